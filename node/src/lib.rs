@@ -1,0 +1,4 @@
+//! Chat: gateways, sessions, conversations and users.
+pub mod conversation;
+pub mod rpc;
+pub mod user;

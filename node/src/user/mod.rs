@@ -1,0 +1,1 @@
+//! Users: which sessions, which conversations.
