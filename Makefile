@@ -1,0 +1,52 @@
+# What a person types. Each target does the set-up it needs (scripts/setup.sh says what it installs).
+CARGO := scripts/cargo.sh
+FLAGS := --workspace --all-features --locked
+ARGS ?=
+
+.PHONY: help run build test verify fix bench setup fmt-check clippy doc architecture tree deny advisories
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: ## one node on 127.0.0.1:8080 with development tokens (ARGS="--data DIR --http ADDR")
+	$(CARGO) run --release --locked --bin rookery -- dev $(ARGS)
+
+build: ## the release binaries rookery and rookery-loadtest
+	$(CARGO) build --release --locked --bin rookery --bin rookery-loadtest
+
+test: architecture ## every test (ARGS="-p rookery-storage" for one crate)
+	scripts/test.sh $(ARGS)
+
+verify: fmt-check tree clippy test doc ## everything a change must pass; writes nothing but build output
+	scripts/deny.sh
+
+fix: ## formats, and applies what clippy can fix by itself
+	cargo fmt --all
+	$(CARGO) clippy $(FLAGS) --all-targets --fix --allow-dirty --allow-staged
+
+bench: ## micro-benchmarks (codec, apply, fan-out)
+	$(CARGO) bench --workspace --locked $(ARGS)
+
+setup: ## installs what a build needs and builds RocksDB into the cache
+	@scripts/setup.sh
+
+fmt-check:
+	cargo fmt --all --check
+
+clippy:
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps --document-private-items
+
+architecture:
+	scripts/check-architecture.sh
+
+tree:
+	scripts/check-tree.sh
+
+deny: ## licences, bans and sources of the dependencies; installs cargo-deny at need
+	DENY_INSTALL=1 scripts/deny.sh
+
+advisories: ## known vulnerabilities in the dependencies; needs a network
+	DENY_INSTALL=1 scripts/deny.sh advisories

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What must not be in a tracked file: a path of somebody's machine, a key, a file too large to be source.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+complain() { echo "check-tree: $1" >&2; echo "$2" | sed 's/^/  /' >&2; failed=1; }
+
+# Written in pieces so that this file does not find itself.
+paths="/(ro)ot/|/(wo)rk/|/(ho)me/[a-z]|/(Us)ers/[A-Za-z]|/(tm)p/(pl)an"
+if hits=$(git grep -nIE "$paths" -- . ':!Cargo.lock'); then complain "a machine's own path" "$hits"; fi
+if hits=$(git grep -nIE -e "-----BEG(IN) ([A-Z]+ )?(PRIV)ATE KEY" -- . ':!*/tests/*' ':!*/testdata/*'); then complain "a private key" "$hits"; fi
+hits=$(git ls-files -z | xargs -0 -r -I{} find {} -maxdepth 0 -size +1024k -print 2>/dev/null || true)
+[ -z "$hits" ] || complain "a tracked file over 1 MiB" "$hits"
+hits=$(git ls-files -- target rookery-data '*.orig' '*.rej' '*.profraw')
+[ -z "$hits" ] || complain "a file that a build or a tool left behind" "$hits"
+[ "$failed" = 0 ] && echo "check-tree: clean"
+exit "$failed"
