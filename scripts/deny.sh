@@ -2,8 +2,8 @@
 # Licences, bans and sources of every dependency, by deny.toml. `scripts/deny.sh advisories` asks the advisory
 # database, which needs a network.
 #
-# cargo-deny takes minutes to compile, so it is not installed behind anybody's back: `make deny` installs it
-# (DENY_INSTALL=1), everything else uses it where it is there and says so where it is not.
+# cargo-deny takes minutes to compile, so it is not installed behind anybody's back: `make deny` and CI install it
+# (DENY_INSTALL=1), `make verify` uses it where it is there and says so where it is not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,9 @@ if ! cargo deny --version >/dev/null 2>&1; then
     exit 0
   fi
   echo "deny: installing cargo-deny from crates.io (minutes, once)" >&2
-  cargo install --locked --quiet cargo-deny
+  build=$(mktemp -d)
+  trap 'rm -rf "$build"' EXIT
+  CARGO_TARGET_DIR=$build cargo install --locked --quiet cargo-deny
 fi
 case "${1:-offline}" in
   advisories) cargo deny --locked check advisories ;;
