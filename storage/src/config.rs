@@ -1,0 +1,55 @@
+//! How the store is opened.
+
+use std::path::PathBuf;
+
+/// Settings of a store. `Config::new(path)` gives the defaults.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data directory. Created when it does not exist.
+    pub path: PathBuf,
+    /// Sync before acknowledging. `false` leaves durability to the operating system and is shown in metrics.
+    /// Default: true.
+    pub fsync: bool,
+    /// Write buffer of the log, bytes. Default: 16 MiB.
+    pub log_write_buffer: usize,
+    /// Write buffer of each state table, bytes. Default: 32 MiB.
+    pub state_write_buffer: usize,
+    /// Block cache shared by all tables, bytes. Default: 128 MiB.
+    pub block_cache: usize,
+    /// Bound of the writer's queue, bytes; a caller above it waits. Default: 64 MiB.
+    pub queue_bytes: usize,
+    /// Bound of one round, bytes. Default: 4 MiB.
+    pub round_bytes: usize,
+    /// Free space below which new entries are refused with `Error::Full`. Default: 256 MiB.
+    pub reserve_bytes: u64,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Returns the defaults for a data directory.
+    pub fn new(path: impl Into<PathBuf>) -> Config {
+        Config {
+            path: path.into(),
+            fsync: true,
+            log_write_buffer: 16 << 20,
+            state_write_buffer: 32 << 20,
+            block_cache: 128 << 20,
+            queue_bytes: 64 << 20,
+            round_bytes: 4 << 20,
+            reserve_bytes: 256 << 20,
+        }
+    }
+
+    /// Returns settings with small buffers, for tests and for many stores on one machine.
+    pub fn small(path: impl Into<PathBuf>) -> Config {
+        Config {
+            log_write_buffer: 1 << 20,
+            state_write_buffer: 1 << 20,
+            block_cache: 4 << 20,
+            queue_bytes: 16 << 20,
+            reserve_bytes: 16 << 20,
+            ..Config::new(path)
+        }
+    }
+}
