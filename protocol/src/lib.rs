@@ -1,1 +1,35 @@
-//! .
+//! What is said on the wire between a client and a node, version 1.
+//!
+//! Types, codes and encodings, without any I/O. The server, the load tester and the terminal client use the
+//! same types, so each shape is written and read here and nowhere else. `docs/protocol.md` is the prose.
+//!
+//! The life of a message meets this crate twice: as step 2, when a text frame becomes a [`Command`], and at
+//! step 10, when an event is encoded once as a *tail*, to which each session prepends its own number
+//! ([`event::event_frame`]).
+
+pub mod answer;
+pub mod body;
+pub mod close;
+mod codec;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod role;
+
+pub use answer::Answer;
+pub use body::{Body, RawEvent};
+pub use close::{CloseCode, Verdict};
+pub use command::{Command, DecodeError, Request};
+pub use error::ErrorCode;
+pub use event::Event;
+pub use frame::Frame;
+pub use ids::{Cid, ConvId, InvalidId, UserId};
+pub use role::{Kind, Role, Why};
+
+/// The protocol's version, said in `hello`.
+pub const PROTO: u32 = 1;
+/// The WebSocket subprotocol of this version.
+pub const SUBPROTOCOL: &str = "chat.v1.json";

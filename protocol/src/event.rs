@@ -1,0 +1,281 @@
+//! Step 10: an event is encoded once, as the *tail* that all receivers share.
+//!
+//! A session's frame is `{"n":413,` followed by the tail, `"t":"msg",…}`. The tail is also what is stored,
+//! so live, history and sync are the same bytes by construction. The step before is the committed batch, the
+//! step after the fan-out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Conv;
+use crate::body::Body;
+use crate::close::CloseCode;
+use crate::codec::{Head, shapes, splice};
+use crate::ids::{Cid, ConvId, UserId};
+use crate::role::{Role, Why};
+
+shapes! {
+    /// Everything the server pushes.
+    #[derive(Clone, PartialEq, Debug)]
+    pub enum Event {
+        /// A message.
+        Msg(Msg) = "msg",
+        /// A membership changed.
+        Member(Member) = "member",
+        /// A conversation is new to the session.
+        Conv(Conv) = "conv",
+        /// A member's cursors moved.
+        Receipt(Receipt) = "receipt",
+        /// Events were dropped: the client must sync.
+        Resync(Resync) = "resync",
+        /// The server is about to close the connection.
+        Bye(Bye) = "bye",
+    }
+}
+
+/// `msg`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Msg {
+    /// The conversation.
+    pub c: ConvId,
+    /// The place in the log.
+    pub s: u64,
+    /// The message's ordinal.
+    pub mn: u64,
+    /// The time, in milliseconds since the epoch.
+    pub ts: u64,
+    /// The sender.
+    pub u: UserId,
+    /// The sender's idempotency key.
+    pub cid: Cid,
+    /// The message.
+    pub b: Body,
+    /// The `s` of the message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// Users to alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+}
+
+/// A [`Msg`] in parts, for the hot path: nothing is cloned to encode it.
+#[derive(Clone, Copy, Debug)]
+pub struct MsgParts<'a> {
+    /// The conversation.
+    pub c: &'a ConvId,
+    /// The place in the log.
+    pub s: u64,
+    /// The message's ordinal.
+    pub mn: u64,
+    /// The time, in milliseconds since the epoch.
+    pub ts: u64,
+    /// The sender.
+    pub u: &'a UserId,
+    /// The sender's idempotency key.
+    pub cid: &'a Cid,
+    /// The message: the text of a JSON object.
+    pub b: &'a str,
+    /// The `s` of the message that this one answers.
+    pub reply_to: Option<u64>,
+    /// Users to alert.
+    pub mentions: &'a [UserId],
+}
+
+/// `member`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// The conversation.
+    pub c: ConvId,
+    /// The place in the log.
+    pub s: u64,
+    /// The time, in milliseconds since the epoch.
+    pub ts: u64,
+    /// Who did it.
+    pub u: UserId,
+    /// Whom it concerns.
+    pub who: UserId,
+    /// The role from now on, null after removal.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// What happened.
+    pub why: Why,
+}
+
+/// `receipt`: not durable, the cursors are.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The conversation.
+    pub c: ConvId,
+    /// Whose cursors.
+    pub u: UserId,
+    /// What has arrived there.
+    pub delivered: u64,
+    /// What was read there.
+    pub read: u64,
+}
+
+/// `resync`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Resync {
+    /// The reason, for support.
+    pub why: String,
+}
+
+/// `bye`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bye {
+    /// The close code that follows.
+    pub code: u16,
+    /// How long to wait before the next try, in milliseconds.
+    pub retry_ms: u64,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Returns everything after `{"n":413,`.
+    pub fn tail(&self) -> String {
+        match self {
+            Event::Msg(msg) => msg.parts().tail(),
+            Event::Member(member) => member.tail(),
+            _ => splice(self.tag(), None, &self.fields()).split_off(1),
+        }
+    }
+
+    /// Reads an event with or without its number; `None` if it isn't one of this version.
+    pub fn decode(text: &str) -> Option<Event> {
+        let head = Head::read(text).ok()?;
+        Event::decode_as(head.t.as_deref()?, text)?.ok()
+    }
+
+    /// Reads the shape named `tag`; `None` if there is no such event.
+    pub(crate) fn decode_as(tag: &str, text: &str) -> Option<Result<Event, serde_json::Error>> {
+        Event::read(tag, text)
+    }
+}
+
+/// Returns the frame of an event: a session's number, then the bytes that all receivers share.
+pub fn event_frame(n: u64, tail: &str) -> String {
+    let mut frame = String::with_capacity(tail.len() + 26);
+    frame.push_str("{\"n\":");
+    push_u64(&mut frame, n);
+    frame.push(',');
+    frame.push_str(tail);
+    frame
+}
+
+// === impl Msg, MsgParts, Member, Bye ===
+
+impl Msg {
+    /// Returns the parts.
+    pub fn parts(&self) -> MsgParts<'_> {
+        MsgParts {
+            c: &self.c,
+            s: self.s,
+            mn: self.mn,
+            ts: self.ts,
+            u: &self.u,
+            cid: &self.cid,
+            b: self.b.as_str(),
+            reply_to: self.reply_to,
+            mentions: &self.mentions,
+        }
+    }
+}
+
+impl MsgParts<'_> {
+    /// Returns everything after `{"n":413,`.
+    pub fn tail(&self) -> String {
+        let mut out = String::with_capacity(self.b.len() + 256 + self.mentions.len() * 24);
+        out.push_str("\"t\":\"msg\",\"c\":\"");
+        out.push_str(self.c.as_str());
+        out.push_str("\",\"s\":");
+        push_u64(&mut out, self.s);
+        out.push_str(",\"mn\":");
+        push_u64(&mut out, self.mn);
+        out.push_str(",\"ts\":");
+        push_u64(&mut out, self.ts);
+        out.push_str(",\"u\":\"");
+        out.push_str(self.u.as_str());
+        out.push_str("\",\"cid\":");
+        push_text(&mut out, self.cid.as_str());
+        out.push_str(",\"b\":");
+        out.push_str(self.b);
+        if let Some(reply_to) = self.reply_to {
+            out.push_str(",\"reply_to\":");
+            push_u64(&mut out, reply_to);
+        }
+        for (i, user) in self.mentions.iter().enumerate() {
+            out.push_str(if i == 0 { ",\"mentions\":[\"" } else { ",\"" });
+            out.push_str(user.as_str());
+            out.push('"');
+        }
+        out.push_str(if self.mentions.is_empty() { "}" } else { "]}" });
+        out
+    }
+}
+
+impl Member {
+    /// Returns everything after `{"n":413,`.
+    pub fn tail(&self) -> String {
+        let mut out = String::with_capacity(256);
+        out.push_str("\"t\":\"member\",\"c\":\"");
+        out.push_str(self.c.as_str());
+        out.push_str("\",\"s\":");
+        push_u64(&mut out, self.s);
+        out.push_str(",\"ts\":");
+        push_u64(&mut out, self.ts);
+        out.push_str(",\"u\":\"");
+        out.push_str(self.u.as_str());
+        out.push_str("\",\"who\":\"");
+        out.push_str(self.who.as_str());
+        match self.role {
+            Some(role) => {
+                out.push_str("\",\"role\":\"");
+                out.push_str(role.as_str());
+                out.push_str("\",\"why\":\"");
+            }
+            None => out.push_str("\",\"role\":null,\"why\":\""),
+        }
+        out.push_str(self.why.as_str());
+        out.push_str("\"}");
+        out
+    }
+}
+
+impl Bye {
+    /// Returns the announcement of a close.
+    pub fn new(code: CloseCode, retry_ms: u64) -> Bye {
+        Bye {
+            code: code.code(),
+            retry_ms,
+        }
+    }
+}
+
+/// Appends the decimal digits.
+fn push_u64(out: &mut String, mut value: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    for digit in &digits[at..] {
+        out.push(char::from(*digit));
+    }
+}
+
+/// Appends a JSON string; the escapes are those of `serde_json`.
+fn push_text(out: &mut String, text: &str) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).expect("a string always serialises"));
+    }
+}
