@@ -1,0 +1,180 @@
+//! What is no request is refused in a way that names it, quickly, and without harm to the reader.
+
+use protocol::{Command, DecodeError, ErrorCode, Request, limits};
+
+fn refused(text: &str) -> DecodeError {
+    Request::decode(text).expect_err(text)
+}
+
+#[test]
+fn what_is_not_an_object_is_a_bad_request_without_id() {
+    for text in [
+        "",
+        " ",
+        "nonsense",
+        "[]",
+        "7",
+        "\"x\"",
+        "null",
+        "{",
+        "{}{}",
+        "\u{feff}{\"t\":\"hb\"}",
+        "{\"t\":\"hb\",}",
+    ] {
+        let error = refused(text);
+        assert_eq!((error.id, error.code), (None, ErrorCode::BadRequest), "{text:?}");
+    }
+}
+
+#[test]
+fn unknown_t_is_refused_with_an_id_and_ignored_without() {
+    let error = refused(r#"{"t":"hologram","id":7}"#);
+    assert_eq!((error.id, error.code), (Some(7), ErrorCode::BadRequest));
+    assert_eq!(Request::decode(r#"{"t":"hologram","x":[1,{}]}"#), Ok(None));
+    let error = refused(&format!(r#"{{"t":"{}","id":7}}"#, "ü".repeat(5000)));
+    assert!(error.msg.len() < 200, "{}", error.msg);
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    let request = Request::decode(r#"{"moon":{"phase":1e999},"t":"hb","n":3,"id":null}"#)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        request,
+        Request {
+            id: None,
+            command: Command::Hb(protocol::command::Hb { n: Some(3) })
+        }
+    );
+}
+
+#[test]
+fn a_malformed_command_keeps_its_id_in_the_refusal() {
+    let table = [
+        (r#"{"id":7}"#, "t must be a string"),
+        (r#"{"t":5,"id":7}"#, "t must be a string"),
+        (r#"{"t":"send","id":7,"c":"g_1","b":{}}"#, "cid"),
+        (r#"{"t":"send","id":7,"c":"g_1","cid":"","b":{}}"#, "1-64 bytes"),
+        (r#"{"t":"send","id":7,"c":"g_1","cid":"k"}"#, "b"),
+        (
+            r#"{"t":"send","id":7,"c":"g_1","cid":"k","b":[]}"#,
+            "b must be an object",
+        ),
+        (
+            r#"{"t":"send","id":7,"c":"g_1","cid":"k","b":null}"#,
+            "b must be an object",
+        ),
+        (
+            r#"{"t":"send","id":7,"c":"g_1","cid":"k","cid":"l","b":{}}"#,
+            "duplicate field",
+        ),
+        (
+            r#"{"t":"send","id":7,"cid":"k","b":{}}"#,
+            "exactly one of c and to",
+        ),
+        (
+            r#"{"t":"send","id":7,"c":"g_1","to":"bob","cid":"k","b":{}}"#,
+            "exactly one of c and to",
+        ),
+        (r#"{"t":"send","id":7,"to":"b b","cid":"k","b":{}}"#, "user id"),
+        (
+            r#"{"t":"send","id":7,"c":"g/1","cid":"k","b":{}}"#,
+            "conversation id",
+        ),
+        (r#"{"t":"create","id":7,"kind":"party","cid":"k"}"#, "party"),
+        (r#"{"t":"hist","id":7,"c":"g_1","before":3,"after":1}"#, "exclude"),
+        (r#"{"t":"read","id":7,"c":"g_1","s":1.0}"#, "1.0"),
+        (r#"{"t":"read","id":7,"c":"g_1","s":-1}"#, "-1"),
+        (r#"{"t":"read","id":7,"c":"g_1","s":18446744073709551616}"#, "u64"),
+        (r#"{"t":"read","id":7,"c":"g_1","s":1e308}"#, "u64"),
+    ];
+    for (text, why) in table {
+        let error = refused(text);
+        assert_eq!((error.id, error.code), (Some(7), ErrorCode::BadRequest), "{text}");
+        assert!(error.msg.contains(why), "{text}: {}", error.msg);
+    }
+}
+
+#[test]
+fn an_id_that_is_no_64_bit_integer_is_refused() {
+    for id in ["1.5", "\"7\"", "9223372036854775808", "1e308", "[]", "7,\"id\":8"] {
+        let error = refused(&format!(r#"{{"t":"hb","id":{id}}}"#));
+        assert_eq!((error.id, error.code), (None, ErrorCode::BadRequest), "{id}");
+    }
+    let exact = Request::decode(r#"{"t":"hb","id":9007199254740993}"#)
+        .unwrap()
+        .unwrap();
+    assert_eq!(exact.id, Some(9_007_199_254_740_993));
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let text = "x".repeat(limits::BODY_BYTES);
+    let error = refused(&format!(
+        r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"x":"{text}"}}}}"#
+    ));
+    assert_eq!((error.id, error.code), (Some(7), ErrorCode::TooLarge));
+    let users = vec!["\"u\""; limits::MENTIONS + 1].join(",");
+    let send = format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{}},"mentions":[{users}]}}"#);
+    assert_eq!(refused(&send).code, ErrorCode::BadRequest);
+    let users = vec!["\"u\""; limits::MEMBERS_AT_CREATE + 1].join(",");
+    let create = format!(r#"{{"t":"create","id":7,"kind":"group","cid":"k","members":[{users}]}}"#);
+    assert_eq!(refused(&create).code, ErrorCode::BadRequest);
+    let have = vec!["[\"g_1\",0]"; limits::SYNC_HAVE + 1].join(",");
+    assert_eq!(
+        refused(&format!(r#"{{"t":"sync","id":7,"have":[{have}]}}"#)).code,
+        ErrorCode::BadRequest
+    );
+}
+
+#[test]
+fn numbers_in_a_body_are_passed_on_exactly() {
+    let body = r#"{"big":9007199254740993,"huge":1e308,"small":-0.0,"nul":"\u0000"}"#;
+    let text = format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{body}}}"#);
+    let Some(Request {
+        command: Command::Send(send),
+        ..
+    }) = Request::decode(&text).unwrap()
+    else {
+        panic!("no send")
+    };
+    assert_eq!(send.b.as_str(), body);
+}
+
+#[test]
+fn hostile_text_is_refused_without_a_deep_stack() {
+    let deep = "[".repeat(100_000);
+    let nested = format!("{}{}", "{\"a\":".repeat(100_000), "1");
+    let keys = (0..1_000_000).map(|i| format!("\"k{i}\":1,")).collect::<String>();
+    let slashes = "\\".repeat(1_000_000);
+    let texts = [
+        deep.clone(),
+        nested,
+        format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":{deep}"#),
+        format!(
+            r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":{}1{}}}}}"#,
+            "[".repeat(70),
+            "]".repeat(70)
+        ),
+        format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":"\ud800"}}}}"#),
+        format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{{keys}"z":1}}}}"#),
+        format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":"{slashes}"}}}}"#),
+        "{\"t\":\"hb\",\"id\":7,\"n\":\u{0}}".to_owned(),
+        format!("{}{{\"t\":\"hb\"", " ".repeat(1_000_000)),
+    ];
+    for text in texts {
+        let error = refused(&text);
+        assert!(matches!(error.code, ErrorCode::BadRequest | ErrorCode::TooLarge));
+    }
+}
+
+#[test]
+fn a_debug_print_shows_no_secret() {
+    let text = r#"{"t":"auth","id":1,"token":"tok3n","resume":{"sid":"s3cret","n":1}}"#;
+    let printed = format!("{:?}", Request::decode(text).unwrap());
+    assert!(
+        !printed.contains("tok3n") && !printed.contains("s3cret"),
+        "{printed}"
+    );
+}

@@ -1,0 +1,302 @@
+//! What is written is read back the same, whatever it holds.
+
+use proptest::prelude::*;
+use protocol::answer::{self, Answer, Conv, Last};
+use protocol::command::{self, Command, Request};
+use protocol::event::{self, Event, event_frame};
+use protocol::{Body, Cid, ConvId, ErrorCode, Frame, Kind, RawEvent, Role, UserId, Why};
+
+fn user() -> impl Strategy<Value = UserId> {
+    "[A-Za-z0-9_.@+-]{1,64}".prop_map(|text| UserId::parse(&text).unwrap())
+}
+
+fn conv() -> impl Strategy<Value = ConvId> {
+    "(g_|ch_|d_|)[A-Za-z0-9_-]{1,60}".prop_map(|text| ConvId::parse(&text).unwrap())
+}
+
+fn cid() -> impl Strategy<Value = Cid> {
+    "\\PC{1,16}|[\\x00-\\x7f]{1,64}".prop_map(|text| Cid::parse(&text).unwrap())
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    (any::<String>(), any::<i64>(), any::<f64>()).prop_map(|(text, int, float)| {
+        let text = serde_json::to_string(&text).unwrap();
+        let float = if float.is_finite() {
+            format!("{float:e}")
+        } else {
+            "null".to_owned()
+        };
+        Body::new(format!(
+            "{{\"text\": {text},\n\"i\":{int},\"f\":{float},\"a\":[[],{{}}]}}"
+        ))
+        .unwrap()
+    })
+}
+
+fn opt<T: std::fmt::Debug + Clone>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    proptest::option::of(of)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,16}"
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    proptest::sample::select(Kind::ALL.to_vec())
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    proptest::sample::select(Role::ALL.to_vec())
+}
+
+fn users() -> impl Strategy<Value = Vec<UserId>> {
+    proptest::collection::vec(user(), 0..4)
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let auth = (text(), opt(text()), opt(text()), opt((text(), any::<u64>()))).prop_map(
+        |(token, device, instance, r)| {
+            let resume = r.map(|(sid, n)| command::Resume { sid, n });
+            Command::Auth(command::Auth {
+                token,
+                device,
+                instance,
+                resume,
+            })
+        },
+    );
+    let target = prop_oneof![conv().prop_map(Ok), user().prop_map(Err)];
+    let send = (target, cid(), body(), opt(any::<u64>()), users(), any::<bool>()).prop_map(
+        |(target, cid, b, reply_to, mentions, echo)| {
+            let (c, to) = (target.clone().ok(), target.err());
+            Command::Send(command::Send {
+                c,
+                to,
+                cid,
+                b,
+                reply_to,
+                mentions,
+                echo,
+            })
+        },
+    );
+    let create = (kind(), cid(), users(), opt(text())).prop_map(|(kind, cid, members, title)| {
+        Command::Create(command::Create {
+            kind,
+            cid,
+            members,
+            title,
+        })
+    });
+    let hist = (conv(), any::<u64>(), 0..3, opt(any::<u64>())).prop_map(|(c, s, which, limit)| {
+        Command::Hist(command::Hist {
+            c,
+            before: (which == 1).then_some(s),
+            after: (which == 2).then_some(s),
+            limit,
+        })
+    });
+    let have = proptest::collection::vec((conv(), any::<u64>()), 0..4);
+    prop_oneof![
+        auth,
+        send,
+        create,
+        hist,
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Invite(command::ActOn { c, cid, who })),
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Kick(command::ActOn { c, cid, who })),
+        (conv(), cid()).prop_map(|(c, cid)| Command::Leave(command::Leave { c, cid })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| Command::Read(command::Cursor { c, s })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| Command::Recv(command::Cursor { c, s })),
+        (conv(), opt(any::<u64>())).prop_map(|(c, have)| Command::Open(command::Open { c, have })),
+        (opt(text()), opt(any::<u64>()))
+            .prop_map(|(cursor, limit)| Command::List(command::List { cursor, limit })),
+        (have, opt(text())).prop_map(|(have, cursor)| Command::Sync(command::Sync { have, cursor })),
+        opt(any::<u64>()).prop_map(|n| Command::Hb(command::Hb { n })),
+    ]
+}
+
+fn msg() -> impl Strategy<Value = event::Msg> {
+    let head = (conv(), any::<u64>(), any::<u64>(), any::<u64>(), user());
+    (head, cid(), body(), opt(any::<u64>()), users()).prop_map(
+        |((c, s, mn, ts, u), cid, b, reply_to, mentions)| event::Msg {
+            c,
+            s,
+            mn,
+            ts,
+            u,
+            cid,
+            b,
+            reply_to,
+            mentions,
+        },
+    )
+}
+
+fn conv_shape() -> impl Strategy<Value = Conv> {
+    let events = opt(proptest::collection::vec(msg(), 0..3));
+    let flags = any::<(bool, bool, bool)>();
+    (
+        conv(),
+        kind(),
+        opt(text()),
+        opt(role()),
+        any::<[u64; 5]>(),
+        opt(user()),
+        events,
+        flags,
+    )
+        .prop_map(
+            |(c, kind, title, role, n, peer, events, (muted, pinned, gap))| Conv {
+                c,
+                kind,
+                title,
+                role,
+                last: Last {
+                    s: n[0],
+                    mn: n[1],
+                    ts: n[2],
+                },
+                read: n[3],
+                delivered: n[4],
+                muted,
+                pinned,
+                peer: peer.map(|u| answer::Peer {
+                    u,
+                    delivered: n[4],
+                    read: n[3],
+                }),
+                events: events.map(|events| events.iter().map(raw).collect()),
+                gap,
+            },
+        )
+}
+
+fn raw(msg: &event::Msg) -> RawEvent {
+    RawEvent::from_tail(msg.parts().tail().as_bytes()).unwrap()
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let why = proptest::sample::select(vec![
+        Why::Create,
+        Why::Join,
+        Why::Leave,
+        Why::Invite,
+        Why::Kick,
+        Why::Role,
+    ]);
+    let member = (conv(), any::<(u64, u64)>(), user(), user(), opt(role()), why).prop_map(
+        |(c, (s, ts), u, who, role, why)| event::Member {
+            c,
+            s,
+            ts,
+            u,
+            who,
+            role,
+            why,
+        },
+    );
+    prop_oneof![
+        msg().prop_map(Event::Msg),
+        member.prop_map(Event::Member),
+        conv_shape().prop_map(Event::Conv),
+        (conv(), user(), any::<(u64, u64)>()).prop_map(|(c, u, (delivered, read))| {
+            Event::Receipt(event::Receipt {
+                c,
+                u,
+                delivered,
+                read,
+            })
+        }),
+        text().prop_map(|why| Event::Resync(event::Resync { why })),
+        any::<(u16, u64)>().prop_map(|(code, retry_ms)| Event::Bye(event::Bye { code, retry_ms })),
+    ]
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    let ack = (
+        conv(),
+        cid(),
+        opt(any::<u64>()),
+        opt(any::<u64>()),
+        opt(any::<u64>()),
+        any::<bool>(),
+    )
+        .prop_map(|(c, cid, s, mn, ts, dup)| {
+            Answer::Ack(answer::Ack {
+                c,
+                cid,
+                s,
+                mn,
+                ts,
+                dup,
+            })
+        });
+    let delta = (
+        proptest::collection::vec((conv(), msg(), any::<bool>()), 0..3),
+        opt(text()),
+    )
+        .prop_map(|(items, next)| {
+            let as_of = items.iter().map(|(c, msg, _)| (c.clone(), msg.s)).collect();
+            let item = |(c, msg, gap)| answer::DeltaItem {
+                c,
+                events: vec![raw(&msg)],
+                gap,
+            };
+            Answer::Delta(answer::Delta {
+                as_of,
+                items: items.into_iter().map(item).collect(),
+                next,
+            })
+        });
+    let err = (
+        proptest::sample::select(ErrorCode::ALL.to_vec()),
+        text(),
+        opt(any::<u64>()),
+    )
+        .prop_map(|(code, msg, retry_ms)| Answer::Err(answer::Err::new(code, msg, retry_ms)));
+    prop_oneof![
+        ack,
+        delta,
+        err,
+        conv_shape().prop_map(Answer::Conv),
+        Just(Answer::Ok(answer::Empty {})),
+        any::<u64>().prop_map(|time| Answer::Hb(answer::Hb { time })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(id in opt(any::<i64>()), command in command()) {
+        let request = Request { id, command };
+        let text = request.encode();
+        prop_assert!(!text.contains('\n'));
+        prop_assert_eq!(Request::decode(&text), Ok(Some(request)));
+    }
+
+    #[test]
+    fn events_round_trip_on_one_line(n in any::<u64>(), event in events()) {
+        let frame = event_frame(n, &event.tail());
+        prop_assert!(!frame.contains('\n'));
+        prop_assert_eq!(Frame::decode(&frame), Ok(Frame::Event { n, event }));
+    }
+
+    #[test]
+    fn answers_round_trip(id in opt(any::<i64>()), answer in answers()) {
+        prop_assert_eq!(Frame::decode(&answer.encode(id)), Ok(Frame::Answer { id, answer }));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        let _ = Request::decode(&text);
+        let _ = Frame::decode(&text);
+    }
+
+    #[test]
+    fn no_damage_makes_the_reader_panic(command in command(), at in any::<prop::sample::Index>(), with in any::<char>()) {
+        let mut text: Vec<char> = Request { id: Some(1), command }.encode().chars().collect();
+        let at = at.index(text.len());
+        text[at] = with;
+        let text: String = text.into_iter().collect();
+        let _ = Request::decode(&text);
+    }
+}
