@@ -1,5 +1,7 @@
 //! One frozen text per shape. A difference here is a change of the protocol: clients in the field depend on it.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use protocol::answer::{self, Answer, Conv, Last, Peer};
 use protocol::command::{self, Command, Request};
 use protocol::event::{self, Event, event_frame};

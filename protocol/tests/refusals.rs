@@ -157,7 +157,7 @@ fn hostile_text_is_refused_without_a_deep_stack() {
             "[".repeat(70),
             "]".repeat(70)
         ),
-        format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":"\ud800"}}}}"#),
+        r#"{"t":"send","id":7,"c":"g_1","cid":"k","b":{"a":"\ud800"}}"#.to_owned(),
         format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{{keys}"z":1}}}}"#),
         format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"a":"{slashes}"}}}}"#),
         "{\"t\":\"hb\",\"id\":7,\"n\":\u{0}}".to_owned(),

@@ -1,5 +1,7 @@
 //! What is written is read back the same, whatever it holds.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use proptest::prelude::*;
 use protocol::answer::{self, Answer, Conv, Last};
 use protocol::command::{self, Command, Request};
