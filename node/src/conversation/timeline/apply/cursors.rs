@@ -1,0 +1,50 @@
+//! `read` and `recv`: cursors that only move forward, `read` ≤ `delivered` ≤ last. They make no event.
+
+use super::super::door::RowsMut;
+use super::super::outcome::{Applied, Effect};
+use super::super::rows::corrupt;
+use super::super::work::Work;
+use super::{By, Result, Seat, seat};
+
+/// Moves the read cursor.
+pub(super) fn read(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64) -> Result<Applied> {
+    let Seat { conv, mut me, .. } = seat(work, by)?;
+    let s = s.min(conv.last_s);
+    if s <= me.read {
+        return Ok(Applied::silent(Effect::None));
+    }
+    let mn = if s == conv.last_s {
+        conv.last_mn
+    } else {
+        work.event(by.conv, s)?
+            .ok_or_else(|| corrupt("a hole in the log"))?
+            .mn
+    };
+    me.read_to(s, mn);
+    let effect = Effect::Cursors {
+        delivered: me.delivered,
+        read: me.read,
+        read_moved: true,
+        members: conv.members,
+    };
+    work.set_member(by.conv, by.user, me);
+    Ok(Applied::silent(effect))
+}
+
+/// Moves the delivered cursor.
+pub(super) fn delivered(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64) -> Result<Applied> {
+    let Seat { conv, mut me, .. } = seat(work, by)?;
+    let s = s.min(conv.last_s);
+    if s <= me.delivered {
+        return Ok(Applied::silent(Effect::None));
+    }
+    me.delivered = s;
+    let effect = Effect::Cursors {
+        delivered: s,
+        read: me.read,
+        read_moved: false,
+        members: conv.members,
+    };
+    work.set_member(by.conv, by.user, me);
+    Ok(Applied::silent(effect))
+}

@@ -1,0 +1,144 @@
+//! `send`: the hot path.
+
+use std::collections::BTreeSet;
+
+use protocol::event::MsgParts;
+use protocol::{Cid, ErrorCode, UserId, limits};
+
+use super::super::door::RowsMut;
+use super::super::outcome::{Applied, Effect, Published};
+use super::super::rows::{EventKind, MENTIONS_KEPT};
+use super::super::rules::{self, Act};
+use super::super::work::Work;
+use super::{By, Result, Seat, Stop, create, forbidden, fresh, key, refused, seat, tick};
+
+/// What is sent.
+pub(super) struct Message<'a> {
+    pub(super) direct: Option<&'a UserId>,
+    pub(super) body: &'a str,
+    pub(super) reply_to: Option<u64>,
+    pub(super) mentions: &'a [UserId],
+}
+
+/// Appends a message, after making the direct conversation if it isn't there.
+pub(super) fn send(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: Option<&Cid>,
+    message: &Message<'_>,
+) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    check(message)?;
+    let mut events = Vec::new();
+    if let Some(peer) = message.direct
+        && work.conv(by.conv)?.is_none()
+    {
+        if message.reply_to.is_some() {
+            return refused(
+                ErrorCode::NotFound,
+                "reply_to names no message of this conversation",
+            );
+        }
+        events = create::direct(work, by, peer)?;
+    }
+    let Seat {
+        mut conv,
+        mut me,
+        role,
+    } = seat(work, by)?;
+    rules::may(conv.kind, role, Act::Send).map_err(forbidden)?;
+    if let Some(s) = message.reply_to {
+        let target = if s >= me.floor(&conv) {
+            work.event(by.conv, s)?
+        } else {
+            None
+        };
+        if target.is_none_or(|target| target.kind != EventKind::Message) {
+            return refused(
+                ErrorCode::NotFound,
+                "reply_to names no message of this conversation",
+            );
+        }
+    }
+
+    let ts = tick(work, &conv);
+    conv.last_s += 1;
+    conv.last_mn += 1;
+    conv.last_ts = ts;
+    let (s, mn) = (conv.last_s, conv.last_mn);
+    let parts = MsgParts {
+        c: by.conv,
+        s,
+        mn,
+        ts,
+        u: by.user,
+        cid,
+        b: message.body,
+        reply_to: message.reply_to,
+        mentions: message.mentions,
+    };
+    let tail = work.put_event(by.conv, s, EventKind::Message, mn, by.user, parts.tail());
+    me.read_to(s, mn);
+    work.keep_result(by.conv, by.user, &mut me, cid, (s, mn, ts))?;
+    work.set_member(by.conv, by.user, me);
+    work.set_conv(by.conv, conv);
+    if !message.mentions.is_empty() {
+        alert(work, by, s, message.mentions)?;
+    }
+    events.push(Published {
+        conv: by.conv.clone(),
+        seq: s,
+        tail,
+        removes: None,
+        adds: None,
+        skip: by.skip,
+    });
+    Ok(Applied {
+        s,
+        mn,
+        ts,
+        dup: false,
+        events,
+        effect: Effect::None,
+    })
+}
+
+/// Refuses what the session should have refused, against constants on which all replicas agree.
+fn check(message: &Message<'_>) -> Result<()> {
+    if message.body.len() > limits::BODY_BYTES {
+        return refused(
+            ErrorCode::TooLarge,
+            format!("b is over {} bytes", limits::BODY_BYTES),
+        );
+    }
+    if !message.body.starts_with('{') || !message.body.ends_with('}') {
+        return Err(Stop::Bad("the body is no JSON object"));
+    }
+    if message.mentions.len() > limits::MENTIONS {
+        return refused(
+            ErrorCode::BadRequest,
+            format!("mentions has more than {} entries", limits::MENTIONS),
+        );
+    }
+    Ok(())
+}
+
+/// Counts the message for each member that it mentions.
+fn alert(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64, mentions: &[UserId]) -> Result<()> {
+    for user in mentions.iter().collect::<BTreeSet<_>>() {
+        if user == by.user {
+            continue;
+        }
+        if let Some(mut member) = work.member(by.conv, user)?
+            && member.role.is_some()
+        {
+            if member.mentions.len() == MENTIONS_KEPT {
+                member.mentions.remove(0);
+            }
+            member.mentions.push(s);
+            work.set_member(by.conv, user, member);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What is proposed to a shard: a [`Command`], one byte of version and then postcard.
+//!
+//! The order of the variants and fields is the format on disk and between nodes. A new operation is a new variant at
+//! the end; a changed one is a new version, which nodes send only when the whole cluster reads it.
+
+use bytes::Bytes;
+use protocol::{Cid, ConvId, Kind, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::outcome::OutboxId;
+
+/// The version of the encoding.
+const VERSION: u8 = 1;
+
+/// A change that a user, or the node itself, wants.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// The conversation concerned.
+    pub conv: ConvId,
+    /// Who wants it.
+    pub user: UserId,
+    /// The idempotency key; every operation that makes an event needs one.
+    pub cid: Option<Cid>,
+    /// The session that doesn't want the event echoed, 0 for none.
+    pub skip: u64,
+    /// What is wanted.
+    pub op: Op,
+}
+
+/// The operations. Those of a conversation go to the shard of `conv`, those of a user ([`Op::Reserve`],
+/// [`Op::IndexPut`]) to the shard of `user`, [`Op::OutboxDone`] to the shard whose outbox it is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Op {
+    /// Appends a message.
+    Send {
+        /// The other user, if the conversation is a direct one to be created at need; `conv` is then
+        /// [`ConvId::direct`] of the two.
+        direct: Option<UserId>,
+        /// The body: a JSON object, already checked ([`protocol::Body`]).
+        body: Box<str>,
+        /// The `s` of the message that is answered.
+        reply_to: Option<u64>,
+        /// Users to alert.
+        mentions: Vec<UserId>,
+    },
+    /// Makes the conversation `conv`, whose prefix agrees with `kind`. Making it twice is a duplicate.
+    Create {
+        /// The kind.
+        kind: Kind,
+        /// The other initial members.
+        members: Vec<UserId>,
+        /// The title.
+        title: Option<String>,
+    },
+    /// Makes `who` a member.
+    Invite {
+        /// The new member.
+        who: UserId,
+    },
+    /// Removes `who`.
+    Kick {
+        /// The member.
+        who: UserId,
+    },
+    /// Removes the user.
+    Leave,
+    /// Moves the read cursor forward to `s`, and the delivered cursor with it.
+    Read {
+        /// Up to and including this event.
+        s: u64,
+    },
+    /// Moves the delivered cursor forward to `s`.
+    Delivered {
+        /// Up to and including this event.
+        s: u64,
+    },
+    /// Fixes, in the user's shard, which conversation a `create` with this `cid` makes: `conv` if it is the first,
+    /// otherwise the one of the first time ([`super::Effect::Reserved`]). Comes before every [`Op::Create`].
+    Reserve,
+    /// Writes the user's row for `conv`, unless a newer version is there.
+    IndexPut {
+        /// Whether the user is a member.
+        member: bool,
+        /// The outbox entry that says so: the later of two wins.
+        version: OutboxId,
+        /// When the membership changed, in milliseconds since the epoch.
+        at_ms: u64,
+    },
+    /// Removes outbox entries that the other shard has applied.
+    OutboxDone {
+        /// The entries.
+        ids: Vec<OutboxId>,
+    },
+}
+
+// === impl Command ===
+
+impl Command {
+    /// Returns the command that removes outbox entries of a shard. It concerns no conversation and no user; both are
+    /// named `-`.
+    pub fn outbox_done(ids: Vec<OutboxId>) -> Command {
+        let conv = ConvId::parse("-").expect("a well-formed id");
+        let user = UserId::parse("-").expect("a well-formed id");
+        Command {
+            conv,
+            user,
+            cid: None,
+            skip: 0,
+            op: Op::OutboxDone { ids },
+        }
+    }
+
+    /// Returns the bytes to be proposed.
+    pub fn encode(&self) -> Bytes {
+        let room = match &self.op {
+            Op::Send { body, .. } => body.len() + 192,
+            _ => 192,
+        };
+        let mut bytes = Vec::with_capacity(room);
+        bytes.push(VERSION);
+        postcard::to_extend(self, bytes)
+            .expect("commands have only encodable fields")
+            .into()
+    }
+
+    /// Reads a proposed command. The error says what is wrong; it becomes [`super::Outcome::Bad`].
+    pub fn decode(bytes: &[u8]) -> Result<Command, String> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((command, [])) => Ok(command),
+                Ok(_) => Err("bytes after the command".to_owned()),
+                Err(error) => Err(format!("malformed command: {error}")),
+            },
+            Some((version, _)) => Err(format!("command of version {version}, this node reads {VERSION}")),
+            None => Err("empty command".to_owned()),
+        }
+    }
+}

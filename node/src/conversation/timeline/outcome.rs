@@ -1,0 +1,151 @@
+//! What became of a command: the owner that proposed it answers the client and fans out from this.
+
+use bytes::Bytes;
+use protocol::{ConvId, ErrorCode, UserId};
+use serde::{Deserialize, Serialize};
+
+/// The version of the encoding.
+const VERSION: u8 = 1;
+
+/// What became of a command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was applied, now or (`dup`) the first time.
+    Done(Applied),
+    /// The rules forbid it; nothing changed. The text is for the client.
+    Refused(ErrorCode, String),
+    /// It couldn't be read, which only a fault or a newer node causes; nothing changed.
+    Bad(String),
+}
+
+/// The result of an applied command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// The event's place in the log, 0 if the command makes none.
+    pub s: u64,
+    /// The message's ordinal, 0 if the event is no message.
+    pub mn: u64,
+    /// The event's time in milliseconds since the epoch.
+    pub ts: u64,
+    /// The command had been applied before: `s`, `mn` and `ts` are those of the first time.
+    pub dup: bool,
+    /// What is to be fanned out, in order; empty if nothing is new.
+    pub events: Vec<Published>,
+    /// What else the owner acts on.
+    pub effect: Effect,
+}
+
+/// A durable event on its way to the members.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// The conversation.
+    pub conv: ConvId,
+    /// The place in the log; 0 for an event that isn't in the log (a receipt).
+    pub seq: u64,
+    /// The event's JSON after `{"n":413,`: the bytes that are stored and that every receiver gets.
+    pub tail: Bytes,
+    /// The user for whom this is the last event.
+    pub removes: Option<UserId>,
+    /// The user who became a member by this event.
+    pub adds: Option<UserId>,
+    /// The session that doesn't want the event, 0 for none.
+    pub skip: u64,
+}
+
+/// What the owner does besides answering and fanning out.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing.
+    #[default]
+    None,
+    /// The user's cursors moved: a `receipt` for the peers and for the user's other devices.
+    Cursors {
+        /// What has arrived.
+        delivered: u64,
+        /// What was read.
+        read: u64,
+        /// Whether `read` moved (own devices want that, not mere deliveries).
+        read_moved: bool,
+        /// The number of members: large conversations get no receipts.
+        members: u64,
+    },
+    /// The conversation that a `create` with this `cid` makes.
+    Reserved(ConvId),
+    /// Whether the user's row changed (an older version changes nothing), and to what.
+    Indexed {
+        /// The row is new.
+        changed: bool,
+        /// Whether the user is a member now.
+        member: bool,
+    },
+}
+
+/// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so
+/// it is also the version of the membership that the entry tells.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct OutboxId {
+    /// The log index.
+    pub index: u64,
+    /// The number within the batch.
+    pub n: u32,
+}
+
+// === impl Outcome, Applied ===
+
+impl Outcome {
+    /// Returns the bytes that the machine hands back.
+    pub fn encode(&self) -> Bytes {
+        let events = match self {
+            Outcome::Done(applied) => applied.events.iter().map(|event| event.tail.len() + 96).sum(),
+            _ => 0usize,
+        };
+        let mut bytes = Vec::with_capacity(events + 64);
+        bytes.push(VERSION);
+        postcard::to_extend(self, bytes)
+            .expect("outcomes have only encodable fields")
+            .into()
+    }
+
+    /// Reads an outcome that [`Outcome::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Outcome, String> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|error| format!("malformed outcome: {error}"))
+            }
+            _ => Err("outcome of an unknown version".to_owned()),
+        }
+    }
+}
+
+impl Applied {
+    /// Returns the result of a command that makes no event.
+    pub(super) fn silent(effect: Effect) -> Applied {
+        Applied {
+            s: 0,
+            mn: 0,
+            ts: 0,
+            dup: false,
+            events: Vec::new(),
+            effect,
+        }
+    }
+}
+
+impl OutboxId {
+    /// Returns the storage key; keys sort as ids do.
+    pub(super) fn key(self) -> [u8; 12] {
+        let mut key = [0; 12];
+        key[..8].copy_from_slice(&self.index.to_be_bytes());
+        key[8..].copy_from_slice(&self.n.to_be_bytes());
+        key
+    }
+
+    /// Returns the id with that key.
+    pub(super) fn from_key(key: &[u8]) -> Option<OutboxId> {
+        let (index, n) = key.split_first_chunk::<8>()?;
+        Some(OutboxId {
+            index: u64::from_be_bytes(*index),
+            n: u32::from_be_bytes(n.try_into().ok()?),
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Windows of the log: `open`, `hist` and `sync`.
+//!
+//! Events are always contiguous and ascending. A window is bounded in events and in bytes ([`WINDOW_BYTES`]); what
+//! doesn't fit is cut off on the far side, so what is returned always touches the cursor that was asked from (`hist`)
+//! or the end of the log (`open`, `sync`).
+
+use bytes::Bytes;
+use protocol::{ConvId, UserId};
+use serde::{Deserialize, Serialize};
+use storage::{Order, Table};
+
+use super::super::door::Rows;
+use super::super::keys;
+use super::super::rows::EventRow;
+use super::view::{ConvView, view};
+use super::{Result, Seat};
+
+/// The most bytes of events in one window; the first event is returned however large it is.
+const WINDOW_BYTES: usize = 160 * 1024;
+/// How many rows are read in one step.
+const SCAN_PAGE: usize = 32;
+
+/// Which page of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Page {
+    /// The newest.
+    Newest,
+    /// The newest below this `s`.
+    Before(u64),
+    /// The oldest above this `s`.
+    After(u64),
+}
+
+/// A page of the log: `hist`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HistoryPage {
+    /// The tails of the events, ascending.
+    pub events: Vec<Bytes>,
+    /// Whether there are more in the direction asked for that the member may see.
+    pub more: bool,
+}
+
+/// What was missed in one conversation: an item of `delta`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Window {
+    /// The tails of the events, ascending, up to `as_of`.
+    pub events: Vec<Bytes>,
+    /// The events don't start where the client stands: they are the newest.
+    pub gap: bool,
+    /// The last event.
+    pub as_of: u64,
+}
+
+/// Returns the conversation as `user` sees it, with what was missed since `have`, up to `limit` events.
+pub fn open(
+    rows: &impl Rows,
+    conv: &ConvId,
+    user: &UserId,
+    have: Option<u64>,
+    limit: usize,
+) -> Result<ConvView> {
+    let seat = Seat::of(rows, conv, user)?;
+    let mut view = view(rows, conv, user, &seat)?;
+    if let Some(have) = have {
+        let window = newest(rows, conv, &seat, have, limit)?;
+        view.events = Some(window.events);
+        view.gap = window.gap;
+    }
+    Ok(view)
+}
+
+/// Returns what was missed since `have`, up to `limit` events. Without `have`, since the start of membership.
+pub fn sync(
+    rows: &impl Rows,
+    conv: &ConvId,
+    user: &UserId,
+    have: Option<u64>,
+    limit: usize,
+) -> Result<Window> {
+    let seat = Seat::of(rows, conv, user)?;
+    newest(rows, conv, &seat, have.unwrap_or(seat.me.since - 1), limit)
+}
+
+/// Returns a page of the log of at most `limit` events.
+pub fn history(
+    rows: &impl Rows,
+    conv: &ConvId,
+    user: &UserId,
+    page: Page,
+    limit: usize,
+) -> Result<HistoryPage> {
+    let seat = Seat::of(rows, conv, user)?;
+    let (first, last) = (seat.me.floor(&seat.conv), seat.conv.last_s);
+    let (from, to, order) = match page {
+        Page::Newest => (first, last, Order::Descending),
+        Page::Before(s) => (first, last.min(s.saturating_sub(1)), Order::Descending),
+        Page::After(s) => (first.max(s.saturating_add(1)), last, Order::Ascending),
+    };
+    let events = window(rows, conv, (from, to), order, limit)?;
+    let more = events.len() as u64 != (to + 1).saturating_sub(from);
+    Ok(HistoryPage { events, more })
+}
+
+/// Returns the newest events above `have`.
+fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize) -> Result<Window> {
+    let last = seat.conv.last_s;
+    let from = have.saturating_add(1).max(seat.me.floor(&seat.conv));
+    let events = window(rows, conv, (from, last), Order::Descending, limit)?;
+    let gap = (events.len() as u64) < last.saturating_sub(have);
+    Ok(Window {
+        events,
+        gap,
+        as_of: last,
+    })
+}
+
+/// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`.
+fn window(
+    rows: &impl Rows,
+    conv: &ConvId,
+    (mut from, mut to): (u64, u64),
+    order: Order,
+    limit: usize,
+) -> Result<Vec<Bytes>> {
+    let mut tails: Vec<Bytes> = Vec::new();
+    let mut bytes = 0;
+    'pages: while from <= to && tails.len() < limit {
+        let (start, end) = (
+            keys::message(conv, from),
+            keys::message(conv, to.saturating_add(1)),
+        );
+        let found = rows.scan(
+            Table::Message,
+            &start..&end,
+            order,
+            SCAN_PAGE.min(limit - tails.len()),
+        )?;
+        if found.is_empty() {
+            break;
+        }
+        match order {
+            Order::Ascending => from += found.len() as u64,
+            Order::Descending => to = to.saturating_sub(found.len() as u64),
+        }
+        for (_, row) in &found {
+            let tail = EventRow::decode(row)?.tail;
+            bytes += tail.len();
+            if bytes > WINDOW_BYTES && !tails.is_empty() {
+                break 'pages;
+            }
+            tails.push(tail);
+        }
+    }
+    if order == Order::Descending {
+        tails.reverse();
+    }
+    Ok(tails)
+}

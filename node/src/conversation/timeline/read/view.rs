@@ -1,0 +1,208 @@
+//! One conversation as one member sees it, and its line in the inbox.
+
+use bytes::Bytes;
+use protocol::answer::{Conv, Item, Last, Peer};
+use protocol::{ConvId, Kind, RawEvent, Role, UserId};
+use serde::{Deserialize, Serialize};
+use storage::Table;
+
+use super::super::door::Rows;
+use super::super::keys;
+use super::super::rows::{ConvRow, EventRow, MemberRow, Row};
+use super::{Result, Seat};
+
+/// A conversation as one member sees it: `conv`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ConvView {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its title.
+    pub title: Option<String>,
+    /// The member's role.
+    pub role: Role,
+    /// The end of the log.
+    pub last: Last,
+    /// The member's read cursor.
+    pub read: u64,
+    /// The member's delivered cursor.
+    pub delivered: u64,
+    /// The number of members.
+    pub members: u64,
+    /// The first event that the member may see.
+    pub floor: u64,
+    /// The other side of a direct conversation.
+    pub peer: Option<PeerView>,
+    /// The tails of the events since `have`, if it was asked with one.
+    pub events: Option<Vec<Bytes>>,
+    /// The events don't start at `have + 1`.
+    pub gap: bool,
+}
+
+/// The other side of a direct conversation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PeerView {
+    /// The user.
+    pub user: UserId,
+    /// What has arrived there.
+    pub delivered: u64,
+    /// What was read there.
+    pub read: u64,
+}
+
+/// A conversation's line in the inbox of one member.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its title.
+    pub title: Option<String>,
+    /// The member's role.
+    pub role: Role,
+    /// The end of the log; the inbox is sorted by its `ts`.
+    pub last: Last,
+    /// The tail of the last event.
+    pub tail: Bytes,
+    /// Messages above the read cursor.
+    pub unread: u64,
+    /// Unread messages that mention the member, at most 128.
+    pub mentions: u64,
+    /// The member's read cursor.
+    pub read: u64,
+    /// The member's delivered cursor.
+    pub delivered: u64,
+    /// The other side of a direct conversation.
+    pub peer: Option<PeerView>,
+}
+
+/// Returns the conversation's line in the inbox of `user`.
+pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary> {
+    let seat = Seat::of(rows, conv, user)?;
+    let row = rows.get(Table::Message, &keys::message(conv, seat.conv.last_s))?;
+    let tail = row
+        .map(|row| EventRow::decode(&row))
+        .transpose()?
+        .map(|event| event.tail)
+        .unwrap_or_default();
+    Ok(Summary {
+        conv: conv.clone(),
+        kind: seat.conv.kind,
+        title: seat.conv.title.as_deref().map(str::to_owned),
+        role: seat.role,
+        last: last_of(&seat.conv),
+        tail,
+        unread: seat.conv.last_mn - seat.me.read_mn,
+        mentions: seat.me.mentions.len() as u64,
+        read: seat.me.read,
+        delivered: seat.me.delivered,
+        peer: peer(rows, conv, user, &seat.conv)?,
+    })
+}
+
+/// Returns the end of the log and the number of members, for the owner itself; `None` if there is no such
+/// conversation.
+pub fn last(rows: &impl Rows, conv: &ConvId) -> Result<Option<(Last, u64)>> {
+    let row = rows.get(Table::Conversation, conv.as_str().as_bytes())?;
+    let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
+    Ok(row.map(|row| (last_of(&row), row.members)))
+}
+
+/// Returns the conversation as its member sees it, without events.
+pub(super) fn view(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) -> Result<ConvView> {
+    Ok(ConvView {
+        conv: conv.clone(),
+        kind: seat.conv.kind,
+        title: seat.conv.title.as_deref().map(str::to_owned),
+        role: seat.role,
+        last: last_of(&seat.conv),
+        read: seat.me.read,
+        delivered: seat.me.delivered,
+        members: seat.conv.members,
+        floor: seat.me.floor(&seat.conv),
+        peer: peer(rows, conv, user, &seat.conv)?,
+        events: None,
+        gap: false,
+    })
+}
+
+fn last_of(conv: &ConvRow) -> Last {
+    Last {
+        s: conv.last_s,
+        mn: conv.last_mn,
+        ts: conv.last_ts,
+    }
+}
+
+fn peer(rows: &impl Rows, conv: &ConvId, user: &UserId, row: &ConvRow) -> Result<Option<PeerView>> {
+    let Some(peer) = row.peer_of(user) else {
+        return Ok(None);
+    };
+    let Some(member) = rows.get(Table::Member, &keys::member(conv, peer))? else {
+        return Ok(None);
+    };
+    let MemberRow { delivered, read, .. } = MemberRow::decode(&member)?;
+    Ok(Some(PeerView {
+        user: peer.clone(),
+        delivered,
+        read,
+    }))
+}
+
+// === impl ConvView, Summary, PeerView ===
+
+impl ConvView {
+    /// Returns the shape on the wire. The error is a stored event that is no JSON.
+    pub fn wire(&self) -> std::result::Result<Conv, String> {
+        let events = self.events.as_ref();
+        let events = events.map(|events| events.iter().map(|tail| RawEvent::from_tail(tail)).collect());
+        Ok(Conv {
+            c: self.conv.clone(),
+            kind: self.kind,
+            title: self.title.clone(),
+            role: Some(self.role),
+            last: self.last,
+            read: self.read,
+            delivered: self.delivered,
+            muted: false,
+            pinned: false,
+            peer: self.peer.as_ref().map(PeerView::wire),
+            events: events.transpose()?,
+            gap: self.gap,
+        })
+    }
+}
+
+impl Summary {
+    /// Returns the shape on the wire. The error is a stored event that is no JSON.
+    pub fn wire(&self) -> std::result::Result<Item, String> {
+        Ok(Item {
+            c: self.conv.clone(),
+            kind: self.kind,
+            title: self.title.clone(),
+            role: Some(self.role),
+            last: Some(RawEvent::from_tail(&self.tail)?),
+            unread: self.unread,
+            mentions: self.mentions,
+            read: self.read,
+            delivered: self.delivered,
+            muted: false,
+            pinned: false,
+            peer: self.peer.as_ref().map(PeerView::wire),
+            stale: false,
+        })
+    }
+}
+
+impl PeerView {
+    /// Returns the shape on the wire.
+    pub fn wire(&self) -> Peer {
+        Peer {
+            u: self.user.clone(),
+            delivered: self.delivered,
+            read: self.read,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Rows of the machine: one byte of version, then postcard; events by hand, because their tail is served as it stands.
+//!
+//! Frozen by the golden tests below. A row that can't be read is [`storage::Error::Corrupt`]: the replica stops.
+
+use bytes::Bytes;
+use protocol::{ConvId, Kind, Role, UserId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::dedup::Dedups;
+use super::outcome::OutboxId;
+
+/// The version of every row.
+const VERSION: u8 = 1;
+
+/// A conversation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct ConvRow {
+    pub(super) kind: Kind,
+    pub(super) title: Option<std::sync::Arc<str>>,
+    pub(super) creator: UserId,
+    /// The other side of a direct conversation.
+    pub(super) peer: Option<UserId>,
+    pub(super) created_ms: u64,
+    pub(super) last_s: u64,
+    pub(super) last_mn: u64,
+    pub(super) last_ts: u64,
+    pub(super) members: u64,
+    pub(super) owners: u64,
+    pub(super) history: History,
+}
+
+/// How far back a member may read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum History {
+    /// From its own joining.
+    Joined,
+    /// Everything.
+    All,
+}
+
+/// A member, or one who was: the row stays, without a role.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct MemberRow {
+    pub(super) role: Option<Role>,
+    /// The `s` from which the member has been one. Initial members have been from the first event on.
+    pub(super) since: u64,
+    pub(super) read: u64,
+    /// The last message's ordinal at `read`.
+    pub(super) read_mn: u64,
+    pub(super) delivered: u64,
+    /// The unread messages that mention the member, ascending, the newest [`MENTIONS_KEPT`].
+    pub(super) mentions: Vec<u64>,
+    /// The membership's last change.
+    pub(super) version: OutboxId,
+    pub(super) dedups: Dedups,
+}
+
+/// Beyond this the count of mentions stands still: nobody reads "128 mentions" as a number.
+pub(super) const MENTIONS_KEPT: usize = 128;
+
+/// The first result of a client message id.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct DedupRow {
+    /// Number of this id among the user's.
+    pub(super) k: u64,
+    pub(super) ts: u64,
+    pub(super) s: u64,
+    pub(super) mn: u64,
+    /// What a `create` makes.
+    pub(super) conv: Option<ConvId>,
+}
+
+/// A conversation of a user.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct IndexRow {
+    pub(super) member: bool,
+    pub(super) version: OutboxId,
+    pub(super) at_ms: u64,
+}
+
+/// A change of membership that the user's shard doesn't know yet.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct OutboxRow {
+    pub(super) conv: ConvId,
+    pub(super) user: UserId,
+    pub(super) member: bool,
+    pub(super) at_ms: u64,
+}
+
+/// A row that is versioned postcard.
+pub(super) trait Row: Serialize + DeserializeOwned {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.push(VERSION);
+        postcard::to_extend(self, bytes).expect("rows have only encodable fields")
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, storage::Error> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| corrupt(&error.to_string())),
+            _ => Err(corrupt("a row of an unknown version")),
+        }
+    }
+}
+
+/// What sort of event a row of the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum EventKind {
+    Message = 1,
+    Member = 2,
+}
+
+/// An event: `version u8 | kind u8 | mn u64 | author length u8 | author | tail`, where `mn` is the ordinal of the last
+/// message up to this event.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct EventRow {
+    pub(super) kind: EventKind,
+    pub(super) mn: u64,
+    pub(super) author: UserId,
+    pub(super) tail: Bytes,
+}
+
+// === impl Row, ConvRow, MemberRow, EventRow ===
+
+impl Row for ConvRow {}
+impl Row for MemberRow {}
+impl Row for DedupRow {}
+impl Row for IndexRow {}
+impl Row for OutboxRow {}
+impl Row for Dedups {}
+
+impl ConvRow {
+    /// Returns the other side of a direct conversation, as `user` sees it.
+    pub(super) fn peer_of(&self, user: &UserId) -> Option<&UserId> {
+        let peer = self.peer.as_ref()?;
+        Some(if peer == user { &self.creator } else { peer })
+    }
+}
+
+impl MemberRow {
+    /// Returns the first event that the member may see.
+    pub(super) fn floor(&self, conv: &ConvRow) -> u64 {
+        match conv.history {
+            History::Joined => self.since,
+            History::All => 1,
+        }
+    }
+
+    /// Moves the read cursor to `s`, an event with message ordinal `mn`, and the delivered cursor at least as far.
+    pub(super) fn read_to(&mut self, s: u64, mn: u64) {
+        self.read = s;
+        self.read_mn = mn;
+        self.delivered = self.delivered.max(s);
+        self.mentions.retain(|mention| *mention > s);
+    }
+}
+
+impl EventRow {
+    const HEAD: usize = 11;
+
+    /// Returns the row's bytes.
+    pub(super) fn encode(kind: EventKind, mn: u64, author: &UserId, tail: &str) -> Vec<u8> {
+        let author = author.as_str().as_bytes();
+        let mut bytes = Vec::with_capacity(Self::HEAD + author.len() + tail.len());
+        bytes.extend_from_slice(&[VERSION, kind as u8]);
+        bytes.extend_from_slice(&mn.to_be_bytes());
+        // Ids are at most 64 bytes.
+        bytes.push(author.len() as u8);
+        bytes.extend_from_slice(author);
+        bytes.extend_from_slice(tail.as_bytes());
+        bytes
+    }
+
+    /// Reads a row; the tail shares the row's memory.
+    pub(super) fn decode(row: &Bytes) -> Result<EventRow, storage::Error> {
+        let fields = |row: &Bytes| {
+            let (head, rest) = row.split_first_chunk::<{ Self::HEAD }>()?;
+            let kind = match (head[0], head[1]) {
+                (VERSION, 1) => EventKind::Message,
+                (VERSION, 2) => EventKind::Member,
+                _ => return None,
+            };
+            let author = std::str::from_utf8(rest.get(..usize::from(head[10]))?).ok()?;
+            Some(EventRow {
+                kind,
+                mn: u64::from_be_bytes(head[2..10].try_into().ok()?),
+                author: UserId::parse(author).ok()?,
+                tail: row.slice(Self::HEAD + author.len()..),
+            })
+        };
+        fields(row).ok_or_else(|| corrupt("a malformed event"))
+    }
+}
+
+/// Returns the error of a row that passed its checksum and still can't be read.
+pub(super) fn corrupt(what: &str) -> storage::Error {
+    storage::Error::Corrupt(format!("chat state: {what}").into())
+}
