@@ -1,0 +1,6 @@
+//! Who belongs to the cluster and who holds what: admission, placement, and the work of making it so.
+
+pub(crate) mod admission;
+pub(crate) mod health;
+pub(crate) mod placement;
+pub(crate) mod reconcile;

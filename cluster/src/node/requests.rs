@@ -1,0 +1,212 @@
+//! The cluster's own requests: news, admission, the map.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::FutureExt;
+use storage::ShardId;
+
+use crate::error::{CallError, CastError};
+use crate::node::Node;
+use crate::ownership::announce::{Method, News};
+use crate::shard::META;
+use crate::shard::map::{Change, Changed, Map};
+use crate::transport::{self, Lane, Reply};
+use crate::types::NodeId;
+
+/// How long another member may take for one of these.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+// === impl Node ===
+
+impl Node {
+    /// A request of a member or, from `NodeId(0)`, of a node that wants to become one.
+    pub(crate) fn request(self: &Arc<Node>, from: NodeId, method: Method, body: Bytes, reply: Reply) {
+        match method {
+            Method::Who => reply.send(Ok(Bytes::copy_from_slice(&self.cluster().to_be_bytes()))),
+            Method::Join | Method::Change => {
+                let allowed = from != NodeId(0) || method == Method::Join;
+                let change = postcard::from_bytes(&body).ok().filter(|change| {
+                    allowed && (method == Method::Change || matches!(change, Change::Join { .. }))
+                });
+                let Some(change) = change else {
+                    return reply.send(Err(Bytes::from_static(b"malformed change")));
+                };
+                let node = self.clone();
+                self.tasks().spawn(async move {
+                    reply.send(node.change(change).await.map(|c| c.encode()).map_err(Bytes::from));
+                });
+            }
+            Method::Map => reply.send(Ok(self.map().encode())),
+            Method::Voters => {
+                let mut body = body;
+                let replica = body
+                    .try_get_u16()
+                    .ok()
+                    .and_then(|shard| self.replica(ShardId(shard)));
+                match replica.filter(|replica| replica.epoch().is_some()) {
+                    Some(replica) => {
+                        let voters: Vec<NodeId> = replica.group.voters().into_iter().collect();
+                        reply.send(
+                            postcard::to_stdvec(&voters)
+                                .map(Bytes::from)
+                                .map_err(|_| Bytes::new()),
+                        );
+                    }
+                    None => reply.send(Err(Bytes::from_static(b"not the owner"))),
+                }
+            }
+            Method::News => reply.send(Err(Bytes::from_static(b"news is one way"))),
+        }
+    }
+
+    /// Has the meta group's owner change the map.
+    pub(crate) async fn change(self: &Arc<Node>, change: Change) -> Result<Changed, String> {
+        if let Some(proposer) = self.replica(META).and_then(|replica| replica.proposer()) {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let done = Box::new(move |result| drop(sender.send(result)));
+            proposer
+                .submit(vec![change.encode()], done)
+                .map_err(|_| "the meta group is busy".to_owned())?;
+            let committed = receiver
+                .await
+                .map_err(|e| e.to_string())?
+                .map_err(|e| e.to_string())?;
+            let outcome = committed.outcomes.first().ok_or("no outcome")?;
+            return Changed::decode(outcome).map_err(|e| e.to_string());
+        }
+        let (owner, _) = self
+            .table
+            .owner(META)
+            .ok_or("the meta group has no known owner")?;
+        if owner == self.id() {
+            return Err("the meta group's owner is changing".to_owned());
+        }
+        let answer = self
+            .transport
+            .call(owner, Lane::Rpc, Method::Change as u16, change.encode(), DEADLINE);
+        match answer.await {
+            Ok(outcome) => Changed::decode(&outcome).map_err(|e| e.to_string()),
+            Err(transport::Error::Refused(reason)) => Err(String::from_utf8_lossy(&reason).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// News of another member.
+    pub(crate) fn heard(self: &Arc<Node>, from: NodeId, body: &[u8]) {
+        let Ok(news) = postcard::from_bytes::<News>(body) else {
+            tracing::debug!(%from, "news that can't be read");
+            return;
+        };
+        self.health.says_draining(from, news.draining);
+        for (shard, epoch) in news.owned {
+            self.table.learn(ShardId(shard), from, epoch);
+        }
+        if news.map_version > self.map().version {
+            let node = self.clone();
+            self.tasks().spawn(async move { node.fetch_map(from).await });
+        }
+    }
+
+    async fn fetch_map(self: &Arc<Node>, from: NodeId) {
+        match self
+            .transport
+            .call(from, Lane::Rpc, Method::Map as u16, Bytes::new(), DEADLINE)
+            .await
+        {
+            Ok(bytes) => match Map::decode(&bytes) {
+                Ok(map) => self.adopt(map),
+                Err(error) => tracing::warn!(%from, %error, "a member's map can't be read"),
+            },
+            // The next news tries again.
+            Err(error) => tracing::debug!(%from, %error, "the map was not fetched"),
+        }
+    }
+
+    /// Tells all members what this one owns.
+    pub(crate) fn announce(&self) {
+        for peer in self.others() {
+            self.announce_to(peer);
+        }
+    }
+
+    pub(crate) fn announce_to(&self, peer: NodeId) {
+        let owned = self
+            .owned()
+            .into_iter()
+            .map(|(shard, epoch)| (shard.0, epoch))
+            .collect();
+        let news = News {
+            map_version: self.map().version,
+            draining: self.is_draining(),
+            owned,
+        };
+        if let Ok(body) = postcard::to_stdvec(&news) {
+            // A peer out of reach hears it when its link is up again.
+            drop(
+                self.transport
+                    .cast(peer, Lane::Rpc, Method::News as u16, body.into()),
+            );
+        }
+    }
+
+    /// Who votes in a shard's group, by its owner's word.
+    pub(crate) async fn ask_voters(&self, shard: ShardId) -> Option<Vec<NodeId>> {
+        let (owner, _) = self.table.owner(shard)?;
+        let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
+        let answer = self
+            .transport
+            .call(owner, Lane::Rpc, Method::Voters as u16, body, DEADLINE)
+            .await
+            .ok()?;
+        postcard::from_bytes(&answer).ok()
+    }
+
+    /// A request of the service to a member, or to this one.
+    pub(crate) fn call(
+        &self,
+        to: NodeId,
+        method: u16,
+        body: Bytes,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static {
+        debug_assert!(method < Method::FIRST, "{method} belongs to the cluster itself");
+        let answer = if to == self.id() {
+            let (reply, answer) = Reply::local();
+            self.service.call(to, method, body, reply);
+            async move {
+                match tokio::time::timeout(deadline, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(transport::Error::Lost),
+                    Err(_) => Err(transport::Error::Timeout),
+                }
+            }
+            .boxed()
+        } else {
+            self.transport.call(to, Lane::Rpc, method, body, deadline)
+        };
+        async move {
+            answer.await.map_err(|error| match error {
+                transport::Error::Refused(reason) => CallError::Refused(reason),
+                transport::Error::Unreachable | transport::Error::Closed => CallError::Unreachable,
+                transport::Error::Lost | transport::Error::Timeout => CallError::Lost,
+                transport::Error::Full => CallError::Busy,
+            })
+        }
+    }
+
+    /// A one-way message of the service on the fan-out lane.
+    pub(crate) fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
+        if to == self.id() {
+            self.service.cast(to, self.incarnation(), kind, body);
+            return Ok(());
+        }
+        self.transport
+            .cast(to, Lane::Fanout, kind, body)
+            .map_err(|error| match error {
+                transport::Error::Full => CastError::Full,
+                _ => CastError::Unreachable,
+            })
+    }
+}

@@ -1,0 +1,165 @@
+//! What a member answers about shards, members and itself.
+
+use std::sync::atomic::Ordering;
+
+use storage::ShardId;
+use tokio::sync::watch;
+
+use crate::membership::placement::place;
+use crate::node::Node;
+use crate::types::{NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
+
+// === impl Node ===
+
+impl Node {
+    pub(crate) fn shard_count(&self) -> u16 {
+        u16::try_from(self.map().shards.len()).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn route(&self, shard: ShardId) -> Route {
+        let map = self.map();
+        let owner = self.table.owner(shard);
+        Route {
+            owner: owner.map(|(node, _)| node),
+            epoch: owner.map_or(0, |(_, epoch)| epoch),
+            replicas: map
+                .placement(shard)
+                .map(|p| p.replicas.clone())
+                .unwrap_or_default(),
+            map_version: map.version,
+        }
+    }
+
+    pub(crate) fn routes(&self) -> watch::Receiver<u64> {
+        self.table.changes()
+    }
+
+    pub(crate) fn hint(&self, shard: ShardId, owner: NodeId, epoch: u64) {
+        self.table.learn(shard, owner, epoch);
+    }
+
+    pub(crate) fn owned_epoch(&self, shard: ShardId) -> Option<u64> {
+        self.replica(shard)?.epoch()
+    }
+
+    /// Shards this member owns, with their epochs.
+    pub(crate) fn owned(&self) -> Vec<(ShardId, u64)> {
+        let replicas = self.all_replicas();
+        replicas
+            .iter()
+            .filter_map(|replica| Some((replica.group.shard(), replica.epoch()?)))
+            .collect()
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        self.map().nodes.values().cloned().collect()
+    }
+
+    /// All members but this one.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        let me = self.id();
+        self.map()
+            .nodes
+            .keys()
+            .copied()
+            .filter(|&node| node != me)
+            .collect()
+    }
+
+    pub(crate) fn isolated(&self) -> bool {
+        self.health.without_majority(&self.others()) > self.config.isolated_after
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if let Some(reason) = self.store_poisoned() {
+            return Err(format!("the disk failed: {reason}"));
+        }
+        if self.is_draining() {
+            return Err("draining".to_owned());
+        }
+        if self.isolated() {
+            return Err("isolated: no majority of the members is in sight".to_owned());
+        }
+        let map = self.map();
+        for shard in map.all_shards() {
+            if self.table.owner(shard).is_none() {
+                return Err(format!("shard {} has no known owner", shard_name(shard)));
+            }
+        }
+        if self.settled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.caught_up()?;
+        self.settled.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether this member holds its share, which is asked once after a start.
+    fn caught_up(&self) -> Result<(), String> {
+        let map = self.map();
+        let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
+        let (shards, meta) = place(&members, self.shard_count(), self.config.replication);
+        if (&map.shards, &map.meta) != (&shards, &meta) {
+            return Err("the shards are being placed".to_owned());
+        }
+        for shard in map.all_shards() {
+            let Some(placement) = map.placement(shard) else {
+                continue;
+            };
+            if !placement.replicas.contains(&self.id()) {
+                continue;
+            }
+            let complete = self.replica(shard).is_some_and(|replica| {
+                let voters = replica.group.voters();
+                voters.len() == placement.replicas.len()
+                    && placement.replicas.iter().all(|n| voters.contains(n))
+            });
+            if !complete {
+                return Err(format!("shard {} is being copied", shard_name(shard)));
+            }
+        }
+        Ok(())
+    }
+
+    fn store_poisoned(&self) -> Option<String> {
+        self.store.poisoned()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let map = self.map();
+        let me = self.id();
+        Status {
+            node: me,
+            cluster: format!("{:016x}", map.cluster),
+            map_version: map.version,
+            nodes: map
+                .nodes
+                .values()
+                .map(|node| NodeStatus {
+                    id: node.id,
+                    addr: node.addr.clone(),
+                    alive: node.id == me || self.health.is_up(node.id),
+                    draining: if node.id == me {
+                        self.is_draining()
+                    } else {
+                        self.health.is_draining(node.id)
+                    },
+                })
+                .collect(),
+            shards: map.all_shards().map(|shard| self.shard_status(shard)).collect(),
+            durability: if self.config.fsync { "fsync" } else { "os" },
+        }
+    }
+
+    fn shard_status(&self, shard: ShardId) -> ShardStatus {
+        let route = self.route(shard);
+        ShardStatus {
+            shard: shard_name(shard),
+            owner: route.owner,
+            epoch: route.epoch,
+            replicas: route.replicas,
+            preferred: self.map().placement(shard).map(|placement| placement.preferred),
+            local: self.replica(shard).map(|replica| replica.group.status()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Raft's records as bytes: a version, then postcard of openraft's own types.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Raised when the form of any record changes. A node refuses records of a version it doesn't know.
+const VERSION: u8 = 1;
+
+/// Writes a record.
+///
+/// # Errors
+/// Never for this crate's types; the signature is postcard's.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Bytes, io::Error> {
+    let mut writer = BytesMut::with_capacity(128).writer();
+    writer.get_mut().put_u8(VERSION);
+    postcard::to_io(record, &mut writer).map_err(io::Error::other)?;
+    Ok(writer.into_inner().freeze())
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// When the bytes are of another version or damaged.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, io::Error> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| invalid(e.to_string())),
+        Some((version, _)) => Err(invalid(format!("record version {version}, expected {VERSION}"))),
+        None => Err(invalid("empty record".to_owned())),
+    }
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use openraft::raft::{AppendEntriesRequest, VoteRequest};
+    use openraft::{EntryPayload, LogId as RaftLogId};
+
+    use super::*;
+    use crate::raft::{Entry, LogId, Proposal, TypeConfig, Vote};
+    use crate::types::NodeId;
+
+    fn log_id(term: u64, index: u64) -> LogId {
+        RaftLogId {
+            leader_id: openraft::vote::leader_id_std::CommittedLeaderId::new(term),
+            index,
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn batch() -> Entry {
+        let proposal = Proposal::Batch {
+            epoch: 7,
+            now_ms: 300,
+            commands: Bytes::from_static(b"ab"),
+        };
+        Entry {
+            log_id: log_id(3, 9),
+            payload: EntryPayload::Normal(proposal),
+        }
+    }
+
+    #[test]
+    fn records_keep_their_bytes() {
+        let takeover = Proposal::Takeover {
+            node: NodeId(2),
+            incarnation: 5,
+        };
+        let takeover = Entry {
+            log_id: log_id(1, 2),
+            payload: EntryPayload::Normal(takeover),
+        };
+        let blank = Entry {
+            log_id: log_id(1, 1),
+            payload: EntryPayload::Blank,
+        };
+        for (bytes, golden) in [
+            (encode(&Vote::new_committed(4, 2)), "0104010201"),
+            (encode(&blank), "01010100"),
+            (encode(&takeover), "01010201000205"),
+            (encode(&batch()), "010309010107ac02026162"),
+        ] {
+            assert_eq!(hex(&bytes.unwrap()), golden);
+        }
+    }
+
+    #[test]
+    fn records_are_read_back() {
+        let request = AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(4, 2),
+            prev_log_id: Some(log_id(3, 8)),
+            entries: vec![batch()],
+            leader_commit: None,
+        };
+        let back: AppendEntriesRequest<TypeConfig> = decode(&encode(&request).unwrap()).unwrap();
+        assert_eq!(
+            (back.vote, back.prev_log_id, back.entries),
+            (request.vote, request.prev_log_id, request.entries)
+        );
+        let vote = VoteRequest::<TypeConfig>::new(Vote::new(4, 2), None);
+        assert_eq!(
+            decode::<VoteRequest<TypeConfig>>(&encode(&vote).unwrap()).unwrap(),
+            vote
+        );
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let mut bytes = encode(&batch()).unwrap().to_vec();
+        bytes[0] = VERSION + 1;
+        assert!(
+            decode::<Entry>(&bytes)
+                .unwrap_err()
+                .to_string()
+                .contains("version 2")
+        );
+        assert!(decode::<Entry>(&[]).is_err());
+    }
+}

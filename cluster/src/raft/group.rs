@@ -1,0 +1,254 @@
+//! [`Group`]: a handle to one Raft group on this node, in this crate's words.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{EmptyNode, LinearizerOption, ReadPolicy, ServerState, SnapshotPolicy};
+use storage::{ShardId, Store};
+
+use crate::config::Config;
+use crate::error::{Error, ProposeError};
+use crate::machine::Machine;
+use crate::raft::log_store::LogStore;
+use crate::raft::network::Factory;
+use crate::raft::state_machine::{StateMachine, Watcher};
+use crate::raft::{Answer, Proposal, Raft, TypeConfig};
+use crate::transport::Transport;
+use crate::types::{GroupStatus, NodeId, shard_name};
+
+/// A Raft group on this node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Group {
+    shard: ShardId,
+    raft: Raft,
+    log: LogStore,
+}
+
+/// What a group needs from its node.
+pub(crate) struct Parts {
+    pub(crate) node: NodeId,
+    pub(crate) store: Store,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) watcher: Arc<dyn Watcher>,
+}
+
+/// Follows whether this replica leads.
+pub(crate) struct Leadership {
+    metrics: openraft::alias::WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>,
+    node: u64,
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Starts a replica where it stopped, or as an empty one that waits for a leader.
+    pub(crate) async fn start(shard: ShardId, config: &Config, parts: Parts) -> Result<Group, Error> {
+        let failed = |reason: String| Error::Raft {
+            shard: shard_name(shard),
+            reason,
+        };
+        let log = LogStore::open(parts.store.log(shard)).map_err(|e| failed(e.to_string()))?;
+        let machine = StateMachine::open(
+            shard,
+            parts.store.state(shard),
+            parts.machine,
+            parts.watcher,
+            log.flushed(),
+        )
+        .map_err(|e| failed(e.to_string()))?;
+        let factory = Factory {
+            shard,
+            transport: parts.transport,
+            append_deadline: config.election_max.max(Duration::from_secs(1)),
+            snapshot_rate: config.snapshot_rate,
+        };
+        let settings = settings(config).map_err(failed)?;
+        let raft = Raft::new(parts.node.0, Arc::new(settings), factory, log.clone(), machine)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(Group { shard, raft, log })
+    }
+
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    pub(crate) fn raft(&self) -> Raft {
+        self.raft.clone()
+    }
+
+    /// Makes this replica the group's only member, if the group is brand new here.
+    pub(crate) async fn initialize(&self, node: NodeId) -> Result<(), Error> {
+        if !self.log.is_pristine() {
+            return Ok(());
+        }
+        let members = std::collections::BTreeMap::from([(node.0, EmptyNode {})]);
+        self.raft.initialize(members).await.map_err(|e| Error::Raft {
+            shard: shard_name(self.shard),
+            reason: e.to_string(),
+        })
+    }
+
+    /// Proposes an entry and waits until it is applied here. Returns its index.
+    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<(u64, Answer), ProposeError> {
+        match self.raft.client_write(proposal).await {
+            Ok(response) => Ok((response.log_id.index, response.data)),
+            // Refused before it was appended.
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NotOwner),
+            Err(RaftError::APIError(_) | RaftError::Fatal(_)) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Whether a local read now sees every write acknowledged before this call. Uses the leader's lease, and asks a
+    /// quorum when the lease has run out.
+    pub(crate) async fn linearize(&self, lease: Duration) -> bool {
+        let policy = LinearizerOption::from(ReadPolicy::LeaseRead).with_wait_timeout(lease);
+        self.raft.ensure_linearizable(policy).await.is_ok()
+    }
+
+    pub(crate) fn leadership(&self) -> Leadership {
+        let metrics = self.raft.server_metrics();
+        let node = metrics.borrow_watched().id;
+        Leadership { metrics, node }
+    }
+
+    /// Hands leadership over. Returns at once; the target takes it when it has all entries.
+    pub(crate) async fn transfer_to(&self, target: NodeId) {
+        // Fails only on a stopped group, where there is nothing to hand over.
+        drop(self.raft.trigger().transfer_leader(target.0).await);
+    }
+
+    /// Nodes that vote, by the newest membership in the log.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        self.raft
+            .server_metrics()
+            .borrow_watched()
+            .membership_config
+            .voter_ids()
+            .map(NodeId)
+            .collect()
+    }
+
+    /// Changes the group's members: new ones catch up first as learners, then the set of voters changes at once.
+    pub(crate) async fn set_voters(&self, wanted: &BTreeSet<NodeId>) -> Result<(), String> {
+        let voters = self.voters();
+        for node in wanted.difference(&voters) {
+            self.raft
+                .add_learner(node.0, EmptyNode {}, true)
+                .await
+                .map_err(|e| e.to_string())?;
+        }
+        let wanted: BTreeSet<u64> = wanted.iter().map(|node| node.0).collect();
+        self.raft
+            .change_membership(wanted, false)
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
+    /// Replicas that hold every entry this leader has, or nearly so.
+    pub(crate) fn caught_up(&self, slack: u64) -> BTreeSet<NodeId> {
+        let metrics = self.raft.data_metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log.map_or(0, |l| l.index);
+        let Some(replication) = &metrics.replication else {
+            return BTreeSet::new();
+        };
+        replication
+            .iter()
+            .filter(|(_, matched)| matched.as_ref().map_or(0, |l| l.index) + slack >= last)
+            .map(|(node, _)| NodeId(*node))
+            .collect()
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log_index.unwrap_or(0);
+        GroupStatus {
+            role: role(metrics.state),
+            term: metrics.current_term,
+            last,
+            applied: metrics.last_applied.map_or(0, |l| l.index),
+            voters: metrics.membership_config.voter_ids().map(NodeId).collect(),
+            lag: metrics
+                .replication
+                .iter()
+                .flatten()
+                .filter(|(node, _)| **node != metrics.id)
+                .map(|(node, matched)| {
+                    (
+                        NodeId(*node),
+                        last.saturating_sub(matched.as_ref().map_or(0, |l| l.index)),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether openraft gave the group up, as it does when a log write is refused.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.raft.metrics().borrow_watched().running_state.is_err()
+    }
+
+    /// Stops the replica; its rows stay.
+    pub(crate) async fn shutdown(&self) {
+        // An error says that it had stopped already.
+        drop(self.raft.shutdown().await);
+    }
+}
+
+// === impl Leadership ===
+
+impl Leadership {
+    /// The term in which this replica leads now, if it does.
+    pub(crate) fn term(&self) -> Option<u64> {
+        let metrics = self.metrics.borrow_watched();
+        let leads = metrics.state == ServerState::Leader
+            && metrics.vote.committed
+            && metrics.vote.leader_id.voted_for == self.node;
+        leads.then_some(metrics.vote.leader_id.term)
+    }
+
+    /// Waits for a change; `false` when the group has stopped.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.metrics.changed().await.is_ok()
+    }
+}
+
+fn role(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Leader => "leader",
+        ServerState::Follower => "follower",
+        ServerState::Learner => "learner",
+        ServerState::Candidate => "candidate",
+        ServerState::Shutdown => "shutdown",
+    }
+}
+
+fn settings(config: &Config) -> Result<openraft::Config, String> {
+    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let settings = openraft::Config {
+        cluster_name: "rookery".to_owned(),
+        heartbeat_interval: ms(config.heartbeat),
+        election_timeout_min: ms(config.election_min),
+        election_timeout_max: ms(config.election_max),
+        enable_pre_vote: Some(true),
+        max_payload_entries: 256,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+        max_in_snapshot_log_to_keep: config.keep_entries,
+        purge_batch_size: (config.keep_entries / 2).max(1),
+        // A replica further behind than what is kept gets a snapshot.
+        replication_lag_threshold: config.snapshot_every + config.keep_entries,
+        install_snapshot_timeout: 60_000,
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(1024),
+        state_machine_channel_size: Some(1024),
+        ..openraft::Config::default()
+    };
+    settings.validate().map_err(|e| e.to_string())
+}

@@ -1,0 +1,276 @@
+//! Step 8 of the life of a message, sending side: a group's requests to one other replica.
+//!
+//! Appends are pipelined: up to [`PIPELINE`] are on their way, answered in order. The wire form is `shard u16` and the
+//! request's [record](super::codec).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::Either;
+use futures::{Stream, StreamExt};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{EmptyNode, OptionalSend};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use storage::ShardId;
+use tokio::time::Instant;
+
+use crate::raft::snapshot::{CHUNK_BYTES, SnapshotData, Step};
+use crate::raft::{Snapshot, TypeConfig, Vote, codec};
+use crate::transport::{self, Lane, Transport};
+use crate::types::NodeId;
+
+/// Appends of one group under way to one replica.
+const PIPELINE: usize = 32;
+/// How long one step of a snapshot may take: a chunk has to reach the other disk.
+const SNAPSHOT_STEP: Duration = Duration::from_secs(10);
+
+/// Requests of the Raft and snapshot lanes. The numbers are on the wire: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Method {
+    /// Entries, or a heartbeat.
+    Append = 1,
+    /// A candidate asks for a vote.
+    Vote = 2,
+    /// A node asks whether it would get one.
+    PreVote = 3,
+    /// The leader hands over.
+    TransferLeader = 4,
+    /// A step of a snapshot's transfer; the answer to the last is a [`SnapshotResponse`].
+    Snapshot = 5,
+}
+
+/// Makes [`Network`]s for one group.
+pub(crate) struct Factory {
+    pub(crate) shard: ShardId,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// How long an append may go unanswered before the stream is started again.
+    pub(crate) append_deadline: Duration,
+    /// Bytes per second of a snapshot.
+    pub(crate) snapshot_rate: u64,
+}
+
+/// The way from one group's replica here to the one on another node.
+pub(crate) struct Network {
+    shard: ShardId,
+    target: NodeId,
+    transport: Arc<dyn Transport>,
+    append_deadline: Duration,
+    snapshot_rate: u64,
+}
+
+type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
+
+// === impl Method ===
+
+impl Method {
+    pub(crate) fn from_wire(number: u16) -> Option<Method> {
+        [
+            Method::Append,
+            Method::Vote,
+            Method::PreVote,
+            Method::TransferLeader,
+            Method::Snapshot,
+        ]
+        .into_iter()
+        .find(|&method| method as u16 == number)
+    }
+}
+
+// === impl Factory ===
+
+impl RaftNetworkFactory<TypeConfig> for Factory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
+        Network {
+            shard: self.shard,
+            target: NodeId(target),
+            transport: self.transport.clone(),
+            append_deadline: self.append_deadline,
+            snapshot_rate: self.snapshot_rate,
+        }
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    fn start<Q: Serialize>(
+        &self,
+        method: Method,
+        request: &Q,
+        deadline: Duration,
+    ) -> impl Future<Output = RpcResult<Bytes>> + Send + 'static + use<Q> {
+        let lane = if method == Method::Snapshot {
+            Lane::Snapshot
+        } else {
+            Lane::Raft
+        };
+        match frame(self.shard, request) {
+            // The transport queues the request here, not when the future is polled: the pipeline keeps its order.
+            Ok(body) => {
+                let answer = self
+                    .transport
+                    .call(self.target, lane, method as u16, body, deadline);
+                Either::Left(async move { answer.await.map_err(into_rpc_error) })
+            }
+            Err(error) => Either::Right(std::future::ready(Err(unreachable(&error.to_string())))),
+        }
+    }
+
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        request: &Q,
+        deadline: Duration,
+    ) -> RpcResult<A> {
+        answer(&self.start(method, request, deadline).await?)
+    }
+
+    async fn send_snapshot(&self, vote: Vote, snapshot: Snapshot) -> RpcResult<SnapshotResponse<TypeConfig>> {
+        let SnapshotData::Local(state) = snapshot.snapshot else {
+            return Err(unreachable("only a local snapshot can be sent"));
+        };
+        let failed = |error: storage::Error| unreachable(&error.to_string());
+        let mut export = spawn_blocking(move || state.export()).await?.map_err(failed)?;
+        let applied = export
+            .applied()
+            .ok_or_else(|| unreachable("nothing was applied yet"))?;
+        self.start(Method::Snapshot, &Step::Begin, SNAPSHOT_STEP).await?;
+        let (mut number, mut sent, started) = (0, 0, Instant::now());
+        loop {
+            let chunk;
+            (export, chunk) = spawn_blocking(move || {
+                let chunk = export.next_chunk(CHUNK_BYTES);
+                (export, chunk)
+            })
+            .await?;
+            let Some(rows) = chunk.map_err(failed)? else { break };
+            sent += rows.len() as u64;
+            self.start(Method::Snapshot, &Step::Chunk { number, rows }, SNAPSHOT_STEP)
+                .await?;
+            number += 1;
+            let due = Duration::from_millis(sent.saturating_mul(1000) / self.snapshot_rate.max(1));
+            tokio::time::sleep_until(started + due).await;
+        }
+        let finish = Step::Finish {
+            chunks: number,
+            applied,
+            vote,
+        };
+        self.call(Method::Snapshot, &finish, SNAPSHOT_STEP).await
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> RpcResult<AppendEntriesResponse<TypeConfig>> {
+        let result: StreamAppendResult<TypeConfig> =
+            self.call(Method::Append, &request, option.hard_ttl()).await?;
+        Ok(result.into())
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, RpcResult<BoxStream<'s, RpcResult<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        let deadline = self.append_deadline.max(option.hard_ttl());
+        let answers = input
+            .map(move |request| self.start(Method::Append, &request, deadline))
+            .buffered(PIPELINE)
+            .map(|result| answer(&result?));
+        Box::pin(async move { Ok(Box::pin(answers) as BoxStream<'s, _>) })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<TypeConfig>> {
+        self.call(Method::Vote, &request, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<TypeConfig>> {
+        self.call(Method::PreVote, &request, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> RpcResult<TransferLeaderResponse<TypeConfig>> {
+        self.call(Method::TransferLeader, &request, option.hard_ttl())
+            .await
+    }
+}
+
+fn frame<Q: Serialize>(shard: ShardId, request: &Q) -> std::io::Result<Bytes> {
+    let record = codec::encode(request)?;
+    let mut body = BytesMut::with_capacity(2 + record.len());
+    body.put_u16(shard.0);
+    body.put_slice(&record);
+    Ok(body.freeze())
+}
+
+fn answer<A: DeserializeOwned>(bytes: &Bytes) -> RpcResult<A> {
+    codec::decode(bytes).map_err(|error| unreachable(&error.to_string()))
+}
+
+/// A link that is down is worth a pause before the next try; one that just broke is not.
+fn into_rpc_error(error: transport::Error) -> RPCError<TypeConfig> {
+    match error {
+        transport::Error::Lost | transport::Error::Timeout => {
+            RPCError::Network(NetworkError::from_string(error))
+        }
+        transport::Error::Refused(reason) => unreachable(&String::from_utf8_lossy(&reason)),
+        transport::Error::Unreachable | transport::Error::Full | transport::Error::Closed => {
+            unreachable(&error.to_string())
+        }
+    }
+}
+
+fn unreachable(reason: &str) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string(reason))
+}
+
+async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> RpcResult<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| unreachable(&error.to_string()))
+}

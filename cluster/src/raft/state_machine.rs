@@ -1,0 +1,272 @@
+//! Step 9 of the life of a message: committed entries are applied, in order, in one storage transaction each chunk.
+//!
+//! The transaction isn't fsynced: the log is the truth, and what a crash takes is applied again. For that to hold, an
+//! entry's effects must not reach the disk before the entry does, and a leader may commit through its followers before
+//! its own write is done: so apply waits for the local flush. The owner's epoch is checked here, on every replica
+//! alike.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use serde::{Deserialize, Serialize};
+use storage::{ShardId, State, Transaction};
+use tokio::sync::watch;
+
+use crate::machine::{Batch, Machine};
+use crate::ownership::Owner;
+use crate::raft::snapshot::SnapshotData;
+use crate::raft::{Answer, Entry, LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig, codec};
+use crate::shard::batch;
+
+/// Entries that one transaction covers at most.
+const CHUNK_ENTRIES: usize = 64;
+
+/// A group's replica of the state, over the node's disk.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    shard: ShardId,
+    state: State,
+    machine: Arc<dyn Machine>,
+    watcher: Arc<dyn Watcher>,
+    flushed: watch::Receiver<u64>,
+    applied: Applied,
+}
+
+/// How far a replica is; stored in the same transaction as the rows it describes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    pub(crate) last: Option<LogId>,
+    pub(crate) membership: Membership,
+    pub(crate) owner: Owner,
+}
+
+/// Told what was applied. Called from the group's apply task; must not block.
+pub(crate) trait Watcher: Send + Sync + 'static {
+    /// A takeover was applied: from here on only this owner's batches count.
+    fn taken_over(&self, shard: ShardId, owner: Owner);
+    /// Rows of the shard changed.
+    fn changed(&self, shard: ShardId);
+}
+
+type Responder = Option<ApplyResponder<TypeConfig>>;
+
+// === impl StateMachine ===
+
+impl StateMachine {
+    /// Reads a replica's position from disk.
+    ///
+    /// # Errors
+    /// When the disk or the record on it can't be read.
+    pub(crate) fn open(
+        shard: ShardId,
+        state: State,
+        machine: Arc<dyn Machine>,
+        watcher: Arc<dyn Watcher>,
+        flushed: watch::Receiver<u64>,
+    ) -> Result<StateMachine, io::Error> {
+        let applied = match state.applied().map_err(io::Error::other)? {
+            Some(bytes) => codec::decode(&bytes)?,
+            None => Applied::default(),
+        };
+        Ok(StateMachine {
+            shard,
+            state,
+            machine,
+            watcher,
+            flushed,
+            applied,
+        })
+    }
+
+    async fn apply_chunk(&mut self, chunk: Vec<(Entry, Responder)>) -> Result<(), io::Error> {
+        let Some((last, _)) = chunk.last() else {
+            return Ok(());
+        };
+        let last = last.log_id.index;
+        let mut transaction = self.state.transaction();
+        let mut answers = Vec::with_capacity(chunk.len());
+        let mut takeover = false;
+        for (entry, responder) in chunk {
+            self.applied.last = Some(entry.log_id);
+            let answer = match entry.payload {
+                EntryPayload::Blank => Answer::Nothing,
+                EntryPayload::Membership(membership) => {
+                    self.applied.membership = Membership::new(Some(entry.log_id), membership);
+                    Answer::Nothing
+                }
+                EntryPayload::Normal(Proposal::Takeover { node, incarnation }) => {
+                    self.applied.owner = Owner {
+                        node,
+                        incarnation,
+                        epoch: entry.log_id.index,
+                    };
+                    takeover = true;
+                    Answer::Nothing
+                }
+                EntryPayload::Normal(Proposal::Batch {
+                    epoch,
+                    now_ms,
+                    commands,
+                }) => self.apply_batch(&mut transaction, entry.log_id.index, epoch, now_ms, commands)?,
+            };
+            answers.push((responder, answer));
+        }
+        #[cfg(feature = "planted-bugs")]
+        let wait = !crate::planted::ack_before_fsync();
+        #[cfg(not(feature = "planted-bugs"))]
+        let wait = true;
+        if wait {
+            self.flushed
+                .wait_for(|&end| end > last)
+                .await
+                .map_err(io::Error::other)?;
+        }
+        transaction
+            .commit(codec::encode(&self.applied)?)
+            .map_err(io::Error::other)?;
+        if takeover {
+            self.watcher.taken_over(self.shard, self.applied.owner);
+        }
+        for (responder, answer) in answers {
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        self.watcher.changed(self.shard);
+        Ok(())
+    }
+
+    fn apply_batch(
+        &self,
+        transaction: &mut Transaction,
+        index: u64,
+        epoch: u64,
+        now_ms: u64,
+        commands: Bytes,
+    ) -> Result<Answer, io::Error> {
+        #[cfg(feature = "planted-bugs")]
+        let stale = epoch != self.applied.owner.epoch && !crate::planted::epoch_unchecked();
+        #[cfg(not(feature = "planted-bugs"))]
+        let stale = epoch != self.applied.owner.epoch;
+        if stale {
+            return Ok(Answer::StaleEpoch);
+        }
+        let commands = batch::unpack(commands).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("batch at {index} is damaged"))
+        })?;
+        let batch = Batch {
+            shard: self.shard,
+            index,
+            epoch,
+            now_ms,
+            commands: &commands,
+        };
+        let outcomes = self
+            .machine
+            .apply(transaction, &batch)
+            .map_err(io::Error::other)?;
+        Ok(Answer::Outcomes(outcomes))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let meta = SnapshotMeta {
+            last_log_id: self.applied.last,
+            last_membership: self.applied.membership.clone(),
+        };
+        Snapshot {
+            meta,
+            snapshot: SnapshotData::Local(self.state.clone()),
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), io::Error> {
+        Ok((self.applied.last, self.applied.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunk = Vec::new();
+        while let Some(entry) = entries.try_next().await? {
+            chunk.push(entry);
+            if chunk.len() == CHUNK_ENTRIES {
+                self.apply_chunk(std::mem::take(&mut chunk)).await?;
+            }
+        }
+        self.apply_chunk(chunk).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder {
+            snapshot: self.snapshot(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let SnapshotData::Received { import, applied } = snapshot else {
+            // openraft offers a replica's own position at start; its rows are in place.
+            return Ok(());
+        };
+        let position: Applied = codec::decode(&applied)?;
+        let finish = tokio::task::spawn_blocking(move || import.finish(applied));
+        finish
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
+        let owner_changed = self.applied.owner != position.owner;
+        self.applied = position;
+        if owner_changed {
+            self.watcher.taken_over(self.shard, self.applied.owner);
+        }
+        self.watcher.changed(self.shard);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        Ok(self.applied.last.is_some().then(|| self.snapshot()))
+    }
+}
+
+/// Reports the position up to which the log may be purged: the rows themselves are the snapshot.
+pub(crate) struct Builder {
+    snapshot: Snapshot,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let SnapshotData::Local(state) = &self.snapshot.snapshot else {
+            return Err(io::Error::other("a received snapshot cannot be built"));
+        };
+        // The log may be purged up to here afterwards, so the rows must survive a power cut from now on.
+        let state = state.clone();
+        let synced = tokio::task::spawn_blocking({
+            let state = state.clone();
+            move || state.sync()
+        });
+        synced
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        Ok(Snapshot {
+            meta: self.snapshot.meta.clone(),
+            snapshot: SnapshotData::Local(state),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Real members in one process: growth, failover, handing over, snapshots, restart.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod support;
+
+use cluster::{Config, ShardId};
+use support::{Member, SHARDS, config, eventually, free_addr};
+use tempfile::TempDir;
+
+/// One member that bootstrapped, and `others` that joined it.
+async fn grow(directory: &TempDir, others: usize) -> Vec<Member> {
+    let first = free_addr();
+    let bootstrap = Config {
+        bootstrap: true,
+        ..config(&first)
+    };
+    let mut members = vec![Member::start(directory.path().join("1"), &first, bootstrap).await];
+    for shard in (0..SHARDS).map(ShardId) {
+        members[0].write(shard, "written alone").await;
+    }
+    for number in 0..others {
+        let addr = free_addr();
+        let join = Config {
+            join: vec![first.clone()],
+            ..config(&addr)
+        };
+        members.push(Member::start(directory.path().join((number + 2).to_string()), &addr, join).await);
+    }
+    whole(&members).await;
+    members
+}
+
+/// Every member holds its share and knows every owner.
+async fn whole(members: &[Member]) {
+    eventually("every member to be ready", async || {
+        members.iter().all(|m| m.cluster.ready().is_ok())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_grows_to_three_while_it_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let members = grow(&directory, 2).await;
+    for shard in (0..SHARDS).map(ShardId) {
+        eventually("three voters", async || {
+            members.iter().all(|m| m.voters(shard) == 3)
+        })
+        .await;
+        eventually("the old rows everywhere", async || {
+            members.iter().all(|m| m.has(shard, "written alone"))
+        })
+        .await;
+    }
+    // Leadership spreads by itself.
+    let owners = || (0..SHARDS).filter_map(|s| members[0].cluster.route(ShardId(s)).owner);
+    eventually("more than one owner", async || {
+        owners().collect::<std::collections::BTreeSet<_>>().len() > 1
+    })
+    .await;
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_goes_on_without_the_member_that_owned_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut members = grow(&directory, 2).await;
+    let shard = ShardId(0);
+    let owner = members[0].cluster.route(shard).owner.unwrap();
+    let epoch = members[0].cluster.route(shard).epoch;
+    let position = members.iter().position(|m| m.cluster.node_id() == owner).unwrap();
+    let dead = members.remove(position);
+    let survivor = &members[0];
+    survivor.write(shard, "before").await;
+    dead.cluster.shutdown().await;
+    survivor.write(shard, "after").await;
+    let route = survivor.cluster.route(shard);
+    assert!(route.owner != Some(owner) && route.epoch > epoch, "{route:?}");
+    // It comes back with what it missed.
+    let back = dead.restart().await;
+    eventually("the returned member to catch up", async || {
+        back.has(shard, "before") && back.has(shard, "after")
+    })
+    .await;
+    members.push(back);
+    whole(&members).await;
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_member_owns_nothing_and_is_not_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let members = grow(&directory, 2).await;
+    let leaving = &members[0];
+    leaving.cluster.drain().await;
+    for shard in (0..SHARDS).map(ShardId) {
+        assert_eq!(leaving.cluster.owned_epoch(shard), None, "shard {}", shard.0);
+        members[1].write(shard, "while draining").await;
+    }
+    assert_eq!(leaving.cluster.ready().unwrap_err(), "draining");
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut members = grow(&directory, 2).await;
+    let away = members.pop().unwrap();
+    away.cluster.shutdown().await;
+    let shard = ShardId(1);
+    // The log is purged every 200 entries in these tests.
+    for number in 0..500 {
+        members[0].write(shard, &format!("missed {number}")).await;
+    }
+    let back = away.restart().await;
+    eventually("the snapshot", async || {
+        back.has(shard, "missed 0") && back.has(shard, "missed 499")
+    })
+    .await;
+    members[0].write(shard, "after the snapshot").await;
+    eventually("the log behind it", async || {
+        back.has(shard, "after the snapshot")
+    })
+    .await;
+    members.push(back);
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_stopped_at_once_come_back_with_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let members = grow(&directory, 2).await;
+    for shard in (0..SHARDS).map(ShardId) {
+        members[1].write(shard, "kept").await;
+    }
+    let mut stopped = Vec::new();
+    for member in members {
+        member.cluster.shutdown().await;
+        stopped.push(member);
+    }
+    let back = futures::future::join_all(stopped.into_iter().map(Member::restart)).await;
+    for shard in (0..SHARDS).map(ShardId) {
+        back[2].write(shard, "more").await;
+        eventually("the old rows", async || back.iter().all(|m| m.has(shard, "kept"))).await;
+    }
+    for member in back {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_node_without_a_cluster_is_told_what_to_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let addr = free_addr();
+    let store = storage::Store::open(&storage::Config::small(directory.path())).unwrap();
+    let settings = cluster::transport::TransportConfig {
+        listen: addr.clone(),
+        ..Default::default()
+    };
+    let transport = std::sync::Arc::new(cluster::transport::TcpTransport::bind(settings).await.unwrap());
+    let rows = std::sync::Arc::new(support::Rows);
+    let started = cluster::Cluster::start(config(&addr), store, transport, rows, support::nobody()).await;
+    let error = started.err().unwrap().to_string();
+    assert!(
+        error.contains("cluster.bootstrap") && error.contains("cluster.join"),
+        "{error}"
+    );
+}

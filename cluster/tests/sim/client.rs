@@ -1,0 +1,77 @@
+//! A client: sends one message at a time, by any member, again with the same id until it is acknowledged.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cluster::ShardId;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::Instant;
+
+use crate::machine::{Append, Place};
+use crate::member::{Member, SUBMIT};
+
+/// What one client was told about one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) append: Append,
+    pub(crate) invoked: Instant,
+    /// When and where, if it was acknowledged.
+    pub(crate) acked: Option<(Instant, Place)>,
+}
+
+pub(crate) type History = Rc<RefCell<Vec<Record>>>;
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_millis(700);
+
+/// Sends until `until`; a message under way then stays without an ack.
+pub(crate) async fn run(seed: u64, client: u16, members: Rc<Vec<Member>>, history: History, until: Instant) {
+    let mut random = StdRng::seed_from_u64(seed ^ (u64::from(client) << 32));
+    for id in 0.. {
+        let append = Append {
+            conversation: random.random_range(0..6),
+            client,
+            id,
+        };
+        let position = {
+            let mut history = history.borrow_mut();
+            history.push(Record {
+                append: append.clone(),
+                invoked: Instant::now(),
+                acked: None,
+            });
+            history.len() - 1
+        };
+        let sent = send_until_acked(&members, &append, &mut random);
+        let Ok(place) = tokio::time::timeout_at(until, sent).await else {
+            return;
+        };
+        history.borrow_mut()[position].acked = Some((Instant::now(), place));
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+    }
+}
+
+/// Goes from member to member until one acknowledges.
+pub(crate) async fn send_until_acked(members: &[Member], append: &Append, random: &mut StdRng) -> Place {
+    loop {
+        let member = &members[random.random_range(0..members.len())];
+        if let Some(place) = attempt(member, append).await {
+            return place;
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(5..100))).await;
+    }
+}
+
+async fn attempt(member: &Member, append: &Append) -> Option<Place> {
+    let cluster = member.running()?;
+    let shard: ShardId = cluster.shard_of(&append.conversation.to_be_bytes());
+    let owner = cluster.route(shard).owner?;
+    let mut body = BytesMut::new();
+    body.put_u16(shard.0);
+    body.put_slice(&postcard::to_stdvec(append).unwrap());
+    let answer: Bytes = cluster.call(owner, SUBMIT, body.freeze(), ATTEMPT).await.ok()?;
+    Some(postcard::from_bytes(&answer).unwrap())
+}

@@ -1,0 +1,161 @@
+//! Faults, drawn from the seed and carried out one after the other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::transport::Weather;
+use cluster::{NodeId, ShardId};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::machine::Append;
+use crate::member::SHARDS;
+use crate::world::World;
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// One member loses power and comes back after a while.
+    Crash { node: NodeId, down: Duration },
+    /// All members lose power at once.
+    PowerCut { down: Duration },
+    /// A member is cut off, both ways.
+    Partition { node: NodeId, lasts: Duration },
+    /// One member can't be heard by another.
+    OneWay {
+        from: NodeId,
+        to: NodeId,
+        lasts: Duration,
+    },
+    /// Links break now and then, and everything is slow.
+    Storm {
+        loss: f64,
+        delay: Duration,
+        lasts: Duration,
+    },
+    /// A connection is reset.
+    Reset { a: NodeId, b: NodeId },
+    /// An owner that was deposed without knowing proposes under its old epoch.
+    Deposed { shard: ShardId },
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Draws any fault but the special ones.
+    pub(crate) fn draw(random: &mut StdRng) -> Fault {
+        let node = NodeId(random.random_range(1..=3));
+        let other = NodeId(node.0 % 3 + 1);
+        let lasts = Duration::from_millis(random.random_range(100..6_000));
+        match random.random_range(0..10) {
+            0..=2 => Fault::Crash { node, down: lasts },
+            3 => Fault::PowerCut { down: lasts },
+            4..=5 => Fault::Partition { node, lasts },
+            6 => Fault::OneWay {
+                from: node,
+                to: other,
+                lasts,
+            },
+            7..=8 => {
+                let delay = Duration::from_millis(random.random_range(1..120));
+                Fault::Storm {
+                    loss: random.random_range(0.0..0.02),
+                    delay,
+                    lasts,
+                }
+            }
+            _ => Fault::Reset { a: node, b: other },
+        }
+    }
+
+    pub(crate) fn power_cut(random: &mut StdRng) -> Fault {
+        Fault::PowerCut {
+            down: Duration::from_millis(random.random_range(10..500)),
+        }
+    }
+
+    pub(crate) fn deposed(random: &mut StdRng) -> Fault {
+        if random.random_bool(0.5) {
+            Fault::Crash {
+                node: NodeId(random.random_range(1..=3)),
+                down: Duration::from_millis(1_500),
+            }
+        } else {
+            Fault::Deposed {
+                shard: ShardId(random.random_range(0..SHARDS)),
+            }
+        }
+    }
+
+    /// Lets it happen, and lets it pass.
+    pub(crate) async fn happen(self, world: &World) {
+        let network = &world.network;
+        match self {
+            Fault::Crash { node, down } => {
+                world.member(node).crash();
+                tokio::time::sleep(down).await;
+                world.restart(node);
+            }
+            Fault::PowerCut { down } => {
+                for member in world.members.iter() {
+                    member.crash();
+                }
+                tokio::time::sleep(down).await;
+                for member in world.members.iter() {
+                    world.restart(member.node);
+                }
+            }
+            Fault::Partition { node, lasts } => {
+                network.partition(&[node]);
+                tokio::time::sleep(lasts).await;
+                network.heal();
+            }
+            Fault::OneWay { from, to, lasts } => {
+                network.block(from, to);
+                tokio::time::sleep(lasts).await;
+                network.heal();
+            }
+            Fault::Storm { loss, delay, lasts } => {
+                network.set_weather(Weather {
+                    delay,
+                    jitter: delay,
+                    loss,
+                });
+                tokio::time::sleep(lasts).await;
+                network.set_weather(crate::world::calm());
+            }
+            Fault::Reset { a, b } => network.reset(a, b),
+            Fault::Deposed { shard } => propose_as_deposed(world, shard).await,
+        }
+    }
+}
+
+/// Finds an epoch of the shard that is over and has the present leader propose under it.
+async fn propose_as_deposed(world: &World, shard: ShardId) {
+    let epochs: Vec<u64> = world
+        .activations
+        .lock()
+        .iter()
+        .filter(|a| a.shard == shard)
+        .map(|a| a.epoch)
+        .collect();
+    let (Some(&oldest), Some(&newest)) = (epochs.iter().min(), epochs.iter().max()) else {
+        return;
+    };
+    if oldest == newest {
+        return;
+    }
+    let append = Append {
+        conversation: world.conversation_of(shard),
+        client: u16::MAX,
+        id: world.next_id(),
+    };
+    let command = Bytes::from(postcard::to_stdvec(&append).unwrap());
+    for member in world.members.iter() {
+        if let Some(cluster) = member.running() {
+            let proposed = cluster.propose_as(shard, oldest, vec![command.clone()]);
+            // Without an answer the entry may still be applied; the invariants see it then.
+            drop(tokio::time::timeout(Duration::from_secs(1), proposed).await);
+        }
+    }
+}

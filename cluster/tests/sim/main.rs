@@ -1,0 +1,126 @@
+//! Simulation: three members over a simulated network and simulated disks, in one thread and in paused time.
+//!
+//! A seed decides the network's weather, the faults, and what the clients do. After the faults everything is healed,
+//! and the cluster must converge and answer; then every [invariant](invariants) is checked against what the clients
+//! were told and what each replica holds. openraft draws its election timeouts from the system's randomness, so a seed
+//! repeats a scenario, not every step of it.
+//!
+//! `SIM_SEEDS=first..last` chooses other seeds; a failure prints the seed.
+//!
+//! With a [planted bug](cluster::planted) the same runs must report a violation.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod client;
+mod faults;
+mod invariants;
+mod machine;
+mod member;
+mod world;
+
+use std::ops::Range;
+
+use cluster::planted::Bug;
+use world::{Plan, Violation, World};
+
+/// Seeds in one test; [`sound`] has eight of them.
+const BLOCK: u64 = 25;
+
+/// Runs one seed in a runtime of its own.
+fn run(seed: u64, plan: &Plan) -> Result<(), Violation> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async { World::new(seed).await.run(plan).await })
+}
+
+fn seeds(block: u64) -> Range<u64> {
+    match std::env::var("SIM_SEEDS") {
+        Ok(range) => {
+            let (first, last) = range.split_once("..").unwrap();
+            first.parse().unwrap()..last.parse().unwrap()
+        }
+        Err(_) => block * BLOCK..(block + 1) * BLOCK,
+    }
+}
+
+fn no_violation(block: u64) {
+    for seed in seeds(block) {
+        if let Err(violation) = run(seed, &Plan::faulty(seed)) {
+            panic!(
+                "{violation}\nto see it again: SIM_SEEDS={seed}..{} cargo test -p rookery-cluster \
+                 --features planted-bugs --test sim invariants_hold_0",
+                seed + 1
+            );
+        }
+    }
+}
+
+/// The bug must be caught within this many seeds.
+fn is_caught(bug: Bug, plan: impl Fn(u64) -> Plan) {
+    cluster::planted::plant(Some(bug));
+    let caught = (1000..1000 + 2 * BLOCK).find_map(|seed| run(seed, &plan(seed)).err());
+    cluster::planted::plant(None);
+    let violation = caught.unwrap_or_else(|| panic!("{bug:?} was not caught"));
+    println!("{bug:?} was caught: {violation}");
+}
+
+mod sound {
+    use super::no_violation;
+
+    macro_rules! blocks {
+        ($($name:ident = $block:literal),*) => { $(
+            #[test]
+            fn $name() {
+                no_violation($block);
+            }
+        )* };
+    }
+
+    blocks!(
+        invariants_hold_0 = 0,
+        invariants_hold_1 = 1,
+        invariants_hold_2 = 2,
+        invariants_hold_3 = 3,
+        invariants_hold_4 = 4,
+        invariants_hold_5 = 5,
+        invariants_hold_6 = 6,
+        invariants_hold_7 = 7
+    );
+}
+
+mod planted {
+    use super::{Bug, Plan, is_caught, machine, run};
+
+    #[test]
+    fn an_ack_before_the_fsync_is_caught() {
+        is_caught(Bug::AckBeforeFsync, Plan::power_cuts);
+    }
+
+    #[test]
+    fn an_epoch_that_apply_does_not_check_is_caught() {
+        is_caught(Bug::EpochUnchecked, Plan::deposed_owners);
+    }
+
+    #[test]
+    fn a_dedup_row_outside_the_batch_is_caught() {
+        machine::forget_dedup(true);
+        let caught = (1000..1050).find_map(|seed| run(seed, &Plan::faulty(seed)).err());
+        machine::forget_dedup(false);
+        println!(
+            "caught: {}",
+            caught.expect("the dedup row outside the batch was not caught")
+        );
+    }
+
+    #[test]
+    fn the_same_plans_without_a_bug_are_sound() {
+        for seed in 1000..1005 {
+            for plan in [Plan::power_cuts(seed), Plan::deposed_owners(seed)] {
+                run(seed, &plan).unwrap();
+            }
+        }
+    }
+}

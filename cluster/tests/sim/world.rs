@@ -1,0 +1,242 @@
+//! A world: network, members, clients, faults; one run from start to verdict.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::transport::{MemoryNetwork, Weather};
+use cluster::{NodeId, ShardId};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::client::{self, History};
+use crate::faults::Fault;
+use crate::invariants;
+use crate::machine::Append;
+use crate::member::{Activation, Member, SHARDS};
+
+/// Clients in a world.
+const CLIENTS: u16 = 5;
+/// How long a healed cluster may take to serve every conversation again.
+const CONVERGE: Duration = Duration::from_secs(60);
+
+/// What goes wrong, and when.
+pub(crate) struct Plan {
+    faults: Vec<(Duration, Fault)>,
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) seed: u64,
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+pub(crate) struct World {
+    seed: u64,
+    pub(crate) network: MemoryNetwork,
+    pub(crate) members: Rc<Vec<Member>>,
+    pub(crate) activations: Arc<Mutex<Vec<Activation>>>,
+    pub(crate) history: History,
+    next_id: Cell<u32>,
+}
+
+/// The network at rest.
+pub(crate) fn calm() -> Weather {
+    Weather {
+        delay: Duration::from_millis(1),
+        jitter: Duration::from_millis(1),
+        loss: 0.0,
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// A handful of faults of any kind.
+    pub(crate) fn faulty(seed: u64) -> Plan {
+        Plan::draw(seed, 5, 2_500, Fault::draw)
+    }
+
+    /// Power cuts in quick succession.
+    pub(crate) fn power_cuts(seed: u64) -> Plan {
+        Plan::draw(seed, 8, 900, Fault::power_cut)
+    }
+
+    /// Takeovers, and owners that were deposed without knowing.
+    pub(crate) fn deposed_owners(seed: u64) -> Plan {
+        Plan::draw(seed, 10, 1_500, Fault::deposed)
+    }
+
+    fn draw(seed: u64, count: usize, pause_ms: u64, draw: impl Fn(&mut StdRng) -> Fault) -> Plan {
+        let mut random = StdRng::seed_from_u64(seed);
+        let pause = |random: &mut StdRng| Duration::from_millis(random.random_range(50..pause_ms));
+        Plan {
+            faults: (0..count)
+                .map(|_| (pause(&mut random), draw(&mut random)))
+                .collect(),
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(crate) async fn new(seed: u64) -> World {
+        let network = MemoryNetwork::new(seed);
+        network.set_weather(calm());
+        let activations = Arc::default();
+        let members = (1..=3)
+            .map(|id| Member::new(NodeId(id), &network, &activations))
+            .collect();
+        let history = History::default();
+        World {
+            seed,
+            network,
+            members: Rc::new(members),
+            activations,
+            history,
+            next_id: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn member(&self, node: NodeId) -> &Member {
+        self.members.iter().find(|member| member.node == node).unwrap()
+    }
+
+    /// Starts a crashed member again, in the background: it may have to wait for others.
+    pub(crate) fn restart(&self, node: NodeId) {
+        let members = self.members.clone();
+        tokio::task::spawn_local(async move {
+            let member = members.iter().find(|member| member.node == node).unwrap();
+            member.start().await.unwrap();
+        });
+    }
+
+    pub(crate) fn next_id(&self) -> u32 {
+        self.next_id.replace(self.next_id.get() + 1)
+    }
+
+    pub(crate) fn conversation_of(&self, shard: ShardId) -> u16 {
+        (0_u16..).find(|c| cluster_shard_of(*c) == shard).unwrap()
+    }
+
+    /// Runs the plan and gives the verdict.
+    pub(crate) async fn run(self, plan: &Plan) -> Result<(), Violation> {
+        let local = LocalSet::new();
+        let world = Rc::new(self);
+        local.run_until(world.clone().live(plan)).await?;
+        for check in invariants::ALL {
+            (check.holds)(&world).map_err(|what| Violation {
+                seed: world.seed,
+                invariant: check.name,
+                what,
+            })?;
+        }
+        for member in world.members.iter() {
+            if let Some(cluster) = member.running() {
+                cluster.shutdown().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn live(self: Rc<World>, plan: &Plan) -> Result<(), Violation> {
+        for member in self.members.iter() {
+            member.start().await.unwrap();
+        }
+        self.wait("three replicas of each shard", |world| world.is_whole())
+            .await?;
+        let length: Duration = plan.faults.iter().map(|(pause, _)| *pause).sum();
+        let until = Instant::now() + length + Duration::from_secs(12);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|id| {
+                let (members, history) = (self.members.clone(), self.history.clone());
+                tokio::task::spawn_local(client::run(self.seed, id, members, history, until))
+            })
+            .collect();
+        for (pause, fault) in &plan.faults {
+            tokio::time::sleep(*pause).await;
+            fault.clone().happen(&self).await;
+        }
+        self.network.heal();
+        self.network.set_weather(calm());
+        for client in clients {
+            client.await.unwrap();
+        }
+        self.converge().await
+    }
+
+    /// The faults are over: everything must come back, and soon.
+    async fn converge(&self) -> Result<(), Violation> {
+        let running = |world: &World| world.members.iter().all(|member| member.running().is_some());
+        self.wait("every member to run", running).await?;
+        let mut random = StdRng::seed_from_u64(self.seed);
+        for conversation in 0..6 {
+            let append = Append {
+                conversation,
+                client: u16::MAX - 1,
+                id: self.next_id(),
+            };
+            let sent = client::send_until_acked(&self.members, &append, &mut random);
+            if tokio::time::timeout(CONVERGE, sent).await.is_err() {
+                return Err(self.stuck(format!(
+                    "conversation {conversation} takes no message after healing"
+                )));
+            }
+        }
+        self.wait("equal replicas", invariants::replicas_are_equal).await
+    }
+
+    fn is_whole(&self) -> bool {
+        self.members
+            .iter()
+            .all(|member| member.running().is_some_and(|cluster| cluster.ready().is_ok()))
+    }
+
+    async fn wait(&self, what: &str, done: impl Fn(&World) -> bool) -> Result<(), Violation> {
+        let deadline = Instant::now() + CONVERGE;
+        while !done(self) {
+            if Instant::now() > deadline {
+                let state: Vec<String> = self
+                    .members
+                    .iter()
+                    .filter_map(|member| member.running())
+                    .map(|cluster| format!("{:?} {:?}", cluster.ready(), cluster.status()))
+                    .collect();
+                return Err(self.stuck(format!("waited in vain for {what}:\n{}", state.join("\n"))));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn stuck(&self, what: String) -> Violation {
+        Violation {
+            seed: self.seed,
+            invariant: "converges after faults",
+            what,
+        }
+    }
+}
+
+/// The shard of a simulated conversation, as [`cluster::Cluster::shard_of`] has it.
+fn cluster_shard_of(conversation: u16) -> ShardId {
+    cluster::shard::shard_of(&conversation.to_be_bytes(), SHARDS)
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {}: violated: {}\n{}",
+            self.seed, self.invariant, self.what
+        )
+    }
+}

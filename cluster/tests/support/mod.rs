@@ -1,0 +1,183 @@
+//! Members of a real cluster in one process: TCP between them, a RocksDB each.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cluster::transport::{TcpTransport, TransportConfig};
+use cluster::{
+    Batch, Cluster, Committed, Config, LinkState, Machine, NodeId, Owned, ProposeError, Proposer, Reply,
+    Service, ShardId,
+};
+use parking_lot::Mutex;
+use storage::{Store, Table, Transaction};
+use tokio::time::Instant;
+
+/// Shards of the test clusters.
+pub const SHARDS: u16 = 4;
+/// Generous: a loaded machine must pass.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Writes each command as a row under its own text, and answers with the number of rows.
+pub struct Rows;
+
+pub struct Member {
+    pub cluster: Cluster,
+    pub store: Store,
+    path: PathBuf,
+    addr: String,
+}
+
+#[derive(Default)]
+struct Owner {
+    proposers: Mutex<HashMap<ShardId, Proposer>>,
+}
+
+/// A port that was free a moment ago.
+pub fn free_addr() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+pub fn config(addr: &str) -> Config {
+    Config {
+        advertise: addr.to_owned(),
+        shards: SHARDS,
+        heartbeat: Duration::from_millis(300),
+        election_min: Duration::from_millis(1000),
+        election_max: Duration::from_millis(2000),
+        settle: Duration::from_secs(1),
+        snapshot_every: 200,
+        keep_entries: 50,
+        ..Config::default()
+    }
+}
+
+/// Waits for a condition.
+pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done().await {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+// === impl Rows ===
+
+impl Machine for Rows {
+    fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+        for command in batch.commands {
+            tx.put(Table::Message, command, &batch.index.to_be_bytes());
+        }
+        Ok(batch.commands.to_vec())
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    pub async fn start(path: PathBuf, addr: &str, config: Config) -> Member {
+        let store = Store::open(&storage::Config::small(&path)).unwrap();
+        let settings = TransportConfig {
+            listen: addr.to_owned(),
+            ..TransportConfig::default()
+        };
+        let transport = Arc::new(TcpTransport::bind(settings).await.unwrap());
+        let owner = Arc::new(Owner::default());
+        let cluster = Cluster::start(config, store.clone(), transport, Arc::new(Rows), owner)
+            .await
+            .unwrap();
+        Member {
+            cluster,
+            store,
+            path,
+            addr: addr.to_owned(),
+        }
+    }
+
+    /// Stops without a word to the others, and starts again on the same disk.
+    pub async fn restart(self) -> Member {
+        let (path, addr) = (self.path.clone(), self.addr.clone());
+        self.stop().await;
+        Member::start(path, &addr, config(&addr)).await
+    }
+
+    pub async fn stop(self) {
+        self.cluster.shutdown().await;
+        self.store.close();
+    }
+
+    /// Proposes through whoever owns the shard, until it is committed.
+    pub async fn write(&self, shard: ShardId, command: &str) -> u64 {
+        let deadline = Instant::now() + DEADLINE;
+        let mut body = BytesMut::new();
+        body.put_u16(shard.0);
+        body.put_slice(command.as_bytes());
+        let body = body.freeze();
+        loop {
+            if let Some(owner) = self.cluster.route(shard).owner
+                && let Ok(mut answer) = self
+                    .cluster
+                    .call(owner, 1, body.clone(), Duration::from_secs(5))
+                    .await
+            {
+                return answer.get_u64();
+            }
+            assert!(Instant::now() < deadline, "{command} was not committed in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn has(&self, shard: ShardId, command: &str) -> bool {
+        self.cluster
+            .state(shard)
+            .get(Table::Message, command.as_bytes())
+            .unwrap()
+            .is_some()
+    }
+
+    /// Every shard has this many voters, as its owner's replica or another here sees it.
+    pub fn voters(&self, shard: ShardId) -> usize {
+        let status = self.cluster.status();
+        let local = status.shards[usize::from(shard.0)].local.as_ref();
+        local.map_or(0, |group| group.voters.len())
+    }
+}
+
+// === impl Owner ===
+
+impl Service for Owner {
+    fn activated(&self, owned: Owned) {
+        self.proposers.lock().insert(owned.shard, owned.proposer);
+    }
+
+    fn deactivated(&self, shard: ShardId, _epoch: u64) {
+        self.proposers.lock().remove(&shard);
+    }
+
+    fn call(&self, _from: NodeId, _method: u16, mut body: Bytes, reply: Reply) {
+        let shard = ShardId(body.get_u16());
+        let Some(proposer) = self.proposers.lock().get(&shard).cloned() else {
+            return reply.send(Err(Bytes::from_static(b"not the owner")));
+        };
+        let done = move |result: Result<Committed, ProposeError>| {
+            reply.send(match result {
+                Ok(committed) => Ok(Bytes::copy_from_slice(&committed.index.to_be_bytes())),
+                Err(error) => Err(Bytes::from(error.to_string())),
+            });
+        };
+        proposer.submit(vec![body], Box::new(done)).unwrap();
+    }
+
+    fn cast(&self, _from: NodeId, _link: u64, _kind: u16, _body: Bytes) {}
+
+    fn link(&self, _peer: NodeId, _state: LinkState) {}
+}
+
+/// A service for a member that never gets to serve.
+pub fn nobody() -> Arc<dyn Service> {
+    Arc::new(Owner::default())
+}
