@@ -89,7 +89,12 @@ impl LaneBounds {
 
 impl Default for LaneBounds {
     fn default() -> Self {
-        LaneBounds { raft: 64 << 20, rpc: 16 << 20, fanout: 32 << 20, snapshot: 16 << 20 }
+        LaneBounds {
+            raft: 64 << 20,
+            rpc: 16 << 20,
+            fanout: 32 << 20,
+            snapshot: 16 << 20,
+        }
     }
 }
 
@@ -121,6 +126,10 @@ impl From<Vec<u8>> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "Secret(none)" } else { "Secret(set)" })
+        f.write_str(if self.0.is_empty() {
+            "Secret(none)"
+        } else {
+            "Secret(set)"
+        })
     }
 }

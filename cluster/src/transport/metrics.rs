@@ -46,19 +46,54 @@ impl Metrics {
     /// Adds the transport's metrics to `registry`, under names that begin with `transport_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("transport");
-        registry.register("sent_bytes", "Bytes written to a peer, frame headers included", self.sent_bytes.clone());
-        registry.register("sent_frames", "Frames written to a peer", self.sent_frames.clone());
-        registry.register("received_bytes", "Bytes read from a peer", self.received_bytes.clone());
-        registry.register("received_frames", "Frames read from a peer", self.received_frames.clone());
-        registry.register("connects", "Outgoing links made; more than one is a reconnect", self.connects.clone());
-        registry.register("full", "Requests refused because their lane was full", self.full.clone());
-        registry.register("lane_bytes", "Bytes an outgoing lane holds", self.lane_bytes.clone());
-        registry.register("refused", "Handshakes that either side refused", self.refused.clone());
+        registry.register(
+            "sent_bytes",
+            "Bytes written to a peer, frame headers included",
+            self.sent_bytes.clone(),
+        );
+        registry.register(
+            "sent_frames",
+            "Frames written to a peer",
+            self.sent_frames.clone(),
+        );
+        registry.register(
+            "received_bytes",
+            "Bytes read from a peer",
+            self.received_bytes.clone(),
+        );
+        registry.register(
+            "received_frames",
+            "Frames read from a peer",
+            self.received_frames.clone(),
+        );
+        registry.register(
+            "connects",
+            "Outgoing links made; more than one is a reconnect",
+            self.connects.clone(),
+        );
+        registry.register(
+            "full",
+            "Requests refused because their lane was full",
+            self.full.clone(),
+        );
+        registry.register(
+            "lane_bytes",
+            "Bytes an outgoing lane holds",
+            self.lane_bytes.clone(),
+        );
+        registry.register(
+            "refused",
+            "Handshakes that either side refused",
+            self.refused.clone(),
+        );
     }
 
     /// The counters of one peer and lane.
     pub(crate) fn lane(&self, peer: NodeId, lane: Lane) -> LaneMetrics {
-        let labels = Labels { peer: peer.0, lane: lane.name() };
+        let labels = Labels {
+            peer: peer.0,
+            lane: lane.name(),
+        };
         LaneMetrics {
             sent_bytes: self.sent_bytes.get_or_create_owned(&labels),
             sent_frames: self.sent_frames.get_or_create_owned(&labels),

@@ -19,11 +19,21 @@
 //!
 //! A link is authenticated when it is made (`handshake`), not encrypted afterwards: run it on a private network.
 
+mod answers;
 mod config;
+mod door;
+mod endpoint;
+mod frame;
+mod handshake;
+mod lane;
+mod listener;
 mod memory;
 mod metrics;
+mod peer;
 mod reply;
+mod session;
 mod tcp;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
