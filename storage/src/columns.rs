@@ -1,22 +1,175 @@
-//! The tables of a shard.
+//! The column families: which rows live together, how they are written, and how large they grow.
+//!
+//! | family   | rows                                     | written by  | pattern                               |
+//! |----------|------------------------------------------|-------------|---------------------------------------|
+//! | `default`| facts of the node, the round number      | writer      | one tiny row a round, overwritten     |
+//! | `log`    | Raft entries of all shards               | writer      | append, range-deleted soon after      |
+//! | `hard`   | vote, committed, purged, applied, generation | both    | a few tiny rows a shard, overwritten  |
+//! | `sys`    | owner and epoch of a shard               | transaction | a few rows a shard, overwritten       |
+//! | `conv`   | one row a conversation                   | transaction | overwritten by every message          |
+//! | `msg`    | one row a message                        | transaction | append, read by range; the large one  |
+//! | `member` | one row a member of a conversation       | transaction | point reads, scans of a conversation  |
+//! | `dedup`  | client ids of recent messages            | transaction | point reads that mostly miss: Bloom   |
+//! | `uidx`   | the conversations of a user              | transaction | scans of a user                       |
+//! | `outbox` | effects another shard has not taken yet  | transaction | short-lived                           |
+//! | `meta`   | everything of the meta group             | transaction | small                                 |
+//!
+//! All families share one write-ahead log, so one write is atomic over all of them and one fsync covers all.
+//! The numbers go into checksums and exported chunks: never reuse one.
 
 /// A table of the applied state. Each is one column family; keys are free within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Table {
-    /// The shard's own facts: owner, epoch, membership.
-    Sys,
-    /// One row per conversation.
-    Conversation,
-    /// One row per message.
-    Message,
-    /// One row per member of a conversation.
-    Member,
-    /// Client ids of recent messages.
-    Dedup,
-    /// The conversations of a user.
-    UserIndex,
-    /// Effects on other shards that are not yet acknowledged there.
-    Outbox,
-    /// Everything of the meta group: nodes, map, cluster id.
-    Meta,
+    /// The shard's own facts: owner, epoch, membership. Family `sys`.
+    Sys = 1,
+    /// One row per conversation. Family `conv`.
+    Conversation = 2,
+    /// One row per message. Family `msg`.
+    Message = 3,
+    /// One row per member of a conversation. Family `member`.
+    Member = 4,
+    /// Client ids of recent messages. Family `dedup`.
+    Dedup = 5,
+    /// The conversations of a user. Family `uidx`.
+    UserIndex = 6,
+    /// Effects on other shards that are not yet acknowledged there. Family `outbox`.
+    Outbox = 7,
+    /// Everything of the meta group: nodes, map, cluster id. Family `meta`.
+    Meta = 8,
+}
+
+/// A column family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Column {
+    /// Node-wide rows, outside any shard.
+    Node,
+    /// Raft entries.
+    Log,
+    /// Hard state and the positions of the applied state.
+    Hard,
+    /// A table of the applied state.
+    State(Table),
+}
+
+// === impl Table ===
+
+impl Table {
+    /// All tables, in the order in which they are exported.
+    pub const ALL: [Table; 8] = [
+        Table::Sys,
+        Table::Conversation,
+        Table::Message,
+        Table::Member,
+        Table::Dedup,
+        Table::UserIndex,
+        Table::Outbox,
+        Table::Meta,
+    ];
+
+    /// Returns the column family's name.
+    pub fn name(self) -> &'static str {
+        Column::State(self).name()
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.number() == number)
+    }
+
+    /// Returns the position in [`Table::ALL`].
+    pub(crate) fn slot(self) -> usize {
+        usize::from(self.number()) - 1
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    /// All families, in the order in which they are created.
+    pub(crate) const ALL: [Column; 11] = [
+        Column::Node,
+        Column::Log,
+        Column::Hard,
+        Column::State(Table::Sys),
+        Column::State(Table::Conversation),
+        Column::State(Table::Message),
+        Column::State(Table::Member),
+        Column::State(Table::Dedup),
+        Column::State(Table::UserIndex),
+        Column::State(Table::Outbox),
+        Column::State(Table::Meta),
+    ];
+
+    /// Returns the number that goes into the checksum of each record of this family.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Column::State(table) => table.number(),
+            Column::Node => 32,
+            Column::Log => 33,
+            Column::Hard => 34,
+        }
+    }
+
+    /// Returns RocksDB's name of the family.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Column::Node => "default",
+            Column::Log => "log",
+            Column::Hard => "hard",
+            Column::State(Table::Sys) => "sys",
+            Column::State(Table::Conversation) => "conv",
+            Column::State(Table::Message) => "msg",
+            Column::State(Table::Member) => "member",
+            Column::State(Table::Dedup) => "dedup",
+            Column::State(Table::UserIndex) => "uidx",
+            Column::State(Table::Outbox) => "outbox",
+            Column::State(Table::Meta) => "meta",
+        }
+    }
+
+    /// Returns the position in [`Column::ALL`].
+    pub(crate) fn slot(self) -> usize {
+        match self {
+            Column::Node => 0,
+            Column::Log => 1,
+            Column::Hard => 2,
+            Column::State(table) => 3 + table.slot(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_frozen() {
+        let all: Vec<_> = Column::ALL
+            .iter()
+            .map(|column| (column.number(), column.name()))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (32, "default"),
+                (33, "log"),
+                (34, "hard"),
+                (1, "sys"),
+                (2, "conv"),
+                (3, "msg"),
+                (4, "member"),
+                (5, "dedup"),
+                (6, "uidx"),
+                (7, "outbox"),
+                (8, "meta")
+            ]
+        );
+        for (slot, column) in Column::ALL.into_iter().enumerate() {
+            assert_eq!(column.slot(), slot);
+        }
+    }
 }

@@ -16,11 +16,16 @@ pub struct Config {
     pub state_write_buffer: usize,
     /// Block cache shared by all tables, bytes. Default: 128 MiB.
     pub block_cache: usize,
+    /// Size of the write-ahead log above which tables are flushed; bounds the time of a restart.
+    /// Default: 128 MiB.
+    pub wal_bytes: usize,
     /// Bound of the writer's queue, bytes; a caller above it waits. Default: 64 MiB.
     pub queue_bytes: usize,
     /// Bound of one round, bytes. Default: 4 MiB.
     pub round_bytes: usize,
-    /// Free space below which new entries are refused with `Error::Full`. Default: 256 MiB.
+    /// Free space below which [`crate::Store::room`] refuses new work; below half of it log entries are refused
+    /// with [`Error::Full`](crate::Error::Full). Must hold what RocksDB flushes and compacts meanwhile.
+    /// Default: 256 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -35,6 +40,7 @@ impl Config {
             log_write_buffer: 16 << 20,
             state_write_buffer: 32 << 20,
             block_cache: 128 << 20,
+            wal_bytes: 128 << 20,
             queue_bytes: 64 << 20,
             round_bytes: 4 << 20,
             reserve_bytes: 256 << 20,
@@ -47,6 +53,7 @@ impl Config {
             log_write_buffer: 1 << 20,
             state_write_buffer: 1 << 20,
             block_cache: 4 << 20,
+            wal_bytes: 8 << 20,
             queue_bytes: 16 << 20,
             reserve_bytes: 16 << 20,
             ..Config::new(path)

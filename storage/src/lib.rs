@@ -18,9 +18,10 @@
 //! # Layout
 //!
 //! Modules in the order of that path: [`Config`] and [`Error`]; `columns`, `keys` and `record` say how a row
-//! looks on disk; `format` guards the directory; `engine` is the door to the disk; `queue` and `writer` commit
-//! in groups; `raft_log`, `hard_state`, `tables`, `transaction` and `view` are what a shard uses; `snapshot`
-//! moves a shard's state between nodes.
+//! looks on disk; `format`, `recovery` and `witness` guard the directory; `engine` is the door to the disk;
+//! `queue` and `writer` commit in groups, while `health` and `space` say whether they may; `raft_log`,
+//! `hard_state`, `tables`, `transaction` and `view` are what a shard uses; `snapshot` moves a shard's state
+//! between nodes; [`inspect`] looks at a directory from outside.
 //!
 //! # Promises
 //!
@@ -29,18 +30,36 @@
 //! * A record is returned as it was written, or [`Error::Corrupt`] is; never something else.
 //! * A failed write or fsync poisons the store: nothing is acknowledged afterwards.
 
-mod columns;
 mod config;
 mod error;
-mod hard_state;
+
+mod columns;
+mod keys;
+mod record;
+
+mod format;
+mod recovery;
+mod witness;
+
+mod engine;
+mod health;
 mod memory;
 mod metrics;
+mod queue;
+mod space;
+mod writer;
+
+mod inner;
+mod store;
+
+mod hard_state;
 mod raft_log;
 mod snapshot;
-mod store;
 mod tables;
 mod transaction;
 mod view;
+
+pub mod inspect;
 
 pub use columns::Table;
 pub use config::Config;

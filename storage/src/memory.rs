@@ -1,17 +1,24 @@
-//! The simulated disk.
+//! The simulated disk, as a simulation holds it in its hands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A disk in memory that outlives the stores opened on it.
+use crate::columns::Column;
+use crate::engine::memory::Disk;
+use crate::{ShardId, Table, keys};
+
+/// A disk in memory that outlives the stores opened on it. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk {}
+pub struct MemoryDisk {
+    shared: Arc<Disk>,
+}
 
 /// How a simulated disk behaves.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryOptions {
     /// Simulated time of one fsync.
     pub sync_delay: Duration,
-    /// Acknowledges before the sync: a known bug, kept so that the simulation can prove that it catches it.
+    /// Acknowledges before the sync: a known bug, kept so that a simulation can prove that it catches it.
     pub ack_before_sync: bool,
 }
 
@@ -20,19 +27,50 @@ pub struct MemoryOptions {
 impl MemoryDisk {
     /// Returns an empty disk.
     pub fn new() -> MemoryDisk {
-        MemoryDisk {}
+        MemoryDisk::default()
     }
 
-    /// Power cut: drops everything not synced. Stores opened before answer `Error::Closed` from now.
-    pub fn crash(&self) {}
+    /// Power cut: drops everything not synced. Stores opened before answer [`Error::Closed`](crate::Error) from
+    /// now, queued operations included.
+    pub fn crash(&self) {
+        self.crash_keeping(0);
+    }
 
-    /// Power cut that keeps the first `keep` of the unsynced writes (all of them when there are fewer).
+    /// Power cut of a disk that had already written back the first `keep` unsynced writes (all of them when there
+    /// are fewer). Every value is a crash that may happen.
     pub fn crash_keeping(&self, keep: usize) {
-        let _ = keep;
+        self.shared.crash(keep);
     }
 
     /// Returns the number of writes that no sync covers yet.
     pub fn unsynced(&self) -> usize {
-        0
+        self.shared.unsynced()
+    }
+
+    /// Makes the disk full, or gives space back.
+    pub fn set_full(&self, full: bool) {
+        self.shared.set_full(full);
+    }
+
+    /// Flips a bit of a stored log entry. Returns whether there was one.
+    pub fn damage_log(&self, shard: ShardId, index: u64) -> bool {
+        self.shared.damage(Column::Log, &keys::log(shard, index), flip)
+    }
+
+    /// Flips a bit of a stored row of the state's first generation. Returns whether there was one.
+    pub fn damage_state(&self, shard: ShardId, table: Table, key: &[u8]) -> bool {
+        self.shared
+            .damage(Column::State(table), &keys::state(shard, 0, key), flip)
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Disk> {
+        self.shared.clone()
+    }
+}
+
+/// Flips a bit of the last byte.
+fn flip(value: &mut [u8]) {
+    if let Some(last) = value.last_mut() {
+        *last ^= 1;
     }
 }

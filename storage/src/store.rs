@@ -1,17 +1,31 @@
-//! The handle of the store.
+//! The handle of the store, and what all its parts share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::{info, warn};
 
+use crate::columns::Column;
+use crate::engine::Batch;
+use crate::engine::memory::Memory;
+use crate::engine::rocks::Rocks;
+use crate::format::Directory;
+use crate::inner::Inner;
+use crate::queue::Kind;
+use crate::witness::{self, Witness};
 use crate::{Config, Error, Log, MemoryDisk, MemoryOptions, Metrics, State};
+use crate::{keys, recovery};
 
 /// Names a shard of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u16);
 
-/// Everything a node keeps on disk. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Everything a node keeps on disk. Cheap to clone; the last clone that goes closes it.
+#[derive(Clone)]
 pub struct Store {
-    metrics: Metrics,
+    inner: Arc<Inner>,
 }
 
 // === impl ShardId ===
@@ -23,77 +37,120 @@ impl ShardId {
 
 impl std::fmt::Display for ShardId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if *self == ShardId::META { f.write_str("meta") } else { write!(f, "{}", self.0) }
+        if *self == ShardId::META {
+            f.write_str("meta")
+        } else {
+            write!(f, "{}", self.0)
+        }
     }
 }
 
 // === impl Store ===
 
 impl Store {
-    /// Opens the data directory, creating it at need.
+    /// Opens the data directory, creating it at need, and starts the writer's thread.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Newer`], [`Error::Foreign`], [`Error::Io`]: nothing was changed.
+    /// [`Error::Corrupt`]: the replica on this disk must not be used; see the variant.
     pub fn open(config: &Config) -> Result<Store, Error> {
-        let _ = config;
-        Err(Error::Closed)
+        let directory = Directory::open(&config.path)?;
+        let (witness, known) = Witness::open(&config.path)?;
+        let engine = Rocks::open(&directory.database(), config, directory.into_lock())?;
+        let round = recovery::last_round(&engine)?;
+        witness::check(known, round)?;
+        if !config.fsync {
+            warn!("os mode: acknowledged writes are not synced to disk");
+        }
+        let inner = Inner::threaded(engine, config, witness, round)?;
+        info!(path = ?config.path, rounds = round, "storage opened");
+        Ok(Store {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Opens a simulated disk. Spawns the writer on the current tokio runtime.
+    /// Opens a simulated disk. The writer is a task on the current tokio runtime; outside of one each call
+    /// completes inside itself.
+    ///
+    /// # Panics
+    /// When the disk holds damaged records.
     pub fn memory(disk: &MemoryDisk, options: MemoryOptions) -> Store {
-        let _ = (disk, options);
-        Store { metrics: Metrics::default() }
+        let inner = Inner::simulated(Memory::open(disk.shared()), options).expect("a simulated disk opens");
+        Store {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Returns the Raft log of a shard.
     pub fn log(&self, shard: ShardId) -> Log {
-        Log { shard }
+        Log::new(self.inner.clone(), self.inner.shard(shard))
     }
 
     /// Returns the applied state of a shard.
     pub fn state(&self, shard: ShardId) -> State {
-        State { shard }
+        State::new(self.inner.clone(), self.inner.shard(shard))
     }
 
     /// Returns why the store is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {
-        None
+        self.inner.health.poisoned().map(ToString::to_string)
     }
 
-    /// Calls `f` once when the store becomes poisoned, at once if it already is.
+    /// Calls `f` once when the store becomes poisoned, at once if it already is. Must not block.
     pub fn on_poison(&self, f: impl Fn(&Error) + Send + Sync + 'static) {
-        let _ = f;
+        self.inner.health.on_poison(Box::new(f));
     }
 
-    /// Refuses with `Error::Full` when new work should not be admitted for want of disk space. Cheap.
+    /// Refuses with [`Error::Full`] when new work should not be admitted for want of disk space. Cheap; ask it
+    /// before proposing, since an append that is already on its way is refused only in the last resort.
     pub fn room(&self) -> Result<(), Error> {
-        Ok(())
+        self.inner.space.admit(&*self.inner.engine()?)
     }
 
-    /// Returns how long the running round has been at the disk; `None` when the writer is idle.
-    pub fn stalled(&self) -> Option<std::time::Duration> {
-        None
+    /// Returns how long the running round has been at the disk; `None` when the writer is idle. A leader whose
+    /// disk stalls should hand over.
+    pub fn stalled(&self) -> Option<Duration> {
+        self.inner.health.stalled()
     }
 
     /// Returns the counters.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.inner.metrics
     }
 
-    /// Stops the writer after draining its queue; later calls answer `Error::Closed`.
-    pub fn close(&self) {}
+    /// Carries out what is queued, syncs, stops the writer; later calls answer [`Error::Closed`]. The directory
+    /// is free when the last view, export and transaction is gone. Not to be called from a callback.
+    pub fn close(&self) {
+        self.inner.close();
+    }
 
     /// Returns the shards that have a log or hard state, ascending.
     pub fn shards(&self) -> Result<Vec<ShardId>, Error> {
-        Err(Error::Closed)
+        let engine = self.inner.engine()?;
+        let mut all = BTreeSet::new();
+        for column in [Column::Log, Column::Hard] {
+            all.extend(recovery::shards_of(&*engine, column)?);
+        }
+        Ok(all.into_iter().collect())
     }
 
     /// Returns a node-wide fact.
     pub fn get_node(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        let _ = key;
-        Err(Error::Closed)
+        self.inner.engine()?.payload(Column::Node, &keys::node(key))
     }
 
-    /// Writes a node-wide fact and syncs it.
+    /// Writes a node-wide fact and syncs it. Blocks for an fsync.
     pub fn put_node(&self, key: &str, value: &[u8]) -> Result<(), Error> {
-        let _ = (key, value);
-        Err(Error::Closed)
+        let mut batch = Batch::default();
+        batch.put(Column::Node, keys::node(key), value);
+        self.inner.synced(batch, Kind::Other)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("poisoned", &self.poisoned())
+            .finish_non_exhaustive()
     }
 }
