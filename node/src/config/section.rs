@@ -1,0 +1,41 @@
+//! One declaration per section: fields, defaults and the text of the example file from the same lines.
+
+/// A table of the configuration file.
+pub trait Section: serde::Serialize + serde::de::DeserializeOwned + Default {
+    /// What the section is about, line by line.
+    const ABOUT: &'static [&'static str];
+    /// Every key with its explanation, line by line, in the order of the example file.
+    const KEYS: &'static [(&'static str, &'static [&'static str])];
+}
+
+/// Declares a section: `name: Type = default` per key, each with a doc comment that also becomes the comment of
+/// `config/node.example.toml`.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $section:ident {
+            $( $(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $section {
+            $( $(#[doc = $doc])+ pub $key: $type, )+
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $( $key: $default, )+ }
+            }
+        }
+
+        impl $crate::config::section::Section for $section {
+            const ABOUT: &'static [&'static str] = &[$( $about, )+];
+            const KEYS: &'static [(&'static str, &'static [&'static str])] =
+                &[$( (stringify!($key), &[$( $doc, )+]), )+];
+        }
+    };
+}
+
+pub(crate) use section;

@@ -1,0 +1,249 @@
+//! Whose tokens are believed: one algorithm and one source of keys, fixed by configuration.
+//!
+//! Nothing in a token chooses how it is checked, except `kid` among the keys of the configured file. Refusals carry no
+//! reason beyond expired or not, and a token is never logged.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use protocol::UserId;
+use serde::Deserialize;
+
+use crate::config;
+
+/// Checks tokens. Stateless: any node checks any token.
+pub struct Auth {
+    keys: Keys,
+    validation: Validation,
+    dev: bool,
+    token_bytes: usize,
+}
+
+/// What a valid token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// When the token runs out, tolerance included; development tokens never do.
+    pub expires: Option<SystemTime>,
+}
+
+/// Why a token was refused; what the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Get a new one.
+    #[error("the token has expired")]
+    Expired,
+    /// Anything else, deliberately without a reason.
+    #[error("the token is not valid")]
+    Invalid,
+}
+
+/// Why the configured keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{key}: {path}: {source}")]
+    Unreadable {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file holds no usable key.
+    #[error("{key}: {path}: {reason}")]
+    Unusable {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+enum Keys {
+    None,
+    One(DecodingKey),
+    Named(HashMap<String, DecodingKey>),
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    exp: f64,
+    #[serde(default)]
+    iat: Option<f64>,
+}
+
+// === impl Auth ===
+
+impl Auth {
+    /// Reads the configured keys.
+    ///
+    /// # Errors
+    /// When a key file is missing or holds no key for the configured algorithm.
+    pub fn open(settings: &config::Auth, token_bytes: usize) -> Result<Auth, Error> {
+        let algorithm = match settings.algorithm {
+            config::Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
+            config::Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+            config::Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = settings.leeway_s;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        if settings.audience.is_empty() {
+            validation.validate_aud = false;
+        } else {
+            validation.set_audience(&[&settings.audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        if !settings.issuer.is_empty() {
+            validation.set_issuer(&[&settings.issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        Ok(Auth {
+            keys: Keys::open(settings)?,
+            validation,
+            dev: settings.dev_tokens,
+            token_bytes,
+        })
+    }
+
+    /// Checks a token.
+    ///
+    /// # Errors
+    /// [`Refused`], which is all that the client may know.
+    pub fn check(&self, token: &str) -> Result<Identity, Refused> {
+        if token.len() > self.token_bytes {
+            return Err(Refused::Invalid);
+        }
+        if self.dev
+            && let Some(user) = token.strip_prefix("dev:")
+        {
+            let user = UserId::parse(user).map_err(|_| Refused::Invalid)?;
+            return Ok(Identity { user, expires: None });
+        }
+        let header = decode_header(token).map_err(|_| Refused::Invalid)?;
+        // A token that brings its own key, or wants something done that isn't, is not one of ours.
+        let foreign = header.jku.is_some()
+            || header.jwk.is_some()
+            || header.x5u.is_some()
+            || header.x5c.is_some()
+            || header.crit.is_some();
+        let key = self
+            .keys
+            .find(header.kid.as_deref())
+            .filter(|_| !foreign)
+            .ok_or(Refused::Invalid)?;
+        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => Refused::Expired,
+            _ => Refused::Invalid,
+        })?;
+        let Claims { sub, exp, iat } = claims.claims;
+        let leeway = Duration::from_secs(self.validation.leeway);
+        let issued = iat.and_then(instant);
+        if iat.is_some() && issued.is_none_or(|issued| issued > SystemTime::now() + leeway) {
+            return Err(Refused::Invalid);
+        }
+        let user = UserId::parse(&sub).map_err(|_| Refused::Invalid)?;
+        let expires = instant(exp).ok_or(Refused::Invalid)? + leeway;
+        Ok(Identity {
+            user,
+            expires: Some(expires),
+        })
+    }
+}
+
+/// Seconds since the epoch, refused beyond the year 5138: nothing later can be added to without care.
+fn instant(seconds: f64) -> Option<SystemTime> {
+    (0.0..1e11)
+        .contains(&seconds)
+        .then(|| UNIX_EPOCH + Duration::from_secs_f64(seconds))
+}
+
+// === impl Keys ===
+
+impl Keys {
+    fn open(settings: &config::Auth) -> Result<Keys, Error> {
+        if !settings.secret.is_empty() {
+            return Ok(Keys::One(DecodingKey::from_secret(settings.secret.0.as_bytes())));
+        }
+        if !settings.public_key_file.is_empty() {
+            let (key, path) = ("auth.public_key_file", &settings.public_key_file);
+            let pem = read(key, path)?;
+            let parsed = match settings.algorithm {
+                config::Algorithm::EdDSA => DecodingKey::from_ed_pem(&pem),
+                _ => DecodingKey::from_rsa_pem(&pem),
+            };
+            let parsed = parsed.map_err(|error| Error::unusable(key, path, &error))?;
+            return Ok(Keys::One(parsed));
+        }
+        if !settings.jwks_file.is_empty() {
+            return Keys::named(settings.algorithm, &settings.jwks_file);
+        }
+        Ok(Keys::None)
+    }
+
+    fn named(algorithm: config::Algorithm, path: &str) -> Result<Keys, Error> {
+        let key = "auth.jwks_file";
+        let set: JwkSet =
+            serde_json::from_slice(&read(key, path)?).map_err(|error| Error::unusable(key, path, &error))?;
+        let mut named = HashMap::new();
+        for jwk in &set.keys {
+            let fits = match (&jwk.algorithm, algorithm) {
+                (AlgorithmParameters::RSA(_), config::Algorithm::RS256) => true,
+                (AlgorithmParameters::OctetKeyPair(pair), config::Algorithm::EdDSA) => {
+                    pair.curve == EllipticCurve::Ed25519
+                }
+                _ => false,
+            };
+            if let (true, Some(kid)) = (fits, &jwk.common.key_id) {
+                let parsed =
+                    DecodingKey::from_jwk(jwk).map_err(|error| Error::unusable(key, path, &error))?;
+                named.insert(kid.clone(), parsed);
+            }
+        }
+        if named.is_empty() {
+            let reason = format!("no key with a kid for {algorithm:?}");
+            return Err(Error::Unusable {
+                key,
+                path: path.to_owned(),
+                reason,
+            });
+        }
+        Ok(Keys::Named(named))
+    }
+
+    fn find(&self, kid: Option<&str>) -> Option<&DecodingKey> {
+        match self {
+            Keys::None => None,
+            Keys::One(key) => Some(key),
+            Keys::Named(named) => named.get(kid?),
+        }
+    }
+}
+
+fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Error> {
+    std::fs::read(Path::new(path)).map_err(|source| Error::Unreadable {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl Error {
+    fn unusable(key: &'static str, path: &str, reason: &dyn std::fmt::Display) -> Error {
+        Error::Unusable {
+            key,
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The session: an actor in a plain `Context`, which never waits for a socket.
+//!
+//! It takes batches of commands from the [reader](crate::gateway::websocket::reader), waits for what the conversations
+//! answer through one [stream](super::inflight), and leaves the output in the [outbox](super::outbox). Timers come as
+//! nudges from the [worker's clock](super::worker).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
+use bytes::Bytes;
+use futures::FutureExt;
+use protocol::answer::{Err as Error, Hello};
+use protocol::event::{Bye, Event};
+use protocol::{Answer, CloseCode, UserId};
+use tokio::sync::oneshot;
+
+use super::feed::Feed;
+use super::inflight::{Inflight, Progress};
+use super::link::Link;
+use super::messages::{Batch, Hangup, Item};
+use super::order::Order;
+use super::rate_limit::{Abuse, Bucket};
+use super::window::Window;
+use super::worker::{self, Worker};
+use crate::conversation::{Refusal, timeline};
+use crate::gateway::auth::Identity;
+use crate::telemetry::metrics::{CloseLabels, Code, CodeLabels};
+
+/// A client's session.
+pub struct Session {
+    pub(super) tag: u64,
+    pub(super) worker: Rc<Worker>,
+    pub(super) link: Rc<Link>,
+    pub(super) inflight: Inflight<Session, Context<Session>>,
+    pub(super) phase: Phase,
+    /// Commands that were read and not taken up, because too many are unanswered.
+    pub(super) backlog: VecDeque<Item>,
+    /// Tells the reader that the backlog is empty.
+    taken_up: Option<oneshot::Sender<()>>,
+    pub(super) window: Window,
+    pub(super) changes: Bucket,
+    pub(super) questions: Bucket,
+    pub(super) abuse: Abuse,
+    pub(super) order: Order,
+    opened: Instant,
+    pinged: Instant,
+    /// When delivered cursors are to be reported.
+    pub(super) report_at: Option<Instant>,
+    leaving: Option<Leaving>,
+}
+
+/// How far the session has come.
+pub(super) enum Phase {
+    /// No valid token yet.
+    Greeting,
+    /// The client is known.
+    Open(Open),
+}
+
+/// What is known of an authenticated client.
+pub(super) struct Open {
+    pub(super) sid: String,
+    pub(super) feed: Rc<Feed>,
+    pub(super) expires: Option<Instant>,
+    /// Sync requests that wait until the subscriptions are active.
+    pub(super) syncs: Vec<(Option<i64>, protocol::command::Sync)>,
+}
+
+/// A close that waits for the answers under way.
+struct Leaving {
+    code: CloseCode,
+    deadline: Instant,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Starts a session on this thread. With an identity, which came in a header, no `auth` frame is needed.
+    #[must_use]
+    pub fn open(
+        worker: Rc<Worker>,
+        link: Rc<Link>,
+        identity: Option<Identity>,
+        wants_resume: bool,
+    ) -> actix::Addr<Session> {
+        let now = Instant::now();
+        let config = worker.config.clone();
+        let limits = &config.limits;
+        Session::create(|ctx| {
+            let inflight = Inflight::new(link.clone());
+            ctx.add_stream(inflight.clone());
+            let mut session = Session {
+                // 0 means nobody.
+                tag: rand::random::<u64>().max(1),
+                inflight,
+                phase: Phase::Greeting,
+                backlog: VecDeque::new(),
+                taken_up: None,
+                window: Window::default(),
+                changes: Bucket::new(limits.sends_per_s, limits.burst, now),
+                questions: Bucket::new(limits.queries_per_s, limits.query_burst, now),
+                abuse: Abuse::new(
+                    limits.sends_per_s,
+                    limits.abuse_factor,
+                    limits.abuse_ms.duration(),
+                    now,
+                ),
+                order: Order::new(worker.config.session.refusal_ms.duration()),
+                opened: now,
+                pinged: now,
+                report_at: None,
+                leaving: None,
+                worker,
+                link,
+            };
+            session.hello();
+            if let Some(identity) = identity {
+                session.ready(None, identity, wants_resume);
+            }
+            session
+        })
+    }
+
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match &self.phase {
+            Phase::Greeting => None,
+            Phase::Open(open) => Some(open.feed.user_id()),
+        }
+    }
+
+    /// Answers a command.
+    pub(super) fn answer(&self, id: Option<i64>, answer: &Answer) {
+        self.link
+            .outbox(|outbox| outbox.answer(Bytes::from(answer.encode(id))));
+    }
+
+    /// Refuses a command.
+    pub(super) fn refuse(&self, id: Option<i64>, refusal: Refusal) {
+        let Refusal { code, msg, retry_ms } = refusal;
+        self.worker
+            .metrics
+            .refused
+            .get_or_create(&CodeLabels {
+                code: Code(code.as_str()),
+            })
+            .inc();
+        self.answer(id, &Answer::Err(Error::new(code, msg, retry_ms)));
+    }
+
+    /// Waits for `future` and then does `then` in the session. What is there already is done at once, so that the
+    /// next command sees it.
+    pub(super) fn wait<T: 'static>(
+        &mut self,
+        ctx: &mut Context<Session>,
+        future: impl Future<Output = T> + 'static,
+        then: impl FnOnce(&mut Session, &mut Context<Session>, T) + 'static,
+    ) {
+        let mut future = future.boxed_local();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(value) => then(self, ctx, value),
+            std::task::Poll::Pending => self.inflight.push(Box::pin(async move {
+                let value = future.await;
+                let effect: super::inflight::Effect<_, _> =
+                    Box::new(move |session: &mut Session, ctx: &mut Context<Session>| {
+                        then(session, ctx, value)
+                    });
+                effect
+            })),
+        }
+    }
+
+    /// Closes the session once the answers under way are out; a drain and the like are announced.
+    pub(super) fn leave(&mut self, code: CloseCode) {
+        if self.leaving.is_none() {
+            let deadline = Instant::now() + self.worker.config.session.close_ms.duration();
+            self.leaving = Some(Leaving { code, deadline });
+            self.link.nudge();
+        }
+    }
+
+    /// Closes the session now.
+    pub(super) fn close(&mut self, ctx: &mut Context<Session>, code: CloseCode) {
+        if self.link.is_closed() {
+            return;
+        }
+        let spread = self.worker.config.session.reconnect_spread_ms.0;
+        let retry = match code {
+            CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded => {
+                Some(rand::random_range(0..=spread))
+            }
+            CloseCode::SlowConsumer | CloseCode::HeartbeatMissed | CloseCode::Internal => Some(1_000),
+            CloseCode::RateAbuse => Some(30_000),
+            CloseCode::TokenExpired | CloseCode::NoAuth => Some(0),
+            _ => None,
+        };
+        let planned = matches!(
+            code,
+            CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded | CloseCode::TokenExpired
+        );
+        if planned {
+            let bye = Event::Bye(Bye::new(code, retry.unwrap_or(0)));
+            self.link
+                .outbox(|outbox| outbox.event(&Bytes::from(bye.tail()), Instant::now()));
+        }
+        let drop_waiting = matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatMissed);
+        let retry = retry.map(Duration::from_millis);
+        self.hang_up(ctx, Some(code.code()), retry, drop_waiting);
+        tracing::debug!(
+            code = code.code(),
+            user = self.user().map(UserId::as_str),
+            "session closed"
+        );
+    }
+
+    fn hang_up(
+        &mut self,
+        ctx: &mut Context<Session>,
+        code: Option<u16>,
+        retry: Option<Duration>,
+        drop_waiting: bool,
+    ) {
+        // 1005 is the number that RFC 6455 keeps for "no code".
+        let label = CloseLabels {
+            code: code.map_or(1005, u32::from),
+        };
+        self.worker.metrics.closed.get_or_create(&label).inc();
+        self.link.close(
+            code,
+            retry,
+            drop_waiting,
+            self.worker.config.session.close_ms.duration(),
+        );
+        ctx.stop();
+    }
+
+    fn hello(&self) {
+        let settings = &self.worker.config;
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let hello = Answer::Hello(Hello {
+            proto: protocol::PROTO,
+            server: self.worker.name.clone(),
+            hb_ms: settings.session.hb_ms.0,
+            auth_ms: settings.session.auth_ms.0,
+            max_frame: settings.limits.max_frame_bytes as u64,
+            time: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        });
+        self.answer(None, &hello);
+    }
+
+    /// Looks at everything that time or others may have changed.
+    fn look(&mut self, ctx: &mut Context<Session>) {
+        let now = Instant::now();
+        let timers = self.worker.config.session.clone();
+        match self.worker.order() {
+            worker::Order::Serve => {}
+            worker::Order::Drain => self.leave(CloseCode::Draining),
+            worker::Order::Isolated => self.leave(CloseCode::Isolated),
+        }
+        let silent = self.link.silence(now);
+        let mut due = now + timers.idle_timeout_ms.duration().saturating_sub(silent);
+        let code = if silent >= timers.idle_timeout_ms.duration() {
+            Some(CloseCode::HeartbeatMissed)
+        } else {
+            match &self.phase {
+                Phase::Greeting => {
+                    let end = self.opened + timers.auth_ms.duration();
+                    due = due.min(end);
+                    (now >= end).then_some(CloseCode::NoAuth)
+                }
+                Phase::Open(open) => {
+                    due = open.expires.map_or(due, |expires| due.min(expires));
+                    if open.feed.is_too_slow() {
+                        Some(CloseCode::SlowConsumer)
+                    } else {
+                        open.expires
+                            .filter(|expires| now >= *expires)
+                            .map(|_| CloseCode::TokenExpired)
+                    }
+                }
+            }
+        };
+        if let Some(code) = code {
+            return self.close(ctx, code);
+        }
+        if let Some(Leaving { code, deadline }) = self.leaving {
+            if self.window.is_empty() || now >= deadline {
+                return self.close(ctx, code);
+            }
+            due = due.min(deadline);
+        }
+        let ping = self.pinged + timers.ping_ms.duration();
+        if now >= ping {
+            self.link.outbox(|outbox| outbox.ping());
+            self.pinged = now;
+        }
+        due = due.min(self.pinged + timers.ping_ms.duration());
+        if self.report_at.is_some_and(|at| now >= at) {
+            self.report(ctx);
+        }
+        due = self.report_at.map_or(due, |at| due.min(at));
+        self.link.set_due(due);
+        self.follow_joined(ctx);
+        self.run_syncs(ctx);
+        self.pump(ctx);
+    }
+
+    /// Takes up commands while there is room for their answers.
+    pub(super) fn pump(&mut self, ctx: &mut Context<Session>) {
+        while self.leaving.is_none() && !self.link.is_closed() && self.has_room() {
+            match self.backlog.pop_front() {
+                Some(item) => self.dispatch(ctx, item),
+                None => {
+                    if let Some(taken_up) = self.taken_up.take() {
+                        // Without a reader there is nobody to tell.
+                        let _gone = taken_up.send(());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.window.has_room(&self.worker.config.limits) && !self.link.behind()
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Session>;
+
+    fn started(&mut self, _ctx: &mut Self::Context) {
+        self.worker.add(self.tag, self.link.clone());
+        self.link.nudge();
+    }
+
+    fn stopped(&mut self, _ctx: &mut Self::Context) {
+        self.worker.remove(self.tag);
+        if let Phase::Open(open) = &self.phase {
+            self.worker.hub.detach(open.feed.user_id(), self.tag);
+            for conv in open.feed.end_all() {
+                self.worker.hub.unsubscribe(&conv, self.tag);
+            }
+            let cursors = open.feed.arrivals.borrow_mut().take();
+            let user = open.feed.user_id().clone();
+            for (conv, s) in cursors {
+                let op = timeline::Op::Delivered { s };
+                let command = timeline::Command {
+                    conv,
+                    user: user.clone(),
+                    cid: None,
+                    skip: 0,
+                    op,
+                };
+                let done = self.worker.conversations.submit(command);
+                // Bounded by the retry budget of the conversations; a lost cursor is said again by the next session.
+                actix_web::rt::spawn(done.map(drop));
+            }
+        }
+    }
+}
+
+impl StreamHandler<Progress<Session, Context<Session>>> for Session {
+    fn handle(&mut self, progress: Progress<Session, Context<Session>>, ctx: &mut Context<Session>) {
+        match progress {
+            Progress::Nudged => self.look(ctx),
+            Progress::Effect(effect) => effect(self, ctx),
+        }
+    }
+}
+
+impl Handler<Batch> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Batch(items): Batch, ctx: &mut Context<Session>) -> Self::Result {
+        let (taken_up, waiting) = oneshot::channel();
+        self.backlog.extend(items);
+        self.taken_up = Some(taken_up);
+        self.pump(ctx);
+        // A session that ends takes nothing up any more; the reader notices by itself.
+        Box::pin(waiting.map(drop))
+    }
+}
+
+impl Handler<Hangup> for Session {
+    type Result = ();
+
+    fn handle(&mut self, hangup: Hangup, ctx: &mut Context<Session>) {
+        match hangup {
+            Hangup::Broken(code) => self.close(ctx, code),
+            Hangup::Lost => self.hang_up(ctx, None, None, true),
+            Hangup::Goodbye(code) => self.hang_up(ctx, code, None, false),
+        }
+    }
+}

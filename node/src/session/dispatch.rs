@@ -1,0 +1,111 @@
+//! From a decoded command to the file that handles it, past the rates.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix::Context;
+use protocol::answer::Hb;
+use protocol::{Answer, CloseCode, Command, DecodeError, ErrorCode, Request};
+
+use super::actor::{Phase, Session};
+use super::messages::Item;
+use crate::conversation::Refusal;
+
+// === impl Session: dispatch ===
+
+impl Session {
+    /// Handles one command.
+    pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: Item) {
+        let Item { request, bytes } = item;
+        if self.abuse.note(Instant::now()) {
+            return self.close(ctx, CloseCode::RateAbuse);
+        }
+        let Request { id, command } = match request {
+            Ok(request) => request,
+            Err(DecodeError { id, code, msg }) => {
+                return self.refuse(
+                    id,
+                    Refusal {
+                        code,
+                        msg,
+                        retry_ms: None,
+                    },
+                );
+            }
+        };
+        if let Command::Auth(auth) = command {
+            return self.authenticate(ctx, id, &auth);
+        }
+        if matches!(self.phase, Phase::Greeting) {
+            let msg = "send auth first".to_owned();
+            return self.refuse(
+                id,
+                Refusal {
+                    code: ErrorCode::Unauthenticated,
+                    msg,
+                    retry_ms: None,
+                },
+            );
+        }
+        match command {
+            // Above; here for the compiler.
+            Command::Auth(_) => {}
+            Command::Hb(hb) => {
+                if let Some(n) = hb.n {
+                    self.applied(n);
+                }
+                let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                self.answer(id, &Answer::Hb(Hb { time }));
+            }
+            Command::Send(send) => self.publish(ctx, id, send, bytes),
+            Command::Create(create) => self.create_conversation(ctx, id, create, bytes),
+            Command::Invite(act) => self.invite(ctx, id, act, bytes),
+            Command::Kick(act) => self.kick(ctx, id, act, bytes),
+            Command::Leave(leave) => self.leave_conversation(ctx, id, leave, bytes),
+            Command::Read(cursor) => self.read(ctx, id, cursor, bytes),
+            Command::Recv(cursor) => self.received(ctx, id, cursor, bytes),
+            Command::Open(open) => self.open_conversation(ctx, id, open),
+            Command::List(list) => self.list(ctx, id, list),
+            Command::Hist(hist) => self.history(ctx, id, hist),
+            Command::Sync(sync) => self.sync(ctx, id, sync),
+        }
+    }
+
+    /// Takes a token for a change; without one the command is refused.
+    pub(super) fn may_change(&mut self, id: Option<i64>) -> bool {
+        let taken = self.changes.take(Instant::now());
+        self.admitted(id, taken)
+    }
+
+    /// Takes a token for a question; without one the command is refused.
+    pub(super) fn may_ask(&mut self, id: Option<i64>) -> bool {
+        let taken = self.questions.take(Instant::now());
+        self.admitted(id, taken)
+    }
+
+    fn admitted(&mut self, id: Option<i64>, taken: Result<(), Duration>) -> bool {
+        match taken {
+            Ok(()) => true,
+            Err(wait) => {
+                self.refuse(id, too_fast(wait));
+                false
+            }
+        }
+    }
+}
+
+/// The refusal of a command that came too early.
+pub(super) fn too_fast(wait: Duration) -> Refusal {
+    Refusal {
+        code: ErrorCode::RateLimited,
+        msg: "too many commands".to_owned(),
+        retry_ms: Some(millis_up(wait)),
+    }
+}
+
+/// Whole milliseconds, at least one.
+pub(super) fn millis_up(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros().div_ceil(1_000))
+        .unwrap_or(u64::MAX)
+        .max(1)
+}

@@ -1,0 +1,239 @@
+//! The live side of a session: events come here straight from the node's fan-out, past the actor's mailbox.
+//!
+//! A hub calls [`Subscriber::event`] once per session and event, and all that happens is a push into the outbox: the
+//! actor's mailbox would cost an allocation and a wake-up each. What needs a decision is left for the actor, with a
+//! nudge.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::event::{Event, Resync};
+use protocol::{ConvId, UserId};
+
+use super::arrivals::Arrivals;
+use super::link::Link;
+use super::outbox::Pushed;
+use crate::conversation::timeline::Published;
+use crate::relay::Subscriber;
+use crate::telemetry::metrics::Metrics;
+
+/// Events held back per conversation while it is being opened.
+const HELD: usize = 256;
+
+/// The subscriber of one session.
+pub struct Feed {
+    tag: u64,
+    user: UserId,
+    link: Rc<Link>,
+    metrics: Metrics,
+    convs: RefCell<HashMap<ConvId, State>>,
+    /// What went out and what has arrived.
+    pub(super) arrivals: RefCell<Arrivals>,
+    joined: RefCell<Vec<ConvId>>,
+    too_slow: Cell<bool>,
+    /// Whether the conversations that the user was in at the start have been subscribed to.
+    settled: Cell<bool>,
+}
+
+enum State {
+    /// Events wait until the client knows the conversation.
+    Opening { held: Vec<Published>, lost: bool },
+    /// Events above this one are passed on.
+    Live(u64),
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// A feed that follows nothing yet.
+    #[must_use]
+    pub fn new(tag: u64, user: UserId, link: Rc<Link>, metrics: Metrics) -> Rc<Feed> {
+        Rc::new(Feed {
+            tag,
+            user,
+            link,
+            metrics,
+            convs: RefCell::default(),
+            arrivals: RefCell::default(),
+            joined: RefCell::default(),
+            too_slow: Cell::new(false),
+            settled: Cell::new(false),
+        })
+    }
+
+    /// The user.
+    #[must_use]
+    pub fn user_id(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The session's tag.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Starts to hold back the conversation's events. `false`: it is followed already.
+    pub fn begin(&self, conv: &ConvId) -> bool {
+        let mut convs = self.convs.borrow_mut();
+        if convs.contains_key(conv) {
+            return false;
+        }
+        convs.insert(
+            conv.clone(),
+            State::Opening {
+                held: Vec::new(),
+                lost: false,
+            },
+        );
+        true
+    }
+
+    /// Passes on events above `from`, the held ones first.
+    pub fn go_live(&self, conv: &ConvId, from: u64) {
+        let before = match self.convs.borrow_mut().get_mut(conv) {
+            Some(state) => std::mem::replace(state, State::Live(from)),
+            None => return,
+        };
+        if let State::Opening { held, lost } = before {
+            for published in &held {
+                self.event(published);
+            }
+            if lost {
+                self.resync("late");
+            }
+        }
+    }
+
+    /// Follows the conversation no more.
+    pub fn end(&self, conv: &ConvId) {
+        self.convs.borrow_mut().remove(conv);
+        self.arrivals.borrow_mut().forget(conv);
+    }
+
+    /// Whether the conversation is followed, or about to be.
+    #[must_use]
+    pub fn follows(&self, conv: &ConvId) -> bool {
+        self.convs.borrow().contains_key(conv)
+    }
+
+    /// Number of conversations followed.
+    #[must_use]
+    pub fn followed(&self) -> usize {
+        self.convs.borrow().len()
+    }
+
+    /// Forgets everything and returns what was followed.
+    pub fn end_all(&self) -> Vec<ConvId> {
+        self.convs.borrow_mut().drain().map(|(conv, _)| conv).collect()
+    }
+
+    /// Tells the client that it may have missed something.
+    pub fn resync(&self, why: &str) {
+        self.push(
+            &Bytes::from(Event::Resync(Resync { why: why.to_owned() }).tail()),
+            None,
+        );
+    }
+
+    /// Pushes an event made for this session alone. `covers`: the client then has the conversation up to there.
+    pub fn push(&self, tail: &Bytes, covers: Option<(&ConvId, u64)>) {
+        match self.link.outbox(|outbox| outbox.event(tail, Instant::now())) {
+            Pushed::Queued(n) => {
+                if let Some((conv, s)) = covers {
+                    self.arrivals.borrow_mut().sent(n, conv, s);
+                }
+            }
+            Pushed::Dropped => {}
+            Pushed::Resync(from) => {
+                self.metrics.resyncs.inc();
+                self.arrivals.borrow_mut().dropped_from(from);
+            }
+            Pushed::TooSlow => {
+                self.too_slow.set(true);
+                self.link.nudge();
+            }
+        }
+    }
+
+    /// Conversations that the user became a member of since the last call.
+    pub fn take_joined(&self) -> Vec<ConvId> {
+        self.joined.take()
+    }
+
+    /// Whether the outbox overflowed a second time.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow.get()
+    }
+
+    /// Whether everything that the user was in at the start is subscribed to.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
+    /// Everything that the user was in at the start is subscribed to, as far as possible.
+    pub fn settle(&self) {
+        self.settled.set(true);
+        self.link.nudge();
+    }
+
+    fn pass(&self, published: &Published) {
+        if published.seq == 0 {
+            if self.link.outbox(|outbox| outbox.ephemeral(&published.tail)) == Pushed::Dropped {
+                self.metrics.dropped.inc();
+            }
+        } else if published.skip != self.tag {
+            self.push(&published.tail, Some((&published.conv, published.seq)));
+        }
+    }
+}
+
+impl Subscriber for Feed {
+    fn id(&self) -> u64 {
+        self.tag
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn event(&self, published: &Published) {
+        let mut convs = self.convs.borrow_mut();
+        match convs.get_mut(&published.conv) {
+            None => return,
+            Some(State::Opening { held, lost }) => {
+                // Receipts are not worth holding: the view that is on its way has the cursors.
+                if published.seq == 0 {
+                } else if held.len() < HELD {
+                    held.push(published.clone());
+                } else {
+                    *lost = true;
+                }
+                return;
+            }
+            Some(State::Live(last)) if published.seq == 0 || published.seq > *last => {
+                *last = published.seq.max(*last);
+            }
+            Some(State::Live(_)) => return,
+        }
+        let over = published.removes.as_ref() == Some(&self.user);
+        if over {
+            convs.remove(&published.conv);
+        }
+        drop(convs);
+        self.pass(published);
+        if over {
+            self.arrivals.borrow_mut().forget(&published.conv);
+        }
+    }
+
+    fn joined(&self, conv: &ConvId) {
+        self.joined.borrow_mut().push(conv.clone());
+        self.link.nudge();
+    }
+}

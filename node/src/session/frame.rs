@@ -1,0 +1,107 @@
+//! WebSocket frames from server to client, unmasked: a header, then bytes that are the same for every receiver.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Opcode of a ping, with FIN.
+pub(crate) const PING: u8 = 0x89;
+/// Opcode of a pong, with FIN.
+pub(crate) const PONG: u8 = 0x8a;
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+/// Longest payload of a control frame.
+const CONTROL_MAX: usize = 125;
+
+/// Appends a text frame.
+pub(crate) fn text(out: &mut BytesMut, body: &[u8]) {
+    header(out, body.len());
+    out.put_slice(body);
+}
+
+/// Appends an event: `{"n":413,` and its tail, in one text frame.
+pub(crate) fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
+    let mut digits = [0u8; 20];
+    let mut start = digits.len();
+    let mut rest = n;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = &digits[start..];
+    header(out, 5 + digits.len() + 1 + tail.len());
+    out.put_slice(b"{\"n\":");
+    out.put_slice(digits);
+    out.put_u8(b',');
+    out.put_slice(tail);
+}
+
+/// Appends a ping or pong. A payload that is too long is cut.
+pub(crate) fn control(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+    let payload = &payload[..payload.len().min(CONTROL_MAX)];
+    out.put_u8(opcode);
+    out.put_u8(payload.len() as u8);
+    out.put_slice(payload);
+}
+
+/// A close frame, empty without a code.
+pub(crate) fn close(code: Option<u16>, reason: &str) -> Bytes {
+    let mut payload = BytesMut::with_capacity(2 + reason.len());
+    if let Some(code) = code {
+        payload.put_u16(code);
+        payload.put_slice(reason.as_bytes());
+    }
+    let mut out = BytesMut::with_capacity(payload.len() + 2);
+    control(&mut out, CLOSE, &payload);
+    out.freeze()
+}
+
+fn header(out: &mut BytesMut, length: usize) {
+    out.reserve(length + 10);
+    out.put_u8(TEXT);
+    match length {
+        0..=125 => out.put_u8(length as u8),
+        126..=0xffff => {
+            out.put_u8(126);
+            out.put_u16(length as u16);
+        }
+        _ => {
+            out.put_u8(127);
+            out.put_u64(length as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_its_number_and_its_tail() {
+        for n in [1, 9, 10, 413, u64::MAX] {
+            let mut out = BytesMut::new();
+            event(&mut out, n, br#""t":"x"}"#);
+            assert_eq!(
+                &out[2..],
+                protocol::event::event_frame(n, r#""t":"x"}"#).as_bytes()
+            );
+            assert_eq!(usize::from(out[1]), out.len() - 2);
+        }
+    }
+
+    #[test]
+    fn lengths_take_one_three_or_nine_bytes() {
+        for (length, start) in [
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut out = BytesMut::new();
+            text(&mut out, &vec![b'x'; length]);
+            assert_eq!(&out[..start.len()], start);
+            assert_eq!(out.len(), start.len() + length);
+        }
+    }
+}

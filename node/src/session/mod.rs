@@ -1,0 +1,33 @@
+//! A client's session, whatever its transport: the rules of the protocol on the client's side of the cluster.
+//!
+//! Modules in the order a message takes: [`messages`] (from the socket half) → [`actor`] → `dispatch` → `publish` (step
+//! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate` → the conversations. Back: `feed` (events,
+//! straight from the fan-out) → [`outbox`] (step 12) → the writer. [`link`] is what both halves share, [`worker`] what
+//! the sessions of one thread share. Pure: `rate_limit`, `order`, `window`, `arrivals`, `frame`.
+
+pub mod messages;
+
+pub mod actor;
+mod authenticate;
+mod cursors;
+mod dispatch;
+mod membership;
+mod publish;
+mod queries;
+mod subscribe;
+
+pub mod feed;
+pub mod link;
+pub mod outbox;
+pub mod worker;
+
+pub mod arrivals;
+mod frame;
+mod inflight;
+pub mod order;
+pub mod rate_limit;
+pub mod window;
+
+pub use actor::Session;
+pub use link::{Cut, Link};
+pub use worker::{Door, Order, Worker};

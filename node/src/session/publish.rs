@@ -1,0 +1,133 @@
+//! Step 3: a `send` goes past the session's rules, rate, size and order, and on to its conversation.
+//!
+//! The step before is [`protocol::command`], the step after `conversation::route`, whose answer comes back here.
+
+use std::time::Instant;
+
+use actix::Context;
+use protocol::answer::Ack;
+use protocol::command::{Send, Target};
+use protocol::{Answer, Cid, ConvId, ErrorCode};
+
+use super::actor::{Phase, Session};
+use super::dispatch::{millis_up, too_fast};
+use crate::conversation::timeline::{Command, Op};
+use crate::conversation::{Done, Refusal};
+
+// === impl Session: publish ===
+
+impl Session {
+    /// `send`.
+    pub(super) fn publish(&mut self, ctx: &mut Context<Session>, id: Option<i64>, send: Send, bytes: usize) {
+        let Phase::Open(open) = &self.phase else { return };
+        let user = open.feed.user_id().clone();
+        let (conv, direct) = match send.target() {
+            Some(Target::Conv(conv)) => (conv.clone(), None),
+            Some(Target::User(to)) => (ConvId::direct(&user, to), Some(to.clone())),
+            // Refused when it was decoded.
+            None => return,
+        };
+        let Send {
+            cid,
+            b,
+            reply_to,
+            mentions,
+            echo,
+            ..
+        } = send;
+        let now = Instant::now();
+        if let Err(wait) = self.order.admit(&conv, &cid, now) {
+            let msg = "an earlier message was refused: send that one again first".to_owned();
+            return self.refuse(
+                id,
+                Refusal {
+                    code: ErrorCode::Busy,
+                    msg,
+                    retry_ms: Some(millis_up(wait)),
+                },
+            );
+        }
+        if let Err(wait) = self.changes.take(now) {
+            self.order.refuse(&conv, &cid, now);
+            return self.refuse(id, too_fast(wait));
+        }
+        let most = self.worker.config.limits.body_bytes;
+        if b.as_str().len() > most {
+            let msg = format!("b is over {most} bytes");
+            return self.refuse(
+                id,
+                Refusal {
+                    code: ErrorCode::TooLarge,
+                    msg,
+                    retry_ms: None,
+                },
+            );
+        }
+        let opens = direct.is_some() && !open.feed.follows(&conv);
+        let op = Op::Send {
+            direct,
+            body: b.as_str().into(),
+            reply_to,
+            mentions,
+        };
+        let skip = if echo { 0 } else { self.tag };
+        let command = Command {
+            conv: conv.clone(),
+            user,
+            cid: Some(cid.clone()),
+            skip,
+            op,
+        };
+        let done = self.worker.conversations.submit(command);
+        self.window.change(bytes);
+        self.wait(ctx, done, move |session, ctx, result| {
+            session.window.changed(bytes);
+            session
+                .worker
+                .metrics
+                .send_seconds
+                .observe(now.elapsed().as_secs_f64());
+            match result {
+                Ok(done) => {
+                    session.acknowledge(id, cid, done);
+                    if opens {
+                        session.follow(ctx, conv);
+                    }
+                }
+                Err(refusal) => {
+                    if refusal.code.temporary() {
+                        session.order.refuse(&conv, &cid, Instant::now());
+                    }
+                    session.refuse(id, refusal);
+                }
+            }
+            session.pump_soon();
+        });
+    }
+
+    /// `ack`.
+    pub(super) fn acknowledge(&self, id: Option<i64>, cid: Cid, done: Done) {
+        let Done { conv, s, mn, ts, dup } = done;
+        let (s, mn, ts) = (
+            (s > 0).then_some(s),
+            (mn > 0).then_some(mn),
+            (ts > 0).then_some(ts),
+        );
+        self.answer(
+            id,
+            &Answer::Ack(Ack {
+                c: conv,
+                cid,
+                s,
+                mn,
+                ts,
+                dup,
+            }),
+        );
+    }
+
+    /// Looks at the backlog again when the current command is through.
+    pub(super) fn pump_soon(&self) {
+        self.link.nudge();
+    }
+}

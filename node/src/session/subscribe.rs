@@ -1,0 +1,202 @@
+//! Which conversations a session follows: at the start those that the user is in, then those that are opened or
+//! joined.
+//!
+//! The order of steps is the promise: subscribe first, then read, then pass on what came in between. So the
+//! conversation's live events continue exactly where the view that the client got ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::Context;
+use bytes::Bytes;
+use futures::StreamExt;
+use protocol::event::Event;
+use protocol::{Answer, ConvId, ErrorCode};
+
+use super::actor::{Phase, Session};
+use super::feed::Feed;
+use super::queries::missed;
+use super::worker::Worker;
+use crate::conversation::Refusal;
+
+/// Subscriptions under way at once, per session.
+const AT_ONCE: usize = 64;
+/// Pause before a failed subscription is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How the client gets to see a conversation.
+pub(super) enum Deliver {
+    /// As the answer to this command.
+    Answer(Option<i64>),
+    /// As an event.
+    Event,
+}
+
+// === impl Session: subscribe ===
+
+impl Session {
+    /// Shows a conversation to the client and follows it from there.
+    pub(super) fn show(
+        &mut self,
+        ctx: &mut Context<Session>,
+        conv: ConvId,
+        have: Option<u64>,
+        deliver: Deliver,
+    ) {
+        let Phase::Open(open) = &self.phase else { return };
+        let feed = open.feed.clone();
+        if feed.followed() >= self.worker.config.limits.subscriptions * 2 && !feed.follows(&conv) {
+            let msg = "too many live conversations in this session".to_owned();
+            if let Deliver::Answer(id) = deliver {
+                self.refuse(
+                    id,
+                    Refusal {
+                        code: ErrorCode::Conflict,
+                        msg,
+                        retry_ms: None,
+                    },
+                );
+            }
+            return;
+        }
+        let fresh = feed.begin(&conv);
+        let (worker, name) = (self.worker.clone(), conv.clone());
+        let view = async move {
+            if fresh {
+                worker.hub.subscribe(&name, feed.clone()).await?;
+            }
+            worker.conversations.open(feed.user_id(), &name, have).await
+        };
+        self.window.question();
+        self.wait(ctx, view, move |session, ctx, view| {
+            session.window.answered();
+            let Phase::Open(open) = &session.phase else { return };
+            let feed = open.feed.clone();
+            match view {
+                Ok(view) => {
+                    let last = view.last.s;
+                    match deliver {
+                        Deliver::Answer(id) => session.answer(id, &Answer::Conv(view)),
+                        Deliver::Event => {
+                            feed.push(&Bytes::from(Event::Conv(view).tail()), Some((&conv, last)));
+                        }
+                    }
+                    if fresh {
+                        feed.go_live(&conv, last);
+                    }
+                }
+                Err(refusal) => {
+                    if fresh {
+                        feed.end(&conv);
+                        session.worker.hub.unsubscribe(&conv, session.tag);
+                    }
+                    match deliver {
+                        Deliver::Answer(id) => session.refuse(id, refusal),
+                        Deliver::Event if refusal.code.temporary() => session.follow_later(ctx, conv),
+                        Deliver::Event => {}
+                    }
+                }
+            }
+            session.pump_soon();
+        });
+    }
+
+    /// Shows a conversation that is new to the session, with everything since the user is a member.
+    pub(super) fn follow(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+        let known = matches!(&self.phase, Phase::Open(open) if open.feed.follows(&conv));
+        if !known {
+            self.show(ctx, conv, Some(0), Deliver::Event);
+        }
+    }
+
+    /// Follows the conversations that the user was made a member of.
+    pub(super) fn follow_joined(&mut self, ctx: &mut Context<Session>) {
+        let joined = match &self.phase {
+            Phase::Open(open) => open.feed.take_joined(),
+            Phase::Greeting => return,
+        };
+        for conv in joined {
+            self.follow(ctx, conv);
+        }
+    }
+
+    fn follow_later(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+        self.wait(ctx, tokio::time::sleep(AGAIN), |session, ctx, ()| {
+            session.follow(ctx, conv)
+        });
+    }
+}
+
+/// Follows the conversations that the user is in. Tries again until all are, or the session ends.
+pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
+    let mut missing = loop {
+        match worker.conversations.index(feed.user_id()).await {
+            Ok(mut convs) => {
+                convs.truncate(worker.config.limits.subscriptions);
+                break convs;
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "no index yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    missing.retain(|conv| feed.begin(conv));
+    let mut first = true;
+    loop {
+        let before = missing.len();
+        missing = follow_some(&worker, &feed, missing).await;
+        if first {
+            feed.settle();
+        } else if missing.len() < before {
+            // Events between the client's sync and the late subscription are in neither.
+            feed.resync("late");
+        }
+        if missing.is_empty() {
+            return;
+        }
+        first = false;
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Subscribes, then asks whether the user is still a member, then passes events on. Returns what has to be tried again.
+async fn follow_some(worker: &Rc<Worker>, feed: &Rc<Feed>, convs: Vec<ConvId>) -> Vec<ConvId> {
+    let subscribed: Vec<_> = futures::stream::iter(convs)
+        .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut again = Vec::new();
+    let mut wants = Vec::new();
+    for (result, conv) in subscribed {
+        match result {
+            Ok(as_of) => wants.push((conv, as_of)),
+            Err(refusal) if refusal.code.temporary() => again.push(conv),
+            Err(_) => feed.end(&conv),
+        }
+    }
+    // The index may lag behind a kick: only the conversation knows.
+    for page in wants.chunks(worker.config.limits.sync_page) {
+        match missed(&worker.conversations, feed.user_id(), page.to_vec()).await {
+            Ok(items) => {
+                for (conv, as_of) in page {
+                    if items.iter().any(|item| item.conv == *conv) {
+                        feed.go_live(conv, *as_of);
+                    } else {
+                        worker.hub.unsubscribe(conv, feed.tag());
+                        feed.end(conv);
+                    }
+                }
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "membership not confirmed yet");
+                for (conv, _) in page {
+                    worker.hub.unsubscribe(conv, feed.tag());
+                    again.push(conv.clone());
+                }
+            }
+        }
+    }
+    again
+}

@@ -1,0 +1,175 @@
+//! What the sessions of one thread share, and the clock that wakes them.
+//!
+//! One clock per thread looks at all its sessions, each of which says when it is due: a timer per session would cost
+//! memory and wake-ups for nothing.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::link::Link;
+use crate::config::Config;
+use crate::conversation::Conversations;
+use crate::gateway::auth::Auth;
+use crate::relay::LocalHub;
+use crate::telemetry::metrics::Metrics;
+
+/// What the sessions of one thread share.
+pub struct Worker {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Whose tokens are believed.
+    pub auth: Arc<Auth>,
+    /// The way to the conversations.
+    pub conversations: Conversations,
+    /// Where their events come from.
+    pub hub: Rc<LocalHub>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The node's name in `hello`.
+    pub name: String,
+    door: Arc<Door>,
+    sessions: RefCell<HashMap<u64, Rc<Link>>>,
+    changed: Notify,
+}
+
+/// Whether the node takes and keeps sessions. One per node.
+#[derive(Debug)]
+pub struct Door {
+    order: watch::Sender<Order>,
+    sessions: AtomicUsize,
+}
+
+/// What sessions are told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Serve.
+    Serve,
+    /// Close: the node is being stopped.
+    Drain,
+    /// Close: the node has no majority.
+    Isolated,
+}
+
+// === impl Door ===
+
+impl Default for Door {
+    fn default() -> Self {
+        Door {
+            order: watch::Sender::new(Order::Serve),
+            sessions: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Door {
+    /// Tells all sessions what to do, and decides whether new ones are taken.
+    pub fn tell(&self, order: Order) {
+        // A drain is never taken back.
+        self.order.send_if_modified(|now| {
+            let changes = *now != order && *now != Order::Drain;
+            if changes {
+                *now = order;
+            }
+            changes
+        });
+    }
+
+    /// What sessions are told.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        *self.order.borrow()
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no session is open.
+    pub async fn emptied(&self) {
+        while self.sessions() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Starts the thread's clock. Must be called on the thread.
+    #[must_use]
+    pub fn start(
+        config: Arc<Config>,
+        auth: Arc<Auth>,
+        conversations: Conversations,
+        hub: Rc<LocalHub>,
+        metrics: Metrics,
+        name: String,
+        door: Arc<Door>,
+    ) -> Rc<Worker> {
+        let sessions = RefCell::default();
+        let changed = Notify::new();
+        let worker = Rc::new(Worker {
+            config,
+            auth,
+            conversations,
+            hub,
+            metrics,
+            name,
+            door,
+            sessions,
+            changed,
+        });
+        // Lives as long as the thread.
+        actix_web::rt::spawn(clock(worker.clone()));
+        worker
+    }
+
+    /// What sessions are told to do.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        self.door.order()
+    }
+
+    pub(super) fn add(&self, tag: u64, link: Rc<Link>) {
+        self.sessions.borrow_mut().insert(tag, link);
+        self.door.sessions.fetch_add(1, Ordering::Relaxed);
+        self.metrics.sessions.inc();
+        self.changed.notify_one();
+    }
+
+    pub(super) fn remove(&self, tag: u64) {
+        if self.sessions.borrow_mut().remove(&tag).is_some() {
+            self.door.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.sessions.dec();
+        }
+    }
+}
+
+async fn clock(worker: Rc<Worker>) {
+    let tick = worker.config.session.tick_ms.duration();
+    let mut orders = worker.door.order.subscribe();
+    loop {
+        let idle = worker.sessions.borrow().is_empty();
+        tokio::select! {
+            order = orders.changed() => {
+                if order.is_err() {
+                    return;
+                }
+                worker.sessions.borrow().values().for_each(|link| link.nudge());
+            }
+            () = worker.changed.notified(), if idle => {}
+            () = tokio::time::sleep(tick), if !idle => {
+                let now = Instant::now();
+                worker.sessions.borrow().values().for_each(|link| link.tick(now));
+            }
+        }
+    }
+}
