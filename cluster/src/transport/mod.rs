@@ -19,21 +19,31 @@
 //!
 //! A link is authenticated when it is made (`handshake`), not encrypted afterwards: run it on a private network.
 
-mod answers;
 mod config;
-mod door;
+
+// At the sender: a node's end, its lanes, the links that serve them.
 mod endpoint;
+mod lane;
+mod peer;
+
+// On the connection.
 mod frame;
 mod handshake;
-mod lane;
+mod hello;
+mod wire;
+
+// At the receiver.
+mod answers;
 mod listener;
-mod memory;
-mod metrics;
-mod peer;
 mod reply;
 mod session;
+
+// The network itself, real or simulated.
+mod door;
+mod memory;
 mod tcp;
-mod wire;
+
+mod metrics;
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,7 +16,8 @@ use tracing::{debug, warn};
 use super::door::{Door, random_u64};
 use super::endpoint::Shared;
 use super::frame::{Batch, Frame, Kind};
-use super::handshake::{self, Failed, Hello, MAX_BODY};
+use super::handshake::{self, Failed, MAX_BODY};
+use super::hello::{self, Hello};
 use super::lane::OutgoingLane;
 use super::metrics::LaneMetrics;
 use super::session::Session;
@@ -241,7 +242,7 @@ pub(crate) async fn connect(
         .map_err(late)?;
     let mut socket = socket.map_err(Ended::Io)?;
     let incarnation = random_u64(&*shared.door);
-    let versions = (handshake::VERSION, handshake::OLDEST);
+    let versions = (hello::VERSION, hello::OLDEST);
     let mut hello = Hello {
         versions,
         lane,

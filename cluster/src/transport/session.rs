@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::handshake::Refusal;
+use super::hello::Refusal;
 use super::{Handler, Identity, Lane, LinkState, Reply};
 use crate::types::NodeId;
 

@@ -31,7 +31,11 @@ impl Log {
     }
 
     fn lines(&self, containing: &str) -> usize {
-        String::from_utf8(self.0.lock().clone()).unwrap().lines().filter(|line| line.contains(containing)).count()
+        String::from_utf8(self.0.lock().clone())
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains(containing))
+            .count()
     }
 }
 
@@ -60,7 +64,14 @@ async fn peer_with_another_secret_is_refused_and_said_once() {
     let log = Log::default();
     let _guard = log.collect();
     let one = tcp_node(1, quick()).await;
-    let two = tcp_node(2, TransportConfig { secret: "another".into(), ..quick() }).await;
+    let two = tcp_node(
+        2,
+        TransportConfig {
+            secret: "another".into(),
+            ..quick()
+        },
+    )
+    .await;
     one.transport.set_peers(vec![(NodeId(2), two.addr())]);
     until("it was said", || log.lines("cluster secrets differ") > 0).await;
     // Several more attempts on four lanes.
@@ -77,7 +88,13 @@ async fn peer_of_another_cluster_is_refused_and_said_once_by_each_side() {
     let _guard = log.collect();
     let one = tcp_node(1, quick()).await;
     let two = Node::new(2, TcpTransport::bind(quick()).await.unwrap());
-    two.transport.start(Identity { cluster: 1, ..identity(2) }, two.ears.clone());
+    two.transport.start(
+        Identity {
+            cluster: 1,
+            ..identity(2)
+        },
+        two.ears.clone(),
+    );
     one.transport.set_peers(vec![(NodeId(2), two.addr())]);
     until("it was said", || log.lines("another cluster") > 0).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -97,7 +114,11 @@ async fn flipped_bit_closes_the_connection_and_is_never_delivered() {
     for lane in Lane::ALL {
         one.transport.cast(NodeId(2), lane, 1, "body".into()).unwrap();
     }
-    let broken = || Lane::ALL.into_iter().find(|lane| one.ears.links(NodeId(2), *lane).len() >= 3);
+    let broken = || {
+        Lane::ALL
+            .into_iter()
+            .find(|lane| one.ears.links(NodeId(2), *lane).len() >= 3)
+    };
     until("a lane breaks and returns", || broken().is_some()).await;
     let lane = broken().unwrap();
     let [LinkState::Up(first), LinkState::Down, LinkState::Up(second)] = one.ears.links(NodeId(2), lane)[..3]
@@ -114,7 +135,11 @@ async fn flipped_bit_closes_the_connection_and_is_never_delivered() {
 async fn huge_length_closes_the_connection() {
     let (one, _two, proxy) = through_a_proxy().await;
     proxy.bend(|bytes| bytes[..4].copy_from_slice(&u32::MAX.to_be_bytes()));
-    let broken = || Lane::ALL.iter().any(|lane| one.ears.links(NodeId(2), *lane).len() >= 3);
+    let broken = || {
+        Lane::ALL
+            .iter()
+            .any(|lane| one.ears.links(NodeId(2), *lane).len() >= 3)
+    };
     until("a lane breaks and returns", broken).await;
 }
 
@@ -140,9 +165,13 @@ async fn strangers_bytes_are_turned_away_and_harm_nobody() {
 #[tokio::test]
 async fn peer_that_accepts_and_never_speaks_gets_no_link() {
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let config = TransportConfig { handshake_timeout: Duration::from_millis(100), ..quick() };
+    let config = TransportConfig {
+        handshake_timeout: Duration::from_millis(100),
+        ..quick()
+    };
     let one = tcp_node(1, config).await;
-    one.transport.set_peers(vec![(NodeId(2), deaf.local_addr().unwrap().to_string())]);
+    one.transport
+        .set_peers(vec![(NodeId(2), deaf.local_addr().unwrap().to_string())]);
     let (_held, _) = deaf.accept().await.unwrap();
     // It gives up and tries again.
     let (_held_too, _) = deaf.accept().await.unwrap();
@@ -154,7 +183,10 @@ async fn peer_that_accepts_and_never_speaks_gets_no_link() {
 async fn link_into_a_black_hole_times_out_calls_and_goes_down() {
     let (one, two, proxy) = through_a_proxy().await;
     proxy.black_hole(true);
-    assert_eq!(one.call(2, ECHO, "x", Duration::from_millis(30)).await, Err(Error::Timeout));
+    assert_eq!(
+        one.call(2, ECHO, "x", Duration::from_millis(30)).await,
+        Err(Error::Timeout)
+    );
     let waiting = one.call(2, ECHO, "x", PATIENCE).await;
     assert_eq!(waiting, Err(Error::Lost));
     one.until_down(NodeId(2)).await;
@@ -171,7 +203,9 @@ async fn idle_link_stays_up() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     // A call that is answered late keeps one direction quiet for longer than the silence allows.
-    let late = one.transport.call(NodeId(2), Lane::Rpc, HOLD, "x".into(), quick().silence * 3);
+    let late = one
+        .transport
+        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), quick().silence * 3);
     assert_eq!(late.await, Err(Error::Timeout));
     for lane in Lane::ALL {
         assert_eq!(one.ears.links(NodeId(2), lane).len(), 1, "{lane}");

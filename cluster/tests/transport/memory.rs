@@ -15,7 +15,11 @@ const SECOND: Duration = Duration::from_secs(1);
 fn start(network: &MemoryNetwork, id: u64, peers: u64) -> Node<MemoryTransport> {
     let node = Node::new(id, network.transport(NodeId(id)));
     node.transport.start(identity(id), node.ears.clone());
-    node.transport.set_peers((1..=peers).map(|id| (NodeId(id), network.addr(NodeId(id)))).collect());
+    node.transport.set_peers(
+        (1..=peers)
+            .map(|id| (NodeId(id), network.addr(NodeId(id))))
+            .collect(),
+    );
     node
 }
 
@@ -46,7 +50,10 @@ async fn partition_times_calls_out_then_breaks_the_links_and_heals() {
     one.until_up(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", SECOND).await, Ok("x".into()));
     let states = one.ears.links(NodeId(2), Lane::Raft);
-    assert!(matches!(states[..], [LinkState::Up(a), LinkState::Down, LinkState::Up(b)] if a != b), "{states:?}");
+    assert!(
+        matches!(states[..], [LinkState::Up(a), LinkState::Down, LinkState::Up(b)] if a != b),
+        "{states:?}"
+    );
     drop(three);
 }
 
@@ -58,8 +65,16 @@ async fn one_way_partition_breaks_links_of_both_directions() {
     // The request arrives, the answer does not; and the other way round.
     let (there, back) = tokio::join!(two.call(1, ECHO, "in", SECOND), one.call(2, ECHO, "out", SECOND));
     assert_eq!((there, back), (Err(Error::Timeout), Err(Error::Timeout)));
-    assert!(one.ears.heard().contains(&Heard::Call(NodeId(2), Lane::Rpc, ECHO, "in".into())));
-    assert!(!two.ears.heard().contains(&Heard::Call(NodeId(1), Lane::Rpc, ECHO, "out".into())));
+    assert!(
+        one.ears
+            .heard()
+            .contains(&Heard::Call(NodeId(2), Lane::Rpc, ECHO, "in".into()))
+    );
+    assert!(
+        !two.ears
+            .heard()
+            .contains(&Heard::Call(NodeId(1), Lane::Rpc, ECHO, "out".into()))
+    );
     one.until_down(NodeId(2)).await;
     two.until_down(NodeId(1)).await;
     network.unblock(NodeId(1), NodeId(2));
@@ -73,13 +88,20 @@ async fn what_a_short_partition_holds_back_arrives_in_order_on_the_same_link() {
     let [one, two, _three] = three(&network).await;
     network.partition(&[NodeId(2)]);
     for n in 0..10_u8 {
-        one.transport.cast(NodeId(2), Lane::Fanout, 1, Bytes::copy_from_slice(&[n])).unwrap();
+        one.transport
+            .cast(NodeId(2), Lane::Fanout, 1, Bytes::copy_from_slice(&[n]))
+            .unwrap();
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!(two.ears.casts(Lane::Fanout), []);
     network.heal();
     until("the casts arrive", || two.ears.casts(Lane::Fanout).len() == 10).await;
-    let numbers: Vec<u8> = two.ears.casts(Lane::Fanout).iter().map(|(_, body)| body[0]).collect();
+    let numbers: Vec<u8> = two
+        .ears
+        .casts(Lane::Fanout)
+        .iter()
+        .map(|(_, body)| body[0])
+        .collect();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
     assert_eq!(one.ears.links(NodeId(2), Lane::Fanout).len(), 1);
 }
@@ -88,8 +110,12 @@ async fn what_a_short_partition_holds_back_arrives_in_order_on_the_same_link() {
 async fn crashed_node_hears_and_says_nothing_and_its_successor_does() {
     let network = MemoryNetwork::new(4);
     let [one, two, _three] = three(&network).await;
-    let waiting = one.transport.call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
-    let own = two.transport.call(NodeId(1), Lane::Rpc, HOLD, "y".into(), PATIENCE);
+    let waiting = one
+        .transport
+        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
+    let own = two
+        .transport
+        .call(NodeId(1), Lane::Rpc, HOLD, "y".into(), PATIENCE);
     until("both calls are there", || one.ears.held() + two.ears.held() == 2).await;
     network.crash(NodeId(2));
     let heard = two.ears.heard().len();
@@ -97,7 +123,10 @@ async fn crashed_node_hears_and_says_nothing_and_its_successor_does() {
     assert_eq!(own.await, Err(Error::Lost));
     let began = Instant::now();
     assert_eq!(waiting.await, Err(Error::Lost));
-    assert!(began.elapsed() < SECOND, "a reset is noticed without waiting for silence");
+    assert!(
+        began.elapsed() < SECOND,
+        "a reset is noticed without waiting for silence"
+    );
     one.until_down(NodeId(2)).await;
     assert_eq!(two.ears.heard().len(), heard);
 
@@ -111,7 +140,9 @@ async fn crashed_node_hears_and_says_nothing_and_its_successor_does() {
 async fn reset_loses_what_is_under_way_and_links_return() {
     let network = MemoryNetwork::new(5);
     let [one, two, _three] = three(&network).await;
-    let waiting = one.transport.call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
+    let waiting = one
+        .transport
+        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
     until("the call is there", || two.ears.held() == 1).await;
     network.reset(NodeId(1), NodeId(2));
     assert_eq!(waiting.await, Err(Error::Lost));
@@ -134,12 +165,25 @@ async fn newcomer_can_ask_to_join_by_address() {
 /// Casts numbers from node 1 to node 2 in foul weather, and returns what both nodes heard.
 async fn foul_weather(seed: u64) -> Vec<Vec<Heard>> {
     let network = MemoryNetwork::new(seed);
-    network.set_weather(Weather { delay: SECOND / 200, jitter: SECOND / 50, loss: 0.0 });
+    network.set_weather(Weather {
+        delay: SECOND / 200,
+        jitter: SECOND / 50,
+        loss: 0.0,
+    });
     let nodes = three(&network).await;
-    network.set_weather(Weather { delay: SECOND / 200, jitter: SECOND / 50, loss: 0.02 });
-    for n in 0..1000_u32 {
+    network.set_weather(Weather {
+        delay: SECOND / 200,
+        jitter: SECOND / 50,
+        loss: 0.005,
+    });
+    for n in 0..4000_u32 {
         // While the link is down a number is certainly not sent.
-        drop(nodes[0].transport.cast(NodeId(2), Lane::Fanout, 1, Bytes::copy_from_slice(&n.to_be_bytes())));
+        drop(nodes[0].transport.cast(
+            NodeId(2),
+            Lane::Fanout,
+            1,
+            Bytes::copy_from_slice(&n.to_be_bytes()),
+        ));
         drop(nodes[2].call(1, ECHO, "x", Duration::from_millis(5)).await);
     }
     network.set_weather(Weather::default());
@@ -188,7 +232,10 @@ async fn incoming_link_is_up_around_everything_it_brings() {
 #[test]
 fn one_seed_is_one_run() {
     let run = |seed| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build();
         runtime.unwrap().block_on(foul_weather(seed))
     };
     assert_eq!(run(9), run(9));

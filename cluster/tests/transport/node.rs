@@ -55,7 +55,11 @@ pub(crate) fn quick() -> TransportConfig {
 }
 
 pub(crate) fn identity(id: u64) -> Identity {
-    Identity { node: NodeId(id), cluster: CLUSTER, incarnation: id * 1000 }
+    Identity {
+        node: NodeId(id),
+        cluster: CLUSTER,
+        incarnation: id * 1000,
+    }
 }
 
 /// A started node over TCP.
@@ -85,14 +89,21 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
+    assert!(
+        tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+        "waited in vain until {what}"
+    );
 }
 
 // === impl Node ===
 
 impl<T: Transport> Node<T> {
     pub(crate) fn new(id: u64, transport: T) -> Node<T> {
-        Node { id: NodeId(id), transport, ears: Arc::default() }
+        Node {
+            id: NodeId(id),
+            transport,
+            ears: Arc::default(),
+        }
     }
 
     pub(crate) async fn call(
@@ -102,13 +113,17 @@ impl<T: Transport> Node<T> {
         body: impl Into<Bytes>,
         deadline: Duration,
     ) -> Result<Bytes, Error> {
-        self.transport.call(NodeId(to), Lane::Rpc, method, body.into(), deadline).await
+        self.transport
+            .call(NodeId(to), Lane::Rpc, method, body.into(), deadline)
+            .await
     }
 
     /// Waits until all lanes to `peer` are up.
     pub(crate) async fn until_up(&self, peer: NodeId) {
         until("all lanes are up", || {
-            Lane::ALL.iter().all(|lane| matches!(self.ears.link(peer, *lane), Some(LinkState::Up(_))))
+            Lane::ALL
+                .iter()
+                .all(|lane| matches!(self.ears.link(peer, *lane), Some(LinkState::Up(_))))
         })
         .await;
     }
@@ -116,7 +131,9 @@ impl<T: Transport> Node<T> {
     /// Waits until all lanes to `peer` are down.
     pub(crate) async fn until_down(&self, peer: NodeId) {
         until("all lanes are down", || {
-            Lane::ALL.iter().all(|lane| self.ears.link(peer, *lane) == Some(LinkState::Down))
+            Lane::ALL
+                .iter()
+                .all(|lane| self.ears.link(peer, *lane) == Some(LinkState::Down))
         })
         .await;
     }
@@ -166,7 +183,9 @@ impl Ears {
 
 impl Handler for Ears {
     fn call(&self, from: NodeId, lane: Lane, method: u16, body: Bytes, reply: Reply) {
-        self.heard.lock().push(Heard::Call(from, lane, method, body.clone()));
+        self.heard
+            .lock()
+            .push(Heard::Call(from, lane, method, body.clone()));
         match method {
             ECHO => reply.send(Ok(body)),
             REFUSE => reply.send(Err(body)),
@@ -177,7 +196,9 @@ impl Handler for Ears {
     }
 
     fn cast(&self, from: NodeId, link: u64, lane: Lane, method: u16, body: Bytes) {
-        self.heard.lock().push(Heard::Cast(from, link, lane, method, body));
+        self.heard
+            .lock()
+            .push(Heard::Cast(from, link, lane, method, body));
     }
 
     fn link(&self, peer: NodeId, lane: Lane, state: LinkState) {

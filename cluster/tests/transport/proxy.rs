@@ -32,7 +32,9 @@ impl Proxy {
         let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = TcpStream::connect(&target).await else { continue };
+                let Ok(far) = TcpStream::connect(&target).await else {
+                    continue;
+                };
                 let (near_reader, near_writer) = near.into_split();
                 let (far_reader, far_writer) = far.into_split();
                 tokio::spawn(accepting.clone().copy(near_reader, far_writer, true));

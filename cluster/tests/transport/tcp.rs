@@ -44,14 +44,21 @@ async fn calls_and_casts_arrive_in_the_order_they_were_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_reach_each_other_on_every_lane_with_bodies_of_every_size() {
-    let nodes = [tcp_node(1, quick()).await, tcp_node(2, quick()).await, tcp_node(3, quick()).await];
+    let nodes = [
+        tcp_node(1, quick()).await,
+        tcp_node(2, quick()).await,
+        tcp_node(3, quick()).await,
+    ];
     mesh(&nodes.each_ref()).await;
     for from in &nodes {
         for to in nodes.iter().filter(|to| to.id != from.id) {
             for lane in Lane::ALL {
                 for size in [0, 1, 8 << 10, (8 << 10) + 1, 300_000, 5 << 20] {
                     let body = Bytes::from(vec![size as u8; size]);
-                    let answer = from.transport.call(to.id, lane, ECHO, body.clone(), PATIENCE).await;
+                    let answer = from
+                        .transport
+                        .call(to.id, lane, ECHO, body.clone(), PATIENCE)
+                        .await;
                     assert_eq!(answer, Ok(body));
                 }
             }
@@ -63,9 +70,15 @@ async fn three_nodes_reach_each_other_on_every_lane_with_bodies_of_every_size() 
 async fn caller_is_told_what_the_handler_decided() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
-    assert_eq!(one.call(2, REFUSE, "no", PATIENCE).await, Err(Error::Refused("no".into())));
+    assert_eq!(
+        one.call(2, REFUSE, "no", PATIENCE).await,
+        Err(Error::Refused("no".into()))
+    );
     assert_eq!(one.call(2, FORGET, "", PATIENCE).await, Err(Error::Lost));
-    assert_eq!(one.call(2, HOLD, "", Duration::from_millis(20)).await, Err(Error::Timeout));
+    assert_eq!(
+        one.call(2, HOLD, "", Duration::from_millis(20)).await,
+        Err(Error::Timeout)
+    );
     assert_eq!(one.call(3, ECHO, "", PATIENCE).await, Err(Error::Unreachable));
 }
 
@@ -73,27 +86,47 @@ async fn caller_is_told_what_the_handler_decided() {
 async fn both_ends_know_a_link_by_the_same_incarnation() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
-    one.transport.cast(NodeId(2), Lane::Fanout, 1, "event".into()).unwrap();
+    one.transport
+        .cast(NodeId(2), Lane::Fanout, 1, "event".into())
+        .unwrap();
     until("the cast arrives", || !two.ears.casts(Lane::Fanout).is_empty()).await;
-    let Some(LinkState::Up(link)) = one.ears.link(NodeId(2), Lane::Fanout) else { panic!("not up") };
+    let Some(LinkState::Up(link)) = one.ears.link(NodeId(2), Lane::Fanout) else {
+        panic!("not up")
+    };
     assert_eq!(two.ears.casts(Lane::Fanout), [(link, "event".into())]);
-    assert!(two.ears.heard().contains(&Heard::Incoming(NodeId(1), Lane::Fanout, LinkState::Up(link))));
+    assert!(
+        two.ears
+            .heard()
+            .contains(&Heard::Incoming(NodeId(1), Lane::Fanout, LinkState::Up(link)))
+    );
 }
 
 #[tokio::test]
 async fn restarted_peer_is_reached_again_under_a_new_incarnation() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
-    let waiting = one.transport.call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
+    let waiting = one
+        .transport
+        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
     until("the call is there", || two.ears.held() == 1).await;
     let addr = two.addr();
     two.transport.shutdown().await;
     assert_eq!(waiting.await, Err(Error::Lost));
     one.until_down(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
-    assert_eq!(one.transport.cast(NodeId(2), Lane::Raft, 1, Bytes::new()), Err(Error::Unreachable));
+    assert_eq!(
+        one.transport.cast(NodeId(2), Lane::Raft, 1, Bytes::new()),
+        Err(Error::Unreachable)
+    );
 
-    let _two = tcp_node(2, TransportConfig { listen: addr, ..quick() }).await;
+    let _two = tcp_node(
+        2,
+        TransportConfig {
+            listen: addr,
+            ..quick()
+        },
+    )
+    .await;
     one.until_up(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Ok("x".into()));
     for lane in Lane::ALL {
@@ -107,18 +140,30 @@ async fn restarted_peer_is_reached_again_under_a_new_incarnation() {
 
 #[tokio::test]
 async fn lane_over_its_bound_is_full_and_recovers_when_calls_are_answered() {
-    let bounds = LaneBounds { rpc: 10_000, ..LaneBounds::default() };
+    let bounds = LaneBounds {
+        rpc: 10_000,
+        ..LaneBounds::default()
+    };
     let one = tcp_node(1, TransportConfig { bounds, ..quick() }).await;
     let two = tcp_node(2, quick()).await;
     mesh(&[&one, &two]).await;
     let body = Bytes::from(vec![0; 1000]);
     let brief = Duration::from_millis(200);
-    let waiting: Vec<_> =
-        (0..9).map(|_| one.transport.call(NodeId(2), Lane::Rpc, HOLD, body.clone(), brief)).collect();
+    let waiting: Vec<_> = (0..9)
+        .map(|_| {
+            one.transport
+                .call(NodeId(2), Lane::Rpc, HOLD, body.clone(), brief)
+        })
+        .collect();
     assert_eq!(one.call(2, ECHO, body.clone(), PATIENCE).await, Err(Error::Full));
-    assert_eq!(one.transport.cast(NodeId(2), Lane::Rpc, 1, body.clone()), Err(Error::Full));
+    assert_eq!(
+        one.transport.cast(NodeId(2), Lane::Rpc, 1, body.clone()),
+        Err(Error::Full)
+    );
     // The other lanes have room of their own.
-    one.transport.cast(NodeId(2), Lane::Fanout, 1, body.clone()).unwrap();
+    one.transport
+        .cast(NodeId(2), Lane::Fanout, 1, body.clone())
+        .unwrap();
     for call in waiting {
         assert_eq!(call.await, Err(Error::Timeout));
     }
@@ -130,17 +175,28 @@ async fn newcomer_without_a_cluster_can_ask_to_join_and_then_belongs() {
     let two = tcp_node(2, quick()).await;
     let newcomer = Node::new(1, TcpTransport::bind(quick()).await.unwrap());
     let ask = |body: &'static str, method| {
-        newcomer.transport.call_addr(&two.addr(), method, body.into(), PATIENCE)
+        newcomer
+            .transport
+            .call_addr(&two.addr(), method, body.into(), PATIENCE)
     };
     assert_eq!(ask("may I?", ECHO).await, Ok("may I?".into()));
-    assert_eq!(two.ears.heard(), [Heard::Call(NodeId(0), Lane::Rpc, ECHO, "may I?".into())]);
+    assert_eq!(
+        two.ears.heard(),
+        [Heard::Call(NodeId(0), Lane::Rpc, ECHO, "may I?".into())]
+    );
     assert_eq!(ask("no", REFUSE).await, Err(Error::Refused("no".into())));
     assert_eq!(ask("hm", FORGET).await, Err(Error::Lost));
 
     // Started without a cluster, it can be asked, and nobody links to it.
-    let nobody = Identity { node: NodeId(0), cluster: 0, incarnation: 5 };
+    let nobody = Identity {
+        node: NodeId(0),
+        cluster: 0,
+        incarnation: 5,
+    };
     newcomer.transport.start(nobody, newcomer.ears.clone());
-    let answer = two.transport.call_addr(&newcomer.addr(), ECHO, "who are you?".into(), PATIENCE);
+    let answer = two
+        .transport
+        .call_addr(&newcomer.addr(), ECHO, "who are you?".into(), PATIENCE);
     assert_eq!(answer.await, Ok("who are you?".into()));
     two.transport.set_peers(vec![(NodeId(1), newcomer.addr())]);
     newcomer.transport.set_peers(vec![(NodeId(2), two.addr())]);
@@ -151,7 +207,10 @@ async fn newcomer_without_a_cluster_can_ask_to_join_and_then_belongs() {
     newcomer.transport.start(identity(1), newcomer.ears.clone());
     newcomer.until_up(NodeId(2)).await;
     two.until_up(NodeId(1)).await;
-    assert_eq!(newcomer.call(2, ECHO, "hello", PATIENCE).await, Ok("hello".into()));
+    assert_eq!(
+        newcomer.call(2, ECHO, "hello", PATIENCE).await,
+        Ok("hello".into())
+    );
 }
 
 #[tokio::test]
@@ -159,7 +218,9 @@ async fn call_to_an_address_where_nobody_listens_is_unreachable() {
     let one = tcp_node(1, quick()).await;
     let gone = tcp_node(2, quick()).await;
     gone.transport.shutdown().await;
-    let answer = one.transport.call_addr(&gone.addr(), ECHO, Bytes::new(), PATIENCE);
+    let answer = one
+        .transport
+        .call_addr(&gone.addr(), ECHO, Bytes::new(), PATIENCE);
     assert_eq!(answer.await, Err(Error::Unreachable));
 }
 
@@ -183,7 +244,10 @@ async fn forgotten_peer_is_unreachable_and_a_moved_one_is_dialled_anew() {
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Ok("x".into()));
     for lane in Lane::ALL {
         let links = one.ears.links(NodeId(2), lane);
-        let alternate = links.iter().enumerate().all(|(i, state)| (*state == LinkState::Down) == (i % 2 == 1));
+        let alternate = links
+            .iter()
+            .enumerate()
+            .all(|(i, state)| (*state == LinkState::Down) == (i % 2 == 1));
         assert!(alternate, "{lane}: {links:?}");
     }
 }
@@ -192,10 +256,15 @@ async fn forgotten_peer_is_unreachable_and_a_moved_one_is_dialled_anew() {
 async fn shutdown_ends_every_task_and_link_and_later_calls_say_closed() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
-    one.transport.cast(NodeId(2), Lane::Fanout, 1, "last words".into()).unwrap();
+    one.transport
+        .cast(NodeId(2), Lane::Fanout, 1, "last words".into())
+        .unwrap();
     one.transport.shutdown().await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Closed));
-    assert_eq!(one.transport.cast(NodeId(2), Lane::Fanout, 1, Bytes::new()), Err(Error::Closed));
+    assert_eq!(
+        one.transport.cast(NodeId(2), Lane::Fanout, 1, Bytes::new()),
+        Err(Error::Closed)
+    );
     let visit = one.transport.call_addr(&two.addr(), ECHO, Bytes::new(), PATIENCE);
     assert_eq!(visit.await, Err(Error::Closed));
     one.until_down(NodeId(2)).await;
@@ -215,7 +284,10 @@ async fn address_that_others_can_reach_needs_a_secret() {
         secret: secret.into(),
         ..TransportConfig::default()
     };
-    assert!(matches!(TcpTransport::bind(open("")).await, Err(BindError::SecretRequired(_))));
+    assert!(matches!(
+        TcpTransport::bind(open("")).await,
+        Err(BindError::SecretRequired(_))
+    ));
     TcpTransport::bind(open("secret")).await.unwrap();
     TcpTransport::bind(TransportConfig::default()).await.unwrap();
 }
@@ -229,7 +301,16 @@ async fn metrics_count_frames_bytes_and_links() {
     one.transport.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    assert!(text.contains("transport_connects_total{peer=\"2\",lane=\"rpc\"} 1"), "{text}");
-    assert!(text.contains("transport_lane_bytes{peer=\"2\",lane=\"rpc\"}"), "{text}");
-    assert!(text.contains("transport_sent_frames_total{peer=\"2\",lane=\"rpc\"}"), "{text}");
+    assert!(
+        text.contains("transport_connects_total{peer=\"2\",lane=\"rpc\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("transport_lane_bytes{peer=\"2\",lane=\"rpc\"}"),
+        "{text}"
+    );
+    assert!(
+        text.contains("transport_sent_frames_total{peer=\"2\",lane=\"rpc\"}"),
+        "{text}"
+    );
 }
