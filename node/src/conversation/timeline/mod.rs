@@ -25,3 +25,6 @@ pub use command::{Command, Op};
 pub use door::Rows;
 pub use machine::ChatMachine;
 pub use outcome::{Applied, Effect, OutboxId, Outcome, Published};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
+
+use protocol::{Cid, ConvId, ErrorCode, Kind};
+
+use super::super::{Command, Effect, Op, OutboxId, Outcome};
+use super::{World, create, text, u};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| {
+            if byte.is_ascii_graphic() {
+                format!("{}", *byte as char)
+            } else {
+                format!("<{byte:x}>")
+            }
+        })
+        .collect()
+}
+
+fn command(op: Op) -> Command {
+    let (conv, cid) = (ConvId::parse("g_1").unwrap(), Some(Cid::parse("k").unwrap()));
+    Command {
+        conv,
+        user: u("al"),
+        cid,
+        skip: 300,
+        op,
+    }
+}
+
+#[test]
+fn commands_have_frozen_bytes() {
+    let id = OutboxId { index: 5, n: 2 };
+    let table = [
+        (
+            Op::Send {
+                direct: Some(u("bo")),
+                body: "{}".into(),
+                reply_to: Some(9),
+                mentions: vec![u("bo")],
+            },
+            "<0><1><2>bo<2>{}<1><9><1><2>bo",
+        ),
+        (
+            Op::Create {
+                kind: Kind::Group,
+                members: vec![u("bo")],
+                title: Some("T".into()),
+            },
+            "<1><1><1><2>bo<1><1>T",
+        ),
+        (Op::Invite { who: u("bo") }, "<2><2>bo"),
+        (Op::Kick { who: u("bo") }, "<3><2>bo"),
+        (Op::Leave, "<4>"),
+        (Op::Read { s: 9 }, "<5><9>"),
+        (Op::Delivered { s: 9 }, "<6><9>"),
+        (Op::Reserve, "<7>"),
+        (
+            Op::IndexPut {
+                member: true,
+                version: id,
+                at_ms: 7,
+            },
+            "<8><1><5><2><7>",
+        ),
+        (Op::OutboxDone { ids: vec![id] }, "<9><1><5><2>"),
+    ];
+    for (op, bytes) in table {
+        let command = command(op);
+        assert_eq!(
+            hex(&command.encode()),
+            format!("<1><3>g_1<2>al<1><1>k<ac><2>{bytes}")
+        );
+        assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn outcomes_have_frozen_bytes() {
+    let mut world = World::new();
+    world.now_ms = 7;
+    let conv = world.group("g_1", &["al"]);
+    let applied = world.ok("al", &conv, Op::Invite { who: u("bo") });
+    let moved = Effect::Cursors {
+        delivered: 3,
+        read: 2,
+        read_moved: true,
+        members: 4,
+    };
+    let table = [
+        (
+            Outcome::Refused(ErrorCode::NotMember, "no".into()),
+            "<1><1><4><2>no",
+        ),
+        (Outcome::Bad("no".into()), "<1><2><2>no"),
+        (
+            Outcome::Done(applied),
+            "<1><0><2><0><7><0><1><3>g_1<2>W\"t\":\"member\",\"c\":\"g_1\",\"s\":2,\"ts\":7,\"u\":\"al\",\"who\":\"bo\",\"role\":\"member\",\"why\":\"invite\"}<0><1><2>bo<0><0>",
+        ),
+        (
+            Outcome::Done(super::Applied::silent(moved)),
+            "<1><0><0><0><0><0><0><1><3><2><1><4>",
+        ),
+        (
+            Outcome::Done(super::Applied::silent(Effect::Reserved(conv))),
+            "<1><0><0><0><0><0><0><2><3>g_1",
+        ),
+        (
+            Outcome::Done(super::Applied::silent(Effect::Indexed {
+                changed: true,
+                member: false,
+            })),
+            "<1><0><0><0><0><0><0><3><1><0>",
+        ),
+    ];
+    for (outcome, bytes) in table {
+        assert_eq!(hex(&outcome.encode()), bytes);
+        assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
+    }
+    assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
+}
+
+#[test]
+fn rows_have_frozen_bytes() {
+    let mut world = World::new();
+    world.now_ms = 7;
+    let conv = ConvId::parse("g_1").unwrap();
+    let cid = |text: &str| Some(Cid::parse(text).unwrap());
+    let by_al = |cid, op| Command {
+        conv: conv.clone(),
+        user: u("al"),
+        cid,
+        skip: 0,
+        op,
+    };
+    world.apply(by_al(cid("a"), Op::Reserve));
+    world.apply(by_al(cid("a"), create(Kind::Group, &["bo"])));
+    let Op::Send { body, .. } = text("hi") else {
+        panic!()
+    };
+    let mentions = vec![u("bo")];
+    world.apply(by_al(
+        cid("b"),
+        Op::Send {
+            direct: None,
+            body,
+            reply_to: None,
+            mentions,
+        },
+    ));
+    for pending in super::super::read::outbox(&world.rows, None, 1).unwrap() {
+        world.apply(pending.command);
+    }
+    let rows: Vec<_> = world
+        .rows
+        .0
+        .iter()
+        .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
+        .collect();
+    let expected = [
+        r#"Conversation g_1 = <1><1><0><2>al<0><7><3><1><7><2><1><0>"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><1> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":1,"ts":7,"u":"al","who":"al","role":"owner","why":"create"}"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
+        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><2><7><0><0>"#,
+        r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0>"#,
+        r#"Dedup <0>al = <1><1><7><0><0>"#,
+        r#"Dedup <0>al<0>a = <1><0><7><0><0><1><3>g_1"#,
+        r#"Dedup g_1<0>al<0>a = <1><0><7><2><0><0>"#,
+        r#"Dedup g_1<0>al<0>b = <1><1><7><3><1><0>"#,
+        r#"UserIndex al<0>g_1 = <1><1><2><0><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
+    ];
+    assert_eq!(rows, expected);
+}

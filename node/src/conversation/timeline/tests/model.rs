@@ -1,0 +1,347 @@
+//! Random sequences of commands against a model that knows only the published events.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use protocol::{Cid, ConvId, ErrorCode, Event, Kind, Role, UserId};
+
+use super::super::read::{self, Denied, Page};
+use super::super::{Applied, Command, Op, Outcome};
+use super::{Map, World, create, parse, u};
+
+const USERS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
+
+/// What one sees who only watches the events.
+#[derive(Default)]
+struct Model {
+    logs: BTreeMap<ConvId, Vec<(Bytes, Event)>>,
+    /// Role and the first visible event.
+    members: HashMap<(ConvId, UserId), (Role, u64)>,
+    results: HashMap<(ConvId, UserId, Cid), (u64, u64, u64)>,
+    cursors: HashMap<(ConvId, UserId), (u64, u64)>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send {
+        mentions: Vec<usize>,
+        reply: Option<u64>,
+    },
+    To {
+        peer: usize,
+    },
+    Create {
+        members: Vec<usize>,
+    },
+    Invite(usize),
+    Kick(usize),
+    Leave,
+    Read(u64),
+    Delivered(u64),
+}
+
+fn conv(which: usize) -> ConvId {
+    match which {
+        0 => ConvId::parse("g_1").unwrap(),
+        1 => ConvId::parse("g_2").unwrap(),
+        2 => ConvId::parse("ch_1").unwrap(),
+        _ => ConvId::direct(&u(USERS[0]), &u(USERS[which - 2])),
+    }
+}
+
+/// User, conversation, a cid to be used again, and what is done.
+type Action = (usize, usize, Option<u8>, Step);
+
+fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
+    let user = || 0..USERS.len();
+    let users = || proptest::collection::vec(user(), 0..3);
+    let step = prop_oneof![
+        8 => (users(), proptest::option::weighted(0.2, 0..40u64)).prop_map(|(mentions, reply)| Step::Send { mentions, reply }),
+        3 => user().prop_map(|peer| Step::To { peer }),
+        3 => users().prop_map(|members| Step::Create { members }),
+        3 => user().prop_map(Step::Invite),
+        2 => user().prop_map(Step::Kick),
+        1 => Just(Step::Leave),
+        3 => (0..40u64).prop_map(Step::Read),
+        3 => (0..40u64).prop_map(Step::Delivered),
+    ];
+    // A small space of cids, so that they are used again; `None` stands for a fresh one.
+    let command = (user(), 0..4usize, proptest::option::weighted(0.2, 0..4u8), step);
+    proptest::collection::vec(proptest::collection::vec(command, 1..6), 1..40)
+}
+
+fn op(user: usize, which: usize, step: &Step) -> (ConvId, Op) {
+    let conv = conv(which);
+    let names = |users: &[usize]| users.iter().map(|user| USERS[*user]).collect::<Vec<_>>();
+    let send = |direct, mentions: &[usize], reply_to| Op::Send {
+        direct,
+        body: "{\"x\":1}".into(),
+        reply_to,
+        mentions: names(mentions).into_iter().map(u).collect(),
+    };
+    match step {
+        Step::Send { mentions, reply } => (conv, send(None, mentions, *reply)),
+        Step::To { peer } => {
+            let conv = ConvId::direct(&u(USERS[user]), &u(USERS[*peer]));
+            (conv, send(Some(u(USERS[*peer])), &[], None))
+        }
+        Step::Create { members } => {
+            let kind = conv.kind().unwrap();
+            let members = if kind == Kind::Direct {
+                vec![USERS[1]]
+            } else {
+                names(members)
+            };
+            (conv, create(kind, &members))
+        }
+        Step::Invite(who) => (conv, Op::Invite { who: u(USERS[*who]) }),
+        Step::Kick(who) => (conv, Op::Kick { who: u(USERS[*who]) }),
+        Step::Leave => (conv, Op::Leave),
+        Step::Read(s) => (conv, Op::Read { s: *s }),
+        Step::Delivered(s) => (conv, Op::Delivered { s: *s }),
+    }
+}
+
+impl Model {
+    /// Checks one outcome against what was known, and learns from it.
+    fn see(&mut self, command: &Command, outcome: &Outcome) {
+        let key = (command.conv.clone(), command.user.clone());
+        let role = self.members.get(&key).map(|(role, _)| *role);
+        let applied = match outcome {
+            Outcome::Done(applied) => applied,
+            Outcome::Refused(code, _) => {
+                // Making a conversation has refusals of its own.
+                let makes = matches!(command.op, Op::Create { .. } | Op::Send { direct: Some(_), .. });
+                assert!(
+                    makes || (*code == ErrorCode::NotMember) == role.is_none(),
+                    "{command:?} {code}"
+                );
+                return;
+            }
+            Outcome::Bad(why) => {
+                assert!(why.contains("pair"), "{why}");
+                return;
+            }
+        };
+        let cid = command.cid.clone().unwrap();
+        let cursor = matches!(command.op, Op::Read { .. } | Op::Delivered { .. });
+        let first = self
+            .results
+            .get(&(command.conv.clone(), command.user.clone(), cid.clone()));
+        if let (Some(first), false) = (first, cursor) {
+            assert_eq!(
+                (applied.s, applied.mn, applied.ts, applied.dup),
+                (first.0, first.1, first.2, true)
+            );
+            assert!(applied.events.is_empty());
+            return;
+        }
+        if cursor {
+            assert!(role.is_some(), "{command:?}");
+            return;
+        }
+        if applied.dup {
+            assert!(matches!(command.op, Op::Create { .. }), "{command:?}");
+            return;
+        }
+        self.permitted(command, role);
+        for published in &applied.events {
+            self.learn(published.conv.clone(), published.seq, &published.tail);
+        }
+        let Applied { s, mn, ts, .. } = *applied;
+        assert_eq!(s, self.logs[&command.conv].len() as u64);
+        self.results
+            .insert((command.conv.clone(), command.user.clone(), cid), (s, mn, ts));
+    }
+
+    /// The table of the protocol, said once more.
+    fn permitted(&self, command: &Command, role: Option<Role>) {
+        let new = !self.logs.contains_key(&command.conv);
+        match &command.op {
+            Op::Send { direct, .. } => {
+                assert!(
+                    new && direct.is_some() || matches!(role, Some(Role::Owner | Role::Admin | Role::Member))
+                );
+            }
+            Op::Create { .. } => assert!(new),
+            Op::Invite { .. } => assert!(matches!(role, Some(Role::Owner | Role::Admin))),
+            Op::Kick { who } => {
+                let target = self
+                    .members
+                    .get(&(command.conv.clone(), who.clone()))
+                    .expect("a member");
+                assert!(role == Some(Role::Owner) || role == Some(Role::Admin) && target.0 > Role::Admin);
+            }
+            _ => assert!(role.is_some()),
+        }
+    }
+
+    fn learn(&mut self, conv: ConvId, seq: u64, tail: &Bytes) {
+        let log = self.logs.entry(conv.clone()).or_default();
+        let event = parse(tail);
+        let last = log.iter().rev().find_map(|(_, event)| match event {
+            Event::Msg(msg) => Some(msg.mn),
+            _ => None,
+        });
+        let last_ts = log.last().map_or(0, |(_, event)| ts(event));
+        assert!(ts(&event) >= last_ts, "time goes back");
+        assert_eq!(seq, log.len() as u64 + 1, "a hole in s");
+        match &event {
+            Event::Msg(msg) => {
+                assert_eq!((msg.s, msg.mn, &msg.c), (seq, last.unwrap_or(0) + 1, &conv));
+                self.cursors.insert((conv, msg.u.clone()), (seq, seq));
+            }
+            Event::Member(member) => {
+                assert_eq!((member.s, &member.c), (seq, &conv));
+                let key = (conv.clone(), member.who.clone());
+                let whole = conv.kind() == Some(Kind::Channel) || member.why == protocol::Why::Create;
+                match member.role {
+                    Some(role) if member.why == protocol::Why::Role => {
+                        self.members.get_mut(&key).expect("a member").0 = role;
+                    }
+                    Some(role) => {
+                        let before = self
+                            .members
+                            .insert(key.clone(), (role, if whole { 1 } else { seq }));
+                        assert_eq!(before, None);
+                        self.cursors.insert(key, (seq, seq));
+                    }
+                    None => {
+                        assert!(self.members.remove(&key).is_some());
+                        self.cursors.remove(&key);
+                    }
+                }
+            }
+            other => panic!("{other:?} in a log"),
+        }
+        log.push((tail.clone(), event));
+    }
+
+    /// Compares what is shown with what was seen.
+    fn check(&mut self, rows: &Map) {
+        for (conv, log) in &self.logs {
+            for user in USERS.map(u) {
+                let Some((role, floor)) = self.members.get(&(conv.clone(), user.clone())) else {
+                    assert!(matches!(
+                        read::open(rows, conv, &user, None, 1),
+                        Err(Denied::NotMember)
+                    ));
+                    continue;
+                };
+                let summary = read::summary(rows, conv, &user).unwrap();
+                assert_eq!(summary.role, *role);
+                assert_eq!(
+                    (summary.last.s, &summary.tail),
+                    (log.len() as u64, &log[log.len() - 1].0)
+                );
+                let (delivered, read_before) = self.cursors[&(conv.clone(), user.clone())];
+                assert!(
+                    summary.delivered >= delivered && summary.read >= read_before,
+                    "a cursor went back"
+                );
+                assert!(summary.read <= summary.delivered && summary.delivered <= summary.last.s);
+                self.cursors
+                    .insert((conv.clone(), user.clone()), (summary.delivered, summary.read));
+                let unread = log[summary.read as usize..]
+                    .iter()
+                    .filter_map(|(_, event)| match event {
+                        Event::Msg(msg) => Some(msg),
+                        _ => None,
+                    });
+                let mentions = unread.clone().filter(|msg| msg.mentions.contains(&user)).count();
+                assert_eq!(summary.unread as usize, unread.count());
+                assert_eq!(summary.mentions as usize, mentions);
+                let page = read::history(rows, conv, &user, Page::Newest, 10_000).unwrap();
+                let tails: Vec<_> = log[*floor as usize - 1..]
+                    .iter()
+                    .map(|(tail, _)| tail.clone())
+                    .collect();
+                assert_eq!((page.events, page.more), (tails, false));
+            }
+            let roles: Vec<_> = self
+                .members
+                .iter()
+                .filter(|((c, _), _)| c == conv)
+                .map(|(_, (role, _))| *role)
+                .collect();
+            assert!(
+                conv.kind() == Some(Kind::Direct) || roles.is_empty() || roles.contains(&Role::Owner),
+                "nobody owns {conv}"
+            );
+        }
+    }
+
+    /// Tells the users' shards what the outbox holds, shuffled and partly twice, and compares the index.
+    fn check_index(&self, rows: &Map) {
+        let mut pending = read::outbox(rows, None, usize::MAX).unwrap();
+        pending.sort_by_key(|pending| xorshift(pending.id.index * 31 + u64::from(pending.id.n)));
+        let mut users = World::new();
+        for pending in pending.iter().chain(pending.iter().step_by(2)) {
+            users.apply(pending.command.clone());
+        }
+        for user in USERS.map(u) {
+            let page = read::index(&users.rows, &user, None, usize::MAX).unwrap();
+            let shown: BTreeSet<_> = page.items.into_iter().map(|item| item.conv).collect();
+            let seen = self
+                .members
+                .keys()
+                .filter(|(_, member)| *member == user)
+                .map(|(conv, _)| conv.clone());
+            assert_eq!(shown, seen.collect());
+        }
+    }
+}
+
+fn ts(event: &Event) -> u64 {
+    match event {
+        Event::Msg(msg) => msg.ts,
+        Event::Member(member) => member.ts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn xorshift(mut x: u64) -> u64 {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^ (x << 17)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_commands_keep_every_promise(batches in batches()) {
+        let (mut world, mut model) = (World::new(), Model::default());
+        let mut log = Vec::new();
+        for (i, batch) in batches.iter().enumerate() {
+            // The proposers' clocks disagree.
+            world.now_ms = 1_000_000 + xorshift(i as u64 + 1) % 5_000 + i as u64 * 100;
+            let commands: Vec<_> = batch
+                .iter()
+                .map(|(user, which, cid, step)| {
+                    let (conv, op) = op(*user, *which, step);
+                    let cid = match cid {
+                        Some(cid) => Cid::parse(&format!("r{cid}")).unwrap(),
+                        None => world.cid(),
+                    };
+                    Command { conv, user: u(USERS[*user]), cid: Some(cid), skip: 0, op }
+                })
+                .collect();
+            let outcomes = world.batch(&commands);
+            for (command, outcome) in commands.iter().zip(&outcomes) {
+                model.see(command, outcome);
+            }
+            log.push((world.now_ms, commands, outcomes));
+            model.check(&world.rows);
+        }
+        model.check_index(&world.rows);
+
+        let mut replica = World::new();
+        for (now_ms, commands, outcomes) in log {
+            replica.now_ms = now_ms;
+            prop_assert_eq!(replica.batch(&commands), outcomes);
+        }
+        prop_assert_eq!(replica.rows, world.rows);
+    }
+}

@@ -1,0 +1,337 @@
+//! What members are shown.
+
+use protocol::answer::Last;
+use protocol::{ConvId, ErrorCode, Event, RawEvent, Role, limits};
+
+use super::super::read::{self, Denied, Page};
+use super::super::{Effect, Op};
+use super::{World, parse, text, u};
+
+fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
+    tails
+        .iter()
+        .map(|tail| match parse(tail) {
+            Event::Msg(msg) => msg.s,
+            Event::Member(member) => member.s,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// A group of alice and bob, and bob's invitee carol, with messages up to `s` = 103.
+fn long(world: &mut World) -> ConvId {
+    let conv = world.group("g_1", &["alice", "bob"]);
+    for i in 3..50 {
+        world.ok("alice", &conv, text(&format!("{i}")));
+    }
+    assert_eq!(world.ok("alice", &conv, Op::Invite { who: u("carol") }).s, 50);
+    for i in 51..=103 {
+        world.ok("alice", &conv, text(&format!("{i}")));
+    }
+    conv
+}
+
+#[test]
+fn history_pages_are_exclusive_ascending_and_say_whether_there_is_more() {
+    let mut world = World::new();
+    let conv = long(&mut world);
+    let page = |user: &str, page, limit| {
+        let page = read::history(&world.rows, &conv, &u(user), page, limit).unwrap();
+        let seqs = seqs(&page.events);
+        (seqs.first().copied(), seqs.last().copied(), seqs.len(), page.more)
+    };
+    assert_eq!(page("bob", Page::Newest, 50), (Some(54), Some(103), 50, true));
+    assert_eq!(page("bob", Page::Before(54), 50), (Some(4), Some(53), 50, true));
+    assert_eq!(page("bob", Page::Before(4), 50), (Some(1), Some(3), 3, false));
+    assert_eq!(page("bob", Page::Before(1), 50), (None, None, 0, false));
+    assert_eq!(page("bob", Page::Before(0), 50), (None, None, 0, false));
+    assert_eq!(
+        page("bob", Page::Before(u64::MAX), 2),
+        (Some(102), Some(103), 2, true)
+    );
+    assert_eq!(page("bob", Page::After(0), 100), (Some(1), Some(100), 100, true));
+    assert_eq!(
+        page("bob", Page::After(100), 100),
+        (Some(101), Some(103), 3, false)
+    );
+    assert_eq!(page("bob", Page::After(u64::MAX), 100), (None, None, 0, false));
+    // One who came later reads from the own joining.
+    assert_eq!(page("carol", Page::After(0), 3), (Some(50), Some(52), 3, true));
+    assert_eq!(
+        page("carol", Page::Before(53), 50),
+        (Some(50), Some(52), 3, false)
+    );
+    assert_eq!(page("carol", Page::Before(50), 50), (None, None, 0, false));
+}
+
+#[test]
+fn a_channel_shows_its_whole_history() {
+    let mut world = World::new();
+    let conv = world.group("ch_1", &["alice"]);
+    world.ok("alice", &conv, text("early"));
+    world.ok("alice", &conv, Op::Invite { who: u("bob") });
+    let page = read::history(&world.rows, &conv, &u("bob"), Page::Newest, 50).unwrap();
+    assert_eq!((seqs(&page.events), page.more), (vec![1, 2, 3], false));
+    let window = read::sync(&world.rows, &conv, &u("bob"), None, 50).unwrap();
+    assert_eq!(
+        (seqs(&window.events), window.gap, window.as_of),
+        (vec![3], false, 3)
+    );
+}
+
+#[test]
+fn a_window_too_large_is_cut_and_marked() {
+    let mut world = World::new();
+    let conv = long(&mut world);
+    let sync = |user: &str, have, limit| {
+        let window = read::sync(&world.rows, &conv, &u(user), have, limit).unwrap();
+        let seqs = seqs(&window.events);
+        assert_eq!(window.as_of, 103);
+        (seqs.first().copied(), seqs.len(), window.gap)
+    };
+    assert_eq!(sync("bob", Some(100), 50), (Some(101), 3, false));
+    assert_eq!(sync("bob", Some(53), 50), (Some(54), 50, false));
+    assert_eq!(sync("bob", Some(52), 50), (Some(54), 50, true));
+    assert_eq!(sync("bob", None, 200), (Some(1), 103, false));
+    assert_eq!(sync("bob", Some(103), 50), (None, 0, false));
+    assert_eq!(sync("bob", Some(9999), 50), (None, 0, false));
+    assert_eq!(sync("carol", None, 100), (Some(50), 54, false));
+    assert_eq!(sync("carol", Some(0), 100), (Some(50), 54, true));
+}
+
+#[test]
+fn a_page_is_bounded_in_bytes_and_touches_its_cursor() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice"]);
+    let big = "x".repeat(limits::BODY_BYTES - 20);
+    for _ in 0..30 {
+        world.ok("alice", &conv, text(&big));
+    }
+    let after = read::history(&world.rows, &conv, &u("alice"), Page::After(5), 100).unwrap();
+    let seqs_after = seqs(&after.events);
+    assert!(
+        after.more && seqs_after[0] == 6 && seqs_after.len() < 12,
+        "{seqs_after:?}"
+    );
+    let before = read::history(&world.rows, &conv, &u("alice"), Page::Before(20), 100).unwrap();
+    assert!(before.more && seqs(&before.events).last() == Some(&19));
+    let window = read::sync(&world.rows, &conv, &u("alice"), Some(1), 100).unwrap();
+    assert!(window.gap && seqs(&window.events).last() == Some(&31));
+}
+
+#[test]
+fn open_shows_role_cursors_and_what_was_missed() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    let ts = world.ok("alice", &conv, text("x")).ts;
+    let view = read::open(&world.rows, &conv, &u("bob"), None, 50).unwrap();
+    assert_eq!((view.role, view.last), (Role::Member, Last { s: 3, mn: 1, ts }));
+    assert_eq!((view.read, view.delivered, view.members), (2, 2, 2));
+    assert_eq!((view.events.clone(), view.gap), (None, false));
+    let view = read::open(&world.rows, &conv, &u("bob"), Some(2), 50).unwrap();
+    let wire = view.wire().unwrap();
+    let [event] = &wire.events.unwrap()[..] else {
+        panic!("one event")
+    };
+    assert!(matches!(event.event(), Some(Event::Msg(msg)) if msg.s == 3));
+}
+
+#[test]
+fn cursors_only_move_forward_and_are_clamped() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    for _ in 0..4 {
+        world.ok("alice", &conv, text("x"));
+    }
+    let unread = |world: &World| read::summary(&world.rows, &conv, &u("bob")).unwrap().unread;
+    assert_eq!(unread(&world), 4);
+    let cursors = |delivered, read, read_moved| Effect::Cursors {
+        delivered,
+        read,
+        read_moved,
+        members: 2,
+    };
+    let table = [
+        (Op::Delivered { s: 4 }, cursors(4, 2, false), 4),
+        (Op::Delivered { s: 3 }, Effect::None, 4),
+        (Op::Read { s: 3 }, cursors(4, 3, true), 3),
+        (Op::Read { s: 2 }, Effect::None, 3),
+        (Op::Read { s: 5 }, cursors(5, 5, true), 1),
+        (Op::Delivered { s: u64::MAX }, cursors(6, 5, false), 1),
+        (Op::Read { s: u64::MAX }, cursors(6, 6, true), 0),
+        (Op::Read { s: 0 }, Effect::None, 0),
+    ];
+    for (op, effect, left) in table {
+        let applied = world.ok("bob", &conv, op.clone());
+        assert_eq!(
+            (applied.effect, applied.s, applied.events.len()),
+            (effect, 0, 0),
+            "{op:?}"
+        );
+        assert_eq!(unread(&world), left, "{op:?}");
+    }
+}
+
+#[test]
+fn mentions_count_until_they_are_read() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    let mention = |users: &[&str]| Op::Send {
+        direct: None,
+        body: "{}".into(),
+        reply_to: None,
+        mentions: users.iter().map(|name| u(name)).collect(),
+    };
+    let first = world
+        .ok("alice", &conv, mention(&["bob", "bob", "alice", "nobody"]))
+        .s;
+    world.ok("alice", &conv, mention(&["bob"]));
+    world.ok("alice", &conv, text("x"));
+    let mentions = |world: &World, user: &str| read::summary(&world.rows, &conv, &u(user)).unwrap().mentions;
+    assert_eq!((mentions(&world, "bob"), mentions(&world, "alice")), (2, 0));
+    world.ok("bob", &conv, Op::Read { s: first });
+    assert_eq!(mentions(&world, "bob"), 1);
+    world.ok("bob", &conv, text("own send reads all"));
+    assert_eq!(mentions(&world, "bob"), 0);
+}
+
+#[test]
+fn a_reply_needs_a_message_that_the_sender_may_see() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    let reply = |s| Op::Send {
+        direct: None,
+        body: "{}".into(),
+        reply_to: Some(s),
+        mentions: vec![],
+    };
+    let s = world.ok("alice", &conv, text("x")).s;
+    world.ok("bob", &conv, reply(s));
+    for s in [0, 1, 99] {
+        assert_eq!(world.no("bob", &conv, reply(s)), ErrorCode::NotFound, "{s}");
+    }
+    world.ok("alice", &conv, Op::Invite { who: u("carol") });
+    assert_eq!(world.no("carol", &conv, reply(s)), ErrorCode::NotFound);
+}
+
+#[test]
+fn the_summary_shows_the_last_event_and_the_peer() {
+    let mut world = World::new();
+    let conv = ConvId::direct(&u("alice"), &u("bob"));
+    let op = Op::Send {
+        direct: Some(u("bob")),
+        body: "{}".into(),
+        reply_to: None,
+        mentions: vec![],
+    };
+    let applied = world.ok("alice", &conv, op);
+    world.ok("bob", &conv, Op::Delivered { s: 3 });
+    let summary = read::summary(&world.rows, &conv, &u("alice")).unwrap();
+    assert_eq!(summary.tail, applied.events[2].tail);
+    let peer = summary.peer.clone().unwrap();
+    assert_eq!((peer.user.as_str(), peer.delivered, peer.read), ("bob", 3, 2));
+    let item = summary.wire().unwrap();
+    assert_eq!(item.last, Some(RawEvent::from_tail(&summary.tail).unwrap()));
+    assert_eq!(
+        read::summary(&world.rows, &conv, &u("bob"))
+            .unwrap()
+            .peer
+            .unwrap()
+            .user,
+        u("alice")
+    );
+}
+
+#[test]
+fn members_come_in_pages_without_those_who_went() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["a", "b", "c", "d", "e"]);
+    world.ok("a", &conv, Op::Kick { who: u("c") });
+    let page = |after: Option<&str>| {
+        let page = read::members(&world.rows, &conv, &u("a"), after.map(u).as_ref(), 2).unwrap();
+        let users: Vec<_> = page.items.iter().map(|item| item.user.to_string()).collect();
+        (users.concat(), page.next)
+    };
+    assert_eq!(page(None), ("ab".to_owned(), Some(u("b"))));
+    assert_eq!(page(Some("b")), ("de".to_owned(), None));
+    let gone = read::members(&world.rows, &conv, &u("c"), None, 2);
+    assert!(matches!(gone, Err(Denied::NotMember)));
+}
+
+#[test]
+fn one_who_went_is_shown_nothing() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    world.ok("bob", &conv, Op::Leave);
+    let (rows, bob) = (&world.rows, u("bob"));
+    assert!(matches!(
+        read::open(rows, &conv, &bob, Some(0), 50),
+        Err(Denied::NotMember)
+    ));
+    assert!(matches!(
+        read::history(rows, &conv, &bob, Page::Newest, 50),
+        Err(Denied::NotMember)
+    ));
+    assert!(matches!(
+        read::sync(rows, &conv, &bob, None, 50),
+        Err(Denied::NotMember)
+    ));
+    assert!(matches!(read::summary(rows, &conv, &bob), Err(Denied::NotMember)));
+    let nowhere = ConvId::parse("g_2").unwrap();
+    assert!(matches!(
+        read::open(rows, &nowhere, &u("alice"), None, 50),
+        Err(Denied::NotMember)
+    ));
+}
+
+#[test]
+fn the_outbox_tells_the_users_shard_and_the_latest_wins() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    world.ok("alice", &conv, Op::Kick { who: u("bob") });
+    let pending = read::outbox(&world.rows, None, 10).unwrap();
+    assert_eq!(pending.len(), 3);
+    assert_eq!(
+        read::outbox(&world.rows, Some(pending[0].id), 1).unwrap(),
+        pending[1..2]
+    );
+
+    // Late, twice and out of order, in the shard of the users.
+    let mut users = World::new();
+    for i in [2, 1, 0, 1, 2, 0] {
+        users.apply(pending[i].command.clone());
+    }
+    let convs = |users: &World, user: &str| {
+        let page = read::index(&users.rows, &u(user), None, 10).unwrap();
+        page.items.into_iter().map(|item| item.conv).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (convs(&users, "alice"), convs(&users, "bob")),
+        (vec![conv], vec![])
+    );
+
+    let ids = pending.iter().map(|pending| pending.id).collect();
+    world.apply(super::Command::outbox_done(ids));
+    assert_eq!(read::outbox(&world.rows, None, 10).unwrap(), []);
+}
+
+#[test]
+fn the_index_comes_in_pages() {
+    let mut world = World::new();
+    for i in 0..5 {
+        world.group(&format!("g_{i}"), &["alice"]);
+    }
+    for pending in read::outbox(&world.rows, None, 100).unwrap() {
+        world.apply(pending.command);
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = read::index(&world.rows, &u("alice"), after.as_ref(), 2).unwrap();
+        seen.extend(page.items.into_iter().map(|item| item.conv.to_string()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["g_0", "g_1", "g_2", "g_3", "g_4"]);
+}
