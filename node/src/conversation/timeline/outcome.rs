@@ -1,7 +1,7 @@
 //! What became of a command: the owner that proposed it answers the client and fans out from this.
 
 use bytes::Bytes;
-use protocol::{ConvId, ErrorCode, UserId};
+use protocol::{ConvId, ErrorCode, Event, RawEvent, UserId, Why};
 use serde::{Deserialize, Serialize};
 
 /// The version of the encoding.
@@ -88,6 +88,37 @@ pub struct OutboxId {
     pub index: u64,
     /// The number within the batch.
     pub n: u32,
+}
+
+// === impl Published ===
+
+impl Published {
+    /// Returns the event at `seq` as it was published, from its stored tail: for events that a node missed live and
+    /// reads from the log. A tail that can't be read adds and removes nobody.
+    pub fn replay(conv: ConvId, seq: u64, tail: Bytes) -> Published {
+        let mut published = Published {
+            conv,
+            seq,
+            tail,
+            removes: None,
+            adds: None,
+            skip: 0,
+        };
+        if !published.tail.starts_with(b"\"t\":\"member\"") {
+            return published;
+        }
+        let event = RawEvent::from_tail(&published.tail)
+            .ok()
+            .and_then(|event| event.event());
+        if let Some(Event::Member(member)) = event {
+            match (member.role, member.why) {
+                (None, _) => published.removes = Some(member.who),
+                (Some(_), Why::Role) => {}
+                (Some(_), _) => published.adds = Some(member.who),
+            }
+        }
+        published
+    }
 }
 
 // === impl Outcome, Applied ===

@@ -101,6 +101,18 @@ pub fn history(
     Ok(HistoryPage { events, more })
 }
 
+/// Returns the tails of the oldest events above `after`, up to `limit` of them, whoever asks: for nodes that missed a
+/// part of the fan-out, never for a user.
+pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Result<Vec<Bytes>> {
+    window(
+        rows,
+        conv,
+        (after.saturating_add(1), u64::MAX - 1),
+        Order::Ascending,
+        limit,
+    )
+}
+
 /// Returns the newest events above `have`.
 fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize) -> Result<Window> {
     let last = seat.conv.last_s;

@@ -17,7 +17,7 @@ mod members;
 mod view;
 
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
-pub use log::{HistoryPage, Page, Window, history, open, sync};
+pub use log::{HistoryPage, Page, Window, history, open, range, sync};
 pub use members::{MemberEntry, MembersPage, members, role};
 pub use view::{ConvView, PeerView, Summary, last, summary};
 

@@ -4,7 +4,7 @@ use protocol::answer::Last;
 use protocol::{ConvId, ErrorCode, Event, RawEvent, Role, limits};
 
 use super::super::read::{self, Denied, Page};
-use super::super::{Effect, Op};
+use super::super::{Effect, Op, Published};
 use super::{World, parse, text, u};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
@@ -334,4 +334,27 @@ fn the_index_comes_in_pages() {
         }
     }
     assert_eq!(seen, ["g_0", "g_1", "g_2", "g_3", "g_4"]);
+}
+
+#[test]
+fn what_a_node_missed_is_replayed_as_it_was_published() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    let mut live = Vec::new();
+    for op in [
+        text("x"),
+        Op::Invite { who: u("carol") },
+        Op::Kick { who: u("bob") },
+        Op::Leave,
+    ] {
+        live.extend(world.ok("alice", &conv, op).events);
+    }
+    let tails = read::range(&world.rows, &conv, 2, 100).unwrap();
+    let replayed: Vec<_> = (3..)
+        .zip(tails)
+        .map(|(s, tail)| Published::replay(conv.clone(), s, tail))
+        .collect();
+    assert_eq!(replayed, live);
+    assert_eq!(read::range(&world.rows, &conv, 3, 2).unwrap().len(), 2);
+    assert!(read::range(&world.rows, &conv, u64::MAX, 2).unwrap().is_empty());
 }
