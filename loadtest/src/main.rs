@@ -1,1 +1,74 @@
-fn main() {}
+//! Loads a Rookery cluster, breaks it, and proves what was delivered. Speaks the public protocol only, like any
+//! client: `run` drives a scenario, its clients report every ack and every event to the oracle, and the verdict is
+//! over all of them.
+
+mod cli;
+mod client;
+mod clock;
+mod crew;
+mod failover;
+#[cfg(test)]
+mod fake;
+mod fault;
+mod http;
+mod local;
+mod measure;
+mod oracle;
+mod pacing;
+mod payload;
+mod report;
+mod run;
+mod scenario;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::scenario::Scenario;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // One thread: the oracle hears everything in one order and needs no lock.
+    let verdict = tokio::task::LocalSet::new().block_on(&runtime, async {
+        match &cli.command {
+            Command::Scenarios => {
+                scenarios();
+                Ok(true)
+            }
+            Command::Run(args) => run::run(args).await,
+            Command::Failover(args) => failover::failover(args).await,
+        }
+    });
+    match verdict {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn scenarios() {
+    for scenario in Scenario::ALL {
+        println!("{}: {}", scenario.name(), scenario.about());
+        for parameter in scenario.parameters() {
+            println!(
+                "    -p {}={}  {}",
+                parameter.name, parameter.default, parameter.doc
+            );
+        }
+    }
+}

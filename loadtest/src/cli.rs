@@ -1,0 +1,195 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::fault::{Fault, How, parse_duration};
+use crate::pacing::{Arrival, Pace};
+use crate::scenario::Scenario;
+
+/// Loads a Rookery cluster, breaks it, and proves what was delivered.
+///
+/// Ends with 0 if every promise was kept, with 2 if one was broken, with 1 if the run could not be made.
+#[derive(Parser, Debug)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Lists the scenarios and their parameters.
+    Scenarios,
+    /// Runs one scenario.
+    Run(Box<Run>),
+    /// Measures, per shard, how long a fault of its owner keeps it from acking.
+    Failover(Failover),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// A fault, for example kill-owner@20s, stop-any@5s+8s, drain-2@10s, kill-all@10s; may be repeated. Needs --local.
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub(crate) faults: Vec<Fault>,
+    /// Writes report.json (and history.txt after a violation) here.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Leaves out the reading back of all logs at the end.
+    #[arg(long)]
+    pub(crate) no_readback: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TargetArgs {
+    /// The nodes of a running cluster, as host:port.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        required_unless_present = "local",
+        conflicts_with = "local"
+    )]
+    pub(crate) nodes: Vec<String>,
+    /// Starts a cluster of so many nodes on this machine, with the `rookery` binary beside this one.
+    #[arg(long, value_name = "NODES")]
+    pub(crate) local: Option<usize>,
+    /// Where the local cluster keeps its data; a temporary folder, removed after the run, if not given.
+    #[arg(long, requires = "local")]
+    pub(crate) data: Option<PathBuf>,
+    /// The local cluster's first HTTP port.
+    #[arg(long, default_value_t = 18080, requires = "local")]
+    pub(crate) http_base: u16,
+    /// A setting of the local cluster's nodes, key=value; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "local")]
+    pub(crate) settings: Vec<String>,
+    /// A client's token; {user} stands for its name.
+    #[arg(long, default_value = "dev:{user}")]
+    pub(crate) token: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Load {
+    /// Messages a second, all senders together, on a schedule that waits for nobody (open loop).
+    #[arg(long, conflicts_with = "window")]
+    pub(crate) rate: Option<f64>,
+    /// The gaps of the schedule.
+    #[arg(long, default_value = "poisson")]
+    pub(crate) arrival: Arrival,
+    /// Unanswered messages per sender, the next one after each ack (closed loop).
+    #[arg(long)]
+    pub(crate) window: Option<usize>,
+    /// How long the load lasts.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    /// Ends the load after so many messages.
+    #[arg(long)]
+    pub(crate) messages: Option<u64>,
+    /// Clients; short for -p clients=N.
+    #[arg(long)]
+    pub(crate) clients: Option<u32>,
+    /// A parameter of the scenario, key=value; may be repeated.
+    #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = parse_parameter)]
+    pub(crate) parameters: Vec<(String, u32)>,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) size: usize,
+    /// Makes the run reproducible, as far as the machine is.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How long everything may take to be answered and delivered after the load.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(crate) settle: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Failover {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// What happens to the owner.
+    #[arg(long, default_value = "kill")]
+    pub(crate) how: How,
+    /// How often.
+    #[arg(long, visible_alias = "kills", default_value_t = 10)]
+    pub(crate) rounds: usize,
+    /// How long the node stays stopped or down.
+    #[arg(long, default_value = "4s", value_parser = parse_duration)]
+    pub(crate) hold: Duration,
+    /// Messages a second per shard.
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) probes: f64,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Writes failover.json here.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Open loop if a rate was given, closed loop if a window was, otherwise ten messages a second.
+    pub(crate) fn pace(&self) -> Pace {
+        match (self.rate, self.window) {
+            (Some(rate), _) => Pace::Open {
+                rate,
+                arrival: self.arrival,
+            },
+            (None, Some(window)) => Pace::Closed { window },
+            (None, None) => Pace::Open {
+                rate: 10.0,
+                arrival: self.arrival,
+            },
+        }
+    }
+
+    /// The scenario's parameters that were given.
+    pub(crate) fn given(&self) -> BTreeMap<String, u32> {
+        let clients = self.clients.map(|clients| ("clients".to_owned(), clients));
+        self.parameters.iter().cloned().chain(clients).collect()
+    }
+}
+
+fn parse_parameter(text: &str) -> Result<(String, u32), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not key=value"))?;
+    Ok((
+        name.to_owned(),
+        value.parse().map_err(|_| format!("{value:?} is no number"))?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let line = "x run pairs --local 3 --rate 500 --duration 60s --seed 7 --fault kill-owner@20s --report d --set a=b";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Run(run) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert_eq!(
+            run.load.pace(),
+            Pace::Open {
+                rate: 500.0,
+                arrival: Arrival::Poisson
+            }
+        );
+        assert!(
+            Cli::try_parse_from("x run pairs".split(' ')).is_err(),
+            "a target is needed"
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! One conversation as one client has it: how far it was applied, what came too early, and which of the client's
+//! own messages wait for an answer. Pure: takes what happened, says what to do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::clock::Nanos;
+use crate::oracle::{ConvIx, Seen};
+use crate::payload::Ordinal;
+
+/// A conversation in which the client takes part.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) name: Rc<str>,
+    pub(crate) conv: ConvIx,
+    /// The last `s` that was applied; `None` until `open` has told where the view begins.
+    pub(crate) cursor: Option<u64>,
+    /// The session's live stream covers everything above the cursor: a hole from now on is the node's fault.
+    pub(crate) live: bool,
+    /// A page of history is on its way.
+    pub(crate) filling: bool,
+    /// Where the last `sync` answer ended.
+    as_of: u64,
+    held: BTreeMap<u64, Seen>,
+    pending: VecDeque<Pending>,
+    refused: usize,
+    queued: usize,
+    retry_at: Nanos,
+}
+
+/// One of the client's own messages, until it is answered.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    ordinal: Ordinal,
+    due: Nanos,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Queued,
+    InFlight,
+    /// Temporarily refused, or of unknown outcome: the same client id must come again, in order.
+    Refused,
+    Done,
+}
+
+/// What to do with an event by the client rule.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Rule {
+    /// It is the next one.
+    Apply,
+    /// It was applied before.
+    Ignore,
+    /// Something below is missing; it was kept for later.
+    Held,
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(crate) fn new(name: &str, conv: ConvIx) -> Place {
+        Place {
+            name: name.into(),
+            conv,
+            cursor: None,
+            live: false,
+            filling: false,
+            as_of: 0,
+            held: BTreeMap::new(),
+            pending: VecDeque::new(),
+            refused: 0,
+            queued: 0,
+            retry_at: 0,
+        }
+    }
+
+    // --- receiving ---
+
+    /// The client rule: apply if `s` is one above the last, hold if greater, ignore if not greater.
+    pub(crate) fn rule(&mut self, seen: &Seen) -> Rule {
+        match self.cursor {
+            Some(cursor) if seen.s <= cursor => Rule::Ignore,
+            Some(cursor) if seen.s == cursor + 1 => {
+                self.cursor = Some(seen.s);
+                Rule::Apply
+            }
+            _ => {
+                self.held.insert(seen.s, seen.clone());
+                Rule::Held
+            }
+        }
+    }
+
+    /// The next held event whose turn has come.
+    pub(crate) fn next_held(&mut self) -> Option<Seen> {
+        let cursor = self.cursor?;
+        self.held = match self.held.first_key_value() {
+            Some((s, _)) if *s <= cursor => self.held.split_off(&(cursor + 1)),
+            _ => return self.take_held(cursor),
+        };
+        self.take_held(cursor)
+    }
+
+    fn take_held(&mut self, cursor: u64) -> Option<Seen> {
+        let seen = self.held.remove(&(cursor + 1))?;
+        self.cursor = Some(seen.s);
+        Some(seen)
+    }
+
+    /// The view begins right above `last`.
+    pub(crate) fn opened(&mut self, last: u64) {
+        self.cursor.get_or_insert(last);
+        self.synced(last);
+    }
+
+    /// A `sync` told that it holds everything up to `as_of`.
+    pub(crate) fn synced(&mut self, as_of: u64) {
+        self.as_of = self.as_of.max(as_of);
+        self.settle();
+    }
+
+    /// The stream becomes live once it is applied up to where the answer ended. Call it after each application.
+    pub(crate) fn settle(&mut self) {
+        self.live |= self.as_of > 0 && self.cursor >= Some(self.as_of) && self.held.is_empty();
+    }
+
+    /// The live stream ended, or the node said `resync`.
+    pub(crate) fn interrupted(&mut self) {
+        self.live = false;
+        self.as_of = 0;
+        self.filling = false;
+    }
+
+    /// Tells whether a page of history is needed: something is held, or the answer lies ahead, and nothing is on its way.
+    pub(crate) fn needs_page(&self) -> Option<u64> {
+        let behind = !self.held.is_empty() || Some(self.as_of) > self.cursor;
+        (behind && self.as_of > 0 && !self.filling)
+            .then_some(self.cursor)
+            .flatten()
+    }
+
+    // --- sending ---
+
+    /// A new message, due at `due`.
+    pub(crate) fn offer(&mut self, ordinal: Ordinal, due: Nanos) {
+        self.queued += 1;
+        self.pending.push_back(Pending {
+            ordinal,
+            due,
+            stage: Stage::Queued,
+        });
+    }
+
+    /// Tells whether [`Place::send_due`] may have something.
+    pub(crate) fn has_work(&self) -> bool {
+        self.queued + self.refused > 0
+    }
+
+    /// When refused messages are to be sent again.
+    pub(crate) fn retry_at(&self) -> Option<Nanos> {
+        (self.refused > 0).then_some(self.retry_at)
+    }
+
+    /// The messages to be sent now, in order, as (ordinal, due). A sender's order must survive its retries: while
+    /// anything is refused nothing newer goes out, and nothing is repeated past a message that is still unanswered.
+    pub(crate) fn send_due(&mut self, now: Nanos, mut send: impl FnMut(Ordinal, Nanos)) {
+        if self.refused == 0 {
+            let from = self.pending.len() - self.queued;
+            for pending in self.pending.range_mut(from..) {
+                pending.stage = Stage::InFlight;
+                send(pending.ordinal, pending.due);
+            }
+            self.queued = 0;
+            return;
+        }
+        if now < self.retry_at {
+            return;
+        }
+        for pending in &mut self.pending {
+            match pending.stage {
+                Stage::Done => continue,
+                Stage::InFlight => break,
+                Stage::Refused => self.refused -= 1,
+                Stage::Queued => self.queued -= 1,
+            }
+            pending.stage = Stage::InFlight;
+            send(pending.ordinal, pending.due);
+        }
+    }
+
+    /// The message has its final answer. Returns when it was due, or `None` if it waits for no answer.
+    pub(crate) fn answered(&mut self, ordinal: Ordinal) -> Option<Nanos> {
+        let pending = self
+            .find(ordinal)
+            .filter(|pending| pending.stage == Stage::InFlight)?;
+        pending.stage = Stage::Done;
+        let due = pending.due;
+        while self
+            .pending
+            .front()
+            .is_some_and(|pending| pending.stage == Stage::Done)
+        {
+            self.pending.pop_front();
+        }
+        Some(due)
+    }
+
+    /// The message is to be sent again at `retry_at`. Returns whether it waited for an answer.
+    pub(crate) fn refused(&mut self, ordinal: Ordinal, retry_at: Nanos) -> bool {
+        let Some(pending) = self
+            .find(ordinal)
+            .filter(|pending| pending.stage == Stage::InFlight)
+        else {
+            return false;
+        };
+        pending.stage = Stage::Refused;
+        self.retry_at = if self.refused == 0 {
+            retry_at
+        } else {
+            self.retry_at.max(retry_at)
+        };
+        self.refused += 1;
+        true
+    }
+
+    /// The connection is gone: what was in flight has an unknown outcome and goes out again, oldest first.
+    pub(crate) fn disconnected(&mut self) -> usize {
+        let mut again = 0;
+        for pending in &mut self.pending {
+            if pending.stage == Stage::InFlight {
+                pending.stage = Stage::Refused;
+                self.refused += 1;
+                again += 1;
+            }
+        }
+        self.retry_at = 0;
+        self.interrupted();
+        again
+    }
+
+    /// Messages without a final answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.pending
+            .iter()
+            .filter(|pending| pending.stage != Stage::Done)
+            .count()
+    }
+
+    /// As [`Place::unanswered`], in constant time and never too small.
+    pub(crate) fn backlog(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn find(&mut self, ordinal: Ordinal) -> Option<&mut Pending> {
+        let first = self.pending.front()?.ordinal;
+        self.pending.get_mut(ordinal.checked_sub(first)? as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(s: u64) -> Seen {
+        Seen {
+            s,
+            digest: s,
+            ts: 0,
+            mn: None,
+            tag: None,
+            due: 0,
+            member: None,
+        }
+    }
+
+    fn sent(place: &mut Place, now: Nanos) -> Vec<Ordinal> {
+        let mut out = Vec::new();
+        place.send_due(now, |ordinal, _| out.push(ordinal));
+        out
+    }
+
+    fn sender(messages: Ordinal) -> Place {
+        let mut place = Place::new("g_1", 0);
+        (1..=messages).for_each(|ordinal| place.offer(ordinal, 0));
+        place
+    }
+
+    #[test]
+    fn events_are_applied_in_order_whatever_order_they_come_in() {
+        let mut place = Place::new("g_1", 0);
+        place.opened(4);
+        assert!(place.live);
+        let rules: Vec<_> = [7, 4, 5, 7].into_iter().map(|s| place.rule(&seen(s))).collect();
+        assert_eq!(rules, [Rule::Held, Rule::Ignore, Rule::Apply, Rule::Held]);
+        assert_eq!(place.needs_page(), Some(5));
+        assert_eq!(place.next_held(), None);
+        assert_eq!(place.rule(&seen(6)), Rule::Apply);
+        assert_eq!(place.next_held().map(|seen| seen.s), Some(7));
+        assert_eq!(
+            (place.next_held(), place.cursor, place.needs_page()),
+            (None, Some(7), None)
+        );
+    }
+
+    #[test]
+    fn a_stream_is_live_only_when_it_is_applied_up_to_the_answer() {
+        let mut place = Place::new("g_1", 0);
+        place.opened(4);
+        place.interrupted();
+        assert_eq!(place.rule(&seen(9)), Rule::Held);
+        assert_eq!(place.needs_page(), None, "the answer to sync comes first");
+        place.synced(8);
+        assert!(!place.live);
+        assert_eq!(place.needs_page(), Some(4));
+        for s in 5..=8 {
+            assert_eq!(place.rule(&seen(s)), Rule::Apply);
+        }
+        while place.next_held().is_some() {}
+        place.settle();
+        assert!(place.live);
+        assert_eq!(place.cursor, Some(9));
+    }
+
+    #[test]
+    fn a_refusal_holds_back_everything_newer() {
+        let mut place = sender(3);
+        assert_eq!(sent(&mut place, 0), [1, 2, 3]);
+        assert!(place.answered(1).is_some());
+        assert!(place.refused(2, 50));
+        place.offer(4, 0);
+        assert_eq!(sent(&mut place, 40), [0; 0], "before its time");
+        assert_eq!(
+            sent(&mut place, 50),
+            [2],
+            "3 is unanswered: it may have been refused too"
+        );
+        assert!(place.refused(3, 60));
+        assert_eq!(sent(&mut place, 70), [0; 0], "2 is unanswered again");
+        assert!(place.answered(2).is_some());
+        assert_eq!(sent(&mut place, 70), [3, 4]);
+        place.offer(5, 0);
+        assert_eq!(sent(&mut place, 70), [5]);
+        assert_eq!(place.unanswered(), 3);
+    }
+
+    #[test]
+    fn a_lost_connection_repeats_what_was_unanswered_and_nothing_else() {
+        let mut place = sender(4);
+        assert_eq!(sent(&mut place, 0), [1, 2, 3, 4]);
+        assert!(place.answered(2).is_some());
+        assert_eq!(place.disconnected(), 3);
+        place.offer(5, 0);
+        assert_eq!(sent(&mut place, 0), [1, 3, 4, 5]);
+        assert!(place.answered(2).is_none(), "a second answer is unsolicited");
+        for ordinal in [1, 3, 4, 5] {
+            assert!(place.answered(ordinal).is_some());
+        }
+        assert_eq!((place.unanswered(), place.has_work()), (0, false));
+    }
+}

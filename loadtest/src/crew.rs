@@ -1,0 +1,275 @@
+//! All the clients of a run: brought online, set up as the plan says, paced, and at the end brought level and read
+//! back, so that the oracle's verdict is about everything.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
+use tokio::sync::oneshot;
+
+use crate::client::{self, Command, Common, Handle};
+use crate::oracle::{ConvIx, Kind};
+use crate::pacing::Pace;
+use crate::scenario::{Conversation, Plan};
+
+/// The clients, online and members of their conversations.
+pub(crate) struct Crew {
+    common: Rc<Common>,
+    handles: Vec<Handle>,
+    plan: Plan,
+    /// In the plan's order.
+    conversations: Vec<(String, ConvIx)>,
+}
+
+/// Why there is no crew.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("only {online} of {wanted} clients were online after {waited:?}; last: {last}")]
+    Offline {
+        online: usize,
+        wanted: usize,
+        waited: Duration,
+        last: String,
+    },
+    #[error("only {done} of {wanted} conversations were set up after {waited:?}; last: {last}")]
+    Unfinished {
+        done: usize,
+        wanted: usize,
+        waited: Duration,
+        last: String,
+    },
+}
+
+/// How many conversations are set up at once.
+const SET_UP_AT_ONCE: usize = 32;
+
+// === impl Crew ===
+
+impl Crew {
+    /// Connects the plan's clients, evenly over the nodes, and sets up its conversations.
+    pub(crate) async fn assemble(
+        common: Rc<Common>,
+        plan: Plan,
+        seed: u64,
+        patience: Duration,
+    ) -> Result<Crew, Error> {
+        let began = Instant::now();
+        let nodes = common.nodes.borrow().len().max(1);
+        let handles = (0..plan.clients)
+            .map(|me| client::spawn(me, common.clone(), me as usize % nodes, seed))
+            .collect();
+        let mut crew = Crew {
+            common,
+            handles,
+            plan,
+            conversations: Vec::new(),
+        };
+        let wanted = crew.handles.len();
+        while crew.common.online.get() < wanted {
+            if began.elapsed() > patience {
+                return Err(Error::Offline {
+                    online: crew.common.online.get(),
+                    wanted,
+                    waited: patience,
+                    last: crew.last_line(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let made = crew
+            .plan
+            .conversations
+            .iter()
+            .enumerate()
+            .map(|(number, planned)| crew.set_up(number, planned));
+        let made = stream::iter(made).buffered(SET_UP_AT_ONCE).collect::<Vec<_>>();
+        match tokio::time::timeout(patience, made).await {
+            Ok(conversations) => crew.conversations = conversations.into_iter().flatten().collect(),
+            Err(_) => crew.conversations.clear(),
+        }
+        let (done, wanted) = (crew.conversations.len(), crew.plan.conversations.len());
+        if done < wanted {
+            Err(Error::Unfinished {
+                done,
+                wanted,
+                waited: patience,
+                last: crew.last_line(),
+            })
+        } else {
+            Ok(crew)
+        }
+    }
+
+    fn last_line(&self) -> String {
+        self.common
+            .world
+            .borrow()
+            .oracle
+            .history()
+            .lines()
+            .next_back()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    async fn set_up(&self, number: usize, planned: &Conversation) -> Option<(String, ConvIx)> {
+        let user = |client: &u32| self.common.world.borrow().payload.user(*client);
+        let creator = &self.handles[*planned.members.first()? as usize];
+        let others: Vec<String> = planned.members[1..].iter().map(user).collect();
+        let (now, later) = others.split_at(others.len().min(protocol::limits::MEMBERS_AT_CREATE));
+        let (reply, name) = oneshot::channel();
+        let cid = format!("create-{}-{number}", user(&planned.members[0]));
+        creator.tell(Command::Create {
+            kind: planned.kind,
+            cid,
+            members: now.to_vec(),
+            reply,
+        });
+        let name = name.await.ok()?;
+        let conv = self.common.world.borrow_mut().oracle.conversation(&name);
+        self.join(creator, &name, conv, planned.speakers > 0).await?;
+        for who in later {
+            let (reply, invited) = oneshot::channel();
+            creator.tell(Command::Invite {
+                name: name.clone(),
+                cid: format!("invite-{who}"),
+                who: who.clone(),
+                reply,
+            });
+            invited.await.ok()?;
+        }
+        let others = planned.members.iter().enumerate().skip(1);
+        let joins = others.map(|(position, member)| {
+            self.join(
+                &self.handles[*member as usize],
+                &name,
+                conv,
+                position < planned.speakers,
+            )
+        });
+        let joined: Vec<_> = stream::iter(joins)
+            .buffer_unordered(SET_UP_AT_ONCE)
+            .collect()
+            .await;
+        joined
+            .into_iter()
+            .all(|joined| joined.is_some())
+            .then_some((name, conv))
+    }
+
+    async fn join(&self, client: &Handle, name: &str, conv: ConvIx, speak: bool) -> Option<()> {
+        let (reply, joined) = oneshot::channel();
+        client.tell(Command::Join {
+            name: name.to_owned(),
+            conv,
+            speak,
+            reply,
+        });
+        joined.await.ok()
+    }
+
+    /// The first conversation's name.
+    pub(crate) fn first(&self) -> &str {
+        self.conversations.first().map_or("", |(name, _)| name.as_str())
+    }
+
+    pub(crate) fn conversations(&self) -> &[(String, ConvIx)] {
+        &self.conversations
+    }
+
+    pub(crate) fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// Tells every speaker how to send from now on.
+    pub(crate) fn pace(&self, pace: Pace) {
+        let mut speakers: Vec<u32> = self
+            .plan
+            .conversations
+            .iter()
+            .flat_map(|planned| planned.members[..planned.speakers].iter().copied())
+            .collect();
+        speakers.sort_unstable();
+        speakers.dedup();
+        let share = 1.0 / speakers.len().max(1) as f64;
+        for speaker in speakers {
+            self.handles[speaker as usize].tell(Command::Pace { pace, share });
+        }
+    }
+
+    /// Waits until every message is answered and every member has everything. What isn't so in time is a
+    /// violation: after the faults have healed, nothing may stay stuck.
+    pub(crate) async fn settle(&self, patience: Duration) {
+        let began = Instant::now();
+        loop {
+            let mut unanswered = 0;
+            for handle in &self.handles {
+                let (reply, answer) = oneshot::channel();
+                handle.tell(Command::Unanswered(reply));
+                if let Ok(Ok(more)) = tokio::time::timeout(Duration::from_secs(10), answer).await {
+                    unanswered += more;
+                }
+            }
+            if self.settled(unanswered, began, patience) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn settled(&self, unanswered: usize, began: Instant, patience: Duration) -> bool {
+        let oracle = &mut self.common.world.borrow_mut().oracle;
+        if unanswered == 0 && oracle.level() || oracle.counts().violations > 0 {
+            return true;
+        }
+        if began.elapsed() <= patience {
+            return false;
+        }
+        if unanswered > 0 {
+            let detail =
+                format!("{unanswered} messages have no answer {patience:?} after the last one was due");
+            oracle.violate(Kind::Wedged, None, None, 0, detail);
+        }
+        true
+    }
+
+    /// Reads every conversation again from its beginning and compares it with what the clients saw.
+    pub(crate) async fn reread(&self, patience: Duration) {
+        let readings =
+            self.plan
+                .conversations
+                .iter()
+                .zip(&self.conversations)
+                .map(|(planned, (name, conv))| async {
+                    let (reply, done) = oneshot::channel();
+                    let after = self.common.world.borrow().oracle.reread_after(*conv);
+                    let reader = &self.handles[planned.members[0] as usize];
+                    reader.tell(Command::Reread {
+                        name: name.clone(),
+                        after,
+                        reply,
+                    });
+                    done.await.is_ok()
+                });
+        let all = stream::iter(readings)
+            .buffer_unordered(SET_UP_AT_ONCE)
+            .collect::<Vec<_>>();
+        let finished = tokio::time::timeout(patience, all)
+            .await
+            .is_ok_and(|all| all.into_iter().all(|done| done));
+        if !finished {
+            let detail = format!("the log could not be read back within {patience:?}");
+            self.common
+                .world
+                .borrow_mut()
+                .oracle
+                .violate(Kind::Wedged, None, None, 0, detail);
+        }
+    }
+
+    /// Ends every client.
+    pub(crate) fn quit(&self) {
+        self.handles.iter().for_each(|handle| handle.tell(Command::Quit));
+    }
+}

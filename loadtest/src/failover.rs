@@ -1,0 +1,320 @@
+//! How long a shard acks nothing when its owner is killed, stopped or drained. One probe per shard sends a few
+//! messages a second through a node that is not hit; the time of a shard is from the fault to the first ack of
+//! a message that was sent after it. The oracle judges all along.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::client::{Command, Common};
+use crate::clock::Nanos;
+use crate::crew::Crew;
+use crate::fault::{self, Fault, How, Whom};
+use crate::local::Local;
+use crate::measure::latency::{Percentiles, histogram};
+use crate::oracle::ConvIx;
+use crate::pacing::{Arrival, Pace};
+use crate::run::{Error, SET_UP, common};
+use crate::scenario::{Conversation, Plan};
+use crate::target::Target;
+
+/// `failover.json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    how: String,
+    settings: Vec<String>,
+    rounds: Vec<Round>,
+    /// Fault to first new ack, over all shards of all rounds that lost their owner.
+    affected: Percentiles,
+    /// The same for the shards whose owner was not hit.
+    unaffected: Percentiles,
+    violations: u64,
+}
+
+/// One fault.
+#[derive(Debug, Serialize)]
+struct Round {
+    node: u64,
+    /// Milliseconds per shard whose owner was hit.
+    affected_ms: Vec<f64>,
+    unaffected_ms: Vec<f64>,
+    /// Affected shards that acked nothing within the round.
+    silent: usize,
+}
+
+/// Several conversations are made per shard, so that by chance every shard gets one.
+const CONVERSATIONS_PER_SHARD: u32 = 6;
+/// How long to wait for the first ack of a shard before it counts as silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Measures it. `true` if every shard came back and every promise was kept.
+pub(crate) async fn failover(args: &cli::Failover) -> Result<bool, Error> {
+    if args.target.local.is_none() {
+        return Err(Error::Usage(
+            "failover needs --local: only processes of our own are killed".to_owned(),
+        ));
+    }
+    let target = Target::open(&args.target).await?;
+    let kept = measure(args, &target).await;
+    target.close(!matches!(kept, Ok(true))).await;
+    kept
+}
+
+async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
+    let Some(local) = &target.local else {
+        return Ok(false);
+    };
+    let shards = fault::cluster(&target.nodes[0])
+        .await
+        .map_or(32, |view| view.shards.len().max(1)) as u32;
+    let clients = shards * CONVERSATIONS_PER_SHARD;
+    let alone = |client| Conversation {
+        kind: "group",
+        members: vec![client],
+        speakers: 1,
+    };
+    let plan = Plan {
+        clients,
+        conversations: (0..clients).map(alone).collect(),
+    };
+    let common = common(target, &args.target.token, 128, clients);
+    let crew = Crew::assemble(common.clone(), plan, args.seed, SET_UP).await?;
+    let probes = one_per_shard(&crew, target).await;
+    eprintln!("{} of {shards} shards have a probe", probes.len());
+
+    let pace = Pace::Open {
+        rate: args.probes,
+        arrival: Arrival::Constant,
+    };
+    for (client, _) in probes.values() {
+        crew.handles()[*client].tell(Command::Pace { pace, share: 1.0 });
+    }
+    let mut rounds = Vec::new();
+    for number in 0..args.rounds {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let Some((node, owned)) = busiest(target).await else {
+            break;
+        };
+        let round = round(args, local, &crew, &common, target, &probes, node, &owned).await?;
+        let mut sorted = round.affected_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+        eprintln!(
+            "round {}: node {node}, {} shards, p50 {middle:.0} ms, max {:.0} ms, {} silent",
+            number + 1,
+            sorted.len(),
+            sorted.last().copied().unwrap_or(0.0),
+            round.silent
+        );
+        rounds.push(round);
+        if common.world.borrow().oracle.counts().violations > 0 {
+            break;
+        }
+    }
+    crew.pace(Pace::Silent);
+    crew.settle(PATIENCE).await;
+    if common.world.borrow().oracle.counts().violations == 0 {
+        crew.reread(Duration::from_secs(60)).await;
+    }
+    let world = &mut *common.world.borrow_mut();
+    world.oracle.finish();
+    crew.quit();
+    finish(args, target, rounds, world)
+}
+
+/// Picks one conversation for each shard: shard → (client, conversation).
+async fn one_per_shard(crew: &Crew, target: &Target) -> HashMap<u16, (usize, ConvIx)> {
+    let mut probes = HashMap::new();
+    for (client, (name, conv)) in crew.conversations().iter().enumerate() {
+        if let Some(view) = fault::owner(&target.nodes[0], name).await {
+            probes.entry(view.shard).or_insert((client, *conv));
+        }
+    }
+    probes
+}
+
+/// The node that owns most shards, and which they are.
+async fn busiest(target: &Target) -> Option<(u64, Vec<u16>)> {
+    let view = fault::cluster(&target.nodes[0]).await?;
+    let mut owned: HashMap<u64, Vec<u16>> = HashMap::new();
+    for shard in view.shards {
+        owned.entry(shard.owner?).or_default().push(shard.shard);
+    }
+    owned
+        .into_iter()
+        .max_by_key(|(node, shards)| (shards.len(), *node))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one measurement needs all of them, and nothing else calls it"
+)]
+async fn round(
+    args: &cli::Failover,
+    local: &Local,
+    crew: &Crew,
+    common: &Rc<Common>,
+    target: &Target,
+    probes: &HashMap<u16, (usize, ConvIx)>,
+    node: u64,
+    owned: &[u16],
+) -> Result<Round, Error> {
+    // The clients leave the node first: what is measured is the shard, not the client's way to another node.
+    let spared = local
+        .nodes()
+        .iter()
+        .filter(|other| other.id != node)
+        .map(|other| other.http.clone())
+        .collect();
+    common.nodes.replace(spared);
+    crew.handles()
+        .iter()
+        .for_each(|handle| handle.tell(Command::Move));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    while common.online.get() < crew.handles().len() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let fault = Fault {
+        how: args.how,
+        whom: Whom::Node(node),
+        at: Duration::ZERO,
+        hold: args.hold,
+    };
+    let began = common.world.borrow().clock.now();
+    common.world.borrow_mut().acks.watch(began);
+    fault.begin(local, &[node])?;
+    let deadline = began + PATIENCE.as_nanos() as Nanos;
+    let first = |conv: &ConvIx| common.world.borrow().acks.first(*conv);
+    let held = began + args.hold.as_nanos() as Nanos;
+    loop {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = common.world.borrow().clock.now();
+        let all = probes.values().all(|(_, conv)| first(conv).is_some());
+        if (all && now >= held) || now > deadline {
+            break;
+        }
+    }
+    let mut round = Round {
+        node,
+        affected_ms: Vec::new(),
+        unaffected_ms: Vec::new(),
+        silent: 0,
+    };
+    for (shard, (_, conv)) in probes {
+        let ms = first(conv).map(|at| (at - began) as f64 / 1e6);
+        match (ms, owned.contains(shard)) {
+            (Some(ms), true) => round.affected_ms.push(ms),
+            (Some(ms), false) => round.unaffected_ms.push(ms),
+            (None, _) => round.silent += 1,
+        }
+    }
+    fault.heal(local, &[node]).await?;
+    common.nodes.replace(target.nodes.clone());
+    Ok(round)
+}
+
+fn finish(
+    args: &cli::Failover,
+    target: &Target,
+    rounds: Vec<Round>,
+    world: &mut crate::client::World,
+) -> Result<bool, Error> {
+    let percentiles = |of: fn(&Round) -> &Vec<f64>| {
+        let mut figures = histogram();
+        rounds
+            .iter()
+            .flat_map(of)
+            .for_each(|ms| figures.saturating_record((ms * 1000.0) as u64));
+        Percentiles::of(&figures)
+    };
+    let how = match args.how {
+        How::Kill => "kill",
+        How::Stop => "stop",
+        How::Drain => "drain",
+    };
+    let report = Report {
+        schema: 1,
+        how: how.to_owned(),
+        settings: target.settings.clone(),
+        affected: percentiles(|round| &round.affected_ms),
+        unaffected: percentiles(|round| &round.unaffected_ms),
+        rounds,
+        violations: world.oracle.counts().violations,
+    };
+    let line = |name: &str, figures: &Percentiles| {
+        let ms = |us: u64| us as f64 / 1000.0;
+        println!(
+            "{name:<28} {:>6} shards  p50 {:>8.1} ms  p90 {:>8.1} ms  p99 {:>8.1} ms  max {:>8.1} ms",
+            figures.count,
+            ms(figures.p50_us),
+            ms(figures.p90_us),
+            ms(figures.p99_us),
+            ms(figures.max_us)
+        );
+    };
+    line(&format!("{how} to first ack, affected"), &report.affected);
+    line("unaffected", &report.unaffected);
+    // The longest that any message waited in any phase: the drain's promise is about this one.
+    let longest = world
+        .recorder
+        .phases()
+        .iter()
+        .map(|phase| phase.ack.max())
+        .max()
+        .unwrap_or(0);
+    println!(
+        "longest send to ack: {:.1} ms over {} messages",
+        longest as f64 / 1000.0,
+        world.oracle.counts().acked
+    );
+    for violation in world.oracle.violations() {
+        println!(
+            "VIOLATION {:?} at s={}: {}",
+            violation.kind, violation.s, violation.detail
+        );
+    }
+    let silent: usize = report.rounds.iter().map(|round| round.silent).sum();
+    println!("{silent} silent, {} violations", report.violations);
+    if let Some(folder) = &args.report {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(
+            folder.join("failover.json"),
+            serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?,
+        )?;
+    }
+    Ok(silent == 0 && report.violations == 0)
+}
+
+/// The first ack of each conversation for a message that was due after a moment.
+#[derive(Debug, Default)]
+pub(crate) struct FirstAcks {
+    since: Option<Nanos>,
+    first: HashMap<ConvIx, Nanos>,
+}
+
+// === impl FirstAcks ===
+
+impl FirstAcks {
+    /// Begins anew.
+    fn watch(&mut self, since: Nanos) {
+        self.since = Some(since);
+        self.first.clear();
+    }
+
+    /// A message that was due at `due` is acked.
+    pub(crate) fn acked(&mut self, conv: ConvIx, due: Nanos, now: Nanos) {
+        if self.since.is_some_and(|since| due >= since) {
+            self.first.entry(conv).or_insert(now);
+        }
+    }
+
+    fn first(&self, conv: ConvIx) -> Option<Nanos> {
+        self.first.get(&conv).copied()
+    }
+}

@@ -1,0 +1,226 @@
+//! Latencies and rates: one histogram per phase of the run for send to ack and for send to delivery, and one line
+//! per second for the plot. A message belongs to the phase in which it was due, so a fault's phase shows what the
+//! fault did to the messages that met it.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::clock::{Nanos, SECOND};
+
+/// All that is measured of the messages.
+pub(crate) struct Recorder {
+    phases: Vec<Phase>,
+    seconds: Vec<Second>,
+    /// Acks of the current second.
+    current: Histogram<u64>,
+    tally: Second,
+    errors: BTreeMap<String, u64>,
+}
+
+/// A stretch of the run between two faults.
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    pub(crate) from: Nanos,
+    pub(crate) ack: Histogram<u64>,
+    pub(crate) deliver: Histogram<u64>,
+}
+
+/// What happened in one second of the run.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Second {
+    pub(crate) at: u64,
+    pub(crate) sent: u64,
+    pub(crate) acked: u64,
+    pub(crate) delivered: u64,
+    pub(crate) errors: u64,
+    pub(crate) ack_p50_us: u64,
+    pub(crate) ack_p99_us: u64,
+    pub(crate) ack_max_us: u64,
+}
+
+/// A histogram's figures, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) count: u64,
+    pub(crate) p50_us: u64,
+    pub(crate) p90_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) p999_us: u64,
+    pub(crate) max_us: u64,
+}
+
+/// Ten minutes: what takes longer is counted as this.
+const CEILING_US: u64 = 600_000_000;
+
+// === impl Recorder ===
+
+impl Recorder {
+    pub(crate) fn new() -> Recorder {
+        Recorder {
+            phases: vec![Phase::new("set-up", 0)],
+            seconds: Vec::new(),
+            current: histogram(),
+            tally: Second::default(),
+            errors: BTreeMap::new(),
+        }
+    }
+
+    /// A new phase begins.
+    pub(crate) fn phase(&mut self, name: &str, from: Nanos) {
+        self.phases.push(Phase::new(name, from));
+    }
+
+    pub(crate) fn sent(&mut self) {
+        self.tally.sent += 1;
+    }
+
+    /// A message that was due at `due` is acked now.
+    pub(crate) fn acked(&mut self, due: Nanos, now: Nanos) {
+        let micros = micros(due, now);
+        self.current.saturating_record(micros);
+        self.tally.acked += 1;
+        self.phase_of(due).ack.saturating_record(micros);
+    }
+
+    /// Another client than its sender has applied a message that was due at `due`.
+    pub(crate) fn delivered(&mut self, due: Nanos, now: Nanos) {
+        self.tally.delivered += 1;
+        self.phase_of(due).deliver.saturating_record(micros(due, now));
+    }
+
+    /// Something was refused or broke; counted by name.
+    pub(crate) fn error(&mut self, name: &str) {
+        self.tally.errors += 1;
+        match self.errors.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.errors.insert(name.to_owned(), 1)),
+        }
+    }
+
+    /// Closes the seconds that are over, and returns the last one.
+    pub(crate) fn tick(&mut self, now: Nanos) -> Second {
+        if now / SECOND > self.tally.at {
+            let at = self.tally.at;
+            let second = Second {
+                ack_p50_us: self.current.value_at_quantile(0.5),
+                ack_p99_us: self.current.value_at_quantile(0.99),
+                ack_max_us: self.current.max(),
+                ..self.tally
+            };
+            self.seconds.push(second);
+            // A harness that was itself stopped for a while leaves a gap in the plot, not a false zero.
+            self.tally = Second {
+                at: (now / SECOND).max(at + 1),
+                ..Second::default()
+            };
+            self.current.reset();
+        }
+        self.seconds.last().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    pub(crate) fn seconds(&self) -> &[Second] {
+        &self.seconds
+    }
+
+    pub(crate) fn errors(&self) -> &BTreeMap<String, u64> {
+        &self.errors
+    }
+
+    fn phase_of(&mut self, due: Nanos) -> &mut Phase {
+        let ix = self
+            .phases
+            .iter()
+            .rposition(|phase| phase.from <= due)
+            .unwrap_or(0);
+        &mut self.phases[ix]
+    }
+}
+
+// === impl Phase, Percentiles ===
+
+impl Phase {
+    fn new(name: &str, from: Nanos) -> Phase {
+        Phase {
+            name: name.to_owned(),
+            from,
+            ack: histogram(),
+            deliver: histogram(),
+        }
+    }
+}
+
+impl Percentiles {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Percentiles {
+        let at = |quantile| {
+            if histogram.is_empty() {
+                0
+            } else {
+                histogram.value_at_quantile(quantile)
+            }
+        };
+        Percentiles {
+            count: histogram.len(),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: at(1.0),
+        }
+    }
+}
+
+/// A histogram of microseconds with three significant digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, CEILING_US, 3).expect("the bounds are constants that hdrhistogram accepts")
+}
+
+fn micros(from: Nanos, to: Nanos) -> u64 {
+    to.saturating_sub(from) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_counts_in_the_phase_in_which_it_was_due() {
+        let mut recorder = Recorder::new();
+        recorder.phase("before", 0);
+        recorder.phase("fault", 10 * SECOND);
+        recorder.acked(9 * SECOND, 12 * SECOND); // due before, answered during
+        recorder.acked(11 * SECOND, 12 * SECOND);
+        recorder.delivered(11 * SECOND, 13 * SECOND);
+        let counts: Vec<_> = recorder
+            .phases()
+            .iter()
+            .map(|phase| (phase.ack.len(), phase.deliver.len()))
+            .collect();
+        assert_eq!(counts, [(0, 0), (1, 0), (1, 1)]);
+        assert!(recorder.phases()[1].ack.max() >= 2_990_000);
+    }
+
+    #[test]
+    fn each_second_has_its_own_figures() {
+        let mut recorder = Recorder::new();
+        recorder.sent();
+        recorder.acked(0, 5000 * 1000);
+        recorder.error("busy");
+        recorder.tick(SECOND + 1);
+        recorder.tick(SECOND + 2);
+        recorder.sent();
+        recorder.tick(2 * SECOND);
+        let sent: Vec<_> = recorder
+            .seconds()
+            .iter()
+            .map(|second| (second.at, second.sent, second.errors))
+            .collect();
+        assert_eq!(sent, [(0, 1, 1), (1, 1, 0)]);
+        assert_eq!(recorder.seconds()[0].ack_p50_us / 1000, 5);
+    }
+}

@@ -1,0 +1,109 @@
+//! What the nodes cost: CPU and memory from `/proc` where they run on this machine, fsyncs and log entries from
+//! their `/metrics`.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// A node's counters at one moment; differences between two are what is reported.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Usage {
+    /// CPU time so far, in microseconds.
+    pub(crate) cpu_us: u64,
+    /// Resident memory, in KiB.
+    pub(crate) rss_kib: u64,
+    pub(crate) fsyncs: u64,
+    /// Log entries that were made durable.
+    pub(crate) entries: u64,
+    /// Whether the node syncs before it acks.
+    pub(crate) durable: bool,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Reads CPU and memory of a process; zeros where there is none.
+    pub(crate) fn of_process(pid: u32) -> Usage {
+        Usage::read(&format!("/proc/{pid}")).unwrap_or_default()
+    }
+
+    /// Reads CPU and memory of the harness itself.
+    pub(crate) fn of_self() -> Usage {
+        Usage::read("/proc/self").unwrap_or_default()
+    }
+
+    fn read(folder: &str) -> Option<Usage> {
+        let stat = fs::read_to_string(Path::new(folder).join("stat")).ok()?;
+        // The second field is the program's name in parentheses and may hold anything; the rest is plain.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        let status = fs::read_to_string(Path::new(folder).join("status")).ok()?;
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(Usage {
+            cpu_us: ticks * 1_000_000 / rustix::param::clock_ticks_per_second(),
+            rss_kib: rss.trim().trim_end_matches("kB").trim().parse().ok()?,
+            ..Usage::default()
+        })
+    }
+
+    /// Adds what a node's `/metrics` tells.
+    pub(crate) fn with_metrics(mut self, text: &str) -> Usage {
+        self.fsyncs = sum(text, "storage_fsyncs_total") as u64;
+        self.entries = sum(text, "storage_entries_total") as u64;
+        self.durable = sum(text, "storage_fsync_enabled") > 0.0;
+        self
+    }
+
+    /// What was used since `before`. A node that was restarted in between counts from zero again, so its figures are
+    /// those since the restart.
+    pub(crate) fn since(self, before: Usage) -> Usage {
+        let delta = |now: u64, before: u64| if now >= before { now - before } else { now };
+        Usage {
+            cpu_us: delta(self.cpu_us, before.cpu_us),
+            fsyncs: delta(self.fsyncs, before.fsyncs),
+            entries: delta(self.entries, before.entries),
+            ..self
+        }
+    }
+}
+
+/// Sums every series whose name ends in `name`.
+fn sum(metrics: &str, name: &str) -> f64 {
+    let of_name = |line: &&str| {
+        line.split(['{', ' '])
+            .next()
+            .is_some_and(|series| series.ends_with(name))
+    };
+    let lines = metrics
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter(of_name);
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_used_cpu_and_memory() {
+        let mut spin = 1u64;
+        while Usage::of_self().cpu_us == 0 {
+            spin = spin.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        }
+        assert!(Usage::of_process(std::process::id()).rss_kib > 500, "{spin}");
+        assert_eq!(Usage::of_process(u32::MAX).rss_kib, 0);
+    }
+
+    #[test]
+    fn metrics_are_found_by_the_end_of_their_name() {
+        let text = "# HELP x\nrookery_storage_fsyncs_total 12\nrookery_storage_entries_total{shard=\"1\"} 5\nrookery_storage_entries_total{shard=\"2\"} 6.0\nrookery_storage_fsync_enabled 1\n# EOF";
+        let usage = Usage::default().with_metrics(text);
+        assert_eq!((usage.fsyncs, usage.entries, usage.durable), (12, 11, true));
+        let restarted = Usage { fsyncs: 3, ..usage }.since(Usage { fsyncs: 100, ..usage });
+        assert_eq!(restarted.fsyncs, 3);
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be wrong with a delivery, and the history that is kept to show it.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use crate::payload::ClientIx;
+
+/// A broken promise. The name is what the report shows; the doc comment is the promise.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// One `s` has one event, for every receiver and on every read.
+    Fork,
+    /// A client message id has one place in the log.
+    Duplicate,
+    /// One sender's messages keep the order in which they were sent.
+    Reordered,
+    /// A view of a conversation has no holes.
+    Hole,
+    /// A live stream goes on without a hole unless the node said `resync`.
+    LiveHole,
+    /// The session's event numbers have no holes.
+    NumberHole,
+    /// The ordinal `mn` counts messages without holes.
+    OrdinalHole,
+    /// `ts` never falls within a conversation.
+    TimeFell,
+    /// What was acked is in the log, at the place that the ack named.
+    AckedLost,
+    /// Two messages were acked for one place, or an ack names a place that holds another message.
+    AckedOther,
+    /// Every answer belongs to a request that waits for one.
+    UnsolicitedAnswer,
+    /// Only what was sent is received, from whom it was sent.
+    Phantom,
+    /// A body arrives as it was sent.
+    Altered,
+    /// What was refused for good is never shown.
+    RefusedShown,
+    /// Nothing above a removal reaches the removed.
+    AfterRemoval,
+    /// Nothing of a removed member's is accepted.
+    ExMemberAccepted,
+    /// After everything has healed, every member has everything.
+    MissedAtEnd,
+    /// After everything has healed, every send is answered.
+    Wedged,
+    /// A frame that the protocol doesn't know.
+    Malformed,
+}
+
+/// One broken promise, with where and what.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Violation {
+    pub(crate) kind: Kind,
+    pub(crate) conversation: String,
+    pub(crate) client: Option<ClientIx>,
+    pub(crate) s: u64,
+    pub(crate) detail: String,
+    /// The log around the place, as the oracle knows it.
+    pub(crate) log: Vec<String>,
+}
+
+/// The last things that happened, for the file that is written beside a violation.
+#[derive(Debug)]
+pub(crate) struct History {
+    lines: VecDeque<String>,
+    limit: usize,
+}
+
+// === impl History ===
+
+impl History {
+    pub(crate) fn new(limit: usize) -> History {
+        History {
+            lines: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// `at` is nanoseconds of the run.
+    pub(crate) fn note(&mut self, at: u64, line: impl std::fmt::Display) {
+        if self.lines.len() == self.limit {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(format!("{:12.6} {line}", at as f64 / 1e9));
+    }
+
+    pub(crate) fn lines(&self) -> impl DoubleEndedIterator<Item = &String> {
+        self.lines.iter()
+    }
+}

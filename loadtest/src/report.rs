@@ -1,0 +1,253 @@
+//! What a run leaves behind: a table for the terminal, `report.json` (documented in docs/testing.md), and the
+//! history around a violation.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::fault::Injected;
+use crate::measure::latency::{Percentiles, Phase, Second};
+use crate::measure::nodes::Usage;
+use crate::oracle::{Counts, History, Violation};
+
+/// `report.json`. Fields are only ever added within one `schema`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema: u32,
+    pub(crate) version: &'static str,
+    pub(crate) scenario: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) seed: u64,
+    pub(crate) target: Target,
+    /// Seconds of load.
+    pub(crate) elapsed_s: f64,
+    pub(crate) counts: Counts,
+    /// Applied by another client than the sender.
+    pub(crate) delivered: u64,
+    pub(crate) acks_per_s: f64,
+    pub(crate) deliveries_per_s: f64,
+    pub(crate) phases: Vec<PhaseReport>,
+    pub(crate) faults: Vec<Injected>,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) nodes: Vec<NodeReport>,
+    pub(crate) cost: Cost,
+    pub(crate) violations: Vec<Violation>,
+    /// Sights judged by block digests alone, because they came later than the oracle's window.
+    pub(crate) late_sights: u64,
+    pub(crate) seconds: Vec<Second>,
+}
+
+/// What was loaded.
+#[derive(Debug, Serialize)]
+pub(crate) struct Target {
+    pub(crate) nodes: Vec<String>,
+    /// Started by the harness, on this machine.
+    pub(crate) local: bool,
+    /// Settings that differ from the defaults.
+    pub(crate) settings: Vec<String>,
+    /// What an ack means there: `fsync` on a majority, `memory`, or `unknown`.
+    pub(crate) guarantee: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct PhaseReport {
+    pub(crate) name: String,
+    pub(crate) from_s: f64,
+    pub(crate) ack: Percentiles,
+    pub(crate) deliver: Percentiles,
+}
+
+/// One node over the load; `rss_kib` is at its end.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeReport {
+    pub(crate) node: String,
+    #[serde(flatten)]
+    pub(crate) usage: Usage,
+    /// Of one core.
+    pub(crate) cpu_percent: f64,
+    pub(crate) messages_per_fsync: f64,
+}
+
+/// What one acked message costs, in CPU microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) nodes_us_per_message: f64,
+    pub(crate) nodes_us_per_delivery: f64,
+    pub(crate) harness_us_per_message: f64,
+    pub(crate) messages_per_fsync: f64,
+}
+
+// === impl PhaseReport, NodeReport, Cost ===
+
+impl From<&Phase> for PhaseReport {
+    fn from(phase: &Phase) -> PhaseReport {
+        PhaseReport {
+            name: phase.name.clone(),
+            from_s: phase.from as f64 / 1e9,
+            ack: Percentiles::of(&phase.ack),
+            deliver: Percentiles::of(&phase.deliver),
+        }
+    }
+}
+
+impl NodeReport {
+    pub(crate) fn new(node: &str, usage: Usage, elapsed_s: f64, acked: u64) -> NodeReport {
+        let cpu_percent = usage.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9);
+        NodeReport {
+            node: node.to_owned(),
+            usage,
+            cpu_percent,
+            messages_per_fsync: ratio(acked, usage.fsyncs),
+        }
+    }
+}
+
+impl Cost {
+    pub(crate) fn new(nodes: &[NodeReport], harness: Usage, acked: u64, delivered: u64) -> Cost {
+        let cpu: u64 = nodes.iter().map(|node| node.usage.cpu_us).sum();
+        let fsyncs: u64 = nodes.iter().map(|node| node.usage.fsyncs).sum();
+        Cost {
+            nodes_us_per_message: ratio(cpu, acked),
+            nodes_us_per_delivery: ratio(cpu, delivered),
+            harness_us_per_message: ratio(harness.cpu_us, acked),
+            messages_per_fsync: ratio(acked * nodes.len() as u64, fsyncs),
+        }
+    }
+}
+
+fn ratio(of: u64, by: u64) -> f64 {
+    if by == 0 { 0.0 } else { of as f64 / by as f64 }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// The table for people.
+    pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        let parameters: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let _ = writeln!(
+            out,
+            "{} {} seed={}",
+            self.scenario,
+            parameters.join(" "),
+            self.seed
+        );
+        let _ = writeln!(
+            out,
+            "{} nodes, acked means: {}",
+            self.target.nodes.len(),
+            self.target.guarantee
+        );
+        let counts = &self.counts;
+        let _ = writeln!(
+            out,
+            "sent {}  acked {} ({:.0}/s)  delivered {} ({:.0}/s)  refused {}  read back {}  in {:.1} s",
+            counts.sent,
+            counts.acked,
+            self.acks_per_s,
+            self.delivered,
+            self.deliveries_per_s,
+            counts.refused,
+            counts.read_back,
+            self.elapsed_s
+        );
+        let _ = writeln!(
+            out,
+            "\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "milliseconds", "count", "p50", "p90", "p99", "p99.9", "max"
+        );
+        for phase in &self.phases {
+            for (what, figures) in [("ack", phase.ack), ("deliver", phase.deliver)] {
+                if figures.count > 0 {
+                    let name = format!("{} send-{what}", phase.name);
+                    let ms = [
+                        figures.p50_us,
+                        figures.p90_us,
+                        figures.p99_us,
+                        figures.p999_us,
+                        figures.max_us,
+                    ]
+                    .map(|us| format!("{:>9.2}", us as f64 / 1000.0));
+                    let _ = writeln!(out, "{name:<28} {:>9} {}", figures.count, ms.join(" "));
+                }
+            }
+        }
+        if self
+            .nodes
+            .iter()
+            .any(|node| node.usage.rss_kib > 0 || node.usage.fsyncs > 0)
+        {
+            let _ = writeln!(
+                out,
+                "\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                "node", "CPU s", "CPU %", "RSS MiB", "fsyncs", "msg/fsync"
+            );
+            for node in &self.nodes {
+                let _ = writeln!(
+                    out,
+                    "{:<28} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9.1}",
+                    node.node,
+                    node.usage.cpu_us as f64 / 1e6,
+                    node.cpu_percent,
+                    node.usage.rss_kib as f64 / 1024.0,
+                    node.usage.fsyncs,
+                    node.messages_per_fsync
+                );
+            }
+            let cost = &self.cost;
+            let _ = writeln!(
+                out,
+                "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us",
+                cost.nodes_us_per_message, cost.harness_us_per_message, cost.nodes_us_per_delivery
+            );
+        }
+        for injected in &self.faults {
+            let _ = writeln!(
+                out,
+                "fault {} on nodes {:?}: {:.1} s to {:.1} s, {:?}",
+                injected.fault, injected.nodes, injected.from_s, injected.until_s, injected.outcome
+            );
+        }
+        if !self.errors.is_empty() {
+            let errors: Vec<_> = self
+                .errors
+                .iter()
+                .map(|(name, count)| format!("{name}: {count}"))
+                .collect();
+            let _ = writeln!(out, "errors: {}", errors.join(", "));
+        }
+        for violation in &self.violations {
+            let _ = writeln!(
+                out,
+                "VIOLATION {:?} in {} at s={} (client {:?}): {}",
+                violation.kind, violation.conversation, violation.s, violation.client, violation.detail
+            );
+        }
+        let _ = writeln!(out, "{} violations", counts.violations);
+        out
+    }
+
+    /// Writes `report.json` and, if a promise was broken, `history.txt`.
+    pub(crate) fn write(&self, folder: &Path, history: &History) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("report.json"), serde_json::to_string_pretty(self)?)?;
+        if self.violations.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for violation in &self.violations {
+            let _ = writeln!(text, "{violation:#?}\n");
+        }
+        for line in history.lines() {
+            let _ = writeln!(text, "{line}");
+        }
+        std::fs::write(folder.join("history.txt"), text)
+    }
+}

@@ -1,0 +1,340 @@
+//! One run of a scenario: set up, load, faults, settle, read back, verdict.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::Semaphore;
+
+use crate::cli::Run;
+use crate::client::{Common, World};
+use crate::clock::{Clock, Nanos, SECOND};
+use crate::crew::{self, Crew};
+use crate::failover::FirstAcks;
+use crate::fault::{Fault, Injected, Outcome};
+use crate::local;
+use crate::measure::latency::Recorder;
+use crate::measure::nodes::Usage;
+use crate::oracle::Oracle;
+use crate::pacing::Pace;
+use crate::payload::{MIN_BYTES, Payload};
+use crate::report::{self, Cost, NodeReport, PhaseReport, Report};
+use crate::scenario::Scenario;
+use crate::target::Target;
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Local(#[from] local::Error),
+    #[error(transparent)]
+    Crew(#[from] crew::Error),
+    #[error("the report could not be written: {0}")]
+    Report(#[from] std::io::Error),
+}
+
+/// How long connecting and setting up may take.
+pub(crate) const SET_UP: Duration = Duration::from_secs(120);
+
+/// Runs it. `true` if every promise was kept.
+pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
+    let plan = args.scenario.plan(&args.load.given()).map_err(Error::Usage)?;
+    if args.load.size < MIN_BYTES {
+        return Err(Error::Usage(format!(
+            "--size is at least {MIN_BYTES}: a body carries its own check sum"
+        )));
+    }
+    if !args.faults.is_empty() && args.target.local.is_none() {
+        return Err(Error::Usage(
+            "--fault needs --local: only processes of our own are killed".to_owned(),
+        ));
+    }
+    let target = Target::open(&args.target).await?;
+    let kept = load(args, plan, &target).await;
+    target.close(!matches!(kept, Ok(true))).await;
+    kept
+}
+
+async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Result<bool, Error> {
+    let mut rng = StdRng::seed_from_u64(args.load.seed);
+    let common = common(target, &args.target.token, args.load.size, plan.clients);
+    common.budget.set(args.load.messages.unwrap_or(u64::MAX));
+    let crew = Crew::assemble(common.clone(), plan, args.load.seed, SET_UP).await?;
+    let clock = common.world.borrow().clock;
+
+    let (before, own_before) = (target.usage().await, Usage::of_self());
+    let began = clock.now();
+    common.world.borrow_mut().recorder.phase("steady", began);
+    if args.scenario != Scenario::Idle {
+        crew.pace(args.load.pace());
+    }
+    let faults = drive(args, target, &crew, &common, began, &mut rng).await;
+    crew.pace(Pace::Silent);
+    let ended = clock.now();
+    let (after, own_after) = (target.usage().await, Usage::of_self());
+
+    crew.settle(args.load.settle).await;
+    if !args.no_readback && common.world.borrow().oracle.counts().violations == 0 {
+        crew.reread(args.load.settle.max(Duration::from_secs(60))).await;
+    }
+    let world = &mut *common.world.borrow_mut();
+    if world.oracle.counts().violations == 0 {
+        world.oracle.finish();
+    }
+    crew.quit();
+    world.recorder.tick(clock.now());
+
+    let usage = after
+        .into_iter()
+        .zip(before)
+        .map(|(after, before)| after.since(before))
+        .collect();
+    let report = summary(
+        args,
+        target,
+        world,
+        Figures {
+            began,
+            ended,
+            usage,
+            harness: own_after.since(own_before),
+            faults,
+        },
+    );
+    print!("{}", report.table());
+    if let Some(folder) = &args.report {
+        report.write(folder, world.oracle.history())?;
+    } else if !report.violations.is_empty() {
+        report.write(
+            &std::env::temp_dir().join(format!("rookery-violation-{}", std::process::id())),
+            world.oracle.history(),
+        )?;
+    }
+    Ok(report.violations.is_empty())
+}
+
+/// What all clients of a run share.
+pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) -> Rc<Common> {
+    // Another number for each run, so that runs against one cluster don't meet: not part of what the seed reproduces.
+    let run: u32 = rand::rng().random();
+    Rc::new(Common {
+        world: Rc::new(RefCell::new(World {
+            clock: Clock::start(),
+            payload: Payload::new(run, size),
+            oracle: Oracle::new(),
+            recorder: Recorder::new(),
+            acks: FirstAcks::default(),
+        })),
+        nodes: RefCell::new(target.nodes.clone()),
+        token: token.to_owned(),
+        instance: format!("{run:x}"),
+        budget: Cell::new(u64::MAX),
+        online: Cell::new(0),
+        dials: Semaphore::new(64),
+        backoff_max: Duration::from_secs(2),
+        heartbeat: if clients > 500 { 30 * SECOND } else { 4 * SECOND },
+        read_buffer: if clients > 500 { 4096 } else { 65_536 },
+    })
+}
+
+/// Keeps the load going for its time, with its faults. Ends early on a violation.
+async fn drive(
+    args: &Run,
+    target: &Target,
+    crew: &Crew,
+    common: &Common,
+    began: Nanos,
+    rng: &mut StdRng,
+) -> Vec<Injected> {
+    let bar = ProgressBar::new(args.load.duration.as_secs());
+    bar.set_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:30} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut plan = args.faults.clone();
+    plan.sort_by_key(|fault| fault.at);
+    let faults = async {
+        let mut injected = Vec::new();
+        for fault in plan {
+            let at = began + fault.at.as_nanos() as Nanos;
+            let clock = common.world.borrow().clock;
+            tokio::time::sleep_until(clock.instant(at)).await;
+            if let Some(local) = &target.local {
+                let nodes = fault.targets(local, crew.first(), rng).await;
+                injected.push(inject(fault, local, nodes, common).await);
+            }
+        }
+        injected
+    };
+    let load = async {
+        let start = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let world = &mut *common.world.borrow_mut();
+            let second = world.recorder.tick(world.clock.now());
+            let counts = world.oracle.counts();
+            bar.set_position(start.elapsed().as_secs().min(args.load.duration.as_secs()));
+            bar.set_message(format!(
+                "{} online, {}/s sent, {}/s acked, {}/s delivered, ack p99 {:.1} ms, {} errors",
+                common.online.get(),
+                second.sent,
+                second.acked,
+                second.delivered,
+                second.ack_p99_us as f64 / 1e3,
+                second.errors
+            ));
+            if counts.violations > 0 || common.budget.get() == 0 || start.elapsed() >= args.load.duration {
+                return;
+            }
+        }
+    };
+    // Faults that have begun are healed even when the load is over.
+    let (mut faults, mut load) = (std::pin::pin!(faults), std::pin::pin!(load));
+    let injected = tokio::select! {
+        injected = &mut faults => {
+            load.await;
+            injected
+        }
+        () = &mut load => {
+            let last = args.faults.iter().map(|fault| fault.at).max().unwrap_or_default();
+            if last <= args.load.duration { faults.await } else { Vec::new() }
+        }
+    };
+    bar.finish_and_clear();
+    injected
+}
+
+/// Hits the nodes, waits, heals them, and marks the phases.
+async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Common) -> Injected {
+    let clock = common.world.borrow().clock;
+    let from = clock.now();
+    let mut outcome = if nodes.is_empty() {
+        Outcome::Skipped
+    } else {
+        Outcome::Installed
+    };
+    let name = format!("{fault} on {nodes:?}");
+    if let Err(error) = fault.begin(local, &nodes) {
+        outcome = Outcome::Skipped;
+        common
+            .world
+            .borrow_mut()
+            .oracle
+            .note(from, format_args!("fault {name}: {error}"));
+    }
+    if outcome == Outcome::Installed {
+        {
+            let world = &mut *common.world.borrow_mut();
+            world
+                .recorder
+                .phase(&format!("{:?}", fault.how).to_lowercase(), from);
+            world.oracle.note(from, format_args!("fault {name} begins"));
+        }
+        tokio::time::sleep(fault.hold).await;
+        if let Err(error) = fault.heal(local, &nodes).await {
+            outcome = Outcome::Indeterminate;
+            common
+                .world
+                .borrow_mut()
+                .oracle
+                .note(clock.now(), format_args!("fault {name} did not heal: {error}"));
+        }
+        let world = &mut *common.world.borrow_mut();
+        world.recorder.phase("healed", clock.now());
+        world
+            .oracle
+            .note(clock.now(), format_args!("fault {name} is over"));
+    }
+    let until = clock.now();
+    Injected {
+        fault: fault.to_string(),
+        nodes,
+        from_s: from as f64 / 1e9,
+        until_s: until as f64 / 1e9,
+        outcome,
+    }
+}
+
+struct Figures {
+    began: Nanos,
+    ended: Nanos,
+    usage: Vec<Usage>,
+    harness: Usage,
+    faults: Vec<Injected>,
+}
+
+fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Report {
+    let elapsed_s = (figures.ended - figures.began) as f64 / 1e9;
+    let counts = world.oracle.counts();
+    let delivered = world
+        .recorder
+        .phases()
+        .iter()
+        .map(|phase| phase.deliver.len())
+        .sum::<u64>();
+    let durable = figures.usage.iter().any(|usage| usage.durable);
+    let known = figures
+        .usage
+        .iter()
+        .any(|usage| usage.fsyncs > 0 || usage.entries > 0);
+    let nodes: Vec<NodeReport> = target
+        .nodes
+        .iter()
+        .zip(figures.usage)
+        .map(|(node, usage)| NodeReport::new(node, usage, elapsed_s, counts.acked))
+        .collect();
+    let load = &args.load;
+    let mut parameters = BTreeMap::from([
+        ("size".to_owned(), load.size.to_string()),
+        ("duration".to_owned(), format!("{:?}", load.duration)),
+    ]);
+    parameters.extend(
+        load.given()
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string())),
+    );
+    match load.pace() {
+        Pace::Open { rate, arrival } => {
+            parameters.insert("rate".to_owned(), rate.to_string());
+            parameters.insert("arrival".to_owned(), format!("{arrival:?}").to_lowercase());
+        }
+        Pace::Closed { window } => drop(parameters.insert("window".to_owned(), window.to_string())),
+        Pace::Silent => {}
+    }
+    Report {
+        schema: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        scenario: args.scenario.name().to_owned(),
+        parameters,
+        seed: load.seed,
+        target: report::Target {
+            nodes: target.nodes.clone(),
+            local: target.local.is_some(),
+            settings: target.settings.clone(),
+            guarantee: match (durable, known) {
+                (true, _) => "fsync on a majority",
+                (false, true) => "memory of a majority",
+                (false, false) => "unknown",
+            },
+        },
+        elapsed_s,
+        counts,
+        delivered,
+        acks_per_s: counts.acked as f64 / elapsed_s,
+        deliveries_per_s: delivered as f64 / elapsed_s,
+        phases: world.recorder.phases().iter().map(PhaseReport::from).collect(),
+        faults: figures.faults,
+        errors: world.recorder.errors().clone(),
+        cost: Cost::new(&nodes, figures.harness, counts.acked, delivered),
+        nodes,
+        violations: world.oracle.violations().to_vec(),
+        late_sights: world.oracle.late(),
+        seconds: world.recorder.seconds().to_vec(),
+    }
+}

@@ -1,0 +1,101 @@
+//! What is loaded: nodes that somebody else runs, or a local cluster made for the run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::TargetArgs;
+use crate::http;
+use crate::local::{self, Local};
+use crate::measure::nodes::Usage;
+
+/// The nodes, and the processes behind them if they are ours.
+pub(crate) struct Target {
+    /// HTTP and WebSocket addresses, host:port.
+    pub(crate) nodes: Vec<String>,
+    pub(crate) local: Option<Local>,
+    pub(crate) settings: Vec<String>,
+    /// Removed after the run.
+    temporary: Option<PathBuf>,
+}
+
+/// What a load needs of a local cluster: rates far above a person's, and no reason to throttle the harness. A
+/// setting that is given on the command line wins.
+const LOAD_SETTINGS: [(&str, &str); 6] = [
+    ("limits.sends_per_s", "1000000"),
+    ("limits.burst", "1000000"),
+    ("limits.queries_per_s", "1000000"),
+    ("limits.query_burst", "1000000"),
+    ("limits.unacked_sends", "1024"),
+    ("limits.outbox_frames", "4096"),
+];
+
+// === impl Target ===
+
+impl Target {
+    /// Starts the local cluster, or takes the nodes as they are.
+    pub(crate) async fn open(args: &TargetArgs) -> Result<Target, local::Error> {
+        let Some(count) = args.local else {
+            return Ok(Target {
+                nodes: args.nodes.clone(),
+                local: None,
+                settings: Vec::new(),
+                temporary: None,
+            });
+        };
+        let mut settings = args.settings.clone();
+        for (key, value) in LOAD_SETTINGS {
+            if !settings
+                .iter()
+                .any(|setting| setting.split('=').next() == Some(key))
+            {
+                settings.push(format!("{key}={value}"));
+            }
+        }
+        let temporary = args.data.is_none();
+        let data = args
+            .data
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("rookery-loadtest-{}", std::process::id())));
+        let local = Local::start(count, &data, args.http_base, &settings).await?;
+        let nodes = local.nodes().iter().map(|node| node.http.clone()).collect();
+        Ok(Target {
+            nodes,
+            local: Some(local),
+            settings,
+            temporary: temporary.then_some(data),
+        })
+    }
+
+    /// Reads every node's counters.
+    pub(crate) async fn usage(&self) -> Vec<Usage> {
+        let mut usage = Vec::new();
+        for (position, node) in self.nodes.iter().enumerate() {
+            let metrics = http::get(node, "/metrics").await.unwrap_or_default();
+            let pid = self
+                .local
+                .as_ref()
+                .and_then(|local| local.pid(local.nodes()[position].id));
+            usage.push(
+                pid.map_or_else(Usage::default, Usage::of_process)
+                    .with_metrics(&metrics),
+            );
+        }
+        usage
+    }
+
+    /// Stops what was started. `keep` leaves the data for a look.
+    pub(crate) async fn close(self, keep: bool) {
+        if let Some(local) = self.local {
+            local.stop().await;
+        }
+        match self.temporary {
+            Some(data) if keep => eprintln!("the nodes' data and logs are kept in {}", data.display()),
+            Some(data) => {
+                // The last files may still be on their way out.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let _ = std::fs::remove_dir_all(data);
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Frames as this client reads and writes them. Reading borrows from the frame's text and takes only the fields
+//! that the harness judges: at twenty thousand messages a second the harness shares the cores with the servers it
+//! measures. Codes and close codes are those of the crate `protocol`.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use protocol::ErrorCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The subprotocol that is asked for.
+pub(crate) const SUBPROTOCOL: &str = "chat.v1.json";
+/// Where the WebSocket is.
+pub(crate) const PATH: &str = "/v1/ws";
+
+/// Anything that a node says: an answer, an event, or an event inside an answer.
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct Frame<'a> {
+    /// The kind of frame.
+    #[serde(borrow)]
+    pub(crate) t: &'a str,
+    /// The session's event number; only events have one.
+    pub(crate) n: Option<u64>,
+    /// The request that this answers.
+    pub(crate) id: Option<u64>,
+    pub(crate) c: Option<&'a str>,
+    pub(crate) cid: Option<&'a str>,
+    pub(crate) s: Option<u64>,
+    pub(crate) mn: Option<u64>,
+    pub(crate) ts: Option<u64>,
+    pub(crate) u: Option<&'a str>,
+    pub(crate) who: Option<&'a str>,
+    pub(crate) role: Option<&'a str>,
+    pub(crate) why: Option<&'a str>,
+    #[serde(borrow)]
+    pub(crate) b: Option<&'a RawValue>,
+    pub(crate) dup: bool,
+    pub(crate) code: Option<Code<'a>>,
+    pub(crate) retry_ms: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) msg: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(crate) last: Option<Last<'a>>,
+    #[serde(borrow)]
+    pub(crate) events: Vec<Frame<'a>>,
+    #[serde(borrow)]
+    pub(crate) items: Vec<Frame<'a>>,
+    #[serde(borrow)]
+    pub(crate) as_of: Vec<(&'a str, u64)>,
+    pub(crate) sid: Option<&'a str>,
+    pub(crate) resumed: bool,
+    pub(crate) hb_ms: Option<u64>,
+}
+
+/// `conv.last` is an object of numbers, an inbox item's is an event: both have an `s`.
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct Last<'a> {
+    pub(crate) s: u64,
+    #[serde(borrow, rename = "t")]
+    _kind: Option<&'a str>,
+}
+
+/// An `err` names its code, a `bye` gives the number of the close code.
+#[derive(Deserialize, Debug)]
+#[serde(untagged)]
+pub(crate) enum Code<'a> {
+    Name(&'a str),
+    Number(u16),
+}
+
+/// What a refusal asks of the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// The same command may succeed after so many milliseconds.
+    Later(u64),
+    /// Sending it again is useless.
+    Never,
+}
+
+// === impl Frame ===
+
+impl<'a> Frame<'a> {
+    /// Parses one text message.
+    pub(crate) fn parse(text: &'a str) -> Result<Frame<'a>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Reads an `err` frame: its code by name, and what to do.
+    pub(crate) fn refusal(&self) -> (&'a str, Refusal) {
+        let name = match self.code {
+            Some(Code::Name(name)) => name,
+            _ => "unnamed",
+        };
+        let known = ErrorCode::ALL.into_iter().find(|code| code.as_str() == name);
+        let temporary = known.is_some_and(ErrorCode::temporary) || self.retry_ms.is_some();
+        (
+            name,
+            if temporary {
+                Refusal::Later(self.retry_ms.unwrap_or(100))
+            } else {
+                Refusal::Never
+            },
+        )
+    }
+}
+
+// === what the client says ===
+
+/// Returns `text` as a JSON string with its quotes.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The first frame. `device` is fixed for a client, `instance` for one process.
+pub(crate) fn auth(
+    id: u64,
+    token: &str,
+    device: &str,
+    instance: &str,
+    resume: Option<(&str, u64)>,
+) -> String {
+    let mut out = format!(
+        r#"{{"t":"auth","id":{id},"token":{},"device":{},"instance":{}"#,
+        quoted(token),
+        quoted(device),
+        quoted(instance)
+    );
+    if let Some((sid, n)) = resume {
+        let _ = write!(out, r#","resume":{{"sid":{},"n":{n}}}"#, quoted(sid));
+    }
+    out.push('}');
+    out
+}
+
+/// `c` and `cid` are ids that this harness made or was given: no character in them needs an escape.
+pub(crate) fn send(id: u64, c: &str, cid: &str, body: &str) -> String {
+    let mut out = String::with_capacity(48 + c.len() + cid.len() + body.len());
+    let _ = write!(
+        out,
+        r#"{{"t":"send","id":{id},"c":"{c}","cid":"{cid}","b":{body}}}"#
+    );
+    out
+}
+
+/// Makes a conversation.
+pub(crate) fn create(id: u64, kind: &str, cid: &str, members: &[String]) -> String {
+    let members = serde_json::Value::from(members.to_vec());
+    format!(r#"{{"t":"create","id":{id},"kind":"{kind}","cid":"{cid}","members":{members}}}"#)
+}
+
+/// Invites one user.
+pub(crate) fn invite(id: u64, c: &str, cid: &str, who: &str) -> String {
+    format!(r#"{{"t":"invite","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
+}
+
+/// Asks for a conversation's state.
+pub(crate) fn open(id: u64, c: &str) -> String {
+    format!(r#"{{"t":"open","id":{id},"c":"{c}"}}"#)
+}
+
+/// A page of the raw log above `after`.
+pub(crate) fn hist(id: u64, c: &str, after: u64, limit: usize) -> String {
+    format!(r#"{{"t":"hist","id":{id},"c":"{c}","after":{after},"limit":{limit}}}"#)
+}
+
+/// Asks for what was missed above each position.
+pub(crate) fn sync<'a>(id: u64, have: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let mut out = format!(r#"{{"t":"sync","id":{id},"have":["#);
+    for (i, (c, s)) in have.enumerate() {
+        let _ = write!(out, r#"{}["{c}",{s}]"#, if i == 0 { "" } else { "," });
+    }
+    out.push_str("]}");
+    out
+}
+
+/// Tells the node what was applied, and that this side lives. Without an id: nobody waits for the answer.
+pub(crate) fn heartbeat(n: u64) -> String {
+    format!(r#"{{"t":"hb","n":{n}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_without_copying_its_body() {
+        let text = r#"{"n":413,"t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"ann","cid":"x","b":{"a":[1,2]},"new":1}"#;
+        let frame = Frame::parse(text).unwrap();
+        assert_eq!(
+            (frame.t, frame.n, frame.s, frame.mn),
+            ("msg", Some(413), Some(7), Some(5))
+        );
+        assert_eq!(frame.b.map(RawValue::get), Some(r#"{"a":[1,2]}"#));
+    }
+
+    #[test]
+    fn a_refusal_says_whether_to_come_again() {
+        let busy = Frame::parse(
+            r#"{"t":"err","id":7,"code":"busy","http":503,"temp":true,"retry_ms":40,"msg":"a \"full\" queue"}"#,
+        );
+        assert_eq!(busy.unwrap().refusal(), ("busy", Refusal::Later(40)));
+        let unknown = Frame::parse(r#"{"t":"err","code":"timeout_unknown"}"#);
+        assert_eq!(
+            unknown.unwrap().refusal(),
+            ("timeout_unknown", Refusal::Later(100))
+        );
+        let never = Frame::parse(r#"{"t":"err","code":"not_member","http":403,"temp":false,"msg":""}"#);
+        assert_eq!(never.unwrap().refusal(), ("not_member", Refusal::Never));
+    }
+
+    #[test]
+    fn a_delta_and_a_bye_are_read() {
+        let delta = r#"{"t":"delta","id":3,"as_of":[["g_1",9]],"items":[{"c":"g_1","events":[{"t":"msg","s":9}],"gap":true}],"next":null}"#;
+        let delta = Frame::parse(delta).unwrap();
+        assert_eq!(delta.as_of, [("g_1", 9)]);
+        assert_eq!(delta.items[0].events[0].s, Some(9));
+        let bye = Frame::parse(r#"{"n":4,"t":"bye","code":4012,"retry_ms":100}"#).unwrap();
+        assert!(matches!(bye.code, Some(Code::Number(4012))));
+    }
+
+    #[test]
+    fn what_is_written_is_json() {
+        for text in [
+            auth(1, "dev:ann \"x\"", "d", "i", Some(("s", 4))),
+            send(2, "g_1", "r.1.2", r#"{"x":1}"#),
+            create(3, "group", "r.c", &["a".into(), "b".into()]),
+            invite(4, "g_1", "r.i", "bob"),
+            open(5, "g_1"),
+            hist(6, "g_1", 0, 100),
+            sync(7, [("g_1", 4), ("g_2", 0)].into_iter()),
+            heartbeat(3),
+        ] {
+            serde_json::from_str::<serde_json::Value>(&text)
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+}
