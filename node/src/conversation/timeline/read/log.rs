@@ -69,7 +69,7 @@ pub fn open(
     Ok(view)
 }
 
-/// Returns what was missed since `have`, up to `limit` events. Without `have`, since the start of membership.
+/// Returns what was missed since `have`, up to `limit` events. Without `have`, or with 0, since the start of membership.
 pub fn sync(
     rows: &impl Rows,
     conv: &ConvId,
@@ -78,7 +78,7 @@ pub fn sync(
     limit: usize,
 ) -> Result<Window> {
     let seat = Seat::of(rows, conv, user)?;
-    newest(rows, conv, &seat, have.unwrap_or(seat.me.since - 1), limit)
+    newest(rows, conv, &seat, have.unwrap_or(0), limit)
 }
 
 /// Returns a page of the log of at most `limit` events.
@@ -113,17 +113,15 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
     )
 }
 
-/// Returns the newest events above `have`.
+/// Returns the newest events above `have`; one who has nothing starts where the membership does. There is a gap if some
+/// were left out, or if the first of them can't be put after `have`.
 fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize) -> Result<Window> {
     let last = seat.conv.last_s;
+    let have = if have == 0 { seat.me.since - 1 } else { have };
     let from = have.saturating_add(1).max(seat.me.floor(&seat.conv));
     let events = window(rows, conv, (from, last), Order::Descending, limit)?;
     let gap = (events.len() as u64) < last.saturating_sub(have);
-    Ok(Window {
-        events,
-        gap,
-        as_of: last,
-    })
+    Ok(Window { events, gap, as_of: last })
 }
 
 /// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`.

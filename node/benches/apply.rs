@@ -1,0 +1,119 @@
+//! Messages per second through the rules into a real store: no network, no log, no fsync.
+
+use bytes::Bytes;
+use cluster::{Batch, Machine};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use node::conversation::timeline::{ChatMachine, Command, Op};
+use protocol::{Cid, ConvId, Kind, UserId};
+use storage::{Config, ShardId, State, Store};
+
+/// Commands in one batch: what a busy proposer puts into an entry.
+const BATCH: usize = 256;
+
+/// A shard with its conversations, and the next command's number.
+struct Shard {
+    state: State,
+    convs: Vec<ConvId>,
+    index: u64,
+    sent: usize,
+}
+
+// === impl Shard ===
+
+impl Shard {
+    fn new(state: State, convs: usize) -> Shard {
+        let convs = (0..convs)
+            .map(|i| ConvId::parse(&format!("g_{i:026}")).expect("an id"))
+            .collect();
+        let mut shard = Shard {
+            state,
+            convs,
+            index: 0,
+            sent: 0,
+        };
+        let create = |conv: &ConvId| Command {
+            conv: conv.clone(),
+            user: user(0),
+            cid: Cid::parse("create").ok(),
+            skip: 0,
+            op: Op::Create {
+                kind: Kind::Group,
+                members: (1..8).map(user).collect(),
+                title: None,
+            },
+        };
+        let commands: Vec<_> = shard.convs.iter().map(|conv| create(conv).encode()).collect();
+        shard.apply(&commands);
+        shard
+    }
+
+    /// The next batch of sends, by eight users in turn over all conversations.
+    fn sends(&mut self, body: &str) -> Vec<Bytes> {
+        let command = |i: usize| Command {
+            conv: self.convs[i % self.convs.len()].clone(),
+            user: user(i / self.convs.len() % 8),
+            cid: Cid::parse(&format!("01J00000000000{i:012}")).ok(),
+            skip: 0,
+            op: Op::Send {
+                direct: None,
+                body: body.into(),
+                reply_to: None,
+                mentions: Vec::new(),
+            },
+        };
+        let commands = (self.sent..self.sent + BATCH)
+            .map(|i| command(i).encode())
+            .collect();
+        self.sent += BATCH;
+        commands
+    }
+
+    fn apply(&mut self, commands: &[Bytes]) -> Vec<Bytes> {
+        self.index += 1;
+        let now_ms = 1_767_225_600_000 + self.index;
+        let batch = Batch {
+            shard: ShardId(0),
+            index: self.index,
+            epoch: 1,
+            now_ms,
+            commands,
+        };
+        let mut tx = self.state.transaction();
+        let outcomes = ChatMachine.apply(&mut tx, &batch).expect("the store works");
+        tx.commit(Bytes::copy_from_slice(&self.index.to_be_bytes()))
+            .expect("the store works");
+        outcomes
+    }
+}
+
+fn user(i: usize) -> UserId {
+    UserId::parse(&format!("user-{i:04}")).expect("an id")
+}
+
+fn apply(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&Config {
+        fsync: false,
+        ..Config::new(dir.path())
+    })
+    .expect("a store");
+    let mut group = c.benchmark_group("apply");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let body = format!("{{\"text\":\"{}\"}}", "x".repeat(245));
+    for (i, convs) in [1, 16, 256].into_iter().enumerate() {
+        let state = store.state(ShardId(i as u16));
+        let shard = std::cell::RefCell::new(Shard::new(state, convs));
+        group.bench_function(format!("send 256 bytes, {convs} conversations"), |b| {
+            b.iter_batched(
+                || shard.borrow_mut().sends(&body),
+                |commands| shard.borrow_mut().apply(&commands),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+    store.close();
+}
+
+criterion_group!(benches, apply);
+criterion_main!(benches);
