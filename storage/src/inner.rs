@@ -29,7 +29,6 @@ pub(crate) struct Inner {
     pub(crate) space: SharedSpace,
     pub(crate) metrics: Metrics,
     queue: Arc<Queue>,
-    writer: SharedWriter,
     shards: Mutex<HashMap<ShardId, Arc<Shard>>>,
     driver: Driver,
 }
@@ -50,10 +49,13 @@ enum Driver {
     /// A thread; taken when it is joined.
     Thread(Mutex<Option<JoinHandle<()>>>),
     /// A task of the simulation. Calls that must complete at once take the writer in their own hands.
-    Task,
+    Task(SharedWriter),
     /// Nobody: without a runtime each call completes inside itself.
-    Caller,
+    Caller(SharedWriter),
 }
+
+/// A simulated disk has nothing left or plenty.
+const SIMULATED_RESERVE: u64 = 2;
 
 // === impl Inner ===
 
@@ -65,56 +67,54 @@ impl Inner {
         witness: Witness,
         round: u64,
     ) -> Result<Inner, Error> {
-        let mut inner = Inner::new(Arc::new(engine), config.reserve_bytes, Some(config.queue_bytes))?;
-        inner.metrics.fsync_enabled.set(i64::from(config.fsync));
-        {
-            let mut writer = inner.writer.lock();
-            writer.fsync = config.fsync;
-            writer.round = round;
-            writer.witness = Some(witness);
-        }
-        let (writer, queue, round_bytes) = (inner.writer.clone(), inner.queue.clone(), config.round_bytes);
-        let thread = thread::Builder::new()
-            .name("storage-writer".to_owned())
-            .spawn(move || writer::run(&writer, &queue, round_bytes))
-            .map_err(|error| Error::Io {
-                what: "start the storage writer",
-                why: error.to_string().into(),
-            })?;
-        inner.driver = Driver::Thread(Mutex::new(Some(thread)));
-        Ok(inner)
+        let (reserve, queue_bytes) = (config.reserve_bytes, Some(config.queue_bytes));
+        Inner::start(Arc::new(engine), reserve, queue_bytes, |mut writer, queue| {
+            writer.on_disk(config.fsync, witness, round);
+            let round_bytes = config.round_bytes;
+            let thread = thread::Builder::new()
+                .name("storage-writer".to_owned())
+                .spawn(move || writer::run(writer, &queue, round_bytes))
+                .map_err(|error| Error::Io {
+                    what: "start the storage writer",
+                    why: error.to_string().into(),
+                })?;
+            Ok(Driver::Thread(Mutex::new(Some(thread))))
+        })
     }
 
     /// Starts a store on a simulated disk, with the writer on the current runtime if there is one.
     pub(crate) fn simulated(engine: Memory, options: MemoryOptions) -> Result<Inner, Error> {
-        let mut inner = Inner::new(Arc::new(engine), 1, None)?;
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(writer::run_task(
-                inner.writer.clone(),
-                inner.queue.clone(),
-                4 << 20,
-                options,
-            ));
-            inner.driver = Driver::Task;
-        }
-        Ok(inner)
+        Inner::start(Arc::new(engine), SIMULATED_RESERVE, None, |writer, queue| {
+            let writer = Arc::new(Mutex::new(writer));
+            let Ok(runtime) = Handle::try_current() else {
+                return Ok(Driver::Caller(writer));
+            };
+            runtime.spawn(writer::run_task(writer.clone(), queue, 4 << 20, options));
+            Ok(Driver::Task(writer))
+        })
     }
 
-    fn new(engine: Arc<dyn Engine>, reserve: u64, queue_bytes: Option<usize>) -> Result<Inner, Error> {
+    fn start(
+        engine: Arc<dyn Engine>,
+        reserve: u64,
+        queue_bytes: Option<usize>,
+        drive: impl FnOnce(Writer, Arc<Queue>) -> Result<Driver, Error>,
+    ) -> Result<Inner, Error> {
         let metrics = Metrics::default();
         let health = Arc::new(Health::new(metrics.clone()));
         let space = Arc::new(Space::new(reserve, metrics.clone()));
-        let shards = recovery::shards(&*engine)?;
+        let queue = Arc::new(Queue::new(queue_bytes, metrics.clone()));
+        let shards = Mutex::new(recovery::shards(&*engine)?);
         let writer = Writer::new(engine.clone(), health.clone(), space.clone(), metrics.clone());
+        let driver = drive(writer, queue.clone())?;
         Ok(Inner {
             engine: RwLock::new(Some(engine)),
             health,
             space,
-            queue: Arc::new(Queue::new(queue_bytes, metrics.clone())),
             metrics,
-            writer: Arc::new(Mutex::new(writer)),
-            shards: Mutex::new(shards),
-            driver: Driver::Caller,
+            queue,
+            shards,
+            driver,
         })
     }
 
@@ -133,8 +133,8 @@ impl Inner {
             return;
         }
         self.queue.push(work);
-        if let Driver::Caller = self.driver {
-            self.complete();
+        if let Driver::Caller(writer) = &self.driver {
+            self.complete(writer);
         }
     }
 
@@ -153,8 +153,8 @@ impl Inner {
             sync: true,
             done: Some(done),
         });
-        if let Driver::Task | Driver::Caller = self.driver {
-            self.complete();
+        if let Driver::Task(writer) | Driver::Caller(writer) = &self.driver {
+            self.complete(writer);
         }
         told.recv()
             .unwrap_or_else(|_| Err(self.health.poisoned().cloned().unwrap_or(Error::Closed)))
@@ -185,19 +185,19 @@ impl Inner {
                     warn!("storage writer had panicked");
                 }
             }
-            Driver::Task | Driver::Caller => {
-                self.complete();
-                self.writer.lock().retire();
+            Driver::Task(writer) | Driver::Caller(writer) => {
+                self.complete(writer);
+                writer.lock().retire();
             }
         }
         *self.engine.write() = None;
     }
 
     /// Carries out everything queued on the calling thread, the round at the disk first; simulation only.
-    fn complete(&self) {
+    fn complete(&self, writer: &SharedWriter) {
         let mut work = Vec::new();
         loop {
-            let mut writer = self.writer.lock();
+            let mut writer = writer.lock();
             let mut answers = writer.finish();
             self.queue.take(usize::MAX, &mut work);
             let idle = work.is_empty();

@@ -38,11 +38,11 @@ pub(crate) struct Writer {
     health: Arc<Health>,
     space: SharedSpace,
     metrics: Metrics,
-    pub(crate) witness: Option<Witness>,
+    witness: Option<Witness>,
     /// False in os mode: a round counts as done when the operating system has it.
-    pub(crate) fsync: bool,
+    fsync: bool,
     /// Number of the last synced round.
-    pub(crate) round: u64,
+    round: u64,
     /// Where a log has a hole because an append was refused: the first index that is missing.
     refused: HashMap<ShardId, u64>,
     /// Written, not yet synced.
@@ -60,28 +60,23 @@ pub(crate) struct Round {
 /// Callbacks and what they are told.
 pub(crate) type Answer = (Done, Result<(), Error>);
 
-/// How the writer is shared between its loop and calls that complete in place.
+/// How a simulation shares the writer between its task and calls that complete in place.
 pub(crate) type SharedWriter = Arc<Mutex<Writer>>;
 
 // === the loops ===
 
 /// Writes rounds on the calling thread until the queue is closed and empty.
-pub(crate) fn run(writer: &SharedWriter, queue: &Queue, round_bytes: usize) {
-    let guard = PanicGuard {
-        health: writer.lock().health.clone(),
+pub(crate) fn run(mut writer: Writer, queue: &Queue, round_bytes: usize) {
+    let _guard = PanicGuard {
+        health: writer.health.clone(),
         queue,
     };
     let mut work = Vec::new();
     while queue.wait(round_bytes, &mut work) {
-        let answers = {
-            let mut writer = writer.lock();
-            writer.begin(&mut work);
-            writer.finish()
-        };
-        answer(answers);
+        writer.begin(&mut work);
+        answer(writer.finish());
     }
-    writer.lock().retire();
-    drop(guard);
+    writer.retire();
 }
 
 /// As [`run`], as a task in simulation: an fsync takes time of the runtime.
@@ -169,6 +164,14 @@ impl Writer {
             refused,
             flight,
         }
+    }
+
+    /// Tells a writer of what is on a real disk.
+    pub(crate) fn on_disk(&mut self, fsync: bool, witness: Witness, round: u64) {
+        self.metrics.fsync_enabled.set(i64::from(fsync));
+        self.fsync = fsync;
+        self.witness = Some(witness);
+        self.round = round;
     }
 
     /// Writes a round. Its callbacks wait for [`Writer::finish`].

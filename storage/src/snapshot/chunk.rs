@@ -8,6 +8,9 @@ const MAGIC: &[u8; 4] = b"RKS1";
 /// Bytes before the first row.
 pub(super) const HEADER: usize = 4 + 4 + 4 + 4 + 1;
 
+/// Bytes of a row besides key and value.
+pub(super) const ROW: usize = 1 + 4 + 4;
+
 /// Builds a chunk row by row.
 pub(super) struct Builder {
     bytes: Vec<u8>,

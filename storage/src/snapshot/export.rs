@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::chunk::Builder;
+use super::chunk::{Builder, HEADER, ROW};
 use crate::columns::Column;
 use crate::engine::Read;
 use crate::inner::Inner;
@@ -79,7 +79,7 @@ impl Export {
         max_bytes: usize,
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut rest = None;
-        let mut some = builder.len() > super::chunk::HEADER;
+        let mut some = builder.len() > HEADER;
         tables::visit(
             &*self.rows,
             self.shard,
@@ -88,7 +88,7 @@ impl Export {
             from..&[],
             Order::Ascending,
             &mut |key, value| {
-                if some && builder.len() + key.len() + value.len() > max_bytes {
+                if some && builder.len() + ROW + key.len() + value.len() > max_bytes {
                     rest = Some(key.to_vec());
                     return Ok(ControlFlow::Break(()));
                 }

@@ -1,0 +1,116 @@
+//! Shared by the tests of this crate.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::{Config, Done, Durability, Error, HardKey, Log, Order, State, Store, Table};
+
+/// Opens a directory with small buffers and almost no reserve.
+pub(crate) fn open(path: &Path) -> Store {
+    try_open(path).unwrap()
+}
+
+/// As [`open`], for tests that expect a refusal.
+pub(crate) fn try_open(path: &Path) -> Result<Store, Error> {
+    Store::open(&Config {
+        reserve_bytes: 1 << 20,
+        ..Config::small(path)
+    })
+}
+
+/// Runs a queued operation and waits for its outcome.
+pub(crate) fn wait(operation: impl FnOnce(Done)) -> Result<(), Error> {
+    let (tell, told) = mpsc::channel();
+    operation(Box::new(move |result| tell.send(result).unwrap()));
+    told.recv_timeout(Duration::from_secs(60)).expect("an answer")
+}
+
+/// Appends `range` with contents that name shard and index, and waits.
+pub(crate) fn append(log: &Log, range: std::ops::RangeInclusive<u64>) -> Result<(), Error> {
+    let entries = range.map(|index| (index, entry(log, index))).collect();
+    wait(|done| log.append(entries, done))
+}
+
+/// Returns the content of an entry.
+pub(crate) fn entry(log: &Log, index: u64) -> Bytes {
+    format!("entry {index} of shard {}", log.shard())
+        .repeat(1 + index as usize % 3)
+        .into()
+}
+
+/// Checks that the log holds exactly `range`, each with its content.
+pub(crate) fn assert_entries(log: &Log, range: std::ops::RangeInclusive<u64>) {
+    let entries = log.read(0..u64::MAX, usize::MAX).unwrap();
+    let expected: Vec<_> = range.clone().map(|index| (index, entry(log, index))).collect();
+    assert_eq!(entries, expected);
+    let bounds = (!range.is_empty()).then_some((*range.start(), *range.end()));
+    assert_eq!(log.bounds().unwrap(), bounds);
+}
+
+/// Writes a vote and waits.
+pub(crate) fn vote(log: &Log, value: &str) -> Result<(), Error> {
+    wait(|done| {
+        log.put_hard(
+            HardKey::Vote,
+            Bytes::copy_from_slice(value.as_bytes()),
+            Durability::Synced,
+            Some(done),
+        )
+    })
+}
+
+/// Applies index `index`: one message row, the number of messages, the applied position.
+pub(crate) fn apply(state: &State, index: u64) -> Result<(), Error> {
+    let mut transaction = state.transaction();
+    transaction.put(Table::Message, &index.to_be_bytes(), message(index).as_bytes());
+    transaction.put(Table::Conversation, b"count", &index.to_be_bytes());
+    transaction.commit(Bytes::copy_from_slice(&index.to_be_bytes()))
+}
+
+/// Returns the content of a message row.
+pub(crate) fn message(index: u64) -> String {
+    format!("message {index} ").repeat(1 + index as usize % 4)
+}
+
+/// Returns the applied position.
+pub(crate) fn applied(state: &State) -> u64 {
+    state
+        .applied()
+        .unwrap()
+        .map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()))
+}
+
+/// Checks that the state is exactly what applying 1 to its applied position gives; returns that position.
+pub(crate) fn assert_consistent(state: &State) -> u64 {
+    let last = applied(state);
+    let rows = state
+        .scan(Table::Message, &[]..&[], Order::Ascending, usize::MAX)
+        .unwrap();
+    let expected: Vec<_> = (1..=last)
+        .map(|index| {
+            (
+                Bytes::copy_from_slice(&index.to_be_bytes()),
+                Bytes::from(message(index)),
+            )
+        })
+        .collect();
+    assert_eq!(rows, expected);
+    let count = state.get(Table::Conversation, b"count").unwrap();
+    assert_eq!(
+        count.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())),
+        last
+    );
+    last
+}
+
+/// Copies a shard's state into another.
+pub(crate) fn copy(from: &State, to: &State, chunk: usize) -> Result<(), Error> {
+    let mut export = from.export()?;
+    let mut import = to.import()?;
+    while let Some(chunk) = export.next_chunk(chunk)? {
+        import.add(&chunk)?;
+    }
+    import.finish(export.applied().unwrap_or_default())
+}

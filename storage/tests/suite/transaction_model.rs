@@ -1,0 +1,131 @@
+//! A transaction reads as a plain ordered map would, whatever is committed and whatever is its own.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use storage::{MemoryDisk, MemoryOptions, Order, ShardId, Store, Table};
+
+/// A change: key and value, `None` deletes.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// A question: range, order, limit.
+type Question = (Vec<u8>, Vec<u8>, bool, usize);
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(
+        prop_oneof![Just(0_u8), Just(1), Just(b'a'), Just(b'b'), Just(0xff)],
+        0..4,
+    )
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..4));
+    prop::collection::vec((key(), value), 0..30)
+}
+
+fn questions() -> impl Strategy<Value = Vec<Question>> {
+    prop::collection::vec((key(), key(), any::<bool>(), 0_usize..12), 1..12)
+}
+
+fn check(store: &Store, committed: &[Change], own: &[Change], questions: &[Question]) {
+    let state = store.state(ShardId(7));
+    let mut model = Model::new();
+    let mut base = state.transaction();
+    run(&mut base, &mut model, committed);
+    base.commit(Bytes::from_static(b"1")).unwrap();
+    // A neighbour's rows must never show.
+    for shard in [ShardId(6), ShardId(8)] {
+        let mut other = store.state(shard).transaction();
+        other.put(Table::Member, b"a", b"other");
+        other.commit(Bytes::new()).unwrap();
+    }
+    let before = model.clone();
+    let mut transaction = state.transaction();
+    run(&mut transaction, &mut model, own);
+    transaction.put(Table::Dedup, b"a", b"other table");
+
+    for (from, to, ascending, limit) in questions {
+        let order = if *ascending {
+            Order::Ascending
+        } else {
+            Order::Descending
+        };
+        let rows = transaction.scan(Table::Member, from..to, order, *limit).unwrap();
+        assert_eq!(
+            rows,
+            expect(&model, from, to, order, *limit),
+            "own writes, {from:?}..{to:?} {order:?} {limit}"
+        );
+        let rows = state.scan(Table::Member, from..to, order, *limit).unwrap();
+        assert_eq!(
+            rows,
+            expect(&before, from, to, order, *limit),
+            "committed, {from:?}..{to:?} {order:?} {limit}"
+        );
+        let own = transaction.get(Table::Member, from).unwrap();
+        assert_eq!(own.as_deref(), model.get(from).map(Vec::as_slice));
+    }
+    transaction.commit(Bytes::from_static(b"2")).unwrap();
+    let rows = state
+        .view()
+        .scan(Table::Member, &[]..&[], Order::Ascending, usize::MAX)
+        .unwrap();
+    assert_eq!(rows, expect(&model, &[], &[], Order::Ascending, usize::MAX));
+    assert_eq!(state.applied().unwrap().unwrap(), "2");
+    state.destroy().unwrap();
+}
+
+fn run(transaction: &mut storage::Transaction, model: &mut Model, changes: &[Change]) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => {
+                transaction.put(Table::Member, key, value);
+                model.insert(key.clone(), value.clone());
+            }
+            None => {
+                transaction.delete(Table::Member, key);
+                model.remove(key);
+            }
+        }
+    }
+}
+
+fn expect(model: &Model, from: &[u8], to: &[u8], order: Order, limit: usize) -> Vec<(Bytes, Bytes)> {
+    let mut rows: Vec<_> = model
+        .iter()
+        .filter(|(key, _)| key.as_slice() >= from && (to.is_empty() || key.as_slice() < to))
+        .map(|(key, value)| (Bytes::from(key.clone()), Bytes::from(value.clone())))
+        .collect();
+    if order == Order::Descending {
+        rows.reverse();
+    }
+    rows.truncate(limit);
+    rows
+}
+
+proptest! {
+    #[test]
+    fn a_transaction_reads_like_a_map(committed in changes(), own in changes(), questions in questions()) {
+        let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
+        check(&store, &committed, &own, &questions);
+    }
+}
+
+#[test]
+fn a_transaction_on_rocksdb_reads_like_a_map() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = crate::common::open(directory.path());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(100));
+    runner
+        .run(
+            &(changes(), changes(), questions()),
+            |(committed, own, questions)| {
+                check(&store, &committed, &own, &questions);
+                Ok(())
+            },
+        )
+        .unwrap();
+}
