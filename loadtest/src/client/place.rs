@@ -23,6 +23,7 @@ pub(crate) struct Place {
     as_of: u64,
     held: BTreeMap<u64, Seen>,
     pending: VecDeque<Pending>,
+    in_flight: usize,
     refused: usize,
     queued: usize,
     retry_at: Nanos,
@@ -69,6 +70,7 @@ impl Place {
             as_of: 0,
             held: BTreeMap::new(),
             pending: VecDeque::new(),
+            in_flight: 0,
             refused: 0,
             queued: 0,
             retry_at: 0,
@@ -157,36 +159,30 @@ impl Place {
         self.queued + self.refused > 0
     }
 
-    /// When refused messages are to be sent again.
+    /// When refused messages are to be sent again, unless an answer has to come first.
     pub(crate) fn retry_at(&self) -> Option<Nanos> {
-        (self.refused > 0).then_some(self.retry_at)
+        (self.refused > 0 && self.in_flight == 0).then_some(self.retry_at)
     }
 
     /// The messages to be sent now, in order, as (ordinal, due). A sender's order must survive its retries: while
-    /// anything is refused nothing newer goes out, and nothing is repeated past a message that is still unanswered.
+    /// anything is refused, nothing goes out until everything that is in flight is answered. A refusal of a later
+    /// message may still be on its way, and what were sent in the meantime would overtake it.
     pub(crate) fn send_due(&mut self, now: Nanos, mut send: impl FnMut(Ordinal, Nanos)) {
-        if self.refused == 0 {
-            let from = self.pending.len() - self.queued;
-            for pending in self.pending.range_mut(from..) {
-                pending.stage = Stage::InFlight;
-                send(pending.ordinal, pending.due);
-            }
-            self.queued = 0;
-            return;
-        }
-        if now < self.retry_at {
-            return;
-        }
-        for pending in &mut self.pending {
-            match pending.stage {
-                Stage::Done => continue,
-                Stage::InFlight => break,
-                Stage::Refused => self.refused -= 1,
-                Stage::Queued => self.queued -= 1,
-            }
+        let from = match self.refused {
+            0 => self.pending.len() - self.queued,
+            _ if now < self.retry_at || self.in_flight > 0 => return,
+            _ => 0,
+        };
+        for pending in self
+            .pending
+            .range_mut(from..)
+            .filter(|pending| pending.stage != Stage::Done)
+        {
             pending.stage = Stage::InFlight;
+            self.in_flight += 1;
             send(pending.ordinal, pending.due);
         }
+        (self.queued, self.refused) = (0, 0);
     }
 
     /// The message has its final answer. Returns when it was due, or `None` if it waits for no answer.
@@ -196,6 +192,7 @@ impl Place {
             .filter(|pending| pending.stage == Stage::InFlight)?;
         pending.stage = Stage::Done;
         let due = pending.due;
+        self.in_flight -= 1;
         while self
             .pending
             .front()
@@ -221,6 +218,7 @@ impl Place {
             self.retry_at.max(retry_at)
         };
         self.refused += 1;
+        self.in_flight -= 1;
         true
     }
 
@@ -234,6 +232,7 @@ impl Place {
                 again += 1;
             }
         }
+        self.in_flight = 0;
         self.retry_at = 0;
         self.interrupted();
         again
@@ -329,19 +328,17 @@ mod tests {
         assert!(place.answered(1).is_some());
         assert!(place.refused(2, 50));
         place.offer(4, 0);
-        assert_eq!(sent(&mut place, 40), [0; 0], "before its time");
         assert_eq!(
-            sent(&mut place, 50),
-            [2],
-            "3 is unanswered: it may have been refused too"
+            sent(&mut place, 60),
+            [0; 0],
+            "3 is unanswered: its refusal may be on its way"
         );
-        assert!(place.refused(3, 60));
-        assert_eq!(sent(&mut place, 70), [0; 0], "2 is unanswered again");
-        assert!(place.answered(2).is_some());
-        assert_eq!(sent(&mut place, 70), [3, 4]);
+        assert!(place.refused(3, 70));
+        assert_eq!(sent(&mut place, 60), [0; 0], "before its time");
+        assert_eq!(sent(&mut place, 70), [2, 3, 4]);
         place.offer(5, 0);
         assert_eq!(sent(&mut place, 70), [5]);
-        assert_eq!(place.unanswered(), 3);
+        assert_eq!(place.unanswered(), 4);
     }
 
     #[test]
