@@ -1,0 +1,108 @@
+//! Step 10 of the life of a message: a majority has it on disk, and it is applied.
+//!
+//! Comes from the replicated log through the rules of the [timeline](super::timeline::machine) (step 9), which encoded
+//! the event once; goes to [`fanout`](super::fanout) (step 11).
+//!
+//! The sender is answered, the events are handed to the fan-out in log order, and what else the outcome asks for is
+//! set going: receipts, and the news of a membership to the user's shard.
+
+use protocol::event::Receipt;
+use protocol::{Event, UserId};
+
+use super::publish::Peek;
+use super::shard::batch::Pending;
+use super::shard::core::Core;
+use super::timeline::{Effect, Outcome, Published};
+use crate::rpc::submit::Answer;
+
+/// Members of the largest conversation in which cursors are shown to the others.
+const RECEIPT_MEMBERS: u64 = 256;
+
+/// Acts on what the log decided about a command.
+pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
+    let bytes = pending.bytes.clone();
+    pending.answer(answer_of(&outcome));
+    let Outcome::Done(applied) = outcome else { return };
+    for event in applied.events {
+        if event.adds.is_some() || event.removes.is_some() {
+            core.outbox_wake.notify_one();
+        }
+        core.publish(event);
+    }
+    match applied.effect {
+        Effect::None | Effect::Reserved(_) => {}
+        Effect::Cursors {
+            delivered,
+            read,
+            members,
+            ..
+        } => {
+            if members <= RECEIPT_MEMBERS {
+                receipt(core, &bytes, delivered, read);
+            }
+        }
+        Effect::Indexed { changed, member } => {
+            if changed && member {
+                joined(core, &bytes);
+            }
+        }
+    }
+}
+
+/// What the sender is told.
+pub(crate) fn answer_of(outcome: &Outcome) -> Answer {
+    match outcome {
+        Outcome::Done(applied) => {
+            let reserved = match &applied.effect {
+                Effect::Reserved(conv) => Some(conv.clone()),
+                _ => None,
+            };
+            Answer::Done {
+                seq: applied.s,
+                mn: applied.mn,
+                ts: applied.ts,
+                dup: applied.dup,
+                reserved,
+            }
+        }
+        Outcome::Refused(code, msg) => Answer::refused(*code, msg.clone()),
+        Outcome::Bad(why) => Answer::refused(protocol::ErrorCode::BadRequest, why.clone()),
+    }
+}
+
+/// Shows a member's cursors to the others. Not in the log: a lost one is made good by the next.
+fn receipt(core: &Core, command: &[u8], delivered: u64, read: u64) {
+    let Some((conv, user, skip)) = named(command) else {
+        return;
+    };
+    let event = Event::Receipt(Receipt {
+        c: conv.clone(),
+        u: user,
+        delivered,
+        read,
+    });
+    core.publish(Published {
+        conv,
+        seq: 0,
+        tail: event.tail().into(),
+        removes: None,
+        adds: None,
+        skip,
+    });
+}
+
+/// Tells a user's nodes of a new membership.
+fn joined(core: &Core, command: &[u8]) {
+    if let Some((conv, user, _)) = named(command) {
+        core.joined(&user, &conv);
+    }
+}
+
+fn named(command: &[u8]) -> Option<(protocol::ConvId, UserId, u64)> {
+    let peek = Peek::read(command).ok()?;
+    Some((
+        protocol::ConvId::parse(peek.conv).ok()?,
+        UserId::parse(peek.user).ok()?,
+        peek.skip,
+    ))
+}

@@ -1,0 +1,283 @@
+//! Step 5 of the life of a message: the conversation's actor looks at it before the log does.
+//!
+//! Comes from [`route`](super::route) (step 4), through the [shard's actor](super::shard); goes to
+//! [`cluster::shard::propose`] (step 6) with everything else that the shard has ready.
+//!
+//! What is refused here would be refused by the rules too: the actor spares the log what it knows to be useless. It
+//! knows only what is exact while the epoch lasts, because every change of the conversation passes through it: who was
+//! refused as a stranger and has not been added since, which client ids were just done, that there is no such
+//! conversation.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use protocol::{Cid, ErrorCode, UserId, limits};
+use serde::Deserialize;
+
+use super::timeline::Published;
+use crate::rpc::submit::Answer;
+
+/// Client ids remembered per conversation: what a lane may send again after a lost answer.
+const RECENT: usize = 512;
+/// Strangers remembered per conversation.
+const STRANGERS: usize = 256;
+/// What a command may be longer than its body: ids, mentions.
+const COMMAND_SLACK: usize = 8 * 1024;
+
+/// The beginning of an encoded command, read in place.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Peek<'a> {
+    /// The conversation.
+    pub(crate) conv: &'a str,
+    /// Who.
+    pub(crate) user: &'a str,
+    /// The client message id.
+    pub(crate) cid: Option<&'a str>,
+    /// The session that wants no echo.
+    pub(crate) skip: u64,
+    /// Number of the operation.
+    op: u8,
+}
+
+/// The operations by their numbers in the encoding, as far as they matter here.
+mod op {
+    pub(super) const SEND: u8 = 0;
+    pub(super) const CREATE: u8 = 1;
+    pub(super) const DELIVERED: u8 = 6;
+}
+
+/// What a conversation's actor remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// `None` until the row was read.
+    exists: Option<bool>,
+    strangers: HashSet<UserId>,
+    recent: HashMap<Cid, (UserId, Answer)>,
+    recent_order: VecDeque<Cid>,
+}
+
+// === impl Peek ===
+
+impl<'a> Peek<'a> {
+    /// Reads the beginning of a command that [`Command::encode`](super::timeline::Command::encode) wrote.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Peek<'a>, String> {
+        match bytes.split_first() {
+            Some((1, rest)) => postcard::take_from_bytes(rest)
+                .map(|(peek, _)| peek)
+                .map_err(|error| error.to_string()),
+            _ => Err("command of an unknown version".to_owned()),
+        }
+    }
+
+    /// Whether a conversation's actor sees the command; the others concern a user's rows or the outbox.
+    pub(crate) fn concerns_conversation(&self) -> bool {
+        self.op <= op::DELIVERED
+    }
+
+    /// Whether a stranger's command may succeed because it makes the conversation.
+    fn may_create(&self) -> bool {
+        // A direct send makes the conversation at need; the id says that it is one.
+        self.op == op::CREATE || self.op == op::SEND && self.conv.starts_with("d_")
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Answers a command that need not go through the log.
+    pub(crate) fn answers(&self, peek: &Peek<'_>, size: usize) -> Option<Answer> {
+        if size > limits::BODY_BYTES + COMMAND_SLACK {
+            return Some(Answer::refused(
+                ErrorCode::TooLarge,
+                format!("more than {} bytes", limits::BODY_BYTES),
+            ));
+        }
+        if let Some(cid) = peek.cid
+            && let Some((user, answer)) = self.recent.get(cid)
+            && user.as_str() == peek.user
+        {
+            let mut answer = answer.clone();
+            if let Answer::Done { dup, .. } = &mut answer {
+                *dup = true;
+            }
+            return Some(answer);
+        }
+        if !peek.may_create() && (self.exists == Some(false) || self.strangers.contains(peek.user)) {
+            return Some(Answer::refused(
+                ErrorCode::NotMember,
+                "not a member of this conversation".to_owned(),
+            ));
+        }
+        None
+    }
+
+    /// The conversation's row was read.
+    pub(crate) fn activated(&mut self, exists: bool) {
+        self.exists.get_or_insert(exists);
+    }
+
+    /// A command was decided by the log.
+    pub(crate) fn decided(&mut self, user: &str, cid: Option<&str>, answer: &Answer) {
+        match answer {
+            Answer::Done { .. } => {
+                self.exists = Some(true);
+                let (Some(cid), Ok(user)) = (cid.and_then(|cid| Cid::parse(cid).ok()), UserId::parse(user))
+                else {
+                    return;
+                };
+                if self.recent.insert(cid.clone(), (user, answer.clone())).is_none() {
+                    self.recent_order.push_back(cid);
+                }
+                if self.recent_order.len() > RECENT
+                    && let Some(oldest) = self.recent_order.pop_front()
+                {
+                    self.recent.remove(&oldest);
+                }
+            }
+            Answer::Refused { code, .. } => {
+                let not_member = ErrorCode::ALL.get(usize::from(*code)) == Some(&ErrorCode::NotMember);
+                if not_member && let Ok(user) = UserId::parse(user) {
+                    if self.strangers.len() >= STRANGERS {
+                        self.strangers.clear();
+                    }
+                    self.strangers.insert(user);
+                }
+            }
+        }
+    }
+
+    /// An event is about to be fanned out.
+    pub(crate) fn published(&mut self, event: &Published) {
+        if let Some(user) = &event.adds {
+            self.strangers.remove(user);
+        }
+        if let Some(user) = &event.removes {
+            // What they did may no longer be told them.
+            self.recent.retain(|_, (known, _)| known != user);
+            self.recent_order.retain(|cid| self.recent.contains_key(cid));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use protocol::ConvId;
+
+    use super::super::timeline::{Command, Op};
+    use super::*;
+
+    fn command(user: &str, cid: &str, op: Op) -> Bytes {
+        let (conv, user) = (ConvId::parse("g_1").unwrap(), UserId::parse(user).unwrap());
+        Command {
+            conv,
+            user,
+            cid: Some(Cid::parse(cid).unwrap()),
+            skip: 7,
+            op,
+        }
+        .encode()
+    }
+
+    fn send() -> Op {
+        Op::Send {
+            direct: None,
+            body: "{}".into(),
+            reply_to: None,
+            mentions: vec![],
+        }
+    }
+
+    fn done(seq: u64, dup: bool) -> Answer {
+        Answer::Done {
+            seq,
+            mn: seq,
+            ts: 1,
+            dup,
+            reserved: None,
+        }
+    }
+
+    #[test]
+    fn a_command_is_peeked_as_it_was_encoded() {
+        let bytes = command("alice", "c1", send());
+        let peek = Peek::read(&bytes).unwrap();
+        assert_eq!(
+            (peek.conv, peek.user, peek.cid, peek.skip),
+            ("g_1", "alice", Some("c1"), 7)
+        );
+        assert!(peek.concerns_conversation() && !peek.may_create());
+        let number = |op| Peek::read(&command("a", "c", op)).unwrap().op;
+        let create = Op::Create {
+            kind: protocol::Kind::Group,
+            members: vec![],
+            title: None,
+        };
+        assert_eq!(
+            (number(create), number(Op::Delivered { s: 1 })),
+            (op::CREATE, op::DELIVERED)
+        );
+        assert!(
+            !Peek::read(&command("a", "c", Op::Reserve))
+                .unwrap()
+                .concerns_conversation()
+        );
+    }
+
+    #[test]
+    fn a_repeat_gets_the_first_result_until_the_user_is_removed() {
+        let bytes = command("alice", "c1", send());
+        let peek = Peek::read(&bytes).unwrap();
+        let mut memory = Memory::default();
+        assert_eq!(memory.answers(&peek, bytes.len()), None);
+        memory.decided("alice", Some("c1"), &done(5, false));
+        assert_eq!(memory.answers(&peek, bytes.len()), Some(done(5, true)));
+        let other = command("bob", "c1", send());
+        assert_eq!(
+            memory.answers(&Peek::read(&other).unwrap(), 9),
+            None,
+            "another user's id"
+        );
+        memory.published(&Published {
+            conv: ConvId::parse("g_1").unwrap(),
+            seq: 6,
+            tail: Bytes::new(),
+            removes: Some(UserId::parse("alice").unwrap()),
+            adds: None,
+            skip: 0,
+        });
+        assert_eq!(memory.answers(&peek, bytes.len()), None, "the rules decide");
+    }
+
+    #[test]
+    fn a_stranger_is_one_until_added() {
+        let bytes = command("alice", "c1", send());
+        let peek = Peek::read(&bytes).unwrap();
+        let mut memory = Memory::default();
+        let refused = Answer::refused(
+            ErrorCode::NotMember,
+            "not a member of this conversation".to_owned(),
+        );
+        memory.decided("alice", Some("c0"), &refused);
+        assert_eq!(memory.answers(&peek, bytes.len()), Some(refused));
+        memory.published(&Published {
+            conv: ConvId::parse("g_1").unwrap(),
+            seq: 6,
+            tail: Bytes::new(),
+            removes: None,
+            adds: Some(UserId::parse("alice").unwrap()),
+            skip: 0,
+        });
+        assert_eq!(memory.answers(&peek, bytes.len()), None);
+    }
+
+    #[test]
+    fn in_a_conversation_that_is_not_there_everybody_is_a_stranger() {
+        let bytes = command("alice", "c1", send());
+        let peek = Peek::read(&bytes).unwrap();
+        let mut memory = Memory::default();
+        memory.activated(false);
+        assert!(memory.answers(&peek, bytes.len()).is_some());
+        memory.decided("bob", Some("c2"), &done(1, false));
+        assert_eq!(memory.answers(&peek, bytes.len()), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! From the rules' reading functions to the answers between nodes. Blocks: runs on the [pool](super::pool).
+
+use protocol::{ConvId, UserId};
+use storage::State;
+
+use crate::conversation::timeline::read::{
+    self, ConvView, Denied, HistoryPage, MembersPage, Summary, Window,
+};
+use crate::rpc::Refused;
+use crate::rpc::read::{History, INDEX_LIMIT, Index, Indexed, Members, Open, Range, Ranged};
+use crate::rpc::register::{Caught, Register, Registered};
+
+/// Events that one `open` or one conversation of a `sync` returns.
+const WINDOW: usize = 50;
+/// Events that one range returns.
+const RANGE: usize = 256;
+/// Bytes of events in the answer to a registration; the node reads the rest afterwards.
+const REGISTERED_BYTES: usize = 1 << 20;
+/// Index rows read in one step.
+const INDEX_PAGE: usize = 512;
+/// Index rows read at all.
+const INDEX_MOST: usize = 16 * INDEX_PAGE;
+
+pub(crate) fn exists(state: &State, conv: &ConvId) -> Result<bool, Denied> {
+    Ok(read::last(state, conv)?.is_some())
+}
+
+pub(super) fn open(state: &State, q: &Open) -> Result<ConvView, Refused> {
+    read::open(&state.view(), &q.conv, &q.user, q.have, WINDOW).map_err(refused)
+}
+
+pub(super) fn history(state: &State, q: &History) -> Result<HistoryPage, Refused> {
+    read::history(&state.view(), &q.conv, &q.user, q.page, q.limit as usize).map_err(refused)
+}
+
+pub(super) fn members(state: &State, q: &Members) -> Result<MembersPage, Refused> {
+    read::members(
+        &state.view(),
+        &q.conv,
+        &q.user,
+        q.after.as_ref(),
+        q.limit as usize,
+    )
+    .map_err(refused)
+}
+
+pub(super) fn range(state: &State, q: &Range) -> Result<Ranged, Refused> {
+    let view = state.view();
+    let last = last(&view, &q.conv)?;
+    let tails = read::range(&view, &q.conv, q.after, RANGE).map_err(refused)?;
+    Ok(Ranged { last, tails })
+}
+
+pub(super) fn sync(
+    state: &State,
+    conv: &ConvId,
+    user: &UserId,
+    have: u64,
+    limit: u32,
+) -> Result<Window, Refused> {
+    read::sync(
+        &state.view(),
+        conv,
+        user,
+        Some(have),
+        (limit as usize).min(WINDOW),
+    )
+    .map_err(refused)
+}
+
+pub(super) fn summary(state: &State, conv: &ConvId, user: &UserId) -> Result<Summary, Refused> {
+    read::summary(&state.view(), conv, user).map_err(refused)
+}
+
+pub(super) fn index(state: &State, q: &Index) -> Result<Indexed, Refused> {
+    index_of(&state.view(), &q.user)
+}
+
+/// What a node missed, and whom it may let subscribe. One look for all of it.
+pub(crate) fn registered(view: &storage::View, wants: &Register) -> Result<Registered, Refused> {
+    let mut bytes = 0;
+    let mut convs = Vec::with_capacity(wants.convs.len());
+    for (conv, have) in &wants.convs {
+        let last = last(view, conv)?;
+        let mut tails = Vec::new();
+        if let Some(have) = have
+            && *have < last
+            && bytes < REGISTERED_BYTES
+        {
+            tails = read::range(view, conv, *have, RANGE).map_err(refused)?;
+            bytes += tails.iter().map(bytes::Bytes::len).sum::<usize>();
+        }
+        convs.push(Caught { last, tails });
+    }
+    let mut admits = Vec::with_capacity(wants.admits.len());
+    for (conv, user) in &wants.admits {
+        let member = read::role(view, conv, user).map_err(refused)?.is_some();
+        admits.push(if member { Some(last(view, conv)?) } else { None });
+    }
+    let indexes = wants
+        .users
+        .iter()
+        .map(|user| index_of(view, user))
+        .collect::<Result<_, _>>()?;
+    Ok(Registered {
+        convs,
+        admits,
+        indexes,
+    })
+}
+
+fn last(view: &storage::View, conv: &ConvId) -> Result<u64, Refused> {
+    Ok(read::last(view, conv)
+        .map_err(refused)?
+        .map_or(0, |(last, _)| last.s))
+}
+
+/// The user's conversations, the one joined last first.
+fn index_of(view: &storage::View, user: &UserId) -> Result<Indexed, Refused> {
+    let mut items = Vec::new();
+    let mut after: Option<ConvId> = None;
+    while items.len() < INDEX_MOST {
+        let page = read::index(view, user, after.as_ref(), INDEX_PAGE).map_err(refused)?;
+        items.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    items.sort_by(|a, b| b.since_ms.cmp(&a.since_ms).then_with(|| a.conv.cmp(&b.conv)));
+    items.truncate(INDEX_LIMIT);
+    Ok(items.into_iter().map(|item| item.conv).collect())
+}
+
+fn refused(denied: Denied) -> Refused {
+    match denied {
+        Denied::NotMember => Refused::NotMember,
+        Denied::Storage(error) => Refused::Failed(error.to_string()),
+    }
+}

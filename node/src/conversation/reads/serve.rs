@@ -1,0 +1,140 @@
+//! The owner's side: is the shard still mine, then read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cluster::{Cluster, Reply, ShardId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use storage::State;
+
+use super::rows;
+use crate::conversation::shared::Shared;
+use crate::rpc::read::{History, Index, Members, Open, Range, Summaries, Summarised, Sync, Synced};
+use crate::rpc::{self, Refused};
+
+/// Answers a question, later.
+pub(crate) fn serve(shared: &Arc<Shared>, method: u16, body: Bytes, reply: Reply) {
+    let shared = shared.clone();
+    let runtime = shared.reads.runtime().clone();
+    runtime.spawn(async move {
+        reply.send(
+            answer(&shared, method, &body)
+                .await
+                .map_err(|refused| rpc::encode(&refused)),
+        );
+    });
+}
+
+async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes, Refused> {
+    let cluster = shared.cluster().ok_or(Refused::NotOwner {
+        owner: None,
+        epoch: 0,
+    })?;
+    let of_conv = |conv: &protocol::ConvId| cluster.shard_of(conv.as_str().as_bytes());
+    match method {
+        rpc::OPEN => one(shared, body, |q: &Open| of_conv(&q.conv), rows::open).await,
+        rpc::HISTORY => one(shared, body, |q: &History| of_conv(&q.conv), rows::history).await,
+        rpc::MEMBERS => one(shared, body, |q: &Members| of_conv(&q.conv), rows::members).await,
+        rpc::RANGE => one(shared, body, |q: &Range| of_conv(&q.conv), rows::range).await,
+        rpc::INDEX => {
+            one(
+                shared,
+                body,
+                |q: &Index| cluster.shard_of(q.user.as_str().as_bytes()),
+                rows::index,
+            )
+            .await
+        }
+        rpc::SYNC => {
+            let question: Sync = read(body)?;
+            let shards = owned(
+                shared,
+                cluster,
+                question.wants.iter().map(|(conv, _)| of_conv(conv)),
+            )
+            .await;
+            let parts: Vec<_> = question
+                .wants
+                .iter()
+                .map(|(conv, _)| shards[&of_conv(conv)].clone())
+                .collect();
+            let synced: Synced = shared
+                .reads
+                .run(move || {
+                    let wants = question.wants.iter().zip(parts);
+                    wants
+                        .map(|((conv, have), state)| {
+                            rows::sync(&state?, conv, &question.user, *have, question.limit)
+                        })
+                        .collect()
+                })
+                .await?;
+            Ok(rpc::encode(&synced))
+        }
+        rpc::SUMMARIES => {
+            let question: Summaries = read(body)?;
+            let shards = owned(shared, cluster, question.convs.iter().map(of_conv)).await;
+            let parts: Vec<_> = question
+                .convs
+                .iter()
+                .map(|conv| shards[&of_conv(conv)].clone())
+                .collect();
+            let rows: Summarised = shared
+                .reads
+                .run(move || {
+                    let convs = question.convs.iter().zip(parts);
+                    convs
+                        .map(|(conv, state)| rows::summary(&state?, conv, &question.user))
+                        .collect()
+                })
+                .await?;
+            Ok(rpc::encode(&rows))
+        }
+        _ => Err(Refused::Bad(format!("method {method} is unknown"))),
+    }
+}
+
+/// Answers a question about one shard.
+async fn one<Q, A>(
+    shared: &Arc<Shared>,
+    body: &[u8],
+    shard: impl FnOnce(&Q) -> ShardId,
+    answer: impl FnOnce(&State, &Q) -> Result<A, Refused> + Send + 'static,
+) -> Result<Bytes, Refused>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let question: Q = read(body)?;
+    let state = readable(shared, shard(&question)).await?;
+    let answer = shared.reads.run(move || answer(&state, &question)).await??;
+    Ok(rpc::encode(&answer))
+}
+
+/// The rows of each shard, or why they can't be read here.
+async fn owned(
+    shared: &Arc<Shared>,
+    cluster: &Cluster,
+    shards: impl Iterator<Item = ShardId>,
+) -> HashMap<ShardId, Result<State, Refused>> {
+    let mut known: Vec<ShardId> = shards.filter(|shard| shard.0 < cluster.shard_count()).collect();
+    known.sort_unstable();
+    known.dedup();
+    let states = futures::future::join_all(known.iter().map(|shard| readable(shared, *shard))).await;
+    known.into_iter().zip(states).collect()
+}
+
+/// The rows of a shard, if this node owns it and all that was acknowledged is in them.
+async fn readable(shared: &Arc<Shared>, shard: ShardId) -> Result<State, Refused> {
+    let not_owner = || shared.not_owner(shard);
+    let cluster = shared.cluster().ok_or_else(not_owner)?;
+    let epoch = cluster.owned_epoch(shard).ok_or_else(not_owner)?;
+    cluster.readable(shard, epoch).await.map_err(|_| not_owner())?;
+    Ok(cluster.state(shard))
+}
+
+fn read<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Refused> {
+    rpc::decode(body).map_err(|error| Refused::Bad(error.to_string()))
+}

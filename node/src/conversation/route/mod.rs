@@ -1,0 +1,172 @@
+//! Step 4 of the life of a message: which node owns the conversation, and how the command gets there.
+//!
+//! Comes from the session's publish step; goes to the owner's [actor](super::publish) (step 5).
+//!
+//! [`Conversations`] is the handle by which sessions reach conversations, wherever those live. Commands go through one
+//! [lane] per shard, in the order of the calls. The lane keeps them until they are answered, sends them again when the
+//! owner changes, and gives up after the budget; so a session sees a failover as one slow answer, in order.
+
+mod ask;
+mod hold;
+pub(crate) mod lane;
+pub(crate) mod window;
+
+use std::sync::Arc;
+
+use cluster::{Cluster, ShardId};
+use protocol::{Cid, ConvId, Kind, UserId};
+
+pub(crate) use ask::ask;
+
+use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
+use super::shared::Shared;
+use super::timeline::read::MembersPage;
+use super::timeline::{Command, Op};
+use crate::user::inbox;
+
+/// Every conversation of the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Conversations {
+    shared: Arc<Shared>,
+}
+
+// === impl Conversations ===
+
+impl Conversations {
+    pub(crate) fn new(shared: Arc<Shared>) -> Conversations {
+        Conversations { shared }
+    }
+
+    /// Puts the command in the lane to its owner before it returns: the order of calls is the order in the log, per
+    /// user and conversation. The future resolves once, within the send budget.
+    ///
+    /// Temporary refusals (`busy`, `unavailable`, `timeout_unknown`) keep that order: what was submitted behind a
+    /// refused command of the same user and conversation is refused too, until the refused `cid` comes again or a
+    /// second has passed. Commands without a `cid` are neither held back nor hold anything back.
+    pub fn submit(&self, command: Command) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
+        let shard = self.shared.cluster().map(|cluster| shard_of(cluster, &command));
+        self.submit_to(shard, command)
+    }
+
+    /// Makes a conversation, or returns the one that this `cid` of the user made before. `conv` of the answer is the
+    /// new conversation's id.
+    pub async fn create(
+        &self,
+        user: UserId,
+        cid: Cid,
+        skip: u64,
+        kind: Kind,
+        members: Vec<UserId>,
+        title: Option<String>,
+    ) -> Result<Done, Refusal> {
+        let mut conv = match (kind, members.as_slice()) {
+            (Kind::Direct, [peer]) => ConvId::direct(&user, peer),
+            _ => new_id(kind),
+        };
+        if kind != Kind::Direct {
+            let (user, cid) = (user.clone(), Some(cid.clone()));
+            conv = self
+                .submit(Command {
+                    conv,
+                    user,
+                    cid,
+                    skip: 0,
+                    op: Op::Reserve,
+                })
+                .await?
+                .conv;
+        }
+        let op = Op::Create { kind, members, title };
+        self.submit(Command {
+            conv,
+            user,
+            cid: Some(cid),
+            skip,
+            op,
+        })
+        .await
+    }
+
+    /// The conversation as the member sees it; with `have`, also the events above it.
+    pub async fn open(&self, user: &UserId, conv: &ConvId, have: Option<u64>) -> Result<ConvView, Refusal> {
+        super::reads::client::open(&self.shared, user, conv, have).await
+    }
+
+    /// A page of the log: the newest events below `before`, or the oldest above `after`, or the newest.
+    pub async fn history(
+        &self,
+        user: &UserId,
+        conv: &ConvId,
+        before: Option<u64>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<HistoryPage, Refusal> {
+        super::reads::client::history(&self.shared, user, conv, before, after, limit).await
+    }
+
+    /// A page of the members, in the order of their ids, above `after`.
+    pub async fn members(
+        &self,
+        user: &UserId,
+        conv: &ConvId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<MembersPage, Refusal> {
+        super::reads::client::members(&self.shared, user, conv, after, limit).await
+    }
+
+    /// What the user missed in each conversation, in the order asked for; one request per owner. Conversations that
+    /// the user is no member of are left out, and so are those whose owner can't be reached: the caller asks again
+    /// for what it doesn't find.
+    pub async fn sync(&self, user: &UserId, wants: Vec<(ConvId, u64)>) -> Vec<SyncItem> {
+        super::reads::client::sync(&self.shared, user, wants).await
+    }
+
+    /// A page of the user's conversations, the latest activity first; rows whose owner can't be reached are `stale`.
+    pub async fn inbox(
+        &self,
+        user: &UserId,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<InboxPage, Refusal> {
+        inbox::page(&self.shared, user, cursor, limit).await
+    }
+
+    /// The user's conversations, the one joined last first; at most 1,000.
+    pub async fn index(&self, user: &UserId) -> Result<Vec<ConvId>, Refusal> {
+        inbox::index(&self.shared, user).await
+    }
+
+    /// Submits to a shard that the command doesn't name.
+    pub(crate) fn submit_to(
+        &self,
+        shard: Option<ShardId>,
+        command: Command,
+    ) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
+        let lane = shard.and_then(|shard| self.shared.lane(shard));
+        let ticket = match lane {
+            Some(lane) => lane.push(command, &self.shared),
+            None => Err(Refusal::unavailable()),
+        };
+        async move {
+            match ticket {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(Refusal::unknown())),
+                Err(refusal) => Err(refusal),
+            }
+        }
+    }
+}
+
+/// The shard that decides the command.
+fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
+    match command.op {
+        Op::Reserve | Op::IndexPut { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
+        _ => cluster.shard_of(command.conv.as_str().as_bytes()),
+    }
+}
+
+/// A new id: random, and ascending by the time of its making.
+fn new_id(kind: Kind) -> ConvId {
+    let text = format!("{}{}", kind.prefix(), ulid::Ulid::new());
+    ConvId::parse(&text).expect("a prefix and a ULID are a well-formed id")
+}

@@ -1,0 +1,405 @@
+//! The window of a lane: what is queued for a shard, what is under way to its owner, and in which order it is sent
+//! again.
+//!
+//! Pure: no clock, no task. An entry is in exactly one place, in the order it was pushed: in a *flight* (a batch that
+//! was sent and not answered) or in the queue behind all flights. [`Window::restart`] puts the flights back in front
+//! of the queue under a new stream, so that the new owner sees one unbroken prefix; the client ids make the repeats
+//! harmless.
+
+use std::collections::VecDeque;
+
+/// What a window needs to know of an entry.
+pub(crate) trait Entry {
+    /// Bytes it counts for.
+    fn bytes(&self) -> usize;
+    /// Whether `other`, which was pushed later, must not be applied if this one isn't.
+    fn orders(&self, other: &Self) -> bool;
+}
+
+/// How much a window holds and sends at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Entries in the window, flights included.
+    pub(crate) entries: usize,
+    /// Bytes in the window, flights included.
+    pub(crate) bytes: usize,
+    /// Entries in one batch.
+    pub(crate) batch_entries: usize,
+    /// Bytes in one batch.
+    pub(crate) batch_bytes: usize,
+    /// Batches under way.
+    pub(crate) flights: usize,
+}
+
+/// Where a batch stands among the batches of its lane. The owner takes number `k + 1` of a stream only after `k`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tag {
+    /// Counted up at each restart.
+    pub(crate) stream: u64,
+    /// Counted up from 0 within the stream.
+    pub(crate) number: u64,
+}
+
+/// The window of one lane.
+#[derive(Debug)]
+pub(crate) struct Window<E> {
+    bounds: Bounds,
+    stream: u64,
+    next: u64,
+    flights: VecDeque<Flight<E>>,
+    queue: VecDeque<Slot<E>>,
+    entries: usize,
+    bytes: usize,
+}
+
+/// An entry that left the window unanswered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expired<E> {
+    /// The entry.
+    pub(crate) entry: E,
+    /// Whether some owner may have applied it.
+    pub(crate) unknown: bool,
+}
+
+#[derive(Debug)]
+struct Slot<E> {
+    entry: E,
+    /// Sent once, and no owner said that it was not taken.
+    unknown: bool,
+}
+
+#[derive(Debug)]
+struct Flight<E> {
+    number: u64,
+    /// `None`: expired while under way. Positions matter, answers come by position.
+    slots: Vec<Option<Slot<E>>>,
+}
+
+// === impl Window ===
+
+impl<E: Entry> Window<E> {
+    pub(crate) fn new(bounds: Bounds) -> Window<E> {
+        Window {
+            bounds,
+            stream: 0,
+            next: 0,
+            flights: VecDeque::new(),
+            queue: VecDeque::new(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Entries in the window, flights included.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Batches under way.
+    #[cfg(test)]
+    fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) fn waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Appends an entry, or gives it back when the window is full.
+    pub(crate) fn push(&mut self, entry: E) -> Result<(), E> {
+        let bytes = entry.bytes();
+        if self.entries >= self.bounds.entries || self.bytes + bytes > self.bounds.bytes {
+            return Err(entry);
+        }
+        self.entries += 1;
+        self.bytes += bytes;
+        self.queue.push_back(Slot {
+            entry,
+            unknown: false,
+        });
+        Ok(())
+    }
+
+    /// Moves what fits in one batch from the queue into a flight, and hands each entry to `each`. `None` when nothing
+    /// waits or enough is under way.
+    pub(crate) fn launch(&mut self, mut each: impl FnMut(&E)) -> Option<Tag> {
+        if self.queue.is_empty() || self.flights.len() >= self.bounds.flights {
+            return None;
+        }
+        let mut slots = Vec::with_capacity(self.queue.len().min(self.bounds.batch_entries));
+        let mut bytes = 0;
+        while let Some(slot) = self.queue.front() {
+            bytes += slot.entry.bytes();
+            if !slots.is_empty()
+                && (slots.len() >= self.bounds.batch_entries || bytes > self.bounds.batch_bytes)
+            {
+                break;
+            }
+            each(&slot.entry);
+            slots.push(self.queue.pop_front());
+        }
+        let tag = Tag {
+            stream: self.stream,
+            number: self.next,
+        };
+        self.next += 1;
+        self.flights.push_back(Flight {
+            number: tag.number,
+            slots,
+        });
+        Some(tag)
+    }
+
+    /// Takes the entries of an answered batch, by position. `None` for a batch of an abandoned stream.
+    pub(crate) fn answered(&mut self, tag: Tag) -> Option<Vec<Option<E>>> {
+        if tag.stream != self.stream {
+            return None;
+        }
+        let at = self
+            .flights
+            .iter()
+            .position(|flight| flight.number == tag.number)?;
+        let flight = self.flights.remove(at)?;
+        Some(
+            flight
+                .slots
+                .into_iter()
+                .map(|slot| slot.map(|slot| self.release(slot.entry)))
+                .collect(),
+        )
+    }
+
+    /// Abandons the stream: everything unanswered will be sent again, in order, under a new one. `refused` names a
+    /// batch that the owner certainly didn't take; all others that were under way may have been applied.
+    pub(crate) fn restart(&mut self, refused: Option<Tag>) {
+        let refused = refused
+            .filter(|tag| tag.stream == self.stream)
+            .map(|tag| tag.number);
+        while let Some(flight) = self.flights.pop_back() {
+            // The owner takes batches in order: what follows a refused one was not taken either.
+            let certain = refused.is_some_and(|number| flight.number >= number);
+            for mut slot in flight.slots.into_iter().rev().flatten() {
+                slot.unknown |= !certain;
+                self.queue.push_front(slot);
+            }
+        }
+        self.stream += 1;
+        self.next = 0;
+    }
+
+    /// The entry that has been in the window for the longest time.
+    pub(crate) fn oldest(&self) -> Option<&E> {
+        self.flights
+            .iter()
+            .flat_map(|flight| flight.slots.iter().flatten())
+            .chain(self.queue.iter())
+            .map(|slot| &slot.entry)
+            .next()
+    }
+
+    /// Removes every entry for which `overdue` holds, and everything that such an entry [orders](Entry::orders).
+    pub(crate) fn expire(&mut self, overdue: impl Fn(&E) -> bool) -> Vec<Expired<E>> {
+        let mut gone: Vec<Expired<E>> = Vec::new();
+        let doomed =
+            |gone: &[Expired<E>], entry: &E| overdue(entry) || gone.iter().any(|e| e.entry.orders(entry));
+        for flight in &mut self.flights {
+            for place in &mut flight.slots {
+                if let Some(slot) = place.take_if(|slot| doomed(&gone, &slot.entry)) {
+                    gone.push(Expired {
+                        entry: slot.entry,
+                        unknown: true,
+                    });
+                }
+            }
+        }
+        for slot in std::mem::take(&mut self.queue) {
+            if doomed(&gone, &slot.entry) {
+                gone.push(Expired {
+                    entry: slot.entry,
+                    unknown: slot.unknown,
+                });
+            } else {
+                self.queue.push_back(slot);
+            }
+        }
+        for expired in &gone {
+            self.entries -= 1;
+            self.bytes -= expired.entry.bytes();
+        }
+        gone
+    }
+
+    fn release(&mut self, entry: E) -> E {
+        self.entries -= 1;
+        self.bytes -= entry.bytes();
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Item(u64);
+
+    impl Entry for Item {
+        fn bytes(&self) -> usize {
+            10
+        }
+        fn orders(&self, other: &Self) -> bool {
+            self.0 % 3 == other.0 % 3
+        }
+    }
+
+    fn bounds() -> Bounds {
+        Bounds {
+            entries: 1000,
+            bytes: 100_000,
+            batch_entries: 4,
+            batch_bytes: 1000,
+            flights: 3,
+        }
+    }
+
+    #[test]
+    fn a_full_window_gives_the_entry_back() {
+        let mut window = Window::new(Bounds {
+            entries: 2,
+            ..bounds()
+        });
+        window.push(Item(1)).unwrap();
+        window.push(Item(2)).unwrap();
+        assert_eq!(window.push(Item(3)), Err(Item(3)));
+        let tag = window.launch(|_| ()).unwrap();
+        assert_eq!(
+            window.push(Item(3)),
+            Err(Item(3)),
+            "what is under way still counts"
+        );
+        window.answered(tag).unwrap();
+        window.push(Item(3)).unwrap();
+    }
+
+    #[test]
+    fn an_expired_entry_takes_along_what_it_orders() {
+        let mut window = Window::new(bounds());
+        for i in 0..6 {
+            window.push(Item(i)).unwrap();
+        }
+        let tag = window.launch(|_| ()).unwrap();
+        let gone = window.expire(|item| item.0 == 1);
+        assert_eq!(
+            gone,
+            vec![
+                Expired {
+                    entry: Item(1),
+                    unknown: true
+                },
+                Expired {
+                    entry: Item(4),
+                    unknown: false
+                }
+            ],
+            "4 follows 1, and was never sent"
+        );
+        let answered = window.answered(tag).unwrap();
+        assert_eq!(
+            answered,
+            vec![Some(Item(0)), None, Some(Item(2)), Some(Item(3))],
+            "positions are kept"
+        );
+        assert_eq!(window.len(), 1);
+    }
+
+    #[test]
+    fn what_follows_a_refused_batch_was_not_applied() {
+        let mut window = Window::new(bounds());
+        for i in 0..12 {
+            window.push(Item(i)).unwrap();
+        }
+        let _first = window.launch(|_| ()).unwrap();
+        let second = window.launch(|_| ()).unwrap();
+        let _third = window.launch(|_| ()).unwrap();
+        window.restart(Some(second));
+        let unknown: Vec<bool> = window
+            .expire(|_| true)
+            .into_iter()
+            .map(|gone| gone.unknown)
+            .collect();
+        assert_eq!(unknown, [vec![true; 4], vec![false; 8]].concat());
+    }
+
+    /// An owner that takes batches of one stream in order, and loses whatever `lose` says.
+    #[derive(Default)]
+    struct Owner {
+        stream: Option<u64>,
+        next: u64,
+        log: Vec<u64>,
+    }
+
+    impl Owner {
+        fn take(&mut self, tag: Tag, items: &[u64]) -> bool {
+            if self.stream.is_none_or(|stream| tag.stream > stream) && tag.number == 0 {
+                (self.stream, self.next) = (Some(tag.stream), 0);
+            }
+            if self.stream != Some(tag.stream) || tag.number != self.next {
+                return false;
+            }
+            self.next += 1;
+            for item in items {
+                // A client id is applied once.
+                if !self.log.contains(item) {
+                    self.log.push(*item);
+                }
+            }
+            true
+        }
+    }
+
+    proptest! {
+        /// Whatever is lost, delayed, or answered out of order: each entry is applied once, and in order.
+        #[test]
+        fn restarts_neither_lose_nor_reorder(steps in prop::collection::vec((0u8..7, any::<u8>()), 1..200)) {
+            let mut window = Window::new(bounds());
+            let mut owner = Owner::default();
+            let mut wire: Vec<(Tag, Vec<u64>)> = Vec::new();
+            let mut answers: Vec<(Tag, bool)> = Vec::new();
+            let mut pushed = 0;
+            let mut drain = false;
+            let mut steps = steps.into_iter();
+            for _ in 0..5000 {
+                let (step, pick) = steps.next().unwrap_or_else(|| { drain = true; (0, 0) });
+                if drain && pushed == owner.log.len() as u64 && window.len() == 0 { break; }
+                let steps: &[u8] = if drain { &[2, 3, 5] } else { std::slice::from_ref(&step) };
+                for step in steps {
+                    match step {
+                        0 | 1 if pushed < 60 => { window.push(Item(pushed)).unwrap(); pushed += 1; }
+                        2 => {
+                            let mut items = Vec::new();
+                            if let Some(tag) = window.launch(|item| items.push(item.0)) { wire.push((tag, items)); }
+                        }
+                        3 if !wire.is_empty() => {
+                            let (tag, items) = wire.remove(0);
+                            answers.push((tag, owner.take(tag, &items)));
+                        }
+                        4 if !wire.is_empty() => { wire.remove(usize::from(pick) % wire.len()); window.restart(None); }
+                        5 if !answers.is_empty() => {
+                            let (tag, taken) = answers.remove(usize::from(pick) % answers.len());
+                            if taken { window.answered(tag); } else if tag.stream == window.stream { window.restart(Some(tag)); }
+                        }
+                        6 if !answers.is_empty() => { answers.remove(0); window.restart(None); }
+                        _ => {}
+                    }
+                }
+                if drain && wire.is_empty() && answers.is_empty() && window.in_flight() > 0 { window.restart(None); }
+            }
+            let expected: Vec<u64> = (0..pushed).collect();
+            prop_assert_eq!(owner.log, expected);
+            prop_assert_eq!(window.len(), 0);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Who listens: a session, seen from its worker's hub.
+
+use protocol::{ConvId, UserId};
+
+use crate::conversation::timeline::Published;
+
+/// A listener on one worker thread. Called from the hub's task, never from within a call to the hub; it must return
+/// soon (push to an outbox, mark it dirty).
+pub trait Subscriber {
+    /// The session's tag: unlike that of any other session, not 0.
+    fn id(&self) -> u64;
+
+    /// The session's user.
+    fn user(&self) -> &UserId;
+
+    /// An event of a subscribed conversation. Those with a `seq` come in order and without a hole; `seq` 0 means an
+    /// event that isn't in the log (a receipt), which may be lost. Also called for events whose `skip` is this
+    /// session's tag: the session leaves those out itself, and knows the position.
+    ///
+    /// After an event that removes this user from the conversation, the subscription is over.
+    fn event(&self, published: &Published);
+
+    /// The user is a member of a conversation that the session isn't subscribed to: subscribe, and push `conv`. May
+    /// be called again until the session is subscribed.
+    fn joined(&self, conv: &ConvId);
+}

@@ -1,0 +1,219 @@
+//! Questions that the owner answers from its applied state: all linearizable, none through the log.
+//!
+//! `SYNC` and `SUMMARIES` carry conversations of several shards with one owner: one request per node. Each item is
+//! answered on its own, so one shard that moved doesn't spoil the others. What a member sees has the shapes of
+//! [`timeline::read`](crate::conversation::timeline::read).
+
+use bytes::Bytes;
+use protocol::{ConvId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::Refused;
+use crate::conversation::timeline::read::{Page, Summary, Window};
+
+/// A conversation as a member sees it → [`ConvView`](crate::conversation::timeline::read::ConvView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Open {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// The member.
+    pub(crate) user: UserId,
+    /// The last event that the client has; `None`: no events wanted.
+    pub(crate) have: Option<u64>,
+}
+
+/// A page of a log, for a member → [`HistoryPage`](crate::conversation::timeline::read::HistoryPage).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct History {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// The member.
+    pub(crate) user: UserId,
+    /// Which page.
+    pub(crate) page: Page,
+    /// At most this many events.
+    pub(crate) limit: u32,
+}
+
+/// A page of the members, for a member → [`MembersPage`](crate::conversation::timeline::read::MembersPage).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Members {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// The member.
+    pub(crate) user: UserId,
+    /// Members above this one.
+    pub(crate) after: Option<UserId>,
+    /// At most this many.
+    pub(crate) limit: u32,
+}
+
+/// A piece of a log, for a relay: no member is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Range {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// Events from the next one on.
+    pub(crate) after: u64,
+}
+
+/// The answer to [`Range`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ranged {
+    /// The last event of the log.
+    pub(crate) last: u64,
+    /// The tails of the events from the next one on; perhaps not up to the last.
+    pub(crate) tails: Vec<Bytes>,
+}
+
+/// What a user missed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sync {
+    /// The user.
+    pub(crate) user: UserId,
+    /// Conversations, each with the last event that the client has.
+    pub(crate) wants: Vec<(ConvId, u64)>,
+    /// At most this many events of each.
+    pub(crate) limit: u32,
+}
+
+/// The answer to [`Sync`], in the order of the question.
+pub(crate) type Synced = Vec<Result<Window, Refused>>;
+
+/// Inbox rows of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Summaries {
+    /// The user.
+    pub(crate) user: UserId,
+    /// The conversations.
+    pub(crate) convs: Vec<ConvId>,
+}
+
+/// The answer to [`Summaries`], in the order of the question.
+pub(crate) type Summarised = Vec<Result<Summary, Refused>>;
+
+/// The conversations of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Index {
+    /// The user.
+    pub(crate) user: UserId,
+}
+
+/// The answer to [`Index`], the one joined last first, at most [`INDEX_LIMIT`].
+pub(crate) type Indexed = Vec<ConvId>;
+
+/// Conversations of a user that are listed and subscribed; those joined last count.
+pub(crate) const INDEX_LIMIT: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use protocol::answer::Last;
+    use protocol::{Kind, Role};
+
+    use super::super::tests::golden;
+    use super::*;
+
+    fn conv() -> ConvId {
+        ConvId::parse("g").unwrap()
+    }
+
+    fn user() -> UserId {
+        UserId::parse("u").unwrap()
+    }
+
+    #[test]
+    fn questions_are_frozen() {
+        golden(
+            Open {
+                conv: conv(),
+                user: user(),
+                have: Some(3),
+            },
+            &[1, 1, b'g', 1, b'u', 1, 3],
+        );
+        let page = Page::Before(3);
+        golden(
+            History {
+                conv: conv(),
+                user: user(),
+                page,
+                limit: 50,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 3, 50],
+        );
+        let after = Some(user());
+        golden(
+            Members {
+                conv: conv(),
+                user: user(),
+                after,
+                limit: 50,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 1, b'u', 50],
+        );
+        golden(
+            Range {
+                conv: conv(),
+                after: 3,
+            },
+            &[1, 1, b'g', 3],
+        );
+        golden(
+            Sync {
+                user: user(),
+                wants: vec![(conv(), 3)],
+                limit: 50,
+            },
+            &[1, 1, b'u', 1, 1, b'g', 3, 50],
+        );
+        golden(
+            Summaries {
+                user: user(),
+                convs: vec![conv()],
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        );
+        golden(Index { user: user() }, &[1, 1, b'u']);
+    }
+
+    #[test]
+    fn answers_are_frozen() {
+        let tail = Bytes::from_static(b"{}");
+        golden(
+            Ranged {
+                last: 9,
+                tails: vec![tail.clone()],
+            },
+            &[1, 9, 1, 2, b'{', b'}'],
+        );
+        golden::<Synced>(
+            vec![
+                Ok(Window {
+                    as_of: 9,
+                    events: vec![tail.clone()],
+                    gap: false,
+                }),
+                Err(Refused::Busy),
+            ],
+            &[1, 2, 0, 1, 2, b'{', b'}', 0, 9, 1, 2],
+        );
+        let summary = Summary {
+            conv: conv(),
+            kind: Kind::Group,
+            title: None,
+            role: Role::Member,
+            last: Last { s: 9, mn: 8, ts: 7 },
+            tail,
+            unread: 6,
+            mentions: 5,
+            read: 4,
+            delivered: 3,
+            peer: None,
+        };
+        golden::<Summarised>(
+            vec![Ok(summary)],
+            &[1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 2, b'{', b'}', 6, 5, 4, 3, 0],
+        );
+        golden::<Indexed>(vec![conv()], &[1, 1, 1, b'g']);
+    }
+}

@@ -1,0 +1,109 @@
+//! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): what a node wants of a shard.
+
+use bytes::Bytes;
+use protocol::{ConvId, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Adds to a registration, or begins one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Register {
+    /// The shard.
+    pub(crate) shard: u16,
+    /// The owner's epoch, as the node believes.
+    pub(crate) epoch: u64,
+    /// Drawn by the node.
+    pub(crate) registration: u64,
+    /// Begins the registration, in place of the node's earlier one.
+    pub(crate) fresh: bool,
+    /// Conversations with subscribers, each with the last event that is there, if any is.
+    pub(crate) convs: Vec<(ConvId, Option<u64>)>,
+    /// Users with sessions.
+    pub(crate) users: Vec<UserId>,
+    /// Users who want to subscribe.
+    pub(crate) admits: Vec<(ConvId, UserId)>,
+}
+
+/// The answer to [`Register`]; each list in the order of the question's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Registered {
+    /// Where each conversation stands.
+    pub(crate) convs: Vec<Caught>,
+    /// For a member, the end of the log when that was read; `None` for a stranger.
+    pub(crate) admits: Vec<Option<u64>>,
+    /// The conversations of each user.
+    pub(crate) indexes: Vec<Vec<ConvId>>,
+}
+
+/// Where a conversation stands, and what the node missed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Caught {
+    /// The last event when it was read.
+    pub(crate) last: u64,
+    /// The tails of the events behind the one that the node has; not all when the answer would be large.
+    pub(crate) tails: Vec<Bytes>,
+}
+
+/// Takes out of a registration what the node wants no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unregister {
+    /// The shard.
+    pub(crate) shard: u16,
+    /// The registration.
+    pub(crate) registration: u64,
+    /// Conversations without subscribers.
+    pub(crate) convs: Vec<ConvId>,
+    /// Users without sessions.
+    pub(crate) users: Vec<UserId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::golden;
+    use super::*;
+
+    fn conv() -> ConvId {
+        ConvId::parse("g").unwrap()
+    }
+
+    fn user() -> UserId {
+        UserId::parse("u").unwrap()
+    }
+
+    #[test]
+    fn registrations_are_frozen() {
+        golden(
+            Register {
+                shard: 1,
+                epoch: 2,
+                registration: 3,
+                fresh: true,
+                convs: vec![(conv(), Some(4)), (conv(), None)],
+                users: vec![user()],
+                admits: vec![(conv(), user())],
+            },
+            &[
+                1, 1, 2, 3, 1, 2, 1, b'g', 1, 4, 1, b'g', 0, 1, 1, b'u', 1, 1, b'g', 1, b'u',
+            ],
+        );
+        golden(
+            Registered {
+                convs: vec![Caught {
+                    last: 9,
+                    tails: vec![Bytes::from_static(b"{}")],
+                }],
+                admits: vec![Some(9), None],
+                indexes: vec![vec![conv()]],
+            },
+            &[1, 1, 9, 1, 2, b'{', b'}', 2, 1, 9, 0, 1, 1, 1, b'g'],
+        );
+        golden(
+            Unregister {
+                shard: 1,
+                registration: 2,
+                convs: vec![conv()],
+                users: vec![user()],
+            },
+            &[1, 1, 2, 1, 1, b'g', 1, 1, b'u'],
+        );
+    }
+}
