@@ -31,9 +31,6 @@ only_in "openraft is named outside cluster/src/raft" '\bopenraft(::|_)' 'cluster
 only_in "rocksdb is named outside storage" '\brocksdb::' 'storage/' "${everything[@]}"
 only_in "actix-web-actors is named outside node/src/gateway/websocket" '\bactix_web_actors\b' 'node/src/gateway/websocket(/|\.rs)' "${everything[@]}"
 only_in "do_send ignores a mailbox's bound" '\.do_send\(' "$nothing" "${everything[@]}"
-only_in "storage knows chat rules" '\b(protocol|node|cluster)::' "$nothing" storage/src
-only_in "cluster knows chat rules" '\b(protocol|node)::' "$nothing" cluster/src
-only_in "a harness that knows the server's crates proves nothing" '\b(node|cluster|storage)::' 'loadtest/src/[a-z_/]*\.rs:[0-9]+:.*(crate|super|self)::' loadtest/src
 
 depends rookery-protocol "protocol does I/O or knows the server" 'actix.*|tokio.*|openraft|rocksdb|rookery.*'
 depends rookery-storage "storage points upwards" 'actix.*|openraft|rookery.*'
