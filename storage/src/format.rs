@@ -60,24 +60,11 @@ impl Directory {
         self.lock
     }
 
-    /// Claims an empty directory. Refuses one that holds a database without a format: part of it is missing.
+    /// Claims a directory; other files in it (a node's configuration, say) do not matter. Refuses one that holds a
+    /// database without a format: part of it is missing, or it is another program's.
     fn create(&self) -> Result<(), Error> {
-        if self.database().exists() {
+        if self.database().exists() || self.path.join("CURRENT").exists() {
             return Err(foreign(&self.path, "there is a database but no file FORMAT"));
-        }
-        let strange = fs::read_dir(&self.path)
-            .map_err(failed("list the data directory"))?
-            .filter_map(Result::ok)
-            .any(|entry| {
-                !["LOCK", "FORMAT.new", "WITNESS", "lost+found"]
-                    .iter()
-                    .any(|own| entry.file_name() == **own)
-            });
-        if strange {
-            return Err(foreign(
-                &self.path,
-                "the directory is not empty and has no file FORMAT",
-            ));
         }
         let staged = self.path.join("FORMAT.new");
         let mut file = File::create(&staged).map_err(failed("create file FORMAT"))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -54,8 +55,8 @@ enum Driver {
     Caller(SharedWriter),
 }
 
-/// A simulated disk has nothing left or plenty.
-const SIMULATED_RESERVE: u64 = 2;
+/// How long a look at the free space is believed.
+const FRESH: Duration = Duration::from_millis(50);
 
 // === impl Inner ===
 
@@ -67,24 +68,34 @@ impl Inner {
         witness: Witness,
         round: u64,
     ) -> Result<Inner, Error> {
-        let (reserve, queue_bytes) = (config.reserve_bytes, Some(config.queue_bytes));
-        Inner::start(Arc::new(engine), reserve, queue_bytes, |mut writer, queue| {
-            writer.on_disk(config.fsync, witness, round);
-            let round_bytes = config.round_bytes;
-            let thread = thread::Builder::new()
-                .name("storage-writer".to_owned())
-                .spawn(move || writer::run(writer, &queue, round_bytes))
-                .map_err(|error| Error::Io {
-                    what: "start the storage writer",
-                    why: error.to_string().into(),
-                })?;
-            Ok(Driver::Thread(Mutex::new(Some(thread))))
-        })
+        let metrics = Metrics::default();
+        let space = Space::new(config.reserve_bytes, FRESH, metrics.clone());
+        Inner::start(
+            Arc::new(engine),
+            metrics,
+            space,
+            Some(config.queue_bytes),
+            |mut writer, queue| {
+                writer.on_disk(config.fsync, witness, round);
+                let round_bytes = config.round_bytes;
+                let thread = thread::Builder::new()
+                    .name("storage-writer".to_owned())
+                    .spawn(move || writer::run(writer, &queue, round_bytes))
+                    .map_err(|error| Error::Io {
+                        what: "start the storage writer",
+                        why: error.to_string().into(),
+                    })?;
+                Ok(Driver::Thread(Mutex::new(Some(thread))))
+            },
+        )
     }
 
     /// Starts a store on a simulated disk, with the writer on the current runtime if there is one.
     pub(crate) fn simulated(engine: Memory, options: MemoryOptions) -> Result<Inner, Error> {
-        Inner::start(Arc::new(engine), SIMULATED_RESERVE, None, |writer, queue| {
+        let metrics = Metrics::default();
+        // A simulated disk has nothing left or plenty, and no clock may be asked.
+        let space = Space::new(2, Duration::ZERO, metrics.clone());
+        Inner::start(Arc::new(engine), metrics, space, None, |writer, queue| {
             let writer = Arc::new(Mutex::new(writer));
             let Ok(runtime) = Handle::try_current() else {
                 return Ok(Driver::Caller(writer));
@@ -96,13 +107,13 @@ impl Inner {
 
     fn start(
         engine: Arc<dyn Engine>,
-        reserve: u64,
+        metrics: Metrics,
+        space: Space,
         queue_bytes: Option<usize>,
         drive: impl FnOnce(Writer, Arc<Queue>) -> Result<Driver, Error>,
     ) -> Result<Inner, Error> {
-        let metrics = Metrics::default();
+        let space = Arc::new(space);
         let health = Arc::new(Health::new(metrics.clone()));
-        let space = Arc::new(Space::new(reserve, metrics.clone()));
         let queue = Arc::new(Queue::new(queue_bytes, metrics.clone()));
         let shards = Mutex::new(recovery::shards(&*engine)?);
         let writer = Writer::new(engine.clone(), health.clone(), space.clone(), metrics.clone());

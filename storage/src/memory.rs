@@ -52,6 +52,11 @@ impl MemoryDisk {
         self.shared.set_full(full);
     }
 
+    /// Makes every fsync fail, which poisons the stores on this disk, or heals it for stores opened later.
+    pub fn set_failing(&self, failing: bool) {
+        self.shared.set_failing(failing);
+    }
+
     /// Flips a bit of a stored log entry. Returns whether there was one.
     pub fn damage_log(&self, shard: ShardId, index: u64) -> bool {
         self.shared.damage(Column::Log, &keys::log(shard, index), flip)

@@ -17,27 +17,27 @@ use crate::{Error, Metrics};
 /// Watches the free space of the data directory.
 pub(crate) struct Space {
     reserve: u64,
+    /// How long [`Space::admit`] believes an earlier look.
+    fresh: Duration,
     metrics: Metrics,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
-/// How long [`Space::admit`] believes an earlier look.
-const FRESH: Duration = Duration::from_millis(50);
-
 // === impl Space ===
 
 impl Space {
-    pub(crate) fn new(reserve: u64, metrics: Metrics) -> Space {
+    pub(crate) fn new(reserve: u64, fresh: Duration, metrics: Metrics) -> Space {
         Space {
             reserve,
+            fresh,
             metrics,
             last: Mutex::new(None),
         }
     }
 
-    /// Refuses new work below the reserve. Cheap: looks at the disk at most every 50 ms.
+    /// Refuses new work below the reserve. Cheap: looks at the disk only now and then.
     pub(crate) fn admit(&self, engine: &dyn Engine) -> Result<(), Error> {
-        let fresh = self.last.lock().filter(|(at, _)| at.elapsed() < FRESH);
+        let fresh = self.last.lock().filter(|(at, _)| at.elapsed() < self.fresh);
         let free = match fresh {
             Some((_, free)) => free,
             None => self.look(engine)?,

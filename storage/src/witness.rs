@@ -32,14 +32,22 @@ impl Witness {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
+        let witness = Witness { file };
         let mut bytes = [0; 12];
-        let known = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => decode(bytes)
-                .ok_or_else(|| Error::Corrupt("file WITNESS does not match its checksum".into()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
+        match witness.file.read_exact_at(&mut bytes, 0) {
+            // A power cut can leave a new file's length without its content.
+            Ok(()) if bytes != [0; 12] => {
+                let why = "file WITNESS does not match its checksum, the disk is damaged";
+                let known = decode(bytes).ok_or_else(|| Error::Corrupt(why.into()))?;
+                return Ok((witness, known));
+            }
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Err(error) => return Err(failed(error)),
-        };
-        Ok((Witness { file }, known))
+        }
+        witness.note(0)?;
+        witness.sync()?;
+        Ok((witness, 0))
     }
 
     /// Notes that a round is on disk.

@@ -34,6 +34,7 @@ struct Content {
     pending: VecDeque<Batch>,
     incarnation: u64,
     full: bool,
+    failing: bool,
 }
 
 type Rows = BTreeMap<Vec<u8>, Bytes>;
@@ -61,6 +62,10 @@ impl Disk {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.content.lock().full = full;
+    }
+
+    pub(crate) fn set_failing(&self, failing: bool) {
+        self.content.lock().failing = failing;
     }
 
     /// Changes stored bytes behind the store's back; returns whether the row existed.
@@ -135,6 +140,12 @@ impl Engine for Memory {
 
     fn sync(&self) -> Result<(), Error> {
         let mut content = self.content()?;
+        if content.failing {
+            return Err(Error::Io {
+                what: "fsync",
+                why: "the simulated disk fails".into(),
+            });
+        }
         let all = content.pending.len();
         content.persist(all);
         Ok(())

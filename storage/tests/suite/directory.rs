@@ -77,9 +77,13 @@ fn a_newer_format_is_refused_and_left_untouched() {
 }
 
 #[test]
-fn other_peoples_directories_are_refused() {
+fn other_peoples_databases_are_refused_and_other_files_do_not_matter() {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("thesis.txt"), "do not touch").unwrap();
+    fs::write(directory.path().join("node.toml"), "").unwrap();
+    assert!(try_open(directory.path()).is_ok());
+
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("CURRENT"), "MANIFEST-000001").unwrap();
     assert!(matches!(try_open(directory.path()), Err(Error::Foreign { .. })));
 
     let directory = tempfile::tempdir().unwrap();
@@ -114,6 +118,19 @@ fn an_old_copy_of_the_database_under_a_newer_witness_is_refused() {
         matches!(&error, Error::Corrupt(why) if why.contains("synced rounds are missing")),
         "{error}"
     );
+}
+
+#[test]
+fn a_damaged_witness_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    append(&store.log(ShardId(0)), 1..=5).unwrap();
+    store.close();
+    let witness = directory.path().join("WITNESS");
+    let mut bytes = fs::read(&witness).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&witness, bytes).unwrap();
+    assert!(matches!(try_open(directory.path()), Err(Error::Corrupt(_))));
 }
 
 #[test]

@@ -170,6 +170,25 @@ fn a_full_disk_refuses_appends_keeps_the_log_whole_and_recovers() {
 }
 
 #[test]
+fn a_failing_disk_poisons_and_what_was_acked_before_survives() {
+    let disk = MemoryDisk::new();
+    let store = Store::memory(&disk, MemoryOptions::default());
+    append(&store.log(SHARD), 1..=3).unwrap();
+    disk.set_failing(true);
+    assert!(matches!(
+        append(&store.log(SHARD), 4..=4),
+        Err(Error::Poisoned(_))
+    ));
+    disk.set_failing(false);
+    assert!(matches!(
+        append(&store.log(SHARD), 4..=4),
+        Err(Error::Poisoned(_))
+    ));
+    disk.crash();
+    assert_entries(&Store::memory(&disk, MemoryOptions::default()).log(SHARD), 1..=3);
+}
+
+#[test]
 fn a_damaged_record_is_reported_never_returned() {
     let disk = MemoryDisk::new();
     let store = Store::memory(&disk, MemoryOptions::default());
