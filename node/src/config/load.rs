@@ -13,8 +13,8 @@ use super::section::Section;
 /// Sources in the order in which they win, weakest first.
 #[derive(Default)]
 pub struct Sources<'a> {
-    /// What the command means by itself, stronger than the defaults: `("auth.dev_tokens", "true")`.
-    pub preset: Vec<(String, String)>,
+    /// What the command means by itself, stronger than the defaults: `("auth.dev_tokens", true)`.
+    pub preset: Vec<(&'static str, Value)>,
     /// A TOML file.
     pub file: Option<&'a Path>,
     /// Whether `ROOKERY_SECTION__KEY` variables count.
@@ -66,7 +66,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     for (key, value) in &sources.preset {
-        figment = figment.merge((key.as_str(), parse(value)));
+        figment = figment.merge((*key, value));
     }
     if let Some(path) = sources.file {
         if path.is_file() {
@@ -104,6 +104,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         auth: section("auth", &mut tables, &mut problems),
         limits: section("limits", &mut tables, &mut problems),
         session: section("session", &mut tables, &mut problems),
+        chat: section("chat", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

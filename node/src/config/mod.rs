@@ -4,6 +4,7 @@
 //! rendered from them.
 
 pub mod auth;
+pub mod chat;
 pub mod cluster;
 pub mod limits;
 pub mod load;
@@ -18,6 +19,7 @@ pub mod units;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Algorithm, Auth};
+pub use chat::Chat;
 pub use cluster::Cluster;
 pub use limits::Limits;
 pub use load::{Problems, Sources, load};
@@ -39,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// Timers of a session.
     pub session: Session,
+    /// The conversations.
+    pub chat: Chat,
     /// The other nodes.
     pub cluster: Cluster,
     /// The data directory.
@@ -55,6 +59,7 @@ impl Config {
         self.auth.check(problems);
         self.limits.check(problems);
         self.session.check(problems);
+        self.chat.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
         self.telemetry.check(problems);
@@ -70,7 +75,7 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let preset = vec![("auth.dev_tokens".to_owned(), "true".to_owned())];
+        let preset = vec![("auth.dev_tokens", true.into())];
         load(&Sources {
             preset,
             set,

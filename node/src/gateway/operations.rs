@@ -38,7 +38,7 @@ pub(super) async fn livez() -> HttpResponse {
 /// `GET /readyz`: clients are served well here.
 pub(super) async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> HttpResponse {
     let ready = match worker.order() {
-        Order::Drain => Err("draining".to_owned()),
+        Order::HandOver | Order::Drain => Err("draining".to_owned()),
         Order::Isolated => Err("isolated: no majority in sight".to_owned()),
         Order::Serve => cluster.ready(),
     };

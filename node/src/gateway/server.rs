@@ -1,19 +1,18 @@
 //! The listener: threads, limits and routes.
 
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use cluster::Cluster;
+use socket2::{Domain, Socket, Type};
 
 use super::auth::Auth;
 use super::connection::Connection;
 use super::{operations, websocket};
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::conversation::Conversations;
-use crate::relay::LocalHub;
+use crate::relay::Relay;
 use crate::session::{Door, Worker};
 use crate::telemetry::metrics::{Figures, Metrics};
 
@@ -28,8 +27,8 @@ pub struct Parts {
     pub cluster: Cluster,
     /// The way to the conversations.
     pub conversations: Conversations,
-    /// Makes the hub of a thread; called on that thread.
-    pub hub: Arc<dyn Fn() -> Rc<LocalHub> + Send + Sync>,
+    /// Where each thread gets its events from.
+    pub relay: Relay,
     /// Whether sessions are taken.
     pub door: Arc<Door>,
     /// What is counted.
@@ -38,67 +37,26 @@ pub struct Parts {
     pub figures: Figures,
 }
 
-/// A running gateway.
-#[derive(Debug)]
-pub struct Gateway {
-    /// Where it listens.
-    pub addr: SocketAddr,
-    handle: ServerHandle,
-    thread: std::thread::JoinHandle<()>,
-}
-
-// === impl Gateway ===
-
-impl Gateway {
-    /// Binds and serves, on threads of its own.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub async fn start(parts: Parts) -> std::io::Result<Gateway> {
-        let listener = bind(&parts.config)?;
-        let addr = listener.local_addr()?;
-        let (started, handle) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                // Ends when the server is stopped, through the handle.
-                let served = actix_web::rt::System::new().block_on(async move {
-                    let server = serve(parts, listener)?;
-                    let _nobody = started.send(server.handle());
-                    server.await
-                });
-                if let Err(error) = served {
-                    tracing::error!(%error, "the gateway stopped");
-                }
-            })?;
-        let handle = handle
-            .await
-            .map_err(|_| std::io::Error::other("the gateway did not start"))?;
-        Ok(Gateway { addr, handle, thread })
-    }
-
-    /// Takes no further connections and waits for the open ones, at most for the configured time.
-    pub async fn stop(self) {
-        self.handle.stop(true).await;
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!("the gateway's thread panicked");
-        }
-    }
-}
-
-/// Binds with the address free for a restart at once, although old connections linger.
-fn bind(config: &Config) -> std::io::Result<TcpListener> {
-    let addr: SocketAddr = config.server.http.parse().map_err(std::io::Error::other)?;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+/// Binds the listener, with the address free at once after a restart although old connections linger.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn bind(settings: &Server) -> std::io::Result<TcpListener> {
+    let addr: SocketAddr = settings.http.parse().map_err(std::io::Error::other)?;
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(i32::try_from(config.server.backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+/// Starts the threads that serve the listener. Must be called inside an actix system; the server runs while it is
+/// awaited.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     let settings = parts.config.server.clone();
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -110,7 +68,7 @@ fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::dev:
             parts.config.clone(),
             parts.auth.clone(),
             parts.conversations.clone(),
-            (parts.hub)(),
+            parts.relay.hub(),
             parts.metrics.clone(),
             format!("n{}", parts.cluster.node_id()),
             parts.door.clone(),

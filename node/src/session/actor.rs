@@ -255,7 +255,7 @@ impl Session {
         let now = Instant::now();
         let timers = self.worker.config.session.clone();
         match self.worker.order() {
-            worker::Order::Serve => {}
+            worker::Order::Serve | worker::Order::HandOver => {}
             worker::Order::Drain => self.leave(CloseCode::Draining),
             worker::Order::Isolated => self.leave(CloseCode::Isolated),
         }

@@ -124,7 +124,7 @@ impl Session {
 
 /// What the user missed. A conversation that is left out is one that the user is no member of, never one that could not
 /// be reached: then nothing is answered.
-pub(super) async fn missed(
+async fn missed(
     conversations: &Conversations,
     user: &UserId,
     wants: Vec<(ConvId, u64)>,

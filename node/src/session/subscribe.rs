@@ -15,7 +15,6 @@ use protocol::{Answer, ConvId, ErrorCode};
 
 use super::actor::{Phase, Session};
 use super::feed::Feed;
-use super::queries::missed;
 use super::worker::Worker;
 use crate::conversation::Refusal;
 
@@ -160,42 +159,18 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
     }
 }
 
-/// Subscribes, then asks whether the user is still a member, then passes events on. Returns what has to be tried again.
+/// Subscribes, which proves the membership too. Returns what has to be tried again.
 async fn follow_some(worker: &Rc<Worker>, feed: &Rc<Feed>, convs: Vec<ConvId>) -> Vec<ConvId> {
-    let subscribed: Vec<_> = futures::stream::iter(convs)
-        .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
     let mut again = Vec::new();
-    let mut wants = Vec::new();
-    for (result, conv) in subscribed {
+    let mut subscribed = futures::stream::iter(convs)
+        .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
+        .buffer_unordered(AT_ONCE);
+    while let Some((result, conv)) = subscribed.next().await {
         match result {
-            Ok(as_of) => wants.push((conv, as_of)),
+            Ok(as_of) => feed.go_live(&conv, as_of),
             Err(refusal) if refusal.code.temporary() => again.push(conv),
+            // The index may lag behind a kick.
             Err(_) => feed.end(&conv),
-        }
-    }
-    // The index may lag behind a kick: only the conversation knows.
-    for page in wants.chunks(worker.config.limits.sync_page) {
-        match missed(&worker.conversations, feed.user_id(), page.to_vec()).await {
-            Ok(items) => {
-                for (conv, as_of) in page {
-                    if items.iter().any(|item| item.conv == *conv) {
-                        feed.go_live(conv, *as_of);
-                    } else {
-                        worker.hub.unsubscribe(conv, feed.tag());
-                        feed.end(conv);
-                    }
-                }
-            }
-            Err(refusal) => {
-                tracing::debug!(%refusal, "membership not confirmed yet");
-                for (conv, _) in page {
-                    worker.hub.unsubscribe(conv, feed.tag());
-                    again.push(conv.clone());
-                }
-            }
         }
     }
     again

@@ -28,7 +28,7 @@ pub struct Worker {
     /// The way to the conversations.
     pub conversations: Conversations,
     /// Where their events come from.
-    pub hub: Rc<LocalHub>,
+    pub hub: LocalHub,
     /// What is counted.
     pub metrics: Metrics,
     /// The node's name in `hello`.
@@ -50,6 +50,8 @@ pub struct Door {
 pub enum Order {
     /// Serve.
     Serve,
+    /// Go on, but no further sessions: the node is about to be stopped and hands over its shards.
+    HandOver,
     /// Close: the node is being stopped.
     Drain,
     /// Close: the node has no majority.
@@ -70,9 +72,13 @@ impl Default for Door {
 impl Door {
     /// Tells all sessions what to do, and decides whether new ones are taken.
     pub fn tell(&self, order: Order) {
-        // A drain is never taken back.
         self.order.send_if_modified(|now| {
-            let changes = *now != order && *now != Order::Drain;
+            // A stop is never taken back.
+            let changes = match *now {
+                Order::Drain => false,
+                Order::HandOver => order == Order::Drain,
+                Order::Serve | Order::Isolated => *now != order,
+            };
             if changes {
                 *now = order;
             }
@@ -92,6 +98,11 @@ impl Door {
         self.sessions.load(Ordering::Relaxed)
     }
 
+    /// Says that clients find a majority here, or don't.
+    pub fn isolated(&self, isolated: bool) {
+        self.tell(if isolated { Order::Isolated } else { Order::Serve });
+    }
+
     /// Waits until no session is open.
     pub async fn emptied(&self) {
         while self.sessions() > 0 {
@@ -109,7 +120,7 @@ impl Worker {
         config: Arc<Config>,
         auth: Arc<Auth>,
         conversations: Conversations,
-        hub: Rc<LocalHub>,
+        hub: LocalHub,
         metrics: Metrics,
         name: String,
         door: Arc<Door>,

@@ -26,7 +26,9 @@ pub async fn upgrade(
     let headers = request.headers();
     match worker.order() {
         Order::Serve => {}
-        Order::Drain => return problem(ErrorCode::Unavailable, "the node is being stopped"),
+        Order::HandOver | Order::Drain => {
+            return problem(ErrorCode::Unavailable, "the node is being stopped");
+        }
         Order::Isolated => return problem(ErrorCode::Unavailable, "the node has no majority"),
     }
     if !admission::origin_allowed(headers, &worker.config.server) {

@@ -1,0 +1,178 @@
+//! What a person types, and what a person reads.
+
+use protocol::answer::Conv;
+use protocol::event::Event;
+use protocol::{ConvId, UserId, Why};
+
+/// A line that was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Empty.
+    Nothing,
+    /// `/help`.
+    Help,
+    /// `/quit`.
+    Quit,
+    /// `/list`.
+    List,
+    /// `/open bob`.
+    OpenUser(UserId),
+    /// `/open g_…`.
+    OpenConv(ConvId),
+    /// `/create Title: alice, bob`.
+    Create {
+        /// The title.
+        title: String,
+        /// The other members.
+        members: Vec<UserId>,
+    },
+    /// `/invite bob`.
+    Invite(UserId),
+    /// `/kick bob`.
+    Kick(UserId),
+    /// `/leave`.
+    Leave,
+    /// `/hist`.
+    Hist,
+    /// Anything else: a message.
+    Text(String),
+}
+
+/// What `/help` prints.
+pub(super) const HELP: &str = "\
+/list                       your conversations
+/open bob                   talk to bob
+/open g_01J…                open a group
+/create Lunch: bob, carol   make a group
+/invite dave   /kick dave   change the open group
+/leave                      leave the open group
+/hist                       its last messages
+/quit
+Everything else is sent to the open conversation. A message is pending until 'sent #n' appears: from then on it is on
+the disks of a majority. 'delivered' and 'read' follow as the other side gets it.";
+
+/// Reads a line.
+pub(super) fn parse(line: &str) -> Result<Line, String> {
+    let line = line.trim();
+    let Some(command) = line.strip_prefix('/') else {
+        return Ok(if line.is_empty() {
+            Line::Nothing
+        } else {
+            Line::Text(line.to_owned())
+        });
+    };
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let rest = rest.trim();
+    let user = |text: &str| UserId::parse(text.trim()).map_err(|error| error.to_string());
+    match verb {
+        "help" | "?" => Ok(Line::Help),
+        "quit" | "exit" | "q" => Ok(Line::Quit),
+        "list" => Ok(Line::List),
+        "hist" => Ok(Line::Hist),
+        "leave" => Ok(Line::Leave),
+        "invite" => Ok(Line::Invite(user(rest)?)),
+        "kick" => Ok(Line::Kick(user(rest)?)),
+        "open" => match ConvId::parse(rest) {
+            Ok(conv) if conv.kind().is_some() && rest.len() >= 28 => Ok(Line::OpenConv(conv)),
+            _ => Ok(Line::OpenUser(user(rest)?)),
+        },
+        "create" => {
+            let (title, members) = rest
+                .split_once(':')
+                .ok_or("like this: /create Lunch: bob, carol")?;
+            let members = members.split(',').map(user).collect::<Result<_, _>>()?;
+            Ok(Line::Create {
+                title: title.trim().to_owned(),
+                members,
+            })
+        }
+        _ => Err(format!("no such command: /{verb}; /help lists them")),
+    }
+}
+
+/// An event as a line; `None` for one that needs no words.
+pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
+    match event {
+        Event::Msg(msg) => {
+            let body: serde_json::Value = serde_json::from_str(msg.b.as_str()).ok()?;
+            let text = body["text"]
+                .as_str()
+                .map_or_else(|| msg.b.as_str().to_owned(), str::to_owned);
+            let who = if msg.u == *me { "you" } else { msg.u.as_str() };
+            Some(format!("{who}: {} (#{})", plain(&text), msg.s))
+        }
+        Event::Member(member) => {
+            let (u, who) = (&member.u, &member.who);
+            let what = match member.why {
+                Why::Create => format!("{who} is in"),
+                Why::Join => format!("{who} joined"),
+                Why::Leave => format!("{who} left"),
+                Why::Invite => format!("{u} invited {who}"),
+                Why::Kick => format!("{u} removed {who}"),
+                Why::Ban => format!("{u} banned {who}"),
+                Why::Unban => format!("{u} let {who} come again"),
+                Why::Role => format!("{u} changed the role of {who}"),
+            };
+            Some(format!("* {what}"))
+        }
+        Event::Receipt(receipt) if receipt.u != *me => Some(format!(
+            "   {}: delivered up to #{}, read up to #{}",
+            receipt.u, receipt.delivered, receipt.read
+        )),
+        Event::Bye(_) => Some("-- the server is going away".to_owned()),
+        Event::Receipt(_) | Event::Conv(_) | Event::Resync(_) => None,
+    }
+}
+
+/// A row of the inbox.
+pub(super) fn row(conv: &ConvId, name: Option<&str>, unread: u64, last: Option<&str>) -> String {
+    let unread = if unread > 0 {
+        format!(" ({unread} new)")
+    } else {
+        String::new()
+    };
+    let last = last.map(|last| format!("  {last}")).unwrap_or_default();
+    format!("   {:<20}{unread}  {conv}{last}", plain(name.unwrap_or("-")))
+}
+
+/// A conversation in a few words.
+pub(super) fn title(conv: &Conv) -> String {
+    let name = match (&conv.title, &conv.peer) {
+        (Some(title), _) => plain(title),
+        (None, Some(peer)) => format!("with {}", peer.u),
+        (None, None) => conv.kind.as_str().to_owned(),
+    };
+    format!("{name} ({}), {} events", conv.c, conv.last.s)
+}
+
+/// Text of others without what could move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_mean_what_the_help_says() {
+        let bob = UserId::parse("bob").unwrap();
+        assert_eq!(parse("/open bob"), Ok(Line::OpenUser(bob.clone())));
+        let direct = ConvId::direct(&bob, &UserId::parse("al").unwrap());
+        assert_eq!(parse(&format!("/open {direct}")), Ok(Line::OpenConv(direct)));
+        let create = Line::Create {
+            title: "Lunch".to_owned(),
+            members: vec![bob.clone()],
+        };
+        assert_eq!(parse("/create Lunch: bob"), Ok(create));
+        assert_eq!(parse(" hello "), Ok(Line::Text("hello".to_owned())));
+        assert!(parse("/nonsense").is_err());
+    }
+
+    #[test]
+    fn others_cannot_move_the_cursor() {
+        assert_eq!(plain("a\u{1b}[2Jb\r"), "a [2Jb ");
+    }
+}

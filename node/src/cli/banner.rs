@@ -1,0 +1,43 @@
+//! What a person who started something needs to know next.
+
+use std::net::SocketAddr;
+
+/// How to chat with a development node.
+pub(super) fn dev(http: SocketAddr, dir: &str) {
+    println!(
+        "Rookery {version}: one node on http://{http}, data in {dir}, development tokens
+
+Chat from two terminals:
+  rookery chat --url ws://{http} --user alice
+  rookery chat --url ws://{http} --user bob
+
+Or with any WebSocket client, line by line:
+  websocat --protocol chat.v1.json ws://{http}/v1/ws
+  {{\"t\":\"auth\",\"id\":1,\"token\":\"dev:alice\"}}
+  {{\"t\":\"send\",\"id\":2,\"to\":\"bob\",\"cid\":\"1\",\"b\":{{\"text\":\"hello\"}}}}
+  {{\"t\":\"list\",\"id\":3}}
+
+Ctrl-C stops it.",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+}
+
+/// How to use a local cluster.
+pub(super) fn cluster(https: &[String], dir: &str) {
+    let first = &https[0];
+    let last = &https[https.len() - 1];
+    println!(
+        "Rookery {version}: {nodes} nodes on {all}, data and logs in {dir}
+
+Chat across nodes:
+  rookery chat --url ws://{first} --user alice
+  rookery chat --url ws://{last} --user bob
+
+Look at it:                 curl http://{first}/v1/cluster
+Start a killed node again:  rookery node --config {dir}/node-1/node.toml
+Ctrl-C stops all.",
+        version = env!("CARGO_PKG_VERSION"),
+        nodes = https.len(),
+        all = https.join(", "),
+    );
+}

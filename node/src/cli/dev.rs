@@ -1,0 +1,49 @@
+//! `rookery dev`: a cluster of one node, the same code as a large one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Error, Set, banner, configure};
+use crate::{run, shutdown, telemetry};
+
+/// `rookery dev`.
+#[derive(Args)]
+pub(super) struct Dev {
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = "./rookery-data")]
+    data: PathBuf,
+    /// Where clients connect.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    #[command(flatten)]
+    set: Set,
+}
+
+// === impl Dev ===
+
+impl Dev {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let Dev { data, http, set } = self;
+        let between = match http.port() {
+            0 => 0,
+            port => port.checked_add(1_000).unwrap_or(port - 1_000),
+        };
+        let preset = vec![
+            ("server.http", http.to_string().into()),
+            ("storage.dir", data.display().to_string().into()),
+            ("auth.dev_tokens", true.into()),
+            ("cluster.bootstrap", true.into()),
+            ("cluster.listen", format!("127.0.0.1:{between}").into()),
+        ];
+        let config = configure(preset, None, set)?;
+        telemetry::logging::init(&config.telemetry);
+        let dir = config.storage.dir.clone();
+        let running = run::start(config).await?;
+        banner::dev(running.http_addr(), &dir);
+        shutdown::requested().await;
+        shutdown::or_again(running.stop()).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! `rookery node`: one node of a cluster, as configured.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Error, Set, configure};
+use crate::{run, shutdown, telemetry};
+
+/// `rookery node`.
+#[derive(Args)]
+pub(super) struct Node {
+    /// The configuration, a TOML file; `rookery config` prints one.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Believes `dev:<user>` tokens from anybody. For development only.
+    #[arg(long)]
+    dev: bool,
+    /// Stops when standard input ends: a local cluster's nodes end with it.
+    #[arg(long, hide = true)]
+    with_parent: bool,
+    #[command(flatten)]
+    set: Set,
+}
+
+// === impl Node ===
+
+impl Node {
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let Node {
+            config,
+            dev,
+            with_parent,
+            mut set,
+        } = self;
+        if dev {
+            set.set.push(("auth.dev_tokens".to_owned(), "true".to_owned()));
+        }
+        let config = configure(Vec::new(), Some(&config), set)?;
+        telemetry::logging::init(&config.telemetry);
+        let running = run::start(config).await?;
+        if with_parent {
+            tokio::select! {
+                () = shutdown::requested() => {}
+                () = shutdown::parent_gone() => {}
+            }
+        } else {
+            shutdown::requested().await;
+        }
+        shutdown::or_again(running.stop()).await;
+        Ok(())
+    }
+}

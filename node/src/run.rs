@@ -1,0 +1,345 @@
+//! One node, from start to stop: the order of both is here and nowhere else.
+//!
+//! ```text
+//! start:  disk → threads of the cluster → transport → conversations → cluster member → gateway
+//! stop:   hand over shards → close sessions → gateway → conversations → cluster member → disk
+//! ```
+//! Each step of the stop has a deadline, and the disk is the last thing alive.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use cluster::Cluster;
+use cluster::transport::{Secret, TcpTransport, TransportConfig};
+use storage::Store;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::conversation::Backbone;
+use crate::conversation::timeline::ChatMachine;
+use crate::gateway::{auth, server};
+use crate::session::{Door, Order};
+use crate::telemetry::metrics::{Figures, Metrics};
+
+/// How often the node looks whether it sees a majority.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long parts may take to stop that have no setting of their own.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running node.
+pub struct Running {
+    http: SocketAddr,
+    store: Store,
+    cluster: Cluster,
+    backbone: Arc<Backbone>,
+    door: Arc<Door>,
+    gateway: ServerHandle,
+    config: Arc<Config>,
+    watch: tokio::task::JoinHandle<()>,
+    actors: Actors,
+    raft: Runtime,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory.
+    #[error("storage.dir {dir}: {source}")]
+    Storage {
+        /// The directory.
+        dir: String,
+        /// Why.
+        source: storage::Error,
+    },
+    /// The listener between nodes.
+    #[error("cluster.listen {listen}: {reason}")]
+    Transport {
+        /// The address.
+        listen: String,
+        /// Why.
+        reason: String,
+    },
+    /// The cluster.
+    #[error("{0}")]
+    Cluster(#[from] cluster::Error),
+    /// Whose tokens to believe.
+    #[error("{0}")]
+    Auth(#[from] auth::Error),
+    /// The public listener.
+    #[error("server.http {http}: {source}")]
+    Gateway {
+        /// The address.
+        http: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Threads.
+    #[error("threads: {0}")]
+    Threads(#[from] std::io::Error),
+    /// A part ended while it was being started, which its own log lines explain.
+    #[error("the {0} ended while it was being started")]
+    Ended(&'static str),
+}
+
+/// The thread that holds the actix system, under which all actor threads live.
+struct Actors {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// What the system's thread serves once the cluster member runs.
+type Serve = (
+    server::Parts,
+    std::net::TcpListener,
+    oneshot::Sender<std::io::Result<ServerHandle>>,
+);
+
+// === start ===
+
+/// Starts a node. Returns when it serves clients, not necessarily when it is ready (`/readyz`).
+///
+/// # Errors
+/// Names the setting to look at.
+pub async fn start(config: Config) -> Result<Running, Error> {
+    let config = Arc::new(config);
+    let auth = Arc::new(auth::Auth::open(&config.auth, config.limits.token_bytes)?);
+    // Before anything slow: an address that is taken is the commonest mistake.
+    let http = config.server.http.clone();
+    let bound = server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (addr, listener) = bound.map_err(|source| Error::Gateway {
+        http: http.clone(),
+        source,
+    })?;
+
+    let store = open_store(&config).await?;
+    let raft = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("raft")
+        .worker_threads(config.cluster.threads)
+        .enable_all()
+        .build()?;
+    let (actors, backbone, serve) = Actors::start(&config, &raft).await?;
+    let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
+    backbone.join(cluster.clone());
+
+    let door = Arc::new(Door::default());
+    let metrics = Metrics::default();
+    let figures = Figures::default();
+    figures.register(|registry| {
+        metrics.register(registry);
+        backbone.register(registry);
+        cluster.metrics().register(registry);
+        transport.register(registry);
+        store.metrics().register(registry);
+    });
+    let parts = server::Parts {
+        config: config.clone(),
+        auth,
+        cluster: cluster.clone(),
+        conversations: backbone.conversations(),
+        relay: backbone.relay(),
+        door: door.clone(),
+        metrics,
+        figures,
+    };
+    let (started, gateway) = oneshot::channel();
+    if serve.send((parts, listener, started)).is_err() {
+        return Err(Error::Ended("gateway"));
+    }
+    let gateway = gateway.await.map_err(|_| Error::Ended("gateway"))?;
+    let gateway = gateway.map_err(|source| Error::Gateway { http, source })?;
+    let watch = raft.spawn(watch_majority(cluster.clone(), door.clone()));
+    tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), "serving");
+    Ok(Running {
+        http: addr,
+        store,
+        cluster,
+        backbone,
+        door,
+        gateway,
+        config,
+        watch,
+        actors,
+        raft,
+    })
+}
+
+async fn open_store(config: &Config) -> Result<Store, Error> {
+    let settings = config.storage.store();
+    let dir = config.storage.dir.clone();
+    match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(source)) => Err(Error::Storage { dir, source }),
+        Err(_) => Err(Error::Ended("storage")),
+    }
+}
+
+async fn start_cluster(
+    config: &Config,
+    raft: &Runtime,
+    store: &Store,
+    backbone: &Backbone,
+) -> Result<(Cluster, cluster::transport::Metrics), Error> {
+    let mut member = config.cluster.member();
+    let listen = config.cluster.listen.clone();
+    let transport_config = TransportConfig {
+        listen: listen.clone(),
+        secret: Secret::from(config.cluster.secret.0.as_str()),
+        ..TransportConfig::default()
+    };
+    let (store, service) = (store.clone(), backbone.service());
+    let advertises = !config.cluster.advertise.is_empty();
+    let started = raft.spawn(async move {
+        let transport = TcpTransport::bind(transport_config).await;
+        let transport = transport.map_err(|error| Error::Transport {
+            listen,
+            reason: error.to_string(),
+        })?;
+        if !advertises {
+            // The port may have been chosen by the system.
+            member.advertise = transport.local_addr().to_string();
+        }
+        let metrics = transport.metrics().clone();
+        let machine = Arc::new(ChatMachine);
+        let cluster = Cluster::start(member, store, Arc::new(transport), machine, service).await?;
+        Ok((cluster, metrics))
+    });
+    started.await.map_err(|_| Error::Ended("cluster member"))?
+}
+
+/// Closes the sessions of a node that has lost sight of the majority, and takes them again when it's back.
+async fn watch_majority(cluster: Cluster, door: Arc<Door>) {
+    loop {
+        let isolated = cluster.isolated();
+        if isolated != (door.order() == Order::Isolated) {
+            if isolated {
+                tracing::warn!("no majority in sight: closing sessions");
+            }
+            door.isolated(isolated);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+// === stop ===
+
+impl Running {
+    /// Where clients connect.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The member of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Stops in order; returns when everything is down.
+    pub async fn stop(self) {
+        let Running {
+            store,
+            cluster,
+            backbone,
+            door,
+            gateway,
+            config,
+            watch,
+            actors,
+            raft,
+            ..
+        } = self;
+        let close = config.session.close_ms.duration() * 2 + Duration::from_secs(1);
+        // 1. Others own what this node owned; clients see nothing of it.
+        door.tell(Order::HandOver);
+        step(
+            "hand over shards",
+            config.cluster.drain_ms.duration(),
+            cluster.drain(),
+        )
+        .await;
+        // 2. Sessions say goodbye and go elsewhere.
+        door.tell(Order::Drain);
+        step("close sessions", close, door.emptied()).await;
+        // 3. Nobody comes in any more.
+        let server = config.server.shutdown_ms.duration() + Duration::from_secs(1);
+        step("stop the gateway", server, gateway.stop(true)).await;
+        // 4. What is still under way is answered or refused.
+        step("stop conversations", STOP, backbone.stop()).await;
+        step("stop actors", STOP, actors.stop()).await;
+        // 5. Out of the cluster's sight.
+        watch.abort();
+        step("stop the cluster member", STOP, cluster.shutdown()).await;
+        // 6. The disk, last.
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        step("close the disk", STOP, async {
+            if closed.await.is_err() {
+                tracing::error!("the disk could not be closed");
+            }
+        })
+        .await;
+        raft.shutdown_background();
+        tracing::info!("stopped");
+    }
+}
+
+async fn step(what: &'static str, deadline: Duration, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(deadline, work).await.is_err() {
+        tracing::warn!(
+            step = what,
+            deadline_ms = deadline.as_millis(),
+            "took too long, going on"
+        );
+    }
+}
+
+// === impl Actors ===
+
+impl Actors {
+    /// Starts the actix system with the conversations in it; the gateway follows when it is handed over.
+    async fn start(
+        config: &Config,
+        raft: &Runtime,
+    ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
+        let (stop, stopped) = oneshot::channel();
+        let (serve, parts) = oneshot::channel::<Serve>();
+        let (started, backbone) = oneshot::channel();
+        let (settings, reads) = (config.chat.settings(), raft.handle().clone());
+        let thread = std::thread::Builder::new()
+            .name("actors".to_owned())
+            .spawn(move || {
+                actix_web::rt::System::new().block_on(async move {
+                    // Nobody waits for it any more: then nothing else happens either.
+                    let _gone = started.send(Arc::new(Backbone::start(settings, reads)));
+                    if let Ok((parts, listener, started)) = parts.await {
+                        match server::serve(parts, listener) {
+                            Ok(server) => {
+                                let _gone = started.send(Ok(server.handle()));
+                                if let Err(error) = server.await {
+                                    tracing::error!(%error, "the gateway stopped");
+                                }
+                            }
+                            Err(error) => {
+                                let _gone = started.send(Err(error));
+                            }
+                        }
+                    }
+                    // Dropped or sent: either way it's time to go.
+                    let _stop = stopped.await;
+                });
+            })?;
+        let backbone = backbone.await.map_err(|_| Error::Ended("conversations"))?;
+        Ok((Actors { stop, thread }, backbone, serve))
+    }
+
+    async fn stop(self) {
+        let _gone = self.stop.send(());
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the actors' thread panicked");
+        }
+    }
+}
