@@ -402,6 +402,7 @@ impl Node {
         self.stopping.cancel();
         self.stop_replicas().await;
         self.transport.shutdown().await;
+        self.server.forget_all();
         self.tasks.close();
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait())
             .await

@@ -88,6 +88,11 @@ impl Server {
         self.lanes.lock().retain(|&(_, of), _| of != shard);
     }
 
+    /// Forgets every group: ends the lanes, so that nobody waits for them.
+    pub(crate) fn forget_all(&self) {
+        self.lanes.lock().clear();
+    }
+
     fn append(&self, from: NodeId, shard: ShardId, raft: Raft, body: &Bytes, reply: Reply) {
         let request: AppendEntriesRequest<TypeConfig> = match codec::decode(body) {
             Ok(request) => request,
