@@ -1,0 +1,325 @@
+//! Nodes without sockets: the conversation side of each, over real cluster members on a network and disks in memory.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::transport::MemoryNetwork;
+use cluster::{Cluster, NodeId};
+use node::conversation::timeline::{ChatMachine, Command, Op, Published};
+use node::conversation::{Backbone, Conversations, Done, Refusal, Settings};
+use node::relay::{LocalHub, Subscriber};
+use protocol::{Cid, ConvId, Event, Kind, UserId};
+use storage::{MemoryDisk, MemoryOptions, Store};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+/// Generous: a loaded machine must pass.
+const DEADLINE: Duration = Duration::from_secs(60);
+const SHARDS: u16 = 4;
+
+/// The nodes of a test.
+pub(crate) struct World {
+    pub(crate) network: MemoryNetwork,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    disk: MemoryDisk,
+    pub(crate) backbone: Backbone,
+    pub(crate) cluster: Cluster,
+    pub(crate) conversations: Conversations,
+    pub(crate) hub: LocalHub,
+    runtime: Option<Runtime>,
+}
+
+/// A session that writes down what it gets.
+pub(crate) struct Ears {
+    id: u64,
+    user: UserId,
+    pub(crate) seen: RefCell<HashMap<ConvId, Vec<(u64, String)>>>,
+    pub(crate) joined: RefCell<Vec<ConvId>>,
+}
+
+// === impl World ===
+
+impl World {
+    pub(crate) async fn start(nodes: u64) -> World {
+        let network = MemoryNetwork::new(1);
+        let mut world = World {
+            network,
+            nodes: Vec::new(),
+        };
+        for id in 1..=nodes {
+            let node = Node::start(&world.network, NodeId(id), nodes).await;
+            world.nodes.push(node);
+        }
+        let all = usize::try_from(nodes).unwrap();
+        eventually("every shard has its owner and all its replicas", async || {
+            world.nodes.iter().all(|node| {
+                node.cluster.ready().is_ok()
+                    && node
+                        .cluster
+                        .status()
+                        .shards
+                        .iter()
+                        .all(|shard| shard.replicas.len() == all)
+            })
+        })
+        .await;
+        world
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        self.nodes.iter().find(|node| node.id == id).unwrap()
+    }
+
+    /// The owner of a conversation, and the others.
+    pub(crate) fn owner_and_others(&self, conv: &ConvId) -> (NodeId, Vec<NodeId>) {
+        let owner = self.nodes[self.owner_of(conv)].id;
+        (
+            owner,
+            self.nodes
+                .iter()
+                .map(|node| node.id)
+                .filter(|id| *id != owner)
+                .collect(),
+        )
+    }
+
+    fn owner_of(&self, conv: &ConvId) -> usize {
+        let cluster = &self.nodes[0].cluster;
+        let owner = cluster
+            .route(cluster.shard_of(conv.as_str().as_bytes()))
+            .owner
+            .unwrap();
+        self.nodes.iter().position(|node| node.id == owner).unwrap()
+    }
+
+    /// Kills a node as a power cut would.
+    pub(crate) async fn crash(&mut self, id: NodeId) {
+        let at = self.nodes.iter().position(|node| node.id == id).unwrap();
+        let mut node = self.nodes.remove(at);
+        self.network.crash(node.id);
+        node.disk.crash();
+        node.backbone.stop().await;
+        if let Some(runtime) = node.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    pub(crate) async fn stop(mut self) {
+        for node in &self.nodes {
+            node.backbone.stop().await;
+            node.cluster.shutdown().await;
+        }
+        for node in &mut self.nodes {
+            if let Some(runtime) = node.runtime.take() {
+                runtime.shutdown_background();
+            }
+        }
+    }
+}
+
+impl Node {
+    async fn start(network: &MemoryNetwork, id: NodeId, nodes: u64) -> Node {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let settings = Settings {
+            positions_every: Duration::from_millis(200),
+            ..Settings::default()
+        };
+        let backbone = Backbone::start(settings, runtime.handle().clone());
+        let config = cluster::Config {
+            advertise: network.addr(id),
+            bootstrap: id == NodeId(1),
+            join: (1..=nodes).map(|id| network.addr(NodeId(id))).collect(),
+            shards: SHARDS,
+            settle: Duration::from_secs(1),
+            ..cluster::Config::default()
+        };
+        let disk = MemoryDisk::new();
+        let (network, door, service) = (network.clone(), disk.clone(), backbone.service());
+        let started = runtime.spawn(async move {
+            let store = Store::memory(
+                &door,
+                MemoryOptions {
+                    sync_delay: Duration::from_millis(1),
+                    ..Default::default()
+                },
+            );
+            let transport = Arc::new(network.transport(id));
+            Cluster::start(config, store, transport, Arc::new(ChatMachine), service).await
+        });
+        let cluster = started.await.unwrap().unwrap();
+        backbone.join(cluster.clone());
+        let (conversations, hub) = (backbone.conversations(), backbone.relay().hub());
+        Node {
+            id,
+            disk,
+            backbone,
+            cluster,
+            conversations,
+            hub,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub(crate) fn send(
+        &self,
+        user: &str,
+        conv: &ConvId,
+        text: &str,
+    ) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
+        let body = format!("{{\"text\":\"{text}\"}}").into_boxed_str();
+        let op = Op::Send {
+            direct: None,
+            body,
+            reply_to: None,
+            mentions: vec![],
+        };
+        self.command(user, conv, text, op)
+    }
+
+    pub(crate) fn command(
+        &self,
+        by: &str,
+        conv: &ConvId,
+        id: &str,
+        op: Op,
+    ) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
+        let cid = matches!(op, Op::Read { .. } | Op::Delivered { .. })
+            .then_some(())
+            .xor(Some(()))
+            .map(|()| cid(id));
+        self.conversations.submit(Command {
+            conv: conv.clone(),
+            user: user(by),
+            cid,
+            skip: 0,
+            op,
+        })
+    }
+
+    /// Sends until it is acknowledged, as a client does.
+    pub(crate) async fn send_until_acked(&self, by: &str, conv: &ConvId, text: &str) -> Done {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.send(by, conv, text).await {
+                Ok(done) => return done,
+                Err(refusal) if refusal.code.temporary() => {
+                    assert!(Instant::now() < deadline, "never acknowledged: {refusal}");
+                    tokio::time::sleep(Duration::from_millis(refusal.retry_ms.unwrap_or(50).min(200))).await;
+                }
+                Err(refusal) => panic!("refused for good: {refusal}"),
+            }
+        }
+    }
+
+    pub(crate) async fn group(&self, by: &str, members: &[&str]) -> ConvId {
+        let members = members.iter().map(|member| user(member)).collect();
+        let made = self
+            .conversations
+            .create(user(by), cid("make"), 0, Kind::Group, members, None)
+            .await;
+        made.unwrap().conv
+    }
+
+    pub(crate) async fn listen(&self, by: &str, conv: &ConvId) -> (Rc<Ears>, u64) {
+        let ears = Ears::new(by);
+        let as_of = self.hub.subscribe(conv, ears.clone()).await.unwrap();
+        (ears, as_of)
+    }
+}
+
+// === impl Ears ===
+
+impl Ears {
+    pub(crate) fn new(by: &str) -> Rc<Ears> {
+        thread_local!(static NEXT: Cell<u64> = const { Cell::new(1) });
+        let id = NEXT.with(|next| next.replace(next.get() + 1));
+        Rc::new(Ears {
+            id,
+            user: user(by),
+            seen: RefCell::default(),
+            joined: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn last(&self, conv: &ConvId) -> u64 {
+        self.seen
+            .borrow()
+            .get(conv)
+            .and_then(|seen| seen.last())
+            .map_or(0, |(seq, _)| *seq)
+    }
+
+    /// The events, after a check that none is missing and none came twice.
+    pub(crate) fn contiguous(&self, conv: &ConvId, as_of: u64) -> Vec<String> {
+        let seen = self.seen.borrow();
+        let events = seen.get(conv).cloned().unwrap_or_default();
+        for ((seq, _), expected) in events.iter().zip(as_of + 1..) {
+            assert_eq!(*seq, expected, "{} in {conv}", self.user);
+        }
+        events.into_iter().map(|(_, tail)| tail).collect()
+    }
+}
+
+impl Subscriber for Ears {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn event(&self, published: &Published) {
+        if published.seq > 0 {
+            let tail = String::from_utf8(published.tail.to_vec()).unwrap();
+            self.seen
+                .borrow_mut()
+                .entry(published.conv.clone())
+                .or_default()
+                .push((published.seq, tail));
+        }
+    }
+
+    fn joined(&self, conv: &ConvId) {
+        self.joined.borrow_mut().push(conv.clone());
+    }
+}
+
+/// The client message ids of the messages among the events, in order.
+pub(crate) fn cids(events: &[String]) -> Vec<String> {
+    let event = |tail: &String| Event::decode(&format!("{{{tail}"));
+    let cid = |event| match event {
+        Some(Event::Msg(msg)) => Some(msg.cid.to_string()),
+        _ => None,
+    };
+    events.iter().filter_map(|tail| cid(event(tail))).collect()
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+pub(crate) fn cid(text: &str) -> Cid {
+    Cid::parse(text).unwrap()
+}
+
+/// Waits for a condition.
+pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done().await {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
