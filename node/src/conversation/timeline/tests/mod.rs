@@ -17,6 +17,7 @@ mod idempotency;
 mod membership;
 mod model;
 mod reads;
+mod store;
 
 /// The rows of one shard.
 #[derive(Clone, Default, PartialEq, Debug)]
