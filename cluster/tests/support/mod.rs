@@ -1,5 +1,7 @@
 //! Members of a real cluster in one process: TCP between them, a RocksDB each.
 
+pub(crate) mod logging;
+
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -17,16 +19,16 @@ use storage::{Store, Table, Transaction};
 use tokio::time::Instant;
 
 /// Shards of the test clusters.
-pub const SHARDS: u16 = 4;
+pub(crate) const SHARDS: u16 = 4;
 /// Generous: a loaded machine must pass.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Writes each command as a row under its own text, and answers with the number of rows.
-pub struct Rows;
+pub(crate) struct Rows;
 
-pub struct Member {
-    pub cluster: Cluster,
-    pub store: Store,
+pub(crate) struct Member {
+    pub(crate) cluster: Cluster,
+    pub(crate) store: Store,
     path: PathBuf,
     addr: String,
 }
@@ -37,12 +39,12 @@ struct Owner {
 }
 
 /// A port that was free a moment ago.
-pub fn free_addr() -> String {
+pub(crate) fn free_addr() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
-pub fn config(addr: &str) -> Config {
+pub(crate) fn config(addr: &str) -> Config {
     Config {
         advertise: addr.to_owned(),
         shards: SHARDS,
@@ -57,7 +59,7 @@ pub fn config(addr: &str) -> Config {
 }
 
 /// Waits for a condition.
-pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !done().await {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -79,7 +81,8 @@ impl Machine for Rows {
 // === impl Member ===
 
 impl Member {
-    pub async fn start(path: PathBuf, addr: &str, config: Config) -> Member {
+    pub(crate) async fn start(path: PathBuf, addr: &str, config: Config) -> Member {
+        logging::init();
         let store = Store::open(&storage::Config::small(&path)).unwrap();
         let settings = TransportConfig {
             listen: addr.to_owned(),
@@ -99,19 +102,20 @@ impl Member {
     }
 
     /// Stops without a word to the others, and starts again on the same disk.
-    pub async fn restart(self) -> Member {
+    pub(crate) async fn restart(self) -> Member {
         let (path, addr) = (self.path.clone(), self.addr.clone());
         self.stop().await;
         Member::start(path, &addr, config(&addr)).await
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cluster.shutdown().await;
         self.store.close();
+        logging::nothing_alarming();
     }
 
     /// Proposes through whoever owns the shard, until it is committed.
-    pub async fn write(&self, shard: ShardId, command: &str) -> u64 {
+    pub(crate) async fn write(&self, shard: ShardId, command: &str) -> u64 {
         let deadline = Instant::now() + DEADLINE;
         let mut body = BytesMut::new();
         body.put_u16(shard.0);
@@ -131,7 +135,7 @@ impl Member {
         }
     }
 
-    pub fn has(&self, shard: ShardId, command: &str) -> bool {
+    pub(crate) fn has(&self, shard: ShardId, command: &str) -> bool {
         self.cluster
             .state(shard)
             .get(Table::Message, command.as_bytes())
@@ -140,7 +144,7 @@ impl Member {
     }
 
     /// Every shard has this many voters, as its owner's replica or another here sees it.
-    pub fn voters(&self, shard: ShardId) -> usize {
+    pub(crate) fn voters(&self, shard: ShardId) -> usize {
         let status = self.cluster.status();
         let local = status.shards[usize::from(shard.0)].local.as_ref();
         local.map_or(0, |group| group.voters.len())
@@ -178,6 +182,6 @@ impl Service for Owner {
 }
 
 /// A service for a member that never gets to serve.
-pub fn nobody() -> Arc<dyn Service> {
+pub(crate) fn nobody() -> Arc<dyn Service> {
     Arc::new(Owner::default())
 }
