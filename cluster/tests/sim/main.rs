@@ -5,7 +5,8 @@
 //! were told and what each replica holds. openraft draws its election timeouts from the system's randomness, so a seed
 //! repeats a scenario, not every step of it.
 //!
-//! `SIM_SEEDS=first..last` chooses other seeds; a failure prints the seed.
+//! `SIM_SEEDS=first..last` chooses other seeds; a failure prints the seed. With `RUST_LOG` set the run is logged, in
+//! simulated time.
 //!
 //! With a [planted bug](cluster::planted) the same runs must report a violation.
 
@@ -14,6 +15,7 @@
 mod client;
 mod faults;
 mod invariants;
+mod log;
 mod machine;
 mod member;
 mod world;
@@ -33,7 +35,10 @@ fn run(seed: u64, plan: &Plan) -> Result<(), Violation> {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(async { World::new(seed).await.run(plan).await })
+    runtime.block_on(async {
+        log::init();
+        World::new(seed).await.run(plan).await
+    })
 }
 
 fn seeds(block: u64) -> Range<u64> {

@@ -163,10 +163,12 @@ impl World {
             .collect();
         for (pause, fault) in &plan.faults {
             tokio::time::sleep(*pause).await;
+            tracing::info!(?fault, "a fault");
             fault.clone().happen(&self).await;
         }
         self.network.heal();
         self.network.set_weather(calm());
+        tracing::info!("healed");
         for client in clients {
             client.await.unwrap();
         }
@@ -204,13 +206,7 @@ impl World {
         let deadline = Instant::now() + CONVERGE;
         while !done(self) {
             if Instant::now() > deadline {
-                let state: Vec<String> = self
-                    .members
-                    .iter()
-                    .filter_map(|member| member.running())
-                    .map(|cluster| format!("{:?} {:?}", cluster.ready(), cluster.status()))
-                    .collect();
-                return Err(self.stuck(format!("waited in vain for {what}:\n{}", state.join("\n"))));
+                return Err(self.stuck(format!("waited in vain for {what}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -218,10 +214,22 @@ impl World {
     }
 
     fn stuck(&self, what: String) -> Violation {
+        let state = self.members.iter().map(|member| match member.running() {
+            Some(cluster) => {
+                let status = cluster.status();
+                let shards: Vec<String> = status
+                    .shards
+                    .iter()
+                    .map(|shard| format!("\n    {shard:?}"))
+                    .collect();
+                format!("\n  {:?} {:?}{}", cluster.ready(), status.nodes, shards.concat())
+            }
+            None => format!("\n  {} is down", member.node),
+        });
         Violation {
             seed: self.seed,
             invariant: "converges after faults",
-            what,
+            what: what + &state.collect::<String>(),
         }
     }
 }

@@ -107,9 +107,11 @@ impl World {
                 .any(|cut| cut.contains(&from) != cut.contains(&to))
     }
 
-    /// Begins to listen; nothing if the node does already.
+    /// Begins to listen; nothing if the node does already. A listener that was dropped, as a dead life's shutdown drops
+    /// its own, doesn't count.
     pub(crate) fn listen(&mut self, node: NodeId) -> Option<Backlog> {
-        if self.listeners.contains_key(&node) {
+        let listens = |listener: &mpsc::Sender<Socket>| !listener.is_closed();
+        if self.listeners.get(&node).is_some_and(listens) {
             return None;
         }
         let (sender, backlog) = mpsc::channel(BACKLOG);
