@@ -63,8 +63,8 @@ pub(crate) struct PhaseReport {
 #[derive(Debug, Serialize)]
 pub(crate) struct NodeReport {
     pub(crate) node: String,
-    #[serde(flatten)]
-    pub(crate) usage: Usage,
+    /// `null` for a node that was restarted during the load: its first process took its figures along.
+    pub(crate) usage: Option<Usage>,
     /// Of one core.
     pub(crate) cpu_percent: f64,
     pub(crate) messages_per_fsync: f64,
@@ -93,26 +93,35 @@ impl From<&Phase> for PhaseReport {
 }
 
 impl NodeReport {
-    pub(crate) fn new(node: &str, usage: Usage, elapsed_s: f64, acked: u64) -> NodeReport {
-        let cpu_percent = usage.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9);
+    pub(crate) fn new(node: &str, usage: Option<Usage>, elapsed_s: f64, acked: u64) -> NodeReport {
+        let known = usage.unwrap_or_default();
         NodeReport {
             node: node.to_owned(),
             usage,
-            cpu_percent,
-            messages_per_fsync: ratio(acked, usage.fsyncs),
+            cpu_percent: known.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9),
+            messages_per_fsync: ratio(acked, known.fsyncs),
         }
     }
 }
 
 impl Cost {
+    /// The nodes' share is 0 if any of them was restarted: a sum of some is no cost.
     pub(crate) fn new(nodes: &[NodeReport], harness: Usage, acked: u64, delivered: u64) -> Cost {
-        let cpu: u64 = nodes.iter().map(|node| node.usage.cpu_us).sum();
-        let fsyncs: u64 = nodes.iter().map(|node| node.usage.fsyncs).sum();
+        let usage: Vec<Usage> = nodes.iter().filter_map(|node| node.usage).collect();
+        let own = Cost {
+            harness_us_per_message: ratio(harness.cpu_us, acked),
+            ..Cost::default()
+        };
+        if usage.len() < nodes.len() {
+            return own;
+        }
+        let cpu: u64 = usage.iter().map(|usage| usage.cpu_us).sum();
+        let fsyncs: u64 = usage.iter().map(|usage| usage.fsyncs).sum();
         Cost {
             nodes_us_per_message: ratio(cpu, acked),
             nodes_us_per_delivery: ratio(cpu, delivered),
-            harness_us_per_message: ratio(harness.cpu_us, acked),
             messages_per_fsync: ratio(acked * nodes.len() as u64, fsyncs),
+            ..own
         }
     }
 }
@@ -179,35 +188,7 @@ impl Report {
                 }
             }
         }
-        if self
-            .nodes
-            .iter()
-            .any(|node| node.usage.rss_kib > 0 || node.usage.fsyncs > 0)
-        {
-            let _ = writeln!(
-                out,
-                "\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}",
-                "node", "CPU s", "CPU %", "RSS MiB", "fsyncs", "msg/fsync"
-            );
-            for node in &self.nodes {
-                let _ = writeln!(
-                    out,
-                    "{:<28} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9.1}",
-                    node.node,
-                    node.usage.cpu_us as f64 / 1e6,
-                    node.cpu_percent,
-                    node.usage.rss_kib as f64 / 1024.0,
-                    node.usage.fsyncs,
-                    node.messages_per_fsync
-                );
-            }
-            let cost = &self.cost;
-            let _ = writeln!(
-                out,
-                "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us",
-                cost.nodes_us_per_message, cost.harness_us_per_message, cost.nodes_us_per_delivery
-            );
-        }
+        self.nodes_table(&mut out);
         for injected in &self.faults {
             let _ = writeln!(
                 out,
@@ -232,6 +213,37 @@ impl Report {
         }
         let _ = writeln!(out, "{} violations", counts.violations);
         out
+    }
+
+    fn nodes_table(&self, out: &mut String) {
+        let told = |usage: Usage| usage.rss_kib > 0 || usage.fsyncs > 0;
+        if !self.nodes.iter().any(|node| node.usage.is_none_or(told)) {
+            return; // somebody else's nodes, without metrics
+        }
+        let head = ["CPU s", "CPU %", "RSS MiB", "fsyncs", "msg/fsync"].map(|head| format!("{head:>9}"));
+        let _ = writeln!(out, "\n{:<28} {}", "node", head.join(" "));
+        for node in &self.nodes {
+            let Some(usage) = node.usage else {
+                let _ = writeln!(out, "{:<28} restarted", node.node);
+                continue;
+            };
+            let _ = writeln!(
+                out,
+                "{:<28} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9.1}",
+                node.node,
+                usage.cpu_us as f64 / 1e6,
+                node.cpu_percent,
+                usage.rss_kib as f64 / 1024.0,
+                usage.fsyncs,
+                node.messages_per_fsync
+            );
+        }
+        let cost = &self.cost;
+        let _ = writeln!(
+            out,
+            "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us",
+            cost.nodes_us_per_message, cost.harness_us_per_message, cost.nodes_us_per_delivery
+        );
     }
 
     /// Writes `report.json` and, if a promise was broken, `history.txt`.

@@ -103,7 +103,7 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
             began,
             ended,
             usage,
-            harness: own_after.since(own_before),
+            harness: own_after.since(own_before).unwrap_or_default(),
             faults,
         },
     );
@@ -264,7 +264,7 @@ async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Co
 struct Figures {
     began: Nanos,
     ended: Nanos,
-    usage: Vec<Usage>,
+    usage: Vec<Option<Usage>>,
     harness: Usage,
     faults: Vec<Injected>,
 }
@@ -278,10 +278,11 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
         .iter()
         .map(|phase| phase.deliver.len())
         .sum::<u64>();
-    let durable = figures.usage.iter().any(|usage| usage.durable);
+    let durable = figures.usage.iter().flatten().any(|usage| usage.durable);
     let known = figures
         .usage
         .iter()
+        .flatten()
         .any(|usage| usage.fsyncs > 0 || usage.entries > 0);
     let nodes: Vec<NodeReport> = target
         .nodes

@@ -9,6 +9,8 @@ use serde::Serialize;
 /// A node's counters at one moment; differences between two are what is reported.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Usage {
+    /// The process; 0 where it isn't ours.
+    pub(crate) pid: u32,
     /// CPU time so far, in microseconds.
     pub(crate) cpu_us: u64,
     /// Resident memory, in KiB.
@@ -25,7 +27,10 @@ pub(crate) struct Usage {
 impl Usage {
     /// Reads CPU and memory of a process; zeros where there is none.
     pub(crate) fn of_process(pid: u32) -> Usage {
-        Usage::read(&format!("/proc/{pid}")).unwrap_or_default()
+        Usage {
+            pid,
+            ..Usage::read(&format!("/proc/{pid}")).unwrap_or_default()
+        }
     }
 
     /// Reads CPU and memory of the harness itself.
@@ -55,16 +60,15 @@ impl Usage {
         self
     }
 
-    /// What was used since `before`. A node that was restarted in between counts from zero again, so its figures are
-    /// those since the restart.
-    pub(crate) fn since(self, before: Usage) -> Usage {
-        let delta = |now: u64, before: u64| if now >= before { now - before } else { now };
-        Usage {
-            cpu_us: delta(self.cpu_us, before.cpu_us),
-            fsyncs: delta(self.fsyncs, before.fsyncs),
-            entries: delta(self.entries, before.entries),
+    /// What was used since `before`, or `None` if the process is another one than it was then: what it used up to its
+    /// end is not known.
+    pub(crate) fn since(self, before: Usage) -> Option<Usage> {
+        (self.pid == before.pid).then_some(Usage {
+            cpu_us: self.cpu_us.saturating_sub(before.cpu_us),
+            fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
+            entries: self.entries.saturating_sub(before.entries),
             ..self
-        }
+        })
     }
 }
 
@@ -103,7 +107,11 @@ mod tests {
         let text = "# HELP x\nrookery_storage_fsyncs_total 12\nrookery_storage_entries_total{shard=\"1\"} 5\nrookery_storage_entries_total{shard=\"2\"} 6.0\nrookery_storage_fsync_enabled 1\n# EOF";
         let usage = Usage::default().with_metrics(text);
         assert_eq!((usage.fsyncs, usage.entries, usage.durable), (12, 11, true));
-        let restarted = Usage { fsyncs: 3, ..usage }.since(Usage { fsyncs: 100, ..usage });
-        assert_eq!(restarted.fsyncs, 3);
+        let later = Usage { fsyncs: 20, ..usage };
+        assert_eq!(later.since(usage).map(|usage| usage.fsyncs), Some(8));
+        assert!(
+            Usage { pid: 2, ..later }.since(usage).is_none(),
+            "restarted in between"
+        );
     }
 }

@@ -1,0 +1,273 @@
+//! What one client knows and says, without its socket: frames come in as text, frames to be sent go to `out`, what
+//! the oracle and the recorder must hear they hear at once. The socket half is in the module above.
+
+mod hear;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use super::place::Place;
+use crate::clock::{Clock, Nanos};
+use crate::failover::FirstAcks;
+use crate::measure::latency::Recorder;
+use crate::oracle::{ConvIx, Oracle, Reading};
+use crate::payload::{ClientIx, Payload, Tag};
+use crate::wire;
+
+/// What all clients of a run share; they live on one thread.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) payload: Payload,
+    pub(crate) oracle: Oracle,
+    pub(crate) recorder: Recorder,
+    pub(crate) acks: FirstAcks,
+}
+
+/// The handle to it.
+pub(crate) type Shared = Rc<RefCell<World>>;
+
+/// One client.
+pub(crate) struct State {
+    me: ClientIx,
+    places: Vec<Place>,
+    by_name: HashMap<String, usize>,
+    /// Places with something to send.
+    work: Vec<usize>,
+    next_id: u64,
+    requests: HashMap<u64, Task>,
+    /// Requests that are to be made (again), each at its time.
+    todo: Vec<(Nanos, Task)>,
+    /// Frames to be sent.
+    pub(crate) out: Vec<String>,
+    /// After `ready` and until the connection ends.
+    pub(crate) online: bool,
+    n: u64,
+    pub(crate) hb_ms: u64,
+    /// What the node asked for before it closes.
+    pub(crate) retry_ms: Option<u64>,
+}
+
+/// A request other than a message, kept until it is answered.
+pub(crate) enum Task {
+    /// The first frame of a connection.
+    Auth,
+    /// Makes a conversation; answers its name.
+    Create {
+        kind: &'static str,
+        cid: String,
+        members: Vec<String>,
+        reply: oneshot::Sender<String>,
+    },
+    /// Adds one member.
+    Invite {
+        place: usize,
+        cid: String,
+        who: String,
+        reply: oneshot::Sender<()>,
+    },
+    /// Asks where a conversation stands; the client's view begins there.
+    Open {
+        place: usize,
+        reply: Option<oneshot::Sender<()>>,
+    },
+    /// Asks for what was missed, after a new session or a `resync`.
+    Sync { places: Vec<usize> },
+    /// A page of what is missing.
+    Fill { place: usize },
+    /// Reads the log again from its beginning.
+    Reread {
+        place: usize,
+        after: u64,
+        reading: Reading,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// The events of one page.
+const PAGE: usize = protocol::limits::PAGE;
+
+// === impl State ===
+
+impl State {
+    pub(crate) fn new(me: ClientIx) -> State {
+        State {
+            me,
+            places: Vec::new(),
+            by_name: HashMap::new(),
+            work: Vec::new(),
+            next_id: 1,
+            requests: HashMap::new(),
+            todo: Vec::new(),
+            out: Vec::new(),
+            online: false,
+            n: 0,
+            hb_ms: 30_000,
+            retry_ms: None,
+        }
+    }
+
+    // --- what the harness asks ---
+
+    /// Takes part in a conversation; the reply comes when the view has begun.
+    pub(crate) fn join(&mut self, name: &str, conv: ConvIx, reply: oneshot::Sender<()>) -> usize {
+        let place = self.places.len();
+        self.places.push(Place::new(name, conv));
+        self.by_name.insert(name.to_owned(), place);
+        self.todo.push((
+            0,
+            Task::Open {
+                place,
+                reply: Some(reply),
+            },
+        ));
+        place
+    }
+
+    /// The place of a conversation in which the client takes part.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Makes a request at once, or as soon as the client is online.
+    pub(crate) fn ask(&mut self, task: Task) {
+        self.todo.push((0, task));
+    }
+
+    /// A new message in a place.
+    pub(crate) fn offer(&mut self, place: usize, due: Nanos, world: &mut World) {
+        let ordinal = world.oracle.issue(self.places[place].conv, self.me);
+        world.recorder.sent();
+        self.places[place].offer(ordinal, due);
+        self.work.push(place);
+    }
+
+    /// Messages without a final answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.places.iter().map(Place::unanswered).sum()
+    }
+
+    /// As [`State::unanswered`], for one place, in constant time and never too small.
+    pub(crate) fn backlog(&self, place: usize) -> usize {
+        self.places[place].backlog()
+    }
+
+    /// The messages that wait for an answer, for the history beside a violation.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (ConvIx, usize)> {
+        self.places
+            .iter()
+            .map(|place| (place.conv, place.unanswered()))
+            .filter(|(_, unanswered)| *unanswered > 0)
+    }
+
+    // --- the connection ---
+
+    /// A socket is open: says who this is.
+    pub(crate) fn connected(&mut self, token: &str, instance: &str) {
+        let id = self.request(Task::Auth);
+        self.out.push(wire::auth(id, token, "loadtest", instance, None));
+    }
+
+    /// The socket is gone. What was asked is asked again on the next one.
+    pub(crate) fn disconnected(&mut self) -> usize {
+        self.online = false;
+        self.out.clear();
+        for (_, task) in self.requests.drain() {
+            match task {
+                Task::Auth | Task::Sync { .. } | Task::Fill { .. } => {}
+                task => self.todo.push((0, task)),
+            }
+        }
+        self.todo
+            .retain(|(_, task)| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
+        let again = self.places.iter_mut().map(Place::disconnected).sum();
+        self.work = (0..self.places.len())
+            .filter(|place| self.places[*place].has_work())
+            .collect();
+        again
+    }
+
+    /// When this client wants to be woken although nothing arrives.
+    pub(crate) fn wake_at(&self) -> Option<Nanos> {
+        if !self.online {
+            return None;
+        }
+        let retries = self
+            .work
+            .iter()
+            .filter_map(|place| self.places[*place].retry_at());
+        self.todo.iter().map(|(at, _)| *at).chain(retries).min()
+    }
+
+    /// Turns everything that is due into frames.
+    pub(crate) fn flush(&mut self, world: &World) {
+        if !self.online {
+            return;
+        }
+        let now = world.clock.now();
+        for task in self
+            .todo
+            .extract_if(.., |(at, _)| *at <= now)
+            .map(|(_, task)| task)
+            .collect::<Vec<_>>()
+        {
+            self.issue(task);
+        }
+        for index in std::mem::take(&mut self.work) {
+            let place = &mut self.places[index];
+            let (name, out, me) = (place.name.clone(), &mut self.out, self.me);
+            place.send_due(now, |ordinal, due| {
+                let tag = Tag { sender: me, ordinal };
+                let id = ((index as u64 + 1) << 32) | u64::from(ordinal);
+                out.push(wire::send(
+                    id,
+                    &name,
+                    &world.payload.cid(tag),
+                    &world.payload.body(&name, tag, due),
+                ));
+            });
+            if place.has_work() && !self.work.contains(&index) {
+                self.work.push(index);
+            }
+        }
+    }
+
+    /// Tells the node what was applied.
+    pub(crate) fn heartbeat(&mut self) {
+        self.out.push(wire::heartbeat(self.n));
+    }
+
+    fn request(&mut self, task: Task) -> u64 {
+        let id = self.next_id;
+        self.next_id = (self.next_id + 1) & 0xffff_ffff;
+        self.requests.insert(id, task);
+        id
+    }
+
+    fn issue(&mut self, task: Task) {
+        let id = self.next_id;
+        let frame = match &task {
+            Task::Auth => return,
+            Task::Create {
+                kind, cid, members, ..
+            } => wire::create(id, kind, cid, members),
+            Task::Invite { place, cid, who, .. } => wire::invite(id, &self.places[*place].name, cid, who),
+            Task::Open { place, .. } => wire::open(id, &self.places[*place].name),
+            Task::Sync { places } => wire::sync(id, places.iter().filter_map(|place| self.position(*place))),
+            Task::Fill { place } => match self.position(*place) {
+                Some((name, cursor)) => wire::hist(id, name, cursor, PAGE),
+                None => return,
+            },
+            Task::Reread { place, after, .. } => wire::hist(id, &self.places[*place].name, *after, PAGE),
+        };
+        self.request(task);
+        self.out.push(frame);
+    }
+
+    fn position(&self, place: usize) -> Option<(&str, u64)> {
+        let place = &self.places[place];
+        place.cursor.map(|cursor| (&*place.name, cursor))
+    }
+}

@@ -1,0 +1,399 @@
+//! A client's task: connects, talks to its node until one of the two ends it, and comes back elsewhere.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{Sink, Stream};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::state::{State, Task, World};
+use super::{Command, Common};
+use crate::clock::{MILLISECOND, Nanos, SECOND};
+use crate::oracle::Reading;
+use crate::pacing::{Pace, Schedule};
+use crate::payload::ClientIx;
+use crate::wire;
+
+/// One client and its connection.
+pub(super) struct Client {
+    me: ClientIx,
+    common: Rc<Common>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    state: State,
+    rng: StdRng,
+    token: String,
+    /// The places where this client speaks, and whose turn it is.
+    speaks: Vec<usize>,
+    turn: usize,
+    pacer: Pacer,
+    node: String,
+    quit: bool,
+}
+
+enum Pacer {
+    Silent,
+    Window(usize),
+    Open(Schedule),
+}
+
+/// Why a conversation with a node ended.
+enum End {
+    /// The harness said so.
+    Quit,
+    /// To be opened again, elsewhere.
+    Lost(String),
+}
+
+/// The most frames that are handled before frames are written.
+const FRAMES_PER_WAKE: usize = 256;
+/// The most messages of one sender that wait while it is offline; more are counted as shed.
+const BACKLOG: usize = 20_000;
+
+// === impl Client ===
+
+impl Client {
+    /// `first` is the node to begin with.
+    pub(super) fn new(
+        me: ClientIx,
+        common: Rc<Common>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        first: usize,
+        seed: u64,
+    ) -> Client {
+        let user = common.world.borrow().payload.user(me);
+        let node = common.nodes.borrow().get(first).cloned().unwrap_or_default();
+        Client {
+            me,
+            token: common.token.replace("{user}", &user),
+            common,
+            commands,
+            state: State::new(me),
+            rng: StdRng::seed_from_u64(seed ^ (u64::from(me) << 32)),
+            speaks: Vec::new(),
+            turn: 0,
+            pacer: Pacer::Silent,
+            node,
+            quit: false,
+        }
+    }
+
+    /// Runs until it is told to quit.
+    pub(super) async fn run(mut self) {
+        let mut tries = 0u32;
+        while !self.quit {
+            let end = match self.dial().await {
+                Ok(socket) => self.converse(socket, &mut tries).await,
+                Err(error) => End::Lost(error.to_string()),
+            };
+            let was_online = std::mem::take(&mut self.state.online);
+            if was_online {
+                self.common.online.set(self.common.online.get() - 1);
+            }
+            let again = self.state.disconnected();
+            let End::Lost(why) = end else { return };
+            {
+                let world = &mut *self.common.world.borrow_mut();
+                let line = format!(
+                    "client {} lost {}: {why}; {again} messages go out again",
+                    self.me, self.node
+                );
+                world.oracle.note(world.clock.now(), line);
+                world.recorder.error(if was_online {
+                    "connection lost"
+                } else {
+                    "connection refused"
+                });
+            }
+            self.pause(tries).await;
+            tries += 1;
+            self.node = self
+                .common
+                .nodes
+                .borrow()
+                .choose(&mut self.rng)
+                .cloned()
+                .unwrap_or_default();
+        }
+    }
+
+    /// Full jitter: clients of a dead node come back one by one, not all at once.
+    async fn pause(&mut self, tries: u32) {
+        let wanted = self.state.retry_ms.take().map(Duration::from_millis);
+        let most = Duration::from_millis(100 << tries.min(10)).min(self.common.backoff_max);
+        let pause = wanted.unwrap_or_else(|| most.mul_f64(self.rng.random()));
+        let mut pause = pin!(tokio::time::sleep(pause));
+        loop {
+            tokio::select! {
+                () = &mut pause => return,
+                command = self.commands.recv() => self.command(command),
+            }
+            if self.quit {
+                return;
+            }
+        }
+    }
+
+    async fn dial(&mut self) -> Result<WebSocketStream<TcpStream>, WsError> {
+        let common = self.common.clone();
+        let _permit = common.dials.acquire().await;
+        let stream = tokio::time::timeout(Duration::from_secs(3), TcpStream::connect(&self.node)).await;
+        let stream = stream.map_err(|_| WsError::Io(std::io::ErrorKind::TimedOut.into()))??;
+        stream.set_nodelay(true)?;
+        let mut request = format!("ws://{}{}", self.node, wire::PATH).into_client_request()?;
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static(wire::SUBPROTOCOL),
+        );
+        let config = WebSocketConfig::default().read_buffer_size(self.common.read_buffer);
+        let handshake = client_async_with_config(request, stream, Some(config));
+        let answer = tokio::time::timeout(Duration::from_secs(5), handshake).await;
+        Ok(answer
+            .map_err(|_| WsError::Io(std::io::ErrorKind::TimedOut.into()))??
+            .0)
+    }
+
+    /// Talks to the node until one of the two ends it.
+    async fn converse(&mut self, mut socket: WebSocketStream<TcpStream>, tries: &mut u32) -> End {
+        let common = self.common.clone();
+        self.state.connected(&self.token, &self.common.instance);
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let began = common.world.borrow().clock.now();
+        let (mut heard, mut beat) = (began, began);
+        loop {
+            let wake = {
+                let world = &mut *common.world.borrow_mut();
+                let now = world.clock.now();
+                self.produce(now, world);
+                let interval = common.heartbeat.min(self.state.hb_ms * MILLISECOND);
+                if self.state.online && now >= beat + interval {
+                    beat = now;
+                    self.state.heartbeat();
+                }
+                self.state.flush(world);
+                // A node that was stopped or cut off says nothing, not even that.
+                let patience = if self.state.online {
+                    interval * 5 / 2
+                } else {
+                    5 * SECOND
+                };
+                if now >= heard + patience {
+                    return End::Lost(format!("nothing was heard for {} ms", patience / MILLISECOND));
+                }
+                let own = (beat + interval).min(heard + patience);
+                let wake = [self.state.wake_at(), self.next_due(now)]
+                    .into_iter()
+                    .flatten()
+                    .fold(own, Nanos::min);
+                world.clock.instant(wake)
+            };
+            for text in self.state.out.drain(..) {
+                if let Err(error) = Pin::new(&mut socket).start_send(Message::text(text)) {
+                    return End::Lost(error.to_string());
+                }
+            }
+            if timer.deadline() != wake {
+                timer.as_mut().reset(wake);
+            }
+            let was_online = self.state.online;
+            match self.wait(&mut socket, timer.as_mut()).await {
+                Err(end) => return end,
+                Ok(0) => {}
+                Ok(_) => heard = common.world.borrow().clock.now(),
+            }
+            if self.state.online && !was_online {
+                *tries = 0;
+                common.online.set(common.online.get() + 1);
+            }
+            if self.quit {
+                let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(None)).await;
+                return End::Quit;
+            }
+            if !self.common.nodes.borrow().contains(&self.node) {
+                return End::Lost("moved".to_owned());
+            }
+        }
+    }
+
+    /// Waits for frames, a command or the timer, while writing what is left to write. Returns the frames handled.
+    async fn wait(
+        &mut self,
+        socket: &mut WebSocketStream<TcpStream>,
+        mut timer: Pin<&mut tokio::time::Sleep>,
+    ) -> Result<usize, End> {
+        let common = self.common.clone();
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut *socket).poll_flush(cx) {
+                return Poll::Ready(Err(End::Lost(error.to_string())));
+            }
+            let mut handled = 0;
+            let mut world = None;
+            while handled < FRAMES_PER_WAKE {
+                match Pin::new(&mut *socket).poll_next(cx) {
+                    Poll::Ready(Some(Ok(Message::Text(text)))) => {
+                        self.state
+                            .text(&text, world.get_or_insert_with(|| common.world.borrow_mut()));
+                        handled += 1;
+                    }
+                    Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                        let why = frame.map_or_else(String::new, |frame| {
+                            format!("{} {}", u16::from(frame.code), frame.reason)
+                        });
+                        return Poll::Ready(Err(End::Lost(format!("closed by the node: {why}"))));
+                    }
+                    Poll::Ready(Some(Ok(_))) => handled += 1, // pings are answered below us
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(End::Lost(error.to_string()))),
+                    Poll::Ready(None) => return Poll::Ready(Err(End::Lost("end of stream".to_owned()))),
+                    Poll::Pending => break,
+                }
+            }
+            drop(world);
+            let mut told = false;
+            while let Poll::Ready(command) = self.commands.poll_recv(cx) {
+                told = true;
+                self.command(command);
+                if self.quit {
+                    break;
+                }
+            }
+            if handled > 0 || told || timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(handled));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn command(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Join {
+                name,
+                conv,
+                speak,
+                reply,
+            }) => {
+                let place = self.state.join(&name, conv, reply);
+                if speak {
+                    self.speaks.push(place);
+                }
+            }
+            Some(Command::Create {
+                kind,
+                cid,
+                members,
+                reply,
+            }) => {
+                self.state.ask(Task::Create {
+                    kind,
+                    cid,
+                    members,
+                    reply,
+                });
+            }
+            Some(Command::Invite {
+                name,
+                cid,
+                who,
+                reply,
+            }) => {
+                if let Some(place) = self.state.place(&name) {
+                    self.state.ask(Task::Invite {
+                        place,
+                        cid,
+                        who,
+                        reply,
+                    });
+                }
+            }
+            Some(Command::Reread { name, after, reply }) => {
+                if let Some(place) = self.state.place(&name) {
+                    self.state.ask(Task::Reread {
+                        place,
+                        after,
+                        reading: Reading::default(),
+                        reply,
+                    });
+                }
+            }
+            Some(Command::Pace { pace, share }) => {
+                let now = self.common.world.borrow().clock.now();
+                self.pacer = match pace {
+                    Pace::Open { rate, arrival } if !self.speaks.is_empty() && share > 0.0 => {
+                        Pacer::Open(Schedule::new(rate * share, arrival, now, &mut self.rng))
+                    }
+                    Pace::Closed { window } if !self.speaks.is_empty() => Pacer::Window(window),
+                    _ => Pacer::Silent,
+                };
+            }
+            Some(Command::Move) => {} // being woken is enough: the loop looks at the permitted nodes
+            Some(Command::Unanswered(reply)) => {
+                let unanswered = self.state.unanswered();
+                if unanswered > 0 {
+                    let waiting: Vec<_> = self.state.waiting().collect();
+                    let world = &mut *self.common.world.borrow_mut();
+                    let line = format!(
+                        "client {} on {} waits for answers: {waiting:?}",
+                        self.me, self.node
+                    );
+                    world.oracle.note(world.clock.now(), line);
+                }
+                let _ = reply.send(unanswered);
+            }
+            Some(Command::Quit) | None => self.quit = true,
+        }
+    }
+
+    /// Makes the messages that are due.
+    fn produce(&mut self, now: Nanos, world: &mut World) {
+        let budget = &self.common.budget;
+        match &mut self.pacer {
+            Pacer::Silent => {}
+            // A window is per sender, over all its places.
+            Pacer::Window(window) if self.state.online => {
+                let backlog: usize = self.speaks.iter().map(|place| self.state.backlog(*place)).sum();
+                for _ in backlog..*window {
+                    if budget.get() == 0 {
+                        break;
+                    }
+                    budget.set(budget.get() - 1);
+                    self.turn += 1;
+                    self.state
+                        .offer(self.speaks[self.turn % self.speaks.len()], now, world);
+                }
+            }
+            Pacer::Window(_) => {}
+            Pacer::Open(schedule) => {
+                while budget.get() > 0
+                    && let Some(due) = schedule.due(now, &mut self.rng)
+                {
+                    self.turn += 1;
+                    let place = self.speaks[self.turn % self.speaks.len()];
+                    if self.state.backlog(place) >= BACKLOG {
+                        world.recorder.error("shed: the sender's backlog is full");
+                        continue;
+                    }
+                    budget.set(budget.get() - 1);
+                    self.state.offer(place, due, world);
+                }
+            }
+        }
+    }
+
+    fn next_due(&self, now: Nanos) -> Option<Nanos> {
+        match &self.pacer {
+            Pacer::Open(schedule) if self.common.budget.get() > 0 => Some(schedule.next().max(now)),
+            _ => None,
+        }
+    }
+}
