@@ -7,17 +7,24 @@
 //! step 10, when an event is encoded once as a *tail*, to which each session prepends its own number
 //! ([`event::event_frame`]).
 
-pub mod answer;
-pub mod body;
-pub mod close;
-mod codec;
-pub mod command;
-pub mod error;
-pub mod event;
-pub mod frame;
 pub mod ids;
-pub mod limits;
 pub mod role;
+
+pub mod body;
+pub mod limits;
+
+pub mod command;
+
+pub mod answer;
+
+pub mod event;
+
+pub mod frame;
+
+pub mod close;
+pub mod error;
+
+mod codec;
 
 pub use answer::Answer;
 pub use body::{Body, RawEvent};

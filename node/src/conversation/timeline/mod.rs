@@ -10,15 +10,20 @@
 //! questions of members over the same rows. `rules` says who may do what.
 
 pub mod command;
+
 pub mod machine;
+
 mod apply;
-mod work;
-mod rules;
+
 mod dedup;
-mod rows;
-mod keys;
 mod door;
+mod keys;
+mod rows;
+mod rules;
+mod work;
+
 pub mod outcome;
+
 pub mod read;
 
 pub use command::{Command, Op};

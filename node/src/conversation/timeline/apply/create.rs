@@ -116,7 +116,10 @@ fn check<'a>(by: By<'_>, kind: Kind, members: &'a [UserId], title: Option<&str>)
             );
         };
         if *by.conv != ConvId::direct(by.user, peer) {
-            return Err(Stop::Bad("the conversation's id is of another pair"));
+            return refused(
+                ErrorCode::BadRequest,
+                "a direct conversation is between the user and exactly one other",
+            );
         }
         if title.is_some() {
             return refused(ErrorCode::BadRequest, "a direct conversation has no title");

@@ -121,7 +121,11 @@ fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize)
     let from = have.saturating_add(1).max(seat.me.floor(&seat.conv));
     let events = window(rows, conv, (from, last), Order::Descending, limit)?;
     let gap = (events.len() as u64) < last.saturating_sub(have);
-    Ok(Window { events, gap, as_of: last })
+    Ok(Window {
+        events,
+        gap,
+        as_of: last,
+    })
 }
 
 /// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`.
