@@ -149,9 +149,9 @@ impl LocalHub {
             }
             let _ = reply.send(Err(Refusal::busy("too many subscriptions at once")));
         } else {
-            slots.pending += 1;
             let ticket = state.next_ticket;
             state.next_ticket += 1;
+            slots.pending.push((ticket, who.id()));
             let user = who.user().clone();
             state.tickets.insert(
                 ticket,
@@ -176,18 +176,12 @@ impl LocalHub {
     pub fn unsubscribe(&self, conv: &ConvId, id: u64) {
         let mut state = self.hub.state.borrow_mut();
         let state = &mut *state;
-        let pending: Vec<u64> = state
-            .tickets
-            .iter()
-            .filter(|(_, ticket)| ticket.who.id() == id && ticket.conv == *conv)
-            .map(|(number, _)| *number)
-            .collect();
-        if let Some(slots) = state.convs.get_mut(conv) {
-            slots.remove(id);
-            slots.pending -= pending.len();
-        }
-        for number in pending {
-            state.tickets.remove(&number);
+        let Some(slots) = state.convs.get_mut(conv) else {
+            return;
+        };
+        slots.remove(id);
+        for (ticket, _) in slots.pending.extract_if(.., |(_, session)| *session == id) {
+            state.tickets.remove(&ticket);
         }
         self.hub.tidy(state, conv);
     }
@@ -374,7 +368,7 @@ impl Hub {
         let Some(slots) = state.convs.get_mut(&conv) else {
             return;
         };
-        slots.pending -= 1;
+        slots.pending.retain(|(known, _)| *known != ticket);
         let read_at = result.as_ref().ok().copied().unwrap_or(0);
         let result = match (result, change) {
             // What happened above the position that was read counts more. A refusal has no position: the stream
@@ -400,14 +394,9 @@ impl Hub {
         let told: Vec<Rc<dyn Subscriber>> = {
             let state = self.state.borrow();
             let sessions = state.users.get(user).into_iter().flatten();
-            let subscribed = |id| {
-                state.convs.get(conv).is_some_and(|slots| slots.holds(id))
-                    || state
-                        .tickets
-                        .values()
-                        .any(|ticket| ticket.who.id() == id && ticket.conv == *conv)
-            };
-            sessions.filter(|who| !subscribed(who.id())).cloned().collect()
+            let slots = state.convs.get(conv);
+            let unknown = |who: &&Rc<dyn Subscriber>| slots.is_none_or(|slots| !slots.knows(who.id()));
+            sessions.filter(unknown).cloned().collect()
         };
         for who in told {
             who.joined(conv);
@@ -455,11 +444,13 @@ impl Drop for Hub {
 impl State {
     /// Notes for those who wait what the stream says of their membership.
     fn membership_changed(&mut self, event: &Published) {
-        for ticket in self
-            .tickets
-            .values_mut()
-            .filter(|ticket| ticket.conv == event.conv)
-        {
+        let Some(slots) = self.convs.get(&event.conv) else {
+            return;
+        };
+        for (ticket, _) in &slots.pending {
+            let Some(ticket) = self.tickets.get_mut(ticket) else {
+                continue;
+            };
             if event.removes.as_ref() == Some(ticket.who.user()) {
                 ticket.change = Some((event.seq, false));
             }

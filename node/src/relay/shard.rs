@@ -569,3 +569,6 @@ fn split<T>(from: &mut Vec<T>) -> Vec<T> {
     let rest = from.split_off(from.len().min(PAGE));
     std::mem::replace(from, rest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! A relay's shard against a model of its owner: whatever is lost, late, refused or moved, each worker sees every event
+//! of a conversation once and in order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use cluster::NodeId;
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::conversation::interest::Interest;
+use crate::rpc::register::Caught;
+
+const NODE: NodeId = NodeId(1);
+const CONVS: [&str; 3] = ["g_a", "g_b", "g_c"];
+
+/// The owner, the way there and back, and the workers.
+struct Model {
+    relay: ShardRelay,
+    workers: Workers,
+    notices: Vec<(WorkerId, mpsc::Receiver<Vec<Notice>>)>,
+    /// What each worker has of each conversation: the position it began at, and the last event.
+    seen: BTreeMap<(WorkerId, ConvId), (u64, u64)>,
+    interest: Interest,
+    epoch: u64,
+    log: BTreeMap<ConvId, u64>,
+    frames: VecDeque<Delivery>,
+    questions: VecDeque<(u64, u64, Question)>,
+    answers: VecDeque<(u64, Option<Option<Registered>>)>,
+    holes: Vec<Hole>,
+    now: Instant,
+    draws: u64,
+}
+
+fn conv(at: usize) -> ConvId {
+    ConvId::parse(CONVS[at % CONVS.len()]).unwrap()
+}
+
+impl Model {
+    fn new() -> Model {
+        let now = Instant::now();
+        let mut workers = Workers::default();
+        let mut notices = Vec::new();
+        for worker in 1..=2 {
+            let (sender, receiver) = mpsc::channel(10_000);
+            workers.add(worker, sender);
+            notices.push((worker, receiver));
+        }
+        Model {
+            relay: ShardRelay::new(0, 1, now),
+            workers,
+            notices,
+            seen: BTreeMap::new(),
+            interest: Interest::default(),
+            epoch: 5,
+            log: BTreeMap::new(),
+            frames: VecDeque::new(),
+            questions: VecDeque::new(),
+            answers: VecDeque::new(),
+            holes: Vec::new(),
+            now,
+            draws: 1,
+        }
+    }
+
+    fn doubt(&mut self) {
+        self.draws += 1;
+        self.relay.doubt(self.draws, self.now, Duration::ZERO);
+    }
+
+    /// The owner's log grows.
+    fn publish(&mut self, at: usize) {
+        let conv = conv(at);
+        let seq = self.log.entry(conv.clone()).or_default();
+        *seq += 1;
+        let event = Arc::new(Published::replay(
+            conv.clone(),
+            *seq,
+            Bytes::from(seq.to_string()),
+        ));
+        let (epoch, frames) = (self.epoch, &mut self.frames);
+        self.interest.wanted(&conv, |to| {
+            let to = To {
+                shard: 0,
+                epoch,
+                registration: to.registration,
+                fo: to.fo,
+            };
+            frames.push_back(Delivery {
+                to,
+                what: Delivered::Event(event.clone()),
+            });
+        });
+    }
+
+    fn deliver(&mut self) {
+        let Some(frame) = self.frames.pop_front() else {
+            return;
+        };
+        if !self
+            .relay
+            .deliver(frame, self.now, &mut self.workers, &mut self.holes)
+        {
+            self.doubt();
+        }
+    }
+
+    /// The owner tells its numbers, behind all that it has sent.
+    fn tell_positions(&mut self) {
+        while !self.frames.is_empty() {
+            self.deliver();
+        }
+        let positions: Vec<To> = self
+            .interest
+            .positions()
+            .map(|to| To {
+                shard: 0,
+                epoch: self.epoch,
+                registration: to.registration,
+                fo: to.fo,
+            })
+            .collect();
+        for to in positions {
+            if !self.relay.position(&to, self.now) {
+                self.doubt();
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        if self.relay.due().is_some() {
+            let (id, question) = self.relay.ask(self.epoch);
+            self.questions.push_back((id, self.epoch, question));
+        }
+    }
+
+    /// A question reaches the owner.
+    fn serve(&mut self) {
+        let Some((id, epoch, question)) = self.questions.pop_front() else {
+            return;
+        };
+        let answer = match question {
+            _ if epoch != self.epoch => None,
+            Question::Unregister(gone) => {
+                self.interest
+                    .unregister(NODE, gone.registration, &gone.convs, &gone.users);
+                Some(None)
+            }
+            Question::Register(wants) => {
+                let convs: Vec<&ConvId> = wants.convs.iter().map(|(conv, _)| conv).collect();
+                let known =
+                    self.interest
+                        .register(NODE, wants.registration, wants.fresh, convs, &wants.users);
+                known.then(|| {
+                    let caught = wants.convs.iter().map(|(conv, have)| {
+                        let last = self.log.get(conv).copied().unwrap_or(0);
+                        // Pages of three.
+                        let missed = have.map_or(0..0, |have| have + 1..(last + 1).min(have + 4));
+                        Caught {
+                            last,
+                            tails: missed.map(|seq| Bytes::from(seq.to_string())).collect(),
+                        }
+                    });
+                    let caught = caught.collect();
+                    Some(Registered {
+                        convs: caught,
+                        admits: Vec::new(),
+                        indexes: Vec::new(),
+                    })
+                })
+            }
+        };
+        self.answers.push_back((id, answer));
+    }
+
+    /// An answer, or the news that there is none, reaches the relay.
+    fn hear(&mut self) {
+        match self.answers.pop_front() {
+            Some((id, Some(answer))) => {
+                self.relay
+                    .answered(id, answer, self.now, &mut self.workers, &mut self.holes);
+            }
+            Some((id, None)) => {
+                self.relay.failed(id, self.now, |_| Duration::ZERO);
+                self.doubt();
+            }
+            None => {}
+        }
+    }
+
+    fn pull(&mut self) {
+        if self.holes.is_empty() {
+            return;
+        }
+        let (conv, after) = self.holes.remove(0);
+        let last = self.log.get(&conv).copied().unwrap_or(0);
+        let tails = (after + 1..(last + 1).min(after + 4))
+            .map(|seq| Bytes::from(seq.to_string()))
+            .collect();
+        let hole = self
+            .relay
+            .pulled(&conv, Some((after, last, tails)), &mut self.workers);
+        self.holes.extend(hole);
+    }
+
+    fn new_owner(&mut self) {
+        self.epoch += 10;
+        self.interest = Interest::default();
+        if self.relay.moved(self.epoch) {
+            self.doubt();
+        }
+    }
+
+    /// Reads what the workers got, and checks it.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        self.workers.flush();
+        for (worker, notices) in &mut self.notices {
+            while let Ok(batch) = notices.try_recv() {
+                for notice in batch {
+                    match notice {
+                        Notice::Live { conv, as_of } => {
+                            self.seen.insert((*worker, conv), (as_of, as_of));
+                        }
+                        Notice::Event(event) => {
+                            let seen = self.seen.get_mut(&(*worker, event.conv.clone()));
+                            let Some((_, last)) = seen else {
+                                return Err(TestCaseError::fail("an event before the position"));
+                            };
+                            prop_assert_eq!(event.seq, *last + 1, "worker {} of {}", worker, &event.conv);
+                            prop_assert_eq!(&event.tail, &Bytes::from(event.seq.to_string()));
+                            *last = event.seq;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_interleaving_of_registrations_and_losses_skips_or_repeats(
+        steps in prop::collection::vec((0u8..24, any::<u8>()), 1..400)
+    ) {
+        let mut model = Model::new();
+        for (step, pick) in steps {
+            let pick = usize::from(pick);
+            let worker = (pick % 2) as u64 + 1;
+            match step {
+                0..=5 => model.publish(pick),
+                6..=9 => model.deliver(),
+                10 => { model.frames.pop_front(); }
+                11 => { let kept = model.frames.len() / 2; model.frames.truncate(kept); }
+                12 | 13 => model.ask(),
+                14 | 15 => model.serve(),
+                16 => model.hear(),
+                17 => {
+                    // The answer is lost, which the relay learns at the deadline.
+                    if let Some((id, _)) = model.answers.pop_front() {
+                        model.relay.failed(id, model.now, |_| Duration::ZERO);
+                    }
+                }
+                18 => model.pull(),
+                19 => model.tell_positions(),
+                20 => model.new_owner(),
+                21 => model.interest.forget(NODE),
+                22 => {
+                    let conv = conv(pick / 2);
+                    model.check()?;
+                    model.relay.subscribe(worker, &conv, &mut model.workers);
+                }
+                _ => {
+                    let conv = conv(pick / 2);
+                    model.check()?;
+                    model.relay.unsubscribe(worker, &conv);
+                    model.seen.remove(&(worker, conv));
+                }
+            }
+            model.check()?;
+        }
+        // The faults are over; the owner's silence, if it forgot the node, has been noticed.
+        if model.interest.positions().next().is_none() {
+            model.doubt();
+        }
+        for _ in 0..200 {
+            model.ask();
+            model.serve();
+            model.hear();
+            model.pull();
+            model.tell_positions();
+        }
+        model.check()?;
+        prop_assert_eq!(model.holes.len(), 0);
+        for ((worker, conv), (_, last)) in &model.seen {
+            prop_assert_eq!(*last, model.log.get(conv).copied().unwrap_or(0), "worker {} of {}", worker, conv);
+        }
+    }
+}
