@@ -83,12 +83,16 @@ impl LogStore {
             match tail.first() {
                 Some(first) if range.start >= first => return Ok(tail.read(range, max_bytes)),
                 Some(first) => range.start..range.end.min(first),
-                None => range,
+                None => range.clone(),
             }
         };
         let log = self.shared.log.clone();
         let read = tokio::task::spawn_blocking(move || log.read(on_disk, max_bytes));
         let entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        if entries.is_empty() {
+            // Nothing that old: what is there starts in memory, if anywhere.
+            return Ok(self.shared.tail.lock().read(range, max_bytes));
+        }
         entries.iter().map(|(_, bytes)| codec::decode(bytes)).collect()
     }
 }
@@ -218,6 +222,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last.map_or(0, |last| last.index + 1);
         let generation = {
             let mut tail = self.shared.tail.lock();
+            if tail.last.is_none_or(|present| present.index < from) {
+                return Ok(());
+            }
             tail.truncate_from(from, last);
             self.shared.flushed.send_replace(tail.flushed);
             tail.generation

@@ -56,6 +56,19 @@ struct Progress {
     touched: Instant,
 }
 
+/// Copies the rows of a replica in this process, up to the step that makes them visible.
+pub(crate) async fn copy(from: State, to: State) -> Result<(Box<Import>, Bytes), io::Error> {
+    let copied = tokio::task::spawn_blocking(move || {
+        let mut export = from.export()?;
+        let mut import = to.import()?;
+        while let Some(rows) = export.next_chunk(CHUNK_BYTES)? {
+            import.add(&rows)?;
+        }
+        Ok::<_, storage::Error>((Box::new(import), export.applied().unwrap_or_default()))
+    });
+    copied.await.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
 // === impl Imports ===
 
 impl Imports {

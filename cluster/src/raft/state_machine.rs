@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::machine::{Batch, Machine};
 use crate::ownership::Owner;
-use crate::raft::snapshot::SnapshotData;
+use crate::raft::snapshot::{self, SnapshotData};
 use crate::raft::{Answer, Entry, LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig, codec};
 use crate::shard::batch;
 
@@ -217,9 +217,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let SnapshotData::Received { import, applied } = snapshot else {
+        let (import, applied) = match snapshot {
+            SnapshotData::Received { import, applied } => (import, applied),
             // openraft offers a replica's own position at start; its rows are in place.
-            return Ok(());
+            SnapshotData::Local(_) if meta.last_log_id == self.applied.last => return Ok(()),
+            SnapshotData::Local(other) => snapshot::copy(other, self.state.clone()).await?,
         };
         let position: Applied = codec::decode(&applied)?;
         let finish = tokio::task::spawn_blocking(move || import.finish(applied));
