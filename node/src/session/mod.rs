@@ -11,6 +11,7 @@ pub mod actor;
 mod authenticate;
 mod cursors;
 mod dispatch;
+mod introduce;
 mod membership;
 mod publish;
 mod queries;

@@ -15,6 +15,7 @@ use protocol::{Answer, ConvId, ErrorCode};
 
 use super::actor::{Phase, Session};
 use super::feed::Feed;
+use super::introduce::introduce;
 use super::worker::Worker;
 use crate::conversation::Refusal;
 
@@ -77,7 +78,12 @@ impl Session {
                     match deliver {
                         Deliver::Answer(id) => session.answer(id, &Answer::Conv(view)),
                         Deliver::Event => {
-                            feed.push(&Bytes::from(Event::Conv(view).tail()), Some((&conv, last)));
+                            let (view, followers) = introduce(view, feed.user_id());
+                            let shown = view.last.s;
+                            feed.push(&Bytes::from(Event::Conv(view).tail()), Some((&conv, shown)));
+                            for (s, tail) in followers {
+                                feed.push(&tail, Some((&conv, s)));
+                            }
                         }
                     }
                     if fresh {
