@@ -15,7 +15,7 @@ pub(crate) async fn supervise(node: Arc<Node>, replica: Arc<Replica>) {
     let shard = replica.group.shard();
     let mut leadership = replica.group.leadership();
     let mut taken = None;
-    loop {
+    while !replica.over.is_cancelled() {
         let term = leadership.term();
         if term.is_none() || term != taken {
             taken = None;

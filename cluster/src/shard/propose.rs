@@ -121,6 +121,9 @@ impl Proposer {
     pub(crate) async fn run(self, group: Group, store: Store) {
         let queue = &self.queue;
         loop {
+            if queue.over.is_cancelled() {
+                return;
+            }
             let batch = queue.take();
             if batch.is_empty() {
                 tokio::select! {
