@@ -71,18 +71,34 @@ impl Handler<Publish> for ConversationActor {
 
     fn handle(&mut self, commands: Publish, _: &mut Context<Self>) {
         for pending in commands.0 {
-            let answer = Peek::read(&pending.bytes)
-                .ok()
-                .and_then(|peek| self.memory.answers(&peek, pending.bytes.len()));
+            let bytes = pending.bytes.clone();
+            let peek = Peek::read(&bytes).ok();
+            let answer = peek
+                .as_ref()
+                .and_then(|peek| self.memory.answers(peek, bytes.len()));
             match answer {
                 // Not ahead of an earlier command that is lost.
                 Some(answer) if pending.alive() => {
                     self.core.shared.metrics.prechecked.inc();
                     pending.answer(answer);
                 }
-                _ => self.core.propose(pending),
+                _ => {
+                    if let Some(peek) = &peek {
+                        self.memory.proposed(peek);
+                    }
+                    self.core.propose(pending);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Handler<super::shard::messages::Panic> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, _: super::shard::messages::Panic, _: &mut Context<Self>) {
+        panic!("a test wants this actor to die");
     }
 }
 

@@ -94,6 +94,11 @@ impl Backbone {
         self.relay.clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Puts the figures into the registry.
     pub fn register(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);

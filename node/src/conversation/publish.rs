@@ -115,6 +115,16 @@ impl Memory {
         self.exists.get_or_insert(exists);
     }
 
+    /// A command goes to the log: what it may make has to be reckoned with from now on.
+    pub(crate) fn proposed(&mut self, peek: &Peek<'_>) {
+        if peek.may_create() {
+            self.strangers.remove(peek.user);
+            if self.exists == Some(false) {
+                self.exists = None;
+            }
+        }
+    }
+
     /// A command was decided by the log.
     pub(crate) fn decided(&mut self, user: &str, cid: Option<&str>, answer: &Answer) {
         match answer {
@@ -277,6 +287,17 @@ mod tests {
         let mut memory = Memory::default();
         memory.activated(false);
         assert!(memory.answers(&peek, bytes.len()).is_some());
+        let create = command(
+            "bob",
+            "c2",
+            Op::Create {
+                kind: protocol::Kind::Group,
+                members: vec![],
+                title: None,
+            },
+        );
+        memory.proposed(&Peek::read(&create).unwrap());
+        assert_eq!(memory.answers(&peek, bytes.len()), None, "it is being made");
         memory.decided("bob", Some("c2"), &done(1, false));
         assert_eq!(memory.answers(&peek, bytes.len()), None);
     }

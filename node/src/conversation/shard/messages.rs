@@ -81,6 +81,12 @@ pub(crate) struct Settle {
 #[rtype(result = "()")]
 pub(crate) struct Passivate;
 
+/// To a conversation, or to the shard for one of its conversations: die.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Panic(pub(crate) protocol::ConvId);
+
 // === impl Settle ===
 
 impl Settle {
@@ -94,10 +100,6 @@ impl Settle {
 
     pub(crate) fn push(&mut self, pending: Pending, outcome: Outcome) {
         self.commands.push_back((pending, outcome));
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.commands.len()
     }
 
     /// Hands out everything, in order.

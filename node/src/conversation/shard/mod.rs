@@ -36,14 +36,17 @@ use self::messages::{Enrol, Passivate, Publish, Round, Settle, Submit, Withdraw}
 use super::actor::ConversationActor;
 use super::committed::{self, answer_of};
 use super::publish::Peek;
+use super::settings::Settings;
 use super::shared::Shared;
 use super::timeline::Outcome;
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
 use crate::user::outbox_pump;
 
-/// How often idle conversations are looked for.
+/// How often idle conversations are looked for, at the latest.
 const SWEEP: Duration = Duration::from_secs(5);
+/// And so many times, at least, within the time that counts as idle.
+const SWEEPS: u32 = 4;
 
 /// The actor of one shard.
 pub(crate) struct ShardActor {
@@ -60,8 +63,6 @@ struct Live {
     addr: Addr<ConversationActor>,
     /// The sweep in which it last had something to do.
     used: u64,
-    /// Commands given to the log for it.
-    under_way: usize,
 }
 
 // === impl ShardActor ===
@@ -105,7 +106,6 @@ impl ShardActor {
             Live {
                 addr: ConversationActor::launch(conv.clone(), core.clone()),
                 used: sweep,
-                under_way: 0,
             }
         })
     }
@@ -114,7 +114,7 @@ impl ShardActor {
     fn sweep(&mut self) {
         self.sweep += 1;
         let settings = &self.core.shared.settings;
-        let idle = settings.actor_idle.as_secs().div_ceil(SWEEP.as_secs()).max(1);
+        let idle = settings.actor_idle.div_duration_f64(sweep_every(settings)).ceil() as u64;
         let shards = self.core.shared.lanes().len().max(1);
         let most = (settings.actors / shards).max(64);
         let mut oldest: Vec<u64> = Vec::new();
@@ -129,13 +129,12 @@ impl ShardActor {
         self.conversations.retain(|_, live| {
             let tired = live.used + idle < sweep
                 || before.is_some_and(|before| live.used <= before && live.used + 1 < sweep);
-            let keep = live.under_way > 0 && live.addr.connected() || !tired;
-            if !keep {
+            if tired {
                 gone += 1;
-                // A full mailbox means that it isn't idle; dropping the last address stops it when it is empty.
+                // If it can't be told, the drop of its last address stops it.
                 let _ = live.addr.try_send(Passivate);
             }
-            keep
+            !tired
         });
         self.core.shared.metrics.actors.dec_by(gone);
     }
@@ -166,7 +165,6 @@ impl ShardActor {
             let sweep = self.sweep;
             let sent = match self.conversations.get_mut(&conv) {
                 Some(live) => {
-                    live.under_way = live.under_way.saturating_sub(share.len());
                     live.used = sweep;
                     live.addr.try_send(share).map_err(|refused| refused.into_inner())
                 }
@@ -188,7 +186,7 @@ impl Actor for ShardActor {
         if let Some(mut results) = self.results.take() {
             ctx.add_stream(stream::poll_fn(move |cx| results.poll_recv(cx)));
         }
-        ctx.run_interval(SWEEP, |actor, _| actor.sweep());
+        ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
         let ended = self.core.end.clone().cancelled_owned();
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
         self.tasks.push(actix::spawn(propose::run(self.core.clone())));
@@ -270,7 +268,6 @@ impl Handler<Submit> for ShardActor {
             let sweep = self.sweep;
             let live = self.conversation(&conv);
             live.used = sweep;
-            live.under_way += share.len();
             if let Err(refused) = live.addr.try_send(Publish(share)) {
                 // Dropping the commands breaks their stream; the lane sends them again.
                 debug!(%conv, error = %refused, "conversation takes no commands now");
@@ -294,13 +291,6 @@ impl StreamHandler<Round> for ShardActor {
                     }
                 };
                 for pending in round.commands {
-                    if let Some(live) = pending
-                        .conv
-                        .as_ref()
-                        .and_then(|conv| self.conversations.get_mut(conv))
-                    {
-                        live.under_way = live.under_way.saturating_sub(1);
-                    }
                     pending.fail(refused.clone());
                 }
             }
@@ -328,4 +318,20 @@ impl Handler<Withdraw> for ShardActor {
             .unregister(node, what.registration, &what.convs, &what.users);
         reply.send(Ok(crate::rpc::encode(&())));
     }
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+impl Handler<messages::Panic> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, panic: messages::Panic, _: &mut Context<Self>) {
+        let _ = self.conversation(&panic.0.clone()).addr.try_send(panic);
+    }
+}
+
+fn sweep_every(settings: &Settings) -> Duration {
+    (settings.actor_idle / SWEEPS).clamp(Duration::from_millis(10), SWEEP)
 }
