@@ -45,8 +45,10 @@ pub struct Status {
     pub map_version: u64,
     /// Every member.
     pub nodes: Vec<NodeStatus>,
-    /// Every shard, then the meta group.
+    /// Every shard, by number.
     pub shards: Vec<ShardStatus>,
+    /// The meta group, which holds the map; its number is 65535.
+    pub meta: ShardStatus,
     /// Whether an acknowledged write has been fsynced (`fsync`) or only handed to the system (`os`).
     pub durability: &'static str,
 }
@@ -67,8 +69,8 @@ pub struct NodeStatus {
 /// One shard in a [`Status`].
 #[derive(Clone, Debug, Serialize)]
 pub struct ShardStatus {
-    /// `meta`, or the shard's number.
-    pub shard: String,
+    /// The shard's number.
+    pub shard: u16,
     /// The owner heard of last.
     pub owner: Option<NodeId>,
     /// Its epoch.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::membership::placement::place;
 use crate::node::Node;
+use crate::shard::META;
 use crate::types::{NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
 
 // === impl Node ===
@@ -146,7 +147,12 @@ impl Node {
                     },
                 })
                 .collect(),
-            shards: map.all_shards().map(|shard| self.shard_status(shard)).collect(),
+            shards: map
+                .all_shards()
+                .filter(|&shard| shard != META)
+                .map(|shard| self.shard_status(shard))
+                .collect(),
+            meta: self.shard_status(META),
             durability: if self.config.fsync { "fsync" } else { "os" },
         }
     }
@@ -154,7 +160,7 @@ impl Node {
     fn shard_status(&self, shard: ShardId) -> ShardStatus {
         let route = self.route(shard);
         ShardStatus {
-            shard: shard_name(shard),
+            shard: shard.0,
             owner: route.owner,
             epoch: route.epoch,
             replicas: route.replicas,
