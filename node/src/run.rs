@@ -40,8 +40,11 @@ pub struct Running {
     config: Arc<Config>,
     watch: tokio::task::JoinHandle<()>,
     actors: Actors,
-    raft: Runtime,
+    raft: Raft,
 }
+
+/// The runtime of the cluster member. Dropped, it stops without waiting: whoever drops it may be a task itself.
+struct Raft(Option<Runtime>);
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,11 +118,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })?;
 
     let store = open_store(&config).await?;
-    let raft = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("raft")
-        .worker_threads(config.cluster.threads)
-        .enable_all()
-        .build()?;
+    let raft = Raft::start(config.cluster.threads)?;
     let (actors, backbone, serve) = Actors::start(&config, &raft).await?;
     let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
     backbone.join(cluster.clone());
@@ -150,7 +149,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     }
     let gateway = gateway.await.map_err(|_| Error::Ended("gateway"))?;
     let gateway = gateway.map_err(|source| Error::Gateway { http, source })?;
-    let watch = raft.spawn(watch_majority(cluster.clone(), door.clone()));
+    let watch = raft.handle().spawn(watch_majority(cluster.clone(), door.clone()));
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), "serving");
     Ok(Running {
         http: addr,
@@ -178,7 +177,7 @@ async fn open_store(config: &Config) -> Result<Store, Error> {
 
 async fn start_cluster(
     config: &Config,
-    raft: &Runtime,
+    raft: &Raft,
     store: &Store,
     backbone: &Backbone,
 ) -> Result<(Cluster, cluster::transport::Metrics), Error> {
@@ -191,7 +190,7 @@ async fn start_cluster(
     };
     let (store, service) = (store.clone(), backbone.service());
     let advertises = !config.cluster.advertise.is_empty();
-    let started = raft.spawn(async move {
+    let started = raft.handle().spawn(async move {
         let transport = TcpTransport::bind(transport_config).await;
         let transport = transport.map_err(|error| Error::Transport {
             listen,
@@ -281,7 +280,7 @@ impl Running {
             }
         })
         .await;
-        raft.shutdown_background();
+        drop(raft);
         tracing::info!("stopped");
     }
 }
@@ -296,13 +295,39 @@ async fn step(what: &'static str, deadline: Duration, work: impl Future<Output =
     }
 }
 
+// === impl Raft ===
+
+impl Raft {
+    fn start(threads: usize) -> std::io::Result<Raft> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder
+            .thread_name("raft")
+            .worker_threads(threads)
+            .enable_all()
+            .build()?;
+        Ok(Raft(Some(runtime)))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("only a drop takes it away").handle()
+    }
+}
+
+impl Drop for Raft {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 // === impl Actors ===
 
 impl Actors {
     /// Starts the actix system with the conversations in it; the gateway follows when it is handed over.
     async fn start(
         config: &Config,
-        raft: &Runtime,
+        raft: &Raft,
     ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();

@@ -183,11 +183,12 @@ impl Feed {
     }
 
     fn pass(&self, published: &Published) {
-        if published.seq == 0 {
+        if published.skip == self.tag {
+        } else if published.seq == 0 {
             if self.link.outbox(|outbox| outbox.ephemeral(&published.tail)) == Pushed::Dropped {
                 self.metrics.dropped.inc();
             }
-        } else if published.skip != self.tag {
+        } else {
             self.push(&published.tail, Some((&published.conv, published.seq)));
         }
     }

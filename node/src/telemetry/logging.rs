@@ -1,12 +1,14 @@
 //! Log lines on standard error: quiet and useful at `info`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Format, Telemetry};
 
-/// Lines of the libraries that tell about single connections: a client that goes away is no news at `info`, and
-/// actix-http reports it as an error.
-const QUIET: &str = "actix_http=off,actix_server=warn,openraft=warn,mio=warn";
+/// Libraries that call ordinary things by loud names: a client that goes away is an error to actix-http, a vote that
+/// changes while something is written is a warning to openraft. What matters of it is logged by this server.
+const QUIET: &str = "actix_http=off,actix_server=warn,openraft=error,mio=warn";
 
 /// Starts logging for the process. A second call, as tests make it, changes nothing.
 pub fn init(settings: &Telemetry) {
@@ -14,6 +16,7 @@ pub fn init(settings: &Telemetry) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let _already_started = match settings.format {
         Format::Text => lines.with_target(false).try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

@@ -1,0 +1,165 @@
+//! Rates, sizes, and the order of a sender's messages across refusals.
+
+use node::config::Millis;
+
+use crate::support::Node;
+
+#[tokio::test]
+async fn too_many_sends_are_refused_with_a_time_and_never_reorder_a_sender() {
+    let node = Node::with(|config| {
+        config.limits.sends_per_s = 2;
+        config.limits.burst = 3;
+        config.limits.abuse_factor = 1_000;
+    })
+    .await;
+    let mut client = node.client("alice").await;
+    let send = |i: i64| format!(r#"{{"t":"send","id":{i},"to":"bob","cid":"{i}","b":{{}}}}"#);
+    for i in 1..=6 {
+        client.send(&send(i)).await;
+    }
+    let mut codes = std::collections::BTreeMap::new();
+    while codes.len() < 6 {
+        let answer = client.json().await;
+        if let Some(id) = answer["id"].as_i64() {
+            codes.insert(id, answer);
+        }
+    }
+    for i in 1..=3 {
+        assert_eq!(codes[&i]["t"], "ack");
+    }
+    assert_eq!(
+        (&codes[&4]["code"], &codes[&4]["temp"]),
+        (&"rate_limited".into(), &true.into())
+    );
+    let wait = codes[&4]["retry_ms"].as_u64().unwrap();
+    assert!((1..=500).contains(&wait), "{wait}");
+    for i in 5..=6 {
+        assert_eq!(codes[&i]["code"], "busy", "4 must come first");
+    }
+
+    // The refused one lifts the hold, and the order is the sender's.
+    for i in 4..=6 {
+        loop {
+            let answer = client.ask(i, &send(i)).await;
+            if answer["t"] == "ack" {
+                assert_eq!(answer["mn"], i);
+                break;
+            }
+            let wait = answer["retry_ms"].as_u64().unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_send_that_never_comes_again_is_waited_for_only_so_long() {
+    let node = Node::with(|config| {
+        config.limits.sends_per_s = 100;
+        config.limits.burst = 1;
+        config.limits.abuse_factor = 1_000;
+        config.session.refusal_ms = Millis(300);
+    })
+    .await;
+    let mut client = node.client("alice").await;
+    client
+        .send(r#"{"t":"send","id":1,"to":"bob","cid":"1","b":{}}"#)
+        .await;
+    client
+        .send(r#"{"t":"send","id":2,"to":"bob","cid":"2","b":{}}"#)
+        .await;
+    assert_eq!(client.answer(2).await["code"], "rate_limited");
+    // Elsewhere nothing is held back.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert_eq!(
+        client
+            .ask(3, r#"{"t":"send","id":3,"to":"carol","cid":"3","b":{}}"#)
+            .await["t"],
+        "ack"
+    );
+    loop {
+        let answer = client
+            .ask(4, r#"{"t":"send","id":4,"to":"bob","cid":"4","b":{}}"#)
+            .await;
+        if answer["t"] == "ack" {
+            break;
+        }
+        assert_eq!(answer["temp"], true);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn going_on_at_a_multiple_of_the_rate_ends_the_session() {
+    let node = Node::with(|config| {
+        config.limits.sends_per_s = 5;
+        config.limits.burst = 5;
+        config.limits.abuse_ms = Millis(500);
+    })
+    .await;
+    let mut client = node.client("alice").await;
+    let flood = async {
+        for i in 0.. {
+            client
+                .send(&format!(
+                    r#"{{"t":"send","id":{i},"to":"bob","cid":"{i}","b":{{}}}}"#
+                ))
+                .await;
+            let answer = client.recv().await;
+            if let crate::support::Incoming::Close(code, reason) = answer {
+                return (code, reason);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        unreachable!()
+    };
+    let (code, reason) = tokio::time::timeout(crate::support::PATIENCE, flood)
+        .await
+        .unwrap();
+    assert_eq!(code, 4208);
+    assert!(reason.starts_with("{\"retry_ms\":"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_too_large_and_the_session_goes_on() {
+    let node = Node::with(|config| config.limits.body_bytes = 1_000).await;
+    let mut client = node.client("alice").await;
+    for (size, expected) in [(989, "ack"), (990, "err"), (20_000, "err")] {
+        // {"x":"…"} is eight bytes more than its text.
+        let body = "x".repeat(size + 3);
+        let answer = client
+            .ask(
+                1,
+                &format!(r#"{{"t":"send","id":1,"to":"bob","cid":"{size}","b":{{"x":"{body}"}}}}"#),
+            )
+            .await;
+        assert_eq!(answer["t"], expected, "{answer}");
+        if expected == "err" {
+            assert_eq!(
+                (&answer["code"], &answer["http"]),
+                (&"too_large".into(), &413.into())
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_command_of_a_long_pipeline_is_answered_although_few_may_be_unanswered() {
+    let node = Node::with(|config| {
+        config.limits.sends_per_s = 10_000;
+        config.limits.burst = 10_000;
+        config.limits.unacked_sends = 2;
+    })
+    .await;
+    let mut client = node.client("alice").await;
+    for i in 0..300 {
+        client
+            .send(&format!(
+                r#"{{"t":"send","id":{i},"to":"bob","cid":"{i}","b":{{}},"echo":false}}"#
+            ))
+            .await;
+    }
+    for i in 0..300 {
+        let ack = client.answer(i).await;
+        assert_eq!((&ack["t"], &ack["mn"]), (&"ack".into(), &(i + 1).into()));
+    }
+}

@@ -1,0 +1,53 @@
+//! Sessions that say nothing.
+
+use node::config::Millis;
+
+use crate::support::{Client, Incoming, Node, masked};
+
+#[tokio::test]
+async fn a_connection_that_does_not_authenticate_is_ended() {
+    let node = Node::with(|config| config.session.auth_ms = Millis(200)).await;
+    let mut client = Client::connect(node.addr()).await;
+    client.expect("hello").await;
+    assert_eq!(client.closed().await.0, 4210);
+    assert_eq!(client.recv().await, Incoming::End);
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
+    let node = Node::with(|config| {
+        config.session.ping_ms = Millis(100);
+        config.session.idle_timeout_ms = Millis(600);
+    })
+    .await;
+    let mut silent = node.client("alice").await;
+    let mut alive = node.client("bob").await;
+    let mut pings = 0;
+    while pings < 20 {
+        if let Incoming::Ping(payload) = alive.recv().await {
+            pings += 1;
+            alive.raw(&masked(10, true, &payload)).await;
+        }
+    }
+    assert_eq!(alive.ask(1, r#"{"t":"hb","id":1}"#).await["t"], "hb");
+    assert_eq!(silent.closed().await.0, 4014);
+    assert_eq!(silent.recv().await, Incoming::End);
+    node.figure_reaches("rookery_sessions_closed_total{code=\"4014\"}", 1)
+        .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_forgotten() {
+    let node = Node::start().await;
+    let client = node.client("alice").await;
+    node.figure_reaches("rookery_sessions", 1).await;
+    drop(client);
+    let forgotten = async {
+        while node.figure("rookery_sessions").await > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, forgotten)
+        .await
+        .expect("the session ends");
+}

@@ -1,0 +1,15 @@
+//! The gateway and the sessions of a real one-node server, in this process, seen from raw sockets.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod commands;
+mod framing;
+mod handshake;
+mod lifecycle;
+mod limits;
+mod liveness;
+mod operations;
+mod sessions;
+mod slow_consumer;
+mod tokens;

@@ -1,0 +1,14 @@
+//! A node on port 0, and a WebSocket client that can also break the rules.
+
+mod client;
+mod golden;
+mod node;
+
+pub(crate) use client::{Client, Incoming, TEXT, frame, masked};
+pub(crate) use golden::golden;
+pub(crate) use node::{Node, config};
+
+use std::time::Duration;
+
+/// Long enough for a machine that is busy with other things; no test waits for it in vain.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

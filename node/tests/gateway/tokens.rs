@@ -1,0 +1,305 @@
+//! The matrix of tokens that must not be believed, and of those that must.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
+use node::config::{Algorithm, Auth as Settings};
+use node::gateway::auth::{Auth, Refused};
+use serde_json::{Value, json};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn key_file(name: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "gateway", "keys", name]
+        .iter()
+        .collect();
+    path.display().to_string()
+}
+
+fn key_text(name: &str) -> Vec<u8> {
+    std::fs::read(key_file(name)).unwrap()
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+fn claims() -> Value {
+    json!({ "sub": "alice", "exp": now() + 600 })
+}
+
+fn with(more: Value) -> Value {
+    let mut claims = claims();
+    for (key, value) in more.as_object().unwrap() {
+        claims[key] = value.clone();
+    }
+    claims
+}
+
+fn hs256() -> Settings {
+    Settings {
+        secret: node::config::Secret(SECRET.to_owned()),
+        ..Settings::default()
+    }
+}
+
+fn signed(claims: &Value) -> String {
+    encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .unwrap()
+}
+
+fn check(settings: &Settings, token: &str) -> Result<String, Refused> {
+    let auth = Auth::open(settings, 8_192).unwrap();
+    auth.check(token).map(|identity| identity.user.to_string())
+}
+
+/// Base64 as in tokens.
+fn part(json: &Value) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let text = json.to_string();
+    let mut out = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for i in 0..=chunk.len() {
+            out.push(char::from(ALPHABET[(bits >> (18 - 6 * i)) as usize & 63]));
+        }
+    }
+    out
+}
+
+#[test]
+fn each_kind_of_key_believes_its_own_tokens() {
+    assert_eq!(check(&hs256(), &signed(&claims())), Ok("alice".to_owned()));
+    let ed = EncodingKey::from_ed_pem(&key_text("ed25519.pem")).unwrap();
+    let rsa = EncodingKey::from_rsa_pem(&key_text("rsa.pem")).unwrap();
+    for (algorithm, alg, key, public, kid) in [
+        (Algorithm::EdDSA, Alg::EdDSA, &ed, "ed25519.pub.pem", "ed-1"),
+        (Algorithm::RS256, Alg::RS256, &rsa, "rsa.pub.pem", "rsa-1"),
+    ] {
+        let pem = Settings {
+            algorithm,
+            public_key_file: key_file(public),
+            ..Settings::default()
+        };
+        let jwks = Settings {
+            algorithm,
+            jwks_file: key_file("jwks.json"),
+            ..Settings::default()
+        };
+        let mut header = Header::new(alg);
+        assert_eq!(
+            check(&pem, &encode(&header, &claims(), key).unwrap()),
+            Ok("alice".to_owned())
+        );
+        assert_eq!(
+            check(&jwks, &encode(&header, &claims(), key).unwrap()),
+            Err(Refused::Invalid),
+            "no kid"
+        );
+        header.kid = Some(kid.to_owned());
+        assert_eq!(
+            check(&jwks, &encode(&header, &claims(), key).unwrap()),
+            Ok("alice".to_owned())
+        );
+        header.kid = Some("../../etc/passwd' OR 1=1".to_owned());
+        assert_eq!(
+            check(&jwks, &encode(&header, &claims(), key).unwrap()),
+            Err(Refused::Invalid),
+            "unknown kid"
+        );
+    }
+}
+
+#[test]
+fn a_token_cannot_choose_how_it_is_checked() {
+    for alg in [
+        "none", "None", "NONE", "HS384", "HS512", "RS256", "ES256", "EdDSA", "",
+    ] {
+        let head = part(&json!({ "alg": alg, "typ": "JWT" }));
+        for signature in ["", "AAAA"] {
+            let token = format!("{head}.{}.{signature}", part(&claims()));
+            assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "alg {alg:?}");
+        }
+    }
+    // HS256 with the public key as the secret.
+    let public = key_text("rsa.pub.pem");
+    let forged = encode(
+        &Header::new(Alg::HS256),
+        &claims(),
+        &EncodingKey::from_secret(&public),
+    )
+    .unwrap();
+    let rs256 = Settings {
+        algorithm: Algorithm::RS256,
+        public_key_file: key_file("rsa.pub.pem"),
+        ..Settings::default()
+    };
+    assert_eq!(check(&rs256, &forged), Err(Refused::Invalid));
+}
+
+#[test]
+fn a_token_cannot_bring_its_own_key() {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let url = || Some("https://evil.example/keys".to_owned());
+    for header in [
+        Header {
+            jku: url(),
+            ..Header::default()
+        },
+        Header {
+            x5u: url(),
+            ..Header::default()
+        },
+        Header {
+            x5c: Some(vec!["AAAA".to_owned()]),
+            ..Header::default()
+        },
+        Header {
+            crit: Some(vec!["exp".to_owned()]),
+            ..Header::default()
+        },
+    ] {
+        assert_eq!(
+            check(&hs256(), &encode(&header, &claims(), &key).unwrap()),
+            Err(Refused::Invalid)
+        );
+    }
+}
+
+#[test]
+fn times_are_checked_with_a_minute_of_tolerance() {
+    for (claims, expected) in [
+        (with(json!({ "exp": now() - 30 })), Ok("alice".to_owned())),
+        (with(json!({ "exp": now() - 90 })), Err(Refused::Expired)),
+        (with(json!({ "exp": "soon" })), Err(Refused::Invalid)),
+        (with(json!({ "exp": -1 })), Err(Refused::Invalid)),
+        (with(json!({ "exp": 1e300 })), Err(Refused::Invalid)),
+        (with(json!({ "exp": null })), Err(Refused::Invalid)),
+        (json!({ "sub": "alice" }), Err(Refused::Invalid)),
+        (with(json!({ "nbf": now() + 30 })), Ok("alice".to_owned())),
+        (with(json!({ "nbf": now() + 90 })), Err(Refused::Invalid)),
+        (with(json!({ "iat": now() + 30 })), Ok("alice".to_owned())),
+        (with(json!({ "iat": now() + 90 })), Err(Refused::Invalid)),
+    ] {
+        assert_eq!(check(&hs256(), &signed(&claims)), expected, "{claims}");
+    }
+}
+
+#[test]
+fn audience_and_issuer_are_required_where_they_are_configured() {
+    let settings = Settings {
+        audience: "chat".to_owned(),
+        issuer: "id.example.org".to_owned(),
+        ..hs256()
+    };
+    for (more, expected) in [
+        (
+            json!({ "aud": "chat", "iss": "id.example.org" }),
+            Ok("alice".to_owned()),
+        ),
+        (
+            json!({ "aud": ["mail", "chat"], "iss": "id.example.org" }),
+            Ok("alice".to_owned()),
+        ),
+        (
+            json!({ "aud": "mail", "iss": "id.example.org" }),
+            Err(Refused::Invalid),
+        ),
+        (
+            json!({ "aud": "chat", "iss": "evil.example" }),
+            Err(Refused::Invalid),
+        ),
+        (json!({ "iss": "id.example.org" }), Err(Refused::Invalid)),
+        (json!({ "aud": "chat" }), Err(Refused::Invalid)),
+    ] {
+        assert_eq!(check(&settings, &signed(&with(more.clone()))), expected, "{more}");
+    }
+    assert_eq!(
+        check(&hs256(), &signed(&with(json!({ "aud": "any" })))),
+        Ok("alice".to_owned())
+    );
+}
+
+#[test]
+fn what_is_no_token_of_ours_is_refused() {
+    let token = signed(&claims());
+    let (head, rest) = token.split_once('.').unwrap();
+    let (body, signature) = rest.split_once('.').unwrap();
+    let other = EncodingKey::from_secret(b"another-secret-another-secret-12");
+    let last = token.chars().last().unwrap();
+    let flipped = if last == 'A' { 'B' } else { 'A' };
+    for (token, why) in [
+        (String::new(), "empty"),
+        ("..".to_owned(), "only dots"),
+        (format!("{head}.{body}"), "no signature"),
+        (format!("{head}.{body}."), "empty signature"),
+        (
+            format!("{head}.{}.{signature}", part(&with(json!({ "sub": "bob" })))),
+            "changed claims",
+        ),
+        (format!("{token}="), "padding"),
+        (
+            format!("{}{flipped}", &token[..token.len() - 1]),
+            "another last character",
+        ),
+        (format!("{token}.x"), "four parts"),
+        (
+            encode(&Header::default(), &claims(), &other).unwrap(),
+            "another secret",
+        ),
+        (signed(&json!({ "exp": now() + 600 })), "no user"),
+        (signed(&with(json!({ "sub": "" }))), "empty user"),
+        (signed(&with(json!({ "sub": "a b" }))), "not a user"),
+        (signed(&with(json!({ "sub": "x".repeat(65) }))), "a long user"),
+        (signed(&with(json!({ "sub": 7 }))), "a number as a user"),
+        (
+            signed(&with(json!({ "pad": "x".repeat(9_000) }))),
+            "over eight kilobytes",
+        ),
+        ("dev:alice".to_owned(), "a development token"),
+    ] {
+        assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "{why}");
+    }
+}
+
+#[test]
+fn development_tokens_are_believed_only_where_they_are_switched_on() {
+    let dev = Settings {
+        dev_tokens: true,
+        ..Settings::default()
+    };
+    assert_eq!(check(&dev, "dev:alice"), Ok("alice".to_owned()));
+    assert_eq!(check(&dev, "dev:"), Err(Refused::Invalid));
+    assert_eq!(check(&dev, "dev:a/b"), Err(Refused::Invalid));
+    assert_eq!(
+        check(&dev, &signed(&claims())),
+        Err(Refused::Invalid),
+        "no keys are configured"
+    );
+}
+
+#[test]
+fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
+    let rs256 = |file: &str| Settings {
+        algorithm: Algorithm::RS256,
+        public_key_file: file.to_owned(),
+        ..Settings::default()
+    };
+    for settings in [
+        rs256("/nowhere"),
+        rs256(&key_file("ed25519.pub.pem")),
+        rs256(&key_file("jwks.json")),
+    ] {
+        let error = Auth::open(&settings, 8_192)
+            .err()
+            .expect("no usable key")
+            .to_string();
+        assert!(error.starts_with("auth.public_key_file: "), "{error}");
+    }
+}
