@@ -42,12 +42,14 @@ struct Round {
     /// Milliseconds per shard whose owner was hit.
     affected_ms: Vec<f64>,
     unaffected_ms: Vec<f64>,
-    /// Affected shards that acked nothing within the round.
+    /// Shards that acked nothing within the round.
     silent: usize,
+    /// What went wrong with the fault itself.
+    problem: Option<String>,
 }
 
 /// Several conversations are made per shard, so that by chance every shard gets one.
-const CONVERSATIONS_PER_SHARD: u32 = 6;
+const CONVERSATIONS_PER_SHARD: u32 = 8;
 /// How long to wait for the first ack of a shard before it counts as silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,9 +70,13 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
     let Some(local) = &target.local else {
         return Ok(false);
     };
-    let shards = fault::cluster(&target.nodes[0])
-        .await
-        .map_or(32, |view| view.shards.len().max(1)) as u32;
+    let shards = fault::cluster(&target.nodes[0]).await.map_or(32, |view| {
+        view.shards
+            .iter()
+            .filter(|shard| shard.shard.is_some())
+            .count()
+            .max(1)
+    }) as u32;
     let clients = shards * CONVERSATIONS_PER_SHARD;
     let alone = |client| Conversation {
         kind: "group",
@@ -131,7 +137,9 @@ async fn one_per_shard(crew: &Crew, target: &Target) -> HashMap<u16, (usize, Con
     let mut probes = HashMap::new();
     for (client, (name, conv)) in crew.conversations().iter().enumerate() {
         if let Some(view) = fault::owner(&target.nodes[0], name).await {
-            probes.entry(view.shard).or_insert((client, *conv));
+            if let Some(shard) = view.shard {
+                probes.entry(shard).or_insert((client, *conv));
+            }
         }
     }
     probes
@@ -142,7 +150,9 @@ async fn busiest(target: &Target) -> Option<(u64, Vec<u16>)> {
     let view = fault::cluster(&target.nodes[0]).await?;
     let mut owned: HashMap<u64, Vec<u16>> = HashMap::new();
     for shard in view.shards {
-        owned.entry(shard.owner?).or_default().push(shard.shard);
+        if let (Some(owner), Some(shard)) = (shard.owner, shard.shard) {
+            owned.entry(owner).or_default().push(shard);
+        }
     }
     owned
         .into_iter()
@@ -205,6 +215,7 @@ async fn round(
         affected_ms: Vec::new(),
         unaffected_ms: Vec::new(),
         silent: 0,
+        problem: None,
     };
     for (shard, (_, conv)) in probes {
         let ms = first(conv).map(|at| (at - began) as f64 / 1e6);
@@ -214,7 +225,10 @@ async fn round(
             (None, _) => round.silent += 1,
         }
     }
-    fault.heal(local, &[node]).await?;
+    if let Err(error) = fault.heal(local, &[node]).await {
+        eprintln!("{error}");
+        round.problem = Some(error.to_string());
+    }
     common.nodes.replace(target.nodes.clone());
     Ok(round)
 }
@@ -288,7 +302,12 @@ fn finish(
             serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?,
         )?;
     }
-    Ok(silent == 0 && report.violations == 0)
+    let problems = report
+        .rounds
+        .iter()
+        .filter(|round| round.problem.is_some())
+        .count();
+    Ok(silent == 0 && report.violations == 0 && problems == 0)
 }
 
 /// The first ack of each conversation for a message that was due after a moment.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::http;
 use crate::local::{self, Hit, Local};
@@ -53,6 +53,8 @@ pub(crate) struct Injected {
     pub(crate) from_s: f64,
     pub(crate) until_s: f64,
     pub(crate) outcome: Outcome,
+    /// What went wrong with the fault itself.
+    pub(crate) problem: Option<String>,
 }
 
 /// Whether a fault happened.
@@ -76,10 +78,14 @@ pub(crate) struct ClusterView {
 /// One shard of it; also the answer of `GET /v1/cluster/owner`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShardView {
-    #[serde(alias = "id")]
-    pub(crate) shard: u16,
+    /// `None` for the meta group, which has no number.
+    #[serde(deserialize_with = "number")]
+    pub(crate) shard: Option<u16>,
     pub(crate) owner: Option<u64>,
 }
+
+/// How long a drained node may take to end.
+const DRAIN: Duration = Duration::from_secs(20);
 
 // === impl Fault ===
 
@@ -153,9 +159,14 @@ impl Fault {
         nodes.iter().try_for_each(|node| local.hit(*node, hit))
     }
 
-    /// Heals the nodes, and returns when they are ready again.
+    /// Heals the nodes, and returns when they are ready again. A node that has to be killed to end is healed too, and
+    /// told as an error.
     pub(crate) async fn heal(&self, local: &Local, nodes: &[u64]) -> Result<(), local::Error> {
+        let mut lingers = Ok(());
         for node in nodes {
+            if self.how == How::Drain {
+                lingers = local.ended(*node, DRAIN).await.and(lingers);
+            }
             match self.how {
                 How::Stop => local.hit(*node, Hit::Continue)?,
                 How::Kill | How::Drain => local.restart(*node).await?,
@@ -164,7 +175,7 @@ impl Fault {
         for node in nodes {
             local.ready(*node).await?;
         }
-        Ok(())
+        lingers
     }
 }
 
@@ -198,6 +209,20 @@ pub(crate) async fn cluster(node: &str) -> Option<ClusterView> {
     serde_json::from_str(&http::get(node, "/v1/cluster").await.ok()?).ok()
 }
 
+/// Reads a shard's number, written as a number or as text.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Shard {
+        Number(u16),
+        Text(String),
+    }
+    Ok(match Shard::deserialize(deserializer)? {
+        Shard::Number(number) => Some(number),
+        Shard::Text(text) => text.parse().ok(),
+    })
+}
+
 /// Reads `20s`, `1.5s`, `250ms`, `2m` or a bare number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text
@@ -220,6 +245,18 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_are_read_by_number_and_the_meta_group_has_none() {
+        let text = r#"{"shards":[{"shard":"7","owner":1,"epoch":3},{"shard":"meta","owner":2},{"shard":8,"owner":null}]}"#;
+        let view: ClusterView = serde_json::from_str(text).unwrap();
+        let shards: Vec<_> = view
+            .shards
+            .iter()
+            .map(|shard| (shard.shard, shard.owner))
+            .collect();
+        assert_eq!(shards, [(Some(7), Some(1)), (None, Some(2)), (Some(8), None)]);
+    }
 
     #[test]
     fn a_plan_is_read_as_it_is_written() {

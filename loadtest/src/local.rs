@@ -56,6 +56,8 @@ pub(crate) enum Error {
     Ended(std::process::ExitStatus, PathBuf),
     #[error("{0}: {1}")]
     Description(PathBuf, String),
+    #[error("node {0} did not end within {1:?} and was killed")]
+    Lingers(u64, Duration),
     #[error("node {0}: {1}")]
     Signal(u64, std::io::Error),
 }
@@ -162,7 +164,20 @@ impl Local {
             .is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
     }
 
-    /// Starts a node again on its own data.
+    /// Waits until a node's process has ended. One that doesn't is killed, and that is an error.
+    pub(crate) async fn ended(&self, id: u64, patience: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + patience;
+        while !self.is_gone(id) {
+            if Instant::now() > deadline {
+                self.hit(id, Hit::Kill)?;
+                return Err(Error::Lingers(id, patience));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Starts a node again on its own data, once its process has ended.
     pub(crate) async fn restart(&self, id: u64) -> Result<(), Error> {
         while !self.is_gone(id) {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::fault::Injected;
+use crate::fault::{Injected, Outcome};
 use crate::measure::latency::{Percentiles, Phase, Second};
 use crate::measure::nodes::Usage;
 use crate::oracle::{Counts, History, Violation};
@@ -190,10 +190,20 @@ impl Report {
         }
         self.nodes_table(&mut out);
         for injected in &self.faults {
+            let Injected {
+                fault,
+                nodes,
+                from_s,
+                until_s,
+                outcome,
+                problem,
+            } = injected;
+            let problem = problem
+                .as_ref()
+                .map_or_else(String::new, |problem| format!(": {problem}"));
             let _ = writeln!(
                 out,
-                "fault {} on nodes {:?}: {:.1} s to {:.1} s, {:?}",
-                injected.fault, injected.nodes, injected.from_s, injected.until_s, injected.outcome
+                "fault {fault} on nodes {nodes:?}: {from_s:.1} s to {until_s:.1} s, {outcome:?}{problem}"
             );
         }
         if !self.errors.is_empty() {
@@ -213,6 +223,15 @@ impl Report {
         }
         let _ = writeln!(out, "{} violations", counts.violations);
         out
+    }
+
+    /// Every promise was kept, and every node came back from its fault as it should.
+    pub(crate) fn kept(&self) -> bool {
+        self.violations.is_empty()
+            && self
+                .faults
+                .iter()
+                .all(|fault| fault.outcome != Outcome::Indeterminate)
     }
 
     fn nodes_table(&self, out: &mut String) {

@@ -74,9 +74,8 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
     if args.scenario != Scenario::Idle {
         crew.pace(args.load.pace());
     }
-    let faults = drive(args, target, &crew, &common, began, &mut rng).await;
+    let (faults, ended) = drive(args, target, &crew, &common, began, &mut rng).await;
     crew.pace(Pace::Silent);
-    let ended = clock.now();
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
     crew.settle(args.load.settle).await;
@@ -116,7 +115,7 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
             world.oracle.history(),
         )?;
     }
-    Ok(report.violations.is_empty())
+    Ok(report.kept())
 }
 
 /// What all clients of a run share.
@@ -143,7 +142,7 @@ pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) ->
     })
 }
 
-/// Keeps the load going for its time, with its faults. Ends early on a violation.
+/// Keeps the load going for its time, with its faults, and tells when it ended. Ends early on a violation.
 async fn drive(
     args: &Run,
     target: &Target,
@@ -151,12 +150,13 @@ async fn drive(
     common: &Common,
     began: Nanos,
     rng: &mut StdRng,
-) -> Vec<Injected> {
+) -> (Vec<Injected>, Nanos) {
     let bar = ProgressBar::new(args.load.duration.as_secs());
     bar.set_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:30} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
+    let now = || common.world.borrow().clock.now();
     let mut plan = args.faults.clone();
     plan.sort_by_key(|fault| fault.at);
     let faults = async {
@@ -194,20 +194,22 @@ async fn drive(
             }
         }
     };
-    // Faults that have begun are healed even when the load is over.
     let (mut faults, mut load) = (std::pin::pin!(faults), std::pin::pin!(load));
-    let injected = tokio::select! {
+    let done = tokio::select! {
         injected = &mut faults => {
             load.await;
-            injected
+            (injected, now())
         }
         () = &mut load => {
+            // Faults that have begun are healed. The load goes on meanwhile, unless all of it was sent.
+            let ended = now();
             let last = args.faults.iter().map(|fault| fault.at).max().unwrap_or_default();
-            if last <= args.load.duration { faults.await } else { Vec::new() }
+            let injected = if last <= args.load.duration { faults.await } else { Vec::new() };
+            (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };
     bar.finish_and_clear();
-    injected
+    done
 }
 
 /// Hits the nodes, waits, heals them, and marks the phases.
@@ -220,13 +222,10 @@ async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Co
         Outcome::Installed
     };
     let name = format!("{fault} on {nodes:?}");
+    let mut problem = None;
     if let Err(error) = fault.begin(local, &nodes) {
         outcome = Outcome::Skipped;
-        common
-            .world
-            .borrow_mut()
-            .oracle
-            .note(from, format_args!("fault {name}: {error}"));
+        problem = Some(error.to_string());
     }
     if outcome == Outcome::Installed {
         {
@@ -239,11 +238,7 @@ async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Co
         tokio::time::sleep(fault.hold).await;
         if let Err(error) = fault.heal(local, &nodes).await {
             outcome = Outcome::Indeterminate;
-            common
-                .world
-                .borrow_mut()
-                .oracle
-                .note(clock.now(), format_args!("fault {name} did not heal: {error}"));
+            problem = Some(error.to_string());
         }
         let world = &mut *common.world.borrow_mut();
         world.recorder.phase("healed", clock.now());
@@ -258,6 +253,7 @@ async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Co
         from_s: from as f64 / 1e9,
         until_s: until as f64 / 1e9,
         outcome,
+        problem,
     }
 }
 
