@@ -122,6 +122,14 @@ impl Cluster {
         self.node.nodes()
     }
 
+    /// Forgets a member for good, dead or alive; its shards are placed on the others.
+    ///
+    /// # Errors
+    /// Says why the map was not changed: no such member, the last one, or no majority to decide it.
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), String> {
+        self.node.remove_node(node).await
+    }
+
     /// What an operator wants to see.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -175,3 +175,29 @@ async fn a_new_node_without_a_cluster_is_told_what_to_set() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_replaced_by_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut members = grow(&directory, 2).await;
+    let dead = members.pop().unwrap();
+    let gone = dead.cluster.node_id();
+    dead.stop().await;
+    let addr = free_addr();
+    let first = members[0].cluster.nodes()[0].addr.clone();
+    let join = Config { join: vec![first], ..config(&addr) };
+    members.push(Member::start(directory.path().join("new"), &addr, join).await);
+    members[0].cluster.remove_node(gone).await.unwrap();
+    whole(&members).await;
+    for shard in (0..SHARDS).map(ShardId) {
+        let complete = async || members.iter().all(|m| m.voters(shard) == 3 && m.has(shard, "written alone"));
+        eventually("three voters without the dead one", complete).await;
+        members[2].write(shard, "after the replacement").await;
+    }
+    assert!(members[0].cluster.nodes().iter().all(|node| node.id != gone));
+    let refused = members[0].cluster.remove_node(gone).await.unwrap_err();
+    assert!(refused.contains("no such member"), "{refused}");
+    for member in members {
+        member.stop().await;
+    }
+}

@@ -93,6 +93,14 @@ impl Node {
         }
     }
 
+    /// Has a member forgotten.
+    pub(crate) async fn remove_node(self: &Arc<Node>, node: NodeId) -> Result<(), String> {
+        match self.change(Change::Remove { node }).await? {
+            Changed::Refused { reason } => Err(reason),
+            Changed::Done { .. } | Changed::Joined { .. } => Ok(()),
+        }
+    }
+
     /// News of another member.
     pub(crate) fn heard(self: &Arc<Node>, from: NodeId, body: &[u8]) {
         let Ok(news) = postcard::from_bytes::<News>(body) else {

@@ -74,6 +74,11 @@ pub enum Change {
         /// Its failure domain.
         zone: String,
     },
+    /// Forgets a member for good: its replicas are placed on others, its id is never given out again.
+    Remove {
+        /// The member.
+        node: NodeId,
+    },
     /// Places all shards anew, if the map is still the one that the placement was made for.
     Place {
         /// Version of that map.
@@ -207,6 +212,16 @@ impl Map {
                 Some(info) => *info = NodeInfo { id: node, addr, zone },
                 None => return refused("no such member"),
             },
+            Change::Remove { .. } if self.nodes.len() < 2 => {
+                return refused("the last member can't be removed");
+            }
+            Change::Remove { node } => {
+                if self.nodes.remove(&node).is_none() {
+                    return refused("no such member");
+                }
+                // A process that still holds the ticket must not come back under the old id.
+                self.tickets.retain(|_, of| *of != node);
+            }
             Change::Place { based_on, .. } if based_on != self.version => {
                 return refused("the map has changed");
             }
@@ -336,6 +351,26 @@ mod tests {
         assert!(matches!(map.apply(place(0, 4)), Changed::Refused { .. }));
         assert!(matches!(map.apply(place(1, 5)), Changed::Refused { .. }));
         assert_eq!(map.apply(place(1, 4)), Changed::Done { version: 2 });
+    }
+
+    #[test]
+    fn a_removed_member_is_forgotten_and_its_id_is_not_given_out_again() {
+        let mut map = created();
+        map.apply(join(11));
+        let remove = |node| Change::Remove { node: NodeId(node) };
+        assert_eq!(map.apply(remove(2)), Changed::Done { version: 3 });
+        assert!(matches!(map.apply(remove(2)), Changed::Refused { .. }));
+        assert!(
+            matches!(map.apply(remove(1)), Changed::Refused { .. }),
+            "the last member stays"
+        );
+        assert_eq!(
+            map.apply(join(11)),
+            Changed::Joined {
+                node: NodeId(3),
+                cluster: 7
+            }
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use cluster::Cluster;
+use cluster::{Cluster, NodeId};
 use protocol::{ConvId, ErrorCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -100,6 +100,22 @@ pub(super) async fn owner(
         replicas: route.replicas.iter().map(|node| node.0).collect(),
         node: cluster.node_id().0,
     })
+}
+
+/// `DELETE /v1/cluster/nodes/{id}`: forgets a node that won't come back; the others take its shards.
+pub(super) async fn remove_node(
+    request: HttpRequest,
+    node: web::Path<u64>,
+    cluster: web::Data<Cluster>,
+    worker: web::Data<Rc<Worker>>,
+) -> HttpResponse {
+    if !operator(&request, &worker) {
+        return strangers();
+    }
+    match cluster.remove_node(NodeId(*node)).await {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(reason) => problem(ErrorCode::Conflict, &reason),
+    }
 }
 
 /// Everything else.

@@ -82,6 +82,10 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             .route("/metrics", web::get().to(operations::metrics))
             .route("/v1/cluster", web::get().to(operations::status))
             .route("/v1/cluster/owner", web::get().to(operations::owner))
+            .route(
+                "/v1/cluster/nodes/{id}",
+                web::delete().to(operations::remove_node),
+            )
             .route("/v1/ws", web::get().to(websocket::upgrade))
             .default_service(web::to(operations::unknown))
     })
