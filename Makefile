@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix bench setup fmt-check clippy doc architecture tree deny advisories
+.PHONY: help run build test verify fix chaos bench setup fmt-check clippy doc architecture tree deny advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ verify: fmt-check tree clippy test doc ## everything a change must pass; writes 
 fix: ## formats, and applies what clippy can fix by itself
 	cargo fmt --all
 	$(CARGO) clippy $(FLAGS) --all-targets --fix --allow-dirty --allow-staged
+
+chaos: ## three real nodes killed, stopped and drained under the oracle (ROUNDS=20 for longer)
+	scripts/chaos.sh
 
 bench: ## micro-benchmarks (codec, apply, fan-out)
 	$(CARGO) bench --workspace --locked $(ARGS)

@@ -136,10 +136,9 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
 async fn one_per_shard(crew: &Crew, target: &Target) -> HashMap<u16, (usize, ConvIx)> {
     let mut probes = HashMap::new();
     for (client, (name, conv)) in crew.conversations().iter().enumerate() {
-        if let Some(view) = fault::owner(&target.nodes[0], name).await {
-            if let Some(shard) = view.shard {
-                probes.entry(shard).or_insert((client, *conv));
-            }
+        let view = fault::owner(&target.nodes[0], name).await;
+        if let Some(shard) = view.and_then(|view| view.shard) {
+            probes.entry(shard).or_insert((client, *conv));
         }
     }
     probes
