@@ -1,6 +1,7 @@
 //! When the process is asked to stop.
 
-use tokio::io::AsyncReadExt;
+use std::io::Read;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Resolves at SIGTERM or Ctrl-C.
@@ -25,9 +26,20 @@ pub async fn requested() {
 
 /// Resolves when standard input ends, which is how a child learns that its parent is gone or wants it to stop.
 pub async fn parent_gone() {
-    let mut input = tokio::io::stdin();
-    let mut nothing = [0; 64];
-    while matches!(input.read(&mut nothing).await, Ok(1..)) {}
+    let (gone, told) = tokio::sync::oneshot::channel();
+    // A thread of its own: the runtime would wait for its blocking read when the node ends for another reason.
+    let reader = std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(move || {
+            let mut nothing = [0; 64];
+            while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+            drop(gone.send(()));
+        });
+    if let Err(error) = reader {
+        tracing::warn!(%error, "the end of the parent process will not be noticed");
+        return std::future::pending().await;
+    }
+    drop(told.await);
     tracing::info!("asked to stop by the parent process");
 }
 

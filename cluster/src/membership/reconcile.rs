@@ -53,6 +53,9 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
     if let Some(map) = Map::load(&node.state(META))? {
         node.adopt(map);
     }
+    if node.store().poisoned().is_some() || node.stopping().is_cancelled() {
+        return Ok(());
+    }
     node.restart_failed().await?;
     let map = node.map();
     for shard in map.all_shards() {

@@ -375,7 +375,13 @@ impl Node {
     }
 
     async fn stop_replicas(&self) {
-        let replicas = self.all_replicas();
+        // Taken out first: requests that still arrive find no replica instead of a stopped one.
+        let replicas: Vec<Arc<Replica>> = self
+            .replicas
+            .write()
+            .drain()
+            .map(|(_, replica)| replica)
+            .collect();
         futures::future::join_all(replicas.iter().map(|replica| async move {
             replica.over.cancel();
             self.deactivate(replica);
