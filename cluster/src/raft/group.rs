@@ -70,7 +70,12 @@ impl Group {
         let raft = Raft::new(parts.node.0, Arc::new(settings), factory, log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
-        Ok(Group { shard, raft, log })
+        let group = Group { shard, raft, log };
+        if group.voters().iter().eq([&parts.node]) {
+            // Nobody else could lead: don't wait for an election timeout. Fails only on a stopped group.
+            drop(group.raft.trigger().elect(false).await);
+        }
+        Ok(group)
     }
 
     pub(crate) fn shard(&self) -> ShardId {
@@ -238,6 +243,9 @@ fn settings(config: &Config) -> Result<openraft::Config, String> {
         election_timeout_min: ms(config.election_min),
         election_timeout_max: ms(config.election_max),
         enable_pre_vote: Some(true),
+        // A leader sends entries before its own disk has them. Restored in its old term without those that a crash
+        // took, it would give their indexes out again: two different entries under one log id.
+        enable_leader_restore: Some(false),
         max_payload_entries: 256,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: config.keep_entries,
