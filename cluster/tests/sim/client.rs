@@ -1,4 +1,5 @@
-//! A client: sends one message at a time, by any member, again with the same id until it is acknowledged.
+//! A client: sends one message at a time, by any member, again with the same id until it is acknowledged; another
+//! reads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
 use crate::machine::{Append, Place};
-use crate::member::{Member, SUBMIT};
+use crate::member::{Member, READ, SUBMIT};
 
 /// What one client was told about one message.
 #[derive(Clone, Debug)]
@@ -22,8 +23,20 @@ pub(crate) struct Record {
     pub(crate) acked: Option<(Instant, Place)>,
 }
 
-pub(crate) type History = Rc<RefCell<Vec<Record>>>;
+/// What one client read.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) conversation: u16,
+    pub(crate) invoked: Instant,
+    /// Number of the last message.
+    pub(crate) last: u64,
+}
 
+pub(crate) type History = Rc<RefCell<Vec<Record>>>;
+pub(crate) type Reads = Rc<RefCell<Vec<Read>>>;
+
+/// Conversations that all clients share.
+pub(crate) const CONVERSATIONS: u16 = 6;
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(700);
 
@@ -32,7 +45,7 @@ pub(crate) async fn run(seed: u64, client: u16, members: Rc<Vec<Member>>, histor
     let mut random = StdRng::seed_from_u64(seed ^ (u64::from(client) << 32));
     for id in 0.. {
         let append = Append {
-            conversation: random.random_range(0..6),
+            conversation: random.random_range(0..CONVERSATIONS),
             client,
             id,
         };
@@ -66,12 +79,36 @@ pub(crate) async fn send_until_acked(members: &[Member], append: &Append, random
 }
 
 async fn attempt(member: &Member, append: &Append) -> Option<Place> {
+    let command = postcard::to_stdvec(append).unwrap();
+    let answer = ask(member, append.conversation, SUBMIT, &command).await?;
+    Some(postcard::from_bytes(&answer).unwrap())
+}
+
+/// Asks the owner of a conversation, as far as the member knows who that is.
+async fn ask(member: &Member, conversation: u16, method: u16, question: &[u8]) -> Option<Bytes> {
     let cluster = member.running()?;
-    let shard: ShardId = cluster.shard_of(&append.conversation.to_be_bytes());
+    let shard: ShardId = cluster.shard_of(&conversation.to_be_bytes());
     let owner = cluster.route(shard).owner?;
     let mut body = BytesMut::new();
     body.put_u16(shard.0);
-    body.put_slice(&postcard::to_stdvec(append).unwrap());
-    let answer: Bytes = cluster.call(owner, SUBMIT, body.freeze(), ATTEMPT).await.ok()?;
-    Some(postcard::from_bytes(&answer).unwrap())
+    body.put_slice(question);
+    cluster.call(owner, method, body.freeze(), ATTEMPT).await.ok()
+}
+
+/// Reads until `until`.
+pub(crate) async fn read(seed: u64, members: Rc<Vec<Member>>, reads: Reads, until: Instant) {
+    let mut random = StdRng::seed_from_u64(!seed);
+    while Instant::now() < until {
+        let conversation: u16 = random.random_range(0..CONVERSATIONS);
+        let member = &members[random.random_range(0..members.len())];
+        let invoked = Instant::now();
+        if let Some(answer) = ask(member, conversation, READ, &conversation.to_be_bytes()).await {
+            reads.borrow_mut().push(Read {
+                conversation,
+                invoked,
+                last: u64::from_be_bytes(answer[..].try_into().unwrap()),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+    }
 }

@@ -15,10 +15,20 @@ use crate::world::World;
 /// One thing that goes wrong.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// One member loses power and comes back after a while.
-    Crash { node: NodeId, down: Duration },
+    /// One member loses power and comes back after a while. Its disk keeps the first `kept` of its unsynced writes.
+    Crash {
+        node: NodeId,
+        kept: usize,
+        down: Duration,
+    },
     /// All members lose power at once.
-    PowerCut { down: Duration },
+    PowerCut { kept: usize, down: Duration },
+    /// A member hands over, stops and comes back.
+    Restart { node: NodeId, down: Duration },
+    /// A member's disk is full for a while.
+    DiskFull { node: NodeId, lasts: Duration },
+    /// A member's fsyncs fail; after a while it is started again on a disk that works.
+    DiskFails { node: NodeId, lasts: Duration },
     /// A member is cut off, both ways.
     Partition { node: NodeId, lasts: Duration },
     /// One member can't be heard by another.
@@ -47,9 +57,14 @@ impl Fault {
         let node = NodeId(random.random_range(1..=3));
         let other = NodeId(node.0 % 3 + 1);
         let lasts = Duration::from_millis(random.random_range(100..6_000));
-        match random.random_range(0..10) {
-            0..=2 => Fault::Crash { node, down: lasts },
-            3 => Fault::PowerCut { down: lasts },
+        let kept = kept(random);
+        match random.random_range(0..14) {
+            0..=2 => Fault::Crash {
+                node,
+                kept,
+                down: lasts,
+            },
+            3 => Fault::PowerCut { kept, down: lasts },
             4..=5 => Fault::Partition { node, lasts },
             6 => Fault::OneWay {
                 from: node,
@@ -64,12 +79,16 @@ impl Fault {
                     lasts,
                 }
             }
+            9 => Fault::Restart { node, down: lasts },
+            10 => Fault::DiskFull { node, lasts },
+            11 => Fault::DiskFails { node, lasts },
             _ => Fault::Reset { a: node, b: other },
         }
     }
 
     pub(crate) fn power_cut(random: &mut StdRng) -> Fault {
         Fault::PowerCut {
+            kept: kept(random),
             down: Duration::from_millis(random.random_range(10..500)),
         }
     }
@@ -78,6 +97,7 @@ impl Fault {
         if random.random_bool(0.5) {
             Fault::Crash {
                 node: NodeId(random.random_range(1..=3)),
+                kept: 0,
                 down: Duration::from_millis(1_500),
             }
         } else {
@@ -91,19 +111,36 @@ impl Fault {
     pub(crate) async fn happen(self, world: &World) {
         let network = &world.network;
         match self {
-            Fault::Crash { node, down } => {
-                world.member(node).crash();
+            Fault::Crash { node, kept, down } => {
+                world.member(node).crash(kept);
                 tokio::time::sleep(down).await;
                 world.restart(node);
             }
-            Fault::PowerCut { down } => {
+            Fault::PowerCut { kept, down } => {
                 for member in world.members.iter() {
-                    member.crash();
+                    member.crash(kept);
                 }
                 tokio::time::sleep(down).await;
                 for member in world.members.iter() {
                     world.restart(member.node);
                 }
+            }
+            Fault::Restart { node, down } => {
+                world.member(node).stop().await;
+                tokio::time::sleep(down).await;
+                world.restart(node);
+            }
+            Fault::DiskFull { node, lasts } => {
+                world.member(node).disk.set_full(true);
+                tokio::time::sleep(lasts).await;
+                world.member(node).disk.set_full(false);
+            }
+            Fault::DiskFails { node, lasts } => {
+                world.member(node).disk.set_failing(true);
+                tokio::time::sleep(lasts).await;
+                world.member(node).crash(0);
+                world.member(node).disk.set_failing(false);
+                world.restart(node);
             }
             Fault::Partition { node, lasts } => {
                 network.partition(&[node]);
@@ -127,6 +164,15 @@ impl Fault {
             Fault::Reset { a, b } => network.reset(a, b),
             Fault::Deposed { shard } => propose_as_deposed(world, shard).await,
         }
+    }
+}
+
+/// How many unsynced writes survive a power cut: mostly none.
+fn kept(random: &mut StdRng) -> usize {
+    if random.random_bool(0.5) {
+        0
+    } else {
+        random.random_range(0..6)
     }
 }
 

@@ -67,6 +67,12 @@ pub(crate) fn rows(state: &State) -> HashMap<u16, Vec<(u64, Row)>> {
     rows
 }
 
+/// The last number of a conversation on one replica; `None` when its disk is gone.
+pub(crate) fn last(state: &State, conversation: u16) -> Option<u64> {
+    let row = state.get(Table::Conversation, &conversation.to_be_bytes()).ok()?;
+    Some(row.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())))
+}
+
 // === impl LogMachine ===
 
 impl Machine for LogMachine {

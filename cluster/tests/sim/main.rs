@@ -37,7 +37,7 @@ fn run(seed: u64, plan: &Plan) -> Result<(), Violation> {
         .unwrap();
     runtime.block_on(async {
         log::init();
-        World::new(seed).await.run(plan).await
+        World::new(seed, plan).run(plan).await
     })
 }
 

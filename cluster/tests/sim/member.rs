@@ -1,20 +1,22 @@
 //! One simulated member: a cluster handle over a disk that survives crashes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use cluster::transport::MemoryNetwork;
-use cluster::{Cluster, Config, LinkState, NodeId, Owned, Proposer, Reply, Service, ShardId};
+use cluster::{Cluster, Config, LinkState, NodeId, Owned, Reply, Service, ShardId};
 use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
 
-use crate::machine::LogMachine;
+use crate::machine::{self, LogMachine};
 
-/// The one request that members exchange: `shard u16`, then a command for its owner.
+/// A request that members exchange: `shard u16`, then a command for its owner.
 pub(crate) const SUBMIT: u16 = 1;
+/// Another: `shard u16`, `conversation u16`; answered with its last number, by the owner after a read barrier.
+pub(crate) const READ: u16 = 2;
 /// Shards in a simulation.
 pub(crate) const SHARDS: u16 = 3;
 
@@ -32,9 +34,10 @@ pub(crate) struct Activation {
 pub(crate) struct Member {
     pub(crate) node: NodeId,
     pub(crate) disk: MemoryDisk,
-    pub(crate) cluster: RefCell<Option<Cluster>>,
-    lives: RefCell<u32>,
+    cluster: RefCell<Option<Cluster>>,
+    lives: Cell<u32>,
     network: MemoryNetwork,
+    sync_delay: Duration,
     activations: Arc<Mutex<Vec<Activation>>>,
 }
 
@@ -42,8 +45,9 @@ pub(crate) struct Member {
 struct Owner {
     node: NodeId,
     life: u32,
-    proposers: Mutex<HashMap<ShardId, Proposer>>,
+    owned: Mutex<HashMap<ShardId, Owned>>,
     activations: Arc<Mutex<Vec<Activation>>>,
+    cluster: OnceLock<Cluster>,
 }
 
 // === impl Member ===
@@ -52,25 +56,24 @@ impl Member {
     pub(crate) fn new(
         node: NodeId,
         network: &MemoryNetwork,
+        sync_delay: Duration,
         activations: &Arc<Mutex<Vec<Activation>>>,
     ) -> Member {
         Member {
             node,
             disk: MemoryDisk::new(),
             cluster: RefCell::new(None),
-            lives: RefCell::new(0),
+            lives: Cell::new(0),
             network: network.clone(),
+            sync_delay,
             activations: activations.clone(),
         }
     }
 
     /// Starts the member on what its disk holds.
     pub(crate) async fn start(&self) -> Result<(), cluster::Error> {
-        let life = {
-            let mut lives = self.lives.borrow_mut();
-            *lives += 1;
-            *lives
-        };
+        let life = self.lives.get() + 1;
+        self.lives.set(life);
         let config = Config {
             advertise: self.network.addr(self.node),
             bootstrap: self.node == NodeId(1),
@@ -81,27 +84,53 @@ impl Member {
             settle: Duration::from_secs(2),
             ..Config::default()
         };
-        let owner = Owner {
+        let owner = Arc::new(Owner {
             node: self.node,
             life,
-            proposers: Mutex::default(),
+            owned: Mutex::default(),
             activations: self.activations.clone(),
+            cluster: OnceLock::new(),
+        });
+        let options = MemoryOptions {
+            sync_delay: self.sync_delay,
+            ..MemoryOptions::default()
         };
-        let store = Store::memory(&self.disk, MemoryOptions::default());
+        let store = Store::memory(&self.disk, options);
         let transport = Arc::new(self.network.transport(self.node));
-        let started = Cluster::start(config, store, transport, Arc::new(LogMachine), Arc::new(owner)).await?;
+        let started = Cluster::start(config, store, transport, Arc::new(LogMachine), owner.clone()).await;
+        if self.lives.get() != life {
+            // It lost power while it started.
+            if let Ok(dead) = started {
+                tokio::spawn(async move { dead.shutdown().await });
+            }
+            return Ok(());
+        }
+        let started = started?;
+        let _ = owner.cluster.set(started.clone());
         *self.cluster.borrow_mut() = Some(started);
         Ok(())
     }
 
-    /// Kills the member as a power cut would: what its disk had not synced is gone.
-    pub(crate) fn crash(&self) {
+    /// Kills the member as a power cut would: of what its disk had not synced, only the first `kept` writes are there
+    /// afterwards.
+    pub(crate) fn crash(&self, kept: usize) {
+        self.lives.set(self.lives.get() + 1);
         self.network.crash(self.node);
-        self.disk.crash();
+        self.disk.crash_keeping(kept);
         if let Some(dead) = self.cluster.borrow_mut().take() {
             // Its tasks reach neither network nor disk any more; they only have to end.
             tokio::spawn(async move { dead.shutdown().await });
         }
+    }
+
+    /// Stops the member as an operator would: leaders are handed over first.
+    pub(crate) async fn stop(&self) {
+        let Some(cluster) = self.running() else { return };
+        cluster.drain().await;
+        self.cluster.borrow_mut().take();
+        cluster.shutdown().await;
+        // What a clean close writes last is not relied upon.
+        self.crash(0);
     }
 
     pub(crate) fn running(&self) -> Option<Cluster> {
@@ -111,6 +140,29 @@ impl Member {
 
 // === impl Owner ===
 
+impl Owner {
+    fn submit(owned: &Owned, command: Bytes, reply: Reply) {
+        let done = move |result: Result<cluster::Committed, cluster::ProposeError>| match result {
+            Ok(committed) => reply.send(Ok(committed.outcomes[0].clone())),
+            Err(error) => reply.send(Err(Bytes::from(error.to_string()))),
+        };
+        // A full queue drops the reply, which the client takes for an unknown outcome.
+        drop(owned.proposer.submit(vec![command], Box::new(done)));
+    }
+
+    /// The owner answers from its own rows once it has proved that it is still the owner.
+    async fn read(cluster: Cluster, owned: Owned, conversation: u16, reply: Reply) {
+        reply.send(match cluster.readable(owned.shard, owned.epoch).await {
+            Ok(()) => {
+                let last = machine::last(&cluster.state(owned.shard), conversation);
+                last.map(|last| Bytes::copy_from_slice(&last.to_be_bytes()))
+                    .ok_or_else(|| Bytes::from_static(b"the disk is gone"))
+            }
+            Err(error) => Err(Bytes::from(error.to_string())),
+        });
+    }
+}
+
 impl Service for Owner {
     fn activated(&self, owned: Owned) {
         self.activations.lock().push(Activation {
@@ -119,25 +171,25 @@ impl Service for Owner {
             node: self.node,
             life: self.life,
         });
-        self.proposers.lock().insert(owned.shard, owned.proposer);
+        self.owned.lock().insert(owned.shard, owned);
     }
 
     fn deactivated(&self, shard: ShardId, _epoch: u64) {
-        self.proposers.lock().remove(&shard);
+        self.owned.lock().remove(&shard);
     }
 
     fn call(&self, _from: NodeId, method: u16, mut body: Bytes, reply: Reply) {
-        assert_eq!(method, SUBMIT);
         let shard = ShardId(body.get_u16());
-        let Some(proposer) = self.proposers.lock().get(&shard).cloned() else {
+        let Some(owned) = self.owned.lock().get(&shard).cloned() else {
             return reply.send(Err(Bytes::from_static(b"not the owner")));
         };
-        let done = move |result: Result<cluster::Committed, cluster::ProposeError>| match result {
-            Ok(committed) => reply.send(Ok(committed.outcomes[0].clone())),
-            Err(error) => reply.send(Err(Bytes::from(error.to_string()))),
-        };
-        // A full queue drops the reply, which the client takes for an unknown outcome.
-        drop(proposer.submit(vec![body], Box::new(done)));
+        match (method, self.cluster.get().cloned()) {
+            (SUBMIT, _) => Owner::submit(&owned, body, reply),
+            (READ, Some(cluster)) => {
+                tokio::spawn(Owner::read(cluster, owned, body.get_u16(), reply));
+            }
+            _ => reply.send(Err(Bytes::from_static(b"not ready"))),
+        }
     }
 
     fn cast(&self, _from: NodeId, _link: u64, _kind: u16, _body: Bytes) {}

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::client::{self, History};
+use crate::client::{self, History, Reads};
 use crate::faults::Fault;
 use crate::invariants;
 use crate::machine::Append;
@@ -28,6 +28,8 @@ const CONVERGE: Duration = Duration::from_secs(60);
 /// What goes wrong, and when.
 pub(crate) struct Plan {
     faults: Vec<(Duration, Fault)>,
+    /// Time of one fsync.
+    sync_delay: Duration,
 }
 
 /// What a run found.
@@ -44,6 +46,7 @@ pub(crate) struct World {
     pub(crate) members: Rc<Vec<Member>>,
     pub(crate) activations: Arc<Mutex<Vec<Activation>>>,
     pub(crate) history: History,
+    pub(crate) reads: Reads,
     next_id: Cell<u32>,
 }
 
@@ -66,7 +69,11 @@ impl Plan {
 
     /// Power cuts in quick succession.
     pub(crate) fn power_cuts(seed: u64) -> Plan {
-        Plan::draw(seed, 8, 900, Fault::power_cut)
+        Plan {
+            // Long enough for a message to be acknowledged meanwhile, by members that don't wait for it.
+            sync_delay: Duration::from_millis(12),
+            ..Plan::draw(seed, 8, 2_500, Fault::power_cut)
+        }
     }
 
     /// Takeovers, and owners that were deposed without knowing.
@@ -81,6 +88,7 @@ impl Plan {
             faults: (0..count)
                 .map(|_| (pause(&mut random), draw(&mut random)))
                 .collect(),
+            sync_delay: Duration::from_millis(random.random_range(0..6)),
         }
     }
 }
@@ -88,20 +96,20 @@ impl Plan {
 // === impl World ===
 
 impl World {
-    pub(crate) async fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64, plan: &Plan) -> World {
         let network = MemoryNetwork::new(seed);
         network.set_weather(calm());
         let activations = Arc::default();
         let members = (1..=3)
-            .map(|id| Member::new(NodeId(id), &network, &activations))
+            .map(|id| Member::new(NodeId(id), &network, plan.sync_delay, &activations))
             .collect();
-        let history = History::default();
         World {
             seed,
             network,
             members: Rc::new(members),
             activations,
-            history,
+            history: History::default(),
+            reads: Reads::default(),
             next_id: Cell::new(0),
         }
     }
@@ -115,7 +123,9 @@ impl World {
         let members = self.members.clone();
         tokio::task::spawn_local(async move {
             let member = members.iter().find(|member| member.node == node).unwrap();
-            member.start().await.unwrap();
+            if let Err(error) = member.start().await {
+                tracing::error!(%node, %error, "could not start");
+            }
         });
     }
 
@@ -161,6 +171,8 @@ impl World {
                 tokio::task::spawn_local(client::run(self.seed, id, members, history, until))
             })
             .collect();
+        let reader = client::read(self.seed, self.members.clone(), self.reads.clone(), until);
+        let reader = tokio::task::spawn_local(reader);
         for (pause, fault) in &plan.faults {
             tokio::time::sleep(*pause).await;
             tracing::info!(?fault, "a fault");
@@ -172,6 +184,7 @@ impl World {
         for client in clients {
             client.await.unwrap();
         }
+        reader.await.unwrap();
         self.converge().await
     }
 
@@ -180,7 +193,7 @@ impl World {
         let running = |world: &World| world.members.iter().all(|member| member.running().is_some());
         self.wait("every member to run", running).await?;
         let mut random = StdRng::seed_from_u64(self.seed);
-        for conversation in 0..6 {
+        for conversation in 0..client::CONVERSATIONS {
             let append = Append {
                 conversation,
                 client: u16::MAX - 1,
@@ -193,7 +206,12 @@ impl World {
                 )));
             }
         }
-        self.wait("equal replicas", invariants::replicas_are_equal).await
+        self.wait("equal replicas", invariants::replicas_are_equal)
+            .await
+            .map_err(|mut violation| {
+                violation.what += &format!("\n{:?}", invariants::difference(self));
+                violation
+            })
     }
 
     fn is_whole(&self) -> bool {

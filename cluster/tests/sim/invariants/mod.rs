@@ -5,6 +5,7 @@ mod contiguous;
 mod no_duplicate;
 mod one_active_epoch;
 mod one_order;
+mod reads_are_fresh;
 mod real_time_order;
 mod stale_epoch_refused;
 
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 
 use cluster::{NodeId, ShardId};
 
+use crate::client::CONVERSATIONS;
 use crate::machine::{self, Row};
 use crate::member::SHARDS;
 use crate::world::World;
@@ -51,6 +53,10 @@ pub(crate) const ALL: &[Invariant] = &[
         name: "real-time order",
         holds: real_time_order::holds,
     },
+    Invariant {
+        name: "reads are fresh",
+        holds: reads_are_fresh::holds,
+    },
 ];
 
 /// The messages that one member holds, by conversation.
@@ -72,9 +78,28 @@ pub(crate) fn replicas(world: &World) -> Vec<(NodeId, Messages)> {
         .collect()
 }
 
-pub(crate) fn replicas_are_equal(world: &World) -> bool {
+/// The first difference between the members' messages.
+pub(crate) fn difference(world: &World) -> Option<String> {
     let replicas = replicas(world);
-    replicas.len() == 3 && replicas.windows(2).all(|pair| pair[0].1 == pair[1].1)
+    let (node, messages) = replicas.first()?;
+    for (other, others) in &replicas[1..] {
+        for conversation in 0..CONVERSATIONS {
+            let [rows, other_rows] = [messages, others].map(|m| m.get(&conversation).map_or(&[][..], |r| r));
+            let position = (0..rows.len().max(other_rows.len())).find(|&i| rows.get(i) != other_rows.get(i));
+            if let Some(position) = position {
+                return Some(format!(
+                    "conversation {conversation}: member {node} has {:?}, member {other} has {:?}",
+                    rows.get(position),
+                    other_rows.get(position)
+                ));
+            }
+        }
+    }
+    None
+}
+
+pub(crate) fn replicas_are_equal(world: &World) -> bool {
+    replicas(world).len() == 3 && difference(world).is_none()
 }
 
 /// The first member's messages: [`one_order`] says that they are everybody's.

@@ -1,14 +1,11 @@
 //! Every replica holds the same message under the same number, and so says every ack.
 
-use crate::invariants::{messages, replicas};
+use crate::invariants::{difference, messages};
 use crate::world::World;
 
 pub(crate) fn holds(world: &World) -> Result<(), String> {
-    let replicas = replicas(world);
-    for pair in replicas.windows(2) {
-        if pair[0].1 != pair[1].1 {
-            return Err(format!("members {} and {} differ", pair[0].0, pair[1].0));
-        }
+    if let Some(difference) = difference(world) {
+        return Err(difference);
     }
     let messages = messages(world);
     for record in world.history.borrow().iter() {
