@@ -33,6 +33,7 @@ use crate::scenario::Scenario;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    permit_many_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -59,6 +60,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A client is an open file, here and in the local nodes, which inherit the limit.
+fn permit_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it the connections that are one too many are refused, which the report counts.
+    let _refused = setrlimit(Resource::Nofile, limit);
 }
 
 fn scenarios() {

@@ -65,6 +65,8 @@ pub(crate) struct NodeReport {
     pub(crate) node: String,
     /// `null` for a node that was restarted during the load: its first process took its figures along.
     pub(crate) usage: Option<Usage>,
+    /// Before the first client connected.
+    pub(crate) rss_before_kib: u64,
     /// Of one core.
     pub(crate) cpu_percent: f64,
     pub(crate) messages_per_fsync: f64,
@@ -77,6 +79,8 @@ pub(crate) struct Cost {
     pub(crate) nodes_us_per_delivery: f64,
     pub(crate) harness_us_per_message: f64,
     pub(crate) messages_per_fsync: f64,
+    /// Memory that the nodes have taken since before the first client, per client.
+    pub(crate) nodes_kib_per_client: f64,
 }
 
 // === impl PhaseReport, NodeReport, Cost ===
@@ -93,11 +97,18 @@ impl From<&Phase> for PhaseReport {
 }
 
 impl NodeReport {
-    pub(crate) fn new(node: &str, usage: Option<Usage>, elapsed_s: f64, acked: u64) -> NodeReport {
+    pub(crate) fn new(
+        node: &str,
+        usage: Option<Usage>,
+        rss_before_kib: u64,
+        elapsed_s: f64,
+        acked: u64,
+    ) -> NodeReport {
         let known = usage.unwrap_or_default();
         NodeReport {
             node: node.to_owned(),
             usage,
+            rss_before_kib,
             cpu_percent: known.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9),
             messages_per_fsync: ratio(acked, known.fsyncs),
         }
@@ -106,7 +117,13 @@ impl NodeReport {
 
 impl Cost {
     /// The nodes' share is 0 if any of them was restarted: a sum of some is no cost.
-    pub(crate) fn new(nodes: &[NodeReport], harness: Usage, acked: u64, delivered: u64) -> Cost {
+    pub(crate) fn new(
+        nodes: &[NodeReport],
+        harness: Usage,
+        acked: u64,
+        delivered: u64,
+        clients: u64,
+    ) -> Cost {
         let usage: Vec<Usage> = nodes.iter().filter_map(|node| node.usage).collect();
         let own = Cost {
             harness_us_per_message: ratio(harness.cpu_us, acked),
@@ -115,12 +132,18 @@ impl Cost {
         if usage.len() < nodes.len() {
             return own;
         }
+        let grown = nodes.iter().map(|node| {
+            node.usage
+                .map_or(0, |usage| usage.rss_kib)
+                .saturating_sub(node.rss_before_kib)
+        });
         let cpu: u64 = usage.iter().map(|usage| usage.cpu_us).sum();
         let fsyncs: u64 = usage.iter().map(|usage| usage.fsyncs).sum();
         Cost {
             nodes_us_per_message: ratio(cpu, acked),
             nodes_us_per_delivery: ratio(cpu, delivered),
             messages_per_fsync: ratio(acked * nodes.len() as u64, fsyncs),
+            nodes_kib_per_client: ratio(grown.sum(), clients),
             ..own
         }
     }
@@ -260,8 +283,11 @@ impl Report {
         let cost = &self.cost;
         let _ = writeln!(
             out,
-            "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us",
-            cost.nodes_us_per_message, cost.harness_us_per_message, cost.nodes_us_per_delivery
+            "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us; memory per client: {:.1} KiB",
+            cost.nodes_us_per_message,
+            cost.harness_us_per_message,
+            cost.nodes_us_per_delivery,
+            cost.nodes_kib_per_client
         );
     }
 

@@ -65,6 +65,7 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
     let mut rng = StdRng::seed_from_u64(args.load.seed);
     let common = common(target, &args.target.token, args.load.size, plan.clients);
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
+    let (clients, empty) = (plan.clients, target.usage().await);
     let crew = Crew::assemble(common.clone(), plan, args.load.seed, SET_UP).await?;
     let clock = common.world.borrow().clock;
 
@@ -102,6 +103,8 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
             began,
             ended,
             usage,
+            empty,
+            clients,
             harness: own_after.since(own_before).unwrap_or_default(),
             faults,
         },
@@ -261,6 +264,9 @@ struct Figures {
     began: Nanos,
     ended: Nanos,
     usage: Vec<Option<Usage>>,
+    /// Before the first client.
+    empty: Vec<Usage>,
+    clients: u32,
     harness: Usage,
     faults: Vec<Injected>,
 }
@@ -283,8 +289,8 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
     let nodes: Vec<NodeReport> = target
         .nodes
         .iter()
-        .zip(figures.usage)
-        .map(|(node, usage)| NodeReport::new(node, usage, elapsed_s, counts.acked))
+        .zip(figures.usage.iter().zip(&figures.empty))
+        .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss_kib, elapsed_s, counts.acked))
         .collect();
     let load = &args.load;
     let mut parameters = BTreeMap::from([
@@ -328,7 +334,13 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
         phases: world.recorder.phases().iter().map(PhaseReport::from).collect(),
         faults: figures.faults,
         errors: world.recorder.errors().clone(),
-        cost: Cost::new(&nodes, figures.harness, counts.acked, delivered),
+        cost: Cost::new(
+            &nodes,
+            figures.harness,
+            counts.acked,
+            delivered,
+            u64::from(figures.clients),
+        ),
         nodes,
         violations: world.oracle.violations().to_vec(),
         late_sights: world.oracle.late(),
