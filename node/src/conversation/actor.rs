@@ -1,7 +1,7 @@
 //! The actor of one conversation, on the node that owns its shard: started by the first command, forgotten when idle.
 //!
 //! A cache and a gate, never the authority: what is true is in the shard's rows, written by the
-//! [rules](super::timeline) in log order. All it holds is a [`Memory`], which a new actor builds again.
+//! [rules](super::timeline) in log order. All it holds is a `Memory`, which a new actor builds again.
 
 use std::rc::Rc;
 

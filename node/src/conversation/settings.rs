@@ -36,7 +36,7 @@ pub struct Settings {
     pub actor_idle: Duration,
     /// Reads of the disk at the same time.
     pub reads: usize,
-    /// Reads that wait for their turn. Beyond: `busy`.
+    /// Questions that are being answered or wait for their turn. Beyond: `busy`.
     pub reads_queued: usize,
     /// When a read that waits is given up.
     pub read_deadline: Duration,
@@ -82,7 +82,7 @@ impl Default for Settings {
             silence: Duration::from_secs(2),
             registrations: 8,
             registration_jitter: Duration::from_millis(200),
-            relay_frames: 1024,
+            relay_frames: 512,
             worker_batches: 1024,
             outbox_retry: Duration::from_millis(250),
         }

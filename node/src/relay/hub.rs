@@ -503,3 +503,6 @@ async fn grant_all(mut orders: mpsc::UnboundedReceiver<Control>, notices: mpsc::
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! From the owners of shards to the sessions of this node: one stream of events per node, shared by all who listen.
 //!
-//! The node's [relay](task) registers, per shard, for the conversations that some session here is subscribed to, puts
-//! what the owner delivers in [order], reads again what got lost, and hands each event once to every worker thread
+//! The node's relay (`task`) registers, per shard, for the conversations that some session here is subscribed to, puts
+//! what the owner delivers in `order`, reads again what got lost, and hands each event once to every worker thread
 //! with subscribers. There the thread's [`LocalHub`] calls each [`Subscriber`]. So a message costs the owner one
 //! delivery per node, and a node one hand-over per worker and one call per subscriber.
 //!

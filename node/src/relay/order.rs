@@ -28,6 +28,8 @@ pub(crate) struct Order<T> {
     last: Option<u64>,
     held: BTreeMap<u64, T>,
     pulling: bool,
+    /// Something was lost while a range was under way, which may have been read before.
+    again: bool,
 }
 
 // === impl Order ===
@@ -39,6 +41,7 @@ impl<T> Order<T> {
             last,
             held: BTreeMap::new(),
             pulling: false,
+            again: false,
         }
     }
 
@@ -82,22 +85,31 @@ impl<T> Order<T> {
     /// missing.
     pub(crate) fn pulled(&mut self) -> Next {
         self.pulling = false;
-        self.missing()
+        if std::mem::take(&mut self.again) {
+            self.suspect()
+        } else {
+            self.missing()
+        }
     }
 
-    /// Something may be missing behind the last event although nothing is held: asks for a range, once.
+    /// Something may be missing behind the last event although nothing is held: asks for a range, now or when the one
+    /// under way has come.
     pub(crate) fn suspect(&mut self) -> Next {
         match self.last {
-            Some(after) if !self.pulling => {
+            Some(_) if self.pulling => {
+                self.again = true;
+                Next::Nothing
+            }
+            Some(after) => {
                 self.pulling = true;
                 Next::Pull { after }
             }
-            _ => Next::Nothing,
+            None => Next::Nothing,
         }
     }
 
     fn missing(&mut self) -> Next {
-        if self.held.is_empty() {
+        if self.held.is_empty() || self.pulling {
             Next::Nothing
         } else {
             self.suspect()
@@ -145,6 +157,17 @@ mod tests {
         assert_eq!(order.offer(3, 3, |e| out.push(e)), Next::Nothing);
         assert_eq!(order.pulled(), Next::Nothing);
         assert_eq!(out, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_loss_during_a_pull_is_pulled_afterwards() {
+        let mut order = Order::new(Some(1));
+        let mut out = Vec::new();
+        assert_eq!(order.suspect(), Next::Pull { after: 1 });
+        assert_eq!(order.suspect(), Next::Nothing);
+        order.offer(2, 2, |e| out.push(e));
+        assert_eq!(order.pulled(), Next::Pull { after: 2 });
+        assert_eq!(order.pulled(), Next::Nothing);
     }
 
     proptest! {

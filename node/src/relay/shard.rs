@@ -473,12 +473,26 @@ impl ShardRelay {
     }
 
     /// The question has no answer: it is asked again after `wait`.
-    pub(super) fn failed(&mut self, id: u64, now: Instant, wait: impl FnOnce(u32) -> Duration) {
-        let Some(asked) = self.asked.take_if(|asked| asked.id == id) else {
+    ///
+    /// A registration that was to begin gets another name: the owner may have begun it and forgotten it since, and
+    /// would number from 1 again.
+    pub(super) fn failed(
+        &mut self,
+        id: u64,
+        registration: u64,
+        now: Instant,
+        wait: impl FnOnce(u32) -> Duration,
+    ) {
+        if !self.asked.as_ref().is_some_and(|asked| asked.id == id) {
             return;
-        };
+        }
         self.failures += 1;
-        self.not_before = Some(now + wait(self.failures));
+        let wait = wait(self.failures);
+        if self.fresh {
+            return self.doubt(registration, now, wait);
+        }
+        self.not_before = Some(now + wait);
+        let Some(asked) = self.asked.take() else { return };
         if let Some(register) = asked.register {
             self.new_convs
                 .extend(register.convs.into_iter().map(|(conv, _)| conv));

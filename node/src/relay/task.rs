@@ -267,7 +267,7 @@ impl Task {
                         self.take_holes(shard);
                     }
                     Err(Failed::Refused(Refused::Unregistered)) => {
-                        self.shards[shard].failed(id, now, |_| Duration::ZERO);
+                        self.shards[shard].failed(id, rand::random(), now, |_| Duration::ZERO);
                         self.gap(shard, now);
                     }
                     Err(failed) => {
@@ -279,7 +279,7 @@ impl Task {
                         {
                             self.cluster.hint(ShardId(shard_id(shard)), NodeId(owner), epoch);
                         }
-                        self.shards[shard].failed(id, now, backoff);
+                        self.shards[shard].failed(id, rand::random(), now, backoff);
                     }
                 }
             }

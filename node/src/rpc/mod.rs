@@ -6,20 +6,20 @@
 //!
 //! | number | method | asked of | body → answer |
 //! |---|---|---|---|
-//! | 1 | [`SUBMIT`] | the shard's owner | [`submit::Head`] and the commands → [`submit::Answers`] |
-//! | 2 | [`REGISTER`] | the shard's owner | [`register::Register`] → [`register::Registered`] |
-//! | 3 | [`UNREGISTER`] | the shard's owner | [`register::Unregister`] → nothing |
-//! | 16 | [`OPEN`] | the shard's owner | [`read::Open`] → `ConvView` |
-//! | 17 | [`HISTORY`] | the shard's owner | [`read::History`] → `HistoryPage` |
-//! | 18 | [`SYNC`] | the owner of all shards named | [`read::Sync`] → [`read::Synced`] |
-//! | 19 | [`SUMMARIES`] | the owner of all shards named | [`read::Summaries`] → [`read::Summarised`] |
-//! | 20 | [`RANGE`] | the shard's owner | [`read::Range`] → [`read::Ranged`] |
-//! | 21 | [`INDEX`] | the owner of the user's shard | [`read::Index`] → [`read::Indexed`] |
-//! | 22 | [`MEMBERS`] | the shard's owner | [`read::Members`] → `MembersPage` |
+//! | 1 | `SUBMIT` | the shard's owner | `submit::Head` and the commands → `submit::Answers` |
+//! | 2 | `REGISTER` | the shard's owner | `register::Register` → `register::Registered` |
+//! | 3 | `UNREGISTER` | the shard's owner | `register::Unregister` → nothing |
+//! | 16 | `OPEN` | the shard's owner | `read::Open` → `ConvView` |
+//! | 17 | `HISTORY` | the shard's owner | `read::History` → `HistoryPage` |
+//! | 18 | `SYNC` | the owner of all shards named | `read::Sync` → `read::Synced` |
+//! | 19 | `SUMMARIES` | the owner of all shards named | `read::Summaries` → `read::Summarised` |
+//! | 20 | `RANGE` | the shard's owner | `read::Range` → `read::Ranged` |
+//! | 21 | `INDEX` | the owner of the user's shard | `read::Index` → `read::Indexed` |
+//! | 22 | `MEMBERS` | the shard's owner | `read::Members` → `MembersPage` |
 //!
-//! One-way, on the fan-out lane: 1 [`DELIVER`] ([`deliver`]), 2 [`POSITIONS`] ([`deliver::Positions`]).
+//! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`).
 //!
-//! A refusal of any method is a [`Refused`].
+//! A refusal of any method is a `Refused`.
 
 pub(crate) mod deliver;
 pub(crate) mod read;

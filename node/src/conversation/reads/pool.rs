@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::conversation::metrics::Metrics;
@@ -17,6 +17,7 @@ pub(crate) struct Pool {
     runtime: Handle,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
     deadline: Duration,
     metrics: Metrics,
 }
@@ -29,6 +30,7 @@ impl Pool {
             runtime,
             running: Arc::new(Semaphore::new(settings.reads)),
             waiting: Arc::new(Semaphore::new(settings.reads_queued + settings.reads)),
+            questions: Arc::new(Semaphore::new(settings.reads_queued)),
             deadline: settings.read_deadline,
             metrics,
         }
@@ -37,6 +39,15 @@ impl Pool {
     /// The runtime whose threads these are.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// A place among the questions that are being answered; `None` when there are too many.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = self.questions.clone().try_acquire_owned().ok();
+        if place.is_none() {
+            self.metrics.reads_refused.inc();
+        }
+        place
     }
 
     /// Runs `read` on a thread that may block.

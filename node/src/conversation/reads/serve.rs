@@ -16,9 +16,13 @@ use crate::rpc::{self, Refused};
 
 /// Answers a question, later.
 pub(crate) fn serve(shared: &Arc<Shared>, method: u16, body: Bytes, reply: Reply) {
+    let Some(place) = shared.reads.place() else {
+        return reply.send(Err(rpc::encode(&Refused::Busy)));
+    };
     let shared = shared.clone();
     let runtime = shared.reads.runtime().clone();
     runtime.spawn(async move {
+        let _place = place;
         reply.send(
             answer(&shared, method, &body)
                 .await

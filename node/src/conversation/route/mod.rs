@@ -3,7 +3,7 @@
 //! Comes from the session's publish step; goes to the owner's [actor](super::publish) (step 5).
 //!
 //! [`Conversations`] is the handle by which sessions reach conversations, wherever those live. Commands go through one
-//! [lane] per shard, in the order of the calls. The lane keeps them until they are answered, sends them again when the
+//! `lane` per shard, in the order of the calls. The lane keeps them until they are answered, sends them again when the
 //! owner changes, and gives up after the budget; so a session sees a failover as one slow answer, in order.
 
 mod ask;

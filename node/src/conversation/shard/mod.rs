@@ -1,6 +1,6 @@
 //! The actor of a shard that this node owns, for as long as the epoch lasts.
 //!
-//! It is what the links hand their batches to: it lets them in by the numbering of their [streams], sorts the commands
+//! It is what the links hand their batches to: it lets them in by the numbering of their `streams`, sorts the commands
 //! by conversation and gives each [conversation's actor](super::actor) its share in one message. What the log decided
 //! comes back through it, in log order, and goes to the same actors.
 //!

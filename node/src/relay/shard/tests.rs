@@ -182,7 +182,8 @@ impl Model {
                     .answered(id, answer, self.now, &mut self.workers, &mut self.holes);
             }
             Some((id, None)) => {
-                self.relay.failed(id, self.now, |_| Duration::ZERO);
+                self.draws += 1;
+                self.relay.failed(id, self.draws, self.now, |_| Duration::ZERO);
                 self.doubt();
             }
             None => {}
@@ -241,7 +242,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
     #[test]
     fn no_interleaving_of_registrations_and_losses_skips_or_repeats(
@@ -262,7 +263,8 @@ proptest! {
                 17 => {
                     // The answer is lost, which the relay learns at the deadline.
                     if let Some((id, _)) = model.answers.pop_front() {
-                        model.relay.failed(id, model.now, |_| Duration::ZERO);
+                        model.draws += 1;
+                        model.relay.failed(id, model.draws, model.now, |_| Duration::ZERO);
                     }
                 }
                 18 => model.pull(),
