@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, Set, banner, configure};
-use crate::{run, shutdown, telemetry};
+use super::{Error, Set, banner, configure, serve};
+use crate::shutdown;
 
 /// `rookery dev`.
 #[derive(Args)]
@@ -38,9 +38,8 @@ impl Dev {
             ("cluster.listen", format!("127.0.0.1:{between}").into()),
         ];
         let config = configure(preset, None, set)?;
-        telemetry::logging::init(&config.telemetry);
         let dir = config.storage.dir.clone();
-        let running = run::start(config).await?;
+        let running = serve(config).await?;
         banner::dev(running.http_addr(), &dir);
         shutdown::requested().await;
         shutdown::or_again(running.stop()).await;

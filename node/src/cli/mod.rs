@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{Config, Problems, Sources, load};
-use crate::{chat, run};
+use crate::{chat, run, telemetry};
 
 /// A clustered chat server.
 #[derive(Parser)]
@@ -90,6 +90,17 @@ impl Cli {
             }
         }
     }
+}
+
+/// Starts a node in this process.
+async fn serve(config: Config) -> Result<run::Running, Error> {
+    telemetry::logging::init(&config.telemetry);
+    // Each connection takes two descriptors, and a thousand is what many systems begin with.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
+    Ok(run::start(config).await?)
 }
 
 /// Reads the configuration of a node.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, Set, configure};
-use crate::{run, shutdown, telemetry};
+use super::{Error, Set, configure, serve};
+use crate::shutdown;
 
 /// `rookery node`.
 #[derive(Args)]
@@ -37,8 +37,7 @@ impl Node {
             set.set.push(("auth.dev_tokens".to_owned(), "true".to_owned()));
         }
         let config = configure(Vec::new(), Some(&config), set)?;
-        telemetry::logging::init(&config.telemetry);
-        let running = run::start(config).await?;
+        let running = serve(config).await?;
         if with_parent {
             tokio::select! {
                 () = shutdown::requested() => {}

@@ -50,6 +50,8 @@ section! {
         page: usize = 100,
         /// Conversations of one sync request at most.
         sync_page: usize = 200,
+        /// Bytes of one answer to sync after which the rest is left to the next page.
+        sync_bytes: usize = 1 << 20,
     }
 }
 

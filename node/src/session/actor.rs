@@ -24,6 +24,7 @@ use super::order::Order;
 use super::rate_limit::{Abuse, Bucket};
 use super::window::Window;
 use super::worker::{self, Worker};
+use crate::config::Limits;
 use crate::conversation::{Refusal, timeline};
 use crate::gateway::auth::Identity;
 use crate::telemetry::metrics::{CloseLabels, Code, CodeLabels};
@@ -42,7 +43,8 @@ pub struct Session {
     pub(super) window: Window,
     pub(super) changes: Bucket,
     pub(super) questions: Bucket,
-    pub(super) abuse: Abuse,
+    pub(super) changes_asked: Abuse,
+    pub(super) questions_asked: Abuse,
     pub(super) order: Order,
     opened: Instant,
     pinged: Instant,
@@ -101,12 +103,8 @@ impl Session {
                 window: Window::default(),
                 changes: Bucket::new(limits.sends_per_s, limits.burst, now),
                 questions: Bucket::new(limits.queries_per_s, limits.query_burst, now),
-                abuse: Abuse::new(
-                    limits.sends_per_s,
-                    limits.abuse_factor,
-                    limits.abuse_ms.duration(),
-                    now,
-                ),
+                changes_asked: abuse(limits, limits.sends_per_s, now),
+                questions_asked: abuse(limits, limits.queries_per_s, now),
                 order: Order::new(worker.config.session.refusal_ms.duration()),
                 opened: now,
                 pinged: now,
@@ -323,9 +321,37 @@ impl Session {
         }
     }
 
+    /// Leaves everything that the session was part of, and reports what has arrived.
+    fn release(&mut self) {
+        self.worker.remove(self.tag);
+        let Phase::Open(open) = &self.phase else { return };
+        self.worker.hub.detach(open.feed.user_id(), self.tag);
+        for conv in open.feed.end_all() {
+            self.worker.hub.unsubscribe(&conv, self.tag);
+        }
+        let cursors = open.feed.arrivals.borrow_mut().take();
+        for (conv, s) in cursors {
+            let op = timeline::Op::Delivered { s };
+            let command = timeline::Command {
+                conv,
+                user: open.feed.user_id().clone(),
+                cid: None,
+                skip: 0,
+                op,
+            };
+            let done = self.worker.conversations.submit(command);
+            // Bounded by the budget of the conversations; a lost cursor is said again by the next session.
+            actix_web::rt::spawn(done.map(drop));
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.window.has_room(&self.worker.config.limits) && !self.link.behind()
     }
+}
+
+fn abuse(limits: &Limits, per_second: u32, now: Instant) -> Abuse {
+    Abuse::new(per_second, limits.abuse_factor, limits.abuse_ms.duration(), now)
 }
 
 impl Actor for Session {
@@ -337,27 +363,23 @@ impl Actor for Session {
     }
 
     fn stopped(&mut self, _ctx: &mut Self::Context) {
-        self.worker.remove(self.tag);
-        if let Phase::Open(open) = &self.phase {
-            self.worker.hub.detach(open.feed.user_id(), self.tag);
-            for conv in open.feed.end_all() {
-                self.worker.hub.unsubscribe(&conv, self.tag);
-            }
-            let cursors = open.feed.arrivals.borrow_mut().take();
-            let user = open.feed.user_id().clone();
-            for (conv, s) in cursors {
-                let op = timeline::Op::Delivered { s };
-                let command = timeline::Command {
-                    conv,
-                    user: user.clone(),
-                    cid: None,
-                    skip: 0,
-                    op,
-                };
-                let done = self.worker.conversations.submit(command);
-                // Bounded by the retry budget of the conversations; a lost cursor is said again by the next session.
-                actix_web::rt::spawn(done.map(drop));
-            }
+        self.release();
+    }
+}
+
+/// A panic ends its session, and nothing else: the actor is dropped without having stopped.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(user = self.user().map(UserId::as_str), "a session panicked");
+            let patience = self.worker.config.session.close_ms.duration();
+            self.link.close(
+                Some(CloseCode::Internal.code()),
+                Some(Duration::from_secs(1)),
+                true,
+                patience,
+            );
+            self.release();
         }
     }
 }

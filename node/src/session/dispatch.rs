@@ -16,7 +16,24 @@ impl Session {
     /// Handles one command.
     pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: Item) {
         let Item { request, bytes } = item;
-        if self.abuse.note(Instant::now()) {
+        let question = matches!(
+            request,
+            Ok(Request {
+                command: Command::Hb(_)
+                    | Command::Open(_)
+                    | Command::List(_)
+                    | Command::Hist(_)
+                    | Command::Sync(_),
+                ..
+            })
+        );
+        // What cannot be read counts as a change: those have the lower rate.
+        let asked = if question {
+            &mut self.questions_asked
+        } else {
+            &mut self.changes_asked
+        };
+        if asked.note(Instant::now()) {
             return self.close(ctx, CloseCode::RateAbuse);
         }
         let Request { id, command } = match request {

@@ -12,6 +12,10 @@ use super::actor::{Phase, Session};
 use super::subscribe::Deliver;
 use crate::conversation::{Conversations, Refusal, SyncItem};
 
+/// Conversations of a sync that are read at once, which bounds what is in memory beyond the configured size: each may
+/// bring fifty of the largest messages.
+const SYNC_AT_ONCE: usize = 16;
+
 // === impl Session: queries ===
 
 impl Session {
@@ -76,10 +80,26 @@ impl Session {
 
     fn sync_now(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: Sync) {
         let most = self.worker.config.limits.sync_page;
+        let enough = self.worker.config.limits.sync_bytes;
         self.ask(ctx, id, move |conversations, user| async move {
             let index = conversations.index(&user).await?;
-            let (wants, next) = plan(sync, index, most);
-            let items = missed(&conversations, &user, wants).await?;
+            let (wants, mut next) = plan(sync, index, most);
+            let mut items = Vec::new();
+            let mut bytes = 0;
+            for wants in wants.chunks(SYNC_AT_ONCE) {
+                if bytes > enough {
+                    next = items.last().map(|item: &SyncItem| item.conv.as_str().to_owned());
+                    break;
+                }
+                let mut found = missed(&conversations, &user, wants.to_vec()).await?;
+                found.sort_by(|a, b| a.conv.cmp(&b.conv));
+                bytes += found
+                    .iter()
+                    .flat_map(|item| &item.events)
+                    .map(|event| event.as_str().len())
+                    .sum::<usize>();
+                items.extend(found);
+            }
             let as_of = items.iter().map(|item| (item.conv.clone(), item.as_of)).collect();
             let items = items
                 .into_iter()

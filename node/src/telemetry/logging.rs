@@ -6,9 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Format, Telemetry};
 
-/// Libraries that call ordinary things by loud names: a client that goes away is an error to actix-http, a vote that
-/// changes while something is written is a warning to openraft. What matters of it is logged by this server.
-const QUIET: &str = "actix_http=off,actix_server=warn,openraft=error,mio=warn";
+/// Libraries that call ordinary things by loud names: a client that goes away is an error to actix-http, and its own
+/// orderly stop is one to openraft. What matters of it is returned to this server, which logs it once.
+const QUIET: &str = "actix_http=off,actix_server=warn,openraft=off,mio=warn";
 
 /// Starts logging for the process. A second call, as tests make it, changes nothing.
 pub fn init(settings: &Telemetry) {

@@ -1,6 +1,6 @@
 //! Stopping and starting again.
 
-use crate::support::{Incoming, Node};
+use crate::support::{Incoming, Node, Quiet};
 
 #[tokio::test]
 async fn a_stop_says_goodbye_with_a_time_to_come_back() {
@@ -33,7 +33,11 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let running = node::run::start(crate::support::config(dir.path()))
         .await
         .unwrap();
-    let node = Node { running, dir };
+    let node = Node {
+        running,
+        dir,
+        _quiet: Quiet::expected(),
+    };
     node.ready().await;
     let mut bob = node.client("bob").await;
     let hist = bob

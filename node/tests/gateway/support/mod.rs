@@ -2,10 +2,12 @@
 
 mod client;
 mod golden;
+mod logging;
 mod node;
 
 pub(crate) use client::{Client, Incoming, TEXT, frame, masked};
 pub(crate) use golden::golden;
+pub(crate) use logging::Quiet;
 pub(crate) use node::{Node, config};
 
 use std::time::Duration;

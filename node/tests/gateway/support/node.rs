@@ -9,12 +9,13 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Client, PATIENCE};
+use super::{Client, PATIENCE, Quiet};
 
 /// A running node and its directory.
 pub(crate) struct Node {
     pub(crate) running: Running,
     pub(crate) dir: TempDir,
+    pub(crate) _quiet: Quiet,
 }
 
 // === impl Node ===
@@ -27,11 +28,12 @@ impl Node {
 
     /// Starts a node whose settings `change` has the last word on.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Node {
+        let quiet = Quiet::expected();
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path());
         change(&mut config);
         let running = start(config).await.unwrap();
-        let node = Node { running, dir };
+        let node = Node { running, dir, _quiet: quiet };
         node.ready().await;
         node
     }

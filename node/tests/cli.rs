@@ -1,0 +1,263 @@
+//! The program itself: its commands as processes, as a person or a script starts them.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn rookery() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Ends a process that a failed test leaves behind.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It has ended already, if all went well.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// Looks again and again, without a clock that decides anything but failure.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Ports that were free a moment ago, apart from those of other tests and far below those that the system hands out.
+fn ports(count: u16) -> u16 {
+    let start = 20_000 + u16::try_from(std::process::id() % 100).unwrap() * 100;
+    (start..31_000)
+        .step_by(10)
+        .find(|base| {
+            (0..count).all(|i| {
+                [base + i, base + 1_000 + i]
+                    .iter()
+                    .all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            })
+        })
+        .unwrap()
+}
+
+fn get(http: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(http).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// Asks a process to stop, as `kill` does.
+fn terminate(pid: u32, signal: &str) {
+    assert!(
+        Command::new("kill")
+            .args([signal, &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// What a chat client prints that says these lines, each when the one before has had its effect on its output.
+fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
+    let mut child = rookery()
+        .args(["chat", "--url", &format!("ws://{http}"), "--user", user])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let _guard = Guard(child);
+    let (lines, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = output.read(&mut chunk) {
+            if lines
+                .send(String::from_utf8_lossy(&chunk[..read]).into_owned())
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+    let mut text = String::new();
+    for (line, effect) in steps {
+        writeln!(input, "{line}").unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !text.contains(effect) {
+            let left = end.saturating_duration_since(Instant::now());
+            text.push_str(
+                &said
+                    .recv_timeout(left)
+                    .unwrap_or_else(|_| panic!("{effect:?} in:\n{text}")),
+            );
+        }
+    }
+    text
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_version_is_printed() {
+    let output = rookery().arg("--version").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("rookery {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_every_key_that_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    std::fs::write(&file, "[session]\nauth_ms = \"soon\"\n[limits]\nburts = 5\n").unwrap();
+    let output = rookery().args(["node", "--config"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "EX_USAGE");
+    let text = stderr(&output);
+    for key in ["session.auth_ms: ", "limits.burts: ", "auth.secret: "] {
+        assert!(text.contains(key), "{key} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = ports(2);
+    let dev = |port: u16| {
+        let mut command = rookery();
+        command
+            .args(["dev", "--http", &format!("127.0.0.1:{port}"), "--data"])
+            .arg(dir.path());
+        command
+    };
+    let mut first = Guard(dev(port).spawn().unwrap());
+    eventually("the first is ready", || {
+        get(&format!("127.0.0.1:{port}"), "/readyz").filter(|(code, _)| *code == 200)
+    });
+    let second = dev(port + 1).output().unwrap();
+    assert!(!second.status.success());
+    assert!(stderr(&second).contains("storage.dir"), "{}", stderr(&second));
+    terminate(first.0.id(), "-TERM");
+    assert!(first.0.wait().unwrap().success(), "an orderly stop is no failure");
+}
+
+#[test]
+fn people_chat_across_the_nodes_of_a_local_cluster_that_loses_one_and_stops_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = ports(3);
+    let cluster = rookery()
+        .args([
+            "cluster",
+            "--nodes",
+            "3",
+            "--http-base",
+            &base.to_string(),
+            "--set",
+            "cluster.shards=4",
+        ])
+        .arg("--data")
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut cluster = Guard(cluster);
+    let nodes = eventually("the cluster is ready", || read_nodes(dir.path()));
+    assert_eq!(nodes.iter().map(|node| node.0).collect::<Vec<_>>(), [1, 2, 3]);
+    for (id, _, http) in &nodes {
+        let (_, status) = get(http, "/v1/cluster").unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["node"], *id, "node N is DIR/node-N");
+        assert_eq!(get(http, "/readyz").unwrap().0, 200);
+    }
+
+    let (first, last) = (&nodes[0].2, &nodes[2].2);
+    chat(
+        first,
+        "alice",
+        &[("/open bob", "-- with bob"), ("hello from node 1", "sent #3")],
+    );
+    let seen = chat(
+        last,
+        "bob",
+        &[
+            ("/open alice", "hello from node 1 (#3)"),
+            ("hello from node 3", "sent #4"),
+        ],
+    );
+    assert!(seen.contains("alice: hello from node 1"), "{seen}");
+
+    // One node dies; the others go on, and it comes back by hand.
+    terminate(nodes[1].1, "-KILL");
+    chat(
+        last,
+        "bob",
+        &[("/open alice", "-- with alice"), ("still here", "sent #5")],
+    );
+    let config = dir.path().join("node-2").join("node.toml");
+    let again = rookery()
+        .args(["node", "--config"])
+        .arg(config)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut again = Guard(again);
+    eventually("node 2 is back", || {
+        get(&nodes[1].2, "/readyz").filter(|(code, _)| *code == 200)
+    });
+    let seen = chat(
+        &nodes[1].2,
+        "alice",
+        &[("/open bob", "-- with bob"), ("/hist", "bob: still here (#5)")],
+    );
+    assert!(seen.contains("you: hello from node 1 (#3)"), "{seen}");
+    terminate(again.0.id(), "-TERM");
+    assert!(again.0.wait().unwrap().success());
+
+    terminate(cluster.0.id(), "-TERM");
+    assert!(cluster.0.wait().unwrap().success());
+    for (_, _, http) in &nodes {
+        assert!(TcpStream::connect(http).is_err(), "{http} still listens");
+    }
+}
+
+fn read_nodes(dir: &Path) -> Option<Vec<(u64, u32, String)>> {
+    let text = std::fs::read_to_string(dir.join("cluster.json")).ok()?;
+    let cluster: Value = serde_json::from_str(&text).unwrap();
+    let node = |node: &Value| {
+        let pid = u32::try_from(node["pid"].as_u64().unwrap()).unwrap();
+        (
+            node["id"].as_u64().unwrap(),
+            pid,
+            node["http"].as_str().unwrap().to_owned(),
+        )
+    };
+    Some(cluster["nodes"].as_array().unwrap().iter().map(node).collect())
+}
