@@ -1,7 +1,7 @@
 //! Step 11 of the life of a message: one delivery per interested node.
 //!
 //! Comes from [`committed`](super::committed) (step 10); goes to the [relay](crate::relay) of each node, which hands
-//! the event to its sessions' outboxes (step 12).
+//! the event to its sessions' [outboxes](crate::session::outbox) (step 12).
 //!
 //! The event was encoded once, by the rules; here it is put once into the shape of a record and copied behind the
 //! number of each destination. All shards of a thread share one lane per destination, which is sent at once when it

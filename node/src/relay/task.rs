@@ -1,10 +1,12 @@
 //! The relay's task: one loop per node that owns every shard's [state](super::shard) and carries out what it asks for.
 
+mod questions;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{CallError, Cluster, NodeId, ShardId};
+use cluster::Cluster;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -12,50 +14,19 @@ use protocol::{ConvId, UserId};
 use tokio::time::sleep_until;
 use tracing::debug;
 
+use self::questions::Landed;
 use super::notice::{Control, Notice, WorkerId};
-use super::shard::{Admit, Hole, Question, ShardRelay};
+use super::shard::{Admit, Hole, ShardRelay};
 use super::workers::Workers;
 use super::{Arrival, Delivered, Delivery, Node, Outlet};
-use crate::conversation::Refusal;
-use crate::conversation::route::ask;
 use crate::conversation::timeline::Published;
+use crate::rpc;
 use crate::rpc::deliver::{To, What};
-use crate::rpc::read::{Range, Ranged};
-use crate::rpc::register::Registered;
-use crate::rpc::{self, Refused};
 
 /// Arrivals taken in before what they caused is sent on.
 const TURN: usize = 64;
-/// Ranges read at the same time.
-const PULLS: usize = 16;
 /// How often silence, waiting users and slow workers are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// Pause before a range is asked for again.
-const PULL_RETRY: Duration = Duration::from_millis(200);
-
-/// What came back from another node.
-enum Landed {
-    /// The answer to a question of a shard, of a registration.
-    Answer {
-        shard: usize,
-        id: u64,
-        result: Result<Option<Registered>, Failed>,
-    },
-    /// A range.
-    Range {
-        pull: Pull,
-        result: Result<Ranged, Refusal>,
-    },
-}
-
-/// Why a question has no answer.
-#[derive(Debug)]
-enum Failed {
-    /// The owner refused.
-    Refused(Refused),
-    /// It wasn't reached, or no answer came.
-    Lost,
-}
 
 /// A range to be read.
 #[derive(Clone, Debug)]
@@ -256,75 +227,6 @@ impl Task {
         }
     }
 
-    fn landed(&mut self, landed: Landed) {
-        let now = Instant::now();
-        match landed {
-            Landed::Answer { shard, id, result } => {
-                self.questions -= 1;
-                match result {
-                    Ok(answer) => {
-                        self.shards[shard].answered(id, answer, now, &mut self.workers, &mut self.holes);
-                        self.take_holes(shard);
-                    }
-                    Err(Failed::Refused(Refused::Unregistered)) => {
-                        self.shards[shard].failed(id, rand::random(), now, |_| Duration::ZERO);
-                        self.gap(shard, now);
-                    }
-                    Err(failed) => {
-                        debug!(shard, ?failed, "registration not answered");
-                        if let Failed::Refused(Refused::NotOwner {
-                            owner: Some(owner),
-                            epoch,
-                        }) = failed
-                        {
-                            self.cluster.hint(ShardId(shard_id(shard)), NodeId(owner), epoch);
-                        }
-                        self.shards[shard].failed(id, rand::random(), now, backoff);
-                    }
-                }
-            }
-            Landed::Range { pull, result } => {
-                self.ranges -= 1;
-                match (pull.worker, result) {
-                    (Some(worker), Ok(range)) => {
-                        let events = (pull.after + 1..).zip(range.tails);
-                        let events = events
-                            .map(|(seq, tail)| Published::replay(pull.conv.clone(), seq, tail).into())
-                            .collect();
-                        let notice = Notice::Pulled {
-                            conv: pull.conv,
-                            events,
-                            last: range.last,
-                        };
-                        self.workers.tell(worker, notice);
-                    }
-                    (None, Ok(range)) => {
-                        let range = Some((pull.after, range.last, range.tails));
-                        let hole = self.shards[pull.shard].pulled(&pull.conv, range, &mut self.workers);
-                        self.holes.extend(hole);
-                        self.take_holes(pull.shard);
-                    }
-                    (_, Err(refusal)) => {
-                        debug!(conv = %pull.conv, %refusal, "range not read, trying again");
-                        self.later.push_back((now + PULL_RETRY, pull));
-                    }
-                }
-            }
-        }
-    }
-
-    fn rerouted(&mut self) {
-        let now = Instant::now();
-        for at in 0..self.shards.len() {
-            let route = self.cluster.route(ShardId(shard_id(at)));
-            if route.owner.is_some() && self.shards[at].moved(route.epoch) {
-                let most = self.node.settings.registration_jitter;
-                let wait = most.mul_f64(rand::random_range(0.0..1.0));
-                self.shards[at].doubt(rand::random(), now, wait);
-            }
-        }
-    }
-
     fn ticked(&mut self) {
         let now = Instant::now();
         for at in 0..self.shards.len() {
@@ -336,76 +238,6 @@ impl Task {
         }
         while let Some((_, pull)) = self.later.pop_front_if(|(at, _)| *at <= now) {
             self.pulls.push_back(pull);
-        }
-    }
-
-    /// When a question is due that waits for its time.
-    fn next_due(&self) -> Option<Instant> {
-        if self.questions >= self.node.settings.registrations {
-            return None;
-        }
-        self.shards.iter().filter_map(ShardRelay::due).min()
-    }
-
-    /// Sends the questions that are due, a few at a time.
-    fn ask(&mut self) {
-        let now = Instant::now();
-        for at in 0..self.shards.len() {
-            if self.questions >= self.node.settings.registrations {
-                return;
-            }
-            if self.shards[at].due().is_none_or(|due| due > now) {
-                continue;
-            }
-            let route = self.cluster.route(ShardId(shard_id(at)));
-            let shard = &mut self.shards[at];
-            let Some(owner) = route.owner else {
-                shard.postpone(now + Duration::from_millis(100));
-                continue;
-            };
-            let (id, question) = shard.ask(route.epoch);
-            let (method, body) = match &question {
-                Question::Register(register) => (rpc::REGISTER, rpc::encode(register)),
-                Question::Unregister(unregister) => (rpc::UNREGISTER, rpc::encode(unregister)),
-            };
-            self.node.metrics.registrations.inc();
-            self.questions += 1;
-            let call = self
-                .cluster
-                .call(owner, method, body, self.node.settings.call_deadline);
-            self.under_way.push(Box::pin(async move {
-                let result = match call.await {
-                    Ok(body) => understood(method, &body),
-                    Err(CallError::Refused(body)) => {
-                        Err(rpc::decode(&body).map_or(Failed::Lost, Failed::Refused))
-                    }
-                    Err(CallError::Unreachable | CallError::Lost | CallError::Busy) => Err(Failed::Lost),
-                };
-                Landed::Answer {
-                    shard: at,
-                    id,
-                    result,
-                }
-            }));
-        }
-    }
-
-    /// Reads the ranges that are missing, a few at a time.
-    fn pull(&mut self) {
-        while self.ranges < PULLS
-            && let Some(pull) = self.pulls.pop_front()
-        {
-            self.node.metrics.relay_pulls.inc();
-            self.ranges += 1;
-            let node = self.node.clone();
-            self.under_way.push(Box::pin(async move {
-                let range = Range {
-                    conv: pull.conv.clone(),
-                    after: pull.after,
-                };
-                let result = ask(&node, ShardId(shard_id(pull.shard)), rpc::RANGE, &range).await;
-                Landed::Range { pull, result }
-            }));
         }
     }
 
@@ -442,13 +274,6 @@ impl Task {
     }
 }
 
-fn understood(method: u16, body: &Bytes) -> Result<Option<Registered>, Failed> {
-    if method == rpc::UNREGISTER {
-        return Ok(None);
-    }
-    rpc::decode(body).map(Some).map_err(|_| Failed::Lost)
-}
-
 /// What a record says, in memory of its own: the frame is not kept alive by one of its events.
 fn owned(what: What<'_>) -> Option<Delivered> {
     let user = |text: Option<&str>| text.and_then(|text| UserId::parse(text).ok());
@@ -476,10 +301,6 @@ fn owned(what: What<'_>) -> Option<Delivered> {
             conv: ConvId::parse(conv).ok()?,
         },
     })
-}
-
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(rand::random_range(10..=(20u64 << failures.min(5)).clamp(20, 400)))
 }
 
 fn shard_id(at: usize) -> u16 {

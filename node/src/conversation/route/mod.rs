@@ -1,6 +1,6 @@
 //! Step 4 of the life of a message: which node owns the conversation, and how the command gets there.
 //!
-//! Comes from the session's publish step; goes to the owner's [actor](super::publish) (step 5).
+//! Comes from the [session](crate::session)'s publish step (step 3); goes to the owner's [actor](super::publish) (step 5).
 //!
 //! [`Conversations`] is the handle by which sessions reach conversations, wherever those live. Commands go through one
 //! `lane` per shard, in the order of the calls. The lane keeps them until they are answered, sends them again when the

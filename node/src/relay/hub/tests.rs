@@ -1,10 +1,12 @@
 //! A worker's hub against a relay that is played by hand.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::*;
+use crate::conversation::timeline::Published;
 
 struct Ears {
     id: u64,

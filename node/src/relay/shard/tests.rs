@@ -2,6 +2,7 @@
 //! of a conversation once and in order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
@@ -10,7 +11,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::conversation::interest::Interest;
-use crate::rpc::register::Caught;
+use crate::relay::{Delivered, Delivery};
+use crate::rpc::deliver::To;
+use crate::rpc::register::{Caught, Registered};
 
 const NODE: NodeId = NodeId(1);
 const CONVS: [&str; 3] = ["g_a", "g_b", "g_c"];

@@ -1,0 +1,153 @@
+//! What the owner delivers, and what was read again: in order, to every worker that wants it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::ConvId;
+
+use super::{ConvRelay, Hole, Places, ShardRelay};
+use crate::conversation::timeline::Published;
+use crate::relay::notice::Notice;
+use crate::relay::order::Next;
+use crate::relay::workers::Workers;
+use crate::relay::{Delivered, Delivery};
+use crate::rpc::deliver::To;
+
+// === impl ShardRelay ===
+
+impl ShardRelay {
+    /// Takes a delivery. Returns `false` when one before it is missing: a fresh registration is due.
+    pub(in crate::relay) fn deliver(
+        &mut self,
+        delivery: Delivery,
+        now: Instant,
+        workers: &mut Workers,
+        holes: &mut Vec<Hole>,
+    ) -> bool {
+        if delivery.to.registration != self.registration || delivery.to.fo <= self.fo {
+            return true;
+        }
+        if delivery.to.fo != self.fo + 1 {
+            return false;
+        }
+        self.fo = delivery.to.fo;
+        self.heard = now;
+        match delivery.what {
+            Delivered::Event(event) => match self.convs.get_mut(&event.conv) {
+                Some(conv) => {
+                    if let Next::Pull { after } = conv.take(event.clone(), workers) {
+                        holes.push((event.conv.clone(), after));
+                    }
+                }
+                None => {
+                    self.old_convs.insert(event.conv.clone());
+                }
+            },
+            Delivered::Joined { user, conv } => {
+                for worker in self.users.get(&user).into_iter().flatten() {
+                    workers.tell(
+                        *worker,
+                        Notice::Joined {
+                            user: user.clone(),
+                            conv: conv.clone(),
+                        },
+                    );
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes the owner's word on how much it has delivered. Returns `false` when something is missing.
+    pub(in crate::relay) fn position(&mut self, to: &To, now: Instant) -> bool {
+        if to.registration != self.registration {
+            return true;
+        }
+        self.heard = now;
+        to.fo <= self.fo
+    }
+
+    /// Takes a range that was missing, beginning behind `after`; `None` when it could not be read. Returns what is
+    /// still missing.
+    pub(in crate::relay) fn pulled(
+        &mut self,
+        conv: &ConvId,
+        range: Option<(u64, u64, Vec<bytes::Bytes>)>,
+        workers: &mut Workers,
+    ) -> Option<Hole> {
+        let known = self.convs.get_mut(conv)?;
+        let next = match range {
+            None => {
+                known.order.pulled();
+                known.order.suspect()
+            }
+            Some((after, last, tails)) => {
+                // Nothing is asked for while the answer to the last pull is being taken.
+                known.take_all(conv, after, tails, workers);
+                match known.order.pulled() {
+                    Next::Nothing if known.order.last().is_some_and(|have| have < last) => {
+                        known.order.suspect()
+                    }
+                    next => next,
+                }
+            }
+        };
+        match next {
+            Next::Pull { after } => Some((conv.clone(), after)),
+            Next::Nothing => None,
+        }
+    }
+}
+
+// === impl ConvRelay ===
+
+impl ConvRelay {
+    fn take(&mut self, event: Arc<Published>, workers: &mut Workers) -> Next {
+        let ConvRelay {
+            order,
+            workers: places,
+        } = self;
+        if event.seq == 0 {
+            if order.last().is_some() {
+                hand_out(event, places, workers);
+            }
+            return Next::Nothing;
+        }
+        order.offer(event.seq, event, |event| hand_out(event, places, workers))
+    }
+
+    /// Takes a piece of the log that begins behind `after`.
+    pub(super) fn take_all(
+        &mut self,
+        conv: &ConvId,
+        after: u64,
+        tails: Vec<Bytes>,
+        workers: &mut Workers,
+    ) -> Next {
+        let mut missing = Next::Nothing;
+        for (seq, tail) in (after + 1..).zip(tails) {
+            let ConvRelay {
+                order,
+                workers: places,
+            } = self;
+            if order.last().is_none_or(|last| seq > last) {
+                let event = Arc::new(Published::replay(conv.clone(), seq, tail));
+                let next = order.offer(seq, event, |event| hand_out(event, places, workers));
+                if next != Next::Nothing {
+                    missing = next;
+                }
+            }
+        }
+        missing
+    }
+}
+
+pub(super) fn hand_out(event: Arc<Published>, places: &Places, workers: &mut Workers) {
+    if let Some((last, others)) = places.split_last() {
+        for worker in others {
+            workers.tell(*worker, Notice::Event(event.clone()));
+        }
+        workers.tell(*last, Notice::Event(event));
+    }
+}

@@ -1,0 +1,200 @@
+//! The relay's questions: registrations that are due, ranges that are missing, and what comes back.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cluster::{CallError, NodeId, ShardId};
+use tracing::debug;
+
+use super::{Pull, Task, shard_id};
+use crate::conversation::Refusal;
+use crate::conversation::route::ask;
+use crate::conversation::timeline::Published;
+use crate::relay::notice::Notice;
+use crate::relay::shard::{Question, ShardRelay};
+use crate::rpc::read::{Range, Ranged};
+use crate::rpc::register::Registered;
+use crate::rpc::{self, Refused};
+
+/// Ranges read at the same time.
+const PULLS: usize = 16;
+/// Pause before a range is asked for again.
+const PULL_RETRY: Duration = Duration::from_millis(200);
+
+/// What came back from another node.
+pub(super) enum Landed {
+    /// The answer to a question of a shard, of a registration.
+    Answer {
+        shard: usize,
+        id: u64,
+        result: Result<Option<Registered>, Failed>,
+    },
+    /// A range.
+    Range {
+        pull: Pull,
+        result: Result<Ranged, Refusal>,
+    },
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The owner refused.
+    Refused(Refused),
+    /// It wasn't reached, or no answer came.
+    Lost,
+}
+
+// === impl Task ===
+
+impl Task {
+    /// When a question is due that waits for its time.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.questions >= self.node.settings.registrations {
+            return None;
+        }
+        self.shards.iter().filter_map(ShardRelay::due).min()
+    }
+
+    /// Sends the questions that are due, a few at a time.
+    pub(super) fn ask(&mut self) {
+        let now = Instant::now();
+        for at in 0..self.shards.len() {
+            if self.questions >= self.node.settings.registrations {
+                return;
+            }
+            if self.shards[at].due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let route = self.cluster.route(ShardId(shard_id(at)));
+            let shard = &mut self.shards[at];
+            let Some(owner) = route.owner else {
+                shard.postpone(now + Duration::from_millis(100));
+                continue;
+            };
+            let (id, question) = shard.ask(route.epoch);
+            let (method, body) = match &question {
+                Question::Register(register) => (rpc::REGISTER, rpc::encode(register)),
+                Question::Unregister(unregister) => (rpc::UNREGISTER, rpc::encode(unregister)),
+            };
+            self.node.metrics.registrations.inc();
+            self.questions += 1;
+            let call = self
+                .cluster
+                .call(owner, method, body, self.node.settings.call_deadline);
+            self.under_way.push(Box::pin(async move {
+                let result = match call.await {
+                    Ok(body) => understood(method, &body),
+                    Err(CallError::Refused(body)) => {
+                        Err(rpc::decode(&body).map_or(Failed::Lost, Failed::Refused))
+                    }
+                    Err(CallError::Unreachable | CallError::Lost | CallError::Busy) => Err(Failed::Lost),
+                };
+                Landed::Answer {
+                    shard: at,
+                    id,
+                    result,
+                }
+            }));
+        }
+    }
+
+    /// Reads the ranges that are missing, a few at a time.
+    pub(super) fn pull(&mut self) {
+        while self.ranges < PULLS
+            && let Some(pull) = self.pulls.pop_front()
+        {
+            self.node.metrics.relay_pulls.inc();
+            self.ranges += 1;
+            let node = self.node.clone();
+            self.under_way.push(Box::pin(async move {
+                let range = Range {
+                    conv: pull.conv.clone(),
+                    after: pull.after,
+                };
+                let result = ask(&node, ShardId(shard_id(pull.shard)), rpc::RANGE, &range).await;
+                Landed::Range { pull, result }
+            }));
+        }
+    }
+
+    pub(super) fn landed(&mut self, landed: Landed) {
+        let now = Instant::now();
+        match landed {
+            Landed::Answer { shard, id, result } => {
+                self.questions -= 1;
+                match result {
+                    Ok(answer) => {
+                        self.shards[shard].answered(id, answer, now, &mut self.workers, &mut self.holes);
+                        self.take_holes(shard);
+                    }
+                    Err(Failed::Refused(Refused::Unregistered)) => {
+                        self.shards[shard].failed(id, rand::random(), now, |_| Duration::ZERO);
+                        self.gap(shard, now);
+                    }
+                    Err(failed) => {
+                        debug!(shard, ?failed, "registration not answered");
+                        if let Failed::Refused(Refused::NotOwner {
+                            owner: Some(owner),
+                            epoch,
+                        }) = failed
+                        {
+                            self.cluster.hint(ShardId(shard_id(shard)), NodeId(owner), epoch);
+                        }
+                        self.shards[shard].failed(id, rand::random(), now, backoff);
+                    }
+                }
+            }
+            Landed::Range { pull, result } => {
+                self.ranges -= 1;
+                match (pull.worker, result) {
+                    (Some(worker), Ok(range)) => {
+                        let events = (pull.after + 1..).zip(range.tails);
+                        let events = events
+                            .map(|(seq, tail)| Published::replay(pull.conv.clone(), seq, tail).into())
+                            .collect();
+                        let notice = Notice::Pulled {
+                            conv: pull.conv,
+                            events,
+                            last: range.last,
+                        };
+                        self.workers.tell(worker, notice);
+                    }
+                    (None, Ok(range)) => {
+                        let range = Some((pull.after, range.last, range.tails));
+                        let hole = self.shards[pull.shard].pulled(&pull.conv, range, &mut self.workers);
+                        self.holes.extend(hole);
+                        self.take_holes(pull.shard);
+                    }
+                    (_, Err(refusal)) => {
+                        debug!(conv = %pull.conv, %refusal, "range not read, trying again");
+                        self.later.push_back((now + PULL_RETRY, pull));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn rerouted(&mut self) {
+        let now = Instant::now();
+        for at in 0..self.shards.len() {
+            let route = self.cluster.route(ShardId(shard_id(at)));
+            if route.owner.is_some() && self.shards[at].moved(route.epoch) {
+                let most = self.node.settings.registration_jitter;
+                let wait = most.mul_f64(rand::random_range(0.0..1.0));
+                self.shards[at].doubt(rand::random(), now, wait);
+            }
+        }
+    }
+}
+
+fn understood(method: u16, body: &Bytes) -> Result<Option<Registered>, Failed> {
+    if method == rpc::UNREGISTER {
+        return Ok(None);
+    }
+    rpc::decode(body).map(Some).map_err(|_| Failed::Lost)
+}
+
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(rand::random_range(10..=(20u64 << failures.min(5)).clamp(20, 400)))
+}
