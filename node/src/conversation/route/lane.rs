@@ -56,12 +56,15 @@ pub(crate) type Ticket = oneshot::Receiver<Result<Done, Refusal>>;
 // === impl Entry for Queued ===
 
 impl Entry for Queued {
+    type Sender = (UserId, ConvId);
+
     fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    fn orders(&self, other: &Queued) -> bool {
-        self.cid.is_some() && other.cid.is_some() && self.user == other.user && self.conv == other.conv
+    fn sender(&self) -> Option<(UserId, ConvId)> {
+        // Without a client id it is a cursor, which only moves forward.
+        self.cid.as_ref().map(|_| (self.user.clone(), self.conv.clone()))
     }
 }
 

@@ -6,14 +6,20 @@
 //! of the queue under a new stream, so that the new owner sees one unbroken prefix; the client ids make the repeats
 //! harmless.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
 
 /// What a window needs to know of an entry.
 pub(crate) trait Entry {
+    /// Whose order an entry is part of.
+    type Sender: Eq + Hash;
+
     /// Bytes it counts for.
     fn bytes(&self) -> usize;
-    /// Whether `other`, which was pushed later, must not be applied if this one isn't.
-    fn orders(&self, other: &Self) -> bool;
+
+    /// Of two entries of one sender, the later must not be applied if the earlier isn't. `None`: the entry has no
+    /// order.
+    fn sender(&self) -> Option<Self::Sender>;
 }
 
 /// How much a window holds and sends at once.
@@ -199,14 +205,22 @@ impl<E: Entry> Window<E> {
             .next()
     }
 
-    /// Removes every entry for which `overdue` holds, and everything that such an entry [orders](Entry::orders).
+    /// Removes every entry for which `overdue` holds, and everything behind it of the same
+    /// [sender](Entry::sender).
     pub(crate) fn expire(&mut self, overdue: impl Fn(&E) -> bool) -> Vec<Expired<E>> {
         let mut gone: Vec<Expired<E>> = Vec::new();
-        let doomed =
-            |gone: &[Expired<E>], entry: &E| overdue(entry) || gone.iter().any(|e| e.entry.orders(entry));
+        let mut senders: HashSet<E::Sender> = HashSet::new();
+        let mut doomed = |entry: &E| {
+            let sender = entry.sender();
+            let doomed = overdue(entry) || sender.as_ref().is_some_and(|sender| senders.contains(sender));
+            if doomed {
+                senders.extend(sender);
+            }
+            doomed
+        };
         for flight in &mut self.flights {
             for place in &mut flight.slots {
-                if let Some(slot) = place.take_if(|slot| doomed(&gone, &slot.entry)) {
+                if let Some(slot) = place.take_if(|slot| doomed(&slot.entry)) {
                     gone.push(Expired {
                         entry: slot.entry,
                         unknown: true,
@@ -215,7 +229,7 @@ impl<E: Entry> Window<E> {
             }
         }
         for slot in std::mem::take(&mut self.queue) {
-            if doomed(&gone, &slot.entry) {
+            if doomed(&slot.entry) {
                 gone.push(Expired {
                     entry: slot.entry,
                     unknown: slot.unknown,

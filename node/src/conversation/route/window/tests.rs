@@ -7,11 +7,13 @@ use proptest::prelude::*;
 struct Item(u64);
 
 impl Entry for Item {
+    type Sender = u64;
+
     fn bytes(&self) -> usize {
         10
     }
-    fn orders(&self, other: &Self) -> bool {
-        self.0 % 3 == other.0 % 3
+    fn sender(&self) -> Option<u64> {
+        Some(self.0 % 3)
     }
 }
 
@@ -45,7 +47,7 @@ fn a_full_window_gives_the_entry_back() {
 }
 
 #[test]
-fn an_expired_entry_takes_along_what_it_orders() {
+fn an_expired_entry_takes_along_what_its_sender_pushed_later() {
     let mut window = Window::new(bounds());
     for i in 0..6 {
         window.push(Item(i)).unwrap();
