@@ -39,11 +39,17 @@ async fn a_conversation_from_hello_to_sync() {
     let msg = format!(
         r#""t":"msg","c":"{direct}","s":3,"mn":1,"ts":0,"u":"alice","cid":"m1","b":{{"text":"hello"}}}}"#
     );
-    let log = format!("[{},{},{{{msg}]", created(1, "alice"), created(2, "bob"));
+    // The conversation is introduced up to the join; what followed comes as the events it was.
     let conv = format!(
-        r#"{{"n":1,"t":"conv","c":"{direct}","kind":"direct","title":null,"role":"member","last":{{"s":3,"mn":1,"ts":0}},"read":3,"delivered":3,"muted":false,"pinned":false,"peer":{{"u":"bob","delivered":2,"read":2}},"events":{log}}}"#
+        r#"{{"n":1,"t":"conv","c":"{direct}","kind":"direct","title":null,"role":"member","last":{{"s":1,"mn":0,"ts":0}},"read":3,"delivered":3,"muted":false,"pinned":false,"peer":{{"u":"bob","delivered":2,"read":2}},"events":[{}]}}"#,
+        created(1, "alice")
     );
     assert_eq!(golden(&alice.text().await), conv);
+    assert_eq!(
+        golden(&alice.text().await),
+        format!(r#"{{"n":2,{}"#, &created(2, "bob")[1..])
+    );
+    assert_eq!(golden(&alice.text().await), format!(r#"{{"n":3,{msg}"#));
 
     // The same cid again is the same message; another one by the id is the next.
     let dup = ack
@@ -188,7 +194,7 @@ async fn cursors_move_forward_and_the_other_side_sees_them() {
         .ask(1, r#"{"t":"send","id":1,"to":"bob","cid":"1","b":{}}"#)
         .await;
     let c = ack["c"].as_str().unwrap().to_owned();
-    let n = bob.expect("conv").await["n"].as_u64().unwrap();
+    let n = bob.expect("msg").await["n"].as_u64().unwrap();
 
     bob.ask(2, &format!(r#"{{"t":"hb","id":2,"n":{n}}}"#)).await;
     let receipt = alice.expect("receipt").await;

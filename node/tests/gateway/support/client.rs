@@ -127,19 +127,24 @@ impl Client {
 
     /// The next message with this `t`; others are passed over.
     pub(crate) async fn expect(&mut self, t: &str) -> Value {
-        loop {
-            let message = self.json().await;
-            if message["t"] == t {
-                return message;
-            }
-        }
+        let found = self.find(|message| message["t"] == t);
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("a {t} comes"))
     }
 
     /// The answer to the request with this `id`; everything else is passed over.
     pub(crate) async fn answer(&mut self, id: i64) -> Value {
+        let found = self.find(|message| message["id"] == id);
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("{id} is answered"))
+    }
+
+    async fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let message = self.json().await;
-            if message["id"] == id {
+            if wanted(&message) {
                 return message;
             }
         }

@@ -33,7 +33,11 @@ impl Node {
         let mut config = config(dir.path());
         change(&mut config);
         let running = start(config).await.unwrap();
-        let node = Node { running, dir, _quiet: quiet };
+        let node = Node {
+            running,
+            dir,
+            _quiet: quiet,
+        };
         node.ready().await;
         node
     }
