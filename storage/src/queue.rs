@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     },
     /// Cuts a log at an index.
     Truncate { shard: ShardId, from: u64 },
+    /// Forgets a log up to and including an index.
+    Purge { shard: ShardId, to: u64 },
     /// Anything else: small, or makes room.
     Other,
 }

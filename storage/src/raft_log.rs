@@ -102,7 +102,7 @@ impl Log {
         batch.put(Column::Hard, keys::hard(shard, HardKey::Purged), &marker);
         self.inner.submit(Work {
             batch,
-            kind: Kind::Other,
+            kind: Kind::Purge { shard, to: index },
             sync: false,
             done: None,
         });

@@ -87,22 +87,26 @@ pub(crate) async fn run_task(
     options: MemoryOptions,
 ) {
     let mut work = Vec::new();
-    while queue.take(round_bytes, &mut work) {
-        if work.is_empty() {
-            queue.notify.notified().await;
-            continue;
-        }
+    loop {
         let (sync, early) = {
-            let mut writer = writer.lock();
-            writer.begin(&mut work);
-            (
-                writer.in_flight(),
-                if options.ack_before_sync {
-                    writer.answers()
-                } else {
-                    Vec::new()
-                },
-            )
+            // Taken under the lock: a call that completes in place finds its work in the queue or at the disk,
+            // never in between, where it would wait for a time that doesn't pass while it waits.
+            let mut locked = writer.lock();
+            if !queue.take(round_bytes, &mut work) {
+                return;
+            }
+            if work.is_empty() {
+                drop(locked);
+                queue.notify.notified().await;
+                continue;
+            }
+            locked.begin(&mut work);
+            let early = if options.ack_before_sync {
+                locked.answers()
+            } else {
+                Vec::new()
+            };
+            (locked.in_flight(), early)
         };
         answer(early);
         if sync {
@@ -274,6 +278,13 @@ impl Writer {
             Kind::Other => Ok(()),
             Kind::Truncate { shard, from } => {
                 if self.refused.get(&shard).is_some_and(|missing| from <= *missing) {
+                    self.refused.remove(&shard);
+                }
+                Ok(())
+            }
+            Kind::Purge { shard, to } => {
+                // A snapshot took the place of what was refused: the log goes on behind it.
+                if self.refused.get(&shard).is_some_and(|missing| *missing <= to) {
                     self.refused.remove(&shard);
                 }
                 Ok(())

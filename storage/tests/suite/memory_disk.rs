@@ -170,6 +170,23 @@ fn a_full_disk_refuses_appends_keeps_the_log_whole_and_recovers() {
 }
 
 #[test]
+fn a_snapshot_that_replaces_refused_entries_lets_the_log_go_on_behind_it() {
+    let disk = MemoryDisk::new();
+    let store = Store::memory(&disk, MemoryOptions::default());
+    let log = store.log(SHARD);
+    append(&log, 1..=3).unwrap();
+    disk.set_full(true);
+    assert!(matches!(append(&log, 4..=5), Err(Error::Full { .. })));
+    disk.set_full(false);
+    // Up to the entry before the refused one: that one is still missing.
+    log.purge_to(3, Bytes::new());
+    assert!(matches!(append(&log, 11..=12), Err(Error::Misuse(_))));
+    log.purge_to(10, Bytes::new());
+    append(&log, 11..=12).unwrap();
+    assert_entries(&log, 11..=12);
+}
+
+#[test]
 fn a_failing_disk_poisons_and_what_was_acked_before_survives() {
     let disk = MemoryDisk::new();
     let store = Store::memory(&disk, MemoryOptions::default());
