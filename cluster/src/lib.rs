@@ -12,6 +12,7 @@
 //! Modules in the order a command takes: [`shard`] (propose) → [`raft`] → [`transport`] → [`raft`] on the followers →
 //! the machine. Beside it: [`ownership`] (who may propose) and [`membership`] (who belongs).
 
+mod blocking;
 pub mod config;
 pub mod error;
 mod handle;

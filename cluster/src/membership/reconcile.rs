@@ -50,6 +50,10 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
+    if node.store().poisoned().is_some() {
+        // The replicas have stepped down; there is nothing to do but to tell the others.
+        return Ok(());
+    }
     if let Some(map) = Map::load(&node.state(META))? {
         node.adopt(map);
     }

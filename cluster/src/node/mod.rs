@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::blocking;
 use crate::config::Config;
 use crate::error::{Error, NotOwner};
 use crate::machine::Machine;
@@ -35,6 +36,9 @@ use crate::shard::map::{Map, MapMachine};
 use crate::shard::propose::Proposer;
 use crate::transport::{Identity, Transport};
 use crate::types::{NodeId, shard_name};
+
+/// How long a replica must have run before it is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
 /// A running member of a cluster.
 pub(crate) struct Node {
@@ -219,14 +223,22 @@ impl Node {
         }
         for replica in self.all_replicas() {
             let shard = replica.group.shard();
-            if replica.group.has_failed() && !self.stopping.is_cancelled() {
+            // What fails at once after a restart, as on a damaged record, must not fail in a tight loop.
+            let rested = replica.since.lock().elapsed() >= RESTART_PAUSE;
+            if let Some(reason) = replica.group.failure().filter(|_| rested)
+                && !self.stopping.is_cancelled()
+            {
                 replica.over.cancel();
                 self.deactivate(&replica);
                 replica.group.shutdown().await;
                 self.server.forget(shard);
                 self.replicas.write().remove(&shard);
                 self.start_replica(shard).await?;
-                tracing::info!(shard = shard_name(shard), "replica started again");
+                tracing::warn!(
+                    shard = shard_name(shard),
+                    reason,
+                    "a replica had failed; started again"
+                );
             }
         }
         Ok(())
@@ -241,8 +253,9 @@ impl Node {
         replica.group.shutdown().await;
         self.server.forget(shard);
         let state = self.state(shard);
-        let destroyed = tokio::task::spawn_blocking(move || state.destroy());
-        destroyed.await.map_err(|_| Error::Stopped)??;
+        blocking(move || state.destroy())
+            .await
+            .map_err(|_| Error::Stopped)??;
         tracing::info!(shard = shard_name(shard), "replica removed");
         Ok(())
     }
@@ -265,11 +278,11 @@ impl Node {
         self.changed.notify_one();
         let store = self.store.clone();
         // Kept for the next start, when it says whom to ask for the current one.
-        self.tasks.spawn_blocking(move || {
+        self.tasks.spawn(blocking(move || {
             if let Err(error) = store.put_node(admission::MAP, &encoded) {
                 tracing::warn!(%error, "the cluster map was not saved");
             }
-        });
+        }));
     }
 
     fn dial_peers(&self) {

@@ -195,9 +195,11 @@ impl Group {
         }
     }
 
-    /// Whether openraft gave the group up, as it does when a log write is refused.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.raft.metrics().borrow_watched().running_state.is_err()
+    /// Why openraft gave the group up, if it did, as it does when a log write is refused.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let state = &metrics.borrow_watched().running_state;
+        state.as_ref().err().map(ToString::to_string)
     }
 
     /// Stops the replica; its rows stay.

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use storage::{Durability, HardKey, Log};
 use tokio::sync::{oneshot, watch};
 
+use crate::blocking::blocking;
 use crate::raft::tail::Tail;
 use crate::raft::{Entry, LogId, TypeConfig, Vote, codec};
 
@@ -87,8 +88,8 @@ impl LogStore {
             }
         };
         let log = self.shared.log.clone();
-        let read = tokio::task::spawn_blocking(move || log.read(on_disk, max_bytes));
-        let entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let read = blocking(move || log.read(on_disk, max_bytes));
+        let entries = read.await?.map_err(io::Error::other)?;
         if entries.is_empty() {
             // Nothing that old: what is there starts in memory, if anywhere.
             return Ok(self.shared.tail.lock().read(range, max_bytes));

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use storage::ShardId;
 use tokio::time::Instant;
 
+use crate::blocking::blocking;
 use crate::raft::snapshot::{CHUNK_BYTES, SnapshotData, Step};
 use crate::raft::{Snapshot, TypeConfig, Vote, codec};
 use crate::transport::{self, Lane, Transport};
@@ -142,7 +143,11 @@ impl Network {
             return Err(unreachable("only a local snapshot can be sent"));
         };
         let failed = |error: storage::Error| unreachable(&error.to_string());
-        let mut export = spawn_blocking(move || state.export()).await?.map_err(failed)?;
+        let stopped = |error: std::io::Error| unreachable(&error.to_string());
+        let mut export = blocking(move || state.export())
+            .await
+            .map_err(stopped)?
+            .map_err(failed)?;
         let applied = export
             .applied()
             .ok_or_else(|| unreachable("nothing was applied yet"))?;
@@ -150,11 +155,12 @@ impl Network {
         let (mut number, mut sent, started) = (0, 0, Instant::now());
         loop {
             let chunk;
-            (export, chunk) = spawn_blocking(move || {
+            (export, chunk) = blocking(move || {
                 let chunk = export.next_chunk(CHUNK_BYTES);
                 (export, chunk)
             })
-            .await?;
+            .await
+            .map_err(stopped)?;
             let Some(rows) = chunk.map_err(failed)? else { break };
             sent += rows.len() as u64;
             self.start(Method::Snapshot, &Step::Chunk { number, rows }, SNAPSHOT_STEP)
@@ -267,10 +273,4 @@ fn into_rpc_error(error: transport::Error) -> RPCError<TypeConfig> {
 
 fn unreachable(reason: &str) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string(reason))
-}
-
-async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> RpcResult<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| unreachable(&error.to_string()))
 }

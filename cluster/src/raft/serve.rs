@@ -16,6 +16,7 @@ use storage::ShardId;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::blocking;
 use crate::raft::network::Method;
 use crate::raft::snapshot::{Imports, SnapshotData, Step};
 use crate::raft::state_machine::Applied;
@@ -182,9 +183,9 @@ async fn snapshot_step(
 ) -> io::Result<Bytes> {
     let imports = imports.clone();
     match codec::decode(body)? {
-        Step::Begin => tokio::task::spawn_blocking(move || imports.begin(shard, from)).await??,
+        Step::Begin => blocking(move || imports.begin(shard, from)).await??,
         Step::Chunk { number, rows } => {
-            tokio::task::spawn_blocking(move || imports.add(shard, from, number, &rows)).await??;
+            blocking(move || imports.add(shard, from, number, &rows)).await??;
         }
         Step::Finish {
             chunks,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Import, ShardId, State, Store};
 use tokio::time::Instant;
 
+use crate::blocking::blocking;
 use crate::raft::Vote;
 use crate::types::NodeId;
 
@@ -58,7 +59,7 @@ struct Progress {
 
 /// Copies the rows of a replica in this process, up to the step that makes them visible.
 pub(crate) async fn copy(from: State, to: State) -> Result<(Box<Import>, Bytes), io::Error> {
-    let copied = tokio::task::spawn_blocking(move || {
+    let copied = blocking(move || {
         let mut export = from.export()?;
         let mut import = to.import()?;
         while let Some(rows) = export.next_chunk(CHUNK_BYTES)? {
@@ -66,7 +67,7 @@ pub(crate) async fn copy(from: State, to: State) -> Result<(Box<Import>, Bytes),
         }
         Ok::<_, storage::Error>((Box::new(import), export.applied().unwrap_or_default()))
     });
-    copied.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    copied.await?.map_err(io::Error::other)
 }
 
 // === impl Imports ===

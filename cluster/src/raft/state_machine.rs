@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use storage::{ShardId, State, Transaction};
 use tokio::sync::watch;
 
+use crate::blocking::blocking;
 use crate::machine::{Batch, Machine};
 use crate::ownership::Owner;
 use crate::raft::snapshot::{self, SnapshotData};
@@ -224,10 +225,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             SnapshotData::Local(other) => snapshot::copy(other, self.state.clone()).await?,
         };
         let position: Applied = codec::decode(&applied)?;
-        let finish = tokio::task::spawn_blocking(move || import.finish(applied));
-        finish
-            .await
-            .map_err(io::Error::other)?
+        blocking(move || import.finish(applied))
+            .await?
             .map_err(io::Error::other)?;
         tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
         let owner_changed = self.applied.owner != position.owner;
@@ -258,14 +257,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         };
         // The log may be purged up to here afterwards, so the rows must survive a power cut from now on.
         let state = state.clone();
-        let synced = tokio::task::spawn_blocking({
-            let state = state.clone();
-            move || state.sync()
-        });
-        synced
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
+        let rows = state.clone();
+        blocking(move || rows.sync()).await?.map_err(io::Error::other)?;
         Ok(Snapshot {
             meta: self.snapshot.meta.clone(),
             snapshot: SnapshotData::Local(state),
