@@ -2,7 +2,7 @@
 //!
 //! It keeps what it sends until the server has acknowledged it, and sends it again under the same `cid` after a
 //! reconnect; it applies an event only if it is the next one of its conversation; it obeys the verdict of close codes.
-//! [`model`] is all of that, pure; here are the socket, the keyboard and the clock.
+//! `model` is all of that, pure; here are the socket, the keyboard and the clock.
 
 mod model;
 mod words;

@@ -1,7 +1,7 @@
 //! The session: an actor in a plain `Context`, which never waits for a socket.
 //!
 //! It takes batches of commands from the [reader](crate::gateway::websocket::reader), waits for what the conversations
-//! answer through one [stream](super::inflight), and leaves the output in the [outbox](super::outbox). Timers come as
+//! answer through one stream, and leaves the output in the [outbox](super::outbox). Timers come as
 //! nudges from the [worker's clock](super::worker).
 
 use std::collections::VecDeque;

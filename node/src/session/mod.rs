@@ -13,7 +13,7 @@ mod cursors;
 mod dispatch;
 mod introduce;
 mod membership;
-mod publish;
+pub mod publish;
 mod queries;
 mod subscribe;
 

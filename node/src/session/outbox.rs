@@ -1,7 +1,7 @@
 //! Step 12: what waits for the client, bounded, and what happens when the client is slower than its conversations.
 //!
 //! Filled by the session (answers) and, past it, by the [feed](super::feed) (events); drained by the
-//! [writer](crate::gateway::websocket::writer), step 13. The step before is the node's fan-out to its sessions.
+//! [writer](crate::gateway::websocket::writer), step 13. The step before is the fan-out ([`crate::conversation::fanout`], and [`crate::relay`] on this node).
 //!
 //! Only events are bounded here. Answers are bounded at their source: the session takes no further command while too
 //! many are unanswered or unread. So a client that sends without reading stops itself, and one that is flooded by

@@ -1,6 +1,6 @@
 //! Step 3: a `send` goes past the session's rules, rate, size and order, and on to its conversation.
 //!
-//! The step before is [`protocol::command`], the step after `conversation::route`, whose answer comes back here.
+//! The step before is [`protocol::command`], the step after [`crate::conversation::route`], whose answer comes back here.
 
 use std::time::Instant;
 

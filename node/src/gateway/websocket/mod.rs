@@ -5,8 +5,8 @@
 //! session an actor beside them.
 
 pub mod frame_guard;
-mod reader;
+pub mod reader;
 mod upgrade;
-mod writer;
+pub mod writer;
 
 pub use upgrade::upgrade;
