@@ -5,6 +5,7 @@
 //! `model` is all of that, pure; here are the socket, the keyboard and the clock.
 
 mod model;
+mod typed;
 mod words;
 
 use std::time::Duration;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use protocol::answer::{Ack, Conv, Delta, Err as Refused, Hist as Page, Inbox};
-use protocol::command::{ActOn, Auth, Create, Cursor, Hb, Hist, Leave, List, Open, Send, Sync};
+use protocol::command::{Auth, Cursor, Hb, List, Sync};
 use protocol::event::{Event, Msg};
-use protocol::{Answer, Body, Cid, Command, ConvId, ErrorCode, Frame, Kind, Request, UserId};
+use protocol::{Answer, Cid, Command, ConvId, ErrorCode, Frame, Kind, Request, UserId};
 
-use super::words::{self, Line};
+use super::words;
 
 /// What has to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum Act {
 
 /// The client's memory. Lives through reconnects.
 pub(super) struct Model {
-    user: UserId,
+    pub(super) user: UserId,
     token: String,
     ready: bool,
     greeted: bool,
@@ -35,23 +35,23 @@ pub(super) struct Model {
     ids: i64,
     /// Changes without an answer, in the order in which they were made.
     unanswered: Vec<(i64, Command)>,
-    open: Option<Place>,
-    convs: HashMap<ConvId, Known>,
+    pub(super) open: Option<Place>,
+    pub(super) convs: HashMap<ConvId, Known>,
 }
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Conv(ConvId),
     User(UserId),
 }
 
 /// A conversation as far as it is known.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     /// The last event applied.
-    s: u64,
-    name: Option<String>,
+    pub(super) s: u64,
+    pub(super) name: Option<String>,
 }
 
 // === impl Model ===
@@ -102,90 +102,6 @@ impl Model {
         }
         self.confirmed = self.n;
         vec![self.ask(Command::Hb(Hb { n: Some(self.n) }))]
-    }
-
-    /// A line was typed.
-    pub(super) fn line(&mut self, line: &str) -> Vec<Act> {
-        match words::parse(line) {
-            Ok(line) => self.obey(line),
-            Err(why) => vec![Act::Print(format!("! {why}"))],
-        }
-    }
-
-    fn obey(&mut self, line: Line) -> Vec<Act> {
-        let cid = new_cid();
-        match line {
-            Line::Nothing => Vec::new(),
-            Line::Help => words::HELP
-                .lines()
-                .map(|line| Act::Print(line.to_owned()))
-                .collect(),
-            Line::Quit => vec![Act::Quit],
-            Line::List => vec![self.ask(Command::List(List {
-                cursor: None,
-                limit: None,
-            }))],
-            Line::OpenUser(user) => {
-                let conv = ConvId::direct(&self.user, &user);
-                self.convs.entry(conv).or_default().name = Some(user.to_string());
-                self.open = Some(Place::User(user.clone()));
-                vec![Act::Print(format!("-- with {user}; type to send"))]
-            }
-            Line::OpenConv(c) => {
-                let have = self.convs.get(&c).map(|known| known.s);
-                self.open = Some(Place::Conv(c.clone()));
-                vec![self.ask(Command::Open(Open {
-                    c,
-                    have: have.or(Some(0)),
-                }))]
-            }
-            Line::Create { title, members } => self.change(Command::Create(Create {
-                kind: Kind::Group,
-                cid,
-                members,
-                title: Some(title),
-            })),
-            Line::Text(text) => match self.open.clone() {
-                None => vec![Act::Print("! open a conversation first: /open bob".to_owned())],
-                Some(open) => {
-                    let (c, to) = match open {
-                        Place::Conv(c) => (Some(c), None),
-                        Place::User(to) => (None, Some(to)),
-                    };
-                    match Body::new(serde_json::json!({ "text": text }).to_string()) {
-                        Ok(b) => {
-                            let (reply_to, mentions) = (None, Vec::new());
-                            self.change(Command::Send(Send {
-                                c,
-                                to,
-                                cid,
-                                b,
-                                reply_to,
-                                mentions,
-                                echo: false,
-                            }))
-                        }
-                        Err(why) => vec![Act::Print(format!("! {why}"))],
-                    }
-                }
-            },
-            other => match self.current() {
-                None => vec![Act::Print("! open a conversation first: /open bob".to_owned())],
-                Some(c) => match other {
-                    Line::Hist => {
-                        vec![self.ask(Command::Hist(Hist {
-                            c,
-                            before: None,
-                            after: None,
-                            limit: Some(20),
-                        }))]
-                    }
-                    Line::Invite(who) => self.change(Command::Invite(ActOn { c, cid, who })),
-                    Line::Kick(who) => self.change(Command::Kick(ActOn { c, cid, who })),
-                    _ => self.change(Command::Leave(Leave { c, cid })),
-                },
-            },
-        }
     }
 
     /// The server said something.
@@ -400,7 +316,7 @@ impl Model {
         }))
     }
 
-    fn current(&self) -> Option<ConvId> {
+    pub(super) fn current(&self) -> Option<ConvId> {
         match self.open.as_ref()? {
             Place::Conv(conv) => Some(conv.clone()),
             Place::User(user) => Some(ConvId::direct(&self.user, user)),
@@ -429,7 +345,7 @@ impl Model {
     }
 
     /// A change: kept until it is answered.
-    fn change(&mut self, command: Command) -> Vec<Act> {
+    pub(super) fn change(&mut self, command: Command) -> Vec<Act> {
         self.ids += 1;
         self.unanswered.push((self.ids, command.clone()));
         if self.ready {
@@ -446,7 +362,7 @@ impl Model {
     }
 
     /// A question: asked again by the next connection if need be.
-    fn ask(&mut self, command: Command) -> Act {
+    pub(super) fn ask(&mut self, command: Command) -> Act {
         self.ids += 1;
         Act::Send(
             Request {
@@ -475,8 +391,4 @@ fn place(event: &Event) -> Option<(&ConvId, u64)> {
         Event::Member(member) => Some((&member.c, member.s)),
         _ => None,
     }
-}
-
-fn new_cid() -> Cid {
-    Cid::parse(&ulid::Ulid::new().to_string()).expect("26 characters are a cid")
 }

@@ -1,7 +1,7 @@
 //! A client's session, whatever its transport: the rules of the protocol on the client's side of the cluster.
 //!
 //! Modules in the order a message takes: [`messages`] (from the socket half) → [`actor`] → `dispatch` → `publish` (step
-//! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate` → the conversations. Back: `feed` (events,
+//! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate` → the conversations. `timers`: what time does to it, and its end. Back: `feed` (events,
 //! straight from the fan-out) → [`outbox`] (step 12) → the writer. [`link`] is what both halves share, [`worker`] what
 //! the sessions of one thread share. Pure: `rate_limit`, `order`, `window`, `arrivals`, `frame`.
 
@@ -16,6 +16,7 @@ mod membership;
 pub mod publish;
 mod queries;
 mod subscribe;
+mod timers;
 
 pub mod feed;
 pub mod link;

@@ -1,0 +1,143 @@
+//! What time does to a session, and how a session ends.
+
+use std::time::{Duration, Instant};
+
+use actix::{ActorContext, Context};
+use bytes::Bytes;
+use protocol::event::{Bye, Event};
+use protocol::{CloseCode, UserId};
+
+use super::actor::{Phase, Session};
+use super::worker;
+use crate::telemetry::metrics::CloseLabels;
+
+/// A close that waits for the answers under way.
+pub(super) struct Leaving {
+    code: CloseCode,
+    deadline: Instant,
+}
+
+// === impl Session: timers ===
+
+impl Session {
+    /// Looks at everything that time or others may have changed.
+    pub(super) fn look(&mut self, ctx: &mut Context<Session>) {
+        let now = Instant::now();
+        let timers = self.worker.config.session.clone();
+        match self.worker.order() {
+            worker::Order::Serve | worker::Order::HandOver => {}
+            worker::Order::Drain => self.leave(CloseCode::Draining),
+            worker::Order::Isolated => self.leave(CloseCode::Isolated),
+        }
+        let silent = self.link.silence(now);
+        let mut due = now + timers.idle_timeout_ms.duration().saturating_sub(silent);
+        let code = if silent >= timers.idle_timeout_ms.duration() {
+            Some(CloseCode::HeartbeatMissed)
+        } else {
+            match &self.phase {
+                Phase::Greeting => {
+                    let end = self.opened + timers.auth_ms.duration();
+                    due = due.min(end);
+                    (now >= end).then_some(CloseCode::NoAuth)
+                }
+                Phase::Open(open) => {
+                    due = open.expires.map_or(due, |expires| due.min(expires));
+                    if open.feed.is_too_slow() {
+                        Some(CloseCode::SlowConsumer)
+                    } else {
+                        open.expires
+                            .filter(|expires| now >= *expires)
+                            .map(|_| CloseCode::TokenExpired)
+                    }
+                }
+            }
+        };
+        if let Some(code) = code {
+            return self.close(ctx, code);
+        }
+        if let Some(Leaving { code, deadline }) = self.leaving {
+            if self.window.is_empty() || now >= deadline {
+                return self.close(ctx, code);
+            }
+            due = due.min(deadline);
+        }
+        let ping = self.pinged + timers.ping_ms.duration();
+        if now >= ping {
+            self.link.outbox(|outbox| outbox.ping());
+            self.pinged = now;
+        }
+        due = due.min(self.pinged + timers.ping_ms.duration());
+        if self.report_at.is_some_and(|at| now >= at) {
+            self.report(ctx);
+        }
+        due = self.report_at.map_or(due, |at| due.min(at));
+        self.link.set_due(due);
+        self.follow_joined(ctx);
+        self.run_syncs(ctx);
+        self.pump(ctx);
+    }
+
+    /// Closes the session once the answers under way are out; a drain and the like are announced.
+    pub(super) fn leave(&mut self, code: CloseCode) {
+        if self.leaving.is_none() {
+            let deadline = Instant::now() + self.worker.config.session.close_ms.duration();
+            self.leaving = Some(Leaving { code, deadline });
+            self.link.nudge();
+        }
+    }
+
+    /// Closes the session now.
+    pub(super) fn close(&mut self, ctx: &mut Context<Session>, code: CloseCode) {
+        if self.link.is_closed() {
+            return;
+        }
+        let spread = self.worker.config.session.reconnect_spread_ms.0;
+        let retry = match code {
+            CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded => {
+                Some(rand::random_range(0..=spread))
+            }
+            CloseCode::SlowConsumer | CloseCode::HeartbeatMissed | CloseCode::Internal => Some(1_000),
+            CloseCode::RateAbuse => Some(30_000),
+            CloseCode::TokenExpired | CloseCode::NoAuth => Some(0),
+            _ => None,
+        };
+        let planned = matches!(
+            code,
+            CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded | CloseCode::TokenExpired
+        );
+        if planned {
+            let bye = Event::Bye(Bye::new(code, retry.unwrap_or(0)));
+            self.link
+                .outbox(|outbox| outbox.event(&Bytes::from(bye.tail()), Instant::now()));
+        }
+        let drop_waiting = matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatMissed);
+        let retry = retry.map(Duration::from_millis);
+        self.hang_up(ctx, Some(code.code()), retry, drop_waiting);
+        tracing::debug!(
+            code = code.code(),
+            user = self.user().map(UserId::as_str),
+            "session closed"
+        );
+    }
+
+    pub(super) fn hang_up(
+        &mut self,
+        ctx: &mut Context<Session>,
+        code: Option<u16>,
+        retry: Option<Duration>,
+        drop_waiting: bool,
+    ) {
+        // 1005 is the number that RFC 6455 keeps for "no code".
+        let label = CloseLabels {
+            code: code.map_or(1005, u32::from),
+        };
+        self.worker.metrics.closed.get_or_create(&label).inc();
+        self.link.close(
+            code,
+            retry,
+            drop_waiting,
+            self.worker.config.session.close_ms.duration(),
+        );
+        ctx.stop();
+    }
+}
