@@ -22,8 +22,15 @@ pub trait Service: Send + Sync + 'static {
     /// A one-way message, in order within one `link` (the incarnation of the connection it came by).
     fn cast(&self, from: NodeId, link: u64, kind: u16, body: Bytes);
 
-    /// The fan-out connection to a peer came up (with a new incarnation) or went down.
+    /// The fan-out connection to a peer came up (with a new incarnation) or went down: casts to it that were not
+    /// delivered are lost.
     fn link(&self, peer: NodeId, state: LinkState);
+
+    /// The fan-out connection from a peer came up, before its first [`cast`](Self::cast) under that incarnation, or
+    /// went down, after its last: casts of the peer may be lost. Who waits for them need not wait for silence to tell.
+    fn incoming(&self, peer: NodeId, state: LinkState) {
+        let _ = (peer, state);
+    }
 }
 
 /// The right to propose to a shard until its epoch ends.

@@ -72,6 +72,14 @@ impl Handler for Ears {
             node.service.link(peer, state);
         }
     }
+
+    fn incoming(&self, peer: NodeId, lane: Lane, state: LinkState) {
+        if lane == Lane::Fanout
+            && let Some(node) = self.node.upgrade()
+        {
+            node.service.incoming(peer, state);
+        }
+    }
 }
 
 impl Watcher for Ears {
