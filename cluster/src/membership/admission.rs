@@ -19,6 +19,8 @@ use crate::types::{NodeId, NodeInfo};
 /// Node-wide facts on disk.
 const IDENTITY: &str = "cluster/identity";
 const BOOTSTRAP: &str = "cluster/bootstrap";
+/// Kept from the first attempt to join on, so that a crash on the way costs no second id.
+const TICKET: &str = "cluster/ticket";
 const UNDER_WAY: &[u8] = b"under way";
 const DONE: &[u8] = b"done";
 /// The map known last.
@@ -76,7 +78,7 @@ pub(crate) async fn admit(
     if config.join.is_empty() {
         return Err(Error::NoCluster);
     }
-    let (node, cluster, map) = join(config, transport).await?;
+    let (node, cluster, map) = join(config, ticket(store)?, transport).await?;
     store.put_node(MAP, &map.encode())?;
     remember(store, cluster, node)?;
     tracing::info!(%node, cluster = format!("{cluster:016x}"), "joined the cluster");
@@ -144,10 +146,24 @@ async fn any_belongs_to_a_cluster(config: &Config, transport: &dyn Transport) ->
     futures::future::join_all(asks).await.iter().any(Result::is_ok)
 }
 
-async fn join(config: &Config, transport: &dyn Transport) -> Result<(NodeId, u64, Map), Error> {
+/// The number with which this node asks to join; the same id is given out for the same number.
+fn ticket(store: &Store) -> Result<u64, Error> {
+    if let Some(bytes) = store.get_node(TICKET)? {
+        let bytes = bytes[..].try_into().map_err(|_| Error::Corrupt {
+            what: "ticket",
+            reason: format!("{} bytes instead of 8", bytes.len()),
+        })?;
+        return Ok(u64::from_be_bytes(bytes));
+    }
+    let ticket: u64 = rand::random();
+    store.put_node(TICKET, &ticket.to_be_bytes())?;
+    Ok(ticket)
+}
+
+async fn join(config: &Config, ticket: u64, transport: &dyn Transport) -> Result<(NodeId, u64, Map), Error> {
     let deadline = Instant::now() + config.join_deadline;
     let change = Change::Join {
-        ticket: rand::random(),
+        ticket,
         addr: config.advertise.clone(),
         zone: config.zone.clone(),
     };
