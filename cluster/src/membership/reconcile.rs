@@ -50,15 +50,12 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
-    if node.store().poisoned().is_some() {
-        // The replicas have stepped down; there is nothing to do but to tell the others.
+    if node.store().poisoned().is_some() || node.stopping().is_cancelled() {
+        // The replicas have stepped down, or are about to.
         return Ok(());
     }
     if let Some(map) = Map::load(&node.state(META))? {
         node.adopt(map);
-    }
-    if node.store().poisoned().is_some() || node.stopping().is_cancelled() {
-        return Ok(());
     }
     node.restart_failed().await?;
     let map = node.map();
@@ -89,6 +86,8 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
             if let Some(target) = heir(node, &replica) {
                 hand_to(node, &replica, target);
             }
+        } else if node.store().room().is_err() {
+            // What follows writes entries, and one that a full disk refuses stops the group here until there is room.
         } else if replica.group.voters() != wanted {
             change_members(node, &replica, wanted);
         } else if placement.preferred != node.id() {

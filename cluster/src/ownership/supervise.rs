@@ -29,8 +29,8 @@ pub(crate) async fn supervise(node: Arc<Node>, replica: Arc<Replica>) {
             // When it is applied, the state machine's watcher activates the shard; nothing is left to do here.
             let proposed = tokio::select! {
                 proposed = replica.group.propose(takeover) => Some(proposed),
-                alive = leadership.changed() => if alive { None } else { return },
-                () = replica.over.cancelled() => return,
+                alive = leadership.changed() => if alive { None } else { break },
+                () = replica.over.cancelled() => break,
             };
             match proposed {
                 Some(Ok((epoch, _))) => {
