@@ -1,10 +1,10 @@
 //! The Raft groups: everything that names openraft, and nothing else does.
 //!
-//! One group is a [`log_store`] and a [`state_machine`] over the node's one disk, a [`network`] over the node's one
-//! transport, and a handle with methods in this crate's words ([`group`]). Received requests come in by [`serve`].
+//! One group is a `log_store` and a `state_machine` over the node's one disk, a `network` over the node's one
+//! transport, and a handle with methods in this crate's words (`group`). Received requests come in by `serve`.
 //!
 //! openraft is an alpha, pinned exactly, and its records are stored and sent in the form that its own serde
-//! derivations give: [`codec`] freezes that form with golden bytes, so that an upgrade that changes it fails a test.
+//! derivations give: `codec` freezes that form with golden bytes, so that an upgrade that changes it fails a test.
 
 pub(crate) mod codec;
 pub(crate) mod group;
