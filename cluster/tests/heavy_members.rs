@@ -4,8 +4,9 @@
 
 mod support;
 
+use bytes::Bytes;
 use cluster::{Config, ShardId};
-use support::{Member, SHARDS, config, eventually, free_addr};
+use support::{Heard, Member, SHARDS, config, eventually, free_addr};
 use tempfile::TempDir;
 
 /// One member that bootstrapped, and `others` that joined it.
@@ -158,6 +159,59 @@ async fn all_members_stopped_at_once_come_back_with_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moved_is_found_under_its_new_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut members = grow(&directory, 2).await;
+    let moved = members.remove(0).restart_at(&free_addr()).await;
+    let (id, addr) = (moved.cluster.node_id(), moved.addr.clone());
+    members.push(moved);
+    let known = async || {
+        let knows = |m: &Member| m.cluster.nodes().iter().any(|n| n.id == id && n.addr == addr);
+        members.iter().all(knows)
+    };
+    eventually("the new address in every map", known).await;
+    whole(&members).await;
+    for shard in (0..SHARDS).map(ShardId) {
+        members[0].write(shard, "after the move").await;
+        let everywhere = async || members.iter().all(|m| m.has(shard, "after the move"));
+        eventually("the row on every member", everywhere).await;
+    }
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn casts_come_between_the_ups_and_the_downs_of_their_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut members = grow(&directory, 1).await;
+    let (sender, receiver) = (members.remove(0), members.remove(0));
+    let (from, to) = (sender.cluster.node_id(), receiver.cluster.node_id());
+    let heard = || receiver.heard(from);
+    let cast = async |kind: u16| {
+        eventually("a cast to be taken", async || {
+            sender.cluster.cast(to, kind, Bytes::new()).is_ok()
+        })
+        .await;
+        eventually(
+            "it to arrive",
+            async || matches!(heard().last(), Some(Heard::Cast(_, k)) if *k == kind),
+        )
+        .await;
+    };
+    cast(1).await;
+    cast(2).await;
+    let [Heard::Up(link), Heard::Cast(first, 1), Heard::Cast(second, 2)] = heard()[..] else {
+        panic!("{:?}", heard());
+    };
+    assert_eq!((first, second), (link, link));
+    // The sender stops: its receiver is told, instead of having to wonder about the silence.
+    sender.stop().await;
+    eventually("the link's end", async || heard().last() == Some(&Heard::Down)).await;
+    receiver.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_node_without_a_cluster_is_told_what_to_set() {
     let directory = tempfile::tempdir().unwrap();
     let addr = free_addr();
@@ -185,12 +239,19 @@ async fn a_dead_member_is_replaced_by_a_new_one() {
     dead.stop().await;
     let addr = free_addr();
     let first = members[0].cluster.nodes()[0].addr.clone();
-    let join = Config { join: vec![first], ..config(&addr) };
+    let join = Config {
+        join: vec![first],
+        ..config(&addr)
+    };
     members.push(Member::start(directory.path().join("new"), &addr, join).await);
     members[0].cluster.remove_node(gone).await.unwrap();
     whole(&members).await;
     for shard in (0..SHARDS).map(ShardId) {
-        let complete = async || members.iter().all(|m| m.voters(shard) == 3 && m.has(shard, "written alone"));
+        let complete = async || {
+            members
+                .iter()
+                .all(|m| m.voters(shard) == 3 && m.has(shard, "written alone"))
+        };
         eventually("three voters without the dead one", complete).await;
         members[2].write(shard, "after the replacement").await;
     }

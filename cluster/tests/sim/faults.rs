@@ -43,6 +43,9 @@ pub(crate) enum Fault {
         delay: Duration,
         lasts: Duration,
     },
+    /// Three things in a row, which lose what was acknowledged before it was durable: `a` is cut off while the others
+    /// go on, `b` loses power, and then `a` and `b` are to go on without the third.
+    PauseKill { a: NodeId, b: NodeId, lasts: Duration },
     /// A connection is reset.
     Reset { a: NodeId, b: NodeId },
     /// An owner that was deposed without knowing proposes under its old epoch.
@@ -90,6 +93,16 @@ impl Fault {
         Fault::PowerCut {
             kept: kept(random),
             down: Duration::from_millis(random.random_range(10..500)),
+        }
+    }
+
+    pub(crate) fn pause_kill(random: &mut StdRng) -> Fault {
+        let a = random.random_range(1..=3);
+        let b = (a + random.random_range(0..2)) % 3 + 1;
+        Fault::PauseKill {
+            a: NodeId(a),
+            b: NodeId(b),
+            lasts: Duration::from_millis(random.random_range(1_000..5_000)),
         }
     }
 
@@ -160,6 +173,17 @@ impl Fault {
                 });
                 tokio::time::sleep(lasts).await;
                 network.set_weather(crate::world::calm());
+            }
+            Fault::PauseKill { a, b, lasts } => {
+                let third = NodeId(6 - a.0 - b.0);
+                network.partition(&[a]);
+                tokio::time::sleep(lasts).await;
+                world.member(b).crash(0);
+                network.heal();
+                network.partition(&[third]);
+                world.restart(b);
+                tokio::time::sleep(lasts).await;
+                network.heal();
             }
             Fault::Reset { a, b } => network.reset(a, b),
             Fault::Deposed { shard } => propose_as_deposed(world, shard).await,

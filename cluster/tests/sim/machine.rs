@@ -1,10 +1,11 @@
 //! The smallest machine that has what a chat needs: an ordered log per conversation, and a row per client id.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use cluster::{Batch, Machine};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{State, Table, Transaction};
 
@@ -31,19 +32,20 @@ pub(crate) struct Row {
     pub(crate) epoch: u64,
 }
 
+/// The machine of one member's life.
 #[derive(Default)]
-pub(crate) struct LogMachine;
+pub(crate) struct LogMachine {
+    /// Where the planted defect keeps what it should have stored: in memory, which a restart takes away.
+    outside: Mutex<HashMap<Vec<u8>, Place>>,
+}
 
 thread_local! {
     static FORGET: Cell<bool> = const { Cell::new(false) };
-    /// Where the planted defect keeps what it should have stored: in memory, which a failover doesn't take along.
-    static OUTSIDE: RefCell<HashMap<(u64, Vec<u8>), Place>> = RefCell::default();
 }
 
 /// Plants a defect in this thread: the dedup row isn't written in the batch's transaction.
 pub(crate) fn forget_dedup(on: bool) {
     FORGET.set(on);
-    OUTSIDE.with_borrow_mut(HashMap::clear);
 }
 
 /// All messages of a shard on one replica, by conversation, in order of `seq`.
@@ -80,45 +82,52 @@ impl Machine for LogMachine {
         batch
             .commands
             .iter()
-            .map(|command| apply(tx, batch, command))
+            .map(|command| self.apply_one(tx, batch, command))
             .collect()
     }
 }
 
-fn apply(tx: &mut Transaction, batch: &Batch<'_>, command: &Bytes) -> Result<Bytes, storage::Error> {
-    let append: Append = postcard::from_bytes(command).unwrap();
-    let dedup_key = postcard::to_stdvec(&(append.conversation, append.client, append.id)).unwrap();
-    let known = if FORGET.get() {
-        OUTSIDE.with_borrow(|rows| rows.get(&(batch.epoch, dedup_key.clone())).copied())
-    } else {
-        tx.get(Table::Dedup, &dedup_key)?
-            .map(|bytes| postcard::from_bytes(&bytes).unwrap())
-    };
-    let place = match known {
-        Some(place) => place,
-        None => {
-            let last_key = append.conversation.to_be_bytes();
-            let last = tx.get(Table::Conversation, &last_key)?;
-            let last = last.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
-            let place = Place {
-                seq: last + 1,
-                epoch: batch.epoch,
-            };
-            tx.put(Table::Conversation, &last_key, &place.seq.to_be_bytes());
-            let mut key = append.conversation.to_be_bytes().to_vec();
-            key.extend(place.seq.to_be_bytes());
-            let row = Row {
-                append,
-                epoch: batch.epoch,
-            };
-            tx.put(Table::Message, &key, &postcard::to_stdvec(&row).unwrap());
-            if FORGET.get() {
-                OUTSIDE.with_borrow_mut(|rows| rows.insert((batch.epoch, dedup_key), place));
-            } else {
-                tx.put(Table::Dedup, &dedup_key, &postcard::to_stdvec(&place).unwrap());
+impl LogMachine {
+    fn apply_one(
+        &self,
+        tx: &mut Transaction,
+        batch: &Batch<'_>,
+        command: &Bytes,
+    ) -> Result<Bytes, storage::Error> {
+        let append: Append = postcard::from_bytes(command).unwrap();
+        let dedup_key = postcard::to_stdvec(&(append.conversation, append.client, append.id)).unwrap();
+        let known = if FORGET.get() {
+            self.outside.lock().get(&dedup_key).copied()
+        } else {
+            tx.get(Table::Dedup, &dedup_key)?
+                .map(|bytes| postcard::from_bytes(&bytes).unwrap())
+        };
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let last_key = append.conversation.to_be_bytes();
+                let last = tx.get(Table::Conversation, &last_key)?;
+                let last = last.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
+                let place = Place {
+                    seq: last + 1,
+                    epoch: batch.epoch,
+                };
+                tx.put(Table::Conversation, &last_key, &place.seq.to_be_bytes());
+                let mut key = append.conversation.to_be_bytes().to_vec();
+                key.extend(place.seq.to_be_bytes());
+                let row = Row {
+                    append,
+                    epoch: batch.epoch,
+                };
+                tx.put(Table::Message, &key, &postcard::to_stdvec(&row).unwrap());
+                if FORGET.get() {
+                    self.outside.lock().insert(dedup_key, place);
+                } else {
+                    tx.put(Table::Dedup, &dedup_key, &postcard::to_stdvec(&place).unwrap());
+                }
+                place
             }
-            place
-        }
-    };
-    Ok(postcard::to_stdvec(&place).unwrap().into())
+        };
+        Ok(postcard::to_stdvec(&place).unwrap().into())
+    }
 }

@@ -97,7 +97,14 @@ impl Member {
         };
         let store = Store::memory(&self.disk, options);
         let transport = Arc::new(self.network.transport(self.node));
-        let started = Cluster::start(config, store, transport, Arc::new(LogMachine), owner.clone()).await;
+        let started = Cluster::start(
+            config,
+            store,
+            transport,
+            Arc::new(LogMachine::default()),
+            owner.clone(),
+        )
+        .await;
         if self.lives.get() != life {
             // It lost power while it started.
             if let Ok(dead) = started {

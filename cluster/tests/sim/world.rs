@@ -76,6 +76,22 @@ impl Plan {
         }
     }
 
+    /// Members cut off, and power lost, in the order that makes two of three forget.
+    pub(crate) fn pause_kills(seed: u64) -> Plan {
+        Plan {
+            sync_delay: Duration::from_millis(12),
+            ..Plan::draw(seed, 4, 1_500, Fault::pause_kill)
+        }
+    }
+
+    /// No fault.
+    pub(crate) fn quiet() -> Plan {
+        Plan {
+            faults: Vec::new(),
+            sync_delay: Duration::from_millis(1),
+        }
+    }
+
     /// Takeovers, and owners that were deposed without knowing.
     pub(crate) fn deposed_owners(seed: u64) -> Plan {
         Plan::draw(seed, 10, 1_500, Fault::deposed)

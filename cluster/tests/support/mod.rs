@@ -29,13 +29,24 @@ pub(crate) struct Rows;
 pub(crate) struct Member {
     pub(crate) cluster: Cluster,
     pub(crate) store: Store,
+    pub(crate) addr: String,
     path: PathBuf,
-    addr: String,
+    owner: Arc<Owner>,
+}
+
+/// What a member's service was told about a peer's fan-out lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Up(u64),
+    Down,
+    /// Link and kind.
+    Cast(u64, u16),
 }
 
 #[derive(Default)]
 struct Owner {
     proposers: Mutex<HashMap<ShardId, Proposer>>,
+    heard: Mutex<Vec<(NodeId, Heard)>>,
 }
 
 /// A port that was free a moment ago.
@@ -90,7 +101,7 @@ impl Member {
         };
         let transport = Arc::new(TcpTransport::bind(settings).await.unwrap());
         let owner = Arc::new(Owner::default());
-        let cluster = Cluster::start(config, store.clone(), transport, Arc::new(Rows), owner)
+        let cluster = Cluster::start(config, store.clone(), transport, Arc::new(Rows), owner.clone())
             .await
             .unwrap();
         Member {
@@ -98,14 +109,31 @@ impl Member {
             store,
             path,
             addr: addr.to_owned(),
+            owner,
         }
     }
 
     /// Stops without a word to the others, and starts again on the same disk.
     pub(crate) async fn restart(self) -> Member {
-        let (path, addr) = (self.path.clone(), self.addr.clone());
+        let addr = self.addr.clone();
+        self.restart_at(&addr).await
+    }
+
+    /// As [`restart`](Self::restart), at another address.
+    pub(crate) async fn restart_at(self, addr: &str) -> Member {
+        let path = self.path.clone();
         self.stop().await;
-        Member::start(path, &addr, config(&addr)).await
+        Member::start(path, addr, config(addr)).await
+    }
+
+    /// What the service was told about a peer's fan-out lane.
+    pub(crate) fn heard(&self, from: NodeId) -> Vec<Heard> {
+        let heard = self.owner.heard.lock();
+        heard
+            .iter()
+            .filter(|(peer, _)| *peer == from)
+            .map(|(_, heard)| *heard)
+            .collect()
     }
 
     pub(crate) async fn stop(self) {
@@ -176,9 +204,19 @@ impl Service for Owner {
         proposer.submit(vec![body], Box::new(done)).unwrap();
     }
 
-    fn cast(&self, _from: NodeId, _link: u64, _kind: u16, _body: Bytes) {}
+    fn cast(&self, from: NodeId, link: u64, kind: u16, _body: Bytes) {
+        self.heard.lock().push((from, Heard::Cast(link, kind)));
+    }
 
     fn link(&self, _peer: NodeId, _state: LinkState) {}
+
+    fn incoming(&self, peer: NodeId, state: LinkState) {
+        let heard = match state {
+            LinkState::Up(link) => Heard::Up(link),
+            LinkState::Down => Heard::Down,
+        };
+        self.heard.lock().push((peer, heard));
+    }
 }
 
 /// A service for a member that never gets to serve.

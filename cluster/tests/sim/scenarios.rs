@@ -1,0 +1,193 @@
+//! What one fault does to one member, step by step: the promises that the invariants can't see.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use cluster::{Cluster, NodeId, ShardId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::client;
+use crate::machine::Append;
+use crate::member::SHARDS;
+use crate::world::{Plan, World};
+
+/// Runs a scenario in a runtime of its own.
+fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<World>) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        crate::log::init();
+        let world = Rc::new(World::new(1, &Plan::quiet()));
+        LocalSet::new().run_until(scenario(world)).await;
+    });
+}
+
+async fn eventually(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn shards() -> impl Iterator<Item = ShardId> {
+    (0..SHARDS).map(ShardId)
+}
+
+/// Three members, each ready.
+async fn three(world: &World) -> [Cluster; 3] {
+    for member in world.members.iter() {
+        member.start().await.unwrap();
+    }
+    let running = || world.members.iter().filter_map(|member| member.running());
+    eventually("three members", || {
+        running().filter(|c| c.ready().is_ok()).count() == 3
+    })
+    .await;
+    let members: Vec<Cluster> = running().collect();
+    members.try_into().ok().unwrap()
+}
+
+/// Sends one message to each conversation; fails if one isn't acknowledged in time.
+async fn send_to_all(world: &World) {
+    let mut random = StdRng::seed_from_u64(1);
+    for conversation in 0..client::CONVERSATIONS {
+        let append = Append {
+            conversation,
+            client: 1,
+            id: world.next_id(),
+        };
+        let sent = client::send_until_acked(&world.members, &append, &mut random);
+        let acked = tokio::time::timeout(Duration::from_secs(30), sent).await;
+        assert!(acked.is_ok(), "conversation {conversation} takes no message");
+    }
+}
+
+/// Whether a message gets acknowledged within a second.
+async fn takes_messages(world: &World, conversation: u16) -> bool {
+    let append = Append {
+        conversation,
+        client: 2,
+        id: world.next_id(),
+    };
+    let mut random = StdRng::seed_from_u64(2);
+    let sent = client::send_until_acked(&world.members, &append, &mut random);
+    tokio::time::timeout(Duration::from_secs(1), sent).await.is_ok()
+}
+
+/// The member that owns shard 0, and its position.
+fn owner_of_the_first(members: &[Cluster; 3]) -> (usize, &Cluster) {
+    let owner = members
+        .iter()
+        .enumerate()
+        .find(|(_, member)| member.owned_epoch(ShardId(0)).is_some());
+    owner.expect("shard 0 has an owner")
+}
+
+#[test]
+fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
+    simulate(async |world| {
+        let members = three(&world).await;
+        let (position, owner) = owner_of_the_first(&members);
+        world.members[position].disk.set_failing(true);
+        send_to_all(&world).await;
+        assert!(shards().all(|shard| owner.owned_epoch(shard).is_none()));
+        let reason = owner.ready().unwrap_err();
+        assert!(reason.contains("the disk failed"), "{reason}");
+        // A disk that works again doesn't help: what it forgot is not known.
+        world.members[position].disk.set_failing(false);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(owner.ready().is_err());
+        assert!(shards().all(|shard| owner.owned_epoch(shard).is_none()));
+    });
+}
+
+#[test]
+fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
+    simulate(async |world| {
+        let members = three(&world).await;
+        send_to_all(&world).await;
+        // Leadership spreads, and has found its place.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let epochs = || {
+            members
+                .each_ref()
+                .map(|m| shards().map(|s| m.owned_epoch(s)).collect::<Vec<_>>())
+        };
+        let before = epochs();
+        for member in world.members.iter() {
+            member.disk.set_full(true);
+        }
+        assert!(!takes_messages(&world, 0).await, "acknowledged on a full disk");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        for member in world.members.iter() {
+            member.disk.set_full(false);
+        }
+        assert!(takes_messages(&world, 0).await, "refused although there is room");
+        assert_eq!(
+            epochs(),
+            before,
+            "the owners refused by themselves, no group had to stop"
+        );
+    });
+}
+
+#[test]
+fn a_follower_with_a_full_disk_hinders_nobody_and_catches_up() {
+    simulate(async |world| {
+        let members = three(&world).await;
+        let (position, _) = owner_of_the_first(&members);
+        let full = (position + 1) % 3;
+        world.members[full].disk.set_full(true);
+        for _ in 0..5 {
+            send_to_all(&world).await;
+        }
+        world.members[full].disk.set_full(false);
+        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+    });
+}
+
+#[test]
+fn an_owner_that_is_cut_off_serves_no_read_and_calls_itself_isolated() {
+    simulate(async |world| {
+        let members = three(&world).await;
+        let (position, owner) = owner_of_the_first(&members);
+        let epoch = owner.owned_epoch(ShardId(0)).unwrap();
+        assert_eq!(owner.readable(ShardId(0), epoch).await, Ok(()));
+        world.network.partition(&[NodeId(position as u64 + 1)]);
+        // Longer than the lease, shorter than the others' election.
+        tokio::time::sleep(Duration::from_millis(650)).await;
+        assert!(owner.readable(ShardId(0), epoch).await.is_err());
+        send_to_all(&world).await;
+        eventually("isolation", || owner.isolated()).await;
+        let reason = owner.ready().unwrap_err();
+        assert!(reason.contains("isolated"), "{reason}");
+        world.network.heal();
+        eventually("its return", || owner.ready().is_ok()).await;
+        let newer = |member: &Cluster| member.owned_epoch(ShardId(0)).is_none_or(|taken| taken > epoch);
+        eventually("the end of the old epoch", || members.iter().all(newer)).await;
+    });
+}
+
+#[test]
+fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
+    for delay in (0..80).step_by(4).map(Duration::from_millis) {
+        simulate(async |world| {
+            world.members[0].start().await.unwrap();
+            world.restart(NodeId(2));
+            tokio::time::sleep(delay).await;
+            world.members[1].crash(0);
+            world.members[1].start().await.unwrap();
+            let first = world.members[0].running().unwrap();
+            let ready = || first.ready().is_ok() && world.members[1].running().unwrap().ready().is_ok();
+            eventually("two members", ready).await;
+            assert_eq!(first.nodes().len(), 2, "crashed after {delay:?}");
+        });
+    }
+}
