@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::membership::placement::place;
 use crate::node::{Node, Replica};
+use crate::ownership::announce::Method;
 use crate::shard::META;
 use crate::shard::map::{Change, Changed, Map};
 use crate::types::{NodeId, NodeInfo, shard_name};
@@ -130,8 +131,16 @@ async fn correct_address(node: &Arc<Node>, map: &Map) {
             addr: addr.clone(),
             zone: zone.clone(),
         };
-        if let Err(reason) = node.change(change).await {
-            tracing::debug!(reason, "the address was not corrected");
+        let Err(reason) = node.change(change.clone()).await else {
+            return;
+        };
+        tracing::debug!(reason, "the address was not corrected");
+        // Who dials the old address can't tell this node who owns the meta group; but it can be dialled itself.
+        for peer in node.others().into_iter().filter(|&peer| node.health.is_up(peer)) {
+            match node.ask_for(change.clone(), peer, Method::PassOn).await {
+                Ok(_) => return,
+                Err(reason) => tracing::debug!(%peer, reason, "the address was not corrected"),
+            }
         }
     }
 }

@@ -25,17 +25,23 @@ impl Node {
     pub(crate) fn request(self: &Arc<Node>, from: NodeId, method: Method, body: Bytes, reply: Reply) {
         match method {
             Method::Who => reply.send(Ok(Bytes::copy_from_slice(&self.cluster().to_be_bytes()))),
-            Method::Join | Method::Change => {
-                let allowed = from != NodeId(0) || method == Method::Join;
-                let change = postcard::from_bytes(&body).ok().filter(|change| {
-                    allowed && (method == Method::Change || matches!(change, Change::Join { .. }))
-                });
+            Method::Join | Method::Change | Method::PassOn => {
+                let joins = method == Method::Join;
+                let allowed = from != NodeId(0) || joins;
+                let change = postcard::from_bytes(&body)
+                    .ok()
+                    .filter(|change| allowed && (!joins || matches!(change, Change::Join { .. })));
                 let Some(change) = change else {
                     return reply.send(Err(Bytes::from_static(b"malformed change")));
                 };
                 let node = self.clone();
                 self.tasks().spawn(async move {
-                    reply.send(node.change(change).await.map(|c| c.encode()).map_err(Bytes::from));
+                    let changed = if method == Method::Change {
+                        node.decide(change).await
+                    } else {
+                        node.change(change).await
+                    };
+                    reply.send(changed.map(|c| c.encode()).map_err(Bytes::from));
                 });
             }
             Method::Map => reply.send(Ok(self.map().encode())),
@@ -63,18 +69,8 @@ impl Node {
 
     /// Has the meta group's owner change the map.
     pub(crate) async fn change(self: &Arc<Node>, change: Change) -> Result<Changed, String> {
-        if let Some(proposer) = self.replica(META).and_then(|replica| replica.proposer()) {
-            let (sender, receiver) = tokio::sync::oneshot::channel();
-            let done = Box::new(move |result| drop(sender.send(result)));
-            proposer
-                .submit(vec![change.encode()], done)
-                .map_err(|_| "the meta group is busy".to_owned())?;
-            let committed = receiver
-                .await
-                .map_err(|e| e.to_string())?
-                .map_err(|e| e.to_string())?;
-            let outcome = committed.outcomes.first().ok_or("no outcome")?;
-            return Changed::decode(outcome).map_err(|e| e.to_string());
+        if self.owned_epoch(META).is_some() {
+            return self.decide(change).await;
         }
         let (owner, _) = self
             .table
@@ -83,9 +79,38 @@ impl Node {
         if owner == self.id() {
             return Err("the meta group's owner is changing".to_owned());
         }
+        self.ask_for(change, owner, Method::Change).await
+    }
+
+    /// Changes the map as the meta group's owner.
+    async fn decide(&self, change: Change) -> Result<Changed, String> {
+        let replica = self.replica(META);
+        let proposer = replica
+            .and_then(|replica| replica.proposer())
+            .ok_or("this node does not own the meta group")?;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        proposer
+            .submit(vec![change.encode()], done)
+            .map_err(|_| "the meta group is busy".to_owned())?;
+        let committed = receiver
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())?;
+        let outcome = committed.outcomes.first().ok_or("no outcome")?;
+        Changed::decode(outcome).map_err(|e| e.to_string())
+    }
+
+    /// Has a member change the map, or pass the change on.
+    pub(crate) async fn ask_for(
+        &self,
+        change: Change,
+        member: NodeId,
+        method: Method,
+    ) -> Result<Changed, String> {
         let answer = self
             .transport
-            .call(owner, Lane::Rpc, Method::Change as u16, change.encode(), DEADLINE);
+            .call(member, Lane::Rpc, method as u16, change.encode(), DEADLINE);
         match answer.await {
             Ok(outcome) => Changed::decode(&outcome).map_err(|e| e.to_string()),
             Err(transport::Error::Refused(reason)) => Err(String::from_utf8_lossy(&reason).into_owned()),

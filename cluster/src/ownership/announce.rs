@@ -16,12 +16,15 @@ pub(crate) enum Method {
     Join = 0xff01,
     /// A member asks for the map.
     Map = 0xff02,
-    /// A member sends the meta group's owner a change.
+    /// A member sends the meta group's owner a change. Refused by any other: it isn't passed on, so that nothing goes
+    /// in circles.
     Change = 0xff03,
     /// A member asks the owner of a shard (`u16`) who votes in its group.
     Voters = 0xff04,
     /// Anybody asks whether this node belongs to a cluster.
     Who = 0xff05,
+    /// A member that doesn't hear the meta group's owner has another one pass a change on.
+    PassOn = 0xff06,
 }
 
 /// What a member says about itself.
@@ -49,6 +52,7 @@ impl Method {
             Method::Change,
             Method::Voters,
             Method::Who,
+            Method::PassOn,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)
