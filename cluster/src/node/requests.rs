@@ -93,8 +93,10 @@ impl Node {
         proposer
             .submit(vec![change.encode()], done)
             .map_err(|_| "the meta group is busy".to_owned())?;
-        let committed = receiver
+        // Cut off from the others, it would wait until they are back.
+        let committed = tokio::time::timeout(DEADLINE, receiver)
             .await
+            .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;
         let outcome = committed.outcomes.first().ok_or("no outcome")?;

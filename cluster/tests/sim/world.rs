@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     faults: Vec<(Duration, Fault)>,
     /// Time of one fsync.
     sync_delay: Duration,
+    /// The faults begin while the members still find each other.
+    while_growing: bool,
 }
 
 /// What a run found.
@@ -64,7 +66,15 @@ pub(crate) fn calm() -> Weather {
 impl Plan {
     /// A handful of faults of any kind.
     pub(crate) fn faulty(seed: u64) -> Plan {
-        Plan::draw(seed, 5, 2_500, Fault::draw)
+        Plan {
+            while_growing: seed.is_multiple_of(4),
+            ..Plan::draw(
+                seed,
+                5,
+                if seed.is_multiple_of(4) { 800 } else { 2_500 },
+                Fault::draw,
+            )
+        }
     }
 
     /// Power cuts in quick succession.
@@ -89,6 +99,7 @@ impl Plan {
         Plan {
             faults: Vec::new(),
             sync_delay: Duration::from_millis(1),
+            while_growing: false,
         }
     }
 
@@ -105,6 +116,7 @@ impl Plan {
                 .map(|_| (pause(&mut random), draw(&mut random)))
                 .collect(),
             sync_delay: Duration::from_millis(random.random_range(0..6)),
+            while_growing: false,
         }
     }
 }
@@ -175,10 +187,12 @@ impl World {
 
     async fn live(self: Rc<World>, plan: &Plan) -> Result<(), Violation> {
         for member in self.members.iter() {
-            member.start().await.unwrap();
+            self.restart(member.node);
         }
-        self.wait("three replicas of each shard", |world| world.is_whole())
-            .await?;
+        if !plan.while_growing {
+            self.wait("three replicas of each shard", |world| world.is_whole())
+                .await?;
+        }
         let length: Duration = plan.faults.iter().map(|(pause, _)| *pause).sum();
         let until = Instant::now() + length + Duration::from_secs(12);
         let clients: Vec<_> = (0..CLIENTS)
@@ -208,6 +222,8 @@ impl World {
     async fn converge(&self) -> Result<(), Violation> {
         let running = |world: &World| world.members.iter().all(|member| member.running().is_some());
         self.wait("every member to run", running).await?;
+        self.wait("three replicas of each shard", |world| world.is_whole())
+            .await?;
         let mut random = StdRng::seed_from_u64(self.seed);
         for conversation in 0..client::CONVERSATIONS {
             let append = Append {
