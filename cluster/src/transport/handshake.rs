@@ -200,30 +200,13 @@ fn mac(secret: &Secret, role: Role, transcript: [&[u8]; 2]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Lane;
+    use crate::transport::hello::tests::{ONE, hello};
 
-    const ONE: Identity = Identity {
-        node: NodeId(1),
-        cluster: 7,
-        incarnation: 11,
-    };
     const TWO: Identity = Identity {
         node: NodeId(2),
         cluster: 7,
         incarnation: 22,
     };
-
-    fn hello() -> Hello {
-        let versions = (VERSION, OLDEST);
-        Hello {
-            versions,
-            lane: Lane::Rpc,
-            me: ONE,
-            to: NodeId(2),
-            link: 99,
-            nonce: [3; NONCE],
-        }
-    }
 
     fn halves(socket: tokio::io::DuplexStream) -> (FrameReader, WriteHalf) {
         let (reader, writer) = tokio::io::split(socket);

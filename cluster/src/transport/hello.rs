@@ -182,17 +182,18 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ONE: Identity = Identity {
+    pub(in crate::transport) const ONE: Identity = Identity {
         node: NodeId(1),
         cluster: 7,
         incarnation: 11,
     };
 
-    fn hello() -> Hello {
+    /// A hello of node 1 to node 2.
+    pub(in crate::transport) fn hello() -> Hello {
         let versions = (VERSION, OLDEST);
         Hello {
             versions,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use protocol::answer::{Err as Error, Hello};
 use protocol::{Answer, CloseCode, UserId};
 use tokio::sync::oneshot;
 
+use super::dispatch::server_time_ms;
 use super::feed::Feed;
 use super::inflight::{Inflight, Progress};
 use super::link::Link;
@@ -166,14 +167,13 @@ impl Session {
 
     fn hello(&self) {
         let settings = &self.worker.config;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let hello = Answer::Hello(Hello {
             proto: protocol::PROTO,
             server: self.worker.name.clone(),
             hb_ms: settings.session.hb_ms.0,
             auth_ms: settings.session.auth_ms.0,
             max_frame: settings.limits.max_frame_bytes as u64,
-            time: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            time: server_time_ms(),
         });
         self.answer(None, &hello);
     }

@@ -10,6 +10,12 @@ use super::actor::{Phase, Session};
 use super::messages::Item;
 use crate::conversation::Refusal;
 
+/// The time that `hello` and `hb` tell the client, in milliseconds since the epoch.
+pub(super) fn server_time_ms() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 // === impl Session: dispatch ===
 
 impl Session {
@@ -70,9 +76,12 @@ impl Session {
                 if let Some(n) = hb.n {
                     self.applied(n);
                 }
-                let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-                self.answer(id, &Answer::Hb(Hb { time }));
+                self.answer(
+                    id,
+                    &Answer::Hb(Hb {
+                        time: server_time_ms(),
+                    }),
+                );
             }
             Command::Send(send) => self.publish(ctx, id, send, bytes),
             Command::Create(create) => self.create_conversation(ctx, id, create, bytes),
