@@ -163,16 +163,17 @@ fn change_members(node: &Arc<Node>, replica: &Arc<Replica>, wanted: BTreeSet<Nod
             changed = tokio::time::timeout(CATCH_UP, replica.group.set_voters(&wanted)) => changed,
             () = node_.stopping().cancelled() => return,
         };
+        replica.busy.store(false, Ordering::Release);
         match changed {
             Ok(Ok(())) => {
                 node_.metrics().membership_changed();
+                node_.changed.notify_one();
                 tracing::debug!(shard, ?wanted, "replicas changed");
             }
+            // Not at once: a group that has stopped refuses immediately, and for as long as it rests.
             Ok(Err(reason)) => tracing::debug!(shard, reason, "replicas not changed; trying again"),
             Err(_) => tracing::warn!(shard, "a new replica did not catch up in time; trying again"),
         }
-        replica.busy.store(false, Ordering::Release);
-        node_.changed.notify_one();
     });
 }
 

@@ -19,6 +19,7 @@ mod log;
 mod machine;
 mod member;
 mod panics;
+mod paused;
 mod scenarios;
 mod world;
 
@@ -30,15 +31,9 @@ use world::{Plan, Violation, World};
 /// Seeds in one test; [`sound`] has eight of them.
 const BLOCK: u64 = 25;
 
-/// Runs one seed in a runtime of its own.
+/// Runs one seed.
 fn run(seed: u64, plan: &Plan) -> Result<(), Violation> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        log::init();
+    paused::run(&format!("seed {seed}"), async || {
         World::new(seed, plan).run(plan).await
     })
 }

@@ -14,15 +14,9 @@ use crate::machine::Append;
 use crate::member::SHARDS;
 use crate::world::{Plan, World};
 
-/// Runs a scenario in a runtime of its own.
+/// Runs a scenario in a world of three members.
 fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<World>) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        crate::log::init();
+    crate::paused::run("scenario", async || {
         let world = Rc::new(World::new(1, &Plan::quiet()));
         LocalSet::new().run_until(scenario(world)).await;
     });
@@ -188,6 +182,26 @@ fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
             let ready = || first.ready().is_ok() && world.members[1].running().unwrap().ready().is_ok();
             eventually("two members", ready).await;
             assert_eq!(first.nodes().len(), 2, "crashed after {delay:?}");
+        });
+    }
+}
+
+#[test]
+fn a_change_of_members_that_is_refused_rests_before_the_next_attempt() {
+    for delay in (0..200).step_by(5).map(Duration::from_millis) {
+        simulate(async |world| {
+            let running = || world.members.iter().filter_map(|member| member.running());
+            let ready = |count| running().filter(|member| member.ready().is_ok()).count() == count;
+            world.members[0].start().await.unwrap();
+            world.members[1].start().await.unwrap();
+            eventually("two members", || ready(2)).await;
+            world.restart(NodeId(3));
+            tokio::time::sleep(delay).await;
+            // The leader's lease runs out, and it refuses every change at once; the member to add is in sight.
+            world.network.block(NodeId(2), NodeId(1));
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            world.network.heal();
+            eventually("three members", || ready(3)).await;
         });
     }
 }
