@@ -85,15 +85,15 @@ impl Session {
             }
             Command::Send(send) => self.publish(ctx, id, send, bytes),
             Command::Create(create) => self.create_conversation(ctx, id, create, bytes),
-            Command::Invite(act) => self.invite(ctx, id, act, bytes),
-            Command::Kick(act) => self.kick(ctx, id, act, bytes),
-            Command::Leave(leave) => self.leave_conversation(ctx, id, leave, bytes),
-            Command::Read(cursor) => self.read(ctx, id, cursor, bytes),
-            Command::Recv(cursor) => self.received(ctx, id, cursor, bytes),
             Command::Open(open) => self.open_conversation(ctx, id, open),
             Command::List(list) => self.list(ctx, id, list),
             Command::Hist(hist) => self.history(ctx, id, hist),
             Command::Sync(sync) => self.sync(ctx, id, sync),
+            Command::Invite(_)
+            | Command::Kick(_)
+            | Command::Leave(_)
+            | Command::Read(_)
+            | Command::Recv(_) => self.change(ctx, id, command, bytes),
         }
     }
 

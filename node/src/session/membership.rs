@@ -2,13 +2,12 @@
 
 use actix::Context;
 use protocol::answer::Empty;
-use protocol::command::{ActOn, Create, Cursor, Leave};
-use protocol::{Answer, Cid, ConvId, ErrorCode, Kind};
+use protocol::command::Create;
+use protocol::{Answer, Command};
 
 use super::actor::{Phase, Session};
 use super::subscribe::Deliver;
-use crate::conversation::Refusal;
-use crate::conversation::timeline::{Command, Op};
+use crate::commands::{Change, changes};
 
 // === impl Session: membership ===
 
@@ -21,30 +20,13 @@ impl Session {
         create: Create,
         bytes: usize,
     ) {
-        let Create {
-            kind,
-            cid,
-            members,
-            title,
-        } = create;
         let Phase::Open(open) = &self.phase else { return };
         let user = open.feed.user_id().clone();
-        if kind == Kind::Direct && members.len() != 1 {
-            let msg = "a direct conversation has exactly one other member".to_owned();
-            return self.refuse(
-                id,
-                Refusal {
-                    code: ErrorCode::BadRequest,
-                    msg,
-                    retry_ms: None,
-                },
-            );
-        }
         if !self.may_change(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();
-        let made = async move { conversations.create(user, cid, 0, kind, members, title).await };
+        let made = async move { changes::create(&conversations, user, create).await };
         self.window.change(bytes);
         self.wait(ctx, made, move |session, ctx, result| {
             session.window.changed(bytes);
@@ -56,69 +38,24 @@ impl Session {
         });
     }
 
-    /// `invite`.
-    pub(super) fn invite(&mut self, ctx: &mut Context<Session>, id: Option<i64>, act: ActOn, bytes: usize) {
-        let ActOn { c, cid, who } = act;
-        self.change(ctx, id, c, Some(cid), Op::Invite { who }, bytes);
-    }
-
-    /// `kick`.
-    pub(super) fn kick(&mut self, ctx: &mut Context<Session>, id: Option<i64>, act: ActOn, bytes: usize) {
-        let ActOn { c, cid, who } = act;
-        self.change(ctx, id, c, Some(cid), Op::Kick { who }, bytes);
-    }
-
-    /// `leave`.
-    pub(super) fn leave_conversation(
-        &mut self,
-        ctx: &mut Context<Session>,
-        id: Option<i64>,
-        leave: Leave,
-        bytes: usize,
-    ) {
-        self.change(ctx, id, leave.c, Some(leave.cid), Op::Leave, bytes);
-    }
-
-    /// `read`.
-    pub(super) fn read(&mut self, ctx: &mut Context<Session>, id: Option<i64>, cursor: Cursor, bytes: usize) {
-        self.change(ctx, id, cursor.c, None, Op::Read { s: cursor.s }, bytes);
-    }
-
-    /// `recv`.
-    pub(super) fn received(
-        &mut self,
-        ctx: &mut Context<Session>,
-        id: Option<i64>,
-        cursor: Cursor,
-        bytes: usize,
-    ) {
-        self.change(ctx, id, cursor.c, None, Op::Delivered { s: cursor.s }, bytes);
-    }
-
     /// Submits a change and answers `ack`, or `ok` where there is no `cid`.
-    fn change(
+    pub(super) fn change(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        conv: ConvId,
-        cid: Option<Cid>,
-        op: Op,
+        command: Command,
         bytes: usize,
     ) {
         if !self.may_change(id) {
             return;
         }
         let Phase::Open(open) = &self.phase else { return };
+        let Some(change) = Change::of(command) else { return };
+        let cid = change.cid.clone();
         // The session that reads needs no word of its own cursor.
         let skip = if cid.is_none() { self.tag } else { 0 };
-        let command = Command {
-            conv,
-            user: open.feed.user_id().clone(),
-            cid: cid.clone(),
-            skip,
-            op,
-        };
-        let done = self.worker.conversations.submit(command);
+        let user = open.feed.user_id().clone();
+        let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
         self.wait(ctx, done, move |session, _ctx, result| {
             session.window.changed(bytes);

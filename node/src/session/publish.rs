@@ -11,7 +11,7 @@ use protocol::{Answer, Cid, ConvId, ErrorCode};
 
 use super::actor::{Phase, Session};
 use super::dispatch::{millis_up, too_fast};
-use crate::conversation::timeline::{Command, Op};
+use crate::commands::Change;
 use crate::conversation::{Done, Refusal};
 
 // === impl Session: publish ===
@@ -21,20 +21,13 @@ impl Session {
     pub(super) fn publish(&mut self, ctx: &mut Context<Session>, id: Option<i64>, send: Send, bytes: usize) {
         let Phase::Open(open) = &self.phase else { return };
         let user = open.feed.user_id().clone();
-        let (conv, direct) = match send.target() {
-            Some(Target::Conv(conv)) => (conv.clone(), None),
-            Some(Target::User(to)) => (ConvId::direct(&user, to), Some(to.clone())),
+        let conv = match send.target() {
+            Some(Target::Conv(conv)) => conv.clone(),
+            Some(Target::User(to)) => ConvId::direct(&user, to),
             // Refused when it was decoded.
             None => return,
         };
-        let Send {
-            cid,
-            b,
-            reply_to,
-            mentions,
-            echo,
-            ..
-        } = send;
+        let (cid, direct, echo) = (send.cid.clone(), send.to.is_some(), send.echo);
         let now = Instant::now();
         if let Err(wait) = self.order.admit(&conv, &cid, now) {
             let msg = "an earlier message was refused: send that one again first".to_owned();
@@ -51,34 +44,13 @@ impl Session {
             self.order.refuse(&conv, &cid, now);
             return self.refuse(id, too_fast(wait));
         }
-        let most = self.worker.config.limits.body_bytes;
-        if b.as_str().len() > most {
-            let msg = format!("b is over {most} bytes");
-            return self.refuse(
-                id,
-                Refusal {
-                    code: ErrorCode::TooLarge,
-                    msg,
-                    retry_ms: None,
-                },
-            );
-        }
-        let opens = direct.is_some() && !open.feed.follows(&conv);
-        let op = Op::Send {
-            direct,
-            body: b.as_str().into(),
-            reply_to,
-            mentions,
+        let change = match Change::send(&user, send, self.worker.config.limits.body_bytes) {
+            Ok(change) => change,
+            Err(refusal) => return self.refuse(id, refusal),
         };
+        let opens = direct && !open.feed.follows(&conv);
         let skip = if echo { 0 } else { self.tag };
-        let command = Command {
-            conv: conv.clone(),
-            user,
-            cid: Some(cid.clone()),
-            skip,
-            op,
-        };
-        let done = self.worker.conversations.submit(command);
+        let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
             session.window.changed(bytes);

@@ -1,0 +1,105 @@
+//! What changes something: from the command of the protocol to the operation that the log decides. Pure, but for
+//! [`create`].
+
+use protocol::command::{ActOn, Create, Send, Target};
+use protocol::{Cid, Command, ConvId, ErrorCode, Kind, UserId};
+
+use crate::conversation::timeline::{self, Op};
+use crate::conversation::{Conversations, Done, Refusal};
+
+/// A change of one conversation.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The conversation.
+    pub conv: ConvId,
+    /// The idempotency key; cursors have none.
+    pub cid: Option<Cid>,
+    /// What is to be done.
+    pub op: Op,
+}
+
+// === impl Change ===
+
+impl Change {
+    /// `send`, with a body of at most `body_bytes`.
+    ///
+    /// # Errors
+    /// A body over the node's limit.
+    pub fn send(user: &UserId, send: Send, body_bytes: usize) -> Result<Change, Refusal> {
+        let (conv, direct) = match send.target() {
+            Some(Target::Conv(conv)) => (conv.clone(), None),
+            Some(Target::User(to)) => (ConvId::direct(user, to), Some(to.clone())),
+            None => {
+                let msg = "exactly one of c and to must be given";
+                return Err(Refusal::new(ErrorCode::BadRequest, msg));
+            }
+        };
+        if send.b.as_str().len() > body_bytes {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("b is over {body_bytes} bytes"),
+            ));
+        }
+        let op = Op::Send {
+            direct,
+            body: send.b.as_str().into(),
+            reply_to: send.reply_to,
+            mentions: send.mentions,
+        };
+        Ok(Change {
+            conv,
+            cid: Some(send.cid),
+            op,
+        })
+    }
+
+    /// Every other change of one conversation. `None`: `send`, `create`, and what changes no conversation.
+    #[must_use]
+    pub fn of(command: Command) -> Option<Change> {
+        let (conv, cid, op) = match command {
+            Command::Invite(ActOn { c, cid, who }) => (c, Some(cid), Op::Invite { who }),
+            Command::Kick(ActOn { c, cid, who }) => (c, Some(cid), Op::Kick { who }),
+            Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
+            Command::Read(cursor) => (cursor.c, None, Op::Read { s: cursor.s }),
+            Command::Recv(cursor) => (cursor.c, None, Op::Delivered { s: cursor.s }),
+            _ => return None,
+        };
+        Some(Change { conv, cid, op })
+    }
+
+    /// Puts the change in the lane to its owner before it returns, see [`Conversations::submit`]. The session tagged
+    /// `skip` gets no event of it; 0 is none.
+    pub fn submit(
+        self,
+        conversations: &Conversations,
+        user: UserId,
+        skip: u64,
+    ) -> impl Future<Output = Result<Done, Refusal>> + std::marker::Send + use<> {
+        let Change { conv, cid, op } = self;
+        conversations.submit(timeline::Command {
+            conv,
+            user,
+            cid,
+            skip,
+            op,
+        })
+    }
+}
+
+/// `create`.
+///
+/// # Errors
+/// The owner's refusal, or a direct conversation with other than one other member.
+pub async fn create(conversations: &Conversations, user: UserId, create: Create) -> Result<Done, Refusal> {
+    let Create {
+        kind,
+        cid,
+        members,
+        title,
+    } = create;
+    if kind == Kind::Direct && members.len() != 1 {
+        let msg = "a direct conversation has exactly one other member";
+        return Err(Refusal::new(ErrorCode::BadRequest, msg));
+    }
+    conversations.create(user, cid, 0, kind, members, title).await
+}
