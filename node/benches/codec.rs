@@ -25,6 +25,7 @@ fn codec(c: &mut Criterion) {
             cid: &cid,
             b: &body,
             reply_to: None,
+            deleted: false,
             mentions: &[],
         };
         let tail = parts.tail();

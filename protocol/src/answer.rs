@@ -7,7 +7,7 @@ use crate::body::RawEvent;
 use crate::codec::{shapes, splice};
 use crate::error::ErrorCode;
 use crate::ids::{Cid, ConvId, UserId};
-use crate::role::{Kind, Role};
+use crate::role::{History, Kind, Role};
 
 shapes! {
     /// Everything the server says apart from events.
@@ -27,6 +27,8 @@ shapes! {
         Inbox(Inbox) = "inbox",
         /// A page of a log.
         Hist(Hist) = "hist",
+        /// A page of a conversation's members.
+        Members(Members) = "members",
         /// What was missed.
         Delta(Delta) = "delta",
         /// The server lives.
@@ -147,6 +149,12 @@ pub struct Conv {
     /// Whether the user keeps it on top.
     #[serde(default)]
     pub pinned: bool,
+    /// How far back a new member may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    /// The number of members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u64>,
     /// The other side of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
@@ -241,6 +249,29 @@ pub struct Hist {
     pub events: Vec<RawEvent>,
     /// Whether the log goes on in the direction asked for.
     pub more: bool,
+}
+
+/// `members`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Members {
+    /// The members, in the order of their ids.
+    pub items: Vec<Member>,
+    /// The cursor of the next page, null after the last.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// One member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// The user.
+    pub u: UserId,
+    /// The role.
+    pub role: Role,
+    /// What has arrived there.
+    pub delivered: u64,
+    /// What was read there.
+    pub read: u64,
 }
 
 /// `delta`.

@@ -8,12 +8,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::body::Body;
 use crate::codec::{Head, shapes, splice};
 use crate::error::ErrorCode;
-use crate::ids::{Cid, ConvId, UserId};
+use crate::ids::ConvId;
 use crate::limits;
-use crate::role::Kind;
+
+mod message;
+
+mod membership;
+
+mod users;
+
+pub use membership::{ActOn, Create, Join, Leave, Members, Set, SetRole};
+pub use message::{Del, Edit, React, Send, Target, Typing};
+pub use users::{Block, Users};
 
 /// A command and the number that its answer carries.
 #[derive(Clone, PartialEq, Debug)]
@@ -44,14 +52,30 @@ shapes! {
         Auth(Auth) = "auth",
         /// Sends a message.
         Send(Send) = "send",
+        /// Changes the body of a message.
+        Edit(Edit) = "edit",
+        /// Deletes a message.
+        Del(Del) = "del",
+        /// Sets or takes back a reaction to a message.
+        React(React) = "react",
         /// Makes a conversation.
         Create(Create) = "create",
         /// Brings a user in.
         Invite(ActOn) = "invite",
         /// Puts a member out.
         Kick(ActOn) = "kick",
+        /// Puts a user out and keeps it out.
+        Ban(ActOn) = "ban",
+        /// Permits a user to come again.
+        Unban(ActOn) = "unban",
+        /// Changes the role of a member.
+        Role(SetRole) = "role",
+        /// Comes, to a channel.
+        Join(Join) = "join",
         /// Goes.
         Leave(Leave) = "leave",
+        /// Changes the title and settings, or what is the user's own: mute and pin.
+        Set(Set) = "set",
         /// Moves the read cursor.
         Read(Cursor) = "read",
         /// Moves the delivered cursor.
@@ -64,6 +88,18 @@ shapes! {
         Hist(Hist) = "hist",
         /// Fetches what was missed, for many conversations.
         Sync(Sync) = "sync",
+        /// Lists the members of a conversation.
+        Members(Members) = "members",
+        /// Says that the user is typing, or no longer.
+        Typing(Typing) = "typing",
+        /// Follows the presence of users.
+        Watch(Users) = "watch",
+        /// Follows it no longer.
+        Unwatch(Users) = "unwatch",
+        /// Refuses direct messages of a user.
+        Block(Block) = "block",
+        /// Accepts them again.
+        Unblock(Block) = "unblock",
         /// Says that the client lives, and what it has got.
         Hb(Hb) = "hb",
     }
@@ -92,74 +128,6 @@ pub struct Resume {
     pub sid: String,
     /// The last event number that the client has applied.
     pub n: u64,
-}
-
-/// `send`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Send {
-    /// The conversation; exactly one of `c` and `to` is there, see [`Send::target`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub c: Option<ConvId>,
-    /// The other user of a direct conversation, which is made at need.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<UserId>,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The message.
-    pub b: Body,
-    /// The `s` of the message that this one answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<u64>,
-    /// Users to alert.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mentions: Vec<UserId>,
-    /// Whether the sending session gets the event as well as the `ack`.
-    #[serde(default = "yes", skip_serializing_if = "is_true")]
-    pub echo: bool,
-}
-
-/// Where a `send` goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target<'a> {
-    /// To an existing conversation.
-    Conv(&'a ConvId),
-    /// To a user.
-    User(&'a UserId),
-}
-
-/// `create`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Create {
-    /// The kind.
-    pub kind: Kind,
-    /// The idempotency key, unique per user.
-    pub cid: Cid,
-    /// The other initial members; for a direct conversation exactly one.
-    #[serde(default)]
-    pub members: Vec<UserId>,
-    /// The title; direct conversations have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-}
-
-/// `invite` and `kick`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct ActOn {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The user concerned.
-    pub who: UserId,
-}
-
-/// `leave`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Leave {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
 }
 
 /// `read` and `recv`.
@@ -277,7 +245,12 @@ impl Command {
         match self {
             Command::Auth(auth) => auth.check(),
             Command::Send(send) => send.check(),
+            Command::Edit(edit) => edit.check(),
+            Command::React(react) => react.check(),
             Command::Create(create) => create.check(),
+            Command::Set(set) => set.check(),
+            Command::Members(members) => members.check(),
+            Command::Watch(users) | Command::Unwatch(users) => users.check(),
             Command::List(List { cursor, .. }) => longest("cursor", cursor.as_deref(), limits::CURSOR_BYTES),
             Command::Hist(hist) if hist.before.is_some() && hist.after.is_some() => {
                 Err(bad("before and after exclude each other"))
@@ -286,9 +259,17 @@ impl Command {
                 most("have", sync.have.len(), limits::SYNC_HAVE)?;
                 longest("cursor", sync.cursor.as_deref(), limits::CURSOR_BYTES)
             }
-            Command::Invite(_)
+            Command::Del(_)
+            | Command::Invite(_)
             | Command::Kick(_)
+            | Command::Ban(_)
+            | Command::Unban(_)
+            | Command::Role(_)
+            | Command::Join(_)
             | Command::Leave(_)
+            | Command::Typing(_)
+            | Command::Block(_)
+            | Command::Unblock(_)
             | Command::Read(_)
             | Command::Recv(_)
             | Command::Open(_)
@@ -330,38 +311,6 @@ impl fmt::Debug for Resume {
     }
 }
 
-impl Send {
-    /// Returns where the message goes; `None` unless exactly one of `c` and `to` is there, which
-    /// [`Request::decode`] has seen to.
-    pub fn target(&self) -> Option<Target<'_>> {
-        match (&self.c, &self.to) {
-            (Some(c), None) => Some(Target::Conv(c)),
-            (None, Some(to)) => Some(Target::User(to)),
-            _ => None,
-        }
-    }
-
-    fn check(&self) -> Result<(), Reject> {
-        if self.target().is_none() {
-            return Err(bad("exactly one of c and to must be given"));
-        }
-        if self.b.as_str().len() > limits::BODY_BYTES {
-            return Err((
-                ErrorCode::TooLarge,
-                format!("b is over {} bytes", limits::BODY_BYTES),
-            ));
-        }
-        most("mentions", self.mentions.len(), limits::MENTIONS)
-    }
-}
-
-impl Create {
-    fn check(&self) -> Result<(), Reject> {
-        most("members", self.members.len(), limits::MEMBERS_AT_CREATE)?;
-        longest("title", self.title.as_deref(), limits::TITLE_BYTES)
-    }
-}
-
 fn bad(why: impl fmt::Display) -> Reject {
     (ErrorCode::BadRequest, why.to_string())
 }
@@ -387,12 +336,4 @@ fn clip(text: &str) -> &str {
         Some((end, _)) => &text[..end],
         None => text,
     }
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn is_true(value: &bool) -> bool {
-    *value
 }

@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::Conv;
 use crate::body::Body;
-use crate::close::CloseCode;
 use crate::codec::{Head, shapes, splice};
 use crate::ids::{Cid, ConvId, UserId};
 use crate::role::{Role, Why};
+
+mod change;
+
+mod ephemeral;
+
+pub use change::{Del, Edit, Meta, React};
+pub use ephemeral::{Bye, Presence, PresenceState, Receipt, Resync, Typing};
 
 shapes! {
     /// Everything the server pushes.
@@ -19,12 +25,24 @@ shapes! {
     pub enum Event {
         /// A message.
         Msg(Msg) = "msg",
+        /// The body of a message changed.
+        Edit(Edit) = "edit",
+        /// A message was deleted.
+        Del(Del) = "del",
+        /// A reaction was set or taken back.
+        React(React) = "react",
+        /// The title or a setting changed.
+        Meta(Meta) = "meta",
         /// A membership changed.
         Member(Member) = "member",
-        /// A conversation is new to the session.
+        /// A conversation is new to the session, or another device of the user changed what is its own.
         Conv(Conv) = "conv",
         /// A member's cursors moved.
         Receipt(Receipt) = "receipt",
+        /// Somebody types, or no longer.
+        Typing(Typing) = "typing",
+        /// A user came or went.
+        Presence(Presence) = "presence",
         /// Events were dropped: the client must sync.
         Resync(Resync) = "resync",
         /// The server is about to close the connection.
@@ -55,6 +73,9 @@ pub struct Msg {
     /// Users to alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
+    /// The message was deleted since; `b` is then empty and nobody is mentioned.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
 }
 
 /// A [`Msg`] in parts, for the hot path: nothing is cloned to encode it.
@@ -78,6 +99,8 @@ pub struct MsgParts<'a> {
     pub reply_to: Option<u64>,
     /// Users to alert.
     pub mentions: &'a [UserId],
+    /// The message was deleted since.
+    pub deleted: bool,
 }
 
 /// `member`.
@@ -100,35 +123,6 @@ pub struct Member {
     pub why: Why,
 }
 
-/// `receipt`: not durable, the cursors are.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Receipt {
-    /// The conversation.
-    pub c: ConvId,
-    /// Whose cursors.
-    pub u: UserId,
-    /// What has arrived there.
-    pub delivered: u64,
-    /// What was read there.
-    pub read: u64,
-}
-
-/// `resync`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Resync {
-    /// The reason, for support.
-    pub why: String,
-}
-
-/// `bye`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Bye {
-    /// The close code that follows.
-    pub code: u16,
-    /// How long to wait before the next try, in milliseconds.
-    pub retry_ms: u64,
-}
-
 // === impl Event ===
 
 impl Event {
@@ -138,6 +132,24 @@ impl Event {
             Event::Msg(msg) => msg.parts().tail(),
             Event::Member(member) => member.tail(),
             _ => splice(self.tag(), None, &self.fields()).split_off(1),
+        }
+    }
+
+    /// Returns the conversation of a durable event, its place in the log there, and its time.
+    pub fn place(&self) -> Option<(&ConvId, u64, u64)> {
+        match self {
+            Event::Msg(e) => Some((&e.c, e.s, e.ts)),
+            Event::Edit(e) => Some((&e.c, e.s, e.ts)),
+            Event::Del(e) => Some((&e.c, e.s, e.ts)),
+            Event::React(e) => Some((&e.c, e.s, e.ts)),
+            Event::Meta(e) => Some((&e.c, e.s, e.ts)),
+            Event::Member(e) => Some((&e.c, e.s, e.ts)),
+            Event::Conv(_)
+            | Event::Receipt(_)
+            | Event::Typing(_)
+            | Event::Presence(_)
+            | Event::Resync(_)
+            | Event::Bye(_) => None,
         }
     }
 
@@ -163,7 +175,7 @@ pub fn event_frame(n: u64, tail: &str) -> String {
     frame
 }
 
-// === impl Msg, MsgParts, Member, Bye ===
+// === impl Msg, MsgParts, Member ===
 
 impl Msg {
     /// Returns the parts.
@@ -178,6 +190,7 @@ impl Msg {
             b: self.b.as_str(),
             reply_to: self.reply_to,
             mentions: &self.mentions,
+            deleted: self.deleted,
         }
     }
 }
@@ -209,7 +222,10 @@ impl MsgParts<'_> {
             out.push_str(user.as_str());
             out.push('"');
         }
-        out.push_str(if self.mentions.is_empty() { "}" } else { "]}" });
+        if !self.mentions.is_empty() {
+            out.push(']');
+        }
+        out.push_str(if self.deleted { ",\"deleted\":true}" } else { "}" });
         out
     }
 }
@@ -242,16 +258,6 @@ impl Member {
     }
 }
 
-impl Bye {
-    /// Returns the announcement of a close.
-    pub fn new(code: CloseCode, retry_ms: u64) -> Bye {
-        Bye {
-            code: code.code(),
-            retry_ms,
-        }
-    }
-}
-
 /// Appends the decimal digits.
 fn push_u64(out: &mut String, mut value: u64) {
     let mut digits = [0u8; 20];
@@ -278,4 +284,8 @@ fn push_text(out: &mut String, text: &str) {
     } else {
         out.push_str(&serde_json::to_string(text).expect("a string always serialises"));
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -19,6 +19,8 @@ pub mod answer;
 
 pub mod event;
 
+pub mod message;
+
 pub mod frame;
 
 pub mod close;
@@ -34,7 +36,8 @@ pub use error::ErrorCode;
 pub use event::Event;
 pub use frame::Frame;
 pub use ids::{Cid, ConvId, InvalidId, UserId};
-pub use role::{Kind, Role, Why};
+pub use message::Message;
+pub use role::{History, Kind, Role, Why};
 
 /// The protocol's version, said in `hello`.
 pub const PROTO: u32 = 1;

@@ -12,6 +12,12 @@ pub const DEPTH: usize = 64;
 pub const MENTIONS: usize = 50;
 /// The most initial members of a conversation, its creator not counted.
 pub const MEMBERS_AT_CREATE: usize = 256;
+/// The longest reaction, in bytes.
+pub const REACTION_BYTES: usize = 32;
+/// The most different reactions to one message.
+pub const REACTIONS: usize = 32;
+/// The most users in one `watch`.
+pub const WATCH_USERS: usize = 500;
 /// The longest title, in bytes.
 pub const TITLE_BYTES: usize = 256;
 /// The most conversations in one `sync`.
@@ -34,6 +40,14 @@ pub fn page(limit: Option<u64>) -> usize {
     limit.map_or(PAGE_DEFAULT, |limit| {
         usize::try_from(limit).unwrap_or(PAGE).clamp(1, PAGE)
     })
+}
+
+/// Refuses what is no reaction: it is 1 to [`REACTION_BYTES`] bytes without control characters.
+pub fn reaction(k: &str) -> Result<(), &'static str> {
+    if k.is_empty() || k.len() > REACTION_BYTES || k.chars().any(char::is_control) {
+        return Err("k must be 1 to 32 bytes without control characters");
+    }
+    Ok(())
 }
 
 /// Refuses text that a JSON reader could choke on although it is JSON: nesting beyond [`DEPTH`] (bodies are

@@ -1,4 +1,4 @@
-//! Kinds of conversation, roles in one, and why a membership changed.
+//! Kinds of conversation, roles in one, how far back its members read, and why a membership changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,16 @@ pub enum Role {
     Member,
     /// Reads.
     Reader,
+}
+
+/// How far back a member may read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    /// From its own joining.
+    Joined,
+    /// Everything.
+    All,
 }
 
 /// Why a `member` event happened.

@@ -4,8 +4,10 @@
 
 use protocol::answer::{self, Answer, Conv, Last, Peer};
 use protocol::command::{self, Command, Request};
-use protocol::event::{self, Event, event_frame};
-use protocol::{Body, Cid, CloseCode, ConvId, ErrorCode, Frame, Kind, RawEvent, Role, UserId, Why};
+use protocol::event::{self, Event, PresenceState, event_frame};
+use protocol::{
+    Body, Cid, CloseCode, ConvId, ErrorCode, Frame, History, Kind, Message, RawEvent, Role, UserId, Why,
+};
 
 fn user(text: &str) -> UserId {
     UserId::parse(text).unwrap()
@@ -88,6 +90,114 @@ fn every_command_has_its_frozen_text() {
                 title: Some("Team".into()),
             }),
             r#"{"t":"create","id":7,"kind":"group","cid":"k1","members":["bob"],"title":"Team"}"#,
+        ),
+        (
+            Command::Edit(command::Edit {
+                c: c.clone(),
+                of: 3,
+                cid: cid("k1"),
+                b: body(r#"{"text":"ho"}"#),
+            }),
+            r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{"text":"ho"}}"#,
+        ),
+        (
+            Command::Del(command::Del {
+                c: c.clone(),
+                of: 3,
+                cid: cid("k1"),
+            }),
+            r#"{"t":"del","id":7,"c":"g_01","of":3,"cid":"k1"}"#,
+        ),
+        (
+            Command::React(command::React {
+                c: c.clone(),
+                of: 3,
+                cid: cid("k1"),
+                k: "👍".into(),
+                on: true,
+            }),
+            r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":true}"#,
+        ),
+        (
+            Command::Ban(act()),
+            r#"{"t":"ban","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
+        ),
+        (
+            Command::Unban(act()),
+            r#"{"t":"unban","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
+        ),
+        (
+            Command::Role(command::SetRole {
+                c: c.clone(),
+                cid: cid("k1"),
+                who: user("bob"),
+                role: Role::Admin,
+            }),
+            r#"{"t":"role","id":7,"c":"g_01","cid":"k1","who":"bob","role":"admin"}"#,
+        ),
+        (
+            Command::Join(command::Join {
+                c: c.clone(),
+                cid: cid("k1"),
+            }),
+            r#"{"t":"join","id":7,"c":"g_01","cid":"k1"}"#,
+        ),
+        (
+            Command::Set(command::Set {
+                c: c.clone(),
+                cid: cid("k1"),
+                title: Some("Team".into()),
+                history: Some(History::All),
+                muted: None,
+                pinned: None,
+            }),
+            r#"{"t":"set","id":7,"c":"g_01","cid":"k1","title":"Team","history":"all"}"#,
+        ),
+        (
+            Command::Set(command::Set {
+                c: c.clone(),
+                cid: cid("k1"),
+                title: None,
+                history: None,
+                muted: Some(true),
+                pinned: Some(false),
+            }),
+            r#"{"t":"set","id":7,"c":"g_01","cid":"k1","muted":true,"pinned":false}"#,
+        ),
+        (
+            Command::Members(command::Members {
+                c: c.clone(),
+                cursor: Some("x".into()),
+                limit: Some(20),
+            }),
+            r#"{"t":"members","id":7,"c":"g_01","cursor":"x","limit":20}"#,
+        ),
+        (
+            Command::Typing(command::Typing {
+                c: c.clone(),
+                on: true,
+            }),
+            r#"{"t":"typing","id":7,"c":"g_01","on":true}"#,
+        ),
+        (
+            Command::Watch(command::Users {
+                users: vec![user("bob"), user("eve")],
+            }),
+            r#"{"t":"watch","id":7,"users":["bob","eve"]}"#,
+        ),
+        (
+            Command::Unwatch(command::Users {
+                users: vec![user("bob")],
+            }),
+            r#"{"t":"unwatch","id":7,"users":["bob"]}"#,
+        ),
+        (
+            Command::Block(command::Block { who: user("bob") }),
+            r#"{"t":"block","id":7,"who":"bob"}"#,
+        ),
+        (
+            Command::Unblock(command::Block { who: user("bob") }),
+            r#"{"t":"unblock","id":7,"who":"bob"}"#,
         ),
         (
             Command::Invite(act()),
@@ -180,6 +290,7 @@ fn msg() -> event::Msg {
         b: body(r#"{"text":"hi"}"#),
         reply_to: None,
         mentions: vec![],
+        deleted: false,
     }
 }
 
@@ -197,6 +308,8 @@ fn conv_shape() -> Conv {
         delivered: 7,
         muted: false,
         pinned: false,
+        history: None,
+        members: None,
         peer: Some(Peer {
             u: user("bob"),
             delivered: 7,
@@ -218,11 +331,71 @@ fn every_event_has_its_frozen_tail() {
         role: Some(Role::Reader),
         why: Why::Invite,
     };
+    let edit = event::Edit {
+        c: conv("g_01"),
+        s: 9,
+        of: 7,
+        u: user("alice"),
+        ts: 10,
+        b: body(r#"{"text":"ho"}"#),
+        deleted: false,
+    };
     let table = [
         (Event::Msg(msg()), MSG_TAIL.to_owned()),
         (
             Event::Msg(event::Msg { reply_to: Some(3), mentions: vec![user("bob"), user("eve")], ..msg() }),
             MSG_TAIL.trim_end_matches('}').to_owned() + r#"},"reply_to":3,"mentions":["bob","eve"]}"#,
+        ),
+        (
+            Event::Msg(event::Msg { b: body("{}"), reply_to: Some(3), deleted: true, ..msg() }),
+            r#""t":"msg","c":"g_01","s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{},"reply_to":3,"deleted":true}"#.into(),
+        ),
+        (
+            Event::Edit(edit.clone()),
+            r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"}}"#.into(),
+        ),
+        (
+            Event::Edit(event::Edit { b: body("{}"), deleted: true, ..edit }),
+            r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{},"deleted":true}"#.into(),
+        ),
+        (
+            Event::Del(event::Del { c: conv("g_01"), s: 9, of: 7, u: user("alice"), ts: 10 }),
+            r#""t":"del","c":"g_01","s":9,"of":7,"u":"alice","ts":10}"#.into(),
+        ),
+        (
+            Event::React(event::React {
+                c: conv("g_01"),
+                s: 9,
+                of: 7,
+                u: user("alice"),
+                ts: 10,
+                k: "👍".into(),
+                on: false,
+            }),
+            r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false}"#.into(),
+        ),
+        (
+            Event::Meta(event::Meta {
+                c: conv("g_01"),
+                s: 9,
+                ts: 10,
+                u: user("alice"),
+                title: Some("Team".into()),
+                history: Some(History::Joined),
+            }),
+            r#""t":"meta","c":"g_01","s":9,"ts":10,"u":"alice","title":"Team","history":"joined"}"#.into(),
+        ),
+        (
+            Event::Typing(event::Typing { c: conv("g_01"), u: user("bob"), on: true }),
+            r#""t":"typing","c":"g_01","u":"bob","on":true}"#.into(),
+        ),
+        (
+            Event::Presence(event::Presence { u: user("bob"), state: PresenceState::Online, seen: Some(9) }),
+            r#""t":"presence","u":"bob","state":"online","seen":9}"#.into(),
+        ),
+        (
+            Event::Presence(event::Presence { u: user("eve"), state: PresenceState::Offline, seen: None }),
+            r#""t":"presence","u":"eve","state":"offline","seen":null}"#.into(),
         ),
         (
             Event::Member(member.clone()),
@@ -347,6 +520,26 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
+            Answer::Conv(Conv {
+                peer: None,
+                events: None,
+                gap: false,
+                history: Some(History::All),
+                members: Some(3),
+                ..conv_shape()
+            }),
+            r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":null,"role":"member","last":{"s":7,"mn":5,"ts":9},"read":6,"delivered":7,"muted":false,"pinned":false,"history":"all","members":3}"#.into(),
+        ),
+        (
+            Some(7),
+            Answer::Members(answer::Members {
+                items: vec![answer::Member { u: user("bob"), role: Role::Reader, delivered: 7, read: 6 }],
+                next: Some("x".into()),
+            }),
+            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6}],"next":"x"}"#.into(),
+        ),
+        (
+            Some(7),
             Answer::Inbox(answer::Inbox { items: vec![item], next: Some("x".into()) }),
             r#"{"t":"inbox","id":7,"items":[{"c":"d_x","kind":"direct","title":null,"role":"member","last":"#.to_owned()
                 + &msg
@@ -384,6 +577,32 @@ fn every_answer_has_its_frozen_text() {
         assert_eq!(answer.encode(id), text);
         assert_eq!(Frame::decode(&text), Ok(Frame::Answer { id, answer }), "{text}");
     }
+}
+
+#[test]
+fn a_message_as_it_is_now_has_its_frozen_text() {
+    let message = Message::from(msg());
+    let text =
+        r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"},"reactions":{}}"#;
+    assert_eq!(serde_json::to_string(&message).unwrap(), text);
+    let message = Message {
+        edited_ts: Some(9),
+        reactions: [("👍".to_owned(), 2), ("+1".to_owned(), 1)].into(),
+        reply_to: Some(3),
+        mentions: vec![user("bob")],
+        ..message
+    };
+    let text = r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"},"edited_ts":9,"reactions":{"+1":1,"👍":2},"reply_to":3,"mentions":["bob"]}"#;
+    assert_eq!(serde_json::to_string(&message).unwrap(), text);
+    assert_eq!(serde_json::from_str::<Message>(text).unwrap(), message);
+    let message = Message::from(event::Msg {
+        b: body("{}"),
+        deleted: true,
+        ..msg()
+    });
+    let text =
+        r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{},"reactions":{},"deleted":true}"#;
+    assert_eq!(serde_json::to_string(&message).unwrap(), text);
 }
 
 #[test]

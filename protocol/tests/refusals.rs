@@ -83,6 +83,33 @@ fn a_malformed_command_keeps_its_id_in_the_refusal() {
             "conversation id",
         ),
         (r#"{"t":"create","id":7,"kind":"party","cid":"k"}"#, "party"),
+        (r#"{"t":"edit","id":7,"c":"g_1","of":3,"cid":"k"}"#, "b"),
+        (
+            r#"{"t":"edit","id":7,"c":"g_1","of":3,"cid":"k","b":[]}"#,
+            "b must be an object",
+        ),
+        (r#"{"t":"del","id":7,"c":"g_1","cid":"k"}"#, "of"),
+        (
+            r#"{"t":"react","id":7,"c":"g_1","of":3,"cid":"k","k":"","on":true}"#,
+            "k must be 1 to 32 bytes",
+        ),
+        (
+            r#"{"t":"react","id":7,"c":"g_1","of":3,"cid":"k","k":"\u0000","on":true}"#,
+            "k must be 1 to 32 bytes",
+        ),
+        (r#"{"t":"react","id":7,"c":"g_1","of":3,"cid":"k","k":"x"}"#, "on"),
+        (
+            r#"{"t":"role","id":7,"c":"g_1","cid":"k","who":"bob","role":"king"}"#,
+            "king",
+        ),
+        (r#"{"t":"ban","id":7,"c":"g_1","cid":"k"}"#, "who"),
+        (
+            r#"{"t":"set","id":7,"c":"g_1","cid":"k"}"#,
+            "one of title, history, muted and pinned",
+        ),
+        (r#"{"t":"watch","id":7}"#, "users"),
+        (r#"{"t":"block","id":7,"who":"b b"}"#, "user id"),
+        (r#"{"t":"typing","id":7,"c":"g_1"}"#, "on"),
         (r#"{"t":"hist","id":7,"c":"g_1","before":3,"after":1}"#, "exclude"),
         (r#"{"t":"read","id":7,"c":"g_1","s":1.0}"#, "1.0"),
         (r#"{"t":"read","id":7,"c":"g_1","s":-1}"#, "-1"),
@@ -115,6 +142,17 @@ fn sizes_are_bounded() {
         r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{"x":"{text}"}}}}"#
     ));
     assert_eq!((error.id, error.code), (Some(7), ErrorCode::TooLarge));
+    let edit = format!(r#"{{"t":"edit","id":7,"c":"g_1","of":3,"cid":"k","b":{{"x":"{text}"}}}}"#);
+    assert_eq!(refused(&edit).code, ErrorCode::TooLarge);
+    let k = "x".repeat(limits::REACTION_BYTES + 1);
+    let react = format!(r#"{{"t":"react","id":7,"c":"g_1","of":3,"cid":"k","k":"{k}","on":true}}"#);
+    assert_eq!(refused(&react).code, ErrorCode::BadRequest);
+    let title = "x".repeat(limits::TITLE_BYTES + 1);
+    let set = format!(r#"{{"t":"set","id":7,"c":"g_1","cid":"k","title":"{title}"}}"#);
+    assert_eq!(refused(&set).code, ErrorCode::BadRequest);
+    let users = vec!["\"u\""; limits::WATCH_USERS + 1].join(",");
+    let watch = format!(r#"{{"t":"watch","id":7,"users":[{users}]}}"#);
+    assert_eq!(refused(&watch).code, ErrorCode::BadRequest);
     let users = vec!["\"u\""; limits::MENTIONS + 1].join(",");
     let send = format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{}},"mentions":[{users}]}}"#);
     assert_eq!(refused(&send).code, ErrorCode::BadRequest);

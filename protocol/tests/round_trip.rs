@@ -5,8 +5,10 @@
 use proptest::prelude::*;
 use protocol::answer::{self, Answer, Conv, Last};
 use protocol::command::{self, Command, Request};
-use protocol::event::{self, Event, event_frame};
-use protocol::{Body, Cid, ConvId, ErrorCode, Frame, Kind, RawEvent, Role, UserId, Why};
+use protocol::event::{self, Event, PresenceState, event_frame};
+use protocol::{
+    Body, Cid, ConvId, ErrorCode, Frame, History, Kind, Message, RawEvent, Role, UserId, Why, limits,
+};
 
 fn user() -> impl Strategy<Value = UserId> {
     "[A-Za-z0-9_.@+-]{1,64}".prop_map(|text| UserId::parse(&text).unwrap())
@@ -100,6 +102,8 @@ fn command() -> impl Strategy<Value = Command> {
     });
     let have = proptest::collection::vec((conv(), any::<u64>()), 0..4);
     prop_oneof![
+        words(),
+        membership(),
         auth,
         send,
         create,
@@ -117,10 +121,73 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn words() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (conv(), any::<u64>(), cid(), body()).prop_map(|(c, of, cid, b)| Command::Edit(command::Edit {
+            c,
+            of,
+            cid,
+            b
+        })),
+        (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| Command::Del(command::Del { c, of, cid })),
+        (conv(), any::<u64>(), cid(), reaction(), any::<bool>())
+            .prop_map(|(c, of, cid, k, on)| Command::React(command::React { c, of, cid, k, on })),
+        (conv(), any::<bool>()).prop_map(|(c, on)| Command::Typing(command::Typing { c, on })),
+    ]
+}
+
+fn membership() -> impl Strategy<Value = Command> {
+    let set = (
+        conv(),
+        cid(),
+        opt(text()),
+        opt(history()),
+        opt(any::<bool>()),
+        any::<bool>(),
+    )
+        .prop_map(|(c, cid, title, history, muted, pinned)| {
+            Command::Set(command::Set {
+                c,
+                cid,
+                title,
+                history,
+                muted,
+                pinned: Some(pinned),
+            })
+        });
+    let members = (conv(), opt(text()), opt(any::<u64>()))
+        .prop_map(|(c, cursor, limit)| Command::Members(command::Members { c, cursor, limit }));
+    prop_oneof![
+        set,
+        members,
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Ban(command::ActOn { c, cid, who })),
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Unban(command::ActOn { c, cid, who })),
+        (conv(), cid(), user(), role()).prop_map(|(c, cid, who, role)| Command::Role(command::SetRole {
+            c,
+            cid,
+            who,
+            role
+        })),
+        (conv(), cid()).prop_map(|(c, cid)| Command::Join(command::Join { c, cid })),
+        users().prop_map(|users| Command::Watch(command::Users { users })),
+        users().prop_map(|users| Command::Unwatch(command::Users { users })),
+        user().prop_map(|who| Command::Block(command::Block { who })),
+        user().prop_map(|who| Command::Unblock(command::Block { who })),
+    ]
+}
+
+fn reaction() -> impl Strategy<Value = String> {
+    "[a-z0-9:+\"\\\\-]{1,32}|\\PC{1,8}".prop_filter("no control characters", |k| limits::reaction(k).is_ok())
+}
+
+fn history() -> impl Strategy<Value = History> {
+    proptest::sample::select(vec![History::All, History::Joined])
+}
+
 fn msg() -> impl Strategy<Value = event::Msg> {
     let head = (conv(), any::<u64>(), any::<u64>(), any::<u64>(), user());
-    (head, cid(), body(), opt(any::<u64>()), users()).prop_map(
-        |((c, s, mn, ts, u), cid, b, reply_to, mentions)| event::Msg {
+    (head, cid(), body(), opt(any::<u64>()), users(), any::<bool>()).prop_map(
+        |((c, s, mn, ts, u), cid, b, reply_to, mentions, deleted)| event::Msg {
             c,
             s,
             mn,
@@ -130,6 +197,7 @@ fn msg() -> impl Strategy<Value = event::Msg> {
             b,
             reply_to,
             mentions,
+            deleted,
         },
     )
 }
@@ -162,6 +230,8 @@ fn conv_shape() -> impl Strategy<Value = Conv> {
                 delivered: n[4],
                 muted,
                 pinned,
+                history: muted.then_some(History::Joined),
+                members: pinned.then_some(n[2]),
                 peer: peer.map(|u| answer::Peer {
                     u,
                     delivered: n[4],
@@ -177,6 +247,45 @@ fn raw(msg: &event::Msg) -> RawEvent {
     RawEvent::from_tail(msg.parts().tail().as_bytes()).unwrap()
 }
 
+fn changes() -> impl Strategy<Value = Event> {
+    let head = || (conv(), any::<(u64, u64, u64)>(), user());
+    prop_oneof![
+        (head(), body(), any::<bool>()).prop_map(|((c, (s, of, ts), u), b, deleted)| {
+            Event::Edit(event::Edit {
+                c,
+                s,
+                of,
+                u,
+                ts,
+                b,
+                deleted,
+            })
+        }),
+        head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::Del { c, s, of, u, ts })),
+        (head(), reaction(), any::<bool>()).prop_map(|((c, (s, of, ts), u), k, on)| Event::React(
+            event::React {
+                c,
+                s,
+                of,
+                u,
+                ts,
+                k,
+                on
+            }
+        )),
+        (head(), opt(text()), opt(history())).prop_map(|((c, (s, _, ts), u), title, history)| {
+            Event::Meta(event::Meta {
+                c,
+                s,
+                ts,
+                u,
+                title,
+                history,
+            })
+        }),
+    ]
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let why = proptest::sample::select(vec![
         Why::Create,
@@ -184,6 +293,8 @@ fn events() -> impl Strategy<Value = Event> {
         Why::Leave,
         Why::Invite,
         Why::Kick,
+        Why::Ban,
+        Why::Unban,
         Why::Role,
     ]);
     let member = (conv(), any::<(u64, u64)>(), user(), user(), opt(role()), why).prop_map(
@@ -198,7 +309,17 @@ fn events() -> impl Strategy<Value = Event> {
         },
     );
     prop_oneof![
+        changes(),
         msg().prop_map(Event::Msg),
+        (conv(), user(), any::<bool>()).prop_map(|(c, u, on)| Event::Typing(event::Typing { c, u, on })),
+        (user(), any::<bool>(), opt(any::<u64>())).prop_map(|(u, there, seen)| {
+            let state = if there {
+                PresenceState::Online
+            } else {
+                PresenceState::Offline
+            };
+            Event::Presence(event::Presence { u, state, seen })
+        }),
         member.prop_map(Event::Member),
         conv_shape().prop_map(Event::Conv),
         (conv(), user(), any::<(u64, u64)>()).prop_map(|(c, u, (delivered, read))| {
@@ -256,9 +377,24 @@ fn answers() -> impl Strategy<Value = Answer> {
         opt(any::<u64>()),
     )
         .prop_map(|(code, msg, retry_ms)| Answer::Err(answer::Err::new(code, msg, retry_ms)));
+    let member = |(u, role, delivered, read)| answer::Member {
+        u,
+        role,
+        delivered,
+        read,
+    };
+    let members = (
+        proptest::collection::vec((user(), role(), any::<u64>(), any::<u64>()), 0..3),
+        opt(text()),
+    )
+        .prop_map(move |(items, next)| {
+            let items = items.into_iter().map(member).collect();
+            Answer::Members(answer::Members { items, next })
+        });
     prop_oneof![
         ack,
         delta,
+        members,
         err,
         conv_shape().prop_map(Answer::Conv),
         Just(Answer::Ok(answer::Empty {})),
@@ -285,6 +421,13 @@ proptest! {
     #[test]
     fn answers_round_trip(id in opt(any::<i64>()), answer in answers()) {
         prop_assert_eq!(Frame::decode(&answer.encode(id)), Ok(Frame::Answer { id, answer }));
+    }
+
+    #[test]
+    fn messages_round_trip(msg in msg(), edited_ts in opt(any::<u64>()), counts in proptest::collection::btree_map(reaction(), any::<u64>(), 0..4)) {
+        let message = Message { edited_ts, reactions: counts, ..Message::from(msg) };
+        let text = serde_json::to_string(&message).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), message);
     }
 
     #[test]

@@ -185,7 +185,8 @@ impl Model {
                 acts
             }
             Answer::Err(refused) => self.refused(id, &refused),
-            Answer::Ok(_) | Answer::Hb(_) => Vec::new(),
+            // The client never asks for the members.
+            Answer::Members(_) | Answer::Ok(_) | Answer::Hb(_) => Vec::new(),
         }
     }
 
@@ -380,15 +381,18 @@ fn cid_of(command: &Command) -> Option<&Cid> {
         Command::Create(create) => Some(&create.cid),
         Command::Invite(act) | Command::Kick(act) => Some(&act.cid),
         Command::Leave(leave) => Some(&leave.cid),
+        Command::Edit(edit) => Some(&edit.cid),
+        Command::Del(del) => Some(&del.cid),
+        Command::React(react) => Some(&react.cid),
+        Command::Ban(act) | Command::Unban(act) => Some(&act.cid),
+        Command::Role(set) => Some(&set.cid),
+        Command::Join(join) => Some(&join.cid),
+        Command::Set(set) => Some(&set.cid),
         _ => None,
     }
 }
 
 /// The conversation and the place of a durable event.
 fn place(event: &Event) -> Option<(&ConvId, u64)> {
-    match event {
-        Event::Msg(msg) => Some((&msg.c, msg.s)),
-        Event::Member(member) => Some((&member.c, member.s)),
-        _ => None,
-    }
+    event.place().map(|(conv, s, _)| (conv, s))
 }

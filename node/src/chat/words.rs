@@ -1,8 +1,8 @@
 //! What a person types, and what a person reads.
 
 use protocol::answer::Conv;
-use protocol::event::Event;
-use protocol::{ConvId, UserId, Why};
+use protocol::event::{Event, PresenceState};
+use protocol::{Body, ConvId, UserId, Why};
 
 /// A line that was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,14 +93,28 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
 /// An event as a line; `None` for one that needs no words.
 pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
     match event {
-        Event::Msg(msg) => {
-            let body: serde_json::Value = serde_json::from_str(msg.b.as_str()).ok()?;
-            let text = body["text"]
-                .as_str()
-                .map_or_else(|| msg.b.as_str().to_owned(), str::to_owned);
-            let who = if msg.u == *me { "you" } else { msg.u.as_str() };
-            Some(format!("{who}: {} (#{})", plain(&text), msg.s))
+        Event::Msg(msg) if msg.deleted => Some(format!("{}: (deleted) (#{})", name(&msg.u, me), msg.s)),
+        Event::Msg(msg) => Some(format!("{}: {} (#{})", name(&msg.u, me), text(&msg.b)?, msg.s)),
+        Event::Edit(edit) if edit.deleted => None,
+        Event::Edit(edit) => Some(format!(
+            "{} edited #{}: {}",
+            name(&edit.u, me),
+            edit.of,
+            text(&edit.b)?
+        )),
+        Event::Del(del) => Some(format!("* {} deleted #{}", name(&del.u, me), del.of)),
+        Event::React(react) => {
+            let (who, k, sign) = (
+                name(&react.u, me),
+                plain(&react.k),
+                if react.on { '+' } else { '-' },
+            );
+            Some(format!("* {who}: {sign}{k} to #{}", react.of))
         }
+        Event::Meta(meta) => meta
+            .title
+            .as_ref()
+            .map(|title| format!("* {} changed the title to {:?}", name(&meta.u, me), plain(title))),
         Event::Member(member) => {
             let (u, who) = (&member.u, &member.who);
             let what = match member.why {
@@ -120,8 +134,26 @@ pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
             receipt.u, receipt.delivered, receipt.read
         )),
         Event::Bye(_) => Some("-- the server is going away".to_owned()),
-        Event::Receipt(_) | Event::Conv(_) | Event::Resync(_) => None,
+        Event::Typing(typing) if typing.on => Some(format!("   {} is typing", typing.u)),
+        Event::Presence(presence) => Some(match presence.state {
+            PresenceState::Online => format!("   {} is online", presence.u),
+            PresenceState::Offline => format!("   {} is offline", presence.u),
+        }),
+        Event::Typing(_) | Event::Receipt(_) | Event::Conv(_) | Event::Resync(_) => None,
     }
+}
+
+fn name<'a>(user: &'a UserId, me: &UserId) -> &'a str {
+    if user == me { "you" } else { user.as_str() }
+}
+
+/// The text of a body, or the body itself if it has none.
+fn text(b: &Body) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(b.as_str()).ok()?;
+    let text = body["text"]
+        .as_str()
+        .map_or_else(|| b.as_str().to_owned(), str::to_owned);
+    Some(plain(&text))
 }
 
 /// A row of the inbox.

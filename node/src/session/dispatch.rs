@@ -29,7 +29,10 @@ impl Session {
                     | Command::Open(_)
                     | Command::List(_)
                     | Command::Hist(_)
-                    | Command::Sync(_),
+                    | Command::Sync(_)
+                    | Command::Members(_)
+                    | Command::Watch(_)
+                    | Command::Unwatch(_),
                 ..
             })
         );
@@ -94,6 +97,31 @@ impl Session {
             | Command::Leave(_)
             | Command::Read(_)
             | Command::Recv(_) => self.change(ctx, id, command, bytes),
+            Command::Edit(_)
+            | Command::Del(_)
+            | Command::React(_)
+            | Command::Ban(_)
+            | Command::Unban(_)
+            | Command::Role(_)
+            | Command::Join(_)
+            | Command::Set(_)
+            | Command::Members(_)
+            | Command::Watch(_)
+            | Command::Unwatch(_)
+            | Command::Block(_)
+            | Command::Unblock(_) => {
+                let msg = "not supported by this node yet".to_owned();
+                self.refuse(
+                    id,
+                    Refusal {
+                        code: ErrorCode::BadRequest,
+                        msg,
+                        retry_ms: None,
+                    },
+                );
+            }
+            // Typing has no answer.
+            Command::Typing(_) => {}
         }
     }
 

@@ -45,23 +45,14 @@ pub(super) fn introduce(mut conv: Conv, user: &protocol::UserId) -> (Conv, Vec<F
 
 /// Whether the event stands in the log.
 fn is_placed(event: &Event) -> bool {
-    matches!(event, Event::Msg(_) | Event::Member(_))
+    event.place().is_some()
 }
 
 fn last_of(event: &Event) -> Last {
-    match event {
-        Event::Msg(msg) => Last {
-            s: msg.s,
-            mn: msg.mn,
-            ts: msg.ts,
-        },
-        Event::Member(member) => Last {
-            s: member.s,
-            mn: 0,
-            ts: member.ts,
-        },
-        _ => Last::default(),
-    }
+    let mn = if let Event::Msg(msg) = event { msg.mn } else { 0 };
+    event
+        .place()
+        .map_or_else(Last::default, |(_, s, ts)| Last { s, mn, ts })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Frozen by the golden tests below. A row that can't be read is [`storage::Error::Corrupt`]: the replica stops.
 
 use bytes::Bytes;
-use protocol::{ConvId, Kind, Role, UserId};
+use protocol::{ConvId, History, Kind, Role, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,15 +28,6 @@ pub(super) struct ConvRow {
     pub(super) members: u64,
     pub(super) owners: u64,
     pub(super) history: History,
-}
-
-/// How far back a member may read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) enum History {
-    /// From its own joining.
-    Joined,
-    /// Everything.
-    All,
 }
 
 /// A member, or one who was: the row stays, without a role.

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Cid, ConvId, ErrorCode, Kind, Role, UserId, Why, limits};
+use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role, UserId, Why, limits};
 use storage::Table;
 
 use super::super::dedup::Dedups;
 use super::super::door::RowsMut;
 use super::super::keys;
 use super::super::outcome::{Applied, Effect, Published};
-use super::super::rows::{ConvRow, DedupRow, History, Row};
+use super::super::rows::{ConvRow, DedupRow, Row};
 use super::super::rules;
 use super::super::work::Work;
 use super::membership::{Change, admit};

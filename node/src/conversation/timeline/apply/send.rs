@@ -77,6 +77,7 @@ pub(super) fn send(
         b: message.body,
         reply_to: message.reply_to,
         mentions: message.mentions,
+        deleted: false,
     };
     let tail = work.put_event(by.conv, s, EventKind::Message, mn, by.user, parts.tail());
     me.read_to(s, mn);

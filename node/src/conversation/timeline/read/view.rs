@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::answer::{Conv, Item, Last, Peer};
-use protocol::{ConvId, Kind, RawEvent, Role, UserId};
+use protocol::{ConvId, History, Kind, RawEvent, Role, UserId};
 use serde::{Deserialize, Serialize};
 use storage::Table;
 
@@ -32,6 +32,8 @@ pub struct ConvView {
     pub members: u64,
     /// The first event that the member may see.
     pub floor: u64,
+    /// How far back a new member may read.
+    pub history: History,
     /// The other side of a direct conversation.
     pub peer: Option<PeerView>,
     /// The tails of the events since `have`, if it was asked with one.
@@ -122,6 +124,7 @@ pub(super) fn view(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) 
         delivered: seat.me.delivered,
         members: seat.conv.members,
         floor: seat.me.floor(&seat.conv),
+        history: seat.conv.history,
         peer: peer(rows, conv, user, &seat.conv)?,
         events: None,
         gap: false,
@@ -168,6 +171,8 @@ impl ConvView {
             delivered: self.delivered,
             muted: false,
             pinned: false,
+            history: Some(self.history),
+            members: Some(self.members),
             peer: self.peer.as_ref().map(PeerView::wire),
             events: events.transpose()?,
             gap: self.gap,

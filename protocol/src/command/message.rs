@@ -1,0 +1,142 @@
+//! Commands about messages: `send`, `edit`, `del`, `react`, and `typing`, which precedes one.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Reject, bad, most};
+use crate::body::Body;
+use crate::error::ErrorCode;
+use crate::ids::{Cid, ConvId, UserId};
+use crate::limits;
+
+/// `send`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Send {
+    /// The conversation; exactly one of `c` and `to` is there, see [`Send::target`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c: Option<ConvId>,
+    /// The other user of a direct conversation, which is made at need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<UserId>,
+    /// The idempotency key.
+    pub cid: Cid,
+    /// The message.
+    pub b: Body,
+    /// The `s` of the message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// Users to alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    /// Whether the sending session gets the event as well as the `ack`.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub echo: bool,
+}
+
+/// Where a `send` goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target<'a> {
+    /// To an existing conversation.
+    Conv(&'a ConvId),
+    /// To a user.
+    User(&'a UserId),
+}
+
+/// `edit`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Edit {
+    /// The conversation.
+    pub c: ConvId,
+    /// The `s` of the message.
+    pub of: u64,
+    /// The idempotency key.
+    pub cid: Cid,
+    /// The new body.
+    pub b: Body,
+}
+
+/// `del`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Del {
+    /// The conversation.
+    pub c: ConvId,
+    /// The `s` of the message.
+    pub of: u64,
+    /// The idempotency key.
+    pub cid: Cid,
+}
+
+/// `react`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct React {
+    /// The conversation.
+    pub c: ConvId,
+    /// The `s` of the message.
+    pub of: u64,
+    /// The idempotency key.
+    pub cid: Cid,
+    /// The reaction, see [`limits::reaction`].
+    pub k: String,
+    /// Whether it is set or taken back.
+    pub on: bool,
+}
+
+/// `typing`: has no answer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Typing {
+    /// The conversation.
+    pub c: ConvId,
+    /// Whether the user types, or has stopped.
+    pub on: bool,
+}
+
+// === impl Send, Edit, React ===
+
+impl Send {
+    /// Returns where the message goes; `None` unless exactly one of `c` and `to` is there, which
+    /// [`Request::decode`] has seen to.
+    pub fn target(&self) -> Option<Target<'_>> {
+        match (&self.c, &self.to) {
+            (Some(c), None) => Some(Target::Conv(c)),
+            (None, Some(to)) => Some(Target::User(to)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Reject> {
+        if self.target().is_none() {
+            return Err(bad("exactly one of c and to must be given"));
+        }
+        body(&self.b)?;
+        most("mentions", self.mentions.len(), limits::MENTIONS)
+    }
+}
+
+impl Edit {
+    pub(super) fn check(&self) -> Result<(), Reject> {
+        body(&self.b)
+    }
+}
+
+impl React {
+    pub(super) fn check(&self) -> Result<(), Reject> {
+        limits::reaction(&self.k).map_err(bad)
+    }
+}
+
+fn body(b: &Body) -> Result<(), Reject> {
+    if b.as_str().len() > limits::BODY_BYTES {
+        return Err((
+            ErrorCode::TooLarge,
+            format!("b is over {} bytes", limits::BODY_BYTES),
+        ));
+    }
+    Ok(())
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
