@@ -14,6 +14,8 @@ section! {
         send_budget_ms: Millis = Millis(10_000),
         /// The same for questions.
         ask_budget_ms: Millis = Millis(5_000),
+        /// Read and delivered cursors are gathered for this long per shard, so that many receipts cost one log entry.
+        cursors_ms: Millis = Millis(300),
         /// Commands of this node's clients under way to one shard; more are answered busy.
         lane_commands: usize = 4_096,
         /// Bytes of them.
@@ -51,6 +53,7 @@ impl Chat {
             arbiters: self.threads,
             send_budget: self.send_budget_ms.duration(),
             ask_budget: self.ask_budget_ms.duration(),
+            cursors: self.cursors_ms.duration(),
             lane_commands: self.lane_commands,
             lane_bytes: self.lane_bytes,
             actors: self.actors,

@@ -1,6 +1,7 @@
 //! All of a node's conversation side, put together: threads, queues, the ears for the cluster, the handles for sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 use cluster::{Cluster, Service, ShardId};
@@ -16,6 +17,9 @@ use super::route::lane::Lane;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::relay::{self, Outlet, Relay};
+
+/// How long a stop waits for the answers to the last commands.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The conversation side of one node.
 ///
@@ -108,8 +112,15 @@ impl Backbone {
     /// sessions are closed, before or after the cluster member stops.
     pub async fn stop(&self) {
         for lane in self.shared.lanes() {
-            lane.close();
+            lane.close(&self.shared);
         }
+        // The cursors of the sessions that were just closed are on their way.
+        let emptied = async {
+            while self.shared.lanes().iter().any(|lane| !lane.is_idle()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, emptied).await;
         self.shared.end_all();
         self.shared.stop.cancel();
         let arbiters = std::mem::take(&mut *self.arbiters.lock());

@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub(crate) lane_batches: Counter,
     pub(crate) lane_restarts: Counter,
     pub(crate) lane_refused: Counter,
+    pub(crate) cursors: Counter,
+    pub(crate) cursors_sent: Counter,
     pub(crate) shards: Gauge,
     pub(crate) actors: Gauge,
     pub(crate) actors_rebuilt: Counter,
@@ -57,6 +59,16 @@ impl Metrics {
             "lane_refused",
             "Commands refused busy, unavailable or unknown",
             self.lane_refused.clone(),
+        );
+        r.register(
+            "cursors",
+            "Read and delivered cursors that sessions reported",
+            self.cursors.clone(),
+        );
+        r.register(
+            "cursors_sent",
+            "Commands that they became, after gathering",
+            self.cursors_sent.clone(),
         );
         r.register("shards", "Shards whose actors run here", self.shards.clone());
         r.register("actors", "Conversation actors", self.actors.clone());

@@ -26,6 +26,8 @@ pub struct Settings {
     pub call_deadline: Duration,
     /// How long a lane holds back a sender's next command after it refused one.
     pub order_hold: Duration,
+    /// How long `read` and `recv` of this node's users are gathered, per shard: many receipts, few log entries.
+    pub cursors: Duration,
     /// Accepted commands per shard that have no answer yet. Beyond: `busy` to the lane, which sends them again.
     pub shard_commands: usize,
     /// Mailbox of a shard's actor, in messages (batches, registrations).
@@ -71,6 +73,7 @@ impl Default for Settings {
             ask_budget: Duration::from_secs(5),
             call_deadline: Duration::from_secs(5),
             order_hold: Duration::from_secs(1),
+            cursors: Duration::from_millis(300),
             shard_commands: 16_384,
             shard_mailbox: 1024,
             actors: 50_000,

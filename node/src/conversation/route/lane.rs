@@ -18,9 +18,11 @@ use bytes::Bytes;
 use cluster::{Cluster, ShardId};
 use parking_lot::Mutex;
 use protocol::{Cid, ConvId, UserId};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
 use self::runner::Runner;
+use super::gather::Gather;
 use super::hold::Holds;
 use super::window::{Bounds, Entry, Window};
 use crate::conversation::answer::{Done, Refusal};
@@ -36,6 +38,8 @@ pub(crate) struct Lane {
 
 struct State {
     window: Window<Queued>,
+    /// Cursors that are not in the window yet.
+    cursors: Gather<Waiter>,
     holds: Holds,
     closed: bool,
 }
@@ -47,8 +51,11 @@ struct Queued {
     user: UserId,
     cid: Option<Cid>,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Done, Refusal>>,
+    /// One, except for cursors that were gathered.
+    waiters: SmallVec<[Waiter; 1]>,
 }
+
+type Waiter = oneshot::Sender<Result<Done, Refusal>>;
 
 /// A command in the lane; resolves with its result.
 pub(crate) type Ticket = oneshot::Receiver<Result<Done, Refusal>>;
@@ -68,6 +75,30 @@ impl Entry for Queued {
     }
 }
 
+// === impl Queued ===
+
+impl Queued {
+    fn new(command: Command, waiters: SmallVec<[Waiter; 1]>, deadline: Instant) -> Queued {
+        let bytes = command.encode();
+        let Command { conv, user, cid, .. } = command;
+        Queued {
+            bytes,
+            conv,
+            user,
+            cid,
+            deadline,
+            waiters,
+        }
+    }
+
+    /// Tells whoever waits; a session that is gone doesn't want to know.
+    fn answer(self, result: Result<Done, Refusal>) {
+        for waiter in self.waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+}
+
 // === impl Lane ===
 
 impl Lane {
@@ -82,6 +113,7 @@ impl Lane {
         };
         let state = State {
             window: Window::new(bounds),
+            cursors: Gather::new(settings.cursors),
             holds: Holds::default(),
             closed: false,
         };
@@ -94,46 +126,56 @@ impl Lane {
 
     /// Queues a command, or refuses it at once.
     pub(crate) fn push(&self, command: Command, shared: &Shared) -> Result<Ticket, Refusal> {
-        let bytes = command.encode();
         let now = Instant::now();
-        let (reply, ticket) = oneshot::channel();
-        let Command { conv, user, cid, .. } = command;
-        let queued = Queued {
-            bytes,
-            conv,
-            user,
-            cid,
-            deadline: now + shared.settings.send_budget,
-            reply,
-        };
+        let (waiter, ticket) = oneshot::channel();
         {
             let mut state = self.state.lock();
             if state.closed {
                 return Err(Refusal::unavailable());
             }
-            if let Some(cid) = &queued.cid
-                && !state.holds.admits(&queued.user, &queued.conv, cid, now)
-            {
-                shared.metrics.lane_refused.inc();
-                return Err(Refusal::busy(
-                    "an earlier command of this sender was refused: send that one first",
-                ));
+            if state.cursors.len() >= shared.settings.lane_commands {
+                return Err(Refusal::busy("too many cursors wait for this shard"));
             }
-            if let Err(queued) = state.window.push(queued) {
-                shared.metrics.lane_refused.inc();
-                state.hold(&queued, now, shared.settings.order_hold);
-                return Err(Refusal::busy("too many commands wait for this shard"));
+            match state.cursors.add(command, waiter) {
+                Ok(()) => {
+                    shared.metrics.cursors.inc();
+                }
+                Err((command, waiter)) => {
+                    let queued = Queued::new(command, [waiter].into(), now + shared.settings.send_budget);
+                    state
+                        .enqueue(queued, now, shared)
+                        .map_err(|(_, refusal)| refusal)?;
+                }
             }
         }
-        shared.metrics.lane_commands.inc();
         self.wake.notify_one();
         Ok(ticket)
     }
 
-    /// Refuses new commands from now on.
-    pub(crate) fn close(&self) {
+    /// Puts cursors whose time has come, or all of them, into the window.
+    fn ripen(&self, all: bool, shared: &Shared) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        for (command, waiters) in state.cursors.take(now, all) {
+            shared.metrics.cursors_sent.inc();
+            let queued = Queued::new(command, waiters, now + shared.settings.send_budget);
+            if let Err((queued, refusal)) = state.enqueue(queued, now, shared) {
+                queued.answer(Err(refusal));
+            }
+        }
+    }
+
+    /// Refuses new commands from now on, and sends the cursors that were gathered.
+    pub(crate) fn close(&self, shared: &Shared) {
         self.state.lock().closed = true;
+        self.ripen(true, shared);
         self.wake.notify_one();
+    }
+
+    /// Whether no command waits for an answer.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.window.oldest().is_none() && state.cursors.len() == 0
     }
 
     /// Sends until the lane is closed and empty, or the node stops.
@@ -152,7 +194,7 @@ impl Lane {
             } else {
                 Refusal::unavailable()
             };
-            let _ = expired.entry.reply.send(Err(refusal));
+            expired.entry.answer(Err(refusal));
         }
     }
 }
@@ -160,6 +202,23 @@ impl Lane {
 // === impl State ===
 
 impl State {
+    fn enqueue(&mut self, queued: Queued, now: Instant, shared: &Shared) -> Result<(), (Queued, Refusal)> {
+        if let Some(cid) = &queued.cid
+            && !self.holds.admits(&queued.user, &queued.conv, cid, now)
+        {
+            shared.metrics.lane_refused.inc();
+            let refusal = Refusal::busy("an earlier command of this sender was refused: send that one first");
+            return Err((queued, refusal));
+        }
+        if let Err(queued) = self.window.push(queued) {
+            shared.metrics.lane_refused.inc();
+            self.hold(&queued, now, shared.settings.order_hold);
+            return Err((queued, Refusal::busy("too many commands wait for this shard")));
+        }
+        shared.metrics.lane_commands.inc();
+        Ok(())
+    }
+
     fn hold(&mut self, queued: &Queued, now: Instant, lasts: Duration) {
         if let Some(cid) = &queued.cid {
             self.holds.refuse(&queued.user, &queued.conv, cid, now, lasts);

@@ -7,6 +7,7 @@
 //! owner changes, and gives up after the budget; so a session sees a failover as one slow answer, in order.
 
 mod ask;
+mod gather;
 mod hold;
 pub(crate) mod lane;
 pub(crate) mod window;
@@ -42,7 +43,8 @@ impl Conversations {
     ///
     /// Temporary refusals (`busy`, `unavailable`, `timeout_unknown`) keep that order: what was submitted behind a
     /// refused command of the same user and conversation is refused too, until the refused `cid` comes again or a
-    /// second has passed. Commands without a `cid` are neither held back nor hold anything back.
+    /// second has passed. Commands without a `cid`, the cursors, are neither held back nor hold anything back: they are
+    /// gathered for a moment, and those of one user in one conversation go to the log as one.
     pub fn submit(&self, command: Command) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
         let shard = self.shared.cluster().map(|cluster| shard_of(cluster, &command));
         self.submit_to(shard, command)

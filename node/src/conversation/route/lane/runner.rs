@@ -67,6 +67,7 @@ impl Runner {
         let lane = self.lane.clone();
         let mut routes = self.cluster.routes();
         loop {
+            lane.ripen(false, &self.shared);
             self.send();
             let Some(timer) = self.next_timer() else {
                 // Nothing to wait for but commands.
@@ -185,8 +186,8 @@ impl Runner {
                     .dec_by(entries.iter().flatten().count() as i64);
                 for (queued, answer) in entries.into_iter().zip(answers) {
                     if let Some(queued) = queued {
-                        // A session that is gone doesn't want to know.
-                        let _ = queued.reply.send(answer.result(queued.conv));
+                        let result = answer.result(queued.conv.clone());
+                        queued.answer(result);
                     }
                 }
             }
@@ -262,7 +263,7 @@ impl Runner {
             } else {
                 Refusal::unavailable()
             };
-            let _ = expired.entry.reply.send(Err(refusal));
+            expired.entry.answer(Err(refusal));
         }
     }
 
@@ -278,12 +279,12 @@ impl Runner {
         self.pause = Some(Instant::now() + Duration::from_millis(wait));
     }
 
-    /// When to look again although nothing happened; `None` when the window is empty.
+    /// When to look again although nothing happened; `None` when nothing is queued.
     fn next_timer(&self) -> Option<Instant> {
         let state = self.lane.state.lock();
-        let deadline = state.window.oldest()?.deadline;
+        let deadline = state.window.oldest().map(|oldest| oldest.deadline);
         let pause = self.pause.filter(|_| state.window.waiting());
-        Some(pause.map_or(deadline, |pause| pause.min(deadline)))
+        [deadline, pause, state.cursors.due()].into_iter().flatten().min()
     }
 }
 
