@@ -36,6 +36,10 @@ section! {
         outbox_frames: usize = 256,
         /// Bytes of them.
         outbox_bytes: usize = 262_144,
+        /// Events that are kept per session until the client confirms them: a resume is served from these.
+        ring_events: usize = 1_024,
+        /// Bytes of them.
+        ring_bytes: usize = 262_144,
         /// A client that needs a second resync within this time is disconnected with 4010.
         slow_again_ms: Millis = Millis(30_000),
         /// Frames written to a connection in one piece.
@@ -77,6 +81,8 @@ impl Limits {
         problems.at_least("limits.unacked_bytes", self.unacked_bytes as u64, 1);
         problems.at_least("limits.outbox_frames", self.outbox_frames as u64, 8);
         problems.at_least("limits.outbox_bytes", self.outbox_bytes as u64, 4_096);
+        problems.at_least("limits.ring_events", self.ring_events as u64, 8);
+        problems.at_least("limits.ring_bytes", self.ring_bytes as u64, 4_096);
         problems.at_least("limits.coalesce_frames", self.coalesce_frames as u64, 1);
         problems.at_least("limits.coalesce_bytes", self.coalesce_bytes as u64, 1);
         problems.at_least("limits.page", self.page as u64, 1);

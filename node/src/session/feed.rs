@@ -16,6 +16,7 @@ use protocol::{ConvId, UserId};
 use super::arrivals::Arrivals;
 use super::link::Link;
 use super::outbox::Pushed;
+use super::ring::Kept;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
 use crate::telemetry::metrics::Metrics;
@@ -134,19 +135,24 @@ impl Feed {
     /// Tells the client that it may have missed something.
     pub fn resync(&self, why: &str) {
         self.push(
-            &Bytes::from(Event::Resync(Resync { why: why.to_owned() }).tail()),
+            Bytes::from(Event::Resync(Resync { why: why.to_owned() }).tail()),
             None,
         );
     }
 
     /// Pushes an event made for this session alone. `covers`: the client then has the conversation up to there.
-    pub fn push(&self, tail: &Bytes, covers: Option<(&ConvId, u64)>) {
-        match self.link.outbox(|outbox| outbox.event(tail, Instant::now())) {
+    pub fn push(&self, tail: Bytes, covers: Option<(&ConvId, u64)>) {
+        let event = Kept {
+            tail,
+            covers: covers.map(|(conv, s)| (conv.clone(), s)),
+        };
+        match self.link.outbox(|outbox| outbox.event(event, Instant::now())) {
             Pushed::Queued(n) => {
                 if let Some((conv, s)) = covers {
                     self.arrivals.borrow_mut().sent(n, conv, s);
                 }
             }
+            Pushed::Lost => self.link.nudge(),
             Pushed::Dropped => {}
             Pushed::Resync(from) => {
                 self.metrics.resyncs.inc();
@@ -185,11 +191,15 @@ impl Feed {
     fn pass(&self, published: &Published) {
         if published.skip == self.tag {
         } else if published.seq == 0 {
-            if self.link.outbox(|outbox| outbox.ephemeral(&published.tail)) == Pushed::Dropped {
+            if self
+                .link
+                .outbox(|outbox| outbox.ephemeral(published.tail.clone()))
+                == Pushed::Dropped
+            {
                 self.metrics.dropped.inc();
             }
         } else {
-            self.push(&published.tail, Some((&published.conv, published.seq)));
+            self.push(published.tail.clone(), Some((&published.conv, published.seq)));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use protocol::close::Reason;
 use tokio::sync::Notify;
 
-use super::outbox::{Bounds, Outbox, Piece};
+use super::outbox::{Framing, Outbox, Piece};
 
 /// A connection as both halves see it.
 pub struct Link {
@@ -43,10 +43,10 @@ pub trait Cut {
 impl Link {
     /// A new connection.
     #[must_use]
-    pub fn new(bounds: Bounds, socket: Weak<dyn Cut>) -> Rc<Link> {
+    pub fn new(outbox: Outbox, socket: Weak<dyn Cut>) -> Rc<Link> {
         let now = Instant::now();
         Rc::new(Link {
-            outbox: RefCell::new(Outbox::new(bounds)),
+            outbox: RefCell::new(outbox),
             heard: Cell::new(now),
             held: Cell::new(false),
             due: Cell::new(now),
@@ -78,8 +78,8 @@ impl Link {
     }
 
     /// The next piece to write; `None` after the close frame.
-    pub fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let (piece, behind) = self.outbox(|outbox| (outbox.poll_piece(cx), outbox.behind()));
+    pub fn poll_piece(&self, cx: &mut Context<'_>, framing: &dyn Framing) -> Poll<Option<Piece>> {
+        let (piece, behind) = self.outbox(|outbox| (outbox.poll_piece(cx, framing), outbox.behind()));
         if self.wants_room.get() && !behind {
             self.wants_room.set(false);
             self.nudge();

@@ -3,7 +3,7 @@
 //! Modules in the order a message takes: [`messages`] (from the socket half) → [`actor`] → `dispatch` → `publish` (step
 //! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate` → the conversations. `timers`: what time does to it, and its end. Back: `feed` (events,
 //! straight from the fan-out) → [`outbox`] (step 12) → the writer. [`link`] is what both halves share, [`worker`] what
-//! the sessions of one thread share. Pure: `rate_limit`, `order`, `window`, `arrivals`, `frame`.
+//! the sessions of one thread share. Pure: `rate_limit`, `order`, `window`, `arrivals`, [`ring`].
 
 pub mod messages;
 
@@ -24,10 +24,10 @@ pub mod outbox;
 pub mod worker;
 
 pub mod arrivals;
-mod frame;
 mod inflight;
 pub mod order;
 pub mod rate_limit;
+pub mod ring;
 pub mod window;
 
 pub use actor::Session;

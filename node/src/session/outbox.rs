@@ -1,36 +1,42 @@
 //! Step 12: what waits for the client, bounded, and what happens when the client is slower than its conversations.
 //!
-//! Filled by the session (answers) and, past it, by the [feed](super::feed) (events); drained by the
-//! [writer](crate::gateway::websocket::writer), step 13. The step before is the fan-out ([`crate::conversation::fanout`], and [`crate::relay`] on this node).
+//! Filled by the session (answers) and, past it, by the [feed](super::feed) (events); drained by the connection's
+//! writer, such as that of the [WebSocket](crate::gateway::websocket::writer), step 13, which also says what a frame looks like
+//! ([`Framing`]). The step before is the fan-out ([`crate::conversation::fanout`], and [`crate::relay`] on this node).
 //!
 //! Only events are bounded here. Answers are bounded at their source: the session takes no further command while too
 //! many are unanswered or unread. So a client that sends without reading stops itself, and one that is flooded by
 //! others is told to resync, and the second time within a while it is disconnected.
+//!
+//! Every event is also kept in the [ring](super::ring), and only there while nobody is connected.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::frame;
+use super::ring::{Capacity, Gap, Kept, Ring};
 use crate::config::Limits;
 
-/// The frames that wait for one connection.
+/// The frames that wait for one connection, and the events that its client has not confirmed.
 #[derive(Debug)]
 pub struct Outbox {
     bounds: Bounds,
+    ring: Ring,
     queue: VecDeque<Waiting>,
-    /// Of the events in the queue.
+    /// Of the live events in the queue.
     events: Fill,
     /// Of the answers in the queue.
     answers: Fill,
-    /// Number of the last event.
-    n: u64,
+    /// Number of the last event that went out.
+    sent: u64,
     /// The newest ping of the client; only that one needs an answer (RFC 6455 §5.5.3).
     pong: Option<Bytes>,
     ping: bool,
     slow_at: Option<Instant>,
+    /// The second overflow: until the session closes the connection, events go to the ring alone.
+    too_slow: bool,
     end: End,
     writer: Option<Waker>,
 }
@@ -48,19 +54,37 @@ pub struct Bounds {
     pub piece_frames: usize,
     /// Bytes in one piece.
     pub piece_bytes: usize,
+    /// Events that are kept until the client confirms them.
+    pub ring: Capacity,
+}
+
+/// How a transport writes what waits. Nothing to write is nothing appended.
+pub trait Framing {
+    /// Appends an answer, which is a whole JSON object.
+    fn answer(&self, out: &mut BytesMut, body: &[u8]);
+    /// Appends an event, given as everything after its number.
+    fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]);
+    /// Appends something that shows a connection to be alive.
+    fn ping(&self, out: &mut BytesMut);
+    /// Appends the answer to a ping of the client.
+    fn pong(&self, out: &mut BytesMut, payload: &[u8]);
+    /// Appends the last words: the close code, if there is one, and the reason.
+    fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str);
 }
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits under this number.
+    /// It has this number, and waits for the client if there is one.
     Queued(u64),
-    /// It was ephemeral and the client is slow, or the connection is closing.
+    /// It was ephemeral, and the client is slow or gone.
     Dropped,
     /// The outbox was full: every event from this number on is gone, and the client was told to resync.
     Resync(u64),
     /// The same, again too soon: close the session.
     TooSlow,
+    /// Nobody is connected, and an event that nobody has seen had to leave the ring: the session can't be resumed.
+    Lost,
 }
 
 /// A piece of output and what was in it.
@@ -79,18 +103,23 @@ struct Fill {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    /// 0: an answer.
-    n: u64,
-    body: Bytes,
+enum Waiting {
+    Answer(Bytes),
+    Event {
+        n: u64,
+        tail: Bytes,
+        /// Not one that the client missed before: it counts against the bounds.
+        live: bool,
+    },
 }
 
 #[derive(Debug)]
 enum End {
+    /// Somebody is connected.
     Open,
-    /// After what waits, this close frame.
-    Closing(Bytes),
-    /// Everything was handed over.
+    /// After what waits, this close code and reason.
+    Closing(Option<u16>, String),
+    /// Nobody is connected, or everything was handed over.
     Ended,
 }
 
@@ -104,6 +133,10 @@ impl From<&Limits> for Bounds {
             slow_again: limits.slow_again_ms.duration(),
             piece_frames: limits.coalesce_frames,
             piece_bytes: limits.coalesce_bytes,
+            ring: Capacity {
+                events: limits.ring_events,
+                bytes: limits.ring_bytes,
+            },
         }
     }
 }
@@ -116,59 +149,110 @@ impl Outbox {
     pub fn new(bounds: Bounds) -> Outbox {
         Outbox {
             bounds,
+            ring: Ring::new(bounds.ring, 0),
             queue: VecDeque::new(),
             events: Fill::default(),
             answers: Fill::default(),
-            n: 0,
+            sent: 0,
             pong: None,
             ping: false,
             slow_at: None,
+            too_slow: false,
             end: End::Open,
             writer: None,
+        }
+    }
+
+    /// An outbox that no connection drains: its events are fetched from the ring.
+    #[must_use]
+    pub fn unconnected(bounds: Bounds) -> Outbox {
+        Outbox {
+            end: End::Ended,
+            ..Outbox::new(bounds)
         }
     }
 
     /// Number of the last event.
     #[must_use]
     pub fn last_n(&self) -> u64 {
-        self.n
+        self.ring.last()
     }
 
-    /// Whether the client leaves so much unread that nothing more should be asked for.
+    /// Whether so much is unread that the session should take up no further command.
     #[must_use]
     pub fn behind(&self) -> bool {
-        self.answers.frames * 2 > self.bounds.frames || self.answers.bytes * 2 > self.bounds.bytes
+        self.answers.frames >= self.bounds.frames || self.answers.bytes >= self.bounds.bytes
     }
 
-    /// Appends an answer: a whole JSON object.
+    /// Appends an answer, in its place among the events.
     pub fn answer(&mut self, body: Bytes) {
         if matches!(self.end, End::Open) {
             self.answers.add(body.len());
-            self.queue.push_back(Waiting { n: 0, body });
+            self.queue.push_back(Waiting::Answer(body));
             self.wake();
         }
     }
 
-    /// Appends an event, given as everything after its number.
-    pub fn event(&mut self, tail: &Bytes, now: Instant) -> Pushed {
-        if !matches!(self.end, End::Open) {
-            return Pushed::Dropped;
-        }
+    /// Appends an event.
+    pub fn event(&mut self, event: Kept, now: Instant) -> Pushed {
+        let open = matches!(self.end, End::Open);
         // One event passes whatever its size.
-        let over = self.events.bytes + tail.len() > self.bounds.bytes && self.events.frames > 0;
-        if over || self.events.frames + 1 > self.bounds.frames {
-            return self.overflow(now);
+        let over = self.events.bytes + event.tail.len() > self.bounds.bytes && self.events.frames > 0;
+        if open && (self.too_slow || over || self.events.frames + 1 > self.bounds.frames) {
+            return self.overflow(event, now);
         }
-        Pushed::Queued(self.number(tail.clone()))
+        let n = self.number(event, true);
+        if !open && self.ring.floor() > self.sent {
+            return Pushed::Lost;
+        }
+        Pushed::Queued(n)
     }
 
     /// Appends an event that nobody misses: dropped when the outbox is half full.
-    pub fn ephemeral(&mut self, tail: &Bytes) -> Pushed {
+    pub fn ephemeral(&mut self, tail: Bytes) -> Pushed {
         let half = self.events.frames * 2 >= self.bounds.frames || self.events.bytes * 2 >= self.bounds.bytes;
-        if half || !matches!(self.end, End::Open) {
+        if half || self.too_slow || !matches!(self.end, End::Open) {
             return Pushed::Dropped;
         }
-        Pushed::Queued(self.number(tail.clone()))
+        Pushed::Queued(self.number(Kept { tail, covers: None }, true))
+    }
+
+    /// Appends an event that the client missed while it was away. Not bounded here: what comes from a ring is bounded
+    /// by that ring, and who reads more from a log waits while [`crowded`](Self::crowded).
+    pub fn replay(&mut self, event: Kept) -> u64 {
+        self.number(event, false)
+    }
+
+    /// Whether the client has more to read than it should before more is fetched for it.
+    #[must_use]
+    pub fn crowded(&self) -> bool {
+        self.queue.len() * 2 >= self.bounds.frames
+    }
+
+    /// The numbering goes on behind `n`, up to which the client has everything.
+    pub fn start_at(&mut self, n: u64) {
+        self.ring = Ring::new(self.bounds.ring, n);
+        self.sent = n;
+    }
+
+    /// The client has applied everything up to `n`.
+    pub fn confirm(&mut self, n: u64) {
+        self.ring.confirm(n);
+        self.sent = self.sent.max(n.min(self.ring.last()));
+    }
+
+    /// The events behind `n`, with their numbers.
+    ///
+    /// # Errors
+    /// [`Gap`] when some of them are gone, or `n` was never reached.
+    pub fn after(&self, n: u64) -> Result<impl Iterator<Item = (u64, &Kept)>, Gap> {
+        self.ring.after(n)
+    }
+
+    /// Whether nobody is connected and an event that nobody has seen is gone.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        !matches!(self.end, End::Open) && self.ring.floor() > self.sent
     }
 
     /// Answers a ping of the client, at the next opportunity.
@@ -183,46 +267,70 @@ impl Outbox {
         self.wake();
     }
 
-    /// Ends the output with this close frame. What waits is sent before it, or dropped for a client that doesn't read.
+    /// Ends the output with this code and reason. What waits is sent before it, or dropped for a client that doesn't
+    /// read. Events go to the ring alone from now on.
     pub fn close(&mut self, code: Option<u16>, reason: &str, drop_waiting: bool) {
         if matches!(self.end, End::Open) {
             if drop_waiting {
                 self.queue.clear();
                 (self.events, self.answers) = (Fill::default(), Fill::default());
             }
-            self.end = End::Closing(frame::close(code, reason));
+            self.end = End::Closing(code, reason.to_owned());
             self.wake();
         }
     }
 
+    /// The connection is gone: what waits in the queue waits in vain.
+    pub fn disconnected(&mut self) {
+        self.queue.clear();
+        (self.events, self.answers) = (Fill::default(), Fill::default());
+        self.end = End::Ended;
+        self.wake();
+    }
+
+    /// Has `cx` woken at the next event.
+    pub fn watch(&mut self, cx: &Context<'_>) {
+        if self
+            .writer
+            .as_ref()
+            .is_none_or(|writer| !writer.will_wake(cx.waker()))
+        {
+            self.writer = Some(cx.waker().clone());
+        }
+    }
+
     /// The next piece for the socket; `None` after the close frame.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, framing: &dyn Framing) -> Poll<Option<Piece>> {
         let mut bytes = BytesMut::new();
         let mut frames = 0;
         if let Some(payload) = self.pong.take() {
-            frame::control(&mut bytes, frame::PONG, &payload);
+            framing.pong(&mut bytes, &payload);
             frames += 1;
         }
         if std::mem::take(&mut self.ping) {
-            frame::control(&mut bytes, frame::PING, b"");
+            framing.ping(&mut bytes);
             frames += 1;
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
-            let Some(Waiting { n, body }) = self.queue.pop_front() else {
-                break;
-            };
-            if n == 0 {
-                self.answers.remove(body.len());
-                frame::text(&mut bytes, &body);
-            } else {
-                self.events.remove(body.len());
-                frame::event(&mut bytes, n, &body);
+            match self.queue.pop_front() {
+                Some(Waiting::Answer(body)) => {
+                    self.answers.remove(body.len());
+                    framing.answer(&mut bytes, &body);
+                }
+                Some(Waiting::Event { n, tail, live }) => {
+                    if live {
+                        self.events.remove(tail.len());
+                    }
+                    self.sent = n;
+                    framing.event(&mut bytes, n, &tail);
+                }
+                None => break,
             }
             frames += 1;
         }
         if self.queue.is_empty() {
-            if let End::Closing(close) = &self.end {
-                bytes.put_slice(close);
+            if let End::Closing(code, reason) = &self.end {
+                framing.close(&mut bytes, *code, reason);
                 frames += 1;
                 self.end = End::Ended;
             } else if matches!(self.end, End::Ended) && bytes.is_empty() {
@@ -230,13 +338,7 @@ impl Outbox {
             }
         }
         if bytes.is_empty() {
-            if self
-                .writer
-                .as_ref()
-                .is_none_or(|writer| !writer.will_wake(cx.waker()))
-            {
-                self.writer = Some(cx.waker().clone());
-            }
+            self.watch(cx);
             return Poll::Pending;
         }
         Poll::Ready(Some(Piece {
@@ -245,30 +347,37 @@ impl Outbox {
         }))
     }
 
-    fn number(&mut self, body: Bytes) -> u64 {
-        self.n += 1;
-        self.events.add(body.len());
-        self.queue.push_back(Waiting { n: self.n, body });
+    fn number(&mut self, event: Kept, live: bool) -> u64 {
+        let tail = event.tail.clone();
+        let n = self.ring.push(event);
+        if matches!(self.end, End::Open) {
+            if live {
+                self.events.add(tail.len());
+            }
+            self.queue.push_back(Waiting::Event { n, tail, live });
+        }
         self.wake();
-        self.n
+        n
     }
 
-    fn overflow(&mut self, now: Instant) -> Pushed {
-        if self
-            .slow_at
-            .is_some_and(|before| now.duration_since(before) < self.bounds.slow_again)
-        {
+    fn overflow(&mut self, event: Kept, now: Instant) -> Pushed {
+        let again = |before| now.duration_since(before) < self.bounds.slow_again;
+        if self.too_slow || self.slow_at.is_some_and(again) {
+            // The client comes back and resumes: nothing may be missing then.
+            self.too_slow = true;
+            self.ring.push(event);
             return Pushed::TooSlow;
         }
         self.slow_at = Some(now);
-        let gone_from = self
-            .queue
-            .iter()
-            .find(|waiting| waiting.n != 0)
-            .map_or(self.n + 1, |waiting| waiting.n);
-        self.queue.retain(|waiting| waiting.n == 0);
+        let waits = self.queue.iter().find_map(|waiting| match waiting {
+            Waiting::Event { n, .. } => Some(*n),
+            Waiting::Answer(_) => None,
+        });
+        let gone_from = waits.unwrap_or(self.ring.last() + 1);
+        self.queue.retain(|waiting| matches!(waiting, Waiting::Answer(_)));
         self.events = Fill::default();
-        self.number(Bytes::from_static(br#""t":"resync","why":"slow"}"#));
+        let tail = Bytes::from_static(br#""t":"resync","why":"slow"}"#);
+        self.number(Kept { tail, covers: None }, true);
         Pushed::Resync(gone_from)
     }
 
@@ -294,121 +403,4 @@ impl Fill {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::task::Waker;
-
-    const BOUNDS: Bounds = Bounds {
-        frames: 4,
-        bytes: 1000,
-        slow_again: Duration::from_secs(30),
-        piece_frames: 3,
-        piece_bytes: 1000,
-    };
-
-    fn tail(text: &str) -> Bytes {
-        Bytes::from(format!("\"t\":\"{text}\"}}"))
-    }
-
-    /// Takes what is there, with its frames' payloads as one text per frame.
-    fn drain(outbox: &mut Outbox) -> Vec<String> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut texts = Vec::new();
-        while let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx) {
-            let mut rest = &piece.bytes[..];
-            while !rest.is_empty() {
-                let (start, length) = (2, usize::from(rest[1]));
-                texts.push(String::from_utf8_lossy(&rest[start..start + length]).into_owned());
-                rest = &rest[start + length..];
-            }
-        }
-        texts
-    }
-
-    #[test]
-    fn events_are_numbered_and_answers_keep_their_place() {
-        let mut outbox = Outbox::new(BOUNDS);
-        assert_eq!(outbox.event(&tail("a"), Instant::now()), Pushed::Queued(1));
-        outbox.answer(Bytes::from_static(b"{\"t\":\"ok\"}"));
-        assert_eq!(outbox.event(&tail("b"), Instant::now()), Pushed::Queued(2));
-        assert_eq!(
-            drain(&mut outbox),
-            [r#"{"n":1,"t":"a"}"#, r#"{"t":"ok"}"#, r#"{"n":2,"t":"b"}"#]
-        );
-    }
-
-    #[test]
-    fn a_piece_has_an_end() {
-        let mut outbox = Outbox::new(BOUNDS);
-        for _ in 0..4 {
-            outbox.answer(Bytes::from_static(b"{}"));
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx) else {
-            panic!("a piece was ready")
-        };
-        assert_eq!(piece.frames, 3);
-    }
-
-    #[test]
-    fn a_full_outbox_drops_its_events_keeps_its_answers_and_says_resync() {
-        let now = Instant::now();
-        let mut outbox = Outbox::new(BOUNDS);
-        outbox.answer(Bytes::from_static(b"{\"t\":\"ok\"}"));
-        for n in 1..=4 {
-            assert_eq!(outbox.event(&tail("a"), now), Pushed::Queued(n));
-        }
-        assert_eq!(outbox.event(&tail("a"), now), Pushed::Resync(1));
-        assert_eq!(outbox.event(&tail("b"), now), Pushed::Queued(6));
-        let expected = [
-            r#"{"t":"ok"}"#,
-            r#"{"n":5,"t":"resync","why":"slow"}"#,
-            r#"{"n":6,"t":"b"}"#,
-        ];
-        assert_eq!(drain(&mut outbox), expected);
-    }
-
-    #[test]
-    fn the_second_overflow_ends_the_session_unless_it_is_long_after_the_first() {
-        let mut now = Instant::now();
-        let mut outbox = Outbox::new(BOUNDS);
-        let fill = |outbox: &mut Outbox, now| (0..4).map(|_| outbox.event(&tail("a"), now)).last();
-        fill(&mut outbox, now);
-        assert_eq!(outbox.event(&tail("a"), now), Pushed::Resync(1));
-        now += Duration::from_secs(31);
-        drain(&mut outbox);
-        fill(&mut outbox, now);
-        assert_eq!(outbox.event(&tail("a"), now), Pushed::Resync(6));
-        fill(&mut outbox, now);
-        assert_eq!(outbox.event(&tail("a"), now), Pushed::TooSlow);
-    }
-
-    #[test]
-    fn ephemeral_events_go_first() {
-        let mut outbox = Outbox::new(BOUNDS);
-        assert_eq!(outbox.ephemeral(&tail("typing")), Pushed::Queued(1));
-        assert_eq!(outbox.event(&tail("a"), Instant::now()), Pushed::Queued(2));
-        assert_eq!(outbox.ephemeral(&tail("typing")), Pushed::Dropped);
-        assert_eq!(outbox.event(&tail("a"), Instant::now()), Pushed::Queued(3));
-    }
-
-    #[test]
-    fn only_the_newest_ping_is_answered() {
-        let mut outbox = Outbox::new(BOUNDS);
-        outbox.pong(Bytes::from_static(b"1"));
-        outbox.pong(Bytes::from_static(b"2"));
-        assert_eq!(drain(&mut outbox), ["2"]);
-    }
-
-    #[test]
-    fn nothing_follows_the_close_frame() {
-        let mut outbox = Outbox::new(BOUNDS);
-        outbox.answer(Bytes::from_static(b"{}"));
-        outbox.close(Some(4012), "{}", false);
-        outbox.answer(Bytes::from_static(b"{}"));
-        assert_eq!(outbox.event(&tail("a"), Instant::now()), Pushed::Dropped);
-        assert_eq!(drain(&mut outbox), ["{}", "\u{f}\u{fffd}{}"]);
-        let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(outbox.poll_piece(&mut cx), Poll::Ready(None));
-    }
-}
+mod tests;

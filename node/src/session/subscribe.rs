@@ -80,9 +80,9 @@ impl Session {
                         Deliver::Event => {
                             let (view, followers) = introduce(view, feed.user_id());
                             let shown = view.last.s;
-                            feed.push(&Bytes::from(Event::Conv(view).tail()), Some((&conv, shown)));
+                            feed.push(Bytes::from(Event::Conv(view).tail()), Some((&conv, shown)));
                             for (s, tail) in followers {
-                                feed.push(&tail, Some((&conv, s)));
+                                feed.push(tail, Some((&conv, s)));
                             }
                         }
                     }

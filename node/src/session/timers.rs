@@ -8,6 +8,7 @@ use protocol::event::{Bye, Event};
 use protocol::{CloseCode, UserId};
 
 use super::actor::{Phase, Session};
+use super::ring::Kept;
 use super::worker;
 use crate::telemetry::metrics::CloseLabels;
 
@@ -106,9 +107,9 @@ impl Session {
             CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded | CloseCode::TokenExpired
         );
         if planned {
-            let bye = Event::Bye(Bye::new(code, retry.unwrap_or(0)));
+            let tail = Bytes::from(Event::Bye(Bye::new(code, retry.unwrap_or(0))).tail());
             self.link
-                .outbox(|outbox| outbox.event(&Bytes::from(bye.tail()), Instant::now()));
+                .outbox(|outbox| outbox.event(Kept { tail, covers: None }, Instant::now()));
         }
         let drop_waiting = matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatMissed);
         let retry = retry.map(Duration::from_millis);

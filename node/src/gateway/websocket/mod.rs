@@ -4,6 +4,7 @@
 //! stops reading would freeze the session with its timers; here the [writer] is the body, the [reader] a task, and the
 //! session an actor beside them.
 
+pub mod frame;
 pub mod frame_guard;
 pub mod reader;
 mod upgrade;

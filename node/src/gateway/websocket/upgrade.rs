@@ -13,7 +13,7 @@ use super::writer::Writer;
 use crate::gateway::connection::Connection;
 use crate::gateway::problem::{problem, problem_of};
 use crate::gateway::{admission, auth};
-use crate::session::outbox::Bounds;
+use crate::session::outbox::{Bounds, Outbox};
 use crate::session::{Cut, Link, Order, Session, Worker};
 
 /// Opens a session on a WebSocket.
@@ -71,7 +71,7 @@ pub async fn upgrade(
         None => Weak::<Connection>::new(),
     };
     let limits = &worker.config.limits;
-    let link = Link::new(Bounds::from(limits), socket);
+    let link = Link::new(Outbox::new(Bounds::from(limits)), socket);
     let metrics = worker.metrics.clone();
     let session = Session::open(worker.clone(), link.clone(), identity, wants_resume);
     // Ends with the connection or the session, whichever is first.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::Stream;
 
+use super::frame::WebSocketFraming;
 use crate::session::Link;
 use crate::telemetry::metrics::Metrics;
 
@@ -32,7 +33,7 @@ impl Stream for Writer {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.link.poll_piece(cx).map(|piece| {
+        self.link.poll_piece(cx, &WebSocketFraming).map(|piece| {
             piece.map(|piece| {
                 self.metrics.writes.inc();
                 self.metrics.frames_out.inc_by(piece.frames);

@@ -1,24 +1,60 @@
 //! WebSocket frames from server to client, unmasked: a header, then bytes that are the same for every receiver.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
+
+use crate::session::outbox::Framing;
+
+/// How a WebSocket writes what waits.
+#[derive(Clone, Copy, Debug)]
+pub struct WebSocketFraming;
 
 /// Opcode of a ping, with FIN.
-pub(crate) const PING: u8 = 0x89;
+const PING: u8 = 0x89;
 /// Opcode of a pong, with FIN.
-pub(crate) const PONG: u8 = 0x8a;
+const PONG: u8 = 0x8a;
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 /// Longest payload of a control frame.
 const CONTROL_MAX: usize = 125;
 
+// === impl WebSocketFraming ===
+
+impl Framing for WebSocketFraming {
+    fn answer(&self, out: &mut BytesMut, body: &[u8]) {
+        text(out, body);
+    }
+
+    fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]) {
+        event(out, n, tail);
+    }
+
+    fn ping(&self, out: &mut BytesMut) {
+        control(out, PING, b"");
+    }
+
+    fn pong(&self, out: &mut BytesMut, payload: &[u8]) {
+        control(out, PONG, payload);
+    }
+
+    /// A close frame, empty without a code.
+    fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str) {
+        let mut payload = BytesMut::with_capacity(2 + reason.len());
+        if let Some(code) = code {
+            payload.put_u16(code);
+            payload.put_slice(reason.as_bytes());
+        }
+        control(out, CLOSE, &payload);
+    }
+}
+
 /// Appends a text frame.
-pub(crate) fn text(out: &mut BytesMut, body: &[u8]) {
+fn text(out: &mut BytesMut, body: &[u8]) {
     header(out, body.len());
     out.put_slice(body);
 }
 
 /// Appends an event: `{"n":413,` and its tail, in one text frame.
-pub(crate) fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
+fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
     let mut digits = [0u8; 20];
     let mut start = digits.len();
     let mut rest = n;
@@ -39,23 +75,11 @@ pub(crate) fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
 }
 
 /// Appends a ping or pong. A payload that is too long is cut.
-pub(crate) fn control(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+fn control(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_MAX)];
     out.put_u8(opcode);
     out.put_u8(payload.len() as u8);
     out.put_slice(payload);
-}
-
-/// A close frame, empty without a code.
-pub(crate) fn close(code: Option<u16>, reason: &str) -> Bytes {
-    let mut payload = BytesMut::with_capacity(2 + reason.len());
-    if let Some(code) = code {
-        payload.put_u16(code);
-        payload.put_slice(reason.as_bytes());
-    }
-    let mut out = BytesMut::with_capacity(payload.len() + 2);
-    control(&mut out, CLOSE, &payload);
-    out.freeze()
 }
 
 fn header(out: &mut BytesMut, length: usize) {

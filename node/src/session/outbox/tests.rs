@@ -1,0 +1,192 @@
+//! The outbox's rules, seen through the framing of the WebSocket.
+
+use super::*;
+use crate::gateway::websocket::frame::WebSocketFraming;
+
+const BOUNDS: Bounds = Bounds {
+    ring: Capacity {
+        events: 6,
+        bytes: 1000,
+    },
+    frames: 4,
+    bytes: 1000,
+    slow_again: Duration::from_secs(30),
+    piece_frames: 3,
+    piece_bytes: 1000,
+};
+
+fn tail(text: &str) -> Bytes {
+    Bytes::from(format!("\"t\":\"{text}\"}}"))
+}
+
+fn kept(text: &str) -> Kept {
+    Kept {
+        tail: tail(text),
+        covers: None,
+    }
+}
+
+/// Takes what is there, with its frames' payloads as one text per frame.
+fn drain(outbox: &mut Outbox) -> Vec<String> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut texts = Vec::new();
+    while let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming) {
+        let mut rest = &piece.bytes[..];
+        while !rest.is_empty() {
+            let (start, length) = (2, usize::from(rest[1]));
+            texts.push(String::from_utf8_lossy(&rest[start..start + length]).into_owned());
+            rest = &rest[start + length..];
+        }
+    }
+    texts
+}
+
+#[test]
+fn events_are_numbered_and_answers_keep_their_place() {
+    let mut outbox = Outbox::new(BOUNDS);
+    assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(1));
+    outbox.answer(Bytes::from_static(b"{\"t\":\"ok\"}"));
+    assert_eq!(outbox.event(kept("b"), Instant::now()), Pushed::Queued(2));
+    assert_eq!(
+        drain(&mut outbox),
+        [r#"{"n":1,"t":"a"}"#, r#"{"t":"ok"}"#, r#"{"n":2,"t":"b"}"#]
+    );
+}
+
+#[test]
+fn a_piece_has_an_end() {
+    let mut outbox = Outbox::new(BOUNDS);
+    for _ in 0..4 {
+        outbox.answer(Bytes::from_static(b"{}"));
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming) else {
+        panic!("a piece was ready")
+    };
+    assert_eq!(piece.frames, 3);
+}
+
+#[test]
+fn a_full_outbox_drops_its_events_keeps_its_answers_and_says_resync() {
+    let now = Instant::now();
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.answer(Bytes::from_static(b"{\"t\":\"ok\"}"));
+    for n in 1..=4 {
+        assert_eq!(outbox.event(kept("a"), now), Pushed::Queued(n));
+    }
+    assert_eq!(outbox.event(kept("a"), now), Pushed::Resync(1));
+    assert_eq!(outbox.event(kept("b"), now), Pushed::Queued(6));
+    let expected = [
+        r#"{"t":"ok"}"#,
+        r#"{"n":5,"t":"resync","why":"slow"}"#,
+        r#"{"n":6,"t":"b"}"#,
+    ];
+    assert_eq!(drain(&mut outbox), expected);
+}
+
+#[test]
+fn the_second_overflow_ends_the_session_unless_it_is_long_after_the_first() {
+    let mut now = Instant::now();
+    let mut outbox = Outbox::new(BOUNDS);
+    let fill = |outbox: &mut Outbox, now| (0..4).map(|_| outbox.event(kept("a"), now)).last();
+    fill(&mut outbox, now);
+    assert_eq!(outbox.event(kept("a"), now), Pushed::Resync(1));
+    now += Duration::from_secs(31);
+    drain(&mut outbox);
+    fill(&mut outbox, now);
+    assert_eq!(outbox.event(kept("a"), now), Pushed::Resync(6));
+    fill(&mut outbox, now);
+    assert_eq!(outbox.event(kept("a"), now), Pushed::TooSlow);
+}
+
+#[test]
+fn ephemeral_events_go_first() {
+    let mut outbox = Outbox::new(BOUNDS);
+    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Queued(1));
+    assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(2));
+    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Dropped);
+    assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(3));
+}
+
+#[test]
+fn only_the_newest_ping_is_answered() {
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.pong(Bytes::from_static(b"1"));
+    outbox.pong(Bytes::from_static(b"2"));
+    assert_eq!(drain(&mut outbox), ["2"]);
+}
+
+#[test]
+fn nothing_follows_the_close_frame() {
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.answer(Bytes::from_static(b"{}"));
+    outbox.close(Some(4012), "{}", false);
+    outbox.answer(Bytes::from_static(b"{}"));
+    assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(1));
+    assert_eq!(drain(&mut outbox), ["{}", "\u{f}\u{fffd}{}"]);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert_eq!(outbox.poll_piece(&mut cx, &WebSocketFraming), Poll::Ready(None));
+}
+
+/// The numbers of what is behind `n`, if all of it is there.
+fn behind(outbox: &Outbox, n: u64) -> Option<Vec<u64>> {
+    outbox
+        .after(n)
+        .ok()
+        .map(|events| events.map(|(n, _)| n).collect())
+}
+
+#[test]
+fn events_of_a_client_that_is_away_are_kept_until_one_that_it_never_saw_has_to_go() {
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.event(kept("a"), Instant::now());
+    outbox.event(kept("b"), Instant::now());
+    drain(&mut outbox);
+    outbox.close(None, "", true);
+    for n in 3..=8 {
+        assert_eq!(outbox.event(kept("c"), Instant::now()), Pushed::Queued(n));
+    }
+    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Dropped);
+    assert_eq!(behind(&outbox, 2).unwrap(), [3, 4, 5, 6, 7, 8]);
+    assert_eq!(outbox.event(kept("d"), Instant::now()), Pushed::Lost);
+    assert!(outbox.lost());
+    assert_eq!(behind(&outbox, 2), None);
+}
+
+#[test]
+fn an_event_that_came_too_fast_for_a_client_is_there_when_it_resumes() {
+    let now = Instant::now();
+    let mut outbox = Outbox::new(BOUNDS);
+    for _ in 0..4 {
+        outbox.event(kept("a"), now);
+    }
+    assert_eq!(outbox.event(kept("b"), now), Pushed::Resync(1));
+    drain(&mut outbox);
+    for n in 6..=9 {
+        assert_eq!(outbox.event(kept("c"), now), Pushed::Queued(n));
+    }
+    assert_eq!(outbox.event(kept("d"), now), Pushed::TooSlow);
+    drain(&mut outbox);
+    assert_eq!(outbox.event(kept("e"), now), Pushed::TooSlow);
+    assert!(
+        drain(&mut outbox).is_empty(),
+        "no event leaves past one that is missing"
+    );
+    assert_eq!(behind(&outbox, 5).unwrap(), [6, 7, 8, 9, 10, 11]);
+}
+
+#[test]
+fn what_a_client_missed_is_replayed_without_counting_as_its_slowness() {
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.start_at(41);
+    for _ in 0..6 {
+        outbox.replay(kept("old"));
+    }
+    for n in 48..=51 {
+        assert_eq!(outbox.event(kept("new"), Instant::now()), Pushed::Queued(n));
+    }
+    assert!(outbox.crowded());
+    let texts = drain(&mut outbox);
+    assert_eq!((texts.len(), texts[0].as_str()), (10, r#"{"n":42,"t":"old"}"#));
+    assert!(!outbox.crowded());
+}
