@@ -2,6 +2,7 @@
 //! connection and has none.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::body::RawEvent;
 use crate::codec::{shapes, splice};
@@ -39,7 +40,7 @@ shapes! {
 }
 
 /// `hello`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Hello {
     /// The protocol's version.
     pub proto: u32,
@@ -56,7 +57,7 @@ pub struct Hello {
 }
 
 /// `ready`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Ready {
     /// Who the token says the client is.
     pub user: UserId,
@@ -76,7 +77,7 @@ pub struct Ready {
 }
 
 /// Why a session was not resumed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NotResumed {
     /// Too long gone, or too many events since.
@@ -88,7 +89,7 @@ pub enum NotResumed {
 }
 
 /// The limits that `ready` tells.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes: u64,
@@ -101,7 +102,7 @@ pub struct Limits {
 }
 
 /// `ack`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Ack {
     /// The conversation.
     pub c: ConvId,
@@ -122,11 +123,11 @@ pub struct Ack {
 }
 
 /// An answer without fields.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Empty {}
 
 /// `conv`, both an answer and an event.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Conv {
     /// The conversation.
     pub c: ConvId,
@@ -167,7 +168,7 @@ pub struct Conv {
 }
 
 /// The end of a log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Last {
     /// The last event.
     pub s: u64,
@@ -178,7 +179,7 @@ pub struct Last {
 }
 
 /// The other side of a direct conversation.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// The user.
     pub u: UserId,
@@ -189,7 +190,7 @@ pub struct Peer {
 }
 
 /// `inbox`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Inbox {
     /// The conversations, the latest activity first.
     pub items: Vec<Item>,
@@ -199,7 +200,7 @@ pub struct Inbox {
 }
 
 /// One conversation in the inbox.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Item {
     /// The conversation.
     pub c: ConvId,
@@ -241,7 +242,7 @@ pub struct Item {
 }
 
 /// `hist`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Hist {
     /// The conversation.
     pub c: ConvId,
@@ -252,7 +253,7 @@ pub struct Hist {
 }
 
 /// `members`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Members {
     /// The members, in the order of their ids.
     pub items: Vec<Member>,
@@ -262,7 +263,7 @@ pub struct Members {
 }
 
 /// One member.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// The user.
     pub u: UserId,
@@ -275,7 +276,7 @@ pub struct Member {
 }
 
 /// `delta`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Delta {
     /// Up to where the items reach: buffered live events above are applied after them.
     pub as_of: Vec<(ConvId, u64)>,
@@ -287,7 +288,7 @@ pub struct Delta {
 }
 
 /// What was missed in one conversation.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeltaItem {
     /// The conversation.
     pub c: ConvId,
@@ -299,14 +300,14 @@ pub struct DeltaItem {
 }
 
 /// `hb`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Hb {
     /// The server's clock, in milliseconds since the epoch.
     pub time: u64,
 }
 
 /// `err`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Err {
     /// The reason, for programs.
     pub code: ErrorCode,

@@ -84,14 +84,19 @@ pub(crate) fn splice(tag: &str, id: Option<i64>, fields: &str) -> String {
 
 /// Declares an enum of shapes, each with its `t`: the one place where a shape is added.
 macro_rules! shapes {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident($fields:ty) = $tag:literal,)* }) => {
+    ($(#[$doc:meta])* pub enum $name:ident { $(#[doc = $about:literal] $variant:ident($fields:ty) = $tag:literal,)* }) => {
         $(#[$doc])*
-        pub enum $name { $($(#[$vdoc])* $variant($fields),)* }
+        pub enum $name { $(#[doc = $about] $variant($fields),)* }
 
         impl $name {
             /// Returns the `t` of the shape.
             pub fn tag(&self) -> &'static str {
                 match self { $($name::$variant(_) => $tag,)* }
+            }
+
+            /// Returns every shape with its schema.
+            pub fn shapes() -> Vec<$crate::schema::Shape> {
+                vec![$($crate::schema::Shape::of::<$fields>($tag, $about),)*]
             }
 
             /// Returns the fields as a JSON object, without `t`.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::codec::{Head, shapes, splice};
 use crate::error::ErrorCode;
@@ -106,7 +107,8 @@ shapes! {
 }
 
 /// `auth`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Auth)]
 pub struct Auth {
     /// A JWT, or `dev:<user>` in dev mode.
     pub token: String,
@@ -122,7 +124,8 @@ pub struct Auth {
 }
 
 /// Which session to go on with, and from where.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Resume)]
 pub struct Resume {
     /// The session.
     pub sid: String,
@@ -131,7 +134,8 @@ pub struct Resume {
 }
 
 /// `read` and `recv`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Cursor)]
 pub struct Cursor {
     /// The conversation.
     pub c: ConvId,
@@ -140,7 +144,8 @@ pub struct Cursor {
 }
 
 /// `open`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Open)]
 pub struct Open {
     /// The conversation.
     pub c: ConvId,
@@ -150,10 +155,12 @@ pub struct Open {
 }
 
 /// `list`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::List)]
 pub struct List {
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
     pub cursor: Option<String>,
     /// See [`limits::page`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +168,8 @@ pub struct List {
 }
 
 /// `hist`. At most one of `before` and `after` is there; without either the newest page is meant.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Hist)]
 pub struct Hist {
     /// The conversation.
     pub c: ConvId,
@@ -177,18 +185,22 @@ pub struct Hist {
 }
 
 /// `sync`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Sync)]
 pub struct Sync {
     /// What the client has, per conversation. What is absent is sent from the start of membership.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub have: Vec<(ConvId, u64)>,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
     pub cursor: Option<String>,
 }
 
 /// `hb`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Hb)]
 pub struct Hb {
     /// The last event number that the client has applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]

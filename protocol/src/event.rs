@@ -5,6 +5,7 @@
 //! step after the fan-out.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::answer::Conv;
 use crate::body::Body;
@@ -51,7 +52,8 @@ shapes! {
 }
 
 /// `msg`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Msg)]
 pub struct Msg {
     /// The conversation.
     pub c: ConvId,
@@ -72,6 +74,7 @@ pub struct Msg {
     pub reply_to: Option<u64>,
     /// Users to alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
     /// The message was deleted since; `b` is then empty and nobody is mentioned.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -104,7 +107,8 @@ pub struct MsgParts<'a> {
 }
 
 /// `member`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Member)]
 pub struct Member {
     /// The conversation.
     pub c: ConvId,

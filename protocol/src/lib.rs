@@ -27,6 +27,7 @@ pub mod close;
 pub mod error;
 
 mod codec;
+pub mod schema;
 
 pub use answer::Answer;
 pub use body::{Body, RawEvent};

@@ -53,7 +53,7 @@ pub fn reaction(k: &str) -> Result<(), &'static str> {
 /// Refuses text that a JSON reader could choke on although it is JSON: nesting beyond [`DEPTH`] (bodies are
 /// passed on verbatim, so it would hit every receiver) and escapes that name half a surrogate pair (text
 /// that no UTF-8 reader can hold). Linear, without recursion; anything else is left to the JSON parser.
-pub(crate) fn scan(text: &str) -> Result<(), &'static str> {
+pub fn scan(text: &str) -> Result<(), &'static str> {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0usize, 0usize);
     while let Some(&byte) = bytes.get(at) {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::body::Body;
 use crate::event::Msg;
 use crate::ids::{Cid, ConvId, UserId};
 
 /// A page of messages.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Messages {
     /// The conversation.
     pub c: ConvId,
@@ -20,7 +21,7 @@ pub struct Messages {
 }
 
 /// A message, with all that has become of it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// The place in the log.
     pub s: u64,
@@ -48,6 +49,7 @@ pub struct Message {
     pub reply_to: Option<u64>,
     /// Users to alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
 }
 

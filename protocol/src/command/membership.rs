@@ -1,6 +1,7 @@
 //! Commands about a conversation and who is in it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Reject, bad, longest, most};
 use crate::ids::{Cid, ConvId, UserId};
@@ -8,7 +9,8 @@ use crate::limits;
 use crate::role::{History, Kind, Role};
 
 /// `create`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Create)]
 pub struct Create {
     /// The kind.
     pub kind: Kind,
@@ -16,14 +18,17 @@ pub struct Create {
     pub cid: Cid,
     /// The other initial members; for a direct conversation exactly one.
     #[serde(default)]
+    #[schema(max_items = 256)]
     pub members: Vec<UserId>,
     /// The title; direct conversations have none.
+    #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
 
 /// `invite`, `kick`, `ban` and `unban`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::ActOn)]
 pub struct ActOn {
     /// The conversation.
     pub c: ConvId,
@@ -34,7 +39,8 @@ pub struct ActOn {
 }
 
 /// `leave`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Leave)]
 pub struct Leave {
     /// The conversation.
     pub c: ConvId,
@@ -43,7 +49,8 @@ pub struct Leave {
 }
 
 /// `join`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Join)]
 pub struct Join {
     /// The conversation.
     pub c: ConvId,
@@ -52,7 +59,8 @@ pub struct Join {
 }
 
 /// `role`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::SetRole)]
 pub struct SetRole {
     /// The conversation.
     pub c: ConvId,
@@ -66,13 +74,15 @@ pub struct SetRole {
 
 /// `set`: at least one of the others is there. `title` and `history` are for everybody and make an event, `muted` and
 /// `pinned` are the user's own and make none.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Set)]
 pub struct Set {
     /// The conversation.
     pub c: ConvId,
     /// The idempotency key.
     pub cid: Cid,
     /// The title; an empty one removes it.
+    #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// How far back a new member may read.
@@ -87,12 +97,14 @@ pub struct Set {
 }
 
 /// `members`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Members)]
 pub struct Members {
     /// The conversation.
     pub c: ConvId,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
     pub cursor: Option<String>,
     /// See [`limits::page`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

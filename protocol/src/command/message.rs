@@ -1,6 +1,7 @@
 //! Commands about messages: `send`, `edit`, `del`, `react`, and `typing`, which precedes one.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Reject, bad, most};
 use crate::body::Body;
@@ -9,7 +10,8 @@ use crate::ids::{Cid, ConvId, UserId};
 use crate::limits;
 
 /// `send`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Send)]
 pub struct Send {
     /// The conversation; exactly one of `c` and `to` is there, see [`Send::target`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +28,7 @@ pub struct Send {
     pub reply_to: Option<u64>,
     /// Users to alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
     /// Whether the sending session gets the event as well as the `ack`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -42,7 +45,8 @@ pub enum Target<'a> {
 }
 
 /// `edit`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Edit)]
 pub struct Edit {
     /// The conversation.
     pub c: ConvId,
@@ -55,7 +59,8 @@ pub struct Edit {
 }
 
 /// `del`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Del)]
 pub struct Del {
     /// The conversation.
     pub c: ConvId,
@@ -66,7 +71,8 @@ pub struct Del {
 }
 
 /// `react`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::React)]
 pub struct React {
     /// The conversation.
     pub c: ConvId,
@@ -75,13 +81,15 @@ pub struct React {
     /// The idempotency key.
     pub cid: Cid,
     /// The reaction, see [`limits::reaction`].
+    #[schema(min_length = 1, max_length = 32)]
     pub k: String,
     /// Whether it is set or taken back.
     pub on: bool,
 }
 
 /// `typing`: has no answer.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Typing)]
 pub struct Typing {
     /// The conversation.
     pub c: ConvId,

@@ -1,6 +1,7 @@
 //! Durable events that change what is there: a message that was sent before, or the conversation itself.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::is_false;
 use crate::body::Body;
@@ -8,7 +9,8 @@ use crate::ids::{ConvId, UserId};
 use crate::role::History;
 
 /// `edit`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Edit)]
 pub struct Edit {
     /// The conversation.
     pub c: ConvId,
@@ -28,7 +30,8 @@ pub struct Edit {
 }
 
 /// `del`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Del)]
 pub struct Del {
     /// The conversation.
     pub c: ConvId,
@@ -43,7 +46,8 @@ pub struct Del {
 }
 
 /// `react`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::React)]
 pub struct React {
     /// The conversation.
     pub c: ConvId,
@@ -62,7 +66,8 @@ pub struct React {
 }
 
 /// `meta`: what is there has changed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Meta)]
 pub struct Meta {
     /// The conversation.
     pub c: ConvId,

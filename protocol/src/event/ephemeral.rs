@@ -1,12 +1,14 @@
 //! Events that are not in any log: lost with the session, and told anew when it matters.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::close::CloseCode;
 use crate::ids::{ConvId, UserId};
 
 /// `receipt`: not durable, the cursors are.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Receipt)]
 pub struct Receipt {
     /// The conversation.
     pub c: ConvId,
@@ -19,14 +21,16 @@ pub struct Receipt {
 }
 
 /// `resync`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Resync)]
 pub struct Resync {
     /// The reason, for support.
     pub why: String,
 }
 
 /// `bye`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Bye)]
 pub struct Bye {
     /// The close code that follows.
     pub code: u16,
@@ -35,7 +39,8 @@ pub struct Bye {
 }
 
 /// `typing`: to be forgotten after a few seconds by the client.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Typing)]
 pub struct Typing {
     /// The conversation.
     pub c: ConvId,
@@ -46,7 +51,8 @@ pub struct Typing {
 }
 
 /// `presence`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Presence)]
 pub struct Presence {
     /// Who.
     pub u: UserId,
@@ -58,7 +64,8 @@ pub struct Presence {
 }
 
 /// Whether a user is there.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::PresenceState)]
 #[serde(rename_all = "lowercase")]
 pub enum PresenceState {
     /// At least one device is connected.
