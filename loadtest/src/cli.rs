@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Scenarios,
     /// Runs one scenario.
     Run(Box<Run>),
+    /// Prints what changed from one report.json to another.
+    Compare(Compare),
     /// Measures, per shard, how long a fault of its owner keeps it from acking.
     Failover(Failover),
 }
@@ -40,12 +42,22 @@ pub(crate) struct Run {
     /// A fault, for example kill-owner@20s, stop-any@5s+8s, drain-2@10s, kill-all@10s; may be repeated. Needs --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
-    /// Writes report.json (and history.txt after a violation) here.
+    /// Writes report.json and report.html (and history.txt after a violation) here.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Leaves out the reading back of all logs at the end.
     #[arg(long)]
     pub(crate) no_readback: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Compare {
+    /// A report.json, or the folder that holds it.
+    pub(crate) a: PathBuf,
+    pub(crate) b: PathBuf,
+    /// Writes compare.html here, with both runs in each chart.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -45,7 +45,7 @@ pub(crate) enum Whom {
 }
 
 /// What a fault did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Injected {
     pub(crate) fault: String,
     pub(crate) nodes: Vec<u64>,
@@ -58,7 +58,7 @@ pub(crate) struct Injected {
 }
 
 /// Whether a fault happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     Installed,

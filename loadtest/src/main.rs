@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::report::compare::compare;
 use crate::scenario::Scenario;
 
 fn main() -> ExitCode {
@@ -49,6 +50,10 @@ fn main() -> ExitCode {
                 Ok(true)
             }
             Command::Run(args) => run::run(args).await,
+            Command::Compare(args) => {
+                compare(&args.a, &args.b, args.report.as_deref())?;
+                Ok(true)
+            }
             Command::Failover(args) => failover::failover(args).await,
         }
     });

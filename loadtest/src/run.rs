@@ -19,10 +19,11 @@ use crate::fault::{Fault, Injected, Outcome};
 use crate::local;
 use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
+use crate::measure::series::{Sample, Sampler};
 use crate::oracle::Oracle;
 use crate::pacing::Pace;
 use crate::payload::{MIN_BYTES, Payload};
-use crate::report::{self, Cost, NodeReport, PhaseReport, Report};
+use crate::report::{self, Cost, Curves, NodeReport, PhaseReport, Report, compare};
 use crate::scenario::Scenario;
 use crate::target::Target;
 
@@ -35,6 +36,8 @@ pub(crate) enum Error {
     Local(#[from] local::Error),
     #[error(transparent)]
     Crew(#[from] crew::Error),
+    #[error(transparent)]
+    Compare(#[from] compare::Error),
     #[error("the report could not be written: {0}")]
     Report(#[from] std::io::Error),
 }
@@ -75,7 +78,11 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
     if args.scenario != Scenario::Idle {
         crew.pace(args.load.pace());
     }
-    let (faults, ended) = drive(args, target, &crew, &common, began, &mut rng).await;
+    let mut sampler = Sampler::default();
+    let (faults, ended) = tokio::select! {
+        driven = drive(args, target, &crew, &common, began, &mut rng) => driven,
+        never = sampler.run(target, clock) => match never {},
+    };
     crew.pace(Pace::Silent);
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
@@ -107,6 +114,7 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
             clients,
             harness: own_after.since(own_before).unwrap_or_default(),
             faults,
+            samples: sampler.finish(),
         },
     );
     print!("{}", report.table());
@@ -269,6 +277,7 @@ struct Figures {
     clients: u32,
     harness: Usage,
     faults: Vec<Injected>,
+    samples: Vec<Sample>,
 }
 
 fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Report {
@@ -312,7 +321,7 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
     }
     Report {
         schema: 1,
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: args.scenario.name().to_owned(),
         parameters,
         seed: load.seed,
@@ -324,7 +333,8 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
                 (true, _) => "fsync on a majority",
                 (false, true) => "memory of a majority",
                 (false, false) => "unknown",
-            },
+            }
+            .to_owned(),
         },
         elapsed_s,
         counts,
@@ -345,5 +355,7 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
         violations: world.oracle.violations().to_vec(),
         late_sights: world.oracle.late(),
         seconds: world.recorder.seconds().to_vec(),
+        samples: figures.samples,
+        curves: Curves::of(world.recorder.phases()),
     }
 }

@@ -66,21 +66,27 @@ impl Target {
         })
     }
 
-    /// Reads every node's counters.
+    /// Reads every node's counters; of one that doesn't answer, those of its process.
     pub(crate) async fn usage(&self) -> Vec<Usage> {
-        let mut usage = Vec::new();
-        for (position, node) in self.nodes.iter().enumerate() {
-            let metrics = http::get(node, "/metrics").await.unwrap_or_default();
-            let pid = self
-                .local
-                .as_ref()
-                .and_then(|local| local.pid(local.nodes()[position].id));
-            usage.push(
-                pid.map_or_else(Usage::default, Usage::of_process)
-                    .with_metrics(&metrics),
-            );
-        }
-        usage
+        let readings = self.readings().await.into_iter().enumerate();
+        readings
+            .map(|(position, reading)| reading.unwrap_or_else(|| self.process(position)))
+            .collect()
+    }
+
+    /// Reads every node's counters, all at once; `None` is a node that doesn't answer.
+    pub(crate) async fn readings(&self) -> Vec<Option<Usage>> {
+        let readings = self.nodes.iter().enumerate().map(|(position, node)| async move {
+            let metrics = http::get(node, "/metrics").await.ok()?;
+            Some(self.process(position).with_metrics(&metrics))
+        });
+        futures::future::join_all(readings).await
+    }
+
+    fn process(&self, position: usize) -> Usage {
+        let local = self.local.as_ref();
+        let pid = local.and_then(|local| local.pid(local.nodes()[position].id));
+        pid.map_or_else(Usage::default, Usage::of_process)
     }
 
     /// Stops what was started. `keep` leaves the data for a look.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{Nanos, SECOND};
 
@@ -28,7 +28,7 @@ pub(crate) struct Phase {
 }
 
 /// What happened in one second of the run.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Second {
     pub(crate) at: u64,
     pub(crate) sent: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Second {
 }
 
 /// A histogram's figures, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Percentiles {
     pub(crate) count: u64,
     pub(crate) p50_us: u64,

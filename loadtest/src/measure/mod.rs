@@ -2,3 +2,4 @@
 
 pub(crate) mod latency;
 pub(crate) mod nodes;
+pub(crate) mod series;

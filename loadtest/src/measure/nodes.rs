@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A node's counters at one moment; differences between two are what is reported.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Usage {
     /// The process; 0 where it isn't ours.
     pub(crate) pid: u32,
@@ -20,6 +21,12 @@ pub(crate) struct Usage {
     pub(crate) entries: u64,
     /// Whether the node syncs before it acks.
     pub(crate) durable: bool,
+    /// Shards that it has become the owner of.
+    pub(crate) takeovers: u64,
+    /// Shards that it owns now.
+    pub(crate) owned_shards: u64,
+    /// Clients that are connected now.
+    pub(crate) sessions: u64,
 }
 
 // === impl Usage ===
@@ -57,6 +64,9 @@ impl Usage {
         self.fsyncs = sum(text, "storage_fsyncs_total") as u64;
         self.entries = sum(text, "storage_entries_total") as u64;
         self.durable = sum(text, "storage_fsync_enabled") > 0.0;
+        self.takeovers = sum(text, "rookery_takeovers_total") as u64;
+        self.owned_shards = sum(text, "rookery_owned_shards") as u64;
+        self.sessions = sum(text, "rookery_sessions") as u64;
         self
     }
 
@@ -67,6 +77,7 @@ impl Usage {
             cpu_us: self.cpu_us.saturating_sub(before.cpu_us),
             fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
             entries: self.entries.saturating_sub(before.entries),
+            takeovers: self.takeovers.saturating_sub(before.takeovers),
             ..self
         })
     }

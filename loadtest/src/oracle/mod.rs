@@ -40,7 +40,7 @@ pub(crate) struct Oracle {
 }
 
 /// How much was judged: a verdict over nothing is worth nothing.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) acked: u64,

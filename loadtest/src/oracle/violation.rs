@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::payload::ClientIx;
 
 /// A broken promise. The name is what the report shows; the doc comment is the promise.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// One `s` has one event, for every receiver and on every read.
@@ -51,7 +51,7 @@ pub(crate) enum Kind {
 }
 
 /// One broken promise, with where and what.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Violation {
     pub(crate) kind: Kind,
     pub(crate) conversation: String,

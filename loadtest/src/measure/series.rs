@@ -1,0 +1,137 @@
+//! The nodes over time: once a second, what each of them used since the second before. A node that doesn't answer is
+//! down in the plot, not zero.
+
+use serde::{Deserialize, Serialize};
+
+use super::nodes::Usage;
+use crate::clock::Clock;
+use crate::target::Target;
+
+/// One node in one second of the run.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Seconds of the run, as in `seconds[].at`.
+    pub(crate) at_s: f64,
+    /// Position in `target.nodes`.
+    pub(crate) node: usize,
+    /// Answered `/metrics`.
+    pub(crate) up: bool,
+    /// Of one core since the sample before; `null` where the process is not ours or is another one than before.
+    pub(crate) cpu_percent: Option<f64>,
+    /// 0 where the process is not ours.
+    pub(crate) rss_kib: u64,
+    pub(crate) fsyncs_per_s: f64,
+    /// Shards that this node took over since the sample before.
+    pub(crate) takeovers: u64,
+    pub(crate) owned_shards: u64,
+    pub(crate) sessions: u64,
+}
+
+/// Takes the samples of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Sampler {
+    /// Per node, when it last answered and what it said.
+    last: Vec<Option<(f64, Usage)>>,
+    samples: Vec<Sample>,
+}
+
+// === impl Sampler ===
+
+impl Sampler {
+    /// Samples once a second, until it is dropped.
+    pub(crate) async fn run(&mut self, target: &Target, clock: Clock) -> std::convert::Infallible {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
+        // After a pause of the harness itself: one sample, not one for each that was missed.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let readings = target.readings().await;
+            self.take(clock.now() as f64 / 1e9, &readings);
+        }
+    }
+
+    /// Adds one reading per node; `None` is a node that doesn't answer.
+    pub(crate) fn take(&mut self, at_s: f64, readings: &[Option<Usage>]) {
+        self.last.resize(readings.len(), None);
+        for (node, (reading, last)) in readings.iter().zip(&mut self.last).enumerate() {
+            let Some(now) = *reading else {
+                self.samples.push(Sample {
+                    at_s,
+                    node,
+                    up: false,
+                    cpu_percent: None,
+                    rss_kib: 0,
+                    fsyncs_per_s: 0.0,
+                    takeovers: 0,
+                    owned_shards: 0,
+                    sessions: 0,
+                });
+                continue;
+            };
+            // A restarted process counts from zero: what it did before this sample is all of it.
+            let since = last.and_then(|(then, before)| Some((at_s - then, now.since(before)?)));
+            let seconds = since.map_or(1.0, |(seconds, _)| seconds.max(1e-3));
+            let used = since.map(|(_, used)| used);
+            self.samples.push(Sample {
+                at_s,
+                node,
+                up: true,
+                cpu_percent: used
+                    .filter(|_| now.pid != 0)
+                    .map(|used| used.cpu_us as f64 / 1e4 / seconds),
+                rss_kib: now.rss_kib,
+                fsyncs_per_s: used.map_or(0.0, |used| used.fsyncs as f64 / seconds),
+                takeovers: used.map_or(0, |used| used.takeovers),
+                owned_shards: now.owned_shards,
+                sessions: now.sessions,
+            });
+            *last = Some((at_s, now));
+        }
+    }
+
+    /// Hands over what was taken.
+    pub(crate) fn finish(self) -> Vec<Sample> {
+        self.samples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(pid: u32, cpu_us: u64, fsyncs: u64, takeovers: u64) -> Option<Usage> {
+        Some(Usage {
+            pid,
+            cpu_us,
+            fsyncs,
+            takeovers,
+            ..Usage::default()
+        })
+    }
+
+    #[test]
+    fn a_sample_is_what_was_used_since_the_one_before() {
+        let mut sampler = Sampler::default();
+        sampler.take(1.0, &[usage(7, 1_000_000, 10, 3)]);
+        sampler.take(3.0, &[usage(7, 2_000_000, 30, 5)]);
+        let samples = sampler.finish();
+        assert_eq!(samples[0].cpu_percent, None, "nothing to compare with");
+        let second = samples[1];
+        assert_eq!(
+            (second.cpu_percent, second.fsyncs_per_s, second.takeovers),
+            (Some(50.0), 10.0, 2)
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_down_or_another_process_has_no_rates() {
+        let mut sampler = Sampler::default();
+        sampler.take(1.0, &[usage(7, 1_000_000, 10, 0), usage(0, 0, 5, 0)]);
+        sampler.take(2.0, &[None, usage(0, 0, 9, 0)]);
+        sampler.take(3.0, &[usage(8, 500_000, 2, 0), None]);
+        let samples = sampler.finish();
+        assert_eq!(samples.iter().filter(|sample| !sample.up).count(), 2);
+        assert!(samples.iter().all(|sample| sample.cpu_percent.is_none()));
+        assert_eq!(samples[3].fsyncs_per_s, 4.0, "a node of somebody else's");
+    }
+}

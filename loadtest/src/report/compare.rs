@@ -1,0 +1,214 @@
+//! What changed between two runs: a table for the terminal, a page with both runs in each chart.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::html::{figures, number, page, table};
+use super::{Point, Report};
+
+/// Why two reports can't be compared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    #[error("{0} is no report of this harness: {1}")]
+    Malformed(PathBuf, serde_json::Error),
+    #[error("{0} has schema {1}; this harness reads schema 1")]
+    Schema(PathBuf, u32),
+    #[error("the comparison could not be written: {0}")]
+    Unwritable(std::io::Error),
+}
+
+/// One figure of both runs.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    a: f64,
+    b: f64,
+    better: Better,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Better {
+    Lower,
+    Higher,
+}
+
+/// Changes below this are no news.
+const NOISE_PERCENT: f64 = 3.0;
+
+/// Prints the difference, and writes it as a page if there is a folder for it.
+pub(crate) fn compare(a: &Path, b: &Path, folder: Option<&Path>) -> Result<(), Error> {
+    let (a, b) = (read(a)?, read(b)?);
+    print!("{}", text(&a, &b));
+    if let Some(folder) = folder {
+        let write = || {
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(folder.join("compare.html"), html(&a, &b))
+        };
+        write().map_err(Error::Unwritable)?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Report, Error> {
+    let path = if path.is_dir() {
+        path.join("report.json")
+    } else {
+        path.to_owned()
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::Unreadable(path.clone(), error))?;
+    let report: Report =
+        serde_json::from_str(&text).map_err(|error| Error::Malformed(path.clone(), error))?;
+    if report.schema == 1 {
+        Ok(report)
+    } else {
+        Err(Error::Schema(path, report.schema))
+    }
+}
+
+fn rows(a: &Report, b: &Report) -> Vec<Row> {
+    use Better::{Higher, Lower};
+    let row = |name, unit, better, of: fn(&Report) -> f64| Row {
+        name,
+        unit,
+        a: of(a),
+        b: of(b),
+        better,
+    };
+    let mut rows = vec![
+        row("messages acked", "/s", Higher, |report| report.acks_per_s),
+        row("messages delivered", "/s", Higher, |report| {
+            report.deliveries_per_s
+        }),
+        row("send to ack p50", "ms", Lower, |report| {
+            at(&report.curves.ack, 50.0)
+        }),
+        row("send to ack p90", "ms", Lower, |report| {
+            at(&report.curves.ack, 90.0)
+        }),
+        row("send to ack p99", "ms", Lower, |report| {
+            at(&report.curves.ack, 99.0)
+        }),
+        row("send to ack p99.9", "ms", Lower, |report| {
+            at(&report.curves.ack, 99.9)
+        }),
+        row("send to delivery p50", "ms", Lower, |report| {
+            at(&report.curves.deliver, 50.0)
+        }),
+        row("send to delivery p99", "ms", Lower, |report| {
+            at(&report.curves.deliver, 99.0)
+        }),
+        row("CPU of the nodes per message", "µs", Lower, |report| {
+            report.cost.nodes_us_per_message
+        }),
+        row("CPU of the nodes per delivery", "µs", Lower, |report| {
+            report.cost.nodes_us_per_delivery
+        }),
+        row("CPU of the harness per message", "µs", Lower, |report| {
+            report.cost.harness_us_per_message
+        }),
+        row("messages per fsync", "", Higher, |report| {
+            report.cost.messages_per_fsync
+        }),
+        row("memory of the nodes per client", "KiB", Lower, |report| {
+            report.cost.nodes_kib_per_client
+        }),
+        row("errors", "", Lower, |report| {
+            report.errors.values().sum::<u64>() as f64
+        }),
+        row("broken promises", "", Lower, |report| {
+            report.counts.violations as f64
+        }),
+    ];
+    rows.retain(|row| row.a != 0.0 || row.b != 0.0);
+    rows
+}
+
+/// The curve's value at a percentile, 0 where it doesn't reach that far.
+fn at(curve: &[Point], percentile: f64) -> f64 {
+    let reached = curve.iter().find(|point| point.percentile >= percentile - 1e-6);
+    reached.map_or(0.0, |point| point.us as f64 / 1000.0)
+}
+
+// === impl Row ===
+
+impl Row {
+    fn change(&self) -> String {
+        if self.a == 0.0 || self.b == 0.0 {
+            return String::new();
+        }
+        let percent = (self.b / self.a - 1.0) * 100.0;
+        let verdict = match (
+            percent.abs() < NOISE_PERCENT,
+            (percent > 0.0) == (self.better == Better::Higher),
+        ) {
+            (true, _) => "",
+            (false, true) => " better",
+            (false, false) => " worse",
+        };
+        format!("{percent:+.1} %{verdict}")
+    }
+
+    fn value(&self, value: f64) -> String {
+        format!("{} {}", number(value), self.unit).trim_end().to_owned()
+    }
+}
+
+fn text(a: &Report, b: &Report) -> String {
+    let mut out = String::new();
+    for (name, report) in [("A", a), ("B", b)] {
+        let _ = writeln!(
+            out,
+            "{name}: {} ({}), seed {}, {}",
+            report.title(),
+            report.parameters_line(),
+            report.seed,
+            report.target.guarantee
+        );
+    }
+    let _ = writeln!(out, "\n{:<32} {:>14} {:>14}  change", "", "A", "B");
+    for row in rows(a, b) {
+        let _ = writeln!(
+            out,
+            "{:<32} {:>14} {:>14}  {}",
+            row.name,
+            row.value(row.a),
+            row.value(row.b),
+            row.change()
+        );
+    }
+    out
+}
+
+fn html(a: &Report, b: &Report) -> String {
+    let mut body = String::from("<header><h1>A beside B</h1></header>\n");
+    let runs = [("A", a), ("B", b)].map(|(name, report)| {
+        vec![
+            name.to_owned(),
+            report.title(),
+            report.parameters_line(),
+            report.seed.to_string(),
+            report.target.guarantee.clone(),
+            report.version.clone(),
+        ]
+    });
+    let head = ["", "run", "parameters", "seed", "an ack means", "version"];
+    table(&mut body, "Runs", &head, &runs);
+    let rows: Vec<_> = rows(a, b)
+        .iter()
+        .map(|row| {
+            vec![
+                row.name.to_owned(),
+                row.value(row.a),
+                row.value(row.b),
+                row.change(),
+            ]
+        })
+        .collect();
+    table(&mut body, "Figures", &["", "A", "B", "change"], &rows);
+    body.push_str("<h2>Charts</h2>\n");
+    figures(&mut body, &a.charts_beside(b));
+    page("A beside B", &body)
+}

@@ -1,0 +1,133 @@
+//! The report's figures out of what was measured.
+
+use hdrhistogram::Histogram;
+
+use super::{Cost, Curves, NodeReport, PhaseReport, Point};
+use crate::measure::latency::{Percentiles, Phase, histogram};
+use crate::measure::nodes::Usage;
+
+// === impl PhaseReport, NodeReport, Cost, Curves ===
+
+impl From<&Phase> for PhaseReport {
+    fn from(phase: &Phase) -> PhaseReport {
+        PhaseReport {
+            name: phase.name.clone(),
+            from_s: phase.from as f64 / 1e9,
+            ack: Percentiles::of(&phase.ack),
+            deliver: Percentiles::of(&phase.deliver),
+        }
+    }
+}
+
+impl NodeReport {
+    pub(crate) fn new(
+        node: &str,
+        usage: Option<Usage>,
+        rss_before_kib: u64,
+        elapsed_s: f64,
+        acked: u64,
+    ) -> NodeReport {
+        let known = usage.unwrap_or_default();
+        NodeReport {
+            node: node.to_owned(),
+            usage,
+            rss_before_kib,
+            cpu_percent: known.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9),
+            messages_per_fsync: ratio(acked, known.fsyncs),
+        }
+    }
+}
+
+impl Cost {
+    /// The nodes' share is 0 if any of them was restarted: a sum of some is no cost.
+    pub(crate) fn new(
+        nodes: &[NodeReport],
+        harness: Usage,
+        acked: u64,
+        delivered: u64,
+        clients: u64,
+    ) -> Cost {
+        let usage: Vec<Usage> = nodes.iter().filter_map(|node| node.usage).collect();
+        let own = Cost {
+            harness_us_per_message: ratio(harness.cpu_us, acked),
+            ..Cost::default()
+        };
+        if usage.len() < nodes.len() {
+            return own;
+        }
+        let grown = nodes.iter().map(|node| {
+            node.usage
+                .map_or(0, |usage| usage.rss_kib)
+                .saturating_sub(node.rss_before_kib)
+        });
+        let cpu: u64 = usage.iter().map(|usage| usage.cpu_us).sum();
+        let fsyncs: u64 = usage.iter().map(|usage| usage.fsyncs).sum();
+        Cost {
+            nodes_us_per_message: ratio(cpu, acked),
+            nodes_us_per_delivery: ratio(cpu, delivered),
+            messages_per_fsync: ratio(acked * nodes.len() as u64, fsyncs),
+            nodes_kib_per_client: ratio(grown.sum(), clients),
+            ..own
+        }
+    }
+}
+
+fn ratio(of: u64, by: u64) -> f64 {
+    if by == 0 { 0.0 } else { of as f64 / by as f64 }
+}
+
+impl Curves {
+    /// Over all phases of the load together.
+    pub(crate) fn of(phases: &[Phase]) -> Curves {
+        let all = |of: fn(&Phase) -> &Histogram<u64>| {
+            let mut sum = histogram();
+            let load = phases.iter().skip(1);
+            load.for_each(|phase| {
+                sum.add(of(phase))
+                    .expect("all histograms here have the same bounds")
+            });
+            points(&sum)
+        };
+        Curves {
+            ack: all(|phase| &phase.ack),
+            deliver: all(|phase| &phase.deliver),
+        }
+    }
+}
+
+/// From the median outwards in tenths of a nine, as far as there are messages to tell the difference.
+fn points(histogram: &Histogram<u64>) -> Vec<Point> {
+    let nines = (histogram.len().max(1) as f64).log10();
+    let steps = (0..=(nines * 10.0) as u32).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0));
+    let point = |quantile: f64| Point {
+        percentile: quantile * 100.0,
+        us: histogram.value_at_quantile(quantile),
+    };
+    if histogram.is_empty() {
+        Vec::new()
+    } else {
+        steps.map(point).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::latency::Recorder;
+
+    #[test]
+    fn a_curve_is_over_the_load_and_rises_to_its_last_nine() {
+        let mut recorder = Recorder::new();
+        recorder.acked(0, 900_000_000_000); // of the set-up
+        recorder.phase("steady", 1000);
+        (1..=1000).for_each(|us| recorder.acked(1000, 1000 + us * 1000));
+        let curves = Curves::of(recorder.phases());
+        assert_eq!(curves.deliver.len(), 0);
+        assert!(curves.ack.is_sorted_by_key(|point| point.us));
+        let last = curves.ack.last().unwrap();
+        assert!(
+            (99.8..=99.91).contains(&last.percentile) && last.us <= 1000,
+            "{last:?}"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! What a run leaves behind: a table for the terminal, `report.json` (documented in docs/testing.md), `report.html`
+//! for people, and the history around a violation.
+
+mod charts;
+pub(crate) mod compare;
+mod figures;
+mod html;
+mod plot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Injected, Outcome};
+use crate::measure::latency::{Percentiles, Second};
+use crate::measure::nodes::Usage;
+use crate::measure::series::Sample;
+use crate::oracle::{Counts, History, Violation};
+
+/// `report.json`. Fields are only ever added within one `schema`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) schema: u32,
+    pub(crate) version: String,
+    pub(crate) scenario: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) seed: u64,
+    pub(crate) target: Target,
+    /// Seconds of load.
+    pub(crate) elapsed_s: f64,
+    pub(crate) counts: Counts,
+    /// Applied by another client than the sender.
+    pub(crate) delivered: u64,
+    pub(crate) acks_per_s: f64,
+    pub(crate) deliveries_per_s: f64,
+    pub(crate) phases: Vec<PhaseReport>,
+    pub(crate) faults: Vec<Injected>,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) nodes: Vec<NodeReport>,
+    pub(crate) cost: Cost,
+    pub(crate) violations: Vec<Violation>,
+    /// Sights judged by block digests alone, because they came later than the oracle's window.
+    pub(crate) late_sights: u64,
+    pub(crate) seconds: Vec<Second>,
+    /// The nodes, once a second.
+    #[serde(default)]
+    pub(crate) samples: Vec<Sample>,
+    #[serde(default)]
+    pub(crate) curves: Curves,
+}
+
+/// Percentile curves over the load.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Curves {
+    pub(crate) ack: Vec<Point>,
+    pub(crate) deliver: Vec<Point>,
+}
+
+/// One point of a percentile curve.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) percentile: f64,
+    pub(crate) us: u64,
+}
+
+/// What was loaded.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) nodes: Vec<String>,
+    /// Started by the harness, on this machine.
+    pub(crate) local: bool,
+    /// Settings that differ from the defaults.
+    pub(crate) settings: Vec<String>,
+    /// What an ack means there: `fsync` on a majority, `memory`, or `unknown`.
+    pub(crate) guarantee: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PhaseReport {
+    pub(crate) name: String,
+    pub(crate) from_s: f64,
+    pub(crate) ack: Percentiles,
+    pub(crate) deliver: Percentiles,
+}
+
+/// One node over the load; `rss_kib` is at its end.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NodeReport {
+    pub(crate) node: String,
+    /// `null` for a node that was restarted during the load: its first process took its figures along.
+    pub(crate) usage: Option<Usage>,
+    /// Before the first client connected.
+    pub(crate) rss_before_kib: u64,
+    /// Of one core.
+    pub(crate) cpu_percent: f64,
+    pub(crate) messages_per_fsync: f64,
+}
+
+/// What one acked message costs, in CPU microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) nodes_us_per_message: f64,
+    pub(crate) nodes_us_per_delivery: f64,
+    pub(crate) harness_us_per_message: f64,
+    pub(crate) messages_per_fsync: f64,
+    /// Memory that the nodes have taken since before the first client, per client.
+    pub(crate) nodes_kib_per_client: f64,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Every promise was kept, and every node came back from its fault as it should.
+    pub(crate) fn kept(&self) -> bool {
+        self.violations.is_empty()
+            && self
+                .faults
+                .iter()
+                .all(|fault| fault.outcome != Outcome::Indeterminate)
+    }
+
+    /// Writes `report.json`, `report.html` and, if a promise was broken, `history.txt`.
+    pub(crate) fn write(&self, folder: &Path, history: &History) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("report.json"), serde_json::to_string_pretty(self)?)?;
+        std::fs::write(folder.join("report.html"), self.html())?;
+        if self.violations.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for violation in &self.violations {
+            let _ = writeln!(text, "{violation:#?}\n");
+        }
+        for line in history.lines() {
+            let _ = writeln!(text, "{line}");
+        }
+        std::fs::write(folder.join("history.txt"), text)
+    }
+}

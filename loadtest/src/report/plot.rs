@@ -1,0 +1,269 @@
+//! One chart as inline SVG. The colours written here are those of the light page; `page.css` maps each of them to its
+//! counterpart on a dark one, by the attribute in which it stands.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+
+/// A chart, with its title and legend.
+#[derive(Debug)]
+pub(super) struct Chart {
+    pub(super) title: &'static str,
+    /// What one should know to read it.
+    pub(super) note: &'static str,
+    pub(super) unit: Unit,
+    pub(super) across: Across,
+    pub(super) scale: Scale,
+    pub(super) lines: Vec<Line>,
+    pub(super) bands: Vec<Band>,
+}
+
+/// One line of a chart. NaN is a gap.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// A stretch of time in which a fault held.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Band {
+    pub(super) name: String,
+    pub(super) from: f64,
+    pub(super) until: f64,
+}
+
+/// What the values are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unit {
+    Milliseconds,
+    PerSecond,
+    Percent,
+    Mebibytes,
+    Count,
+}
+
+/// What the horizontal axis is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Across {
+    /// Seconds of the run.
+    Seconds,
+    /// The number of nines: 1 is the 90th percentile, 2 the 99th.
+    Nines,
+}
+
+/// How the vertical axis grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+/// Lines take these in order; more lines than colours begin again.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0x2A, 0x78, 0xD6),
+    RGBColor(0xED, 0xA1, 0x00),
+    RGBColor(0x1B, 0xAF, 0x7A),
+    RGBColor(0x4A, 0x3A, 0xA7),
+    RGBColor(0xE8, 0x7B, 0xA4),
+    RGBColor(0x00, 0x83, 0x00),
+];
+const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE1);
+const AXIS: RGBColor = RGBColor(0xC3, 0xC2, 0xB7);
+const LABEL: RGBColor = RGBColor(0x6B, 0x6A, 0x66);
+const FAULT: RGBColor = RGBColor(0xE3, 0x49, 0x48);
+const SIZE: (u32, u32) = (640, 240);
+
+// === impl Chart ===
+
+impl Chart {
+    /// The class of the n-th line's chip in a legend.
+    pub(super) fn chip(line: usize) -> String {
+        format!("c{}", line % COLOURS.len())
+    }
+
+    /// Whether there is anything to see.
+    pub(super) fn is_empty(&self) -> bool {
+        !self
+            .lines
+            .iter()
+            .any(|line| line.points.iter().any(|(_, y)| y.is_finite()))
+    }
+
+    /// Draws it.
+    pub(super) fn svg(&self) -> String {
+        let mut out = String::new();
+        let drawn = match self.scale {
+            Scale::Linear => self.draw(&mut out, 0.0..self.most() * 1.08),
+            Scale::Logarithmic => {
+                let (least, most) = (self.least(), self.most());
+                let bottom = 10f64.powf(least.log10().floor());
+                let top = 10f64.powf((most * 1.01).log10().ceil());
+                self.draw(&mut out, (bottom..top).log_scale())
+            }
+        };
+        // Writing to a string cannot fail; a chart that plotters can't lay out is left out, not the report.
+        if drawn.is_ok() { out } else { String::new() }
+    }
+
+    fn values(&self) -> impl Iterator<Item = f64> {
+        let values = self.lines.iter().flat_map(|line| &line.points);
+        values.map(|(_, y)| *y).filter(|y| y.is_finite())
+    }
+
+    fn most(&self) -> f64 {
+        self.values().fold(1e-3, f64::max)
+    }
+
+    fn least(&self) -> f64 {
+        self.values().filter(|y| *y > 0.0).fold(self.most(), f64::min)
+    }
+
+    fn across(&self) -> Range<f64> {
+        let lines = self.lines.iter().flat_map(|line| &line.points).map(|(x, _)| *x);
+        let ends = lines.chain(self.bands.iter().flat_map(|band| [band.from, band.until]));
+        let (least, most) = ends.fold((f64::MAX, f64::MIN), |(least, most), x| {
+            (least.min(x), most.max(x))
+        });
+        least..most.max(least + 1.0)
+    }
+
+    fn draw<Y>(&self, out: &mut String, y: Y) -> Result<(), Box<dyn std::error::Error + '_>>
+    where
+        Y: AsRangedCoord<Value = f64>,
+        Y::CoordDescType: ValueFormatter<f64> + Ranged<ValueType = f64>,
+    {
+        let x = self.across();
+        let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
+        let mut chart = ChartBuilder::on(&root)
+            .margin(6)
+            .margin_right(14)
+            .x_label_area_size(26)
+            .y_label_area_size(58)
+            .build_cartesian_2d(x.clone(), y)
+            .map_err(|error| error.to_string())?;
+        let range = chart.y_range();
+        let (bottom, top) = (range.start, range.end);
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(AXIS)
+            .label_style(("sans-serif", 14, &LABEL))
+            .x_labels(8)
+            .y_labels(6)
+            .x_label_formatter(&|x| self.across.label(*x))
+            .y_label_formatter(&|y| self.unit.label(*y))
+            .draw()
+            .map_err(|error| error.to_string())?;
+        for band in &self.bands {
+            let area = [(band.from, bottom), (band.until.min(x.end), top)];
+            let area = Rectangle::new(area, FAULT.mix(0.10).filled());
+            let edge = PathElement::new([(band.from, bottom), (band.from, top)], FAULT.mix(0.7));
+            let name = Text::new(
+                band.name.clone(),
+                (band.from, top),
+                ("sans-serif", 13).into_font().color(&FAULT),
+            );
+            chart.draw_series([area]).map_err(|error| error.to_string())?;
+            chart.draw_series([edge]).map_err(|error| error.to_string())?;
+            chart.draw_series([name]).map_err(|error| error.to_string())?;
+        }
+        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+            for stretch in line.points.split(|(_, y)| !y.is_finite()) {
+                // A logarithm has no zero: nothing happened stands at the bottom.
+                let points = stretch.iter().map(|(x, y)| (*x, y.max(bottom)));
+                let series = LineSeries::new(points, colour.stroke_width(2));
+                chart.draw_series(series).map_err(|error| error.to_string())?;
+            }
+        }
+        root.present().map_err(|error| error.to_string())?;
+        drop(chart);
+        drop(root);
+        Ok(())
+    }
+}
+
+// === impl Unit, Across ===
+
+impl Unit {
+    fn label(self, value: f64) -> String {
+        let number = match value {
+            v if v >= 1_000_000.0 => format!("{}M", short(v / 1_000_000.0)),
+            v if v >= 10_000.0 => format!("{}k", short(v / 1000.0)),
+            v => short(v),
+        };
+        match self {
+            Unit::Milliseconds if value >= 1000.0 => format!("{} s", short(value / 1000.0)),
+            Unit::Milliseconds => format!("{number} ms"),
+            Unit::PerSecond => format!("{number}/s"),
+            Unit::Percent => format!("{number} %"),
+            Unit::Mebibytes => format!("{number} MiB"),
+            Unit::Count => number,
+        }
+    }
+}
+
+impl Across {
+    fn label(self, x: f64) -> String {
+        match self {
+            Across::Seconds => format!("{} s", short(x)),
+            Across::Nines => format!("{}%", short(100.0 * (1.0 - 10f64.powf(-x)))),
+        }
+    }
+}
+
+/// Without digits that say nothing.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(scale: Scale) -> Chart {
+        Chart {
+            title: "t",
+            note: "",
+            unit: Unit::Milliseconds,
+            across: Across::Seconds,
+            scale,
+            lines: vec![
+                Line {
+                    name: "a".to_owned(),
+                    points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 90.0), (3.0, 0.0)],
+                },
+                Line {
+                    name: "b".to_owned(),
+                    points: Vec::new(),
+                },
+            ],
+            bands: vec![Band {
+                name: "kill <2>".to_owned(),
+                from: 1.0,
+                until: 9.0,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_gap_splits_a_line_and_a_fault_has_its_name() {
+        for scale in [Scale::Linear, Scale::Logarithmic] {
+            let svg = chart(scale).svg();
+            let drawn = svg.matches("stroke=\"#2A78D6\"").count();
+            assert!(drawn >= 1 && svg.contains("kill &lt;2&gt;"), "{svg}");
+            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        }
+    }
+
+    #[test]
+    fn labels_are_short() {
+        assert_eq!(Unit::PerSecond.label(12_500.0), "12.5k/s");
+        assert_eq!(Unit::Milliseconds.label(1500.0), "1.5 s");
+        assert_eq!(Across::Nines.label(3.0), "99.9%");
+    }
+}

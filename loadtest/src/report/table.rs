@@ -1,0 +1,135 @@
+//! The report as a table for the terminal.
+
+use std::fmt::Write;
+
+use super::Report;
+use crate::fault::Injected;
+use crate::measure::nodes::Usage;
+
+impl Report {
+    /// The table for people.
+    pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        let parameters: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let _ = writeln!(
+            out,
+            "{} {} seed={}",
+            self.scenario,
+            parameters.join(" "),
+            self.seed
+        );
+        let _ = writeln!(
+            out,
+            "{} nodes, acked means: {}",
+            self.target.nodes.len(),
+            self.target.guarantee
+        );
+        let counts = &self.counts;
+        let _ = writeln!(
+            out,
+            "sent {}  acked {} ({:.0}/s)  delivered {} ({:.0}/s)  refused {}  read back {}  in {:.1} s",
+            counts.sent,
+            counts.acked,
+            self.acks_per_s,
+            self.delivered,
+            self.deliveries_per_s,
+            counts.refused,
+            counts.read_back,
+            self.elapsed_s
+        );
+        let _ = writeln!(
+            out,
+            "\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "milliseconds", "count", "p50", "p90", "p99", "p99.9", "max"
+        );
+        for phase in &self.phases {
+            for (what, figures) in [("ack", phase.ack), ("deliver", phase.deliver)] {
+                if figures.count > 0 {
+                    let name = format!("{} send-{what}", phase.name);
+                    let ms = [
+                        figures.p50_us,
+                        figures.p90_us,
+                        figures.p99_us,
+                        figures.p999_us,
+                        figures.max_us,
+                    ]
+                    .map(|us| format!("{:>9.2}", us as f64 / 1000.0));
+                    let _ = writeln!(out, "{name:<28} {:>9} {}", figures.count, ms.join(" "));
+                }
+            }
+        }
+        self.nodes_table(&mut out);
+        for injected in &self.faults {
+            let Injected {
+                fault,
+                nodes,
+                from_s,
+                until_s,
+                outcome,
+                problem,
+            } = injected;
+            let problem = problem
+                .as_ref()
+                .map_or_else(String::new, |problem| format!(": {problem}"));
+            let _ = writeln!(
+                out,
+                "fault {fault} on nodes {nodes:?}: {from_s:.1} s to {until_s:.1} s, {outcome:?}{problem}"
+            );
+        }
+        if !self.errors.is_empty() {
+            let errors: Vec<_> = self
+                .errors
+                .iter()
+                .map(|(name, count)| format!("{name}: {count}"))
+                .collect();
+            let _ = writeln!(out, "errors: {}", errors.join(", "));
+        }
+        for violation in &self.violations {
+            let _ = writeln!(
+                out,
+                "VIOLATION {:?} in {} at s={} (client {:?}): {}",
+                violation.kind, violation.conversation, violation.s, violation.client, violation.detail
+            );
+        }
+        let _ = writeln!(out, "{} violations", counts.violations);
+        out
+    }
+
+    fn nodes_table(&self, out: &mut String) {
+        let told = |usage: Usage| usage.rss_kib > 0 || usage.fsyncs > 0;
+        if !self.nodes.iter().any(|node| node.usage.is_none_or(told)) {
+            return; // somebody else's nodes, without metrics
+        }
+        let head = ["CPU s", "CPU %", "RSS MiB", "fsyncs", "msg/fsync"].map(|head| format!("{head:>9}"));
+        let _ = writeln!(out, "\n{:<28} {}", "node", head.join(" "));
+        for node in &self.nodes {
+            let Some(usage) = node.usage else {
+                let _ = writeln!(out, "{:<28} restarted", node.node);
+                continue;
+            };
+            let _ = writeln!(
+                out,
+                "{:<28} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9.1}",
+                node.node,
+                usage.cpu_us as f64 / 1e6,
+                node.cpu_percent,
+                usage.rss_kib as f64 / 1024.0,
+                usage.fsyncs,
+                node.messages_per_fsync
+            );
+        }
+        let cost = &self.cost;
+        let _ = writeln!(
+            out,
+            "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us; memory per client: {:.1} KiB",
+            cost.nodes_us_per_message,
+            cost.harness_us_per_message,
+            cost.nodes_us_per_delivery,
+            cost.nodes_kib_per_client
+        );
+    }
+}

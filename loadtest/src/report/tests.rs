@@ -1,0 +1,132 @@
+//! A report of a run that never was, and what is made of it.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::measure::latency::Recorder;
+use crate::oracle::Oracle;
+
+/// Two nodes, one of which is down for a while.
+fn report(ack_us: u64) -> Report {
+    let mut recorder = Recorder::new();
+    recorder.phase("steady", 1_000_000_000);
+    for second in 1..9u64 {
+        for _ in 0..200 {
+            recorder.sent();
+            let due = second * 1_000_000_000;
+            recorder.acked(due, due + ack_us * 1000);
+            recorder.delivered(due, due + 2 * ack_us * 1000);
+        }
+        recorder.tick((second + 1) * 1_000_000_000);
+    }
+    let sample = |at: u64, node| Sample {
+        at_s: at as f64,
+        node,
+        up: node == 0 || at < 4,
+        cpu_percent: (node == 0).then_some(20.0 + at as f64),
+        rss_kib: 60_000,
+        fsyncs_per_s: 100.0,
+        takeovers: 0,
+        owned_shards: 16,
+        sessions: 4,
+    };
+    Report {
+        schema: 1,
+        version: "0.0.0".to_owned(),
+        scenario: "pairs".to_owned(),
+        parameters: BTreeMap::from([("rate".to_owned(), "<b>200</b>".to_owned())]),
+        seed: 7,
+        target: Target {
+            nodes: vec!["a:1".to_owned(), "b:2".to_owned()],
+            local: true,
+            settings: vec!["storage.fsync=true".to_owned()],
+            guarantee: "fsync on a majority".to_owned(),
+        },
+        elapsed_s: 8.0,
+        counts: Counts::default(),
+        delivered: 1600,
+        acks_per_s: 200.0,
+        deliveries_per_s: 200.0,
+        phases: recorder.phases().iter().map(PhaseReport::from).collect(),
+        faults: vec![Injected {
+            fault: "kill-owner@4s+3s".to_owned(),
+            nodes: vec![2],
+            from_s: 4.0,
+            until_s: 7.0,
+            outcome: Outcome::Installed,
+            problem: None,
+        }],
+        errors: BTreeMap::from([("connection lost".to_owned(), 2)]),
+        nodes: Vec::new(),
+        cost: Cost {
+            nodes_us_per_message: 40.0,
+            ..Cost::default()
+        },
+        violations: Vec::new(),
+        late_sights: 0,
+        seconds: recorder.seconds().to_vec(),
+        samples: (1..9).flat_map(|at| [sample(at, 0), sample(at, 1)]).collect(),
+        curves: Curves::of(recorder.phases()),
+    }
+}
+
+#[test]
+fn a_page_has_every_chart_and_needs_no_other_host() {
+    let page = report(2000).html();
+    for chart in [
+        "Send to ack",
+        "Throughput",
+        "Percentiles",
+        "CPU of each node",
+        "Memory",
+        "Fsyncs",
+        "Owners",
+    ] {
+        assert!(page.contains(chart), "{chart}");
+    }
+    assert_eq!(page.matches("<svg").count(), 8);
+    assert_eq!(
+        page.matches("kill-owner\n</text>").count(),
+        7,
+        "a mark in every chart over time"
+    );
+    let hosts = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!hosts.contains("://") && !hosts.contains("<script") && !hosts.contains("<link"));
+    assert!(!page.contains("<b>200</b>"), "parameters are text");
+}
+
+#[test]
+fn every_colour_of_a_chart_has_its_dark_counterpart() {
+    let page = report(2000).html();
+    let colours = page.split("stroke=\"#").skip(1).map(|rest| &rest[..6]);
+    for colour in colours {
+        assert!(page.contains(&format!("[stroke=\"#{colour}\"]")), "{colour}");
+    }
+}
+
+#[test]
+fn a_report_is_read_back_as_it_was_written() {
+    let written = serde_json::to_value(report(2000)).unwrap();
+    let read: Report = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), written);
+}
+
+#[test]
+fn a_comparison_says_what_is_better_and_what_is_worse() {
+    let folder = std::env::temp_dir().join(format!("rookery-compare-{}", std::process::id()));
+    let (a, b) = (folder.join("a"), folder.join("b"));
+    let (mut slow, fast) = (report(4000), report(2000));
+    slow.cost.nodes_us_per_message = 20.0;
+    for (folder, report) in [(&a, &slow), (&b, &fast)] {
+        report.write(folder, Oracle::new().history()).unwrap();
+    }
+    compare::compare(&a, &b.join("report.json"), Some(&folder)).unwrap();
+    let page = std::fs::read_to_string(folder.join("compare.html")).unwrap();
+    let missing = compare::compare(&a, &folder.join("none.json"), None);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(
+        page.contains("-50.0 % better") && page.contains("+100.0 % worse"),
+        "{page}"
+    );
+    assert!(missing.is_err());
+}
