@@ -16,6 +16,8 @@ pub const MEMBERS_AT_CREATE: usize = 256;
 pub const REACTION_BYTES: usize = 32;
 /// The most different reactions to one message.
 pub const REACTIONS: usize = 32;
+/// The most edits of one message.
+pub const EDITS: usize = 256;
 /// The most users in one `watch`.
 pub const WATCH_USERS: usize = 500;
 /// The longest title, in bytes.

@@ -1,8 +1,8 @@
 //! What changes something: from the command of the protocol to the operation that the log decides. Pure, but for
 //! [`create`].
 
-use protocol::command::{ActOn, Create, Send, Target};
-use protocol::{Cid, Command, ConvId, ErrorCode, Kind, UserId};
+use protocol::command::{ActOn, Create, Edit, React, Send, Target};
+use protocol::{Body, Cid, Command, ConvId, ErrorCode, Kind, UserId};
 
 use crate::conversation::timeline::{self, Op};
 use crate::conversation::{Conversations, Done, Refusal};
@@ -34,12 +34,7 @@ impl Change {
                 return Err(Refusal::new(ErrorCode::BadRequest, msg));
             }
         };
-        if send.b.as_str().len() > body_bytes {
-            return Err(Refusal::new(
-                ErrorCode::TooLarge,
-                format!("b is over {body_bytes} bytes"),
-            ));
-        }
+        fits(&send.b, body_bytes)?;
         let op = Op::Send {
             direct,
             body: send.b.as_str().into(),
@@ -53,13 +48,33 @@ impl Change {
         })
     }
 
-    /// Every other change of one conversation. `None`: `send`, `create`, and what changes no conversation.
+    /// `edit`, with a body of at most `body_bytes`.
+    ///
+    /// # Errors
+    /// A body over the node's limit.
+    pub fn edit(edit: Edit, body_bytes: usize) -> Result<Change, Refusal> {
+        let Edit { c, of, cid, b } = edit;
+        fits(&b, body_bytes)?;
+        let body = b.as_str().into();
+        Ok(Change {
+            conv: c,
+            cid: Some(cid),
+            op: Op::Edit { of, body },
+        })
+    }
+
+    /// Every other change of one conversation. `None`: `send`, `edit`, `create`, and what changes no conversation.
     #[must_use]
     pub fn of(command: Command) -> Option<Change> {
         let (conv, cid, op) = match command {
             Command::Invite(ActOn { c, cid, who }) => (c, Some(cid), Op::Invite { who }),
             Command::Kick(ActOn { c, cid, who }) => (c, Some(cid), Op::Kick { who }),
             Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
+            Command::Del(del) => (del.c, Some(del.cid), Op::Delete { of: del.of }),
+            Command::React(React { c, of, cid, k, on }) => {
+                let k = k.into();
+                (c, Some(cid), Op::React { of, k, on })
+            }
             Command::Read(cursor) => (cursor.c, None, Op::Read { s: cursor.s }),
             Command::Recv(cursor) => (cursor.c, None, Op::Delivered { s: cursor.s }),
             _ => return None,
@@ -84,6 +99,16 @@ impl Change {
             op,
         })
     }
+}
+
+fn fits(b: &Body, body_bytes: usize) -> Result<(), Refusal> {
+    if b.as_str().len() > body_bytes {
+        return Err(Refusal::new(
+            ErrorCode::TooLarge,
+            format!("b is over {body_bytes} bytes"),
+        ));
+    }
+    Ok(())
 }
 
 /// `create`.

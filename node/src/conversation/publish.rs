@@ -42,7 +42,9 @@ pub(crate) struct Peek<'a> {
 mod op {
     pub(super) const SEND: u8 = 0;
     pub(super) const CREATE: u8 = 1;
-    pub(super) const DELIVERED: u8 = 6;
+    pub(super) const RESERVE: u8 = 7;
+    pub(super) const INDEX_PUT: u8 = 8;
+    pub(super) const OUTBOX_DONE: u8 = 9;
 }
 
 /// What a conversation's actor remembers.
@@ -70,7 +72,7 @@ impl<'a> Peek<'a> {
 
     /// Whether a conversation's actor sees the command; the others concern a user's rows or the outbox.
     pub(crate) fn concerns_conversation(&self) -> bool {
-        self.op <= op::DELIVERED
+        !matches!(self.op, op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE)
     }
 
     /// Whether a stranger's command may succeed because it makes the conversation.
@@ -223,9 +225,20 @@ mod tests {
             title: None,
         };
         assert_eq!(
-            (number(create), number(Op::Delivered { s: 1 })),
-            (op::CREATE, op::DELIVERED)
+            (
+                number(create),
+                number(Op::Reserve),
+                number(Op::OutboxDone { ids: vec![] })
+            ),
+            (op::CREATE, op::RESERVE, op::OUTBOX_DONE)
         );
+        for op in [Op::Delivered { s: 1 }, Op::Delete { of: 1 }] {
+            assert!(
+                Peek::read(&command("a", "c", op))
+                    .unwrap()
+                    .concerns_conversation()
+            );
+        }
         assert!(
             !Peek::read(&command("a", "c", Op::Reserve))
                 .unwrap()

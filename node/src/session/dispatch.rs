@@ -92,15 +92,15 @@ impl Session {
             Command::List(list) => self.list(ctx, id, list),
             Command::Hist(hist) => self.history(ctx, id, hist),
             Command::Sync(sync) => self.sync(ctx, id, sync),
-            Command::Invite(_)
+            Command::Edit(_)
+            | Command::Del(_)
+            | Command::React(_)
+            | Command::Invite(_)
             | Command::Kick(_)
             | Command::Leave(_)
             | Command::Read(_)
             | Command::Recv(_) => self.change(ctx, id, command, bytes),
-            Command::Edit(_)
-            | Command::Del(_)
-            | Command::React(_)
-            | Command::Ban(_)
+            Command::Ban(_)
             | Command::Unban(_)
             | Command::Role(_)
             | Command::Join(_)

@@ -46,11 +46,22 @@ impl Session {
         command: Command,
         bytes: usize,
     ) {
+        let body_bytes = self.worker.config.limits.body_bytes;
+        let change = match command {
+            Command::Edit(edit) => Change::edit(edit, body_bytes),
+            command => match Change::of(command) {
+                Some(change) => Ok(change),
+                None => return,
+            },
+        };
+        let change = match change {
+            Ok(change) => change,
+            Err(refusal) => return self.refuse(id, refusal),
+        };
         if !self.may_change(id) {
             return;
         }
         let Phase::Open(open) = &self.phase else { return };
-        let Some(change) = Change::of(command) else { return };
         let cid = change.cid.clone();
         // The session that reads needs no word of its own cursor.
         let skip = if cid.is_none() { self.tag } else { 0 };

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::is_false;
-use crate::body::Body;
+use super::{Event, is_false};
+use crate::body::{Body, RawEvent};
 use crate::ids::{ConvId, UserId};
 use crate::role::History;
 
@@ -83,4 +83,53 @@ pub struct Meta {
     /// How far back a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+}
+
+/// Returns what is left of a deleted message, or of an edit of one, from its tail: `b` is empty, nobody is mentioned, and
+/// `deleted` says why. What stands before the body stays byte for byte.
+pub fn tombstone(tail: &str) -> String {
+    // Only the key can look like this: before the body there are ids and numbers, and a `cid` escapes its quotes.
+    let head = tail.split_once(",\"b\":").map_or(tail, |(head, _)| head);
+    let event = RawEvent::from_tail(tail.as_bytes())
+        .ok()
+        .and_then(|event| event.event());
+    let reply_to = match event {
+        Some(Event::Msg(msg)) => msg.reply_to,
+        _ => None,
+    };
+    let reply_to = reply_to.map_or_else(String::new, |s| format!(",\"reply_to\":{s}"));
+    format!("{head},\"b\":{{}}{reply_to},\"deleted\":true}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_deleted_message_everything_but_the_words_is_left() {
+        let msg = r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"al","cid":",\"b\":x","b":{"b":{},"text":"hi"},"reply_to":3,"mentions":["bo"]}"#;
+        assert_eq!(
+            tombstone(msg),
+            r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"al","cid":",\"b\":x","b":{},"reply_to":3,"deleted":true}"#
+        );
+        let edit = r#""t":"edit","c":"g_1","s":8,"of":7,"u":"al","ts":9,"b":{"text":"ho"}}"#;
+        let left = tombstone(edit);
+        assert_eq!(
+            left,
+            r#""t":"edit","c":"g_1","s":8,"of":7,"u":"al","ts":9,"b":{},"deleted":true}"#
+        );
+        assert_eq!(tombstone(&left), left, "once is enough");
+        let event = RawEvent::from_tail(left.as_bytes()).unwrap().event().unwrap();
+        assert!(matches!(&event, Event::Edit(edit) if edit.deleted && edit.b.as_str() == "{}"));
+        assert_eq!(event.tail(), left, "as it would be written");
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_leaves_nothing_behind() {
+        let broken = r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"al","cid":"k","b":{"text":"hi}"#;
+        assert_eq!(
+            tombstone(broken),
+            r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"al","cid":"k","b":{},"deleted":true}"#
+        );
+    }
 }

@@ -91,6 +91,27 @@ pub enum Op {
         /// The entries.
         ids: Vec<OutboxId>,
     },
+    /// Changes the body of the message at `of`.
+    Edit {
+        /// The message.
+        of: u64,
+        /// The new body: a JSON object.
+        body: Box<str>,
+    },
+    /// Deletes the message at `of`.
+    Delete {
+        /// The message.
+        of: u64,
+    },
+    /// Sets or takes back a reaction to the message at `of`.
+    React {
+        /// The message.
+        of: u64,
+        /// The reaction.
+        k: Box<str>,
+        /// Whether it is set or taken back.
+        on: bool,
+    },
 }
 
 // === impl Command ===
@@ -113,7 +134,7 @@ impl Command {
     /// Returns the bytes to be proposed.
     pub fn encode(&self) -> Bytes {
         let room = match &self.op {
-            Op::Send { body, .. } => body.len() + 192,
+            Op::Send { body, .. } | Op::Edit { body, .. } => body.len() + 192,
             _ => 192,
         };
         let mut bytes = Vec::with_capacity(room);

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! Conversation   conv
-//! Message        conv 0 s:u64
+//! Message        conv 0 s:u64             the log
+//!                conv 1 s:u64             what has become of the message there
+//!                conv 2 s:u64 user 0 k    who has set which reaction to it
 //! Member         conv 0 user
 //! Dedup          conv 0 user 0 cid        of a conversation
 //!                0 user 0 cid             of `create` (in the user's shard)
@@ -26,9 +28,27 @@ pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
 
 /// The key of an event.
 pub(super) fn message(conv: &ConvId, s: u64) -> Vec<u8> {
+    placed(conv, 0, s)
+}
+
+/// The key of what has become of a message.
+pub(super) fn fold(conv: &ConvId, s: u64) -> Vec<u8> {
+    placed(conv, 1, s)
+}
+
+/// The key of a user's reaction to a message.
+pub(super) fn reaction(conv: &ConvId, s: u64, user: &UserId, k: &str) -> Vec<u8> {
+    let mut key = placed(conv, 2, s);
+    key.extend_from_slice(user.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(k.as_bytes());
+    key
+}
+
+fn placed(conv: &ConvId, sort: u8, s: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(conv.as_str().len() + 9);
     key.extend_from_slice(conv.as_str().as_bytes());
-    key.push(0);
+    key.push(sort);
     key.extend_from_slice(&s.to_be_bytes());
     key
 }

@@ -17,6 +17,7 @@ mod apply;
 
 mod dedup;
 mod door;
+mod fold;
 mod keys;
 mod rows;
 mod rules;

@@ -101,6 +101,11 @@ pub(super) trait Row: Serialize + DeserializeOwned {
 pub(super) enum EventKind {
     Message = 1,
     Member = 2,
+    Edit = 4,
+    Delete = 5,
+    React = 6,
+    /// A message that was deleted: it keeps its place and its ordinal.
+    Tombstone = 7,
 }
 
 /// An event: `version u8 | kind u8 | mn u64 | author length u8 | author | tail`, where `mn` is the ordinal of the last
@@ -171,6 +176,10 @@ impl EventRow {
             let kind = match (head[0], head[1]) {
                 (VERSION, 1) => EventKind::Message,
                 (VERSION, 2) => EventKind::Member,
+                (VERSION, 4) => EventKind::Edit,
+                (VERSION, 5) => EventKind::Delete,
+                (VERSION, 6) => EventKind::React,
+                (VERSION, 7) => EventKind::Tombstone,
                 _ => return None,
             };
             let author = std::str::from_utf8(rest.get(..usize::from(head[10]))?).ok()?;

@@ -2,7 +2,10 @@
 //!
 //! | who may | owner | admin | member | reader |
 //! |---|---|---|---|---|
-//! | send | yes | yes | yes | – |
+//! | send, reply | yes | yes | yes | – |
+//! | react | yes | yes | yes | yes |
+//! | edit a message | own | own | own | – |
+//! | delete a message | any | any | own | – |
 //! | invite | yes | yes | – | – |
 //! | kick | yes | below admin | – | – |
 //! | read, receipts, leave | yes | yes | yes | yes |
@@ -16,6 +19,18 @@ use protocol::{Kind, Role};
 pub(super) enum Act {
     /// Append a message.
     Send,
+    /// Change the body of a message, one's own or another's.
+    Edit {
+        /// Whether it is one's own.
+        own: bool,
+    },
+    /// Delete a message.
+    Delete {
+        /// Whether it is one's own.
+        own: bool,
+    },
+    /// Set or take back a reaction.
+    React,
     /// Make somebody a member.
     Invite,
     /// Remove a member of that role.
@@ -28,6 +43,9 @@ pub(super) enum Act {
 pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> {
     let permitted = match act {
         Act::Send => role <= Role::Member,
+        Act::Edit { own } => own && role <= Role::Member,
+        Act::Delete { own } => role <= Role::Admin || own && role == Role::Member,
+        Act::React => true,
         Act::Invite | Act::Kick(_) | Act::Leave if kind == Kind::Direct => {
             return Err("a direct conversation keeps its two members");
         }
@@ -40,6 +58,9 @@ pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> 
     }
     Err(match act {
         Act::Send => "a reader may not write here",
+        Act::Edit { .. } => "only the author may edit a message, and no reader",
+        Act::Delete { .. } => "only the author, owners and admins may delete a message",
+        Act::React => "may not react",
         Act::Invite => "only owners and admins may invite",
         Act::Kick(_) => "only owners, and admins below their own role, may remove members",
         Act::Leave => "may not leave",
@@ -74,6 +95,11 @@ mod tests {
         // Columns: owner, admin, member, reader.
         let table = [
             (Act::Send, [true, true, true, false]),
+            (Act::Edit { own: true }, [true, true, true, false]),
+            (Act::Edit { own: false }, [false; 4]),
+            (Act::Delete { own: true }, [true, true, true, false]),
+            (Act::Delete { own: false }, [true, true, false, false]),
+            (Act::React, [true; 4]),
             (Act::Invite, [true, true, false, false]),
             (Act::Kick(Owner), [true, false, false, false]),
             (Act::Kick(Admin), [true, false, false, false]),
@@ -91,9 +117,15 @@ mod tests {
                     );
                 }
             }
+            let both = [
+                Act::Send,
+                Act::Edit { own: true },
+                Act::Delete { own: true },
+                Act::React,
+            ];
             assert_eq!(
                 may(Direct, Member, act).is_ok(),
-                act == Act::Send,
+                both.contains(&act),
                 "direct {act:?}"
             );
         }

@@ -13,6 +13,7 @@ mod create;
 mod cursors;
 mod index;
 mod membership;
+mod message;
 mod send;
 
 /// Who does it, in which conversation, under which key.
@@ -80,6 +81,9 @@ pub(super) fn command(
             at_ms,
         } => index::put(work, by, *member, *version, *at_ms),
         Op::OutboxDone { ids } => Ok(index::outbox_done(work, ids)),
+        Op::Edit { of, body } => message::edit(work, by, cid, *of, body),
+        Op::Delete { of } => message::delete(work, by, cid, *of),
+        Op::React { of, k, on } => message::react(work, by, cid, *of, k, *on),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

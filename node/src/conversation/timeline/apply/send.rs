@@ -54,11 +54,17 @@ pub(super) fn send(
         } else {
             None
         };
-        if target.is_none_or(|target| target.kind != EventKind::Message) {
-            return refused(
-                ErrorCode::NotFound,
-                "reply_to names no message of this conversation",
-            );
+        match target.map(|target| target.kind) {
+            Some(EventKind::Message) => {}
+            Some(EventKind::Tombstone) => {
+                return refused(ErrorCode::Conflict, "the message of reply_to was deleted");
+            }
+            _ => {
+                return refused(
+                    ErrorCode::NotFound,
+                    "reply_to names no message of this conversation",
+                );
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::view::{ConvView, view};
 use super::{Result, Seat};
 
 /// The most bytes of events in one window; the first event is returned however large it is.
-const WINDOW_BYTES: usize = 160 * 1024;
+pub(super) const WINDOW_BYTES: usize = 160 * 1024;
 /// How many rows are read in one step.
 const SCAN_PAGE: usize = 32;
 
@@ -49,6 +49,19 @@ pub struct Window {
     pub gap: bool,
     /// The last event.
     pub as_of: u64,
+}
+
+// === impl Page ===
+
+impl Page {
+    /// Returns what the page is taken from, of the events `first..=last` that may be seen, and from which end.
+    pub(super) fn span(self, first: u64, last: u64) -> (u64, u64, Order) {
+        match self {
+            Page::Newest => (first, last, Order::Descending),
+            Page::Before(s) => (first, last.min(s.saturating_sub(1)), Order::Descending),
+            Page::After(s) => (first.max(s.saturating_add(1)), last, Order::Ascending),
+        }
+    }
 }
 
 /// Returns the conversation as `user` sees it, with what was missed since `have`, up to `limit` events.
@@ -90,12 +103,7 @@ pub fn history(
     limit: usize,
 ) -> Result<HistoryPage> {
     let seat = Seat::of(rows, conv, user)?;
-    let (first, last) = (seat.me.floor(&seat.conv), seat.conv.last_s);
-    let (from, to, order) = match page {
-        Page::Newest => (first, last, Order::Descending),
-        Page::Before(s) => (first, last.min(s.saturating_sub(1)), Order::Descending),
-        Page::After(s) => (first.max(s.saturating_add(1)), last, Order::Ascending),
-    };
+    let (from, to, order) = page.span(seat.me.floor(&seat.conv), seat.conv.last_s);
     let events = window(rows, conv, (from, to), order, limit)?;
     let more = events.len() as u64 != (to + 1).saturating_sub(from);
     Ok(HistoryPage { events, more })

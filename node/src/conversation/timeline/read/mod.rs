@@ -14,11 +14,13 @@ use super::rows::{ConvRow, MemberRow, Row};
 mod index;
 mod log;
 mod members;
+mod messages;
 mod view;
 
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
 pub use log::{HistoryPage, Page, Window, history, open, range, sync};
 pub use members::{MemberEntry, MembersPage, members, role};
+pub use messages::{Folded, MessagesPage, messages};
 pub use view::{ConvView, PeerView, Summary, last, summary};
 
 /// Why a question is not answered.

@@ -65,6 +65,22 @@ fn commands_have_frozen_bytes() {
             "<8><1><5><2><7>",
         ),
         (Op::OutboxDone { ids: vec![id] }, "<9><1><5><2>"),
+        (
+            Op::Edit {
+                of: 9,
+                body: "{}".into(),
+            },
+            "<a><9><2>{}",
+        ),
+        (Op::Delete { of: 9 }, "<b><9>"),
+        (
+            Op::React {
+                of: 9,
+                k: "+1".into(),
+                on: true,
+            },
+            "<c><9><2>+1<1>",
+        ),
     ];
     for (op, bytes) in table {
         let command = command(op);

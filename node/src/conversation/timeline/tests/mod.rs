@@ -18,6 +18,7 @@ mod membership;
 mod model;
 mod reads;
 mod store;
+mod words;
 
 /// The rows of one shard.
 #[derive(Clone, Default, PartialEq, Debug)]

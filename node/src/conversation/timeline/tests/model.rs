@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use protocol::{Cid, ConvId, ErrorCode, Event, Kind, Role, UserId};
+use protocol::{Body, Cid, ConvId, ErrorCode, Event, Kind, Message, Role, UserId};
 
 use super::super::read::{self, Denied, Page};
 use super::super::{Applied, Command, Op, Outcome};
@@ -20,6 +20,9 @@ struct Model {
     members: HashMap<(ConvId, UserId), (Role, u64)>,
     results: HashMap<(ConvId, UserId, Cid), (u64, u64, u64)>,
     cursors: HashMap<(ConvId, UserId), (u64, u64)>,
+    /// What is shown of each message, in the order of the log.
+    messages: BTreeMap<(ConvId, u64), Message>,
+    reactions: HashMap<(ConvId, u64, UserId, String), u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +42,9 @@ enum Step {
     Leave,
     Read(u64),
     Delivered(u64),
+    Edit(u64),
+    Delete(u64),
+    React(u64, u8, bool),
 }
 
 fn conv(which: usize) -> ConvId {
@@ -65,6 +71,9 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
         1 => Just(Step::Leave),
         3 => (0..40u64).prop_map(Step::Read),
         3 => (0..40u64).prop_map(Step::Delivered),
+        4 => (0..40u64).prop_map(Step::Edit),
+        2 => (0..40u64).prop_map(Step::Delete),
+        4 => (0..40u64, 0..2u8, any::<bool>()).prop_map(|(of, k, on)| Step::React(of, k, on)),
     ];
     // A small space of cids, so that they are used again; `None` stands for a fresh one.
     let command = (user(), 0..4usize, proptest::option::weighted(0.2, 0..4u8), step);
@@ -100,6 +109,22 @@ fn op(user: usize, which: usize, step: &Step) -> (ConvId, Op) {
         Step::Leave => (conv, Op::Leave),
         Step::Read(s) => (conv, Op::Read { s: *s }),
         Step::Delivered(s) => (conv, Op::Delivered { s: *s }),
+        Step::Edit(of) => (
+            conv,
+            Op::Edit {
+                of: *of,
+                body: format!("{{\"edit\":{of}}}").into(),
+            },
+        ),
+        Step::Delete(of) => (conv, Op::Delete { of: *of }),
+        Step::React(of, k, on) => (
+            conv,
+            Op::React {
+                of: *of,
+                k: format!("k{k}").into(),
+                on: *on,
+            },
+        ),
     }
 }
 
@@ -139,7 +164,12 @@ impl Model {
             return;
         }
         if applied.dup {
-            assert!(matches!(command.op, Op::Create { .. }), "{command:?}");
+            self.settled(command, applied);
+            let result = (applied.s, applied.mn, applied.ts);
+            if !matches!(command.op, Op::Create { .. }) {
+                self.results
+                    .insert((command.conv.clone(), command.user.clone(), cid), result);
+            }
             return;
         }
         self.permitted(command, role);
@@ -150,6 +180,25 @@ impl Model {
         assert_eq!(s, self.logs[&command.conv].len() as u64);
         self.results
             .insert((command.conv.clone(), command.user.clone(), cid), (s, mn, ts));
+    }
+
+    /// What is acknowledged without an event is so already.
+    fn settled(&self, command: &Command, applied: &Applied) {
+        assert!(applied.events.is_empty());
+        match &command.op {
+            Op::Create { .. } => {}
+            Op::Delete { of } => {
+                assert!(self.messages[&(command.conv.clone(), *of)].deleted);
+                let event = &self.logs[&command.conv][applied.s as usize - 1].1;
+                assert!(matches!(event, Event::Del(del) if del.of == *of));
+            }
+            Op::React { of, k, on } => {
+                let reaction = (command.conv.clone(), *of, command.user.clone(), k.to_string());
+                let known = self.reactions.get(&reaction).copied();
+                assert_eq!((known.is_some(), known.unwrap_or(0)), (*on, applied.s));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The table of the protocol, said once more.
@@ -170,7 +219,64 @@ impl Model {
                     .expect("a member");
                 assert!(role == Some(Role::Owner) || role == Some(Role::Admin) && target.0 > Role::Admin);
             }
+            Op::Edit { of, .. } => {
+                let message = &self.messages[&(command.conv.clone(), *of)];
+                assert!(message.u == command.user && !message.deleted && role != Some(Role::Reader));
+            }
+            Op::Delete { of } => {
+                let own = self.messages[&(command.conv.clone(), *of)].u == command.user;
+                assert!(matches!(role, Some(Role::Owner | Role::Admin)) || own && role == Some(Role::Member));
+            }
+            Op::React { of, .. } => {
+                assert!(role.is_some() && !self.messages[&(command.conv.clone(), *of)].deleted);
+            }
             _ => assert!(role.is_some()),
+        }
+    }
+
+    /// Learns what has become of a message, and what the log shows of it from now on.
+    fn fold(&mut self, conv: &ConvId, event: &Event) {
+        let message = |of: u64| (conv.clone(), of);
+        match event {
+            Event::Msg(msg) => {
+                self.messages.insert(message(msg.s), Message::from(msg.clone()));
+            }
+            Event::Edit(edit) => {
+                let shown = self.messages.get_mut(&message(edit.of)).expect("a message");
+                (shown.b, shown.edited_ts) = (edit.b.clone(), Some(edit.ts));
+            }
+            Event::React(react) => {
+                let shown = self.messages.get_mut(&message(react.of)).expect("a message");
+                let count = shown.reactions.remove(&react.k).unwrap_or(0);
+                let count = if react.on { count + 1 } else { count - 1 };
+                if count > 0 {
+                    shown.reactions.insert(react.k.clone(), count);
+                }
+                let reaction = (conv.clone(), react.of, react.u.clone(), react.k.clone());
+                let known = match react.on {
+                    true => self.reactions.insert(reaction, react.s),
+                    false => self.reactions.remove(&reaction),
+                };
+                assert_eq!(known.is_none(), react.on, "counted twice");
+            }
+            Event::Del(del) => {
+                let nothing = Body::new("{}").unwrap();
+                let log = self.logs.get_mut(conv).expect("a log");
+                for (tail, event) in log.iter_mut() {
+                    match event {
+                        Event::Msg(msg) if msg.s == del.of => {
+                            (msg.b, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
+                            self.messages.insert(message(msg.s), Message::from(msg.clone()));
+                        }
+                        Event::Edit(edit) if edit.of == del.of => {
+                            (edit.b, edit.deleted) = (nothing.clone(), true);
+                        }
+                        _ => continue,
+                    }
+                    *tail = event.tail().into();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -181,16 +287,18 @@ impl Model {
             Event::Msg(msg) => Some(msg.mn),
             _ => None,
         });
+        let ts = |event: &Event| event.place().expect("a durable event").2;
         let last_ts = log.last().map_or(0, |(_, event)| ts(event));
         assert!(ts(&event) >= last_ts, "time goes back");
         assert_eq!(seq, log.len() as u64 + 1, "a hole in s");
+        assert_eq!(event.place().map(|(c, s, _)| (c, s)), Some((&conv, seq)));
+        self.fold(&conv, &event);
         match &event {
             Event::Msg(msg) => {
-                assert_eq!((msg.s, msg.mn, &msg.c), (seq, last.unwrap_or(0) + 1, &conv));
-                self.cursors.insert((conv, msg.u.clone()), (seq, seq));
+                assert_eq!(msg.mn, last.unwrap_or(0) + 1);
+                self.cursors.insert((conv.clone(), msg.u.clone()), (seq, seq));
             }
             Event::Member(member) => {
-                assert_eq!((member.s, &member.c), (seq, &conv));
                 let key = (conv.clone(), member.who.clone());
                 let whole = conv.kind() == Some(Kind::Channel) || member.why == protocol::Why::Create;
                 match member.role {
@@ -210,8 +318,10 @@ impl Model {
                     }
                 }
             }
+            Event::Edit(_) | Event::Del(_) | Event::React(_) => {}
             other => panic!("{other:?} in a log"),
         }
+        let log = self.logs.get_mut(&conv).expect("a log");
         log.push((tail.clone(), event));
     }
 
@@ -255,6 +365,12 @@ impl Model {
                     .map(|(tail, _)| tail.clone())
                     .collect();
                 assert_eq!((page.events, page.more), (tails, false));
+                let page = read::messages(rows, conv, &user, Page::Newest, 10_000).unwrap();
+                let shown = self
+                    .messages
+                    .range((conv.clone(), *floor)..=(conv.clone(), u64::MAX));
+                let shown: Vec<_> = shown.map(|(_, message)| message.clone()).collect();
+                assert_eq!(page.wire(conv).unwrap().items, shown);
             }
             let roles: Vec<_> = self
                 .members
@@ -287,14 +403,6 @@ impl Model {
                 .map(|(conv, _)| conv.clone());
             assert_eq!(shown, seen.collect());
         }
-    }
-}
-
-fn ts(event: &Event) -> u64 {
-    match event {
-        Event::Msg(msg) => msg.ts,
-        Event::Member(member) => member.ts,
-        other => panic!("{other:?}"),
     }
 }
 

@@ -8,14 +8,7 @@ use super::super::{Effect, Op, Published};
 use super::{World, parse, text, u};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
-    tails
-        .iter()
-        .map(|tail| match parse(tail) {
-            Event::Msg(msg) => msg.s,
-            Event::Member(member) => member.s,
-            other => panic!("{other:?}"),
-        })
-        .collect()
+    tails.iter().map(|tail| parse(tail).place().unwrap().1).collect()
 }
 
 /// A group of alice and bob, and bob's invitee carol, with messages up to `s` = 103.

@@ -1,0 +1,276 @@
+//! `edit`, `del` and `react`: what is done to a message that is there.
+//!
+//! Each appends an event, and changes the row in which the message's history is folded. `del` also takes the words out of
+//! the rows that held them, the message's own and those of its edits: what is left keeps its place in the log.
+
+use protocol::event::{self, Del, Edit, React};
+use protocol::{Body, Cid, ErrorCode, Event, RawEvent, UserId, limits};
+use storage::Table;
+
+use super::super::door::RowsMut;
+use super::super::fold::{FoldRow, ReactionRow};
+use super::super::keys;
+use super::super::outcome::{Applied, Effect, Published};
+use super::super::rows::{EventKind, EventRow, Row, corrupt};
+use super::super::rules::{self, Act};
+use super::super::work::Work;
+use super::{By, Result, Seat, Stop, forbidden, fresh, key, refused, seat, tick};
+
+/// Changes the body of a message.
+pub(super) fn edit(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: Option<&Cid>,
+    of: u64,
+    body: &str,
+) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    if body.len() > limits::BODY_BYTES {
+        return refused(
+            ErrorCode::TooLarge,
+            format!("b is over {} bytes", limits::BODY_BYTES),
+        );
+    }
+    let b = Body::new(body).map_err(|_| Stop::Bad("the body is no JSON object"))?;
+    let seat = seat(work, by)?;
+    // A reader may edit nothing, and learns nothing about what is there.
+    rules::may(seat.conv.kind, seat.role, Act::Edit { own: true }).map_err(forbidden)?;
+    let target = target(work, by, &seat, of)?;
+    let own = target.author == *by.user;
+    rules::may(seat.conv.kind, seat.role, Act::Edit { own }).map_err(forbidden)?;
+    alive(&target)?;
+    let mut fold = FoldRow::of(work.rows, by.conv, of)?;
+    if fold.edits.len() >= limits::EDITS {
+        return refused(
+            ErrorCode::Conflict,
+            format!("a message can be edited {} times", limits::EDITS),
+        );
+    }
+    fold.edits.push(seat.conv.last_s + 1);
+    fold.put(work.rows, by.conv, of);
+    append(work, by, cid, seat, EventKind::Edit, |s, ts| {
+        let (c, u) = (by.conv.clone(), by.user.clone());
+        let deleted = false;
+        Event::Edit(Edit {
+            c,
+            s,
+            of,
+            u,
+            ts,
+            b,
+            deleted,
+        })
+    })
+}
+
+/// Deletes a message. Deleting it once more is acknowledged with the event of the first time.
+pub(super) fn delete(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: Option<&Cid>,
+    of: u64,
+) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    let seat = seat(work, by)?;
+    rules::may(seat.conv.kind, seat.role, Act::Delete { own: true }).map_err(forbidden)?;
+    let target = target(work, by, &seat, of)?;
+    let own = target.author == *by.user;
+    rules::may(seat.conv.kind, seat.role, Act::Delete { own }).map_err(forbidden)?;
+    let fold = FoldRow::of(work.rows, by.conv, of)?;
+    if let Some(s) = fold.deleted {
+        return settled(work, by, cid, seat, s);
+    }
+    blank(work, by, of, &target, EventKind::Tombstone)?;
+    for s in fold.edits {
+        let edit = work
+            .event(by.conv, s)?
+            .ok_or_else(|| corrupt("an edit is gone"))?;
+        blank(work, by, s, &edit, EventKind::Edit)?;
+    }
+    let applied = append(work, by, cid, seat, EventKind::Delete, |s, ts| {
+        let (c, u) = (by.conv.clone(), by.user.clone());
+        Event::Del(Del { c, s, of, u, ts })
+    })?;
+    // The rows of single reactions stay: there may be many, and they hold no words.
+    let fold = FoldRow {
+        deleted: Some(applied.s),
+        ..FoldRow::default()
+    };
+    fold.put(work.rows, by.conv, of);
+    for user in mentioned(&target) {
+        unalert(work, by, of, &user)?;
+    }
+    Ok(applied)
+}
+
+/// Sets or takes back a reaction. What is so already is acknowledged without an event.
+pub(super) fn react(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: Option<&Cid>,
+    of: u64,
+    k: &str,
+    on: bool,
+) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    if let Err(why) = limits::reaction(k) {
+        return refused(ErrorCode::BadRequest, why);
+    }
+    let seat = seat(work, by)?;
+    rules::may(seat.conv.kind, seat.role, Act::React).map_err(forbidden)?;
+    let target = target(work, by, &seat, of)?;
+    alive(&target)?;
+    let row = keys::reaction(by.conv, of, by.user, k);
+    let known = work.rows.get(Table::Message, &row)?;
+    let known = known.map(|row| ReactionRow::decode(&row)).transpose()?;
+    match known {
+        Some(ReactionRow { s }) if on => return settled(work, by, cid, seat, s),
+        None if !on => return settled(work, by, cid, seat, 0),
+        _ => {}
+    }
+    let mut fold = FoldRow::of(work.rows, by.conv, of)?;
+    let count = fold.reactions.get(k).copied().unwrap_or(0);
+    if on {
+        if count == 0 && fold.reactions.len() >= limits::REACTIONS {
+            return refused(
+                ErrorCode::Conflict,
+                format!("a message has at most {} different reactions", limits::REACTIONS),
+            );
+        }
+        fold.reactions.insert(k.to_owned(), count + 1);
+    } else if count > 1 {
+        fold.reactions.insert(k.to_owned(), count - 1);
+    } else {
+        fold.reactions.remove(k);
+    }
+    fold.put(work.rows, by.conv, of);
+    let applied = append(work, by, cid, seat, EventKind::React, |s, ts| {
+        let (c, u, k) = (by.conv.clone(), by.user.clone(), k.to_owned());
+        Event::React(React {
+            c,
+            s,
+            of,
+            u,
+            ts,
+            k,
+            on,
+        })
+    })?;
+    if on {
+        let reaction = ReactionRow { s: applied.s };
+        work.rows.put(Table::Message, &row, &reaction.encode());
+    } else {
+        work.rows.delete(Table::Message, &row);
+    }
+    Ok(applied)
+}
+
+/// Returns the message at `of`, deleted or not, if the member may see it.
+fn target(work: &Work<'_, impl RowsMut>, by: By<'_>, seat: &Seat, of: u64) -> Result<EventRow> {
+    if of >= seat.me.floor(&seat.conv)
+        && let Some(row) = work.event(by.conv, of)?
+        && matches!(row.kind, EventKind::Message | EventKind::Tombstone)
+    {
+        return Ok(row);
+    }
+    refused(ErrorCode::NotFound, "of names no message of this conversation")
+}
+
+/// Stops if the message was deleted.
+fn alive(target: &EventRow) -> Result<()> {
+    if target.kind == EventKind::Tombstone {
+        return refused(ErrorCode::Conflict, "the message was deleted");
+    }
+    Ok(())
+}
+
+/// Takes the words out of the row at `s`.
+fn blank(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    s: u64,
+    row: &EventRow,
+    kind: EventKind,
+) -> Result<()> {
+    let tail = std::str::from_utf8(&row.tail).map_err(|_| corrupt("an event is no text"))?;
+    let tail = event::tombstone(tail);
+    work.put_event(by.conv, s, kind, row.mn, &row.author, tail);
+    Ok(())
+}
+
+/// Returns the users whom the message mentions.
+fn mentioned(target: &EventRow) -> Vec<UserId> {
+    let event = RawEvent::from_tail(&target.tail)
+        .ok()
+        .and_then(|event| event.event());
+    match event {
+        Some(Event::Msg(msg)) => msg.mentions,
+        _ => Vec::new(),
+    }
+}
+
+/// Counts the mention no longer.
+fn unalert(work: &mut Work<'_, impl RowsMut>, by: By<'_>, of: u64, user: &UserId) -> Result<()> {
+    if let Some(mut member) = work.member(by.conv, user)?
+        && let Ok(at) = member.mentions.binary_search(&of)
+    {
+        member.mentions.remove(at);
+        work.set_member(by.conv, user, member);
+    }
+    Ok(())
+}
+
+/// Writes the event, and keeps the result under the key.
+fn append(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: &Cid,
+    seat: Seat,
+    kind: EventKind,
+    event: impl FnOnce(u64, u64) -> Event,
+) -> Result<Applied> {
+    let Seat { mut conv, mut me, .. } = seat;
+    let ts = tick(work, &conv);
+    conv.last_s += 1;
+    conv.last_ts = ts;
+    let s = conv.last_s;
+    let tail = event(s, ts).tail();
+    let tail = work.put_event(by.conv, s, kind, conv.last_mn, by.user, tail);
+    work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
+    work.set_member(by.conv, by.user, me);
+    work.set_conv(by.conv, conv);
+    let event = Published {
+        conv: by.conv.clone(),
+        seq: s,
+        tail,
+        removes: None,
+        adds: None,
+        skip: by.skip,
+    };
+    Ok(Applied {
+        s,
+        mn: 0,
+        ts,
+        dup: false,
+        events: vec![event],
+        effect: Effect::None,
+    })
+}
+
+/// Acknowledges, under a new key, what is so already: with the place of the event that made it so, 0 if there is none.
+fn settled(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: &Cid, seat: Seat, s: u64) -> Result<Applied> {
+    let Seat { conv, mut me, .. } = seat;
+    // Not the event's: keys are kept by the time at which they were used.
+    let ts = tick(work, &conv);
+    work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
+    work.set_member(by.conv, by.user, me);
+    Ok(Applied {
+        s,
+        ts,
+        dup: true,
+        ..Applied::silent(Effect::None)
+    })
+}
