@@ -16,6 +16,7 @@
 //! | 20 | `RANGE` | the shard's owner | `read::Range` → `read::Ranged` |
 //! | 21 | `INDEX` | the owner of the user's shard | `read::Index` → `read::Indexed` |
 //! | 22 | `MEMBERS` | the shard's owner | `read::Members` → `MembersPage` |
+//! | 26 | `MESSAGES` | the shard's owner | `read::History` → `MessagesPage` |
 //!
 //! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`).
 //!
@@ -53,6 +54,8 @@ pub(crate) const RANGE: u16 = 20;
 pub(crate) const INDEX: u16 = 21;
 /// A page of the members.
 pub(crate) const MEMBERS: u16 = 22;
+/// A page of messages as they are now.
+pub(crate) const MESSAGES: u16 = 26;
 
 /// Cast: events and notices.
 pub(crate) const DELIVER: u16 = 1;

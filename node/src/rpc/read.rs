@@ -22,7 +22,8 @@ pub(crate) struct Open {
     pub(crate) have: Option<u64>,
 }
 
-/// A page of a log, for a member → [`HistoryPage`](crate::conversation::timeline::read::HistoryPage).
+/// A page of a log, for a member → [`HistoryPage`](crate::conversation::timeline::read::HistoryPage), or of messages as
+/// they are now → [`MessagesPage`](crate::conversation::timeline::read::MessagesPage).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct History {
     /// The conversation.

@@ -13,3 +13,4 @@ mod operations;
 mod sessions;
 mod slow_consumer;
 mod tokens;
+mod words;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster::{CallError, Cluster, NodeId, ShardId};
 use futures::future::join_all;
+use protocol::message::Messages;
 use protocol::{ConvId, ErrorCode, RawEvent, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,23 +47,39 @@ pub(crate) async fn history(
     after: Option<u64>,
     limit: usize,
 ) -> Result<HistoryPage, Refusal> {
-    let page = match (before, after) {
-        (Some(before), _) => read::Page::Before(before),
-        (None, Some(after)) => read::Page::After(after),
-        (None, None) => read::Page::Newest,
-    };
-    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
-    let question = History {
-        conv: conv.clone(),
-        user: user.clone(),
-        page,
-        limit,
-    };
+    let question = page(user, conv, before, after, limit);
     let page: read::HistoryPage = ask(shared, shard_of(shared, conv)?, rpc::HISTORY, &question).await?;
     Ok(HistoryPage {
         events: raw(&page.events)?,
         more: page.more,
     })
+}
+
+pub(crate) async fn messages(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    conv: &ConvId,
+    before: Option<u64>,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Messages, Refusal> {
+    let question = page(user, conv, before, after, limit);
+    let page: read::MessagesPage = ask(shared, shard_of(shared, conv)?, rpc::MESSAGES, &question).await?;
+    page.wire(conv).map_err(malformed)
+}
+
+fn page(user: &UserId, conv: &ConvId, before: Option<u64>, after: Option<u64>, limit: usize) -> History {
+    let page = match (before, after) {
+        (Some(before), _) => read::Page::Before(before),
+        (None, Some(after)) => read::Page::After(after),
+        (None, None) => read::Page::Newest,
+    };
+    History {
+        conv: conv.clone(),
+        user: user.clone(),
+        page,
+        limit: u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1),
+    }
 }
 
 pub(crate) async fn members(

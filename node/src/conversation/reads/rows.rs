@@ -4,7 +4,7 @@ use protocol::{ConvId, UserId};
 use storage::State;
 
 use crate::conversation::timeline::read::{
-    self, ConvView, Denied, HistoryPage, MembersPage, Summary, Window,
+    self, ConvView, Denied, HistoryPage, MembersPage, MessagesPage, Summary, Window,
 };
 use crate::rpc::Refused;
 use crate::rpc::read::{History, INDEX_LIMIT, Index, Indexed, Members, Open, Range, Ranged};
@@ -31,6 +31,10 @@ pub(super) fn open(state: &State, q: &Open) -> Result<ConvView, Refused> {
 
 pub(super) fn history(state: &State, q: &History) -> Result<HistoryPage, Refused> {
     read::history(&state.view(), &q.conv, &q.user, q.page, q.limit as usize).map_err(refused)
+}
+
+pub(super) fn messages(state: &State, q: &History) -> Result<MessagesPage, Refused> {
+    read::messages(&state.view(), &q.conv, &q.user, q.page, q.limit as usize).map_err(refused)
 }
 
 pub(super) fn members(state: &State, q: &Members) -> Result<MembersPage, Refused> {

@@ -40,6 +40,7 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
     match method {
         rpc::OPEN => one(shared, body, |q: &Open| of_conv(&q.conv), rows::open).await,
         rpc::HISTORY => one(shared, body, |q: &History| of_conv(&q.conv), rows::history).await,
+        rpc::MESSAGES => one(shared, body, |q: &History| of_conv(&q.conv), rows::messages).await,
         rpc::MEMBERS => one(shared, body, |q: &Members| of_conv(&q.conv), rows::members).await,
         rpc::RANGE => one(shared, body, |q: &Range| of_conv(&q.conv), rows::range).await,
         rpc::INDEX => {

@@ -15,6 +15,7 @@ pub(crate) mod window;
 use std::sync::Arc;
 
 use cluster::{Cluster, ShardId};
+use protocol::message::Messages;
 use protocol::{Cid, ConvId, Kind, UserId};
 
 pub(crate) use ask::ask;
@@ -104,6 +105,18 @@ impl Conversations {
         limit: usize,
     ) -> Result<HistoryPage, Refusal> {
         super::reads::client::history(&self.shared, user, conv, before, after, limit).await
+    }
+
+    /// A page of messages as they are now: the newest below `before`, or the oldest above `after`, or the newest.
+    pub async fn messages(
+        &self,
+        user: &UserId,
+        conv: &ConvId,
+        before: Option<u64>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Messages, Refusal> {
+        super::reads::client::messages(&self.shared, user, conv, before, after, limit).await
     }
 
     /// A page of the members, in the order of their ids, above `after`.

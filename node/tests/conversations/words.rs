@@ -1,0 +1,75 @@
+//! What becomes of messages, across nodes.
+
+use node::conversation::timeline::Op;
+
+use crate::world::{World, eventually, user};
+
+#[actix::test]
+async fn every_node_shows_the_same_messages_as_they_are_now() {
+    let mut world = World::start(3).await;
+    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
+    let (bob, from) = world.nodes[1].listen("bob", &conv).await;
+    let first = world.nodes[0].send("alice", &conv, "first").await.unwrap().s;
+    let second = world.nodes[1].send("bob", &conv, "second").await.unwrap().s;
+    let run = async |node: usize, by: &str, id: &str, op| {
+        world.nodes[node].command(by, &conv, id, op).await.unwrap()
+    };
+    let edit = Op::Edit {
+        of: first,
+        body: r#"{"text":"better"}"#.into(),
+    };
+    let react = |k: &str| Op::React {
+        of: first,
+        k: k.into(),
+        on: true,
+    };
+    let edited = run(1, "alice", "e", edit).await;
+    run(2, "carol", "r1", react("+1")).await;
+    run(1, "bob", "r2", react("+1")).await;
+    let deleted = run(2, "bob", "d", Op::Delete { of: second }).await;
+    // The same key on another node is the same event.
+    let again = run(0, "bob", "d", Op::Delete { of: second }).await;
+    assert_eq!((again.s, again.dup), (deleted.s, true));
+
+    eventually("the deletion", async || bob.last(&conv) == deleted.s).await;
+    let live = bob.contiguous(&conv, from);
+    let owner = world.owner_and_others(&conv).0;
+    for killed in [false, true] {
+        if killed {
+            world.crash(owner).await;
+        }
+        for node in &world.nodes {
+            let mut shown = None;
+            eventually("an answer", async || {
+                let page = node
+                    .conversations
+                    .messages(&user("carol"), &conv, None, None, 50)
+                    .await;
+                shown = page.ok();
+                shown.is_some()
+            })
+            .await;
+            let shown = serde_json::to_value(shown.unwrap()).unwrap();
+            let [one, two] = &shown["items"].as_array().unwrap()[..] else {
+                panic!("{shown}")
+            };
+            assert_eq!(
+                (&one["b"]["text"], &one["edited_ts"]),
+                (&"better".into(), &edited.ts.into())
+            );
+            assert_eq!(one["reactions"], serde_json::json!({"+1": 2}));
+            assert_eq!(
+                (&two["b"], &two["deleted"]),
+                (&serde_json::json!({}), &true.into())
+            );
+            let page = node
+                .conversations
+                .history(&user("carol"), &conv, None, Some(second), 50)
+                .await
+                .unwrap();
+            let tails: Vec<_> = page.events.iter().map(|event| event.tail().to_owned()).collect();
+            assert_eq!(tails[..], live[2..], "live and read later");
+        }
+    }
+    world.stop().await;
+}
