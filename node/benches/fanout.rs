@@ -89,6 +89,7 @@ async fn deliver(count: u64, batches: u64) -> Duration {
                 removes: None,
                 adds: None,
                 skip: 0,
+                only: None,
             })
         };
         feed.push((batch * BATCH + 1..=(batch + 1) * BATCH).map(event).collect())

@@ -269,10 +269,12 @@ pub struct Member {
     pub u: UserId,
     /// The role.
     pub role: Role,
-    /// What has arrived there.
-    pub delivered: u64,
-    /// What was read there.
-    pub read: u64,
+    /// What has arrived there; absent in conversations of more than 256 members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<u64>,
+    /// What was read there; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
 }
 
 /// `delta`.

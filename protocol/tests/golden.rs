@@ -533,10 +533,13 @@ fn every_answer_has_its_frozen_text() {
         (
             Some(7),
             Answer::Members(answer::Members {
-                items: vec![answer::Member { u: user("bob"), role: Role::Reader, delivered: 7, read: 6 }],
+                items: vec![
+                    answer::Member { u: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
+                    answer::Member { u: user("cy"), role: Role::Owner, delivered: None, read: None },
+                ],
                 next: Some("x".into()),
             }),
-            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6}],"next":"x"}"#.into(),
+            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6},{"u":"cy","role":"owner"}],"next":"x"}"#.into(),
         ),
         (
             Some(7),

@@ -384,7 +384,7 @@ fn answers() -> impl Strategy<Value = Answer> {
         read,
     };
     let members = (
-        proptest::collection::vec((user(), role(), any::<u64>(), any::<u64>()), 0..3),
+        proptest::collection::vec((user(), role(), opt(any::<u64>()), opt(any::<u64>())), 0..3),
         opt(text()),
     )
         .prop_map(move |(items, next)| {

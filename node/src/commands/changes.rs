@@ -1,7 +1,7 @@
 //! What changes something: from the command of the protocol to the operation that the log decides. Pure, but for
 //! [`create`].
 
-use protocol::command::{ActOn, Create, Edit, React, Send, Target};
+use protocol::command::{ActOn, Create, Edit, React, Send, SetRole, Target};
 use protocol::{Body, Cid, Command, ConvId, ErrorCode, Kind, UserId};
 
 use crate::conversation::timeline::{self, Op};
@@ -63,12 +63,26 @@ impl Change {
         })
     }
 
-    /// Every other change of one conversation. `None`: `send`, `edit`, `create`, and what changes no conversation.
+    /// Every other change of one conversation. `None`: `send`, `edit`, `create`, [`block`](Change::block), and what
+    /// changes no conversation.
     #[must_use]
     pub fn of(command: Command) -> Option<Change> {
         let (conv, cid, op) = match command {
             Command::Invite(ActOn { c, cid, who }) => (c, Some(cid), Op::Invite { who }),
             Command::Kick(ActOn { c, cid, who }) => (c, Some(cid), Op::Kick { who }),
+            Command::Ban(ActOn { c, cid, who }) => (c, Some(cid), Op::Ban { who }),
+            Command::Unban(ActOn { c, cid, who }) => (c, Some(cid), Op::Unban { who }),
+            Command::Role(SetRole { c, cid, who, role }) => (c, Some(cid), Op::SetRole { who, role }),
+            Command::Join(join) => (join.c, Some(join.cid), Op::Join),
+            Command::Set(set) => {
+                let op = Op::Set {
+                    title: set.title,
+                    history: set.history,
+                    muted: set.muted,
+                    pinned: set.pinned,
+                };
+                (set.c, Some(set.cid), op)
+            }
             Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
             Command::Del(del) => (del.c, Some(del.cid), Op::Delete { of: del.of }),
             Command::React(React { c, of, cid, k, on }) => {
@@ -80,6 +94,16 @@ impl Change {
             _ => return None,
         };
         Some(Change { conv, cid, op })
+    }
+
+    /// `block` and `unblock`: a change of the direct conversation of the two, whether or not it exists.
+    #[must_use]
+    pub fn block(user: &UserId, who: UserId, on: bool) -> Change {
+        Change {
+            conv: ConvId::direct(user, &who),
+            cid: None,
+            op: Op::Block { who, on },
+        }
     }
 
     /// Puts the change in the lane to its owner before it returns, see [`Conversations::submit`]. The session tagged

@@ -1,11 +1,11 @@
-//! What is asked and changes nothing: `list`, `hist` and `sync`. (`open` is one read of
+//! What is asked and changes nothing: `list`, `hist`, `sync` and `members`. (`open` is one read of
 //! [`Conversations::open`]; a session also follows what it opens.)
 
 use std::collections::{BTreeMap, HashSet};
 
 use futures::StreamExt;
-use protocol::answer::{Delta, DeltaItem, Hist as Page, Inbox};
-use protocol::command::{Hist, List, Sync};
+use protocol::answer::{Delta, DeltaItem, Hist as Page, Inbox, Member, Members as MembersOf};
+use protocol::command::{Hist, List, Members, Sync};
 use protocol::{ConvId, ErrorCode, UserId, limits};
 
 use crate::config::Limits;
@@ -88,6 +88,34 @@ pub async fn sync(
         })
         .collect();
     Ok(Delta { as_of, items, next })
+}
+
+/// `members`.
+///
+/// # Errors
+/// A malformed cursor, or the owner's refusal.
+pub async fn members(
+    conversations: &Conversations,
+    user: &UserId,
+    question: Members,
+    limits: &Limits,
+) -> Result<MembersOf, Refusal> {
+    let Members { c, cursor, limit } = question;
+    let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
+    let after = after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))?;
+    let found = conversations
+        .members(user, &c, after, page(limit, limits))
+        .await?;
+    let items = found.items.into_iter().map(|member| Member {
+        u: member.user,
+        role: member.role,
+        delivered: member.cursors.map(|cursors| cursors.delivered),
+        read: member.cursors.map(|cursors| cursors.read),
+    });
+    Ok(MembersOf {
+        items: items.collect(),
+        next: found.next.map(|user| user.as_str().to_owned()),
+    })
 }
 
 /// The size of a page: what was asked for, within the protocol's bounds and the node's.

@@ -114,7 +114,7 @@ impl Handler<Settle> for ConversationActor {
                 }
             }
             if let Ok(peek) = Peek::read(&pending.bytes) {
-                memory.decided(peek.user, peek.cid, &answer_of(&outcome));
+                memory.decided(&peek, &answer_of(&outcome));
             }
             committed::settle(core, pending, outcome);
         });

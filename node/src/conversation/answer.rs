@@ -112,6 +112,7 @@ impl Refusal {
         match refused {
             Refused::NotMember => Refusal::not_member(),
             Refused::Busy => Refusal::busy("the owner has too many questions to answer"),
+            Refused::Forbidden(msg) => Refusal::new(ErrorCode::Forbidden, msg),
             Refused::Bad(msg) => Refusal::new(ErrorCode::BadRequest, msg),
             Refused::NotOwner { .. }
             | Refused::OutOfOrder

@@ -31,6 +31,7 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
     }
     match applied.effect {
         Effect::None | Effect::Reserved(_) => {}
+        Effect::Told => core.outbox_wake.notify_one(),
         Effect::Cursors {
             delivered,
             read,
@@ -88,6 +89,7 @@ fn receipt(core: &Core, command: &[u8], delivered: u64, read: u64) {
         removes: None,
         adds: None,
         skip,
+        only: None,
     });
 }
 

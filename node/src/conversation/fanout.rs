@@ -261,6 +261,7 @@ fn what_of(event: &Published) -> What<'_> {
         skip: event.skip,
         removes: event.removes.as_ref().map(UserId::as_str),
         adds: event.adds.as_ref().map(UserId::as_str),
+        only: event.only.as_ref().map(UserId::as_str),
         tail: &event.tail,
     }
 }

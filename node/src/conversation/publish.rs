@@ -45,6 +45,9 @@ mod op {
     pub(super) const RESERVE: u8 = 7;
     pub(super) const INDEX_PUT: u8 = 8;
     pub(super) const OUTBOX_DONE: u8 = 9;
+    pub(super) const JOIN: u8 = 13;
+    pub(super) const BLOCK: u8 = 18;
+    pub(super) const BLOCK_PUT: u8 = 19;
 }
 
 /// What a conversation's actor remembers.
@@ -53,6 +56,8 @@ pub(crate) struct Memory {
     /// `None` until the row was read.
     exists: Option<bool>,
     strangers: HashSet<UserId>,
+    /// Users with commands under way that may make them members, and how many.
+    coming: HashMap<UserId, u32>,
     recent: HashMap<Cid, (UserId, Answer)>,
     recent_order: VecDeque<Cid>,
 }
@@ -72,7 +77,15 @@ impl<'a> Peek<'a> {
 
     /// Whether a conversation's actor sees the command; the others concern a user's rows or the outbox.
     pub(crate) fn concerns_conversation(&self) -> bool {
-        !matches!(self.op, op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE)
+        !matches!(
+            self.op,
+            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT
+        )
+    }
+
+    /// Whether it may make the user a member.
+    fn may_admit(&self) -> bool {
+        self.may_create() || self.op == op::JOIN
     }
 
     /// Whether a stranger's command may succeed because it makes the conversation.
@@ -103,7 +116,9 @@ impl Memory {
             }
             return Some(answer);
         }
-        if !peek.may_create() && (self.exists == Some(false) || self.strangers.contains(peek.user)) {
+        let exists = self.exists != Some(false) || peek.may_create() || peek.op == op::BLOCK;
+        let stranger = self.strangers.contains(peek.user) && !peek.may_admit() && peek.op != op::BLOCK;
+        if !exists || stranger {
             return Some(Answer::refused(
                 ErrorCode::NotMember,
                 "not a member of this conversation".to_owned(),
@@ -119,21 +134,34 @@ impl Memory {
 
     /// A command goes to the log: what it may make has to be reckoned with from now on.
     pub(crate) fn proposed(&mut self, peek: &Peek<'_>) {
-        if peek.may_create() {
-            self.strangers.remove(peek.user);
-            if self.exists == Some(false) {
-                self.exists = None;
-            }
+        if peek.may_create() && self.exists == Some(false) {
+            self.exists = None;
+        }
+        if peek.may_admit()
+            && let Ok(user) = UserId::parse(peek.user)
+        {
+            self.strangers.remove(&user);
+            *self.coming.entry(user).or_default() += 1;
         }
     }
 
     /// A command was decided by the log.
-    pub(crate) fn decided(&mut self, user: &str, cid: Option<&str>, answer: &Answer) {
+    pub(crate) fn decided(&mut self, peek: &Peek<'_>, answer: &Answer) {
+        let Ok(user) = UserId::parse(peek.user) else {
+            return;
+        };
+        if peek.may_admit()
+            && let Some(under_way) = self.coming.get_mut(&user)
+        {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.coming.remove(&user);
+            }
+        }
         match answer {
             Answer::Done { .. } => {
                 self.exists = Some(true);
-                let (Some(cid), Ok(user)) = (cid.and_then(|cid| Cid::parse(cid).ok()), UserId::parse(user))
-                else {
+                let Some(cid) = peek.cid.and_then(|cid| Cid::parse(cid).ok()) else {
                     return;
                 };
                 if self.recent.insert(cid.clone(), (user, answer.clone())).is_none() {
@@ -147,7 +175,7 @@ impl Memory {
             }
             Answer::Refused { code, .. } => {
                 let not_member = ErrorCode::ALL.get(usize::from(*code)) == Some(&ErrorCode::NotMember);
-                if not_member && let Ok(user) = UserId::parse(user) {
+                if not_member && !self.coming.contains_key(&user) {
                     if self.strangers.len() >= STRANGERS {
                         self.strangers.clear();
                     }
@@ -218,32 +246,44 @@ mod tests {
             ("g_1", "alice", Some("c1"), 7)
         );
         assert!(peek.concerns_conversation() && !peek.may_create());
-        let number = |op| Peek::read(&command("a", "c", op)).unwrap().op;
         let create = Op::Create {
             kind: protocol::Kind::Group,
             members: vec![],
             title: None,
         };
-        assert_eq!(
+        let who = || UserId::parse("b").unwrap();
+        let version = super::super::timeline::OutboxId { index: 1, n: 0 };
+        for (op, expected, concerns) in [
+            (create, op::CREATE, true),
+            (Op::Delete { of: 1 }, 11, true),
+            (Op::Join, op::JOIN, true),
+            (Op::Block { who: who(), on: true }, op::BLOCK, true),
+            (Op::Reserve, op::RESERVE, false),
             (
-                number(create),
-                number(Op::Reserve),
-                number(Op::OutboxDone { ids: vec![] })
+                Op::IndexPut {
+                    member: true,
+                    version,
+                    at_ms: 1,
+                },
+                op::INDEX_PUT,
+                false,
             ),
-            (op::CREATE, op::RESERVE, op::OUTBOX_DONE)
-        );
-        for op in [Op::Delivered { s: 1 }, Op::Delete { of: 1 }] {
-            assert!(
-                Peek::read(&command("a", "c", op))
-                    .unwrap()
-                    .concerns_conversation()
-            );
+            (
+                Op::BlockPut {
+                    who: who(),
+                    on: true,
+                    version,
+                    at_ms: 1,
+                },
+                op::BLOCK_PUT,
+                false,
+            ),
+            (Op::OutboxDone { ids: vec![] }, op::OUTBOX_DONE, false),
+        ] {
+            let bytes = command("a", "c", op);
+            let peek = Peek::read(&bytes).unwrap();
+            assert_eq!((peek.op, peek.concerns_conversation()), (expected, concerns));
         }
-        assert!(
-            !Peek::read(&command("a", "c", Op::Reserve))
-                .unwrap()
-                .concerns_conversation()
-        );
     }
 
     #[test]
@@ -252,7 +292,7 @@ mod tests {
         let peek = Peek::read(&bytes).unwrap();
         let mut memory = Memory::default();
         assert_eq!(memory.answers(&peek, bytes.len()), None);
-        memory.decided("alice", Some("c1"), &done(5, false));
+        memory.decided(&peek, &done(5, false));
         assert_eq!(memory.answers(&peek, bytes.len()), Some(done(5, true)));
         let other = command("bob", "c1", send());
         assert_eq!(
@@ -267,6 +307,7 @@ mod tests {
             removes: Some(UserId::parse("alice").unwrap()),
             adds: None,
             skip: 0,
+            only: None,
         });
         assert_eq!(memory.answers(&peek, bytes.len()), None, "the rules decide");
     }
@@ -280,7 +321,7 @@ mod tests {
             ErrorCode::NotMember,
             "not a member of this conversation".to_owned(),
         );
-        memory.decided("alice", Some("c0"), &refused);
+        memory.decided(&peek, &refused);
         assert_eq!(memory.answers(&peek, bytes.len()), Some(refused));
         memory.published(&Published {
             conv: ConvId::parse("g_1").unwrap(),
@@ -289,8 +330,36 @@ mod tests {
             removes: None,
             adds: Some(UserId::parse("alice").unwrap()),
             skip: 0,
+            only: None,
         });
         assert_eq!(memory.answers(&peek, bytes.len()), None);
+    }
+
+    #[test]
+    fn one_who_is_coming_is_no_stranger_whatever_was_refused_before() {
+        let (send, join) = (command("alice", "c1", send()), command("alice", "c2", Op::Join));
+        let (send, join) = (Peek::read(&send).unwrap(), Peek::read(&join).unwrap());
+        let mut memory = Memory::default();
+        let refused = Answer::refused(
+            ErrorCode::NotMember,
+            "not a member of this conversation".to_owned(),
+        );
+        memory.decided(&send, &refused);
+        assert_eq!(memory.answers(&join, 9), None, "the rules decide");
+        memory.proposed(&join);
+        memory.decided(&send, &refused);
+        assert_eq!(memory.answers(&send, 9), None, "behind the join");
+        memory.decided(&join, &refused);
+        assert_eq!(memory.answers(&send, 9), Some(refused), "it was in vain");
+    }
+
+    #[test]
+    fn a_block_needs_no_conversation() {
+        let who = UserId::parse("bob").unwrap();
+        let bytes = command("alice", "c1", Op::Block { who, on: true });
+        let mut memory = Memory::default();
+        memory.activated(false);
+        assert_eq!(memory.answers(&Peek::read(&bytes).unwrap(), 9), None);
     }
 
     #[test]
@@ -311,7 +380,7 @@ mod tests {
         );
         memory.proposed(&Peek::read(&create).unwrap());
         assert_eq!(memory.answers(&peek, bytes.len()), None, "it is being made");
-        memory.decided("bob", Some("c2"), &done(1, false));
+        memory.decided(&Peek::read(&create).unwrap(), &done(1, false));
         assert_eq!(memory.answers(&peek, bytes.len()), None);
     }
 }

@@ -226,6 +226,7 @@ mod tests {
             removes: None,
             adds: None,
             skip: 0,
+            only: None,
         };
         slots.order.offer(1, Arc::new(event), |_| ());
         assert_eq!(

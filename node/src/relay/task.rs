@@ -284,6 +284,7 @@ fn owned(what: What<'_>) -> Option<Delivered> {
             skip,
             removes,
             adds,
+            only,
             tail,
         } => Delivered::Event(
             Published {
@@ -293,6 +294,7 @@ fn owned(what: What<'_>) -> Option<Delivered> {
                 removes: user(removes),
                 adds: user(adds),
                 skip,
+                only: user(only),
             }
             .into(),
         ),

@@ -130,6 +130,7 @@ mod tests {
             removes: None,
             adds: None,
             skip: 0,
+            only: None,
         }))
     }
 

@@ -35,6 +35,8 @@ pub(crate) enum What<'a> {
         removes: Option<&'a str>,
         /// The user whom it adds.
         adds: Option<&'a str>,
+        /// The only user whom it concerns.
+        only: Option<&'a str>,
         /// The event's JSON behind its number.
         #[serde(with = "raw")]
         tail: &'a [u8],
@@ -118,6 +120,7 @@ mod tests {
             skip: 0,
             removes: None,
             adds: Some("u"),
+            only: None,
             tail: b"{}",
         };
         let joined = What::Joined { user: "u", conv: "g" };
@@ -129,7 +132,7 @@ mod tests {
         }
         let bytes = [
             &[1][..],
-            &[3, 0xac, 2, 9, 1, 0, 1, b'g', 7, 0, 0, 1, 1, b'u', 2, b'{', b'}'],
+            &[3, 0xac, 2, 9, 1, 0, 1, b'g', 7, 0, 0, 1, 1, b'u', 0, 2, b'{', b'}'],
             &[3, 0xac, 2, 9, 2, 1, 1, b'u', 1, b'g'],
         ]
         .concat();

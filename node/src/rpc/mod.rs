@@ -16,6 +16,8 @@
 //! | 20 | `RANGE` | the shard's owner | `read::Range` → `read::Ranged` |
 //! | 21 | `INDEX` | the owner of the user's shard | `read::Index` → `read::Indexed` |
 //! | 22 | `MEMBERS` | the shard's owner | `read::Members` → `MembersPage` |
+//! | 23 | `BANS` | the shard's owner | `read::Members` → `BansPage` |
+//! | 24 | `BLOCKS` | the owner of the user's shard | `read::Blocks` → `BlocksPage` |
 //! | 26 | `MESSAGES` | the shard's owner | `read::History` → `MessagesPage` |
 //!
 //! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`).
@@ -54,6 +56,10 @@ pub(crate) const RANGE: u16 = 20;
 pub(crate) const INDEX: u16 = 21;
 /// A page of the members.
 pub(crate) const MEMBERS: u16 = 22;
+/// A page of those who are banned.
+pub(crate) const BANS: u16 = 23;
+/// A page of those whom a user blocks.
+pub(crate) const BLOCKS: u16 = 24;
 /// A page of messages as they are now.
 pub(crate) const MESSAGES: u16 = 26;
 
@@ -89,6 +95,8 @@ pub(crate) enum Refused {
     Bad(String),
     /// A fault of that node.
     Failed(String),
+    /// The user is a member and may not see that.
+    Forbidden(String),
 }
 
 /// A body that can't be read: of another version, or damaged.
@@ -153,6 +161,7 @@ pub(crate) mod tests {
         golden(Refused::NotMember, &[1, 5]);
         golden(Refused::Bad("x".into()), &[1, 6, 1, b'x']);
         golden(Refused::Failed("x".into()), &[1, 7, 1, b'x']);
+        golden(Refused::Forbidden("x".into()), &[1, 8, 1, b'x']);
     }
 
     #[test]

@@ -49,6 +49,17 @@ pub(crate) struct Members {
     pub(crate) limit: u32,
 }
 
+/// A page of those whom a user blocks → [`BlocksPage`](crate::conversation::timeline::read::BlocksPage).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Blocks {
+    /// The user.
+    pub(crate) user: UserId,
+    /// Users above this one.
+    pub(crate) after: Option<UserId>,
+    /// At most this many.
+    pub(crate) limit: u32,
+}
+
 /// A piece of a log, for a relay: no member is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Range {
@@ -153,6 +164,14 @@ mod tests {
             &[1, 1, b'g', 1, b'u', 1, 1, b'u', 50],
         );
         golden(
+            Blocks {
+                user: user(),
+                after: None,
+                limit: 50,
+            },
+            &[1, 1, b'u', 0, 50],
+        );
+        golden(
             Range {
                 conv: conv(),
                 after: 3,
@@ -209,11 +228,15 @@ mod tests {
             mentions: 5,
             read: 4,
             delivered: 3,
+            muted: true,
+            pinned: false,
             peer: None,
         };
         golden::<Summarised>(
             vec![Ok(summary)],
-            &[1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 2, b'{', b'}', 6, 5, 4, 3, 0],
+            &[
+                1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 2, b'{', b'}', 6, 5, 4, 3, 1, 0, 0,
+            ],
         );
         golden::<Indexed>(vec![conv()], &[1, 1, 1, b'g']);
     }

@@ -92,24 +92,23 @@ impl Session {
             Command::List(list) => self.list(ctx, id, list),
             Command::Hist(hist) => self.history(ctx, id, hist),
             Command::Sync(sync) => self.sync(ctx, id, sync),
+            Command::Members(members) => self.members(ctx, id, members),
             Command::Edit(_)
             | Command::Del(_)
             | Command::React(_)
             | Command::Invite(_)
             | Command::Kick(_)
             | Command::Leave(_)
-            | Command::Read(_)
-            | Command::Recv(_) => self.change(ctx, id, command, bytes),
-            Command::Ban(_)
+            | Command::Ban(_)
             | Command::Unban(_)
             | Command::Role(_)
             | Command::Join(_)
             | Command::Set(_)
-            | Command::Members(_)
-            | Command::Watch(_)
-            | Command::Unwatch(_)
             | Command::Block(_)
-            | Command::Unblock(_) => {
+            | Command::Unblock(_)
+            | Command::Read(_)
+            | Command::Recv(_) => self.change(ctx, id, command, bytes),
+            Command::Watch(_) | Command::Unwatch(_) => {
                 let msg = "not supported by this node yet".to_owned();
                 self.refuse(
                     id,

@@ -190,6 +190,9 @@ impl Feed {
 
     fn pass(&self, published: &Published) {
         if published.skip == self.tag {
+        } else if published.only.is_some() {
+            // Rare, and not to be dropped first.
+            self.push(published.tail.clone(), None);
         } else if published.seq == 0 {
             if self
                 .link
@@ -214,6 +217,9 @@ impl Subscriber for Feed {
     }
 
     fn event(&self, published: &Published) {
+        if published.only.as_ref().is_some_and(|only| *only != self.user) {
+            return;
+        }
         let mut convs = self.convs.borrow_mut();
         match convs.get_mut(&published.conv) {
             None => return,

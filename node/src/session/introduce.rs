@@ -4,8 +4,8 @@
 //! So a client that only listens for `msg` misses nothing, not even the message that made the conversation.
 
 use bytes::Bytes;
-use protocol::Event;
 use protocol::answer::{Conv, Last};
+use protocol::{Event, Why};
 
 /// An event that follows a `conv`: its place in the log, and its tail.
 pub(super) type Follower = (u64, Bytes);
@@ -19,7 +19,7 @@ pub(super) fn introduce(mut conv: Conv, user: &protocol::UserId) -> (Conv, Vec<F
     let decoded: Vec<Option<Event>> = events.iter().map(|event| Event::decode(event.as_str())).collect();
     let joined = decoded
         .iter()
-        .rposition(|event| matches!(event, Some(Event::Member(m)) if m.who == *user));
+        .rposition(|event| matches!(event, Some(Event::Member(m)) if m.who == *user && m.role.is_some() && m.why != Why::Role));
     let Some(joined) =
         joined.filter(|_| !conv.gap && decoded.iter().all(|event| event.as_ref().is_some_and(is_placed)))
     else {

@@ -1,4 +1,4 @@
-//! Changes other than messages: `create`, `invite`, `kick`, `leave`, and the cursors `read` and `recv`.
+//! Changes other than messages: `create`, who is a member and as what, settings, blocks, and the cursors.
 
 use actix::Context;
 use protocol::answer::Empty;
@@ -8,6 +8,7 @@ use protocol::{Answer, Command};
 use super::actor::{Phase, Session};
 use super::subscribe::Deliver;
 use crate::commands::{Change, changes};
+use crate::conversation::timeline::Op;
 
 // === impl Session: membership ===
 
@@ -46,9 +47,12 @@ impl Session {
         command: Command,
         bytes: usize,
     ) {
-        let body_bytes = self.worker.config.limits.body_bytes;
+        let Phase::Open(open) = &self.phase else { return };
+        let user = open.feed.user_id().clone();
         let change = match command {
-            Command::Edit(edit) => Change::edit(edit, body_bytes),
+            Command::Edit(edit) => Change::edit(edit, self.worker.config.limits.body_bytes),
+            Command::Block(block) => Ok(Change::block(&user, block.who, true)),
+            Command::Unblock(block) => Ok(Change::block(&user, block.who, false)),
             command => match Change::of(command) {
                 Some(change) => Ok(change),
                 None => return,
@@ -61,17 +65,22 @@ impl Session {
         if !self.may_change(id) {
             return;
         }
-        let Phase::Open(open) = &self.phase else { return };
         let cid = change.cid.clone();
-        // The session that reads needs no word of its own cursor.
-        let skip = if cid.is_none() { self.tag } else { 0 };
-        let user = open.feed.user_id().clone();
+        // The session that reads needs no word of its own cursor, nor of its own wishes.
+        let quiet = cid.is_none() || matches!(change.op, Op::Set { .. });
+        let skip = if quiet { self.tag } else { 0 };
+        let joins = matches!(change.op, Op::Join).then(|| change.conv.clone());
         let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
-        self.wait(ctx, done, move |session, _ctx, result| {
+        self.wait(ctx, done, move |session, ctx, result| {
             session.window.changed(bytes);
             match (result, cid) {
-                (Ok(done), Some(cid)) => session.acknowledge(id, cid, done),
+                (Ok(done), Some(cid)) => {
+                    session.acknowledge(id, cid, done);
+                    if let Some(conv) = joins {
+                        session.follow(ctx, conv);
+                    }
+                }
                 (Ok(_), None) => session.answer(id, &Answer::Ok(Empty {})),
                 (Err(refusal), _) => session.refuse(id, refusal),
             }

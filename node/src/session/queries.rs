@@ -1,9 +1,9 @@
-//! Questions: `open`, `list`, `hist` and `sync`.
+//! Questions: `open`, `list`, `hist`, `members` and `sync`.
 
 use std::rc::Rc;
 
 use actix::Context;
-use protocol::command::{Hist, List, Open, Sync};
+use protocol::command::{Hist, List, Members, Open, Sync};
 use protocol::{Answer, UserId};
 
 use super::actor::{Phase, Session};
@@ -35,6 +35,14 @@ impl Session {
         self.ask(ctx, id, |worker, user| async move {
             let page = questions::history(&worker.conversations, &user, hist, &worker.config.limits).await;
             page.map(Answer::Hist)
+        });
+    }
+
+    /// `members`.
+    pub(super) fn members(&mut self, ctx: &mut Context<Session>, id: Option<i64>, members: Members) {
+        self.ask(ctx, id, |worker, user| async move {
+            let page = questions::members(&worker.conversations, &user, members, &worker.config.limits).await;
+            page.map(Answer::Members)
         });
     }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod commands;
+mod conversations;
 mod framing;
 mod handshake;
 mod lifecycle;

@@ -16,7 +16,7 @@ use crate::conversation::answer::{ConvView, HistoryPage, Refusal, SyncItem};
 use crate::conversation::route::ask;
 use crate::conversation::shared::Shared;
 use crate::conversation::timeline::read;
-use crate::rpc::read::{History, Members, Open, Sync, Synced};
+use crate::rpc::read::{Blocks, History, Members, Open, Sync, Synced};
 use crate::rpc::{self, Refused};
 
 /// Events of one conversation in a `sync`.
@@ -97,6 +97,36 @@ pub(crate) async fn members(
         limit,
     };
     ask(shared, shard_of(shared, conv)?, rpc::MEMBERS, &question).await
+}
+
+pub(crate) async fn bans(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    conv: &ConvId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<read::BansPage, Refusal> {
+    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
+    let question = Members {
+        conv: conv.clone(),
+        user: user.clone(),
+        after,
+        limit,
+    };
+    ask(shared, shard_of(shared, conv)?, rpc::BANS, &question).await
+}
+
+pub(crate) async fn blocks(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<read::BlocksPage, Refusal> {
+    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
+    let user = user.clone();
+    ask(shared, shard, rpc::BLOCKS, &Blocks { user, after, limit }).await
 }
 
 pub(crate) async fn sync(shared: &Arc<Shared>, user: &UserId, wants: Vec<(ConvId, u64)>) -> Vec<SyncItem> {

@@ -4,10 +4,10 @@ use protocol::{ConvId, UserId};
 use storage::State;
 
 use crate::conversation::timeline::read::{
-    self, ConvView, Denied, HistoryPage, MembersPage, MessagesPage, Summary, Window,
+    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, MembersPage, MessagesPage, Summary, Window,
 };
 use crate::rpc::Refused;
-use crate::rpc::read::{History, INDEX_LIMIT, Index, Indexed, Members, Open, Range, Ranged};
+use crate::rpc::read::{Blocks, History, INDEX_LIMIT, Index, Indexed, Members, Open, Range, Ranged};
 use crate::rpc::register::{Caught, Register, Registered};
 
 /// Events that one `open` or one conversation of a `sync` returns.
@@ -46,6 +46,15 @@ pub(super) fn members(state: &State, q: &Members) -> Result<MembersPage, Refused
         q.limit as usize,
     )
     .map_err(refused)
+}
+
+pub(super) fn bans(state: &State, q: &Members) -> Result<BansPage, Refused> {
+    let (after, limit) = (q.after.as_ref(), q.limit as usize);
+    read::bans(&state.view(), &q.conv, &q.user, after, limit).map_err(refused)
+}
+
+pub(super) fn blocks(state: &State, q: &Blocks) -> Result<BlocksPage, Refused> {
+    read::blocks(&state.view(), &q.user, q.after.as_ref(), q.limit as usize).map_err(refused)
 }
 
 pub(super) fn range(state: &State, q: &Range) -> Result<Ranged, Refused> {
@@ -139,6 +148,7 @@ fn index_of(view: &storage::View, user: &UserId) -> Result<Indexed, Refused> {
 fn refused(denied: Denied) -> Refused {
     match denied {
         Denied::NotMember => Refused::NotMember,
+        Denied::Forbidden(why) => Refused::Forbidden(why.to_owned()),
         Denied::Storage(error) => Refused::Failed(error.to_string()),
     }
 }

@@ -11,7 +11,7 @@ use storage::State;
 
 use super::rows;
 use crate::conversation::shared::Shared;
-use crate::rpc::read::{History, Index, Members, Open, Range, Summaries, Summarised, Sync, Synced};
+use crate::rpc::read::{Blocks, History, Index, Members, Open, Range, Summaries, Summarised, Sync, Synced};
 use crate::rpc::{self, Refused};
 
 /// Answers a question, later.
@@ -42,6 +42,16 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
         rpc::HISTORY => one(shared, body, |q: &History| of_conv(&q.conv), rows::history).await,
         rpc::MESSAGES => one(shared, body, |q: &History| of_conv(&q.conv), rows::messages).await,
         rpc::MEMBERS => one(shared, body, |q: &Members| of_conv(&q.conv), rows::members).await,
+        rpc::BANS => one(shared, body, |q: &Members| of_conv(&q.conv), rows::bans).await,
+        rpc::BLOCKS => {
+            one(
+                shared,
+                body,
+                |q: &Blocks| cluster.shard_of(q.user.as_str().as_bytes()),
+                rows::blocks,
+            )
+            .await
+        }
         rpc::RANGE => one(shared, body, |q: &Range| of_conv(&q.conv), rows::range).await,
         rpc::INDEX => {
             one(

@@ -50,7 +50,7 @@ pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
                             pause = Instant::now();
                         }
                     }
-                    Ok(refused @ (Refused::NotMember | Refused::Bad(_))) => {
+                    Ok(refused @ (Refused::NotMember | Refused::Forbidden(_) | Refused::Bad(_))) => {
                         return Err(Refusal::of_question(refused));
                     }
                     Ok(refused) => refusal = Refusal::of_question(refused),

@@ -22,7 +22,7 @@ pub(crate) use ask::ask;
 
 use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 use super::shared::Shared;
-use super::timeline::read::MembersPage;
+use super::timeline::read::{BansPage, BlocksPage, MembersPage};
 use super::timeline::{Command, Op};
 use crate::user::inbox;
 
@@ -130,6 +130,28 @@ impl Conversations {
         super::reads::client::members(&self.shared, user, conv, after, limit).await
     }
 
+    /// A page of those who are banned, in the order of their ids, above `after`; for owners and admins.
+    pub async fn bans(
+        &self,
+        user: &UserId,
+        conv: &ConvId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<BansPage, Refusal> {
+        super::reads::client::bans(&self.shared, user, conv, after, limit).await
+    }
+
+    /// A page of those whom the user blocks, in the order of their ids, above `after`. A block shows up here shortly
+    /// after it is in force.
+    pub async fn blocks(
+        &self,
+        user: &UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<BlocksPage, Refusal> {
+        super::reads::client::blocks(&self.shared, user, after, limit).await
+    }
+
     /// What the user missed in each conversation, in the order asked for; one request per owner. Conversations that
     /// the user is no member of are left out, and so are those whose owner can't be reached: the caller asks again
     /// for what it doesn't find.
@@ -175,7 +197,7 @@ impl Conversations {
 /// The shard that decides the command.
 fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
     match command.op {
-        Op::Reserve | Op::IndexPut { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
+        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
         _ => cluster.shard_of(command.conv.as_str().as_bytes()),
     }
 }

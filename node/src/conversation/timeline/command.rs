@@ -4,7 +4,7 @@
 //! the end; a changed one is a new version, which nodes send only when the whole cluster reads it.
 
 use bytes::Bytes;
-use protocol::{Cid, ConvId, Kind, UserId};
+use protocol::{Cid, ConvId, History, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::OutboxId;
@@ -28,7 +28,7 @@ pub struct Command {
 }
 
 /// The operations. Those of a conversation go to the shard of `conv`, those of a user ([`Op::Reserve`],
-/// [`Op::IndexPut`]) to the shard of `user`, [`Op::OutboxDone`] to the shard whose outbox it is.
+/// [`Op::IndexPut`], [`Op::BlockPut`]) to the shard of `user`, [`Op::OutboxDone`] to the shard whose outbox it is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Op {
     /// Appends a message.
@@ -111,6 +111,56 @@ pub enum Op {
         k: Box<str>,
         /// Whether it is set or taken back.
         on: bool,
+    },
+    /// Makes the user a member of a channel.
+    Join,
+    /// Removes `who`, if a member, and keeps it out.
+    Ban {
+        /// The user.
+        who: UserId,
+    },
+    /// Lets `who` come again.
+    Unban {
+        /// The user.
+        who: UserId,
+    },
+    /// Gives a member another role.
+    SetRole {
+        /// The member.
+        who: UserId,
+        /// The role.
+        role: Role,
+    },
+    /// Changes what is everybody's (`title`, `history`), which makes an event, and what is the member's own (`muted`,
+    /// `pinned`), which makes none.
+    Set {
+        /// The title; an empty one removes it.
+        title: Option<String>,
+        /// How far back a member may read.
+        history: Option<History>,
+        /// Whether the member wants no alerts.
+        muted: Option<bool>,
+        /// Whether the member keeps the conversation on top.
+        pinned: Option<bool>,
+    },
+    /// Refuses what `who` writes to the user directly, or accepts it again. `conv` is [`ConvId::direct`] of the two,
+    /// which need not exist.
+    Block {
+        /// The other user.
+        who: UserId,
+        /// Whether to refuse.
+        on: bool,
+    },
+    /// Writes the user's row for a block, unless a newer version is there.
+    BlockPut {
+        /// The other user.
+        who: UserId,
+        /// Whether it is blocked.
+        on: bool,
+        /// The outbox entry that says so: the later of two wins.
+        version: OutboxId,
+        /// When that changed, in milliseconds since the epoch.
+        at_ms: u64,
     },
 }
 

@@ -6,39 +6,43 @@
 //!                conv 1 s:u64             what has become of the message there
 //!                conv 2 s:u64 user 0 k    who has set which reaction to it
 //! Member         conv 0 user
+//!                conv 1 user              who is banned
+//!                conv 2 role:u8 since:u64 user   the order of succession
 //! Dedup          conv 0 user 0 cid        of a conversation
 //!                0 user 0 cid             of `create` (in the user's shard)
 //!                0 user                   how many of those there are
 //! UserIndex      user 0 conv
+//!                user 1 other             whom the user blocks
 //! Outbox         index:u64 n:u32
 //! ```
-//! Numbers are big-endian. Ids contain no zero byte (a cid may, and stands last), so no key is a prefix of another
-//! conversation's.
+//! Numbers are big-endian. Ids contain no byte below 3 (a cid may, and stands last), so no key is a prefix of another
+//! conversation's, and the sorts of rows that share a table lie apart.
 
-use protocol::{Cid, ConvId, UserId};
+use protocol::{Cid, ConvId, Role, UserId};
+
+/// The byte behind the first part of a key says which sort of row of the table it is.
+const FIRST: u8 = 0;
+const SECOND: u8 = 1;
+const THIRD: u8 = 2;
 
 /// A key of two parts.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(first.len() + second.len() + 1);
-    key.extend_from_slice(first.as_bytes());
-    key.push(0);
-    key.extend_from_slice(second.as_bytes());
-    key
+    joined(first, FIRST, second)
 }
 
 /// The key of an event.
 pub(super) fn message(conv: &ConvId, s: u64) -> Vec<u8> {
-    placed(conv, 0, s)
+    placed(conv, FIRST, s)
 }
 
 /// The key of what has become of a message.
 pub(super) fn fold(conv: &ConvId, s: u64) -> Vec<u8> {
-    placed(conv, 1, s)
+    placed(conv, SECOND, s)
 }
 
 /// The key of a user's reaction to a message.
 pub(super) fn reaction(conv: &ConvId, s: u64, user: &UserId, k: &str) -> Vec<u8> {
-    let mut key = placed(conv, 2, s);
+    let mut key = placed(conv, THIRD, s);
     key.extend_from_slice(user.as_str().as_bytes());
     key.push(0);
     key.extend_from_slice(k.as_bytes());
@@ -78,13 +82,54 @@ pub(super) fn index(user: &UserId, conv: &ConvId) -> Vec<u8> {
     pair(user.as_str(), conv.as_str())
 }
 
+/// The key of somebody who is banned.
+pub(super) fn ban(conv: &ConvId, user: &UserId) -> Vec<u8> {
+    joined(conv.as_str(), SECOND, user.as_str())
+}
+
+/// The key of somebody whom a user blocks.
+pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
+    joined(user.as_str(), SECOND, other.as_str())
+}
+
+/// The key of a member in the order of succession.
+pub(super) fn succession(conv: &ConvId, role: Role, since: u64, user: &UserId) -> Vec<u8> {
+    let mut key = succession_range(conv).0;
+    key.push(role as u8);
+    key.extend_from_slice(&since.to_be_bytes());
+    key.extend_from_slice(user.as_str().as_bytes());
+    key
+}
+
+/// The range of the keys of succession, and with it the length of what they have in common.
+pub(super) fn succession_range(conv: &ConvId) -> (Vec<u8>, Vec<u8>) {
+    let bytes = conv.as_str().as_bytes();
+    ([bytes, &[THIRD]].concat(), [bytes, &[THIRD + 1]].concat())
+}
+
 /// The range of keys that begin with `first` and a zero byte, those up to and including `first 0 after` left out.
 pub(super) fn range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
-    let mut start = pair(first, after.unwrap_or(""));
+    range(first, FIRST, after)
+}
+
+/// The same of the second sort of rows: bans and blocks.
+pub(super) fn second_range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    range(first, SECOND, after)
+}
+
+/// Returns what stands behind `first` and the byte that names the sort.
+pub(super) fn rest<'a>(first: &str, key: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(key.get(first.len() + 1..)?).ok()
+}
+
+fn range(first: &str, sort: u8, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    let mut start = joined(first, sort, after.unwrap_or(""));
     if after.is_some() {
         start.push(0);
     }
-    let mut end = first.as_bytes().to_vec();
-    end.push(1);
-    (start, end)
+    (start, [first.as_bytes(), &[sort + 1]].concat())
+}
+
+fn joined(first: &str, sort: u8, second: &str) -> Vec<u8> {
+    [first.as_bytes(), &[sort], second.as_bytes()].concat()
 }

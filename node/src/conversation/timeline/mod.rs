@@ -21,6 +21,7 @@ mod fold;
 mod keys;
 mod rows;
 mod rules;
+mod succession;
 mod work;
 
 pub mod outcome;

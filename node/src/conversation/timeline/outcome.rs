@@ -50,6 +50,8 @@ pub struct Published {
     pub adds: Option<UserId>,
     /// The session that doesn't want the event, 0 for none.
     pub skip: u64,
+    /// The only user whom it concerns; `None`: every member.
+    pub only: Option<UserId>,
 }
 
 /// What the owner does besides answering and fanning out.
@@ -78,6 +80,8 @@ pub enum Effect {
         /// Whether the user is a member now.
         member: bool,
     },
+    /// There is something new in the outbox, although no membership changed.
+    Told,
 }
 
 /// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so
@@ -103,6 +107,7 @@ impl Published {
             removes: None,
             adds: None,
             skip: 0,
+            only: None,
         };
         if !published.tail.starts_with(b"\"t\":\"member\"") {
             return published;
@@ -112,6 +117,7 @@ impl Published {
             .and_then(|event| event.event());
         if let Some(Event::Member(member)) = event {
             match (member.role, member.why) {
+                (None, Why::Unban) => {}
                 (None, _) => published.removes = Some(member.who),
                 (Some(_), Why::Role) => {}
                 (Some(_), _) => published.adds = Some(member.who),

@@ -30,7 +30,8 @@ pub(super) struct ConvRow {
     pub(super) history: History,
 }
 
-/// A member, or one who was: the row stays, without a role.
+/// A member, or one who was: the row stays, without a role. One who is to be kept out may have a row without ever having
+/// been a member.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct MemberRow {
     pub(super) role: Option<Role>,
@@ -45,6 +46,12 @@ pub(super) struct MemberRow {
     /// The membership's last change.
     pub(super) version: OutboxId,
     pub(super) dedups: Dedups,
+    /// The member's own wish: no alerts.
+    pub(super) muted: bool,
+    /// The member's own wish: on top.
+    pub(super) pinned: bool,
+    /// Kept out: banned from a group or channel; in a direct conversation blocked by the other user.
+    pub(super) barred: bool,
 }
 
 /// Beyond this the count of mentions stands still: nobody reads "128 mentions" as a number.
@@ -70,13 +77,39 @@ pub(super) struct IndexRow {
     pub(super) at_ms: u64,
 }
 
-/// A change of membership that the user's shard doesn't know yet.
+/// Somebody banned from a conversation, in the list of bans; [`MemberRow::barred`] is what decides.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct BanRow {
+    pub(super) by: UserId,
+    pub(super) at_ms: u64,
+}
+
+/// Somebody whom a user blocks, or did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct BlockRow {
+    pub(super) on: bool,
+    pub(super) version: OutboxId,
+    pub(super) at_ms: u64,
+}
+
+/// A change that the user's shard doesn't know yet.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct OutboxRow {
     pub(super) conv: ConvId,
     pub(super) user: UserId,
-    pub(super) member: bool,
+    pub(super) news: News,
     pub(super) at_ms: u64,
+}
+
+/// What a user's shard is told.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) enum News {
+    /// The user is no member any more.
+    Left,
+    /// The user is a member.
+    Joined,
+    /// The user blocks `who`, or no longer.
+    Block { who: UserId, on: bool },
 }
 
 /// A row that is versioned postcard.
@@ -101,6 +134,7 @@ pub(super) trait Row: Serialize + DeserializeOwned {
 pub(super) enum EventKind {
     Message = 1,
     Member = 2,
+    Meta = 3,
     Edit = 4,
     Delete = 5,
     React = 6,
@@ -125,6 +159,8 @@ impl Row for MemberRow {}
 impl Row for DedupRow {}
 impl Row for IndexRow {}
 impl Row for OutboxRow {}
+impl Row for BanRow {}
+impl Row for BlockRow {}
 impl Row for Dedups {}
 
 impl ConvRow {
@@ -136,6 +172,23 @@ impl ConvRow {
 }
 
 impl MemberRow {
+    /// Returns the row of one who has never been a member.
+    pub(super) fn stranger() -> MemberRow {
+        MemberRow {
+            role: None,
+            since: 0,
+            read: 0,
+            read_mn: 0,
+            delivered: 0,
+            mentions: Vec::new(),
+            version: OutboxId { index: 0, n: 0 },
+            dedups: Dedups::default(),
+            muted: false,
+            pinned: false,
+            barred: false,
+        }
+    }
+
     /// Returns the first event that the member may see.
     pub(super) fn floor(&self, conv: &ConvRow) -> u64 {
         match conv.history {
@@ -176,6 +229,7 @@ impl EventRow {
             let kind = match (head[0], head[1]) {
                 (VERSION, 1) => EventKind::Message,
                 (VERSION, 2) => EventKind::Member,
+                (VERSION, 3) => EventKind::Meta,
                 (VERSION, 4) => EventKind::Edit,
                 (VERSION, 5) => EventKind::Delete,
                 (VERSION, 6) => EventKind::React,

@@ -6,11 +6,14 @@
 //! | react | yes | yes | yes | yes |
 //! | edit a message | own | own | own | – |
 //! | delete a message | any | any | own | – |
-//! | invite | yes | yes | – | – |
-//! | kick | yes | below admin | – | – |
-//! | read, receipts, leave | yes | yes | yes | yes |
+//! | invite, unban, set title and settings, read the list of bans | yes | yes | – | – |
+//! | kick, ban | yes | below admin | – | – |
+//! | change a role | yes | below admin, up to member | – | – |
+//! | read, receipts, leave, mute, pin | yes | yes | yes | yes |
 //!
-//! A direct conversation has two members for ever: nobody invites, kicks or leaves.
+//! Nobody acts on a higher or equal role, owners excepted among themselves. A direct conversation has two members for
+//! ever and no title: nobody invites, kicks, bans, leaves, or sets anything for both. One whom the other side blocks may
+//! do there what is not heard.
 
 use protocol::{Kind, Role};
 
@@ -37,7 +40,23 @@ pub(super) enum Act {
     Kick(Role),
     /// Go.
     Leave,
+    /// Remove one of that role and keep it out; one who is no member counts as a reader.
+    Ban(Role),
+    /// Take a ban back.
+    Unban,
+    /// See who is banned.
+    Bans,
+    /// Change the first role to the second.
+    SetRole(Role, Role),
+    /// Change the title or a setting.
+    Set,
 }
+
+/// Members of the largest conversation in which each member's cursors are shown to the others.
+pub(super) const CURSORS_SHOWN: u64 = 256;
+
+/// Why one whom the other user blocks is refused.
+pub(super) const BLOCKED: &str = "this user accepts no direct messages from you";
 
 /// Tells whether a member of that role may do it, or why not.
 pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> {
@@ -46,11 +65,11 @@ pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> 
         Act::Edit { own } => own && role <= Role::Member,
         Act::Delete { own } => role <= Role::Admin || own && role == Role::Member,
         Act::React => true,
-        Act::Invite | Act::Kick(_) | Act::Leave if kind == Kind::Direct => {
-            return Err("a direct conversation keeps its two members");
-        }
-        Act::Invite => role <= Role::Admin,
-        Act::Kick(target) => outranks(role, target),
+        Act::Set if kind == Kind::Direct => return Err("a direct conversation has no title and no settings"),
+        _ if kind == Kind::Direct => return Err("a direct conversation keeps its two members"),
+        Act::Invite | Act::Unban | Act::Bans | Act::Set => role <= Role::Admin,
+        Act::Kick(target) | Act::Ban(target) => outranks(role, target),
+        Act::SetRole(from, to) => outranks(role, from) && outranks(role, to),
         Act::Leave => true,
     };
     if permitted {
@@ -63,6 +82,11 @@ pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> 
         Act::React => "may not react",
         Act::Invite => "only owners and admins may invite",
         Act::Kick(_) => "only owners, and admins below their own role, may remove members",
+        Act::Ban(_) => "only owners, and admins below their own role, may ban",
+        Act::Unban => "only owners and admins may unban",
+        Act::Bans => "only owners and admins see who is banned",
+        Act::SetRole(..) => "only owners, and admins below their own role, may change roles",
+        Act::Set => "only owners and admins may change title and settings",
         Act::Leave => "may not leave",
     })
 }
@@ -84,32 +108,70 @@ fn outranks(actor: Role, target: Role) -> bool {
     }
 }
 
+// === impl Act ===
+
+impl Act {
+    /// Whether the others hear of it, which one who is blocked can't make them.
+    pub(super) fn is_heard(self) -> bool {
+        matches!(self, Act::Send | Act::Edit { .. } | Act::React)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use Kind::{Channel, Direct, Group};
     use Role::{Admin, Member, Owner, Reader};
 
+    /// Columns: owner, admin, member, reader.
+    const TABLE: [(Act, [bool; 4]); 31] = [
+        (Act::Send, [true, true, true, false]),
+        (Act::Edit { own: true }, [true, true, true, false]),
+        (Act::Edit { own: false }, [false; 4]),
+        (Act::Delete { own: true }, [true, true, true, false]),
+        (Act::Delete { own: false }, [true, true, false, false]),
+        (Act::React, [true; 4]),
+        (Act::Invite, [true, true, false, false]),
+        (Act::Unban, [true, true, false, false]),
+        (Act::Bans, [true, true, false, false]),
+        (Act::Set, [true, true, false, false]),
+        (Act::Leave, [true, true, true, true]),
+        (Act::Kick(Owner), [true, false, false, false]),
+        (Act::Kick(Admin), [true, false, false, false]),
+        (Act::Kick(Member), [true, true, false, false]),
+        (Act::Kick(Reader), [true, true, false, false]),
+        (Act::Ban(Owner), [true, false, false, false]),
+        (Act::Ban(Admin), [true, false, false, false]),
+        (Act::Ban(Member), [true, true, false, false]),
+        (Act::Ban(Reader), [true, true, false, false]),
+        (Act::SetRole(Owner, Member), [true, false, false, false]),
+        (Act::SetRole(Owner, Admin), [true, false, false, false]),
+        (Act::SetRole(Admin, Owner), [true, false, false, false]),
+        (Act::SetRole(Admin, Member), [true, false, false, false]),
+        (Act::SetRole(Admin, Reader), [true, false, false, false]),
+        (Act::SetRole(Member, Owner), [true, false, false, false]),
+        (Act::SetRole(Member, Admin), [true, false, false, false]),
+        (Act::SetRole(Member, Reader), [true, true, false, false]),
+        (Act::SetRole(Reader, Owner), [true, false, false, false]),
+        (Act::SetRole(Reader, Admin), [true, false, false, false]),
+        (Act::SetRole(Reader, Member), [true, true, false, false]),
+        (Act::SetRole(Reader, Reader), [true, true, false, false]),
+    ];
+
+    #[test]
+    fn one_who_is_blocked_is_not_heard() {
+        for act in [Act::Send, Act::Edit { own: true }, Act::React] {
+            assert!(act.is_heard(), "{act:?}");
+        }
+        // What takes back is permitted.
+        assert!(!Act::Delete { own: true }.is_heard());
+    }
+
     #[test]
     fn the_table_of_who_may_what() {
-        // Columns: owner, admin, member, reader.
-        let table = [
-            (Act::Send, [true, true, true, false]),
-            (Act::Edit { own: true }, [true, true, true, false]),
-            (Act::Edit { own: false }, [false; 4]),
-            (Act::Delete { own: true }, [true, true, true, false]),
-            (Act::Delete { own: false }, [true, true, false, false]),
-            (Act::React, [true; 4]),
-            (Act::Invite, [true, true, false, false]),
-            (Act::Kick(Owner), [true, false, false, false]),
-            (Act::Kick(Admin), [true, false, false, false]),
-            (Act::Kick(Member), [true, true, false, false]),
-            (Act::Kick(Reader), [true, true, false, false]),
-            (Act::Leave, [true, true, true, true]),
-        ];
-        for (act, expected) in table {
+        for (act, expected) in TABLE {
             for kind in [Group, Channel] {
-                for (role, expected) in [Owner, Admin, Member, Reader].into_iter().zip(expected) {
+                for (role, expected) in Role::ALL.into_iter().zip(expected) {
                     assert_eq!(
                         may(kind, role, act).is_ok(),
                         expected,

@@ -11,7 +11,7 @@ use storage::{Error, Table};
 use super::door::RowsMut;
 use super::keys;
 use super::outcome::{Applied, Effect, OutboxId};
-use super::rows::{ConvRow, DedupRow, EventKind, EventRow, MemberRow, OutboxRow, Row};
+use super::rows::{ConvRow, DedupRow, EventKind, EventRow, MemberRow, News, OutboxRow, Row};
 
 /// The working set of a batch.
 pub(super) struct Work<'a, T> {
@@ -89,21 +89,14 @@ impl<'a, T: RowsMut> Work<'a, T> {
         );
     }
 
-    /// Writes the members that changed, so that a scan of the member rows is right. Rare: only a conversation's last
-    /// owner, going, makes it necessary.
-    pub(super) fn flush_members(&mut self) {
-        for ((conv, user), slot) in &mut self.members {
+    /// Writes what changed. Call it once, after the last command.
+    pub(super) fn finish(self) {
+        for ((conv, user), slot) in &self.members {
             if let (true, Some(row)) = (slot.dirty, &slot.row) {
                 self.rows
                     .put(Table::Member, &keys::member(conv, user), &row.encode());
-                slot.dirty = false;
             }
         }
-    }
-
-    /// Writes what changed. Call it once, after the last command.
-    pub(super) fn finish(mut self) {
-        self.flush_members();
         for (conv, slot) in &self.convs {
             if let (true, Some(row)) = (slot.dirty, &slot.row) {
                 self.rows
@@ -182,8 +175,8 @@ impl<'a, T: RowsMut> Work<'a, T> {
         row.map(|row| EventRow::decode(&row)).transpose()
     }
 
-    /// Tells the user's shard, later, that the membership changed. Returns the entry's id, which is the version.
-    pub(super) fn tell_user(&mut self, conv: &ConvId, user: &UserId, member: bool, at_ms: u64) -> OutboxId {
+    /// Tells the user's shard, later, what changed. Returns the entry's id, which is the version.
+    pub(super) fn tell_user(&mut self, conv: &ConvId, user: &UserId, news: News, at_ms: u64) -> OutboxId {
         let id = OutboxId {
             index: self.index,
             n: self.outbox,
@@ -192,7 +185,7 @@ impl<'a, T: RowsMut> Work<'a, T> {
         let row = OutboxRow {
             conv: conv.clone(),
             user: user.clone(),
-            member,
+            news,
             at_ms,
         };
         self.rows.put(Table::Outbox, &id.key(), &row.encode());

@@ -58,6 +58,7 @@ fn event(seq: u64) -> Published {
         removes: None,
         adds: None,
         skip: 0,
+        only: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::super::rows::{ConvRow, DedupRow, Row};
 use super::super::rules;
 use super::super::work::Work;
 use super::membership::{Change, admit};
-use super::{By, Result, Stop, fresh, key, refused};
+use super::{By, Result, Stop, blocks, fresh, key, not_member, refused};
 
 /// Fixes the conversation that a key stands for.
 pub(super) fn reserve(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: Option<&Cid>) -> Result<Applied> {
@@ -68,12 +68,13 @@ pub(super) fn create(
         // A repetition whose key was forgotten, or the other side of a direct conversation.
         let mine = conv.creator == *by.user || conv.peer.as_ref() == Some(by.user);
         if !mine {
-            return refused(ErrorCode::NotMember, "not a member of this conversation");
+            return not_member();
         }
         let mut applied = Applied::silent(Effect::None);
         (applied.s, applied.ts, applied.dup) = (conv.last_s, conv.last_ts, true);
         return Ok(applied);
     }
+    blocks::unblocked(work, by)?;
     let events = found(work, by, kind, &others, title)?;
     let (s, ts) = (events.len() as u64, work.now_ms);
     if let Some(mut me) = work.member(by.conv, by.user)? {
@@ -93,6 +94,7 @@ pub(super) fn create(
 /// Makes the direct conversation that a `send` needs.
 pub(super) fn direct(work: &mut Work<'_, impl RowsMut>, by: By<'_>, peer: &UserId) -> Result<Vec<Published>> {
     let others = check(by, Kind::Direct, std::slice::from_ref(peer), None)?;
+    blocks::unblocked(work, by)?;
     found(work, by, Kind::Direct, &others, None)
 }
 
@@ -171,11 +173,12 @@ fn found(
             who,
             role,
             why: Why::Create,
+            // All came at once: each is a member from the first event on …
+            since: Some(1),
         };
         events.push(admit(work, by, &mut conv, change)?);
-        // All came at once: each is a member from the first event on, and has seen the last of these.
+        // … and has seen the last of these.
         if let Some(mut member) = work.member(by.conv, who)? {
-            member.since = 1;
             member.read_to(arrived, 0);
             work.set_member(by.conv, who, member);
         }

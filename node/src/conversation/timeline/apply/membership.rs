@@ -1,19 +1,16 @@
-//! `invite`, `kick` and `leave`: membership is in the same log as the messages, so it takes effect between two of them.
+//! `join`, `invite`, `kick`, `leave` and `role`: membership is in the same log as the messages, so it takes effect between
+//! two of them.
 
 use protocol::event::Member;
-use protocol::{Cid, ErrorCode, Role, UserId, Why};
-use storage::{Order, Table};
+use protocol::{Cid, ErrorCode, Kind, Role, UserId, Why};
 
 use super::super::door::RowsMut;
-use super::super::keys;
 use super::super::outcome::{Applied, Effect, Published};
-use super::super::rows::{ConvRow, EventKind, MemberRow, Row, corrupt};
+use super::super::rows::{ConvRow, EventKind, MemberRow, News};
 use super::super::rules::{self, Act};
+use super::super::succession;
 use super::super::work::Work;
-use super::{By, Result, Seat, forbidden, fresh, key, refused, seat, tick};
-
-/// How many member rows are looked at in one step of a search.
-const SCAN_PAGE: usize = 512;
+use super::{By, Result, Seat, fresh, key, not_member, refused, seat, tick};
 
 /// Somebody gets a role.
 #[derive(Clone, Copy)]
@@ -21,6 +18,8 @@ pub(super) struct Change<'a> {
     pub(super) who: &'a UserId,
     pub(super) role: Role,
     pub(super) why: Why,
+    /// The event from which on it counts, if not that of the change itself.
+    pub(super) since: Option<u64>,
 }
 
 /// Makes `who` a member.
@@ -32,20 +31,79 @@ pub(super) fn invite(
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    let Seat { mut conv, role, .. } = seat(work, by)?;
-    rules::may(conv.kind, role, Act::Invite).map_err(forbidden)?;
-    if work
-        .member(by.conv, who)?
-        .is_some_and(|member| member.role.is_some())
-    {
-        return refused(ErrorCode::Conflict, "already a member");
+    let seat = seat(work, by)?;
+    seat.may(Act::Invite)?;
+    let mut conv = seat.conv;
+    if let Some(former) = work.member(by.conv, who)? {
+        if former.role.is_some() {
+            return refused(ErrorCode::Conflict, "already a member");
+        }
+        if former.barred {
+            return refused(ErrorCode::Conflict, "banned: unban first");
+        }
     }
     let change = Change {
         who,
         role: rules::role_of_new(conv.kind),
         why: Why::Invite,
+        since: None,
     };
     let event = admit(work, by, &mut conv, change)?;
+    done(work, by, cid, conv, vec![event])
+}
+
+/// Makes the user a member of a channel. Of other conversations a stranger learns nothing.
+pub(super) fn join(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: Option<&Cid>) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    let former = work.member(by.conv, by.user)?;
+    if former.as_ref().is_some_and(|former| former.role.is_some()) {
+        return refused(ErrorCode::Conflict, "already a member");
+    }
+    let Some(mut conv) = work.conv(by.conv)?.filter(|conv| conv.kind == Kind::Channel) else {
+        return not_member();
+    };
+    if former.is_some_and(|former| former.barred) {
+        return refused(ErrorCode::Forbidden, "banned from this channel");
+    }
+    let change = Change {
+        who: by.user,
+        role: rules::role_of_new(conv.kind),
+        why: Why::Join,
+        since: None,
+    };
+    let event = admit(work, by, &mut conv, change)?;
+    done(work, by, cid, conv, vec![event])
+}
+
+/// Gives a member another role.
+pub(super) fn set_role(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    cid: Option<&Cid>,
+    who: &UserId,
+    role: Role,
+) -> Result<Applied> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    let seat = seat(work, by)?;
+    // Those who may change no role learn nothing about who is a member.
+    seat.may(Act::SetRole(Role::Reader, Role::Reader))?;
+    let Some(former) = work.member(by.conv, who)?.and_then(|member| member.role) else {
+        return refused(ErrorCode::NotFound, "not a member");
+    };
+    seat.may(Act::SetRole(former, role))?;
+    if former == role {
+        return refused(ErrorCode::Conflict, "has that role already");
+    }
+    let mut conv = seat.conv;
+    if former == Role::Owner && conv.owners == 1 {
+        return refused(
+            ErrorCode::Conflict,
+            "the last owner first makes another member an owner",
+        );
+    }
+    let event = promote(work, by, &mut conv, who, role)?;
     done(work, by, cid, conv, vec![event])
 }
 
@@ -58,19 +116,20 @@ pub(super) fn kick(
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    let Seat { mut conv, role, .. } = seat(work, by)?;
+    let seat = seat(work, by)?;
     if who == by.user {
         return refused(ErrorCode::BadRequest, "to go, use leave");
     }
     // Those who may remove nobody learn nothing about who is a member.
-    rules::may(conv.kind, role, Act::Kick(Role::Reader)).map_err(forbidden)?;
+    seat.may(Act::Kick(Role::Reader))?;
     let Some((member, target)) = work
         .member(by.conv, who)?
         .and_then(|member| Some((member.role?, member)))
     else {
         return refused(ErrorCode::NotFound, "not a member");
     };
-    rules::may(conv.kind, role, Act::Kick(member)).map_err(forbidden)?;
+    seat.may(Act::Kick(member))?;
+    let mut conv = seat.conv;
     let event = expel(work, by, &mut conv, who, target, Why::Kick);
     done(work, by, cid, conv, vec![event])
 }
@@ -79,14 +138,15 @@ pub(super) fn kick(
 pub(super) fn leave(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: Option<&Cid>) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    let Seat { mut conv, me, role } = seat(work, by)?;
-    rules::may(conv.kind, role, Act::Leave).map_err(forbidden)?;
+    let seat = seat(work, by)?;
+    seat.may(Act::Leave)?;
+    let Seat { mut conv, me, role } = seat;
     let mut events = Vec::with_capacity(2);
     if role == Role::Owner
         && conv.owners == 1
-        && let Some(heir) = successor(work, by)?
+        && let Some(heir) = succession::heir(work.rows, by.conv, by.user)?
     {
-        events.push(promote(work, by, &mut conv, &heir)?);
+        events.push(promote(work, by, &mut conv, &heir, Role::Owner)?);
     }
     events.push(expel(work, by, &mut conv, by.user, me, Why::Leave));
     done(work, by, cid, conv, events)
@@ -100,21 +160,24 @@ pub(super) fn admit(
     change: Change<'_>,
 ) -> Result<Published> {
     let event = record(work, by, conv, change.who, Some(change.role), change.why);
-    let dedups = work
+    let former = work
         .member(by.conv, change.who)?
-        .map(|former| former.dedups)
-        .unwrap_or_default();
-    let version = work.tell_user(by.conv, change.who, true, conv.last_ts);
+        .unwrap_or_else(MemberRow::stranger);
+    let version = work.tell_user(by.conv, change.who, News::Joined, conv.last_ts);
+    let since = change.since.unwrap_or(conv.last_s);
     let member = MemberRow {
         role: Some(change.role),
-        since: conv.last_s,
+        since,
         read: conv.last_s,
         read_mn: conv.last_mn,
         delivered: conv.last_s,
-        mentions: Vec::new(),
         version,
-        dedups,
+        dedups: former.dedups,
+        // A block is there before the conversation is.
+        barred: former.barred,
+        ..MemberRow::stranger()
     };
+    succession::add(work.rows, by.conv, change.role, since, change.who);
     work.set_member(by.conv, change.who, member);
     conv.members += 1;
     conv.owners += u64::from(change.role == Role::Owner);
@@ -125,7 +188,7 @@ pub(super) fn admit(
 }
 
 /// Writes the event that removes a member and all that goes with it. The row stays, for the keys that were used.
-fn expel(
+pub(super) fn expel(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     conv: &mut ConvRow,
@@ -135,10 +198,12 @@ fn expel(
 ) -> Published {
     let event = record(work, by, conv, who, None, why);
     conv.members -= 1;
-    conv.owners -= u64::from(member.role == Some(Role::Owner));
-    member.role = None;
+    if let Some(role) = member.role.take() {
+        conv.owners -= u64::from(role == Role::Owner);
+        succession::remove(work.rows, by.conv, role, member.since, who);
+    }
     member.mentions = Vec::new();
-    member.version = work.tell_user(by.conv, who, false, conv.last_ts);
+    member.version = work.tell_user(by.conv, who, News::Left, conv.last_ts);
     work.set_member(by.conv, who, member);
     Published {
         removes: Some(who.clone()),
@@ -146,60 +211,29 @@ fn expel(
     }
 }
 
-/// Makes a member an owner.
+/// Writes the event of a new role and all that goes with it.
 fn promote(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     conv: &mut ConvRow,
-    heir: &UserId,
+    who: &UserId,
+    role: Role,
 ) -> Result<Published> {
-    let event = record(work, by, conv, heir, Some(Role::Owner), Why::Role);
-    if let Some(mut member) = work.member(by.conv, heir)? {
-        member.role = Some(Role::Owner);
-        work.set_member(by.conv, heir, member);
-        conv.owners += 1;
+    let event = record(work, by, conv, who, Some(role), Why::Role);
+    if let Some(mut member) = work.member(by.conv, who)?
+        && let Some(former) = member.role.replace(role)
+    {
+        conv.owners -= u64::from(former == Role::Owner);
+        conv.owners += u64::from(role == Role::Owner);
+        succession::remove(work.rows, by.conv, former, member.since, who);
+        succession::add(work.rows, by.conv, role, member.since, who);
+        work.set_member(by.conv, who, member);
     }
     Ok(event)
 }
 
-/// Returns the oldest admin, else the oldest member, else the oldest reader. Reads all members: the last owner of a
-/// conversation goes rarely.
-fn successor(work: &mut Work<'_, impl RowsMut>, by: By<'_>) -> Result<Option<UserId>> {
-    work.flush_members();
-    let (mut start, end) = keys::range_after(by.conv.as_str(), None);
-    let name = start.len();
-    let mut best: Option<(Role, u64, UserId)> = None;
-    loop {
-        let page = work
-            .rows
-            .scan(Table::Member, &start..&end, Order::Ascending, SCAN_PAGE)?;
-        for (key, row) in &page {
-            let row = MemberRow::decode(row)?;
-            let user = std::str::from_utf8(&key[name..])
-                .ok()
-                .and_then(|user| UserId::parse(user).ok());
-            let user = user.ok_or_else(|| corrupt("a malformed member key"))?;
-            if let Some(role) = row.role
-                && user != *by.user
-                && best
-                    .as_ref()
-                    .is_none_or(|(r, since, _)| (role, row.since) < (*r, *since))
-            {
-                best = Some((role, row.since, user));
-            }
-        }
-        match page.last() {
-            Some((key, _)) if page.len() == SCAN_PAGE => {
-                start = key.to_vec();
-                start.push(0);
-            }
-            _ => return Ok(best.map(|(_, _, user)| user)),
-        }
-    }
-}
-
 /// Writes a `member` event and counts it.
-fn record(
+pub(super) fn record(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     conv: &mut ConvRow,
@@ -227,11 +261,12 @@ fn record(
         removes: None,
         adds: None,
         skip: by.skip,
+        only: None,
     }
 }
 
 /// Keeps the result under the key and writes the conversation.
-fn done(
+pub(super) fn done(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     cid: &Cid,

@@ -12,9 +12,9 @@ use super::super::fold::{FoldRow, ReactionRow};
 use super::super::keys;
 use super::super::outcome::{Applied, Effect, Published};
 use super::super::rows::{EventKind, EventRow, Row, corrupt};
-use super::super::rules::{self, Act};
+use super::super::rules::Act;
 use super::super::work::Work;
-use super::{By, Result, Seat, Stop, forbidden, fresh, key, refused, seat, tick};
+use super::{By, Result, Seat, Stop, fresh, key, refused, seat, tick};
 
 /// Changes the body of a message.
 pub(super) fn edit(
@@ -35,10 +35,10 @@ pub(super) fn edit(
     let b = Body::new(body).map_err(|_| Stop::Bad("the body is no JSON object"))?;
     let seat = seat(work, by)?;
     // A reader may edit nothing, and learns nothing about what is there.
-    rules::may(seat.conv.kind, seat.role, Act::Edit { own: true }).map_err(forbidden)?;
+    seat.may(Act::Edit { own: true })?;
     let target = target(work, by, &seat, of)?;
     let own = target.author == *by.user;
-    rules::may(seat.conv.kind, seat.role, Act::Edit { own }).map_err(forbidden)?;
+    seat.may(Act::Edit { own })?;
     alive(&target)?;
     let mut fold = FoldRow::of(work.rows, by.conv, of)?;
     if fold.edits.len() >= limits::EDITS {
@@ -74,10 +74,10 @@ pub(super) fn delete(
     let cid = key(cid)?;
     fresh(work, by, cid)?;
     let seat = seat(work, by)?;
-    rules::may(seat.conv.kind, seat.role, Act::Delete { own: true }).map_err(forbidden)?;
+    seat.may(Act::Delete { own: true })?;
     let target = target(work, by, &seat, of)?;
     let own = target.author == *by.user;
-    rules::may(seat.conv.kind, seat.role, Act::Delete { own }).map_err(forbidden)?;
+    seat.may(Act::Delete { own })?;
     let fold = FoldRow::of(work.rows, by.conv, of)?;
     if let Some(s) = fold.deleted {
         return settled(work, by, cid, seat, s);
@@ -120,7 +120,7 @@ pub(super) fn react(
         return refused(ErrorCode::BadRequest, why);
     }
     let seat = seat(work, by)?;
-    rules::may(seat.conv.kind, seat.role, Act::React).map_err(forbidden)?;
+    seat.may(Act::React)?;
     let target = target(work, by, &seat, of)?;
     alive(&target)?;
     let row = keys::reaction(by.conv, of, by.user, k);
@@ -249,6 +249,7 @@ fn append(
         removes: None,
         adds: None,
         skip: by.skip,
+        only: None,
     };
     Ok(Applied {
         s,

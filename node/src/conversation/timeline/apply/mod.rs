@@ -7,14 +7,18 @@ use super::command::{Command, Op};
 use super::door::RowsMut;
 use super::outcome::{Applied, Outcome};
 use super::rows::{ConvRow, MemberRow};
+use super::rules::{self, Act};
 use super::work::Work;
 
+mod bans;
+mod blocks;
 mod create;
 mod cursors;
 mod index;
 mod membership;
 mod message;
 mod send;
+mod settings;
 
 /// Who does it, in which conversation, under which key.
 #[derive(Clone, Copy)]
@@ -84,6 +88,33 @@ pub(super) fn command(
         Op::Edit { of, body } => message::edit(work, by, cid, *of, body),
         Op::Delete { of } => message::delete(work, by, cid, *of),
         Op::React { of, k, on } => message::react(work, by, cid, *of, k, *on),
+        Op::Join => membership::join(work, by, cid),
+        Op::Ban { who } => bans::ban(work, by, cid, who),
+        Op::Unban { who } => bans::unban(work, by, cid, who),
+        Op::SetRole { who, role } => membership::set_role(work, by, cid, who, *role),
+        Op::Set {
+            title,
+            history,
+            muted,
+            pinned,
+        } => settings::set(
+            work,
+            by,
+            cid,
+            &settings::Changes {
+                title: title.as_deref(),
+                history: *history,
+                muted: *muted,
+                pinned: *pinned,
+            },
+        ),
+        Op::Block { who, on } => blocks::block(work, by, who, *on),
+        Op::BlockPut {
+            who,
+            on,
+            version,
+            at_ms,
+        } => blocks::put(work, by, who, *on, *version, *at_ms),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),
@@ -130,6 +161,19 @@ struct Seat {
     role: protocol::Role,
 }
 
+// === impl Seat ===
+
+impl Seat {
+    /// Refuses what the member may not do.
+    fn may(&self, act: Act) -> Result<()> {
+        rules::may(self.conv.kind, self.role, act).map_err(forbidden)?;
+        if self.me.barred && act.is_heard() {
+            return Err(forbidden(rules::BLOCKED));
+        }
+        Ok(())
+    }
+}
+
 /// Returns the member's seat. Strangers, former members and conversations that don't exist are not told apart.
 fn seat(work: &mut Work<'_, impl RowsMut>, by: By<'_>) -> Result<Seat> {
     if let Some(conv) = work.conv(by.conv)?
@@ -138,6 +182,11 @@ fn seat(work: &mut Work<'_, impl RowsMut>, by: By<'_>) -> Result<Seat> {
     {
         return Ok(Seat { conv, me, role });
     }
+    not_member()
+}
+
+/// The refusal of a stranger, whether or not the conversation exists.
+fn not_member<T>() -> Result<T> {
     refused(ErrorCode::NotMember, "not a member of this conversation")
 }
 

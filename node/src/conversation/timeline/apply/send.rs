@@ -8,9 +8,9 @@ use protocol::{Cid, ErrorCode, UserId, limits};
 use super::super::door::RowsMut;
 use super::super::outcome::{Applied, Effect, Published};
 use super::super::rows::{EventKind, MENTIONS_KEPT};
-use super::super::rules::{self, Act};
+use super::super::rules::Act;
 use super::super::work::Work;
-use super::{By, Result, Seat, Stop, create, forbidden, fresh, key, refused, seat, tick};
+use super::{By, Result, Seat, Stop, create, fresh, key, refused, seat, tick};
 
 /// What is sent.
 pub(super) struct Message<'a> {
@@ -42,12 +42,9 @@ pub(super) fn send(
         }
         events = create::direct(work, by, peer)?;
     }
-    let Seat {
-        mut conv,
-        mut me,
-        role,
-    } = seat(work, by)?;
-    rules::may(conv.kind, role, Act::Send).map_err(forbidden)?;
+    let seat = seat(work, by)?;
+    seat.may(Act::Send)?;
+    let Seat { mut conv, mut me, .. } = seat;
     if let Some(s) = message.reply_to {
         let target = if s >= me.floor(&conv) {
             work.event(by.conv, s)?
@@ -100,6 +97,7 @@ pub(super) fn send(
         removes: None,
         adds: None,
         skip: by.skip,
+        only: None,
     });
     Ok(Applied {
         s,

@@ -8,7 +8,7 @@ use super::super::command::{Command, Op};
 use super::super::door::Rows;
 use super::super::keys;
 use super::super::outcome::OutboxId;
-use super::super::rows::{IndexRow, OutboxRow, Row, corrupt};
+use super::super::rows::{IndexRow, News, OutboxRow, Row, corrupt};
 use super::{Denied, Result};
 
 /// A page of a user's conversations, in the order of their ids.
@@ -93,13 +93,22 @@ fn pending(key: &[u8], row: &[u8]) -> Result<Pending> {
     let OutboxRow {
         conv,
         user,
-        member,
+        news,
         at_ms,
     } = OutboxRow::decode(row)?;
-    let op = Op::IndexPut {
-        member,
-        version: id,
-        at_ms,
+    let version = id;
+    let op = match news {
+        News::Joined | News::Left => Op::IndexPut {
+            member: news == News::Joined,
+            version,
+            at_ms,
+        },
+        News::Block { who, on } => Op::BlockPut {
+            who,
+            on,
+            version,
+            at_ms,
+        },
     };
     Ok(Pending {
         id,
@@ -114,9 +123,6 @@ fn pending(key: &[u8], row: &[u8]) -> Result<Pending> {
 }
 
 fn conv_of(user: &UserId, key: &[u8]) -> Result<ConvId> {
-    let conv = key
-        .get(user.as_str().len() + 1..)
-        .and_then(|conv| std::str::from_utf8(conv).ok());
-    let conv = conv.and_then(|conv| ConvId::parse(conv).ok());
+    let conv = keys::rest(user.as_str(), key).and_then(|conv| ConvId::parse(conv).ok());
     conv.ok_or_else(|| Denied::Storage(corrupt("a malformed index key")))
 }

@@ -1,4 +1,4 @@
-//! Who is in a conversation.
+//! Who is in a conversation, and who is kept out of it.
 
 use protocol::{ConvId, Role, UserId};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,8 @@ use storage::{Order, Table};
 
 use super::super::door::Rows;
 use super::super::keys;
-use super::super::rows::{MemberRow, Row, corrupt};
+use super::super::rows::{BanRow, MemberRow, Row, corrupt};
+use super::super::rules::{self, Act};
 use super::{Denied, Result, Seat};
 
 /// A page of members, in the order of their ids.
@@ -25,11 +26,41 @@ pub struct MemberEntry {
     pub user: UserId,
     /// The role.
     pub role: Role,
+    /// What has arrived and what was read; only in conversations of up to 256 members.
+    pub cursors: Option<Cursors>,
+}
+
+/// How far a member is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cursors {
     /// What has arrived.
     pub delivered: u64,
     /// What was read.
     pub read: u64,
 }
+
+/// A page of those who are banned, in the order of their ids.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BansPage {
+    /// The bans.
+    pub items: Vec<BanEntry>,
+    /// Where the next page begins.
+    pub next: Option<UserId>,
+}
+
+/// A ban.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BanEntry {
+    /// Who is kept out.
+    pub user: UserId,
+    /// Who said so.
+    pub by: UserId,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
+/// Rows that one page looks at before it ends: where many have left, pages are shorter, not slower.
+const LOOKED_AT: usize = 4_096;
 
 /// Returns up to `limit` members above `after`, for `user`, who must be one.
 pub fn members(
@@ -39,40 +70,72 @@ pub fn members(
     after: Option<&UserId>,
     limit: usize,
 ) -> Result<MembersPage> {
-    Seat::of(rows, conv, user)?;
+    let shown = Seat::of(rows, conv, user)?.conv.members <= rules::CURSORS_SHOWN;
     let (mut start, end) = keys::range_after(conv.as_str(), after.map(UserId::as_str));
     let mut items: Vec<MemberEntry> = Vec::new();
+    let mut looked_at = 0;
     loop {
         let found = rows.scan(Table::Member, &start..&end, Order::Ascending, limit + 1)?;
         for (key, row) in &found {
-            let MemberRow {
-                role: Some(role),
-                delivered,
-                read,
-                ..
-            } = MemberRow::decode(row)?
-            else {
-                continue;
-            };
+            let row = MemberRow::decode(row)?;
+            let Some(role) = row.role else { continue };
             if items.len() == limit {
                 let next = items.last().map(|item| item.user.clone());
                 return Ok(MembersPage { items, next });
             }
+            let cursors = Cursors {
+                delivered: row.delivered,
+                read: row.read,
+            };
             items.push(MemberEntry {
                 user: user_of(conv, key)?,
                 role,
-                delivered,
-                read,
+                cursors: shown.then_some(cursors),
             });
         }
+        looked_at += found.len();
         match found.last() {
             Some((key, _)) if found.len() > limit => {
+                if looked_at >= LOOKED_AT {
+                    let next = Some(user_of(conv, key)?);
+                    return Ok(MembersPage { items, next });
+                }
                 start = key.to_vec();
                 start.push(0);
             }
             _ => return Ok(MembersPage { items, next: None }),
         }
     }
+}
+
+/// Returns up to `limit` of those who are banned, above `after`, for `user`, who must be an owner or admin.
+pub fn bans(
+    rows: &impl Rows,
+    conv: &ConvId,
+    user: &UserId,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<BansPage> {
+    let seat = Seat::of(rows, conv, user)?;
+    rules::may(seat.conv.kind, seat.role, Act::Bans).map_err(Denied::Forbidden)?;
+    let (start, end) = keys::second_range_after(conv.as_str(), after.map(UserId::as_str));
+    let found = rows.scan(
+        Table::Member,
+        &start..&end,
+        Order::Ascending,
+        limit.saturating_add(1),
+    )?;
+    let items = found.iter().take(limit).map(|(key, row)| {
+        let BanRow { by, at_ms } = BanRow::decode(row)?;
+        let user = user_of(conv, key)?;
+        Ok(BanEntry { user, by, at_ms })
+    });
+    let items = items.collect::<Result<Vec<_>>>()?;
+    let next = items
+        .last()
+        .filter(|_| found.len() > limit)
+        .map(|item| item.user.clone());
+    Ok(BansPage { items, next })
 }
 
 /// Returns the role of `user`, `None` for one who is no member. For the owner's own checks.
@@ -85,9 +148,6 @@ pub fn role(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Option<Rol
 }
 
 fn user_of(conv: &ConvId, key: &[u8]) -> Result<UserId> {
-    let user = key
-        .get(conv.as_str().len() + 1..)
-        .and_then(|user| std::str::from_utf8(user).ok());
-    let user = user.and_then(|user| UserId::parse(user).ok());
+    let user = keys::rest(conv.as_str(), key).and_then(|user| UserId::parse(user).ok());
     user.ok_or_else(|| Denied::Storage(corrupt("a malformed member key")))
 }

@@ -11,15 +11,17 @@ use super::door::Rows;
 use super::keys;
 use super::rows::{ConvRow, MemberRow, Row};
 
+mod blocks;
 mod index;
 mod log;
 mod members;
 mod messages;
 mod view;
 
+pub use blocks::{BlocksPage, blocks};
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
 pub use log::{HistoryPage, Page, Window, history, open, range, sync};
-pub use members::{MemberEntry, MembersPage, members, role};
+pub use members::{BanEntry, BansPage, Cursors, MemberEntry, MembersPage, bans, members, role};
 pub use messages::{Folded, MessagesPage, messages};
 pub use view::{ConvView, PeerView, Summary, last, summary};
 
@@ -29,6 +31,9 @@ pub enum Denied {
     /// Not a member now; say `not_member`.
     #[error("not a member of this conversation")]
     NotMember,
+    /// A member may not see that; the text is for the client.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// The storage failed; say `unavailable` or `internal`.
     #[error("cannot read: {0}")]
     Storage(#[from] Error),
@@ -50,6 +55,7 @@ impl Denied {
     pub fn code(&self) -> ErrorCode {
         match self {
             Denied::NotMember => ErrorCode::NotMember,
+            Denied::Forbidden(_) => ErrorCode::Forbidden,
             Denied::Storage(Error::Closed | Error::Full { .. }) => ErrorCode::Unavailable,
             Denied::Storage(_) => ErrorCode::Internal,
         }

@@ -34,6 +34,10 @@ pub struct ConvView {
     pub floor: u64,
     /// How far back a new member may read.
     pub history: History,
+    /// Whether the member wants no alerts.
+    pub muted: bool,
+    /// Whether the member keeps it on top.
+    pub pinned: bool,
     /// The other side of a direct conversation.
     pub peer: Option<PeerView>,
     /// The tails of the events since `have`, if it was asked with one.
@@ -76,6 +80,10 @@ pub struct Summary {
     pub read: u64,
     /// The member's delivered cursor.
     pub delivered: u64,
+    /// Whether the member wants no alerts.
+    pub muted: bool,
+    /// Whether the member keeps it on top.
+    pub pinned: bool,
     /// The other side of a direct conversation.
     pub peer: Option<PeerView>,
 }
@@ -100,6 +108,8 @@ pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary
         mentions: seat.me.mentions.len() as u64,
         read: seat.me.read,
         delivered: seat.me.delivered,
+        muted: seat.me.muted,
+        pinned: seat.me.pinned,
         peer: peer(rows, conv, user, &seat.conv)?,
     })
 }
@@ -125,6 +135,8 @@ pub(super) fn view(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) 
         members: seat.conv.members,
         floor: seat.me.floor(&seat.conv),
         history: seat.conv.history,
+        muted: seat.me.muted,
+        pinned: seat.me.pinned,
         peer: peer(rows, conv, user, &seat.conv)?,
         events: None,
         gap: false,
@@ -169,8 +181,8 @@ impl ConvView {
             last: self.last,
             read: self.read,
             delivered: self.delivered,
-            muted: false,
-            pinned: false,
+            muted: self.muted,
+            pinned: self.pinned,
             history: Some(self.history),
             members: Some(self.members),
             peer: self.peer.as_ref().map(PeerView::wire),
@@ -193,8 +205,8 @@ impl Summary {
             mentions: self.mentions,
             read: self.read,
             delivered: self.delivered,
-            muted: false,
-            pinned: false,
+            muted: self.muted,
+            pinned: self.pinned,
             peer: self.peer.as_ref().map(PeerView::wire),
             stale: false,
         })

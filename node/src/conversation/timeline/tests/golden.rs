@@ -1,6 +1,6 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
-use protocol::{Cid, ConvId, ErrorCode, Kind};
+use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role};
 
 use super::super::{Command, Effect, Op, OutboxId, Outcome};
 use super::{World, create, text, u};
@@ -81,6 +81,41 @@ fn commands_have_frozen_bytes() {
             },
             "<c><9><2>+1<1>",
         ),
+        (Op::Join, "<d>"),
+        (Op::Ban { who: u("bo") }, "<e><2>bo"),
+        (Op::Unban { who: u("bo") }, "<f><2>bo"),
+        (
+            Op::SetRole {
+                who: u("bo"),
+                role: Role::Reader,
+            },
+            "<10><2>bo<3>",
+        ),
+        (
+            Op::Set {
+                title: Some("T".into()),
+                history: Some(History::All),
+                muted: Some(true),
+                pinned: None,
+            },
+            "<11><1><1>T<1><1><1><1><0>",
+        ),
+        (
+            Op::Block {
+                who: u("bo"),
+                on: true,
+            },
+            "<12><2>bo<1>",
+        ),
+        (
+            Op::BlockPut {
+                who: u("bo"),
+                on: true,
+                version: id,
+                at_ms: 7,
+            },
+            "<13><2>bo<1><5><2><7>",
+        ),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -112,7 +147,7 @@ fn outcomes_have_frozen_bytes() {
         (Outcome::Bad("no".into()), "<1><2><2>no"),
         (
             Outcome::Done(applied),
-            "<1><0><2><0><7><0><1><3>g_1<2>W\"t\":\"member\",\"c\":\"g_1\",\"s\":2,\"ts\":7,\"u\":\"al\",\"who\":\"bo\",\"role\":\"member\",\"why\":\"invite\"}<0><1><2>bo<0><0>",
+            "<1><0><2><0><7><0><1><3>g_1<2>W\"t\":\"member\",\"c\":\"g_1\",\"s\":2,\"ts\":7,\"u\":\"al\",\"who\":\"bo\",\"role\":\"member\",\"why\":\"invite\"}<0><1><2>bo<0><0><0>",
         ),
         (
             Outcome::Done(super::Applied::silent(moved)),
@@ -134,6 +169,8 @@ fn outcomes_have_frozen_bytes() {
         assert_eq!(hex(&outcome.encode()), bytes);
         assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
     }
+    let told = Outcome::Done(super::Applied::silent(Effect::Told));
+    assert_eq!(hex(&told.encode()), "<1><0><0><0><0><0><0><4>");
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
 }
 
@@ -165,8 +202,20 @@ fn rows_have_frozen_bytes() {
             mentions,
         },
     ));
-    for pending in super::super::read::outbox(&world.rows, None, 1).unwrap() {
-        world.apply(pending.command);
+    world.apply(by_al(cid("c"), Op::Ban { who: u("cy") }));
+    world.apply(Command {
+        conv: ConvId::direct(&u("al"), &u("bo")),
+        ..by_al(
+            None,
+            Op::Block {
+                who: u("bo"),
+                on: true,
+            },
+        )
+    });
+    let told = super::super::read::outbox(&world.rows, None, 9).unwrap();
+    for pending in [&told[0], &told[2]] {
+        world.apply(pending.command.clone());
     }
     let rows: Vec<_> = world
         .rows
@@ -175,19 +224,28 @@ fn rows_have_frozen_bytes() {
         .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
         .collect();
     let expected = [
-        r#"Conversation g_1 = <1><1><0><2>al<0><7><3><1><7><2><1><0>"#,
+        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><2><1><0>"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><1> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":1,"ts":7,"u":"al","who":"al","role":"owner","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
-        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><2><7><0><0>"#,
-        r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0>"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><4> = <1><2><0><0><0><0><0><0><0><1><2>al"t":"member","c":"g_1","s":4,"ts":7,"u":"al","who":"cy","role":null,"why":"ban"}"#,
+        r#"Member d_5tlyatbsagggpjfqnpnafs747g<0>bo = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1>"#,
+        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><3><7><0><0><0><0><0>"#,
+        r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0><0><0><0>"#,
+        r#"Member g_1<0>cy = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1>"#,
+        r#"Member g_1<1>cy = <1><2>al<7>"#,
+        r#"Member g_1<2><0><0><0><0><0><0><0><0><1>al = "#,
+        r#"Member g_1<2><2><0><0><0><0><0><0><0><1>bo = "#,
         r#"Dedup <0>al = <1><1><7><0><0>"#,
         r#"Dedup <0>al<0>a = <1><0><7><0><0><1><3>g_1"#,
         r#"Dedup g_1<0>al<0>a = <1><0><7><2><0><0>"#,
         r#"Dedup g_1<0>al<0>b = <1><1><7><3><1><0>"#,
+        r#"Dedup g_1<0>al<0>c = <1><2><7><4><0><0>"#,
         r#"UserIndex al<0>g_1 = <1><1><2><0><7>"#,
+        r#"UserIndex al<1>bo = <1><1><5><0><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,
     ];
     assert_eq!(rows, expected);
 }

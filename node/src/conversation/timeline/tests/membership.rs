@@ -19,23 +19,15 @@ fn role(world: &World, conv: &ConvId, user: &str) -> Option<Role> {
     read::role(&world.rows, conv, &u(user)).unwrap()
 }
 
-/// A group with an owner, an admin and two members. There is no command that names an admin yet.
+/// A group with an owner, an admin and two members.
 fn ranked(world: &mut World) -> ConvId {
     let conv = world.group("g_1", &["owner", "admin", "bob", "carol"]);
-    make_admin(world, &conv, "admin");
+    world.ok("owner", &conv, set_role("admin", Role::Admin));
     conv
 }
 
-fn make_admin(world: &mut World, conv: &ConvId, user: &str) {
-    use super::super::rows::{MemberRow, Row};
-    use super::super::{door::Rows, door::RowsMut, keys};
-    let key = keys::member(conv, &u(user));
-    let row = world.rows.get(storage::Table::Member, &key).unwrap().unwrap();
-    let row = MemberRow {
-        role: Some(Role::Admin),
-        ..MemberRow::decode(&row).unwrap()
-    };
-    world.rows.put(storage::Table::Member, &key, &row.encode());
+fn set_role(who: &str, role: Role) -> Op {
+    Op::SetRole { who: u(who), role }
 }
 
 #[test]
@@ -114,7 +106,7 @@ fn invite_adds_once_and_only_by_owners_and_admins() {
     let conv = ranked(&mut world);
     assert_eq!(world.no("bob", &conv, invite("dave")), ErrorCode::Forbidden);
     let applied = world.ok("admin", &conv, invite("dave"));
-    assert_eq!((applied.s, applied.events[0].adds.clone()), (5, Some(u("dave"))));
+    assert_eq!((applied.s, applied.events[0].adds.clone()), (6, Some(u("dave"))));
     assert_eq!(world.no("owner", &conv, invite("dave")), ErrorCode::Conflict);
     assert_eq!(role(&world, &conv, "dave"), Some(Role::Member));
 }
@@ -172,7 +164,7 @@ fn after_a_kick_nothing_of_the_user_is_accepted_even_in_the_same_batch() {
 fn the_last_owner_leaves_to_the_oldest_admin_else_the_oldest_member() {
     let mut world = World::new();
     let conv = ranked(&mut world);
-    make_admin(&mut world, &conv, "carol");
+    world.ok("owner", &conv, set_role("carol", Role::Admin));
     let applied = world.ok("owner", &conv, Op::Leave);
     // All of them are as old as the group, so the smaller id decides; the admin comes before the member.
     let events: Vec<_> = applied.events.iter().map(event).collect();

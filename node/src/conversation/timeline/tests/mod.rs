@@ -11,12 +11,15 @@ use super::door::{Rows, RowsMut};
 use super::machine::apply_batch;
 use super::{Applied, Command, Op, Outcome, Published};
 
+mod bans;
+mod blocks;
 mod directs;
 mod golden;
 mod idempotency;
 mod membership;
 mod model;
 mod reads;
+mod settings;
 mod store;
 mod words;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use protocol::{Body, Cid, ConvId, ErrorCode, Event, Kind, Message, Role, UserId};
+use protocol::{Body, Cid, ConvId, ErrorCode, Event, History, Kind, Message, Role, UserId, Why};
 
 use super::super::read::{self, Denied, Page};
 use super::super::{Applied, Command, Op, Outcome};
@@ -23,6 +23,12 @@ struct Model {
     /// What is shown of each message, in the order of the log.
     messages: BTreeMap<(ConvId, u64), Message>,
     reactions: HashMap<(ConvId, u64, UserId, String), u64>,
+    /// In groups and channels those who are banned, in direct conversations those whom the other blocks.
+    barred: BTreeSet<(ConvId, UserId)>,
+    titles: HashMap<ConvId, Option<String>>,
+    open_history: HashMap<ConvId, bool>,
+    /// Muted and pinned.
+    own: HashMap<(ConvId, UserId), (bool, bool)>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +51,17 @@ enum Step {
     Edit(u64),
     Delete(u64),
     React(u64, u8, bool),
+    Join,
+    Ban(usize),
+    Unban(usize),
+    SetRole(usize, usize),
+    Set {
+        title: Option<u8>,
+        history: Option<bool>,
+        muted: Option<bool>,
+        pinned: Option<bool>,
+    },
+    Block(usize, bool),
 }
 
 fn conv(which: usize) -> ConvId {
@@ -74,6 +91,13 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
         4 => (0..40u64).prop_map(Step::Edit),
         2 => (0..40u64).prop_map(Step::Delete),
         4 => (0..40u64, 0..2u8, any::<bool>()).prop_map(|(of, k, on)| Step::React(of, k, on)),
+        3 => Just(Step::Join),
+        2 => user().prop_map(Step::Ban),
+        2 => user().prop_map(Step::Unban),
+        3 => (user(), 0..4usize).prop_map(|(who, role)| Step::SetRole(who, role)),
+        2 => (any::<Option<u8>>(), any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>())
+            .prop_map(|(title, history, muted, pinned)| Step::Set { title, history, muted, pinned }),
+        2 => (user(), any::<bool>()).prop_map(|(who, on)| Step::Block(who, on)),
     ];
     // A small space of cids, so that they are used again; `None` stands for a fresh one.
     let command = (user(), 0..4usize, proptest::option::weighted(0.2, 0..4u8), step);
@@ -125,6 +149,43 @@ fn op(user: usize, which: usize, step: &Step) -> (ConvId, Op) {
                 on: *on,
             },
         ),
+        Step::Join => (conv, Op::Join),
+        Step::Ban(who) => (conv, Op::Ban { who: u(USERS[*who]) }),
+        Step::Unban(who) => (conv, Op::Unban { who: u(USERS[*who]) }),
+        Step::SetRole(who, role) => {
+            let (who, role) = (u(USERS[*who]), Role::ALL[*role]);
+            (conv, Op::SetRole { who, role })
+        }
+        Step::Set {
+            title,
+            history,
+            muted,
+            pinned,
+        } => {
+            // Now and then the title is removed.
+            let title = title.map(|title| {
+                if title % 4 == 0 {
+                    String::new()
+                } else {
+                    title.to_string()
+                }
+            });
+            let history = history.map(|all| if all { History::All } else { History::Joined });
+            let (muted, pinned) = (*muted, *pinned);
+            (
+                conv,
+                Op::Set {
+                    title,
+                    history,
+                    muted,
+                    pinned,
+                },
+            )
+        }
+        Step::Block(who, on) => {
+            let (who, on) = (u(USERS[*who]), *on);
+            (ConvId::direct(&u(USERS[user]), &who), Op::Block { who, on })
+        }
     }
 }
 
@@ -136,16 +197,29 @@ impl Model {
         let applied = match outcome {
             Outcome::Done(applied) => applied,
             Outcome::Refused(code, _) => {
-                // Making a conversation has refusals of its own.
-                let makes = matches!(command.op, Op::Create { .. } | Op::Send { direct: Some(_), .. });
+                // Making a conversation and coming have refusals of their own, and one's blocks are no matter of a
+                // membership.
+                let own = matches!(
+                    command.op,
+                    Op::Create { .. } | Op::Send { direct: Some(_), .. } | Op::Join | Op::Block { .. }
+                );
                 assert!(
-                    makes || (*code == ErrorCode::NotMember) == role.is_none(),
+                    own || (*code == ErrorCode::NotMember) == role.is_none(),
                     "{command:?} {code}"
                 );
                 return;
             }
             Outcome::Bad(why) => panic!("{command:?}: {why}"),
         };
+        if let Op::Block { who, on } = &command.op {
+            let key = (command.conv.clone(), who.clone());
+            if *on {
+                self.barred.insert(key);
+            } else {
+                self.barred.remove(&key);
+            }
+            return;
+        }
         let cid = command.cid.clone().unwrap();
         let cursor = matches!(command.op, Op::Read { .. } | Op::Delivered { .. });
         let first = self
@@ -173,11 +247,26 @@ impl Model {
             return;
         }
         self.permitted(command, role);
-        for published in &applied.events {
+        for published in applied.events.iter().filter(|published| published.seq > 0) {
             self.learn(published.conv.clone(), published.seq, &published.tail);
         }
         let Applied { s, mn, ts, .. } = *applied;
-        assert_eq!(s, self.logs[&command.conv].len() as u64);
+        if let Op::Set { muted, pinned, .. } = &command.op {
+            let own = self.own.entry(key).or_default();
+            *own = (muted.unwrap_or(own.0), pinned.unwrap_or(own.1));
+        }
+        if s > 0 {
+            assert_eq!(s, self.logs[&command.conv].len() as u64);
+        } else {
+            let Op::Set {
+                title: None,
+                history: None,
+                ..
+            } = command.op
+            else {
+                panic!("{command:?} made no event")
+            };
+        }
         self.results
             .insert((command.conv.clone(), command.user.clone(), cid), (s, mn, ts));
     }
@@ -204,24 +293,25 @@ impl Model {
     /// The table of the protocol, said once more.
     fn permitted(&self, command: &Command, role: Option<Role>) {
         let new = !self.logs.contains_key(&command.conv);
+        let of = |who: &UserId| (command.conv.clone(), who.clone());
+        let target = |who| self.members.get(&of(who)).map(|(role, _)| *role);
+        let above = |target| role == Some(Role::Owner) || role == Some(Role::Admin) && target > Role::Admin;
+        let blocked = self.barred.contains(&of(&command.user));
         match &command.op {
             Op::Send { direct, .. } => {
+                assert!(!blocked);
                 assert!(
                     new && direct.is_some() || matches!(role, Some(Role::Owner | Role::Admin | Role::Member))
                 );
             }
-            Op::Create { .. } => assert!(new),
-            Op::Invite { .. } => assert!(matches!(role, Some(Role::Owner | Role::Admin))),
-            Op::Kick { who } => {
-                let target = self
-                    .members
-                    .get(&(command.conv.clone(), who.clone()))
-                    .expect("a member");
-                assert!(role == Some(Role::Owner) || role == Some(Role::Admin) && target.0 > Role::Admin);
+            Op::Create { .. } => assert!(new && !blocked),
+            Op::Invite { who } => {
+                assert!(above(Role::Reader) && !self.barred.contains(&of(who)));
             }
             Op::Edit { of, .. } => {
                 let message = &self.messages[&(command.conv.clone(), *of)];
                 assert!(message.u == command.user && !message.deleted && role != Some(Role::Reader));
+                assert!(!blocked);
             }
             Op::Delete { of } => {
                 let own = self.messages[&(command.conv.clone(), *of)].u == command.user;
@@ -229,7 +319,19 @@ impl Model {
             }
             Op::React { of, .. } => {
                 assert!(role.is_some() && !self.messages[&(command.conv.clone(), *of)].deleted);
+                assert!(!blocked);
             }
+            Op::Join => assert!(command.conv.kind() == Some(Kind::Channel) && role.is_none() && !blocked),
+            Op::Kick { who } => assert!(above(target(who).expect("a member"))),
+            Op::Ban { who } => assert!(above(target(who).unwrap_or(Role::Reader))),
+            Op::Unban { who } => assert!(above(Role::Reader) && self.barred.contains(&of(who))),
+            Op::SetRole { who, role } => assert!(above(target(who).expect("a member")) && above(*role)),
+            Op::Set {
+                title: None,
+                history: None,
+                ..
+            } => assert!(role.is_some()),
+            Op::Set { .. } => assert!(above(Role::Reader)),
             _ => assert!(role.is_some()),
         }
     }
@@ -300,25 +402,38 @@ impl Model {
             }
             Event::Member(member) => {
                 let key = (conv.clone(), member.who.clone());
-                let whole = conv.kind() == Some(Kind::Channel) || member.why == protocol::Why::Create;
+                let initial = member.why == Why::Create;
                 match member.role {
-                    Some(role) if member.why == protocol::Why::Role => {
+                    Some(role) if member.why == Why::Role => {
                         self.members.get_mut(&key).expect("a member").0 = role;
                     }
                     Some(role) => {
                         let before = self
                             .members
-                            .insert(key.clone(), (role, if whole { 1 } else { seq }));
+                            .insert(key.clone(), (role, if initial { 1 } else { seq }));
                         assert_eq!(before, None);
                         self.cursors.insert(key, (seq, seq));
                     }
+                    None if member.why == Why::Unban => assert!(self.barred.remove(&key)),
                     None => {
-                        assert!(self.members.remove(&key).is_some());
+                        let was = self.members.remove(&key).is_some();
                         self.cursors.remove(&key);
+                        self.own.remove(&key);
+                        let banned = member.why == Why::Ban && self.barred.insert(key);
+                        assert!(was || banned);
                     }
                 }
             }
             Event::Edit(_) | Event::Del(_) | Event::React(_) => {}
+            Event::Meta(meta) => {
+                if let Some(title) = &meta.title {
+                    let title = (!title.is_empty()).then(|| title.clone());
+                    self.titles.insert(conv.clone(), title);
+                }
+                if let Some(history) = meta.history {
+                    self.open_history.insert(conv.clone(), history == History::All);
+                }
+            }
             other => panic!("{other:?} in a log"),
         }
         let log = self.logs.get_mut(&conv).expect("a log");
@@ -329,15 +444,27 @@ impl Model {
     fn check(&mut self, rows: &Map) {
         for (conv, log) in &self.logs {
             for user in USERS.map(u) {
-                let Some((role, floor)) = self.members.get(&(conv.clone(), user.clone())) else {
+                let key = (conv.clone(), user.clone());
+                let Some((role, since)) = self.members.get(&key) else {
                     assert!(matches!(
                         read::open(rows, conv, &user, None, 1),
                         Err(Denied::NotMember)
                     ));
                     continue;
                 };
+                let all = self.open_history.get(conv).copied();
+                let all = all.unwrap_or(conv.kind() == Some(Kind::Channel));
+                let floor = if all { 1 } else { *since };
                 let summary = read::summary(rows, conv, &user).unwrap();
                 assert_eq!(summary.role, *role);
+                assert_eq!(summary.title, self.titles.get(conv).cloned().flatten());
+                let own = self.own.get(&key).copied().unwrap_or_default();
+                assert_eq!((summary.muted, summary.pinned), own);
+                let view = read::open(rows, conv, &user, None, 1).unwrap();
+                assert_eq!(
+                    (view.title, view.floor, (view.muted, view.pinned)),
+                    (summary.title.clone(), floor, own)
+                );
                 assert_eq!(
                     (summary.last.s, &summary.tail),
                     (log.len() as u64, &log[log.len() - 1].0)
@@ -360,7 +487,7 @@ impl Model {
                 assert_eq!(summary.unread as usize, unread.count());
                 assert_eq!(summary.mentions as usize, mentions);
                 let page = read::history(rows, conv, &user, Page::Newest, 10_000).unwrap();
-                let tails: Vec<_> = log[*floor as usize - 1..]
+                let tails: Vec<_> = log[floor as usize - 1..]
                     .iter()
                     .map(|(tail, _)| tail.clone())
                     .collect();
@@ -368,10 +495,11 @@ impl Model {
                 let page = read::messages(rows, conv, &user, Page::Newest, 10_000).unwrap();
                 let shown = self
                     .messages
-                    .range((conv.clone(), *floor)..=(conv.clone(), u64::MAX));
+                    .range((conv.clone(), floor)..=(conv.clone(), u64::MAX));
                 let shown: Vec<_> = shown.map(|(_, message)| message.clone()).collect();
                 assert_eq!(page.wire(conv).unwrap().items, shown);
             }
+            self.check_lists(rows, conv);
             let roles: Vec<_> = self
                 .members
                 .iter()
@@ -382,6 +510,40 @@ impl Model {
                 conv.kind() == Some(Kind::Direct) || roles.is_empty() || roles.contains(&Role::Owner),
                 "nobody owns {conv}"
             );
+        }
+    }
+
+    /// Compares the lists of members and of bans, in pages of two.
+    fn check_lists(&self, rows: &Map, conv: &ConvId) {
+        let of = |(c, user): &(ConvId, UserId)| (c == conv).then(|| user.clone());
+        let mut members: Vec<_> = self.members.keys().filter_map(of).collect();
+        members.sort();
+        let Some(reader) = members.first().cloned() else {
+            return;
+        };
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = read::members(rows, conv, &reader, after.as_ref(), 2).unwrap();
+            listed.extend(page.items.into_iter().map(|item| item.user));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, members);
+        for user in &members {
+            let (role, _) = self.members[&(conv.clone(), user.clone())];
+            match read::bans(rows, conv, user, None, 9) {
+                Ok(page) => {
+                    assert!(role <= Role::Admin);
+                    let listed: Vec<_> = page.items.into_iter().map(|item| item.user).collect();
+                    assert_eq!(listed, self.barred.iter().filter_map(of).collect::<Vec<_>>());
+                }
+                Err(Denied::Forbidden(_)) => {
+                    assert!(role > Role::Admin || conv.kind() == Some(Kind::Direct));
+                }
+                Err(other) => panic!("{other}"),
+            }
         }
     }
 
@@ -402,6 +564,15 @@ impl Model {
                 .filter(|(_, member)| *member == user)
                 .map(|(conv, _)| conv.clone());
             assert_eq!(shown, seen.collect());
+            let blocked = read::blocks(&users.rows, &user, None, usize::MAX).unwrap().items;
+            let direct = |other: &UserId| (ConvId::direct(&user, other), other.clone());
+            let expected = USERS
+                .map(u)
+                .into_iter()
+                .filter(|other| self.barred.contains(&direct(other)));
+            let mut expected: Vec<_> = expected.collect();
+            expected.sort();
+            assert_eq!(blocked, expected);
         }
     }
 }
