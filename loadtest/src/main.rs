@@ -16,6 +16,7 @@ mod measure;
 mod oracle;
 mod pacing;
 mod payload;
+mod progress;
 mod report;
 mod run;
 mod scenario;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Semaphore;
@@ -23,6 +22,7 @@ use crate::measure::series::{Sample, Sampler};
 use crate::oracle::Oracle;
 use crate::pacing::Pace;
 use crate::payload::{MIN_BYTES, Payload};
+use crate::progress::Progress;
 use crate::report::{self, Cost, Curves, NodeReport, PhaseReport, Report, compare};
 use crate::scenario::Scenario;
 use crate::target::Target;
@@ -69,7 +69,14 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
     let common = common(target, &args.target.token, args.load.size, plan.clients);
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
     let (clients, empty) = (plan.clients, target.usage().await);
+    let mut progress = Progress::new();
+    let step = progress.step("set-up");
+    step.say(format!(
+        "{clients} clients, {} conversations",
+        plan.conversations.len()
+    ));
     let crew = Crew::assemble(common.clone(), plan, args.load.seed, SET_UP).await?;
+    step.done();
     let clock = common.world.borrow().clock;
 
     let (before, own_before) = (target.usage().await, Usage::of_self());
@@ -79,16 +86,21 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
         crew.pace(args.load.pace());
     }
     let mut sampler = Sampler::default();
+    progress.load(args.load.duration);
     let (faults, ended) = tokio::select! {
-        driven = drive(args, target, &crew, &common, began, &mut rng) => driven,
+        driven = drive(args, target, &crew, &common, &progress, began, &mut rng) => driven,
         never = sampler.run(target, clock) => match never {},
     };
     crew.pace(Pace::Silent);
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
+    let step = progress.step("settling");
     crew.settle(args.load.settle).await;
+    step.done();
     if !args.no_readback && common.world.borrow().oracle.counts().violations == 0 {
+        let step = progress.step("reading back");
         crew.reread(args.load.settle.max(Duration::from_secs(60))).await;
+        step.done();
     }
     let world = &mut *common.world.borrow_mut();
     if world.oracle.counts().violations == 0 {
@@ -159,14 +171,10 @@ async fn drive(
     target: &Target,
     crew: &Crew,
     common: &Common,
+    progress: &Progress,
     began: Nanos,
     rng: &mut StdRng,
 ) -> (Vec<Injected>, Nanos) {
-    let bar = ProgressBar::new(args.load.duration.as_secs());
-    bar.set_style(
-        ProgressStyle::with_template("{elapsed_precise} {bar:30} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
     let now = || common.world.borrow().clock.now();
     let mut plan = args.faults.clone();
     plan.sort_by_key(|fault| fault.at);
@@ -178,7 +186,7 @@ async fn drive(
             tokio::time::sleep_until(clock.instant(at)).await;
             if let Some(local) = &target.local {
                 let nodes = fault.targets(local, crew.first(), rng).await;
-                injected.push(inject(fault, local, nodes, common).await);
+                injected.push(inject(fault, local, nodes, common, progress).await);
             }
         }
         injected
@@ -190,16 +198,7 @@ async fn drive(
             let world = &mut *common.world.borrow_mut();
             let second = world.recorder.tick(world.clock.now());
             let counts = world.oracle.counts();
-            bar.set_position(start.elapsed().as_secs().min(args.load.duration.as_secs()));
-            bar.set_message(format!(
-                "{} online, {}/s sent, {}/s acked, {}/s delivered, ack p99 {:.1} ms, {} errors",
-                common.online.get(),
-                second.sent,
-                second.acked,
-                second.delivered,
-                second.ack_p99_us as f64 / 1e3,
-                second.errors
-            ));
+            progress.tick(start.elapsed(), common.online.get(), &second, counts.violations);
             if counts.violations > 0 || common.budget.get() == 0 || start.elapsed() >= args.load.duration {
                 return;
             }
@@ -219,12 +218,18 @@ async fn drive(
             (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };
-    bar.finish_and_clear();
+    progress.loaded();
     done
 }
 
 /// Hits the nodes, waits, heals them, and marks the phases.
-async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Common) -> Injected {
+async fn inject(
+    fault: Fault,
+    local: &local::Local,
+    nodes: Vec<u64>,
+    common: &Common,
+    progress: &Progress,
+) -> Injected {
     let clock = common.world.borrow().clock;
     let from = clock.now();
     let mut outcome = if nodes.is_empty() {
@@ -246,11 +251,15 @@ async fn inject(fault: Fault, local: &local::Local, nodes: Vec<u64>, common: &Co
                 .phase(&format!("{:?}", fault.how).to_lowercase(), from);
             world.oracle.note(from, format_args!("fault {name} begins"));
         }
-        tokio::time::sleep(fault.hold).await;
+        let step = progress.timed(&format!("{fault}"), fault.hold);
+        step.say(format!("on nodes {nodes:?}"));
+        step.wait(fault.hold).await;
+        step.say(format!("healing nodes {nodes:?}"));
         if let Err(error) = fault.heal(local, &nodes).await {
             outcome = Outcome::Indeterminate;
             problem = Some(error.to_string());
         }
+        step.done();
         let world = &mut *common.world.borrow_mut();
         world.recorder.phase("healed", clock.now());
         world

@@ -20,7 +20,8 @@ pub(crate) struct Sample {
     pub(crate) cpu_percent: Option<f64>,
     /// 0 where the process is not ours.
     pub(crate) rss_kib: u64,
-    pub(crate) fsyncs_per_s: f64,
+    /// `null` where `cpu_percent` is, but for nodes that are not ours.
+    pub(crate) fsyncs_per_s: Option<f64>,
     /// Shards that this node took over since the sample before.
     pub(crate) takeovers: u64,
     pub(crate) owned_shards: u64,
@@ -61,7 +62,7 @@ impl Sampler {
                     up: false,
                     cpu_percent: None,
                     rss_kib: 0,
-                    fsyncs_per_s: 0.0,
+                    fsyncs_per_s: None,
                     takeovers: 0,
                     owned_shards: 0,
                     sessions: 0,
@@ -80,7 +81,7 @@ impl Sampler {
                     .filter(|_| now.pid != 0)
                     .map(|used| used.cpu_us as f64 / 1e4 / seconds),
                 rss_kib: now.rss_kib,
-                fsyncs_per_s: used.map_or(0.0, |used| used.fsyncs as f64 / seconds),
+                fsyncs_per_s: used.map(|used| used.fsyncs as f64 / seconds),
                 takeovers: used.map_or(0, |used| used.takeovers),
                 owned_shards: now.owned_shards,
                 sessions: now.sessions,
@@ -119,7 +120,7 @@ mod tests {
         let second = samples[1];
         assert_eq!(
             (second.cpu_percent, second.fsyncs_per_s, second.takeovers),
-            (Some(50.0), 10.0, 2)
+            (Some(50.0), Some(10.0), 2)
         );
     }
 
@@ -132,6 +133,6 @@ mod tests {
         let samples = sampler.finish();
         assert_eq!(samples.iter().filter(|sample| !sample.up).count(), 2);
         assert!(samples.iter().all(|sample| sample.cpu_percent.is_none()));
-        assert_eq!(samples[3].fsyncs_per_s, 4.0, "a node of somebody else's");
+        assert_eq!(samples[3].fsyncs_per_s, Some(4.0), "a node of somebody else's");
     }
 }

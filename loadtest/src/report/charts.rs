@@ -12,12 +12,14 @@ impl Report {
     /// Everything over time, and the percentile curve.
     pub(super) fn charts(&self) -> Vec<Chart> {
         let bands = self.bands();
+        let span = self.began_s().floor()..self.seconds.last().map_or(1.0, |second| second.at as f64 + 1.0);
         let over_time = |title, note, unit, scale, lines| Chart {
             title,
             note,
             unit,
             across: Across::Seconds,
             scale,
+            span: span.clone(),
             lines,
             bands: bands.clone(),
         };
@@ -50,6 +52,7 @@ impl Report {
                 unit: Unit::Milliseconds,
                 across: Across::Nines,
                 scale: Scale::Logarithmic,
+                span: nines(&[&self.curves.ack, &self.curves.deliver]),
                 lines: vec![
                     curve("send to ack", &self.curves.ack),
                     curve("send to delivery", &self.curves.deliver),
@@ -82,7 +85,7 @@ impl Report {
                 "Each makes the messages of all shards durable that waited for it.",
                 Unit::PerSecond,
                 Scale::Linear,
-                self.per_node(|sample| sample.up.then_some(sample.fsyncs_per_s)),
+                self.per_node(|sample| sample.fsyncs_per_s),
             ),
             over_time(
                 "Owners",
@@ -107,12 +110,14 @@ impl Report {
                 named("B", other.since_load(line(other))),
             ]
         };
+        let longest = self.elapsed_s.max(other.elapsed_s).ceil() + 1.0;
         let over_time = |title, unit, scale, lines| Chart {
             title,
             note: "Seconds since the load began.",
             unit,
             across: Across::Seconds,
             scale,
+            span: 0.0..longest,
             lines,
             bands: Vec::new(),
         };
@@ -122,6 +127,7 @@ impl Report {
             unit: Unit::Milliseconds,
             across: Across::Nines,
             scale: Scale::Logarithmic,
+            span: nines(&[of(self), of(other)]),
             lines: vec![curve("A", of(self)), curve("B", of(other))],
             bands: Vec::new(),
         };
@@ -157,7 +163,7 @@ impl Report {
                 "Fsyncs of all nodes",
                 Unit::PerSecond,
                 Linear,
-                both(|report| report.all_nodes(|sample| Some(sample.fsyncs_per_s))),
+                both(|report| report.all_nodes(|sample| sample.fsyncs_per_s)),
             ),
         ]
     }
@@ -238,13 +244,23 @@ impl Report {
     }
 }
 
+/// Whole nines, as far as the longest curve reaches.
+fn nines(curves: &[&Vec<Point>]) -> std::ops::Range<f64> {
+    let last = curves.iter().filter_map(|curve| curve.last());
+    let most = last.map(|point| nines_of(point.percentile)).fold(1.0, f64::max);
+    0.0..(most - 0.01).ceil()
+}
+
+fn nines_of(percentile: f64) -> f64 {
+    -(1.0 - percentile / 100.0).max(1e-9).log10()
+}
+
 fn curve(name: &str, points: &[Point]) -> Line {
-    let nines = |percentile: f64| -(1.0 - percentile / 100.0).max(1e-9).log10();
     Line {
         name: name.to_owned(),
         points: points
             .iter()
-            .map(|point| (nines(point.percentile), point.us as f64 / 1000.0))
+            .map(|point| (nines_of(point.percentile), point.us as f64 / 1000.0))
             .collect(),
     }
 }

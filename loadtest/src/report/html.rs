@@ -281,6 +281,8 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
             let class = if figure { "" } else { " class=\"text\"" };
             let _ = write!(out, "<td{class}>{}</td>", escape(cell));
         }
+        let missing = head.len().saturating_sub(row.len());
+        out.push_str(&"<td></td>".repeat(missing));
         out.push_str("</tr>\n");
     }
     out.push_str("</table></div>\n");

@@ -15,6 +15,8 @@ pub(super) struct Chart {
     pub(super) unit: Unit,
     pub(super) across: Across,
     pub(super) scale: Scale,
+    /// What the horizontal axis shows; charts over one time show the same.
+    pub(super) span: Range<f64>,
     pub(super) lines: Vec<Line>,
     pub(super) bands: Vec<Band>,
 }
@@ -120,21 +122,16 @@ impl Chart {
         self.values().filter(|y| *y > 0.0).fold(self.most(), f64::min)
     }
 
-    fn across(&self) -> Range<f64> {
-        let lines = self.lines.iter().flat_map(|line| &line.points).map(|(x, _)| *x);
-        let ends = lines.chain(self.bands.iter().flat_map(|band| [band.from, band.until]));
-        let (least, most) = ends.fold((f64::MAX, f64::MIN), |(least, most), x| {
-            (least.min(x), most.max(x))
-        });
-        least..most.max(least + 1.0)
-    }
-
     fn draw<Y>(&self, out: &mut String, y: Y) -> Result<(), Box<dyn std::error::Error + '_>>
     where
         Y: AsRangedCoord<Value = f64>,
         Y::CoordDescType: ValueFormatter<f64> + Ranged<ValueType = f64>,
     {
-        let x = self.across();
+        let x = self.span.clone();
+        let labels = match self.across {
+            Across::Seconds => 9,
+            Across::Nines => x.end as usize + 1,
+        };
         let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(6)
@@ -152,7 +149,7 @@ impl Chart {
             .bold_line_style(GRID)
             .axis_style(AXIS)
             .label_style(("sans-serif", 14, &LABEL))
-            .x_labels(8)
+            .x_labels(labels)
             .y_labels(6)
             .x_label_formatter(&|x| self.across.label(*x))
             .y_label_formatter(&|y| self.unit.label(*y))
@@ -162,11 +159,8 @@ impl Chart {
             let area = [(band.from, bottom), (band.until.min(x.end), top)];
             let area = Rectangle::new(area, FAULT.mix(0.10).filled());
             let edge = PathElement::new([(band.from, bottom), (band.from, top)], FAULT.mix(0.7));
-            let name = Text::new(
-                band.name.clone(),
-                (band.from, top),
-                ("sans-serif", 13).into_font().color(&FAULT),
-            );
+            let text = ("sans-serif", 13).into_font().color(&FAULT);
+            let name = EmptyElement::at((band.from, top)) + Text::new(band.name.clone(), (4, 3), text);
             chart.draw_series([area]).map_err(|error| error.to_string())?;
             chart.draw_series([edge]).map_err(|error| error.to_string())?;
             chart.draw_series([name]).map_err(|error| error.to_string())?;
@@ -232,6 +226,7 @@ mod tests {
             unit: Unit::Milliseconds,
             across: Across::Seconds,
             scale,
+            span: 0.0..4.0,
             lines: vec![
                 Line {
                     name: "a".to_owned(),

@@ -25,7 +25,7 @@ fn report(ack_us: u64) -> Report {
         up: node == 0 || at < 4,
         cpu_percent: (node == 0).then_some(20.0 + at as f64),
         rss_kib: 60_000,
-        fsyncs_per_s: 100.0,
+        fsyncs_per_s: Some(100.0),
         takeovers: 0,
         owned_shards: 16,
         sessions: 4,
