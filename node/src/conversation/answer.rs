@@ -1,7 +1,7 @@
 //! What a session gets back: [`Done`], a page, or a [`Refusal`].
 
-use protocol::answer::{Conv, Inbox};
-use protocol::{ConvId, ErrorCode, RawEvent};
+use protocol::answer::{Ack, Conv, Inbox};
+use protocol::{Cid, ConvId, ErrorCode, RawEvent};
 
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
@@ -61,7 +61,23 @@ pub struct SyncItem {
     pub gap: bool,
 }
 
-// === impl Refusal ===
+// === impl Done, Refusal ===
+
+impl Done {
+    /// What the client is told.
+    #[must_use]
+    pub fn ack(self, cid: Cid) -> Ack {
+        let Done { conv, s, mn, ts, dup } = self;
+        Ack {
+            c: conv,
+            cid,
+            s: (s > 0).then_some(s),
+            mn: (mn > 0).then_some(mn),
+            ts: (ts > 0).then_some(ts),
+            dup,
+        }
+    }
+}
 
 impl Refusal {
     /// A final refusal.

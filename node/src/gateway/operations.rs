@@ -2,56 +2,106 @@
 
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, web};
 use cluster::{Cluster, NodeId};
 use protocol::{ConvId, ErrorCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admission;
-use super::problem::problem;
+use super::problem::{Problem, problem};
+use super::rest::describe::{Operators, Tag};
 use crate::session::{Order, Worker};
 use crate::telemetry::metrics::Figures;
 
 /// `?conversation=`.
-#[derive(Deserialize)]
-pub(super) struct Which {
-    conversation: Option<String>,
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// The conversation.
+    conversation: ConvId,
 }
 
-#[derive(Serialize)]
+/// How the node is.
+#[derive(Serialize, ToSchema)]
+struct State {
+    /// In a word.
+    status: &'static str,
+    /// Why it isn't ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Where a conversation lives.
+#[derive(Serialize, ToSchema)]
 struct Owner {
+    /// The conversation.
     conversation: ConvId,
+    /// Its shard.
     shard: u16,
+    /// The node that owns the shard, if one is known.
     owner: Option<u64>,
+    /// Since when: the number of its taking over.
     epoch: u64,
+    /// The version of the map of shards.
     map_version: u64,
+    /// The nodes that hold copies of the shard.
     replicas: Vec<u64>,
+    /// The node that says so.
     node: u64,
 }
 
-/// `GET /livez`: the process runs.
-pub(super) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok" }))
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(livez)
+        .service(readyz)
+        .service(metrics)
+        .service(cluster_status)
+        .service(conversation_owner)
+        .service(remove_node);
 }
 
-/// `GET /readyz`: clients are served well here.
-pub(super) async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> HttpResponse {
+/// The process runs.
+#[utoipa::path(tag = Tag::OPERATION, security(()), responses((status = 200, description = "It does.", body = State)))]
+#[get("/livez")]
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().json(State {
+        status: "ok",
+        reason: None,
+    })
+}
+
+/// Clients are served well here.
+#[utoipa::path(tag = Tag::OPERATION, security(()), responses(
+    (status = 200, description = "They are.", body = State),
+    (status = 503, description = "They are not.", body = State)
+))]
+#[get("/readyz")]
+async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> HttpResponse {
     let ready = match worker.order() {
         Order::HandOver | Order::Drain => Err("draining".to_owned()),
         Order::Isolated => Err("isolated: no majority in sight".to_owned()),
         Order::Serve => cluster.ready(),
     };
     match ready {
-        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        Err(reason) => {
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reason": reason }))
-        }
+        Ok(()) => HttpResponse::Ok().json(State {
+            status: "ready",
+            reason: None,
+        }),
+        Err(reason) => HttpResponse::ServiceUnavailable().json(State {
+            status: "not ready",
+            reason: Some(reason),
+        }),
     }
 }
 
-/// `GET /metrics`, for Prometheus.
-pub(super) async fn metrics(
+/// The node's figures, for Prometheus.
+#[utoipa::path(tag = Tag::OPERATION, responses(
+    (status = 200, description = "OpenMetrics.", body = String, content_type = "application/openmetrics-text"), Operators
+))]
+#[get("/metrics")]
+async fn metrics(
     request: HttpRequest,
     figures: web::Data<Figures>,
     worker: web::Data<Rc<Worker>>,
@@ -64,8 +114,10 @@ pub(super) async fn metrics(
         .body(figures.render())
 }
 
-/// `GET /v1/cluster`: nodes, shards, owners, lag.
-pub(super) async fn status(
+/// Nodes, shards, owners, lag.
+#[utoipa::path(tag = Tag::OPERATION, responses((status = 200, description = "The cluster.", body = Object), Operators))]
+#[get("/v1/cluster")]
+async fn cluster_status(
     request: HttpRequest,
     cluster: web::Data<Cluster>,
     worker: web::Data<Rc<Worker>>,
@@ -76,8 +128,12 @@ pub(super) async fn status(
     HttpResponse::Ok().json(cluster.status())
 }
 
-/// `GET /v1/cluster/owner?conversation=`: where a conversation lives.
-pub(super) async fn owner(
+/// Where a conversation lives.
+#[utoipa::path(tag = Tag::OPERATION, params(Which), responses(
+    (status = 200, description = "Its shard and its owner.", body = Owner), Operators
+))]
+#[get("/v1/cluster/owner")]
+async fn conversation_owner(
     request: HttpRequest,
     which: web::Query<Which>,
     cluster: web::Data<Cluster>,
@@ -86,9 +142,7 @@ pub(super) async fn owner(
     if !operator(&request, &worker) {
         return strangers();
     }
-    let Some(Ok(conversation)) = which.conversation.as_deref().map(ConvId::parse) else {
-        return problem(ErrorCode::BadRequest, "?conversation= must name a conversation");
-    };
+    let conversation = which.into_inner().conversation;
     let shard = cluster.shard_of(conversation.as_str().as_bytes());
     let route = cluster.route(shard);
     HttpResponse::Ok().json(Owner {
@@ -102,8 +156,14 @@ pub(super) async fn owner(
     })
 }
 
-/// `DELETE /v1/cluster/nodes/{id}`: forgets a node that won't come back; the others take its shards.
-pub(super) async fn remove_node(
+/// Forgets a node that won't come back; the others take its shards.
+#[utoipa::path(tag = Tag::OPERATION, params(("id" = u64, Path, description = "The node.")), responses(
+    (status = 204, description = "It is forgotten."),
+    (status = 409, description = "It can't be.", body = Problem, content_type = "application/problem+json"),
+    Operators
+))]
+#[delete("/v1/cluster/nodes/{id}")]
+async fn remove_node(
     request: HttpRequest,
     node: web::Path<u64>,
     cluster: web::Data<Cluster>,
@@ -116,11 +176,6 @@ pub(super) async fn remove_node(
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(reason) => problem(ErrorCode::Conflict, &reason),
     }
-}
-
-/// Everything else.
-pub(super) async fn unknown() -> HttpResponse {
-    problem(ErrorCode::NotFound, "there is nothing here")
 }
 
 fn operator(request: &HttpRequest, worker: &Worker) -> bool {

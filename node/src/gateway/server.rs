@@ -1,15 +1,20 @@
 //! The listener: threads, limits and routes.
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use cluster::Cluster;
 use socket2::{Domain, Socket, Type};
+use utoipa_actix_web::AppExt;
 
+use super::api::Api;
 use super::auth::Auth;
 use super::connection::Connection;
-use super::{operations, websocket};
+use super::rest::Rates;
+use super::{api, envelope};
 use crate::config::{Config, Server};
 use crate::conversation::Conversations;
 use crate::relay::Relay;
@@ -63,6 +68,7 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
         workers => workers,
     };
     let sockets = settings.clone();
+    let rates = web::Data::new(Rates::new(&parts.config.limits));
     let server = HttpServer::new(move || {
         let worker = Worker::start(
             parts.config.clone(),
@@ -73,21 +79,19 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             format!("n{}", parts.cluster.node_id()),
             parts.door.clone(),
         );
-        App::new()
-            .app_data(web::Data::new(worker))
+        let app = App::new()
+            .into_utoipa_app()
+            .openapi(api::outline())
+            .configure(api::routes);
+        let (app, description) = app.split_for_parts();
+        app.app_data(web::Data::new(worker))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))
-            .route("/livez", web::get().to(operations::livez))
-            .route("/readyz", web::get().to(operations::readyz))
-            .route("/metrics", web::get().to(operations::metrics))
-            .route("/v1/cluster", web::get().to(operations::status))
-            .route("/v1/cluster/owner", web::get().to(operations::owner))
-            .route(
-                "/v1/cluster/nodes/{id}",
-                web::delete().to(operations::remove_node),
-            )
-            .route("/v1/ws", web::get().to(websocket::upgrade))
-            .default_service(web::to(operations::unknown))
+            .app_data(rates.clone())
+            .app_data(web::Data::new(Rc::new(Api::new(description))))
+            .default_service(web::to(api::unknown))
+            .wrap(envelope::cors(&parts.config.server))
+            .wrap(from_fn(envelope::identify))
     })
     .workers(workers)
     .max_connections(settings.max_connections)

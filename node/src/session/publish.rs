@@ -5,7 +5,6 @@
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::Ack;
 use protocol::command::{Send, Target};
 use protocol::{Answer, Cid, ConvId, ErrorCode};
 
@@ -79,23 +78,7 @@ impl Session {
 
     /// `ack`.
     pub(super) fn acknowledge(&self, id: Option<i64>, cid: Cid, done: Done) {
-        let Done { conv, s, mn, ts, dup } = done;
-        let (s, mn, ts) = (
-            (s > 0).then_some(s),
-            (mn > 0).then_some(mn),
-            (ts > 0).then_some(ts),
-        );
-        self.answer(
-            id,
-            &Answer::Ack(Ack {
-                c: conv,
-                cid,
-                s,
-                mn,
-                ts,
-                dup,
-            }),
-        );
+        self.answer(id, &Answer::Ack(done.ack(cid)));
     }
 
     /// Looks at the backlog again when the current command is through.

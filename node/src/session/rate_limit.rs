@@ -52,6 +52,13 @@ impl Bucket {
         }
         Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
     }
+
+    /// Whether it holds as much as it can: then it is as good as a new one.
+    #[must_use]
+    pub fn is_full(&self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.tokens + gained >= self.burst
+    }
 }
 
 // === impl Abuse ===

@@ -10,4 +10,4 @@ pub mod reader;
 mod upgrade;
 pub mod writer;
 
-pub use upgrade::upgrade;
+pub(super) use upgrade::routes;

@@ -4,24 +4,30 @@ use std::rc::{Rc, Weak};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::SEC_WEBSOCKET_PROTOCOL;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use actix_web_actors::ws::handshake_with_protocols;
 use protocol::{ErrorCode, SUBPROTOCOL};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::gateway::connection::Connection;
 use crate::gateway::problem::{problem, problem_of};
+use crate::gateway::rest::describe::{Tag, Upgraded};
 use crate::gateway::{admission, auth};
 use crate::session::outbox::{Bounds, Outbox};
 use crate::session::{Cut, Link, Order, Session, Worker};
 
+pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
+    config.service(upgrade);
+}
+
 /// Opens a session on a WebSocket.
-pub async fn upgrade(
-    request: HttpRequest,
-    payload: web::Payload,
-    worker: web::Data<Rc<Worker>>,
-) -> HttpResponse {
+#[utoipa::path(tag = Tag::OPERATION, security((), ("bearer" = [])), responses(
+    (status = 101, description = "It is open: /v1/asyncapi.json describes what is said."), Upgraded
+))]
+#[get("/v1/ws")]
+async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<Rc<Worker>>) -> HttpResponse {
     let worker: Rc<Worker> = Rc::clone(&worker);
     let headers = request.headers();
     match worker.order() {

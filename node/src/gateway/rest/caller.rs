@@ -1,0 +1,129 @@
+//! Who asks: the user of the bearer token, within the user's rates, of a node that serves.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use protocol::{Command, ErrorCode, UserId};
+
+use super::Rates;
+use crate::commands::Change;
+use crate::config::Limits;
+use crate::conversation::{Conversations, Done, Refusal};
+use crate::gateway::admission;
+use crate::gateway::problem::Problem;
+use crate::session::{Order, Worker};
+use crate::telemetry::metrics::{Code, CodeLabels};
+
+/// The user of a request. To have one is to be authenticated.
+pub(super) struct Caller {
+    /// The user.
+    pub(super) user: UserId,
+    worker: Rc<Worker>,
+    rates: web::Data<Rates>,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// The way to the conversations.
+    pub(super) fn conversations(&self) -> &Conversations {
+        &self.worker.conversations
+    }
+
+    /// The node's limits.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.worker.config.limits
+    }
+
+    /// Checks what is asked, and takes a token for a question.
+    pub(super) fn may_ask(&self, question: &Command) -> Result<(), Problem> {
+        question.check()?;
+        self.rates
+            .question(&self.user, Instant::now())
+            .map_err(|wait| self.too_fast(wait))
+    }
+
+    /// Checks what is to be done, and takes a token for a change.
+    pub(super) fn may_change(&self, command: &Command) -> Result<(), Problem> {
+        command.check()?;
+        self.rates
+            .change(&self.user, Instant::now())
+            .map_err(|wait| self.too_fast(wait))
+    }
+
+    /// Changes one conversation.
+    pub(super) async fn change(&self, command: Command) -> Result<Done, Problem> {
+        self.may_change(&command)?;
+        let change = match command {
+            Command::Send(send) => Change::send(&self.user, send, self.limits().body_bytes)?,
+            command => Change::of(command)
+                .ok_or_else(|| Problem::new(ErrorCode::BadRequest, "this changes no conversation"))?,
+        };
+        let began = Instant::now();
+        let done = change.submit(self.conversations(), self.user.clone(), 0).await;
+        self.worker
+            .metrics
+            .send_seconds
+            .observe(began.elapsed().as_secs_f64());
+        done.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The problem that a refusal is, counted.
+    pub(super) fn refused(&self, refusal: Refusal) -> Problem {
+        let code = Code(refusal.code.as_str());
+        self.worker
+            .metrics
+            .refused
+            .get_or_create(&CodeLabels { code })
+            .inc();
+        Problem::from(refusal)
+    }
+
+    fn too_fast(&self, wait: Duration) -> Problem {
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.refused(Refusal {
+            code: ErrorCode::RateLimited,
+            msg: "too many requests".to_owned(),
+            retry_ms: Some(retry_ms),
+        })
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Caller, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(recognise(request))
+    }
+}
+
+fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
+    let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
+    let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
+    let rates = request.app_data::<web::Data<Rates>>().ok_or_else(missing)?;
+    match worker.order() {
+        Order::Serve | Order::HandOver => {}
+        Order::Drain => return Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped")),
+        Order::Isolated => return Err(Problem::new(ErrorCode::Unavailable, "the node has no majority")),
+    }
+    let identity = match admission::bearer(request.headers()) {
+        Ok(Some(token)) => worker.auth.check(token),
+        Ok(None) => {
+            let msg = "send a token: Authorization: Bearer <token>";
+            return Err(Problem::new(ErrorCode::Unauthenticated, msg));
+        }
+        Err(refused) => Err(refused),
+    };
+    let identity = identity.inspect_err(|_| {
+        worker.metrics.auth_failures.inc();
+    })?;
+    Ok(Caller {
+        user: identity.user,
+        worker: Rc::clone(worker),
+        rates: rates.clone(),
+    })
+}

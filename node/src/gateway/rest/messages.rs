@@ -1,0 +1,104 @@
+//! `/v1/conversations/{c}/messages` and `/v1/conversations/{c}/events`.
+
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use protocol::answer::{Ack, Hist as Events};
+use protocol::command::{Hist, Send};
+use protocol::{Body, Cid, Command, ConvId, UserId};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::answer;
+use super::caller::Caller;
+use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Tag};
+use super::input::Input;
+use super::{Conv, Problem};
+use crate::commands::questions;
+
+/// A window of the log: at most one of `before` and `after` is there, without either the newest is meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Window {
+    /// Below this `s`, the newest of them.
+    pub(super) before: Option<u64>,
+    /// Above this `s`, the oldest of them.
+    pub(super) after: Option<u64>,
+    /// How many; 50 unless given, and clamped to 1-100.
+    pub(super) limit: Option<u64>,
+}
+
+/// A message to be sent.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct NewMessage {
+    /// The message.
+    b: Body,
+    /// The `s` of the message that this one answers.
+    reply_to: Option<u64>,
+    /// Users to alert.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    mentions: Vec<UserId>,
+}
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.service(send_message).service(list_events);
+}
+
+// === impl NewMessage ===
+
+impl NewMessage {
+    /// The command, to a conversation or to a user.
+    pub(super) fn send(self, c: Option<ConvId>, to: Option<UserId>, cid: Cid) -> Send {
+        Send {
+            c,
+            to,
+            cid,
+            b: self.b,
+            reply_to: self.reply_to,
+            mentions: self.mentions,
+            echo: true,
+        }
+    }
+}
+
+/// Sends a message. The same key gives the same message.
+#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, IdempotencyKey), request_body = NewMessage, responses(
+    (status = 201, description = "It is on a majority's disks.", body = Ack),
+    (status = 200, description = "It had been sent with this key before.", body = Ack),
+    Changed
+))]
+#[post("/v1/conversations/{c}/messages")]
+async fn send_message(caller: Caller, c: Conv, input: Input<NewMessage>) -> Result<HttpResponse, Problem> {
+    let cid = input.cid()?;
+    let send = input.fields.send(Some(c.into_inner()), None, cid.clone());
+    Ok(answer::created(cid, caller.change(Command::Send(send)).await?))
+}
+
+/// Reads the log as it was written, in ascending order.
+#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window), responses(
+    (status = 200, description = "A page of the log.", body = Events,
+        headers(("ETag" = String, description = "Of exactly this answer."))),
+    (status = 304, description = "The client has it: If-None-Match names its entity tag."),
+    Asked
+))]
+#[get("/v1/conversations/{c}/events")]
+async fn list_events(
+    caller: Caller,
+    request: HttpRequest,
+    c: Conv,
+    window: web::Query<Window>,
+) -> Result<HttpResponse, Problem> {
+    let Window { before, after, limit } = window.into_inner();
+    let hist = Hist {
+        c: c.into_inner(),
+        before,
+        after,
+        limit,
+    };
+    caller.may_ask(&Command::Hist(hist.clone()))?;
+    let page = questions::history(caller.conversations(), &caller.user, hist, caller.limits()).await;
+    Ok(answer::tagged(
+        &request,
+        &page.map_err(|refusal| caller.refused(refusal))?,
+    ))
+}

@@ -1,0 +1,43 @@
+//! REST under `/v1`: the same commands and the same questions as on the WebSocket, one file per resource.
+//!
+//! A request passes `caller` (who asks, and how fast), `input` (what it says), and becomes a [`protocol::Command`],
+//! which [`crate::commands`] knows the meaning of; `answer` shapes what comes back. There are no rules here.
+
+mod answer;
+mod caller;
+pub(super) mod describe;
+mod input;
+mod rates;
+
+mod conversations;
+mod cursors;
+mod members;
+mod messages;
+mod sync;
+mod users;
+
+use actix_web::web::{Path, PathConfig, QueryConfig};
+use protocol::{ConvId, UserId};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub(super) use rates::Rates;
+
+use super::problem::Problem;
+
+/// A conversation in the path.
+type Conv = Path<ConvId>;
+/// A conversation and a user.
+type Seat = Path<(ConvId, UserId)>;
+
+/// Adds every resource.
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .app_data(PathConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()))
+        .app_data(QueryConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()));
+    conversations::routes(config);
+    messages::routes(config);
+    cursors::routes(config);
+    members::routes(config);
+    users::routes(config);
+    sync::routes(config);
+}

@@ -1,0 +1,126 @@
+//! How fast a user may ask over HTTP: two buckets per user, shared by all requests to this node.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use protocol::UserId;
+
+use crate::config::Limits;
+use crate::session::rate_limit::Bucket;
+
+/// Users that may have asked lately before those whose buckets are full again are forgotten.
+const PRUNE: usize = 4_096;
+
+/// The buckets of a node. Bounded by what the limits let through: a bucket is forgotten when it is full again.
+#[derive(Debug)]
+pub(in crate::gateway) struct Rates {
+    changes: Table,
+    questions: Table,
+}
+
+#[derive(Debug)]
+struct Table {
+    per_second: u32,
+    burst: u32,
+    users: Mutex<Users>,
+}
+
+#[derive(Debug)]
+struct Users {
+    buckets: HashMap<UserId, Bucket>,
+    /// Size at which the full ones are looked for.
+    prune_at: usize,
+}
+
+// === impl Rates, Table ===
+
+impl Rates {
+    /// Nobody has asked yet.
+    #[must_use]
+    pub(in crate::gateway) fn new(limits: &Limits) -> Rates {
+        Rates {
+            changes: Table::new(limits.sends_per_s, limits.burst),
+            questions: Table::new(limits.queries_per_s, limits.query_burst),
+        }
+    }
+
+    /// Takes a token for a change.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(in crate::gateway) fn change(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
+        self.changes.take(user, now)
+    }
+
+    /// Takes a token for a question.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(in crate::gateway) fn question(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
+        self.questions.take(user, now)
+    }
+}
+
+impl Table {
+    fn new(per_second: u32, burst: u32) -> Table {
+        let users = Users {
+            buckets: HashMap::new(),
+            prune_at: PRUNE,
+        };
+        Table {
+            per_second,
+            burst,
+            users: Mutex::new(users),
+        }
+    }
+
+    fn take(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
+        let mut users = self.users.lock();
+        if users.buckets.len() >= users.prune_at {
+            users.buckets.retain(|_, bucket| !bucket.is_full(now));
+            users.prune_at = (users.buckets.len() * 2).max(PRUNE);
+        }
+        if let Some(bucket) = users.buckets.get_mut(user) {
+            return bucket.take(now);
+        }
+        let mut bucket = Bucket::new(self.per_second, self.burst, now);
+        let taken = bucket.take(now);
+        users.buckets.insert(user.clone(), bucket);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(i: usize) -> UserId {
+        UserId::parse(&format!("u{i}")).unwrap()
+    }
+
+    #[test]
+    fn each_user_has_a_bucket_and_changes_and_questions_have_their_own() {
+        let limits = Limits {
+            sends_per_s: 1,
+            burst: 2,
+            ..Limits::default()
+        };
+        let (rates, now) = (Rates::new(&limits), Instant::now());
+        assert_eq!([(); 2].map(|()| rates.change(&user(1), now)), [Ok(()), Ok(())]);
+        assert_eq!(rates.change(&user(1), now), Err(Duration::from_secs(1)));
+        assert_eq!(rates.change(&user(2), now), Ok(()));
+        assert_eq!(rates.question(&user(1), now), Ok(()));
+        assert_eq!(rates.change(&user(1), now + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn buckets_that_are_full_again_are_forgotten() {
+        let (rates, now) = (Rates::new(&Limits::default()), Instant::now());
+        for i in 0..PRUNE {
+            assert_eq!(rates.change(&user(i), now), Ok(()));
+        }
+        assert_eq!(rates.change(&user(PRUNE), now + Duration::from_secs(60)), Ok(()));
+        assert_eq!(rates.changes.users.lock().buckets.len(), 1);
+    }
+}

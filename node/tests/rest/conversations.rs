@@ -1,0 +1,109 @@
+//! Conversations: made, listed, shown, caught up with.
+
+use serde_json::json;
+
+use crate::http::{Call, group};
+use crate::support::Node;
+
+#[tokio::test]
+async fn a_conversation_is_made_once_shown_and_listed() {
+    let node = Node::start().await;
+    let body = json!({ "kind": "group", "members": ["bob"], "title": "Lunch" });
+    let make = || {
+        Call::new("POST", "/v1/conversations")
+            .by("alice")
+            .key("one")
+            .json(&body)
+    };
+    let first = make().to(&node).await;
+    let made = first.is(201);
+    assert_eq!(
+        (&made["title"], &made["role"]),
+        (&json!("Lunch"), &json!("owner"))
+    );
+    let path = format!("/v1/conversations/{}", made["c"].as_str().unwrap());
+    assert_eq!(first.header("Location"), path);
+    assert_eq!(make().to(&node).await.is(200)["c"], made["c"]);
+
+    let shown = Call::new("GET", &path).by("bob").to(&node).await;
+    assert_eq!(shown.is(200)["role"], "member");
+    let missed = Call::new("GET", &format!("{path}?have=1"))
+        .by("bob")
+        .to(&node)
+        .await
+        .is(200);
+    assert_eq!(missed["events"].as_array().unwrap().len(), 1);
+
+    let list = Call::new("GET", "/v1/conversations?limit=1")
+        .by("bob")
+        .to(&node)
+        .await
+        .is(200);
+    assert_eq!(list["items"][0]["c"], made["c"]);
+    assert!(list["items"].as_array().unwrap().len() == 1 && list["next"].is_null());
+    Call::new("GET", &path)
+        .by("mallory")
+        .to(&node)
+        .await
+        .is_problem(403, "not_member");
+}
+
+#[tokio::test]
+async fn a_page_that_has_not_changed_is_not_sent_again() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    for path in [
+        format!("/v1/conversations/{c}"),
+        format!("/v1/conversations/{c}/events"),
+    ] {
+        let get = || Call::new("GET", &path).by("alice");
+        let first = get().to(&node).await;
+        first.is(200);
+        let tag = first.header("ETag").to_owned();
+        let again = get().with("If-None-Match", &tag).to(&node).await;
+        assert_eq!(
+            (again.status, again.text.as_str(), again.header("ETag")),
+            (304, "", tag.as_str())
+        );
+        let weak = get()
+            .with("If-None-Match", &format!("\"x\", W/{tag}"))
+            .to(&node)
+            .await;
+        assert_eq!(weak.status, 304);
+
+        let send = Call::new("POST", &format!("/v1/conversations/{c}/messages"))
+            .by("bob")
+            .key(&path[path.len() - 6..]);
+        send.json(&json!({ "b": {} })).to(&node).await.is(201);
+        let changed = get().with("If-None-Match", &tag).to(&node).await;
+        assert!(
+            changed.status == 200 && changed.header("ETag") != tag,
+            "{changed:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sync_brings_what_was_missed() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let sync = |have| {
+        Call::new("POST", "/v1/sync")
+            .by("bob")
+            .json(&json!({ "have": have }))
+    };
+    let delta = sync(json!([[&c, 1]])).to(&node).await.is(200);
+    assert_eq!(delta["as_of"], json!([[&c, 2]]));
+    assert_eq!(delta["items"][0]["events"][0]["who"], "bob");
+    let nothing = sync(json!([[&c, 2]])).to(&node).await.is(200);
+    assert_eq!(nothing["items"], json!([]));
+    let everything = Call::new("POST", "/v1/sync")
+        .by("bob")
+        .json(&json!({}))
+        .to(&node)
+        .await
+        .is(200);
+    assert_eq!(everything["items"][0]["c"], json!(c));
+    let many: Vec<_> = (0..201).map(|i| json!([format!("g_{i}"), 0])).collect();
+    sync(json!(many)).to(&node).await.is_problem(400, "bad_request");
+}
