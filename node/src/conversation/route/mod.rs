@@ -197,7 +197,9 @@ impl Conversations {
 /// The shard that decides the command.
 fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
     match command.op {
-        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
+        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } => {
+            cluster.shard_of(command.user.as_str().as_bytes())
+        }
         _ => cluster.shard_of(command.conv.as_str().as_bytes()),
     }
 }
