@@ -12,10 +12,11 @@ say() { echo "setup: $*" >&2; }
 
 command -v cargo >/dev/null || { say "cargo is missing: install Rust with rustup (https://rustup.rs), then run this again"; exit 1; }
 
-# bindgen opens libclang at build time, whatever its version. The symbolic link libclang.so is not needed.
+# bindgen opens libclang at build time, whatever its version. The symbolic link libclang.so is not needed; libclang-cpp
+# is another library and does not do.
 have_libclang() {
-  [ -n "${LIBCLANG_PATH:-}" ] || { ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null; } | grep -q 'libclang[-.0-9]*\.so' ||
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+  [ -n "${LIBCLANG_PATH:-}" ] || { ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null; } | grep -qE 'libclang(-[0-9]+)?\.so' ||
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null
 }
 
 missing=()
