@@ -42,6 +42,8 @@ pub struct Config {
     pub reconcile: Duration,
     /// Silence of a majority of the members after which this node calls itself isolated. Default 10 s.
     pub isolated_after: Duration,
+    /// Believe a member whose disk is older than it was: only while all are restored from copies. Default false.
+    pub trust_disks: bool,
     /// Whether the store syncs before it acknowledges; only told on, in [`Status`](crate::Status). Default true.
     pub fsync: bool,
     /// Quiet time after a takeover before leadership is moved to the preferred replica. Default 5 s.
@@ -71,6 +73,7 @@ impl Default for Config {
             queue_commands: 16_384,
             reconcile: Duration::from_millis(500),
             isolated_after: Duration::from_secs(10),
+            trust_disks: false,
             fsync: true,
             settle: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),

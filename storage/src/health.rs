@@ -4,7 +4,7 @@
 //! because the kernel may have dropped the dirty pages ("fsyncgate", 2018). So the first failure is final.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,10 +17,15 @@ pub(crate) struct Health {
     closed: AtomicBool,
     poison: OnceLock<Error>,
     listeners: Mutex<Vec<Listener>>,
+    /// Number of the last synced round; [`NO_ROUNDS`] in os mode.
+    rounds: AtomicU64,
     /// Since when a round has been at the disk.
     busy: Mutex<Option<Instant>>,
     metrics: Metrics,
 }
+
+/// Rounds are not counted.
+const NO_ROUNDS: u64 = u64::MAX;
 
 type Listener = Box<dyn Fn(&Error) + Send + Sync>;
 
@@ -33,6 +38,7 @@ impl Health {
             closed,
             poison,
             listeners,
+            rounds: AtomicU64::new(0),
             busy: Mutex::new(None),
             metrics,
         }
@@ -97,6 +103,16 @@ impl Health {
     /// Notes that a round went to the disk, or came back.
     pub(crate) fn busy(&self, since: Option<Instant>) {
         *self.busy.lock() = since;
+    }
+
+    /// Notes the last synced round; `None` if they are not counted.
+    pub(crate) fn synced(&self, round: Option<u64>) {
+        self.rounds.store(round.unwrap_or(NO_ROUNDS), Ordering::Release);
+    }
+
+    /// Returns the last synced round.
+    pub(crate) fn rounds(&self) -> Option<u64> {
+        Some(self.rounds.load(Ordering::Acquire)).filter(|round| *round != NO_ROUNDS)
     }
 
     /// Returns how long the running round has been at the disk.

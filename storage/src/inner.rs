@@ -93,9 +93,11 @@ impl Inner {
     /// Starts a store on a simulated disk, with the writer on the current runtime if there is one.
     pub(crate) fn simulated(engine: Memory, options: MemoryOptions) -> Result<Inner, Error> {
         let metrics = Metrics::default();
+        let round = recovery::last_round(&engine)?;
         // A simulated disk has nothing left or plenty, and no clock may be asked.
         let space = Space::new(2, Duration::ZERO, metrics.clone());
-        Inner::start(Arc::new(engine), metrics, space, None, |writer, queue| {
+        Inner::start(Arc::new(engine), metrics, space, None, |mut writer, queue| {
+            writer.go_on(round);
             let writer = Arc::new(Mutex::new(writer));
             let Ok(runtime) = Handle::try_current() else {
                 return Ok(Driver::Caller(writer));

@@ -42,6 +42,18 @@ impl MemoryDisk {
         self.shared.crash(keep);
     }
 
+    /// Returns another disk with what a power cut now would leave on this one.
+    pub fn copy(&self) -> MemoryDisk {
+        let copy = MemoryDisk::new();
+        copy.put_back(self);
+        copy
+    }
+
+    /// Exchanges what is on this disk, as after a crash, for what a power cut would leave on the other.
+    pub fn put_back(&self, older: &MemoryDisk) {
+        self.shared.put_back(&older.shared);
+    }
+
     /// Returns the number of writes that no sync covers yet.
     pub fn unsynced(&self) -> usize {
         self.shared.unsynced()

@@ -96,6 +96,17 @@ impl Store {
         self.inner.health.poisoned().map(ToString::to_string)
     }
 
+    /// Returns how many rounds this disk has synced in all its lives: it never falls, unless an older copy was put
+    /// back. `None` in os mode, where nothing is promised about the disk.
+    pub fn synced_rounds(&self) -> Option<u64> {
+        self.inner.health.rounds()
+    }
+
+    /// Poisons the store: somebody knows that what is on this disk must not be used.
+    pub fn condemn(&self, why: String) {
+        self.inner.health.fail(Error::Corrupt(why.into()));
+    }
+
     /// Calls `f` once when the store becomes poisoned, at once if it already is. Must not block.
     pub fn on_poison(&self, f: impl Fn(&Error) + Send + Sync + 'static) {
         self.inner.health.on_poison(Box::new(f));

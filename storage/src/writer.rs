@@ -175,7 +175,13 @@ impl Writer {
         self.metrics.fsync_enabled.set(i64::from(fsync));
         self.fsync = fsync;
         self.witness = Some(witness);
+        self.go_on(round);
+    }
+
+    /// Counts on from the last synced round on the disk.
+    pub(crate) fn go_on(&mut self, round: u64) {
         self.round = round;
+        self.health.synced(self.fsync.then_some(round));
     }
 
     /// Writes a round. Its callbacks wait for [`Writer::finish`].
@@ -349,6 +355,7 @@ impl Writer {
                 .note(self.round)
                 .map_err(|error| self.health.fail(error))?;
         }
+        self.health.synced(Some(self.round));
         fail_point!("storage::before_ack");
         Ok(())
     }

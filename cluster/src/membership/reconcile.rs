@@ -27,12 +27,15 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const TRANSFERS: usize = 4;
 /// A write that takes longer than this makes the node hand its shards over.
 const STALL: Duration = Duration::from_secs(1);
+/// How often what is known of the others' disks is written down.
+const SAVE: Duration = Duration::from_secs(10);
 /// How far a replica may be behind and still be given leadership.
 const SLACK: u64 = 64;
 
 /// Runs until the member stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut announced = Instant::now();
+    let mut saved = Instant::now();
     loop {
         tokio::select! {
             () = node.changed.notified() => {}
@@ -42,6 +45,10 @@ pub(crate) async fn run(node: Arc<Node>) {
         if announced.elapsed() >= Duration::from_secs(1) {
             node.announce();
             announced = Instant::now();
+        }
+        if saved.elapsed() >= SAVE {
+            node.save_disks();
+            saved = Instant::now();
         }
         node.health.without_majority(&node.others());
         if let Err(error) = step(&node).await {

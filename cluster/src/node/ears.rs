@@ -49,6 +49,11 @@ impl Handler for Ears {
         let Some(node) = self.node.upgrade() else { return };
         match (lane, Method::from_wire(method)) {
             (_, Some(Method::News)) => node.heard(from, &body),
+            (_, Some(Method::Synced)) => {
+                if let Ok(rounds) = body.as_ref().try_into() {
+                    node.disks.heard(from, u64::from_be_bytes(rounds));
+                }
+            }
             (Lane::Fanout, None) => node.service.cast(from, link, method, body),
             _ => tracing::debug!(%from, lane = lane.name(), method, "unexpected one-way message"),
         }
@@ -70,6 +75,17 @@ impl Handler for Ears {
         }
         if lane == Lane::Fanout {
             node.service.link(peer, state);
+        }
+    }
+
+    fn admits(&self, peer: NodeId, incarnation: u64) -> bool {
+        let node = self.node.upgrade();
+        node.is_none_or(|node| node.disks.admits(peer, incarnation))
+    }
+
+    fn condemned(&self, by: NodeId) {
+        if let Some(node) = self.node.upgrade() {
+            node.condemned(by);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::error::Error;
 use crate::machine::Machine;
+use crate::membership::disks::{self, Disks};
 use crate::membership::health::Health;
 use crate::membership::{admission, reconcile};
 use crate::metrics::Metrics;
@@ -33,6 +34,11 @@ use crate::service::Service;
 use crate::shard::map::Map;
 use crate::transport::{Identity, Transport};
 use crate::types::NodeId;
+
+/// Node-wide facts on disk: written at every start, ...
+const STARTED: &str = "cluster/started";
+/// ... and what is known of the others' disks.
+const DISKS: &str = "cluster/disks";
 
 /// A running member of a cluster.
 pub(crate) struct Node {
@@ -46,6 +52,7 @@ pub(crate) struct Node {
     map: ArcSwap<Map>,
     pub(crate) table: Table,
     pub(crate) health: Health,
+    pub(crate) disks: Disks,
     server: Server,
     /// Something changed that placement, replicas or leadership depend on.
     pub(crate) changed: Notify,
@@ -67,10 +74,14 @@ impl Node {
         service: Arc<dyn Service>,
     ) -> Result<Arc<Node>, Error> {
         let admitted = admission::admit(&config, &store, transport.as_ref()).await?;
+        let rounds = store.synced_rounds();
+        // A round at least in every life: no two have the same incarnation.
+        store.put_node(STARTED, &[])?;
+        let disks = Disks::load(store.get_node(DISKS)?.as_deref(), config.trust_disks)?;
         let identity = Identity {
             node: admitted.node,
             cluster: admitted.cluster,
-            incarnation: rand::random::<u64>(),
+            incarnation: disks::incarnation(rounds, rand::random()),
         };
         let tasks = TaskTracker::new();
         let node = Arc::new(Node {
@@ -80,6 +91,7 @@ impl Node {
             map: ArcSwap::from_pointee(admitted.map),
             table: Table::new(),
             health: Health::new(),
+            disks,
             changed: Notify::new(),
             draining: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -187,6 +199,33 @@ impl Node {
                 .map(|node| (node.id, node.addr.clone()))
                 .collect(),
         );
+    }
+
+    /// Writes down what was heard of the others' disks, if it has changed.
+    pub(crate) fn save_disks(&self) {
+        if self.store.poisoned().is_some() {
+            return;
+        }
+        let map = self.map();
+        let Some(heard) = self.disks.unsaved(|node| map.nodes.contains_key(&node)) else {
+            return;
+        };
+        let store = self.store.clone();
+        self.tasks.spawn(blocking(move || {
+            if let Err(error) = store.put_node(DISKS, &heard) {
+                tracing::warn!(%error, "what is known of the other disks was not saved");
+            }
+        }));
+    }
+
+    /// A member knows more of this node's disk than is on it: this node must not vote, confirm or own any more.
+    pub(crate) fn condemned(&self, by: NodeId) {
+        if self.store.poisoned().is_none() {
+            let rounds = self.incarnation() >> 16;
+            self.store.condemn(format!(
+                "this is an older copy of the node's disk: node {by} has seen it newer (it had {rounds} synced rounds at the start). Wipe it, remove the node, and let it join anew; or put the newer disk back"
+            ));
+        }
     }
 
     /// A poisoned store acknowledges nothing more: every replica steps down, so that others take over.

@@ -63,7 +63,7 @@ impl Node {
                     None => reply.send(Err(Bytes::from_static(b"not the owner"))),
                 }
             }
-            Method::News => reply.send(Err(Bytes::from_static(b"news is one way"))),
+            Method::News | Method::Synced => reply.send(Err(Bytes::from_static(b"news is one way"))),
         }
     }
 
@@ -167,6 +167,11 @@ impl Node {
     }
 
     pub(crate) fn announce_to(&self, peer: NodeId) {
+        if let Some(rounds) = self.store().synced_rounds() {
+            let body = Bytes::copy_from_slice(&rounds.to_be_bytes());
+            // As below.
+            drop(self.transport.cast(peer, Lane::Rpc, Method::Synced as u16, body));
+        }
         let owned = self
             .owned()
             .into_iter()

@@ -25,6 +25,8 @@ pub(crate) enum Method {
     Who = 0xff05,
     /// A member that doesn't hear the meta group's owner has another one pass a change on.
     PassOn = 0xff06,
+    /// One way: how many rounds (`u64`) the sender's disk has synced.
+    Synced = 0xff07,
 }
 
 /// What a member says about itself.
@@ -53,6 +55,7 @@ impl Method {
             Method::Voters,
             Method::Who,
             Method::PassOn,
+            Method::Synced,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

@@ -259,7 +259,7 @@ impl Shared {
                         self.metrics.count_refused();
                         self.complaints.refused(addr, refusal);
                     }
-                    Failed::Ended(ended) => debug!(addr, reason = %ended, "address not reached"),
+                    failed => debug!(addr, reason = %failed, "address not reached"),
                 }
                 return Err(Error::Unreachable);
             }

@@ -12,6 +12,9 @@
 //! Both nonces are in it, so no recording of an earlier handshake fits; the role is in it, so none can be sent back.
 //! Only the handshake is authenticated: whoever can change packets on the way afterwards can change frames.
 //!
+//! Either side refuses a peer whose disk is an older copy of itself, as far as it knows; whom that is said to by somebody
+//! who has proven the secret believes it.
+//!
 //! A hello with `to` = 0 is a visit: one call from somebody who does not know who listens, usually to ask to join. Only
 //! a visit may come from, or go to, a node of no cluster.
 
@@ -34,6 +37,9 @@ pub(crate) const MAX_BODY: usize = 256;
 pub(crate) enum Failed {
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// The other side has seen more of this node's disk than is on it.
+    #[error("the peer knows more of this node's disk than is on it")]
+    Condemned,
     #[error("{0}")]
     Ended(#[from] Ended),
 }
@@ -50,6 +56,7 @@ pub(crate) async fn dial(
     writer: &mut WriteHalf,
     hello: &Hello,
     secret: &Secret,
+    admits: &(dyn Fn(Identity) -> bool + Sync),
 ) -> Result<(), Failed> {
     let hello_bytes = hello.encode();
     say(writer, Kind::Hello, hello_bytes.clone()).await?;
@@ -67,6 +74,9 @@ pub(crate) async fn dial(
         if challenge.me.node != hello.to {
             return Err(Refusal::Node.into());
         }
+        if !admits(challenge.me) {
+            return Err(Refusal::Older.into());
+        }
     }
     say(
         writer,
@@ -74,7 +84,10 @@ pub(crate) async fn dial(
         Bytes::copy_from_slice(&prove(secret, Role::Dialler, transcript)),
     )
     .await?;
-    hear(reader, Kind::Welcome).await.map(drop)
+    match hear(reader, Kind::Welcome).await {
+        Err(Failed::Refused(Refusal::Older)) => Err(Failed::Condemned),
+        heard => heard.map(drop),
+    }
 }
 
 /// The acceptor's half up to the welcome: makes sure that the dialler belongs here, and tells it why when it does not.
@@ -84,8 +97,15 @@ pub(crate) async fn accept(
     me: Identity,
     nonce: [u8; NONCE],
     secret: &Secret,
+    admits: &(dyn Fn(Identity) -> bool + Sync),
 ) -> Result<Hello, Failed> {
-    let result = examine(reader, writer, me, nonce, secret).await;
+    let mut result = examine(reader, writer, me, nonce, secret).await;
+    if result
+        .as_ref()
+        .is_ok_and(|hello| hello.to != NodeId(0) && !admits(hello.me))
+    {
+        result = Err(Refusal::Older.into());
+    }
     if let Err(Failed::Refused(refusal)) = &result {
         let mut body = BytesMut::with_capacity(3);
         body.put_u8(*refusal as u8);
@@ -219,16 +239,27 @@ mod tests {
         acceptor: Identity,
         secrets: (&str, &str),
     ) -> (Result<(), Failed>, Result<Hello, Failed>) {
+        shake_if(hello, acceptor, secrets, (true, true)).await
+    }
+
+    /// The same, where each of the two admits the other or not.
+    async fn shake_if(
+        hello: Hello,
+        acceptor: Identity,
+        secrets: (&str, &str),
+        admits: (bool, bool),
+    ) -> (Result<(), Failed>, Result<Hello, Failed>) {
+        let admits = (move |_| admits.0, move |_| admits.1);
         let (left, right) = tokio::io::duplex(4096);
         let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
         let secrets = (Secret::from(secrets.0), Secret::from(secrets.1));
         let dialling = async {
-            let result = dial(&mut dr, &mut dw, &hello, &secrets.0).await;
+            let result = dial(&mut dr, &mut dw, &hello, &secrets.0, &admits.0).await;
             drop(dw.shutdown().await);
             result
         };
         let accepting = async {
-            let hello = accept(&mut ar, &mut aw, acceptor, [4; NONCE], &secrets.1).await?;
+            let hello = accept(&mut ar, &mut aw, acceptor, [4; NONCE], &secrets.1, &admits.1).await?;
             welcome(&mut aw).await?;
             Ok(hello)
         };
@@ -269,7 +300,10 @@ mod tests {
             hear(&mut dr, Kind::Welcome).await
         };
         let secret = Secret::from("s");
-        let (answer, accepted) = tokio::join!(rogue, accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret));
+        let (answer, accepted) = tokio::join!(
+            rogue,
+            accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &|_| true)
+        );
         assert_eq!(refusal(answer), Refusal::Secret);
         assert_eq!(refusal(accepted), Refusal::Secret);
     }
@@ -329,6 +363,31 @@ mod tests {
             refusal(shake(stranger, TWO, ("s", "s")).await.0),
             Refusal::Cluster
         );
+    }
+
+    #[tokio::test]
+    async fn a_dialler_with_an_older_disk_is_told_and_an_acceptor_with_one_is_left() {
+        let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (true, false)).await;
+        assert!(matches!(dialled, Err(Failed::Condemned)), "{dialled:?}");
+        assert_eq!(refusal(accepted), Refusal::Older);
+        let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (false, true)).await;
+        assert_eq!(refusal(dialled), Refusal::Older);
+        assert!(matches!(accepted, Err(Failed::Ended(_))), "{accepted:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_that_his_disk_is_older_before_the_secret_is_proven() {
+        let (left, right) = tokio::io::duplex(4096);
+        let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
+        let rogue = async {
+            hear(&mut ar, Kind::Hello).await.unwrap();
+            let body = Bytes::copy_from_slice(&[Refusal::Older as u8, 0, 1]);
+            say(&mut aw, Kind::Refused, body).await.unwrap();
+        };
+        let (secret, hello) = (Secret::from("s"), hello());
+        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| true);
+        let (dialled, ()) = tokio::join!(dialling, rogue);
+        assert_eq!(refusal(dialled), Refusal::Older);
     }
 
     #[tokio::test]

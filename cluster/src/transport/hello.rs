@@ -66,6 +66,10 @@ pub(crate) enum Refusal {
     NotMember = 5,
     #[error("that is not a rookery node's handshake")]
     Malformed = 6,
+    #[error(
+        "the node's disk is an older copy of itself: it has forgotten what it promised; wipe it and let it join anew"
+    )]
+    Older = 7,
 }
 
 // === impl Hello ===
@@ -168,6 +172,7 @@ impl Refusal {
             4 => Refusal::Node,
             5 => Refusal::NotMember,
             6 => Refusal::Malformed,
+            7 => Refusal::Older,
             _ => return None,
         })
     }

@@ -173,8 +173,8 @@ async fn serve(shared: Arc<Shared>, session: Arc<Session>, socket: Socket, permi
             shared.complaints.refused(host, refusal);
             return;
         }
-        Err(Failed::Ended(ended)) => {
-            debug!(from, reason = %ended, "handshake not finished");
+        Err(failed) => {
+            debug!(from, reason = %failed, "handshake not finished");
             return;
         }
     };
@@ -218,7 +218,9 @@ async fn examine(
 ) -> Result<Hello, Failed> {
     let mut nonce = [0; 32];
     shared.door.random(&mut nonce);
-    let examining = handshake::accept(reader, writer, session.me, nonce, &shared.config.secret);
+    let admits = |peer| session.admits(peer);
+    let secret = &shared.config.secret;
+    let examining = handshake::accept(reader, writer, session.me, nonce, secret, &admits);
     timeout(shared.config.handshake_timeout, examining)
         .await
         .map_err(|_| Ended::Io(io::ErrorKind::TimedOut.into()))?

@@ -128,6 +128,18 @@ pub trait Handler: Send + Sync + 'static {
     fn incoming(&self, peer: NodeId, lane: Lane, state: LinkState) {
         let _ = (peer, lane, state);
     }
+
+    /// Whether a peer may have links, in either direction; asked in each handshake, with the incarnation of its
+    /// [`Identity`].
+    fn admits(&self, peer: NodeId, incarnation: u64) -> bool {
+        let _ = (peer, incarnation);
+        true
+    }
+
+    /// A peer that has proven the secret does not admit this node.
+    fn condemned(&self, by: NodeId) {
+        let _ = by;
+    }
 }
 
 /// One of the four connections in each direction between two nodes.
@@ -151,7 +163,7 @@ pub struct Identity {
     pub node: NodeId,
     /// The cluster it belongs to; 0 while it belongs to none. Nodes of another cluster are refused.
     pub cluster: u64,
-    /// Random, drawn at each process start.
+    /// Another number at each process start.
     pub incarnation: u64,
 }
 

@@ -162,6 +162,10 @@ impl Dialled {
                     shared.metrics.count_refused();
                     shared.complaints.refused(&peer.addr, refusal);
                 }
+                Err(Failed::Condemned) => {
+                    shared.metrics.count_refused();
+                    session.condemned(peer.node);
+                }
                 Err(Failed::Ended(ended)) => {
                     debug!(peer = %peer.node, lane = %self.lane, reason = %ended, "peer not reached");
                 }
@@ -253,7 +257,8 @@ pub(crate) async fn connect(
     };
     shared.door.random(&mut hello.nonce);
     let mut reader = FrameReader::new(socket.reader, MAX_BODY);
-    let shaking = handshake::dial(&mut reader, &mut socket.writer, &hello, &config.secret);
+    let admits = |peer| session.admits(peer);
+    let shaking = handshake::dial(&mut reader, &mut socket.writer, &hello, &config.secret, &admits);
     timeout(config.handshake_timeout, shaking).await.map_err(late)??;
     reader.set_max_body(config.max_body);
     Ok(Link {

@@ -51,6 +51,18 @@ impl Session {
         !self.deaf.load(Ordering::Relaxed)
     }
 
+    /// Whether the peer's disk is no older than what is known of it. A visitor has none.
+    pub(crate) fn admits(&self, peer: Identity) -> bool {
+        peer.node == NodeId(0) || !self.hears() || self.handler.admits(peer.node, peer.incarnation)
+    }
+
+    /// The peer says that this node's own disk is.
+    pub(crate) fn condemned(&self, by: NodeId) {
+        if self.hears() {
+            self.handler.condemned(by);
+        }
+    }
+
     pub(crate) fn call(&self, from: NodeId, lane: Lane, method: u16, body: Bytes, reply: Reply) {
         if self.hears() {
             self.handler.call(from, lane, method, body, reply);

@@ -103,6 +103,51 @@ fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
 }
 
 #[test]
+fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without_it() {
+    simulate(async |world| {
+        three(&world).await;
+        send_to_all(&world).await;
+        let third = &world.members[2];
+        third.crash(0);
+        let older = third.disk.copy();
+        third.start().await.unwrap();
+        let ready = || third.running().is_some_and(|member| member.ready().is_ok());
+        eventually("its return", ready).await;
+        // It confirms what it is about to forget, and the others hear how far its disk is.
+        send_to_all(&world).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        third.crash(0);
+        let newer = third.disk.copy();
+        third.disk.put_back(&older);
+        third.start().await.unwrap();
+        let gives_up = || {
+            let ready = third.running().map(|member| member.ready());
+            ready.is_some_and(|ready| ready.is_err_and(|reason| reason.contains("older copy")))
+        };
+        eventually("its end", gives_up).await;
+        let owned = |member: &Cluster| shards().filter(|s| member.owned_epoch(*s).is_some()).count();
+        send_to_all(&world).await;
+        assert_eq!(third.running().map(|member| owned(&member)), Some(0));
+        // The others remember it over their own restarts.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        for member in world.members.iter() {
+            member.crash(0);
+        }
+        for member in world.members.iter() {
+            member.start().await.unwrap();
+        }
+        eventually("its end once more", gives_up).await;
+        // The disk that it should have is welcome.
+        third.crash(0);
+        third.disk.put_back(&newer);
+        third.start().await.unwrap();
+        eventually("its return with the newer disk", ready).await;
+        send_to_all(&world).await;
+        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+    });
+}
+
+#[test]
 fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
     simulate(async |world| {
         let members = three(&world).await;

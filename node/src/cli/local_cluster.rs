@@ -34,6 +34,9 @@ pub(super) struct LocalCluster {
     /// Port between nodes of the first node; the others follow. Default: the HTTP port + 1000.
     #[arg(long, value_name = "PORT")]
     cluster_base: Option<u16>,
+    /// Port that the first node tells the others to connect to, for something between them; the others follow.
+    #[arg(long, value_name = "PORT")]
+    advertise_base: Option<u16>,
     #[command(flatten)]
     set: Set,
 }
@@ -44,6 +47,8 @@ struct Plan {
     dir: PathBuf,
     http: String,
     between: String,
+    /// Where the others connect to it.
+    advertised: String,
     /// It has data already.
     known: bool,
 }
@@ -96,6 +101,7 @@ impl LocalCluster {
 
     fn plans(&self, data: &Path) -> Vec<Plan> {
         let between = self.cluster_base.unwrap_or(self.http_base.saturating_add(1_000));
+        let advertised = self.advertise_base.unwrap_or(between);
         (1..=self.nodes)
             .map(|id| {
                 let dir = data.join(format!("node-{id}"));
@@ -104,6 +110,7 @@ impl LocalCluster {
                     id: usize::from(id),
                     http: format!("127.0.0.1:{}", self.http_base.saturating_add(id - 1)),
                     between: format!("127.0.0.1:{}", between.saturating_add(id - 1)),
+                    advertised: format!("127.0.0.1:{}", advertised.saturating_add(id - 1)),
                     dir,
                     known,
                 }
@@ -117,12 +124,17 @@ impl LocalCluster {
         let others: Vec<_> = plans
             .iter()
             .filter(|other| other.id != plan.id)
-            .map(|other| other.between.as_str())
+            .map(|other| other.advertised.as_str())
             .collect();
         let mut settings = json!({
             "server": { "http": plan.http },
             "auth": { "dev_tokens": true },
-            "cluster": { "listen": plan.between, "bootstrap": plan.id == 1, "join": if plan.id == 1 { vec![] } else { others } },
+            "cluster": {
+                "listen": plan.between,
+                "advertise": plan.advertised,
+                "bootstrap": plan.id == 1,
+                "join": if plan.id == 1 { vec![] } else { others },
+            },
             "storage": { "dir": plan.dir.join("data").display().to_string() },
         });
         for (key, value) in &self.set.set {

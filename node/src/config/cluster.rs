@@ -47,6 +47,9 @@ section! {
         queue_commands: usize = 16_384,
         /// Without a majority for this long, the node calls itself isolated and closes its sessions (4015).
         isolated_ms: Millis = Millis(10_000),
+        /// Believe the others' disks although they are older than they were: only while all nodes are restored from
+        /// copies. Otherwise a disk that went back in time has forgotten promises, and is refused.
+        trust_disks: bool = false,
         /// How long a stop waits for handing over all shards.
         drain_ms: Millis = Millis(10_000),
         /// Threads for replication.
@@ -136,6 +139,7 @@ impl Cluster {
             batch_commands: self.batch_commands,
             batch_bytes: self.batch_bytes,
             queue_commands: self.queue_commands,
+            trust_disks: self.trust_disks,
             isolated_after: self.isolated_ms.duration(),
             drain_deadline: self.drain_ms.duration(),
             ..cluster::Config::default()

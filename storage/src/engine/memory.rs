@@ -56,6 +56,16 @@ impl Disk {
         content.incarnation += 1;
     }
 
+    /// Takes over the durable content of another disk, and fences all engines.
+    pub(crate) fn put_back(&self, older: &Disk) {
+        let durable = older.content.lock().durable.clone();
+        let mut content = self.content.lock();
+        content.pending.clear();
+        content.current = durable.clone();
+        content.durable = durable;
+        content.incarnation += 1;
+    }
+
     pub(crate) fn unsynced(&self) -> usize {
         self.content.lock().pending.len()
     }
