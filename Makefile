@@ -24,7 +24,7 @@ fix: ## formats, and applies what clippy can fix by itself
 	cargo fmt --all
 	$(CARGO) clippy $(FLAGS) --all-targets --fix --allow-dirty --allow-staged
 
-chaos: ## three real nodes killed, stopped and drained under the oracle (ROUNDS=20 for longer)
+chaos: ## every fault on three real nodes under the oracle (ROUNDS=20 for a night)
 	scripts/chaos.sh
 
 bench: ## micro-benchmarks (codec, apply, fan-out)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::fault::{Fault, How, parse_duration};
+use crate::fault::{Fault, How, Random, parse_duration};
 use crate::pacing::{Arrival, Pace};
 use crate::scenario::Scenario;
 
@@ -39,9 +39,15 @@ pub(crate) struct Run {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) load: Load,
-    /// A fault, for example kill-owner@20s, stop-any@5s+8s, drain-2@10s, kill-all@10s; may be repeated. Needs --local.
+    /// A fault, for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s, roll-all@10s; may be repeated. Needs --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
+    /// A file of faults (docs/testing.md). Needs --local.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Faults drawn from the seed, over the time of the load. Needs --local.
+    #[arg(long = "faults", value_name = "random:N")]
+    pub(crate) random: Option<Random>,
     /// Writes report.json and report.html (and history.txt after a violation) here.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,

@@ -198,6 +198,41 @@ impl Crew {
         }
     }
 
+    /// Has everybody speak until every conversation has acked a message from now. One that doesn't in time is a
+    /// violation: after the faults have healed, all must be alive again.
+    pub(crate) async fn everywhere(&self, patience: Duration) {
+        {
+            let world = &mut *self.common.world.borrow_mut();
+            let now = world.clock.now();
+            world.recorder.phase("liveness", now);
+            world.acks.watch(now);
+        }
+        self.common.budget.set(u64::MAX);
+        self.pace(Pace::Closed { window: 1 });
+        let spoken_in = || self.plan.conversations.iter().zip(&self.conversations);
+        let silent = || {
+            let world = self.common.world.borrow();
+            let mut silent = spoken_in()
+                .filter(|(planned, (_, conv))| planned.speakers > 0 && world.acks.first(*conv).is_none());
+            silent.next().map(|(_, (_, conv))| *conv)
+        };
+        let began = Instant::now();
+        while let Some(conv) = silent() {
+            {
+                let oracle = &mut self.common.world.borrow_mut().oracle;
+                if oracle.counts().violations > 0 {
+                    return;
+                }
+                if began.elapsed() > patience {
+                    let detail = format!("no ack within {patience:?} after the faults were healed");
+                    oracle.violate(Kind::Wedged, Some(conv), None, 0, detail);
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until every message is answered and every member has everything. What isn't so in time is a
     /// violation: after the faults have healed, nothing may stay stuck.
     pub(crate) async fn settle(&self, patience: Duration) {

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::client::{Command, Common};
 use crate::clock::Nanos;
 use crate::crew::Crew;
-use crate::fault::{self, Fault, How, Whom};
+use crate::fault::{self, Fault, Whom};
 use crate::local::Local;
 use crate::measure::latency::{Percentiles, histogram};
 use crate::oracle::ConvIx;
@@ -246,14 +246,10 @@ fn finish(
             .for_each(|ms| figures.saturating_record((ms * 1000.0) as u64));
         Percentiles::of(&figures)
     };
-    let how = match args.how {
-        How::Kill => "kill",
-        How::Stop => "stop",
-        How::Drain => "drain",
-    };
+    let how = args.how.to_string();
     let report = Report {
         schema: 1,
-        how: how.to_owned(),
+        how: how.clone(),
         settings: target.settings.clone(),
         affected: percentiles(|round| &round.affected_ms),
         unaffected: percentiles(|round| &round.unaffected_ms),
@@ -320,7 +316,7 @@ pub(crate) struct FirstAcks {
 
 impl FirstAcks {
     /// Begins anew.
-    fn watch(&mut self, since: Nanos) {
+    pub(crate) fn watch(&mut self, since: Nanos) {
         self.since = Some(since);
         self.first.clear();
     }
@@ -332,7 +328,7 @@ impl FirstAcks {
         }
     }
 
-    fn first(&self, conv: ConvIx) -> Option<Nanos> {
+    pub(crate) fn first(&self, conv: ConvIx) -> Option<Nanos> {
         self.first.get(&conv).copied()
     }
 }

@@ -1,8 +1,9 @@
 //! A cluster of real processes on this machine, made by `rookery cluster`, for runs that need no other one and for
 //! faults, which need processes to kill.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,7 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
+use crate::disk::SmallDisk;
+use crate::fault::{self, Needs};
 use crate::http;
+use crate::links::{Door, Links};
 
 /// The running cluster. Dropping it kills what is left of it.
 pub(crate) struct Local {
@@ -22,6 +26,12 @@ pub(crate) struct Local {
     nodes: Vec<Node>,
     /// Nodes that this harness started again after a fault.
     restarted: RefCell<HashMap<u64, Child>>,
+    /// What the nodes talk through, if the harness holds it.
+    links: Option<Links>,
+    /// libfaketime, under which nodes are restarted.
+    clocks: Cell<Option<PathBuf>>,
+    /// Last of all: nothing on them is open any more.
+    small_disks: Vec<SmallDisk>,
 }
 
 /// One node, as `cluster.json` has it.
@@ -60,6 +70,8 @@ pub(crate) enum Error {
     Lingers(u64, Duration),
     #[error("node {0}: {1}")]
     Signal(u64, std::io::Error),
+    #[error("the links between the nodes: {0}")]
+    Links(std::io::Error),
 }
 
 #[derive(Deserialize)]
@@ -69,6 +81,10 @@ struct Description {
 
 /// How long a cluster or a node may take to become ready.
 const READY: Duration = Duration::from_secs(90);
+/// Ports above the first HTTP port: of the nodes' listeners for each other ...
+const BETWEEN: u16 = 500;
+/// ... and of the harness's doors in front of them.
+const DOORS: u16 = 600;
 
 // === impl Local ===
 
@@ -80,9 +96,21 @@ impl Local {
         data: &Path,
         http_base: u16,
         settings: &[String],
+        needs: Needs,
     ) -> Result<Local, Error> {
         let binary = binary();
         std::fs::create_dir_all(data).map_err(|error| Error::Spawn(data.to_owned(), error))?;
+        let mut small_disks = Vec::new();
+        if needs.small_disks {
+            let folders = (1..=nodes).map(|id| folder(data, id as u64));
+            // Refused without root: the faults that need them are skipped, and say so.
+            small_disks.extend(folders.map_while(|folder| SmallDisk::mount(&folder).ok()));
+        }
+        let links = if needs.doors {
+            Some(Links::open(&doors(nodes, http_base)).map_err(Error::Links)?)
+        } else {
+            None
+        };
         let description = data.join("cluster.json");
         let _ = std::fs::remove_file(&description);
         let mut command = Command::new(&binary);
@@ -93,9 +121,14 @@ impl Local {
                 &nodes.to_string(),
                 "--http-base",
                 &http_base.to_string(),
+                "--cluster-base",
+                &(http_base + BETWEEN).to_string(),
                 "--data",
             ])
             .arg(data);
+        if links.is_some() {
+            command.args(["--advertise-base", &(http_base + DOORS).to_string()]);
+        }
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         let log = data.join("cluster.log");
         let mut supervisor = spawn(&mut command, &log)?;
@@ -116,17 +149,91 @@ impl Local {
         let text = std::fs::read_to_string(&description).map_err(|error| malformed(error.to_string()))?;
         let Description { nodes } =
             serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        Ok(Local {
+        let local = Local {
             binary,
             data: data.to_owned(),
             supervisor: Some(supervisor),
             nodes,
             restarted: RefCell::default(),
-        })
+            links,
+            clocks: Cell::default(),
+            small_disks,
+        };
+        if needs.clocks
+            && let Some(library) = libfaketime()
+        {
+            local.take_clocks(library).await?;
+        }
+        Ok(local)
+    }
+
+    /// Restarts every node so that its wall clock can be set from now on.
+    async fn take_clocks(&self, library: PathBuf) -> Result<(), Error> {
+        self.clocks.set(Some(library));
+        for node in &self.nodes {
+            self.write_clock(node.id, 0)
+                .map_err(|error| Error::Signal(node.id, error))?;
+            self.hit(node.id, Hit::Drain)?;
+            self.ended(node.id, READY).await?;
+            self.restart(node.id).await?;
+            self.ready(node.id).await?;
+        }
+        Ok(())
+    }
+
+    fn write_clock(&self, id: u64, ahead_s: i64) -> std::io::Result<()> {
+        let (new, file) = (self.folder(id).join("clock.new"), self.folder(id).join("clock"));
+        std::fs::write(&new, format!("{ahead_s:+}s\n"))?;
+        std::fs::rename(new, file)
+    }
+
+    /// Sets a running node's wall clock ahead of the true time; it notices within a second.
+    pub(crate) fn set_clock(&self, id: u64, ahead_s: i64) -> Result<(), String> {
+        let library = self.clocks.take();
+        let known = library.is_some();
+        self.clocks.set(library);
+        if !known {
+            return Err("libfaketime is not installed".to_owned());
+        }
+        self.write_clock(id, ahead_s).map_err(|error| error.to_string())
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    pub(crate) fn node(&self, id: u64) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// Where a node has its files ...
+    pub(crate) fn folder(&self, id: u64) -> PathBuf {
+        folder(&self.data, id)
+    }
+
+    /// ... and among them, its data.
+    pub(crate) fn data(&self, id: u64) -> PathBuf {
+        self.folder(id).join("data")
+    }
+
+    /// The wires between the nodes, if they go through the harness.
+    pub(crate) fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
+    }
+
+    pub(crate) fn has_small_disks(&self) -> bool {
+        !self.small_disks.is_empty()
+    }
+
+    /// Who owns a conversation, by the newest word of all nodes that answer.
+    pub(crate) async fn owner(&self, conversation: &str) -> Option<u64> {
+        let running = self.nodes.iter().filter(|node| !self.is_stopped(node.id));
+        let words = running.map(|node| fault::owner(&node.http, conversation));
+        let words = futures::future::join_all(words).await.into_iter().flatten();
+        words
+            .filter(|shard| shard.owner.is_some())
+            .max_by_key(|shard| shard.epoch)?
+            .owner
     }
 
     /// The process that is this node now.
@@ -158,10 +265,27 @@ impl Local {
         if let Some(child) = self.restarted.borrow_mut().get_mut(&id) {
             return !matches!(child.try_wait(), Ok(None));
         }
-        let Some(pid) = self.pid(id) else { return true };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(')')
-            .is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+        self.state(id).is_none_or(|state| matches!(state, 'Z' | 'X'))
+    }
+
+    /// Tells whether the node's process stands still.
+    pub(crate) fn is_stopped(&self, id: u64) -> bool {
+        self.state(id) == Some('T')
+    }
+
+    /// The state of the node's process, as the kernel has it.
+    fn state(&self, id: u64) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid(id)?)).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.trim_start().chars().next()
+    }
+
+    /// Kills a node and waits until it is gone.
+    pub(crate) async fn kill(&self, id: u64) -> Result<(), Error> {
+        if !self.is_gone(id) {
+            self.hit(id, Hit::Kill)?;
+        }
+        self.ended(id, READY).await
     }
 
     /// Waits until a node's process has ended. One that doesn't is killed, and that is an error.
@@ -182,9 +306,19 @@ impl Local {
         while !self.is_gone(id) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let folder = self.data.join(format!("node-{id}"));
+        let folder = self.folder(id);
         let mut command = Command::new(&self.binary);
         command.args(["node", "--config"]).arg(folder.join("node.toml"));
+        if let Some(library) = self.clocks.take() {
+            command
+                .env("LD_PRELOAD", &library)
+                .env("FAKETIME_TIMESTAMP_FILE", folder.join("clock"))
+                .env("FAKETIME_CACHE_DURATION", "1")
+                // Both names, for both generations of the library.
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+            self.clocks.set(Some(library));
+        }
         let child = spawn(&mut command, &folder.join("restarted.log"))?;
         self.restarted.borrow_mut().insert(id, child);
         Ok(())
@@ -193,7 +327,7 @@ impl Local {
     /// Waits until the node says that it is ready.
     pub(crate) async fn ready(&self, id: u64) -> Result<(), Error> {
         let deadline = Instant::now() + READY;
-        let Some(node) = self.nodes.iter().find(|node| node.id == id) else {
+        let Some(node) = self.node(id) else {
             return Ok(());
         };
         while http::get(&node.http, "/readyz").await.is_err() {
@@ -245,6 +379,32 @@ impl Drop for Local {
             }
         }
     }
+}
+
+fn folder(data: &Path, id: u64) -> PathBuf {
+    data.join(format!("node-{id}"))
+}
+
+/// A door in front of every node.
+fn doors(nodes: usize, http_base: u16) -> Vec<Door> {
+    let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    (0..nodes as u16)
+        .map(|place| Door {
+            node: u64::from(place) + 1,
+            listen: local(http_base + DOORS + place),
+            to: local(http_base + BETWEEN + place),
+        })
+        .collect()
+}
+
+/// The library that sets the wall clock of a process, where Debian and others put it.
+fn libfaketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?;
+    folders
+        .filter_map(Result::ok)
+        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
+        .chain(["/usr/lib/faketime/libfaketimeMT.so.1".into()])
+        .find(|library| library.exists())
 }
 
 /// The server's binary: beside this one, or where `ROOKERY_BIN` says.

@@ -6,11 +6,13 @@ mod cli;
 mod client;
 mod clock;
 mod crew;
+mod disk;
 mod failover;
 #[cfg(test)]
 mod fake;
 mod fault;
 mod http;
+mod links;
 mod local;
 mod measure;
 mod oracle;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use tokio::sync::Semaphore;
 
 use crate::cli::Run;
@@ -14,7 +13,7 @@ use crate::client::{Common, World};
 use crate::clock::{Clock, Nanos, SECOND};
 use crate::crew::{self, Crew};
 use crate::failover::FirstAcks;
-use crate::fault::{Fault, Injected, Outcome};
+use crate::fault::{self, Injected, Injector};
 use crate::local;
 use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
@@ -53,19 +52,36 @@ pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
             "--size is at least {MIN_BYTES}: a body carries its own check sum"
         )));
     }
-    if !args.faults.is_empty() && args.target.local.is_none() {
+    let faults = faults(args)?;
+    if !faults.faults.is_empty() && args.target.local.is_none() {
         return Err(Error::Usage(
-            "--fault needs --local: only processes of our own are killed".to_owned(),
+            "faults need --local: only processes of our own are killed".to_owned(),
         ));
     }
-    let target = Target::open(&args.target).await?;
-    let kept = load(args, plan, &target).await;
+    let target = Target::open_for(&args.target, faults.needs()).await?;
+    let kept = load(args, plan, &faults, &target).await;
     target.close(!matches!(kept, Ok(true))).await;
     kept
 }
 
-async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Result<bool, Error> {
-    let mut rng = StdRng::seed_from_u64(args.load.seed);
+/// The faults of the run, from wherever they were given.
+fn faults(args: &Run) -> Result<fault::Plan, Error> {
+    let mut faults = args.faults.clone();
+    if let Some(path) = &args.plan {
+        faults.extend(fault::Plan::read(path).map_err(Error::Usage)?);
+    }
+    if let Some(fault::Random(count)) = args.random {
+        faults.extend(fault::Plan::random(count, args.load.duration, args.load.seed));
+    }
+    Ok(fault::Plan::new(faults))
+}
+
+async fn load(
+    args: &Run,
+    plan: crate::scenario::Plan,
+    plan_of_faults: &fault::Plan,
+    target: &Target,
+) -> Result<bool, Error> {
     let common = common(target, &args.target.token, args.load.size, plan.clients);
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
     let (clients, empty) = (plan.clients, target.usage().await);
@@ -88,9 +104,14 @@ async fn load(args: &Run, plan: crate::scenario::Plan, target: &Target) -> Resul
     let mut sampler = Sampler::default();
     progress.load(args.load.duration);
     let (faults, ended) = tokio::select! {
-        driven = drive(args, target, &crew, &common, &progress, began, &mut rng) => driven,
+        driven = drive(args, plan_of_faults, target, &crew, &common, &progress, began) => driven,
         never = sampler.run(target, clock) => match never {},
     };
+    if !faults.is_empty() && common.world.borrow().oracle.counts().violations == 0 {
+        let step = progress.step("liveness");
+        crew.everywhere(args.load.settle).await;
+        step.done();
+    }
     crew.pace(Pace::Silent);
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
@@ -168,28 +189,27 @@ pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) ->
 /// Keeps the load going for its time, with its faults, and tells when it ended. Ends early on a violation.
 async fn drive(
     args: &Run,
+    plan: &fault::Plan,
     target: &Target,
     crew: &Crew,
     common: &Common,
     progress: &Progress,
     began: Nanos,
-    rng: &mut StdRng,
 ) -> (Vec<Injected>, Nanos) {
     let now = || common.world.borrow().clock.now();
-    let mut plan = args.faults.clone();
-    plan.sort_by_key(|fault| fault.at);
     let faults = async {
-        let mut injected = Vec::new();
-        for fault in plan {
-            let at = began + fault.at.as_nanos() as Nanos;
-            let clock = common.world.borrow().clock;
-            tokio::time::sleep_until(clock.instant(at)).await;
-            if let Some(local) = &target.local {
-                let nodes = fault.targets(local, crew.first(), rng).await;
-                injected.push(inject(fault, local, nodes, common, progress).await);
-            }
-        }
-        injected
+        let Some(local) = &target.local else {
+            return Vec::new();
+        };
+        let injector = Injector {
+            local,
+            conversation: crew.first(),
+            common,
+            progress,
+            seed: args.load.seed,
+            taken: RefCell::default(),
+        };
+        injector.carry_out(plan, began).await
     };
     let load = async {
         let start = Instant::now();
@@ -213,68 +233,13 @@ async fn drive(
         () = &mut load => {
             // Faults that have begun are healed. The load goes on meanwhile, unless all of it was sent.
             let ended = now();
-            let last = args.faults.iter().map(|fault| fault.at).max().unwrap_or_default();
+            let last = plan.faults.last().map(|fault| fault.at).unwrap_or_default();
             let injected = if last <= args.load.duration { faults.await } else { Vec::new() };
             (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };
     progress.loaded();
     done
-}
-
-/// Hits the nodes, waits, heals them, and marks the phases.
-async fn inject(
-    fault: Fault,
-    local: &local::Local,
-    nodes: Vec<u64>,
-    common: &Common,
-    progress: &Progress,
-) -> Injected {
-    let clock = common.world.borrow().clock;
-    let from = clock.now();
-    let mut outcome = if nodes.is_empty() {
-        Outcome::Skipped
-    } else {
-        Outcome::Installed
-    };
-    let name = format!("{fault} on {nodes:?}");
-    let mut problem = None;
-    if let Err(error) = fault.begin(local, &nodes) {
-        outcome = Outcome::Skipped;
-        problem = Some(error.to_string());
-    }
-    if outcome == Outcome::Installed {
-        {
-            let world = &mut *common.world.borrow_mut();
-            world
-                .recorder
-                .phase(&format!("{:?}", fault.how).to_lowercase(), from);
-            world.oracle.note(from, format_args!("fault {name} begins"));
-        }
-        let step = progress.timed(&format!("{fault}"), fault.hold);
-        step.say(format!("on nodes {nodes:?}"));
-        step.wait(fault.hold).await;
-        step.say(format!("healing nodes {nodes:?}"));
-        if let Err(error) = fault.heal(local, &nodes).await {
-            outcome = Outcome::Indeterminate;
-            problem = Some(error.to_string());
-        }
-        step.done();
-        let world = &mut *common.world.borrow_mut();
-        world.recorder.phase("healed", clock.now());
-        world
-            .oracle
-            .note(clock.now(), format_args!("fault {name} is over"));
-    }
-    let until = clock.now();
-    Injected {
-        fault: fault.to_string(),
-        nodes,
-        from_s: from as f64 / 1e9,
-        until_s: until as f64 / 1e9,
-        outcome,
-        problem,
-    }
 }
 
 struct Figures {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::TargetArgs;
+use crate::disk;
+use crate::fault::Needs;
 use crate::http;
 use crate::local::{self, Local};
 use crate::measure::nodes::Usage;
@@ -34,6 +36,11 @@ const LOAD_SETTINGS: [(&str, &str); 6] = [
 impl Target {
     /// Starts the local cluster, or takes the nodes as they are.
     pub(crate) async fn open(args: &TargetArgs) -> Result<Target, local::Error> {
+        Target::open_for(args, Needs::default()).await
+    }
+
+    /// The same, with what the run's faults need.
+    pub(crate) async fn open_for(args: &TargetArgs, needs: Needs) -> Result<Target, local::Error> {
         let Some(count) = args.local else {
             return Ok(Target {
                 nodes: args.nodes.clone(),
@@ -43,7 +50,15 @@ impl Target {
             });
         };
         let mut settings = args.settings.clone();
-        for (key, value) in LOAD_SETTINGS {
+        let reserve = disk::RESERVE.to_string();
+        let small = [
+            ("storage.reserve_bytes", reserve.as_str()),
+            ("storage.wal_bytes", "33554432"),
+            ("storage.log_buffer_bytes", "4194304"),
+            ("storage.state_buffer_bytes", "4194304"),
+        ];
+        let small = small.iter().filter(|_| needs.small_disks).copied();
+        for (key, value) in LOAD_SETTINGS.into_iter().chain(small) {
             if !settings
                 .iter()
                 .any(|setting| setting.split('=').next() == Some(key))
@@ -56,7 +71,7 @@ impl Target {
             .data
             .clone()
             .unwrap_or_else(|| std::env::temp_dir().join(format!("rookery-loadtest-{}", std::process::id())));
-        let local = Local::start(count, &data, args.http_base, &settings).await?;
+        let local = Local::start(count, &data, args.http_base, &settings, needs).await?;
         let nodes = local.nodes().iter().map(|node| node.http.clone()).collect();
         Ok(Target {
             nodes,

@@ -84,7 +84,7 @@ impl Usage {
 }
 
 /// Sums every series whose name ends in `name`.
-fn sum(metrics: &str, name: &str) -> f64 {
+pub(crate) fn sum(metrics: &str, name: &str) -> f64 {
     let of_name = |line: &&str| {
         line.split(['{', ' '])
             .next()

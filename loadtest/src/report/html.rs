@@ -198,7 +198,11 @@ impl Report {
                         Outcome::Installed => "installed, healed".to_owned(),
                         outcome => format!("{outcome:?}").to_lowercase(),
                     },
-                    fault.problem.clone().unwrap_or_default(),
+                    fault
+                        .problem
+                        .clone()
+                        .or(fault.evidence.clone())
+                        .unwrap_or_default(),
                 ]
             })
             .collect();

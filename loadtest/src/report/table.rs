@@ -71,10 +71,12 @@ impl Report {
                 until_s,
                 outcome,
                 problem,
+                evidence,
             } = injected;
             let problem = problem
                 .as_ref()
-                .map_or_else(String::new, |problem| format!(": {problem}"));
+                .or(evidence.as_ref())
+                .map_or_else(String::new, |why| format!(": {why}"));
             let _ = writeln!(
                 out,
                 "fault {fault} on nodes {nodes:?}: {from_s:.1} s to {until_s:.1} s, {outcome:?}{problem}"

@@ -55,6 +55,7 @@ fn report(ack_us: u64) -> Report {
             until_s: 7.0,
             outcome: Outcome::Installed,
             problem: None,
+            evidence: None,
         }],
         errors: BTreeMap::from([("connection lost".to_owned(), 2)]),
         nodes: Vec::new(),

@@ -1,0 +1,184 @@
+//! Which faults a run has: from the command line, from a file, or drawn from the seed.
+//!
+//! ```toml
+//! # One [[fault]] each, as on the command line ...
+//! [[fault]]
+//! do = "cut-owner@2s+6s"
+//!
+//! # ... or in words. Faults whose times overlap are on together.
+//! [[fault]]
+//! how = "kill"
+//! whom = "follower"
+//! at = "3s"
+//! hold = "2s"
+//! ```
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde::Deserialize;
+
+use super::{Fault, How, Whom};
+
+/// The faults of a run, in the order of their times.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// What a local cluster must have from the start, so that the faults of a plan can be done to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The links between the nodes go through the harness.
+    pub(crate) doors: bool,
+    /// Each node's disk is a small one of its own.
+    pub(crate) small_disks: bool,
+    /// Each node's wall clock can be set.
+    pub(crate) clocks: bool,
+}
+
+/// `random:N`: so many faults, drawn from the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Random(pub(crate) usize);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    fault: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    r#do: Option<String>,
+    how: Option<String>,
+    whom: Option<String>,
+    at: Option<String>,
+    hold: Option<String>,
+}
+
+/// What may be drawn, and to whom it is done.
+const DRAWN: [(How, &[Whom]); 16] = [
+    (How::Kill, &[Whom::Owner, Whom::Follower, Whom::Any, Whom::All]),
+    (How::Stop, &[Whom::Owner, Whom::Follower, Whom::Any]),
+    (How::Drain, &[Whom::Owner, Whom::Any]),
+    (How::Roll, &[Whom::All]),
+    (How::Chase, &[Whom::Owner]),
+    (
+        How::Cut,
+        &[
+            Whom::Owner,
+            Whom::Follower,
+            Whom::Minority,
+            Whom::Bridge,
+            Whom::All,
+        ],
+    ),
+    (How::Mute, &[Whom::Owner, Whom::Follower, Whom::Bridge]),
+    (How::Deaf, &[Whom::Owner, Whom::Follower, Whom::Bridge]),
+    (How::Swizzle, &[Whom::All]),
+    (How::Delay, &[Whom::Owner, Whom::All]),
+    (How::Loss, &[Whom::Owner, Whom::All]),
+    (How::Reset, &[Whom::Owner, Whom::All]),
+    (How::Throttle, &[Whom::Owner]),
+    (How::Full, &[Whom::Owner, Whom::Follower]),
+    (How::Slow, &[Whom::Owner, Whom::Follower]),
+    (How::Clock, &[Whom::Owner, Whom::Any]),
+];
+
+// === impl Plan ===
+
+impl Plan {
+    pub(crate) fn new(mut faults: Vec<Fault>) -> Plan {
+        faults.sort_by_key(|fault| fault.at);
+        Plan { faults }
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Vec<Fault>, String> {
+        let wrong = |error: String| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        Plan::parse(&text).map_err(wrong)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Vec<Fault>, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        file.fault.into_iter().map(Entry::into_fault).collect()
+    }
+
+    /// Draws faults over a load's time: the same ones for the same seed. In a quarter of the plans they come in twos.
+    pub(crate) fn random(count: usize, duration: Duration, seed: u64) -> Vec<Fault> {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x000f_a017);
+        let at_once = if rng.random_range(0..4) == 0 { 2 } else { 1 };
+        let moments = count.div_ceil(at_once);
+        // The last fifth is for the cluster to come back under load.
+        let slot = duration.mul_f64(0.8) / moments.max(1) as u32;
+        (0..count)
+            .filter_map(|number| {
+                let (how, whom) = DRAWN.choose(&mut rng)?;
+                let begins = slot * (number / at_once) as u32;
+                Some(Fault {
+                    how: *how,
+                    whom: *whom.choose(&mut rng)?,
+                    at: begins + slot.mul_f64(rng.random_range(0.1..0.3)),
+                    hold: slot.mul_f64(rng.random_range(0.3..0.6)).min(how.lasts() * 2),
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        let any = |which: fn(How) -> bool| self.faults.iter().any(|fault| which(fault.how));
+        Needs {
+            doors: any(How::is_of_links),
+            small_disks: any(|how| how == How::Full),
+            clocks: any(|how| how == How::Clock),
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn into_fault(self) -> Result<Fault, String> {
+        let text = match self {
+            Entry {
+                r#do: Some(text),
+                how: None,
+                whom: None,
+                at: None,
+                hold: None,
+            } => text,
+            Entry {
+                r#do: None,
+                how: Some(how),
+                whom: Some(whom),
+                at: Some(at),
+                hold,
+            } => match hold {
+                Some(hold) => format!("{how}-{whom}@{at}+{hold}"),
+                None => format!("{how}-{whom}@{at}"),
+            },
+            _ => return Err("a fault has either `do`, or `how`, `whom` and `at`".to_owned()),
+        };
+        text.parse()
+    }
+}
+
+// === impl Random ===
+
+impl FromStr for Random {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Random, String> {
+        let count = text.strip_prefix("random:").and_then(|count| count.parse().ok());
+        count
+            .map(Random)
+            .ok_or_else(|| format!("{text:?}: write random:N, for example random:6"))
+    }
+}

@@ -1,0 +1,135 @@
+//! Faults as they are written, planned and aimed.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn shards_are_read_by_number_and_the_meta_group_has_none() {
+    let text = r#"{"shards":[{"shard":"7","owner":1,"epoch":3},{"shard":"meta","owner":2},{"shard":8,"owner":null}]}"#;
+    let view: ClusterView = serde_json::from_str(text).unwrap();
+    let shards: Vec<_> = view
+        .shards
+        .iter()
+        .map(|shard| (shard.shard, shard.owner))
+        .collect();
+    assert_eq!(shards, [(Some(7), Some(1)), (None, Some(2)), (Some(8), None)]);
+}
+
+#[test]
+fn a_plan_is_read_as_it_is_written() {
+    let fault: Fault = "kill-owner@20s".parse().unwrap();
+    assert_eq!(
+        (fault.how, fault.whom, fault.at),
+        (How::Kill, Whom::Owner, Duration::from_secs(20))
+    );
+    let fault: Fault = "stop-2@1.5s+250ms".parse().unwrap();
+    assert_eq!(
+        (fault.whom, fault.at, fault.hold),
+        (
+            Whom::Node(2),
+            Duration::from_millis(1500),
+            Duration::from_millis(250)
+        )
+    );
+    assert_eq!(
+        "drain-any@2m".parse::<Fault>().unwrap().to_string(),
+        "drain-any@120s+3s"
+    );
+    for wrong in [
+        "kill",
+        "kill@20s",
+        "kill-owner",
+        "burn-owner@1s",
+        "kill-me@1s",
+        "kill-any@1y",
+        "kill-any@x",
+    ] {
+        assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_written_in_a_plan_is_what_is_done() {
+    let text = r#"
+        [[fault]]
+        do = "cut-1:3@2s+6s"
+
+        [[fault]]
+        how = "kill"
+        whom = "follower"
+        at = "1s"
+    "#;
+    let faults = Plan::new(Plan::parse(text).unwrap()).faults;
+    let written: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        written,
+        ["kill-follower@1s+3s", "cut-1:3@2s+6s"],
+        "in order of time"
+    );
+    for wrong in [
+        "[[fault]]\nhow = \"kill\"",
+        "[[fault]]\ndo = \"kill-any@1s\"\nat = \"2s\"",
+        "[[fault]]\ndo = \"kill-any\"",
+        "[[faults]]\ndo = \"kill-any@1s\"",
+    ] {
+        assert!(Plan::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_fault_is_read_as_it_is_shown() {
+    for how in [
+        "kill", "mute", "deaf", "rollback", "full", "slow", "clock", "swizzle",
+    ] {
+        let text = format!("{how}-owner@1s+2s");
+        assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+    }
+    assert!("kill-1:3@1s".parse::<Fault>().is_err(), "a link cannot be killed");
+}
+
+#[test]
+fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_the_plans() {
+    let minute = Duration::from_secs(60);
+    let mut in_twos = 0;
+    for seed in 0..400 {
+        let faults = Plan::random(4, minute, seed);
+        assert_eq!(faults, Plan::random(4, minute, seed));
+        assert_eq!(faults.len(), 4);
+        let mut together = 0;
+        for pair in faults.windows(2) {
+            together += usize::from(pair[1].at < pair[0].at + pair[0].hold);
+        }
+        in_twos += usize::from(together > 0);
+        for fault in &faults {
+            assert!(fault.at + fault.hold <= minute.mul_f64(0.9), "{fault}");
+        }
+    }
+    assert!((60..140).contains(&in_twos), "{in_twos} of 400");
+    assert_ne!(Plan::random(4, minute, 1), Plan::random(4, minute, 2));
+}
+
+#[test]
+fn a_plan_knows_what_the_cluster_must_have() {
+    let needs = |text: &str| Plan::new(vec![text.parse().unwrap()]).needs();
+    assert_eq!(needs("kill-any@1s"), Needs::default());
+    assert!(needs("delay-all@1s").doors);
+    assert!(needs("full-any@1s").small_disks);
+    assert!(needs("clock-any@1s").clocks);
+}
+
+#[test]
+fn a_cut_is_of_a_pair_a_group_or_one_direction() {
+    let all = [1, 2, 3];
+    assert_eq!(How::Cut.ways(false, &[1], &all), [(1, 2), (1, 3), (2, 1), (3, 1)]);
+    assert_eq!(How::Mute.ways(false, &[1], &all), [(1, 2), (1, 3)]);
+    assert_eq!(How::Deaf.ways(false, &[1], &all), [(2, 1), (3, 1)]);
+    assert_eq!(How::Cut.ways(true, &[3, 1], &all), [(1, 3), (3, 1)]);
+    assert_eq!(How::Mute.ways(true, &[3, 1], &all), [(3, 1)]);
+    assert_eq!(
+        How::Cut.ways(false, &[1, 2], &all),
+        [(1, 3), (2, 3), (3, 1), (3, 2)],
+        "a group still talks within"
+    );
+    assert_eq!(How::Cut.ways(false, &all, &all).len(), 6, "each is alone");
+}

@@ -1,0 +1,142 @@
+//! The wires, between two ends of the test's own.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Two nodes that are connected: 1 has dialled 2.
+struct Wired {
+    links: Links,
+    one: TcpStream,
+    two: TcpStream,
+}
+
+/// The first frame between two nodes, as far as the wires read it.
+fn hello(from: u64) -> Vec<u8> {
+    let mut bytes = vec![0; FROM + 8];
+    bytes[KIND] = HELLO;
+    bytes[19..23].copy_from_slice(MAGIC);
+    bytes[FROM..].copy_from_slice(&from.to_be_bytes());
+    bytes
+}
+
+/// A port that nobody listens on now.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn wired() -> Wired {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let door = Door {
+        node: 2,
+        listen: free(),
+        to: node.local_addr().unwrap(),
+    };
+    let links = Links::open(std::slice::from_ref(&door)).unwrap();
+    let mut one = TcpStream::connect(door.listen).unwrap();
+    one.write_all(&hello(1)).unwrap();
+    let (mut two, _) = node.accept().unwrap();
+    let mut first = vec![0; FROM + 8];
+    two.read_exact(&mut first).unwrap();
+    assert_eq!(first, hello(1), "passed on untouched");
+    Wired { links, one, two }
+}
+
+/// Whether a byte arrives, within a time that is long for one that does.
+fn arrives(to: &mut TcpStream, within: Duration) -> bool {
+    to.set_read_timeout(Some(within)).unwrap();
+    let mut byte = [0];
+    match to.read(&mut byte) {
+        Ok(length) => length == 1,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_cut_of_one_way_holds_what_goes_there_and_nothing_else_until_it_heals() {
+    let mut wired = wired();
+    let cut = wired.links.install(vec![(1, 2)], Effect::Cut);
+    wired.one.write_all(b"a").unwrap();
+    wired.two.write_all(b"b").unwrap();
+    assert!(arrives(&mut wired.one, LONG), "the other way is open");
+    assert!(!arrives(&mut wired.two, SHORT), "this one is not");
+    assert!(cut.touched() > 0);
+    drop(cut);
+    assert!(arrives(&mut wired.two, LONG), "sent again, as TCP does");
+}
+
+#[test]
+fn a_cut_of_another_pair_is_not_felt() {
+    let mut wired = wired();
+    let cut = wired
+        .links
+        .install(vec![(1, 3), (3, 1), (2, 3), (3, 2)], Effect::Cut);
+    wired.one.write_all(b"a").unwrap();
+    assert!(arrives(&mut wired.two, LONG));
+    assert_eq!(cut.touched(), 0);
+}
+
+#[test]
+fn a_delay_keeps_the_order_and_a_cut_on_top_of_it_still_cuts() {
+    let mut wired = wired();
+    let least = Duration::from_millis(50);
+    let _delay = wired.links.install(vec![(1, 2)], Effect::Delay(least, least * 2));
+    let began = Instant::now();
+    for byte in 0..20u8 {
+        wired.one.write_all(&[byte]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut got = [0; 20];
+    wired.two.set_read_timeout(Some(LONG)).unwrap();
+    wired.two.read_exact(&mut got).unwrap();
+    assert!(began.elapsed() >= least);
+    assert!(got.iter().copied().eq(0..20));
+    let _cut = wired.links.install(vec![(1, 2), (2, 1)], Effect::Cut);
+    wired.one.write_all(b"a").unwrap();
+    assert!(!arrives(&mut wired.two, SHORT));
+}
+
+#[test]
+fn a_reset_breaks_the_connection_at_both_ends() {
+    let mut wired = wired();
+    let _reset = wired
+        .links
+        .install(vec![(2, 1)], Effect::Reset(Duration::from_millis(10)));
+    for end in [&mut wired.one, &mut wired.two] {
+        end.set_read_timeout(Some(LONG)).unwrap();
+        let error = end.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
+fn a_throttle_lets_so_many_bytes_pass_and_all_in_the_end() {
+    let mut wired = wired();
+    let throttle = wired.links.install(vec![(1, 2)], Effect::Throttle(100_000));
+    let began = Instant::now();
+    wired.one.write_all(&[7; 30_000]).unwrap();
+    drop(wired.one);
+    let mut got = Vec::new();
+    wired.two.set_read_timeout(Some(LONG)).unwrap();
+    wired.two.read_to_end(&mut got).unwrap();
+    assert_eq!(got.len(), 30_000);
+    // The end of the stream waits for the bytes before it.
+    assert!(
+        began.elapsed() >= Duration::from_millis(250),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(throttle.touched() > 0);
+}
+
+#[test]
+fn who_dials_is_read_from_the_hello_and_a_stranger_is_nobody() {
+    assert_eq!(speaker(&hello(3)), Some(3));
+    assert_eq!(speaker(&[b'x'; FROM + 8]), None);
+}
