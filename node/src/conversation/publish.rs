@@ -48,6 +48,7 @@ mod op {
     pub(super) const JOIN: u8 = 13;
     pub(super) const BLOCK: u8 = 18;
     pub(super) const BLOCK_PUT: u8 = 19;
+    pub(super) const SEEN: u8 = 20;
 }
 
 /// What a conversation's actor remembers.
@@ -79,7 +80,7 @@ impl<'a> Peek<'a> {
     pub(crate) fn concerns_conversation(&self) -> bool {
         !matches!(
             self.op,
-            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT
+            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT | op::SEEN
         )
     }
 
@@ -279,6 +280,7 @@ mod tests {
                 false,
             ),
             (Op::OutboxDone { ids: vec![] }, op::OUTBOX_DONE, false),
+            (Op::Seen { at_ms: 1 }, op::SEEN, false),
         ] {
             let bytes = command("a", "c", op);
             let peek = Peek::read(&bytes).unwrap();

@@ -28,7 +28,7 @@ pub struct Command {
 }
 
 /// The operations. Those of a conversation go to the shard of `conv`, those of a user ([`Op::Reserve`],
-/// [`Op::IndexPut`], [`Op::BlockPut`]) to the shard of `user`, [`Op::OutboxDone`] to the shard whose outbox it is.
+/// [`Op::IndexPut`], [`Op::BlockPut`], [`Op::Seen`]) to the shard of `user`, [`Op::OutboxDone`] to the shard whose outbox it is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Op {
     /// Appends a message.
@@ -162,6 +162,11 @@ pub enum Op {
         /// When that changed, in milliseconds since the epoch.
         at_ms: u64,
     },
+    /// Notes, in the user's shard, when the user was seen last, unless a later time is there.
+    Seen {
+        /// When, in milliseconds since the epoch.
+        at_ms: u64,
+    },
 }
 
 // === impl Command ===
@@ -178,6 +183,18 @@ impl Command {
             cid: None,
             skip: 0,
             op: Op::OutboxDone { ids },
+        }
+    }
+
+    /// Returns the command that notes when a user was seen last. It concerns no conversation, which is named `-`.
+    pub fn seen(user: UserId, at_ms: u64) -> Command {
+        let conv = ConvId::parse("-").expect("a well-formed id");
+        Command {
+            conv,
+            user,
+            cid: None,
+            skip: 0,
+            op: Op::Seen { at_ms },
         }
     }
 

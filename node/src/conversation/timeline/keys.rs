@@ -13,6 +13,7 @@
 //!                0 user                   how many of those there are
 //! UserIndex      user 0 conv
 //!                user 1 other             whom the user blocks
+//!                user 2                   when the user was seen last
 //! Outbox         index:u64 n:u32
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 3 (a cid may, and stands last), so no key is a prefix of another
@@ -90,6 +91,11 @@ pub(super) fn ban(conv: &ConvId, user: &UserId) -> Vec<u8> {
 /// The key of somebody whom a user blocks.
 pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
     joined(user.as_str(), SECOND, other.as_str())
+}
+
+/// The key of when a user was seen last.
+pub(super) fn seen(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), THIRD, "")
 }
 
 /// The key of a member in the order of succession.

@@ -82,6 +82,13 @@ pub enum Effect {
     },
     /// There is something new in the outbox, although no membership changed.
     Told,
+    /// Whom the user's shard knows to be blocked by the user, since when, or no longer.
+    Barred {
+        /// The other user.
+        who: UserId,
+        /// Since when, in milliseconds since the epoch; `None`: no longer.
+        since_ms: Option<u64>,
+    },
 }
 
 /// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so

@@ -92,6 +92,12 @@ pub(super) struct BlockRow {
     pub(super) at_ms: u64,
 }
 
+/// When a user was seen last.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct SeenRow {
+    pub(super) at_ms: u64,
+}
+
 /// A change that the user's shard doesn't know yet.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct OutboxRow {
@@ -161,6 +167,7 @@ impl Row for IndexRow {}
 impl Row for OutboxRow {}
 impl Row for BanRow {}
 impl Row for BlockRow {}
+impl Row for SeenRow {}
 impl Row for Dedups {}
 
 impl ConvRow {

@@ -64,6 +64,9 @@ pub(super) fn put(
     if known.is_none_or(|known| known.version < version) {
         let row = BlockRow { on, version, at_ms };
         work.rows.put(Table::UserIndex, &key, &row.encode());
+        let since_ms = on.then_some(at_ms);
+        let who = who.clone();
+        return Ok(Applied::silent(Effect::Barred { who, since_ms }));
     }
     Ok(Applied::silent(Effect::None))
 }

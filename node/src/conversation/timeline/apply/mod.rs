@@ -17,6 +17,7 @@ mod cursors;
 mod index;
 mod membership;
 mod message;
+mod seen;
 mod send;
 mod settings;
 
@@ -115,6 +116,7 @@ pub(super) fn command(
             version,
             at_ms,
         } => blocks::put(work, by, who, *on, *version, *at_ms),
+        Op::Seen { at_ms } => seen::put(work, by, *at_ms),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

@@ -16,6 +16,7 @@ mod index;
 mod log;
 mod members;
 mod messages;
+mod presence;
 mod view;
 
 pub use blocks::{BlocksPage, blocks};
@@ -23,6 +24,7 @@ pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
 pub use log::{HistoryPage, Page, Window, history, open, range, sync};
 pub use members::{BanEntry, BansPage, Cursors, MemberEntry, MembersPage, bans, members, role};
 pub use messages::{Folded, MessagesPage, messages};
+pub use presence::{Standing, may_type, standing};
 pub use view::{ConvView, PeerView, Summary, last, summary};
 
 /// Why a question is not answered.

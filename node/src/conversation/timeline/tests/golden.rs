@@ -116,6 +116,7 @@ fn commands_have_frozen_bytes() {
             },
             "<13><2>bo<1><5><2><7>",
         ),
+        (Op::Seen { at_ms: 7 }, "<14><7>"),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -171,6 +172,11 @@ fn outcomes_have_frozen_bytes() {
     }
     let told = Outcome::Done(super::Applied::silent(Effect::Told));
     assert_eq!(hex(&told.encode()), "<1><0><0><0><0><0><0><4>");
+    let barred = Outcome::Done(super::Applied::silent(Effect::Barred {
+        who: u("bo"),
+        since_ms: Some(7),
+    }));
+    assert_eq!(hex(&barred.encode()), "<1><0><0><0><0><0><0><5><2>bo<1><7>");
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
 }
 
@@ -217,6 +223,7 @@ fn rows_have_frozen_bytes() {
     for pending in [&told[0], &told[2]] {
         world.apply(pending.command.clone());
     }
+    world.apply(Command::seen(u("al"), 7));
     let rows: Vec<_> = world
         .rows
         .0
@@ -243,6 +250,7 @@ fn rows_have_frozen_bytes() {
         r#"Dedup g_1<0>al<0>c = <1><2><7><4><0><0>"#,
         r#"UserIndex al<0>g_1 = <1><1><2><0><7>"#,
         r#"UserIndex al<1>bo = <1><1><5><0><7>"#,
+        r#"UserIndex al<2> = <1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,
