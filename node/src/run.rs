@@ -18,8 +18,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::conversation::Backbone;
 use crate::conversation::timeline::ChatMachine;
+use crate::conversation::{Backbone, Settings};
 use crate::gateway::{auth, server};
 use crate::session::{Door, Order};
 use crate::telemetry::metrics::{Figures, Metrics};
@@ -139,6 +139,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         cluster: cluster.clone(),
         conversations: backbone.conversations(),
         relay: backbone.relay(),
+        attendance: backbone.attendance(),
         door: door.clone(),
         metrics,
         figures,
@@ -332,7 +333,12 @@ impl Actors {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();
         let (started, backbone) = oneshot::channel();
-        let (settings, reads) = (config.chat.settings(), raft.handle().clone());
+        let users = config.presence.settings(config.limits.sessions_per_user);
+        let settings = Settings {
+            users,
+            ..config.chat.settings()
+        };
+        let reads = raft.handle().clone();
         let thread = std::thread::Builder::new()
             .name("actors".to_owned())
             .spawn(move || {

@@ -50,6 +50,10 @@ section! {
         token_bytes: usize = 8_192,
         /// Live conversations per session, the most recent ones first; opening another one adds it.
         subscriptions: usize = 1_000,
+        /// Sessions of one user on all nodes (4429).
+        sessions_per_user: usize = 100,
+        /// Users whom one session watches.
+        watched_users: usize = 500,
         /// Rows of one page of list, hist and members at most.
         page: usize = 100,
         /// Conversations of one sync request at most.
@@ -85,6 +89,7 @@ impl Limits {
         problems.at_least("limits.ring_bytes", self.ring_bytes as u64, 4_096);
         problems.at_least("limits.coalesce_frames", self.coalesce_frames as u64, 1);
         problems.at_least("limits.coalesce_bytes", self.coalesce_bytes as u64, 1);
+        problems.at_least("limits.sessions_per_user", self.sessions_per_user as u64, 1);
         problems.at_least("limits.page", self.page as u64, 1);
         problems.at_least("limits.sync_page", self.sync_page as u64, 1);
     }

@@ -105,6 +105,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         limits: section("limits", &mut tables, &mut problems),
         session: section("session", &mut tables, &mut problems),
         chat: section("chat", &mut tables, &mut problems),
+        presence: section("presence", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

@@ -8,6 +8,7 @@ pub mod chat;
 pub mod cluster;
 pub mod limits;
 pub mod load;
+pub mod presence;
 pub mod render;
 pub mod section;
 pub mod server;
@@ -23,6 +24,7 @@ pub use chat::Chat;
 pub use cluster::Cluster;
 pub use limits::Limits;
 pub use load::{Problems, Sources, load};
+pub use presence::Presence;
 pub use render::example;
 pub use server::Server;
 pub use session::Session;
@@ -43,6 +45,8 @@ pub struct Config {
     pub session: Session,
     /// The conversations.
     pub chat: Chat,
+    /// Who is there, and what of it is shown.
+    pub presence: Presence,
     /// The other nodes.
     pub cluster: Cluster,
     /// The data directory.
@@ -60,6 +64,7 @@ impl Config {
         self.limits.check(problems);
         self.session.check(problems);
         self.chat.check(problems);
+        self.presence.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
         self.telemetry.check(problems);

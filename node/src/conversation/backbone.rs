@@ -17,6 +17,7 @@ use super::route::lane::Lane;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::relay::{self, Outlet, Relay};
+use crate::user::{self, Attendance};
 
 /// How long a stop waits for the answers to the last commands.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub struct Backbone {
     directory: Arc<Directory>,
     relay: Relay,
     outlet: Mutex<Option<Outlet>>,
+    attendance: Attendance,
+    news: Mutex<Option<user::attendance::Outlet>>,
     arbiters: Mutex<Vec<Arbiter>>,
 }
 
@@ -47,13 +50,22 @@ impl Backbone {
         let (relay, inlet, outlet) =
             relay::channels(settings.relay_frames, settings.worker_batches, metrics.clone());
         let pool = Pool::new(reads, &settings, metrics.clone());
-        let shared = Arc::new(Shared::new(settings, pool, metrics, inlet, handles));
+        let user_metrics = user::metrics::Metrics::default();
+        let (attendance, news_inlet, news) = user::attendance::channels(
+            settings.users.news,
+            settings.users.worker_batches,
+            user_metrics.clone(),
+        );
+        let users = (user_metrics, news_inlet);
+        let shared = Arc::new(Shared::new(settings, pool, metrics, inlet, users, handles));
         let directory = Arc::new(Directory::new(shared.clone()));
         Backbone {
             shared,
             directory,
             relay,
             outlet: Mutex::new(Some(outlet)),
+            attendance,
+            news: Mutex::new(Some(news)),
             arbiters: Mutex::new(arbiters),
         }
     }
@@ -83,6 +95,11 @@ impl Backbone {
                 .arbiter(ShardId(0))
                 .spawn(relay::run(self.shared.clone(), outlet));
         }
+        if let Some(news) = self.news.lock().take() {
+            self.shared
+                .arbiter(ShardId(0))
+                .spawn(user::attendance::run(self.shared.clone(), news));
+        }
         self.directory.open();
     }
 
@@ -98,6 +115,12 @@ impl Backbone {
         self.relay.clone()
     }
 
+    /// The handle from which each worker thread gets its desk.
+    #[must_use]
+    pub fn attendance(&self) -> Attendance {
+        self.attendance.clone()
+    }
+
     #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -106,6 +129,7 @@ impl Backbone {
     /// Puts the figures into the registry.
     pub fn register(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
+        self.shared.user_metrics.register(registry);
     }
 
     /// Stops lanes, actors and threads, and waits for them; what has no answer yet is refused. Call it when the

@@ -31,15 +31,22 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
     }
     match applied.effect {
         Effect::None | Effect::Reserved(_) => {}
+        Effect::Barred { who, since_ms } => {
+            if let Some((_, user, _)) = named(&bytes) {
+                core.users.tell(|users| users.barred(&user, &who, since_ms));
+            }
+        }
         Effect::Told => core.outbox_wake.notify_one(),
         Effect::Cursors {
             delivered,
             read,
+            read_moved,
             members,
-            ..
         } => {
-            if members <= RECEIPT_MEMBERS {
-                receipt(core, &bytes, delivered, read);
+            let shown = members <= RECEIPT_MEMBERS;
+            // One's other devices want to know what was read, however large the conversation.
+            if shown || read_moved {
+                receipt(core, &bytes, (delivered, read), !shown);
             }
         }
         Effect::Indexed { changed, member } => {
@@ -71,14 +78,15 @@ pub(crate) fn answer_of(outcome: &Outcome) -> Answer {
     }
 }
 
-/// Shows a member's cursors to the others. Not in the log: a lost one is made good by the next.
-fn receipt(core: &Core, command: &[u8], delivered: u64, read: u64) {
+/// Shows a member's cursors to the others, or to the member's own devices only. Not in the log: a lost one is made good by
+/// the next.
+fn receipt(core: &Core, command: &[u8], (delivered, read): (u64, u64), own: bool) {
     let Some((conv, user, skip)) = named(command) else {
         return;
     };
     let event = Event::Receipt(Receipt {
         c: conv.clone(),
-        u: user,
+        u: user.clone(),
         delivered,
         read,
     });
@@ -89,7 +97,7 @@ fn receipt(core: &Core, command: &[u8], delivered: u64, read: u64) {
         removes: None,
         adds: None,
         skip,
-        only: None,
+        only: own.then_some(user),
     });
 }
 

@@ -4,6 +4,7 @@
 //! once: it decodes, finds the actor and leaves a message. A full mailbox is a refusal, never a wait.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use cluster::{LinkState, NodeId, Owned, Reply, Service, ShardId};
@@ -17,7 +18,9 @@ use super::shard::batch::BatchReply;
 use super::shard::messages::{Enrol, Submit, Withdraw};
 use super::shard::streams::StreamId;
 use super::shared::{Active, Shared};
+use super::typing;
 use crate::rpc::{self, Refused};
+use crate::user::directory as users;
 
 /// The node's ears in the cluster.
 pub(crate) struct Directory {
@@ -133,6 +136,10 @@ impl Service for Directory {
                     },
                 );
             }
+            rpc::ATTEND => users::serve::attend(&self.shared, from, &body, reply),
+            rpc::BEAT => users::serve::beat(&self.shared, from, &body, reply),
+            rpc::NEWS => self.shared.news.news(from, &body, reply),
+            rpc::PRESENCE => users::serve::presence(&self.shared, &body, reply),
             _ => reads::serve::serve(&self.shared, method, body, reply),
         }
     }
@@ -144,6 +151,7 @@ impl Service for Directory {
                 Ok(positions) => self.shared.inlet.positions(positions),
                 Err(error) => debug!(%from, %error, "positions can't be read"),
             },
+            rpc::TYPING => typing::serve(&self.shared, from, &body),
             _ => debug!(%from, kind, "cast of an unknown kind"),
         }
     }
@@ -169,8 +177,16 @@ pub(crate) fn submit(shared: &Shared, shard: ShardId, submit: Submit) {
 fn activate(shared: &Arc<Shared>, owned: Owned) {
     let (shard, epoch) = (owned.shard, owned.epoch);
     let end = shared.stop.child_token();
-    let addr = ShardActor::launch(owned, shared, end.clone());
-    shared.set_active(shard, Active { epoch, addr, end });
+    let users = users::Shared::new(shared.settings.users.clone(), Instant::now());
+    let users = Arc::new(users);
+    let addr = ShardActor::launch(owned, shared, users.clone(), end.clone());
+    let active = Active {
+        epoch,
+        addr,
+        users,
+        end,
+    };
+    shared.set_active(shard, active);
 }
 
 fn refuse(reply: Reply, refused: &Refused) {

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod shard;
 pub(crate) mod shared;
 pub mod timeline;
+pub(crate) mod typing;
 
 pub use answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 pub use backbone::Backbone;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub worker_batches: usize,
     /// Pause between attempts to hand over outbox entries that another shard didn't take.
     pub outbox_retry: Duration,
+    /// Bounds and times of presence.
+    pub users: crate::user::Settings,
 }
 
 // === impl Settings ===
@@ -88,6 +90,7 @@ impl Default for Settings {
             relay_frames: 512,
             worker_batches: 1024,
             outbox_retry: Duration::from_millis(250),
+            users: crate::user::Settings::default(),
         }
     }
 }

@@ -15,6 +15,8 @@ use super::settings::Settings;
 use super::shard::ShardActor;
 use crate::relay::Inlet;
 use crate::rpc::Refused;
+use crate::user::attendance;
+use crate::user::directory;
 
 /// One per node.
 pub(crate) struct Shared {
@@ -24,6 +26,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) reads: Pool,
     pub(crate) inlet: Inlet,
+    pub(crate) user_metrics: crate::user::metrics::Metrics,
+    /// Where news of the owners of users' shards enters.
+    pub(crate) news: attendance::Inlet,
     pub(crate) arbiters: Vec<ArbiterHandle>,
     /// Set once, when the cluster member runs.
     joined: OnceLock<Joined>,
@@ -43,6 +48,8 @@ struct Joined {
 pub(crate) struct Active {
     pub(crate) epoch: u64,
     pub(crate) addr: Addr<ShardActor>,
+    /// Who of the shard's users is there.
+    pub(crate) users: Arc<directory::Shared>,
     /// Ends the shard's actors.
     pub(crate) end: CancellationToken,
 }
@@ -55,6 +62,7 @@ impl Shared {
         reads: Pool,
         metrics: Metrics,
         inlet: Inlet,
+        (user_metrics, news): (crate::user::metrics::Metrics, attendance::Inlet),
         arbiters: Vec<ArbiterHandle>,
     ) -> Shared {
         Shared {
@@ -63,6 +71,8 @@ impl Shared {
             metrics,
             reads,
             inlet,
+            user_metrics,
+            news,
             arbiters,
             joined: OnceLock::new(),
             active: RwLock::new(HashMap::new()),

@@ -20,6 +20,7 @@ use crate::conversation::Conversations;
 use crate::relay::Relay;
 use crate::session::{Door, Worker};
 use crate::telemetry::metrics::{Figures, Metrics};
+use crate::user::Attendance;
 
 /// What the gateway is built from.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct Parts {
     pub conversations: Conversations,
     /// Where each thread gets its events from.
     pub relay: Relay,
+    /// Where each thread's sessions take their seats.
+    pub attendance: Attendance,
     /// Whether sessions are taken.
     pub door: Arc<Door>,
     /// What is counted.
@@ -74,7 +77,7 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             parts.config.clone(),
             parts.auth.clone(),
             parts.conversations.clone(),
-            parts.relay.hub(),
+            (parts.relay.hub(), parts.attendance.desk()),
             parts.metrics.clone(),
             format!("n{}", parts.cluster.node_id()),
             parts.door.clone(),

@@ -19,12 +19,18 @@
 //! | 23 | `BANS` | the shard's owner | `read::Members` → `BansPage` |
 //! | 24 | `BLOCKS` | the owner of the user's shard | `read::Blocks` → `BlocksPage` |
 //! | 26 | `MESSAGES` | the shard's owner | `read::History` → `MessagesPage` |
+//! | 40 | `ATTEND` | the owner of the users' shard | `presence::Attend` → `presence::Attended` |
+//! | 41 | `BEAT` | an owner of users' shards | `presence::Beats` → `presence::Forgotten` |
+//! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
+//! | 43 | `PRESENCE` | the owner of the users' shard | `presence::Ask` → `presence::Asked` |
 //!
-//! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`).
+//! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
+//! (`presence::Typing`).
 //!
 //! A refusal of any method is a `Refused`.
 
 pub(crate) mod deliver;
+pub(crate) mod presence;
 pub(crate) mod read;
 pub(crate) mod register;
 pub(crate) mod submit;
@@ -62,11 +68,21 @@ pub(crate) const BANS: u16 = 23;
 pub(crate) const BLOCKS: u16 = 24;
 /// A page of messages as they are now.
 pub(crate) const MESSAGES: u16 = 26;
+/// Which sessions a node has of a shard's users, and whom they watch.
+pub(crate) const ATTEND: u16 = 40;
+/// A node lives, and believes to be known.
+pub(crate) const BEAT: u16 = 41;
+/// What has become of users and sessions, for a node that attends.
+pub(crate) const NEWS: u16 = 42;
+/// Who of a shard's users is there.
+pub(crate) const PRESENCE: u16 = 43;
 
 /// Cast: events and notices.
 pub(crate) const DELIVER: u16 = 1;
 /// Cast: the last number of every registration.
 pub(crate) const POSITIONS: u16 = 2;
+/// Cast: a member types.
+pub(crate) const TYPING: u16 = 3;
 
 /// Why another node refused a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

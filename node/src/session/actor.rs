@@ -23,12 +23,14 @@ use super::messages::{Batch, Hangup, Item};
 use super::order::Order;
 use super::rate_limit::{Abuse, Bucket};
 use super::timers::Leaving;
+use super::typing::Notes;
 use super::window::Window;
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::conversation::{Refusal, timeline};
 use crate::gateway::auth::Identity;
 use crate::telemetry::metrics::{Code, CodeLabels};
+use crate::user::Seat;
 
 /// A client's session.
 pub struct Session {
@@ -52,6 +54,11 @@ pub struct Session {
     /// When delivered cursors are to be reported.
     pub(super) report_at: Option<Instant>,
     pub(super) leaving: Option<Leaving>,
+    /// Something has to come before the next command is taken up.
+    pub(super) held: bool,
+    /// The place in the user's directory, while the client is connected.
+    pub(super) seat: Option<Seat>,
+    pub(super) typing_notes: Notes,
 }
 
 /// How far the session has come.
@@ -105,12 +112,18 @@ impl Session {
                 pinged: now,
                 report_at: None,
                 leaving: None,
+                held: false,
+                seat: None,
+                typing_notes: Notes::new(config.presence.typing_ms.duration(), limits.ephemeral_per_s, now),
                 worker,
                 link,
             };
             session.hello();
             if let Some(identity) = identity {
-                session.ready(None, identity, wants_resume);
+                let user = identity.user.clone();
+                session.admit(ctx, None, &user, None, move |session, _| {
+                    session.ready(None, identity, wants_resume);
+                });
             }
             session
         })
@@ -180,7 +193,7 @@ impl Session {
 
     /// Takes up commands while there is room for their answers.
     pub(super) fn pump(&mut self, ctx: &mut Context<Session>) {
-        while self.leaving.is_none() && !self.link.is_closed() && self.has_room() {
+        while !self.held && self.leaving.is_none() && !self.link.is_closed() && self.has_room() {
             match self.backlog.pop_front() {
                 Some(item) => self.dispatch(ctx, item),
                 None => {
@@ -197,6 +210,8 @@ impl Session {
     /// Leaves everything that the session was part of, and reports what has arrived.
     fn release(&mut self) {
         self.worker.remove(self.tag);
+        self.worker.desk.end(self.tag);
+        self.seat = None;
         let Phase::Open(open) = &self.phase else { return };
         self.worker.hub.detach(open.feed.user_id(), self.tag);
         for conv in open.feed.end_all() {

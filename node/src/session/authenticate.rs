@@ -12,6 +12,7 @@ use super::feed::Feed;
 use super::subscribe;
 use crate::conversation::Refusal;
 use crate::gateway::auth::{Identity, Refused};
+use crate::user::Device;
 
 // === impl Session: authenticate ===
 
@@ -23,7 +24,17 @@ impl Session {
             Ok(identity) => match self.user() {
                 Some(user) if *user != identity.user => self.turn_away(ctx, id, Refused::Invalid),
                 Some(_) => self.renew(id, &identity),
-                None => self.ready(id, identity, auth.resume.is_some()),
+                None => {
+                    let (user, wants_resume) = (identity.user.clone(), auth.resume.is_some());
+                    let device = auth.device.clone().map(|name| Device {
+                        name,
+                        // Who names no start is taken for the same one.
+                        instance: auth.instance.clone().unwrap_or_default(),
+                    });
+                    self.admit(ctx, id, &user, device, move |session, _| {
+                        session.ready(id, identity, wants_resume);
+                    });
+                }
             },
         }
     }

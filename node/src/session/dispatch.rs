@@ -108,19 +108,10 @@ impl Session {
             | Command::Unblock(_)
             | Command::Read(_)
             | Command::Recv(_) => self.change(ctx, id, command, bytes),
-            Command::Watch(_) | Command::Unwatch(_) => {
-                let msg = "not supported by this node yet".to_owned();
-                self.refuse(
-                    id,
-                    Refusal {
-                        code: ErrorCode::BadRequest,
-                        msg,
-                        retry_ms: None,
-                    },
-                );
-            }
+            Command::Watch(users) => self.watch(id, users.users),
+            Command::Unwatch(users) => self.unwatch(id, &users.users),
             // Typing has no answer.
-            Command::Typing(_) => {}
+            Command::Typing(typing) => self.typing(&typing),
         }
     }
 

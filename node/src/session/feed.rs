@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::event::{Event, Resync};
-use protocol::{ConvId, UserId};
+use protocol::{ConvId, RawEvent, UserId};
 
 use super::arrivals::Arrivals;
 use super::link::Link;
@@ -20,6 +20,7 @@ use super::ring::Kept;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
 use crate::telemetry::metrics::Metrics;
+use crate::user::Screen;
 
 /// Events held back per conversation while it is being opened.
 const HELD: usize = 256;
@@ -188,6 +189,17 @@ impl Feed {
         self.link.nudge();
     }
 
+    /// Whether it says that this very user types, on whatever device.
+    fn is_own_typing(&self, published: &Published) -> bool {
+        if published.seq > 0 || !published.tail.starts_with(br#""t":"typing""#) {
+            return false;
+        }
+        let event = RawEvent::from_tail(&published.tail)
+            .ok()
+            .and_then(|event| event.event());
+        matches!(event, Some(Event::Typing(typing)) if typing.u == self.user)
+    }
+
     fn pass(&self, published: &Published) {
         if published.skip == self.tag {
         } else if published.only.is_some() {
@@ -207,6 +219,12 @@ impl Feed {
     }
 }
 
+impl Screen for Feed {
+    fn show(&self, tail: Bytes) -> bool {
+        self.link.outbox(|outbox| outbox.ephemeral(tail)) != Pushed::Dropped
+    }
+}
+
 impl Subscriber for Feed {
     fn id(&self) -> u64 {
         self.tag
@@ -217,7 +235,7 @@ impl Subscriber for Feed {
     }
 
     fn event(&self, published: &Published) {
-        if published.only.as_ref().is_some_and(|only| *only != self.user) {
+        if published.only.as_ref().is_some_and(|only| *only != self.user) || self.is_own_typing(published) {
             return;
         }
         let mut convs = self.convs.borrow_mut();
@@ -252,5 +270,88 @@ impl Subscriber for Feed {
     fn joined(&self, conv: &ConvId) {
         self.joined.borrow_mut().push(conv.clone());
         self.link.nudge();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Weak;
+
+    use protocol::event::Typing;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::session::Cut;
+    use crate::session::outbox::{Bounds, Outbox};
+
+    struct NoSocket;
+
+    impl Cut for NoSocket {
+        fn cut(&self) {}
+    }
+
+    fn conv() -> ConvId {
+        ConvId::parse("g_1").unwrap()
+    }
+
+    fn typing(user: &str) -> Published {
+        let event = Event::Typing(Typing {
+            c: conv(),
+            u: user.parse().unwrap(),
+            on: true,
+        });
+        Published {
+            conv: conv(),
+            seq: 0,
+            tail: event.tail().into(),
+            removes: None,
+            adds: None,
+            skip: 0,
+            only: None,
+        }
+    }
+
+    /// A feed that follows the conversation, with room for so many events.
+    fn feed(frames: usize) -> Rc<Feed> {
+        let limits = Limits {
+            outbox_frames: frames,
+            ..Limits::default()
+        };
+        let socket: Weak<dyn Cut> = Weak::<NoSocket>::new();
+        let link = Link::new(Outbox::new(Bounds::from(&limits)), socket);
+        let feed = Feed::new(1, "alice".parse().unwrap(), link, Metrics::default());
+        assert!(feed.begin(&conv()));
+        feed.go_live(&conv(), 0);
+        feed
+    }
+
+    fn last_n(feed: &Feed) -> u64 {
+        feed.link.outbox(|outbox| outbox.last_n())
+    }
+
+    #[test]
+    fn ones_own_typing_is_not_shown_on_any_of_ones_devices() {
+        let feed = feed(8);
+        feed.event(&typing("alice"));
+        assert_eq!(last_n(&feed), 0);
+        feed.event(&typing("alice2"));
+        assert_eq!(last_n(&feed), 1);
+    }
+
+    #[test]
+    fn under_pressure_typing_and_presence_go_first_and_messages_stay() {
+        let feed = feed(8);
+        for seq in 1..=4 {
+            let tail = Bytes::from_static(br#""t":"msg"}"#);
+            feed.event(&Published::replay(conv(), seq, tail));
+        }
+        feed.event(&typing("bob"));
+        assert!(!feed.show(Bytes::from_static(br#""t":"presence"}"#)));
+        assert_eq!((last_n(&feed), feed.metrics.dropped.get()), (4, 1));
+        for seq in 5..=8 {
+            let tail = Bytes::from_static(br#""t":"msg"}"#);
+            feed.event(&Published::replay(conv(), seq, tail));
+        }
+        assert_eq!((last_n(&feed), feed.metrics.resyncs.get()), (8, 0));
     }
 }

@@ -18,6 +18,7 @@ use crate::conversation::Conversations;
 use crate::gateway::auth::Auth;
 use crate::relay::LocalHub;
 use crate::telemetry::metrics::Metrics;
+use crate::user::Desk;
 
 /// What the sessions of one thread share.
 pub struct Worker {
@@ -29,6 +30,8 @@ pub struct Worker {
     pub conversations: Conversations,
     /// Where their events come from.
     pub hub: LocalHub,
+    /// Where the sessions take their seats, and watch other users.
+    pub desk: Desk,
     /// What is counted.
     pub metrics: Metrics,
     /// The node's name in `hello`.
@@ -120,7 +123,7 @@ impl Worker {
         config: Arc<Config>,
         auth: Arc<Auth>,
         conversations: Conversations,
-        hub: LocalHub,
+        (hub, desk): (LocalHub, Desk),
         metrics: Metrics,
         name: String,
         door: Arc<Door>,
@@ -132,6 +135,7 @@ impl Worker {
             auth,
             conversations,
             hub,
+            desk,
             metrics,
             name,
             door,

@@ -1,8 +1,33 @@
-//! What belongs to a user rather than to a conversation: the list of conversations, and how it is kept.
+//! What belongs to a user rather than to a conversation: the list of conversations, and who is there.
 //!
 //! The truth about a membership is in the conversation's shard. The user's shard holds a list derived from it, to which
 //! each change is told by the outbox pump; the inbox is read by asking the list first and then the
 //! owners of the conversations.
+//!
+//! Who is there is soft state at the owner of the user's shard: the [`directory`]. Each node tells it of its sessions and
+//! of whom they watch ([`attendance`]); the [`desk`] of each worker thread is where sessions take their seats.
 
 pub(crate) mod inbox;
 pub(crate) mod outbox_pump;
+
+pub mod desk;
+
+pub mod attendance;
+
+pub(crate) mod directory;
+
+pub(crate) mod metrics;
+pub(crate) mod presence;
+pub mod settings;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use attendance::{Attendance, Shown};
+pub use desk::{Desk, Device, Loss, Refused, Screen, Seat};
+pub use settings::Settings;
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

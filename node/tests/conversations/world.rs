@@ -11,6 +11,8 @@ use cluster::{Cluster, NodeId};
 use node::conversation::timeline::{ChatMachine, Command, Op, Published};
 use node::conversation::{Backbone, Conversations, Done, Refusal, Settings};
 use node::relay::{LocalHub, Subscriber};
+use node::telemetry::metrics::Figures;
+use node::user::{self, Desk};
 use protocol::{Cid, ConvId, Event, Kind, UserId};
 use storage::{MemoryDisk, MemoryOptions, Store};
 use tokio::runtime::Runtime;
@@ -19,6 +21,8 @@ use tokio::time::Instant;
 /// Generous: a loaded machine must pass.
 const DEADLINE: Duration = Duration::from_secs(60);
 const SHARDS: u16 = 4;
+/// Short, so that a test needn't wait long for somebody to be gone.
+const HOLD_DOWN: Duration = Duration::from_millis(500);
 
 /// The nodes of a test.
 pub(crate) struct World {
@@ -34,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) cluster: Cluster,
     pub(crate) conversations: Conversations,
     pub(crate) hub: LocalHub,
+    pub(crate) desk: Desk,
+    figures: Figures,
     runtime: Option<Runtime>,
 }
 
@@ -43,19 +49,26 @@ pub(crate) struct Ears {
     user: UserId,
     pub(crate) seen: RefCell<HashMap<ConvId, Vec<(u64, String)>>>,
     pub(crate) joined: RefCell<Vec<ConvId>>,
+    /// Events that are in no log.
+    pub(crate) whispers: RefCell<Vec<String>>,
 }
 
 // === impl World ===
 
 impl World {
     pub(crate) async fn start(nodes: u64) -> World {
+        World::with(nodes, HOLD_DOWN).await
+    }
+
+    /// Nodes on which users count as present for that long after their last session.
+    pub(crate) async fn with(nodes: u64, hold_down: Duration) -> World {
         let network = MemoryNetwork::new(1);
         let mut world = World {
             network,
             nodes: Vec::new(),
         };
         for id in 1..=nodes {
-            let node = Node::start(&world.network, NodeId(id), nodes).await;
+            let node = Node::start(&world.network, NodeId(id), nodes, hold_down).await;
             world.nodes.push(node);
         }
         let all = usize::try_from(nodes).unwrap();
@@ -126,7 +139,7 @@ impl World {
 }
 
 impl Node {
-    async fn start(network: &MemoryNetwork, id: NodeId, nodes: u64) -> Node {
+    async fn start(network: &MemoryNetwork, id: NodeId, nodes: u64, hold_down: Duration) -> Node {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -134,6 +147,12 @@ impl Node {
             .unwrap();
         let settings = Settings {
             positions_every: Duration::from_millis(200),
+            users: user::Settings {
+                hold_down,
+                silence: Duration::from_secs(2),
+                gather: Duration::from_millis(10),
+                ..user::Settings::default()
+            },
             ..Settings::default()
         };
         let backbone = Backbone::start(settings, runtime.handle().clone());
@@ -161,6 +180,9 @@ impl Node {
         let cluster = started.await.unwrap().unwrap();
         backbone.join(cluster.clone());
         let (conversations, hub) = (backbone.conversations(), backbone.relay().hub());
+        let desk = backbone.attendance().desk();
+        let figures = Figures::default();
+        figures.register(|registry| backbone.register(registry));
         Node {
             id,
             disk,
@@ -168,6 +190,8 @@ impl Node {
             cluster,
             conversations,
             hub,
+            desk,
+            figures,
             runtime: Some(runtime),
         }
     }
@@ -223,6 +247,17 @@ impl Node {
         }
     }
 
+    /// The value of a figure of this node.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        let text = self.figures.render();
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("rookery_")?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        });
+        line.unwrap().parse().unwrap()
+    }
+
     pub(crate) async fn group(&self, by: &str, members: &[&str]) -> ConvId {
         let members = members.iter().map(|member| user(member)).collect();
         let made = self
@@ -250,6 +285,7 @@ impl Ears {
             user: user(by),
             seen: RefCell::default(),
             joined: RefCell::default(),
+            whispers: RefCell::default(),
         })
     }
 
@@ -282,8 +318,10 @@ impl Subscriber for Ears {
     }
 
     fn event(&self, published: &Published) {
-        if published.seq > 0 {
-            let tail = String::from_utf8(published.tail.to_vec()).unwrap();
+        let tail = String::from_utf8(published.tail.to_vec()).unwrap();
+        if published.seq == 0 {
+            self.whispers.borrow_mut().push(tail);
+        } else {
             self.seen
                 .borrow_mut()
                 .entry(published.conv.clone())

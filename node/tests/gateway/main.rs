@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod liveness;
 mod operations;
+mod presence;
 mod sessions;
 mod slow_consumer;
 mod tokens;

@@ -16,4 +16,5 @@ mod envelope;
 mod idempotency;
 mod members;
 mod messages;
+mod presence;
 mod refusals;

@@ -42,7 +42,7 @@ impl Pool {
     }
 
     /// A place among the questions that are being answered; `None` when there are too many.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.questions.clone().try_acquire_owned().ok();
         if place.is_none() {
             self.metrics.reads_refused.inc();

@@ -24,7 +24,7 @@ use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 use super::shared::Shared;
 use super::timeline::read::{BansPage, BlocksPage, MembersPage};
 use super::timeline::{Command, Op};
-use crate::user::inbox;
+use crate::user::{Shown, inbox, presence};
 
 /// Every conversation of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -174,6 +174,23 @@ impl Conversations {
         inbox::index(&self.shared, user).await
     }
 
+    /// How a user stands, as `viewer` may know it; one whom the user blocks sees nobody come.
+    pub async fn presence(&self, viewer: &UserId, user: &UserId) -> Result<Shown, Refusal> {
+        presence::presence(&self.shared, viewer, user).await
+    }
+
+    /// Shows the members of a conversation that the user types, or has stopped. Nobody says whether that arrived; a
+    /// stranger's notice, for one, doesn't.
+    pub fn typing(&self, user: &UserId, conv: &ConvId, on: bool) {
+        super::typing::tell(&self.shared, user.clone(), conv.clone(), on);
+    }
+
+    /// Whether each user has a connected session on any node at this moment, in the order asked; `None` where that
+    /// can't be found out now. A session whose connection is gone doesn't count, although it may be resumed.
+    pub async fn live(&self, users: &[UserId]) -> Vec<Option<bool>> {
+        presence::live(&self.shared, users).await
+    }
+
     /// Submits to a shard that the command doesn't name.
     pub(crate) fn submit_to(
         &self,
@@ -197,7 +214,7 @@ impl Conversations {
 /// The shard that decides the command.
 fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
     match command.op {
-        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } => {
+        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } | Op::Seen { .. } => {
             cluster.shard_of(command.user.as_str().as_bytes())
         }
         _ => cluster.shard_of(command.conv.as_str().as_bytes()),

@@ -19,6 +19,7 @@ use crate::conversation::fanout::Fanout;
 use crate::conversation::interest::Interest;
 use crate::conversation::shared::Shared;
 use crate::conversation::timeline::Published;
+use crate::user::directory;
 
 /// Rounds under way: the next is put together when the last is decided, from commands whose streams it did not break.
 const ROUNDS: usize = 1;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     /// A slot of this queue is reserved before a round is proposed, so that its result always has a place.
     pub(crate) rounds: mpsc::Sender<Round>,
     pub(crate) interest: RefCell<Interest>,
+    /// Who of the shard's users is there.
+    pub(crate) users: Arc<directory::Shared>,
     fanout: Rc<Fanout>,
     /// Events got lost between commit and fan-out: every node must notice a gap.
     pub(crate) lost_events: Arc<AtomicBool>,
@@ -54,6 +57,7 @@ impl Core {
         epoch: u64,
         proposer: Proposer,
         shared: Arc<Shared>,
+        users: Arc<directory::Shared>,
         end: CancellationToken,
     ) -> (Rc<Core>, mpsc::Receiver<Round>) {
         let (rounds, results) = mpsc::channel(ROUNDS);
@@ -69,6 +73,7 @@ impl Core {
             ready_wake: Notify::new(),
             rounds,
             interest: RefCell::default(),
+            users,
             fanout: fanout.clone(),
             lost_events: Arc::default(),
             outbox_wake: Notify::new(),

@@ -10,7 +10,7 @@ use cluster::NodeId;
 
 use super::batch::{BatchReply, Pending};
 use super::streams::StreamId;
-use crate::conversation::timeline::Outcome;
+use crate::conversation::timeline::{Outcome, Published};
 use crate::rpc::register::{Register, Unregister};
 
 /// To the shard: a batch of a lane.
@@ -50,6 +50,11 @@ pub(crate) struct Withdraw {
     /// Who waits.
     pub(crate) reply: cluster::Reply,
 }
+
+/// To the shard: an event that is in no log, for everybody who listens.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Typed(pub(crate) Published);
 
 /// To the shard: the log has decided a round of commands.
 #[derive(Message)]

@@ -16,6 +16,7 @@ pub(crate) mod streams;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
@@ -32,7 +33,7 @@ use tracing::{debug, error};
 
 use self::batch::Batch;
 use self::core::Core;
-use self::messages::{Enrol, Passivate, Publish, Round, Settle, Submit, Withdraw};
+use self::messages::{Enrol, Passivate, Publish, Round, Settle, Submit, Typed, Withdraw};
 use super::actor::ConversationActor;
 use super::committed::{self, answer_of};
 use super::publish::Peek;
@@ -41,7 +42,7 @@ use super::shared::Shared;
 use super::timeline::Outcome;
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
-use crate::user::outbox_pump;
+use crate::user::{directory, outbox_pump};
 
 /// How often idle conversations are looked for, at the latest.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -71,14 +72,15 @@ impl ShardActor {
     /// Starts the actor on its arbiter. The address works at once.
     pub(crate) fn launch(
         owned: Owned,
-        shared: &std::sync::Arc<Shared>,
+        shared: &Arc<Shared>,
+        users: Arc<directory::Shared>,
         end: CancellationToken,
     ) -> Addr<ShardActor> {
         let arbiter = shared.arbiter(owned.shard).clone();
         let shared = shared.clone();
         ShardActor::start_in_arbiter(&arbiter, move |ctx| {
             ctx.set_mailbox_capacity(shared.settings.shard_mailbox);
-            let (core, results) = Core::new(owned.shard, owned.epoch, owned.proposer, shared, end);
+            let (core, results) = Core::new(owned.shard, owned.epoch, owned.proposer, shared, users, end);
             ShardActor {
                 core,
                 results: Some(results),
@@ -191,6 +193,8 @@ impl Actor for ShardActor {
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
         self.tasks.push(actix::spawn(propose::run(self.core.clone())));
         self.tasks.push(actix::spawn(outbox_pump::run(self.core.clone())));
+        self.tasks
+            .push(actix::spawn(directory::keep::run(self.core.clone())));
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
@@ -317,6 +321,14 @@ impl Handler<Withdraw> for ShardActor {
             .borrow_mut()
             .unregister(node, what.registration, &what.convs, &what.users);
         reply.send(Ok(crate::rpc::encode(&())));
+    }
+}
+
+impl Handler<Typed> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Typed(event): Typed, _: &mut Context<Self>) {
+        self.core.publish(event);
     }
 }
 

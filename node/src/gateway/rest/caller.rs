@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
+use protocol::command::Typing;
 use protocol::{Command, ErrorCode, UserId};
 
 use super::Rates;
@@ -52,6 +53,15 @@ impl Caller {
         self.rates
             .change(&self.user, Instant::now())
             .map_err(|wait| self.too_fast(wait))
+    }
+
+    /// Shows that the user types, or drops it in silence.
+    pub(super) fn typing(&self, typing: &Typing) {
+        let every = self.worker.config.presence.typing_ms.duration();
+        let (conv, on) = (&typing.c, typing.on);
+        if self.rates.typing(&self.user, conv, on, every, Instant::now()) {
+            self.conversations().typing(&self.user, conv, on);
+        }
     }
 
     /// Changes one conversation.

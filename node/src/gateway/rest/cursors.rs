@@ -1,8 +1,8 @@
-//! `/v1/conversations/{c}/read` and `/delivered`.
+//! `/v1/conversations/{c}/read`, `/delivered` and `/typing`.
 
-use actix_web::{HttpResponse, put};
+use actix_web::{HttpResponse, post, put};
 use protocol::Command;
-use protocol::command::Cursor;
+use protocol::command::{Cursor, Typing};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -19,8 +19,15 @@ struct Position {
     s: u64,
 }
 
+/// Whether the caller types.
+#[derive(Deserialize, ToSchema)]
+struct Types {
+    /// Whether the caller types, or has stopped.
+    on: bool,
+}
+
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.service(set_read).service(set_delivered);
+    config.service(set_read).service(set_delivered).service(type_in);
 }
 
 /// Moves the caller's read cursor, and with it the delivered one; never back.
@@ -42,5 +49,17 @@ async fn set_read(caller: Caller, c: Conv, input: Input<Position>) -> Result<Htt
 async fn set_delivered(caller: Caller, c: Conv, input: Input<Position>) -> Result<HttpResponse, Problem> {
     let (c, s) = (c.into_inner(), input.fields.s);
     caller.change(Command::Recv(Cursor { c, s })).await?;
+    Ok(answer::nothing())
+}
+
+/// Shows the members that the caller types, or has stopped. What comes too often, or from one who may not write there, is
+/// dropped in silence.
+#[utoipa::path(tag = Tag::CURSORS, params(InConversation), request_body = Types, responses(
+    (status = 204, description = "Taken, or dropped."), Changed
+))]
+#[post("/v1/conversations/{c}/typing")]
+async fn type_in(caller: Caller, c: Conv, input: Input<Types>) -> Result<HttpResponse, Problem> {
+    let (c, on) = (c.into_inner(), input.fields.on);
+    caller.typing(&Typing { c, on });
     Ok(answer::nothing())
 }

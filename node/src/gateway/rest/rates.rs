@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use protocol::UserId;
+use protocol::{ConvId, UserId};
 
 use crate::config::Limits;
 use crate::session::rate_limit::Bucket;
+use crate::session::typing::Notes;
 
 /// Users that may have asked lately before those whose buckets are full again are forgotten.
 const PRUNE: usize = 4_096;
@@ -17,6 +18,8 @@ const PRUNE: usize = 4_096;
 pub(in crate::gateway) struct Rates {
     changes: Table,
     questions: Table,
+    typing: Mutex<HashMap<UserId, Notes>>,
+    ephemeral_per_s: u32,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,28 @@ impl Rates {
         Rates {
             changes: Table::new(limits.sends_per_s, limits.burst),
             questions: Table::new(limits.queries_per_s, limits.query_burst),
+            typing: Mutex::default(),
+            ephemeral_per_s: limits.ephemeral_per_s,
         }
+    }
+
+    /// Whether the user's typing is shown, or dropped because it comes too often.
+    pub(in crate::gateway) fn typing(
+        &self,
+        user: &UserId,
+        conv: &ConvId,
+        on: bool,
+        every: Duration,
+        now: Instant,
+    ) -> bool {
+        let mut typing = self.typing.lock();
+        if typing.len() >= PRUNE {
+            typing.retain(|_, notes| !notes.is_idle(now));
+        }
+        let notes = typing
+            .entry(user.clone())
+            .or_insert_with(|| Notes::new(every, self.ephemeral_per_s, now));
+        notes.admit(conv, on, now)
     }
 
     /// Takes a token for a change.

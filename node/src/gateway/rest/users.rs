@@ -1,19 +1,22 @@
 //! `/v1/users/{u}`: what concerns one other user.
 
 use actix_web::web::Path;
-use actix_web::{HttpResponse, post};
+use actix_web::{HttpResponse, get, post};
 use protocol::answer::Ack;
+use protocol::command::Users;
+use protocol::event::Presence;
 use protocol::{Command, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::caller::Caller;
-use super::describe::{Changed, IdempotencyKey, OfUser, Tag};
+use super::describe::{Asked, Changed, IdempotencyKey, OfUser, Tag};
 use super::input::Input;
 use super::messages::NewMessage;
 use super::{Problem, answer};
+use crate::user::desk;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.service(send_to_user);
+    config.service(send_to_user).service(get_presence);
 }
 
 /// Sends a message to a user: into the direct conversation of the two, which is made at need.
@@ -31,4 +34,18 @@ async fn send_to_user(
     let cid = input.cid()?;
     let send = input.fields.send(None, Some(u.into_inner()), cid.clone());
     Ok(answer::created(cid, caller.change(Command::Send(send)).await?))
+}
+
+/// Whether a user is there, and when the user was seen last. One who was never there is offline.
+#[utoipa::path(tag = Tag::USERS, params(OfUser), responses(
+    (status = 200, description = "How the user stands.", body = Presence), Asked
+))]
+#[get("/v1/users/{u}/presence")]
+async fn get_presence(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, Problem> {
+    let user = u.into_inner();
+    let users = vec![user.clone()];
+    caller.may_ask(&Command::Watch(Users { users }))?;
+    let shown = caller.conversations().presence(&caller.user, &user).await;
+    let shown = shown.map_err(|refusal| caller.refused(refusal))?;
+    Ok(answer::json(&desk::event(&user, shown)))
 }

@@ -1,0 +1,303 @@
+//! Who is there, who types, and which of two copies of an app stays.
+
+use node::config::{Config, Millis};
+use serde_json::{Value, json};
+
+use crate::support::{Client, Incoming, Node, PATIENCE};
+
+fn quick(config: &mut Config) {
+    config.presence.hold_down_ms = Millis(300);
+    config.presence.gather_ms = Millis(10);
+}
+
+/// A client of a device, its `hello` already read, and the answer to its `auth`.
+async fn device(node: &Node, user: &str, device: &str, instance: &str) -> (Client, Value) {
+    let mut client = Client::connect(node.addr()).await;
+    client.expect("hello").await;
+    let auth =
+        format!(r#"{{"t":"auth","id":0,"token":"dev:{user}","device":"{device}","instance":"{instance}"}}"#);
+    let answer = client.ask(0, &auth).await;
+    (client, answer)
+}
+
+/// The next presence event of this user.
+async fn presence(client: &mut Client, user: &str) -> Value {
+    loop {
+        let event = client.expect("presence").await;
+        if event["u"] == user {
+            return event;
+        }
+    }
+}
+
+/// Whether the client is alive; what comes before the answer is returned.
+async fn until_hb(client: &mut Client) -> Vec<Value> {
+    client.send(r#"{"t":"hb","id":99}"#).await;
+    let mut before = Vec::new();
+    loop {
+        let message = client.json().await;
+        if message["t"] == "hb" {
+            return before;
+        }
+        before.push(message);
+    }
+}
+
+#[tokio::test]
+async fn who_watches_is_shown_how_things_stand_and_then_what_changes() {
+    let node = Node::with(quick).await;
+    let mut bob = node.client("bob").await;
+    let alice = node.client("alice").await;
+    bob.send(r#"{"t":"watch","id":1,"users":["alice","nobody"]}"#)
+        .await;
+    assert_eq!(bob.json().await, json!({ "t": "ok", "id": 1 }));
+    let mut shown = vec![bob.expect("presence").await, bob.expect("presence").await];
+    shown.sort_by_key(|event| event["u"].to_string());
+    let shown: Vec<_> = shown.iter().map(|event| (&event["u"], &event["state"])).collect();
+    assert_eq!(
+        shown,
+        [
+            (&json!("alice"), &json!("online")),
+            (&json!("nobody"), &json!("offline"))
+        ]
+    );
+
+    // A second device changes nothing, and the first one's leaving neither.
+    let second = node.client("alice").await;
+    drop(alice);
+    drop(second);
+    let gone = presence(&mut bob, "alice").await;
+    assert_eq!(gone["state"], "offline");
+    assert!(gone["seen"].as_u64().unwrap() > 1_600_000_000_000, "{gone}");
+    let _alice = node.client("alice").await;
+    assert_eq!(presence(&mut bob, "alice").await["state"], "online");
+
+    assert_eq!(
+        bob.ask(2, r#"{"t":"unwatch","id":2,"users":["alice"]}"#).await["t"],
+        "ok"
+    );
+    let again = r#"{"t":"watch","id":3,"users":["nobody"]}"#;
+    assert_eq!(bob.ask(3, again).await["t"], "ok");
+    assert_eq!(
+        presence(&mut bob, "nobody").await["state"],
+        "offline",
+        "asked again, told again"
+    );
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_of_five_hundred_users_shows_every_one_of_them() {
+    let node = Node::with(quick).await;
+    let mut bob = node.client("bob").await;
+    let users: Vec<String> = (0..500).map(|i| format!("user{i:03}")).collect();
+    let watch = json!({ "t": "watch", "id": 1, "users": users });
+    assert_eq!(bob.ask(1, &watch.to_string()).await["t"], "ok");
+    let mut shown: Vec<String> = Vec::new();
+    while shown.len() < 500 {
+        let event = bob.expect("presence").await;
+        shown.push(event["u"].as_str().unwrap().to_owned());
+    }
+    shown.sort();
+    assert_eq!(shown, users);
+    let refused = bob.ask(2, r#"{"t":"watch","id":2,"users":["one.more"]}"#).await;
+    assert_eq!(refused["code"], "conflict");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn one_who_is_blocked_sees_the_blocker_leave() {
+    let node = Node::with(quick).await;
+    let mut alice = node.client("alice").await;
+    let mut bob = node.client("bob").await;
+    bob.ask(1, r#"{"t":"watch","id":1,"users":["alice"]}"#).await;
+    assert_eq!(presence(&mut bob, "alice").await["state"], "online");
+    alice.ask(1, r#"{"t":"block","id":1,"who":"bob"}"#).await;
+    let hidden = presence(&mut bob, "alice").await;
+    assert_eq!(hidden["state"], "offline");
+    // Nor does he see her come, on any session.
+    let mut other = node.client("bob").await;
+    other.ask(1, r#"{"t":"watch","id":1,"users":["alice"]}"#).await;
+    assert_eq!(presence(&mut other, "alice").await["state"], "offline");
+    alice.ask(2, r#"{"t":"unblock","id":2,"who":"bob"}"#).await;
+    assert_eq!(presence(&mut bob, "alice").await["state"], "online");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_instance_replaces_its_old_connection_in_silence() {
+    let node = Node::start().await;
+    let (mut old, ready) = device(&node, "alice", "phone", "x").await;
+    assert_eq!(ready["t"], "ready");
+    let (mut new, ready) = device(&node, "alice", "phone", "x").await;
+    assert_eq!(ready["t"], "ready");
+    assert_eq!(
+        old.recv().await,
+        Incoming::Close(1000, String::new()),
+        "no bye before it"
+    );
+    assert_eq!(new.ask(1, r#"{"t":"hb","id":1}"#).await["t"], "hb");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn another_instance_displaces_the_old_one_until_they_fight() {
+    let node = Node::start().await;
+    let (mut holder, _) = device(&node, "alice", "phone", "0").await;
+    let (mut laptop, _) = device(&node, "alice", "laptop", "0").await;
+    for instance in ["1", "2", "3"] {
+        let (next, ready) = device(&node, "alice", "phone", instance).await;
+        assert_eq!(ready["t"], "ready");
+        assert_eq!(holder.closed().await.0, 4409);
+        holder = next;
+    }
+    let (mut fourth, refused) = device(&node, "alice", "phone", "4").await;
+    assert_eq!(
+        (&refused["t"], &refused["code"]),
+        (&json!("err"), &json!("conflict"))
+    );
+    assert_eq!(fourth.closed().await.0, 4409);
+    assert_eq!(
+        holder.ask(1, r#"{"t":"hb","id":1}"#).await["t"],
+        "hb",
+        "the third stays"
+    );
+    assert_eq!(laptop.ask(1, r#"{"t":"hb","id":1}"#).await["t"], "hb");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn commands_behind_an_auth_wait_for_the_session() {
+    let node = Node::start().await;
+    let mut client = Client::connect(node.addr()).await;
+    client.send(r#"{"t":"auth","id":1,"token":"dev:alice"}"#).await;
+    client.send(r#"{"t":"list","id":2}"#).await;
+    assert_eq!(client.json().await["t"], "hello");
+    assert_eq!(client.json().await["t"], "ready");
+    assert_eq!(client.json().await["t"], "inbox");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_too_many_is_refused() {
+    let node = Node::with(|config| config.limits.sessions_per_user = 2).await;
+    let _first = node.client("alice").await;
+    let second = node.client("alice").await;
+    let (mut third, refused) = device(&node, "alice", "phone", "x").await;
+    assert_eq!(refused["code"], "conflict");
+    assert_eq!(third.closed().await.0, 4429);
+    node.client("bob").await;
+    drop(second);
+    let room = async { while device(&node, "alice", "phone", "x").await.1["t"] != "ready" {} };
+    tokio::time::timeout(PATIENCE, room).await.expect("room again");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn typing_is_shown_to_the_others_and_not_to_oneself() {
+    let node = Node::start().await;
+    let (mut alice, mut tablet) = (node.client("alice").await, node.client("alice").await);
+    let (mut bob, mut carol) = (node.client("bob").await, node.client("carol").await);
+    let make = r#"{"t":"create","id":1,"kind":"group","cid":"m","members":["bob"]}"#;
+    let c = alice.ask(1, make).await["c"].as_str().unwrap().to_owned();
+    for client in [&mut bob, &mut tablet] {
+        client.expect("conv").await;
+    }
+    // Far more than is passed on; a stranger's is not passed on at all.
+    carol
+        .send(&format!(r#"{{"t":"typing","c":"{c}","on":true}}"#))
+        .await;
+    for _ in 0..20 {
+        alice
+            .send(&format!(r#"{{"t":"typing","c":"{c}","on":true}}"#))
+            .await;
+    }
+    let typing = bob.expect("typing").await;
+    assert_eq!(
+        (&typing["c"], &typing["u"], &typing["on"]),
+        (&json!(c), &json!("alice"), &json!(true))
+    );
+    until_hb(&mut carol).await;
+    let send = format!(r#"{{"t":"send","id":2,"c":"{c}","cid":"1","b":{{}}}}"#);
+    alice.ask(2, &send).await;
+    let mut after = Vec::new();
+    while after.last() != Some(&json!("msg")) {
+        after.push(bob.json().await["t"].clone());
+    }
+    assert!(
+        !after.contains(&json!("typing")),
+        "once in three seconds: {after:?}"
+    );
+    for client in [&mut tablet, &mut alice] {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&json!("msg")) {
+            seen.push(client.json().await["t"].clone());
+        }
+        assert!(!seen.contains(&json!("typing")), "{seen:?}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn typing_is_not_shown_in_large_conversations_nor_to_one_who_left() {
+    let node = Node::with(|config| config.presence.typing_members = 2).await;
+    let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);
+    let make = r#"{"t":"create","id":1,"kind":"group","cid":"m","members":["bob","carol"]}"#;
+    let c = alice.ask(1, make).await["c"].as_str().unwrap().to_owned();
+    bob.expect("conv").await;
+    let typing = format!(r#"{{"t":"typing","c":"{c}","on":true}}"#);
+    bob.send(&typing).await;
+    node.figure_reaches("rookery_user_typing_dropped_total", 1).await;
+    assert_eq!(node.figure("rookery_user_typing_total").await, 0);
+    // Two are left, and then it is shown.
+    let kick = format!(r#"{{"t":"kick","id":2,"c":"{c}","cid":"k","who":"carol"}}"#);
+    assert_eq!(alice.ask(2, &kick).await["t"], "ack");
+    alice.send(&typing).await;
+    assert_eq!(bob.expect("typing").await["u"], "alice");
+    let kick = format!(r#"{{"t":"kick","id":3,"c":"{c}","cid":"l","who":"bob"}}"#);
+    assert_eq!(alice.ask(3, &kick).await["t"], "ack");
+    let mut second = node.client("alice").await;
+    second
+        .ask(1, &format!(r#"{{"t":"open","id":1,"c":"{c}"}}"#))
+        .await;
+    second.send(&typing).await;
+    node.figure_reaches("rookery_user_typing_total", 2).await;
+    let rest = until_hb(&mut bob).await;
+    assert!(rest.iter().all(|event| event["t"] != "typing"), "{rest:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_read_and_what_is_muted_shows_on_ones_other_devices() {
+    let node = Node::start().await;
+    let (mut phone, mut laptop) = (node.client("alice").await, node.client("alice").await);
+    let make = r#"{"t":"create","id":1,"kind":"group","cid":"m","members":["bob"]}"#;
+    let c = phone.ask(1, make).await["c"].as_str().unwrap().to_owned();
+    laptop.expect("conv").await;
+    let mut bob = node.client("bob").await;
+    let send = format!(r#"{{"t":"send","id":1,"c":"{c}","cid":"1","b":{{}}}}"#);
+    let s = bob.ask(1, &send).await["s"].clone();
+    laptop.expect("msg").await;
+    phone
+        .ask(2, &format!(r#"{{"t":"read","id":2,"c":"{c}","s":{s}}}"#))
+        .await;
+    let read = async {
+        loop {
+            let receipt = laptop.expect("receipt").await;
+            if receipt["u"] == "alice" && receipt["read"] == s {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("the receipt of one's own reading");
+    let mute = format!(r#"{{"t":"set","id":3,"c":"{c}","cid":"q","muted":true,"pinned":true}}"#);
+    assert_eq!(phone.ask(3, &mute).await["t"], "ack");
+    let conv = laptop.expect("conv").await;
+    assert_eq!(
+        (&conv["muted"], &conv["pinned"], &conv["c"]),
+        (&json!(true), &json!(true), &json!(c))
+    );
+    node.stop().await;
+}
