@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::fault::{Fault, How, Random, parse_duration};
-use crate::pacing::{Arrival, Pace};
-use crate::scenario::Scenario;
+use crate::findmax::FindMax;
+use crate::pacing::Arrival;
+use crate::pacing::curve::Rates;
+use crate::scenario::What;
 
 /// Loads a Rookery cluster, breaks it, and proves what was delivered.
 ///
@@ -24,7 +26,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Lists the scenarios and their parameters.
     Scenarios,
-    /// Runs one scenario.
+    /// Runs one scenario, or a scenario file.
     Run(Box<Run>),
     /// Prints what changed from one report.json to another.
     Compare(Compare),
@@ -34,11 +36,15 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    pub(crate) scenario: Scenario,
+    /// A scenario by name (see `scenarios`), or a file that ends in .toml.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) what: What,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) find: FindMax,
     /// A fault, for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s, roll-all@10s; may be repeated. Needs --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
@@ -95,18 +101,22 @@ pub(crate) struct TargetArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct Load {
-    /// Messages a second, all senders together, on a schedule that waits for nobody (open loop).
-    #[arg(long, conflicts_with = "window")]
-    pub(crate) rate: Option<f64>,
-    /// The gaps of the schedule.
-    #[arg(long, default_value = "poisson")]
-    pub(crate) arrival: Arrival,
+    /// Messages a second, all senders together, on a schedule that waits for nobody (open loop); 100..2000 is a ramp over
+    /// the duration.
+    #[arg(long, conflicts_with_all = ["window", "steps"])]
+    pub(crate) rate: Option<Rates>,
+    /// Several rates, one after the other, each for an equal part of the duration.
+    #[arg(long, value_name = "RATE,…", value_delimiter = ',', conflicts_with = "window")]
+    pub(crate) steps: Vec<f64>,
+    /// The gaps of the schedule [default: poisson].
+    #[arg(long)]
+    pub(crate) arrival: Option<Arrival>,
     /// Unanswered messages per sender, the next one after each ack (closed loop).
     #[arg(long)]
     pub(crate) window: Option<usize>,
-    /// How long the load lasts.
-    #[arg(long, default_value = "30s", value_parser = parse_duration)]
-    pub(crate) duration: Duration,
+    /// How long the load lasts [default: the scenario's].
+    #[arg(long, value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
     /// Ends the load after so many messages.
     #[arg(long)]
     pub(crate) messages: Option<u64>,
@@ -116,12 +126,12 @@ pub(crate) struct Load {
     /// A parameter of the scenario, key=value; may be repeated.
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = parse_parameter)]
     pub(crate) parameters: Vec<(String, u32)>,
-    /// Bytes of a message's body.
-    #[arg(long, default_value_t = 256)]
-    pub(crate) size: usize,
-    /// Makes the run reproducible, as far as the machine is.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Bytes of a message's body [default: the scenario's].
+    #[arg(long)]
+    pub(crate) size: Option<usize>,
+    /// Makes the run reproducible, as far as the machine is [default: the file's, or 1].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// How long everything may take to be answered and delivered after the load.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub(crate) settle: Duration,
@@ -153,21 +163,6 @@ pub(crate) struct Failover {
 // === impl Load ===
 
 impl Load {
-    /// Open loop if a rate was given, closed loop if a window was, otherwise ten messages a second.
-    pub(crate) fn pace(&self) -> Pace {
-        match (self.rate, self.window) {
-            (Some(rate), _) => Pace::Open {
-                rate,
-                arrival: self.arrival,
-            },
-            (None, Some(window)) => Pace::Closed { window },
-            (None, None) => Pace::Open {
-                rate: 10.0,
-                arrival: self.arrival,
-            },
-        }
-    }
-
     /// The scenario's parameters that were given.
     pub(crate) fn given(&self) -> BTreeMap<String, u32> {
         let clients = self.clients.map(|clients| ("clients".to_owned(), clients));
@@ -198,13 +193,8 @@ mod tests {
         let Command::Run(run) = cli.command else {
             panic!("{cli:?}")
         };
-        assert_eq!(
-            run.load.pace(),
-            Pace::Open {
-                rate: 500.0,
-                arrival: Arrival::Poisson
-            }
-        );
+        assert_eq!(run.load.rate, "500".parse().ok());
+        assert_eq!(run.load.duration, Some(Duration::from_secs(60)));
         assert!(
             Cli::try_parse_from("x run pairs".split(' ')).is_err(),
             "a target is needed"

@@ -8,9 +8,10 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::sync::oneshot;
 
-use crate::client::{self, Command, Common, Handle};
+use crate::client::{self, Command, Common, Enrol, Habit, Handle};
 use crate::oracle::{ConvIx, Kind};
 use crate::pacing::Pace;
+use crate::payload::ClientIx;
 use crate::scenario::{Conversation, Plan};
 
 /// The clients, online and members of their conversations.
@@ -18,6 +19,7 @@ pub(crate) struct Crew {
     common: Rc<Common>,
     handles: Vec<Handle>,
     plan: Plan,
+    seed: u64,
     /// In the plan's order.
     conversations: Vec<(String, ConvIx)>,
 }
@@ -63,6 +65,7 @@ impl Crew {
             common,
             handles,
             plan,
+            seed,
             conversations: Vec::new(),
         };
         let wanted = crew.handles.len();
@@ -117,7 +120,14 @@ impl Crew {
         let user = |client: &u32| self.common.world.borrow().payload.user(*client);
         let creator = &self.handles[*planned.members.first()? as usize];
         let others: Vec<String> = planned.members[1..].iter().map(user).collect();
-        let (now, later) = others.split_at(others.len().min(protocol::limits::MEMBERS_AT_CREATE));
+        // Nobody is brought into a channel: its members come by themselves, and some are permitted to speak then.
+        let comes = planned.kind == "channel";
+        let at_once = if comes {
+            0
+        } else {
+            protocol::limits::MEMBERS_AT_CREATE
+        };
+        let (now, later) = others.split_at(others.len().min(at_once));
         let (reply, name) = oneshot::channel();
         let cid = format!("create-{}-{number}", user(&planned.members[0]));
         creator.tell(Command::Create {
@@ -128,17 +138,20 @@ impl Crew {
         });
         let name = name.await.ok()?;
         let conv = self.common.world.borrow_mut().oracle.conversation(&name);
-        self.join(creator, &name, conv, planned.speakers > 0).await?;
-        for who in later {
-            let (reply, invited) = oneshot::channel();
-            creator.tell(Command::Invite {
-                name: name.clone(),
-                cid: format!("invite-{who}"),
-                who: who.clone(),
-                reply,
-            });
-            invited.await.ok()?;
+        if comes {
+            let members = planned.members[1..].iter();
+            let come = members.map(|member| enrol(&self.handles[*member as usize], &name, Enrol::Join));
+            all(come).await?;
+            all(self.absent(number).map(|client| self.come_and_go(client, &name))).await?;
+            for who in others.iter().take(planned.speakers.saturating_sub(1)) {
+                enrol(creator, &name, Enrol::Speaker(who.clone())).await?;
+            }
+        } else {
+            for who in later {
+                enrol(creator, &name, Enrol::Invite(who.clone())).await?;
+            }
         }
+        self.join(creator, &name, conv, planned.speakers > 0).await?;
         let others = planned.members.iter().enumerate().skip(1);
         let joins = others.map(|(position, member)| {
             self.join(
@@ -148,14 +161,24 @@ impl Crew {
                 position < planned.speakers,
             )
         });
-        let joined: Vec<_> = stream::iter(joins)
-            .buffer_unordered(SET_UP_AT_ONCE)
-            .collect()
-            .await;
-        joined
-            .into_iter()
-            .all(|joined| joined.is_some())
-            .then_some((name, conv))
+        all(joins).await?;
+        Some((name, conv))
+    }
+
+    /// The numbers of the members of a conversation who are not connected: they follow those of the clients.
+    fn absent(&self, number: usize) -> std::ops::Range<ClientIx> {
+        let before = &self.plan.conversations[..number];
+        let first = self.plan.clients + before.iter().map(|planned| planned.absent).sum::<u32>();
+        first..first + self.plan.conversations[number].absent
+    }
+
+    /// A member who comes once, and is not connected afterwards.
+    async fn come_and_go(&self, client: ClientIx, name: &str) -> Option<()> {
+        let nodes = self.common.nodes.borrow().len().max(1);
+        let handle = client::spawn(client, self.common.clone(), client as usize % nodes, self.seed);
+        let came = enrol(&handle, name, Enrol::Join).await;
+        handle.tell(Command::Quit);
+        came
     }
 
     async fn join(&self, client: &Handle, name: &str, conv: ConvIx, speak: bool) -> Option<()> {
@@ -183,18 +206,89 @@ impl Crew {
     }
 
     /// Tells every speaker how to send from now on.
-    pub(crate) fn pace(&self, pace: Pace) {
-        let mut speakers: Vec<u32> = self
+    pub(crate) fn pace(&self, pace: &Pace) {
+        for (speaker, share) in self.plan.speakers() {
+            self.handles[speaker as usize].tell(Command::Pace {
+                pace: pace.clone(),
+                share,
+            });
+        }
+    }
+
+    /// The clients take up their habits.
+    pub(crate) fn behave(&self) {
+        for (client, habit) in &self.plan.habits {
+            self.handles[*client as usize].tell(Command::Behave(*habit));
+        }
+    }
+
+    /// Everybody is there, and reads.
+    pub(crate) fn calm(&self) {
+        for client in self.plan.habits.keys() {
+            self.handles[*client as usize].tell(Command::Behave(Habit::default()));
+        }
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn cut(&self) {
+        self.handles.iter().for_each(|handle| handle.tell(Command::Cut));
+    }
+
+    /// Waits until nothing is unanswered any more. `false` if that took too long.
+    pub(crate) async fn drained(&self, patience: Duration) -> bool {
+        let began = Instant::now();
+        loop {
+            if self.unanswered().await == 0 {
+                return true;
+            }
+            if began.elapsed() > patience {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn unanswered(&self) -> usize {
+        let mut unanswered = 0;
+        for handle in &self.handles {
+            let (reply, answer) = oneshot::channel();
+            handle.tell(Command::Unanswered(reply));
+            if let Ok(Ok(more)) = tokio::time::timeout(Duration::from_secs(10), answer).await {
+                unanswered += more;
+            }
+        }
+        unanswered
+    }
+
+    /// Every member reads the whole inbox, and the oracle counts the unread again. One that doesn't become complete is a
+    /// violation.
+    pub(crate) async fn inboxes(&self, patience: Duration) {
+        let mut members: Vec<ClientIx> = self
             .plan
             .conversations
             .iter()
-            .flat_map(|planned| planned.members[..planned.speakers].iter().copied())
+            .flat_map(|planned| planned.members.iter().copied())
             .collect();
-        speakers.sort_unstable();
-        speakers.dedup();
-        let share = 1.0 / speakers.len().max(1) as f64;
-        for speaker in speakers {
-            self.handles[speaker as usize].tell(Command::Pace { pace, share });
+        members.sort_unstable();
+        members.dedup();
+        let wanted = members.len();
+        let inboxes = members.into_iter().map(|member| async move {
+            let (reply, done) = oneshot::channel();
+            self.handles[member as usize].tell(Command::Inbox(reply));
+            done.await.ok()
+        });
+        if tokio::time::timeout(patience, all(inboxes))
+            .await
+            .ok()
+            .flatten()
+            .is_none()
+        {
+            let detail = format!("not all of {wanted} inboxes were complete within {patience:?}");
+            self.common
+                .world
+                .borrow_mut()
+                .oracle
+                .violate(Kind::Wedged, None, None, 0, detail);
         }
     }
 
@@ -208,7 +302,7 @@ impl Crew {
             world.acks.watch(now);
         }
         self.common.budget.set(u64::MAX);
-        self.pace(Pace::Closed { window: 1 });
+        self.pace(&Pace::Closed { window: 1 });
         let spoken_in = || self.plan.conversations.iter().zip(&self.conversations);
         let silent = || {
             let world = self.common.world.borrow();
@@ -238,14 +332,7 @@ impl Crew {
     pub(crate) async fn settle(&self, patience: Duration) {
         let began = Instant::now();
         loop {
-            let mut unanswered = 0;
-            for handle in &self.handles {
-                let (reply, answer) = oneshot::channel();
-                handle.tell(Command::Unanswered(reply));
-                if let Ok(Ok(more)) = tokio::time::timeout(Duration::from_secs(10), answer).await {
-                    unanswered += more;
-                }
-            }
+            let unanswered = self.unanswered().await;
             if self.settled(unanswered, began, patience) {
                 return;
             }
@@ -307,4 +394,24 @@ impl Crew {
     pub(crate) fn quit(&self) {
         self.handles.iter().for_each(|handle| handle.tell(Command::Quit));
     }
+}
+
+/// Changes a membership by one of the two concerned.
+async fn enrol(by: &Handle, name: &str, change: Enrol) -> Option<()> {
+    let (reply, done) = oneshot::channel();
+    by.tell(Command::Enrol {
+        name: name.to_owned(),
+        change,
+        reply,
+    });
+    done.await.ok()
+}
+
+/// Waits for all of them, some at once. `None` if one of them came to nothing.
+async fn all<F: Future<Output = Option<()>>>(steps: impl Iterator<Item = F>) -> Option<()> {
+    let done: Vec<_> = stream::iter(steps)
+        .buffer_unordered(SET_UP_AT_ONCE)
+        .collect()
+        .await;
+    done.into_iter().collect()
 }

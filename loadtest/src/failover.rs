@@ -82,10 +82,12 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
         kind: "group",
         members: vec![client],
         speakers: 1,
+        absent: 0,
     };
     let plan = Plan {
         clients,
         conversations: (0..clients).map(alone).collect(),
+        ..Plan::default()
     };
     let common = common(target, &args.target.token, 128, clients);
     let crew = Crew::assemble(common.clone(), plan, args.seed, SET_UP).await?;
@@ -93,11 +95,14 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
     eprintln!("{} of {shards} shards have a probe", probes.len());
 
     let pace = Pace::Open {
-        rate: args.probes,
+        rate: args.probes.into(),
         arrival: Arrival::Constant,
     };
     for (client, _) in probes.values() {
-        crew.handles()[*client].tell(Command::Pace { pace, share: 1.0 });
+        crew.handles()[*client].tell(Command::Pace {
+            pace: pace.clone(),
+            share: 1.0,
+        });
     }
     let mut rounds = Vec::new();
     for number in 0..args.rounds {
@@ -121,7 +126,7 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
             break;
         }
     }
-    crew.pace(Pace::Silent);
+    crew.pace(&Pace::Silent);
     crew.settle(PATIENCE).await;
     if common.world.borrow().oracle.counts().violations == 0 {
         crew.reread(Duration::from_secs(60)).await;

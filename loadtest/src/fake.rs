@@ -2,7 +2,7 @@
 //! refuse, disconnect and resync at random, and break one promise on request.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use futures::{SinkExt, StreamExt};
@@ -37,6 +37,16 @@ pub(crate) enum Defect {
     AcksTwice,
     /// Never answers one message.
     StaysSilent,
+    /// Resumes a session without an event that was missed, and numbers on.
+    ResumeSkips,
+    /// Resumes a session somewhere else than was asked for.
+    ResumeElsewhere,
+    /// Tells of a cursor that has gone back.
+    CursorFalls,
+    /// Counts one unread message too many.
+    Miscounts,
+    /// Serves the words of a deleted message.
+    ServesDeleted,
 }
 
 /// The cluster. Its tasks end with the runtime.
@@ -49,6 +59,12 @@ struct Core {
     conversations: HashMap<String, Vec<Value>>,
     members: HashMap<String, BTreeSet<String>>,
     cids: HashMap<(String, String, String), Value>,
+    /// What somebody has read.
+    read: HashMap<(String, String), u64>,
+    /// Whose cursors the others were told of.
+    told: BTreeSet<(String, String)>,
+    /// What was deleted, as it was.
+    deleted: HashMap<(String, u64), Value>,
     sessions: HashMap<u64, Session>,
     next_session: u64,
     rng: StdRng,
@@ -61,8 +77,11 @@ struct Core {
 
 struct Session {
     user: String,
+    sid: String,
     n: u64,
     out: mpsc::UnboundedSender<String>,
+    /// The last events, for a resume.
+    ring: VecDeque<(u64, Value)>,
     /// The conversations whose sender was refused, until the refused message comes again.
     gate: HashMap<String, String>,
 }
@@ -75,6 +94,9 @@ impl Fake {
             conversations: HashMap::new(),
             members: HashMap::new(),
             cids: HashMap::new(),
+            read: HashMap::new(),
+            told: BTreeSet::new(),
+            deleted: HashMap::new(),
             sessions: HashMap::new(),
             next_session: 1,
             rng: StdRng::seed_from_u64(seed),
@@ -130,6 +152,8 @@ async fn serve(stream: TcpStream, core: Rc<RefCell<Core>>) {
                 if command["t"] == "auth" {
                     session = Some(core.login(&command, out.clone()));
                 } else if let Some(session) = session {
+                    // Resumed on another socket: what this one still says comes too late.
+                    if !core.sessions.contains_key(&session) { break }
                     if core.rough.get() && core.rng.random_bool(0.004) { break }
                     core.command(session, &command);
                     if core.rough.get() && core.rng.random_bool(0.004) { break } // done, and the answer is lost
@@ -137,10 +161,11 @@ async fn serve(stream: TcpStream, core: Rc<RefCell<Core>>) {
             }
         }
     }
-    if let Some(session) = session {
-        core.borrow_mut().sessions.remove(&session);
-    }
+    // The session stays for a resume; what it would have been told goes into its ring.
 }
+
+/// How many events a session keeps for a resume.
+const RING: usize = 64;
 
 // === impl Core ===
 
@@ -151,17 +176,47 @@ impl Core {
             .unwrap()
             .trim_start_matches("dev:")
             .to_owned();
+        let (id, resume) = (&command["id"], &command["resume"]);
+        let known = self.sessions.iter().find(|(_, session)| {
+            let asked = (session.sid == resume["sid"].as_str().unwrap_or_default()) && session.user == user;
+            let oldest = session.ring.front().map_or(session.n, |(n, _)| n - 1);
+            let n = resume["n"].as_u64().unwrap_or(u64::MAX);
+            asked && oldest <= n && n <= session.n
+        });
+        let known = known.map(|(known, _)| *known);
         let session = self.next_session;
         self.next_session += 1;
-        let _ = out.send(
-            json!({"t":"ready","id":command["id"],"user":user,"sid":"s","resumed":false,"n":0}).to_string(),
-        );
+        let sid = format!("s{session}");
+        if let Some(known) = known.filter(|_| !(self.rough.get() && self.rng.random_bool(0.3))) {
+            let mut n = resume["n"].as_u64().unwrap();
+            let elsewhere = u64::from(self.strikes(Defect::ResumeElsewhere));
+            let ready = json!({"t":"ready","id":id,"user":user,"sid":sid,"resumed":true,"n":n + elsewhere});
+            let _ = out.send(ready.to_string());
+            let mut old = self.sessions.remove(&known).unwrap();
+            (old.sid, old.out) = (sid, out);
+            old.ring.retain(|(kept, _)| *kept > n);
+            if !old.ring.is_empty() && self.strikes(Defect::ResumeSkips) {
+                old.ring.pop_front();
+            }
+            for (kept, event) in &mut old.ring {
+                n += 1;
+                *kept = n;
+                let _ = old.out.send(numbered(n, event));
+            }
+            old.n = n;
+            self.sessions.insert(session, old);
+            return session;
+        }
+        let _ =
+            out.send(json!({"t":"ready","id":id,"user":user,"sid":sid,"resumed":false,"n":0}).to_string());
         self.sessions.insert(
             session,
             Session {
                 user,
+                sid,
                 n: 0,
                 out,
+                ring: VecDeque::new(),
                 gate: HashMap::new(),
             },
         );
@@ -204,8 +259,15 @@ impl Core {
             "hist" => {
                 let after = command["after"].as_u64().unwrap() as usize;
                 let log = &self.conversations[&c];
-                let page: Vec<_> = log.iter().skip(after).take(7).cloned().collect();
-                json!({"t":"hist","id":id,"c":c,"more":after + page.len() < log.len(),"events":page})
+                let mut page: Vec<_> = log.iter().skip(after).take(7).cloned().collect();
+                let more = after + page.len() < log.len();
+                for event in &mut page {
+                    let place = (c.clone(), event["s"].as_u64().unwrap());
+                    if self.defect == Defect::ServesDeleted && self.deleted.contains_key(&place) {
+                        *event = self.deleted[&place].clone();
+                    }
+                }
+                json!({"t":"hist","id":id,"c":c,"more":more,"events":page})
             }
             "sync" => {
                 let (mut as_of, mut items) = (Vec::new(), Vec::new());
@@ -220,6 +282,13 @@ impl Core {
                 json!({"t":"delta","id":id,"as_of":as_of,"items":items,"next":null})
             }
             "send" => return self.send(session, &user, &c, command),
+            "edit" | "del" | "react" => return self.change(session, &user, &c, command),
+            "read" => {
+                self.has_read(&c, &user, command["s"].as_u64().unwrap());
+                json!({"t":"ok","id":id})
+            }
+            "watch" => json!({"t":"ok","id":id}),
+            "list" => self.list(&id, &user),
             _ => return,
         };
         self.say(session, answer);
@@ -274,26 +343,36 @@ impl Core {
     /// Appends a message and publishes it.
     fn log(&mut self, c: &str, user: &str, command: &Value) -> Value {
         let log = self.conversations.get_mut(c).unwrap();
-        let (s, mn) = (log.len() + 1, log.len());
+        let mn = log.iter().filter(|event| event["t"] == "msg").count() + 1;
+        let s = log.len() + 1;
         let event =
             json!({"t":"msg","c":c,"s":s,"mn":mn,"ts":s,"u":user,"cid":command["cid"],"b":command["b"]});
         log.push(event.clone());
+        self.publish(c, &event, None);
+        let read = self.read.entry((c.to_owned(), user.to_owned())).or_default();
+        *read = (*read).max(s as u64);
+        json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"mn":mn,"ts":s})
+    }
+
+    /// Tells everybody in the conversation, or all but one.
+    fn publish(&mut self, c: &str, event: &Value, but: Option<&str>) {
         let members = self.members[c].clone();
         let receivers: Vec<u64> = self
             .sessions
             .iter()
-            .filter(|(_, session)| members.contains(&session.user))
+            .filter(|(_, session)| members.contains(&session.user) && but != Some(&session.user))
             .map(|(id, _)| *id)
             .collect();
+        let durable = event["t"] == "msg";
         for receiver in receivers {
             let mut event = event.clone();
-            if self.strikes(Defect::SkipsLive) {
+            if durable && self.strikes(Defect::SkipsLive) {
                 continue;
             }
-            if self.strikes(Defect::AltersBody) {
+            if durable && self.strikes(Defect::AltersBody) {
                 event["b"]["y"] = "other".into();
             }
-            if self.strikes(Defect::Forks) {
+            if durable && self.strikes(Defect::Forks) {
                 event["ts"] = 1_000_000.into();
             }
             let skip = u64::from(self.strikes(Defect::SkipsNumber));
@@ -305,15 +384,105 @@ impl Core {
             } else {
                 event
             };
-            // `n` comes first on the wire, as the protocol has it.
-            let _ = session
-                .out
-                .send(format!("{{\"n\":{},{}", session.n, &frame.to_string()[1..]));
+            let _ = session.out.send(numbered(session.n, &frame));
+            if session.ring.len() == RING {
+                session.ring.pop_front();
+            }
+            session.ring.push_back((session.n, frame));
         }
-        json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"mn":mn,"ts":s})
+    }
+
+    fn has_read(&mut self, c: &str, user: &str, s: u64) {
+        let last = self.conversations[c].len() as u64;
+        let read = self.read.entry((c.to_owned(), user.to_owned())).or_default();
+        *read = (*read).max(s.min(last));
+        let mut read = *read;
+        let known = !self.told.insert((c.to_owned(), user.to_owned()));
+        if known && self.strikes(Defect::CursorFalls) {
+            read = 0;
+        }
+        let receipt = json!({"t":"receipt","c":c,"u":user,"delivered":read,"read":read});
+        self.publish(c, &receipt, Some(user));
+    }
+
+    fn list(&mut self, id: &Value, user: &str) -> Value {
+        let mine = self.members.iter().filter(|(_, members)| members.contains(user));
+        let mine: Vec<String> = mine.map(|(c, _)| c.clone()).collect();
+        let mut items = Vec::new();
+        for c in mine {
+            let log = &self.conversations[&c];
+            let read = self.read.get(&(c.clone(), user.to_owned())).copied().unwrap_or(1);
+            let unread = log
+                .iter()
+                .skip(read as usize)
+                .filter(|event| event["t"] == "msg")
+                .count();
+            let last = log.last().cloned();
+            let unread = unread + usize::from(self.strikes(Defect::Miscounts));
+            items
+                .push(json!({"c":c,"kind":"group","last":last,"unread":unread,"read":read,"delivered":read}));
+        }
+        json!({"t":"inbox","id":id,"items":items,"next":null})
+    }
+
+    /// Edits, deletes or reacts, once per client id.
+    fn change(&mut self, session: u64, user: &str, c: &str, command: &Value) {
+        let (id, of) = (&command["id"], command["of"].as_u64().unwrap());
+        if self.rough.get() && self.rng.random_bool(0.05) {
+            return self.say(
+                session,
+                json!({"t":"err","id":id,"code":"unavailable","http":503,"temp":true,"retry_ms":5,"msg":""}),
+            );
+        }
+        let key = (
+            c.to_owned(),
+            user.to_owned(),
+            command["cid"].as_str().unwrap().to_owned(),
+        );
+        if let Some(ack) = self.cids.get(&key) {
+            let mut ack = ack.clone();
+            ack["id"] = id.clone();
+            return self.say(session, ack);
+        }
+        if self.deleted.contains_key(&(c.to_owned(), of)) {
+            return self.say(
+                session,
+                json!({"t":"err","id":id,"code":"conflict","http":409,"temp":false,"msg":""}),
+            );
+        }
+        let log = self.conversations.get_mut(c).unwrap();
+        let s = log.len() + 1;
+        let event = match command["t"].as_str().unwrap() {
+            "edit" => json!({"t":"edit","c":c,"s":s,"of":of,"u":user,"ts":s,"b":command["b"]}),
+            "react" => json!({"t":"react","c":c,"s":s,"of":of,"u":user,"ts":s,"k":command["k"],"on":true}),
+            _ => {
+                for event in log
+                    .iter_mut()
+                    .filter(|event| event["s"] == of || event["of"] == of)
+                {
+                    if event.get("b").is_some() {
+                        let place = (c.to_owned(), event["s"].as_u64().unwrap());
+                        self.deleted.insert(place, event.clone());
+                        (event["b"], event["deleted"]) = (json!({}), true.into());
+                    }
+                }
+                json!({"t":"del","c":c,"s":s,"of":of,"u":user,"ts":s})
+            }
+        };
+        log.push(event.clone());
+        let mut ack = json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"ts":s});
+        self.cids.insert(key, ack.clone());
+        self.publish(c, &event, None);
+        ack["id"] = id.clone();
+        self.say(session, ack);
     }
 
     fn say(&self, session: u64, frame: Value) {
         let _ = self.sessions[&session].out.send(frame.to_string());
     }
+}
+
+/// `n` comes first on the wire, as the protocol has it.
+fn numbered(n: u64, event: &Value) -> String {
+    format!("{{\"n\":{n},{}", &event.to_string()[1..])
 }

@@ -11,6 +11,7 @@ mod failover;
 #[cfg(test)]
 mod fake;
 mod fault;
+mod findmax;
 mod http;
 mod links;
 mod local;
@@ -22,6 +23,7 @@ mod progress;
 mod report;
 mod run;
 mod scenario;
+mod stage;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -81,7 +83,15 @@ fn permit_many_files() {
 
 fn scenarios() {
     for scenario in Scenario::ALL {
-        println!("{}: {}", scenario.name(), scenario.about());
+        let defaults = scenario.defaults();
+        println!(
+            "{}: {} (by default {}/s for {:?}, {} bytes)",
+            scenario.name(),
+            scenario.about(),
+            defaults.rate,
+            defaults.duration,
+            defaults.size
+        );
         for parameter in scenario.parameters() {
             println!(
                 "    -p {}={}  {}",

@@ -56,6 +56,12 @@ impl Payload {
         format!("lt{:x}-{client}", self.run)
     }
 
+    /// The client of a user name of this run.
+    pub(crate) fn client(&self, user: &str) -> Option<ClientIx> {
+        let client = user.rsplit_once('-')?.1.parse().ok()?;
+        (self.user(client) == user).then_some(client)
+    }
+
     /// The client message id of a message.
     pub(crate) fn cid(&self, tag: Tag) -> String {
         format!("{}{}.{}", self.prefix, tag.sender, tag.ordinal)

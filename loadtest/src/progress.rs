@@ -89,6 +89,11 @@ impl Step {
         self.bar.set_message(what.into());
     }
 
+    /// So much of the step's time has gone.
+    pub(crate) fn at(&self, gone: Duration) {
+        self.bar.set_position(gone.as_millis() as u64);
+    }
+
     /// Waits for the time of the step, while the bar fills.
     pub(crate) async fn wait(&self, time: Duration) {
         let end = tokio::time::Instant::now() + time;

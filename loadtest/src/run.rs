@@ -1,7 +1,6 @@
 //! One run of a scenario: set up, load, faults, settle, read back, verdict.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,16 +13,19 @@ use crate::clock::{Clock, Nanos, SECOND};
 use crate::crew::{self, Crew};
 use crate::failover::FirstAcks;
 use crate::fault::{self, Injected, Injector};
+use crate::findmax::Found;
 use crate::local;
 use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
+use crate::measure::recovery::Recovery;
 use crate::measure::series::{Sample, Sampler};
 use crate::oracle::Oracle;
 use crate::pacing::Pace;
-use crate::payload::{MIN_BYTES, Payload};
+use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::report::{self, Cost, Curves, NodeReport, PhaseReport, Report, compare};
-use crate::scenario::Scenario;
+use crate::report::{self, Cost, Curves, Memory, NodeReport, PhaseReport, Report, compare};
+use crate::scenario::Setup;
+use crate::stage;
 use crate::target::Target;
 
 /// Why there is no verdict.
@@ -37,6 +39,8 @@ pub(crate) enum Error {
     Crew(#[from] crew::Error),
     #[error(transparent)]
     Compare(#[from] compare::Error),
+    #[error("the run has shown nothing: {0}")]
+    Nothing(String),
     #[error("the report could not be written: {0}")]
     Report(#[from] std::io::Error),
 }
@@ -46,43 +50,39 @@ pub(crate) const SET_UP: Duration = Duration::from_secs(120);
 
 /// Runs it. `true` if every promise was kept.
 pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
-    let plan = args.scenario.plan(&args.load.given()).map_err(Error::Usage)?;
-    if args.load.size < MIN_BYTES {
-        return Err(Error::Usage(format!(
-            "--size is at least {MIN_BYTES}: a body carries its own check sum"
-        )));
-    }
-    let faults = faults(args)?;
+    let setup = Setup::new(args).map_err(Error::Usage)?;
+    let faults = faults(args, &setup)?;
     if !faults.faults.is_empty() && args.target.local.is_none() {
         return Err(Error::Usage(
             "faults need --local: only processes of our own are killed".to_owned(),
         ));
     }
     let target = Target::open_for(&args.target, faults.needs()).await?;
-    let kept = load(args, plan, &faults, &target).await;
+    let kept = load(args, &setup, &faults, &target).await;
     target.close(!matches!(kept, Ok(true))).await;
     kept
 }
 
 /// The faults of the run, from wherever they were given.
-fn faults(args: &Run) -> Result<fault::Plan, Error> {
-    let mut faults = args.faults.clone();
+fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
+    let mut faults = setup.faults.clone();
     if let Some(path) = &args.plan {
         faults.extend(fault::Plan::read(path).map_err(Error::Usage)?);
     }
     if let Some(fault::Random(count)) = args.random {
-        faults.extend(fault::Plan::random(count, args.load.duration, args.load.seed));
+        faults.extend(fault::Plan::random(count, setup.duration, setup.seed));
     }
     Ok(fault::Plan::new(faults))
 }
 
 async fn load(
     args: &Run,
-    plan: crate::scenario::Plan,
+    setup: &Setup,
     plan_of_faults: &fault::Plan,
     target: &Target,
 ) -> Result<bool, Error> {
-    let common = common(target, &args.target.token, args.load.size, plan.clients);
+    let plan = setup.plan.clone();
+    let common = common(target, &args.target.token, setup.size, plan.clients);
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
     let (clients, empty) = (plan.clients, target.usage().await);
     let mut progress = Progress::new();
@@ -91,33 +91,51 @@ async fn load(
         "{clients} clients, {} conversations",
         plan.conversations.len()
     ));
-    let crew = Crew::assemble(common.clone(), plan, args.load.seed, SET_UP).await?;
+    let crew = Crew::assemble(common.clone(), plan, setup.seed, SET_UP).await?;
     step.done();
     let clock = common.world.borrow().clock;
 
     let (before, own_before) = (target.usage().await, Usage::of_self());
     let began = clock.now();
-    common.world.borrow_mut().recorder.phase("steady", began);
-    if args.scenario != Scenario::Idle {
-        crew.pace(args.load.pace());
-    }
     let mut sampler = Sampler::default();
-    progress.load(args.load.duration);
-    let (faults, ended) = tokio::select! {
-        driven = drive(args, plan_of_faults, target, &crew, &common, &progress, began) => driven,
-        never = sampler.run(target, clock) => match never {},
+    let mut found = None;
+    crew.behave();
+    let (faults, ended) = if let (true, Some((first, arrival))) = (args.find.find_max, setup.first_rate()) {
+        let search = args.find.search(first, arrival, &crew, &common, &progress);
+        found = Some(tokio::select! {
+            found = search => found,
+            never = sampler.run(target, clock) => match never {},
+        });
+        (Vec::new(), clock.now())
+    } else {
+        if !setup.has_parts() {
+            common.world.borrow_mut().recorder.phase("steady", began);
+        }
+        crew.pace(&setup.pace);
+        progress.load(setup.duration);
+        tokio::select! {
+            driven = drive(setup, plan_of_faults, target, &crew, &common, &progress, began) => driven,
+            never = sampler.run(target, clock) => match never {},
+            never = stage::run(setup, &crew, &common, began) => match never {},
+        }
     };
+    crew.calm();
     if !faults.is_empty() && common.world.borrow().oracle.counts().violations == 0 {
         let step = progress.step("liveness");
         crew.everywhere(args.load.settle).await;
         step.done();
     }
-    crew.pace(Pace::Silent);
+    crew.pace(&Pace::Silent);
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
     let step = progress.step("settling");
     crew.settle(args.load.settle).await;
     step.done();
+    if common.world.borrow().oracle.counts().violations == 0 {
+        let step = progress.step("inboxes");
+        crew.inboxes(args.load.settle.max(Duration::from_secs(60))).await;
+        step.done();
+    }
     if !args.no_readback && common.world.borrow().oracle.counts().violations == 0 {
         let step = progress.step("reading back");
         crew.reread(args.load.settle.max(Duration::from_secs(60))).await;
@@ -136,7 +154,7 @@ async fn load(
         .map(|(after, before)| after.since(before))
         .collect();
     let report = summary(
-        args,
+        setup,
         target,
         world,
         Figures {
@@ -148,6 +166,7 @@ async fn load(
             harness: own_after.since(own_before).unwrap_or_default(),
             faults,
             samples: sampler.finish(),
+            found,
         },
     );
     print!("{}", report.table());
@@ -159,7 +178,10 @@ async fn load(
             world.oracle.history(),
         )?;
     }
-    Ok(report.kept())
+    match report.missing {
+        Some(missing) if report.violations.is_empty() => Err(Error::Nothing(missing)),
+        _ => Ok(report.kept()),
+    }
 }
 
 /// What all clients of a run share.
@@ -173,6 +195,7 @@ pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) ->
             oracle: Oracle::new(),
             recorder: Recorder::new(),
             acks: FirstAcks::default(),
+            recovery: Recovery::new(),
         })),
         nodes: RefCell::new(target.nodes.clone()),
         token: token.to_owned(),
@@ -188,7 +211,7 @@ pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) ->
 
 /// Keeps the load going for its time, with its faults, and tells when it ended. Ends early on a violation.
 async fn drive(
-    args: &Run,
+    setup: &Setup,
     plan: &fault::Plan,
     target: &Target,
     crew: &Crew,
@@ -206,7 +229,7 @@ async fn drive(
             conversation: crew.first(),
             common,
             progress,
-            seed: args.load.seed,
+            seed: setup.seed,
             taken: RefCell::default(),
         };
         injector.carry_out(plan, began).await
@@ -219,7 +242,7 @@ async fn drive(
             let second = world.recorder.tick(world.clock.now());
             let counts = world.oracle.counts();
             progress.tick(start.elapsed(), common.online.get(), &second, counts.violations);
-            if counts.violations > 0 || common.budget.get() == 0 || start.elapsed() >= args.load.duration {
+            if counts.violations > 0 || common.budget.get() == 0 || start.elapsed() >= setup.duration {
                 return;
             }
         }
@@ -234,7 +257,7 @@ async fn drive(
             // Faults that have begun are healed. The load goes on meanwhile, unless all of it was sent.
             let ended = now();
             let last = plan.faults.last().map(|fault| fault.at).unwrap_or_default();
-            let injected = if last <= args.load.duration { faults.await } else { Vec::new() };
+            let injected = if last <= setup.duration { faults.await } else { Vec::new() };
             (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };
@@ -252,17 +275,13 @@ struct Figures {
     harness: Usage,
     faults: Vec<Injected>,
     samples: Vec<Sample>,
+    found: Option<Found>,
 }
 
-fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Report {
+fn summary(setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
     let elapsed_s = (figures.ended - figures.began) as f64 / 1e9;
     let counts = world.oracle.counts();
-    let delivered = world
-        .recorder
-        .phases()
-        .iter()
-        .map(|phase| phase.deliver.len())
-        .sum::<u64>();
+    let delivered = world.recorder.deliveries();
     let durable = figures.usage.iter().flatten().any(|usage| usage.durable);
     let known = figures
         .usage
@@ -275,30 +294,12 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
         .zip(figures.usage.iter().zip(&figures.empty))
         .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss_kib, elapsed_s, counts.acked))
         .collect();
-    let load = &args.load;
-    let mut parameters = BTreeMap::from([
-        ("size".to_owned(), load.size.to_string()),
-        ("duration".to_owned(), format!("{:?}", load.duration)),
-    ]);
-    parameters.extend(
-        load.given()
-            .into_iter()
-            .map(|(name, value)| (name, value.to_string())),
-    );
-    match load.pace() {
-        Pace::Open { rate, arrival } => {
-            parameters.insert("rate".to_owned(), rate.to_string());
-            parameters.insert("arrival".to_owned(), format!("{arrival:?}").to_lowercase());
-        }
-        Pace::Closed { window } => drop(parameters.insert("window".to_owned(), window.to_string())),
-        Pace::Silent => {}
-    }
     Report {
         schema: 1,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: args.scenario.name().to_owned(),
-        parameters,
-        seed: load.seed,
+        scenario: setup.name.clone(),
+        parameters: setup.parameters.clone(),
+        seed: setup.seed,
         target: report::Target {
             nodes: target.nodes.clone(),
             local: target.local.is_some(),
@@ -326,6 +327,11 @@ fn summary(args: &Run, target: &Target, world: &World, figures: Figures) -> Repo
             u64::from(figures.clients),
         ),
         nodes,
+        operations: world.recorder.others(),
+        reconnects: world.recovery.figures(),
+        memory: Memory::of(&figures.samples, target.nodes.len()),
+        find_max: figures.found,
+        missing: setup.missing(world.recorder.errors()),
         violations: world.oracle.violations().to_vec(),
         late_sights: world.oracle.late(),
         seconds: world.recorder.seconds().to_vec(),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::client::{Common, World};
+use crate::client::{Common, Habit, World};
 use crate::clock::{Clock, SECOND};
 use crate::crew::Crew;
 use crate::failover::FirstAcks;
 use crate::fake::{Defect, Fake};
 use crate::measure::latency::Recorder;
+use crate::measure::recovery::{Reconnects, Recovery};
 use crate::oracle::{Counts, Kind, Oracle};
 use crate::pacing::{Arrival, Pace};
 use crate::payload::Payload;
@@ -26,6 +27,7 @@ fn common(fake: &Fake, messages: u64) -> Rc<Common> {
             oracle: Oracle::new(),
             recorder: Recorder::new(),
             acks: FirstAcks::default(),
+            recovery: Recovery::new(),
         })),
         nodes: RefCell::new(fake.nodes.clone()),
         token: "dev:{user}".to_owned(),
@@ -45,64 +47,115 @@ fn plan() -> Plan {
         kind: "group",
         members: (group * 3..group * 3 + 3).collect(),
         speakers: 3,
+        absent: 0,
     };
     Plan {
         clients: 6,
         conversations: vec![group(0), group(1)],
+        ..Plan::default()
     }
 }
 
-/// Returns what was violated, with the counts and the history.
-fn run(rough: bool, defect: Defect, pace: Pace, settle: Duration) -> (Vec<Kind>, Counts, String) {
+/// One run against the fake.
+struct Case {
+    rough: bool,
+    defect: Defect,
+    pace: Pace,
+    habit: Habit,
+    messages: u64,
+    settle: Duration,
+}
+
+/// What came of it.
+struct Outcome {
+    kinds: Vec<Kind>,
+    counts: Counts,
+    reconnects: Reconnects,
+    /// The violations and the history.
+    text: String,
+}
+
+fn run(case: &Case) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let fake = Fake::start(3, 11, rough, defect).await;
-        let common = common(&fake, 2000);
-        let crew = Crew::assemble(common.clone(), plan(), 5, Duration::from_secs(30))
+        let fake = Fake::start(3, 11, case.rough, case.defect).await;
+        let common = common(&fake, case.messages);
+        let mut plan = plan();
+        plan.habits = (0..plan.clients).map(|client| (client, case.habit)).collect();
+        let crew = Crew::assemble(common.clone(), plan, 5, Duration::from_secs(30))
             .await
             .unwrap();
-        crew.pace(pace);
+        crew.behave();
+        crew.pace(&case.pace);
         while common.budget.get() > 0 && common.world.borrow().oracle.counts().violations == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        crew.pace(Pace::Silent);
+        crew.pace(&Pace::Silent);
+        crew.calm();
         fake.calm();
-        crew.settle(settle).await;
+        crew.settle(case.settle).await;
         if common.world.borrow().oracle.counts().violations == 0 {
+            crew.inboxes(Duration::from_secs(30)).await;
             crew.reread(Duration::from_secs(30)).await;
         }
         crew.quit();
         let world = &mut *common.world.borrow_mut();
         world.oracle.finish();
-        let kinds = world
-            .oracle
-            .violations()
-            .iter()
-            .map(|violation| violation.kind)
-            .collect();
+        let violations = world.oracle.violations();
+        let kinds = violations.iter().map(|violation| violation.kind).collect();
         let lines: Vec<_> = world.oracle.history().lines().cloned().collect();
-        let text = format!("{:#?}\n{}", world.oracle.violations(), lines.join("\n"));
-        (kinds, world.oracle.counts(), text)
+        Outcome {
+            kinds,
+            counts: world.oracle.counts(),
+            reconnects: world.recovery.figures(),
+            text: format!("{violations:#?}\n{}", lines.join("\n")),
+        }
     })
 }
 
 const CLOSED: Pace = Pace::Closed { window: 8 };
 
+fn open(rate: f64) -> Pace {
+    Pace::Open {
+        rate: rate.into(),
+        arrival: Arrival::Poisson,
+    }
+}
+
+/// Connections that drop again and again.
+fn flapping() -> Habit {
+    Habit {
+        stays: Some(Duration::from_millis(100)),
+        ..Habit::default()
+    }
+}
+
+impl Default for Case {
+    fn default() -> Case {
+        Case {
+            rough: false,
+            defect: Defect::None,
+            pace: CLOSED,
+            habit: Habit::default(),
+            messages: 2000,
+            settle: Duration::from_secs(30),
+        }
+    }
+}
+
 #[test]
 fn a_sound_but_rough_cluster_passes() {
-    let paces = [
-        CLOSED,
-        Pace::Open {
-            rate: 2000.0,
-            arrival: Arrival::Poisson,
-        },
-    ];
-    for pace in paces {
-        let (kinds, counts, text) = run(true, Defect::None, pace, Duration::from_secs(30));
-        assert_eq!(kinds, [], "{text}");
+    for pace in [CLOSED, open(2000.0)] {
+        let outcome = run(&Case {
+            rough: true,
+            pace,
+            ..Case::default()
+        });
+        assert_eq!(outcome.kinds, [], "{}", outcome.text);
+        let counts = outcome.counts;
         assert_eq!((counts.sent, counts.acked, counts.refused), (2000, 2000, 0));
         assert_eq!(counts.applied, 3 * 2000);
         assert_eq!(
@@ -113,20 +166,78 @@ fn a_sound_but_rough_cluster_passes() {
 }
 
 #[test]
+fn clients_whose_connections_drop_miss_nothing_whether_they_resume_or_sync() {
+    let outcome = run(&Case {
+        rough: true,
+        pace: open(500.0),
+        habit: flapping(),
+        messages: 1000,
+        ..Case::default()
+    });
+    assert_eq!(outcome.kinds, [], "{}", outcome.text);
+    assert_eq!((outcome.counts.acked, outcome.counts.applied), (1000, 3000));
+    let back = outcome.reconnects;
+    assert!(back.resumed > 0 && back.synced > 0, "{back:?}");
+    assert!(
+        back.level.count > 0 && back.level.count <= back.online.count,
+        "{back:?}"
+    );
+}
+
+#[test]
+fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
+    let outcome = run(&Case {
+        rough: true,
+        pace: open(1000.0),
+        habit: Habit {
+            acts: true,
+            ..Habit::default()
+        },
+        messages: 1500,
+        ..Case::default()
+    });
+    assert_eq!(outcome.kinds, [], "{}", outcome.text);
+    let counts = outcome.counts;
+    assert_eq!(counts.acked, 1500);
+    assert!(
+        counts.changed > 50 && counts.receipts > 100 && counts.recounted > 20,
+        "{counts:?}"
+    );
+}
+
+#[test]
 fn each_broken_promise_is_caught() {
-    let cases: [(Defect, &[Kind]); 8] = [
-        (Defect::LosesAcked, &[Kind::AckedOther, Kind::AckedLost]),
-        (Defect::ForgetsCids, &[Kind::Duplicate]),
-        (Defect::SkipsLive, &[Kind::LiveHole]),
-        (Defect::SkipsNumber, &[Kind::NumberHole]),
-        (Defect::AltersBody, &[Kind::Altered]),
-        (Defect::Forks, &[Kind::Fork, Kind::TimeFell]),
-        (Defect::AcksTwice, &[Kind::UnsolicitedAnswer]),
-        (Defect::StaysSilent, &[Kind::Wedged]),
+    let acts = Habit {
+        acts: true,
+        ..Habit::default()
+    };
+    let plain = Habit::default();
+    let cases: [(Defect, Habit, &[Kind]); 13] = [
+        (Defect::LosesAcked, plain, &[Kind::AckedOther, Kind::AckedLost]),
+        (Defect::ForgetsCids, plain, &[Kind::Duplicate]),
+        (Defect::SkipsLive, plain, &[Kind::LiveHole]),
+        (Defect::SkipsNumber, plain, &[Kind::NumberHole]),
+        (Defect::AltersBody, plain, &[Kind::Altered]),
+        (Defect::Forks, plain, &[Kind::Fork, Kind::TimeFell]),
+        (Defect::AcksTwice, plain, &[Kind::UnsolicitedAnswer]),
+        (Defect::StaysSilent, plain, &[Kind::Wedged]),
+        (Defect::ResumeSkips, flapping(), &[Kind::LiveHole]),
+        (Defect::ResumeElsewhere, flapping(), &[Kind::ResumeWrong]),
+        (Defect::CursorFalls, acts, &[Kind::CursorFell]),
+        (Defect::Miscounts, acts, &[Kind::UnreadWrong]),
+        (Defect::ServesDeleted, acts, &[Kind::Undeleted]),
     ];
-    for (defect, expected) in cases {
-        let (kinds, _, text) = run(false, defect, CLOSED, Duration::from_secs(2));
+    for (defect, habit, expected) in cases {
+        let pace = if habit == plain { CLOSED } else { open(1000.0) };
+        let outcome = run(&Case {
+            defect,
+            habit,
+            pace,
+            settle: Duration::from_secs(2),
+            ..Case::default()
+        });
+        let kinds = outcome.kinds;
         let caught = kinds.first().is_some_and(|kind| expected.contains(kind));
-        assert!(caught, "{defect:?} was seen as {kinds:?}\n{text}");
+        assert!(caught, "{defect:?} was seen as {kinds:?}\n{}", outcome.text);
     }
 }

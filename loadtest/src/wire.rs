@@ -52,6 +52,21 @@ pub(crate) struct Frame<'a> {
     pub(crate) sid: Option<&'a str>,
     pub(crate) resumed: bool,
     pub(crate) hb_ms: Option<u64>,
+    /// Which message an edit, a deletion or a reaction is about.
+    pub(crate) of: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) k: Option<Cow<'a, str>>,
+    pub(crate) on: Option<bool>,
+    /// Words that were taken back since.
+    pub(crate) deleted: bool,
+    pub(crate) unread: u64,
+    pub(crate) read: u64,
+    pub(crate) delivered: u64,
+    /// A row of the inbox that says nothing.
+    pub(crate) stale: bool,
+    /// The cursor of the next page.
+    #[serde(borrow)]
+    pub(crate) next: Option<Cow<'a, str>>,
 }
 
 /// `conv.last` is an object of numbers, an inbox item's is an event: both have an `s`.
@@ -156,6 +171,59 @@ pub(crate) fn invite(id: u64, c: &str, cid: &str, who: &str) -> String {
     format!(r#"{{"t":"invite","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
 }
 
+/// Comes to a channel.
+pub(crate) fn join(id: u64, c: &str, cid: &str) -> String {
+    format!(r#"{{"t":"join","id":{id},"c":"{c}","cid":"{cid}"}}"#)
+}
+
+/// Gives a member another role.
+pub(crate) fn role(id: u64, c: &str, cid: &str, who: &str, role: &str) -> String {
+    format!(r#"{{"t":"role","id":{id},"c":"{c}","cid":"{cid}","who":"{who}","role":"{role}"}}"#)
+}
+
+/// Changes the body of a message.
+pub(crate) fn edit(id: u64, c: &str, cid: &str, of: u64, body: &str) -> String {
+    format!(r#"{{"t":"edit","id":{id},"c":"{c}","of":{of},"cid":"{cid}","b":{body}}}"#)
+}
+
+/// Deletes a message.
+pub(crate) fn del(id: u64, c: &str, cid: &str, of: u64) -> String {
+    format!(r#"{{"t":"del","id":{id},"c":"{c}","of":{of},"cid":"{cid}"}}"#)
+}
+
+/// Reacts to a message.
+pub(crate) fn react(id: u64, c: &str, cid: &str, of: u64, k: &str) -> String {
+    format!(
+        r#"{{"t":"react","id":{id},"c":"{c}","of":{of},"cid":"{cid}","k":{},"on":true}}"#,
+        quoted(k)
+    )
+}
+
+/// Moves the read cursor.
+pub(crate) fn read(id: u64, c: &str, s: u64) -> String {
+    format!(r#"{{"t":"read","id":{id},"c":"{c}","s":{s}}}"#)
+}
+
+/// Says that somebody types. There is no answer.
+pub(crate) fn typing(c: &str) -> String {
+    format!(r#"{{"t":"typing","c":"{c}","on":true}}"#)
+}
+
+/// A page of the inbox.
+pub(crate) fn list(id: u64, cursor: Option<&str>) -> String {
+    let cursor = cursor.map_or_else(String::new, |cursor| format!(r#","cursor":{}"#, quoted(cursor)));
+    format!(
+        r#"{{"t":"list","id":{id},"limit":{}{cursor}}}"#,
+        protocol::limits::PAGE
+    )
+}
+
+/// Follows the presence of others.
+pub(crate) fn watch(id: u64, users: &[String]) -> String {
+    let users = serde_json::Value::from(users.to_vec());
+    format!(r#"{{"t":"watch","id":{id},"users":{users}}}"#)
+}
+
 /// Asks for a conversation's state.
 pub(crate) fn open(id: u64, c: &str) -> String {
     format!(r#"{{"t":"open","id":{id},"c":"{c}"}}"#)
@@ -232,6 +300,15 @@ mod tests {
             hist(6, "g_1", 0, 100),
             sync(7, [("g_1", 4), ("g_2", 0)].into_iter()),
             heartbeat(3),
+            join(8, "ch_1", "r.j"),
+            role(9, "ch_1", "r.r", "bob", "member"),
+            edit(10, "g_1", "r.2", 4, r#"{"x":1}"#),
+            del(11, "g_1", "r.3", 4),
+            react(12, "g_1", "r.4", 4, "\u{1f44d}"),
+            read(13, "g_1", 4),
+            typing("g_1"),
+            list(14, Some("x\"y")),
+            watch(15, &["a".into()]),
         ] {
             serde_json::from_str::<serde_json::Value>(&text)
                 .unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -2,6 +2,7 @@
 //! for everything that has arrived and writes everything that it has to say with one flush, because the harness
 //! shares its cores with the servers that it measures.
 
+pub(crate) mod habit;
 mod place;
 mod state;
 mod task;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(crate) use self::habit::Habit;
 pub(crate) use self::state::{Shared, World};
 use self::task::Client;
 use crate::clock::Nanos;
@@ -58,11 +60,10 @@ pub(crate) enum Command {
         members: Vec<String>,
         reply: oneshot::Sender<String>,
     },
-    /// Add a member to a conversation.
-    Invite {
+    /// Change who is in a conversation, and as what.
+    Enrol {
         name: String,
-        cid: String,
-        who: String,
+        change: Enrol,
         reply: oneshot::Sender<()>,
     },
     /// Read a conversation's log again, from where the oracle knows it.
@@ -73,12 +74,29 @@ pub(crate) enum Command {
     },
     /// Send at this pace from now on. `share` is the part of an open loop's rate that is this client's.
     Pace { pace: Pace, share: f64 },
+    /// Behave so from now on.
+    Behave(Habit),
+    /// Let the connection drop, as it is, and come back.
+    Cut,
+    /// Read the whole inbox and let the oracle count again.
+    Inbox(oneshot::Sender<()>),
     /// Leave the node, if it isn't among the permitted ones any more.
     Move,
     /// Say how many messages are still unanswered.
     Unanswered(oneshot::Sender<usize>),
     /// Close and end.
     Quit,
+}
+
+/// A change of a membership.
+#[derive(Clone, Debug)]
+pub(crate) enum Enrol {
+    /// Add this user.
+    Invite(String),
+    /// Come to a channel.
+    Join,
+    /// Permit this user to speak.
+    Speaker(String),
 }
 
 /// The harness's end of a client.

@@ -27,7 +27,14 @@ pub(crate) struct Place {
     refused: usize,
     queued: usize,
     retry_at: Nanos,
+    /// The last messages: where they are, and whether they are the client's own.
+    recent: VecDeque<(u64, bool)>,
+    /// Up to where the node was told, and has agreed, that the client has read.
+    pub(crate) read: u64,
 }
+
+/// How many messages are near enough to be edited, deleted or reacted to.
+const RECENT: usize = 16;
 
 /// One of the client's own messages, until it is answered.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +81,36 @@ impl Place {
             refused: 0,
             queued: 0,
             retry_at: 0,
+            recent: VecDeque::new(),
+            read: 0,
         }
     }
 
     // --- receiving ---
+
+    /// Remembers a message that was applied.
+    pub(crate) fn remember(&mut self, s: u64, own: bool) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((s, own));
+    }
+
+    /// Forgets a message that was deleted.
+    pub(crate) fn forget(&mut self, s: u64) {
+        self.recent.retain(|(recent, _)| *recent != s);
+    }
+
+    /// The last messages: all of them, or the client's own.
+    pub(crate) fn recent(&self, own: bool) -> impl Iterator<Item = u64> {
+        let fits = self.recent.iter().filter(move |(_, mine)| *mine || !own);
+        fits.map(|(s, _)| *s)
+    }
+
+    /// Nothing is missing as far as the client can know.
+    pub(crate) fn is_level(&self) -> bool {
+        self.live || self.cursor.is_none()
+    }
 
     /// The client rule: apply if `s` is one above the last, hold if greater, ignore if not greater.
     pub(crate) fn rule(&mut self, seen: &Seen) -> Rule {
@@ -234,7 +267,6 @@ impl Place {
         }
         self.in_flight = 0;
         self.retry_at = 0;
-        self.interrupted();
         again
     }
 
@@ -270,6 +302,9 @@ mod tests {
             tag: None,
             due: 0,
             member: None,
+            body: s,
+            deleted: false,
+            change: None,
         }
     }
 

@@ -18,8 +18,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::habit::Act;
 use super::state::{State, Task, World};
-use super::{Command, Common};
+use super::{Command, Common, Habit};
 use crate::clock::{MILLISECOND, Nanos, SECOND};
 use crate::oracle::Reading;
 use crate::pacing::{Pace, Schedule};
@@ -38,6 +39,12 @@ pub(super) struct Client {
     speaks: Vec<usize>,
     turn: usize,
     pacer: Pacer,
+    habit: Habit,
+    /// When this connection drops, by habit.
+    drops_at: Option<Nanos>,
+    /// When one who reads slowly reads the next frame.
+    reads_at: Nanos,
+    cut: bool,
     node: String,
     quit: bool,
 }
@@ -54,6 +61,8 @@ enum End {
     Quit,
     /// To be opened again, elsewhere.
     Lost(String),
+    /// The client let it drop, by habit or as it was told.
+    Dropped,
 }
 
 /// The most frames that are handled before frames are written.
@@ -84,6 +93,10 @@ impl Client {
             speaks: Vec::new(),
             turn: 0,
             pacer: Pacer::Silent,
+            habit: Habit::default(),
+            drops_at: None,
+            reads_at: 0,
+            cut: false,
             node,
             quit: false,
         }
@@ -97,27 +110,37 @@ impl Client {
                 Ok(socket) => self.converse(socket, &mut tries).await,
                 Err(error) => End::Lost(error.to_string()),
             };
-            let was_online = std::mem::take(&mut self.state.online);
+            let was_online = self.state.online;
             if was_online {
                 self.common.online.set(self.common.online.get() - 1);
             }
-            let again = self.state.disconnected();
-            let End::Lost(why) = end else { return };
             {
                 let world = &mut *self.common.world.borrow_mut();
+                let again = self.state.disconnected(world);
+                let why = match &end {
+                    End::Quit => return,
+                    End::Lost(why) => {
+                        world.recorder.error(if was_online {
+                            "connection lost"
+                        } else {
+                            "connection refused"
+                        });
+                        why
+                    }
+                    End::Dropped => "dropped by itself",
+                };
                 let line = format!(
                     "client {} lost {}: {why}; {again} messages go out again",
                     self.me, self.node
                 );
                 world.oracle.note(world.clock.now(), line);
-                world.recorder.error(if was_online {
-                    "connection lost"
-                } else {
-                    "connection refused"
-                });
             }
-            self.pause(tries).await;
-            tries += 1;
+            if matches!(end, End::Dropped) {
+                self.stay_away().await;
+            } else {
+                self.pause(tries).await;
+                tries += 1;
+            }
             self.node = self
                 .common
                 .nodes
@@ -125,6 +148,23 @@ impl Client {
                 .choose(&mut self.rng)
                 .cloned()
                 .unwrap_or_default();
+        }
+    }
+
+    /// Away for as long as the habit says, or until it ends.
+    async fn stay_away(&mut self) {
+        let mut pause = pin!(tokio::time::sleep(self.habit.stays_away(&mut self.rng)));
+        while !self.quit && self.habit.stays.is_some() {
+            tokio::select! {
+                () = &mut pause => break,
+                command = self.commands.recv() => self.command(command),
+            }
+        }
+        let now = self.common.world.borrow().clock.now();
+        self.state.returns(now);
+        // Who is away by habit has nothing to say meanwhile.
+        if let (Pacer::Open(schedule), false) = (&mut self.pacer, self.habit.away.is_zero()) {
+            while schedule.due(now, &mut self.rng).is_some() {}
         }
     }
 
@@ -171,8 +211,10 @@ impl Client {
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let began = common.world.borrow().clock.now();
         let (mut heard, mut beat) = (began, began);
+        self.cut = false;
+        self.drops_at = self.habit.drops_at(began, &mut self.rng);
         loop {
-            let wake = {
+            let (wake, frames) = {
                 let world = &mut *common.world.borrow_mut();
                 let now = world.clock.now();
                 self.produce(now, world);
@@ -182,6 +224,13 @@ impl Client {
                     self.state.heartbeat();
                 }
                 self.state.flush(world);
+                let (frames, reads_at) = self.may_read(now);
+                if frames < FRAMES_PER_WAKE {
+                    heard = now; // one who doesn't listen cannot tell
+                }
+                if self.cut || self.drops_at.is_some_and(|at| now >= at) {
+                    return End::Dropped;
+                }
                 // A node that was stopped or cut off says nothing, not even that.
                 let patience = if self.state.online {
                     interval * 5 / 2
@@ -192,11 +241,11 @@ impl Client {
                     return End::Lost(format!("nothing was heard for {} ms", patience / MILLISECOND));
                 }
                 let own = (beat + interval).min(heard + patience);
-                let wake = [self.state.wake_at(), self.next_due(now)]
+                let wake = [self.state.wake_at(), self.next_due(now), self.drops_at, reads_at]
                     .into_iter()
                     .flatten()
                     .fold(own, Nanos::min);
-                world.clock.instant(wake)
+                (world.clock.instant(wake), frames)
             };
             for text in self.state.out.drain(..) {
                 if let Err(error) = Pin::new(&mut socket).start_send(Message::text(text)) {
@@ -207,10 +256,13 @@ impl Client {
                 timer.as_mut().reset(wake);
             }
             let was_online = self.state.online;
-            match self.wait(&mut socket, timer.as_mut()).await {
+            match self.wait(&mut socket, timer.as_mut(), frames).await {
                 Err(end) => return end,
                 Ok(0) => {}
-                Ok(_) => heard = common.world.borrow().clock.now(),
+                Ok(_) => {
+                    heard = common.world.borrow().clock.now();
+                    self.reads_at = heard + self.habit.reading_gap().unwrap_or(0);
+                }
             }
             if self.state.online && !was_online {
                 *tries = 0;
@@ -226,11 +278,23 @@ impl Client {
         }
     }
 
-    /// Waits for frames, a command or the timer, while writing what is left to write. Returns the frames handled.
+    /// How many frames may be read now, and when the next one may be if that is none.
+    fn may_read(&self, now: Nanos) -> (usize, Option<Nanos>) {
+        match (self.habit.reads, self.habit.reading_gap()) {
+            (None, _) => (FRAMES_PER_WAKE, None),
+            (Some(_), None) => (0, None),
+            (Some(_), Some(_)) if now >= self.reads_at => (1, None),
+            (Some(_), Some(_)) => (0, Some(self.reads_at)),
+        }
+    }
+
+    /// Waits for frames, a command or the timer, while writing what is left to write. Reads so many frames at most, and
+    /// returns how many were handled.
     async fn wait(
         &mut self,
         socket: &mut WebSocketStream<TcpStream>,
         mut timer: Pin<&mut tokio::time::Sleep>,
+        frames: usize,
     ) -> Result<usize, End> {
         let common = self.common.clone();
         poll_fn(|cx| {
@@ -239,7 +303,7 @@ impl Client {
             }
             let mut handled = 0;
             let mut world = None;
-            while handled < FRAMES_PER_WAKE {
+            while handled < frames {
                 match Pin::new(&mut *socket).poll_next(cx) {
                     Poll::Ready(Some(Ok(Message::Text(text)))) => {
                         self.state
@@ -247,9 +311,12 @@ impl Client {
                         handled += 1;
                     }
                     Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                        drop(world);
+                        let code = frame.as_ref().map_or(1005, |frame| u16::from(frame.code));
                         let why = frame.map_or_else(String::new, |frame| {
                             format!("{} {}", u16::from(frame.code), frame.reason)
                         });
+                        self.closed(code);
                         return Poll::Ready(Err(End::Lost(format!("closed by the node: {why}"))));
                     }
                     Poll::Ready(Some(Ok(_))) => handled += 1, // pings are answered below us
@@ -273,6 +340,28 @@ impl Client {
             Poll::Pending
         })
         .await
+    }
+
+    /// The close code's range is the verdict.
+    fn closed(&mut self, code: u16) {
+        if (4200..4600).contains(&code) {
+            self.state.forget_session();
+        }
+        let world = &mut *self.common.world.borrow_mut();
+        world.recorder.error(&format!("closed {code}"));
+    }
+
+    fn behave(&mut self, habit: Habit) {
+        let world = self.common.world.borrow();
+        self.habit = habit;
+        self.drops_at = habit.drops_at(world.clock.now(), &mut self.rng);
+        self.state.late_by_itself = habit.is_late_by_itself();
+        if habit.watches > 0 {
+            let others = (1..=habit.watches).map(|next| world.payload.user(self.me + next));
+            let others = others.collect();
+            drop(world);
+            self.state.watch(others);
+        }
     }
 
     fn command(&mut self, command: Option<Command>) {
@@ -301,20 +390,14 @@ impl Client {
                     reply,
                 });
             }
-            Some(Command::Invite {
-                name,
-                cid,
-                who,
-                reply,
-            }) => {
-                if let Some(place) = self.state.place(&name) {
-                    self.state.ask(Task::Invite {
-                        place,
-                        cid,
-                        who,
-                        reply,
-                    });
-                }
+            Some(Command::Enrol { name, change, reply }) => {
+                self.state.ask(Task::Enrol { name, change, reply });
+            }
+            Some(Command::Behave(habit)) => self.behave(habit),
+            Some(Command::Cut) => self.cut = true,
+            Some(Command::Inbox(reply)) => {
+                let now = self.common.world.borrow().clock.now();
+                self.state.list(now, Some(reply));
             }
             Some(Command::Reread { name, after, reply }) => {
                 if let Some(place) = self.state.place(&name) {
@@ -327,10 +410,13 @@ impl Client {
                 }
             }
             Some(Command::Pace { pace, share }) => {
-                let now = self.common.world.borrow().clock.now();
+                let common = self.common.clone();
+                let world = &mut *common.world.borrow_mut();
+                let now = world.clock.now();
+                self.produce(now, world); // what is due already is due, whatever comes now
                 self.pacer = match pace {
                     Pace::Open { rate, arrival } if !self.speaks.is_empty() && share > 0.0 => {
-                        Pacer::Open(Schedule::new(rate * share, arrival, now, &mut self.rng))
+                        Pacer::Open(Schedule::new(rate, share, arrival, now, &mut self.rng))
                     }
                     Pace::Closed { window } if !self.speaks.is_empty() => Pacer::Window(window),
                     _ => Pacer::Silent,
@@ -377,8 +463,21 @@ impl Client {
                 while budget.get() > 0
                     && let Some(due) = schedule.due(now, &mut self.rng)
                 {
-                    self.turn += 1;
+                    self.turn += if self.habit.acts {
+                        self.rng.random_range(1..64)
+                    } else {
+                        1
+                    };
                     let place = self.speaks[self.turn % self.speaks.len()];
+                    let act = if self.habit.acts {
+                        Act::pick(&mut self.rng)
+                    } else {
+                        Act::Send
+                    };
+                    if act != Act::Send {
+                        self.state.act(act, place, due, world, &mut self.rng);
+                        continue;
+                    }
                     if self.state.backlog(place) >= BACKLOG {
                         world.recorder.error("shed: the sender's backlog is full");
                         continue;

@@ -17,6 +17,13 @@ pub(crate) struct Recorder {
     current: Histogram<u64>,
     tally: Second,
     errors: BTreeMap<String, u64>,
+    /// What was done besides sending, by name.
+    others: BTreeMap<&'static str, Histogram<u64>>,
+    /// Applied by clients that are late by their own doing.
+    late: u64,
+    /// The part of the load, and what goes on beside it.
+    part: String,
+    beside: String,
 }
 
 /// A stretch of the run between two faults.
@@ -64,12 +71,30 @@ impl Recorder {
             current: histogram(),
             tally: Second::default(),
             errors: BTreeMap::new(),
+            others: BTreeMap::new(),
+            late: 0,
+            part: String::new(),
+            beside: String::new(),
         }
     }
 
-    /// A new phase begins.
+    /// A new phase begins: a fault, or its end.
     pub(crate) fn phase(&mut self, name: &str, from: Nanos) {
-        self.phases.push(Phase::new(name, from));
+        self.beside = name.to_owned();
+        self.divide(from);
+    }
+
+    /// A new part of the load begins, whatever goes on beside it.
+    pub(crate) fn part(&mut self, name: &str, from: Nanos) {
+        self.part = name.to_owned();
+        self.divide(from);
+    }
+
+    fn divide(&mut self, from: Nanos) {
+        let names = [self.part.as_str(), self.beside.as_str()];
+        let names = names.into_iter().filter(|name| !name.is_empty());
+        let name = names.collect::<Vec<_>>().join(", ");
+        self.phases.push(Phase::new(&name, from));
     }
 
     pub(crate) fn sent(&mut self) {
@@ -88,6 +113,18 @@ impl Recorder {
     pub(crate) fn delivered(&mut self, due: Nanos, now: Nanos) {
         self.tally.delivered += 1;
         self.phase_of(due).deliver.saturating_record(micros(due, now));
+    }
+
+    /// As [`Recorder::delivered`], to a client whose lateness is its own doing: counted, not timed.
+    pub(crate) fn delivered_late(&mut self) {
+        self.tally.delivered += 1;
+        self.late += 1;
+    }
+
+    /// Something else than a message was due at `due` and is answered now.
+    pub(crate) fn done(&mut self, what: &'static str, due: Nanos, now: Nanos) {
+        let times = self.others.entry(what).or_insert_with(histogram);
+        times.saturating_record(micros(due, now));
     }
 
     /// Something was refused or broke; counted by name.
@@ -126,6 +163,25 @@ impl Recorder {
 
     pub(crate) fn seconds(&self) -> &[Second] {
         &self.seconds
+    }
+
+    /// Messages that were applied by another than their sender.
+    pub(crate) fn deliveries(&self) -> u64 {
+        let timed: u64 = self.phases.iter().map(|phase| phase.deliver.len()).sum();
+        timed + self.late
+    }
+
+    /// What was done besides sending.
+    pub(crate) fn others(&self) -> BTreeMap<String, Percentiles> {
+        let others = self.others.iter();
+        others
+            .map(|(what, times)| ((*what).to_owned(), Percentiles::of(times)))
+            .collect()
+    }
+
+    /// How many errors there were, whatever their names.
+    pub(crate) fn error_count(&self) -> u64 {
+        self.errors.values().sum()
     }
 
     pub(crate) fn errors(&self) -> &BTreeMap<String, u64> {
@@ -203,6 +259,20 @@ mod tests {
             .collect();
         assert_eq!(counts, [(0, 0), (1, 0), (1, 1)]);
         assert!(recorder.phases()[1].ack.max() >= 2_990_000);
+    }
+
+    #[test]
+    fn a_phase_is_named_by_its_part_and_by_what_goes_on_beside_it() {
+        let mut recorder = Recorder::new();
+        recorder.part("100/s", 0);
+        recorder.phase("kill", 1);
+        recorder.part("200/s", 2);
+        let names: Vec<_> = recorder
+            .phases()
+            .iter()
+            .map(|phase| phase.name.as_str())
+            .collect();
+        assert_eq!(names, ["set-up", "100/s", "100/s, kill", "200/s, kill"]);
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 pub(crate) mod latency;
 pub(crate) mod nodes;
+pub(crate) mod recovery;
 pub(crate) mod series;

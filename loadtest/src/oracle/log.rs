@@ -2,10 +2,11 @@
 //! window, and per sender one ordinal. Every message is judged once, when the log is known up to it without a hole;
 //! every further sight of it is a comparison.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::changes::{Change, Changes, What};
 use super::seen::Seen;
 use super::violation::Kind;
 use crate::payload::{ClientIx, Ordinal, Tag};
@@ -21,7 +22,7 @@ pub(crate) struct Log {
     /// The `s` of `window[0]`; whole blocks from `origin` up to here live on in `blocks`.
     base: u64,
     window: VecDeque<Entry>,
-    blocks: Vec<u64>,
+    blocks: Vec<Block>,
     /// Everything from `origin` up to here is known and was judged.
     frontier: u64,
     /// Known but not judged yet: something below is still missing.
@@ -33,6 +34,12 @@ pub(crate) struct Log {
     acked: BTreeMap<u64, Tag>,
     /// Who was removed, and where.
     removed: HashMap<ClientIx, u64>,
+    /// The ordinal of the first message that was judged.
+    first_mn: Option<u64>,
+    /// The edits in the window, by the message that they change.
+    edits: BTreeMap<u64, Vec<u64>>,
+    /// Seen without its words, and no deletion known: it must come.
+    bare: BTreeSet<u64>,
     /// Sights and acks below the window: only the block digests judge those.
     pub(crate) late: u64,
 }
@@ -41,14 +48,31 @@ pub(crate) struct Log {
 struct Entry {
     /// 0 while not known.
     digest: u64,
+    /// 0 while not known, or without words.
+    body: u64,
     tag: Option<Tag>,
+    /// How many messages there are up to and including this event; known once it was judged.
+    mn: u64,
+    /// A deletion of it, or of what it edits, was judged.
+    deleted: bool,
+    edit: bool,
+}
+
+/// 1024 events that have left the window.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    digest: u64,
+    /// Of the bodies that can only change by a deletion; `None` if there was one since.
+    bodies: Option<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Sender {
     issued: Ordinal,
     last: Ordinal,
-    refused: HashSet<Ordinal>,
+    /// Above `last`.
+    refused: BTreeSet<Ordinal>,
+    changes: Changes,
 }
 
 /// A second reading of the log, from its origin, against what the clients saw.
@@ -56,6 +80,7 @@ struct Sender {
 pub(crate) struct Reading {
     next: u64,
     block: u64,
+    bodies: u64,
 }
 
 /// The verdict on one sight: what is broken, and how.
@@ -79,6 +104,59 @@ impl Log {
         let sender = self.senders.entry(sender).or_default();
         sender.issued += 1;
         sender.issued
+    }
+
+    /// The ordinal of the sender's next change.
+    pub(crate) fn next_change(&mut self, sender: ClientIx) -> Ordinal {
+        self.senders.entry(sender).or_default().changes.next()
+    }
+
+    /// A change is about to be sent.
+    pub(crate) fn issue_change(&mut self, ordinal: Ordinal, change: Change) {
+        let sender = self.senders.entry(change.by).or_default();
+        sender.changes.issue(ordinal, change);
+    }
+
+    /// It will never be accepted.
+    pub(crate) fn refuse_change(&mut self, sender: ClientIx, ordinal: Ordinal) {
+        self.senders.entry(sender).or_default().changes.refuse(ordinal);
+    }
+
+    /// How many messages there are up to and including `s`; `None` where the log isn't known (any more).
+    pub(crate) fn messages_up_to(&self, s: u64) -> Option<u64> {
+        if s < self.origin || self.origin == 0 {
+            // Before anybody's first sight there was no message, if the first one that was seen is the first.
+            return self.first_mn.is_none_or(|mn| mn == 1).then_some(0);
+        }
+        let known = self.entry(s).filter(|_| s <= self.frontier)?;
+        Some(known.mn)
+    }
+
+    /// Seen without their words, although nobody deleted them.
+    pub(crate) fn bare(&self) -> impl Iterator<Item = u64> {
+        self.bare.iter().copied()
+    }
+
+    /// How many entries it holds, whatever their size: what must not grow with the length of the log.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        let senders = self.senders.values();
+        let senders: usize = senders
+            .map(|sender| 1 + sender.refused.len() + sender.changes.entries())
+            .sum();
+        self.window.len()
+            + self.ahead.len()
+            + self.acked.len()
+            + self.removed.len()
+            + self.bare.len()
+            + self.edits.values().map(Vec::len).sum::<usize>()
+            + senders
+    }
+
+    /// How many blocks have left the window: a digest for 1024 events each.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
     }
 
     /// The sender was told that this message will never be accepted.
@@ -134,22 +212,34 @@ impl Log {
             }
             self.window.resize(index + 1, Entry::default());
         }
-        let known = self.window[index];
+        let known = &mut self.window[index];
         if known.digest != 0 {
-            let same = known.digest == seen.digest;
-            return if same {
-                Ok(())
-            } else {
-                Err((
+            let same =
+                known.digest == seen.digest && (seen.deleted || known.body == 0 || known.body == seen.body);
+            if !same {
+                return Err((
                     Kind::Fork,
                     format!("one saw {:?}, another {:?}", known.tag, seen.tag),
-                ))
-            };
+                ));
+            }
+            if seen.deleted && !known.deleted {
+                self.bare.insert(seen.s);
+            } else if known.body == 0 {
+                known.body = seen.body;
+            }
+            return Ok(());
         }
-        self.window[index] = Entry {
+        *known = Entry {
             digest: seen.digest,
+            body: seen.body,
             tag: seen.tag,
+            mn: 0,
+            deleted: false,
+            edit: seen.is_edit(),
         };
+        if seen.deleted {
+            self.bare.insert(seen.s);
+        }
         if seen.s != self.frontier + 1 {
             self.ahead.insert(seen.s, seen.clone());
             return Ok(());
@@ -177,26 +267,38 @@ impl Log {
                 ));
             }
             self.mn = Some(mn);
+            self.first_mn.get_or_insert(mn);
         }
+        let messages = self.mn.unwrap_or(0);
+        if let Some(entry) = self.entry_mut(seen.s) {
+            entry.mn = messages;
+        }
+        let tag = match &seen.change {
+            Some(change) => Some(self.changed(change, seen)?),
+            None => seen.tag,
+        };
         match seen.member {
             Some((client, true)) => drop(self.removed.remove(&client)),
             Some((client, false)) => drop(self.removed.insert(client, seen.s)),
             None => {}
         }
         if let Some(acked) = self.acked.remove(&seen.s)
-            && Some(acked) != seen.tag
+            && Some(acked) != tag
         {
             return Err((
                 Kind::AckedOther,
-                format!("{acked:?} was acked here, the log has {:?}", seen.tag),
+                format!("{acked:?} was acked here, the log has {tag:?}"),
             ));
         }
-        let Some(tag) = seen.tag else { return Ok(()) };
+        let Some(tag) = tag else { return Ok(()) };
         if let Some(k) = self.removed.get(&tag.sender) {
             return Err((
                 Kind::ExMemberAccepted,
                 format!("client {} was removed at s={k}", tag.sender),
             ));
+        }
+        if seen.change.is_some() {
+            return Ok(());
         }
         let again = self.place_of(tag, seen.s);
         let sender = self.senders.entry(tag.sender).or_default();
@@ -219,7 +321,44 @@ impl Log {
             });
         }
         sender.last = tag.ordinal;
+        if !sender.refused.is_empty() {
+            sender.refused = sender.refused.split_off(&(tag.ordinal + 1));
+        }
         Ok(())
+    }
+
+    /// Finds out whose change it is, and what it means for the words that are there.
+    fn changed(&mut self, change: &Change, seen: &Seen) -> Result<Tag, (Kind, String)> {
+        let sender = self.senders.entry(change.by).or_default();
+        let tag = Tag {
+            sender: change.by,
+            ordinal: sender.changes.place(change, seen.deleted)?,
+        };
+        if let Some(entry) = self.entry_mut(seen.s) {
+            entry.tag = Some(tag);
+        }
+        match change.what {
+            What::Edit => self.edits.entry(change.of).or_default().push(seen.s),
+            What::Delete => {
+                self.delete(change.of);
+                for edit in self.edits.remove(&change.of).unwrap_or_default() {
+                    self.delete(edit);
+                }
+            }
+            What::React => {}
+        }
+        Ok(tag)
+    }
+
+    fn delete(&mut self, s: u64) {
+        self.bare.remove(&s);
+        if let Some(entry) = self.entry_mut(s) {
+            entry.deleted = true;
+        } else if let Some(left) = s.checked_sub(self.origin)
+            && let Some(block) = self.blocks.get_mut(left as usize / BLOCK)
+        {
+            block.bodies = None;
+        }
     }
 
     /// Where below `s` the message is already, looked up only when its ordinal says that something is wrong.
@@ -242,14 +381,30 @@ impl Log {
         self.window.get(s.checked_sub(self.base)? as usize)
     }
 
+    fn entry_mut(&mut self, s: u64) -> Option<&mut Entry> {
+        self.window.get_mut(s.checked_sub(self.base)? as usize)
+    }
+
     fn trim(&mut self, window: usize) {
         while self.window.len() >= window.max(BLOCK) + BLOCK && self.base + (BLOCK as u64) <= self.frontier {
-            let block = self
-                .window
-                .drain(..BLOCK)
-                .fold(0, |digest, entry| chain(digest, entry.digest));
-            self.blocks.push(block);
+            let (mut digest, mut bodies) = (0, 0);
+            for entry in self.window.drain(..BLOCK) {
+                digest = chain(digest, entry.digest);
+                // A later deletion of its message takes an edit's words too, and nobody could say which edits those are.
+                if !entry.deleted && !entry.edit {
+                    bodies = chain(bodies, entry.body);
+                }
+            }
+            self.blocks.push(Block {
+                digest,
+                bodies: Some(bodies),
+            });
             self.base += BLOCK as u64;
+            let base = self.base;
+            self.edits.retain(|_, edits| {
+                edits.retain(|edit| *edit >= base);
+                !edits.is_empty()
+            });
         }
     }
 
@@ -269,13 +424,24 @@ impl Log {
         }
         reading.next = seen.s + 1;
         if seen.s >= self.base {
+            if !seen.deleted && self.entry(seen.s).is_some_and(|entry| entry.deleted) {
+                return Err((
+                    Kind::Undeleted,
+                    format!("{:?} is read back with its words", seen.tag),
+                ));
+            }
             return self.see(seen, window);
         }
         reading.block = chain(reading.block, seen.digest);
+        if !seen.deleted && !seen.is_edit() {
+            reading.bodies = chain(reading.bodies, seen.body);
+        }
         let read = (seen.s - self.origin + 1) as usize;
         if read.is_multiple_of(BLOCK) {
             let known = self.blocks[read / BLOCK - 1];
-            if std::mem::take(&mut reading.block) != known {
+            let bodies = std::mem::take(&mut reading.bodies);
+            let same = known.bodies.is_none_or(|known| known == bodies);
+            if std::mem::take(&mut reading.block) != known.digest || !same {
                 return Err((
                     Kind::Fork,
                     format!("the {BLOCK} events up to s={} are read back as others", seen.s),

@@ -2,20 +2,29 @@
 //! broken. It knows nothing of sockets or time, so recorded histories with planted defects prove it (`tests`).
 //!
 //! Memory is bounded: a window of digests per conversation, a block digest for every 1024 events that have left
-//! it, one position per (conversation, client), one ordinal per (conversation, sender).
+//! it, one position per (conversation, client), one ordinal per (conversation, sender), one pair of cursors per
+//! (conversation, client, member whose receipts it gets).
 
+mod changes;
+mod conversation;
+mod cursors;
 mod log;
 mod seen;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_changes;
 mod violation;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+pub(crate) use changes::{Change, What};
+pub(crate) use cursors::Row;
 pub(crate) use log::Reading;
-pub(crate) use seen::Seen;
+pub(crate) use seen::{Seen, mark};
 pub(crate) use violation::{History, Kind, Violation};
 
+use self::conversation::{Conversation, View};
 use self::log::{Log, Verdict};
 use crate::payload::{ClientIx, Ordinal, Tag};
 
@@ -23,7 +32,9 @@ use crate::payload::{ClientIx, Ordinal, Tag};
 pub(crate) type ConvIx = u32;
 
 /// The default of `Oracle::window_total`.
-const WINDOW_TOTAL: usize = 2_000_000;
+const WINDOW_TOTAL: usize = 1_500_000;
+/// Rows of inboxes that wait for the log, per conversation; more are not counted again.
+const ROWS: usize = 256;
 /// What is kept of the violations themselves; one is enough to end a run.
 const VIOLATIONS: usize = 20;
 
@@ -35,7 +46,7 @@ pub(crate) struct Oracle {
     violations: Vec<Violation>,
     counts: Counts,
     history: History,
-    /// How many log entries all windows hold together (16 bytes each).
+    /// How many log entries all windows hold together (40 bytes each).
     window_total: usize,
 }
 
@@ -47,21 +58,16 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     pub(crate) applied: u64,
     pub(crate) read_back: u64,
+    /// Edits, deletions and reactions that were acked.
+    #[serde(default)]
+    pub(crate) changed: u64,
+    /// Receipts that were compared with the ones before.
+    #[serde(default)]
+    pub(crate) receipts: u64,
+    /// Rows of inboxes whose unread messages were counted again.
+    #[serde(default)]
+    pub(crate) recounted: u64,
     pub(crate) violations: u64,
-}
-
-#[derive(Debug)]
-struct Conversation {
-    name: String,
-    log: Log,
-    views: HashMap<ClientIx, View>,
-}
-
-/// How far one client has applied a conversation.
-#[derive(Debug)]
-struct View {
-    last: u64,
-    removed: Option<u64>,
 }
 
 // === impl Oracle ===
@@ -92,6 +98,8 @@ impl Oracle {
             name: name.to_owned(),
             log: Log::default(),
             views: HashMap::new(),
+            rows: VecDeque::new(),
+            cursor: 0,
         });
         self.names.insert(name.to_owned(), ix);
         ix
@@ -99,9 +107,12 @@ impl Oracle {
 
     /// A client's view begins: the next event that it applies is `last + 1`.
     pub(crate) fn joined(&mut self, conv: ConvIx, client: ClientIx, last: u64) {
-        self.conversations[conv as usize]
-            .views
-            .insert(client, View { last, removed: None });
+        let view = View {
+            last,
+            removed: None,
+            receipts: HashMap::new(),
+        };
+        self.conversations[conv as usize].views.insert(client, view);
     }
 
     /// A client is about to send its next message.
@@ -132,6 +143,105 @@ impl Oracle {
             .view(client, seen)
             .and_then(|()| conversation.log.see(seen, window));
         self.judge(verdict, conv, Some(client), seen.s);
+        self.recount(conv);
+    }
+
+    /// The ordinal of a client's next change, to make its client id of.
+    pub(crate) fn next_change(&mut self, conv: ConvIx, client: ClientIx) -> Ordinal {
+        self.conversations[conv as usize].log.next_change(client)
+    }
+
+    /// The change is about to be sent. A client makes one at a time.
+    pub(crate) fn issue_change(&mut self, conv: ConvIx, ordinal: Ordinal, change: Change) {
+        self.conversations[conv as usize]
+            .log
+            .issue_change(ordinal, change);
+    }
+
+    /// The ack of a change arrived.
+    pub(crate) fn change_acked(&mut self, conv: ConvIx, tag: Tag, s: u64) {
+        self.counts.changed += 1;
+        let verdict = self.conversations[conv as usize].log.ack(tag, s);
+        self.judge(verdict, conv, Some(tag.sender), s);
+    }
+
+    /// The change was refused for good.
+    pub(crate) fn change_refused(&mut self, conv: ConvIx, client: ClientIx, ordinal: Ordinal) {
+        self.conversations[conv as usize]
+            .log
+            .refuse_change(client, ordinal);
+    }
+
+    /// A client was told of somebody's cursors.
+    pub(crate) fn receipt(
+        &mut self,
+        conv: ConvIx,
+        viewer: ClientIx,
+        of: ClientIx,
+        delivered: u64,
+        read: u64,
+    ) {
+        self.counts.receipts += 1;
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.cursor = conversation.cursor.max(delivered);
+        let Some(view) = conversation.views.get_mut(&viewer) else {
+            return; // told before the view began
+        };
+        let before = view.receipts.insert(of, (delivered, read)).unwrap_or_default();
+        let verdict = if delivered < before.0 || read < before.1 {
+            let detail = format!(
+                "client {of} was at (delivered, read) {before:?}, now at {:?}",
+                (delivered, read)
+            );
+            Err((Kind::CursorFell, detail))
+        } else {
+            cursors::order(read, delivered, u64::MAX)
+        };
+        self.judge(verdict, conv, Some(viewer), delivered);
+    }
+
+    /// A client's session begins anew: what it is told of cursors does, too.
+    pub(crate) fn forget_receipts(&mut self, conv: ConvIx, viewer: ClientIx) {
+        if let Some(view) = self.conversations[conv as usize].views.get_mut(&viewer) {
+            view.receipts.clear();
+        }
+    }
+
+    /// A client read a row of its inbox.
+    pub(crate) fn listed(&mut self, conv: ConvIx, client: ClientIx, row: Row) {
+        self.judge(cursors::check(&row), conv, Some(client), row.read);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.cursor = conversation.cursor.max(row.delivered);
+        if conversation.rows.len() < ROWS {
+            conversation.rows.push_back((client, row));
+        }
+        self.recount(conv);
+    }
+
+    /// Counts again what the log is known for by now.
+    fn recount(&mut self, conv: ConvIx) {
+        while let Some((client, row)) = self.conversations[conv as usize].due_row() {
+            if let Some(verdict) = cursors::recount(&row, &self.conversations[conv as usize].log) {
+                self.counts.recounted += 1;
+                self.judge(verdict, conv, Some(client), row.read);
+            }
+        }
+    }
+
+    /// How many entries the oracle holds, digests of blocks apart: bounded, however long the run.
+    #[cfg(test)]
+    fn entries(&self) -> (usize, usize) {
+        let all = self.conversations.iter();
+        let views = all.clone().flat_map(|conversation| conversation.views.values());
+        let views: usize = views.map(|view| 1 + view.receipts.len()).sum();
+        let logs: usize = all
+            .clone()
+            .map(|conversation| conversation.log.entries() + conversation.rows.len())
+            .sum();
+        (
+            logs + views,
+            all.map(|conversation| conversation.log.blocks()).sum(),
+        )
     }
 
     /// A second reading of the log meets its next event.
@@ -163,6 +273,26 @@ impl Oracle {
             let frontier = conversation.log.frontier();
             let lost: Vec<_> = conversation.log.lost().collect();
             let behind: Vec<_> = conversation.behind().collect();
+            let bare: Vec<_> = conversation.log.bare().collect();
+            let (cursor, seen) = (conversation.cursor, conversation.log.origin() > 0);
+            for s in bare {
+                self.violate(
+                    Kind::Vanished,
+                    Some(conv as ConvIx),
+                    None,
+                    s,
+                    "seen without its words, and there is no deletion".to_owned(),
+                );
+            }
+            if seen && cursor > frontier {
+                self.violate(
+                    Kind::CursorOrder,
+                    Some(conv as ConvIx),
+                    None,
+                    cursor,
+                    format!("somebody was shown as having s={cursor}, the log ends at s={frontier}"),
+                );
+            }
             for (s, tag) in lost {
                 self.violate(
                     Kind::AckedLost,
@@ -237,41 +367,5 @@ impl Oracle {
             .iter()
             .map(|conversation| conversation.log.late)
             .sum()
-    }
-}
-
-// === impl Conversation ===
-
-impl Conversation {
-    /// Moves a client's view on by one event.
-    fn view(&mut self, client: ClientIx, seen: &Seen) -> Verdict {
-        let Some(view) = self.views.get_mut(&client) else {
-            return Err((Kind::Phantom, format!("client {client} is no member")));
-        };
-        if let Some(k) = view.removed {
-            return Err((
-                Kind::AfterRemoval,
-                format!("client {client} was removed at s={k}"),
-            ));
-        }
-        if seen.s != view.last + 1 {
-            return Err((
-                Kind::Hole,
-                format!("client {client} had s={} and applies s={}", view.last, seen.s),
-            ));
-        }
-        view.last = seen.s;
-        if seen.member == Some((client, false)) {
-            view.removed = Some(seen.s);
-        }
-        Ok(())
-    }
-
-    fn behind(&self) -> impl Iterator<Item = (ClientIx, u64)> {
-        let frontier = self.log.frontier();
-        self.views
-            .iter()
-            .filter(move |(_, view)| view.removed.is_none() && view.last < frontier)
-            .map(|(client, view)| (*client, view.last))
     }
 }

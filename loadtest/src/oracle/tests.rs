@@ -28,11 +28,14 @@ fn seen(s: u64, tag: Option<Tag>, mn: Option<u64>) -> Seen {
     Seen {
         s,
         digest,
+        body: digest ^ 0x5555,
+        deleted: false,
         ts: 1000 + s / 3,
         mn,
         tag,
         due: 0,
         member: None,
+        change: None,
     }
 }
 

@@ -48,6 +48,18 @@ pub(crate) enum Kind {
     Wedged,
     /// A frame that the protocol doesn't know.
     Malformed,
+    /// A resumed session goes on at exactly the event after the client's last.
+    ResumeWrong,
+    /// Read and delivered cursors never fall.
+    CursorFell,
+    /// `read` <= `delivered` <= last.
+    CursorOrder,
+    /// Unread is what a recount of the log above the read cursor gives.
+    UnreadWrong,
+    /// Words that nobody deleted don't disappear.
+    Vanished,
+    /// Words that were deleted are not served again.
+    Undeleted,
 }
 
 /// One broken promise, with where and what.

@@ -2,9 +2,10 @@
 
 use hdrhistogram::Histogram;
 
-use super::{Cost, Curves, NodeReport, PhaseReport, Point};
+use super::{Cost, Curves, Memory, NodeReport, PhaseReport, Point};
 use crate::measure::latency::{Percentiles, Phase, histogram};
 use crate::measure::nodes::Usage;
+use crate::measure::series::Sample;
 
 // === impl PhaseReport, NodeReport, Cost, Curves ===
 
@@ -72,6 +73,47 @@ impl Cost {
     }
 }
 
+/// Fewer say nothing about a trend.
+const TREND_SAMPLES: usize = 10;
+
+impl Memory {
+    /// The trends, where there are samples enough.
+    pub(crate) fn of(samples: &[Sample], nodes: usize) -> Vec<Memory> {
+        let end = samples.last().map_or(0.0, |sample| sample.at_s);
+        let begin = samples.first().map_or(0.0, |sample| sample.at_s);
+        let half = (begin + end) / 2.0;
+        let trends = (0..nodes).filter_map(|node| {
+            let ours = |sample: &&Sample| sample.node == node && sample.rss_kib > 0 && sample.at_s >= half;
+            let points: Vec<(f64, f64)> = samples
+                .iter()
+                .filter(ours)
+                .map(|sample| (sample.at_s, sample.rss_kib as f64))
+                .collect();
+            let slope = slope(&points)?;
+            Some(Memory {
+                node,
+                samples: points.len(),
+                last_kib: points.last().map_or(0, |(_, rss)| *rss as u64),
+                kib_per_hour: slope * 3600.0,
+            })
+        });
+        trends.collect()
+    }
+}
+
+/// The slope of the line of least squares.
+fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    if points.len() < TREND_SAMPLES {
+        return None;
+    }
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    let both: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    (spread > 0.0).then(|| both / spread)
+}
+
 fn ratio(of: u64, by: u64) -> f64 {
     if by == 0 { 0.0 } else { of as f64 / by as f64 }
 }
@@ -129,5 +171,36 @@ mod tests {
             (99.8..=99.91).contains(&last.percentile) && last.us <= 1000,
             "{last:?}"
         );
+    }
+
+    #[test]
+    fn the_trend_of_the_memory_is_that_of_the_second_half() {
+        let sample = |second: u32, node, rss_kib| Sample {
+            at_s: f64::from(second),
+            node,
+            up: true,
+            cpu_percent: None,
+            rss_kib,
+            fsyncs_per_s: None,
+            takeovers: 0,
+            owned_shards: 0,
+            sessions: 0,
+        };
+        let samples: Vec<_> = (0..=100)
+            .flat_map(|second| {
+                let warm = 10_000 + 100 * u64::from(second.min(40));
+                [
+                    sample(second, 0, warm),
+                    sample(second, 1, 5000 + 2 * u64::from(second)),
+                ]
+            })
+            .collect();
+        let trends = Memory::of(&samples, 3);
+        assert_eq!(trends.len(), 2, "nothing is known of the third");
+        assert!(
+            trends[0].kib_per_hour.abs() < 1e-6,
+            "it grew while it was filled, and then no more"
+        );
+        assert!((trends[1].kib_per_hour - 7200.0).abs() < 1e-6);
     }
 }

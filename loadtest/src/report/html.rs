@@ -155,6 +155,7 @@ impl Report {
             "max",
         ];
         table(out, "Latency", &head, &phases.flatten().collect::<Vec<_>>());
+        self.extras(out);
 
         let nodes: Vec<_> = self
             .nodes

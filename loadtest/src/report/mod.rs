@@ -3,6 +3,7 @@
 
 mod charts;
 pub(crate) mod compare;
+mod extras;
 mod figures;
 mod html;
 mod plot;
@@ -17,8 +18,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Injected, Outcome};
+use crate::findmax::Found;
 use crate::measure::latency::{Percentiles, Second};
 use crate::measure::nodes::Usage;
+use crate::measure::recovery::Reconnects;
 use crate::measure::series::Sample;
 use crate::oracle::{Counts, History, Violation};
 
@@ -52,6 +55,28 @@ pub(crate) struct Report {
     pub(crate) samples: Vec<Sample>,
     #[serde(default)]
     pub(crate) curves: Curves,
+    /// What was done besides sending, from when it was due to its answer.
+    #[serde(default)]
+    pub(crate) operations: BTreeMap<String, Percentiles>,
+    #[serde(default)]
+    pub(crate) reconnects: Reconnects,
+    /// The trend of each node's memory.
+    #[serde(default)]
+    pub(crate) memory: Vec<Memory>,
+    #[serde(default)]
+    pub(crate) find_max: Option<Found>,
+    /// What the scenario is there to show and didn't.
+    #[serde(default)]
+    pub(crate) missing: Option<String>,
+}
+
+/// The memory of one node over the second half of the load, as a straight line through its samples.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) node: usize,
+    pub(crate) samples: usize,
+    pub(crate) last_kib: u64,
+    pub(crate) kib_per_hour: f64,
 }
 
 /// Percentile curves over the load.

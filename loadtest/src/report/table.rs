@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 use super::Report;
 use crate::fault::Injected;
+use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
+
+/// A trend of less than that is the warming up.
+const TREND_FROM_S: f64 = 60.0;
 
 impl Report {
     /// The table for people.
@@ -62,6 +66,7 @@ impl Report {
                 }
             }
         }
+        self.others_table(&mut out);
         self.nodes_table(&mut out);
         for injected in &self.faults {
             let Injected {
@@ -97,8 +102,76 @@ impl Report {
                 violation.kind, violation.conversation, violation.s, violation.client, violation.detail
             );
         }
+        if let Some(missing) = &self.missing {
+            let _ = writeln!(out, "the run has shown nothing: {missing}");
+        }
+        if let Some(found) = &self.find_max {
+            for probe in &found.probes {
+                let verdict = probe.why.as_deref().unwrap_or("held");
+                let p99 = probe.ack.p99_us as f64 / 1000.0;
+                let _ = writeln!(out, "{:>8.0}/s  p99 {p99:>8.2} ms  {verdict}", probe.rate);
+            }
+            let _ = match found.held {
+                Some(held) => writeln!(out, "highest rate that held: {held:.0}/s"),
+                None => writeln!(out, "no rate held"),
+            };
+        }
         let _ = writeln!(out, "{} violations", counts.violations);
         out
+    }
+
+    /// What was done besides sending, and how clients came back.
+    fn others_table(&self, out: &mut String) {
+        let mut line = |name: &str, figures: &Percentiles| {
+            let us = [
+                figures.p50_us,
+                figures.p90_us,
+                figures.p99_us,
+                figures.p999_us,
+                figures.max_us,
+            ];
+            let ms = us.map(|us| format!("{:>9.2}", us as f64 / 1000.0));
+            if figures.count > 0 {
+                let _ = writeln!(out, "{name:<28} {:>9} {}", figures.count, ms.join(" "));
+            }
+        };
+        for (name, figures) in &self.operations {
+            line(name, figures);
+        }
+        let back = &self.reconnects;
+        line("reconnect to ready", &back.online);
+        line("reconnect to level", &back.level);
+        if back.lost > 0 {
+            let _ = writeln!(
+                out,
+                "{} connections lost, {} sessions resumed, {} caught up by sync",
+                back.lost, back.resumed, back.synced
+            );
+        }
+        for storm in &back.storms {
+            let _ = writeln!(
+                out,
+                "storm at {:.1} s: {} clients cut, all back and level after {:.2} s",
+                storm.at_s, storm.clients, storm.level_after_s
+            );
+        }
+        let counts = &self.counts;
+        if counts.recounted > 0 {
+            let _ = writeln!(
+                out,
+                "{} rows of inboxes counted again, {} receipts in order, {} changes acked",
+                counts.recounted, counts.receipts, counts.changed
+            );
+        }
+        for memory in self.memory.iter().filter(|_| self.elapsed_s >= TREND_FROM_S) {
+            let _ = writeln!(
+                out,
+                "memory of node {}: {:.1} MiB, {:+.1} MiB an hour over the second half",
+                memory.node + 1,
+                memory.last_kib as f64 / 1024.0,
+                memory.kib_per_hour / 1024.0
+            );
+        }
     }
 
     fn nodes_table(&self, out: &mut String) {

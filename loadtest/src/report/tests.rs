@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::findmax::Probe;
 use crate::measure::latency::Recorder;
+use crate::measure::recovery::Storm;
 use crate::oracle::Oracle;
 
 /// Two nodes, one of which is down for a while.
@@ -30,6 +32,8 @@ fn report(ack_us: u64) -> Report {
         owned_shards: 16,
         sessions: 4,
     };
+    let samples: Vec<_> = (1..9).flat_map(|at| [sample(at, 0), sample(at, 1)]).collect();
+    let figures = Percentiles::of(&recorder.phases()[1].ack);
     Report {
         schema: 1,
         version: "0.0.0".to_owned(),
@@ -66,8 +70,36 @@ fn report(ack_us: u64) -> Report {
         violations: Vec::new(),
         late_sights: 0,
         seconds: recorder.seconds().to_vec(),
-        samples: (1..9).flat_map(|at| [sample(at, 0), sample(at, 1)]).collect(),
+        samples: samples.clone(),
         curves: Curves::of(recorder.phases()),
+        operations: BTreeMap::from([("read".to_owned(), figures)]),
+        reconnects: Reconnects {
+            lost: 5,
+            online: figures,
+            storms: vec![Storm {
+                at_s: 4.0,
+                clients: 5,
+                level_after_s: 0.25,
+            }],
+            ..Reconnects::default()
+        },
+        memory: Memory::of(&samples, 2),
+        find_max: Some(Found {
+            limit_p99_us: 50_000,
+            limit_errors: 0.001,
+            held: Some(200.0),
+            probes: vec![Probe {
+                rate: 400.0,
+                held: false,
+                why: Some("p99 61.0 ms".to_owned()),
+                sent: 4000,
+                errors: 0,
+                ack: figures,
+                deliver: figures,
+                harness_cpu_percent: 30.0,
+            }],
+        }),
+        missing: None,
     }
 }
 
@@ -82,6 +114,9 @@ fn a_page_has_every_chart_and_needs_no_other_host() {
         "Memory",
         "Fsyncs",
         "Owners",
+        "Besides sending",
+        "Storms",
+        "The highest rate",
     ] {
         assert!(page.contains(chart), "{chart}");
     }

@@ -4,7 +4,7 @@
 use super::{State, Task, World};
 use crate::client::place::{Place, Rule};
 use crate::clock::MILLISECOND;
-use crate::oracle::{Kind, Seen};
+use crate::oracle::{Kind, Row, Seen, What};
 use crate::payload::{Ordinal, Tag};
 use crate::wire::{Code, Frame, Refusal};
 
@@ -23,7 +23,7 @@ impl State {
                 );
             }
         };
-        if let Some(n) = frame.n {
+        if let Some(n) = frame.n.filter(|_| frame.t != "ready") {
             self.number(n, frame.t, world);
         }
         match frame.t {
@@ -42,7 +42,7 @@ impl State {
                     format_args!("client {} was told to resync: {:?}", self.me, frame.why),
                 );
                 world.recorder.error("resync");
-                self.resync();
+                self.resync(world);
             }
             "bye" => {
                 self.retry_ms = frame.retry_ms;
@@ -53,19 +53,38 @@ impl State {
                     .oracle
                     .note(world.clock.now(), format_args!("client {} got {text}", self.me));
             }
-            "conv" | "delta" | "hist" | "ok" | "hb" => {
+            "conv" | "delta" | "hist" | "ok" | "hb" | "inbox" => {
                 if let Some(task) = frame.id.and_then(|id| self.requests.remove(&id)) {
                     self.answer(task, &frame, world);
                 }
             }
-            _ => {} // receipts, typing, presence, and what later versions add
+            "receipt" => self.receipt(&frame, world),
+            _ => {} // typing, presence, and what later versions add: never judged for loss
+        }
+        if self.online
+            && let Some(since) = self.returning
+            && self.places.iter().all(Place::is_level)
+        {
+            self.returning = None;
+            world.recovery.level(since, world.clock.now());
+        }
+    }
+
+    fn receipt(&self, frame: &Frame<'_>, world: &mut World) {
+        let place = frame.c.and_then(|c| self.by_name.get(c));
+        let subject = frame.u.and_then(|user| world.payload.client(user));
+        if let (Some(place), Some(subject)) = (place, subject) {
+            let conv = self.places[*place].conv;
+            world
+                .oracle
+                .receipt(conv, self.me, subject, frame.delivered, frame.read);
         }
     }
 
     fn number(&mut self, n: u64, kind: &str, world: &mut World) {
         // What a full outbox dropped had its numbers: the `resync` that says so may stand after a jump. Nothing else may.
         let announced = kind == "resync" && n > self.n;
-        if n != self.n + 1 && kind != "ready" && !announced {
+        if n != self.n + 1 && !announced {
             let detail = format!("a {kind:?} has n={n} after n={}", self.n);
             world
                 .oracle
@@ -76,26 +95,41 @@ impl State {
 
     fn ready(&mut self, frame: &Frame<'_>, world: &mut World) {
         self.requests.retain(|_, task| !matches!(task, Task::Auth));
-        self.n = frame.n.unwrap_or(0);
         self.online = true;
         self.retry_ms = None;
-        if !frame.resumed {
-            self.resync();
+        let (n, now) = (frame.n.unwrap_or(0), world.clock.now());
+        if frame.resumed && (self.sid.is_none() || n != self.n) {
+            let detail = format!("resumed at n={n} where n={} was asked for", self.n);
+            world
+                .oracle
+                .violate(Kind::ResumeWrong, None, Some(self.me), n, detail);
         }
-        let now = world.clock.now();
-        world.oracle.note(
-            now,
-            format_args!(
-                "client {} is ready, sid {:?}",
-                self.me,
-                frame.sid.map(|sid| sid.len())
-            ),
+        self.n = n;
+        self.sid = frame.sid.map(str::to_owned);
+        if let Some(since) = self.returning {
+            world.recovery.online(since, now, frame.resumed);
+        }
+        if !frame.resumed {
+            self.resync(world);
+            if !self.watching.is_empty() {
+                self.ask(Task::Watch(self.watching.clone()));
+            }
+        }
+        let line = format!(
+            "client {} is ready, resumed {} {:?} at n={n}",
+            self.me, frame.resumed, frame.why
         );
+        world.oracle.note(now, line);
     }
 
     /// Asks for everything above the cursors, and buffers the live stream until the answer.
-    fn resync(&mut self) {
-        self.places.iter_mut().for_each(Place::interrupted);
+    fn resync(&mut self, world: &mut World) {
+        for place in &mut self.places {
+            place.interrupted();
+            world.oracle.forget_receipts(place.conv, self.me);
+        }
+        self.requests
+            .retain(|_, task| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
         self.todo
             .retain(|(_, task)| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
         let known: Vec<usize> = (0..self.places.len())
@@ -169,10 +203,16 @@ impl State {
             let Some(task) = self.requests.remove(&id) else {
                 return;
             };
-            let pause = if let Refusal::Later(ms) = refusal {
-                ms.max(20)
-            } else {
-                500
+            let pause = match (refusal, &task) {
+                (Refusal::Later(ms), _) => ms.max(20),
+                (Refusal::Never, Task::Change(changing)) => {
+                    let conv = self.places[changing.place].conv;
+                    world.oracle.change_refused(conv, self.me, changing.ordinal);
+                    self.changing = false;
+                    return;
+                }
+                (Refusal::Never, Task::Read { .. } | Task::Watch(_)) => return,
+                (Refusal::Never, _) => 500,
             };
             self.todo.push((now + pause * MILLISECOND, task));
             return;
@@ -208,7 +248,28 @@ impl State {
     fn answer(&mut self, task: Task, frame: &Frame<'_>, world: &mut World) {
         match task {
             Task::Create { reply, .. } => drop(reply.send(frame.c.unwrap_or_default().to_owned())),
-            Task::Invite { reply, .. } => drop(reply.send(())),
+            Task::Enrol { reply, .. } => drop(reply.send(())),
+            Task::Watch(_) => {}
+            Task::Read { place, s, due } => {
+                self.places[place].read = self.places[place].read.max(s);
+                world.recorder.done("read", due, world.clock.now());
+            }
+            Task::Change(changing) => {
+                self.changing = false;
+                let name = match changing.what() {
+                    What::Edit => "edit",
+                    What::Delete => "delete",
+                    What::React => "react",
+                };
+                world.recorder.done(name, changing.due, world.clock.now());
+                let tag = Tag {
+                    sender: self.me,
+                    ordinal: changing.ordinal,
+                };
+                let conv = self.places[changing.place].conv;
+                world.oracle.change_acked(conv, tag, frame.s.unwrap_or(0));
+            }
+            Task::List { .. } => self.inbox(task, frame, world),
             Task::Open { place, reply } => {
                 let last = frame.last.as_ref().map_or(0, |last| last.s);
                 let known = self.places[place].cursor;
@@ -285,6 +346,64 @@ impl State {
         }
     }
 
+    /// A page of the inbox: every row is counted again.
+    fn inbox(&mut self, task: Task, frame: &Frame<'_>, world: &mut World) {
+        let Task::List {
+            due,
+            floors,
+            mut found,
+            reply,
+            ..
+        } = task
+        else {
+            return;
+        };
+        for item in frame.items.iter().filter(|item| !item.stale) {
+            let Some(place) = item.c.and_then(|c| self.by_name.get(c)).copied() else {
+                continue;
+            };
+            found.push(place);
+            let row = Row {
+                last: item.last.as_ref().map_or(0, |last| last.s),
+                unread: item.unread,
+                read: item.read,
+                delivered: item.delivered,
+                floor: floors.get(place).copied().unwrap_or(0),
+                settled: reply.is_some(),
+            };
+            world.oracle.listed(self.places[place].conv, self.me, row);
+        }
+        let now = world.clock.now();
+        let cursor = frame.next.as_ref().map(|next| next.to_string());
+        if cursor.is_none() {
+            if reply.is_none() {
+                return world.recorder.done("list", due, now);
+            }
+            found.sort_unstable();
+            found.dedup();
+            if found.len() == self.places.len() {
+                reply.map(|reply| reply.send(()));
+                return;
+            }
+        }
+        // Another page; or from the beginning: a row may lag, or its owner could not be asked.
+        let at = if cursor.is_none() {
+            now + 300 * MILLISECOND
+        } else {
+            0
+        };
+        self.todo.push((
+            at,
+            Task::List {
+                cursor,
+                due,
+                floors,
+                found,
+                reply,
+            },
+        ));
+    }
+
     fn read(&mut self, place: usize, frame: &Frame<'_>, world: &mut World) -> Option<Seen> {
         match Seen::read(frame, &self.places[place].name, &world.payload) {
             Ok(seen) => seen,
@@ -336,8 +455,24 @@ impl State {
 
     fn applied(&mut self, place: usize, seen: &Seen, world: &mut World) {
         world.oracle.applied(self.places[place].conv, self.me, seen);
-        if seen.tag.is_some_and(|tag| tag.sender != self.me) {
-            world.recorder.delivered(seen.due, world.clock.now());
+        if let Some(change) = &seen.change {
+            if change.what == What::Delete {
+                self.places[place].forget(change.of);
+            }
+            return;
+        }
+        let Some(tag) = seen.tag else { return };
+        let own = tag.sender == self.me;
+        if !seen.deleted {
+            self.places[place].remember(seen.s, own);
+        }
+        if !own && !seen.deleted {
+            let (due, now) = (seen.due, world.clock.now());
+            if self.late_by_itself {
+                world.recorder.delivered_late();
+            } else {
+                world.recorder.delivered(due, now);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What one client knows and says, without its socket: frames come in as text, frames to be sent go to `out`, what
 //! the oracle and the recorder must hear they hear at once. The socket half is in the module above.
 
+mod act;
 mod hear;
 
 use std::cell::RefCell;
@@ -9,10 +10,13 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
+use self::act::Changing;
+use super::Enrol;
 use super::place::Place;
 use crate::clock::{Clock, Nanos};
 use crate::failover::FirstAcks;
 use crate::measure::latency::Recorder;
+use crate::measure::recovery::Recovery;
 use crate::oracle::{ConvIx, Oracle, Reading};
 use crate::payload::{ClientIx, Payload, Tag};
 use crate::wire;
@@ -24,6 +28,7 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) recorder: Recorder,
     pub(crate) acks: FirstAcks,
+    pub(crate) recovery: Recovery,
 }
 
 /// The handle to it.
@@ -44,10 +49,20 @@ pub(crate) struct State {
     pub(crate) out: Vec<String>,
     /// After `ready` and until the connection ends.
     pub(crate) online: bool,
+    /// The session that may be resumed, and the number of its last event.
+    sid: Option<String>,
     n: u64,
     pub(crate) hb_ms: u64,
     /// What the node asked for before it closes.
     pub(crate) retry_ms: Option<u64>,
+    /// When the client began to come back, until it has everything again.
+    returning: Option<Nanos>,
+    /// Deliveries to this client say nothing about the cluster.
+    pub(crate) late_by_itself: bool,
+    /// An edit, deletion or reaction is on its way: one at a time.
+    changing: bool,
+    /// Whose presence a new session has to follow.
+    watching: Vec<String>,
 }
 
 /// A request other than a message, kept until it is answered.
@@ -61,13 +76,27 @@ pub(crate) enum Task {
         members: Vec<String>,
         reply: oneshot::Sender<String>,
     },
-    /// Adds one member.
-    Invite {
-        place: usize,
-        cid: String,
-        who: String,
+    /// Changes who is in a conversation, and as what.
+    Enrol {
+        name: String,
+        change: Enrol,
         reply: oneshot::Sender<()>,
     },
+    /// An edit, a deletion or a reaction.
+    Change(Changing),
+    /// Moves the read cursor.
+    Read { place: usize, s: u64, due: Nanos },
+    /// A page of the inbox. With `reply` it is the last look, and goes on until every place was found.
+    List {
+        cursor: Option<String>,
+        due: Nanos,
+        /// Per place, what the node had agreed was read when the first page was asked for.
+        floors: Vec<u64>,
+        found: Vec<usize>,
+        reply: Option<oneshot::Sender<()>>,
+    },
+    /// Follows the presence of others.
+    Watch(Vec<String>),
     /// Asks where a conversation stands; the client's view begins there.
     Open {
         place: usize,
@@ -103,9 +132,14 @@ impl State {
             todo: Vec::new(),
             out: Vec::new(),
             online: false,
+            sid: None,
             n: 0,
             hb_ms: 30_000,
             retry_ms: None,
+            returning: None,
+            late_by_itself: false,
+            changing: false,
+            watching: Vec::new(),
         }
     }
 
@@ -134,6 +168,12 @@ impl State {
     /// Makes a request at once, or as soon as the client is online.
     pub(crate) fn ask(&mut self, task: Task) {
         self.todo.push((0, task));
+    }
+
+    /// Follows the presence of others from now on, in later sessions too.
+    pub(crate) fn watch(&mut self, others: Vec<String>) {
+        self.ask(Task::Watch(others.clone()));
+        self.watching = others;
     }
 
     /// A new message in a place.
@@ -167,21 +207,36 @@ impl State {
     /// A socket is open: says who this is.
     pub(crate) fn connected(&mut self, token: &str, instance: &str) {
         let id = self.request(Task::Auth);
-        self.out.push(wire::auth(id, token, "loadtest", instance, None));
+        let resume = self.sid.as_deref().map(|sid| (sid, self.n));
+        self.out.push(wire::auth(id, token, "loadtest", instance, resume));
     }
 
-    /// The socket is gone. What was asked is asked again on the next one.
-    pub(crate) fn disconnected(&mut self) -> usize {
-        self.online = false;
-        self.out.clear();
-        for (_, task) in self.requests.drain() {
-            match task {
-                Task::Auth | Task::Sync { .. } | Task::Fill { .. } => {}
-                task => self.todo.push((0, task)),
+    /// The node said that this session is over for good.
+    pub(crate) fn forget_session(&mut self) {
+        self.sid = None;
+    }
+
+    /// The client begins to come back now.
+    pub(crate) fn returns(&mut self, now: Nanos) {
+        if self.returning.is_some() {
+            self.returning = Some(now);
+        }
+    }
+
+    /// The socket is gone. What was asked is asked again on the next one: of a session that goes on even the answers to
+    /// its catching up are still due.
+    pub(crate) fn disconnected(&mut self, world: &mut World) -> usize {
+        if std::mem::take(&mut self.online) {
+            world.recovery.dropped();
+            if self.returning.is_none() {
+                world.recovery.lost();
+                self.returning = Some(world.clock.now());
             }
         }
-        self.todo
-            .retain(|(_, task)| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
+        self.out.clear();
+        let asked = self.requests.drain().map(|(_, task)| task);
+        let again = asked.filter(|task| !matches!(task, Task::Auth));
+        self.todo.extend(again.map(|task| (0, task)));
         let again = self.places.iter_mut().map(Place::disconnected).sum();
         self.work = (0..self.places.len())
             .filter(|place| self.places[*place].has_work())
@@ -253,7 +308,15 @@ impl State {
             Task::Create {
                 kind, cid, members, ..
             } => wire::create(id, kind, cid, members),
-            Task::Invite { place, cid, who, .. } => wire::invite(id, &self.places[*place].name, cid, who),
+            Task::Enrol { name, change, .. } => match change {
+                Enrol::Invite(who) => wire::invite(id, name, &format!("invite-{who}"), who),
+                Enrol::Join => wire::join(id, name, "join"),
+                Enrol::Speaker(who) => wire::role(id, name, &format!("speaker-{who}"), who, "member"),
+            },
+            Task::Change(changing) => changing.frame(id, &self.places[changing.place].name),
+            Task::Read { place, s, .. } => wire::read(id, &self.places[*place].name, *s),
+            Task::List { cursor, .. } => wire::list(id, cursor.as_deref()),
+            Task::Watch(users) => wire::watch(id, users),
             Task::Open { place, .. } => wire::open(id, &self.places[*place].name),
             Task::Sync { places } => wire::sync(id, places.iter().filter_map(|place| self.position(*place))),
             Task::Fill { place } => match self.position(*place) {

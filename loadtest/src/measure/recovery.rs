@@ -1,0 +1,131 @@
+//! How clients come back: from the loss of a connection to being online again, and to having everything.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::latency::{Percentiles, histogram};
+use crate::clock::Nanos;
+
+/// All returns of a run.
+pub(crate) struct Recovery {
+    lost: u64,
+    resumed: u64,
+    synced: u64,
+    online: Histogram<u64>,
+    level: Histogram<u64>,
+    /// Clients that lost their connection and don't have everything yet.
+    behind: usize,
+    storms: Vec<Storm>,
+}
+
+/// All connections cut at once.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Storm {
+    /// Seconds of the run.
+    pub(crate) at_s: f64,
+    pub(crate) clients: usize,
+    /// Until the last of them was back and had everything.
+    pub(crate) level_after_s: f64,
+}
+
+/// What the report says of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Reconnects {
+    /// Connections that were lost, or dropped by the client.
+    pub(crate) lost: u64,
+    /// The session went on exactly where it was.
+    pub(crate) resumed: u64,
+    /// It didn't, and the client asked for what it had missed.
+    pub(crate) synced: u64,
+    /// From the loss, or the end of a planned absence, to `ready`.
+    pub(crate) online: Percentiles,
+    /// From there to having everything.
+    pub(crate) level: Percentiles,
+    pub(crate) storms: Vec<Storm>,
+}
+
+// === impl Recovery ===
+
+impl Recovery {
+    pub(crate) fn new() -> Recovery {
+        Recovery {
+            lost: 0,
+            resumed: 0,
+            synced: 0,
+            online: histogram(),
+            level: histogram(),
+            behind: 0,
+            storms: Vec::new(),
+        }
+    }
+
+    /// A client that had everything lost its connection.
+    pub(crate) fn lost(&mut self) {
+        self.behind += 1;
+    }
+
+    /// A connection was lost, whatever the client had.
+    pub(crate) fn dropped(&mut self) {
+        self.lost += 1;
+    }
+
+    /// The client is online again; `since` is when it began to come back.
+    pub(crate) fn online(&mut self, since: Nanos, now: Nanos, resumed: bool) {
+        *(if resumed {
+            &mut self.resumed
+        } else {
+            &mut self.synced
+        }) += 1;
+        self.online.saturating_record(now.saturating_sub(since) / 1000);
+    }
+
+    /// It has everything again.
+    pub(crate) fn level(&mut self, since: Nanos, now: Nanos) {
+        self.behind = self.behind.saturating_sub(1);
+        self.level.saturating_record(now.saturating_sub(since) / 1000);
+    }
+
+    /// How many clients don't have everything yet.
+    pub(crate) fn behind(&self) -> usize {
+        self.behind
+    }
+
+    /// A storm is over.
+    pub(crate) fn storm(&mut self, storm: Storm) {
+        self.storms.push(storm);
+    }
+
+    pub(crate) fn figures(&self) -> Reconnects {
+        Reconnects {
+            lost: self.lost,
+            resumed: self.resumed,
+            synced: self.synced,
+            online: Percentiles::of(&self.online),
+            level: Percentiles::of(&self.level),
+            storms: self.storms.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND;
+
+    #[test]
+    fn one_who_is_lost_twice_before_it_has_everything_is_behind_once() {
+        let mut recovery = Recovery::new();
+        recovery.dropped();
+        recovery.lost();
+        recovery.dropped(); // before it was level
+        recovery.online(0, SECOND, true);
+        assert_eq!(recovery.behind(), 1);
+        recovery.level(0, 2 * SECOND);
+        let figures = recovery.figures();
+        assert_eq!(
+            (recovery.behind(), figures.lost, figures.resumed, figures.synced),
+            (0, 2, 1, 0)
+        );
+        assert!(figures.level.max_us >= 1_990_000);
+    }
+}

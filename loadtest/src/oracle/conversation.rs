@@ -1,0 +1,75 @@
+//! One conversation as the oracle has it: its log, and how far each client has come.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::cursors::Row;
+use super::log::{Log, Verdict};
+use super::seen::Seen;
+use super::violation::Kind;
+use crate::payload::ClientIx;
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) name: String,
+    pub(super) log: Log,
+    pub(super) views: HashMap<ClientIx, View>,
+    /// Rows of inboxes that are ahead of what is known.
+    pub(super) rows: VecDeque<(ClientIx, Row)>,
+    /// The highest cursor that anybody was shown.
+    pub(super) cursor: u64,
+}
+
+/// How far one client has applied a conversation.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) last: u64,
+    pub(super) removed: Option<u64>,
+    /// The cursors of the others, as this session was told: (delivered, read).
+    pub(super) receipts: HashMap<ClientIx, (u64, u64)>,
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    /// Moves a client's view on by one event.
+    pub(super) fn view(&mut self, client: ClientIx, seen: &Seen) -> Verdict {
+        let Some(view) = self.views.get_mut(&client) else {
+            return Err((Kind::Phantom, format!("client {client} is no member")));
+        };
+        if let Some(k) = view.removed {
+            return Err((
+                Kind::AfterRemoval,
+                format!("client {client} was removed at s={k}"),
+            ));
+        }
+        if seen.s != view.last + 1 {
+            return Err((
+                Kind::Hole,
+                format!("client {client} had s={} and applies s={}", view.last, seen.s),
+            ));
+        }
+        view.last = seen.s;
+        if seen.member == Some((client, false)) {
+            view.removed = Some(seen.s);
+        }
+        Ok(())
+    }
+
+    /// The next row that the log is known far enough for. Rows come in any order: the first is looked at first.
+    pub(super) fn due_row(&mut self) -> Option<(ClientIx, Row)> {
+        let (frontier, views) = (self.log.frontier(), &self.views);
+        let known = |client: &ClientIx, row: &Row| {
+            row.last <= frontier || views.get(client).is_some_and(|view| row.last <= view.last)
+        };
+        let at = self.rows.iter().position(|(client, row)| known(client, row))?;
+        self.rows.remove(at)
+    }
+
+    pub(super) fn behind(&self) -> impl Iterator<Item = (ClientIx, u64)> {
+        let frontier = self.log.frontier();
+        self.views
+            .iter()
+            .filter(move |(_, view)| view.removed.is_none() && view.last < frontier)
+            .map(|(client, view)| (*client, view.last))
+    }
+}

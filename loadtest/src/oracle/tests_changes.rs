@@ -1,0 +1,411 @@
+//! As in `tests`, for what happens to messages that are there, for cursors and for the count of the unread; and that the
+//! oracle's memory is bounded.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::changes::CHANGE;
+use super::*;
+
+/// What the oracle hears, in order.
+#[derive(Clone, Debug)]
+enum Step {
+    Issue(ClientIx),
+    Ack(Tag, u64),
+    IssueChange(Change),
+    AckChange(Tag, u64),
+    RefuseChange(Tag),
+    Apply(ClientIx, Seen),
+    Receipt(ClientIx, ClientIx, u64, u64),
+    List(ClientIx, Row),
+    Reread(Seen),
+}
+
+const CLIENTS: u32 = 4;
+/// The member events at the front of every log.
+const FIRST: u64 = 3;
+
+fn entry(s: u64, tag: Option<Tag>, mn: Option<u64>, change: Option<Change>) -> Seen {
+    let tagged = tag.map_or(1, |tag| u64::from(tag.sender) << 20 | u64::from(tag.ordinal));
+    let changed = change.map_or(0, |change| change.of << 8 | u64::from(change.by));
+    Seen {
+        s,
+        digest: (s << 32 | tagged) ^ changed,
+        body: s | 1 << 50,
+        deleted: false,
+        ts: 1000 + s / 3,
+        mn,
+        tag,
+        due: 0,
+        member: None,
+        change,
+    }
+}
+
+/// The same event after a deletion.
+fn husk(seen: &Seen) -> Seen {
+    let change = seen.change.map(|change| Change { mark: 0, ..change });
+    Seen {
+        body: 0,
+        deleted: true,
+        change,
+        ..seen.clone()
+    }
+}
+
+/// A sound run: messages and, between them, edits, deletions and reactions; views lag at random, and what was deleted
+/// is read late without its words; everybody reads, is told of the others' cursors and looks into the inbox.
+fn sound(seed: u64, events: u64) -> Vec<Step> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut log: Vec<Seen> = (1..=FIRST).map(|s| entry(s, None, None, None)).collect();
+    let mut steps = Vec::new();
+    let (mut ordinals, mut changes) = ([0; CLIENTS as usize], [0; CLIENTS as usize]);
+    let (mut views, mut reads) = ([FIRST; CLIENTS as usize], [FIRST; CLIENTS as usize]);
+    let (mut gone, mut mn) = (HashSet::new(), 0);
+    for _ in 0..events {
+        let by = rng.random_range(0..CLIENTS);
+        let s = log.len() as u64 + 1;
+        let own: Vec<u64> = log
+            .iter()
+            .rev()
+            .filter(|seen| seen.tag.is_some_and(|tag| tag.sender == by) && seen.change.is_none())
+            .map(|seen| seen.s)
+            .filter(|s| !gone.contains(s))
+            .take(8)
+            .collect();
+        if let (false, true) = (own.is_empty(), rng.random_bool(0.3)) {
+            let of = own[rng.random_range(0..own.len())];
+            let what = match rng.random_range(0..10) {
+                0..5 => What::Edit,
+                5..8 => What::React,
+                _ => What::Delete,
+            };
+            changes[by as usize] += 1;
+            let ordinal = changes[by as usize] | CHANGE;
+            let mark = if what == What::Delete { 0 } else { s };
+            let change = Change { by, what, of, mark };
+            steps.push(Step::IssueChange(change));
+            let tag = Tag { sender: by, ordinal };
+            if rng.random_bool(0.05) {
+                steps.push(Step::RefuseChange(tag));
+                continue;
+            }
+            log.push(entry(s, None, None, Some(change)));
+            if what == What::Delete {
+                let edits = log[of as usize..]
+                    .iter()
+                    .filter(|seen| seen.change.is_some_and(|change| change.of == of));
+                let edits: Vec<u64> = edits.filter(|seen| seen.is_edit()).map(|seen| seen.s).collect();
+                gone.insert(of);
+                gone.extend(edits);
+            }
+            steps.push(Step::AckChange(tag, s));
+        } else {
+            mn += 1;
+            ordinals[by as usize] += 1;
+            let tag = Tag {
+                sender: by,
+                ordinal: ordinals[by as usize],
+            };
+            steps.push(Step::Issue(by));
+            log.push(entry(s, Some(tag), Some(mn), None));
+            steps.push(Step::Ack(tag, s));
+        }
+        for client in 0..CLIENTS {
+            let view = &mut views[client as usize];
+            while *view < log.len() as u64 && rng.random_bool(0.6) {
+                let seen = &log[*view as usize];
+                // By a page instead of the live stream: the words may be gone by then.
+                let late = gone.contains(&seen.s) && rng.random_bool(0.5);
+                steps.push(Step::Apply(client, if late { husk(seen) } else { seen.clone() }));
+                *view += 1;
+            }
+            if rng.random_bool(0.1) {
+                reads[client as usize] = *view;
+                steps.push(Step::Receipt((client + 1) % CLIENTS, client, *view, *view));
+            }
+            if rng.random_bool(0.05) {
+                steps.push(Step::List(client, row(&log, reads[client as usize], false)));
+            }
+        }
+    }
+    for client in 0..CLIENTS {
+        let rest = log[views[client as usize] as usize..].iter();
+        steps.extend(rest.map(|seen| Step::Apply(client, seen.clone())));
+        steps.push(Step::List(client, row(&log, reads[client as usize], true)));
+    }
+    let reread = log[FIRST as usize..].iter();
+    steps.extend(reread.map(|seen| {
+        Step::Reread(if gone.contains(&seen.s) {
+            husk(seen)
+        } else {
+            seen.clone()
+        })
+    }));
+    steps
+}
+
+/// The inbox's row of somebody who has read up to there.
+fn row(log: &[Seen], read: u64, settled: bool) -> Row {
+    let unread = log[read as usize..].iter().filter(|seen| seen.mn.is_some());
+    Row {
+        last: log.len() as u64,
+        unread: unread.count() as u64,
+        read,
+        delivered: read,
+        floor: read,
+        settled,
+    }
+}
+
+fn replay(steps: &[Step], window: usize) -> Oracle {
+    let mut oracle = Oracle::with_window(window);
+    let conv = oracle.conversation("g_1");
+    let mut reading = Reading::default();
+    (0..CLIENTS).for_each(|client| oracle.joined(conv, client, FIRST));
+    for step in steps {
+        match step {
+            Step::Issue(client) => drop(oracle.issue(conv, *client)),
+            Step::Ack(tag, s) => oracle.acked(conv, *tag, *s),
+            Step::IssueChange(change) => {
+                let ordinal = oracle.next_change(conv, change.by);
+                oracle.issue_change(conv, ordinal, *change);
+            }
+            Step::AckChange(tag, s) => oracle.change_acked(conv, *tag, *s),
+            Step::RefuseChange(tag) => oracle.change_refused(conv, tag.sender, tag.ordinal),
+            Step::Apply(client, seen) => oracle.applied(conv, *client, seen),
+            Step::Receipt(viewer, of, delivered, read) => {
+                oracle.receipt(conv, *viewer, *of, *delivered, *read);
+            }
+            Step::List(client, row) => oracle.listed(conv, *client, *row),
+            Step::Reread(seen) => oracle.reread(conv, &mut reading, seen),
+        }
+    }
+    oracle.finish();
+    oracle
+}
+
+fn kinds(steps: &[Step]) -> Vec<Kind> {
+    let oracle = replay(steps, 100_000);
+    let violations = oracle.violations().iter();
+    violations.map(|violation| violation.kind).collect()
+}
+
+/// A sound history in which something was changed; returns what the oracle finds first.
+fn planted(change: impl FnOnce(&mut Vec<Step>)) -> Option<Kind> {
+    let mut steps = sound(77, 400);
+    assert_eq!(kinds(&steps), []);
+    change(&mut steps);
+    kinds(&steps).first().copied()
+}
+
+/// The first change of a sort that the log shows, as it was seen.
+fn first(steps: &[Step], what: What) -> Seen {
+    let seen = steps.iter().find_map(|step| match step {
+        Step::Reread(seen) if seen.change.is_some_and(|change| change.what == what) && !seen.deleted => {
+            Some(seen.clone())
+        }
+        _ => None,
+    });
+    seen.unwrap()
+}
+
+/// Every sight of `s`.
+fn everywhere(steps: &mut [Step], s: u64, mut change: impl FnMut(&mut Seen)) {
+    for step in steps {
+        if let Step::Apply(_, seen) | Step::Reread(seen) = step
+            && seen.s == s
+        {
+            change(seen);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn sound_histories_with_changes_and_cursors_pass(seed: u64, events in 1u64..5000, window in 0usize..4096) {
+        let oracle = replay(&sound(seed, events), window);
+        prop_assert_eq!(oracle.violations().iter().map(|v| (v.kind, v.detail.clone())).collect::<Vec<_>>(), []);
+        prop_assert!(oracle.level());
+        prop_assert!(events >= 2000 || oracle.counts().recounted >= u64::from(CLIENTS), "the window holds all of a short log");
+    }
+}
+
+#[test]
+fn a_change_that_nobody_made_or_that_says_something_else_is_caught() {
+    for what in [What::Edit, What::React] {
+        let found = planted(|steps| {
+            let s = first(steps, what).s;
+            everywhere(steps, s, |seen| {
+                seen.change = seen.change.map(|change| Change {
+                    mark: 1 << 40,
+                    ..change
+                });
+            });
+        });
+        assert_eq!(found, Some(Kind::Phantom));
+    }
+    let found = planted(|steps| {
+        let s = first(steps, What::Delete).s;
+        everywhere(steps, s, |seen| {
+            seen.change = seen.change.map(|change| Change { of: 1, ..change });
+        });
+    });
+    assert_eq!(found, Some(Kind::Phantom));
+}
+
+#[test]
+fn a_refused_change_that_is_shown_is_caught() {
+    let found = planted(|steps| {
+        let seen = first(steps, What::React);
+        let change = seen.change.unwrap();
+        let at = steps
+            .iter()
+            .position(|step| matches!(step, Step::AckChange(_, s) if *s == seen.s))
+            .unwrap();
+        let Step::AckChange(tag, _) = steps[at] else {
+            unreachable!()
+        };
+        assert_eq!(tag.sender, change.by);
+        steps[at] = Step::RefuseChange(tag);
+    });
+    assert_eq!(found, Some(Kind::RefusedShown));
+}
+
+#[test]
+fn a_change_that_is_in_the_log_twice_is_caught() {
+    let found = planted(|steps| {
+        let seen = first(steps, What::Edit);
+        let next = steps.iter().find_map(|step| match step {
+            Step::Reread(other) if other.s > seen.s && other.tag.is_some() => Some(other.s),
+            _ => None,
+        });
+        let next = next.unwrap();
+        steps.retain(|step| !matches!(step, Step::Ack(_, s) | Step::AckChange(_, s) if *s == next));
+        everywhere(steps, next, |other| {
+            let (digest, body) = (other.digest ^ 9, other.body);
+            *other = Seen {
+                s: next,
+                ts: other.ts,
+                digest,
+                body,
+                ..seen.clone()
+            };
+        });
+    });
+    assert_eq!(found, Some(Kind::Duplicate));
+}
+
+#[test]
+fn an_acked_change_that_has_another_place_is_caught() {
+    let found = planted(|steps| {
+        let s = first(steps, What::Edit).s;
+        for step in steps {
+            if let Step::AckChange(_, place) = step
+                && *place == s
+            {
+                *place += 1;
+            }
+        }
+    });
+    assert_eq!(found, Some(Kind::AckedOther));
+}
+
+#[test]
+fn words_that_vanish_without_a_deletion_are_caught() {
+    let found = planted(|steps| {
+        let edit = first(steps, What::Edit);
+        let target = edit.change.unwrap().of;
+        let last = steps.iter_mut().rev().find_map(|step| match step {
+            Step::Reread(seen) if seen.s == target => Some(seen),
+            _ => None,
+        });
+        let seen = last.unwrap();
+        assert!(
+            !seen.deleted,
+            "the first edit that is left is of a message that is left"
+        );
+        *seen = husk(seen);
+    });
+    assert_eq!(found, Some(Kind::Vanished));
+}
+
+#[test]
+fn deleted_words_that_are_served_again_are_caught() {
+    let found = planted(|steps| {
+        let of = first(steps, What::Delete).change.unwrap().of;
+        for step in steps {
+            if let Step::Reread(seen) = step
+                && seen.s == of
+            {
+                (seen.deleted, seen.body) = (false, of | 1 << 50);
+            }
+        }
+    });
+    assert_eq!(found, Some(Kind::Undeleted));
+}
+
+#[test]
+fn a_cursor_that_falls_or_is_beyond_the_last_is_caught() {
+    let end = |steps: &Vec<Step>| steps.len() - 1;
+    let found = planted(|steps| steps.insert(end(steps), Step::Receipt(1, 0, FIRST, 2)));
+    assert_eq!(found, Some(Kind::CursorFell));
+    let found = planted(|steps| steps.insert(0, Step::Receipt(1, 0, 4, 5)));
+    assert_eq!(found, Some(Kind::CursorOrder), "more was read than was delivered");
+    let found = planted(|steps| steps.insert(end(steps), Step::Receipt(1, 0, 100_000, 99_999)));
+    assert_eq!(found, Some(Kind::CursorOrder), "nobody has what isn't there");
+    let found = planted(|steps| {
+        let row = steps.iter_mut().find_map(|step| match step {
+            Step::List(_, row) => Some(row),
+            _ => None,
+        });
+        row.unwrap().floor += 100_000;
+    });
+    assert_eq!(found, Some(Kind::CursorFell), "what was read is unread again");
+}
+
+#[test]
+fn one_unread_too_many_or_too_few_is_caught_whenever_it_was_listed() {
+    for settled in [false, true] {
+        for by in [1, u64::MAX] {
+            let found = planted(|steps| {
+                let row = steps.iter_mut().rev().find_map(|step| match step {
+                    Step::List(_, row) if row.settled == settled && row.unread > 0 => Some(row),
+                    _ => None,
+                });
+                let row = row.unwrap();
+                row.unread = row.unread.wrapping_add(by);
+            });
+            assert_eq!(found, Some(Kind::UnreadWrong), "settled {settled}, by {by}");
+        }
+    }
+    let found = planted(|steps| {
+        let row = steps.iter_mut().rev().find_map(|step| match step {
+            Step::List(_, row) => Some(row),
+            _ => None,
+        });
+        row.unwrap().last -= 1;
+    });
+    assert_eq!(found, Some(Kind::MissedAtEnd), "an inbox that stays behind");
+}
+
+#[test]
+fn the_memory_is_bounded_however_long_the_history() {
+    let window = 4096;
+    let held = |events: u64| replay(&sound(5, events), window).entries();
+    let ((short, few), (long, many)) = (held(20_000), held(80_000));
+    let most = window + 2 * super::log::BLOCK + 1024;
+    assert!(
+        short <= most && long <= most,
+        "{short} and {long} entries, with a window of {window}"
+    );
+    assert!(
+        few < many && many <= 80_000 / super::log::BLOCK,
+        "one block digest for {} events",
+        super::log::BLOCK
+    );
+}

@@ -1,0 +1,235 @@
+//! The plans of the scenarios, and their parameters.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Conversation, Parameter, Plan, Scenario, Values};
+use crate::client::Habit;
+use crate::payload::ClientIx;
+
+macro_rules! parameters {
+    ($($name:literal = $default:literal, $doc:literal;)*) => {
+        &[$(Parameter { name: $name, default: $default, doc: $doc }),*]
+    };
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    pub(crate) fn parameters(self) -> &'static [Parameter] {
+        match self {
+            Scenario::Pairs => parameters! {
+                "clients" = 20, "clients, rounded down to pairs";
+            },
+            Scenario::Groups => parameters! {
+                "groups" = 5, "conversations";
+                "clients" = 0, "clients; if set, it decides how many groups there are";
+                "members" = 6, "members of each; every client is in one group";
+                "speakers" = 0, "members of each who talk; 0 means all";
+            },
+            Scenario::Room => parameters! {
+                "clients" = 100, "members of the room";
+                "speakers" = 2, "members who talk";
+            },
+            Scenario::Channel => parameters! {
+                "clients" = 50, "members who are connected";
+                "members" = 1000, "members";
+                "speakers" = 1, "connected members who talk; the others only read";
+            },
+            Scenario::Idle => parameters! {
+                "clients" = 1000, "connections";
+            },
+            Scenario::ReconnectStorm => parameters! {
+                "clients" = 200, "clients, all of them cut off";
+                "members" = 5, "members of each group; all talk";
+                "storms" = 3, "how often";
+                "every" = 15, "seconds from one storm to the next";
+            },
+            Scenario::Flapping => parameters! {
+                "clients" = 200, "clients";
+                "members" = 5, "members of each group; all talk";
+                "stays" = 5, "seconds until a connection drops, on average";
+                "away" = 0, "seconds until it comes back, on average; 0 means at once";
+            },
+            Scenario::CatchUp => parameters! {
+                "clients" = 60, "clients";
+                "members" = 6, "members of each group";
+                "speakers" = 2, "members of each who stay and talk; the others come and go";
+                "stays" = 5, "seconds that a receiver stays, on average";
+                "away" = 10, "seconds that it is away, on average";
+            },
+            Scenario::SlowReaders => parameters! {
+                "clients" = 20, "members of one group, slow ones included";
+                "speakers" = 2, "members who talk; they read";
+                "slow" = 6, "members who read slowly, every second of them not at all";
+                "frames" = 20, "frames that a slow one reads in a second";
+            },
+            Scenario::Mixed | Scenario::Soak => parameters! {
+                "clients" = 40, "people; each is in a team, in the group of all, and in a direct conversation";
+                "team" = 8, "people of a team";
+                "watches" = 10, "people whose presence each one watches";
+                "stays" = 60, "seconds that a connection lasts, on average";
+                "away" = 5, "seconds that somebody is away between two, on average";
+            },
+        }
+    }
+}
+
+/// Makes the plan of a scenario.
+pub(super) fn plan(values: Values<'_>) -> Plan {
+    match values.scenario {
+        Scenario::Pairs => {
+            let pairs = (values.get("clients") / 2).max(1);
+            Plan {
+                clients: 2 * pairs,
+                conversations: (0..pairs).map(pair).collect(),
+                ..Plan::default()
+            }
+        }
+        Scenario::Groups => {
+            let members = values.get("members").max(1);
+            let groups = if values.get("clients") > 0 {
+                values.get("clients") / members
+            } else {
+                values.get("groups")
+            };
+            groups_of(groups, members, values.get("speakers"))
+        }
+        Scenario::Room => groups_of(1, values.get("clients"), values.get("speakers")),
+        Scenario::Channel => {
+            let clients = values.get("clients").max(1);
+            let channel = Conversation {
+                kind: "channel",
+                members: (0..clients).collect(),
+                speakers: values.get("speakers").clamp(1, clients) as usize,
+                absent: values.get("members").saturating_sub(clients),
+            };
+            Plan {
+                clients,
+                conversations: vec![channel],
+                ..Plan::default()
+            }
+        }
+        Scenario::Idle => Plan {
+            clients: values.get("clients"),
+            silent: true,
+            ..Plan::default()
+        },
+        Scenario::ReconnectStorm => {
+            let members = values.get("members").max(1);
+            let every = values.seconds("every").max(Duration::from_secs(1));
+            Plan {
+                cuts: (1..=values.get("storms")).map(|storm| every * storm).collect(),
+                ..groups_of(values.get("clients") / members, members, 0)
+            }
+        }
+        Scenario::Flapping => {
+            let members = values.get("members").max(1);
+            let plan = groups_of(values.get("clients") / members, members, 0);
+            let habit = comes_and_goes(&values);
+            Plan {
+                habits: (0..plan.clients).map(|client| (client, habit)).collect(),
+                ..plan
+            }
+        }
+        Scenario::CatchUp => {
+            let members = values.get("members").max(2);
+            let speakers = values.get("speakers").clamp(1, members - 1);
+            let plan = groups_of(values.get("clients") / members, members, speakers);
+            let habit = comes_and_goes(&values);
+            let receivers = (0..plan.clients).filter(|client| client % members >= speakers);
+            Plan {
+                habits: receivers.map(|client| (client, habit)).collect(),
+                ..plan
+            }
+        }
+        Scenario::SlowReaders => slow_readers(&values),
+        Scenario::Mixed | Scenario::Soak => team(&values),
+    }
+}
+
+fn pair(pair: u32) -> Conversation {
+    Conversation {
+        kind: "direct",
+        members: vec![2 * pair, 2 * pair + 1],
+        speakers: 2,
+        absent: 0,
+    }
+}
+
+/// Groups that share no member; `speakers` 0 means all.
+fn groups_of(groups: u32, members: u32, speakers: u32) -> Plan {
+    let (groups, members) = (groups.max(1), members.max(1));
+    let speakers = if speakers == 0 {
+        members
+    } else {
+        speakers.min(members)
+    };
+    let group = |group| Conversation {
+        kind: "group",
+        members: (group * members..(group + 1) * members).collect(),
+        speakers: speakers as usize,
+        absent: 0,
+    };
+    Plan {
+        clients: groups * members,
+        conversations: (0..groups).map(group).collect(),
+        ..Plan::default()
+    }
+}
+
+fn comes_and_goes(values: &Values<'_>) -> Habit {
+    Habit {
+        stays: Some(values.seconds("stays").max(Duration::from_millis(500))),
+        away: values.seconds("away"),
+        ..Habit::default()
+    }
+}
+
+/// The slow ones are the last members: half of them read a little, half nothing while the load lasts.
+fn slow_readers(values: &Values<'_>) -> Plan {
+    let clients = values.get("clients").max(2);
+    let speakers = values.get("speakers").clamp(1, clients - 1);
+    let slow = values.get("slow").min(clients - speakers);
+    let habit = |slow: ClientIx| Habit {
+        reads: Some(if slow % 2 == 1 { 0 } else { values.get("frames") }),
+        ..Habit::default()
+    };
+    let habits: BTreeMap<_, _> = (0..slow).map(|slow| (clients - 1 - slow, habit(slow))).collect();
+    Plan {
+        expects: if habits.is_empty() {
+            Vec::new()
+        } else {
+            vec!["resync", "closed 4010"]
+        },
+        habits,
+        ..groups_of(1, clients, speakers)
+    }
+}
+
+/// Everybody is in the group of all, in a team, and in a direct conversation with a neighbour.
+fn team(values: &Values<'_>) -> Plan {
+    let clients = (values.get("clients") / 2 * 2).max(2);
+    let people: Vec<ClientIx> = (0..clients).collect();
+    let group = |members: &[ClientIx]| Conversation {
+        kind: "group",
+        members: members.to_vec(),
+        speakers: members.len(),
+        absent: 0,
+    };
+    let mut conversations = vec![group(&people)];
+    let teams = people.chunks(values.get("team").max(2) as usize);
+    conversations.extend(teams.map(group));
+    conversations.extend((0..clients / 2).map(pair));
+    let habit = Habit {
+        acts: true,
+        watches: values.get("watches"),
+        ..comes_and_goes(values)
+    };
+    Plan {
+        clients,
+        conversations,
+        habits: people.iter().map(|client| (*client, habit)).collect(),
+        ..Plan::default()
+    }
+}

@@ -1,0 +1,329 @@
+//! A run as it was asked for, resolved: the plan, the pace, how long, which faults. From the command line, from a
+//! scenario file, or from a file with what the command line says instead.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::file::File;
+use super::{Plan, Scenario};
+use crate::cli::{Load, Run};
+use crate::fault::Fault;
+use crate::pacing::curve::{Curve, Part};
+use crate::pacing::{Arrival, Pace};
+use crate::payload::MIN_BYTES;
+
+/// What is run: a scenario by name, or a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    Scenario(Scenario),
+    File(PathBuf),
+}
+
+/// A run, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) name: String,
+    pub(crate) plan: Plan,
+    pub(crate) pace: Pace,
+    pub(crate) duration: Duration,
+    pub(crate) size: usize,
+    pub(crate) seed: u64,
+    pub(crate) faults: Vec<Fault>,
+    /// For the report.
+    pub(crate) parameters: BTreeMap<String, String>,
+}
+
+// === impl What ===
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<What, String> {
+        if let Some(scenario) = Scenario::by_name(text) {
+            return Ok(What::Scenario(scenario));
+        }
+        if text.ends_with(".toml") {
+            return Ok(What::File(text.into()));
+        }
+        let names: Vec<_> = Scenario::ALL.into_iter().map(Scenario::name).collect();
+        Err(format!(
+            "{text:?} is neither a scenario ({}) nor a file that ends in .toml",
+            names.join(", ")
+        ))
+    }
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// Resolves what was asked for. The command line wins over the file, the file over the scenario's defaults.
+    pub(crate) fn new(args: &Run) -> Result<Setup, String> {
+        let file = match &args.what {
+            What::Scenario(scenario) => File::of(*scenario),
+            What::File(path) => File::read(path)?,
+        };
+        let mut setup = Setup::of(&file, &args.load)?;
+        if let (What::File(path), None) = (&args.what, &file.name) {
+            setup.name = path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        }
+        setup.faults.extend(args.faults.iter().cloned());
+        Ok(setup)
+    }
+
+    /// Where a search for the highest rate begins; `None` if nothing is sent, or not in an open loop.
+    pub(crate) fn first_rate(&self) -> Option<(f64, Arrival)> {
+        match &self.pace {
+            Pace::Open { rate, arrival } => rate.parts().first().map(|part| (part.from, *arrival)),
+            _ => None,
+        }
+    }
+
+    /// The load has parts that the report tells apart.
+    pub(crate) fn has_parts(&self) -> bool {
+        matches!(&self.pace, Pace::Open { rate, .. } if rate.parts().len() > 1)
+    }
+
+    /// What should have happened and didn't: the run has shown nothing. `errors` is what happened, by name.
+    pub(crate) fn missing(&self, errors: &BTreeMap<String, u64>) -> Option<String> {
+        let expects = &self.plan.expects;
+        let seen = expects.iter().any(|name| errors.contains_key(*name));
+        (!expects.is_empty() && !seen).then(|| format!("none of {} happened", expects.join(", ")))
+    }
+
+    fn of(file: &File, load: &Load) -> Result<Setup, String> {
+        let first = file.parts[0].scenario()?.defaults();
+        let given = load.given();
+        let mut plan = file.plan(&given)?;
+        let arrival = match (load.arrival, &file.arrival) {
+            (Some(arrival), _) => arrival,
+            (None, Some(name)) => Arrival::from_str(name, true)?,
+            (None, None) => Arrival::Poisson,
+        };
+        let phases: Duration = file.phases.iter().filter_map(|phase| phase.length).sum();
+        let by_file = if file.phases.is_empty() {
+            file.duration
+        } else {
+            Some(phases)
+        };
+        let duration = load.duration.or(by_file).unwrap_or(first.duration);
+        let paced = load.rate.is_some() || !load.steps.is_empty() || load.window.is_some();
+        let (rate, steps, window) = if paced {
+            (load.rate, load.steps.as_slice(), load.window)
+        } else {
+            (file.rate, file.steps.as_slice(), file.window)
+        };
+        let open = |rate| Pace::Open { rate, arrival };
+        let pace = if let Some(window) = window {
+            Pace::Closed { window }
+        } else if !steps.is_empty() {
+            open(Curve::steps(steps, duration))
+        } else if let Some(rate) = rate {
+            open(rate.over(duration))
+        } else if !file.phases.is_empty() {
+            open(file.curve())
+        } else {
+            open(first.rate.into())
+        };
+        let pace = if plan.silent { Pace::Silent } else { pace };
+        plan.cuts.retain(|at| *at < duration);
+        let size = load.size.or(file.size).unwrap_or(first.size);
+        if size < MIN_BYTES {
+            return Err(format!(
+                "a size is at least {MIN_BYTES}: a body carries its own check sum"
+            ));
+        }
+        let mut setup = Setup {
+            name: file
+                .name
+                .clone()
+                .unwrap_or_else(|| file.parts[0].scenario.clone()),
+            plan,
+            pace,
+            duration,
+            size,
+            seed: load.seed.or(file.seed).unwrap_or(1),
+            faults: file.faults()?,
+            parameters: BTreeMap::new(),
+        };
+        setup.parameters = setup.describe(file, &given);
+        Ok(setup)
+    }
+
+    fn describe(&self, file: &File, given: &BTreeMap<String, u32>) -> BTreeMap<String, String> {
+        let mut parameters = BTreeMap::from([
+            ("size".to_owned(), self.size.to_string()),
+            ("duration".to_owned(), format!("{:?}", self.duration)),
+        ]);
+        for part in &file.parts {
+            let prefix = if file.parts.len() > 1 {
+                format!("{}.", part.scenario)
+            } else {
+                String::new()
+            };
+            let of_part = part.parameters.iter().chain(given);
+            parameters.extend(of_part.map(|(name, value)| (format!("{prefix}{name}"), value.to_string())));
+        }
+        if file.parts.len() > 1 {
+            let names: Vec<_> = file.parts.iter().map(|part| part.scenario.as_str()).collect();
+            parameters.insert("parts".to_owned(), names.join("+"));
+        }
+        match &self.pace {
+            Pace::Open { rate, arrival } => {
+                parameters.insert("rate".to_owned(), rate.to_string());
+                parameters.insert("arrival".to_owned(), format!("{arrival:?}").to_lowercase());
+            }
+            Pace::Closed { window } => drop(parameters.insert("window".to_owned(), window.to_string())),
+            Pace::Silent => {}
+        }
+        parameters
+    }
+}
+
+impl File {
+    /// What a scenario alone would be as a file.
+    fn of(scenario: Scenario) -> File {
+        File {
+            name: None,
+            seed: None,
+            size: None,
+            duration: None,
+            rate: None,
+            steps: Vec::new(),
+            window: None,
+            arrival: None,
+            faults: Vec::new(),
+            parts: vec![super::file::Part {
+                scenario: scenario.name().to_owned(),
+                share: None,
+                parameters: BTreeMap::new(),
+            }],
+            phases: Vec::new(),
+        }
+    }
+
+    fn curve(&self) -> Curve {
+        let parts = self.phases.iter().filter_map(|phase| {
+            let rate = phase.rate?;
+            Some(Part {
+                name: phase.name.clone(),
+                length: phase.length?,
+                from: rate.from,
+                to: rate.to,
+            })
+        });
+        Curve::of(parts.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    const FILE: &str = r#"
+        seed = 9
+        [[part]]
+        scenario = "groups"
+        share = 3
+        parameters = { groups = 2, members = 3 }
+        [[part]]
+        scenario = "pairs"
+        share = 1
+        [[phase]]
+        name = "quiet"
+        for = "10s"
+        rate = 50
+        [[phase]]
+        name = "rush"
+        for = "20s"
+        rate = "50..400"
+        faults = ["kill-owner@5s"]
+    "#;
+
+    fn load(line: &str) -> Load {
+        let cli = Cli::try_parse_from(format!("x run pairs --local 3 {line}").split_whitespace()).unwrap();
+        let Command::Run(run) = cli.command else {
+            panic!("{cli:?}")
+        };
+        run.load
+    }
+
+    #[test]
+    fn a_file_says_who_and_how_fast_and_when_what_breaks() {
+        let setup = Setup::of(&File::parse(FILE).unwrap(), &load("")).unwrap();
+        assert_eq!((setup.plan.clients, setup.seed), (26, 9));
+        assert_eq!(setup.duration, Duration::from_secs(30));
+        assert_eq!(
+            setup.faults[0].at,
+            Duration::from_secs(15),
+            "ten before its phase"
+        );
+        let Pace::Open { rate, .. } = &setup.pace else {
+            panic!("{setup:?}")
+        };
+        assert!((rate.reaches(500.0) - 10.0).abs() < 1e-6);
+        assert_eq!(rate.parts()[1].name, "rush");
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = File::parse(FILE).unwrap();
+        let setup = Setup::of(&file, &load("--rate 7 --duration 3s --seed 2 --size 100")).unwrap();
+        assert_eq!(
+            (setup.pace, setup.duration, setup.seed, setup.size),
+            (
+                Pace::Open {
+                    rate: 7.0.into(),
+                    arrival: Arrival::Poisson
+                },
+                Duration::from_secs(3),
+                2,
+                100
+            )
+        );
+        assert!(
+            Setup::of(&file, &load("--clients 4")).is_err(),
+            "which part is meant?"
+        );
+    }
+
+    #[test]
+    fn a_file_that_contradicts_itself_is_refused() {
+        for wrong in [
+            "rate = 1",
+            "rate = 1\nwindow = 2\n[[part]]\nscenario = \"pairs\"",
+            "rates = 1\n[[part]]\nscenario = \"pairs\"",
+            "duration = \"1y\"\n[[part]]\nscenario = \"pairs\"",
+        ] {
+            assert!(File::parse(wrong).is_err(), "{wrong}");
+        }
+        let unknown = File::parse("[[part]]\nscenario = \"duel\"").unwrap();
+        assert!(Setup::of(&unknown, &load("")).unwrap_err().contains("duel"));
+    }
+
+    #[test]
+    fn steps_and_a_ramp_last_as_long_as_the_load() {
+        let setup = Setup::of(
+            &File::of(Scenario::Pairs),
+            &load("--steps 100,200,400 --duration 30s"),
+        )
+        .unwrap();
+        let Pace::Open { rate, .. } = &setup.pace else {
+            panic!("{setup:?}")
+        };
+        assert!((rate.reaches(3000.0) - 20.0).abs() < 1e-6);
+        let setup = Setup::of(
+            &File::of(Scenario::Pairs),
+            &load("--rate 100..300 --duration 10s"),
+        )
+        .unwrap();
+        assert_eq!(setup.parameters["rate"], "100..300");
+    }
+}

@@ -1,0 +1,67 @@
+//! What happens beside the load as the plan says: its parts begin, and all connections are cut.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::client::Common;
+use crate::clock::Nanos;
+use crate::crew::Crew;
+use crate::measure::recovery::Storm;
+use crate::pacing::Pace;
+use crate::scenario::Setup;
+
+/// Goes on until it is dropped.
+pub(crate) async fn run(setup: &Setup, crew: &Crew, common: &Common, began: Nanos) -> Infallible {
+    let mut cuts = setup.plan.cuts.clone();
+    cuts.sort_unstable();
+    let storms = async {
+        for at in cuts {
+            sleep_until(common, began, at).await;
+            storm(crew, common).await;
+        }
+    };
+    futures::future::join(parts(setup, common, began), storms).await;
+    std::future::pending().await
+}
+
+/// Marks the parts of the curve as phases of the report.
+async fn parts(setup: &Setup, common: &Common, began: Nanos) {
+    let Pace::Open { rate, .. } = &setup.pace else {
+        return;
+    };
+    let mut begins = Duration::ZERO;
+    for part in rate.parts().iter().filter(|_| rate.parts().len() > 1) {
+        sleep_until(common, began, begins).await;
+        let at = began + begins.as_nanos() as Nanos;
+        common.world.borrow_mut().recorder.part(&part.name, at);
+        begins += part.length;
+    }
+}
+
+/// Cuts everybody, and waits until all are back and level.
+async fn storm(crew: &Crew, common: &Common) {
+    let clock = common.world.borrow().clock;
+    let (at, clients) = (clock.now(), common.online.get());
+    common.world.borrow_mut().recorder.phase("storm", at);
+    crew.cut();
+    // Each of them sees that it is cut before it can be back.
+    while common.world.borrow().recovery.behind() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    while common.world.borrow().recovery.behind() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let world = &mut *common.world.borrow_mut();
+    let now = clock.now();
+    world.recorder.phase("after the storm", now);
+    world.recovery.storm(Storm {
+        at_s: at as f64 / 1e9,
+        clients,
+        level_after_s: (now - at) as f64 / 1e9,
+    });
+}
+
+async fn sleep_until(common: &Common, began: Nanos, at: Duration) {
+    let clock = common.world.borrow().clock;
+    tokio::time::sleep_until(clock.instant(began + at.as_nanos() as Nanos)).await;
+}
