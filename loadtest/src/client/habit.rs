@@ -66,11 +66,6 @@ impl Habit {
             .filter(|frames| *frames > 0)
             .map(|frames| SECOND / u64::from(frames))
     }
-
-    /// Deliveries to this one say nothing about the cluster.
-    pub(crate) fn is_late_by_itself(&self) -> bool {
-        self.reads.is_some() || !self.away.is_zero()
-    }
 }
 
 impl Act {

@@ -116,7 +116,6 @@ impl Client {
             }
             {
                 let world = &mut *self.common.world.borrow_mut();
-                let again = self.state.disconnected(world);
                 let why = match &end {
                     End::Quit => return,
                     End::Lost(why) => {
@@ -129,6 +128,7 @@ impl Client {
                     }
                     End::Dropped => "dropped by itself",
                 };
+                let again = self.state.disconnected(world);
                 let line = format!(
                     "client {} lost {}: {why}; {again} messages go out again",
                     self.me, self.node
@@ -162,6 +162,9 @@ impl Client {
         }
         let now = self.common.world.borrow().clock.now();
         self.state.returns(now);
+        if !self.habit.away.is_zero() {
+            self.state.late(false, now);
+        }
         // Who is away by habit has nothing to say meanwhile.
         if let (Pacer::Open(schedule), false) = (&mut self.pacer, self.habit.away.is_zero()) {
             while schedule.due(now, &mut self.rng).is_some() {}
@@ -353,9 +356,12 @@ impl Client {
 
     fn behave(&mut self, habit: Habit) {
         let world = self.common.world.borrow();
+        let now = world.clock.now();
+        if self.habit.reads.is_some() || habit.reads.is_some() {
+            self.state.late(habit.reads.is_some(), now);
+        }
         self.habit = habit;
-        self.drops_at = habit.drops_at(world.clock.now(), &mut self.rng);
-        self.state.late_by_itself = habit.is_late_by_itself();
+        self.drops_at = habit.drops_at(now, &mut self.rng);
         if habit.watches > 0 {
             let others = (1..=habit.watches).map(|next| world.payload.user(self.me + next));
             let others = others.collect();

@@ -468,7 +468,7 @@ impl State {
         }
         if !own && !seen.deleted {
             let (due, now) = (seen.due, world.clock.now());
-            if self.late_by_itself {
+            if due < self.late_before {
                 world.recorder.delivered_late();
             } else {
                 world.recorder.delivered(due, now);

@@ -57,8 +57,8 @@ pub(crate) struct State {
     pub(crate) retry_ms: Option<u64>,
     /// When the client began to come back, until it has everything again.
     returning: Option<Nanos>,
-    /// Deliveries to this client say nothing about the cluster.
-    pub(crate) late_by_itself: bool,
+    /// Deliveries to this client of what was due before say nothing about the cluster: it was away, or didn't read.
+    late_before: Nanos,
     /// An edit, deletion or reaction is on its way: one at a time.
     changing: bool,
     /// Whose presence a new session has to follow.
@@ -137,7 +137,7 @@ impl State {
             hb_ms: 30_000,
             retry_ms: None,
             returning: None,
-            late_by_itself: false,
+            late_before: 0,
             changing: false,
             watching: Vec::new(),
         }
@@ -214,6 +214,11 @@ impl State {
     /// The node said that this session is over for good.
     pub(crate) fn forget_session(&mut self) {
         self.sid = None;
+    }
+
+    /// The client is late by its own doing: from now on, or up to now.
+    pub(crate) fn late(&mut self, from_now_on: bool, now: Nanos) {
+        self.late_before = if from_now_on { Nanos::MAX } else { now };
     }
 
     /// The client begins to come back now.
