@@ -124,7 +124,6 @@ impl Fake {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the type is the library's")]
 fn choose_protocol(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     response
         .headers_mut()
