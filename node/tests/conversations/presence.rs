@@ -272,3 +272,68 @@ async fn typing_crosses_nodes_and_survives_the_loss_of_the_owner() {
     );
     world.stop().await;
 }
+
+/// The receipts and `conv` events among what a session was told outside the log.
+fn own(ears: &Ears) -> Vec<String> {
+    let whispers = ears.whispers.borrow();
+    let own = whispers.iter().filter(|tail| {
+        tail.starts_with(r#""t":"conv""#)
+            || tail.starts_with(r#""t":"receipt""#) && tail.contains(r#""u":"alice""#)
+    });
+    own.cloned().collect()
+}
+
+#[actix::test]
+async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
+    let world = World::start(3).await;
+    let others: Vec<String> = (0..255).map(|i| format!("user{i}")).collect();
+    // In a conversation too large for receipts, one's own are the only ones.
+    for (owner, count) in [("yan", 1), ("zed", 255)] {
+        let members = others.iter().take(count).map(String::as_str);
+        let members: Vec<&str> = members.chain(["alice"]).collect();
+        let conv = world.nodes[0].group(owner, &members).await;
+        let (phone, laptop) = (&world.nodes[1], &world.nodes[2]);
+        let (ears, _) = laptop.listen("alice", &conv).await;
+        let sent = world.nodes[0].send("user0", &conv, "hi").await.unwrap();
+        phone
+            .command("alice", &conv, "", Op::Read { s: sent.s })
+            .await
+            .unwrap();
+        let read = format!(r#""read":{}"#, sent.s);
+        eventually("the receipt", async || {
+            own(&ears).iter().any(|tail| tail.contains(&read))
+        })
+        .await;
+        let mute = Op::Set {
+            title: None,
+            history: None,
+            muted: Some(true),
+            pinned: None,
+        };
+        phone.command("alice", &conv, "mute", mute).await.unwrap();
+        eventually("the conversation", async || {
+            own(&ears).iter().any(|tail| tail.contains(r#""muted":true"#))
+        })
+        .await;
+        let cursor = Op::Read { s: sent.s };
+        world.nodes[0].command("user0", &conv, "", cursor).await.unwrap();
+        phone.conversations.typing(&user("user0"), &conv, true);
+        let shown = count == 1;
+        if shown {
+            eventually("typing", async || {
+                ears.whispers.borrow().iter().any(|tail| tail.contains("typing"))
+            })
+            .await;
+        }
+        // Behind whatever else there was.
+        let last = world.nodes[0].send("user0", &conv, "bye").await.unwrap().s;
+        eventually("the last message", async || ears.last(&conv) == last).await;
+        let of_others = ears
+            .whispers
+            .borrow()
+            .iter()
+            .any(|tail| tail.contains(r#""u":"user0""#));
+        assert_eq!(of_others, shown);
+    }
+    world.stop().await;
+}
