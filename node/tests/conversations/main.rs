@@ -1,6 +1,7 @@
 //! What the conversation side promises, over three members and whatever the network does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cursors;
 mod presence;
 mod words;
 mod world;

@@ -82,6 +82,13 @@ impl Hub {
             };
             let conv = event.conv.clone();
             if event.seq == 0 {
+                if let Some(user) = &event.only {
+                    let sessions = state.users.get(user).cloned();
+                    drop(state);
+                    // One user's sessions are few, whatever the crowd.
+                    sessions.into_iter().flatten().for_each(|who| who.event(&event));
+                    return;
+                }
                 first = Some(event);
             } else {
                 let next = slots.order.offer(event.seq, event, |event| match &first {

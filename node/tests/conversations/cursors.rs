@@ -1,0 +1,168 @@
+//! What has arrived and what was read: replicated, forward only, many for few log entries.
+
+use futures::future::join_all;
+use node::conversation::timeline::Op;
+use protocol::ConvId;
+
+use crate::world::{Node, World, eventually, user};
+
+/// How far somebody is, as a member is told on this node: delivered and read.
+async fn seen(node: &Node, by: &str, conv: &ConvId, of: &str) -> Option<(u64, u64)> {
+    let page = node
+        .conversations
+        .members(&user(by), conv, None, 100)
+        .await
+        .ok()?;
+    let member = page.items.into_iter().find(|member| member.user == user(of))?;
+    member.cursors.map(|cursors| (cursors.delivered, cursors.read))
+}
+
+/// The entries that the log of a conversation's shard holds or has held.
+fn entries(world: &World, conv: &ConvId) -> u64 {
+    let (owner, _) = world.owner_and_others(conv);
+    let cluster = &world.node(owner).cluster;
+    let shard = cluster.shard_of(conv.as_str().as_bytes());
+    let status = cluster.status();
+    status.shards[usize::from(shard.0)].local.as_ref().unwrap().last
+}
+
+#[actix::test]
+async fn a_thousand_receipts_cost_few_log_entries() {
+    let world = World::start(3).await;
+    let readers: Vec<String> = (0..20).map(|i| format!("reader-{i:02}")).collect();
+    let names: Vec<&str> = readers.iter().map(String::as_str).collect();
+    let conv = world.nodes[0].group("alice", &names).await;
+    let mut places = Vec::new();
+    for i in 0..50 {
+        let done = world.nodes[0]
+            .send_until_acked("alice", &conv, &format!("m{i}"))
+            .await;
+        places.push(done.s);
+    }
+
+    let before = entries(&world, &conv);
+    let mut receipts = Vec::new();
+    for s in &places {
+        for (at, name) in names.iter().enumerate() {
+            receipts.push(world.nodes[at % 3].command(name, &conv, "", Op::Read { s: *s }));
+        }
+    }
+    assert_eq!(receipts.len(), 1_000);
+    for done in join_all(receipts).await {
+        done.unwrap();
+    }
+    let cost = entries(&world, &conv) - before;
+    println!("1000 receipts of 20 readers on 3 nodes: {cost} log entries");
+    assert!(cost <= 50, "{cost} log entries");
+
+    let last = *places.last().unwrap();
+    for name in names {
+        assert_eq!(
+            seen(&world.nodes[1], "alice", &conv, name).await,
+            Some((last, last))
+        );
+    }
+    world.stop().await;
+}
+
+#[actix::test]
+async fn a_sender_who_was_away_learns_later_who_has_read() {
+    let mut world = World::start(3).await;
+    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
+    let s = world.nodes[0].send("alice", &conv, "hello").await.unwrap().s;
+    // Nobody listens for alice. Two devices of bob's get the message, one later than the other; carol reads it.
+    let run = async |node: usize, by: &str, op| {
+        world.nodes[node].command(by, &conv, "", op).await.unwrap();
+    };
+    run(1, "bob", Op::Delivered { s }).await;
+    run(2, "bob", Op::Delivered { s: s - 1 }).await;
+    run(2, "carol", Op::Read { s }).await;
+    run(1, "carol", Op::Read { s: 1 }).await;
+
+    let (owner, _) = world.owner_and_others(&conv);
+    for crashed in [false, true] {
+        if crashed {
+            world.crash(owner).await;
+        }
+        for node in &world.nodes {
+            eventually("who has read", async || {
+                seen(node, "alice", &conv, "carol").await == Some((s, s))
+            })
+            .await;
+            let (delivered, read) = seen(node, "alice", &conv, "bob").await.unwrap();
+            assert_eq!(delivered, s, "the furthest of any device");
+            assert!(read < s, "arrived is not read");
+        }
+    }
+    world.stop().await;
+}
+
+#[actix::test]
+async fn the_other_side_of_a_direct_conversation_is_shown_in_the_list() {
+    let world = World::start(1).await;
+    let node = &world.nodes[0];
+    let conv = ConvId::direct(&user("alice"), &user("bob"));
+    let op = Op::Send {
+        direct: Some(user("bob")),
+        body: "{}".into(),
+        reply_to: None,
+        mentions: vec![],
+    };
+    let s = node.command("alice", &conv, "m", op).await.unwrap().s;
+    node.command("bob", &conv, "", Op::Delivered { s }).await.unwrap();
+    for read in [false, true] {
+        if read {
+            node.command("bob", &conv, "", Op::Read { s }).await.unwrap();
+        }
+        let mut peer = None;
+        eventually("the list", async || {
+            let page = node.conversations.inbox(&user("alice"), None, 10).await.unwrap();
+            peer = page
+                .items
+                .into_iter()
+                .find(|item| item.c == conv)
+                .and_then(|item| item.peer);
+            peer.is_some()
+        })
+        .await;
+        let (peer, view) = (
+            peer.unwrap(),
+            node.conversations.open(&user("alice"), &conv, None).await,
+        );
+        assert_eq!((peer.u.as_str(), peer.delivered), ("bob", s));
+        assert_eq!(peer.read >= s, read, "{peer:?}");
+        assert_eq!(view.unwrap().peer, Some(peer));
+    }
+    world.stop().await;
+}
+
+#[actix::test]
+async fn in_a_crowd_nobody_is_told_how_far_the_others_are() {
+    let world = World::start(1).await;
+    let node = &world.nodes[0];
+    let others: Vec<String> = (0..255).map(|i| format!("u{i:03}")).collect();
+    let names: Vec<&str> = others.iter().map(String::as_str).collect();
+    let conv = node.group("alice", &names).await;
+    let s = node.send("alice", &conv, "hello").await.unwrap().s;
+    let (alice, _) = node.listen("alice", &conv).await;
+    node.command("u000", &conv, "", Op::Read { s }).await.unwrap();
+    eventually("the receipt", async || !alice.whispers.borrow().is_empty()).await;
+    assert_eq!(seen(node, "alice", &conv, "u000").await, Some((s, s)));
+
+    let invite = Op::Invite {
+        who: user("one-more"),
+    };
+    let last = node.command("alice", &conv, "invite", invite).await.unwrap().s;
+    let (device, _) = node.listen("u001", &conv).await;
+    node.hub.attach(&user("u001"), device.clone());
+    node.command("u001", &conv, "", Op::Read { s: last })
+        .await
+        .unwrap();
+    // One's own other devices are told all the same.
+    eventually("the own receipt", async || !device.whispers.borrow().is_empty()).await;
+    let told = alice.whispers.borrow();
+    assert!(told.iter().all(|receipt| !receipt.contains("u001")), "{told:?}");
+    assert_eq!(seen(node, "alice", &conv, "u001").await, None);
+    drop(told);
+    world.stop().await;
+}
