@@ -19,6 +19,7 @@ pub mod answer;
 
 pub mod event;
 
+pub mod list;
 pub mod message;
 
 pub mod frame;

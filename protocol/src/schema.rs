@@ -28,6 +28,37 @@ pub struct Shape {
     pub schemas: Schemas,
 }
 
+/// What each command is answered, by their `t`: nothing for the one that has no answer. Any may be answered `err` instead.
+pub const ANSWERS: [(&str, Option<&str>); 27] = [
+    ("auth", Some("ready")),
+    ("send", Some("ack")),
+    ("edit", Some("ack")),
+    ("del", Some("ack")),
+    ("react", Some("ack")),
+    ("create", Some("conv")),
+    ("invite", Some("ack")),
+    ("kick", Some("ack")),
+    ("ban", Some("ack")),
+    ("unban", Some("ack")),
+    ("role", Some("ack")),
+    ("join", Some("ack")),
+    ("leave", Some("ack")),
+    ("set", Some("ack")),
+    ("read", Some("ok")),
+    ("recv", Some("ok")),
+    ("open", Some("conv")),
+    ("list", Some("inbox")),
+    ("hist", Some("hist")),
+    ("sync", Some("delta")),
+    ("members", Some("members")),
+    ("typing", None),
+    ("watch", Some("ok")),
+    ("unwatch", Some("ok")),
+    ("block", Some("ok")),
+    ("unblock", Some("ok")),
+    ("hb", Some("hb")),
+];
+
 // === impl Shape ===
 
 impl Shape {

@@ -1,6 +1,9 @@
 //! The page that client authors read says what the code does.
 
-use protocol::{CloseCode, ErrorCode, Frame, Request};
+use std::collections::BTreeSet;
+
+use protocol::schema::{ANSWERS, Shape};
+use protocol::{Answer, CloseCode, ErrorCode, Event, Frame, Request};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
@@ -16,7 +19,7 @@ fn frames(prefix: &str) -> Vec<String> {
 #[test]
 fn the_requests_shown_are_requests() {
     let frames = frames("C> ");
-    assert!(frames.len() >= 6, "{frames:?}");
+    assert!(frames.len() >= 11, "{frames:?}");
     for frame in frames {
         assert!(
             matches!(Request::decode(&frame), Ok(Some(_))),
@@ -29,7 +32,7 @@ fn the_requests_shown_are_requests() {
 #[test]
 fn the_frames_shown_are_frames_as_the_server_writes_them() {
     let frames = frames("S> ");
-    assert!(frames.len() >= 10, "{frames:?}");
+    assert!(frames.len() >= 17, "{frames:?}");
     for frame in frames {
         let written = match Frame::decode(&frame) {
             Ok(Frame::Answer { id, answer }) => answer.encode(id),
@@ -50,4 +53,84 @@ fn every_code_is_in_the_tables() {
     for code in CloseCode::ALL.map(CloseCode::code) {
         assert!(code == 1000 || PAGE.contains(&code.to_string()), "{code}");
     }
+}
+
+/// The rows of the table that follows this heading.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let lines = PAGE.lines().skip_while(|line| *line != heading).skip(1);
+    let rows = lines.skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect()
+}
+
+/// The words in backticks, each up to what isn't part of its name.
+fn names(cell: &str) -> Vec<&str> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted
+        .map(|name| {
+            name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .next()
+                .unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_that_is_shown_has_the_answer_that_is_shown() {
+    let rows = table("## 3. Commands");
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let answer = names(row.last().unwrap()).first().copied();
+        for command in names(row[0]) {
+            let known = ANSWERS.iter().find(|(name, _)| *name == command);
+            assert_eq!(known.map(|(_, answer)| *answer), Some(answer), "{command}");
+        }
+    }
+}
+
+#[test]
+fn every_event_is_in_the_table_with_its_fields() {
+    let rows = table("## 4. Events");
+    for shape in Event::shapes() {
+        let Some(row) = rows.iter().find(|row| names(row[0]) == [shape.tag]) else {
+            // Those are on their way.
+            assert!(["typing", "presence"].contains(&shape.tag), "{}", shape.tag);
+            continue;
+        };
+        if shape.tag != "conv" {
+            let (_, shown) = row[0].split_once('{').unwrap();
+            let shown = shown.trim_end_matches(['`', '}']).split(',');
+            let shown: BTreeSet<_> = shown.map(|name| name.trim_end_matches('?').to_owned()).collect();
+            assert_eq!(shown, fields(&shape), "{}", shape.tag);
+        }
+    }
+}
+
+#[test]
+fn every_answer_that_is_explained_names_its_fields() {
+    for tag in ["ack", "conv", "inbox", "hist", "members", "delta", "err"] {
+        let shapes = Answer::shapes();
+        let shape = shapes.iter().find(|shape| shape.tag == tag).unwrap();
+        let start = format!("* `{tag}{{");
+        let line = PAGE.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        for field in fields(shape) {
+            let named = line
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .any(|word| word == field);
+            assert!(named, "{field} of {tag}");
+        }
+    }
+}
+
+/// The names of a shape's fields.
+fn fields(shape: &Shape) -> BTreeSet<String> {
+    let schema = shape.schemas.iter().find(|(name, _)| *name == shape.name);
+    let schema = serde_json::to_value(&schema.unwrap().1).unwrap();
+    schema["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
 }

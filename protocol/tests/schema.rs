@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::schema::ANSWERS;
 use protocol::{Answer, Command, Event};
 use serde_json::Value;
 
@@ -43,4 +44,17 @@ fn every_shape_has_a_schema_and_every_name_in_it_is_there() {
         named["command.Create"]["required"],
         serde_json::json!(["kind", "cid"])
     );
+}
+
+#[test]
+fn every_command_has_its_answer() {
+    let commands: Vec<_> = Command::shapes().iter().map(|shape| shape.tag).collect();
+    assert_eq!(ANSWERS.map(|(command, _)| command).to_vec(), commands);
+    let answers: Vec<_> = Answer::shapes().iter().map(|shape| shape.tag).collect();
+    for (command, answer) in ANSWERS {
+        assert!(
+            answer.is_none_or(|answer| answers.contains(&answer)),
+            "{command}: {answer:?}"
+        );
+    }
 }

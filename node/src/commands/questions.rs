@@ -1,4 +1,4 @@
-//! What is asked and changes nothing: `list`, `hist`, `sync` and `members`. (`open` is one read of
+//! What is asked and changes nothing: `list`, `hist`, `sync`, `members`, and messages as they are now. (`open` is one read of
 //! [`Conversations::open`]; a session also follows what it opens.)
 
 use std::collections::{BTreeMap, HashSet};
@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use futures::StreamExt;
 use protocol::answer::{Delta, DeltaItem, Hist as Page, Inbox, Member, Members as MembersOf};
 use protocol::command::{Hist, List, Members, Sync};
+use protocol::list::{Ban, Bans, Blocks};
+use protocol::message::Messages;
 use protocol::{ConvId, ErrorCode, UserId, limits};
 
 use crate::config::Limits;
@@ -47,6 +49,21 @@ pub async fn history(
         events: page.events,
         more: page.more,
     })
+}
+
+/// The same window as [`history`] of messages as they are now, for clients that keep no log.
+///
+/// # Errors
+/// The owner's refusal.
+pub async fn messages(
+    conversations: &Conversations,
+    user: &UserId,
+    hist: Hist,
+    limits: &Limits,
+) -> Result<Messages, Refusal> {
+    let limit = page(hist.limit, limits);
+    let Hist { c, before, after, .. } = hist;
+    conversations.messages(user, &c, before, after, limit).await
 }
 
 /// `sync`. A session asks this once its subscriptions are active, so that nothing falls between the two.
@@ -101,8 +118,7 @@ pub async fn members(
     limits: &Limits,
 ) -> Result<MembersOf, Refusal> {
     let Members { c, cursor, limit } = question;
-    let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
-    let after = after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))?;
+    let after = after(cursor)?;
     let found = conversations
         .members(user, &c, after, page(limit, limits))
         .await?;
@@ -116,6 +132,55 @@ pub async fn members(
         items: items.collect(),
         next: found.next.map(|user| user.as_str().to_owned()),
     })
+}
+
+/// Who is banned.
+///
+/// # Errors
+/// A malformed cursor, or the owner's refusal.
+pub async fn bans(
+    conversations: &Conversations,
+    user: &UserId,
+    question: Members,
+    limits: &Limits,
+) -> Result<Bans, Refusal> {
+    let Members { c, cursor, limit } = question;
+    let after = after(cursor)?;
+    let found = conversations.bans(user, &c, after, page(limit, limits)).await?;
+    let items = found.items.into_iter().map(|ban| Ban {
+        u: ban.user,
+        by: ban.by,
+        ts: ban.at_ms,
+    });
+    Ok(Bans {
+        items: items.collect(),
+        next: found.next.map(|user| user.as_str().to_owned()),
+    })
+}
+
+/// Whom the user blocks. The list may lag a change by a moment; what is refused does not.
+///
+/// # Errors
+/// A malformed cursor, or a shard that can't be reached.
+pub async fn blocks(
+    conversations: &Conversations,
+    user: &UserId,
+    question: List,
+    limits: &Limits,
+) -> Result<Blocks, Refusal> {
+    let List { cursor, limit } = question;
+    let after = after(cursor)?;
+    let found = conversations.blocks(user, after, page(limit, limits)).await?;
+    Ok(Blocks {
+        items: found.items,
+        next: found.next.map(|user| user.as_str().to_owned()),
+    })
+}
+
+/// The user behind whom a page begins.
+fn after(cursor: Option<String>) -> Result<Option<UserId>, Refusal> {
+    let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
+    after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))
 }
 
 /// The size of a page: what was asked for, within the protocol's bounds and the node's.

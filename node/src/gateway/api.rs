@@ -1,12 +1,15 @@
-//! The interface described by itself: `/v1/openapi.json`, a page to browse it, and what an unknown path is told.
+//! The interface described by itself: `/v1/openapi.json`, `/v1/asyncapi.json`, a page to browse both, and what an unknown
+//! path is told.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use bytes::Bytes;
 use protocol::ErrorCode;
+use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -17,17 +20,24 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
-use super::rest::describe::Tag;
-use super::{operations, rest, websocket};
+use super::rest::describe::{Known, Tag};
+use super::{asyncapi, etag, operations, rest, websocket};
 
 /// The page that shows the description. It loads nothing from elsewhere.
 const PAGE: &str = include_str!("api.html");
 
 /// What is described, ready to be served.
 pub(super) struct Api {
-    openapi: Bytes,
+    openapi: Document,
+    asyncapi: Document,
     /// Per path: its segments (`None` is any) and its methods.
     paths: Vec<(Vec<Option<String>>, Vec<&'static str>)>,
+}
+
+/// A text that stays the same while the process lives, and its entity tag.
+struct Document {
+    text: Bytes,
+    tag: String,
 }
 
 /// Adds every resource of the gateway.
@@ -35,7 +45,10 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     operations::routes(config);
     rest::routes(config);
     websocket::routes(config);
-    config.service(openapi_document).service(browse);
+    config
+        .service(openapi_document)
+        .service(asyncapi_document)
+        .service(browse);
 }
 
 /// The description without the operations.
@@ -71,7 +84,7 @@ pub(super) fn outline() -> OpenApi {
         .build()
 }
 
-// === impl Api ===
+// === impl Api, Document ===
 
 impl Api {
     /// Takes the finished description.
@@ -97,9 +110,13 @@ impl Api {
             }
             paths.push((segments.collect(), methods));
         }
-        let text = openapi.to_json().expect("a description always serialises");
+        let mut openapi = serde_json::to_value(&openapi).expect("a description always serialises");
+        unsigned(&mut openapi);
+        let mut asyncapi = asyncapi::describe();
+        unsigned(&mut asyncapi);
         Api {
-            openapi: Bytes::from(text),
+            openapi: Document::new(openapi.to_string()),
+            asyncapi: Document::new(asyncapi.to_string()),
             paths,
         }
     }
@@ -121,20 +138,62 @@ impl Api {
             let comma = if allow.is_empty() { "" } else { ", " };
             let _infallible = write!(allow, "{comma}{method}");
         }
+        if !allow.is_empty() {
+            allow.push_str(", OPTIONS");
+        }
         (!allow.is_empty()).then_some(allow)
     }
 }
 
-/// This description.
-#[utoipa::path(tag = Tag::OPERATION, security(()), responses(
-    (status = 200, description = "OpenAPI 3.1.", body = Object, content_type = "application/json")
-))]
-#[get("/v1/openapi.json")]
-async fn openapi_document(api: web::Data<Rc<Api>>) -> HttpResponse {
-    document(api.openapi.clone())
+impl Document {
+    fn new(text: String) -> Document {
+        let tag = etag::tag(text.as_bytes());
+        let text = Bytes::from(text);
+        Document { text, tag }
+    }
+
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let known = etag::is_known(request, &self.tag);
+        let mut response = if known {
+            HttpResponse::NotModified()
+        } else {
+            HttpResponse::Ok()
+        };
+        response
+            .insert_header((CACHE_CONTROL, "no-cache"))
+            .insert_header((ETAG, self.tag.as_str()));
+        if known {
+            return response.finish();
+        }
+        response
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .body(self.text.clone())
+    }
 }
 
-/// A page that shows this description.
+/// This description.
+#[utoipa::path(tag = Tag::OPERATION, security(()), params(Known), responses(
+    (status = 200, description = "OpenAPI 3.1.", body = Object, content_type = "application/json",
+        headers(("ETag" = String, description = "Of exactly this answer."))),
+    (status = 304, description = "The client has it: If-None-Match names its entity tag.")
+))]
+#[get("/v1/openapi.json")]
+async fn openapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
+    api.openapi.answer(&request)
+}
+
+/// The description of what is said over a WebSocket.
+#[utoipa::path(tag = Tag::OPERATION, security(()), params(Known), responses(
+    (status = 200, description = "AsyncAPI 3.0.", body = Object, content_type = "application/json",
+        headers(("ETag" = String, description = "Of exactly this answer."))),
+    (status = 304, description = "The client has it: If-None-Match names its entity tag.")
+))]
+#[get("/v1/asyncapi.json")]
+async fn asyncapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
+    api.asyncapi.answer(&request)
+}
+
+/// A page that shows this description and that of the WebSocket.
 #[utoipa::path(tag = Tag::OPERATION, security(()), responses(
     (status = 200, description = "HTML.", body = String, content_type = "text/html")
 ))]
@@ -149,20 +208,32 @@ async fn browse() -> HttpResponse {
         .body(PAGE)
 }
 
-/// Everything else: a method that the path doesn't have, or a path that isn't there.
+/// Everything else: what is asked about a path, a method that the path doesn't have, or a path that isn't there.
 pub(super) async fn unknown(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
     match api.allowed(request.path()) {
+        Some(allow) if request.method() == Method::OPTIONS => {
+            return HttpResponse::NoContent().insert_header((ALLOW, allow)).finish();
+        }
         Some(allow) => Problem::method_not_allowed(allow),
         None => Problem::new(ErrorCode::NotFound, "there is nothing here"),
     }
     .error_response()
 }
 
-fn document(text: Bytes) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .body(text)
+/// Says of numbers of 64 bits without a sign that they are such: they are derived as `int64` from zero, which would
+/// forbid the upper half.
+fn unsigned(description: &mut Value) {
+    match description {
+        Value::Object(fields) => {
+            let from_zero = fields.get("minimum").and_then(Value::as_u64) == Some(0);
+            if from_zero && fields.get("format").is_some_and(|format| format == "int64") {
+                fields.insert("format".to_owned(), "uint64".into());
+            }
+            fields.values_mut().for_each(unsigned);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unsigned),
+        _ => {}
+    }
 }
 
 fn operations_mut(item: &mut PathItem) -> Vec<(&'static str, &mut Operation)> {

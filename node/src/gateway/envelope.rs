@@ -1,11 +1,12 @@
-//! What every HTTP request goes through: a request id, the rules for browsers of other origins, and `HEAD`.
+//! What every HTTP request goes through: a request id, the rules for browsers of other origins, and `HEAD`. What is sent
+//! is what it says it is, so browsers are told not to guess.
 
 use actix_cors::Cors;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use tracing::Instrument;
 
@@ -35,7 +36,9 @@ pub(super) async fn identify<B: MessageBody>(
     async move {
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let mut response = next.call(request).await?;
-        response.headers_mut().insert(REQUEST_ID, id);
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
         Ok(response)
     }

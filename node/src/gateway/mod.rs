@@ -2,14 +2,17 @@
 //!
 //! Modules in the order a connection takes: `server` (listener, threads, routes) → [`connection`] (socket options) →
 //! [`admission`] and [`auth`] (who may) → [`websocket`] (the native transport) or `rest`. Beside them `envelope` (what
-//! every HTTP request goes through), `api` (the description of it all), `operations` (probes, figures, the cluster's
+//! every HTTP request goes through), `etag` (what a client need not be sent again), `api` and `asyncapi` (the description of
+//! it all), `operations` (probes, figures, the cluster's
 //! state) and [`problem`] (refusals over HTTP).
 
 pub mod admission;
 mod api;
+mod asyncapi;
 pub mod auth;
 pub mod connection;
 mod envelope;
+mod etag;
 mod operations;
 pub mod problem;
 mod rest;

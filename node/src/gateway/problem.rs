@@ -103,7 +103,6 @@ impl ResponseError for Problem {
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
         }
-        response.insert_header(("X-Content-Type-Options", "nosniff"));
         response.insert_header((CACHE_CONTROL, "no-store"));
         response
             .content_type("application/problem+json")

@@ -72,6 +72,53 @@ async fn a_browser_of_a_permitted_origin_may_use_it() {
 }
 
 #[tokio::test]
+async fn no_origin_gets_credentials_and_any_origin_only_without_them() {
+    for origins in [vec!["*".to_owned()], vec!["https://chat.example.org".to_owned()]] {
+        let node = Node::with(|config| config.server.allowed_origins = origins).await;
+        let get = Call::new("GET", "/v1/conversations")
+            .by("alice")
+            .with("Origin", "https://chat.example.org");
+        let reply = get.to(&node).await;
+        reply.is(200);
+        assert_ne!(reply.header("Access-Control-Allow-Origin"), "");
+        assert_eq!(reply.header("Access-Control-Allow-Credentials"), "");
+    }
+}
+
+#[tokio::test]
+async fn what_a_path_permits_is_told_without_a_token() {
+    let node = Node::start().await;
+    let reply = Call::new("OPTIONS", "/v1/conversations/g_1/messages/3")
+        .to(&node)
+        .await;
+    assert_eq!(
+        (reply.status, reply.header("Allow")),
+        (204, "PUT, DELETE, OPTIONS")
+    );
+    Call::new("OPTIONS", "/v1/nowhere")
+        .to(&node)
+        .await
+        .is_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn no_browser_guesses_what_an_answer_is() {
+    let node = Node::start().await;
+    for path in [
+        "/v1/conversations",
+        "/livez",
+        "/v1/docs",
+        "/nowhere",
+        "/v1/openapi.json",
+    ] {
+        for user in ["alice", ""] {
+            let reply = Call::new("GET", path).by(user).to(&node).await;
+            assert_eq!(reply.header("X-Content-Type-Options"), "nosniff", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn head_is_get_without_the_body() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
@@ -111,11 +158,37 @@ async fn the_description_names_every_schema_that_it_refers_to() {
         assert!(operation["tags"].as_array().unwrap().len() == 1, "{operation}");
         ids.push(&operation["operationId"]);
     }
-    assert!(ids.len() > 15);
+    assert!(ids.len() > 25);
     assert_eq!(
         document["components"]["securitySchemes"]["bearer"]["scheme"],
         json!("bearer")
     );
+
+    for path in ["/v1/openapi.json", "/v1/asyncapi.json"] {
+        let first = Call::new("GET", path).to(&node).await;
+        first.is(200);
+        let again = Call::new("GET", path).with("If-None-Match", first.header("ETag"));
+        let again = again.to(&node).await;
+        assert_eq!((again.status, again.text.as_str()), (304, ""), "{path}");
+    }
+
+    // The page for people has the same resources, but for those of operators.
+    let page = include_str!("../../../docs/protocol.md");
+    let mut described: Vec<String> = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["tags"][0] != "Operation" {
+                described.push(format!("| `{} {path}`", method.to_uppercase()));
+            }
+        }
+    }
+    assert!(described.len() > 20, "{described:?}");
+    for row in described {
+        assert!(
+            page.lines().any(|line| line.starts_with(&row)),
+            "docs/protocol.md: {row}"
+        );
+    }
 
     let page = Call::new("GET", "/v1/docs").to(&node).await;
     assert!(
@@ -124,5 +197,8 @@ async fn the_description_names_every_schema_that_it_refers_to() {
     );
     for elsewhere in ["src=\"http", "href=\"http", "@import", "url(http"] {
         assert!(!page.text.contains(elsewhere), "the page needs {elsewhere}");
+    }
+    for description in ["/v1/openapi.json", "/v1/asyncapi.json"] {
+        assert!(page.text.contains(description), "{description}");
     }
 }

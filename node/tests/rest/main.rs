@@ -1,4 +1,4 @@
-//! REST on a real one-node server, in this process, beside its WebSocket.
+//! REST on real servers, in this process, beside their WebSocket.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../gateway/support/mod.rs"]
@@ -10,11 +10,15 @@
 mod support;
 
 mod http;
+mod person;
+mod trio;
 
 mod conversations;
 mod envelope;
 mod idempotency;
+mod matrix;
 mod members;
 mod messages;
 mod presence;
 mod refusals;
+mod shapes;

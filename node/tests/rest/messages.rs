@@ -80,3 +80,95 @@ async fn cursors_move_forward_and_are_seen_by_the_other_side() {
         .await;
     stranger.is_problem(403, "not_member");
 }
+
+#[tokio::test]
+async fn what_is_done_to_a_message_shows_in_the_messages_and_in_the_log() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let messages = format!("/v1/conversations/{c}/messages");
+    for i in 0..2 {
+        let send = Call::new("POST", &messages).by("alice").key(&i.to_string());
+        send.json(&json!({ "b": { "i": i } })).to(&node).await.is(201);
+    }
+    let edit = |by: &str, key: &str, s: u64| {
+        let call = Call::new("PUT", &format!("{messages}/{s}")).by(by).key(key);
+        call.json(&json!({ "b": { "text": "better" } })).to(&node)
+    };
+    let edited = edit("alice", "e", 3).await.is(200);
+    assert_eq!((&edited["s"], &edited["mn"]), (&json!(5), &json!(null)));
+    assert_eq!(edit("alice", "e", 3).await.is(200)["dup"], true);
+    edit("bob", "e", 3).await.is_problem(403, "forbidden");
+    edit("alice", "e2", 2).await.is_problem(404, "not_found");
+
+    // A heart, as a browser writes it into a path.
+    let reaction = |method: &str, key: &str, s: u64| {
+        let path = format!("{messages}/{s}/reactions/%E2%9D%A4%EF%B8%8F");
+        Call::new(method, &path).by("bob").key(key).to(&node)
+    };
+    assert_eq!(reaction("PUT", "r", 3).await.is(201)["s"], 6);
+    assert_eq!(reaction("PUT", "r", 3).await.is(200)["dup"], true);
+    let long = format!("{messages}/3/reactions/{}", "x".repeat(33));
+    Call::new("PUT", &long)
+        .by("bob")
+        .key("long")
+        .to(&node)
+        .await
+        .is_problem(400, "bad_request");
+    let slash = format!("{messages}/3/reactions/a%2Fb");
+    Call::new("PUT", &slash)
+        .by("bob")
+        .key("slash")
+        .to(&node)
+        .await
+        .is(201);
+
+    let delete = |key: &str| {
+        Call::new("DELETE", &format!("{messages}/4"))
+            .by("alice")
+            .key(key)
+            .to(&node)
+    };
+    assert_eq!(delete("d").await.is(200)["s"], 8);
+    // Once more is the first time.
+    let again = delete("d2").await.is(200);
+    assert_eq!((&again["s"], &again["dup"]), (&json!(8), &json!(true)));
+
+    let page = |query: &str| Call::new("GET", &format!("{messages}{query}")).by("bob");
+    let first = page("").to(&node).await;
+    let shown = first.is(200);
+    let [one, two] = &shown["items"].as_array().unwrap()[..] else {
+        panic!("{shown}")
+    };
+    assert_eq!((&one["s"], &one["b"]["text"]), (&json!(3), &json!("better")));
+    assert_eq!(one["edited_ts"], edited["ts"]);
+    assert_eq!(one["reactions"], json!({ "❤️": 1, "a/b": 1 }));
+    assert_eq!((&two["b"], &two["deleted"]), (&json!({}), &json!(true)));
+    let again = page("")
+        .with("If-None-Match", first.header("ETag"))
+        .to(&node)
+        .await;
+    assert_eq!(again.status, 304);
+    assert_eq!(
+        page("?before=4&limit=1").to(&node).await.is(200)["items"][0]["s"],
+        3
+    );
+
+    assert_eq!(reaction("DELETE", "r2", 3).await.is(200)["s"], 9);
+    // What is so already is acknowledged and makes no event.
+    assert_eq!(reaction("DELETE", "r3", 3).await.is(200)["s"], json!(null));
+    let shown = page("")
+        .with("If-None-Match", first.header("ETag"))
+        .to(&node)
+        .await
+        .is(200);
+    assert_eq!(shown["items"][0]["reactions"], json!({ "a/b": 1 }));
+    let log = Call::new("GET", &format!("/v1/conversations/{c}/events?after=4")).by("bob");
+    let log = log.to(&node).await.is(200);
+    let kinds: Vec<_> = log["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["t"].clone())
+        .collect();
+    assert_eq!(kinds, ["edit", "react", "react", "del", "react"]);
+}

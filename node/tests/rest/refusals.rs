@@ -42,6 +42,8 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
         ("{\"b\":{},\"reply_to\":-1}", "line 1 column"),
         ("{\"b\":{\"a\":\"\\ud800\"}}", "surrogate"),
         ("[]", "line 1"),
+        ("[{}]", "line 1"),
+        ("null", "line 1"),
         ("", "line 1"),
     ] {
         let problem = send(text).await.is_problem(400, "bad_request");
@@ -118,7 +120,7 @@ async fn an_unknown_path_is_not_found_and_an_unknown_method_says_which_there_are
     reply.is_problem(405, "bad_request");
     let mut allow: Vec<_> = reply.header("Allow").split(", ").collect();
     allow.sort_unstable();
-    assert_eq!(allow, ["GET", "HEAD", "POST"]);
+    assert_eq!(allow, ["GET", "HEAD", "OPTIONS", "POST"]);
 }
 
 #[tokio::test]

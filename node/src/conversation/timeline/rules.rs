@@ -158,6 +158,81 @@ mod tests {
         (Act::SetRole(Reader, Reader), [true, true, false, false]),
     ];
 
+    /// The rows of the table that people read, and the acts that each is about.
+    fn rows() -> Vec<(&'static str, Vec<Act>)> {
+        let roles = Role::ALL;
+        let changes = roles
+            .into_iter()
+            .flat_map(|from| roles.map(|to| Act::SetRole(from, to)));
+        let removals = roles
+            .into_iter()
+            .flat_map(|role| [Act::Kick(role), Act::Ban(role)]);
+        vec![
+            ("send, reply", vec![Act::Send]),
+            ("react", vec![Act::React]),
+            (
+                "edit a message",
+                vec![Act::Edit { own: true }, Act::Edit { own: false }],
+            ),
+            (
+                "delete a message",
+                vec![Act::Delete { own: true }, Act::Delete { own: false }],
+            ),
+            (
+                "invite, unban, set title and settings, read the list of bans",
+                vec![Act::Invite, Act::Unban, Act::Set, Act::Bans],
+            ),
+            ("kick, ban", removals.collect()),
+            ("change a role", changes.collect()),
+            ("read, receipts, leave, mute, pin", vec![Act::Leave]),
+        ]
+    }
+
+    /// What the rules say of one of these acts and a role, in the words of the table.
+    fn cell(kind: Kind, role: Role, acts: &[Act]) -> &'static str {
+        let permitted: Vec<_> = acts.iter().filter(|act| may(kind, role, **act).is_ok()).collect();
+        let own = |act: &Act| matches!(act, Act::Edit { own: true } | Act::Delete { own: true });
+        // "below admin" is what concerns members and readers, and "up to member" what makes them such.
+        let low = |act: &Act| match act {
+            Act::Kick(target) | Act::Ban(target) => *target > Admin,
+            Act::SetRole(from, to) => *from > Admin && *to > Admin,
+            _ => false,
+        };
+        let exactly = |which: &dyn Fn(&Act) -> bool| {
+            let expected: Vec<_> = acts.iter().filter(|act| which(act)).collect();
+            !expected.is_empty() && permitted == expected
+        };
+        match acts[0] {
+            _ if permitted.is_empty() => "–",
+            Act::Edit { .. } | Act::Delete { .. } if exactly(&|_| true) => "any",
+            _ if exactly(&|_| true) => "yes",
+            _ if exactly(&own) => "own",
+            Act::SetRole(..) if exactly(&low) => "below admin, up to member",
+            _ if exactly(&low) => "below admin",
+            _ => panic!("no words for {permitted:?}"),
+        }
+    }
+
+    #[test]
+    fn the_tables_that_people_read_say_what_the_rules_say() {
+        let page = include_str!("../../../../docs/protocol.md");
+        let here = include_str!("rules.rs");
+        for (name, acts) in rows() {
+            for kind in [Group, Channel] {
+                let cells = Role::ALL.map(|role| cell(kind, role, &acts));
+                let row = format!("| {name} | {} |", cells.join(" | "));
+                assert!(page.lines().any(|line| line == row), "docs/protocol.md: {row}");
+                let row = format!("//! {row}");
+                assert!(here.lines().any(|line| line == row), "rules.rs: {row}");
+            }
+        }
+        let table = page
+            .lines()
+            .skip_while(|line| !line.starts_with("| who may |"))
+            .take_while(|line| line.starts_with('|'));
+        assert_eq!(table.count(), 2 + rows().len(), "a row that no act stands for");
+    }
+
     #[test]
     fn one_who_is_blocked_is_not_heard() {
         for act in [Act::Send, Act::Edit { own: true }, Act::React] {

@@ -1,13 +1,13 @@
 //! What comes back: JSON, never stored by anybody between, and with an entity tag where a client asks for the same again.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::Cid;
 use protocol::answer::Conv;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::conversation::Done;
+use crate::gateway::etag;
 
 /// 200 with a body.
 pub(super) fn json<T: Serialize>(value: &T) -> HttpResponse {
@@ -19,11 +19,8 @@ pub(super) fn json<T: Serialize>(value: &T) -> HttpResponse {
 /// 200 with a body and its entity tag, or 304 if the client has it. The client may keep it, and must ask each time.
 pub(super) fn tagged<T: Serialize>(request: &HttpRequest, value: &T) -> HttpResponse {
     let body = serde_json::to_vec(value).expect("a wire shape always serialises");
-    let tag = format!("\"{:032x}\"", xxh3_128(&body));
-    let known = request.headers().get_all(IF_NONE_MATCH).any(|tags| {
-        let mut tags = tags.to_str().unwrap_or_default().split(',').map(str::trim);
-        tags.any(|known| known == "*" || known.trim_start_matches("W/") == tag)
-    });
+    let tag = etag::tag(&body);
+    let known = etag::is_known(request, &tag);
     let mut response = if known {
         HttpResponse::NotModified()
     } else {
@@ -52,7 +49,7 @@ pub(super) fn created(cid: Cid, done: Done) -> HttpResponse {
         .json(done.ack(cid))
 }
 
-/// The `ack` of a change of what is there.
+/// The `ack` of a change of what is there, or of what takes something away.
 pub(super) fn changed(cid: Cid, done: Done) -> HttpResponse {
     json(&done.ack(cid))
 }

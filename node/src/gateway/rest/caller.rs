@@ -69,6 +69,9 @@ impl Caller {
         self.may_change(&command)?;
         let change = match command {
             Command::Send(send) => Change::send(&self.user, send, self.limits().body_bytes)?,
+            Command::Edit(edit) => Change::edit(edit, self.limits().body_bytes)?,
+            Command::Block(block) => Change::block(&self.user, block.who, true),
+            Command::Unblock(block) => Change::block(&self.user, block.who, false),
             command => Change::of(command)
                 .ok_or_else(|| Problem::new(ErrorCode::BadRequest, "this changes no conversation"))?,
         };

@@ -1,16 +1,16 @@
 //! `/v1/conversations`, and one of them.
 
-use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use protocol::answer::{Conv as ConvView, Inbox};
-use protocol::command::{Create, List, Open};
-use protocol::{Command, Kind, UserId};
+use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
+use protocol::answer::{Ack, Conv as ConvView, Inbox};
+use protocol::command::{Create, List, Open, Set};
+use protocol::{Command, History, Kind, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::answer;
 use super::caller::Caller;
-use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Tag};
+use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Known, Tag};
 use super::input::Input;
 use super::{Conv, Problem};
 use crate::commands::{changes, questions};
@@ -48,11 +48,27 @@ struct NewConversation {
     title: Option<String>,
 }
 
+/// What is to change; at least one is there.
+#[derive(Deserialize, ToSchema)]
+#[schema(min_properties = 1)]
+struct Settings {
+    /// The title, for everybody; an empty one removes it.
+    #[schema(max_length = 256)]
+    title: Option<String>,
+    /// How far back a new member may read, for everybody.
+    history: Option<History>,
+    /// Whether the caller wants no alerts.
+    muted: Option<bool>,
+    /// Whether the caller keeps the conversation on top.
+    pinned: Option<bool>,
+}
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(list_conversations)
         .service(create_conversation)
-        .service(open_conversation);
+        .service(open_conversation)
+        .service(change_conversation);
 }
 
 /// Lists the caller's conversations, the latest activity first.
@@ -95,7 +111,7 @@ async fn create_conversation(caller: Caller, input: Input<NewConversation>) -> R
 }
 
 /// Shows a conversation as the caller, a member, sees it.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(InConversation, Have), responses(
+#[utoipa::path(tag = Tag::CONVERSATIONS, params(InConversation, Have, Known), responses(
     (status = 200, description = "The conversation.", body = ConvView,
         headers(("ETag" = String, description = "Of exactly this answer."))),
     (status = 304, description = "The client has it: If-None-Match names its entity tag."),
@@ -113,4 +129,32 @@ async fn open_conversation(
     let view = caller.conversations().open(&caller.user, &c, have).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &view))
+}
+
+/// Changes the title and settings, or what is the caller's own: mute and pin.
+#[utoipa::path(tag = Tag::CONVERSATIONS, params(InConversation, IdempotencyKey), request_body = Settings, responses(
+    (status = 200, description = "It is so. There is an `s` if the others are told.", body = Ack), Changed
+))]
+#[patch("/v1/conversations/{c}")]
+async fn change_conversation(
+    caller: Caller,
+    c: Conv,
+    input: Input<Settings>,
+) -> Result<HttpResponse, Problem> {
+    let cid = input.cid()?;
+    let Settings {
+        title,
+        history,
+        muted,
+        pinned,
+    } = input.fields;
+    let set = Set {
+        c: c.into_inner(),
+        cid: cid.clone(),
+        title,
+        history,
+        muted,
+        pinned,
+    };
+    Ok(answer::changed(cid, caller.change(Command::Set(set)).await?))
 }

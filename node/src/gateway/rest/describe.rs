@@ -39,6 +39,41 @@ pub(super) struct OfMember {
     u: UserId,
 }
 
+/// The conversation and the message in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path")]
+pub(super) struct OfMessage {
+    /// The conversation.
+    c: ConvId,
+    /// The message, by its place in the log.
+    s: u64,
+}
+
+/// The conversation, the message and the reaction in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path")]
+pub(super) struct OfReaction {
+    /// The conversation.
+    c: ConvId,
+    /// The message, by its place in the log.
+    s: u64,
+    /// The reaction, percent-encoded: 1 to 32 bytes without control characters.
+    #[param(min_length = 1, max_length = 32)]
+    k: String,
+}
+
+/// The entity tag that the client has.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header")]
+pub(in crate::gateway) struct Known {
+    /// The entity tags that the client has: if the answer has one of them, it is 304 and has no body.
+    #[param(rename = "If-None-Match")]
+    known: Option<String>,
+}
+
 /// The idempotency key.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -75,7 +110,10 @@ impl Tag {
         (Tag::CONVERSATIONS, "The caller's conversations."),
         (Tag::MESSAGES, "What is said in a conversation."),
         (Tag::CURSORS, "What has arrived and what was read."),
-        (Tag::MEMBERS, "Who is in a conversation."),
+        (
+            Tag::MEMBERS,
+            "Who is in a conversation, as what, and who is kept out.",
+        ),
         (Tag::USERS, "What concerns one other user."),
         (Tag::OPERATION, "For probes and operators."),
     ];

@@ -1,4 +1,6 @@
 //! What a request says: its JSON body, read within a bound of size and time, and its idempotency key.
+//!
+//! [`Input`] is a body that must be there, [`Optional`] one that may be missing. Both may carry the key.
 
 use std::time::Duration;
 
@@ -23,8 +25,17 @@ pub(super) struct Input<T> {
     cid: Option<Cid>,
 }
 
-/// The idempotency key of a request, which has one.
-pub(super) struct Key(pub(super) Cid);
+/// A JSON body that may be missing, and the idempotency key of the request, which has one.
+pub(super) struct Optional<T> {
+    /// The fields; as by default if there is no body.
+    pub(super) fields: T,
+    /// The idempotency key.
+    pub(super) cid: Cid,
+}
+
+/// A body of which only the key counts.
+#[derive(Default, Deserialize)]
+pub(super) struct Nothing {}
 
 /// Every body may carry the key.
 #[derive(Deserialize)]
@@ -33,7 +44,7 @@ struct Keyed {
     cid: Option<Cid>,
 }
 
-// === impl Input, Key ===
+// === impl Input, Optional ===
 
 impl<T> Input<T> {
     /// The idempotency key: of the header, else of the body.
@@ -52,38 +63,48 @@ impl<T: DeserializeOwned + 'static> FromRequest for Input<T> {
             let key = header(&request)?;
             is_json(&request)?;
             let text = text(&request, payload).await?;
-            let fields = serde_json::from_str(&text).map_err(|error| malformed(&error))?;
-            let cid = match key {
-                Some(cid) => Some(cid),
-                None => {
-                    serde_json::from_str::<Keyed>(&text)
-                        .map_err(|error| malformed(&error))?
-                        .cid
-                }
-            };
+            let (fields, cid) = read(&text, key)?;
             Ok(Input { fields, cid })
         })
     }
 }
 
-impl FromRequest for Key {
+impl<T: DeserializeOwned + Default + 'static> FromRequest for Optional<T> {
     type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Key, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<Optional<T>, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            if let Some(cid) = header(&request)? {
-                return Ok(Key(cid));
-            }
+            let key = header(&request)?;
             let text = text(&request, payload).await?;
-            if text.is_empty() {
-                return Err(no_key());
-            }
-            let keyed: Keyed = serde_json::from_str(&text).map_err(|error| malformed(&error))?;
-            keyed.cid.map(Key).ok_or_else(no_key)
+            let (fields, cid) = if text.is_empty() {
+                (T::default(), key)
+            } else {
+                is_json(&request)?;
+                let (fields, cid) = read::<Option<T>>(&text, key)?;
+                (fields.unwrap_or_default(), cid)
+            };
+            let cid = cid.ok_or_else(no_key)?;
+            Ok(Optional { fields, cid })
         })
     }
+}
+
+/// The fields, and the key: of the header, else of the body.
+fn read<T: DeserializeOwned>(text: &str, key: Option<Cid>) -> Result<(T, Option<Cid>), Problem> {
+    // What reads fields would take them from a list too, by their order.
+    if text.trim_start().starts_with('[') {
+        return Err(Problem::bad(
+            "the body is not as described: it must be an object, at line 1 column 1",
+        ));
+    }
+    let fields = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    if key.is_some() {
+        return Ok((fields, key));
+    }
+    let keyed: Option<Keyed> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    Ok((fields, keyed.and_then(|keyed| keyed.cid)))
 }
 
 fn header(request: &HttpRequest) -> Result<Option<Cid>, Problem> {

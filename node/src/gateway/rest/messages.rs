@@ -1,8 +1,9 @@
 //! `/v1/conversations/{c}/messages` and `/v1/conversations/{c}/events`.
 
-use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use protocol::answer::{Ack, Hist as Events};
-use protocol::command::{Hist, Send};
+use protocol::command::{Del, Edit, Hist, Send};
+use protocol::message::Messages;
 use protocol::{Body, Cid, Command, ConvId, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -10,9 +11,9 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::answer;
 use super::caller::Caller;
-use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Tag};
-use super::input::Input;
-use super::{Conv, Problem};
+use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Known, OfMessage, Tag};
+use super::input::{Input, Nothing, Optional};
+use super::{Conv, Place, Problem};
 use crate::commands::questions;
 
 /// A window of the log: at most one of `before` and `after` is there, without either the newest is meant.
@@ -40,11 +41,36 @@ pub(super) struct NewMessage {
     mentions: Vec<UserId>,
 }
 
-pub(super) fn routes(config: &mut ServiceConfig) {
-    config.service(send_message).service(list_events);
+/// A message in the place of another.
+#[derive(Deserialize, ToSchema)]
+struct NewBody {
+    /// The message.
+    b: Body,
 }
 
-// === impl NewMessage ===
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(send_message)
+        .service(list_messages)
+        .service(edit_message)
+        .service(delete_message)
+        .service(list_events);
+}
+
+// === impl Window, NewMessage ===
+
+impl Window {
+    /// The question.
+    fn of(self, c: ConvId) -> Hist {
+        let Window { before, after, limit } = self;
+        Hist {
+            c,
+            before,
+            after,
+            limit,
+        }
+    }
+}
 
 impl NewMessage {
     /// The command, to a conversation or to a user.
@@ -74,8 +100,64 @@ async fn send_message(caller: Caller, c: Conv, input: Input<NewMessage>) -> Resu
     Ok(answer::created(cid, caller.change(Command::Send(send)).await?))
 }
 
+/// Reads messages as they are now: the current body, reactions counted, in ascending order.
+#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window, Known), responses(
+    (status = 200, description = "A page of messages.", body = Messages,
+        headers(("ETag" = String, description = "Of exactly this answer."))),
+    (status = 304, description = "The client has it: If-None-Match names its entity tag."),
+    Asked
+))]
+#[get("/v1/conversations/{c}/messages")]
+async fn list_messages(
+    caller: Caller,
+    request: HttpRequest,
+    c: Conv,
+    window: web::Query<Window>,
+) -> Result<HttpResponse, Problem> {
+    let hist = window.into_inner().of(c.into_inner());
+    caller.may_ask(&Command::Hist(hist.clone()))?;
+    let page = questions::messages(caller.conversations(), &caller.user, hist, caller.limits()).await;
+    let page = page.map_err(|refusal| caller.refused(refusal))?;
+    Ok(answer::tagged(&request, &page))
+}
+
+/// Changes the body of a message.
+#[utoipa::path(tag = Tag::MESSAGES, params(OfMessage, IdempotencyKey), request_body = NewBody, responses(
+    (status = 200, description = "The event that says so is on a majority's disks.", body = Ack), Changed
+))]
+#[put("/v1/conversations/{c}/messages/{s}")]
+async fn edit_message(caller: Caller, place: Place, input: Input<NewBody>) -> Result<HttpResponse, Problem> {
+    let ((c, of), cid, b) = (place.into_inner(), input.cid()?, input.fields.b);
+    let edit = Edit {
+        c,
+        of,
+        cid: cid.clone(),
+        b,
+    };
+    Ok(answer::changed(cid, caller.change(Command::Edit(edit)).await?))
+}
+
+/// Deletes a message: its words are served to nobody any more, its place stays.
+#[utoipa::path(tag = Tag::MESSAGES, params(OfMessage, IdempotencyKey), responses(
+    (status = 200, description = "The event that says so is on a majority's disks.", body = Ack), Changed
+))]
+#[delete("/v1/conversations/{c}/messages/{s}")]
+async fn delete_message(
+    caller: Caller,
+    place: Place,
+    input: Optional<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    let ((c, of), cid) = (place.into_inner(), input.cid);
+    let del = Del {
+        c,
+        of,
+        cid: cid.clone(),
+    };
+    Ok(answer::changed(cid, caller.change(Command::Del(del)).await?))
+}
+
 /// Reads the log as it was written, in ascending order.
-#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window), responses(
+#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window, Known), responses(
     (status = 200, description = "A page of the log.", body = Events,
         headers(("ETag" = String, description = "Of exactly this answer."))),
     (status = 304, description = "The client has it: If-None-Match names its entity tag."),
@@ -88,13 +170,7 @@ async fn list_events(
     c: Conv,
     window: web::Query<Window>,
 ) -> Result<HttpResponse, Problem> {
-    let Window { before, after, limit } = window.into_inner();
-    let hist = Hist {
-        c: c.into_inner(),
-        before,
-        after,
-        limit,
-    };
+    let hist = window.into_inner().of(c.into_inner());
     caller.may_ask(&Command::Hist(hist.clone()))?;
     let page = questions::history(caller.conversations(), &caller.user, hist, caller.limits()).await;
     Ok(answer::tagged(

@@ -9,10 +9,12 @@ pub(super) mod describe;
 mod input;
 mod rates;
 
+mod bans;
 mod conversations;
 mod cursors;
 mod members;
 mod messages;
+mod reactions;
 mod sync;
 mod users;
 
@@ -28,6 +30,8 @@ use super::problem::Problem;
 type Conv = Path<ConvId>;
 /// A conversation and a user.
 type Seat = Path<(ConvId, UserId)>;
+/// A conversation and a place in its log.
+type Place = Path<(ConvId, u64)>;
 
 /// Adds every resource.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -36,8 +40,10 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .app_data(QueryConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()));
     conversations::routes(config);
     messages::routes(config);
+    reactions::routes(config);
     cursors::routes(config);
     members::routes(config);
+    bans::routes(config);
     users::routes(config);
     sync::routes(config);
 }

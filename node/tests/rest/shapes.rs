@@ -1,0 +1,104 @@
+//! Clients of every kind in one conversation, on three nodes: whichever way they do it, all see the same.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::person::{Habit, Person};
+use crate::trio::Trio;
+
+/// Messages of each.
+const EACH: u64 = 5;
+
+#[tokio::test]
+async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
+    let trio = Trio::start().await;
+    let kinds = [
+        ("ada", Habit::Socket, 0),
+        ("ben", Habit::ReceiveAndType, 1),
+        ("cid", Habit::Receive, 2),
+        ("dan", Habit::Resync, 0),
+        ("eve", Habit::Socket, 2),
+        ("fay", Habit::Receive, 1),
+    ];
+    let mut people = Vec::new();
+    for (name, habit, node) in kinds {
+        people.push(Person::new(name, habit, &trio.nodes[node]).await);
+    }
+    let names: Vec<_> = kinds.iter().map(|(name, ..)| *name).collect();
+    let c = people[0].create(&names[1..]).await;
+    for person in &mut people {
+        person.enter(&c).await;
+    }
+
+    // They talk in turns, and each types before it sends.
+    let mut last = 0;
+    for i in 0..EACH {
+        for person in &mut people {
+            person.types().await;
+            let cid = format!("{}-{i}", person.name);
+            last = person.send(&cid, json!({ "by": person.name, "i": i })).await;
+        }
+    }
+    let members = kinds.len() as u64;
+    assert_eq!(
+        last,
+        members + EACH * members,
+        "no place is left out and none is used twice"
+    );
+
+    // Each receives everything, its own way, and has the same log.
+    for person in &mut people {
+        person.receive(last).await;
+    }
+    for person in &people[1..] {
+        assert_eq!(person.log, people[0].log, "{} {:?}", person.name, person.habit);
+    }
+    for (name, ..) in kinds {
+        let own = people[0]
+            .log
+            .values()
+            .filter(|event| event["t"] == "msg" && event["u"] == name);
+        let order: Vec<_> = own.map(|event| event["b"]["i"].as_u64().unwrap()).collect();
+        assert_eq!(order, (0..EACH).collect::<Vec<_>>(), "{name}'s own order");
+    }
+
+    // The list of messages says what the log says.
+    let said: Vec<_> = people[0]
+        .log
+        .iter()
+        .filter(|(_, event)| event["t"] == "msg")
+        .map(|(s, event)| (*s, event["b"].clone()))
+        .collect();
+    for person in &mut people {
+        assert_eq!(
+            person.messages().await,
+            said,
+            "{} {:?}",
+            person.name,
+            person.habit
+        );
+    }
+
+    // Each sees it, and each is told that all have. One's own last message is read by having sent it.
+    for person in &mut people {
+        let threads = person.threads().await;
+        assert_eq!(threads[0]["c"], json!(c));
+        let after_own = members - 1 - names.iter().position(|name| *name == person.name).unwrap() as u64;
+        assert_eq!(threads[0]["unread"], after_own, "{}", person.name);
+        person.saw(last).await;
+        assert_eq!(person.threads().await[0]["unread"], 0, "{}", person.name);
+    }
+    let everybody: BTreeMap<_, _> = names.iter().map(|name| ((*name).to_owned(), last)).collect();
+    for person in &mut people {
+        assert_eq!(
+            person.seen_by().await,
+            everybody,
+            "{} {:?}",
+            person.name,
+            person.habit
+        );
+    }
+    drop(people);
+    trio.stop().await;
+}
