@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix chaos bench setup fmt-check clippy doc architecture tree deny advisories
+.PHONY: help run build test verify fix api-test chaos bench setup fmt-check clippy doc architecture tree deny advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ verify: fmt-check tree clippy test doc ## everything a change must pass; writes 
 fix: ## formats, and applies what clippy can fix by itself
 	cargo fmt --all
 	$(CARGO) clippy $(FLAGS) --all-targets --fix --allow-dirty --allow-staged
+
+api-test: ## a node held against its own OpenAPI by schemathesis (EXAMPLES=500 SEED=7 for more)
+	scripts/schemathesis.sh
 
 chaos: ## every fault on three real nodes under the oracle (ROUNDS=20 for a night)
 	scripts/chaos.sh
