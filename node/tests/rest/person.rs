@@ -2,7 +2,7 @@
 //!
 //! Whatever the habits, it follows the one rule of every client: apply the next event, keep a later one, ignore the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -32,6 +32,8 @@ pub(crate) struct Person<'a> {
     /// Every event that was applied, by its `s`, without its number.
     pub(crate) log: BTreeMap<u64, Value>,
     early: BTreeMap<u64, Value>,
+    /// Who was seen to type.
+    typing: BTreeSet<String>,
 }
 
 // === impl Person ===
@@ -52,6 +54,7 @@ impl<'a> Person<'a> {
             c: String::new(),
             log: BTreeMap::new(),
             early: BTreeMap::new(),
+            typing: BTreeSet::new(),
         }
     }
 
@@ -113,11 +116,23 @@ impl<'a> Person<'a> {
             .unwrap_or_else(|| panic!("{} got {ack}", self.name))
     }
 
-    /// Says that it types; nobody waits for an answer.
+    /// Says that it types.
     pub(crate) async fn types(&mut self) {
-        let typing = json!({ "t": "typing", "c": self.c, "on": true });
-        if let (Habit::Socket | Habit::ReceiveAndType, Some(socket)) = (self.habit, &mut self.socket) {
-            socket.send(&typing.to_string()).await;
+        let body = json!({ "t": "typing", "c": self.c, "on": true });
+        match (self.habit, &mut self.socket) {
+            (Habit::Socket | Habit::ReceiveAndType, Some(socket)) => socket.send(&body.to_string()).await,
+            _ => {
+                let path = self.path("typing");
+                self.call("POST", &path, Some(body)).await.is(204);
+            }
+        }
+    }
+
+    /// Waits until it is shown that somebody types; events that come before are heard.
+    pub(crate) async fn sees_typing(&mut self, who: &str) {
+        while !self.typing.contains(who) {
+            let message = self.socket.as_mut().unwrap().json().await;
+            self.hear(message);
         }
     }
 
@@ -225,6 +240,9 @@ impl<'a> Person<'a> {
     }
 
     fn hear(&mut self, mut message: Value) {
+        if message["t"] == "typing" && message["c"] == *self.c {
+            self.typing.insert(message["u"].as_str().unwrap().to_owned());
+        }
         if message["c"] == *self.c && message["s"].is_u64() && message["n"].is_u64() {
             message.as_object_mut().unwrap().remove("n");
             self.apply(message);

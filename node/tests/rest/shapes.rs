@@ -31,11 +31,10 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
         person.enter(&c).await;
     }
 
-    // They talk in turns, and each types before it sends.
+    // They talk in turns.
     let mut last = 0;
     for i in 0..EACH {
         for person in &mut people {
-            person.types().await;
             let cid = format!("{}-{i}", person.name);
             last = person.send(&cid, json!({ "by": person.name, "i": i })).await;
         }
@@ -61,6 +60,18 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
             .filter(|event| event["t"] == "msg" && event["u"] == name);
         let order: Vec<_> = own.map(|event| event["b"]["i"].as_u64().unwrap()).collect();
         assert_eq!(order, (0..EACH).collect::<Vec<_>>(), "{name}'s own order");
+    }
+
+    // Whoever types, by whichever way, is seen by those who have a socket. They listen, as they have just received, and
+    // nobody reads slowly: none of it is dropped.
+    for typist in 0..people.len() {
+        let name = people[typist].name;
+        people[typist].types().await;
+        for watcher in (0..people.len()).filter(|watcher| *watcher != typist) {
+            if people[watcher].habit != Habit::Resync {
+                people[watcher].sees_typing(name).await;
+            }
+        }
     }
 
     // The list of messages says what the log says.
