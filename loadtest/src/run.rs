@@ -51,6 +51,11 @@ pub(crate) const SET_UP: Duration = Duration::from_secs(120);
 /// Runs it. `true` if every promise was kept.
 pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
     let setup = Setup::new(args).map_err(Error::Usage)?;
+    if args.find.find_max && setup.first_rate().is_none() {
+        return Err(Error::Usage(
+            "--find-max needs an open loop of a scenario that sends".to_owned(),
+        ));
+    }
     let faults = faults(args, &setup)?;
     if !faults.faults.is_empty() && args.target.local.is_none() {
         return Err(Error::Usage(

@@ -153,6 +153,7 @@ impl Client {
 
     /// Away for as long as the habit says, or until it ends.
     async fn stay_away(&mut self) {
+        let planned = !self.habit.away.is_zero();
         let mut pause = pin!(tokio::time::sleep(self.habit.stays_away(&mut self.rng)));
         while !self.quit && self.habit.stays.is_some() {
             tokio::select! {
@@ -162,11 +163,11 @@ impl Client {
         }
         let now = self.common.world.borrow().clock.now();
         self.state.returns(now);
-        if !self.habit.away.is_zero() {
+        if planned {
             self.state.late(false, now);
         }
         // Who is away by habit has nothing to say meanwhile.
-        if let (Pacer::Open(schedule), false) = (&mut self.pacer, self.habit.away.is_zero()) {
+        if let (Pacer::Open(schedule), true) = (&mut self.pacer, planned) {
             while schedule.due(now, &mut self.rng).is_some() {}
         }
     }

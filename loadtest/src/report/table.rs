@@ -8,7 +8,7 @@ use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
 
 /// A trend of less than that is the warming up.
-const TREND_FROM_S: f64 = 60.0;
+const TREND_FROM_S: f64 = 300.0;
 
 impl Report {
     /// The table for people.
