@@ -47,6 +47,8 @@ pub(crate) enum Defect {
     Miscounts,
     /// Serves the words of a deleted message.
     ServesDeleted,
+    /// Breaks no promise: hangs up right after `ready`, every second time.
+    HangsUp,
 }
 
 /// The cluster. Its tasks end with the runtime.
@@ -147,10 +149,23 @@ async fn serve(stream: TcpStream, core: Rc<RefCell<Core>>) {
                 let Some(Ok(message)) = message else { break };
                 let Message::Text(text) = message else { continue };
                 let command: Value = serde_json::from_str(&text).unwrap();
-                let core = &mut *core.borrow_mut();
                 if command["t"] == "auth" {
-                    session = Some(core.login(&command, out.clone()));
-                } else if let Some(session) = session {
+                    let hangs_up = {
+                        let core = &mut *core.borrow_mut();
+                        session = Some(core.login(&command, out.clone()));
+                        core.defect == Defect::HangsUp && core.rng.random_bool(0.5)
+                    };
+                    if hangs_up {
+                        while let Ok(frame) = frames.try_recv() {
+                            let _ = socket.feed(Message::text(frame)).await;
+                        }
+                        let _ = socket.close(None).await; // in one piece with what was fed
+                        break;
+                    }
+                    continue;
+                }
+                let core = &mut *core.borrow_mut();
+                if let Some(session) = session {
                     // Resumed on another socket: what this one still says comes too late.
                     if !core.sessions.contains_key(&session) { break }
                     if core.rough.get() && core.rng.random_bool(0.004) { break }

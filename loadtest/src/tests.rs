@@ -185,6 +185,19 @@ fn clients_whose_connections_drop_miss_nothing_whether_they_resume_or_sync() {
 }
 
 #[test]
+fn a_node_that_hangs_up_right_after_ready_is_left_for_another() {
+    let outcome = run(&Case {
+        defect: Defect::HangsUp,
+        pace: open(500.0),
+        habit: flapping(),
+        messages: 300,
+        ..Case::default()
+    });
+    assert_eq!(outcome.kinds, [], "{}", outcome.text);
+    assert_eq!(outcome.counts.acked, 300);
+}
+
+#[test]
 fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
     let outcome = run(&Case {
         rough: true,

@@ -46,6 +46,8 @@ pub(super) struct Client {
     reads_at: Nanos,
     cut: bool,
     node: String,
+    /// Among those who are online.
+    counted: bool,
     quit: bool,
 }
 
@@ -98,6 +100,7 @@ impl Client {
             reads_at: 0,
             cut: false,
             node,
+            counted: false,
             quit: false,
         }
     }
@@ -111,7 +114,8 @@ impl Client {
                 Err(error) => End::Lost(error.to_string()),
             };
             let was_online = self.state.online;
-            if was_online {
+            // One that was lost in the moment it came online was not counted yet.
+            if std::mem::take(&mut self.counted) {
                 self.common.online.set(self.common.online.get() - 1);
             }
             {
@@ -270,6 +274,7 @@ impl Client {
             }
             if self.state.online && !was_online {
                 *tries = 0;
+                self.counted = true;
                 common.online.set(common.online.get() + 1);
             }
             if self.quit {
