@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use cluster::ShardId;
 use futures::future::join_all;
@@ -44,11 +45,14 @@ pub(crate) async fn live(shared: &Arc<Shared>, users: &[UserId]) -> Vec<Option<b
     }
     let questions = shards.into_iter().map(|(shard, places)| async move {
         // A shard of this node is looked at without a question.
-        if let Some(active) = shared.active(shard) {
-            let found = active
-                .users
-                .look(|known| places.iter().map(|at| known.live(&users[*at])).collect());
-            return (places, Some(found));
+        let here = shared.active(shard).and_then(|active| {
+            active.users.look(|known| {
+                let found = || places.iter().map(|at| known.live(&users[*at])).collect();
+                known.settled(Instant::now()).then(found)
+            })
+        });
+        if here.is_some() {
+            return (places, here);
         }
         let question = Ask {
             shard: shard.0,

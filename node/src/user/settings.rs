@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Settings {
     /// How long after the last session a user still counts as present: a flapping link doesn't flicker.
     pub hold_down: Duration,
+    /// How long a new owner lets a question wait about one whose node has not spoken yet: so long may it take all nodes to
+    /// hear of the owner and to tell it everything.
+    pub settle: Duration,
     /// After this long without a sign of a node, its sessions are gone.
     pub silence: Duration,
     /// Least time between two requests of a node about one shard: what happens meanwhile goes together.
@@ -34,6 +37,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             hold_down: Duration::from_secs(20),
+            settle: Duration::from_secs(1),
             silence: Duration::from_secs(5),
             gather: Duration::from_millis(100),
             save_every: Duration::from_secs(300),

@@ -149,6 +149,7 @@ impl Node {
             positions_every: Duration::from_millis(200),
             users: user::Settings {
                 hold_down,
+                settle: hold_down / 2,
                 silence: Duration::from_secs(2),
                 gather: Duration::from_millis(10),
                 ..user::Settings::default()

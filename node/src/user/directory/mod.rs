@@ -161,6 +161,11 @@ impl Directory {
             .is_some_and(|entry| !entry.sessions.is_empty())
     }
 
+    /// Whether enough is known to say that a user is not there.
+    pub(crate) fn settled(&self, now: Instant) -> bool {
+        now >= self.born + self.settings.settle
+    }
+
     /// How the user stands, as far as is known here: without anything known, the rows may know when the user was seen.
     pub(crate) fn state(&self, user: &UserId, now: Instant, now_ms: u64) -> State {
         let entry = self.users.get(user);

@@ -88,11 +88,16 @@ pub(crate) fn presence(shared: &Arc<Shared>, body: &Bytes, reply: Reply) {
     };
     let (now, now_ms) = (Instant::now(), now_ms());
     let found: Vec<(bool, State)> = active.users.look(|users| {
-        let users_found = question.users.iter();
-        users_found
+        let asked = question.users.iter();
+        asked
             .map(|user| (users.live(user), users.state(user, now, now_ms)))
             .collect()
     });
+    let absent = found.iter().any(|(live, _)| !live);
+    if absent && !active.users.look(|users| users.settled(now)) {
+        // The user's node may not have spoken yet; the one who asks asks again.
+        return refuse(reply, &Refused::Busy);
+    }
     let Some(viewer) = question.viewer else {
         let found: Asked = found
             .into_iter()
