@@ -106,6 +106,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         session: section("session", &mut tables, &mut problems),
         chat: section("chat", &mut tables, &mut problems),
         presence: section("presence", &mut tables, &mut problems),
+        retention: section("retention", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

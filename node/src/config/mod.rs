@@ -10,6 +10,7 @@ pub mod limits;
 pub mod load;
 pub mod presence;
 pub mod render;
+pub mod retention;
 pub mod section;
 pub mod server;
 pub mod session;
@@ -26,6 +27,7 @@ pub use limits::Limits;
 pub use load::{Problems, Sources, load};
 pub use presence::Presence;
 pub use render::example;
+pub use retention::Retention;
 pub use server::Server;
 pub use session::Session;
 pub use storage::Storage;
@@ -47,6 +49,8 @@ pub struct Config {
     pub chat: Chat,
     /// Who is there, and what of it is shown.
     pub presence: Presence,
+    /// What is kept of conversations.
+    pub retention: Retention,
     /// The other nodes.
     pub cluster: Cluster,
     /// The data directory.
@@ -65,6 +69,7 @@ impl Config {
         self.session.check(problems);
         self.chat.check(problems);
         self.presence.check(problems);
+        self.retention.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
         self.telemetry.check(problems);

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) reads: Counter,
     pub(crate) reads_refused: Counter,
     pub(crate) outbox_oldest_ms: Gauge,
+    pub(crate) retention_steps: Counter,
 }
 
 // === impl Metrics ===
@@ -152,6 +153,11 @@ impl Metrics {
             "outbox_oldest_ms",
             "Age of the oldest undelivered outbox entry",
             self.outbox_oldest_ms.clone(),
+        );
+        r.register(
+            "retention_steps",
+            "Commands that let go of old events",
+            self.retention_steps.clone(),
         );
     }
 }

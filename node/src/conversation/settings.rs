@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::timeline::read::Policies;
+
 /// Every field has a default that fits a node of a few cores.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -58,6 +60,10 @@ pub struct Settings {
     pub outbox_retry: Duration,
     /// Bounds and times of presence.
     pub users: crate::user::Settings,
+    /// What is kept of conversations. The owner of a shard enforces it, so it should be the same on every node.
+    pub retention: Policies,
+    /// How often the owner looks for what has to go: the longest time that it stays beyond its own.
+    pub retention_every: Duration,
 }
 
 // === impl Settings ===
@@ -91,6 +97,8 @@ impl Default for Settings {
             worker_batches: 1024,
             outbox_retry: Duration::from_millis(250),
             users: crate::user::Settings::default(),
+            retention: Policies::default(),
+            retention_every: Duration::from_secs(60),
         }
     }
 }

@@ -81,6 +81,14 @@ impl<T> Order<T> {
         self.missing()
     }
 
+    /// Nothing before `next` is to be had any more: goes on with it, unless it is further already.
+    pub(crate) fn skip_to(&mut self, next: u64, out: impl FnMut(T)) {
+        if self.last.is_some_and(|last| last + 1 < next) {
+            self.last = Some(next - 1);
+            self.release(out);
+        }
+    }
+
     /// A range that was asked for has come in full (its events were offered), or will not come. Names what is still
     /// missing.
     pub(crate) fn pulled(&mut self) -> Next {
@@ -168,6 +176,23 @@ mod tests {
         order.offer(2, 2, |e| out.push(e));
         assert_eq!(order.pulled(), Next::Pull { after: 2 });
         assert_eq!(order.pulled(), Next::Nothing);
+    }
+
+    #[test]
+    fn what_is_gone_is_skipped_and_never_waited_for() {
+        let mut order = Order::new(Some(1));
+        let mut out = Vec::new();
+        assert_eq!(order.offer(8, 8, |e| out.push(e)), Next::Pull { after: 1 });
+        order.skip_to(6, |e| out.push(e));
+        order.offer(6, 6, |e| out.push(e));
+        order.offer(7, 7, |e| out.push(e));
+        assert_eq!((order.pulled(), &out[..]), (Next::Nothing, &[6, 7, 8][..]));
+        // It never goes back, and means nothing before there is a position.
+        order.skip_to(3, |e| out.push(e));
+        assert_eq!(order.last(), Some(8));
+        let mut waiting = Order::new(None);
+        waiting.skip_to(5, |e: i32| out.push(e));
+        assert_eq!(waiting.last(), None);
     }
 
     proptest! {

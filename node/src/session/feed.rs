@@ -239,7 +239,8 @@ impl Subscriber for Feed {
             return;
         }
         let mut convs = self.convs.borrow_mut();
-        match convs.get_mut(&published.conv) {
+        // Events come in order; what is left out was gone before it could be delivered.
+        let jump = match convs.get_mut(&published.conv) {
             None => return,
             Some(State::Opening { held, lost }) => {
                 // Receipts are not worth holding: the view that is on its way has the cursors.
@@ -252,15 +253,20 @@ impl Subscriber for Feed {
                 return;
             }
             Some(State::Live(last)) if published.seq == 0 || published.seq > *last => {
+                let jump = *last > 0 && published.seq > *last + 1;
                 *last = published.seq.max(*last);
+                jump
             }
             Some(State::Live(_)) => return,
-        }
+        };
         let over = published.removes.as_ref() == Some(&self.user);
         if over {
             convs.remove(&published.conv);
         }
         drop(convs);
+        if jump {
+            self.resync("gone");
+        }
         self.pass(published);
         if over {
             self.arrivals.borrow_mut().forget(&published.conv);

@@ -121,7 +121,10 @@ async fn presence_is_seen_from_every_node() {
 async fn a_new_owner_is_told_of_everybody_and_nobody_sees_a_flicker() {
     // Long enough for a slow machine to elect another owner and tell it everything.
     let hold_down = Duration::from_secs(5);
-    let mut world = World::with(3, hold_down).await;
+    let mut world = World::with(3, |settings| {
+        (settings.users.hold_down, settings.users.settle) = (hold_down, hold_down / 2);
+    })
+    .await;
     let (dies, others) = owner(&world);
     let (seat, _) = alice(world.node(others[0]), phone("x")).await;
     let eyes = Eyes::on(world.node(others[1]), true).await;

@@ -57,18 +57,30 @@ pub(crate) struct Ears {
 
 impl World {
     pub(crate) async fn start(nodes: u64) -> World {
-        World::with(nodes, HOLD_DOWN).await
+        World::with(nodes, |_| ()).await
     }
 
-    /// Nodes on which users count as present for that long after their last session.
-    pub(crate) async fn with(nodes: u64, hold_down: Duration) -> World {
+    /// Starts nodes whose settings `change` has the last word on.
+    pub(crate) async fn with(nodes: u64, change: impl Fn(&mut Settings)) -> World {
         let network = MemoryNetwork::new(1);
         let mut world = World {
             network,
             nodes: Vec::new(),
         };
         for id in 1..=nodes {
-            let node = Node::start(&world.network, NodeId(id), nodes, hold_down).await;
+            let mut settings = Settings {
+                positions_every: Duration::from_millis(200),
+                users: user::Settings {
+                    hold_down: HOLD_DOWN,
+                    settle: HOLD_DOWN / 2,
+                    silence: Duration::from_secs(2),
+                    gather: Duration::from_millis(10),
+                    ..user::Settings::default()
+                },
+                ..Settings::default()
+            };
+            change(&mut settings);
+            let node = Node::start(&world.network, NodeId(id), nodes, settings).await;
             world.nodes.push(node);
         }
         let all = usize::try_from(nodes).unwrap();
@@ -139,23 +151,12 @@ impl World {
 }
 
 impl Node {
-    async fn start(network: &MemoryNetwork, id: NodeId, nodes: u64, hold_down: Duration) -> Node {
+    async fn start(network: &MemoryNetwork, id: NodeId, nodes: u64, settings: Settings) -> Node {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let settings = Settings {
-            positions_every: Duration::from_millis(200),
-            users: user::Settings {
-                hold_down,
-                settle: hold_down / 2,
-                silence: Duration::from_secs(2),
-                gather: Duration::from_millis(10),
-                ..user::Settings::default()
-            },
-            ..Settings::default()
-        };
         let backbone = Backbone::start(settings, runtime.handle().clone());
         let config = cluster::Config {
             advertise: network.addr(id),

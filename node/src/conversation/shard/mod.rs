@@ -37,6 +37,7 @@ use self::messages::{Enrol, Passivate, Publish, Round, Settle, Submit, Typed, Wi
 use super::actor::ConversationActor;
 use super::committed::{self, answer_of};
 use super::publish::Peek;
+use super::retention;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::timeline::Outcome;
@@ -195,6 +196,7 @@ impl Actor for ShardActor {
         self.tasks.push(actix::spawn(outbox_pump::run(self.core.clone())));
         self.tasks
             .push(actix::spawn(directory::keep::run(self.core.clone())));
+        self.tasks.push(actix::spawn(retention::run(self.core.clone())));
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

@@ -167,6 +167,12 @@ pub enum Op {
         /// When, in milliseconds since the epoch.
         at_ms: u64,
     },
+    /// Lets go of the events below `below`: they are gone at once, and their rows a bounded number at a time, so it is
+    /// proposed again until all are removed. Proposed by the owner, for nobody.
+    Retain {
+        /// The first event that is to stay. The last event keeps its place in any case; above it, its words go too.
+        below: u64,
+    },
 }
 
 // === impl Command ===
@@ -176,13 +182,23 @@ impl Command {
     /// named `-`.
     pub fn outbox_done(ids: Vec<OutboxId>) -> Command {
         let conv = ConvId::parse("-").expect("a well-formed id");
+        Command::of_the_owner(conv, Op::OutboxDone { ids })
+    }
+
+    /// Returns the command that lets go of the events of a conversation below `below`. It concerns no user, who is
+    /// named `-`.
+    pub fn retain(conv: ConvId, below: u64) -> Command {
+        Command::of_the_owner(conv, Op::Retain { below })
+    }
+
+    fn of_the_owner(conv: ConvId, op: Op) -> Command {
         let user = UserId::parse("-").expect("a well-formed id");
         Command {
             conv,
             user,
             cid: None,
             skip: 0,
-            op: Op::OutboxDone { ids },
+            op,
         }
     }
 

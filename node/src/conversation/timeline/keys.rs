@@ -107,6 +107,11 @@ pub(super) fn succession(conv: &ConvId, role: Role, since: u64, user: &UserId) -
     key
 }
 
+/// The range of the keys of reactions to the messages `from..to`.
+pub(super) fn reactions(conv: &ConvId, from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
+    (placed(conv, THIRD, from), placed(conv, THIRD, to))
+}
+
 /// The range of the keys of succession, and with it the length of what they have in common.
 pub(super) fn succession_range(conv: &ConvId) -> (Vec<u8>, Vec<u8>) {
     let bytes = conv.as_str().as_bytes();

@@ -12,6 +12,8 @@ use super::outcome::OutboxId;
 
 /// The version of every row.
 const VERSION: u8 = 1;
+/// The version of a conversation's row with [`Later`] behind it.
+const WITH_LATER: u8 = 2;
 
 /// A conversation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -28,6 +30,22 @@ pub(super) struct ConvRow {
     pub(super) members: u64,
     pub(super) owners: u64,
     pub(super) history: History,
+    #[serde(skip)]
+    pub(super) later: Later,
+}
+
+/// What the first version of a conversation's row didn't hold. A row of version 2 is one of version 1 with this behind
+/// it; it is written only where there is something to say.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Later {
+    /// Events below this one are gone, by retention. 0: none is.
+    pub(super) floor: u64,
+    /// The rows of events below this one have been removed; it follows the floor.
+    pub(super) swept: u64,
+    /// The ordinal of the last message that is gone.
+    pub(super) gone_mn: u64,
+    /// The last event whose words retention took while it kept its place: the log always has an end.
+    pub(super) blanked: u64,
 }
 
 /// A member, or one who was: the row stays, without a role. One who is to be kept out may have a row without ever having
@@ -160,7 +178,32 @@ pub(super) struct EventRow {
 
 // === impl Row, ConvRow, MemberRow, EventRow ===
 
-impl Row for ConvRow {}
+impl Row for ConvRow {
+    fn encode(&self) -> Vec<u8> {
+        let later = self.later != Later::default();
+        let mut bytes = Vec::with_capacity(96);
+        bytes.push(if later { WITH_LATER } else { VERSION });
+        bytes = postcard::to_extend(self, bytes).expect("rows have only encodable fields");
+        if later {
+            bytes = postcard::to_extend(&self.later, bytes).expect("rows have only encodable fields");
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, storage::Error> {
+        let malformed = |error: postcard::Error| corrupt(&error.to_string());
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(malformed),
+            Some((&WITH_LATER, rest)) => {
+                let (mut row, rest) = postcard::take_from_bytes::<ConvRow>(rest).map_err(malformed)?;
+                row.later = postcard::from_bytes(rest).map_err(malformed)?;
+                Ok(row)
+            }
+            _ => Err(corrupt("a row of an unknown version")),
+        }
+    }
+}
+
 impl Row for MemberRow {}
 impl Row for DedupRow {}
 impl Row for IndexRow {}
@@ -171,6 +214,16 @@ impl Row for SeenRow {}
 impl Row for Dedups {}
 
 impl ConvRow {
+    /// Returns the first event that is still there.
+    pub(super) fn floor(&self) -> u64 {
+        self.later.floor.max(1)
+    }
+
+    /// Returns how many messages above the ordinal `read_mn` there are; what is gone is not counted.
+    pub(super) fn unread(&self, read_mn: u64) -> u64 {
+        self.last_mn.saturating_sub(read_mn.max(self.later.gone_mn))
+    }
+
     /// Returns the other side of a direct conversation, as `user` sees it.
     pub(super) fn peer_of(&self, user: &UserId) -> Option<&UserId> {
         let peer = self.peer.as_ref()?;
@@ -198,10 +251,18 @@ impl MemberRow {
 
     /// Returns the first event that the member may see.
     pub(super) fn floor(&self, conv: &ConvRow) -> u64 {
-        match conv.history {
+        let own = match conv.history {
             History::Joined => self.since,
             History::All => 1,
-        }
+        };
+        own.max(conv.floor())
+    }
+
+    /// Returns the number of unread messages that mention the member; those that are gone are not counted.
+    pub(super) fn mentioned(&self, conv: &ConvRow) -> u64 {
+        let (floor, blanked) = (conv.floor(), conv.later.blanked);
+        let there = |s: &&u64| **s >= floor && **s != blanked;
+        self.mentions.iter().filter(there).count() as u64
     }
 
     /// Moves the read cursor to `s`, an event with message ordinal `mn`, and the delivered cursor at least as far.

@@ -41,6 +41,10 @@ impl Hub {
             Notice::Pulled { conv, events, last } => {
                 let mut ready = Vec::new();
                 if let Some(slots) = self.state.borrow_mut().convs.get_mut(&conv) {
+                    if let Some(first) = events.first() {
+                        // What was missed before it is gone: the subscribers see the jump.
+                        slots.order.skip_to(first.seq, |event| ready.push(event));
+                    }
                     for event in events {
                         slots.order.offer(event.seq, event, |event| ready.push(event));
                     }

@@ -117,7 +117,7 @@ impl ConvRelay {
         order.offer(event.seq, event, |event| hand_out(event, places, workers))
     }
 
-    /// Takes a piece of the log that begins behind `after`.
+    /// Takes a piece of the log that begins behind `after`, or later if what follows `after` is gone.
     pub(super) fn take_all(
         &mut self,
         conv: &ConvId,
@@ -126,7 +126,13 @@ impl ConvRelay {
         workers: &mut Workers,
     ) -> Next {
         let mut missing = Next::Nothing;
-        for (seq, tail) in (after + 1..).zip(tails) {
+        let from = Published::begin(after, &tails);
+        let ConvRelay {
+            order,
+            workers: places,
+        } = &mut *self;
+        order.skip_to(from, |event| hand_out(event, places, workers));
+        for (seq, tail) in (from..).zip(tails) {
             let ConvRelay {
                 order,
                 workers: places,

@@ -149,7 +149,7 @@ impl Task {
                 self.ranges -= 1;
                 match (pull.worker, result) {
                     (Some(worker), Ok(range)) => {
-                        let events = (pull.after + 1..).zip(range.tails);
+                        let events = (Published::begin(pull.after, &range.tails)..).zip(range.tails);
                         let events = events
                             .map(|(seq, tail)| Published::replay(pull.conv.clone(), seq, tail).into())
                             .collect();

@@ -12,7 +12,7 @@ use super::super::dedup::Dedups;
 use super::super::door::RowsMut;
 use super::super::keys;
 use super::super::outcome::{Applied, Effect, Published};
-use super::super::rows::{ConvRow, DedupRow, Row};
+use super::super::rows::{ConvRow, DedupRow, Later, Row};
 use super::super::rules;
 use super::super::work::Work;
 use super::membership::{Change, admit};
@@ -158,6 +158,7 @@ fn found(
         } else {
             History::Joined
         },
+        later: Later::default(),
     };
     let creator_role = if kind == Kind::Direct {
         Role::Member

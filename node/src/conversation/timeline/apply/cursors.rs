@@ -15,6 +15,9 @@ pub(super) fn read(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64) -> Res
     }
     let mn = if s == conv.last_s {
         conv.last_mn
+    } else if s < conv.floor() {
+        // What was read is gone, and gone messages are never unread.
+        conv.later.gone_mn
     } else {
         work.event(by.conv, s)?
             .ok_or_else(|| corrupt("a hole in the log"))?

@@ -60,7 +60,9 @@ pub(super) fn join(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: Option<&C
     if former.as_ref().is_some_and(|former| former.role.is_some()) {
         return refused(ErrorCode::Conflict, "already a member");
     }
-    let Some(mut conv) = work.conv(by.conv)?.filter(|conv| conv.kind == Kind::Channel) else {
+    // One that everybody has left is over: nobody could own it.
+    let open = |conv: &ConvRow| conv.kind == Kind::Channel && conv.members > 0;
+    let Some(mut conv) = work.conv(by.conv)?.filter(open) else {
         return not_member();
     };
     if former.is_some_and(|former| former.barred) {

@@ -188,7 +188,7 @@ fn alive(target: &EventRow) -> Result<()> {
 }
 
 /// Takes the words out of the row at `s`.
-fn blank(
+pub(super) fn blank(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     s: u64,
@@ -202,7 +202,7 @@ fn blank(
 }
 
 /// Returns the users whom the message mentions.
-fn mentioned(target: &EventRow) -> Vec<UserId> {
+pub(super) fn mentioned(target: &EventRow) -> Vec<UserId> {
     let event = RawEvent::from_tail(&target.tail)
         .ok()
         .and_then(|event| event.event());
@@ -213,7 +213,7 @@ fn mentioned(target: &EventRow) -> Vec<UserId> {
 }
 
 /// Counts the mention no longer.
-fn unalert(work: &mut Work<'_, impl RowsMut>, by: By<'_>, of: u64, user: &UserId) -> Result<()> {
+pub(super) fn unalert(work: &mut Work<'_, impl RowsMut>, by: By<'_>, of: u64, user: &UserId) -> Result<()> {
     if let Some(mut member) = work.member(by.conv, user)?
         && let Ok(at) = member.mentions.binary_search(&of)
     {

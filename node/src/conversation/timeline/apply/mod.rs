@@ -17,9 +17,13 @@ mod cursors;
 mod index;
 mod membership;
 mod message;
+mod retain;
 mod seen;
 mod send;
 mod settings;
+
+#[cfg(test)]
+pub(super) use retain::STEP as RETAIN_STEP;
 
 /// Who does it, in which conversation, under which key.
 #[derive(Clone, Copy)]
@@ -117,6 +121,7 @@ pub(super) fn command(
             at_ms,
         } => blocks::put(work, by, who, *on, *version, *at_ms),
         Op::Seen { at_ms } => seen::put(work, by, *at_ms),
+        Op::Retain { below } => retain::retain(work, by, *below),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

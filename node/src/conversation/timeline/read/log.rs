@@ -11,7 +11,7 @@ use storage::{Order, Table};
 
 use super::super::door::Rows;
 use super::super::keys;
-use super::super::rows::EventRow;
+use super::super::rows::{ConvRow, EventRow, Row};
 use super::view::{ConvView, view};
 use super::{Result, Seat};
 
@@ -110,12 +110,16 @@ pub fn history(
 }
 
 /// Returns the tails of the oldest events above `after`, up to `limit` of them, whoever asks: for nodes that missed a
-/// part of the fan-out, never for a user.
+/// part of the fan-out, never for a user. The first is not the one after `after` if that is gone.
 pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Result<Vec<Bytes>> {
+    let Some(row) = rows.get(Table::Conversation, conv.as_str().as_bytes())? else {
+        return Ok(Vec::new());
+    };
+    let floor = ConvRow::decode(&row)?.floor();
     window(
         rows,
         conv,
-        (after.saturating_add(1), u64::MAX - 1),
+        (after.saturating_add(1).max(floor), u64::MAX - 1),
         Order::Ascending,
         limit,
     )

@@ -17,6 +17,7 @@ mod log;
 mod members;
 mod messages;
 mod presence;
+mod retain;
 mod view;
 
 pub use blocks::{BlocksPage, blocks};
@@ -25,6 +26,7 @@ pub use log::{HistoryPage, Page, Window, history, open, range, sync};
 pub use members::{BanEntry, BansPage, Cursors, MemberEntry, MembersPage, bans, members, role};
 pub use messages::{Folded, MessagesPage, messages};
 pub use presence::{Standing, may_type, standing};
+pub use retain::{Due, Policies, Policy, due};
 pub use view::{ConvView, PeerView, Summary, last, summary};
 
 /// Why a question is not answered.

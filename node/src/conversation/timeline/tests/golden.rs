@@ -2,6 +2,9 @@
 
 use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role};
 
+use storage::Table;
+
+use super::super::door::Rows;
 use super::super::{Command, Effect, Op, OutboxId, Outcome};
 use super::{World, create, text, u};
 
@@ -117,6 +120,7 @@ fn commands_have_frozen_bytes() {
             "<13><2>bo<1><5><2><7>",
         ),
         (Op::Seen { at_ms: 7 }, "<14><7>"),
+        (Op::Retain { below: 9 }, "<15><9>"),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -178,6 +182,30 @@ fn outcomes_have_frozen_bytes() {
     }));
     assert_eq!(hex(&barred.encode()), "<1><0><0><0><0><0><0><5><2>bo<1><7>");
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
+}
+
+#[test]
+fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
+    let mut world = World::new();
+    world.now_ms = 7;
+    let conv = world.group("g_1", &["al"]);
+    let bytes = |world: &World| {
+        let row = world.rows.get(Table::Conversation, b"g_1").unwrap().unwrap();
+        hex(&row)
+    };
+    world.ok("al", &conv, text("x"));
+    world.ok("al", &conv, text("y"));
+    assert_eq!(bytes(&world), "<1><1><0><2>al<0><7><3><2><7><1><1><0>");
+    world.apply(Command::retain(conv.clone(), 3));
+    assert_eq!(
+        bytes(&world),
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0>"
+    );
+    world.apply(Command::retain(conv, 4));
+    assert_eq!(
+        bytes(&world),
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3>"
+    );
 }
 
 #[test]

@@ -29,6 +29,8 @@ struct Model {
     open_history: HashMap<ConvId, bool>,
     /// Muted and pinned.
     own: HashMap<(ConvId, UserId), (bool, bool)>,
+    /// The first event that is there, and the ordinal of the last message that is gone.
+    floors: HashMap<ConvId, (u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,7 @@ enum Step {
         pinned: Option<bool>,
     },
     Block(usize, bool),
+    Retain(u64),
 }
 
 fn conv(which: usize) -> ConvId {
@@ -98,6 +101,7 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
         2 => (any::<Option<u8>>(), any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>())
             .prop_map(|(title, history, muted, pinned)| Step::Set { title, history, muted, pinned }),
         2 => (user(), any::<bool>()).prop_map(|(who, on)| Step::Block(who, on)),
+        2 => (0..30u64).prop_map(Step::Retain),
     ];
     // A small space of cids, so that they are used again; `None` stands for a fresh one.
     let command = (user(), 0..4usize, proptest::option::weighted(0.2, 0..4u8), step);
@@ -186,6 +190,7 @@ fn op(user: usize, which: usize, step: &Step) -> (ConvId, Op) {
             let (who, on) = (u(USERS[*who]), *on);
             (ConvId::direct(&u(USERS[user]), &who), Op::Block { who, on })
         }
+        Step::Retain(below) => (conv, Op::Retain { below: *below }),
     }
 }
 
@@ -194,6 +199,14 @@ impl Model {
     fn see(&mut self, command: &Command, outcome: &Outcome) {
         let key = (command.conv.clone(), command.user.clone());
         let role = self.members.get(&key).map(|(role, _)| *role);
+        if let Op::Retain { below } = command.op {
+            let there = self.logs.contains_key(&command.conv);
+            assert_eq!(matches!(outcome, Outcome::Done(_)), there);
+            if there {
+                self.retain(&command.conv, below);
+            }
+            return;
+        }
         let applied = match outcome {
             Outcome::Done(applied) => applied,
             Outcome::Refused(code, _) => {
@@ -271,6 +284,45 @@ impl Model {
             .insert((command.conv.clone(), command.user.clone(), cid), (s, mn, ts));
     }
 
+    /// Forgets what goes.
+    fn retain(&mut self, conv: &ConvId, below: u64) {
+        let log = &self.logs[conv];
+        let (last, (floor, gone)) = (log.len() as u64, self.floors.get(conv).copied().unwrap_or((1, 0)));
+        let floor = below.min(last).max(floor);
+        let up_to = if below > last { last } else { floor - 1 };
+        let mn = |(_, event): &(Bytes, Event)| match event {
+            Event::Msg(msg) => Some(msg.mn),
+            _ => None,
+        };
+        let gone = log[..up_to as usize]
+            .iter()
+            .rev()
+            .find_map(mn)
+            .unwrap_or(0)
+            .max(gone);
+        self.floors.insert(conv.clone(), (floor, gone));
+        self.messages.retain(|(c, s), _| c != conv || *s >= floor);
+        self.reactions.retain(|(c, s, ..), _| c != conv || *s >= floor);
+        let nothing = Body::new("{}").unwrap();
+        for (tail, event) in self.logs.get_mut(conv).expect("a log") {
+            match event {
+                Event::Msg(msg) if msg.s <= up_to && msg.s >= floor && !msg.deleted => {
+                    (msg.b, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
+                    self.messages
+                        .insert((conv.clone(), msg.s), Message::from(msg.clone()));
+                }
+                Event::Edit(edit) if edit.of < floor || edit.s == up_to && edit.s >= floor => {
+                    (edit.b, edit.deleted) = (nothing.clone(), true);
+                    if let Some(shown) = self.messages.get_mut(&(conv.clone(), edit.of)) {
+                        shown.b = nothing.clone();
+                    }
+                }
+                _ => continue,
+            }
+            *tail = event.tail().into();
+        }
+    }
+
     /// What is acknowledged without an event is so already.
     fn settled(&self, command: &Command, applied: &Applied) {
         assert!(applied.events.is_empty());
@@ -279,7 +331,8 @@ impl Model {
             Op::Delete { of } => {
                 assert!(self.messages[&(command.conv.clone(), *of)].deleted);
                 let event = &self.logs[&command.conv][applied.s as usize - 1].1;
-                assert!(matches!(event, Event::Del(del) if del.of == *of));
+                // Of what retention took the event is the message itself.
+                assert!(matches!(event, Event::Del(del) if del.of == *of) || applied.s == *of);
             }
             Op::React { of, k, on } => {
                 let reaction = (command.conv.clone(), *of, command.user.clone(), k.to_string());
@@ -454,7 +507,9 @@ impl Model {
                 };
                 let all = self.open_history.get(conv).copied();
                 let all = all.unwrap_or(conv.kind() == Some(Kind::Channel));
+                let (there, gone_mn) = self.floors.get(conv).copied().unwrap_or((1, 0));
                 let floor = if all { 1 } else { *since };
+                let floor = floor.max(there);
                 let summary = read::summary(rows, conv, &user).unwrap();
                 assert_eq!(summary.role, *role);
                 assert_eq!(summary.title, self.titles.get(conv).cloned().flatten());
@@ -480,7 +535,7 @@ impl Model {
                 let unread = log[summary.read as usize..]
                     .iter()
                     .filter_map(|(_, event)| match event {
-                        Event::Msg(msg) => Some(msg),
+                        Event::Msg(msg) if msg.mn > gone_mn => Some(msg),
                         _ => None,
                     });
                 let mentions = unread.clone().filter(|msg| msg.mentions.contains(&user)).count();
