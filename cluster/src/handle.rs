@@ -156,6 +156,14 @@ impl Cluster {
         self.node.drain().await;
     }
 
+    /// Purges, on this node, the log entries that were applied when this was called last, however few they are; by
+    /// itself a shard purges only when [`snapshot_every`](Config::snapshot_every) entries have come. A follower that
+    /// lags behind the purged ones receives a snapshot, so call it rarely: what followers had no time for between two
+    /// calls is a long way behind.
+    pub async fn trim(&self) {
+        self.node.trim().await;
+    }
+
     /// Stops every group and the transport. The store stays open: it is the caller's.
     pub async fn shutdown(&self) {
         self.node.shutdown().await;

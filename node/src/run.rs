@@ -39,6 +39,7 @@ pub struct Running {
     gateway: ServerHandle,
     config: Arc<Config>,
     watch: tokio::task::JoinHandle<()>,
+    tidy: tokio::task::JoinHandle<()>,
     actors: Actors,
     raft: Raft,
 }
@@ -151,6 +152,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let gateway = gateway.await.map_err(|_| Error::Ended("gateway"))?;
     let gateway = gateway.map_err(|source| Error::Gateway { http, source })?;
     let watch = raft.handle().spawn(watch_majority(cluster.clone(), door.clone()));
+    let tidy = raft.handle().spawn(tidy_up(
+        cluster.clone(),
+        store.clone(),
+        config.storage.compact_ms.duration(),
+    ));
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), "serving");
     Ok(Running {
         http: addr,
@@ -161,6 +167,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         gateway,
         config,
         watch,
+        tidy,
         actors,
         raft,
     })
@@ -209,6 +216,28 @@ async fn start_cluster(
     started.await.map_err(|_| Error::Ended("cluster member"))?
 }
 
+/// Takes what was deleted out of the files, every so often.
+async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
+    if every.is_zero() {
+        return;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        tidy(&cluster, &store).await;
+    }
+}
+
+async fn tidy(cluster: &Cluster, store: &Store) {
+    cluster.trim().await;
+    let store = store.clone();
+    let began = std::time::Instant::now();
+    match tokio::task::spawn_blocking(move || store.compact()).await {
+        Ok(Ok(())) => tracing::info!(took_ms = began.elapsed().as_millis(), "data directory compacted"),
+        Ok(Err(storage::Error::Closed)) | Err(_) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "data directory not compacted"),
+    }
+}
+
 /// Closes the sessions of a node that has lost sight of the majority, and takes them again when it's back.
 async fn watch_majority(cluster: Cluster, door: Arc<Door>) {
     loop {
@@ -238,6 +267,11 @@ impl Running {
         &self.cluster
     }
 
+    /// Trims the log and compacts the data directory now, as it is done every `storage.compact_ms`.
+    pub async fn tidy(&self) {
+        tidy(&self.cluster, &self.store).await;
+    }
+
     /// Stops in order; returns when everything is down.
     pub async fn stop(self) {
         let Running {
@@ -248,6 +282,7 @@ impl Running {
             gateway,
             config,
             watch,
+            tidy,
             actors,
             raft,
             ..
@@ -272,6 +307,7 @@ impl Running {
         step("stop actors", STOP, actors.stop()).await;
         // 5. Out of the cluster's sight.
         watch.abort();
+        tidy.abort();
         step("stop the cluster member", STOP, cluster.shutdown()).await;
         // 6. The disk, last.
         let closed = tokio::task::spawn_blocking(move || store.close());
@@ -336,6 +372,8 @@ impl Actors {
         let users = config.presence.settings(config.limits.sessions_per_user);
         let settings = Settings {
             users,
+            retention: config.retention.policies(),
+            retention_every: config.retention.every(),
             ..config.chat.settings()
         };
         let reads = raft.handle().clone();

@@ -107,6 +107,17 @@ impl Store {
         self.inner.health.fail(Error::Corrupt(why.into()));
     }
 
+    /// Takes what was overwritten or removed before this call out of every file of the data directory: old values,
+    /// purged log entries, write-ahead logs. What a view, an export or a transaction still sees is taken out by the next
+    /// call. Blocks, for as long as it takes to rewrite what changed since the last call; never call it on a thread that
+    /// others wait for.
+    ///
+    /// # Errors
+    /// What could be taken out is.
+    pub fn compact(&self) -> Result<(), Error> {
+        self.inner.engine()?.compact()
+    }
+
     /// Calls `f` once when the store becomes poisoned, at once if it already is. Must not block.
     pub fn on_poison(&self, f: impl Fn(&Error) + Send + Sync + 'static) {
         self.inner.health.on_poison(Box::new(f));

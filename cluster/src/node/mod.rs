@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use storage::{ShardId, State, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,8 @@ pub(crate) struct Node {
     server: Server,
     /// Something changed that placement, replicas or leadership depend on.
     pub(crate) changed: Notify,
+    /// Where the last [`Node::trim`] found each replica.
+    marks: Mutex<HashMap<ShardId, u64>>,
     draining: AtomicBool,
     settled: AtomicBool,
     stopping: CancellationToken,
@@ -93,6 +95,7 @@ impl Node {
             health: Health::new(),
             disks,
             changed: Notify::new(),
+            marks: Mutex::default(),
             draining: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             stopping: CancellationToken::new(),
@@ -238,6 +241,16 @@ impl Node {
                 runtime.spawn(async move { node.stop_replicas().await });
             }
         });
+    }
+
+    /// Purges the log entries that the last call found applied.
+    pub(crate) async fn trim(&self) {
+        for replica in self.all_replicas() {
+            let shard = replica.group.shard();
+            let mark = self.marks.lock().get(&shard).copied().unwrap_or(0);
+            let applied = replica.group.trim(mark).await;
+            self.marks.lock().insert(shard, applied);
+        }
     }
 
     /// Hands all owned shards to other members.

@@ -127,6 +127,23 @@ impl Group {
         drop(self.raft.trigger().transfer_leader(target.0).await);
     }
 
+    /// Purges the entries up to `mark`, which an earlier call returned, and makes the later ones purgeable. Returns the
+    /// position of now, for the next call.
+    pub(crate) async fn trim(&self, mark: u64) -> u64 {
+        let applied = self
+            .raft
+            .metrics()
+            .borrow_watched()
+            .last_applied
+            .map_or(0, |l| l.index);
+        // Both fail only on a stopped group, which has nothing to purge.
+        if mark > 0 {
+            drop(self.raft.trigger().purge_log(mark).await);
+        }
+        drop(self.raft.trigger().snapshot().await);
+        applied
+    }
+
     /// Nodes that vote, by the newest membership in the log.
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
         self.raft

@@ -2,6 +2,7 @@
 
 use super::load::Problems;
 use super::section::section;
+use super::units::Millis;
 
 section! {
     /// The data directory. One node, one directory; a second process is refused.
@@ -21,6 +22,10 @@ section! {
         state_buffer_bytes: usize = 32 << 20,
         /// Size of the write-ahead log above which tables are written out; bounds the time of a restart.
         wal_bytes: usize = 128 << 20,
+        /// How often what was deleted is taken out of the files: the log of each shard is trimmed, and tables and
+        /// write-ahead logs are rewritten where they hold more than the newest. Deleted words are gone from this node's
+        /// disk after at most three times this. 0: only when there is enough of it to be worth while.
+        compact_ms: Millis = Millis(86_400_000),
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 mod commands;
 mod conversations;
+mod erasure;
 mod framing;
 mod handshake;
 mod lifecycle;

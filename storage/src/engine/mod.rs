@@ -102,6 +102,10 @@ pub(crate) trait Engine: Read {
 
     /// Returns the free bytes of the file system.
     fn free_bytes(&self) -> Result<u64, Error>;
+
+    /// Rewrites what holds more than the newest value of each row, so that what was overwritten or removed before the
+    /// call is in no file any more. Blocks, perhaps for long; others go on meanwhile.
+    fn compact(&self) -> Result<(), Error>;
 }
 
 // === impl Batch ===

@@ -9,6 +9,11 @@
 //! prefix the crate promises. It would also stop silently at a flipped bit amid synced records; that is what
 //! [`crate::witness`] detects. Recycled log files are compatible with this mode (and are overwritten in place,
 //! which makes an fsync cheaper than growing a file), but refuse writes without the write-ahead log.
+//!
+//! What was overwritten or deleted stays on the disk in older files: of a table until a compaction merges it with what
+//! replaced it, of the write-ahead log until the file is recycled and written over. [`Engine::compact`] brings both
+//! about: it writes the memory tables out, merges every table into its last level, and then uses up as many log files
+//! as are kept for recycling.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -17,13 +22,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    ErrorKind, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
+    WriteOptions,
 };
 
 use super::{Batch, Engine, Op, Read, Visit};
 use crate::columns::Column;
-use crate::{Config, Error, Order};
+use crate::{Config, Error, Order, keys};
+
+/// A row that is written only to begin another write-ahead log file.
+const ROLL: &str = "roll";
+/// Write-ahead log files that are kept to be written over.
+const RECYCLED: usize = 4;
 
 /// An open database. Keeps the directory's lock until the last snapshot of it is gone.
 pub(crate) struct Rocks {
@@ -161,6 +172,31 @@ impl Engine for Rocks {
         })?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn compact(&self) -> Result<(), Error> {
+        self.shared.flush_tables()?;
+        let mut options = CompactOptions::default();
+        // The automatic compactions go on beside it.
+        options.set_exclusive_manual_compaction(false);
+        for column in Column::ALL {
+            let family = self.shared.family(column)?;
+            self.shared
+                .db
+                .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        // Each of these files is cut to what is written into it when the next one is begun.
+        for round in 0..RECYCLED + 2 {
+            let mut batch = Batch::default();
+            batch.put(
+                Column::Node,
+                keys::node(ROLL),
+                &[u8::try_from(round).unwrap_or_default()],
+            );
+            self.write(batch)?;
+            self.shared.flush_tables()?;
+        }
+        Ok(())
+    }
 }
 
 // === impl SnapshotCell ===
@@ -197,6 +233,17 @@ impl Read for SnapshotCell {
 // === impl Shared ===
 
 impl Shared {
+    /// Writes the memory tables out, so that the write-ahead log before now is needed no more.
+    fn flush_tables(&self) -> Result<(), Error> {
+        let families: Vec<&ColumnFamily> = Column::ALL
+            .into_iter()
+            .map(|column| self.family(column))
+            .collect::<Result<_, _>>()?;
+        self.db
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(failed("flush"))
+    }
+
     fn family(&self, column: Column) -> Result<&ColumnFamily, Error> {
         self.db
             .cf_handle(column.name())
@@ -212,7 +259,7 @@ fn database_options(config: &Config) -> Options {
     options.create_missing_column_families(true);
     options.set_manual_wal_flush(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_recycle_log_file_num(4);
+    options.set_recycle_log_file_num(RECYCLED);
     options.set_max_total_wal_size(config.wal_bytes as u64);
     options.set_db_write_buffer_size(2 * config.log_write_buffer + 4 * config.state_write_buffer);
     options.set_bytes_per_sync(1 << 20);
