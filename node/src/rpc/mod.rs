@@ -19,6 +19,7 @@
 //! | 23 | `BANS` | the shard's owner | `read::Members` → `BansPage` |
 //! | 24 | `BLOCKS` | the owner of the user's shard | `read::Blocks` → `BlocksPage` |
 //! | 26 | `MESSAGES` | the shard's owner | `read::History` → `MessagesPage` |
+//! | 28 | `INDEX_AFTER` | the owner of the user's shard | `read::IndexAfter` → `IndexPage` |
 //! | 40 | `ATTEND` | the owner of the users' shard | `presence::Attend` → `presence::Attended` |
 //! | 41 | `BEAT` | an owner of users' shards | `presence::Beats` → `presence::Forgotten` |
 //! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
@@ -68,6 +69,8 @@ pub(crate) const BANS: u16 = 23;
 pub(crate) const BLOCKS: u16 = 24;
 /// A page of messages as they are now.
 pub(crate) const MESSAGES: u16 = 26;
+/// A page of the conversations of a user.
+pub(crate) const INDEX_AFTER: u16 = 28;
 /// Which sessions a node has of a shard's users, and whom they watch.
 pub(crate) const ATTEND: u16 = 40;
 /// A node lives, and believes to be known.

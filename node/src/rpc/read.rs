@@ -111,10 +111,21 @@ pub(crate) struct Index {
     pub(crate) user: UserId,
 }
 
+/// A page of the conversations of a user → [`IndexPage`](crate::conversation::timeline::read::IndexPage).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IndexAfter {
+    /// The user.
+    pub(crate) user: UserId,
+    /// Conversations above this one.
+    pub(crate) after: Option<ConvId>,
+    /// At most this many.
+    pub(crate) limit: u32,
+}
+
 /// The answer to [`Index`], the one joined last first, at most [`INDEX_LIMIT`].
 pub(crate) type Indexed = Vec<ConvId>;
 
-/// Conversations of a user that are listed and subscribed; those joined last count.
+/// Conversations of a user that are subscribed; those joined last count.
 pub(crate) const INDEX_LIMIT: usize = 1000;
 
 #[cfg(test)]
@@ -194,6 +205,15 @@ mod tests {
             &[1, 1, b'u', 1, 1, b'g'],
         );
         golden(Index { user: user() }, &[1, 1, b'u']);
+        let after = Some(conv());
+        golden(
+            IndexAfter {
+                user: user(),
+                after,
+                limit: 50,
+            },
+            &[1, 1, b'u', 1, 1, b'g', 50],
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cursors;
+mod inbox;
 mod presence;
+mod retention;
 mod words;
 mod world;
 

@@ -4,10 +4,13 @@ use protocol::{ConvId, UserId};
 use storage::State;
 
 use crate::conversation::timeline::read::{
-    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, MembersPage, MessagesPage, Summary, Window,
+    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, IndexPage, MembersPage, MessagesPage, Summary,
+    Window,
 };
 use crate::rpc::Refused;
-use crate::rpc::read::{Blocks, History, INDEX_LIMIT, Index, Indexed, Members, Open, Range, Ranged};
+use crate::rpc::read::{
+    Blocks, History, INDEX_LIMIT, Index, IndexAfter, Indexed, Members, Open, Range, Ranged,
+};
 use crate::rpc::register::{Caught, Register, Registered};
 
 /// Events that one `open` or one conversation of a `sync` returns.
@@ -87,6 +90,11 @@ pub(super) fn summary(state: &State, conv: &ConvId, user: &UserId) -> Result<Sum
 
 pub(super) fn index(state: &State, q: &Index) -> Result<Indexed, Refused> {
     index_of(&state.view(), &q.user)
+}
+
+pub(super) fn index_after(state: &State, q: &IndexAfter) -> Result<IndexPage, Refused> {
+    let limit = (q.limit as usize).min(INDEX_LIMIT);
+    read::index(&state.view(), &q.user, q.after.as_ref(), limit).map_err(refused)
 }
 
 /// What a node missed, and whom it may let subscribe. One look for all of it.

@@ -11,7 +11,9 @@ use storage::State;
 
 use super::rows;
 use crate::conversation::shared::Shared;
-use crate::rpc::read::{Blocks, History, Index, Members, Open, Range, Summaries, Summarised, Sync, Synced};
+use crate::rpc::read::{
+    Blocks, History, Index, IndexAfter, Members, Open, Range, Summaries, Summarised, Sync, Synced,
+};
 use crate::rpc::{self, Refused};
 
 /// Answers a question, later.
@@ -59,6 +61,15 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
                 body,
                 |q: &Index| cluster.shard_of(q.user.as_str().as_bytes()),
                 rows::index,
+            )
+            .await
+        }
+        rpc::INDEX_AFTER => {
+            one(
+                shared,
+                body,
+                |q: &IndexAfter| cluster.shard_of(q.user.as_str().as_bytes()),
+                rows::index_after,
             )
             .await
         }
