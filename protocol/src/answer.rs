@@ -250,6 +250,9 @@ pub struct Hist {
     pub events: Vec<RawEvent>,
     /// Whether the log goes on in the direction asked for.
     pub more: bool,
+    /// The events don't begin behind `after`: what was there is gone, or is not for this member.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gap: bool,
 }
 
 /// `members`.

@@ -550,8 +550,13 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Answer::Hist(answer::Hist { c: c.clone(), events: vec![event()], more: true }),
+            Answer::Hist(answer::Hist { c: c.clone(), events: vec![event()], more: true, gap: false }),
             format!(r#"{{"t":"hist","id":7,"c":"g_01","events":[{msg}],"more":true}}"#),
+        ),
+        (
+            Some(7),
+            Answer::Hist(answer::Hist { c: c.clone(), events: vec![], more: false, gap: true }),
+            r#"{"t":"hist","id":7,"c":"g_01","events":[],"more":false,"gap":true}"#.into(),
         ),
         (
             Some(7),

@@ -48,6 +48,7 @@ pub async fn history(
         c,
         events: page.events,
         more: page.more,
+        gap: page.gap,
     })
 }
 

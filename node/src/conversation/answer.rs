@@ -46,6 +46,8 @@ pub struct HistoryPage {
     pub events: Vec<RawEvent>,
     /// Whether the log goes on in the direction asked for.
     pub more: bool,
+    /// The events don't begin behind the place asked for: what was there is gone, or is not for this member.
+    pub gap: bool,
 }
 
 /// What was missed in one conversation.

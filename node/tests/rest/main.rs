@@ -15,6 +15,7 @@ mod trio;
 
 mod conversations;
 mod envelope;
+mod export;
 mod idempotency;
 mod matrix;
 mod members;

@@ -64,6 +64,20 @@ impl Caller {
         }
     }
 
+    /// Takes a token for one more question of the same request, waiting for it.
+    ///
+    /// # Errors
+    /// The node is being stopped or lost its majority: what takes long goes on elsewhere.
+    pub(super) async fn pace(&self) -> Result<(), Problem> {
+        loop {
+            serving(&self.worker)?;
+            match self.rates.question(&self.user, Instant::now()) {
+                Ok(()) => return Ok(()),
+                Err(wait) => actix_web::rt::time::sleep(wait).await,
+            }
+        }
+    }
+
     /// Changes one conversation.
     pub(super) async fn change(&self, command: Command) -> Result<Done, Problem> {
         self.may_change(&command)?;
@@ -114,15 +128,19 @@ impl FromRequest for Caller {
     }
 }
 
+fn serving(worker: &Worker) -> Result<(), Problem> {
+    match worker.order() {
+        Order::Serve | Order::HandOver => Ok(()),
+        Order::Drain => Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped")),
+        Order::Isolated => Err(Problem::new(ErrorCode::Unavailable, "the node has no majority")),
+    }
+}
+
 fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
     let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
     let rates = request.app_data::<web::Data<Rates>>().ok_or_else(missing)?;
-    match worker.order() {
-        Order::Serve | Order::HandOver => {}
-        Order::Drain => return Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped")),
-        Order::Isolated => return Err(Problem::new(ErrorCode::Unavailable, "the node has no majority")),
-    }
+    serving(worker)?;
     let identity = match admission::bearer(request.headers()) {
         Ok(Some(token)) => worker.auth.check(token),
         Ok(None) => {

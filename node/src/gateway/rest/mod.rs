@@ -12,6 +12,7 @@ mod rates;
 mod bans;
 mod conversations;
 mod cursors;
+mod export;
 mod members;
 mod messages;
 mod reactions;
@@ -42,6 +43,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     messages::routes(config);
     reactions::routes(config);
     cursors::routes(config);
+    export::routes(config);
     members::routes(config);
     bans::routes(config);
     users::routes(config);
