@@ -1,11 +1,13 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::dial::Sources;
 use crate::fault::{Fault, How, Random, parse_duration};
 use crate::findmax::FindMax;
 use crate::pacing::Arrival;
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Scenarios,
     /// Runs one scenario, or a scenario file.
     Run(Box<Run>),
+    /// Carries a share of the clients of a run that another process coordinates.
+    Worker(Worker),
     /// Prints what changed from one report.json to another.
     Compare(Compare),
     /// Measures, per shard, how long a fault of its owner keeps it from acking.
@@ -45,6 +49,10 @@ pub(crate) struct Run {
     pub(crate) load: Load,
     #[command(flatten)]
     pub(crate) find: FindMax,
+    #[command(flatten)]
+    pub(crate) connections: Connections,
+    #[command(flatten)]
+    pub(crate) team: TeamArgs,
     /// A fault, for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s, roll-all@10s; may be repeated. Needs --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
@@ -62,6 +70,49 @@ pub(crate) struct Run {
     pub(crate) no_readback: bool,
 }
 
+/// How one process connects its clients.
+#[derive(Args, Debug)]
+pub(crate) struct Connections {
+    /// Source addresses of the connections, in turn: one carries some 28,000. Addresses or ranges, as in
+    /// 127.0.0.2-127.0.0.9,127.0.1.1.
+    #[arg(
+        long = "source",
+        visible_alias = "sources",
+        value_name = "ADDRESSES",
+        value_delimiter = ','
+    )]
+    sources: Vec<Sources>,
+    /// New connections a second; as fast as they come, if not given.
+    #[arg(long, value_name = "RATE")]
+    pub(crate) connect_rate: Option<f64>,
+}
+
+/// Several processes instead of one.
+#[derive(Args, Debug)]
+pub(crate) struct TeamArgs {
+    /// Has no clients, but waits here for workers that have; host:port.
+    #[arg(long, value_name = "ADDRESS", requires = "workers")]
+    pub(crate) coordinator: Option<String>,
+    /// How many workers.
+    #[arg(long, requires = "coordinator", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) workers: Option<u32>,
+    /// What a worker has to know. It travels in the clear: use a trusted network.
+    #[arg(long, env = "ROOKERY_LOADTEST_SECRET", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Worker {
+    /// Where the coordinator waits, host:port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) coordinator: String,
+    /// What the coordinator wants to hear. It travels in the clear: use a trusted network.
+    #[arg(long, env = "ROOKERY_LOADTEST_SECRET", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+    #[command(flatten)]
+    pub(crate) connections: Connections,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Compare {
     /// A report.json, or the folder that holds it.
@@ -70,6 +121,13 @@ pub(crate) struct Compare {
     /// Writes compare.html here, with both runs in each chart.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+}
+
+/// What a node speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Wire {
+    Rookery,
+    Mqtt,
 }
 
 #[derive(Args, Debug)]
@@ -94,7 +152,21 @@ pub(crate) struct TargetArgs {
     /// A setting of the local cluster's nodes, key=value; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "local")]
     pub(crate) settings: Vec<String>,
-    /// A client's token; {user} stands for its name.
+    /// What the nodes speak: Rookery's WebSocket, or MQTT 3.1.1 at QoS 1, as any broker does.
+    #[arg(long, default_value = "rookery")]
+    pub(crate) wire: Wire,
+    /// What an ack means there, for the report; found out by itself only where the nodes tell.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) guarantee: Option<String>,
+    /// The nodes' processes, if they run on this machine: for their CPU and memory. In the order of --nodes.
+    #[arg(
+        long = "pid",
+        value_name = "PIDS",
+        value_delimiter = ',',
+        conflicts_with = "local"
+    )]
+    pub(crate) pids: Vec<u32>,
+    /// A client's token; {user} stands for its name. With MQTT, user=password, or nothing.
     #[arg(long, default_value = "dev:{user}")]
     pub(crate) token: String,
 }
@@ -160,7 +232,17 @@ pub(crate) struct Failover {
     pub(crate) report: Option<PathBuf>,
 }
 
-// === impl Load ===
+// === impl Connections, Load ===
+
+impl Connections {
+    /// Every source address.
+    pub(crate) fn sources(&self) -> Vec<IpAddr> {
+        self.sources
+            .iter()
+            .flat_map(|sources| sources.0.clone())
+            .collect()
+    }
+}
 
 impl Load {
     /// The scenario's parameters that were given.
@@ -198,6 +280,24 @@ mod tests {
         assert!(
             Cli::try_parse_from("x run pairs".split(' ')).is_err(),
             "a target is needed"
+        );
+    }
+
+    #[test]
+    fn a_team_and_source_addresses_are_read() {
+        let line = "x run idle --nodes a:1 --sources 127.0.0.2-127.0.0.4,127.0.1.1 --connect-rate 500 --coordinator 127.0.0.1:0 --workers 3";
+        let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("a run")
+        };
+        assert_eq!(run.connections.sources().len(), 4);
+        assert_eq!(
+            (run.team.workers, run.connections.connect_rate),
+            (Some(3), Some(500.0))
+        );
+        let alone = "x run idle --nodes a:1 --coordinator 127.0.0.1:0";
+        assert!(
+            Cli::try_parse_from(alone.split(' ')).is_err(),
+            "how many workers?"
         );
     }
 }

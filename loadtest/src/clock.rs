@@ -28,6 +28,14 @@ impl Clock {
         }
     }
 
+    /// It is `now` of a run that began elsewhere.
+    pub(crate) fn set(now: Nanos) -> Clock {
+        let here = Instant::now();
+        Clock {
+            start: here.checked_sub(Duration::from_nanos(now)).unwrap_or(here),
+        }
+    }
+
     pub(crate) fn now(&self) -> Nanos {
         self.start.elapsed().as_nanos() as Nanos
     }

@@ -9,10 +9,13 @@ use futures::stream;
 use tokio::sync::oneshot;
 
 use crate::client::{self, Command, Common, Enrol, Habit, Handle};
+use crate::clock::Nanos;
 use crate::oracle::{ConvIx, Kind};
 use crate::pacing::Pace;
 use crate::payload::ClientIx;
+use crate::run::STEADY;
 use crate::scenario::{Conversation, Plan};
+use crate::team::Share;
 
 /// The clients, online and members of their conversations.
 pub(crate) struct Crew {
@@ -22,6 +25,7 @@ pub(crate) struct Crew {
     seed: u64,
     /// In the plan's order.
     conversations: Vec<(String, ConvIx)>,
+    share: Share,
 }
 
 /// Why there is no crew.
@@ -56,23 +60,40 @@ impl Crew {
         seed: u64,
         patience: Duration,
     ) -> Result<Crew, Error> {
+        let mut crew = Crew::connect(common, plan, seed, Share::ALL, patience).await?;
+        let names = crew.create(patience).await?;
+        crew.enter(names.into_iter().map(|(_, name)| name).collect(), patience)
+            .await?;
+        Ok(crew)
+    }
+
+    /// Connects this process's clients.
+    pub(crate) async fn connect(
+        common: Rc<Common>,
+        plan: Plan,
+        seed: u64,
+        share: Share,
+        patience: Duration,
+    ) -> Result<Crew, Error> {
         let began = Instant::now();
         let nodes = common.nodes.borrow().len().max(1);
-        let handles = (0..plan.clients)
-            .map(|me| client::spawn(me, common.clone(), me as usize % nodes, seed))
-            .collect();
-        let mut crew = Crew {
-            common,
-            handles,
+        let handle = |me| match share.owns(me) {
+            true => client::spawn(me, common.clone(), me as usize % nodes, seed),
+            false => Handle::elsewhere(),
+        };
+        let crew = Crew {
+            handles: (0..plan.clients).map(handle).collect(),
+            common: common.clone(),
             plan,
             seed,
+            share,
             conversations: Vec::new(),
         };
-        let wanted = crew.handles.len();
-        while crew.common.online.get() < wanted {
+        let wanted = crew.own();
+        while common.online.get() < wanted {
             if began.elapsed() > patience {
                 return Err(Error::Offline {
-                    online: crew.common.online.get(),
+                    online: common.online.get(),
                     wanted,
                     waited: patience,
                     last: crew.last_line(),
@@ -80,28 +101,81 @@ impl Crew {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let made = crew
-            .plan
-            .conversations
-            .iter()
-            .enumerate()
-            .map(|(number, planned)| crew.set_up(number, planned));
+        Ok(crew)
+    }
+
+    /// Makes the conversations whose first member is here, members and all: their names, by their number in the plan.
+    pub(crate) async fn create(&self, patience: Duration) -> Result<Vec<(u32, String)>, Error> {
+        let planned = (0..).zip(&self.plan.conversations);
+        let own = planned.filter(|(_, planned)| self.creates(planned));
+        let wanted = own.clone().count();
+        let made = own.map(|(number, planned)| async move {
+            let name = self.make(number, planned).await?;
+            Some((number, name))
+        });
         let made = stream::iter(made).buffered(SET_UP_AT_ONCE).collect::<Vec<_>>();
-        match tokio::time::timeout(patience, made).await {
-            Ok(conversations) => crew.conversations = conversations.into_iter().flatten().collect(),
-            Err(_) => crew.conversations.clear(),
+        self.all(wanted, patience, made).await
+    }
+
+    /// Has this process's clients take part in all conversations, given in the plan's order.
+    pub(crate) async fn enter(&mut self, names: Vec<String>, patience: Duration) -> Result<(), Error> {
+        let mut conversations = Vec::new();
+        for (name, planned) in names.into_iter().zip(&self.plan.conversations) {
+            let oracle = &mut self.common.world.borrow_mut().oracle;
+            let conv = oracle.conversation(&name);
+            if self.share.seen_by(&planned.members).len() > 1 {
+                oracle.tell(conv);
+            }
+            conversations.push((name, conv));
         }
-        let (done, wanted) = (crew.conversations.len(), crew.plan.conversations.len());
-        if done < wanted {
-            Err(Error::Unfinished {
-                done,
+        self.conversations = conversations;
+        let crew = &*self;
+        let mut joins = Vec::new();
+        for (planned, (name, conv)) in crew.plan.conversations.iter().zip(&crew.conversations) {
+            let members = planned.members.iter().enumerate();
+            for (position, member) in members.filter(|(_, member)| crew.share.owns(**member)) {
+                let handle = &crew.handles[*member as usize];
+                joins.push(crew.join(handle, name, *conv, position < planned.speakers));
+            }
+        }
+        let wanted = joins.len();
+        let joined = stream::iter(joins).buffer_unordered(4 * SET_UP_AT_ONCE);
+        crew.all(wanted, patience, joined.collect::<Vec<_>>()).await?;
+        Ok(())
+    }
+
+    async fn all<T>(
+        &self,
+        wanted: usize,
+        patience: Duration,
+        made: impl Future<Output = Vec<Option<T>>>,
+    ) -> Result<Vec<T>, Error> {
+        let made = tokio::time::timeout(patience, made).await.unwrap_or_default();
+        let made: Vec<T> = made.into_iter().flatten().collect();
+        if made.len() < wanted {
+            return Err(Error::Unfinished {
+                done: made.len(),
                 wanted,
                 waited: patience,
-                last: crew.last_line(),
-            })
-        } else {
-            Ok(crew)
+                last: self.last_line(),
+            });
         }
+        Ok(made)
+    }
+
+    /// How many clients are this process's.
+    pub(crate) fn own(&self) -> usize {
+        (0..self.plan.clients)
+            .filter(|client| self.share.owns(*client))
+            .count()
+    }
+
+    /// Whether the first member, who makes the conversation, is here.
+    fn creates(&self, planned: &Conversation) -> bool {
+        planned
+            .members
+            .first()
+            .is_some_and(|first| self.share.owns(*first))
     }
 
     fn last_line(&self) -> String {
@@ -116,7 +190,7 @@ impl Crew {
             .unwrap_or_default()
     }
 
-    async fn set_up(&self, number: usize, planned: &Conversation) -> Option<(String, ConvIx)> {
+    async fn make(&self, number: u32, planned: &Conversation) -> Option<String> {
         let user = |client: &u32| self.common.world.borrow().payload.user(*client);
         let creator = &self.handles[*planned.members.first()? as usize];
         let others: Vec<String> = planned.members[1..].iter().map(user).collect();
@@ -137,12 +211,14 @@ impl Crew {
             reply,
         });
         let name = name.await.ok()?;
-        let conv = self.common.world.borrow_mut().oracle.conversation(&name);
         if comes {
             let members = planned.members[1..].iter();
             let come = members.map(|member| enrol(&self.handles[*member as usize], &name, Enrol::Join));
             all(come).await?;
-            all(self.absent(number).map(|client| self.come_and_go(client, &name))).await?;
+            all(self
+                .absent(number as usize)
+                .map(|client| self.come_and_go(client, &name)))
+            .await?;
             for who in others.iter().take(planned.speakers.saturating_sub(1)) {
                 enrol(creator, &name, Enrol::Speaker(who.clone())).await?;
             }
@@ -151,18 +227,7 @@ impl Crew {
                 enrol(creator, &name, Enrol::Invite(who.clone())).await?;
             }
         }
-        self.join(creator, &name, conv, planned.speakers > 0).await?;
-        let others = planned.members.iter().enumerate().skip(1);
-        let joins = others.map(|(position, member)| {
-            self.join(
-                &self.handles[*member as usize],
-                &name,
-                conv,
-                position < planned.speakers,
-            )
-        });
-        all(joins).await?;
-        Some((name, conv))
+        Some(name)
     }
 
     /// The numbers of the members of a conversation who are not connected: they follow those of the clients.
@@ -203,6 +268,29 @@ impl Crew {
 
     pub(crate) fn handles(&self) -> &[Handle] {
         &self.handles
+    }
+
+    /// The load begins now. With `steady` it is one part.
+    pub(crate) fn begin(&self, pace: &Pace, steady: bool) -> Nanos {
+        let began = {
+            let world = &mut *self.common.world.borrow_mut();
+            let now = world.clock.now();
+            if steady {
+                world.recorder.phase(STEADY, now);
+            }
+            now
+        };
+        self.pace(pace);
+        began
+    }
+
+    /// All is sent, answered, delivered and read back; the clients end.
+    pub(crate) fn finish(&self) {
+        let oracle = &mut self.common.world.borrow_mut().oracle;
+        if oracle.counts().violations == 0 {
+            oracle.finish();
+        }
+        self.quit();
     }
 
     /// Tells every speaker how to send from now on.
@@ -248,18 +336,6 @@ impl Crew {
         }
     }
 
-    async fn unanswered(&self) -> usize {
-        let mut unanswered = 0;
-        for handle in &self.handles {
-            let (reply, answer) = oneshot::channel();
-            handle.tell(Command::Unanswered(reply));
-            if let Ok(Ok(more)) = tokio::time::timeout(Duration::from_secs(10), answer).await {
-                unanswered += more;
-            }
-        }
-        unanswered
-    }
-
     /// Every member reads the whole inbox, and the oracle counts the unread again. One that doesn't become complete is a
     /// violation.
     pub(crate) async fn inboxes(&self, patience: Duration) {
@@ -268,6 +344,7 @@ impl Crew {
             .conversations
             .iter()
             .flat_map(|planned| planned.members.iter().copied())
+            .filter(|member| self.share.owns(*member))
             .collect();
         members.sort_unstable();
         members.dedup();
@@ -298,7 +375,6 @@ impl Crew {
         {
             let world = &mut *self.common.world.borrow_mut();
             let now = world.clock.now();
-            world.recorder.phase("liveness", now);
             world.acks.watch(now);
         }
         self.common.budget.set(u64::MAX);
@@ -306,8 +382,12 @@ impl Crew {
         let spoken_in = || self.plan.conversations.iter().zip(&self.conversations);
         let silent = || {
             let world = self.common.world.borrow();
+            let spoken_here = |planned: &Conversation| {
+                let mut speakers = planned.members.iter().take(planned.speakers);
+                speakers.any(|speaker| self.share.owns(*speaker))
+            };
             let mut silent = spoken_in()
-                .filter(|(planned, (_, conv))| planned.speakers > 0 && world.acks.first(*conv).is_none());
+                .filter(|(planned, (_, conv))| spoken_here(planned) && world.acks.first(*conv).is_none());
             silent.next().map(|(_, (_, conv))| *conv)
         };
         let began = Instant::now();
@@ -331,13 +411,32 @@ impl Crew {
     /// violation: after the faults have healed, nothing may stay stuck.
     pub(crate) async fn settle(&self, patience: Duration) {
         let began = Instant::now();
-        loop {
-            let unanswered = self.unanswered().await;
-            if self.settled(unanswered, began, patience) {
-                return;
-            }
+        while !self.settled(self.unanswered().await, began, patience) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Messages without a final answer.
+    pub(crate) async fn unanswered(&self) -> usize {
+        let mut unanswered = 0;
+        for handle in &self.handles {
+            let (reply, answer) = oneshot::channel();
+            handle.tell(Command::Unanswered(reply));
+            if let Ok(Ok(more)) = tokio::time::timeout(Duration::from_secs(10), answer).await {
+                unanswered += more;
+            }
+        }
+        unanswered
+    }
+
+    /// The conversations with members in other processes, too.
+    pub(crate) fn shared(&self) -> Vec<ConvIx> {
+        let planned = self.plan.conversations.iter().zip(&self.conversations);
+        let own = |member: &u32| self.share.owns(*member);
+        let shared = planned.filter(|(planned, _)| {
+            planned.members.iter().any(own) && self.share.seen_by(&planned.members).len() > 1
+        });
+        shared.map(|(_, (_, conv))| *conv).collect()
     }
 
     fn settled(&self, unanswered: usize, began: Instant, patience: Duration) -> bool {
@@ -358,22 +457,23 @@ impl Crew {
 
     /// Reads every conversation again from its beginning and compares it with what the clients saw.
     pub(crate) async fn reread(&self, patience: Duration) {
-        let readings =
-            self.plan
-                .conversations
-                .iter()
-                .zip(&self.conversations)
-                .map(|(planned, (name, conv))| async {
-                    let (reply, done) = oneshot::channel();
-                    let after = self.common.world.borrow().oracle.reread_after(*conv);
-                    let reader = &self.handles[planned.members[0] as usize];
-                    reader.tell(Command::Reread {
-                        name: name.clone(),
-                        after,
-                        reply,
-                    });
-                    done.await.is_ok()
+        let readings = self
+            .plan
+            .conversations
+            .iter()
+            .zip(&self.conversations)
+            .filter(|(planned, _)| self.creates(planned))
+            .map(|(planned, (name, conv))| async {
+                let (reply, done) = oneshot::channel();
+                let after = self.common.world.borrow().oracle.reread_after(*conv);
+                let reader = &self.handles[planned.members[0] as usize];
+                reader.tell(Command::Reread {
+                    name: name.clone(),
+                    after,
+                    reply,
                 });
+                done.await.is_ok()
+            });
         let all = stream::iter(readings)
             .buffer_unordered(SET_UP_AT_ONCE)
             .collect::<Vec<_>>();

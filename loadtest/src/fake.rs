@@ -33,6 +33,8 @@ pub(crate) enum Defect {
     AltersBody,
     /// Delivers an event under two places to different receivers.
     Forks,
+    /// Delivers an event with another time to one receiver, so little off that only comparing shows it.
+    ForksQuietly,
     /// Answers one message twice.
     AcksTwice,
     /// Never answers one message.
@@ -118,6 +120,11 @@ impl Fake {
             });
         }
         Fake { nodes: names, core }
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn online(&self) -> usize {
+        self.core.borrow().sessions.len()
     }
 
     /// From now on nothing breaks by itself.
@@ -388,6 +395,9 @@ impl Core {
             }
             if durable && self.strikes(Defect::Forks) {
                 event["ts"] = 1_000_000.into();
+            }
+            if durable && self.strikes(Defect::ForksQuietly) {
+                event["ts"] = (event["s"].as_u64().unwrap() - 1).into();
             }
             let skip = u64::from(self.strikes(Defect::SkipsNumber));
             let resync = self.rough.get() && self.rng.random_bool(0.003);

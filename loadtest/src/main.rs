@@ -6,6 +6,8 @@ mod cli;
 mod client;
 mod clock;
 mod crew;
+mod crowd;
+mod dial;
 mod disk;
 mod failover;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod http;
 mod links;
 mod local;
 mod measure;
+mod mqtt;
 mod oracle;
 mod pacing;
 mod payload;
@@ -25,6 +28,7 @@ mod run;
 mod scenario;
 mod stage;
 mod target;
+mod team;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -39,7 +43,7 @@ use crate::scenario::Scenario;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    permit_many_files();
+    dial::permit_many_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -54,7 +58,8 @@ fn main() -> ExitCode {
                 scenarios();
                 Ok(true)
             }
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(args, std::env::args().collect()).await,
+            Command::Worker(args) => team::work(args).await,
             Command::Compare(args) => {
                 compare(&args.a, &args.b, args.report.as_deref())?;
                 Ok(true)
@@ -70,15 +75,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A client is an open file, here and in the local nodes, which inherit the limit.
-fn permit_many_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Without it the connections that are one too many are refused, which the report counts.
-    let _refused = setrlimit(Resource::Nofile, limit);
 }
 
 fn scenarios() {

@@ -51,6 +51,11 @@ impl Payload {
         }
     }
 
+    /// Which run it is.
+    pub(crate) fn run(&self) -> u32 {
+        self.run
+    }
+
     /// The user name of a client.
     pub(crate) fn user(&self, client: ClientIx) -> String {
         format!("lt{:x}-{client}", self.run)
@@ -96,6 +101,18 @@ impl Payload {
             && tail == self.filler
             && check == self.check(conversation, tag, at);
         whole.then_some(at)
+    }
+
+    /// Client message id and body in one, for a wire without ids.
+    pub(crate) fn seal(&self, conversation: &str, tag: Tag, at: u64) -> Vec<u8> {
+        format!("{} {}", self.cid(tag), self.body(conversation, tag, at)).into_bytes()
+    }
+
+    /// Returns which message it is and when it was due, or `None` if nobody of this run sealed it like that.
+    pub(crate) fn open(&self, conversation: &str, sealed: &[u8]) -> Option<(Tag, u64)> {
+        let (cid, body) = std::str::from_utf8(sealed).ok()?.split_once(' ')?;
+        let tag = self.parse_cid(cid)?;
+        Some((tag, self.verify(conversation, tag, body)?))
     }
 
     fn check(&self, conversation: &str, tag: Tag, at: u64) -> u64 {

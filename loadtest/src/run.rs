@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use tokio::sync::Semaphore;
 
-use crate::cli::Run;
+use crate::cli::{Run, Wire};
 use crate::client::{Common, World};
 use crate::clock::{Clock, Nanos, SECOND};
 use crate::crew::{self, Crew};
+use crate::crowd::Crowd;
+use crate::dial::{Dialer, permitted};
 use crate::failover::FirstAcks;
 use crate::fault::{self, Injected, Injector};
 use crate::findmax::Found;
@@ -18,15 +19,16 @@ use crate::local;
 use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
 use crate::measure::recovery::Recovery;
-use crate::measure::series::{Sample, Sampler};
+use crate::measure::series::{Own, Sample, Sampler};
+use crate::mqtt::{self, Fleet};
 use crate::oracle::Oracle;
-use crate::pacing::Pace;
 use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::report::{self, Cost, Curves, Memory, NodeReport, PhaseReport, Report, compare};
+use crate::report::{self, Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Report, compare};
 use crate::scenario::Setup;
 use crate::stage;
 use crate::target::Target;
+use crate::team::{self, Team};
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,10 @@ pub(crate) enum Error {
     #[error(transparent)]
     Crew(#[from] crew::Error),
     #[error(transparent)]
+    Mqtt(#[from] mqtt::Error),
+    #[error(transparent)]
+    Team(#[from] team::Error),
+    #[error(transparent)]
     Compare(#[from] compare::Error),
     #[error("the run has shown nothing: {0}")]
     Nothing(String),
@@ -48,12 +54,31 @@ pub(crate) enum Error {
 /// How long connecting and setting up may take.
 pub(crate) const SET_UP: Duration = Duration::from_secs(120);
 
-/// Runs it. `true` if every promise was kept.
-pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
+/// The phase in which the load begins.
+pub(crate) const STEADY: &str = "steady";
+
+/// How long connecting and setting up so many clients may take.
+pub(crate) fn set_up(args: &Run, clients: u32) -> Duration {
+    let paced = args
+        .connections
+        .connect_rate
+        .map_or(0.0, |rate| f64::from(clients) / rate.max(1e-3));
+    SET_UP + Duration::from_secs_f64(paced) + Duration::from_millis(10) * clients
+}
+
+/// Runs it. `true` if every promise was kept. `line` is the command line, for workers.
+pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
     let setup = Setup::new(args).map_err(Error::Usage)?;
     if args.find.find_max && setup.first_rate().is_none() {
         return Err(Error::Usage(
             "--find-max needs an open loop of a scenario that sends".to_owned(),
+        ));
+    }
+    if (args.team.coordinator.is_some() || args.target.wire == Wire::Mqtt)
+        && (!setup.is_plain() || args.find.find_max)
+    {
+        return Err(Error::Usage(
+            "workers and --wire mqtt are for pairs, groups, room and idle at one pace".to_owned(),
         ));
     }
     let faults = faults(args, &setup)?;
@@ -62,8 +87,16 @@ pub(crate) async fn run(args: &Run) -> Result<bool, Error> {
             "faults need --local: only processes of our own are killed".to_owned(),
         ));
     }
+    if args.target.wire == Wire::Mqtt && (args.target.local.is_some() || args.team.coordinator.is_some()) {
+        return Err(Error::Usage(
+            "--wire mqtt takes brokers that run already, and no workers".to_owned(),
+        ));
+    }
+    if args.team.coordinator.is_none() {
+        permitted(u64::from(setup.plan.clients)).map_err(Error::Usage)?;
+    }
     let target = Target::open_for(&args.target, faults.needs()).await?;
-    let kept = load(args, &setup, &faults, &target).await;
+    let kept = load(args, line, &setup, &faults, &target).await;
     target.close(!matches!(kept, Ok(true))).await;
     kept
 }
@@ -82,98 +115,132 @@ fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
 
 async fn load(
     args: &Run,
+    line: Vec<String>,
     setup: &Setup,
     plan_of_faults: &fault::Plan,
     target: &Target,
 ) -> Result<bool, Error> {
     let plan = setup.plan.clone();
-    let common = common(target, &args.target.token, setup.size, plan.clients);
+    let dialer = Dialer::new(args.connections.sources(), args.connections.connect_rate, 64);
+    let common = shared(
+        run_number(),
+        Clock::start(),
+        target.nodes.clone(),
+        &args.target.token,
+        setup.size,
+        plan.clients,
+        dialer,
+    );
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
-    let (clients, empty) = (plan.clients, target.usage().await);
+    let (clients, empty, own_empty) = (plan.clients, target.usage().await, Usage::of_self());
     let mut progress = Progress::new();
     let step = progress.step("set-up");
     step.say(format!(
         "{clients} clients, {} conversations",
         plan.conversations.len()
     ));
-    let crew = Crew::assemble(common.clone(), plan, setup.seed, SET_UP).await?;
+    let patience = set_up(args, clients);
+    let crowd = match args.team.coordinator {
+        None if args.target.wire == Wire::Mqtt => {
+            Crowd::Mqtt(Fleet::assemble(common.clone(), plan, setup.seed, patience).await?)
+        }
+        None => Crowd::Here(Crew::assemble(common.clone(), plan, setup.seed, patience).await?),
+        Some(_) => Crowd::Team(Team::assemble(&args.team, line, common.clone(), &plan, patience).await?),
+    };
     step.done();
     let clock = common.world.borrow().clock;
 
     let (before, own_before) = (target.usage().await, Usage::of_self());
-    let began = clock.now();
+    let mut began = clock.now();
     let mut sampler = Sampler::default();
     let mut found = None;
-    crew.behave();
-    let (faults, ended) = if let (true, Some((first, arrival))) = (args.find.find_max, setup.first_rate()) {
-        let search = args.find.search(first, arrival, &crew, &common, &progress);
+    crowd.behave();
+    let (faults, ended) = if let (Crowd::Here(crew), true, Some((first, arrival))) =
+        (&crowd, args.find.find_max, setup.first_rate())
+    {
+        let search = args.find.search(first, arrival, crew, &common, &progress);
         found = Some(tokio::select! {
             found = search => found,
             never = sampler.run(target, clock) => match never {},
         });
         (Vec::new(), clock.now())
     } else {
-        if !setup.has_parts() {
-            common.world.borrow_mut().recorder.phase("steady", began);
-        }
-        crew.pace(&setup.pace);
+        began = crowd.begin(&setup.pace, !setup.has_parts()).await;
         progress.load(setup.duration);
+        let staged = async {
+            match &crowd {
+                Crowd::Here(crew) => stage::run(setup, crew, &common, began).await,
+                Crowd::Team(_) | Crowd::Mqtt(_) => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            driven = drive(setup, plan_of_faults, target, &crew, &common, &progress, began) => driven,
+            driven = drive(setup, plan_of_faults, target, crowd.first(), &common, &progress, began) => driven,
             never = sampler.run(target, clock) => match never {},
-            never = stage::run(setup, &crew, &common, began) => match never {},
+            never = staged => match never {},
+            error = crowd.failed() => return Err(error),
         }
     };
-    crew.calm();
+    crowd.calm();
     if !faults.is_empty() && common.world.borrow().oracle.counts().violations == 0 {
         let step = progress.step("liveness");
-        crew.everywhere(args.load.settle).await;
+        crowd.everywhere(&common, args.load.settle).await?;
         step.done();
     }
-    crew.pace(&Pace::Silent);
+    crowd.silence().await;
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
     let step = progress.step("settling");
-    crew.settle(args.load.settle).await;
+    crowd.settle(args.load.settle).await?;
     step.done();
     if common.world.borrow().oracle.counts().violations == 0 {
         let step = progress.step("inboxes");
-        crew.inboxes(args.load.settle.max(Duration::from_secs(60))).await;
+        crowd
+            .inboxes(args.load.settle.max(Duration::from_secs(60)))
+            .await?;
         step.done();
     }
     if !args.no_readback && common.world.borrow().oracle.counts().violations == 0 {
         let step = progress.step("reading back");
-        crew.reread(args.load.settle.max(Duration::from_secs(60))).await;
+        crowd
+            .reread(args.load.settle.max(Duration::from_secs(60)))
+            .await?;
         step.done();
     }
-    let world = &mut *common.world.borrow_mut();
-    if world.oracle.counts().violations == 0 {
-        world.oracle.finish();
-    }
-    crew.quit();
-    world.recorder.tick(clock.now());
-
+    let used = own_after.since(own_before).unwrap_or_default();
+    let harness = crowd.finish(used, own_empty.rss_kib).await?;
+    let (samples, own) = sampler.finish();
     let usage = after
         .into_iter()
         .zip(before)
         .map(|(after, before)| after.since(before))
         .collect();
-    let report = summary(
-        setup,
-        target,
-        world,
-        Figures {
-            began,
-            ended,
-            usage,
-            empty,
-            clients,
-            harness: own_after.since(own_before).unwrap_or_default(),
-            faults,
-            samples: sampler.finish(),
-            found,
-        },
-    );
+    let figures = Figures {
+        began,
+        ended,
+        usage,
+        empty,
+        clients,
+        harness,
+        faults,
+        samples,
+        own,
+        found,
+    };
+    let kept = conclude(args, setup, target, &mut common.world.borrow_mut(), figures);
+    crowd.verdict(matches!(kept, Ok(true))).await;
+    kept
+}
+
+/// Shows and writes the report. `true` if every promise was kept.
+fn conclude(
+    args: &Run,
+    setup: &Setup,
+    target: &Target,
+    world: &mut World,
+    figures: Figures,
+) -> Result<bool, Error> {
+    world.recorder.tick(world.clock.now());
+    let report = summary(args, setup, target, world, figures);
     print!("{}", report.table());
     if let Some(folder) = &args.report {
         report.write(folder, world.oracle.history())?;
@@ -189,28 +256,50 @@ async fn load(
     }
 }
 
-/// What all clients of a run share.
+/// Another number for each run, so that runs against one cluster don't meet: not part of what the seed reproduces.
+fn run_number() -> u32 {
+    rand::rng().random()
+}
+
+/// What all clients of a run share that is made by one process.
 pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) -> Rc<Common> {
-    // Another number for each run, so that runs against one cluster don't meet: not part of what the seed reproduces.
-    let run: u32 = rand::rng().random();
+    let dialer = Dialer::new(Vec::new(), None, 64);
+    let nodes = target.nodes.clone();
+    shared(run_number(), Clock::start(), nodes, token, size, clients, dialer)
+}
+
+/// What so many clients of a run share in one process.
+pub(crate) fn shared(
+    run: u32,
+    clock: Clock,
+    nodes: Vec<String>,
+    token: &str,
+    size: usize,
+    clients: u32,
+    dialer: Dialer,
+) -> Rc<Common> {
     Rc::new(Common {
         world: Rc::new(RefCell::new(World {
-            clock: Clock::start(),
+            clock,
             payload: Payload::new(run, size),
             oracle: Oracle::new(),
             recorder: Recorder::new(),
             acks: FirstAcks::default(),
             recovery: Recovery::new(),
         })),
-        nodes: RefCell::new(target.nodes.clone()),
+        nodes: RefCell::new(nodes),
         token: token.to_owned(),
         instance: format!("{run:x}"),
         budget: Cell::new(u64::MAX),
         online: Cell::new(0),
-        dials: Semaphore::new(64),
+        dialer,
         backoff_max: Duration::from_secs(2),
         heartbeat: if clients > 500 { 30 * SECOND } else { 4 * SECOND },
-        read_buffer: if clients > 500 { 4096 } else { 65_536 },
+        read_buffer: match clients {
+            0..=500 => 65_536,
+            501..=5000 => 4096,
+            _ => 2048,
+        },
     })
 }
 
@@ -219,7 +308,7 @@ async fn drive(
     setup: &Setup,
     plan: &fault::Plan,
     target: &Target,
-    crew: &Crew,
+    first: &str,
     common: &Common,
     progress: &Progress,
     began: Nanos,
@@ -231,7 +320,7 @@ async fn drive(
         };
         let injector = Injector {
             local,
-            conversation: crew.first(),
+            conversation: first,
             common,
             progress,
             seed: setup.seed,
@@ -277,13 +366,14 @@ struct Figures {
     /// Before the first client.
     empty: Vec<Usage>,
     clients: u32,
-    harness: Usage,
+    harness: HarnessReport,
     faults: Vec<Injected>,
     samples: Vec<Sample>,
     found: Option<Found>,
+    own: Vec<Own>,
 }
 
-fn summary(setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
+fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
     let elapsed_s = (figures.ended - figures.began) as f64 / 1e9;
     let counts = world.oracle.counts();
     let delivered = world.recorder.deliveries();
@@ -309,12 +399,16 @@ fn summary(setup: &Setup, target: &Target, world: &World, figures: Figures) -> R
             nodes: target.nodes.clone(),
             local: target.local.is_some(),
             settings: target.settings.clone(),
-            guarantee: match (durable, known) {
-                (true, _) => "fsync on a majority",
-                (false, true) => "memory of a majority",
-                (false, false) => "unknown",
-            }
-            .to_owned(),
+            guarantee: args
+                .target
+                .guarantee
+                .as_deref()
+                .unwrap_or(match (durable, known) {
+                    (true, _) => "fsync on a majority",
+                    (false, true) => "memory of a majority",
+                    (false, false) => "unknown",
+                })
+                .to_owned(),
         },
         elapsed_s,
         counts,
@@ -326,7 +420,7 @@ fn summary(setup: &Setup, target: &Target, world: &World, figures: Figures) -> R
         errors: world.recorder.errors().clone(),
         cost: Cost::new(
             &nodes,
-            figures.harness,
+            &figures.harness,
             counts.acked,
             delivered,
             u64::from(figures.clients),
@@ -337,10 +431,12 @@ fn summary(setup: &Setup, target: &Target, world: &World, figures: Figures) -> R
         memory: Memory::of(&figures.samples, target.nodes.len()),
         find_max: figures.found,
         missing: setup.missing(world.recorder.errors()),
+        harness: figures.harness.over(elapsed_s),
         violations: world.oracle.violations().to_vec(),
         late_sights: world.oracle.late(),
         seconds: world.recorder.seconds().to_vec(),
         samples: figures.samples,
         curves: Curves::of(world.recorder.phases()),
+        own: figures.own,
     }
 }

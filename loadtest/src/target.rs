@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::TargetArgs;
+use crate::cli::{TargetArgs, Wire};
 use crate::disk;
 use crate::fault::Needs;
 use crate::http;
@@ -16,6 +16,10 @@ pub(crate) struct Target {
     pub(crate) nodes: Vec<String>,
     pub(crate) local: Option<Local>,
     pub(crate) settings: Vec<String>,
+    /// Processes of nodes that aren't ours, as far as they are known.
+    pids: Vec<u32>,
+    /// Whether they have `/metrics`.
+    metrics: bool,
     /// Removed after the run.
     temporary: Option<PathBuf>,
 }
@@ -46,6 +50,8 @@ impl Target {
                 nodes: args.nodes.clone(),
                 local: None,
                 settings: Vec::new(),
+                pids: args.pids.clone(),
+                metrics: args.wire == Wire::Rookery,
                 temporary: None,
             });
         };
@@ -77,6 +83,8 @@ impl Target {
             nodes,
             local: Some(local),
             settings,
+            pids: Vec::new(),
+            metrics: true,
             temporary: temporary.then_some(data),
         })
     }
@@ -92,15 +100,20 @@ impl Target {
     /// Reads every node's counters, all at once; `None` is a node that doesn't answer.
     pub(crate) async fn readings(&self) -> Vec<Option<Usage>> {
         let readings = self.nodes.iter().enumerate().map(|(position, node)| async move {
+            let process = self.process(position);
+            if !self.metrics {
+                return (process.rss_kib > 0).then_some(process);
+            }
             let metrics = http::get(node, "/metrics").await.ok()?;
-            Some(self.process(position).with_metrics(&metrics))
+            Some(process.with_metrics(&metrics))
         });
         futures::future::join_all(readings).await
     }
 
     fn process(&self, position: usize) -> Usage {
         let local = self.local.as_ref();
-        let pid = local.and_then(|local| local.pid(local.nodes()[position].id));
+        let ours = local.and_then(|local| local.pid(local.nodes()[position].id));
+        let pid = ours.or_else(|| self.pids.get(position).copied());
         pid.map_or_else(Usage::default, Usage::of_process)
     }
 

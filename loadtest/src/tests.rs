@@ -5,11 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::client::{Common, Habit, World};
 use crate::clock::{Clock, SECOND};
 use crate::crew::Crew;
+use crate::dial::Dialer;
 use crate::failover::FirstAcks;
 use crate::fake::{Defect, Fake};
 use crate::measure::latency::Recorder;
@@ -34,7 +33,7 @@ fn common(fake: &Fake, messages: u64) -> Rc<Common> {
         instance: "i".to_owned(),
         budget: Cell::new(messages),
         online: Cell::new(0),
-        dials: Semaphore::new(8),
+        dialer: Dialer::new(Vec::new(), None, 8),
         backoff_max: Duration::from_millis(20),
         heartbeat: 5 * SECOND,
         read_buffer: 4096,

@@ -11,12 +11,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::habit::Habit;
 pub(crate) use self::state::{Shared, World};
 use self::task::Client;
 use crate::clock::Nanos;
+use crate::dial::Dialer;
 use crate::oracle::ConvIx;
 use crate::pacing::Pace;
 use crate::payload::ClientIx;
@@ -34,8 +35,8 @@ pub(crate) struct Common {
     pub(crate) budget: Cell<u64>,
     /// Clients that are online.
     pub(crate) online: Cell<usize>,
-    /// How many connections may be in the making at once.
-    pub(crate) dials: Semaphore,
+    /// Opens the connections.
+    pub(crate) dialer: Dialer,
     /// The longest pause between two tries.
     pub(crate) backoff_max: Duration,
     /// How often a client tells its node that it lives; two and a half times that without a word, and it leaves.
@@ -101,21 +102,32 @@ pub(crate) enum Enrol {
 
 /// The harness's end of a client.
 pub(crate) struct Handle {
-    commands: mpsc::UnboundedSender<Command>,
+    /// Boxed: a channel keeps room for 32 of them, in each of twenty thousand clients.
+    /// `None` for a client of another process.
+    commands: Option<mpsc::UnboundedSender<Box<Command>>>,
 }
 
 /// Starts a client; it connects at once. `first` is the node to begin with.
 pub(crate) fn spawn(me: ClientIx, common: Rc<Common>, first: usize, seed: u64) -> Handle {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::task::spawn_local(Client::new(me, common, receiver, first, seed).run());
-    Handle { commands: sender }
+    Handle {
+        commands: Some(sender),
+    }
 }
 
 // === impl Handle ===
 
 impl Handle {
+    /// A client that isn't this process's: hears nothing.
+    pub(crate) fn elsewhere() -> Handle {
+        Handle { commands: None }
+    }
+
     /// Tells the client; one that has ended hears nothing.
     pub(crate) fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(Box::new(command));
+        }
     }
 }

@@ -31,7 +31,7 @@ use crate::wire;
 pub(super) struct Client {
     me: ClientIx,
     common: Rc<Common>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Box<Command>>,
     state: State,
     rng: StdRng,
     token: String,
@@ -79,7 +79,7 @@ impl Client {
     pub(super) fn new(
         me: ClientIx,
         common: Rc<Common>,
-        commands: mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::UnboundedReceiver<Box<Command>>,
         first: usize,
         seed: u64,
     ) -> Client {
@@ -109,7 +109,8 @@ impl Client {
     pub(super) async fn run(mut self) {
         let mut tries = 0u32;
         while !self.quit {
-            let end = match self.dial().await {
+            // Boxed: the handshake's future is larger than all that an online client needs, and soon over.
+            let end = match Box::pin(self.dial()).await {
                 Ok(socket) => self.converse(socket, &mut tries).await,
                 Err(error) => End::Lost(error.to_string()),
             };
@@ -195,10 +196,8 @@ impl Client {
 
     async fn dial(&mut self) -> Result<WebSocketStream<TcpStream>, WsError> {
         let common = self.common.clone();
-        let _permit = common.dials.acquire().await;
-        let stream = tokio::time::timeout(Duration::from_secs(3), TcpStream::connect(&self.node)).await;
-        let stream = stream.map_err(|_| WsError::Io(std::io::ErrorKind::TimedOut.into()))??;
-        stream.set_nodelay(true)?;
+        let _permit = common.dialer.turn().await;
+        let stream = common.dialer.connect(&self.node).await?;
         let mut request = format!("ws://{}{}", self.node, wire::PATH).into_client_request()?;
         request.headers_mut().insert(
             "sec-websocket-protocol",
@@ -376,8 +375,8 @@ impl Client {
         }
     }
 
-    fn command(&mut self, command: Option<Command>) {
-        match command {
+    fn command(&mut self, command: Option<Box<Command>>) {
+        match command.map(|command| *command) {
             Some(Command::Join {
                 name,
                 conv,

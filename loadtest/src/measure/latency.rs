@@ -2,11 +2,14 @@
 //! per second for the plot. A message belongs to the phase in which it was due, so a fault's phase shows what the
 //! fault did to the messages that met it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
+use super::merge::{Buckets, Joined};
 use crate::clock::{Nanos, SECOND};
 
 /// All that is measured of the messages.
@@ -18,12 +21,18 @@ pub(crate) struct Recorder {
     tally: Second,
     errors: BTreeMap<String, u64>,
     /// What was done besides sending, by name.
-    others: BTreeMap<&'static str, Histogram<u64>>,
+    others: BTreeMap<Cow<'static, str>, Histogram<u64>>,
     /// Applied by clients that are late by their own doing.
     late: u64,
     /// The part of the load, and what goes on beside it.
     part: String,
     beside: String,
+    /// Where the seconds go that are over, in a worker.
+    closed: Option<Vec<Closed>>,
+    /// Seconds of the workers, at their coordinator.
+    joined: Option<Joined>,
+    /// Who wants to hear of phases.
+    phases_to: Option<mpsc::UnboundedSender<(String, Nanos)>>,
 }
 
 /// A stretch of the run between two faults.
@@ -45,6 +54,30 @@ pub(crate) struct Second {
     pub(crate) ack_p50_us: u64,
     pub(crate) ack_p99_us: u64,
     pub(crate) ack_max_us: u64,
+}
+
+/// A second that is over, with its acks in microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) second: Second,
+    pub(crate) acks: Buckets,
+}
+
+/// All that a process measured, but for its seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) phases: Vec<MeasuredPhase>,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) others: BTreeMap<String, Buckets>,
+}
+
+/// A [`Phase`] for another process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MeasuredPhase {
+    pub(crate) name: String,
+    pub(crate) from: Nanos,
+    pub(crate) ack: Buckets,
+    pub(crate) deliver: Buckets,
 }
 
 /// A histogram's figures, in microseconds.
@@ -75,12 +108,57 @@ impl Recorder {
             late: 0,
             part: String::new(),
             beside: String::new(),
+            closed: None,
+            joined: None,
+            phases_to: None,
+        }
+    }
+
+    /// Keeps every second that ends, for [`Recorder::closed`].
+    pub(crate) fn keep_seconds(&mut self) {
+        self.closed = Some(Vec::new());
+    }
+
+    /// Nothing more will happen in the current second.
+    pub(crate) fn close(&mut self) {
+        self.tick((self.tally.at + 1) * SECOND);
+    }
+
+    /// Takes the seconds that have ended since the last call.
+    pub(crate) fn closed(&mut self) -> Vec<Closed> {
+        self.closed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The seconds are those of others.
+    pub(crate) fn coordinate(&mut self) {
+        self.joined = Some(Joined::default());
+    }
+
+    /// From now on every new phase is told.
+    pub(crate) fn tell_phases(&mut self, to: mpsc::UnboundedSender<(String, Nanos)>) {
+        self.phases_to = Some(to);
+    }
+
+    /// Adds another process's second.
+    pub(crate) fn join_second(&mut self, closed: &Closed) {
+        if let Some(joined) = &mut self.joined {
+            joined.add(closed);
+        }
+    }
+
+    /// Nothing more comes from the others.
+    pub(crate) fn joined(&mut self) {
+        if let Some(joined) = &mut self.joined {
+            self.seconds.extend(joined.until(u64::MAX));
         }
     }
 
     /// A new phase begins: a fault, or its end.
     pub(crate) fn phase(&mut self, name: &str, from: Nanos) {
         self.beside = name.to_owned();
+        if let Some(phases) = &self.phases_to {
+            let _ = phases.send((name.to_owned(), from));
+        }
         self.divide(from);
     }
 
@@ -123,7 +201,7 @@ impl Recorder {
 
     /// Something else than a message was due at `due` and is answered now.
     pub(crate) fn done(&mut self, what: &'static str, due: Nanos, now: Nanos) {
-        let times = self.others.entry(what).or_insert_with(histogram);
+        let times = self.others.entry(what.into()).or_insert_with(histogram);
         times.saturating_record(micros(due, now));
     }
 
@@ -138,15 +216,20 @@ impl Recorder {
 
     /// Closes the seconds that are over, and returns the last one.
     pub(crate) fn tick(&mut self, now: Nanos) -> Second {
+        if let Some(joined) = &mut self.joined {
+            // A second is over at all of them some time after it is over here.
+            self.seconds
+                .extend(joined.until((now / SECOND).saturating_sub(1)));
+            return self.seconds.last().copied().unwrap_or_default();
+        }
         if now / SECOND > self.tally.at {
             let at = self.tally.at;
-            let second = Second {
-                ack_p50_us: self.current.value_at_quantile(0.5),
-                ack_p99_us: self.current.value_at_quantile(0.99),
-                ack_max_us: self.current.max(),
-                ..self.tally
-            };
+            let second = self.tally.with_figures(&self.current);
             self.seconds.push(second);
+            if let Some(closed) = &mut self.closed {
+                let acks = Buckets::of(&self.current);
+                closed.push(Closed { second, acks });
+            }
             // A harness that was itself stopped for a while leaves a gap in the plot, not a false zero.
             self.tally = Second {
                 at: (now / SECOND).max(at + 1),
@@ -155,6 +238,26 @@ impl Recorder {
             self.current.reset();
         }
         self.seconds.last().copied().unwrap_or_default()
+    }
+
+    pub(super) fn phase_mut(&mut self, ix: usize) -> Option<&mut Phase> {
+        self.phases.get_mut(ix)
+    }
+
+    pub(super) fn other_buckets(&self) -> BTreeMap<String, Buckets> {
+        let others = self.others.iter();
+        others
+            .map(|(name, times)| (name.to_string(), Buckets::of(times)))
+            .collect()
+    }
+
+    /// The times of what was done besides sending.
+    pub(super) fn others_mut(&mut self) -> &mut BTreeMap<Cow<'static, str>, Histogram<u64>> {
+        &mut self.others
+    }
+
+    pub(super) fn add_errors(&mut self, name: &str, count: u64) {
+        *self.errors.entry(name.to_owned()).or_default() += count;
     }
 
     pub(crate) fn phases(&self) -> &[Phase] {
@@ -175,7 +278,7 @@ impl Recorder {
     pub(crate) fn others(&self) -> BTreeMap<String, Percentiles> {
         let others = self.others.iter();
         others
-            .map(|(what, times)| ((*what).to_owned(), Percentiles::of(times)))
+            .map(|(what, times)| (what.to_string(), Percentiles::of(times)))
             .collect()
     }
 
@@ -207,6 +310,20 @@ impl Phase {
             from,
             ack: histogram(),
             deliver: histogram(),
+        }
+    }
+}
+
+// === impl Second, Percentiles ===
+
+impl Second {
+    /// The same second, with the figures of its acks.
+    pub(super) fn with_figures(self, acks: &Histogram<u64>) -> Second {
+        Second {
+            ack_p50_us: acks.value_at_quantile(0.5),
+            ack_p99_us: acks.value_at_quantile(0.99),
+            ack_max_us: acks.max(),
+            ..self
         }
     }
 }

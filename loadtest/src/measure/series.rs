@@ -28,9 +28,20 @@ pub(crate) struct Sample {
     pub(crate) sessions: u64,
 }
 
+/// The harness's own process in one second of the run.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Own {
+    pub(crate) at_s: f64,
+    /// Of one core, and it has one thread.
+    pub(crate) cpu_percent: f64,
+    pub(crate) rss_kib: u64,
+}
+
 /// Takes the samples of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
+    own_last: Option<(f64, Usage)>,
+    own: Vec<Own>,
     /// Per node, when it last answered and what it said.
     last: Vec<Option<(f64, Usage)>>,
     samples: Vec<Sample>,
@@ -46,6 +57,7 @@ impl Sampler {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.take_own(clock.now() as f64 / 1e9, Usage::of_self());
             let readings = target.readings().await;
             self.take(clock.now() as f64 / 1e9, &readings);
         }
@@ -90,9 +102,21 @@ impl Sampler {
         }
     }
 
-    /// Hands over what was taken.
-    pub(crate) fn finish(self) -> Vec<Sample> {
-        self.samples
+    /// Adds what the harness itself has used so far.
+    fn take_own(&mut self, at_s: f64, now: Usage) {
+        if let Some((then, before)) = self.own_last.replace((at_s, now)) {
+            let used = now.cpu_us.saturating_sub(before.cpu_us);
+            self.own.push(Own {
+                at_s,
+                cpu_percent: used as f64 / 1e4 / (at_s - then).max(1e-3),
+                rss_kib: now.rss_kib,
+            });
+        }
+    }
+
+    /// Hands over what was taken: of the nodes, and of the harness.
+    pub(crate) fn finish(self) -> (Vec<Sample>, Vec<Own>) {
+        (self.samples, self.own)
     }
 }
 
@@ -115,7 +139,7 @@ mod tests {
         let mut sampler = Sampler::default();
         sampler.take(1.0, &[usage(7, 1_000_000, 10, 3)]);
         sampler.take(3.0, &[usage(7, 2_000_000, 30, 5)]);
-        let samples = sampler.finish();
+        let (samples, _) = sampler.finish();
         assert_eq!(samples[0].cpu_percent, None, "nothing to compare with");
         let second = samples[1];
         assert_eq!(
@@ -130,7 +154,7 @@ mod tests {
         sampler.take(1.0, &[usage(7, 1_000_000, 10, 0), usage(0, 0, 5, 0)]);
         sampler.take(2.0, &[None, usage(0, 0, 9, 0)]);
         sampler.take(3.0, &[usage(8, 500_000, 2, 0), None]);
-        let samples = sampler.finish();
+        let (samples, _) = sampler.finish();
         assert_eq!(samples.iter().filter(|sample| !sample.up).count(), 2);
         assert!(samples.iter().all(|sample| sample.cpu_percent.is_none()));
         assert_eq!(samples[3].fsyncs_per_s, Some(4.0), "a node of somebody else's");

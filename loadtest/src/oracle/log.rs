@@ -10,6 +10,7 @@ use super::changes::{Change, Changes, What};
 use super::seen::Seen;
 use super::violation::Kind;
 use crate::payload::{ClientIx, Ordinal, Tag};
+use crate::team::Share;
 
 /// How many entries one digest stands for once they have left the window.
 pub(crate) const BLOCK: usize = 1024;
@@ -42,6 +43,11 @@ pub(crate) struct Log {
     bare: BTreeSet<u64>,
     /// Sights and acks below the window: only the block digests judge those.
     pub(crate) late: u64,
+    /// Whose messages are issued here; others' are judged where they are.
+    share: Share,
+    /// The `s` up to which a coordinator was told the digests; those above stay in the window until it was. `None` while
+    /// nobody asks.
+    told: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +95,31 @@ pub(crate) type Verdict = Result<(), (Kind, String)>;
 // === impl Log ===
 
 impl Log {
+    pub(crate) fn new(share: Share) -> Log {
+        Log {
+            share,
+            ..Log::default()
+        }
+    }
+
+    /// The digests from here on are for somebody else, too.
+    pub(crate) fn tell(&mut self) {
+        self.told = Some(self.frontier);
+    }
+
+    /// The next digests that were not told yet, at most `most`, and the `s` of the first.
+    pub(crate) fn untold(&mut self, most: usize) -> Option<(u64, Vec<u64>)> {
+        let from = (self.told? + 1).max(self.origin);
+        if self.origin == 0 || self.frontier < from {
+            return None;
+        }
+        let most = most.min((self.frontier - from + 1) as usize);
+        let entries = self.window.iter().skip((from - self.base) as usize).take(most);
+        let digests: Vec<u64> = entries.map(|entry| entry.digest).collect();
+        self.told = Some(from + digests.len() as u64 - 1);
+        Some((from, digests))
+    }
+
     /// The highest `s` up to which everything is known.
     pub(crate) fn frontier(&self) -> u64 {
         self.frontier
@@ -302,7 +333,8 @@ impl Log {
         }
         let again = self.place_of(tag, seen.s);
         let sender = self.senders.entry(tag.sender).or_default();
-        if tag.ordinal > sender.issued {
+        // Of a message from another process it is not known here how many there are: its own process sees it, too.
+        if tag.ordinal > sender.issued && self.share.owns(tag.sender) {
             return Err((
                 Kind::Phantom,
                 format!("{tag:?}, of whom only {} were sent", sender.issued),
@@ -386,7 +418,8 @@ impl Log {
     }
 
     fn trim(&mut self, window: usize) {
-        while self.window.len() >= window.max(BLOCK) + BLOCK && self.base + (BLOCK as u64) <= self.frontier {
+        let done = self.told.map_or(self.frontier, |told| told.min(self.frontier));
+        while self.window.len() >= window.max(BLOCK) + BLOCK && self.base + (BLOCK as u64) <= done {
             let (mut digest, mut bodies) = (0, 0);
             for entry in self.window.drain(..BLOCK) {
                 digest = chain(digest, entry.digest);

@@ -27,6 +27,7 @@ pub(crate) use violation::{History, Kind, Violation};
 use self::conversation::{Conversation, View};
 use self::log::{Log, Verdict};
 use crate::payload::{ClientIx, Ordinal, Tag};
+use crate::team::Share;
 
 /// Numbers conversations from 0.
 pub(crate) type ConvIx = u32;
@@ -48,6 +49,10 @@ pub(crate) struct Oracle {
     history: History,
     /// How many log entries all windows hold together (40 bytes each).
     window_total: usize,
+    share: Share,
+    /// What other processes counted.
+    elsewhere: Counts,
+    late_elsewhere: u64,
 }
 
 /// How much was judged: a verdict over nothing is worth nothing.
@@ -68,6 +73,9 @@ pub(crate) struct Counts {
     #[serde(default)]
     pub(crate) recounted: u64,
     pub(crate) violations: u64,
+    /// Messages that a receiver got again, where that is allowed.
+    #[serde(default)]
+    pub(crate) doubled: u64,
 }
 
 // === impl Oracle ===
@@ -85,7 +93,15 @@ impl Oracle {
             counts: Counts::default(),
             history: History::new(4000),
             window_total,
+            share: Share::ALL,
+            elsewhere: Counts::default(),
+            late_elsewhere: 0,
         }
+    }
+
+    /// Judges the views of some of the clients; before the first conversation.
+    pub(crate) fn judge_only(&mut self, share: Share) {
+        self.share = share;
     }
 
     /// Returns the number of a conversation, new or known.
@@ -96,7 +112,7 @@ impl Oracle {
         let ix = self.conversations.len() as ConvIx;
         self.conversations.push(Conversation {
             name: name.to_owned(),
-            log: Log::default(),
+            log: Log::new(self.share),
             views: HashMap::new(),
             rows: VecDeque::new(),
             cursor: 0,
@@ -354,7 +370,47 @@ impl Oracle {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.counts
+        self.counts.plus(self.elsewhere)
+    }
+
+    /// What others have counted so far.
+    pub(crate) fn heard(&mut self, elsewhere: Counts) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// Violations that others have found, and counted.
+    pub(crate) fn adopt(&mut self, violations: Vec<Violation>) {
+        let room = VIOLATIONS.saturating_sub(self.violations.len());
+        self.violations.extend(violations.into_iter().take(room));
+    }
+
+    /// Sights that came too late for the windows of others.
+    pub(crate) fn heard_late(&mut self, late: u64) {
+        self.late_elsewhere += late;
+    }
+
+    /// A line of another's history.
+    pub(crate) fn retell(&mut self, line: String) {
+        self.history.retell(line);
+    }
+
+    /// A conversation whose digests are for a coordinator, too.
+    pub(crate) fn tell(&mut self, conv: ConvIx) {
+        self.conversations[conv as usize].log.tell();
+    }
+
+    /// The next digests of a conversation for the coordinator, and the `s` of the first.
+    pub(crate) fn untold(&mut self, conv: ConvIx, most: usize) -> Option<(u64, Vec<u64>)> {
+        self.conversations[conv as usize].log.untold(most)
+    }
+
+    /// Up to where a conversation is known, and the least that one of its members here has applied; `None` if all were
+    /// removed.
+    pub(crate) fn reached(&self, conv: ConvIx) -> (u64, Option<u64>) {
+        let conversation = &self.conversations[conv as usize];
+        let views = conversation.views.values();
+        let there = views.filter(|view| view.removed.is_none());
+        (conversation.log.frontier(), there.map(|view| view.last).min())
     }
 
     pub(crate) fn history(&self) -> &History {
@@ -363,9 +419,30 @@ impl Oracle {
 
     /// Sights that came too late for the window: judged by block digests alone.
     pub(crate) fn late(&self) -> u64 {
-        self.conversations
+        let here = self
+            .conversations
             .iter()
-            .map(|conversation| conversation.log.late)
-            .sum()
+            .map(|conversation| conversation.log.late);
+        here.sum::<u64>() + self.late_elsewhere
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Both together.
+    pub(crate) fn plus(self, other: Counts) -> Counts {
+        Counts {
+            sent: self.sent + other.sent,
+            acked: self.acked + other.acked,
+            refused: self.refused + other.refused,
+            applied: self.applied + other.applied,
+            read_back: self.read_back + other.read_back,
+            changed: self.changed + other.changed,
+            receipts: self.receipts + other.receipts,
+            recounted: self.recounted + other.recounted,
+            violations: self.violations + other.violations,
+            doubled: self.doubled + other.doubled,
+        }
     }
 }

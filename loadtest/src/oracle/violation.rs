@@ -93,10 +93,15 @@ impl History {
 
     /// `at` is nanoseconds of the run.
     pub(crate) fn note(&mut self, at: u64, line: impl std::fmt::Display) {
+        self.retell(format!("{:12.6} {line}", at as f64 / 1e9));
+    }
+
+    /// Adds a line as it is.
+    pub(crate) fn retell(&mut self, line: String) {
         if self.lines.len() == self.limit {
             self.lines.pop_front();
         }
-        self.lines.push_back(format!("{:12.6} {line}", at as f64 / 1e9));
+        self.lines.push_back(line);
     }
 
     pub(crate) fn lines(&self) -> impl DoubleEndedIterator<Item = &String> {

@@ -81,6 +81,16 @@ impl Report {
                 self.per_node(|sample| (sample.rss_kib > 0).then_some(sample.rss_kib as f64 / 1024.0)),
             ),
             over_time(
+                "The harness itself",
+                "One thread: near 100 % it is the harness that is measured.",
+                Unit::Percent,
+                Scale::Linear,
+                vec![Line {
+                    name: "CPU".to_owned(),
+                    points: self.own.iter().map(|own| (own.at_s, own.cpu_percent)).collect(),
+                }],
+            ),
+            over_time(
                 "Fsyncs of each node",
                 "Each makes the messages of all shards durable that waited for it.",
                 Unit::PerSecond,

@@ -115,6 +115,9 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
         row("memory of the nodes per client", "KiB", Lower, |report| {
             report.cost.nodes_kib_per_client
         }),
+        row("memory of the harness per connection", "KiB", Lower, |report| {
+            report.harness.kib_per_connection
+        }),
         row("errors", "", Lower, |report| {
             report.errors.values().sum::<u64>() as f64
         }),
@@ -168,11 +171,11 @@ fn text(a: &Report, b: &Report) -> String {
             report.target.guarantee
         );
     }
-    let _ = writeln!(out, "\n{:<32} {:>14} {:>14}  change", "", "A", "B");
+    let _ = writeln!(out, "\n{:<38} {:>14} {:>14}  change", "", "A", "B");
     for row in rows(a, b) {
         let _ = writeln!(
             out,
-            "{:<32} {:>14} {:>14}  {}",
+            "{:<38} {:>14} {:>14}  {}",
             row.name,
             row.value(row.a),
             row.value(row.b),

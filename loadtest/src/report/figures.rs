@@ -2,12 +2,12 @@
 
 use hdrhistogram::Histogram;
 
-use super::{Cost, Curves, Memory, NodeReport, PhaseReport, Point};
+use super::{Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Point};
 use crate::measure::latency::{Percentiles, Phase, histogram};
 use crate::measure::nodes::Usage;
 use crate::measure::series::Sample;
 
-// === impl PhaseReport, NodeReport, Cost, Curves ===
+// === impl PhaseReport, NodeReport, HarnessReport, Cost, Curves ===
 
 impl From<&Phase> for PhaseReport {
     fn from(phase: &Phase) -> PhaseReport {
@@ -39,11 +39,34 @@ impl NodeReport {
     }
 }
 
+impl HarnessReport {
+    /// What one process used over the load, with its memory at the end.
+    pub(crate) fn new(used: Usage, rss_before_kib: u64, connections: u64) -> HarnessReport {
+        HarnessReport {
+            cpu_us: used.cpu_us,
+            rss_kib: used.rss_kib,
+            rss_before_kib,
+            connections,
+            kib_per_connection: ratio(used.rss_kib.saturating_sub(rss_before_kib), connections),
+            ..HarnessReport::default()
+        }
+    }
+
+    /// The same, of a load of so many seconds.
+    pub(crate) fn over(self, elapsed_s: f64) -> HarnessReport {
+        let busiest = self.workers.iter().map(|worker| worker.cpu_us).max();
+        HarnessReport {
+            busiest_percent: busiest.unwrap_or(self.cpu_us) as f64 / 1e4 / elapsed_s.max(1e-9),
+            ..self
+        }
+    }
+}
+
 impl Cost {
     /// The nodes' share is 0 if any of them was restarted: a sum of some is no cost.
     pub(crate) fn new(
         nodes: &[NodeReport],
-        harness: Usage,
+        harness: &HarnessReport,
         acked: u64,
         delivered: u64,
         clients: u64,

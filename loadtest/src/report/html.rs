@@ -96,6 +96,10 @@ impl Report {
                 known(cost.nodes_kib_per_client, "KiB"),
                 "memory of the nodes per client",
             ),
+            (
+                known(self.harness.kib_per_connection, "KiB"),
+                "memory of the harness per connection",
+            ),
         ];
         let known = figures.into_iter();
         known.filter_map(|(figure, name)| Some((figure?, name))).collect()
@@ -185,6 +189,18 @@ impl Report {
             "takeovers",
         ];
         table(out, "Nodes", &head, &nodes);
+
+        let workers = self.harness.workers.iter().map(|worker| {
+            vec![
+                worker.worker.clone(),
+                worker.clients.to_string(),
+                number(worker.cpu_us as f64 / 1e6),
+                number(worker.rss_kib as f64 / 1024.0),
+                format!("{:.3}", worker.clock_error_us as f64 / 1e3),
+            ]
+        });
+        let head = ["worker", "clients", "CPU s", "RSS MiB", "clock within ms"];
+        table(out, "Workers", &head, &workers.collect::<Vec<_>>());
 
         let faults: Vec<_> = self
             .faults

@@ -22,7 +22,7 @@ use crate::findmax::Found;
 use crate::measure::latency::{Percentiles, Second};
 use crate::measure::nodes::Usage;
 use crate::measure::recovery::Reconnects;
-use crate::measure::series::Sample;
+use crate::measure::series::{Own, Sample};
 use crate::oracle::{Counts, History, Violation};
 
 /// `report.json`. Fields are only ever added within one `schema`.
@@ -46,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) nodes: Vec<NodeReport>,
     pub(crate) cost: Cost,
+    #[serde(default)]
+    pub(crate) harness: HarnessReport,
     pub(crate) violations: Vec<Violation>,
     /// Sights judged by block digests alone, because they came later than the oracle's window.
     pub(crate) late_sights: u64,
@@ -68,6 +70,9 @@ pub(crate) struct Report {
     /// What the scenario is there to show and didn't.
     #[serde(default)]
     pub(crate) missing: Option<String>,
+    /// The harness's own process, once a second.
+    #[serde(default)]
+    pub(crate) own: Vec<Own>,
 }
 
 /// The memory of one node over the second half of the load, as a straight line through its samples.
@@ -124,6 +129,38 @@ pub(crate) struct NodeReport {
     /// Of one core.
     pub(crate) cpu_percent: f64,
     pub(crate) messages_per_fsync: f64,
+}
+
+/// The harness itself, over the load; of all workers together if there are any.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct HarnessReport {
+    pub(crate) cpu_us: u64,
+    /// Of one core, by the busiest process. Near 100 it is the harness that is measured.
+    pub(crate) busiest_percent: f64,
+    /// At the end of the load.
+    pub(crate) rss_kib: u64,
+    /// Before the first client.
+    pub(crate) rss_before_kib: u64,
+    pub(crate) connections: u64,
+    /// What the harness has grown by, per connection.
+    pub(crate) kib_per_connection: f64,
+    /// Events that clients of several workers saw, compared between the workers.
+    pub(crate) events_compared: u64,
+    pub(crate) workers: Vec<WorkerReport>,
+}
+
+/// One worker's process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WorkerReport {
+    /// Its address.
+    pub(crate) worker: String,
+    pub(crate) clients: u64,
+    pub(crate) cpu_us: u64,
+    pub(crate) rss_kib: u64,
+    pub(crate) rss_before_kib: u64,
+    /// How far its clock may be from the coordinator's: latencies between two workers are uncertain by as much.
+    pub(crate) clock_error_us: u64,
 }
 
 /// What one acked message costs, in CPU microseconds.

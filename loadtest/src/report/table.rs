@@ -9,6 +9,8 @@ use crate::measure::nodes::Usage;
 
 /// A trend of less than that is the warming up.
 const TREND_FROM_S: f64 = 300.0;
+/// Above this the harness measures itself.
+const BUSY_PERCENT: f64 = 85.0;
 
 impl Report {
     /// The table for people.
@@ -45,6 +47,9 @@ impl Report {
             counts.read_back,
             self.elapsed_s
         );
+        if counts.doubled > 0 {
+            let _ = writeln!(out, "received again, as at-least-once allows: {}", counts.doubled);
+        }
         let _ = writeln!(
             out,
             "\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -68,6 +73,7 @@ impl Report {
         }
         self.others_table(&mut out);
         self.nodes_table(&mut out);
+        self.harness_table(&mut out);
         for injected in &self.faults {
             let Injected {
                 fault,
@@ -172,6 +178,43 @@ impl Report {
                 memory.kib_per_hour / 1024.0
             );
         }
+    }
+
+    fn harness_table(&self, out: &mut String) {
+        let harness = &self.harness;
+        let per_message = self.cost.harness_us_per_message;
+        let _ = writeln!(
+            out,
+            "harness: {} connections, RSS {:.1} MiB ({:.1} KiB per connection), CPU {:.1} s ({per_message:.1} us per message)",
+            harness.connections,
+            harness.rss_kib as f64 / 1024.0,
+            harness.kib_per_connection,
+            harness.cpu_us as f64 / 1e6
+        );
+        if harness.busiest_percent > BUSY_PERCENT {
+            let _ = writeln!(
+                out,
+                "NOTE: the harness used {:.0} % of its core: part of the latency is its own (more workers help)",
+                harness.busiest_percent
+            );
+        }
+        if harness.workers.is_empty() {
+            return;
+        }
+        let head = ["clients", "CPU s", "RSS MiB", "clock ms"].map(|head| format!("{head:>9}"));
+        let _ = writeln!(out, "{:<28} {}", "worker", head.join(" "));
+        for worker in &harness.workers {
+            let _ = writeln!(
+                out,
+                "{:<28} {:>9} {:>9.1} {:>9.1} {:>9.3}",
+                worker.worker,
+                worker.clients,
+                worker.cpu_us as f64 / 1e6,
+                worker.rss_kib as f64 / 1024.0,
+                worker.clock_error_us as f64 / 1e3
+            );
+        }
+        let _ = writeln!(out, "{} events compared between workers", harness.events_compared);
     }
 
     fn nodes_table(&self, out: &mut String) {

@@ -67,6 +67,7 @@ fn report(ack_us: u64) -> Report {
             nodes_us_per_message: 40.0,
             ..Cost::default()
         },
+        harness: HarnessReport::default(),
         violations: Vec::new(),
         late_sights: 0,
         seconds: recorder.seconds().to_vec(),
@@ -100,6 +101,13 @@ fn report(ack_us: u64) -> Report {
             }],
         }),
         missing: None,
+        own: (1..9)
+            .map(|at| Own {
+                at_s: f64::from(at),
+                cpu_percent: 12.0,
+                rss_kib: 9000,
+            })
+            .collect(),
     }
 }
 
@@ -117,13 +125,14 @@ fn a_page_has_every_chart_and_needs_no_other_host() {
         "Besides sending",
         "Storms",
         "The highest rate",
+        "The harness itself",
     ] {
         assert!(page.contains(chart), "{chart}");
     }
-    assert_eq!(page.matches("<svg").count(), 8);
+    assert_eq!(page.matches("<svg").count(), 9);
     assert_eq!(
         page.matches("kill-owner\n</text>").count(),
-        7,
+        8,
         "a mark in every chart over time"
     );
     let hosts = page.replace("http://www.w3.org/2000/svg", "");

@@ -89,6 +89,14 @@ impl Setup {
         matches!(&self.pace, Pace::Open { rate, .. } if rate.parts().len() > 1)
     }
 
+    /// Nothing but messages at one pace between clients that stay, in conversations that one of them makes.
+    pub(crate) fn is_plain(&self) -> bool {
+        let plan = &self.plan;
+        let made = plan.conversations.iter().all(|planned| planned.kind != "channel");
+        let calm = plan.habits.is_empty() && plan.cuts.is_empty() && plan.shares.len() <= 1;
+        made && calm && !self.has_parts()
+    }
+
     /// What should have happened and didn't: the run has shown nothing. `errors` is what happened, by name.
     pub(crate) fn missing(&self, errors: &BTreeMap<String, u64>) -> Option<String> {
         let expects = &self.plan.expects;

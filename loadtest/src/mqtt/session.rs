@@ -1,0 +1,157 @@
+//! One client's half of an MQTT session: which of its messages wait for a PUBACK, under which packet identifiers, and
+//! what has to go out (again) on a new connection. Pure.
+
+use std::collections::VecDeque;
+
+use crate::clock::Nanos;
+use crate::oracle::ConvIx;
+use crate::payload::Ordinal;
+
+/// Packet identifiers are 1 to this.
+const IDS: u64 = 65_535;
+
+/// One message until its PUBACK.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Pending {
+    /// Position in the client's places.
+    pub(super) place: usize,
+    pub(super) conv: ConvIx,
+    pub(super) ordinal: Ordinal,
+    pub(super) due: Nanos,
+    acked: bool,
+}
+
+/// The messages of one client, oldest first. They take their packet identifiers in turn, so one tells its place here.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// How many messages stood before `pending[0]`.
+    before: u64,
+    pending: VecDeque<Pending>,
+    /// How many of `pending` were sent on this connection.
+    sent: usize,
+    /// How many of `pending` were sent on any.
+    ever: usize,
+    waiting: usize,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// A new message.
+    pub(super) fn offer(&mut self, place: usize, conv: ConvIx, ordinal: Ordinal, due: Nanos) {
+        self.waiting += 1;
+        self.pending.push_back(Pending {
+            place,
+            conv,
+            ordinal,
+            due,
+            acked: false,
+        });
+    }
+
+    /// The next message to be sent on this connection: its packet identifier, and whether it was sent on another. At
+    /// most as many are on their way as there are identifiers.
+    pub(super) fn next(&mut self) -> Option<(u16, bool, Pending)> {
+        loop {
+            let at = self.sent;
+            let pending = *self.pending.get(at).filter(|_| (at as u64) < IDS)?;
+            self.sent += 1;
+            let again = at < self.ever;
+            self.ever = self.ever.max(self.sent);
+            if !pending.acked {
+                return Some((self.id(at), again, pending));
+            }
+        }
+    }
+
+    /// The PUBACK came. `None` if nothing waits for it.
+    pub(super) fn acked(&mut self, id: u16) -> Option<Pending> {
+        let first = self.before % IDS;
+        let at = (u64::from(id).checked_sub(1)? + IDS - first) % IDS;
+        let sent = self.sent;
+        let pending = self
+            .pending
+            .get_mut(at as usize)
+            .filter(|_| (at as usize) < sent)?;
+        if std::mem::replace(&mut pending.acked, true) {
+            return None;
+        }
+        let answered = *pending;
+        self.waiting -= 1;
+        while self.pending.front().is_some_and(|pending| pending.acked) {
+            self.pending.pop_front();
+            self.before += 1;
+            self.sent -= 1;
+            self.ever -= 1;
+        }
+        Some(answered)
+    }
+
+    /// The connection is gone: what is unanswered goes out again on the next one. Returns how much that is.
+    pub(super) fn disconnected(&mut self) -> usize {
+        let again = self
+            .pending
+            .iter()
+            .take(self.sent)
+            .filter(|pending| !pending.acked)
+            .count();
+        self.sent = 0;
+        again
+    }
+
+    /// Messages without a PUBACK.
+    pub(super) fn unanswered(&self) -> usize {
+        self.waiting
+    }
+
+    fn id(&self, at: usize) -> u16 {
+        ((self.before + at as u64) % IDS + 1) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(messages: Ordinal) -> Session {
+        let mut session = Session::default();
+        (1..=messages).for_each(|ordinal| session.offer(0, 0, ordinal, 0));
+        session
+    }
+
+    fn sent(session: &mut Session) -> Vec<(u16, bool, Ordinal)> {
+        let next = std::iter::from_fn(|| session.next());
+        next.map(|(id, again, pending)| (id, again, pending.ordinal))
+            .collect()
+    }
+
+    #[test]
+    fn a_lost_connection_repeats_what_was_unanswered_under_its_identifiers() {
+        let mut session = session(3);
+        assert_eq!(sent(&mut session), [(1, false, 1), (2, false, 2), (3, false, 3)]);
+        assert_eq!(session.acked(2).map(|pending| pending.ordinal), Some(2));
+        assert_eq!(session.acked(2), None, "a second PUBACK is unsolicited");
+        assert_eq!(session.acked(9), None);
+        session.offer(0, 0, 4, 0);
+        assert_eq!(session.disconnected(), 2);
+        assert_eq!(sent(&mut session), [(1, true, 1), (3, true, 3), (4, false, 4)]);
+        for id in [4, 3, 1] {
+            assert!(session.acked(id).is_some(), "{id}");
+        }
+        assert_eq!(session.unanswered(), 0);
+    }
+
+    #[test]
+    fn identifiers_begin_again_after_their_last_and_none_is_used_twice_at_once() {
+        let mut session = session(65_536);
+        assert_eq!(
+            sent(&mut session).len(),
+            65_535,
+            "all identifiers are on their way"
+        );
+        assert!(session.acked(1).is_some());
+        assert_eq!(sent(&mut session), [(1, false, 65_536)]);
+        assert_eq!(session.acked(65_535).map(|pending| pending.ordinal), Some(65_535));
+        assert_eq!(session.acked(1).map(|pending| pending.ordinal), Some(65_536));
+    }
+}
