@@ -102,7 +102,10 @@ impl Report {
                 "Shards that each node owns: every step is a change of owners.",
                 Unit::Count,
                 Scale::Linear,
-                self.per_node(|sample| sample.up.then_some(sample.owned_shards as f64)),
+                self.per_node(|sample| sample.up.then_some(sample.owned_shards as f64))
+                    .into_iter()
+                    .map(steps)
+                    .collect(),
             ),
         ]
     }
@@ -234,7 +237,13 @@ impl Report {
         let nodes = self.target.nodes.len().max(1);
         let moments = self.samples.chunks(nodes).filter_map(|moment| {
             let at = moment.first()?.at_s;
-            Some((at, moment.iter().filter_map(&value).sum()))
+            let known: Vec<f64> = moment.iter().filter_map(&value).collect();
+            let sum = if known.is_empty() {
+                f64::NAN
+            } else {
+                known.iter().sum()
+            };
+            Some((at, sum))
         });
         Line {
             name: String::new(),
@@ -252,6 +261,17 @@ impl Report {
     fn began_s(&self) -> f64 {
         self.phases.get(1).map_or(0.0, |phase| phase.from_s)
     }
+}
+
+/// A line that keeps its value until the next: what is counted doesn't slope.
+fn steps(line: Line) -> Line {
+    let ends = line.points.windows(2).map(|pair| (pair[1].0, pair[0].1));
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (point, end) in line.points.iter().zip(ends.map(Some).chain([None])) {
+        points.push(*point);
+        points.extend(end);
+    }
+    Line { points, ..line }
 }
 
 /// Whole nines, as far as the longest curve reaches.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::html::{figures, number, page, table};
+use super::html::{MANY, escape, figures, number, page, table};
 use super::{Point, Report};
 
 /// Why two reports can't be compared.
@@ -37,6 +37,18 @@ enum Better {
 
 /// Changes below this are no news.
 const NOISE_PERCENT: f64 = 3.0;
+/// Changes from here on are told in times, not in percent.
+const TIMES: f64 = 10.0;
+
+/// What a reader of the figures has to know first.
+fn warning(a: &Report, b: &Report) -> Option<String> {
+    (a.target.guarantee != b.target.guarantee).then(|| {
+        format!(
+            "An ack means another thing in A ({}) than in B ({}): their latencies are not the same figure.",
+            a.target.guarantee, b.target.guarantee
+        )
+    })
+}
 
 /// Prints the difference, and writes it as a page if there is a folder for it.
 pub(crate) fn compare(a: &Path, b: &Path, folder: Option<&Path>) -> Result<(), Error> {
@@ -116,7 +128,12 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
             report.cost.nodes_kib_per_client
         }),
         row("memory of the harness per connection", "KiB", Lower, |report| {
-            report.harness.kib_per_connection
+            let many = report.harness.connections >= MANY;
+            if many {
+                report.harness.kib_per_connection
+            } else {
+                0.0
+            }
         }),
         row("errors", "", Lower, |report| {
             report.errors.values().sum::<u64>() as f64
@@ -151,10 +168,21 @@ impl Row {
             (false, true) => " better",
             (false, false) => " worse",
         };
+        let ratio = self.b / self.a;
+        if ratio >= TIMES {
+            return format!("\u{d7}{}{verdict}", number(ratio));
+        }
+        if ratio <= 1.0 / TIMES {
+            return format!("\u{f7}{}{verdict}", number(1.0 / ratio));
+        }
         format!("{percent:+.1} %{verdict}")
     }
 
     fn value(&self, value: f64) -> String {
+        // A cost of nothing is one that nobody could measure.
+        if value == 0.0 && ["\u{b5}s", "KiB"].contains(&self.unit) {
+            return "\u{2013}".to_owned();
+        }
         format!("{} {}", number(value), self.unit).trim_end().to_owned()
     }
 }
@@ -170,6 +198,9 @@ fn text(a: &Report, b: &Report) -> String {
             report.seed,
             report.target.guarantee
         );
+    }
+    if let Some(warning) = warning(a, b) {
+        let _ = writeln!(out, "{warning}");
     }
     let _ = writeln!(out, "\n{:<38} {:>14} {:>14}  change", "", "A", "B");
     for row in rows(a, b) {
@@ -199,6 +230,9 @@ fn html(a: &Report, b: &Report) -> String {
     });
     let head = ["", "run", "parameters", "seed", "an ack means", "version"];
     table(&mut body, "Runs", &head, &runs);
+    if let Some(warning) = warning(a, b) {
+        let _ = writeln!(body, "<p class=\"bad\">{}</p>", escape(&warning));
+    }
     let rows: Vec<_> = rows(a, b)
         .iter()
         .map(|row| {

@@ -9,6 +9,9 @@ use crate::measure::latency::Percentiles;
 
 const STYLE: &str = include_str!("page.css");
 
+/// Fewer connections than that and the harness's own weight is most of what each would be said to need.
+pub(super) const MANY: u64 = 500;
+
 // === impl Report ===
 
 impl Report {
@@ -97,7 +100,7 @@ impl Report {
                 "memory of the nodes per client",
             ),
             (
-                known(self.harness.kib_per_connection, "KiB"),
+                known(self.harness.kib_per_connection, "KiB").filter(|_| self.harness.connections >= MANY),
                 "memory of the harness per connection",
             ),
         ];
@@ -290,16 +293,18 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
         return;
     }
     let _ = write!(out, "<h2>{title}</h2>\n<div class=\"scroll\"><table>\n<tr>");
-    for cell in head {
-        let _ = write!(out, "<th>{cell}</th>");
+    for (column, cell) in head.iter().enumerate() {
+        let mut below = rows.iter().filter_map(|row| row.get(column));
+        let words = below.any(|cell| !cell.is_empty() && !is_figure(cell));
+        let class = if words { " class=\"text\"" } else { "" };
+        let _ = write!(out, "<th{class}>{cell}</th>");
     }
     out.push_str("</tr>\n");
     for row in rows {
         out.push_str("<tr>");
         for cell in row {
             // Words are read from the left, figures from the right.
-            let figure = cell.starts_with(|c: char| c.is_ascii_digit() || "+-[−".contains(c));
-            let class = if figure { "" } else { " class=\"text\"" };
+            let class = if is_figure(cell) { "" } else { " class=\"text\"" };
             let _ = write!(out, "<td{class}>{}</td>", escape(cell));
         }
         let missing = head.len().saturating_sub(row.len());
@@ -307,6 +312,10 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
         out.push_str("</tr>\n");
     }
     out.push_str("</table></div>\n");
+}
+
+fn is_figure(cell: &str) -> bool {
+    cell.starts_with(|c: char| c.is_ascii_digit() || "+-[−×÷–".contains(c))
 }
 
 /// A figure with as many digits as it deserves.
@@ -318,7 +327,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

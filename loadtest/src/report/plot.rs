@@ -135,7 +135,10 @@ impl Chart {
         let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(6)
-            .margin_right(14)
+            .margin_right(match self.across {
+                Across::Seconds => 14,
+                Across::Nines => 34, // half of the last label stands beyond the axis
+            })
             .x_label_area_size(26)
             .y_label_area_size(58)
             .build_cartesian_2d(x.clone(), y)

@@ -65,6 +65,7 @@ fn report(ack_us: u64) -> Report {
         nodes: Vec::new(),
         cost: Cost {
             nodes_us_per_message: 40.0,
+            harness_us_per_message: 10.0,
             ..Cost::default()
         },
         harness: HarnessReport::default(),
@@ -162,6 +163,8 @@ fn a_comparison_says_what_is_better_and_what_is_worse() {
     let (a, b) = (folder.join("a"), folder.join("b"));
     let (mut slow, fast) = (report(4000), report(2000));
     slow.cost.nodes_us_per_message = 20.0;
+    slow.cost.harness_us_per_message = 500.0;
+    slow.target.guarantee = "memory".to_owned();
     for (folder, report) in [(&a, &slow), (&b, &fast)] {
         report.write(folder, Oracle::new().history()).unwrap();
     }
@@ -173,5 +176,7 @@ fn a_comparison_says_what_is_better_and_what_is_worse() {
         page.contains("-50.0 % better") && page.contains("+100.0 % worse"),
         "{page}"
     );
+    assert!(page.contains("÷50.0 better"), "large changes are told in times");
+    assert!(page.contains("An ack means another thing in A"), "{page}");
     assert!(missing.is_err());
 }
