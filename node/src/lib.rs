@@ -4,7 +4,7 @@
 //! [`commands`] (what they mean, on every transport) → [`conversation`] (4, 5, 10, 11: the way to the owner, the actor, its answers and its fan-out) → the `cluster` crate
 //! (6-8: agreement) → [`conversation::timeline`] (9: the rules) → [`relay`] (events on their way to the sessions of
 //! this node). Beside them: [`user`] (what belongs to a user and not to a conversation) and [`rpc`] (what nodes say to
-//! each other about chat).
+//! each other about chat) and [`webhook`] (what other services are told).
 //!
 //! Around it: [`cli`], [`config`], [`run`] (start and stop), [`shutdown`], [`telemetry`], and [`chat`], a terminal
 //! client.
@@ -20,6 +20,7 @@ pub mod conversation;
 pub mod relay;
 pub mod rpc;
 pub mod user;
+pub mod webhook;
 
 pub mod chat;
 pub mod cli;
