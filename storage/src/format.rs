@@ -4,7 +4,7 @@
 //!  <path>/LOCK      locked while a process has the directory open
 //!  <path>/FORMAT    "rookery-storage\nformat 1\n"
 //!  <path>/WITNESS   number of the last synced round, see `witness`
-//!  <path>/db/       RocksDB
+//!  <path>/db/       RocksDB; for its owner only
 //! ```
 //!
 //! The format is checked before RocksDB opens anything: a newer version may have column families or options
@@ -53,6 +53,19 @@ impl Directory {
     /// Returns the directory of the database.
     pub(crate) fn database(&self) -> PathBuf {
         database(&self.path)
+    }
+
+    /// Makes the directory of the database one that only its owner can look into: it holds what users write, and keys.
+    pub(crate) fn protect(&self) -> Result<(), Error> {
+        let database = self.database();
+        fs::create_dir_all(&database).map_err(failed("create the directory of the database"))?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let own = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&database, own).map_err(failed("protect the directory of the database"))?;
+        }
+        Ok(())
     }
 
     /// Returns the lock, to be kept until the database is closed.

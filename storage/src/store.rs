@@ -56,6 +56,7 @@ impl Store {
     pub fn open(config: &Config) -> Result<Store, Error> {
         let directory = Directory::open(&config.path)?;
         let (witness, known) = Witness::open(&config.path)?;
+        directory.protect()?;
         let engine = Rocks::open(&directory.database(), config, directory.into_lock())?;
         let round = recovery::last_round(&engine)?;
         witness::check(known, round)?;

@@ -173,3 +173,18 @@ fn copy_files(from: &std::path::Path, to: &std::path::Path) {
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_looks_into_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("db");
+    let mode = || fs::metadata(&database).unwrap().permissions().mode() & 0o777;
+    open(directory.path()).close();
+    assert_eq!(mode(), 0o700);
+    // One of an older version is closed when it is opened.
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o755)).unwrap();
+    open(directory.path()).close();
+    assert_eq!(mode(), 0o700);
+}
