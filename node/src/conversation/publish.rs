@@ -49,6 +49,7 @@ mod op {
     pub(super) const BLOCK: u8 = 18;
     pub(super) const BLOCK_PUT: u8 = 19;
     pub(super) const SEEN: u8 = 20;
+    pub(super) const LOGIN: u8 = 22;
 }
 
 /// What a conversation's actor remembers.
@@ -76,11 +77,11 @@ impl<'a> Peek<'a> {
         }
     }
 
-    /// Whether a conversation's actor sees the command; the others concern a user's rows or the outbox.
+    /// Whether a conversation's actor sees the command; the others concern a user's rows, the outbox or a login.
     pub(crate) fn concerns_conversation(&self) -> bool {
         !matches!(
             self.op,
-            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT | op::SEEN
+            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT | op::SEEN | op::LOGIN
         )
     }
 
@@ -204,7 +205,7 @@ mod tests {
     use bytes::Bytes;
     use protocol::ConvId;
 
-    use super::super::timeline::{Command, Op};
+    use super::super::timeline::{Command, Login, Op};
     use super::*;
 
     fn command(user: &str, cid: &str, op: Op) -> Bytes {
@@ -281,6 +282,7 @@ mod tests {
             ),
             (Op::OutboxDone { ids: vec![] }, op::OUTBOX_DONE, false),
             (Op::Seen { at_ms: 1 }, op::SEEN, false),
+            (Op::Login(Login::Sweep), op::LOGIN, false),
         ] {
             let bytes = command("a", "c", op);
             let peek = Peek::read(&bytes).unwrap();

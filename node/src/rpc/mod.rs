@@ -24,6 +24,7 @@
 //! | 41 | `BEAT` | an owner of users' shards | `presence::Beats` → `presence::Forgotten` |
 //! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
 //! | 43 | `PRESENCE` | the owner of the users' shard | `presence::Ask` → `presence::Asked` |
+//! | 48 | `KEYS` | the owner of the shard of `keys` | nothing → `Option<Keyring>` |
 //!
 //! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::Typing`).
@@ -79,6 +80,8 @@ pub(crate) const BEAT: u16 = 41;
 pub(crate) const NEWS: u16 = 42;
 /// Who of a shard's users is there.
 pub(crate) const PRESENCE: u16 = 43;
+/// The keys of the cluster.
+pub(crate) const KEYS: u16 = 48;
 
 /// Cast: events and notices.
 pub(crate) const DELIVER: u16 = 1;
@@ -181,6 +184,22 @@ pub(crate) mod tests {
         golden(Refused::Bad("x".into()), &[1, 6, 1, b'x']);
         golden(Refused::Failed("x".into()), &[1, 7, 1, b'x']);
         golden(Refused::Forbidden("x".into()), &[1, 8, 1, b'x']);
+    }
+
+    #[test]
+    fn the_keys_of_the_cluster_are_frozen() {
+        use crate::conversation::timeline::login::{Hidden, Keyring, SigningKey};
+        golden(None::<Keyring>, &[1, 0]);
+        let key = SigningKey {
+            seed: Hidden([8; 32]),
+            from_ms: 9,
+        };
+        let ring = Keyring {
+            pepper: Hidden([7; 32]),
+            keys: vec![key],
+        };
+        let bytes = [&[1, 1][..], &[7; 32], &[1], &[8; 32], &[9]].concat();
+        golden(Some(ring), &bytes);
     }
 
     #[test]

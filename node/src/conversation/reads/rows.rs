@@ -3,6 +3,7 @@
 use protocol::{ConvId, UserId};
 use storage::State;
 
+use crate::conversation::timeline::login::Keyring;
 use crate::conversation::timeline::read::{
     self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, IndexPage, MembersPage, MessagesPage, Summary,
     Window,
@@ -58,6 +59,10 @@ pub(super) fn bans(state: &State, q: &Members) -> Result<BansPage, Refused> {
 
 pub(super) fn blocks(state: &State, q: &Blocks) -> Result<BlocksPage, Refused> {
     read::blocks(&state.view(), &q.user, q.after.as_ref(), q.limit as usize).map_err(refused)
+}
+
+pub(super) fn keyring(state: &State) -> Result<Option<Keyring>, Refused> {
+    read::keyring(state).map_err(refused)
 }
 
 pub(super) fn range(state: &State, q: &Range) -> Result<Ranged, Refused> {

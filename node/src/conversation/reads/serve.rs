@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use storage::State;
 
 use super::rows;
+use crate::conversation::route::KEYS;
 use crate::conversation::shared::Shared;
 use crate::rpc::read::{
     Blocks, History, Index, IndexAfter, Members, Open, Range, Summaries, Summarised, Sync, Synced,
@@ -51,6 +52,15 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
                 body,
                 |q: &Blocks| cluster.shard_of(q.user.as_str().as_bytes()),
                 rows::blocks,
+            )
+            .await
+        }
+        rpc::KEYS => {
+            one(
+                shared,
+                body,
+                |(): &()| cluster.shard_of(KEYS.as_bytes()),
+                |state, ()| rows::keyring(state),
             )
             .await
         }

@@ -22,9 +22,13 @@ pub(crate) use ask::ask;
 
 use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 use super::shared::Shared;
+use super::timeline::login::{Keyring, Login};
 use super::timeline::read::{BansPage, BlocksPage, MembersPage};
 use super::timeline::{Command, Op};
 use crate::user::{Shown, inbox, presence};
+
+/// What names the keys of the cluster: they are in the shard of this.
+pub(crate) const KEYS: &str = "keys";
 
 /// Every conversation of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -189,6 +193,28 @@ impl Conversations {
     /// can't be found out now. A session whose connection is gone doesn't count, although it may be resumed.
     pub async fn live(&self, users: &[UserId]) -> Vec<Option<bool>> {
         presence::live(&self.shared, users).await
+    }
+
+    /// Takes a step of a login; `s` of the answer is the [verdict](super::timeline::login::verdict).
+    pub(crate) fn login(
+        &self,
+        name: ConvId,
+        cid: Option<Cid>,
+        login: Login,
+    ) -> impl Future<Output = Result<Done, Refusal>> + Send + use<> {
+        self.submit(Command::login(name, cid, login))
+    }
+
+    /// The keys of the cluster, if any were made.
+    pub(crate) async fn keyring(&self) -> Result<Option<Keyring>, Refusal> {
+        let cluster = self.shared.cluster().ok_or_else(Refusal::unavailable)?;
+        ask(
+            &self.shared,
+            cluster.shard_of(KEYS.as_bytes()),
+            crate::rpc::KEYS,
+            &(),
+        )
+        .await
     }
 
     /// Submits to a shard that the command doesn't name.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use protocol::{Cid, ConvId, History, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::login::Login;
 use super::outcome::OutboxId;
 
 /// The version of the encoding.
@@ -173,6 +174,8 @@ pub enum Op {
         /// The first event that is to stay. The last event keeps its place in any case; above it, its words go too.
         below: u64,
     },
+    /// A step of a login, in the shard of what `conv` names.
+    Login(Login),
 }
 
 // === impl Command ===
@@ -211,6 +214,18 @@ impl Command {
             cid: None,
             skip: 0,
             op: Op::Seen { at_ms },
+        }
+    }
+
+    /// Returns a step of a login that concerns `name`, under a key if it needs one. It has no user.
+    pub fn login(name: ConvId, cid: Option<Cid>, login: Login) -> Command {
+        let user = UserId::parse("-").expect("a well-formed id");
+        Command {
+            conv: name,
+            user,
+            cid,
+            skip: 0,
+            op: Op::Login(login),
         }
     }
 

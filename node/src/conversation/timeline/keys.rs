@@ -14,9 +14,14 @@
 //! UserIndex      user 0 conv
 //!                user 1 other             whom the user blocks
 //!                user 2                   when the user was seen last
+//!                user 3 line              a line of refresh tokens
+//!                0 name                   how often an address or an IP has asked for a code
+//!                1 name 0 code            a code
+//!                2 end:u64 key            which of these rows is over when
+//!                3                        the keys of the cluster
 //! Outbox         index:u64 n:u32
 //! ```
-//! Numbers are big-endian. Ids contain no byte below 3 (a cid may, and stands last), so no key is a prefix of another
+//! Numbers are big-endian. Ids contain no byte below 5 (a cid may, and stands last), so no key is a prefix of another
 //! conversation's, and the sorts of rows that share a table lie apart.
 
 use protocol::{Cid, ConvId, Role, UserId};
@@ -25,6 +30,8 @@ use protocol::{Cid, ConvId, Role, UserId};
 const FIRST: u8 = 0;
 const SECOND: u8 = 1;
 const THIRD: u8 = 2;
+const FOURTH: u8 = 3;
+const FIFTH: u8 = 4;
 
 /// A key of two parts.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -116,6 +123,52 @@ pub(super) fn reactions(conv: &ConvId, from: u64, to: u64) -> (Vec<u8>, Vec<u8>)
 pub(super) fn succession_range(conv: &ConvId) -> (Vec<u8>, Vec<u8>) {
     let bytes = conv.as_str().as_bytes();
     ([bytes, &[THIRD]].concat(), [bytes, &[THIRD + 1]].concat())
+}
+
+/// The key of a user's line of refresh tokens.
+pub(super) fn line(user: &ConvId, id: &Cid) -> Vec<u8> {
+    joined(user.as_str(), FOURTH, id.as_str())
+}
+
+/// The range of a user's lines.
+pub(super) fn lines(user: &ConvId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), FOURTH, ""),
+        joined(user.as_str(), FIFTH, ""),
+    )
+}
+
+/// The key of how often something was asked for.
+pub(super) fn count(name: &ConvId) -> Vec<u8> {
+    joined("", FIRST, name.as_str())
+}
+
+/// The key of a code.
+pub(super) fn code(address: &ConvId, id: &Cid) -> Vec<u8> {
+    let mut key = joined("", SECOND, address.as_str());
+    key.push(0);
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// The key that says when the row of another key is over.
+pub(super) fn ending(at_ms: u64, key: &[u8]) -> Vec<u8> {
+    [&[THIRD], &at_ms.to_be_bytes()[..], key].concat()
+}
+
+/// The range of what is over at `now_ms`.
+pub(super) fn endings_until(now_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    (vec![THIRD], ending(now_ms.saturating_add(1), b""))
+}
+
+/// Returns the key that an ending is about.
+pub(super) fn what_ends(ending: &[u8]) -> Option<&[u8]> {
+    ending.get(9..)
+}
+
+/// The key of the cluster's keys.
+pub(super) fn keyring() -> Vec<u8> {
+    vec![FOURTH]
 }
 
 /// The range of keys that begin with `first` and a zero byte, those up to and including `first 0 after` left out.

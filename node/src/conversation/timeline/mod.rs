@@ -11,6 +11,8 @@
 
 pub mod command;
 
+pub mod login;
+
 pub mod machine;
 
 mod apply;
@@ -30,6 +32,7 @@ pub mod read;
 
 pub use command::{Command, Op};
 pub use door::Rows;
+pub use login::Login;
 pub use machine::ChatMachine;
 pub use outcome::{Applied, Effect, OutboxId, Outcome, Published};
 

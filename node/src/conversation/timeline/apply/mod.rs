@@ -15,6 +15,7 @@ mod blocks;
 mod create;
 mod cursors;
 mod index;
+mod login;
 mod membership;
 mod message;
 mod retain;
@@ -122,6 +123,7 @@ pub(super) fn command(
         } => blocks::put(work, by, who, *on, *version, *at_ms),
         Op::Seen { at_ms } => seen::put(work, by, *at_ms),
         Op::Retain { below } => retain::retain(work, by, *below),
+        Op::Login(login) => login::apply(work, by.conv, cid, login),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

@@ -5,6 +5,7 @@ use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role};
 use storage::Table;
 
 use super::super::door::Rows;
+use super::super::login::{Hidden, Limit, Login, Pace};
 use super::super::{Command, Effect, Op, OutboxId, Outcome};
 use super::{World, create, text, u};
 
@@ -35,6 +36,10 @@ fn command(op: Op) -> Command {
 #[test]
 fn commands_have_frozen_bytes() {
     let id = OutboxId { index: 5, n: 2 };
+    let limit = Limit {
+        most: 5,
+        window_ms: 1_000,
+    };
     let table = [
         (
             Op::Send {
@@ -121,6 +126,12 @@ fn commands_have_frozen_bytes() {
         ),
         (Op::Seen { at_ms: 7 }, "<14><7>"),
         (Op::Retain { below: 9 }, "<15><9>"),
+        (
+            Op::Login(Login::Count { nonce: 300, limit }),
+            "<16><1><ac><2><5><e8><7>",
+        ),
+        (Op::Login(Login::EndLine { all: true }), "<16><6><1>"),
+        (Op::Login(Login::Sweep), "<16><7>"),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -130,6 +141,143 @@ fn commands_have_frozen_bytes() {
         );
         assert_eq!(Command::decode(&command.encode()), Ok(command));
     }
+}
+
+#[test]
+fn logins_have_frozen_bytes() {
+    let hash = |byte: u8| Hidden([byte; 32]);
+    let (a, b) = ("a".repeat(32), "b".repeat(32));
+    let limit = Limit {
+        most: 5,
+        window_ms: 7,
+    };
+    let pace = Pace {
+        period_ms: 1,
+        overlap_ms: 2,
+        keep_ms: 3,
+    };
+    let table = [
+        (
+            Login::TurnKeys {
+                seed: hash(b'a'),
+                pepper: hash(b'b'),
+                pace,
+            },
+            format!("<0>{a}{b}<1><2><3>"),
+        ),
+        (
+            Login::PutCode {
+                code: hash(b'a'),
+                valid_ms: 9,
+                limit,
+            },
+            format!("<2>{a}<9><5><7>"),
+        ),
+        (
+            Login::TryCode {
+                code: hash(b'a'),
+                attempt: 9,
+                tries: 5,
+            },
+            format!("<3>{a}<9><5>"),
+        ),
+        (
+            Login::OpenLine {
+                token: hash(b'a'),
+                valid_ms: 9,
+            },
+            format!("<4>{a}<9>"),
+        ),
+        (
+            Login::TurnLine {
+                token: hash(b'a'),
+                next: hash(b'b'),
+                valid_ms: 9,
+                grace_ms: 8,
+            },
+            format!("<5>{a}{b}<9><8>"),
+        ),
+    ];
+    for (login, bytes) in table {
+        let name = ConvId::parse("to_x").unwrap();
+        let command = Command::login(name, Some(Cid::parse("k").unwrap()), login);
+        assert_eq!(
+            hex(&command.encode()),
+            format!("<1><4>to_x<1>-<1><1>k<0><16>{bytes}")
+        );
+        assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn rows_of_logins_have_frozen_bytes() {
+    let mut world = World::new();
+    world.now_ms = 7;
+    let hash = |byte: u8| Hidden([byte; 32]);
+    let limit = Limit {
+        most: 5,
+        window_ms: 9,
+    };
+    let mut run = |name: &str, login| {
+        let command = Command::login(ConvId::parse(name).unwrap(), Cid::parse("k").ok(), login);
+        world.apply(command);
+    };
+    run("ip_x", Login::Count { nonce: 3, limit });
+    let (code, valid_ms) = (hash(b'a'), 5);
+    run(
+        "to_x",
+        Login::PutCode {
+            code,
+            valid_ms,
+            limit,
+        },
+    );
+    let (code, attempt, tries) = (hash(b'b'), 4, 5);
+    run("to_x", Login::TryCode { code, attempt, tries });
+    let (token, next, valid_ms, grace_ms) = (hash(b'a'), hash(b'b'), 6, 0);
+    run(
+        "u_x",
+        Login::OpenLine {
+            token: token.clone(),
+            valid_ms,
+        },
+    );
+    run(
+        "u_x",
+        Login::TurnLine {
+            token,
+            next,
+            valid_ms,
+            grace_ms,
+        },
+    );
+    let (seed, pepper) = (hash(b'a'), hash(b'b'));
+    let pace = Pace {
+        period_ms: 1,
+        overlap_ms: 0,
+        keep_ms: 3,
+    };
+    run("keys", Login::TurnKeys { seed, pepper, pace });
+    let rows: Vec<_> = world
+        .rows
+        .0
+        .iter()
+        .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
+        .collect();
+    let (a, b) = ("a".repeat(32), "b".repeat(32));
+    let nonce = "<e1><c2><85><8b><96><ac><d8><b0>a";
+    let expected = [
+        "UserIndex <0>ip_x = <1><10><1><7><3>".to_owned(),
+        format!("UserIndex <0>to_x = <1><10><1><7>{nonce}"),
+        format!("UserIndex <1>to_x<0>k = <1><c>{a}<1><4><0>"),
+        "UserIndex <2><0><0><0><0><0><0><0><c><1>to_x<0>k = ".to_owned(),
+        "UserIndex <2><0><0><0><0><0><0><0><d>u_x<3>k = ".to_owned(),
+        "UserIndex <2><0><0><0><0><0><0><0><10><0>ip_x = ".to_owned(),
+        "UserIndex <2><0><0><0><0><0><0><0><10><0>to_x = ".to_owned(),
+        format!("UserIndex <3> = <1>{b}<1>{a}<7>"),
+        format!("UserIndex u_x<3>k = <1><d><7>{b}<1>{a}<7>"),
+    ];
+    assert_eq!(rows, expected);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod directs;
 mod golden;
 mod idempotency;
 mod large;
+mod login;
 mod membership;
 mod model;
 mod reads;
