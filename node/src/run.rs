@@ -23,6 +23,9 @@ use crate::conversation::{Backbone, Settings};
 use crate::gateway::{auth, server};
 use crate::session::{Door, Order};
 use crate::telemetry::metrics::{Figures, Metrics};
+use crate::user::login::Login;
+use crate::user::login::keyring::Keys;
+use crate::webhook;
 
 /// How often the node looks whether it sees a majority.
 const LOOK: Duration = Duration::from_millis(250);
@@ -40,6 +43,7 @@ pub struct Running {
     config: Arc<Config>,
     watch: tokio::task::JoinHandle<()>,
     tidy: tokio::task::JoinHandle<()>,
+    keeper: tokio::task::JoinHandle<()>,
     actors: Actors,
     raft: Raft,
 }
@@ -72,6 +76,9 @@ pub enum Error {
     /// Whose tokens to believe.
     #[error("{0}")]
     Auth(#[from] auth::Error),
+    /// What delivers codes.
+    #[error("login.webhook_url: {0}")]
+    Webhook(#[from] webhook::Unusable),
     /// The public listener.
     #[error("server.http {http}: {source}")]
     Gateway {
@@ -109,7 +116,10 @@ type Serve = (
 /// Names the setting to look at.
 pub async fn start(config: Config) -> Result<Running, Error> {
     let config = Arc::new(config);
-    let auth = Arc::new(auth::Auth::open(&config.auth, config.limits.token_bytes)?);
+    // Older than three questions for it, the knowledge of the keys may be outdated.
+    let keys = Arc::new(Keys::new(config.login.key_poll_ms.duration() * 3));
+    let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?;
+    let auth = Arc::new(auth.believing(keys.clone(), &config.login, &config.auth));
     // Before anything slow: an address that is taken is the commonest mistake.
     let http = config.server.http.clone();
     let bound = server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -127,18 +137,23 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let door = Arc::new(Door::default());
     let metrics = Metrics::default();
     let figures = Figures::default();
+    let posts = webhook::Metrics::default();
+    let login = Login::new(&config, backbone.conversations(), keys, posts.clone())?;
     figures.register(|registry| {
         metrics.register(registry);
         backbone.register(registry);
         cluster.metrics().register(registry);
         transport.register(registry);
         store.metrics().register(registry);
+        posts.register(registry);
+        login.register(registry);
     });
     let parts = server::Parts {
         config: config.clone(),
         auth,
         cluster: cluster.clone(),
         conversations: backbone.conversations(),
+        login: login.clone(),
         relay: backbone.relay(),
         attendance: backbone.attendance(),
         door: door.clone(),
@@ -157,6 +172,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         store.clone(),
         config.storage.compact_ms.duration(),
     ));
+    let keeper = raft.handle().spawn(login.keep());
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), "serving");
     Ok(Running {
         http: addr,
@@ -168,6 +184,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         config,
         watch,
         tidy,
+        keeper,
         actors,
         raft,
     })
@@ -283,6 +300,7 @@ impl Running {
             config,
             watch,
             tidy,
+            keeper,
             actors,
             raft,
             ..
@@ -308,6 +326,7 @@ impl Running {
         // 5. Out of the cluster's sight.
         watch.abort();
         tidy.abort();
+        keeper.abort();
         step("stop the cluster member", STOP, cluster.shutdown()).await;
         // 6. The disk, last.
         let closed = tokio::task::spawn_blocking(move || store.close());

@@ -18,8 +18,8 @@ pub enum Algorithm {
 }
 
 section! {
-    /// Tokens: JWTs with `sub` (the user) and `exp`. Exactly one of secret, public_key_file and jwks_file is set,
-    /// unless dev_tokens is on.
+    /// Tokens of others: JWTs with `sub` (the user) and `exp`. Exactly one of secret, public_key_file and jwks_file is
+    /// set, unless dev_tokens is on or [login] gives tokens.
     pub struct Auth {
         /// HS256, RS256 or EdDSA. A token that says otherwise is refused.
         algorithm: Algorithm = Algorithm::HS256,
@@ -43,17 +43,17 @@ section! {
 // === impl Auth ===
 
 impl Auth {
-    /// Reports every value that cannot work.
-    pub(super) fn check(&self, problems: &mut Problems) {
+    /// Reports every value that cannot work; `own` says whether the cluster signs tokens of its own.
+    pub(super) fn check(&self, problems: &mut Problems, own: bool) {
         let sources = [
             !self.secret.is_empty(),
             !self.public_key_file.is_empty(),
             !self.jwks_file.is_empty(),
         ];
         match sources.iter().filter(|set| **set).count() {
-            0 if !self.dev_tokens => problems.add(
+            0 if !self.dev_tokens && !own => problems.add(
                 "auth.secret",
-                "no source of tokens: set one of auth.secret, auth.public_key_file, auth.jwks_file",
+                "no source of tokens: set one of auth.secret, auth.public_key_file, auth.jwks_file, login.webhook_url",
             ),
             0 | 1 => {}
             _ => problems.add(

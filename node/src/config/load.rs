@@ -102,6 +102,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     let config = Config {
         server: section("server", &mut tables, &mut problems),
         auth: section("auth", &mut tables, &mut problems),
+        login: section("login", &mut tables, &mut problems),
         limits: section("limits", &mut tables, &mut problems),
         session: section("session", &mut tables, &mut problems),
         chat: section("chat", &mut tables, &mut problems),

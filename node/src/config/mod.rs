@@ -8,6 +8,7 @@ pub mod chat;
 pub mod cluster;
 pub mod limits;
 pub mod load;
+pub mod login;
 pub mod presence;
 pub mod render;
 pub mod retention;
@@ -25,6 +26,7 @@ pub use chat::Chat;
 pub use cluster::Cluster;
 pub use limits::Limits;
 pub use load::{Problems, Sources, load};
+pub use login::Login;
 pub use presence::Presence;
 pub use render::example;
 pub use retention::Retention;
@@ -32,7 +34,7 @@ pub use server::Server;
 pub use session::Session;
 pub use storage::Storage;
 pub use telemetry::{Format, Telemetry};
-pub use units::{Millis, Secret};
+pub use units::{Millis, Network, Secret};
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub server: Server,
     /// Whose tokens are believed.
     pub auth: Auth,
+    /// One-time codes, and the tokens that a login gives.
+    pub login: Login,
     /// Bounds on what one client can ask for.
     pub limits: Limits,
     /// Timers of a session.
@@ -64,7 +68,8 @@ pub struct Config {
 impl Config {
     fn check(&self, problems: &mut Problems) {
         self.server.check(problems);
-        self.auth.check(problems);
+        self.auth.check(problems, !self.login.webhook_url.is_empty());
+        self.login.check(problems);
         self.limits.check(problems);
         self.session.check(problems);
         self.chat.check(problems);

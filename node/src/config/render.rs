@@ -19,6 +19,7 @@ pub fn example() -> String {
     let defaults = Config::default();
     section(&mut text, "server", &defaults.server);
     section(&mut text, "auth", &defaults.auth);
+    section(&mut text, "login", &defaults.login);
     section(&mut text, "limits", &defaults.limits);
     section(&mut text, "session", &defaults.session);
     section(&mut text, "chat", &defaults.chat);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{Millis, Secret};
+use super::units::{Millis, Network, Secret};
 
 section! {
     /// The public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front.
@@ -19,6 +19,8 @@ section! {
         backlog: u32 = 4096,
         /// Values of the Origin header that browsers may open sessions from; "*" is any. Other clients send none.
         allowed_origins: Vec<String> = vec!["*".to_owned()],
+        /// Addresses of proxies in front, alone or as networks (10.0.0.0/8): what they say in X-Forwarded-For is believed.
+        trusted_proxies: Vec<String> = Vec::new(),
         /// Bearer token for /metrics and /v1/cluster. Empty: they are open with development tokens, closed otherwise.
         admin_token: Secret = Secret::default(),
         /// How long a client may take for the head of its first request.
@@ -51,6 +53,14 @@ impl Server {
         problems.at_least("server.request_timeout_ms", self.request_timeout_ms.0, 100);
         if !self.admin_token.is_empty() && self.admin_token.0.len() < 16 {
             problems.add("server.admin_token", "must have at least 16 characters");
+        }
+        for proxy in &self.trusted_proxies {
+            if Network::parse(proxy).is_none() {
+                problems.add(
+                    "server.trusted_proxies",
+                    "holds addresses like 10.0.0.1 and networks like 10.0.0.0/8",
+                );
+            }
         }
         for origin in &self.allowed_origins {
             let known = origin == "*" || origin == "null" || origin.contains("://");

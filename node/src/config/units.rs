@@ -1,6 +1,7 @@
 //! Types of settings that carry their unit, or their need for silence.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,13 @@ pub struct Millis(pub u64);
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
+
+/// An address, or all that begin with the same bits: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    first: u128,
+    bits: u32,
+}
 
 // === impl Millis ===
 
@@ -38,5 +46,64 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "unset" } else { "***" })
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Reads a network; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Network> {
+        let (addr, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(addr, bits)| (addr, Some(bits)));
+        let addr: IpAddr = addr.parse().ok()?;
+        let (most, skipped) = if addr.is_ipv4() { (32, 96) } else { (128, 0) };
+        let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
+        (bits <= most).then(|| Network {
+            first: wide(addr) & mask(bits + skipped),
+            bits: bits + skipped,
+        })
+    }
+
+    /// Whether the address is in it.
+    #[must_use]
+    pub fn holds(&self, addr: IpAddr) -> bool {
+        wide(addr) & mask(self.bits) == self.first
+    }
+}
+
+/// Every address as one of IPv6, so that the two ways to write one of IPv4 are the same.
+fn wide(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(addr) => addr.to_bits(),
+    }
+}
+
+fn mask(bits: u32) -> u128 {
+    u128::MAX.checked_shl(128 - bits).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_what_begins_with_its_bits() {
+        let holds = |network: &str, addr: &str| Network::parse(network).unwrap().holds(addr.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("10.0.0.1", "10.0.0.1") && !holds("10.0.0.1", "10.0.0.2"));
+        assert!(
+            holds("10.0.0.0/8", "::ffff:10.1.2.3"),
+            "an IPv4 address on an IPv6 socket"
+        );
+        assert!(holds("2001:db8::/32", "2001:db8:1::1") && !holds("2001:db8::/32", "2001:db9::1"));
+        assert!(holds("0.0.0.0/0", "8.8.8.8") && !holds("0.0.0.0/0", "2001:db8::1"));
+        assert!(holds("::/0", "8.8.8.8"));
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "x", "10.0.0.0/", "::/129"] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -64,6 +64,8 @@ pub struct Settings {
     pub retention: Policies,
     /// How often the owner looks for what has to go: the longest time that it stays beyond its own.
     pub retention_every: Duration,
+    /// How often the owner of a shard looks for rows of logins that are over.
+    pub login_sweep: Duration,
 }
 
 // === impl Settings ===
@@ -99,6 +101,7 @@ impl Default for Settings {
             users: crate::user::Settings::default(),
             retention: Policies::default(),
             retention_every: Duration::from_secs(60),
+            login_sweep: Duration::from_secs(60),
         }
     }
 }

@@ -1,25 +1,35 @@
-//! Whose tokens are believed: one algorithm and one source of keys, fixed by configuration.
+//! Whose tokens are believed: the cluster's own, and those of one other source, with one algorithm fixed by configuration.
 //!
-//! Nothing in a token chooses how it is checked, except `kid` among the keys of the configured file. Refusals carry no
-//! reason beyond expired or not, and a token is never logged.
+//! Nothing in a token chooses how it is checked, except `kid` among the keys of the configured file, and a `kid` of the
+//! cluster's own form, which is looked for among the [cluster's keys](crate::user::login::keyring) and nowhere else.
+//! Refusals carry no reason beyond expired or not, and a token is never logged.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
-use protocol::UserId;
+use protocol::{ErrorCode, UserId};
 use serde::Deserialize;
 
 use crate::config;
+use crate::user::login::keyring::{self, Keys as OwnKeys};
 
 /// Checks tokens. Stateless: any node checks any token.
 pub struct Auth {
     keys: Keys,
     validation: Validation,
+    own: Option<Own>,
     dev: bool,
     token_bytes: usize,
+}
+
+/// The tokens that the cluster signs itself.
+struct Own {
+    keys: Arc<OwnKeys>,
+    validation: Validation,
 }
 
 /// What a valid token says.
@@ -40,6 +50,9 @@ pub enum Refused {
     /// Anything else, deliberately without a reason.
     #[error("the token is not valid")]
     Invalid,
+    /// It says that the cluster has signed it, and this node doesn't know the cluster's keys yet: later.
+    #[error("this node doesn't know the keys of the cluster yet")]
+    NotYet,
 }
 
 /// Why the configured keys cannot be used.
@@ -94,26 +107,21 @@ impl Auth {
             config::Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
             config::Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
         };
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = settings.leeway_s;
-        validation.validate_nbf = true;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        if settings.audience.is_empty() {
-            validation.validate_aud = false;
-        } else {
-            validation.set_audience(&[&settings.audience]);
-            validation.required_spec_claims.insert("aud".to_owned());
-        }
-        if !settings.issuer.is_empty() {
-            validation.set_issuer(&[&settings.issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
         Ok(Auth {
             keys: Keys::open(settings)?,
-            validation,
+            validation: validation(algorithm, &settings.issuer, settings),
+            own: None,
             dev: settings.dev_tokens,
             token_bytes,
         })
+    }
+
+    /// Believes the tokens that the cluster signs, too.
+    #[must_use]
+    pub fn believing(mut self, keys: Arc<OwnKeys>, login: &config::Login, settings: &config::Auth) -> Auth {
+        let validation = validation(jsonwebtoken::Algorithm::EdDSA, &login.issuer, settings);
+        self.own = Some(Own { keys, validation });
+        self
     }
 
     /// Checks a token.
@@ -137,27 +145,79 @@ impl Auth {
             || header.x5u.is_some()
             || header.x5c.is_some()
             || header.crit.is_some();
-        let key = self
-            .keys
-            .find(header.kid.as_deref())
-            .filter(|_| !foreign)
-            .ok_or(Refused::Invalid)?;
-        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| match error.kind() {
-            ErrorKind::ExpiredSignature => Refused::Expired,
-            _ => Refused::Invalid,
-        })?;
-        let Claims { sub, exp, iat } = claims.claims;
-        let leeway = Duration::from_secs(self.validation.leeway);
-        let issued = iat.and_then(instant);
-        if iat.is_some() && issued.is_none_or(|issued| issued > SystemTime::now() + leeway) {
+        if foreign {
             return Err(Refused::Invalid);
         }
-        let user = UserId::parse(&sub).map_err(|_| Refused::Invalid)?;
-        let expires = instant(exp).ok_or(Refused::Invalid)? + leeway;
-        Ok(Identity {
-            user,
-            expires: Some(expires),
-        })
+        let kid = header.kid.as_deref();
+        if let (Some(own), Some(kid)) = (&self.own, kid.filter(|kid| kid.starts_with(keyring::KID))) {
+            return own.check(token, kid);
+        }
+        let key = self.keys.find(kid).ok_or(Refused::Invalid)?;
+        identity(token, key, &self.validation)
+    }
+}
+
+/// What is asked of every token, whoever signed it.
+fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &config::Auth) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = settings.leeway_s;
+    validation.validate_nbf = true;
+    validation.set_required_spec_claims(&["exp", "sub"]);
+    if settings.audience.is_empty() {
+        validation.validate_aud = false;
+    } else {
+        validation.set_audience(&[&settings.audience]);
+        validation.required_spec_claims.insert("aud".to_owned());
+    }
+    if !issuer.is_empty() {
+        validation.set_issuer(&[issuer]);
+        validation.required_spec_claims.insert("iss".to_owned());
+    }
+    validation
+}
+
+/// What a token says, if this key has signed it.
+fn identity(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Identity, Refused> {
+    let claims = decode::<Claims>(token, key, validation).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => Refused::Expired,
+        _ => Refused::Invalid,
+    })?;
+    let Claims { sub, exp, iat } = claims.claims;
+    let leeway = Duration::from_secs(validation.leeway);
+    let issued = iat.and_then(instant);
+    if iat.is_some() && issued.is_none_or(|issued| issued > SystemTime::now() + leeway) {
+        return Err(Refused::Invalid);
+    }
+    let user = UserId::parse(&sub).map_err(|_| Refused::Invalid)?;
+    let expires = instant(exp).ok_or(Refused::Invalid)? + leeway;
+    Ok(Identity {
+        user,
+        expires: Some(expires),
+    })
+}
+
+// === impl Own, Refused ===
+
+impl Own {
+    fn check(&self, token: &str, kid: &str) -> Result<Identity, Refused> {
+        let ring = self.keys.ring();
+        match ring.as_deref().and_then(|ring| ring.verifier(kid)) {
+            Some(key) => identity(token, key, &self.validation),
+            None if self.keys.may_lack() => Err(Refused::NotYet),
+            None => Err(Refused::Invalid),
+        }
+    }
+}
+
+impl Refused {
+    /// The code for the client.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Refused::Expired => ErrorCode::TokenExpired,
+            Refused::Invalid => ErrorCode::Unauthenticated,
+            Refused::NotYet => ErrorCode::Unavailable,
+        }
     }
 }
 

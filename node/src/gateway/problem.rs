@@ -141,10 +141,6 @@ impl From<InvalidId> for Problem {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
-        let code = match refused {
-            Refused::Expired => ErrorCode::TokenExpired,
-            Refused::Invalid => ErrorCode::Unauthenticated,
-        };
-        Problem::new(code, refused.to_string())
+        Problem::new(refused.code(), refused.to_string())
     }
 }

@@ -21,6 +21,7 @@ use crate::relay::Relay;
 use crate::session::{Door, Worker};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::Attendance;
+use crate::user::login::Login;
 
 /// What the gateway is built from.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct Parts {
     pub cluster: Cluster,
     /// The way to the conversations.
     pub conversations: Conversations,
+    /// Logins.
+    pub login: Login,
     /// Where each thread gets its events from.
     pub relay: Relay,
     /// Where each thread's sessions take their seats.
@@ -71,7 +74,7 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
         workers => workers,
     };
     let sockets = settings.clone();
-    let rates = web::Data::new(Rates::new(&parts.config.limits));
+    let rates = web::Data::new(Rates::new(&parts.config.limits, &parts.config.login));
     let server = HttpServer::new(move || {
         let worker = Worker::start(
             parts.config.clone(),
@@ -91,6 +94,7 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))
             .app_data(rates.clone())
+            .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
             .wrap(envelope::cors(&parts.config.server))

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use actix::Context;
 use protocol::answer::{Limits, NotResumed, Ready};
 use protocol::command::Auth;
-use protocol::{Answer, CloseCode, ErrorCode};
+use protocol::{Answer, CloseCode};
 
 use super::actor::{Open, Phase, Session};
 use super::feed::Feed;
@@ -94,19 +94,21 @@ impl Session {
 
     fn turn_away(&mut self, ctx: &mut Context<Session>, id: Option<i64>, refused: Refused) {
         self.worker.metrics.auth_failures.inc();
-        let code = match refused {
-            Refused::Expired => ErrorCode::TokenExpired,
-            Refused::Invalid => ErrorCode::Unauthenticated,
-        };
+        let code = refused.code();
         self.refuse(
             id,
             Refusal {
                 code,
                 msg: refused.to_string(),
-                retry_ms: None,
+                retry_ms: code.temporary().then_some(1_000),
             },
         );
-        self.close(ctx, CloseCode::AuthFailed);
+        let close = match refused {
+            // The token may be good: the client comes again.
+            Refused::NotYet => CloseCode::Overloaded,
+            Refused::Expired | Refused::Invalid => CloseCode::AuthFailed,
+        };
+        self.close(ctx, close);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What belongs to a user rather than to a conversation: the list of conversations, and who is there.
+//! What belongs to a user rather than to a conversation: the list of conversations, who is there, and the [`login`].
 //!
 //! The truth about a membership is in the conversation's shard. The user's shard holds a list derived from it, to which
 //! each change is told by the outbox pump; the inbox is read by asking the list first and then the
@@ -8,6 +8,7 @@
 //! of whom they watch ([`attendance`]); the [`desk`] of each worker thread is where sessions take their seats.
 
 pub(crate) mod inbox;
+pub mod login;
 pub(crate) mod outbox_pump;
 
 pub mod desk;

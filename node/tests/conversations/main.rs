@@ -3,6 +3,7 @@
 
 mod cursors;
 mod inbox;
+mod login;
 mod presence;
 mod retention;
 mod words;

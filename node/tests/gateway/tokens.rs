@@ -1,11 +1,15 @@
 //! The matrix of tokens that must not be believed, and of those that must.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
-use node::config::{Algorithm, Auth as Settings};
+use node::config::{Algorithm, Auth as Settings, Login};
+use node::conversation::timeline::login::{Hidden, Keyring, SigningKey};
 use node::gateway::auth::{Auth, Refused};
+use node::user::login::keyring::Keys;
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -302,4 +306,158 @@ fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
             .to_string();
         assert!(error.starts_with("auth.public_key_file: "), "{error}");
     }
+}
+
+/// Knows one key of the cluster, beside the secret of others; and that key's name and its private half.
+fn cluster() -> (Auth, String, EncodingKey) {
+    let keys = Arc::new(Keys::new(Duration::from_secs(60)));
+    let ring = Keyring {
+        pepper: Hidden([7; 32]),
+        keys: vec![SigningKey {
+            seed: Hidden([1; 32]),
+            from_ms: 0,
+        }],
+    };
+    keys.hear(Some(ring));
+    let public = ed25519_dalek::SigningKey::from_bytes(&[1; 32])
+        .verifying_key()
+        .to_bytes();
+    let kid = format!("rk_{}", &BASE32_NOPAD.encode(&public).to_ascii_lowercase()[..16]);
+    let auth = Auth::open(&hs256(), 8_192).unwrap();
+    let auth = auth.believing(keys, &Login::default(), &hs256());
+    (auth, kid, ed25519([1; 32]))
+}
+
+fn ed25519(seed: [u8; 32]) -> EncodingKey {
+    let head = HEXLOWER.decode(b"302e020100300506032b657004220420").unwrap();
+    EncodingKey::from_ed_der(&[head, seed.to_vec()].concat())
+}
+
+fn named(alg: Alg, kid: &str) -> Header {
+    Header {
+        kid: Some(kid.to_owned()),
+        ..Header::new(alg)
+    }
+}
+
+#[test]
+fn a_token_of_the_cluster_is_believed_beside_those_of_others() {
+    let (auth, kid, key) = cluster();
+    let own = |more: Value| with(more);
+    let iss = json!({ "iss": "rookery" });
+    let check = |header: &Header, claims: &Value, key: &EncodingKey| {
+        let token = encode(header, claims, key).unwrap();
+        auth.check(&token).map(|identity| identity.user.to_string())
+    };
+    let header = named(Alg::EdDSA, &kid);
+    assert_eq!(check(&header, &own(iss.clone()), &key), Ok("alice".to_owned()));
+    assert_eq!(auth.check(&signed(&claims())).unwrap().user.to_string(), "alice");
+
+    let public = ed25519_dalek::SigningKey::from_bytes(&[1; 32])
+        .verifying_key()
+        .to_bytes();
+    let jku = Header {
+        jku: Some("https://evil.example/keys".to_owned()),
+        ..header.clone()
+    };
+    let outside = EncodingKey::from_secret(SECRET.as_bytes());
+    for (header, claims, key, why) in [
+        (&header, own(json!({})), &key, "no issuer"),
+        (
+            &header,
+            own(json!({ "iss": "id.example.org" })),
+            &key,
+            "another issuer",
+        ),
+        (
+            &header,
+            json!({ "sub": "alice", "iss": "rookery" }),
+            &key,
+            "no end",
+        ),
+        (&header, own(iss.clone()), &ed25519([2; 32]), "another key"),
+        (&jku, own(iss.clone()), &key, "it brings its keys"),
+        (
+            &named(Alg::EdDSA, "rk_aaaaaaaaaaaaaaaa"),
+            own(iss.clone()),
+            &key,
+            "an unknown name",
+        ),
+        (
+            &named(Alg::EdDSA, "x"),
+            own(iss.clone()),
+            &key,
+            "a name of others",
+        ),
+        (&Header::new(Alg::EdDSA), own(iss.clone()), &key, "no name"),
+        (
+            &named(Alg::HS256, &kid),
+            own(iss.clone()),
+            &EncodingKey::from_secret(&public),
+            "the public key as a secret",
+        ),
+        (
+            &named(Alg::HS256, &kid),
+            own(iss.clone()),
+            &outside,
+            "the secret of others",
+        ),
+    ] {
+        assert_eq!(check(header, &claims, key), Err(Refused::Invalid), "{why}");
+    }
+    let over = own(json!({ "iss": "rookery", "exp": now() - 90 }));
+    assert_eq!(check(&header, &over, &key), Err(Refused::Expired));
+}
+
+#[test]
+fn a_node_that_does_not_know_the_clusters_keys_yet_says_so_and_refuses_nobody_for_good() {
+    let (_, kid, key) = cluster();
+    let auth = Auth::open(&hs256(), 8_192).unwrap();
+    let keys = Arc::new(Keys::new(Duration::from_secs(60)));
+    let auth = auth.believing(keys.clone(), &Login::default(), &hs256());
+    let token = encode(&named(Alg::EdDSA, &kid), &with(json!({ "iss": "rookery" })), &key).unwrap();
+    assert_eq!(auth.check(&token).err(), Some(Refused::NotYet));
+    keys.hear(None);
+    assert_eq!(
+        auth.check(&token).err(),
+        Some(Refused::NotYet),
+        "none were made yet"
+    );
+    // What is not the cluster's can be judged all the same.
+    assert!(auth.check(&signed(&claims())).is_ok());
+    assert_eq!(
+        auth.check(&format!("{}x", signed(&claims()))).err(),
+        Some(Refused::Invalid)
+    );
+}
+
+#[test]
+fn a_key_in_the_header_and_claims_said_twice_are_refused() {
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let octets = json!({ "kty": "oct", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" });
+    let header = Header {
+        jwk: Some(serde_json::from_value(octets).unwrap()),
+        ..Header::default()
+    };
+    let token = encode(&header, &claims(), &secret).unwrap();
+    assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "its own key");
+
+    // Signed over the bytes as they stand, so only the claims are wrong.
+    let head = part(&json!({ "alg": "HS256", "typ": "JWT" }));
+    let twice = format!(r#"{{"sub":"alice","exp":{},"sub":"bob"}}"#, now() + 600);
+    let signed = format!("{head}.{}", BASE64URL_NOPAD.encode(twice.as_bytes()));
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &secret, Alg::HS256).unwrap();
+    assert_eq!(
+        check(&hs256(), &format!("{signed}.{signature}")),
+        Err(Refused::Invalid),
+        "twice"
+    );
+    let once = twice.replace(r#","sub":"bob""#, "");
+    let signed = format!("{head}.{}", BASE64URL_NOPAD.encode(once.as_bytes()));
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &secret, Alg::HS256).unwrap();
+    assert_eq!(
+        check(&hs256(), &format!("{signed}.{signature}")),
+        Ok("alice".to_owned()),
+        "once"
+    );
 }

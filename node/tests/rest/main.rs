@@ -17,6 +17,7 @@ mod conversations;
 mod envelope;
 mod export;
 mod idempotency;
+mod login;
 mod matrix;
 mod members;
 mod messages;

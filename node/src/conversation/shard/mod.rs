@@ -43,6 +43,7 @@ use super::shared::Shared;
 use super::timeline::Outcome;
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
+use crate::user::login::sweep;
 use crate::user::{directory, outbox_pump};
 
 /// How often idle conversations are looked for, at the latest.
@@ -197,6 +198,7 @@ impl Actor for ShardActor {
         self.tasks
             .push(actix::spawn(directory::keep::run(self.core.clone())));
         self.tasks.push(actix::spawn(retention::run(self.core.clone())));
+        self.tasks.push(actix::spawn(sweep::run(self.core.clone())));
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

@@ -128,7 +128,8 @@ impl FromRequest for Caller {
     }
 }
 
-fn serving(worker: &Worker) -> Result<(), Problem> {
+/// Refuses everything where clients are not served.
+pub(super) fn serving(worker: &Worker) -> Result<(), Problem> {
     match worker.order() {
         Order::Serve | Order::HandOver => Ok(()),
         Order::Drain => Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped")),

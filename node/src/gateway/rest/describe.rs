@@ -90,15 +90,22 @@ pub(super) struct Asked;
 /// What a request with a body, or a change, may be answered instead.
 pub(super) struct Changed;
 
+/// What one who isn't known yet may be answered instead.
+pub(super) struct Entered;
+
+/// What one who isn't known yet, and shows something to be, may be answered instead.
+pub(super) struct Proven;
+
 /// What an operator may be answered instead.
 pub(in crate::gateway) struct Operators;
 
 /// What an upgrade may be answered instead.
 pub(in crate::gateway) struct Upgraded;
 
-// === impl Tag, Asked, Changed, Operators, Upgraded ===
+// === impl Tag, Asked, Changed, Entered, Proven, Operators, Upgraded ===
 
 impl Tag {
+    pub(super) const LOGIN: &'static str = "Login";
     pub(super) const CONVERSATIONS: &'static str = "Conversations";
     pub(super) const MESSAGES: &'static str = "Messages";
     pub(super) const CURSORS: &'static str = "Cursors";
@@ -106,7 +113,8 @@ impl Tag {
     pub(super) const USERS: &'static str = "Users";
     pub(in crate::gateway) const OPERATION: &'static str = "Operation";
     /// Every group, with what it is about.
-    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 6] = [
+    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 7] = [
+        (Tag::LOGIN, "One-time codes and the tokens they give."),
         (Tag::CONVERSATIONS, "The caller's conversations."),
         (Tag::MESSAGES, "What is said in a conversation."),
         (Tag::CURSORS, "What has arrived and what was read."),
@@ -128,6 +136,18 @@ impl IntoResponses for Asked {
 impl IntoResponses for Changed {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503, 504])
+    }
+}
+
+impl IntoResponses for Entered {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[400, 404, 408, 413, 415, 429, 500, 503])
+    }
+}
+
+impl IntoResponses for Proven {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[400, 401, 404, 408, 413, 415, 429, 500, 503])
     }
 }
 
@@ -157,7 +177,7 @@ pub(in crate::gateway) fn refusals(statuses: &[u16]) -> BTreeMap<String, RefOr<R
             413 => "The body, or the message in it, is over its limit.",
             415 => "The body is no JSON.",
             426 => "This is a WebSocket endpoint.",
-            429 => "Too many requests of this user to this node.",
+            429 => "Too many requests of this user, or of this address.",
             500 => "A fault of the server.",
             503 => "A queue is full, or no owner could be reached.",
             504 => "The outcome is not known: the same key again tells.",

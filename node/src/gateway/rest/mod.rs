@@ -13,6 +13,7 @@ mod bans;
 mod conversations;
 mod cursors;
 mod export;
+mod login;
 mod members;
 mod messages;
 mod reactions;
@@ -48,4 +49,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     bans::routes(config);
     users::routes(config);
     sync::routes(config);
+    login::routes(config);
 }

@@ -1,12 +1,15 @@
-//! How fast a user may ask over HTTP: two buckets per user, shared by all requests to this node.
+//! How fast a user may ask over HTTP: two buckets per user, shared by all requests to this node. Those who are not known
+//! yet share one per IP address.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use protocol::{ConvId, UserId};
 
-use crate::config::Limits;
+use crate::config::{Limits, Login};
 use crate::session::rate_limit::Bucket;
 use crate::session::typing::Notes;
 
@@ -16,22 +19,23 @@ const PRUNE: usize = 4_096;
 /// The buckets of a node. Bounded by what the limits let through: a bucket is forgotten when it is full again.
 #[derive(Debug)]
 pub(in crate::gateway) struct Rates {
-    changes: Table,
-    questions: Table,
+    changes: Table<UserId>,
+    questions: Table<UserId>,
+    logins: Table<IpAddr>,
     typing: Mutex<HashMap<UserId, Notes>>,
     ephemeral_per_s: u32,
 }
 
 #[derive(Debug)]
-struct Table {
+struct Table<K> {
     per_second: u32,
     burst: u32,
-    users: Mutex<Users>,
+    users: Mutex<Users<K>>,
 }
 
 #[derive(Debug)]
-struct Users {
-    buckets: HashMap<UserId, Bucket>,
+struct Users<K> {
+    buckets: HashMap<K, Bucket>,
     /// Size at which the full ones are looked for.
     prune_at: usize,
 }
@@ -41,10 +45,11 @@ struct Users {
 impl Rates {
     /// Nobody has asked yet.
     #[must_use]
-    pub(in crate::gateway) fn new(limits: &Limits) -> Rates {
+    pub(in crate::gateway) fn new(limits: &Limits, login: &Login) -> Rates {
         Rates {
             changes: Table::new(limits.sends_per_s, limits.burst),
             questions: Table::new(limits.queries_per_s, limits.query_burst),
+            logins: Table::new(login.requests_per_s, login.requests_burst),
             typing: Mutex::default(),
             ephemeral_per_s: limits.ephemeral_per_s,
         }
@@ -84,10 +89,18 @@ impl Rates {
     pub(in crate::gateway) fn question(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
         self.questions.take(user, now)
     }
+
+    /// Takes a token for a step of a login.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(in crate::gateway) fn login(&self, ip: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.logins.take(&ip, now)
+    }
 }
 
-impl Table {
-    fn new(per_second: u32, burst: u32) -> Table {
+impl<K: Clone + Eq + Hash> Table<K> {
+    fn new(per_second: u32, burst: u32) -> Table<K> {
         let users = Users {
             buckets: HashMap::new(),
             prune_at: PRUNE,
@@ -99,7 +112,7 @@ impl Table {
         }
     }
 
-    fn take(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
+    fn take(&self, user: &K, now: Instant) -> Result<(), Duration> {
         let mut users = self.users.lock();
         if users.buckets.len() >= users.prune_at {
             users.buckets.retain(|_, bucket| !bucket.is_full(now));
@@ -130,7 +143,7 @@ mod tests {
             burst: 2,
             ..Limits::default()
         };
-        let (rates, now) = (Rates::new(&limits), Instant::now());
+        let (rates, now) = (Rates::new(&limits, &Login::default()), Instant::now());
         assert_eq!([(); 2].map(|()| rates.change(&user(1), now)), [Ok(()), Ok(())]);
         assert_eq!(rates.change(&user(1), now), Err(Duration::from_secs(1)));
         assert_eq!(rates.change(&user(2), now), Ok(()));
@@ -140,7 +153,7 @@ mod tests {
 
     #[test]
     fn buckets_that_are_full_again_are_forgotten() {
-        let (rates, now) = (Rates::new(&Limits::default()), Instant::now());
+        let (rates, now) = (Rates::new(&Limits::default(), &Login::default()), Instant::now());
         for i in 0..PRUNE {
             assert_eq!(rates.change(&user(i), now), Ok(()));
         }

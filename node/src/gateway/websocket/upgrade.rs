@@ -11,10 +11,10 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reader::Reader;
 use super::writer::Writer;
+use crate::gateway::admission;
 use crate::gateway::connection::Connection;
 use crate::gateway::problem::{problem, problem_of};
 use crate::gateway::rest::describe::{Tag, Upgraded};
-use crate::gateway::{admission, auth};
 use crate::session::outbox::{Bounds, Outbox};
 use crate::session::{Cut, Link, Order, Session, Worker};
 
@@ -54,11 +54,7 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
             Ok(identity) => identity,
             Err(refused) => {
                 worker.metrics.auth_failures.inc();
-                let code = match refused {
-                    auth::Refused::Expired => ErrorCode::TokenExpired,
-                    auth::Refused::Invalid => ErrorCode::Unauthenticated,
-                };
-                return problem(code, &refused.to_string());
+                return problem(refused.code(), &refused.to_string());
             }
         };
     let wants_resume = headers.contains_key("X-Resume");

@@ -1,0 +1,433 @@
+//! Logging in, staying so and logging out.
+
+use std::sync::{Arc, Mutex};
+
+use data_encoding::BASE64;
+use hmac::{Hmac, Mac};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use node::config::{Config, Millis, Secret};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::http::{Call, Reply};
+use crate::support::{Node, PATIENCE};
+
+const PHONE: &str = "+447700900123";
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A node that knows its keys.
+async fn node(change: impl FnOnce(&mut Config)) -> Node {
+    let node = Node::with(change).await;
+    let known = async {
+        while kids(&node).await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known)
+        .await
+        .expect("keys are made");
+    node
+}
+
+async fn kids(node: &Node) -> Vec<String> {
+    let set = Call::new("GET", "/.well-known/jwks.json").to(node).await.is(200);
+    let keys = set["keys"].as_array().unwrap();
+    keys.iter()
+        .map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn post(node: &Node, path: &str, body: Value) -> Reply {
+    Call::new("POST", &format!("/v1/auth/{path}"))
+        .json(&body)
+        .to(node)
+        .await
+}
+
+async fn ask(node: &Node, to: &str) -> Value {
+    post(node, "otp", json!({ "to": to })).await.is(202)
+}
+
+async fn log_in(node: &Node, to: &str) -> Value {
+    let asked = ask(node, to).await;
+    let entered = json!({ "challenge": asked["challenge"], "code": asked["dev_code"] });
+    post(node, "otp/verify", entered).await.is(200)
+}
+
+async fn refresh(node: &Node, token: &Value) -> Reply {
+    post(node, "refresh", json!({ "refresh_token": token })).await
+}
+
+async fn status_with(node: &Node, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let call = Call::new("GET", "/v1/conversations").with("Authorization", &bearer);
+    call.to(node).await.status
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} in {value}"))
+}
+
+#[tokio::test]
+async fn a_code_gives_tokens_that_every_transport_believes() {
+    let node = node(|_| ()).await;
+    let reply = post(&node, "otp", json!({ "to": "+44 7700 900123" })).await;
+    assert_eq!(reply.header("Cache-Control"), "no-store");
+    let asked = reply.is(202);
+    assert_eq!(asked["expires_in"], 300);
+    let code = text(&asked, "dev_code");
+    assert!(code.len() == 6 && code.bytes().all(|digit| digit.is_ascii_digit()));
+    let entered = json!({ "challenge": asked["challenge"], "code": code });
+    let reply = post(&node, "otp/verify", entered.clone()).await;
+    assert_eq!(reply.header("Cache-Control"), "no-store");
+    let tokens = reply.is(200);
+    assert_eq!(
+        (&tokens["expires_in"], &tokens["token_type"]),
+        (&json!(900), &json!("Bearer"))
+    );
+    let (access, user) = (text(&tokens, "access_token"), text(&tokens, "user"));
+    assert!(user.starts_with("u_") && user.len() == 28, "{user}");
+    assert_eq!(status_with(&node, access).await, 200);
+    let mut client = crate::support::Client::connect(node.addr()).await;
+    client.expect("hello").await;
+    client
+        .send(&json!({ "t": "auth", "id": 1, "token": access }).to_string())
+        .await;
+    assert_eq!(client.expect("ready").await["user"], user);
+
+    post(&node, "otp/verify", entered)
+        .await
+        .is_problem(401, "unauthenticated");
+    // The same address is the same user; another is another.
+    assert_eq!(text(&log_in(&node, PHONE).await, "user"), user);
+    let mail = log_in(&node, "alice@EXAMPLE.org").await;
+    assert_ne!(text(&mail, "user"), user);
+    assert_eq!(mail["user"], log_in(&node, "alice@example.org").await["user"]);
+}
+
+#[tokio::test]
+async fn an_access_token_is_verified_with_the_published_keys_alone() {
+    let node = node(|config| config.auth.audience = "chat".to_owned()).await;
+    let tokens = log_in(&node, PHONE).await;
+    let access = text(&tokens, "access_token");
+    let reply = Call::new("GET", "/.well-known/jwks.json").to(&node).await;
+    assert!(reply.header("Cache-Control").starts_with("public, max-age="));
+    let set: JwkSet = serde_json::from_str(&reply.text).unwrap();
+    let header = decode_header(access).unwrap();
+    assert_eq!(header.alg, Algorithm::EdDSA);
+    let key = DecodingKey::from_jwk(set.find(&header.kid.unwrap()).unwrap()).unwrap();
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.set_issuer(&["rookery"]);
+    validation.set_audience(&["chat"]);
+    let claims = decode::<Value>(access, &key, &validation).unwrap().claims;
+    assert_eq!(claims["sub"], tokens["user"]);
+    assert_eq!(
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(),
+        900
+    );
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_code_is_answered_alike() {
+    let node = node(|_| ()).await;
+    let asked = ask(&node, PHONE).await;
+    let code = text(&asked, "dev_code");
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let mut made_up = text(&asked, "challenge").to_owned();
+    let first = if made_up.starts_with('a') { "b" } else { "a" };
+    made_up.replace_range(..1, first);
+    let mut bodies = Vec::new();
+    for (challenge, code) in [
+        (text(&asked, "challenge"), wrong),
+        (&*made_up, code),
+        ("nonsense", code),
+        ("", code),
+    ] {
+        let reply = post(
+            &node,
+            "otp/verify",
+            json!({ "challenge": challenge, "code": code }),
+        )
+        .await;
+        bodies.push(reply.is_problem(401, "unauthenticated"));
+    }
+    for _ in 0..4 {
+        let reply = post(
+            &node,
+            "otp/verify",
+            json!({ "challenge": asked["challenge"], "code": wrong }),
+        )
+        .await;
+        bodies.push(reply.is_problem(401, "unauthenticated"));
+    }
+    // The right one, after five wrong ones.
+    let reply = post(
+        &node,
+        "otp/verify",
+        json!({ "challenge": asked["challenge"], "code": code }),
+    )
+    .await;
+    bodies.push(reply.is_problem(401, "unauthenticated"));
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    for malformed in ["", "12345", "1234567", "12345x", "１２３４５６"] {
+        let body = json!({ "challenge": asked["challenge"], "code": malformed });
+        post(&node, "otp/verify", body)
+            .await
+            .is_problem(400, "bad_request");
+    }
+    for to in ["", "447700900123", "+0", "a@b", "a@b.c\r\nBcc: x@y.z"] {
+        post(&node, "otp", json!({ "to": to }))
+            .await
+            .is_problem(400, "bad_request");
+    }
+}
+
+#[tokio::test]
+async fn codes_are_limited_per_address_and_per_ip_and_the_answer_says_until_when() {
+    let node = node(|config| {
+        config.login.codes_per_address = 2;
+        config.login.codes_per_ip = 4;
+        config.login.requests_burst = 1_000;
+        config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    })
+    .await;
+    let from = async |ip: &str, to: &str| {
+        let call = Call::new("POST", "/v1/auth/otp").with("X-Forwarded-For", ip);
+        call.json(&json!({ "to": to })).to(&node).await
+    };
+    from("192.0.2.1", PHONE).await.is(202);
+    from("192.0.2.2", PHONE).await.is(202);
+    let reply = from("192.0.2.3", PHONE).await;
+    let problem = reply.is_problem(429, "rate_limited");
+    let seconds: u64 = reply.header("Retry-After").parse().unwrap();
+    assert!((3_000..=3_600).contains(&seconds), "{seconds}");
+    assert_eq!(problem["retry_ms"].as_u64().unwrap().div_ceil(1_000), seconds);
+    // A stranger's address that is over its limit looks as one's own does, and one that is not looks as any other.
+    for i in 0..4 {
+        from("192.0.2.4", &format!("name{i}@example.org")).await.is(202);
+    }
+    from("192.0.2.4", "last@example.org")
+        .await
+        .is_problem(429, "rate_limited");
+    from("192.0.2.5", "last@example.org").await.is(202);
+}
+
+#[tokio::test]
+async fn one_ip_address_can_not_make_the_log_work_without_end() {
+    let node = node(|config| {
+        config.login.requests_per_s = 1;
+        config.login.requests_burst = 3;
+    })
+    .await;
+    let mut refused = None;
+    for _ in 0..8 {
+        let reply = refresh(&node, &json!("rt_nonsense")).await;
+        if reply.status == 429 {
+            refused = Some(reply);
+            break;
+        }
+        reply.is_problem(401, "unauthenticated");
+    }
+    let refused = refused.expect("eight requests at once are too many");
+    assert!(refused.header("Retry-After").parse::<u64>().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_used_once_and_its_reuse_ends_the_login() {
+    let node = node(|config| {
+        config.login.refresh_grace_ms = Millis(0);
+        config.login.requests_burst = 1_000;
+    })
+    .await;
+    let first = log_in(&node, PHONE).await;
+    let second = refresh(&node, &first["refresh_token"]).await.is(200);
+    assert_eq!(second["user"], first["user"]);
+    assert_ne!(second["refresh_token"], first["refresh_token"]);
+    assert_eq!(status_with(&node, text(&second, "access_token")).await, 200);
+    let other = log_in(&node, PHONE).await;
+    refresh(&node, &first["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    // Whoever has the newest one has lost it too, and nobody else has.
+    refresh(&node, &second["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    refresh(&node, &other["refresh_token"]).await.is(200);
+    refresh(&node, &other["access_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    node.figure_reaches(r#"rookery_login_steps_total{step="refresh",outcome="reused"}"#, 1)
+        .await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_got_the_answer_may_ask_again() {
+    let node = node(|_| ()).await;
+    let first = log_in(&node, PHONE).await;
+    let lost = refresh(&node, &first["refresh_token"]).await.is(200);
+    let second = refresh(&node, &first["refresh_token"]).await.is(200);
+    let third = refresh(&node, &second["refresh_token"]).await.is(200);
+    // It was not lost: somebody used the first one beside the user.
+    refresh(&node, &lost["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    refresh(&node, &third["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_logout_ends_one_login_or_all_of_them() {
+    let node = node(|_| ()).await;
+    let logins = [
+        log_in(&node, PHONE).await,
+        log_in(&node, PHONE).await,
+        log_in(&node, PHONE).await,
+    ];
+    let stranger = log_in(&node, "a@example.org").await;
+    let leave = async |token: &Value, everywhere: bool| {
+        let body = json!({ "refresh_token": token, "everywhere": everywhere });
+        post(&node, "logout", body).await.is(204);
+    };
+    leave(&logins[0]["refresh_token"], false).await;
+    leave(&logins[0]["refresh_token"], false).await;
+    refresh(&node, &logins[0]["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    let next = refresh(&node, &logins[1]["refresh_token"]).await.is(200);
+    leave(&json!("nonsense"), true).await;
+    leave(&next["refresh_token"], true).await;
+    refresh(&node, &next["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    refresh(&node, &logins[2]["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    refresh(&node, &stranger["refresh_token"]).await.is(200);
+}
+
+#[tokio::test]
+async fn keys_change_under_way_and_tokens_of_the_last_one_are_believed_until_they_run_out() {
+    let node = node(|config| {
+        config.login.key_poll_ms = Millis(100);
+        config.login.key_overlap_ms = Millis(1_000);
+        config.login.key_period_ms = Millis(2_000);
+        config.login.requests_per_s = 1_000;
+        config.login.requests_burst = 1_000;
+    })
+    .await;
+    let kid = |tokens: &Value| decode_header(text(tokens, "access_token")).unwrap().kid.unwrap();
+    let first = log_in(&node, PHONE).await;
+    let turned = async {
+        let mut latest = first.clone();
+        while kid(&latest) == kid(&first) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            latest = refresh(&node, &latest["refresh_token"]).await.is(200);
+        }
+        latest
+    };
+    let latest = tokio::time::timeout(PATIENCE, turned)
+        .await
+        .expect("another key signs");
+    let shown = kids(&node).await;
+    assert!(
+        shown.contains(&kid(&first)) && shown.contains(&kid(&latest)),
+        "{shown:?}"
+    );
+    for tokens in [&first, &latest] {
+        assert_eq!(status_with(&node, text(tokens, "access_token")).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_delivers_the_code_and_nobody_else_tells_it() {
+    let hook = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/codes", hook.local_addr().unwrap());
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let taken = got.clone();
+    let receiver = tokio::spawn(async move {
+        // The first time it fails, the last time it refuses.
+        for status in ["500 Oops", "204 No Content", "400 No"] {
+            let (mut stream, _) = hook.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+            }
+            taken.lock().unwrap().push(String::from_utf8(request).unwrap());
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    // As in production: no development tokens.
+    let node = node(|config| {
+        config.auth.dev_tokens = false;
+        config.login.webhook_url = url;
+        config.login.webhook_secret = Secret(SECRET.to_owned());
+    })
+    .await;
+    let asked = ask(&node, "+44 7700 900123").await;
+    assert!(asked.get("dev_code").is_none(), "{asked}");
+    let requests = got.lock().unwrap().clone();
+    assert_eq!(requests.len(), 2, "once more after the failure");
+    let (head, body) = requests[1].split_once("\r\n\r\n").unwrap();
+    let header = |name: &str| {
+        let line = head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("{name} in {head}"))
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(&BASE64.decode(&SECRET.as_bytes()[6..]).unwrap()).unwrap();
+    mac.update(format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp")).as_bytes());
+    let signature = BASE64.encode(&mac.finalize().into_bytes());
+    assert_eq!(header("webhook-signature"), format!("v1,{signature}"));
+    let told: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        (&told["type"], &told["to"], &told["channel"], &told["expires_in"]),
+        (&json!("login.code"), &json!(PHONE), &json!("sms"), &json!(300))
+    );
+    assert!(
+        !body.contains(text(&asked, "challenge")),
+        "who delivers the code can't use it"
+    );
+    let entered = json!({ "challenge": asked["challenge"], "code": told["code"] });
+    let tokens = post(&node, "otp/verify", entered).await.is(200);
+    assert_eq!(status_with(&node, text(&tokens, "access_token")).await, 200);
+    assert_eq!(status_with(&node, "dev:alice").await, 401);
+
+    let reply = post(&node, "otp", json!({ "to": "a@example.org" })).await;
+    reply.is_problem(503, "unavailable");
+    assert!(!reply.header("Retry-After").is_empty());
+    receiver.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_delivery_there_is_no_login_by_code() {
+    let node = Node::with(|config| {
+        config.auth.dev_tokens = false;
+        config.auth.secret = Secret("0123456789abcdef0123456789abcdef".to_owned());
+    })
+    .await;
+    post(&node, "otp", json!({ "to": PHONE }))
+        .await
+        .is_problem(404, "not_found");
+    refresh(&node, &json!("rt_x")).await.is_problem(404, "not_found");
+    assert!(kids(&node).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_in_a_url_is_no_token() {
+    let node = node(|_| ()).await;
+    let tokens = log_in(&node, PHONE).await;
+    for name in ["token", "access_token", "authorization"] {
+        let path = format!("/v1/conversations?{name}={}", text(&tokens, "access_token"));
+        Call::new("GET", &path)
+            .to(&node)
+            .await
+            .is_problem(401, "unauthenticated");
+    }
+}
