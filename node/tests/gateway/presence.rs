@@ -51,7 +51,7 @@ async fn who_watches_is_shown_how_things_stand_and_then_what_changes() {
     bob.send(r#"{"t":"watch","id":1,"users":["alice","nobody"]}"#)
         .await;
     assert_eq!(bob.json().await, json!({ "t": "ok", "id": 1 }));
-    let mut shown = vec![bob.expect("presence").await, bob.expect("presence").await];
+    let mut shown = [bob.expect("presence").await, bob.expect("presence").await];
     shown.sort_by_key(|event| event["u"].to_string());
     let shown: Vec<_> = shown.iter().map(|event| (&event["u"], &event["state"])).collect();
     assert_eq!(
