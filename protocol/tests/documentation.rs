@@ -1,4 +1,5 @@
 //! The page that client authors read says what the code does.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 
