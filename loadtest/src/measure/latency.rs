@@ -187,6 +187,11 @@ impl Recorder {
         self.phase_of(due).ack.saturating_record(micros);
     }
 
+    /// As [`Recorder::acked`], to a client that was away by its own doing in between: counted, not timed.
+    pub(crate) fn acked_late(&mut self) {
+        self.tally.acked += 1;
+    }
+
     /// Another client than its sender has applied a message that was due at `due`.
     pub(crate) fn delivered(&mut self, due: Nanos, now: Nanos) {
         self.tally.delivered += 1;

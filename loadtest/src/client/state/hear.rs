@@ -183,7 +183,11 @@ impl State {
             s,
         );
         let now = world.clock.now();
-        world.recorder.acked(due, now);
+        if due < self.late_before {
+            world.recorder.acked_late();
+        } else {
+            world.recorder.acked(due, now);
+        }
         world.acks.acked(self.places[index].conv, due, now);
     }
 
