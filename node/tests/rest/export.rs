@@ -59,7 +59,7 @@ async fn an_export_holds_every_event_that_the_member_may_see() {
         send(&node, &c, n).await;
     }
     let invite = Call::new("PUT", &format!("/v1/conversations/{c}/members/carol")).by("alice");
-    invite.key("carol").to(&node).await.is(200);
+    invite.key("carol").to(&node).await.is(201);
     let all = lines(&export(&node, &c, "bob", "").await);
     assert_eq!(places(&all), (1..=231).collect::<Vec<_>>());
     let events = Call::new(
