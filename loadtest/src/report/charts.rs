@@ -87,7 +87,11 @@ impl Report {
                 Scale::Linear,
                 vec![Line {
                     name: "CPU".to_owned(),
-                    points: self.own.iter().map(|own| (own.at_s, own.cpu_percent)).collect(),
+                    // With workers this process only coordinates; they have a table.
+                    points: match self.harness.workers.is_empty() {
+                        true => self.own.iter().map(|own| (own.at_s, own.cpu_percent)).collect(),
+                        false => Vec::new(),
+                    },
                 }],
             ),
             over_time(

@@ -294,8 +294,9 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
     }
     let _ = write!(out, "<h2>{title}</h2>\n<div class=\"scroll\"><table>\n<tr>");
     for (column, cell) in head.iter().enumerate() {
-        let mut below = rows.iter().filter_map(|row| row.get(column));
-        let words = below.any(|cell| !cell.is_empty() && !is_figure(cell));
+        let below = rows.iter().filter_map(|row| row.get(column));
+        let mut filled = below.filter(|cell| !cell.is_empty()).peekable();
+        let words = filled.peek().is_some() && !filled.any(|cell| is_figure(cell));
         let class = if words { " class=\"text\"" } else { "" };
         let _ = write!(out, "<th{class}>{cell}</th>");
     }
