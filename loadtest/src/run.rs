@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use tokio::sync::watch;
 
 use crate::cli::{Run, Wire};
 use crate::client::{Common, World};
@@ -103,14 +104,15 @@ pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
 
 /// The faults of the run, from wherever they were given.
 fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
-    let mut faults = setup.faults.clone();
-    if let Some(path) = &args.plan {
-        faults.extend(fault::Plan::read(path).map_err(Error::Usage)?);
-    }
+    let mut plan = match &args.plan {
+        Some(path) => fault::Plan::read(path).map_err(Error::Usage)?,
+        None => fault::Plan::default(),
+    };
+    plan = plan.with(setup.faults.clone());
     if let Some(fault::Random(count)) = args.random {
-        faults.extend(fault::Plan::random(count, setup.duration, setup.seed));
+        plan = plan.with(fault::Plan::random(count, setup.duration, setup.seed));
     }
-    Ok(fault::Plan::new(faults))
+    Ok(plan)
 }
 
 async fn load(
@@ -314,6 +316,7 @@ async fn drive(
     began: Nanos,
 ) -> (Vec<Injected>, Nanos) {
     let now = || common.world.borrow().clock.now();
+    let (end, over) = watch::channel(false);
     let faults = async {
         let Some(local) = &target.local else {
             return Vec::new();
@@ -324,34 +327,42 @@ async fn drive(
             common,
             progress,
             seed: setup.seed,
+            over,
             taken: RefCell::default(),
         };
         injector.carry_out(plan, began).await
     };
-    let load = async {
-        let start = Instant::now();
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let world = &mut *common.world.borrow_mut();
-            let second = world.recorder.tick(world.clock.now());
-            let counts = world.oracle.counts();
-            progress.tick(start.elapsed(), common.online.get(), &second, counts.violations);
-            if counts.violations > 0 || common.budget.get() == 0 || start.elapsed() >= setup.duration {
-                return;
-            }
-        }
+    let start = Instant::now();
+    // Tells whether there is nothing left to do: all was sent, or a promise was broken.
+    let look = async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let world = &mut *common.world.borrow_mut();
+        let second = world.recorder.tick(world.clock.now());
+        let counts = world.oracle.counts();
+        progress.tick(start.elapsed(), common.online.get(), &second, counts.violations);
+        counts.violations > 0 || common.budget.get() == 0
     };
+    // With a gap, as long as the faults take; otherwise as long as it was told to, and until the last one has healed.
+    let load = async { while !look().await && (plan.gap.is_some() || start.elapsed() < setup.duration) {} };
     let (mut faults, mut load) = (std::pin::pin!(faults), std::pin::pin!(load));
     let done = tokio::select! {
         injected = &mut faults => {
-            load.await;
+            while start.elapsed() < setup.duration && !look().await {}
             (injected, now())
         }
         () = &mut load => {
-            // Faults that have begun are healed. The load goes on meanwhile, unless all of it was sent.
+            // Faults that have begun are healed, the others skipped. The load goes on meanwhile, unless all was sent.
+            end.send_replace(true);
             let ended = now();
-            let last = plan.faults.last().map(|fault| fault.at).unwrap_or_default();
-            let injected = if last <= setup.duration { faults.await } else { Vec::new() };
+            let watch = async {
+                loop {
+                    look().await;
+                }
+            };
+            let injected = tokio::select! {
+                injected = &mut faults => injected,
+                never = watch => never,
+            };
             (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::deeds::{Deed, Trouble};
 use super::{Fault, How, Injected, Outcome, Plan};
@@ -23,6 +25,8 @@ pub(crate) struct Injector<'a> {
     pub(crate) common: &'a Common,
     pub(crate) progress: &'a Progress,
     pub(crate) seed: u64,
+    /// Turns true when the load is over: no fault begins any more.
+    pub(crate) over: watch::Receiver<bool>,
     /// Nodes whose process is in a fault's hands.
     pub(crate) taken: RefCell<HashSet<u64>>,
 }
@@ -35,13 +39,41 @@ struct Taken<'a>(&'a RefCell<HashSet<u64>>, Vec<u64>);
 impl Injector<'_> {
     /// Returns when every fault of the plan is over; its times count from `began`.
     pub(crate) async fn carry_out(&self, plan: &Plan, began: Nanos) -> Vec<Injected> {
-        let faults = plan.faults.iter().enumerate().map(|(number, fault)| async move {
-            let clock = self.common.world.borrow().clock;
+        let clock = self.common.world.borrow().clock;
+        if let Some(gap) = plan.gap {
+            let mut injected = Vec::new();
+            for (number, fault) in plan.faults.iter().enumerate() {
+                let at = clock.now() + gap.as_nanos() as Nanos;
+                injected.push(self.inject_at(clock.instant(at), fault, number).await);
+            }
+            return injected;
+        }
+        let faults = plan.faults.iter().enumerate().map(|(number, fault)| {
             let at = began + fault.at.as_nanos() as Nanos;
-            tokio::time::sleep_until(clock.instant(at)).await;
-            self.inject(fault, number).await
+            self.inject_at(clock.instant(at), fault, number)
         });
         futures::future::join_all(faults).await
+    }
+
+    /// One fault at its time, unless the load is over by then.
+    async fn inject_at(&self, at: Instant, fault: &Fault, number: usize) -> Injected {
+        let mut over = self.over.clone();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(at) => self.inject(fault, number).await,
+            _ = over.wait_for(|over| *over) => {
+                let now = self.common.world.borrow().clock.now() as f64 / 1e9;
+                Injected {
+                    fault: fault.to_string(),
+                    nodes: Vec::new(),
+                    from_s: now,
+                    until_s: now,
+                    outcome: Outcome::Skipped,
+                    problem: Some("the load was over before its time".to_owned()),
+                    evidence: None,
+                }
+            }
+        }
     }
 
     async fn inject(&self, fault: &Fault, number: usize) -> Injected {

@@ -12,6 +12,8 @@
 //! at = "3s"
 //! hold = "2s"
 //! ```
+//! With `gap = "3s"` at the top, each begins so long after the one before is healed, whatever its time: for plans that
+//! must not depend on how fast a machine is.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -22,12 +24,14 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
 
-use super::{Fault, How, Whom};
+use super::{Fault, How, Whom, parse_duration};
 
 /// The faults of a run, in the order of their times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
+    /// One after the other, with this pause; otherwise each at its own time.
+    pub(crate) gap: Option<Duration>,
 }
 
 /// What a local cluster must have from the start, so that the faults of a plan can be done to it.
@@ -48,6 +52,7 @@ pub(crate) struct Random(pub(crate) usize);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    gap: Option<String>,
     #[serde(default)]
     fault: Vec<Entry>,
 }
@@ -94,39 +99,52 @@ const DRAWN: [(How, &[Whom]); 16] = [
 // === impl Plan ===
 
 impl Plan {
-    pub(crate) fn new(mut faults: Vec<Fault>) -> Plan {
-        faults.sort_by_key(|fault| fault.at);
-        Plan { faults }
+    /// The same, and more faults.
+    pub(crate) fn with(mut self, faults: Vec<Fault>) -> Plan {
+        self.faults.extend(faults);
+        if self.gap.is_none() {
+            self.faults.sort_by_key(|fault| fault.at);
+        }
+        self
     }
 
     /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Vec<Fault>, String> {
+    pub(crate) fn read(path: &Path) -> Result<Plan, String> {
         let wrong = |error: String| format!("{}: {error}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         Plan::parse(&text).map_err(wrong)
     }
 
-    pub(super) fn parse(text: &str) -> Result<Vec<Fault>, String> {
+    pub(super) fn parse(text: &str) -> Result<Plan, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        file.fault.into_iter().map(Entry::into_fault).collect()
+        let gap = file.gap.as_deref().map(parse_duration).transpose()?;
+        let faults = file.fault.into_iter().map(Entry::into_fault);
+        let plan = Plan {
+            faults: Vec::new(),
+            gap,
+        };
+        Ok(plan.with(faults.collect::<Result<_, _>>()?))
     }
 
     /// Draws faults over a load's time: the same ones for the same seed. In a quarter of the plans they come in twos.
     pub(crate) fn random(count: usize, duration: Duration, seed: u64) -> Vec<Fault> {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x000f_a017);
         let at_once = if rng.random_range(0..4) == 0 { 2 } else { 1 };
+        // Small disks can be filled, but are in memory, and can't be slowed: a plan has one or the other.
+        let left_out = if rng.random() { How::Slow } else { How::Full };
+        let drawn: Vec<_> = DRAWN.iter().filter(|(how, _)| *how != left_out).collect();
         let moments = count.div_ceil(at_once);
         // The last fifth is for the cluster to come back under load.
         let slot = duration.mul_f64(0.8) / moments.max(1) as u32;
         (0..count)
             .filter_map(|number| {
-                let (how, whom) = DRAWN.choose(&mut rng)?;
+                let (how, whom) = drawn.choose(&mut rng)?;
                 let begins = slot * (number / at_once) as u32;
                 Some(Fault {
                     how: *how,
                     whom: *whom.choose(&mut rng)?,
-                    at: begins + slot.mul_f64(rng.random_range(0.1..0.3)),
-                    hold: slot.mul_f64(rng.random_range(0.3..0.6)).min(how.lasts() * 2),
+                    at: tenths(begins + slot.mul_f64(rng.random_range(0.1..0.3))),
+                    hold: tenths(slot.mul_f64(rng.random_range(0.3..0.6)).min(how.lasts() * 2)),
                 })
             })
             .collect()
@@ -140,6 +158,11 @@ impl Plan {
             clocks: any(|how| how == How::Clock),
         }
     }
+}
+
+/// Rounds up, for people.
+fn tenths(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64 / 100 * 100 + 100)
 }
 
 // === impl Entry ===

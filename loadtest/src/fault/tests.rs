@@ -60,14 +60,23 @@ fn what_is_written_in_a_plan_is_what_is_done() {
         whom = "follower"
         at = "1s"
     "#;
-    let faults = Plan::new(Plan::parse(text).unwrap()).faults;
+    let faults = Plan::parse(text).unwrap().faults;
     let written: Vec<_> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(
         written,
         ["kill-follower@1s+3s", "cut-1:3@2s+6s"],
         "in order of time"
     );
+    let in_turn = Plan::parse(&format!("gap = \"2s\"\n{text}")).unwrap();
+    assert_eq!(in_turn.gap, Some(Duration::from_secs(2)));
+    let written: Vec<_> = in_turn.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        written,
+        ["cut-1:3@2s+6s", "kill-follower@1s+3s"],
+        "in order of the file"
+    );
     for wrong in [
+        "gap = \"soon\"",
         "[[fault]]\nhow = \"kill\"",
         "[[fault]]\ndo = \"kill-any@1s\"\nat = \"2s\"",
         "[[fault]]\ndo = \"kill-any\"",
@@ -79,6 +88,8 @@ fn what_is_written_in_a_plan_is_what_is_done() {
 
 #[test]
 fn every_fault_is_read_as_it_is_shown() {
+    let now: Fault = "kill-any@0s+1s".parse().unwrap();
+    assert_eq!(now.to_string(), "kill-any@0s+1s");
     for how in [
         "kill", "mute", "deaf", "rollback", "full", "slow", "clock", "swizzle",
     ] {
@@ -111,7 +122,7 @@ fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_
 
 #[test]
 fn a_plan_knows_what_the_cluster_must_have() {
-    let needs = |text: &str| Plan::new(vec![text.parse().unwrap()]).needs();
+    let needs = |text: &str| Plan::default().with(vec![text.parse().unwrap()]).needs();
     assert_eq!(needs("kill-any@1s"), Needs::default());
     assert!(needs("delay-all@1s").doors);
     assert!(needs("full-any@1s").small_disks);
@@ -132,4 +143,16 @@ fn a_cut_is_of_a_pair_a_group_or_one_direction() {
         "a group still talks within"
     );
     assert_eq!(How::Cut.ways(false, &all, &all).len(), 6, "each is alone");
+}
+
+#[test]
+fn the_plans_that_come_with_the_harness_can_be_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let plan = Plan::read(&entry.unwrap().path()).unwrap();
+        assert!(!plan.faults.is_empty());
+        read += 1;
+    }
+    assert!(read >= 2, "{read}");
 }

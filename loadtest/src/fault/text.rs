@@ -73,7 +73,13 @@ impl FromStr for Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}@{:?}+{:?}", self.how, self.whom, self.at, self.hold)
+        write!(f, "{}-{}@", self.how, self.whom)?;
+        if self.at.is_zero() {
+            // Not "0ns", which nobody would write.
+            write!(f, "0s+{:?}", self.hold)
+        } else {
+            write!(f, "{:?}+{:?}", self.at, self.hold)
+        }
     }
 }
 
