@@ -19,7 +19,7 @@ pub enum Algorithm {
 
 section! {
     /// Tokens of others: JWTs with `sub` (the user) and `exp`. Exactly one of secret, public_key_file and jwks_file is
-    /// set, unless dev_tokens is on or [login] gives tokens.
+    /// set, unless dev_tokens is on or `login` gives tokens.
     pub struct Auth {
         /// HS256, RS256 or EdDSA. A token that says otherwise is refused.
         algorithm: Algorithm = Algorithm::HS256,
