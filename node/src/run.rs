@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  disk → threads of the cluster → transport → conversations → cluster member → gateway
-//! stop:   hand over shards → close sessions → gateway → conversations → cluster member → disk
+//! stop:   hand over shards → close sessions → wait for other nodes to fetch them → gateway → conversations → cluster member → disk
 //! ```
 //! Each step of the stop has a deadline, and the disk is the last thing alive.
 
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::conversation::timeline::ChatMachine;
 use crate::conversation::{Backbone, Settings};
 use crate::gateway::{auth, server};
-use crate::session::{Door, Order};
+use crate::session::{Door, Order, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::login::Login;
 use crate::user::login::keyring::Keys;
@@ -39,6 +39,7 @@ pub struct Running {
     cluster: Cluster,
     backbone: Arc<Backbone>,
     door: Arc<Door>,
+    sessions: Sessions,
     gateway: ServerHandle,
     config: Arc<Config>,
     watch: tokio::task::JoinHandle<()>,
@@ -131,11 +132,14 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let store = open_store(&config).await?;
     let raft = Raft::start(config.cluster.threads)?;
     let (actors, backbone, serve) = Actors::start(&config, &raft).await?;
+    let metrics = Metrics::default();
+    let sessions = Sessions::new(&config.session, metrics.clone(), raft.handle().clone());
+    backbone.serve_sessions(sessions.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
     backbone.join(cluster.clone());
+    sessions.join(cluster.clone());
 
     let door = Arc::new(Door::default());
-    let metrics = Metrics::default();
     let figures = Figures::default();
     let posts = webhook::Metrics::default();
     let login = Login::new(&config, backbone.conversations(), keys, posts.clone())?;
@@ -156,6 +160,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         login: login.clone(),
         relay: backbone.relay(),
         attendance: backbone.attendance(),
+        sessions: sessions.clone(),
         door: door.clone(),
         metrics,
         figures,
@@ -180,6 +185,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         cluster,
         backbone,
         door,
+        sessions,
         gateway,
         config,
         watch,
@@ -296,6 +302,7 @@ impl Running {
             cluster,
             backbone,
             door,
+            sessions,
             gateway,
             config,
             watch,
@@ -317,6 +324,17 @@ impl Running {
         // 2. Sessions say goodbye and go elsewhere.
         door.tell(Order::Drain);
         step("close sessions", close, door.emptied()).await;
+        //    What they have not confirmed is there until it is fetched: by whom, on a node that is alone?
+        if cluster.nodes().len() > 1 {
+            let patience = config.session.handover_ms.duration();
+            let fetched = tokio::time::timeout(patience, sessions.fetched()).await;
+            if fetched.is_err() {
+                tracing::info!(
+                    sessions = sessions.away(),
+                    "stopping with sessions that nobody came for"
+                );
+            }
+        }
         // 3. Nobody comes in any more.
         let server = config.server.shutdown_ms.duration() + Duration::from_secs(1);
         step("stop the gateway", server, gateway.stop(true)).await;

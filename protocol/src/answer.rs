@@ -80,11 +80,11 @@ pub struct Ready {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NotResumed {
-    /// Too long gone, or too many events since.
+    /// Too long gone.
     Expired,
     /// No such session of this user and device.
     Unknown,
-    /// The client claims events that were never sent.
+    /// The events behind the client's are not all there any more, or the client claims events that were never sent.
     Gap,
 }
 

@@ -17,6 +17,7 @@ use super::route::lane::Lane;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::relay::{self, Outlet, Relay};
+use crate::session::Sessions;
 use crate::user::{self, Attendance};
 
 /// How long a stop waits for the answers to the last commands.
@@ -101,6 +102,11 @@ impl Backbone {
                 .spawn(user::attendance::run(self.shared.clone(), news));
         }
         self.directory.open();
+    }
+
+    /// Has questions of other nodes about sessions answered. Call it before the cluster member runs.
+    pub fn serve_sessions(&self, sessions: Sessions) {
+        self.shared.serve_sessions(sessions);
     }
 
     /// The handle by which sessions reach conversations.

@@ -20,6 +20,7 @@ use super::shard::streams::StreamId;
 use super::shared::{Active, Shared};
 use super::typing;
 use crate::rpc::{self, Refused};
+use crate::session::Sessions;
 use crate::user::directory as users;
 
 /// The node's ears in the cluster.
@@ -140,6 +141,10 @@ impl Service for Directory {
             rpc::BEAT => users::serve::beat(&self.shared, from, &body, reply),
             rpc::NEWS => self.shared.news.news(from, &body, reply),
             rpc::PRESENCE => users::serve::presence(&self.shared, &body, reply),
+            _ if Sessions::serves(method) => match self.shared.sessions() {
+                Some(sessions) => sessions.call(method, &body, reply),
+                None => refuse(reply, &Refused::Busy),
+            },
             _ => reads::serve::serve(&self.shared, method, body, reply),
         }
     }

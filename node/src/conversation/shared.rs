@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::shard::ShardActor;
 use crate::relay::Inlet;
 use crate::rpc::Refused;
+use crate::session::Sessions;
 use crate::user::attendance;
 use crate::user::directory;
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     active: RwLock<HashMap<ShardId, Active>>,
     /// Age of the oldest outbox entry per owned shard, in milliseconds.
     outbox: Mutex<HashMap<ShardId, i64>>,
+    /// The sessions of this node, once there are to be any.
+    sessions: OnceLock<Sessions>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -77,6 +80,7 @@ impl Shared {
             joined: OnceLock::new(),
             active: RwLock::new(HashMap::new()),
             outbox: Mutex::default(),
+            sessions: OnceLock::new(),
             stop: CancellationToken::new(),
         }
     }
@@ -84,6 +88,16 @@ impl Shared {
     /// The running cluster member; `None` until it runs.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.joined.get().map(|joined| &joined.cluster)
+    }
+
+    /// The sessions of this node.
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.get()
+    }
+
+    /// Sets the sessions of this node; only the first call counts.
+    pub(crate) fn serve_sessions(&self, sessions: Sessions) {
+        let _set = self.sessions.set(sessions);
     }
 
     /// The lane to a shard's owner; `None` until the cluster member runs.

@@ -21,7 +21,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
 use super::rest::describe::{Known, Tag};
-use super::{asyncapi, etag, operations, rest, websocket};
+use super::{asyncapi, etag, operations, poll, rest, sse, websocket};
 
 /// The page that shows the description. It loads nothing from elsewhere.
 const PAGE: &str = include_str!("api.html");
@@ -45,6 +45,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     operations::routes(config);
     rest::routes(config);
     websocket::routes(config);
+    sse::routes(config);
+    poll::routes(config);
     config
         .service(openapi_document)
         .service(asyncapi_document)

@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::net::Shutdown;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
+use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket};
@@ -20,6 +21,18 @@ pub struct Connection {
 // === impl Connection ===
 
 impl Connection {
+    /// The handle of the connection by which a request came.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Weak<dyn Cut> {
+        match request.conn_data::<Rc<Connection>>() {
+            Some(connection) => {
+                let weak: Weak<Connection> = Rc::downgrade(connection);
+                weak
+            }
+            None => Weak::<Connection>::new(),
+        }
+    }
+
     /// Prepares a connection that was just accepted, and keeps its handle with it.
     pub fn accepted(io: &dyn Any, extensions: &mut Extensions, settings: &Server) {
         let Some(stream) = io.downcast_ref::<TcpStream>() else {

@@ -1,7 +1,8 @@
 //! The way in: HTTP and WebSocket on one port.
 //!
 //! Modules in the order a connection takes: `server` (listener, threads, routes) → [`connection`] (socket options) →
-//! [`admission`] and [`auth`] (who may) → [`websocket`] (the native transport) or `rest`. Beside them `envelope` (what
+//! [`admission`] and [`auth`] (who may) → [`websocket`] (the native transport), `sse` or `poll` (for those who
+//! only listen), or `rest`. Beside them `envelope` (what
 //! every HTTP request goes through), `etag` (what a client need not be sent again), `api` and `asyncapi` (the description of
 //! it all), `operations` (probes, figures, the cluster's
 //! state) and [`problem`] (refusals over HTTP).
@@ -14,7 +15,9 @@ pub mod connection;
 mod envelope;
 mod etag;
 mod operations;
+mod poll;
 pub mod problem;
 mod rest;
 pub mod server;
+mod sse;
 pub mod websocket;

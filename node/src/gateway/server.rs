@@ -18,7 +18,7 @@ use super::{api, envelope};
 use crate::config::{Config, Server};
 use crate::conversation::Conversations;
 use crate::relay::Relay;
-use crate::session::{Door, Worker};
+use crate::session::{Door, Sessions, Worker};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::Attendance;
 use crate::user::login::Login;
@@ -40,6 +40,8 @@ pub struct Parts {
     pub relay: Relay,
     /// Where each thread's sessions take their seats.
     pub attendance: Attendance,
+    /// The sessions of the node.
+    pub sessions: Sessions,
     /// Whether sessions are taken.
     pub door: Arc<Door>,
     /// What is counted.
@@ -80,7 +82,7 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             parts.config.clone(),
             parts.auth.clone(),
             parts.conversations.clone(),
-            (parts.relay.hub(), parts.attendance.desk()),
+            (parts.relay.hub(), parts.attendance.desk(), parts.sessions.clone()),
             parts.metrics.clone(),
             format!("n{}", parts.cluster.node_id()),
             parts.door.clone(),

@@ -25,6 +25,9 @@
 //! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
 //! | 43 | `PRESENCE` | the owner of the users' shard | `presence::Ask` → `presence::Asked` |
 //! | 48 | `KEYS` | the owner of the shard of `keys` | nothing → `Option<Keyring>` |
+//! | 56 | `RESUME` | the node that has the session | `resume::Resume` → `resume::Resumed` |
+//! | 57 | `SETTLE` | the node that lent it | `resume::Settle` → `bool` |
+//! | 58 | `VOID` | a node that it was lent to | `resume::Void` → nothing |
 //!
 //! One-way, on the fan-out lane: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::Typing`).
@@ -35,6 +38,7 @@ pub(crate) mod deliver;
 pub(crate) mod presence;
 pub(crate) mod read;
 pub(crate) mod register;
+pub(crate) mod resume;
 pub(crate) mod submit;
 
 use bytes::Bytes;
@@ -82,6 +86,12 @@ pub(crate) const NEWS: u16 = 42;
 pub(crate) const PRESENCE: u16 = 43;
 /// The keys of the cluster.
 pub(crate) const KEYS: u16 = 48;
+/// A client goes on with a session here.
+pub(crate) const RESUME: u16 = 56;
+/// A session that was lent is the other node's for good.
+pub(crate) const SETTLE: u16 = 57;
+/// A session that was borrowed is of no use.
+pub(crate) const VOID: u16 = 58;
 
 /// Cast: events and notices.
 pub(crate) const DELIVER: u16 = 1;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use bytes::Bytes;
 use futures::FutureExt;
-use protocol::answer::{Err as Error, Hello};
+use protocol::answer::{Err as Error, Hello, NotResumed};
 use protocol::{Answer, CloseCode, UserId};
 use tokio::sync::oneshot;
 
+use super::authenticate::Newcomer;
 use super::dispatch::server_time_ms;
 use super::feed::Feed;
 use super::inflight::{Inflight, Progress};
@@ -22,27 +23,28 @@ use super::link::Link;
 use super::messages::{Batch, Hangup, Item};
 use super::order::Order;
 use super::rate_limit::{Abuse, Bucket};
+use super::sid::Sid;
 use super::timers::Leaving;
 use super::typing::Notes;
 use super::window::Window;
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::conversation::{Refusal, timeline};
-use crate::gateway::auth::Identity;
 use crate::telemetry::metrics::{Code, CodeLabels};
-use crate::user::Seat;
+use crate::user::{Device, Seat};
 
 /// A client's session.
 pub struct Session {
     pub(super) tag: u64,
     pub(super) worker: Rc<Worker>,
     pub(super) link: Rc<Link>,
+    pub(super) transport: Transport,
     pub(super) inflight: Inflight<Session, Context<Session>>,
     pub(super) phase: Phase,
     /// Commands that were read and not taken up, because too many are unanswered.
     pub(super) backlog: VecDeque<Item>,
     /// Tells the reader that the backlog is empty.
-    taken_up: Option<oneshot::Sender<()>>,
+    pub(super) taken_up: Option<oneshot::Sender<()>>,
     pub(super) window: Window,
     pub(super) changes: Bucket,
     pub(super) questions: Bucket,
@@ -59,35 +61,62 @@ pub struct Session {
     /// The place in the user's directory, while the client is connected.
     pub(super) seat: Option<Seat>,
     pub(super) typing_notes: Notes,
+    /// Since when nobody is connected. The session collects events and waits for its client.
+    pub(super) away: Option<Instant>,
+    /// What one is told who asks for the session when it is over.
+    pub(super) over: NotResumed,
+    /// The fetch that is being answered, or was the last one.
+    pub(super) fetch: u64,
+}
+
+/// How the client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Both ways.
+    WebSocket,
+    /// The client only listens.
+    EventStream,
+    /// The client fetches.
+    Poll,
 }
 
 /// How far the session has come.
 pub(super) enum Phase {
     /// No valid token yet.
     Greeting,
+    /// The client is known, and what it had is being fetched.
+    Resuming(Rc<Feed>),
     /// The client is known.
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// What is known of an authenticated client.
 pub(super) struct Open {
-    pub(super) sid: String,
+    pub(super) sid: Sid,
     pub(super) feed: Rc<Feed>,
     pub(super) expires: Option<Instant>,
     /// Sync requests that wait until the subscriptions are active.
     pub(super) syncs: Vec<(Option<i64>, protocol::command::Sync)>,
+    /// The session that this one goes on with, until the client has shown that it knows this one.
+    pub(super) parent: Option<Sid>,
+    /// The session that goes on with this one, perhaps.
+    pub(super) lent: Option<Sid>,
+    /// The device that has the seat.
+    pub(super) device: Option<Device>,
+    /// Whom the client watches, while it is away.
+    pub(super) watching: Vec<UserId>,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// Starts a session on this thread. With an identity, which came in a header, no `auth` frame is needed.
+    /// Starts a session on this thread. For a client that is known already no `auth` frame is needed.
     #[must_use]
     pub fn open(
         worker: Rc<Worker>,
         link: Rc<Link>,
-        identity: Option<Identity>,
-        wants_resume: bool,
+        transport: Transport,
+        newcomer: Option<Newcomer>,
     ) -> actix::Addr<Session> {
         let now = Instant::now();
         let config = worker.config.clone();
@@ -115,15 +144,19 @@ impl Session {
                 held: false,
                 seat: None,
                 typing_notes: Notes::new(config.presence.typing_ms.duration(), limits.ephemeral_per_s, now),
+                away: None,
+                over: NotResumed::Unknown,
+                fetch: 0,
+                transport,
                 worker,
                 link,
             };
-            session.hello();
-            if let Some(identity) = identity {
-                let user = identity.user.clone();
-                session.admit(ctx, None, &user, None, move |session, _| {
-                    session.ready(None, identity, wants_resume);
-                });
+            session.worker.add(session.tag, session.link.clone());
+            if transport == Transport::WebSocket {
+                session.hello();
+            }
+            if let Some(newcomer) = newcomer {
+                session.arrive(ctx, None, newcomer);
             }
             session
         })
@@ -132,6 +165,7 @@ impl Session {
     pub(super) fn user(&self) -> Option<&UserId> {
         match &self.phase {
             Phase::Greeting => None,
+            Phase::Resuming(feed) => Some(feed.user_id()),
             Phase::Open(open) => Some(open.feed.user_id()),
         }
     }
@@ -178,6 +212,15 @@ impl Session {
         }
     }
 
+    /// Has something done beside the commands, for as long as the session lives.
+    pub(super) fn work(&self, work: impl Future<Output = ()> + 'static) {
+        self.inflight.push(Box::pin(async move {
+            work.await;
+            let nothing: super::inflight::Effect<_, _> = Box::new(|_, _| ());
+            nothing
+        }));
+    }
+
     fn hello(&self) {
         let settings = &self.worker.config;
         let hello = Answer::Hello(Hello {
@@ -193,6 +236,9 @@ impl Session {
 
     /// Takes up commands while there is room for their answers.
     pub(super) fn pump(&mut self, ctx: &mut Context<Session>) {
+        if !self.backlog.is_empty() {
+            self.settle(ctx);
+        }
         while !self.held && self.leaving.is_none() && !self.link.is_closed() && self.has_room() {
             match self.backlog.pop_front() {
                 Some(item) => self.dispatch(ctx, item),
@@ -212,7 +258,12 @@ impl Session {
         self.worker.remove(self.tag);
         self.worker.desk.end(self.tag);
         self.seat = None;
-        let Phase::Open(open) = &self.phase else { return };
+        let open = match &self.phase {
+            Phase::Greeting => return,
+            Phase::Resuming(feed) => return self.worker.hub.detach(feed.user_id(), self.tag),
+            Phase::Open(open) => open,
+        };
+        self.worker.sessions.ended(open.sid, self.over, open.lent);
         self.worker.hub.detach(open.feed.user_id(), self.tag);
         for conv in open.feed.end_all() {
             self.worker.hub.unsubscribe(&conv, self.tag);
@@ -246,7 +297,6 @@ impl Actor for Session {
     type Context = Context<Session>;
 
     fn started(&mut self, _ctx: &mut Self::Context) {
-        self.worker.add(self.tag, self.link.clone());
         self.link.nudge();
     }
 
@@ -286,9 +336,11 @@ impl Handler<Batch> for Session {
 
     fn handle(&mut self, Batch(items): Batch, ctx: &mut Context<Session>) -> Self::Result {
         let (taken_up, waiting) = oneshot::channel();
-        self.backlog.extend(items);
-        self.taken_up = Some(taken_up);
-        self.pump(ctx);
+        if !self.link.is_closed() {
+            self.backlog.extend(items);
+            self.taken_up = Some(taken_up);
+            self.pump(ctx);
+        }
         // A session that ends takes nothing up any more; the reader notices by itself.
         Box::pin(waiting.map(drop))
     }
@@ -300,8 +352,8 @@ impl Handler<Hangup> for Session {
     fn handle(&mut self, hangup: Hangup, ctx: &mut Context<Session>) {
         match hangup {
             Hangup::Broken(code) => self.close(ctx, code),
-            Hangup::Lost => self.hang_up(ctx, None, None, true),
-            Hangup::Goodbye(code) => self.hang_up(ctx, code, None, false),
+            Hangup::Lost => self.detach(ctx, None, None, true),
+            Hangup::Goodbye(code) => self.detach(ctx, code, None, false),
         }
     }
 }

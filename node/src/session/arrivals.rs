@@ -78,6 +78,13 @@ impl Arrivals {
         moved
     }
 
+    /// The cursors to be reported.
+    #[must_use]
+    pub fn pending(&self) -> Vec<(ConvId, u64)> {
+        let pending = self.confirmed.iter();
+        pending.map(|(conv, s)| (conv.clone(), *s)).collect()
+    }
+
     /// Takes the cursors to be reported.
     pub fn take(&mut self) -> Vec<(ConvId, u64)> {
         let cursors: Vec<_> = self.confirmed.drain().collect();

@@ -1,66 +1,208 @@
 //! Who the client is: the first `auth`, and later ones that renew the token.
 
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use actix::Context;
+use actix::{AsyncContext, Context};
 use protocol::answer::{Limits, NotResumed, Ready};
-use protocol::command::Auth;
+use protocol::command::{Auth, Resume};
 use protocol::{Answer, CloseCode};
+use tokio::sync::oneshot;
 
-use super::actor::{Open, Phase, Session};
+use super::actor::{Open, Phase, Session, Transport};
 use super::feed::Feed;
+use super::registry::Who;
+use super::sid::Sid;
 use super::subscribe;
 use crate::conversation::Refusal;
 use crate::gateway::auth::{Identity, Refused};
 use crate::user::Device;
 
+/// A client that is known, and what it says of itself.
+pub struct Newcomer {
+    /// Who the token says it is.
+    pub identity: Identity,
+    /// The device, if it has a name.
+    pub device: Option<String>,
+    /// The start of the app.
+    pub instance: Option<String>,
+    /// The session to go on with.
+    pub resume: Option<Point>,
+    /// Who is told beside the client.
+    pub told: Option<oneshot::Sender<Ready>>,
+}
+
+/// A point in the events of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Behind event `n` of this session.
+    Behind(Sid, u64),
+    /// The client named what can't be a session.
+    Nowhere,
+}
+
+/// A session that is about to open.
+pub(super) struct Opening {
+    pub(super) sid: Sid,
+    pub(super) who: Who,
+    pub(super) device: Option<Device>,
+    pub(super) feed: Rc<Feed>,
+    pub(super) expires: Option<Instant>,
+    pub(super) told: Option<oneshot::Sender<Ready>>,
+}
+
+// === impl Newcomer, Point ===
+
+impl Newcomer {
+    fn device(&self) -> Option<Device> {
+        let name = self.device.clone()?;
+        // Who names no start is taken for the same one.
+        let instance = self.instance.clone().unwrap_or_default();
+        Some(Device { name, instance })
+    }
+}
+
+impl Point {
+    /// Reads `<sid>:<n>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Point {
+        let split = text.trim().split_once(':');
+        split
+            .and_then(|(sid, n)| Some(Point::Behind(sid.parse().ok()?, n.parse().ok()?)))
+            .unwrap_or(Point::Nowhere)
+    }
+}
+
+impl From<&Resume> for Point {
+    fn from(Resume { sid, n }: &Resume) -> Point {
+        sid.parse().map_or(Point::Nowhere, |sid| Point::Behind(sid, *n))
+    }
+}
+
 // === impl Session: authenticate ===
 
 impl Session {
     /// `auth`.
-    pub(super) fn authenticate(&mut self, ctx: &mut Context<Session>, id: Option<i64>, auth: &Auth) {
+    pub(super) fn authenticate(&mut self, ctx: &mut Context<Session>, id: Option<i64>, auth: Auth) {
         match self.worker.auth.check(&auth.token) {
             Err(refused) => self.turn_away(ctx, id, refused),
             Ok(identity) => match self.user() {
                 Some(user) if *user != identity.user => self.turn_away(ctx, id, Refused::Invalid),
                 Some(_) => self.renew(id, &identity),
                 None => {
-                    let (user, wants_resume) = (identity.user.clone(), auth.resume.is_some());
-                    let device = auth.device.clone().map(|name| Device {
-                        name,
-                        // Who names no start is taken for the same one.
-                        instance: auth.instance.clone().unwrap_or_default(),
-                    });
-                    self.admit(ctx, id, &user, device, move |session, _| {
-                        session.ready(id, identity, wants_resume);
-                    });
+                    let newcomer = Newcomer {
+                        identity,
+                        resume: auth.resume.as_ref().map(Point::from),
+                        device: auth.device,
+                        instance: auth.instance,
+                        told: None,
+                    };
+                    self.arrive(ctx, id, newcomer);
                 }
             },
         }
     }
 
-    /// Opens the session.
-    pub(super) fn ready(&mut self, id: Option<i64>, identity: Identity, wants_resume: bool) {
-        let Identity { user, expires } = identity;
-        let feed = Feed::new(self.tag, user, self.link.clone(), self.worker.metrics.clone());
-        let sid = format!("{:032x}", rand::random::<u128>());
+    /// Takes a seat for a client that is known, and opens its session.
+    pub(super) fn arrive(&mut self, ctx: &mut Context<Session>, id: Option<i64>, newcomer: Newcomer) {
+        let (user, device) = (newcomer.identity.user.clone(), newcomer.device());
+        self.admit(ctx, id, &user, device.clone(), move |session, ctx| {
+            session.ready(ctx, id, newcomer, device);
+        });
+    }
+
+    /// Opens the session, or goes on with another one.
+    fn ready(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        newcomer: Newcomer,
+        seat: Option<Device>,
+    ) {
+        let Newcomer {
+            identity: Identity { user, expires },
+            device,
+            resume,
+            told,
+            ..
+        } = newcomer;
+        let feed = Feed::new(
+            self.tag,
+            user.clone(),
+            self.link.clone(),
+            self.worker.metrics.clone(),
+        );
+        // First, so that no joining is missed from here on.
+        self.worker.hub.attach(feed.user_id(), feed.clone());
+        let opening = Opening {
+            sid: self.worker.sessions.draw(),
+            who: Who { user, device },
+            device: seat,
+            feed,
+            expires: expires.map(deadline),
+            told,
+        };
+        match resume {
+            Some(Point::Behind(sid, n)) => self.resume(ctx, id, opening, sid, n),
+            Some(Point::Nowhere) => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
+            None => self.begin(ctx, id, opening, None),
+        }
+    }
+
+    /// Opens a session that begins here. `why`: another one was asked for.
+    pub(super) fn begin(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        opening: Opening,
+        why: Option<NotResumed>,
+    ) {
+        let feed = opening.feed.clone();
+        self.open_as(ctx, id, opening, None, why);
+        let following = subscribe::follow_all(self.worker.clone(), feed);
+        self.work(following);
+    }
+
+    /// The session is open, from the number on at which its outbox stands.
+    pub(super) fn open_as(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        opening: Opening,
+        parent: Option<Sid>,
+        why: Option<NotResumed>,
+    ) {
+        let Opening {
+            sid,
+            who,
+            device,
+            feed,
+            expires,
+            told,
+        } = opening;
         let open = Open {
             sid,
             feed: feed.clone(),
-            expires: expires.map(deadline),
+            expires,
             syncs: Vec::new(),
+            parent,
+            lent: None,
+            device,
+            watching: Vec::new(),
         };
-        // Sessions are not kept yet beyond their connection, which is an honest answer.
-        let why = wants_resume.then_some(NotResumed::Unknown);
-        self.answer(id, &self.ready_answer(&open, false, why));
-        self.phase = Phase::Open(open);
-        self.worker.hub.attach(feed.user_id(), feed.clone());
-        let following = subscribe::follow_all(self.worker.clone(), feed);
-        self.inflight.push(Box::pin(async move {
-            following.await;
-            let nothing: super::inflight::Effect<_, _> = Box::new(|_, _| ());
-            nothing
-        }));
+        let ready = self.ready_answer(&open, parent.is_some(), why);
+        if let Some(told) = told {
+            // One that is gone will ask again.
+            let _gone = told.send(ready.clone());
+        }
+        self.answer(id, &Answer::Ready(ready));
+        self.phase = Phase::Open(Box::new(open));
+        feed.keep_account(self.worker.sessions.clone(), sid);
+        self.worker.sessions.opened(sid, who, ctx.address());
+        if self.transport == Transport::Poll {
+            // Until the first fetch.
+            self.leave_waiting();
+        }
         self.link.nudge();
     }
 
@@ -69,16 +211,16 @@ impl Session {
             open.expires = identity.expires.map(deadline);
         }
         if let Phase::Open(open) = &self.phase {
-            self.answer(id, &self.ready_answer(open, true, None));
+            self.answer(id, &Answer::Ready(self.ready_answer(open, true, None)));
         }
         self.link.nudge();
     }
 
-    fn ready_answer(&self, open: &Open, resumed: bool, why: Option<NotResumed>) -> Answer {
+    fn ready_answer(&self, open: &Open, resumed: bool, why: Option<NotResumed>) -> Ready {
         let limits = &self.worker.config.limits;
-        Answer::Ready(Ready {
+        Ready {
             user: open.feed.user_id().clone(),
-            sid: open.sid.clone(),
+            sid: open.sid.to_string(),
             resumed,
             n: self.link.outbox(|outbox| outbox.last_n()),
             why,
@@ -89,7 +231,7 @@ impl Session {
                 burst: limits.burst,
                 ephemeral_per_s: limits.ephemeral_per_s,
             },
-        })
+        }
     }
 
     fn turn_away(&mut self, ctx: &mut Context<Session>, id: Option<i64>, refused: Refused) {
@@ -113,6 +255,29 @@ impl Session {
 }
 
 /// The moment on this process's clock.
-fn deadline(at: SystemTime) -> Instant {
+pub fn deadline(at: SystemTime) -> Instant {
     Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_a_session_and_a_number() {
+        let sid = Sid { node: 3, secret: 5 };
+        assert_eq!(Point::parse(&format!("{sid}:412")), Point::Behind(sid, 412));
+        assert_eq!(Point::parse(&format!(" {sid}:0 ")), Point::Behind(sid, 0));
+        for text in [
+            "",
+            ":",
+            "3:4",
+            &format!("{sid}"),
+            &format!("{sid}:-1"),
+            &format!("{sid}:"),
+            &format!("{sid}:1:2"),
+        ] {
+            assert_eq!(Point::parse(text), Point::Nowhere, "{text}");
+        }
+    }
 }

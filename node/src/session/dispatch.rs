@@ -59,7 +59,7 @@ impl Session {
             }
         };
         if let Command::Auth(auth) = command {
-            return self.authenticate(ctx, id, &auth);
+            return self.authenticate(ctx, id, auth);
         }
         if matches!(self.phase, Phase::Greeting) {
             let msg = "send auth first".to_owned();

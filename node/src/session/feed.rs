@@ -16,7 +16,9 @@ use protocol::{ConvId, RawEvent, UserId};
 use super::arrivals::Arrivals;
 use super::link::Link;
 use super::outbox::Pushed;
+use super::registry::Sessions;
 use super::ring::Kept;
+use super::sid::Sid;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
 use crate::telemetry::metrics::Metrics;
@@ -24,6 +26,8 @@ use crate::user::Screen;
 
 /// Events held back per conversation while it is being opened.
 const HELD: usize = 256;
+/// The start of a receipt: worth knowing even when it comes late.
+const RECEIPT: &[u8] = br#""t":"receipt""#;
 
 /// The subscriber of one session.
 pub struct Feed {
@@ -38,11 +42,18 @@ pub struct Feed {
     too_slow: Cell<bool>,
     /// Whether the conversations that the user was in at the start have been subscribed to.
     settled: Cell<bool>,
+    /// Where it is counted how much is kept for a client that is away.
+    account: RefCell<Option<(Sessions, Sid)>>,
 }
 
 enum State {
-    /// Events wait until the client knows the conversation.
-    Opening { held: Vec<Published>, lost: bool },
+    /// Events wait until the client knows the conversation, or until it has those before.
+    Opening {
+        held: Vec<Published>,
+        lost: bool,
+        /// The client has the events up to this one, and those behind it are read.
+        from: Option<u64>,
+    },
     /// Events above this one are passed on.
     Live(u64),
 }
@@ -63,7 +74,13 @@ impl Feed {
             joined: RefCell::default(),
             too_slow: Cell::new(false),
             settled: Cell::new(false),
+            account: RefCell::default(),
         })
+    }
+
+    /// Counts what is kept while the client is away.
+    pub(super) fn keep_account(&self, sessions: Sessions, sid: Sid) {
+        *self.account.borrow_mut() = Some((sessions, sid));
     }
 
     /// The user.
@@ -80,18 +97,88 @@ impl Feed {
 
     /// Starts to hold back the conversation's events. `false`: it is followed already.
     pub fn begin(&self, conv: &ConvId) -> bool {
+        self.begin_at(conv, None)
+    }
+
+    /// The same for a conversation of which the client has the events up to `from`.
+    pub(super) fn begin_at(&self, conv: &ConvId, from: Option<u64>) -> bool {
         let mut convs = self.convs.borrow_mut();
         if convs.contains_key(conv) {
             return false;
         }
-        convs.insert(
-            conv.clone(),
-            State::Opening {
-                held: Vec::new(),
-                lost: false,
-            },
-        );
+        let opening = State::Opening {
+            held: Vec::new(),
+            lost: false,
+            from,
+        };
+        convs.insert(conv.clone(), opening);
         true
+    }
+
+    /// Passes on an event that was read, of a conversation that has [begun](Self::begin_at). `false`: the conversation
+    /// is not followed any more, perhaps because of this event.
+    pub(super) fn carry(&self, published: &Published) -> bool {
+        let over = published.removes.as_ref() == Some(&self.user);
+        {
+            let mut convs = self.convs.borrow_mut();
+            let Some(State::Opening { from, .. }) = convs.get_mut(&published.conv) else {
+                return false;
+            };
+            *from = Some(published.seq);
+            if over {
+                convs.remove(&published.conv);
+            }
+        }
+        self.replay(Kept {
+            tail: published.tail.clone(),
+            covers: Some((published.conv.clone(), published.seq)),
+        });
+        if over {
+            self.arrivals.borrow_mut().forget(&published.conv);
+        }
+        !over
+    }
+
+    /// Everything up to `upto` was [carried](Self::carry): passes on what was held back. `false`: some of that is lost
+    /// and has to be read too.
+    pub(super) fn carried(&self, conv: &ConvId, upto: u64) -> bool {
+        if let Some(State::Opening { held, lost, .. }) = self.convs.borrow_mut().get_mut(conv)
+            && std::mem::take(lost)
+        {
+            held.clear();
+            return false;
+        }
+        self.go_live(conv, upto);
+        true
+    }
+
+    /// Pushes an event that the client missed.
+    pub(super) fn replay(&self, event: Kept) {
+        let covers = event.covers.clone();
+        let n = self.link.outbox(|outbox| outbox.replay(event));
+        if let Some((conv, s)) = covers {
+            self.arrivals.borrow_mut().sent(n, &conv, s);
+        }
+        self.account();
+    }
+
+    /// Where the client is in each conversation that is followed, and the conversations that it is about to see.
+    pub(super) fn positions(&self) -> (Vec<(ConvId, u64)>, Vec<ConvId>) {
+        let (mut positions, mut coming) = (Vec::new(), self.joined.borrow().clone());
+        for (conv, state) in &*self.convs.borrow() {
+            match state {
+                State::Live(at) | State::Opening { from: Some(at), .. } => {
+                    positions.push((conv.clone(), *at))
+                }
+                State::Opening { from: None, .. } => coming.push(conv.clone()),
+            }
+        }
+        (positions, coming)
+    }
+
+    /// Whether the client has more to read than it should before more is read for it.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.link.outbox(|outbox| outbox.crowded())
     }
 
     /// Passes on events above `from`, the held ones first.
@@ -100,7 +187,7 @@ impl Feed {
             Some(state) => std::mem::replace(state, State::Live(from)),
             None => return,
         };
-        if let State::Opening { held, lost } = before {
+        if let State::Opening { held, lost, .. } = before {
             for published in &held {
                 self.event(published);
             }
@@ -153,14 +240,27 @@ impl Feed {
                     self.arrivals.borrow_mut().sent(n, conv, s);
                 }
             }
-            Pushed::Lost => self.link.nudge(),
-            Pushed::Dropped => {}
+            // Seen below.
+            Pushed::Lost | Pushed::Dropped => {}
             Pushed::Resync(from) => {
                 self.metrics.resyncs.inc();
                 self.arrivals.borrow_mut().dropped_from(from);
             }
             Pushed::TooSlow => {
                 self.too_slow.set(true);
+                self.link.nudge();
+            }
+        }
+        self.account();
+    }
+
+    /// Counts what is kept, if nobody is connected.
+    fn account(&self) {
+        if let Some((sessions, sid)) = &*self.account.borrow()
+            && let Some(bytes) = self.link.outbox(|outbox| outbox.waits_alone())
+        {
+            sessions.holds(*sid, bytes);
+            if self.link.outbox(|outbox| outbox.lost()) {
                 self.link.nudge();
             }
         }
@@ -206,13 +306,14 @@ impl Feed {
             // Rare, and not to be dropped first.
             self.push(published.tail.clone(), None);
         } else if published.seq == 0 {
-            if self
+            let lasts = published.tail.starts_with(RECEIPT);
+            let pushed = self
                 .link
-                .outbox(|outbox| outbox.ephemeral(published.tail.clone()))
-                == Pushed::Dropped
-            {
+                .outbox(|outbox| outbox.ephemeral(published.tail.clone(), lasts));
+            if pushed == Pushed::Dropped {
                 self.metrics.dropped.inc();
             }
+            self.account();
         } else {
             self.push(published.tail.clone(), Some((&published.conv, published.seq)));
         }
@@ -221,7 +322,7 @@ impl Feed {
 
 impl Screen for Feed {
     fn show(&self, tail: Bytes) -> bool {
-        self.link.outbox(|outbox| outbox.ephemeral(tail)) != Pushed::Dropped
+        self.link.outbox(|outbox| outbox.ephemeral(tail, false)) != Pushed::Dropped
     }
 }
 
@@ -242,7 +343,7 @@ impl Subscriber for Feed {
         // Events come in order; what is left out was gone before it could be delivered.
         let jump = match convs.get_mut(&published.conv) {
             None => return,
-            Some(State::Opening { held, lost }) => {
+            Some(State::Opening { held, lost, .. }) => {
                 // Receipts are not worth holding: the view that is on its way has the cursors.
                 if published.seq == 0 {
                 } else if held.len() < HELD {

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use protocol::close::Reason;
 use tokio::sync::Notify;
 
@@ -28,6 +29,10 @@ pub struct Link {
     /// The session waits for the client to read.
     wants_room: Cell<bool>,
     closed: Cell<bool>,
+    /// The transport noticed that nobody is at the other end.
+    lost: Cell<bool>,
+    /// The fetch that is answered.
+    fetch: Cell<u64>,
     closing: Notify,
     socket: Weak<dyn Cut>,
 }
@@ -54,6 +59,8 @@ impl Link {
             session: RefCell::new(None),
             wants_room: Cell::new(false),
             closed: Cell::new(false),
+            lost: Cell::new(false),
+            fetch: Cell::new(0),
             closing: Notify::new(),
             socket,
         })
@@ -87,6 +94,32 @@ impl Link {
         piece
     }
 
+    /// Nobody is at the other end any more.
+    pub fn lose(&self) {
+        self.lost.set(true);
+        self.nudge();
+    }
+
+    /// Resolves with what follows event `n`, once there is something; with nothing when another fetch begins or the
+    /// session ends.
+    pub(super) async fn fetch(&self, n: u64, this: u64) -> Vec<(u64, Bytes)> {
+        std::future::poll_fn(|cx| {
+            if self.fetch.get() != this || self.is_closed() {
+                return Poll::Ready(Vec::new());
+            }
+            self.outbox(|outbox| {
+                let events = outbox.piece_after(n);
+                if events.is_empty() {
+                    outbox.watch(cx);
+                    Poll::Pending
+                } else {
+                    Poll::Ready(events)
+                }
+            })
+        })
+        .await
+    }
+
     /// Resolves when the session has ended.
     pub async fn closing(&self) {
         if !self.closed.get() {
@@ -95,6 +128,18 @@ impl Link {
     }
 
     // --- the session ---
+
+    /// Whether the transport noticed that nobody is at the other end.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    /// Another fetch begins: the one before brings nothing.
+    pub(super) fn next_fetch(&self, this: u64) {
+        self.fetch.set(this);
+        self.outbox(|outbox| outbox.rouse());
+    }
 
     /// How long the client has been silent.
     #[must_use]
@@ -130,7 +175,10 @@ impl Link {
             }
             .encode()
         });
-        self.outbox(|outbox| outbox.close(code, &reason, drop_waiting));
+        self.outbox(|outbox| {
+            outbox.close(code, &reason, drop_waiting);
+            outbox.rouse();
+        });
         self.closing.notify_one();
         // A client that never reads never lets the close frame out. Owned by nobody and bounded by the patience.
         let socket = self.socket.clone();

@@ -1,7 +1,14 @@
-//! What the socket half sends to a session.
+//! What the socket half sends to a session, and what the [registry](super::registry) does.
+
+use std::time::{Duration, Instant};
 
 use actix::Message;
+use bytes::Bytes;
+use protocol::answer::NotResumed;
 use protocol::{CloseCode, DecodeError, Request};
+
+use super::sid::Sid;
+use crate::rpc::resume::{Lent, Resume};
 
 /// Everything that one read of the socket brought. Answered when all of it has been taken up, so that the reader reads
 /// on only then.
@@ -28,10 +35,57 @@ pub enum Hangup {
     Broken(CloseCode),
 }
 
+/// A client fetches the events behind `after`, which it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetch {
+    /// The last event that the client has.
+    pub after: u64,
+    /// How long to wait for one.
+    pub wait: Duration,
+    /// When the token ends that the client showed.
+    pub expires: Option<Instant>,
+}
+
+/// The answer to [`Fetch`].
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// What follows, each with its number; nothing if the time passed, or another fetch began.
+    pub events: Vec<(u64, Bytes)>,
+}
+
+/// The session goes on elsewhere: it hands over a copy.
+#[derive(Clone, Debug)]
+pub(super) struct Take(pub(super) Resume);
+
+/// The session that goes on with a copy is in use. Answered with whether it is the one that was lent to last: then this
+/// one is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Yield(pub(super) Sid);
+
+/// The session is of no use any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End(pub(super) NotResumed);
+
 impl Message for Batch {
     type Result = ();
 }
 
 impl Message for Hangup {
+    type Result = ();
+}
+
+impl Message for Fetch {
+    type Result = Result<Fetched, NotResumed>;
+}
+
+impl Message for Take {
+    type Result = Result<Lent, NotResumed>;
+}
+
+impl Message for Yield {
+    type Result = bool;
+}
+
+impl Message for End {
     type Result = ();
 }

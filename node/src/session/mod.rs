@@ -2,8 +2,10 @@
 //!
 //! Modules in the order a message takes: [`messages`] (from the socket half) → [`actor`] → `dispatch` → `publish` (step
 //! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate`, `presence` → the conversations. `timers`: what time does to it, and its end. Back: `feed` (events,
-//! straight from the fan-out) → [`outbox`] (step 12) → the writer. [`link`] is what both halves share, [`worker`] what
-//! the sessions of one thread share. Pure: `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`].
+//! straight from the fan-out) → [`outbox`] (step 12) → the writer, or `fetch`, for clients that ask. [`link`] is what both
+//! halves share, [`worker`] what the sessions of one thread share, [`registry`] what those of a node share. Beyond its
+//! connection: `handover` (the session waits, and hands over what it has) → `resume` (another one goes on with it).
+//! Pure: `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
 
 pub mod messages;
 
@@ -11,11 +13,14 @@ pub mod actor;
 mod authenticate;
 mod cursors;
 mod dispatch;
+mod fetch;
+mod handover;
 mod introduce;
 mod membership;
 mod presence;
 pub mod publish;
 mod queries;
+mod resume;
 mod subscribe;
 mod timers;
 pub mod typing;
@@ -23,6 +28,7 @@ pub mod typing;
 pub mod feed;
 pub mod link;
 pub mod outbox;
+pub mod registry;
 pub mod worker;
 
 pub mod arrivals;
@@ -30,8 +36,11 @@ mod inflight;
 pub mod order;
 pub mod rate_limit;
 pub mod ring;
+pub mod sid;
 pub mod window;
 
-pub use actor::Session;
+pub use actor::{Session, Transport};
+pub use authenticate::{Newcomer, Point, deadline};
 pub use link::{Cut, Link};
+pub use registry::Sessions;
 pub use worker::{Door, Order, Worker};

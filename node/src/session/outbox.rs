@@ -38,6 +38,8 @@ pub struct Outbox {
     /// The second overflow: until the session closes the connection, events go to the ring alone.
     too_slow: bool,
     end: End,
+    /// No connection ever drains it: the client fetches.
+    fetched: bool,
     writer: Option<Waker>,
 }
 
@@ -159,6 +161,7 @@ impl Outbox {
             slow_at: None,
             too_slow: false,
             end: End::Open,
+            fetched: false,
             writer: None,
         }
     }
@@ -168,6 +171,7 @@ impl Outbox {
     pub fn unconnected(bounds: Bounds) -> Outbox {
         Outbox {
             end: End::Ended,
+            fetched: true,
             ..Outbox::new(bounds)
         }
     }
@@ -208,13 +212,19 @@ impl Outbox {
         Pushed::Queued(n)
     }
 
-    /// Appends an event that nobody misses: dropped when the outbox is half full.
-    pub fn ephemeral(&mut self, tail: Bytes) -> Pushed {
+    /// Appends an event that nobody misses: dropped when the outbox is half full. One that `lasts` is still worth
+    /// knowing when the client comes back.
+    pub fn ephemeral(&mut self, tail: Bytes, lasts: bool) -> Pushed {
         let half = self.events.frames * 2 >= self.bounds.frames || self.events.bytes * 2 >= self.bounds.bytes;
-        if half || self.too_slow || !matches!(self.end, End::Open) {
-            return Pushed::Dropped;
+        let room = match self.end {
+            End::Open => !half && !self.too_slow,
+            End::Closing(..) | End::Ended => (lasts || self.fetched) && !self.ring.half_full(),
+        };
+        if room {
+            Pushed::Queued(self.number(Kept { tail, covers: None }, true))
+        } else {
+            Pushed::Dropped
         }
-        Pushed::Queued(self.number(Kept { tail, covers: None }, true))
     }
 
     /// Appends an event that the client missed while it was away. Not bounded here: what comes from a ring is bounded
@@ -247,6 +257,18 @@ impl Outbox {
     /// [`Gap`] when some of them are gone, or `n` was never reached.
     pub fn after(&self, n: u64) -> Result<impl Iterator<Item = (u64, &Kept)>, Gap> {
         self.ring.after(n)
+    }
+
+    /// Bytes of the events that are kept, if no connection drains them.
+    #[must_use]
+    pub fn waits_alone(&self) -> Option<usize> {
+        (!matches!(self.end, End::Open)).then(|| self.ring.bytes())
+    }
+
+    /// Bytes of the events that are kept.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.ring.bytes()
     }
 
     /// Whether nobody is connected and an event that nobody has seen is gone.
@@ -285,6 +307,26 @@ impl Outbox {
         self.queue.clear();
         (self.events, self.answers) = (Fill::default(), Fill::default());
         self.end = End::Ended;
+        self.wake();
+    }
+
+    /// As many of the events behind `n` as go into one piece, with their numbers.
+    #[must_use]
+    pub fn piece_after(&self, n: u64) -> Vec<(u64, Bytes)> {
+        let mut bytes = 0;
+        let Ok(events) = self.ring.after(n) else {
+            return Vec::new();
+        };
+        let piece = events.take(self.bounds.piece_frames).take_while(|(_, kept)| {
+            let fits = bytes < self.bounds.piece_bytes;
+            bytes += kept.tail.len();
+            fits
+        });
+        piece.map(|(n, kept)| (n, kept.tail.clone())).collect()
+    }
+
+    /// Wakes who watches.
+    pub fn rouse(&mut self) {
         self.wake();
     }
 

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::Empty;
+use protocol::answer::{Empty, NotResumed};
 use protocol::command::Typing;
 use protocol::{Answer, CloseCode, ErrorCode, UserId};
 
-use super::actor::{Phase, Session};
+use super::actor::{Phase, Session, Transport};
 use crate::conversation::Refusal;
 use crate::user::{Device, Loss, Refused};
 
@@ -64,9 +64,37 @@ impl Session {
         match loss {
             None => {}
             // The client itself has gone elsewhere.
-            Some(Loss::Replaced) => self.hang_up(ctx, Some(NORMAL), None, false),
+            Some(Loss::Replaced) if self.transport == Transport::Poll => {
+                self.seat = None;
+                self.end_fetch();
+            }
+            Some(Loss::Replaced) => self.detach(ctx, Some(NORMAL), None, false),
+            Some(Loss::Displaced | Loss::TooMany) if self.transport == Transport::Poll => {
+                self.void(ctx, NotResumed::Unknown);
+            }
             Some(Loss::Displaced) => self.close(ctx, CloseCode::Displaced),
             Some(Loss::TooMany) => self.close(ctx, CloseCode::TooManySessions),
+        }
+    }
+
+    /// Takes a seat again for a client that fetches and was gone for long. Nobody waits for the word of the owner: if it
+    /// is against it, the session ends.
+    pub(super) fn sit(&mut self, ctx: &mut Context<Session>) {
+        let Phase::Open(open) = &self.phase else { return };
+        if self.seat.is_none() {
+            let (seat, _admission, loss) = self.worker.desk.enter(open.feed.user_id(), open.device.clone());
+            self.seat = Some(seat);
+            self.wait(ctx, loss, Session::lose_seat);
+        }
+    }
+
+    /// Goes on watching whom another session of the client watched.
+    pub(super) fn watch_on(&self, users: Vec<UserId>) {
+        let Phase::Open(open) = &self.phase else { return };
+        if !users.is_empty() {
+            let (user, screen) = (open.feed.user_id(), open.feed.clone());
+            let most = self.worker.config.limits.watched_users;
+            let _too_many = self.worker.desk.watch(self.tag, user, screen, users, most);
         }
     }
 

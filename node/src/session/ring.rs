@@ -86,6 +86,18 @@ impl Ring {
         self.last - self.events.len() as u64
     }
 
+    /// Bytes of the events.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether at least half of the room is taken.
+    #[must_use]
+    pub fn half_full(&self) -> bool {
+        self.events.len() * 2 >= self.most.events || self.bytes * 2 >= self.most.bytes
+    }
+
     /// The events behind `n`, with their numbers.
     ///
     /// # Errors

@@ -18,11 +18,15 @@ use super::feed::Feed;
 use super::introduce::introduce;
 use super::worker::Worker;
 use crate::conversation::Refusal;
+use crate::conversation::timeline::Published;
+use crate::relay::Subscriber;
 
 /// Subscriptions under way at once, per session.
 const AT_ONCE: usize = 64;
 /// Pause before a failed subscription is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether a client has read enough to get more.
+const CROWDED: Duration = Duration::from_millis(20);
 
 /// How the client gets to see a conversation.
 pub(super) enum Deliver {
@@ -118,7 +122,7 @@ impl Session {
     pub(super) fn follow_joined(&mut self, ctx: &mut Context<Session>) {
         let joined = match &self.phase {
             Phase::Open(open) => open.feed.take_joined(),
-            Phase::Greeting => return,
+            Phase::Greeting | Phase::Resuming(_) => return,
         };
         for conv in joined {
             self.follow(ctx, conv);
@@ -162,6 +166,106 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
         }
         first = false;
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Follows the conversations of a session that this one goes on with, each from where that one was, and introduces those
+/// that it has not come to.
+pub(super) async fn carry_on(
+    worker: Rc<Worker>,
+    feed: Rc<Feed>,
+    convs: Vec<(ConvId, u64)>,
+    coming: Vec<ConvId>,
+    settled: bool,
+) {
+    for (conv, from) in &convs {
+        feed.begin_at(conv, Some(*from));
+    }
+    if settled {
+        feed.settle();
+        coming.iter().for_each(|conv| feed.joined(conv));
+    }
+    let carrying = futures::stream::iter(convs).for_each_concurrent(AT_ONCE, |(conv, from)| {
+        let (worker, feed) = (worker.clone(), feed.clone());
+        async move { carry(&worker, &feed, &conv, from).await }
+    });
+    let rest = async {
+        if settled {
+            introduce_missing(&worker, &feed).await;
+        } else {
+            follow_all(worker.clone(), feed.clone()).await;
+        }
+    };
+    futures::join!(carrying, rest);
+}
+
+/// Follows a conversation of which the client has the events up to `from`: what came since is read from the log, which
+/// nobody needs to be a member for who was one at `from`, and ends with the event that removes the user, if one does.
+async fn carry(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, from: u64) {
+    let subscribed = loop {
+        match worker.hub.subscribe(conv, feed.clone()).await {
+            Err(refusal) if refusal.code.temporary() => tokio::time::sleep(AGAIN).await,
+            result => break result,
+        }
+    };
+    let member = subscribed.is_ok();
+    let mut at = from;
+    // One who is no member is told how that came about.
+    let mut target = subscribed.unwrap_or(u64::MAX);
+    loop {
+        while at < target {
+            let (last, tails) = match worker.conversations.range(conv, at).await {
+                Ok(range) => range,
+                Err(refusal) => {
+                    tracing::debug!(%conv, %refusal, "what a session missed can't be read yet");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            target = if member { target.max(last) } else { last };
+            if tails.is_empty() && !member {
+                break;
+            }
+            for tail in tails {
+                at += 1;
+                if !feed.carry(&Published::replay(conv.clone(), at, tail)) {
+                    worker.hub.unsubscribe(conv, feed.tag());
+                    if member {
+                        // Put out and brought in again.
+                        feed.joined(conv);
+                    }
+                    return;
+                }
+            }
+            while feed.is_crowded() {
+                tokio::time::sleep(CROWDED).await;
+            }
+        }
+        if !member {
+            return feed.end(conv);
+        }
+        if feed.carried(conv, at) {
+            return;
+        }
+        // At least one event more than what was read.
+        target = target.max(at + 1);
+    }
+}
+
+/// Introduces the conversations that the user is in and the session doesn't follow.
+async fn introduce_missing(worker: &Rc<Worker>, feed: &Rc<Feed>) {
+    let mut convs = loop {
+        match worker.conversations.index(feed.user_id()).await {
+            Ok(convs) => break convs,
+            Err(refusal) => {
+                tracing::debug!(%refusal, "no index yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    convs.truncate(worker.config.limits.subscriptions);
+    for conv in convs.iter().filter(|conv| !feed.follows(conv)) {
+        feed.joined(conv);
     }
 }
 

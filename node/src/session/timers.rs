@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use actix::{ActorContext, Context};
 use bytes::Bytes;
+use protocol::answer::NotResumed;
 use protocol::event::{Bye, Event};
 use protocol::{CloseCode, UserId};
 
-use super::actor::{Phase, Session};
+use super::actor::{Phase, Session, Transport};
 use super::ring::Kept;
 use super::worker;
 use crate::telemetry::metrics::CloseLabels;
@@ -23,6 +24,15 @@ pub(super) struct Leaving {
 impl Session {
     /// Looks at everything that time or others may have changed.
     pub(super) fn look(&mut self, ctx: &mut Context<Session>) {
+        if let Some(since) = self.away {
+            return self.look_while_away(ctx, since);
+        }
+        if self.transport == Transport::Poll {
+            return self.look_while_fetched(ctx);
+        }
+        if self.link.is_lost() {
+            return self.detach(ctx, None, None, true);
+        }
         let now = Instant::now();
         let timers = self.worker.config.session.clone();
         match self.worker.order() {
@@ -41,6 +51,7 @@ impl Session {
                     due = due.min(end);
                     (now >= end).then_some(CloseCode::NoAuth)
                 }
+                Phase::Resuming(_) => None,
                 Phase::Open(open) => {
                     due = open.expires.map_or(due, |expires| due.min(expires));
                     if open.feed.is_too_slow() {
@@ -62,12 +73,15 @@ impl Session {
             }
             due = due.min(deadline);
         }
-        let ping = self.pinged + timers.ping_ms.duration();
-        if now >= ping {
+        let every = match self.transport {
+            Transport::EventStream => timers.comment_ms.duration(),
+            Transport::WebSocket | Transport::Poll => timers.ping_ms.duration(),
+        };
+        if now >= self.pinged + every {
             self.link.outbox(|outbox| outbox.ping());
             self.pinged = now;
         }
-        due = due.min(self.pinged + timers.ping_ms.duration());
+        due = due.min(self.pinged + every);
         if self.report_at.is_some_and(|at| now >= at) {
             self.report(ctx);
         }
@@ -113,7 +127,15 @@ impl Session {
         }
         let drop_waiting = matches!(code, CloseCode::SlowConsumer | CloseCode::HeartbeatMissed);
         let retry = retry.map(Duration::from_millis);
-        self.hang_up(ctx, Some(code.code()), retry, drop_waiting);
+        if code == CloseCode::TokenExpired {
+            self.over = NotResumed::Expired;
+        }
+        // The range is the verdict: after these the client comes back for the same session.
+        if (4000..4200).contains(&code.code()) {
+            self.detach(ctx, Some(code.code()), retry, drop_waiting);
+        } else {
+            self.hang_up(ctx, Some(code.code()), retry, drop_waiting);
+        }
         tracing::debug!(
             code = code.code(),
             user = self.user().map(UserId::as_str),
@@ -121,6 +143,7 @@ impl Session {
         );
     }
 
+    /// Ends the connection and the session.
     pub(super) fn hang_up(
         &mut self,
         ctx: &mut Context<Session>,
@@ -128,6 +151,12 @@ impl Session {
         retry: Option<Duration>,
         drop_waiting: bool,
     ) {
+        self.end_connection(code, retry, drop_waiting);
+        ctx.stop();
+    }
+
+    /// Ends the connection.
+    pub(super) fn end_connection(&self, code: Option<u16>, retry: Option<Duration>, drop_waiting: bool) {
         // 1005 is the number that RFC 6455 keeps for "no code".
         let label = CloseLabels {
             code: code.map_or(1005, u32::from),
@@ -139,6 +168,5 @@ impl Session {
             drop_waiting,
             self.worker.config.session.close_ms.duration(),
         );
-        ctx.stop();
     }
 }

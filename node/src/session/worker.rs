@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
+use super::registry::Sessions;
 use crate::config::Config;
 use crate::conversation::Conversations;
 use crate::gateway::auth::Auth;
@@ -36,9 +37,18 @@ pub struct Worker {
     pub metrics: Metrics,
     /// The node's name in `hello`.
     pub name: String,
+    /// The sessions of the node.
+    pub sessions: Sessions,
     door: Arc<Door>,
-    sessions: RefCell<HashMap<u64, Rc<Link>>>,
+    places: RefCell<HashMap<u64, Place>>,
     changed: Notify,
+}
+
+/// A session of this thread.
+struct Place {
+    link: Rc<Link>,
+    /// Its client is there.
+    attached: bool,
 }
 
 /// Whether the node takes and keeps sessions. One per node.
@@ -95,7 +105,7 @@ impl Door {
         *self.order.borrow()
     }
 
-    /// Number of open sessions.
+    /// Number of sessions whose client is there.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
@@ -106,7 +116,7 @@ impl Door {
         self.tell(if isolated { Order::Isolated } else { Order::Serve });
     }
 
-    /// Waits until no session is open.
+    /// Waits until no client is there.
     pub async fn emptied(&self) {
         while self.sessions() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -123,12 +133,12 @@ impl Worker {
         config: Arc<Config>,
         auth: Arc<Auth>,
         conversations: Conversations,
-        (hub, desk): (LocalHub, Desk),
+        (hub, desk, sessions): (LocalHub, Desk, Sessions),
         metrics: Metrics,
         name: String,
         door: Arc<Door>,
     ) -> Rc<Worker> {
-        let sessions = RefCell::default();
+        let places = RefCell::default();
         let changed = Notify::new();
         let worker = Rc::new(Worker {
             config,
@@ -138,8 +148,9 @@ impl Worker {
             desk,
             metrics,
             name,
-            door,
             sessions,
+            door,
+            places,
             changed,
         });
         // Lives as long as the thread.
@@ -154,17 +165,34 @@ impl Worker {
     }
 
     pub(super) fn add(&self, tag: u64, link: Rc<Link>) {
-        self.sessions.borrow_mut().insert(tag, link);
-        self.door.sessions.fetch_add(1, Ordering::Relaxed);
-        self.metrics.sessions.inc();
+        let place = Place {
+            link,
+            attached: false,
+        };
+        self.places.borrow_mut().insert(tag, place);
+        self.set_attached(tag, true);
         self.changed.notify_one();
     }
 
-    pub(super) fn remove(&self, tag: u64) {
-        if self.sessions.borrow_mut().remove(&tag).is_some() {
+    /// The client of a session is there, or isn't.
+    pub(super) fn set_attached(&self, tag: u64, attached: bool) {
+        let mut places = self.places.borrow_mut();
+        let Some(place) = places.get_mut(&tag).filter(|place| place.attached != attached) else {
+            return;
+        };
+        place.attached = attached;
+        if attached {
+            self.door.sessions.fetch_add(1, Ordering::Relaxed);
+            self.metrics.sessions.inc();
+        } else {
             self.door.sessions.fetch_sub(1, Ordering::Relaxed);
             self.metrics.sessions.dec();
         }
+    }
+
+    pub(super) fn remove(&self, tag: u64) {
+        self.set_attached(tag, false);
+        self.places.borrow_mut().remove(&tag);
     }
 }
 
@@ -172,18 +200,18 @@ async fn clock(worker: Rc<Worker>) {
     let tick = worker.config.session.tick_ms.duration();
     let mut orders = worker.door.order.subscribe();
     loop {
-        let idle = worker.sessions.borrow().is_empty();
+        let idle = worker.places.borrow().is_empty();
         tokio::select! {
             order = orders.changed() => {
                 if order.is_err() {
                     return;
                 }
-                worker.sessions.borrow().values().for_each(|link| link.nudge());
+                worker.places.borrow().values().for_each(|place| place.link.nudge());
             }
             () = worker.changed.notified(), if idle => {}
             () = tokio::time::sleep(tick), if !idle => {
                 let now = Instant::now();
-                worker.sessions.borrow().values().for_each(|link| link.tick(now));
+                worker.places.borrow().values().for_each(|place| place.link.tick(now));
             }
         }
     }

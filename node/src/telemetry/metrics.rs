@@ -21,6 +21,14 @@ pub struct Figures {
 pub struct Metrics {
     /// Open sessions, authenticated or not.
     pub sessions: Gauge,
+    /// Sessions that wait for their client to come back.
+    pub sessions_away: Gauge,
+    /// Bytes of events that are kept for them.
+    pub sessions_away_bytes: Gauge,
+    /// Sessions that ended because too many waited.
+    pub away_dropped: Counter,
+    /// Attempts to go on with a session, by what became of them.
+    pub resumes: Family<ResumeLabels, Counter>,
     /// Sessions ended, by close code.
     pub closed: Family<CloseLabels, Counter>,
     /// Frames received.
@@ -59,6 +67,13 @@ pub struct CodeLabels {
     pub code: Code,
 }
 
+/// What became of an attempt to go on with a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResumeLabels {
+    /// `resumed`, or why not.
+    pub result: Code,
+}
+
 /// A refusal's code as a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code(pub &'static str);
@@ -87,6 +102,10 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics {
             sessions: Gauge::default(),
+            sessions_away: Gauge::default(),
+            sessions_away_bytes: Gauge::default(),
+            away_dropped: Counter::default(),
+            resumes: Family::default(),
             closed: Family::default(),
             frames_in: Counter::default(),
             frames_out: Counter::default(),
@@ -107,6 +126,26 @@ impl Metrics {
     /// Adds these figures to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("sessions", "Open sessions", self.sessions.clone());
+        registry.register(
+            "sessions_away",
+            "Sessions that wait for their client",
+            self.sessions_away.clone(),
+        );
+        registry.register(
+            "sessions_away_bytes",
+            "Bytes of events kept for clients that are away",
+            self.sessions_away_bytes.clone(),
+        );
+        registry.register(
+            "sessions_away_dropped",
+            "Sessions ended because too many waited for their client",
+            self.away_dropped.clone(),
+        );
+        registry.register(
+            "session_resumes",
+            "Attempts to go on with a session, by result",
+            self.resumes.clone(),
+        );
         registry.register(
             "sessions_closed",
             "Sessions ended, by close code",

@@ -14,6 +14,7 @@ pub(crate) mod window;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cluster::{Cluster, ShardId};
 use protocol::message::Messages;
 use protocol::{Cid, ConvId, Kind, UserId};
@@ -25,6 +26,8 @@ use super::shared::Shared;
 use super::timeline::login::{Keyring, Login};
 use super::timeline::read::{BansPage, BlocksPage, MembersPage};
 use super::timeline::{Command, Op};
+use crate::rpc;
+use crate::rpc::read::{Range, Ranged};
 use crate::user::{Shown, inbox, presence};
 
 /// What names the keys of the cluster: they are in the shard of this.
@@ -109,6 +112,19 @@ impl Conversations {
         limit: usize,
     ) -> Result<HistoryPage, Refusal> {
         super::reads::client::history(&self.shared, user, conv, before, after, limit).await
+    }
+
+    /// A piece of the log behind `after`, whoever asks: the last event of the log, and the tails of those that follow,
+    /// perhaps not up to the last.
+    pub(crate) async fn range(&self, conv: &ConvId, after: u64) -> Result<(u64, Vec<Bytes>), Refusal> {
+        let question = Range {
+            conv: conv.clone(),
+            after,
+        };
+        let cluster = self.shared.cluster().ok_or_else(Refusal::unavailable)?;
+        let shard = cluster.shard_of(conv.as_str().as_bytes());
+        let Ranged { last, tails } = ask(&self.shared, shard, rpc::RANGE, &question).await?;
+        Ok((last, tails))
     }
 
     /// A page of messages as they are now: the newest below `before`, or the oldest above `after`, or the newest.

@@ -2,9 +2,10 @@
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::Payload;
+use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
 use protocol::command::Typing;
 use protocol::{Command, ErrorCode, UserId};
@@ -19,9 +20,11 @@ use crate::session::{Order, Worker};
 use crate::telemetry::metrics::{Code, CodeLabels};
 
 /// The user of a request. To have one is to be authenticated.
-pub(super) struct Caller {
+pub(in crate::gateway) struct Caller {
     /// The user.
-    pub(super) user: UserId,
+    pub(in crate::gateway) user: UserId,
+    /// When the token runs out.
+    pub(in crate::gateway) expires: Option<SystemTime>,
     worker: Rc<Worker>,
     rates: web::Data<Rates>,
 }
@@ -37,6 +40,25 @@ impl Caller {
     /// The node's limits.
     pub(super) fn limits(&self) -> &Limits {
         &self.worker.config.limits
+    }
+
+    /// What the sessions of this thread share.
+    pub(in crate::gateway) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Whether the caller may begin to listen: as on a WebSocket, and at the rate of questions.
+    pub(in crate::gateway) fn may_listen(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if self.worker.order() != Order::Serve {
+            return Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped"));
+        }
+        if !admission::origin_allowed(headers, &self.worker.config.server) {
+            let msg = "sessions are not opened from this origin";
+            return Err(Problem::new(ErrorCode::Forbidden, msg));
+        }
+        self.rates
+            .question(&self.user, Instant::now())
+            .map_err(|wait| self.too_fast(wait))
     }
 
     /// Checks what is asked, and takes a token for a question.
@@ -155,6 +177,7 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     })?;
     Ok(Caller {
         user: identity.user,
+        expires: identity.expires,
         worker: Rc::clone(worker),
         rates: rates.clone(),
     })

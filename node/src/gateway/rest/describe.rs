@@ -85,7 +85,7 @@ pub(super) struct IdempotencyKey {
 }
 
 /// What a question may be answered instead.
-pub(super) struct Asked;
+pub(in crate::gateway) struct Asked;
 
 /// What a request with a body, or a change, may be answered instead.
 pub(super) struct Changed;
@@ -111,9 +111,10 @@ impl Tag {
     pub(super) const CURSORS: &'static str = "Cursors";
     pub(super) const MEMBERS: &'static str = "Members";
     pub(super) const USERS: &'static str = "Users";
+    pub(in crate::gateway) const EVENTS: &'static str = "Events";
     pub(in crate::gateway) const OPERATION: &'static str = "Operation";
     /// Every group, with what it is about.
-    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 7] = [
+    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 8] = [
         (Tag::LOGIN, "One-time codes and the tokens they give."),
         (Tag::CONVERSATIONS, "The caller's conversations."),
         (Tag::MESSAGES, "What is said in a conversation."),
@@ -123,6 +124,7 @@ impl Tag {
             "Who is in a conversation, as what, and who is kept out.",
         ),
         (Tag::USERS, "What concerns one other user."),
+        (Tag::EVENTS, "What happens, for clients without a WebSocket."),
         (Tag::OPERATION, "For probes and operators."),
     ];
 }

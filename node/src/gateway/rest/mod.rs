@@ -24,6 +24,7 @@ use actix_web::web::{Path, PathConfig, QueryConfig};
 use protocol::{ConvId, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub(super) use caller::Caller;
 pub(super) use rates::Rates;
 
 use super::problem::Problem;

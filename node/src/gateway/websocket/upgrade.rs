@@ -1,22 +1,23 @@
 //! `GET /v1/ws`: who may come in, before the protocol is switched.
 
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::SEC_WEBSOCKET_PROTOCOL;
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use actix_web_actors::ws::handshake_with_protocols;
-use protocol::{ErrorCode, SUBPROTOCOL};
+use protocol::{ErrorCode, SUBPROTOCOL, limits};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::gateway::admission;
+use crate::gateway::auth::Identity;
 use crate::gateway::connection::Connection;
-use crate::gateway::problem::{problem, problem_of};
+use crate::gateway::problem::{Problem, problem, problem_of};
 use crate::gateway::rest::describe::{Tag, Upgraded};
 use crate::session::outbox::{Bounds, Outbox};
-use crate::session::{Cut, Link, Order, Session, Worker};
+use crate::session::{Link, Newcomer, Order, Point, Session, Transport, Worker};
 
 pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
     config.service(upgrade);
@@ -57,7 +58,10 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
                 return problem(refused.code(), &refused.to_string());
             }
         };
-    let wants_resume = headers.contains_key("X-Resume");
+    let newcomer = match identity.map(|identity| newcomer(headers, identity)).transpose() {
+        Ok(newcomer) => newcomer,
+        Err(problem) => return problem.error_response(),
+    };
     let Ok(mut response) = handshake_with_protocols(&request, &[SUBPROTOCOL]) else {
         return problem_of(
             StatusCode::UPGRADE_REQUIRED,
@@ -65,18 +69,36 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
             "this is a WebSocket endpoint",
         );
     };
-    let socket: Weak<dyn Cut> = match request.conn_data::<Rc<Connection>>() {
-        Some(connection) => {
-            let weak: Weak<Connection> = Rc::downgrade(connection);
-            weak
-        }
-        None => Weak::<Connection>::new(),
-    };
     let limits = &worker.config.limits;
-    let link = Link::new(Outbox::new(Bounds::from(limits)), socket);
+    let link = Link::new(Outbox::new(Bounds::from(limits)), Connection::of(&request));
     let metrics = worker.metrics.clone();
-    let session = Session::open(worker.clone(), link.clone(), identity, wants_resume);
+    let session = Session::open(worker.clone(), link.clone(), Transport::WebSocket, newcomer);
     // Ends with the connection or the session, whichever is first.
     actix_web::rt::spawn(Reader::new(link.clone(), session, metrics.clone(), limits).run(payload));
     response.streaming(Writer::new(link, metrics))
+}
+
+/// What the headers say beside the token.
+fn newcomer(headers: &HeaderMap, identity: Identity) -> Result<Newcomer, Problem> {
+    let name = |header: &str| {
+        let Some(value) = headers.get(header) else {
+            return Ok(None);
+        };
+        match value.to_str() {
+            Ok(name) if name.len() <= limits::DEVICE_BYTES => Ok(Some(name.to_owned())),
+            _ => Err(Problem::bad(format!(
+                "{header} must be text of at most {} bytes",
+                limits::DEVICE_BYTES
+            ))),
+        }
+    };
+    let point =
+        |value: &actix_web::http::header::HeaderValue| value.to_str().map_or(Point::Nowhere, Point::parse);
+    Ok(Newcomer {
+        identity,
+        device: name("X-Device")?,
+        instance: name("X-Instance")?,
+        resume: headers.get("X-Resume").map(point),
+        told: None,
+    })
 }

@@ -102,9 +102,9 @@ fn the_second_overflow_ends_the_session_unless_it_is_long_after_the_first() {
 #[test]
 fn ephemeral_events_go_first() {
     let mut outbox = Outbox::new(BOUNDS);
-    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Queued(1));
+    assert_eq!(outbox.ephemeral(tail("typing"), false), Pushed::Queued(1));
     assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(2));
-    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Dropped);
+    assert_eq!(outbox.ephemeral(tail("typing"), false), Pushed::Dropped);
     assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(3));
 }
 
@@ -146,11 +146,33 @@ fn events_of_a_client_that_is_away_are_kept_until_one_that_it_never_saw_has_to_g
     for n in 3..=8 {
         assert_eq!(outbox.event(kept("c"), Instant::now()), Pushed::Queued(n));
     }
-    assert_eq!(outbox.ephemeral(tail("typing")), Pushed::Dropped);
+    assert_eq!(outbox.ephemeral(tail("typing"), false), Pushed::Dropped);
+    assert_eq!(outbox.ephemeral(tail("receipt"), true), Pushed::Dropped);
     assert_eq!(behind(&outbox, 2).unwrap(), [3, 4, 5, 6, 7, 8]);
     assert_eq!(outbox.event(kept("d"), Instant::now()), Pushed::Lost);
     assert!(outbox.lost());
     assert_eq!(behind(&outbox, 2), None);
+}
+
+#[test]
+fn what_lasts_waits_for_a_client_that_is_away_while_there_is_room() {
+    let mut outbox = Outbox::new(BOUNDS);
+    outbox.disconnected();
+    assert_eq!(outbox.ephemeral(tail("typing"), false), Pushed::Dropped);
+    for n in 1..=3 {
+        assert_eq!(outbox.ephemeral(tail("receipt"), true), Pushed::Queued(n));
+    }
+    assert_eq!(outbox.ephemeral(tail("receipt"), true), Pushed::Dropped);
+    assert_eq!(behind(&outbox, 0).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn one_that_fetches_gets_what_lasts_and_what_does_not() {
+    let mut outbox = Outbox::unconnected(BOUNDS);
+    assert_eq!(outbox.ephemeral(tail("typing"), false), Pushed::Queued(1));
+    assert_eq!(outbox.event(kept("a"), Instant::now()), Pushed::Queued(2));
+    outbox.confirm(1);
+    assert_eq!(behind(&outbox, 1).unwrap(), [2]);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod client;
 mod golden;
 mod logging;
 mod node;
+pub(crate) mod session;
+pub(crate) mod stream;
 
 pub(crate) use client::{Client, Incoming, TEXT, frame, masked};
 pub(crate) use golden::golden;

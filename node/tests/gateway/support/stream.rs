@@ -1,0 +1,180 @@
+//! A client of the event stream (SSE) over a bare socket.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::PATIENCE;
+
+/// An event stream that is being read.
+pub(crate) struct Stream {
+    socket: TcpStream,
+    /// As they came, in chunks.
+    raw: Vec<u8>,
+    /// The text of the stream that was not taken yet.
+    text: String,
+    over: bool,
+    /// The head of the response.
+    pub(crate) head: String,
+    /// Comments so far.
+    pub(crate) comments: usize,
+    /// The last time to come back.
+    pub(crate) retry: Option<u64>,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Its `id`, empty if there is none.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its data.
+    pub(crate) data: Value,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Asks for the events of a user, with further header lines, and with a small receive buffer if given one.
+    pub(crate) async fn open(
+        addr: SocketAddr,
+        query: &str,
+        headers: &str,
+        receive_buffer: Option<u32>,
+    ) -> Stream {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        let mut socket = socket.connect(addr).await.unwrap();
+        let head = format!("GET /v1/events{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut stream = Stream {
+            socket,
+            raw: Vec::new(),
+            text: String::new(),
+            over: false,
+            head: String::new(),
+            comments: 0,
+            retry: None,
+        };
+        let end = loop {
+            if let Some(at) = stream.raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(stream.more().await, "the head of a response");
+        };
+        stream.head = String::from_utf8(stream.raw.drain(..end).collect()).unwrap();
+        stream
+    }
+
+    /// The stream of a user's device, behind the last event that it has.
+    pub(crate) async fn of(addr: SocketAddr, user: &str, last: Option<&str>) -> Stream {
+        let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        let headers = format!("Authorization: Bearer dev:{user}\r\n{last}");
+        let stream = Stream::open(addr, "?device=phone", &headers, None).await;
+        assert!(stream.head.starts_with("HTTP/1.1 200"), "{}", stream.head);
+        stream
+    }
+
+    /// The next event; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Entry> {
+        tokio::time::timeout(PATIENCE, self.next_now())
+            .await
+            .expect("the stream goes on, or ends")
+    }
+
+    /// Waits for comments, while there are no events.
+    pub(crate) async fn comments_reach(&mut self, least: usize) {
+        let waiting = async {
+            while self.comments < least {
+                assert!(self.more().await, "the stream goes on");
+                self.unpack();
+                while let Some((block, rest)) = self.text.split_once("\n\n") {
+                    let (block, rest) = (block.to_owned(), rest.to_owned());
+                    self.text = rest;
+                    assert_eq!(self.block(&block), None);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("comments come");
+    }
+
+    /// The next event, which has this name.
+    pub(crate) async fn expect(&mut self, name: &str) -> Entry {
+        let entry = self.next().await.expect("the stream goes on");
+        assert_eq!(entry.name, name, "{entry:?}");
+        entry
+    }
+
+    async fn next_now(&mut self) -> Option<Entry> {
+        loop {
+            while let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                if let Some(entry) = self.block(&block) {
+                    return Some(entry);
+                }
+            }
+            if self.over || !self.more().await {
+                assert!(self.text.is_empty(), "cut off: {}", self.text);
+                return None;
+            }
+            self.unpack();
+        }
+    }
+
+    fn block(&mut self, block: &str) -> Option<Entry> {
+        let (mut id, mut name, mut data) = (String::new(), String::new(), None);
+        for line in block.lines() {
+            let (field, value) = line.split_once(':').unwrap();
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "" => self.comments += 1,
+                "id" => id = value.to_owned(),
+                "event" => name = value.to_owned(),
+                "retry" => self.retry = Some(value.parse().unwrap()),
+                "data" => {
+                    assert!(data.is_none(), "one line of data: {block}");
+                    data = Some(serde_json::from_str(value).unwrap());
+                }
+                other => panic!("{other} in {block}"),
+            }
+        }
+        data.map(|data| Entry { id, name, data })
+    }
+
+    /// Takes whole chunks out of what came.
+    fn unpack(&mut self) {
+        loop {
+            let Some(end) = self.raw.windows(2).position(|window| window == b"\r\n") else {
+                return;
+            };
+            let size = usize::from_str_radix(std::str::from_utf8(&self.raw[..end]).unwrap(), 16).unwrap();
+            let (start, stop) = (end + 2, end + 2 + size);
+            if self.raw.len() < stop + 2 {
+                return;
+            }
+            self.text
+                .push_str(std::str::from_utf8(&self.raw[start..stop]).unwrap());
+            self.raw.drain(..stop + 2);
+            self.over |= size == 0;
+        }
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut chunk = [0; 16_384];
+        match self.socket.read(&mut chunk).await {
+            Ok(0) | Err(_) => false,
+            Ok(read) => {
+                self.raw.extend_from_slice(&chunk[..read]);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Going on with a session on another node than before.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::session::{Known, connect, event, is_refused, is_resumed, known, race, say};
+use crate::support::{Client, Incoming, Node, PATIENCE};
+use crate::world::World;
+
+/// Bob's client on a node after it has seen the conversation with alice: its events go on at `n + 1`.
+async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
+    let (mut bob, ready) = connect(node, "bob", "phone", None).await;
+    say(alice, "bob", "hello").await;
+    assert_eq!(event(&mut bob, 1).await["t"], "conv");
+    assert_eq!(event(&mut bob, 2).await["cid"], "hello");
+    let Known { sid, .. } = known(&ready);
+    (bob, Known { sid, n: 2 })
+}
+
+#[tokio::test]
+async fn a_session_goes_on_at_any_node_while_others_talk() {
+    let world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
+    let talking = tokio::spawn(async move {
+        for i in 0..200 {
+            say(&mut alice, "bob", &format!("m{i}")).await;
+        }
+    });
+    // From node to node, each time after a few events, and sometimes back to the same one.
+    let (mut expected, mut round) = (0, 0);
+    while expected < 200 {
+        for _ in 0..round % 5 {
+            if expected == 200 {
+                break;
+            }
+            at.n += 1;
+            let message = event(&mut bob, at.n).await;
+            assert_eq!(message["cid"], format!("m{expected}"), "{message}");
+            expected += 1;
+        }
+        round += 1;
+        let node = &world.nodes[[1, 2, 2, 0][round % 4]];
+        let ready;
+        (bob, ready) = connect(node, "bob", "phone", Some(&at)).await;
+        is_resumed(&ready, at.n);
+        assert_ne!(ready["sid"], at.sid);
+        at.sid = known(&ready).sid;
+    }
+    talking.await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_on_none() {
+    let world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (old, at) = introduced(&world.nodes[0], &mut alice).await;
+    for node in [1, 2, 0] {
+        let (lost, ready) = connect(&world.nodes[node], "bob", "phone", Some(&at)).await;
+        is_resumed(&ready, 2);
+        drop(lost);
+    }
+    // Its old connection was ended in silence.
+    let mut old = old;
+    assert_eq!(old.recv().await, Incoming::Close(1000, String::new()));
+    say(&mut alice, "bob", "a").await;
+    let (mut bob, ready) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    is_resumed(&ready, 2);
+    assert_eq!(event(&mut bob, 3).await["cid"], "a");
+    assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":3}"#).await["t"], "hb");
+    for node in &world.nodes {
+        let (_late, refused) = connect(node, "bob", "phone", Some(&at)).await;
+        is_refused(&refused, "unknown");
+    }
+    let at = Known {
+        n: 3,
+        ..known(&ready)
+    };
+    let (_eve, refused) = connect(&world.nodes[2], "eve", "phone", Some(&at)).await;
+    is_refused(&refused, "unknown");
+    let (_far, refused) = connect(
+        &world.nodes[2],
+        "bob",
+        "phone",
+        Some(&Known { n: 9, ..at.clone() }),
+    )
+    .await;
+    is_refused(&refused, "gap");
+    let (mut bob, ready) = connect(&world.nodes[2], "bob", "phone", Some(&at)).await;
+    is_resumed(&ready, 3);
+    say(&mut alice, "bob", "b").await;
+    assert_eq!(event(&mut bob, 4).await["cid"], "b");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_that_resume_on_two_nodes_at_once_nothing_is_lost() {
+    let world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
+    for round in 0..6 {
+        drop(bob);
+        let [one, two] = [1, 2].map(|node| Client::connect(world.nodes[node].addr()));
+        let (one, two) = tokio::join!(one, two);
+        (bob, at) = race(&world.nodes[0], one, two, &at).await;
+        say(&mut alice, "bob", &format!("m{round}")).await;
+        at.n += 1;
+        assert_eq!(event(&mut bob, at.n).await["cid"], format!("m{round}"));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
+    let world = World::with(|config| config.session.delivered_ms = node::config::Millis(20)).await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (bob, at) = introduced(&world.nodes[1], &mut alice).await;
+    drop(bob);
+    let last = say(&mut alice, "bob", "a").await["s"].as_u64().unwrap();
+    let (mut bob, ready) = connect(&world.nodes[2], "bob", "phone", Some(&at)).await;
+    is_resumed(&ready, 2);
+    let delivered = async |alice: &mut Client, s: u64| {
+        while alice.expect("receipt").await["delivered"].as_u64().unwrap() < s {}
+    };
+    delivered(&mut alice, last - 1).await;
+    assert_eq!(event(&mut bob, 3).await["cid"], "a");
+    assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":3}"#).await["t"], "hb");
+    delivered(&mut alice, last).await;
+    world.stop().await;
+}
+
+/// Whatever a kick meets, a live session, one that waits, or one that is on its way to another node: the client sees what
+/// happened up to its removal, and nothing of what came after.
+#[tokio::test]
+async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
+    let world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (mut bob, ready) = connect(&world.nodes[0], "bob", "phone", None).await;
+    let mut at = known(&ready);
+    let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
+    let c = alice.ask(1, &make).await["c"].clone();
+    at.n += 1;
+    assert_eq!(event(&mut bob, at.n).await["t"], "conv");
+    for round in 0..12 {
+        let (talk, kick, more) = (
+            json!({"t":"send","id":2,"c":c,"cid":format!("t{round}"),"b":{}}),
+            json!({"t":"kick","id":3,"c":c,"cid":format!("k{round}"),"who":"bob"}),
+            json!({"t":"send","id":4,"c":c,"cid":format!("m{round}"),"b":{}}),
+        );
+        let next = connect(&world.nodes[[1, 2, 0][round % 3]], "bob", "phone", Some(&at));
+        let kicking = async {
+            tokio::time::sleep(Duration::from_millis(round as u64)).await;
+            for (id, text) in [(2, &talk), (3, &kick), (4, &more)] {
+                assert_eq!(alice.ask(id, &text.to_string()).await["t"], "ack");
+            }
+        };
+        let ((resumed, ready), ()) = tokio::join!(next, kicking);
+        is_resumed(&ready, at.n);
+        (bob, at.sid) = (resumed, known(&ready).sid);
+        at.n += 1;
+        assert_eq!(event(&mut bob, at.n).await["cid"], format!("t{round}"));
+        at.n += 1;
+        let removed = event(&mut bob, at.n).await;
+        assert_eq!(
+            (&removed["why"], &removed["role"]),
+            (&json!("kick"), &Value::Null)
+        );
+        // Brought in again, the conversation is new to the session.
+        let invite = json!({"t":"invite","id":5,"c":c,"cid":format!("i{round}"),"who":"bob"}).to_string();
+        assert_eq!(alice.ask(5, &invite).await["t"], "ack");
+        at.n += 1;
+        let conv = event(&mut bob, at.n).await;
+        assert_eq!((&conv["t"], &conv["c"]), (&json!("conv"), &c));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_of_a_node_that_is_gone_is_refused_soon_and_sync_misses_nothing() {
+    let mut world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (bob, at) = introduced(&world.nodes[2], &mut alice).await;
+    drop(bob);
+    world.nodes.pop().unwrap().stop().await;
+    let mut last = Value::Null;
+    for cid in ["a", "b"] {
+        let sent = async {
+            loop {
+                let send = json!({"t":"send","id":1,"to":"bob","cid":cid,"b":{}}).to_string();
+                let ack = alice.ask(1, &send).await;
+                if ack["t"] == "ack" {
+                    return ack["s"].clone();
+                }
+                assert_eq!(ack["temp"], true, "{ack}");
+                tokio::time::sleep(Duration::from_millis(ack["retry_ms"].as_u64().unwrap())).await;
+            }
+        };
+        last = tokio::time::timeout(PATIENCE, sent).await.unwrap();
+    }
+    let (mut bob, refused) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    is_refused(&refused, "unknown");
+    let delta = bob.ask(5, r#"{"t":"sync","id":5,"have":[]}"#).await;
+    let events = delta["items"][0]["events"].as_array().unwrap();
+    assert_eq!(events.last().unwrap()["s"], last);
+    assert_eq!(events.iter().filter(|event| event["t"] == "msg").count(), 3);
+    // Somebody makes up a node.
+    let sid = format!("63{}", &at.sid[at.sid.len() - 32..]);
+    let (_bob, refused) = connect(&world.nodes[1], "bob", "phone", Some(&Known { sid, n: 0 })).await;
+    is_refused(&refused, "unknown");
+    world.stop().await;
+}
