@@ -197,6 +197,17 @@ impl Feed {
         }
     }
 
+    /// Passes on events of conversations that could not be subscribed to before the client's sync was answered. What
+    /// happened in between is in neither, so the client is told first: an event that came before that would be a hole.
+    pub fn go_live_late(&self, convs: &[(ConvId, u64)]) {
+        if !convs.is_empty() {
+            self.resync("late");
+        }
+        for (conv, as_of) in convs {
+            self.go_live(conv, *as_of);
+        }
+    }
+
     /// Follows the conversation no more.
     pub fn end(&self, conv: &ConvId) {
         self.convs.borrow_mut().remove(conv);
@@ -434,6 +445,26 @@ mod tests {
 
     fn last_n(feed: &Feed) -> u64 {
         feed.link.outbox(|outbox| outbox.last_n())
+    }
+
+    #[test]
+    fn a_late_subscription_says_so_before_its_events() {
+        let feed = feed(8);
+        let late = ConvId::parse("g_2").unwrap();
+        let message = |seq| Published::replay(late.clone(), seq, Bytes::from_static(br#""t":"msg"}"#));
+        assert!(feed.begin(&late));
+        // Held back: it came while the subscription was answered.
+        feed.event(&message(4));
+        feed.go_live_late(&[(late.clone(), 3)]);
+        feed.event(&message(5));
+        let is_resync = feed.link.outbox(|outbox| {
+            let events = outbox.after(0).unwrap();
+            let resyncs = events.map(|(_, event)| event.tail.starts_with(br#""t":"resync""#));
+            resyncs.collect::<Vec<_>>()
+        });
+        assert_eq!(is_resync, [true, false, false]);
+        feed.go_live_late(&[]);
+        assert_eq!(last_n(&feed), 3);
     }
 
     #[test]

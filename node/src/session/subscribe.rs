@@ -151,21 +151,13 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
         }
     };
     missing.retain(|conv| feed.begin(conv));
-    let mut first = true;
-    loop {
-        let before = missing.len();
-        missing = follow_some(&worker, &feed, missing).await;
-        if first {
-            feed.settle();
-        } else if missing.len() < before {
-            // Events between the client's sync and the late subscription are in neither.
-            feed.resync("late");
-        }
-        if missing.is_empty() {
-            return;
-        }
-        first = false;
+    missing = follow_some(&worker, &feed, missing, |conv, as_of| feed.go_live(&conv, as_of)).await;
+    feed.settle();
+    while !missing.is_empty() {
         tokio::time::sleep(AGAIN).await;
+        let mut late = Vec::new();
+        missing = follow_some(&worker, &feed, missing, |conv, as_of| late.push((conv, as_of))).await;
+        feed.go_live_late(&late);
     }
 }
 
@@ -270,14 +262,19 @@ async fn introduce_missing(worker: &Rc<Worker>, feed: &Rc<Feed>) {
 }
 
 /// Subscribes, which proves the membership too. Returns what has to be tried again.
-async fn follow_some(worker: &Rc<Worker>, feed: &Rc<Feed>, convs: Vec<ConvId>) -> Vec<ConvId> {
+async fn follow_some(
+    worker: &Rc<Worker>,
+    feed: &Rc<Feed>,
+    convs: Vec<ConvId>,
+    mut subscribed_as_of: impl FnMut(ConvId, u64),
+) -> Vec<ConvId> {
     let mut again = Vec::new();
     let mut subscribed = futures::stream::iter(convs)
         .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
         .buffer_unordered(AT_ONCE);
     while let Some((result, conv)) = subscribed.next().await {
         match result {
-            Ok(as_of) => feed.go_live(&conv, as_of),
+            Ok(as_of) => subscribed_as_of(conv, as_of),
             Err(refusal) if refusal.code.temporary() => again.push(conv),
             // The index may lag behind a kick.
             Err(_) => feed.end(&conv),
