@@ -301,6 +301,8 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
         let conv = world.nodes[0].group(owner, &members).await;
         let (phone, laptop) = (&world.nodes[1], &world.nodes[2]);
         let (ears, _) = laptop.listen("alice", &conv).await;
+        // What is for one user alone goes to that user's sessions.
+        laptop.hub.attach(&user("alice"), ears.clone());
         let sent = world.nodes[0].send("user0", &conv, "hi").await.unwrap();
         phone
             .command("alice", &conv, "", Op::Read { s: sent.s })
