@@ -23,6 +23,7 @@ use crate::conversation::{Backbone, Settings};
 use crate::gateway::{auth, server};
 use crate::session::{Door, Order, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
+use crate::user::Hook;
 use crate::user::login::Login;
 use crate::user::login::keyring::Keys;
 use crate::webhook;
@@ -79,7 +80,10 @@ pub enum Error {
     Auth(#[from] auth::Error),
     /// What delivers codes.
     #[error("login.webhook_url: {0}")]
-    Webhook(#[from] webhook::Unusable),
+    Webhook(webhook::Unusable),
+    /// Whom messages are told.
+    #[error("hooks: {0}")]
+    Hooks(webhook::Unusable),
     /// The public listener.
     #[error("server.http {http}: {source}")]
     Gateway {
@@ -129,9 +133,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         source,
     })?;
 
+    let posts = webhook::Metrics::default();
+    let hook = config.hooks.hook(posts.clone()).map_err(Error::Hooks)?;
     let store = open_store(&config).await?;
     let raft = Raft::start(config.cluster.threads)?;
-    let (actors, backbone, serve) = Actors::start(&config, &raft).await?;
+    let (actors, backbone, serve) = Actors::start(&config, &raft, hook).await?;
     let metrics = Metrics::default();
     let sessions = Sessions::new(&config.session, metrics.clone(), raft.handle().clone());
     backbone.serve_sessions(sessions.clone());
@@ -141,8 +147,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
 
     let door = Arc::new(Door::default());
     let figures = Figures::default();
-    let posts = webhook::Metrics::default();
-    let login = Login::new(&config, backbone.conversations(), keys, posts.clone())?;
+    let login = Login::new(&config, backbone.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
         metrics.register(registry);
         backbone.register(registry);
@@ -402,6 +407,7 @@ impl Actors {
     async fn start(
         config: &Config,
         raft: &Raft,
+        hook: Option<Hook>,
     ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();
@@ -411,6 +417,7 @@ impl Actors {
             users,
             retention: config.retention.policies(),
             retention_every: config.retention.every(),
+            hook,
             ..config.chat.settings()
         };
         let reads = raft.handle().clone();

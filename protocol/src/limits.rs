@@ -44,6 +44,18 @@ pub fn page(limit: Option<u64>) -> usize {
     })
 }
 
+/// The most names under which the hook is told of a conversation's messages.
+pub const HOOKS: usize = 8;
+
+/// Refuses what is no name for a hook: it is 1 to 32 letters, digits, `-` and `_`.
+pub fn hook(name: &str) -> Result<(), &'static str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if name.is_empty() || name.len() > 32 || !name.bytes().all(fits) {
+        return Err("the name of a hook is 1 to 32 letters, digits, - and _");
+    }
+    Ok(())
+}
+
 /// Refuses what is no reaction: it is 1 to [`REACTION_BYTES`] bytes without control characters.
 pub fn reaction(k: &str) -> Result<(), &'static str> {
     if k.is_empty() || k.len() > REACTION_BYTES || k.chars().any(char::is_control) {

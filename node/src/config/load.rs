@@ -108,6 +108,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         chat: section("chat", &mut tables, &mut problems),
         presence: section("presence", &mut tables, &mut problems),
         retention: section("retention", &mut tables, &mut problems),
+        hooks: section("hooks", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

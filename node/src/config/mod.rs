@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod chat;
 pub mod cluster;
+pub mod hooks;
 pub mod limits;
 pub mod load;
 pub mod login;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use auth::{Algorithm, Auth};
 pub use chat::Chat;
 pub use cluster::Cluster;
+pub use hooks::Hooks;
 pub use limits::Limits;
 pub use load::{Problems, Sources, load};
 pub use login::Login;
@@ -55,6 +57,8 @@ pub struct Config {
     pub presence: Presence,
     /// What is kept of conversations.
     pub retention: Retention,
+    /// Whom messages are told for users who are away.
+    pub hooks: Hooks,
     /// The other nodes.
     pub cluster: Cluster,
     /// The data directory.
@@ -75,6 +79,7 @@ impl Config {
         self.chat.check(problems);
         self.presence.check(problems);
         self.retention.check(problems);
+        self.hooks.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
         self.telemetry.check(problems);

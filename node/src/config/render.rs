@@ -25,6 +25,7 @@ pub fn example() -> String {
     section(&mut text, "chat", &defaults.chat);
     section(&mut text, "presence", &defaults.presence);
     section(&mut text, "retention", &defaults.retention);
+    section(&mut text, "hooks", &defaults.hooks);
     section(&mut text, "cluster", &defaults.cluster);
     section(&mut text, "storage", &defaults.storage);
     section(&mut text, "telemetry", &defaults.telemetry);

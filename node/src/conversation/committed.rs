@@ -23,6 +23,9 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
     let bytes = pending.bytes.clone();
     pending.answer(answer_of(&outcome));
     let Outcome::Done(applied) = outcome else { return };
+    if applied.mn > 0 && !applied.dup {
+        core.hook_wake.notify_one();
+    }
     for event in applied.events {
         if event.adds.is_some() || event.removes.is_some() {
             core.outbox_wake.notify_one();

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub(crate) reads_refused: Counter,
     pub(crate) outbox_oldest_ms: Gauge,
     pub(crate) retention_steps: Counter,
+    pub(crate) hooks_told: Counter,
+    pub(crate) hooks_dropped: Counter,
 }
 
 // === impl Metrics ===
@@ -158,6 +160,16 @@ impl Metrics {
             "retention_steps",
             "Commands that let go of old events",
             self.retention_steps.clone(),
+        );
+        r.register(
+            "hooks_told",
+            "Messages that the hook was told of",
+            self.hooks_told.clone(),
+        );
+        r.register(
+            "hooks_dropped",
+            "Messages that the hook is not told of because too many waited",
+            self.hooks_dropped.clone(),
         );
     }
 }

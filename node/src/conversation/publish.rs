@@ -50,6 +50,8 @@ mod op {
     pub(super) const BLOCK_PUT: u8 = 19;
     pub(super) const SEEN: u8 = 20;
     pub(super) const LOGIN: u8 = 22;
+    pub(super) const HOOKS_ON: u8 = 24;
+    pub(super) const HOOKS_TOLD: u8 = 25;
 }
 
 /// What a conversation's actor remembers.
@@ -81,7 +83,14 @@ impl<'a> Peek<'a> {
     pub(crate) fn concerns_conversation(&self) -> bool {
         !matches!(
             self.op,
-            op::RESERVE | op::INDEX_PUT | op::OUTBOX_DONE | op::BLOCK_PUT | op::SEEN | op::LOGIN
+            op::RESERVE
+                | op::INDEX_PUT
+                | op::OUTBOX_DONE
+                | op::BLOCK_PUT
+                | op::SEEN
+                | op::LOGIN
+                | op::HOOKS_ON
+                | op::HOOKS_TOLD
         )
     }
 
@@ -281,6 +290,8 @@ mod tests {
                 false,
             ),
             (Op::OutboxDone { ids: vec![] }, op::OUTBOX_DONE, false),
+            (Op::HooksOn { members: 1 }, op::HOOKS_ON, false),
+            (Op::HooksTold { ids: vec![] }, op::HOOKS_TOLD, false),
             (Op::Seen { at_ms: 1 }, op::SEEN, false),
             (Op::Login(Login::Sweep), op::LOGIN, false),
         ] {

@@ -66,6 +66,8 @@ pub struct Settings {
     pub retention_every: Duration,
     /// How often the owner of a shard looks for rows of logins that are over.
     pub login_sweep: Duration,
+    /// Whom messages are told for those who are away; `None`: nobody. The same on every node, as above.
+    pub hook: Option<crate::user::Hook>,
 }
 
 // === impl Settings ===
@@ -102,6 +104,7 @@ impl Default for Settings {
             retention: Policies::default(),
             retention_every: Duration::from_secs(60),
             login_sweep: Duration::from_secs(60),
+            hook: None,
         }
     }
 }

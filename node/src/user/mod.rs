@@ -11,6 +11,8 @@ pub(crate) mod inbox;
 pub mod login;
 pub(crate) mod outbox_pump;
 
+pub(crate) mod hook_pump;
+
 pub mod desk;
 
 pub mod attendance;
@@ -25,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use attendance::{Attendance, Shown};
 pub use desk::{Desk, Device, Loss, Refused, Screen, Seat};
+pub use hook_pump::Hook;
 pub use settings::Settings;
 
 /// Milliseconds since the epoch.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cursors;
+mod hooks;
 mod inbox;
 mod login;
 mod presence;

@@ -16,6 +16,7 @@ mod trio;
 mod conversations;
 mod envelope;
 mod export;
+mod hooks;
 mod idempotency;
 mod login;
 mod matrix;

@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) lost_events: Arc<AtomicBool>,
     /// The outbox may have new entries.
     pub(crate) outbox_wake: Notify,
+    /// There may be something to tell the hook.
+    pub(crate) hook_wake: Notify,
     pub(crate) end: CancellationToken,
 }
 
@@ -77,6 +79,7 @@ impl Core {
             fanout: fanout.clone(),
             lost_events: Arc::default(),
             outbox_wake: Notify::new(),
+            hook_wake: Notify::new(),
             end,
         });
         fanout.add(&core);

@@ -44,7 +44,7 @@ use super::timeline::Outcome;
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
 use crate::user::login::sweep;
-use crate::user::{directory, outbox_pump};
+use crate::user::{directory, hook_pump, outbox_pump};
 
 /// How often idle conversations are looked for, at the latest.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -199,6 +199,7 @@ impl Actor for ShardActor {
             .push(actix::spawn(directory::keep::run(self.core.clone())));
         self.tasks.push(actix::spawn(retention::run(self.core.clone())));
         self.tasks.push(actix::spawn(sweep::run(self.core.clone())));
+        self.tasks.push(actix::spawn(hook_pump::run(self.core.clone())));
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

@@ -176,6 +176,23 @@ pub enum Op {
     },
     /// A step of a login, in the shard of what `conv` names.
     Login(Login),
+    /// Has the hook told of every message of the conversation under a name, or no longer. Makes no event.
+    Hook {
+        /// The name.
+        name: Box<str>,
+        /// Whether it is told.
+        on: bool,
+    },
+    /// Says, to the shard, whether messages are told to the hook. Proposed by the owner.
+    HooksOn {
+        /// Members of the largest conversation whose messages are told for those who are away; 0: no message is told.
+        members: u64,
+    },
+    /// Removes messages that the hook was told of, or that are given up. Proposed by the owner.
+    HooksTold {
+        /// The entries.
+        ids: Vec<OutboxId>,
+    },
 }
 
 // === impl Command ===
@@ -186,6 +203,13 @@ impl Command {
     pub fn outbox_done(ids: Vec<OutboxId>) -> Command {
         let conv = ConvId::parse("-").expect("a well-formed id");
         Command::of_the_owner(conv, Op::OutboxDone { ids })
+    }
+
+    /// Returns a command that concerns the hook's rows of a shard. It concerns no conversation and no user; both are
+    /// named `-`.
+    pub fn hooks(op: Op) -> Command {
+        let conv = ConvId::parse("-").expect("a well-formed id");
+        Command::of_the_owner(conv, op)
     }
 
     /// Returns the command that lets go of the events of a conversation below `below`. It concerns no user, who is

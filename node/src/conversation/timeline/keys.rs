@@ -20,11 +20,15 @@
 //!                2 end:u64 key            which of these rows is over when
 //!                3                        the keys of the cluster
 //! Outbox         index:u64 n:u32
+//!                1                        whether messages are told to the hook
+//!                1 index:u64 n:u32        a message that it is to be told of
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 5 (a cid may, and stands last), so no key is a prefix of another
 //! conversation's, and the sorts of rows that share a table lie apart.
 
 use protocol::{Cid, ConvId, Role, UserId};
+
+use super::outcome::OutboxId;
 
 /// The byte behind the first part of a key says which sort of row of the table it is.
 const FIRST: u8 = 0;
@@ -103,6 +107,19 @@ pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
 /// The key of when a user was seen last.
 pub(super) fn seen(user: &UserId) -> Vec<u8> {
     joined(user.as_str(), THIRD, "")
+}
+
+/// The key of the row that says whether messages are told to the hook. Indexes begin with a zero byte.
+pub(super) const HOOKS: [u8; 1] = [SECOND];
+
+/// The key of a message that the hook is to be told of.
+pub(super) fn intent(id: OutboxId) -> Vec<u8> {
+    [&HOOKS[..], &id.key()].concat()
+}
+
+/// The range of those keys.
+pub(super) fn intents() -> ([u8; 2], [u8; 1]) {
+    ([SECOND, 0], [THIRD])
 }
 
 /// The key of a member in the order of succession.

@@ -46,6 +46,8 @@ pub(super) struct Later {
     pub(super) gone_mn: u64,
     /// The last event whose words retention took while it kept its place: the log always has an end.
     pub(super) blanked: u64,
+    /// Names under which the hook is told of every message.
+    pub(super) hooks: Vec<Box<str>>,
 }
 
 /// A member, or one who was: the row stays, without a role. One who is to be kept out may have a row without ever having
@@ -123,6 +125,22 @@ pub(super) struct OutboxRow {
     pub(super) user: UserId,
     pub(super) news: News,
     pub(super) at_ms: u64,
+}
+
+/// Whether messages are told to the hook; one row per shard.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct HooksRow {
+    /// Members of the largest conversation whose messages are told for those who are away; 0: no message is told.
+    pub(super) members: u64,
+    /// Messages that wait to be told.
+    pub(super) waiting: u64,
+}
+
+/// A message that the hook is to be told of.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct IntentRow {
+    pub(super) conv: ConvId,
+    pub(super) s: u64,
 }
 
 /// What a user's shard is told.
@@ -208,6 +226,8 @@ impl Row for MemberRow {}
 impl Row for DedupRow {}
 impl Row for IndexRow {}
 impl Row for OutboxRow {}
+impl Row for HooksRow {}
+impl Row for IntentRow {}
 impl Row for BanRow {}
 impl Row for BlockRow {}
 impl Row for SeenRow {}

@@ -11,7 +11,9 @@ use storage::{Error, Table};
 use super::door::RowsMut;
 use super::keys;
 use super::outcome::{Applied, Effect, OutboxId};
-use super::rows::{ConvRow, DedupRow, EventKind, EventRow, MemberRow, News, OutboxRow, Row};
+use super::rows::{
+    ConvRow, DedupRow, EventKind, EventRow, HooksRow, IntentRow, MemberRow, News, OutboxRow, Row,
+};
 
 /// The working set of a batch.
 pub(super) struct Work<'a, T> {
@@ -21,6 +23,7 @@ pub(super) struct Work<'a, T> {
     outbox: u32,
     convs: HashMap<ConvId, Slot<ConvRow>>,
     members: HashMap<(ConvId, UserId), Slot<MemberRow>>,
+    hooks: Option<Slot<HooksRow>>,
 }
 
 struct Slot<R> {
@@ -39,6 +42,7 @@ impl<'a, T: RowsMut> Work<'a, T> {
             outbox: 0,
             convs: HashMap::new(),
             members: HashMap::new(),
+            hooks: None,
         }
     }
 
@@ -89,8 +93,47 @@ impl<'a, T: RowsMut> Work<'a, T> {
         );
     }
 
+    /// Returns a copy of the row about the hook; a change counts once it is given to [`Work::set_hooks`].
+    pub(super) fn hooks(&mut self) -> Result<HooksRow, Error> {
+        if self.hooks.is_none() {
+            let row = self.rows.get(Table::Outbox, &keys::HOOKS)?;
+            let row = row.map(|row| HooksRow::decode(&row)).transpose()?;
+            self.hooks = Some(Slot { row, dirty: false });
+        }
+        let row = self.hooks.as_ref().and_then(|slot| slot.row.clone());
+        Ok(row.unwrap_or_default())
+    }
+
+    pub(super) fn set_hooks(&mut self, row: HooksRow) {
+        self.hooks = Some(Slot {
+            row: Some(row),
+            dirty: true,
+        });
+    }
+
+    /// Has the hook told of a message, later.
+    pub(super) fn intend(&mut self, conv: &ConvId, s: u64, mut hooks: HooksRow) {
+        let id = OutboxId {
+            index: self.index,
+            n: self.outbox,
+        };
+        self.outbox += 1;
+        let conv = conv.clone();
+        self.rows
+            .put(Table::Outbox, &keys::intent(id), &IntentRow { conv, s }.encode());
+        hooks.waiting += 1;
+        self.set_hooks(hooks);
+    }
+
     /// Writes what changed. Call it once, after the last command.
     pub(super) fn finish(self) {
+        if let Some(Slot {
+            row: Some(row),
+            dirty: true,
+        }) = &self.hooks
+        {
+            self.rows.put(Table::Outbox, &keys::HOOKS, &row.encode());
+        }
         for ((conv, user), slot) in &self.members {
             if let (true, Some(row)) = (slot.dirty, &slot.row) {
                 self.rows

@@ -8,11 +8,12 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
 use protocol::command::Typing;
-use protocol::{Command, ErrorCode, UserId};
+use protocol::{Cid, Command, ConvId, ErrorCode, UserId};
 
 use super::Rates;
 use crate::commands::Change;
 use crate::config::Limits;
+use crate::conversation::timeline::{self, Op};
 use crate::conversation::{Conversations, Done, Refusal};
 use crate::gateway::admission;
 use crate::gateway::problem::Problem;
@@ -98,6 +99,22 @@ impl Caller {
                 Err(wait) => actix_web::rt::time::sleep(wait).await,
             }
         }
+    }
+
+    /// Changes one conversation by what is no command of a client.
+    pub(super) async fn operate(&self, conv: ConvId, cid: Cid, op: Op) -> Result<Done, Problem> {
+        self.rates
+            .change(&self.user, Instant::now())
+            .map_err(|wait| self.too_fast(wait))?;
+        let command = timeline::Command {
+            conv,
+            user: self.user.clone(),
+            cid: Some(cid),
+            skip: 0,
+            op,
+        };
+        let done = self.conversations().submit(command).await;
+        done.map_err(|refusal| self.refused(refusal))
     }
 
     /// Changes one conversation.

@@ -13,6 +13,7 @@ mod bans;
 mod conversations;
 mod cursors;
 mod export;
+mod hooks;
 mod login;
 mod members;
 mod messages;
@@ -46,6 +47,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     reactions::routes(config);
     cursors::routes(config);
     export::routes(config);
+    hooks::routes(config);
     members::routes(config);
     bans::routes(config);
     users::routes(config);

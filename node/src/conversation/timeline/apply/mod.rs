@@ -14,6 +14,7 @@ mod bans;
 mod blocks;
 mod create;
 mod cursors;
+mod hooks;
 mod index;
 mod login;
 mod membership;
@@ -124,6 +125,9 @@ pub(super) fn command(
         Op::Seen { at_ms } => seen::put(work, by, *at_ms),
         Op::Retain { below } => retain::retain(work, by, *below),
         Op::Login(login) => login::apply(work, by.conv, cid, login),
+        Op::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
+        Op::HooksOn { members } => hooks::switch(work, *members),
+        Op::HooksTold { ids } => hooks::told(work, ids),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

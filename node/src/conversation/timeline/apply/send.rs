@@ -83,6 +83,10 @@ pub(super) fn send(
         deleted: false,
     };
     let tail = work.put_event(by.conv, s, EventKind::Message, mn, by.user, parts.tail());
+    let hooks = work.hooks()?;
+    if hooks.members > 0 && (conv.members <= hooks.members || !conv.later.hooks.is_empty()) {
+        work.intend(by.conv, s, hooks);
+    }
     me.read_to(s, mn);
     work.keep_result(by.conv, by.user, &mut me, cid, (s, mn, ts))?;
     work.set_member(by.conv, by.user, me);

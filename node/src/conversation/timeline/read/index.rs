@@ -82,8 +82,8 @@ pub fn outbox(rows: &impl Rows, after: Option<OutboxId>, limit: usize) -> Result
     if after.is_some() {
         start.push(0);
     }
-    // Longer than any key, and nothing is above it.
-    let end = [0xFF; 13];
+    // What is above it is the hook's.
+    let end = keys::HOOKS;
     let found = rows.scan(Table::Outbox, &start..&end, Order::Ascending, limit)?;
     found.iter().map(|(key, row)| pending(key, row)).collect()
 }

@@ -12,6 +12,7 @@ use super::keys;
 use super::rows::{ConvRow, MemberRow, Row};
 
 mod blocks;
+mod hooks;
 mod index;
 mod log;
 mod login;
@@ -22,6 +23,7 @@ mod retain;
 mod view;
 
 pub use blocks::{BlocksPage, blocks};
+pub use hooks::{Away, ToTell, Waiting, to_tell};
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
 pub use log::{HistoryPage, Page, Window, history, open, range, sync};
 pub use login::{is_over, keyring};

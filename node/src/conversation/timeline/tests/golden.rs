@@ -132,6 +132,15 @@ fn commands_have_frozen_bytes() {
         ),
         (Op::Login(Login::EndLine { all: true }), "<16><6><1>"),
         (Op::Login(Login::Sweep), "<16><7>"),
+        (
+            Op::Hook {
+                name: "ci".into(),
+                on: true,
+            },
+            "<17><2>ci<1>",
+        ),
+        (Op::HooksOn { members: 9 }, "<18><9>"),
+        (Op::HooksTold { ids: vec![id] }, "<19><1><5><2>"),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -347,12 +356,12 @@ fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
     world.apply(Command::retain(conv.clone(), 3));
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0>"
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0><0>"
     );
     world.apply(Command::retain(conv, 4));
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3>"
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3><0>"
     );
 }
 

@@ -15,6 +15,7 @@ mod bans;
 mod blocks;
 mod directs;
 mod golden;
+mod hooks;
 mod idempotency;
 mod large;
 mod login;

@@ -1,0 +1,121 @@
+//! The hook, when its receiver is down and when the owner that was to tell it dies.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use node::conversation::Settings;
+use node::user::Hook;
+use node::webhook::{self, Webhook};
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::world::{World, eventually};
+
+/// What a receiver was told, by the ids of the posts.
+type Told = Arc<Mutex<BTreeSet<String>>>;
+
+/// A receiver that answers with `status`.
+async fn receiver(status: Arc<AtomicU16>) -> (String, Told) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let told = Told::default();
+    let tell = told.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let text = String::from_utf8(request).unwrap();
+            let status = status.load(Ordering::Relaxed);
+            if let (204, Some(id)) = (
+                status,
+                text.lines().find_map(|line| line.strip_prefix("webhook-id: ")),
+            ) {
+                tell.lock().insert(id.to_owned());
+            }
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+            let _gone = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, told)
+}
+
+fn told(url: &str, backlog: u64) -> impl Fn(&mut Settings) + use<> {
+    let settings = webhook::Settings {
+        name: "messages",
+        url: url.to_owned(),
+        secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+        timeout: Duration::from_secs(30),
+        attempts: 1,
+        concurrent: 64,
+    };
+    let webhook = Webhook::open(settings, webhook::Metrics::default()).unwrap();
+    move |settings| {
+        settings.hook = Some(Hook {
+            webhook: webhook.clone(),
+            members: 256,
+            backlog,
+            retry: Duration::from_millis(20),
+        });
+    }
+}
+
+fn dropped(world: &World) -> u64 {
+    let of = |node: &crate::world::Node| {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        node.backbone.register(&mut registry);
+        encode(&mut text, &registry).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("conversation_hooks_dropped_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    world.nodes.iter().map(of).sum()
+}
+
+#[actix::test]
+async fn what_the_dead_owner_did_not_tell_the_next_one_tells() {
+    let status = Arc::new(AtomicU16::new(503));
+    let (url, posts) = receiver(status.clone()).await;
+    let mut world = World::with(3, told(&url, 1_000)).await;
+    let conv = world.nodes[0].group("alice", &["bob"]).await;
+    let (owner, others) = world.owner_and_others(&conv);
+    for n in 0..20 {
+        world
+            .node(others[0])
+            .send_until_acked("alice", &conv, &format!("m{n:02}"))
+            .await;
+    }
+    world.crash(owner).await;
+    status.store(204, Ordering::Relaxed);
+    eventually("every message is told", async || posts.lock().len() == 20).await;
+    assert_eq!(dropped(&world), 0);
+    world.stop().await;
+}
+
+#[actix::test]
+async fn of_too_many_that_wait_the_oldest_are_given_up_and_no_send_waits_for_it() {
+    let status = Arc::new(AtomicU16::new(503));
+    let (url, posts) = receiver(status.clone()).await;
+    let world = World::with(1, told(&url, 5)).await;
+    let conv = world.nodes[0].group("alice", &["bob"]).await;
+    for n in 0..30 {
+        world.nodes[0]
+            .send("alice", &conv, &format!("m{n:02}"))
+            .await
+            .unwrap();
+    }
+    eventually("the oldest are given up", async || dropped(&world) == 25).await;
+    status.store(204, Ordering::Relaxed);
+    eventually("the others are told", async || posts.lock().len() == 5).await;
+    world.stop().await;
+}
