@@ -101,7 +101,7 @@ pub struct Typing {
 
 impl Send {
     /// Returns where the message goes; `None` unless exactly one of `c` and `to` is there, which
-    /// [`Request::decode`] has seen to.
+    /// [`Request::decode`](crate::Request::decode) has seen to.
     pub fn target(&self) -> Option<Target<'_>> {
         match (&self.c, &self.to) {
             (Some(c), None) => Some(Target::Conv(c)),
