@@ -29,6 +29,8 @@ use crate::session::{Link, Point, Session, Transport};
 
 /// Seconds that a poll waits unless it says so.
 const WAIT: u64 = 25;
+/// Bytes of what may be the name of a session.
+const NAME: usize = 256;
 
 /// What is asked for.
 #[derive(Deserialize, IntoParams)]
@@ -79,6 +81,9 @@ async fn poll(
 ) -> Result<HttpResponse, Problem> {
     let (Question { sid, after, wait }, seat) = (question.into_inner(), seat.into_inner());
     let after = after.unwrap_or(0);
+    if sid.as_ref().is_some_and(|sid| sid.len() > NAME) {
+        return Err(Problem::bad("sid is longer than any that was ever given"));
+    }
     if i64::try_from(after).is_err() {
         return Err(Problem::bad("after is no number that was ever given"));
     }

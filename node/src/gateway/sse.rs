@@ -17,7 +17,7 @@ use protocol::close::Reason;
 use protocol::event::event_frame;
 use protocol::limits;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::auth::Identity;
@@ -49,6 +49,18 @@ struct LastEvent {
     /// The `id` of the last event that the client has: the session goes on behind it.
     #[param(rename = "Last-Event-ID")]
     id: Option<String>,
+}
+
+/// One event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the stream")]
+struct Sent {
+    /// `<sid>:<n>`; `bye` and what keeps the connection open have none.
+    id: Option<String>,
+    /// The event's `t`.
+    event: Option<String>,
+    /// The event as on a WebSocket, in one line.
+    data: Option<String>,
 }
 
 /// The response body.
@@ -83,7 +95,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 /// asks `POST /v1/sync`.
 #[utoipa::path(tag = Tag::EVENTS, params(Seat, LastEvent), responses(
     (status = 200, description = "The stream. It ends with the token, when the client is too slow, and when the node is stopped, with a time to come back.",
-        body = String, content_type = "text/event-stream"),
+        body = Sent, content_type = "text/event-stream"),
     Asked
 ))]
 #[get("/v1/events")]
