@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test chaos bench setup fmt-check clippy doc architecture tree deny advisories
+.PHONY: help run build test verify fix api-test chaos report bench setup fmt-check clippy doc architecture tree deny advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +29,9 @@ api-test: ## a node held against its own OpenAPI by schemathesis (EXAMPLES=500 S
 
 chaos: ## every fault on three real nodes under the oracle (ROUNDS=20 for a night)
 	scripts/chaos.sh
+
+report: ## every figure, measured on three local nodes, into docs/reports (ARGS="failover low" for some)
+	scripts/report.sh $(ARGS)
 
 bench: ## micro-benchmarks (codec, apply, fan-out)
 	$(CARGO) bench --workspace --locked $(ARGS)

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Worker(Worker),
     /// Prints what changed from one report.json to another.
     Compare(Compare),
+    /// Makes one dated report out of many runs' reports, as scripts/report.sh leaves them.
+    Collect(Collect),
     /// Measures, per shard, how long a fault of its owner keeps it from acking.
     Failover(Failover),
 }
@@ -65,6 +67,9 @@ pub(crate) struct Run {
     /// Writes report.json and report.html (and history.txt after a violation) here.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// Times ten fdatasyncs a second beside the nodes' data while the load lasts. Needs --local.
+    #[arg(long)]
+    pub(crate) probe_disk: bool,
     /// Leaves out the reading back of all logs at the end.
     #[arg(long)]
     pub(crate) no_readback: bool,
@@ -121,6 +126,15 @@ pub(crate) struct Compare {
     /// Writes compare.html here, with both runs in each chart.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Collect {
+    /// The folder with one folder for each run.
+    pub(crate) runs: PathBuf,
+    /// Where README.md, figures.json and the plots go.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// What a node speaks.

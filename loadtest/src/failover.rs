@@ -6,15 +6,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli;
 use crate::client::{Command, Common};
 use crate::clock::Nanos;
 use crate::crew::Crew;
-use crate::fault::{self, Fault, Whom};
+use crate::fault::{self, Fault, How, Needs, Whom};
+use crate::links::{Effect, Installed};
 use crate::local::Local;
-use crate::measure::latency::{Percentiles, histogram};
+use crate::measure::latency::{Percentiles, Second, histogram};
 use crate::oracle::ConvIx;
 use crate::pacing::{Arrival, Pace};
 use crate::run::{Error, SET_UP, common};
@@ -22,28 +23,36 @@ use crate::scenario::{Conversation, Plan};
 use crate::target::Target;
 
 /// `failover.json`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
     schema: u32,
-    how: String,
+    pub(crate) how: String,
     settings: Vec<String>,
-    rounds: Vec<Round>,
+    pub(crate) rounds: Vec<Round>,
     /// Fault to first new ack, over all shards of all rounds that lost their owner.
-    affected: Percentiles,
+    pub(crate) affected: Percentiles,
     /// The same for the shards whose owner was not hit.
-    unaffected: Percentiles,
-    violations: u64,
+    pub(crate) unaffected: Percentiles,
+    /// The longest that any message waited for its ack, and how many there were.
+    pub(crate) longest_us: u64,
+    pub(crate) acked: u64,
+    pub(crate) violations: u64,
+    /// One line per second.
+    pub(crate) seconds: Vec<Second>,
 }
 
 /// One fault.
-#[derive(Debug, Serialize)]
-struct Round {
-    node: u64,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) node: u64,
+    /// Seconds of the run: when the fault began, and when the node was back.
+    pub(crate) from_s: f64,
+    pub(crate) until_s: f64,
     /// Milliseconds per shard whose owner was hit.
-    affected_ms: Vec<f64>,
+    pub(crate) affected_ms: Vec<f64>,
     unaffected_ms: Vec<f64>,
     /// Shards that acked nothing within the round.
-    silent: usize,
+    pub(crate) silent: usize,
     /// What went wrong with the fault itself.
     problem: Option<String>,
 }
@@ -60,13 +69,28 @@ pub(crate) async fn failover(args: &cli::Failover) -> Result<bool, Error> {
             "failover needs --local: only processes of our own are killed".to_owned(),
         ));
     }
-    let target = Target::open(&args.target).await?;
-    let kept = measure(args, &target).await;
+    let needs = Needs {
+        doors: args.how.is_of_links(),
+        ..Needs::default()
+    };
+    let target = Target::open(&args.target, needs).await?;
+    let common = common(&target, &args.target.token, 128, 0);
+    let ticking = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let world = &mut *common.world.borrow_mut();
+            world.recorder.tick(world.clock.now());
+        }
+    };
+    let kept = tokio::select! {
+        kept = measure(args, &target, &common) => kept,
+        never = ticking => never,
+    };
     target.close(!matches!(kept, Ok(true))).await;
     kept
 }
 
-async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
+async fn measure(args: &cli::Failover, target: &Target, common: &Rc<Common>) -> Result<bool, Error> {
     let Some(local) = &target.local else {
         return Ok(false);
     };
@@ -89,7 +113,6 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
         conversations: (0..clients).map(alone).collect(),
         ..Plan::default()
     };
-    let common = common(target, &args.target.token, 128, clients);
     let crew = Crew::assemble(common.clone(), plan, args.seed, SET_UP).await?;
     let probes = one_per_shard(&crew, target).await;
     eprintln!("{} of {shards} shards have a probe", probes.len());
@@ -110,7 +133,7 @@ async fn measure(args: &cli::Failover, target: &Target) -> Result<bool, Error> {
         let Some((node, owned)) = busiest(target).await else {
             break;
         };
-        let round = round(args, local, &crew, &common, target, &probes, node, &owned).await?;
+        let round = round(args, local, &crew, common, target, &probes, node, &owned).await?;
         let mut sorted = round.affected_ms.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
@@ -202,7 +225,7 @@ async fn round(
     };
     let began = common.world.borrow().clock.now();
     common.world.borrow_mut().acks.watch(began);
-    fault.begin(local, &[node])?;
+    let cut = begin(&fault, local, node)?;
     let deadline = began + PATIENCE.as_nanos() as Nanos;
     let first = |conv: &ConvIx| common.world.borrow().acks.first(*conv);
     let held = began + args.hold.as_nanos() as Nanos;
@@ -216,6 +239,8 @@ async fn round(
     }
     let mut round = Round {
         node,
+        from_s: began as f64 / 1e9,
+        until_s: 0.0,
         affected_ms: Vec::new(),
         unaffected_ms: Vec::new(),
         silent: 0,
@@ -229,12 +254,38 @@ async fn round(
             (None, _) => round.silent += 1,
         }
     }
-    if let Err(error) = fault.heal(local, &[node]).await {
+    let healed = match cut {
+        None => fault.heal(local, &[node]).await,
+        Some(cut) => {
+            if cut.touched() == 0 {
+                round.problem = Some("the cut met nothing".to_owned());
+            }
+            drop(cut);
+            local.ready(node).await
+        }
+    };
+    if let Err(error) = healed {
         eprintln!("{error}");
         round.problem = Some(error.to_string());
     }
+    round.until_s = common.world.borrow().clock.now() as f64 / 1e9;
     common.nodes.replace(target.nodes.clone());
     Ok(round)
+}
+
+/// Does it to the node: to its process, or to what it and the others say to each other.
+fn begin(fault: &Fault, local: &Local, node: u64) -> Result<Option<Installed>, Error> {
+    if fault.how != How::Cut {
+        fault.begin(local, &[node])?;
+        return Ok(None);
+    }
+    let links = local
+        .links()
+        .ok_or_else(|| Error::Usage("the links between the nodes are not the harness's".to_owned()))?;
+    let all: Vec<u64> = local.nodes().iter().map(|node| node.id).collect();
+    Ok(Some(
+        links.install(fault.how.ways(false, &[node], &all), Effect::Cut),
+    ))
 }
 
 fn finish(
@@ -252,6 +303,14 @@ fn finish(
         Percentiles::of(&figures)
     };
     let how = args.how.to_string();
+    // The longest that any message waited in any phase: the drain's promise is about this one.
+    let longest_us = world
+        .recorder
+        .phases()
+        .iter()
+        .map(|phase| phase.ack.max())
+        .max()
+        .unwrap_or(0);
     let report = Report {
         schema: 1,
         how: how.clone(),
@@ -259,7 +318,10 @@ fn finish(
         affected: percentiles(|round| &round.affected_ms),
         unaffected: percentiles(|round| &round.unaffected_ms),
         rounds,
+        longest_us,
+        acked: world.oracle.counts().acked,
         violations: world.oracle.counts().violations,
+        seconds: world.recorder.seconds().to_vec(),
     };
     let line = |name: &str, figures: &Percentiles| {
         let ms = |us: u64| us as f64 / 1000.0;
@@ -274,18 +336,10 @@ fn finish(
     };
     line(&format!("{how} to first ack, affected"), &report.affected);
     line("unaffected", &report.unaffected);
-    // The longest that any message waited in any phase: the drain's promise is about this one.
-    let longest = world
-        .recorder
-        .phases()
-        .iter()
-        .map(|phase| phase.ack.max())
-        .max()
-        .unwrap_or(0);
     println!(
         "longest send to ack: {:.1} ms over {} messages",
-        longest as f64 / 1000.0,
-        world.oracle.counts().acked
+        report.longest_us as f64 / 1000.0,
+        report.acked
     );
     for violation in world.oracle.violations() {
         println!(

@@ -206,6 +206,11 @@ impl Local {
         self.nodes.iter().find(|node| node.id == id)
     }
 
+    /// Where all of them have their files.
+    pub(crate) fn root(&self) -> &Path {
+        &self.data
+    }
+
     /// Where a node has its files ...
     pub(crate) fn folder(&self, id: u64) -> PathBuf {
         folder(&self.data, id)

@@ -38,6 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::report::book::collect;
 use crate::report::compare::compare;
 use crate::scenario::Scenario;
 
@@ -62,6 +63,10 @@ fn main() -> ExitCode {
             Command::Worker(args) => team::work(args).await,
             Command::Compare(args) => {
                 compare(&args.a, &args.b, args.report.as_deref())?;
+                Ok(true)
+            }
+            Command::Collect(args) => {
+                collect(&args.runs, &args.out)?;
                 Ok(true)
             }
             Command::Failover(args) => failover::failover(args).await,

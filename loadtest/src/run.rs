@@ -17,7 +17,8 @@ use crate::failover::FirstAcks;
 use crate::fault::{self, Injected, Injector};
 use crate::findmax::Found;
 use crate::local;
-use crate::measure::latency::Recorder;
+use crate::measure::fdatasync::Probe;
+use crate::measure::latency::{Percentiles, Recorder};
 use crate::measure::nodes::Usage;
 use crate::measure::recovery::Recovery;
 use crate::measure::series::{Own, Sample, Sampler};
@@ -25,7 +26,9 @@ use crate::mqtt::{self, Fleet};
 use crate::oracle::Oracle;
 use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::report::{self, Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Report, compare};
+use crate::report::{
+    self, Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Report, book, compare,
+};
 use crate::scenario::Setup;
 use crate::stage;
 use crate::target::Target;
@@ -46,6 +49,8 @@ pub(crate) enum Error {
     Team(#[from] team::Error),
     #[error(transparent)]
     Compare(#[from] compare::Error),
+    #[error(transparent)]
+    Book(#[from] book::Error),
     #[error("the run has shown nothing: {0}")]
     Nothing(String),
     #[error("the report could not be written: {0}")]
@@ -96,7 +101,7 @@ pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
     if args.team.coordinator.is_none() {
         permitted(u64::from(setup.plan.clients)).map_err(Error::Usage)?;
     }
-    let target = Target::open_for(&args.target, faults.needs()).await?;
+    let target = Target::open(&args.target, faults.needs()).await?;
     let kept = load(args, line, &setup, &faults, &target).await;
     target.close(!matches!(kept, Ok(true))).await;
     kept
@@ -155,6 +160,8 @@ async fn load(
     let (before, own_before) = (target.usage().await, Usage::of_self());
     let mut began = clock.now();
     let mut sampler = Sampler::default();
+    let mut disk = Probe::new();
+    let probed = target.data().filter(|_| args.probe_disk);
     let mut found = None;
     crowd.behave();
     let (faults, ended) = if let (Crowd::Here(crew), true, Some((first, arrival))) =
@@ -178,6 +185,7 @@ async fn load(
         tokio::select! {
             driven = drive(setup, plan_of_faults, target, crowd.first(), &common, &progress, began) => driven,
             never = sampler.run(target, clock) => match never {},
+            never = disk.run(probed) => match never {},
             never = staged => match never {},
             error = crowd.failed() => return Err(error),
         }
@@ -227,6 +235,7 @@ async fn load(
         samples,
         own,
         found,
+        disk: disk.figures(),
     };
     let kept = conclude(args, setup, target, &mut common.world.borrow_mut(), figures);
     crowd.verdict(matches!(kept, Ok(true))).await;
@@ -382,6 +391,7 @@ struct Figures {
     samples: Vec<Sample>,
     found: Option<Found>,
     own: Vec<Own>,
+    disk: Option<Percentiles>,
 }
 
 fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
@@ -449,5 +459,6 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         samples: figures.samples,
         curves: Curves::of(world.recorder.phases()),
         own: figures.own,
+        fdatasync: figures.disk,
     }
 }

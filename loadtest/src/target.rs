@@ -1,6 +1,6 @@
 //! What is loaded: nodes that somebody else runs, or a local cluster made for the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{TargetArgs, Wire};
@@ -38,13 +38,8 @@ const LOAD_SETTINGS: [(&str, &str); 6] = [
 // === impl Target ===
 
 impl Target {
-    /// Starts the local cluster, or takes the nodes as they are.
-    pub(crate) async fn open(args: &TargetArgs) -> Result<Target, local::Error> {
-        Target::open_for(args, Needs::default()).await
-    }
-
-    /// The same, with what the run's faults need.
-    pub(crate) async fn open_for(args: &TargetArgs, needs: Needs) -> Result<Target, local::Error> {
+    /// Starts the local cluster with what the run's faults need, or takes the nodes as they are.
+    pub(crate) async fn open(args: &TargetArgs, needs: Needs) -> Result<Target, local::Error> {
         let Some(count) = args.local else {
             return Ok(Target {
                 nodes: args.nodes.clone(),
@@ -87,6 +82,11 @@ impl Target {
             metrics: true,
             temporary: temporary.then_some(data),
         })
+    }
+
+    /// Where the local cluster has its data.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        Some(self.local.as_ref()?.root())
     }
 
     /// Reads every node's counters; of one that doesn't answer, those of its process.

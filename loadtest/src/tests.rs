@@ -202,7 +202,7 @@ fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
         rough: true,
         pace: open(1000.0),
         habit: Habit {
-            acts: true,
+            acts: crate::client::Acts::Team,
             ..Habit::default()
         },
         messages: 1500,
@@ -220,7 +220,7 @@ fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
 #[test]
 fn each_broken_promise_is_caught() {
     let acts = Habit {
-        acts: true,
+        acts: crate::client::Acts::Team,
         ..Habit::default()
     };
     let plain = Habit::default();

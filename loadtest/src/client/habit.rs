@@ -17,10 +17,24 @@ pub(crate) struct Habit {
     pub(crate) away: Duration,
     /// Frames that it reads in a second: 0 is none at all, `None` as they come.
     pub(crate) reads: Option<u32>,
-    /// What is due is more than messages: see [`Act`].
-    pub(crate) acts: bool,
+    /// What is due.
+    pub(crate) acts: Acts,
+    /// Whatever arrives is marked as read at once, each message by itself.
+    pub(crate) marks: bool,
     /// So many others are watched.
     pub(crate) watches: u32,
+}
+
+/// What those who are due do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Acts {
+    /// Send messages.
+    #[default]
+    Messages,
+    /// As people of a team spend their day.
+    Team,
+    /// So many times of a hundred list the whole inbox, otherwise send a message.
+    Lists(u32),
 }
 
 /// What somebody does who is due to do something.
@@ -35,7 +49,7 @@ pub(crate) enum Act {
     Delete,
 }
 
-/// How often each is done, of a hundred.
+/// How often each is done in a team, of a hundred.
 const ACTS: [(Act, u32); 7] = [
     (Act::Send, 45),
     (Act::Read, 25),
@@ -46,7 +60,7 @@ const ACTS: [(Act, u32); 7] = [
     (Act::Delete, 1),
 ];
 
-// === impl Habit, Act ===
+// === impl Habit, Acts, Act ===
 
 impl Habit {
     /// When the connection that opens now will drop.
@@ -68,9 +82,21 @@ impl Habit {
     }
 }
 
+impl Acts {
+    /// What is done now.
+    pub(crate) fn pick(self, rng: &mut StdRng) -> Act {
+        match self {
+            Acts::Messages => Act::Send,
+            Acts::Team => Act::pick(rng),
+            Acts::Lists(of_hundred) if rng.random_range(0..100) < of_hundred => Act::List,
+            Acts::Lists(_) => Act::Send,
+        }
+    }
+}
+
 impl Act {
     /// Picks one by how often it is done.
-    pub(crate) fn pick(rng: &mut StdRng) -> Act {
+    fn pick(rng: &mut StdRng) -> Act {
         let mut point = rng.random_range(0..ACTS.iter().map(|(_, weight)| weight).sum());
         for (act, weight) in ACTS {
             if point < weight {
@@ -97,7 +123,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(3);
         let mut found = ACTS.map(|_| 0u32);
         for _ in 0..100_000 {
-            let act = Act::pick(&mut rng);
+            let act = Acts::Team.pick(&mut rng);
             found[ACTS.iter().position(|(other, _)| *other == act).unwrap()] += 1;
         }
         for (found, (act, weight)) in found.into_iter().zip(ACTS) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::habit::Habit;
+pub(crate) use self::habit::{Acts, Habit};
 pub(crate) use self::state::{Shared, World};
 use self::task::Client;
 use crate::clock::Nanos;

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::habit::Act;
+use super::habit::{Act, Acts};
 use super::state::{State, Task, World};
 use super::{Command, Common, Habit};
 use crate::clock::{MILLISECOND, Nanos, SECOND};
@@ -366,6 +366,7 @@ impl Client {
             self.state.late(habit.reads.is_some(), now);
         }
         self.habit = habit;
+        self.state.marks = habit.marks;
         self.drops_at = habit.drops_at(now, &mut self.rng);
         if habit.watches > 0 {
             let others = (1..=habit.watches).map(|next| world.payload.user(self.me + next));
@@ -474,17 +475,12 @@ impl Client {
                 while budget.get() > 0
                     && let Some(due) = schedule.due(now, &mut self.rng)
                 {
-                    self.turn += if self.habit.acts {
-                        self.rng.random_range(1..64)
-                    } else {
-                        1
+                    self.turn += match self.habit.acts {
+                        Acts::Messages => 1,
+                        Acts::Team | Acts::Lists(_) => self.rng.random_range(1..64),
                     };
                     let place = self.speaks[self.turn % self.speaks.len()];
-                    let act = if self.habit.acts {
-                        Act::pick(&mut self.rng)
-                    } else {
-                        Act::Send
-                    };
+                    let act = self.habit.acts.pick(&mut self.rng);
                     if act != Act::Send {
                         self.state.act(act, place, due, world, &mut self.rng);
                         continue;

@@ -52,8 +52,7 @@ pub(crate) enum How {
     /// that are left must not agree on less than was acknowledged.
     #[value(skip)]
     PauseKill,
-    /// Nothing gets through between the nodes and the others, in either direction.
-    #[value(skip)]
+    /// Nothing gets through between the nodes and the others, in either direction: a black hole.
     Cut,
     /// What the nodes say does not arrive.
     #[value(skip)]

@@ -1,5 +1,6 @@
 //! What is measured: latencies at the clients, and what the nodes cost.
 
+pub(crate) mod fdatasync;
 pub(crate) mod latency;
 pub(crate) mod merge;
 pub(crate) mod nodes;

@@ -27,6 +27,12 @@ pub(crate) struct Usage {
     pub(crate) owned_shards: u64,
     /// Clients that are connected now.
     pub(crate) sessions: u64,
+    /// Questions that it answered as an owner: asked by itself or by another node, one RPC each.
+    pub(crate) questions: u64,
+    /// Cursors, read and delivered, that its clients moved ...
+    pub(crate) cursors: u64,
+    /// ... and the commands that they became, after gathering.
+    pub(crate) cursor_commands: u64,
 }
 
 // === impl Usage ===
@@ -67,6 +73,9 @@ impl Usage {
         self.takeovers = sum(text, "rookery_takeovers_total") as u64;
         self.owned_shards = sum(text, "rookery_owned_shards") as u64;
         self.sessions = sum(text, "rookery_sessions") as u64;
+        self.questions = sum(text, "conversation_reads_total") as u64;
+        self.cursors = sum(text, "conversation_cursors_total") as u64;
+        self.cursor_commands = sum(text, "conversation_cursors_sent_total") as u64;
         self
     }
 
@@ -78,6 +87,9 @@ impl Usage {
             fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
             entries: self.entries.saturating_sub(before.entries),
             takeovers: self.takeovers.saturating_sub(before.takeovers),
+            questions: self.questions.saturating_sub(before.questions),
+            cursors: self.cursors.saturating_sub(before.cursors),
+            cursor_commands: self.cursor_commands.saturating_sub(before.cursor_commands),
             ..self
         })
     }

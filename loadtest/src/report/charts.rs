@@ -289,7 +289,7 @@ fn nines_of(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(1e-9).log10()
 }
 
-fn curve(name: &str, points: &[Point]) -> Line {
+pub(super) fn curve(name: &str, points: &[Point]) -> Line {
     Line {
         name: name.to_owned(),
         points: points

@@ -1,6 +1,7 @@
 //! What a run leaves behind: a table for the terminal, `report.json` (documented in docs/testing.md), `report.html`
 //! for people, and the history around a violation.
 
+pub(crate) mod book;
 mod charts;
 pub(crate) mod compare;
 mod extras;
@@ -73,6 +74,9 @@ pub(crate) struct Report {
     /// The harness's own process, once a second.
     #[serde(default)]
     pub(crate) own: Vec<Own>,
+    /// The disk by itself, over the load, if it was asked for.
+    #[serde(default)]
+    pub(crate) fdatasync: Option<Percentiles>,
 }
 
 /// The memory of one node over the second half of the load, as a straight line through its samples.

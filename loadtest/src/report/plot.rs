@@ -43,6 +43,7 @@ pub(super) enum Unit {
     PerSecond,
     Percent,
     Mebibytes,
+    Microseconds,
     Count,
 }
 
@@ -53,6 +54,10 @@ pub(super) enum Across {
     Seconds,
     /// The number of nines: 1 is the 90th percentile, 2 the 99th.
     Nines,
+    /// A number, by its binary logarithm ...
+    Doublings,
+    /// ... or its decimal one.
+    Tens,
 }
 
 /// How the vertical axis grows.
@@ -76,6 +81,12 @@ const AXIS: RGBColor = RGBColor(0xC3, 0xC2, 0xB7);
 const LABEL: RGBColor = RGBColor(0x6B, 0x6A, 0x66);
 const FAULT: RGBColor = RGBColor(0xE3, 0x49, 0x48);
 const SIZE: (u32, u32) = (640, 240);
+
+/// The colour of the n-th line.
+pub(super) fn colour(line: usize) -> String {
+    let RGBColor(red, green, blue) = COLOURS[line % COLOURS.len()];
+    format!("#{red:02X}{green:02X}{blue:02X}")
+}
 
 // === impl Chart ===
 
@@ -130,14 +141,14 @@ impl Chart {
         let x = self.span.clone();
         let labels = match self.across {
             Across::Seconds => 9,
-            Across::Nines => x.end as usize + 1,
+            Across::Nines | Across::Doublings | Across::Tens => (x.end - x.start) as usize + 1,
         };
         let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(6)
             .margin_right(match self.across {
                 Across::Seconds => 14,
-                Across::Nines => 34, // half of the last label stands beyond the axis
+                Across::Nines | Across::Doublings | Across::Tens => 34, // half of the last label stands beyond the axis
             })
             .x_label_area_size(26)
             .y_label_area_size(58)
@@ -198,6 +209,7 @@ impl Unit {
             Unit::PerSecond => format!("{number}/s"),
             Unit::Percent => format!("{number} %"),
             Unit::Mebibytes => format!("{number} MiB"),
+            Unit::Microseconds => format!("{number} µs"),
             Unit::Count => number,
         }
     }
@@ -208,6 +220,8 @@ impl Across {
         match self {
             Across::Seconds => format!("{} s", short(x)),
             Across::Nines => format!("{}%", short(100.0 * (1.0 - 10f64.powf(-x)))),
+            Across::Doublings => short(x.exp2()),
+            Across::Tens => short(10f64.powf(x)),
         }
     }
 }

@@ -72,6 +72,15 @@ impl Report {
             }
         }
         self.others_table(&mut out);
+        if let Some(disk) = &self.fdatasync {
+            let _ = writeln!(
+                out,
+                "fdatasync of 4 KiB beside it: p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms",
+                disk.p50_us as f64 / 1000.0,
+                disk.p90_us as f64 / 1000.0,
+                disk.p99_us as f64 / 1000.0
+            );
+        }
         self.nodes_table(&mut out);
         self.harness_table(&mut out);
         for injected in &self.faults {

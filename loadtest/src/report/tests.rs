@@ -9,7 +9,7 @@ use crate::measure::recovery::Storm;
 use crate::oracle::Oracle;
 
 /// Two nodes, one of which is down for a while.
-fn report(ack_us: u64) -> Report {
+pub(super) fn report(ack_us: u64) -> Report {
     let mut recorder = Recorder::new();
     recorder.phase("steady", 1_000_000_000);
     for second in 1..9u64 {
@@ -109,6 +109,7 @@ fn report(ack_us: u64) -> Report {
                 rss_kib: 9000,
             })
             .collect(),
+        fdatasync: Some(figures),
     }
 }
 

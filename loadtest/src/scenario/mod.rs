@@ -62,6 +62,10 @@ pub(crate) enum Scenario {
     CatchUp,
     /// Clients that read slowly or never.
     SlowReaders,
+    /// Everybody marks what arrives as read.
+    Receipts,
+    /// Long inboxes are listed.
+    Inbox,
     /// A day of a team, compressed.
     Mixed,
     /// The same, slowly and for long.
@@ -92,7 +96,7 @@ struct Values<'a> {
 // === impl Scenario ===
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 11] = [
+    pub(crate) const ALL: [Scenario; 13] = [
         Scenario::Pairs,
         Scenario::Groups,
         Scenario::Room,
@@ -102,6 +106,8 @@ impl Scenario {
         Scenario::Flapping,
         Scenario::CatchUp,
         Scenario::SlowReaders,
+        Scenario::Receipts,
+        Scenario::Inbox,
         Scenario::Mixed,
         Scenario::Soak,
     ];
@@ -117,6 +123,8 @@ impl Scenario {
             Scenario::Flapping => "flapping",
             Scenario::CatchUp => "catch-up",
             Scenario::SlowReaders => "slow-readers",
+            Scenario::Receipts => "receipts",
+            Scenario::Inbox => "inbox",
             Scenario::Mixed => "mixed",
             Scenario::Soak => "soak",
         }
@@ -139,6 +147,8 @@ impl Scenario {
             Scenario::Flapping => "connections drop at random and come back on random nodes",
             Scenario::CatchUp => "receivers who stay away for a while and return",
             Scenario::SlowReaders => "some read slowly or never: the others must not suffer",
+            Scenario::Receipts => "everybody marks each message as read when it arrives",
+            Scenario::Inbox => "long inboxes are listed while messages arrive",
             Scenario::Mixed => {
                 "a day of a team, compressed: messages, reads, inboxes, typing, reactions, edits, deletions, comings and goings"
             }
@@ -153,6 +163,7 @@ impl Scenario {
             }
             Scenario::ReconnectStorm | Scenario::Flapping | Scenario::CatchUp => (50.0, 60, 256),
             Scenario::SlowReaders => (200.0, 40, 4096),
+            Scenario::Receipts | Scenario::Inbox => (20.0, 30, 256),
             Scenario::Mixed => (50.0, 120, 256),
             Scenario::Soak => (20.0, 1800, 256),
         };
@@ -273,6 +284,24 @@ mod tests {
             let whole: f64 = plan.speakers().values().sum();
             assert!(plan.silent || (whole - 1.0).abs() < 1e-9, "{scenario:?}: {whole}");
         }
+    }
+
+    #[test]
+    fn those_who_talk_with_several_others_meet_each_of_them_once() {
+        let plan = plan(Scenario::Pairs, &[("clients", 6), ("peers", 5)]);
+        let mut met: Vec<Vec<u32>> = plan
+            .conversations
+            .iter()
+            .map(|conversation| {
+                let mut members = conversation.members.clone();
+                members.sort_unstable();
+                members
+            })
+            .collect();
+        met.sort_unstable();
+        met.dedup();
+        assert_eq!(met.len(), 15, "everybody with everybody: {met:?}");
+        assert!(met.iter().all(|pair| pair[0] < pair[1] && pair[1] < 6));
     }
 
     #[test]

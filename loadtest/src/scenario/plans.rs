@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Conversation, Parameter, Plan, Scenario, Values};
-use crate::client::Habit;
+use crate::client::{Acts, Habit};
 use crate::payload::ClientIx;
 
 macro_rules! parameters {
@@ -19,7 +19,8 @@ impl Scenario {
     pub(crate) fn parameters(self) -> &'static [Parameter] {
         match self {
             Scenario::Pairs => parameters! {
-                "clients" = 20, "clients, rounded down to pairs";
+                "clients" = 20, "clients, an even number";
+                "peers" = 1, "others whom each of them talks with, each in a conversation of two";
             },
             Scenario::Groups => parameters! {
                 "groups" = 5, "conversations";
@@ -64,6 +65,17 @@ impl Scenario {
                 "slow" = 6, "members who read slowly, every second of them not at all";
                 "frames" = 20, "frames that a slow one reads in a second";
             },
+            Scenario::Receipts => parameters! {
+                "groups" = 4, "groups";
+                "members" = 50, "members of each";
+                "speakers" = 1, "members of each who talk";
+                "marks" = 1, "whether everybody marks each message as read when it arrives; what that costs is the difference to 0";
+            },
+            Scenario::Inbox => parameters! {
+                "clients" = 4, "members of every conversation";
+                "conversations" = 500, "groups; all of them are in everybody's inbox";
+                "lists" = 50, "of a hundred acts, how many list the whole inbox, page by page; the others are messages";
+            },
             Scenario::Mixed | Scenario::Soak => parameters! {
                 "clients" = 40, "people; each is in a team, in the group of all, and in a direct conversation";
                 "team" = 8, "people of a team";
@@ -79,10 +91,11 @@ impl Scenario {
 pub(super) fn plan(values: Values<'_>) -> Plan {
     match values.scenario {
         Scenario::Pairs => {
-            let pairs = (values.get("clients") / 2).max(1);
+            let clients = (values.get("clients") / 2 * 2).max(2);
+            let peers = values.get("peers").clamp(1, clients - 1);
             Plan {
-                clients: 2 * pairs,
-                conversations: (0..pairs).map(pair).collect(),
+                clients,
+                conversations: (0..peers).flat_map(|round| matches(clients, round)).collect(),
                 ..Plan::default()
             }
         }
@@ -144,8 +157,59 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             }
         }
         Scenario::SlowReaders => slow_readers(&values),
+        Scenario::Receipts => {
+            let plan = groups_of(
+                values.get("groups"),
+                values.get("members").max(2),
+                values.get("speakers").max(1),
+            );
+            let marks = Habit {
+                marks: true,
+                ..Habit::default()
+            };
+            let readers = (0..plan.clients).filter(|_| values.get("marks") > 0);
+            Plan {
+                habits: readers.map(|client| (client, marks)).collect(),
+                ..plan
+            }
+        }
+        Scenario::Inbox => {
+            let clients = values.get("clients").max(2);
+            let group = Conversation {
+                kind: "group",
+                members: (0..clients).collect(),
+                speakers: clients as usize,
+                absent: 0,
+            };
+            let habit = Habit {
+                acts: Acts::Lists(values.get("lists")),
+                ..Habit::default()
+            };
+            Plan {
+                clients,
+                conversations: vec![group; values.get("conversations").max(1) as usize],
+                habits: (0..clients).map(|client| (client, habit)).collect(),
+                ..Plan::default()
+            }
+        }
         Scenario::Mixed | Scenario::Soak => team(&values),
     }
+}
+
+/// One round of a tournament, in which everybody meets somebody else than in the rounds before: the last one stays,
+/// the others move on in a circle.
+fn matches(clients: u32, round: u32) -> impl Iterator<Item = Conversation> {
+    let circle = clients - 1;
+    let meet = move |step: u32| match step {
+        0 => [round, circle],
+        _ => [(round + step) % circle, (round + circle - step) % circle],
+    };
+    (0..clients / 2).map(move |step| Conversation {
+        kind: "direct",
+        members: meet(step).to_vec(),
+        speakers: 2,
+        absent: 0,
+    })
 }
 
 fn pair(pair: u32) -> Conversation {
@@ -222,7 +286,7 @@ fn team(values: &Values<'_>) -> Plan {
     conversations.extend(teams.map(group));
     conversations.extend((0..clients / 2).map(pair));
     let habit = Habit {
-        acts: true,
+        acts: Acts::Team,
         watches: values.get("watches"),
         ..comes_and_goes(values)
     };

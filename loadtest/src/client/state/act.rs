@@ -66,6 +66,7 @@ impl State {
         self.ask(Task::List {
             cursor: None,
             due,
+            asked: due,
             floors: self.places.iter().map(|place| place.read).collect(),
             found: Vec::new(),
             reply,

@@ -354,6 +354,7 @@ impl State {
     fn inbox(&mut self, task: Task, frame: &Frame<'_>, world: &mut World) {
         let Task::List {
             due,
+            asked,
             floors,
             mut found,
             reply,
@@ -378,6 +379,9 @@ impl State {
             world.oracle.listed(self.places[place].conv, self.me, row);
         }
         let now = world.clock.now();
+        if reply.is_none() {
+            world.recorder.done("list (page)", asked, now);
+        }
         let cursor = frame.next.as_ref().map(|next| next.to_string());
         if cursor.is_none() {
             if reply.is_none() {
@@ -401,6 +405,7 @@ impl State {
             Task::List {
                 cursor,
                 due,
+                asked: now,
                 floors,
                 found,
                 reply,
@@ -467,6 +472,10 @@ impl State {
         }
         let Some(tag) = seen.tag else { return };
         let own = tag.sender == self.me;
+        if self.marks && !own {
+            let (s, due) = (seen.s, world.clock.now());
+            self.ask(Task::Read { place, s, due });
+        }
         if !seen.deleted {
             self.places[place].remember(seen.s, own);
         }

@@ -61,6 +61,8 @@ pub(crate) struct State {
     late_before: Nanos,
     /// An edit, deletion or reaction is on its way: one at a time.
     changing: bool,
+    /// What arrives is marked as read.
+    pub(crate) marks: bool,
     /// Whose presence a new session has to follow.
     watching: Vec<String>,
 }
@@ -90,6 +92,8 @@ pub(crate) enum Task {
     List {
         cursor: Option<String>,
         due: Nanos,
+        /// When this page was asked for.
+        asked: Nanos,
         /// Per place, what the node had agreed was read when the first page was asked for.
         floors: Vec<u64>,
         found: Vec<usize>,
@@ -139,6 +143,7 @@ impl State {
             returning: None,
             late_before: 0,
             changing: false,
+            marks: false,
             watching: Vec::new(),
         }
     }
