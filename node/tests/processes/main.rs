@@ -1,0 +1,11 @@
+//! What a client may rely on when nodes die: three real processes on one machine, killed and stopped from outside.
+//!
+//! The same promises are tried node by node in the tests beside this one, within one process and faster; here nothing
+//! is shared but the network and the disk. One cluster runs at a time (`.config/nextest.toml`).
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod drain;
+mod resume;
+mod state;

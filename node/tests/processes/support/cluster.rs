@@ -1,0 +1,240 @@
+//! Three nodes, each a process of its own on free ports of this machine.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{eventually, exchange};
+
+/// Long enough for a machine that is busy with other things, and short enough for a test that waits for a new owner.
+const SETTINGS: &str = r#"
+[auth]
+dev_tokens = true
+[limits]
+sends_per_s = 100000
+burst = 100000
+queries_per_s = 100000
+query_burst = 100000
+[session]
+tick_ms = 20
+delivered_ms = 100
+reconnect_spread_ms = 100
+handover_ms = 20000
+[presence]
+hold_down_ms = 1000
+[storage]
+cache_bytes = 4194304
+reserve_bytes = 1048576
+"#;
+
+/// Three processes; their end ends them, whatever happens.
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    /// Their directories.
+    _dir: TempDir,
+}
+
+struct Node {
+    id: u64,
+    addr: SocketAddr,
+    dir: PathBuf,
+    process: Option<Child>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts them, and waits until every shard has three replicas.
+    pub(crate) async fn start() -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        // Free until somebody takes them, which here are the nodes.
+        let free: Vec<_> = (0..6)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let addrs: Vec<_> = free.iter().map(|free| free.local_addr().unwrap()).collect();
+        drop(free);
+        let (http, between) = addrs.split_at(3);
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            _dir: dir,
+        };
+        for (at, (http, listen)) in http.iter().zip(between).enumerate() {
+            let dir = cluster._dir.path().join(format!("node-{}", at + 1));
+            std::fs::create_dir(&dir).unwrap();
+            let how = match at {
+                0 => "bootstrap = true".to_owned(),
+                _ => format!("join = [\"{}\"]", between[0]),
+            };
+            let data = dir.join("data");
+            let settings = format!(
+                "[server]\nhttp = \"{http}\"\nworkers = 1\n[cluster]\nlisten = \"{listen}\"\n{how}\nshards = 4\n\
+                 heartbeat_ms = 300\nelection_min_ms = 1000\nelection_max_ms = 2000\n{}dir = {:?}\n",
+                SETTINGS, data
+            );
+            std::fs::write(dir.join("node.toml"), settings).unwrap();
+            let mut node = Node {
+                id: 0,
+                addr: *http,
+                dir,
+                process: None,
+            };
+            node.start();
+            cluster.nodes.push(node);
+            if at == 0 {
+                cluster.knows_itself(0).await;
+            }
+        }
+        for at in 1..3 {
+            cluster.knows_itself(at).await;
+        }
+        cluster.whole().await;
+        cluster
+    }
+
+    /// Where a node's clients connect.
+    pub(crate) fn addr(&self, at: usize) -> SocketAddr {
+        self.nodes[at].addr
+    }
+
+    /// The node that owns what is called so, a conversation or a user, and the two others.
+    pub(crate) async fn owner(&self, name: &str) -> (usize, [usize; 2]) {
+        let path = format!("/v1/cluster/owner?conversation={name}");
+        let owner = eventually("there is an owner", async || {
+            for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+                let (_, answer) = exchange(node.addr, "GET", &path, "", &Value::Null).await?;
+                let owner = self.nodes.iter().position(|node| answer["owner"] == node.id);
+                if let Some(owner) = owner.filter(|owner| self.nodes[*owner].process.is_some()) {
+                    return Some(owner);
+                }
+            }
+            None
+        })
+        .await;
+        (owner, [(owner + 1) % 3, (owner + 2) % 3])
+    }
+
+    /// Kills a node with -9.
+    pub(crate) fn kill(&mut self, at: usize) {
+        let mut process = self.nodes[at].process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Asks a node to stop, as an operator does. The process is handed out, to be waited for.
+    pub(crate) fn terminate(&mut self, at: usize) -> Child {
+        let process = self.nodes[at].process.take().unwrap();
+        let pid = process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        process
+    }
+
+    /// Starts nodes again that were killed, and waits until the cluster is whole.
+    pub(crate) async fn restart(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
+            node.start();
+        }
+        self.whole().await;
+    }
+
+    /// Ends every node. None of them has met with an error that it had to report.
+    pub(crate) fn end(mut self) {
+        for at in 0..3 {
+            if self.nodes[at].process.is_some() {
+                self.kill(at);
+            }
+            let log = self.nodes[at].log();
+            let alarming: Vec<_> = log
+                .lines()
+                .filter(|line| line.contains(" ERROR ") || line.contains("panicked"))
+                .collect();
+            assert!(alarming.is_empty(), "node {}: {alarming:#?}", at + 1);
+        }
+    }
+
+    async fn knows_itself(&mut self, at: usize) {
+        let addr = self.nodes[at].addr;
+        self.nodes[at].id = eventually("a node belongs to the cluster", async || {
+            let (_, status) = exchange(addr, "GET", "/v1/cluster", "", &Value::Null).await?;
+            status["node"].as_u64().filter(|id| *id > 0)
+        })
+        .await;
+    }
+
+    async fn whole(&self) {
+        eventually(
+            "every shard has three replicas, and every node is ready",
+            async || {
+                for node in &self.nodes {
+                    let (ready, _) = exchange(node.addr, "GET", "/readyz", "", &Value::Null).await?;
+                    let (_, status) = exchange(node.addr, "GET", "/v1/cluster", "", &Value::Null).await?;
+                    let shards = status["shards"].as_array()?;
+                    let replicated =
+                        |shard: &Value| shard["replicas"].as_array().is_some_and(|all| all.len() == 3);
+                    if ready != 200 || !shards.iter().all(replicated) {
+                        return None;
+                    }
+                }
+                Some(())
+            },
+        )
+        .await;
+    }
+}
+
+/// Ends what a failed test leaves behind, and says what the nodes said.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(process) = &mut node.process {
+                // It may have ended by itself.
+                let _ended = process.kill();
+                let _ended = process.wait();
+            }
+            if std::thread::panicking() {
+                let log = node.log();
+                let lines: Vec<_> = log.lines().collect();
+                let last = &lines[lines.len().saturating_sub(20)..];
+                eprintln!("--- node {} ({}):\n{}", node.id, node.addr, last.join("\n"));
+            }
+        }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn start(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_rookery"))
+            .args(["node", "--config"])
+            .arg(self.dir.join("node.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        Path::join(&self.dir, "node.log")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+}
