@@ -18,6 +18,8 @@ pub(crate) enum Habit {
     ReceiveAndType,
     /// Receiving.
     Receive,
+    /// Nothing: it polls for what happens.
+    Poll,
     /// Nothing: it asks `sync` for what it misses.
     Resync,
 }
@@ -27,6 +29,8 @@ pub(crate) struct Person<'a> {
     pub(crate) habit: Habit,
     node: &'a Node,
     socket: Option<Client>,
+    /// The session that is polled, and the last event from it.
+    polled: Option<(String, u64)>,
     next_id: i64,
     c: String,
     /// Every event that was applied, by its `s`, without its number.
@@ -42,20 +46,26 @@ impl<'a> Person<'a> {
     /// Somebody who is in no conversation yet.
     pub(crate) async fn new(name: &'static str, habit: Habit, node: &'a Node) -> Person<'a> {
         let socket = match habit {
-            Habit::Resync => None,
+            Habit::Resync | Habit::Poll => None,
             _ => Some(node.client(name).await),
         };
-        Person {
+        let mut person = Person {
             name,
             habit,
             node,
             socket,
+            polled: None,
             next_id: 1,
             c: String::new(),
             log: BTreeMap::new(),
             early: BTreeMap::new(),
             typing: BTreeSet::new(),
+        };
+        if habit == Habit::Poll {
+            // The first begins the session.
+            person.listen().await;
         }
+        person
     }
 
     /// Makes the group.
@@ -131,8 +141,7 @@ impl<'a> Person<'a> {
     /// Waits until it is shown that somebody types; events that come before are heard.
     pub(crate) async fn sees_typing(&mut self, who: &str) {
         while !self.typing.contains(who) {
-            let message = self.socket.as_mut().unwrap().json().await;
-            self.hear(message);
+            self.listen().await;
         }
     }
 
@@ -174,13 +183,31 @@ impl<'a> Person<'a> {
     /// Receives until it has everything up to `s`.
     pub(crate) async fn receive(&mut self, s: u64) {
         while self.last() < s {
-            match &mut self.socket {
-                Some(socket) => {
-                    let message = socket.json().await;
-                    self.hear(message);
-                }
-                None => self.resync().await,
+            self.listen().await;
+        }
+    }
+
+    /// Takes what comes next, its own way.
+    async fn listen(&mut self) {
+        match (&mut self.socket, self.habit) {
+            (Some(socket), _) => {
+                let message = socket.json().await;
+                self.hear(message);
             }
+            (None, Habit::Poll) => {
+                let path = match &self.polled {
+                    Some((sid, n)) => format!("/v1/poll?device=tablet&sid={sid}&after={n}&wait=5"),
+                    None => "/v1/poll?device=tablet".to_owned(),
+                };
+                let mut batch = self.call("GET", &path, None).await.is(200);
+                assert!(self.polled.is_none() || batch["resumed"] == true, "{batch}");
+                let sid = batch["sid"].as_str().unwrap().to_owned();
+                self.polled = Some((sid, batch["n"].as_u64().unwrap()));
+                for event in batch["events"].as_array_mut().unwrap() {
+                    self.hear(event.take());
+                }
+            }
+            (None, _) => self.resync().await,
         }
     }
 

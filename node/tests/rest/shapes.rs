@@ -20,6 +20,7 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
         ("dan", Habit::Resync, 0),
         ("eve", Habit::Socket, 2),
         ("fay", Habit::Receive, 1),
+        ("gil", Habit::Poll, 2),
     ];
     let mut people = Vec::new();
     for (name, habit, node) in kinds {
@@ -62,8 +63,8 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
         assert_eq!(order, (0..EACH).collect::<Vec<_>>(), "{name}'s own order");
     }
 
-    // Whoever types, by whichever way, is seen by those who have a socket. They listen, as they have just received, and
-    // nobody reads slowly: none of it is dropped.
+    // Whoever types, by whichever way, is seen by those who are told what happens. They listen, as they have just received,
+    // and nobody reads slowly: none of it is dropped.
     for typist in 0..people.len() {
         let name = people[typist].name;
         people[typist].types().await;
