@@ -12,7 +12,8 @@ pub struct Settings {
     pub settle: Duration,
     /// After this long without a sign of a node, its sessions are gone.
     pub silence: Duration,
-    /// Least time between two requests of a node about one shard: what happens meanwhile goes together.
+    /// Least time between two requests of a node about one shard, unless a session waits to be let in: what happens
+    /// meanwhile goes together.
     pub gather: Duration,
     /// Least time between two notes of when a user was seen last: presence may cost the log next to nothing.
     pub save_every: Duration,

@@ -27,7 +27,12 @@ pub(super) struct Attending {
     fresh: bool,
     /// The epoch of the owner that was asked.
     epoch: u64,
+    /// After a failure, or while there is nobody to tell.
     not_before: Option<Instant>,
+    /// Until then what happens goes together, if nobody waits for the answer.
+    gathers: Option<Instant>,
+    /// A session that was not told yet waits to be let in.
+    waits: bool,
     failures: u32,
     asked: Option<(u64, Attend)>,
     questions: u64,
@@ -66,6 +71,8 @@ impl Attending {
             fresh: true,
             epoch: 0,
             not_before: None,
+            gathers: None,
+            waits: false,
             failures: 0,
             asked: None,
             questions: 0,
@@ -86,6 +93,7 @@ impl Attending {
     /// A session is connected.
     pub(super) fn enter(&mut self, worker: WorkerId, seat: Seat) {
         self.new_seats.push(seat.tag);
+        self.waits |= seat.asks;
         self.seats.insert(seat.tag, (worker, seat));
     }
 
@@ -166,6 +174,7 @@ impl Attending {
         self.gone.clear();
         self.unwatched.clear();
         self.new_seats = self.seats.keys().copied().collect();
+        self.waits = self.seats.values().any(|(_, seat)| seat.asks);
         let pairs = self.watched.iter();
         let pairs = pairs.flat_map(|(user, watched)| {
             watched
@@ -188,12 +197,17 @@ impl Attending {
     }
 
     /// When there is something to tell; `None` when there is nothing, or a request is under way.
+    ///
+    /// A session that comes is told of at once: its client waits for the owner's word before it is `ready`, because two
+    /// copies of an app must not both be let in. It goes with all others that came while the request before was under
+    /// way, so a crowd still costs one request per answer.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let idle = self.new_seats.is_empty()
             && self.gone.is_empty()
             && self.new_watches.is_empty()
             && self.unwatched.is_empty();
-        (!idle && self.asked.is_none()).then(|| self.not_before.unwrap_or(now))
+        let gathered = self.gathers.filter(|_| !self.waits).unwrap_or(now);
+        (!idle && self.asked.is_none()).then(|| self.not_before.map_or(gathered, |at| at.max(gathered)))
     }
 
     /// There is nobody to tell now.
@@ -201,12 +215,14 @@ impl Attending {
         self.not_before = Some(until);
     }
 
-    /// The next request to the owner under `epoch`, and its number. The one after it waits for `gather`.
+    /// The next request to the owner under `epoch`, and its number. The one after it waits for `gather`, unless somebody
+    /// waits for its answer.
     pub(super) fn ask(&mut self, epoch: u64, now: Instant, gather: Duration) -> (u64, Attend) {
         self.epoch = epoch;
         self.questions += 1;
-        self.not_before = Some(now + gather);
+        (self.not_before, self.gathers) = (None, Some(now + gather));
         let seats = split(&mut self.new_seats);
+        self.waits &= !self.new_seats.is_empty();
         let seats = seats.iter().filter_map(|tag| self.seats.get(tag));
         let seats = seats.map(|(_, seat)| seat.clone()).collect();
         let watched = split(&mut self.new_watches)
@@ -293,6 +309,7 @@ impl Attending {
             return self.doubt(registration, now, wait);
         }
         self.not_before = Some(now + wait);
+        self.waits = true;
         let seats = question.seats.into_iter().map(|seat| seat.tag);
         self.new_seats
             .extend(seats.filter(|tag| self.seats.contains_key(tag)));

@@ -122,6 +122,39 @@ fn sessions_that_come_and_go_before_anybody_was_told_are_not_told() {
 }
 
 #[test]
+fn one_who_waits_to_be_let_in_is_told_of_at_once_and_others_gather() {
+    let mut world = World::new();
+    for tag in 1..=3 {
+        world.shard.enter(W, seat(tag));
+        // No time has passed since the request before.
+        assert_eq!(world.shard.due(world.now), Some(world.now));
+        let (id, question) = world.shard.ask(5, world.now, Duration::from_secs(9));
+        assert_eq!(question.seats, [seat(tag)]);
+        assert_eq!(world.shard.due(world.now), None, "one request at a time");
+        world.answer(id, vec![Admission::Admitted], vec![]);
+    }
+    world.shard.leave(user("alice"), 1);
+    assert_eq!(
+        world.shard.due(world.now),
+        Some(world.now + Duration::from_secs(9))
+    );
+    // What gathers goes with one who waits.
+    world.shard.enter(W, seat(4));
+    assert_eq!(world.shard.due(world.now), Some(world.now));
+    let (id, question) = world.shard.ask(5, world.now, Duration::from_secs(9));
+    assert_eq!(
+        (question.gone, question.seats),
+        (vec![(user("alice"), 1)], vec![seat(4)])
+    );
+    // An owner that can't be reached is left alone for a while, whoever waits.
+    world.shard.failed(id, 200, world.now, |_| Duration::from_secs(1));
+    assert_eq!(
+        world.shard.due(world.now),
+        Some(world.now + Duration::from_secs(1))
+    );
+}
+
+#[test]
 fn a_lost_answer_is_asked_for_again() {
     let mut world = World::new();
     world.shard.enter(W, seat(1));
