@@ -150,5 +150,7 @@ pub async fn create(conversations: &Conversations, user: UserId, create: Create)
         let msg = "a direct conversation has exactly one other member";
         return Err(Refusal::new(ErrorCode::BadRequest, msg));
     }
+    // As with `set`: an empty title is none.
+    let title = title.filter(|title| !title.is_empty());
     conversations.create(user, cid, 0, kind, members, title).await
 }

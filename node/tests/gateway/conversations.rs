@@ -172,6 +172,19 @@ async fn a_setting_is_everybodys_and_a_wish_is_ones_own() {
 }
 
 #[tokio::test]
+async fn an_empty_title_is_none_from_the_start_as_later() {
+    let node = Node::start().await;
+    let mut alice = node.client("alice").await;
+    let made = done(
+        &mut alice,
+        json!({"t":"create","id":1,"kind":"group","cid":"c","members":["bob"],"title":""}),
+    )
+    .await;
+    assert_eq!(made["title"], Value::Null);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_blocked_user_writes_to_the_group_and_not_to_the_user() {
     let node = Node::start().await;
     let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);
