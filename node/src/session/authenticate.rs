@@ -158,6 +158,7 @@ impl Session {
         why: Option<NotResumed>,
     ) {
         let feed = opening.feed.clone();
+        feed.begins(self.worker.sessions.begins(feed.user_id()));
         self.open_as(ctx, id, opening, None, why);
         let following = subscribe::follow_all(self.worker.clone(), feed);
         self.work(following);

@@ -18,6 +18,7 @@ use super::link::Link;
 use super::outbox::Pushed;
 use super::registry::Sessions;
 use super::ring::Kept;
+use super::settling::Beginning;
 use super::sid::Sid;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
@@ -42,6 +43,8 @@ pub struct Feed {
     too_slow: Cell<bool>,
     /// Whether the conversations that the user was in at the start have been subscribed to.
     settled: Cell<bool>,
+    /// Until then.
+    beginning: RefCell<Option<Beginning>>,
     /// Where it is counted how much is kept for a client that is away.
     account: RefCell<Option<(Sessions, Sid)>>,
 }
@@ -74,6 +77,7 @@ impl Feed {
             joined: RefCell::default(),
             too_slow: Cell::new(false),
             settled: Cell::new(false),
+            beginning: RefCell::default(),
             account: RefCell::default(),
         })
     }
@@ -145,7 +149,7 @@ impl Feed {
         if let Some(State::Opening { held, lost, .. }) = self.convs.borrow_mut().get_mut(conv)
             && std::mem::take(lost)
         {
-            held.clear();
+            held.retain(|published| published.seq == 0);
             return false;
         }
         self.go_live(conv, upto);
@@ -294,9 +298,15 @@ impl Feed {
         self.settled.get()
     }
 
+    /// The session is about to follow everything.
+    pub(super) fn begins(&self, beginning: Beginning) {
+        *self.beginning.borrow_mut() = Some(beginning);
+    }
+
     /// Everything that the user was in at the start is subscribed to, as far as possible.
     pub fn settle(&self) {
         self.settled.set(true);
+        self.beginning.take();
         self.link.nudge();
     }
 
@@ -354,9 +364,11 @@ impl Subscriber for Feed {
         // Events come in order; what is left out was gone before it could be delivered.
         let jump = match convs.get_mut(&published.conv) {
             None => return,
-            Some(State::Opening { held, lost, .. }) => {
-                // Receipts are not worth holding: the view that is on its way has the cursors.
-                if published.seq == 0 {
+            Some(State::Opening { held, lost, from }) => {
+                // What is not in the log is worth holding only where it is not read again: a view that is on its way has
+                // the cursors and the settings, what is carried on has them not.
+                let lasts = published.only.is_some() || published.tail.starts_with(RECEIPT);
+                if published.seq == 0 && !(lasts && from.is_some() && held.len() < HELD) {
                 } else if held.len() < HELD {
                     held.push(published.clone());
                 } else {
@@ -445,6 +457,27 @@ mod tests {
 
     fn last_n(feed: &Feed) -> u64 {
         feed.link.outbox(|outbox| outbox.last_n())
+    }
+
+    #[test]
+    fn what_is_in_no_log_and_lasts_is_not_lost_while_a_session_is_carried_on() {
+        let feed = feed(8);
+        let carried = ConvId::parse("g_2").unwrap();
+        let unlogged = |tail: &'static [u8], only: Option<&str>| Published {
+            only: only.map(|user| user.parse().unwrap()),
+            ..Published::replay(carried.clone(), 0, Bytes::from_static(tail))
+        };
+        assert!(feed.begin_at(&carried, Some(3)));
+        feed.event(&unlogged(br#""t":"receipt"}"#, None));
+        feed.event(&unlogged(br#""t":"typing","c":"g_2","u":"bob","on":true}"#, None));
+        feed.event(&unlogged(br#""t":"conv"}"#, Some("alice")));
+        feed.event(&unlogged(br#""t":"conv","of":"bob"}"#, Some("bob")));
+        assert!(feed.carried(&carried, 3));
+        let tails: Vec<Bytes> = feed.link.outbox(|outbox| {
+            let events = outbox.after(0).unwrap();
+            events.map(|(_, kept)| kept.tail.clone()).collect()
+        });
+        assert_eq!(tails, [&br#""t":"receipt"}"#[..], br#""t":"conv"}"#]);
     }
 
     #[test]

@@ -100,6 +100,16 @@ impl Session {
         }
     }
 
+    /// Another session goes on with what this one goes on with: two connections came with one name. Of a device that has a
+    /// name the later one has its seat and keeps its connection, here as everywhere; the other one loses it by that. Were
+    /// it the name that decides too, the two could be decided differently, and the client would lose both.
+    pub(super) fn rivalled(&mut self, ctx: &mut Context<Session>) {
+        let seated = matches!(&self.phase, Phase::Open(open) if open.device.is_some()) && self.seat.is_some();
+        if !seated {
+            self.void(ctx, NotResumed::Unknown);
+        }
+    }
+
     fn pending(&self) -> Vec<(ConvId, u64)> {
         match &self.phase {
             Phase::Open(open) => open.feed.arrivals.borrow().pending(),
@@ -185,6 +195,9 @@ impl Handler<End> for Session {
     type Result = ();
 
     fn handle(&mut self, End(why): End, ctx: &mut Context<Session>) {
-        self.void(ctx, why);
+        match why {
+            NotResumed::Unknown => self.rivalled(ctx),
+            NotResumed::Expired | NotResumed::Gap => self.void(ctx, why),
+        }
     }
 }

@@ -29,6 +29,7 @@ pub mod feed;
 pub mod link;
 pub mod outbox;
 pub mod registry;
+mod settling;
 pub mod worker;
 
 pub mod arrivals;

@@ -23,8 +23,10 @@ use tokio::runtime::Handle;
 
 use super::actor::Session;
 use super::messages::{End, Take, Yield};
+use super::settling::{Beginning, Settling};
 use super::sid::Sid;
 use crate::config;
+use crate::conversation::Refusal;
 use crate::rpc;
 use crate::rpc::resume::{Lent, Resume, Resumed, Settle, Void};
 use crate::telemetry::metrics::{Metrics, ResumeLabels};
@@ -49,6 +51,7 @@ struct Inner {
     runtime: Handle,
     metrics: Metrics,
     cluster: OnceLock<Cluster>,
+    settling: Settling,
     table: Mutex<Table>,
 }
 
@@ -104,6 +107,7 @@ impl Sessions {
                 runtime,
                 metrics,
                 cluster: OnceLock::new(),
+                settling: Settling::default(),
                 table: Mutex::default(),
             }),
         }
@@ -135,7 +139,22 @@ impl Sessions {
         }
     }
 
+    /// Waits until every session of the user that has begun here follows what the user is in.
+    ///
+    /// # Errors
+    /// `unavailable` when that takes too long: there is no owner now who could let them.
+    pub async fn all_follow(&self, user: &UserId) -> Result<(), Refusal> {
+        let over = self.inner.settling.over(user);
+        let waited = tokio::time::timeout(self.inner.bounds.fetch, over).await;
+        waited.map_err(|_| Refusal::unavailable())
+    }
+
     // --- what becomes of this node's sessions ---
+
+    /// A session of the user begins, and follows nothing yet.
+    pub(super) fn begins(&self, user: &UserId) -> Beginning {
+        self.inner.settling.begins(user)
+    }
 
     /// A session is open.
     pub(super) fn opened(&self, sid: Sid, who: Who, addr: Addr<Session>) {

@@ -6,7 +6,6 @@
 //! from the log and comes in its order, however long that takes.
 
 use actix::Context;
-use protocol::answer::NotResumed;
 
 use super::actor::{Phase, Session};
 use super::authenticate::Opening;
@@ -83,7 +82,7 @@ impl Session {
         self.wait(ctx, settled, |session, ctx, mine| {
             session.held = false;
             if !mine {
-                session.void(ctx, NotResumed::Unknown);
+                session.rivalled(ctx);
             }
             session.pump_soon();
         });

@@ -173,7 +173,9 @@ pub(super) async fn carry_on(
     for (conv, from) in &convs {
         feed.begin_at(conv, Some(*from));
     }
-    if settled {
+    if !settled {
+        feed.begins(worker.sessions.begins(feed.user_id()));
+    } else {
         feed.settle();
         coming.iter().for_each(|conv| feed.joined(conv));
     }

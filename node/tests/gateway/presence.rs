@@ -3,7 +3,10 @@
 use node::config::{Config, Millis};
 use serde_json::{Value, json};
 
+use crate::support::stream::Stream;
 use crate::support::{Client, Incoming, Node, PATIENCE};
+
+const ALICE: &str = "Authorization: Bearer dev:alice\r\n";
 
 fn quick(config: &mut Config) {
     config.presence.hold_down_ms = Millis(300);
@@ -163,6 +166,78 @@ async fn another_instance_displaces_the_old_one_until_they_fight() {
         "the third stays"
     );
     assert_eq!(laptop.ask(1, r#"{"t":"hb","id":1}"#).await["t"], "hb");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_gives_way_to_its_device_as_a_socket_does() {
+    let node = Node::start().await;
+    let stream = async |instance: &str| {
+        let query = format!("?device=phone&instance={instance}");
+        let mut stream = Stream::open(node.addr(), &query, ALICE, None).await;
+        assert_eq!(stream.expect("ready").await.data["resumed"], false);
+        stream
+    };
+    let closed = async |mut stream: Stream, code: u16| {
+        assert_eq!(stream.expect("close").await.data["code"], code);
+        assert_eq!(stream.next().await, None);
+    };
+    let first = stream("x").await;
+    let (mut socket, ready) = device(&node, "alice", "phone", "x").await;
+    assert_eq!(ready["t"], "ready");
+    closed(first, 1000).await;
+    let second = stream("x").await;
+    assert_eq!(socket.recv().await, Incoming::Close(1000, String::new()));
+    let third = stream("y").await;
+    closed(second, 4409).await;
+    let (_socket, ready) = device(&node, "alice", "phone", "z").await;
+    assert_eq!(ready["t"], "ready");
+    closed(third, 4409).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_poll_gives_way_to_its_device_and_only_another_instance_ends_its_session() {
+    let node = Node::start().await;
+    let poll = async |query: &str| {
+        let path = format!("/v1/poll?device=phone&instance=x&{query}");
+        let (status, body) = node.request(&path, ALICE).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let sid = poll("").await["sid"].as_str().unwrap().to_owned();
+    let waiting = format!("sid={sid}&after=0&wait=60");
+    // The same instance connects: the poll is answered, with nothing, and may go on.
+    let comes = async {
+        node.figure_reaches("rookery_sessions", 1).await;
+        device(&node, "alice", "phone", "x").await
+    };
+    let (nothing, (mut socket, ready)) = tokio::join!(poll(&waiting), comes);
+    assert_eq!(ready["t"], "ready");
+    assert_eq!(
+        (&nothing["resumed"], &nothing["events"]),
+        (&json!(true), &json!([]))
+    );
+    let again = poll(&format!("sid={sid}&after=0&wait=0")).await;
+    assert_eq!((&again["resumed"], &again["sid"]), (&json!(true), &json!(sid)));
+    assert_eq!(socket.recv().await, Incoming::Close(1000, String::new()));
+    // Another instance ends it for good.
+    let (mut other, ready) = device(&node, "alice", "phone", "y").await;
+    assert_eq!(ready["t"], "ready");
+    let ended = async {
+        loop {
+            let answer = poll(&format!("sid={sid}&after=0&wait=0")).await;
+            if answer["resumed"] == false {
+                return answer;
+            }
+        }
+    };
+    let anew = tokio::time::timeout(PATIENCE, ended).await.expect("it ends");
+    assert_eq!(
+        (&anew["resumed"], &anew["why"]),
+        (&json!(false), &json!("unknown"))
+    );
+    assert_eq!(other.closed().await.0, 4409, "the newest instance has the device");
     node.stop().await;
 }
 

@@ -96,7 +96,7 @@ async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_
 }
 
 #[tokio::test]
-async fn of_two_that_resume_on_two_nodes_at_once_nothing_is_lost() {
+async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost() {
     let world = World::start().await;
     let mut alice = world.nodes[0].client("alice").await;
     let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
@@ -104,7 +104,7 @@ async fn of_two_that_resume_on_two_nodes_at_once_nothing_is_lost() {
         drop(bob);
         let [one, two] = [1, 2].map(|node| Client::connect(world.nodes[node].addr()));
         let (one, two) = tokio::join!(one, two);
-        (bob, at) = race(&world.nodes[0], one, two, &at).await;
+        (bob, at) = race(one, two, &at).await;
         say(&mut alice, "bob", &format!("m{round}")).await;
         at.n += 1;
         assert_eq!(event(&mut bob, at.n).await["cid"], format!("m{round}"));
@@ -128,6 +128,36 @@ async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
     assert_eq!(event(&mut bob, 3).await["cid"], "a");
     assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":3}"#).await["t"], "hb");
     delivered(&mut alice, last).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whom_a_client_watched_it_still_watches_wherever_it_comes_back() {
+    let world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
+    bob.ask(1, r#"{"t":"watch","id":1,"users":["carol","dan"]}"#)
+        .await;
+    for _ in 0..2 {
+        at.n += 1;
+        assert_eq!(event(&mut bob, at.n).await["state"], "offline");
+    }
+    // One comes while nobody listens, the other afterwards. The client says nothing of whom it watches.
+    drop(bob);
+    let _carol = world.nodes[2].client("carol").await;
+    let (mut bob, ready) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    is_resumed(&ready, at.n);
+    let online = async |bob: &mut Client, user: &str| {
+        loop {
+            let shown = bob.expect("presence").await;
+            if shown["u"] == user && shown["state"] == "online" {
+                return;
+            }
+        }
+    };
+    online(&mut bob, "carol").await;
+    let _dan = world.nodes[0].client("dan").await;
+    online(&mut bob, "dan").await;
     world.stop().await;
 }
 

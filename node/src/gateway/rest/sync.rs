@@ -39,6 +39,9 @@ async fn catch_up(caller: Caller, input: Input<Have>) -> Result<HttpResponse, Pr
     let Have { have, cursor } = input.fields;
     let sync = Sync { have, cursor };
     caller.may_ask(&Command::Sync(sync.clone()))?;
+    // As on the session's own connection: `as_of` is read when its subscriptions are active, so nothing falls between.
+    let settled = caller.worker().sessions.all_follow(&caller.user).await;
+    settled.map_err(|refusal| caller.refused(refusal))?;
     let delta = questions::sync(caller.conversations(), &caller.user, sync, caller.limits()).await;
     Ok(answer::json(&delta.map_err(|refusal| caller.refused(refusal))?))
 }

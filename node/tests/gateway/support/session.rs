@@ -78,46 +78,60 @@ pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     ack
 }
 
-/// Two connections that go on with one session at once, and say something. Whichever is closed, and be it both: by one of
-/// the names that the client knows then, the session goes on exactly where it was. Returns that.
-pub(crate) async fn race(node: &Node, mut one: Client, mut two: Client, at: &Known) -> (Client, Known) {
+/// Two connections of a device that go on with one session at once, and say something. One of them stays, and the session
+/// goes on there exactly where it was; the other is closed in silence. Returns the one that stays.
+pub(crate) async fn race(one: Client, two: Client, at: &Known) -> (Client, Known) {
+    let (mut one, mut two) = (Racer::new(one), Racer::new(two));
     let text = auth("bob", "phone", Some(at));
-    tokio::join!(one.send(&text), two.send(&text));
+    tokio::join!(one.client.send(&text), two.client.send(&text));
     let hb = r#"{"t":"hb","id":7}"#;
-    tokio::join!(one.send(hb), two.send(hb));
-    let (first, second) = tokio::join!(outcome(&mut one), outcome(&mut two));
-    let names = [first, second, Some(at.sid.clone())];
-    drop((one, two));
-    for sid in names.into_iter().flatten() {
-        let name = Known { sid, n: at.n };
-        let (client, ready) = connect(node, "bob", "phone", Some(&name)).await;
-        if ready["resumed"] == true {
-            is_resumed(&ready, at.n);
-            return (client, known(&ready));
-        }
-    }
-    panic!("the session is gone");
+    tokio::join!(one.client.send(hb), two.client.send(hb));
+    let mut stays = tokio::select! {
+        () = one.is_closed() => two,
+        () = two.is_closed() => one,
+    };
+    stays.client.send(r#"{"t":"hb","id":8}"#).await;
+    while !stays.hears(8).await {}
+    let ready = stays.ready.expect("it was told that it is ready");
+    is_resumed(&ready, at.n);
+    (stays.client, known(&ready))
 }
 
-/// The name that a connection tells before its heartbeat 7 is answered, or it is closed with 1000.
-async fn outcome(client: &mut Client) -> Option<String> {
-    let mut sid = None;
-    loop {
-        match client.recv().await {
-            Incoming::Text(text) => {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                match message["t"].as_str() {
-                    Some("ready") => sid = message["sid"].as_str().map(str::to_owned),
-                    Some("hb") => return sid,
-                    _ => {}
-                }
+struct Racer {
+    client: Client,
+    ready: Option<Value>,
+}
+
+// === impl Racer ===
+
+impl Racer {
+    fn new(client: Client) -> Racer {
+        Racer { client, ready: None }
+    }
+
+    /// Listens until the connection is closed with 1000.
+    async fn is_closed(&mut self) {
+        loop {
+            match self.client.recv().await {
+                Incoming::Text(text) => self.note(serde_json::from_str(&text).unwrap()),
+                Incoming::Close(code, _) => return assert_eq!(code, 1000),
+                Incoming::End => panic!("the connection ended without a close frame"),
+                Incoming::Ping(_) | Incoming::Pong(_) => {}
             }
-            Incoming::Close(code, _) => {
-                assert_eq!(code, 1000);
-                return sid;
-            }
-            Incoming::End => panic!("the connection ended without a close frame"),
-            Incoming::Ping(_) | Incoming::Pong(_) => {}
+        }
+    }
+
+    /// Whether the next message answers this request.
+    async fn hears(&mut self, id: i64) -> bool {
+        let message = self.client.json().await;
+        let answers = message["id"] == id;
+        self.note(message);
+        answers
+    }
+
+    fn note(&mut self, message: Value) {
+        if message["t"] == "ready" {
+            self.ready = Some(message);
         }
     }
 }
