@@ -120,7 +120,8 @@ impl Session {
             code,
             CloseCode::Draining | CloseCode::Isolated | CloseCode::Overloaded | CloseCode::TokenExpired
         );
-        if planned {
+        // Events are numbered from `ready` on. Who waits for it learns as much from the close code and its reason.
+        if planned && matches!(self.phase, Phase::Open(_)) {
             let tail = Bytes::from(Event::Bye(Bye::new(code, retry.unwrap_or(0))).tail());
             self.link
                 .outbox(|outbox| outbox.event(Kept { tail, covers: None }, Instant::now()));

@@ -1,6 +1,6 @@
 //! Stopping and starting again.
 
-use crate::support::{Incoming, Node, Quiet};
+use crate::support::{Client, Incoming, Node, Quiet};
 
 #[tokio::test]
 async fn a_stop_says_goodbye_with_a_time_to_come_back() {
@@ -15,6 +15,20 @@ async fn a_stop_says_goodbye_with_a_time_to_come_back() {
         assert_eq!(reason, format!(r#"{{"retry_ms":{}}}"#, bye["retry_ms"]));
         assert_eq!(client.recv().await, Incoming::End);
     }
+    stop.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_who_is_not_ready_yet_is_closed_without_a_numbered_goodbye() {
+    let node = Node::start().await;
+    let mut waiting = Client::connect(node.addr()).await;
+    assert_eq!(waiting.json().await["t"], "hello");
+    let stop = tokio::spawn(node.stop());
+    let Incoming::Close(code, reason) = waiting.recv().await else {
+        panic!("something else than the close")
+    };
+    assert_eq!(code, 4012);
+    assert!(reason.starts_with(r#"{"retry_ms":"#), "{reason}");
     stop.await.unwrap();
 }
 
