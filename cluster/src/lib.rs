@@ -24,6 +24,7 @@ pub mod ownership;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod raft;
+mod seldom;
 pub mod service;
 pub mod shard;
 pub mod transport;
@@ -33,6 +34,7 @@ pub use config::Config;
 pub use error::{CallError, CastError, Error, Full, NotOwner, ProposeError};
 pub use handle::Cluster;
 pub use machine::{Batch, Machine};
+pub use seldom::Seldom;
 pub use service::{Committed, LinkState, Owned, Reply, Service};
 pub use shard::propose::Proposer;
 pub use storage::ShardId;

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::conversation::timeline::ChatMachine;
 use crate::conversation::{Backbone, Settings};
+use crate::gateway::seats::{self, Budget, Seats};
 use crate::gateway::{auth, server};
 use crate::session::{Door, Order, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
@@ -79,11 +80,14 @@ pub enum Error {
     #[error("{0}")]
     Auth(#[from] auth::Error),
     /// What delivers codes.
-    #[error("login.webhook_url: {0}")]
+    #[error("login.webhook: {0}")]
     Webhook(webhook::Unusable),
     /// Whom messages are told.
     #[error("hooks: {0}")]
     Hooks(webhook::Unusable),
+    /// The limit of open files.
+    #[error("{0}")]
+    Files(#[from] seats::TooFew),
     /// The public listener.
     #[error("server.http {http}: {source}")]
     Gateway {
@@ -121,6 +125,7 @@ type Serve = (
 /// Names the setting to look at.
 pub async fn start(config: Config) -> Result<Running, Error> {
     let config = Arc::new(config);
+    let budget = divide_files(&config)?;
     // Older than three questions for it, the knowledge of the keys may be outdated.
     let keys = Arc::new(Keys::new(config.login.key_poll_ms.duration() * 3));
     let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?;
@@ -135,7 +140,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
 
     let posts = webhook::Metrics::default();
     let hook = config.hooks.hook(posts.clone()).map_err(Error::Hooks)?;
-    let store = open_store(&config).await?;
+    let store = open_store(&config, budget).await?;
     let raft = Raft::start(config.cluster.threads)?;
     let (actors, backbone, serve) = Actors::start(&config, &raft, hook).await?;
     let metrics = Metrics::default();
@@ -146,10 +151,12 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     sessions.join(cluster.clone());
 
     let door = Arc::new(Door::default());
+    let seats = Seats::new(budget);
     let figures = Figures::default();
     let login = Login::new(&config, backbone.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
         metrics.register(registry);
+        seats.register(registry);
         backbone.register(registry);
         cluster.metrics().register(registry);
         transport.register(registry);
@@ -167,6 +174,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         attendance: backbone.attendance(),
         sessions: sessions.clone(),
         door: door.clone(),
+        seats,
         metrics,
         figures,
     };
@@ -183,7 +191,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         config.storage.compact_ms.duration(),
     ));
     let keeper = raft.handle().spawn(login.keep());
-    tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), "serving");
+    tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {
         http: addr,
         store,
@@ -201,8 +209,27 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-async fn open_store(config: &Config) -> Result<Store, Error> {
-    let settings = config.storage.store();
+/// Decides what the open files that the system permits are for.
+fn divide_files(config: &Config) -> Result<Budget, Error> {
+    // Unknown is as good as unlimited.
+    let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let budget = Budget::of(limit, config)?;
+    if budget.lowered {
+        tracing::warn!(
+            limit,
+            wanted = config.server.max_connections,
+            connections = budget.clients,
+            "the limit of open files permits fewer connections than server.max_connections: raise it (ulimit -n)"
+        );
+    }
+    Ok(budget)
+}
+
+async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
+    let settings = storage::Config {
+        open_files: budget.tables,
+        ..config.storage.store()
+    };
     let dir = config.storage.dir.clone();
     match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
         Ok(Ok(store)) => Ok(store),

@@ -16,6 +16,8 @@ pub struct Config {
     pub state_write_buffer: usize,
     /// Block cache shared by all tables, bytes. Default: 128 MiB.
     pub block_cache: usize,
+    /// Files of tables that are kept open. Default: 512.
+    pub open_files: u32,
     /// Size of the write-ahead log above which tables are flushed; bounds the time of a restart.
     /// Default: 128 MiB.
     pub wal_bytes: usize,
@@ -40,6 +42,7 @@ impl Config {
             log_write_buffer: 16 << 20,
             state_write_buffer: 32 << 20,
             block_cache: 128 << 20,
+            open_files: 512,
             wal_bytes: 128 << 20,
             queue_bytes: 64 << 20,
             round_bytes: 4 << 20,

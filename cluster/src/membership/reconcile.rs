@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::membership::placement::place;
 use crate::node::{Node, Replica};
 use crate::ownership::announce::Method;
+use crate::seldom::Seldom;
 use crate::shard::META;
 use crate::shard::map::{Change, Changed, Map};
 use crate::types::{NodeId, NodeInfo, shard_name};
@@ -29,6 +30,8 @@ const TRANSFERS: usize = 4;
 const STALL: Duration = Duration::from_secs(1);
 /// How often what is known of the others' disks is written down.
 const SAVE: Duration = Duration::from_secs(10);
+/// How often it is logged that a step fails again and again.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How far a replica may be behind and still be given leadership.
 const SLACK: u64 = 64;
 
@@ -36,6 +39,7 @@ const SLACK: u64 = 64;
 pub(crate) async fn run(node: Arc<Node>) {
     let mut announced = Instant::now();
     let mut saved = Instant::now();
+    let failing = Seldom::every(LOG_EVERY);
     loop {
         tokio::select! {
             () = node.changed.notified() => {}
@@ -51,8 +55,10 @@ pub(crate) async fn run(node: Arc<Node>) {
             saved = Instant::now();
         }
         node.health.without_majority(&node.others());
-        if let Err(error) = step(&node).await {
-            tracing::warn!(%error, "could not bring the replicas in line with the map; trying again");
+        if let Err(error) = step(&node).await
+            && let Some(held_back) = failing.due()
+        {
+            tracing::warn!(%error, held_back, "could not bring the replicas in line with the map; trying again");
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::ownership::table::Table;
 use crate::raft::serve::Server;
 use crate::raft::snapshot::Imports;
+use crate::seldom::Seldom;
 use crate::service::Service;
 use crate::shard::map::Map;
 use crate::transport::{Identity, Transport};
@@ -39,6 +40,8 @@ use crate::types::NodeId;
 const STARTED: &str = "cluster/started";
 /// ... and what is known of the others' disks.
 const DISKS: &str = "cluster/disks";
+/// How often it is logged that the same fails again.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// A running member of a cluster.
 pub(crate) struct Node {
@@ -63,6 +66,10 @@ pub(crate) struct Node {
     stopping: CancellationToken,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Replicas that had failed and were started again.
+    restarts: Seldom,
+    /// What is known of the other disks was not saved.
+    unsaved: Seldom,
 }
 
 // === impl Node ===
@@ -100,6 +107,8 @@ impl Node {
             settled: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
+            restarts: Seldom::every(LOG_EVERY),
+            unsaved: Seldom::every(LOG_EVERY),
             tasks,
             config,
             store,
@@ -205,7 +214,7 @@ impl Node {
     }
 
     /// Writes down what was heard of the others' disks, if it has changed.
-    pub(crate) fn save_disks(&self) {
+    pub(crate) fn save_disks(self: &Arc<Node>) {
         if self.store.poisoned().is_some() {
             return;
         }
@@ -213,10 +222,12 @@ impl Node {
         let Some(heard) = self.disks.unsaved(|node| map.nodes.contains_key(&node)) else {
             return;
         };
-        let store = self.store.clone();
+        let node = self.clone();
         self.tasks.spawn(blocking(move || {
-            if let Err(error) = store.put_node(DISKS, &heard) {
-                tracing::warn!(%error, "what is known of the other disks was not saved");
+            if let Err(error) = node.store.put_node(DISKS, &heard)
+                && let Some(held_back) = node.unsaved.due()
+            {
+                tracing::warn!(%error, held_back, "what is known of the other disks was not saved");
             }
         }));
     }

@@ -103,9 +103,13 @@ impl Node {
                 self.server.forget(shard);
                 self.replicas.write().remove(&shard);
                 self.start_replica(shard).await?;
+                let Some(held_back) = self.restarts.due() else {
+                    continue;
+                };
                 tracing::warn!(
                     shard = shard_name(shard),
                     reason,
+                    held_back,
                     "a replica had failed; started again"
                 );
             }

@@ -2,14 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::seldom::Seldom;
+
 use super::frame::{Frame, Kind};
 use super::wire::Outbox;
+
+/// Whoever asks again gets as long an answer again.
+static TOO_LONG: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// Answers that were given and not yet written. Over the bound the connection reads no further requests; far over it
 /// (the handler answers what it was given before) it is closed.
@@ -52,11 +58,14 @@ impl Answers {
             body,
         };
         if frame.body.len() > self.max_body {
-            warn!(
-                bytes = frame.body.len(),
-                max = self.max_body,
-                "answer larger than any frame dropped"
-            );
+            if let Some(held_back) = TOO_LONG.due() {
+                warn!(
+                    bytes = frame.body.len(),
+                    max = self.max_body,
+                    held_back,
+                    "answer larger than any frame dropped"
+                );
+            }
             frame = Frame {
                 id,
                 ..Frame::bare(Kind::NoAnswer)

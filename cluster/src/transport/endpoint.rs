@@ -22,7 +22,11 @@ use super::listener::Incoming;
 use super::peer::{self, Peer};
 use super::session::{Complaints, Session};
 use super::{Error, Handler, Identity, Lane, Metrics, Reply, Transport, TransportConfig};
+use crate::seldom::Seldom;
 use crate::types::NodeId;
+
+/// How often it is logged that links are closed for what came by them.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// A node's end of the transport; a cheap handle.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) door: Box<dyn Door>,
     pub(crate) metrics: Metrics,
     pub(crate) complaints: Complaints,
+    /// Links that were closed for what came by them.
+    pub(crate) broken: Seldom,
     pub(crate) incoming: Incoming,
     pub(crate) runtime: Handle,
     /// Every task; shutdown waits for it.
@@ -65,6 +71,7 @@ impl Endpoint {
             door: Box::new(door),
             metrics: Metrics::default(),
             complaints: Complaints::default(),
+            broken: Seldom::every(LOG_EVERY),
             incoming: Incoming::new(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),

@@ -204,7 +204,9 @@ async fn serve(shared: Arc<Shared>, session: Arc<Session>, socket: Socket, permi
     session.incoming(peer, lane, LinkState::Down);
     match ended {
         Ended::Corrupt(_) | Ended::Unexpected | Ended::Overflow => {
-            warn!(peer = %peer, lane = %lane, reason = %ended, "incoming link closed");
+            if let Some(held_back) = shared.broken.due() {
+                warn!(peer = %peer, lane = %lane, reason = %ended, held_back, "incoming link closed");
+            }
         }
         _ => debug!(peer = %peer, lane = %lane, reason = %ended, "incoming link down"),
     }

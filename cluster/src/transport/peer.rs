@@ -190,7 +190,9 @@ impl Dialled {
         session.link(peer.node, self.lane, LinkState::Down);
         match ended {
             Ended::Corrupt(_) | Ended::Unexpected => {
-                warn!(peer = %peer.node, lane = %self.lane, reason = %ended, "link closed");
+                if let Some(held_back) = shared.broken.due() {
+                    warn!(peer = %peer.node, lane = %self.lane, reason = %ended, held_back, "link closed");
+                }
             }
             _ => debug!(peer = %peer.node, lane = %self.lane, reason = %ended, "link down"),
         }

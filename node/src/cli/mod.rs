@@ -95,7 +95,7 @@ impl Cli {
 /// Starts a node in this process.
 async fn serve(config: Config) -> Result<run::Running, Error> {
     telemetry::logging::init(&config.telemetry);
-    // Each connection takes two descriptors, and a thousand is what many systems begin with.
+    // Each connection is an open file, and a thousand is what many systems begin with.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),

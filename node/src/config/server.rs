@@ -13,8 +13,9 @@ section! {
         http: String = "127.0.0.1:8080".to_owned(),
         /// Threads that serve clients; 0 is one per processor.
         workers: usize = 0,
-        /// Connections that one worker holds at most; further ones wait in the backlog.
-        max_connections: usize = 25_600,
+        /// Connections that this node holds at most; further ones are told to come back (503), but for what operators
+        /// and probes ask. 0: as many as the limit of open files leaves room for beside the node's own files.
+        max_connections: usize = 0,
         /// Connections that the kernel may hold before they are accepted.
         backlog: u32 = 4096,
         /// Values of the Origin header that browsers may open sessions from; "*" is any. Other clients send none.
@@ -48,7 +49,6 @@ impl Server {
                 "must be an address and a port, like 127.0.0.1:8080",
             );
         }
-        problems.at_least("server.max_connections", self.max_connections as u64, 1);
         problems.at_least("server.backlog", u64::from(self.backlog), 1);
         problems.at_least("server.request_timeout_ms", self.request_timeout_ms.0, 100);
         if !self.admin_token.is_empty() && self.admin_token.0.len() < 16 {

@@ -1,6 +1,7 @@
 //! The way in: HTTP and WebSocket on one port.
 //!
-//! Modules in the order a connection takes: `server` (listener, threads, routes) → [`connection`] (socket options) →
+//! Modules in the order a connection takes: `server` (listener, threads, routes) → [`connection`] (socket options) and
+//! [`seats`] (how many there may be) →
 //! [`admission`] and [`auth`] (who may) → [`websocket`] (the native transport), `sse` or `poll` (for those who
 //! only listen), or `rest`. Beside them `envelope` (what
 //! every HTTP request goes through), `etag` (what a client need not be sent again), `api` and `asyncapi` (the description of
@@ -18,6 +19,7 @@ mod operations;
 mod poll;
 pub mod problem;
 mod rest;
+pub mod seats;
 pub mod server;
 mod sse;
 pub mod websocket;

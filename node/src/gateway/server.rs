@@ -1,20 +1,29 @@
 //! The listener: threads, limits and routes.
+//!
+//! Put together here and not by `actix_web::HttpServer`, which reads from sockets of the system only: a [`Connection`](
+//! super::connection::Connection) is one with a seat and a handle.
 
+use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::{AppConfig, Extensions, Server as Running, fn_service};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, Error, web};
 use cluster::Cluster;
 use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
 use super::auth::Auth;
-use super::connection::Connection;
+use super::connection::Io;
 use super::rest::Rates;
-use super::{api, envelope};
+use super::seats::{Seats, usher};
+use super::{api, envelope, seats};
 use crate::config::{Config, Server};
 use crate::conversation::Conversations;
 use crate::relay::Relay;
@@ -44,6 +53,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Whether sessions are taken.
     pub door: Arc<Door>,
+    /// How many connections there may be.
+    pub seats: Seats,
     /// What is counted.
     pub metrics: Metrics,
     /// All figures of the node.
@@ -69,15 +80,18 @@ pub fn bind(settings: &Server) -> std::io::Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
     let settings = parts.config.server.clone();
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
-    let sockets = settings.clone();
+    let workers = seats::workers(&parts.config);
+    let addr = listener.local_addr()?;
     let rates = web::Data::new(Rates::new(&parts.config.limits, &parts.config.login));
-    let server = HttpServer::new(move || {
+    let server = Running::build()
+        .workers(workers)
+        .max_concurrent_connections(parts.seats.per_worker(workers))
+        .shutdown_timeout(settings.shutdown_ms.0.div_ceil(1_000))
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let server = server.listen("http", listener, move || {
         let worker = Worker::start(
             parts.config.clone(),
             parts.auth.clone(),
@@ -92,25 +106,40 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<actix_web::
             .openapi(api::outline())
             .configure(api::routes);
         let (app, description) = app.split_for_parts();
-        app.app_data(web::Data::new(worker))
+        let app = app
+            .app_data(web::Data::new(worker))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))
             .app_data(rates.clone())
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
+            .wrap(from_fn(usher))
             .wrap(envelope::cors(&parts.config.server))
-            .wrap(from_fn(envelope::identify))
-    })
-    .workers(workers)
-    .max_connections(settings.max_connections)
-    .client_request_timeout(settings.request_timeout_ms.duration())
-    .client_disconnect_timeout(settings.linger_ms.duration())
-    // What waits beyond this stays in the outbox, where the slow-consumer policy sees it.
-    .h1_write_buffer_size(8_192)
-    .on_connect(move |io, extensions| Connection::accepted(io, extensions, &sockets))
-    .shutdown_timeout(settings.shutdown_ms.0.div_ceil(1_000))
-    .disable_signals()
-    .listen(listener)?;
+            .wrap(from_fn(envelope::identify));
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .client_request_timeout(settings.request_timeout_ms.duration())
+            .client_disconnect_timeout(settings.linger_ms.duration())
+            // What waits beyond this stays in the outbox, where the slow-consumer policy sees it.
+            .h1_write_buffer_size(8_192)
+            .local_addr(addr)
+            .on_connect_ext(|io: &Io, extensions: &mut Extensions| io.introduce(extensions))
+            .finish(map_config(
+                app.into_factory().map_err(|error: Error| error.error_response()),
+                |()| AppConfig::default(),
+            ));
+        let (settings, seats) = (settings.clone(), parts.seats.clone());
+        fn_service(move |stream: TcpStream| {
+            let io = Io::accepted(stream, &settings, &seats);
+            let peer = io.peer();
+            ready(Ok((io, Protocol::Http1, peer)))
+        })
+        .and_then(http)
+    })?;
     Ok(server.run())
 }

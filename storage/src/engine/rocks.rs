@@ -264,7 +264,7 @@ fn database_options(config: &Config) -> Options {
     options.set_db_write_buffer_size(2 * config.log_write_buffer + 4 * config.state_write_buffer);
     options.set_bytes_per_sync(1 << 20);
     options.set_max_background_jobs(2);
-    options.set_max_open_files(512);
+    options.set_max_open_files(i32::try_from(config.open_files).unwrap_or(i32::MAX));
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 << 20);
