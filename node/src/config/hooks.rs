@@ -10,8 +10,11 @@ section! {
     /// A service that is told of messages for users without a live session, such as one that pushes to telephones, and
     /// of every message of the conversations that ask for it. Set the same on every node.
     pub struct Hooks {
-        /// Where it listens: http://host:port/path. Empty: nobody is told.
+        /// Where it listens: https://host/path, or http://host:port/path on this machine or a private network. Empty:
+        /// nobody is told.
         url: String = String::new(),
+        /// A file of certificates (PEM) of authorities that are trusted for it beside the system's.
+        ca_file: String = String::new(),
         /// The key by which posts are signed, as Standard Webhooks has it: base64, whsec_ in front or not.
         secret: Secret = Secret(String::new()),
         /// How long one attempt may take.
@@ -53,7 +56,7 @@ impl Hooks {
     /// What the conversations are given.
     ///
     /// # Errors
-    /// What is wrong with the address or the key.
+    /// What is wrong with the address, the key or the certificates.
     pub fn hook(&self, metrics: webhook::Metrics) -> Result<Option<Hook>, webhook::Unusable> {
         if self.url.is_empty() {
             return Ok(None);
@@ -61,6 +64,7 @@ impl Hooks {
         let settings = webhook::Settings {
             name: "messages",
             url: self.url.clone(),
+            ca_file: self.ca_file.clone(),
             secret: self.secret.0.clone(),
             timeout: self.timeout_ms.duration(),
             attempts: self.attempts,

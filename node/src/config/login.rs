@@ -9,9 +9,11 @@ section! {
     /// Login by a one-time code that is sent to a phone number or a mail address. It is possible when webhook_url is
     /// set, and with auth.dev_tokens, where codes are also logged and answered. The same on every node.
     pub struct Login {
-        /// What delivers the codes: http://host:port/path on this machine or a private network. Gets a signed POST
-        /// with type, to, channel (sms or mail), code and expires_in.
+        /// What delivers the codes: https://host/path, or http://host:port/path on this machine or a private network.
+        /// Gets a signed POST with type, to, channel (sms or mail), code and expires_in.
         webhook_url: String = String::new(),
+        /// A file of certificates (PEM) of authorities that are trusted for it beside the system's.
+        webhook_ca_file: String = String::new(),
         /// The key that posts are signed with, base64 of 24 to 64 bytes: `openssl rand -base64 32`.
         webhook_secret: Secret = Secret::default(),
         /// How long one attempt to deliver may take.
@@ -62,10 +64,10 @@ impl Login {
             }
         } else {
             if let Err(why) = webhook::address(&self.webhook_url) {
-                problems.add("login.webhook_url", why.0);
+                problems.add("login.webhook_url", &why.to_string());
             }
             if let Err(why) = webhook::Key::parse(&self.webhook_secret.0) {
-                problems.add("login.webhook_secret", why.0);
+                problems.add("login.webhook_secret", &why.to_string());
             }
         }
         problems.at_least("login.webhook_timeout_ms", self.webhook_timeout_ms.0, 100);

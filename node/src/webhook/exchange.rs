@@ -8,17 +8,25 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::sign::Signed;
+use super::tls::Tls;
 
 /// Posts the body; the error is for people. Redirects are answers like any other: a receiver says where it is in the
 /// settings.
-pub(super) async fn post(uri: &Uri, signed: &Signed, body: Bytes) -> Result<StatusCode, String> {
+pub(super) async fn post(
+    uri: &Uri,
+    tls: Option<&Tls>,
+    signed: &Signed,
+    body: Bytes,
+) -> Result<StatusCode, String> {
     let host = uri.host().unwrap_or_default();
     // An address of IPv6 has brackets in a URI and none for a connection.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(80)))
+    let usual = if tls.is_some() { 443 } else { 80 };
+    let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(usual)))
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
     let authority = uri.authority().map_or(host, |authority| authority.as_str());
@@ -33,6 +41,16 @@ pub(super) async fn post(uri: &Uri, signed: &Signed, body: Bytes) -> Result<Stat
         .header("webhook-signature", &signed.signature)
         .body(Full::new(body))
         .map_err(|error| format!("no request can be made: {error}"))?;
+    match tls {
+        None => ask(stream, request).await,
+        Some(tls) => ask(tls.speak(bare, stream).await?, request).await,
+    }
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, String> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {

@@ -1,41 +1,50 @@
 //! Telling another service something over HTTP: a signed POST, tried a bounded number of times.
 //!
 //! Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) describes it, so that receivers verify
-//! them with a library: `sign` makes the headers, `exchange` speaks HTTP/1.1 over one connection per attempt. There is
-//! no TLS here, as there is none anywhere in a node: a receiver that is not on this machine or in its private network
-//! stands behind a proxy that speaks TLS to it.
+//! them with a library: `sign` makes the headers, `exchange` speaks HTTP/1.1 over one connection per attempt, `tls`
+//! protects it where the address begins with `https://`, as it must be for a receiver beyond the private network.
 //!
 //! Nothing is queued. A caller that has more to say than [`Settings::concurrent`] permits is told [`Failed::Busy`].
 
 mod exchange;
 pub mod sign;
+mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use cluster::Seldom;
 use hyper::Uri;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use self::tls::Tls;
 pub use sign::{Key, Unusable};
 
 /// The pause before the second attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is logged that posts are not taken.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What an address looks like.
+const LIKE: &str = "must be an address like https://push.example.org/told or http://127.0.0.1:9000/codes";
 
 /// Where to, and how hard to try.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What the receiver is for, as the figures call it.
     pub name: &'static str,
-    /// `http://host:port/path`.
+    /// `https://host/path`, or `http://host:port/path` within a private network.
     pub url: String,
+    /// A file of certificates (PEM) of authorities that are trusted beside the system's, if it has a name.
+    pub ca_file: String,
     /// The key that both sides know: base64, `whsec_` in front or not.
     pub secret: String,
     /// How long one attempt may take, from connecting to the head of the answer.
@@ -55,10 +64,12 @@ pub struct Webhook {
 struct Target {
     name: &'static str,
     uri: Uri,
+    tls: Option<Tls>,
     key: Key,
     timeout: Duration,
     attempts: u32,
     places: Semaphore,
+    said: Seldom,
     metrics: Metrics,
 }
 
@@ -102,23 +113,28 @@ impl Webhook {
     /// Checks the settings; connects nowhere yet.
     ///
     /// # Errors
-    /// What is wrong with the address or the key.
+    /// What is wrong with the address, the key or the certificates.
     pub fn open(settings: Settings, metrics: Metrics) -> Result<Webhook, Unusable> {
         let Settings {
             name,
             url,
+            ca_file,
             secret,
             timeout,
             attempts,
             concurrent,
         } = settings;
+        let uri = address(&url)?;
+        let secure = uri.scheme_str() == Some("https");
         let target = Target {
             name,
-            uri: address(&url)?,
+            uri,
+            tls: secure.then(|| Tls::trusting(&ca_file)).transpose()?,
             key: Key::parse(&secret)?,
             timeout,
             attempts: attempts.max(1),
             places: Semaphore::new(concurrent),
+            said: Seldom::every(LOG_EVERY),
             metrics,
         };
         Ok(Webhook {
@@ -144,6 +160,11 @@ impl Webhook {
             outcome,
         };
         self.target.metrics.posts.get_or_create(&labels).inc();
+        if let Err(why @ (Failed::Refused(_) | Failed::Unreachable(_))) = &result
+            && let Some(held_back) = self.target.said.due()
+        {
+            warn!(hook = self.target.name, id, %why, held_back, "a post was not taken");
+        }
         result
     }
 
@@ -161,7 +182,7 @@ impl Webhook {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             let signed = target.key.sign(id, now_s(), &body);
-            let exchange = exchange::post(&target.uri, &signed, body.clone());
+            let exchange = exchange::post(&target.uri, target.tls.as_ref(), &signed, body.clone());
             failed = match tokio::time::timeout(target.timeout, exchange).await {
                 Ok(Ok(status)) if status.is_success() => return Ok(()),
                 Ok(Ok(status)) if passing(status.as_u16()) => {
@@ -184,15 +205,10 @@ impl Webhook {
 /// # Errors
 /// What is wrong with it.
 pub fn address(url: &str) -> Result<Uri, Unusable> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|_| Unusable("must be an address like http://127.0.0.1:9000/codes"))?;
+    let uri: Uri = url.parse().map_err(|_| Unusable::from(LIKE))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("https"), _) => Err(Unusable(
-            "must begin with http://: a proxy speaks TLS to a receiver elsewhere",
-        )),
-        _ => Err(Unusable("must be an address like http://127.0.0.1:9000/codes")),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err(Unusable::from(LIKE)),
     }
 }
 

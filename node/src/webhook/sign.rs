@@ -7,6 +7,7 @@
 //! webhook-signature: v1,base64(hmac-sha256(key, id "." timestamp "." body))
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
@@ -21,15 +22,23 @@ const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 pub struct Key(Vec<u8>);
 
 /// A setting that can't be used, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unusable(pub &'static str);
+pub struct Unusable(Cow<'static, str>);
 
 /// What a signed post says in its headers.
 pub(super) struct Signed {
     pub(super) id: String,
     pub(super) timestamp: u64,
     pub(super) signature: String,
+}
+
+// === impl Unusable ===
+
+impl<T: Into<Cow<'static, str>>> From<T> for Unusable {
+    fn from(why: T) -> Unusable {
+        Unusable(why.into())
+    }
 }
 
 // === impl Key ===
@@ -43,9 +52,9 @@ impl Key {
         let digits = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
         let key = BASE64_NOPAD
             .decode(digits.as_bytes())
-            .map_err(|_| Unusable("must be base64, as `openssl rand -base64 32` prints it"))?;
+            .map_err(|_| Unusable::from("must be base64, as `openssl rand -base64 32` prints it"))?;
         if !KEY_BYTES.contains(&key.len()) {
-            return Err(Unusable("must be base64 of 24 to 64 bytes"));
+            return Err(Unusable::from("must be base64 of 24 to 64 bytes"));
         }
         Ok(Key(key))
     }

@@ -46,6 +46,7 @@ impl Delivery {
         let hook = webhook::Settings {
             name: "login",
             url: settings.webhook_url.clone(),
+            ca_file: settings.webhook_ca_file.clone(),
             secret: settings.webhook_secret.0.clone(),
             timeout: settings.webhook_timeout_ms.duration(),
             attempts: settings.webhook_attempts,

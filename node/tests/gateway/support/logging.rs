@@ -48,7 +48,9 @@ impl<S: Subscriber> Layer<S> for Alarms {
         let loud = ["openraft", "actix_http"]
             .iter()
             .any(|target| metadata.target().starts_with(target));
-        if *metadata.level() <= Level::WARN && !loud {
+        // Tests stop receivers of posts and make them refuse, and look at what comes of it.
+        let provoked = metadata.target().starts_with("node::webhook");
+        if *metadata.level() <= Level::WARN && !loud && !provoked {
             let mut text = Text(format!("{} {}:", metadata.level(), metadata.target()));
             event.record(&mut text);
             ALARMS.lock().unwrap().push(text.0);
