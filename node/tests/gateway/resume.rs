@@ -173,7 +173,7 @@ async fn of_two_that_resume_at_once_one_goes_on_and_nothing_is_lost() {
     for round in 0..10 {
         drop(bob);
         let (one, two) = tokio::join!(Client::connect(node.addr()), Client::connect(node.addr()));
-        (bob, at) = race(one, two, &at).await;
+        (bob, at) = race(&node, one, two, &at).await;
         say(&mut alice, "bob", &format!("m{round}")).await;
         at.n += 1;
         assert_eq!(event(&mut bob, at.n).await["cid"], format!("m{round}"));

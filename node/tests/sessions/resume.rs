@@ -104,7 +104,7 @@ async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost
         drop(bob);
         let [one, two] = [1, 2].map(|node| Client::connect(world.nodes[node].addr()));
         let (one, two) = tokio::join!(one, two);
-        (bob, at) = race(one, two, &at).await;
+        (bob, at) = race(&world.nodes[0], one, two, &at).await;
         say(&mut alice, "bob", &format!("m{round}")).await;
         at.n += 1;
         assert_eq!(event(&mut bob, at.n).await["cid"], format!("m{round}"));

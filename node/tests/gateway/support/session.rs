@@ -78,23 +78,35 @@ pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     ack
 }
 
-/// Two connections of a device that go on with one session at once, and say something. One of them stays, and the session
-/// goes on there exactly where it was; the other is closed in silence. Returns the one that stays.
-pub(crate) async fn race(one: Client, two: Client, at: &Known) -> (Client, Known) {
+/// Two connections of a device that go on with one session at once, and say something. One of them stays, and the other is
+/// closed in silence. The session goes on exactly where it was, at the one that stays, unless that came when the other had
+/// already used its new name; then by that name. Returns where it goes on.
+pub(crate) async fn race(node: &Node, one: Client, two: Client, at: &Known) -> (Client, Known) {
     let (mut one, mut two) = (Racer::new(one), Racer::new(two));
     let text = auth("bob", "phone", Some(at));
     tokio::join!(one.client.send(&text), two.client.send(&text));
     let hb = r#"{"t":"hb","id":7}"#;
     tokio::join!(one.client.send(hb), two.client.send(hb));
-    let mut stays = tokio::select! {
-        () = one.is_closed() => two,
-        () = two.is_closed() => one,
+    let second_stays = tokio::select! {
+        () = one.is_closed() => true,
+        () = two.is_closed() => false,
     };
+    let (closed, mut stays) = if second_stays { (one, two) } else { (two, one) };
     stays.client.send(r#"{"t":"hb","id":8}"#).await;
     while !stays.hears(8).await {}
     let ready = stays.ready.expect("it was told that it is ready");
+    if ready["resumed"] == true {
+        is_resumed(&ready, at.n);
+        return (stays.client, known(&ready));
+    }
+    is_refused(&ready, "unknown");
+    let first = closed
+        .ready
+        .expect("the one that came first was told that it is ready");
+    is_resumed(&first, at.n);
+    let (client, ready) = connect(node, "bob", "phone", Some(&known(&first))).await;
     is_resumed(&ready, at.n);
-    (stays.client, known(&ready))
+    (client, known(&ready))
 }
 
 struct Racer {
