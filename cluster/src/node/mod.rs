@@ -1,6 +1,7 @@
 //! A running member: its replicas, its routes, its view of the others.
 
 mod ears;
+mod pulse;
 mod replicas;
 mod requests;
 mod routes;
@@ -123,6 +124,7 @@ impl Node {
             return Err(error);
         }
         node.watch_store();
+        node.tasks.spawn(pulse::run(node.clone()));
         node.tasks.spawn(reconcile::run(node.clone()));
         tracing::info!(
             node = %node.id(),
