@@ -10,6 +10,7 @@ use crate::mqtt::Fleet;
 use crate::pacing::Pace;
 use crate::report::HarnessReport;
 use crate::run::Error;
+use crate::scenario::Setup;
 use crate::team::Team;
 
 /// All clients of a run, wherever they are.
@@ -31,7 +32,7 @@ impl Crowd {
         }
     }
 
-    /// The clients take up their habits; only those in this process have any.
+    /// The clients take up their habits; those of workers do so by themselves when the load begins.
     pub(crate) fn behave(&self) {
         if let Crowd::Here(crew) = self {
             crew.behave();
@@ -45,11 +46,12 @@ impl Crowd {
         }
     }
 
-    /// The load begins; returns when. With `steady` it is one part.
-    pub(crate) async fn begin(&self, pace: &Pace, steady: bool) -> Nanos {
+    /// The load begins; returns when.
+    pub(crate) async fn begin(&self, setup: &Setup) -> Nanos {
+        let pace = &setup.pace;
         match self {
-            Crowd::Here(crew) => crew.begin(pace, steady),
-            Crowd::Team(team) => team.begin().await,
+            Crowd::Here(crew) => crew.begin(pace, !setup.has_parts()),
+            Crowd::Team(team) => team.begin(setup.first_part()).await,
             Crowd::Mqtt(fleet) => fleet.begin(pace),
         }
     }

@@ -117,6 +117,7 @@ impl Local {
         command
             .args([
                 "cluster",
+                "--with-parent",
                 "--nodes",
                 &nodes.to_string(),
                 "--http-base",
@@ -313,7 +314,9 @@ impl Local {
         }
         let folder = self.folder(id);
         let mut command = Command::new(&self.binary);
-        command.args(["node", "--config"]).arg(folder.join("node.toml"));
+        command
+            .args(["node", "--with-parent", "--config"])
+            .arg(folder.join("node.toml"));
         if let Some(library) = self.clocks.take() {
             command
                 .env("LD_PRELOAD", &library)
@@ -437,7 +440,8 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child, Error> {
         .map_err(failed)?;
     let err = out.try_clone().map_err(failed)?;
     command
-        .stdin(Stdio::null())
+        // It ends when this does: a harness that is killed leaves no process behind.
+        .stdin(Stdio::piped())
         .stdout(out)
         .stderr(err)
         .kill_on_drop(true);

@@ -80,11 +80,17 @@ pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
             "--find-max needs an open loop of a scenario that sends".to_owned(),
         ));
     }
-    if (args.team.coordinator.is_some() || args.target.wire == Wire::Mqtt)
-        && (!setup.is_plain() || args.find.find_max)
-    {
+    if args.team.coordinator.is_some() {
+        setup.is_for_workers().map_err(Error::Usage)?;
+    }
+    if args.target.wire == Wire::Mqtt && !setup.is_plain() {
         return Err(Error::Usage(
-            "workers and --wire mqtt are for pairs, groups, room and idle at one pace".to_owned(),
+            "--wire mqtt is for pairs, groups, room and idle at one pace: the rest is not in MQTT".to_owned(),
+        ));
+    }
+    if args.find.find_max && (args.team.coordinator.is_some() || args.target.wire == Wire::Mqtt) {
+        return Err(Error::Usage(
+            "--find-max is for one process that speaks Rookery's WebSocket".to_owned(),
         ));
     }
     let faults = faults(args, &setup)?;
@@ -174,12 +180,13 @@ async fn load(
         });
         (Vec::new(), clock.now())
     } else {
-        began = crowd.begin(&setup.pace, !setup.has_parts()).await;
+        began = crowd.begin(setup).await;
         progress.load(setup.duration);
         let staged = async {
             match &crowd {
                 Crowd::Here(crew) => stage::run(setup, crew, &common, began).await,
-                Crowd::Team(_) | Crowd::Mqtt(_) => std::future::pending().await,
+                Crowd::Team(_) => stage::later_parts(setup, &common, began).await,
+                Crowd::Mqtt(_) => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -20,20 +20,29 @@ pub(crate) async fn run(setup: &Setup, crew: &Crew, common: &Common, began: Nano
             storm(crew, common).await;
         }
     };
-    futures::future::join(parts(setup, common, began), storms).await;
+    futures::future::join(parts(setup, common, began, 0), storms).await;
     std::future::pending().await
 }
 
-/// Marks the parts of the curve as phases of the report.
-async fn parts(setup: &Setup, common: &Common, began: Nanos) {
+/// Marks the parts of the load but the first, with which it began everywhere.
+pub(crate) async fn later_parts(setup: &Setup, common: &Common, began: Nanos) -> Infallible {
+    parts(setup, common, began, 1).await;
+    std::future::pending().await
+}
+
+/// Marks the parts of the curve as phases of the report, from one on.
+async fn parts(setup: &Setup, common: &Common, began: Nanos, first: usize) {
     let Pace::Open { rate, .. } = &setup.pace else {
         return;
     };
     let mut begins = Duration::ZERO;
-    for part in rate.parts().iter().filter(|_| rate.parts().len() > 1) {
-        sleep_until(common, began, begins).await;
-        let at = began + begins.as_nanos() as Nanos;
-        common.world.borrow_mut().recorder.part(&part.name, at);
+    let parts = rate.parts().iter().filter(|_| rate.parts().len() > 1);
+    for (number, part) in parts.enumerate() {
+        if number >= first {
+            sleep_until(common, began, begins).await;
+            let at = began + begins.as_nanos() as Nanos;
+            common.world.borrow_mut().recorder.part(&part.name, at);
+        }
         begins += part.length;
     }
 }

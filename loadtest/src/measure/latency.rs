@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::merge::{Buckets, Joined};
 use crate::clock::{Nanos, SECOND};
+use crate::team::Told;
 
 /// All that is measured of the messages.
 pub(crate) struct Recorder {
@@ -32,7 +33,7 @@ pub(crate) struct Recorder {
     /// Seconds of the workers, at their coordinator.
     joined: Option<Joined>,
     /// Who wants to hear of phases.
-    phases_to: Option<mpsc::UnboundedSender<(String, Nanos)>>,
+    phases_to: Option<mpsc::UnboundedSender<Told>>,
 }
 
 /// A stretch of the run between two faults.
@@ -134,8 +135,8 @@ impl Recorder {
         self.joined = Some(Joined::default());
     }
 
-    /// From now on every new phase is told.
-    pub(crate) fn tell_phases(&mut self, to: mpsc::UnboundedSender<(String, Nanos)>) {
+    /// From now on every new phase and part is told.
+    pub(crate) fn tell_phases(&mut self, to: mpsc::UnboundedSender<Told>) {
         self.phases_to = Some(to);
     }
 
@@ -155,16 +156,29 @@ impl Recorder {
 
     /// A new phase begins: a fault, or its end.
     pub(crate) fn phase(&mut self, name: &str, from: Nanos) {
-        self.beside = name.to_owned();
-        if let Some(phases) = &self.phases_to {
-            let _ = phases.send((name.to_owned(), from));
-        }
-        self.divide(from);
+        self.begin(Told {
+            name: name.to_owned(),
+            from,
+            part: false,
+        });
     }
 
     /// A new part of the load begins, whatever goes on beside it.
     pub(crate) fn part(&mut self, name: &str, from: Nanos) {
-        self.part = name.to_owned();
+        self.begin(Told {
+            name: name.to_owned(),
+            from,
+            part: true,
+        });
+    }
+
+    /// One of the two begins.
+    pub(crate) fn begin(&mut self, told: Told) {
+        if let Some(phases) = &self.phases_to {
+            let _ = phases.send(told.clone());
+        }
+        let Told { name, from, part } = told;
+        *(if part { &mut self.part } else { &mut self.beside }) = name;
         self.divide(from);
     }
 

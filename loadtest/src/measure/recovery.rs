@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::latency::{Percentiles, histogram};
+use super::merge::Buckets;
 use crate::clock::Nanos;
 
 /// All returns of a run.
@@ -42,6 +43,16 @@ pub(crate) struct Reconnects {
     /// From there to having everything.
     pub(crate) level: Percentiles,
     pub(crate) storms: Vec<Storm>,
+}
+
+/// The returns of one process's clients, for another process.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Returned {
+    lost: u64,
+    resumed: u64,
+    synced: u64,
+    online: Buckets,
+    level: Buckets,
 }
 
 // === impl Recovery ===
@@ -95,6 +106,26 @@ impl Recovery {
         self.storms.push(storm);
     }
 
+    /// All returns, but for storms: those are about everybody at once.
+    pub(crate) fn returned(&self) -> Returned {
+        Returned {
+            lost: self.lost,
+            resumed: self.resumed,
+            synced: self.synced,
+            online: Buckets::of(&self.online),
+            level: Buckets::of(&self.level),
+        }
+    }
+
+    /// Adds those of another process's clients.
+    pub(crate) fn join(&mut self, theirs: &Returned) {
+        self.lost += theirs.lost;
+        self.resumed += theirs.resumed;
+        self.synced += theirs.synced;
+        theirs.online.add_to(&mut self.online);
+        theirs.level.add_to(&mut self.level);
+    }
+
     pub(crate) fn figures(&self) -> Reconnects {
         Reconnects {
             lost: self.lost,
@@ -111,6 +142,21 @@ impl Recovery {
 mod tests {
     use super::*;
     use crate::clock::SECOND;
+
+    #[test]
+    fn returns_of_two_processes_are_counted_and_timed_together() {
+        let (mut ours, mut theirs) = (Recovery::new(), Recovery::new());
+        for (recovery, took) in [(&mut ours, SECOND), (&mut theirs, 3 * SECOND)] {
+            recovery.dropped();
+            recovery.lost();
+            recovery.online(0, took, true);
+            recovery.level(0, took);
+        }
+        ours.join(&theirs.returned());
+        let figures = ours.figures();
+        assert_eq!((figures.lost, figures.resumed, figures.online.count), (2, 2, 2));
+        assert_eq!(figures.level.max_us / 1_000_000, 3);
+    }
 
     #[test]
     fn one_who_is_lost_twice_before_it_has_everything_is_behind_once() {

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use super::file::File;
 use super::{Plan, Scenario};
 use crate::cli::{Load, Run};
+use crate::client::Acts;
 use crate::fault::Fault;
 use crate::pacing::curve::{Curve, Part};
 use crate::pacing::{Arrival, Pace};
@@ -87,6 +88,36 @@ impl Setup {
     /// The load has parts that the report tells apart.
     pub(crate) fn has_parts(&self) -> bool {
         matches!(&self.pace, Pace::Open { rate, .. } if rate.parts().len() > 1)
+    }
+
+    /// The first of them.
+    pub(crate) fn first_part(&self) -> Option<String> {
+        match &self.pace {
+            Pace::Open { rate, .. } if self.has_parts() => Some(rate.parts().first()?.name.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether several workers can do it together; why not, if they can't.
+    pub(crate) fn is_for_workers(&self) -> Result<(), String> {
+        let plan = &self.plan;
+        let refused = |what: &str, why: &str| Err(format!("workers are not for {what}: {why}"));
+        if plan.conversations.iter().any(|planned| planned.kind == "channel") {
+            return refused(
+                "channels",
+                "their members come by themselves while one client makes them",
+            );
+        }
+        if !plan.cuts.is_empty() {
+            return refused("storms", "one process has to see when the last client is level");
+        }
+        if plan.habits.values().any(|habit| habit.acts == Acts::Team) {
+            return refused(
+                "mixed and soak",
+                "an edit, deletion or reaction is judged where it was made, and the other workers know nothing of it",
+            );
+        }
+        Ok(())
     }
 
     /// Nothing but messages at one pace between clients that stay, in conversations that one of them makes.
@@ -278,6 +309,24 @@ mod tests {
         };
         assert!((rate.reaches(500.0) - 10.0).abs() < 1e-6);
         assert_eq!(rate.parts()[1].name, "rush");
+    }
+
+    #[test]
+    fn workers_are_refused_what_one_process_must_see_whole() {
+        let of = |scenario| Setup::of(&File::of(scenario), &load("")).unwrap();
+        for scenario in Scenario::ALL {
+            let refused = of(scenario).is_for_workers();
+            let expected = match scenario {
+                Scenario::Channel => Some("channels"),
+                Scenario::ReconnectStorm => Some("storms"),
+                Scenario::Mixed | Scenario::Soak => Some("mixed"),
+                _ => None,
+            };
+            match expected {
+                Some(word) => assert!(refused.unwrap_err().contains(word), "{scenario:?}"),
+                None => assert_eq!(refused, Ok(()), "{scenario:?}"),
+            }
+        }
     }
 
     #[test]

@@ -164,20 +164,27 @@ impl Team {
         &self.first
     }
 
-    /// Has the load begin everywhere at once; returns when.
-    pub(crate) async fn begin(&self) -> Nanos {
+    /// Has the load begin everywhere at once, with its first part if it has several; returns when.
+    pub(crate) async fn begin(&self, part: Option<String>) -> Nanos {
         let at = self.common.world.borrow().clock.now() + AHEAD;
-        self.tell(&Order::Begin { at }).await;
+        self.tell(&Order::Begin {
+            at,
+            part: part.clone(),
+        })
+        .await;
         let (phases, mut told) = mpsc::unbounded_channel();
         {
             let recorder = &mut self.common.world.borrow_mut().recorder;
-            recorder.phase(STEADY, at);
+            match part {
+                Some(part) => recorder.part(&part, at),
+                None => recorder.phase(STEADY, at),
+            }
             recorder.tell_phases(phases);
         }
         let everybody = self.outs.clone();
         tokio::task::spawn_local(async move {
-            while let Some((name, from)) = told.recv().await {
-                let phase = Order::Phase { name, from };
+            while let Some(told) = told.recv().await {
+                let phase = Order::Phase(told);
                 for out in &everybody {
                     out.say(&phase).await;
                 }
@@ -289,6 +296,7 @@ impl Team {
             let Some(last) = seat.last.take() else { continue };
             let joined = world.recorder.join(&last.measured);
             joined.map_err(|why| self.gone(worker, why))?;
+            world.recovery.join(&last.returned);
             world.oracle.heard_late(last.late);
             for line in &last.history {
                 world.oracle.retell(format!("worker {}: {line}", worker + 1));

@@ -7,10 +7,11 @@ use super::Share;
 use crate::clock::Nanos;
 use crate::measure::latency::{Closed, Measured};
 use crate::measure::nodes::Usage;
+use crate::measure::recovery::Returned;
 use crate::oracle::{ConvIx, Counts, Violation};
 
 /// The version of these messages, and the version of the program: a plan made by another one may be another plan.
-pub(super) const VERSION: &str = concat!("team/1 ", env!("CARGO_PKG_VERSION"));
+pub(super) const VERSION: &str = concat!("team/2 ", env!("CARGO_PKG_VERSION"));
 
 /// The first frame of a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,10 +38,10 @@ pub(super) enum Order {
     Create,
     /// All conversations, in the plan's order: take part in them.
     Enter { names: Vec<String> },
-    /// The load begins then.
-    Begin { at: Nanos },
-    /// A phase has begun.
-    Phase { name: String, from: Nanos },
+    /// The load begins then, with this part of it if it has several.
+    Begin { at: Nanos, part: Option<String> },
+    /// A phase has begun, or a part of the load.
+    Phase(Told),
     /// The faults have healed: speak until every conversation in which you speak has acked a message.
     Everywhere { patience_ms: u64 },
     /// Nothing more is sent.
@@ -88,6 +89,15 @@ pub(super) enum Word {
     Failed { why: String },
 }
 
+/// A phase of the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) from: Nanos,
+    /// A part of the load, not what goes on beside it.
+    pub(crate) part: bool,
+}
+
 /// What changed since the tick before.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tick {
@@ -132,6 +142,7 @@ pub(crate) struct Reached {
 pub(super) struct Final {
     pub(super) tick: Tick,
     pub(super) measured: Measured,
+    pub(super) returned: Returned,
     pub(super) late: u64,
     /// Of the worker's process, over the load.
     pub(super) usage: Usage,

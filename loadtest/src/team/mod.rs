@@ -20,6 +20,7 @@ mod worker;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::coordinator::Team;
+pub(crate) use self::message::Told;
 pub(crate) use self::worker::work;
 use crate::payload::ClientIx;
 

@@ -157,6 +157,31 @@ fn two_workers_load_judge_and_measure_as_one() {
 }
 
 #[test]
+fn clients_of_two_workers_come_and_go_while_the_rate_rises() {
+    let outcome = run_with(
+        "flapping",
+        Defect::None,
+        "flapping -p clients=10 -p members=5 -p stays=1 --steps 60,120 --duration 6s",
+        async |_, _| {},
+    );
+    assert_eq!(outcome.kept, Ok(true));
+    let report = outcome.report;
+    let lost = report["reconnects"]["lost"].as_u64().unwrap();
+    let level = report["reconnects"]["level"]["count"].as_u64().unwrap();
+    assert!(
+        lost >= 10 && level > 0,
+        "clients of both workers: {}",
+        report["reconnects"]
+    );
+    let phases = report["phases"].as_array().unwrap();
+    let of = |name: &str| {
+        let phase = phases.iter().find(|phase| phase["name"] == name).unwrap();
+        phase["ack"]["count"].as_u64().unwrap()
+    };
+    assert!(of("60/s") > 0 && of("120/s") > of("60/s"), "{phases:?}");
+}
+
+#[test]
 fn a_fork_between_clients_of_two_workers_ends_the_run_everywhere() {
     // Each worker has one client in each pair: neither sees anything wrong by itself.
     let outcome = run_with(

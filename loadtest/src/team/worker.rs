@@ -140,7 +140,7 @@ pub(crate) async fn work(args: &cli::Worker) -> Result<bool, run::Error> {
                 Ok(Ok(Order::Abort { why })) => break format!("ended the run: {why}"),
                 Ok(Ok(Order::Pong { .. })) => {}
                 // At once, whatever else is being done.
-                Ok(Ok(Order::Phase { name, from })) => phases.world.borrow_mut().recorder.phase(&name, from),
+                Ok(Ok(Order::Phase(told))) => phases.world.borrow_mut().recorder.begin(told),
                 Ok(Ok(order)) => {
                     let last = matches!(order, Order::Verdict { .. });
                     if orders.send(order).await.is_err() || last {
@@ -301,18 +301,27 @@ impl Worker {
                 }
                 self.out.say(&Word::Entered).await;
             }
-            Order::Begin { at } => {
-                self.common.world.borrow_mut().recorder.phase(STEADY, at);
+            Order::Begin { at, part } => {
+                {
+                    let recorder = &mut self.common.world.borrow_mut().recorder;
+                    match part {
+                        Some(part) => recorder.part(&part, at),
+                        None => recorder.phase(STEADY, at),
+                    }
+                }
                 let clock = self.common.world.borrow().clock;
                 tokio::time::sleep_until(clock.instant(at)).await;
                 self.before.set(Usage::of_self());
+                self.crew()?.behave();
                 self.crew()?.pace(&self.setup.pace);
             }
             Order::Everywhere { patience_ms } => {
+                self.crew()?.calm();
                 self.crew()?.everywhere(Duration::from_millis(patience_ms)).await;
                 self.out.say(&Word::Everywhere).await;
             }
             Order::Silence => {
+                self.crew()?.calm();
                 self.crew()?.pace(&Pace::Silent);
                 let used = Usage::of_self();
                 self.used.set(used.since(self.before.get()).unwrap_or(used));
@@ -333,7 +342,7 @@ impl Worker {
             Order::Finish => self.finish().await,
             Order::Assign { .. }
             | Order::Pong { .. }
-            | Order::Phase { .. }
+            | Order::Phase(_)
             | Order::Verdict { .. }
             | Order::Abort { .. } => {}
         }
@@ -392,6 +401,7 @@ impl Worker {
             Final {
                 tick,
                 measured: world.recorder.measured(),
+                returned: world.recovery.returned(),
                 late: world.oracle.late(),
                 usage: self.used.get(),
                 rss_before_kib: self.rss_before_kib,
