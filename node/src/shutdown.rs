@@ -44,6 +44,18 @@ pub async fn parent_gone() {
     tracing::info!("asked to stop by the parent process");
 }
 
+/// Waits until an orderly stop is asked for, or, `with_parent`, until the parent is gone.
+pub async fn over(with_parent: bool) {
+    if with_parent {
+        tokio::select! {
+            () = requested() => {}
+            () = parent_gone() => {}
+        }
+    } else {
+        requested().await;
+    }
+}
+
 /// Waits for an orderly stop; a second request ends the process at once.
 pub async fn or_again(stop: impl Future<Output = ()>) {
     tokio::select! {

@@ -261,6 +261,35 @@ fn people_chat_across_the_nodes_of_a_local_cluster_that_loses_one_and_stops_as_a
     }
 }
 
+#[test]
+fn a_local_cluster_ends_with_the_process_that_started_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = rookery()
+        .args([
+            "cluster",
+            "--with-parent",
+            "--nodes",
+            "1",
+            "--set",
+            "cluster.shards=4",
+        ])
+        .args(["--http-base", &ports(1).to_string(), "--data"])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut cluster = Guard(cluster);
+    let nodes = eventually("the cluster is ready", || read_nodes(dir.path()));
+    // What is left of a parent that was killed.
+    drop(cluster.0.stdin.take());
+    assert!(cluster.0.wait().unwrap().success());
+    eventually("its node is gone", || {
+        get(&nodes[0].2, "/livez").is_none().then_some(())
+    });
+}
+
 fn read_nodes(dir: &Path) -> Option<Vec<(u64, u32, String)>> {
     let text = std::fs::read_to_string(dir.join("cluster.json")).ok()?;
     let cluster: Value = serde_json::from_str(&text).unwrap();

@@ -4,6 +4,7 @@
 //! be `DIR/node-N`. Nodes that have been there before are started together: none can serve without the others.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -37,6 +38,9 @@ pub(super) struct LocalCluster {
     /// Port that the first node tells the others to connect to, for something between them; the others follow.
     #[arg(long, value_name = "PORT")]
     advertise_base: Option<u16>,
+    /// Stops when standard input ends: a harness's cluster ends with it.
+    #[arg(long, hide = true)]
+    with_parent: bool,
     #[command(flatten)]
     set: Set,
 }
@@ -68,9 +72,10 @@ impl LocalCluster {
             std::fs::remove_file(&state)?;
         }
         let mut processes = Vec::new();
+        let mut over = pin!(shutdown::over(self.with_parent));
         let started = tokio::select! {
             started = start(&plans, &mut processes) => started,
-            () = shutdown::requested() => {
+            () = &mut over => {
                 stop(processes).await;
                 return Ok(());
             }
@@ -93,7 +98,7 @@ impl LocalCluster {
 
         tokio::select! {
             () = watch(&mut processes, &plans) => {}
-            () = shutdown::requested() => {}
+            () = &mut over => {}
         }
         shutdown::or_again(stop(processes)).await;
         Ok(())

@@ -38,14 +38,7 @@ impl Node {
         }
         let config = configure(Vec::new(), Some(&config), set)?;
         let running = serve(config).await?;
-        if with_parent {
-            tokio::select! {
-                () = shutdown::requested() => {}
-                () = shutdown::parent_gone() => {}
-            }
-        } else {
-            shutdown::requested().await;
-        }
+        shutdown::over(with_parent).await;
         shutdown::or_again(running.stop()).await;
         Ok(())
     }
