@@ -1,0 +1,364 @@
+//! A node as a process, at the most talkative level of its log: nothing that is secret is in it, nor in what clients are
+//! told when something is wrong.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::{SinkExt, StreamExt};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Everything, of libraries too that are left out otherwise.
+const TALKATIVE: &str = "trace,actix_http=trace,actix_server=trace,openraft=trace,mio=trace";
+
+const PHONE: &str = "+447700900123";
+const CANARY: &str = "canary-in-a-coal-mine";
+const SHARED: &str = "a-secret-that-signs-the-tokens-of-tests";
+const WEBHOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const ADMIN: &str = "an-admin-token-of-tests";
+const CLUSTER: &str = "what-the-nodes-know-and-nobody-else";
+
+struct Node {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It has ended already, if all went well.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// The codes that a receiver is sent.
+async fn receiver() -> (String, mpsc::UnboundedReceiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/codes", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            let body = loop {
+                assert!(
+                    stream.read_buf(&mut request).await.unwrap() > 0,
+                    "a whole request"
+                );
+                let text = String::from_utf8_lossy(&request);
+                if let Some((_, body)) = text.split_once("\r\n\r\n")
+                    && let Ok(body) = serde_json::from_str(body)
+                {
+                    break body;
+                }
+            };
+            stream
+                .write_all(b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            if tell.send(body).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("{what}"))
+}
+
+impl Node {
+    async fn start(dir: &Path, webhook: &str) -> Node {
+        let config = format!(
+            "[server]\nhttp = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
+             [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
+             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\n\
+             [hooks]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK}\"\n\
+             [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nbootstrap = true\nshards = 2\n\
+             [storage]\ndir = \"{}\"\n[telemetry]\nlog = \"{TALKATIVE}\"\n",
+            dir.join("data").display()
+        );
+        std::fs::write(dir.join("node.toml"), config).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_rookery"))
+            .args(["node", "--config"])
+            .arg(dir.join("node.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(dir.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut node = Node {
+            child,
+            addr: ([127, 0, 0, 1], 0).into(),
+        };
+        node.addr = eventually("the node says where it serves", async || {
+            let log = std::fs::read_to_string(dir.join("log")).unwrap();
+            let line = log.lines().find(|line| line.contains("serving node="))?;
+            let (_, rest) = line.split_once(" http=")?;
+            rest.split(' ').next()?.parse().ok()
+        })
+        .await;
+        eventually("the node is ready", async || {
+            (node.call("GET", "/readyz", "", None).await.0 == 200).then_some(())
+        })
+        .await;
+        node
+    }
+
+    /// Status and body.
+    async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let body = body.map_or_else(String::new, |body| body.to_string());
+        let authorization = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Idempotency-Key: {path}\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await;
+        read.expect("an answer").unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn done(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Value {
+        let (status, text) = self.call(method, path, token, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Says something over a WebSocket, and returns the frame of that sort that comes back.
+    async fn say(&self, lines: &[(Value, &str)]) -> Vec<Value> {
+        let url = format!("ws://{}/v1/ws", self.addr);
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let mut heard = Vec::new();
+        for (line, answer) in lines {
+            socket.send(Message::text(line.to_string())).await.unwrap();
+            let found = async {
+                loop {
+                    let Message::Text(text) = socket.next().await.unwrap().unwrap() else {
+                        continue;
+                    };
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    if frame["t"] == *answer {
+                        return frame;
+                    }
+                }
+            };
+            heard.push(tokio::time::timeout(PATIENCE, found).await.expect(answer));
+        }
+        heard
+    }
+}
+
+fn jwt(user: &str, secret: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "sub": user, "exp": now + 600 });
+    encode(
+        &Header::default(),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap()
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} in {value}"))
+        .to_owned()
+}
+
+/// Whether the text holds these digits as a number of its own.
+fn holds_number(text: &str, digits: &str) -> bool {
+    let is_digit = |found: Option<char>| found.is_some_and(|found| found.is_ascii_digit() || found == '.');
+    text.match_indices(digits).any(|(at, _)| {
+        !is_digit(text[..at].chars().next_back()) && !is_digit(text[at + digits.len()..].chars().next())
+    })
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_log_or_in_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (webhook, mut codes) = receiver().await;
+    let node = Node::start(dir.path(), &webhook).await;
+    let mut refusals = Vec::new();
+
+    // A login by code, with everything that can be wrong with it.
+    let asked = eventually("the keys are made", async || {
+        let (status, text) = node
+            .call("POST", "/v1/auth/otp", "", Some(json!({ "to": PHONE })))
+            .await;
+        (status == 202).then(|| serde_json::from_str::<Value>(&text).unwrap())
+    })
+    .await;
+    let challenge = text(&asked, "challenge");
+    let code = text(&codes.recv().await.unwrap(), "code");
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let entered = |code: &str| Some(json!({ "challenge": challenge, "code": code }));
+    refusals.push(node.call("POST", "/v1/auth/otp/verify", "", entered(wrong)).await);
+    let malformed = Some(json!({ "challenge": challenge, "code": [&code] }));
+    refusals.push(node.call("POST", "/v1/auth/otp/verify", "", malformed).await);
+    let first = node.done("POST", "/v1/auth/otp/verify", "", entered(&code)).await;
+    refusals.push(node.call("POST", "/v1/auth/otp/verify", "", entered(&code)).await);
+    let shown = |tokens: &Value| Some(json!({ "refresh_token": tokens["refresh_token"] }));
+    let second = node.done("POST", "/v1/auth/refresh", "", shown(&first)).await;
+    let third = node.done("POST", "/v1/auth/refresh", "", shown(&second)).await;
+    // One that was replaced comes back: the login is over.
+    refusals.push(node.call("POST", "/v1/auth/refresh", "", shown(&first)).await);
+    refusals.push(node.call("POST", "/v1/auth/refresh", "", shown(&third)).await);
+    let odd = Some(json!({ "refresh_token": [third["refresh_token"]] }));
+    refusals.push(node.call("POST", "/v1/auth/refresh", "", odd).await);
+    node.done("POST", "/v1/auth/logout", "", shown(&third)).await;
+
+    // A token of another issuer, over the WebSocket; a message; the session again, by its name.
+    let (alice, forged) = (
+        jwt("alice", SHARED),
+        jwt("alice", "not-the-secret-of-this-cluster-at-all"),
+    );
+    let auth = |token: &str| json!({ "t": "auth", "id": 1, "token": token, "device": "d" });
+    let send = json!({ "t": "send", "id": 2, "to": "bob", "cid": "1", "b": { "text": CANARY } });
+    let said = node.say(&[(auth(&alice), "ready"), (send, "ack")]).await;
+    let (sid, conv) = (text(&said[0], "sid"), text(&said[1], "c"));
+    let mut again = auth(&alice);
+    again["resume"] = json!({ "sid": sid, "n": 0 });
+    let edit =
+        json!({ "t": "edit", "id": 3, "c": conv, "of": said[1]["s"], "cid": "2", "b": { "text": CANARY } });
+    let resumed = node.say(&[(again, "ready"), (edit, "ack")]).await;
+    let new_sid = text(&resumed[0], "sid");
+    let refused = node.say(&[(auth(&forged), "err")]).await;
+    refusals.push((401, refused[0].to_string()));
+
+    // The same over REST, and what is wrong there.
+    let messages = format!("/v1/conversations/{conv}/messages");
+    let body = Some(json!({ "b": { "text": CANARY } }));
+    node.done("POST", &messages, &alice, body.clone()).await;
+    refusals.push(node.call("POST", &messages, &forged, body.clone()).await);
+    refusals.push(
+        node.call("POST", &messages, text(&third, "access_token").as_str(), body)
+            .await,
+    );
+    let export = format!("/v1/conversations/{conv}/export");
+    let (status, lines) = node.call("GET", &export, &alice, None).await;
+    assert!(status == 200 && lines.contains(CANARY), "{status} {lines}");
+    refusals.push(node.call("GET", &export, &forged, None).await);
+    let events = node
+        .call("GET", &format!("/v1/poll?wait=0&sid={new_sid}"), &alice, None)
+        .await;
+    assert_eq!(events.0, 200, "{}", events.1);
+    // The hook is told of the message, for bob is away.
+    let told = tokio::time::timeout(PATIENCE, codes.recv())
+        .await
+        .expect("a post")
+        .unwrap();
+    assert_eq!(told["type"], "message");
+    refusals.push(node.call("GET", "/metrics", "not-the-admin-token", None).await);
+    let (status, figures) = node.call("GET", "/metrics", ADMIN, None).await;
+    assert_eq!(status, 200);
+    let cluster = node.call("GET", "/v1/cluster", ADMIN, None).await;
+    assert_eq!(cluster.0, 200);
+
+    let pid = node.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut node = node;
+    let ended = tokio::task::spawn_blocking(move || node.child.wait().unwrap());
+    assert!(
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("the end")
+            .unwrap()
+            .success()
+    );
+
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(
+        log.contains("TRACE") && log.contains("openraft"),
+        "the log was talkative"
+    );
+    // The digits of the time are no code.
+    let log: Vec<&str> = log
+        .lines()
+        .map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest))
+        .collect();
+    let log = log.join("\n");
+    let refusals: Vec<String> = refusals
+        .into_iter()
+        .map(|(status, text)| {
+            assert!(status >= 400, "{status} {text}");
+            text
+        })
+        .collect();
+    let places = [
+        ("the log", log),
+        ("a refusal", refusals.join("\n")),
+        ("the figures", figures),
+        ("the state of the cluster", cluster.1),
+    ];
+    let token = |tokens: &Value, field| text(tokens, field);
+    let secrets = [
+        ("the phone number", PHONE[1..].to_owned()),
+        ("the challenge", challenge.clone()),
+        ("an access token", token(&first, "access_token")),
+        ("an access token", token(&third, "access_token")),
+        ("a refresh token", token(&first, "refresh_token")),
+        ("a refresh token", token(&second, "refresh_token")),
+        ("a refresh token", token(&third, "refresh_token")),
+        ("a token of another issuer", alice),
+        ("a forged token", forged),
+        ("the name of a session", sid),
+        ("the name of a session", new_sid),
+        ("the words of a message", CANARY.to_owned()),
+        ("the key of tokens", SHARED.to_owned()),
+        ("the key of posts", WEBHOOK["whsec_".len()..].to_owned()),
+        ("the admin token", ADMIN.to_owned()),
+        ("the cluster's secret", CLUSTER.to_owned()),
+    ];
+    for (place, text) in &places {
+        for (what, secret) in &secrets {
+            if let Some(at) = text.find(secret.as_str()) {
+                let line = text[..at].rsplit('\n').next().unwrap_or_default();
+                panic!("{what} is in {place}, after: {line}");
+            }
+        }
+        // As bytes are printed by those who don't know that they are text.
+        let bytes: Vec<String> = CANARY.bytes().map(|byte| byte.to_string()).collect();
+        assert!(
+            !text.contains(&bytes.join(", ")),
+            "the words of a message are in {place}, as bytes"
+        );
+        if let Some(line) = text.lines().find(|line| holds_number(line, &code)) {
+            panic!("the code {code} is in {place}: {line}");
+        }
+    }
+}
