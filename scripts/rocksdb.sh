@@ -16,13 +16,20 @@ jobs=$(nproc)
 command -v g++ >/dev/null || { echo "rocksdb.sh: g++ is missing" >&2; exit 1; }
 
 crate_dir() { # the unpacked sources of a locked dependency
-  cargo metadata --format-version 1 2>/dev/null |
+  cargo metadata $locked --format-version 1 2>/dev/null |
     tr ',' '\n' | sed -n "s|^\"manifest_path\":\"\(.*/$1-[0-9][^/]*\)/Cargo.toml\"\$|\1|p" | head -n 1
 }
-# A lock file that lags behind a new dependency is the build's business: here it would cost a build of RocksDB.
-cargo fetch --locked >/dev/null 2>&1 || cargo fetch >/dev/null 2>&1 || true
+# A lock file that lags behind a new dependency is the build's business, which says so. Here it must neither cost a build
+# of RocksDB nor be written: cargo may bring it up to date, and it is put back as it was.
+locked=--locked kept=
+if ! cargo fetch --locked >/dev/null 2>&1; then
+  locked='' kept=$(mktemp)
+  cp -p Cargo.lock "$kept"
+  cargo fetch >/dev/null 2>&1 || true
+fi
 src=$(crate_dir librocksdb-sys)
 lz4=$(crate_dir lz4-sys)
+[ -z "$kept" ] || mv "$kept" Cargo.lock
 [ -f "$src/rocksdb_lib_sources.txt" ] && [ -d "$lz4/liblz4/lib" ] || { echo "rocksdb.sh: sources not found" >&2; exit 1; }
 
 # x86-64-v2 gives the hardware CRC32C. The defines are those of the crate's build.rs for Linux.
