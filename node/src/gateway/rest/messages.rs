@@ -5,7 +5,7 @@ use protocol::answer::{Ack, Hist as Events};
 use protocol::command::{Del, Edit, Hist, Send};
 use protocol::message::Messages;
 use protocol::{Body, Cid, Command, ConvId, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -15,6 +15,7 @@ use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Known, OfM
 use super::input::{Input, Nothing, Optional};
 use super::{Conv, Place, Problem};
 use crate::commands::questions;
+use crate::conversation::Refusal;
 
 /// A window of the log: at most one of `before` and `after` is there, without either the newest is meant.
 #[derive(Deserialize, IntoParams)]
@@ -60,15 +61,17 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 // === impl Window, NewMessage ===
 
 impl Window {
-    /// The question.
-    fn of(self, c: ConvId) -> Hist {
+    /// The question, if the caller may ask it.
+    fn asked(self, c: Conv, caller: &Caller) -> Result<Hist, Problem> {
         let Window { before, after, limit } = self;
-        Hist {
-            c,
+        let hist = Hist {
+            c: c.into_inner(),
             before,
             after,
             limit,
-        }
+        };
+        caller.may_ask(&Command::Hist(hist.clone()))?;
+        Ok(hist)
     }
 }
 
@@ -114,11 +117,9 @@ async fn list_messages(
     c: Conv,
     window: web::Query<Window>,
 ) -> Result<HttpResponse, Problem> {
-    let hist = window.into_inner().of(c.into_inner());
-    caller.may_ask(&Command::Hist(hist.clone()))?;
+    let hist = window.into_inner().asked(c, &caller)?;
     let page = questions::messages(caller.conversations(), &caller.user, hist, caller.limits()).await;
-    let page = page.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::tagged(&request, &page))
+    shown(&caller, &request, page)
 }
 
 /// Changes the body of a message.
@@ -170,11 +171,17 @@ async fn list_events(
     c: Conv,
     window: web::Query<Window>,
 ) -> Result<HttpResponse, Problem> {
-    let hist = window.into_inner().of(c.into_inner());
-    caller.may_ask(&Command::Hist(hist.clone()))?;
+    let hist = window.into_inner().asked(c, &caller)?;
     let page = questions::history(caller.conversations(), &caller.user, hist, caller.limits()).await;
-    Ok(answer::tagged(
-        &request,
-        &page.map_err(|refusal| caller.refused(refusal))?,
-    ))
+    shown(&caller, &request, page)
+}
+
+/// A page, unless the client has it already.
+fn shown<P: Serialize>(
+    caller: &Caller,
+    request: &HttpRequest,
+    page: Result<P, Refusal>,
+) -> Result<HttpResponse, Problem> {
+    let page = page.map_err(|refusal| caller.refused(refusal))?;
+    Ok(answer::tagged(request, &page))
 }
