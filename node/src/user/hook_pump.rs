@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster::NodeId;
 use futures::future::join_all;
 use protocol::{Kind, RawEvent, UserId};
 use serde::Serialize;
@@ -17,7 +18,9 @@ use tracing::{debug, warn};
 
 use super::presence;
 use crate::conversation::Conversations;
+use crate::conversation::shard::batch::{Batch, BatchReply};
 use crate::conversation::shard::core::Core;
+use crate::conversation::shard::streams::StreamId;
 use crate::conversation::timeline::read::{self, ToTell, Waiting};
 use crate::conversation::timeline::{Command, Op, OutboxId};
 use crate::webhook::{Failed, Webhook};
@@ -70,8 +73,30 @@ enum Round {
     Again,
     /// Nothing waits.
     Empty,
-    /// Nothing waits, and nothing will.
-    Over,
+}
+
+/// Says in the log that messages are told, before anything else that this owner proposes: so none is sent before it
+/// counts, not even the first of a cluster. That they are told no more has time.
+pub(crate) fn announce(core: &Core) {
+    let Some(hook) = &core.shared.settings.hook else {
+        return;
+    };
+    let on = Command::hooks(Op::HooksOn {
+        members: hook.members,
+    });
+    // No node has this number: it is a stream of the owner's own, of one batch. Nobody waits for the answer; should
+    // there be none, the pump says it again.
+    let id = StreamId {
+        node: NodeId(0),
+        incarnation: 0,
+        stream: 0,
+    };
+    let (nobody, _) = tokio::sync::oneshot::channel();
+    let reply = BatchReply::Local(nobody);
+    if core.streams.lock().admit(id, 0) {
+        Batch::open(id, 0, vec![on.encode()], reply, &core.streams, &core.load)
+            .for_each(|pending| core.propose(pending));
+    }
 }
 
 /// Empties the list until the shard's actors end.
@@ -89,9 +114,13 @@ pub(crate) async fn run(core: Rc<Core>) {
             Ok(Round::Again) => pause = first,
             Ok(Round::Empty) => {
                 pause = first;
-                let _ = tokio::time::timeout(LOOK_EVERY, core.hook_wake.notified()).await;
+                match core.shared.settings.hook {
+                    Some(_) => {
+                        let _ = tokio::time::timeout(LOOK_EVERY, core.hook_wake.notified()).await;
+                    }
+                    None => tokio::time::sleep(LOOK_EVERY).await,
+                }
             }
-            Ok(Round::Over) => return,
             Err(why) => {
                 debug!(shard = core.shard.0, why, "hook not told, trying again");
                 tokio::time::sleep(pause).await;
@@ -118,7 +147,7 @@ async fn round(
         let excess = usize::try_from(waiting.all - backlog).unwrap_or(PAGE).min(PAGE);
         let ids: Vec<OutboxId> = waiting.oldest.iter().take(excess).map(|told| told.id).collect();
         core.shared.metrics.hooks_dropped.inc_by(ids.len() as u64);
-        if !std::mem::replace(overflowing, true) {
+        if !std::mem::replace(overflowing, true) && hook.is_some() {
             warn!(
                 shard = core.shard.0,
                 waiting = waiting.all,
@@ -133,7 +162,8 @@ async fn round(
         *overflowing = false;
     }
     let Some(hook) = hook else {
-        return Ok(Round::Over);
+        // Whoever has subscribed elsewhere is told by nobody here, and nothing is kept for it.
+        return Ok(Round::Empty);
     };
     if waiting.oldest.is_empty() {
         return Ok(Round::Empty);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use node::conversation::Settings;
+use node::conversation::timeline::Op;
 use node::user::Hook;
 use node::webhook::{self, Webhook};
 use parking_lot::Mutex;
@@ -50,6 +51,11 @@ async fn receiver(status: Arc<AtomicU16>) -> (String, Told) {
 }
 
 fn told(url: &str, backlog: u64) -> impl Fn(&mut Settings) + use<> {
+    told_of(url, backlog, 256)
+}
+
+/// In conversations of more members nobody is told who is away.
+fn told_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + use<> {
     let settings = webhook::Settings {
         name: "messages",
         url: url.to_owned(),
@@ -63,7 +69,7 @@ fn told(url: &str, backlog: u64) -> impl Fn(&mut Settings) + use<> {
     move |settings| {
         settings.hook = Some(Hook {
             webhook: webhook.clone(),
-            members: 256,
+            members,
             backlog,
             retry: Duration::from_millis(20),
         });
@@ -101,6 +107,49 @@ async fn what_the_dead_owner_did_not_tell_the_next_one_tells() {
     eventually("every message is told", async || posts.lock().len() == 20).await;
     assert_eq!(dropped(&world), 0);
     world.stop().await;
+}
+
+#[actix::test]
+async fn a_hook_that_was_acknowledged_is_told_every_message_across_a_change_of_owner() {
+    let status = Arc::new(AtomicU16::new(503));
+    let (url, posts) = receiver(status.clone()).await;
+    // The conversation is too large for those who are away: it's the hook of its own that counts.
+    let mut world = World::with(3, told_of(&url, 1_000, 2)).await;
+    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
+    let (owner, others) = world.owner_and_others(&conv);
+    for n in 0..5 {
+        let text = format!("before{n}");
+        world
+            .node(others[0])
+            .send_until_acked("alice", &conv, &text)
+            .await;
+    }
+    let hook = Op::Hook {
+        name: "ci".into(),
+        on: true,
+    };
+    let registered = world.node(others[0]).command("alice", &conv, "hook", hook).await;
+    registered.expect("the hook is registered");
+    for n in 0..10 {
+        let text = format!("old{n}");
+        world
+            .node(others[0])
+            .send_until_acked("alice", &conv, &text)
+            .await;
+    }
+    world.crash(owner).await;
+    for n in 0..10 {
+        let text = format!("new{n}");
+        world
+            .node(others[1])
+            .send_until_acked("alice", &conv, &text)
+            .await;
+    }
+    assert_eq!(posts.lock().len(), 0, "nothing was taken so far");
+    status.store(204, Ordering::Relaxed);
+    eventually("every message since is told", async || posts.lock().len() == 20).await;
+    world.stop().await;
+    assert_eq!(posts.lock().len(), 20, "and none of before");
 }
 
 #[actix::test]

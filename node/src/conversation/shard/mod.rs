@@ -193,6 +193,7 @@ impl Actor for ShardActor {
         ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
         let ended = self.core.end.clone().cancelled_owned();
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        hook_pump::announce(&self.core);
         self.tasks.push(actix::spawn(propose::run(self.core.clone())));
         self.tasks.push(actix::spawn(outbox_pump::run(self.core.clone())));
         self.tasks

@@ -2,7 +2,8 @@
 //! separate the two; the owner tells it and then removes it.
 //!
 //! Whether there is a hook is a setting of nodes, and what is written must be the same on every replica: so the owner
-//! says it once, in the log, and a message looks at what was said.
+//! says it once, in the log, before anything else that it proposes, and a message looks at what was said. A conversation
+//! with hooks of its own needs no such word: that is in the log already, with an acknowledgement.
 
 use protocol::{Cid, ErrorCode, limits};
 use storage::Table;

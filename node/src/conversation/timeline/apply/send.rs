@@ -84,7 +84,7 @@ pub(super) fn send(
     };
     let tail = work.put_event(by.conv, s, EventKind::Message, mn, by.user, parts.tail());
     let hooks = work.hooks()?;
-    if hooks.members > 0 && (conv.members <= hooks.members || !conv.later.hooks.is_empty()) {
+    if conv.members <= hooks.members || !conv.later.hooks.is_empty() {
         work.intend(by.conv, s, hooks);
     }
     me.read_to(s, mn);

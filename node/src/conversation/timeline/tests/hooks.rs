@@ -78,6 +78,30 @@ fn an_intent_is_written_with_each_message_once_the_owner_has_said_so() {
 }
 
 #[test]
+fn the_hooks_of_a_conversation_need_no_word_of_the_owner() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob"]);
+    let before = send(&mut world, &conv);
+    world.ok("alice", &conv, hook("ci", true));
+    let first = send(&mut world, &conv);
+    let second = send(&mut world, &conv);
+    let (all, oldest) = waiting(&world);
+    let told = |s: u64| {
+        let place = format!("\"s\":{s},");
+        let holds = |told: &&ToTell| String::from_utf8_lossy(told.tail.as_ref().unwrap()).contains(&place);
+        oldest.iter().filter(holds).count()
+    };
+    assert_eq!((all, told(before), told(first), told(second)), (2, 0, 1, 1));
+    assert!(
+        oldest.iter().all(|told| told.members.is_empty()),
+        "nobody is said to be away"
+    );
+    switch(&mut world, 0);
+    send(&mut world, &conv);
+    assert_eq!(waiting(&world).0, 3, "whatever an owner without a hook says");
+}
+
+#[test]
 fn what_is_gone_is_not_told() {
     let mut world = World::new();
     let conv = world.group("g_1", &["alice", "bob"]);
