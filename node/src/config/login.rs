@@ -38,7 +38,8 @@ section! {
         requests_burst: u32 = 30,
         /// What `iss` of the cluster's own tokens is.
         issuer: String = "rookery".to_owned(),
-        /// How long an access token is valid. It can't be revoked, so this is how long a logout takes.
+        /// How long an access token is valid. It can't be revoked: a logout closes sessions at once, and this is how long a
+        /// stolen token can still be used.
         access_ms: Millis = Millis(900_000),
         /// How long a refresh token is valid, and with it a login that nobody uses.
         refresh_ms: Millis = Millis(30 * 86_400_000),

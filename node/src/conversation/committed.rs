@@ -39,6 +39,13 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
                 core.users.tell(|users| users.barred(&user, &who, since_ms));
             }
         }
+        Effect::Ended(login) => {
+            // What a login concerns is named where others have their conversation.
+            let peek = Peek::read(&bytes).ok();
+            if let Some(user) = peek.and_then(|peek| UserId::parse(peek.conv).ok()) {
+                core.users.tell(|users| users.ended(&user, login.as_ref()));
+            }
+        }
         Effect::Told => core.outbox_wake.notify_one(),
         Effect::Cursors {
             delivered,

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
-use protocol::{ErrorCode, UserId};
+use protocol::{Cid, ErrorCode, UserId};
 use serde::Deserialize;
 
 use crate::config;
@@ -39,6 +39,8 @@ pub struct Identity {
     pub user: UserId,
     /// When the token runs out, tolerance included; development tokens never do.
     pub expires: Option<SystemTime>,
+    /// The login that it came from, of a token of the cluster's own: its end ends the sessions.
+    pub login: Option<Cid>,
 }
 
 /// Why a token was refused; what the client is told.
@@ -92,6 +94,8 @@ struct Claims {
     exp: f64,
     #[serde(default)]
     iat: Option<f64>,
+    #[serde(default)]
+    sid: Option<String>,
 }
 
 // === impl Auth ===
@@ -136,7 +140,11 @@ impl Auth {
             && let Some(user) = token.strip_prefix("dev:")
         {
             let user = UserId::parse(user).map_err(|_| Refused::Invalid)?;
-            return Ok(Identity { user, expires: None });
+            return Ok(Identity {
+                user,
+                expires: None,
+                login: None,
+            });
         }
         let header = decode_header(token).map_err(|_| Refused::Invalid)?;
         // A token that brings its own key, or wants something done that isn't, is not one of ours.
@@ -153,7 +161,11 @@ impl Auth {
             return own.check(token, kid);
         }
         let key = self.keys.find(kid).ok_or(Refused::Invalid)?;
-        identity(token, key, &self.validation)
+        // What another issuer calls a session is none of the cluster's logins.
+        identity(token, key, &self.validation).map(|identity| Identity {
+            login: None,
+            ..identity
+        })
     }
 }
 
@@ -182,7 +194,7 @@ fn identity(token: &str, key: &DecodingKey, validation: &Validation) -> Result<I
         ErrorKind::ExpiredSignature => Refused::Expired,
         _ => Refused::Invalid,
     })?;
-    let Claims { sub, exp, iat } = claims.claims;
+    let Claims { sub, exp, iat, sid } = claims.claims;
     let leeway = Duration::from_secs(validation.leeway);
     let issued = iat.and_then(instant);
     if iat.is_some() && issued.is_none_or(|issued| issued > SystemTime::now() + leeway) {
@@ -193,6 +205,7 @@ fn identity(token: &str, key: &DecodingKey, validation: &Validation) -> Result<I
     Ok(Identity {
         user,
         expires: Some(expires),
+        login: sid.and_then(|sid| Cid::parse(&sid).ok()),
     })
 }
 

@@ -94,6 +94,7 @@ async fn poll(
         after,
         wait: patience(wait, worker.config.session.poll_ms.duration(), caller.expires),
         expires: caller.expires.map(crate::session::deadline),
+        login: caller.login.clone(),
     };
     if let Some(text) = &sid
         && let Ok(sid) = text.parse::<Sid>()

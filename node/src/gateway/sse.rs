@@ -150,6 +150,7 @@ impl Seat {
             identity: Identity {
                 user: caller.user.clone(),
                 expires: caller.expires,
+                login: caller.login.clone(),
             },
             device: self.device,
             instance: self.instance,

@@ -1,7 +1,7 @@
 //! [`ATTEND`](super::ATTEND), [`BEAT`](super::BEAT), [`NEWS`](super::NEWS), [`PRESENCE`](super::PRESENCE) and
 //! [`TYPING`](super::TYPING): who is there, who wants to know, and who writes.
 
-use protocol::{ConvId, UserId};
+use protocol::{Cid, ConvId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Adds to what the owner of a users' shard knows of a node, or begins anew.
@@ -149,6 +149,13 @@ pub(crate) enum Item {
         /// How.
         how: Displaced,
     },
+    /// A login of a user has ended, or all of them: its sessions are over.
+    Ended {
+        /// The user.
+        user: UserId,
+        /// Which login; `None`: all.
+        login: Option<Cid>,
+    },
 }
 
 /// Who of these is there?
@@ -267,15 +274,19 @@ mod tests {
             tag: 5,
             how: Displaced::Displaced,
         };
+        let ended = Item::Ended {
+            user: user(),
+            login: Some(Cid::parse("x").unwrap()),
+        };
         golden(
             News {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
-                items: vec![presence, barred, displaced],
+                items: vec![presence, barred, displaced, ended],
             },
             &[
-                1, 1, 2, 3, 3, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1,
+                1, 1, 2, 3, 4, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
             ],
         );
     }

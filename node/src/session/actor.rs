@@ -12,7 +12,7 @@ use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler
 use bytes::Bytes;
 use futures::FutureExt;
 use protocol::answer::{Err as Error, Hello, NotResumed};
-use protocol::{Answer, CloseCode, UserId};
+use protocol::{Answer, Cid, CloseCode, UserId};
 use tokio::sync::oneshot;
 
 use super::authenticate::Newcomer;
@@ -101,6 +101,8 @@ pub(super) struct Open {
     pub(super) parent: Option<Sid>,
     /// The session that goes on with this one, perhaps.
     pub(super) lent: Option<Sid>,
+    /// The login that the client's token came from.
+    pub(super) login: Option<Cid>,
     /// The device that has the seat.
     pub(super) device: Option<Device>,
     /// Whom the client watches, while it is away.

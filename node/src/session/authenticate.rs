@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use actix::{AsyncContext, Context};
 use protocol::answer::{Limits, NotResumed, Ready};
 use protocol::command::{Auth, Resume};
-use protocol::{Answer, CloseCode};
+use protocol::{Answer, Cid, CloseCode};
 use tokio::sync::oneshot;
 
 use super::actor::{Open, Phase, Session, Transport};
@@ -48,6 +48,7 @@ pub(super) struct Opening {
     pub(super) device: Option<Device>,
     pub(super) feed: Rc<Feed>,
     pub(super) expires: Option<Instant>,
+    pub(super) login: Option<Cid>,
     pub(super) told: Option<oneshot::Sender<Ready>>,
 }
 
@@ -106,7 +107,8 @@ impl Session {
     /// Takes a seat for a client that is known, and opens its session.
     pub(super) fn arrive(&mut self, ctx: &mut Context<Session>, id: Option<i64>, newcomer: Newcomer) {
         let (user, device) = (newcomer.identity.user.clone(), newcomer.device());
-        self.admit(ctx, id, &user, device.clone(), move |session, ctx| {
+        let login = newcomer.identity.login.clone();
+        self.admit(ctx, id, &user, login, device.clone(), move |session, ctx| {
             session.ready(ctx, id, newcomer, device);
         });
     }
@@ -120,7 +122,7 @@ impl Session {
         seat: Option<Device>,
     ) {
         let Newcomer {
-            identity: Identity { user, expires },
+            identity: Identity { user, expires, login },
             device,
             resume,
             told,
@@ -140,6 +142,7 @@ impl Session {
             device: seat,
             feed,
             expires: expires.map(deadline),
+            login,
             told,
         };
         match resume {
@@ -179,12 +182,14 @@ impl Session {
             device,
             feed,
             expires,
+            login,
             told,
         } = opening;
         let open = Open {
             sid,
             feed: feed.clone(),
             expires,
+            login,
             syncs: Vec::new(),
             parent,
             lent: None,
@@ -210,6 +215,10 @@ impl Session {
     fn renew(&mut self, id: Option<i64>, identity: &Identity) {
         if let Phase::Open(open) = &mut self.phase {
             open.expires = identity.expires.map(deadline);
+            open.login = identity.login.clone();
+        }
+        if let Some(seat) = &self.seat {
+            seat.renew(identity.login.clone());
         }
         if let Phase::Open(open) = &self.phase {
             self.answer(id, &Answer::Ready(self.ready_answer(open, true, None)));

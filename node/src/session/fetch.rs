@@ -39,7 +39,7 @@ impl Session {
         self.follow_joined(ctx);
     }
 
-    fn begin_fetch(&mut self, ctx: &mut Context<Session>, fetch: Fetch) -> Result<u64, NotResumed> {
+    fn begin_fetch(&mut self, ctx: &mut Context<Session>, fetch: &Fetch) -> Result<u64, NotResumed> {
         let Phase::Open(open) = &mut self.phase else {
             return Err(NotResumed::Unknown);
         };
@@ -51,6 +51,10 @@ impl Session {
             return Err(NotResumed::Gap);
         }
         open.expires = fetch.expires;
+        open.login = fetch.login.clone();
+        if let Some(seat) = &self.seat {
+            seat.renew(open.login.clone());
+        }
         let sid = open.sid;
         self.applied(fetch.after);
         self.settle(ctx);
@@ -69,7 +73,7 @@ impl Handler<Fetch> for Session {
     type Result = ResponseFuture<Result<Fetched, NotResumed>>;
 
     fn handle(&mut self, fetch: Fetch, ctx: &mut Context<Session>) -> Self::Result {
-        let this = match self.begin_fetch(ctx, fetch) {
+        let this = match self.begin_fetch(ctx, &fetch) {
             Ok(this) => this,
             Err(why) => return Box::pin(std::future::ready(Err(why))),
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix::Message;
 use bytes::Bytes;
 use protocol::answer::NotResumed;
-use protocol::{CloseCode, DecodeError, Request};
+use protocol::{Cid, CloseCode, DecodeError, Request};
 
 use super::sid::Sid;
 use crate::rpc::resume::{Lent, Resume};
@@ -36,7 +36,7 @@ pub enum Hangup {
 }
 
 /// A client fetches the events behind `after`, which it has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fetch {
     /// The last event that the client has.
     pub after: u64,
@@ -44,6 +44,8 @@ pub struct Fetch {
     pub wait: Duration,
     /// When the token ends that the client showed.
     pub expires: Option<Instant>,
+    /// The login that it came from.
+    pub login: Option<Cid>,
 }
 
 /// The answer to [`Fetch`].

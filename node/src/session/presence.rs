@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix::Context;
 use protocol::answer::{Empty, NotResumed};
 use protocol::command::Typing;
-use protocol::{Answer, CloseCode, ErrorCode, UserId};
+use protocol::{Answer, Cid, CloseCode, ErrorCode, UserId};
 
 use super::actor::{Phase, Session, Transport};
 use crate::conversation::Refusal;
@@ -25,10 +25,11 @@ impl Session {
         ctx: &mut Context<Session>,
         id: Option<i64>,
         user: &UserId,
+        login: Option<Cid>,
         device: Option<Device>,
         then: impl FnOnce(&mut Session, &mut Context<Session>) + 'static,
     ) {
-        let (seat, admission, loss) = self.worker.desk.enter(user, device);
+        let (seat, admission, loss) = self.worker.desk.enter(user, login, device);
         let patience = self.worker.config.presence.admission_ms.duration();
         self.held = true;
         let admission = async move { tokio::time::timeout(patience, admission).await };
@@ -69,11 +70,12 @@ impl Session {
                 self.end_fetch();
             }
             Some(Loss::Replaced) => self.detach(ctx, Some(NORMAL), None, false),
-            Some(Loss::Displaced | Loss::TooMany) if self.transport == Transport::Poll => {
+            Some(Loss::Displaced | Loss::TooMany | Loss::Ended) if self.transport == Transport::Poll => {
                 self.void(ctx, NotResumed::Unknown);
             }
             Some(Loss::Displaced) => self.close(ctx, CloseCode::Displaced),
             Some(Loss::TooMany) => self.close(ctx, CloseCode::TooManySessions),
+            Some(Loss::Ended) => self.close(ctx, CloseCode::Banned),
         }
     }
 
@@ -82,7 +84,10 @@ impl Session {
     pub(super) fn sit(&mut self, ctx: &mut Context<Session>) {
         let Phase::Open(open) = &self.phase else { return };
         if self.seat.is_none() {
-            let (seat, _admission, loss) = self.worker.desk.enter(open.feed.user_id(), open.device.clone());
+            let (seat, _admission, loss) =
+                self.worker
+                    .desk
+                    .enter(open.feed.user_id(), open.login.clone(), open.device.clone());
             self.seat = Some(seat);
             self.wait(ctx, loss, Session::lose_seat);
         }

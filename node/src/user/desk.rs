@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::UserId;
 use protocol::event::{Event, Presence, PresenceState};
+use protocol::{Cid, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -70,6 +70,8 @@ pub enum Loss {
     Displaced,
     /// The user has too many sessions, as became known late.
     TooMany,
+    /// The login that the session came from has ended.
+    Ended,
 }
 
 struct Inner {
@@ -94,6 +96,9 @@ struct State {
 
 /// A seat, until the owner has said what becomes of it, and until it is lost.
 struct Taken {
+    user: UserId,
+    /// The login that the client's token came from.
+    login: Option<Cid>,
     admitted: Option<oneshot::Sender<Result<(), Refused>>>,
     lost: Option<oneshot::Sender<Loss>>,
 }
@@ -156,6 +161,7 @@ impl Desk {
     pub fn enter(
         &self,
         user: &UserId,
+        login: Option<Cid>,
         device: Option<Device>,
     ) -> (
         Seat,
@@ -166,6 +172,8 @@ impl Desk {
         let (admitted, admission) = oneshot::channel();
         let (lost, loss) = oneshot::channel();
         let taken = Taken {
+            user: user.clone(),
+            login,
             admitted: Some(admitted),
             lost: Some(lost),
         };
@@ -274,6 +282,15 @@ impl Desk {
 
 // === impl Seat ===
 
+impl Seat {
+    /// The client showed another token.
+    pub fn renew(&self, login: Option<Cid>) {
+        if let Some(taken) = self.desk.inner.state.borrow_mut().seats.get_mut(&self.id) {
+            taken.login = login;
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.desk.inner.state.borrow_mut().seats.remove(&self.id);
@@ -350,6 +367,17 @@ impl Inner {
                         wire::Displaced::Displaced => Loss::Displaced,
                     });
                 }
+            }
+            Notice::Ended { user, login } => {
+                let over = |seat: &&mut Taken| {
+                    let same = |known: &Cid| login.as_ref().is_none_or(|login| login == known);
+                    seat.user == user && seat.login.as_ref().is_some_and(same)
+                };
+                state
+                    .seats
+                    .values_mut()
+                    .filter(over)
+                    .for_each(|seat| seat.lose(Loss::Ended));
             }
             Notice::Stands { user, viewer, shown } => {
                 let sessions = state.watched.get(&user).and_then(|viewers| viewers.get(&viewer));
@@ -545,7 +573,7 @@ mod tests {
                 return seat.tag;
             }
         };
-        let (_seat, admission, loss) = desk.enter(&user("alice"), None);
+        let (_seat, admission, loss) = desk.enter(&user("alice"), None, None);
         drop(admission);
         desk.inner.take(Notice::Admitted {
             tag: tag(),
@@ -553,7 +581,7 @@ mod tests {
         });
         assert_eq!(loss.await, Some(Loss::TooMany));
 
-        let (seat, admission, _) = desk.enter(&user("alice"), None);
+        let (seat, admission, _) = desk.enter(&user("alice"), None, None);
         let id = tag();
         desk.inner.take(Notice::Admitted {
             tag: id,

@@ -67,7 +67,7 @@ fn phone(instance: &str) -> Option<Device> {
 
 /// A session of alice.
 async fn alice(node: &Node, device: Option<Device>) -> (Seat, impl Future<Output = Option<Loss>> + use<>) {
-    let (seat, admission, loss) = node.desk.enter(&user("alice"), device);
+    let (seat, admission, loss) = node.desk.enter(&user("alice"), None, device);
     admission.await.unwrap();
     (seat, loss)
 }
@@ -185,7 +185,7 @@ async fn a_device_has_one_session_in_the_whole_cluster() {
     let (_four, _) = alice(a, phone("z")).await;
     assert_eq!(displaced.await, Some(Loss::Displaced));
     let (_five, stays) = alice(b, phone("x")).await;
-    let (_six, admission, _) = c.desk.enter(&user("alice"), phone("y"));
+    let (_six, admission, _) = c.desk.enter(&user("alice"), None, phone("y"));
     assert_eq!(admission.await, Err(Refused::Conflict));
     let waited = tokio::time::timeout(Duration::from_millis(50), stays).await;
     assert!(waited.is_err(), "the one that was there stays");

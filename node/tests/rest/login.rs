@@ -10,10 +10,11 @@ use node::config::{Config, Millis, Secret};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::{Call, Reply};
 use crate::support::{Node, PATIENCE};
+use crate::trio::Trio;
 
 const PHONE: &str = "+447700900123";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -309,6 +310,103 @@ async fn a_logout_ends_one_login_or_all_of_them() {
         .await
         .is_problem(401, "unauthenticated");
     refresh(&node, &stranger["refresh_token"]).await.is(200);
+}
+
+#[tokio::test]
+async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others() {
+    let trio = Trio::start().await;
+    for node in &trio.nodes {
+        let known = async {
+            while kids(node).await.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known)
+            .await
+            .expect("keys are known");
+    }
+    let [first, second, third] = &trio.nodes[..] else {
+        unreachable!("three nodes")
+    };
+    let connect = async |node: &Node, token: &str| {
+        let mut client = crate::support::Client::connect(node.addr()).await;
+        client.expect("hello").await;
+        let auth = json!({ "t": "auth", "id": 1, "token": token });
+        client.send(&auth.to_string()).await;
+        client.expect("ready").await;
+        client
+    };
+    let alive = async |client: &mut crate::support::Client| {
+        client.send(r#"{"t":"hb"}"#).await;
+        client.expect("hb").await;
+    };
+    let (one, other) = (log_in(first, PHONE).await, log_in(second, PHONE).await);
+    let stranger = log_in(third, "a@example.org").await;
+    let mut ended = Vec::new();
+    for node in [second, third] {
+        ended.push(connect(node, text(&one, "access_token")).await);
+    }
+    let mut kept = connect(third, text(&other, "access_token")).await;
+    let mut strange = connect(third, text(&stranger, "access_token")).await;
+    let mut outside = connect(third, &format!("dev:{}", text(&one, "user"))).await;
+    // One that listens by events, and one whose token was renewed: a session is of the login that it showed last.
+    let mut listening = listen(third, text(&one, "access_token")).await;
+    let mut renewed = connect(second, text(&one, "access_token")).await;
+    let again = json!({ "t": "auth", "id": 2, "token": text(&other, "access_token") });
+    renewed.send(&again.to_string()).await;
+    renewed.expect("ready").await;
+
+    let leave = json!({ "refresh_token": one["refresh_token"] });
+    post(first, "logout", leave).await.is(204);
+    for mut client in ended {
+        assert_eq!(client.closed().await.0, 4403);
+    }
+    ends_with(&mut listening, r#"data: {"code":4403}"#).await;
+    for client in [&mut kept, &mut strange, &mut outside, &mut renewed] {
+        alive(client).await;
+    }
+
+    // A token that comes back after it was replaced ends its login the same way.
+    let next = refresh(second, &stranger["refresh_token"]).await.is(200);
+    let newest = refresh(first, &next["refresh_token"]).await.is(200);
+    refresh(third, &stranger["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    assert_eq!(strange.closed().await.0, 4403);
+    refresh(first, &newest["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+
+    let leave = json!({ "refresh_token": other["refresh_token"], "everywhere": true });
+    post(first, "logout", leave).await.is(204);
+    for mut client in [kept, renewed] {
+        assert_eq!(client.closed().await.0, 4403);
+    }
+    alive(&mut outside).await;
+    trio.stop().await;
+}
+
+/// A stream of events that has begun.
+async fn listen(node: &Node, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(node.addr()).await.unwrap();
+    let head = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    ends_with(&mut stream, "event: ready").await;
+    stream
+}
+
+/// Reads until this has come.
+async fn ends_with(stream: &mut TcpStream, wanted: &str) {
+    let read = async {
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(wanted) {
+            assert!(
+                stream.read_buf(&mut heard).await.unwrap() > 0,
+                "{wanted}: {heard:?}"
+            );
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect(wanted);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What became of a command: the owner that proposed it answers the client and fans out from this.
 
 use bytes::Bytes;
-use protocol::{ConvId, ErrorCode, Event, RawEvent, UserId, Why};
+use protocol::{Cid, ConvId, ErrorCode, Event, RawEvent, UserId, Why};
 use serde::{Deserialize, Serialize};
 
 /// The version of the encoding.
@@ -89,6 +89,8 @@ pub enum Effect {
         /// Since when, in milliseconds since the epoch; `None`: no longer.
         since_ms: Option<u64>,
     },
+    /// A login of the user has ended, or all (`None`): its sessions are over.
+    Ended(Option<Cid>),
 }
 
 /// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so

@@ -26,6 +26,8 @@ pub(in crate::gateway) struct Caller {
     pub(in crate::gateway) user: UserId,
     /// When the token runs out.
     pub(in crate::gateway) expires: Option<SystemTime>,
+    /// The login that the token came from.
+    pub(in crate::gateway) login: Option<Cid>,
     worker: Rc<Worker>,
     rates: web::Data<Rates>,
 }
@@ -195,6 +197,7 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     Ok(Caller {
         user: identity.user,
         expires: identity.expires,
+        login: identity.login,
         worker: Rc::clone(worker),
         rates: rates.clone(),
     })

@@ -13,7 +13,7 @@ mod task;
 mod workers;
 
 use cluster::{NodeId, Reply};
-use protocol::UserId;
+use protocol::{Cid, UserId};
 use tokio::sync::mpsc;
 
 use super::metrics::Metrics;
@@ -116,6 +116,13 @@ pub(super) enum Notice {
         tag: u64,
         /// How.
         how: Displaced,
+    },
+    /// A login of a user has ended, or all.
+    Ended {
+        /// The user.
+        user: UserId,
+        /// Which login; `None`: all.
+        login: Option<Cid>,
     },
     /// How a user stands, for the sessions of one viewer.
     Stands {

@@ -353,6 +353,14 @@ impl Attending {
                         workers.tell(worker, Notice::Displaced { tag, how });
                     }
                 }
+                Item::Ended { user, login } => {
+                    let seats = self.seats.values().filter(|(_, seat)| seat.user == user);
+                    let places: HashSet<WorkerId> = seats.map(|(worker, _)| *worker).collect();
+                    for worker in places {
+                        let (user, login) = (user.clone(), login.clone());
+                        workers.tell(worker, Notice::Ended { user, login });
+                    }
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use cluster::NodeId;
 use parking_lot::Mutex;
-use protocol::UserId;
+use protocol::{Cid, UserId};
 use tokio::sync::Notify;
 
 use self::entry::{Entry, Session};
@@ -186,6 +186,24 @@ impl Directory {
                     user: user.clone(),
                     viewer: viewer.clone(),
                     since,
+                });
+            }
+        }
+    }
+
+    /// A login of the user has ended, or all: the nodes of the user's sessions have to know.
+    pub(crate) fn ended(&mut self, user: &UserId, login: Option<&Cid>) {
+        let sessions = self.users.get(user).map(|entry| &entry.sessions[..]);
+        let nodes: BTreeSet<NodeId> = sessions
+            .into_iter()
+            .flatten()
+            .map(|session| session.node)
+            .collect();
+        for node in nodes {
+            if let Some(place) = self.nodes.get_mut(&node) {
+                place.mail.push(Item::Ended {
+                    user: user.clone(),
+                    login: login.cloned(),
                 });
             }
         }

@@ -70,6 +70,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) aud: Option<&'a str>,
     pub(crate) iat: u64,
     pub(crate) exp: u64,
+    /// Which login it came from.
+    pub(crate) sid: &'a str,
 }
 
 /// Names a code of an address.
@@ -421,6 +423,7 @@ mod tests {
             aud: None,
             iat: 1,
             exp: 2,
+            sid: "line",
         };
         let header = jsonwebtoken::decode_header(ring.sign(&claims).unwrap()).unwrap();
         assert_eq!(header.alg, Algorithm::EdDSA);

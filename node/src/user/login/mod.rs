@@ -165,7 +165,8 @@ impl Login {
         tokens
     }
 
-    /// Ends the line of a refresh token, or all lines of its user. A token that is none ends nothing, and is not told.
+    /// Ends the line of a refresh token, or all lines of its user, and with them their sessions on all nodes. A token that
+    /// is none ends nothing, and is not told.
     ///
     /// # Errors
     /// When the shard can't be reached.
@@ -286,12 +287,14 @@ impl Login {
     fn tokens(&self, ring: &Ring, token: &RefreshToken) -> Result<Tokens, Refusal> {
         let settings = &self.inner.settings;
         let (issued_s, valid_s) = (now_ms() / 1_000, settings.access_ms.0 / 1_000);
+        let line = token.id();
         let claims = Claims {
             iss: &settings.issuer,
             sub: token.user.as_str(),
             aud: Some(self.inner.audience.as_str()).filter(|audience| !audience.is_empty()),
             iat: issued_s,
             exp: issued_s + valid_s,
+            sid: line.as_str(),
         };
         let access = ring.sign(&claims).ok_or_else(no_keys)?;
         Ok(Tokens {

@@ -338,6 +338,12 @@ fn outcomes_have_frozen_bytes() {
         since_ms: Some(7),
     }));
     assert_eq!(hex(&barred.encode()), "<1><0><0><0><0><0><0><5><2>bo<1><7>");
+    let ended = |login| Outcome::Done(super::Applied::silent(Effect::Ended(login)));
+    assert_eq!(hex(&ended(None).encode()), "<1><0><0><0><0><0><0><6><0>");
+    assert_eq!(
+        hex(&ended(Some(Cid::parse("k").unwrap())).encode()),
+        "<1><0><0><0><0><0><0><6><1><1>k"
+    );
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
 }
 

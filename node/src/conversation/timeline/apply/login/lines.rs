@@ -11,7 +11,7 @@ use storage::{Order, Table};
 use super::super::super::door::RowsMut;
 use super::super::super::keys;
 use super::super::super::login::{Hidden, LineRow, verdict};
-use super::super::super::outcome::Applied;
+use super::super::super::outcome::{Applied, Effect};
 use super::super::super::rows::Row;
 use super::super::super::work::Work;
 use super::super::Result;
@@ -78,7 +78,10 @@ pub(super) fn turn(
             Some((_, at_ms)) if at_ms.saturating_add(grace_ms) > now_ms => {}
             _ => {
                 expiry::remove(work.rows, &key, before_ms);
-                return Ok(answer(work, verdict::REUSED, 0));
+                return Ok(Applied {
+                    effect: Effect::Ended(Some(id.clone())),
+                    ..answer(work, verdict::REUSED, 0)
+                });
             }
         }
     }
@@ -88,13 +91,13 @@ pub(super) fn turn(
     yes(work)
 }
 
-/// Ends a line.
+/// Ends a line. One that is not there may have sessions all the same: of an owner that died before it told them.
 pub(super) fn end(work: &mut Work<'_, impl RowsMut>, user: &ConvId, id: &Cid) -> Result<Applied> {
     let key = keys::line(user, id);
     if let Some(row) = work.rows.get(Table::UserIndex, &key)? {
         expiry::remove(work.rows, &key, LineRow::decode(&row)?.expires_ms);
     }
-    yes(work)
+    ended(work, Some(id.clone()))
 }
 
 /// Ends every line of the user.
@@ -102,7 +105,14 @@ pub(super) fn end_all(work: &mut Work<'_, impl RowsMut>, user: &ConvId) -> Resul
     for (key, line) in all(work, user)? {
         expiry::remove(work.rows, &key, line.expires_ms);
     }
-    yes(work)
+    ended(work, None)
+}
+
+fn ended(work: &Work<'_, impl RowsMut>, line: Option<Cid>) -> Result<Applied> {
+    Ok(Applied {
+        effect: Effect::Ended(line),
+        ..answer(work, verdict::YES, 0)
+    })
 }
 
 fn all(work: &Work<'_, impl RowsMut>, user: &ConvId) -> Result<Vec<(bytes::Bytes, LineRow)>> {
