@@ -1,23 +1,22 @@
-//! The coordinator: gathers the workers, leads them through a run, and hears what they tell.
+//! The coordinator: gathers the workers and leads them through a run.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
+use super::heard::{Heard, Seat, listen};
 use super::link::{self, Out};
-use super::logs::{Logs, Wrong};
-use super::message::{Final, Hello, Order, Standing, Tick, VERSION, Word};
-use super::worker::SILENCE;
+use super::logs::Logs;
+use super::message::{Hello, Order, VERSION};
 use super::{Error, Share};
 use crate::cli::TeamArgs;
 use crate::client::Common;
 use crate::clock::{Nanos, SECOND};
 use crate::measure::nodes::Usage;
-use crate::oracle::{ConvIx, Counts, Kind};
+use crate::oracle::{ConvIx, Kind};
 use crate::report::{HarnessReport, WorkerReport};
 use crate::run::STEADY;
 use crate::scenario::Plan;
@@ -30,33 +29,6 @@ pub(crate) struct Team {
     heard: Rc<Heard>,
     /// The first conversation's name.
     first: String,
-}
-
-/// What the coordinator has heard, and who waits for it.
-struct Heard {
-    common: Rc<Common>,
-    seats: RefCell<Vec<Seat>>,
-    logs: RefCell<Logs>,
-    failed: RefCell<Option<(usize, String)>>,
-    news: Notify,
-}
-
-/// One worker, as far as it has told.
-#[derive(Debug, Default)]
-struct Seat {
-    address: String,
-    clock_error: Option<Nanos>,
-    connected: bool,
-    created: Option<Vec<(u32, String)>>,
-    entered: bool,
-    everywhere: bool,
-    inboxes: bool,
-    online: usize,
-    left: Option<u64>,
-    counts: Counts,
-    standing: Option<Standing>,
-    reread: bool,
-    last: Option<Box<Final>>,
 }
 
 /// How long a newcomer may take to say who it is.
@@ -461,113 +433,6 @@ async fn greet(mut stream: TcpStream, secret: &str) -> Option<TcpStream> {
     };
     let _ = link::write(&mut stream, &Order::Abort { why }).await;
     None
-}
-
-/// Hears one worker, for as long as it speaks.
-async fn listen(worker: usize, mut reader: OwnedReadHalf, out: Out, heard: Rc<Heard>) {
-    let why = loop {
-        match tokio::time::timeout(SILENCE, link::read(&mut reader, link::MOST)).await {
-            Ok(Ok(Word::Ping { sent })) => {
-                let now = heard.common.world.borrow().clock.now();
-                out.say(&Order::Pong { sent, now }).await;
-            }
-            Ok(Ok(word)) => heard.hear(worker, word),
-            Ok(Err(error)) => break error.to_string(),
-            Err(_) => break format!("has said nothing for {SILENCE:?}"),
-        }
-    };
-    heard.fail(worker, why);
-}
-
-// === impl Heard ===
-
-impl Heard {
-    fn hear(&self, worker: usize, word: Word) {
-        {
-            let seat = &mut self.seats.borrow_mut()[worker];
-            match word {
-                Word::Ping { .. } => {}
-                Word::Set { error } => seat.clock_error = Some(error),
-                Word::Connected => seat.connected = true,
-                Word::Created { names } => seat.created = Some(names),
-                Word::Entered => seat.entered = true,
-                Word::Standing(standing) => seat.standing = Some(standing),
-                Word::Everywhere => seat.everywhere = true,
-                Word::Inboxes => seat.inboxes = true,
-                Word::Reread => seat.reread = true,
-                Word::Failed { why } => {
-                    self.failed.borrow_mut().get_or_insert((worker, why));
-                }
-                Word::Tick(tick) => {
-                    seat.take(&tick);
-                    self.tick(worker, tick);
-                }
-                Word::Final(mut last) => {
-                    let tick = std::mem::take(&mut last.tick);
-                    seat.take(&tick);
-                    self.tick(worker, tick);
-                    seat.last = Some(last);
-                }
-            }
-        }
-        self.sum();
-        self.news.notify_waiters();
-    }
-
-    fn tick(&self, worker: usize, tick: Tick) {
-        let world = &mut *self.common.world.borrow_mut();
-        for second in &tick.seconds {
-            world.recorder.join_second(second);
-        }
-        world.oracle.adopt(tick.violations);
-        let logs = &mut *self.logs.borrow_mut();
-        for stretch in &tick.stretches {
-            match logs.told(worker as u32, stretch) {
-                Ok(()) => {}
-                Err(Wrong::Fork { conv, s, detail }) => {
-                    world.oracle.violate(Kind::Fork, Some(conv), None, s, detail);
-                }
-                Err(Wrong::Nonsense { conv, s, detail }) => {
-                    let detail = format!("{detail} (conversation {conv}, s={s})");
-                    self.failed.borrow_mut().get_or_insert((worker, detail));
-                }
-                Err(Wrong::Behind { worker: slow }) => {
-                    let detail = "is too far behind the others for their logs to be compared";
-                    self.failed
-                        .borrow_mut()
-                        .get_or_insert((slow as usize, detail.to_owned()));
-                }
-            }
-        }
-    }
-
-    /// What all have counted, where the run looks for it.
-    fn sum(&self) {
-        let seats = self.seats.borrow();
-        self.common.online.set(seats.iter().map(|seat| seat.online).sum());
-        let left = seats.iter().map(|seat| seat.left.unwrap_or(u64::MAX));
-        self.common.budget.set(left.fold(0, u64::saturating_add));
-        let counts = seats
-            .iter()
-            .map(|seat| seat.counts)
-            .fold(Counts::default(), Counts::plus);
-        self.common.world.borrow_mut().oracle.heard(counts);
-    }
-
-    fn fail(&self, worker: usize, why: String) {
-        self.failed.borrow_mut().get_or_insert((worker, why));
-        self.news.notify_waiters();
-    }
-}
-
-// === impl Seat ===
-
-impl Seat {
-    fn take(&mut self, tick: &Tick) {
-        self.online = tick.online;
-        self.left = Some(tick.left);
-        self.counts = tick.counts;
-    }
 }
 
 // === impl HarnessReport ===
