@@ -11,7 +11,6 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::{ConvId, UserId};
-use tokio::time::sleep_until;
 use tracing::debug;
 
 use self::questions::Landed;
@@ -22,6 +21,7 @@ use super::{Arrival, Delivered, Delivery, Node, Outlet};
 use crate::conversation::timeline::Published;
 use crate::rpc;
 use crate::rpc::deliver::{To, What};
+use crate::rpc::owner::wait_until;
 
 /// Arrivals taken in before what they caused is sent on.
 const TURN: usize = 64;
@@ -104,13 +104,6 @@ pub(crate) async fn run(node: Node, mut outlet: Outlet) {
         task.ask();
         task.pull();
         task.send();
-    }
-}
-
-async fn wait_until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -303,8 +296,4 @@ fn owned(what: What<'_>) -> Option<Delivered> {
             conv: ConvId::parse(conv).ok()?,
         },
     })
-}
-
-fn shard_id(at: usize) -> u16 {
-    u16::try_from(at).unwrap_or(u16::MAX)
 }

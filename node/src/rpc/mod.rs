@@ -35,6 +35,7 @@
 //! A refusal of any method is a `Refused`.
 
 pub(crate) mod deliver;
+pub(crate) mod owner;
 pub(crate) mod presence;
 pub(crate) mod read;
 pub(crate) mod register;

@@ -4,21 +4,25 @@
 //! more. What it is shown waits here while its outbox is half full: presence is the first to wait for a slow client, and
 //! of each user only the newest state does.
 
+mod watcher;
+
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use protocol::event::{Event, Presence, PresenceState};
 use protocol::{Cid, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::attendance::{Notice, Order, Shown, WorkerId};
+use self::watcher::Watcher;
+use super::attendance::{Notice, Order, WorkerId};
 use super::metrics::Metrics;
 use super::now_ms;
 use crate::rpc::presence::{self as wire, Admission};
+
+pub use watcher::Screen;
+pub(crate) use watcher::event;
 
 /// How often a session without room is looked at again.
 const ROOM_RETRY: Duration = Duration::from_millis(50);
@@ -34,12 +38,6 @@ pub struct Seat {
     desk: Desk,
     user: UserId,
     id: u64,
-}
-
-/// Where a session's presence goes.
-pub trait Screen {
-    /// Shows an event, given as everything after its number. `false`: there is no room now.
-    fn show(&self, tail: Bytes) -> bool;
 }
 
 /// Which copy of the app it is: at most one session per device is connected.
@@ -101,17 +99,6 @@ struct Taken {
     login: Option<Cid>,
     admitted: Option<oneshot::Sender<Result<(), Refused>>>,
     lost: Option<oneshot::Sender<Loss>>,
-}
-
-/// A session that watches.
-struct Watcher {
-    viewer: UserId,
-    screen: Rc<dyn Screen>,
-    /// What it was shown last; `None` while it waits to be shown the user at all.
-    users: HashMap<UserId, Option<bool>>,
-    /// What waits for room, in the order in which it came first.
-    queue: VecDeque<UserId>,
-    newest: HashMap<UserId, Shown>,
 }
 
 // === impl Desk ===
@@ -213,13 +200,10 @@ impl Desk {
         let mut state = self.inner.state.borrow_mut();
         let state = &mut *state;
         let users: HashSet<UserId> = users.into_iter().collect();
-        let watcher = state.watchers.entry(session).or_insert_with(|| Watcher {
-            viewer: viewer.clone(),
-            screen,
-            users: HashMap::new(),
-            queue: VecDeque::new(),
-            newest: HashMap::new(),
-        });
+        let watcher = state
+            .watchers
+            .entry(session)
+            .or_insert_with(|| Watcher::new(viewer.clone(), screen));
         let new = users
             .iter()
             .filter(|user| !watcher.users.contains_key(*user))
@@ -313,11 +297,8 @@ impl Inner {
         let Some(watcher) = state.watchers.get_mut(&session) else {
             return;
         };
-        if watcher.users.remove(user).is_none() {
+        if !watcher.forget(user) {
             return;
-        }
-        if watcher.newest.remove(user).is_some() {
-            watcher.queue.retain(|waiting| waiting != user);
         }
         let Some(viewers) = state.watched.get_mut(user) else {
             return;
@@ -404,8 +385,8 @@ impl Inner {
                 return false;
             };
             self.metrics.presence_pushed.inc_by(watcher.show_waiting());
-            still += watcher.queue.len();
-            !watcher.queue.is_empty()
+            still += watcher.waiting();
+            watcher.waiting() > 0
         });
         let before = self.still.replace(still);
         self.metrics.presence_waiting.inc_by(still as i64 - before as i64);
@@ -421,7 +402,7 @@ impl Drop for Inner {
     }
 }
 
-// === impl Taken, Watcher ===
+// === impl Taken ===
 
 impl Taken {
     fn lose(&mut self, loss: Loss) {
@@ -432,63 +413,12 @@ impl Taken {
     }
 }
 
-impl Watcher {
-    /// Takes in how a user stands. Whether that is to be shown.
-    fn stands(&mut self, user: &UserId, shown: Shown) -> bool {
-        match self.users.get(user) {
-            None => return false,
-            Some(last) if *last == Some(shown.online) && !self.newest.contains_key(user) => return false,
-            Some(_) => {}
-        }
-        if self.newest.insert(user.clone(), shown).is_none() {
-            self.queue.push_back(user.clone());
-        }
-        true
-    }
-
-    /// Shows what waits while there is room. How many events that were.
-    fn show_waiting(&mut self) -> u64 {
-        let mut count = 0;
-        while let Some(user) = self.queue.pop_front() {
-            let (Some(shown), Some(last)) = (self.newest.get(&user).copied(), self.users.get_mut(&user))
-            else {
-                continue;
-            };
-            if *last != Some(shown.online) {
-                if !self.screen.show(tail(&user, shown)) {
-                    self.queue.push_front(user);
-                    break;
-                }
-                *last = Some(shown.online);
-                count += 1;
-            }
-            self.newest.remove(&user);
-        }
-        count
-    }
-}
-
-/// The event's JSON behind its number.
-fn tail(user: &UserId, shown: Shown) -> Bytes {
-    Event::Presence(event(user, shown)).tail().into()
-}
-
-/// What a client is told.
-pub(crate) fn event(user: &UserId, shown: Shown) -> Presence {
-    Presence {
-        u: user.clone(),
-        state: if shown.online {
-            PresenceState::Online
-        } else {
-            PresenceState::Offline
-        },
-        seen: shown.seen,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::user::attendance::Shown;
 
     /// A session with room for so many events.
     struct Narrow {

@@ -3,7 +3,9 @@
 use node::config::{Config, Millis};
 use serde_json::{Value, json};
 
-use crate::support::session::{Known, auth, connect, event, is_refused, is_resumed, known, race, say};
+use crate::support::session::{
+    Known, auth, connect, event, introduced, is_refused, is_resumed, known, race, say,
+};
 use crate::support::{Client, Incoming, Node, PATIENCE, TEXT, masked};
 
 /// A node that reports no arrivals by itself: each event of a test has its number.
@@ -18,17 +20,6 @@ fn quiet(config: &mut Config) {
 /// Waits until the node has this many sessions without a client.
 async fn away(node: &Node, least: u64) {
     node.figure_reaches("rookery_sessions_away", least).await;
-}
-
-/// Bob's client after it has seen the conversation with alice: its events go on at `n + 1`.
-async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
-    let (mut bob, ready) = connect(node, "bob", "phone", None).await;
-    assert_eq!(ready["resumed"], false);
-    say(alice, "bob", "hello").await;
-    assert_eq!(event(&mut bob, 1).await["t"], "conv");
-    assert_eq!(event(&mut bob, 2).await["cid"], "hello");
-    let Known { sid, .. } = known(&ready);
-    (bob, Known { sid, n: 2 })
 }
 
 #[tokio::test]

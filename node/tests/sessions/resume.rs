@@ -4,19 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::session::{Known, connect, event, is_refused, is_resumed, known, race, say};
-use crate::support::{Client, Incoming, Node, PATIENCE};
+use crate::support::session::{Known, connect, event, introduced, is_refused, is_resumed, known, race, say};
+use crate::support::{Client, Incoming, PATIENCE};
 use crate::world::World;
-
-/// Bob's client on a node after it has seen the conversation with alice: its events go on at `n + 1`.
-async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
-    let (mut bob, ready) = connect(node, "bob", "phone", None).await;
-    say(alice, "bob", "hello").await;
-    assert_eq!(event(&mut bob, 1).await["t"], "conv");
-    assert_eq!(event(&mut bob, 2).await["cid"], "hello");
-    let Known { sid, .. } = known(&ready);
-    (bob, Known { sid, n: 2 })
-}
 
 #[tokio::test]
 async fn a_session_goes_on_at_any_node_while_others_talk() {

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{CallError, NodeId, ShardId};
 use tracing::debug;
 
-use super::{Pull, Task, shard_id};
+use super::{Pull, Task};
 use crate::conversation::Refusal;
 use crate::conversation::route::ask;
 use crate::conversation::timeline::Published;
 use crate::relay::notice::Notice;
 use crate::relay::shard::{Question, ShardRelay};
+use crate::rpc::owner::{Failed, answer, backoff, read, shard_at};
 use crate::rpc::read::{Range, Ranged};
 use crate::rpc::register::Registered;
 use crate::rpc::{self, Refused};
@@ -36,15 +36,6 @@ pub(super) enum Landed {
     },
 }
 
-/// Why a question has no answer.
-#[derive(Debug)]
-pub(super) enum Failed {
-    /// The owner refused.
-    Refused(Refused),
-    /// It wasn't reached, or no answer came.
-    Lost,
-}
-
 // === impl Task ===
 
 impl Task {
@@ -66,7 +57,7 @@ impl Task {
             if self.shards[at].due().is_none_or(|due| due > now) {
                 continue;
             }
-            let route = self.cluster.route(ShardId(shard_id(at)));
+            let route = self.cluster.route(shard_at(at));
             let shard = &mut self.shards[at];
             let Some(owner) = route.owner else {
                 shard.postpone(now + Duration::from_millis(100));
@@ -83,13 +74,7 @@ impl Task {
                 .cluster
                 .call(owner, method, body, self.node.settings.call_deadline);
             self.under_way.push(Box::pin(async move {
-                let result = match call.await {
-                    Ok(body) => understood(method, &body),
-                    Err(CallError::Refused(body)) => {
-                        Err(rpc::decode(&body).map_or(Failed::Lost, Failed::Refused))
-                    }
-                    Err(CallError::Unreachable | CallError::Lost | CallError::Busy) => Err(Failed::Lost),
-                };
+                let result = answer(call).await.and_then(|body| understood(method, &body));
                 Landed::Answer {
                     shard: at,
                     id,
@@ -112,7 +97,7 @@ impl Task {
                     conv: pull.conv.clone(),
                     after: pull.after,
                 };
-                let result = ask(&node, ShardId(shard_id(pull.shard)), rpc::RANGE, &range).await;
+                let result = ask(&node, shard_at(pull.shard), rpc::RANGE, &range).await;
                 Landed::Range { pull, result }
             }));
         }
@@ -134,13 +119,7 @@ impl Task {
                     }
                     Err(failed) => {
                         debug!(shard, ?failed, "registration not answered");
-                        if let Failed::Refused(Refused::NotOwner {
-                            owner: Some(owner),
-                            epoch,
-                        }) = failed
-                        {
-                            self.cluster.hint(ShardId(shard_id(shard)), NodeId(owner), epoch);
-                        }
+                        failed.hint(&self.cluster, shard_at(shard));
                         self.shards[shard].failed(id, rand::random(), now, backoff);
                     }
                 }
@@ -178,7 +157,7 @@ impl Task {
     pub(super) fn rerouted(&mut self) {
         let now = Instant::now();
         for at in 0..self.shards.len() {
-            let route = self.cluster.route(ShardId(shard_id(at)));
+            let route = self.cluster.route(shard_at(at));
             if route.owner.is_some() && self.shards[at].moved(route.epoch) {
                 let most = self.node.settings.registration_jitter;
                 let wait = most.mul_f64(rand::random_range(0.0..1.0));
@@ -192,9 +171,5 @@ fn understood(method: u16, body: &Bytes) -> Result<Option<Registered>, Failed> {
     if method == rpc::UNREGISTER {
         return Ok(None);
     }
-    rpc::decode(body).map(Some).map_err(|_| Failed::Lost)
-}
-
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(rand::random_range(10..=(20u64 << failures.min(5)).clamp(20, 400)))
+    read(body).map(Some)
 }

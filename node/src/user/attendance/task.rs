@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{CallError, Cluster, NodeId, ShardId};
+use cluster::{Cluster, NodeId};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::time::sleep_until;
 use tracing::debug;
 
 use super::shard::Attending;
 use super::workers::Workers;
 use super::{Arrival, Order, Outlet};
 use crate::conversation::shared::Shared;
+use crate::rpc::owner::{Failed, answer, backoff, read, shard_at, wait_until};
 use crate::rpc::presence::{Attended, Beats, Forgotten};
 use crate::rpc::{self, Refused};
 
@@ -38,12 +38,6 @@ enum Landed {
     },
     /// Shards that the owner has forgotten this node in, with the registrations that it was asked about.
     Beat(Beats, Forgotten),
-}
-
-#[derive(Debug)]
-enum Failed {
-    Refused(Refused),
-    Lost,
 }
 
 struct Task {
@@ -99,13 +93,6 @@ pub(crate) async fn run(node: Arc<Shared>, mut outlet: Outlet) {
     }
 }
 
-async fn wait_until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 // === impl Task ===
 
 impl Task {
@@ -158,7 +145,7 @@ impl Task {
             if shard.due(now).is_none_or(|due| due > now) {
                 continue;
             }
-            let route = self.cluster.route(ShardId(shard_id(at)));
+            let route = self.cluster.route(shard_at(at));
             let Some(owner) = route.owner else {
                 shard.postpone(now + NO_OWNER);
                 continue;
@@ -170,13 +157,7 @@ impl Task {
                 .cluster
                 .call(owner, rpc::ATTEND, body, settings.call_deadline);
             self.under_way.push(Box::pin(async move {
-                let result = match call.await {
-                    Ok(body) => rpc::decode(&body).map_err(|_| Failed::Lost),
-                    Err(CallError::Refused(body)) => {
-                        Err(rpc::decode(&body).map_or(Failed::Lost, Failed::Refused))
-                    }
-                    Err(CallError::Unreachable | CallError::Lost | CallError::Busy) => Err(Failed::Lost),
-                };
+                let result = answer(call).await.and_then(|body| read(&body));
                 Landed::Answer {
                     shard: at,
                     id,
@@ -196,13 +177,7 @@ impl Task {
                 }
                 Err(failed) => {
                     debug!(shard, ?failed, "attendance not taken");
-                    if let Failed::Refused(Refused::NotOwner {
-                        owner: Some(owner),
-                        epoch,
-                    }) = failed
-                    {
-                        self.cluster.hint(ShardId(shard_id(shard)), NodeId(owner), epoch);
-                    }
+                    failed.hint(&self.cluster, shard_at(shard));
                     self.shards[shard].failed(id, rand::random(), now, backoff);
                 }
             },
@@ -228,7 +203,7 @@ impl Task {
         for (at, shard) in self.shards.iter().enumerate() {
             let size = shard.size();
             (seats, watched) = (seats + size.0, watched + size.1);
-            let route = self.cluster.route(ShardId(shard_id(at)));
+            let route = self.cluster.route(shard_at(at));
             if let (Some(owner), Some(beat)) = (route.owner, shard.beat()) {
                 owners.entry(owner).or_default().push(beat);
             }
@@ -252,7 +227,7 @@ impl Task {
     fn rerouted(&mut self) {
         let now = Instant::now();
         for (at, shard) in self.shards.iter_mut().enumerate() {
-            let route = self.cluster.route(ShardId(shard_id(at)));
+            let route = self.cluster.route(shard_at(at));
             if route.owner.is_some() && shard.moved(route.epoch) {
                 let most = self.node.settings.registration_jitter;
                 shard.doubt(rand::random(), now, most.mul_f64(rand::random_range(0.0..1.0)));
@@ -274,12 +249,4 @@ impl Task {
     fn shard_of(&self, user: &str) -> usize {
         usize::from(self.cluster.shard_of(user.as_bytes()).0)
     }
-}
-
-fn shard_id(at: usize) -> u16 {
-    u16::try_from(at).unwrap_or(u16::MAX)
-}
-
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(rand::random_range(10..=(20u64 << failures.min(5)).clamp(20, 400)))
 }

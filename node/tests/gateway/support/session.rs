@@ -69,6 +69,17 @@ pub(crate) async fn event(client: &mut Client, n: u64) -> Value {
     }
 }
 
+/// Bob's client on a node after it has seen the conversation with alice: its events go on at `n + 1`.
+pub(crate) async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
+    let (mut bob, ready) = connect(node, "bob", "phone", None).await;
+    assert_eq!(ready["resumed"], false);
+    say(alice, "bob", "hello").await;
+    assert_eq!(event(&mut bob, 1).await["t"], "conv");
+    assert_eq!(event(&mut bob, 2).await["cid"], "hello");
+    let Known { sid, .. } = known(&ready);
+    (bob, Known { sid, n: 2 })
+}
+
 /// Sends a message without waiting for its place.
 pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     let id = 1_000 + i64::try_from(cid.len()).unwrap();
