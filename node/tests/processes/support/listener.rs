@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::{Client, Incoming, PATIENCE, Stream, ask, exchange};
+use super::{Client, Incoming, PATIENCE, Stream, ask, exchange, get};
 
 /// How it listens.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +111,30 @@ impl Listener {
         };
         for item in delta["items"].as_array().unwrap() {
             if item["c"] == *self.c {
-                assert_eq!(item["gap"], false, "{item}");
+                if item["gap"] == true {
+                    self.read_on().await;
+                }
                 for event in item["events"].as_array().unwrap() {
                     self.apply(event.clone());
                 }
+            }
+        }
+    }
+
+    /// More is missing than one answer holds: reads the log page by page.
+    async fn read_on(&mut self) {
+        loop {
+            let path = format!(
+                "/v1/conversations/{}/events?after={}&limit=100",
+                self.c,
+                self.last()
+            );
+            let page = get(self.addr, self.user, &path).await;
+            for event in page["events"].as_array().unwrap() {
+                self.apply(event.clone());
+            }
+            if page["more"] == false {
+                return;
             }
         }
     }
