@@ -5,7 +5,7 @@
 //! nudge.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ pub struct Feed {
     convs: RefCell<HashMap<ConvId, State>>,
     /// What went out and what has arrived.
     pub(super) arrivals: RefCell<Arrivals>,
-    joined: RefCell<Vec<ConvId>>,
+    joined: RefCell<BTreeSet<ConvId>>,
     too_slow: Cell<bool>,
     /// Whether the conversations that the user was in at the start have been subscribed to.
     settled: Cell<bool>,
@@ -168,7 +168,8 @@ impl Feed {
 
     /// Where the client is in each conversation that is followed, and the conversations that it is about to see.
     pub(super) fn positions(&self) -> (Vec<(ConvId, u64)>, Vec<ConvId>) {
-        let (mut positions, mut coming) = (Vec::new(), self.joined.borrow().clone());
+        let mut positions = Vec::new();
+        let mut coming: Vec<ConvId> = self.joined.borrow().iter().cloned().collect();
         for (conv, state) in &*self.convs.borrow() {
             match state {
                 State::Live(at) | State::Opening { from: Some(at), .. } => {
@@ -281,9 +282,17 @@ impl Feed {
         }
     }
 
-    /// Conversations that the user became a member of since the last call.
+    /// Conversations that the user became a member of since the last call, and that are to be introduced.
+    ///
+    /// None before the session follows those that the user was in at the start. One of these may be named here too, when
+    /// the node registers anew: introduced, its events would begin behind a `conv` that a client which knows the
+    /// conversation passes over, and no `sync` would have waited for it.
     pub fn take_joined(&self) -> Vec<ConvId> {
-        self.joined.take()
+        if !self.settled.get() {
+            return Vec::new();
+        }
+        let joined = self.joined.take().into_iter();
+        joined.filter(|conv| !self.follows(conv)).collect()
     }
 
     /// Whether the outbox overflowed a second time.
@@ -398,7 +407,7 @@ impl Subscriber for Feed {
     }
 
     fn joined(&self, conv: &ConvId) {
-        self.joined.borrow_mut().push(conv.clone());
+        self.joined.borrow_mut().insert(conv.clone());
         self.link.nudge();
     }
 }
@@ -498,6 +507,27 @@ mod tests {
         assert_eq!(is_resync, [true, false, false]);
         feed.go_live_late(&[]);
         assert_eq!(last_n(&feed), 3);
+    }
+
+    #[test]
+    fn a_conversation_of_the_start_is_not_introduced_before_the_session_follows_it() {
+        let feed = feed(8);
+        let (known, new) = (conv(), ConvId::parse("g_2").unwrap());
+        // The list of the start can't be had yet, and the node hears that the user is in both.
+        feed.joined(&known);
+        feed.joined(&new);
+        assert_eq!(
+            feed.take_joined(),
+            [],
+            "each is to be followed from where the client is"
+        );
+        // The list was made before the user came into the second one.
+        feed.end(&known);
+        assert!(feed.begin(&known));
+        feed.go_live(&known, 200);
+        feed.settle();
+        assert_eq!(feed.take_joined(), [new]);
+        assert_eq!(feed.take_joined(), []);
     }
 
     #[test]
