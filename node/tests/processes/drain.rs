@@ -2,20 +2,15 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, Listener, Talker, Way, ask};
+use crate::support::{Cluster, Listener, Talker, Way};
 
 #[tokio::test]
 async fn a_node_that_is_stopped_says_goodbye_and_its_sessions_go_on_elsewhere_exactly() {
     let mut cluster = Cluster::start().await;
-    let make = json!({"kind":"group","members":["bob","carol","dan"]});
-    let (_, made) = ask(
-        cluster.addr(0),
-        "alice",
-        ("POST", "/v1/conversations", "make"),
-        make,
-    )
-    .await;
-    let c = made["c"].as_str().unwrap();
+    let c = cluster
+        .made(json!({"kind":"group","members":["bob","carol","dan"]}))
+        .await;
+    let c = c.as_str();
     let (owner, [second, third]) = cluster.owner(c).await;
     let stopping = cluster.addr(owner);
     let mut bob = Listener::new("bob", Way::Socket, stopping, c).await;

@@ -8,15 +8,10 @@ use crate::support::{Cluster, Listener, Talker, Way, ask};
 #[tokio::test]
 async fn clients_of_a_node_that_is_killed_while_messages_flow_go_on_elsewhere_and_miss_nothing() {
     let mut cluster = Cluster::start().await;
-    let make = json!({"kind":"group","members":["bob","carol","dan","eve"]});
-    let (_, made) = ask(
-        cluster.addr(0),
-        "alice",
-        ("POST", "/v1/conversations", "make"),
-        make,
-    )
-    .await;
-    let c = made["c"].as_str().unwrap();
+    let c = cluster
+        .made(json!({"kind":"group","members":["bob","carol","dan","eve"]}))
+        .await;
+    let c = c.as_str();
     let (owner, [second, third]) = cluster.owner(c).await;
     let dying = cluster.addr(owner);
     let mut bob = Listener::new("bob", Way::Socket, dying, c).await;

@@ -84,15 +84,10 @@ async fn auth(addr: SocketAddr, path: &str, body: Value) -> (u16, Value) {
 #[tokio::test]
 async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node() {
     let mut cluster = Cluster::start().await;
-    let make = json!({"kind":"group","title":"Lunch","members":["bob","carol","mallory","trent"]});
-    let (_, made) = ask(
-        cluster.addr(0),
-        "alice",
-        ("POST", "/v1/conversations", "make"),
-        make,
-    )
-    .await;
-    let c = made["c"].as_str().unwrap();
+    let c = cluster
+        .made(json!({"kind":"group","title":"Lunch","members":["bob","carol","mallory","trent"]}))
+        .await;
+    let c = c.as_str();
     let (owner, [second, third]) = cluster.owner(c).await;
     let mut hand = Hand {
         addr: cluster.addr(owner),

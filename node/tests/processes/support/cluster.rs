@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, exchange};
+use super::{ask, eventually, exchange};
 
 /// Long enough for a machine that is busy with other things, and short enough for a test that waits for a new owner.
 const SETTINGS: &str = r#"
@@ -115,6 +115,13 @@ impl Cluster {
         })
         .await;
         (owner, [(owner + 1) % 3, (owner + 2) % 3])
+    }
+
+    /// Has Alice make a conversation at the first node, and names it.
+    pub(crate) async fn made(&self, conversation: Value) -> String {
+        let make = ("POST", "/v1/conversations", "make");
+        let (_, made) = ask(self.addr(0), "alice", make, conversation).await;
+        made["c"].as_str().unwrap().to_owned()
     }
 
     /// Kills a node with -9.
