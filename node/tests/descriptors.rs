@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -19,22 +19,18 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+mod process;
+
+use process::{Process, terminate};
+
 const PATIENCE: Duration = Duration::from_secs(90);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A node under a limit of open files; killed at the end, if it is still there.
 struct Limited {
-    child: Child,
+    child: Process,
     addr: SocketAddr,
-}
-
-impl Drop for Limited {
-    fn drop(&mut self) {
-        // It has ended already, if all went well.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
 }
 
 fn command(limit: u32, dir: &Path) -> Command {
@@ -53,8 +49,8 @@ fn command(limit: u32, dir: &Path) -> Command {
 
 impl Limited {
     async fn start(limit: u32, dir: &Path) -> Limited {
-        let mut child = command(limit, dir).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
+        let mut child = Process(command(limit, dir).spawn().unwrap());
+        let mut stdout = child.0.stdout.take().unwrap();
         let banner = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             let mut chunk = [0; 1024];
@@ -89,7 +85,7 @@ impl Limited {
     }
 
     fn files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.0.id()))
             .unwrap()
             .count()
     }
@@ -238,18 +234,11 @@ async fn a_node_with_few_files_serves_as_many_as_it_can_and_refuses_the_others_i
 
     // An orderly end, and one line for all of it.
     drop(sockets);
-    let pid = node.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    terminate(&node.child.0);
     let mut node = node;
     let status = within(
         "the end",
-        tokio::task::spawn_blocking(move || node.child.wait().unwrap()),
+        tokio::task::spawn_blocking(move || node.child.0.wait().unwrap()),
     );
     assert!(status.await.unwrap().success());
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
@@ -275,7 +264,7 @@ async fn a_bound_above_the_limit_is_lowered_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(320, dir.path());
     command.args(["--set", "server.max_connections=5000"]);
-    let mut child = command.spawn().unwrap();
+    let child = Process(command.spawn().unwrap());
     let warned = async {
         loop {
             let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
@@ -286,7 +275,6 @@ async fn a_bound_above_the_limit_is_lowered_with_a_warning() {
         }
     };
     let warned = tokio::time::timeout(PATIENCE, warned).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     warned.expect("a warning");
 }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{SinkExt, StreamExt};
@@ -15,6 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
+
+mod process;
+
+use process::{Process, terminate};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything, of libraries too that are left out otherwise.
@@ -28,16 +32,8 @@ const ADMIN: &str = "an-admin-token-of-tests";
 const CLUSTER: &str = "what-the-nodes-know-and-nobody-else";
 
 struct Node {
-    child: Child,
+    child: Process,
     addr: SocketAddr,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It has ended already, if all went well.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
 }
 
 /// The codes that a receiver is sent.
@@ -107,7 +103,7 @@ impl Node {
             .spawn()
             .unwrap();
         let mut node = Node {
-            child,
+            child: Process(child),
             addr: ([127, 0, 0, 1], 0).into(),
         };
         node.addr = eventually("the node says where it serves", async || {
@@ -283,16 +279,9 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     let cluster = node.call("GET", "/v1/cluster", ADMIN, None).await;
     assert_eq!(cluster.0, 200);
 
-    let pid = node.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    terminate(&node.child.0);
     let mut node = node;
-    let ended = tokio::task::spawn_blocking(move || node.child.wait().unwrap());
+    let ended = tokio::task::spawn_blocking(move || node.child.0.wait().unwrap());
     assert!(
         tokio::time::timeout(PATIENCE, ended)
             .await

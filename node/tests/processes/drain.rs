@@ -36,7 +36,7 @@ async fn a_node_that_is_stopped_says_goodbye_and_its_sessions_go_on_elsewhere_ex
             "{told}"
         );
     }
-    let status = tokio::task::spawn_blocking(move || process.wait().unwrap());
+    let status = tokio::task::spawn_blocking(move || process.0.wait().unwrap());
     talker.says(5).await;
     let said = talker.stop().await;
     let last = said.last().unwrap().1;

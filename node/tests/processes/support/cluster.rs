@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::{Process, terminate};
 use super::{ask, eventually, exchange};
 
 /// Long enough for a machine that is busy with other things, and short enough for a test that waits for a new owner.
@@ -42,7 +43,7 @@ struct Node {
     id: u64,
     addr: SocketAddr,
     dir: PathBuf,
-    process: Option<Child>,
+    process: Option<Process>,
 }
 
 // === impl Cluster ===
@@ -127,21 +128,14 @@ impl Cluster {
     /// Kills a node with -9.
     pub(crate) fn kill(&mut self, at: usize) {
         let mut process = self.nodes[at].process.take().unwrap();
-        process.kill().unwrap();
-        process.wait().unwrap();
+        process.0.kill().unwrap();
+        process.0.wait().unwrap();
     }
 
     /// Asks a node to stop, as an operator does. The process is handed out, to be waited for.
-    pub(crate) fn terminate(&mut self, at: usize) -> Child {
+    pub(crate) fn terminate(&mut self, at: usize) -> Process {
         let process = self.nodes[at].process.take().unwrap();
-        let pid = process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        terminate(&process.0);
         process
     }
 
@@ -202,11 +196,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
-            if let Some(process) = &mut node.process {
-                // It may have ended by itself.
-                let _ended = process.kill();
-                let _ended = process.wait();
-            }
+            drop(node.process.take());
             if std::thread::panicking() {
                 let log = node.log();
                 let lines: Vec<_> = log.lines().collect();
@@ -234,7 +224,7 @@ impl Node {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.process = Some(process);
+        self.process = Some(Process(process));
     }
 
     fn log_file(&self) -> PathBuf {

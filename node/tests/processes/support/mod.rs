@@ -6,6 +6,8 @@
     reason = "shared with the tests of the gateway, which need all of it"
 )]
 mod client;
+#[path = "../../process/mod.rs"]
+mod process;
 #[path = "../../gateway/support/stream.rs"]
 #[expect(
     dead_code,
