@@ -2,6 +2,7 @@
 //! client: `run` drives a scenario, its clients report every ack and every event to the oracle, and the verdict is
 //! over all of them.
 
+mod brake;
 mod cli;
 mod client;
 mod clock;

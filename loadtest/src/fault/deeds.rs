@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::{DRAIN, Fault, How, Whom};
-use crate::disk::{self, Ballast, Brake};
+use crate::brake::{self, Brake, WRITER};
+use crate::disk::{self, Ballast};
 use crate::http;
 use crate::links::{Effect, Installed, Links, Way};
 use crate::local::{self, Hit, Local};
@@ -38,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a node with an older copy of its disk is watched: longer than it takes to meet the others.
 const WATCH: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3600;
+/// How much longer an fsync of a slow disk takes.
+const LONGER: Duration = Duration::from_millis(300);
 
 // === impl Deed ===
 
@@ -280,26 +283,31 @@ impl Deed<'_> {
     }
 
     async fn slow(&self) -> Done {
-        let mut brakes = Vec::new();
-        let mut before = Vec::new();
+        let mut slowed = Vec::new();
         for node in self.nodes {
-            before.push(self.fsyncs(*node).await);
+            let before = self.fsyncs(*node).await;
             let pid = self.local.pid(*node).unwrap_or_default();
-            let brake = Brake::pull(&self.local.data(*node), pid, *node).map_err(Trouble::Skipped)?;
-            brakes.push(brake);
+            let brake = Brake::pull(pid, WRITER, LONGER).map_err(|error| match error {
+                brake::Error::NoThread(..) => Trouble::Indeterminate(error.to_string()),
+                _ => Trouble::Skipped(error.to_string()),
+            })?;
+            slowed.push((*node, before, brake));
         }
         self.hold().await;
-        let mut slowest = 0.0_f64;
-        for (node, before) in self.nodes.iter().zip(before) {
-            let after = self.fsyncs(*node).await;
-            slowest = slowest.max((after.0 - before.0) / (after.1 - before.1).max(1.0));
+        let (mut bit, mut evidence) = (true, Vec::new());
+        for (node, before, brake) in slowed {
+            let after = self.fsyncs(node).await;
+            let on_average = (after.0 - before.0) / (after.1 - before.1).max(1.0);
+            bit &= brake.held() > 0 && on_average > LONGER.as_secs_f64() / 2.0;
+            evidence.push(format!(
+                "ptrace held {} fsyncs of node {node} back, and they took {:.0} ms on average there",
+                brake.held(),
+                on_average * 1000.0
+            ));
+            brake.lift().await;
         }
-        drop(brakes);
         self.all_ready().await?;
-        bitten(
-            slowest > 0.02,
-            &format!("an fsync took {:.0} ms on average", slowest * 1000.0),
-        )
+        bitten(bit, &evidence.join(", "))
     }
 
     /// Seconds spent in fsyncs, and their number.
