@@ -74,7 +74,7 @@ pub(crate) async fn failover(args: &cli::Failover) -> Result<bool, Error> {
         ..Needs::default()
     };
     let target = Target::open(&args.target, needs).await?;
-    let common = common(&target, &args.target.token, 128, 0);
+    let common = common(&target, &args.target.token, 128, 0)?;
     let ticking = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -24,6 +24,7 @@ use crate::measure::recovery::Recovery;
 use crate::measure::series::{Own, Sample, Sampler};
 use crate::mqtt::{self, Fleet};
 use crate::oracle::Oracle;
+use crate::pacing::Alarms;
 use crate::payload::Payload;
 use crate::progress::Progress;
 use crate::report::{
@@ -53,6 +54,8 @@ pub(crate) enum Error {
     Book(#[from] book::Error),
     #[error("the run has shown nothing: {0}")]
     Nothing(String),
+    #[error("no timer: {0}")]
+    Timer(std::io::Error),
     #[error("the report could not be written: {0}")]
     Report(#[from] std::io::Error),
 }
@@ -143,7 +146,7 @@ async fn load(
         setup.size,
         plan.clients,
         dialer,
-    );
+    )?;
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
     let (clients, empty, own_empty) = (plan.clients, target.usage().await, Usage::of_self());
     let mut progress = Progress::new();
@@ -280,7 +283,7 @@ fn run_number() -> u32 {
 }
 
 /// What all clients of a run share that is made by one process.
-pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) -> Rc<Common> {
+pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) -> Result<Rc<Common>, Error> {
     let dialer = Dialer::new(Vec::new(), None, 64);
     let nodes = target.nodes.clone();
     shared(run_number(), Clock::start(), nodes, token, size, clients, dialer)
@@ -295,10 +298,11 @@ pub(crate) fn shared(
     size: usize,
     clients: u32,
     dialer: Dialer,
-) -> Rc<Common> {
-    Rc::new(Common {
+) -> Result<Rc<Common>, Error> {
+    Ok(Rc::new(Common {
         world: Rc::new(RefCell::new(World {
             clock,
+            heard: 0,
             payload: Payload::new(run, size),
             oracle: Oracle::new(),
             recorder: Recorder::new(),
@@ -310,6 +314,7 @@ pub(crate) fn shared(
         instance: format!("{run:x}"),
         budget: Cell::new(u64::MAX),
         online: Cell::new(0),
+        alarms: Alarms::new(clock).map_err(Error::Timer)?,
         dialer,
         backoff_max: Duration::from_secs(2),
         heartbeat: if clients > 500 { 30 * SECOND } else { 4 * SECOND },
@@ -318,7 +323,7 @@ pub(crate) fn shared(
             501..=5000 => 4096,
             _ => 2048,
         },
-    })
+    }))
 }
 
 /// Keeps the load going for its time, with its faults, and tells when it ended. Ends early on a violation.

@@ -14,14 +14,16 @@ use crate::fake::{Defect, Fake};
 use crate::measure::latency::Recorder;
 use crate::measure::recovery::{Reconnects, Recovery};
 use crate::oracle::{Counts, Kind, Oracle};
-use crate::pacing::{Arrival, Pace};
+use crate::pacing::{Alarms, Arrival, Pace};
 use crate::payload::Payload;
 use crate::scenario::{Conversation, Plan};
 
 fn common(fake: &Fake, messages: u64) -> Rc<Common> {
+    let clock = Clock::start();
     Rc::new(Common {
         world: Rc::new(RefCell::new(World {
-            clock: Clock::start(),
+            clock,
+            heard: 0,
             payload: Payload::new(0xfa4e, 120),
             oracle: Oracle::new(),
             recorder: Recorder::new(),
@@ -33,6 +35,7 @@ fn common(fake: &Fake, messages: u64) -> Rc<Common> {
         instance: "i".to_owned(),
         budget: Cell::new(messages),
         online: Cell::new(0),
+        alarms: Alarms::new(clock).unwrap(),
         dialer: Dialer::new(Vec::new(), None, 8),
         backoff_max: Duration::from_millis(20),
         heartbeat: 5 * SECOND,

@@ -19,7 +19,7 @@ use self::task::Client;
 use crate::clock::Nanos;
 use crate::dial::Dialer;
 use crate::oracle::ConvIx;
-use crate::pacing::Pace;
+use crate::pacing::{Alarms, Pace};
 use crate::payload::ClientIx;
 
 /// What is the same for all clients of a run.
@@ -35,6 +35,8 @@ pub(crate) struct Common {
     pub(crate) budget: Cell<u64>,
     /// Clients that are online.
     pub(crate) online: Cell<usize>,
+    /// Wakes the clients when their next message is due.
+    pub(crate) alarms: Alarms,
     /// Opens the connections.
     pub(crate) dialer: Dialer,
     /// The longest pause between two tries.

@@ -23,7 +23,7 @@ use super::state::{State, Task, World};
 use super::{Command, Common, Habit};
 use crate::clock::{MILLISECOND, Nanos, SECOND};
 use crate::oracle::Reading;
-use crate::pacing::{Pace, Schedule};
+use crate::pacing::{Alarm, Pace, Schedule};
 use crate::payload::ClientIx;
 use crate::wire;
 
@@ -39,6 +39,8 @@ pub(super) struct Client {
     speaks: Vec<usize>,
     turn: usize,
     pacer: Pacer,
+    /// Rings when the next message is due.
+    alarm: Alarm,
     habit: Habit,
     /// When this connection drops, by habit.
     drops_at: Option<Nanos>,
@@ -88,6 +90,7 @@ impl Client {
         Client {
             me,
             token: common.token.replace("{user}", &user),
+            alarm: common.alarms.alarm(),
             common,
             commands,
             state: State::new(me),
@@ -221,7 +224,7 @@ impl Client {
         self.cut = false;
         self.drops_at = self.habit.drops_at(began, &mut self.rng);
         loop {
-            let (wake, frames) = {
+            let (wake, due, frames) = {
                 let world = &mut *common.world.borrow_mut();
                 let now = world.clock.now();
                 self.produce(now, world);
@@ -248,11 +251,11 @@ impl Client {
                     return End::Lost(format!("nothing was heard for {} ms", patience / MILLISECOND));
                 }
                 let own = (beat + interval).min(heard + patience);
-                let wake = [self.state.wake_at(), self.next_due(now), self.drops_at, reads_at]
+                let wake = [self.state.wake_at(), self.drops_at, reads_at]
                     .into_iter()
                     .flatten()
                     .fold(own, Nanos::min);
-                (world.clock.instant(wake), frames)
+                (world.clock.instant(wake), self.next_due(now), frames)
             };
             for text in self.state.out.drain(..) {
                 if let Err(error) = Pin::new(&mut socket).start_send(Message::text(text)) {
@@ -263,7 +266,7 @@ impl Client {
                 timer.as_mut().reset(wake);
             }
             let was_online = self.state.online;
-            match self.wait(&mut socket, timer.as_mut(), frames).await {
+            match self.wait(&mut socket, timer.as_mut(), due, frames).await {
                 Err(end) => return end,
                 Ok(0) => {}
                 Ok(_) => {
@@ -296,12 +299,13 @@ impl Client {
         }
     }
 
-    /// Waits for frames, a command or the timer, while writing what is left to write. Reads so many frames at most, and
-    /// returns how many were handled.
+    /// Waits for frames, a command, the timer or the next message that is due, while writing what is left to write. Reads
+    /// so many frames at most, and returns how many were handled.
     async fn wait(
         &mut self,
         socket: &mut WebSocketStream<TcpStream>,
         mut timer: Pin<&mut tokio::time::Sleep>,
+        due: Option<Nanos>,
         frames: usize,
     ) -> Result<usize, End> {
         let common = self.common.clone();
@@ -314,8 +318,9 @@ impl Client {
             while handled < frames {
                 match Pin::new(&mut *socket).poll_next(cx) {
                     Poll::Ready(Some(Ok(Message::Text(text)))) => {
-                        self.state
-                            .text(&text, world.get_or_insert_with(|| common.world.borrow_mut()));
+                        let world = world.get_or_insert_with(|| common.world.borrow_mut());
+                        world.heard = world.clock.now();
+                        self.state.text(&text, world);
                         handled += 1;
                     }
                     Poll::Ready(Some(Ok(Message::Close(frame)))) => {
@@ -342,7 +347,11 @@ impl Client {
                     break;
                 }
             }
-            if handled > 0 || told || timer.as_mut().poll(cx).is_ready() {
+            if handled > 0
+                || told
+                || self.alarm.poll(due, cx).is_ready()
+                || timer.as_mut().poll(cx).is_ready()
+            {
                 return Poll::Ready(Ok(handled));
             }
             Poll::Pending

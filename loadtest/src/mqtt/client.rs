@@ -24,7 +24,7 @@ use super::{Command, Place};
 use crate::client::Common;
 use crate::clock::{Nanos, SECOND};
 use crate::oracle::Kind;
-use crate::pacing::{Pace, Schedule};
+use crate::pacing::{Alarm, Pace, Schedule};
 use crate::payload::{ClientIx, Tag};
 
 /// One client and its connection.
@@ -41,6 +41,8 @@ pub(super) struct Client {
     session: Session,
     rng: StdRng,
     pacer: Pacer,
+    /// Rings when the next message is due.
+    alarm: Alarm,
     incoming: BytesMut,
     outgoing: BytesMut,
     /// Connected and subscribed.
@@ -84,6 +86,7 @@ impl Client {
         Client {
             me,
             name,
+            alarm: common.alarms.alarm(),
             common,
             judge,
             speaks: speaks.map(|(position, _)| position).collect(),
@@ -229,19 +232,21 @@ impl Client {
             }
             self.write(&stream)?;
             let own = (spoken + beat).min(heard + beat * 5 / 2);
-            let wake = self.next_due(now).map_or(own, |due| due.min(own));
-            if timer.deadline() != clock.instant(wake) {
-                timer.as_mut().reset(clock.instant(wake));
+            if timer.deadline() != clock.instant(own) {
+                timer.as_mut().reset(clock.instant(own));
             }
+            let due = self.next_due(now);
             tokio::select! {
                 ready = stream.readable() => {
                     ready.map_err(|error| error.to_string())?;
                     if self.read(&stream)? > 0 {
                         heard = clock.now();
+                        self.common.world.borrow_mut().heard = heard;
                     }
                 }
                 ready = stream.writable(), if !self.outgoing.is_empty() => ready.map_err(|error| error.to_string())?,
                 command = self.commands.recv() => self.command(command),
+                () = self.alarm.until(due) => {}
                 () = &mut timer => {}
             }
             if self.quit {
@@ -345,7 +350,7 @@ impl Client {
         let judge = &mut *self.judge.borrow_mut();
         judge.acked(pending.conv, tag);
         world.oracle.heard(judge.counts);
-        world.recorder.acked(pending.due, world.clock.now());
+        world.recorder.acked(pending.due, world.heard);
     }
 
     fn received(&mut self, publish: &Publish) {
@@ -360,7 +365,7 @@ impl Client {
                 .map(|first| (tag, due, first)),
         };
         match verdict {
-            Ok((tag, due, true)) if tag.sender != self.me => world.recorder.delivered(due, world.clock.now()),
+            Ok((tag, due, true)) if tag.sender != self.me => world.recorder.delivered(due, world.heard),
             Ok(_) => {}
             Err((kind, detail)) => {
                 let conv = place.map(|place| place.conv);

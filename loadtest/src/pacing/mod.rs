@@ -2,12 +2,14 @@
 //! the scheduled time, so a stall is seen by every message that it delayed. Closed loop: a window of unanswered
 //! messages, which finds the peak and hides stalls.
 
+pub(crate) mod alarm;
 pub(crate) mod curve;
 pub(crate) mod search;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
+pub(crate) use self::alarm::{Alarm, Alarms};
 pub(crate) use self::curve::Curve;
 use crate::clock::{Nanos, SECOND};
 

@@ -98,7 +98,7 @@ pub(crate) async fn work(args: &cli::Worker) -> Result<bool, run::Error> {
     permitted(u64::from(plan.clients.div_ceil(share.workers.max(1)))).map_err(run::Error::Usage)?;
     let dialer = Dialer::new(args.connections.sources(), rate.or(theirs), 64);
     let own = plan.clients.div_ceil(share.workers.max(1));
-    let common = run::shared(run, clock, nodes, &job.target.token, setup.size, own, dialer);
+    let common = run::shared(run, clock, nodes, &job.target.token, setup.size, own, dialer)?;
     {
         let world = &mut *common.world.borrow_mut();
         world.oracle.judge_only(share);

@@ -182,7 +182,7 @@ impl State {
             },
             s,
         );
-        let now = world.clock.now();
+        let now = world.heard;
         if due < self.late_before {
             world.recorder.acked_late();
         } else {
@@ -480,7 +480,7 @@ impl State {
             self.places[place].remember(seen.s, own);
         }
         if !own && !seen.deleted {
-            let (due, now) = (seen.due, world.clock.now());
+            let (due, now) = (seen.due, world.heard);
             if due < self.late_before {
                 world.recorder.delivered_late();
             } else {

@@ -24,6 +24,8 @@ use crate::wire;
 /// What all clients of a run share; they live on one thread.
 pub(crate) struct World {
     pub(crate) clock: Clock,
+    /// When the frame that is being taken was read.
+    pub(crate) heard: Nanos,
     pub(crate) payload: Payload,
     pub(crate) oracle: Oracle,
     pub(crate) recorder: Recorder,
