@@ -61,8 +61,8 @@ pub(crate) struct Run {
     /// A file of faults (docs/testing.md). Needs --local.
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Faults drawn from the seed, over the time of the load. Needs --local.
-    #[arg(long = "faults", value_name = "random:N")]
+    /// Faults drawn from the seed, over the time of the load or, with @WITHIN, over its beginning. Needs --local.
+    #[arg(long = "faults", value_name = "random:N[@WITHIN]")]
     pub(crate) random: Option<Random>,
     /// Writes report.json and report.html (and history.txt after a violation) here.
     #[arg(long, value_name = "DIR")]

@@ -123,8 +123,8 @@ fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
         None => fault::Plan::default(),
     };
     plan = plan.with(setup.faults.clone());
-    if let Some(fault::Random(count)) = args.random {
-        plan = plan.with(fault::Plan::random(count, setup.duration, setup.seed));
+    if let Some(random) = args.random {
+        plan = plan.with(random.draw(setup.duration, setup.seed));
     }
     Ok(plan)
 }
@@ -449,6 +449,7 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         acks_per_s: counts.acked as f64 / elapsed_s,
         deliveries_per_s: delivered as f64 / elapsed_s,
         phases: world.recorder.phases().iter().map(PhaseReport::from).collect(),
+        memory: Memory::of(&figures.samples, target.nodes.len(), &figures.faults),
         faults: figures.faults,
         errors: world.recorder.errors().clone(),
         cost: Cost::new(
@@ -461,7 +462,6 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         nodes,
         operations: world.recorder.others(),
         reconnects: world.recovery.figures(),
-        memory: Memory::of(&figures.samples, target.nodes.len()),
         find_max: figures.found,
         missing: setup.missing(world.recorder.errors()),
         harness: figures.harness.over(elapsed_s),

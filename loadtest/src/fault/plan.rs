@@ -45,9 +45,12 @@ pub(crate) struct Needs {
     pub(crate) clocks: bool,
 }
 
-/// `random:N`: so many faults, drawn from the seed.
+/// `random:N`: so many faults, drawn from the seed over the load; `random:N@5m` over its first five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Random(pub(crate) usize);
+pub(crate) struct Random {
+    count: usize,
+    within: Option<Duration>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,18 +130,15 @@ impl Plan {
     }
 
     /// Draws faults over a load's time: the same ones for the same seed. In a quarter of the plans they come in twos.
-    pub(crate) fn random(count: usize, duration: Duration, seed: u64) -> Vec<Fault> {
+    pub(super) fn random(count: usize, duration: Duration, seed: u64) -> Vec<Fault> {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x000f_a017);
         let at_once = if rng.random_range(0..4) == 0 { 2 } else { 1 };
-        // Small disks can be filled, but are in memory, and can't be slowed: a plan has one or the other.
-        let left_out = if rng.random() { How::Slow } else { How::Full };
-        let drawn: Vec<_> = DRAWN.iter().filter(|(how, _)| *how != left_out).collect();
         let moments = count.div_ceil(at_once);
         // The last fifth is for the cluster to come back under load.
         let slot = duration.mul_f64(0.8) / moments.max(1) as u32;
         (0..count)
             .filter_map(|number| {
-                let (how, whom) = drawn.choose(&mut rng)?;
+                let (how, whom) = DRAWN.choose(&mut rng)?;
                 let begins = slot * (number / at_once) as u32;
                 Some(Fault {
                     how: *how,
@@ -195,13 +195,26 @@ impl Entry {
 
 // === impl Random ===
 
+impl Random {
+    /// The faults of a load that lasts so long.
+    pub(crate) fn draw(self, duration: Duration, seed: u64) -> Vec<Fault> {
+        let within = self.within.map_or(duration, |within| within.min(duration));
+        Plan::random(self.count, within, seed)
+    }
+}
+
 impl FromStr for Random {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Random, String> {
-        let count = text.strip_prefix("random:").and_then(|count| count.parse().ok());
-        count
-            .map(Random)
-            .ok_or_else(|| format!("{text:?}: write random:N, for example random:6"))
+        let usage =
+            || format!("{text:?}: write random:N or random:N@WITHIN, for example random:6 or random:6@5m");
+        let drawn = text.strip_prefix("random:").ok_or_else(usage)?;
+        let (count, within) = match drawn.split_once('@') {
+            Some((count, within)) => (count, Some(parse_duration(within)?)),
+            None => (drawn, None),
+        };
+        let count = count.parse().map_err(|_| usage())?;
+        Ok(Random { count, within })
     }
 }

@@ -121,6 +121,24 @@ fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_
 }
 
 #[test]
+fn drawn_faults_may_be_kept_to_the_beginning_of_the_load() {
+    let drawn = |text: &str, seed| {
+        let random: Random = text.parse().unwrap();
+        random.draw(Duration::from_secs(720), seed)
+    };
+    for seed in 0..50 {
+        let faults = drawn("random:8@4m", seed);
+        assert_eq!(faults.len(), 8);
+        let healed = faults.iter().map(|fault| fault.at + fault.hold).max();
+        assert!(healed.unwrap() <= Duration::from_secs(240), "{faults:?}");
+    }
+    assert_eq!(drawn("random:8", 3), Plan::random(8, Duration::from_secs(720), 3));
+    for wrong in ["random:", "random:x", "random:3@", "random:3@soon", "3"] {
+        assert!(wrong.parse::<Random>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_plan_knows_what_the_cluster_must_have() {
     let needs = |text: &str| Plan::default().with(vec![text.parse().unwrap()]).needs();
     assert_eq!(needs("kill-any@1s"), Needs::default());

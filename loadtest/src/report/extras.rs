@@ -59,9 +59,10 @@ impl Report {
                 self.target.nodes.get(memory.node).cloned().unwrap_or_default(),
                 number(memory.last_kib as f64 / 1024.0),
                 format!("{:+.1}", memory.kib_per_hour / 1024.0),
+                format!("{:.0}", memory.until_s - memory.from_s),
             ]
         });
-        let head = ["node", "MiB at the end", "MiB an hour, second half"];
+        let head = ["node", "MiB at the end", "MiB an hour", "over the last s"];
         table(out, "Memory", &head, &memory.collect::<Vec<_>>());
     }
 }

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::{Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Point};
+use crate::fault::{Injected, Outcome};
 use crate::measure::latency::{Percentiles, Phase, histogram};
 use crate::measure::nodes::Usage;
 use crate::measure::series::Sample;
@@ -100,13 +101,16 @@ impl Cost {
 const TREND_SAMPLES: usize = 10;
 
 impl Memory {
-    /// The trends, where there are samples enough.
-    pub(crate) fn of(samples: &[Sample], nodes: usize) -> Vec<Memory> {
+    /// The trends, where there are samples enough. A process that a fault has restarted begins to fill its caches anew,
+    /// so a trend begins when the last one is over.
+    pub(crate) fn of(samples: &[Sample], nodes: usize, faults: &[Injected]) -> Vec<Memory> {
         let end = samples.last().map_or(0.0, |sample| sample.at_s);
         let begin = samples.first().map_or(0.0, |sample| sample.at_s);
-        let half = (begin + end) / 2.0;
+        let done = faults.iter().filter(|fault| fault.outcome != Outcome::Skipped);
+        let healed = done.map(|fault| fault.until_s);
+        let calm = healed.fold((begin + end) / 2.0, f64::max);
         let trends = (0..nodes).filter_map(|node| {
-            let ours = |sample: &&Sample| sample.node == node && sample.rss_kib > 0 && sample.at_s >= half;
+            let ours = |sample: &&Sample| sample.node == node && sample.rss_kib > 0 && sample.at_s >= calm;
             let points: Vec<(f64, f64)> = samples
                 .iter()
                 .filter(ours)
@@ -115,6 +119,8 @@ impl Memory {
             let slope = slope(&points)?;
             Some(Memory {
                 node,
+                from_s: points.first().map_or(calm, |(at, _)| *at),
+                until_s: points.last().map_or(end, |(at, _)| *at),
                 samples: points.len(),
                 last_kib: points.last().map_or(0, |(_, rss)| *rss as u64),
                 kib_per_hour: slope * 3600.0,
@@ -218,12 +224,49 @@ mod tests {
                 ]
             })
             .collect();
-        let trends = Memory::of(&samples, 3);
+        let trends = Memory::of(&samples, 3, &[]);
         assert_eq!(trends.len(), 2, "nothing is known of the third");
         assert!(
             trends[0].kib_per_hour.abs() < 1e-6,
             "it grew while it was filled, and then no more"
         );
         assert!((trends[1].kib_per_hour - 7200.0).abs() < 1e-6);
+        assert_eq!((trends[1].from_s, trends[1].until_s), (50.0, 100.0));
+    }
+
+    #[test]
+    fn a_trend_begins_when_the_last_fault_is_over() {
+        let sample = |second: u32| Sample {
+            at_s: f64::from(second),
+            node: 0,
+            up: true,
+            cpu_percent: None,
+            // Restarted at 60, and full again at 70.
+            rss_kib: match second {
+                0..60 => 50_000,
+                60..70 => 10_000 + 1000 * u64::from(second - 60),
+                _ => 20_000,
+            },
+            fsyncs_per_s: None,
+            takeovers: 0,
+            owned_shards: 0,
+            sessions: 0,
+        };
+        let fault = |until_s, outcome| Injected {
+            fault: "drain-any@58s+2s".to_owned(),
+            nodes: vec![1],
+            from_s: 58.0,
+            until_s,
+            outcome,
+            problem: None,
+            evidence: None,
+        };
+        let faults = [fault(70.0, Outcome::Installed), fault(100.0, Outcome::Skipped)];
+        let samples: Vec<_> = (0..=100).map(sample).collect();
+        let trends = Memory::of(&samples, 1, &faults);
+        assert_eq!((trends[0].from_s, trends[0].until_s), (70.0, 100.0));
+        assert!(trends[0].kib_per_hour.abs() < 1e-6);
+        let too_late = [fault(95.0, Outcome::Installed)];
+        assert!(Memory::of(&samples, 1, &too_late).is_empty(), "too few samples");
     }
 }

@@ -79,10 +79,16 @@ pub(crate) struct Report {
     pub(crate) fdatasync: Option<Percentiles>,
 }
 
-/// The memory of one node over the second half of the load, as a straight line through its samples.
+/// The memory of one node over the second half of the load, or over what is left of it after the last fault, as a
+/// straight line through its samples.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) node: usize,
+    /// Where the line begins and ends, in seconds of the run.
+    #[serde(default)]
+    pub(crate) from_s: f64,
+    #[serde(default)]
+    pub(crate) until_s: f64,
     pub(crate) samples: usize,
     pub(crate) last_kib: u64,
     pub(crate) kib_per_hour: f64,

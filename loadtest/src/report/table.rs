@@ -181,10 +181,11 @@ impl Report {
         for memory in self.memory.iter().filter(|_| self.elapsed_s >= TREND_FROM_S) {
             let _ = writeln!(
                 out,
-                "memory of node {}: {:.1} MiB, {:+.1} MiB an hour over the second half",
+                "memory of node {}: {:.1} MiB, {:+.1} MiB an hour over the last {:.0} s",
                 memory.node + 1,
                 memory.last_kib as f64 / 1024.0,
-                memory.kib_per_hour / 1024.0
+                memory.kib_per_hour / 1024.0,
+                memory.until_s - memory.from_s
             );
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn report(ack_us: u64) -> Report {
             }],
             ..Reconnects::default()
         },
-        memory: Memory::of(&samples, 2),
+        memory: Memory::of(&samples, 2, &[]),
         find_max: Some(Found {
             limit_p99_us: 50_000,
             limit_errors: 0.001,

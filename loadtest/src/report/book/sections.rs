@@ -512,12 +512,13 @@ impl Book {
             let end = |node: usize| {
                 let memory = run.memory.iter().find(|memory| memory.node == node);
                 memory.map_or_else(
-                    || "restarted late".to_owned(),
+                    || "restarted at the end".to_owned(),
                     |memory| {
                         format!(
-                            "{} ({:+.1} MiB/h)",
+                            "{} ({:+.1} MiB/h over {:.0} s)",
                             mebibytes(memory.last_kib),
-                            memory.kib_per_hour / 1024.0
+                            memory.kib_per_hour / 1024.0,
+                            memory.until_s - memory.from_s
                         )
                     },
                 )
@@ -547,11 +548,14 @@ impl Book {
             "edits, deletions, reactions",
             "inbox rows recounted",
             "faults",
-            "memory of each node at the end, and its trend over the second half",
+            "memory of each node at the end, and its trend after the last fault",
             "memory of the harness, oracle included",
             "broken promises",
         ];
-        let body = table(&head, &rows.collect::<Vec<_>>());
+        let mut body = table(&head, &rows.collect::<Vec<_>>());
+        if !body.is_empty() {
+            body.insert_str(0, "\nThe faults are drawn from the first minutes; then the load goes on, and the trend is that of processes that nobody restarts any more, a straight line through a sample a second.\n");
+        }
         let plots = runs.first().into_iter().flat_map(|(_, run)| {
             let memory = plots::own(run, "Memory of each node", "Soak: memory of each node");
             let latency = plots::own(run, "Send to ack", "Soak: send to ack");
