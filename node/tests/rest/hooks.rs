@@ -1,89 +1,13 @@
 //! A service that is told of messages for those who are away, as a real server of HTTP.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 
-use data_encoding::{BASE64, BASE64_NOPAD};
-use hmac::{Hmac, Mac};
 use node::config::{Config, Millis, Secret};
-use serde_json::{Value, json};
-use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use serde_json::json;
 
 use crate::http::{Call, group};
-use crate::support::{Node, PATIENCE};
-
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-/// A receiver that answers with the same status until it is told another one.
-struct Receiver {
-    url: String,
-    status: Arc<AtomicU16>,
-    told: mpsc::UnboundedReceiver<(String, Value)>,
-}
-
-impl Receiver {
-    async fn answering(status: u16) -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/push", listener.local_addr().unwrap());
-        let (tell, told) = mpsc::unbounded_channel();
-        let status = Arc::new(AtomicU16::new(status));
-        let answers = status.clone();
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let (tell, answers) = (tell.clone(), answers.clone());
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    let (head, body) = loop {
-                        if stream.read_buf(&mut request).await.unwrap() == 0 {
-                            return;
-                        }
-                        let text = String::from_utf8(request.clone()).unwrap();
-                        if let Some((head, body)) = text.split_once("\r\n\r\n")
-                            && let Ok(body) = serde_json::from_str::<Value>(body)
-                        {
-                            verify(head, text.split_once("\r\n\r\n").unwrap().1);
-                            break (head.to_owned(), body);
-                        }
-                    };
-                    let status = answers.load(Ordering::Relaxed);
-                    // Whoever doesn't listen any more has seen enough.
-                    let _over = tell.send((header(&head, "webhook-id").to_owned(), body));
-                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                });
-            }
-        });
-        Receiver { url, status, told }
-    }
-
-    async fn next(&mut self) -> (String, Value) {
-        tokio::time::timeout(PATIENCE, self.told.recv())
-            .await
-            .expect("a post")
-            .unwrap()
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> &'a str {
-    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map_or("", |(_, value)| value)
-}
-
-/// Checks the signature as the standard describes it.
-fn verify(head: &str, body: &str) {
-    let (id, timestamp) = (header(head, "webhook-id"), header(head, "webhook-timestamp"));
-    let key = BASE64_NOPAD.decode(&SECRET.as_bytes()["whsec_".len()..]).unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
-    let expected = format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
-    assert_eq!(header(head, "webhook-signature"), expected);
-}
+use crate::receiver::{Receiver, SECRET};
+use crate::support::Node;
 
 fn told(url: &str) -> impl FnOnce(&mut Config) + use<> {
     let url = url.to_owned();
@@ -182,5 +106,23 @@ async fn a_conversation_that_asks_for_it_is_told_under_its_names() {
     send(&node, &c, "alice", 3, &[]).await;
     let (_, post) = receiver.next().await;
     assert_eq!(post["message"]["b"]["n"], 3, "nobody wanted the second");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_could_be_told_no_hook_is_set() {
+    let node = Node::with(|_| ()).await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let hook = |method: &str, key: &str| {
+        let path = format!("/v1/conversations/{c}/hooks/archive");
+        Call::new(method, &path).by("alice").key(key).to(&node)
+    };
+    let refusal = hook("PUT", "k1").await.is_problem(404, "not_found");
+    assert_eq!(refusal["detail"], "no hook is configured on this node");
+    // One that was set while there was a hook can be taken away all the same.
+    hook("DELETE", "k2").await.is(200);
+    let description = Call::new("GET", "/v1/openapi.json").to(&node).await.is(200);
+    let put = &description["paths"]["/v1/conversations/{c}/hooks/{name}"]["put"];
+    assert!(put["responses"]["404"].is_object(), "{put}");
     node.stop().await;
 }

@@ -9,6 +9,9 @@
 )]
 mod support;
 
+#[path = "../receiver/mod.rs"]
+mod receiver;
+
 mod http;
 mod person;
 mod trio;

@@ -2,8 +2,8 @@
 
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, put};
-use protocol::ConvId;
 use protocol::answer::Ack;
+use protocol::{ConvId, ErrorCode};
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -28,7 +28,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(put_hook).service(delete_hook);
 }
 
-/// Has the node's hook told of every message of the conversation under a name; for owners and admins.
+/// Has the node's hook told of every message of the conversation under a name; for owners and admins. 404 where none is
+/// configured.
 #[utoipa::path(tag = Tag::CONVERSATIONS, params(OfHook, IdempotencyKey), responses(
     (status = 200, description = "It is so.", body = Ack), Changed
 ))]
@@ -38,6 +39,11 @@ async fn put_hook(
     path: Path<(ConvId, String)>,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
+    if caller.worker().config.hooks.url.is_empty() {
+        // Nobody would ever be told, and whoever asks believes to be.
+        let detail = "no hook is configured on this node";
+        return Err(Problem::new(ErrorCode::NotFound, detail));
+    }
     switch(&caller, path, key, true).await
 }
 
