@@ -26,6 +26,7 @@ use crate::session::{Door, Order, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::Hook;
 use crate::user::login::Login;
+use crate::user::login::ended::Ended;
 use crate::user::login::keyring::Keys;
 use crate::webhook;
 
@@ -129,7 +130,9 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // Older than three questions for it, the knowledge of the keys may be outdated.
     let keys = Arc::new(Keys::new(config.login.key_poll_ms.duration() * 3));
     let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?;
-    let auth = Arc::new(auth.believing(keys.clone(), &config.login, &config.auth));
+    let ended = Ended::new(&config.login, &config.auth);
+    let auth = auth.believing(keys.clone(), &config.login, &config.auth);
+    let auth = Arc::new(auth.refusing(ended.clone()));
     // Before anything slow: an address that is taken is the commonest mistake.
     let http = config.server.http.clone();
     let bound = server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -144,7 +147,12 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let raft = Raft::start(config.cluster.threads)?;
     let (actors, backbone, serve) = Actors::start(&config, &raft, hook).await?;
     let metrics = Metrics::default();
-    let sessions = Sessions::new(&config.session, metrics.clone(), raft.handle().clone());
+    let sessions = Sessions::new(
+        &config.session,
+        ended.clone(),
+        metrics.clone(),
+        raft.handle().clone(),
+    );
     backbone.serve_sessions(sessions.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
     backbone.join(cluster.clone());
@@ -163,6 +171,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         store.metrics().register(registry);
         posts.register(registry);
         login.register(registry);
+        ended.register(registry);
     });
     let parts = server::Parts {
         config: config.clone(),

@@ -38,9 +38,11 @@ section! {
         requests_burst: u32 = 30,
         /// What `iss` of the cluster's own tokens is.
         issuer: String = "rookery".to_owned(),
-        /// How long an access token is valid. It can't be revoked: a logout closes sessions at once, and this is how long a
-        /// stolen token can still be used.
+        /// How long an access token is valid. A logout makes it invalid on all nodes that run and can be reached; on
+        /// others, this is how long a stolen token can still be used.
         access_ms: Millis = Millis(900_000),
+        /// Ended logins whose access tokens a node refuses; of more, the one that ended first is forgotten.
+        ended: usize = 100_000,
         /// How long a refresh token is valid, and with it a login that nobody uses.
         refresh_ms: Millis = Millis(30 * 86_400_000),
         /// How long a refresh token that was just replaced is still accepted, for a client that never got the answer. 0: not.
@@ -79,6 +81,7 @@ impl Login {
         problems.at_least("login.requests_per_s", u64::from(self.requests_per_s), 1);
         problems.at_least("login.requests_burst", u64::from(self.requests_burst), 1);
         problems.at_least("login.access_ms", self.access_ms.0, 1_000);
+        problems.at_least("login.ended", self.ended as u64, 1);
         problems.at_least("login.refresh_ms", self.refresh_ms.0, self.access_ms.0);
         problems.at_least("login.key_poll_ms", self.key_poll_ms.0, 100);
         // A node that missed a poll or two still knows a key before a token of it comes.

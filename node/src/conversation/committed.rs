@@ -7,13 +7,15 @@
 //! set going: receipts, and the news of a membership to the user's shard.
 
 use protocol::event::Receipt;
-use protocol::{Event, UserId};
+use protocol::{Cid, Event, UserId};
 
 use super::publish::Peek;
 use super::shard::batch::Pending;
 use super::shard::core::Core;
 use super::timeline::{Effect, Outcome, Published};
+use crate::rpc::login::Ended;
 use crate::rpc::submit::Answer;
+use crate::user::login::ended;
 
 /// Members of the largest conversation in which cursors are shown to the others.
 const RECEIPT_MEMBERS: u64 = 256;
@@ -40,12 +42,10 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
             }
         }
         Effect::Ended(login) => {
-            // What a login concerns is named where others have their conversation.
-            let peek = Peek::read(&bytes).ok();
-            if let Some(user) = peek.and_then(|peek| UserId::parse(peek.conv).ok()) {
-                core.users.tell(|users| users.ended(&user, login.as_ref()));
-            }
+            let all = login.is_none();
+            logins_ended(core, &bytes, login.into_iter().collect(), all);
         }
+        Effect::EndedAll(logins) => logins_ended(core, &bytes, logins, true),
         Effect::Told => core.outbox_wake.notify_one(),
         Effect::Cursors {
             delivered,
@@ -109,6 +109,21 @@ fn receipt(core: &Core, command: &[u8], (delivered, read): (u64, u64), own: bool
         skip,
         only: own.then_some(user),
     });
+}
+
+/// Tells the nodes of the user's sessions, which close those that are connected, and every node, which refuses what else
+/// the logins were good for.
+fn logins_ended(core: &Core, command: &[u8], logins: Vec<Cid>, all: bool) {
+    // What a login concerns is named where others have their conversation.
+    let peek = Peek::read(command).ok();
+    let Some(user) = peek.and_then(|peek| UserId::parse(peek.conv).ok()) else {
+        return;
+    };
+    core.users.tell(|users| match all {
+        true => users.ended(&user, None),
+        false => logins.iter().for_each(|login| users.ended(&user, Some(login))),
+    });
+    ended::tell(&core.shared, &Ended { user, logins, all });
 }
 
 /// Tells a user's nodes of a new membership.

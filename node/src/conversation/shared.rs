@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use actix::{Addr, ArbiterHandle};
 use cluster::{Cluster, NodeId, ShardId};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
@@ -18,6 +19,9 @@ use crate::rpc::Refused;
 use crate::session::Sessions;
 use crate::user::attendance;
 use crate::user::directory;
+
+/// Endings of logins that are told again at the same time; of more each node is told once.
+const TELLERS: usize = 1_024;
 
 /// One per node.
 pub(crate) struct Shared {
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     outbox: Mutex<HashMap<ShardId, i64>>,
     /// The sessions of this node, once there are to be any.
     sessions: OnceLock<Sessions>,
+    /// Ended logins of which nodes are told that don't answer at once.
+    pub(crate) tellers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -81,6 +87,7 @@ impl Shared {
             active: RwLock::new(HashMap::new()),
             outbox: Mutex::default(),
             sessions: OnceLock::new(),
+            tellers: Arc::new(Semaphore::new(TELLERS)),
             stop: CancellationToken::new(),
         }
     }

@@ -15,6 +15,7 @@ use protocol::{Cid, ErrorCode, UserId};
 use serde::Deserialize;
 
 use crate::config;
+use crate::user::login::ended::Ended;
 use crate::user::login::keyring::{self, Keys as OwnKeys};
 
 /// Checks tokens. Stateless: any node checks any token.
@@ -29,6 +30,8 @@ pub struct Auth {
 /// The tokens that the cluster signs itself.
 struct Own {
     keys: Arc<OwnKeys>,
+    /// Logins whose tokens are good no more.
+    ended: Option<Ended>,
     validation: Validation,
 }
 
@@ -124,7 +127,20 @@ impl Auth {
     #[must_use]
     pub fn believing(mut self, keys: Arc<OwnKeys>, login: &config::Login, settings: &config::Auth) -> Auth {
         let validation = validation(jsonwebtoken::Algorithm::EdDSA, &login.issuer, settings);
-        self.own = Some(Own { keys, validation });
+        self.own = Some(Own {
+            keys,
+            ended: None,
+            validation,
+        });
+        self
+    }
+
+    /// Believes no token of these logins, of those that the cluster signs.
+    #[must_use]
+    pub fn refusing(mut self, ended: Ended) -> Auth {
+        if let Some(own) = &mut self.own {
+            own.ended = Some(ended);
+        }
         self
     }
 
@@ -215,7 +231,14 @@ impl Own {
     fn check(&self, token: &str, kid: &str) -> Result<Identity, Refused> {
         let ring = self.keys.ring();
         match ring.as_deref().and_then(|ring| ring.verifier(kid)) {
-            Some(key) => identity(token, key, &self.validation),
+            Some(key) => {
+                let identity = identity(token, key, &self.validation)?;
+                let over = |login: &Cid| self.ended.as_ref().is_some_and(|ended| ended.holds(login));
+                match &identity.login {
+                    Some(login) if over(login) => Err(Refused::Invalid),
+                    _ => Ok(identity),
+                }
+            }
             None if self.keys.may_lack() => Err(Refused::NotYet),
             None => Err(Refused::Invalid),
         }

@@ -25,6 +25,7 @@
 //! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
 //! | 43 | `PRESENCE` | the owner of the users' shard | `presence::Ask` → `presence::Asked` |
 //! | 48 | `KEYS` | the owner of the shard of `keys` | nothing → `Option<Keyring>` |
+//! | 49 | `ENDED` | every node | `login::Ended` → nothing |
 //! | 56 | `RESUME` | the node that has the session | `resume::Resume` → `resume::Resumed` |
 //! | 57 | `SETTLE` | the node that lent it | `resume::Settle` → `bool` |
 //! | 58 | `VOID` | a node that it was lent to | `resume::Void` → nothing |
@@ -35,6 +36,7 @@
 //! A refusal of any method is a `Refused`.
 
 pub(crate) mod deliver;
+pub(crate) mod login;
 pub(crate) mod owner;
 pub(crate) mod presence;
 pub(crate) mod read;
@@ -87,6 +89,8 @@ pub(crate) const NEWS: u16 = 42;
 pub(crate) const PRESENCE: u16 = 43;
 /// The keys of the cluster.
 pub(crate) const KEYS: u16 = 48;
+/// Logins that are over.
+pub(crate) const ENDED: u16 = 49;
 /// A client goes on with a session here.
 pub(crate) const RESUME: u16 = 56;
 /// A session that was lent is the other node's for good.

@@ -189,7 +189,7 @@ impl Session {
             sid,
             feed: feed.clone(),
             expires,
-            login,
+            login: login.clone(),
             syncs: Vec::new(),
             parent,
             lent: None,
@@ -204,7 +204,10 @@ impl Session {
         self.answer(id, &Answer::Ready(ready));
         self.phase = Phase::Open(Box::new(open));
         feed.keep_account(self.worker.sessions.clone(), sid);
-        self.worker.sessions.opened(sid, who, ctx.address());
+        let sessions = &self.worker.sessions;
+        if !sessions.opened(sid, who, login, ctx.address()) {
+            return self.revoked(ctx);
+        }
         if self.transport == Transport::Poll {
             // Until the first fetch.
             self.leave_waiting();
@@ -216,6 +219,7 @@ impl Session {
         if let Phase::Open(open) = &mut self.phase {
             open.expires = identity.expires.map(deadline);
             open.login = identity.login.clone();
+            self.worker.sessions.showed(open.sid, identity.login.clone());
         }
         if let Some(seat) = &self.seat {
             seat.renew(identity.login.clone());

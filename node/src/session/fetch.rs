@@ -56,6 +56,7 @@ impl Session {
             seat.renew(open.login.clone());
         }
         let sid = open.sid;
+        self.worker.sessions.showed(sid, fetch.login.clone());
         self.applied(fetch.after);
         self.settle(ctx);
         self.sit(ctx);

@@ -11,7 +11,7 @@ use protocol::answer::NotResumed;
 use protocol::{CloseCode, ConvId};
 
 use super::actor::{Phase, Session, Transport};
-use super::messages::{End, Take, Yield};
+use super::messages::{End, Revoked, Take, Yield};
 use super::ring::Kept;
 use crate::rpc::resume::Lent;
 
@@ -110,6 +110,15 @@ impl Session {
         }
     }
 
+    /// The login that the session came from has ended: it is over, whether its client is there or not.
+    pub(super) fn revoked(&mut self, ctx: &mut Context<Session>) {
+        if self.away.is_some() || self.transport == Transport::Poll {
+            self.finish(ctx, NotResumed::Unknown);
+        } else {
+            self.close(ctx, CloseCode::Banned);
+        }
+    }
+
     fn pending(&self) -> Vec<(ConvId, u64)> {
         match &self.phase {
             Phase::Open(open) => open.feed.arrivals.borrow().pending(),
@@ -199,5 +208,13 @@ impl Handler<End> for Session {
             NotResumed::Unknown => self.rivalled(ctx),
             NotResumed::Expired | NotResumed::Gap => self.void(ctx, why),
         }
+    }
+}
+
+impl Handler<Revoked> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Revoked, ctx: &mut Context<Session>) {
+        self.revoked(ctx);
     }
 }

@@ -68,6 +68,10 @@ pub(super) struct Yield(pub(super) Sid);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End(pub(super) NotResumed);
 
+/// The login that the session came from has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Revoked;
+
 impl Message for Batch {
     type Result = ();
 }
@@ -89,5 +93,9 @@ impl Message for Yield {
 }
 
 impl Message for End {
+    type Result = ();
+}
+
+impl Message for Revoked {
     type Result = ();
 }

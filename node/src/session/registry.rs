@@ -9,20 +9,20 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bytes::Bytes;
 use cluster::{Cluster, NodeId, Reply};
 use parking_lot::Mutex;
-use protocol::UserId;
 use protocol::answer::NotResumed;
+use protocol::{Cid, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::actor::Session;
-use super::messages::{End, Take, Yield};
+use super::messages::{End, Revoked, Take, Yield};
 use super::settling::{Beginning, Settling};
 use super::sid::Sid;
 use crate::config;
@@ -30,6 +30,7 @@ use crate::conversation::Refusal;
 use crate::rpc;
 use crate::rpc::resume::{Lent, Resume, Resumed, Settle, Void};
 use crate::telemetry::metrics::{Metrics, ResumeLabels};
+use crate::user::login::ended::Ended;
 
 /// All sessions of a node. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +49,7 @@ pub(super) struct Who {
 
 struct Inner {
     bounds: Bounds,
+    ended: Ended,
     runtime: Handle,
     metrics: Metrics,
     cluster: OnceLock<Cluster>,
@@ -77,6 +79,8 @@ struct Table {
 
 struct Entry {
     who: Who,
+    /// The login that the client's token came from, of the last one that it showed.
+    login: Option<Cid>,
     addr: Addr<Session>,
     /// Its place among those that are away, if it is.
     turn: Option<u64>,
@@ -95,7 +99,7 @@ struct Over {
 impl Sessions {
     /// No sessions yet. Questions of other nodes are answered on `runtime`.
     #[must_use]
-    pub fn new(settings: &config::Session, metrics: Metrics, runtime: Handle) -> Sessions {
+    pub fn new(settings: &config::Session, ended: Ended, metrics: Metrics, runtime: Handle) -> Sessions {
         let bounds = Bounds {
             away: settings.away,
             away_bytes: settings.away_bytes,
@@ -104,6 +108,7 @@ impl Sessions {
         Sessions {
             inner: Arc::new(Inner {
                 bounds,
+                ended,
                 runtime,
                 metrics,
                 cluster: OnceLock::new(),
@@ -156,15 +161,50 @@ impl Sessions {
         self.inner.settling.begins(user)
     }
 
-    /// A session is open.
-    pub(super) fn opened(&self, sid: Sid, who: Who, addr: Addr<Session>) {
+    /// A session is open. `false`: the login that it came from has ended meanwhile.
+    pub(super) fn opened(&self, sid: Sid, who: Who, login: Option<Cid>, addr: Addr<Session>) -> bool {
         let entry = Entry {
             who,
+            login: login.clone(),
             addr,
             turn: None,
             bytes: 0,
         };
         self.inner.table.lock().sessions.insert(sid.secret, entry);
+        // After that: a login that ends now finds the session.
+        !login.is_some_and(|login| self.inner.ended.holds(&login))
+    }
+
+    /// The client of a session has shown another token.
+    pub(super) fn showed(&self, sid: Sid, login: Option<Cid>) {
+        if let Some(entry) = self.inner.table.lock().sessions.get_mut(&sid.secret) {
+            entry.login = login;
+        }
+    }
+
+    /// Logins have ended. Nobody gets their sessions back, and their tokens are refused from now on.
+    fn end_logins(&self, over: rpc::login::Ended) {
+        let now = Instant::now();
+        for login in &over.logins {
+            self.inner.ended.add(login.clone(), now);
+        }
+        let mut table = self.inner.table.lock();
+        let theirs = |entry: &Entry| {
+            let login = entry.login.as_ref();
+            entry.who.user == over.user && login.is_some_and(|login| over.all || over.logins.contains(login))
+        };
+        let found = table.sessions.iter().filter(|(_, entry)| theirs(entry));
+        let found: Vec<u128> = found.map(|(secret, _)| *secret).collect();
+        let remember = self.inner.bounds.away;
+        let ended = found.into_iter();
+        let ended = ended.filter_map(|secret| table.remove(secret, NotResumed::Unknown, remember));
+        let ended: Vec<Entry> = ended.collect();
+        self.inner.show(&table);
+        drop(table);
+        for entry in ended {
+            // One that takes nothing now is found by nobody, and ends by its own clock.
+            let _full = entry.addr.try_send(Revoked);
+        }
     }
 
     /// The client of a session is there again.
@@ -286,7 +326,7 @@ impl Sessions {
 
     /// Answers a question about a session of this node; `false` if the method is none of these.
     pub(crate) fn serves(method: u16) -> bool {
-        matches!(method, rpc::RESUME | rpc::SETTLE | rpc::VOID)
+        matches!(method, rpc::RESUME | rpc::SETTLE | rpc::VOID | rpc::ENDED)
     }
 
     /// Answers a question about a session of this node.
@@ -294,6 +334,10 @@ impl Sessions {
         let answered = match method {
             rpc::RESUME => rpc::decode(body).map(|question| self.lend(question, reply)),
             rpc::SETTLE => rpc::decode(body).map(|question| self.settled(question, reply)),
+            rpc::ENDED => rpc::decode(body).map(|over| {
+                self.end_logins(over);
+                reply.send(Ok(rpc::encode(&())));
+            }),
             _ => rpc::decode(body).map(|Void { sid }| {
                 if let Some(addr) = self.addr(sid) {
                     let _full = addr.try_send(End(NotResumed::Unknown));

@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) worker_behind: Counter,
     pub(crate) typing: Counter,
     pub(crate) typing_dropped: Counter,
+    pub(crate) logins_untold: Counter,
 }
 
 // === impl Metrics ===
@@ -74,6 +75,11 @@ impl Metrics {
             "typing_dropped",
             "Typing notices dropped: no owner, no room, no member or too many of them",
             self.typing_dropped.clone(),
+        );
+        r.register(
+            "logins_untold",
+            "Times a node was not told that a login has ended: it could not be reached, or too many were being told",
+            self.logins_untold.clone(),
         );
     }
 }

@@ -188,6 +188,73 @@ async fn whatever_is_wrong_with_a_code_is_answered_alike() {
     }
 }
 
+/// What an answer shows: its status, its headers, and its body with every drawn value replaced by its length. What
+/// depends on the moment is left out.
+fn shape(reply: &Reply) -> (u16, Vec<String>, Value) {
+    let headers = reply.head.lines().skip(1).map(|line| {
+        let (name, value) = line.split_once(": ").unwrap();
+        match name.to_lowercase().as_str() {
+            name @ ("date" | "x-request-id" | "retry-after") => name.to_owned(),
+            name => {
+                // Lists are in no order.
+                let mut values: Vec<&str> = value.split(", ").collect();
+                values.sort_unstable();
+                format!("{name}: {}", values.join(", "))
+            }
+        }
+    });
+    let mut headers: Vec<String> = headers.collect();
+    headers.sort();
+    let mut body = reply.json();
+    for field in ["challenge", "dev_code", "retry_ms"] {
+        if let Some(value) = body.get_mut(field) {
+            *value = json!(value.as_str().map_or(0, str::len));
+        }
+    }
+    (reply.status, headers, body)
+}
+
+#[tokio::test]
+async fn an_address_with_an_account_and_one_without_are_answered_alike() {
+    let node = node(|config| config.login.codes_per_address = 2).await;
+    let known = ["+447700900123", "alice@example.org"];
+    let unknown = ["+447700900124", "carol@example.org"];
+    for to in known {
+        // A user who was here, who is here, and who has talked.
+        let tokens = log_in(&node, to).await;
+        let bearer = format!("Bearer {}", text(&tokens, "access_token"));
+        let send = Call::new("POST", "/v1/users/bob/messages").with("Authorization", &bearer);
+        send.key("k").json(&json!({ "b": {} })).to(&node).await.is(201);
+    }
+    for to in unknown {
+        // As many codes, and nobody came.
+        ask(&node, to).await;
+    }
+    let otp = async |to: &str| post(&node, "otp", json!({ "to": to })).await;
+    let wrong = async |asked: &Value| {
+        let code = if asked["dev_code"] == "000000" {
+            "000001"
+        } else {
+            "000000"
+        };
+        let entered = json!({ "challenge": asked["challenge"], "code": code });
+        post(&node, "otp/verify", entered).await
+    };
+    for (known, unknown) in known.into_iter().zip(unknown) {
+        // A code is asked for, a wrong one is entered, and one code too many is asked for.
+        let replies = [otp(known).await, otp(unknown).await];
+        assert_eq!(replies[0].status, 202);
+        let entered = [wrong(&replies[0].json()).await, wrong(&replies[1].json()).await];
+        assert_eq!(entered[0].status, 401);
+        let refused = [otp(known).await, otp(unknown).await];
+        assert_eq!(refused[0].status, 429);
+        for [known, unknown] in [&replies, &entered, &refused] {
+            assert_eq!(shape(known), shape(unknown));
+        }
+    }
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn codes_are_limited_per_address_and_per_ip_and_the_answer_says_until_when() {
     let node = node(|config| {
@@ -383,6 +450,112 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
         assert_eq!(client.closed().await.0, 4403);
     }
     alive(&mut outside).await;
+    trio.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_on_every_node() {
+    let trio = Trio::start().await;
+    let [first, second, third] = &trio.nodes[..] else {
+        unreachable!("three nodes")
+    };
+    let reaches = async |node: &Node, token: &str, status: u16| {
+        let reached = async {
+            while status_with(node, token).await != status {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        reached.unwrap_or_else(|_| panic!("waited in vain for {status}"));
+    };
+    // A session of a device, begun or gone on with; its connection is lost at once.
+    let visit = async |node: &Node, token: &str, device: &str, sid: Option<&Value>| {
+        let mut client = crate::support::Client::connect(node.addr()).await;
+        client.expect("hello").await;
+        let mut auth = json!({ "t": "auth", "id": 1, "token": token, "device": device });
+        if let Some(sid) = sid {
+            auth["resume"] = json!({ "sid": sid, "n": 0 });
+        }
+        client.ask(1, &auth.to_string()).await
+    };
+    let ways = |told: &Value| (told["resumed"].clone(), told["why"].clone());
+    let (on, unknown) = ((json!(true), Value::Null), (json!(false), json!("unknown")));
+    let poll = async |node: &Node, token: &str, sid: &Value| {
+        let query = match sid.as_str() {
+            Some(sid) => format!("&sid={sid}&after=0&wait=0"),
+            None => String::new(),
+        };
+        let call = Call::new("GET", &format!("/v1/poll?device=poll{query}"));
+        let bearer = format!("Bearer {token}");
+        call.with("Authorization", &bearer).to(node).await.is(200)
+    };
+    for node in &trio.nodes {
+        let known = async {
+            while kids(node).await.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known)
+            .await
+            .expect("keys are known");
+    }
+    let (one, two) = (log_in(first, PHONE).await, log_in(second, PHONE).await);
+    let (stolen, good) = (text(&one, "access_token"), text(&two, "access_token"));
+
+    // Of one login: a session that waits, one that was lent to another node and waits there too, one that is fetched.
+    let waits = visit(second, stolen, "phone", None).await;
+    let lent = visit(second, stolen, "tablet", None).await;
+    let copy = visit(third, stolen, "tablet", Some(&lent["sid"])).await;
+    assert_eq!(ways(&copy), on, "{copy}");
+    let fetched = poll(third, stolen, &Value::Null).await;
+    // Of another login of the same user.
+    let kept = visit(third, good, "laptop", None).await;
+
+    let leave = json!({ "refresh_token": one["refresh_token"] });
+    post(first, "logout", leave).await.is(204);
+    for node in &trio.nodes {
+        reaches(node, stolen, 401).await;
+        let refusal = visit(node, stolen, "phone", Some(&waits["sid"])).await;
+        assert_eq!(refusal["code"], "unauthenticated", "{refusal}");
+    }
+    // Nor does the user's other login get them.
+    for (node, device, session) in [
+        (first, "phone", &waits),
+        (second, "phone", &waits),
+        (first, "tablet", &lent),
+        (second, "tablet", &copy),
+    ] {
+        let told = visit(node, good, device, Some(&session["sid"])).await;
+        assert_eq!(ways(&told), unknown, "{told}");
+    }
+    let told = poll(first, good, &fetched["sid"]).await;
+    assert_eq!(ways(&told), unknown, "{told}");
+    let told = visit(first, good, "laptop", Some(&kept["sid"])).await;
+    assert_eq!(ways(&told), on, "{told}");
+
+    // A token that comes back after it was replaced, and all logins at once, do the same.
+    let three = log_in(third, PHONE).await;
+    let waits = visit(third, text(&three, "access_token"), "watch", None).await;
+    let next = refresh(second, &three["refresh_token"]).await.is(200);
+    refresh(first, &next["refresh_token"]).await.is(200);
+    refresh(first, &three["refresh_token"])
+        .await
+        .is_problem(401, "unauthenticated");
+    for node in &trio.nodes {
+        reaches(node, text(&next, "access_token"), 401).await;
+    }
+    let told = visit(second, good, "watch", Some(&waits["sid"])).await;
+    assert_eq!(ways(&told), unknown, "{told}");
+    let waits = visit(third, good, "laptop", Some(&told["sid"])).await;
+    let leave = json!({ "refresh_token": two["refresh_token"], "everywhere": true });
+    post(second, "logout", leave).await.is(204);
+    for node in &trio.nodes {
+        reaches(node, good, 401).await;
+    }
+    // Whoever logs in after that is let in, and begins anew.
+    let four = log_in(first, PHONE).await;
+    let told = visit(second, text(&four, "access_token"), "laptop", Some(&waits["sid"])).await;
+    assert_eq!(ways(&told), unknown, "{told}");
     trio.stop().await;
 }
 

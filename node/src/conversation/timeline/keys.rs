@@ -155,6 +155,12 @@ pub(super) fn lines(user: &ConvId) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
+/// The id of a line of the user, from its key.
+pub(super) fn line_id(user: &ConvId, key: &[u8]) -> Option<Cid> {
+    let id = key.strip_prefix(&joined(user.as_str(), FOURTH, "")[..])?;
+    Cid::parse(std::str::from_utf8(id).ok()?).ok()
+}
+
 /// The key of how often something was asked for.
 pub(super) fn count(name: &ConvId) -> Vec<u8> {
     joined("", FIRST, name.as_str())

@@ -91,6 +91,8 @@ pub enum Effect {
     },
     /// A login of the user has ended, or all (`None`): its sessions are over.
     Ended(Option<Cid>),
+    /// All logins of the user have ended, these among them.
+    EndedAll(Vec<Cid>),
 }
 
 /// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so

@@ -7,11 +7,12 @@
 //! ```
 //! What is decided is decided by the log ([`timeline::login`](crate::conversation::timeline::login)), so any node takes
 //! any step. Here: [`address`] (what an address is), [`keyring`] (the cluster's keys in use, and everything that is
-//! made with them), [`keeper`] (how a node comes by them), [`delivery`], and [`sweep`] (which asks the log to forget
-//! what is over).
+//! made with them), [`keeper`] (how a node comes by them), [`delivery`], [`ended`] (which logins are over), and [`sweep`]
+//! (which asks the log to forget what is over).
 
 pub(crate) mod address;
 pub(crate) mod delivery;
+pub mod ended;
 pub(crate) mod keeper;
 pub mod keyring;
 pub(crate) mod sweep;

@@ -344,6 +344,9 @@ fn outcomes_have_frozen_bytes() {
         hex(&ended(Some(Cid::parse("k").unwrap())).encode()),
         "<1><0><0><0><0><0><0><6><1><1>k"
     );
+    let logins = vec![Cid::parse("k").unwrap()];
+    let all = Outcome::Done(super::Applied::silent(Effect::EndedAll(logins)));
+    assert_eq!(hex(&all.encode()), "<1><0><0><0><0><0><0><7><1><1>k");
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
 }
 

@@ -97,20 +97,22 @@ pub(super) fn end(work: &mut Work<'_, impl RowsMut>, user: &ConvId, id: &Cid) ->
     if let Some(row) = work.rows.get(Table::UserIndex, &key)? {
         expiry::remove(work.rows, &key, LineRow::decode(&row)?.expires_ms);
     }
-    ended(work, Some(id.clone()))
+    ended(work, Effect::Ended(Some(id.clone())))
 }
 
-/// Ends every line of the user.
-pub(super) fn end_all(work: &mut Work<'_, impl RowsMut>, user: &ConvId) -> Result<Applied> {
+/// Ends every line of the user, `id` among them, whether it is there or not.
+pub(super) fn end_all(work: &mut Work<'_, impl RowsMut>, user: &ConvId, id: &Cid) -> Result<Applied> {
+    let mut ids = vec![id.clone()];
     for (key, line) in all(work, user)? {
         expiry::remove(work.rows, &key, line.expires_ms);
+        ids.extend(keys::line_id(user, &key).filter(|known| known != id));
     }
-    ended(work, None)
+    ended(work, Effect::EndedAll(ids))
 }
 
-fn ended(work: &Work<'_, impl RowsMut>, line: Option<Cid>) -> Result<Applied> {
+fn ended(work: &Work<'_, impl RowsMut>, effect: Effect) -> Result<Applied> {
     Ok(Applied {
-        effect: Effect::Ended(line),
+        effect,
         ..answer(work, verdict::YES, 0)
     })
 }

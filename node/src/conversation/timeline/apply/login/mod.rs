@@ -40,7 +40,7 @@ pub(super) fn apply(
             valid_ms,
             grace_ms,
         } => lines::turn(work, name, key(cid)?, token, next, *valid_ms, *grace_ms),
-        Login::EndLine { all: true } => lines::end_all(work, name),
+        Login::EndLine { all: true } => lines::end_all(work, name, key(cid)?),
         Login::EndLine { all: false } => lines::end(work, name, key(cid)?),
         Login::Sweep => expiry::sweep(work),
     }
