@@ -15,8 +15,13 @@ impl Drop for Process {
 
 /// Asks a process to stop, as an operator does.
 pub(crate) fn terminate(process: &Child) {
-    let asked = Command::new("kill")
-        .args(["-TERM", &process.id().to_string()])
+    signal(process, "-TERM");
+}
+
+/// Sends a process a signal.
+pub(crate) fn signal(process: &Child, which: &str) {
+    let sent = Command::new("kill")
+        .args([which, &process.id().to_string()])
         .status();
-    assert!(asked.unwrap().success());
+    assert!(sent.unwrap().success());
 }

@@ -7,5 +7,8 @@
 mod support;
 
 mod drain;
+mod kept;
+mod people;
 mod resume;
+mod silence;
 mod state;

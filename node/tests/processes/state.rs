@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Listener, Way, ask, eventually, exchange, get};
+use crate::support::{Cluster, Listener, Way, ask, eventually, exchange, get, temporary};
 
 /// Members whose view of the conversation is compared.
 const VIEWERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -76,7 +76,7 @@ async fn presence(addr: SocketAddr, of: &str) -> Value {
 async fn auth(addr: SocketAddr, path: &str, body: Value) -> (u16, Value) {
     eventually("a login is answered", async || {
         let answer = exchange(addr, "POST", &format!("/v1/auth/{path}"), "", &body).await?;
-        (answer.1["temp"] != true).then_some(answer)
+        (!temporary(&answer.1)).then_some(answer)
     })
     .await
 }

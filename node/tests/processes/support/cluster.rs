@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Process, terminate};
+use super::process::{Process, signal, terminate};
 use super::{ask, eventually, exchange};
 
 /// Long enough for a machine that is busy with other things, and short enough for a test that waits for a new owner.
@@ -35,6 +35,8 @@ reserve_bytes = 1048576
 /// Three processes; their end ends them, whatever happens.
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
+    /// What they are told beside what all tests tell, as variables of their environment.
+    settings: Vec<(String, String)>,
     /// Their directories.
     _dir: TempDir,
 }
@@ -51,6 +53,11 @@ struct Node {
 impl Cluster {
     /// Starts them, and waits until every shard has three replicas.
     pub(crate) async fn start() -> Cluster {
+        Cluster::with(&[]).await
+    }
+
+    /// The same with further settings, each by its section and key.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         // Free until somebody takes them, which here are the nodes.
         let free: Vec<_> = (0..6)
@@ -61,8 +68,10 @@ impl Cluster {
         let (http, between) = addrs.split_at(3);
         let mut cluster = Cluster {
             nodes: Vec::new(),
+            settings: Vec::new(),
             _dir: dir,
         };
+        cluster.set(settings);
         for (at, (http, listen)) in http.iter().zip(between).enumerate() {
             let dir = cluster._dir.path().join(format!("node-{}", at + 1));
             std::fs::create_dir(&dir).unwrap();
@@ -83,7 +92,7 @@ impl Cluster {
                 dir,
                 process: None,
             };
-            node.start();
+            node.start(&cluster.settings);
             cluster.nodes.push(node);
             if at == 0 {
                 cluster.knows_itself(0).await;
@@ -94,6 +103,15 @@ impl Cluster {
         }
         cluster.whole().await;
         cluster
+    }
+
+    /// Further settings for nodes that are started from now on.
+    pub(crate) fn set(&mut self, settings: &[(&str, &str)]) {
+        let variables = settings.iter().map(|(key, value)| {
+            let name = key.replace('.', "__").to_uppercase();
+            (format!("ROOKERY_{name}"), (*value).to_owned())
+        });
+        self.settings.extend(variables);
     }
 
     /// Where a node's clients connect.
@@ -139,10 +157,20 @@ impl Cluster {
         process
     }
 
+    /// Takes a node the breath: it is there, and says nothing.
+    pub(crate) fn suspend(&self, at: usize) {
+        signal(&self.nodes[at].process.as_ref().unwrap().0, "-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn wake(&self, at: usize) {
+        signal(&self.nodes[at].process.as_ref().unwrap().0, "-CONT");
+    }
+
     /// Starts nodes again that were killed, and waits until the cluster is whole.
     pub(crate) async fn restart(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
-            node.start();
+            node.start(&self.settings);
         }
         self.whole().await;
     }
@@ -171,7 +199,8 @@ impl Cluster {
         .await;
     }
 
-    async fn whole(&self) {
+    /// Waits until every node is ready, and has its part of everything.
+    pub(crate) async fn whole(&self) {
         eventually(
             "every shard has three replicas, and every node is ready",
             async || {
@@ -210,7 +239,7 @@ impl Drop for Cluster {
 // === impl Node ===
 
 impl Node {
-    fn start(&mut self) {
+    fn start(&mut self, settings: &[(String, String)]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -219,6 +248,7 @@ impl Node {
         let process = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .args(["node", "--config"])
             .arg(self.dir.join("node.toml"))
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

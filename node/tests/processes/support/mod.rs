@@ -1,13 +1,11 @@
 //! Three processes, and clients of them.
 
 #[path = "../../gateway/support/client.rs"]
-#[expect(
-    dead_code,
-    reason = "shared with the tests of the gateway, which need all of it"
-)]
 mod client;
 #[path = "../../process/mod.rs"]
 mod process;
+#[path = "../../receiver/mod.rs"]
+pub(crate) mod receiver;
 #[path = "../../gateway/support/stream.rs"]
 #[expect(
     dead_code,
@@ -22,7 +20,7 @@ mod talker;
 
 pub(crate) use client::{Client, Incoming};
 pub(crate) use cluster::Cluster;
-pub(crate) use http::{ask, exchange, get};
+pub(crate) use http::{ask, chunks, exchange, get, temporary};
 pub(crate) use listener::{Listener, Way};
 pub(crate) use stream::Stream;
 pub(crate) use talker::Talker;
