@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::future::Either;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -200,7 +200,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         let deadline = self.append_deadline.max(option.hard_ttl());
-        let answers = input
+        let answers = with_entries(input)
             .map(move |request| self.start(Method::Append, &request, deadline))
             .buffered(PIPELINE)
             .map(|result| answer(&result?));
@@ -246,6 +246,26 @@ impl RaftNetworkV2<TypeConfig> for Network {
     }
 }
 
+/// Leaves out appends without entries, which say how far the group has committed and nothing else: the next append says
+/// it too, and so does the next heartbeat. Sent at once they would cost a request and an answer for each message and
+/// replica, in the very moment in which the leader applies and acknowledges it. One that ends the stream is sent:
+/// openraft waits for its answer. Answers are cumulative, so none is missed for the others.
+fn with_entries<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+{
+    stream::unfold(input.fuse(), |mut input| async {
+        let mut bare = None;
+        while let Some(request) = input.next().await {
+            if !request.entries.is_empty() {
+                return Some((request, input));
+            }
+            bare = Some(request);
+        }
+        bare.map(|request| (request, input))
+    })
+}
+
 fn frame<Q: Serialize>(shard: ShardId, request: &Q) -> std::io::Result<Bytes> {
     let record = codec::encode(request)?;
     let mut body = BytesMut::with_capacity(2 + record.len());
@@ -273,4 +293,61 @@ fn into_rpc_error(error: transport::Error) -> RPCError<TypeConfig> {
 
 fn unreachable(reason: &str) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::channel::mpsc;
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::raft::{Entry, LogId};
+
+    fn request(commit: u64, entries: &[u64]) -> AppendEntriesRequest<TypeConfig> {
+        let at = |index| LogId::new_term_index(1, index);
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: entries.first().and_then(|first| first.checked_sub(1)).map(at),
+            entries: entries
+                .iter()
+                .map(|&index| Entry {
+                    log_id: at(index),
+                    payload: EntryPayload::Blank,
+                })
+                .collect(),
+            leader_commit: Some(at(commit)),
+        }
+    }
+
+    #[test]
+    fn a_commit_rides_on_the_next_append() {
+        let (requests, input) = mpsc::unbounded();
+        let mut sent = Box::pin(with_entries(input));
+        for next in [request(1, &[2]), request(2, &[]), request(3, &[])] {
+            requests.unbounded_send(next).unwrap();
+        }
+        let first = sent.next().now_or_never().unwrap().unwrap();
+        assert_eq!(first.entries.len(), 1);
+        assert!(
+            sent.next().now_or_never().is_none(),
+            "nothing but a commit to send"
+        );
+        requests.unbounded_send(request(4, &[3, 4])).unwrap();
+        let second = sent.next().now_or_never().unwrap().unwrap();
+        assert_eq!(
+            (second.entries.len(), second.leader_commit),
+            (2, request(4, &[]).leader_commit)
+        );
+    }
+
+    #[test]
+    fn the_last_append_of_a_stream_is_sent_without_entries_too() {
+        let requests = [request(1, &[2]), request(2, &[]), request(3, &[])];
+        let sent = with_entries(stream::iter(requests)).collect::<Vec<_>>();
+        let sent = sent.now_or_never().unwrap();
+        let sizes: Vec<_> = sent.iter().map(|request| request.entries.len()).collect();
+        assert_eq!(sizes, [1, 0]);
+        assert_eq!(sent[1].leader_commit, request(3, &[]).leader_commit);
+    }
 }
