@@ -21,12 +21,13 @@ fi
 out=$(mktemp -d)
 passed=0 failed=0 skipped=0
 
-# Four senders in each of four groups, clients on all nodes; clients of a dead node go on elsewhere.
+# Five senders in each of four groups, clients on all nodes; clients of a dead node go on elsewhere. The last two of
+# each group are removed on the way, in the middle of whatever is on then.
 run() { # run NAME SEED ARGUMENTS...
   local name=$1 seed=$2 report=$out/$1-$2
   shift 2
   local command=("$BIN/rookery-loadtest" run groups --local 3 --http-base "$base" -p groups=4 -p members=6
-    -p speakers=4 --rate 120 --settle 90s --seed "$seed" "$@")
+    -p speakers=5 -p kicks=2 -p every=4 --rate 120 --settle 90s --seed "$seed" "$@")
   if "${command[@]}" --report "$report" >"$report.txt" 2>&1; then
     passed=$((passed + 1))
     echo "ok    $name seed $seed: $(grep -E '^[0-9]+ violations' "$report.txt"), $(grep -c '^fault .*Installed' "$report.txt" || true) faults"

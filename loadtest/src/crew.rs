@@ -259,6 +259,15 @@ impl Crew {
         joined.await.ok()
     }
 
+    /// Has a conversation's first member remove another one; returns when that is done.
+    pub(crate) async fn kick(&self, number: usize, member: ClientIx) {
+        let first = self.plan.conversations[number].members[0];
+        let who = self.common.world.borrow().payload.user(member);
+        let by = &self.handles[first as usize];
+        // Ends without an answer only if the whole run does.
+        let _ = enrol(by, &self.conversations[number].0, Enrol::Kick(who)).await;
+    }
+
     /// The first conversation's name.
     pub(crate) fn first(&self) -> &str {
         self.conversations.first().map_or("", |(name, _)| name.as_str())

@@ -49,6 +49,10 @@ pub(crate) enum Defect {
     Miscounts,
     /// Serves the words of a deleted message.
     ServesDeleted,
+    /// Goes on with a removed member as if it were there.
+    KeepsMember,
+    /// Sends a frame that is none.
+    Garbles,
     /// Breaks no promise: hangs up right after `ready`, every second time.
     HangsUp,
 }
@@ -274,6 +278,8 @@ impl Core {
                 self.members.insert(c.clone(), members);
                 json!({"t":"conv","id":id,"c":c,"last":{"s":1,"mn":0,"ts":1}})
             }
+            "kick" => return self.kick(session, &user, &c, command),
+            "hist" | "read" if !self.members[&c].contains(&user) => not_member(&id),
             "open" => {
                 json!({"t":"conv","id":id,"c":c,"last":{"s":self.conversations[&c].len(),"mn":0,"ts":1}})
             }
@@ -294,6 +300,9 @@ impl Core {
                 let (mut as_of, mut items) = (Vec::new(), Vec::new());
                 for have in command["have"].as_array().unwrap() {
                     let (c, s) = (have[0].as_str().unwrap(), have[1].as_u64().unwrap() as usize);
+                    if !self.members[c].contains(&user) {
+                        continue;
+                    }
                     let log = &self.conversations[c];
                     as_of.push(json!([c, log.len()]));
                     let missed = &log[s..];
@@ -318,6 +327,14 @@ impl Core {
     fn send(&mut self, session: u64, user: &str, c: &str, command: &Value) {
         let (id, cid) = (&command["id"], command["cid"].as_str().unwrap());
         self.fuse = self.fuse.saturating_sub(1);
+        if self.strikes(Defect::Garbles) {
+            let _ = self.sessions[&session].out.send("{\"t\":\"msg\",".to_owned());
+        }
+        let key = (c.to_owned(), user.to_owned(), cid.to_owned());
+        if !self.members[c].contains(user) && !self.cids.contains_key(&key) {
+            self.sessions.get_mut(&session).unwrap().gate.remove(c);
+            return self.say(session, not_member(id));
+        }
         let gate = self.sessions[&session].gate.get(c).cloned();
         let refuse = match gate {
             Some(refused) if refused != cid => true,
@@ -335,7 +352,6 @@ impl Core {
         if self.strikes(Defect::StaysSilent) {
             return;
         }
-        let key = (c.to_owned(), user.to_owned(), cid.to_owned());
         let known = if self.strikes(Defect::ForgetsCids) {
             self.log(c, user, command);
             None
@@ -358,6 +374,27 @@ impl Core {
         if self.strikes(Defect::AcksTwice) {
             self.say(session, ack.clone());
         }
+        self.say(session, ack);
+    }
+
+    /// Removes a member, once.
+    fn kick(&mut self, session: u64, user: &str, c: &str, command: &Value) {
+        let (id, who) = (&command["id"], command["who"].as_str().unwrap());
+        let key = (c.to_owned(), user.to_owned(), command["cid"].to_string());
+        if !self.cids.contains_key(&key) {
+            let log = self.conversations.get_mut(c).unwrap();
+            let s = log.len() + 1;
+            let event = json!({"t":"member","c":c,"s":s,"ts":s,"u":user,"who":who,"role":null,"why":"kick"});
+            log.push(event.clone());
+            self.publish(c, &event, None);
+            if !self.strikes(Defect::KeepsMember) {
+                self.members.get_mut(c).unwrap().remove(who);
+            }
+            let ack = json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"ts":s});
+            self.cids.insert(key.clone(), ack);
+        }
+        let mut ack = self.cids[&key].clone();
+        ack["id"] = id.clone();
         self.say(session, ack);
     }
 
@@ -504,6 +541,10 @@ impl Core {
     fn say(&self, session: u64, frame: Value) {
         let _ = self.sessions[&session].out.send(frame.to_string());
     }
+}
+
+fn not_member(id: &Value) -> Value {
+    json!({"t":"err","id":id,"code":"not_member","http":403,"temp":false,"msg":""})
 }
 
 /// `n` comes first on the wire, as the protocol has it.

@@ -1,4 +1,4 @@
-//! What happens beside the load as the plan says: its parts begin, and all connections are cut.
+//! What happens beside the load as the plan says: its parts begin, all connections are cut, members are removed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,7 +20,13 @@ pub(crate) async fn run(setup: &Setup, crew: &Crew, common: &Common, began: Nano
             storm(crew, common).await;
         }
     };
-    futures::future::join(parts(setup, common, began, 0), storms).await;
+    let kicks = async {
+        for kick in &setup.plan.kicks {
+            sleep_until(common, began, kick.at).await;
+            crew.kick(kick.conversation, kick.member).await;
+        }
+    };
+    futures::future::join3(parts(setup, common, began, 0), storms, kicks).await;
     std::future::pending().await
 }
 

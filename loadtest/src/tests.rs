@@ -66,6 +66,8 @@ struct Case {
     habit: Habit,
     messages: u64,
     settle: Duration,
+    /// When half is sent the last member of each group is removed.
+    kicks: bool,
 }
 
 /// What came of it.
@@ -92,7 +94,17 @@ fn run(case: &Case) -> Outcome {
             .unwrap();
         crew.behave();
         crew.pace(&case.pace);
+        let mut kicks = if case.kicks {
+            vec![(0, 2), (1, 5)]
+        } else {
+            Vec::new()
+        };
         while common.budget.get() > 0 && common.world.borrow().oracle.counts().violations == 0 {
+            if common.budget.get() < case.messages / 2
+                && let Some((group, member)) = kicks.pop()
+            {
+                crew.kick(group, member).await;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         crew.pace(&Pace::Silent);
@@ -144,6 +156,7 @@ impl Default for Case {
             habit: Habit::default(),
             messages: 2000,
             settle: Duration::from_secs(30),
+            kicks: false,
         }
     }
 }
@@ -200,6 +213,42 @@ fn a_node_that_hangs_up_right_after_ready_is_left_for_another() {
 }
 
 #[test]
+fn a_removed_member_is_told_nothing_more_and_refused_wherever_it_was_when_it_happened() {
+    for habit in [Habit::default(), flapping()] {
+        let outcome = run(&Case {
+            rough: true,
+            kicks: true,
+            pace: open(800.0),
+            habit,
+            messages: 1600,
+            ..Case::default()
+        });
+        assert_eq!(outcome.kinds, [], "{}", outcome.text);
+        let counts = outcome.counts;
+        assert_eq!(counts.acked + counts.refused, 1600, "{counts:?}");
+        assert!(counts.refused > 10, "they went on sending: {counts:?}");
+    }
+}
+
+#[test]
+fn a_cluster_that_keeps_a_removed_member_is_caught() {
+    let outcome = run(&Case {
+        defect: Defect::KeepsMember,
+        kicks: true,
+        pace: open(800.0),
+        messages: 1600,
+        settle: Duration::from_secs(2),
+        ..Case::default()
+    });
+    let first = outcome.kinds.first();
+    assert!(
+        matches!(first, Some(Kind::AfterRemoval | Kind::ExMemberAccepted)),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
 fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
     let outcome = run(&Case {
         rough: true,
@@ -227,7 +276,8 @@ fn each_broken_promise_is_caught() {
         ..Habit::default()
     };
     let plain = Habit::default();
-    let cases: [(Defect, Habit, &[Kind]); 13] = [
+    let cases: [(Defect, Habit, &[Kind]); 14] = [
+        (Defect::Garbles, plain, &[Kind::Malformed]),
         (Defect::LosesAcked, plain, &[Kind::AckedOther, Kind::AckedLost]),
         (Defect::ForgetsCids, plain, &[Kind::Duplicate]),
         (Defect::SkipsLive, plain, &[Kind::LiveHole]),

@@ -171,6 +171,11 @@ pub(crate) fn invite(id: u64, c: &str, cid: &str, who: &str) -> String {
     format!(r#"{{"t":"invite","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
 }
 
+/// Removes one user.
+pub(crate) fn kick(id: u64, c: &str, cid: &str, who: &str) -> String {
+    format!(r#"{{"t":"kick","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
+}
+
 /// Comes to a channel.
 pub(crate) fn join(id: u64, c: &str, cid: &str) -> String {
     format!(r#"{{"t":"join","id":{id},"c":"{c}","cid":"{cid}"}}"#)
@@ -309,6 +314,7 @@ mod tests {
             typing("g_1"),
             list(14, Some("x\"y")),
             watch(15, &["a".into()]),
+            kick(16, "g_1", "r.k", "bob"),
         ] {
             serde_json::from_str::<serde_json::Value>(&text)
                 .unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -100,6 +100,8 @@ pub(crate) enum Enrol {
     Join,
     /// Permit this user to speak.
     Speaker(String),
+    /// Remove this user.
+    Kick(String),
 }
 
 /// The harness's end of a client.

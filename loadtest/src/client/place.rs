@@ -17,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) cursor: Option<u64>,
     /// The session's live stream covers everything above the cursor: a hole from now on is the node's fault.
     pub(crate) live: bool,
+    /// The client was removed: nothing from there may reach it any more.
+    pub(crate) out: bool,
     /// A page of history is on its way.
     pub(crate) filling: bool,
     /// Where the last `sync` answer ended.
@@ -73,6 +75,7 @@ impl Place {
             conv,
             cursor: None,
             live: false,
+            out: false,
             filling: false,
             as_of: 0,
             held: BTreeMap::new(),
@@ -109,7 +112,7 @@ impl Place {
 
     /// Nothing is missing as far as the client can know.
     pub(crate) fn is_level(&self) -> bool {
-        self.live || self.cursor.is_none()
+        self.live || self.out || self.cursor.is_none()
     }
 
     /// The client rule: apply if `s` is one above the last, hold if greater, ignore if not greater.
@@ -155,6 +158,12 @@ impl Place {
         self.settle();
     }
 
+    /// The client is no member any more.
+    pub(crate) fn removed(&mut self) {
+        self.out = true;
+        self.held.clear();
+    }
+
     /// The stream becomes live once it is applied up to where the answer ended. Call it after each application.
     pub(crate) fn settle(&mut self) {
         self.live |= self.as_of > 0 && self.cursor >= Some(self.as_of) && self.held.is_empty();
@@ -170,7 +179,7 @@ impl Place {
     /// Tells whether a page of history is needed: something is held, or the answer lies ahead, and nothing is on its way.
     pub(crate) fn needs_page(&self) -> Option<u64> {
         let behind = !self.held.is_empty() || Some(self.as_of) > self.cursor;
-        (behind && self.as_of > 0 && !self.filling)
+        (behind && self.as_of > 0 && !self.filling && !self.out)
             .then_some(self.cursor)
             .flatten()
     }

@@ -469,8 +469,10 @@ impl Client {
             // A window is per sender, over all its places.
             Pacer::Window(window) if self.state.online => {
                 let backlog: usize = self.speaks.iter().map(|place| self.state.backlog(*place)).sum();
+                // Whoever was put out everywhere would be refused as fast as it can ask.
+                let out = self.speaks.iter().all(|place| self.state.is_out(*place));
                 for _ in backlog..*window {
-                    if budget.get() == 0 {
+                    if budget.get() == 0 || out {
                         break;
                     }
                     budget.set(budget.get() - 1);

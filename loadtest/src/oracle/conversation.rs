@@ -69,7 +69,10 @@ impl Conversation {
         let frontier = self.log.frontier();
         self.views
             .iter()
-            .filter(move |(_, view)| view.removed.is_none() && view.last < frontier)
+            .filter(move |(client, view)| {
+                // Who was away when it was removed is never told.
+                view.removed.is_none() && view.last < frontier && self.log.removed_at(**client).is_none()
+            })
             .map(|(client, view)| (*client, view.last))
     }
 }

@@ -168,6 +168,11 @@ impl Log {
         self.bare.iter().copied()
     }
 
+    /// Where this client was removed, if it was not taken in again since.
+    pub(super) fn removed_at(&self, client: ClientIx) -> Option<u64> {
+        self.removed.get(&client).copied()
+    }
+
     /// How many entries it holds, whatever their size: what must not grow with the length of the log.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {

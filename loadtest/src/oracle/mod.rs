@@ -275,6 +275,21 @@ impl Oracle {
         self.conversations[conv as usize].log.origin().saturating_sub(1)
     }
 
+    /// Whether anybody has seen that this client was removed, and not taken in again since.
+    pub(crate) fn was_removed(&self, conv: ConvIx, client: ClientIx) -> bool {
+        self.conversations[conv as usize].log.removed_at(client).is_some()
+    }
+
+    /// A client that was removed is told of an event: of one from before, or a promise is broken.
+    pub(crate) fn told_outside(&mut self, conv: ConvIx, client: ClientIx, s: u64) {
+        if let Some(k) = self.conversations[conv as usize].log.removed_at(client)
+            && s > k
+        {
+            let detail = format!("client {client} was removed at s={k}");
+            self.violate(Kind::AfterRemoval, Some(conv), Some(client), s, detail);
+        }
+    }
+
     /// Tells whether every view of every conversation has reached the end of what is known.
     pub(crate) fn level(&self) -> bool {
         self.conversations

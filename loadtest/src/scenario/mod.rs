@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) habits: BTreeMap<ClientIx, Habit>,
     /// When all connections are cut, after the load began.
     pub(crate) cuts: Vec<Duration>,
+    /// Who is removed when, after the load began, from which conversation: by its first member.
+    pub(crate) kicks: Vec<Kick>,
     /// Ranges of clients and their shares of the rate; without any every speaker has the same.
     pub(crate) shares: Vec<(Range<ClientIx>, f64)>,
     /// What has to be among the errors, one of it, for the run to have shown anything.
@@ -39,6 +41,16 @@ pub(crate) struct Conversation {
     pub(crate) speakers: usize,
     /// So many further members come once and are not connected afterwards.
     pub(crate) absent: u32,
+}
+
+/// A member of a conversation who is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kick {
+    /// After the load began.
+    pub(crate) at: Duration,
+    /// Position among the plan's conversations.
+    pub(crate) conversation: usize,
+    pub(crate) member: ClientIx,
 }
 
 /// A scenario by name.
@@ -212,7 +224,7 @@ impl Plan {
     /// Adds another plan, whose clients come after these. `share` is its part of the rate, by itself in proportion to
     /// those who speak.
     pub(crate) fn add(&mut self, other: Plan, share: Option<f64>) {
-        let first = self.clients;
+        let (first, before) = (self.clients, self.conversations.len());
         let shifted = other.conversations.into_iter().map(|conversation| Conversation {
             members: conversation.members.iter().map(|member| member + first).collect(),
             ..conversation
@@ -226,6 +238,11 @@ impl Plan {
         self.habits
             .extend(habits.map(|(client, habit)| (client + first, habit)));
         self.cuts.extend(other.cuts);
+        self.kicks.extend(other.kicks.into_iter().map(|kick| Kick {
+            conversation: kick.conversation + before,
+            member: kick.member + first,
+            ..kick
+        }));
         self.expects.extend(other.expects);
         self.clients += other.clients;
         self.shares
@@ -313,6 +330,23 @@ mod tests {
         assert_eq!(plan.clients, 6);
         assert_eq!(plan.conversations[1].members, [3, 4, 5]);
         assert_eq!(plan.conversations[1].speakers, 1);
+    }
+
+    #[test]
+    fn the_last_members_are_removed_in_turn_and_the_first_one_never() {
+        let given = [("groups", 2), ("members", 3), ("kicks", 5), ("every", 4)];
+        let mut both = Plan::default();
+        both.add(plan(Scenario::Pairs, &[("clients", 4)]), None);
+        both.add(plan(Scenario::Groups, &given), None);
+        let kicks = both
+            .kicks
+            .iter()
+            .map(|kick| (kick.at.as_secs(), kick.conversation, kick.member));
+        assert_eq!(
+            kicks.collect::<Vec<_>>(),
+            [(4, 2, 6), (8, 3, 9), (12, 2, 5), (16, 3, 8)]
+        );
+        assert!(both.conversations[2].members.contains(&6) && both.conversations[3].members.contains(&9));
     }
 
     #[test]

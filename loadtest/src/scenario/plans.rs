@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Conversation, Parameter, Plan, Scenario, Values};
+use super::{Conversation, Kick, Parameter, Plan, Scenario, Values};
 use crate::client::{Acts, Habit};
 use crate::payload::ClientIx;
 
@@ -27,6 +27,8 @@ impl Scenario {
                 "clients" = 0, "clients; if set, it decides how many groups there are";
                 "members" = 6, "members of each; every client is in one group";
                 "speakers" = 0, "members of each who talk; 0 means all";
+                "kicks" = 0, "members of each whom the first one removes while the load lasts, from the last one on";
+                "every" = 3, "seconds from one removal to the next";
             },
             Scenario::Room => parameters! {
                 "clients" = 100, "members of the room";
@@ -106,7 +108,12 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             } else {
                 values.get("groups")
             };
-            groups_of(groups, members, values.get("speakers"))
+            let plan = groups_of(groups, members, values.get("speakers"));
+            let every = values.seconds("every").max(Duration::from_secs(1));
+            Plan {
+                kicks: kicks(&plan.conversations, values.get("kicks"), every),
+                ..plan
+            }
         }
         Scenario::Room => groups_of(1, values.get("clients"), values.get("speakers")),
         Scenario::Channel => {
@@ -240,6 +247,25 @@ fn groups_of(groups: u32, members: u32, speakers: u32) -> Plan {
         conversations: (0..groups).map(group).collect(),
         ..Plan::default()
     }
+}
+
+/// The last members of each are removed one after the other, in all conversations in turn; the first one stays.
+fn kicks(conversations: &[Conversation], of_each: u32, every: Duration) -> Vec<Kick> {
+    let whom = (0..of_each as usize).flat_map(|round| {
+        let of = conversations.iter().enumerate();
+        of.filter_map(move |(conversation, planned)| {
+            let last = planned.members[1..].iter().rev().nth(round)?;
+            Some((conversation, *last))
+        })
+    });
+    (1..)
+        .zip(whom)
+        .map(|(number, (conversation, member))| Kick {
+            at: every * number,
+            conversation,
+            member,
+        })
+        .collect()
 }
 
 fn comes_and_goes(values: &Values<'_>) -> Habit {

@@ -111,6 +111,12 @@ impl Setup {
         if !plan.cuts.is_empty() {
             return refused("storms", "one process has to see when the last client is level");
         }
+        if !plan.kicks.is_empty() {
+            return refused(
+                "removals",
+                "a member has to see in one process that it was removed",
+            );
+        }
         if plan.habits.values().any(|habit| habit.acts == Acts::Team) {
             return refused(
                 "mixed and soak",
@@ -124,7 +130,8 @@ impl Setup {
     pub(crate) fn is_plain(&self) -> bool {
         let plan = &self.plan;
         let made = plan.conversations.iter().all(|planned| planned.kind != "channel");
-        let calm = plan.habits.is_empty() && plan.cuts.is_empty() && plan.shares.len() <= 1;
+        let calm =
+            plan.habits.is_empty() && plan.cuts.is_empty() && plan.kicks.is_empty() && plan.shares.len() <= 1;
         made && calm && !self.has_parts()
     }
 

@@ -133,7 +133,7 @@ impl State {
         self.todo
             .retain(|(_, task)| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
         let known: Vec<usize> = (0..self.places.len())
-            .filter(|place| self.places[*place].cursor.is_some())
+            .filter(|place| self.places[*place].cursor.is_some() && !self.places[*place].out)
             .collect();
         for places in known.chunks(protocol::limits::SYNC_HAVE) {
             self.todo.push((
@@ -216,6 +216,8 @@ impl State {
                     return;
                 }
                 (Refusal::Never, Task::Read { .. } | Task::Watch(_)) => return,
+                // A page of what has been somebody else's in the meantime.
+                (Refusal::Never, Task::Fill { place }) if self.put_out(*place, world) => return,
                 (Refusal::Never, _) => 500,
             };
             self.todo.push((now + pause * MILLISECOND, task));
@@ -299,6 +301,7 @@ impl State {
                         self.drain(place, world);
                     }
                 }
+                places.retain(|place| !self.put_out(*place, world));
                 if !places.is_empty() {
                     // Left out of the answer: its owner could not be asked. The next try may find it.
                     self.todo
@@ -389,7 +392,10 @@ impl State {
             }
             found.sort_unstable();
             found.dedup();
-            if found.len() == self.places.len() {
+            let (wanted, all) =
+                (0..self.places.len()).partition::<Vec<_>, _>(|place| !self.put_out(*place, world));
+            found.retain(|place| !all.contains(place));
+            if found.len() == wanted.len() {
                 reply.map(|reply| reply.send(()));
                 return;
             }
@@ -411,6 +417,16 @@ impl State {
                 reply,
             },
         ));
+    }
+
+    /// Takes note that others have seen the client being removed. Who was away then is not told: the place is missing
+    /// where it was before, or refused.
+    fn put_out(&mut self, place: usize, world: &World) -> bool {
+        let here = &mut self.places[place];
+        if !here.out && world.oracle.was_removed(here.conv, self.me) {
+            here.removed();
+        }
+        here.out
     }
 
     fn read(&mut self, place: usize, frame: &Frame<'_>, world: &mut World) -> Option<Seen> {
@@ -435,6 +451,9 @@ impl State {
             return;
         };
         let here = &mut self.places[place];
+        if here.out {
+            return world.oracle.told_outside(here.conv, self.me, seen.s);
+        }
         match here.rule(&seen) {
             Rule::Apply => {
                 self.applied(place, &seen, world);
@@ -464,6 +483,9 @@ impl State {
 
     fn applied(&mut self, place: usize, seen: &Seen, world: &mut World) {
         world.oracle.applied(self.places[place].conv, self.me, seen);
+        if seen.member == Some((self.me, false)) {
+            self.places[place].removed();
+        }
         if let Some(change) = &seen.change {
             if change.what == What::Delete {
                 self.places[place].forget(change.of);

@@ -191,6 +191,11 @@ impl State {
         self.work.push(place);
     }
 
+    /// Whether the client is no member of a place any more.
+    pub(crate) fn is_out(&self, place: usize) -> bool {
+        self.places[place].out
+    }
+
     /// Messages without a final answer.
     pub(crate) fn unanswered(&self) -> usize {
         self.places.iter().map(Place::unanswered).sum()
@@ -322,6 +327,7 @@ impl State {
             } => wire::create(id, kind, cid, members),
             Task::Enrol { name, change, .. } => match change {
                 Enrol::Invite(who) => wire::invite(id, name, &format!("invite-{who}"), who),
+                Enrol::Kick(who) => wire::kick(id, name, &format!("kick-{who}"), who),
                 Enrol::Join => wire::join(id, name, "join"),
                 Enrol::Speaker(who) => wire::role(id, name, &format!("speaker-{who}"), who, "member"),
             },
