@@ -174,7 +174,10 @@ impl Deed<'_> {
         let touched = on.touched();
         drop(on);
         self.all_ready().await?;
-        bitten(touched > 0, &format!("met {touched} times on the ways {ways:?}"))
+        bitten(
+            touched > 0,
+            &format!("the proxy between the nodes met it {touched} times, on the ways {ways:?}"),
+        )
     }
 
     async fn swizzle(&self, rng: &mut StdRng) -> Done {
@@ -199,7 +202,7 @@ impl Deed<'_> {
         self.all_ready().await?;
         bitten(
             touched > 0,
-            &format!("met {touched} times; cut {ways:?}, healed {healed:?}"),
+            &format!("the proxy between the nodes met it {touched} times; cut {ways:?}, healed {healed:?}"),
         )
     }
 

@@ -181,3 +181,18 @@ fn a_comparison_says_what_is_better_and_what_is_worse() {
     assert!(page.contains("An ack means another thing in A"), "{page}");
     assert!(missing.is_err());
 }
+
+#[test]
+fn every_field_of_a_report_is_documented() {
+    let page = include_str!("../../../docs/testing.md");
+    let serde_json::Value::Object(fields) = serde_json::to_value(report(2000)).unwrap() else {
+        panic!("an object")
+    };
+    for field in fields.keys() {
+        let named = [format!("`{field}`"), format!("`{field}[]`")];
+        assert!(
+            named.iter().any(|name| page.contains(name.as_str())),
+            "docs/testing.md doesn't say what {field} is"
+        );
+    }
+}
