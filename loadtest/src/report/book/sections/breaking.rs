@@ -1,0 +1,228 @@
+//! What was broken, and what it cost: failovers, faults with clients everywhere, connections that drop, the soak.
+
+use super::Section;
+use crate::failover;
+use crate::report::book::Book;
+use crate::report::book::plots;
+use crate::report::book::text::{mebibytes, percentiles, table, time};
+
+/// What happens to the owner, by the names of the runs and in words.
+const HOWS: [(&str, &str); 4] = [
+    ("kill", "kill -9"),
+    ("cut", "black hole (its links cut)"),
+    ("stop", "SIGSTOP"),
+    ("drain", "SIGTERM"),
+];
+
+// === impl Book: breaking ===
+
+impl Book {
+    pub(super) fn failover(&self) -> Section {
+        let runs = HOWS.iter().filter_map(|(how, name)| {
+            let report = self.failovers.get(&format!("failover-{how}"))?;
+            Some((*how, *name, report))
+        });
+        let runs: Vec<(&str, &str, &failover::Report)> = runs.collect();
+        let rows = runs.iter().map(|(_, name, report)| {
+            let mut row = vec![
+                (*name).to_owned(),
+                report.rounds.len().to_string(),
+                report.affected.count.to_string(),
+            ];
+            row.extend(percentiles(&report.affected));
+            row.push(match report.unaffected.count {
+                0 => "–".to_owned(),
+                _ => time(report.unaffected.p50_us),
+            });
+            row.push(format!("{} of {}", time(report.longest_us), report.acked));
+            row.push(report.violations.to_string());
+            row
+        });
+        let head = [
+            "fault",
+            "times",
+            "shards that lost their owner",
+            "p50",
+            "p90",
+            "p99",
+            "max",
+            "other shards p50",
+            "longest send to ack, of messages",
+            "broken promises",
+        ];
+        let mut body = table(&head, &rows.collect::<Vec<_>>());
+        if !body.is_empty() {
+            let about = "\nA probe on every shard, from clients on nodes that live: the time from the fault to the first ack of a message that was sent after it.\n";
+            body.insert_str(0, about);
+        }
+        let mut drawn = Vec::new();
+        if !runs.is_empty() {
+            let lines: Vec<_> = runs.iter().map(|(_, name, report)| (*name, *report)).collect();
+            drawn.push((
+                "failover",
+                plots::failovers("Fault to first new ack, percentiles over shards", &lines),
+            ));
+        }
+        for (how, file, title) in [
+            (
+                "kill",
+                "failover-kill",
+                "Send to ack in each second, the owner of most shards killed again and again",
+            ),
+            (
+                "drain",
+                "failover-drain",
+                "Send to ack in each second, the owner of most shards drained again and again",
+            ),
+        ] {
+            let run = runs.iter().find(|(name, _, _)| *name == how);
+            drawn.extend(run.map(|(_, _, report)| (file, plots::over_rounds(title, report))));
+        }
+        Section {
+            title: "Failover",
+            body,
+            plots: drawn,
+        }
+    }
+
+    pub(super) fn faults(&self) -> Section {
+        let run = self.run("faults-all");
+        let phases = run.into_iter().flat_map(|run| &run.phases).skip(1);
+        let rows = phases.filter(|phase| phase.ack.count > 0).map(|phase| {
+            let mut row = vec![phase.name.clone(), phase.ack.count.to_string()];
+            row.extend(percentiles(&phase.ack));
+            row.push(time(phase.deliver.p99_us));
+            row
+        });
+        let head = [
+            "phase",
+            "messages",
+            "send to ack p50",
+            "p90",
+            "p99",
+            "max",
+            "send to delivery p99",
+        ];
+        let mut body = table(&head, &rows.collect::<Vec<_>>());
+        if let Some(run) = run {
+            body.insert_str(
+                0,
+                "\nClients on all nodes, those that are hit too; a client of a dead node goes on elsewhere. A message counts in the phase in which it was due.\n",
+            );
+            body += &format!("\n{} broken promises.\n", run.counts.violations);
+        }
+        let title = "Send to ack with each fault in turn";
+        let chart = run.and_then(|run| plots::own(run, "Send to ack", title));
+        Section {
+            title: "With clients on every node",
+            body,
+            plots: chart.map(|chart| ("faults", chart)).into_iter().collect(),
+        }
+    }
+
+    pub(super) fn flapping(&self) -> Section {
+        let runs = self.of("flapping");
+        let rows = runs.iter().map(|(label, run)| {
+            let back = &run.reconnects;
+            vec![
+                (*label).to_owned(),
+                run.harness.connections.to_string(),
+                format!("{:.0} s", run.elapsed_s),
+                run.counts.acked.to_string(),
+                run.delivered.to_string(),
+                back.lost.to_string(),
+                back.resumed.to_string(),
+                back.synced.to_string(),
+                time(back.online.p99_us),
+                time(back.level.p99_us),
+                run.faults.len().to_string(),
+                run.counts.violations.to_string(),
+            ]
+        });
+        let head = [
+            "run",
+            "clients",
+            "load",
+            "acked",
+            "delivered",
+            "connections lost",
+            "resumed",
+            "caught up by sync",
+            "lost to ready p99",
+            "lost to level p99",
+            "faults",
+            "lost, doubled, out of order",
+        ];
+        let body = table(&head, &rows.collect::<Vec<_>>());
+        let faults = self.run("flapping-faults");
+        let title = "Flapping with faults: send to ack";
+        let chart = faults.and_then(|run| plots::own(run, "Send to ack", title));
+        Section {
+            title: "Flapping",
+            body,
+            plots: chart.map(|chart| ("flapping", chart)).into_iter().collect(),
+        }
+    }
+
+    pub(super) fn soak(&self) -> Section {
+        let runs = self.of("soak");
+        let rows = runs.iter().map(|(label, run)| {
+            let end = |node: usize| {
+                let memory = run.memory.iter().find(|memory| memory.node == node);
+                memory.map_or_else(
+                    || "restarted at the end".to_owned(),
+                    |memory| {
+                        format!(
+                            "{} ({:+.1} MiB/h over {:.0} s)",
+                            mebibytes(memory.last_kib),
+                            memory.kib_per_hour / 1024.0,
+                            memory.until_s - memory.from_s
+                        )
+                    },
+                )
+            };
+            let nodes: Vec<_> = (0..run.nodes.len()).map(end).collect();
+            let own = |at: usize| run.own.get(at).map_or(0, |own| own.rss_kib);
+            vec![
+                (*label).to_owned(),
+                format!("{:.0} s", run.elapsed_s),
+                run.counts.acked.to_string(),
+                run.counts.changed.to_string(),
+                run.counts.recounted.to_string(),
+                run.faults.len().to_string(),
+                nodes.join("; "),
+                format!(
+                    "{} in the middle, {} at the end",
+                    mebibytes(own(run.own.len() / 2)),
+                    mebibytes(own(run.own.len().saturating_sub(1)))
+                ),
+                run.counts.violations.to_string(),
+            ]
+        });
+        let head = [
+            "run",
+            "load",
+            "acked",
+            "edits, deletions, reactions",
+            "inbox rows recounted",
+            "faults",
+            "memory of each node at the end, and its trend after the last fault",
+            "memory of the harness, oracle included",
+            "broken promises",
+        ];
+        let mut body = table(&head, &rows.collect::<Vec<_>>());
+        if !body.is_empty() {
+            body.insert_str(0, "\nThe faults are drawn from the first minutes; then the load goes on, and the trend is that of processes that nobody restarts any more, a straight line through a sample a second.\n");
+        }
+        let plots = runs.first().into_iter().flat_map(|(_, run)| {
+            let memory = plots::own(run, "Memory of each node", "Soak: memory of each node");
+            let latency = plots::own(run, "Send to ack", "Soak: send to ack");
+            [("soak-memory", memory), ("soak-latency", latency)]
+        });
+        Section {
+            title: "Soak",
+            body,
+            plots: plots.filter_map(|(name, chart)| Some((name, chart?))).collect(),
+        }
+    }
+}
