@@ -1,0 +1,372 @@
+//! What the fake cluster answers: one log of each conversation, its members, and the sessions.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{Core, Defect, Session};
+
+/// How many events a session keeps for a resume.
+const RING: usize = 64;
+
+// === impl Core ===
+
+impl Core {
+    pub(super) fn login(&mut self, command: &Value, out: mpsc::UnboundedSender<String>) -> u64 {
+        let user = command["token"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("dev:")
+            .to_owned();
+        let (id, resume) = (&command["id"], &command["resume"]);
+        let known = self.sessions.iter().find(|(_, session)| {
+            let asked = (session.sid == resume["sid"].as_str().unwrap_or_default()) && session.user == user;
+            let oldest = session.ring.front().map_or(session.n, |(n, _)| n - 1);
+            let n = resume["n"].as_u64().unwrap_or(u64::MAX);
+            asked && oldest <= n && n <= session.n
+        });
+        let known = known.map(|(known, _)| *known);
+        let session = self.next_session;
+        self.next_session += 1;
+        let sid = format!("s{session}");
+        if let Some(known) = known.filter(|_| !(self.rough.get() && self.rng.random_bool(0.3))) {
+            let mut n = resume["n"].as_u64().unwrap();
+            let elsewhere = u64::from(self.strikes(Defect::ResumeElsewhere));
+            let ready = json!({"t":"ready","id":id,"user":user,"sid":sid,"resumed":true,"n":n + elsewhere});
+            let _ = out.send(ready.to_string());
+            let mut old = self.sessions.remove(&known).unwrap();
+            (old.sid, old.out) = (sid, out);
+            old.ring.retain(|(kept, _)| *kept > n);
+            if !old.ring.is_empty() && self.strikes(Defect::ResumeSkips) {
+                old.ring.pop_front();
+            }
+            for (kept, event) in &mut old.ring {
+                n += 1;
+                *kept = n;
+                let _ = old.out.send(numbered(n, event));
+            }
+            old.n = n;
+            self.sessions.insert(session, old);
+            return session;
+        }
+        let _ =
+            out.send(json!({"t":"ready","id":id,"user":user,"sid":sid,"resumed":false,"n":0}).to_string());
+        self.sessions.insert(
+            session,
+            Session {
+                user,
+                sid,
+                n: 0,
+                out,
+                ring: VecDeque::new(),
+                gate: HashMap::new(),
+            },
+        );
+        session
+    }
+
+    /// Whether this is the moment to break the promise.
+    fn strikes(&mut self, defect: Defect) -> bool {
+        if self.defect != defect || self.fuse > 0 {
+            return false;
+        }
+        self.defect = Defect::None;
+        true
+    }
+
+    pub(super) fn command(&mut self, session: u64, command: &Value) {
+        let id = command["id"].clone();
+        let user = self.sessions[&session].user.clone();
+        let c = command["c"].as_str().unwrap_or_default().to_owned();
+        let answer = match command["t"].as_str().unwrap() {
+            "create" => {
+                let c = format!("g_{}", command["cid"].as_str().unwrap().replace(['.', '-'], "_"));
+                let mut members: BTreeSet<String> = command["members"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|user| user.as_str().unwrap().to_owned())
+                    .collect();
+                members.insert(user.clone());
+                if !self.conversations.contains_key(&c) {
+                    let first = json!({"t":"member","c":c,"s":1,"ts":1,"u":user,"who":user,"role":"owner","why":"create"});
+                    self.conversations.insert(c.clone(), vec![first]);
+                }
+                self.members.insert(c.clone(), members);
+                json!({"t":"conv","id":id,"c":c,"last":{"s":1,"mn":0,"ts":1}})
+            }
+            "kick" => return self.kick(session, &user, &c, command),
+            "hist" | "read" if !self.members[&c].contains(&user) => not_member(&id),
+            "open" => {
+                json!({"t":"conv","id":id,"c":c,"last":{"s":self.conversations[&c].len(),"mn":0,"ts":1}})
+            }
+            "hist" => {
+                let after = command["after"].as_u64().unwrap() as usize;
+                let log = &self.conversations[&c];
+                let mut page: Vec<_> = log.iter().skip(after).take(7).cloned().collect();
+                let more = after + page.len() < log.len();
+                for event in &mut page {
+                    let place = (c.clone(), event["s"].as_u64().unwrap());
+                    if self.defect == Defect::ServesDeleted && self.deleted.contains_key(&place) {
+                        *event = self.deleted[&place].clone();
+                    }
+                }
+                json!({"t":"hist","id":id,"c":c,"more":more,"events":page})
+            }
+            "sync" => {
+                let (mut as_of, mut items) = (Vec::new(), Vec::new());
+                for have in command["have"].as_array().unwrap() {
+                    let (c, s) = (have[0].as_str().unwrap(), have[1].as_u64().unwrap() as usize);
+                    if !self.members[c].contains(&user) {
+                        continue;
+                    }
+                    let log = &self.conversations[c];
+                    as_of.push(json!([c, log.len()]));
+                    let missed = &log[s..];
+                    let window = &missed[missed.len().saturating_sub(5)..];
+                    items.push(json!({"c":c,"events":window,"gap":window.len() < missed.len()}));
+                }
+                json!({"t":"delta","id":id,"as_of":as_of,"items":items,"next":null})
+            }
+            "send" => return self.send(session, &user, &c, command),
+            "edit" | "del" | "react" => return self.change(session, &user, &c, command),
+            "read" => {
+                self.has_read(&c, &user, command["s"].as_u64().unwrap());
+                json!({"t":"ok","id":id})
+            }
+            "watch" => json!({"t":"ok","id":id}),
+            "list" => self.list(&id, &user),
+            _ => return,
+        };
+        self.say(session, answer);
+    }
+
+    fn send(&mut self, session: u64, user: &str, c: &str, command: &Value) {
+        let (id, cid) = (&command["id"], command["cid"].as_str().unwrap());
+        self.fuse = self.fuse.saturating_sub(1);
+        if self.strikes(Defect::Garbles) {
+            let _ = self.sessions[&session].out.send("{\"t\":\"msg\",".to_owned());
+        }
+        let key = (c.to_owned(), user.to_owned(), cid.to_owned());
+        if !self.members[c].contains(user) && !self.cids.contains_key(&key) {
+            self.sessions.get_mut(&session).unwrap().gate.remove(c);
+            return self.say(session, not_member(id));
+        }
+        let gate = self.sessions[&session].gate.get(c).cloned();
+        let refuse = match gate {
+            Some(refused) if refused != cid => true,
+            _ => self.rough.get() && self.rng.random_bool(0.02),
+        };
+        if refuse {
+            let gate = &mut self.sessions.get_mut(&session).unwrap().gate;
+            gate.entry(c.to_owned()).or_insert(cid.to_owned());
+            return self.say(
+                session,
+                json!({"t":"err","id":id,"code":"busy","http":503,"temp":true,"retry_ms":5,"msg":"full"}),
+            );
+        }
+        self.sessions.get_mut(&session).unwrap().gate.remove(c);
+        if self.strikes(Defect::StaysSilent) {
+            return;
+        }
+        let known = if self.strikes(Defect::ForgetsCids) {
+            self.log(c, user, command);
+            None
+        } else {
+            self.cids.get(&key).cloned()
+        };
+        let mut ack = match known {
+            Some(ack) => ack,
+            None => {
+                let ack = if self.strikes(Defect::LosesAcked) {
+                    json!({"t":"ack","c":c,"cid":cid,"s":self.conversations[c].len() + 1,"mn":1,"ts":1})
+                } else {
+                    self.log(c, user, command)
+                };
+                self.cids.insert(key, ack.clone());
+                ack
+            }
+        };
+        ack["id"] = id.clone();
+        if self.strikes(Defect::AcksTwice) {
+            self.say(session, ack.clone());
+        }
+        self.say(session, ack);
+    }
+
+    /// Removes a member, once.
+    fn kick(&mut self, session: u64, user: &str, c: &str, command: &Value) {
+        let (id, who) = (&command["id"], command["who"].as_str().unwrap());
+        let key = (c.to_owned(), user.to_owned(), command["cid"].to_string());
+        if !self.cids.contains_key(&key) {
+            let log = self.conversations.get_mut(c).unwrap();
+            let s = log.len() + 1;
+            let event = json!({"t":"member","c":c,"s":s,"ts":s,"u":user,"who":who,"role":null,"why":"kick"});
+            log.push(event.clone());
+            self.publish(c, &event, None);
+            if !self.strikes(Defect::KeepsMember) {
+                self.members.get_mut(c).unwrap().remove(who);
+            }
+            let ack = json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"ts":s});
+            self.cids.insert(key.clone(), ack);
+        }
+        let mut ack = self.cids[&key].clone();
+        ack["id"] = id.clone();
+        self.say(session, ack);
+    }
+
+    /// Appends a message and publishes it.
+    fn log(&mut self, c: &str, user: &str, command: &Value) -> Value {
+        let log = self.conversations.get_mut(c).unwrap();
+        let mn = log.iter().filter(|event| event["t"] == "msg").count() + 1;
+        let s = log.len() + 1;
+        let event =
+            json!({"t":"msg","c":c,"s":s,"mn":mn,"ts":s,"u":user,"cid":command["cid"],"b":command["b"]});
+        log.push(event.clone());
+        self.publish(c, &event, None);
+        let read = self.read.entry((c.to_owned(), user.to_owned())).or_default();
+        *read = (*read).max(s as u64);
+        json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"mn":mn,"ts":s})
+    }
+
+    /// Tells everybody in the conversation, or all but one.
+    fn publish(&mut self, c: &str, event: &Value, but: Option<&str>) {
+        let members = self.members[c].clone();
+        let receivers: Vec<u64> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| members.contains(&session.user) && but != Some(&session.user))
+            .map(|(id, _)| *id)
+            .collect();
+        let durable = event["t"] == "msg";
+        for receiver in receivers {
+            let mut event = event.clone();
+            if durable && self.strikes(Defect::SkipsLive) {
+                continue;
+            }
+            if durable && self.strikes(Defect::AltersBody) {
+                event["b"]["y"] = "other".into();
+            }
+            if durable && self.strikes(Defect::Forks) {
+                event["ts"] = 1_000_000.into();
+            }
+            if durable && self.strikes(Defect::ForksQuietly) {
+                event["ts"] = (event["s"].as_u64().unwrap() - 1).into();
+            }
+            let skip = u64::from(self.strikes(Defect::SkipsNumber));
+            let resync = self.rough.get() && self.rng.random_bool(0.003);
+            let session = self.sessions.get_mut(&receiver).unwrap();
+            session.n += 1 + skip;
+            let frame = if resync {
+                json!({"t":"resync","why":"slow"})
+            } else {
+                event
+            };
+            let _ = session.out.send(numbered(session.n, &frame));
+            if session.ring.len() == RING {
+                session.ring.pop_front();
+            }
+            session.ring.push_back((session.n, frame));
+        }
+    }
+
+    fn has_read(&mut self, c: &str, user: &str, s: u64) {
+        let last = self.conversations[c].len() as u64;
+        let read = self.read.entry((c.to_owned(), user.to_owned())).or_default();
+        *read = (*read).max(s.min(last));
+        let mut read = *read;
+        let known = !self.told.insert((c.to_owned(), user.to_owned()));
+        if known && self.strikes(Defect::CursorFalls) {
+            read = 0;
+        }
+        let receipt = json!({"t":"receipt","c":c,"u":user,"delivered":read,"read":read});
+        self.publish(c, &receipt, Some(user));
+    }
+
+    fn list(&mut self, id: &Value, user: &str) -> Value {
+        let mine = self.members.iter().filter(|(_, members)| members.contains(user));
+        let mine: Vec<String> = mine.map(|(c, _)| c.clone()).collect();
+        let mut items = Vec::new();
+        for c in mine {
+            let log = &self.conversations[&c];
+            let read = self.read.get(&(c.clone(), user.to_owned())).copied().unwrap_or(1);
+            let unread = log
+                .iter()
+                .skip(read as usize)
+                .filter(|event| event["t"] == "msg")
+                .count();
+            let last = log.last().cloned();
+            let unread = unread + usize::from(self.strikes(Defect::Miscounts));
+            items
+                .push(json!({"c":c,"kind":"group","last":last,"unread":unread,"read":read,"delivered":read}));
+        }
+        json!({"t":"inbox","id":id,"items":items,"next":null})
+    }
+
+    /// Edits, deletes or reacts, once per client id.
+    fn change(&mut self, session: u64, user: &str, c: &str, command: &Value) {
+        let (id, of) = (&command["id"], command["of"].as_u64().unwrap());
+        if self.rough.get() && self.rng.random_bool(0.05) {
+            return self.say(
+                session,
+                json!({"t":"err","id":id,"code":"unavailable","http":503,"temp":true,"retry_ms":5,"msg":""}),
+            );
+        }
+        let key = (
+            c.to_owned(),
+            user.to_owned(),
+            command["cid"].as_str().unwrap().to_owned(),
+        );
+        if let Some(ack) = self.cids.get(&key) {
+            let mut ack = ack.clone();
+            ack["id"] = id.clone();
+            return self.say(session, ack);
+        }
+        if self.deleted.contains_key(&(c.to_owned(), of)) {
+            return self.say(
+                session,
+                json!({"t":"err","id":id,"code":"conflict","http":409,"temp":false,"msg":""}),
+            );
+        }
+        let log = self.conversations.get_mut(c).unwrap();
+        let s = log.len() + 1;
+        let event = match command["t"].as_str().unwrap() {
+            "edit" => json!({"t":"edit","c":c,"s":s,"of":of,"u":user,"ts":s,"b":command["b"]}),
+            "react" => json!({"t":"react","c":c,"s":s,"of":of,"u":user,"ts":s,"k":command["k"],"on":true}),
+            _ => {
+                for event in log
+                    .iter_mut()
+                    .filter(|event| event["s"] == of || event["of"] == of)
+                {
+                    if event.get("b").is_some() {
+                        let place = (c.to_owned(), event["s"].as_u64().unwrap());
+                        self.deleted.insert(place, event.clone());
+                        (event["b"], event["deleted"]) = (json!({}), true.into());
+                    }
+                }
+                json!({"t":"del","c":c,"s":s,"of":of,"u":user,"ts":s})
+            }
+        };
+        log.push(event.clone());
+        let mut ack = json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"ts":s});
+        self.cids.insert(key, ack.clone());
+        self.publish(c, &event, None);
+        ack["id"] = id.clone();
+        self.say(session, ack);
+    }
+
+    fn say(&self, session: u64, frame: Value) {
+        let _ = self.sessions[&session].out.send(frame.to_string());
+    }
+}
+
+fn not_member(id: &Value) -> Value {
+    json!({"t":"err","id":id,"code":"not_member","http":403,"temp":false,"msg":""})
+}
+
+/// `n` comes first on the wire, as the protocol has it.
+fn numbered(n: u64, event: &Value) -> String {
+    format!("{{\"n\":{n},{}", &event.to_string()[1..])
+}
