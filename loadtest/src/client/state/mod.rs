@@ -2,6 +2,7 @@
 //! the oracle and the recorder must hear they hear at once. The socket half is in the module above.
 
 mod act;
+mod answer;
 mod hear;
 
 use std::cell::RefCell;
