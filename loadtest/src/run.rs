@@ -1,5 +1,7 @@
 //! One run of a scenario: set up, load, faults, settle, read back, verdict.
 
+mod verdict;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,25 +17,24 @@ use crate::crowd::Crowd;
 use crate::dial::{Dialer, permitted};
 use crate::failover::FirstAcks;
 use crate::fault::{self, Injected, Injector};
-use crate::findmax::Found;
 use crate::local;
 use crate::measure::fdatasync::Probe;
-use crate::measure::latency::{Percentiles, Recorder};
+use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
 use crate::measure::recovery::Recovery;
-use crate::measure::series::{Own, Sample, Sampler};
+use crate::measure::series::Sampler;
 use crate::mqtt::{self, Fleet};
 use crate::oracle::Oracle;
 use crate::pacing::Alarms;
 use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::report::{
-    self, Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Report, book, compare,
-};
+use crate::report::{book, compare};
 use crate::scenario::Setup;
 use crate::stage;
 use crate::target::Target;
 use crate::team::{self, Team};
+
+use self::verdict::{Figures, conclude};
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -252,31 +253,6 @@ async fn load(
     kept
 }
 
-/// Shows and writes the report. `true` if every promise was kept.
-fn conclude(
-    args: &Run,
-    setup: &Setup,
-    target: &Target,
-    world: &mut World,
-    figures: Figures,
-) -> Result<bool, Error> {
-    world.recorder.tick(world.clock.now());
-    let report = summary(args, setup, target, world, figures);
-    print!("{}", report.table());
-    if let Some(folder) = &args.report {
-        report.write(folder, world.oracle.history())?;
-    } else if !report.violations.is_empty() {
-        report.write(
-            &std::env::temp_dir().join(format!("rookery-violation-{}", std::process::id())),
-            world.oracle.history(),
-        )?;
-    }
-    match report.missing {
-        Some(missing) if report.violations.is_empty() => Err(Error::Nothing(missing)),
-        _ => Ok(report.kept()),
-    }
-}
-
 /// Another number for each run, so that runs against one cluster don't meet: not part of what the seed reproduces.
 fn run_number() -> u32 {
     rand::rng().random()
@@ -389,88 +365,4 @@ async fn drive(
     };
     progress.loaded();
     done
-}
-
-struct Figures {
-    began: Nanos,
-    ended: Nanos,
-    usage: Vec<Option<Usage>>,
-    /// Before the first client.
-    empty: Vec<Usage>,
-    clients: u32,
-    harness: HarnessReport,
-    faults: Vec<Injected>,
-    samples: Vec<Sample>,
-    found: Option<Found>,
-    own: Vec<Own>,
-    disk: Option<Percentiles>,
-}
-
-fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
-    let elapsed_s = (figures.ended - figures.began) as f64 / 1e9;
-    let counts = world.oracle.counts();
-    let delivered = world.recorder.deliveries();
-    let durable = figures.usage.iter().flatten().any(|usage| usage.durable);
-    let known = figures
-        .usage
-        .iter()
-        .flatten()
-        .any(|usage| usage.fsyncs > 0 || usage.entries > 0);
-    let nodes: Vec<NodeReport> = target
-        .nodes
-        .iter()
-        .zip(figures.usage.iter().zip(&figures.empty))
-        .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss_kib, elapsed_s, counts.acked))
-        .collect();
-    Report {
-        schema: 1,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: setup.name.clone(),
-        parameters: setup.parameters.clone(),
-        seed: setup.seed,
-        target: report::Target {
-            nodes: target.nodes.clone(),
-            local: target.local.is_some(),
-            settings: target.settings.clone(),
-            guarantee: args
-                .target
-                .guarantee
-                .as_deref()
-                .unwrap_or(match (durable, known) {
-                    (true, _) => "fsync on a majority",
-                    (false, true) => "memory of a majority",
-                    (false, false) => "unknown",
-                })
-                .to_owned(),
-        },
-        elapsed_s,
-        counts,
-        delivered,
-        acks_per_s: counts.acked as f64 / elapsed_s,
-        deliveries_per_s: delivered as f64 / elapsed_s,
-        phases: world.recorder.phases().iter().map(PhaseReport::from).collect(),
-        memory: Memory::of(&figures.samples, target.nodes.len(), &figures.faults),
-        faults: figures.faults,
-        errors: world.recorder.errors().clone(),
-        cost: Cost::new(
-            &nodes,
-            &figures.harness,
-            counts.acked,
-            delivered,
-            u64::from(figures.clients),
-        ),
-        nodes,
-        operations: world.recorder.others(),
-        reconnects: world.recovery.figures(),
-        find_max: figures.found,
-        missing: setup.missing(world.recorder.errors()),
-        harness: figures.harness.over(elapsed_s),
-        violations: world.oracle.violations().to_vec(),
-        late_sights: world.oracle.late(),
-        seconds: world.recorder.seconds().to_vec(),
-        samples: figures.samples,
-        curves: Curves::of(world.recorder.phases()),
-        own: figures.own,
-        fdatasync: figures.disk,
-    }
 }
