@@ -10,6 +10,7 @@
 //! It belongs on a network that is trusted.
 
 mod coordinator;
+mod door;
 mod heard;
 mod link;
 mod logs;

@@ -245,7 +245,7 @@ fn a_worker_with_another_secret_is_sent_away() {
             };
             super::work(&args).await
         };
-        let gather = super::coordinator::gather(&listener, Duration::from_secs(30));
+        let gather = super::door::gather(&listener, Duration::from_secs(30));
         let refused = tokio::select! {
             refused = come => refused,
             _ = gather => panic!("nobody was welcome"),
