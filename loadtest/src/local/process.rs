@@ -35,17 +35,26 @@ impl Local {
         kill_process(pid, signal).map_err(|error| Error::Signal(id, error.into()))
     }
 
-    /// Tells whether the node's process is gone; a process that its parent hasn't buried yet is.
+    /// Tells whether the node's process is gone. One that its parent hasn't buried yet is, as soon as none of its threads is
+    /// left: one that still waits for the disk keeps the ports.
     pub(crate) fn is_gone(&self, id: u64) -> bool {
         if let Some(child) = self.restarted.borrow_mut().get_mut(&id) {
             return !matches!(child.try_wait(), Ok(None));
         }
-        self.state(id).is_none_or(|state| matches!(state, 'Z' | 'X'))
+        self.state(id)
+            .is_none_or(|state| matches!(state, 'Z' | 'X') && self.threads(id) <= 1)
     }
 
     /// Tells whether the node's process stands still.
     pub(crate) fn is_stopped(&self, id: u64) -> bool {
         self.state(id) == Some('T')
+    }
+
+    fn threads(&self, id: u64) -> usize {
+        let tasks = self
+            .pid(id)
+            .and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+        tasks.map_or(0, Iterator::count)
     }
 
     /// The state of the node's process, as the kernel has it.
