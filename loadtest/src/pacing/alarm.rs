@@ -133,10 +133,8 @@ impl Queue {
             let Ok(mut ready) = self.timer.readable().await else {
                 return;
             };
-            let mut times = [0; 8];
-            if rustix::io::read(&self.timer, &mut times).is_err() {
-                ready.clear_ready();
-            }
+            // Nothing to read: how often it rang is gone when it is set again, and its next ring is news.
+            ready.clear_ready();
             let waiting = &mut *self.waiting.borrow_mut();
             let now = self.clock.now();
             while let Some(first) = waiting.wakers.first_entry()
