@@ -2,6 +2,8 @@
 
 use super::log::Log;
 use super::violation::Kind;
+use super::{ConvIx, Oracle};
+use crate::payload::ClientIx;
 
 /// One row of somebody's inbox, and one's own cursors in it.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -16,6 +18,9 @@ pub(crate) struct Row {
     /// Asked when everything had settled.
     pub(crate) settled: bool,
 }
+
+/// Rows of inboxes that wait for the log, per conversation; more are not counted again.
+const ROWS: usize = 256;
 
 /// Checks a row as far as it can be done without the log.
 pub(super) fn check(row: &Row) -> Result<(), (Kind, String)> {
@@ -57,4 +62,64 @@ pub(super) fn recount(row: &Row, log: &Log) -> Option<Result<(), (Kind, String)>
         row.unread, row.read, row.last
     );
     Some(Err((Kind::UnreadWrong, detail)))
+}
+
+// === impl Oracle: cursors ===
+
+impl Oracle {
+    /// A client was told of somebody's cursors.
+    pub(crate) fn receipt(
+        &mut self,
+        conv: ConvIx,
+        viewer: ClientIx,
+        of: ClientIx,
+        delivered: u64,
+        read: u64,
+    ) {
+        self.counts.receipts += 1;
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.cursor = conversation.cursor.max(delivered);
+        let Some(view) = conversation.views.get_mut(&viewer) else {
+            return; // told before the view began
+        };
+        let before = view.receipts.insert(of, (delivered, read)).unwrap_or_default();
+        let verdict = if delivered < before.0 || read < before.1 {
+            let detail = format!(
+                "client {of} was at (delivered, read) {before:?}, now at {:?}",
+                (delivered, read)
+            );
+            Err((Kind::CursorFell, detail))
+        } else {
+            order(read, delivered, u64::MAX)
+        };
+        self.judge(verdict, conv, Some(viewer), delivered);
+    }
+
+    /// A client's session begins anew: what it is told of cursors does, too.
+    pub(crate) fn forget_receipts(&mut self, conv: ConvIx, viewer: ClientIx) {
+        if let Some(view) = self.conversations[conv as usize].views.get_mut(&viewer) {
+            view.receipts.clear();
+        }
+    }
+
+    /// A client read a row of its inbox.
+    pub(crate) fn listed(&mut self, conv: ConvIx, client: ClientIx, row: Row) {
+        self.judge(check(&row), conv, Some(client), row.read);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.cursor = conversation.cursor.max(row.delivered);
+        if conversation.rows.len() < ROWS {
+            conversation.rows.push_back((client, row));
+        }
+        self.recount(conv);
+    }
+
+    /// Counts again what the log is known for by now.
+    pub(super) fn recount(&mut self, conv: ConvIx) {
+        while let Some((client, row)) = self.conversations[conv as usize].due_row() {
+            if let Some(verdict) = recount(&row, &self.conversations[conv as usize].log) {
+                self.counts.recounted += 1;
+                self.judge(verdict, conv, Some(client), row.read);
+            }
+        }
+    }
 }
