@@ -92,11 +92,16 @@ impl Limited {
 
     /// Status, head and body; `None` if the connection was closed without an answer.
     async fn get(&self, path: &str) -> Option<(u16, String, String)> {
+        self.ask(path, "Connection: close\r\n").await
+    }
+
+    /// The same with further header lines. The node has to close the connection.
+    async fn ask(&self, path: &str, headers: &str) -> Option<(u16, String, String)> {
         let mut stream = TcpStream::connect(self.addr).await.ok()?;
-        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer dev:someone\r\n\r\n");
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer dev:someone\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await.ok()?;
         let mut text = String::new();
-        // Guests' connections are closed by the node, without being asked to.
         let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await;
         let _cut = read.ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -188,7 +193,8 @@ async fn a_node_with_few_files_serves_as_many_as_it_can_and_refuses_the_others_i
             "{other:?}"
         );
     }
-    let (status, head, body) = node.get("/v1/conversations").await.unwrap();
+    // Guests' connections are closed by the node, without being asked to.
+    let (status, head, body) = node.ask("/v1/conversations", "").await.unwrap();
     assert_eq!(status, 503);
     assert!(head.contains("content-type: application/problem+json"), "{head}");
     assert!(

@@ -76,8 +76,7 @@ async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are
     let world = World::start(3).await;
     let convs = fill(&world).await;
     // Some are read, in some alice is mentioned, in some both.
-    let mut expected: BTreeMap<ConvId, (u64, u64)> = BTreeMap::new();
-    for (i, conv) in convs.iter().enumerate() {
+    let done = convs.iter().enumerate().map(async |(i, conv)| {
         let (mut unread, mut mentions) = (1, 0);
         if i % 5 == 0 {
             let op = Op::Send {
@@ -94,8 +93,9 @@ async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are
             world.nodes[2].command("alice", conv, "read", op).await.unwrap();
             unread -= 1;
         }
-        expected.insert(conv.clone(), (unread, mentions));
-    }
+        (conv.clone(), (unread, mentions))
+    });
+    let expected: BTreeMap<ConvId, (u64, u64)> = join_all(done).await.into_iter().collect();
 
     let owners: std::collections::BTreeSet<_> =
         convs.iter().map(|conv| world.owner_and_others(conv).0).collect();

@@ -187,7 +187,7 @@ async fn limits_hold_whichever_nodes_are_asked() {
 
 #[actix::test]
 async fn what_is_over_leaves_every_replica() {
-    let world = World::start(3).await;
+    let world = World::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
     let mut short = config();
     short.login.window_ms = node::config::Millis(1_000);
     short.login.code_ms = node::config::Millis(1_000);

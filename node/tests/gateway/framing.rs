@@ -1,5 +1,7 @@
 //! WebSocket framing: what RFC 6455 asks of a server, and the limits before buffering.
 
+use futures::future::join_all;
+
 use crate::support::{Client, Incoming, Node, TEXT, frame, masked};
 
 const CONTINUATION: u8 = 0;
@@ -48,7 +50,7 @@ async fn broken_framing_ends_with_its_standard_code() {
     let node = Node::start().await;
     let mask = Some([1, 2, 3, 4]);
     let long_ping = [&[0x89, 0xfe, 0, 126, 0, 0, 0, 0][..], &[0; 126]].concat();
-    for (bytes, code, why) in [
+    let cases = [
         (frame(0x81, None, b"{}"), 1002, "not masked"),
         (frame(0xc1, mask, b"{}"), 1002, "rsv1"),
         (frame(0xa1, mask, b"{}"), 1002, "rsv2"),
@@ -76,12 +78,15 @@ async fn broken_framing_ends_with_its_standard_code() {
             1007,
             "not utf-8 across fragments",
         ),
-    ] {
+    ];
+    // At once: each connection is held for a while, should its client have more to say.
+    join_all(cases.into_iter().map(async |(bytes, code, why)| {
         let mut client = hello(&node).await;
         client.raw(&bytes).await;
         assert_eq!(client.closed().await.0, code, "{why}");
         assert_eq!(client.recv().await, Incoming::End, "{why}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -110,12 +115,14 @@ async fn what_is_too_long_is_refused_by_its_header_alone() {
 #[tokio::test]
 async fn a_goodbye_comes_back_and_the_connection_ends() {
     let node = Node::start().await;
-    for (payload, code) in [(&[3, 0xe8][..], 1000), (&[0x0f, 0xa0, b'x'], 4000), (&[], 1005)] {
+    let cases = [(&[3, 0xe8][..], 1000), (&[0x0f, 0xa0, b'x'], 4000), (&[], 1005)];
+    join_all(cases.into_iter().map(async |(payload, code)| {
         let mut client = hello(&node).await;
         client.raw(&masked(CLOSE, true, payload)).await;
         assert_eq!(client.recv().await, Incoming::Close(code, String::new()));
         assert_eq!(client.recv().await, Incoming::End);
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Three nodes in this process, over real sockets.
 
+use node::config::{Config, Millis};
+
 use crate::support::{Node, PATIENCE};
 
 /// Three nodes that have found each other; every one holds every shard.
@@ -12,14 +14,19 @@ pub(crate) struct Trio {
 impl Trio {
     /// Starts them, and waits until every shard has three replicas.
     pub(crate) async fn start() -> Trio {
-        let mut nodes = vec![Node::with(|config| config.limits.queries_per_s = 1_000).await];
+        let settings = |config: &mut Config| {
+            config.limits.queries_per_s = 1_000;
+            // At the end nobody comes for the sessions.
+            config.session.handover_ms = Millis(0);
+        };
+        let mut nodes = vec![Node::with(settings).await];
         let seed = nodes[0].running.cluster().status().nodes[0].addr.clone();
         for _ in 1..3 {
             let join = vec![seed.clone()];
             let node = Node::with(|config| {
+                settings(config);
                 config.cluster.bootstrap = false;
                 config.cluster.join = join;
-                config.limits.queries_per_s = 1_000;
             });
             nodes.push(node.await);
         }
