@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What must not be in a tracked file: a path of somebody's machine, a key, a file too large to be source.
+# What must not be in a tracked file: a path of somebody's machine, a key, a file too large to be source; and what must
+# be: the tests that docs/testing.md names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,5 +15,17 @@ hits=$(git ls-files -z | xargs -0 -r -I{} find {} -maxdepth 0 -size +1024k -prin
 [ -z "$hits" ] || complain "a tracked file over 1 MiB" "$hits"
 hits=$(git ls-files -- target rookery-data '*.orig' '*.rej' '*.profraw')
 [ -z "$hits" ] || complain "a file that a build or a tool left behind" "$hits"
+# named COLUMN FOLDER: files that one column of the table of promises names, and that are not there.
+named() {
+  awk -F'|' -v column="$1" '/^\| what the chat promises/ { table = 1 } /^$/ { table = 0 } table { print $column }' docs/testing.md |
+    grep -o '`[^`]*`' | tr -d '`' | while read -r file; do
+    [ -f "$2/$file" ] || [ -f "$file" ] || echo "$file"
+  done
+}
+for place in "3 node/src/conversation/timeline/tests" "4 node/tests" "5 node/tests/processes"; do
+  # shellcheck disable=SC2086 # a column and a folder
+  hits=$(named $place)
+  [ -z "$hits" ] || complain "docs/testing.md names a test that is not there" "$hits"
+done
 [ "$failed" = 0 ] && echo "check-tree: clean"
 exit "$failed"
