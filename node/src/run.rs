@@ -6,6 +6,8 @@
 //! ```
 //! Each step of the stop has a deadline, and the disk is the last thing alive.
 
+mod threads;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +16,16 @@ use actix_web::dev::ServerHandle;
 use cluster::Cluster;
 use cluster::transport::{Secret, TcpTransport, TransportConfig};
 use storage::Store;
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use self::threads::{Actors, Raft};
 use crate::config::Config;
+use crate::conversation::Backbone;
 use crate::conversation::timeline::ChatMachine;
-use crate::conversation::{Backbone, Settings};
 use crate::gateway::seats::{self, Budget, Seats};
 use crate::gateway::{auth, server};
 use crate::session::{Door, Order, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
-use crate::user::Hook;
 use crate::user::login::Login;
 use crate::user::login::ended::Ended;
 use crate::user::login::keyring::Keys;
@@ -51,9 +52,6 @@ pub struct Running {
     actors: Actors,
     raft: Raft,
 }
-
-/// The runtime of the cluster member. Dropped, it stops without waiting: whoever drops it may be a task itself.
-struct Raft(Option<Runtime>);
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -104,19 +102,6 @@ pub enum Error {
     #[error("the {0} ended while it was being started")]
     Ended(&'static str),
 }
-
-/// The thread that holds the actix system, under which all actor threads live.
-struct Actors {
-    stop: oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-/// What the system's thread serves once the cluster member runs.
-type Serve = (
-    server::Parts,
-    std::net::TcpListener,
-    oneshot::Sender<std::io::Result<ServerHandle>>,
-);
 
 // === start ===
 
@@ -407,88 +392,5 @@ async fn step(what: &'static str, deadline: Duration, work: impl Future<Output =
             deadline_ms = deadline.as_millis(),
             "took too long, going on"
         );
-    }
-}
-
-// === impl Raft ===
-
-impl Raft {
-    fn start(threads: usize) -> std::io::Result<Raft> {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder
-            .thread_name("raft")
-            .worker_threads(threads)
-            .enable_all()
-            .build()?;
-        Ok(Raft(Some(runtime)))
-    }
-
-    fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("only a drop takes it away").handle()
-    }
-}
-
-impl Drop for Raft {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-// === impl Actors ===
-
-impl Actors {
-    /// Starts the actix system with the conversations in it; the gateway follows when it is handed over.
-    async fn start(
-        config: &Config,
-        raft: &Raft,
-        hook: Option<Hook>,
-    ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
-        let (stop, stopped) = oneshot::channel();
-        let (serve, parts) = oneshot::channel::<Serve>();
-        let (started, backbone) = oneshot::channel();
-        let users = config.presence.settings(config.limits.sessions_per_user);
-        let settings = Settings {
-            users,
-            retention: config.retention.policies(),
-            retention_every: config.retention.every(),
-            hook,
-            ..config.chat.settings()
-        };
-        let reads = raft.handle().clone();
-        let thread = std::thread::Builder::new()
-            .name("actors".to_owned())
-            .spawn(move || {
-                actix_web::rt::System::new().block_on(async move {
-                    // Nobody waits for it any more: then nothing else happens either.
-                    let _gone = started.send(Arc::new(Backbone::start(settings, reads)));
-                    if let Ok((parts, listener, started)) = parts.await {
-                        match server::serve(parts, listener) {
-                            Ok(server) => {
-                                let _gone = started.send(Ok(server.handle()));
-                                if let Err(error) = server.await {
-                                    tracing::error!(%error, "the gateway stopped");
-                                }
-                            }
-                            Err(error) => {
-                                let _gone = started.send(Err(error));
-                            }
-                        }
-                    }
-                    // Dropped or sent: either way it's time to go.
-                    let _stop = stopped.await;
-                });
-            })?;
-        let backbone = backbone.await.map_err(|_| Error::Ended("conversations"))?;
-        Ok((Actors { stop, thread }, backbone, serve))
-    }
-
-    async fn stop(self) {
-        let _gone = self.stop.send(());
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!("the actors' thread panicked");
-        }
     }
 }

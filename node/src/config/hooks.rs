@@ -4,7 +4,7 @@ use super::load::Problems;
 use super::section::section;
 use super::units::{Millis, Secret};
 use crate::user::Hook;
-use crate::webhook::{self, Key, Webhook};
+use crate::webhook::{self, Webhook};
 
 section! {
     /// A service that is told of messages for users without a live session, such as one that pushes to telephones, and
@@ -38,12 +38,7 @@ impl Hooks {
     /// Reports every value that cannot work.
     pub(super) fn check(&self, problems: &mut Problems) {
         if !self.url.is_empty() {
-            if let Err(error) = webhook::address(&self.url) {
-                problems.add("hooks.url", &error.to_string());
-            }
-            if let Err(error) = Key::parse(&self.secret.0) {
-                problems.add("hooks.secret", &error.to_string());
-            }
+            problems.webhook("hooks.", &self.url, &self.secret);
         }
         problems.at_least("hooks.timeout_ms", self.timeout_ms.0, 10);
         problems.at_least("hooks.attempts", u64::from(self.attempts), 1);

@@ -9,6 +9,8 @@ use figment::value::{Dict, Value};
 
 use super::Config;
 use super::section::Section;
+use super::units::Secret;
+use crate::webhook;
 
 /// Sources in the order in which they win, weakest first.
 #[derive(Default)]
@@ -37,6 +39,16 @@ impl Problems {
     pub(super) fn at_least(&mut self, key: &str, value: u64, least: u64) {
         if value < least {
             self.add(key, &format!("must be at least {least}"));
+        }
+    }
+
+    /// Where a receiver of posts listens, and the key that it knows; `prefix` is what its settings begin with.
+    pub(super) fn webhook(&mut self, prefix: &str, url: &str, secret: &Secret) {
+        if let Err(why) = webhook::address(url) {
+            self.add(&format!("{prefix}url"), &why.to_string());
+        }
+        if let Err(why) = webhook::Key::parse(&secret.0) {
+            self.add(&format!("{prefix}secret"), &why.to_string());
         }
     }
 

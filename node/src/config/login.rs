@@ -3,7 +3,6 @@
 use super::load::Problems;
 use super::section::section;
 use super::units::{Millis, Secret};
-use crate::webhook;
 
 section! {
     /// Login by a one-time code that is sent to a phone number or a mail address. It is possible when webhook_url is
@@ -66,12 +65,7 @@ impl Login {
                 problems.add("login.webhook_url", "must be set where webhook_secret is");
             }
         } else {
-            if let Err(why) = webhook::address(&self.webhook_url) {
-                problems.add("login.webhook_url", &why.to_string());
-            }
-            if let Err(why) = webhook::Key::parse(&self.webhook_secret.0) {
-                problems.add("login.webhook_secret", &why.to_string());
-            }
+            problems.webhook("login.webhook_", &self.webhook_url, &self.webhook_secret);
         }
         problems.at_least("login.webhook_timeout_ms", self.webhook_timeout_ms.0, 100);
         problems.at_least("login.webhook_attempts", u64::from(self.webhook_attempts), 1);

@@ -125,7 +125,7 @@ impl Session {
             Phase::Greeting | Phase::Resuming(_) => return,
         };
         for conv in joined {
-            self.follow(ctx, conv);
+            self.show(ctx, conv, Some(0), Deliver::Event);
         }
     }
 

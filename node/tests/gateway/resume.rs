@@ -4,7 +4,7 @@ use node::config::{Config, Millis};
 use serde_json::{Value, json};
 
 use crate::support::session::{
-    Known, auth, connect, event, introduced, is_refused, is_resumed, known, race, say,
+    Known, auth, connect, event, flap, introduced, is_refused, is_resumed, known, race, say,
 };
 use crate::support::{Client, Incoming, Node, PATIENCE, TEXT, masked};
 
@@ -216,31 +216,8 @@ async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
     })
     .await;
     let mut alice = node.client("alice").await;
-    let (mut bob, mut at) = introduced(&node, &mut alice).await;
-    let talking = tokio::spawn(async move {
-        for i in 0..600 {
-            say(&mut alice, "bob", &format!("m{i}")).await;
-        }
-    });
-    // Bob loses every connection after a few events, sometimes before the first.
-    let (mut expected, mut round) = (0, 0);
-    while expected < 600 {
-        for _ in 0..round % 7 {
-            if expected == 600 {
-                break;
-            }
-            at.n += 1;
-            let message = event(&mut bob, at.n).await;
-            assert_eq!(message["cid"], format!("m{expected}"), "{message}");
-            expected += 1;
-        }
-        round += 1;
-        let ready;
-        (bob, ready) = connect(&node, "bob", "phone", Some(&at)).await;
-        is_resumed(&ready, at.n);
-        at.sid = known(&ready).sid;
-    }
-    talking.await.unwrap();
+    let bob = introduced(&node, &mut alice).await;
+    flap(alice, bob, 600, 7, |_| &node).await;
     node.stop().await;
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::session::{Known, connect, event, introduced, is_refused, is_resumed, known, race, say};
+use crate::support::session::{
+    Known, connect, event, flap, introduced, is_refused, is_resumed, known, race, say,
+};
 use crate::support::{Client, Incoming, PATIENCE};
 use crate::world::World;
 
@@ -12,33 +14,9 @@ use crate::world::World;
 async fn a_session_goes_on_at_any_node_while_others_talk() {
     let world = World::start().await;
     let mut alice = world.nodes[0].client("alice").await;
-    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
-    let talking = tokio::spawn(async move {
-        for i in 0..200 {
-            say(&mut alice, "bob", &format!("m{i}")).await;
-        }
-    });
-    // From node to node, each time after a few events, and sometimes back to the same one.
-    let (mut expected, mut round) = (0, 0);
-    while expected < 200 {
-        for _ in 0..round % 5 {
-            if expected == 200 {
-                break;
-            }
-            at.n += 1;
-            let message = event(&mut bob, at.n).await;
-            assert_eq!(message["cid"], format!("m{expected}"), "{message}");
-            expected += 1;
-        }
-        round += 1;
-        let node = &world.nodes[[1, 2, 2, 0][round % 4]];
-        let ready;
-        (bob, ready) = connect(node, "bob", "phone", Some(&at)).await;
-        is_resumed(&ready, at.n);
-        assert_ne!(ready["sid"], at.sid);
-        at.sid = known(&ready).sid;
-    }
-    talking.await.unwrap();
+    let bob = introduced(&world.nodes[0], &mut alice).await;
+    // From node to node, and sometimes back to the same one.
+    flap(alice, bob, 200, 5, |round| &world.nodes[[1, 2, 2, 0][round % 4]]).await;
     world.stop().await;
 }
 

@@ -89,6 +89,41 @@ pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     ack
 }
 
+/// Alice says so much to bob, who loses every connection after fewer than `few` events, sometimes before the first, and
+/// goes on at the node that `place` names for the round.
+pub(crate) async fn flap<'a>(
+    mut alice: Client,
+    (mut bob, mut at): (Client, Known),
+    much: u64,
+    few: usize,
+    place: impl Fn(usize) -> &'a Node,
+) {
+    let talking = tokio::spawn(async move {
+        for i in 0..much {
+            say(&mut alice, "bob", &format!("m{i}")).await;
+        }
+    });
+    let (mut expected, mut round) = (0, 0);
+    while expected < much {
+        for _ in 0..round % few {
+            if expected == much {
+                break;
+            }
+            at.n += 1;
+            let message = event(&mut bob, at.n).await;
+            assert_eq!(message["cid"], format!("m{expected}"), "{message}");
+            expected += 1;
+        }
+        round += 1;
+        let ready;
+        (bob, ready) = connect(place(round), "bob", "phone", Some(&at)).await;
+        is_resumed(&ready, at.n);
+        assert_ne!(ready["sid"], at.sid);
+        at.sid = known(&ready).sid;
+    }
+    talking.await.unwrap();
+}
+
 /// Two connections of a device that go on with one session at once, and say something. One of them stays, and the other is
 /// closed in silence. The session goes on exactly where it was, at the one that stays, unless that came when the other had
 /// already used its new name; then by that name. Returns where it goes on.
