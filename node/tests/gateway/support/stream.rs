@@ -68,6 +68,8 @@ impl Stream {
             assert!(stream.more().await, "the head of a response");
         };
         stream.head = String::from_utf8(stream.raw.drain(..end).collect()).unwrap();
+        // What came with the head.
+        stream.unpack();
         stream
     }
 
