@@ -94,6 +94,9 @@ pub struct GroupStatus {
     pub last: u64,
     /// Index of the last entry applied.
     pub applied: u64,
+    /// Of what applying all entries up to that very index did, as 32 hexadecimal digits. Replicas with the same `applied`
+    /// have the same one, or they differ.
+    pub digest: String,
     /// Nodes that vote in the group now.
     pub voters: Vec<NodeId>,
     /// On the leader: for each other replica, how many entries it is behind.

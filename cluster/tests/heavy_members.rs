@@ -40,6 +40,29 @@ async fn whole(members: &[Member]) {
     .await;
 }
 
+/// Waits until all members are at the same index of every shard; their digests are the same there.
+async fn agree(members: &[Member]) {
+    let standings = |member: &Member| -> Vec<_> {
+        let shards = member.cluster.status().shards.into_iter();
+        shards
+            .filter_map(|shard| {
+                shard
+                    .local
+                    .map(|local| (shard.shard, local.applied, local.digest))
+            })
+            .collect()
+    };
+    let mut seen = Vec::new();
+    let indexes = |of: &[(u16, u64, String)]| of.iter().map(|&(s, at, _)| (s, at)).collect::<Vec<_>>();
+    eventually("members at the same index", async || {
+        seen = members.iter().map(standings).collect();
+        seen.iter()
+            .all(|one| one.len() == usize::from(SHARDS) && indexes(one) == indexes(&seen[0]))
+    })
+    .await;
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_member_grows_to_three_while_it_serves() {
     let directory = tempfile::tempdir().unwrap();
@@ -60,6 +83,7 @@ async fn one_member_grows_to_three_while_it_serves() {
         owners().collect::<std::collections::BTreeSet<_>>().len() > 1
     })
     .await;
+    agree(&members).await;
     for member in members {
         member.stop().await;
     }
@@ -88,6 +112,7 @@ async fn a_shard_goes_on_without_the_member_that_owned_it() {
     .await;
     members.push(back);
     whole(&members).await;
+    agree(&members).await;
     for member in members {
         member.stop().await;
     }
@@ -131,6 +156,7 @@ async fn a_member_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
     })
     .await;
     members.push(back);
+    agree(&members).await;
     for member in members {
         member.stop().await;
     }
@@ -153,6 +179,7 @@ async fn all_members_stopped_at_once_come_back_with_everything() {
         back[2].write(shard, "more").await;
         eventually("the old rows", async || back.iter().all(|m| m.has(shard, "kept"))).await;
     }
+    agree(&back).await;
     for member in back {
         member.stop().await;
     }

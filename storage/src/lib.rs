@@ -34,6 +34,7 @@ mod config;
 mod error;
 
 mod columns;
+mod digest;
 mod keys;
 mod record;
 

@@ -13,7 +13,7 @@ use fail::fail_point;
 use crate::columns::Column;
 use crate::engine::{Batch, Engine};
 use crate::inner::{Inner, Shard};
-use crate::{Error, Order, Table, keys, tables};
+use crate::{Error, Order, Table, digest, keys, tables};
 
 /// A batch of changes to one shard's state. Dropped without a commit, it changes nothing.
 pub struct Transaction {
@@ -23,10 +23,22 @@ pub struct Transaction {
     /// The committed state; or why there is none, told by each call.
     base: Result<Arc<dyn Engine>, Error>,
     overlay: [Overlay; Table::ALL.len()],
+    /// Counts the calls of [`Transaction::take_digest`].
+    step: u32,
+    /// Of the rows written in this step.
+    digest: u128,
 }
 
-/// Values to put; `None` deletes.
-type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
+/// The writes of one table.
+type Overlay = BTreeMap<Vec<u8>, Own>;
+
+/// A write.
+struct Own {
+    /// What to put; `None` deletes.
+    value: Option<Bytes>,
+    /// When it was written last.
+    step: u32,
+}
 
 // === impl Transaction ===
 
@@ -39,13 +51,15 @@ impl Transaction {
             generation,
             base,
             overlay: Default::default(),
+            step: 0,
+            digest: 0,
         }
     }
 
     /// Returns a row, own writes included.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error> {
         if let Some(own) = self.overlay[table.slot()].get(key) {
-            return Ok(own.clone());
+            return Ok(own.value.clone());
         }
         self.base()?.payload(
             Column::State(table),
@@ -82,7 +96,7 @@ impl Transaction {
                 while let Some((own_key, own_value)) =
                     own.next_if(|(own_key, _)| !comes_after(own_key, key, order))
                 {
-                    merged.push(own_key, own_value.clone());
+                    merged.push(own_key, own_value.value.clone());
                     if own_key.as_slice() == key || merged.is_full() {
                         return Ok(merged.flow());
                     }
@@ -95,19 +109,26 @@ impl Transaction {
             if merged.is_full() {
                 break;
             }
-            merged.push(key, value.clone());
+            merged.push(key, value.value.clone());
         }
         Ok(merged.rows)
     }
 
     /// Writes a row.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.overlay[table.slot()].insert(key.to_vec(), Some(Bytes::copy_from_slice(value)));
+        self.write(table, key, Some(value));
     }
 
     /// Removes a row.
     pub fn delete(&mut self, table: Table, key: &[u8]) {
-        self.overlay[table.slot()].insert(key.to_vec(), None);
+        self.write(table, key, None);
+    }
+
+    /// Returns the digest of what was written since the last call: each row that was, as it is now. The order of writes to
+    /// different rows makes no difference, nor does how many steps share a transaction.
+    pub fn take_digest(&mut self) -> u128 {
+        self.step += 1;
+        std::mem::take(&mut self.digest)
     }
 
     /// Writes everything and the applied position at once. Not synced: after a crash the log replays it.
@@ -129,13 +150,27 @@ impl Transaction {
         Ok(())
     }
 
+    fn write(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
+        self.digest = self.digest.wrapping_add(digest::row(table, key, value));
+        let own = Own {
+            value: value.map(Bytes::copy_from_slice),
+            step: self.step,
+        };
+        let before = self.overlay[table.slot()].insert(key.to_vec(), own);
+        // Written twice in a step, a row counts as it is at the end.
+        if let Some(before) = before.filter(|before| before.step == self.step) {
+            let replaced = digest::row(table, key, before.value.as_deref());
+            self.digest = self.digest.wrapping_sub(replaced);
+        }
+    }
+
     fn batch(&self, applied: &[u8]) -> Batch {
         let (shard, generation) = (self.shard.id, self.generation);
         let mut batch = Batch::default();
         for table in Table::ALL {
-            for (key, value) in &self.overlay[table.slot()] {
+            for (key, own) in &self.overlay[table.slot()] {
                 let key = keys::state(shard, generation, key);
-                match value {
+                match &own.value {
                     Some(value) => batch.put(Column::State(table), key, value),
                     None => batch.delete(Column::State(table), key),
                 }
@@ -156,7 +191,7 @@ impl Transaction {
         table: Table,
         range: &Range<&[u8]>,
         order: Order,
-    ) -> Box<dyn Iterator<Item = (&Vec<u8>, &Option<Bytes>)> + '_> {
+    ) -> Box<dyn Iterator<Item = (&Vec<u8>, &Own)> + '_> {
         let end = if range.end.is_empty() {
             Bound::Unbounded
         } else {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised when the form of any record changes. A node refuses records of a version it doesn't know.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Writes a record.
 ///
@@ -84,10 +84,10 @@ mod tests {
             payload: EntryPayload::Blank,
         };
         for (bytes, golden) in [
-            (encode(&Vote::new_committed(4, 2)), "0104010201"),
-            (encode(&blank), "01010100"),
-            (encode(&takeover), "01010201000205"),
-            (encode(&batch()), "010309010107ac02026162"),
+            (encode(&Vote::new_committed(4, 2)), "0204010201"),
+            (encode(&blank), "02010100"),
+            (encode(&takeover), "02010201000205"),
+            (encode(&batch()), "020309010107ac02026162"),
         ] {
             assert_eq!(hex(&bytes.unwrap()), golden);
         }
@@ -121,7 +121,7 @@ mod tests {
             decode::<Entry>(&bytes)
                 .unwrap_err()
                 .to_string()
-                .contains("version 2")
+                .contains("version 3")
         );
         assert!(decode::<Entry>(&[]).is_err());
     }

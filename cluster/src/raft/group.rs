@@ -8,11 +8,13 @@ use futures::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, LinearizerOption, ReadPolicy, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
 use storage::{ShardId, Store};
 
 use crate::config::Config;
 use crate::error::{Error, ProposeError};
 use crate::machine::Machine;
+use crate::raft::digest::Standing;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::Factory;
 use crate::raft::state_machine::{StateMachine, Watcher};
@@ -26,6 +28,7 @@ pub(crate) struct Group {
     shard: ShardId,
     raft: Raft,
     log: LogStore,
+    standing: Arc<Mutex<Standing>>,
 }
 
 /// What a group needs from its node.
@@ -67,11 +70,17 @@ impl Group {
             append_deadline: config.election_max.max(Duration::from_secs(1)),
             snapshot_rate: config.snapshot_rate,
         };
+        let standing = machine.standing();
         let settings = settings(config).map_err(failed)?;
         let raft = Raft::new(parts.node.0, Arc::new(settings), factory, log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
-        let group = Group { shard, raft, log };
+        let group = Group {
+            shard,
+            raft,
+            log,
+            standing,
+        };
         if group.voters().iter().eq([&parts.node]) {
             // Nobody else could lead: don't wait for an election timeout. Fails only on a stopped group.
             drop(group.raft.trigger().elect(false).await);
@@ -200,11 +209,13 @@ impl Group {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let last = metrics.last_log_index.unwrap_or(0);
+        let standing = *self.standing.lock();
         GroupStatus {
             role: role(metrics.state),
             term: metrics.current_term,
             last,
-            applied: metrics.last_applied.map_or(0, |l| l.index),
+            applied: standing.applied,
+            digest: standing.digest.to_string(),
             voters: metrics.membership_config.voter_ids().map(NodeId).collect(),
             lag: metrics
                 .replication

@@ -7,6 +7,7 @@
 //! derivations give: `codec` freezes that form with golden bytes, so that an upgrade that changes it fails a test.
 
 pub(crate) mod codec;
+pub(crate) mod digest;
 pub(crate) mod group;
 pub(crate) mod log_store;
 pub(crate) mod network;

@@ -12,13 +12,16 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{ShardId, State, Transaction};
 use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::blocking::blocking;
 use crate::machine::{Batch, Machine};
 use crate::ownership::Owner;
+use crate::raft::digest::{Digest, Standing};
 use crate::raft::snapshot::{self, SnapshotData};
 use crate::raft::{Answer, Entry, LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig, codec};
 use crate::shard::batch;
@@ -35,6 +38,7 @@ pub(crate) struct StateMachine {
     watcher: Arc<dyn Watcher>,
     flushed: watch::Receiver<u64>,
     applied: Applied,
+    standing: Arc<Mutex<Standing>>,
 }
 
 /// How far a replica is; stored in the same transaction as the rows it describes.
@@ -43,6 +47,8 @@ pub(crate) struct Applied {
     pub(crate) last: Option<LogId>,
     pub(crate) membership: Membership,
     pub(crate) owner: Owner,
+    /// Of every entry up to `last`.
+    pub(crate) digest: Digest,
 }
 
 /// Told what was applied. Called from the group's apply task; must not block.
@@ -73,6 +79,7 @@ impl StateMachine {
             Some(bytes) => codec::decode(&bytes)?,
             None => Applied::default(),
         };
+        let standing = Arc::new(Mutex::new(applied.standing()));
         Ok(StateMachine {
             shard,
             state,
@@ -80,7 +87,13 @@ impl StateMachine {
             watcher,
             flushed,
             applied,
+            standing,
         })
+    }
+
+    /// Where the replica is, for whoever asks: what is committed on its disk, never in between.
+    pub(crate) fn standing(&self) -> Arc<Mutex<Standing>> {
+        self.standing.clone()
     }
 
     async fn apply_chunk(&mut self, chunk: Vec<(Entry, Responder)>) -> Result<(), io::Error> {
@@ -93,10 +106,12 @@ impl StateMachine {
         let mut takeover = false;
         for (entry, responder) in chunk {
             self.applied.last = Some(entry.log_id);
+            let mut effect = 0;
             let answer = match entry.payload {
                 EntryPayload::Blank => Answer::Nothing,
                 EntryPayload::Membership(membership) => {
                     self.applied.membership = Membership::new(Some(entry.log_id), membership);
+                    effect = xxh3_128(&codec::encode(&self.applied.membership)?);
                     Answer::Nothing
                 }
                 EntryPayload::Normal(Proposal::Takeover { node, incarnation }) => {
@@ -105,6 +120,7 @@ impl StateMachine {
                         incarnation,
                         epoch: entry.log_id.index,
                     };
+                    effect = xxh3_128(&codec::encode(&self.applied.owner)?);
                     takeover = true;
                     Answer::Nothing
                 }
@@ -112,8 +128,14 @@ impl StateMachine {
                     epoch,
                     now_ms,
                     commands,
-                }) => self.apply_batch(&mut transaction, entry.log_id.index, epoch, now_ms, commands)?,
+                }) => {
+                    let index = entry.log_id.index;
+                    let answer = self.apply_batch(&mut transaction, index, epoch, now_ms, commands)?;
+                    effect = transaction.take_digest();
+                    answer
+                }
             };
+            self.applied.digest = self.applied.digest.after(&entry.log_id, effect);
             answers.push((responder, answer));
         }
         #[cfg(feature = "planted-bugs")]
@@ -129,6 +151,7 @@ impl StateMachine {
         transaction
             .commit(codec::encode(&self.applied)?)
             .map_err(io::Error::other)?;
+        *self.standing.lock() = self.applied.standing();
         if takeover {
             self.watcher.taken_over(self.shard, self.applied.owner);
         }
@@ -185,6 +208,17 @@ impl StateMachine {
     }
 }
 
+// === impl Applied ===
+
+impl Applied {
+    fn standing(&self) -> Standing {
+        Standing {
+            applied: self.last.map_or(0, |last| last.index),
+            digest: self.digest,
+        }
+    }
+}
+
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
@@ -231,6 +265,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
         let owner_changed = self.applied.owner != position.owner;
         self.applied = position;
+        *self.standing.lock() = self.applied.standing();
         if owner_changed {
             self.watcher.taken_over(self.shard, self.applied.owner);
         }

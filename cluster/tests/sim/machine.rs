@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use cluster::{Batch, Machine};
+use cluster::{Batch, Machine, NodeId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{State, Table, Transaction};
@@ -33,14 +33,21 @@ pub(crate) struct Row {
 }
 
 /// The machine of one member's life.
-#[derive(Default)]
 pub(crate) struct LogMachine {
+    node: NodeId,
     /// Where the planted defect keeps what it should have stored: in memory, which a restart takes away.
     outside: Mutex<HashMap<Vec<u8>, Place>>,
 }
 
 thread_local! {
     static FORGET: Cell<bool> = const { Cell::new(false) };
+    static DIFFER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Plants a defect in this thread: the last message of a client is remembered in a row that holds which member it is,
+/// and nobody reads it.
+pub(crate) fn differ(on: bool) {
+    DIFFER.set(on);
 }
 
 /// Plants a defect in this thread: the dedup row isn't written in the batch's transaction.
@@ -77,6 +84,15 @@ pub(crate) fn last(state: &State, conversation: u16) -> Option<u64> {
 
 // === impl LogMachine ===
 
+impl LogMachine {
+    pub(crate) fn new(node: NodeId) -> LogMachine {
+        LogMachine {
+            node,
+            outside: Mutex::default(),
+        }
+    }
+}
+
 impl Machine for LogMachine {
     fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         batch
@@ -95,6 +111,13 @@ impl LogMachine {
         command: &Bytes,
     ) -> Result<Bytes, storage::Error> {
         let append: Append = postcard::from_bytes(command).unwrap();
+        if DIFFER.get() {
+            tx.put(
+                Table::Sys,
+                &append.client.to_be_bytes(),
+                &self.node.0.to_be_bytes(),
+            );
+        }
         let dedup_key = postcard::to_stdvec(&(append.conversation, append.client, append.id)).unwrap();
         let known = if FORGET.get() {
             self.outside.lock().get(&dedup_key).copied()

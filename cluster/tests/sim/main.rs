@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 mod client;
+mod digests;
 mod faults;
 mod invariants;
 mod log;
@@ -130,6 +131,18 @@ mod planted {
         println!(
             "caught: {}",
             caught.expect("the dedup row outside the batch was not caught")
+        );
+    }
+
+    #[test]
+    fn a_row_that_differs_and_that_nobody_reads_is_caught_by_the_digest() {
+        machine::differ(true);
+        let caught = run(1000, &Plan::faulty(1000));
+        machine::differ(false);
+        let violation = caught.expect_err("the row that differs was not caught");
+        assert_eq!(
+            violation.invariant, "replicas agree on what they applied",
+            "{violation}"
         );
     }
 

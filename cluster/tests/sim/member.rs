@@ -101,7 +101,7 @@ impl Member {
             config,
             store,
             transport,
-            Arc::new(LogMachine::default()),
+            Arc::new(LogMachine::new(self.node)),
             owner.clone(),
         )
         .await;

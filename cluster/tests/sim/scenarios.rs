@@ -15,14 +15,14 @@ use crate::member::SHARDS;
 use crate::world::{Plan, World};
 
 /// Runs a scenario in a world of three members.
-fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<World>) -> F) {
+pub(crate) fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<World>) -> F) {
     crate::paused::run("scenario", async || {
         let world = Rc::new(World::new(1, &Plan::quiet()));
         LocalSet::new().run_until(scenario(world)).await;
     });
 }
 
-async fn eventually(what: &str, done: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -35,7 +35,7 @@ fn shards() -> impl Iterator<Item = ShardId> {
 }
 
 /// Three members, each ready.
-async fn three(world: &World) -> [Cluster; 3] {
+pub(crate) async fn three(world: &World) -> [Cluster; 3] {
     for member in world.members.iter() {
         member.start().await.unwrap();
     }
@@ -49,7 +49,7 @@ async fn three(world: &World) -> [Cluster; 3] {
 }
 
 /// Sends one message to each conversation; fails if one isn't acknowledged in time.
-async fn send_to_all(world: &World) {
+pub(crate) async fn send_to_all(world: &World) {
     let mut random = StdRng::seed_from_u64(1);
     for conversation in 0..client::CONVERSATIONS {
         let append = Append {

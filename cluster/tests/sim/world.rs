@@ -1,6 +1,6 @@
 //! A world: network, members, clients, faults; one run from start to verdict.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,11 +17,14 @@ use tokio::time::Instant;
 use crate::client::{self, History, Reads};
 use crate::faults::Fault;
 use crate::invariants;
+use crate::invariants::replicas_agree::{self, Digests};
 use crate::machine::Append;
 use crate::member::{Activation, Member, SHARDS};
 
 /// Clients in a world.
 const CLIENTS: u16 = 5;
+/// How often the members' digests are looked at.
+const OBSERVE: Duration = Duration::from_millis(10);
 /// How long a healed cluster may take to serve every conversation again.
 const CONVERGE: Duration = Duration::from_secs(60);
 
@@ -49,6 +52,7 @@ pub(crate) struct World {
     pub(crate) activations: Arc<Mutex<Vec<Activation>>>,
     pub(crate) history: History,
     pub(crate) reads: Reads,
+    pub(crate) digests: RefCell<Digests>,
     next_id: Cell<u32>,
 }
 
@@ -138,6 +142,7 @@ impl World {
             activations,
             history: History::default(),
             reads: Reads::default(),
+            digests: RefCell::default(),
             next_id: Cell::new(0),
         }
     }
@@ -165,6 +170,13 @@ impl World {
         (0_u16..).find(|c| cluster_shard_of(*c) == shard).unwrap()
     }
 
+    /// Looks at every member's digests.
+    pub(crate) fn observe(&self) {
+        for cluster in self.members.iter().filter_map(Member::running) {
+            self.digests.borrow_mut().observe(&cluster.status());
+        }
+    }
+
     /// Runs the plan and gives the verdict.
     pub(crate) async fn run(self, plan: &Plan) -> Result<(), Violation> {
         let local = LocalSet::new();
@@ -189,6 +201,19 @@ impl World {
         for member in self.members.iter() {
             self.restart(member.node);
         }
+        let world = self.clone();
+        let observer = tokio::task::spawn_local(async move {
+            loop {
+                world.observe();
+                tokio::time::sleep(OBSERVE).await;
+            }
+        });
+        let verdict = self.suffer(plan).await;
+        observer.abort();
+        verdict
+    }
+
+    async fn suffer(self: Rc<World>, plan: &Plan) -> Result<(), Violation> {
         if !plan.while_growing {
             self.wait("three replicas of each shard", |world| world.is_whole())
                 .await?;
@@ -243,7 +268,9 @@ impl World {
             .map_err(|mut violation| {
                 violation.what += &format!("\n{:?}", invariants::difference(self));
                 violation
-            })
+            })?;
+        self.wait("replicas at the same index", replicas_agree::level)
+            .await
     }
 
     fn is_whole(&self) -> bool {

@@ -115,6 +115,9 @@ async fn metrics(
 }
 
 /// Nodes, shards, owners, lag.
+///
+/// `local` of a shard is this node's replica: its role, its position, and the digest of what applying the log up to that
+/// very position did. Replicas with the same `applied` have the same `digest`.
 #[utoipa::path(tag = Tag::OPERATION, responses((status = 200, description = "The cluster.", body = Object), Operators))]
 #[get("/v1/cluster")]
 async fn cluster_status(

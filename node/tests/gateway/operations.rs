@@ -13,6 +13,15 @@ async fn a_ready_node_tells_its_shards_and_where_a_conversation_lives() {
     assert_eq!(status["node"], 1);
     assert_eq!(status["nodes"].as_array().unwrap().len(), 1);
     assert!(status["shards"].as_array().unwrap().len() >= 4);
+    for shard in status["shards"].as_array().unwrap() {
+        let local = &shard["local"];
+        assert!(local["applied"].as_u64().unwrap() > 0, "{shard}");
+        let digest = local["digest"].as_str().unwrap();
+        assert!(
+            digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{shard}"
+        );
+    }
 
     let (code, owner) = node
         .get("/v1/cluster/owner?conversation=g_01ARZ3NDEKTSV4RRFFQ69G5FAV")

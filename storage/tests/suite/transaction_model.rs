@@ -106,7 +106,35 @@ fn expect(model: &Model, from: &[u8], to: &[u8], order: Order, limit: usize) -> 
     rows
 }
 
+/// The digest of a step with these changes, after a step with others.
+fn digest_of(before: &[Change], changes: &[Change]) -> u128 {
+    let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
+    let mut transaction = store.state(ShardId(7)).transaction();
+    run(&mut transaction, &mut Model::new(), before);
+    transaction.take_digest();
+    run(&mut transaction, &mut Model::new(), changes);
+    transaction.take_digest()
+}
+
+/// What a step leaves: each row that it wrote, as it is at the end.
+fn left(changes: &[Change]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+    changes.iter().cloned().collect()
+}
+
 proptest! {
+    #[test]
+    fn steps_have_the_same_digest_exactly_if_they_leave_the_same_writes(
+        before in changes(),
+        one in changes(),
+        other in changes(),
+    ) {
+        let digest = digest_of(&[], &one);
+        prop_assert_eq!(digest_of(&before, &one), digest, "whatever the transaction wrote before");
+        let ordered: Vec<Change> = left(&one).into_iter().rev().collect();
+        prop_assert_eq!(digest_of(&[], &ordered), digest, "in any order");
+        prop_assert_eq!(digest_of(&[], &other) == digest, left(&other) == left(&one));
+    }
+
     #[test]
     fn a_transaction_reads_like_a_map(committed in changes(), own in changes(), questions in questions()) {
         let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());

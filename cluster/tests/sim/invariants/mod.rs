@@ -7,6 +7,7 @@ mod one_active_epoch;
 mod one_order;
 mod reads_are_fresh;
 mod real_time_order;
+pub(crate) mod replicas_agree;
 mod stale_epoch_refused;
 
 use std::collections::HashMap;
@@ -32,6 +33,10 @@ pub(crate) const ALL: &[Invariant] = &[
     Invariant {
         name: "one order on all replicas",
         holds: one_order::holds,
+    },
+    Invariant {
+        name: "replicas agree on what they applied",
+        holds: replicas_agree::holds,
     },
     Invariant {
         name: "sequence numbers are contiguous",
