@@ -3,15 +3,17 @@
 # has the table. Each run has its own seed; a failed one is printed with the command that repeats it, and its data and
 # history are kept.
 #
-#   scripts/chaos.sh            every fault, full disks, two at once, drawn ones: ten minutes
-#   scripts/chaos.sh short      a choice of them: two minutes; or another plan's name (loadtest/plans), or random
+#   scripts/chaos.sh            every fault, full disks, two at once, wrong clocks, removals, moved nodes, drawn ones: a
+#                               quarter of an hour
+#   scripts/chaos.sh short      a choice of them: three minutes; or another plan's name (loadtest/plans), or random
+#   scripts/chaos.sh pauses     the owner paused, cut off and read from, a hundred times: eight minutes
 #   ROUNDS=20 scripts/chaos.sh  all of it with 20 seeds: a night
 #   BIN=DIR scripts/chaos.sh    the binaries from there instead of a release build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-1}
-plans=${*:-every full pairs random}
+plans=${*:-every full pairs clocks removals addresses random}
 base=${HTTP_BASE:-28080}
 if [ -z "${BIN:-}" ]; then
   make --no-print-directory build

@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=${*:-failover faults throughput share low rest scale nodes receipts inbox channel flapping}
+steps=${*:-failover faults throughput share low rest scale nodes receipts inbox channel conversations hostile flapping}
 date=${DATE:-$(date +%F)}
 base=${HTTP_BASE:-28180}
 runs=${RUNS:-${CARGO_TARGET_DIR:-target}/report/$date}
@@ -124,6 +124,12 @@ for step in $steps; do
       for members in 10 10000; do
         take "channel-$members" run channel --local 3 --clients 10 -p members="$members" --rate 200 --duration "$(seconds 30)"
       done
+      ;;
+    conversations)
+      take conversations run conversations --local 3
+      ;;
+    hostile)
+      take hostile run hostile --local 3 --duration "$(seconds 60)"
       ;;
     flapping)
       take flapping-calm run flapping --local 3 --clients 200 --rate 200 --duration "$(seconds 120)" --seed 7

@@ -73,7 +73,7 @@ pub(crate) async fn failover(args: &cli::Failover) -> Result<bool, Error> {
         doors: args.how.is_of_links(),
         ..Needs::default()
     };
-    let target = Target::open(&args.target, needs).await?;
+    let target = Target::open(&args.target, needs, &[]).await?;
     let common = common(&target, &args.target.token, 128, 0)?;
     let ticking = async {
         loop {

@@ -30,16 +30,6 @@ pub(crate) async fn get(node: &str, path: &str) -> Result<String, Error> {
     }
 }
 
-/// Returns what time it is for a node, in seconds since 1970.
-pub(crate) async fn date(node: &str) -> Option<i64> {
-    let answer = ask(node, "/livez").await.ok()?;
-    let head = String::from_utf8_lossy(&answer).into_owned();
-    let line = head
-        .lines()
-        .find(|line| line.to_ascii_lowercase().starts_with("date:"))?;
-    seconds(line.split_once(':')?.1)
-}
-
 async fn ask(node: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let request = async {
         let mut stream = TcpStream::connect(node).await?;
@@ -52,19 +42,6 @@ async fn ask(node: &str, path: &str) -> std::io::Result<Vec<u8>> {
     };
     let answer = tokio::time::timeout(Duration::from_secs(3), request).await;
     answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-}
-
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn seconds(date: &str) -> Option<i64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let parts: Vec<&str> = date.split([' ', ':']).filter(|part| !part.is_empty()).collect();
-    let number = |at: usize| parts.get(at)?.parse::<i64>().ok();
-    let month = MONTHS.find(parts.get(2)?)? as i64 / 3;
-    // Years that begin in March, so that the day that may be missing is the last one.
-    let (year, month) = (number(3)? - i64::from(month < 2), (month + 10) % 12);
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 306 + 5) / 10 + number(1)? - 1;
-    let of_day = number(4)? * 3600 + number(5)? * 60 + number(6)?;
-    Some((days - 719_468) * 86_400 + of_day)
 }
 
 /// Splits an answer into status and body.
@@ -95,14 +72,6 @@ fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_is_read() {
-        assert_eq!(seconds(" Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(seconds("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
-        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:10 GMT"), Some(10));
-        assert_eq!(seconds("today"), None);
-    }
 
     #[test]
     fn whole_and_chunked_bodies_are_read() {

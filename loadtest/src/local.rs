@@ -1,11 +1,11 @@
 //! A cluster of real processes on this machine, made by `rookery cluster`, for runs that need no other one and for
 //! faults, which need processes to kill.
 
+mod addresses;
 mod process;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::disk::SmallDisk;
 use crate::fault::{self, Needs};
-use crate::links::{Door, Links};
+use crate::links::Links;
 
 /// The running cluster. Dropping it kills what is left of it.
 pub(crate) struct Local {
@@ -29,6 +29,9 @@ pub(crate) struct Local {
     restarted: RefCell<HashMap<u64, Child>>,
     /// What the nodes talk through, if the harness holds it.
     links: Option<Links>,
+    http_base: u16,
+    /// Nodes that have the second one of their two addresses.
+    moved: RefCell<HashSet<u64>>,
     /// libfaketime, under which nodes are restarted.
     clocks: Cell<Option<PathBuf>>,
     /// Last of all: nothing on them is open any more.
@@ -84,7 +87,7 @@ struct Description {
 const READY: Duration = Duration::from_secs(90);
 /// Ports above the first HTTP port: of the nodes' listeners for each other ...
 const BETWEEN: u16 = 500;
-/// ... and of the harness's doors in front of them.
+/// ... and of the harness's doors in front of them. Each node has a second port of either kind.
 const DOORS: u16 = 600;
 
 // === impl Local ===
@@ -108,7 +111,7 @@ impl Local {
             small_disks.extend(folders.map_while(|folder| SmallDisk::mount(&folder).ok()));
         }
         let links = if needs.doors {
-            Some(Links::open(&doors(nodes, http_base)).map_err(Error::Links)?)
+            Some(Links::open(&addresses::doors(nodes, http_base)).map_err(Error::Links)?)
         } else {
             None
         };
@@ -158,6 +161,8 @@ impl Local {
             nodes,
             restarted: RefCell::default(),
             links,
+            http_base,
+            moved: RefCell::default(),
             clocks: Cell::default(),
             small_disks,
         };
@@ -173,7 +178,7 @@ impl Local {
     async fn take_clocks(&self, library: PathBuf) -> Result<(), Error> {
         self.clocks.set(Some(library));
         for node in &self.nodes {
-            self.write_clock(node.id, 0)
+            self.write_clock(node.id, 0.0)
                 .map_err(|error| Error::Signal(node.id, error))?;
             self.hit(node.id, Hit::Drain)?;
             self.ended(node.id, READY).await?;
@@ -183,14 +188,14 @@ impl Local {
         Ok(())
     }
 
-    fn write_clock(&self, id: u64, ahead_s: i64) -> std::io::Result<()> {
+    fn write_clock(&self, id: u64, ahead_s: f64) -> std::io::Result<()> {
         let (new, file) = (self.folder(id).join("clock.new"), self.folder(id).join("clock"));
-        std::fs::write(&new, format!("{ahead_s:+}s\n"))?;
+        std::fs::write(&new, format!("{ahead_s:+.3}s\n"))?;
         std::fs::rename(new, file)
     }
 
     /// Sets a running node's wall clock ahead of the true time; it notices within a second.
-    pub(crate) fn set_clock(&self, id: u64, ahead_s: i64) -> Result<(), String> {
+    pub(crate) fn set_clock(&self, id: u64, ahead_s: f64) -> Result<(), String> {
         let library = self.clocks.take();
         let known = library.is_some();
         self.clocks.set(library);
@@ -287,18 +292,6 @@ impl Drop for Local {
 
 fn folder(data: &Path, id: u64) -> PathBuf {
     data.join(format!("node-{id}"))
-}
-
-/// A door in front of every node.
-fn doors(nodes: usize, http_base: u16) -> Vec<Door> {
-    let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    (0..nodes as u16)
-        .map(|place| Door {
-            node: u64::from(place) + 1,
-            listen: local(http_base + DOORS + place),
-            to: local(http_base + BETWEEN + place),
-        })
-        .collect()
 }
 
 /// The library that sets the wall clock of a process, where Debian and others put it.

@@ -16,8 +16,9 @@ use crate::crew::{self, Crew};
 use crate::crowd::Crowd;
 use crate::dial::{Dialer, permitted};
 use crate::failover::FirstAcks;
-use crate::fault::{self, Injected, Injector};
+use crate::fault::{self, Injected, Injector, Needs};
 use crate::local;
+use crate::many;
 use crate::measure::fdatasync::Probe;
 use crate::measure::latency::Recorder;
 use crate::measure::nodes::Usage;
@@ -30,6 +31,7 @@ use crate::payload::Payload;
 use crate::progress::Progress;
 use crate::report::{book, compare};
 use crate::scenario::Setup;
+use crate::session;
 use crate::stage;
 use crate::target::Target;
 use crate::team::{self, Team};
@@ -55,6 +57,8 @@ pub(crate) enum Error {
     Book(#[from] book::Error),
     #[error("the run has shown nothing: {0}")]
     Nothing(String),
+    #[error("a measured session was {0}")]
+    Session(#[from] session::Error),
     #[error("no timer: {0}")]
     Timer(std::io::Error),
     #[error("the report could not be written: {0}")]
@@ -111,7 +115,18 @@ pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
     if args.team.coordinator.is_none() {
         permitted(u64::from(setup.plan.clients)).map_err(Error::Usage)?;
     }
-    let target = Target::open(&args.target, faults.needs()).await?;
+    let needs = Needs {
+        rates_of_people: setup.plan.rates_of_people,
+        ..faults.needs()
+    };
+    let wanted = [faults.settings.as_slice(), &setup.plan.settings].concat();
+    if !wanted.is_empty() && args.target.local.is_none() {
+        return Err(Error::Usage(format!(
+            "needs --local: it is about nodes with the settings {}",
+            wanted.join(", ")
+        )));
+    }
+    let target = Target::open(&args.target, needs, &wanted).await?;
     let kept = load(args, line, &setup, &faults, &target).await;
     target.close(!matches!(kept, Ok(true))).await;
     kept
@@ -164,6 +179,11 @@ async fn load(
         None => Crowd::Here(Crew::assemble(common.clone(), plan, setup.seed, patience).await?),
         Some(_) => Crowd::Team(Team::assemble(&args.team, line, common.clone(), &plan, patience).await?),
     };
+    if let Some(hostile) = setup.plan.hostile {
+        step.say(format!("{} conversations of one user", hostile.conversations));
+        let lister = stage::lister(&common);
+        many::fill(&common, &lister, hostile.conversations, hostile.creators).await?;
+    }
     step.done();
     let clock = common.world.borrow().clock;
 
@@ -172,7 +192,7 @@ async fn load(
     let mut sampler = Sampler::default();
     let mut disk = Probe::new();
     let probed = target.data().filter(|_| args.probe_disk);
-    let mut found = None;
+    let (mut found, mut many) = (None, Vec::new());
     crowd.behave();
     let (faults, ended) = if let (Crowd::Here(crew), true, Some((first, arrival))) =
         (&crowd, args.find.find_max, setup.first_rate())
@@ -182,6 +202,15 @@ async fn load(
             found = search => found,
             never = sampler.run(target, clock) => match never {},
         });
+        (Vec::new(), clock.now())
+    } else if let Some(sizes) = &setup.plan.sizes {
+        let step = progress.step("measuring");
+        let measured = many::measure(sizes, &common, target, &step);
+        many = tokio::select! {
+            measured = measured => measured?,
+            never = sampler.run(target, clock) => match never {},
+        };
+        step.done();
         (Vec::new(), clock.now())
     } else {
         began = crowd.begin(setup).await;
@@ -246,6 +275,7 @@ async fn load(
         samples,
         own,
         found,
+        many,
         disk: disk.figures(),
     };
     let kept = conclude(args, setup, target, &mut common.world.borrow_mut(), figures);
@@ -321,6 +351,12 @@ async fn drive(
         let injector = Injector {
             local,
             conversation: first,
+            creator: setup
+                .plan
+                .conversations
+                .first()
+                .and_then(|planned| planned.members.first().copied())
+                .unwrap_or_default(),
             common,
             progress,
             seed: setup.seed,

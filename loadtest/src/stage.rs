@@ -1,4 +1,5 @@
-//! What happens beside the load as the plan says: its parts begin, all connections are cut, members are removed.
+//! What happens beside the load as the plan says: its parts begin, all connections are cut, members are removed,
+//! hostile sessions come.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -6,9 +7,13 @@ use std::time::Duration;
 use crate::client::Common;
 use crate::clock::Nanos;
 use crate::crew::Crew;
+use crate::hostile::{Attack, Attackers};
 use crate::measure::recovery::Storm;
 use crate::pacing::Pace;
-use crate::scenario::Setup;
+use crate::scenario::{Hostile, Setup};
+
+/// The phase of the load with hostile sessions.
+pub(crate) const BESIDE_HOSTILE: &str = "beside hostile sessions";
 
 /// Goes on until it is dropped.
 pub(crate) async fn run(setup: &Setup, crew: &Crew, common: &Common, began: Nanos) -> Infallible {
@@ -26,7 +31,13 @@ pub(crate) async fn run(setup: &Setup, crew: &Crew, common: &Common, began: Nano
             crew.kick(kick.conversation, kick.member).await;
         }
     };
-    futures::future::join3(parts(setup, common, began, 0), storms, kicks).await;
+    let hostile = async {
+        if let Some(hostile) = setup.plan.hostile {
+            sleep_until(common, began, setup.duration / 2).await;
+            attack(hostile, common).await;
+        }
+    };
+    futures::future::join4(parts(setup, common, began, 0), storms, kicks, hostile).await;
     std::future::pending().await
 }
 
@@ -74,6 +85,38 @@ async fn storm(crew: &Crew, common: &Common) {
         clients,
         level_after_s: (now - at) as f64 / 1e9,
     });
+}
+
+/// Hostile sessions, until this is dropped. What they do is counted among the errors, for the report.
+async fn attack(hostile: Hostile, common: &Common) {
+    {
+        let world = &mut *common.world.borrow_mut();
+        let now = world.clock.now();
+        world.recorder.phase(BESIDE_HOSTILE, now);
+    }
+    let attackers = Attackers {
+        nodes: common.nodes.borrow().clone(),
+        token: common.token.clone(),
+        prefix: format!("hostile{}", common.instance),
+        sessions: hostile.sessions,
+        lister: lister(common),
+    };
+    let attack = match Attack::begin(attackers) {
+        Ok(attack) => attack,
+        Err(error) => {
+            let world = &mut *common.world.borrow_mut();
+            return world.recorder.error(&format!("hostile sessions: {error}"));
+        }
+    };
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        common.world.borrow_mut().recorder.hostile = attack.counts();
+    }
+}
+
+/// The user with the huge inbox.
+pub(crate) fn lister(common: &Common) -> String {
+    format!("lister{}", common.instance)
 }
 
 async fn sleep_until(common: &Common, began: Nanos, at: Duration) {

@@ -38,8 +38,13 @@ const LOAD_SETTINGS: [(&str, &str); 6] = [
 // === impl Target ===
 
 impl Target {
-    /// Starts the local cluster with what the run's faults need, or takes the nodes as they are.
-    pub(crate) async fn open(args: &TargetArgs, needs: Needs) -> Result<Target, local::Error> {
+    /// Starts the local cluster with what the run's faults need and the settings that it wants, or takes the nodes as they
+    /// are.
+    pub(crate) async fn open(
+        args: &TargetArgs,
+        needs: Needs,
+        wanted: &[String],
+    ) -> Result<Target, local::Error> {
         let Some(count) = args.local else {
             return Ok(Target {
                 nodes: args.nodes.clone(),
@@ -59,7 +64,9 @@ impl Target {
             ("storage.state_buffer_bytes", "4194304"),
         ];
         let small = small.iter().filter(|_| needs.small_disks).copied();
-        for (key, value) in LOAD_SETTINGS.into_iter().chain(small) {
+        let lifted = LOAD_SETTINGS.into_iter().filter(|_| !needs.rates_of_people);
+        let wanted = wanted.iter().filter_map(|setting| setting.split_once('='));
+        for (key, value) in wanted.chain(lifted).chain(small) {
             if !settings
                 .iter()
                 .any(|setting| setting.split('=').next() == Some(key))

@@ -1,6 +1,10 @@
 //! What each fault does, how it is healed, and what shows that it bit.
 
+mod addresses;
+mod clocks;
 mod disks;
+mod pauses;
+mod removal;
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +12,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::{DRAIN, Fault, How, Whom};
+use crate::client::Common;
 use crate::http;
 use crate::links::{Effect, Installed, Links, Way};
 use crate::local::{self, Hit, Local};
+use crate::oracle::{ConvIx, Kind};
+use crate::payload::ClientIx;
 use crate::progress::Step;
+use crate::session::{self, Login, Session};
 
 /// One fault, on its way.
 pub(super) struct Deed<'a> {
@@ -19,6 +27,11 @@ pub(super) struct Deed<'a> {
     pub(super) local: &'a Local,
     pub(super) nodes: &'a [u64],
     pub(super) conversation: &'a str,
+    /// The first member of the conversation, who may do everything in it.
+    pub(super) creator: ClientIx,
+    pub(super) common: &'a Common,
+    /// Its number in the plan.
+    pub(super) number: usize,
     pub(super) step: &'a Step,
 }
 
@@ -54,7 +67,10 @@ impl Deed<'_> {
             How::Rollback => self.roll_back().await,
             How::Full => self.fill().await,
             How::Slow => self.slow().await,
-            How::Clock => self.jump().await,
+            How::Clock | How::ClockAhead | How::ClockBehind | How::ClockDrift => self.jump().await,
+            How::PauseCut => self.pause_cut().await,
+            How::Kick => self.kick().await,
+            How::Move => self.change_addresses().await,
             how => match effect(how) {
                 Some(effect) => self.links(effect).await,
                 None => Err(Trouble::Skipped("not a fault of links".to_owned())),
@@ -198,6 +214,53 @@ impl Deed<'_> {
             touched > 0,
             &format!("the proxy between the nodes met it {touched} times; cut {ways:?}, healed {healed:?}"),
         )
+    }
+
+    /// A session of a client's user at a node, beside the client's own.
+    async fn session(&self, node: u64, client: ClientIx, device: &str) -> Result<Session, session::Error> {
+        self.session_of(node, client, device, None).await
+    }
+
+    async fn session_of(
+        &self,
+        node: u64,
+        client: ClientIx,
+        device: &str,
+        resume: Option<(&str, u64)>,
+    ) -> Result<Session, session::Error> {
+        let at = self.local.node(node);
+        let at = at.ok_or_else(|| session::Error::Lost(format!("there is no node {node}")))?;
+        Session::open(Login {
+            node: &at.http,
+            token: &self.token(client),
+            device,
+            resume,
+        })
+        .await
+    }
+
+    fn user(&self, client: ClientIx) -> String {
+        self.common.world.borrow().payload.user(client)
+    }
+
+    fn token(&self, client: ClientIx) -> String {
+        self.common.token.replace("{user}", &self.user(client))
+    }
+
+    /// The conversation, as the oracle knows it.
+    fn conv(&self) -> ConvIx {
+        self.common
+            .world
+            .borrow_mut()
+            .oracle
+            .conversation(self.conversation)
+    }
+
+    /// The fault has seen a broken promise.
+    fn violate(&self, kind: Kind, client: Option<ClientIx>, s: u64, detail: String) {
+        let conv = self.conv();
+        let oracle = &mut self.common.world.borrow_mut().oracle;
+        oracle.violate(kind, Some(conv), client, s, detail);
     }
 
     async fn metrics(&self, node: u64) -> Option<String> {

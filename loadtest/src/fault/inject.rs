@@ -15,6 +15,7 @@ use super::{Fault, How, Injected, Outcome, Plan};
 use crate::client::Common;
 use crate::clock::Nanos;
 use crate::local::Local;
+use crate::payload::ClientIx;
 use crate::progress::Progress;
 
 /// Does a plan to a cluster.
@@ -22,6 +23,8 @@ pub(crate) struct Injector<'a> {
     pub(crate) local: &'a Local,
     /// Whose owner is meant by "owner".
     pub(crate) conversation: &'a str,
+    /// Its first member.
+    pub(crate) creator: ClientIx,
     pub(crate) common: &'a Common,
     pub(crate) progress: &'a Progress,
     pub(crate) seed: u64,
@@ -91,6 +94,9 @@ impl Injector<'_> {
             local: self.local,
             nodes: &nodes,
             conversation: self.conversation,
+            creator: self.creator,
+            common: self.common,
+            number,
             step: &step,
         };
         let done = deed.run(&mut rng).await;
@@ -124,7 +130,9 @@ impl Injector<'_> {
         let wanted: Vec<u64> = match fault.how {
             how if how.is_of_links() => Vec::new(),
             // Whom it kills in the end isn't known yet.
-            How::Chase | How::PauseKill => self.local.nodes().iter().map(|node| node.id).collect(),
+            How::Chase | How::PauseKill | How::Move => {
+                self.local.nodes().iter().map(|node| node.id).collect()
+            }
             _ => nodes.to_vec(),
         };
         while wanted.iter().any(|node| self.taken.borrow().contains(node)) {

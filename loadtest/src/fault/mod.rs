@@ -87,6 +87,24 @@ pub(crate) enum How {
     /// The node's wall clock is an hour ahead, then right again.
     #[value(skip)]
     Clock,
+    /// The same, ten days ahead.
+    #[value(skip)]
+    ClockAhead,
+    /// The same, ten days behind.
+    #[value(skip)]
+    ClockBehind,
+    /// The node's wall clock runs ahead by a second a minute, then is right again.
+    #[value(skip)]
+    ClockDrift,
+    /// The node is stopped for longer than its lease, cut off from the others before it wakes, and read from.
+    #[value(skip)]
+    PauseCut,
+    /// A member is removed while the node that it is connected to is stopped, or cut off from the owner.
+    #[value(skip)]
+    Kick,
+    /// The nodes are stopped, and started again with other addresses.
+    #[value(skip)]
+    Move,
 }
 
 /// Which node.
@@ -100,6 +118,8 @@ pub(crate) enum Whom {
     Any,
     /// The largest minority at random.
     Minority,
+    /// The smallest majority at random.
+    Majority,
     All,
     Node(u64),
     /// One link, between the owner and one other.
@@ -175,6 +195,11 @@ impl Fault {
                 ids.truncate(((ids.len() - 1) / 2).max(1));
                 ids
             }
+            Whom::Majority => {
+                ids.shuffle(rng);
+                ids.truncate(ids.len() / 2 + 1);
+                ids
+            }
             Whom::Node(id) => ids.into_iter().filter(|node| *node == id).collect(),
             Whom::Pair(a, b) => [a, b].into_iter().filter(|id| ids.contains(id)).collect(),
             Whom::Owner => local.owner(conversation).await.into_iter().collect(),
@@ -184,6 +209,13 @@ impl Fault {
                 owner.into_iter().chain(others(owner)).collect()
             }
         }
+    }
+
+    /// Whether the harness has to hold the links for it.
+    pub(crate) fn cuts_links(&self) -> bool {
+        self.how.is_of_links()
+            || self.how == How::PauseCut
+            || (self.how == How::Kick && self.whom == Whom::Bridge)
     }
 
     /// Hits the nodes with a signal.
@@ -226,6 +258,12 @@ impl How {
             self,
             Cut | Mute | Deaf | Swizzle | Delay | Loss | Reset | Throttle
         )
+    }
+
+    /// Whether it sets wall clocks.
+    pub(crate) fn is_of_clocks(self) -> bool {
+        use How::*;
+        matches!(self, Clock | ClockAhead | ClockBehind | ClockDrift)
     }
 
     /// The ways that are hit, `nodes` among `all`. A pair is one link and no group.

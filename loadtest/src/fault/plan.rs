@@ -13,7 +13,8 @@
 //! hold = "2s"
 //! ```
 //! With `gap = "3s"` at the top, each begins so long after the one before is healed, whatever its time: for plans that
-//! must not depend on how fast a machine is.
+//! must not depend on how fast a machine is. `times = 100` in a fault repeats it there. `settings = ["key=value"]` at
+//! the top are what the nodes of a local cluster are started with, so that the faults have something to break.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     /// One after the other, with this pause; otherwise each at its own time.
     pub(crate) gap: Option<Duration>,
+    /// Settings of the nodes, key=value.
+    pub(crate) settings: Vec<String>,
 }
 
 /// What a local cluster must have from the start, so that the faults of a plan can be done to it.
@@ -43,6 +46,8 @@ pub(crate) struct Needs {
     pub(crate) small_disks: bool,
     /// Each node's wall clock can be set.
     pub(crate) clocks: bool,
+    /// The nodes keep the rates that are meant for people.
+    pub(crate) rates_of_people: bool,
 }
 
 /// `random:N`: so many faults, drawn from the seed over the load; `random:N@5m` over its first five minutes.
@@ -57,6 +62,8 @@ pub(crate) struct Random {
 struct File {
     gap: Option<String>,
     #[serde(default)]
+    settings: Vec<String>,
+    #[serde(default)]
     fault: Vec<Entry>,
 }
 
@@ -68,10 +75,12 @@ struct Entry {
     whom: Option<String>,
     at: Option<String>,
     hold: Option<String>,
+    /// One after the other; only where there is a gap.
+    times: Option<usize>,
 }
 
 /// What may be drawn, and to whom it is done.
-const DRAWN: [(How, &[Whom]); 16] = [
+const DRAWN: [(How, &[Whom]); 19] = [
     (How::Kill, &[Whom::Owner, Whom::Follower, Whom::Any, Whom::All]),
     (How::Stop, &[Whom::Owner, Whom::Follower, Whom::Any]),
     (How::Drain, &[Whom::Owner, Whom::Any]),
@@ -97,6 +106,9 @@ const DRAWN: [(How, &[Whom]); 16] = [
     (How::Full, &[Whom::Owner, Whom::Follower]),
     (How::Slow, &[Whom::Owner, Whom::Follower]),
     (How::Clock, &[Whom::Owner, Whom::Any]),
+    (How::ClockAhead, &[Whom::Owner, Whom::Any]),
+    (How::PauseCut, &[Whom::Owner]),
+    (How::Kick, &[Whom::Owner, Whom::Follower]),
 ];
 
 // === impl Plan ===
@@ -121,12 +133,23 @@ impl Plan {
     pub(super) fn parse(text: &str) -> Result<Plan, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         let gap = file.gap.as_deref().map(parse_duration).transpose()?;
-        let faults = file.fault.into_iter().map(Entry::into_fault);
+        let mut faults = Vec::new();
+        for entry in file.fault {
+            let times = entry.times.unwrap_or(1);
+            if times != 1 && gap.is_none() {
+                return Err("`times` is for plans with a `gap`".to_owned());
+            }
+            faults.extend(std::iter::repeat_n(entry.into_fault()?, times));
+        }
+        if let Some(wrong) = file.settings.iter().find(|setting| !setting.contains('=')) {
+            return Err(format!("{wrong:?} is not key=value"));
+        }
         let plan = Plan {
             faults: Vec::new(),
             gap,
+            settings: file.settings,
         };
-        Ok(plan.with(faults.collect::<Result<_, _>>()?))
+        Ok(plan.with(faults))
     }
 
     /// Draws faults over a load's time: the same ones for the same seed. In a quarter of the plans they come in twos.
@@ -153,9 +176,10 @@ impl Plan {
     pub(crate) fn needs(&self) -> Needs {
         let any = |which: fn(How) -> bool| self.faults.iter().any(|fault| which(fault.how));
         Needs {
-            doors: any(How::is_of_links),
+            doors: self.faults.iter().any(Fault::cuts_links),
             small_disks: any(|how| how == How::Full),
-            clocks: any(|how| how == How::Clock),
+            clocks: any(How::is_of_clocks),
+            rates_of_people: false,
         }
     }
 }
@@ -176,6 +200,7 @@ impl Entry {
                 whom: None,
                 at: None,
                 hold: None,
+                ..
             } => text,
             Entry {
                 r#do: None,
@@ -183,6 +208,7 @@ impl Entry {
                 whom: Some(whom),
                 at: Some(at),
                 hold,
+                ..
             } => match hold {
                 Some(hold) => format!("{how}-{whom}@{at}+{hold}"),
                 None => format!("{how}-{whom}@{at}"),

@@ -87,16 +87,51 @@ fn what_is_written_in_a_plan_is_what_is_done() {
 }
 
 #[test]
+fn a_plan_repeats_its_faults_and_says_what_the_nodes_are_started_with() {
+    let plan = Plan::parse(
+        "gap = \"1s\"\nsettings = [\"retention.every_ms=500\"]\n[[fault]]\ndo = \"pausecut-owner@0s+1s\"\ntimes = 3",
+    )
+    .unwrap();
+    assert_eq!(plan.faults.len(), 3);
+    assert_eq!(plan.settings, ["retention.every_ms=500"]);
+    for wrong in [
+        "[[fault]]\ndo = \"kill-any@1s\"\ntimes = 3",
+        "settings = [\"fsync\"]",
+    ] {
+        assert!(Plan::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn every_fault_is_read_as_it_is_shown() {
     let now: Fault = "kill-any@0s+1s".parse().unwrap();
     assert_eq!(now.to_string(), "kill-any@0s+1s");
     for how in [
-        "kill", "mute", "deaf", "rollback", "full", "slow", "clock", "swizzle",
+        "kill",
+        "mute",
+        "deaf",
+        "rollback",
+        "full",
+        "slow",
+        "clock",
+        "clock-ahead",
+        "clock-behind",
+        "clock-drift",
+        "pausecut",
+        "kick",
+        "move",
+        "swizzle",
     ] {
         let text = format!("{how}-owner@1s+2s");
         assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
     }
     assert!("kill-1:3@1s".parse::<Fault>().is_err(), "a link cannot be killed");
+    let ahead: Fault = "clock-ahead-majority@1s".parse().unwrap();
+    assert_eq!((ahead.how, ahead.whom), (How::ClockAhead, Whom::Majority));
+    assert!(
+        "kick-bridge@1s".parse::<Fault>().is_ok(),
+        "the node is cut off, not stopped"
+    );
 }
 
 #[test]
@@ -144,7 +179,9 @@ fn a_plan_knows_what_the_cluster_must_have() {
     assert_eq!(needs("kill-any@1s"), Needs::default());
     assert!(needs("delay-all@1s").doors);
     assert!(needs("full-any@1s").small_disks);
-    assert!(needs("clock-any@1s").clocks);
+    assert!(needs("clock-any@1s").clocks && needs("clock-behind-any@1s").clocks);
+    assert!(needs("pausecut-owner@1s").doors && needs("kick-bridge@1s").doors);
+    assert!(!needs("kick-owner@1s").doors);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Fault, How, Whom};
 
 /// Every fault by its word.
-const WORDS: [(How, &str); 18] = [
+const WORDS: [(How, &str); 24] = [
     (How::Kill, "kill"),
     (How::Stop, "stop"),
     (How::Drain, "drain"),
@@ -26,6 +26,12 @@ const WORDS: [(How, &str); 18] = [
     (How::Full, "full"),
     (How::Slow, "slow"),
     (How::Clock, "clock"),
+    (How::ClockAhead, "clock-ahead"),
+    (How::ClockBehind, "clock-behind"),
+    (How::ClockDrift, "clock-drift"),
+    (How::PauseCut, "pausecut"),
+    (How::Kick, "kick"),
+    (How::Move, "move"),
 ];
 
 // === impl Fault ===
@@ -37,12 +43,12 @@ impl FromStr for Fault {
         let usage = || {
             let words: Vec<_> = WORDS.iter().map(|(_, word)| *word).collect();
             format!(
-                "{text:?} is no fault; write for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s or roll-all@10s. What can be done: {}; to owner, follower, any, minority, all, bridge, a number, or a pair like 1:3",
+                "{text:?} is no fault; write for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s or roll-all@10s. What can be done: {}; to owner, follower, any, minority, majority, all, bridge, a number, or a pair like 1:3",
                 words.join(", ")
             )
         };
         let (what, when) = text.split_once('@').ok_or_else(usage)?;
-        let (how, whom) = what.split_once('-').ok_or_else(usage)?;
+        let (how, whom) = what.rsplit_once('-').ok_or_else(usage)?;
         let how = if how == "pause" { "stop" } else { how };
         let (how, _) = WORDS.iter().find(|(_, word)| *word == how).ok_or_else(usage)?;
         let whom = match (whom, whom.split_once(':')) {
@@ -50,12 +56,14 @@ impl FromStr for Fault {
             ("follower", _) => Whom::Follower,
             ("any", _) => Whom::Any,
             ("minority", _) => Whom::Minority,
+            ("majority", _) => Whom::Majority,
             ("all", _) => Whom::All,
             ("bridge", _) => Whom::Bridge,
             (_, Some((a, b))) => Whom::Pair(a.parse().map_err(|_| usage())?, b.parse().map_err(|_| usage())?),
             (node, None) => Whom::Node(node.parse().map_err(|_| usage())?),
         };
-        if matches!(whom, Whom::Bridge | Whom::Pair(..)) && !how.is_of_links() {
+        let links = how.is_of_links() || (*how == How::Kick && whom == Whom::Bridge);
+        if matches!(whom, Whom::Bridge | Whom::Pair(..)) && !links {
             return Err(usage());
         }
         let (at, hold) = match when.split_once('+') {
@@ -91,6 +99,11 @@ impl How {
         Duration::from_secs(match self {
             How::Kill | How::Drain | How::Rollback | How::PauseKill => 3,
             How::Roll | How::Chase => 1,
+            How::PauseCut => 2,
+            // Long enough to see what a drift does, and for retention by age to look.
+            How::ClockAhead | How::ClockBehind | How::ClockDrift => 20,
+            // Less than the silence after which a node closes its sessions as isolated.
+            How::Kick => 7,
             _ => 5,
         })
     }
@@ -112,6 +125,7 @@ impl Display for Whom {
             Whom::Follower => f.write_str("follower"),
             Whom::Any => f.write_str("any"),
             Whom::Minority => f.write_str("minority"),
+            Whom::Majority => f.write_str("majority"),
             Whom::All => f.write_str("all"),
             Whom::Bridge => f.write_str("bridge"),
             Whom::Node(id) => write!(f, "{id}"),

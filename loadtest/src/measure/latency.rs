@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::merge::{Buckets, Joined};
+use super::written::{WrittenPercentiles, WrittenSecond};
 use crate::clock::{Nanos, SECOND};
 use crate::team::Told;
 
@@ -34,6 +35,8 @@ pub(crate) struct Recorder {
     joined: Option<Joined>,
     /// Who wants to hear of phases.
     phases_to: Option<mpsc::UnboundedSender<Told>>,
+    /// What hostile sessions did, by name.
+    pub(crate) hostile: BTreeMap<String, u64>,
 }
 
 /// A stretch of the run between two faults.
@@ -46,6 +49,7 @@ pub(crate) struct Phase {
 
 /// What happened in one second of the run.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "WrittenSecond", from = "WrittenSecond")]
 pub(crate) struct Second {
     pub(crate) at: u64,
     pub(crate) sent: u64,
@@ -83,6 +87,7 @@ pub(crate) struct MeasuredPhase {
 
 /// A histogram's figures, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "WrittenPercentiles", from = "WrittenPercentiles")]
 pub(crate) struct Percentiles {
     pub(crate) count: u64,
     pub(crate) p50_us: u64,
@@ -112,6 +117,7 @@ impl Recorder {
             closed: None,
             joined: None,
             phases_to: None,
+            hostile: BTreeMap::new(),
         }
     }
 

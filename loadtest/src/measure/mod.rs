@@ -6,3 +6,4 @@ pub(crate) mod merge;
 pub(crate) mod nodes;
 pub(crate) mod recovery;
 pub(crate) mod series;
+mod written;

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::written::WrittenUsage;
+
 /// A node's counters at one moment; differences between two are what is reported.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(into = "WrittenUsage", from = "WrittenUsage")]
 pub(crate) struct Usage {
     /// The process; 0 where it isn't ours.
     pub(crate) pid: u32,
@@ -16,6 +18,8 @@ pub(crate) struct Usage {
     pub(crate) cpu_us: u64,
     /// Resident memory, in KiB.
     pub(crate) rss_kib: u64,
+    /// The node told what follows.
+    pub(crate) metrics: bool,
     pub(crate) fsyncs: u64,
     /// Log entries that were made durable.
     pub(crate) entries: u64,
@@ -65,8 +69,24 @@ impl Usage {
         })
     }
 
+    /// CPU time in microseconds, where the process can be looked at: one that runs has memory.
+    pub(crate) fn cpu(&self) -> Option<u64> {
+        (self.rss_kib > 0).then_some(self.cpu_us)
+    }
+
+    /// Resident memory in KiB, likewise.
+    pub(crate) fn rss(&self) -> Option<u64> {
+        (self.rss_kib > 0).then_some(self.rss_kib)
+    }
+
+    /// A figure of the node's own, if it told any.
+    pub(crate) fn reported(&self, of: impl FnOnce(&Usage) -> u64) -> Option<u64> {
+        self.metrics.then(|| of(self))
+    }
+
     /// Adds what a node's `/metrics` tells.
     pub(crate) fn with_metrics(mut self, text: &str) -> Usage {
+        self.metrics = true;
         self.fsyncs = sum(text, "storage_fsyncs_total") as u64;
         self.entries = sum(text, "storage_entries_total") as u64;
         self.durable = sum(text, "storage_fsync_enabled") > 0.0;
@@ -84,6 +104,8 @@ impl Usage {
     pub(crate) fn since(self, before: Usage) -> Option<Usage> {
         (self.pid == before.pid).then_some(Usage {
             cpu_us: self.cpu_us.saturating_sub(before.cpu_us),
+            // A difference to what is not known is not known.
+            metrics: self.metrics && before.metrics,
             fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
             entries: self.entries.saturating_sub(before.entries),
             takeovers: self.takeovers.saturating_sub(before.takeovers),

@@ -18,14 +18,14 @@ pub(crate) struct Sample {
     pub(crate) up: bool,
     /// Of one core since the sample before; `null` where the process is not ours or is another one than before.
     pub(crate) cpu_percent: Option<f64>,
-    /// 0 where the process is not ours.
-    pub(crate) rss_kib: u64,
+    /// `null` where the process is not ours.
+    pub(crate) rss_kib: Option<u64>,
     /// `null` where `cpu_percent` is, but for nodes that are not ours.
     pub(crate) fsyncs_per_s: Option<f64>,
-    /// Shards that this node took over since the sample before.
-    pub(crate) takeovers: u64,
-    pub(crate) owned_shards: u64,
-    pub(crate) sessions: u64,
+    /// Shards that this node took over since the sample before; like what follows, `null` where it didn't tell.
+    pub(crate) takeovers: Option<u64>,
+    pub(crate) owned_shards: Option<u64>,
+    pub(crate) sessions: Option<u64>,
 }
 
 /// The harness's own process in one second of the run.
@@ -73,11 +73,11 @@ impl Sampler {
                     node,
                     up: false,
                     cpu_percent: None,
-                    rss_kib: 0,
+                    rss_kib: None,
                     fsyncs_per_s: None,
-                    takeovers: 0,
-                    owned_shards: 0,
-                    sessions: 0,
+                    takeovers: None,
+                    owned_shards: None,
+                    sessions: None,
                 });
                 continue;
             };
@@ -92,11 +92,13 @@ impl Sampler {
                 cpu_percent: used
                     .filter(|_| now.pid != 0)
                     .map(|used| used.cpu_us as f64 / 1e4 / seconds),
-                rss_kib: now.rss_kib,
-                fsyncs_per_s: used.map(|used| used.fsyncs as f64 / seconds),
-                takeovers: used.map_or(0, |used| used.takeovers),
-                owned_shards: now.owned_shards,
-                sessions: now.sessions,
+                rss_kib: now.rss(),
+                fsyncs_per_s: used
+                    .and_then(|used| used.reported(|used| used.fsyncs))
+                    .map(|fsyncs| fsyncs as f64 / seconds),
+                takeovers: used.and_then(|used| used.reported(|used| used.takeovers)),
+                owned_shards: now.reported(|now| now.owned_shards),
+                sessions: now.reported(|now| now.sessions),
             });
             *last = Some((at_s, now));
         }
@@ -128,6 +130,7 @@ mod tests {
         Some(Usage {
             pid,
             cpu_us,
+            metrics: true,
             fsyncs,
             takeovers,
             ..Usage::default()
@@ -144,7 +147,7 @@ mod tests {
         let second = samples[1];
         assert_eq!(
             (second.cpu_percent, second.fsyncs_per_s, second.takeovers),
-            (Some(50.0), Some(10.0), 2)
+            (Some(50.0), Some(10.0), Some(2))
         );
     }
 

@@ -26,12 +26,16 @@ pub(crate) enum Kind {
     OrdinalHole,
     /// `ts` never falls within a conversation.
     TimeFell,
+    /// `ts` is no further ahead of the true time than clocks may be apart.
+    TimeAhead,
     /// What was acked is in the log, at the place that the ack named.
     AckedLost,
     /// Two messages were acked for one place, or an ack names a place that holds another message.
     AckedOther,
     /// Every answer belongs to a request that waits for one.
     UnsolicitedAnswer,
+    /// A read shows what was delivered or acknowledged before it began.
+    StaleRead,
     /// Only what was sent is received, from whom it was sent.
     Phantom,
     /// A body arrives as it was sent.

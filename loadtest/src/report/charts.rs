@@ -78,7 +78,7 @@ impl Report {
                 "Resident.",
                 Unit::Mebibytes,
                 Scale::Linear,
-                self.per_node(|sample| (sample.rss_kib > 0).then_some(sample.rss_kib as f64 / 1024.0)),
+                self.per_node(|sample| Some(sample.rss_kib? as f64 / 1024.0)),
             ),
             over_time(
                 "The harness itself",
@@ -106,7 +106,7 @@ impl Report {
                 "Shards that each node owns: every step is a change of owners.",
                 Unit::Count,
                 Scale::Linear,
-                self.per_node(|sample| sample.up.then_some(sample.owned_shards as f64))
+                self.per_node(|sample| Some(sample.owned_shards? as f64))
                     .into_iter()
                     .map(steps)
                     .collect(),
@@ -174,7 +174,7 @@ impl Report {
                 "Memory of all nodes",
                 Unit::Mebibytes,
                 Linear,
-                both(|report| report.all_nodes(|sample| Some(sample.rss_kib as f64 / 1024.0))),
+                both(|report| report.all_nodes(|sample| Some(sample.rss_kib? as f64 / 1024.0))),
             ),
             over_time(
                 "Fsyncs of all nodes",

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::html::{MANY, escape, figures, number, page, table};
+use super::html::{MANY, escape, figures, known, number, page, table};
 use super::{Point, Report};
 
 /// Why two reports can't be compared.
@@ -24,8 +24,9 @@ pub(crate) enum Error {
 struct Row {
     name: &'static str,
     unit: &'static str,
-    a: f64,
-    b: f64,
+    /// `None` is what the run could not know.
+    a: Option<f64>,
+    b: Option<f64>,
     better: Better,
 }
 
@@ -82,7 +83,7 @@ fn read(path: &Path) -> Result<Report, Error> {
 
 fn rows(a: &Report, b: &Report) -> Vec<Row> {
     use Better::{Higher, Lower};
-    let row = |name, unit, better, of: fn(&Report) -> f64| Row {
+    let row = |name, unit, better, of: fn(&Report) -> Option<f64>| Row {
         name,
         unit,
         a: of(a),
@@ -90,9 +91,9 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
         better,
     };
     let mut rows = vec![
-        row("messages acked", "/s", Higher, |report| report.acks_per_s),
+        row("messages acked", "/s", Higher, |report| Some(report.acks_per_s)),
         row("messages delivered", "/s", Higher, |report| {
-            report.deliveries_per_s
+            Some(report.deliveries_per_s)
         }),
         row("send to ack p50", "ms", Lower, |report| {
             at(&report.curves.ack, 50.0)
@@ -128,38 +129,38 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
             report.cost.nodes_kib_per_client
         }),
         row("memory of the harness per connection", "KiB", Lower, |report| {
-            let many = report.harness.connections >= MANY;
-            if many {
-                report.harness.kib_per_connection
-            } else {
-                0.0
-            }
+            let each = report.harness.kib_per_connection;
+            each.filter(|_| report.harness.connections >= MANY)
         }),
         row("errors", "", Lower, |report| {
-            report.errors.values().sum::<u64>() as f64
+            Some(report.errors.values().sum::<u64>() as f64)
         }),
         row("broken promises", "", Lower, |report| {
-            report.counts.violations as f64
+            Some(report.counts.violations as f64)
         }),
     ];
-    rows.retain(|row| row.a != 0.0 || row.b != 0.0);
+    let something = |figure: Option<f64>| figure.is_some_and(|figure| figure != 0.0);
+    rows.retain(|row| something(row.a) || something(row.b));
     rows
 }
 
-/// The curve's value at a percentile, 0 where it doesn't reach that far.
-fn at(curve: &[Point], percentile: f64) -> f64 {
-    let reached = curve.iter().find(|point| point.percentile >= percentile - 1e-6);
-    reached.map_or(0.0, |point| point.us as f64 / 1000.0)
+/// The curve's value at a percentile, if it reaches that far.
+fn at(curve: &[Point], percentile: f64) -> Option<f64> {
+    let reached = curve.iter().find(|point| point.percentile >= percentile - 1e-6)?;
+    Some(reached.us as f64 / 1000.0)
 }
 
 // === impl Row ===
 
 impl Row {
     fn change(&self) -> String {
-        if self.a == 0.0 || self.b == 0.0 {
+        let (Some(a), Some(b)) = (self.a, self.b) else {
+            return String::new();
+        };
+        if a == 0.0 || b == 0.0 {
             return String::new();
         }
-        let percent = (self.b / self.a - 1.0) * 100.0;
+        let percent = (b / a - 1.0) * 100.0;
         let verdict = match (
             percent.abs() < NOISE_PERCENT,
             (percent > 0.0) == (self.better == Better::Higher),
@@ -168,7 +169,7 @@ impl Row {
             (false, true) => " better",
             (false, false) => " worse",
         };
-        let ratio = self.b / self.a;
+        let ratio = b / a;
         if ratio >= TIMES {
             return format!("\u{d7}{}{verdict}", number(ratio));
         }
@@ -178,12 +179,10 @@ impl Row {
         format!("{percent:+.1} %{verdict}")
     }
 
-    fn value(&self, value: f64) -> String {
-        // A cost of nothing is one that nobody could measure.
-        if value == 0.0 && ["\u{b5}s", "KiB"].contains(&self.unit) {
-            return "\u{2013}".to_owned();
-        }
-        format!("{} {}", number(value), self.unit).trim_end().to_owned()
+    fn value(&self, value: Option<f64>) -> String {
+        known(value, |value| {
+            format!("{} {}", number(value), self.unit).trim_end().to_owned()
+        })
     }
 }
 

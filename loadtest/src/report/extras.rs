@@ -54,6 +54,8 @@ impl Report {
         ];
         table(out, "The highest rate", &head, &probes.collect::<Vec<_>>());
 
+        self.many_part(out);
+
         let memory = self.memory.iter().map(|memory| {
             vec![
                 self.target.nodes.get(memory.node).cloned().unwrap_or_default(),

@@ -25,17 +25,18 @@ impl NodeReport {
     pub(crate) fn new(
         node: &str,
         usage: Option<Usage>,
-        rss_before_kib: u64,
+        rss_before_kib: Option<u64>,
         elapsed_s: f64,
         acked: u64,
     ) -> NodeReport {
-        let known = usage.unwrap_or_default();
+        let cpu = usage.and_then(|usage| usage.cpu());
+        let fsyncs = usage.and_then(|usage| usage.reported(|usage| usage.fsyncs));
         NodeReport {
             node: node.to_owned(),
             usage,
             rss_before_kib,
-            cpu_percent: known.cpu_us as f64 / 1e4 / elapsed_s.max(1e-9),
-            messages_per_fsync: ratio(acked, known.fsyncs),
+            cpu_percent: cpu.map(|cpu| cpu as f64 / 1e4 / elapsed_s.max(1e-9)),
+            messages_per_fsync: messages_per_fsync(acked, fsyncs),
         }
     }
 }
@@ -64,7 +65,7 @@ impl HarnessReport {
 }
 
 impl Cost {
-    /// The nodes' share is 0 if any of them was restarted: a sum of some is no cost.
+    /// The nodes' share is not known if any of them was restarted, or can't be looked at: a sum of some is no cost.
     pub(crate) fn new(
         nodes: &[NodeReport],
         harness: &HarnessReport,
@@ -72,27 +73,16 @@ impl Cost {
         delivered: u64,
         clients: u64,
     ) -> Cost {
-        let usage: Vec<Usage> = nodes.iter().filter_map(|node| node.usage).collect();
-        let own = Cost {
-            harness_us_per_message: ratio(harness.cpu_us, acked),
-            ..Cost::default()
-        };
-        if usage.len() < nodes.len() {
-            return own;
-        }
-        let grown = nodes.iter().map(|node| {
-            node.usage
-                .map_or(0, |usage| usage.rss_kib)
-                .saturating_sub(node.rss_before_kib)
-        });
-        let cpu: u64 = usage.iter().map(|usage| usage.cpu_us).sum();
-        let fsyncs: u64 = usage.iter().map(|usage| usage.fsyncs).sum();
+        let all = |of: fn(&NodeReport) -> Option<u64>| nodes.iter().map(of).sum::<Option<u64>>();
+        let cpu = all(|node| node.usage?.cpu());
+        let fsyncs = all(|node| node.usage?.reported(|usage| usage.fsyncs));
+        let grown = all(|node| Some(node.usage?.rss()?.saturating_sub(node.rss_before_kib?)));
         Cost {
-            nodes_us_per_message: ratio(cpu, acked),
-            nodes_us_per_delivery: ratio(cpu, delivered),
-            messages_per_fsync: ratio(acked * nodes.len() as u64, fsyncs),
-            nodes_kib_per_client: ratio(grown.sum(), clients),
-            ..own
+            nodes_us_per_message: cpu.and_then(|cpu| ratio(cpu, acked)),
+            nodes_us_per_delivery: cpu.and_then(|cpu| ratio(cpu, delivered)),
+            harness_us_per_message: ratio(harness.cpu_us, acked),
+            messages_per_fsync: messages_per_fsync(acked * nodes.len() as u64, fsyncs),
+            nodes_kib_per_client: grown.and_then(|grown| ratio(grown, clients)),
         }
     }
 }
@@ -110,11 +100,11 @@ impl Memory {
         let healed = done.map(|fault| fault.until_s);
         let calm = healed.fold((begin + end) / 2.0, f64::max);
         let trends = (0..nodes).filter_map(|node| {
-            let ours = |sample: &&Sample| sample.node == node && sample.rss_kib > 0 && sample.at_s >= calm;
+            let ours = |sample: &&Sample| sample.node == node && sample.at_s >= calm;
             let points: Vec<(f64, f64)> = samples
                 .iter()
                 .filter(ours)
-                .map(|sample| (sample.at_s, sample.rss_kib as f64))
+                .filter_map(|sample| Some((sample.at_s, sample.rss_kib? as f64)))
                 .collect();
             let slope = slope(&points)?;
             Some(Memory {
@@ -143,8 +133,16 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| both / spread)
 }
 
-fn ratio(of: u64, by: u64) -> f64 {
-    if by == 0 { 0.0 } else { of as f64 / by as f64 }
+/// Of no messages there is no such figure.
+fn messages_per_fsync(messages: u64, fsyncs: Option<u64>) -> Option<f64> {
+    fsyncs
+        .filter(|_| messages > 0)
+        .and_then(|fsyncs| ratio(messages, fsyncs))
+}
+
+/// `None` where there is nothing to divide by.
+fn ratio(of: u64, by: u64) -> Option<f64> {
+    (by > 0).then(|| of as f64 / by as f64)
 }
 
 impl Curves {
@@ -203,17 +201,54 @@ mod tests {
     }
 
     #[test]
+    fn a_cost_is_not_known_where_a_node_was_restarted_or_nobody_can_look_at_it() {
+        let node = |usage| NodeReport::new("a:1", usage, Some(1000), 10.0, 100);
+        let looked_at = Usage {
+            pid: 7,
+            cpu_us: 2_000_000,
+            rss_kib: 3000,
+            ..Usage::default()
+        };
+        let whole = looked_at.with_metrics("rookery_storage_fsyncs_total 50");
+        let harness = HarnessReport::default();
+        let of = |nodes: &[NodeReport], acked, clients| Cost::new(nodes, &harness, acked, 0, clients);
+        let known = of(&[node(Some(whole)), node(Some(whole))], 100, 0);
+        assert_eq!(known.nodes_us_per_message, Some(40_000.0));
+        assert_eq!(known.messages_per_fsync, Some(2.0));
+        assert_eq!(
+            (known.nodes_us_per_delivery, known.nodes_kib_per_client),
+            (None, None),
+            "of no delivery and no client"
+        );
+        let restarted = of(&[node(Some(whole)), node(None)], 100, 10);
+        assert_eq!(
+            (restarted.nodes_us_per_message, restarted.nodes_kib_per_client),
+            (None, None)
+        );
+        let silent = of(&[node(Some(looked_at))], 100, 10);
+        assert_eq!(
+            (silent.messages_per_fsync, silent.nodes_kib_per_client),
+            (None, Some(200.0)),
+            "a process without metrics"
+        );
+        let written = serde_json::to_value(restarted).unwrap();
+        assert!(written["nodes_us_per_message"].is_null(), "{written}");
+        let page = serde_json::to_value(node(None)).unwrap();
+        assert!(page["cpu_percent"].is_null() && page["messages_per_fsync"].is_null());
+    }
+
+    #[test]
     fn the_trend_of_the_memory_is_that_of_the_second_half() {
         let sample = |second: u32, node, rss_kib| Sample {
             at_s: f64::from(second),
             node,
             up: true,
             cpu_percent: None,
-            rss_kib,
+            rss_kib: Some(rss_kib),
             fsyncs_per_s: None,
-            takeovers: 0,
-            owned_shards: 0,
-            sessions: 0,
+            takeovers: None,
+            owned_shards: None,
+            sessions: None,
         };
         let samples: Vec<_> = (0..=100)
             .flat_map(|second| {
@@ -242,15 +277,15 @@ mod tests {
             up: true,
             cpu_percent: None,
             // Restarted at 60, and full again at 70.
-            rss_kib: match second {
+            rss_kib: Some(match second {
                 0..60 => 50_000,
                 60..70 => 10_000 + 1000 * u64::from(second - 60),
                 _ => 20_000,
-            },
+            }),
             fsyncs_per_s: None,
-            takeovers: 0,
-            owned_shards: 0,
-            sessions: 0,
+            takeovers: None,
+            owned_shards: None,
+            sessions: None,
         };
         let fault = |until_s, outcome| Injected {
             fault: "drain-any@58s+2s".to_owned(),

@@ -67,7 +67,7 @@ impl Report {
             let point = points.rev().find(|point| point.percentile <= percentile + 1e-6)?;
             Some(format!("{} ms", number(point.us as f64 / 1000.0)))
         };
-        let known = |value: f64, unit: &str| (value > 0.0).then(|| format!("{} {unit}", number(value)));
+        let known = |value: Option<f64>, unit: &str| Some(format!("{} {unit}", number(value?)));
         let figures = [
             (
                 Some(format!("{}/s", number(self.acks_per_s))),
@@ -171,13 +171,13 @@ impl Report {
                 None => vec![node.node.clone(), "started anew during the load".to_owned()],
                 Some(usage) => vec![
                     node.node.clone(),
-                    number(usage.cpu_us as f64 / 1e6),
-                    format!("{:.1}", node.cpu_percent),
-                    number(usage.rss_kib as f64 / 1024.0),
-                    usage.fsyncs.to_string(),
-                    usage.entries.to_string(),
-                    number(node.messages_per_fsync),
-                    usage.takeovers.to_string(),
+                    known(usage.cpu(), |us| number(us as f64 / 1e6)),
+                    known(node.cpu_percent, |percent| format!("{percent:.1}")),
+                    known(usage.rss(), |kib| number(kib as f64 / 1024.0)),
+                    known(usage.reported(|usage| usage.fsyncs), |count| count.to_string()),
+                    known(usage.reported(|usage| usage.entries), |count| count.to_string()),
+                    known(node.messages_per_fsync, number),
+                    known(usage.reported(|usage| usage.takeovers), |count| count.to_string()),
                 ],
             })
             .collect();
@@ -317,6 +317,11 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
 
 fn is_figure(cell: &str) -> bool {
     cell.starts_with(|c: char| c.is_ascii_digit() || "+-[−×÷–".contains(c))
+}
+
+/// A figure in words, or a dash for one that nobody could know.
+pub(super) fn known<T>(figure: Option<T>, words: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| "–".to_owned(), words)
 }
 
 /// A figure with as many digits as it deserves.

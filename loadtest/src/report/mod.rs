@@ -7,6 +7,7 @@ pub(crate) mod compare;
 mod extras;
 mod figures;
 mod html;
+mod many;
 mod plot;
 mod table;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Injected, Outcome};
 use crate::findmax::Found;
+use crate::many::ManyReport;
 use crate::measure::latency::{Percentiles, Second};
 use crate::measure::nodes::Usage;
 use crate::measure::recovery::Reconnects;
@@ -68,6 +70,12 @@ pub(crate) struct Report {
     pub(crate) memory: Vec<Memory>,
     #[serde(default)]
     pub(crate) find_max: Option<Found>,
+    /// Sessions of users with few and with many conversations, if they were measured.
+    #[serde(default)]
+    pub(crate) conversations: Vec<ManyReport>,
+    /// What hostile sessions did beside the load, by name.
+    #[serde(default)]
+    pub(crate) hostile: BTreeMap<String, u64>,
     /// What the scenario is there to show and didn't.
     #[serde(default)]
     pub(crate) missing: Option<String>,
@@ -134,11 +142,11 @@ pub(crate) struct NodeReport {
     pub(crate) node: String,
     /// `null` for a node that was restarted during the load: its first process took its figures along.
     pub(crate) usage: Option<Usage>,
-    /// Before the first client connected.
-    pub(crate) rss_before_kib: u64,
+    /// Before the first client connected. `null`, like what follows, where it is not known.
+    pub(crate) rss_before_kib: Option<u64>,
     /// Of one core.
-    pub(crate) cpu_percent: f64,
-    pub(crate) messages_per_fsync: f64,
+    pub(crate) cpu_percent: Option<f64>,
+    pub(crate) messages_per_fsync: Option<f64>,
 }
 
 /// The harness itself, over the load; of all workers together if there are any.
@@ -154,7 +162,7 @@ pub(crate) struct HarnessReport {
     pub(crate) rss_before_kib: u64,
     pub(crate) connections: u64,
     /// What the harness has grown by, per connection.
-    pub(crate) kib_per_connection: f64,
+    pub(crate) kib_per_connection: Option<f64>,
     /// Events that clients of several workers saw, compared between the workers.
     pub(crate) events_compared: u64,
     pub(crate) workers: Vec<WorkerReport>,
@@ -173,15 +181,16 @@ pub(crate) struct WorkerReport {
     pub(crate) clock_error_us: u64,
 }
 
-/// What one acked message costs, in CPU microseconds.
+/// What one acked message costs, in CPU microseconds. `null` is what nobody could know: of a node that was restarted or
+/// that can't be looked at, of no message, of no client.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cost {
-    pub(crate) nodes_us_per_message: f64,
-    pub(crate) nodes_us_per_delivery: f64,
-    pub(crate) harness_us_per_message: f64,
-    pub(crate) messages_per_fsync: f64,
+    pub(crate) nodes_us_per_message: Option<f64>,
+    pub(crate) nodes_us_per_delivery: Option<f64>,
+    pub(crate) harness_us_per_message: Option<f64>,
+    pub(crate) messages_per_fsync: Option<f64>,
     /// Memory that the nodes have taken since before the first client, per client.
-    pub(crate) nodes_kib_per_client: f64,
+    pub(crate) nodes_kib_per_client: Option<f64>,
 }
 
 // === impl Report ===

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
+use super::html::known;
 use crate::fault::Injected;
 use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
@@ -72,6 +73,7 @@ impl Report {
             }
         }
         self.others_table(&mut out);
+        self.many_table(&mut out);
         if let Some(disk) = &self.fdatasync {
             let _ = writeln!(
                 out,
@@ -192,14 +194,14 @@ impl Report {
 
     fn harness_table(&self, out: &mut String) {
         let harness = &self.harness;
-        let per_message = self.cost.harness_us_per_message;
         let _ = writeln!(
             out,
-            "harness: {} connections, RSS {:.1} MiB ({:.1} KiB per connection), CPU {:.1} s ({per_message:.1} us per message)",
+            "harness: {} connections, RSS {:.1} MiB ({} KiB per connection), CPU {:.1} s ({} us per message)",
             harness.connections,
             harness.rss_kib as f64 / 1024.0,
-            harness.kib_per_connection,
-            harness.cpu_us as f64 / 1e6
+            known(harness.kib_per_connection, tenths),
+            harness.cpu_us as f64 / 1e6,
+            known(self.cost.harness_us_per_message, tenths)
         );
         if harness.busiest_percent > BUSY_PERCENT {
             let _ = writeln!(
@@ -228,7 +230,7 @@ impl Report {
     }
 
     fn nodes_table(&self, out: &mut String) {
-        let told = |usage: Usage| usage.rss_kib > 0 || usage.fsyncs > 0;
+        let told = |usage: Usage| usage.rss_kib > 0 || usage.metrics;
         if !self.nodes.iter().any(|node| node.usage.is_none_or(told)) {
             return; // somebody else's nodes, without metrics
         }
@@ -241,23 +243,27 @@ impl Report {
             };
             let _ = writeln!(
                 out,
-                "{:<28} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9.1}",
+                "{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}",
                 node.node,
-                usage.cpu_us as f64 / 1e6,
-                node.cpu_percent,
-                usage.rss_kib as f64 / 1024.0,
-                usage.fsyncs,
-                node.messages_per_fsync
+                known(usage.cpu(), |us| tenths(us as f64 / 1e6)),
+                known(node.cpu_percent, tenths),
+                known(usage.rss(), |kib| tenths(kib as f64 / 1024.0)),
+                known(usage.reported(|usage| usage.fsyncs), |count| count.to_string()),
+                known(node.messages_per_fsync, tenths)
             );
         }
         let cost = &self.cost;
         let _ = writeln!(
             out,
-            "CPU per message: nodes {:.1} us, harness {:.1} us; per delivery: nodes {:.1} us; memory per client: {:.1} KiB",
-            cost.nodes_us_per_message,
-            cost.harness_us_per_message,
-            cost.nodes_us_per_delivery,
-            cost.nodes_kib_per_client
+            "CPU per message: nodes {} us, harness {} us; per delivery: nodes {} us; memory per client: {} KiB",
+            known(cost.nodes_us_per_message, tenths),
+            known(cost.harness_us_per_message, tenths),
+            known(cost.nodes_us_per_delivery, tenths),
+            known(cost.nodes_kib_per_client, tenths)
         );
     }
+}
+
+fn tenths(figure: f64) -> String {
+    format!("{figure:.1}")
 }

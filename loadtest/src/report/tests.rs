@@ -26,11 +26,11 @@ pub(super) fn report(ack_us: u64) -> Report {
         node,
         up: node == 0 || at < 4,
         cpu_percent: (node == 0).then_some(20.0 + at as f64),
-        rss_kib: 60_000,
+        rss_kib: Some(60_000),
         fsyncs_per_s: Some(100.0),
-        takeovers: 0,
-        owned_shards: 16,
-        sessions: 4,
+        takeovers: Some(0),
+        owned_shards: Some(16),
+        sessions: Some(4),
     };
     let samples: Vec<_> = (1..9).flat_map(|at| [sample(at, 0), sample(at, 1)]).collect();
     let figures = Percentiles::of(&recorder.phases()[1].ack);
@@ -64,8 +64,8 @@ pub(super) fn report(ack_us: u64) -> Report {
         errors: BTreeMap::from([("connection lost".to_owned(), 2)]),
         nodes: Vec::new(),
         cost: Cost {
-            nodes_us_per_message: 40.0,
-            harness_us_per_message: 10.0,
+            nodes_us_per_message: Some(40.0),
+            harness_us_per_message: Some(10.0),
             ..Cost::default()
         },
         harness: HarnessReport::default(),
@@ -101,6 +101,20 @@ pub(super) fn report(ack_us: u64) -> Report {
                 harness_cpu_percent: 30.0,
             }],
         }),
+        conversations: vec![ManyReport {
+            conversations: 1000,
+            to_ready: figures,
+            to_listed: figures,
+            to_synced: figures,
+            list: figures,
+            sync: figures,
+            sync_shows: 200,
+            begin_cpu_us: Some(900.0),
+            list_cpu_us: Some(120.0),
+            sync_cpu_us: None,
+            kib_per_subscription: None,
+        }],
+        hostile: BTreeMap::from([("lists".to_owned(), 70)]),
         missing: None,
         own: (1..9)
             .map(|at| Own {
@@ -128,6 +142,8 @@ fn a_page_has_every_chart_and_needs_no_other_host() {
         "Storms",
         "The highest rate",
         "The harness itself",
+        "Users with many conversations",
+        "Hostile sessions",
     ] {
         assert!(page.contains(chart), "{chart}");
     }
@@ -159,12 +175,45 @@ fn a_report_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn what_a_report_cannot_know_is_a_dash_in_every_form() {
+    let mut restarted = report(2000);
+    restarted.cost = Cost::default();
+    let foreign = Usage::default().with_metrics("rookery_storage_fsyncs_total 40");
+    restarted.nodes = vec![
+        NodeReport::new("a:1", None, None, 8.0, 1600),
+        NodeReport::new("b:2", Some(foreign), None, 8.0, 1600),
+    ];
+    let table = restarted.table();
+    let costs =
+        "CPU per message: nodes – us, harness – us; per delivery: nodes – us; memory per client: – KiB";
+    assert!(table.contains(costs), "{table}");
+    assert!(
+        table.contains("harness: 0 connections, RSS 0.0 MiB (– KiB per connection)"),
+        "{table}"
+    );
+    let of_foreign = table.lines().find(|line| line.starts_with("b:2")).unwrap();
+    let cells: Vec<_> = of_foreign.split_whitespace().collect();
+    assert_eq!(cells, ["b:2", "–", "–", "–", "40", "40.0"]);
+    let page = restarted.html();
+    assert!(
+        !page.contains("CPU of the nodes per message"),
+        "no tile for what is not known"
+    );
+    let written = serde_json::to_value(&restarted).unwrap();
+    for (name, figure) in written["cost"].as_object().unwrap() {
+        assert!(figure.is_null(), "{name}: {figure}");
+    }
+    assert!(written["nodes"][1]["usage"]["cpu_us"].is_null());
+    assert!(written["harness"]["kib_per_connection"].is_null());
+}
+
+#[test]
 fn a_comparison_says_what_is_better_and_what_is_worse() {
     let folder = std::env::temp_dir().join(format!("rookery-compare-{}", std::process::id()));
     let (a, b) = (folder.join("a"), folder.join("b"));
     let (mut slow, fast) = (report(4000), report(2000));
-    slow.cost.nodes_us_per_message = 20.0;
-    slow.cost.harness_us_per_message = 500.0;
+    slow.cost.nodes_us_per_message = Some(20.0);
+    slow.cost.harness_us_per_message = Some(500.0);
     slow.target.guarantee = "memory".to_owned();
     for (folder, report) in [(&a, &slow), (&b, &fast)] {
         report.write(folder, Oracle::new().history()).unwrap();

@@ -6,6 +6,7 @@ use crate::client::World;
 use crate::clock::Nanos;
 use crate::fault::Injected;
 use crate::findmax::Found;
+use crate::many::ManyReport;
 use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
 use crate::measure::series::{Own, Sample};
@@ -25,6 +26,7 @@ pub(super) struct Figures {
     pub(super) faults: Vec<Injected>,
     pub(super) samples: Vec<Sample>,
     pub(super) found: Option<Found>,
+    pub(super) many: Vec<ManyReport>,
     pub(super) own: Vec<Own>,
     pub(super) disk: Option<Percentiles>,
 }
@@ -43,7 +45,7 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         .nodes
         .iter()
         .zip(figures.usage.iter().zip(&figures.empty))
-        .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss_kib, elapsed_s, counts.acked))
+        .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss(), elapsed_s, counts.acked))
         .collect();
     Report {
         schema: 1,
@@ -86,6 +88,8 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         operations: world.recorder.others(),
         reconnects: world.recovery.figures(),
         find_max: figures.found,
+        conversations: figures.many,
+        hostile: world.recorder.hostile.clone(),
         missing: setup.missing(world.recorder.errors()),
         harness: figures.harness.over(elapsed_s),
         violations: world.oracle.violations().to_vec(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub(crate) use self::setup::{Setup, What};
 use crate::client::Habit;
+use crate::many::Sizes;
 use crate::payload::ClientIx;
 
 /// What a run sets up before its load begins.
@@ -24,10 +25,18 @@ pub(crate) struct Plan {
     pub(crate) cuts: Vec<Duration>,
     /// Who is removed when, after the load began, from which conversation: by its first member.
     pub(crate) kicks: Vec<Kick>,
+    /// What the nodes of a local cluster are started with, key=value.
+    pub(crate) settings: Vec<String>,
+    /// The nodes keep the rates that are meant for people.
+    pub(crate) rates_of_people: bool,
     /// Ranges of clients and their shares of the rate; without any every speaker has the same.
     pub(crate) shares: Vec<(Range<ClientIx>, f64)>,
     /// What has to be among the errors, one of it, for the run to have shown anything.
     pub(crate) expects: Vec<&'static str>,
+    /// Measured instead of a load.
+    pub(crate) sizes: Option<Sizes>,
+    /// Hostile sessions, for the second half of the load.
+    pub(crate) hostile: Option<Hostile>,
     /// Nobody says anything.
     pub(crate) silent: bool,
 }
@@ -41,6 +50,16 @@ pub(crate) struct Conversation {
     pub(crate) speakers: usize,
     /// So many further members come once and are not connected afterwards.
     pub(crate) absent: u32,
+}
+
+/// Sessions that mean no good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hostile {
+    pub(crate) sessions: u32,
+    /// Of the user whom one of them is.
+    pub(crate) conversations: u32,
+    /// Users who make those.
+    pub(crate) creators: u32,
 }
 
 /// A member of a conversation who is removed.
@@ -82,6 +101,10 @@ pub(crate) enum Scenario {
     Mixed,
     /// The same, slowly and for long.
     Soak,
+    /// Sessions of users with few and with many conversations.
+    Conversations,
+    /// Pairs that talk beside sessions that mean no good.
+    Hostile,
 }
 
 /// A parameter of a scenario.
@@ -108,7 +131,7 @@ struct Values<'a> {
 // === impl Scenario ===
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 13] = [
+    pub(crate) const ALL: [Scenario; 15] = [
         Scenario::Pairs,
         Scenario::Groups,
         Scenario::Room,
@@ -122,6 +145,8 @@ impl Scenario {
         Scenario::Inbox,
         Scenario::Mixed,
         Scenario::Soak,
+        Scenario::Conversations,
+        Scenario::Hostile,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -139,6 +164,8 @@ impl Scenario {
             Scenario::Inbox => "inbox",
             Scenario::Mixed => "mixed",
             Scenario::Soak => "soak",
+            Scenario::Conversations => "conversations",
+            Scenario::Hostile => "hostile",
         }
     }
 
@@ -165,6 +192,12 @@ impl Scenario {
                 "a day of a team, compressed: messages, reads, inboxes, typing, reactions, edits, deletions, comings and goings"
             }
             Scenario::Soak => "as mixed, slowly and for long: does memory grow",
+            Scenario::Conversations => {
+                "sessions of users with few and with many conversations: to begin, to list, to sync, their memory"
+            }
+            Scenario::Hostile => {
+                "pairs that talk, first alone and then beside hostile sessions, at the rates meant for people"
+            }
         }
     }
 
@@ -178,6 +211,8 @@ impl Scenario {
             Scenario::Receipts | Scenario::Inbox => (20.0, 30, 256),
             Scenario::Mixed => (50.0, 120, 256),
             Scenario::Soak => (20.0, 1800, 256),
+            Scenario::Conversations => (0.0, 0, 256),
+            Scenario::Hostile => (100.0, 60, 256),
         };
         Defaults {
             rate,
@@ -244,6 +279,12 @@ impl Plan {
             ..kick
         }));
         self.expects.extend(other.expects);
+        self.settings.extend(other.settings);
+        self.settings.sort();
+        self.settings.dedup();
+        self.rates_of_people |= other.rates_of_people;
+        self.sizes = self.sizes.take().or(other.sizes);
+        self.hostile = self.hostile.or(other.hostile);
         self.clients += other.clients;
         self.shares
             .push((first..self.clients, share.unwrap_or(speakers as f64)));

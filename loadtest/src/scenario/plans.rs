@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Conversation, Kick, Parameter, Plan, Scenario, Values};
+use super::{Conversation, Hostile, Kick, Parameter, Plan, Scenario, Values};
 use crate::client::{Acts, Habit};
+use crate::many::Sizes;
 use crate::payload::ClientIx;
 
 macro_rules! parameters {
@@ -21,6 +22,8 @@ impl Scenario {
             Scenario::Pairs => parameters! {
                 "clients" = 20, "clients, an even number";
                 "peers" = 1, "others whom each of them talks with, each in a conversation of two";
+                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
+                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
             },
             Scenario::Groups => parameters! {
                 "groups" = 5, "conversations";
@@ -29,6 +32,8 @@ impl Scenario {
                 "speakers" = 0, "members of each who talk; 0 means all";
                 "kicks" = 0, "members of each whom the first one removes while the load lasts, from the last one on";
                 "every" = 3, "seconds from one removal to the next";
+                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
+                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
             },
             Scenario::Room => parameters! {
                 "clients" = 100, "members of the room";
@@ -78,10 +83,26 @@ impl Scenario {
                 "conversations" = 500, "groups; all of them are in everybody's inbox";
                 "lists" = 50, "of a hundred acts, how many list the whole inbox, page by page; the others are messages";
             },
+            Scenario::Conversations => parameters! {
+                "few" = 10, "conversations of the first user";
+                "many" = 1000, "of the second";
+                "most" = 10000, "of the third";
+                "creators" = 200, "users who make them, each an equal share";
+                "rounds" = 60, "how often each thing is measured";
+                "sessions" = 40, "sessions that are opened together for the memory of their subscriptions";
+            },
+            Scenario::Hostile => parameters! {
+                "clients" = 40, "clients that talk in pairs, an even number";
+                "hostile" = 6, "hostile sessions in the second half: create with 256 members, unknown frames, reconnecting senders, a huge list";
+                "conversations" = 10000, "conversations of the user whose inbox is listed";
+                "creators" = 250, "users who make them, each an equal share";
+            },
             Scenario::Mixed | Scenario::Soak => parameters! {
                 "clients" = 40, "people; each is in a team, in the group of all, and in a direct conversation";
                 "team" = 8, "people of a team";
                 "watches" = 10, "people whose presence each one watches";
+                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
+                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
                 "stays" = 60, "seconds that a connection lasts, on average";
                 "away" = 5, "seconds that somebody is away between two, on average";
             },
@@ -98,6 +119,7 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             Plan {
                 clients,
                 conversations: (0..peers).flat_map(|round| matches(clients, round)).collect(),
+                settings: retention(&values),
                 ..Plan::default()
             }
         }
@@ -112,6 +134,7 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             let every = values.seconds("every").max(Duration::from_secs(1));
             Plan {
                 kicks: kicks(&plan.conversations, values.get("kicks"), every),
+                settings: retention(&values),
                 ..plan
             }
         }
@@ -200,6 +223,31 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             }
         }
         Scenario::Mixed | Scenario::Soak => team(&values),
+        Scenario::Conversations => Plan {
+            sizes: Some(Sizes {
+                conversations: ["few", "many", "most"].map(|name| values.get(name)).to_vec(),
+                creators: values.get("creators"),
+                rounds: values.get("rounds").max(1),
+                sessions: values.get("sessions"),
+            }),
+            silent: true,
+            ..Plan::default()
+        },
+        Scenario::Hostile => {
+            let clients = (values.get("clients") / 2 * 2).max(2);
+            Plan {
+                clients,
+                conversations: (0..clients / 2).map(pair).collect(),
+                hostile: Some(Hostile {
+                    sessions: values.get("hostile"),
+                    conversations: values.get("conversations"),
+                    creators: values.get("creators"),
+                }),
+                // Rates are what holds them back.
+                rates_of_people: true,
+                ..Plan::default()
+            }
+        }
     }
 }
 
@@ -268,6 +316,23 @@ fn kicks(conversations: &[Conversation], of_each: u32, every: Duration) -> Vec<K
         .collect()
 }
 
+/// Retention by number and by age, of every kind of conversation; looked for often, so that a short load sees it.
+fn retention(values: &Values<'_>) -> Vec<String> {
+    let (messages, seconds) = (values.get("keep"), values.get("keep_s"));
+    let of_kinds = |name: &str, value: u32| {
+        let kinds = ["direct", "group", "channel"].iter().filter(|_| value > 0);
+        kinds
+            .map(|kind| format!("retention.{kind}_{name}={value}"))
+            .collect::<Vec<_>>()
+    };
+    let mut settings = of_kinds("max_messages", messages);
+    settings.extend(of_kinds("max_age_ms", seconds.saturating_mul(1000)));
+    if !settings.is_empty() {
+        settings.push("retention.every_ms=500".to_owned());
+    }
+    settings
+}
+
 fn comes_and_goes(values: &Values<'_>) -> Habit {
     Habit {
         stays: Some(values.seconds("stays").max(Duration::from_millis(500))),
@@ -320,6 +385,7 @@ fn team(values: &Values<'_>) -> Plan {
         clients,
         conversations,
         habits: people.iter().map(|client| (*client, habit)).collect(),
+        settings: retention(values),
         ..Plan::default()
     }
 }

@@ -117,6 +117,12 @@ impl Setup {
                 "a member has to see in one process that it was removed",
             );
         }
+        if plan.sizes.is_some() || plan.hostile.is_some() {
+            return refused(
+                "conversations and hostile",
+                "what they measure is beside the clients of one process",
+            );
+        }
         if plan.habits.values().any(|habit| habit.acts == Acts::Team) {
             return refused(
                 "mixed and soak",
@@ -130,8 +136,12 @@ impl Setup {
     pub(crate) fn is_plain(&self) -> bool {
         let plan = &self.plan;
         let made = plan.conversations.iter().all(|planned| planned.kind != "channel");
-        let calm =
-            plan.habits.is_empty() && plan.cuts.is_empty() && plan.kicks.is_empty() && plan.shares.len() <= 1;
+        let calm = plan.habits.is_empty()
+            && plan.cuts.is_empty()
+            && plan.kicks.is_empty()
+            && plan.sizes.is_none()
+            && plan.hostile.is_none()
+            && plan.shares.len() <= 1;
         made && calm && !self.has_parts()
     }
 
@@ -327,6 +337,7 @@ mod tests {
                 Scenario::Channel => Some("channels"),
                 Scenario::ReconnectStorm => Some("storms"),
                 Scenario::Mixed | Scenario::Soak => Some("mixed"),
+                Scenario::Conversations | Scenario::Hostile => Some("hostile"),
                 _ => None,
             };
             match expected {

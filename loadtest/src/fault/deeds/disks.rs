@@ -1,20 +1,18 @@
-//! What is done to disks and clocks.
+//! What is done to disks.
 
 use std::time::{Duration, Instant};
 
 use super::{Deed, Done, Trouble, bitten, skipped};
 use crate::brake::{self, Brake, WRITER};
 use crate::disk::{self, Ballast};
-use crate::http;
 use crate::measure::nodes::sum;
 
 /// How long a node with an older copy of its disk is watched: longer than it takes to meet the others.
 const WATCH: Duration = Duration::from_secs(20);
-const HOUR: i64 = 3600;
 /// How much longer an fsync of a slow disk takes.
 const LONGER: Duration = Duration::from_millis(300);
 
-// === impl Deed: disks and clocks ===
+// === impl Deed: disks ===
 
 impl Deed<'_> {
     /// Exchanges the node's disk for a copy of itself from before the fault, which the others must not believe.
@@ -131,35 +129,5 @@ impl Deed<'_> {
             sum(&metrics, "storage_fsync_seconds_sum"),
             sum(&metrics, "storage_fsync_seconds_count"),
         )
-    }
-
-    pub(super) async fn jump(&self) -> Done {
-        let mut seen = Vec::new();
-        for node in self.nodes {
-            self.local.set_clock(*node, HOUR).map_err(Trouble::Skipped)?;
-        }
-        self.hold().await;
-        for node in self.nodes {
-            seen.push(self.clock(*node).await.unwrap_or_default());
-        }
-        for node in self.nodes {
-            self.local.set_clock(*node, 0).map_err(Trouble::Indeterminate)?;
-        }
-        // Back again is a jump too, and the nastier one.
-        self.hold().await;
-        self.all_ready().await?;
-        bitten(
-            seen.iter().all(|ahead| *ahead > HOUR / 2),
-            &format!("ahead by {seen:?} s"),
-        )
-    }
-
-    /// How far a node's wall clock is ahead of this process's.
-    async fn clock(&self, node: u64) -> Option<i64> {
-        let date = http::date(&self.local.node(node)?.http).await?;
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .ok()?;
-        Some(date - now.as_secs() as i64)
     }
 }

@@ -1,7 +1,7 @@
 //! The head of the dated report: where it was measured, and each aim beside what was found.
 
 use super::Book;
-use super::text::{at, table, time};
+use super::text::{at, micros, table, time};
 use crate::failover;
 use crate::report::html::number;
 
@@ -77,10 +77,10 @@ impl Book {
             )
         }));
         for (label, run) in self.of("low") {
-            let Some(disk) = run.fdatasync.filter(|disk| disk.p50_us > 0) else {
+            let disk = run.fdatasync.filter(|disk| disk.p50_us > 0);
+            let (Some(disk), Some(ack)) = (disk, at(&run.curves.ack, 50.0)) else {
                 continue;
             };
-            let ack = at(&run.curves.ack, 50.0);
             let ratio = ack as f64 / disk.p50_us as f64;
             aims.push(aim(
                 format!("send to ack p50 at {label}/s ≤ 2.5 × fdatasync p50 of the same run"),
@@ -93,8 +93,8 @@ impl Book {
             let (few, many) = (few.cost.nodes_us_per_message, many.cost.nodes_us_per_message);
             aims.push(aim(
                 format!("CPU per message flat from 10 to {label} conversations (within 1.5 ×)"),
-                format!("{few:.0} µs and {many:.0} µs"),
-                few > 0.0 && many <= 1.5 * few,
+                format!("{} and {}", micros(few), micros(many)),
+                few.zip(many).is_some_and(|(few, many)| many <= 1.5 * few),
             ));
         }
         let judged = self.runs.values().map(|run| run.counts.violations);

@@ -121,8 +121,7 @@ impl Book {
     /// CPU of all nodes together when nobody is there, in microseconds a second.
     fn idle_us_per_s(&self) -> Option<f64> {
         let run = self.run("rest-empty")?;
-        let percent: f64 = run.nodes.iter().map(|node| node.cpu_percent).sum();
-        Some(percent * 1e4)
+        Some(cpu_of_all(run)? * 1e4)
     }
 
     fn command_list(&self) -> String {
@@ -152,6 +151,11 @@ impl Book {
         });
         format!("{{\n{}\n}}\n", lines.collect::<Vec<_>>().join(",\n"))
     }
+}
+
+/// CPU of all nodes of a run, in percent of a core; not known where it isn't of one of them.
+fn cpu_of_all(run: &Report) -> Option<f64> {
+    run.nodes.iter().map(|node| node.cpu_percent).sum()
 }
 
 fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {

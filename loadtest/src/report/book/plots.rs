@@ -8,7 +8,7 @@ use super::super::{Point, Report};
 use crate::failover;
 
 /// A line of a chart over runs: its name, and what it shows of a run.
-pub(super) type Figure<'a> = (&'a str, fn(&Report) -> f64);
+pub(super) type Figure<'a> = (&'a str, fn(&Report) -> Option<f64>);
 
 const WIDTH: u32 = 640;
 const HEAD: u32 = 50;
@@ -168,7 +168,8 @@ pub(super) fn over_runs(
                 points: runs
                     .iter()
                     .zip(&places)
-                    .map(|((_, run), place)| (*place, figure(run)))
+                    // A gap where it is not known.
+                    .map(|((_, run), place)| (*place, figure(run).unwrap_or(f64::NAN)))
                     .collect(),
             })
             .collect(),

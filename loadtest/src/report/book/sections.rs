@@ -3,11 +3,12 @@
 mod breaking;
 mod chat;
 
-use super::Book;
 use super::plots;
-use super::text::{LATENCIES, at, latencies, mebibytes, micros, table, time};
+use super::text::{LATENCIES, at, latencies, mebibytes, micros, table, time_of};
+use super::{Book, cpu_of_all};
+use crate::measure::latency::Percentiles;
 use crate::report::Report;
-use crate::report::html::number;
+use crate::report::html::{known, number};
 use crate::report::plot::{Across, Chart, Unit};
 
 /// One part.
@@ -36,6 +37,8 @@ impl Book {
             self.receipts(),
             self.inbox(),
             self.channel(),
+            self.many(),
+            self.hostile(),
             self.flapping(),
             self.soak(),
         ]
@@ -67,7 +70,7 @@ impl Book {
                         Unit::PerSecond,
                         Across::Doublings,
                         &runs,
-                        &[("acked", |run| run.acks_per_s)],
+                        &[("acked", |run| Some(run.acks_per_s))],
                     ),
                 ),
                 (
@@ -137,11 +140,13 @@ impl Book {
         let runs = self.of("low");
         let rows = runs.iter().map(|(label, run)| {
             let mut row = vec![format!("{label}/s")];
-            row.extend([50.0, 90.0, 99.0].map(|percentile| time(at(&run.curves.ack, percentile))));
-            let disk = run.fdatasync.unwrap_or_default();
-            row.extend([disk.p50_us, disk.p90_us, disk.p99_us].map(time));
-            row.push(ratio(at(&run.curves.ack, 50.0), disk.p50_us));
-            row.push(number(run.cost.messages_per_fsync));
+            row.extend([50.0, 90.0, 99.0].map(|percentile| time_of(at(&run.curves.ack, percentile))));
+            let disk = run.fdatasync.filter(|disk| disk.count > 0);
+            let of_disk: [fn(Percentiles) -> u64; 3] =
+                [|disk| disk.p50_us, |disk| disk.p90_us, |disk| disk.p99_us];
+            row.extend(of_disk.map(|of| time_of(disk.map(of))));
+            row.push(ratio(at(&run.curves.ack, 50.0), disk.map(|disk| disk.p50_us)));
+            row.push(known(run.cost.messages_per_fsync, number));
             row
         });
         let head = [
@@ -171,7 +176,8 @@ impl Book {
     fn at_rest(&self) -> Section {
         let mut rows = Vec::new();
         if let Some(run) = self.run("rest-empty") {
-            let cpu: Vec<_> = run.nodes.iter().map(|node| number(node.cpu_percent)).collect();
+            let cpu = run.nodes.iter().map(|node| known(node.cpu_percent, number));
+            let cpu: Vec<_> = cpu.collect();
             rows.push(vec![
                 format!("CPU of each of {} nodes without clients", run.nodes.len()),
                 format!("{} % of a core", cpu.join(", ")),
@@ -179,7 +185,7 @@ impl Book {
             let rss: Vec<_> = run
                 .nodes
                 .iter()
-                .map(|node| mebibytes(node.rss_before_kib))
+                .map(|node| known(node.rss_before_kib, mebibytes))
                 .collect();
             rows.push(vec!["memory of an empty node".to_owned(), rss.join(", ")]);
         }
@@ -189,16 +195,19 @@ impl Book {
             }
             rows.push(vec![
                 format!("memory of the nodes per idle connection, {label} connections"),
-                format!("{} KiB", number(run.cost.nodes_kib_per_client)),
+                known(run.cost.nodes_kib_per_client, |kib| {
+                    format!("{} KiB", number(kib))
+                }),
             ]);
             rows.push(vec![
                 format!("memory of the harness per idle connection, {label} connections"),
-                format!("{} KiB", number(run.harness.kib_per_connection)),
+                known(run.harness.kib_per_connection, |kib| {
+                    format!("{} KiB", number(kib))
+                }),
             ]);
-            let cpu: f64 = run.nodes.iter().map(|node| node.cpu_percent).sum();
             rows.push(vec![
                 format!("CPU of all nodes with {label} idle connections"),
-                format!("{} % of a core", number(cpu)),
+                known(cpu_of_all(run), |cpu| format!("{} % of a core", number(cpu))),
             ]);
         }
         Section {
@@ -241,16 +250,15 @@ impl Book {
     fn rows(&self, runs: &[(&str, &Report)]) -> Vec<Vec<String>> {
         let row = |(label, run): &(&str, &Report)| {
             let idle = self.idle_us_per_s();
-            let cpu: u64 = run
+            let cpu = run
                 .nodes
                 .iter()
-                .filter_map(|node| node.usage.as_ref())
-                .map(|usage| usage.cpu_us)
-                .sum();
-            let above = idle.filter(|_| run.nodes.len() == 3).map_or_else(
-                || "–".to_owned(),
-                |idle| micros((cpu as f64 - idle * run.elapsed_s) / run.counts.acked.max(1) as f64),
-            );
+                .map(|node| node.usage?.cpu())
+                .sum::<Option<u64>>();
+            let idle = idle.filter(|_| run.nodes.len() == 3 && run.counts.acked > 0);
+            let above = cpu
+                .zip(idle)
+                .map(|(cpu, idle)| (cpu as f64 - idle * run.elapsed_s) / run.counts.acked as f64);
             let mut row = vec![
                 (*label).to_owned(),
                 number(run.acks_per_s),
@@ -259,11 +267,11 @@ impl Book {
             row.extend(latencies(run));
             row.extend([
                 micros(run.cost.nodes_us_per_message),
-                above,
+                micros(above),
                 micros(run.cost.nodes_us_per_delivery),
                 micros(run.cost.harness_us_per_message),
                 number(run.harness.busiest_percent),
-                number(run.cost.messages_per_fsync),
+                known(run.cost.messages_per_fsync, number),
                 run.counts.violations.to_string(),
             ]);
             row
@@ -302,10 +310,7 @@ fn curves(
     vec![(file, plots::curves(title, lines.collect()))]
 }
 
-fn ratio(of: u64, to: u64) -> String {
-    if to == 0 {
-        "–".to_owned()
-    } else {
-        format!("{:.1}", of as f64 / to as f64)
-    }
+fn ratio(of: Option<u64>, to: Option<u64>) -> String {
+    let ratio = of.zip(to.filter(|to| *to > 0));
+    known(ratio, |(of, to)| format!("{:.1}", of as f64 / to as f64))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::html::number;
+use super::super::html::{known, number};
 use super::super::{Point, Report};
 use crate::measure::latency::Percentiles;
 
@@ -20,6 +20,11 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Microseconds, as milliseconds or seconds; a dash where they are not known.
+pub(super) fn time_of(us: Option<u64>) -> String {
+    known(us, time)
+}
+
 /// Microseconds, as milliseconds or seconds.
 pub(super) fn time(us: u64) -> String {
     match us {
@@ -29,32 +34,28 @@ pub(super) fn time(us: u64) -> String {
     }
 }
 
-pub(super) fn micros(us: f64) -> String {
-    if us > 0.0 {
-        format!("{} µs", number(us))
-    } else {
-        "–".to_owned()
-    }
+pub(super) fn micros(us: Option<f64>) -> String {
+    known(us, |us| format!("{} µs", number(us)))
 }
 
 pub(super) fn mebibytes(kib: u64) -> String {
     format!("{} MiB", number(kib as f64 / 1024.0))
 }
 
-/// The value of a curve at a percentile.
-pub(super) fn at(curve: &[Point], percentile: f64) -> u64 {
+/// The value of a curve at a percentile; `None` of an empty one.
+pub(super) fn at(curve: &[Point], percentile: f64) -> Option<u64> {
     let point = curve
         .iter()
         .rev()
-        .find(|point| point.percentile <= percentile + 1e-6);
-    point.map_or(0, |point| point.us)
+        .find(|point| point.percentile <= percentile + 1e-6)?;
+    Some(point.us)
 }
 
 /// Of the whole load: the median and the 99th percentile of send to ack and of send to delivery.
 pub(super) fn latencies(run: &Report) -> Vec<String> {
     [&run.curves.ack, &run.curves.deliver]
         .into_iter()
-        .flat_map(|curve| [50.0, 99.0].map(|percentile| time(at(curve, percentile))))
+        .flat_map(|curve| [50.0, 99.0].map(|percentile| time_of(at(curve, percentile))))
         .collect()
 }
 
@@ -62,5 +63,5 @@ pub(super) const LATENCIES: [&str; 4] = ["send to ack p50", "p99", "to delivery 
 
 pub(super) fn percentiles(figures: &Percentiles) -> Vec<String> {
     let us = [figures.p50_us, figures.p90_us, figures.p99_us, figures.max_us];
-    us.map(time).to_vec()
+    us.map(|us| time_of((figures.count > 0).then_some(us))).to_vec()
 }

@@ -2,9 +2,11 @@
 
 use super::Section;
 use crate::failover;
+use crate::measure::latency::Percentiles;
 use crate::report::book::Book;
 use crate::report::book::plots;
-use crate::report::book::text::{mebibytes, percentiles, table, time};
+use crate::report::book::text::{mebibytes, percentiles, table, time, time_of};
+use crate::report::html::known;
 
 /// What happens to the owner, by the names of the runs and in words.
 const HOWS: [(&str, &str); 4] = [
@@ -30,10 +32,8 @@ impl Book {
                 report.affected.count.to_string(),
             ];
             row.extend(percentiles(&report.affected));
-            row.push(match report.unaffected.count {
-                0 => "–".to_owned(),
-                _ => time(report.unaffected.p50_us),
-            });
+            let unaffected = report.unaffected;
+            row.push(time_of((unaffected.count > 0).then_some(unaffected.p50_us)));
             row.push(format!("{} of {}", time(report.longest_us), report.acked));
             row.push(report.violations.to_string());
             row
@@ -91,7 +91,7 @@ impl Book {
         let rows = phases.filter(|phase| phase.ack.count > 0).map(|phase| {
             let mut row = vec![phase.name.clone(), phase.ack.count.to_string()];
             row.extend(percentiles(&phase.ack));
-            row.push(time(phase.deliver.p99_us));
+            row.push(p99(&phase.deliver));
             row
         });
         let head = [
@@ -133,8 +133,8 @@ impl Book {
                 back.lost.to_string(),
                 back.resumed.to_string(),
                 back.synced.to_string(),
-                time(back.online.p99_us),
-                time(back.level.p99_us),
+                p99(&back.online),
+                p99(&back.level),
                 run.faults.len().to_string(),
                 run.counts.violations.to_string(),
             ]
@@ -182,7 +182,7 @@ impl Book {
                 )
             };
             let nodes: Vec<_> = (0..run.nodes.len()).map(end).collect();
-            let own = |at: usize| run.own.get(at).map_or(0, |own| own.rss_kib);
+            let own = |at: usize| known(run.own.get(at), |own| mebibytes(own.rss_kib));
             vec![
                 (*label).to_owned(),
                 format!("{:.0} s", run.elapsed_s),
@@ -193,8 +193,8 @@ impl Book {
                 nodes.join("; "),
                 format!(
                     "{} in the middle, {} at the end",
-                    mebibytes(own(run.own.len() / 2)),
-                    mebibytes(own(run.own.len().saturating_sub(1)))
+                    own(run.own.len() / 2),
+                    own(run.own.len().saturating_sub(1))
                 ),
                 run.counts.violations.to_string(),
             ]
@@ -225,4 +225,8 @@ impl Book {
             plots: plots.filter_map(|(name, chart)| Some((name, chart?))).collect(),
         }
     }
+}
+
+fn p99(figures: &Percentiles) -> String {
+    time_of((figures.count > 0).then_some(figures.p99_us))
 }

@@ -3,9 +3,10 @@
 use super::{Section, head};
 use crate::measure::nodes::Usage;
 use crate::report::Report;
-use crate::report::book::Book;
 use crate::report::book::text::{table, time};
-use crate::report::html::number;
+use crate::report::book::{Book, cpu_of_all};
+use crate::report::html::{known, number};
+use crate::report::many;
 
 // === impl Book: chat ===
 
@@ -19,32 +20,18 @@ impl Book {
             };
         };
         let marks = |run: &Report| run.operations.get("read").map_or(0, |times| times.count);
-        let of_replica = |run: &Report, of: fn(&Usage) -> u64| {
-            let nodes = run.nodes.len().max(1) as f64;
-            run.nodes
-                .iter()
-                .filter_map(|node| node.usage.as_ref())
-                .map(of)
-                .sum::<u64>() as f64
-                / nodes
-        };
-        let sum = |run: &Report, of: fn(&Usage) -> u64| {
-            run.nodes
-                .iter()
-                .filter_map(|node| node.usage.as_ref())
-                .map(of)
-                .sum::<u64>()
-        };
+        let of_replica =
+            |run: &Report, of: fn(&Usage) -> u64| Some(sum(run, of)? as f64 / run.nodes.len().max(1) as f64);
         let row = |name: &str, run: &Report| {
             vec![
                 name.to_owned(),
                 run.counts.acked.to_string(),
                 marks(run).to_string(),
-                sum(run, |usage| usage.cursors).to_string(),
-                sum(run, |usage| usage.cursor_commands).to_string(),
-                number(of_replica(run, |usage| usage.entries)),
-                number(of_replica(run, |usage| usage.fsyncs)),
-                number(run.nodes.iter().map(|node| node.cpu_percent).sum()),
+                known(sum(run, |usage| usage.cursors), |count| count.to_string()),
+                known(sum(run, |usage| usage.cursor_commands), |count| count.to_string()),
+                known(of_replica(run, |usage| usage.entries), number),
+                known(of_replica(run, |usage| usage.fsyncs), number),
+                known(cpu_of_all(run), number),
             ]
         };
         let head = [
@@ -59,9 +46,13 @@ impl Book {
         ];
         let rows = [row("marked", with), row("not marked", without)];
         let mut body = table(&head, &rows);
-        let thousands = (marks(with) as f64 / 1000.0).max(1e-9);
-        let more =
-            |of: fn(&Usage) -> u64| number((of_replica(with, of) - of_replica(without, of)) / thousands);
+        let thousands = marks(with) as f64 / 1000.0;
+        let more = |of: fn(&Usage) -> u64| {
+            let both = of_replica(with, of).zip(of_replica(without, of));
+            known(both.filter(|_| thousands > 0.0), |(with, without)| {
+                number((with - without) / thousands)
+            })
+        };
         body += &format!(
             "\nPer 1,000 messages marked as read: {} log entries and {} fsyncs more than without.\n",
             more(|usage| usage.entries),
@@ -77,12 +68,8 @@ impl Book {
     pub(super) fn inbox(&self) -> Section {
         let rows = self.of("inbox").into_iter().filter_map(|(label, run)| {
             let (whole, page) = (run.operations.get("list")?, run.operations.get("list (page)")?);
-            let questions: u64 = run
-                .nodes
-                .iter()
-                .filter_map(|node| node.usage.as_ref())
-                .map(|usage| usage.questions)
-                .sum();
+            let questions = sum(run, |usage| usage.questions);
+            let each = |of: u64| known(questions, |questions| number(questions as f64 / of.max(1) as f64));
             Some(vec![
                 label.to_owned(),
                 number(run.acks_per_s),
@@ -92,8 +79,8 @@ impl Book {
                 time(whole.p50_us),
                 time(whole.p99_us),
                 number(page.count as f64 / whole.count.max(1) as f64),
-                number(questions as f64 / page.count.max(1) as f64),
-                number(questions as f64 / whole.count.max(1) as f64),
+                each(page.count),
+                each(whole.count),
                 run.counts.recounted.to_string(),
             ])
         });
@@ -117,6 +104,53 @@ impl Book {
         }
     }
 
+    pub(super) fn many(&self) -> Section {
+        let users = self
+            .run("conversations")
+            .into_iter()
+            .flat_map(|run| &run.conversations);
+        let rows: Vec<_> = users.map(many::row).collect();
+        let mut body = table(&many::HEAD, &rows);
+        if !body.is_empty() {
+            body.insert_str(0, "\nSessions of one user after the other, at all nodes in turn; the CPU is that of all nodes together, above what they use at rest.\n");
+        }
+        Section {
+            title: "Users with 10 to 10,000 conversations",
+            body,
+            plots: Vec::new(),
+        }
+    }
+
+    pub(super) fn hostile(&self) -> Section {
+        let run = self.run("hostile");
+        let rows: Vec<_> = run
+            .into_iter()
+            .filter_map(|run| {
+                let (alone, beside) = run.beside_hostile()?;
+                let did = run.hostile.iter().map(|(name, count)| format!("{name}: {count}"));
+                Some(vec![
+                    time(alone),
+                    time(beside),
+                    number(beside as f64 / alone.max(1) as f64),
+                    did.collect::<Vec<_>>().join(", "),
+                    run.counts.violations.to_string(),
+                ])
+            })
+            .collect();
+        let head = [
+            "send to ack p50 alone",
+            "beside hostile sessions",
+            "times",
+            "what they did",
+            "broken promises",
+        ];
+        Section {
+            title: "Beside hostile sessions",
+            body: table(&head, &rows),
+            plots: Vec::new(),
+        }
+    }
+
     pub(super) fn channel(&self) -> Section {
         Section {
             title: "A send into a channel, by its members (ten of them connected)",
@@ -124,4 +158,9 @@ impl Book {
             plots: Vec::new(),
         }
     }
+}
+
+/// A figure of all nodes together; not known where one of them was restarted or told nothing.
+fn sum(run: &Report, of: fn(&Usage) -> u64) -> Option<u64> {
+    run.nodes.iter().map(|node| node.usage?.reported(of)).sum()
 }

@@ -1,0 +1,218 @@
+//! Sessions that mean no good, beside a load whose clients must not feel them: large creations, frames that nobody knows,
+//! senders that come again under another connection, and lists of a huge inbox. They run on a thread of their own, so
+//! that what they cost the harness is not taken for what they cost the nodes, and each does no more than so many things
+//! a second: what a machine far away could send is not the point, but what one session may cost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::session::{Error, Login, Session};
+
+/// The hostile sessions of a run. They end when this is dropped.
+pub(crate) struct Attack {
+    counts: Arc<Counts>,
+    /// Ends the thread when it goes.
+    _stop: oneshot::Sender<()>,
+}
+
+/// Who attacks whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Attackers {
+    pub(crate) nodes: Vec<String>,
+    /// With `{user}`.
+    pub(crate) token: String,
+    /// In front of the names of their users.
+    pub(crate) prefix: String,
+    pub(crate) sessions: u32,
+    /// The user with the huge inbox.
+    pub(crate) lister: String,
+}
+
+/// What one session does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Conduct {
+    Create,
+    Unknown,
+    Reconnect,
+    List,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    created: AtomicU64,
+    unknown: AtomicU64,
+    sent: AtomicU64,
+    listed: AtomicU64,
+    refused: AtomicU64,
+    connections: AtomicU64,
+}
+
+/// In this order, again and again.
+const CONDUCTS: [Conduct; 6] = [
+    Conduct::Create,
+    Conduct::Unknown,
+    Conduct::Reconnect,
+    Conduct::Create,
+    Conduct::Reconnect,
+    Conduct::List,
+];
+/// Frames of nothing in one go, and how often: twenty thousand a second.
+const UNKNOWN_AT_ONCE: u32 = 200;
+const UNKNOWN_EVERY: Duration = Duration::from_millis(10);
+/// Sends of one connection, as many as a new one may make at once.
+const SENDS: u64 = 60;
+/// Commands of one session that wait for an answer.
+const WINDOW: u32 = 8;
+/// Between two commands of one session when so many wait.
+const PAUSE: Duration = Duration::from_millis(1);
+
+// === impl Attack ===
+
+impl Attack {
+    pub(crate) fn begin(attackers: Attackers) -> std::io::Result<Attack> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let counts = Arc::new(Counts::default());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shared = counts.clone();
+        std::thread::Builder::new()
+            .name("hostile".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let sessions = (0..attackers.sessions).map(|number| attackers.attack(number, &shared));
+                    tokio::select! {
+                        _ = stopped => {}
+                        _ = futures::future::join_all(sessions) => {}
+                    }
+                });
+            })?;
+        Ok(Attack { counts, _stop: stop })
+    }
+
+    /// What they have done so far, by name.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = &self.counts;
+        [
+            ("conversations of 257 created", &counts.created),
+            ("unknown frames", &counts.unknown),
+            ("sends of those who reconnect", &counts.sent),
+            ("lists", &counts.listed),
+            ("refusals", &counts.refused),
+            ("connections", &counts.connections),
+        ]
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed)))
+        .collect()
+    }
+}
+
+// === impl Attackers ===
+
+impl Attackers {
+    /// One session, again and again, until it is dropped.
+    async fn attack(&self, number: u32, counts: &Counts) {
+        let conduct = CONDUCTS[number as usize % CONDUCTS.len()];
+        let user = match conduct {
+            Conduct::List => self.lister.clone(),
+            _ => format!("{}-{number}", self.prefix),
+        };
+        let token = self.token.replace("{user}", &user);
+        let node = &self.nodes[number as usize % self.nodes.len()];
+        let login = Login {
+            node,
+            token: &token,
+            device: "hostile",
+            resume: None,
+        };
+        let mut made = 0u64;
+        loop {
+            if let Ok(mut session) = Session::open(login).await {
+                counts.connections.fetch_add(1, Ordering::Relaxed);
+                // Its end is what it wanted.
+                let _ = self.once(conduct, &user, &mut session, &mut made, counts).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What one connection does, until it is closed.
+    async fn once(
+        &self,
+        conduct: Conduct,
+        user: &str,
+        session: &mut Session,
+        made: &mut u64,
+        counts: &Counts,
+    ) -> Result<(), Error> {
+        let (done, most) = match conduct {
+            Conduct::Unknown => return shout(session, &counts.unknown).await,
+            Conduct::Create => (&counts.created, u64::MAX),
+            Conduct::List => (&counts.listed, u64::MAX),
+            Conduct::Reconnect => (&counts.sent, SENDS),
+        };
+        let mut waiting = 0;
+        for _ in 0..most {
+            *made += 1;
+            session.say(&self.command(conduct, user, *made)).await?;
+            waiting += 1;
+            if waiting == WINDOW {
+                answered(session, done, counts).await?;
+                waiting -= 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        for _ in 0..waiting {
+            answered(session, done, counts).await?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, conduct: Conduct, user: &str, number: u64) -> Value {
+        match conduct {
+            Conduct::Create => self.large(user, number),
+            Conduct::List => json!({"t": "list", "limit": 1}),
+            Conduct::Reconnect | Conduct::Unknown => {
+                let to = format!("{}-peer", self.prefix);
+                json!({"t": "send", "to": to, "cid": number.to_string(), "b": {"text": "again"}})
+            }
+        }
+    }
+
+    /// A group of as many as one command may name.
+    fn large(&self, user: &str, number: u64) -> Value {
+        let members =
+            (0..protocol::limits::MEMBERS_AT_CREATE).map(|member| format!("{}-m{member}", self.prefix));
+        json!({
+            "t": "create", "kind": "group", "cid": format!("{user}-{number}"),
+            "members": members.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Frames that nobody knows, without an `id`, as fast as they may go.
+async fn shout(session: &mut Session, counted: &AtomicU64) -> Result<(), Error> {
+    loop {
+        for _ in 0..UNKNOWN_AT_ONCE {
+            session.shout(r#"{"t":"nothing"}"#).await?;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        tokio::time::sleep(UNKNOWN_EVERY).await;
+    }
+}
+
+/// Takes one answer.
+async fn answered(session: &mut Session, done: &AtomicU64, counts: &Counts) -> Result<(), Error> {
+    let answer = session.any_answer().await?;
+    let counted = match answer["t"] == "err" {
+        true => &counts.refused,
+        false => done,
+    };
+    counted.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}

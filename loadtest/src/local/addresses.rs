@@ -1,0 +1,94 @@
+//! Where the nodes of a local cluster listen for each other, and how that is changed between two of their lives.
+
+use std::net::SocketAddr;
+
+use toml::{Table, Value};
+
+use super::{BETWEEN, DOORS, Error, Local};
+use crate::links::Door;
+
+/// Above a node's first port for the others stands its second one, and likewise of its door.
+const SECOND: u16 = 50;
+
+// === impl Local: addresses ===
+
+impl Local {
+    /// Gives nodes the other one of their two addresses, from their next start on. With `hint` all nodes are configured to
+    /// ask for each other at their present addresses.
+    pub(crate) fn change_addresses(&self, ids: &[u64], hint: bool) -> Result<(), Error> {
+        for id in ids {
+            let mut moved = self.moved.borrow_mut();
+            if !moved.remove(id) {
+                moved.insert(*id);
+            }
+        }
+        for node in &self.nodes {
+            let others = self.nodes.iter().filter(|other| other.id != node.id);
+            let join: Vec<Value> = others
+                .map(|other| Value::String(self.advertised(other.id).to_string()))
+                .collect();
+            self.configure(node.id, |cluster| {
+                let listen = self.listens(node.id).to_string();
+                let advertised = self.advertised(node.id).to_string();
+                cluster.insert("listen".to_owned(), Value::String(listen));
+                cluster.insert("advertise".to_owned(), Value::String(advertised));
+                if hint {
+                    cluster.insert("join".to_owned(), Value::Array(join));
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where a node listens for the others from its next start on.
+    pub(crate) fn listens(&self, id: u64) -> SocketAddr {
+        at(self.http_base + BETWEEN + offset(id) + self.shift(id))
+    }
+
+    fn advertised(&self, id: u64) -> SocketAddr {
+        match self.links {
+            Some(_) => at(self.http_base + DOORS + offset(id) + self.shift(id)),
+            None => self.listens(id),
+        }
+    }
+
+    fn shift(&self, id: u64) -> u16 {
+        if self.moved.borrow().contains(&id) {
+            SECOND
+        } else {
+            0
+        }
+    }
+
+    fn configure(&self, id: u64, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
+        let path = self.folder(id).join("node.toml");
+        let wrong = |error: String| Error::Description(path.clone(), error);
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let mut settings: Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(Value::Table(cluster)) = settings.get_mut("cluster") {
+            change(cluster);
+        }
+        let text = toml::to_string(&settings).map_err(|error| wrong(error.to_string()))?;
+        std::fs::write(&path, text).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Doors in front of every node, at each of its two addresses.
+pub(super) fn doors(nodes: usize, http_base: u16) -> Vec<Door> {
+    let both = |offset: u16| {
+        [0, SECOND].map(|shift| Door {
+            node: u64::from(offset) + 1,
+            listen: at(http_base + DOORS + offset + shift),
+            to: at(http_base + BETWEEN + offset + shift),
+        })
+    };
+    (0..nodes as u16).flat_map(both).collect()
+}
+
+fn offset(id: u64) -> u16 {
+    id.saturating_sub(1) as u16
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
