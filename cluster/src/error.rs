@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::types::NodeId;
+
 /// Why a node could not start, join or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,6 +40,14 @@ pub enum Error {
         waited_s: u64,
         /// The last refusal.
         last: String,
+    },
+    /// An operator removed the node that this data directory belongs to; its number is never given out again.
+    #[error(
+        "node {node} was removed from its cluster and is not admitted again: empty the data directory (or choose a new one) and start again to join under a new number"
+    )]
+    Removed {
+        /// Its number.
+        node: NodeId,
     },
     /// The node is stopping.
     #[error("the node is stopping")]

@@ -151,6 +151,13 @@ impl Cluster {
         self.node.isolated()
     }
 
+    /// Returns whether an operator removed this member from the cluster. It owns nothing then, and
+    /// [`ready`](Self::ready) says what to do.
+    #[must_use]
+    pub fn removed(&self) -> bool {
+        self.node.removed()
+    }
+
     /// Hands all owned shards to other replicas and takes none any more. Returns when done or at the deadline.
     pub async fn drain(&self) {
         self.node.drain().await;

@@ -6,39 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use cluster::{Config, ShardId};
-use support::{Heard, Member, SHARDS, config, eventually, free_addr};
-use tempfile::TempDir;
-
-/// One member that bootstrapped, and `others` that joined it.
-async fn grow(directory: &TempDir, others: usize) -> Vec<Member> {
-    let first = free_addr();
-    let bootstrap = Config {
-        bootstrap: true,
-        ..config(&first)
-    };
-    let mut members = vec![Member::start(directory.path().join("1"), &first, bootstrap).await];
-    for shard in (0..SHARDS).map(ShardId) {
-        members[0].write(shard, "written alone").await;
-    }
-    for number in 0..others {
-        let addr = free_addr();
-        let join = Config {
-            join: vec![first.clone()],
-            ..config(&addr)
-        };
-        members.push(Member::start(directory.path().join((number + 2).to_string()), &addr, join).await);
-    }
-    whole(&members).await;
-    members
-}
-
-/// Every member holds its share and knows every owner.
-async fn whole(members: &[Member]) {
-    eventually("every member to be ready", async || {
-        members.iter().all(|m| m.cluster.ready().is_ok())
-    })
-    .await;
-}
+use support::{Heard, Member, SHARDS, config, eventually, free_addr, grow, whole};
 
 /// Waits until all members are at the same index of every shard; their digests are the same there.
 async fn agree(members: &[Member]) {

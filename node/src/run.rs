@@ -6,6 +6,7 @@
 //! ```
 //! Each step of the stop has a deadline, and the disk is the last thing alive.
 
+mod patience;
 mod threads;
 
 use std::net::SocketAddr;
@@ -14,10 +15,11 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use cluster::Cluster;
-use cluster::transport::{Secret, TcpTransport, TransportConfig};
+use cluster::transport::{BindError, Secret, TcpTransport, TransportConfig};
 use storage::Store;
 use tokio::sync::oneshot;
 
+use self::patience::{is_address_held, until_free};
 use self::threads::{Actors, Raft};
 use crate::config::Config;
 use crate::conversation::Backbone;
@@ -120,8 +122,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let auth = Arc::new(auth.refusing(ended.clone()));
     // Before anything slow: an address that is taken is the commonest mistake.
     let http = config.server.http.clone();
-    let bound = server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (addr, listener) = bound.map_err(|source| Error::Gateway {
+    let bound = until_free("server.http", is_address_held, async || {
+        let listener = server::bind(&config.server)?;
+        Ok((listener.local_addr()?, listener))
+    });
+    let (addr, listener) = bound.await.map_err(|source| Error::Gateway {
         http: http.clone(),
         source,
     })?;
@@ -224,12 +229,22 @@ async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
         open_files: budget.tables,
         ..config.storage.store()
     };
-    let dir = config.storage.dir.clone();
-    match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
-        Ok(Ok(store)) => Ok(store),
-        Ok(Err(source)) => Err(Error::Storage { dir, source }),
-        Err(_) => Err(Error::Ended("storage")),
-    }
+    let is_held = |error: &Error| {
+        let source = match error {
+            Error::Storage { source, .. } => Some(source),
+            _ => None,
+        };
+        matches!(source, Some(storage::Error::Locked { .. }))
+    };
+    until_free("storage.dir", is_held, async || {
+        let (settings, dir) = (settings.clone(), config.storage.dir.clone());
+        match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
+            Ok(Ok(store)) => Ok(store),
+            Ok(Err(source)) => Err(Error::Storage { dir, source }),
+            Err(_) => Err(Error::Ended("storage")),
+        }
+    })
+    .await
 }
 
 async fn start_cluster(
@@ -248,8 +263,12 @@ async fn start_cluster(
     let (store, service) = (store.clone(), backbone.service());
     let advertises = !config.cluster.advertise.is_empty();
     let started = raft.handle().spawn(async move {
-        let transport = TcpTransport::bind(transport_config).await;
-        let transport = transport.map_err(|error| Error::Transport {
+        let is_held =
+            |error: &BindError| matches!(error, BindError::Listen { source, .. } if is_address_held(source));
+        let transport = until_free("cluster.listen", is_held, async || {
+            TcpTransport::bind(transport_config.clone()).await
+        });
+        let transport = transport.await.map_err(|error| Error::Transport {
             listen,
             reason: error.to_string(),
         })?;
@@ -287,12 +306,14 @@ async fn tidy(cluster: &Cluster, store: &Store) {
     }
 }
 
-/// Closes the sessions of a node that has lost sight of the majority, and takes them again when it's back.
+/// Closes the sessions of a node that has lost sight of the majority, and takes them again when it's back. A node that was
+/// removed from the cluster closes them for good.
 async fn watch_majority(cluster: Cluster, door: Arc<Door>) {
     loop {
-        let isolated = cluster.isolated();
+        let removed = cluster.removed();
+        let isolated = removed || cluster.isolated();
         if isolated != (door.order() == Order::Isolated) {
-            if isolated {
+            if isolated && !removed {
                 tracing::warn!("no majority in sight: closing sessions");
             }
             door.isolated(isolated);

@@ -19,6 +19,8 @@ use crate::types::{NodeId, NodeInfo};
 /// Node-wide facts on disk.
 const IDENTITY: &str = "cluster/identity";
 const BOOTSTRAP: &str = "cluster/bootstrap";
+/// There once the node learnt that it was removed.
+pub(crate) const REMOVED: &str = "cluster/removed";
 /// Kept from the first attempt to join on, so that a crash on the way costs no second id.
 const TICKET: &str = "cluster/ticket";
 const UNDER_WAY: &[u8] = b"under way";
@@ -50,6 +52,9 @@ pub(crate) async fn admit(
             what: "identity",
             reason: e.to_string(),
         })?;
+        if store.get_node(REMOVED)?.is_some() {
+            return Err(Error::Removed { node });
+        }
         let map = store
             .get_node(MAP)?
             .map(|bytes| Map::decode(&bytes))

@@ -64,7 +64,7 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
-    if node.store().poisoned().is_some() || node.stopping().is_cancelled() {
+    if node.store().poisoned().is_some() || node.removed() || node.stopping().is_cancelled() {
         // The replicas have stepped down, or are about to.
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::ownership::Owner;
 use crate::ownership::announce::Method;
 use crate::raft::state_machine::Watcher;
 use crate::shard::META;
-use crate::transport::{Handler, Lane, LinkState, Reply};
+use crate::transport::{Admission, Handler, Lane, LinkState, Reply};
 use crate::types::NodeId;
 
 /// A member's ears. Weak: transport and groups outlive the member only to be told nothing more.
@@ -78,14 +78,31 @@ impl Handler for Ears {
         }
     }
 
-    fn admits(&self, peer: NodeId, incarnation: u64) -> bool {
-        let node = self.node.upgrade();
-        node.is_none_or(|node| node.disks.admits(peer, incarnation))
+    fn admission(&self, peer: NodeId, incarnation: u64) -> Admission {
+        let Some(node) = self.node.upgrade() else {
+            return Admission::Admitted;
+        };
+        if node.map().has_removed(peer) {
+            Admission::Removed
+        } else if node.disks.admits(peer, incarnation) {
+            Admission::Admitted
+        } else {
+            Admission::OlderDisk
+        }
     }
 
-    fn condemned(&self, by: NodeId) {
-        if let Some(node) = self.node.upgrade() {
-            node.condemned(by);
+    fn is_removed(&self, peer: NodeId) -> bool {
+        self.node
+            .upgrade()
+            .is_some_and(|node| node.map().has_removed(peer))
+    }
+
+    fn refused(&self, by: NodeId, verdict: Admission) {
+        let Some(node) = self.node.upgrade() else { return };
+        match verdict {
+            Admission::OlderDisk => node.condemned(by),
+            Admission::Removed => node.was_removed(&format!("node {by}")),
+            Admission::Admitted => {}
         }
     }
 

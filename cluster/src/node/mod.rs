@@ -24,6 +24,7 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::error::Error;
 use crate::machine::Machine;
+use crate::membership::contacts::{self, Contacts};
 use crate::membership::disks::{self, Disks};
 use crate::membership::health::Health;
 use crate::membership::{admission, reconcile};
@@ -57,12 +58,15 @@ pub(crate) struct Node {
     pub(crate) table: Table,
     pub(crate) health: Health,
     pub(crate) disks: Disks,
+    pub(crate) contacts: Contacts,
     server: Server,
     /// Something changed that placement, replicas or leadership depend on.
     pub(crate) changed: Notify,
     /// Where the last [`Node::trim`] found each replica.
     marks: Mutex<HashMap<ShardId, u64>>,
     draining: AtomicBool,
+    /// An operator removed this member from the cluster: it serves nothing any more.
+    removed: AtomicBool,
     settled: AtomicBool,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -102,9 +106,11 @@ impl Node {
             table: Table::new(),
             health: Health::new(),
             disks,
+            contacts: Contacts::default(),
             changed: Notify::new(),
             marks: Mutex::default(),
             draining: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
@@ -126,6 +132,7 @@ impl Node {
         node.watch_store();
         node.tasks.spawn(pulse::run(node.clone()));
         node.tasks.spawn(reconcile::run(node.clone()));
+        node.tasks.spawn(contacts::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),
@@ -172,6 +179,11 @@ impl Node {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Returns whether this member was removed from the cluster.
+    pub(crate) fn removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
     pub(crate) fn replica(&self, shard: ShardId) -> Option<Arc<Replica>> {
         self.replicas.read().get(&shard).cloned()
     }
@@ -184,6 +196,10 @@ impl Node {
         &self.store
     }
 
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
     /// Takes over a newer map: other peers, other placements.
     pub(crate) fn adopt(self: &Arc<Node>, map: Map) {
         let known = self.map.load();
@@ -191,6 +207,9 @@ impl Node {
             return;
         }
         self.metrics.map_version(map.version);
+        if map.has_removed(self.id()) {
+            self.was_removed("the cluster map");
+        }
         let encoded = map.encode();
         self.map.store(Arc::new(map));
         self.dial_peers();
@@ -205,14 +224,8 @@ impl Node {
         }));
     }
 
-    fn dial_peers(&self) {
-        let map = self.map.load();
-        self.transport.set_peers(
-            map.nodes
-                .values()
-                .map(|node| (node.id, node.addr.clone()))
-                .collect(),
-        );
+    pub(crate) fn dial_peers(&self) {
+        self.transport.set_peers(self.contacts.dialled(&self.map.load()));
     }
 
     /// Writes down what was heard of the others' disks, if it has changed.
@@ -242,6 +255,30 @@ impl Node {
                 "this is an older copy of the node's disk: node {by} has seen it newer (it had {rounds} synced rounds at the start). Wipe it, remove the node, and let it join anew; or put the newer disk back"
             ));
         }
+    }
+
+    /// Stops serving: an operator removed this member, `according_to` another one or the map. The data directory keeps a
+    /// mark, so that the next start says what to do instead of dialling nodes that refuse it.
+    pub(crate) fn was_removed(self: &Arc<Node>, according_to: &str) {
+        if self.removed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::warn!(
+            node = %self.id(),
+            according_to,
+            "removed from the cluster; this node serves nothing any more: stop it, empty storage.dir, and start it to join under a new number"
+        );
+        let node = self.clone();
+        self.tasks.spawn(async move {
+            let store = node.store.clone();
+            let marked = blocking(move || store.put_node(admission::REMOVED, &[])).await;
+            if !matches!(marked, Ok(Ok(()))) {
+                tracing::warn!(
+                    "the removal was not written down; the next start learns of it from the other nodes"
+                );
+            }
+            node.stop_replicas().await;
+        });
     }
 
     /// A poisoned store acknowledges nothing more: every replica steps down, so that others take over.

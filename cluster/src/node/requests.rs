@@ -24,7 +24,11 @@ impl Node {
     /// A request of a member or, from `NodeId(0)`, of a node that wants to become one.
     pub(crate) fn request(self: &Arc<Node>, from: NodeId, method: Method, body: Bytes, reply: Reply) {
         match method {
-            Method::Who => reply.send(Ok(Bytes::copy_from_slice(&self.cluster().to_be_bytes()))),
+            Method::Who => reply.send(
+                postcard::to_stdvec(&self.introduction())
+                    .map(Bytes::from)
+                    .map_err(|_| Bytes::new()),
+            ),
             Method::Join | Method::Change | Method::PassOn => {
                 let joins = method == Method::Join;
                 let allowed = from != NodeId(0) || joins;
@@ -51,17 +55,16 @@ impl Node {
                     .try_get_u16()
                     .ok()
                     .and_then(|shard| self.replica(ShardId(shard)));
-                match replica.filter(|replica| replica.epoch().is_some()) {
-                    Some(replica) => {
-                        let voters: Vec<NodeId> = replica.group.voters().into_iter().collect();
-                        reply.send(
-                            postcard::to_stdvec(&voters)
-                                .map(Bytes::from)
-                                .map_err(|_| Bytes::new()),
-                        );
-                    }
-                    None => reply.send(Err(Bytes::from_static(b"not the owner"))),
-                }
+                let Some(replica) = replica.filter(|replica| replica.epoch().is_some()) else {
+                    return reply.send(Err(Bytes::from_static(b"not the owner")));
+                };
+                self.tasks().spawn(async move {
+                    let voters = replica.group.applied_voters().await;
+                    reply.send(match voters.as_ref().map(postcard::to_stdvec) {
+                        Some(Ok(voters)) => Ok(voters.into()),
+                        _ => Err(Bytes::from_static(b"no applied configuration yet")),
+                    });
+                });
             }
             Method::News | Method::Synced => reply.send(Err(Bytes::from_static(b"news is one way"))),
         }
@@ -135,6 +138,7 @@ impl Node {
             return;
         };
         self.health.says_draining(from, news.draining);
+        self.named_address(from, &news.addr);
         for (shard, epoch) in news.owned {
             self.table.learn(ShardId(shard), from, epoch);
         }
@@ -180,6 +184,7 @@ impl Node {
         let news = News {
             map_version: self.map().version,
             draining: self.is_draining(),
+            addr: self.config.advertise.clone(),
             owned,
         };
         if let Ok(body) = postcard::to_stdvec(&news) {

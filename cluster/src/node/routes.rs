@@ -75,6 +75,12 @@ impl Node {
         if let Some(reason) = self.store_poisoned() {
             return Err(format!("the disk failed: {reason}"));
         }
+        if self.removed() {
+            return Err(format!(
+                "removed from the cluster: node {} will not be admitted again; stop it, empty storage.dir, and start it to join under a new number",
+                self.id()
+            ));
+        }
         if self.is_draining() {
             return Err("draining".to_owned());
         }

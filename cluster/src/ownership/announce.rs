@@ -21,7 +21,7 @@ pub(crate) enum Method {
     Change = 0xff03,
     /// A member asks the owner of a shard (`u16`) who votes in its group.
     Voters = 0xff04,
-    /// Anybody asks whether this node belongs to a cluster.
+    /// Anybody asks who this node is: answered with an [`Introduction`](crate::membership::contacts::Introduction).
     Who = 0xff05,
     /// A member that doesn't hear the meta group's owner has another one pass a change on.
     PassOn = 0xff06,
@@ -36,6 +36,8 @@ pub(crate) struct News {
     pub(crate) map_version: u64,
     /// Whether it is about to stop.
     pub(crate) draining: bool,
+    /// Where it can be reached, whatever the map says.
+    pub(crate) addr: String,
     /// Shards it owns, with their epochs.
     pub(crate) owned: Vec<(u16, u64)>,
 }

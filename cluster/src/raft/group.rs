@@ -173,6 +173,18 @@ impl Group {
             .collect()
     }
 
+    /// Returns the nodes that vote by the newest configuration that is committed and applied here; `None` while that is
+    /// not known. A configuration in the log alone may still be taken back by another leader.
+    pub(crate) async fn applied_voters(&self) -> Option<Vec<NodeId>> {
+        let committed = self.raft.with_raft_state(|state| {
+            let committed = state.membership_state.committed();
+            (*committed.log_id(), committed.voter_ids().collect::<Vec<u64>>())
+        });
+        let (log_id, voters) = committed.await.ok()?;
+        let applied = self.raft.data_metrics().borrow_watched().last_applied;
+        (log_id.is_some() && log_id <= applied).then(|| voters.into_iter().map(NodeId).collect())
+    }
+
     /// Changes the group's members: new ones catch up first as learners, then the set of voters changes at once.
     pub(crate) async fn set_voters(&self, wanted: &BTreeSet<NodeId>) -> Result<(), String> {
         let voters = self.voters();

@@ -129,6 +129,12 @@ impl Map {
         }
     }
 
+    /// Returns whether the node was a member once and is none any more. Numbers are given out in order and never twice.
+    #[must_use]
+    pub fn has_removed(&self, node: NodeId) -> bool {
+        node.0 > 0 && node.0 < self.next_node && !self.nodes.contains_key(&node)
+    }
+
     /// Every shard's id, then the meta group's.
     pub(crate) fn all_shards(&self) -> impl Iterator<Item = storage::ShardId> + use<> {
         let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
@@ -358,7 +364,11 @@ mod tests {
         let mut map = created();
         map.apply(join(11));
         let remove = |node| Change::Remove { node: NodeId(node) };
+        assert!(!map.has_removed(NodeId(2)));
         assert_eq!(map.apply(remove(2)), Changed::Done { version: 3 });
+        assert!(map.has_removed(NodeId(2)));
+        assert!(!map.has_removed(NodeId(3)), "a number that was not given out yet");
+        assert!(!map.has_removed(NodeId(0)), "a node without a number");
         assert!(matches!(map.apply(remove(2)), Changed::Refused { .. }));
         assert!(
             matches!(map.apply(remove(1)), Changed::Refused { .. }),

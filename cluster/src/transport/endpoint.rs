@@ -231,6 +231,7 @@ impl Shared {
         }
         control.leave(before.values().filter(|peer| !peers.contains_key(&peer.node)));
         self.peers.store(Arc::new(peers));
+        self.incoming.close_links(|peer| session.is_removed(peer));
     }
 
     fn no_such_peer(&self) -> Error {

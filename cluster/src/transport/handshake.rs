@@ -12,8 +12,8 @@
 //! Both nonces are in it, so no recording of an earlier handshake fits; the role is in it, so none can be sent back.
 //! Only the handshake is authenticated: whoever can change packets on the way afterwards can change frames.
 //!
-//! Either side refuses a peer whose disk is an older copy of itself, as far as it knows; whom that is said to by somebody
-//! who has proven the secret believes it.
+//! Either side refuses a peer whose disk is an older copy of itself, and one that was removed from the cluster. A node
+//! acts on such a refusal only when the refusing side has proven the secret.
 //!
 //! A hello with `to` = 0 is a visit: one call from somebody who does not know who listens, usually to ask to join. Only
 //! a visit may come from, or go to, a node of no cluster.
@@ -26,7 +26,7 @@ use tokio::io::AsyncWriteExt;
 use super::frame::{Batch, Frame, FrameError, Kind};
 use super::hello::{CHALLENGE, Challenge, Hello, NONCE, OLDEST, PROOF, Refusal, VERSION};
 use super::wire::{Ended, FrameReader, WriteHalf};
-use super::{Identity, Secret};
+use super::{Admission, Identity, Secret};
 use crate::types::NodeId;
 
 /// Largest body of a handshake frame, the cap while the peer is unknown.
@@ -37,9 +37,9 @@ pub(crate) const MAX_BODY: usize = 256;
 pub(crate) enum Failed {
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The other side has seen more of this node's disk than is on it.
-    #[error("the peer knows more of this node's disk than is on it")]
-    Condemned,
+    /// The other side has proven the secret, and does not admit this node.
+    #[error("the peer does not admit this node: {0:?}")]
+    NotAdmitted(Admission),
     #[error("{0}")]
     Ended(#[from] Ended),
 }
@@ -56,7 +56,7 @@ pub(crate) async fn dial(
     writer: &mut WriteHalf,
     hello: &Hello,
     secret: &Secret,
-    admits: &(dyn Fn(Identity) -> bool + Sync),
+    admission: &(dyn Fn(Identity) -> Admission + Sync),
 ) -> Result<(), Failed> {
     let hello_bytes = hello.encode();
     say(writer, Kind::Hello, hello_bytes.clone()).await?;
@@ -74,8 +74,8 @@ pub(crate) async fn dial(
         if challenge.me.node != hello.to {
             return Err(Refusal::Node.into());
         }
-        if !admits(challenge.me) {
-            return Err(Refusal::Older.into());
+        if let Some(refusal) = Refusal::of(admission(challenge.me)) {
+            return Err(refusal.into());
         }
     }
     say(
@@ -85,7 +85,10 @@ pub(crate) async fn dial(
     )
     .await?;
     match hear(reader, Kind::Welcome).await {
-        Err(Failed::Refused(Refusal::Older)) => Err(Failed::Condemned),
+        // Only here has the acceptor proven the secret.
+        Err(Failed::Refused(refusal)) => Err(refusal
+            .verdict()
+            .map_or(Failed::Refused(refusal), Failed::NotAdmitted)),
         heard => heard.map(drop),
     }
 }
@@ -97,14 +100,14 @@ pub(crate) async fn accept(
     me: Identity,
     nonce: [u8; NONCE],
     secret: &Secret,
-    admits: &(dyn Fn(Identity) -> bool + Sync),
+    admission: &(dyn Fn(Identity) -> Admission + Sync),
 ) -> Result<Hello, Failed> {
     let mut result = examine(reader, writer, me, nonce, secret).await;
-    if result
-        .as_ref()
-        .is_ok_and(|hello| hello.to != NodeId(0) && !admits(hello.me))
+    if let Ok(hello) = &result
+        && hello.to != NodeId(0)
+        && let Some(refusal) = Refusal::of(admission(hello.me))
     {
-        result = Err(Refusal::Older.into());
+        result = Err(refusal.into());
     }
     if let Err(Failed::Refused(refusal)) = &result {
         let mut body = BytesMut::with_capacity(3);
@@ -249,7 +252,14 @@ mod tests {
         secrets: (&str, &str),
         admits: (bool, bool),
     ) -> (Result<(), Failed>, Result<Hello, Failed>) {
-        let admits = (move |_| admits.0, move |_| admits.1);
+        let verdict = |admits| {
+            if admits {
+                Admission::Admitted
+            } else {
+                Admission::OlderDisk
+            }
+        };
+        let admits = (move |_| verdict(admits.0), move |_| verdict(admits.1));
         let (left, right) = tokio::io::duplex(4096);
         let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
         let secrets = (Secret::from(secrets.0), Secret::from(secrets.1));
@@ -302,7 +312,9 @@ mod tests {
         let secret = Secret::from("s");
         let (answer, accepted) = tokio::join!(
             rogue,
-            accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &|_| true)
+            accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &|_| {
+                Admission::Admitted
+            })
         );
         assert_eq!(refusal(answer), Refusal::Secret);
         assert_eq!(refusal(accepted), Refusal::Secret);
@@ -368,7 +380,10 @@ mod tests {
     #[tokio::test]
     async fn a_dialler_with_an_older_disk_is_told_and_an_acceptor_with_one_is_left() {
         let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (true, false)).await;
-        assert!(matches!(dialled, Err(Failed::Condemned)), "{dialled:?}");
+        assert!(
+            matches!(dialled, Err(Failed::NotAdmitted(Admission::OlderDisk))),
+            "{dialled:?}"
+        );
         assert_eq!(refusal(accepted), Refusal::Older);
         let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (false, true)).await;
         assert_eq!(refusal(dialled), Refusal::Older);
@@ -385,7 +400,7 @@ mod tests {
             say(&mut aw, Kind::Refused, body).await.unwrap();
         };
         let (secret, hello) = (Secret::from("s"), hello());
-        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| true);
+        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| Admission::Admitted);
         let (dialled, ()) = tokio::join!(dialling, rogue);
         assert_eq!(refusal(dialled), Refusal::Older);
     }

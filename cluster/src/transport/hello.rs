@@ -10,7 +10,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{Identity, Lane};
+use super::{Admission, Identity, Lane};
 use crate::types::NodeId;
 
 /// The newest version of what follows the handshake that this build speaks.
@@ -70,6 +70,10 @@ pub(crate) enum Refusal {
         "the node's disk is an older copy of itself: it has forgotten what it promised; wipe it and let it join anew"
     )]
     Older = 7,
+    #[error(
+        "the node was removed from the cluster: stop it, empty its data directory and let it join under a new number"
+    )]
+    Removed = 8,
 }
 
 // === impl Hello ===
@@ -164,6 +168,24 @@ impl Refusal {
         self == Refusal::NotMember
     }
 
+    /// Returns the refusal that a decision stands for; `None` for an admitted peer.
+    pub(crate) fn of(admission: Admission) -> Option<Refusal> {
+        match admission {
+            Admission::Admitted => None,
+            Admission::OlderDisk => Some(Refusal::Older),
+            Admission::Removed => Some(Refusal::Removed),
+        }
+    }
+
+    /// Returns the decision that a refusal of this node stands for, where it is one about the node itself.
+    pub(crate) fn verdict(self) -> Option<Admission> {
+        match self {
+            Refusal::Older => Some(Admission::OlderDisk),
+            Refusal::Removed => Some(Admission::Removed),
+            _ => None,
+        }
+    }
+
     pub(crate) fn from_wire(code: u8) -> Option<Refusal> {
         Some(match code {
             1 => Refusal::Version,
@@ -173,6 +195,7 @@ impl Refusal {
             5 => Refusal::NotMember,
             6 => Refusal::Malformed,
             7 => Refusal::Older,
+            8 => Refusal::Removed,
             _ => return None,
         })
     }

@@ -107,6 +107,15 @@ impl Incoming {
         }
     }
 
+    /// Closes the links of these peers. A peer that dials again learns the reason in its handshake.
+    pub(crate) fn close_links(&self, of: impl Fn(NodeId) -> bool) {
+        for ((peer, _), current) in &self.links.lock().current {
+            if of(*peer) {
+                current.replaced.cancel();
+            }
+        }
+    }
+
     /// Makes the caller the peer's link on the lane, once the one before has ended.
     async fn claim(&self, key: (NodeId, Lane)) -> Claim<'_> {
         let (claim, before) = {
@@ -220,9 +229,9 @@ async fn examine(
 ) -> Result<Hello, Failed> {
     let mut nonce = [0; 32];
     shared.door.random(&mut nonce);
-    let admits = |peer| session.admits(peer);
+    let admission = |peer| session.admission(peer);
     let secret = &shared.config.secret;
-    let examining = handshake::accept(reader, writer, session.me, nonce, secret, &admits);
+    let examining = handshake::accept(reader, writer, session.me, nonce, secret, &admission);
     timeout(shared.config.handshake_timeout, examining)
         .await
         .map_err(|_| Ended::Io(io::ErrorKind::TimedOut.into()))?

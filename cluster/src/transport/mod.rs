@@ -129,17 +129,35 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (peer, lane, state);
     }
 
-    /// Whether a peer may have links, in either direction; asked in each handshake, with the incarnation of its
-    /// [`Identity`].
-    fn admits(&self, peer: NodeId, incarnation: u64) -> bool {
+    /// Decides whether a peer may have links, in either direction. Asked in each handshake, with the incarnation of
+    /// the peer's [`Identity`].
+    fn admission(&self, peer: NodeId, incarnation: u64) -> Admission {
         let _ = (peer, incarnation);
-        true
+        Admission::Admitted
     }
 
-    /// A peer that has proven the secret does not admit this node.
-    fn condemned(&self, by: NodeId) {
-        let _ = by;
+    /// Returns whether a peer was removed for good. Asked for each incoming link whenever the peers change; the links
+    /// of a removed peer are closed.
+    fn is_removed(&self, peer: NodeId) -> bool {
+        let _ = peer;
+        false
     }
+
+    /// Reports that `by`, a peer that has proven the secret, refused this node's handshake with `verdict`.
+    fn refused(&self, by: NodeId, verdict: Admission) {
+        let _ = (by, verdict);
+    }
+}
+
+/// A node's decision about a peer that asks for a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// The peer may have links.
+    Admitted,
+    /// The peer's disk is an older copy of itself.
+    OlderDisk,
+    /// The peer was removed from the cluster.
+    Removed,
 }
 
 /// One of the four connections in each direction between two nodes.

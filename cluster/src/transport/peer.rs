@@ -162,9 +162,9 @@ impl Dialled {
                     shared.metrics.count_refused();
                     shared.complaints.refused(&peer.addr, refusal);
                 }
-                Err(Failed::Condemned) => {
+                Err(Failed::NotAdmitted(verdict)) => {
                     shared.metrics.count_refused();
-                    session.condemned(peer.node);
+                    session.refused(peer.node, verdict);
                 }
                 Err(Failed::Ended(ended)) => {
                     debug!(peer = %peer.node, lane = %self.lane, reason = %ended, "peer not reached");
@@ -259,8 +259,14 @@ pub(crate) async fn connect(
     };
     shared.door.random(&mut hello.nonce);
     let mut reader = FrameReader::new(socket.reader, MAX_BODY);
-    let admits = |peer| session.admits(peer);
-    let shaking = handshake::dial(&mut reader, &mut socket.writer, &hello, &config.secret, &admits);
+    let admission = |peer| session.admission(peer);
+    let shaking = handshake::dial(
+        &mut reader,
+        &mut socket.writer,
+        &hello,
+        &config.secret,
+        &admission,
+    );
     timeout(config.handshake_timeout, shaking).await.map_err(late)??;
     reader.set_max_body(config.max_body);
     Ok(Link {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::hello::Refusal;
-use super::{Handler, Identity, Lane, LinkState, Reply};
+use super::{Admission, Handler, Identity, Lane, LinkState, Reply};
 use crate::types::NodeId;
 
 /// Most refusals remembered, so that strangers cannot fill the memory.
@@ -51,15 +51,23 @@ impl Session {
         !self.deaf.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer's disk is no older than what is known of it. A visitor has none.
-    pub(crate) fn admits(&self, peer: Identity) -> bool {
-        peer.node == NodeId(0) || !self.hears() || self.handler.admits(peer.node, peer.incarnation)
+    /// Decides whether the peer may have links. A visitor has no number yet and is admitted.
+    pub(crate) fn admission(&self, peer: Identity) -> Admission {
+        if peer.node == NodeId(0) || !self.hears() {
+            return Admission::Admitted;
+        }
+        self.handler.admission(peer.node, peer.incarnation)
     }
 
-    /// The peer says that this node's own disk is.
-    pub(crate) fn condemned(&self, by: NodeId) {
+    /// Returns whether the peer was removed for good.
+    pub(crate) fn is_removed(&self, peer: NodeId) -> bool {
+        self.hears() && self.handler.is_removed(peer)
+    }
+
+    /// Reports that the peer refused this node.
+    pub(crate) fn refused(&self, by: NodeId, verdict: Admission) {
         if self.hears() {
-            self.handler.condemned(by);
+            self.handler.refused(by, verdict);
         }
     }
 

@@ -28,6 +28,14 @@ pub(crate) fn init() {
         .try_init();
 }
 
+/// Returns whether a line with such a text was logged at WARN or ERROR, and takes these lines as expected.
+pub(crate) fn was_expected(text: &str) -> bool {
+    let mut alarms = ALARMS.lock();
+    let before = alarms.len();
+    alarms.retain(|alarm| !alarm.contains(text));
+    alarms.len() < before
+}
+
 /// Fails if anything was logged at WARN or ERROR.
 pub(crate) fn nothing_alarming() {
     let alarms = ALARMS.lock();

@@ -78,6 +78,37 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
     }
 }
 
+/// One member that bootstrapped, and `others` that joined it.
+pub(crate) async fn grow(directory: &tempfile::TempDir, others: usize) -> Vec<Member> {
+    let first = free_addr();
+    let bootstrap = Config {
+        bootstrap: true,
+        ..config(&first)
+    };
+    let mut members = vec![Member::start(directory.path().join("1"), &first, bootstrap).await];
+    for shard in (0..SHARDS).map(ShardId) {
+        members[0].write(shard, "written alone").await;
+    }
+    for number in 0..others {
+        let addr = free_addr();
+        let join = Config {
+            join: vec![first.clone()],
+            ..config(&addr)
+        };
+        members.push(Member::start(directory.path().join((number + 2).to_string()), &addr, join).await);
+    }
+    whole(&members).await;
+    members
+}
+
+/// Every member holds its share and knows every owner.
+pub(crate) async fn whole(members: &[Member]) {
+    eventually("every member to be ready", async || {
+        members.iter().all(|m| m.cluster.ready().is_ok())
+    })
+    .await;
+}
+
 // === impl Rows ===
 
 impl Machine for Rows {
@@ -124,6 +155,29 @@ impl Member {
         let path = self.path.clone();
         self.stop().await;
         Member::start(path, addr, config(addr)).await
+    }
+
+    /// Starts again on the same disk, listening at `addr`, with other hints for the way to the cluster.
+    pub(crate) async fn restart_with(self, addr: &str, join: Vec<String>) -> Member {
+        let path = self.path.clone();
+        self.stop().await;
+        let config = Config { join, ..config(addr) };
+        Member::start(path, addr, config).await
+    }
+
+    /// Starts again on the same disk, and returns why it does not.
+    pub(crate) async fn restart_in_vain(self) -> String {
+        let (path, addr) = (self.path.clone(), self.addr.clone());
+        self.cluster.shutdown().await;
+        self.store.close();
+        let store = Store::open(&storage::Config::small(&path)).unwrap();
+        let settings = TransportConfig {
+            listen: addr.clone(),
+            ..TransportConfig::default()
+        };
+        let transport = Arc::new(TcpTransport::bind(settings).await.unwrap());
+        let started = Cluster::start(config(&addr), store, transport, Arc::new(Rows), nobody()).await;
+        started.err().expect("it must not start").to_string()
     }
 
     /// What the service was told about a peer's fan-out lane.

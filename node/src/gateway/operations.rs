@@ -81,7 +81,10 @@ async fn livez() -> HttpResponse {
 async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> HttpResponse {
     let ready = match worker.order() {
         Order::HandOver | Order::Drain => Err("draining".to_owned()),
-        Order::Isolated => Err("isolated: no majority in sight".to_owned()),
+        Order::Isolated => {
+            let reason = cluster.ready().err();
+            Err(reason.unwrap_or_else(|| "isolated: no majority in sight".to_owned()))
+        }
         Order::Serve => cluster.ready(),
     };
     match ready {

@@ -13,4 +13,5 @@ mod world;
 
 mod drain;
 mod listen;
+mod removed;
 mod resume;

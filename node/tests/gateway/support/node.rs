@@ -15,7 +15,7 @@ use super::{Client, PATIENCE, Quiet};
 pub(crate) struct Node {
     pub(crate) running: Running,
     pub(crate) dir: TempDir,
-    pub(crate) _quiet: Quiet,
+    pub(crate) quiet: Quiet,
 }
 
 // === impl Node ===
@@ -36,7 +36,7 @@ impl Node {
         let node = Node {
             running,
             dir,
-            _quiet: quiet,
+            quiet,
         };
         node.ready().await;
         node

@@ -1,0 +1,58 @@
+//! A node that an operator removes from the cluster while it runs and has clients.
+
+use std::time::Duration;
+
+use crate::support::session::{connect, event, is_refused, known, say};
+use crate::support::{Client, PATIENCE};
+use crate::world::World;
+
+#[tokio::test]
+async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
+    let mut world = World::start().await;
+    let mut alice = world.nodes[0].client("alice").await;
+    let removed = world.nodes.pop().unwrap();
+    let (mut bob, ready) = connect(&removed, "bob", "phone", None).await;
+    say(&mut alice, "bob", "before").await;
+    assert_eq!(event(&mut bob, 1).await["t"], "conv");
+    assert_eq!(event(&mut bob, 2).await["cid"], "before");
+
+    let number = removed.running.cluster().node_id();
+    world.nodes[0]
+        .running
+        .cluster()
+        .remove_node(number)
+        .await
+        .unwrap();
+
+    assert_eq!(bob.closed().await.0, 4015);
+    let (status, body) = removed.get("/readyz").await;
+    assert_eq!(status, 503, "{body}");
+    assert!(
+        body.contains("removed from the cluster") && body.contains("empty storage.dir"),
+        "{body}"
+    );
+    assert!(removed.quiet.provoked("removed from the cluster"));
+    // What it owned is owned by others, and bob goes on there with everything.
+    let said = async {
+        say(&mut alice, "bob", "after").await;
+    };
+    tokio::time::timeout(PATIENCE, said).await.unwrap();
+    let (mut bob, resumed) = connect(&world.nodes[1], "bob", "phone", Some(&known(&ready))).await;
+    if resumed["resumed"] != true {
+        is_refused(&resumed, "unknown");
+        sees(&mut bob, "after").await;
+    }
+    removed.stop().await;
+    world.stop().await;
+}
+
+/// Waits until the client's `sync` has the message.
+async fn sees(client: &mut Client, cid: &str) {
+    for id in 1.. {
+        let delta = client.ask(id, &format!(r#"{{"t":"sync","id":{id},"have":[]}}"#)).await;
+        if delta.to_string().contains(cid) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
