@@ -49,7 +49,9 @@ async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
 /// Waits until the client's `sync` has the message.
 async fn sees(client: &mut Client, cid: &str) {
     for id in 1.. {
-        let delta = client.ask(id, &format!(r#"{{"t":"sync","id":{id},"have":[]}}"#)).await;
+        let delta = client
+            .ask(id, &format!(r#"{{"t":"sync","id":{id},"have":[]}}"#))
+            .await;
         if delta.to_string().contains(cid) {
             return;
         }

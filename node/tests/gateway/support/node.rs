@@ -33,11 +33,7 @@ impl Node {
         let mut config = config(dir.path());
         change(&mut config);
         let running = start(config).await.unwrap();
-        let node = Node {
-            running,
-            dir,
-            quiet,
-        };
+        let node = Node { running, dir, quiet };
         node.ready().await;
         node
     }
