@@ -14,10 +14,16 @@ pub(crate) struct Trio {
 impl Trio {
     /// Starts them, and waits until every shard has three replicas.
     pub(crate) async fn start() -> Trio {
+        Trio::with(|_| ()).await
+    }
+
+    /// Starts them with settings that `change` has the last word on.
+    pub(crate) async fn with(change: impl Fn(&mut Config)) -> Trio {
         let settings = |config: &mut Config| {
             config.limits.queries_per_s = 1_000;
             // At the end nobody comes for the sessions.
             config.session.handover_ms = Millis(0);
+            change(config);
         };
         let mut nodes = vec![Node::with(settings).await];
         let seed = nodes[0].running.cluster().status().nodes[0].addr.clone();

@@ -71,7 +71,7 @@ pub enum Login {
         next: Hidden,
         /// How long the next can be used.
         valid_ms: u64,
-        /// How long the token before the present one still can, for an answer that was lost.
+        /// How long a token that was replaced still can, for an answer that was lost, and for two tabs.
         grace_ms: u64,
     },
     /// Ends the line that the `cid` names, or all lines of the user.
@@ -161,11 +161,13 @@ pub(super) struct CodeRow {
 /// A line of refresh tokens.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct LineRow {
+    /// When the last of its tokens expires.
     pub(super) expires_ms: u64,
     pub(super) opened_ms: u64,
-    pub(super) token: Hidden,
-    /// The token before, and when it was replaced.
-    pub(super) before: Option<(Hidden, u64)>,
+    /// The tokens that can be used, oldest first, each with the time at which it expires.
+    pub(super) tokens: Vec<(Hidden, u64)>,
+    /// Those that were replaced lately, oldest first, each with the time at which it was.
+    pub(super) replaced: Vec<(Hidden, u64)>,
 }
 
 impl Row for Keyring {}

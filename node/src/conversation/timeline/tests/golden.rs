@@ -284,7 +284,7 @@ fn rows_of_logins_have_frozen_bytes() {
         "UserIndex <2><0><0><0><0><0><0><0><10><0>ip_x = ".to_owned(),
         "UserIndex <2><0><0><0><0><0><0><0><10><0>to_x = ".to_owned(),
         format!("UserIndex <3> = <1>{b}<1>{a}<7>"),
-        format!("UserIndex u_x<3>k = <1><d><7>{b}<1>{a}<7>"),
+        format!("UserIndex u_x<3>k = <1><d><7><1>{b}<d><1>{a}<7>"),
     ];
     assert_eq!(rows, expected);
 }

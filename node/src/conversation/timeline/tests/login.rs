@@ -174,6 +174,7 @@ fn a_refresh_token_is_replaced_at_each_use_and_its_reuse_ends_the_line() {
     assert_eq!(turn(&mut world, 1, 2), verdict::YES);
     assert_eq!(turn(&mut world, 1, 2), verdict::YES, "the lane sent it again");
     assert_eq!(turn(&mut world, 2, 3), verdict::YES);
+    world.now_ms += MINUTE;
     assert_eq!(turn(&mut world, 1, 9), verdict::REUSED, "two tokens ago");
     assert_eq!(
         turn(&mut world, 3, 4),
@@ -190,28 +191,73 @@ fn a_client_that_lost_the_answer_asks_again_for_a_short_time() {
     assert_eq!(turn(&mut world, 1, 2), verdict::YES);
     world.now_ms += MINUTE - 1;
     assert_eq!(turn(&mut world, 1, 3), verdict::YES, "2 was lost");
+    assert_eq!(turn(&mut world, 1, 3), verdict::YES, "the lane sent it again");
+    assert_eq!(turn(&mut world, 3, 4), verdict::YES);
+    world.now_ms += 1;
+    assert_eq!(
+        turn(&mut world, 1, 5),
+        verdict::REUSED,
+        "a minute after 1 was used"
+    );
+    assert_eq!(
+        turn(&mut world, 4, 6),
+        verdict::NO,
+        "all of them have gone with it"
+    );
+    assert_eq!(turn(&mut world, 2, 6), verdict::NO);
+    assert_eq!(rows(&world), 0);
+}
+
+#[test]
+fn two_tabs_that_use_one_token_at_once_both_stay_logged_in() {
+    let mut world = World::new();
+    open(&mut world, "l", 1);
+    assert_eq!(turn(&mut world, 1, 2), verdict::YES, "one tab");
+    assert_eq!(turn(&mut world, 2, 3), verdict::YES, "which goes on at once");
+    world.now_ms += MINUTE - 1;
+    assert_eq!(turn(&mut world, 1, 11), verdict::YES, "the other tab");
+    for i in 3..9 {
+        world.now_ms += 30 * MINUTE;
+        assert_eq!(turn(&mut world, i, i + 1), verdict::YES);
+        assert_eq!(turn(&mut world, 8 + i, 9 + i), verdict::YES);
+    }
+    // Each of them is guarded by itself, and theft of one ends both.
+    assert_eq!(turn(&mut world, 13, 99), verdict::REUSED, "long ago");
+    assert_eq!(turn(&mut world, 9, 10), verdict::NO);
+    assert_eq!(turn(&mut world, 17, 18), verdict::NO);
+    assert_eq!(rows(&world), 0);
+}
+
+#[test]
+fn a_tab_that_was_closed_leaves_no_token_behind_for_ever() {
+    let mut world = World::new();
+    open(&mut world, "l", 1);
+    turn(&mut world, 1, 2);
+    assert_eq!(turn(&mut world, 1, 3), verdict::YES);
+    world.now_ms += 40 * MINUTE;
+    assert_eq!(turn(&mut world, 3, 4), verdict::YES);
+    world.now_ms += 40 * MINUTE;
     let mut thief = World {
         rows: world.rows.clone(),
         now_ms: world.now_ms,
         ..World::new()
     };
-    assert_eq!(
-        turn(&mut thief, 2, 4),
-        verdict::REUSED,
-        "or it was not, and somebody else has 3"
-    );
-    assert_eq!(turn(&mut world, 3, 4), verdict::YES);
-    assert_eq!(
-        turn(&mut world, 1, 5),
-        verdict::REUSED,
-        "3 has been used, so it arrived"
-    );
+    assert_eq!(turn(&mut thief, 2, 9), verdict::NO, "it has expired");
+    assert_eq!(turn(&mut thief, 4, 5), verdict::YES, "and ends nothing");
+    assert_eq!(turn(&mut world, 4, 5), verdict::YES);
+}
 
+#[test]
+fn a_line_has_a_bounded_number_of_tokens_and_the_oldest_makes_room() {
     let mut world = World::new();
     open(&mut world, "l", 1);
-    turn(&mut world, 1, 2);
-    world.now_ms += MINUTE;
-    assert_eq!(turn(&mut world, 1, 3), verdict::REUSED, "too late");
+    for next in 2..40 {
+        assert_eq!(turn(&mut world, 1, next), verdict::YES);
+    }
+    assert_eq!(turn(&mut world, 39, 40), verdict::YES, "the newest is there");
+    let row = world.rows.0.values().map(bytes::Bytes::len).max().unwrap();
+    assert!(row < 2_000, "{row} bytes");
+    assert_eq!(turn(&mut world, 2, 41), verdict::REUSED, "the first had to go");
 }
 
 #[test]

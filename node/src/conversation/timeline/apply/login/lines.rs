@@ -1,9 +1,10 @@
 //! Lines of refresh tokens: each token is used once and replaced by the next, so that a stolen one shows.
 //!
 //! Whoever shows a token that has been replaced ends the line, for the thief and for the user: one of the two has used
-//! it before, and nobody can say which. One exception: the token before the present one, for a short time, as long as
-//! the present one has not been used. It is how a client asks again that never got the answer. The token that was in
-//! that answer is void then, so if it was a thief who asked, the user's next refresh ends the line.
+//! it before, and nobody can say which. One exception: for a short time after a token was replaced it may be used again,
+//! whatever became of its successor. It is how a client asks again that never got the answer, and what happens when two
+//! tabs that share a token refresh it at once. Each such use gives a token of its own, and from then on each is replaced,
+//! guarded and expires by itself. What comes later is theft.
 
 use protocol::{Cid, ConvId};
 use storage::{Order, Table};
@@ -19,6 +20,11 @@ use super::{answer, expiry, no, yes};
 
 /// Lines of one user; the one that ends first makes room for another.
 const LINES: usize = 64;
+/// Tokens of one line that can be used, and those replaced lately that are known: tabs of one browser, and answers that
+/// were lost. The oldest makes room for another.
+const TOKENS: usize = 16;
+/// For how long a repeat is known as such: longer than any lane tries.
+const REPEAT_MS: u64 = 120_000;
 
 /// Opens a line.
 pub(super) fn open(
@@ -42,8 +48,8 @@ pub(super) fn open(
     let row = LineRow {
         expires_ms,
         opened_ms: work.now_ms,
-        token: token.clone(),
-        before: None,
+        tokens: vec![(token.clone(), expires_ms)],
+        replaced: Vec::new(),
     };
     expiry::put(work.rows, &key, &row.encode(), None, expires_ms);
     yes(work)
@@ -69,24 +75,40 @@ pub(super) fn turn(
         return no(work);
     }
     let before_ms = row.expires_ms;
-    if row.token == *token {
-        row.before = Some((row.token, now_ms));
-    } else {
-        let replaced = row.before.as_ref().filter(|(before, _)| before == token);
-        match replaced {
-            Some(_) if row.token == *next => return yes(work),
-            Some((_, at_ms)) if at_ms.saturating_add(grace_ms) > now_ms => {}
-            _ => {
-                expiry::remove(work.rows, &key, before_ms);
-                return Ok(Applied {
-                    effect: Effect::Ended(Some(id.clone())),
-                    ..answer(work, verdict::REUSED, 0)
-                });
+    row.replaced
+        .retain(|(_, at_ms)| at_ms.saturating_add(grace_ms.max(REPEAT_MS)) > now_ms);
+    let replaced_ms = row.replaced.iter().find(|(replaced, _)| replaced == token);
+    let replaced_ms = replaced_ms.map(|(_, at_ms)| *at_ms);
+    if replaced_ms.is_some() && row.tokens.iter().any(|(present, _)| present == next) {
+        // A lane sent it again.
+        return yes(work);
+    }
+    let lately = replaced_ms.is_some_and(|at_ms| at_ms.saturating_add(grace_ms) > now_ms);
+    match row.tokens.iter().position(|(present, _)| present == token) {
+        Some(at) => {
+            let (token, expires_ms) = row.tokens.remove(at);
+            if expires_ms <= now_ms {
+                // One that nobody used in time, of a line that others use: it is over, and says nothing against them.
+                expiry::put(work.rows, &key, &row.encode(), Some(before_ms), before_ms);
+                return no(work);
             }
+            row.replaced.push((token, now_ms));
+        }
+        None if lately => {}
+        None => {
+            expiry::remove(work.rows, &key, before_ms);
+            return Ok(Applied {
+                effect: Effect::Ended(Some(id.clone())),
+                ..answer(work, verdict::REUSED, 0)
+            });
         }
     }
-    row.token = next.clone();
     row.expires_ms = now_ms.saturating_add(valid_ms);
+    row.tokens.push((next.clone(), row.expires_ms));
+    for known in [&mut row.tokens, &mut row.replaced] {
+        let excess = known.len().saturating_sub(TOKENS);
+        known.drain(..excess);
+    }
     expiry::put(work.rows, &key, &row.encode(), Some(before_ms), row.expires_ms);
     yes(work)
 }
