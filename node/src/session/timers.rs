@@ -158,11 +158,11 @@ impl Session {
 
     /// Ends the connection.
     pub(super) fn end_connection(&self, code: Option<u16>, retry: Option<Duration>, drop_waiting: bool) {
-        // 1005 is the number that RFC 6455 keeps for "no code".
-        let label = CloseLabels {
-            code: code.map_or(1005, u32::from),
-        };
-        self.worker.metrics.closed.get_or_create(&label).inc();
+        self.worker
+            .metrics
+            .closed
+            .get_or_create(&CloseLabels::from(code))
+            .inc();
         self.link.close(
             code,
             retry,

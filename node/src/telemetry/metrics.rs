@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use protocol::CloseCode;
 
 /// The registry of a node, to which every part adds its figures at the start.
 #[derive(Clone, Debug, Default)]
@@ -53,11 +54,24 @@ pub struct Metrics {
     pub auth_failures: Counter,
 }
 
-/// The close code of an ended session.
+/// The close code of an ended session. A client may say any code: those of the protocol have their figure, all others
+/// one together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CloseLabels {
-    /// A WebSocket close code.
-    pub code: u32,
+    code: Closed,
+}
+
+/// A close code as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Closed {
+    /// One of the protocol.
+    Known(CloseCode),
+    /// The client said none (1005 in RFC 6455).
+    None,
+    /// The client went away (1001), as browsers do.
+    Away,
+    /// Any other.
+    Other,
 }
 
 /// The code of a refusal.
@@ -177,6 +191,33 @@ impl Metrics {
             self.dropped.clone(),
         );
         registry.register("auth_failures", "Tokens refused", self.auth_failures.clone());
+    }
+}
+
+// === impl CloseLabels, Closed ===
+
+impl From<Option<u16>> for CloseLabels {
+    fn from(code: Option<u16>) -> CloseLabels {
+        let code = match code {
+            None => Closed::None,
+            Some(1001) => Closed::Away,
+            Some(code) => CloseCode::from_code(code).map_or(Closed::Other, Closed::Known),
+        };
+        CloseLabels { code }
+    }
+}
+
+impl EncodeLabelValue for Closed {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        match self {
+            Closed::Known(code) => EncodeLabelValue::encode(&u32::from(code.code()), encoder),
+            Closed::None => EncodeLabelValue::encode(&1005u32, encoder),
+            Closed::Away => EncodeLabelValue::encode(&1001u32, encoder),
+            Closed::Other => EncodeLabelValue::encode(&"other", encoder),
+        }
     }
 }
 
