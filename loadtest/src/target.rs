@@ -26,13 +26,15 @@ pub(crate) struct Target {
 
 /// What a load needs of a local cluster: rates far above a person's, and no reason to throttle the harness. A
 /// setting that is given on the command line wins.
-const LOAD_SETTINGS: [(&str, &str); 6] = [
+const LOAD_SETTINGS: [(&str, &str); 7] = [
     ("limits.sends_per_s", "1000000"),
     ("limits.burst", "1000000"),
     ("limits.queries_per_s", "1000000"),
     ("limits.query_burst", "1000000"),
     ("limits.unacked_sends", "1024"),
     ("limits.outbox_frames", "4096"),
+    // All of the harness is one address.
+    ("server.unauthenticated_per_address", "1000000"),
 ];
 
 // === impl Target ===

@@ -24,9 +24,10 @@ use self::threads::{Actors, Raft};
 use crate::config::Config;
 use crate::conversation::Backbone;
 use crate::conversation::timeline::ChatMachine;
+use crate::gateway::greetings::Greetings;
 use crate::gateway::seats::{self, Budget, Seats};
 use crate::gateway::{auth, server};
-use crate::session::{Door, Order, Sessions};
+use crate::session::{Door, Order, Rates, Sessions};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::login::Login;
 use crate::user::login::ended::Ended;
@@ -144,17 +145,25 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         raft.handle().clone(),
     );
     backbone.serve_sessions(sessions.clone());
+    let rates = Rates::new(&config.limits, &config.presence);
+    backbone.serve_rates(rates.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
     backbone.join(cluster.clone());
     sessions.join(cluster.clone());
 
     let door = Arc::new(Door::default());
     let seats = Seats::new(budget);
+    // The other half is for those who have said who they are, whatever the others do.
+    let greetings = Greetings::new(
+        config.server.unauthenticated_per_address,
+        budget.clients.div_ceil(2),
+    );
     let figures = Figures::default();
     let login = Login::new(&config, backbone.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
         metrics.register(registry);
         seats.register(registry);
+        greetings.register(registry);
         backbone.register(registry);
         cluster.metrics().register(registry);
         transport.register(registry);
@@ -172,8 +181,10 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         relay: backbone.relay(),
         attendance: backbone.attendance(),
         sessions: sessions.clone(),
+        rates,
         door: door.clone(),
         seats,
+        greetings,
         metrics,
         figures,
     };

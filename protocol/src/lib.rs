@@ -14,6 +14,7 @@ pub mod body;
 pub mod limits;
 
 pub mod command;
+pub mod cost;
 
 pub mod answer;
 
@@ -34,6 +35,7 @@ pub use answer::Answer;
 pub use body::{Body, RawEvent};
 pub use close::{CloseCode, Verdict};
 pub use command::{Command, DecodeError, Request};
+pub use cost::{Cost, Rate, cost};
 pub use error::ErrorCode;
 pub use event::Event;
 pub use frame::Frame;

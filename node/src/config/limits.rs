@@ -11,17 +11,18 @@ section! {
         max_frame_bytes: usize = 65_536,
         /// Largest body `b` of one message, as JSON text.
         body_bytes: usize = 16_384,
-        /// Commands that change something, per session and second in the long run.
+        /// Commands that change something, per user and second in the long run, over all connections and nodes.
         sends_per_s: u32 = 20,
         /// ... and at once after a pause.
         burst: u32 = 60,
-        /// Commands that only read (list, hist, sync, open), per session and second in the long run.
+        /// Commands that only read (list, hist, sync, open), per user and second in the long run.
         queries_per_s: u32 = 50,
         /// ... and at once after a pause.
         query_burst: u32 = 200,
-        /// Typing notices per session and second; more are dropped in silence.
+        /// Typing notices per user and second; more are dropped in silence.
         ephemeral_per_s: u32 = 2,
-        /// Pings, pongs and empty fragments, per connection and second in the long run; ten times as many at once.
+        /// Frames that ask for nothing (pings, pongs, small fragments, messages that are ignored), per connection and second in
+        /// the long run; ten times as many at once.
         control_frames_per_s: u32 = 100,
         /// A client that asks for this many times its rate ...
         abuse_factor: u32 = 3,

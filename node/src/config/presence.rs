@@ -22,7 +22,7 @@ section! {
         displacements: usize = 3,
         /// ... within this time are refused (4409).
         displacement_ms: Millis = Millis(10_000),
-        /// Typing in a conversation is shown at most this often per session.
+        /// Typing in a conversation is shown at most this often per user.
         typing_ms: Millis = Millis(3_000),
         /// Typing is not shown in conversations with more members.
         typing_members: u64 = 256,

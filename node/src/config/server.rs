@@ -16,6 +16,10 @@ section! {
         /// Connections that this node holds at most; further ones are told to come back (503), but for what operators
         /// and probes ask. 0: as many as the limit of open files leaves room for beside the node's own files.
         max_connections: usize = 0,
+        /// Connections that one address (of IPv6 a /64) may have which have not said who they are: silent ones, of which the
+        /// oldest gives way, and sessions without a token, which are refused (503). Behind a proxy it is the client's
+        /// address that counts, if the proxy is trusted.
+        unauthenticated_per_address: usize = 512,
         /// Connections that the kernel may hold before they are accepted.
         backlog: u32 = 4096,
         /// Values of the Origin header that browsers may open sessions from; "*" is any. Other clients send none.
@@ -50,6 +54,11 @@ impl Server {
             );
         }
         problems.at_least("server.backlog", u64::from(self.backlog), 1);
+        problems.at_least(
+            "server.unauthenticated_per_address",
+            self.unauthenticated_per_address as u64,
+            1,
+        );
         problems.at_least("server.request_timeout_ms", self.request_timeout_ms.0, 100);
         if !self.admin_token.is_empty() && self.admin_token.0.len() < 16 {
             problems.add("server.admin_token", "must have at least 16 characters");

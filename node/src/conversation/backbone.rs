@@ -17,7 +17,7 @@ use super::route::lane::Lane;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::relay::{self, Outlet, Relay};
-use crate::session::Sessions;
+use crate::session::{Rates, Sessions};
 use crate::user::{self, Attendance};
 
 /// How long a stop waits for the answers to the last commands.
@@ -107,6 +107,11 @@ impl Backbone {
     /// Has questions of other nodes about sessions answered. Call it before the cluster member runs.
     pub fn serve_sessions(&self, sessions: Sessions) {
         self.shared.serve_sessions(sessions);
+    }
+
+    /// Lets the owners of users' shards say how the rates of users are divided. Call it before the cluster member runs.
+    pub fn serve_rates(&self, rates: Rates) {
+        self.shared.serve_rates(rates);
     }
 
     /// The handle by which sessions reach conversations.

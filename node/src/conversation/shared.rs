@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::shard::ShardActor;
 use crate::relay::Inlet;
 use crate::rpc::Refused;
-use crate::session::Sessions;
+use crate::session::{Rates, Sessions};
 use crate::user::attendance;
 use crate::user::directory;
 
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     outbox: Mutex<HashMap<ShardId, i64>>,
     /// The sessions of this node, once there are to be any.
     sessions: OnceLock<Sessions>,
+    /// What users may ask here, once anybody may.
+    rates: OnceLock<Rates>,
     /// Ended logins of which nodes are told that don't answer at once.
     pub(crate) tellers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
@@ -87,6 +89,7 @@ impl Shared {
             active: RwLock::new(HashMap::new()),
             outbox: Mutex::default(),
             sessions: OnceLock::new(),
+            rates: OnceLock::new(),
             tellers: Arc::new(Semaphore::new(TELLERS)),
             stop: CancellationToken::new(),
         }
@@ -105,6 +108,16 @@ impl Shared {
     /// Sets the sessions of this node; only the first call counts.
     pub(crate) fn serve_sessions(&self, sessions: Sessions) {
         let _set = self.sessions.set(sessions);
+    }
+
+    /// What users may ask here.
+    pub(crate) fn rates(&self) -> Option<&Rates> {
+        self.rates.get()
+    }
+
+    /// Sets what users may ask here; only the first call counts.
+    pub(crate) fn serve_rates(&self, rates: Rates) {
+        let _set = self.rates.set(rates);
     }
 
     /// The lane to a shard's owner; `None` until the cluster member runs.

@@ -48,11 +48,7 @@ pub fn operator(headers: &HeaderMap, admin: &Secret, dev: bool) -> bool {
 /// network counts, which is what one customer has.
 #[must_use]
 pub fn client(headers: &HeaderMap, peer: Option<IpAddr>, settings: &Server) -> IpAddr {
-    let proxies: Vec<Network> = settings
-        .trusted_proxies
-        .iter()
-        .filter_map(|proxy| Network::parse(proxy))
-        .collect();
+    let proxies = proxies(settings);
     let trusted = |ip: IpAddr| proxies.iter().any(|proxy| proxy.holds(ip));
     // Each proxy appends whom it heard: the list is read from its end, and only as far as those who wrote it are trusted.
     let heard = headers.get_all(X_FORWARDED_FOR);
@@ -66,7 +62,24 @@ pub fn client(headers: &HeaderMap, peer: Option<IpAddr>, settings: &Server) -> I
             _ => break,
         }
     }
-    match client.to_canonical() {
+    counted(client)
+}
+
+/// Where a connection comes from: `None` if that is a trusted proxy, whose connections are those of many clients.
+#[must_use]
+pub fn direct(peer: IpAddr, settings: &Server) -> Option<IpAddr> {
+    let proxied = proxies(settings).iter().any(|proxy| proxy.holds(peer));
+    (!proxied).then(|| counted(peer))
+}
+
+fn proxies(settings: &Server) -> Vec<Network> {
+    let proxies = settings.trusted_proxies.iter();
+    proxies.filter_map(|proxy| Network::parse(proxy)).collect()
+}
+
+/// What counts as one address.
+fn counted(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let network = ip.to_bits() >> 64 << 64;
             IpAddr::V6(Ipv6Addr::from_bits(network))
@@ -141,6 +154,10 @@ mod tests {
             "a network of IPv6"
         );
         assert_eq!(client("::ffff:192.0.2.1", &[]), "192.0.2.1");
+        let direct = |peer: &str| direct(peer.parse().unwrap(), &settings);
+        assert_eq!(direct("10.1.2.3"), None);
+        assert_eq!(direct("192.0.2.1"), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(direct("2001:db8::1:2:3:4"), Some("2001:db8::".parse().unwrap()));
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! What every HTTP request goes through: a request id, the rules for browsers of other origins, and `HEAD`. What is sent
+//! What every HTTP request goes through: a request id, the rules for browsers of other origins, `HEAD`, and clients of HTTP/1.0. What is sent
 //! is what it says it is, so browsers are told not to guess.
 
 use actix_cors::Cors;
 use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use tracing::Instrument;
 
@@ -35,10 +35,17 @@ pub(super) async fn identify<B: MessageBody>(
     let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
     async move {
         let (method, path) = (request.method().clone(), request.path().to_owned());
+        let version = request.version();
         let mut response = next.call(request).await?;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if version < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
+            // HTTP/1.0 knows no chunks: such a body ends with the connection.
+            let head = response.response_mut().head_mut();
+            head.no_chunking(true);
+            head.set_connection_type(ConnectionType::Close);
+        }
         tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
         Ok(response)
     }

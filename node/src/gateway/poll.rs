@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use protocol::ErrorCode;
 use protocol::answer::NotResumed;
 use protocol::event::event_frame;
+use protocol::{Cost, ErrorCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -88,7 +88,6 @@ async fn poll(
         return Err(Problem::bad("after is no number that was ever given"));
     }
     let device = seat.device()?;
-    caller.may_listen(request.headers())?;
     let worker = caller.worker().clone();
     let fetch = |after| Fetch {
         after,
@@ -96,9 +95,17 @@ async fn poll(
         expires: caller.expires.map(crate::session::deadline),
         login: caller.login.clone(),
     };
-    if let Some(text) = &sid
-        && let Ok(sid) = text.parse::<Sid>()
-        && let Ok(session) = worker.sessions.find(sid, &caller.user, device)
+    let known = sid.as_ref().and_then(|text| {
+        let sid = text.parse::<Sid>().ok()?;
+        Some((text, worker.sessions.find(sid, &caller.user, device).ok()?))
+    });
+    let cost = if known.is_some() {
+        Cost::QUESTION
+    } else {
+        Cost::SESSION
+    };
+    caller.may_listen(request.headers(), cost)?;
+    if let Some((text, session)) = known
         && let Ok(Ok(fetched)) = session.send(fetch(after)).await
     {
         return Ok(answer(text.clone(), None, true, after, fetched));

@@ -3,10 +3,12 @@
 //! ```text
 //! limit of open files = tables on the disk + everything else of the node + clients + guests
 //! ```
-//! Each connection takes a seat, and with it one file. Whoever finds no client's seat is a *guest*: told what operators
-//! and probes ask for, refused everything else with 503, and gone after one answer, or after [`STAY`] without a
-//! question. When the guests' seats are taken too, further connections wait in the backlog.
+//! A connection is one file. It takes a client's seat when it asks for what only clients ask, and gives it back when it
+//! was answered without being known; what operators and probes ask needs none. Whoever finds no client's seat is refused
+//! with 503 and gone after that one answer. Connections without a seat fill what the clients leave, and some guests'
+//! places beside; beyond that the one that waits longest [gives way](super::unserved).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use actix_web::ResponseError;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
 use actix_web::middleware::Next;
 use cluster::Seldom;
 use prometheus_client::metrics::counter::Counter;
@@ -34,8 +37,11 @@ const OWN: u64 = 112;
 const PER_THREAD: u64 = 6;
 /// With room for fewer clients it is no use to start.
 const LEAST_CLIENTS: u64 = 16;
-/// How long a guest may take to ask.
-const STAY: Duration = Duration::from_secs(2);
+/// Connections that each thread may accept before one that gives way to them is closed.
+const SPARE: usize = 8;
+/// Bytes that one who is not known may send for a request: its head with the longest token and 16 KiB beside it, or the
+/// body of a login.
+pub(super) const UNKNOWN_BYTES: usize = 24_576;
 /// Clients that were refused come back within this time, not all at once.
 const COME_BACK_MS: std::ops::Range<u64> = 1_000..5_000;
 /// How often it is logged that clients are refused.
@@ -46,7 +52,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 pub struct Budget {
     /// Connections of clients.
     pub clients: usize,
-    /// Connections beyond that, which are refused in words.
+    /// Connections beyond that, which have asked for nothing, or are refused in words.
     pub guests: usize,
     /// Files of tables that the storage keeps open.
     pub tables: u32,
@@ -78,10 +84,10 @@ struct Inner {
     said: Seldom,
 }
 
-/// A connection's seat; dropped, it is free.
+/// What a connection holds: a client's seat, or none. Dropped, it is free.
 pub struct Seat {
     seats: Seats,
-    guest: bool,
+    taken: Cell<bool>,
 }
 
 // === impl Budget ===
@@ -93,7 +99,7 @@ impl Budget {
     /// When it is too low to serve anybody.
     pub fn of(limit: u64, config: &Config) -> Result<Budget, TooFew> {
         let workers = workers(config) + config.cluster.threads + config.chat.threads;
-        let mut own = OWN + PER_THREAD * workers as u64;
+        let mut own = OWN + PER_THREAD * workers as u64 + (SPARE * self::workers(config)) as u64;
         if !config.login.webhook_url.is_empty() {
             own += config.login.webhook_posts as u64;
         }
@@ -162,21 +168,23 @@ impl Seats {
         );
     }
 
-    /// Connections that one of so many threads accepts.
+    /// Connections of one of so many threads, beyond which one gives way to another.
     pub(super) fn per_worker(&self, workers: usize) -> usize {
         let all = self.inner.clients.saturating_add(self.inner.guests);
         all.div_ceil(workers)
     }
 
-    /// A seat for a connection that was just accepted.
-    pub(super) fn take(&self) -> Seat {
-        let next = |taken| (taken < self.inner.clients).then_some(taken + 1);
-        let order = Ordering::Relaxed;
-        let guest = self.inner.taken.fetch_update(order, order, next).is_err();
+    /// Connections that such a thread holds until those that give way are closed.
+    pub(super) fn accepted_per_worker(&self, workers: usize) -> usize {
+        self.per_worker(workers).saturating_add(SPARE)
+    }
+
+    /// For a connection that was just accepted: no client's seat yet.
+    pub(super) fn accept(&self) -> Seat {
         self.inner.open.inc();
         Seat {
             seats: self.clone(),
-            guest,
+            taken: Cell::new(false),
         }
     }
 }
@@ -184,9 +192,22 @@ impl Seats {
 // === impl Seat ===
 
 impl Seat {
-    /// How long the connection may last at most.
-    pub(super) fn stay(&self) -> Option<Duration> {
-        self.guest.then_some(STAY)
+    /// Takes a client's seat, if it holds none; whether it holds one.
+    pub(super) fn take(&self) -> bool {
+        if !self.taken.get() {
+            let Inner { clients, taken, .. } = &*self.seats.inner;
+            let next = |now| (now < *clients).then_some(now + 1);
+            let order = Ordering::Relaxed;
+            self.taken.set(taken.fetch_update(order, order, next).is_ok());
+        }
+        self.taken.get()
+    }
+
+    /// Gives it back.
+    pub(super) fn give_back(&self) {
+        if self.taken.replace(false) {
+            self.seats.inner.taken.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn refuse(&self) -> Problem {
@@ -214,34 +235,50 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Inner { taken, open, .. } = &*self.seats.inner;
-        open.dec();
-        if !self.guest {
-            taken.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.give_back();
+        self.seats.inner.open.dec();
     }
 }
 
-/// Refuses guests, but for what operators and probes ask.
+/// Serves clients that find a seat, and whatever operators and probes ask.
 pub(super) async fn usher<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let connection = Connection::under(request.request()).filter(|connection| connection.seat().guest);
-    let Some(connection) = connection else {
+    let Some(connection) = Connection::under(request.request()) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    let mut response = if operators(request.path()) {
-        next.call(request).await?.map_into_left_body()
+    if operators(request.path()) {
+        connection.asks_as_operator();
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let refused = if !connection.asks_as_client() {
+        connection.seat().refuse()
+    } else if !connection.is_identified() && is_large(request.headers()) {
+        let msg = format!("without a token a body has at most {UNKNOWN_BYTES} bytes");
+        Problem::new(ErrorCode::TooLarge, msg)
     } else {
-        let refusal = connection.seat().refuse().error_response();
-        request.into_response(refusal).map_into_right_body()
+        let response = next.call(request).await?.map_into_left_body();
+        connection.is_answered();
+        return Ok(response);
     };
+    let mut response = request
+        .into_response(refused.error_response())
+        .map_into_right_body();
     response
         .response_mut()
         .head_mut()
         .set_connection_type(ConnectionType::Close);
     Ok(response)
+}
+
+/// Whether a body is announced that is more than one who is not known may send, without a token that could change that.
+fn is_large(headers: &HeaderMap) -> bool {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    let large = length.is_some_and(|length| length.parse().is_ok_and(|length: usize| length > UNKNOWN_BYTES));
+    large && !headers.contains_key(AUTHORIZATION)
 }
 
 fn operators(path: &str) -> bool {
@@ -291,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_a_clients_as_long_as_one_is_free() {
+    fn a_client_has_a_seat_as_long_as_one_is_free() {
         let seats = Seats::new(Budget {
             clients: 2,
             guests: 3,
@@ -299,14 +336,13 @@ mod tests {
             lowered: false,
         });
         assert_eq!(seats.per_worker(2), 3);
-        let mut taken: Vec<Seat> = (0..2).map(|_| seats.take()).collect();
-        assert!(taken.iter().all(|seat| seat.stay().is_none()));
-        let guest = seats.take();
-        assert_eq!(guest.stay(), Some(STAY));
-        taken.pop();
-        assert!(seats.take().stay().is_none());
-        drop(guest);
-        drop(taken);
+        let all: Vec<Seat> = (0..4).map(|_| seats.accept()).collect();
+        assert_eq!(seats.inner.taken.load(Ordering::Relaxed), 0, "nobody has asked");
+        assert!(all[0].take() && all[1].take() && all[0].take());
+        assert!(!all[2].take(), "there are two");
+        all[0].give_back();
+        assert!(all[2].take() && !all[0].take());
+        drop(all);
         assert_eq!(seats.inner.open.get(), 0);
         assert_eq!(seats.inner.taken.load(Ordering::Relaxed), 0);
     }

@@ -3,6 +3,7 @@
 //! Put together here and not by `actix_web::HttpServer`, which reads from sockets of the system only: a [`Connection`](
 //! super::connection::Connection) is one with a seat and a handle.
 
+use std::cell::RefCell;
 use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -20,14 +21,16 @@ use utoipa_actix_web::AppExt;
 
 use super::api::Api;
 use super::auth::Auth;
-use super::connection::Io;
-use super::rest::Rates;
+use super::connection::{Io, ThreadConnections};
+use super::greetings::Greetings;
+use super::rest::LoginRates;
 use super::seats::{Seats, usher};
+use super::unserved::Unserved;
 use super::{api, envelope, seats};
 use crate::config::{Config, Server};
 use crate::conversation::Conversations;
 use crate::relay::Relay;
-use crate::session::{Door, Sessions, Worker};
+use crate::session::{Door, Rates, Sessions, Worker};
 use crate::telemetry::metrics::{Figures, Metrics};
 use crate::user::Attendance;
 use crate::user::login::Login;
@@ -51,10 +54,14 @@ pub struct Parts {
     pub attendance: Attendance,
     /// The sessions of the node.
     pub sessions: Sessions,
+    /// What users may ask.
+    pub rates: Rates,
     /// Whether sessions are taken.
     pub door: Arc<Door>,
     /// How many connections there may be.
     pub seats: Seats,
+    /// How many sessions may not have said whose they are.
+    pub greetings: Greetings,
     /// What is counted.
     pub metrics: Metrics,
     /// All figures of the node.
@@ -84,10 +91,10 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
     let settings = parts.config.server.clone();
     let workers = seats::workers(&parts.config);
     let addr = listener.local_addr()?;
-    let rates = web::Data::new(Rates::new(&parts.config.limits, &parts.config.login));
+    let logins = web::Data::new(LoginRates::new(&parts.config.login));
     let server = Running::build()
         .workers(workers)
-        .max_concurrent_connections(parts.seats.per_worker(workers))
+        .max_concurrent_connections(parts.seats.accepted_per_worker(workers))
         .shutdown_timeout(settings.shutdown_ms.0.div_ceil(1_000))
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
@@ -96,7 +103,12 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
             parts.config.clone(),
             parts.auth.clone(),
             parts.conversations.clone(),
-            (parts.relay.hub(), parts.attendance.desk(), parts.sessions.clone()),
+            (
+                parts.relay.hub(),
+                parts.attendance.desk(),
+                parts.sessions.clone(),
+                parts.rates.clone(),
+            ),
             parts.metrics.clone(),
             format!("n{}", parts.cluster.node_id()),
             parts.door.clone(),
@@ -110,7 +122,8 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))
-            .app_data(rates.clone())
+            .app_data(web::Data::new(parts.greetings.clone()))
+            .app_data(logins.clone())
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
@@ -134,8 +147,11 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
                 |()| AppConfig::default(),
             ));
         let (settings, seats) = (settings.clone(), parts.seats.clone());
+        let per_address = settings.unauthenticated_per_address.div_ceil(workers);
+        let all = Unserved::new(seats.per_worker(workers), per_address);
+        let all: ThreadConnections = Rc::new(RefCell::new(all));
         fn_service(move |stream: TcpStream| {
-            let io = Io::accepted(stream, &settings, &seats);
+            let io = Io::accepted(stream, &settings, &seats, &all);
             let peer = io.peer();
             ready(Ok((io, Protocol::Http1, peer)))
         })

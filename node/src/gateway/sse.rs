@@ -13,9 +13,9 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::Stream;
-use protocol::close::Reason;
+use protocol::close::{CloseCode, Reason, Verdict};
 use protocol::event::event_frame;
-use protocol::limits;
+use protocol::{Cost, limits};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -28,6 +28,11 @@ use super::rest::describe::{Asked, Tag};
 use crate::session::outbox::{Bounds, Framing, Outbox};
 use crate::session::{Link, Newcomer, Point, Session, Transport};
 use crate::telemetry::metrics::Metrics;
+
+/// When a client comes back after an end that says nothing else.
+const SOON_MS: u64 = 1_000;
+/// When a client comes back that should not by itself: it cannot be told never.
+const NOT_BY_ITSELF_MS: u64 = 86_400_000;
 
 /// What a client that listens over HTTP says of itself.
 #[derive(Deserialize, IntoParams)]
@@ -104,7 +109,7 @@ async fn listen(
     request: HttpRequest,
     seat: web::Query<Seat>,
 ) -> Result<HttpResponse, Problem> {
-    caller.may_listen(request.headers())?;
+    caller.may_listen(request.headers(), Cost::SESSION)?;
     let last = request.headers().get("Last-Event-ID");
     let point = last.map(|id| id.to_str().map_or(Point::Nowhere, Point::parse));
     let newcomer = seat.into_inner().newcomer(&caller, point)?;
@@ -209,22 +214,25 @@ impl Framing for SseFraming {
     /// There are no pings of the client.
     fn pong(&self, _out: &mut BytesMut, _payload: &[u8]) {}
 
-    /// When to come back, and the code that a WebSocket would be closed with.
+    /// When to come back, and the code that a WebSocket would be closed with: at every end, because a client of event
+    /// streams that is told nothing comes back when it likes.
     fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str) {
-        let retry = serde_json::from_str::<Reason>(reason)
-            .ok()
-            .map(|reason| reason.retry_ms);
-        if let Some(retry_ms) = retry {
-            out.put_slice(format!("retry: {retry_ms}\n").as_bytes());
-        }
-        match (code, retry) {
-            (Some(code), Some(retry_ms)) => {
-                let data = format!(r#"{{"code":{code},"retry_ms":{retry_ms}}}"#);
-                entry(out, None, b"close", data.as_bytes());
-            }
-            (Some(code), None) => entry(out, None, b"close", format!(r#"{{"code":{code}}}"#).as_bytes()),
-            (None, _) => out.put_slice(b"\n"),
-        }
+        let code = code.unwrap_or_else(|| CloseCode::Normal.code());
+        let retry_ms = serde_json::from_str::<Reason>(reason)
+            .map_or_else(|_| come_back_ms(code), |reason| reason.retry_ms);
+        out.put_slice(format!("retry: {retry_ms}\n").as_bytes());
+        let data = format!(r#"{{"code":{code},"retry_ms":{retry_ms}}}"#);
+        entry(out, None, b"close", data.as_bytes());
+    }
+}
+
+/// When a client comes back whose close says no time.
+fn come_back_ms(code: u16) -> u64 {
+    match CloseCode::from_code(code) {
+        // It went elsewhere. Should it be two that take the device from each other, they are to find out soon.
+        Some(CloseCode::Normal) => SOON_MS,
+        _ if Verdict::of(code) == Verdict::Stop => NOT_BY_ITSELF_MS,
+        _ => SOON_MS,
     }
 }
 
@@ -286,7 +294,18 @@ mod tests {
             ended,
             "retry: 1830\nevent: close\ndata: {\"code\":4012,\"retry_ms\":1830}\n\n"
         );
-        let ended = text(|framing, out| framing.close(out, Some(4409), ""));
-        assert_eq!(ended, "event: close\ndata: {\"code\":4409}\n\n");
+        for (code, shown, retry_ms) in [
+            (Some(4409), 4409, NOT_BY_ITSELF_MS),
+            (Some(4208), 4208, SOON_MS),
+            (Some(1000), 1000, SOON_MS),
+            (None, 1000, SOON_MS),
+        ] {
+            let ended = text(|framing, out| framing.close(out, code, ""));
+            let data = format!("{{\"code\":{shown},\"retry_ms\":{retry_ms}}}");
+            assert_eq!(
+                ended,
+                format!("retry: {retry_ms}\nevent: close\ndata: {data}\n\n")
+            );
+        }
     }
 }

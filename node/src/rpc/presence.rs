@@ -40,6 +40,10 @@ pub(crate) struct Seat {
     pub(crate) since_ms: u64,
     /// It waits to be let in; otherwise it was let in by an earlier owner, or without one.
     pub(crate) asks: bool,
+    /// Tells it from the user's other sessions, wherever it goes on.
+    pub(crate) mark: u64,
+    /// The mark of the session that it wants to go on with.
+    pub(crate) goes_on: Option<u64>,
 }
 
 /// A session of `viewer` watches `user`.
@@ -156,6 +160,13 @@ pub(crate) enum Item {
         /// Which login; `None`: all.
         login: Option<Cid>,
     },
+    /// A user with sessions at the node is connected at so many nodes: each gives a part of the user's rates.
+    Divided {
+        /// Who.
+        user: UserId,
+        /// At how many, this one included.
+        nodes: u32,
+    },
 }
 
 /// Who of these is there?
@@ -209,6 +220,8 @@ mod tests {
             device: Some(("d".into(), "i".into())),
             since_ms: 7,
             asks: true,
+            mark: 9,
+            goes_on: Some(8),
         };
         let watch = Watch {
             user: user(),
@@ -228,8 +241,8 @@ mod tests {
                 watched: vec![watch],
             },
             &[
-                1, 1, 2, 3, 4, 1, 1, 1, b'u', 5, 1, 1, b'u', 0xac, 2, 1, 1, b'd', 1, b'i', 7, 1, 1, 1, b'u',
-                1, 1, b'u', 1, b'v', 1,
+                1, 1, 2, 3, 4, 1, 1, 1, b'u', 5, 1, 1, b'u', 0xac, 2, 1, 1, b'd', 1, b'i', 7, 1, 9, 1, 8, 1,
+                1, b'u', 1, 1, b'u', 1, b'v', 1,
             ],
         );
         let state = State {
@@ -278,15 +291,20 @@ mod tests {
             user: user(),
             login: Some(Cid::parse("x").unwrap()),
         };
+        let divided = Item::Divided {
+            user: user(),
+            nodes: 2,
+        };
         golden(
             News {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
-                items: vec![presence, barred, displaced, ended],
+                items: vec![presence, barred, displaced, ended, divided],
             },
             &[
-                1, 1, 2, 3, 4, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
+                1, 1, 2, 3, 5, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
+                4, 1, b'u', 2,
             ],
         );
     }

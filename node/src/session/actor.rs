@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use bytes::Bytes;
 use futures::FutureExt;
 use protocol::answer::{Err as Error, Hello, NotResumed};
-use protocol::{Answer, Cid, CloseCode, UserId};
+use protocol::{Answer, Cid, CloseCode, Cost, UserId};
 use tokio::sync::oneshot;
 
 use super::authenticate::Newcomer;
@@ -22,13 +23,11 @@ use super::inflight::{Inflight, Progress};
 use super::link::Link;
 use super::messages::{Batch, Hangup, Item};
 use super::order::Order;
-use super::rate_limit::{Abuse, Bucket};
+use super::rates::Account;
 use super::sid::Sid;
 use super::timers::Leaving;
-use super::typing::Notes;
 use super::window::Window;
 use super::worker::Worker;
-use crate::config::Limits;
 use crate::conversation::{Refusal, timeline};
 use crate::telemetry::metrics::{Code, CodeLabels};
 use crate::user::{Device, Seat};
@@ -46,10 +45,12 @@ pub struct Session {
     /// Tells the reader that the backlog is empty.
     pub(super) taken_up: Option<oneshot::Sender<()>>,
     pub(super) window: Window,
-    pub(super) changes: Bucket,
-    pub(super) questions: Bucket,
-    pub(super) changes_asked: Abuse,
-    pub(super) questions_asked: Abuse,
+    /// What the client may ask, once it is known who it is.
+    pub(super) account: Option<Arc<Account>>,
+    /// Messages before that.
+    pub(super) unknown_asked: u32,
+    /// What the command that is being handled costs.
+    pub(super) cost: Cost,
     pub(super) order: Order,
     pub(super) opened: Instant,
     pub(super) pinged: Instant,
@@ -60,7 +61,6 @@ pub struct Session {
     pub(super) held: bool,
     /// The place in the user's directory, while the client is connected.
     pub(super) seat: Option<Seat>,
-    pub(super) typing_notes: Notes,
     /// Since when nobody is connected. The session collects events and waits for its client.
     pub(super) away: Option<Instant>,
     /// What one is told who asks for the session when it is over.
@@ -122,7 +122,6 @@ impl Session {
     ) -> actix::Addr<Session> {
         let now = Instant::now();
         let config = worker.config.clone();
-        let limits = &config.limits;
         Session::create(|ctx| {
             let inflight = Inflight::new(link.clone());
             ctx.add_stream(inflight.clone());
@@ -134,18 +133,16 @@ impl Session {
                 backlog: VecDeque::new(),
                 taken_up: None,
                 window: Window::default(),
-                changes: Bucket::new(limits.sends_per_s, limits.burst, now),
-                questions: Bucket::new(limits.queries_per_s, limits.query_burst, now),
-                changes_asked: abuse(limits, limits.sends_per_s, now),
-                questions_asked: abuse(limits, limits.queries_per_s, now),
-                order: Order::new(worker.config.session.refusal_ms.duration()),
+                account: None,
+                unknown_asked: 0,
+                cost: Cost::CHANGE,
+                order: Order::new(config.session.refusal_ms.duration()),
                 opened: now,
                 pinged: now,
                 report_at: None,
                 leaving: None,
                 held: false,
                 seat: None,
-                typing_notes: Notes::new(config.presence.typing_ms.duration(), limits.ephemeral_per_s, now),
                 away: None,
                 over: NotResumed::Unknown,
                 fetch: 0,
@@ -289,10 +286,6 @@ impl Session {
     fn has_room(&self) -> bool {
         self.window.has_room(&self.worker.config.limits) && !self.link.behind()
     }
-}
-
-fn abuse(limits: &Limits, per_second: u32, now: Instant) -> Abuse {
-    Abuse::new(per_second, limits.abuse_factor, limits.abuse_ms.duration(), now)
 }
 
 impl Actor for Session {

@@ -6,17 +6,18 @@ use std::time::{Instant, SystemTime};
 use actix::{AsyncContext, Context};
 use protocol::answer::{Limits, NotResumed, Ready};
 use protocol::command::{Auth, Resume};
-use protocol::{Answer, Cid, CloseCode};
+use protocol::{Answer, Cid, CloseCode, Cost, UserId};
 use tokio::sync::oneshot;
 
 use super::actor::{Open, Phase, Session, Transport};
+use super::dispatch::too_fast;
 use super::feed::Feed;
 use super::registry::Who;
 use super::sid::Sid;
 use super::subscribe;
 use crate::conversation::Refusal;
 use crate::gateway::auth::{Identity, Refused};
-use crate::user::Device;
+use crate::user::{Device, SessionMark};
 
 /// A client that is known, and what it says of itself.
 pub struct Newcomer {
@@ -85,11 +86,16 @@ impl From<&Resume> for Point {
 impl Session {
     /// `auth`.
     pub(super) fn authenticate(&mut self, ctx: &mut Context<Session>, id: Option<i64>, auth: Auth) {
+        // Of a client that is known: it costs a verification. One that is not has one try, more or less.
+        if !self.may(id) {
+            return;
+        }
         match self.worker.auth.check(&auth.token) {
             Err(refused) => self.turn_away(ctx, id, refused),
             Ok(identity) => match self.user() {
                 Some(user) if *user != identity.user => self.turn_away(ctx, id, Refused::Invalid),
                 Some(_) => self.renew(id, &identity),
+                None if !self.may_begin(id, &identity.user) => {}
                 None => {
                     let newcomer = Newcomer {
                         identity,
@@ -104,12 +110,37 @@ impl Session {
         }
     }
 
+    /// Pays for the begin of a session; if that is not possible, the client stays unknown and may try again.
+    fn may_begin(&self, id: Option<i64>, user: &UserId) -> bool {
+        let now = Instant::now();
+        let account = self.worker.rates.of(user, now);
+        match account.take(Cost::SESSION, now) {
+            Ok(()) => true,
+            Err(wait) => {
+                self.refuse(id, too_fast(wait));
+                false
+            }
+        }
+    }
+
     /// Takes a seat for a client that is known, and opens its session.
     pub(super) fn arrive(&mut self, ctx: &mut Context<Session>, id: Option<i64>, newcomer: Newcomer) {
         let (user, device) = (newcomer.identity.user.clone(), newcomer.device());
+        self.account = Some(self.worker.rates.of(&user, Instant::now()));
+        self.link.identify();
         let login = newcomer.identity.login.clone();
-        self.admit(ctx, id, &user, login, device.clone(), move |session, ctx| {
-            session.ready(ctx, id, newcomer, device);
+        let sid = self.worker.sessions.draw();
+        let goes_on = match newcomer.resume {
+            Some(Point::Behind(sid, _)) => Some(sid.mark()),
+            Some(Point::Nowhere) | None => None,
+        };
+        let mark = SessionMark {
+            own: sid.mark(),
+            goes_on,
+        };
+        let seat = (device.clone(), mark);
+        self.admit(ctx, id, &user, login, seat, move |session, ctx| {
+            session.ready(ctx, id, newcomer, (sid, device));
         });
     }
 
@@ -119,7 +150,7 @@ impl Session {
         ctx: &mut Context<Session>,
         id: Option<i64>,
         newcomer: Newcomer,
-        seat: Option<Device>,
+        (sid, seat): (Sid, Option<Device>),
     ) {
         let Newcomer {
             identity: Identity { user, expires, login },
@@ -137,7 +168,7 @@ impl Session {
         // First, so that no joining is missed from here on.
         self.worker.hub.attach(feed.user_id(), feed.clone());
         let opening = Opening {
-            sid: self.worker.sessions.draw(),
+            sid,
             who: Who { user, device },
             device: seat,
             feed,

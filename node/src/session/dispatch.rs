@@ -4,11 +4,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::Context;
 use protocol::answer::Hb;
-use protocol::{Answer, CloseCode, Command, DecodeError, ErrorCode, Request};
+use protocol::{Answer, CloseCode, Command, Cost, DecodeError, ErrorCode, Rate, Request, cost};
 
 use super::actor::{Phase, Session};
 use super::messages::Item;
 use crate::conversation::Refusal;
+
+/// Messages of a client before it is known who it is: an `auth`, some tries more, and a few mistakes.
+const BEFORE_AUTH: u32 = 16;
 
 /// The time that `hello` and `hb` tell the client, in milliseconds since the epoch.
 pub(super) fn server_time_ms() -> u64 {
@@ -22,32 +25,19 @@ impl Session {
     /// Handles one command.
     pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: Item) {
         let Item { request, bytes } = item;
-        let question = matches!(
-            request,
-            Ok(Request {
-                command: Command::Hb(_)
-                    | Command::Open(_)
-                    | Command::List(_)
-                    | Command::Hist(_)
-                    | Command::Sync(_)
-                    | Command::Members(_)
-                    | Command::Watch(_)
-                    | Command::Unwatch(_),
-                ..
-            })
-        );
         // What cannot be read counts as a change: those have the lower rate.
-        let asked = if question {
-            &mut self.questions_asked
-        } else {
-            &mut self.changes_asked
-        };
-        if asked.note(Instant::now()) {
+        self.cost = request
+            .as_ref()
+            .map_or(Cost::CHANGE, |request| cost(&request.command));
+        if self.asks_too_much(self.cost.rate) {
             return self.close(ctx, CloseCode::RateAbuse);
         }
         let Request { id, command } = match request {
             Ok(request) => request,
             Err(DecodeError { id, code, msg }) => {
+                if !self.may(id) {
+                    return;
+                }
                 return self.refuse(
                     id,
                     Refusal {
@@ -115,20 +105,28 @@ impl Session {
         }
     }
 
-    /// Takes a token for a change; without one the command is refused.
-    pub(super) fn may_change(&mut self, id: Option<i64>) -> bool {
-        let taken = self.changes.take(Instant::now());
-        self.admitted(id, taken)
+    /// Notes that something was asked, whatever becomes of it; whether the client goes on too fast, for too long.
+    fn asks_too_much(&mut self, rate: Rate) -> bool {
+        match &self.account {
+            Some(account) => account.note(rate, Instant::now()),
+            None => {
+                self.unknown_asked += 1;
+                self.unknown_asked > BEFORE_AUTH
+            }
+        }
     }
 
-    /// Takes a token for a question; without one the command is refused.
-    pub(super) fn may_ask(&mut self, id: Option<i64>) -> bool {
-        let taken = self.questions.take(Instant::now());
-        self.admitted(id, taken)
+    /// Pays for the command that is being handled.
+    pub(super) fn pay(&self, now: Instant) -> Result<(), Duration> {
+        // Without an account nothing is asked but who the client is.
+        self.account
+            .as_ref()
+            .map_or(Ok(()), |account| account.take(self.cost, now))
     }
 
-    fn admitted(&mut self, id: Option<i64>, taken: Result<(), Duration>) -> bool {
-        match taken {
+    /// Pays for the command that is being handled; if that is not possible, the command is refused.
+    pub(super) fn may(&self, id: Option<i64>) -> bool {
+        match self.pay(Instant::now()) {
             Ok(()) => true,
             Err(wait) => {
                 self.refuse(id, too_fast(wait));
@@ -139,7 +137,7 @@ impl Session {
 }
 
 /// The refusal of a command that came too early.
-pub(super) fn too_fast(wait: Duration) -> Refusal {
+pub(crate) fn too_fast(wait: Duration) -> Refusal {
     Refusal {
         code: ErrorCode::RateLimited,
         msg: "too many commands".to_owned(),

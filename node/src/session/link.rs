@@ -31,6 +31,8 @@ pub struct Link {
     closed: Cell<bool>,
     /// The transport noticed that nobody is at the other end.
     lost: Cell<bool>,
+    /// It is known who the client is.
+    identified: Cell<bool>,
     /// The fetch that is answered.
     fetch: Cell<u64>,
     closing: Notify,
@@ -41,6 +43,9 @@ pub struct Link {
 pub trait Cut {
     /// Ends it now, in both directions.
     fn cut(&self);
+
+    /// It is known who is at the other end.
+    fn identified(&self) {}
 }
 
 // === impl Link ===
@@ -60,6 +65,7 @@ impl Link {
             wants_room: Cell::new(false),
             closed: Cell::new(false),
             lost: Cell::new(false),
+            identified: Cell::new(false),
             fetch: Cell::new(0),
             closing: Notify::new(),
             socket,
@@ -92,6 +98,12 @@ impl Link {
             self.nudge();
         }
         piece
+    }
+
+    /// Whether it is known who the client is.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.identified.get()
     }
 
     /// Nobody is at the other end any more.
@@ -128,6 +140,14 @@ impl Link {
     }
 
     // --- the session ---
+
+    /// It is known who the client is.
+    pub(super) fn identify(&self) {
+        self.identified.set(true);
+        if let Some(socket) = self.socket.upgrade() {
+            socket.identified();
+        }
+    }
 
     /// Whether the transport noticed that nobody is at the other end.
     #[must_use]

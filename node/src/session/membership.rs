@@ -23,7 +23,7 @@ impl Session {
     ) {
         let Phase::Open(open) = &self.phase else { return };
         let user = open.feed.user_id().clone();
-        if !self.may_change(id) {
+        if !self.may(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();
@@ -62,7 +62,7 @@ impl Session {
             Ok(change) => change,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        if !self.may_change(id) {
+        if !self.may(id) {
             return;
         }
         let cid = change.cid.clone();

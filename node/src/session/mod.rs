@@ -5,7 +5,7 @@
 //! straight from the fan-out) → [`outbox`] (step 12) → the writer, or `fetch`, for clients that ask. [`link`] is what both
 //! halves share, [`worker`] what the sessions of one thread share, [`registry`] what those of a node share. Beyond its
 //! connection: `handover` (the session waits, and hands over what it has) → `resume` (another one goes on with it).
-//! Pure: `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
+//! Across connections: [`rates`], what a user may ask. Pure: `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
 
 pub mod messages;
 
@@ -36,12 +36,15 @@ pub mod arrivals;
 mod inflight;
 pub mod order;
 pub mod rate_limit;
+pub mod rates;
 pub mod ring;
 pub mod sid;
 pub mod window;
 
 pub use actor::{Session, Transport};
 pub use authenticate::{Newcomer, Point, deadline};
+pub(crate) use dispatch::too_fast;
 pub use link::{Cut, Link};
+pub use rates::Rates;
 pub use registry::Sessions;
 pub use worker::{Door, Order, Worker};

@@ -10,7 +10,7 @@ use protocol::{Answer, Cid, CloseCode, ErrorCode, UserId};
 
 use super::actor::{Phase, Session, Transport};
 use crate::conversation::Refusal;
-use crate::user::{Device, Loss, Refused};
+use crate::user::{Device, Loss, Refused, SessionMark};
 
 /// The WebSocket code of a normal end (RFC 6455 §7.4.1).
 const NORMAL: u16 = 1_000;
@@ -26,10 +26,10 @@ impl Session {
         id: Option<i64>,
         user: &UserId,
         login: Option<Cid>,
-        device: Option<Device>,
+        (device, mark): (Option<Device>, SessionMark),
         then: impl FnOnce(&mut Session, &mut Context<Session>) + 'static,
     ) {
-        let (seat, admission, loss) = self.worker.desk.enter(user, login, device);
+        let (seat, admission, loss) = self.worker.desk.enter(user, login, device, mark);
         let patience = self.worker.config.presence.admission_ms.duration();
         self.held = true;
         let admission = async move { tokio::time::timeout(patience, admission).await };
@@ -84,10 +84,12 @@ impl Session {
     pub(super) fn sit(&mut self, ctx: &mut Context<Session>) {
         let Phase::Open(open) = &self.phase else { return };
         if self.seat.is_none() {
-            let (seat, _admission, loss) =
-                self.worker
-                    .desk
-                    .enter(open.feed.user_id(), open.login.clone(), open.device.clone());
+            let mark = SessionMark {
+                own: open.sid.mark(),
+                goes_on: Some(open.sid.mark()),
+            };
+            let (login, device) = (open.login.clone(), open.device.clone());
+            let (seat, _admission, loss) = self.worker.desk.enter(open.feed.user_id(), login, device, mark);
             self.seat = Some(seat);
             self.wait(ctx, loss, Session::lose_seat);
         }
@@ -105,7 +107,7 @@ impl Session {
 
     /// `watch`.
     pub(super) fn watch(&mut self, id: Option<i64>, users: Vec<UserId>) {
-        if !self.may_ask(id) {
+        if !self.may(id) {
             return;
         }
         let Phase::Open(open) = &self.phase else { return };
@@ -121,8 +123,10 @@ impl Session {
 
     /// `typing`: what comes too often is dropped in silence.
     pub(super) fn typing(&mut self, typing: &Typing) {
-        let Phase::Open(open) = &self.phase else { return };
-        if self.typing_notes.admit(&typing.c, typing.on, Instant::now()) {
+        let (Phase::Open(open), Some(account)) = (&self.phase, &self.account) else {
+            return;
+        };
+        if account.typing(&typing.c, typing.on, Instant::now()) {
             self.worker
                 .conversations
                 .typing(open.feed.user_id(), &typing.c, typing.on);
@@ -131,7 +135,7 @@ impl Session {
 
     /// `unwatch`.
     pub(super) fn unwatch(&mut self, id: Option<i64>, users: &[UserId]) {
-        if self.may_ask(id) {
+        if self.may(id) {
             self.worker.desk.unwatch(self.tag, users);
             self.answer(id, &Answer::Ok(Empty {}));
         }

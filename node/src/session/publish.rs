@@ -39,7 +39,7 @@ impl Session {
                 },
             );
         }
-        if let Err(wait) = self.changes.take(now) {
+        if let Err(wait) = self.pay(now) {
             self.order.refuse(&conv, &cid, now);
             return self.refuse(id, too_fast(wait));
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix::Context;
 use protocol::command::{Hist, List, Members, Open, Sync};
-use protocol::{Answer, UserId};
+use protocol::{Answer, Command, UserId, cost};
 
 use super::actor::{Phase, Session};
 use super::subscribe::Deliver;
@@ -17,7 +17,7 @@ use crate::conversation::Refusal;
 impl Session {
     /// `open`.
     pub(super) fn open_conversation(&mut self, ctx: &mut Context<Session>, id: Option<i64>, open: Open) {
-        if self.may_ask(id) {
+        if self.may(id) {
             self.show(ctx, open.c, open.have, Deliver::Answer(id));
         }
     }
@@ -70,7 +70,11 @@ impl Session {
             _ => return,
         };
         for (id, sync) in syncs {
-            self.sync_now(ctx, id, sync);
+            let command = Command::Sync(sync);
+            self.cost = cost(&command);
+            if let Command::Sync(sync) = command {
+                self.sync_now(ctx, id, sync);
+            }
         }
     }
 
@@ -88,7 +92,7 @@ impl Session {
         id: Option<i64>,
         question: impl FnOnce(Rc<Worker>, UserId) -> F,
     ) {
-        if !self.may_ask(id) {
+        if !self.may(id) {
             return;
         }
         let Phase::Open(open) = &self.phase else { return };

@@ -1,4 +1,4 @@
-//! How fast a session may ask, and when asking too fast becomes abuse. Pure: time is an argument.
+//! How fast one may ask, and when asking too fast becomes abuse. Pure: time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -43,14 +43,44 @@ impl Bucket {
     /// # Errors
     /// How long until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens, or none. More than a full bucket holds are taken from a full one, which then owes the rest:
+    /// so what is permitted at all is possible, and the rate holds in the long run.
+    ///
+    /// # Errors
+    /// How long until there are as many.
+    pub fn take_many(&mut self, tokens: u32, now: Instant) -> Result<(), Duration> {
+        self.refill(now);
+        let tokens = f64::from(tokens);
+        let missing = tokens.min(self.burst) - self.tokens;
+        if missing > 0.0 {
+            return Err(Duration::from_secs_f64(missing / self.per_second));
+        }
+        self.tokens -= tokens;
+        Ok(())
+    }
+
+    /// Takes so many tokens, whether they are there or not. Returns how long until none is owed.
+    pub fn owe(&mut self, tokens: u32, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= f64::from(tokens);
+        Duration::from_secs_f64((-self.tokens).max(0.0) / self.per_second)
+    }
+
+    /// Goes on at another rate. What was gained until now stays, as far as the new burst permits.
+    pub fn set_rate(&mut self, per_second: f64, burst: f64, now: Instant) {
+        self.refill(now);
+        self.per_second = per_second;
+        self.burst = burst;
+        self.tokens = self.tokens.min(burst);
+    }
+
+    fn refill(&mut self, now: Instant) {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
         self.tokens = (self.tokens + gained).min(self.burst);
         self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
     }
 
     /// Whether it holds as much as it can: then it is as good as a new one.
@@ -96,6 +126,12 @@ impl Abuse {
         self.over_since
             .is_some_and(|since| now.duration_since(since) >= self.lasts)
     }
+
+    /// Whether nothing was asked for so long that it is as good as new.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.start) >= self.window * 2
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +152,39 @@ mod tests {
         let later = start + Duration::from_secs(2);
         let taken = (0..100).filter(|_| bucket.take(later).is_ok()).count();
         assert!((38..=40).contains(&taken), "two seconds give forty, not {taken}");
+    }
+
+    #[test]
+    fn what_costs_more_than_the_burst_is_possible_and_is_paid_for() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 20, start);
+        assert_eq!(bucket.take_many(15, start), Ok(()));
+        assert_eq!(bucket.take_many(15, start), Err(1_000 * MS), "ten are missing");
+        let later = start + Duration::from_secs(10);
+        assert_eq!(bucket.take_many(50, later), Ok(()), "a full bucket is enough");
+        assert_eq!(bucket.take(later), Err(3_100 * MS), "thirty are owed");
+        assert!(!bucket.is_full(later + 4_900 * MS) && bucket.is_full(later + 5_000 * MS));
+    }
+
+    #[test]
+    fn what_is_owed_says_how_long_to_wait() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 20, start);
+        assert_eq!(bucket.owe(20, start), Duration::ZERO);
+        assert_eq!(bucket.owe(5, start), 500 * MS);
+        assert_eq!(bucket.owe(5, start + 500 * MS), 500 * MS);
+    }
+
+    #[test]
+    fn another_rate_takes_nothing_that_fits() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 20, start);
+        bucket.set_rate(5.0, 10.0, start);
+        assert_eq!(bucket.take_many(10, start), Ok(()));
+        assert_eq!(bucket.take(start), Err(200 * MS));
+        bucket.set_rate(10.0, 20.0, start + 200 * MS);
+        assert_eq!(bucket.take(start + 200 * MS), Ok(()));
+        assert_eq!(bucket.take(start + 200 * MS), Err(100 * MS));
     }
 
     /// Whether a client that asks `per_second` times is ever found abusive within `seconds`.

@@ -31,6 +31,12 @@ impl Sid {
         let secret = rand::random();
         Sid { node, secret }
     }
+
+    /// What tells it from the user's other sessions, and gives nobody the session.
+    #[must_use]
+    pub fn mark(self) -> u64 {
+        (self.secret >> 64) as u64
+    }
 }
 
 impl fmt::Display for Sid {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
+use super::rates::Rates;
 use super::registry::Sessions;
 use crate::config::Config;
 use crate::conversation::Conversations;
@@ -39,6 +40,8 @@ pub struct Worker {
     pub name: String,
     /// The sessions of the node.
     pub sessions: Sessions,
+    /// What users may ask.
+    pub rates: Rates,
     door: Arc<Door>,
     places: RefCell<HashMap<u64, Place>>,
     changed: Notify,
@@ -133,7 +136,7 @@ impl Worker {
         config: Arc<Config>,
         auth: Arc<Auth>,
         conversations: Conversations,
-        (hub, desk, sessions): (LocalHub, Desk, Sessions),
+        (hub, desk, sessions, rates): (LocalHub, Desk, Sessions, Rates),
         metrics: Metrics,
         name: String,
         door: Arc<Door>,
@@ -149,6 +152,7 @@ impl Worker {
             metrics,
             name,
             sessions,
+            rates,
             door,
             places,
             changed,

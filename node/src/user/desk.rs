@@ -49,6 +49,15 @@ pub struct Device {
     pub instance: String,
 }
 
+/// Which of the user's sessions it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionMark {
+    /// Its own.
+    pub own: u64,
+    /// That of the session that it wants to go on with.
+    pub goes_on: Option<u64>,
+}
+
 /// Why a session is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -150,6 +159,7 @@ impl Desk {
         user: &UserId,
         login: Option<Cid>,
         device: Option<Device>,
+        mark: SessionMark,
     ) -> (
         Seat,
         impl Future<Output = Result<(), Refused>> + use<>,
@@ -171,6 +181,8 @@ impl Desk {
             device: device.map(|device| (device.name, device.instance)),
             since_ms: now_ms(),
             asks: true,
+            mark: mark.own,
+            goes_on: mark.goes_on,
         };
         self.inner.order(Order::Enter {
             worker: self.inner.worker,
@@ -498,12 +510,16 @@ mod tests {
     #[actix::test]
     async fn a_verdict_that_comes_too_late_ends_the_session_all_the_same() {
         let (desk, mut orders) = desk();
+        let mark = SessionMark {
+            own: 1,
+            goes_on: None,
+        };
         let mut tag = || loop {
             if let Order::Enter { seat, .. } = orders.try_recv().unwrap() {
                 return seat.tag;
             }
         };
-        let (_seat, admission, loss) = desk.enter(&user("alice"), None, None);
+        let (_seat, admission, loss) = desk.enter(&user("alice"), None, None, mark);
         drop(admission);
         desk.inner.take(Notice::Admitted {
             tag: tag(),
@@ -511,7 +527,7 @@ mod tests {
         });
         assert_eq!(loss.await, Some(Loss::TooMany));
 
-        let (seat, admission, _) = desk.enter(&user("alice"), None, None);
+        let (seat, admission, _) = desk.enter(&user("alice"), None, None, mark);
         let id = tag();
         desk.inner.take(Notice::Admitted {
             tag: id,

@@ -26,7 +26,7 @@ pub mod settings;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use attendance::{Attendance, Shown};
-pub use desk::{Desk, Device, Loss, Refused, Screen, Seat};
+pub use desk::{Desk, Device, Loss, Refused, Screen, Seat, SessionMark};
 pub use hook_pump::Hook;
 pub use settings::Settings;
 

@@ -1,5 +1,7 @@
 //! The upgrade request: who may come in, and what those who may not are told.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::{Client, Node};
 
 #[tokio::test]
@@ -94,4 +96,45 @@ async fn a_token_in_the_address_is_not_looked_at() {
     let node = Node::start().await;
     let (status, _) = node.get("/v1/ws?token=dev:alice").await;
     assert_eq!(status, 426);
+}
+
+/// Everything that answers these bytes, until the server closes the connection or something follows the head.
+async fn answered(node: &Node, bytes: &str, until: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(node.addr()).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&text).contains(until) {
+            let read = stream.read_buf(&mut text).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&text));
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, reading)
+        .await
+        .unwrap_or_else(|_| panic!("{until} comes"));
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn http_1_0_gets_no_chunks_and_no_upgrade() {
+    let node = Node::start().await;
+    let get = |path: &str| format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer dev:alice\r\n");
+    let stream = answered(&node, &format!("{}\r\n", get("/v1/events")), "\"sid\"").await;
+    let (head, body) = stream.split_once("\r\n\r\n").unwrap();
+    assert!(!head.to_lowercase().contains("chunked"), "{head}");
+    assert!(body.starts_with("id: "), "no sizes of chunks: {body}");
+
+    let upgrade = format!(
+        "{}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        get("/v1/ws")
+    );
+    let refused = answered(&node, &upgrade, "}").await;
+    assert!(refused.contains(" 426 "), "{refused}");
+    assert!(refused.contains("HTTP/1.1"), "it says what is needed: {refused}");
+
+    // What has a length is answered as ever.
+    let (status, body) = node.exchange("GET /livez HTTP/1.0\r\n\r\n").await;
+    assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#));
+    node.stop().await;
 }

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::support::Node;
+use futures::future::join_all;
+use node::config::Millis;
+use tokio::net::TcpStream;
+
+use crate::support::{Client, Node, PATIENCE, masked};
 
 #[tokio::test]
 async fn a_ready_node_tells_its_shards_and_where_a_conversation_lives() {
@@ -99,4 +103,56 @@ async fn what_is_not_there_is_a_problem() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn no_client_makes_a_label() {
+    let node = Node::start().await;
+    join_all((0..100u16).map(async |i| {
+        let mut client = Client::connect(node.addr()).await;
+        client.expect("hello").await;
+        client.raw(&masked(8, true, &(3_000 + i).to_be_bytes())).await;
+        client.closed().await;
+    }))
+    .await;
+    // Whatever else a client may write.
+    for path in ["/v1/nope?x=1", "/metrics/deep", "/v1/conversations/g_1/messages"] {
+        let bearer = "Authorization: Bearer dev:alice\r\n";
+        node.request(path, bearer).await;
+    }
+    node.exchange("BREW /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    let (_, text) = node.get("/metrics").await;
+    let closed: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("rookery_sessions_closed_total"))
+        .collect();
+    assert_eq!(closed, [r#"rookery_sessions_closed_total{code="other"} 100"#]);
+    assert!(!text.contains("BREW") && !text.contains("nope"), "{text}");
+}
+
+#[tokio::test]
+async fn probes_are_answered_however_many_connections_say_nothing() {
+    let node = Node::with(|config| {
+        config.server.max_connections = 20;
+        // The silent ones stay as long as they like.
+        config.server.request_timeout_ms = Millis(600_000);
+    })
+    .await;
+    // More than there are places, by far: were each to have its time, the last would wait for longer than a probe does.
+    let mut silent = Vec::new();
+    for round in 0..5 {
+        for _ in 0..300 {
+            silent.push(TcpStream::connect(node.addr()).await.unwrap());
+        }
+        let probe = tokio::time::timeout(PATIENCE, node.get("/readyz"));
+        let (status, _) = probe
+            .await
+            .unwrap_or_else(|_| panic!("a probe is answered in round {round}"));
+        assert_eq!(status, 200);
+        // Nor do they keep clients out.
+        let _client = node.client("alice").await;
+    }
+    drop(silent);
+    node.stop().await;
 }

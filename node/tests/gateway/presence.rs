@@ -170,6 +170,80 @@ async fn another_instance_displaces_the_old_one_until_they_fight() {
 }
 
 #[tokio::test]
+async fn clients_of_one_device_that_name_no_instance_do_not_displace_each_other_for_ever() {
+    let node = Node::start().await;
+    let connect = async || {
+        let mut client = Client::connect(node.addr()).await;
+        client.expect("hello").await;
+        client
+            .send(r#"{"t":"auth","id":0,"token":"dev:alice","device":"phone"}"#)
+            .await;
+        let answer = client.answer(0).await;
+        (client, answer)
+    };
+    // Each takes the device from the other, as two copies of an app do that come back whenever they lose it.
+    let (mut holder, _) = connect().await;
+    let mut rounds = 0;
+    let refused = loop {
+        let (mut next, answer) = connect().await;
+        if answer["t"] == "err" {
+            assert_eq!(next.closed().await.0, 4409);
+            break answer;
+        }
+        assert_eq!(holder.recv().await, Incoming::Close(1000, String::new()));
+        holder = next;
+        rounds += 1;
+        assert!(rounds < 20, "they displace each other for ever");
+    };
+    assert_eq!(refused["code"], "conflict");
+    assert_eq!(
+        holder.ask(1, r#"{"t":"hb","id":1}"#).await["t"],
+        "hb",
+        "one stays"
+    );
+
+    // One that comes back after it was gone displaces nobody, however often.
+    drop(holder);
+    for _ in 0..10 {
+        node.figure_is("rookery_sessions", 0).await;
+        let (client, answer) = connect().await;
+        assert_eq!(answer["t"], "ready", "{answer}");
+        drop(client);
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn every_end_of_a_stream_says_when_to_come_back() {
+    let node = Node::with(|config| config.limits.sessions_per_user = 2).await;
+    let stream = async |query: &str| Stream::open(node.addr(), query, ALICE, None).await;
+    let first = stream("?device=phone&instance=x").await;
+    let second = stream("?device=phone&instance=x").await;
+    let third = stream("?device=phone&instance=y").await;
+    let other = stream("?device=tablet&instance=y").await;
+    // One too many.
+    let fourth = stream("?device=watch&instance=y").await;
+    for (mut ended, code) in [(first, 1000), (second, 4409), (fourth, 4429)] {
+        let last = async {
+            let mut last = None;
+            while let Some(entry) = ended.next().await {
+                last = Some(entry);
+            }
+            last.expect("it says something")
+        };
+        let last = last.await;
+        assert_eq!((last.name.as_str(), &last.data["code"]), ("close", &json!(code)));
+        let retry = ended.retry.expect("a time to come back");
+        assert_eq!(last.data["retry_ms"], json!(retry), "{code}");
+        if code >= 4400 {
+            assert!(retry >= 3_600_000, "not by itself: {retry}");
+        }
+    }
+    drop((third, other));
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_gives_way_to_its_device_as_a_socket_does() {
     let node = Node::start().await;
     let stream = async |instance: &str| {
@@ -335,7 +409,8 @@ async fn typing_is_not_shown_in_large_conversations_nor_to_one_who_left() {
     second
         .ask(1, &format!(r#"{{"t":"open","id":1,"c":"{c}"}}"#))
         .await;
-    second.send(&typing).await;
+    // The user's own notice again, from another device, would be no news: the end of it is.
+    second.send(&typing.replace("true", "false")).await;
     node.figure_reaches("rookery_user_typing_total", 2).await;
     let rest = until_hb(&mut bob).await;
     assert!(rest.iter().all(|event| event["t"] != "typing"), "{rest:?}");

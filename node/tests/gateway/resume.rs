@@ -212,6 +212,7 @@ async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
         quiet(config);
         config.limits.sends_per_s = 100_000;
         config.limits.burst = 100_000;
+        config.limits.query_burst = 100_000;
         config.server.workers = 4;
     })
     .await;

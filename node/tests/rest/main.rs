@@ -26,5 +26,6 @@ mod matrix;
 mod members;
 mod messages;
 mod presence;
+mod rates;
 mod refusals;
 mod shapes;

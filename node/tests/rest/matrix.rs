@@ -173,13 +173,13 @@ async fn over_http_each_is_answered_as_the_table_says() {
 #[tokio::test]
 async fn over_a_websocket_each_is_answered_as_the_table_says() {
     let node = node().await;
-    let mut anonymous = Client::connect(node.addr()).await;
-    anonymous.expect("hello").await;
     for (operation, answers) in TABLE {
         for (actor, expected) in ACTORS.into_iter().zip(answers) {
             let scene = Scene::new(&node).await;
             let mut command = scene.command(operation, actor);
             command["id"] = json!(7);
+            let mut anonymous = Client::connect(node.addr()).await;
+            anonymous.expect("hello").await;
             let nobody = anonymous.ask(7, &command.to_string()).await;
             assert_eq!(nobody["code"], "unauthenticated", "{operation}: {nobody}");
             let mut client = node.client(actor).await;

@@ -28,6 +28,7 @@ impl World {
             config.cluster.heartbeat_ms = Millis(300);
             config.limits.sends_per_s = 100_000;
             config.limits.burst = 100_000;
+            config.limits.query_burst = 100_000;
             config.session.delivered_ms = Millis(60_000);
             config.session.handover_ms = Millis(0);
             change(config);

@@ -27,7 +27,7 @@ async fn list_bans(caller: Caller, c: Conv, page: web::Query<Page>) -> Result<Ht
     let Page { cursor, limit } = page.into_inner();
     let c = c.into_inner();
     let members = Members { c, cursor, limit };
-    caller.may_ask(&Command::Members(members.clone()))?;
+    caller.may(&Command::Members(members.clone()))?;
     let page = questions::bans(caller.conversations(), &caller.user, members, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }

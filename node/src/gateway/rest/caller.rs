@@ -2,22 +2,24 @@
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
 use protocol::command::Typing;
-use protocol::{Cid, Command, ConvId, ErrorCode, UserId};
+use protocol::{Cid, Command, ConvId, Cost, ErrorCode, UserId, cost};
 
-use super::Rates;
 use crate::commands::Change;
 use crate::config::Limits;
 use crate::conversation::timeline::{self, Op};
 use crate::conversation::{Conversations, Done, Refusal};
 use crate::gateway::admission;
+use crate::gateway::connection::Connection;
 use crate::gateway::problem::Problem;
-use crate::session::{Order, Worker};
+use crate::session::rates::Account;
+use crate::session::{Cut, Order, Worker};
 use crate::telemetry::metrics::{Code, CodeLabels};
 
 /// The user of a request. To have one is to be authenticated.
@@ -29,7 +31,7 @@ pub(in crate::gateway) struct Caller {
     /// The login that the token came from.
     pub(in crate::gateway) login: Option<Cid>,
     worker: Rc<Worker>,
-    rates: web::Data<Rates>,
+    account: Arc<Account>,
 }
 
 // === impl Caller ===
@@ -50,8 +52,8 @@ impl Caller {
         &self.worker
     }
 
-    /// Whether the caller may begin to listen: as on a WebSocket, and at the rate of questions.
-    pub(in crate::gateway) fn may_listen(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Whether the caller may listen: as on a WebSocket, and at the rate of questions.
+    pub(in crate::gateway) fn may_listen(&self, headers: &HeaderMap, cost: Cost) -> Result<(), Problem> {
         if self.worker.order() != Order::Serve {
             return Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped"));
         }
@@ -59,44 +61,41 @@ impl Caller {
             let msg = "sessions are not opened from this origin";
             return Err(Problem::new(ErrorCode::Forbidden, msg));
         }
-        self.rates
-            .question(&self.user, Instant::now())
-            .map_err(|wait| self.too_fast(wait))
+        self.pay(cost)
     }
 
-    /// Checks what is asked, and takes a token for a question.
-    pub(super) fn may_ask(&self, question: &Command) -> Result<(), Problem> {
-        question.check()?;
-        self.rates
-            .question(&self.user, Instant::now())
-            .map_err(|wait| self.too_fast(wait))
-    }
-
-    /// Checks what is to be done, and takes a token for a change.
-    pub(super) fn may_change(&self, command: &Command) -> Result<(), Problem> {
+    /// Checks a command, and pays for it.
+    pub(super) fn may(&self, command: &Command) -> Result<(), Problem> {
         command.check()?;
-        self.rates
-            .change(&self.user, Instant::now())
+        self.pay(cost(command))
+    }
+
+    /// Pays for what is asked.
+    fn pay(&self, cost: Cost) -> Result<(), Problem> {
+        self.account
+            .take(cost, Instant::now())
             .map_err(|wait| self.too_fast(wait))
     }
 
     /// Shows that the user types, or drops it in silence.
     pub(super) fn typing(&self, typing: &Typing) {
-        let every = self.worker.config.presence.typing_ms.duration();
         let (conv, on) = (&typing.c, typing.on);
-        if self.rates.typing(&self.user, conv, on, every, Instant::now()) {
+        if self.account.typing(conv, on, Instant::now()) {
             self.conversations().typing(&self.user, conv, on);
         }
     }
 
-    /// Takes a token for one more question of the same request, waiting for it.
+    /// Pays for one more page of the same request, waiting until that is possible.
     ///
     /// # Errors
     /// The node is being stopped or lost its majority: what takes long goes on elsewhere.
     pub(super) async fn pace(&self) -> Result<(), Problem> {
         loop {
             serving(&self.worker)?;
-            match self.rates.question(&self.user, Instant::now()) {
+            match self
+                .account
+                .take(protocol::cost::page(Some(u64::MAX)), Instant::now())
+            {
                 Ok(()) => return Ok(()),
                 Err(wait) => actix_web::rt::time::sleep(wait).await,
             }
@@ -105,9 +104,7 @@ impl Caller {
 
     /// Changes one conversation by what is no command of a client.
     pub(super) async fn operate(&self, conv: ConvId, cid: Cid, op: Op) -> Result<Done, Problem> {
-        self.rates
-            .change(&self.user, Instant::now())
-            .map_err(|wait| self.too_fast(wait))?;
+        self.pay(Cost::CHANGE)?;
         let command = timeline::Command {
             conv,
             user: self.user.clone(),
@@ -121,7 +118,7 @@ impl Caller {
 
     /// Changes one conversation.
     pub(super) async fn change(&self, command: Command) -> Result<Done, Problem> {
-        self.may_change(&command)?;
+        self.may(&command)?;
         let change = match command {
             Command::Send(send) => Change::send(&self.user, send, self.limits().body_bytes)?,
             Command::Edit(edit) => Change::edit(edit, self.limits().body_bytes)?,
@@ -181,7 +178,6 @@ pub(super) fn serving(worker: &Worker) -> Result<(), Problem> {
 fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
     let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
-    let rates = request.app_data::<web::Data<Rates>>().ok_or_else(missing)?;
     serving(worker)?;
     let identity = match admission::bearer(request.headers()) {
         Ok(Some(token)) => worker.auth.check(token),
@@ -194,11 +190,14 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     let identity = identity.inspect_err(|_| {
         worker.metrics.auth_failures.inc();
     })?;
+    if let Some(connection) = Connection::under(request) {
+        connection.identified();
+    }
     Ok(Caller {
+        account: worker.rates.of(&identity.user, Instant::now()),
         user: identity.user,
         expires: identity.expires,
         login: identity.login,
         worker: Rc::clone(worker),
-        rates: rates.clone(),
     })
 }

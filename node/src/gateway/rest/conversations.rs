@@ -79,7 +79,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 async fn list_conversations(caller: Caller, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
     let Page { cursor, limit } = page.into_inner();
     let list = List { cursor, limit };
-    caller.may_ask(&Command::List(list.clone()))?;
+    caller.may(&Command::List(list.clone()))?;
     let page = questions::list(caller.conversations(), &caller.user, list, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }
@@ -102,7 +102,7 @@ async fn create_conversation(caller: Caller, input: Input<NewConversation>) -> R
         members,
         title,
     };
-    caller.may_change(&Command::Create(create.clone()))?;
+    caller.may(&Command::Create(create.clone()))?;
     let made = changes::create(caller.conversations(), caller.user.clone(), create).await;
     let done = made.map_err(|refusal| caller.refused(refusal))?;
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
@@ -125,7 +125,7 @@ async fn open_conversation(
     have: web::Query<Have>,
 ) -> Result<HttpResponse, Problem> {
     let (c, have) = (c.into_inner(), have.have);
-    caller.may_ask(&Command::Open(Open { c: c.clone(), have }))?;
+    caller.may(&Command::Open(Open { c: c.clone(), have }))?;
     let view = caller.conversations().open(&caller.user, &c, have).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &view))

@@ -54,7 +54,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[get("/v1/conversations/{c}/export")]
 async fn export_events(caller: Caller, c: Conv, part: web::Query<Part>) -> Result<HttpResponse, Problem> {
     let (c, Part { from, to }) = (c.into_inner(), part.into_inner());
-    caller.may_ask(&Command::Open(Open {
+    caller.may(&Command::Open(Open {
         c: c.clone(),
         have: None,
     }))?;

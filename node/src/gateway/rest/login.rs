@@ -17,7 +17,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::serving;
 use super::describe::{Entered, Proven, Tag};
 use super::input::Input;
-use super::{Problem, Rates, answer};
+use super::{LoginRates, Problem, answer};
 use crate::conversation::Refusal;
 use crate::gateway::admission;
 use crate::session::Worker;
@@ -186,12 +186,12 @@ impl FromRequest for Guest {
 fn welcome(request: &HttpRequest) -> Result<Guest, Problem> {
     let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
     let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
-    let rates = request.app_data::<web::Data<Rates>>().ok_or_else(missing)?;
+    let rates = request.app_data::<web::Data<LoginRates>>().ok_or_else(missing)?;
     let login = request.app_data::<web::Data<Login>>().ok_or_else(missing)?;
     serving(worker)?;
     let peer = request.peer_addr().map(|peer| peer.ip());
     let ip = admission::client(request.headers(), peer, &worker.config.server);
-    rates.login(ip, Instant::now()).map_err(too_fast)?;
+    rates.take(ip, Instant::now()).map_err(too_fast)?;
     Ok(Guest {
         ip,
         login: login.clone(),

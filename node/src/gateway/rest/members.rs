@@ -46,7 +46,7 @@ async fn list_members(
     let Page { cursor, limit } = page.into_inner();
     let c = c.into_inner();
     let members = Members { c, cursor, limit };
-    caller.may_ask(&Command::Members(members.clone()))?;
+    caller.may(&Command::Members(members.clone()))?;
     let page = questions::members(caller.conversations(), &caller.user, members, caller.limits()).await;
     let page = page.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &page))

@@ -70,7 +70,7 @@ impl Window {
             after,
             limit,
         };
-        caller.may_ask(&Command::Hist(hist.clone()))?;
+        caller.may(&Command::Hist(hist.clone()))?;
         Ok(hist)
     }
 }

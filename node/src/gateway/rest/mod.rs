@@ -26,7 +26,7 @@ use protocol::{ConvId, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub(super) use caller::Caller;
-pub(super) use rates::Rates;
+pub(super) use rates::LoginRates;
 
 use super::problem::Problem;
 

@@ -38,7 +38,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 async fn catch_up(caller: Caller, input: Input<Have>) -> Result<HttpResponse, Problem> {
     let Have { have, cursor } = input.fields;
     let sync = Sync { have, cursor };
-    caller.may_ask(&Command::Sync(sync.clone()))?;
+    caller.may(&Command::Sync(sync.clone()))?;
     // As on the session's own connection: `as_of` is read when its subscriptions are active, so nothing falls between.
     let settled = caller.worker().sessions.all_follow(&caller.user).await;
     settled.map_err(|refusal| caller.refused(refusal))?;

@@ -52,7 +52,7 @@ async fn send_to_user(
 async fn get_presence(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, Problem> {
     let user = u.into_inner();
     let users = vec![user.clone()];
-    caller.may_ask(&Command::Watch(Users { users }))?;
+    caller.may(&Command::Watch(Users { users }))?;
     let shown = caller.conversations().presence(&caller.user, &user).await;
     let shown = shown.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::json(&desk::event(&user, shown)))
@@ -88,7 +88,7 @@ async fn delete_block(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, P
 async fn list_blocks(caller: Caller, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
     let Page { cursor, limit } = page.into_inner();
     let list = List { cursor, limit };
-    caller.may_ask(&Command::List(list.clone()))?;
+    caller.may(&Command::List(list.clone()))?;
     let page = questions::blocks(caller.conversations(), &caller.user, list, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }

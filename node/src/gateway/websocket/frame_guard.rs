@@ -46,7 +46,7 @@ pub enum Violation {
     TooLarge,
     /// The text is not UTF-8.
     Utf8,
-    /// Control frames or empty fragments without end.
+    /// Frames that ask for nothing, without end.
     Flood,
 }
 
@@ -65,6 +65,11 @@ impl FrameGuard {
     #[must_use]
     pub fn new(max: usize) -> FrameGuard {
         FrameGuard { max, begun: None }
+    }
+
+    /// From the next frame on, messages may have so many bytes.
+    pub fn allow(&mut self, max: usize) {
+        self.max = max;
     }
 
     /// Looks at the frame that starts at `bytes`. `None`: too few bytes to say anything against it yet.

@@ -6,6 +6,7 @@
 
 pub mod frame;
 pub mod frame_guard;
+mod meter;
 pub mod reader;
 mod upgrade;
 pub mod writer;

@@ -1,7 +1,8 @@
 //! Step 1, second half: bytes become whole text messages, and those go to the session, all of one read at once.
 //!
 //! The reader waits until the session has taken up what it was given before it reads on, so a client that is too fast
-//! is slowed down by TCP. The first half is the [frame guard](super::frame_guard), the step after [`protocol::command`].
+//! is slowed down by TCP. Until it is known who the client is, its messages are small. The first half is the
+//! [frame guard](super::frame_guard), the step after [`protocol::command`].
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,16 +10,19 @@ use std::time::Instant;
 use actix::Addr;
 use actix_http::ws::Parser;
 use actix_web::web::Payload;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::StreamExt;
-use protocol::Request;
+use protocol::{Command, Request};
 
 use super::frame_guard::{FrameGuard, Header, Kind, Violation};
+use super::meter::Meter;
 use crate::config::Limits;
 use crate::session::messages::{Batch, Hangup, Item};
-use crate::session::rate_limit::Bucket;
 use crate::session::{Link, Session};
 use crate::telemetry::metrics::Metrics;
+
+/// Bytes of a message before it is known who the client is: the longest token, and all that may stand beside it.
+const BEFORE_AUTH: usize = 12_288;
 
 /// The reading half of a connection.
 pub(super) struct Reader {
@@ -27,13 +31,23 @@ pub(super) struct Reader {
     metrics: Metrics,
     max: usize,
     guard: FrameGuard,
-    /// Control frames and empty fragments, which no other limit sees.
-    free: Bucket,
+    meter: Meter,
     /// Bytes that are no whole frame yet. Without capacity while the client is silent.
     buffer: BytesMut,
     /// The fragments of a message that has not ended.
     message: BytesMut,
     batch: Vec<Item>,
+}
+
+/// The session has ended.
+struct Over;
+
+/// How far the bytes that have come were taken.
+enum Taken {
+    /// As far as there are whole frames.
+    All,
+    /// Up to an `auth`: what follows depends on what becomes of it.
+    Auth,
 }
 
 /// Why reading ends.
@@ -51,12 +65,8 @@ impl Reader {
             session,
             metrics,
             max: limits.max_frame_bytes,
-            guard: FrameGuard::new(limits.max_frame_bytes),
-            free: Bucket::new(
-                limits.control_frames_per_s,
-                limits.control_frames_per_s * 10,
-                Instant::now(),
-            ),
+            guard: FrameGuard::new(limits.max_frame_bytes.min(BEFORE_AUTH)),
+            meter: Meter::new(limits, Instant::now()),
             buffer: BytesMut::new(),
             message: BytesMut::new(),
             batch: Vec::new(),
@@ -75,45 +85,69 @@ impl Reader {
             };
             self.link.heard();
             self.metrics.bytes_in.inc_by(chunk.len() as u64);
-            let end = self.take(&chunk);
-            if !self.batch.is_empty() {
-                self.link.hold(true);
-                let batch = Batch(std::mem::take(&mut self.batch));
-                if self.session.send(batch).await.is_err() {
-                    return;
-                }
-                self.link.hold(false);
-            }
-            match end {
-                None => {}
-                Some(End::Goodbye(code)) => break Hangup::Goodbye(code),
-                Some(End::Broken(violation)) => {
+            self.buffer.extend_from_slice(&chunk);
+            match self.pass_on().await {
+                Ok(Ok(())) => {}
+                Ok(Err(End::Goodbye(code))) => break Hangup::Goodbye(code),
+                Ok(Err(End::Broken(violation))) => {
                     tracing::debug!(?violation, "connection broke the rules of WebSocket");
                     break Hangup::Broken(violation.close_code());
                 }
+                Err(Over) => return,
             }
         };
         // The session may have ended meanwhile: then there is nobody to tell.
         let _gone = self.session.send(hangup).await;
     }
 
+    /// Hands what has come to the session, and waits until it has taken it up and as long as the meter says.
+    async fn pass_on(&mut self) -> Result<Result<(), End>, Over> {
+        loop {
+            if self.link.is_identified() {
+                self.guard.allow(self.max);
+            }
+            let taken = self.take();
+            if self.batch.is_empty() {
+                // Other connections of the thread have their turn, whatever this one brings.
+                tokio::task::yield_now().await;
+            } else {
+                self.link.hold(true);
+                let batch = Batch(std::mem::take(&mut self.batch));
+                self.session.send(batch).await.map_err(|_| Over)?;
+                let wait = self.meter.take_wait();
+                if !wait.is_zero() {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.link.closing() => return Err(Over),
+                    }
+                }
+                self.link.hold(false);
+            }
+            match taken {
+                Ok(Taken::Auth) => {}
+                Ok(Taken::All) => return Ok(Ok(())),
+                Err(end) => return Ok(Err(end)),
+            }
+        }
+    }
+
     /// Takes whole frames out of what has come.
-    fn take(&mut self, chunk: &Bytes) -> Option<End> {
-        self.buffer.extend_from_slice(chunk);
+    fn take(&mut self) -> Result<Taken, End> {
         loop {
             let header = match self.guard.inspect(&self.buffer) {
                 Ok(Some(header)) if header.total <= self.buffer.len() => header,
                 Ok(_) => break,
-                Err(violation) => return Some(End::Broken(violation)),
+                Err(violation) => return Err(End::Broken(violation)),
             };
-            if let Err(end) = self.frame(&header) {
-                return Some(end);
+            self.frame(&header)?;
+            if !self.link.is_identified() && self.batch.last().is_some_and(is_auth) {
+                return Ok(Taken::Auth);
             }
         }
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
-        None
+        Ok(Taken::All)
     }
 
     /// Takes one whole frame out of the buffer.
@@ -126,10 +160,8 @@ impl Reader {
         };
         self.metrics.frames_in.inc();
         self.guard.passed(header, payload.len());
-        let text = matches!(header.kind, Kind::Text | Kind::Continuation);
-        if (!text || payload.is_empty()) && self.free.take(Instant::now()).is_err() {
-            return Err(End::Broken(Violation::Flood));
-        }
+        let counted = self.meter.frame(header, payload.len(), Instant::now());
+        counted.map_err(End::Broken)?;
         match header.kind {
             Kind::Text | Kind::Continuation if header.last && self.message.is_empty() => self.text(&payload),
             Kind::Text | Kind::Continuation => {
@@ -152,17 +184,29 @@ impl Reader {
     /// Step 2: one whole text message.
     fn text(&mut self, bytes: &[u8]) -> Result<(), End> {
         let text = std::str::from_utf8(bytes).map_err(|_| End::Broken(Violation::Utf8))?;
+        let now = Instant::now();
         let request = match Request::decode(text) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return self.meter.ignored(bytes.len(), now).map_err(End::Broken),
             Ok(Some(request)) => Ok(request),
             Err(error) => Err(error),
         };
+        self.meter.message(bytes.len(), now);
         self.batch.push(Item {
             request,
             bytes: bytes.len(),
         });
         Ok(())
     }
+}
+
+fn is_auth(item: &Item) -> bool {
+    matches!(
+        &item.request,
+        Ok(Request {
+            command: Command::Auth(_),
+            ..
+        })
+    )
 }
 
 /// What a close frame of the client says: its code comes back to it, unless the frame itself is broken.

@@ -1,12 +1,13 @@
 //! `GET /v1/ws`: who may come in, before the protocol is switched.
 
 use std::rc::Rc;
+use std::time::Instant;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use actix_web_actors::ws::handshake_with_protocols;
-use protocol::{ErrorCode, SUBPROTOCOL, limits};
+use protocol::{Cost, ErrorCode, SUBPROTOCOL, limits};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reader::Reader;
@@ -14,10 +15,11 @@ use super::writer::Writer;
 use crate::gateway::admission;
 use crate::gateway::auth::Identity;
 use crate::gateway::connection::Connection;
+use crate::gateway::greetings::Greetings;
 use crate::gateway::problem::{Problem, problem, problem_of};
 use crate::gateway::rest::describe::{Tag, Upgraded};
 use crate::session::outbox::{Bounds, Outbox};
-use crate::session::{Link, Newcomer, Order, Point, Session, Transport, Worker};
+use crate::session::{Link, Newcomer, Order, Point, Session, Transport, Worker, too_fast};
 
 pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
     config.service(upgrade);
@@ -28,7 +30,12 @@ pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
     (status = 101, description = "It is open: /v1/asyncapi.json describes what is said."), Upgraded
 ))]
 #[get("/v1/ws")]
-async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<Rc<Worker>>) -> HttpResponse {
+async fn upgrade(
+    request: HttpRequest,
+    payload: web::Payload,
+    worker: web::Data<Rc<Worker>>,
+    greetings: web::Data<Greetings>,
+) -> HttpResponse {
     let worker: Rc<Worker> = Rc::clone(&worker);
     let headers = request.headers();
     match worker.order() {
@@ -40,6 +47,13 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
     }
     if !admission::origin_allowed(headers, &worker.config.server) {
         return problem(ErrorCode::Forbidden, "sessions are not opened from this origin");
+    }
+    if request.version() < Version::HTTP_11 {
+        return problem_of(
+            StatusCode::UPGRADE_REQUIRED,
+            ErrorCode::BadRequest,
+            "a WebSocket begins with a request of HTTP/1.1",
+        );
     }
     let mut offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).peekable();
     let knows = |value: &actix_web::http::header::HeaderValue| {
@@ -58,6 +72,12 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
                 return problem(refused.code(), &refused.to_string());
             }
         };
+    if let Some(Identity { user, .. }) = &identity {
+        let now = Instant::now();
+        if let Err(wait) = worker.rates.of(user, now).take(Cost::SESSION, now) {
+            return Problem::from(too_fast(wait)).error_response();
+        }
+    }
     let newcomer = match identity.map(|identity| newcomer(headers, identity)).transpose() {
         Ok(newcomer) => newcomer,
         Err(problem) => return problem.error_response(),
@@ -69,6 +89,19 @@ async fn upgrade(request: HttpRequest, payload: web::Payload, worker: web::Data<
             "this is a WebSocket endpoint",
         );
     };
+    let greeting = if newcomer.is_some() {
+        None
+    } else {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let address = admission::client(headers, peer, &worker.config.server);
+        let Some(greeting) = greetings.begin(address) else {
+            return problem(ErrorCode::Busy, "too many sessions without a token are open");
+        };
+        Some(greeting)
+    };
+    if let Some(connection) = Connection::under(&request) {
+        connection.upgrade(greeting);
+    }
     let limits = &worker.config.limits;
     let link = Link::new(Outbox::new(Bounds::from(limits)), Connection::of(&request));
     let metrics = worker.metrics.clone();

@@ -42,6 +42,8 @@ pub(super) struct Attending {
     gone: Vec<(UserId, u64)>,
     new_watches: Vec<(UserId, UserId)>,
     unwatched: HashSet<UserId>,
+    /// At how many nodes users of this one are connected, as far as that has changed.
+    divided: Vec<(UserId, u32)>,
 }
 
 /// A user whom sessions here watch.
@@ -82,7 +84,13 @@ impl Attending {
             gone: Vec::new(),
             new_watches: Vec::new(),
             unwatched: HashSet::new(),
+            divided: Vec::new(),
         }
+    }
+
+    /// Takes at how many nodes users are connected, as far as that has changed.
+    pub(super) fn take_divided(&mut self) -> Vec<(UserId, u32)> {
+        std::mem::take(&mut self.divided)
     }
 
     /// Sessions, and users who are watched.
@@ -173,6 +181,9 @@ impl Attending {
         self.not_before = Some(now + wait);
         self.gone.clear();
         self.unwatched.clear();
+        // Who else is connected where is not known any more: until it is said again each gets the whole rate.
+        let users = self.seats.values().map(|(_, seat)| (seat.user.clone(), 1));
+        self.divided.extend(users);
         self.new_seats = self.seats.keys().copied().collect();
         self.waits = self.seats.values().any(|(_, seat)| seat.asks);
         let pairs = self.watched.iter();
@@ -353,6 +364,7 @@ impl Attending {
                         workers.tell(worker, Notice::Displaced { tag, how });
                     }
                 }
+                Item::Divided { user, nodes } => self.divided.push((user, nodes)),
                 Item::Ended { user, login } => {
                     let seats = self.seats.values().filter(|(_, seat)| seat.user == user);
                     let places: HashSet<WorkerId> = seats.map(|(worker, _)| *worker).collect();

@@ -237,6 +237,7 @@ impl Task {
 
     /// Hands every worker what gathered.
     fn send(&mut self) {
+        self.divide();
         for worker in self.workers.flush() {
             for shard in &mut self.shards {
                 shard.forget(worker);
@@ -244,6 +245,18 @@ impl Task {
         }
         let behind = std::mem::take(&mut self.workers.behind);
         self.node.user_metrics.worker_behind.inc_by(behind);
+    }
+
+    /// Has the rates of users divided as the owners say.
+    fn divide(&mut self) {
+        let now = Instant::now();
+        for shard in &mut self.shards {
+            for (user, nodes) in shard.take_divided() {
+                if let Some(rates) = self.node.rates() {
+                    rates.divide(&user, nodes, now);
+                }
+            }
+        }
     }
 
     fn shard_of(&self, user: &str) -> usize {

@@ -30,6 +30,8 @@ fn seat(tag: u64) -> Seat {
         device: None,
         since_ms: 0,
         asks: true,
+        mark: tag,
+        goes_on: None,
     }
 }
 
@@ -299,4 +301,23 @@ fn a_worker_that_takes_nothing_gets_the_newest_later() {
     world.shard.unwatch(W, &user("bob"), &user("alice"));
     world.workers.tell(W, stands("alice", false, 9));
     assert_eq!(world.workers.flush(), [W]);
+}
+
+#[test]
+fn a_node_divides_rates_as_it_is_told_and_gives_all_while_it_is_in_doubt() {
+    let mut world = World::new();
+    world.shard.enter(W, seat(1));
+    let (id, question) = world.ask();
+    world.answer(id, vec![Admission::Admitted], vec![]);
+    let item = Item::Divided {
+        user: user("alice"),
+        nodes: 2,
+    };
+    world.news(1, question.registration, item.clone());
+    assert_eq!(world.shard.take_divided(), [(user("alice"), 2)]);
+    assert_eq!(world.shard.take_divided(), []);
+    world.shard.doubt(9, world.now, Duration::ZERO);
+    assert_eq!(world.shard.take_divided(), [(user("alice"), 1)]);
+    world.news(1, question.registration, item);
+    assert_eq!(world.shard.take_divided(), [], "of an earlier registration");
 }

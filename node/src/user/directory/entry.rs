@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) version: u64,
     /// When which device's instances displaced each other lately.
     fights: Vec<(String, Instant)>,
+    /// The nodes among which the user's rates are divided, as they were told.
+    pub(super) divided: SmallVec<[NodeId; 2]>,
 }
 
 /// A connected session.
@@ -34,6 +36,7 @@ pub(super) struct Session {
     pub(super) tag: u64,
     pub(super) device: Option<(String, String)>,
     pub(super) since_ms: u64,
+    pub(super) mark: u64,
 }
 
 // === impl Entry ===
@@ -41,6 +44,14 @@ pub(super) struct Session {
 impl Entry {
     pub(super) fn online(&self, now: Instant) -> bool {
         !self.sessions.is_empty() || self.until.is_some_and(|until| now < until)
+    }
+
+    /// The nodes where the user is connected, each once.
+    pub(super) fn nodes(&self) -> SmallVec<[NodeId; 2]> {
+        let mut nodes: SmallVec<[NodeId; 2]> = self.sessions.iter().map(|session| session.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
     }
 
     /// Whether nothing has to be known of the user.
@@ -73,7 +84,14 @@ impl Entry {
         if self.sessions.len() - gives_way >= settings.sessions_per_user {
             return Admission::TooMany;
         }
-        if displaces > 0
+        // Two that name no instance cannot be told apart by it: who does not go on with the session of the connection that
+        // it replaces may be another client, and displaces like one.
+        let unnamed = seat
+            .device
+            .as_ref()
+            .is_some_and(|(_, instance)| instance.is_empty());
+        let strange = rivals(Displaced::Replaced).any(|session| seat.goes_on != Some(session.mark));
+        if (displaces > 0 || (unnamed && strange))
             && let Some((device, _)) = &seat.device
         {
             let window = settings.displacement_window;

@@ -297,11 +297,13 @@ impl Directory {
             tag: seat.tag,
             device: seat.device.clone(),
             since_ms: seat.since_ms,
+            mark: seat.mark,
         });
         entry.until = None;
         if !was {
             self.changed(&seat.user);
         }
+        self.divide(&seat.user);
         Admission::Admitted
     }
 
@@ -313,6 +315,33 @@ impl Directory {
         entry.sessions.retain(|session| !session.is(node, tag));
         if before > 0 && entry.sessions.is_empty() {
             self.left(user, now, now_ms);
+        }
+        self.divide(user);
+    }
+
+    /// The user's sessions are where they are now: if these are other nodes than before, they are told how many they are,
+    /// so that all of them together give about the one rate.
+    fn divide(&mut self, user: &UserId) {
+        let Some(entry) = self.users.get_mut(user) else {
+            return;
+        };
+        let nodes = entry.nodes();
+        if entry.divided == nodes {
+            return;
+        }
+        let before = std::mem::replace(&mut entry.divided, nodes.clone()).len();
+        let count = nodes.len();
+        // A node that is alone with the user gives the whole rate unless it was told otherwise.
+        if before <= 1 && count <= 1 {
+            return;
+        }
+        for node in nodes {
+            if let Some(place) = self.nodes.get_mut(&node) {
+                place.mail.push(Item::Divided {
+                    user: user.clone(),
+                    nodes: u32::try_from(count).unwrap_or(u32::MAX),
+                });
+            }
         }
     }
 
@@ -378,10 +407,14 @@ impl Directory {
         tracing::debug!(%node, incarnation = place.incarnation, "registration ends");
         let mut left = Vec::new();
         let mut idle = Vec::new();
+        let mut fewer = Vec::new();
         for (user, entry) in &mut self.users {
             entry.watchers.retain(|watcher| *watcher != node);
             let before = entry.sessions.len();
             entry.sessions.retain(|session| session.node != node);
+            if before > entry.sessions.len() {
+                fewer.push(user.clone());
+            }
             if before > 0 && entry.sessions.is_empty() {
                 left.push(user.clone());
             } else if entry.sessions.is_empty() && entry.watchers.is_empty() {
@@ -390,6 +423,9 @@ impl Directory {
         }
         for user in left {
             self.left(&user, now, now_ms);
+        }
+        for user in fewer {
+            self.divide(&user);
         }
         for user in idle {
             self.tidy(&user, now);

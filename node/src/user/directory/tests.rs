@@ -7,6 +7,7 @@ use crate::rpc::presence::{Displaced, News, Watch};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
+const C: NodeId = NodeId(3);
 const SEC: Duration = Duration::from_secs(1);
 
 /// A directory with its clock.
@@ -27,6 +28,8 @@ fn seat(name: &str, tag: u64, device: Option<(&str, &str)>) -> Seat {
         device: device.map(|(device, instance)| (device.to_owned(), instance.to_owned())),
         since_ms: tag,
         asks: true,
+        mark: tag,
+        goes_on: None,
     }
 }
 
@@ -108,7 +111,13 @@ impl World {
         (state.online, state.seen)
     }
 
+    /// What a node is told but of rates.
     fn news(&mut self, node: NodeId) -> Vec<Item> {
+        let all = self.all_news(node).into_iter();
+        all.filter(|item| !matches!(item, Item::Divided { .. })).collect()
+    }
+
+    fn all_news(&mut self, node: NodeId) -> Vec<Item> {
         let (now, now_ms) = (self.now, self.now_ms());
         let all: Vec<(NodeId, News)> = self.directory.take_news(0, 1, now, now_ms);
         let mut items = Vec::new();
@@ -389,4 +398,68 @@ fn who_watches_no_more_hears_no_more() {
     world.enter(A, seat("alice", 1, None));
     assert_eq!(world.news(B), []);
     assert_eq!(world.directory.size(), (1, 1));
+}
+
+fn divided(name: &str, nodes: u32) -> Item {
+    Item::Divided {
+        user: user(name),
+        nodes,
+    }
+}
+
+#[test]
+fn the_nodes_of_a_user_learn_how_many_they_are_and_that_they_become_fewer() {
+    let mut world = World::new();
+    for tag in 1..=2 {
+        world.enter(A, seat("alice", tag, None));
+    }
+    assert_eq!(world.all_news(A), [], "one node gives all, unasked");
+    world.enter(B, seat("alice", 3, None));
+    world.enter(B, seat("alice", 4, None));
+    assert_eq!(world.all_news(A), [divided("alice", 2)]);
+    assert_eq!(world.all_news(B), [divided("alice", 2)]);
+    world.leave(B, "alice", 3);
+    assert_eq!(world.all_news(A), []);
+    world.leave(B, "alice", 4);
+    assert_eq!(world.all_news(A), [divided("alice", 1)]);
+    // One that comes in the place of another is told as well.
+    world.enter(B, seat("alice", 7, Some(("phone", "x"))));
+    assert_eq!(world.all_news(A), [divided("alice", 2)]);
+    world.enter(C, seat("alice", 8, Some(("phone", "x"))));
+    assert_eq!(world.all_news(C), [divided("alice", 2)]);
+    world.leave(C, "alice", 8);
+    assert_eq!(world.all_news(A).last(), Some(&divided("alice", 1)));
+    // A node that dies leaves its part to the others.
+    world.enter(B, seat("alice", 5, None));
+    assert_eq!(world.all_news(A), [divided("alice", 2)]);
+    world.pass(6 * SEC, &[A]);
+    assert_eq!(world.all_news(A), [divided("alice", 1)]);
+}
+
+#[test]
+fn of_clients_of_a_device_that_name_no_instance_one_stays_in_the_end() {
+    let mut world = World::new();
+    let unnamed = |tag| seat("alice", tag, Some(("phone", "")));
+    for tag in 0..=3 {
+        assert_eq!(world.enter(A, unnamed(tag)), Admission::Admitted, "{tag}");
+    }
+    assert_eq!(world.enter(A, unnamed(4)), Admission::Conflict);
+    assert_eq!(
+        world.news(A),
+        [0, 1, 2].map(|tag| displaced(tag, Displaced::Replaced)),
+        "the last one stays"
+    );
+    world.pass(10 * SEC, &[A]);
+    assert_eq!(world.enter(A, unnamed(5)), Admission::Admitted);
+    // Nor is one that goes on with the session whose connection it replaces: it is the same client.
+    for tag in 20..30 {
+        let mut seat = unnamed(tag);
+        seat.goes_on = Some(if tag == 20 { 5 } else { tag - 1 });
+        assert_eq!(world.enter(B, seat), Admission::Admitted, "{tag}");
+    }
+    // One that names its instance is one client, however often it comes back.
+    let named = |tag| seat("alice", tag, Some(("laptop", "x")));
+    for tag in 10..20 {
+        assert_eq!(world.enter(B, named(tag)), Admission::Admitted);
+    }
 }

@@ -72,9 +72,23 @@ impl Node {
 
     /// Status and body of a `GET` with further header lines, each with its line break.
     pub(crate) async fn request(&self, path: &str, headers: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.addr()).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
+        self.exchange(&head).await
+    }
+
+    /// Status and body of a `POST` of JSON, with further header lines, each with its line break.
+    pub(crate) async fn post(&self, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        self.exchange(&head).await
+    }
+
+    /// Status and body of what answers these bytes.
+    pub(crate) async fn exchange(&self, bytes: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.addr()).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -101,6 +115,18 @@ impl Node {
         tokio::time::timeout(PATIENCE, reached)
             .await
             .unwrap_or_else(|_| panic!("{name} reaches {least}"));
+    }
+
+    /// Waits until a figure has this value.
+    pub(crate) async fn figure_is(&self, name: &str, value: u64) {
+        let reached = async {
+            while self.figure(name).await != value {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{name} becomes {value}"));
     }
 
     /// Stops the node.
