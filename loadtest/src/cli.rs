@@ -75,6 +75,11 @@ pub(crate) struct Run {
     pub(crate) no_readback: bool,
 }
 
+/// Reads a second that are there to be judged: enough to be there at any moment, few enough to cost nothing ...
+const READS: f64 = 20.0;
+/// ... and where faults are injected, enough to meet a moment of some hundred milliseconds on each node.
+const READS_WITH_FAULTS: f64 = 150.0;
+
 /// How one process connects its clients.
 #[derive(Args, Debug)]
 pub(crate) struct Connections {
@@ -221,6 +226,9 @@ pub(crate) struct Load {
     /// How long everything may take to be answered and delivered after the load.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub(crate) settle: Duration,
+    /// Reads a second, all clients together, that are there to be judged [default: 20, with faults 150].
+    #[arg(long, value_name = "RATE")]
+    pub(crate) reads: Option<f64>,
 }
 
 #[derive(Args, Debug)]
@@ -259,6 +267,12 @@ impl Connections {
 }
 
 impl Load {
+    /// Reads a second that are there to be judged.
+    pub(crate) fn reads(&self, faults: bool) -> f64 {
+        self.reads
+            .unwrap_or(if faults { READS_WITH_FAULTS } else { READS })
+    }
+
     /// The scenario's parameters that were given.
     pub(crate) fn given(&self) -> BTreeMap<String, u32> {
         let clients = self.clients.map(|clients| ("clients".to_owned(), clients));

@@ -3,6 +3,7 @@
 
 mod verify;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(crate) enum Error {
     },
 }
 
+/// How many clients make the reads that are there to be judged.
+const READERS: usize = 256;
 /// How many conversations are set up at once.
 const SET_UP_AT_ONCE: usize = 32;
 
@@ -297,20 +300,42 @@ impl Crew {
 
     /// All is sent, answered, delivered and read back; the clients end.
     pub(crate) fn finish(&self) {
-        let oracle = &mut self.common.world.borrow_mut().oracle;
+        let world = &mut *self.common.world.borrow_mut();
+        let oracle = &mut world.oracle;
+        oracle.tick(world.clock.now());
         if oracle.counts().violations == 0 {
             oracle.finish();
         }
         self.quit();
     }
 
-    /// Tells every speaker how to send from now on.
+    /// Tells every speaker how to send from now on, and some members to read meanwhile.
     pub(crate) fn pace(&self, pace: &Pace) {
+        self.probe(match pace {
+            Pace::Silent => 0.0,
+            _ => self.common.reads.get(),
+        });
         for (speaker, share) in self.plan.speakers() {
             self.handles[speaker as usize].tell(Command::Pace {
                 pace: pace.clone(),
                 share,
             });
+        }
+    }
+
+    /// Has members read, so many times a second all together, to be judged.
+    fn probe(&self, reads: f64) {
+        let members = self
+            .plan
+            .conversations
+            .iter()
+            .flat_map(|planned| &planned.members);
+        let own = members.filter(|member| self.share.owns(**member));
+        let readers: BTreeSet<ClientIx> = own.copied().collect();
+        let some = readers.iter().step_by(readers.len().div_ceil(READERS).max(1));
+        let each = reads / some.len().max(1) as f64;
+        for reader in some {
+            self.handles[*reader as usize].tell(Command::Probe(each));
         }
     }
 

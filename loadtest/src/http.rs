@@ -18,7 +18,7 @@ pub(crate) enum Error {
 
 /// Returns the body of `http://{node}{path}`.
 pub(crate) async fn get(node: &str, path: &str) -> Result<String, Error> {
-    let answer = ask(node, path).await;
+    let answer = ask(node, path, None).await;
     let answer = answer.map_err(|error| Error::Unreachable(node.to_owned(), error))?;
     match parse(&answer) {
         Some((200, body)) => Ok(body),
@@ -30,11 +30,18 @@ pub(crate) async fn get(node: &str, path: &str) -> Result<String, Error> {
     }
 }
 
-async fn ask(node: &str, path: &str) -> std::io::Result<Vec<u8>> {
+/// Returns status and body of `http://{node}{path}` as its user sees it.
+pub(crate) async fn get_as(node: &str, path: &str, token: &str) -> Option<(u16, String)> {
+    parse(&ask(node, path, Some(token)).await.ok()?)
+}
+
+async fn ask(node: &str, path: &str, token: Option<&str>) -> std::io::Result<Vec<u8>> {
+    let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = async {
         let mut stream = TcpStream::connect(node).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\nAccept: */*\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\nAccept: */*\r\n{bearer}\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

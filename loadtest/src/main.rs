@@ -27,6 +27,7 @@ mod pacing;
 mod payload;
 mod progress;
 mod reads;
+mod replicas;
 mod report;
 mod run;
 mod scenario;

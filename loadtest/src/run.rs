@@ -29,6 +29,7 @@ use crate::oracle::Oracle;
 use crate::pacing::Alarms;
 use crate::payload::Payload;
 use crate::progress::Progress;
+use crate::replicas::Replicas;
 use crate::report::{book, compare};
 use crate::scenario::Setup;
 use crate::session;
@@ -164,6 +165,10 @@ async fn load(
         dialer,
     )?;
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
+    common.world.borrow_mut().oracle.retain(target.retention());
+    common
+        .reads
+        .set(args.load.reads(!plan_of_faults.faults.is_empty()));
     let (clients, empty, own_empty) = (plan.clients, target.usage().await, Usage::of_self());
     let mut progress = Progress::new();
     let step = progress.step("set-up");
@@ -191,6 +196,9 @@ async fn load(
     let mut began = clock.now();
     let mut sampler = Sampler::default();
     let mut disk = Probe::new();
+    let mut replicas = Replicas::default();
+    // A broker has none; where the nodes are asked for figures, they are asked for digests.
+    let compares = args.target.wire == Wire::Rookery;
     let probed = target.data().filter(|_| args.probe_disk);
     let (mut found, mut many) = (None, Vec::new());
     crowd.behave();
@@ -226,6 +234,7 @@ async fn load(
             driven = drive(setup, plan_of_faults, target, crowd.first(), &common, &progress, began) => driven,
             never = sampler.run(target, clock) => match never {},
             never = disk.run(probed) => match never {},
+            never = replicas.watch(&common, &target.nodes), if compares => match never {},
             never = staged => match never {},
             error = crowd.failed() => return Err(error),
         }
@@ -255,6 +264,14 @@ async fn load(
             .reread(args.load.settle.max(Duration::from_secs(60)))
             .await?;
         step.done();
+    }
+    if compares && common.world.borrow().oracle.counts().violations == 0 {
+        let step = progress.step("replicas");
+        let incomparable = replicas.finish(&common, &target.nodes, args.load.settle).await;
+        step.done();
+        if let Some(why) = incomparable {
+            eprintln!("the replicas were not compared: {why}");
+        }
     }
     let used = own_after.since(own_before).unwrap_or_default();
     let harness = crowd.finish(used, own_empty.rss_kib).await?;
@@ -318,6 +335,7 @@ pub(crate) fn shared(
         nodes: RefCell::new(nodes),
         token: token.to_owned(),
         instance: format!("{run:x}"),
+        reads: Cell::new(0.0),
         budget: Cell::new(u64::MAX),
         online: Cell::new(0),
         alarms: Alarms::new(clock).map_err(Error::Timer)?,

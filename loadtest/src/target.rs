@@ -9,6 +9,7 @@ use crate::fault::Needs;
 use crate::http;
 use crate::local::{self, Local};
 use crate::measure::nodes::Usage;
+use crate::oracle::Retention;
 
 /// The nodes, and the processes behind them if they are ours.
 pub(crate) struct Target {
@@ -91,6 +92,14 @@ impl Target {
             metrics: true,
             temporary: temporary.then_some(data),
         })
+    }
+
+    /// What the nodes let go by age or number.
+    pub(crate) fn retention(&self) -> Retention {
+        match self.local {
+            Some(_) => Retention::of_settings(&self.settings),
+            None => Retention::unknown(),
+        }
     }
 
     /// Where the local cluster has its data.

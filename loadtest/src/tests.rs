@@ -33,6 +33,7 @@ fn common(fake: &Fake, messages: u64) -> Rc<Common> {
         nodes: RefCell::new(fake.nodes.clone()),
         token: "dev:{user}".to_owned(),
         instance: "i".to_owned(),
+        reads: Cell::new(200.0),
         budget: Cell::new(messages),
         online: Cell::new(0),
         alarms: Alarms::new(clock).unwrap(),
@@ -112,8 +113,8 @@ fn run(case: &Case) -> Outcome {
         fake.calm();
         crew.settle(case.settle).await;
         if common.world.borrow().oracle.counts().violations == 0 {
-            crew.inboxes(Duration::from_secs(30)).await;
-            crew.reread(Duration::from_secs(30)).await;
+            crew.inboxes(case.settle).await;
+            crew.reread(case.settle).await;
         }
         crew.quit();
         let world = &mut *common.world.borrow_mut();
@@ -173,6 +174,7 @@ fn a_sound_but_rough_cluster_passes() {
         let counts = outcome.counts;
         assert_eq!((counts.sent, counts.acked, counts.refused), (2000, 2000, 0));
         assert_eq!(counts.applied, 3 * 2000);
+        assert!(counts.reads > 20, "{counts:?}");
         assert_eq!(
             counts.read_back, 2000,
             "every log from the first event that anybody saw"
@@ -249,6 +251,40 @@ fn a_cluster_that_keeps_a_removed_member_is_caught() {
 }
 
 #[test]
+fn a_cluster_that_tells_a_removed_member_more_is_caught_although_the_removal_itself_never_came() {
+    for defect in [Defect::SkipsRemoval, Defect::AnswersRemoved] {
+        let outcome = run(&Case {
+            defect,
+            kicks: true,
+            pace: open(800.0),
+            messages: 1600,
+            settle: Duration::from_secs(2),
+            ..Case::default()
+        });
+        assert_eq!(
+            outcome.kinds.first(),
+            Some(&Kind::AfterRemoval),
+            "{defect:?}: {}",
+            outcome.text
+        );
+    }
+}
+
+#[test]
+fn reads_of_every_kind_are_held_against_what_was_acknowledged_before_them() {
+    for read in ["hist", "open", "sync", "members", "list", "messages"] {
+        let outcome = run(&Case {
+            defect: Defect::ReadsOld(read),
+            pace: open(1000.0),
+            settle: Duration::from_secs(2),
+            ..Case::default()
+        });
+        let first = outcome.kinds.first();
+        assert_eq!(first, Some(&Kind::StaleRead), "{read}: {}", outcome.text);
+    }
+}
+
+#[test]
 fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
     let outcome = run(&Case {
         rough: true,
@@ -276,7 +312,7 @@ fn each_broken_promise_is_caught() {
         ..Habit::default()
     };
     let plain = Habit::default();
-    let cases: [(Defect, Habit, &[Kind]); 14] = [
+    let cases: [(Defect, Habit, &[Kind]); 21] = [
         (Defect::Garbles, plain, &[Kind::Malformed]),
         (Defect::LosesAcked, plain, &[Kind::AckedOther, Kind::AckedLost]),
         (Defect::ForgetsCids, plain, &[Kind::Duplicate]),
@@ -291,6 +327,13 @@ fn each_broken_promise_is_caught() {
         (Defect::CursorFalls, acts, &[Kind::CursorFell]),
         (Defect::Miscounts, acts, &[Kind::UnreadWrong]),
         (Defect::ServesDeleted, acts, &[Kind::Undeleted]),
+        (Defect::RefusesMember("send"), acts, &[Kind::RefusedWrongly]),
+        (Defect::RefusesMember("read"), acts, &[Kind::RefusedWrongly]),
+        (Defect::RefusesMember("open"), acts, &[Kind::RefusedWrongly]),
+        (Defect::RefusesMember("hist"), acts, &[Kind::RefusedWrongly]),
+        (Defect::RefusesAndKeeps, acts, &[Kind::RefusedWrongly]),
+        (Defect::LeavesOut, acts, &[Kind::LeftOut]),
+        (Defect::SyncLeavesOut, plain, &[Kind::Wedged]),
     ];
     for (defect, habit, expected) in cases {
         let pace = if habit == plain { CLOSED } else { open(1000.0) };

@@ -49,6 +49,10 @@ pub(crate) struct Frame<'a> {
     pub(crate) items: Vec<Frame<'a>>,
     #[serde(borrow)]
     pub(crate) as_of: Vec<(&'a str, u64)>,
+    /// The page doesn't end where the log does.
+    pub(crate) more: bool,
+    /// The events don't continue what was asked for.
+    pub(crate) gap: bool,
     pub(crate) sid: Option<&'a str>,
     pub(crate) resumed: bool,
     pub(crate) hb_ms: Option<u64>,
@@ -239,13 +243,30 @@ pub(crate) fn hist(id: u64, c: &str, after: u64, limit: usize) -> String {
     format!(r#"{{"t":"hist","id":{id},"c":"{c}","after":{after},"limit":{limit}}}"#)
 }
 
+/// The newest page of the raw log.
+pub(crate) fn newest(id: u64, c: &str, limit: usize) -> String {
+    format!(r#"{{"t":"hist","id":{id},"c":"{c}","limit":{limit}}}"#)
+}
+
+/// The first page of the members.
+pub(crate) fn members(id: u64, c: &str) -> String {
+    format!(
+        r#"{{"t":"members","id":{id},"c":"{c}","limit":{}}}"#,
+        protocol::limits::PAGE
+    )
+}
+
 /// Asks for what was missed above each position.
-pub(crate) fn sync<'a>(id: u64, have: impl Iterator<Item = (&'a str, u64)>) -> String {
+pub(crate) fn sync<'a>(id: u64, have: impl Iterator<Item = (&'a str, u64)>, cursor: Option<&str>) -> String {
     let mut out = format!(r#"{{"t":"sync","id":{id},"have":["#);
     for (i, (c, s)) in have.enumerate() {
         let _ = write!(out, r#"{}["{c}",{s}]"#, if i == 0 { "" } else { "," });
     }
-    out.push_str("]}");
+    out.push(']');
+    if let Some(cursor) = cursor {
+        let _ = write!(out, r#","cursor":{}"#, quoted(cursor));
+    }
+    out.push('}');
     out
 }
 
@@ -303,7 +324,8 @@ mod tests {
             invite(4, "g_1", "r.i", "bob"),
             open(5, "g_1"),
             hist(6, "g_1", 0, 100),
-            sync(7, [("g_1", 4), ("g_2", 0)].into_iter()),
+            sync(7, [("g_1", 4), ("g_2", 0)].into_iter(), None),
+            sync(19, [("g_1", 4)].into_iter(), Some("g_0")),
             heartbeat(3),
             join(8, "ch_1", "r.j"),
             role(9, "ch_1", "r.r", "bob", "member"),
@@ -314,6 +336,8 @@ mod tests {
             typing("g_1"),
             list(14, Some("x\"y")),
             watch(15, &["a".into()]),
+            newest(17, "g_1", 5),
+            members(18, "g_1"),
             kick(16, "g_1", "r.k", "bob"),
         ] {
             serde_json::from_str::<serde_json::Value>(&text)

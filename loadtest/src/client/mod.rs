@@ -31,6 +31,8 @@ pub(crate) struct Common {
     pub(crate) token: String,
     /// Tells this process from an earlier one with the same devices.
     pub(crate) instance: String,
+    /// Reads a second that are there to be judged, all clients together.
+    pub(crate) reads: Cell<f64>,
     /// Messages that may still be sent, all clients together.
     pub(crate) budget: Cell<u64>,
     /// Clients that are online.
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Behave(Habit),
     /// Let the connection drop, as it is, and come back.
     Cut,
+    /// From now on make so many reads a second that are there to be judged.
+    Probe(f64),
     /// Read the whole inbox and let the oracle count again.
     Inbox(oneshot::Sender<()>),
     /// Leave the node, if it isn't among the permitted ones any more.
@@ -102,6 +106,55 @@ pub(crate) enum Enrol {
     Speaker(String),
     /// Remove this user.
     Kick(String),
+}
+
+// === impl Enrol ===
+
+impl Enrol {
+    /// The name of the command.
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Enrol::Invite(_) => "invite",
+            Enrol::Join => "join",
+            Enrol::Speaker(_) => "role",
+            Enrol::Kick(_) => "kick",
+        }
+    }
+
+    /// It is about to be sent.
+    fn begins(&self, name: &str, world: &mut World) {
+        let Some(conv) = world.oracle.known(name) else {
+            return; // the run has not begun there
+        };
+        match self {
+            Enrol::Kick(who) => {
+                if let Some(client) = world.payload.client(who) {
+                    world.oracle.removal_asked(conv, client);
+                }
+            }
+            Enrol::Invite(who) => {
+                if let Some(client) = world.payload.client(who) {
+                    world.oracle.invitation_asked(conv, client);
+                }
+            }
+            Enrol::Join | Enrol::Speaker(_) => {}
+        }
+    }
+
+    /// It was acknowledged at `s`.
+    fn ends(&self, name: &str, s: u64, world: &mut World) {
+        let Some(conv) = world.oracle.known(name) else {
+            return;
+        };
+        match self {
+            Enrol::Kick(who) => {
+                if let Some(client) = world.payload.client(who) {
+                    world.oracle.removal_acked(conv, client, s);
+                }
+            }
+            Enrol::Invite(_) | Enrol::Join | Enrol::Speaker(_) => world.oracle.membership_acked(conv, s),
+        }
+    }
 }
 
 /// The harness's end of a client.

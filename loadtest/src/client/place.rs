@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use crate::clock::Nanos;
-use crate::oracle::{ConvIx, Seen};
+use crate::clock::{Nanos, SECOND};
+use crate::oracle::{ConvIx, Seen, Since};
 use crate::payload::Ordinal;
 
 /// A conversation in which the client takes part.
@@ -19,11 +19,16 @@ pub(crate) struct Place {
     pub(crate) live: bool,
     /// The client was removed: nothing from there may reach it any more.
     pub(crate) out: bool,
+    /// When the view began, and whether the conversation was in an inbox that was listed to its end.
+    pub(crate) joined_at: Nanos,
+    pub(crate) listed: bool,
     /// A page of history is on its way.
     pub(crate) filling: bool,
     /// Where the last `sync` answer ended.
     as_of: u64,
     held: BTreeMap<u64, Seen>,
+    /// The live stream since it was interrupted.
+    stream: Stream,
     pending: VecDeque<Pending>,
     in_flight: usize,
     refused: usize,
@@ -38,12 +43,26 @@ pub(crate) struct Place {
 /// How many messages are near enough to be edited, deleted or reacted to.
 const RECENT: usize = 16;
 
+/// What has come live since the stream was interrupted: an answer tells up to where the events of the time before may be
+/// missing, and nothing may be missing above.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stream {
+    last: u64,
+    /// The highest place that was passed over.
+    missing: u64,
+}
+
+/// The inbox learns of a membership a moment later, and while shards have no owner much later.
+const INBOX: Nanos = 30 * SECOND;
+
 /// One of the client's own messages, until it is answered.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     ordinal: Ordinal,
     due: Nanos,
     stage: Stage,
+    /// What had been acknowledged when it was sent for the first time.
+    since: Since,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,9 +95,12 @@ impl Place {
             cursor: None,
             live: false,
             out: false,
+            joined_at: 0,
+            listed: false,
             filling: false,
             as_of: 0,
             held: BTreeMap::new(),
+            stream: Stream::default(),
             pending: VecDeque::new(),
             in_flight: 0,
             refused: 0,
@@ -108,6 +130,11 @@ impl Place {
     pub(crate) fn recent(&self, own: bool) -> impl Iterator<Item = u64> {
         let fits = self.recent.iter().filter(move |(_, mine)| *mine || !own);
         fits.map(|(s, _)| *s)
+    }
+
+    /// Whether an inbox that is listed at `now` has to name it: it did before, or had time enough to learn of it.
+    pub(crate) fn is_certain(&self, now: Nanos) -> bool {
+        self.listed || (self.cursor.is_some() && self.joined_at + INBOX <= now)
     }
 
     /// Nothing is missing as far as the client can know.
@@ -147,14 +174,38 @@ impl Place {
     }
 
     /// The view begins right above `last`.
-    pub(crate) fn opened(&mut self, last: u64) {
+    pub(crate) fn opened(&mut self, last: u64) -> Option<u64> {
         self.cursor.get_or_insert(last);
-        self.synced(last);
+        self.synced(last)
     }
 
-    /// A `sync` told that it holds everything up to `as_of`.
-    pub(crate) fn synced(&mut self, as_of: u64) {
+    /// A `sync` told that it holds everything up to `as_of`. Returns a place above it that is missing in the live stream.
+    pub(crate) fn synced(&mut self, as_of: u64) -> Option<u64> {
         self.as_of = self.as_of.max(as_of);
+        self.settle();
+        self.missing()
+    }
+
+    /// An event came live. Returns a place above the answer that is missing below it.
+    pub(crate) fn streamed(&mut self, s: u64) -> Option<u64> {
+        let last = self.stream.last.max(self.as_of);
+        // What came before the first event and before the answer isn't known to be missing yet.
+        if s > last + 1 {
+            self.stream.missing = s - 1;
+        }
+        self.stream.last = s.max(self.stream.last);
+        self.missing()
+    }
+
+    /// An interruption excuses what lies up to its answer, and nothing above.
+    fn missing(&self) -> Option<u64> {
+        let missing = self.stream.missing;
+        (self.as_of > 0 && missing > self.as_of && !self.live).then_some(missing)
+    }
+
+    /// What the client lacks up to `to` is gone.
+    pub(crate) fn pass_over(&mut self, to: u64) {
+        self.cursor = self.cursor.max(Some(to));
         self.settle();
     }
 
@@ -172,8 +223,18 @@ impl Place {
     /// The live stream ended, or the node said `resync`.
     pub(crate) fn interrupted(&mut self) {
         self.live = false;
+        self.stream = Stream::default();
         self.as_of = 0;
         self.filling = false;
+    }
+
+    /// The node said that what is up to `last` did not come live. What is above may, and then without a hole.
+    pub(crate) fn fell_behind(&mut self, last: u64) {
+        if self.cursor.is_some_and(|cursor| cursor < last) {
+            self.live = false;
+            self.as_of = self.as_of.max(last);
+            self.stream.last = self.stream.last.max(last);
+        }
     }
 
     /// Tells whether a page of history is needed: something is held, or the answer lies ahead, and nothing is on its way.
@@ -193,6 +254,7 @@ impl Place {
             ordinal,
             due,
             stage: Stage::Queued,
+            since: Since::default(),
         });
     }
 
@@ -209,7 +271,7 @@ impl Place {
     /// The messages to be sent now, in order, as (ordinal, due). A sender's order must survive its retries: while
     /// anything is refused, nothing goes out until everything that is in flight is answered. A refusal of a later
     /// message may still be on its way, and what were sent in the meantime would overtake it.
-    pub(crate) fn send_due(&mut self, now: Nanos, mut send: impl FnMut(Ordinal, Nanos)) {
+    pub(crate) fn send_due(&mut self, now: Nanos, since: Since, mut send: impl FnMut(Ordinal, Nanos)) {
         let from = match self.refused {
             0 => self.pending.len() - self.queued,
             _ if now < self.retry_at || self.in_flight > 0 => return,
@@ -220,6 +282,9 @@ impl Place {
             .range_mut(from..)
             .filter(|pending| pending.stage != Stage::Done)
         {
+            if pending.stage == Stage::Queued {
+                pending.since = since;
+            }
             pending.stage = Stage::InFlight;
             self.in_flight += 1;
             send(pending.ordinal, pending.due);
@@ -227,13 +292,14 @@ impl Place {
         (self.queued, self.refused) = (0, 0);
     }
 
-    /// The message has its final answer. Returns when it was due, or `None` if it waits for no answer.
-    pub(crate) fn answered(&mut self, ordinal: Ordinal) -> Option<Nanos> {
+    /// The message has its final answer. Returns when it was due, and what had been acknowledged before it was sent, or
+    /// `None` if it waits for no answer.
+    pub(crate) fn answered(&mut self, ordinal: Ordinal) -> Option<(Nanos, Since)> {
         let pending = self
             .find(ordinal)
             .filter(|pending| pending.stage == Stage::InFlight)?;
         pending.stage = Stage::Done;
-        let due = pending.due;
+        let answered = (pending.due, pending.since);
         self.in_flight -= 1;
         while self
             .pending
@@ -242,7 +308,7 @@ impl Place {
         {
             self.pending.pop_front();
         }
-        Some(due)
+        Some(answered)
     }
 
     /// The message is to be sent again at `retry_at`. Returns whether it waited for an answer.
@@ -319,7 +385,7 @@ mod tests {
 
     fn sent(place: &mut Place, now: Nanos) -> Vec<Ordinal> {
         let mut out = Vec::new();
-        place.send_due(now, |ordinal, _| out.push(ordinal));
+        place.send_due(now, Since::default(), |ordinal, _| out.push(ordinal));
         out
     }
 
@@ -363,6 +429,45 @@ mod tests {
         place.settle();
         assert!(place.live);
         assert_eq!(place.cursor, Some(9));
+    }
+
+    #[test]
+    fn what_did_not_come_live_is_read_and_what_comes_above_has_no_hole() {
+        let mut place = Place::new("g_1", 0);
+        place.opened(4);
+        place.fell_behind(4);
+        assert!(place.live, "the client has it");
+        place.fell_behind(7);
+        assert_eq!((place.live, place.needs_page()), (false, Some(4)));
+        assert_eq!((place.streamed(8), place.streamed(10)), (None, Some(9)));
+    }
+
+    #[test]
+    fn an_interruption_excuses_what_lies_up_to_its_answer_and_nothing_above() {
+        let interrupted = || {
+            let mut place = Place::new("g_1", 0);
+            place.opened(4);
+            place.interrupted();
+            place
+        };
+        let mut place = interrupted();
+        assert_eq!((place.streamed(7), place.streamed(8)), (None, None));
+        assert_eq!(place.synced(6), None, "5 and 6 are in the answer");
+        assert_eq!(place.streamed(9), None);
+        assert_eq!(place.streamed(11), Some(10));
+
+        let mut place = interrupted();
+        assert_eq!((place.streamed(7), place.streamed(9)), (None, None));
+        assert_eq!(place.synced(6), Some(8), "missing above the answer");
+
+        let mut place = interrupted();
+        assert_eq!(place.streamed(9), None);
+        assert_eq!(place.synced(6), Some(8), "7 never came");
+
+        let mut place = interrupted();
+        assert_eq!(place.synced(6), None);
+        assert_eq!(place.streamed(6), None, "in both");
+        assert_eq!(place.streamed(8), Some(7));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod converse;
 mod orders;
+mod reads;
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -44,6 +45,9 @@ pub(super) struct Client {
     drops_at: Option<Nanos>,
     /// When one who reads slowly reads the next frame.
     reads_at: Nanos,
+    /// Reads a second that are there to be judged, and when the next one is due.
+    reads: f64,
+    probes_at: Option<Nanos>,
     cut: bool,
     node: String,
     /// Among those who are online.
@@ -94,6 +98,8 @@ impl Client {
             habit: Habit::default(),
             drops_at: None,
             reads_at: 0,
+            reads: 0.0,
+            probes_at: None,
             cut: false,
             node,
             counted: false,

@@ -1,6 +1,6 @@
 //! What the fake cluster answers: one log of each conversation, its members, and the sessions.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use rand::Rng;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ impl Core {
                 n: 0,
                 out,
                 ring: VecDeque::new(),
+                resynced: false,
                 gate: HashMap::new(),
             },
         );
@@ -98,14 +99,21 @@ impl Core {
                 json!({"t":"conv","id":id,"c":c,"last":{"s":1,"mn":0,"ts":1}})
             }
             "kick" => return self.kick(session, &user, &c, command),
-            "hist" | "read" if !self.members[&c].contains(&user) => not_member(&id),
-            "open" => {
-                json!({"t":"conv","id":id,"c":c,"last":{"s":self.conversations[&c].len(),"mn":0,"ts":1}})
+            "hist" | "read" | "open" | "members" if !self.may_read(&c, &user) => not_member(&id),
+            what @ ("read" | "open" | "hist") if self.strikes(Defect::RefusesMember(known(what))) => {
+                not_member(&id)
             }
+            "open" => {
+                let last = self.readable(&c, "open").len();
+                json!({"t":"conv","id":id,"c":c,"last":{"s":last,"mn":0,"ts":1}})
+            }
+            "members" => self.list_members(&id, &c),
             "hist" => {
-                let after = command["after"].as_u64().unwrap() as usize;
-                let log = &self.conversations[&c];
-                let mut page: Vec<_> = log.iter().skip(after).take(7).cloned().collect();
+                let log = self.readable(&c, "hist");
+                let limit = command["limit"].as_u64().unwrap().min(7) as usize;
+                let newest = log.len().saturating_sub(limit);
+                let after = command["after"].as_u64().map_or(newest, |after| after as usize);
+                let mut page: Vec<_> = log.iter().skip(after).take(limit).cloned().collect();
                 let more = after + page.len() < log.len();
                 for event in &mut page {
                     let place = (c.clone(), event["s"].as_u64().unwrap());
@@ -117,14 +125,22 @@ impl Core {
             }
             "sync" => {
                 let (mut as_of, mut items) = (Vec::new(), Vec::new());
-                for have in command["have"].as_array().unwrap() {
-                    let (c, s) = (have[0].as_str().unwrap(), have[1].as_u64().unwrap() as usize);
-                    if !self.members[c].contains(&user) {
+                let have = command["have"].as_array().unwrap().iter();
+                let have = have.map(|have| (have[0].as_str().unwrap(), have[1].as_u64().unwrap() as usize));
+                let mut wanted: BTreeMap<&str, usize> = have.collect();
+                if self.defect != Defect::SyncLeavesOut {
+                    let mine = self.members.iter().filter(|(_, members)| members.contains(&user));
+                    for (c, _) in mine {
+                        wanted.entry(c).or_default();
+                    }
+                }
+                for (c, s) in wanted {
+                    if !self.may_read(c, &user) {
                         continue;
                     }
-                    let log = &self.conversations[c];
+                    let log = self.readable(c, "sync");
                     as_of.push(json!([c, log.len()]));
-                    let missed = &log[s..];
+                    let missed = &log[s.min(log.len())..];
                     let window = &missed[missed.len().saturating_sub(5)..];
                     items.push(json!({"c":c,"events":window,"gap":window.len() < missed.len()}));
                 }
@@ -141,6 +157,45 @@ impl Core {
             _ => return,
         };
         self.say(session, answer);
+    }
+
+    fn may_read(&self, c: &str, user: &str) -> bool {
+        self.members[c].contains(user) || self.defect == Defect::AnswersRemoved
+    }
+
+    /// The log as a read sees it.
+    fn readable(&self, c: &str, what: &str) -> &[Value] {
+        let log = &self.conversations[c];
+        match self.defect {
+            Defect::ReadsOld(old) if old == what && self.fuse == 0 => {
+                &log[..log.len().saturating_sub(40).max(1)]
+            }
+            _ => log,
+        }
+    }
+
+    /// Answers the newest messages over HTTP.
+    pub(super) fn messages(&self, c: &str, user: &str) -> (u16, String) {
+        if !self.may_read(c, user) {
+            return (403, not_member(&Value::Null).to_string());
+        }
+        let log = self.readable(c, "messages").iter();
+        let mut items: Vec<&Value> = log.rev().filter(|event| event["t"] == "msg").take(5).collect();
+        items.reverse();
+        (200, json!({"c":c,"items":items,"more":true}).to_string())
+    }
+
+    fn list_members(&self, id: &Value, c: &str) -> Value {
+        let items = self.members[c].iter().map(|user| {
+            let log = self.readable(c, "members");
+            let own = log
+                .iter()
+                .rev()
+                .find(|event| event["t"] == "msg" && event["u"] == **user);
+            let read = own.map_or(1, |event| event["s"].as_u64().unwrap());
+            json!({"u":user,"role":"member","delivered":read,"read":read})
+        });
+        json!({"t":"members","id":id,"items":items.collect::<Vec<_>>(),"next":null})
     }
 
     fn send(&mut self, session: u64, user: &str, c: &str, command: &Value) {
@@ -170,6 +225,13 @@ impl Core {
         self.sessions.get_mut(&session).unwrap().gate.remove(c);
         if self.strikes(Defect::StaysSilent) {
             return;
+        }
+        if self.strikes(Defect::RefusesMember("send")) {
+            return self.say(session, not_member(id));
+        }
+        if self.strikes(Defect::RefusesAndKeeps) {
+            self.log(c, user, command);
+            return self.say(session, not_member(id));
         }
         let known = if self.strikes(Defect::ForgetsCids) {
             self.log(c, user, command);
@@ -205,9 +267,20 @@ impl Core {
             let s = log.len() + 1;
             let event = json!({"t":"member","c":c,"s":s,"ts":s,"u":user,"who":who,"role":null,"why":"kick"});
             log.push(event.clone());
-            self.publish(c, &event, None);
-            if !self.strikes(Defect::KeepsMember) {
+            let skips = self.strikes(Defect::SkipsRemoval);
+            self.publish(c, &event, skips.then_some(who));
+            if !skips && !self.strikes(Defect::KeepsMember) {
                 self.members.get_mut(c).unwrap().remove(who);
+            }
+            for session in self
+                .sessions
+                .values_mut()
+                .filter(|session| skips && session.user == who)
+            {
+                session.n += 1;
+                let _ = session
+                    .out
+                    .send(numbered(session.n, &json!({"t":"resync","why":"slow"})));
             }
             let ack = json!({"t":"ack","c":c,"cid":command["cid"],"s":s,"ts":s});
             self.cids.insert(key.clone(), ack);
@@ -258,6 +331,9 @@ impl Core {
             let skip = u64::from(self.strikes(Defect::SkipsNumber));
             let resync = self.rough.get() && self.rng.random_bool(0.003);
             let session = self.sessions.get_mut(&receiver).unwrap();
+            // A second one so soon would end the connection.
+            let resync = resync && !session.resynced;
+            session.resynced |= resync;
             session.n += 1 + skip;
             let frame = if resync {
                 json!({"t":"resync","why":"slow"})
@@ -287,15 +363,19 @@ impl Core {
 
     fn list(&mut self, id: &Value, user: &str) -> Value {
         let mine = self.members.iter().filter(|(_, members)| members.contains(user));
-        let mine: Vec<String> = mine.map(|(c, _)| c.clone()).collect();
+        let mut mine: Vec<String> = mine.map(|(c, _)| c.clone()).collect();
+        // Now and then, so that it was there before.
+        if self.defect == Defect::LeavesOut && self.fuse == 0 && self.rng.random_bool(0.5) {
+            mine.pop();
+        }
         let mut items = Vec::new();
         for c in mine {
-            let log = &self.conversations[&c];
+            let log = self.readable(&c, "list");
             let read = self.read.get(&(c.clone(), user.to_owned())).copied().unwrap_or(1);
             let unread = log
                 .iter()
                 .skip(read as usize)
-                .filter(|event| event["t"] == "msg")
+                .filter(|event| event["t"] == "msg" && event["deleted"] != true)
                 .count();
             let last = log.last().cloned();
             let unread = unread + usize::from(self.strikes(Defect::Miscounts));
@@ -364,6 +444,14 @@ impl Core {
 
 fn not_member(id: &Value) -> Value {
     json!({"t":"err","id":id,"code":"not_member","http":403,"temp":false,"msg":""})
+}
+
+/// The name as it stands in a defect.
+fn known(what: &str) -> &'static str {
+    ["read", "open", "hist"]
+        .into_iter()
+        .find(|known| *known == what)
+        .unwrap_or("")
 }
 
 /// `n` comes first on the wire, as the protocol has it.

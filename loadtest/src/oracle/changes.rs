@@ -34,6 +34,8 @@ pub(crate) struct Changes {
     waiting: VecDeque<(Ordinal, Change)>,
     /// The last that came into the log, and the last that was refused.
     placed: Option<Change>,
+    /// Some may have been placed where nobody saw it.
+    lost: bool,
     refused: Option<Change>,
 }
 
@@ -54,11 +56,11 @@ impl Changes {
         self.waiting.push_back((ordinal, change));
     }
 
-    /// It will never be accepted.
-    pub(crate) fn refuse(&mut self, ordinal: Ordinal) {
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == ordinal) {
-            self.refused = self.waiting.remove(at).map(|(_, change)| change);
-        }
+    /// It will never be accepted. Returns what it was, `None` if it is in the log already.
+    pub(crate) fn refuse(&mut self, ordinal: Ordinal) -> Option<Change> {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == ordinal)?;
+        self.refused = self.waiting.remove(at).map(|(_, change)| change);
+        self.refused
     }
 
     /// It is in the log. `husk` says that its words were deleted before they were seen. Returns its ordinal.
@@ -77,17 +79,25 @@ impl Changes {
             };
             return Err((kind, format!("{change:?}; waiting are {:?}", self.waiting)));
         };
-        if at > 0 {
+        if at > 0 && self.lost {
+            self.waiting.drain(..at);
+        } else if at > 0 {
             return Err((
                 Kind::Reordered,
                 format!("{change:?} comes before {:?}", self.waiting[0]),
             ));
         }
         self.placed = Some(*change);
+        self.lost = false;
         self.waiting
             .pop_front()
             .map(|(ordinal, _)| ordinal)
             .ok_or((Kind::Phantom, String::new()))
+    }
+
+    /// A part of the log is gone that nobody saw: what waits may be in it.
+    pub(crate) fn lose(&mut self) {
+        self.lost = !self.waiting.is_empty();
     }
 
     /// How many entries it holds.

@@ -4,6 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use super::cursors::Row;
 use super::log::{Log, Verdict};
+use super::realtime::Acknowledged;
+use super::refusals::Touches;
+use super::retention::Gone;
 use super::seen::Seen;
 use super::violation::Kind;
 use crate::payload::ClientIx;
@@ -17,6 +20,12 @@ pub(super) struct Conversation {
     pub(super) rows: VecDeque<(ClientIx, Row)>,
     /// The highest cursor that anybody was shown.
     pub(super) cursor: u64,
+    /// What was said to be gone by age or number, and can't be judged yet.
+    pub(super) gone: Vec<Gone>,
+    /// What acks alone have told.
+    pub(super) acknowledged: Acknowledged,
+    /// What was asked for at its messages.
+    pub(super) touches: Touches,
 }
 
 /// How far one client has applied a conversation.
@@ -26,6 +35,8 @@ pub(super) struct View {
     pub(super) removed: Option<u64>,
     /// The cursors of the others, as this session was told: (delivered, read).
     pub(super) receipts: HashMap<ClientIx, (u64, u64)>,
+    /// The highest place of an event that has reached the client, applied or not.
+    pub(super) reached: u64,
 }
 
 // === impl Conversation ===

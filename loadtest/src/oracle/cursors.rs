@@ -1,8 +1,10 @@
 //! Read and delivered cursors, and the count of the unread.
 
 use super::log::Log;
+use super::retention::Rule;
 use super::violation::Kind;
 use super::{ConvIx, Oracle};
+use crate::clock::Nanos;
 use crate::payload::ClientIx;
 
 /// One row of somebody's inbox, and one's own cursors in it.
@@ -17,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) floor: u64,
     /// Asked when everything had settled.
     pub(crate) settled: bool,
+    /// When it was answered.
+    pub(crate) at: Nanos,
 }
 
 /// Rows of inboxes that wait for the log, per conversation; more are not counted again.
@@ -28,7 +32,8 @@ pub(super) fn check(row: &Row) -> Result<(), (Kind, String)> {
         let detail = format!("read is {}, after {} had been read", row.read, row.floor);
         return Err((Kind::CursorFell, detail));
     }
-    order(row.read, row.delivered, row.last)
+    // The last message: an edit or a change of membership above it may have been read.
+    order(row.read, row.delivered, u64::MAX)
 }
 
 /// `read` <= `delivered` <= last.
@@ -41,24 +46,29 @@ pub(super) fn order(read: u64, delivered: u64, last: u64) -> Result<(), (Kind, S
 }
 
 /// Counts the unread again. `None` if the log isn't known there any more.
-pub(super) fn recount(row: &Row, log: &Log) -> Option<Result<(), (Kind, String)>> {
-    if row.settled && row.last < log.frontier() {
+pub(super) fn recount(row: &Row, log: &Log, rule: Rule) -> Option<Result<(), (Kind, String)>> {
+    if row.settled && row.last < log.last_message() {
         let detail = format!(
-            "the inbox ends at s={}, the log at s={}",
+            "the inbox ends at s={}, the last message is at s={}",
             row.last,
-            log.frontier()
+            log.last_message()
         );
         return Some(Err((Kind::MissedAtEnd, detail)));
     }
-    // Of a log that is broken already nothing can be counted.
-    let unread = log
-        .messages_up_to(row.last)?
-        .checked_sub(log.messages_up_to(row.read)?)?;
-    if unread == row.unread {
+    let all = log.messages_between(row.read, row.last)?;
+    let deleted = |by| log.deleted_between(row.read, row.last, by);
+    // The row may be younger than the last message: what was deleted above it may count or not. Not so at the end.
+    let certainly = deleted(if row.settled { log.frontier() } else { row.last });
+    let most = all.saturating_sub(certainly);
+    // What is gone by age or number is not counted.
+    let least = rule
+        .surely(log, row.read, row.last, row.at)?
+        .saturating_sub(deleted(log.frontier()));
+    if (least..=most).contains(&row.unread) {
         return Some(Ok(()));
     }
     let detail = format!(
-        "{} unread above s={} up to s={}, a recount gives {unread}",
+        "{} unread above s={} up to s={}, a recount gives {least} to {most}",
         row.unread, row.read, row.last
     );
     Some(Err((Kind::UnreadWrong, detail)))
@@ -116,7 +126,9 @@ impl Oracle {
     /// Counts again what the log is known for by now.
     pub(super) fn recount(&mut self, conv: ConvIx) {
         while let Some((client, row)) = self.conversations[conv as usize].due_row() {
-            if let Some(verdict) = recount(&row, &self.conversations[conv as usize].log) {
+            let conversation = &self.conversations[conv as usize];
+            let rule = self.retention.rule(&conversation.name);
+            if let Some(verdict) = recount(&row, &conversation.log, rule) {
                 self.counts.recounted += 1;
                 self.judge(verdict, conv, Some(client), row.read);
             }

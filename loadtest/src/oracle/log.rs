@@ -2,20 +2,31 @@
 //! window, and per sender one ordinal. Every message is judged once, when the log is known up to it without a hole;
 //! every further sight of it is a comparison.
 
+mod archive;
+mod counts;
 mod judge;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use self::archive::{Archive, Archived};
+pub(crate) use self::reading::Reading;
 use super::changes::{Change, Changes};
 use super::seen::Seen;
 use super::violation::Kind;
+use crate::clock::Nanos;
 use crate::payload::{ClientIx, Ordinal, Tag};
 use crate::team::Share;
 
 /// How many entries one digest stands for once they have left the window.
 pub(crate) const BLOCK: usize = 1024;
+
+/// How many messages there are up to an event that nobody saw.
+const UNKNOWN: u64 = u64::MAX;
+/// For each entry of the window so many archived events, of a fifth of its size.
+const ARCHIVE: usize = 8;
 
 /// One conversation's log.
 #[derive(Debug, Default)]
@@ -26,11 +37,14 @@ pub(crate) struct Log {
     base: u64,
     window: VecDeque<Entry>,
     blocks: Vec<Block>,
+    archive: Archive,
     /// Everything from `origin` up to here is known and was judged.
     frontier: u64,
     /// Known but not judged yet: something below is still missing.
     ahead: BTreeMap<u64, Seen>,
     mn: Option<u64>,
+    /// Some messages were passed over: how many there are is unknown until the next one.
+    mn_lost: bool,
     ts: u64,
     senders: HashMap<ClientIx, Sender>,
     /// Acked for a place above the frontier.
@@ -41,9 +55,15 @@ pub(crate) struct Log {
     first_mn: Option<u64>,
     /// The edits in the window, by the message that they change.
     edits: BTreeMap<u64, Vec<u64>>,
-    /// Seen without its words, and no deletion known: it must come.
-    bare: BTreeSet<u64>,
-    /// Sights and acks below the window: only the block digests judge those.
+    /// Messages in the window that were deleted, and the places of the deletions.
+    deletions: BTreeMap<u64, u64>,
+    /// The place of the last message that was judged.
+    last_message: u64,
+    /// Seen without its words, and no deletion known: it must come. With the message that an edit changes.
+    bare: BTreeMap<u64, u64>,
+    /// When some of the messages were due at their senders, by place: one of every sixteen, as far back as there is room.
+    sent: VecDeque<(u64, Nanos)>,
+    /// Sights and acks below the window, judged by the archive.
     pub(crate) late: u64,
     /// Whose messages are issued here; others' are judged where they are.
     share: Share,
@@ -81,14 +101,6 @@ struct Sender {
     /// Above `last`.
     refused: BTreeSet<Ordinal>,
     changes: Changes,
-}
-
-/// A second reading of the log, from its origin, against what the clients saw.
-#[derive(Debug, Default)]
-pub(crate) struct Reading {
-    next: u64,
-    block: u64,
-    bodies: u64,
 }
 
 /// The verdict on one sight: what is broken, and how.
@@ -150,24 +162,21 @@ impl Log {
         sender.changes.issue(ordinal, change);
     }
 
-    /// It will never be accepted.
-    pub(crate) fn refuse_change(&mut self, sender: ClientIx, ordinal: Ordinal) {
-        self.senders.entry(sender).or_default().changes.refuse(ordinal);
-    }
-
-    /// How many messages there are up to and including `s`; `None` where the log isn't known (any more).
-    pub(crate) fn messages_up_to(&self, s: u64) -> Option<u64> {
-        if s < self.origin || self.origin == 0 {
-            // Before anybody's first sight there was no message, if the first one that was seen is the first.
-            return self.first_mn.is_none_or(|mn| mn == 1).then_some(0);
-        }
-        let known = self.entry(s).filter(|_| s <= self.frontier)?;
-        Some(known.mn)
+    /// It will never be accepted. Returns what it was.
+    pub(crate) fn refuse_change(&mut self, tag: Tag) -> Result<Change, (Kind, String)> {
+        let sender = self.senders.entry(tag.sender).or_default();
+        let refused = sender.changes.refuse(tag.ordinal);
+        refused.ok_or_else(|| {
+            (
+                Kind::RefusedShown,
+                format!("{tag:?} was refused, and is in the log"),
+            )
+        })
     }
 
     /// Seen without their words, although nobody deleted them.
-    pub(crate) fn bare(&self) -> impl Iterator<Item = u64> {
-        self.bare.iter().copied()
+    pub(crate) fn bare(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.bare.iter().map(|(s, of)| (*s, *of))
     }
 
     /// Where this client was removed, if it was not taken in again since.
@@ -191,6 +200,11 @@ impl Log {
             + senders
     }
 
+    #[cfg(test)]
+    pub(crate) fn archived(&self) -> usize {
+        self.archive.len()
+    }
+
     /// How many blocks have left the window: a digest for 1024 events each.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> usize {
@@ -198,12 +212,17 @@ impl Log {
     }
 
     /// The sender was told that this message will never be accepted.
-    pub(crate) fn refuse(&mut self, tag: Tag) {
-        self.senders
-            .entry(tag.sender)
-            .or_default()
-            .refused
-            .insert(tag.ordinal);
+    pub(crate) fn refuse(&mut self, tag: Tag) -> Verdict {
+        let sender = self.senders.entry(tag.sender).or_default();
+        if tag.ordinal > sender.last {
+            sender.refused.insert(tag.ordinal);
+            return Ok(());
+        }
+        // Later ones are there already: it comes never, or is one of those that are there.
+        match self.place_of(tag, self.frontier + 1) {
+            Some(s) => Err((Kind::RefusedShown, format!("{tag:?} was refused, and has s={s}"))),
+            None => Ok(()),
+        }
     }
 
     /// The sender was told that the message has the place `s`.
@@ -220,7 +239,14 @@ impl Log {
         match self.entry(s) {
             None => {
                 self.late += 1;
-                Ok(())
+                match self.archive.get(s) {
+                    Some(event) if event.is_of(tag) => Ok(()),
+                    Some(_) => Err((
+                        Kind::AckedOther,
+                        format!("{tag:?} was acked as s={s}, where the log had another one"),
+                    )),
+                    None => Err(unjudged(s)),
+                }
             }
             Some(entry) if entry.tag == Some(tag) => Ok(()),
             Some(entry) => Err((
@@ -236,9 +262,19 @@ impl Log {
         if self.origin == 0 {
             (self.origin, self.base, self.frontier) = (seen.s, seen.s, seen.s - 1);
         }
+        if seen.s < self.origin {
+            return Ok(()); // before anybody's first sight: nothing to compare with
+        }
         if seen.s < self.base {
             self.late += 1;
-            return Ok(());
+            return match self.archive.get(seen.s) {
+                Some(event) if event.is(seen.digest) => Ok(()),
+                Some(_) => Err((
+                    Kind::Fork,
+                    format!("late, {:?} is seen where others saw another", seen.tag),
+                )),
+                None => Err(unjudged(seen.s)),
+            };
         }
         let index = (seen.s - self.base) as usize;
         if index >= self.window.len() {
@@ -261,22 +297,26 @@ impl Log {
                 ));
             }
             if seen.deleted && !known.deleted {
-                self.bare.insert(seen.s);
+                self.bare.insert(seen.s, seen.edited().unwrap_or(seen.s));
             } else if known.body == 0 {
                 known.body = seen.body;
             }
             return Ok(());
         }
+        let mn = known.mn;
         *known = Entry {
             digest: seen.digest,
             body: seen.body,
             tag: seen.tag,
-            mn: 0,
+            mn,
             deleted: false,
             edit: seen.is_edit(),
         };
         if seen.deleted {
-            self.bare.insert(seen.s);
+            self.bare.insert(seen.s, seen.edited().unwrap_or(seen.s));
+        }
+        if seen.s <= self.frontier {
+            return Ok(()); // passed over by one, and seen by another before it went
         }
         if seen.s != self.frontier + 1 {
             self.ahead.insert(seen.s, seen.clone());
@@ -298,11 +338,14 @@ impl Log {
         self.window.get_mut(s.checked_sub(self.base)? as usize)
     }
 
+    /// `window` is how many entries to keep; the archive has room for as many as take the same memory, and more.
     fn trim(&mut self, window: usize) {
         let done = self.told.map_or(self.frontier, |told| told.min(self.frontier));
         while self.window.len() >= window.max(BLOCK) + BLOCK && self.base + (BLOCK as u64) <= done {
             let (mut digest, mut bodies) = (0, 0);
-            for entry in self.window.drain(..BLOCK) {
+            let room = ARCHIVE * window.max(BLOCK);
+            for (s, entry) in (self.base..).zip(self.window.drain(..BLOCK)) {
+                self.archive.push(s, Archived::new(entry.digest, entry.tag), room);
                 digest = chain(digest, entry.digest);
                 // A later deletion of its message takes an edit's words too, and nobody could say which edits those are.
                 if !entry.deleted && !entry.edit {
@@ -315,54 +358,12 @@ impl Log {
             });
             self.base += BLOCK as u64;
             let base = self.base;
+            self.deletions = self.deletions.split_off(&base);
             self.edits.retain(|_, edits| {
                 edits.retain(|edit| *edit >= base);
                 !edits.is_empty()
             });
         }
-    }
-
-    /// Compares the next event of a second reading.
-    pub(crate) fn reread(&mut self, reading: &mut Reading, seen: &Seen, window: usize) -> Verdict {
-        if seen.s < self.origin {
-            return Ok(()); // before anybody's first sight: nothing to compare with
-        }
-        if reading.next == 0 && self.origin != 0 {
-            reading.next = self.origin;
-        }
-        if reading.next != 0 && seen.s != reading.next {
-            return Err((
-                Kind::Hole,
-                format!("read back s={} where s={} was due", seen.s, reading.next),
-            ));
-        }
-        reading.next = seen.s + 1;
-        if seen.s >= self.base {
-            if !seen.deleted && self.entry(seen.s).is_some_and(|entry| entry.deleted) {
-                return Err((
-                    Kind::Undeleted,
-                    format!("{:?} is read back with its words", seen.tag),
-                ));
-            }
-            return self.see(seen, window);
-        }
-        reading.block = chain(reading.block, seen.digest);
-        if !seen.deleted && !seen.is_edit() {
-            reading.bodies = chain(reading.bodies, seen.body);
-        }
-        let read = (seen.s - self.origin + 1) as usize;
-        if read.is_multiple_of(BLOCK) {
-            let known = self.blocks[read / BLOCK - 1];
-            let bodies = std::mem::take(&mut reading.bodies);
-            let same = known.bodies.is_none_or(|known| known == bodies);
-            if std::mem::take(&mut reading.block) != known.digest || !same {
-                return Err((
-                    Kind::Fork,
-                    format!("the {BLOCK} events up to s={} are read back as others", seen.s),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// What was acked and is not in the log, once the log is known to its end.
@@ -378,6 +379,13 @@ impl Log {
             .map(|(s, entry)| format!("s={s} {:?} digest={:016x}", entry.tag, entry.digest))
             .collect()
     }
+}
+
+fn unjudged(s: u64) -> (Kind, String) {
+    (
+        Kind::LateSight,
+        format!("s={s} is further back than the oracle remembers"),
+    )
 }
 
 fn chain(digest: u64, next: u64) -> u64 {

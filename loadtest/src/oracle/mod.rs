@@ -9,11 +9,19 @@ mod changes;
 mod conversation;
 mod cursors;
 mod log;
+mod realtime;
+mod refusals;
+mod resyncs;
+mod retention;
 mod seen;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_changes;
+#[cfg(test)]
+mod tests_realtime;
+#[cfg(test)]
+mod tests_retention;
 mod violation;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,11 +29,17 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) use changes::{Change, What};
 pub(crate) use cursors::Row;
 pub(crate) use log::Reading;
+pub(crate) use realtime::Since;
+pub(crate) use resyncs::Resyncs;
+pub(crate) use retention::Retention;
 pub(crate) use seen::{Seen, mark};
 pub(crate) use violation::{History, Kind, Violation};
 
 use self::conversation::{Conversation, View};
 use self::log::{Log, Verdict};
+use self::realtime::Acknowledged;
+use self::refusals::Touches;
+use crate::clock::Nanos;
 use crate::payload::{ClientIx, Ordinal, Tag};
 use crate::team::Share;
 
@@ -48,6 +62,10 @@ pub(crate) struct Oracle {
     /// How many log entries all windows hold together (40 bytes each).
     window_total: usize,
     share: Share,
+    /// What the nodes let go.
+    retention: Retention,
+    /// The time of the run, as far as it was told.
+    now: Nanos,
     /// What other processes counted.
     elsewhere: Counts,
     late_elsewhere: u64,
@@ -70,6 +88,15 @@ pub(crate) struct Counts {
     /// Rows of inboxes whose unread messages were counted again.
     #[serde(default)]
     pub(crate) recounted: u64,
+    /// Times that a node said `resync`.
+    #[serde(default)]
+    pub(crate) resyncs: u64,
+    /// Pairs of replicas whose digests were compared.
+    #[serde(default)]
+    pub(crate) replicas: u64,
+    /// Reads that were held against what had been acknowledged before they began.
+    #[serde(default)]
+    pub(crate) reads: u64,
     pub(crate) violations: u64,
     /// Messages that a receiver got again, where that is allowed.
     #[serde(default)]
@@ -92,6 +119,8 @@ impl Oracle {
             history: History::new(4000),
             window_total,
             share: Share::ALL,
+            retention: Retention::default(),
+            now: 0,
             elsewhere: Counts::default(),
             late_elsewhere: 0,
         }
@@ -114,9 +143,17 @@ impl Oracle {
             views: HashMap::new(),
             rows: VecDeque::new(),
             cursor: 0,
+            gone: Vec::new(),
+            acknowledged: Acknowledged::default(),
+            touches: Touches::default(),
         });
         self.names.insert(name.to_owned(), ix);
         ix
+    }
+
+    /// The number of a conversation that the run knows.
+    pub(crate) fn known(&self, name: &str) -> Option<ConvIx> {
+        self.names.get(name).copied()
     }
 
     /// A client's view begins: the next event that it applies is `last + 1`.
@@ -125,6 +162,7 @@ impl Oracle {
             last,
             removed: None,
             receipts: HashMap::new(),
+            reached: last,
         };
         self.conversations[conv as usize].views.insert(client, view);
     }
@@ -138,14 +176,10 @@ impl Oracle {
     /// The ack of a message arrived.
     pub(crate) fn acked(&mut self, conv: ConvIx, tag: Tag, s: u64) {
         self.counts.acked += 1;
-        let verdict = self.conversations[conv as usize].log.ack(tag, s);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.acknowledged.message(tag.sender, s);
+        let verdict = conversation.log.ack(tag, s);
         self.judge(verdict, conv, Some(tag.sender), s);
-    }
-
-    /// The message was refused for good.
-    pub(crate) fn refused(&mut self, conv: ConvIx, tag: Tag) {
-        self.counts.refused += 1;
-        self.conversations[conv as usize].log.refuse(tag);
     }
 
     /// A client applied an event, by the client rule: its `s` is one above the last.
@@ -158,6 +192,7 @@ impl Oracle {
             .and_then(|()| conversation.log.see(seen, window));
         self.judge(verdict, conv, Some(client), seen.s);
         self.recount(conv);
+        self.judge_gone(conv, false);
     }
 
     /// The ordinal of a client's next change, to make its client id of.
@@ -167,23 +202,18 @@ impl Oracle {
 
     /// The change is about to be sent. A client makes one at a time.
     pub(crate) fn issue_change(&mut self, conv: ConvIx, ordinal: Ordinal, change: Change) {
-        self.conversations[conv as usize]
-            .log
-            .issue_change(ordinal, change);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.touches.add(&change);
+        conversation.log.issue_change(ordinal, change);
     }
 
     /// The ack of a change arrived.
     pub(crate) fn change_acked(&mut self, conv: ConvIx, tag: Tag, s: u64) {
         self.counts.changed += 1;
-        let verdict = self.conversations[conv as usize].log.ack(tag, s);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.acknowledged.event(s);
+        let verdict = conversation.log.ack(tag, s);
         self.judge(verdict, conv, Some(tag.sender), s);
-    }
-
-    /// The change was refused for good.
-    pub(crate) fn change_refused(&mut self, conv: ConvIx, client: ClientIx, ordinal: Ordinal) {
-        self.conversations[conv as usize]
-            .log
-            .refuse_change(client, ordinal);
     }
 
     /// How many entries the oracle holds, digests of blocks apart: bounded, however long the run.
@@ -194,12 +224,24 @@ impl Oracle {
         let views: usize = views.map(|view| 1 + view.receipts.len()).sum();
         let logs: usize = all
             .clone()
-            .map(|conversation| conversation.log.entries() + conversation.rows.len())
+            .map(|conversation| {
+                conversation.log.entries() + conversation.rows.len() + conversation.touches.entries()
+            })
             .sum();
         (
             logs + views,
             all.map(|conversation| conversation.log.blocks()).sum(),
         )
+    }
+
+    /// How many events are remembered beside the windows.
+    #[cfg(test)]
+    fn archived(&self) -> usize {
+        let logs = self
+            .conversations
+            .iter()
+            .map(|conversation| conversation.log.archived());
+        logs.sum()
     }
 
     /// A second reading of the log meets its next event.
@@ -217,19 +259,9 @@ impl Oracle {
         self.conversations[conv as usize].log.origin().saturating_sub(1)
     }
 
-    /// Whether anybody has seen that this client was removed, and not taken in again since.
+    /// Whether it is known that this client was removed, and not taken in again since.
     pub(crate) fn was_removed(&self, conv: ConvIx, client: ClientIx) -> bool {
-        self.conversations[conv as usize].log.removed_at(client).is_some()
-    }
-
-    /// A client that was removed is told of an event: of one from before, or a promise is broken.
-    pub(crate) fn told_outside(&mut self, conv: ConvIx, client: ClientIx, s: u64) {
-        if let Some(k) = self.conversations[conv as usize].log.removed_at(client)
-            && s > k
-        {
-            let detail = format!("client {client} was removed at s={k}");
-            self.violate(Kind::AfterRemoval, Some(conv), Some(client), s, detail);
-        }
+        self.removal(conv, client).is_some()
     }
 
     /// Tells whether every view of every conversation has reached the end of what is known.
@@ -242,13 +274,18 @@ impl Oracle {
     /// All is sent, answered, delivered and read back: what is missing now is missing for good.
     pub(crate) fn finish(&mut self) {
         for conv in 0..self.conversations.len() {
+            self.finish_removals(conv as ConvIx);
+            self.judge_gone(conv as ConvIx, true);
             let conversation = &self.conversations[conv];
             let frontier = conversation.log.frontier();
             let lost: Vec<_> = conversation.log.lost().collect();
             let behind: Vec<_> = conversation.behind().collect();
-            let bare: Vec<_> = conversation.log.bare().collect();
+            let rule = self.retention.rule(&conversation.name);
+            // An edit goes with its message, and the last event keeps its place without its words.
+            let permitted = |of: &u64| rule.permits(&conversation.log, *of, self.now).is_ok();
+            let bare: Vec<_> = conversation.log.bare().filter(|(_, of)| !permitted(of)).collect();
             let (cursor, seen) = (conversation.cursor, conversation.log.origin() > 0);
-            for s in bare {
+            for (s, _) in bare {
                 self.violate(
                     Kind::Vanished,
                     Some(conv as ConvIx),
@@ -287,6 +324,11 @@ impl Oracle {
         }
     }
 
+    /// So many pairs of replicas were compared.
+    pub(crate) fn replicas_compared(&mut self, pairs: u64) {
+        self.counts.replicas += pairs;
+    }
+
     /// Records a broken promise.
     pub(crate) fn violate(
         &mut self,
@@ -319,6 +361,7 @@ impl Oracle {
 
     /// Notes something that isn't judged but helps to read a violation.
     pub(crate) fn note(&mut self, at: u64, line: impl std::fmt::Display) {
+        self.tick(at);
         self.history.note(at, line);
     }
 
@@ -374,7 +417,7 @@ impl Oracle {
         &self.history
     }
 
-    /// Sights that came too late for the window: judged by block digests alone.
+    /// Sights that came too late for the window, and were judged by the archive.
     pub(crate) fn late(&self) -> u64 {
         let here = self
             .conversations
@@ -398,6 +441,9 @@ impl Counts {
             changed: self.changed + other.changed,
             receipts: self.receipts + other.receipts,
             recounted: self.recounted + other.recounted,
+            resyncs: self.resyncs + other.resyncs,
+            replicas: self.replicas + other.replicas,
+            reads: self.reads + other.reads,
             violations: self.violations + other.violations,
             doubled: self.doubled + other.doubled,
         }

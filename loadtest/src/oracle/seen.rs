@@ -106,6 +106,11 @@ impl Seen {
         Ok(Some(seen))
     }
 
+    /// The message that it edits.
+    pub(crate) fn edited(&self) -> Option<u64> {
+        self.change.filter(|_| self.is_edit()).map(|change| change.of)
+    }
+
     /// Its body is that of an edit.
     pub(crate) fn is_edit(&self) -> bool {
         self.change

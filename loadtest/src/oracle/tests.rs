@@ -99,7 +99,10 @@ fn replay(steps: &[Step], window: usize) -> Oracle {
         match step {
             Step::Issue(client) => drop(oracle.issue(conv, *client)),
             Step::Ack(tag, s) => oracle.acked(conv, *tag, *s),
-            Step::Refuse(tag) => oracle.refused(conv, *tag),
+            Step::Refuse(tag) => {
+                oracle.removal_asked(conv, tag.sender);
+                oracle.refused(conv, *tag, "not_member");
+            }
             Step::Apply(client, seen) => oracle.applied(conv, *client, seen),
             Step::Reread(seen) => oracle.reread(conv, &mut reading, seen),
         }

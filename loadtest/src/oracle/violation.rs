@@ -64,6 +64,20 @@ pub(crate) enum Kind {
     Vanished,
     /// Words that were deleted are not served again.
     Undeleted,
+    /// A message that is sent after an ack was received stands behind what was acknowledged.
+    StaleAppend,
+    /// A list or a sync that is followed to its end names every conversation of the user.
+    LeftOut,
+    /// Every sight of an event can be held against the others, however late it is.
+    LateSight,
+    /// A node says `resync` only where something explains it.
+    ResyncUnexplained,
+    /// Nothing younger than the nodes' retention permits is gone.
+    GoneTooSoon,
+    /// The replicas of a shard are the same at the same place of its log.
+    ReplicasDiffer,
+    /// A definite refusal is explained by the state in which it was given.
+    RefusedWrongly,
 }
 
 /// One broken promise, with where and what.

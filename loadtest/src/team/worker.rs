@@ -104,6 +104,7 @@ pub(crate) async fn work(args: &cli::Worker) -> Result<bool, run::Error> {
         world.oracle.judge_only(share);
         world.recorder.keep_seconds();
     }
+    common.reads.set(job.load.reads(false) / f64::from(share.workers));
     common.budget.set(budget(&plan, share, job.load.messages));
     let teller = Rc::new(RefCell::new(Teller {
         common: common.clone(),

@@ -5,10 +5,10 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
-use super::{State, Task, World};
+use super::{Look, State, Task, World};
 use crate::client::habit::Act;
 use crate::clock::Nanos;
-use crate::oracle::{Change, What, mark};
+use crate::oracle::{Change, Since, What, mark};
 use crate::payload::{Ordinal, Tag};
 use crate::wire;
 
@@ -22,6 +22,8 @@ pub(crate) struct Changing {
     of: u64,
     /// The new body, or the reaction.
     with: String,
+    /// What had been acknowledged when it was sent for the first time.
+    pub(super) since: Option<Since>,
 }
 
 // === impl Changing ===
@@ -29,6 +31,16 @@ pub(crate) struct Changing {
 impl Changing {
     pub(super) fn what(&self) -> What {
         self.what
+    }
+
+    /// The message that it changes.
+    pub(super) fn of(&self) -> u64 {
+        self.of
+    }
+
+    /// It is about to be sent; what it stands behind is what was there the first time.
+    pub(super) fn begins(&mut self, since: Since) {
+        self.since.get_or_insert(since);
     }
 
     pub(super) fn frame(&self, id: u64, c: &str) -> String {
@@ -69,6 +81,7 @@ impl State {
             asked: due,
             floors: self.places.iter().map(|place| place.read).collect(),
             found: Vec::new(),
+            look: if reply.is_some() { Look::Last } else { Look::Act },
             reply,
         });
     }
@@ -111,6 +124,7 @@ impl State {
             what,
             of,
             with,
+            since: None,
         }));
     }
 }

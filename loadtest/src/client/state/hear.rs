@@ -1,10 +1,11 @@
 //! What the node says, and what follows from it: events are applied by the client rule, answers complete requests,
 //! refusals bring messages back.
 
-use super::{State, Task, World};
+use super::sync::Purpose;
+use super::{Asked, State, Task, World};
 use crate::client::place::{Place, Rule};
 use crate::clock::MILLISECOND;
-use crate::oracle::{Kind, Seen, What};
+use crate::oracle::{Kind, Resyncs, Seen, What};
 use crate::payload::{Ordinal, Tag};
 use crate::wire::{Code, Frame, Refusal};
 
@@ -42,6 +43,11 @@ impl State {
                     format_args!("client {} was told to resync: {:?}", self.me, frame.why),
                 );
                 world.recorder.error("resync");
+                let (why, places) = (frame.why.unwrap_or_default(), self.places.len());
+                let now = (!self.marks_late()).then(|| world.clock.now());
+                world
+                    .oracle
+                    .resynced(self.me, &mut self.resyncs, why, places, now);
                 self.resync(world);
             }
             "bye" => {
@@ -53,12 +59,13 @@ impl State {
                     .oracle
                     .note(world.clock.now(), format_args!("client {} got {text}", self.me));
             }
-            "conv" | "delta" | "hist" | "ok" | "hb" | "inbox" => {
-                if let Some(task) = frame.id.and_then(|id| self.requests.remove(&id)) {
-                    self.answer(task, &frame, world);
+            "conv" | "delta" | "hist" | "ok" | "hb" | "inbox" | "members" => {
+                if let Some(asked) = frame.id.and_then(|id| self.requests.remove(&id)) {
+                    self.answer(asked, &frame, world);
                 }
             }
             "receipt" => self.receipt(&frame, world),
+            "activity" => self.activity(&frame, world),
             _ => {} // typing, presence, and what later versions add: never judged for loss
         }
         if self.online
@@ -67,6 +74,19 @@ impl State {
         {
             self.returning = None;
             world.recovery.level(since, world.clock.now());
+        }
+    }
+
+    /// Something happened in a conversation that is not live: the client reads what it lacks.
+    fn activity(&mut self, frame: &Frame<'_>, world: &mut World) {
+        let place = frame.c.and_then(|c| self.by_name.get(c)).copied();
+        let (Some(place), Some(last)) = (place, &frame.last) else {
+            return;
+        };
+        world.oracle.received(self.places[place].conv, self.me, last.s);
+        if !self.places[place].out {
+            self.places[place].fell_behind(last.s);
+            self.drain(place, world);
         }
     }
 
@@ -94,7 +114,7 @@ impl State {
     }
 
     fn ready(&mut self, frame: &Frame<'_>, world: &mut World) {
-        self.requests.retain(|_, task| !matches!(task, Task::Auth));
+        self.requests.retain(|_, asked| !matches!(asked.task, Task::Auth));
         self.online = true;
         self.retry_ms = None;
         let (n, now) = (frame.n.unwrap_or(0), world.clock.now());
@@ -110,6 +130,7 @@ impl State {
             world.recovery.online(since, now, frame.resumed);
         }
         if !frame.resumed {
+            self.resyncs = Resyncs::default();
             self.resync(world);
             if !self.watching.is_empty() {
                 self.ask(Task::Watch(self.watching.clone()));
@@ -128,37 +149,28 @@ impl State {
             place.interrupted();
             world.oracle.forget_receipts(place.conv, self.me);
         }
-        self.requests
-            .retain(|_, task| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
-        self.todo
-            .retain(|(_, task)| !matches!(task, Task::Sync { .. } | Task::Fill { .. }));
-        let known: Vec<usize> = (0..self.places.len())
-            .filter(|place| self.places[*place].cursor.is_some() && !self.places[*place].out)
-            .collect();
-        for places in known.chunks(protocol::limits::SYNC_HAVE) {
-            self.todo.push((
-                0,
-                Task::Sync {
-                    places: places.to_vec(),
-                },
-            ));
+        self.requests.retain(|_, asked| !asked.task.is_to_catch_up());
+        self.todo.retain(|(_, task)| !task.is_to_catch_up());
+        let places = self.present();
+        if !places.is_empty() {
+            self.sync(places, Purpose::CatchUp, 0, world);
         }
     }
 
     fn ack(&mut self, frame: &Frame<'_>, world: &mut World) {
         let Some(id) = frame.id else { return };
         if id >> 32 == 0 {
-            if let Some(task) = self.requests.remove(&id) {
-                self.answer(task, frame, world);
+            if let Some(asked) = self.requests.remove(&id) {
+                self.answer(asked, frame, world);
             }
             return;
         }
         let (index, ordinal) = ((id >> 32) as usize - 1, id as Ordinal);
-        let due = self
+        let answered = self
             .places
             .get_mut(index)
             .and_then(|place| place.answered(ordinal));
-        let (Some(due), Some(s)) = (due, frame.s) else {
+        let (Some((due, since)), Some(s)) = (answered, frame.s) else {
             let detail = format!(
                 "an ack of message {ordinal} that waits for none: s={:?} dup={}",
                 frame.s, frame.dup
@@ -174,6 +186,7 @@ impl State {
         if self.places[index].has_work() {
             self.work.push(index);
         }
+        world.oracle.appended(self.places[index].conv, self.me, s, since);
         world.oracle.acked(
             self.places[index].conv,
             Tag {
@@ -204,14 +217,16 @@ impl State {
         );
         let Some(id) = frame.id else { return };
         if id >> 32 == 0 {
-            let Some(task) = self.requests.remove(&id) else {
+            let Some(Asked { task, .. }) = self.requests.remove(&id) else {
                 return;
             };
+            if refusal == Refusal::Never {
+                self.refused_for_good(&task, code, world);
+            }
             let pause = match (refusal, &task) {
+                (_, Task::Probe { .. }) => return,
                 (Refusal::Later(ms), _) => ms.max(20),
-                (Refusal::Never, Task::Change(changing)) => {
-                    let conv = self.places[changing.place].conv;
-                    world.oracle.change_refused(conv, self.me, changing.ordinal);
+                (Refusal::Never, Task::Change(_)) => {
                     self.changing = false;
                     return;
                 }
@@ -236,6 +251,7 @@ impl State {
                         sender: self.me,
                         ordinal,
                     },
+                    code,
                 );
                 place.answered(ordinal).is_some()
             }
@@ -251,6 +267,35 @@ impl State {
         }
     }
 
+    /// A definite refusal has to be explained, whatever it refuses.
+    fn refused_for_good(&self, task: &Task, code: &str, world: &mut World) {
+        let (place, command) = match task {
+            Task::Change(changing) => {
+                let tag = Tag {
+                    sender: self.me,
+                    ordinal: changing.ordinal,
+                };
+                let conv = self.places[changing.place].conv;
+                return world.oracle.change_refused(conv, tag, code);
+            }
+            Task::Read { place, .. } => (place, "read"),
+            Task::Open { place, .. } => (place, "open"),
+            Task::Fill { place } | Task::Reread { place, .. } => (place, "hist"),
+            Task::Probe { place, read } => (place, read.name()),
+            Task::Auth => return world.oracle.refused_anywhere(self.me, "auth", code),
+            Task::Create { .. } => return world.oracle.refused_anywhere(self.me, "create", code),
+            Task::Enrol { change, .. } => {
+                return world.oracle.refused_anywhere(self.me, change.command(), code);
+            }
+            Task::List { .. } => return world.oracle.refused_anywhere(self.me, "list", code),
+            Task::Sync(_) => return world.oracle.refused_anywhere(self.me, "sync", code),
+            Task::Watch(_) => return world.oracle.refused_anywhere(self.me, "watch", code),
+        };
+        world
+            .oracle
+            .refused_there(self.places[*place].conv, self.me, command, code);
+    }
+
     /// Takes note that others have seen the client being removed. Who was away then is not told: the place is missing
     /// where it was before, or refused.
     pub(super) fn put_out(&mut self, place: usize, world: &World) -> bool {
@@ -261,7 +306,7 @@ impl State {
         here.out
     }
 
-    pub(super) fn read(&mut self, place: usize, frame: &Frame<'_>, world: &mut World) -> Option<Seen> {
+    pub(super) fn read(&self, place: usize, frame: &Frame<'_>, world: &mut World) -> Option<Seen> {
         match Seen::read(frame, &self.places[place].name, &world.payload) {
             Ok(seen) => seen,
             Err((kind, detail)) => {
@@ -283,9 +328,14 @@ impl State {
             return;
         };
         let here = &mut self.places[place];
+        world.oracle.received(here.conv, self.me, seen.s);
         if here.out {
-            return world.oracle.told_outside(here.conv, self.me, seen.s);
+            return;
         }
+        if live && let Some(missing) = here.streamed(seen.s) {
+            return self.stream_hole(place, missing, world);
+        }
+        let here = &mut self.places[place];
         match here.rule(&seen) {
             Rule::Apply => {
                 self.applied(place, &seen, world);
@@ -299,6 +349,18 @@ impl State {
             }
             Rule::Held | Rule::Ignore => {}
         }
+    }
+
+    /// A hole in the live stream that no answer covers.
+    pub(super) fn stream_hole(&self, place: usize, missing: u64, world: &mut World) {
+        let here = &self.places[place];
+        let detail = format!(
+            "s={missing} is above what was answered, and did not come (has s={:?})",
+            here.cursor
+        );
+        world
+            .oracle
+            .violate(Kind::LiveHole, Some(here.conv), Some(self.me), missing, detail);
     }
 
     /// Applies what was held, and asks for what is missing.

@@ -4,6 +4,8 @@
 mod act;
 mod answer;
 mod hear;
+mod probe;
+mod sync;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,13 +14,15 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use self::act::Changing;
+pub(super) use self::probe::{HttpRead, Read};
+use self::sync::Syncing;
 use super::Enrol;
 use super::place::Place;
 use crate::clock::{Clock, Nanos};
 use crate::failover::FirstAcks;
 use crate::measure::latency::Recorder;
 use crate::measure::recovery::Recovery;
-use crate::oracle::{ConvIx, Oracle, Reading};
+use crate::oracle::{ConvIx, Oracle, Reading, Resyncs, Since};
 use crate::payload::{ClientIx, Payload, Tag};
 use crate::wire;
 
@@ -45,7 +49,7 @@ pub(crate) struct State {
     /// Places with something to send.
     work: Vec<usize>,
     next_id: u64,
-    requests: HashMap<u64, Task>,
+    requests: HashMap<u64, Asked>,
     /// Requests that are to be made (again), each at its time.
     todo: Vec<(Nanos, Task)>,
     /// Frames to be sent.
@@ -62,12 +66,43 @@ pub(crate) struct State {
     returning: Option<Nanos>,
     /// Deliveries to this client of what was due before say nothing about the cluster: it was away, or didn't read.
     late_before: Nanos,
+    /// What this session was told to sync again for.
+    resyncs: Resyncs,
     /// An edit, deletion or reaction is on its way: one at a time.
     changing: bool,
     /// What arrives is marked as read.
     pub(crate) marks: bool,
     /// Whose presence a new session has to follow.
     watching: Vec<String>,
+}
+
+/// A request on its way, and what had been acknowledged, per place that it is about, before it was sent.
+struct Asked {
+    task: Task,
+    bases: Vec<Basis>,
+}
+
+/// What a read is held against.
+#[derive(Clone, Debug, Default)]
+struct Basis {
+    since: Since,
+    /// The client's removal was acknowledged.
+    removed: bool,
+    /// The last acknowledged message of each sender.
+    cursors: HashMap<ClientIx, u64>,
+}
+
+/// How far an inbox is looked through, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// One page.
+    Page,
+    /// Page by page to the end, as an act of its own that is measured.
+    Act,
+    /// The same, only to be judged.
+    Whole,
+    /// Again and again until every place was found: the last look.
+    Last,
 }
 
 /// A request other than a message, kept until it is answered.
@@ -101,7 +136,10 @@ pub(crate) enum Task {
         floors: Vec<u64>,
         found: Vec<usize>,
         reply: Option<oneshot::Sender<()>>,
+        look: Look,
     },
+    /// A read that is there to be judged.
+    Probe { place: usize, read: Read },
     /// Follows the presence of others.
     Watch(Vec<String>),
     /// Asks where a conversation stands; the client's view begins there.
@@ -110,7 +148,7 @@ pub(crate) enum Task {
         reply: Option<oneshot::Sender<()>>,
     },
     /// Asks for what was missed, after a new session or a `resync`.
-    Sync { places: Vec<usize> },
+    Sync(Syncing),
     /// A page of what is missing.
     Fill { place: usize },
     /// Reads the log again from its beginning.
@@ -124,6 +162,19 @@ pub(crate) enum Task {
 
 /// The events of one page.
 const PAGE: usize = protocol::limits::PAGE;
+
+// === impl Task ===
+
+impl Task {
+    /// A new session, or a `resync`, begins it anew.
+    fn is_to_catch_up(&self) -> bool {
+        match self {
+            Task::Sync(syncing) => syncing.is_to_catch_up(),
+            Task::Fill { .. } => true,
+            _ => false,
+        }
+    }
+}
 
 // === impl State ===
 
@@ -145,6 +196,7 @@ impl State {
             retry_ms: None,
             returning: None,
             late_before: 0,
+            resyncs: Resyncs::default(),
             changing: false,
             marks: false,
             watching: Vec::new(),
@@ -219,7 +271,7 @@ impl State {
 
     /// A socket is open: says who this is.
     pub(crate) fn connected(&mut self, token: &str, instance: &str) {
-        let id = self.request(Task::Auth);
+        let id = self.request(Task::Auth, Vec::new());
         let resume = self.sid.as_deref().map(|sid| (sid, self.n));
         self.out.push(wire::auth(id, token, "loadtest", instance, resume));
     }
@@ -232,6 +284,11 @@ impl State {
     /// The client is late by its own doing: from now on, or up to now.
     pub(crate) fn late(&mut self, from_now_on: bool, now: Nanos) {
         self.late_before = if from_now_on { Nanos::MAX } else { now };
+    }
+
+    /// Whether the client reads slowly by its own doing.
+    fn marks_late(&self) -> bool {
+        self.late_before == Nanos::MAX
     }
 
     /// The client begins to come back now.
@@ -252,8 +309,8 @@ impl State {
             }
         }
         self.out.clear();
-        let asked = self.requests.drain().map(|(_, task)| task);
-        let again = asked.filter(|task| !matches!(task, Task::Auth));
+        let asked = self.requests.drain().map(|(_, asked)| asked.task);
+        let again = asked.filter(|task| !matches!(task, Task::Auth | Task::Probe { .. }));
         self.todo.extend(again.map(|task| (0, task)));
         let again = self.places.iter_mut().map(Place::disconnected).sum();
         self.work = (0..self.places.len())
@@ -275,7 +332,7 @@ impl State {
     }
 
     /// Turns everything that is due into frames.
-    pub(crate) fn flush(&mut self, world: &World) {
+    pub(crate) fn flush(&mut self, world: &mut World) {
         if !self.online {
             return;
         }
@@ -286,12 +343,13 @@ impl State {
             .map(|(_, task)| task)
             .collect::<Vec<_>>()
         {
-            self.issue(task);
+            self.issue(task, world);
         }
         for index in std::mem::take(&mut self.work) {
             let place = &mut self.places[index];
             let (name, out, me) = (place.name.clone(), &mut self.out, self.me);
-            place.send_due(now, |ordinal, due| {
+            let since = world.oracle.since(place.conv);
+            place.send_due(now, since, |ordinal, due| {
                 let tag = Tag { sender: me, ordinal };
                 let id = ((index as u64 + 1) << 32) | u64::from(ordinal);
                 out.push(wire::send(
@@ -312,17 +370,26 @@ impl State {
         self.out.push(wire::heartbeat(self.n));
     }
 
-    fn request(&mut self, task: Task) -> u64 {
+    fn request(&mut self, task: Task, bases: Vec<Basis>) -> u64 {
         let id = self.next_id;
         self.next_id = (self.next_id + 1) & 0xffff_ffff;
-        self.requests.insert(id, task);
+        self.requests.insert(id, Asked { task, bases });
         id
     }
 
-    fn issue(&mut self, task: Task) {
+    fn issue(&mut self, mut task: Task, world: &mut World) {
         let id = self.next_id;
+        match &mut task {
+            Task::Change(changing) => changing.begins(world.oracle.since(self.places[changing.place].conv)),
+            Task::Enrol { name, change, .. } => change.begins(name, world),
+            _ => {}
+        }
         let frame = match &task {
             Task::Auth => return,
+            Task::Probe { place, read } => match self.position(*place) {
+                Some((name, _)) => read.frame(id, name),
+                None => return,
+            },
             Task::Create {
                 kind, cid, members, ..
             } => wire::create(id, kind, cid, members),
@@ -337,14 +404,15 @@ impl State {
             Task::List { cursor, .. } => wire::list(id, cursor.as_deref()),
             Task::Watch(users) => wire::watch(id, users),
             Task::Open { place, .. } => wire::open(id, &self.places[*place].name),
-            Task::Sync { places } => wire::sync(id, places.iter().filter_map(|place| self.position(*place))),
+            Task::Sync(syncing) => self.sync_frame(id, syncing),
             Task::Fill { place } => match self.position(*place) {
                 Some((name, cursor)) => wire::hist(id, name, cursor, PAGE),
                 None => return,
             },
             Task::Reread { place, after, .. } => wire::hist(id, &self.places[*place].name, *after, PAGE),
         };
-        self.request(task);
+        let bases = self.bases(&task, world);
+        self.request(task, bases);
         self.out.push(frame);
     }
 

@@ -33,6 +33,7 @@ impl Client {
                 let world = &mut *common.world.borrow_mut();
                 let now = world.clock.now();
                 self.produce(now, world);
+                self.read_on(now, world);
                 let interval = common.heartbeat.min(self.state.hb_ms * MILLISECOND);
                 if self.state.online && now >= beat + interval {
                     beat = now;
@@ -56,7 +57,7 @@ impl Client {
                     return End::Lost(format!("nothing was heard for {} ms", patience / MILLISECOND));
                 }
                 let own = (beat + interval).min(heard + patience);
-                let wake = [self.state.wake_at(), self.drops_at, reads_at]
+                let wake = [self.state.wake_at(), self.drops_at, self.probes_at, reads_at]
                     .into_iter()
                     .flatten()
                     .fold(own, Nanos::min);

@@ -46,6 +46,7 @@ impl Client {
                 self.state.ask(Task::Enrol { name, change, reply });
             }
             Some(Command::Behave(habit)) => self.behave(habit),
+            Some(Command::Probe(reads)) => self.probe(reads),
             Some(Command::Cut) => self.cut = true,
             Some(Command::Inbox(reply)) => {
                 let now = self.common.world.borrow().clock.now();

@@ -1,10 +1,14 @@
 //! What must hold when an event takes its place in the log: judged once, in the log's order.
 
-use super::{BLOCK, Log, Verdict};
+use super::{BLOCK, Log, UNKNOWN, Verdict};
 use crate::oracle::changes::{Change, What};
 use crate::oracle::seen::Seen;
 use crate::oracle::violation::Kind;
 use crate::payload::Tag;
+
+/// Of every so many messages one is remembered with its time, the last ones.
+const SAMPLE: u64 = 16;
+const SAMPLES: usize = 4096;
 
 // === impl Log: judge ===
 
@@ -23,10 +27,17 @@ impl Log {
                     format!("from mn={} to mn={mn}", self.mn.unwrap_or(0)),
                 ));
             }
-            self.mn = Some(mn);
+            (self.mn, self.mn_lost) = (Some(mn), false);
             self.first_mn.get_or_insert(mn);
+            self.last_message = seen.s;
+            if mn.is_multiple_of(SAMPLE) && seen.due > 0 {
+                self.sent.push_back((seen.s, seen.due));
+                if self.sent.len() > SAMPLES {
+                    self.sent.pop_front();
+                }
+            }
         }
-        let messages = self.mn.unwrap_or(0);
+        let messages = self.mn.unwrap_or(if self.mn_lost { UNKNOWN } else { 0 });
         if let Some(entry) = self.entry_mut(seen.s) {
             entry.mn = messages;
         }
@@ -98,6 +109,7 @@ impl Log {
         match change.what {
             What::Edit => self.edits.entry(change.of).or_default().push(seen.s),
             What::Delete => {
+                self.deletions.insert(change.of, seen.s);
                 self.delete(change.of);
                 for edit in self.edits.remove(&change.of).unwrap_or_default() {
                     self.delete(edit);
@@ -120,7 +132,7 @@ impl Log {
     }
 
     /// Where below `s` the message is already, looked up only when its ordinal says that something is wrong.
-    fn place_of(&self, tag: Tag, s: u64) -> Option<u64> {
+    pub(super) fn place_of(&self, tag: Tag, s: u64) -> Option<u64> {
         if self
             .senders
             .get(&tag.sender)
