@@ -5,7 +5,7 @@ use super::violation::Kind;
 use crate::clock::{Nanos, SECOND};
 use crate::payload::ClientIx;
 
-/// What one session was told to sync again for.
+/// What a session was told to sync again for, over one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Resyncs {
     /// When it last was because of a full queue.
@@ -40,12 +40,16 @@ impl Oracle {
             // Only retention takes what nobody has got yet.
             "gone" if !self.retention.is_on() => Some("nothing goes here by age or number".to_owned()),
             "gone" => None,
-            // Once for each conversation whose owner could not be reached when the session began.
+            // Once for each conversation whose owner could not be reached when the connection began.
             "late" => {
                 session.late += 1;
                 let most = conversations.max(1);
-                (session.late > most)
-                    .then(|| format!("{} times in a session of {most} conversations", session.late))
+                (session.late > most).then(|| {
+                    format!(
+                        "{} times over one connection, with {most} conversations",
+                        session.late
+                    )
+                })
             }
             _ => Some("a reason that the protocol doesn't have".to_owned()),
         };

@@ -129,8 +129,9 @@ impl State {
         if let Some(since) = self.returning {
             world.recovery.online(since, now, frame.resumed);
         }
+        // Whether it goes on or not, its queue is a new one and its conversations are followed anew.
+        self.resyncs = Resyncs::default();
         if !frame.resumed {
-            self.resyncs = Resyncs::default();
             self.resync(world);
             if !self.watching.is_empty() {
                 self.ask(Task::Watch(self.watching.clone()));
