@@ -216,3 +216,34 @@ async fn answered(session: &mut Session, done: &AtomicU64, counts: &Counts) -> R
     counted.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Defect, Fake};
+
+    #[test]
+    fn hostile_sessions_do_what_they_are_there_for_and_end_when_they_are_dropped() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let fake = Fake::start(1, 5, false, Defect::None).await;
+            // The first two: large creations, and frames that nobody knows.
+            let attack = Attack::begin(Attackers {
+                nodes: fake.nodes.clone(),
+                token: "dev:{user}".to_owned(),
+                prefix: "h".to_owned(),
+                sessions: 2,
+                lister: "l".to_owned(),
+            })
+            .unwrap();
+            let done = |name: &str| attack.counts()[name];
+            while done("conversations of 257 created") < 10 || done("unknown frames") < 1000 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(done("lists"), 0);
+        });
+    }
+}

@@ -326,3 +326,35 @@ async fn idle(target: &Target) -> Option<f64> {
 fn record(times: &mut Histogram<u64>, since: Instant) {
     times.saturating_record(since.elapsed().as_micros() as u64);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Defect, Fake};
+    use crate::tests::common;
+
+    #[test]
+    fn every_conversation_is_made_once_with_a_message_by_creators_that_share_the_work() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let fake = Fake::start(3, 5, false, Defect::None).await;
+            let common = common(&fake, 0);
+            fill(&common, "ann", 50, 7).await.unwrap();
+            let mut session = Session::open(Login {
+                node: &fake.nodes[0],
+                token: "dev:ann",
+                device: "d",
+                resume: None,
+            })
+            .await
+            .unwrap();
+            let inbox = session.ask(&json!({"t": "list"})).await.unwrap();
+            let rows = inbox["items"].as_array().unwrap();
+            let messages = rows.iter().filter(|row| row["last"]["t"] == "msg");
+            assert_eq!((rows.len(), messages.count()), (50, 50));
+        });
+    }
+}

@@ -221,3 +221,53 @@ fn refused(frame: Value) -> Result<Value, Error> {
 fn lost(error: impl ToString) -> Error {
     Error::Lost(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Defect, Fake};
+
+    #[test]
+    fn a_session_asks_receives_and_goes_on_at_another_node() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let fake = Fake::start(2, 3, false, Defect::None).await;
+            let login = |node, resume| Login {
+                node,
+                token: "dev:ann",
+                device: "d",
+                resume,
+            };
+            let mut session = Session::open(login(&fake.nodes[0], None)).await.unwrap();
+            let create = json!({"t": "create", "kind": "group", "cid": "x", "members": ["bob"]});
+            let made = session.ask(&create).await.unwrap();
+            let send = json!({"t": "send", "c": made["c"], "cid": "y", "b": {"text": "hi"}});
+            assert_eq!(session.ask(&send).await.unwrap()["s"], 2);
+            let until = Instant::now() + ANSWER;
+            let event = session.event(until).await.unwrap().unwrap();
+            assert_eq!((event["t"].as_str(), session.n), (Some("msg"), 1));
+            let refused = session
+                .ask(&json!({"t": "hist", "c": made["c"], "after": 0}))
+                .await;
+            assert_eq!(refused.unwrap()["events"].as_array().map(Vec::len), Some(2));
+
+            let (sid, n) = (session.sid.clone(), session.n);
+            drop(session);
+            let again = Session::open(login(&fake.nodes[1], Some((&sid, n))))
+                .await
+                .unwrap();
+            assert!(again.resumed && again.n == n);
+            let mut other = Session::open(Login {
+                token: "dev:eve",
+                ..login(&fake.nodes[1], None)
+            })
+            .await
+            .unwrap();
+            let refused = other.ask(&json!({"t": "hist", "c": made["c"], "after": 0})).await;
+            assert!(matches!(refused, Err(Error::Refused { code, retry_ms: None }) if code == "not_member"));
+        });
+    }
+}

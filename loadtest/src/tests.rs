@@ -18,7 +18,7 @@ use crate::pacing::{Alarms, Arrival, Pace};
 use crate::payload::Payload;
 use crate::scenario::{Conversation, Plan};
 
-fn common(fake: &Fake, messages: u64) -> Rc<Common> {
+pub(crate) fn common(fake: &Fake, messages: u64) -> Rc<Common> {
     let clock = Clock::start();
     Rc::new(Common {
         world: Rc::new(RefCell::new(World {

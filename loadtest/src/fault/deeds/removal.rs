@@ -34,13 +34,19 @@ struct Listener {
     member: ClientIx,
     /// What it is, for a violation.
     name: &'static str,
-    /// The last place that was applied; `None` after a `resync`, when the client asks.
+    view: View,
+}
+
+/// What a session has been told of the conversation.
+#[derive(Clone, Copy, Debug, Default)]
+struct View {
+    /// The last place that was applied; `None` after a `resync`, when a client asks.
     last: Option<u64>,
     received: u64,
 }
 
-/// What a session was when it lost its connection: its name, its last event, the last place of the conversation.
-type Lost = (String, u64, Option<u64>);
+/// What a session was when it lost its connection: its name, its last event, what it had been told.
+type Lost = (String, u64, View);
 
 /// Why the node doesn't learn of the removal.
 #[derive(Clone, Copy)]
@@ -107,7 +113,7 @@ impl Deed<'_> {
         self.all_ready().await?;
         let received: Vec<String> = there
             .iter()
-            .map(|listener| format!("{}: {}", listener.name, listener.received))
+            .map(|listener| format!("{}: {}", listener.name, listener.view.received))
             .collect();
         let evidence = format!(
             "removed at s={removed_at} while node {node} was {deafness}, what is kept began at s={floor} afterwards; {went_on} of 2 sessions went on elsewhere; events heard from then on: {}",
@@ -219,18 +225,19 @@ impl Deed<'_> {
             session,
             member,
             name,
-            last: None,
-            received: 0,
+            view: View::default(),
         };
         let open = json!({"t": "open", "c": self.conversation});
         let deadline = Instant::now() + PATIENCE;
         let opened = listener.session.ask_until(&open, deadline).await;
         opened.map_err(indeterminate)?;
-        while listener.last.is_none() {
+        while listener.view.last.is_none() {
             let event = listener.session.event(deadline).await.map_err(indeterminate)?;
             let event = event.ok_or_else(|| Trouble::Indeterminate(format!("{name}: nothing was heard")))?;
-            listener.last = self.position(&event);
+            // Nothing can be broken yet: a first event has nothing before it.
+            let _ = listener.view.take(&event, self.conversation, None);
         }
+        listener.view.received = 0;
         Ok(listener)
     }
 
@@ -240,40 +247,27 @@ impl Deed<'_> {
         node: u64,
         member: ClientIx,
         name: &'static str,
-        (sid, n, last): Lost,
+        (sid, n, view): Lost,
     ) -> Option<Listener> {
         let session = self.session_of(node, member, name, Some((&sid, n))).await.ok()?;
         Some(Listener {
             // One that begins anew asks for what it missed.
-            last: last.filter(|_| session.resumed),
+            view: if session.resumed { view } else { View::default() },
             session,
             member,
             name,
-            received: 0,
         })
     }
 
-    /// Takes what a session is told: nothing above the removal for the one, no hole for the other.
+    /// Takes what a session is told, until then or until a promise is broken.
     async fn listen(&self, listener: &mut Listener, removed: ClientIx, removed_at: u64, until: Instant) {
-        // The end of a session is a verdict that the protocol has; what was heard before it counts.
+        let removed_at = (listener.member == removed).then_some(removed_at);
+        // The end of a session is a verdict that the protocol has; what was received before it counts.
         while let Ok(Some(event)) = listener.session.event(until).await {
-            if event["t"] == "resync" {
-                listener.last = None;
+            if let Err((kind, s, detail)) = listener.view.take(&event, self.conversation, removed_at) {
+                let detail = format!("{}: {detail}", listener.name);
+                return self.violate(kind, Some(listener.member), s, detail);
             }
-            let Some(s) = self.position(&event) else { continue };
-            listener.received += 1;
-            if listener.member == removed {
-                if s > removed_at {
-                    let detail = format!("{}: it was removed at s={removed_at}", listener.name);
-                    return self.violate(Kind::AfterRemoval, Some(removed), s, detail);
-                }
-                continue;
-            }
-            if let Some(last) = listener.last.filter(|last| s > last + 1) {
-                let detail = format!("{}: has s={last}, then comes s={s}", listener.name);
-                return self.violate(Kind::LiveHole, Some(listener.member), s, detail);
-            }
-            listener.last = Some(s.max(listener.last.unwrap_or(0)));
         }
     }
 
@@ -289,12 +283,38 @@ impl Deed<'_> {
             self.violate(Kind::AfterRemoval, Some(removed), s, detail);
         }
     }
+}
 
-    /// The place of an event of the conversation's log.
-    fn position(&self, event: &Value) -> Option<u64> {
-        (event["c"] == self.conversation)
-            .then(|| event["s"].as_u64())
-            .flatten()
+// === impl View ===
+
+impl View {
+    /// Takes an event: nothing above the removal for one who was removed, no hole without a `resync` for a member.
+    fn take(
+        &mut self,
+        event: &Value,
+        conversation: &str,
+        removed_at: Option<u64>,
+    ) -> Result<(), (Kind, u64, String)> {
+        if event["t"] == "resync" {
+            self.last = None;
+        }
+        let Some(s) = event["s"].as_u64().filter(|_| event["c"] == conversation) else {
+            return Ok(());
+        };
+        self.received += 1;
+        if let Some(k) = removed_at {
+            let detail = || format!("it was removed at s={k}");
+            return if s > k {
+                Err((Kind::AfterRemoval, s, detail()))
+            } else {
+                Ok(())
+            };
+        }
+        let hole = self.last.filter(|last| s > last + 1);
+        self.last = Some(s.max(self.last.unwrap_or(0)));
+        hole.map_or(Ok(()), |last| {
+            Err((Kind::LiveHole, s, format!("has s={last}, then comes s={s}")))
+        })
     }
 }
 
@@ -303,7 +323,7 @@ impl Deed<'_> {
 impl Listener {
     /// Lets the connection drop.
     fn lose(self) -> Lost {
-        (self.session.sid.clone(), self.session.n, self.last)
+        (self.session.sid.clone(), self.session.n, self.view)
     }
 }
 
@@ -318,4 +338,38 @@ impl Display for Deafness {
 
 fn indeterminate(error: Error) -> Trouble {
     Trouble::Indeterminate(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(events: &[Value], removed_at: Option<u64>) -> Result<u64, Kind> {
+        let mut view = View::default();
+        for event in events {
+            view.take(event, "g_1", removed_at).map_err(|(kind, ..)| kind)?;
+        }
+        Ok(view.received)
+    }
+
+    #[test]
+    fn one_who_was_removed_is_told_nothing_above_it() {
+        let at = |s: u64| json!({"t": "msg", "c": "g_1", "s": s});
+        let elsewhere = json!({"t": "msg", "c": "g_2", "s": 90});
+        assert_eq!(
+            taken(&[at(6), at(7), elsewhere], Some(7)),
+            Ok(2),
+            "up to it, and elsewhere"
+        );
+        assert_eq!(taken(&[at(6), at(8)], Some(7)), Err(Kind::AfterRemoval));
+    }
+
+    #[test]
+    fn a_member_has_no_hole_but_at_a_resync() {
+        let at = |s: u64| json!({"t": "msg", "c": "g_1", "s": s});
+        let resync = json!({"t": "resync", "why": "gone"});
+        assert_eq!(taken(&[at(6), at(7), at(7), at(8)], None), Ok(4), "twice is once");
+        assert_eq!(taken(&[at(6), resync, at(90), at(91)], None), Ok(3));
+        assert_eq!(taken(&[at(6), at(8)], None), Err(Kind::LiveHole));
+    }
 }
