@@ -22,6 +22,9 @@ struct Inner {
     map_version: Gauge,
     transfers: Counter,
     membership_changes: Counter,
+    read_rounds: Counter,
+    reads: Counter,
+    reads_refused: Counter,
 }
 
 // === impl Metrics ===
@@ -70,6 +73,21 @@ impl Metrics {
             "Changes of replica sets this node carried out",
             m.membership_changes.clone(),
         );
+        registry.register(
+            "read_rounds",
+            "Times a shard's voters were asked whether this node still owns it",
+            m.read_rounds.clone(),
+        );
+        registry.register(
+            "reads",
+            "Reads that such a round proved to be fresh",
+            m.reads.clone(),
+        );
+        registry.register(
+            "reads_refused",
+            "Reads refused because a round proved nothing",
+            m.reads_refused.clone(),
+        );
     }
 
     pub(crate) fn proposed(&self, commands: usize, ok: bool) {
@@ -79,6 +97,16 @@ impl Metrics {
         } else {
             self.inner.proposals_failed.inc();
         }
+    }
+
+    pub(crate) fn confirmed(&self, reads: usize, proved: bool) {
+        self.inner.read_rounds.inc();
+        let side = if proved {
+            &self.inner.reads
+        } else {
+            &self.inner.reads_refused
+        };
+        side.inc_by(reads as u64);
     }
 
     pub(crate) fn took_over(&self) {

@@ -11,6 +11,10 @@ pub enum Bug {
     AckBeforeFsync,
     /// Apply doesn't compare a batch's epoch with the owner's.
     EpochUnchecked,
+    /// Reads rely on the leader's lease as openraft reckons it.
+    LeaseReads,
+    /// Reads rely on openraft's own ReadIndex.
+    QuorumClockReads,
 }
 
 thread_local! {
@@ -28,4 +32,13 @@ pub(crate) fn ack_before_fsync() -> bool {
 
 pub(crate) fn epoch_unchecked() -> bool {
     PLANTED.get() == Some(Bug::EpochUnchecked)
+}
+
+/// How openraft would prove that a read is fresh, where it is asked to.
+pub(crate) fn read_policy() -> Option<openraft::ReadPolicy> {
+    match PLANTED.get() {
+        Some(Bug::LeaseReads) => Some(openraft::ReadPolicy::LeaseRead),
+        Some(Bug::QuorumClockReads) => Some(openraft::ReadPolicy::ReadIndex),
+        _ => None,
+    }
 }

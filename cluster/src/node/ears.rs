@@ -33,7 +33,7 @@ impl Handler for Ears {
         let Some(node) = self.node.upgrade() else { return };
         match lane {
             Lane::Raft | Lane::Snapshot => {
-                let find = |shard| node.replica(shard).map(|replica| replica.group.raft());
+                let find = |shard| node.replica(shard).map(|replica| replica.group.clone());
                 node.server.handle(from, method, body, reply, find);
             }
             Lane::Rpc | Lane::Fanout => match Method::from_wire(method) {

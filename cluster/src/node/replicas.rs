@@ -21,6 +21,7 @@ use crate::service::Owned;
 use crate::shard::META;
 use crate::shard::map::{Map, MapMachine};
 use crate::shard::propose::Proposer;
+use crate::shard::read::Reads;
 use crate::types::shard_name;
 
 /// How long a replica must have run before it is started again.
@@ -29,13 +30,19 @@ const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// One shard's replica on this node.
 pub(crate) struct Replica {
     pub(crate) group: Group,
-    active: Mutex<Option<Proposer>>,
+    active: Mutex<Option<Active>>,
     /// When the last epoch began here, or the replica started.
     pub(crate) since: Mutex<Instant>,
     /// A change of its members or its leader is under way.
     pub(crate) busy: AtomicBool,
     /// Cancelled when the replica is let go.
     pub(crate) over: CancellationToken,
+}
+
+/// What an epoch has.
+struct Active {
+    proposer: Proposer,
+    reads: Reads,
 }
 
 // === impl Node ===
@@ -140,21 +147,26 @@ impl Node {
             return;
         };
         if owner.node == self.id() && owner.incarnation == self.incarnation() {
-            self.activate(&replica, owner.epoch);
+            self.activate(&replica, owner);
         } else {
             self.deactivate(&replica);
         }
     }
 
-    fn activate(self: &Arc<Node>, replica: &Arc<Replica>, epoch: u64) {
-        let shard = replica.group.shard();
+    fn activate(self: &Arc<Node>, replica: &Arc<Replica>, owner: Owner) {
+        let (shard, epoch) = (replica.group.shard(), owner.epoch);
         self.deactivate(replica);
         let proposer = Proposer::new(shard, epoch, &self.config, self.metrics.clone());
-        *replica.active.lock() = Some(proposer.clone());
+        let reads = Reads::new(shard, owner, self.config.election_max, self.metrics.clone());
+        *replica.active.lock() = Some(Active {
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+        });
         *replica.since.lock() = Instant::now();
         self.metrics.took_over();
         self.tasks
             .spawn(proposer.clone().run(replica.group.clone(), self.store.clone()));
+        self.tasks.spawn(reads.run(replica.group.clone()));
         if shard != META {
             self.service.activated(Owned {
                 shard,
@@ -167,11 +179,12 @@ impl Node {
     }
 
     pub(crate) fn deactivate(&self, replica: &Replica) {
-        let Some(proposer) = replica.active.lock().take() else {
+        let Some(Active { proposer, reads }) = replica.active.lock().take() else {
             return;
         };
         let shard = replica.group.shard();
         proposer.close();
+        reads.close();
         self.metrics.lost();
         if shard != META {
             self.service.deactivated(shard, proposer.epoch());
@@ -181,10 +194,13 @@ impl Node {
     /// Waits until a local read sees every acknowledged write.
     pub(crate) async fn readable(&self, shard: ShardId, epoch: u64) -> Result<(), NotOwner> {
         let replica = self.replica(shard).ok_or(NotOwner)?;
-        if replica.epoch() != Some(epoch) || !replica.group.linearize(self.config.election_max).await {
-            return Err(NotOwner);
+        let reads = replica.reads(epoch).ok_or(NotOwner)?;
+        #[cfg(feature = "planted-bugs")]
+        if let Some(policy) = crate::planted::read_policy() {
+            let proved = replica.group.linearize(policy, self.config.election_max).await;
+            return if proved { Ok(()) } else { Err(NotOwner) };
         }
-        if replica.epoch() == Some(epoch) {
+        if reads.confirmed().await {
             Ok(())
         } else {
             Err(NotOwner)
@@ -235,10 +251,19 @@ impl Node {
 impl Replica {
     /// The epoch under which this replica owns its shard.
     pub(crate) fn epoch(&self) -> Option<u64> {
-        self.active.lock().as_ref().map(Proposer::epoch)
+        self.active.lock().as_ref().map(|active| active.proposer.epoch())
     }
 
     pub(crate) fn proposer(&self) -> Option<Proposer> {
-        self.active.lock().clone()
+        self.active.lock().as_ref().map(|active| active.proposer.clone())
+    }
+
+    /// The reads of an epoch, if it is the present one.
+    fn reads(&self, epoch: u64) -> Option<Reads> {
+        let active = self.active.lock();
+        let active = active
+            .as_ref()
+            .filter(|active| active.proposer.epoch() == epoch)?;
+        Some(active.reads.clone())
     }
 }

@@ -55,10 +55,16 @@ impl Node {
                     .try_get_u16()
                     .ok()
                     .and_then(|shard| self.replica(ShardId(shard)));
-                let Some(replica) = replica.filter(|replica| replica.epoch().is_some()) else {
+                let owned = replica.and_then(|replica| Some((replica.epoch()?, replica)));
+                let Some((epoch, replica)) = owned else {
                     return reply.send(Err(Bytes::from_static(b"not the owner")));
                 };
+                let node = self.clone();
                 self.tasks().spawn(async move {
+                    // Who asks may let its replica go: a deposed owner's word would be of the past.
+                    if node.readable(replica.group.shard(), epoch).await.is_err() {
+                        return reply.send(Err(Bytes::from_static(b"not the owner any more")));
+                    }
                     let voters = replica.group.applied_voters().await;
                     reply.send(match voters.as_ref().map(postcard::to_stdvec) {
                         Some(Ok(voters)) => Ok(voters.into()),

@@ -36,4 +36,6 @@ pub struct Owner {
     pub incarnation: u64,
     /// Log index of the takeover. Zero: nobody ever owned the shard.
     pub epoch: u64,
+    /// Raft term in which it led then. It owns the shard for no longer than it leads in that very term.
+    pub term: u64,
 }

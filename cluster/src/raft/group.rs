@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{EmptyNode, LinearizerOption, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{EmptyNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use storage::{ShardId, Store};
 
@@ -16,10 +17,11 @@ use crate::error::{Error, ProposeError};
 use crate::machine::Machine;
 use crate::raft::digest::Standing;
 use crate::raft::log_store::LogStore;
-use crate::raft::network::Factory;
+use crate::raft::network::{Factory, Method};
 use crate::raft::state_machine::{StateMachine, Watcher};
+use crate::raft::tally::Tally;
 use crate::raft::{Answer, Proposal, Raft, TypeConfig};
-use crate::transport::Transport;
+use crate::transport::{Lane, Transport};
 use crate::types::{GroupStatus, NodeId, shard_name};
 
 /// A Raft group on this node. Cheap to clone.
@@ -28,6 +30,7 @@ pub(crate) struct Group {
     shard: ShardId,
     raft: Raft,
     log: LogStore,
+    transport: Arc<dyn Transport>,
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -66,7 +69,7 @@ impl Group {
         .map_err(|e| failed(e.to_string()))?;
         let factory = Factory {
             shard,
-            transport: parts.transport,
+            transport: parts.transport.clone(),
             append_deadline: config.election_max.max(Duration::from_secs(1)),
             snapshot_rate: config.snapshot_rate,
         };
@@ -79,6 +82,7 @@ impl Group {
             shard,
             raft,
             log,
+            transport: parts.transport,
             standing,
         };
         if group.voters().iter().eq([&parts.node]) {
@@ -118,10 +122,49 @@ impl Group {
         }
     }
 
-    /// Whether a local read now sees every write acknowledged before this call. Uses the leader's lease, and asks a
-    /// quorum when the lease has run out.
-    pub(crate) async fn linearize(&self, lease: Duration) -> bool {
-        let policy = LinearizerOption::from(ReadPolicy::LeaseRead).with_wait_timeout(lease);
+    /// The newest term that this replica has voted in or heard of.
+    pub(crate) fn promised(&self) -> u64 {
+        self.log.promised()
+    }
+
+    /// Asks another replica for its [`promised`](Self::promised) term. The question is queued before this returns.
+    pub(crate) fn ask_promised(
+        &self,
+        node: NodeId,
+        deadline: Duration,
+    ) -> impl Future<Output = Option<u64>> + Send + 'static {
+        let body = Bytes::copy_from_slice(&self.shard.0.to_be_bytes());
+        let answer = self
+            .transport
+            .call(node, Lane::Raft, Method::Promised as u16, body, deadline);
+        async move {
+            answer
+                .await
+                .ok()?
+                .as_ref()
+                .try_into()
+                .ok()
+                .map(u64::from_be_bytes)
+        }
+    }
+
+    /// Counts the group's voters, by the newest membership in the log. What this replica shows of it is at most one change
+    /// old, and the majorities of one change share a member.
+    pub(crate) fn tally(&self) -> Tally {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        Tally::of(
+            sets.iter()
+                .map(|set| set.iter().copied().map(NodeId).collect())
+                .collect(),
+        )
+    }
+
+    /// As openraft proves that a read is fresh: not relied upon, see [`crate::shard::read`].
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) async fn linearize(&self, policy: openraft::ReadPolicy, deadline: Duration) -> bool {
+        let policy = openraft::LinearizerOption::from(policy).with_wait_timeout(deadline);
         self.raft.ensure_linearizable(policy).await.is_ok()
     }
 

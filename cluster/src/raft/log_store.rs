@@ -72,6 +72,12 @@ impl LogStore {
         self.shared.flushed.subscribe()
     }
 
+    /// The newest term that this replica has voted in or heard of. It is here before the answer that promises it is sent,
+    /// so whoever is told of an older one was told before that promise.
+    pub(crate) fn promised(&self) -> u64 {
+        self.shared.tail.lock().vote.map_or(0, |vote| vote.leader_id.term)
+    }
+
     /// Whether nothing was ever written: no vote and no entry.
     pub(crate) fn is_pristine(&self) -> bool {
         let tail = self.shared.tail.lock();

@@ -17,6 +17,7 @@ pub(crate) mod state_machine;
 #[cfg(test)]
 mod suite_test;
 mod tail;
+pub(crate) mod tally;
 
 use std::fmt;
 

@@ -48,6 +48,8 @@ pub(crate) enum Method {
     TransferLeader = 4,
     /// A step of a snapshot's transfer; the answer to the last is a [`SnapshotResponse`].
     Snapshot = 5,
+    /// An owner asks for the newest term that the replica has voted in or heard of; answered with it (`u64`).
+    Promised = 6,
 }
 
 /// Makes [`Network`]s for one group.
@@ -81,6 +83,7 @@ impl Method {
             Method::PreVote,
             Method::TransferLeader,
             Method::Snapshot,
+            Method::Promised,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

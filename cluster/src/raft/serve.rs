@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::blocking;
+use crate::raft::group::Group;
 use crate::raft::network::Method;
 use crate::raft::snapshot::{Imports, SnapshotData, Step};
 use crate::raft::state_machine::Applied;
@@ -54,15 +55,20 @@ impl Server {
         method: u16,
         mut body: Bytes,
         reply: Reply,
-        find: impl FnOnce(ShardId) -> Option<Raft>,
+        find: impl FnOnce(ShardId) -> Option<Group>,
     ) {
         let (Some(method), Ok(shard)) = (Method::from_wire(method), body.try_get_u16()) else {
             return reply.send(Err(Bytes::from_static(b"malformed raft request")));
         };
         let shard = ShardId(shard);
-        let Some(raft) = find(shard) else {
+        let Some(group) = find(shard) else {
             return reply.send(Err(Bytes::from_static(b"no replica of this shard here")));
         };
+        if method == Method::Promised {
+            // At once: reads wait for it.
+            return reply.send(Ok(Bytes::copy_from_slice(&group.promised().to_be_bytes())));
+        }
+        let raft = group.raft();
         if method == Method::Append {
             return self.append(from, shard, raft, &body, reply);
         }
@@ -78,7 +84,7 @@ impl Server {
                     .await
                 }
                 Method::Snapshot => snapshot_step(&imports, raft, from, shard, &body).await,
-                Method::Append => Err(other("appends have a lane")),
+                Method::Append | Method::Promised => Err(other("answered above")),
             };
             reply.send(answer.map_err(|error| Bytes::from(error.to_string())));
         });

@@ -119,6 +119,7 @@ impl StateMachine {
                         node,
                         incarnation,
                         epoch: entry.log_id.index,
+                        term: entry.log_id.leader_id.term,
                     };
                     effect = xxh3_128(&codec::encode(&self.applied.owner)?);
                     takeover = true;

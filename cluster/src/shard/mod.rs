@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod map;
 pub mod propose;
+pub(crate) mod read;
 
 use storage::ShardId;
 

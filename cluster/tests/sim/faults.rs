@@ -46,6 +46,13 @@ pub(crate) enum Fault {
     /// Three things in a row, which lose what was acknowledged before it was durable: `a` is cut off while the others
     /// go on, `b` loses power, and then `a` and `b` are to go on without the third.
     PauseKill { a: NodeId, b: NodeId, lasts: Duration },
+    /// A member stops for a while as a suspended machine does, gets what was sent to it meanwhile, and then is cut off,
+    /// with clients that go on asking it.
+    PauseCut {
+        node: NodeId,
+        paused: Duration,
+        cut: Duration,
+    },
     /// A connection is reset.
     Reset { a: NodeId, b: NodeId },
     /// An owner that was deposed without knowing proposes under its old epoch.
@@ -61,7 +68,7 @@ impl Fault {
         let other = NodeId(node.0 % 3 + 1);
         let lasts = Duration::from_millis(random.random_range(100..6_000));
         let kept = kept(random);
-        match random.random_range(0..14) {
+        match random.random_range(0..16) {
             0..=2 => Fault::Crash {
                 node,
                 kept,
@@ -85,6 +92,7 @@ impl Fault {
             9 => Fault::Restart { node, down: lasts },
             10 => Fault::DiskFull { node, lasts },
             11 => Fault::DiskFails { node, lasts },
+            12..=13 => Fault::pause_cut(random),
             _ => Fault::Reset { a: node, b: other },
         }
     }
@@ -103,6 +111,15 @@ impl Fault {
             a: NodeId(a),
             b: NodeId(b),
             lasts: Duration::from_millis(random.random_range(1_000..5_000)),
+        }
+    }
+
+    pub(crate) fn pause_cut(random: &mut StdRng) -> Fault {
+        Fault::PauseCut {
+            node: NodeId(random.random_range(1..=3)),
+            // About the time in which the others elect another owner.
+            paused: Duration::from_millis(random.random_range(700..1_400)),
+            cut: Duration::from_millis(random.random_range(800..3_000)),
         }
     }
 
@@ -183,6 +200,22 @@ impl Fault {
                 network.partition(&[third]);
                 world.restart(b);
                 tokio::time::sleep(lasts).await;
+                network.heal();
+            }
+            Fault::PauseCut { node, paused, cut } => {
+                let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|&other| other != node).collect();
+                for &other in &others {
+                    network.block(node, other);
+                    network.block(other, node);
+                }
+                tokio::time::sleep(paused).await;
+                for &other in &others {
+                    network.unblock(other, node);
+                }
+                // What the socket held.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                network.partition(&[node]);
+                tokio::time::sleep(cut).await;
                 network.heal();
             }
             Fault::Reset { a, b } => network.reset(a, b),

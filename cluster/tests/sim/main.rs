@@ -29,7 +29,7 @@ use std::ops::Range;
 use cluster::planted::Bug;
 use world::{Plan, Violation, World};
 
-/// Seeds in one test; [`sound`] has eight of them.
+/// Seeds in one test; [`sound`] has eight of them for each kind of plan.
 const BLOCK: u64 = 25;
 
 /// Runs one seed.
@@ -60,12 +60,13 @@ fn run_soundly(seed: u64, plan: &Plan) -> Result<(), Violation> {
     })
 }
 
-fn no_violation(block: u64) {
+fn hold(block: u64, plan: impl Fn(u64) -> Plan) {
     for seed in seeds(block) {
-        if let Err(violation) = run_soundly(seed, &Plan::faulty(seed)) {
+        if let Err(violation) = run_soundly(seed, &plan(seed)) {
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
             panic!(
                 "{violation}\nto see it again: SIM_SEEDS={seed}..{} cargo test -p rookery-cluster \
-                 --features planted-bugs --test sim invariants_hold_0",
+                 --features planted-bugs --test sim {test}",
                 seed + 1
             );
         }
@@ -82,13 +83,13 @@ fn is_caught(bug: Bug, plan: impl Fn(u64) -> Plan) {
 }
 
 mod sound {
-    use super::no_violation;
+    use super::{Plan, hold};
 
     macro_rules! blocks {
         ($($name:ident = $block:literal),*) => { $(
             #[test]
             fn $name() {
-                no_violation($block);
+                hold($block, Plan::faulty);
             }
         )* };
     }
@@ -102,6 +103,26 @@ mod sound {
         invariants_hold_5 = 5,
         invariants_hold_6 = 6,
         invariants_hold_7 = 7
+    );
+
+    macro_rules! pauses {
+        ($($name:ident = $block:literal),*) => { $(
+            #[test]
+            fn $name() {
+                hold($block, Plan::pause_cuts);
+            }
+        )* };
+    }
+
+    pauses!(
+        reads_are_fresh_after_pauses_0 = 0,
+        reads_are_fresh_after_pauses_1 = 1,
+        reads_are_fresh_after_pauses_2 = 2,
+        reads_are_fresh_after_pauses_3 = 3,
+        reads_are_fresh_after_pauses_4 = 4,
+        reads_are_fresh_after_pauses_5 = 5,
+        reads_are_fresh_after_pauses_6 = 6,
+        reads_are_fresh_after_pauses_7 = 7
     );
 }
 
@@ -149,7 +170,12 @@ mod planted {
     #[test]
     fn the_same_plans_without_a_bug_are_sound() {
         for seed in 1000..1005 {
-            let plans = [Plan::power_cuts, Plan::deposed_owners, Plan::pause_kills];
+            let plans = [
+                Plan::power_cuts,
+                Plan::deposed_owners,
+                Plan::pause_kills,
+                Plan::pause_cuts,
+            ];
             for plan in plans.map(|plan| plan(seed)) {
                 if let Err(violation) = run_soundly(seed, &plan) {
                     panic!("{violation}");

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     sync_delay: Duration,
     /// The faults begin while the members still find each other.
     while_growing: bool,
+    /// Clients that only read.
+    readers: u64,
 }
 
 /// What a run found.
@@ -98,12 +100,23 @@ impl Plan {
         }
     }
 
+    /// Members paused and then cut off, with many who read.
+    pub(crate) fn pause_cuts(seed: u64) -> Plan {
+        Plan {
+            // Long enough for messages to be under way when the pause begins.
+            sync_delay: Duration::from_millis(12),
+            readers: 6,
+            ..Plan::draw(seed, 6, 1_500, Fault::pause_cut)
+        }
+    }
+
     /// No fault.
     pub(crate) fn quiet() -> Plan {
         Plan {
             faults: Vec::new(),
             sync_delay: Duration::from_millis(1),
             while_growing: false,
+            readers: 0,
         }
     }
 
@@ -121,6 +134,7 @@ impl Plan {
                 .collect(),
             sync_delay: Duration::from_millis(random.random_range(0..6)),
             while_growing: false,
+            readers: 1,
         }
     }
 }
@@ -226,8 +240,12 @@ impl World {
                 tokio::task::spawn_local(client::run(self.seed, id, members, history, until))
             })
             .collect();
-        let reader = client::read(self.seed, self.members.clone(), self.reads.clone(), until);
-        let reader = tokio::task::spawn_local(reader);
+        let readers: Vec<_> = (0..plan.readers)
+            .map(|reader| {
+                let (members, reads) = (self.members.clone(), self.reads.clone());
+                tokio::task::spawn_local(client::read(self.seed ^ (reader << 32), members, reads, until))
+            })
+            .collect();
         for (pause, fault) in &plan.faults {
             tokio::time::sleep(*pause).await;
             tracing::info!(?fault, "a fault");
@@ -239,7 +257,9 @@ impl World {
         for client in clients {
             client.await.unwrap();
         }
-        reader.await.unwrap();
+        for reader in readers {
+            reader.await.unwrap();
+        }
         self.converge().await
     }
 

@@ -10,11 +10,13 @@ use protocol::ConvId;
 use tracing::debug;
 
 use super::committed::{self, answer_of};
-use super::publish::{Memory, Peek};
+use super::publish::{self, Memory, Peek};
 use super::reads::rows;
+use super::shard::batch::Pending;
 use super::shard::core::Core;
 use super::shard::messages::{Passivate, Publish, Settle};
 use super::timeline::Outcome;
+use crate::rpc::submit::Answer;
 
 /// More messages than the shard lets in at once (one per batch and one per round).
 const MAILBOX: usize = 4096;
@@ -39,6 +41,30 @@ impl ConversationActor {
                 memory: Memory::default(),
             }
         })
+    }
+}
+
+impl ConversationActor {
+    /// Gives answers that are right only if no other node has owned the shard before they were asked for.
+    fn answer_while_owner(&self, known: Vec<(Pending, Answer)>, ctx: &mut Context<Self>) {
+        let core = self.core.clone();
+        let proof = async move {
+            match core.shared.cluster() {
+                Some(cluster) => cluster.readable(core.shard, core.epoch).await.is_ok(),
+                None => false,
+            }
+        };
+        ctx.spawn(proof.into_actor(self).map(move |proved, actor, _| {
+            let core = &actor.core;
+            for (pending, answer) in known {
+                if proved && pending.alive() {
+                    core.shared.metrics.prechecked.inc();
+                    pending.answer(answer);
+                } else {
+                    pending.fail(core.shared.not_owner(core.shard));
+                }
+            }
+        }));
     }
 }
 
@@ -69,19 +95,21 @@ impl Actor for ConversationActor {
 impl Handler<Publish> for ConversationActor {
     type Result = ();
 
-    fn handle(&mut self, commands: Publish, _: &mut Context<Self>) {
+    fn handle(&mut self, commands: Publish, ctx: &mut Context<Self>) {
+        let mut known = Vec::new();
         for pending in commands.0 {
             let bytes = pending.bytes.clone();
+            // Not ahead of an earlier command that is lost.
+            let alive = pending.alive();
+            if let Some(answer) = publish::too_large(bytes.len()).filter(|_| alive) {
+                self.core.shared.metrics.prechecked.inc();
+                pending.answer(answer);
+                continue;
+            }
             let peek = Peek::read(&bytes).ok();
-            let answer = peek
-                .as_ref()
-                .and_then(|peek| self.memory.answers(peek, bytes.len()));
+            let answer = peek.as_ref().and_then(|peek| self.memory.answers(peek));
             match answer {
-                // Not ahead of an earlier command that is lost.
-                Some(answer) if pending.alive() => {
-                    self.core.shared.metrics.prechecked.inc();
-                    pending.answer(answer);
-                }
+                Some(answer) if alive => known.push((pending, answer)),
                 _ => {
                     if let Some(peek) = &peek {
                         self.memory.proposed(peek);
@@ -89,6 +117,9 @@ impl Handler<Publish> for ConversationActor {
                     self.core.propose(pending);
                 }
             }
+        }
+        if !known.is_empty() {
+            self.answer_while_owner(known, ctx);
         }
     }
 }

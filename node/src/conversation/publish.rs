@@ -6,7 +6,7 @@
 //! What is refused here would be refused by the rules too: the actor spares the log what it knows to be useless. It
 //! knows only what is exact while the epoch lasts, because every change of the conversation passes through it: who was
 //! refused as a stranger and has not been added since, which client ids were just done, that there is no such
-//! conversation.
+//! conversation. Whether the epoch still lasts is asked before it says so: a node that was paused may have been deposed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -52,6 +52,16 @@ mod op {
     pub(super) const LOGIN: u8 = 22;
     pub(super) const HOOKS_ON: u8 = 24;
     pub(super) const HOOKS_TOLD: u8 = 25;
+}
+
+/// Refuses a command that is too large, whoever owns the shard.
+pub(crate) fn too_large(size: usize) -> Option<Answer> {
+    (size > limits::BODY_BYTES + COMMAND_SLACK).then(|| {
+        Answer::refused(
+            ErrorCode::TooLarge,
+            format!("more than {} bytes", limits::BODY_BYTES),
+        )
+    })
 }
 
 /// What a conversation's actor remembers.
@@ -109,14 +119,8 @@ impl<'a> Peek<'a> {
 // === impl Memory ===
 
 impl Memory {
-    /// Answers a command that need not go through the log.
-    pub(crate) fn answers(&self, peek: &Peek<'_>, size: usize) -> Option<Answer> {
-        if size > limits::BODY_BYTES + COMMAND_SLACK {
-            return Some(Answer::refused(
-                ErrorCode::TooLarge,
-                format!("more than {} bytes", limits::BODY_BYTES),
-            ));
-        }
+    /// Answers a command that need not go through the log, if the epoch still lasts.
+    pub(crate) fn answers(&self, peek: &Peek<'_>) -> Option<Answer> {
         if let Some(cid) = peek.cid
             && let Some((user, answer)) = self.recent.get(cid)
             && user.as_str() == peek.user
@@ -306,12 +310,12 @@ mod tests {
         let bytes = command("alice", "c1", send());
         let peek = Peek::read(&bytes).unwrap();
         let mut memory = Memory::default();
-        assert_eq!(memory.answers(&peek, bytes.len()), None);
+        assert_eq!(memory.answers(&peek), None);
         memory.decided(&peek, &done(5, false));
-        assert_eq!(memory.answers(&peek, bytes.len()), Some(done(5, true)));
+        assert_eq!(memory.answers(&peek), Some(done(5, true)));
         let other = command("bob", "c1", send());
         assert_eq!(
-            memory.answers(&Peek::read(&other).unwrap(), 9),
+            memory.answers(&Peek::read(&other).unwrap()),
             None,
             "another user's id"
         );
@@ -324,7 +328,7 @@ mod tests {
             skip: 0,
             only: None,
         });
-        assert_eq!(memory.answers(&peek, bytes.len()), None, "the rules decide");
+        assert_eq!(memory.answers(&peek), None, "the rules decide");
     }
 
     #[test]
@@ -337,7 +341,7 @@ mod tests {
             "not a member of this conversation".to_owned(),
         );
         memory.decided(&peek, &refused);
-        assert_eq!(memory.answers(&peek, bytes.len()), Some(refused));
+        assert_eq!(memory.answers(&peek), Some(refused));
         memory.published(&Published {
             conv: ConvId::parse("g_1").unwrap(),
             seq: 6,
@@ -347,7 +351,7 @@ mod tests {
             skip: 0,
             only: None,
         });
-        assert_eq!(memory.answers(&peek, bytes.len()), None);
+        assert_eq!(memory.answers(&peek), None);
     }
 
     #[test]
@@ -360,12 +364,12 @@ mod tests {
             "not a member of this conversation".to_owned(),
         );
         memory.decided(&send, &refused);
-        assert_eq!(memory.answers(&join, 9), None, "the rules decide");
+        assert_eq!(memory.answers(&join), None, "the rules decide");
         memory.proposed(&join);
         memory.decided(&send, &refused);
-        assert_eq!(memory.answers(&send, 9), None, "behind the join");
+        assert_eq!(memory.answers(&send), None, "behind the join");
         memory.decided(&join, &refused);
-        assert_eq!(memory.answers(&send, 9), Some(refused), "it was in vain");
+        assert_eq!(memory.answers(&send), Some(refused), "it was in vain");
     }
 
     #[test]
@@ -374,7 +378,7 @@ mod tests {
         let bytes = command("alice", "c1", Op::Block { who, on: true });
         let mut memory = Memory::default();
         memory.activated(false);
-        assert_eq!(memory.answers(&Peek::read(&bytes).unwrap(), 9), None);
+        assert_eq!(memory.answers(&Peek::read(&bytes).unwrap()), None);
     }
 
     #[test]
@@ -383,7 +387,7 @@ mod tests {
         let peek = Peek::read(&bytes).unwrap();
         let mut memory = Memory::default();
         memory.activated(false);
-        assert!(memory.answers(&peek, bytes.len()).is_some());
+        assert!(memory.answers(&peek).is_some());
         let create = command(
             "bob",
             "c2",
@@ -394,8 +398,8 @@ mod tests {
             },
         );
         memory.proposed(&Peek::read(&create).unwrap());
-        assert_eq!(memory.answers(&peek, bytes.len()), None, "it is being made");
+        assert_eq!(memory.answers(&peek), None, "it is being made");
         memory.decided(&Peek::read(&create).unwrap(), &done(1, false));
-        assert_eq!(memory.answers(&peek, bytes.len()), None);
+        assert_eq!(memory.answers(&peek), None);
     }
 }

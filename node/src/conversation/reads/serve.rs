@@ -163,7 +163,7 @@ async fn owned(
 }
 
 /// The rows of a shard, if this node owns it and all that was acknowledged is in them.
-async fn readable(shared: &Arc<Shared>, shard: ShardId) -> Result<State, Refused> {
+pub(crate) async fn readable(shared: &Arc<Shared>, shard: ShardId) -> Result<State, Refused> {
     let not_owner = || shared.not_owner(shard);
     let cluster = shared.cluster().ok_or_else(not_owner)?;
     let epoch = cluster.owned_epoch(shard).ok_or_else(not_owner)?;

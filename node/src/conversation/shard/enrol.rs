@@ -1,11 +1,15 @@
 //! A node registers: its interest is added first, then the log is read, so no event falls between the two. What is
 //! applied after the read is delivered, what was delivered before it is recognised by its number.
+//!
+//! The answer says who is a member and how far the log goes. It is given only by who proves to own the shard still: a node
+//! that was paused would tell one who was just added that he is a stranger.
 
 use std::rc::Rc;
 
 use super::core::Core;
 use super::messages::Enrol;
 use crate::conversation::reads::rows;
+use crate::conversation::reads::serve::readable;
 use crate::rpc::{self, Refused};
 
 pub(super) fn enrol(core: &Rc<Core>, enrol: Enrol) {
@@ -27,13 +31,15 @@ pub(super) fn enrol(core: &Rc<Core>, enrol: Enrol) {
     if !known {
         return reply.send(Err(rpc::encode(&Refused::Unregistered)));
     }
-    let Some(state) = core.shared.cluster().map(|cluster| cluster.state(core.shard)) else {
-        return reply.send(Err(rpc::encode(&core.shared.not_owner(core.shard))));
-    };
-    let pool = core.shared.reads.clone();
+    let (shared, shard) = (core.shared.clone(), core.shard);
     core.shared.reads.runtime().spawn(async move {
-        let answer = pool.run(move || rows::registered(&state.view(), &wants)).await;
-        let answer = answer.and_then(|answer| answer);
+        let answer = match readable(&shared, shard).await {
+            Ok(state) => {
+                let read = move || rows::registered(&state.view(), &wants);
+                shared.reads.run(read).await.and_then(|answer| answer)
+            }
+            Err(refused) => Err(refused),
+        };
         reply.send(
             answer
                 .map(|answer| rpc::encode(&answer))

@@ -9,6 +9,7 @@ use protocol::UserId;
 use storage::State as Rows;
 
 use super::Answer;
+use crate::conversation::reads::serve::readable;
 use crate::conversation::shared::{Active, Shared};
 use crate::conversation::timeline::read::{self, Standing};
 use crate::rpc::presence::{Ask, Asked, Attend, Attended, Beats, Forgotten, Found, State, View};
@@ -138,10 +139,8 @@ async fn views(
     pairs: Vec<(UserId, UserId)>,
     states: Vec<State>,
 ) -> Result<Vec<View>, Refused> {
-    let rows: Rows = match shared.cluster() {
-        Some(cluster) => cluster.state(shard),
-        None => return Err(shared.not_owner(shard)),
-    };
+    // Who was blocked before the question is not shown, whoever owns the shard meanwhile.
+    let rows: Rows = readable(shared, shard).await?;
     let standings = shared.reads.run(move || {
         let view = rows.view();
         let standings = pairs
