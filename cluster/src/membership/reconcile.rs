@@ -12,6 +12,7 @@ use std::time::Duration;
 use storage::ShardId;
 use tokio::time::Instant;
 
+use crate::blocking::in_place;
 use crate::membership::placement::place;
 use crate::node::{Node, Replica};
 use crate::ownership::announce::Method;
@@ -68,7 +69,8 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
         // The replicas have stepped down, or are about to.
         return Ok(());
     }
-    if let Some(map) = Map::load(&node.state(META))? {
+    let rows = node.state(META);
+    if let Some(map) = in_place(|| Map::load(&rows))? {
         node.adopt(map);
     }
     node.restart_failed().await?;

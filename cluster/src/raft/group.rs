@@ -12,6 +12,7 @@ use openraft::{EmptyNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use storage::{ShardId, Store};
 
+use crate::blocking::in_place;
 use crate::config::Config;
 use crate::error::{Error, ProposeError};
 use crate::machine::Machine;
@@ -58,7 +59,7 @@ impl Group {
             shard: shard_name(shard),
             reason,
         };
-        let log = LogStore::open(parts.store.log(shard)).map_err(|e| failed(e.to_string()))?;
+        let log = in_place(|| LogStore::open(parts.store.log(shard))).map_err(|e| failed(e.to_string()))?;
         let machine = StateMachine::open(
             shard,
             parts.store.state(shard),

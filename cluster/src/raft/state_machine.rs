@@ -18,7 +18,7 @@ use storage::{ShardId, State, Transaction};
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::blocking::blocking;
+use crate::blocking::{blocking, in_place};
 use crate::machine::{Batch, Machine};
 use crate::ownership::Owner;
 use crate::raft::digest::{Digest, Standing};
@@ -61,6 +61,15 @@ pub(crate) trait Watcher: Send + Sync + 'static {
 
 type Responder = Option<ApplyResponder<TypeConfig>>;
 
+/// What a run of entries did.
+struct Executed {
+    /// What is to be committed.
+    transaction: Option<Transaction>,
+    answers: Vec<(Responder, Answer)>,
+    /// The shard has another owner, or the same one again.
+    takeover: bool,
+}
+
 // === impl StateMachine ===
 
 impl StateMachine {
@@ -101,6 +110,46 @@ impl StateMachine {
             return Ok(());
         };
         let last = last.log_id.index;
+        #[cfg(feature = "planted-bugs")]
+        let wait = !crate::planted::ack_before_fsync();
+        #[cfg(not(feature = "planted-bugs"))]
+        let wait = true;
+        // As a rule it is, when a majority has synced.
+        let synced = !wait || *self.flushed.borrow() > last;
+        // The disk may stall: the threads that send heartbeats don't wait for it.
+        let Executed {
+            mut transaction,
+            answers,
+            takeover,
+        } = in_place(|| {
+            let mut executed = self.execute(chunk)?;
+            if synced && let Some(transaction) = executed.transaction.take() {
+                self.commit(transaction)?;
+            }
+            Ok::<_, io::Error>(executed)
+        })?;
+        if let Some(transaction) = transaction.take() {
+            self.flushed
+                .wait_for(|&end| end > last)
+                .await
+                .map_err(io::Error::other)?;
+            in_place(|| self.commit(transaction))?;
+        }
+        *self.standing.lock() = self.applied.standing();
+        if takeover {
+            self.watcher.taken_over(self.shard, self.applied.owner);
+        }
+        for (responder, answer) in answers {
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        self.watcher.changed(self.shard);
+        Ok(())
+    }
+
+    /// Carries out the entries in a transaction that is still to be committed.
+    fn execute(&mut self, chunk: Vec<(Entry, Responder)>) -> Result<Executed, io::Error> {
         let mut transaction = self.state.transaction();
         let mut answers = Vec::with_capacity(chunk.len());
         let mut takeover = false;
@@ -139,30 +188,17 @@ impl StateMachine {
             self.applied.digest = self.applied.digest.after(&entry.log_id, effect);
             answers.push((responder, answer));
         }
-        #[cfg(feature = "planted-bugs")]
-        let wait = !crate::planted::ack_before_fsync();
-        #[cfg(not(feature = "planted-bugs"))]
-        let wait = true;
-        if wait {
-            self.flushed
-                .wait_for(|&end| end > last)
-                .await
-                .map_err(io::Error::other)?;
-        }
+        Ok(Executed {
+            transaction: Some(transaction),
+            answers,
+            takeover,
+        })
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), io::Error> {
         transaction
             .commit(codec::encode(&self.applied)?)
-            .map_err(io::Error::other)?;
-        *self.standing.lock() = self.applied.standing();
-        if takeover {
-            self.watcher.taken_over(self.shard, self.applied.owner);
-        }
-        for (responder, answer) in answers {
-            if let Some(responder) = responder {
-                responder.send(answer);
-            }
-        }
-        self.watcher.changed(self.shard);
-        Ok(())
+            .map_err(io::Error::other)
     }
 
     fn apply_batch(

@@ -124,6 +124,16 @@ impl Machine for Rows {
 
 impl Member {
     pub(crate) async fn start(path: PathBuf, addr: &str, config: Config) -> Member {
+        Member::start_with(path, addr, config, Arc::new(Rows)).await
+    }
+
+    /// Starts a member with another machine.
+    pub(crate) async fn start_with(
+        path: PathBuf,
+        addr: &str,
+        config: Config,
+        machine: Arc<dyn Machine>,
+    ) -> Member {
         logging::init();
         let store = Store::open(&storage::Config::small(&path)).unwrap();
         let settings = TransportConfig {
@@ -132,7 +142,7 @@ impl Member {
         };
         let transport = Arc::new(TcpTransport::bind(settings).await.unwrap());
         let owner = Arc::new(Owner::default());
-        let cluster = Cluster::start(config, store.clone(), transport, Arc::new(Rows), owner.clone())
+        let cluster = Cluster::start(config, store.clone(), transport, machine, owner.clone())
             .await
             .unwrap();
         Member {
