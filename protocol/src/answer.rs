@@ -215,7 +215,7 @@ pub struct Item {
     /// The last event; null when the row is stale.
     #[serde(default)]
     pub last: Option<RawEvent>,
-    /// Messages above the read cursor.
+    /// Messages above the read cursor that are there to be read.
     #[serde(default)]
     pub unread: u64,
     /// Unread messages that mention the user.
@@ -250,7 +250,7 @@ pub struct Hist {
     pub events: Vec<RawEvent>,
     /// Whether the log goes on in the direction asked for.
     pub more: bool,
-    /// The events don't begin behind `after`: what was there is gone, or is not for this member.
+    /// The events don't begin behind `after`: what was there is gone, or is not for this member, or the log ends before it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
 }

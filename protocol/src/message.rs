@@ -18,6 +18,10 @@ pub struct Messages {
     pub items: Vec<Message>,
     /// Whether there are more in the direction asked for.
     pub more: bool,
+    /// The messages don't begin behind `after`: what was there is gone, or is not for this member, or the log ends before
+    /// it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gap: bool,
 }
 
 /// A message, with all that has become of it.

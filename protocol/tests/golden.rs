@@ -97,8 +97,19 @@ fn every_command_has_its_frozen_text() {
                 of: 3,
                 cid: cid("k1"),
                 b: body(r#"{"text":"ho"}"#),
+                mentions: None,
             }),
             r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{"text":"ho"}}"#,
+        ),
+        (
+            Command::Edit(command::Edit {
+                c: c.clone(),
+                of: 3,
+                cid: cid("k1"),
+                b: body("{}"),
+                mentions: Some(vec![user("bob")]),
+            }),
+            r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{},"mentions":["bob"]}"#,
         ),
         (
             Command::Del(command::Del {
@@ -115,8 +126,20 @@ fn every_command_has_its_frozen_text() {
                 cid: cid("k1"),
                 k: "👍".into(),
                 on: true,
+                who: None,
             }),
             r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":true}"#,
+        ),
+        (
+            Command::React(command::React {
+                c: c.clone(),
+                of: 3,
+                cid: cid("k1"),
+                k: "👍".into(),
+                on: false,
+                who: Some(user("bob")),
+            }),
+            r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":false,"who":"bob"}"#,
         ),
         (
             Command::Ban(act()),
@@ -338,6 +361,7 @@ fn every_event_has_its_frozen_tail() {
         u: user("alice"),
         ts: 10,
         b: body(r#"{"text":"ho"}"#),
+        mentions: None,
         deleted: false,
     };
     let table = [
@@ -353,6 +377,10 @@ fn every_event_has_its_frozen_tail() {
         (
             Event::Edit(edit.clone()),
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"}}"#.into(),
+        ),
+        (
+            Event::Edit(event::Edit { mentions: Some(vec![]), ..edit.clone() }),
+            r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"},"mentions":[]}"#.into(),
         ),
         (
             Event::Edit(event::Edit { b: body("{}"), deleted: true, ..edit }),
@@ -371,8 +399,22 @@ fn every_event_has_its_frozen_tail() {
                 ts: 10,
                 k: "👍".into(),
                 on: false,
+                by: None,
             }),
             r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false}"#.into(),
+        ),
+        (
+            Event::React(event::React {
+                c: conv("g_01"),
+                s: 9,
+                of: 7,
+                u: user("alice"),
+                ts: 10,
+                k: "👍".into(),
+                on: false,
+                by: Some(user("bob")),
+            }),
+            r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false,"by":"bob"}"#.into(),
         ),
         (
             Event::Meta(event::Meta {

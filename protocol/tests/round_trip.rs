@@ -121,17 +121,34 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn mentions() -> impl Strategy<Value = Option<Vec<UserId>>> {
+    opt(proptest::collection::vec(user(), 0..3))
+}
+
 fn words() -> impl Strategy<Value = Command> {
     prop_oneof![
-        (conv(), any::<u64>(), cid(), body()).prop_map(|(c, of, cid, b)| Command::Edit(command::Edit {
-            c,
-            of,
-            cid,
-            b
-        })),
+        (conv(), any::<u64>(), cid(), body(), mentions()).prop_map(|(c, of, cid, b, mentions)| {
+            Command::Edit(command::Edit {
+                c,
+                of,
+                cid,
+                b,
+                mentions,
+            })
+        }),
         (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| Command::Del(command::Del { c, of, cid })),
-        (conv(), any::<u64>(), cid(), reaction(), any::<bool>())
-            .prop_map(|(c, of, cid, k, on)| Command::React(command::React { c, of, cid, k, on })),
+        (conv(), any::<u64>(), cid(), reaction(), any::<bool>(), opt(user())).prop_map(
+            |(c, of, cid, k, on, who)| {
+                Command::React(command::React {
+                    c,
+                    of,
+                    cid,
+                    k,
+                    on,
+                    who: who.filter(|_| !on),
+                })
+            }
+        ),
         (conv(), any::<bool>()).prop_map(|(c, on)| Command::Typing(command::Typing { c, on })),
     ]
 }
@@ -250,7 +267,7 @@ fn raw(msg: &event::Msg) -> RawEvent {
 fn changes() -> impl Strategy<Value = Event> {
     let head = || (conv(), any::<(u64, u64, u64)>(), user());
     prop_oneof![
-        (head(), body(), any::<bool>()).prop_map(|((c, (s, of, ts), u), b, deleted)| {
+        (head(), body(), mentions(), any::<bool>()).prop_map(|((c, (s, of, ts), u), b, mentions, deleted)| {
             Event::Edit(event::Edit {
                 c,
                 s,
@@ -258,21 +275,23 @@ fn changes() -> impl Strategy<Value = Event> {
                 u,
                 ts,
                 b,
+                mentions,
                 deleted,
             })
         }),
         head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::Del { c, s, of, u, ts })),
-        (head(), reaction(), any::<bool>()).prop_map(|((c, (s, of, ts), u), k, on)| Event::React(
-            event::React {
+        (head(), reaction(), any::<bool>(), opt(user())).prop_map(|((c, (s, of, ts), u), k, on, by)| {
+            Event::React(event::React {
                 c,
                 s,
                 of,
                 u,
                 ts,
                 k,
-                on
-            }
-        )),
+                on,
+                by,
+            })
+        }),
         (head(), opt(text()), opt(history())).prop_map(|((c, (s, _, ts), u), title, history)| {
             Event::Meta(event::Meta {
                 c,

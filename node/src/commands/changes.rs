@@ -53,13 +53,13 @@ impl Change {
     /// # Errors
     /// A body over the node's limit.
     pub fn edit(edit: Edit, body_bytes: usize) -> Result<Change, Refusal> {
-        let Edit { c, of, cid, b } = edit;
+        let Edit { c, of, cid, b, mentions } = edit;
         fits(&b, body_bytes)?;
         let body = b.as_str().into();
         Ok(Change {
             conv: c,
             cid: Some(cid),
-            op: Op::Edit { of, body },
+            op: Op::Edit { of, body, mentions },
         })
     }
 
@@ -85,9 +85,9 @@ impl Change {
             }
             Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
             Command::Del(del) => (del.c, Some(del.cid), Op::Delete { of: del.of }),
-            Command::React(React { c, of, cid, k, on }) => {
+            Command::React(React { c, of, cid, k, on, who }) => {
                 let k = k.into();
-                (c, Some(cid), Op::React { of, k, on })
+                (c, Some(cid), Op::React { of, k, on, who })
             }
             Command::Read(cursor) => (cursor.c, None, Op::Read { s: cursor.s }),
             Command::Recv(cursor) => (cursor.c, None, Op::Delivered { s: cursor.s }),
@@ -147,7 +147,7 @@ pub async fn create(conversations: &Conversations, user: UserId, create: Create)
         title,
     } = create;
     if kind == Kind::Direct && members.len() != 1 {
-        let msg = "a direct conversation has exactly one other member";
+        let msg = "a direct conversation is with exactly one user";
         return Err(Refusal::new(ErrorCode::BadRequest, msg));
     }
     // As with `set`: an empty title is none.

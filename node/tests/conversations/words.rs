@@ -17,11 +17,13 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
     let edit = Op::Edit {
         of: first,
         body: r#"{"text":"better"}"#.into(),
+        mentions: None,
     };
     let react = |k: &str| Op::React {
         of: first,
         k: k.into(),
         on: true,
+        who: None,
     };
     let edited = run(1, "alice", "e", edit).await;
     run(2, "carol", "r1", react("+1")).await;

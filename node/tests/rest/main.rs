@@ -27,5 +27,6 @@ mod members;
 mod messages;
 mod presence;
 mod rates;
+mod reading;
 mod refusals;
 mod shapes;

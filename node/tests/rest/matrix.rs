@@ -13,11 +13,12 @@ const OUT: &str = "not_member";
 
 /// The operation, and what the owner, a member, an ex-member and a stranger are answered. The anonymous are always
 /// `unauthenticated`.
-const TABLE: [(&str, [&str; 4]); 21] = [
+const TABLE: [(&str, [&str; 4]); 22] = [
     ("send", [OK, OK, OUT, OUT]),
     ("edit another's", ["forbidden", "forbidden", OUT, OUT]),
     ("del another's", [OK, "forbidden", OUT, OUT]),
     ("react", [OK, OK, OUT, OUT]),
+    ("take back another's reaction", [OK, "forbidden", OUT, OUT]),
     ("read", [OK, OK, OUT, OUT]),
     ("recv", [OK, OK, OUT, OUT]),
     ("open", [OK, OK, OUT, OUT]),
@@ -78,6 +79,9 @@ impl Scene {
             "edit another's" => json!({ "t": "edit", "c": c, "cid": "x", "of": of, "b": {} }),
             "del another's" => json!({ "t": "del", "c": c, "cid": "x", "of": of }),
             "react" => json!({ "t": "react", "c": c, "cid": "x", "of": of, "k": "+1", "on": true }),
+            "take back another's reaction" => {
+                json!({ "t": "react", "c": c, "cid": "x", "of": of, "k": "+1", "on": false, "who": OTHER })
+            }
             "read" | "recv" => json!({ "t": operation, "c": c, "s": of }),
             "open" | "hist" | "members" => json!({ "t": operation, "c": c }),
             "invite" => on("invite", "new"),
@@ -103,6 +107,9 @@ impl Scene {
             "edit another's" => one("PUT", message, Some(json!({ "b": {} }))),
             "del another's" => one("DELETE", message, None),
             "react" => one("PUT", format!("{message}/reactions/+1"), None),
+            "take back another's reaction" => {
+                one("DELETE", format!("{message}/reactions/+1?who={OTHER}"), None)
+            }
             "read" => one("PUT", format!("{c}/read"), Some(json!({ "s": self.message }))),
             "recv" => one(
                 "PUT",

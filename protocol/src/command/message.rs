@@ -56,6 +56,10 @@ pub struct Edit {
     pub cid: Cid,
     /// The new body.
     pub b: Body,
+    /// Users to alert from now on; without it those whom the message mentioned before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub mentions: Option<Vec<UserId>>,
 }
 
 /// `del`.
@@ -85,6 +89,9 @@ pub struct React {
     pub k: String,
     /// Whether it is set or taken back.
     pub on: bool,
+    /// Whose reaction is taken back, if not one's own; for owners and admins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<UserId>,
 }
 
 /// `typing`: has no answer.
@@ -121,12 +128,16 @@ impl Send {
 
 impl Edit {
     pub(super) fn check(&self) -> Result<(), Reject> {
-        body(&self.b)
+        body(&self.b)?;
+        most("mentions", self.mentions.as_ref().map_or(0, Vec::len), limits::MENTIONS)
     }
 }
 
 impl React {
     pub(super) fn check(&self) -> Result<(), Reject> {
+        if self.on && self.who.is_some() {
+            return Err(bad("who names whose reaction is taken back: on must be false"));
+        }
         limits::reaction(&self.k).map_err(bad)
     }
 }

@@ -24,7 +24,11 @@ pub struct Edit {
     pub ts: u64,
     /// The new body.
     pub b: Body,
-    /// The message was deleted since; `b` is then empty.
+    /// Users to alert from now on; without it those whom the message mentioned before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub mentions: Option<Vec<UserId>>,
+    /// The message was deleted since; `b` is then empty and nobody is mentioned.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
 }
@@ -55,7 +59,7 @@ pub struct React {
     pub s: u64,
     /// The `s` of the message.
     pub of: u64,
-    /// Who did it.
+    /// Whose reaction it is.
     pub u: UserId,
     /// The time, in milliseconds since the epoch.
     pub ts: u64,
@@ -63,6 +67,9 @@ pub struct React {
     pub k: String,
     /// Whether it was set or taken back.
     pub on: bool,
+    /// Who took it back, if not the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserId>,
 }
 
 /// `meta`: what is there has changed.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::conversation::answer::{ConvView, HistoryPage, Refusal, SyncItem};
 use crate::conversation::route::ask;
 use crate::conversation::shared::Shared;
-use crate::conversation::timeline::{Published, read};
+use crate::conversation::timeline::read;
 use crate::rpc::read::{Blocks, History, Members, Open, Sync, Synced};
 use crate::rpc::{self, Refused};
 
@@ -49,11 +49,10 @@ pub(crate) async fn history(
 ) -> Result<HistoryPage, Refusal> {
     let question = page(user, conv, before, after, limit);
     let page: read::HistoryPage = ask(shared, shard_of(shared, conv)?, rpc::HISTORY, &question).await?;
-    let gap = after.is_some_and(|after| Published::begin(after, &page.events) > after.saturating_add(1));
     Ok(HistoryPage {
         events: raw(&page.events)?,
         more: page.more,
-        gap,
+        gap: page.gap,
     })
 }
 

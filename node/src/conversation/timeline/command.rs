@@ -98,6 +98,8 @@ pub enum Op {
         of: u64,
         /// The new body: a JSON object.
         body: Box<str>,
+        /// Whom the message mentions from now on; `None`: whom it did.
+        mentions: Option<Vec<UserId>>,
     },
     /// Deletes the message at `of`.
     Delete {
@@ -112,6 +114,8 @@ pub enum Op {
         k: Box<str>,
         /// Whether it is set or taken back.
         on: bool,
+        /// Whose reaction is taken back, if not the user's own.
+        who: Option<UserId>,
     },
     /// Makes the user a member of a channel.
     Join,

@@ -5,6 +5,7 @@
 //! Message        conv 0 s:u64             the log
 //!                conv 1 s:u64             what has become of the message there
 //!                conv 2 s:u64 user 0 k    who has set which reaction to it
+//!                conv 3 level:u8 n:u64    how many messages are deleted, by ordinals
 //! Member         conv 0 user
 //!                conv 1 user              who is banned
 //!                conv 2 role:u8 since:u64 user   the order of succession
@@ -58,6 +59,15 @@ pub(super) fn reaction(conv: &ConvId, s: u64, user: &UserId, k: &str) -> Vec<u8>
     key.extend_from_slice(user.as_str().as_bytes());
     key.push(0);
     key.extend_from_slice(k.as_bytes());
+    key
+}
+
+/// The key of how many messages are deleted in a place of a level of ordinals.
+pub(super) fn deleted(conv: &ConvId, level: u8, place: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(conv.as_str().len() + 10);
+    key.extend_from_slice(conv.as_str().as_bytes());
+    key.extend_from_slice(&[FOURTH, level]);
+    key.extend_from_slice(&place.to_be_bytes());
     key
 }
 

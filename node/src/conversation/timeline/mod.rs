@@ -18,6 +18,7 @@ pub mod machine;
 mod apply;
 
 mod dedup;
+mod deleted;
 mod door;
 mod fold;
 mod keys;

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::dedup::Dedups;
+use super::deleted;
+use super::door::Rows;
 use super::outcome::OutboxId;
 
 /// The version of every row.
@@ -21,7 +23,7 @@ pub(super) struct ConvRow {
     pub(super) kind: Kind,
     pub(super) title: Option<std::sync::Arc<str>>,
     pub(super) creator: UserId,
-    /// The other side of a direct conversation.
+    /// The other side of a direct conversation; of one with oneself the creator once more.
     pub(super) peer: Option<UserId>,
     pub(super) created_ms: u64,
     pub(super) last_s: u64,
@@ -48,6 +50,8 @@ pub(super) struct Later {
     pub(super) blanked: u64,
     /// Names under which the hook is told of every message.
     pub(super) hooks: Vec<Box<str>>,
+    /// The greatest ordinal of a message that was deleted.
+    pub(super) deleted_mn: u64,
 }
 
 /// A member, or one who was: the row stays, without a role. One who is to be kept out may have a row without ever having
@@ -239,9 +243,14 @@ impl ConvRow {
         self.later.floor.max(1)
     }
 
-    /// Returns how many messages above the ordinal `read_mn` there are; what is gone is not counted.
-    pub(super) fn unread(&self, read_mn: u64) -> u64 {
-        self.last_mn.saturating_sub(read_mn.max(self.later.gone_mn))
+    /// Returns how many messages above the ordinal `read_mn` there are to read: what is gone or deleted is not counted.
+    pub(super) fn unread(&self, rows: &impl Rows, conv: &ConvId, read_mn: u64) -> Result<u64, storage::Error> {
+        let above = read_mn.max(self.later.gone_mn);
+        let mut unread = self.last_mn.saturating_sub(above);
+        if self.later.deleted_mn > above {
+            unread = unread.saturating_sub(deleted::above(rows, conv, above, self.last_mn)?);
+        }
+        Ok(unread)
     }
 
     /// Returns the other side of a direct conversation, as `user` sees it.

@@ -6,6 +6,7 @@
 //! | react | yes | yes | yes | yes |
 //! | edit a message | own | own | own | – |
 //! | delete a message | any | any | own | – |
+//! | take back another's reaction | yes | yes | – | – |
 //! | invite, unban, set title and settings, read the list of bans | yes | yes | – | – |
 //! | kick, ban | yes | below admin | – | – |
 //! | change a role | yes | below admin, up to member | – | – |
@@ -34,6 +35,8 @@ pub(super) enum Act {
     },
     /// Set or take back a reaction.
     React,
+    /// Take back another's reaction.
+    Unreact,
     /// Make somebody a member.
     Invite,
     /// Remove a member of that role.
@@ -65,6 +68,7 @@ pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> 
         Act::Edit { own } => own && role <= Role::Member,
         Act::Delete { own } => role <= Role::Admin || own && role == Role::Member,
         Act::React => true,
+        Act::Unreact => role <= Role::Admin,
         Act::Set if kind == Kind::Direct => return Err("a direct conversation has no title and no settings"),
         _ if kind == Kind::Direct => return Err("a direct conversation keeps its two members"),
         Act::Invite | Act::Unban | Act::Bans | Act::Set => role <= Role::Admin,
@@ -80,6 +84,7 @@ pub(super) fn may(kind: Kind, role: Role, act: Act) -> Result<(), &'static str> 
         Act::Edit { .. } => "only the author may edit a message, and no reader",
         Act::Delete { .. } => "only the author, owners and admins may delete a message",
         Act::React => "may not react",
+        Act::Unreact => "only owners and admins may take back another's reaction",
         Act::Invite => "only owners and admins may invite",
         Act::Kick(_) => "only owners, and admins below their own role, may remove members",
         Act::Ban(_) => "only owners, and admins below their own role, may ban",
@@ -124,13 +129,14 @@ mod tests {
     use Role::{Admin, Member, Owner, Reader};
 
     /// Columns: owner, admin, member, reader.
-    const TABLE: [(Act, [bool; 4]); 31] = [
+    const TABLE: [(Act, [bool; 4]); 32] = [
         (Act::Send, [true, true, true, false]),
         (Act::Edit { own: true }, [true, true, true, false]),
         (Act::Edit { own: false }, [false; 4]),
         (Act::Delete { own: true }, [true, true, true, false]),
         (Act::Delete { own: false }, [true, true, false, false]),
         (Act::React, [true; 4]),
+        (Act::Unreact, [true, true, false, false]),
         (Act::Invite, [true, true, false, false]),
         (Act::Unban, [true, true, false, false]),
         (Act::Bans, [true, true, false, false]),
@@ -178,6 +184,7 @@ mod tests {
                 "delete a message",
                 vec![Act::Delete { own: true }, Act::Delete { own: false }],
             ),
+            ("take back another's reaction", vec![Act::Unreact]),
             (
                 "invite, unban, set title and settings, read the list of bans",
                 vec![Act::Invite, Act::Unban, Act::Set, Act::Bans],

@@ -47,6 +47,9 @@ pub(super) struct NewMessage {
 struct NewBody {
     /// The message.
     b: Body,
+    /// Users to alert from now on; without it those whom the message mentioned before.
+    #[schema(max_items = 50)]
+    mentions: Option<Vec<UserId>>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -128,12 +131,14 @@ async fn list_messages(
 ))]
 #[put("/v1/conversations/{c}/messages/{s}")]
 async fn edit_message(caller: Caller, place: Place, input: Input<NewBody>) -> Result<HttpResponse, Problem> {
-    let ((c, of), cid, b) = (place.into_inner(), input.cid()?, input.fields.b);
+    let ((c, of), cid) = (place.into_inner(), input.cid()?);
+    let NewBody { b, mentions } = input.fields;
     let edit = Edit {
         c,
         of,
         cid: cid.clone(),
         b,
+        mentions,
     };
     Ok(answer::changed(cid, caller.change(Command::Edit(edit)).await?))
 }

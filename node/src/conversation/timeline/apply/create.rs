@@ -63,7 +63,7 @@ pub(super) fn create(
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    let others = check(by, kind, members, title)?;
+    let (others, peer) = check(by, kind, members, title)?;
     if let Some(conv) = work.conv(by.conv)? {
         // A repetition whose key was forgotten, or the other side of a direct conversation.
         let mine = conv.creator == *by.user || conv.peer.as_ref() == Some(by.user);
@@ -75,7 +75,7 @@ pub(super) fn create(
         return Ok(applied);
     }
     blocks::unblocked(work, by)?;
-    let events = found(work, by, kind, &others, title)?;
+    let events = found(work, by, kind, (&others, peer), title)?;
     let (s, ts) = (events.len() as u64, work.now_ms);
     if let Some(mut me) = work.member(by.conv, by.user)? {
         work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
@@ -93,13 +93,19 @@ pub(super) fn create(
 
 /// Makes the direct conversation that a `send` needs.
 pub(super) fn direct(work: &mut Work<'_, impl RowsMut>, by: By<'_>, peer: &UserId) -> Result<Vec<Published>> {
-    let others = check(by, Kind::Direct, std::slice::from_ref(peer), None)?;
+    let (others, peer) = check(by, Kind::Direct, std::slice::from_ref(peer), None)?;
     blocks::unblocked(work, by)?;
-    found(work, by, Kind::Direct, &others, None)
+    found(work, by, Kind::Direct, (&others, peer), None)
 }
 
-/// Returns the other initial members, each once, in the order given.
-fn check<'a>(by: By<'_>, kind: Kind, members: &'a [UserId], title: Option<&str>) -> Result<Vec<&'a UserId>> {
+/// Returns the other initial members, each once, in the order given, and with whom a direct conversation is: it may be
+/// with oneself, and has then no other member.
+fn check<'a>(
+    by: By<'_>,
+    kind: Kind,
+    members: &'a [UserId],
+    title: Option<&str>,
+) -> Result<(Vec<&'a UserId>, Option<&'a UserId>)> {
     if by.conv.kind() != Some(kind) {
         return Err(Stop::Bad("the conversation's id is of another kind"));
     }
@@ -110,24 +116,30 @@ fn check<'a>(by: By<'_>, kind: Kind, members: &'a [UserId], title: Option<&str>)
     }
     let mut seen = BTreeSet::from([by.user]);
     let others: Vec<_> = members.iter().filter(|user| seen.insert(user)).collect();
+    let mut with = None;
     if kind == Kind::Direct {
-        let [peer] = others[..] else {
-            return refused(
-                ErrorCode::BadRequest,
-                "a direct conversation is with exactly one other user",
-            );
+        let peer = match (&others[..], members) {
+            ([peer], _) => *peer,
+            ([], [oneself, ..]) => oneself,
+            _ => {
+                return refused(
+                    ErrorCode::BadRequest,
+                    "a direct conversation is with exactly one user",
+                );
+            }
         };
         if *by.conv != ConvId::direct(by.user, peer) {
             return refused(
                 ErrorCode::BadRequest,
-                "a direct conversation is between the user and exactly one other",
+                "a direct conversation is between the user and the one named",
             );
         }
         if title.is_some() {
             return refused(ErrorCode::BadRequest, "a direct conversation has no title");
         }
+        with = Some(peer);
     }
-    Ok(others)
+    Ok((others, with))
 }
 
 /// Writes the conversation, and one `member` event for each initial member, the creator first.
@@ -135,7 +147,7 @@ fn found(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     kind: Kind,
-    others: &[&UserId],
+    (others, peer): (&[&UserId], Option<&UserId>),
     title: Option<&str>,
 ) -> Result<Vec<Published>> {
     let now_ms = work.now_ms;
@@ -143,10 +155,7 @@ fn found(
         kind,
         title: title.map(Into::into),
         creator: by.user.clone(),
-        peer: others
-            .first()
-            .filter(|_| kind == Kind::Direct)
-            .map(|peer| (*peer).clone()),
+        peer: peer.cloned(),
         created_ms: now_ms,
         last_s: 0,
         last_mn: 0,

@@ -4,9 +4,10 @@
 //! the rows that held them, the message's own and those of its edits: what is left keeps its place in the log.
 
 use protocol::event::{self, Del, Edit, React};
-use protocol::{Body, Cid, ErrorCode, Event, RawEvent, UserId, limits};
+use protocol::{Body, Cid, ErrorCode, Event, UserId, limits};
 use storage::Table;
 
+use super::super::deleted;
 use super::super::door::RowsMut;
 use super::super::fold::{FoldRow, ReactionRow};
 use super::super::keys;
@@ -14,24 +15,29 @@ use super::super::outcome::{Applied, Effect, Published};
 use super::super::rows::{EventKind, EventRow, Row, corrupt};
 use super::super::rules::Act;
 use super::super::work::Work;
+use super::send::{alert, check};
 use super::{By, Result, Seat, Stop, fresh, key, refused, seat, tick};
 
-/// Changes the body of a message.
+/// A reaction that is set or taken back.
+pub(super) struct Reaction<'a> {
+    pub(super) k: &'a str,
+    pub(super) on: bool,
+    /// Whose, if not the user's own.
+    pub(super) who: Option<&'a UserId>,
+}
+
+/// Changes the body of a message, and whom it mentions, if that is said.
 pub(super) fn edit(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     cid: Option<&Cid>,
     of: u64,
     body: &str,
+    mentions: Option<&[UserId]>,
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    if body.len() > limits::BODY_BYTES {
-        return refused(
-            ErrorCode::TooLarge,
-            format!("b is over {} bytes", limits::BODY_BYTES),
-        );
-    }
+    check(body, mentions.unwrap_or_default())?;
     let b = Body::new(body).map_err(|_| Stop::Bad("the body is no JSON object"))?;
     let seat = seat(work, by)?;
     // A reader may edit nothing, and learns nothing about what is there.
@@ -47,11 +53,17 @@ pub(super) fn edit(
             format!("a message can be edited {} times", limits::EDITS),
         );
     }
-    fold.edits.push(seat.conv.last_s + 1);
+    let s = seat.conv.last_s + 1;
+    let before = match mentions {
+        Some(_) => fold.mentioned(work.rows, by.conv, &target)?,
+        None => Vec::new(),
+    };
+    fold.edits.push(s);
+    fold.mentions = mentions.map_or(fold.mentions, |_| s);
     fold.put(work.rows, by.conv, of);
-    append(work, by, cid, seat, EventKind::Edit, |s, ts| {
+    let applied = append(work, by, cid, seat, EventKind::Edit, |s, ts| {
         let (c, u) = (by.conv.clone(), by.user.clone());
-        let deleted = false;
+        let (mentions, deleted) = (mentions.map(<[UserId]>::to_vec), false);
         Event::Edit(Edit {
             c,
             s,
@@ -59,9 +71,17 @@ pub(super) fn edit(
             u,
             ts,
             b,
+            mentions,
             deleted,
         })
-    })
+    })?;
+    if let Some(after) = mentions {
+        for user in before.iter().filter(|user| !after.contains(user)) {
+            unalert(work, by, of, user)?;
+        }
+        alert(work, by, of, after)?;
+    }
+    Ok(applied)
 }
 
 /// Deletes a message. Deleting it once more is acknowledged with the event of the first time.
@@ -73,15 +93,15 @@ pub(super) fn delete(
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    let seat = seat(work, by)?;
+    let mut seat = seat(work, by)?;
     seat.may(Act::Delete { own: true })?;
-    let target = target(work, by, &seat, of)?;
-    let own = target.author == *by.user;
+    let (target, own) = deletable(work, by, &seat, of)?;
     seat.may(Act::Delete { own })?;
     let fold = FoldRow::of(work.rows, by.conv, of)?;
     if let Some(s) = fold.deleted {
         return settled(work, by, cid, seat, s);
     }
+    let alerted = fold.mentioned(work.rows, by.conv, &target)?;
     blank(work, by, of, &target, EventKind::Tombstone)?;
     for s in fold.edits {
         let edit = work
@@ -89,6 +109,8 @@ pub(super) fn delete(
             .ok_or_else(|| corrupt("an edit is gone"))?;
         blank(work, by, s, &edit, EventKind::Edit)?;
     }
+    deleted::add(work.rows, by.conv, target.mn)?;
+    seat.conv.later.deleted_mn = seat.conv.later.deleted_mn.max(target.mn);
     let applied = append(work, by, cid, seat, EventKind::Delete, |s, ts| {
         let (c, u) = (by.conv.clone(), by.user.clone());
         Event::Del(Del { c, s, of, u, ts })
@@ -99,31 +121,38 @@ pub(super) fn delete(
         ..FoldRow::default()
     };
     fold.put(work.rows, by.conv, of);
-    for user in mentioned(&target) {
+    for user in alerted {
         unalert(work, by, of, &user)?;
     }
     Ok(applied)
 }
 
-/// Sets or takes back a reaction. What is so already is acknowledged without an event.
+/// Sets or takes back a reaction, one's own or, to take it back, another's. What is so already is acknowledged without
+/// an event.
 pub(super) fn react(
     work: &mut Work<'_, impl RowsMut>,
     by: By<'_>,
     cid: Option<&Cid>,
     of: u64,
-    k: &str,
-    on: bool,
+    reaction: &Reaction<'_>,
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
+    let Reaction { k, on, who } = *reaction;
     if let Err(why) = limits::reaction(k) {
         return refused(ErrorCode::BadRequest, why);
     }
+    let other = who.filter(|who| *who != by.user);
+    let who = other.unwrap_or(by.user);
     let seat = seat(work, by)?;
-    seat.may(Act::React)?;
+    match other {
+        None => seat.may(Act::React)?,
+        Some(_) if on => return refused(ErrorCode::BadRequest, "nobody reacts for another"),
+        Some(_) => seat.may(Act::Unreact)?,
+    }
     let target = target(work, by, &seat, of)?;
     alive(&target)?;
-    let row = keys::reaction(by.conv, of, by.user, k);
+    let row = keys::reaction(by.conv, of, who, k);
     let known = work.rows.get(Table::Message, &row)?;
     let known = known.map(|row| ReactionRow::decode(&row)).transpose()?;
     match known {
@@ -148,7 +177,8 @@ pub(super) fn react(
     }
     fold.put(work.rows, by.conv, of);
     let applied = append(work, by, cid, seat, EventKind::React, |s, ts| {
-        let (c, u, k) = (by.conv.clone(), by.user.clone(), k.to_owned());
+        let (c, u, k) = (by.conv.clone(), who.clone(), k.to_owned());
+        let by = other.map(|_| by.user.clone());
         Event::React(React {
             c,
             s,
@@ -157,6 +187,7 @@ pub(super) fn react(
             ts,
             k,
             on,
+            by,
         })
     })?;
     if on {
@@ -170,12 +201,32 @@ pub(super) fn react(
 
 /// Returns the message at `of`, deleted or not, if the member may see it.
 fn target(work: &Work<'_, impl RowsMut>, by: By<'_>, seat: &Seat, of: u64) -> Result<EventRow> {
-    if of >= seat.me.floor(&seat.conv)
-        && let Some(row) = work.event(by.conv, of)?
-        && matches!(row.kind, EventKind::Message | EventKind::Tombstone)
-    {
-        return Ok(row);
+    match message(work, by, seat, of)? {
+        Some(row) if of >= seat.me.floor(&seat.conv) => Ok(row),
+        _ => no_message(),
     }
+}
+
+/// Returns the message at `of`, deleted or not, and whether it is the member's own: such a one may be deleted although
+/// it is from before the member left and came back.
+fn deletable(work: &Work<'_, impl RowsMut>, by: By<'_>, seat: &Seat, of: u64) -> Result<(EventRow, bool)> {
+    match message(work, by, seat, of)? {
+        Some(row) if row.author == *by.user => Ok((row, true)),
+        Some(row) if of >= seat.me.floor(&seat.conv) => Ok((row, false)),
+        _ => no_message(),
+    }
+}
+
+/// Returns the message at `of` if it is not gone.
+fn message(work: &Work<'_, impl RowsMut>, by: By<'_>, seat: &Seat, of: u64) -> Result<Option<EventRow>> {
+    if of < seat.conv.floor() {
+        return Ok(None);
+    }
+    let row = work.event(by.conv, of)?;
+    Ok(row.filter(|row| matches!(row.kind, EventKind::Message | EventKind::Tombstone)))
+}
+
+fn no_message<T>() -> Result<T> {
     refused(ErrorCode::NotFound, "of names no message of this conversation")
 }
 
@@ -199,17 +250,6 @@ pub(super) fn blank(
     let tail = event::tombstone(tail);
     work.put_event(by.conv, s, kind, row.mn, &row.author, tail);
     Ok(())
-}
-
-/// Returns the users whom the message mentions.
-pub(super) fn mentioned(target: &EventRow) -> Vec<UserId> {
-    let event = RawEvent::from_tail(&target.tail)
-        .ok()
-        .and_then(|event| event.event());
-    match event {
-        Some(Event::Msg(msg)) => msg.mentions,
-        _ => Vec::new(),
-    }
 }
 
 /// Counts the mention no longer.

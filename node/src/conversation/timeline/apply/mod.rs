@@ -92,9 +92,12 @@ pub(super) fn command(
             at_ms,
         } => index::put(work, by, *member, *version, *at_ms),
         Op::OutboxDone { ids } => Ok(index::outbox_done(work, ids)),
-        Op::Edit { of, body } => message::edit(work, by, cid, *of, body),
+        Op::Edit { of, body, mentions } => message::edit(work, by, cid, *of, body, mentions.as_deref()),
         Op::Delete { of } => message::delete(work, by, cid, *of),
-        Op::React { of, k, on } => message::react(work, by, cid, *of, k, *on),
+        Op::React { of, k, on, who } => {
+            let (on, who) = (*on, who.as_ref());
+            message::react(work, by, cid, *of, &message::Reaction { k, on, who })
+        }
         Op::Join => membership::join(work, by, cid),
         Op::Ban { who } => bans::ban(work, by, cid, who),
         Op::Unban { who } => bans::unban(work, by, cid, who),

@@ -8,13 +8,14 @@
 
 use storage::{Order, Table};
 
+use super::super::deleted;
 use super::super::door::RowsMut;
-use super::super::fold::FoldRow;
+use super::super::fold::{self, FoldRow};
 use super::super::keys;
 use super::super::outcome::{Applied, Effect};
 use super::super::rows::{ConvRow, EventKind, Row, corrupt};
 use super::super::work::Work;
-use super::message::{blank, mentioned, unalert};
+use super::message::{blank, unalert};
 use super::{By, Result, not_member};
 
 /// Rows that one command removes, about.
@@ -62,13 +63,14 @@ fn silence(work: &mut Work<'_, impl RowsMut>, by: By<'_>, conv: &mut ConvRow) ->
     let last = last.ok_or_else(|| corrupt("a hole in the log"))?;
     match last.kind {
         EventKind::Message => {
+            // Nothing stands behind it, so it was not edited.
             blank(work, by, s, &last, EventKind::Tombstone)?;
             let fold = FoldRow {
                 deleted: Some(s),
                 ..FoldRow::default()
             };
             fold.put(work.rows, by.conv, s);
-            for user in mentioned(&last) {
+            for user in fold::mentioned(&last) {
                 unalert(work, by, s, &user)?;
             }
         }
@@ -78,7 +80,8 @@ fn silence(work: &mut Work<'_, impl RowsMut>, by: By<'_>, conv: &mut ConvRow) ->
     Ok(())
 }
 
-/// Removes rows below the floor: reactions first, then what has become of messages, then the events.
+/// Removes rows below the floor: reactions first, then what has become of messages, then which were deleted, then the
+/// events.
 fn sweep(work: &mut Work<'_, impl RowsMut>, by: By<'_>, conv: &mut ConvRow) -> Result<()> {
     let (from, to) = (conv.later.swept, conv.floor());
     if from >= to {
@@ -107,6 +110,7 @@ fn sweep(work: &mut Work<'_, impl RowsMut>, by: By<'_>, conv: &mut ConvRow) -> R
         work.rows.delete(Table::Message, &key);
         left -= 1;
     }
+    left -= deleted::forget(work.rows, by.conv, conv.later.gone_mn, left)?;
     let swept = to.min(from + left as u64);
     for s in from..swept {
         work.rows.delete(Table::Message, &keys::message(by.conv, s));

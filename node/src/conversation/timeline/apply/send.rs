@@ -29,7 +29,7 @@ pub(super) fn send(
 ) -> Result<Applied> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
-    check(message)?;
+    check(message.body, message.mentions)?;
     let mut events = Vec::new();
     if let Some(peer) = message.direct
         && work.conv(by.conv)?.is_none()
@@ -114,17 +114,17 @@ pub(super) fn send(
 }
 
 /// Refuses what the session should have refused, against constants on which all replicas agree.
-fn check(message: &Message<'_>) -> Result<()> {
-    if message.body.len() > limits::BODY_BYTES {
+pub(super) fn check(body: &str, mentions: &[UserId]) -> Result<()> {
+    if body.len() > limits::BODY_BYTES {
         return refused(
             ErrorCode::TooLarge,
             format!("b is over {} bytes", limits::BODY_BYTES),
         );
     }
-    if !message.body.starts_with('{') || !message.body.ends_with('}') {
+    if !body.starts_with('{') || !body.ends_with('}') {
         return Err(Stop::Bad("the body is no JSON object"));
     }
-    if message.mentions.len() > limits::MENTIONS {
+    if mentions.len() > limits::MENTIONS {
         return refused(
             ErrorCode::BadRequest,
             format!("mentions has more than {} entries", limits::MENTIONS),
@@ -133,19 +133,26 @@ fn check(message: &Message<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Counts the message for each member that it mentions.
-fn alert(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64, mentions: &[UserId]) -> Result<()> {
+/// Counts the message at `s` for each member that it mentions and that has not read it.
+pub(super) fn alert(
+    work: &mut Work<'_, impl RowsMut>,
+    by: By<'_>,
+    s: u64,
+    mentions: &[UserId],
+) -> Result<()> {
     for user in mentions.iter().collect::<BTreeSet<_>>() {
         if user == by.user {
             continue;
         }
         if let Some(mut member) = work.member(by.conv, user)?
             && member.role.is_some()
+            && member.read < s
+            && let Err(at) = member.mentions.binary_search(&s)
         {
-            if member.mentions.len() == MENTIONS_KEPT {
+            member.mentions.insert(at, s);
+            if member.mentions.len() > MENTIONS_KEPT {
                 member.mentions.remove(0);
             }
-            member.mentions.push(s);
             work.set_member(by.conv, user, member);
         }
     }

@@ -1,10 +1,11 @@
 //! What waits to be told to the hook.
 
 use bytes::Bytes;
-use protocol::{ConvId, Event, Kind, RawEvent, UserId};
+use protocol::{ConvId, Kind, UserId};
 use storage::{Order, Table};
 
 use super::super::door::Rows;
+use super::super::fold::FoldRow;
 use super::super::keys;
 use super::super::outcome::OutboxId;
 use super::super::rows::{ConvRow, EventKind, EventRow, HooksRow, IntentRow, MemberRow, Row, corrupt};
@@ -96,13 +97,7 @@ fn one(rows: &impl Rows, key: &[u8], row: &[u8], most: u64) -> Result<ToTell> {
 }
 
 fn away(rows: &impl Rows, conv: &ConvId, s: u64, event: &EventRow, most: u64) -> Result<Vec<Away>> {
-    let mentions = match RawEvent::from_tail(&event.tail)
-        .ok()
-        .and_then(|event| event.event())
-    {
-        Some(Event::Msg(msg)) => msg.mentions,
-        _ => Vec::new(),
-    };
+    let mentions = FoldRow::of(rows, conv, s)?.mentioned(rows, conv, event)?;
     let (start, end) = keys::succession_range(conv);
     // The role and the event's place are before the user.
     let user_at = start.len() + 1 + size_of::<u64>();

@@ -38,6 +38,8 @@ pub struct HistoryPage {
     pub events: Vec<Bytes>,
     /// Whether there are more in the direction asked for that the member may see.
     pub more: bool,
+    /// The events don't begin right behind the place asked for, or there is no such place in the log.
+    pub gap: bool,
 }
 
 /// What was missed in one conversation: an item of `delta`.
@@ -61,6 +63,13 @@ impl Page {
             Page::Before(s) => (first, last.min(s.saturating_sub(1)), Order::Descending),
             Page::After(s) => (first.max(s.saturating_add(1)), last, Order::Ascending),
         }
+    }
+
+    /// Whether one who has everything up to the place asked from misses something that is not in the page: what
+    /// followed is not among the events `first..=last`, or the log ends before that place, as it does when it was
+    /// restored from an older copy.
+    pub(super) fn has_gap(self, first: u64, last: u64) -> bool {
+        matches!(self, Page::After(s) if s > last || s.saturating_add(1) < first)
     }
 }
 
@@ -103,10 +112,12 @@ pub fn history(
     limit: usize,
 ) -> Result<HistoryPage> {
     let seat = Seat::of(rows, conv, user)?;
-    let (from, to, order) = page.span(seat.me.floor(&seat.conv), seat.conv.last_s);
+    let (first, last) = (seat.me.floor(&seat.conv), seat.conv.last_s);
+    let (from, to, order) = page.span(first, last);
     let events = window(rows, conv, (from, to), order, limit)?;
     let more = events.len() as u64 != (to + 1).saturating_sub(from);
-    Ok(HistoryPage { events, more })
+    let gap = page.has_gap(first, last);
+    Ok(HistoryPage { events, more, gap })
 }
 
 /// Returns the tails of the oldest events above `after`, up to `limit` of them, whoever asks: for nodes that missed a
@@ -126,13 +137,15 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
 }
 
 /// Returns the newest events above `have`; one who has nothing starts where the membership does. There is a gap if some
-/// were left out, or if the first of them can't be put after `have`.
+/// were left out, or if the first of them can't be put after `have`. So it is if the log ends before `have`, as it does
+/// when it was restored from an older copy: the client begins anew with the newest.
 fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize) -> Result<Window> {
     let last = seat.conv.last_s;
-    let have = if have == 0 { seat.me.since - 1 } else { have };
+    let beyond = have > last;
+    let have = if have == 0 || beyond { seat.me.since - 1 } else { have };
     let from = have.saturating_add(1).max(seat.me.floor(&seat.conv));
     let events = window(rows, conv, (from, last), Order::Descending, limit)?;
-    let gap = (events.len() as u64) < last.saturating_sub(have);
+    let gap = beyond || (events.len() as u64) < last.saturating_sub(have);
     Ok(Window {
         events,
         gap,

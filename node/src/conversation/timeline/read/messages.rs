@@ -28,6 +28,8 @@ pub struct MessagesPage {
     pub items: Vec<Folded>,
     /// Whether there are more in the direction asked for.
     pub more: bool,
+    /// The messages don't begin right behind the place asked for, or there is no such place in the log.
+    pub gap: bool,
 }
 
 /// A message, and what has become of it.
@@ -37,6 +39,8 @@ pub struct Folded {
     pub tail: Bytes,
     /// The tail of its last edit.
     pub edit: Option<Bytes>,
+    /// The users whom it mentions.
+    pub mentions: Vec<UserId>,
     /// How many users have set which reaction.
     pub reactions: BTreeMap<String, u64>,
 }
@@ -84,7 +88,8 @@ pub fn messages(
     if order == Order::Descending {
         items.reverse();
     }
-    Ok(MessagesPage { items, more })
+    let gap = page.has_gap(first, last);
+    Ok(MessagesPage { items, more, gap })
 }
 
 fn fold(rows: &impl Rows, conv: &ConvId, s: u64, row: EventRow) -> Result<Folded> {
@@ -94,8 +99,10 @@ fn fold(rows: &impl Rows, conv: &ConvId, s: u64, row: EventRow) -> Result<Folded
         None => None,
     };
     let edit = edit.map(|edit| EventRow::decode(&edit)).transpose()?;
+    let mentions = fold.mentioned(rows, conv, &row)?;
     Ok(Folded {
         tail: row.tail,
+        mentions,
         edit: edit.map(|edit| edit.tail),
         reactions: fold.reactions,
     })
@@ -179,6 +186,7 @@ impl MessagesPage {
             c: conv.clone(),
             items,
             more: self.more,
+            gap: self.gap,
         })
     }
 }
@@ -190,6 +198,7 @@ impl Folded {
         };
         let mut message = Message::from(msg);
         message.reactions = self.reactions.clone();
+        message.mentions = self.mentions.clone();
         if let Some(edit) = &self.edit {
             let Some(Event::Edit(edit)) = RawEvent::from_tail(edit)?.event() else {
                 return Err("an edit is none".to_owned());

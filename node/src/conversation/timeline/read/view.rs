@@ -72,7 +72,7 @@ pub struct Summary {
     pub last: Last,
     /// The tail of the last event.
     pub tail: Bytes,
-    /// Messages above the read cursor.
+    /// Messages above the read cursor that are there to be read.
     pub unread: u64,
     /// Unread messages that mention the member, at most 128.
     pub mentions: u64,
@@ -104,7 +104,7 @@ pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary
         role: seat.role,
         last: last_of(&seat.conv),
         tail,
-        unread: seat.conv.unread(seat.me.read_mn),
+        unread: seat.conv.unread(rows, conv, seat.me.read_mn)?,
         mentions: seat.me.mentioned(&seat.conv),
         read: seat.me.read,
         delivered: seat.me.delivered,

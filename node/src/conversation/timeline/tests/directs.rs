@@ -63,17 +63,18 @@ fn both_sides_may_create_it_and_get_the_same() {
 }
 
 #[test]
-fn a_direct_conversation_needs_exactly_one_other_user() {
+fn a_direct_conversation_needs_exactly_one_user() {
     let mut world = World::new();
     let conv = ConvId::direct(&u("alice"), &u("bob"));
-    for members in [&[][..], &["alice"], &["bob", "carol"]] {
+    for members in [&[][..], &["alice"], &["bob", "carol"], &["alice", "carol"]] {
         assert_eq!(
             world.no("alice", &conv, create(Kind::Direct, members)),
             ErrorCode::BadRequest
         );
     }
     let own = ConvId::direct(&u("alice"), &u("alice"));
-    assert_eq!(world.no("alice", &own, to("alice", "{}")), ErrorCode::BadRequest);
+    assert_eq!(world.no("alice", &own, to("bob", "{}")), ErrorCode::BadRequest);
+    assert_eq!(world.no("bob", &own, to("alice", "{}")), ErrorCode::BadRequest);
     assert_eq!(world.no("alice", &conv, to("carol", "{}")), ErrorCode::BadRequest);
     assert!(world.rows.0.is_empty());
 }

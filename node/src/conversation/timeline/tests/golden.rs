@@ -77,8 +77,9 @@ fn commands_have_frozen_bytes() {
             Op::Edit {
                 of: 9,
                 body: "{}".into(),
+                mentions: None,
             },
-            "<a><9><2>{}",
+            "<a><9><2>{}<0>",
         ),
         (Op::Delete { of: 9 }, "<b><9>"),
         (
@@ -86,8 +87,9 @@ fn commands_have_frozen_bytes() {
                 of: 9,
                 k: "+1".into(),
                 on: true,
+                who: None,
             },
-            "<c><9><2>+1<1>",
+            "<c><9><2>+1<1><0>",
         ),
         (Op::Join, "<d>"),
         (Op::Ban { who: u("bo") }, "<e><2>bo"),
@@ -365,13 +367,50 @@ fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
     world.apply(Command::retain(conv.clone(), 3));
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0><0>"
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0><0><0>"
     );
     world.apply(Command::retain(conv, 4));
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3><0>"
+        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3><0><0>"
     );
+}
+
+#[test]
+fn what_has_become_of_messages_has_frozen_bytes() {
+    let mut world = World::new();
+    world.now_ms = 7;
+    let conv = world.group("g_1", &["al"]);
+    for i in 0..70 {
+        world.ok("al", &conv, text(&i.to_string()));
+    }
+    let (body, mentions) = ("{}".into(), Some(vec![u("bo")]));
+    world.ok("al", &conv, Op::Edit { of: 2, body, mentions });
+    let (k, on, who) = ("+1".into(), true, None);
+    world.ok("al", &conv, Op::React { of: 2, k, on, who });
+    // The ordinals are 65 and 66.
+    for of in [66, 67] {
+        world.ok("al", &conv, Op::Delete { of });
+    }
+    let conv = world.rows.get(Table::Conversation, b"g_1").unwrap().unwrap();
+    assert_eq!(hex(&conv), "<2><1><0><2>al<0><7>KF<7><1><1><0><0><0><0><0><0>B");
+    let beside = world.rows.0.iter().filter(|((table, key), _)| {
+        *table == Table::Message && key[3] > 0
+    });
+    let rows: Vec<_> = beside
+        .map(|((_, key), value)| format!("{} = {}", hex(&key[3..]), hex(value)))
+        .collect();
+    let deleted = |s: u8| format!("<1><0><0><0><0><0><0><0>{} = <1><0><1>{}<0><0>", hex(&[s]), hex(&[s + 8]));
+    let expected = [
+        "<1><0><0><0><0><0><0><0><2> = <1><1>H<0><1><2>+1<1>H".to_owned(),
+        deleted(66),
+        deleted(67),
+        "<2><0><0><0><0><0><0><0><2>al<0>+1 = <1>I".to_owned(),
+        "<3><0><0><0><0><0><0><0><0>A = <0><0><0><0><0><0><0><1>".to_owned(),
+        "<3><0><0><0><0><0><0><0><0>B = <0><0><0><0><0><0><0><1>".to_owned(),
+        "<3><1><0><0><0><0><0><0><0><1> = <0><0><0><0><0><0><0><2>".to_owned(),
+    ];
+    assert_eq!(rows, expected);
 }
 
 #[test]

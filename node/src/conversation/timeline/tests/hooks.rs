@@ -39,6 +39,7 @@ fn an_intent_is_written_with_each_message_once_the_owner_has_said_so() {
             of: s,
             k: "+1".into(),
             on: true,
+            who: None,
         },
     );
     world.ok(

@@ -144,10 +144,12 @@ fn the_work_of_a_command_and_of_a_question_does_not_grow_with_the_members() {
         of,
         k: "+1".into(),
         on: true,
+        who: None,
     };
     let edit = |of| Op::Edit {
         of,
         body: "{}".into(),
+        mentions: None,
     };
     let steps: Vec<(&str, &str, Op, Op)> = vec![
         ("a mention", "admin", mention.clone(), mention),

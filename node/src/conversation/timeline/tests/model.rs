@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use protocol::event::Msg;
 use protocol::{Body, Cid, ConvId, ErrorCode, Event, History, Kind, Message, Role, UserId, Why};
 
 use super::super::read::{self, Denied, Page};
@@ -50,9 +51,9 @@ enum Step {
     Leave,
     Read(u64),
     Delivered(u64),
-    Edit(u64),
+    Edit(u64, Option<Vec<usize>>),
     Delete(u64),
-    React(u64, u8, bool),
+    React(u64, u8, bool, Option<usize>),
     Join,
     Ban(usize),
     Unban(usize),
@@ -91,9 +92,10 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
         1 => Just(Step::Leave),
         3 => (0..40u64).prop_map(Step::Read),
         3 => (0..40u64).prop_map(Step::Delivered),
-        4 => (0..40u64).prop_map(Step::Edit),
+        4 => (0..40u64, proptest::option::of(users())).prop_map(|(of, mentions)| Step::Edit(of, mentions)),
         2 => (0..40u64).prop_map(Step::Delete),
-        4 => (0..40u64, 0..2u8, any::<bool>()).prop_map(|(of, k, on)| Step::React(of, k, on)),
+        4 => (0..40u64, 0..2u8, any::<bool>(), proptest::option::weighted(0.2, user()))
+            .prop_map(|(of, k, on, who)| Step::React(of, k, on, who)),
         3 => Just(Step::Join),
         2 => user().prop_map(Step::Ban),
         2 => user().prop_map(Step::Unban),
@@ -137,20 +139,24 @@ fn op(user: usize, which: usize, step: &Step) -> (ConvId, Op) {
         Step::Leave => (conv, Op::Leave),
         Step::Read(s) => (conv, Op::Read { s: *s }),
         Step::Delivered(s) => (conv, Op::Delivered { s: *s }),
-        Step::Edit(of) => (
+        Step::Edit(of, mentions) => (
             conv,
             Op::Edit {
                 of: *of,
                 body: format!("{{\"edit\":{of}}}").into(),
+                mentions: mentions
+                    .as_deref()
+                    .map(|mentions| names(mentions).into_iter().map(u).collect()),
             },
         ),
         Step::Delete(of) => (conv, Op::Delete { of: *of }),
-        Step::React(of, k, on) => (
+        Step::React(of, k, on, who) => (
             conv,
             Op::React {
                 of: *of,
                 k: format!("k{k}").into(),
                 on: *on,
+                who: who.map(|who| u(USERS[who])),
             },
         ),
         Step::Join => (conv, Op::Join),
@@ -312,7 +318,7 @@ impl Model {
                         .insert((conv.clone(), msg.s), Message::from(msg.clone()));
                 }
                 Event::Edit(edit) if edit.of < floor || edit.s == up_to && edit.s >= floor => {
-                    (edit.b, edit.deleted) = (nothing.clone(), true);
+                    (edit.b, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
                     if let Some(shown) = self.messages.get_mut(&(conv.clone(), edit.of)) {
                         shown.b = nothing.clone();
                     }
@@ -334,8 +340,9 @@ impl Model {
                 // Of what retention took the event is the message itself.
                 assert!(matches!(event, Event::Del(del) if del.of == *of) || applied.s == *of);
             }
-            Op::React { of, k, on } => {
-                let reaction = (command.conv.clone(), *of, command.user.clone(), k.to_string());
+            Op::React { of, k, on, who } => {
+                let who = who.as_ref().unwrap_or(&command.user);
+                let reaction = (command.conv.clone(), *of, who.clone(), k.to_string());
                 let known = self.reactions.get(&reaction).copied();
                 assert_eq!((known.is_some(), known.unwrap_or(0)), (*on, applied.s));
             }
@@ -370,7 +377,10 @@ impl Model {
                 let own = self.messages[&(command.conv.clone(), *of)].u == command.user;
                 assert!(matches!(role, Some(Role::Owner | Role::Admin)) || own && role == Some(Role::Member));
             }
-            Op::React { of, .. } => {
+            Op::React { of, on, who, .. } => {
+                if who.as_ref().is_some_and(|who| *who != command.user) {
+                    assert!(!on && matches!(role, Some(Role::Owner | Role::Admin)));
+                }
                 assert!(role.is_some() && !self.messages[&(command.conv.clone(), *of)].deleted);
                 assert!(!blocked);
             }
@@ -399,6 +409,9 @@ impl Model {
             Event::Edit(edit) => {
                 let shown = self.messages.get_mut(&message(edit.of)).expect("a message");
                 (shown.b, shown.edited_ts) = (edit.b.clone(), Some(edit.ts));
+                if let Some(mentions) = &edit.mentions {
+                    shown.mentions = mentions.clone();
+                }
             }
             Event::React(react) => {
                 let shown = self.messages.get_mut(&message(react.of)).expect("a message");
@@ -424,7 +437,7 @@ impl Model {
                             self.messages.insert(message(msg.s), Message::from(msg.clone()));
                         }
                         Event::Edit(edit) if edit.of == del.of => {
-                            (edit.b, edit.deleted) = (nothing.clone(), true);
+                            (edit.b, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
                         }
                         _ => continue,
                     }
@@ -535,10 +548,12 @@ impl Model {
                 let unread = log[summary.read as usize..]
                     .iter()
                     .filter_map(|(_, event)| match event {
-                        Event::Msg(msg) if msg.mn > gone_mn => Some(msg),
+                        Event::Msg(msg) if msg.mn > gone_mn && !msg.deleted => Some(msg),
                         _ => None,
                     });
-                let mentions = unread.clone().filter(|msg| msg.mentions.contains(&user)).count();
+                let mentioned =
+                    |msg: &&Msg| self.messages[&(conv.clone(), msg.s)].mentions.contains(&user);
+                let mentions = unread.clone().filter(mentioned).count();
                 assert_eq!(summary.unread as usize, unread.count());
                 assert_eq!(summary.mentions as usize, mentions);
                 let page = read::history(rows, conv, &user, Page::Newest, 10_000).unwrap();

@@ -135,6 +135,7 @@ fn the_last_event_keeps_its_place_and_loses_its_words() {
         of: 6,
         k: "+1".into(),
         on: true,
+        who: None,
     };
     assert_eq!(world.no("bob", &conv, react), ErrorCode::Conflict);
     // The next one frees its place.
@@ -151,10 +152,12 @@ fn edits_and_reactions_go_with_their_message() {
         of,
         k: "+1".into(),
         on: true,
+        who: None,
     };
     let edit = |of| Op::Edit {
         of,
         body: "{\"text\":\"secret\"}".into(),
+        mentions: None,
     };
     world.ok("bob", &conv, react(3));
     world.ok("bob", &conv, react(4));
@@ -248,6 +251,7 @@ fn the_policy_of_its_kind_says_what_goes() {
                 of: 3,
                 k: "+1".into(),
                 on: i % 2 == 0,
+                who: None,
             },
         );
     }

@@ -8,12 +8,12 @@ use super::{World, done, event, text, u};
 
 fn edit(of: u64, text: &str) -> Op {
     let body = format!("{{\"text\":\"{text}\"}}").into();
-    Op::Edit { of, body }
+    Op::Edit { of, body, mentions: None }
 }
 
 fn react(of: u64, k: &str, on: bool) -> Op {
     let k = k.into();
-    Op::React { of, k, on }
+    Op::React { of, k, on, who: None }
 }
 
 fn reply(to: u64) -> Op {
@@ -260,12 +260,12 @@ fn what_grows_with_a_message_is_bounded() {
     }
     let body = format!("{{\"x\":\"{}\"}}", "x".repeat(limits::BODY_BYTES)).into();
     assert_eq!(
-        world.no("bob", &conv, Op::Edit { of: 4, body }),
+        world.no("bob", &conv, Op::Edit { of: 4, body, mentions: None }),
         ErrorCode::TooLarge
     );
     let body = "{\"x\"}".into();
     assert!(matches!(
-        world.run("bob", &conv, Op::Edit { of: 4, body }),
+        world.run("bob", &conv, Op::Edit { of: 4, body, mentions: None }),
         Outcome::Bad(_)
     ));
     world.ok("bob", &conv, Op::Delete { of: 4 });
