@@ -27,8 +27,10 @@ pub(crate) struct Target {
 
 /// What a load needs of a local cluster: rates far above a person's, and no reason to throttle the harness. A
 /// setting that is given on the command line wins.
-const LOAD_SETTINGS: [(&str, &str); 7] = [
+const LOAD_SETTINGS: [(&str, &str); 9] = [
     ("limits.sends_per_s", "1000000"),
+    ("limits.added_by_one_per_day", "0"),
+    ("limits.added_per_day", "0"),
     ("limits.burst", "1000000"),
     ("limits.queries_per_s", "1000000"),
     ("limits.query_burst", "1000000"),

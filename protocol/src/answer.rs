@@ -8,7 +8,7 @@ use crate::body::RawEvent;
 use crate::codec::{shapes, splice};
 use crate::error::ErrorCode;
 use crate::ids::{Cid, ConvId, UserId};
-use crate::role::{History, Kind, Role};
+use crate::role::{GroupInvite, History, Kind, Role};
 
 shapes! {
     /// Everything the server says apart from events.
@@ -32,6 +32,8 @@ shapes! {
         Members(Members) = "members",
         /// What was missed.
         Delta(Delta) = "delta",
+        /// The user's own settings.
+        Me(Me) = "me",
         /// The server lives.
         Hb(Hb) = "hb",
         /// Refused.
@@ -302,6 +304,15 @@ pub struct DeltaItem {
     /// The events don't start at `have + 1`: they are the newest, `hist` has the others.
     #[serde(default)]
     pub gap: bool,
+}
+
+/// `me`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// The user.
+    pub u: UserId,
+    /// Who may make the user a member of groups and channels.
+    pub group_invite: GroupInvite,
 }
 
 /// `hb`.

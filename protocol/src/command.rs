@@ -22,7 +22,7 @@ mod users;
 
 pub use membership::{ActOn, Create, Join, Leave, Members, Set, SetRole};
 pub use message::{Del, Edit, React, Send, Target, Typing};
-pub use users::{Block, Users};
+pub use users::{Block, Me, Users};
 
 /// A command and the number that its answer carries.
 #[derive(Clone, PartialEq, Debug)]
@@ -101,6 +101,8 @@ shapes! {
         Block(Block) = "block",
         /// Accepts them again.
         Unblock(Block) = "unblock",
+        /// Shows the user's own settings, after changing those that are given.
+        Me(Me) = "me",
         /// Says that the client lives, and what it has got.
         Hb(Hb) = "hb",
     }
@@ -286,6 +288,7 @@ impl Command {
             | Command::Recv(_)
             | Command::Open(_)
             | Command::Hist(_)
+            | Command::Me(_)
             | Command::Hb(_) => Ok(()),
         }
     }

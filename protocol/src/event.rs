@@ -17,7 +17,7 @@ mod change;
 
 mod ephemeral;
 
-pub use change::{Del, Edit, Meta, React, tombstone};
+pub use change::{Del, Edit, Meta, React, edited, tombstone};
 pub use ephemeral::{Bye, Presence, PresenceState, Receipt, Resync, Typing};
 
 shapes! {

@@ -41,7 +41,7 @@ pub use event::Event;
 pub use frame::Frame;
 pub use ids::{Cid, ConvId, InvalidId, UserId};
 pub use message::Message;
-pub use role::{History, Kind, Role, Why};
+pub use role::{GroupInvite, History, Kind, Role, Why};
 
 /// The protocol's version, said in `hello`.
 pub const PROTO: u32 = 1;

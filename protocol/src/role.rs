@@ -39,6 +39,19 @@ pub enum History {
     All,
 }
 
+/// Who may make a user a member of groups and channels. Whom the user blocks may not in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupInvite {
+    /// Everybody.
+    #[default]
+    Anyone,
+    /// Those who are in a group with the user.
+    SharesConversation,
+    /// Nobody.
+    Nobody,
+}
+
 /// Why a `member` event happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

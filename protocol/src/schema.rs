@@ -29,7 +29,7 @@ pub struct Shape {
 }
 
 /// What each command is answered, by their `t`: nothing for the one that has no answer. Any may be answered `err` instead.
-pub const ANSWERS: [(&str, Option<&str>); 27] = [
+pub const ANSWERS: [(&str, Option<&str>); 28] = [
     ("auth", Some("ready")),
     ("send", Some("ack")),
     ("edit", Some("ack")),
@@ -56,6 +56,7 @@ pub const ANSWERS: [(&str, Option<&str>); 27] = [
     ("unwatch", Some("ok")),
     ("block", Some("ok")),
     ("unblock", Some("ok")),
+    ("me", Some("me")),
     ("hb", Some("hb")),
 ];
 

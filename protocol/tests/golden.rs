@@ -6,7 +6,8 @@ use protocol::answer::{self, Answer, Conv, Last, Peer};
 use protocol::command::{self, Command, Request};
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::{
-    Body, Cid, CloseCode, ConvId, ErrorCode, Frame, History, Kind, Message, RawEvent, Role, UserId, Why,
+    Body, Cid, CloseCode, ConvId, ErrorCode, Frame, GroupInvite, History, Kind, Message, RawEvent, Role,
+    UserId, Why,
 };
 
 fn user(text: &str) -> UserId {
@@ -292,6 +293,13 @@ fn every_command_has_its_frozen_text() {
         (
             Command::Hb(command::Hb { n: Some(412) }),
             r#"{"t":"hb","id":7,"n":412}"#,
+        ),
+        (Command::Me(command::Me::default()), r#"{"t":"me","id":7}"#),
+        (
+            Command::Me(command::Me {
+                group_invite: Some(GroupInvite::SharesConversation),
+            }),
+            r#"{"t":"me","id":7,"group_invite":"shares_conversation"}"#,
         ),
         (Command::Hb(command::Hb { n: None }), r#"{"t":"hb","id":7}"#),
     ];
@@ -610,6 +618,11 @@ fn every_answer_has_its_frozen_text() {
             format!(
                 r#"{{"t":"delta","id":7,"as_of":[["g_01",7]],"items":[{{"c":"g_01","events":[{msg}],"gap":false}}],"next":null}}"#
             ),
+        ),
+        (
+            Some(7),
+            Answer::Me(answer::Me { u: user("alice"), group_invite: GroupInvite::Nobody }),
+            r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
         ),
         (Some(7), Answer::Hb(answer::Hb { time: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (

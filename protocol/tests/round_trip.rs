@@ -7,7 +7,8 @@ use protocol::answer::{self, Answer, Conv, Last};
 use protocol::command::{self, Command, Request};
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::{
-    Body, Cid, ConvId, ErrorCode, Frame, History, Kind, Message, RawEvent, Role, UserId, Why, limits,
+    Body, Cid, ConvId, ErrorCode, Frame, GroupInvite, History, Kind, Message, RawEvent, Role, UserId, Why,
+    limits,
 };
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -117,8 +118,17 @@ fn command() -> impl Strategy<Value = Command> {
         (opt(text()), opt(any::<u64>()))
             .prop_map(|(cursor, limit)| Command::List(command::List { cursor, limit })),
         (have, opt(text())).prop_map(|(have, cursor)| Command::Sync(command::Sync { have, cursor })),
+        opt(group_invite()).prop_map(|group_invite| Command::Me(command::Me { group_invite })),
         opt(any::<u64>()).prop_map(|n| Command::Hb(command::Hb { n })),
     ]
+}
+
+fn group_invite() -> impl Strategy<Value = GroupInvite> {
+    proptest::sample::select(vec![
+        GroupInvite::Anyone,
+        GroupInvite::SharesConversation,
+        GroupInvite::Nobody,
+    ])
 }
 
 fn mentions() -> impl Strategy<Value = Option<Vec<UserId>>> {
@@ -137,8 +147,15 @@ fn words() -> impl Strategy<Value = Command> {
             })
         }),
         (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| Command::Del(command::Del { c, of, cid })),
-        (conv(), any::<u64>(), cid(), reaction(), any::<bool>(), opt(user())).prop_map(
-            |(c, of, cid, k, on, who)| {
+        (
+            conv(),
+            any::<u64>(),
+            cid(),
+            reaction(),
+            any::<bool>(),
+            opt(user())
+        )
+            .prop_map(|(c, of, cid, k, on, who)| {
                 Command::React(command::React {
                     c,
                     of,
@@ -147,8 +164,7 @@ fn words() -> impl Strategy<Value = Command> {
                     on,
                     who: who.filter(|_| !on),
                 })
-            }
-        ),
+            }),
         (conv(), any::<bool>()).prop_map(|(c, on)| Command::Typing(command::Typing { c, on })),
     ]
 }
@@ -267,18 +283,20 @@ fn raw(msg: &event::Msg) -> RawEvent {
 fn changes() -> impl Strategy<Value = Event> {
     let head = || (conv(), any::<(u64, u64, u64)>(), user());
     prop_oneof![
-        (head(), body(), mentions(), any::<bool>()).prop_map(|((c, (s, of, ts), u), b, mentions, deleted)| {
-            Event::Edit(event::Edit {
-                c,
-                s,
-                of,
-                u,
-                ts,
-                b,
-                mentions,
-                deleted,
-            })
-        }),
+        (head(), body(), mentions(), any::<bool>()).prop_map(
+            |((c, (s, of, ts), u), b, mentions, deleted)| {
+                Event::Edit(event::Edit {
+                    c,
+                    s,
+                    of,
+                    u,
+                    ts,
+                    b,
+                    mentions,
+                    deleted,
+                })
+            }
+        ),
         head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::Del { c, s, of, u, ts })),
         (head(), reaction(), any::<bool>(), opt(user())).prop_map(|((c, (s, of, ts), u), k, on, by)| {
             Event::React(event::React {
@@ -417,6 +435,7 @@ fn answers() -> impl Strategy<Value = Answer> {
         err,
         conv_shape().prop_map(Answer::Conv),
         Just(Answer::Ok(answer::Empty {})),
+        (user(), group_invite()).prop_map(|(u, group_invite)| Answer::Me(answer::Me { u, group_invite })),
         any::<u64>().prop_map(|time| Answer::Hb(answer::Hb { time })),
     ]
 }

@@ -186,7 +186,7 @@ impl Model {
             }
             Answer::Err(refused) => self.refused(id, &refused),
             // The client never asks for the members.
-            Answer::Members(_) | Answer::Ok(_) | Answer::Hb(_) => Vec::new(),
+            Answer::Members(_) | Answer::Me(_) | Answer::Ok(_) | Answer::Hb(_) => Vec::new(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What changes something: from the command of the protocol to the operation that the log decides. Pure, but for
 //! [`create`].
 
-use protocol::command::{ActOn, Create, Edit, React, Send, SetRole, Target};
+use futures::future::Either;
+use protocol::answer;
+use protocol::command::{ActOn, Create, Edit, Me, React, Send, SetRole, Target};
 use protocol::{Body, Cid, Command, ConvId, ErrorCode, Kind, UserId};
 
 use crate::conversation::timeline::{self, Op};
@@ -53,7 +55,13 @@ impl Change {
     /// # Errors
     /// A body over the node's limit.
     pub fn edit(edit: Edit, body_bytes: usize) -> Result<Change, Refusal> {
-        let Edit { c, of, cid, b, mentions } = edit;
+        let Edit {
+            c,
+            of,
+            cid,
+            b,
+            mentions,
+        } = edit;
         fits(&b, body_bytes)?;
         let body = b.as_str().into();
         Ok(Change {
@@ -85,7 +93,14 @@ impl Change {
             }
             Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
             Command::Del(del) => (del.c, Some(del.cid), Op::Delete { of: del.of }),
-            Command::React(React { c, of, cid, k, on, who }) => {
+            Command::React(React {
+                c,
+                of,
+                cid,
+                k,
+                on,
+                who,
+            }) => {
                 let k = k.into();
                 (c, Some(cid), Op::React { of, k, on, who })
             }
@@ -106,8 +121,8 @@ impl Change {
         }
     }
 
-    /// Puts the change in the lane to its owner before it returns, see [`Conversations::submit`]. The session tagged
-    /// `skip` gets no event of it; 0 is none.
+    /// Puts the change in the lane to its owner before it returns, see [`Conversations::submit`]; but for an invitation,
+    /// which is asked about first, see [`Conversations::invite`]. The session tagged `skip` gets no event of it; 0 is none.
     pub fn submit(
         self,
         conversations: &Conversations,
@@ -115,14 +130,38 @@ impl Change {
         skip: u64,
     ) -> impl Future<Output = Result<Done, Refusal>> + std::marker::Send + use<> {
         let Change { conv, cid, op } = self;
-        conversations.submit(timeline::Command {
-            conv,
-            user,
-            cid,
-            skip,
-            op,
-        })
+        match (op, cid) {
+            (Op::Invite { who }, Some(cid)) => {
+                let conversations = conversations.clone();
+                Either::Left(async move { conversations.invite(user, conv, cid, skip, who).await })
+            }
+            (op, cid) => Either::Right(conversations.submit(timeline::Command {
+                conv,
+                user,
+                cid,
+                skip,
+                op,
+            })),
+        }
     }
+}
+
+/// `me`.
+///
+/// # Errors
+/// The refusal of the user's shard.
+pub async fn me(conversations: &Conversations, user: UserId, me: Me) -> Result<answer::Me, Refusal> {
+    let group_invite = match me.group_invite {
+        Some(group_invite) => {
+            conversations.wish(user.clone(), group_invite).await?;
+            group_invite
+        }
+        None => conversations.wishes(&user).await?,
+    };
+    Ok(answer::Me {
+        u: user,
+        group_invite,
+    })
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), Refusal> {

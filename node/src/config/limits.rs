@@ -3,6 +3,7 @@
 use super::load::Problems;
 use super::section::section;
 use super::units::Millis;
+use crate::conversation::timeline::consent::Bounds;
 
 section! {
     /// Bounds on what one client can ask for. What happens when one is reached stands in docs/protocol.md.
@@ -53,6 +54,11 @@ section! {
         subscriptions: usize = 1_000,
         /// Sessions of one user on all nodes (4429).
         sessions_per_user: usize = 100,
+        /// Groups and channels of which one user may make another a member within 24 hours; 0 is no bound. Nobody is
+        /// asked before being added, so this is what keeps strangers from filling an inbox.
+        added_by_one_per_day: u32 = 50,
+        /// The same of all who add the user, together.
+        added_per_day: u32 = 500,
         /// Users whom one session watches.
         watched_users: usize = 500,
         /// Rows of one page of list, hist and members at most.
@@ -67,6 +73,15 @@ section! {
 // === impl Limits ===
 
 impl Limits {
+    /// How often others may make a user a member.
+    #[must_use]
+    pub fn added(&self) -> Bounds {
+        Bounds {
+            by_one: self.added_by_one_per_day,
+            by_all: self.added_per_day,
+        }
+    }
+
     /// Reports every value that cannot work.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("limits.max_frame_bytes", self.max_frame_bytes as u64, 1_024);
@@ -91,6 +106,13 @@ impl Limits {
         problems.at_least("limits.coalesce_frames", self.coalesce_frames as u64, 1);
         problems.at_least("limits.coalesce_bytes", self.coalesce_bytes as u64, 1);
         problems.at_least("limits.sessions_per_user", self.sessions_per_user as u64, 1);
+        // All that were made within a day are read when one more is.
+        if self.added_per_day > 10_000 || self.added_by_one_per_day > 10_000 {
+            problems.add(
+                "limits.added_per_day",
+                "must be at most 10000, as added_by_one_per_day",
+            );
+        }
         problems.at_least("limits.page", self.page as u64, 1);
         problems.at_least("limits.sync_page", self.sync_page as u64, 1);
     }

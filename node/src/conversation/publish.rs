@@ -52,6 +52,9 @@ mod op {
     pub(super) const LOGIN: u8 = 22;
     pub(super) const HOOKS_ON: u8 = 24;
     pub(super) const HOOKS_TOLD: u8 = 25;
+    pub(super) const MAY_ADD: u8 = 26;
+    pub(super) const NOT_ADDED: u8 = 27;
+    pub(super) const WISH: u8 = 28;
 }
 
 /// Refuses a command that is too large, whoever owns the shard.
@@ -101,6 +104,8 @@ impl<'a> Peek<'a> {
                 | op::LOGIN
                 | op::HOOKS_ON
                 | op::HOOKS_TOLD
+                | op::MAY_ADD
+                | op::WISH
         )
     }
 
@@ -111,8 +116,9 @@ impl<'a> Peek<'a> {
 
     /// Whether a stranger's command may succeed because it makes the conversation.
     fn may_create(&self) -> bool {
-        // A direct send makes the conversation at need; the id says that it is one.
-        self.op == op::CREATE || self.op == op::SEND && self.conv.starts_with("d_")
+        // A direct send makes the conversation at need; the id says that it is one. What was not consented to may have
+        // been done before.
+        matches!(self.op, op::CREATE | op::NOT_ADDED) || self.op == op::SEND && self.conv.starts_with("d_")
     }
 }
 
@@ -218,6 +224,7 @@ mod tests {
     use bytes::Bytes;
     use protocol::ConvId;
 
+    use super::super::timeline::consent::Bounds;
     use super::super::timeline::{Command, Login, Op};
     use super::*;
 
@@ -297,6 +304,31 @@ mod tests {
             (Op::HooksOn { members: 1 }, op::HOOKS_ON, false),
             (Op::HooksTold { ids: vec![] }, op::HOOKS_TOLD, false),
             (Op::Seen { at_ms: 1 }, op::SEEN, false),
+            (
+                Op::MayAdd {
+                    by: who(),
+                    cid: Cid::parse("c").unwrap(),
+                    shared: None,
+                    bounds: Bounds::default(),
+                },
+                op::MAY_ADD,
+                false,
+            ),
+            (
+                Op::NotAdded {
+                    who: None,
+                    why: "".into(),
+                },
+                op::NOT_ADDED,
+                true,
+            ),
+            (
+                Op::Wish {
+                    group_invite: protocol::GroupInvite::Nobody,
+                },
+                op::WISH,
+                false,
+            ),
             (Op::Login(Login::Sweep), op::LOGIN, false),
         ] {
             let bytes = command("a", "c", op);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::timeline::consent::Bounds;
 use super::timeline::read::Policies;
 
 /// Every field has a default that fits a node of a few cores.
@@ -66,6 +67,8 @@ pub struct Settings {
     pub retention_every: Duration,
     /// How often the owner of a shard looks for rows of logins that are over.
     pub login_sweep: Duration,
+    /// How often others may make a user a member; the same on every node, as above.
+    pub added: Bounds,
     /// Whom messages are told for those who are away; `None`: nobody. The same on every node, as above.
     pub hook: Option<crate::user::Hook>,
 }
@@ -104,6 +107,7 @@ impl Default for Settings {
             retention: Policies::default(),
             retention_every: Duration::from_secs(60),
             login_sweep: Duration::from_secs(60),
+            added: Bounds::default(),
             hook: None,
         }
     }

@@ -122,6 +122,15 @@ pub(crate) struct IndexAfter {
     pub(crate) limit: u32,
 }
 
+/// Conversations, of which the first that the user is in is asked for → `Option<ConvId>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedWith {
+    /// The user.
+    pub(crate) user: UserId,
+    /// The conversations.
+    pub(crate) convs: Vec<ConvId>,
+}
+
 /// The answer to [`Index`], the one joined last first, at most [`INDEX_LIMIT`].
 pub(crate) type Indexed = Vec<ConvId>;
 
@@ -205,6 +214,13 @@ mod tests {
             &[1, 1, b'u', 1, 1, b'g'],
         );
         golden(Index { user: user() }, &[1, 1, b'u']);
+        golden(
+            SharedWith {
+                user: user(),
+                convs: vec![conv()],
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        );
         let after = Some(conv());
         golden(
             IndexAfter {

@@ -69,6 +69,7 @@ impl Actors {
         let users = config.presence.settings(config.limits.sessions_per_user);
         let settings = Settings {
             users,
+            added: config.limits.added(),
             retention: config.retention.policies(),
             retention_every: config.retention.every(),
             hook,

@@ -83,6 +83,7 @@ impl Session {
             Command::Hist(hist) => self.history(ctx, id, hist),
             Command::Sync(sync) => self.sync(ctx, id, sync),
             Command::Members(members) => self.members(ctx, id, members),
+            Command::Me(me) => self.own_settings(ctx, id, me, bytes),
             Command::Edit(_)
             | Command::Del(_)
             | Command::React(_)

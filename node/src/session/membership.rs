@@ -2,7 +2,7 @@
 
 use actix::Context;
 use protocol::answer::Empty;
-use protocol::command::Create;
+use protocol::command::{Create, Me};
 use protocol::{Answer, Command};
 
 use super::actor::{Phase, Session};
@@ -33,6 +33,26 @@ impl Session {
             session.window.changed(bytes);
             match result {
                 Ok(done) => session.show(ctx, done.conv, Some(0), Deliver::Answer(id)),
+                Err(refusal) => session.refuse(id, refusal),
+            }
+            session.pump_soon();
+        });
+    }
+
+    /// `me`: changes what is given, and shows all.
+    pub(super) fn own_settings(&mut self, ctx: &mut Context<Session>, id: Option<i64>, me: Me, bytes: usize) {
+        let Phase::Open(open) = &self.phase else { return };
+        let user = open.feed.user_id().clone();
+        if !self.may_change(id) {
+            return;
+        }
+        let conversations = self.worker.conversations.clone();
+        let shown = async move { changes::me(&conversations, user, me).await };
+        self.window.change(bytes);
+        self.wait(ctx, shown, move |session, _, result| {
+            session.window.changed(bytes);
+            match result {
+                Ok(me) => session.answer(id, &Answer::Me(me)),
                 Err(refusal) => session.refuse(id, refusal),
             }
             session.pump_soon();

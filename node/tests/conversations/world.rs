@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cluster::transport::MemoryNetwork;
 use cluster::{Cluster, NodeId};
+use node::conversation::timeline::consent::Bounds;
 use node::conversation::timeline::{ChatMachine, Command, Op, Published};
 use node::conversation::{Backbone, Conversations, Done, Refusal, Settings};
 use node::relay::{LocalHub, Subscriber};
@@ -70,6 +71,8 @@ impl World {
         for id in 1..=nodes {
             let mut settings = Settings {
                 positions_every: Duration::from_millis(200),
+                // A few users make many groups here.
+                added: Bounds { by_one: 0, by_all: 0 },
                 users: user::Settings {
                     hold_down: HOLD_DOWN,
                     settle: HOLD_DOWN / 2,

@@ -16,6 +16,7 @@ mod http;
 mod person;
 mod trio;
 
+mod consent;
 mod conversations;
 mod envelope;
 mod export;

@@ -228,6 +228,7 @@ async fn node() -> Node {
         config.session.auth_ms = Millis(600_000);
         (config.limits.sends_per_s, config.limits.burst) = (10_000, 10_000);
         (config.limits.queries_per_s, config.limits.query_burst) = (10_000, 10_000);
+        (config.limits.added_per_day, config.limits.added_by_one_per_day) = (0, 0);
     })
     .await
 }

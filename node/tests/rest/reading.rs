@@ -18,7 +18,9 @@ async fn line(node: &Node, client: &mut Client, user: &str, c: &str) -> Value {
 }
 
 async fn send(node: &Node, c: &str, by: &str, cid: &str) -> u64 {
-    let call = Call::new("POST", &format!("/v1/conversations/{c}/messages")).by(by).key(cid);
+    let call = Call::new("POST", &format!("/v1/conversations/{c}/messages"))
+        .by(by)
+        .key(cid);
     let sent = call.json(&json!({ "b": { "text": cid } })).to(node).await.is(201);
     sent["s"].as_u64().unwrap()
 }
@@ -28,7 +30,10 @@ async fn what_was_deleted_is_not_unread_and_mentions_follow_edits() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);
-    let (first, second) = (send(&node, &c, "alice", "a").await, send(&node, &c, "alice", "b").await);
+    let (first, second) = (
+        send(&node, &c, "alice", "a").await,
+        send(&node, &c, "alice", "b").await,
+    );
     // Over one transport and over the other.
     let edit = json!({ "t": "edit", "id": 5, "c": c, "of": first, "cid": "e", "b": {}, "mentions": ["bob"] });
     assert_eq!(alice.ask(5, &edit.to_string()).await["t"], "ack");
@@ -54,7 +59,9 @@ async fn what_was_deleted_is_not_unread_and_mentions_follow_edits() {
     call.by("alice").key("d").to(&node).await.is(200);
     let row = line(&node, &mut bob, "bob", &c).await;
     assert_eq!((&row["unread"], &row["mentions"]), (&json!(1), &json!(0)));
-    put("e4", Value::from(vec!["bob"; 51])).await.is_problem(400, "bad_request");
+    put("e4", Value::from(vec!["bob"; 51]))
+        .await
+        .is_problem(400, "bad_request");
     node.stop().await;
 }
 
@@ -68,9 +75,17 @@ async fn a_place_that_the_log_does_not_have_is_a_gap_over_every_transport() {
         let path = |rest: &str| format!("/v1/conversations/{c}{rest}");
         let get = |rest: String| Call::new("GET", &rest).by("bob").to(&node);
         let asked = [
-            bob.ask(1, &json!({ "t": "open", "id": 1, "c": c, "have": at }).to_string()).await,
+            bob.ask(
+                1,
+                &json!({ "t": "open", "id": 1, "c": c, "have": at }).to_string(),
+            )
+            .await,
             get(path(&format!("?have={at}"))).await.is(200),
-            bob.ask(2, &json!({ "t": "hist", "id": 2, "c": c, "after": at }).to_string()).await,
+            bob.ask(
+                2,
+                &json!({ "t": "hist", "id": 2, "c": c, "after": at }).to_string(),
+            )
+            .await,
             get(path(&format!("/events?after={at}"))).await.is(200),
             get(path(&format!("/messages?after={at}"))).await.is(200),
         ];
@@ -78,16 +93,23 @@ async fn a_place_that_the_log_does_not_have_is_a_gap_over_every_transport() {
             assert_eq!(answer["gap"] == true, gap, "{at}: {answer}");
         }
         let have = json!([[c, at]]);
-        let call = Call::new("POST", "/v1/sync").by("bob").json(&json!({ "have": have }));
+        let call = Call::new("POST", "/v1/sync")
+            .by("bob")
+            .json(&json!({ "have": have }));
         let asked = [
-            bob.ask(3, &json!({ "t": "sync", "id": 3, "have": have }).to_string()).await,
+            bob.ask(3, &json!({ "t": "sync", "id": 3, "have": have }).to_string())
+                .await,
             call.to(&node).await.is(200),
         ];
         for answer in &asked {
             assert_eq!(answer["as_of"], json!([[c, last]]));
             assert_eq!(answer["items"][0]["gap"] == true, gap, "{at}: {answer}");
             let events = answer["items"][0]["events"].as_array().map_or(0, Vec::len);
-            assert_eq!(events, if gap { 3 } else { 0 }, "what to begin anew with: {answer}");
+            assert_eq!(
+                events,
+                if gap { 3 } else { 0 },
+                "what to begin anew with: {answer}"
+            );
         }
     }
     node.stop().await;
@@ -102,9 +124,18 @@ async fn a_note_to_oneself_is_a_message_on_all_of_ones_devices() {
     assert_eq!((&ack["s"], &ack["mn"]), (&json!(2), &json!(1)), "{ack}");
     let c = ack["c"].as_str().unwrap().to_owned();
     let conv = two.expect("conv").await;
-    assert_eq!((&conv["c"], &conv["peer"]["u"], &conv["members"]), (&json!(c), &json!("alice"), &json!(1)));
-    let call = Call::new("POST", "/v1/users/alice/messages").by("alice").key("n2");
-    let sent = call.json(&json!({ "b": { "text": "eggs" } })).to(&node).await.is(201);
+    assert_eq!(
+        (&conv["c"], &conv["peer"]["u"], &conv["members"]),
+        (&json!(c), &json!("alice"), &json!(1))
+    );
+    let call = Call::new("POST", "/v1/users/alice/messages")
+        .by("alice")
+        .key("n2");
+    let sent = call
+        .json(&json!({ "b": { "text": "eggs" } }))
+        .to(&node)
+        .await
+        .is(201);
     assert_eq!((&sent["c"], &sent["s"]), (&json!(c), &json!(3)));
     for device in [&mut one, &mut two] {
         while device.expect("msg").await["cid"] != "n2" {}
@@ -112,7 +143,10 @@ async fn a_note_to_oneself_is_a_message_on_all_of_ones_devices() {
     let row = line(&node, &mut two, "alice", &c).await;
     assert_eq!((&row["unread"], &row["kind"]), (&json!(0), &json!("direct")));
     let make = json!({ "kind": "direct", "members": ["alice"] });
-    let made = Call::new("POST", "/v1/conversations").by("alice").key("m").json(&make);
+    let made = Call::new("POST", "/v1/conversations")
+        .by("alice")
+        .key("m")
+        .json(&make);
     assert_eq!(made.to(&node).await.is(200)["c"], json!(c));
     node.stop().await;
 }
@@ -127,12 +161,23 @@ async fn an_owner_takes_back_the_reaction_of_one_who_left_over_every_transport()
         let path = format!("/v1/conversations/{c}/messages/{s}/reactions/ok");
         Call::new("PUT", &path).by(user).key("r").to(&node).await.is(201);
         let path = format!("/v1/conversations/{c}/members/{user}");
-        Call::new("DELETE", &path).by(user).key("l").to(&node).await.is(200);
+        Call::new("DELETE", &path)
+            .by(user)
+            .key("l")
+            .to(&node)
+            .await
+            .is(200);
     }
-    let react = json!({ "t": "react", "id": 1, "c": c, "of": s, "cid": "x", "k": "ok", "on": false, "who": "bob" });
+    let react =
+        json!({ "t": "react", "id": 1, "c": c, "of": s, "cid": "x", "k": "ok", "on": false, "who": "bob" });
     assert_eq!(alice.ask(1, &react.to_string()).await["t"], "ack");
     let path = format!("/v1/conversations/{c}/messages/{s}/reactions/ok?who=carol");
-    Call::new("DELETE", &path).by("alice").key("y").to(&node).await.is(200);
+    Call::new("DELETE", &path)
+        .by("alice")
+        .key("y")
+        .to(&node)
+        .await
+        .is(200);
     let mut taken = Vec::new();
     while taken.len() < 2 {
         let event = alice.expect("react").await;

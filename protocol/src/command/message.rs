@@ -129,7 +129,11 @@ impl Send {
 impl Edit {
     pub(super) fn check(&self) -> Result<(), Reject> {
         body(&self.b)?;
-        most("mentions", self.mentions.as_ref().map_or(0, Vec::len), limits::MENTIONS)
+        most(
+            "mentions",
+            self.mentions.as_ref().map_or(0, Vec::len),
+            limits::MENTIONS,
+        )
     }
 }
 

@@ -108,6 +108,15 @@ pub fn tombstone(tail: &str) -> String {
     format!("{head},\"b\":{{}}{reply_to},\"deleted\":true}}")
 }
 
+/// Returns the message that an `edit` is of, from its tail; `None` of every other event. No JSON is parsed: before the
+/// words there are ids and numbers only.
+pub fn edited(tail: &str) -> Option<u64> {
+    let head = tail.strip_prefix("\"t\":\"edit\",")?;
+    let (_, of) = head.split_once(",\"of\":")?;
+    let end = of.find(|c: char| !c.is_ascii_digit())?;
+    of[..end].parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +138,15 @@ mod tests {
         let event = RawEvent::from_tail(left.as_bytes()).unwrap().event().unwrap();
         assert!(matches!(&event, Event::Edit(edit) if edit.deleted && edit.b.as_str() == "{}"));
         assert_eq!(event.tail(), left, "as it would be written");
+    }
+
+    #[test]
+    fn what_is_edited_is_read_from_the_head() {
+        let edit = r#""t":"edit","c":"g_1","s":8,"of":7,"u":"al","ts":9,"b":{"of":3}}"#;
+        assert_eq!(edited(edit), Some(7));
+        assert_eq!(edited(&tombstone(edit)), Some(7));
+        let other = r#""t":"del","c":"g_1","s":8,"of":7,"u":"al","ts":9}"#;
+        assert_eq!((edited(other), edited("")), (None, None));
     }
 
     #[test]

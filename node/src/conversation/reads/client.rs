@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::{CallError, Cluster, NodeId, ShardId};
 use futures::future::join_all;
 use protocol::message::Messages;
-use protocol::{ConvId, ErrorCode, RawEvent, UserId};
+use protocol::{ConvId, ErrorCode, GroupInvite, RawEvent, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -128,6 +128,12 @@ pub(crate) async fn blocks(
     let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
     let user = user.clone();
     ask(shared, shard, rpc::BLOCKS, &Blocks { user, after, limit }).await
+}
+
+pub(crate) async fn wishes(shared: &Arc<Shared>, user: &UserId) -> Result<GroupInvite, Refusal> {
+    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+    let shard = cluster.shard_of(user.as_str().as_bytes());
+    ask(shared, shard, rpc::WISHES, user).await
 }
 
 pub(crate) async fn sync(shared: &Arc<Shared>, user: &UserId, wants: Vec<(ConvId, u64)>) -> Vec<SyncItem> {

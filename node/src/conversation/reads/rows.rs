@@ -1,6 +1,6 @@
 //! From the rules' reading functions to the answers between nodes. Blocks: runs on the [pool](super::pool).
 
-use protocol::{ConvId, UserId};
+use protocol::{ConvId, GroupInvite, UserId};
 use storage::State;
 
 use crate::conversation::timeline::login::Keyring;
@@ -10,7 +10,7 @@ use crate::conversation::timeline::read::{
 };
 use crate::rpc::Refused;
 use crate::rpc::read::{
-    Blocks, History, INDEX_LIMIT, Index, IndexAfter, Indexed, Members, Open, Range, Ranged,
+    Blocks, History, INDEX_LIMIT, Index, IndexAfter, Indexed, Members, Open, Range, Ranged, SharedWith,
 };
 use crate::rpc::register::{Caught, Register, Registered};
 
@@ -100,6 +100,14 @@ pub(super) fn index(state: &State, q: &Index) -> Result<Indexed, Refused> {
 pub(super) fn index_after(state: &State, q: &IndexAfter) -> Result<IndexPage, Refused> {
     let limit = (q.limit as usize).min(INDEX_LIMIT);
     read::index(&state.view(), &q.user, q.after.as_ref(), limit).map_err(refused)
+}
+
+pub(super) fn shared_with(state: &State, q: &SharedWith) -> Result<Option<ConvId>, Refused> {
+    read::shared_with(&state.view(), &q.user, &q.convs).map_err(refused)
+}
+
+pub(super) fn wishes(state: &State, user: &UserId) -> Result<GroupInvite, Refused> {
+    read::wishes(state, user).map_err(refused)
 }
 
 /// What a node missed, and whom it may let subscribe. One look for all of it.

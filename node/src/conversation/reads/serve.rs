@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cluster::{Cluster, Reply, ShardId};
+use protocol::UserId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::State;
@@ -13,7 +14,7 @@ use super::rows;
 use crate::conversation::route::KEYS;
 use crate::conversation::shared::Shared;
 use crate::rpc::read::{
-    Blocks, History, Index, IndexAfter, Members, Open, Range, Summaries, Summarised, Sync, Synced,
+    Blocks, History, Index, IndexAfter, Members, Open, Range, SharedWith, Summaries, Summarised, Sync, Synced,
 };
 use crate::rpc::{self, Refused};
 
@@ -80,6 +81,24 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
                 body,
                 |q: &IndexAfter| cluster.shard_of(q.user.as_str().as_bytes()),
                 rows::index_after,
+            )
+            .await
+        }
+        rpc::SHARED_WITH => {
+            one(
+                shared,
+                body,
+                |q: &SharedWith| cluster.shard_of(q.user.as_str().as_bytes()),
+                rows::shared_with,
+            )
+            .await
+        }
+        rpc::WISHES => {
+            one(
+                shared,
+                body,
+                |user: &UserId| cluster.shard_of(user.as_str().as_bytes()),
+                rows::wishes,
             )
             .await
         }

@@ -7,6 +7,7 @@
 //! owner changes, and gives up after the budget; so a session sees a failover as one slow answer, in order.
 
 mod ask;
+mod consent;
 mod gather;
 mod hold;
 pub(crate) mod lane;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cluster::{Cluster, ShardId};
 use protocol::message::Messages;
-use protocol::{Cid, ConvId, Kind, UserId};
+use protocol::{Cid, ConvId, GroupInvite, Kind, UserId};
 
 pub(crate) use ask::ask;
 
@@ -86,7 +87,14 @@ impl Conversations {
                 .await?
                 .conv;
         }
-        let op = Op::Create { kind, members, title };
+        let why = match kind {
+            Kind::Direct => None,
+            Kind::Group | Kind::Channel => self.declined(&user, &conv, &cid, &members).await?,
+        };
+        let op = match why {
+            None => Op::Create { kind, members, title },
+            Some(why) => Op::NotAdded { who: None, why },
+        };
         self.submit(Command {
             conv,
             user,
@@ -95,6 +103,44 @@ impl Conversations {
             op,
         })
         .await
+    }
+
+    /// Brings a user into a conversation, if that user lets `by` do so. Unlike [`Conversations::submit`] it asks before
+    /// it puts the command into the lane, so what is submitted behind it may come before it.
+    pub async fn invite(
+        &self,
+        by: UserId,
+        conv: ConvId,
+        cid: Cid,
+        skip: u64,
+        who: UserId,
+    ) -> Result<Done, Refusal> {
+        let why = self
+            .declined(&by, &conv, &cid, std::slice::from_ref(&who))
+            .await?;
+        let op = match why {
+            None => Op::Invite { who },
+            Some(why) => Op::NotAdded { who: Some(who), why },
+        };
+        self.submit(Command {
+            conv,
+            user: by,
+            cid: Some(cid),
+            skip,
+            op,
+        })
+        .await
+    }
+
+    /// The user's own wishes that concern others.
+    pub async fn wishes(&self, user: &UserId) -> Result<GroupInvite, Refusal> {
+        super::reads::client::wishes(&self.shared, user).await
+    }
+
+    /// Sets who may make the user a member of groups and channels.
+    pub async fn wish(&self, user: UserId, group_invite: GroupInvite) -> Result<(), Refusal> {
+        let command = Command::of_user(user, Op::Wish { group_invite });
+        self.submit(command).await.map(|_| ())
     }
 
     /// The conversation as the member sees it; with `have`, also the events above it.
@@ -256,9 +302,12 @@ impl Conversations {
 /// The shard that decides the command.
 fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
     match command.op {
-        Op::Reserve | Op::IndexPut { .. } | Op::BlockPut { .. } | Op::Seen { .. } => {
-            cluster.shard_of(command.user.as_str().as_bytes())
-        }
+        Op::Reserve
+        | Op::IndexPut { .. }
+        | Op::BlockPut { .. }
+        | Op::Seen { .. }
+        | Op::MayAdd { .. }
+        | Op::Wish { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
         _ => cluster.shard_of(command.conv.as_str().as_bytes()),
     }
 }

@@ -4,9 +4,10 @@
 //! the end; a changed one is a new version, which nodes send only when the whole cluster reads it.
 
 use bytes::Bytes;
-use protocol::{Cid, ConvId, History, Kind, Role, UserId};
+use protocol::{Cid, ConvId, GroupInvite, History, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::consent::Bounds;
 use super::login::Login;
 use super::outcome::OutboxId;
 
@@ -197,6 +198,31 @@ pub enum Op {
         /// The entries.
         ids: Vec<OutboxId>,
     },
+    /// Asks, in the user's shard, whether `by` may make the user a member of `conv`, and counts it if so. The answer is
+    /// a [`verdict`](super::consent::verdict).
+    MayAdd {
+        /// Who wants to.
+        by: UserId,
+        /// The key under which it is to be done: the same one is counted once.
+        cid: Cid,
+        /// A conversation that both are in, of which the shard of `by` has told.
+        shared: Option<ConvId>,
+        /// How many are permitted.
+        bounds: Bounds,
+    },
+    /// Stands where an [`Op::Invite`] or an [`Op::Create`] would, had those to be added consented: it is refused, unless
+    /// that was done before under its key.
+    NotAdded {
+        /// Who was to be invited; `None`: the conversation was to be made.
+        who: Option<UserId>,
+        /// The reason, for people.
+        why: Box<str>,
+    },
+    /// Sets, in the user's shard, who may make the user a member of groups and channels.
+    Wish {
+        /// Who.
+        group_invite: GroupInvite,
+    },
 }
 
 // === impl Command ===
@@ -233,15 +259,20 @@ impl Command {
         }
     }
 
-    /// Returns the command that notes when a user was seen last. It concerns no conversation, which is named `-`.
+    /// Returns the command that notes when a user was seen last.
     pub fn seen(user: UserId, at_ms: u64) -> Command {
+        Command::of_user(user, Op::Seen { at_ms })
+    }
+
+    /// Returns a command that concerns the user alone, and no conversation, which is named `-`.
+    pub fn of_user(user: UserId, op: Op) -> Command {
         let conv = ConvId::parse("-").expect("a well-formed id");
         Command {
             conv,
             user,
             cid: None,
             skip: 0,
-            op: Op::Seen { at_ms },
+            op,
         }
     }
 

@@ -43,7 +43,12 @@ pub(super) fn above(rows: &impl Rows, conv: &ConvId, mn: u64, last: u64) -> Resu
             keys::deleted(conv, level, start),
             keys::deleted(conv, level, neighbours),
         );
-        for (_, row) in rows.scan(Table::Message, &start..&neighbours, Order::Ascending, FAN as usize)? {
+        for (_, row) in rows.scan(
+            Table::Message,
+            &start..&neighbours,
+            Order::Ascending,
+            FAN as usize,
+        )? {
             all += count(&row)?;
         }
         (place, end, level) = (group, end / FAN, level + 1);
@@ -53,12 +58,7 @@ pub(super) fn above(rows: &impl Rows, conv: &ConvId, mn: u64, last: u64) -> Resu
 
 /// Removes up to `most` rows that stand for nothing but messages up to the ordinal `mn`, which are gone. Returns how
 /// many were removed.
-pub(super) fn forget(
-    rows: &mut impl RowsMut,
-    conv: &ConvId,
-    mn: u64,
-    most: usize,
-) -> Result<usize, Error> {
+pub(super) fn forget(rows: &mut impl RowsMut, conv: &ConvId, mn: u64, most: usize) -> Result<usize, Error> {
     let (mut place, mut removed) = (mn.saturating_add(1), 0);
     for level in 0..LEVELS {
         let (start, end) = (keys::deleted(conv, level, 0), keys::deleted(conv, level, place));

@@ -16,6 +16,8 @@
 //!                user 1 other             whom the user blocks
 //!                user 2                   when the user was seen last
 //!                user 3 line              a line of refresh tokens
+//!                user 8                   the user's own wishes that concern others
+//!                user 9 by 0 conv 0 cid   another may make the user a member
 //!                0 name                   how often an address or an IP has asked for a code
 //!                1 name 0 code            a code
 //!                2 end:u64 key            which of these rows is over when
@@ -24,7 +26,7 @@
 //!                1                        whether messages are told to the hook
 //!                1 index:u64 n:u32        a message that it is to be told of
 //! ```
-//! Numbers are big-endian. Ids contain no byte below 5 (a cid may, and stands last), so no key is a prefix of another
+//! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and stands last), so no key is a prefix of another
 //! conversation's, and the sorts of rows that share a table lie apart.
 
 use protocol::{Cid, ConvId, Role, UserId};
@@ -37,6 +39,8 @@ const SECOND: u8 = 1;
 const THIRD: u8 = 2;
 const FOURTH: u8 = 3;
 const FIFTH: u8 = 4;
+const WISHES: u8 = 8;
+const ADDED: u8 = 9;
 
 /// A key of two parts.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -117,6 +121,36 @@ pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
 /// The key of when a user was seen last.
 pub(super) fn seen(user: &UserId) -> Vec<u8> {
     joined(user.as_str(), THIRD, "")
+}
+
+/// The key of a user's own wishes that concern others.
+pub(super) fn wishes(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), WISHES, "")
+}
+
+/// The key of a membership that another may make.
+pub(super) fn added(user: &UserId, by: &UserId, conv: &ConvId, cid: &Cid) -> Vec<u8> {
+    let key = added_by(user, by);
+    [&key[..], conv.as_str().as_bytes(), &[0], cid.as_str().as_bytes()].concat()
+}
+
+/// What the keys of those that one other may make begin with.
+pub(super) fn added_by(user: &UserId, by: &UserId) -> Vec<u8> {
+    joined(user.as_str(), ADDED, &format!("{by}\0"))
+}
+
+/// The range of those.
+pub(super) fn added_by_one(user: &UserId, by: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let start = added_by(user, by);
+    (start, joined(user.as_str(), ADDED, &format!("{by}\u{1}")))
+}
+
+/// The range of those that anybody may make.
+pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), ADDED, ""),
+        joined(user.as_str(), ADDED + 1, ""),
+    )
 }
 
 /// The key of the row that says whether messages are told to the hook. Indexes begin with a zero byte.

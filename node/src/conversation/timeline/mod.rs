@@ -11,6 +11,8 @@
 
 pub mod command;
 
+pub mod consent;
+
 pub mod login;
 
 pub mod machine;

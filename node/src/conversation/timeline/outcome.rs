@@ -68,7 +68,8 @@ pub enum Effect {
         read: u64,
         /// Whether `read` moved (own devices want that, not mere deliveries).
         read_moved: bool,
-        /// The number of members: large conversations get no receipts.
+        /// The number of members: large conversations get no receipts. So does the other side of a
+        /// direct conversation whom the user blocks: then it is the greatest there is.
         members: u64,
     },
     /// The conversation that a `create` with this `cid` makes.

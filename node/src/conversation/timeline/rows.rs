@@ -76,6 +76,9 @@ pub(super) struct MemberRow {
     pub(super) pinned: bool,
     /// Kept out: banned from a group or channel; in a direct conversation blocked by the other user.
     pub(super) barred: bool,
+    /// In a direct conversation with one who blocks the member: how far the other had come by then, delivered and read.
+    /// The member sees no more of it.
+    pub(super) peer: (u64, u64),
 }
 
 /// Beyond this the count of mentions stands still: nobody reads "128 mentions" as a number.
@@ -244,7 +247,12 @@ impl ConvRow {
     }
 
     /// Returns how many messages above the ordinal `read_mn` there are to read: what is gone or deleted is not counted.
-    pub(super) fn unread(&self, rows: &impl Rows, conv: &ConvId, read_mn: u64) -> Result<u64, storage::Error> {
+    pub(super) fn unread(
+        &self,
+        rows: &impl Rows,
+        conv: &ConvId,
+        read_mn: u64,
+    ) -> Result<u64, storage::Error> {
         let above = read_mn.max(self.later.gone_mn);
         let mut unread = self.last_mn.saturating_sub(above);
         if self.later.deleted_mn > above {
@@ -275,6 +283,7 @@ impl MemberRow {
             muted: false,
             pinned: false,
             barred: false,
+            peer: (0, 0),
         }
     }
 
@@ -292,6 +301,15 @@ impl MemberRow {
         let (floor, blanked) = (conv.floor(), conv.later.blanked);
         let there = |s: &&u64| **s >= floor && **s != blanked;
         self.mentions.iter().filter(there).count() as u64
+    }
+
+    /// Returns the cursors of the other side of a direct conversation as the member sees them: one who is blocked sees them
+    /// stand still.
+    pub(super) fn sees(&self, other: &MemberRow) -> (u64, u64) {
+        match self.barred {
+            true => self.peer,
+            false => (other.delivered, other.read),
+        }
     }
 
     /// Moves the read cursor to `s`, an event with message ordinal `mn`, and the delivered cursor at least as far.

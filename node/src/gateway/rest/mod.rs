@@ -15,6 +15,7 @@ mod cursors;
 mod export;
 mod hooks;
 mod login;
+mod me;
 mod members;
 mod messages;
 mod reactions;
@@ -51,6 +52,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     members::routes(config);
     bans::routes(config);
     users::routes(config);
+    me::routes(config);
     sync::routes(config);
     login::routes(config);
 }

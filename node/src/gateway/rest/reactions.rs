@@ -63,5 +63,12 @@ async fn delete_reaction(
 
 fn react(reaction: Reaction, cid: Cid, on: bool, who: Option<UserId>) -> Command {
     let (c, of, k) = reaction.into_inner();
-    Command::React(React { c, of, cid, k, on, who })
+    Command::React(React {
+        c,
+        of,
+        cid,
+        k,
+        on,
+        who,
+    })
 }

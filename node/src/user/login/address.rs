@@ -166,11 +166,18 @@ mod tests {
 
     #[test]
     fn a_mail_address_is_one_whatever_its_case() {
-        for text in [" Al.Ice+x@Example.ORG", "al.ice+x@example.org", "AL.ICE+X@EXAMPLE.org "] {
+        for text in [
+            " Al.Ice+x@Example.ORG",
+            "al.ice+x@example.org",
+            "AL.ICE+X@EXAMPLE.org ",
+        ] {
             assert_eq!(parsed(text).as_deref(), Some("al.ice+x@example.org"), "{text}");
         }
         // As a mail client copies it.
-        assert_eq!(parsed("\u{202a}alice@example.org\u{202c}\u{a0}").as_deref(), Some("alice@example.org"));
+        assert_eq!(
+            parsed("\u{202a}alice@example.org\u{202c}\u{a0}").as_deref(),
+            Some("alice@example.org")
+        );
         assert_eq!(Address::parse("a@b.c").unwrap().channel(), Channel::Mail);
         let long = format!("{}@example.org", "a".repeat(65));
         for bad in [

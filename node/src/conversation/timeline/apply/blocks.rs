@@ -1,4 +1,4 @@
-//! `block` and `unblock`: whose direct messages a user accepts.
+//! `block` and `unblock`: whose direct messages a user accepts, and to whom the user shows there how far it has come.
 //!
 //! The truth is in the shard of the direct conversation, in the row of the one who is blocked, so that a block takes
 //! effect between two messages. That row is there even if the conversation isn't: the first message of one who was
@@ -32,7 +32,12 @@ pub(super) fn block(
     if target.barred == on {
         return Ok(Applied::silent(Effect::None));
     }
-    let barred = MemberRow { barred: on, ..target };
+    let me = work.member(by.conv, by.user)?;
+    let barred = MemberRow {
+        barred: on,
+        peer: me.filter(|_| on).map_or((0, 0), |me| (me.delivered, me.read)),
+        ..target
+    };
     work.set_member(by.conv, who, barred);
     let news = News::Block { who: who.clone(), on };
     let now_ms = work.now_ms;

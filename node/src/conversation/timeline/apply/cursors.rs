@@ -2,7 +2,7 @@
 
 use super::super::door::RowsMut;
 use super::super::outcome::{Applied, Effect};
-use super::super::rows::corrupt;
+use super::super::rows::{ConvRow, corrupt};
 use super::super::work::Work;
 use super::{By, Result, Seat, seat};
 
@@ -28,7 +28,7 @@ pub(super) fn read(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64) -> Res
         delivered: me.delivered,
         read: me.read,
         read_moved: true,
-        members: conv.members,
+        members: shown_to(work, by, &conv)?,
     };
     work.set_member(by.conv, by.user, me);
     Ok(Applied::silent(effect))
@@ -46,8 +46,19 @@ pub(super) fn delivered(work: &mut Work<'_, impl RowsMut>, by: By<'_>, s: u64) -
         delivered: s,
         read: me.read,
         read_moved: false,
-        members: conv.members,
+        members: shown_to(work, by, &conv)?,
     };
     work.set_member(by.conv, by.user, me);
     Ok(Applied::silent(effect))
+}
+
+/// Returns the number of members, by which it is decided whether the others are told; in a direct conversation with one
+/// whom the user blocks the greatest number there is, so that nobody is.
+fn shown_to(work: &mut Work<'_, impl RowsMut>, by: By<'_>, conv: &ConvRow) -> Result<u64> {
+    if let Some(peer) = conv.peer_of(by.user)
+        && work.member(by.conv, peer)?.is_some_and(|peer| peer.barred)
+    {
+        return Ok(u64::MAX);
+    }
+    Ok(conv.members)
 }

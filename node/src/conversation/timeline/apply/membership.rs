@@ -33,15 +33,8 @@ pub(super) fn invite(
     fresh(work, by, cid)?;
     let seat = seat(work, by)?;
     seat.may(Act::Invite)?;
+    absent(work, by, who)?;
     let mut conv = seat.conv;
-    if let Some(former) = work.member(by.conv, who)? {
-        if former.role.is_some() {
-            return refused(ErrorCode::Conflict, "already a member");
-        }
-        if former.barred {
-            return refused(ErrorCode::Conflict, "banned: unban first");
-        }
-    }
     let change = Change {
         who,
         role: rules::role_of_new(conv.kind),
@@ -50,6 +43,19 @@ pub(super) fn invite(
     };
     let event = admit(work, by, &mut conv, change)?;
     done(work, by, cid, conv, vec![event])
+}
+
+/// Refuses to bring in one who is a member, or banned.
+pub(super) fn absent(work: &mut Work<'_, impl RowsMut>, by: By<'_>, who: &UserId) -> Result<()> {
+    if let Some(former) = work.member(by.conv, who)? {
+        if former.role.is_some() {
+            return refused(ErrorCode::Conflict, "already a member");
+        }
+        if former.barred {
+            return refused(ErrorCode::Conflict, "banned: unban first");
+        }
+    }
+    Ok(())
 }
 
 /// Makes the user a member of a channel. Of other conversations a stranger learns nothing.
@@ -177,6 +183,7 @@ pub(super) fn admit(
         dedups: former.dedups,
         // A block is there before the conversation is.
         barred: former.barred,
+        peer: former.peer,
         ..MemberRow::stranger()
     };
     succession::add(work.rows, by.conv, change.role, since, change.who);

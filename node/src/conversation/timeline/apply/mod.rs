@@ -12,6 +12,7 @@ use super::work::Work;
 
 mod bans;
 mod blocks;
+mod consent;
 mod create;
 mod cursors;
 mod hooks;
@@ -131,6 +132,23 @@ pub(super) fn command(
         Op::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
         Op::HooksOn { members } => hooks::switch(work, *members),
         Op::HooksTold { ids } => hooks::told(work, ids),
+        Op::MayAdd {
+            by: who,
+            cid,
+            shared,
+            bounds,
+        } => consent::may_add(
+            work,
+            by,
+            consent::Asks {
+                by: who,
+                cid,
+                shared: shared.as_ref(),
+                bounds: *bounds,
+            },
+        ),
+        Op::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
+        Op::Wish { group_invite } => consent::wish(work, by, *group_invite),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

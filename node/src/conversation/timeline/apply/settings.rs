@@ -123,10 +123,10 @@ fn view(
     role: protocol::Role,
 ) -> Result<Conv> {
     let peer = match conv.peer_of(by.user) {
-        Some(peer) => work.member(by.conv, peer)?.map(|row| Peer {
-            u: peer.clone(),
-            delivered: row.delivered,
-            read: row.read,
+        Some(peer) => work.member(by.conv, peer)?.map(|row| {
+            let (delivered, read) = me.sees(&row);
+            let u = peer.clone();
+            Peer { u, delivered, read }
         }),
         None => None,
     };

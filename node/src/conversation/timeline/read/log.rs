@@ -5,13 +5,13 @@
 //! or the end of the log (`open`, `sync`).
 
 use bytes::Bytes;
-use protocol::{ConvId, UserId};
+use protocol::{ConvId, UserId, event};
 use serde::{Deserialize, Serialize};
 use storage::{Order, Table};
 
 use super::super::door::Rows;
 use super::super::keys;
-use super::super::rows::{ConvRow, EventRow, Row};
+use super::super::rows::{ConvRow, EventKind, EventRow, Row};
 use super::view::{ConvView, view};
 use super::{Result, Seat};
 
@@ -114,7 +114,7 @@ pub fn history(
     let seat = Seat::of(rows, conv, user)?;
     let (first, last) = (seat.me.floor(&seat.conv), seat.conv.last_s);
     let (from, to, order) = page.span(first, last);
-    let events = window(rows, conv, (from, to), order, limit)?;
+    let events = window(rows, conv, (from, to), order, limit, first)?;
     let more = events.len() as u64 != (to + 1).saturating_sub(from);
     let gap = page.has_gap(first, last);
     Ok(HistoryPage { events, more, gap })
@@ -133,6 +133,7 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
         (after.saturating_add(1).max(floor), u64::MAX - 1),
         Order::Ascending,
         limit,
+        floor,
     )
 }
 
@@ -142,9 +143,14 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
 fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize) -> Result<Window> {
     let last = seat.conv.last_s;
     let beyond = have > last;
-    let have = if have == 0 || beyond { seat.me.since - 1 } else { have };
-    let from = have.saturating_add(1).max(seat.me.floor(&seat.conv));
-    let events = window(rows, conv, (from, last), Order::Descending, limit)?;
+    let have = if have == 0 || beyond {
+        seat.me.since - 1
+    } else {
+        have
+    };
+    let floor = seat.me.floor(&seat.conv);
+    let from = have.saturating_add(1).max(floor);
+    let events = window(rows, conv, (from, last), Order::Descending, limit, floor)?;
     let gap = beyond || (events.len() as u64) < last.saturating_sub(have);
     Ok(Window {
         events,
@@ -153,13 +159,15 @@ fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize)
     })
 }
 
-/// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`.
+/// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`. `floor`
+/// is the first event that may be seen, see [`shown`].
 fn window(
     rows: &impl Rows,
     conv: &ConvId,
     (mut from, mut to): (u64, u64),
     order: Order,
     limit: usize,
+    floor: u64,
 ) -> Result<Vec<Bytes>> {
     let mut tails: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
@@ -182,7 +190,7 @@ fn window(
             Order::Descending => to = to.saturating_sub(found.len() as u64),
         }
         for (_, row) in &found {
-            let tail = EventRow::decode(row)?.tail;
+            let tail = shown(EventRow::decode(row)?, floor);
             bytes += tail.len();
             if bytes > WINDOW_BYTES && !tails.is_empty() {
                 break 'pages;
@@ -194,4 +202,20 @@ fn window(
         tails.reverse();
     }
     Ok(tails)
+}
+
+/// Returns the tail as it may be shown to one who may see the events from `floor` on: an edit of a message from before
+/// keeps its place without its words, as if the message had been deleted.
+pub(super) fn shown(event: EventRow, floor: u64) -> Bytes {
+    if event.kind == EventKind::Edit && floor > 1 {
+        return without_words(&event.tail, floor).unwrap_or(event.tail);
+    }
+    event.tail
+}
+
+/// Returns the tail of an edit without its words, if it is of a message below `floor`.
+pub(super) fn without_words(tail: &[u8], floor: u64) -> Option<Bytes> {
+    let tail = std::str::from_utf8(tail).ok()?;
+    let of = event::edited(tail)?;
+    (of < floor).then(|| event::tombstone(tail).into())
 }

@@ -1,6 +1,6 @@
 //! Who is in a conversation, and who is kept out of it.
 
-use protocol::{ConvId, Role, UserId};
+use protocol::{ConvId, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Order, Table};
 
@@ -70,7 +70,8 @@ pub fn members(
     after: Option<&UserId>,
     limit: usize,
 ) -> Result<MembersPage> {
-    let shown = Seat::of(rows, conv, user)?.conv.members <= rules::CURSORS_SHOWN;
+    let seat = Seat::of(rows, conv, user)?;
+    let shown = seat.conv.members <= rules::CURSORS_SHOWN;
     let (mut start, end) = keys::range_after(conv.as_str(), after.map(UserId::as_str));
     let mut items: Vec<MemberEntry> = Vec::new();
     let mut looked_at = 0;
@@ -83,14 +84,15 @@ pub fn members(
                 let next = items.last().map(|item| item.user.clone());
                 return Ok(MembersPage { items, next });
             }
-            let cursors = Cursors {
-                delivered: row.delivered,
-                read: row.read,
+            let member = user_of(conv, key)?;
+            let (delivered, read) = match seat.conv.kind {
+                Kind::Direct if member != *user => seat.me.sees(&row),
+                _ => (row.delivered, row.read),
             };
             items.push(MemberEntry {
-                user: user_of(conv, key)?,
+                user: member,
                 role,
-                cursors: shown.then_some(cursors),
+                cursors: shown.then_some(Cursors { delivered, read }),
             });
         }
         looked_at += found.len();

@@ -12,6 +12,7 @@ use super::keys;
 use super::rows::{ConvRow, MemberRow, Row};
 
 mod blocks;
+mod consent;
 mod hooks;
 mod index;
 mod log;
@@ -23,6 +24,7 @@ mod retain;
 mod view;
 
 pub use blocks::{BlocksPage, blocks};
+pub use consent::{shared_with, wishes};
 pub use hooks::{Away, ToTell, Waiting, to_tell};
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
 pub use log::{HistoryPage, Page, Window, history, open, range, sync};

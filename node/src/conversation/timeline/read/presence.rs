@@ -5,7 +5,7 @@ use storage::Table;
 
 use super::super::door::Rows;
 use super::super::keys;
-use super::super::rows::{BlockRow, Row, SeenRow};
+use super::super::rows::{BlockRow, MemberRow, Row, SeenRow};
 use super::super::rules::{self, Act};
 use super::{Denied, Result, Seat};
 
@@ -30,14 +30,24 @@ pub fn standing(rows: &impl Rows, user: &UserId, viewer: &UserId) -> Result<Stan
     })
 }
 
-/// Whether the others are to see that `user` types in `conv`: a member who may write there, whom the other side of a
-/// direct conversation doesn't block, in a conversation of at most `members`.
+/// Whether the others are to see that `user` types in `conv`: a member who may write there, in a conversation of at most
+/// `members`, and where it is a direct one without a block, from whichever side.
 pub fn may_type(rows: &impl Rows, conv: &ConvId, user: &UserId, members: u64) -> Result<bool> {
     match Seat::of(rows, conv, user) {
         Ok(seat) => Ok(rules::may(seat.conv.kind, seat.role, Act::Send).is_ok()
             && !seat.me.barred
+            && !blocks_the_other(rows, conv, user, &seat)?
             && seat.conv.members <= members),
         Err(Denied::NotMember | Denied::Forbidden(_)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn blocks_the_other(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) -> Result<bool> {
+    let Some(peer) = seat.conv.peer_of(user) else {
+        return Ok(false);
+    };
+    let row = rows.get(Table::Member, &keys::member(conv, peer))?;
+    let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
+    Ok(row.is_some_and(|row| row.barred))
 }

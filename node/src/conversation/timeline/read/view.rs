@@ -9,6 +9,7 @@ use storage::Table;
 use super::super::door::Rows;
 use super::super::keys;
 use super::super::rows::{ConvRow, EventRow, MemberRow, Row};
+use super::log::shown;
 use super::{Result, Seat};
 
 /// A conversation as one member sees it: `conv`.
@@ -92,10 +93,11 @@ pub struct Summary {
 pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary> {
     let seat = Seat::of(rows, conv, user)?;
     let row = rows.get(Table::Message, &keys::message(conv, seat.conv.last_s))?;
+    let floor = seat.me.floor(&seat.conv);
     let tail = row
         .map(|row| EventRow::decode(&row))
         .transpose()?
-        .map(|event| event.tail)
+        .map(|event| shown(event, floor))
         .unwrap_or_default();
     Ok(Summary {
         conv: conv.clone(),
@@ -110,7 +112,7 @@ pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary
         delivered: seat.me.delivered,
         muted: seat.me.muted,
         pinned: seat.me.pinned,
-        peer: peer(rows, conv, user, &seat.conv)?,
+        peer: peer(rows, conv, user, &seat)?,
     })
 }
 
@@ -137,7 +139,7 @@ pub(super) fn view(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) 
         history: seat.conv.history,
         muted: seat.me.muted,
         pinned: seat.me.pinned,
-        peer: peer(rows, conv, user, &seat.conv)?,
+        peer: peer(rows, conv, user, seat)?,
         events: None,
         gap: false,
     })
@@ -151,14 +153,14 @@ fn last_of(conv: &ConvRow) -> Last {
     }
 }
 
-fn peer(rows: &impl Rows, conv: &ConvId, user: &UserId, row: &ConvRow) -> Result<Option<PeerView>> {
-    let Some(peer) = row.peer_of(user) else {
+fn peer(rows: &impl Rows, conv: &ConvId, user: &UserId, seat: &Seat) -> Result<Option<PeerView>> {
+    let Some(peer) = seat.conv.peer_of(user) else {
         return Ok(None);
     };
     let Some(member) = rows.get(Table::Member, &keys::member(conv, peer))? else {
         return Ok(None);
     };
-    let MemberRow { delivered, read, .. } = MemberRow::decode(&member)?;
+    let (delivered, read) = seat.me.sees(&MemberRow::decode(&member)?);
     Ok(Some(PeerView {
         user: peer.clone(),
         delivered,

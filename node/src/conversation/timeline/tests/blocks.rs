@@ -2,7 +2,7 @@
 
 use protocol::{ConvId, ErrorCode, Kind};
 
-use super::super::{Op, read};
+use super::super::{Effect, Op, read};
 use super::{Command, Outcome, World, create, text, u};
 
 fn block(who: &str, on: bool) -> Op {
@@ -131,4 +131,46 @@ fn the_list_of_blocks_follows_whatever_the_order_of_the_news() {
             .items
             .is_empty()
     );
+}
+
+#[test]
+fn one_who_is_blocked_sees_the_cursors_of_the_other_stand_still() {
+    let mut world = World::new();
+    let conv = direct();
+    for _ in 0..3 {
+        world.ok("bob", &conv, to("alice"));
+    }
+    world.ok("alice", &conv, Op::Read { s: 3 });
+    let sees = |world: &World, user: &str, other: &str| {
+        let view = read::open(&world.rows, &conv, &u(user), None, 1).unwrap();
+        let row = read::summary(&world.rows, &conv, &u(user)).unwrap();
+        assert_eq!(row.peer, view.peer);
+        let page = read::members(&world.rows, &conv, &u(user), None, 9).unwrap();
+        let member = page.items.into_iter().find(|item| item.user == u(other)).unwrap();
+        let (peer, cursors) = (view.peer.unwrap(), member.cursors.unwrap());
+        assert_eq!((peer.delivered, peer.read), (cursors.delivered, cursors.read));
+        peer.read
+    };
+    assert_eq!(sees(&world, "bob", "alice"), 3);
+    world.ok("alice", &conv, block("bob", true));
+    let told = |applied: super::Applied| match applied.effect {
+        Effect::Cursors { members, .. } => members <= 256,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        !told(world.ok("alice", &conv, Op::Read { s: 5 })),
+        "a receipt tells that she is there"
+    );
+    assert_eq!(sees(&world, "bob", "alice"), 3);
+    assert!(!read::may_type(&world.rows, &conv, &u("alice"), 256).unwrap());
+    // The other way nothing is hidden.
+    world.ok("alice", &conv, text("she may"));
+    assert!(told(world.ok("bob", &conv, Op::Read { s: 6 })));
+    assert_eq!(sees(&world, "alice", "bob"), 6);
+    // A second block changes nothing, and afterwards all is as it is.
+    world.ok("alice", &conv, block("bob", true));
+    assert_eq!(sees(&world, "bob", "alice"), 3);
+    world.ok("alice", &conv, block("bob", false));
+    assert_eq!(sees(&world, "bob", "alice"), 6);
+    assert!(read::may_type(&world.rows, &conv, &u("alice"), 256).unwrap());
 }

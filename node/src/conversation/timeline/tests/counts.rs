@@ -61,7 +61,11 @@ fn unread_is_exact_however_many_messages_were_deleted() {
         at += step;
         world.ok("bob", &conv, Op::Read { s: at });
         let expected = (at - 1..=count).filter(|mn| !is_deleted(*mn)).count();
-        assert_eq!(unread(&world, &conv, "bob").0 as usize, expected, "read up to {at}");
+        assert_eq!(
+            unread(&world, &conv, "bob").0 as usize,
+            expected,
+            "read up to {at}"
+        );
     }
 }
 
@@ -116,7 +120,10 @@ fn mentions_follow_edits() {
         assert_eq!(counted(&world), expected, "{mentions:?}");
     }
     let page = read::messages(&world.rows, &conv, &u("cat"), Page::Newest, 9).unwrap();
-    assert_eq!(page.wire(&conv).unwrap().items[0].mentions, mention(&["bob", "eve"]));
+    assert_eq!(
+        page.wire(&conv).unwrap().items[0].mentions,
+        mention(&["bob", "eve"])
+    );
     // An older message comes after a newer one, and is before it.
     let newer = world.ok("ann", &conv, text("newer")).s;
     world.ok("ann", &conv, edit(newer, Some(mention(&["bob"]))));
@@ -146,8 +153,14 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
         world.ok(user, &conv, react(true, None));
     }
     world.ok("bob", &conv, Op::Leave);
-    assert_eq!(world.no("cat", &conv, react(false, Some("bob"))), ErrorCode::Forbidden);
-    assert_eq!(world.no("own", &conv, react(true, Some("bob"))), ErrorCode::BadRequest);
+    assert_eq!(
+        world.no("cat", &conv, react(false, Some("bob"))),
+        ErrorCode::Forbidden
+    );
+    assert_eq!(
+        world.no("own", &conv, react(true, Some("bob"))),
+        ErrorCode::BadRequest
+    );
     let taken = world.ok("own", &conv, react(false, Some("bob")));
     let Event::React(shown) = event(&taken.events[0]) else {
         panic!("{taken:?}")
@@ -155,8 +168,14 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     let by = shown.by.as_ref().map(protocol::UserId::as_str);
     assert_eq!((shown.u.as_str(), by, shown.on), ("bob", Some("own"), false));
     let page = read::messages(&world.rows, &conv, &u("cat"), Page::Newest, 9).unwrap();
-    assert_eq!(page.wire(&conv).unwrap().items[0].reactions, [("+1".to_owned(), 1)].into());
-    assert!(world.ok("own", &conv, react(false, Some("bob"))).dup, "it is so already");
+    assert_eq!(
+        page.wire(&conv).unwrap().items[0].reactions,
+        [("+1".to_owned(), 1)].into()
+    );
+    assert!(
+        world.ok("own", &conv, react(false, Some("bob"))).dup,
+        "it is so already"
+    );
     // One's own by name is one's own.
     let own = world.ok("cat", &conv, react(false, Some("cat")));
     assert!(matches!(event(&own.events[0]), Event::React(own) if own.by.is_none()));
@@ -168,9 +187,16 @@ fn a_position_beyond_the_log_has_a_gap_and_the_newest_events() {
     let conv = group(&mut world, 3);
     for have in [6, 100, u64::MAX] {
         let window = read::sync(&world.rows, &conv, &u("bob"), Some(have), 50).unwrap();
-        assert_eq!((window.gap, window.events.len(), window.as_of), (true, 5, 5), "{have}");
+        assert_eq!(
+            (window.gap, window.events.len(), window.as_of),
+            (true, 5, 5),
+            "{have}"
+        );
         let view = read::open(&world.rows, &conv, &u("bob"), Some(have), 50).unwrap();
-        assert_eq!((view.gap, view.events.map(|events| events.len())), (true, Some(5)));
+        assert_eq!(
+            (view.gap, view.events.map(|events| events.len())),
+            (true, Some(5))
+        );
     }
     let window = read::sync(&world.rows, &conv, &u("bob"), Some(5), 50).unwrap();
     assert_eq!((window.gap, window.events.len()), (false, 0));
@@ -213,15 +239,24 @@ fn one_may_write_to_oneself() {
 fn the_author_may_delete_an_own_message_after_leaving_and_coming_back() {
     let mut world = World::new();
     let conv = world.group("g_1", &["own", "bob", "cat"]);
-    let (mine, others) = (world.ok("bob", &conv, text("mine")).s, world.ok("cat", &conv, text("x")).s);
+    let (mine, others) = (
+        world.ok("bob", &conv, text("mine")).s,
+        world.ok("cat", &conv, text("x")).s,
+    );
     world.ok("bob", &conv, Op::Leave);
     world.ok("own", &conv, Op::Invite { who: u("bob") });
-    assert_eq!(world.no("bob", &conv, Op::Delete { of: others }), ErrorCode::NotFound);
+    assert_eq!(
+        world.no("bob", &conv, Op::Delete { of: others }),
+        ErrorCode::NotFound
+    );
     let first = world.ok("bob", &conv, Op::Delete { of: mine });
     assert!(first.s > 0 && !first.dup);
     // What retention took is not there for the author either.
     let gone = world.ok("bob", &conv, text("gone")).s;
     world.ok("bob", &conv, text("stays"));
     done(world.apply(Command::retain(conv.clone(), gone + 1)));
-    assert_eq!(world.no("bob", &conv, Op::Delete { of: gone }), ErrorCode::NotFound);
+    assert_eq!(
+        world.no("bob", &conv, Op::Delete { of: gone }),
+        ErrorCode::NotFound
+    );
 }

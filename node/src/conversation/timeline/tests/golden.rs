@@ -1,9 +1,10 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
-use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role};
+use protocol::{Cid, ConvId, ErrorCode, GroupInvite, History, Kind, Role};
 
 use storage::Table;
 
+use super::super::consent::Bounds;
 use super::super::door::Rows;
 use super::super::login::{Hidden, Limit, Login, Pace};
 use super::super::{Command, Effect, Op, OutboxId, Outcome};
@@ -143,6 +144,31 @@ fn commands_have_frozen_bytes() {
         ),
         (Op::HooksOn { members: 9 }, "<18><9>"),
         (Op::HooksTold { ids: vec![id] }, "<19><1><5><2>"),
+        (
+            Op::MayAdd {
+                by: u("bo"),
+                cid: Cid::parse("k").unwrap(),
+                shared: ConvId::parse("g_2").ok(),
+                bounds: Bounds {
+                    by_one: 5,
+                    by_all: 300,
+                },
+            },
+            "<1a><2>bo<1>k<1><3>g_2<5><ac><2>",
+        ),
+        (
+            Op::NotAdded {
+                who: Some(u("bo")),
+                why: "no".into(),
+            },
+            "<1b><1><2>bo<2>no",
+        ),
+        (
+            Op::Wish {
+                group_invite: GroupInvite::Nobody,
+            },
+            "<1c><2>",
+        ),
     ];
     for (op, bytes) in table {
         let command = command(op);
@@ -385,7 +411,15 @@ fn what_has_become_of_messages_has_frozen_bytes() {
         world.ok("al", &conv, text(&i.to_string()));
     }
     let (body, mentions) = ("{}".into(), Some(vec![u("bo")]));
-    world.ok("al", &conv, Op::Edit { of: 2, body, mentions });
+    world.ok(
+        "al",
+        &conv,
+        Op::Edit {
+            of: 2,
+            body,
+            mentions,
+        },
+    );
     let (k, on, who) = ("+1".into(), true, None);
     world.ok("al", &conv, Op::React { of: 2, k, on, who });
     // The ordinals are 65 and 66.
@@ -394,13 +428,21 @@ fn what_has_become_of_messages_has_frozen_bytes() {
     }
     let conv = world.rows.get(Table::Conversation, b"g_1").unwrap().unwrap();
     assert_eq!(hex(&conv), "<2><1><0><2>al<0><7>KF<7><1><1><0><0><0><0><0><0>B");
-    let beside = world.rows.0.iter().filter(|((table, key), _)| {
-        *table == Table::Message && key[3] > 0
-    });
+    let beside = world
+        .rows
+        .0
+        .iter()
+        .filter(|((table, key), _)| *table == Table::Message && key[3] > 0);
     let rows: Vec<_> = beside
         .map(|((_, key), value)| format!("{} = {}", hex(&key[3..]), hex(value)))
         .collect();
-    let deleted = |s: u8| format!("<1><0><0><0><0><0><0><0>{} = <1><0><1>{}<0><0>", hex(&[s]), hex(&[s + 8]));
+    let deleted = |s: u8| {
+        format!(
+            "<1><0><0><0><0><0><0><0>{} = <1><0><1>{}<0><0>",
+            hex(&[s]),
+            hex(&[s + 8])
+        )
+    };
     let expected = [
         "<1><0><0><0><0><0><0><0><2> = <1><1>H<0><1><2>+1<1>H".to_owned(),
         deleted(66),
@@ -457,6 +499,17 @@ fn rows_have_frozen_bytes() {
         world.apply(pending.command.clone());
     }
     world.apply(Command::seen(u("al"), 7));
+    let group_invite = GroupInvite::SharesConversation;
+    world.apply(Command::of_user(u("bo"), Op::Wish { group_invite }));
+    world.apply(Command::of_user(
+        u("cy"),
+        Op::MayAdd {
+            by: u("al"),
+            cid: Cid::parse("k").unwrap(),
+            shared: None,
+            bounds: Bounds::default(),
+        },
+    ));
     let rows: Vec<_> = world
         .rows
         .0
@@ -469,10 +522,10 @@ fn rows_have_frozen_bytes() {
         r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><4> = <1><2><0><0><0><0><0><0><0><1><2>al"t":"member","c":"g_1","s":4,"ts":7,"u":"al","who":"cy","role":null,"why":"ban"}"#,
-        r#"Member d_5tlyatbsagggpjfqnpnafs747g<0>bo = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1>"#,
-        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><3><7><0><0><0><0><0>"#,
-        r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0><0><0><0>"#,
-        r#"Member g_1<0>cy = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1>"#,
+        r#"Member d_5tlyatbsagggpjfqnpnafs747g<0>bo = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1><0><0>"#,
+        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><3><7><0><0><0><0><0><0><0>"#,
+        r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0><0><0><0><0><0>"#,
+        r#"Member g_1<0>cy = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1><0><0>"#,
         r#"Member g_1<1>cy = <1><2>al<7>"#,
         r#"Member g_1<2><0><0><0><0><0><0><0><0><1>al = "#,
         r#"Member g_1<2><2><0><0><0><0><0><0><0><1>bo = "#,
@@ -484,6 +537,8 @@ fn rows_have_frozen_bytes() {
         r#"UserIndex al<0>g_1 = <1><1><2><0><7>"#,
         r#"UserIndex al<1>bo = <1><1><5><0><7>"#,
         r#"UserIndex al<2> = <1><7>"#,
+        r#"UserIndex bo<8> = <1><1>"#,
+        r#"UserIndex cy<9>al<0>-<0>k = <1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,

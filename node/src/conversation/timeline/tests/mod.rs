@@ -13,6 +13,7 @@ use super::{Applied, Command, Op, Outcome, Published};
 
 mod bans;
 mod blocks;
+mod consent;
 mod counts;
 mod directs;
 mod golden;

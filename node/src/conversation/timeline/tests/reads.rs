@@ -87,7 +87,8 @@ fn a_window_too_large_is_cut_and_marked() {
     assert_eq!(sync("bob", Some(52), 50), (Some(54), 50, true));
     assert_eq!(sync("bob", None, 200), (Some(1), 103, false));
     assert_eq!(sync("bob", Some(103), 50), (None, 0, false));
-    assert_eq!(sync("bob", Some(9999), 50), (None, 0, false));
+    // Beyond the log: the newest, to begin anew with.
+    assert_eq!(sync("bob", Some(9999), 50), (Some(54), 50, true));
     assert_eq!(sync("carol", None, 100), (Some(50), 54, false));
     assert_eq!(sync("carol", Some(0), 100), (Some(50), 54, false));
     // What carol once had doesn't touch what she may see now.

@@ -8,7 +8,11 @@ use super::{World, done, event, text, u};
 
 fn edit(of: u64, text: &str) -> Op {
     let body = format!("{{\"text\":\"{text}\"}}").into();
-    Op::Edit { of, body, mentions: None }
+    Op::Edit {
+        of,
+        body,
+        mentions: None,
+    }
 }
 
 fn react(of: u64, k: &str, on: bool) -> Op {
@@ -260,12 +264,28 @@ fn what_grows_with_a_message_is_bounded() {
     }
     let body = format!("{{\"x\":\"{}\"}}", "x".repeat(limits::BODY_BYTES)).into();
     assert_eq!(
-        world.no("bob", &conv, Op::Edit { of: 4, body, mentions: None }),
+        world.no(
+            "bob",
+            &conv,
+            Op::Edit {
+                of: 4,
+                body,
+                mentions: None
+            }
+        ),
         ErrorCode::TooLarge
     );
     let body = "{\"x\"}".into();
     assert!(matches!(
-        world.run("bob", &conv, Op::Edit { of: 4, body, mentions: None }),
+        world.run(
+            "bob",
+            &conv,
+            Op::Edit {
+                of: 4,
+                body,
+                mentions: None
+            }
+        ),
         Outcome::Bad(_)
     ));
     world.ok("bob", &conv, Op::Delete { of: 4 });
@@ -286,12 +306,12 @@ fn a_mention_counts_for_members_until_it_is_read_or_deleted() {
     let second = world.ok("own", &conv, mention("hey", &["bob"])).s;
     assert_eq!((counts(&world, "bob"), counts(&world, "cat")), ((2, 2), (3, 1)));
     assert_eq!(counts(&world, "own"), (0, 0));
-    // An edit mentions nobody anew and takes nothing back.
+    // An edit that doesn't say whom it mentions changes nothing of it.
     world.ok("own", &conv, edit(first, "ho"));
     assert_eq!(counts(&world, "bob"), (2, 2));
-    // A deleted message is still counted as a message, and mentions nobody.
+    // A deleted message is nothing to be read, and mentions nobody.
     world.ok("own", &conv, Op::Delete { of: first });
-    assert_eq!((counts(&world, "bob"), counts(&world, "cat")), ((2, 1), (3, 0)));
+    assert_eq!((counts(&world, "bob"), counts(&world, "cat")), ((1, 1), (2, 0)));
     world.ok("bob", &conv, Op::Read { s: second });
     assert_eq!(counts(&world, "bob"), (0, 0));
     world.ok("own", &conv, Op::Delete { of: second });
@@ -335,4 +355,84 @@ fn messages_are_paged_however_many_other_events_lie_between() {
     }
     assert_eq!(page(Page::After(u64::MAX), 5), (vec![], false));
     assert_eq!(page(Page::Before(0), 5), (vec![], false));
+}
+
+#[test]
+fn a_newcomer_reads_no_words_of_a_message_from_before_in_an_edit_of_it() {
+    let mut world = World::new();
+    let conv = group(&mut world);
+    world.ok("own", &conv, Op::Invite { who: u("new") });
+    world.ok("bob", &conv, edit(4, "s3cret old words"));
+    let later = world.ok("bob", &conv, text("for all")).s;
+    let last = world.ok("bob", &conv, edit(later, "for all, edited")).s;
+    let words = |user: &str| {
+        let (rows, who) = (&world.rows, u(user));
+        let history = |page| read::history(rows, &conv, &who, page, 50).unwrap().events;
+        let mut shown = vec![
+            history(Page::Newest),
+            history(Page::After(3)),
+            history(Page::Before(u64::MAX)),
+            read::sync(rows, &conv, &who, Some(3), 50).unwrap().events,
+            read::open(rows, &conv, &who, Some(0), 50)
+                .unwrap()
+                .events
+                .unwrap(),
+        ];
+        shown
+            .iter_mut()
+            .for_each(|events| events.retain(|tail| tail.starts_with(b"\"t\":\"edit\"")));
+        let shown = shown.into_iter().map(|events| {
+            let bodies = events.iter().map(|tail| match super::parse(tail) {
+                Event::Edit(edit) => (edit.b.as_str().to_owned(), edit.deleted),
+                other => panic!("{other:?}"),
+            });
+            bodies.collect::<Vec<_>>()
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let edited = |text: &str, deleted| (text.to_owned(), deleted);
+    let new = [edited("{}", true), edited(r#"{"text":"for all, edited"}"#, false)];
+    assert!(
+        words("new").iter().all(|shown| *shown == new),
+        "{:?}",
+        words("new")
+    );
+    let old = [edited(r#"{"text":"s3cret old words"}"#, false), new[1].clone()];
+    assert!(
+        words("cat").iter().all(|shown| *shown == old),
+        "{:?}",
+        words("cat")
+    );
+    // Where everybody reads everything, so does the newcomer.
+    let history = Some(protocol::History::All);
+    let (title, muted, pinned) = (None, None, None);
+    world.ok(
+        "own",
+        &conv,
+        Op::Set {
+            title,
+            history,
+            muted,
+            pinned,
+        },
+    );
+    let page = read::history(&world.rows, &conv, &u("new"), Page::Before(last), 50).unwrap();
+    assert!(
+        page.events
+            .iter()
+            .any(|tail| tail.windows(6).any(|part| part == b"s3cret"))
+    );
+}
+
+#[test]
+fn the_last_line_of_a_newcomers_inbox_holds_no_words_from_before() {
+    let mut world = World::new();
+    let conv = group(&mut world);
+    world.ok("own", &conv, Op::Invite { who: u("new") });
+    world.ok("bob", &conv, edit(4, "s3cret old words"));
+    let holds = |user: &str| {
+        let tail = read::summary(&world.rows, &conv, &u(user)).unwrap().tail;
+        tail.windows(6).any(|part| part == b"s3cret")
+    };
+    assert!(!holds("new"));
 }
