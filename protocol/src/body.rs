@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 use crate::event::{Event, event_frame};
-use crate::limits;
+use crate::text;
 
 /// A message body: a JSON object, kept as it was written except that line breaks between tokens become
 /// spaces, so that an event is always one line (server-sent events and JSON lines rely on it).
@@ -21,10 +21,10 @@ pub struct RawEvent(Box<RawValue>);
 // === impl Body ===
 
 impl Body {
-    /// Returns the body if `text` is one JSON object within the limits of nesting.
+    /// Returns the body if `text` is one JSON object that keeps to what [`scan`](crate::text::scan) asks.
     pub fn new(text: impl Into<String>) -> Result<Body, String> {
         let text = text.into();
-        limits::scan(&text)?;
+        text::scan(&text).map_err(|flaw| flaw.to_string())?;
         Body::checked(RawValue::from_string(text).map_err(|error| error.to_string())?)
     }
 

@@ -13,6 +13,7 @@ use crate::codec::{Head, shapes, splice};
 use crate::error::ErrorCode;
 use crate::ids::ConvId;
 use crate::limits;
+use crate::text;
 
 mod message;
 
@@ -217,15 +218,15 @@ impl Request {
     /// Reads one text message. `Ok(None)` is a message to be ignored: an unknown `t` without an `id`.
     pub fn decode(text: &str) -> Result<Option<Request>, DecodeError> {
         let refuse = |id, (code, msg)| Err(DecodeError { id, code, msg });
-        if let Err(why) = limits::scan(text) {
-            return refuse(None, bad(why));
+        if let Err(flaw) = text::scan(text) {
+            return refuse(text::id(text), bad(flaw));
         }
         if !text.trim_start().starts_with('{') {
             return refuse(None, bad("a frame is one JSON object"));
         }
         let head = match Head::read(text) {
             Ok(head) => head,
-            Err(error) => return refuse(None, bad(error)),
+            Err(error) => return refuse(text::id(text), bad(error)),
         };
         let id = match head.id {
             Ok(id) => id,
@@ -333,6 +334,15 @@ fn bad(why: impl fmt::Display) -> Reject {
 fn longest(name: &str, text: Option<&str>, bytes: usize) -> Result<(), Reject> {
     match text {
         Some(text) if text.len() > bytes => Err(bad(format_args!("{name} is over {bytes} bytes"))),
+        _ => Ok(()),
+    }
+}
+
+/// A title, if there is one, is fit to be shown. An empty one is none.
+fn title(title: Option<&str>) -> Result<(), Reject> {
+    longest("title", title, limits::TITLE_BYTES)?;
+    match title.filter(|title| !title.is_empty()).map(text::shown) {
+        Some(Err(why)) => Err(bad(format_args!("title must have {why}"))),
         _ => Ok(()),
     }
 }

@@ -61,7 +61,10 @@ pub fn cost(command: &Command) -> Cost {
         Command::Send(Send { b, mentions, .. }) => {
             changes(1 + parts(b.as_str().len(), BODY_BYTES) + parts(mentions.len(), MENTIONS))
         }
-        Command::Edit(Edit { b, .. }) => changes(1 + parts(b.as_str().len(), BODY_BYTES)),
+        Command::Edit(Edit { b, mentions, .. }) => {
+            let mentions = mentions.as_ref().map_or(0, Vec::len);
+            changes(1 + parts(b.as_str().len(), BODY_BYTES) + parts(mentions, MENTIONS))
+        }
         Command::Create(Create { members, .. }) => changes(1 + parts(members.len(), MEMBERS)),
         Command::Del(_)
         | Command::React(_)
@@ -76,7 +79,8 @@ pub fn cost(command: &Command) -> Cost {
         | Command::Block(_)
         | Command::Unblock(_)
         | Command::Read(_)
-        | Command::Recv(_) => Cost::CHANGE,
+        | Command::Recv(_)
+        | Command::Me(_) => Cost::CHANGE,
         Command::Auth(_) => Cost::SESSION,
         Command::Open(Open { have, .. }) => questions(1 + u32::from(have.is_some())),
         Command::List(List { limit, .. })

@@ -12,6 +12,7 @@ pub mod role;
 
 pub mod body;
 pub mod limits;
+pub mod text;
 
 pub mod command;
 pub mod cost;

@@ -30,7 +30,7 @@ fn least(tag: &str) -> Value {
         "sync" => json!({"have":[]}),
         "typing" => json!({"c":"g_1","on":true}),
         "watch" | "unwatch" => json!({"users":[]}),
-        "hb" => json!({}),
+        "hb" | "me" => json!({}),
         other => panic!("{other} is new: give it a cost"),
     };
     fields["t"] = json!(tag);
@@ -44,7 +44,7 @@ fn most(tag: &str) -> Value {
     let body = json!({"x":"x".repeat(16 * 1_024 - 8)});
     let more = match tag {
         "send" => json!({"b":body,"mentions":users(50)}),
-        "edit" => json!({"b":body}),
+        "edit" => json!({"b":body,"mentions":users(50)}),
         "create" => json!({"members":users(256),"title":"x".repeat(256)}),
         "open" => json!({"have":1}),
         "list" | "hist" | "members" => json!({"limit":u64::MAX}),

@@ -8,7 +8,7 @@ use protocol::command::{self, Command, Request};
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::{
     Body, Cid, ConvId, ErrorCode, Frame, GroupInvite, History, Kind, Message, RawEvent, Role, UserId, Why,
-    limits,
+    text,
 };
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -44,6 +44,12 @@ fn opt<T: std::fmt::Debug + Clone>(of: impl Strategy<Value = T>) -> impl Strateg
 
 fn text() -> impl Strategy<Value = String> {
     "\\PC{0,16}"
+}
+
+fn title() -> impl Strategy<Value = String> {
+    text().prop_filter("fit to be shown", |title| {
+        title.is_empty() || text::shown(title).is_ok()
+    })
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -85,7 +91,7 @@ fn command() -> impl Strategy<Value = Command> {
             })
         },
     );
-    let create = (kind(), cid(), users(), opt(text())).prop_map(|(kind, cid, members, title)| {
+    let create = (kind(), cid(), users(), opt(title())).prop_map(|(kind, cid, members, title)| {
         Command::Create(command::Create {
             kind,
             cid,
@@ -210,7 +216,7 @@ fn membership() -> impl Strategy<Value = Command> {
 }
 
 fn reaction() -> impl Strategy<Value = String> {
-    "[a-z0-9:+\"\\\\-]{1,32}|\\PC{1,8}".prop_filter("no control characters", |k| limits::reaction(k).is_ok())
+    "[a-z0-9:+\"\\\\-]{1,32}|\\PC{1,8}".prop_filter("no control characters", |k| text::reaction(k).is_ok())
 }
 
 fn history() -> impl Strategy<Value = History> {

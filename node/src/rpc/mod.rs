@@ -20,8 +20,9 @@
 //! | 24 | `BLOCKS` | the owner of the user's shard | `read::Blocks` → `BlocksPage` |
 //! | 26 | `MESSAGES` | the shard's owner | `read::History` → `MessagesPage` |
 //! | 28 | `INDEX_AFTER` | the owner of the user's shard | `read::IndexAfter` → `IndexPage` |
-//! | 29 | `SHARED_WITH` | the owner of the user's shard | `read::SharedWith` → `Option<ConvId>` |
-//! | 30 | `WISHES` | the owner of the user's shard | a user → `GroupInvite` |
+//! | 34 | `SHARED_WITH` | the owner of the user's shard | `read::SharedWith` → `Option<ConvId>` |
+//! | 35 | `WISHES` | the owner of the user's shard | a user → `GroupInvite` |
+//! | 36 | `MENTIONING` | the owner of all shards named | `read::Summaries` → `read::Mentioning` |
 //! | 40 | `ATTEND` | the owner of the users' shard | `presence::Attend` → `presence::Attended` |
 //! | 41 | `BEAT` | an owner of users' shards | `presence::Beats` → `presence::Forgotten` |
 //! | 42 | `NEWS` | a node that attends | `presence::News` → nothing |
@@ -82,9 +83,11 @@ pub(crate) const MESSAGES: u16 = 26;
 /// A page of the conversations of a user.
 pub(crate) const INDEX_AFTER: u16 = 28;
 /// Which of some conversations a user is in.
-pub(crate) const SHARED_WITH: u16 = 29;
+pub(crate) const SHARED_WITH: u16 = 34;
 /// A user's own wishes that concern others.
-pub(crate) const WISHES: u16 = 30;
+pub(crate) const WISHES: u16 = 35;
+/// Who wrote the unread messages that mention a user.
+pub(crate) const MENTIONING: u16 = 36;
 /// Which sessions a node has of a shard's users, and whom they watch.
 pub(crate) const ATTEND: u16 = 40;
 /// A node lives, and believes to be known.

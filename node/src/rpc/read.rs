@@ -104,6 +104,9 @@ pub(crate) struct Summaries {
 /// The answer to [`Summaries`], in the order of the question.
 pub(crate) type Summarised = Vec<Result<Summary, Refused>>;
 
+/// Who wrote the unread messages of each conversation that mention the user, in the order of the question.
+pub(crate) type Mentioning = Vec<Result<Vec<UserId>, Refused>>;
+
 /// The conversations of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Index {

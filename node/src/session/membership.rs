@@ -43,7 +43,7 @@ impl Session {
     pub(super) fn own_settings(&mut self, ctx: &mut Context<Session>, id: Option<i64>, me: Me, bytes: usize) {
         let Phase::Open(open) = &self.phase else { return };
         let user = open.feed.user_id().clone();
-        if !self.may_change(id) {
+        if !self.may(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();

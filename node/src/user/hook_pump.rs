@@ -224,13 +224,14 @@ async fn post(
         .members
         .iter()
         .filter(|away| present.get(&away.user) == Some(&false));
-    let offline: Vec<Offline<'_>> = away
-        .map(|away| Offline {
+    let offline = join_all(away.map(|away| async move {
+        Some(Offline {
             u: &away.user,
             muted: away.muted,
-            mentioned: away.mentioned,
+            mentioned: away.mentioned && alerts(core, told, &away.user).await?,
         })
-        .collect();
+    }));
+    let offline: Vec<Offline<'_>> = offline.await.into_iter().collect::<Option<_>>()?;
     if offline.is_empty() && told.hooks.is_empty() {
         return Some(told.id);
     }
@@ -257,6 +258,15 @@ async fn post(
         }
         Err(Failed::Busy | Failed::Unreachable(_)) => None,
     }
+}
+
+/// Whether the author's mention alerts the user: not if the user blocks the author. `None` if that isn't known now.
+async fn alerts(core: &Rc<Core>, told: &ToTell, user: &UserId) -> Option<bool> {
+    let author = told.author.as_ref()?;
+    presence::blocks(&core.shared, user, author)
+        .await
+        .ok()
+        .map(|blocks| !blocks)
 }
 
 async fn remove(

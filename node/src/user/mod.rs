@@ -9,6 +9,7 @@
 
 pub(crate) mod inbox;
 pub mod login;
+pub(crate) mod mentions;
 pub(crate) mod outbox_pump;
 
 pub(crate) mod hook_pump;

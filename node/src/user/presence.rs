@@ -29,6 +29,20 @@ pub(crate) async fn presence(shared: &Arc<Shared>, viewer: &UserId, user: &UserI
     Ok(shown(found.view.state, found.view.barred))
 }
 
+/// Whether `user` blocks `other`, as the user's shard knows it.
+pub(crate) async fn blocks(shared: &Arc<Shared>, user: &UserId, other: &UserId) -> Result<bool, Refusal> {
+    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let question = Ask {
+        shard: shard.0,
+        viewer: Some(other.clone()),
+        users: vec![user.clone()],
+    };
+    let found: Asked = ask(shared, shard, rpc::PRESENCE, &question).await?;
+    let found = found.first().ok_or_else(Refusal::unavailable)?;
+    Ok(found.view.barred.is_some())
+}
+
 /// Whether each user has a connected session on any node, in the order asked; `None` where no owner could be reached.
 /// One question per shard.
 pub(crate) async fn live(shared: &Arc<Shared>, users: &[UserId]) -> Vec<Option<bool>> {

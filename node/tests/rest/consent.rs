@@ -222,3 +222,49 @@ async fn a_user_says_who_may_add_it_over_every_transport() {
     Call::new("PUT", &path).by("bob").key("j").to(&node).await.is(201);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_mention_by_one_whom_the_user_blocks_does_not_count() {
+    let node = node().await;
+    let c = group(&node, "alice", &["bob", "mallory"]).await;
+    for (by, cid) in [("alice", "1"), ("mallory", "2"), ("mallory", "3")] {
+        let call = Call::new("POST", &format!("/v1/conversations/{c}/messages"))
+            .by(by)
+            .key(cid);
+        call.json(&json!({ "b": {}, "mentions": ["bob"] }))
+            .to(&node)
+            .await
+            .is(201);
+    }
+    let mut bob = node.client("bob").await;
+    let mut counted = async || {
+        let inbox = Call::new("GET", "/v1/conversations")
+            .by("bob")
+            .to(&node)
+            .await
+            .is(200);
+        let asked = bob.ask(9, r#"{"t":"list","id":9}"#).await;
+        assert_eq!(asked["items"][0]["mentions"], inbox["items"][0]["mentions"]);
+        (
+            inbox["items"][0]["unread"].as_u64().unwrap(),
+            inbox["items"][0]["mentions"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(counted().await, (3, 3));
+    for (method, expected) in [("PUT", (3, 1)), ("DELETE", (3, 3))] {
+        Call::new(method, "/v1/users/mallory/block")
+            .by("bob")
+            .to(&node)
+            .await
+            .is(204);
+        let items = if method == "PUT" {
+            json!(["mallory"])
+        } else {
+            json!([])
+        };
+        // The user's own shard hears of it a moment later.
+        while Call::new("GET", "/v1/blocks").by("bob").to(&node).await.is(200)["items"] != items {}
+        assert_eq!(counted().await, expected, "{method}");
+    }
+    node.stop().await;
+}

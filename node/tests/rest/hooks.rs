@@ -126,3 +126,32 @@ async fn where_nobody_could_be_told_no_hook_is_set() {
     assert!(put["responses"]["404"].is_object(), "{put}");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_mention_by_one_whom_the_user_blocks_alerts_nobody() {
+    let mut receiver = Receiver::answering(204).await;
+    let node = Node::with(told(&receiver.url)).await;
+    let c = group(&node, "alice", &["bob", "mallory"]).await;
+    Call::new("PUT", "/v1/users/mallory/block")
+        .by("bob")
+        .to(&node)
+        .await
+        .is(204);
+    // The user's own shard hears of it a moment later.
+    loop {
+        let blocked = Call::new("GET", "/v1/blocks").by("bob").to(&node).await.is(200);
+        if blocked["items"] == json!(["mallory"]) {
+            break;
+        }
+    }
+    let mut mentioned = async |by: &str, n| {
+        send(&node, &c, by, n, &["bob"]).await;
+        let (_, post) = receiver.next().await;
+        let offline = post["offline"].as_array().unwrap().clone();
+        let bob = offline.into_iter().find(|away| away["u"] == "bob").unwrap();
+        bob["mentioned"].as_bool().unwrap()
+    };
+    assert!(!mentioned("mallory", 1).await);
+    assert!(mentioned("alice", 2).await);
+    node.stop().await;
+}

@@ -40,7 +40,18 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
         ("{\"b\":{}", "line 1 column"),
         ("{}", "missing field `b`"),
         ("{\"b\":{},\"reply_to\":-1}", "line 1 column"),
-        ("{\"b\":{\"a\":\"\\ud800\"}}", "surrogate"),
+        (
+            "{\"b\":{\"a\":\"\\ud800\"}}",
+            "surrogate pair, at line 1 column 12",
+        ),
+        (
+            "{\"b\":{\"a\":1,\n\"a\":2}}",
+            "a key is given twice, at line 2 column 2",
+        ),
+        (
+            "{\"b\":{\"a\":1e999}}",
+            "a number is not finite, at line 1 column 11",
+        ),
         ("[]", "line 1"),
         ("[{}]", "line 1"),
         ("null", "line 1"),
@@ -52,6 +63,12 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
             "{text} gives {problem}"
         );
     }
+    let long = format!("{{\"b\":{{\"a\":{}}}}}", "9".repeat(5_000));
+    let problem = send(&long).await.is_problem(400, "bad_request");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("64 characters"),
+        "{problem}"
+    );
     let deep = format!("{{\"b\":{{\"a\":{}{}}}}}", "[".repeat(64), "]".repeat(64));
     send(&deep).await.is_problem(400, "bad_request");
     let plain = Call::new("POST", &path)
@@ -75,6 +92,48 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
         1,
         "nothing of it was sent"
     );
+}
+
+#[tokio::test]
+async fn a_name_that_misleads_or_can_not_be_seen_is_refused_over_every_transport() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let mut alice = node.client("alice").await;
+    for (at, title) in ["a\u{202e}gpj", "a\u{0}", "\u{1b}[31m", "\u{200b}\u{fe0f}", " "]
+        .iter()
+        .enumerate()
+    {
+        let make = json!({ "kind": "group", "members": [], "title": title });
+        let make = Call::new("POST", "/v1/conversations")
+            .by("alice")
+            .key("x")
+            .json(&make);
+        make.to(&node).await.is_problem(400, "bad_request");
+        let set = Call::new("PATCH", &format!("/v1/conversations/{c}"))
+            .by("alice")
+            .key("y");
+        let set = set.json(&json!({ "title": title })).to(&node).await;
+        set.is_problem(400, "bad_request");
+        let make = json!({ "t": "create", "id": at, "cid": "z", "kind": "group", "title": title });
+        let refused = alice.ask(at as i64, &make.to_string()).await;
+        assert_eq!(refused["code"], "bad_request", "{title:?}: {refused}");
+    }
+    let react = |k: &str| {
+        let path = format!("/v1/conversations/{c}/messages/1/reactions/{k}");
+        Call::new("PUT", &path).by("alice").key("r").to(&node)
+    };
+    for k in ["%E2%80%AE", "%EF%B8%8F", "%1B"] {
+        react(k).await.is_problem(400, "bad_request");
+    }
+    // What can't be read as JSON is refused by its `id` on a connection, as any other command.
+    let refused = alice
+        .ask(
+            70,
+            r#"{"t":"send","id":70,"to":"bob","cid":"s","b":{"a":"\ud800"}}"#,
+        )
+        .await;
+    assert_eq!(refused["code"], "bad_request", "{refused}");
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Reject, bad, longest, most};
+use super::{Reject, bad, longest, most, title};
 use crate::ids::{Cid, ConvId, UserId};
 use crate::limits;
 use crate::role::{History, Kind, Role};
@@ -116,7 +116,7 @@ pub struct Members {
 impl Create {
     pub(super) fn check(&self) -> Result<(), Reject> {
         most("members", self.members.len(), limits::MEMBERS_AT_CREATE)?;
-        longest("title", self.title.as_deref(), limits::TITLE_BYTES)
+        title(self.title.as_deref())
     }
 }
 
@@ -130,7 +130,7 @@ impl Set {
         if !self.is_shared() && self.muted.is_none() && self.pinned.is_none() {
             return Err(bad("one of title, history, muted and pinned must be given"));
         }
-        longest("title", self.title.as_deref(), limits::TITLE_BYTES)
+        title(self.title.as_deref())
     }
 }
 

@@ -8,6 +8,7 @@ use crate::body::Body;
 use crate::error::ErrorCode;
 use crate::ids::{Cid, ConvId, UserId};
 use crate::limits;
+use crate::text;
 
 /// `send`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
@@ -84,7 +85,7 @@ pub struct React {
     pub of: u64,
     /// The idempotency key.
     pub cid: Cid,
-    /// The reaction, see [`limits::reaction`].
+    /// The reaction, see [`reaction`](crate::text::reaction).
     #[schema(min_length = 1, max_length = 32)]
     pub k: String,
     /// Whether it is set or taken back.
@@ -142,7 +143,7 @@ impl React {
         if self.on && self.who.is_some() {
             return Err(bad("who names whose reaction is taken back: on must be false"));
         }
-        limits::reaction(&self.k).map_err(bad)
+        text::reaction(&self.k).map_err(bad)
     }
 }
 

@@ -93,6 +93,10 @@ pub(super) fn summary(state: &State, conv: &ConvId, user: &UserId) -> Result<Sum
     read::summary(&state.view(), conv, user).map_err(refused)
 }
 
+pub(super) fn mentioning(state: &State, conv: &ConvId, user: &UserId) -> Result<Vec<UserId>, Refused> {
+    read::mentioning(&state.view(), conv, user).map_err(refused)
+}
+
 pub(super) fn index(state: &State, q: &Index) -> Result<Indexed, Refused> {
     index_of(&state.view(), &q.user)
 }

@@ -14,7 +14,8 @@ use super::rows;
 use crate::conversation::route::KEYS;
 use crate::conversation::shared::Shared;
 use crate::rpc::read::{
-    Blocks, History, Index, IndexAfter, Members, Open, Range, SharedWith, Summaries, Summarised, Sync, Synced,
+    Blocks, History, Index, IndexAfter, Members, Mentioning, Open, Range, SharedWith, Summaries, Summarised,
+    Sync, Synced,
 };
 use crate::rpc::{self, Refused};
 
@@ -146,6 +147,25 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
                 })
                 .await?;
             Ok(rpc::encode(&rows))
+        }
+        rpc::MENTIONING => {
+            let question: Summaries = read(body)?;
+            let shards = owned(shared, cluster, question.convs.iter().map(of_conv)).await;
+            let parts: Vec<_> = question
+                .convs
+                .iter()
+                .map(|conv| shards[&of_conv(conv)].clone())
+                .collect();
+            let found: Mentioning = shared
+                .reads
+                .run(move || {
+                    let convs = question.convs.iter().zip(parts);
+                    convs
+                        .map(|(conv, state)| rows::mentioning(&state?, conv, &question.user))
+                        .collect()
+                })
+                .await?;
+            Ok(rpc::encode(&found))
         }
         _ => Err(Refused::Bad(format!("method {method} is unknown"))),
     }

@@ -29,7 +29,7 @@ use super::timeline::read::{BansPage, BlocksPage, MembersPage};
 use super::timeline::{Command, Op};
 use crate::rpc;
 use crate::rpc::read::{Range, Ranged};
-use crate::user::{Shown, inbox, presence};
+use crate::user::{Shown, inbox, mentions, presence};
 
 /// What names the keys of the cluster: they are in the shard of this.
 pub(crate) const KEYS: &str = "keys";
@@ -232,7 +232,9 @@ impl Conversations {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<InboxPage, Refusal> {
-        inbox::page(&self.shared, user, cursor, limit).await
+        let mut page = inbox::page(&self.shared, user, cursor, limit).await?;
+        mentions::without_blocked(&self.shared, user, &mut page.items).await;
+        Ok(page)
     }
 
     /// The user's conversations, the one joined last first; at most 1,000.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{ConvId, Event, RawEvent, UserId};
+use protocol::{ConvId, Event, RawEvent, UserId, text};
 use serde::{Deserialize, Serialize};
 use storage::{Error, Table};
 
@@ -41,6 +41,16 @@ impl FoldRow {
     pub(super) fn of(rows: &impl Rows, conv: &ConvId, s: u64) -> Result<FoldRow, Error> {
         let row = rows.get(Table::Message, &keys::fold(conv, s))?;
         row.map_or_else(|| Ok(FoldRow::default()), |row| FoldRow::decode(&row))
+    }
+
+    /// Returns how a reaction is spelled that is set to the message already.
+    pub(super) fn spelling(&self, k: &str) -> Option<String> {
+        if self.reactions.contains_key(k) {
+            return Some(k.to_owned());
+        }
+        let wanted = text::reaction_of(k);
+        let mut known = self.reactions.keys();
+        known.find(|known| text::reaction_of(known) == wanted).cloned()
     }
 
     /// Returns the users whom the message mentions now.

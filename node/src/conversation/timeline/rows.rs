@@ -298,9 +298,15 @@ impl MemberRow {
 
     /// Returns the number of unread messages that mention the member; those that are gone are not counted.
     pub(super) fn mentioned(&self, conv: &ConvRow) -> u64 {
+        self.mentions_there(conv).count() as u64
+    }
+
+    /// Returns the unread messages that mention the member and are not gone.
+    pub(super) fn mentions_there<'a>(&'a self, conv: &ConvRow) -> impl Iterator<Item = &'a u64> + use<'a> {
         let (floor, blanked) = (conv.floor(), conv.later.blanked);
-        let there = |s: &&u64| **s >= floor && **s != blanked;
-        self.mentions.iter().filter(there).count() as u64
+        self.mentions
+            .iter()
+            .filter(move |s| **s >= floor && **s != blanked)
     }
 
     /// Returns the cursors of the other side of a direct conversation as the member sees them: one who is blocked sees them

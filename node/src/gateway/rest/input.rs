@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use bytes::BytesMut;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
-use protocol::{Cid, ErrorCode, limits};
+use protocol::{Cid, ErrorCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -163,7 +163,7 @@ async fn text(request: &HttpRequest, mut payload: Payload) -> Result<String, Pro
         .await
         .map_err(|_| Problem::bad("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT))??;
     let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::bad("the body must be UTF-8"))?;
-    limits::scan(&text).map_err(Problem::bad)?;
+    protocol::text::scan(&text).map_err(|flaw| Problem::bad(flaw.to_string()))?;
     Ok(text)
 }
 

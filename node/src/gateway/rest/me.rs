@@ -21,7 +21,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[get("/v1/me")]
 async fn get_me(caller: Caller) -> Result<HttpResponse, Problem> {
     let me = Me::default();
-    caller.may_ask(&Command::Me(me.clone()))?;
+    caller.may(&Command::Me(me.clone()))?;
     shown(&caller, me).await
 }
 
@@ -32,7 +32,7 @@ async fn get_me(caller: Caller) -> Result<HttpResponse, Problem> {
 #[patch("/v1/me")]
 async fn patch_me(caller: Caller, input: Input<Me>) -> Result<HttpResponse, Problem> {
     let me = input.fields;
-    caller.may_change(&Command::Me(me.clone()))?;
+    caller.may(&Command::Me(me.clone()))?;
     shown(&caller, me).await
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role, UserId, Why, limits};
+use protocol::{Cid, ConvId, ErrorCode, History, Kind, Role, UserId, Why, limits, text};
 use storage::Table;
 
 use super::super::dedup::Dedups;
@@ -114,6 +114,7 @@ fn check<'a>(
     {
         return refused(ErrorCode::BadRequest, "too many members, or too long a title");
     }
+    fit(title)?;
     let mut seen = BTreeSet::from([by.user]);
     let others: Vec<_> = members.iter().filter(|user| seen.insert(user)).collect();
     let mut with = None;
@@ -140,6 +141,14 @@ fn check<'a>(
         with = Some(peer);
     }
     Ok((others, with))
+}
+
+/// Refuses a title that is not fit to be shown to others.
+pub(super) fn fit(title: Option<&str>) -> Result<()> {
+    match title.filter(|title| !title.is_empty()).map(text::shown) {
+        Some(Err(why)) => refused(ErrorCode::BadRequest, format!("title must have {why}")),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the conversation, and one `member` event for each initial member, the creator first.

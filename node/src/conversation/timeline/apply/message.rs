@@ -4,7 +4,7 @@
 //! the rows that held them, the message's own and those of its edits: what is left keeps its place in the log.
 
 use protocol::event::{self, Del, Edit, React};
-use protocol::{Body, Cid, ErrorCode, Event, UserId, limits};
+use protocol::{Body, Cid, ErrorCode, Event, UserId, limits, text};
 use storage::Table;
 
 use super::super::deleted;
@@ -139,7 +139,7 @@ pub(super) fn react(
     let cid = key(cid)?;
     fresh(work, by, cid)?;
     let Reaction { k, on, who } = *reaction;
-    if let Err(why) = limits::reaction(k) {
+    if let Err(why) = text::reaction(k) {
         return refused(ErrorCode::BadRequest, why);
     }
     let other = who.filter(|who| *who != by.user);
@@ -152,7 +152,10 @@ pub(super) fn react(
     }
     let target = target(work, by, &seat, of)?;
     alive(&target)?;
-    let row = keys::reaction(by.conv, of, who, k);
+    let mut fold = FoldRow::of(work.rows, by.conv, of)?;
+    // Whoever comes first says how it is spelled.
+    let k = fold.spelling(k).unwrap_or_else(|| k.to_owned());
+    let row = keys::reaction(by.conv, of, who, &text::reaction_of(&k));
     let known = work.rows.get(Table::Message, &row)?;
     let known = known.map(|row| ReactionRow::decode(&row)).transpose()?;
     match known {
@@ -160,8 +163,7 @@ pub(super) fn react(
         None if !on => return settled(work, by, cid, seat, 0),
         _ => {}
     }
-    let mut fold = FoldRow::of(work.rows, by.conv, of)?;
-    let count = fold.reactions.get(k).copied().unwrap_or(0);
+    let count = fold.reactions.get(&k).copied().unwrap_or(0);
     if on {
         if count == 0 && fold.reactions.len() >= limits::REACTIONS {
             return refused(
@@ -169,15 +171,15 @@ pub(super) fn react(
                 format!("a message has at most {} different reactions", limits::REACTIONS),
             );
         }
-        fold.reactions.insert(k.to_owned(), count + 1);
+        fold.reactions.insert(k.clone(), count + 1);
     } else if count > 1 {
-        fold.reactions.insert(k.to_owned(), count - 1);
+        fold.reactions.insert(k.clone(), count - 1);
     } else {
-        fold.reactions.remove(k);
+        fold.reactions.remove(&k);
     }
     fold.put(work.rows, by.conv, of);
     let applied = append(work, by, cid, seat, EventKind::React, |s, ts| {
-        let (c, u, k) = (by.conv.clone(), who.clone(), k.to_owned());
+        let (c, u) = (by.conv.clone(), who.clone());
         let by = other.map(|_| by.user.clone());
         Event::React(React {
             c,

@@ -10,7 +10,7 @@ use super::super::outcome::{Applied, Effect, Published};
 use super::super::rows::{ConvRow, EventKind, MemberRow};
 use super::super::rules::Act;
 use super::super::work::Work;
-use super::{By, Result, Seat, fresh, key, refused, seat, tick};
+use super::{By, Result, Seat, create, fresh, key, refused, seat, tick};
 
 /// What is to be changed.
 pub(super) struct Changes<'a> {
@@ -39,6 +39,7 @@ pub(super) fn set(
             format!("title is over {} bytes", limits::TITLE_BYTES),
         );
     }
+    create::fit(changes.title)?;
     let shared = changes.title.is_some() || changes.history.is_some();
     if shared {
         seat.may(Act::Set)?;

@@ -35,6 +35,8 @@ pub struct ToTell {
     pub title: Option<String>,
     /// The tail of the message; `None` if it is gone or was deleted.
     pub tail: Option<Bytes>,
+    /// Who wrote it; `None` likewise.
+    pub author: Option<UserId>,
     /// The names under which the conversation's messages are told.
     pub hooks: Vec<String>,
     /// The members but its author, if the conversation is not too large.
@@ -89,6 +91,7 @@ fn one(rows: &impl Rows, key: &[u8], row: &[u8], most: u64) -> Result<ToTell> {
         id,
         kind: found.kind,
         title: found.title.as_deref().map(str::to_owned),
+        author: event.as_ref().map(|event| event.author.clone()),
         tail: event.map(|event| event.tail),
         hooks: found.later.hooks.iter().map(ToString::to_string).collect(),
         members,

@@ -33,7 +33,7 @@ pub use members::{BanEntry, BansPage, Cursors, MemberEntry, MembersPage, bans, m
 pub use messages::{Folded, MessagesPage, messages};
 pub use presence::{Standing, may_type, standing};
 pub use retain::{Due, Policies, Policy, due};
-pub use view::{ConvView, PeerView, Summary, last, summary};
+pub use view::{ConvView, PeerView, Summary, last, mentioning, summary};
 
 /// Why a question is not answered.
 #[derive(Debug, thiserror::Error)]

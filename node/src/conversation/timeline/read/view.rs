@@ -116,6 +116,18 @@ pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary
     })
 }
 
+/// Returns who wrote the unread messages that mention the user, one entry for each.
+pub fn mentioning(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Vec<UserId>> {
+    let seat = Seat::of(rows, conv, user)?;
+    let mut authors = Vec::new();
+    for s in seat.me.mentions_there(&seat.conv) {
+        if let Some(row) = rows.get(Table::Message, &keys::message(conv, *s))? {
+            authors.push(EventRow::decode(&row)?.author);
+        }
+    }
+    Ok(authors)
+}
+
 /// Returns the end of the log and the number of members, for the owner itself; `None` if there is no such
 /// conversation.
 pub fn last(rows: &impl Rows, conv: &ConvId) -> Result<Option<(Last, u64)>> {

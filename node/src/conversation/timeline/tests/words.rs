@@ -436,3 +436,38 @@ fn the_last_line_of_a_newcomers_inbox_holds_no_words_from_before() {
     };
     assert!(!holds("new"));
 }
+
+#[test]
+fn spellings_of_one_reaction_are_counted_together() {
+    let mut world = World::new();
+    let conv = group(&mut world);
+    let (coloured, plain) = ("\u{2764}\u{fe0f}", "\u{2764}");
+    world.ok("own", &conv, react(4, coloured, true));
+    let second = world.ok("bob", &conv, react(4, plain, true));
+    // Whoever comes first says how it is spelled, so that everybody counts the same.
+    assert!(matches!(event(&second.events[0]), Event::React(react) if react.k == coloured));
+    assert_eq!(
+        messages(&world, &conv, "cat")[0].reactions,
+        [(coloured.to_owned(), 2)].into()
+    );
+    assert!(world.ok("bob", &conv, react(4, coloured, true)).dup);
+    world.ok("own", &conv, react(4, plain, false));
+    assert_eq!(
+        messages(&world, &conv, "cat")[0].reactions,
+        [(coloured.to_owned(), 1)].into()
+    );
+    world.ok("bob", &conv, react(4, coloured, false));
+    assert!(messages(&world, &conv, "cat")[0].reactions.is_empty());
+    world.ok("bob", &conv, react(4, plain, true));
+    assert_eq!(
+        messages(&world, &conv, "cat")[0].reactions,
+        [(plain.to_owned(), 1)].into()
+    );
+    for k in ["\u{fe0f}", "\u{200b}", "a\u{202e}"] {
+        assert_eq!(
+            world.no("bob", &conv, react(4, k, true)),
+            ErrorCode::BadRequest,
+            "{k:?}"
+        );
+    }
+}

@@ -1,0 +1,449 @@
+//! What every text must keep to that others will read: one scan over the JSON, before any parser, and one rule for names
+//! that are shown.
+//!
+//! Bodies are passed on verbatim, so whatever a common JSON reader chokes on would hit every receiver, and with a page of
+//! messages everything else on it: nesting beyond [`DEPTH`], escapes that name half a surrogate pair, numbers that are
+//! too long or beyond what a double holds, and keys given twice, of which one reader takes the first and another the
+//! last. The scan is linear and without recursion; what is no JSON at all is left to the parser.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::limits::{DEPTH, NUMBER_CHARS, REACTION_BYTES};
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Flaw {
+    what: &'static str,
+    line: usize,
+    column: usize,
+}
+
+/// An object or a list that is open.
+#[derive(Clone, Copy)]
+struct Open {
+    is_object: bool,
+    /// Where its keys begin in the list of all that are open. A frame has fewer than this can count.
+    keys: u32,
+}
+
+/// The key of an object, without its quotes: where it begins and ends.
+type Key = (usize, usize);
+
+/// A number of this many keys is compared each with each; more are sorted.
+const FEW_KEYS: usize = 8;
+
+/// Refuses text that a JSON reader could choke on although it is JSON.
+pub fn scan(text: &str) -> Result<(), Flaw> {
+    let bytes = text.as_bytes();
+    let mut open = [Open {
+        is_object: false,
+        keys: 0,
+    }; DEPTH];
+    let (mut depth, mut at) = (0usize, 0usize);
+    let mut keys: Vec<Key> = Vec::with_capacity(16);
+    let mut is_key = false;
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'{' | b'[' => {
+                let is_object = byte == b'{';
+                let slot = open.get_mut(depth);
+                *slot.ok_or_else(|| Flaw::at(text, start, "nested too deeply"))? = Open {
+                    is_object,
+                    keys: keys.len() as u32,
+                };
+                depth += 1;
+                is_key = is_object;
+            }
+            b'}' | b']' => {
+                is_key = false;
+                depth = depth.saturating_sub(1);
+                let Open {
+                    is_object,
+                    keys: first,
+                } = open[depth];
+                let first = first as usize;
+                if is_object && first < keys.len() {
+                    once(text, &mut keys[first..])?;
+                    keys.truncate(first);
+                }
+            }
+            b',' => is_key = depth > 0 && open[depth - 1].is_object,
+            b'"' => {
+                at = skip_string(text, at)?;
+                if is_key {
+                    keys.push((start + 1, at.saturating_sub(1)));
+                    is_key = false;
+                }
+            }
+            b'-' | b'0'..=b'9' => at = skip_number(text, start)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns the `id` of a frame, as far as one can be read, also if the frame is malformed otherwise. One that is there
+/// twice is none.
+pub fn id(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at, mut is_key) = (0usize, 0usize, false);
+    let mut found = None;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                is_key = depth == 1 && byte == b'{';
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => is_key = depth == 1,
+            b'"' => {
+                let start = at;
+                at = end_of_string(bytes, at);
+                let is_id = bytes.get(start..at).is_some_and(|key| key == b"id\"");
+                if std::mem::take(&mut is_key) && is_id && found.replace(integer(&text[at..])?).is_some() {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Returns the integer behind a key, if it ends there.
+fn integer(rest: &str) -> Option<i64> {
+    let value = rest.trim_start().strip_prefix(':')?.trim_start();
+    let end = value.find(|c: char| c != '-' && !c.is_ascii_digit())?;
+    let ends = value[end..].trim_start().starts_with([',', '}']);
+    value[..end].parse().ok().filter(|_| ends)
+}
+
+/// Refuses a name that is not fit to be shown to others: it has no control characters and none that override the direction
+/// of writing, and there is something to be seen.
+pub fn shown(name: &str) -> Result<(), &'static str> {
+    if name.chars().any(misleads) {
+        return Err("no control characters, and none that override the direction of writing");
+    }
+    if name.chars().all(is_unseen) {
+        return Err("something to be seen");
+    }
+    Ok(())
+}
+
+/// Refuses what is no reaction: it is 1 to [`REACTION_BYTES`] bytes, and [fit to be shown](shown).
+pub fn reaction(k: &str) -> Result<(), String> {
+    if k.is_empty() || k.len() > REACTION_BYTES {
+        return Err(format!("k must be 1 to {REACTION_BYTES} bytes"));
+    }
+    shown(k).map_err(|why| format!("k must have {why}"))
+}
+
+/// Returns what two spellings of one reaction have in common: the marks that choose between a coloured and a plain picture
+/// (U+FE0F, U+FE0E) are left out.
+pub fn reaction_of(k: &str) -> Cow<'_, str> {
+    const MARKS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
+    if k.contains(MARKS) {
+        Cow::Owned(k.replace(MARKS, ""))
+    } else {
+        Cow::Borrowed(k)
+    }
+}
+
+/// Whether it changes what stands around it: controls, line and paragraph separators, embeddings and overrides and
+/// isolates of the direction of writing. The plain marks of a direction are part of many a name and are none of these.
+fn misleads(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Whether nothing is to be seen of it: white space, what Unicode says to ignore where it can't be shown, and letters that
+/// are blank.
+fn is_unseen(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}'
+                | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fff8}'
+                | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// Refuses keys of which one is there twice. They may come out in another order.
+fn once(text: &str, keys: &mut [Key]) -> Result<(), Flaw> {
+    let raw = |key: &Key| &text[key.0..key.1];
+    let twice = |again: &Key| Flaw::at(text, again.0, "a key is given twice");
+    if keys.iter().any(|key| raw(key).contains('\\')) {
+        let mut names: Vec<(Cow<'_, str>, Key)> =
+            keys.iter().map(|key| (unescaped(raw(key)), *key)).collect();
+        names.sort_unstable();
+        let same = names.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        return same.map_or(Ok(()), |pair| Err(twice(&pair[1].1)));
+    }
+    if keys.len() <= FEW_KEYS {
+        for (i, key) in keys.iter().enumerate() {
+            if keys[..i].iter().any(|before| raw(before) == raw(key)) {
+                return Err(twice(key));
+            }
+        }
+        return Ok(());
+    }
+    keys.sort_unstable_by(|a, b| raw(a).cmp(raw(b)).then(a.cmp(b)));
+    let same = keys.windows(2).find(|pair| raw(&pair[0]) == raw(&pair[1]));
+    same.map_or(Ok(()), |pair| Err(twice(&pair[1])))
+}
+
+/// A key as a reader has it. One that is malformed is left as it is: the parser refuses it.
+fn unescaped(raw: &str) -> Cow<'_, str> {
+    if !raw.contains('\\') {
+        return Cow::Borrowed(raw);
+    }
+    serde_json::from_str(&format!("\"{raw}\"")).map_or(Cow::Borrowed(raw), Cow::Owned)
+}
+
+/// Returns the position after the number that begins at `start`.
+fn skip_number(text: &str, start: usize) -> Result<usize, Flaw> {
+    let rest = &text.as_bytes()[start..];
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    let len = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+    let number = &text[start..start + len];
+    if len > NUMBER_CHARS {
+        return Err(Flaw::at(text, start, "a number has more than 64 characters"));
+    }
+    // Without an exponent nothing of this length is beyond a double.
+    if number.contains(['e', 'E']) && number.parse::<f64>().is_ok_and(f64::is_infinite) {
+        return Err(Flaw::at(text, start, "a number is not finite"));
+    }
+    Ok(start + len)
+}
+
+/// Returns the position after the string whose first character is at `at`.
+fn skip_string(text: &str, mut at: usize) -> Result<usize, Flaw> {
+    let lone = |at| Err(Flaw::at(text, at, "an escape names half a surrogate pair"));
+    let bytes = text.as_bytes();
+    loop {
+        match bytes.get(at) {
+            None => return Ok(at),
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => match unit(bytes, at) {
+                Some(0xD800..=0xDBFF) => {
+                    if !matches!(unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) {
+                        return lone(at);
+                    }
+                    at += 12;
+                }
+                Some(0xDC00..=0xDFFF) => return lone(at),
+                _ => at += 2,
+            },
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Returns the position after the string whose first character is at `at`, whatever its escapes say.
+fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match bytes.get(at) {
+            None => return bytes.len(),
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Returns the UTF-16 unit of a `\uXXXX` escape at `at`.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    let hex = escape.strip_prefix(b"\\u")?;
+    if !hex.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u16::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    #[cold]
+    fn at(text: &str, at: usize, what: &'static str) -> Flaw {
+        let before = &text.as_bytes()[..at.min(text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let begins = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let column = before.len() - begins + 1;
+        Flaw { what, line, column }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, at line {} column {}", self.what, self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn is_refused(text: &str, why: &str) {
+        let flaw = scan(text).expect_err(text).to_string();
+        assert!(flaw.starts_with(why), "{flaw}: {text}");
+    }
+
+    #[test]
+    fn brackets_inside_strings_do_not_nest() {
+        let text = format!("{{\"a\":\"{}\\\"[\"}}", "[".repeat(1000));
+        assert_eq!(scan(&text), Ok(()));
+        is_refused(&"[".repeat(DEPTH + 1), "nested too deeply");
+        assert_eq!(
+            scan(&format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH))),
+            Ok(())
+        );
+        // What is closed without having been opened is no JSON, and no harm.
+        assert_eq!(scan("]}]}{}"), Ok(()));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused() {
+        assert_eq!(scan(r#"{"a":"\ud83d\ude00"}"#), Ok(()));
+        assert_eq!(scan(r#"{"a":"\\ud83d"}"#), Ok(()));
+        for text in [
+            r#"{"a":"\ud83d"}"#,
+            r#"{"a":"\ude00\ud83d"}"#,
+            r#"{"a":"\ud83d\\ude00"}"#,
+            r#"{"\ud83d":1}"#,
+        ] {
+            is_refused(text, "an escape names half");
+        }
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_however_it_is_written_and_however_deep() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"b":{"a":1},"a":2}"#,
+            r#"{"x":[{"b":{"k":1,"l":2,"k":[]}}]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"😀":1,"\ud83d\ude00":2}"#,
+            r#"{"":1,"":2}"#,
+        ] {
+            is_refused(text, "a key is given twice");
+        }
+        let many: Vec<String> = (0..500).map(|i| format!("\"k{i}\":{i}")).collect();
+        assert_eq!(scan(&format!("{{{}}}", many.join(","))), Ok(()));
+        is_refused(
+            &format!("{{{},\"k77\":0}}", many.join(",")),
+            "a key is given twice",
+        );
+        for text in [
+            r#"{"a":{"a":{"a":"a"}},"b":["a","a",{"a":1},{"a":1}]}"#,
+            r#"[{"a":1},{"a":1}]"#,
+            r#"{"a":"b","b":"a","\\a":1,"\\u0061":2}"#,
+            "{\"a\":1,\n \"b\":\"a\"}",
+        ] {
+            assert_eq!(scan(text), Ok(()), "{text}");
+        }
+        let flaw = scan("{\"a\":1,\n \"a\":2}").unwrap_err().to_string();
+        assert_eq!(flaw, "a key is given twice, at line 2 column 3");
+    }
+
+    #[test]
+    fn numbers_are_finite_and_not_longer_than_readers_take() {
+        for text in [
+            "1e308",
+            "-1.5E+308",
+            "1e-999",
+            "0",
+            "12345678901234567890",
+            "[1,2]",
+            "\"1e999\"",
+        ] {
+            assert_eq!(scan(text), Ok(()), "{text}");
+        }
+        assert_eq!(scan(&"9".repeat(64)), Ok(()));
+        is_refused(&format!("[{}]", "9".repeat(65)), "a number has more than 64");
+        is_refused(&format!("0.{}", "1".repeat(70)), "a number has more than 64");
+        for text in ["1e999", "[-1E400]", r#"{"a":1e309}"#] {
+            is_refused(text, "a number is not finite");
+        }
+    }
+
+    #[test]
+    fn the_id_is_read_wherever_it_can_be() {
+        for (text, expected) in [
+            (r#"{"id":7,"t":"x"}"#, Some(7)),
+            (r#"{"b":{"id":3,"x":[{"id":4}]}, "id" : -7 }"#, Some(-7)),
+            (r#"{"b":"\ud83d","id":7}"#, Some(7)),
+            (r#"{"id":7,"b":{"a":1 2}"#, Some(7)),
+            (r#"{"b":"\"id\":3","id":7}"#, Some(7)),
+            (r#"{"id":7,"id":8}"#, None),
+            (r#"{"id":7.5}"#, None),
+            (r#"{"id":"7"}"#, None),
+            (r#"{"id":7"#, None),
+            (r#"{"id":99999999999999999999}"#, None),
+            (r#"{"b":{"id":3}}"#, None),
+            (r#"["id",7]"#, None),
+            ("", None),
+        ] {
+            assert_eq!(id(text), expected, "{text}");
+        }
+        let deep = format!(r#"{{"b":{}1{},"id":7}}"#, "[".repeat(5_000), "]".repeat(5_000));
+        assert_eq!(id(&deep), Some(7));
+    }
+
+    #[test]
+    fn a_name_that_is_shown_misleads_nobody_and_can_be_seen() {
+        for name in [
+            "Lunch",
+            "obéd",
+            "الغداء\u{200f}",
+            "👨\u{200d}👩\u{200d}👧",
+            "❤\u{fe0f}",
+            "1\u{fe0f}\u{20e3}",
+            "a b",
+        ] {
+            assert_eq!(shown(name), Ok(()), "{name:?}");
+        }
+        for name in [
+            "a\0b",
+            "a\u{1b}[31m",
+            "a\nb",
+            "\u{202e}gpj.exe",
+            "a\u{2066}b",
+            "a\u{2028}b",
+            "\u{85}",
+            "a\u{fff9}b",
+        ] {
+            assert!(shown(name).unwrap_err().contains("control"), "{name:?}");
+        }
+        for name in [
+            "",
+            " ",
+            "\u{200b}",
+            "\u{200d}\u{fe0f}",
+            "\u{3164}",
+            "\u{2800} \u{a0}",
+            "\u{ad}\u{feff}",
+        ] {
+            assert!(shown(name).unwrap_err().contains("seen"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_a_reaction_are_one() {
+        for (k, expected) in [("❤\u{fe0f}", "❤"), ("❤\u{fe0e}", "❤"), ("❤", "❤"), ("+1", "+1")] {
+            assert_eq!(reaction_of(k), expected);
+        }
+        for k in ["", "\u{fe0f}", "a\0", &"x".repeat(33)] {
+            assert!(reaction(k).is_err(), "{k:?}");
+        }
+    }
+}
