@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Clock;
+
 /// Settings of a cluster member. Times that concern elections hold for every group.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -50,6 +52,8 @@ pub struct Config {
     pub settle: Duration,
     /// How long a stop waits for handing over all shards. Default 10 s.
     pub drain_deadline: Duration,
+    /// What time it is; the node shares it. A member of its own: it learns of the others' clocks. Default: the system's.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -77,6 +81,7 @@ impl Default for Config {
             fsync: true,
             settle: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),
+            clock: Clock::system(),
         }
     }
 }

@@ -75,6 +75,10 @@ pub enum ProposeError {
     /// The disk is full; certainly not applied. Try again later.
     #[error("the disk is full; certainly not applied")]
     NoRoom,
+    /// This node can't tell what time it is, having heard of too few of the others' clocks; certainly not applied. Try
+    /// again soon.
+    #[error("too few clocks are known; certainly not applied")]
+    NoTime,
     /// The node stops; certainly not applied.
     #[error("the node is stopping")]
     Stopped,

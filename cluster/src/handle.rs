@@ -7,6 +7,7 @@ use bytes::Bytes;
 use storage::{ShardId, State, Store};
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{CallError, CastError, Error, NotOwner};
 use crate::machine::Machine;
@@ -181,6 +182,12 @@ impl Cluster {
     #[cfg(feature = "planted-bugs")]
     pub async fn propose_as(&self, shard: ShardId, epoch: u64, commands: Vec<Bytes>) -> Option<bool> {
         self.node.propose_as(shard, epoch, commands).await
+    }
+
+    /// What time it is, by this machine's clock and the others'.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.node.clock()
     }
 
     /// Figures for the metrics page.

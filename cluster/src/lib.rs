@@ -10,9 +10,10 @@
 //! and only [`raft`] names openraft.
 //!
 //! Modules in the order a command takes: [`shard`] (propose) → [`raft`] → [`transport`] → [`raft`] on the followers →
-//! the machine. Beside it: [`ownership`] (who may propose) and [`membership`] (who belongs).
+//! the machine. Beside it: [`ownership`] (who may propose), [`membership`] (who belongs) and [`clock`] (what time it is).
 
 mod blocking;
+pub mod clock;
 pub mod config;
 pub mod error;
 mod handle;
@@ -30,6 +31,7 @@ pub mod shard;
 pub mod transport;
 pub mod types;
 
+pub use clock::Clock;
 pub use config::Config;
 pub use error::{CallError, CastError, Error, Full, NotOwner, ProposeError};
 pub use handle::Cluster;

@@ -24,8 +24,12 @@ pub struct Batch<'a> {
     pub index: u64,
     /// The owner's epoch, checked already.
     pub epoch: u64,
-    /// The proposer's wall clock in milliseconds since the epoch. May go backwards from batch to batch.
+    /// The time in milliseconds since the epoch, checked already: no more than [`BOUND`](crate::clock::BOUND) ahead of
+    /// `reached_ms`. May go backwards from batch to batch.
     pub now_ms: u64,
+    /// What the clocks of a majority had reached, as the proposer knew them: what ends by time ends by this. May go
+    /// backwards, too.
+    pub reached_ms: u64,
     /// The commands, in order.
     pub commands: &'a [Bytes],
 }

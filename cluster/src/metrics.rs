@@ -6,6 +6,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::clock::Standing;
+
 /// Figures of a cluster member. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -25,6 +27,9 @@ struct Inner {
     read_rounds: Counter,
     reads: Counter,
     reads_refused: Counter,
+    clock_skew_ms: Gauge,
+    clock_wrong: Gauge,
+    suspensions: Counter,
 }
 
 // === impl Metrics ===
@@ -88,6 +93,21 @@ impl Metrics {
             "Reads refused because a round proved nothing",
             m.reads_refused.clone(),
         );
+        registry.register(
+            "clock_skew_ms",
+            "How far this machine's clock is ahead of what a majority's clocks have reached",
+            m.clock_skew_ms.clone(),
+        );
+        registry.register(
+            "clock_wrong",
+            "1 while this node owns nothing because its clock is too far from the majority's",
+            m.clock_wrong.clone(),
+        );
+        registry.register(
+            "suspensions",
+            "Times this machine was suspended, so that its monotonic clock stood still",
+            m.suspensions.clone(),
+        );
     }
 
     pub(crate) fn proposed(&self, commands: usize, ok: bool) {
@@ -126,6 +146,17 @@ impl Metrics {
 
     pub(crate) fn transferred(&self) {
         self.inner.transfers.inc();
+    }
+
+    pub(crate) fn clock(&self, standing: &Standing) {
+        if let Some(skew_ms) = standing.skew_ms {
+            self.inner.clock_skew_ms.set(skew_ms);
+        }
+        self.inner.clock_wrong.set(i64::from(standing.away));
+    }
+
+    pub(crate) fn was_suspended(&self) {
+        self.inner.suspensions.inc();
     }
 
     pub(crate) fn membership_changed(&self) {

@@ -15,6 +15,10 @@ pub enum Bug {
     LeaseReads,
     /// Reads rely on openraft's own ReadIndex.
     QuorumClockReads,
+    /// A member believes its own clock whatever the others' show: for batches and for whether it may own.
+    ClockBelieved,
+    /// The same, and apply doesn't check a batch's time.
+    TimeUnchecked,
 }
 
 thread_local! {
@@ -28,6 +32,14 @@ pub fn plant(bug: Option<Bug>) {
 
 pub(crate) fn ack_before_fsync() -> bool {
     PLANTED.get() == Some(Bug::AckBeforeFsync)
+}
+
+pub(crate) fn clock_believed() -> bool {
+    matches!(PLANTED.get(), Some(Bug::ClockBelieved | Bug::TimeUnchecked))
+}
+
+pub(crate) fn time_unchecked() -> bool {
+    PLANTED.get() == Some(Bug::TimeUnchecked)
 }
 
 pub(crate) fn epoch_unchecked() -> bool {

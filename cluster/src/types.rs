@@ -64,6 +64,10 @@ pub struct NodeStatus {
     pub alive: bool,
     /// Whether it is handing over its shards in order to stop.
     pub draining: bool,
+    /// How far its clock is ahead of what a majority's clocks have reached; negative: behind.
+    pub clock_skew_ms: Option<i64>,
+    /// Whether it therefore owns nothing.
+    pub clock_wrong: bool,
 }
 
 /// One shard in a [`Status`].

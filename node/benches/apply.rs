@@ -76,6 +76,7 @@ impl Shard {
             index: self.index,
             epoch: 1,
             now_ms,
+            reached_ms: now_ms,
             commands,
         };
         let mut tx = self.state.transaction();

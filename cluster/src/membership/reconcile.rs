@@ -99,9 +99,9 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
             }
         } else if node.store().stalled().is_some_and(|stall| stall > STALL) {
             // A leader that can't write still sends heartbeats: it must step aside by itself.
-            if let Some(target) = heir(node, &replica) {
-                hand_to(node, &replica, target);
-            }
+            step_aside(node, &replica);
+        } else if !node.clock().may_own() {
+            step_aside(node, &replica);
         } else if node.store().room().is_err() {
             // What follows writes entries, and one that a full disk refuses stops the group here until there is room.
         } else if replica.group.voters() != wanted {
@@ -196,9 +196,16 @@ fn prefer(node: &Arc<Node>, replica: &Arc<Replica>, preferred: NodeId) {
     let quiet = replica.since.lock().elapsed() >= node.config.settle;
     let able = node.health.is_up(preferred)
         && !node.health.is_draining(preferred)
+        && node.clock().peer_may_own(preferred)
         && replica.group.caught_up(SLACK).contains(&preferred);
     if quiet && able {
         hand_to(node, replica, preferred);
+    }
+}
+
+fn step_aside(node: &Arc<Node>, replica: &Arc<Replica>) {
+    if let Some(target) = heir(node, replica) {
+        hand_to(node, replica, target);
     }
 }
 
@@ -211,6 +218,19 @@ fn hand_to(node: &Arc<Node>, replica: &Arc<Replica>, target: NodeId) {
         transfer(&node_, &replica, target).await;
         replica.busy.store(false, Ordering::Release);
     });
+}
+
+/// Hands a leadership on that this member won and won't use. Returns whether it is gone.
+pub(crate) async fn hand_on(node: &Arc<Node>, replica: &Replica) -> bool {
+    let Some(target) = heir(node, replica) else {
+        return false;
+    };
+    replica.group.transfer_to(target).await;
+    let mut leadership = replica.group.leadership();
+    let gone = async { while leadership.term().is_some() && leadership.changed().await {} };
+    tokio::time::timeout(node.config.election_max * 2, gone)
+        .await
+        .is_ok()
 }
 
 /// Hands one leadership over and waits until it is gone, or the lease would have run out.
@@ -257,6 +277,7 @@ fn heir(node: &Node, replica: &Replica) -> Option<NodeId> {
         *peer != node.id()
             && node.health.is_up(*peer)
             && !node.health.is_draining(*peer)
+            && node.clock().peer_may_own(*peer)
             && caught_up.contains(peer)
     };
     let voters = replica.group.voters();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use storage::ShardId;
 
+use crate::clock::exchange;
 use crate::node::Node;
 use crate::ownership::Owner;
 use crate::ownership::announce::Method;
@@ -65,6 +66,7 @@ impl Handler for Ears {
             (Lane::Rpc, LinkState::Up(_)) => {
                 node.health.link_up(peer);
                 node.announce_to(peer);
+                exchange::ask(&node, peer);
                 node.changed.notify_one();
             }
             (Lane::Rpc, LinkState::Down) => {

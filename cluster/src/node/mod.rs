@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::blocking;
+use crate::clock::{Clock, exchange};
 use crate::config::Config;
 use crate::error::Error;
 use crate::machine::Machine;
@@ -123,6 +124,7 @@ impl Node {
             machine,
             service,
         });
+        node.count_clocks();
         node.transport.start(identity, ears::Ears::new(&node));
         node.dial_peers();
         if let Err(error) = node.open_replicas(admitted.bootstrap).await {
@@ -133,6 +135,7 @@ impl Node {
         node.tasks.spawn(pulse::run(node.clone()));
         node.tasks.spawn(reconcile::run(node.clone()));
         node.tasks.spawn(contacts::run(node.clone()));
+        node.tasks.spawn(exchange::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),
@@ -157,6 +160,10 @@ impl Node {
 
     pub(crate) fn map(&self) -> Arc<Map> {
         self.map.load_full()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.config.clock
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -212,6 +219,7 @@ impl Node {
         }
         let encoded = map.encode();
         self.map.store(Arc::new(map));
+        self.count_clocks();
         self.dial_peers();
         self.table.touch();
         self.changed.notify_one();
@@ -222,6 +230,12 @@ impl Node {
                 tracing::warn!(%error, "the cluster map was not saved");
             }
         }));
+    }
+
+    /// Only members' clocks count.
+    fn count_clocks(&self) {
+        let members = self.map.load().nodes.keys().copied().collect();
+        self.clock().set_members(self.id(), members);
     }
 
     pub(crate) fn dial_peers(&self) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use storage::ShardId;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +15,8 @@ use crate::error::{Error, NotOwner};
 use crate::machine::Machine;
 use crate::membership::admission;
 use crate::node::{Node, ears};
-use crate::ownership::Owner;
 use crate::ownership::supervise::supervise;
+use crate::ownership::{Owner, UNOWNED};
 use crate::raft::group::{Group, Parts};
 use crate::service::Owned;
 use crate::shard::META;
@@ -26,6 +27,8 @@ use crate::types::shard_name;
 
 /// How long a replica must have run before it is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
+/// How long a group without a leader is left to members that may own shards, beside two elections.
+const LEAVE_TO_OTHERS: Duration = Duration::from_secs(1);
 
 /// One shard's replica on this node.
 pub(crate) struct Replica {
@@ -37,6 +40,8 @@ pub(crate) struct Replica {
     pub(crate) busy: AtomicBool,
     /// Cancelled when the replica is let go.
     pub(crate) over: CancellationToken,
+    /// The log has ended this member's epoch while it led: see [`supervise`].
+    pub(crate) lapsed: Notify,
 }
 
 /// What an epoch has.
@@ -86,6 +91,7 @@ impl Node {
             since: Mutex::new(Instant::now()),
             busy: AtomicBool::new(false),
             over: self.stopping.child_token(),
+            lapsed: Notify::new(),
         });
         self.replicas.write().insert(shard, replica.clone());
         self.tasks.spawn(supervise(self.clone(), replica.clone()));
@@ -142,7 +148,10 @@ impl Node {
 
     /// A takeover was applied on this replica.
     pub(crate) fn taken_over(self: &Arc<Node>, shard: ShardId, owner: Owner) {
-        self.table.learn(shard, owner.node, owner.epoch);
+        let lapsed = owner.node == UNOWNED;
+        if !lapsed {
+            self.table.learn(shard, owner.node, owner.epoch);
+        }
         let Some(replica) = self.replica(shard) else {
             return;
         };
@@ -150,6 +159,20 @@ impl Node {
             self.activate(&replica, owner);
         } else {
             self.deactivate(&replica);
+        }
+        if lapsed {
+            replica.lapsed.notify_one();
+        }
+    }
+
+    /// Leaves elections to others where this member may not own: it stands only once nobody has led for a while, lest a
+    /// group stay without a leader that only it can lead.
+    pub(crate) fn stand_where_it_may(&self) {
+        let may_own = self.clock().may_own();
+        let patience = self.config.election_max * 2 + LEAVE_TO_OTHERS;
+        for replica in self.all_replicas() {
+            let quiet = || self.server.quiet(replica.group.shard()) > patience;
+            replica.group.stand(may_own || quiet());
         }
     }
 
@@ -164,8 +187,10 @@ impl Node {
         });
         *replica.since.lock() = Instant::now();
         self.metrics.took_over();
-        self.tasks
-            .spawn(proposer.clone().run(replica.group.clone(), self.store.clone()));
+        let run = proposer
+            .clone()
+            .run(replica.group.clone(), self.store.clone(), self.clock().clone());
+        self.tasks.spawn(run);
         self.tasks.spawn(reads.run(replica.group.clone()));
         if shard != META {
             self.service.activated(Owned {
@@ -222,6 +247,7 @@ impl Node {
             .propose(Proposal::Batch {
                 epoch,
                 now_ms: 0,
+                reached_ms: 0,
                 commands,
             })
             .await

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use futures::FutureExt;
 use storage::ShardId;
 
+use crate::clock::exchange;
 use crate::error::{CallError, CastError};
 use crate::node::Node;
 use crate::ownership::announce::{Method, News};
@@ -71,6 +72,12 @@ impl Node {
                         _ => Err(Bytes::from_static(b"no applied configuration yet")),
                     });
                 });
+            }
+            Method::Clock if from == NodeId(0) => reply.send(Err(Bytes::from_static(b"not a member"))),
+            Method::Clock => {
+                // The wall first: what is looked at afterwards takes its time.
+                let wall_ms = self.clock().wall_ms();
+                reply.send(Ok(exchange::encode(wall_ms, self.clock().may_own())));
             }
             Method::News | Method::Synced => reply.send(Err(Bytes::from_static(b"news is one way"))),
         }
@@ -212,6 +219,20 @@ impl Node {
             .await
             .ok()?;
         postcard::from_bytes(&answer).ok()
+    }
+
+    /// One of the cluster's own requests to a member.
+    pub(crate) async fn ask_rpc(
+        &self,
+        peer: NodeId,
+        method: Method,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Option<Bytes> {
+        let answer = self
+            .transport
+            .call(peer, Lane::Rpc, method as u16, body, deadline);
+        answer.await.ok()
     }
 
     /// A request of the service to a member, or to this one.

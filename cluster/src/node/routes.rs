@@ -87,6 +87,10 @@ impl Node {
         if self.isolated() {
             return Err("isolated: no majority of the members is in sight".to_owned());
         }
+        let standing = self.clock().look();
+        if standing.away {
+            return Err(wrong_clock(standing.skew_ms));
+        }
         let map = self.map();
         for shard in map.all_shards() {
             if self.table.owner(shard).is_none() {
@@ -151,6 +155,12 @@ impl Node {
                     } else {
                         self.health.is_draining(node.id)
                     },
+                    clock_skew_ms: self.clock().skew_of(node.id),
+                    clock_wrong: if node.id == me {
+                        !self.clock().may_own()
+                    } else {
+                        !self.clock().peer_may_own(node.id)
+                    },
                 })
                 .collect(),
             shards: map
@@ -174,4 +184,14 @@ impl Node {
             local: self.replica(shard).map(|replica| replica.group.status()),
         }
     }
+}
+
+/// What an operator is told of a clock that is away.
+fn wrong_clock(skew_ms: Option<i64>) -> String {
+    let how = match skew_ms {
+        Some(skew_ms) if skew_ms < 0 => format!("{} ms behind the majority's", skew_ms.unsigned_abs()),
+        Some(skew_ms) => format!("{skew_ms} ms ahead of the majority's"),
+        None => "wrong, as far as is known".to_owned(),
+    };
+    format!("the clock is {how}: this node owns nothing until it is right")
 }

@@ -27,6 +27,8 @@ pub(crate) enum Method {
     PassOn = 0xff06,
     /// One way: how many rounds (`u64`) the sender's disk has synced.
     Synced = 0xff07,
+    /// A member asks what this one's clock shows; see [`crate::clock::exchange`].
+    Clock = 0xff08,
 }
 
 /// What a member says about itself.
@@ -58,6 +60,7 @@ impl Method {
             Method::Who,
             Method::PassOn,
             Method::Synced,
+            Method::Clock,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

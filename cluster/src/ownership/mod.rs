@@ -27,6 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::NodeId;
 
+/// The owner of a shard whose last one was found out: see [`crate::raft::state_machine`].
+pub(crate) const UNOWNED: NodeId = NodeId(0);
+
 /// The replicated record of who owns a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

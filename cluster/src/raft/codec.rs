@@ -61,6 +61,7 @@ mod tests {
         let proposal = Proposal::Batch {
             epoch: 7,
             now_ms: 300,
+            reached_ms: 299,
             commands: Bytes::from_static(b"ab"),
         };
         Entry {
@@ -87,7 +88,7 @@ mod tests {
             (encode(&Vote::new_committed(4, 2)), "0204010201"),
             (encode(&blank), "02010100"),
             (encode(&takeover), "02010201000205"),
-            (encode(&batch()), "020309010107ac02026162"),
+            (encode(&batch()), "020309010107ac02ab02026162"),
         ] {
             assert_eq!(hex(&bytes.unwrap()), golden);
         }

@@ -177,6 +177,11 @@ impl Group {
         }
     }
 
+    /// Whether this replica stands for election when nobody leads.
+    pub(crate) fn stand(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
+    }
+
     pub(crate) fn leadership(&self) -> Leadership {
         let metrics = self.raft.server_metrics();
         let node = metrics.borrow_watched().id;

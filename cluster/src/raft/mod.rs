@@ -54,6 +54,8 @@ pub(crate) enum Proposal {
     Batch {
         epoch: u64,
         now_ms: u64,
+        /// The evidence for `now_ms`: what the clocks of a majority had reached.
+        reached_ms: u64,
         commands: Bytes,
     },
 }
@@ -67,6 +69,8 @@ pub(crate) enum Answer {
     Outcomes(Vec<Bytes>),
     /// The batch was of another epoch than the owner's, and changed nothing.
     StaleEpoch,
+    /// The batch was of a time that is too far ahead. It changed nothing, and its epoch is over.
+    Untimely,
 }
 
 // === impl Proposal ===

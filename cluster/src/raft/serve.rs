@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use storage::ShardId;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::blocking;
@@ -32,7 +34,15 @@ const LANE: usize = 256;
 pub(crate) struct Server {
     imports: Arc<Imports>,
     tasks: TaskTracker,
-    lanes: Mutex<HashMap<(NodeId, ShardId), mpsc::Sender<Append>>>,
+    started: Instant,
+    lanes: Mutex<HashMap<(NodeId, ShardId), Appends>>,
+}
+
+/// The appends of one peer and group.
+struct Appends {
+    lane: mpsc::Sender<Append>,
+    /// When the last came.
+    last: Instant,
 }
 
 type Append = (AppendEntriesRequest<TypeConfig>, Reply);
@@ -44,6 +54,7 @@ impl Server {
         Server {
             imports: Arc::new(imports),
             tasks,
+            started: Instant::now(),
             lanes: Mutex::default(),
         }
     }
@@ -90,6 +101,14 @@ impl Server {
         });
     }
 
+    /// How long no leader of the group has been heard here.
+    pub(crate) fn quiet(&self, shard: ShardId) -> Duration {
+        let lanes = self.lanes.lock();
+        let of_shard = lanes.iter().filter(|((_, of), _)| *of == shard);
+        let last = of_shard.map(|(_, appends)| appends.last).max();
+        last.unwrap_or(self.started).elapsed()
+    }
+
     /// Forgets a group that is gone.
     pub(crate) fn forget(&self, shard: ShardId) {
         self.lanes.lock().retain(|&(_, of), _| of != shard);
@@ -106,10 +125,12 @@ impl Server {
             Err(error) => return reply.send(Err(Bytes::from(error.to_string()))),
         };
         let mut lanes = self.lanes.lock();
-        let lane = lanes
-            .entry((from, shard))
-            .or_insert_with(|| self.open_lane(raft.clone()));
-        match lane.try_send((request, reply)) {
+        let appends = lanes.entry((from, shard)).or_insert_with(|| Appends {
+            lane: self.open_lane(raft.clone()),
+            last: Instant::now(),
+        });
+        appends.last = Instant::now();
+        match appends.lane.try_send((request, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full((_, reply))) => {
                 reply.send(Err(Bytes::from_static(b"append lane full")));
@@ -123,7 +144,7 @@ impl Server {
                         .1
                         .send(Err(Bytes::from_static(b"append lane closed")));
                 }
-                *lane = fresh;
+                appends.lane = fresh;
             }
         }
     }

@@ -3,7 +3,8 @@
 //! The transaction isn't fsynced: the log is the truth, and what a crash takes is applied again. For that to hold, an
 //! entry's effects must not reach the disk before the entry does, and a leader may commit through its followers before
 //! its own write is done: so apply waits for the local flush. The owner's epoch is checked here, on every replica
-//! alike.
+//! alike, and so is the time of each batch against the evidence that came with it: whatever let a time through that is
+//! too far ahead, it doesn't get into the rows, and the epoch of who proposed it ends with it.
 
 use std::io;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::blocking::{blocking, in_place};
+use crate::clock::{self, Stamp};
 use crate::machine::{Batch, Machine};
-use crate::ownership::Owner;
+use crate::ownership::{Owner, UNOWNED};
 use crate::raft::digest::{Digest, Standing};
 use crate::raft::snapshot::{self, SnapshotData};
 use crate::raft::{Answer, Entry, LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig, codec};
@@ -136,13 +138,18 @@ impl StateMachine {
             in_place(|| self.commit(transaction))?;
         }
         *self.standing.lock() = self.applied.standing();
-        if takeover {
+        let lapsed = self.applied.owner.node == UNOWNED;
+        if takeover && !lapsed {
             self.watcher.taken_over(self.shard, self.applied.owner);
         }
         for (responder, answer) in answers {
             if let Some(responder) = responder {
                 responder.send(answer);
             }
+        }
+        if takeover && lapsed {
+            // Later than the answer, which says that the batch was certainly not applied.
+            self.watcher.taken_over(self.shard, self.applied.owner);
         }
         self.watcher.changed(self.shard);
         Ok(())
@@ -177,11 +184,23 @@ impl StateMachine {
                 EntryPayload::Normal(Proposal::Batch {
                     epoch,
                     now_ms,
+                    reached_ms,
                     commands,
                 }) => {
-                    let index = entry.log_id.index;
-                    let answer = self.apply_batch(&mut transaction, index, epoch, now_ms, commands)?;
+                    let (index, stamp) = (entry.log_id.index, Stamp { now_ms, reached_ms });
+                    let answer = self.apply_batch(&mut transaction, index, epoch, stamp, commands)?;
                     effect = transaction.take_digest();
+                    if let Answer::Untimely = answer {
+                        // After one refusal under an epoch nothing is accepted under it.
+                        self.applied.owner = Owner {
+                            node: UNOWNED,
+                            incarnation: 0,
+                            epoch: index,
+                            term: entry.log_id.leader_id.term,
+                        };
+                        effect = xxh3_128(&codec::encode(&self.applied.owner)?);
+                        takeover = true;
+                    }
                     answer
                 }
             };
@@ -206,7 +225,7 @@ impl StateMachine {
         transaction: &mut Transaction,
         index: u64,
         epoch: u64,
-        now_ms: u64,
+        stamp: Stamp,
         commands: Bytes,
     ) -> Result<Answer, io::Error> {
         #[cfg(feature = "planted-bugs")]
@@ -216,6 +235,19 @@ impl StateMachine {
         if stale {
             return Ok(Answer::StaleEpoch);
         }
+        #[cfg(feature = "planted-bugs")]
+        let timely = clock::is_timely(stamp) || crate::planted::time_unchecked();
+        #[cfg(not(feature = "planted-bugs"))]
+        let timely = clock::is_timely(stamp);
+        if !timely {
+            tracing::warn!(
+                shard = %self.shard,
+                index,
+                ahead_ms = stamp.now_ms - stamp.reached_ms,
+                "a batch was of a time that is too far ahead: refused, and its owner is deposed"
+            );
+            return Ok(Answer::Untimely);
+        }
         let commands = batch::unpack(commands).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("batch at {index} is damaged"))
         })?;
@@ -223,7 +255,8 @@ impl StateMachine {
             shard: self.shard,
             index,
             epoch,
-            now_ms,
+            now_ms: stamp.now_ms,
+            reached_ms: stamp.reached_ms,
             commands: &commands,
         };
         let outcomes = self

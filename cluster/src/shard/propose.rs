@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,13 +16,14 @@ use storage::{ShardId, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{Clock, Stamp};
 use crate::config::Config;
 use crate::error::{Full, ProposeError};
 use crate::metrics::Metrics;
 use crate::raft::group::Group;
 use crate::raft::{Answer, Proposal};
 use crate::service::Committed;
-use crate::shard::batch;
+use crate::shard::{META, batch};
 
 /// Runs once: on a cluster thread and in log order, or at once on the caller's when the epoch is over already.
 pub type Done = Box<dyn FnOnce(Result<Committed, ProposeError>) + Send>;
@@ -118,7 +118,7 @@ impl Proposer {
     }
 
     /// Proposes what is submitted, batch by batch, until [`close`](Self::close).
-    pub(crate) async fn run(self, group: Group, store: Store) {
+    pub(crate) async fn run(self, group: Group, store: Store, clock: Clock) {
         let queue = &self.queue;
         loop {
             if queue.over.is_cancelled() {
@@ -136,11 +136,17 @@ impl Proposer {
                 refuse(batch, ProposeError::NoRoom);
                 continue;
             }
+            let Some(stamp) = queue.stamp(&clock, &group) else {
+                tracing::debug!(shard = queue.shard.0, "refused a batch: too few clocks are known");
+                refuse(batch, ProposeError::NoTime);
+                continue;
+            };
             let commands: Vec<Bytes> = batch.iter().flat_map(|s| s.commands.iter().cloned()).collect();
             let count = commands.len();
             let proposal = Proposal::Batch {
                 epoch: queue.epoch,
-                now_ms: wall_clock_ms(),
+                now_ms: stamp.now_ms,
+                reached_ms: stamp.reached_ms,
                 commands: batch::pack(&commands),
             };
             drop(commands);
@@ -150,6 +156,10 @@ impl Proposer {
                 () = queue.over.cancelled() => Err(ProposeError::Unknown),
             };
             queue.metrics.proposed(count, result.is_ok());
+            if matches!(result, Ok((_, Answer::Untimely))) {
+                // Nothing may follow it under this epoch: a sender's later command would overtake the refused one.
+                self.close();
+            }
             answer(batch, result);
         }
     }
@@ -168,6 +178,16 @@ impl fmt::Debug for Proposer {
 // === impl Queue ===
 
 impl Queue {
+    /// The time of a batch. The map has none, and has to change where too few clocks are known, too.
+    fn stamp(&self, clock: &Clock, group: &Group) -> Option<Stamp> {
+        let stamp = clock.stamp(|| group.voters().into_iter().collect());
+        let none = Stamp {
+            now_ms: 0,
+            reached_ms: 0,
+        };
+        stamp.or((self.shard == META).then_some(none))
+    }
+
     /// Takes everything that waits, up to the bounds of one entry but at least one submission.
     fn take(&self) -> Vec<Submission> {
         let mut waiting = self.waiting.lock();
@@ -192,7 +212,7 @@ impl Queue {
 fn answer(batch: Vec<Submission>, result: Result<(u64, Answer), ProposeError>) {
     let (index, mut outcomes) = match result {
         Ok((index, Answer::Outcomes(outcomes))) => (index, outcomes.into_iter()),
-        Ok((_, Answer::StaleEpoch)) => return refuse(batch, ProposeError::NotOwner),
+        Ok((_, Answer::StaleEpoch | Answer::Untimely)) => return refuse(batch, ProposeError::NotOwner),
         Ok((_, Answer::Nothing)) => return refuse(batch, ProposeError::Unknown),
         Err(error) => return refuse(batch, error),
     };
@@ -206,11 +226,4 @@ fn refuse(batch: Vec<Submission>, error: ProposeError) {
     for submission in batch {
         (submission.done)(Err(error));
     }
-}
-
-/// Milliseconds since the epoch by this machine's clock: a proposal, which apply never lets go backwards.
-fn wall_clock_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,6 +8,7 @@ use cluster::{NodeId, ShardId};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::clocks::Wrong;
 use crate::machine::Append;
 use crate::member::SHARDS;
 use crate::world::World;
@@ -53,6 +54,13 @@ pub(crate) enum Fault {
         paused: Duration,
         cut: Duration,
     },
+    /// A member's wall clock is wrong for a while, in which other things happen. If one is wrong already, that one is
+    /// wrong in this way from now on.
+    Clock {
+        node: NodeId,
+        wrong: Wrong,
+        lasts: Duration,
+    },
     /// A connection is reset.
     Reset { a: NodeId, b: NodeId },
     /// An owner that was deposed without knowing proposes under its old epoch.
@@ -68,7 +76,7 @@ impl Fault {
         let other = NodeId(node.0 % 3 + 1);
         let lasts = Duration::from_millis(random.random_range(100..6_000));
         let kept = kept(random);
-        match random.random_range(0..16) {
+        match random.random_range(0..18) {
             0..=2 => Fault::Crash {
                 node,
                 kept,
@@ -93,7 +101,31 @@ impl Fault {
             10 => Fault::DiskFull { node, lasts },
             11 => Fault::DiskFails { node, lasts },
             12..=13 => Fault::pause_cut(random),
-            _ => Fault::Reset { a: node, b: other },
+            14..=15 => Fault::Reset { a: node, b: other },
+            _ => Fault::clock(random),
+        }
+    }
+
+    fn clock(random: &mut StdRng) -> Fault {
+        const DAY: i64 = 24 * 3600 * 1000;
+        let ahead_ms = [10 * DAY, -10 * DAY, 11_000, -11_000, 9_000, 0][random.random_range(0..6)];
+        // A second a minute is much for a clock; this comes to the bound within a run.
+        let drift = [0.0, 1_000.0 / 60.0, -1_000.0 / 60.0, 3_000.0][random.random_range(0..4)];
+        Fault::Clock {
+            node: NodeId(random.random_range(1..=3)),
+            wrong: Wrong { ahead_ms, drift },
+            lasts: Duration::from_millis(random.random_range(1_000..12_000)),
+        }
+    }
+
+    pub(crate) fn wrong_clock(random: &mut StdRng) -> Fault {
+        match random.random_range(0..3) {
+            0 => Fault::Crash {
+                node: NodeId(random.random_range(1..=3)),
+                kept: 0,
+                down: Duration::from_millis(random.random_range(100..2_000)),
+            },
+            _ => Fault::clock(random),
         }
     }
 
@@ -217,6 +249,15 @@ impl Fault {
                 network.partition(&[node]);
                 tokio::time::sleep(cut).await;
                 network.heal();
+            }
+            Fault::Clock { node, wrong, lasts } => {
+                let node = world.clocks.wrong().unwrap_or(node);
+                world.clocks.of(node).set(wrong);
+                let clocks = world.clocks.clone();
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(lasts).await;
+                    clocks.put_right();
+                });
             }
             Fault::Reset { a, b } => network.reset(a, b),
             Fault::Deposed { shard } => propose_as_deposed(world, shard).await,

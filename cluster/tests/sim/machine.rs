@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cluster::{Batch, Machine, NodeId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{State, Table, Transaction};
+
+use crate::clocks::Clocks;
 
 /// Appends to a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +33,13 @@ pub(crate) struct Place {
 pub(crate) struct Row {
     pub(crate) append: Append,
     pub(crate) epoch: u64,
+    pub(crate) now_ms: u64,
 }
 
 /// The machine of one member's life.
 pub(crate) struct LogMachine {
     node: NodeId,
+    clocks: Arc<Clocks>,
     /// Where the planted defect keeps what it should have stored: in memory, which a restart takes away.
     outside: Mutex<HashMap<Vec<u8>, Place>>,
 }
@@ -85,9 +90,10 @@ pub(crate) fn last(state: &State, conversation: u16) -> Option<u64> {
 // === impl LogMachine ===
 
 impl LogMachine {
-    pub(crate) fn new(node: NodeId) -> LogMachine {
+    pub(crate) fn new(node: NodeId, clocks: Arc<Clocks>) -> LogMachine {
         LogMachine {
             node,
+            clocks,
             outside: Mutex::default(),
         }
     }
@@ -95,6 +101,8 @@ impl LogMachine {
 
 impl Machine for LogMachine {
     fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+        let what = format!("entry {} of shard {}", batch.index, batch.shard);
+        self.clocks.judge(&what, batch.now_ms);
         batch
             .commands
             .iter()
@@ -141,6 +149,7 @@ impl LogMachine {
                 let row = Row {
                     append,
                     epoch: batch.epoch,
+                    now_ms: batch.now_ms,
                 };
                 tx.put(Table::Message, &key, &postcard::to_stdvec(&row).unwrap());
                 if FORGET.get() {

@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 mod client;
+mod clocks;
 mod digests;
 mod faults;
 mod invariants;
@@ -145,6 +146,11 @@ mod planted {
     }
 
     #[test]
+    fn a_time_that_apply_does_not_check_is_caught() {
+        is_caught(Bug::TimeUnchecked, Plan::wrong_clocks);
+    }
+
+    #[test]
     fn a_dedup_row_outside_the_batch_is_caught() {
         machine::forget_dedup(true);
         let caught = (1000..1050).find_map(|seed| run(seed, &Plan::faulty(seed)).err());
@@ -175,6 +181,7 @@ mod planted {
                 Plan::deposed_owners,
                 Plan::pause_kills,
                 Plan::pause_cuts,
+                Plan::wrong_clocks,
             ];
             for plan in plans.map(|plan| plan(seed)) {
                 if let Err(violation) = run_soundly(seed, &plan) {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use cluster::transport::MemoryNetwork;
-use cluster::{Cluster, Config, LinkState, NodeId, Owned, Reply, Service, ShardId};
+use cluster::{Clock, Cluster, Config, LinkState, NodeId, Owned, Reply, Service, ShardId};
 use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
 
+use crate::clocks::Clocks;
 use crate::machine::{self, LogMachine};
 
 /// A request that members exchange: `shard u16`, then a command for its owner.
@@ -39,6 +40,7 @@ pub(crate) struct Member {
     network: MemoryNetwork,
     sync_delay: Duration,
     activations: Arc<Mutex<Vec<Activation>>>,
+    clocks: Arc<Clocks>,
 }
 
 /// The service of a member: forwards submitted commands to the proposers it was given.
@@ -58,6 +60,7 @@ impl Member {
         network: &MemoryNetwork,
         sync_delay: Duration,
         activations: &Arc<Mutex<Vec<Activation>>>,
+        clocks: &Arc<Clocks>,
     ) -> Member {
         Member {
             node,
@@ -67,6 +70,7 @@ impl Member {
             network: network.clone(),
             sync_delay,
             activations: activations.clone(),
+            clocks: clocks.clone(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Member {
             snapshot_every: 40,
             keep_entries: 10,
             settle: Duration::from_secs(2),
+            clock: Clock::new(self.clocks.of(self.node).clone()),
             ..Config::default()
         };
         let owner = Arc::new(Owner {
@@ -101,7 +106,7 @@ impl Member {
             config,
             store,
             transport,
-            Arc::new(LogMachine::new(self.node)),
+            Arc::new(LogMachine::new(self.node, self.clocks.clone())),
             owner.clone(),
         )
         .await;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use cluster::planted::{self, Bug};
 use cluster::{Cluster, NodeId, ShardId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -10,6 +11,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::client;
+use crate::clocks::Wrong;
 use crate::machine::Append;
 use crate::member::SHARDS;
 use crate::world::{Plan, World};
@@ -249,4 +251,184 @@ fn a_change_of_members_that_is_refused_rests_before_the_next_attempt() {
             eventually("three members", || ready(3)).await;
         });
     }
+}
+
+const TEN_DAYS_MS: i64 = 10 * 24 * 3600 * 1000;
+
+/// The times of all messages, as one member holds them, of those after the first `skip` of each conversation.
+fn times(world: &World, skip: usize) -> Vec<u64> {
+    let messages = crate::invariants::messages(world);
+    let rows = messages.values().flat_map(|rows| rows.iter().skip(skip));
+    rows.map(|(_, row)| row.now_ms).collect()
+}
+
+/// As the clocks are right, so are the times, and no entry was ahead of its time.
+fn times_are_right(world: &World, skip: usize) {
+    let right = world.clocks.reached_ms();
+    for time in times(world, skip) {
+        assert!(time.abs_diff(right) < 120_000, "{time} is not of today");
+    }
+    assert_eq!(world.clocks.early(), None);
+}
+
+fn owns(member: &Cluster) -> usize {
+    shards()
+        .filter(|shard| member.owned_epoch(*shard).is_some())
+        .count()
+}
+
+#[test]
+fn a_member_whose_clock_is_wrong_owns_nothing_and_says_so_until_it_is_right() {
+    for ahead_ms in [TEN_DAYS_MS, -TEN_DAYS_MS] {
+        simulate(async |world| {
+            let members = three(&world).await;
+            send_to_all(&world).await;
+            let (position, owner) = owner_of_the_first(&members);
+            let node = NodeId(position as u64 + 1);
+            let wrong = Wrong { ahead_ms, drift: 0.0 };
+            world.clocks.of(node).set(wrong);
+            // Before it knows of it and after.
+            for _ in 0..5 {
+                send_to_all(&world).await;
+            }
+            eventually("it owns nothing", || owns(owner) == 0).await;
+            let reason = owner.ready().unwrap_err();
+            let how = if ahead_ms > 0 { "ahead" } else { "behind" };
+            assert!(
+                reason.contains("the clock is") && reason.contains(how),
+                "{reason}"
+            );
+            let wrong = |member: &Cluster| {
+                let nodes = member.status().nodes;
+                nodes
+                    .iter()
+                    .filter(|node| node.clock_wrong)
+                    .map(|node| node.id)
+                    .collect::<Vec<_>>()
+            };
+            let all_see = || members.iter().all(|member| wrong(member) == [node]);
+            eventually("everybody to see it", all_see).await;
+            // Nobody hands anything to it, whatever is preferred, and all is served.
+            for _ in 0..20 {
+                send_to_all(&world).await;
+                assert_eq!(owns(owner), 0);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            // It restarts with the same clock.
+            world.member(node).crash(0);
+            send_to_all(&world).await;
+            world.member(node).start().await.unwrap();
+            for _ in 0..10 {
+                send_to_all(&world).await;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            let again = world.member(node).running().unwrap();
+            assert_eq!(owns(&again), 0);
+            times_are_right(&world, 0);
+            world.clocks.put_right();
+            eventually("its return", || again.ready().is_ok() && owns(&again) > 0).await;
+            send_to_all(&world).await;
+            times_are_right(&world, 0);
+        });
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_away_is_noticed_before_its_time_is_in_the_log() {
+    for drift in [1_000.0 / 60.0, -1_000.0 / 60.0, 500.0] {
+        simulate(async |world| {
+            let members = three(&world).await;
+            let (position, owner) = owner_of_the_first(&members);
+            let node = NodeId(position as u64 + 1);
+            world.clocks.of(node).set(Wrong { ahead_ms: 0, drift });
+            let deadline = Instant::now() + Duration::from_secs(700);
+            while owner.ready().is_ok() {
+                assert!(Instant::now() < deadline, "not noticed");
+                send_to_all(&world).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            eventually("it owns nothing", || owns(owner) == 0).await;
+            send_to_all(&world).await;
+            let right = world.clocks.reached_ms();
+            assert!(times(&world, 0).iter().all(|time| *time <= right + 1_000));
+            assert_eq!(world.clocks.early(), None);
+        });
+    }
+}
+
+#[test]
+fn an_owner_that_believes_its_own_clock_is_deposed_by_the_log_and_nothing_is_lost() {
+    planted::plant(Some(Bug::ClockBelieved));
+    simulate(async |world| {
+        let members = three(&world).await;
+        send_to_all(&world).await;
+        let (position, owner) = owner_of_the_first(&members);
+        let epoch = owner.owned_epoch(ShardId(0));
+        let wrong = Wrong {
+            ahead_ms: TEN_DAYS_MS,
+            drift: 0.0,
+        };
+        world.clocks.of(NodeId(position as u64 + 1)).set(wrong);
+        for _ in 0..5 {
+            send_to_all(&world).await;
+        }
+        assert!(
+            members
+                .iter()
+                .all(|member| member.owned_epoch(ShardId(0)) != epoch),
+            "the shard has another owner, or another epoch"
+        );
+        times_are_right(&world, 0);
+        world.clocks.put_right();
+        send_to_all(&world).await;
+        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+    });
+    planted::plant(None);
+}
+
+#[test]
+fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts() {
+    for (node, ahead_ms) in [(1, TEN_DAYS_MS), (2, TEN_DAYS_MS), (1, -TEN_DAYS_MS)] {
+        simulate(async |world| {
+            for member in &world.members[..2] {
+                member.start().await.unwrap();
+            }
+            let members: Vec<Cluster> = world.members[..2].iter().filter_map(|m| m.running()).collect();
+            eventually("two members", || members.iter().all(|m| m.ready().is_ok())).await;
+            let wrong = Wrong { ahead_ms, drift: 0.0 };
+            world.clocks.of(NodeId(node)).set(wrong);
+            let slower = if ahead_ms > 0 {
+                2 - node as usize
+            } else {
+                node as usize - 1
+            };
+            let all = usize::from(SHARDS);
+            let (slower, faster) = (&members[slower], &members[1 - slower]);
+            eventually("the faster to step aside", || {
+                faster.ready().is_err() && owns(faster) == 0 && owns(slower) == all
+            })
+            .await;
+            assert!(slower.ready().is_ok());
+            world.clocks.put_right();
+            eventually("both", || members.iter().all(|m| m.ready().is_ok())).await;
+        });
+    }
+}
+
+#[test]
+fn a_member_whose_machine_was_suspended_forgets_the_others_clocks() {
+    simulate(async |world| {
+        let members = three(&world).await;
+        let (position, owner) = owner_of_the_first(&members);
+        let node = NodeId(position as u64 + 1);
+        world.network.partition(&[node]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(owner.clock().reached_ms().is_some(), "reports go on for a while");
+        world.clocks.of(node).suspend(Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(owner.clock().reached_ms(), None);
+        world.network.heal();
+        eventually("its return", || owner.clock().reached_ms().is_some()).await;
+        send_to_all(&world).await;
+    });
 }

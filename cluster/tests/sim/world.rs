@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::client::{self, History, Reads};
+use crate::clocks::Clocks;
 use crate::faults::Fault;
 use crate::invariants;
 use crate::invariants::replicas_agree::{self, Digests};
@@ -55,6 +56,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) reads: Reads,
     pub(crate) digests: RefCell<Digests>,
+    pub(crate) clocks: Arc<Clocks>,
     next_id: Cell<u32>,
 }
 
@@ -125,6 +127,11 @@ impl Plan {
         Plan::draw(seed, 10, 1_500, Fault::deposed)
     }
 
+    /// A clock that is wrong, and members that restart meanwhile.
+    pub(crate) fn wrong_clocks(seed: u64) -> Plan {
+        Plan::draw(seed, 6, 2_500, Fault::wrong_clock)
+    }
+
     fn draw(seed: u64, count: usize, pause_ms: u64, draw: impl Fn(&mut StdRng) -> Fault) -> Plan {
         let mut random = StdRng::seed_from_u64(seed);
         let pause = |random: &mut StdRng| Duration::from_millis(random.random_range(50..pause_ms));
@@ -146,8 +153,9 @@ impl World {
         let network = MemoryNetwork::new(seed);
         network.set_weather(calm());
         let activations = Arc::default();
+        let clocks = Arc::new(Clocks::new(3));
         let members = (1..=3)
-            .map(|id| Member::new(NodeId(id), &network, plan.sync_delay, &activations))
+            .map(|id| Member::new(NodeId(id), &network, plan.sync_delay, &activations, &clocks))
             .collect();
         World {
             seed,
@@ -157,6 +165,7 @@ impl World {
             history: History::default(),
             reads: Reads::default(),
             digests: RefCell::default(),
+            clocks,
             next_id: Cell::new(0),
         }
     }
@@ -253,6 +262,7 @@ impl World {
         }
         self.network.heal();
         self.network.set_weather(calm());
+        self.clocks.put_right();
         tracing::info!("healed");
         for client in clients {
             client.await.unwrap();

@@ -3,6 +3,7 @@
 mod acked_is_durable;
 mod contiguous;
 mod no_duplicate;
+mod no_time_to_come;
 mod one_active_epoch;
 mod one_order;
 mod reads_are_fresh;
@@ -61,6 +62,10 @@ pub(crate) const ALL: &[Invariant] = &[
     Invariant {
         name: "reads are fresh",
         holds: reads_are_fresh::holds,
+    },
+    Invariant {
+        name: "no time that is to come",
+        holds: no_time_to_come::holds,
     },
 ];
 

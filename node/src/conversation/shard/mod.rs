@@ -295,7 +295,7 @@ impl StreamHandler<Round> for ShardActor {
                 debug!(shard = self.core.shard.0, %error, "round without an outcome");
                 let refused = match error {
                     ProposeError::Unknown => Refused::Broken { unknown: true },
-                    ProposeError::NoRoom => Refused::Busy,
+                    ProposeError::NoRoom | ProposeError::NoTime => Refused::Busy,
                     ProposeError::NotOwner | ProposeError::Stopped => {
                         self.core.shared.not_owner(self.core.shard)
                     }

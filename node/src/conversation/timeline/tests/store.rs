@@ -94,6 +94,7 @@ fn the_store_and_the_map_agree() {
             index: world.index,
             epoch: 1,
             now_ms,
+            reached_ms: now_ms,
             commands: &commands,
         };
         let mut tx = state.transaction();
