@@ -1,10 +1,10 @@
 //! Lets go of what need not be kept: one task per owned shard that looks for it and proposes it.
 //!
-//! What goes is decided here, by the node's settings and clock; that it goes, and what is then left, is decided by the
-//! log ([`Op::Retain`](super::timeline::Op::Retain)), the same on every replica.
+//! What goes is decided here, by the node's settings and by what the clocks of a majority have reached; that it goes, and
+//! what is then left, is decided by the log ([`Op::Retain`](super::timeline::Op::Retain)), the same on every replica. In
+//! one round a conversation loses a quarter of its events at most.
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use protocol::ConvId;
@@ -13,7 +13,7 @@ use tracing::debug;
 use super::Conversations;
 use super::shard::core::Core;
 use super::timeline::Command;
-use super::timeline::read::{self, Due};
+use super::timeline::read::{self, Due, Policies};
 
 /// Conversations looked at in one step.
 const PAGE: usize = 256;
@@ -35,17 +35,21 @@ pub(crate) async fn run(core: Rc<Core>) {
 
 /// Looks at every conversation of the shard once.
 async fn round(core: &Rc<Core>, conversations: &Conversations) -> Result<(), &'static str> {
-    let mut after = None;
+    let retention = core.shared.settings.retention;
+    let (mut after, mut policies) = (None, retention);
     loop {
-        let page = look(core, after.clone()).await?;
+        let page = look(core, after.clone(), policies).await?;
         if page.items.is_empty() {
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
             }
+            policies = retention;
             continue;
         }
-        // Each takes a bounded step; then the same page is looked at again.
+        // Each takes a bounded step. Then the same page is looked at again for rows that are left, and only for those:
+        // the next share goes with the next round.
+        policies = Policies::default();
         let steps = page.items.into_iter().map(|(conv, below)| {
             core.shared.metrics.retention_steps.inc();
             let command = Command::retain(conv, below);
@@ -57,16 +61,16 @@ async fn round(core: &Rc<Core>, conversations: &Conversations) -> Result<(), &'s
     }
 }
 
-async fn look(core: &Rc<Core>, after: Option<ConvId>) -> Result<Due, &'static str> {
+async fn look(core: &Rc<Core>, after: Option<ConvId>, policies: Policies) -> Result<Due, &'static str> {
     let cluster = core.shared.cluster();
     let state = cluster
         .ok_or("the cluster member doesn't run yet")?
         .state(core.shard);
-    let policies = core.shared.settings.retention;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let reached_ms = core.shared.settings.clock.reached_ms();
+    let reached_ms = reached_ms.ok_or("too few clocks are known")?;
     let read = move || {
-        read::due(&state.view(), after.as_ref(), PAGE, &policies, now_ms).map_err(|error| error.to_string())
+        read::due(&state.view(), after.as_ref(), PAGE, &policies, reached_ms)
+            .map_err(|error| error.to_string())
     };
     match core.shared.reads.run(read).await {
         Ok(Ok(due)) => Ok(due),

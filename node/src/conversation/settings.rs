@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cluster::Clock;
+
 use super::timeline::consent::Bounds;
 use super::timeline::read::Policies;
 
@@ -65,6 +67,8 @@ pub struct Settings {
     pub retention: Policies,
     /// How often the owner looks for what has to go: the longest time that it stays beyond its own.
     pub retention_every: Duration,
+    /// What time it is: the cluster member's clock.
+    pub clock: Clock,
     /// How often the owner of a shard looks for rows of logins that are over.
     pub login_sweep: Duration,
     /// How often others may make a user a member; the same on every node, as above.
@@ -106,6 +110,7 @@ impl Default for Settings {
             users: crate::user::Settings::default(),
             retention: Policies::default(),
             retention_every: Duration::from_secs(60),
+            clock: Clock::system(),
             login_sweep: Duration::from_secs(60),
             added: Bounds::default(),
             hook: None,

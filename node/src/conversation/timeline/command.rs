@@ -173,8 +173,8 @@ pub enum Op {
         /// When, in milliseconds since the epoch.
         at_ms: u64,
     },
-    /// Lets go of the events below `below`: they are gone at once, and their rows a bounded number at a time, so it is
-    /// proposed again until all are removed. Proposed by the owner, for nobody.
+    /// Lets go of the events below `below`, a quarter of what is there at most: they are gone at once, and their rows a
+    /// bounded number at a time, so it is proposed again until all are removed. Proposed by the owner, for nobody.
     Retain {
         /// The first event that is to stay. The last event keeps its place in any case; above it, its words go too.
         below: u64,

@@ -1,10 +1,11 @@
 //! `retain`: the owner lets go of the oldest events, by the node's settings. What the log then says of them is the same
 //! on every replica, whatever each node's settings and clock say: only the place up to which they go is decided outside.
 //!
-//! The floor rises at once, and from then on nobody is shown what is below it. The rows follow, [`STEP`] at a time, so
-//! that no entry of the log takes long to apply. The last event keeps its place for ever, because the next is numbered
-//! after it and inboxes show it; when its time has come its words go instead. The keys of commands (`cid`) are kept by a
-//! rule of their own.
+//! The floor rises by a [`SHARE`] of what is there at most, whatever the command says: a setting or a time that was wrong
+//! for one round costs no conversation more. What is below it nobody is shown from then on. The rows follow, [`STEP`] at
+//! a time, so that no entry of the log takes long to apply. The last event keeps its place for ever, because the next is
+//! numbered after it and inboxes show it; when its time has come its words go instead. The keys of commands (`cid`) are
+//! kept by a rule of their own.
 
 use storage::{Order, Table};
 
@@ -18,15 +19,22 @@ use super::super::work::Work;
 use super::message::{blank, unalert};
 use super::{By, Result, not_member};
 
+/// One command lets go of the oldest quarter of a conversation's events, rounded up. Less would leave a busy conversation
+/// behind its age where that is only a few rounds long; more would leave an operator who made a mistake too little time
+/// to see it.
+const SHARE: u64 = 4;
+
 /// Rows that one command removes, about.
 pub(in super::super) const STEP: usize = 512;
 
-/// Raises the floor to `below` and removes rows below it.
+/// Raises the floor towards `below` and removes rows below it.
 pub(super) fn retain(work: &mut Work<'_, impl RowsMut>, by: By<'_>, below: u64) -> Result<Applied> {
     let Some(mut conv) = work.conv(by.conv)? else {
         return not_member();
     };
     let before = conv.later.clone();
+    let there = conv.last_s + 1 - conv.floor();
+    let below = below.min(conv.floor() + there.div_ceil(SHARE));
     rise(work, by, &mut conv, below)?;
     if below > conv.last_s {
         silence(work, by, &mut conv)?;

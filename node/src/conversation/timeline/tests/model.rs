@@ -294,6 +294,8 @@ impl Model {
     fn retain(&mut self, conv: &ConvId, below: u64) {
         let log = &self.logs[conv];
         let (last, (floor, gone)) = (log.len() as u64, self.floors.get(conv).copied().unwrap_or((1, 0)));
+        // A quarter of what is there at most.
+        let below = below.min(floor + (last + 1 - floor).div_ceil(4));
         let floor = below.min(last).max(floor);
         let up_to = if below > last { last } else { floor - 1 };
         let mn = |(_, event): &(Bytes, Event)| match event {

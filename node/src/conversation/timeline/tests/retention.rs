@@ -17,14 +17,21 @@ fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
 
 /// Lets go of events below `below` until nothing is left to be removed.
 fn retain(world: &mut World, conv: &ConvId, below: u64) -> usize {
-    for steps in 1.. {
+    for steps in 0.. {
+        let before = world.rows.clone();
         done(world.apply(Command::retain(conv.clone(), below)));
-        let due = read::due(&world.rows, None, 100, &Policies::default(), 0).unwrap();
-        if due.items.is_empty() {
+        if world.rows == before {
             return steps;
         }
     }
     unreachable!("it ends")
+}
+
+/// The first event that is still there.
+fn floor(world: &World, conv: &ConvId) -> u64 {
+    read::open(&world.rows, conv, &u("bob"), Some(0), 50)
+        .unwrap()
+        .floor
 }
 
 /// The rows of the log, and of what belongs to its messages.
@@ -194,16 +201,41 @@ fn edits_and_reactions_go_with_their_message() {
 #[test]
 fn rows_go_in_bounded_steps_while_everything_below_is_hidden_at_once() {
     let mut world = World::new();
-    let last = 3 * RETAIN_STEP as u64;
+    let last = 8 * RETAIN_STEP as u64;
     let conv = group(&mut world, last);
     let before = rows(&world, &conv);
-    done(world.apply(Command::retain(conv.clone(), last)));
+    let below = last / 4 + 1;
+    done(world.apply(Command::retain(conv.clone(), below)));
     assert_eq!(rows(&world, &conv), before - RETAIN_STEP);
     let page = read::history(&world.rows, &conv, &u("bob"), Page::Before(9), 50).unwrap();
     assert_eq!((page.events.len(), page.more), (0, false));
-    assert_eq!(seqs(&read::range(&world.rows, &conv, 4, 10).unwrap()), [last]);
-    assert_eq!(retain(&mut world, &conv, last), 2);
-    assert_eq!(rows(&world, &conv), 1);
+    let there = read::range(&world.rows, &conv, 4, 2).unwrap();
+    assert_eq!(seqs(&there), [below, below + 1]);
+    assert_eq!(retain(&mut world, &conv, below), 1);
+    assert_eq!(rows(&world, &conv), before - 2 * RETAIN_STEP);
+}
+
+#[test]
+fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversation() {
+    for last in [3, 4, 7, 20, 100] {
+        let mut world = World::new();
+        let conv = group(&mut world, last);
+        let mut steps = 0;
+        while floor(&world, &conv) < last {
+            let (before, there) = (floor(&world, &conv), last + 1 - floor(&world, &conv));
+            // The worst mistake there is: everything goes, and the words of the last event with it.
+            done(world.apply(Command::retain(conv.clone(), u64::MAX)));
+            let gone = floor(&world, &conv) - before;
+            assert!(gone >= 1 && gone <= there.div_ceil(4), "{gone} of {there}");
+            let line = read::summary(&world.rows, &conv, &u("bob")).unwrap();
+            assert!(matches!(parse(&line.tail), Event::Msg(message) if !message.deleted));
+            steps += 1;
+        }
+        assert!(steps >= last.ilog2());
+        done(world.apply(Command::retain(conv.clone(), u64::MAX)));
+        let line = read::summary(&world.rows, &conv, &u("bob")).unwrap();
+        assert!(matches!(parse(&line.tail), Event::Msg(message) if message.deleted));
+    }
 }
 
 #[test]
