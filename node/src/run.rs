@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use cluster::Cluster;
 use cluster::transport::{BindError, Secret, TcpTransport, TransportConfig};
+use cluster::{Clock, Cluster};
 use storage::Store;
 use tokio::sync::oneshot;
 
@@ -117,7 +117,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let budget = divide_files(&config)?;
     // Older than three questions for it, the knowledge of the keys may be outdated.
     let keys = Arc::new(Keys::new(config.login.key_poll_ms.duration() * 3));
-    let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?;
+    let clock = clock();
+    let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?.by(clock.clone());
     let ended = Ended::new(&config.login, &config.auth);
     let auth = auth.believing(keys.clone(), &config.login, &config.auth);
     let auth = Arc::new(auth.refusing(ended.clone()));
@@ -133,10 +134,13 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })?;
 
     let posts = webhook::Metrics::default();
-    let hook = config.hooks.hook(posts.clone()).map_err(Error::Hooks)?;
+    let hook = config
+        .hooks
+        .hook(posts.clone(), clock.clone())
+        .map_err(Error::Hooks)?;
     let store = open_store(&config, budget).await?;
     let raft = Raft::start(config.cluster.threads)?;
-    let (actors, backbone, serve) = Actors::start(&config, &raft, hook).await?;
+    let (actors, backbone, serve) = Actors::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = Metrics::default();
     let sessions = Sessions::new(
         &config.session,
@@ -147,7 +151,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     backbone.serve_sessions(sessions.clone());
     let rates = Rates::new(&config.limits, &config.presence);
     backbone.serve_rates(rates.clone());
-    let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone).await?;
+    let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone, clock).await?;
     backbone.join(cluster.clone());
     sessions.join(cluster.clone());
 
@@ -219,6 +223,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
+/// The machine's clock, which a test may put wrong.
+fn clock() -> Clock {
+    #[cfg(feature = "clock-file")]
+    if let Some(path) = std::env::var_os("ROOKERY_CLOCK_FILE") {
+        return Clock::new(cluster::clock::FileWall::new(path));
+    }
+    Clock::system()
+}
+
 /// Decides what the open files that the system permits are for.
 fn divide_files(config: &Config) -> Result<Budget, Error> {
     // Unknown is as good as unlimited.
@@ -263,8 +276,12 @@ async fn start_cluster(
     raft: &Raft,
     store: &Store,
     backbone: &Backbone,
+    clock: Clock,
 ) -> Result<(Cluster, cluster::transport::Metrics), Error> {
-    let mut member = config.cluster.member();
+    let mut member = cluster::Config {
+        clock,
+        ..config.cluster.member()
+    };
     let listen = config.cluster.listen.clone();
     let transport_config = TransportConfig {
         listen: listen.clone(),

@@ -1,5 +1,7 @@
 //! `[hooks]`: whom messages are told for users who are away.
 
+use cluster::Clock;
+
 use super::load::Problems;
 use super::section::section;
 use super::units::{Millis, Secret};
@@ -52,7 +54,7 @@ impl Hooks {
     ///
     /// # Errors
     /// What is wrong with the address, the key or the certificates.
-    pub fn hook(&self, metrics: webhook::Metrics) -> Result<Option<Hook>, webhook::Unusable> {
+    pub fn hook(&self, metrics: webhook::Metrics, clock: Clock) -> Result<Option<Hook>, webhook::Unusable> {
         if self.url.is_empty() {
             return Ok(None);
         }
@@ -64,6 +66,7 @@ impl Hooks {
             timeout: self.timeout_ms.duration(),
             attempts: self.attempts,
             concurrent: self.concurrent,
+            clock,
         };
         Ok(Some(Hook {
             webhook: Webhook::open(settings, metrics)?,

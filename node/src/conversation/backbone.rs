@@ -56,6 +56,7 @@ impl Backbone {
             settings.users.news,
             settings.users.worker_batches,
             user_metrics.clone(),
+            settings.clock.clone(),
         );
         let users = (user_metrics, news_inlet);
         let shared = Arc::new(Shared::new(settings, pool, metrics, inlet, users, handles));

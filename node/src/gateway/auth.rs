@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cluster::Clock;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
-use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use protocol::{Cid, ErrorCode, UserId};
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ pub struct Auth {
     own: Option<Own>,
     dev: bool,
     token_bytes: usize,
+    clock: Clock,
 }
 
 /// The tokens that the cluster signs itself.
@@ -98,6 +100,8 @@ struct Claims {
     #[serde(default)]
     iat: Option<f64>,
     #[serde(default)]
+    nbf: Option<f64>,
+    #[serde(default)]
     sid: Option<String>,
 }
 
@@ -120,7 +124,16 @@ impl Auth {
             own: None,
             dev: settings.dev_tokens,
             token_bytes,
+            clock: Clock::system(),
         })
+    }
+
+    /// Judges by this clock what has expired: the cluster's, since a machine whose own is wrong would take expired tokens
+    /// and refuse good ones.
+    #[must_use]
+    pub fn by(mut self, clock: Clock) -> Auth {
+        self.clock = clock;
+        self
     }
 
     /// Believes the tokens that the cluster signs, too.
@@ -174,22 +187,29 @@ impl Auth {
         }
         let kid = header.kid.as_deref();
         if let (Some(own), Some(kid)) = (&self.own, kid.filter(|kid| kid.starts_with(keyring::KID))) {
-            return own.check(token, kid);
+            return own.check(token, kid, self.now());
         }
         let key = self.keys.find(kid).ok_or(Refused::Invalid)?;
         // What another issuer calls a session is none of the cluster's logins.
-        identity(token, key, &self.validation).map(|identity| Identity {
+        identity(token, key, &self.validation, self.now()).map(|identity| Identity {
             login: None,
             ..identity
         })
     }
 }
 
-/// What is asked of every token, whoever signed it.
+impl Auth {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.clock.now_ms())
+    }
+}
+
+/// What is asked of every token, whoever signed it, but for its times, which [`identity`] looks at.
 fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &config::Auth) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = settings.leeway_s;
-    validation.validate_nbf = true;
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
     validation.set_required_spec_claims(&["exp", "sub"]);
     if settings.audience.is_empty() {
         validation.validate_aud = false;
@@ -205,19 +225,30 @@ fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &confi
 }
 
 /// What a token says, if this key has signed it.
-fn identity(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Identity, Refused> {
-    let claims = decode::<Claims>(token, key, validation).map_err(|error| match error.kind() {
-        ErrorKind::ExpiredSignature => Refused::Expired,
-        _ => Refused::Invalid,
-    })?;
-    let Claims { sub, exp, iat, sid } = claims.claims;
+fn identity(
+    token: &str,
+    key: &DecodingKey,
+    validation: &Validation,
+    now: SystemTime,
+) -> Result<Identity, Refused> {
+    let claims = decode::<Claims>(token, key, validation).map_err(|_| Refused::Invalid)?;
+    let Claims {
+        sub,
+        exp,
+        iat,
+        nbf,
+        sid,
+    } = claims.claims;
     let leeway = Duration::from_secs(validation.leeway);
-    let issued = iat.and_then(instant);
-    if iat.is_some() && issued.is_none_or(|issued| issued > SystemTime::now() + leeway) {
+    let is_to_come = |claim: f64| instant(claim).is_none_or(|at| at > now + leeway);
+    if iat.is_some_and(is_to_come) || nbf.is_some_and(is_to_come) {
         return Err(Refused::Invalid);
     }
     let user = UserId::parse(&sub).map_err(|_| Refused::Invalid)?;
     let expires = instant(exp).ok_or(Refused::Invalid)? + leeway;
+    if expires < now {
+        return Err(Refused::Expired);
+    }
     Ok(Identity {
         user,
         expires: Some(expires),
@@ -228,11 +259,11 @@ fn identity(token: &str, key: &DecodingKey, validation: &Validation) -> Result<I
 // === impl Own, Refused ===
 
 impl Own {
-    fn check(&self, token: &str, kid: &str) -> Result<Identity, Refused> {
+    fn check(&self, token: &str, kid: &str, now: SystemTime) -> Result<Identity, Refused> {
         let ring = self.keys.ring();
         match ring.as_deref().and_then(|ring| ring.verifier(kid)) {
             Some(key) => {
-                let identity = identity(token, key, &self.validation)?;
+                let identity = identity(token, key, &self.validation, now)?;
                 let over = |login: &Cid| self.ended.as_ref().is_some_and(|ended| ended.holds(login));
                 match &identity.login {
                     Some(login) if over(login) => Err(Refused::Invalid),

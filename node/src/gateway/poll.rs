@@ -4,7 +4,7 @@
 //! two polls it waits for its client as one does whose connection was lost.
 
 use std::rc::Weak;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, get, web};
@@ -25,7 +25,7 @@ use super::sse::Seat;
 use crate::session::messages::{Fetch, Fetched};
 use crate::session::outbox::{Bounds, Outbox};
 use crate::session::sid::Sid;
-use crate::session::{Link, Point, Session, Transport};
+use crate::session::{Link, Point, Session, Transport, left};
 
 /// Seconds that a poll waits unless it says so.
 const WAIT: u64 = 25;
@@ -91,8 +91,12 @@ async fn poll(
     let worker = caller.worker().clone();
     let fetch = |after| Fetch {
         after,
-        wait: patience(wait, worker.config.session.poll_ms.duration(), caller.expires),
-        expires: caller.expires.map(crate::session::deadline),
+        wait: patience(
+            wait,
+            worker.config.session.poll_ms.duration(),
+            caller.expires.map(|at| left(at, worker.conversations.clock())),
+        ),
+        expires: caller.expires,
         login: caller.login.clone(),
     };
     let known = sid.as_ref().and_then(|text| {
@@ -138,9 +142,8 @@ async fn poll(
 }
 
 /// How long to wait: what was asked for, within the node's bound, and not beyond the token.
-fn patience(asked: Option<u64>, most: Duration, expires: Option<SystemTime>) -> Duration {
+fn patience(asked: Option<u64>, most: Duration, left: Option<Duration>) -> Duration {
     let wait = Duration::from_secs(asked.unwrap_or(WAIT)).min(most);
-    let left = expires.map(|at| crate::session::deadline(at).saturating_duration_since(Instant::now()));
     left.map_or(wait, |left| wait.min(left))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use cluster::Clock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -62,6 +63,7 @@ impl Actors {
         config: &Config,
         raft: &Raft,
         hook: Option<Hook>,
+        clock: Clock,
     ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();
@@ -73,6 +75,7 @@ impl Actors {
             retention: config.retention.policies(),
             retention_every: config.retention.every(),
             hook,
+            clock,
             ..config.chat.settings()
         };
         let reads = raft.handle().clone();

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use bytes::Bytes;
@@ -17,7 +17,6 @@ use protocol::{Answer, Cid, CloseCode, Cost, UserId};
 use tokio::sync::oneshot;
 
 use super::authenticate::Newcomer;
-use super::dispatch::server_time_ms;
 use super::feed::Feed;
 use super::inflight::{Inflight, Progress};
 use super::link::Link;
@@ -94,7 +93,8 @@ pub(super) enum Phase {
 pub(super) struct Open {
     pub(super) sid: Sid,
     pub(super) feed: Rc<Feed>,
-    pub(super) expires: Option<Instant>,
+    /// When the token ends, by the clock that told whether it is valid.
+    pub(super) expires: Option<SystemTime>,
     /// Sync requests that wait until the subscriptions are active.
     pub(super) syncs: Vec<(Option<i64>, protocol::command::Sync)>,
     /// The session that this one goes on with, until the client has shown that it knows this one.
@@ -228,7 +228,7 @@ impl Session {
             hb_ms: settings.session.hb_ms.0,
             auth_ms: settings.session.auth_ms.0,
             max_frame: settings.limits.max_frame_bytes as u64,
-            time: server_time_ms(),
+            time: self.now_ms(),
         });
         self.answer(None, &hello);
     }

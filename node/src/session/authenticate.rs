@@ -1,9 +1,10 @@
 //! Who the client is: the first `auth`, and later ones that renew the token.
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{AsyncContext, Context};
+use cluster::Clock;
 use protocol::answer::{Limits, NotResumed, Ready};
 use protocol::command::{Auth, Resume};
 use protocol::{Answer, Cid, CloseCode, Cost, UserId};
@@ -48,7 +49,7 @@ pub(super) struct Opening {
     pub(super) who: Who,
     pub(super) device: Option<Device>,
     pub(super) feed: Rc<Feed>,
-    pub(super) expires: Option<Instant>,
+    pub(super) expires: Option<SystemTime>,
     pub(super) login: Option<Cid>,
     pub(super) told: Option<oneshot::Sender<Ready>>,
 }
@@ -172,7 +173,7 @@ impl Session {
             who: Who { user, device },
             device: seat,
             feed,
-            expires: expires.map(deadline),
+            expires,
             login,
             told,
         };
@@ -248,7 +249,7 @@ impl Session {
 
     fn renew(&mut self, id: Option<i64>, identity: &Identity) {
         if let Phase::Open(open) = &mut self.phase {
-            open.expires = identity.expires.map(deadline);
+            open.expires = identity.expires;
             open.login = identity.login.clone();
             self.worker.sessions.showed(open.sid, identity.login.clone());
         }
@@ -299,9 +300,11 @@ impl Session {
     }
 }
 
-/// The moment on this process's clock.
-pub fn deadline(at: SystemTime) -> Instant {
-    Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
+/// How long a token that ends at `at` is still good. Asked again and again and not turned into a moment of the monotonic
+/// clock, which may stand still: a machine that was suspended for an hour grants nobody an hour more.
+pub fn left(at: SystemTime, clock: &Clock) -> Duration {
+    let now = UNIX_EPOCH + Duration::from_millis(clock.now_ms());
+    at.duration_since(now).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From a decoded command to the file that handles it, past the rates.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use actix::Context;
 use protocol::answer::Hb;
@@ -12,12 +12,6 @@ use crate::conversation::Refusal;
 
 /// Messages of a client before it is known who it is: an `auth`, some tries more, and a few mistakes.
 const BEFORE_AUTH: u32 = 16;
-
-/// The time that `hello` and `hb` tell the client, in milliseconds since the epoch.
-pub(super) fn server_time_ms() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
 
 // === impl Session: dispatch ===
 
@@ -69,12 +63,7 @@ impl Session {
                 if let Some(n) = hb.n {
                     self.applied(n);
                 }
-                self.answer(
-                    id,
-                    &Answer::Hb(Hb {
-                        time: server_time_ms(),
-                    }),
-                );
+                self.answer(id, &Answer::Hb(Hb { time: self.now_ms() }));
             }
             Command::Send(send) => self.publish(ctx, id, send, bytes),
             Command::Create(create) => self.create_conversation(ctx, id, create, bytes),
@@ -104,6 +93,11 @@ impl Session {
             // Typing has no answer.
             Command::Typing(typing) => self.typing(&typing),
         }
+    }
+
+    /// The time that `hello` and `hb` tell the client, in milliseconds since the epoch.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.worker.conversations.clock().now_ms()
     }
 
     /// Notes that something was asked, whatever becomes of it; whether the client goes on too fast, for too long.

@@ -1,6 +1,6 @@
 //! What the socket half sends to a session, and what the [registry](super::registry) does.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use actix::Message;
 use bytes::Bytes;
@@ -43,7 +43,7 @@ pub struct Fetch {
     /// How long to wait for one.
     pub wait: Duration,
     /// When the token ends that the client showed.
-    pub expires: Option<Instant>,
+    pub expires: Option<SystemTime>,
     /// The login that it came from.
     pub login: Option<Cid>,
 }

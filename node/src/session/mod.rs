@@ -42,7 +42,7 @@ pub mod sid;
 pub mod window;
 
 pub use actor::{Session, Transport};
-pub use authenticate::{Newcomer, Point, deadline};
+pub use authenticate::{Newcomer, Point, left};
 pub(crate) use dispatch::too_fast;
 pub use link::{Cut, Link};
 pub use rates::Rates;

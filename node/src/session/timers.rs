@@ -9,6 +9,7 @@ use protocol::event::{Bye, Event};
 use protocol::{CloseCode, UserId};
 
 use super::actor::{Phase, Session, Transport};
+use super::authenticate::left;
 use super::ring::Kept;
 use super::worker;
 use crate::telemetry::metrics::CloseLabels;
@@ -53,13 +54,12 @@ impl Session {
                 }
                 Phase::Resuming(_) => None,
                 Phase::Open(open) => {
-                    due = open.expires.map_or(due, |expires| due.min(expires));
+                    let left = open.expires.map(|at| left(at, self.worker.conversations.clock()));
+                    due = left.map_or(due, |left| due.min(now + left));
                     if open.feed.is_too_slow() {
                         Some(CloseCode::SlowConsumer)
                     } else {
-                        open.expires
-                            .filter(|expires| now >= *expires)
-                            .map(|_| CloseCode::TokenExpired)
+                        left.filter(Duration::is_zero).map(|_| CloseCode::TokenExpired)
                     }
                 }
             }

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use cluster::Clock;
 use protocol::{Cid, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -18,7 +19,6 @@ use tokio::task::AbortHandle;
 use self::watcher::Watcher;
 use super::attendance::{Notice, Order, WorkerId};
 use super::metrics::Metrics;
-use super::now_ms;
 use crate::rpc::presence::{self as wire, Admission};
 
 pub use watcher::Screen;
@@ -85,6 +85,7 @@ struct Inner {
     worker: WorkerId,
     orders: mpsc::UnboundedSender<Order>,
     metrics: Metrics,
+    clock: Clock,
     state: RefCell<State>,
     /// Events that wait for room.
     still: Cell<usize>,
@@ -113,13 +114,19 @@ struct Taken {
 // === impl Desk ===
 
 impl Desk {
-    pub(super) fn connect(orders: mpsc::UnboundedSender<Order>, batches: usize, metrics: Metrics) -> Desk {
+    pub(super) fn connect(
+        orders: mpsc::UnboundedSender<Order>,
+        batches: usize,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Desk {
         let (notices, inbox) = mpsc::channel(batches);
         let desk = Desk {
             inner: Rc::new(Inner {
                 worker: rand::random(),
                 orders,
                 metrics,
+                clock,
                 state: RefCell::default(),
                 still: Cell::new(0),
                 task: RefCell::default(),
@@ -179,7 +186,7 @@ impl Desk {
             user: user.clone(),
             tag: id,
             device: device.map(|device| (device.name, device.instance)),
-            since_ms: now_ms(),
+            since_ms: self.inner.clock.now_ms(),
             asks: true,
             mark: mark.own,
             goes_on: mark.goes_on,
@@ -457,7 +464,10 @@ mod tests {
 
     fn desk() -> (Desk, mpsc::UnboundedReceiver<Order>) {
         let (orders, outbox) = mpsc::unbounded_channel();
-        (Desk::connect(orders, 4, Metrics::default()), outbox)
+        (
+            Desk::connect(orders, 4, Metrics::default(), Clock::system()),
+            outbox,
+        )
     }
 
     fn stands(desk: &Desk, name: &str, online: bool) {

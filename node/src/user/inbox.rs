@@ -4,7 +4,6 @@
 //! wanted. An owner that can't be reached makes its rows `stale`; none is left out for that.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::answer::{Inbox, Item};
 use protocol::{ConvId, ErrorCode, Kind, UserId};
@@ -71,7 +70,7 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Inbox, Refusal> {
     let cursor = cursor.map(|text| Cursor::parse(&text)).transpose()?;
-    let cursor = cursor.unwrap_or_else(|| Cursor::begin(now_ms()));
+    let cursor = cursor.unwrap_or_else(|| Cursor::begin(shared.settings.clock.now_ms()));
     let convs = all(shared, user).await?;
     let question = |convs: &[&ConvId]| Summaries {
         user: user.clone(),
@@ -119,11 +118,6 @@ async fn all(shared: &Arc<Shared>, user: &UserId) -> Result<Vec<ConvId>, Refusal
         items.truncate(MOST);
     }
     Ok(items.into_iter().map(|item| item.conv).collect())
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Takes the rows behind the cursor, and says where the next page begins.

@@ -24,15 +24,7 @@ pub(crate) mod metrics;
 pub(crate) mod presence;
 pub mod settings;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 pub use attendance::{Attendance, Shown};
 pub use desk::{Desk, Device, Loss, Refused, Screen, Seat, SessionMark};
 pub use hook_pump::Hook;
 pub use settings::Settings;
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}

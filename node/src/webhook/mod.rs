@@ -11,10 +11,10 @@ pub mod sign;
 mod tls;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::Seldom;
+use cluster::{Clock, Seldom};
 use hyper::Uri;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub attempts: u32,
     /// Posts under way at the same time.
     pub concurrent: usize,
+    /// What time it is: the receiver compares it with its own clock.
+    pub clock: Clock,
 }
 
 /// A receiver of signed posts. Cheap to clone.
@@ -71,6 +73,7 @@ struct Target {
     places: Semaphore,
     said: Seldom,
     metrics: Metrics,
+    clock: Clock,
 }
 
 /// Why a post has not arrived, as far as this side knows.
@@ -123,6 +126,7 @@ impl Webhook {
             timeout,
             attempts,
             concurrent,
+            clock,
         } = settings;
         let uri = address(&url)?;
         let secure = uri.scheme_str() == Some("https");
@@ -136,6 +140,7 @@ impl Webhook {
             places: Semaphore::new(concurrent),
             said: Seldom::every(LOG_EVERY),
             metrics,
+            clock,
         };
         Ok(Webhook {
             target: Arc::new(target),
@@ -181,7 +186,7 @@ impl Webhook {
                 tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            let signed = target.key.sign(id, now_s(), &body);
+            let signed = target.key.sign(id, target.clock.now_ms() / 1_000, &body);
             let exchange = exchange::post(&target.uri, target.tls.as_ref(), &signed, body.clone());
             failed = match tokio::time::timeout(target.timeout, exchange).await {
                 Ok(Ok(status)) if status.is_success() => return Ok(()),
@@ -215,13 +220,6 @@ pub fn address(url: &str) -> Result<Uri, Unusable> {
 /// Whether a status may be another one soon.
 fn passing(status: u16) -> bool {
     status == 408 || status == 429 || status >= 500
-}
-
-/// The receiver compares it with its own clock.
-fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 // === impl Metrics ===

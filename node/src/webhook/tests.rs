@@ -53,6 +53,7 @@ fn settings(url: &str, timeout_ms: u64, concurrent: usize) -> Settings {
         timeout: Duration::from_millis(timeout_ms),
         attempts: 3,
         concurrent,
+        clock: Clock::system(),
     }
 }
 

@@ -64,6 +64,7 @@ fn told_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + us
         timeout: Duration::from_secs(30),
         attempts: 1,
         concurrent: 64,
+        clock: cluster::Clock::system(),
     };
     let webhook = Webhook::open(settings, webhook::Metrics::default()).unwrap();
     move |settings| {

@@ -195,6 +195,30 @@ fn times_are_checked_with_a_minute_of_tolerance() {
     }
 }
 
+struct Shows(u64);
+
+impl cluster::clock::Wall for Shows {
+    fn now_ms(&self) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn times_are_judged_by_the_clock_that_is_given_and_not_by_the_machines() {
+    let at = |seconds: i64| {
+        let auth = Auth::open(&hs256(), 8_192).unwrap();
+        auth.by(cluster::Clock::new(Shows(seconds as u64 * 1_000)))
+    };
+    let check = |seconds, claims| at(seconds).check(&signed(&with(claims))).map(|_| ());
+    let days = 10 * 24 * 3600;
+    let token = || json!({ "iat": now(), "nbf": now(), "exp": now() + 600 });
+    assert_eq!(check(now(), token()), Ok(()));
+    assert_eq!(check(now() + days, token()), Err(Refused::Expired));
+    assert_eq!(check(now() - days, token()), Err(Refused::Invalid));
+    let over = json!({ "exp": now() - days + 600 });
+    assert_eq!(check(now() - days, over), Ok(()));
+}
+
 #[test]
 fn audience_and_issuer_are_required_where_they_are_configured() {
     let settings = Settings {

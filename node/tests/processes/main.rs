@@ -6,6 +6,8 @@
 
 mod support;
 
+#[cfg(feature = "clock-file")]
+mod clocks;
 mod drain;
 mod kept;
 mod people;

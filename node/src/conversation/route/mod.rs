@@ -16,7 +16,7 @@ pub(crate) mod window;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Cluster, ShardId};
+use cluster::{Clock, Cluster, ShardId};
 use protocol::message::Messages;
 use protocol::{Cid, ConvId, GroupInvite, Kind, UserId};
 
@@ -47,6 +47,12 @@ impl Conversations {
         Conversations { shared }
     }
 
+    /// What time it is.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.settings.clock
+    }
+
     /// Puts the command in the lane to its owner before it returns: the order of calls is the order in the log, per
     /// user and conversation. The future resolves once, within the send budget.
     ///
@@ -72,7 +78,7 @@ impl Conversations {
     ) -> Result<Done, Refusal> {
         let mut conv = match (kind, members.as_slice()) {
             (Kind::Direct, [peer]) => ConvId::direct(&user, peer),
-            _ => new_id(kind),
+            _ => new_id(kind, self.clock().now_ms()),
         };
         if kind != Kind::Direct {
             let (user, cid) = (user.clone(), Some(cid.clone()));
@@ -315,7 +321,8 @@ fn shard_of(cluster: &Cluster, command: &Command) -> ShardId {
 }
 
 /// A new id: random, and ascending by the time of its making.
-fn new_id(kind: Kind) -> ConvId {
-    let text = format!("{}{}", kind.prefix(), ulid::Ulid::new());
+fn new_id(kind: Kind, now_ms: u64) -> ConvId {
+    let id = ulid::Ulid::from_parts(now_ms, rand::random());
+    let text = format!("{}{id}", kind.prefix());
     ConvId::parse(&text).expect("a prefix and a ULID are a well-formed id")
 }

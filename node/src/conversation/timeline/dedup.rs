@@ -38,13 +38,14 @@ pub(super) struct Dedups {
 // === impl Dedups ===
 
 impl Dedups {
-    /// Adds the first result of `cid` and sweeps a little. `row.k` is set here.
+    /// Adds the first result of `cid` and sweeps a little, of what has expired at `reached_ms`. `row.k` is set here.
     pub(super) fn add(
         &mut self,
         rows: &mut impl RowsMut,
         scope: &[u8],
         cid: &Cid,
         mut row: DedupRow,
+        reached_ms: u64,
     ) -> Result<(), storage::Error> {
         if self.next == 0 {
             self.oldest_ts = row.ts;
@@ -52,17 +53,23 @@ impl Dedups {
         row.k = self.next;
         self.next += 1;
         rows.put(Table::Dedup, &keys::dedup(scope, cid), &row.encode());
-        let something_expired = self.next > KEEP && self.oldest_ts.saturating_add(KEEP_MS) < row.ts;
+        let something_expired = self.next > KEEP && self.oldest_ts.saturating_add(KEEP_MS) < reached_ms;
         if self.next.is_multiple_of(SWEEP_EVERY) && something_expired {
-            self.sweep(rows, scope, row.ts)?;
+            self.sweep(rows, scope, row.ts, reached_ms)?;
         }
         Ok(())
     }
 
-    fn sweep(&mut self, rows: &mut impl RowsMut, scope: &[u8], now_ms: u64) -> Result<(), storage::Error> {
+    fn sweep(
+        &mut self,
+        rows: &mut impl RowsMut,
+        scope: &[u8],
+        newest_ts: u64,
+        reached_ms: u64,
+    ) -> Result<(), storage::Error> {
         if self.cursor.is_empty() {
             self.cursor = scope.to_vec();
-            self.sweep_oldest_ts = now_ms;
+            self.sweep_oldest_ts = newest_ts;
         }
         let mut end = scope.to_vec();
         // The scope ends with a zero byte.
@@ -71,7 +78,7 @@ impl Dedups {
         let found = rows.scan(Table::Dedup, &self.cursor..&end, Order::Ascending, SWEEP_ROWS)?;
         for (key, value) in &found {
             let row = DedupRow::decode(value)?;
-            if row.ts.saturating_add(KEEP_MS) < now_ms && row.k + KEEP < self.next {
+            if row.ts.saturating_add(KEEP_MS) < reached_ms && row.k + KEEP < self.next {
                 rows.delete(Table::Dedup, key);
             } else {
                 self.sweep_oldest_ts = self.sweep_oldest_ts.min(row.ts);

@@ -3,7 +3,7 @@
 //!
 //! No row holds an address, a code or a token: only hashes under the cluster's own key, which whoever proposes has
 //! made. So apply compares and counts, and needs no key. Limits come with the operation, from the settings of the node
-//! that was asked; the time is the log's.
+//! that was asked; the time is the log's, and what ends, ends by what the clocks of a majority have reached.
 //!
 //! The answer to a [`Login`] is an [`Applied`](super::Applied) with the verdict as `s`, see [`verdict`].
 

@@ -12,7 +12,7 @@ use super::apply;
 use super::command::Command;
 use super::door::RowsMut;
 use super::outcome::Outcome;
-use super::work::Work;
+use super::work::{Time, Work};
 
 /// The replicated state machine of every shard. Stateless: all state is rows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +22,11 @@ pub struct ChatMachine;
 
 impl Machine for ChatMachine {
     fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, Error> {
-        let outcomes = apply_batch(tx, batch.index, batch.now_ms, batch.commands)?;
+        let time = Time {
+            now_ms: batch.now_ms,
+            reached_ms: batch.reached_ms,
+        };
+        let outcomes = apply_batch(tx, batch.index, time, batch.commands)?;
         Ok(outcomes.iter().map(Outcome::encode).collect())
     }
 }
@@ -31,10 +35,10 @@ impl Machine for ChatMachine {
 pub(super) fn apply_batch(
     rows: &mut impl RowsMut,
     index: u64,
-    now_ms: u64,
+    time: impl Into<Time>,
     commands: &[Bytes],
 ) -> Result<Vec<Outcome>, Error> {
-    let mut work = Work::new(rows, index, now_ms);
+    let mut work = Work::new(rows, index, time.into());
     let mut outcomes = Vec::with_capacity(commands.len());
     for bytes in commands {
         outcomes.push(match Command::decode(bytes) {

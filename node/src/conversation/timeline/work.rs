@@ -18,7 +18,10 @@ use super::rows::{
 /// The working set of a batch.
 pub(super) struct Work<'a, T> {
     pub(super) rows: &'a mut T,
+    /// What happens is said to happen at this time.
     pub(super) now_ms: u64,
+    /// What ends by time ends by this one: a majority's clocks have reached it.
+    pub(super) reached_ms: u64,
     index: u64,
     outbox: u32,
     convs: HashMap<ConvId, Slot<ConvRow>>,
@@ -26,18 +29,38 @@ pub(super) struct Work<'a, T> {
     hooks: Option<Slot<HooksRow>>,
 }
 
+/// The time of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    pub(super) now_ms: u64,
+    pub(super) reached_ms: u64,
+}
+
 struct Slot<R> {
     row: Option<R>,
     dirty: bool,
 }
 
+// === impl Time ===
+
+impl From<u64> for Time {
+    /// All clocks agree.
+    fn from(now_ms: u64) -> Time {
+        Time {
+            now_ms,
+            reached_ms: now_ms,
+        }
+    }
+}
+
 // === impl Work ===
 
 impl<'a, T: RowsMut> Work<'a, T> {
-    pub(super) fn new(rows: &'a mut T, index: u64, now_ms: u64) -> Work<'a, T> {
+    pub(super) fn new(rows: &'a mut T, index: u64, time: Time) -> Work<'a, T> {
         Work {
             rows,
-            now_ms,
+            now_ms: time.now_ms,
+            reached_ms: time.reached_ms,
             index,
             outbox: 0,
             convs: HashMap::new(),
@@ -191,6 +214,7 @@ impl<'a, T: RowsMut> Work<'a, T> {
                 mn,
                 conv: None,
             },
+            self.reached_ms,
         )
     }
 

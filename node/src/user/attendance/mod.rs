@@ -12,7 +12,7 @@ mod shard;
 mod task;
 mod workers;
 
-use cluster::{NodeId, Reply};
+use cluster::{Clock, NodeId, Reply};
 use protocol::{Cid, UserId};
 use tokio::sync::mpsc;
 
@@ -34,6 +34,7 @@ pub struct Attendance {
     orders: mpsc::UnboundedSender<Order>,
     worker_batches: usize,
     metrics: Metrics,
+    clock: Clock,
 }
 
 /// Where news enters. Cheap to clone.
@@ -147,13 +148,19 @@ pub struct Shown {
 // === impl Attendance, Inlet ===
 
 /// Makes the queues of a node's attendance.
-pub(crate) fn channels(news: usize, worker_batches: usize, metrics: Metrics) -> (Attendance, Inlet, Outlet) {
+pub(crate) fn channels(
+    news: usize,
+    worker_batches: usize,
+    metrics: Metrics,
+    clock: Clock,
+) -> (Attendance, Inlet, Outlet) {
     let (order_sender, orders) = mpsc::unbounded_channel();
     let (news_sender, news) = mpsc::channel(news);
     let attendance = Attendance {
         orders: order_sender,
         worker_batches,
         metrics: metrics.clone(),
+        clock,
     };
     let inlet = Inlet {
         news: news_sender,
@@ -166,7 +173,12 @@ impl Attendance {
     /// Makes the desk of the calling worker thread. Call it once per thread, inside its actix runtime.
     #[must_use]
     pub fn desk(&self) -> super::Desk {
-        super::Desk::connect(self.orders.clone(), self.worker_batches, self.metrics.clone())
+        super::Desk::connect(
+            self.orders.clone(),
+            self.worker_batches,
+            self.metrics.clone(),
+            self.clock.clone(),
+        )
     }
 }
 

@@ -18,7 +18,6 @@ use crate::conversation::shard::core::Core;
 use crate::conversation::timeline::Command;
 use crate::rpc;
 use crate::rpc::presence::News;
-use crate::user::now_ms;
 
 /// What happens within this time is told together.
 const GATHER: Duration = Duration::from_millis(10);
@@ -62,7 +61,7 @@ pub(crate) async fn run(core: Rc<Core>) {
         let Some(cluster) = core.shared.cluster() else {
             return;
         };
-        let (now, now_ms) = (Instant::now(), now_ms());
+        let (now, now_ms) = (Instant::now(), core.shared.settings.clock.now_ms());
         let news = users.look_mut(|users| {
             users.sweep(now, now_ms);
             unsaved.append(&mut users.take_saves());

@@ -14,7 +14,6 @@ use crate::conversation::shared::{Active, Shared};
 use crate::conversation::timeline::read::{self, Standing};
 use crate::rpc::presence::{Ask, Asked, Attend, Attended, Beats, Forgotten, Found, State, View};
 use crate::rpc::{self, Refused};
-use crate::user::now_ms;
 
 /// Users of one question.
 const MOST: usize = 1_024;
@@ -29,9 +28,10 @@ pub(crate) fn attend(shared: &Arc<Shared>, from: NodeId, body: &Bytes, reply: Re
         Ok(active) => active,
         Err(refused) => return refuse(reply, &refused),
     };
+    let (now, now_ms) = (Instant::now(), shared.settings.clock.now_ms());
     let answer = active
         .users
-        .tell(|users| users.attend(from, &question, Instant::now(), now_ms()));
+        .tell(|users| users.attend(from, &question, now, now_ms));
     let Some(Answer { seats, watched }) = answer else {
         return refuse(reply, &Refused::Unregistered);
     };
@@ -87,7 +87,7 @@ pub(crate) fn presence(shared: &Arc<Shared>, body: &Bytes, reply: Reply) {
     let Some(active) = shared.active(shard) else {
         return refuse(reply, &shared.not_owner(shard));
     };
-    let (now, now_ms) = (Instant::now(), now_ms());
+    let (now, now_ms) = (Instant::now(), shared.settings.clock.now_ms());
     let found: Vec<(bool, State)> = active.users.look(|users| {
         let asked = question.users.iter();
         asked

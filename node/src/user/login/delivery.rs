@@ -4,6 +4,7 @@
 //! the receiver of the webhook knows who has an account: here every address is treated alike.
 
 use bytes::Bytes;
+use cluster::Clock;
 use serde::Serialize;
 
 use super::address::Address;
@@ -39,6 +40,7 @@ impl Delivery {
         settings: &config::Login,
         dev: bool,
         metrics: webhook::Metrics,
+        clock: Clock,
     ) -> Result<Delivery, webhook::Unusable> {
         if settings.webhook_url.is_empty() {
             return Ok(if dev { Delivery::Log } else { Delivery::Nowhere });
@@ -51,6 +53,7 @@ impl Delivery {
             timeout: settings.webhook_timeout_ms.duration(),
             attempts: settings.webhook_attempts,
             concurrent: settings.webhook_posts,
+            clock,
         };
         Ok(Delivery::Hook(Webhook::open(hook, metrics)?))
     }

@@ -11,7 +11,6 @@ use crate::conversation::Refusal;
 use crate::conversation::route::KEYS;
 use crate::conversation::timeline::Login as Step;
 use crate::conversation::timeline::login::{Hidden, Pace};
-use crate::user::now_ms;
 
 /// The pause while something is missing, and the least between two questions.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,9 +42,10 @@ async fn refresh(login: &Login) -> Result<(), Refusal> {
     }
     let pace = pace(login);
     let seed = Hidden(rand::random());
-    let due = match login.inner.keys.ring() {
-        Some(ring) => ring.keyring().clone().turn(now_ms(), pace, &seed),
-        None => true,
+    let due = match (login.inner.keys.ring(), conversations.clock().reached_ms()) {
+        (Some(ring), Some(reached_ms)) => ring.keyring().clone().turn(reached_ms, pace, &seed),
+        (Some(_), None) => false,
+        (None, _) => true,
     };
     if due {
         let pepper = Hidden(rand::random());

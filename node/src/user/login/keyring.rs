@@ -28,7 +28,6 @@ use tokio::sync::Notify;
 
 use super::name;
 use crate::conversation::timeline::login::{Hidden, Keyring};
-use crate::user::now_ms;
 
 /// What the `kid` of the cluster's own keys begins with.
 pub const KID: &str = "rk_";
@@ -173,9 +172,9 @@ impl Ring {
         &self.keyring
     }
 
-    /// Signs an access token with the key whose turn it is. `None`: there is no key.
+    /// Signs an access token with the key whose turn it is when the token is issued. `None`: there is no key.
     pub(crate) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
-        let signer = &self.signers[self.keyring.signing(now_ms())?];
+        let signer = &self.signers[self.keyring.signing(claims.iat.saturating_mul(1_000))?];
         let header = Header {
             kid: Some(signer.kid.clone()),
             ..Header::new(Algorithm::EdDSA)

@@ -33,7 +33,6 @@ use crate::config::{self, Config};
 use crate::conversation::timeline::Login as Step;
 use crate::conversation::timeline::login::{Limit, verdict};
 use crate::conversation::{Conversations, Done, Refusal};
-use crate::user::now_ms;
 use crate::webhook;
 
 /// Logins of this node's clients. Cheap to clone.
@@ -96,6 +95,7 @@ impl Login {
         keys: Arc<Keys>,
         posts: webhook::Metrics,
     ) -> Result<Login, webhook::Unusable> {
+        let clock = conversations.clock().clone();
         let inner = Inner {
             conversations,
             keys,
@@ -103,7 +103,7 @@ impl Login {
             audience: config.auth.audience.clone(),
             leeway_ms: config.auth.leeway_s * 1_000,
             dev: config.auth.dev_tokens,
-            delivery: Delivery::new(&config.login, config.auth.dev_tokens, posts)?,
+            delivery: Delivery::new(&config.login, config.auth.dev_tokens, posts, clock)?,
             steps: Family::default(),
         };
         Ok(Login {
@@ -287,7 +287,10 @@ impl Login {
 
     fn tokens(&self, ring: &Ring, token: &RefreshToken) -> Result<Tokens, Refusal> {
         let settings = &self.inner.settings;
-        let (issued_s, valid_s) = (now_ms() / 1_000, settings.access_ms.0 / 1_000);
+        let (issued_s, valid_s) = (
+            self.inner.conversations.clock().now_ms() / 1_000,
+            settings.access_ms.0 / 1_000,
+        );
         let line = token.id();
         let claims = Claims {
             iss: &settings.issuer,

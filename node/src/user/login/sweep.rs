@@ -9,7 +9,6 @@ use super::name;
 use crate::conversation::Conversations;
 use crate::conversation::shard::core::Core;
 use crate::conversation::timeline::{Command, Login, read};
-use crate::user::now_ms;
 
 /// Sweeps until the shard's actors end.
 pub(crate) async fn run(core: Rc<Core>) {
@@ -36,7 +35,10 @@ async fn is_over(core: &Rc<Core>) -> bool {
     let Some(cluster) = core.shared.cluster() else {
         return false;
     };
+    let Some(reached_ms) = core.shared.settings.clock.reached_ms() else {
+        return false;
+    };
     let state = cluster.state(core.shard);
-    let found = core.shared.reads.run(move || read::is_over(&state, now_ms()));
+    let found = core.shared.reads.run(move || read::is_over(&state, reached_ms));
     matches!(found.await, Ok(Ok(true)))
 }

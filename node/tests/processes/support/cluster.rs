@@ -167,6 +167,21 @@ impl Cluster {
         signal(&self.nodes[at].process.as_ref().unwrap().0, "-CONT");
     }
 
+    /// Puts a node's wall clock wrong, by so many milliseconds and so many further ones for each second.
+    #[cfg(feature = "clock-file")]
+    pub(crate) fn set_clock(&self, at: usize, ahead_ms: i64, drift: f64) {
+        // Moved into its place, so that it's read whole.
+        let (file, new) = (self.nodes[at].clock_file(), self.nodes[at].dir.join("clock.new"));
+        std::fs::write(&new, format!("{ahead_ms} {drift}")).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
+    /// What a node is called in the cluster.
+    #[cfg(feature = "clock-file")]
+    pub(crate) fn id(&self, at: usize) -> u64 {
+        self.nodes[at].id
+    }
+
     /// Starts nodes again that were killed, and waits until the cluster is whole.
     pub(crate) async fn restart(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
@@ -248,6 +263,7 @@ impl Node {
         let process = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .args(["node", "--config"])
             .arg(self.dir.join("node.toml"))
+            .env("ROOKERY_CLOCK_FILE", self.clock_file())
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -255,6 +271,10 @@ impl Node {
             .spawn()
             .unwrap();
         self.process = Some(Process(process));
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.dir.join("clock")
     }
 
     fn log_file(&self) -> PathBuf {

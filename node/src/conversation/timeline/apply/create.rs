@@ -44,7 +44,7 @@ pub(super) fn reserve(work: &mut Work<'_, impl RowsMut>, by: By<'_>, cid: Option
         mn: 0,
         conv: Some(by.conv.clone()),
     };
-    dedups.add(work.rows, &scope, cid, row)?;
+    dedups.add(work.rows, &scope, cid, row, work.reached_ms)?;
     work.rows.put(Table::Dedup, counter, &dedups.encode());
     Ok(Applied {
         ts,

@@ -13,6 +13,7 @@ use super::{Applied, Command, Op, Outcome, Published};
 
 mod bans;
 mod blocks;
+mod clocks;
 mod consent;
 mod counts;
 mod directs;

@@ -59,7 +59,7 @@ pub(super) fn attempt(
     let Some(mut row) = row.map(|row| CodeRow::decode(&row)).transpose()? else {
         return no(work);
     };
-    if row.expires_ms <= work.now_ms {
+    if row.expires_ms <= work.reached_ms {
         return no(work);
     }
     if let Some(used_by) = row.used_by {

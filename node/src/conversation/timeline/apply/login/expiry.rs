@@ -32,7 +32,7 @@ pub(super) fn remove(rows: &mut impl RowsMut, key: &[u8], ends_ms: u64) {
 
 /// Removes rows that are over; `s` says how many, `mn` whether there may be more.
 pub(super) fn sweep(work: &mut Work<'_, impl RowsMut>) -> Result<Applied> {
-    let (start, end) = keys::endings_until(work.now_ms);
+    let (start, end) = keys::endings_until(work.reached_ms);
     let over = work
         .rows
         .scan(Table::UserIndex, &start..&end, Order::Ascending, SWEEP)?;

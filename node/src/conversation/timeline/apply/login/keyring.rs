@@ -1,5 +1,5 @@
 //! The signing keys: one row in the shard of `keys`. Any node may propose the next step; whether it is due is decided
-//! here, by the time of the log, so it is made once.
+//! here, by what the clocks of a majority have reached, so it is made once.
 
 use storage::Table;
 
@@ -27,7 +27,7 @@ pub(super) fn turn(
             keys: Vec::new(),
         },
     };
-    let turned = ring.turn(work.now_ms, pace, seed);
+    let turned = ring.turn(work.reached_ms, pace, seed);
     if turned {
         work.rows.put(Table::UserIndex, &keys::keyring(), &ring.encode());
     }

@@ -71,23 +71,23 @@ pub(super) fn turn(
     let Some(mut row) = row.map(|row| LineRow::decode(&row)).transpose()? else {
         return no(work);
     };
-    if row.expires_ms <= now_ms {
+    if row.expires_ms <= work.reached_ms {
         return no(work);
     }
     let before_ms = row.expires_ms;
     row.replaced
-        .retain(|(_, at_ms)| at_ms.saturating_add(grace_ms.max(REPEAT_MS)) > now_ms);
+        .retain(|(_, at_ms)| at_ms.saturating_add(grace_ms.max(REPEAT_MS)) > work.reached_ms);
     let replaced_ms = row.replaced.iter().find(|(replaced, _)| replaced == token);
     let replaced_ms = replaced_ms.map(|(_, at_ms)| *at_ms);
     if replaced_ms.is_some() && row.tokens.iter().any(|(present, _)| present == next) {
         // A lane sent it again.
         return yes(work);
     }
-    let lately = replaced_ms.is_some_and(|at_ms| at_ms.saturating_add(grace_ms) > now_ms);
+    let lately = replaced_ms.is_some_and(|at_ms| at_ms.saturating_add(grace_ms) > work.reached_ms);
     match row.tokens.iter().position(|(present, _)| present == token) {
         Some(at) => {
             let (token, expires_ms) = row.tokens.remove(at);
-            if expires_ms <= now_ms {
+            if expires_ms <= work.reached_ms {
                 // One that nobody used in time, of a line that others use: it is over, and says nothing against them.
                 expiry::put(work.rows, &key, &row.encode(), Some(before_ms), before_ms);
                 return no(work);
