@@ -19,7 +19,7 @@ use cluster::{Clock, Cluster};
 use storage::Store;
 use tokio::sync::oneshot;
 
-use self::patience::{is_address_held, until_free};
+use self::patience::{Patience, is_address_held};
 use self::threads::{Actors, Raft};
 use crate::config::Config;
 use crate::conversation::Backbone;
@@ -124,14 +124,14 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let auth = Arc::new(auth.refusing(ended.clone()));
     // Before anything slow: an address that is taken is the commonest mistake.
     let http = config.server.http.clone();
-    let bound = until_free("server.http", is_address_held, async || {
-        let listener = server::bind(&config.server)?;
-        Ok((listener.local_addr()?, listener))
-    });
-    let (addr, listener) = bound.await.map_err(|source| Error::Gateway {
-        http: http.clone(),
-        source,
-    })?;
+    let mut patience = Patience::with("server.http");
+    let (addr, listener) = loop {
+        match server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok(bound) => break bound,
+            Err(error) if is_address_held(&error) && patience.goes_on(&error).await => {}
+            Err(source) => return Err(Error::Gateway { http, source }),
+        }
+    };
 
     let posts = webhook::Metrics::default();
     let hook = config
@@ -253,22 +253,16 @@ async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
         open_files: budget.tables,
         ..config.storage.store()
     };
-    let is_held = |error: &Error| {
-        let source = match error {
-            Error::Storage { source, .. } => Some(source),
-            _ => None,
-        };
-        matches!(source, Some(storage::Error::Locked { .. }))
-    };
-    until_free("storage.dir", is_held, async || {
+    let mut patience = Patience::with("storage.dir");
+    loop {
         let (settings, dir) = (settings.clone(), config.storage.dir.clone());
         match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
-            Ok(Ok(store)) => Ok(store),
-            Ok(Err(source)) => Err(Error::Storage { dir, source }),
-            Err(_) => Err(Error::Ended("storage")),
+            Ok(Ok(store)) => return Ok(store),
+            Ok(Err(error @ storage::Error::Locked { .. })) if patience.goes_on(&error).await => {}
+            Ok(Err(source)) => return Err(Error::Storage { dir, source }),
+            Err(_) => return Err(Error::Ended("storage")),
         }
-    })
-    .await
+    }
 }
 
 async fn start_cluster(
@@ -291,15 +285,18 @@ async fn start_cluster(
     let (store, service) = (store.clone(), backbone.service());
     let advertises = !config.cluster.advertise.is_empty();
     let started = raft.handle().spawn(async move {
-        let is_held =
-            |error: &BindError| matches!(error, BindError::Listen { source, .. } if is_address_held(source));
-        let transport = until_free("cluster.listen", is_held, async || {
-            TcpTransport::bind(transport_config.clone()).await
-        });
-        let transport = transport.await.map_err(|error| Error::Transport {
-            listen,
-            reason: error.to_string(),
-        })?;
+        let mut patience = Patience::with("cluster.listen");
+        let transport = loop {
+            match TcpTransport::bind(transport_config.clone()).await {
+                Ok(transport) => break transport,
+                Err(error @ BindError::Listen { .. })
+                    if is_held(&error) && patience.goes_on(&error).await => {}
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Err(Error::Transport { listen, reason });
+                }
+            }
+        };
         if !advertises {
             // The port may have been chosen by the system.
             member.advertise = transport.local_addr().to_string();
@@ -310,6 +307,11 @@ async fn start_cluster(
         Ok((cluster, metrics))
     });
     started.await.map_err(|_| Error::Ended("cluster member"))?
+}
+
+/// Returns whether the address for other nodes is taken, most likely by the process before this one.
+fn is_held(error: &BindError) -> bool {
+    matches!(error, BindError::Listen { source, .. } if is_address_held(source))
 }
 
 /// Takes what was deleted out of the files, every so often.

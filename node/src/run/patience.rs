@@ -9,32 +9,33 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Attempts something again while another process holds it, for up to ten seconds.
-///
-/// # Errors
-/// The last attempt's, or at once one for which `is_held` is false.
-pub(super) async fn until_free<T, E>(
-    what: &str,
-    is_held: impl Fn(&E) -> bool,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T, E>
-where
-    E: std::fmt::Display,
-{
-    let began = Instant::now();
-    let mut waiting = false;
-    loop {
-        match attempt().await {
-            Err(error) if is_held(&error) && began.elapsed() < LONGEST => {
-                if !waiting {
-                    waiting = true;
-                    let longest_s = LONGEST.as_secs();
-                    tracing::info!(what, %error, longest_s, "held by another process, waiting for it to end");
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            result => return result,
+/// The time that attempts to take one thing have had.
+pub(super) struct Patience {
+    what: &'static str,
+    since: Option<Instant>,
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// Attempts to take `what`, named as its setting.
+    pub(super) fn with(what: &'static str) -> Patience {
+        Patience { what, since: None }
+    }
+
+    /// Waits a moment after an attempt that failed because another process holds the thing. Returns `false` when that
+    /// has gone on for too long: the attempt's error stands.
+    pub(super) async fn goes_on(&mut self, error: &(impl std::fmt::Display + Sync)) -> bool {
+        let since = *self.since.get_or_insert_with(|| {
+            let (what, longest_s) = (self.what, LONGEST.as_secs());
+            tracing::info!(what, %error, longest_s, "held by another process, waiting for it to end");
+            Instant::now()
+        });
+        if since.elapsed() >= LONGEST {
+            return false;
         }
+        tokio::time::sleep(PAUSE).await;
+        true
     }
 }
 
@@ -51,27 +52,20 @@ mod tests {
     async fn a_port_is_waited_for_until_its_holder_ends() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = holder.local_addr().unwrap();
-        let mut attempts = 0;
         let mut holder = Some(holder);
-        let listener = until_free("a port", is_address_held, async || {
+        let mut patience = Patience::with("server.http");
+        let mut attempts = 0;
+        let listener = loop {
             attempts += 1;
             if attempts == 3 {
                 holder.take();
             }
-            std::net::TcpListener::bind(addr)
-        });
-        assert_eq!(listener.await.unwrap().local_addr().unwrap(), addr);
+            match std::net::TcpListener::bind(addr) {
+                Err(error) if is_address_held(&error) && patience.goes_on(&error).await => {}
+                result => break result,
+            }
+        };
+        assert_eq!(listener.unwrap().local_addr().unwrap(), addr);
         assert_eq!(attempts, 3);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_held_by_another_fails_at_once() {
-        let mut attempts = 0;
-        let failed = until_free("a port", is_address_held, async || {
-            attempts += 1;
-            Err::<(), _>(std::io::Error::other("no such address"))
-        });
-        assert!(failed.await.is_err());
-        assert_eq!(attempts, 1);
     }
 }
