@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::Common;
-use crate::oracle::{ConvIx, Kind};
+use crate::oracle::ConvIx;
 use crate::payload::ClientIx;
 use crate::session::{Login, Session};
 
@@ -59,8 +59,12 @@ impl Reader {
     /// One read of each kind. An error ends the session; a refusal is an answer that promises nothing.
     async fn read(&self, session: &mut Session, common: &Common, answered: &Cell<u64>) -> Result<(), ()> {
         let c = &self.conversation;
-        // An event that any client has got was acknowledged by a majority: whoever answers from now on must know it.
-        let floor = || common.world.borrow().oracle.reached(self.conv).0;
+        // What was acknowledged to anybody, and what any client has got, is on a majority: whoever answers from now on
+        // must know it.
+        let floor = || {
+            let oracle = &common.world.borrow().oracle;
+            oracle.since(self.conv).event.max(oracle.reached(self.conv).0)
+        };
         let known = floor();
         let questions: [Question; 3] = [
             ("open", json!({"t": "open", "c": c}), |answer| {
@@ -80,8 +84,10 @@ impl Reader {
                 Ok(answer) => {
                     answered.set(answered.get() + 1);
                     // A `sync` leaves out what its owner could not be asked for.
-                    if let Some(reached) = reached(&answer).filter(|reached| *reached < floor) {
-                        self.stale(common, kind, reached, floor);
+                    if let Some(reached) = reached(&answer) {
+                        let read = format!("{kind:?} at {}", self.node);
+                        let oracle = &mut common.world.borrow_mut().oracle;
+                        oracle.read_reached(self.conv, self.member, &read, reached, floor);
                     }
                 }
                 Err(crate::session::Error::Refused { .. }) => {
@@ -92,19 +98,81 @@ impl Reader {
         }
         Ok(())
     }
+}
 
-    fn stale(&self, common: &Common, kind: &str, reached: u64, floor: u64) {
-        let detail = format!(
-            "{kind:?} at {} shows s={reached}, and somebody had got s={floor} before it was asked",
-            self.node
-        );
-        let oracle = &mut common.world.borrow_mut().oracle;
-        oracle.violate(
-            Kind::StaleRead,
-            Some(self.conv),
-            Some(self.member),
-            reached,
-            detail,
-        );
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Defect, Fake};
+    use crate::oracle::Kind;
+    use crate::tests::common;
+
+    /// Reads a conversation of sixty messages, until something is broken or enough was answered.
+    fn kinds(defect: Defect) -> Vec<Kind> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let fake = Fake::start(1, 5, false, defect).await;
+            let common = common(&fake, 0);
+            let user = common.world.borrow().payload.user(0);
+            let token = format!("dev:{user}");
+            let mut session = Session::open(Login {
+                node: &fake.nodes[0],
+                token: &token,
+                device: "d",
+                resume: None,
+            })
+            .await
+            .unwrap();
+            let create = json!({"t": "create", "kind": "group", "cid": "x", "members": []});
+            let made = session.ask(&create).await.unwrap();
+            let c = made["c"].as_str().unwrap();
+            let conv = common.world.borrow_mut().oracle.conversation(c);
+            for number in 0..60 {
+                let cid = number.to_string();
+                let send = json!({"t": "send", "c": c, "cid": cid, "b": {"text": "hi"}});
+                let s = session.ask(&send).await.unwrap()["s"].as_u64().unwrap();
+                common.world.borrow_mut().oracle.membership_acked(conv, s);
+            }
+            let reader = Reader {
+                node: fake.nodes[0].clone(),
+                conversation: c.to_owned(),
+                conv,
+                member: 0,
+                device: "reader".to_owned(),
+                pause: Duration::ZERO,
+            };
+            let answered = Cell::new(0);
+            let enough = async {
+                while answered.get() < 30 && common.world.borrow().oracle.violations().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                never = reader.run(&common, &answered) => match never {},
+                () = enough => {}
+            }
+            let world = common.world.borrow();
+            world
+                .oracle
+                .violations()
+                .iter()
+                .map(|violation| violation.kind)
+                .collect()
+        })
+    }
+
+    #[test]
+    fn a_read_from_before_what_was_acknowledged_is_caught_at_once() {
+        assert_eq!(kinds(Defect::None), []);
+        for read in ["open", "hist"] {
+            assert_eq!(
+                kinds(Defect::ReadsOld(read)).first(),
+                Some(&Kind::StaleRead),
+                "{read}"
+            );
+        }
     }
 }

@@ -249,10 +249,9 @@ mod tests {
             let until = Instant::now() + ANSWER;
             let event = session.event(until).await.unwrap().unwrap();
             assert_eq!((event["t"].as_str(), session.n), (Some("msg"), 1));
-            let refused = session
-                .ask(&json!({"t": "hist", "c": made["c"], "after": 0}))
-                .await;
-            assert_eq!(refused.unwrap()["events"].as_array().map(Vec::len), Some(2));
+            let log = json!({"t": "hist", "c": made["c"], "after": 0, "limit": 7});
+            let page = session.ask(&log).await.unwrap();
+            assert_eq!(page["events"].as_array().map(Vec::len), Some(2));
 
             let (sid, n) = (session.sid.clone(), session.n);
             drop(session);
@@ -266,7 +265,7 @@ mod tests {
             })
             .await
             .unwrap();
-            let refused = other.ask(&json!({"t": "hist", "c": made["c"], "after": 0})).await;
+            let refused = other.ask(&log).await;
             assert!(matches!(refused, Err(Error::Refused { code, retry_ms: None }) if code == "not_member"));
         });
     }
