@@ -1,4 +1,4 @@
-//! What it costs to prove that a read is fresh: by asking a majority, by openraft's lease, by openraft's ReadIndex.
+//! What it costs to prove that a read is fresh: by asking a majority, or by openraft's lease.
 //!
 //! `cargo run --release -p rookery-cluster --features planted-bugs --example read_cost -- 3` measures three members in one
 //! process, over TCP on this machine and a RocksDB each, and readers on a thread of their own; each way in turn, again and
@@ -24,11 +24,7 @@ const LENGTH: Duration = Duration::from_secs(2);
 const TURNS: usize = 5;
 
 /// A way to prove it.
-const WAYS: [(&str, Option<Bug>); 3] = [
-    ("majority", None),
-    ("openraft lease", Some(Bug::LeaseReads)),
-    ("openraft ReadIndex", Some(Bug::QuorumClockReads)),
-];
+const WAYS: [(&str, Option<Bug>); 2] = [("majority", None), ("openraft lease", Some(Bug::LeaseReads))];
 
 /// What was measured of one way.
 #[derive(Default)]
@@ -77,7 +73,7 @@ fn main() {
     println!("| readers | way | reads/s | p50 µs | p99 µs | CPU µs/read | refused |");
     println!("|---|---|---|---|---|---|---|");
     for readers in [1, 16, 128] {
-        let mut figures: [Figures; 3] = Default::default();
+        let mut figures: [Figures; 2] = Default::default();
         for _ in 0..TURNS {
             for ((_, bug), figures) in WAYS.iter().zip(&mut figures) {
                 plant(*bug);

@@ -13,8 +13,6 @@ pub enum Bug {
     EpochUnchecked,
     /// Reads rely on the leader's lease as openraft reckons it.
     LeaseReads,
-    /// Reads rely on openraft's own ReadIndex.
-    QuorumClockReads,
     /// A member believes its own clock whatever the others' show: for batches and for whether it may own.
     ClockBelieved,
     /// The same, and apply doesn't check a batch's time.
@@ -46,11 +44,6 @@ pub(crate) fn epoch_unchecked() -> bool {
     PLANTED.get() == Some(Bug::EpochUnchecked)
 }
 
-/// How openraft would prove that a read is fresh, where it is asked to.
-pub(crate) fn read_policy() -> Option<openraft::ReadPolicy> {
-    match PLANTED.get() {
-        Some(Bug::LeaseReads) => Some(openraft::ReadPolicy::LeaseRead),
-        Some(Bug::QuorumClockReads) => Some(openraft::ReadPolicy::ReadIndex),
-        _ => None,
-    }
+pub(crate) fn lease_reads() -> bool {
+    PLANTED.get() == Some(Bug::LeaseReads)
 }

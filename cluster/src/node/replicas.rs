@@ -221,8 +221,8 @@ impl Node {
         let replica = self.replica(shard).ok_or(NotOwner)?;
         let reads = replica.reads(epoch).ok_or(NotOwner)?;
         #[cfg(feature = "planted-bugs")]
-        if let Some(policy) = crate::planted::read_policy() {
-            let proved = replica.group.linearize(policy, self.config.election_max).await;
+        if crate::planted::lease_reads() {
+            let proved = replica.group.leased(self.config.election_max).await;
             return if proved { Ok(()) } else { Err(NotOwner) };
         }
         if reads.confirmed().await {

@@ -162,10 +162,12 @@ impl Group {
         )
     }
 
-    /// As openraft proves that a read is fresh: not relied upon, see [`crate::shard::read`].
+    /// Whether the leader's lease holds, as openraft reckons it; asks a quorum when it has run out. Not relied upon, see
+    /// [`crate::shard::read`].
     #[cfg(feature = "planted-bugs")]
-    pub(crate) async fn linearize(&self, policy: openraft::ReadPolicy, deadline: Duration) -> bool {
-        let policy = openraft::LinearizerOption::from(policy).with_wait_timeout(deadline);
+    pub(crate) async fn leased(&self, deadline: Duration) -> bool {
+        let policy = openraft::LinearizerOption::from(openraft::ReadPolicy::LeaseRead);
+        let policy = policy.with_wait_timeout(deadline);
         self.raft.ensure_linearizable(policy).await.is_ok()
     }
 

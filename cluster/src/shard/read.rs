@@ -17,7 +17,7 @@
 //! ReadIndex (Ongaro, "Consensus", 6.4) with the takeover in the place of the index: all that former owners acknowledged is
 //! below it, and it is applied before there are reads.
 //!
-//! openraft's own ways are not used. Its lease, and its ReadIndex too, take the time at which a quorum last answered from
+//! openraft's own ways are not used. Its lease and its ReadIndex take the time at which a quorum last answered from
 //! bookkeeping that credits an old answer with a later append: see decision 14.
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 
 use crate::clocks::Wrong;
 use crate::machine::Append;
-use crate::member::SHARDS;
+use crate::member::{Member, SHARDS};
 use crate::world::World;
 
 /// One thing that goes wrong.
@@ -47,10 +47,10 @@ pub(crate) enum Fault {
     /// Three things in a row, which lose what was acknowledged before it was durable: `a` is cut off while the others
     /// go on, `b` loses power, and then `a` and `b` are to go on without the third.
     PauseKill { a: NodeId, b: NodeId, lasts: Duration },
-    /// A member stops for a while as a suspended machine does, gets what was sent to it meanwhile, and then is cut off,
-    /// with clients that go on asking it.
+    /// The owner of a shard stops for a while, gets what was sent to it meanwhile, and then is cut off, with clients that
+    /// go on asking it.
     PauseCut {
-        node: NodeId,
+        shard: ShardId,
         paused: Duration,
         cut: Duration,
     },
@@ -148,9 +148,10 @@ impl Fault {
 
     pub(crate) fn pause_cut(random: &mut StdRng) -> Fault {
         Fault::PauseCut {
-            node: NodeId(random.random_range(1..=3)),
-            // About the time in which the others elect another owner.
-            paused: Duration::from_millis(random.random_range(700..1_400)),
+            shard: ShardId(random.random_range(0..SHARDS)),
+            // Until shortly before the others elect another owner. After more than a second the appends have timed out,
+            // and what the sockets hold answers nothing any more.
+            paused: Duration::from_millis(random.random_range(920..990)),
             cut: Duration::from_millis(random.random_range(800..3_000)),
         }
     }
@@ -234,18 +235,19 @@ impl Fault {
                 tokio::time::sleep(lasts).await;
                 network.heal();
             }
-            Fault::PauseCut { node, paused, cut } => {
+            Fault::PauseCut { shard, paused, cut } => {
+                let Some(node) = owner(world, shard) else { return };
                 let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|&other| other != node).collect();
                 for &other in &others {
                     network.block(node, other);
                     network.block(other, node);
                 }
                 tokio::time::sleep(paused).await;
+                // What the sockets held, one after the other.
                 for &other in &others {
                     network.unblock(other, node);
+                    tokio::time::sleep(Duration::from_millis(3)).await;
                 }
-                // What the socket held.
-                tokio::time::sleep(Duration::from_millis(1)).await;
                 network.partition(&[node]);
                 tokio::time::sleep(cut).await;
                 network.heal();
@@ -263,6 +265,16 @@ impl Fault {
             Fault::Deposed { shard } => propose_as_deposed(world, shard).await,
         }
     }
+}
+
+/// The member that owns the shard, by its own word.
+fn owner(world: &World, shard: ShardId) -> Option<NodeId> {
+    let owns = |member: &&Member| {
+        member
+            .running()
+            .is_some_and(|cluster| cluster.owned_epoch(shard).is_some())
+    };
+    world.members.iter().find(owns).map(|member| member.node)
 }
 
 /// How many unsynced writes survive a power cut: mostly none.

@@ -162,6 +162,11 @@ mod planted {
     }
 
     #[test]
+    fn a_read_under_a_lease_that_a_pause_stretches_is_caught() {
+        is_caught(Bug::LeaseReads, Plan::pause_cuts);
+    }
+
+    #[test]
     fn a_row_that_differs_and_that_nobody_reads_is_caught_by_the_digest() {
         machine::differ(true);
         let caught = run(1000, &Plan::faulty(1000));

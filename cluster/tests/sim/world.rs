@@ -108,7 +108,7 @@ impl Plan {
             // Long enough for messages to be under way when the pause begins.
             sync_delay: Duration::from_millis(12),
             readers: 6,
-            ..Plan::draw(seed, 6, 1_500, Fault::pause_cut)
+            ..Plan::draw(seed, 8, 2_000, Fault::pause_cut)
         }
     }
 
