@@ -51,6 +51,10 @@ impl Subscriber for Session {
         }
     }
 
+    fn jumped(&self, _: &ConvId, _: u64) {}
+
+    fn ended(&self, _: &ConvId) {}
+
     fn joined(&self, _: &ConvId) {}
 }
 

@@ -5,7 +5,9 @@
 //!
 //! A subscription begins with a proof: the owner reads, after it has registered this node's interest, whether the user
 //! is a member, and at which position. What the stream says of the user's membership above that position counts more.
+//! Where the stream jumps, everybody proves it again.
 
+mod claim;
 mod deliver;
 mod feed;
 
@@ -19,6 +21,7 @@ use tokio::task::AbortHandle;
 
 pub use feed::Feed;
 
+use self::claim::Claim;
 use super::notice::{Control, Notice, WorkerId};
 use super::slots::Slots;
 use super::subscriber::Subscriber;
@@ -54,9 +57,18 @@ struct State {
 struct Ticket {
     conv: ConvId,
     who: Rc<dyn Subscriber>,
-    reply: oneshot::Sender<Result<u64, Refusal>>,
-    /// What the stream said meanwhile of the user: at which position, and whether added.
-    change: Option<(u64, bool)>,
+    entry: Entry,
+    claim: Claim,
+    /// The user's shard said meanwhile that the user joined.
+    joined: bool,
+}
+
+/// Who wants the proof.
+enum Entry {
+    /// A session that waits for its position.
+    First(oneshot::Sender<Result<u64, Refusal>>),
+    /// One that listened until the stream jumped.
+    Again,
 }
 
 // === impl LocalHub ===
@@ -120,9 +132,8 @@ impl LocalHub {
         let mut state = self.hub.state.borrow_mut();
         let state = &mut *state;
         let slots = state.convs.entry(conv.clone()).or_insert_with(Slots::new);
-        let known = slots.order.last().filter(|_| slots.proves(&*who));
-        if let Some(last) = known {
-            let as_of = slots.add(who, last);
+        if let Some(at) = slots.proof(&*who) {
+            let as_of = slots.add(who, at);
             // The receiver is right here.
             let _ = reply.send(Ok(as_of));
         } else if state.tickets.len() >= BACKLOG {
@@ -140,16 +151,12 @@ impl LocalHub {
                 Ticket {
                     conv: conv.clone(),
                     who,
-                    reply,
-                    change: None,
+                    entry: Entry::First(reply),
+                    claim: Claim::default(),
+                    joined: false,
                 },
             );
-            self.hub.order(Control::Subscribe {
-                worker: self.hub.worker,
-                conv: conv.clone(),
-                user,
-                ticket,
-            });
+            self.hub.ask(conv.clone(), user, ticket);
         }
         async move { answer.await.unwrap_or_else(|_| Err(Refusal::unavailable())) }
     }
@@ -210,6 +217,16 @@ impl LocalHub {
 // === impl Hub ===
 
 impl Hub {
+    /// Asks for a proof of membership.
+    fn ask(&self, conv: ConvId, user: UserId, ticket: u64) {
+        self.order(Control::Subscribe {
+            worker: self.worker,
+            conv,
+            user,
+            ticket,
+        });
+    }
+
     fn order(&self, order: Control) {
         // The relay outlives the workers; when it is gone, the node stops.
         let _ = self.orders.send(order);

@@ -13,6 +13,11 @@
 //! What every subscriber may rely on: the events of a conversation come in the order of their `s`, none twice, none
 //! left out, from the position that [`LocalHub::subscribe`] returned; and nothing above the event that removes its
 //! user. Losses on the way (a broken link, a full queue, a new owner, a slow worker) delay events, and nothing else.
+//!
+//! What is gone from the log when it is to be read again can't be delivered, and with it may be gone the event that
+//! removes somebody. So **a position moves over events that were not seen only with a proof of membership**: the hub
+//! holds a subscriber back at such a jump until the owner has said, at a place of the log behind it, whether the user is
+//! a member, and in the same membership as before ([`Subscriber::jumped`], or [`Subscriber::ended`]).
 
 mod hub;
 mod notice;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
+use crate::rpc::register::Proof;
 
 /// Names a worker to the relay.
 pub(super) type WorkerId = u64;
@@ -21,7 +22,7 @@ pub(super) enum Control {
         /// Where its notices go.
         notices: mpsc::Sender<Vec<Notice>>,
     },
-    /// A user wants to subscribe, and the worker wants the conversation's events.
+    /// A user wants to subscribe, or to go on after a jump, and the worker wants the conversation's events.
     Subscribe {
         /// The worker.
         worker: WorkerId,
@@ -80,8 +81,8 @@ pub(super) enum Notice {
     Admitted {
         /// Of the subscription.
         ticket: u64,
-        /// The position, or the refusal.
-        result: Result<u64, Refusal>,
+        /// What the owner read, or why it couldn't be asked.
+        result: Result<Proof, Refusal>,
     },
     /// Events that the worker missed.
     Pulled {

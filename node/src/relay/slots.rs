@@ -92,15 +92,33 @@ impl Slots {
         self.place(id).is_some() || self.pending.iter().any(|(_, session)| *session == id)
     }
 
-    /// Whether a session of the same user is seen to listen: the user is a member then. Where there are many, nobody
+    /// Where a session of the same user is seen to listen: the user is a member there. Where there are many, nobody
     /// looks.
-    pub(super) fn proves(&self, who: &dyn Subscriber) -> bool {
-        self.index.is_none()
-            && self
-                .places
-                .iter()
-                .flatten()
-                .any(|slot| slot.who.user() == who.user())
+    pub(super) fn proof(&self, who: &dyn Subscriber) -> Option<u64> {
+        if self.index.is_some() {
+            return None;
+        }
+        let mut slots = self.places.iter().flatten();
+        let slot = slots.find(|slot| slot.who.user() == who.user())?;
+        Some(slot.from.max(self.order.last()?))
+    }
+
+    /// Takes out those who have no proof for what is at `to` and above, each with the place up to which it has
+    /// everything.
+    pub(super) fn take_unproved(&mut self, to: u64) -> Vec<(Rc<dyn Subscriber>, u64)> {
+        let last = self.order.last().unwrap_or(0);
+        let unproved = self
+            .places
+            .iter()
+            .flatten()
+            .filter(|slot| slot.from.saturating_add(1) < to);
+        let taken: Vec<_> = unproved
+            .map(|slot| (slot.who.clone(), slot.from.max(last)))
+            .collect();
+        for (who, _) in &taken {
+            self.remove(who.id());
+        }
+        taken
     }
 
     fn place(&self, id: u64) -> Option<usize> {
@@ -167,6 +185,8 @@ mod tests {
             &self.1
         }
         fn event(&self, _: &Published) {}
+        fn jumped(&self, _: &ConvId, _: u64) {}
+        fn ended(&self, _: &ConvId) {}
         fn joined(&self, _: &ConvId) {}
     }
 

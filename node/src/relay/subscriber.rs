@@ -20,6 +20,13 @@ pub trait Subscriber {
     /// After an event that removes this user from the conversation, the subscription is over.
     fn event(&self, published: &Published);
 
+    /// The subscription goes on behind `at`: events up to there are gone, or were not delivered because nobody could say
+    /// whether the user is a member. The owner has said so since.
+    fn jumped(&self, conv: &ConvId, at: u64);
+
+    /// The subscription is over without the event that ended it: that was in what is gone.
+    fn ended(&self, conv: &ConvId);
+
     /// The user is a member of a conversation that the session isn't subscribed to: subscribe, and push `conv`. May
     /// be called again until the session is subscribed.
     fn joined(&self, conv: &ConvId);

@@ -14,6 +14,7 @@
 //! | 18 | `SYNC` | the owner of all shards named | `read::Sync` → `read::Synced` |
 //! | 19 | `SUMMARIES` | the owner of all shards named | `read::Summaries` → `read::Summarised` |
 //! | 20 | `RANGE` | the shard's owner | `read::Range` → `read::Ranged` |
+//! | 30 | `MISSED` | the shard's owner | `read::Since` → `Missed` |
 //! | 21 | `INDEX` | the owner of the user's shard | `read::Index` → `read::Indexed` |
 //! | 22 | `MEMBERS` | the shard's owner | `read::Members` → `MembersPage` |
 //! | 23 | `BANS` | the shard's owner | `read::Members` → `BansPage` |
@@ -70,6 +71,8 @@ pub(crate) const SYNC: u16 = 18;
 pub(crate) const SUMMARIES: u16 = 19;
 /// A piece of a conversation's log, for a node's relay.
 pub(crate) const RANGE: u16 = 20;
+/// A piece of a conversation's log, for a user who goes on listening.
+pub(crate) const MISSED: u16 = 30;
 /// The conversations of a user.
 pub(crate) const INDEX: u16 = 21;
 /// A page of the members.

@@ -4,12 +4,11 @@
 //! answered on its own, so one shard that moved doesn't spoil the others. What a member sees has the shapes of
 //! [`timeline::read`](crate::conversation::timeline::read).
 
-use bytes::Bytes;
 use protocol::{ConvId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
-use crate::conversation::timeline::read::{Page, Summary, Window};
+use crate::conversation::timeline::read::{Logged, Page, Summary, Window};
 
 /// A conversation as a member sees it → [`ConvView`](crate::conversation::timeline::read::ConvView).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +73,19 @@ pub(crate) struct Range {
 pub(crate) struct Ranged {
     /// The last event of the log.
     pub(crate) last: u64,
-    /// The tails of the events from the next one on; perhaps not up to the last.
-    pub(crate) tails: Vec<Bytes>,
+    /// The events from the next one on that is there; perhaps not up to the last.
+    pub(crate) events: Vec<Logged>,
+}
+
+/// What a user missed who has everything up to some place → [`Missed`](crate::conversation::timeline::read::Missed).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Since {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// The user, who was a member at that place.
+    pub(crate) user: UserId,
+    /// The place.
+    pub(crate) after: u64,
 }
 
 /// What a user missed.
@@ -142,11 +152,13 @@ pub(crate) const INDEX_LIMIT: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use protocol::answer::Last;
     use protocol::{Kind, Role};
 
     use super::super::tests::golden;
     use super::*;
+    use crate::conversation::timeline::read::{Membership, Missed};
 
     fn conv() -> ConvId {
         ConvId::parse("g").unwrap()
@@ -202,6 +214,14 @@ mod tests {
             &[1, 1, b'g', 3],
         );
         golden(
+            Since {
+                conv: conv(),
+                user: user(),
+                after: 3,
+            },
+            &[1, 1, b'g', 1, b'u', 3],
+        );
+        golden(
             Sync {
                 user: user(),
                 wants: vec![(conv(), 3)],
@@ -241,9 +261,24 @@ mod tests {
         golden(
             Ranged {
                 last: 9,
-                tails: vec![tail.clone()],
+                events: vec![Logged {
+                    s: 8,
+                    tail: tail.clone(),
+                }],
             },
-            &[1, 9, 1, 2, b'{', b'}'],
+            &[1, 9, 1, 8, 2, b'{', b'}'],
+        );
+        golden(
+            Missed {
+                events: vec![Logged {
+                    s: 8,
+                    tail: tail.clone(),
+                }],
+                last: 9,
+                gap: false,
+                membership: Membership::Over,
+            },
+            &[1, 1, 8, 2, b'{', b'}', 9, 0, 2],
         );
         golden::<Synced>(
             vec![

@@ -1,8 +1,9 @@
 //! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): what a node wants of a shard.
 
-use bytes::Bytes;
 use protocol::{ConvId, UserId};
 use serde::{Deserialize, Serialize};
+
+use crate::conversation::timeline::read::Logged;
 
 /// Adds to a registration, or begins one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +29,20 @@ pub(crate) struct Register {
 pub(crate) struct Registered {
     /// Where each conversation stands.
     pub(crate) convs: Vec<Caught>,
-    /// For a member, the end of the log when that was read; `None` for a stranger.
-    pub(crate) admits: Vec<Option<u64>>,
-    /// The conversations of each user.
+    /// What each who wants to subscribe is.
+    pub(crate) admits: Vec<Proof>,
+    /// The conversations of the first of the users, one at least; the others are to be asked for again. So the answer is
+    /// bounded whatever they are in.
     pub(crate) indexes: Vec<Vec<ConvId>>,
+}
+
+/// Whether a user is a member, as read at one place of the log. The stream has the last word on what is above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    /// The end of the log when that was read.
+    pub(crate) at: u64,
+    /// The event from which on the user is a member; `None` for a stranger.
+    pub(crate) since: Option<u64>,
 }
 
 /// Where a conversation stands, and what the node missed.
@@ -39,8 +50,8 @@ pub(crate) struct Registered {
 pub(crate) struct Caught {
     /// The last event when it was read.
     pub(crate) last: u64,
-    /// The tails of the events behind the one that the node has; not all when the answer would be large.
-    pub(crate) tails: Vec<Bytes>,
+    /// The events behind the one that the node has; not all when the answer would be large.
+    pub(crate) events: Vec<Logged>,
 }
 
 /// Takes out of a registration what the node wants no more.
@@ -58,6 +69,8 @@ pub(crate) struct Unregister {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::super::tests::golden;
     use super::*;
 
@@ -89,12 +102,21 @@ mod tests {
             Registered {
                 convs: vec![Caught {
                     last: 9,
-                    tails: vec![Bytes::from_static(b"{}")],
+                    events: vec![Logged {
+                        s: 8,
+                        tail: Bytes::from_static(b"{}"),
+                    }],
                 }],
-                admits: vec![Some(9), None],
+                admits: vec![
+                    Proof {
+                        at: 9,
+                        since: Some(4),
+                    },
+                    Proof { at: 9, since: None },
+                ],
                 indexes: vec![vec![conv()]],
             },
-            &[1, 1, 9, 1, 2, b'{', b'}', 2, 1, 9, 0, 1, 1, 1, b'g'],
+            &[1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 9, 0, 1, 1, 1, b'g'],
         );
         golden(
             Unregister {

@@ -166,6 +166,14 @@ impl Feed {
         self.account();
     }
 
+    /// What follows the events that were [carried](Self::carry) is gone: the client is told, and gets those above `at`.
+    pub(super) fn carry_over(&self, conv: &ConvId, at: u64) {
+        if self.follows(conv) {
+            self.resync("gone");
+            self.go_live(conv, at);
+        }
+    }
+
     /// Where the client is in each conversation that is followed, and the conversations that it is about to see.
     pub(super) fn positions(&self) -> (Vec<(ConvId, u64)>, Vec<ConvId>) {
         let mut positions = Vec::new();
@@ -370,15 +378,14 @@ impl Subscriber for Feed {
             return;
         }
         let mut convs = self.convs.borrow_mut();
-        // Events come in order; what is left out was gone before it could be delivered.
-        let jump = match convs.get_mut(&published.conv) {
+        match convs.get_mut(&published.conv) {
             None => return,
             Some(State::Opening { held, lost, from }) => {
                 // What is not in the log is worth holding only where it is not read again: a view that is on its way has
                 // the cursors and the settings, what is carried on has them not.
                 let lasts = published.only.is_some() || published.tail.starts_with(RECEIPT);
                 if published.seq == 0 && !(lasts && from.is_some() && held.len() < HELD) {
-                } else if held.len() < HELD {
+                } else if held.len() < HELD || published.removes.as_ref() == Some(&self.user) {
                     held.push(published.clone());
                 } else {
                     *lost = true;
@@ -386,23 +393,39 @@ impl Subscriber for Feed {
                 return;
             }
             Some(State::Live(last)) if published.seq == 0 || published.seq > *last => {
-                let jump = *last > 0 && published.seq > *last + 1;
                 *last = published.seq.max(*last);
-                jump
             }
             Some(State::Live(_)) => return,
-        };
+        }
         let over = published.removes.as_ref() == Some(&self.user);
         if over {
             convs.remove(&published.conv);
         }
         drop(convs);
-        if jump {
-            self.resync("gone");
-        }
         self.pass(published);
         if over {
             self.arrivals.borrow_mut().forget(&published.conv);
+        }
+    }
+
+    fn jumped(&self, conv: &ConvId, at: u64) {
+        match self.convs.borrow_mut().get_mut(conv) {
+            None => return,
+            // Told when it is live, or read again.
+            Some(State::Opening { lost, .. }) => {
+                *lost = true;
+                return;
+            }
+            Some(State::Live(last)) => *last = at.max(*last),
+        }
+        self.resync("gone");
+    }
+
+    fn ended(&self, conv: &ConvId) {
+        if self.follows(conv) {
+            self.end(conv);
+            // What says so is gone: `sync` doesn't name the conversation any more.
+            self.resync("gone");
         }
     }
 
@@ -420,6 +443,7 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::conversation::timeline::read::Logged;
     use crate::session::Cut;
     use crate::session::outbox::{Bounds, Outbox};
 
@@ -450,6 +474,12 @@ mod tests {
         }
     }
 
+    /// An event as it is read from the log.
+    fn stored(conv: &ConvId, s: u64, tail: &'static [u8]) -> Published {
+        let tail = Bytes::from_static(tail);
+        Published::replay(conv.clone(), Logged { s, tail })
+    }
+
     /// A feed that follows the conversation, with room for so many events.
     fn feed(frames: usize) -> Rc<Feed> {
         let limits = Limits {
@@ -474,7 +504,7 @@ mod tests {
         let carried = ConvId::parse("g_2").unwrap();
         let unlogged = |tail: &'static [u8], only: Option<&str>| Published {
             only: only.map(|user| user.parse().unwrap()),
-            ..Published::replay(carried.clone(), 0, Bytes::from_static(tail))
+            ..stored(&carried, 0, tail)
         };
         assert!(feed.begin_at(&carried, Some(3)));
         feed.event(&unlogged(br#""t":"receipt"}"#, None));
@@ -493,7 +523,7 @@ mod tests {
     fn a_late_subscription_says_so_before_its_events() {
         let feed = feed(8);
         let late = ConvId::parse("g_2").unwrap();
-        let message = |seq| Published::replay(late.clone(), seq, Bytes::from_static(br#""t":"msg"}"#));
+        let message = |seq| stored(&late, seq, br#""t":"msg"}"#);
         assert!(feed.begin(&late));
         // Held back: it came while the subscription was answered.
         feed.event(&message(4));
@@ -543,15 +573,13 @@ mod tests {
     fn under_pressure_typing_and_presence_go_first_and_messages_stay() {
         let feed = feed(8);
         for seq in 1..=4 {
-            let tail = Bytes::from_static(br#""t":"msg"}"#);
-            feed.event(&Published::replay(conv(), seq, tail));
+            feed.event(&stored(&conv(), seq, br#""t":"msg"}"#));
         }
         feed.event(&typing("bob"));
         assert!(!feed.show(Bytes::from_static(br#""t":"presence"}"#)));
         assert_eq!((last_n(&feed), feed.metrics.dropped.get()), (4, 1));
         for seq in 5..=8 {
-            let tail = Bytes::from_static(br#""t":"msg"}"#);
-            feed.event(&Published::replay(conv(), seq, tail));
+            feed.event(&stored(&conv(), seq, br#""t":"msg"}"#));
         }
         assert_eq!((last_n(&feed), feed.metrics.resyncs.get()), (8, 0));
     }

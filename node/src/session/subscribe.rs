@@ -19,6 +19,7 @@ use super::introduce::introduce;
 use super::worker::Worker;
 use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Membership;
 use crate::relay::Subscriber;
 
 /// Subscriptions under way at once, per session.
@@ -193,56 +194,65 @@ pub(super) async fn carry_on(
     futures::join!(carrying, rest);
 }
 
-/// Follows a conversation of which the client has the events up to `from`: what came since is read from the log, which
-/// nobody needs to be a member for who was one at `from`, and ends with the event that removes the user, if one does.
+/// Follows a conversation of which the client has the events up to `from`: what came since is asked of the owner, who
+/// answers as far as the user's membership goes. It ends with the event that removes the user, if one does. What is gone
+/// can't be passed on: the client is told to sync, and goes on where the subscription was proved.
 async fn carry(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, from: u64) {
     let subscribed = loop {
         match worker.hub.subscribe(conv, feed.clone()).await {
             Err(refusal) if refusal.code.temporary() => tokio::time::sleep(AGAIN).await,
-            result => break result,
+            result => break result.ok(),
         }
     };
-    let member = subscribed.is_ok();
     let mut at = from;
-    // One who is no member is told how that came about.
-    let mut target = subscribed.unwrap_or(u64::MAX);
     loop {
-        while at < target {
-            let (last, tails) = match worker.conversations.range(conv, at).await {
-                Ok(range) => range,
-                Err(refusal) => {
-                    tracing::debug!(%conv, %refusal, "what a session missed can't be read yet");
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
+        let missed = match worker.conversations.missed(feed.user_id(), conv, at).await {
+            Ok(missed) => missed,
+            Err(refusal) if refusal.code.temporary() => {
+                tracing::debug!(%conv, %refusal, "what a session missed can't be read yet");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            Err(_) => return end(worker, feed, conv, false),
+        };
+        let again = missed.membership == Membership::Renewed;
+        if missed.gap {
+            return match subscribed {
+                Some(as_of) if missed.membership == Membership::Same => feed.carry_over(conv, as_of),
+                _ => {
+                    feed.ended(conv);
+                    end(worker, feed, conv, again);
                 }
             };
-            target = if member { target.max(last) } else { last };
-            if tails.is_empty() && !member {
-                break;
-            }
-            for tail in tails {
-                at += 1;
-                if !feed.carry(&Published::replay(conv.clone(), at, tail)) {
-                    worker.hub.unsubscribe(conv, feed.tag());
-                    if member {
-                        // Put out and brought in again.
-                        feed.joined(conv);
-                    }
-                    return;
-                }
-            }
-            while feed.is_crowded() {
-                tokio::time::sleep(CROWDED).await;
+        }
+        for event in missed.events {
+            at = event.s;
+            if !feed.carry(&Published::replay(conv.clone(), event)) {
+                // Put out, and perhaps brought in again.
+                return end(worker, feed, conv, subscribed.is_some());
             }
         }
-        if !member {
-            return feed.end(conv);
+        while feed.is_crowded() {
+            tokio::time::sleep(CROWDED).await;
+        }
+        if at < missed.last {
+            continue;
+        }
+        if missed.membership != Membership::Same || subscribed.is_none() {
+            return end(worker, feed, conv, missed.membership == Membership::Same);
         }
         if feed.carried(conv, at) {
             return;
         }
-        // At least one event more than what was read.
-        target = target.max(at + 1);
+    }
+}
+
+/// Follows the conversation no more. `again`: the user is in it, so it is new to the session.
+fn end(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, again: bool) {
+    feed.end(conv);
+    worker.hub.unsubscribe(conv, feed.tag());
+    if again {
+        feed.joined(conv);
     }
 }
 

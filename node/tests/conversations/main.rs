@@ -5,6 +5,7 @@ mod cursors;
 mod hooks;
 mod inbox;
 mod login;
+mod membership;
 mod presence;
 mod retention;
 mod words;

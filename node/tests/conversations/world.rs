@@ -52,6 +52,10 @@ pub(crate) struct Ears {
     pub(crate) joined: RefCell<Vec<ConvId>>,
     /// Events that are in no log.
     pub(crate) whispers: RefCell<Vec<String>>,
+    /// Positions behind what was gone.
+    pub(crate) jumps: RefCell<Vec<(ConvId, u64)>>,
+    /// Conversations that ended without the event that says so.
+    pub(crate) ended: RefCell<Vec<ConvId>>,
 }
 
 // === impl World ===
@@ -291,6 +295,8 @@ impl Ears {
             seen: RefCell::default(),
             joined: RefCell::default(),
             whispers: RefCell::default(),
+            jumps: RefCell::default(),
+            ended: RefCell::default(),
         })
     }
 
@@ -333,6 +339,14 @@ impl Subscriber for Ears {
                 .or_default()
                 .push((published.seq, tail));
         }
+    }
+
+    fn jumped(&self, conv: &ConvId, at: u64) {
+        self.jumps.borrow_mut().push((conv.clone(), at));
+    }
+
+    fn ended(&self, conv: &ConvId) {
+        self.ended.borrow_mut().push(conv.clone());
     }
 
     fn joined(&self, conv: &ConvId) {

@@ -10,6 +10,7 @@ mod support;
 mod clocks;
 mod drain;
 mod kept;
+mod membership;
 mod people;
 mod resume;
 mod silence;

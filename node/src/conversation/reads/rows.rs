@@ -5,20 +5,21 @@ use storage::State;
 
 use crate::conversation::timeline::login::Keyring;
 use crate::conversation::timeline::read::{
-    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, IndexPage, MembersPage, MessagesPage, Summary,
-    Window,
+    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, IndexPage, MembersPage, MessagesPage, Missed,
+    Summary, Window,
 };
 use crate::rpc::Refused;
 use crate::rpc::read::{
-    Blocks, History, INDEX_LIMIT, Index, IndexAfter, Indexed, Members, Open, Range, Ranged, SharedWith,
+    Blocks, History, INDEX_LIMIT, Index, IndexAfter, Indexed, Members, Open, Range, Ranged, SharedWith, Since,
 };
-use crate::rpc::register::{Caught, Register, Registered};
+use crate::rpc::register::{Caught, Proof, Register, Registered};
 
 /// Events that one `open` or one conversation of a `sync` returns.
 const WINDOW: usize = 50;
 /// Events that one range returns.
 const RANGE: usize = 256;
-/// Bytes of events in the answer to a registration; the node reads the rest afterwards.
+/// Bytes of events and of indexes in the answer to a registration; the node reads or asks for the rest afterwards. A
+/// link takes far more, but what waits behind an answer waits for all of it.
 const REGISTERED_BYTES: usize = 1 << 20;
 /// Index rows read in one step.
 const INDEX_PAGE: usize = 512;
@@ -68,8 +69,12 @@ pub(super) fn keyring(state: &State) -> Result<Option<Keyring>, Refused> {
 pub(super) fn range(state: &State, q: &Range) -> Result<Ranged, Refused> {
     let view = state.view();
     let last = last(&view, &q.conv)?;
-    let tails = read::range(&view, &q.conv, q.after, RANGE).map_err(refused)?;
-    Ok(Ranged { last, tails })
+    let events = read::range(&view, &q.conv, q.after, RANGE).map_err(refused)?;
+    Ok(Ranged { last, events })
+}
+
+pub(super) fn missed(state: &State, q: &Since) -> Result<Missed, Refused> {
+    read::missed(&state.view(), &q.conv, &q.user, q.after, RANGE).map_err(refused)
 }
 
 pub(super) fn sync(
@@ -120,31 +125,47 @@ pub(crate) fn registered(view: &storage::View, wants: &Register) -> Result<Regis
     let mut convs = Vec::with_capacity(wants.convs.len());
     for (conv, have) in &wants.convs {
         let last = last(view, conv)?;
-        let mut tails = Vec::new();
+        let mut events = Vec::new();
         if let Some(have) = have
             && *have < last
             && bytes < REGISTERED_BYTES
         {
-            tails = read::range(view, conv, *have, RANGE).map_err(refused)?;
-            bytes += tails.iter().map(bytes::Bytes::len).sum::<usize>();
+            events = read::range(view, conv, *have, RANGE).map_err(refused)?;
+            bytes += events.iter().map(|event| event.tail.len()).sum::<usize>();
         }
-        convs.push(Caught { last, tails });
+        convs.push(Caught { last, events });
     }
     let mut admits = Vec::with_capacity(wants.admits.len());
     for (conv, user) in &wants.admits {
-        let member = read::role(view, conv, user).map_err(refused)?.is_some();
-        admits.push(if member { Some(last(view, conv)?) } else { None });
+        admits.push(Proof {
+            at: last(view, conv)?,
+            since: read::member_since(view, conv, user).map_err(refused)?,
+        });
     }
-    let indexes = wants
-        .users
-        .iter()
-        .map(|user| index_of(view, user))
-        .collect::<Result<_, _>>()?;
+    let indexes = first_indexes(&wants.users, bytes, |user| index_of(view, user))?;
     Ok(Registered {
         convs,
         admits,
         indexes,
     })
+}
+
+/// The conversations of the first users, as many as fit beside `bytes`, of one user at least.
+fn first_indexes(
+    users: &[UserId],
+    mut bytes: usize,
+    mut index_of: impl FnMut(&UserId) -> Result<Indexed, Refused>,
+) -> Result<Vec<Indexed>, Refused> {
+    let mut indexes = Vec::new();
+    for user in users {
+        if bytes >= REGISTERED_BYTES && !indexes.is_empty() {
+            break;
+        }
+        let index = index_of(user)?;
+        bytes += index.iter().map(|conv| conv.as_str().len() + 1).sum::<usize>();
+        indexes.push(index);
+    }
+    Ok(indexes)
 }
 
 fn last(view: &storage::View, conv: &ConvId) -> Result<u64, Refused> {
@@ -175,5 +196,30 @@ fn refused(denied: Denied) -> Refused {
         Denied::NotMember => Refused::NotMember,
         Denied::Forbidden(why) => Refused::Forbidden(why.to_owned()),
         Denied::Storage(error) => Refused::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_a_registration_is_bounded_whatever_its_users_are_in() {
+        let users: Vec<UserId> = (0..1024)
+            .map(|n| UserId::parse(&format!("u{n}")).unwrap())
+            .collect();
+        let conv = ConvId::parse(&"g".repeat(64)).unwrap();
+        let all = |_: &UserId| Ok(vec![conv.clone(); INDEX_LIMIT]);
+        let (mut left, mut answers) = (&users[..], 0);
+        while !left.is_empty() {
+            // Events may have filled it already.
+            let indexes = first_indexes(left, answers % 2 * REGISTERED_BYTES, all).unwrap();
+            let answer = crate::rpc::encode(&indexes);
+            assert!(answer.len() < 2 * REGISTERED_BYTES, "{} bytes", answer.len());
+            assert!(!indexes.is_empty(), "it goes on");
+            left = &left[indexes.len()..];
+            answers += 1;
+        }
+        assert!(answers > 10);
     }
 }

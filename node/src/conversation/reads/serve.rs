@@ -14,8 +14,8 @@ use super::rows;
 use crate::conversation::route::KEYS;
 use crate::conversation::shared::Shared;
 use crate::rpc::read::{
-    Blocks, History, Index, IndexAfter, Members, Mentioning, Open, Range, SharedWith, Summaries, Summarised,
-    Sync, Synced,
+    Blocks, History, Index, IndexAfter, Members, Mentioning, Open, Range, SharedWith, Since, Summaries,
+    Summarised, Sync, Synced,
 };
 use crate::rpc::{self, Refused};
 
@@ -66,6 +66,7 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
             )
             .await
         }
+        rpc::MISSED => one(shared, body, |q: &Since| of_conv(&q.conv), rows::missed).await,
         rpc::RANGE => one(shared, body, |q: &Range| of_conv(&q.conv), rows::range).await,
         rpc::INDEX => {
             one(

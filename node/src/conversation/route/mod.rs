@@ -15,7 +15,6 @@ pub(crate) mod window;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cluster::{Clock, Cluster, ShardId};
 use protocol::message::Messages;
 use protocol::{Cid, ConvId, GroupInvite, Kind, UserId};
@@ -25,10 +24,10 @@ pub(crate) use ask::ask;
 use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 use super::shared::Shared;
 use super::timeline::login::{Keyring, Login};
-use super::timeline::read::{BansPage, BlocksPage, MembersPage};
+use super::timeline::read::{BansPage, BlocksPage, MembersPage, Missed};
 use super::timeline::{Command, Op};
 use crate::rpc;
-use crate::rpc::read::{Range, Ranged};
+use crate::rpc::read::Since;
 use crate::user::{Shown, inbox, mentions, presence};
 
 /// What names the keys of the cluster: they are in the shard of this.
@@ -166,17 +165,16 @@ impl Conversations {
         super::reads::client::history(&self.shared, user, conv, before, after, limit).await
     }
 
-    /// A piece of the log behind `after`, whoever asks: the last event of the log, and the tails of those that follow,
-    /// perhaps not up to the last.
-    pub(crate) async fn range(&self, conv: &ConvId, after: u64) -> Result<(u64, Vec<Bytes>), Refusal> {
-        let question = Range {
+    /// What the user missed, who has the events up to `after` and was a member there.
+    pub(crate) async fn missed(&self, user: &UserId, conv: &ConvId, after: u64) -> Result<Missed, Refusal> {
+        let question = Since {
             conv: conv.clone(),
+            user: user.clone(),
             after,
         };
         let cluster = self.shared.cluster().ok_or_else(Refusal::unavailable)?;
         let shard = cluster.shard_of(conv.as_str().as_bytes());
-        let Ranged { last, tails } = ask(&self.shared, shard, rpc::RANGE, &question).await?;
-        Ok((last, tails))
+        ask(&self.shared, shard, rpc::MISSED, &question).await
     }
 
     /// A page of messages as they are now: the newest below `before`, or the oldest above `after`, or the newest.

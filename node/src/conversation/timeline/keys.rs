@@ -52,6 +52,12 @@ pub(super) fn message(conv: &ConvId, s: u64) -> Vec<u8> {
     placed(conv, FIRST, s)
 }
 
+/// The place of an event, from its key.
+pub(super) fn place(conv: &ConvId, key: &[u8]) -> Option<u64> {
+    let place = key.get(conv.as_str().len() + 1..)?;
+    Some(u64::from_be_bytes(place.try_into().ok()?))
+}
+
 /// The key of what has become of a message.
 pub(super) fn fold(conv: &ConvId, s: u64) -> Vec<u8> {
     placed(conv, SECOND, s)

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use protocol::{Cid, ConvId, ErrorCode, Event, RawEvent, UserId, Why};
 use serde::{Deserialize, Serialize};
 
+use super::read::Logged;
+
 /// The version of the encoding.
 const VERSION: u8 = 1;
 
@@ -119,9 +121,9 @@ impl Published {
         place.unwrap_or(after.saturating_add(1))
     }
 
-    /// Returns the event at `seq` as it was published, from its stored tail: for events that a node missed live and
+    /// Returns an event as it was published, from its place and its stored tail: for events that a node missed live and
     /// reads from the log. A tail that can't be read adds and removes nobody.
-    pub fn replay(conv: ConvId, seq: u64, tail: Bytes) -> Published {
+    pub fn replay(conv: ConvId, Logged { s: seq, tail }: Logged) -> Published {
         let mut published = Published {
             conv,
             seq,

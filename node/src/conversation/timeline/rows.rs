@@ -79,6 +79,8 @@ pub(super) struct MemberRow {
     /// In a direct conversation with one who blocks the member: how far the other had come by then, delivered and read.
     /// The member sees no more of it.
     pub(super) peer: (u64, u64),
+    /// Of one who was a member: the event that ended it, the last that is for this user. 0: is one, or never was.
+    pub(super) until: u64,
 }
 
 /// Beyond this the count of mentions stands still: nobody reads "128 mentions" as a number.
@@ -284,6 +286,7 @@ impl MemberRow {
             pinned: false,
             barred: false,
             peer: (0, 0),
+            until: 0,
         }
     }
 

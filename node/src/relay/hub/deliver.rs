@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use protocol::{ConvId, UserId};
 
-use super::{Hub, State, Ticket};
+use super::claim::{Claim, Verdict};
+use super::{Entry, Hub, State, Ticket};
 use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
 use crate::relay::notice::{Control, Notice};
 use crate::relay::order::Next;
 use crate::relay::slots::Slots;
+use crate::rpc::register::Proof;
 
 /// Subscribers called before other tasks of the thread run.
 const SLICE: usize = 256;
@@ -40,11 +42,10 @@ impl Hub {
             Notice::Admitted { ticket, result } => self.admitted(ticket, result),
             Notice::Pulled { conv, events, last } => {
                 let mut ready = Vec::new();
+                if let Some(first) = events.first() {
+                    self.jump(&conv, first.seq, |event| ready.push(event));
+                }
                 if let Some(slots) = self.state.borrow_mut().convs.get_mut(&conv) {
-                    if let Some(first) = events.first() {
-                        // What was missed before it is gone: the subscribers see the jump.
-                        slots.order.skip_to(first.seq, |event| ready.push(event));
-                    }
                     for event in events {
                         slots.order.offer(event.seq, event, |event| ready.push(event));
                     }
@@ -158,46 +159,115 @@ impl Hub {
         }
     }
 
-    fn admitted(&self, ticket: u64, result: Result<u64, Refusal>) {
+    /// The stream goes on at `to`, if it has not come there yet: what lies between is gone, and with it perhaps what ended
+    /// a membership. Nobody is called for what is above it before the owner has said who is a member.
+    fn jump(&self, conv: &ConvId, to: u64, ready: impl FnMut(Arc<Published>)) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let Some(Ticket {
+        let Some(slots) = state.convs.get_mut(conv) else {
+            return;
+        };
+        if slots.order.last().is_none_or(|last| last + 1 >= to) {
+            return;
+        }
+        for (ticket, _) in &slots.pending {
+            if let Some(ticket) = state.tickets.get_mut(ticket) {
+                ticket.claim.jump(to - 1);
+            }
+        }
+        for (who, at) in slots.take_unproved(to) {
+            let mut claim = Claim::of_listener(at);
+            claim.jump(to - 1);
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            slots.pending.push((ticket, who.id()));
+            self.ask(conv.clone(), who.user().clone(), ticket);
+            let (conv, entry) = (conv.clone(), Entry::Again);
+            state.tickets.insert(
+                ticket,
+                Ticket {
+                    conv,
+                    who,
+                    entry,
+                    claim,
+                    joined: false,
+                },
+            );
+        }
+        slots.order.skip_to(to, ready);
+    }
+
+    fn admitted(&self, number: u64, result: Result<Proof, Refusal>) {
+        let mut borrowed = self.state.borrow_mut();
+        let state = &mut *borrowed;
+        let Some(ticket) = state.tickets.remove(&number) else {
+            return;
+        };
+        let Some(slots) = state.convs.get_mut(&ticket.conv) else {
+            return;
+        };
+        let verdict = match (result, &ticket.entry) {
+            (Ok(proof), _) => ticket.claim.settle(proof, slots.order.last().unwrap_or(proof.at)),
+            // One who listened goes on waiting for the owner.
+            (Err(_), Entry::Again) => Verdict::Stale,
+            (Err(refusal), Entry::First(_)) => {
+                slots.pending.retain(|(known, _)| *known != number);
+                self.tidy(state, &ticket.conv);
+                return ticket.refuse(refusal);
+            }
+        };
+        if verdict == Verdict::Stale {
+            self.ask(ticket.conv.clone(), ticket.who.user().clone(), number);
+            state.tickets.insert(number, ticket);
+            return;
+        }
+        slots.pending.retain(|(known, _)| *known != number);
+        let Ticket {
             conv,
             who,
-            reply,
-            change,
-        }) = state.tickets.remove(&ticket)
-        else {
-            return;
+            entry,
+            joined,
+            ..
+        } = ticket;
+        let admitted = match verdict {
+            Verdict::Admitted(from) => Some(slots.add(who.clone(), from)),
+            Verdict::Renewed | Verdict::Refused | Verdict::Stale => None,
         };
-        let Some(slots) = state.convs.get_mut(&conv) else {
-            return;
+        let again = match entry {
+            Entry::Again => true,
+            Entry::First(reply) => {
+                if reply.send(admitted.ok_or_else(Refusal::not_member)).is_err() && admitted.is_some() {
+                    // Nobody waits any more.
+                    slots.remove(who.id());
+                }
+                false
+            }
         };
-        slots.pending.retain(|(known, _)| *known != ticket);
-        let read_at = result.as_ref().ok().copied().unwrap_or(0);
-        let result = match (result, change) {
-            // What happened above the position that was read counts more. A refusal has no position: the stream
-            // speaks of a later time only if it says that the user was added.
-            (Ok(_), Some((seq, false))) if seq > read_at => Err(Refusal::not_member()),
-            (Err(refusal), Some((_, true))) if refusal.code == protocol::ErrorCode::NotMember => Ok(0),
-            (result, _) => result,
-        };
-        let id = who.id();
-        let result = result.map(|position| {
-            let from = position.max(slots.order.last().unwrap_or(position));
-            slots.add(who, from)
-        });
-        if reply.send(result).is_err() {
-            // Nobody waits any more.
-            slots.remove(id);
-        }
         self.tidy(state, &conv);
+        drop(borrowed);
+        match admitted {
+            Some(at) if again => who.jumped(&conv, at),
+            None if again => who.ended(&conv),
+            _ => {}
+        }
+        if admitted.is_none() && (joined || verdict == Verdict::Renewed) {
+            who.joined(&conv);
+        }
     }
 
     /// Tells the user's sessions of a conversation that they aren't subscribed to.
     fn joined(&self, user: &UserId, conv: &ConvId) {
         let told: Vec<Rc<dyn Subscriber>> = {
-            let state = self.state.borrow();
+            let mut state = self.state.borrow_mut();
+            let state = &mut *state;
+            // Who waits for a proof may be refused by one that is older than this.
+            for (ticket, _) in state.convs.get(conv).into_iter().flat_map(|slots| &slots.pending) {
+                if let Some(ticket) = state.tickets.get_mut(ticket)
+                    && ticket.who.user() == user
+                {
+                    ticket.joined = true;
+                }
+            }
             let sessions = state.users.get(user).into_iter().flatten();
             let slots = state.convs.get(conv);
             let unknown = |who: &&Rc<dyn Subscriber>| slots.is_none_or(|slots| !slots.knows(who.id()));
@@ -231,7 +301,16 @@ impl Hub {
     }
 }
 
-// === impl State ===
+// === impl Ticket, State ===
+
+impl Ticket {
+    fn refuse(self, refusal: Refusal) {
+        if let Entry::First(reply) = self.entry {
+            // One that is gone needs no answer.
+            let _ = reply.send(Err(refusal));
+        }
+    }
+}
 
 impl State {
     /// Notes for those who wait what the stream says of their membership.
@@ -244,10 +323,10 @@ impl State {
                 continue;
             };
             if event.removes.as_ref() == Some(ticket.who.user()) {
-                ticket.change = Some((event.seq, false));
+                ticket.claim.change(event.seq, false);
             }
             if event.adds.as_ref() == Some(ticket.who.user()) {
-                ticket.change = Some((event.seq, true));
+                ticket.claim.change(event.seq, true);
             }
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::LocalHub;
 use crate::conversation::timeline::Published;
 use crate::relay::notice::{Control, Notice};
+use crate::rpc::register::Proof;
 
 /// Drives a [`LocalHub`] that has no relay behind it: for benches and tests. Every subscription is granted at
 /// position 0.
@@ -49,7 +50,10 @@ async fn grant_all(mut orders: mpsc::UnboundedReceiver<Control>, notices: mpsc::
                 Notice::Live { conv, as_of: 0 },
                 Notice::Admitted {
                     ticket,
-                    result: Ok(0),
+                    result: Ok(Proof {
+                        at: 0,
+                        since: Some(0),
+                    }),
                 },
             ];
             if notices.send(batch).await.is_err() {

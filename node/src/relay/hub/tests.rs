@@ -7,12 +7,16 @@ use bytes::Bytes;
 
 use super::*;
 use crate::conversation::timeline::Published;
+use crate::rpc::register::Proof;
 
 struct Ears {
     id: u64,
     user: UserId,
     seen: RefCell<Vec<u64>>,
     joined: RefCell<Vec<ConvId>>,
+    /// Positions behind jumps.
+    jumped: RefCell<Vec<u64>>,
+    ended: RefCell<u64>,
 }
 
 impl Subscriber for Ears {
@@ -24,6 +28,12 @@ impl Subscriber for Ears {
     }
     fn event(&self, published: &Published) {
         self.seen.borrow_mut().push(published.seq);
+    }
+    fn jumped(&self, _: &ConvId, at: u64) {
+        self.jumped.borrow_mut().push(at);
+    }
+    fn ended(&self, _: &ConvId) {
+        *self.ended.borrow_mut() += 1;
     }
     fn joined(&self, conv: &ConvId) {
         self.joined.borrow_mut().push(conv.clone());
@@ -43,7 +53,13 @@ fn ears(id: u64, name: &str) -> Rc<Ears> {
         user,
         seen: RefCell::default(),
         joined: RefCell::default(),
+        jumped: RefCell::default(),
+        ended: RefCell::default(),
     })
+}
+
+fn member(at: u64) -> Proof {
+    Proof { at, since: Some(0) }
 }
 
 fn conv() -> ConvId {
@@ -102,7 +118,7 @@ async fn events_begin_behind_the_position_that_was_read() {
     stage
         .take(Notice::Admitted {
             ticket,
-            result: Ok(6),
+            result: Ok(member(6)),
         })
         .await;
     assert_eq!(subscribed.await, Ok(6));
@@ -138,7 +154,7 @@ async fn a_removal_above_the_proof_counts_more() {
     stage
         .take(Notice::Admitted {
             ticket,
-            result: Ok(4),
+            result: Ok(member(4)),
         })
         .await;
     assert_eq!(subscribed.await, Err(Refusal::not_member()));
@@ -163,7 +179,7 @@ async fn the_removal_is_the_last_event_of_the_removed() {
         stage
             .take(Notice::Admitted {
                 ticket,
-                result: Ok(0),
+                result: Ok(member(0)),
             })
             .await;
         subscribed.await.unwrap();
@@ -195,7 +211,7 @@ async fn an_overflow_is_made_good() {
     stage
         .take(Notice::Admitted {
             ticket,
-            result: Ok(0),
+            result: Ok(member(0)),
         })
         .await;
     subscribed.await.unwrap();
@@ -230,6 +246,149 @@ async fn an_overflow_is_made_good() {
     assert!(stage.orders.try_recv().is_err(), "nothing is missing");
 }
 
+/// Subscribed at the beginning.
+async fn listening(stage: &mut Stage, who: &Rc<Ears>) {
+    let subscribed = stage.hub.subscribe(&conv(), who.clone());
+    if let Ok(Control::Subscribe { ticket, .. }) = stage.orders.try_recv() {
+        stage
+            .take(Notice::Live {
+                conv: conv(),
+                as_of: 0,
+            })
+            .await;
+        let result = Ok(member(0));
+        stage.take(Notice::Admitted { ticket, result }).await;
+    }
+    subscribed.await.unwrap();
+}
+
+/// The stream goes from 1 to what is left of the log, which begins at `first`.
+async fn jump(stage: &mut Stage, first: u64, last: u64) {
+    stage.take(Notice::Overflow).await;
+    assert!(matches!(
+        stage.orders.try_recv().unwrap(),
+        Control::Pull { after: 1, .. }
+    ));
+    let events = (first..=last).map(|seq| Arc::new(event(seq))).collect();
+    stage
+        .take(Notice::Pulled {
+            conv: conv(),
+            events,
+            last,
+        })
+        .await;
+}
+
+#[actix::test]
+async fn behind_a_jump_nobody_is_called_before_the_owner_has_said_who_is_a_member() {
+    let mut stage = Stage::new();
+    let all = [ears(1, "alice"), ears(2, "bob"), ears(3, "bob"), ears(4, "carol")];
+    for who in &all {
+        listening(&mut stage, who).await;
+    }
+    let [alice, bob, laptop, carol] = &all;
+    stage.event(event(1)).await;
+    jump(&mut stage, 20, 22).await;
+    stage.event(event(23)).await;
+    let tickets: Vec<u64> = all.iter().map(|_| stage.ticket()).collect();
+    assert!(
+        all.iter().all(|who| *who.seen.borrow() == [1]),
+        "nobody is called yet"
+    );
+    let nothing = Proof { at: 22, since: None };
+    let again = Proof {
+        at: 22,
+        since: Some(15),
+    };
+    // One proof is older than the jump, and the owner can't be asked for another.
+    let old = Proof { at: 9, ..member(9) };
+    for (ticket, result) in
+        tickets
+            .iter()
+            .zip([Ok(member(21)), Ok(old), Err(Refusal::unavailable()), Ok(again)])
+    {
+        stage
+            .take(Notice::Admitted {
+                ticket: *ticket,
+                result,
+            })
+            .await;
+    }
+    for ticket in &tickets[1..3] {
+        assert_eq!(stage.ticket(), *ticket, "asked again");
+        stage
+            .take(Notice::Admitted {
+                ticket: *ticket,
+                result: Ok(nothing),
+            })
+            .await;
+    }
+    stage.event(event(24)).await;
+    assert_eq!(
+        (&*alice.seen.borrow(), &*alice.jumped.borrow()),
+        (&vec![1, 24], &vec![23])
+    );
+    for who in [bob, laptop] {
+        assert_eq!((&*who.seen.borrow(), *who.ended.borrow()), (&vec![1], 1));
+        assert!(who.joined.borrow().is_empty());
+    }
+    assert_eq!((&*carol.seen.borrow(), *carol.ended.borrow()), (&vec![1], 1));
+    assert_eq!(
+        *carol.joined.borrow(),
+        [conv()],
+        "brought in again, it is new to the session"
+    );
+}
+
+#[actix::test]
+async fn one_who_is_brought_in_while_an_older_refusal_is_under_way_is_told() {
+    let mut stage = Stage::new();
+    let bob = ears(1, "bob");
+    stage.hub.attach(&bob.user, bob.clone());
+    assert!(matches!(stage.orders.try_recv().unwrap(), Control::Attach { .. }));
+    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
+    let ticket = stage.ticket();
+    stage
+        .take(Notice::Joined {
+            user: bob.user.clone(),
+            conv: conv(),
+        })
+        .await;
+    let result = Ok(Proof { at: 4, since: None });
+    stage.take(Notice::Admitted { ticket, result }).await;
+    assert!(subscribed.await.is_err());
+    assert_eq!(*bob.joined.borrow(), [conv()]);
+}
+
+#[actix::test]
+async fn a_second_session_begins_where_the_first_is_proved() {
+    let mut stage = Stage::new();
+    let (phone, laptop) = (ears(1, "bob"), ears(2, "bob"));
+    let subscribed = stage.hub.subscribe(&conv(), phone.clone());
+    let ticket = stage.ticket();
+    stage
+        .take(Notice::Live {
+            conv: conv(),
+            as_of: 4,
+        })
+        .await;
+    // The owner has read further than the stream has come, and bob has only just been brought in there.
+    let result = Ok(Proof {
+        at: 8,
+        since: Some(8),
+    });
+    stage.take(Notice::Admitted { ticket, result }).await;
+    assert_eq!(subscribed.await, Ok(8));
+    assert_eq!(stage.hub.subscribe(&conv(), laptop.clone()).await, Ok(8));
+    for seq in 5..=9 {
+        stage.event(event(seq)).await;
+    }
+    assert_eq!(
+        (&*phone.seen.borrow(), &*laptop.seen.borrow()),
+        (&vec![9], &vec![9])
+    );
+}
+
 #[actix::test]
 async fn a_subscription_that_nobody_waits_for_leaves_nothing_behind() {
     let mut stage = Stage::new();
@@ -245,7 +404,7 @@ async fn a_subscription_that_nobody_waits_for_leaves_nothing_behind() {
     stage
         .take(Notice::Admitted {
             ticket,
-            result: Ok(0),
+            result: Ok(member(0)),
         })
         .await;
     assert_eq!(stage.hub.conversations(), 0);
@@ -261,7 +420,7 @@ async fn a_subscription_that_nobody_waits_for_leaves_nothing_behind() {
     stage
         .take(Notice::Admitted {
             ticket,
-            result: Ok(0),
+            result: Ok(member(0)),
         })
         .await;
     assert!(subscribed.await.is_err());

@@ -179,8 +179,8 @@ impl ShardRelay {
                     holes.push((conv.clone(), after));
                 }
             }
-            if let Some(have) = have
-                && let Next::Pull { after } = known.take_all(&conv, have, caught.tails, workers)
+            if have.is_some()
+                && let Next::Pull { after } = known.take_all(&conv, caught.events, workers)
             {
                 holes.push((conv.clone(), after));
             }
@@ -190,16 +190,18 @@ impl ShardRelay {
                 holes.push((conv, after));
             }
         }
-        for (admit, position) in asked.admits.into_iter().zip(answer.admits) {
-            let result = position.ok_or_else(Refusal::not_member);
+        for (admit, proof) in asked.admits.into_iter().zip(answer.admits) {
             workers.tell(
                 admit.worker,
                 Notice::Admitted {
                     ticket: admit.ticket,
-                    result,
+                    result: Ok(proof),
                 },
             );
         }
+        // The answer was full: the others are asked about next.
+        let rest = register.users.iter().skip(answer.indexes.len());
+        self.new_users.extend(rest.cloned());
         for (user, convs) in register.users.into_iter().zip(answer.indexes) {
             let convs: Arc<[ConvId]> = convs.into();
             for worker in self.users.get(&user).into_iter().flatten() {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use protocol::ConvId;
 
 use super::{ConvRelay, Hole, Places, ShardRelay};
 use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Logged;
 use crate::relay::notice::Notice;
 use crate::relay::order::Next;
 use crate::relay::workers::Workers;
 use crate::relay::{Delivered, Delivery};
 use crate::rpc::deliver::To;
+use crate::rpc::read::Ranged;
 
 // === impl ShardRelay ===
 
@@ -68,12 +69,11 @@ impl ShardRelay {
         to.fo <= self.fo
     }
 
-    /// Takes a range that was missing, beginning behind `after`; `None` when it could not be read. Returns what is
-    /// still missing.
+    /// Takes a range that was missing; `None` when it could not be read. Returns what is still missing.
     pub(in crate::relay) fn pulled(
         &mut self,
         conv: &ConvId,
-        range: Option<(u64, u64, Vec<bytes::Bytes>)>,
+        range: Option<Ranged>,
         workers: &mut Workers,
     ) -> Option<Hole> {
         let known = self.convs.get_mut(conv)?;
@@ -82,9 +82,9 @@ impl ShardRelay {
                 known.order.pulled();
                 known.order.suspect()
             }
-            Some((after, last, tails)) => {
+            Some(Ranged { last, events }) => {
                 // Nothing is asked for while the answer to the last pull is being taken.
-                known.take_all(conv, after, tails, workers);
+                known.take_all(conv, events, workers);
                 match known.order.pulled() {
                     Next::Nothing if known.order.last().is_some_and(|have| have < last) => {
                         known.order.suspect()
@@ -117,29 +117,21 @@ impl ConvRelay {
         order.offer(event.seq, event, |event| hand_out(event, places, workers))
     }
 
-    /// Takes a piece of the log that begins behind `after`, or later if what follows `after` is gone.
-    pub(super) fn take_all(
-        &mut self,
-        conv: &ConvId,
-        after: u64,
-        tails: Vec<Bytes>,
-        workers: &mut Workers,
-    ) -> Next {
+    /// Takes a piece of the log that was asked for from behind the last event, and begins later if what follows that is
+    /// gone. What a worker then misses it asks for in its turn, and proves its subscribers' membership anew.
+    pub(super) fn take_all(&mut self, conv: &ConvId, events: Vec<Logged>, workers: &mut Workers) -> Next {
         let mut missing = Next::Nothing;
-        let from = Published::begin(after, &tails);
         let ConvRelay {
             order,
             workers: places,
-        } = &mut *self;
-        order.skip_to(from, |event| hand_out(event, places, workers));
-        for (seq, tail) in (from..).zip(tails) {
-            let ConvRelay {
-                order,
-                workers: places,
-            } = self;
-            if order.last().is_none_or(|last| seq > last) {
-                let event = Arc::new(Published::replay(conv.clone(), seq, tail));
-                let next = order.offer(seq, event, |event| hand_out(event, places, workers));
+        } = self;
+        if let Some(first) = events.first() {
+            order.skip_to(first.s, |event| hand_out(event, places, workers));
+        }
+        for event in events {
+            if order.last().is_none_or(|last| event.s > last) {
+                let event = Arc::new(Published::replay(conv.clone(), event));
+                let next = order.offer(event.seq, event, |event| hand_out(event, places, workers));
                 if next != Next::Nothing {
                     missing = next;
                 }

@@ -128,9 +128,9 @@ impl Task {
                 self.ranges -= 1;
                 match (pull.worker, result) {
                     (Some(worker), Ok(range)) => {
-                        let events = (Published::begin(pull.after, &range.tails)..).zip(range.tails);
+                        let events = range.events.into_iter();
                         let events = events
-                            .map(|(seq, tail)| Published::replay(pull.conv.clone(), seq, tail).into())
+                            .map(|event| Published::replay(pull.conv.clone(), event).into())
                             .collect();
                         let notice = Notice::Pulled {
                             conv: pull.conv,
@@ -140,8 +140,7 @@ impl Task {
                         self.workers.tell(worker, notice);
                     }
                     (None, Ok(range)) => {
-                        let range = Some((pull.after, range.last, range.tails));
-                        let hole = self.shards[pull.shard].pulled(&pull.conv, range, &mut self.workers);
+                        let hole = self.shards[pull.shard].pulled(&pull.conv, Some(range), &mut self.workers);
                         self.holes.extend(hole);
                         self.take_holes(pull.shard);
                     }

@@ -212,6 +212,7 @@ pub(super) fn expel(
         succession::remove(work.rows, by.conv, role, member.since, who);
     }
     member.mentions = Vec::new();
+    member.until = conv.last_s;
     member.version = work.tell_user(by.conv, who, News::Left, conv.last_ts);
     work.set_member(by.conv, who, member);
     Published {

@@ -11,9 +11,9 @@ use storage::{Order, Table};
 
 use super::super::door::Rows;
 use super::super::keys;
-use super::super::rows::{ConvRow, EventKind, EventRow, Row};
+use super::super::rows::{ConvRow, EventKind, EventRow, MemberRow, Row, corrupt};
 use super::view::{ConvView, view};
-use super::{Result, Seat};
+use super::{Denied, Result, Seat};
 
 /// The most bytes of events in one window; the first event is returned however large it is.
 pub(super) const WINDOW_BYTES: usize = 160 * 1024;
@@ -40,6 +40,39 @@ pub struct HistoryPage {
     pub more: bool,
     /// The events don't begin right behind the place asked for, or there is no such place in the log.
     pub gap: bool,
+}
+
+/// An event at its place in the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Logged {
+    /// The place.
+    pub s: u64,
+    /// The stored tail.
+    pub tail: Bytes,
+}
+
+/// What one user missed who has everything up to some place: the question of a session that goes on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Missed {
+    /// The events behind that place, ascending and without a hole; perhaps not all.
+    pub events: Vec<Logged>,
+    /// The last event that is for the user.
+    pub last: u64,
+    /// What follows that place is gone, or is not for the user: there are no events here.
+    pub gap: bool,
+    /// What the user is by now.
+    pub membership: Membership,
+}
+
+/// What became of the membership that a user had at some place of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Membership {
+    /// It goes on.
+    Same,
+    /// It ended, and another has begun.
+    Renewed,
+    /// It ended.
+    Over,
 }
 
 /// What was missed in one conversation: an item of `delta`.
@@ -120,14 +153,14 @@ pub fn history(
     Ok(HistoryPage { events, more, gap })
 }
 
-/// Returns the tails of the oldest events above `after`, up to `limit` of them, whoever asks: for nodes that missed a
-/// part of the fan-out, never for a user. The first is not the one after `after` if that is gone.
-pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Result<Vec<Bytes>> {
+/// Returns the oldest events above `after`, up to `limit` of them, whoever asks: for nodes that missed a part of the
+/// fan-out, never for a user. The first is not the one after `after` if that is gone.
+pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Result<Vec<Logged>> {
     let Some(row) = rows.get(Table::Conversation, conv.as_str().as_bytes())? else {
         return Ok(Vec::new());
     };
     let floor = ConvRow::decode(&row)?.floor();
-    window(
+    placed(
         rows,
         conv,
         (after.saturating_add(1).max(floor), u64::MAX - 1),
@@ -135,6 +168,36 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
         limit,
         floor,
     )
+}
+
+/// Returns up to `limit` events for `user`, who has everything up to `after` and was a member there: those that follow
+/// without a hole, up to the one that ended the membership, if one did. What is gone or was never for the user is a gap,
+/// and then there are none.
+pub fn missed(rows: &impl Rows, conv: &ConvId, user: &UserId, after: u64, limit: usize) -> Result<Missed> {
+    let member = rows.get(Table::Member, &keys::member(conv, user))?;
+    let row = rows.get(Table::Conversation, conv.as_str().as_bytes())?;
+    let (Some(member), Some(row)) = (member, row) else {
+        return Err(Denied::NotMember);
+    };
+    let (me, row) = (MemberRow::decode(&member)?, ConvRow::decode(&row)?);
+    let next = after.saturating_add(1);
+    let (membership, last) = match me.role {
+        Some(_) if me.since <= next => (Membership::Same, row.last_s),
+        Some(_) => (Membership::Renewed, after),
+        None => (Membership::Over, me.until),
+    };
+    let gap = next < me.since.max(row.floor()) && after < last || membership == Membership::Renewed;
+    let events = if gap {
+        Vec::new()
+    } else {
+        placed(rows, conv, (next, last), Order::Ascending, limit, me.floor(&row))?
+    };
+    Ok(Missed {
+        gap: gap || events.is_empty() && after < last,
+        events,
+        last,
+        membership,
+    })
 }
 
 /// Returns the newest events above `have`; one who has nothing starts where the membership does. There is a gap if some
@@ -159,19 +222,32 @@ fn newest(rows: &impl Rows, conv: &ConvId, seat: &Seat, have: u64, limit: usize)
     })
 }
 
-/// Returns the tails of the events `from..=to` in ascending order; of too many, those that come first in `order`. `floor`
+/// Returns the tails of the events of `span` in ascending order; of too many, those that come first in `order`. `floor`
 /// is the first event that may be seen, see [`shown`].
 fn window(
+    rows: &impl Rows,
+    conv: &ConvId,
+    span: (u64, u64),
+    order: Order,
+    limit: usize,
+    floor: u64,
+) -> Result<Vec<Bytes>> {
+    let events = placed(rows, conv, span, order, limit, floor)?;
+    Ok(events.into_iter().map(|event| event.tail).collect())
+}
+
+/// The same, each at its place.
+fn placed(
     rows: &impl Rows,
     conv: &ConvId,
     (mut from, mut to): (u64, u64),
     order: Order,
     limit: usize,
     floor: u64,
-) -> Result<Vec<Bytes>> {
-    let mut tails: Vec<Bytes> = Vec::new();
+) -> Result<Vec<Logged>> {
+    let mut events: Vec<Logged> = Vec::new();
     let mut bytes = 0;
-    'pages: while from <= to && tails.len() < limit {
+    'pages: while from <= to && events.len() < limit {
         let (start, end) = (
             keys::message(conv, from),
             keys::message(conv, to.saturating_add(1)),
@@ -180,7 +256,7 @@ fn window(
             Table::Message,
             &start..&end,
             order,
-            SCAN_PAGE.min(limit - tails.len()),
+            SCAN_PAGE.min(limit - events.len()),
         )?;
         if found.is_empty() {
             break;
@@ -189,19 +265,21 @@ fn window(
             Order::Ascending => from += found.len() as u64,
             Order::Descending => to = to.saturating_sub(found.len() as u64),
         }
-        for (_, row) in &found {
+        for (key, row) in &found {
+            let s = keys::place(conv, key)
+                .ok_or_else(|| Denied::Storage(corrupt("a malformed key of an event")))?;
             let tail = shown(EventRow::decode(row)?, floor);
             bytes += tail.len();
-            if bytes > WINDOW_BYTES && !tails.is_empty() {
+            if bytes > WINDOW_BYTES && !events.is_empty() {
                 break 'pages;
             }
-            tails.push(tail);
+            events.push(Logged { s, tail });
         }
     }
     if order == Order::Descending {
-        tails.reverse();
+        events.reverse();
     }
-    Ok(tails)
+    Ok(events)
 }
 
 /// Returns the tail as it may be shown to one who may see the events from `floor` on: an edit of a message from before

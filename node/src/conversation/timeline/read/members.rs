@@ -149,6 +149,15 @@ pub fn role(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Option<Rol
     }
 }
 
+/// Returns the event from which on `user` is a member, `None` for one who is none. For the owner's own checks.
+pub fn member_since(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Option<u64>> {
+    match Seat::of(rows, conv, user) {
+        Ok(seat) => Ok(Some(seat.me.since)),
+        Err(Denied::NotMember) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn user_of(conv: &ConvId, key: &[u8]) -> Result<UserId> {
     let user = keys::rest(conv.as_str(), key).and_then(|user| UserId::parse(user).ok());
     user.ok_or_else(|| Denied::Storage(corrupt("a malformed member key")))

@@ -3,9 +3,9 @@
 use protocol::answer::Last;
 use protocol::{ConvId, ErrorCode, Event, RawEvent, Role, limits};
 
-use super::super::read::{self, Denied, Page};
-use super::super::{Effect, Op, Published};
-use super::{World, parse, text, u};
+use super::super::read::{self, Denied, Membership, Page};
+use super::super::{Command, Effect, Op, Published};
+use super::{World, done, parse, text, u};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
     tails.iter().map(|tail| parse(tail).place().unwrap().1).collect()
@@ -345,12 +345,65 @@ fn what_a_node_missed_is_replayed_as_it_was_published() {
     ] {
         live.extend(world.ok("alice", &conv, op).events);
     }
-    let tails = read::range(&world.rows, &conv, 2, 100).unwrap();
-    let replayed: Vec<_> = (3..)
-        .zip(tails)
-        .map(|(s, tail)| Published::replay(conv.clone(), s, tail))
+    let events = read::range(&world.rows, &conv, 2, 100).unwrap();
+    let replayed: Vec<_> = events
+        .into_iter()
+        .map(|event| Published::replay(conv.clone(), event))
         .collect();
     assert_eq!(replayed, live);
     assert_eq!(read::range(&world.rows, &conv, 3, 2).unwrap().len(), 2);
     assert!(read::range(&world.rows, &conv, u64::MAX, 2).unwrap().is_empty());
+}
+
+#[test]
+fn what_a_user_missed_is_theirs_up_to_the_end_of_the_membership_and_nothing_else() {
+    let mut world = World::new();
+    let conv = world.group("g_1", &["alice", "bob", "carol"]);
+    let kick = Op::Kick { who: u("bob") };
+    // 4, kick 5, 6, again 7, 8.
+    for op in [
+        text("4"),
+        kick.clone(),
+        text("6"),
+        Op::Invite { who: u("bob") },
+        text("8"),
+    ] {
+        world.ok("alice", &conv, op);
+    }
+    let told = |world: &World, user: &str, after: u64| {
+        let missed = read::missed(&world.rows, &conv, &u(user), after, 100).unwrap();
+        let places: Vec<u64> = missed.events.iter().map(|event| event.s).collect();
+        (places, missed.gap, missed.membership)
+    };
+    assert_eq!(
+        told(&world, "carol", 3),
+        (vec![4, 5, 6, 7, 8], false, Membership::Same)
+    );
+    assert_eq!(told(&world, "carol", 8), (vec![], false, Membership::Same));
+    // Bob was somebody else at 3, and nobody at 5.
+    for after in [3, 5] {
+        assert_eq!(told(&world, "bob", after), (vec![], true, Membership::Renewed));
+    }
+    assert_eq!(told(&world, "bob", 7), (vec![8], false, Membership::Same));
+    world.ok("alice", &conv, text("9"));
+    world.ok("alice", &conv, kick);
+    world.ok("alice", &conv, text("11"));
+    assert_eq!(told(&world, "bob", 7), (vec![8, 9, 10], false, Membership::Over));
+    // The last page, and who claims to have been a member where nobody was.
+    for after in [10, 11, 99] {
+        assert_eq!(told(&world, "bob", after), (vec![], false, Membership::Over));
+    }
+    assert_eq!(told(&world, "bob", 4), (vec![], true, Membership::Over));
+    // What is gone is a gap for both, whatever is left above it.
+    // Step by step.
+    for _ in 0..20 {
+        done(world.apply(Command::retain(conv.clone(), 10)));
+    }
+    assert_eq!(told(&world, "bob", 8), (vec![], true, Membership::Over));
+    assert_eq!(told(&world, "bob", 9), (vec![10], false, Membership::Over));
+    assert_eq!(told(&world, "carol", 8), (vec![], true, Membership::Same));
+    assert_eq!(told(&world, "carol", 9), (vec![10, 11], false, Membership::Same));
+    for user in ["eve", "nobody"] {
+        assert!(read::missed(&world.rows, &conv, &u(user), 0, 100).is_err());
+    }
 }
