@@ -10,6 +10,7 @@ use protocol::event::Receipt;
 use protocol::{Cid, Event, UserId};
 
 use super::publish::Peek;
+use super::recent::About;
 use super::shard::batch::Pending;
 use super::shard::core::Core;
 use super::timeline::{Effect, Outcome, Published};
@@ -32,7 +33,10 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
         if event.adds.is_some() || event.removes.is_some() {
             core.outbox_wake.notify_one();
         }
-        core.publish(event);
+        match event.only.clone() {
+            Some(user) => core.say(About::Settings(user), event),
+            None => core.publish(event),
+        }
     }
     match applied.effect {
         Effect::None | Effect::Reserved(_) => {}
@@ -100,15 +104,16 @@ fn receipt(core: &Core, command: &[u8], (delivered, read): (u64, u64), own: bool
         delivered,
         read,
     });
-    core.publish(Published {
+    let published = Published {
         conv,
         seq: 0,
         tail: event.tail().into(),
         removes: None,
         adds: None,
         skip,
-        only: own.then_some(user),
-    });
+        only: own.then(|| user.clone()),
+    };
+    core.say(About::Cursors(user), published);
 }
 
 /// Tells the nodes of the user's sessions, which close those that are connected, and every node, which refuses what else

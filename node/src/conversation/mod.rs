@@ -16,6 +16,7 @@ pub(crate) mod interest;
 pub(crate) mod metrics;
 pub mod publish;
 pub mod reads;
+pub(crate) mod recent;
 pub(crate) mod retention;
 pub mod route;
 pub mod settings;

@@ -11,6 +11,7 @@ use cluster::NodeId;
 use protocol::event::{Event, Typing as Wire};
 use protocol::{ConvId, UserId};
 
+use super::recent::About;
 use super::shard::messages::Typed;
 use super::shared::Shared;
 use super::timeline::{Published, read};
@@ -67,7 +68,7 @@ async fn publish(shared: &Arc<Shared>, Typing { conv, user, on }: Typing) -> Opt
     }
     let event = Event::Typing(Wire {
         c: conv.clone(),
-        u: user,
+        u: user.clone(),
         on,
     });
     let published = Published {
@@ -79,5 +80,8 @@ async fn publish(shared: &Arc<Shared>, Typing { conv, user, on }: Typing) -> Opt
         skip: 0,
         only: None,
     };
-    active.addr.try_send(Typed(published)).ok()
+    active
+        .addr
+        .try_send(Typed(About::Typing(user, on), published))
+        .ok()
 }

@@ -10,10 +10,12 @@
 mod claim;
 mod deliver;
 mod feed;
+mod unlogged;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::{ConvId, UserId};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +28,7 @@ use super::notice::{Control, Notice, WorkerId};
 use super::slots::Slots;
 use super::subscriber::Subscriber;
 use crate::conversation::Refusal;
+use crate::conversation::timeline::Published;
 
 /// Orders that wait for the relay; more subscriptions are refused.
 const BACKLOG: usize = 65_536;
@@ -57,14 +60,16 @@ struct State {
 struct Ticket {
     conv: ConvId,
     who: Rc<dyn Subscriber>,
-    entry: Entry,
+    origin: Origin,
     claim: Claim,
     /// The user's shard said meanwhile that the user joined.
     joined: bool,
+    /// What was said meanwhile outside the log.
+    unlogged: Vec<Arc<Published>>,
 }
 
 /// Who wants the proof.
-enum Entry {
+enum Origin {
     /// A session that waits for its position.
     First(oneshot::Sender<Result<u64, Refusal>>),
     /// One that listened until the stream jumped.
@@ -132,7 +137,7 @@ impl LocalHub {
         let mut state = self.hub.state.borrow_mut();
         let state = &mut *state;
         let slots = state.convs.entry(conv.clone()).or_insert_with(Slots::new);
-        if let Some(at) = slots.proof(&*who) {
+        if let Some(at) = slots.position(who.id()) {
             let as_of = slots.add(who, at);
             // The receiver is right here.
             let _ = reply.send(Ok(as_of));
@@ -151,9 +156,10 @@ impl LocalHub {
                 Ticket {
                     conv: conv.clone(),
                     who,
-                    entry: Entry::First(reply),
+                    origin: Origin::First(reply),
                     claim: Claim::default(),
                     joined: false,
+                    unlogged: Vec::new(),
                 },
             );
             self.hub.ask(conv.clone(), user, ticket);
@@ -253,5 +259,7 @@ async fn pass_on(hello: Control, mut orders: mpsc::UnboundedReceiver<Control>, r
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

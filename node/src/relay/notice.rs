@@ -83,6 +83,8 @@ pub(super) enum Notice {
         ticket: u64,
         /// What the owner read, or why it couldn't be asked.
         result: Result<Proof, Refusal>,
+        /// What was said lately outside the log.
+        recent: Vec<Arc<Published>>,
     },
     /// Events that the worker missed.
     Pulled {

@@ -53,6 +53,9 @@ type Places = SmallVec<[WorkerId; 2]>;
 struct ConvRelay {
     order: Order<Arc<Published>>,
     workers: Places,
+    /// A registration that names it is under way: what is said outside the log waits for what was said before.
+    asked: bool,
+    unlogged: Vec<Arc<Published>>,
 }
 
 /// A user who wants to subscribe.
@@ -129,6 +132,8 @@ impl ShardRelay {
         let relay = ConvRelay {
             order: Order::new(None),
             workers: SmallVec::from_slice(&[worker]),
+            asked: false,
+            unlogged: Vec::new(),
         };
         self.convs.insert(conv.clone(), relay);
         self.new_convs.push(conv.clone());

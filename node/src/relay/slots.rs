@@ -92,14 +92,9 @@ impl Slots {
         self.place(id).is_some() || self.pending.iter().any(|(_, session)| *session == id)
     }
 
-    /// Where a session of the same user is seen to listen: the user is a member there. Where there are many, nobody
-    /// looks.
-    pub(super) fn proof(&self, who: &dyn Subscriber) -> Option<u64> {
-        if self.index.is_some() {
-            return None;
-        }
-        let mut slots = self.places.iter().flatten();
-        let slot = slots.find(|slot| slot.who.user() == who.user())?;
+    /// Where a session that listens is.
+    pub(super) fn position(&self, id: u64) -> Option<u64> {
+        let slot = self.places[self.place(id)?].as_ref()?;
         Some(slot.from.max(self.order.last()?))
     }
 

@@ -1,5 +1,6 @@
 //! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): what a node wants of a shard.
 
+use bytes::Bytes;
 use protocol::{ConvId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,22 @@ pub(crate) struct Registered {
     /// The conversations of the first of the users, one at least; the others are to be asked for again. So the answer is
     /// bounded whatever they are in.
     pub(crate) indexes: Vec<Vec<ConvId>>,
+    /// What was said lately, outside the log, of the conversations that somebody is admitted to, or of which the node has
+    /// events. It was said before everything that the registration brings of a conversation named here for the first time.
+    pub(crate) recent: Vec<Unlogged>,
+}
+
+/// An event that is in no log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unlogged {
+    /// The conversation.
+    pub(crate) conv: ConvId,
+    /// The event's JSON behind its number.
+    pub(crate) tail: Bytes,
+    /// The session that doesn't want it, 0 for none.
+    pub(crate) skip: u64,
+    /// The only user whom it concerns.
+    pub(crate) only: Option<UserId>,
 }
 
 /// Whether a user is a member, as read at one place of the log. The stream has the last word on what is above it.
@@ -69,8 +86,6 @@ pub(crate) struct Unregister {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::super::tests::golden;
     use super::*;
 
@@ -115,8 +130,17 @@ mod tests {
                     Proof { at: 9, since: None },
                 ],
                 indexes: vec![vec![conv()]],
+                recent: vec![Unlogged {
+                    conv: conv(),
+                    tail: Bytes::from_static(b"{}"),
+                    skip: 5,
+                    only: Some(user()),
+                }],
             },
-            &[1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 9, 0, 1, 1, 1, b'g'],
+            &[
+                1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 9, 0, 1, 1, 1, b'g', 1, 1, b'g', 2, b'{', b'}', 5,
+                1, 1, b'u',
+            ],
         );
         golden(
             Unregister {

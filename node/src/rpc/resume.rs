@@ -6,7 +6,7 @@
 //! client comes with the old name again, because it never saw the new one, the copy is `VOID`.
 
 use bytes::Bytes;
-use protocol::{ConvId, UserId};
+use protocol::{Cid, ConvId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::session::sid::Sid;
@@ -54,6 +54,8 @@ pub(crate) struct Lent {
     pub(crate) delivered: Vec<(ConvId, u64)>,
     /// Whom the client watches.
     pub(crate) watching: Vec<UserId>,
+    /// Messages of the client that it doesn't want to see, and that have not passed yet.
+    pub(crate) quiet: Vec<(ConvId, Cid)>,
 }
 
 /// The client has used its new session → whether that one is the one that has it.
@@ -108,12 +110,13 @@ mod tests {
                 convs: vec![(conv.clone(), 5)],
                 coming: vec![conv.clone()],
                 settled: true,
-                delivered: vec![(conv, 4)],
+                delivered: vec![(conv.clone(), 4)],
                 watching: vec![UserId::parse("w").unwrap()],
+                quiet: vec![(conv, Cid::parse("i").unwrap())],
             }),
             &[
                 1, 0, 2, 2, b'{', b'}', 1, 1, b'g', 5, 1, b'}', 0, 1, 1, b'g', 5, 1, 1, b'g', 1, 1, 1, b'g',
-                4, 1, 1, b'w',
+                4, 1, 1, b'w', 1, 1, b'g', 1, b'i',
             ],
         );
         golden(Resumed::Expired, &[1, 1]);

@@ -11,21 +11,23 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::event::{Event, Resync};
-use protocol::{ConvId, RawEvent, UserId};
+use protocol::{Cid, ConvId, RawEvent, UserId};
 
 use super::arrivals::Arrivals;
 use super::link::Link;
 use super::outbox::Pushed;
+use super::quiet::Quiet;
 use super::registry::Sessions;
 use super::ring::Kept;
 use super::settling::Beginning;
 use super::sid::Sid;
+use crate::conversation::recent::TYPING_LASTS;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
 use crate::telemetry::metrics::Metrics;
 use crate::user::Screen;
 
-/// Events held back per conversation while it is being opened.
+/// Events held back per conversation while it is being opened; of those that are in no log half as many.
 const HELD: usize = 256;
 /// The start of a receipt: worth knowing even when it comes late.
 const RECEIPT: &[u8] = br#""t":"receipt""#;
@@ -40,6 +42,8 @@ pub struct Feed {
     /// What went out and what has arrived.
     pub(super) arrivals: RefCell<Arrivals>,
     joined: RefCell<BTreeSet<ConvId>>,
+    /// Its own messages that are not to be shown.
+    quiet: RefCell<Quiet>,
     too_slow: Cell<bool>,
     /// Whether the conversations that the user was in at the start have been subscribed to.
     settled: Cell<bool>,
@@ -52,13 +56,19 @@ pub struct Feed {
 enum State {
     /// Events wait until the client knows the conversation, or until it has those before.
     Opening {
-        held: Vec<Published>,
+        held: Vec<Held>,
         lost: bool,
         /// The client has the events up to this one, and those behind it are read.
         from: Option<u64>,
     },
     /// Events above this one are passed on.
     Live(u64),
+}
+
+/// An event that waits, and since when.
+struct Held {
+    at: Instant,
+    published: Published,
 }
 
 // === impl Feed ===
@@ -75,6 +85,7 @@ impl Feed {
             convs: RefCell::default(),
             arrivals: RefCell::default(),
             joined: RefCell::default(),
+            quiet: RefCell::default(),
             too_slow: Cell::new(false),
             settled: Cell::new(false),
             beginning: RefCell::default(),
@@ -119,6 +130,13 @@ impl Feed {
         true
     }
 
+    /// The client has the events of a conversation that has [begun](Self::begin) up to `at`.
+    pub(super) fn known_up_to(&self, conv: &ConvId, at: u64) {
+        if let Some(State::Opening { from, .. }) = self.convs.borrow_mut().get_mut(conv) {
+            *from = Some(at);
+        }
+    }
+
     /// Passes on an event that was read, of a conversation that has [begun](Self::begin_at). `false`: the conversation
     /// is not followed any more, perhaps because of this event.
     pub(super) fn carry(&self, published: &Published) -> bool {
@@ -133,10 +151,12 @@ impl Feed {
                 convs.remove(&published.conv);
             }
         }
-        self.replay(Kept {
-            tail: published.tail.clone(),
-            covers: Some((published.conv.clone(), published.seq)),
-        });
+        if !self.is_unwanted(published) {
+            self.replay(Kept {
+                tail: published.tail.clone(),
+                covers: Some((published.conv.clone(), published.seq)),
+            });
+        }
         if over {
             self.arrivals.borrow_mut().forget(&published.conv);
         }
@@ -149,7 +169,7 @@ impl Feed {
         if let Some(State::Opening { held, lost, .. }) = self.convs.borrow_mut().get_mut(conv)
             && std::mem::take(lost)
         {
-            held.retain(|published| published.seq == 0);
+            held.retain(|held| held.published.seq == 0);
             return false;
         }
         self.go_live(conv, upto);
@@ -200,12 +220,26 @@ impl Feed {
             Some(state) => std::mem::replace(state, State::Live(from)),
             None => return,
         };
+        self.quiet.borrow_mut().passed(conv, from);
         if let State::Opening { held, lost, .. } = before {
-            for published in &held {
-                self.event(published);
+            for Held { at, published } in &held {
+                // Who types says so again before that.
+                let stale = published.seq == 0 && at.elapsed() >= TYPING_LASTS && is_typing(published);
+                if !stale {
+                    self.event(published);
+                }
             }
             if lost {
                 self.resync("late");
+            }
+            // The view is newer than the end of the membership that was subscribed to: this is another one.
+            let me = Some(&self.user);
+            if held
+                .iter()
+                .any(|held| held.published.removes.as_ref() == me && held.published.seq <= from)
+            {
+                self.end(conv);
+                self.joined(conv);
             }
         }
     }
@@ -225,6 +259,7 @@ impl Feed {
     pub fn end(&self, conv: &ConvId) {
         self.convs.borrow_mut().remove(conv);
         self.arrivals.borrow_mut().forget(conv);
+        self.quiet.borrow_mut().forget(conv);
     }
 
     /// Whether the conversation is followed, or about to be.
@@ -299,8 +334,13 @@ impl Feed {
         if !self.settled.get() {
             return Vec::new();
         }
-        let joined = self.joined.take().into_iter();
-        joined.filter(|conv| !self.follows(conv)).collect()
+        let convs = self.convs.borrow();
+        let mut joined = self.joined.borrow_mut();
+        let fresh = joined.iter().filter(|conv| !convs.contains_key(*conv)).cloned();
+        let fresh = fresh.collect();
+        // One that is being opened may turn out to have been asked for before the user joined.
+        joined.retain(|conv| matches!(convs.get(conv), Some(State::Opening { .. })));
+        fresh
     }
 
     /// Whether the outbox overflowed a second time.
@@ -329,7 +369,7 @@ impl Feed {
 
     /// Whether it says that this very user types, on whatever device.
     fn is_own_typing(&self, published: &Published) -> bool {
-        if published.seq > 0 || !published.tail.starts_with(br#""t":"typing""#) {
+        if !is_typing(published) {
             return false;
         }
         let event = RawEvent::from_tail(&published.tail)
@@ -338,8 +378,52 @@ impl Feed {
         matches!(event, Some(Event::Typing(typing)) if typing.u == self.user)
     }
 
-    fn pass(&self, published: &Published) {
+    /// Passes on an event that follows a `conv`.
+    pub(super) fn follower(&self, published: &Published) {
+        if !self.is_unwanted(published) {
+            self.push(published.tail.clone(), Some((&published.conv, published.seq)));
+        }
+    }
+
+    /// A message of this session that it doesn't want to see.
+    pub(super) fn hush(&self, conv: &ConvId, cid: &Cid) {
+        self.quiet.borrow_mut().sent(conv, cid);
+    }
+
+    /// It has its place. `comes`: the conversation is about to be introduced, with the message.
+    pub(super) fn hushed(&self, conv: &ConvId, cid: &Cid, s: u64, comes: bool) {
+        let mut quiet = self.quiet.borrow_mut();
+        match self.convs.borrow().get(conv) {
+            Some(State::Live(at)) => quiet.placed(conv, cid, s, *at),
+            Some(State::Opening { .. }) => quiet.placed(conv, cid, s, 0),
+            None if comes => quiet.placed(conv, cid, s, 0),
+            // Nothing comes.
+            None => quiet.refused(conv, cid),
+        }
+    }
+
+    /// It was refused for good.
+    pub(super) fn unhush(&self, conv: &ConvId, cid: &Cid) {
+        self.quiet.borrow_mut().refused(conv, cid);
+    }
+
+    /// The messages that are not to be shown, for who goes on with this session.
+    pub(super) fn hushed_messages(&self) -> Vec<(ConvId, Cid)> {
+        self.quiet.borrow().all()
+    }
+
+    /// Whether it is one of its own messages that the session doesn't want to see, however it comes.
+    fn is_unwanted(&self, published: &Published) -> bool {
+        let mut quiet = self.quiet.borrow_mut();
         if published.skip == self.tag {
+            quiet.passed(&published.conv, published.seq);
+            return true;
+        }
+        published.seq > 0 && quiet.takes(published, &self.user)
+    }
+
+    fn pass(&self, published: &Published) {
+        if self.is_unwanted(published) {
         } else if published.only.is_some() {
             // Rare, and not to be dropped first.
             self.push(published.tail.clone(), None);
@@ -356,6 +440,10 @@ impl Feed {
             self.push(published.tail.clone(), Some((&published.conv, published.seq)));
         }
     }
+}
+
+fn is_typing(published: &Published) -> bool {
+    published.seq == 0 && published.tail.starts_with(br#""t":"typing""#)
 }
 
 impl Screen for Feed {
@@ -380,14 +468,13 @@ impl Subscriber for Feed {
         let mut convs = self.convs.borrow_mut();
         match convs.get_mut(&published.conv) {
             None => return,
-            Some(State::Opening { held, lost, from }) => {
-                // What is not in the log is worth holding only where it is not read again: a view that is on its way has
-                // the cursors and the settings, what is carried on has them not.
-                let lasts = published.only.is_some() || published.tail.starts_with(RECEIPT);
-                if published.seq == 0 && !(lasts && from.is_some() && held.len() < HELD) {
-                } else if held.len() < HELD || published.removes.as_ref() == Some(&self.user) {
-                    held.push(published.clone());
-                } else {
+            Some(State::Opening { held, lost, .. }) => {
+                let over = published.removes.as_ref() == Some(&self.user);
+                let room = if published.seq == 0 { HELD / 2 } else { HELD };
+                if held.len() < room || over {
+                    let (at, published) = (Instant::now(), published.clone());
+                    held.push(Held { at, published });
+                } else if published.seq > 0 {
                     *lost = true;
                 }
                 return;
@@ -418,6 +505,7 @@ impl Subscriber for Feed {
             }
             Some(State::Live(last)) => *last = at.max(*last),
         }
+        self.quiet.borrow_mut().passed(conv, at);
         self.resync("gone");
     }
 
@@ -436,151 +524,4 @@ impl Subscriber for Feed {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::rc::Weak;
-
-    use protocol::event::Typing;
-
-    use super::*;
-    use crate::config::Limits;
-    use crate::conversation::timeline::read::Logged;
-    use crate::session::Cut;
-    use crate::session::outbox::{Bounds, Outbox};
-
-    struct NoSocket;
-
-    impl Cut for NoSocket {
-        fn cut(&self) {}
-    }
-
-    fn conv() -> ConvId {
-        ConvId::parse("g_1").unwrap()
-    }
-
-    fn typing(user: &str) -> Published {
-        let event = Event::Typing(Typing {
-            c: conv(),
-            u: user.parse().unwrap(),
-            on: true,
-        });
-        Published {
-            conv: conv(),
-            seq: 0,
-            tail: event.tail().into(),
-            removes: None,
-            adds: None,
-            skip: 0,
-            only: None,
-        }
-    }
-
-    /// An event as it is read from the log.
-    fn stored(conv: &ConvId, s: u64, tail: &'static [u8]) -> Published {
-        let tail = Bytes::from_static(tail);
-        Published::replay(conv.clone(), Logged { s, tail })
-    }
-
-    /// A feed that follows the conversation, with room for so many events.
-    fn feed(frames: usize) -> Rc<Feed> {
-        let limits = Limits {
-            outbox_frames: frames,
-            ..Limits::default()
-        };
-        let socket: Weak<dyn Cut> = Weak::<NoSocket>::new();
-        let link = Link::new(Outbox::new(Bounds::from(&limits)), socket);
-        let feed = Feed::new(1, "alice".parse().unwrap(), link, Metrics::default());
-        assert!(feed.begin(&conv()));
-        feed.go_live(&conv(), 0);
-        feed
-    }
-
-    fn last_n(feed: &Feed) -> u64 {
-        feed.link.outbox(|outbox| outbox.last_n())
-    }
-
-    #[test]
-    fn what_is_in_no_log_and_lasts_is_not_lost_while_a_session_is_carried_on() {
-        let feed = feed(8);
-        let carried = ConvId::parse("g_2").unwrap();
-        let unlogged = |tail: &'static [u8], only: Option<&str>| Published {
-            only: only.map(|user| user.parse().unwrap()),
-            ..stored(&carried, 0, tail)
-        };
-        assert!(feed.begin_at(&carried, Some(3)));
-        feed.event(&unlogged(br#""t":"receipt"}"#, None));
-        feed.event(&unlogged(br#""t":"typing","c":"g_2","u":"bob","on":true}"#, None));
-        feed.event(&unlogged(br#""t":"conv"}"#, Some("alice")));
-        feed.event(&unlogged(br#""t":"conv","of":"bob"}"#, Some("bob")));
-        assert!(feed.carried(&carried, 3));
-        let tails: Vec<Bytes> = feed.link.outbox(|outbox| {
-            let events = outbox.after(0).unwrap();
-            events.map(|(_, kept)| kept.tail.clone()).collect()
-        });
-        assert_eq!(tails, [&br#""t":"receipt"}"#[..], br#""t":"conv"}"#]);
-    }
-
-    #[test]
-    fn a_late_subscription_says_so_before_its_events() {
-        let feed = feed(8);
-        let late = ConvId::parse("g_2").unwrap();
-        let message = |seq| stored(&late, seq, br#""t":"msg"}"#);
-        assert!(feed.begin(&late));
-        // Held back: it came while the subscription was answered.
-        feed.event(&message(4));
-        feed.go_live_late(&[(late.clone(), 3)]);
-        feed.event(&message(5));
-        let is_resync = feed.link.outbox(|outbox| {
-            let events = outbox.after(0).unwrap();
-            let resyncs = events.map(|(_, event)| event.tail.starts_with(br#""t":"resync""#));
-            resyncs.collect::<Vec<_>>()
-        });
-        assert_eq!(is_resync, [true, false, false]);
-        feed.go_live_late(&[]);
-        assert_eq!(last_n(&feed), 3);
-    }
-
-    #[test]
-    fn a_conversation_of_the_start_is_not_introduced_before_the_session_follows_it() {
-        let feed = feed(8);
-        let (known, new) = (conv(), ConvId::parse("g_2").unwrap());
-        // The list of the start can't be had yet, and the node hears that the user is in both.
-        feed.joined(&known);
-        feed.joined(&new);
-        assert_eq!(
-            feed.take_joined(),
-            [],
-            "each is to be followed from where the client is"
-        );
-        // The list was made before the user came into the second one.
-        feed.end(&known);
-        assert!(feed.begin(&known));
-        feed.go_live(&known, 200);
-        feed.settle();
-        assert_eq!(feed.take_joined(), [new]);
-        assert_eq!(feed.take_joined(), []);
-    }
-
-    #[test]
-    fn ones_own_typing_is_not_shown_on_any_of_ones_devices() {
-        let feed = feed(8);
-        feed.event(&typing("alice"));
-        assert_eq!(last_n(&feed), 0);
-        feed.event(&typing("alice2"));
-        assert_eq!(last_n(&feed), 1);
-    }
-
-    #[test]
-    fn under_pressure_typing_and_presence_go_first_and_messages_stay() {
-        let feed = feed(8);
-        for seq in 1..=4 {
-            feed.event(&stored(&conv(), seq, br#""t":"msg"}"#));
-        }
-        feed.event(&typing("bob"));
-        assert!(!feed.show(Bytes::from_static(br#""t":"presence"}"#)));
-        assert_eq!((last_n(&feed), feed.metrics.dropped.get()), (4, 1));
-        for seq in 5..=8 {
-            feed.event(&stored(&conv(), seq, br#""t":"msg"}"#));
-        }
-        assert_eq!((last_n(&feed), feed.metrics.resyncs.get()), (8, 0));
-    }
-}
+mod tests;

@@ -146,7 +146,7 @@ impl Handler<Take> for Session {
             Ok(wanted.map(|(_, kept)| behind(kept)).collect())
         })?;
         let (convs, coming) = open.feed.positions();
-        let settled = open.feed.is_settled();
+        let (settled, quiet) = (open.feed.is_settled(), open.feed.hushed_messages());
         let watching = if open.watching.is_empty() {
             self.worker.desk.watching(self.tag)
         } else {
@@ -170,6 +170,7 @@ impl Handler<Take> for Session {
             settled,
             delivered: self.pending(),
             watching,
+            quiet,
         };
         match self.transport {
             Transport::Poll => self.end_fetch(),

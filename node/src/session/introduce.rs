@@ -5,14 +5,70 @@
 
 use bytes::Bytes;
 use protocol::answer::{Conv, Last};
-use protocol::{Event, Why};
+use protocol::{ConvId, Event, RawEvent, UserId, Why};
+
+use crate::conversation::{Conversations, Refusal};
+
+/// Events since the user came in that are shown; of more only the newest are, with a gap. A session keeps no more for a
+/// client that is away, either.
+const SHOWN: usize = 1_024;
+/// Bytes of them.
+const SHOWN_BYTES: usize = 1 << 20;
 
 /// An event that follows a `conv`: its place in the log, and its tail.
 pub(super) type Follower = (u64, Bytes);
 
+/// The conversation as its member sees it, with everything since the user came in: read page by page where it is more
+/// than one window, as after the making of a large group.
+pub(super) async fn view(
+    conversations: &Conversations,
+    user: &UserId,
+    conv: &ConvId,
+) -> Result<Conv, Refusal> {
+    let mut view = conversations.open(user, conv, Some(0)).await?;
+    if view.gap
+        && let Some(events) = since_joining(conversations, user, conv, view.last.s).await?
+    {
+        view.events = Some(events);
+        view.gap = false;
+    }
+    Ok(view)
+}
+
+/// The events from the one by which the user came in up to `last`; `None` when some are gone, or there are too many.
+async fn since_joining(
+    conversations: &Conversations,
+    user: &UserId,
+    conv: &ConvId,
+    last: u64,
+) -> Result<Option<Vec<RawEvent>>, Refusal> {
+    let (mut events, mut bytes, mut at) = (Vec::new(), 0, 0);
+    while at < last {
+        let page = conversations.missed(user, conv, at).await?;
+        let first = page.events.first().map_or(last, |event| event.s);
+        let more = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX);
+        if page.gap
+            || page.events.is_empty()
+            || events.len().saturating_add(more) >= SHOWN
+            || bytes > SHOWN_BYTES
+        {
+            return Ok(None);
+        }
+        for event in page.events.into_iter().take_while(|event| event.s <= last) {
+            at = event.s;
+            bytes += event.tail.len();
+            match RawEvent::from_tail(&event.tail) {
+                Ok(raw) => events.push(raw),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(events))
+}
+
 /// Cuts `conv` behind the event by which the user became a member, and returns what comes after it. A `conv` with a
 /// gap, or without that event, stays whole.
-pub(super) fn introduce(mut conv: Conv, user: &protocol::UserId) -> (Conv, Vec<Follower>) {
+pub(super) fn introduce(mut conv: Conv, user: &UserId) -> (Conv, Vec<Follower>) {
     let Some(events) = conv.events.take() else {
         return (conv, Vec::new());
     };

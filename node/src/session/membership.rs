@@ -32,7 +32,7 @@ impl Session {
         self.wait(ctx, made, move |session, ctx, result| {
             session.window.changed(bytes);
             match result {
-                Ok(done) => session.show(ctx, done.conv, Some(0), Deliver::Answer(id)),
+                Ok(done) => session.show(ctx, done.conv, Some(0), Deliver::Made(id)),
                 Err(refusal) => session.refuse(id, refusal),
             }
             session.pump_soon();
@@ -89,18 +89,14 @@ impl Session {
         // The session that reads needs no word of its own cursor, nor of its own wishes.
         let quiet = cid.is_none() || matches!(change.op, Op::Set { .. });
         let skip = if quiet { self.tag } else { 0 };
-        let joins = matches!(change.op, Op::Join).then(|| change.conv.clone());
+        let joins = matches!(change.op, Op::Join);
         let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
             session.window.changed(bytes);
             match (result, cid) {
-                (Ok(done), Some(cid)) => {
-                    session.acknowledge(id, cid, done);
-                    if let Some(conv) = joins {
-                        session.follow(ctx, conv);
-                    }
-                }
+                (Ok(done), Some(cid)) if joins => session.follow_and_acknowledge(ctx, id, cid, done),
+                (Ok(done), Some(cid)) => session.acknowledge(id, cid, done),
                 (Ok(_), None) => session.answer(id, &Answer::Ok(Empty {})),
                 (Err(refusal), _) => session.refuse(id, refusal),
             }

@@ -5,7 +5,7 @@
 //! straight from the fan-out) → [`outbox`] (step 12) → the writer, or `fetch`, for clients that ask. [`link`] is what both
 //! halves share, [`worker`] what the sessions of one thread share, [`registry`] what those of a node share. Beyond its
 //! connection: `handover` (the session waits, and hands over what it has) → `resume` (another one goes on with it).
-//! Across connections: [`rates`], what a user may ask. Pure: `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
+//! Across connections: [`rates`], what a user may ask. Pure: `quiet`, `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
 
 pub mod messages;
 
@@ -20,6 +20,7 @@ mod membership;
 mod presence;
 pub mod publish;
 mod queries;
+mod quiet;
 mod resume;
 mod subscribe;
 mod timers;

@@ -48,7 +48,13 @@ impl Session {
             Err(refusal) => return self.refuse(id, refusal),
         };
         let opens = direct && !open.feed.follows(&conv);
-        let skip = if echo { 0 } else { self.tag };
+        let feed = open.feed.clone();
+        let skip = if echo {
+            0
+        } else {
+            feed.hush(&conv, &cid);
+            self.tag
+        };
         let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
@@ -58,13 +64,18 @@ impl Session {
                 .metrics
                 .send_seconds
                 .observe(now.elapsed().as_secs_f64());
-            match result {
-                Ok(done) => {
-                    session.acknowledge(id, cid, done);
-                    if opens {
-                        session.follow(ctx, conv);
-                    }
+            if !echo {
+                match &result {
+                    Ok(done) => feed.hushed(&conv, &cid, done.s, opens),
+                    Err(refusal) if !refusal.code.temporary() => feed.unhush(&conv, &cid),
+                    // It may have become a message, or becomes one when it is sent again.
+                    Err(_) => {}
                 }
+            }
+            match result {
+                // One that is new waits for its subscription: an answer to the message may come at once.
+                Ok(done) if opens => session.follow_and_acknowledge(ctx, id, cid, done),
+                Ok(done) => session.acknowledge(id, cid, done),
                 Err(refusal) => {
                     if refusal.code.temporary() {
                         session.order.refuse(&conv, &cid, Instant::now());

@@ -64,6 +64,9 @@ impl Session {
         for (tail, covers) in lent.events {
             feed.replay(Kept { tail, covers });
         }
+        for (conv, cid) in &lent.quiet {
+            feed.hush(conv, cid);
+        }
         self.inherit(lent.delivered);
         self.watch_on(lent.watching);
         let carrying = subscribe::carry_on(self.worker.clone(), feed, lent.convs, lent.coming, lent.settled);

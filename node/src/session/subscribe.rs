@@ -10,31 +10,42 @@ use std::time::Duration;
 use actix::Context;
 use bytes::Bytes;
 use futures::StreamExt;
+use protocol::answer::Conv;
 use protocol::event::Event;
-use protocol::{Answer, ConvId, ErrorCode};
+use protocol::{Answer, Cid, ConvId, ErrorCode};
 
 use super::actor::{Phase, Session};
 use super::feed::Feed;
-use super::introduce::introduce;
+use super::introduce;
 use super::worker::Worker;
-use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
-use crate::conversation::timeline::read::Membership;
+use crate::conversation::timeline::read::{Logged, Membership};
+use crate::conversation::{Done, Refusal};
 use crate::relay::Subscriber;
 
 /// Subscriptions under way at once, per session.
 const AT_ONCE: usize = 64;
+/// Events behind a `conv` that are pushed at once; more are passed on as fast as the client reads.
+const FOLLOWERS: usize = 64;
 /// Pause before a failed subscription is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a client has read enough to get more.
 const CROWDED: Duration = Duration::from_millis(20);
 
+/// How long the `ack` of the command that brought the user in waits for the subscription. The command is done: an owner
+/// that dies just now must not make it look as if it weren't.
+const ACK_WAITS: Duration = Duration::from_secs(2);
+
 /// How the client gets to see a conversation.
 pub(super) enum Deliver {
-    /// As the answer to this command.
+    /// As the answer to this question.
     Answer(Option<i64>),
+    /// As the answer to the command that made it: with everything that happened in it.
+    Made(Option<i64>),
     /// As an event.
     Event,
+    /// As an event, behind the `ack` of the command that brought the user in: who has that hears everything from there on.
+    EventAndAck(Option<i64>, Cid, Done),
 }
 
 // === impl Session: subscribe ===
@@ -52,47 +63,63 @@ impl Session {
         let feed = open.feed.clone();
         if feed.followed() >= self.worker.config.limits.subscriptions * 2 && !feed.follows(&conv) {
             let msg = "too many live conversations in this session".to_owned();
-            if let Deliver::Answer(id) = deliver {
-                self.refuse(
+            return match deliver {
+                Deliver::Answer(id) | Deliver::Made(id) => self.refuse(
                     id,
                     Refusal {
                         code: ErrorCode::Conflict,
                         msg,
                         retry_ms: None,
                     },
-                );
-            }
-            return;
+                ),
+                Deliver::EventAndAck(id, cid, done) => self.acknowledge(id, cid, done),
+                Deliver::Event => {}
+            };
         }
         let fresh = feed.begin(&conv);
         let (worker, name) = (self.worker.clone(), conv.clone());
+        let waits = matches!(deliver, Deliver::EventAndAck(..));
+        let whole = !matches!(deliver, Deliver::Answer(_));
         let view = async move {
             if fresh {
                 worker.hub.subscribe(&name, feed.clone()).await?;
             }
-            worker.conversations.open(feed.user_id(), &name, have).await
+            if whole {
+                introduce::view(&worker.conversations, feed.user_id(), &name).await
+            } else {
+                worker.conversations.open(feed.user_id(), &name, have).await
+            }
+        };
+        let view = async move {
+            if waits {
+                let late = |_| Err(Refusal::unavailable());
+                tokio::time::timeout(ACK_WAITS, view).await.unwrap_or_else(late)
+            } else {
+                view.await
+            }
         };
         self.window.question();
         self.wait(ctx, view, move |session, ctx, view| {
             session.window.answered();
+            let deliver = match deliver {
+                Deliver::EventAndAck(id, cid, done) => {
+                    session.acknowledge(id, cid, done);
+                    Deliver::Event
+                }
+                deliver => deliver,
+            };
             let Phase::Open(open) = &session.phase else { return };
             let feed = open.feed.clone();
             match view {
                 Ok(view) => {
                     let last = view.last.s;
-                    match deliver {
-                        Deliver::Answer(id) => session.answer(id, &Answer::Conv(view)),
-                        Deliver::Event => {
-                            let (view, followers) = introduce(view, feed.user_id());
-                            let shown = view.last.s;
-                            feed.push(Bytes::from(Event::Conv(view).tail()), Some((&conv, shown)));
-                            for (s, tail) in followers {
-                                feed.push(tail, Some((&conv, s)));
-                            }
+                    if let Deliver::Answer(id) | Deliver::Made(id) = deliver {
+                        session.answer(id, &Answer::Conv(view));
+                        if fresh {
+                            feed.go_live(&conv, last);
                         }
-                    }
-                    if fresh {
-                        feed.go_live(&conv, last);
+                    } else {
+                        session.introduce(&conv, view, fresh);
                     }
                 }
                 Err(refusal) => {
@@ -101,14 +128,53 @@ impl Session {
                         session.worker.hub.unsubscribe(&conv, session.tag);
                     }
                     match deliver {
-                        Deliver::Answer(id) => session.refuse(id, refusal),
-                        Deliver::Event if refusal.code.temporary() => session.follow_later(ctx, conv),
-                        Deliver::Event => {}
+                        Deliver::Answer(id) | Deliver::Made(id) => session.refuse(id, refusal),
+                        _ if refusal.code.temporary() => session.follow_later(ctx, conv),
+                        _ => {}
                     }
                 }
             }
             session.pump_soon();
         });
+    }
+
+    /// Shows a conversation as an event, and what happened since as the events it was. Where that is much, it goes as fast
+    /// as the client reads.
+    fn introduce(&self, conv: &ConvId, view: Conv, fresh: bool) {
+        let Phase::Open(open) = &self.phase else { return };
+        let feed = &open.feed;
+        let last = view.last.s;
+        let (view, followers) = introduce::introduce(view, feed.user_id());
+        let shown = view.last.s;
+        feed.push(Bytes::from(Event::Conv(view).tail()), Some((conv, shown)));
+        if fresh && followers.len() > FOLLOWERS {
+            feed.known_up_to(conv, shown);
+            let (worker, feed, conv) = (self.worker.clone(), feed.clone(), conv.clone());
+            return self.work(async move { carry(&worker, &feed, &conv, shown).await });
+        }
+        for (s, tail) in followers {
+            feed.follower(&Published::replay(conv.clone(), Logged { s, tail }));
+        }
+        if fresh {
+            feed.go_live(conv, last);
+        }
+    }
+
+    /// Shows a conversation that the user came into by a command of this session, and then acknowledges the command.
+    pub(super) fn follow_and_acknowledge(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        cid: Cid,
+        done: Done,
+    ) {
+        let conv = done.conv.clone();
+        let known = matches!(&self.phase, Phase::Open(open) if open.feed.follows(&conv));
+        if known {
+            self.acknowledge(id, cid, done);
+        } else {
+            self.show(ctx, conv, Some(0), Deliver::EventAndAck(id, cid, done));
+        }
     }
 
     /// Shows a conversation that is new to the session, with everything since the user is a member.

@@ -50,13 +50,13 @@ async fn a_kick_that_a_node_never_heard_of_ends_every_session_of_the_user_there_
     let world = world().await;
     let conv = world.nodes[0].group("alice", &["bob", "carol", "dan"]).await;
     let (owner, others) = world.owner_and_others(&conv);
-    let (away, at) = (world.node(others[0]), others[1]);
+    let (gateway, at) = (world.node(others[0]), others[1]);
     let at = world.nodes.iter().position(|node| node.id == at).unwrap();
     // Two sessions of bob's and one of carol's and dan's each.
-    let (phone, from) = away.listen("bob", &conv).await;
-    let (laptop, _) = away.listen("bob", &conv).await;
-    let (carol, _) = away.listen("carol", &conv).await;
-    let (dan, _) = away.listen("dan", &conv).await;
+    let (phone, from) = gateway.listen("bob", &conv).await;
+    let (laptop, _) = gateway.listen("bob", &conv).await;
+    let (carol, _) = gateway.listen("carol", &conv).await;
+    let (dan, _) = gateway.listen("dan", &conv).await;
     let seen = world.node(owner).send_until_acked("alice", &conv, "seen").await.s;
     for ears in [&phone, &laptop, &carol, &dan] {
         eventually("the first", async || ears.last(&conv) == seen).await;
@@ -108,8 +108,8 @@ async fn a_kick_that_a_node_never_heard_of_ends_every_session_of_the_user_there_
         assert_eq!(ears.joined.borrow().len(), joined, "dan is brought in again");
     }
     // Who asks anew is told what holds now.
-    assert!(away.hub.subscribe(&conv, phone.clone()).await.is_err());
-    let (_, as_of) = away.listen("dan", &conv).await;
+    assert!(gateway.hub.subscribe(&conv, phone.clone()).await.is_err());
+    let (_, as_of) = gateway.listen("dan", &conv).await;
     assert_eq!(as_of, last);
     world.stop().await;
 }

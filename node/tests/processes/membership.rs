@@ -18,7 +18,7 @@ struct Noting {
     sid: String,
     n: u64,
     /// Each event, and each `resync`.
-    told: Vec<Value>,
+    events: Vec<Value>,
 }
 
 // === impl Noting ===
@@ -33,7 +33,7 @@ impl Noting {
             user,
             sid: ready["sid"].as_str().unwrap().to_owned(),
             n: 0,
-            told: Vec::new(),
+            events: Vec::new(),
         };
         // From here on it follows everything that its user is in.
         noting.ask(json!({"t":"sync","have":[]})).await;
@@ -56,12 +56,12 @@ impl Noting {
         if let Some(n) = message["n"].as_u64().filter(|_| message["t"] != "ready") {
             assert_eq!(n, self.n + 1, "{message}");
             self.n = n;
-            self.told.push(message);
+            self.events.push(message);
         }
     }
 
-    async fn hears(&mut self, cid: &str) {
-        while self.told.last().is_none_or(|event| event["cid"] != cid) {
+    async fn reads_until(&mut self, cid: &str) {
+        while self.events.last().is_none_or(|event| event["cid"] != cid) {
             let message = self.client.json().await;
             self.note(message);
         }
@@ -80,9 +80,9 @@ impl Noting {
 
     /// The places of the events, in the order in which they came; 0 is a `resync`.
     fn places(&self) -> Vec<u64> {
-        let told = self.told.iter();
-        let told = told.filter(|event| event["s"].is_u64() || event["t"] == "resync");
-        told.map(|event| event["s"].as_u64().unwrap_or(0)).collect()
+        let events = self.events.iter();
+        let events = events.filter(|event| event["s"].is_u64() || event["t"] == "resync");
+        events.map(|event| event["s"].as_u64().unwrap_or(0)).collect()
     }
 }
 
@@ -120,8 +120,8 @@ async fn who_goes_on_elsewhere_from_a_node_that_stood_still_hears_each_event_onc
         let mut carol = Noting::connect(cluster.addr(still), "carol").await;
         let seen = format!("seen{round}");
         says(&cluster, owner, c, &seen).await;
-        bob.hears(&seen).await;
-        carol.hears(&seen).await;
+        bob.reads_until(&seen).await;
+        carol.reads_until(&seen).await;
 
         cluster.suspend(still);
         let kick = format!("/v1/conversations/{c}/members/bob");
@@ -154,9 +154,20 @@ async fn who_goes_on_elsewhere_from_a_node_that_stood_still_hears_each_event_onc
             continue;
         }
         resumed += 1;
-        let end = format!("end{round}");
-        says(&cluster, owner, c, &end).await;
-        carol.hears(&end).await;
+        // What was said before the subscription stood is behind a `resync`; what is said after it comes.
+        let mut n = 0;
+        eventually("carol hears again", async || {
+            n += 1;
+            says(&cluster, owner, c, &format!("end{round}-{n}")).await;
+            carol.ask(json!({"t":"hb"})).await;
+            let mut events = carol.events.iter();
+            events
+                .any(|event| {
+                    event["cid"].as_str().is_some_and(|cid| cid.starts_with("end")) && event["c"] == c
+                })
+                .then_some(())
+        })
+        .await;
         bob.ask(json!({"t":"hb"})).await;
 
         let places = carol.places();
@@ -164,7 +175,7 @@ async fn who_goes_on_elsewhere_from_a_node_that_stood_still_hears_each_event_onc
             let follows = pair[1] == 0 || pair[0] == 0 || pair[1] == pair[0] + 1;
             assert!(follows, "a jump that nobody spoke of, or a double: {places:?}");
         }
-        let above = bob.told.iter().filter(|event| event["c"] == c);
+        let above = bob.events.iter().filter(|event| event["c"] == c);
         let above: Vec<_> = above
             .filter(|event| event["s"].as_u64() > Some(kicked) || event["t"] == "receipt")
             .collect();

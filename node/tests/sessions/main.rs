@@ -13,5 +13,6 @@ mod world;
 
 mod drain;
 mod listen;
+mod moments;
 mod removed;
 mod resume;

@@ -147,6 +147,7 @@ pub(crate) fn registered(view: &storage::View, wants: &Register) -> Result<Regis
         convs,
         admits,
         indexes,
+        recent: Vec::new(),
     })
 }
 

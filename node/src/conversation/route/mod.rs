@@ -165,7 +165,7 @@ impl Conversations {
         super::reads::client::history(&self.shared, user, conv, before, after, limit).await
     }
 
-    /// What the user missed, who has the events up to `after` and was a member there.
+    /// What the user missed, who has the events up to `after` and was a member there; 0: everything since.
     pub(crate) async fn missed(&self, user: &UserId, conv: &ConvId, after: u64) -> Result<Missed, Refusal> {
         let question = Since {
             conv: conv.clone(),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use cluster::{Proposer, ShardId};
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use super::messages::Round;
 use super::streams::Streams;
 use crate::conversation::fanout::Fanout;
 use crate::conversation::interest::Interest;
+use crate::conversation::recent::{About, Recent};
 use crate::conversation::shared::Shared;
 use crate::conversation::timeline::Published;
 use crate::user::directory;
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     /// A slot of this queue is reserved before a round is proposed, so that its result always has a place.
     pub(crate) rounds: mpsc::Sender<Round>,
     pub(crate) interest: RefCell<Interest>,
+    /// What was said lately outside the log, for who subscribes a moment later.
+    pub(crate) recent: RefCell<Recent>,
     /// Who of the shard's users is there.
     pub(crate) users: Arc<directory::Shared>,
     fanout: Rc<Fanout>,
@@ -75,6 +79,7 @@ impl Core {
             ready_wake: Notify::new(),
             rounds,
             interest: RefCell::default(),
+            recent: RefCell::default(),
             users,
             fanout: fanout.clone(),
             lost_events: Arc::default(),
@@ -140,6 +145,13 @@ impl Core {
     /// Hands an event to every node that wants it.
     pub(crate) fn publish(&self, event: Published) {
         self.fanout.publish(self, event);
+    }
+
+    /// Hands an event that is in no log to every node that wants it, and keeps it for those that come a moment later.
+    pub(crate) fn say(&self, about: About, event: Published) {
+        let kept = Arc::new(event.clone());
+        self.recent.borrow_mut().note(about, kept, Instant::now());
+        self.publish(event);
     }
 
     /// Tells the user's nodes of a new membership.

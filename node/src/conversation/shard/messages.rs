@@ -10,6 +10,7 @@ use cluster::NodeId;
 
 use super::batch::{BatchReply, Pending};
 use super::streams::StreamId;
+use crate::conversation::recent::About;
 use crate::conversation::timeline::{Outcome, Published};
 use crate::rpc::register::{Register, Unregister};
 
@@ -54,7 +55,7 @@ pub(crate) struct Withdraw {
 /// To the shard: an event that is in no log, for everybody who listens.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Typed(pub(crate) Published);
+pub(crate) struct Typed(pub(crate) About, pub(crate) Published);
 
 /// To the shard: the log has decided a round of commands.
 #[derive(Message)]

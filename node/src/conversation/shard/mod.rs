@@ -333,8 +333,8 @@ impl Handler<Withdraw> for ShardActor {
 impl Handler<Typed> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, Typed(event): Typed, _: &mut Context<Self>) {
-        self.core.publish(event);
+    fn handle(&mut self, Typed(about, event): Typed, _: &mut Context<Self>) {
+        self.core.say(about, event);
     }
 }
 

@@ -111,16 +111,6 @@ pub struct OutboxId {
 // === impl Published ===
 
 impl Published {
-    /// Returns the place of the first of `tails`, which were read from behind `after`: it is not the next one if that
-    /// is gone.
-    pub fn begin(after: u64, tails: &[Bytes]) -> u64 {
-        let event = tails
-            .first()
-            .and_then(|tail| RawEvent::from_tail(tail).ok()?.event());
-        let place = event.as_ref().and_then(Event::place).map(|(_, s, _)| s);
-        place.unwrap_or(after.saturating_add(1))
-    }
-
     /// Returns an event as it was published, from its place and its stored tail: for events that a node missed live and
     /// reads from the log. A tail that can't be read adds and removes nobody.
     pub fn replay(conv: ConvId, Logged { s: seq, tail }: Logged) -> Published {

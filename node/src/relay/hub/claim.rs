@@ -1,4 +1,4 @@
-//! A user's claim to listen, until a proof of membership settles it. Pure.
+//! A user's claim to listen, until a proof of membership decides it. Pure.
 //!
 //! Two speak of a membership: the owner, of one place of the log (the proof), and the stream, event by event. Of both the
 //! later word counts, and a proof from before a jump of the stream is worth nothing, because what the stream would have
@@ -52,8 +52,8 @@ impl Claim {
         self.change = Some((s, added));
     }
 
-    /// Settles the claim by what the owner read. `last`: how far the stream has come.
-    pub(super) fn settle(&self, proof: Proof, last: u64) -> Verdict {
+    /// Decides the claim by what the owner read. `last`: how far the stream has come.
+    pub(super) fn decide(&self, proof: Proof, last: u64) -> Verdict {
         if proof.at < self.jumped {
             return Verdict::Stale;
         }
@@ -82,15 +82,15 @@ mod tests {
     #[test]
     fn the_later_word_counts() {
         let mut claim = Claim::default();
-        assert_eq!(claim.settle(proof(4, Some(2)), 6), Verdict::Admitted(6));
-        assert_eq!(claim.settle(proof(7, Some(2)), 6), Verdict::Admitted(7));
+        assert_eq!(claim.decide(proof(4, Some(2)), 6), Verdict::Admitted(6));
+        assert_eq!(claim.decide(proof(7, Some(2)), 6), Verdict::Admitted(7));
         claim.change(5, false);
-        assert_eq!(claim.settle(proof(4, Some(2)), 6), Verdict::Refused);
-        assert_eq!(claim.settle(proof(5, None), 6), Verdict::Refused);
-        assert_eq!(claim.settle(proof(6, Some(6)), 6), Verdict::Admitted(6));
+        assert_eq!(claim.decide(proof(4, Some(2)), 6), Verdict::Refused);
+        assert_eq!(claim.decide(proof(5, None), 6), Verdict::Refused);
+        assert_eq!(claim.decide(proof(6, Some(6)), 6), Verdict::Admitted(6));
         claim.change(8, true);
-        assert_eq!(claim.settle(proof(7, None), 8), Verdict::Admitted(8));
-        assert_eq!(claim.settle(proof(9, None), 8), Verdict::Refused);
+        assert_eq!(claim.decide(proof(7, None), 8), Verdict::Admitted(8));
+        assert_eq!(claim.decide(proof(9, None), 8), Verdict::Refused);
     }
 
     proptest! {
@@ -119,7 +119,7 @@ mod tests {
                 if is(at) != is(at - 1) { claim.change(at as u64, is(at)); }
             }
             let proof = proof(read_at as u64, since(read_at).map(|since| since as u64));
-            match claim.settle(proof, last as u64) {
+            match claim.decide(proof, last as u64) {
                 Verdict::Admitted(at) => {
                     let at = at as usize;
                     prop_assert!(at >= to && (held..=at).all(is), "admitted at {} from {}", at, held);

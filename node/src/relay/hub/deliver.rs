@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::{ConvId, UserId};
 
 use super::claim::{Claim, Verdict};
-use super::{Entry, Hub, State, Ticket};
+use super::{Hub, Origin, State, Ticket, unlogged};
 use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
 use crate::relay::Subscriber;
@@ -39,7 +39,11 @@ impl Hub {
                 }
                 self.hand_out(ready).await;
             }
-            Notice::Admitted { ticket, result } => self.admitted(ticket, result),
+            Notice::Admitted {
+                ticket,
+                result,
+                recent,
+            } => self.admitted(ticket, result, recent),
             Notice::Pulled { conv, events, last } => {
                 let mut ready = Vec::new();
                 if let Some(first) = events.first() {
@@ -81,15 +85,21 @@ impl Hub {
         let mut first = None;
         let mut others = Vec::new();
         {
-            let mut state = self.state.borrow_mut();
+            let mut borrowed = self.state.borrow_mut();
+            let state = &mut *borrowed;
             let Some(slots) = state.convs.get_mut(&event.conv) else {
                 return;
             };
             let conv = event.conv.clone();
             if event.seq == 0 {
+                for (ticket, _) in &slots.pending {
+                    if let Some(ticket) = state.tickets.get_mut(ticket) {
+                        unlogged::wait(&mut ticket.unlogged, &event);
+                    }
+                }
                 if let Some(user) = &event.only {
                     let sessions = state.users.get(user).cloned();
-                    drop(state);
+                    drop(borrowed);
                     // One user's sessions are few, whatever the crowd.
                     sessions.into_iter().flatten().for_each(|who| who.event(&event));
                     return;
@@ -182,22 +192,23 @@ impl Hub {
             state.next_ticket += 1;
             slots.pending.push((ticket, who.id()));
             self.ask(conv.clone(), who.user().clone(), ticket);
-            let (conv, entry) = (conv.clone(), Entry::Again);
+            let (conv, origin) = (conv.clone(), Origin::Again);
             state.tickets.insert(
                 ticket,
                 Ticket {
                     conv,
                     who,
-                    entry,
+                    origin,
                     claim,
                     joined: false,
+                    unlogged: Vec::new(),
                 },
             );
         }
         slots.order.skip_to(to, ready);
     }
 
-    fn admitted(&self, number: u64, result: Result<Proof, Refusal>) {
+    fn admitted(&self, number: u64, result: Result<Proof, Refusal>, recent: Vec<Arc<Published>>) {
         let mut borrowed = self.state.borrow_mut();
         let state = &mut *borrowed;
         let Some(ticket) = state.tickets.remove(&number) else {
@@ -206,11 +217,11 @@ impl Hub {
         let Some(slots) = state.convs.get_mut(&ticket.conv) else {
             return;
         };
-        let verdict = match (result, &ticket.entry) {
-            (Ok(proof), _) => ticket.claim.settle(proof, slots.order.last().unwrap_or(proof.at)),
+        let verdict = match (result, &ticket.origin) {
+            (Ok(proof), _) => ticket.claim.decide(proof, slots.order.last().unwrap_or(proof.at)),
             // One who listened goes on waiting for the owner.
-            (Err(_), Entry::Again) => Verdict::Stale,
-            (Err(refusal), Entry::First(_)) => {
+            (Err(_), Origin::Again) => Verdict::Stale,
+            (Err(refusal), Origin::First(_)) => {
                 slots.pending.retain(|(known, _)| *known != number);
                 self.tidy(state, &ticket.conv);
                 return ticket.refuse(refusal);
@@ -225,17 +236,18 @@ impl Hub {
         let Ticket {
             conv,
             who,
-            entry,
+            origin,
             joined,
+            unlogged,
             ..
         } = ticket;
         let admitted = match verdict {
             Verdict::Admitted(from) => Some(slots.add(who.clone(), from)),
             Verdict::Renewed | Verdict::Refused | Verdict::Stale => None,
         };
-        let again = match entry {
-            Entry::Again => true,
-            Entry::First(reply) => {
+        let again = match origin {
+            Origin::Again => true,
+            Origin::First(reply) => {
                 if reply.send(admitted.ok_or_else(Refusal::not_member)).is_err() && admitted.is_some() {
                     // Nobody waits any more.
                     slots.remove(who.id());
@@ -249,6 +261,11 @@ impl Hub {
             Some(at) if again => who.jumped(&conv, at),
             None if again => who.ended(&conv),
             _ => {}
+        }
+        if admitted.is_some() {
+            for event in unlogged::merged(recent, unlogged, who.user()) {
+                who.event(&event);
+            }
         }
         if admitted.is_none() && (joined || verdict == Verdict::Renewed) {
             who.joined(&conv);
@@ -305,7 +322,7 @@ impl Hub {
 
 impl Ticket {
     fn refuse(self, refusal: Refusal) {
-        if let Entry::First(reply) = self.entry {
+        if let Origin::First(reply) = self.origin {
             // One that is gone needs no answer.
             let _ = reply.send(Err(refusal));
         }

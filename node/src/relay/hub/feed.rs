@@ -54,6 +54,7 @@ async fn grant_all(mut orders: mpsc::UnboundedReceiver<Control>, notices: mpsc::
                         at: 0,
                         since: Some(0),
                     }),
+                    recent: Vec::new(),
                 },
             ];
             if notices.send(batch).await.is_err() {

@@ -1,5 +1,6 @@
 //! What is asked of the owner, and what its answer changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,11 @@ use protocol::{ConvId, UserId};
 use super::deliver::hand_out;
 use super::{Admit, Asked, ConvRelay, Hole, Question, ShardRelay};
 use crate::conversation::Refusal;
+use crate::conversation::timeline::Published;
 use crate::relay::notice::Notice;
 use crate::relay::order::Next;
 use crate::relay::workers::Workers;
-use crate::rpc::register::{Register, Registered, Unregister};
+use crate::rpc::register::{Register, Registered, Unlogged, Unregister};
 
 /// Entries of one question.
 const PAGE: usize = 1024;
@@ -37,6 +39,11 @@ impl ShardRelay {
         self.new_users = self.users.keys().cloned().collect();
         self.old_convs.clear();
         self.old_users.clear();
+        for conv in self.convs.values_mut() {
+            // Of an earlier registration; the owner says it again, with what was said since.
+            conv.unlogged.clear();
+            conv.asked = true;
+        }
     }
 
     /// Whether the owner under `epoch` is another than the one that was asked last.
@@ -103,7 +110,11 @@ impl ShardRelay {
         let convs = split(&mut self.new_convs);
         let convs: Vec<(ConvId, Option<u64>)> = convs
             .into_iter()
-            .filter_map(|conv| self.convs.get(&conv).map(|known| (conv, known.order.last())))
+            .filter_map(|conv| {
+                let known = self.convs.get_mut(&conv)?;
+                known.asked = true;
+                Some((conv, known.order.last()))
+            })
             .collect();
         let users: Vec<UserId> = split(&mut self.new_users)
             .into_iter()
@@ -155,6 +166,7 @@ impl ShardRelay {
         };
         self.fresh = false;
         self.heard = now;
+        let recent = by_conversation(answer.recent);
         for ((conv, have), caught) in register.convs.into_iter().zip(answer.convs) {
             let Some(known) = self.convs.get_mut(&conv) else {
                 continue;
@@ -172,6 +184,7 @@ impl ShardRelay {
                 let ConvRelay {
                     order,
                     workers: places,
+                    ..
                 } = known;
                 if let Next::Pull { after } =
                     order.start(caught.last, |event| hand_out(event, places, workers))
@@ -184,6 +197,8 @@ impl ShardRelay {
             {
                 holes.push((conv.clone(), after));
             }
+            // Who is new gets it with the admission.
+            known.release_unlogged(if have.is_some() { of(&recent, &conv) } else { &[] }, workers);
             if known.order.last().is_some_and(|last| last < caught.last)
                 && let Next::Pull { after } = known.order.suspect()
             {
@@ -196,6 +211,7 @@ impl ShardRelay {
                 Notice::Admitted {
                     ticket: admit.ticket,
                     result: Ok(proof),
+                    recent: of(&recent, &admit.conv).to_vec(),
                 },
             );
         }
@@ -259,6 +275,7 @@ impl ShardRelay {
                 Notice::Admitted {
                     ticket,
                     result: Err(Refusal::unavailable()),
+                    recent: Vec::new(),
                 },
             );
             self.admits.pop_front();
@@ -269,4 +286,32 @@ impl ShardRelay {
 fn split<T>(from: &mut Vec<T>) -> Vec<T> {
     let rest = from.split_off(from.len().min(PAGE));
     std::mem::replace(from, rest)
+}
+
+/// What was said lately of a conversation.
+fn of<'a>(recent: &'a HashMap<ConvId, Vec<Arc<Published>>>, conv: &ConvId) -> &'a [Arc<Published>] {
+    recent.get(conv).map_or(&[], Vec::as_slice)
+}
+
+fn by_conversation(recent: Vec<Unlogged>) -> HashMap<ConvId, Vec<Arc<Published>>> {
+    let mut by: HashMap<ConvId, Vec<Arc<Published>>> = HashMap::new();
+    for Unlogged {
+        conv,
+        tail,
+        skip,
+        only,
+    } in recent
+    {
+        let event = Published {
+            conv: conv.clone(),
+            seq: 0,
+            tail,
+            removes: None,
+            adds: None,
+            skip,
+            only,
+        };
+        by.entry(conv).or_default().push(event.into());
+    }
+    by
 }

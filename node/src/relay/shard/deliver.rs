@@ -15,6 +15,9 @@ use crate::relay::{Delivered, Delivery};
 use crate::rpc::deliver::To;
 use crate::rpc::read::Ranged;
 
+/// Events outside the log that wait for the answer to a registration, per conversation; more are lost.
+const UNLOGGED: usize = 64;
+
 // === impl ShardRelay ===
 
 impl ShardRelay {
@@ -103,17 +106,28 @@ impl ShardRelay {
 // === impl ConvRelay ===
 
 impl ConvRelay {
+    /// The registration is answered: what was said before it is passed on, and then what waited.
+    pub(super) fn release_unlogged(&mut self, before: &[Arc<Published>], workers: &mut Workers) {
+        self.asked = false;
+        for event in before.iter().cloned().chain(self.unlogged.drain(..)) {
+            hand_out(event, &self.workers, workers);
+        }
+    }
+
     fn take(&mut self, event: Arc<Published>, workers: &mut Workers) -> Next {
-        let ConvRelay {
-            order,
-            workers: places,
-        } = self;
         if event.seq == 0 {
-            if order.last().is_some() {
-                hand_out(event, places, workers);
+            if !self.asked {
+                hand_out(event, &self.workers, workers);
+            } else if self.unlogged.len() < UNLOGGED {
+                self.unlogged.push(event);
             }
             return Next::Nothing;
         }
+        let ConvRelay {
+            order,
+            workers: places,
+            ..
+        } = self;
         order.offer(event.seq, event, |event| hand_out(event, places, workers))
     }
 
@@ -124,6 +138,7 @@ impl ConvRelay {
         let ConvRelay {
             order,
             workers: places,
+            ..
         } = self;
         if let Some(first) = events.first() {
             order.skip_to(first.s, |event| hand_out(event, places, workers));

@@ -15,7 +15,7 @@ use crate::conversation::timeline::read::Logged;
 use crate::relay::{Delivered, Delivery};
 use crate::rpc::deliver::To;
 use crate::rpc::read::Ranged;
-use crate::rpc::register::{Caught, Registered};
+use crate::rpc::register::{Caught, Registered, Unlogged};
 
 const NODE: NodeId = NodeId(1);
 const CONVS: [&str; 3] = ["g_a", "g_b", "g_c"];
@@ -188,6 +188,7 @@ impl Model {
                         convs: caught,
                         admits: Vec::new(),
                         indexes: Vec::new(),
+                        recent: Vec::new(),
                     })
                 })
             }
@@ -341,7 +342,7 @@ fn users_whose_conversations_did_not_fit_into_an_answer_are_asked_for_again() {
     for user in &users {
         model.relay.attach(1, user);
     }
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     while model.relay.due().is_some() {
         let (id, question) = model.relay.ask(model.epoch);
         let Question::Register(wants) = question else {
@@ -351,17 +352,81 @@ fn users_whose_conversations_did_not_fit_into_an_answer_are_asked_for_again() {
             convs: Vec::new(),
             admits: Vec::new(),
             indexes: wants.users.iter().take(2).map(|_| vec![conv(0)]).collect(),
+            recent: Vec::new(),
         };
         model
             .relay
             .answered(id, Some(answer), model.now, &mut model.workers, &mut model.holes);
         model.workers.flush();
         while let Ok(batch) = model.notices[0].1.try_recv() {
-            told.extend(batch.into_iter().map(|notice| match notice {
+            shown.extend(batch.into_iter().map(|notice| match notice {
                 Notice::Index { user, .. } => user,
                 other => panic!("{other:?}"),
             }));
         }
     }
-    assert_eq!(told, users, "each once");
+    assert_eq!(shown, users, "each once");
+}
+
+#[test]
+fn what_was_said_before_a_registration_comes_before_what_is_said_after_it() {
+    let mut model = Model::new();
+    model.relay.subscribe(1, &conv(0), &mut model.workers);
+    let unlogged = |text: &'static str| Unlogged {
+        conv: conv(0),
+        tail: Bytes::from_static(text.as_bytes()),
+        skip: 0,
+        only: None,
+    };
+    let unlogged_event = |text: &str| {
+        Arc::new(Published {
+            tail: Bytes::copy_from_slice(text.as_bytes()),
+            ..Published::replay(conv(0), logged(0))
+        })
+    };
+    for round in 0..2 {
+        let (id, _) = model.relay.ask(model.epoch);
+        // It comes before the answer, by another way.
+        let to = To {
+            shard: 0,
+            epoch: model.epoch,
+            registration: model.draws,
+            fo: 1,
+        };
+        let what = Delivered::Event(unlogged_event("after"));
+        let delivery = Delivery { to, what };
+        assert!(
+            model
+                .relay
+                .deliver(delivery, model.now, &mut model.workers, &mut model.holes)
+        );
+        let answer = Registered {
+            convs: vec![Caught {
+                last: 0,
+                events: Vec::new(),
+            }],
+            admits: Vec::new(),
+            indexes: Vec::new(),
+            recent: vec![unlogged("before")],
+        };
+        model
+            .relay
+            .answered(id, Some(answer), model.now, &mut model.workers, &mut model.holes);
+        model.workers.flush();
+        let mut shown = Vec::new();
+        while let Ok(batch) = model.notices[0].1.try_recv() {
+            shown.extend(batch.into_iter().filter_map(|notice| match notice {
+                Notice::Event(event) => Some(String::from_utf8(event.tail.to_vec()).unwrap()),
+                _ => None,
+            }));
+        }
+        // Who is new is told with the admission.
+        let expected: &[&str] = if round == 0 {
+            &["after"]
+        } else {
+            &["before", "after"]
+        };
+        assert_eq!(shown, expected);
+        model.doubt();
+    }
 }

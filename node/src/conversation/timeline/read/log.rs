@@ -172,7 +172,7 @@ pub fn range(rows: &impl Rows, conv: &ConvId, after: u64, limit: usize) -> Resul
 
 /// Returns up to `limit` events for `user`, who has everything up to `after` and was a member there: those that follow
 /// without a hole, up to the one that ended the membership, if one did. What is gone or was never for the user is a gap,
-/// and then there are none.
+/// and then there are none. One who has nothing (0) starts where the membership does.
 pub fn missed(rows: &impl Rows, conv: &ConvId, user: &UserId, after: u64, limit: usize) -> Result<Missed> {
     let member = rows.get(Table::Member, &keys::member(conv, user))?;
     let row = rows.get(Table::Conversation, conv.as_str().as_bytes())?;
@@ -180,6 +180,11 @@ pub fn missed(rows: &impl Rows, conv: &ConvId, user: &UserId, after: u64, limit:
         return Err(Denied::NotMember);
     };
     let (me, row) = (MemberRow::decode(&member)?, ConvRow::decode(&row)?);
+    let after = if after == 0 {
+        me.since.saturating_sub(1)
+    } else {
+        after
+    };
     let next = after.saturating_add(1);
     let (membership, last) = match me.role {
         Some(_) if me.since <= next => (Membership::Same, row.last_s),

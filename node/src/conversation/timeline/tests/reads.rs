@@ -370,39 +370,50 @@ fn what_a_user_missed_is_theirs_up_to_the_end_of_the_membership_and_nothing_else
     ] {
         world.ok("alice", &conv, op);
     }
-    let told = |world: &World, user: &str, after: u64| {
+    let missed_by = |world: &World, user: &str, after: u64| {
         let missed = read::missed(&world.rows, &conv, &u(user), after, 100).unwrap();
         let places: Vec<u64> = missed.events.iter().map(|event| event.s).collect();
         (places, missed.gap, missed.membership)
     };
     assert_eq!(
-        told(&world, "carol", 3),
+        missed_by(&world, "carol", 3),
         (vec![4, 5, 6, 7, 8], false, Membership::Same)
     );
-    assert_eq!(told(&world, "carol", 8), (vec![], false, Membership::Same));
+    assert_eq!(missed_by(&world, "carol", 8), (vec![], false, Membership::Same));
     // Bob was somebody else at 3, and nobody at 5.
     for after in [3, 5] {
-        assert_eq!(told(&world, "bob", after), (vec![], true, Membership::Renewed));
+        assert_eq!(
+            missed_by(&world, "bob", after),
+            (vec![], true, Membership::Renewed)
+        );
     }
-    assert_eq!(told(&world, "bob", 7), (vec![8], false, Membership::Same));
+    assert_eq!(missed_by(&world, "bob", 7), (vec![8], false, Membership::Same));
+    assert_eq!(missed_by(&world, "bob", 0), (vec![7, 8], false, Membership::Same));
+    assert_eq!(missed_by(&world, "carol", 0).0, (1..=8).collect::<Vec<_>>());
     world.ok("alice", &conv, text("9"));
     world.ok("alice", &conv, kick);
     world.ok("alice", &conv, text("11"));
-    assert_eq!(told(&world, "bob", 7), (vec![8, 9, 10], false, Membership::Over));
+    assert_eq!(
+        missed_by(&world, "bob", 7),
+        (vec![8, 9, 10], false, Membership::Over)
+    );
     // The last page, and who claims to have been a member where nobody was.
     for after in [10, 11, 99] {
-        assert_eq!(told(&world, "bob", after), (vec![], false, Membership::Over));
+        assert_eq!(missed_by(&world, "bob", after), (vec![], false, Membership::Over));
     }
-    assert_eq!(told(&world, "bob", 4), (vec![], true, Membership::Over));
+    assert_eq!(missed_by(&world, "bob", 4), (vec![], true, Membership::Over));
     // What is gone is a gap for both, whatever is left above it.
     // Step by step.
     for _ in 0..20 {
         done(world.apply(Command::retain(conv.clone(), 10)));
     }
-    assert_eq!(told(&world, "bob", 8), (vec![], true, Membership::Over));
-    assert_eq!(told(&world, "bob", 9), (vec![10], false, Membership::Over));
-    assert_eq!(told(&world, "carol", 8), (vec![], true, Membership::Same));
-    assert_eq!(told(&world, "carol", 9), (vec![10, 11], false, Membership::Same));
+    assert_eq!(missed_by(&world, "bob", 8), (vec![], true, Membership::Over));
+    assert_eq!(missed_by(&world, "bob", 9), (vec![10], false, Membership::Over));
+    assert_eq!(missed_by(&world, "carol", 8), (vec![], true, Membership::Same));
+    assert_eq!(
+        missed_by(&world, "carol", 9),
+        (vec![10, 11], false, Membership::Same)
+    );
     for user in ["eve", "nobody"] {
         assert!(read::missed(&world.rows, &conv, &u(user), 0, 100).is_err());
     }

@@ -1,0 +1,121 @@
+//! The first moments of a subscription: what is in no log is state, and whoever comes a moment later learns it.
+
+use serde_json::{Value, json};
+
+use crate::support::session::{connect, event, is_resumed, known};
+use crate::world::World;
+
+#[tokio::test]
+async fn who_answers_at_once_is_seen_to_type_by_the_one_who_wrote_first() {
+    let world = World::start().await;
+    for round in 0..12 {
+        let (a, b) = (format!("alice{round}"), format!("bob{round}"));
+        let (mut alice, _) = connect(&world.nodes[0], &a, "phone", None).await;
+        let (mut bob, _) = connect(&world.nodes[1 + round % 2], &b, "phone", None).await;
+        let send = json!({"t":"send","id":1,"to":b,"cid":"first","b":{}}).to_string();
+        alice.send(&send).await;
+        // Bob's client shows the conversation, and bob types and reads before alice is told that it was sent.
+        let c = bob.expect("conv").await["c"].clone();
+        let typing = json!({"t":"typing","c":c,"on":true}).to_string();
+        bob.send(&typing).await;
+        let read = json!({"t":"read","id":2,"c":c,"s":3}).to_string();
+        bob.send(&read).await;
+        let (mut typed, mut was_read) = (false, false);
+        while !typed || !was_read {
+            let message = alice.json().await;
+            typed |= message["t"] == "typing" && message["u"] == *b && message["on"] == true;
+            was_read |= message["t"] == "receipt" && message["u"] == *b && message["read"] == 3;
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_muted_the_moment_another_device_connects_is_muted_there() {
+    let world = World::start().await;
+    let (mut phone, _) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
+    let c = phone.ask(1, &make).await["c"].clone();
+    for round in 0..12 {
+        let muted = round % 2 == 0;
+        let set = json!({"t":"set","id":2,"c":c,"cid":format!("s{round}"),"muted":muted}).to_string();
+        let (mut laptop, _) = connect(&world.nodes[1 + round % 2], "alice", &format!("l{round}"), None).await;
+        phone.send(&set).await;
+        loop {
+            let message = laptop.expect("conv").await;
+            if message["c"] == c && message["muted"] == muted {
+                break;
+            }
+        }
+        assert_eq!(phone.answer(2).await["t"], "ack");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_wants_no_echo_gets_none_wherever_it_goes_on() {
+    let world = World::start().await;
+    let (mut alice, ready) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let mut at = known(&ready);
+    let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
+    let c = alice.ask(1, &make).await["c"].clone();
+    for round in 0..12 {
+        for n in 0..30 {
+            let cid = format!("{round}-{n}");
+            let send = json!({"t":"send","id":2,"c":c,"cid":cid,"b":{},"echo":false}).to_string();
+            alice.send(&send).await;
+        }
+        // Some of them are on their way.
+        alice.answer(2).await;
+        let (next, ready) = connect(&world.nodes[[1, 2, 0][round % 3]], "alice", "phone", Some(&at)).await;
+        is_resumed(&ready, at.n);
+        (alice, at.sid) = (next, known(&ready).sid);
+        let end = format!("end{round}");
+        let send = json!({"t":"send","id":3,"c":c,"cid":end,"b":{}}).to_string();
+        alice.send(&send).await;
+        at.n += 1;
+        let message = event(&mut alice, at.n).await;
+        assert_eq!(message["cid"], *end, "{message}");
+    }
+    world.stop().await;
+}
+
+/// The members of a group that is made with so many.
+fn many() -> Vec<String> {
+    (0..200).map(|n| format!("m{n:03}")).collect()
+}
+
+#[tokio::test]
+async fn members_from_the_beginning_are_introduced_to_a_large_group_without_a_hole() {
+    let world = World::start().await;
+    let members = many();
+    let (mut alice, _) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let mut others = Vec::new();
+    for (at, user) in [(0, "alice"), (1, "m000"), (2, "m120"), (1, "m199")] {
+        let (client, _) = connect(&world.nodes[at], user, "laptop", None).await;
+        others.push(client);
+    }
+    let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":members}).to_string();
+    let made = alice.ask(1, &make).await;
+    let last = 1 + members.len() as u64;
+    let places = |events: &Value| -> Vec<u64> {
+        let events = events.as_array().unwrap();
+        events.iter().map(|event| event["s"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(
+        (made.get("gap"), places(&made["events"])),
+        (None, (1..=last).collect())
+    );
+    let send = json!({"t":"send","id":2,"c":made["c"],"cid":"hello","b":{}}).to_string();
+    assert_eq!(alice.ask(2, &send).await["t"], "ack");
+    for client in &mut others {
+        let conv = event(client, 1).await;
+        assert_eq!((&conv["t"], conv.get("gap")), (&json!("conv"), None));
+        let shown = conv["last"]["s"].as_u64().unwrap();
+        assert_eq!(places(&conv["events"]), (1..=shown).collect::<Vec<_>>());
+        for (n, s) in (2..).zip(shown + 1..=last + 1) {
+            assert_eq!(event(client, n).await["s"], s);
+        }
+    }
+    world.stop().await;
+}
