@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a measurement that fails panics")]
 
-#[expect(dead_code, reason = "shared with the tests, which need all of it")]
+#[expect(dead_code, reason = "shared with the tests of real members")]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+#[expect(dead_code, reason = "shared with the other tests of real members")]
 mod support;
 
 use bytes::Bytes;

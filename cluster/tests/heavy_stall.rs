@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
-#[expect(dead_code, reason = "shared with heavy_members, which needs all of it")]
+#[expect(dead_code, reason = "shared with the other tests of real members")]
 mod support;
 
 use std::collections::BTreeSet;
