@@ -31,6 +31,8 @@ pub(super) struct Conversation {
 /// How far one client has applied a conversation.
 #[derive(Debug)]
 pub(super) struct View {
+    /// Where the view began: what is before that may not be for the client.
+    pub(super) began: u64,
     pub(super) last: u64,
     pub(super) removed: Option<u64>,
     /// The cursors of the others, as this session was told: (delivered, read).
@@ -42,6 +44,12 @@ pub(super) struct View {
 // === impl Conversation ===
 
 impl Conversation {
+    /// Whether it is an edit of a message from before the client came: that is shown without its words.
+    pub(super) fn is_from_before(&self, client: ClientIx, seen: &Seen) -> bool {
+        let view = self.views.get(&client);
+        view.zip(seen.edited()).is_some_and(|(view, of)| of <= view.began)
+    }
+
     /// Moves a client's view on by one event.
     pub(super) fn view(&mut self, client: ClientIx, seen: &Seen) -> Verdict {
         let Some(view) = self.views.get_mut(&client) else {

@@ -257,8 +257,8 @@ impl Log {
     }
 
     /// Somebody saw an event: the first sight is judged, every other one is compared. `window` is how many
-    /// entries to keep.
-    pub(crate) fn see(&mut self, seen: &Seen, window: usize) -> Verdict {
+    /// entries to keep, `before` says that the words, if they are missing, were not for the one who saw it.
+    pub(crate) fn see(&mut self, seen: &Seen, window: usize, before: bool) -> Verdict {
         if self.origin == 0 {
             (self.origin, self.base, self.frontier) = (seen.s, seen.s, seen.s - 1);
         }
@@ -296,7 +296,7 @@ impl Log {
                     format!("one saw {:?}, another {:?}", known.tag, seen.tag),
                 ));
             }
-            if seen.deleted && !known.deleted {
+            if seen.deleted && !known.deleted && !before {
                 self.bare.insert(seen.s, seen.edited().unwrap_or(seen.s));
             } else if known.body == 0 {
                 known.body = seen.body;
@@ -312,7 +312,7 @@ impl Log {
             deleted: false,
             edit: seen.is_edit(),
         };
-        if seen.deleted {
+        if seen.deleted && !before {
             self.bare.insert(seen.s, seen.edited().unwrap_or(seen.s));
         }
         if seen.s <= self.frontier {

@@ -159,6 +159,7 @@ impl Oracle {
     /// A client's view begins: the next event that it applies is `last + 1`.
     pub(crate) fn joined(&mut self, conv: ConvIx, client: ClientIx, last: u64) {
         let view = View {
+            began: last,
             last,
             removed: None,
             receipts: HashMap::new(),
@@ -187,9 +188,10 @@ impl Oracle {
         self.counts.applied += 1;
         let window = self.window_total / self.conversations.len().max(1);
         let conversation = &mut self.conversations[conv as usize];
+        let before = conversation.is_from_before(client, seen);
         let verdict = conversation
             .view(client, seen)
-            .and_then(|()| conversation.log.see(seen, window));
+            .and_then(|()| conversation.log.see(seen, window, before));
         self.judge(verdict, conv, Some(client), seen.s);
         self.recount(conv);
         self.judge_gone(conv, false);

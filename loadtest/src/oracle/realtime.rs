@@ -76,7 +76,9 @@ impl Oracle {
     /// Another sight of an event, which changes nobody's view.
     pub(crate) fn sighted(&mut self, conv: ConvIx, client: ClientIx, seen: &Seen) {
         let window = self.window_total / self.conversations.len().max(1);
-        let verdict = self.conversations[conv as usize].log.see(seen, window);
+        let conversation = &mut self.conversations[conv as usize];
+        let before = conversation.is_from_before(client, seen);
+        let verdict = conversation.log.see(seen, window, before);
         self.judge(verdict, conv, Some(client), seen.s);
         self.recount(conv);
     }

@@ -417,3 +417,41 @@ fn the_memory_is_bounded_however_long_the_history() {
         super::log::BLOCK
     );
 }
+
+#[test]
+fn one_who_came_later_sees_an_edit_of_a_message_from_before_without_its_words() {
+    // Whether words are missed where the second client's view begins behind that event.
+    let missed = |began: u64| {
+        let mut oracle = Oracle::with_window(1_000);
+        let conv = oracle.conversation("g_1");
+        oracle.joined(conv, 0, 0);
+        let ordinal = oracle.issue(conv, 0);
+        let tag = Tag { sender: 0, ordinal };
+        let change = Change {
+            by: 0,
+            what: What::Edit,
+            of: 1,
+            mark: 3,
+        };
+        let log = [
+            entry(1, Some(tag), Some(1), None),
+            entry(2, None, None, None),
+            entry(3, None, None, Some(change)),
+        ];
+        oracle.acked(conv, tag, 1);
+        let ordinal = oracle.next_change(conv, 0);
+        oracle.issue_change(conv, ordinal, change);
+        log.iter().for_each(|seen| oracle.applied(conv, 0, seen));
+        oracle.change_acked(conv, Tag { sender: 0, ordinal }, 3);
+        oracle.joined(conv, 1, began);
+        for seen in &log[began as usize..2] {
+            oracle.applied(conv, 1, seen);
+        }
+        oracle.applied(conv, 1, &husk(&log[2]));
+        oracle.finish();
+        let violations = oracle.violations().iter();
+        violations.map(|violation| violation.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(missed(2), []);
+    assert_eq!(missed(0), [Kind::Vanished]);
+}

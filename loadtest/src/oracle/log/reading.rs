@@ -45,7 +45,8 @@ impl Log {
                     format!("{:?} is read back with its words", seen.tag),
                 ));
             }
-            return self.see(seen, window);
+            // Who reads everything was there from the start.
+            return self.see(seen, window, false);
         }
         reading.block = chain(reading.block, seen.digest);
         if !seen.deleted && !seen.is_edit() {
