@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use protocol::History;
+
 use super::order::Order;
 use super::subscriber::Subscriber;
 use crate::conversation::timeline::Published;
@@ -23,6 +25,8 @@ pub(super) struct Slots {
     index: Option<HashMap<u64, usize>>,
     /// Subscriptions whose membership isn't proved yet: the ticket and the session.
     pub(super) pending: Vec<(u64, u64)>,
+    /// How far back members read, where the stream has said so: at which place it did.
+    pub(super) history: Option<(u64, History)>,
     busy: bool,
 }
 
@@ -43,6 +47,7 @@ impl Slots {
             taken: 0,
             index: None,
             pending: Vec::new(),
+            history: None,
             busy: false,
         }
     }

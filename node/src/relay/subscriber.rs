@@ -1,6 +1,6 @@
 //! Who listens: a session, seen from its worker's hub.
 
-use protocol::{ConvId, UserId};
+use protocol::{ConvId, History, UserId};
 
 use crate::conversation::timeline::Published;
 
@@ -12,6 +12,9 @@ pub trait Subscriber {
 
     /// The session's user.
     fn user(&self) -> &UserId;
+
+    /// The user is a member since that event, and so far back members read there. Comes before the first event.
+    fn admitted(&self, _conv: &ConvId, _since: u64, _history: History) {}
 
     /// An event of a subscribed conversation. Those with a `seq` come in order and without a hole; `seq` 0 means an
     /// event that isn't in the log (a receipt), which may be lost. Also called for events whose `skip` is this

@@ -1,7 +1,7 @@
 //! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): what a node wants of a shard.
 
 use bytes::Bytes;
-use protocol::{ConvId, UserId};
+use protocol::{ConvId, History, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::conversation::timeline::read::Logged;
@@ -60,6 +60,8 @@ pub(crate) struct Proof {
     pub(crate) at: u64,
     /// The event from which on the user is a member; `None` for a stranger.
     pub(crate) since: Option<u64>,
+    /// How far back members read there.
+    pub(crate) history: History,
 }
 
 /// Where a conversation stands, and what the node missed.
@@ -126,8 +128,13 @@ mod tests {
                     Proof {
                         at: 9,
                         since: Some(4),
+                        history: History::All,
                     },
-                    Proof { at: 9, since: None },
+                    Proof {
+                        at: 9,
+                        since: None,
+                        history: History::Joined,
+                    },
                 ],
                 indexes: vec![vec![conv()]],
                 recent: vec![Unlogged {
@@ -138,8 +145,8 @@ mod tests {
                 }],
             },
             &[
-                1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 9, 0, 1, 1, 1, b'g', 1, 1, b'g', 2, b'{', b'}', 5,
-                1, 1, b'u',
+                1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 1, 9, 0, 0, 1, 1, 1, b'g', 1, 1, b'g', 2, b'{',
+                b'}', 5, 1, 1, b'u',
             ],
         );
         golden(

@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::event::{Event, Resync};
-use protocol::{Cid, ConvId, RawEvent, UserId};
+use protocol::{Cid, ConvId, History, RawEvent, UserId};
 
 use super::arrivals::Arrivals;
 use super::link::Link;
+use super::newcomers::Newcomers;
 use super::outbox::Pushed;
 use super::quiet::Quiet;
 use super::registry::Sessions;
@@ -44,6 +45,8 @@ pub struct Feed {
     joined: RefCell<BTreeSet<ConvId>>,
     /// Its own messages that are not to be shown.
     quiet: RefCell<Quiet>,
+    /// What of events its user may not read.
+    newcomers: RefCell<Newcomers>,
     too_slow: Cell<bool>,
     /// Whether the conversations that the user was in at the start have been subscribed to.
     settled: Cell<bool>,
@@ -86,6 +89,7 @@ impl Feed {
             arrivals: RefCell::default(),
             joined: RefCell::default(),
             quiet: RefCell::default(),
+            newcomers: RefCell::default(),
             too_slow: Cell::new(false),
             settled: Cell::new(false),
             beginning: RefCell::default(),
@@ -258,6 +262,7 @@ impl Feed {
     /// Follows the conversation no more.
     pub fn end(&self, conv: &ConvId) {
         self.convs.borrow_mut().remove(conv);
+        self.newcomers.borrow_mut().forget(conv);
         self.arrivals.borrow_mut().forget(conv);
         self.quiet.borrow_mut().forget(conv);
     }
@@ -276,6 +281,7 @@ impl Feed {
 
     /// Forgets everything and returns what was followed.
     pub fn end_all(&self) -> Vec<ConvId> {
+        *self.newcomers.borrow_mut() = Newcomers::default();
         self.convs.borrow_mut().drain().map(|(conv, _)| conv).collect()
     }
 
@@ -461,10 +467,20 @@ impl Subscriber for Feed {
         &self.user
     }
 
+    fn admitted(&self, conv: &ConvId, since: u64, history: History) {
+        self.newcomers.borrow_mut().admitted(conv, since, history);
+    }
+
     fn event(&self, published: &Published) {
         if published.only.as_ref().is_some_and(|only| *only != self.user) || self.is_own_typing(published) {
             return;
         }
+        let shown = self.newcomers.borrow_mut().shown(published);
+        let shown = shown.map(|tail| Published {
+            tail,
+            ..published.clone()
+        });
+        let published = shown.as_ref().unwrap_or(published);
         let mut convs = self.convs.borrow_mut();
         match convs.get_mut(&published.conv) {
             None => return,
@@ -487,6 +503,7 @@ impl Subscriber for Feed {
         let over = published.removes.as_ref() == Some(&self.user);
         if over {
             convs.remove(&published.conv);
+            self.newcomers.borrow_mut().forget(&published.conv);
         }
         drop(convs);
         self.pass(published);

@@ -17,6 +17,7 @@ mod fetch;
 mod handover;
 mod introduce;
 mod membership;
+pub(crate) mod newcomers;
 mod presence;
 pub mod publish;
 mod queries;

@@ -192,3 +192,74 @@ async fn an_owner_takes_back_the_reaction_of_one_who_left_over_every_transport()
     assert_eq!(shown["items"][0]["reactions"], json!({}));
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_newcomer_reads_no_words_from_before_in_an_edit_over_any_transport() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let old = send(&node, &c, "alice", "old").await;
+    // One is there when it is brought in, on one device, and comes later with another.
+    let mut there = node.client("dave").await;
+    let invite = Call::new("PUT", &format!("/v1/conversations/{c}/members/dave"));
+    let since = invite.by("alice").key("i").to(&node).await.is(201)["s"]
+        .as_u64()
+        .unwrap();
+    there.expect("conv").await;
+    let (mut later, mut bob) = (node.client("dave").await, node.client("bob").await);
+    for client in [&mut later, &mut bob] {
+        client.ask(1, r#"{"t":"sync","id":1,"have":[]}"#).await;
+    }
+    let new = send(&node, &c, "alice", "new").await;
+    let mut last = 0;
+    for (of, cid) in [(old, "e1"), (new, "e2")] {
+        let edit = Call::new("PUT", &format!("/v1/conversations/{c}/messages/{of}"));
+        let edit = edit
+            .by("alice")
+            .key(cid)
+            .json(&json!({ "b": { "text": "edited" } }));
+        last = edit.to(&node).await.is(200)["s"].as_u64().unwrap();
+    }
+    let hidden = |event: &Value| event["b"] == json!({}) && event["deleted"] == true;
+    for (client, newcomer) in [(&mut there, true), (&mut later, true), (&mut bob, false)] {
+        let (first, second) = (client.expect("edit").await, client.expect("edit").await);
+        assert_eq!((&first["of"], &second["of"]), (&json!(old), &json!(new)));
+        assert_eq!(hidden(&first), newcomer, "{first}");
+        assert_eq!(second["b"]["text"], "edited");
+    }
+    // What is read says the same as what came live.
+    let get = |by: &str, path: String| Call::new("GET", &path).by(by).to(&node);
+    let path = |rest: &str| format!("/v1/conversations/{c}{rest}");
+    for (user, newcomer) in [("dave", true), ("bob", false)] {
+        let have = json!({ "have": [[c, since]] });
+        let sync = Call::new("POST", "/v1/sync")
+            .by(user)
+            .json(&have)
+            .to(&node)
+            .await
+            .is(200);
+        let export = get(user, path("/export")).await;
+        assert_eq!(export.status, 200);
+        let inbox = get(user, "/v1/conversations".to_owned()).await;
+        let texts = [
+            get(user, path("/events")).await.text,
+            get(user, path(&format!("?have={since}"))).await.text,
+            sync.to_string(),
+            export.text,
+        ];
+        for text in texts {
+            assert_eq!(
+                text.matches("edited").count(),
+                if newcomer { 1 } else { 2 },
+                "{user}: {text}"
+            );
+        }
+        assert!(inbox.text.contains("edited"));
+        let messages = get(user, path("/messages")).await.is(200);
+        assert_eq!(
+            messages["items"].as_array().unwrap().len(),
+            if newcomer { 1 } else { 2 }
+        );
+    }
+    assert_eq!(last, new + 2);
+    node.stop().await;
+}

@@ -137,9 +137,11 @@ pub(crate) fn registered(view: &storage::View, wants: &Register) -> Result<Regis
     }
     let mut admits = Vec::with_capacity(wants.admits.len());
     for (conv, user) in &wants.admits {
+        let (since, history) = read::member_since(view, conv, user).map_err(refused)?;
         admits.push(Proof {
             at: last(view, conv)?,
-            since: read::member_since(view, conv, user).map_err(refused)?,
+            since,
+            history,
         });
     }
     let indexes = first_indexes(&wants.users, bytes, |user| index_of(view, user))?;

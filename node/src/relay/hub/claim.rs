@@ -52,16 +52,20 @@ impl Claim {
         self.change = Some((s, added));
     }
 
+    /// Since when the user is a member, by the later word.
+    pub(super) fn since(&self, proof: Proof) -> Option<u64> {
+        match self.change {
+            Some((s, added)) if s > proof.at => added.then_some(s),
+            _ => proof.since,
+        }
+    }
+
     /// Decides the claim by what the owner read. `last`: how far the stream has come.
     pub(super) fn decide(&self, proof: Proof, last: u64) -> Verdict {
         if proof.at < self.jumped {
             return Verdict::Stale;
         }
-        let since = match self.change {
-            Some((s, added)) if s > proof.at => added.then_some(s),
-            _ => proof.since,
-        };
-        match (since, self.held) {
+        match (self.since(proof), self.held) {
             (None, _) => Verdict::Refused,
             (Some(since), Some(held)) if since > held.saturating_add(1) => Verdict::Renewed,
             (Some(_), _) => Verdict::Admitted(proof.at.max(last)),
@@ -76,7 +80,8 @@ mod tests {
     use super::*;
 
     fn proof(at: u64, since: Option<u64>) -> Proof {
-        Proof { at, since }
+        let history = protocol::History::Joined;
+        Proof { at, since, history }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::relay::notice::{Control, Notice};
 use crate::relay::order::Next;
 use crate::relay::slots::Slots;
 use crate::rpc::register::Proof;
+use crate::session::newcomers;
 
 /// Subscribers called before other tasks of the thread run.
 const SLICE: usize = 256;
@@ -136,6 +137,9 @@ impl Hub {
             let Some(slots) = state.convs.get_mut(&event.conv) else {
                 return;
             };
+            if let Some(history) = newcomers::history(&event.tail) {
+                slots.history = Some((event.seq, history));
+            }
             slots.begin()
         };
         let mut at = 0;
@@ -217,8 +221,15 @@ impl Hub {
         let Some(slots) = state.convs.get_mut(&ticket.conv) else {
             return;
         };
+        let mut since = None;
         let verdict = match (result, &ticket.origin) {
-            (Ok(proof), _) => ticket.claim.decide(proof, slots.order.last().unwrap_or(proof.at)),
+            (Ok(proof), _) => {
+                // The stream may have changed since what the proof says.
+                let history = slots.history.filter(|(s, _)| *s > proof.at);
+                let history = history.map_or(proof.history, |(_, history)| history);
+                since = ticket.claim.since(proof).map(|since| (since, history));
+                ticket.claim.decide(proof, slots.order.last().unwrap_or(proof.at))
+            }
             // One who listened goes on waiting for the owner.
             (Err(_), Origin::Again) => Verdict::Stale,
             (Err(refusal), Origin::First(_)) => {
@@ -257,6 +268,9 @@ impl Hub {
         };
         self.tidy(state, &conv);
         drop(borrowed);
+        if let (Some((since, history)), true) = (since, admitted.is_some()) {
+            who.admitted(&conv, since, history);
+        }
         match admitted {
             Some(at) if again => who.jumped(&conv, at),
             None if again => who.ended(&conv),

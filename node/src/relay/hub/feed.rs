@@ -53,6 +53,7 @@ async fn grant_all(mut orders: mpsc::UnboundedReceiver<Control>, notices: mpsc::
                     result: Ok(Proof {
                         at: 0,
                         since: Some(0),
+                        history: protocol::History::All,
                     }),
                     recent: Vec::new(),
                 },

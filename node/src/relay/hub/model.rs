@@ -153,7 +153,8 @@ impl Model {
             .rposition(|event| *event == LogEvent::Change(user));
         let since = changed.filter(|_| self.is_member(user, at));
         let since = since.map(|at| at as u64 + 1);
-        Proof { at, since }
+        let history = protocol::History::All;
+        Proof { at, since, history }
     }
 
     /// The relay sends the worker the next event, or loses it.

@@ -59,7 +59,11 @@ fn ears(id: u64, name: &str) -> Rc<Ears> {
 }
 
 fn member(at: u64) -> Proof {
-    Proof { at, since: Some(0) }
+    Proof {
+        at,
+        since: Some(0),
+        history: protocol::History::All,
+    }
 }
 
 fn conv() -> ConvId {
@@ -306,10 +310,14 @@ async fn behind_a_jump_nobody_is_called_before_the_owner_has_said_who_is_a_membe
         all.iter().all(|who| *who.seen.borrow() == [1]),
         "nobody is called yet"
     );
-    let nothing = Proof { at: 22, since: None };
+    let nothing = Proof {
+        since: None,
+        ..member(22)
+    };
     let again = Proof {
         at: 22,
         since: Some(15),
+        ..member(0)
     };
     // One proof is older than the jump, and the owner can't be asked for another.
     let old = Proof { at: 9, ..member(9) };
@@ -355,7 +363,10 @@ async fn one_who_is_brought_in_while_an_older_refusal_is_under_way_is_told() {
             conv: conv(),
         })
         .await;
-    let result = Ok(Proof { at: 4, since: None });
+    let result = Ok(Proof {
+        since: None,
+        ..member(4)
+    });
     stage.take(admitted(ticket, result)).await;
     assert!(subscribed.await.is_err());
     assert_eq!(*bob.joined.borrow(), [conv()]);

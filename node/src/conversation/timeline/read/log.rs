@@ -297,7 +297,7 @@ pub(super) fn shown(event: EventRow, floor: u64) -> Bytes {
 }
 
 /// Returns the tail of an edit without its words, if it is of a message below `floor`.
-pub(super) fn without_words(tail: &[u8], floor: u64) -> Option<Bytes> {
+pub fn without_words(tail: &[u8], floor: u64) -> Option<Bytes> {
     let tail = std::str::from_utf8(tail).ok()?;
     let of = event::edited(tail)?;
     (of < floor).then(|| event::tombstone(tail).into())

@@ -1,6 +1,6 @@
 //! Who is in a conversation, and who is kept out of it.
 
-use protocol::{ConvId, Kind, Role, UserId};
+use protocol::{ConvId, History, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Order, Table};
 
@@ -149,11 +149,12 @@ pub fn role(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Option<Rol
     }
 }
 
-/// Returns the event from which on `user` is a member, `None` for one who is none. For the owner's own checks.
-pub fn member_since(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Option<u64>> {
+/// Returns the event from which on `user` is a member, `None` for one who is none, and how far back members read. For the
+/// owner's own checks.
+pub fn member_since(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<(Option<u64>, History)> {
     match Seat::of(rows, conv, user) {
-        Ok(seat) => Ok(Some(seat.me.since)),
-        Err(Denied::NotMember) => Ok(None),
+        Ok(seat) => Ok((Some(seat.me.since), seat.conv.history)),
+        Err(Denied::NotMember) => Ok((None, History::Joined)),
         Err(error) => Err(error),
     }
 }

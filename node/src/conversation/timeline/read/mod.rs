@@ -27,7 +27,9 @@ pub use blocks::{BlocksPage, blocks};
 pub use consent::{shared_with, wishes};
 pub use hooks::{Away, ToTell, Waiting, to_tell};
 pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
-pub use log::{HistoryPage, Logged, Membership, Missed, Page, Window, history, missed, open, range, sync};
+pub use log::{
+    HistoryPage, Logged, Membership, Missed, Page, Window, history, missed, open, range, sync, without_words,
+};
 pub use login::{is_over, keyring};
 pub use members::{BanEntry, BansPage, Cursors, MemberEntry, MembersPage, bans, member_since, members, role};
 pub use messages::{Folded, MessagesPage, messages};
