@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::NodeId;
 use node::conversation::timeline::Op;
-use node::user::{Device, Loss, Refused, Screen, Seat};
+use node::user::{Device, Loss, Refused, Screen, Seat, SessionMark};
 use protocol::event::PresenceState;
 use protocol::{ConvId, Event};
 
@@ -65,9 +65,17 @@ fn phone(instance: &str) -> Option<Device> {
     })
 }
 
+/// The mark of a session that goes on with no other.
+fn mark() -> SessionMark {
+    SessionMark {
+        own: 1,
+        goes_on: None,
+    }
+}
+
 /// A session of alice.
 async fn alice(node: &Node, device: Option<Device>) -> (Seat, impl Future<Output = Option<Loss>> + use<>) {
-    let (seat, admission, loss) = node.desk.enter(&user("alice"), None, device);
+    let (seat, admission, loss) = node.desk.enter(&user("alice"), None, device, mark());
     admission.await.unwrap();
     (seat, loss)
 }
@@ -185,7 +193,7 @@ async fn a_device_has_one_session_in_the_whole_cluster() {
     let (_four, _) = alice(a, phone("z")).await;
     assert_eq!(displaced.await, Some(Loss::Displaced));
     let (_five, stays) = alice(b, phone("x")).await;
-    let (_six, admission, _) = c.desk.enter(&user("alice"), None, phone("y"));
+    let (_six, admission, _) = c.desk.enter(&user("alice"), None, phone("y"), mark());
     assert_eq!(admission.await, Err(Refused::Conflict));
     let waited = tokio::time::timeout(Duration::from_millis(50), stays).await;
     assert!(waited.is_err(), "the one that was there stays");

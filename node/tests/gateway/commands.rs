@@ -243,7 +243,7 @@ async fn what_cannot_be_understood_is_refused_and_the_session_goes_on() {
         (r#"{"t":"send","id":6,"to":"b o b","cid":"1","b":{}}"#, Some(6)),
         (
             r#"{"t":"send","id":7,"to":"bob","cid":"1","b":{"x":"\ud800"}}"#,
-            None,
+            Some(7),
         ),
         (
             r#"{"t":"create","id":8,"kind":"direct","cid":"1","members":[]}"#,

@@ -50,7 +50,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let node = Node {
         running,
         dir,
-        quiet: Quiet::expected(),
+        _quiet: Quiet::expected(),
     };
     node.ready().await;
     let mut bob = node.client("bob").await;

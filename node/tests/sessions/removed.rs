@@ -31,7 +31,6 @@ async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
         body.contains("removed from the cluster") && body.contains("empty storage.dir"),
         "{body}"
     );
-    assert!(removed.quiet.provoked("removed from the cluster"));
     // What it owned is owned by others, and bob goes on there with everything.
     let said = async {
         say(&mut alice, "bob", "after").await;

@@ -15,7 +15,7 @@ use super::{Client, PATIENCE, Quiet};
 pub(crate) struct Node {
     pub(crate) running: Running,
     pub(crate) dir: TempDir,
-    pub(crate) quiet: Quiet,
+    pub(crate) _quiet: Quiet,
 }
 
 // === impl Node ===
@@ -33,7 +33,11 @@ impl Node {
         let mut config = config(dir.path());
         change(&mut config);
         let running = start(config).await.unwrap();
-        let node = Node { running, dir, quiet };
+        let node = Node {
+            running,
+            dir,
+            _quiet: quiet,
+        };
         node.ready().await;
         node
     }
