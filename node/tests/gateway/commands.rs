@@ -249,7 +249,7 @@ async fn what_cannot_be_understood_is_refused_and_the_session_goes_on() {
             r#"{"t":"create","id":8,"kind":"direct","cid":"1","members":[]}"#,
             Some(8),
         ),
-        (&deep, None),
+        (&deep, Some(1)),
     ] {
         client.send(text).await;
         let answer = client.json().await;
