@@ -87,7 +87,7 @@ impl Node {
         let config = format!(
             "[server]\nhttp = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
              [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
-             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\n\
+             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\nrefresh_grace_ms = 0\n\
              [hooks]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK}\"\n\
              [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nbootstrap = true\nshards = 2\n\
              [storage]\ndir = \"{}\"\n[telemetry]\nlog = \"{TALKATIVE}\"\n",
