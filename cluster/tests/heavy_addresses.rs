@@ -131,7 +131,7 @@ async fn a_removed_member_that_runs_serves_nothing_and_does_not_come_back() {
         why.contains("was removed") && why.contains("empty the data directory"),
         "{why}"
     );
-    assert!(logging::was_expected("removed from the cluster"));
+    assert!(logging::removal_says("this node serves nothing any more"));
     whole(&members).await;
     serves(&members, "after the removal").await;
     stop(members).await;
@@ -154,7 +154,7 @@ async fn a_member_removed_while_it_was_down_learns_of_it_from_the_others() {
             .contains("removed from the cluster")
     );
     eventually("the log to say so", async || {
-        logging::was_expected("removed from the cluster")
+        logging::removal_says("this node serves nothing any more")
     })
     .await;
     back.stop().await;
