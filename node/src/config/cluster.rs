@@ -19,7 +19,7 @@ section! {
         zone: String = String::new(),
         /// Start a new cluster when the data directory is new. On one node only.
         bootstrap: bool = false,
-        /// Nodes to ask for admission when the data directory is new.
+        /// Addresses of nodes to ask: for admission when the data directory is new, and at every start for members that moved.
         join: Vec<String> = Vec::new(),
         /// How long to go on asking them.
         join_ms: Millis = Millis(60_000),
