@@ -18,7 +18,7 @@ mod change;
 mod ephemeral;
 
 pub use change::{Del, Edit, Meta, React, edited, tombstone};
-pub use ephemeral::{Bye, Presence, PresenceState, Receipt, Resync, Typing};
+pub use ephemeral::{Activity, Bye, Presence, PresenceState, Receipt, Resync, Typing};
 
 shapes! {
     /// Everything the server pushes.
@@ -38,6 +38,8 @@ shapes! {
         Member(Member) = "member",
         /// A conversation is new to the session, or another device of the user changed what is its own.
         Conv(Conv) = "conv",
+        /// Something happened in a conversation of which the session was not told live.
+        Activity(Activity) = "activity",
         /// A member's cursors moved.
         Receipt(Receipt) = "receipt",
         /// Somebody types, or no longer.
@@ -149,6 +151,7 @@ impl Event {
             Event::Meta(e) => Some((&e.c, e.s, e.ts)),
             Event::Member(e) => Some((&e.c, e.s, e.ts)),
             Event::Conv(_)
+            | Event::Activity(_)
             | Event::Receipt(_)
             | Event::Typing(_)
             | Event::Presence(_)

@@ -35,7 +35,7 @@ pub const DEVICE_BYTES: usize = 64;
 /// The longest token, in bytes.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 /// The longest `sid` and page cursor, in bytes.
-pub const CURSOR_BYTES: usize = 256;
+pub const CURSOR_BYTES: usize = 512;
 /// The default of the largest frame, in bytes.
 pub const FRAME_BYTES: usize = 64 * 1024;
 

@@ -465,6 +465,10 @@ fn every_event_has_its_frozen_tail() {
             Event::Receipt(event::Receipt { c: conv("g_01"), u: user("bob"), delivered: 7, read: 6 }),
             r#""t":"receipt","c":"g_01","u":"bob","delivered":7,"read":6}"#.into(),
         ),
+        (
+            Event::Activity(event::Activity { c: conv("g_01"), last: Last { s: 7, mn: 5, ts: 9 } }),
+            r#""t":"activity","c":"g_01","last":{"s":7,"mn":5,"ts":9}}"#.into(),
+        ),
         (Event::Resync(event::Resync { why: "slow".into() }), r#""t":"resync","why":"slow"}"#.into()),
         (
             Event::Bye(event::Bye::new(CloseCode::Draining, 1830)),

@@ -373,6 +373,10 @@ fn events() -> impl Strategy<Value = Event> {
                 read,
             })
         }),
+        (conv(), any::<(u64, u64, u64)>()).prop_map(|(c, (s, mn, ts))| {
+            let last = Last { s, mn, ts };
+            Event::Activity(event::Activity { c, last })
+        }),
         text().prop_map(|why| Event::Resync(event::Resync { why })),
         any::<(u16, u64)>().prop_map(|(code, retry_ms)| Event::Bye(event::Bye { code, retry_ms })),
     ]

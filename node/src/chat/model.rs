@@ -287,6 +287,14 @@ impl Model {
         if let Event::Resync(_) = event {
             return vec![self.sync()];
         }
+        if let Event::Activity(activity) = event {
+            let known = self.convs.entry(activity.c).or_default();
+            return if known.s < activity.last.s {
+                vec![self.sync()]
+            } else {
+                Vec::new()
+            };
+        }
         if let Some((conv, s)) = place(&event) {
             let known = self.convs.entry(conv.clone()).or_default();
             if s <= known.s {

@@ -139,7 +139,7 @@ pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
             PresenceState::Online => format!("   {} is online", presence.u),
             PresenceState::Offline => format!("   {} is offline", presence.u),
         }),
-        Event::Typing(_) | Event::Receipt(_) | Event::Conv(_) | Event::Resync(_) => None,
+        Event::Typing(_) | Event::Receipt(_) | Event::Conv(_) | Event::Activity(_) | Event::Resync(_) => None,
     }
 }
 

@@ -6,16 +6,21 @@ use std::collections::{BTreeMap, HashSet};
 use futures::StreamExt;
 use protocol::answer::{Delta, DeltaItem, Hist as Page, Inbox, Member, Members as MembersOf};
 use protocol::command::{Hist, List, Members, Sync};
+use protocol::limits::SYNC_HAVE;
 use protocol::list::{Ban, Bans, Blocks};
 use protocol::message::Messages;
 use protocol::{ConvId, ErrorCode, UserId, limits};
 
 use crate::config::Limits;
+use crate::conversation::timeline::read::IndexPage;
 use crate::conversation::{Conversations, Refusal, SyncItem};
+use crate::session::Sessions;
 
 /// Conversations of a sync that are read at once, which bounds what is in memory beyond the configured size: each may
 /// bring fifty of the largest messages.
 const SYNC_AT_ONCE: usize = 16;
+/// Conversations that a page of a sync names if `have` names fewer: the first page comes soon, whatever follows.
+const SYNC_NAMED: usize = 50;
 
 /// `list`.
 ///
@@ -67,18 +72,26 @@ pub async fn messages(
     conversations.messages(user, &c, before, after, limit).await
 }
 
-/// `sync`. A session asks this once its subscriptions are active, so that nothing falls between the two.
+/// `sync`. The positions are read once the subscriptions of the user's sessions here to the page's conversations stand, so
+/// that nothing falls between the two.
 ///
 /// # Errors
-/// When a conversation can't be reached: half an answer would look like a whole one.
+/// A malformed cursor, or a conversation that can't be reached: half an answer would look like a whole one.
 pub async fn sync(
     conversations: &Conversations,
+    sessions: &Sessions,
     user: &UserId,
     sync: Sync,
     limits: &Limits,
 ) -> Result<Delta, Refusal> {
-    let index = conversations.index(user).await?;
-    let (wants, mut next) = plan(sync, index, limits.sync_page);
+    let after = sync.cursor.as_deref().map(ConvId::parse).transpose();
+    let after = after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))?;
+    let full = sync.have.len() >= SYNC_HAVE.min(limits.sync_page);
+    let most = sync.have.len().max(SYNC_NAMED).min(limits.sync_page);
+    let index = conversations.index(user, after.clone(), most).await?;
+    let (wants, mut next) = plan(sync.have, full, after.as_ref(), index, most);
+    let convs: Vec<ConvId> = wants.iter().map(|(conv, _)| conv.clone()).collect();
+    sessions.all_follow(user, &convs).await?;
     let mut items = Vec::new();
     let mut bytes = 0;
     for wants in wants.chunks(SYNC_AT_ONCE) {
@@ -231,21 +244,34 @@ async fn missed(
 }
 
 /// What one `sync` looks at, and the cursor of the next: conversations in the order of their ids, a page at a time.
+/// `index`: as many as a page holds of those behind the cursor.
 ///
 /// A client with more conversations than fit in `have` names the lowest ids above the cursor; so a full `have` ends the
 /// page at its highest id, and what the client has beyond is not sent from the start.
-fn plan(sync: Sync, index: Vec<ConvId>, most: usize) -> (Vec<(ConvId, u64)>, Option<String>) {
-    let Sync { have, cursor } = sync;
-    let full = have.len() >= limits::SYNC_HAVE.min(most);
-    let upper = if full {
-        have.iter().map(|(conv, _)| conv.clone()).max()
-    } else {
-        None
+fn plan(
+    have: Vec<(ConvId, u64)>,
+    full: bool,
+    after: Option<&ConvId>,
+    index: IndexPage,
+    most: usize,
+) -> (Vec<(ConvId, u64)>, Option<String>) {
+    let behind = |conv: &&ConvId| after.is_none_or(|after| *conv > after);
+    let highest = have.iter().map(|(conv, _)| conv).filter(behind).max().cloned();
+    // Beyond this it is not known here what the user is in.
+    let known = index
+        .next
+        .as_ref()
+        .and(index.items.last())
+        .map(|item| item.conv.clone());
+    let upper = match (highest.filter(|_| full), known) {
+        (Some(highest), Some(known)) => Some(highest.min(known)),
+        (highest, known) => highest.or(known),
     };
-    let mut wants: BTreeMap<ConvId, u64> = index.into_iter().map(|conv| (conv, 0)).collect();
+    let more = index.next.is_some();
+    let mut wants: BTreeMap<ConvId, u64> = index.items.into_iter().map(|item| (item.conv, 0)).collect();
     wants.extend(have);
-    if let Some(cursor) = &cursor {
-        wants.retain(|conv, _| conv.as_str() > cursor.as_str());
+    if let Some(after) = after {
+        wants.retain(|conv, _| conv > after);
     }
     let all = wants.len();
     let page: Vec<_> = wants
@@ -253,7 +279,7 @@ fn plan(sync: Sync, index: Vec<ConvId>, most: usize) -> (Vec<(ConvId, u64)>, Opt
         .take_while(|(conv, _)| upper.as_ref().is_none_or(|upper| conv <= upper))
         .take(most)
         .collect();
-    let next = if page.len() < all {
+    let next = if page.len() < all || more {
         page.last().map(|(conv, _)| conv.as_str().to_owned())
     } else {
         None
@@ -264,50 +290,74 @@ fn plan(sync: Sync, index: Vec<ConvId>, most: usize) -> (Vec<(ConvId, u64)>, Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::timeline::read::IndexEntry;
 
     fn conv(i: usize) -> ConvId {
         ConvId::parse(&format!("g_{i:04}")).unwrap()
     }
 
+    /// What the user's shard answers: at most so many above the cursor.
+    fn index(all: &[usize], after: Option<&ConvId>, most: usize) -> IndexPage {
+        let behind = |conv: &ConvId| after.is_none_or(|after| conv > after);
+        let mut convs: Vec<ConvId> = all.iter().map(|i| conv(*i)).filter(behind).collect();
+        convs.sort();
+        let more = convs.len() > most;
+        convs.truncate(most);
+        let next = convs.last().filter(|_| more).cloned();
+        let items = convs.into_iter().map(|conv| IndexEntry { conv, since_ms: 0 });
+        IndexPage {
+            items: items.collect(),
+            next,
+        }
+    }
+
     #[test]
     fn what_the_client_does_not_name_is_sent_from_the_start() {
-        let sync = Sync {
-            have: vec![(conv(2), 7)],
-            cursor: None,
-        };
-        let (wants, next) = plan(sync, vec![conv(3), conv(2), conv(1)], 200);
+        let (wants, next) = plan(vec![(conv(2), 7)], false, None, index(&[3, 2, 1], None, 200), 200);
         assert_eq!(wants, [(conv(1), 0), (conv(2), 7), (conv(3), 0)]);
         assert_eq!(next, None);
     }
 
     #[test]
     fn pages_cover_everything_once_and_send_nothing_from_the_start_that_the_client_has() {
-        let index: Vec<_> = (0..450).rev().map(conv).collect();
-        let mut cursor = None;
+        let all: Vec<_> = (0..4_500).collect();
+        let mut cursor: Option<ConvId> = None;
         let mut seen = Vec::new();
         loop {
-            let above = |i: &usize| {
-                cursor
-                    .as_ref()
-                    .is_none_or(|cursor| conv(*i).as_str() > String::as_str(cursor))
-            };
+            let above = |i: &usize| cursor.as_ref().is_none_or(|cursor| conv(*i) > *cursor);
             // The client has the first 430, each up to 9.
-            let have = (0..430).filter(above).take(200).map(|i| (conv(i), 9)).collect();
-            let (wants, next) = plan(
-                Sync {
-                    have,
-                    cursor: cursor.clone(),
-                },
-                index.clone(),
-                200,
-            );
+            let have: Vec<_> = (0..430).filter(above).take(200).map(|i| (conv(i), 9)).collect();
+            let index = index(&all, cursor.as_ref(), 200);
+            let full = have.len() == 200;
+            let (wants, next) = plan(have, full, cursor.as_ref(), index, 200);
+            assert!(wants.len() <= 200);
             seen.extend(wants);
             match next {
-                Some(next) => cursor = Some(next),
+                Some(next) => cursor = Some(ConvId::parse(&next).unwrap()),
                 None => break,
             }
         }
-        let expected: Vec<_> = (0..450).map(|i| (conv(i), if i < 430 { 9 } else { 0 })).collect();
+        let expected: Vec<_> = (0..4_500)
+            .map(|i| (conv(i), if i < 430 { 9 } else { 0 }))
+            .collect();
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_the_client_names_behind_the_page_waits_for_its_turn() {
+        let all: Vec<_> = (0..450).collect();
+        let have = vec![(conv(3), 9), (conv(440), 9)];
+        let (wants, next) = plan(have, false, None, index(&all, None, 200), 200);
+        assert_eq!((wants.len(), wants[3].1), (200, 9));
+        assert_eq!(next.as_deref(), Some(conv(199).as_str()));
+    }
+
+    #[test]
+    fn a_full_have_that_lies_before_the_cursor_ends_nothing() {
+        let all: Vec<_> = (0..450).collect();
+        let have = (0..200).map(|i| (conv(i), 9)).collect();
+        let after = conv(300);
+        let (wants, next) = plan(have, true, Some(&after), index(&all, Some(&after), 200), 200);
+        assert_eq!((wants.len(), next), (149, None));
     }
 }

@@ -16,6 +16,9 @@ section! {
         ask_budget_ms: Millis = Millis(5_000),
         /// Read and delivered cursors are gathered for this long per shard, so that many receipts cost one log entry.
         cursors_ms: Millis = Millis(300),
+        /// The lists of a conversation's members follow its messages this often while there are any. Each time costs a small
+        /// row per member in the log; the same on every node.
+        activity_ms: Millis = Millis(30_000),
         /// Commands of this node's clients under way to one shard; more are answered busy.
         lane_commands: usize = 4_096,
         /// Bytes of them.
@@ -39,6 +42,7 @@ impl Chat {
         problems.at_least("chat.threads", self.threads as u64, 1);
         problems.at_least("chat.send_budget_ms", self.send_budget_ms.0, 100);
         problems.at_least("chat.ask_budget_ms", self.ask_budget_ms.0, 100);
+        problems.at_least("chat.activity_ms", self.activity_ms.0, 100);
         problems.at_least("chat.lane_commands", self.lane_commands as u64, 1);
         problems.at_least("chat.lane_bytes", self.lane_bytes as u64, 65_536);
         problems.at_least("chat.actors", self.actors as u64, 1);
@@ -54,6 +58,7 @@ impl Chat {
             send_budget: self.send_budget_ms.duration(),
             ask_budget: self.ask_budget_ms.duration(),
             cursors: self.cursors_ms.duration(),
+            activity_window: self.activity_ms.duration(),
             lane_commands: self.lane_commands,
             lane_bytes: self.lane_bytes,
             actors: self.actors,

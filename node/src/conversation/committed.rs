@@ -63,6 +63,12 @@ pub(crate) fn settle(core: &Core, pending: Pending, outcome: Outcome) {
                 receipt(core, &bytes, (delivered, read), !shown);
             }
         }
+        Effect::Watched => {
+            if let Some((conv, _, _)) = named(&bytes) {
+                core.watch(conv);
+            }
+        }
+        Effect::Moved(moved) => moved.into_iter().for_each(|moved| core.active(moved)),
         Effect::Indexed { changed, member } => {
             if changed && member {
                 joined(core, &bytes);

@@ -25,7 +25,7 @@ use tracing::debug;
 use super::interest::Numbered;
 use super::shard::core::Core;
 use super::shared::Shared;
-use super::timeline::Published;
+use super::timeline::{Moved, Published};
 use crate::relay::{Delivered, Delivery};
 use crate::rpc;
 use crate::rpc::deliver::{self, Positions, To, What};
@@ -117,33 +117,45 @@ impl Fanout {
 
     /// Appends the news of a membership to the lane of each node that has sessions of the user.
     pub(crate) fn joined(&self, core: &Core, user: &UserId, conv: &ConvId) {
+        let what = What::Joined {
+            user: user.as_str(),
+            conv: conv.as_str(),
+        };
+        self.to_user(core, user, &what, || Delivered::Joined {
+            user: user.clone(),
+            conv: conv.clone(),
+        });
+    }
+
+    /// Appends the news of a message to the lane of each node that has sessions of the user.
+    pub(crate) fn active(&self, core: &Core, moved: Moved) {
+        let Moved { user, conv, last } = &moved;
+        let what = What::Active {
+            user: user.as_str(),
+            conv: conv.as_str(),
+            last: *last,
+        };
+        self.to_user(core, user, &what, || Delivered::Active(moved.clone()));
+    }
+
+    fn to_user(&self, core: &Core, user: &UserId, what: &What<'_>, own: impl FnOnce() -> Delivered) {
         let me = self.me();
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();
-        deliver::encode_what(
-            &What::Joined {
-                user: user.as_str(),
-                conv: conv.as_str(),
-            },
-            &mut scratch,
-        );
         let mut here = None;
         core.interest.borrow_mut().wanted_by(user, |to| {
             let numbered = to_of(core, to);
             if Some(to.node) == me {
                 here = Some(numbered);
-            } else {
-                self.append(to.node, &numbered, &scratch);
+                return;
             }
+            if scratch.is_empty() {
+                deliver::encode_what(what, &mut scratch);
+            }
+            self.append(to.node, &numbered, &scratch);
         });
         if let Some(to) = here {
-            self.append_here(Delivery {
-                to,
-                what: Delivered::Joined {
-                    user: user.clone(),
-                    conv: conv.clone(),
-                },
-            });
+            self.append_here(Delivery { to, what: own() });
         }
     }
 

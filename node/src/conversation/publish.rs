@@ -55,6 +55,8 @@ mod op {
     pub(super) const MAY_ADD: u8 = 26;
     pub(super) const NOT_ADDED: u8 = 27;
     pub(super) const WISH: u8 = 28;
+    pub(super) const ACTIVE: u8 = 29;
+    pub(super) const END_WATCH: u8 = 30;
 }
 
 /// Refuses a command that is too large, whoever owns the shard.
@@ -106,6 +108,8 @@ impl<'a> Peek<'a> {
                 | op::HOOKS_TOLD
                 | op::MAY_ADD
                 | op::WISH
+                | op::ACTIVE
+                | op::END_WATCH
         )
     }
 

@@ -59,6 +59,9 @@ pub struct Settings {
     pub relay_frames: usize,
     /// Batches of events that wait for a worker; more are dropped and pulled again.
     pub worker_batches: usize,
+    /// How often the shards of a conversation's members are told of messages while there are any. Until then the list
+    /// may have the conversation where it was told last; each time costs a row per member.
+    pub activity_window: Duration,
     /// Pause between attempts to hand over outbox entries that another shard didn't take.
     pub outbox_retry: Duration,
     /// Bounds and times of presence.
@@ -106,6 +109,7 @@ impl Default for Settings {
             registration_jitter: Duration::from_millis(200),
             relay_frames: 512,
             worker_batches: 1024,
+            activity_window: Duration::from_secs(30),
             outbox_retry: Duration::from_millis(250),
             users: crate::user::Settings::default(),
             retention: Policies::default(),

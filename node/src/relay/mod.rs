@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 
 use crate::conversation::metrics::Metrics;
 use crate::conversation::shared::Shared;
-use crate::conversation::timeline::Published;
+use crate::conversation::timeline::{Moved, Published};
 use crate::rpc::deliver::{Positions, To};
 
 pub use hub::{Feed, LocalHub};
@@ -101,6 +101,8 @@ pub(crate) enum Delivered {
         /// The conversation.
         conv: ConvId,
     },
+    /// Something was sent in a conversation of a user.
+    Active(Moved),
 }
 
 // === impl Relay, Inlet ===

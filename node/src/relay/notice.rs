@@ -6,7 +6,8 @@ use protocol::{ConvId, UserId};
 use tokio::sync::mpsc;
 
 use crate::conversation::Refusal;
-use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Placed;
+use crate::conversation::timeline::{Moved, Published};
 use crate::rpc::register::Proof;
 
 /// Names a worker to the relay.
@@ -102,12 +103,14 @@ pub(super) enum Notice {
         /// The conversation.
         conv: ConvId,
     },
-    /// The conversations of a user, as of a registration.
+    /// Something was sent in a conversation of a user.
+    Active(Moved),
+    /// The latest conversations of a user, as of a registration.
     Index {
         /// The user.
         user: UserId,
         /// The conversations.
-        convs: Arc<[ConvId]>,
+        convs: Arc<[Placed]>,
     },
     /// Events were dropped because this worker was behind: every conversation may have a hole.
     Overflow,

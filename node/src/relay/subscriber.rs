@@ -1,8 +1,10 @@
 //! Who listens: a session, seen from its worker's hub.
 
+use protocol::answer::Last;
 use protocol::{ConvId, History, UserId};
 
 use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Placed;
 
 /// A listener on one worker thread. Called from the hub's task, never from within a call to the hub; it must return
 /// soon (push to an outbox, mark it dirty).
@@ -33,4 +35,16 @@ pub trait Subscriber {
     /// The user is a member of a conversation that the session isn't subscribed to: subscribe, and push `conv`. May
     /// be called again until the session is subscribed.
     fn joined(&self, conv: &ConvId);
+
+    /// Something was sent in a conversation of the user, whether or not the session is subscribed to it.
+    fn active(&self, conv: &ConvId, last: Last) {
+        let _ = (conv, last);
+    }
+
+    /// The latest conversations of the user, shortly after what the session was told of them may have been lost.
+    fn latest(&self, convs: &[Placed]) {
+        for placed in convs {
+            self.joined(&placed.conv);
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::notice::{Control, Notice, WorkerId};
 use super::shard::{Admit, Hole, ShardRelay};
 use super::workers::Workers;
 use super::{Arrival, Delivered, Delivery, Node, Outlet};
-use crate::conversation::timeline::Published;
+use crate::conversation::timeline::{Moved, Published};
 use crate::rpc;
 use crate::rpc::deliver::{To, What};
 use crate::rpc::owner::wait_until;
@@ -295,5 +295,10 @@ fn owned(what: What<'_>) -> Option<Delivered> {
             user: UserId::parse(user).ok()?,
             conv: ConvId::parse(conv).ok()?,
         },
+        What::Active { user, conv, last } => Delivered::Active(Moved {
+            user: UserId::parse(user).ok()?,
+            conv: ConvId::parse(conv).ok()?,
+            last,
+        }),
     })
 }

@@ -3,6 +3,7 @@
 //! A frame is the version byte and records, each a [`To`] and a [`What`] without anything between. The event half is
 //! encoded once and copied behind the `To` of each node.
 
+use protocol::answer::Last;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, VERSION, versioned};
@@ -47,6 +48,15 @@ pub(crate) enum What<'a> {
         user: &'a str,
         /// The conversation.
         conv: &'a str,
+    },
+    /// Something was sent in a conversation of a user.
+    Active {
+        /// The user.
+        user: &'a str,
+        /// The conversation.
+        conv: &'a str,
+        /// The last message.
+        last: Last,
     },
 }
 
@@ -125,7 +135,12 @@ mod tests {
         };
         let joined = What::Joined { user: "u", conv: "g" };
         let mut frame = Vec::new();
-        for (fo, what) in [(1, event), (2, joined)] {
+        let active = What::Active {
+            user: "u",
+            conv: "g",
+            last: Last { s: 7, mn: 6, ts: 5 },
+        };
+        for (fo, what) in [(1, event), (2, joined), (3, active)] {
             let mut half = Vec::new();
             encode_what(&what, &mut half);
             push(&mut frame, &To { fo, ..to }, &half);
@@ -136,12 +151,13 @@ mod tests {
                 3, 0xac, 2, 9, 1, 0, 1, b'g', 7, 0, 0, 1, 1, b'u', 0, 2, b'{', b'}',
             ],
             &[3, 0xac, 2, 9, 2, 1, 1, b'u', 1, b'g'],
+            &[3, 0xac, 2, 9, 3, 2, 1, b'u', 1, b'g', 7, 6, 5],
         ]
         .concat();
         assert_eq!(frame, bytes);
         let mut read = Vec::new();
         decode(&frame, |to, what| read.push((to.fo, what))).unwrap();
-        assert_eq!(read, [(1, event), (2, joined)]);
+        assert_eq!(read, [(1, event), (2, joined), (3, active)]);
         assert!(decode(&frame[..frame.len() - 1], |_, _| ()).is_err());
     }
 

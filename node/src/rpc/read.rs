@@ -8,7 +8,7 @@ use protocol::{ConvId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
-use crate::conversation::timeline::read::{Logged, Page, Summary, Window};
+use crate::conversation::timeline::read::{Direction, Logged, Page, Placed, Summary, Window};
 
 /// A conversation as a member sees it → [`ConvView`](crate::conversation::timeline::read::ConvView).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,11 +117,17 @@ pub(crate) type Summarised = Vec<Result<Summary, Refused>>;
 /// Who wrote the unread messages of each conversation that mention the user, in the order of the question.
 pub(crate) type Mentioning = Vec<Result<Vec<UserId>, Refused>>;
 
-/// The conversations of a user.
+/// Conversations of a user in the order of time → [`Indexed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Index {
     /// The user.
     pub(crate) user: UserId,
+    /// Those behind this place.
+    pub(crate) from: Option<(u64, ConvId)>,
+    /// Older ones, or newer ones.
+    pub(crate) direction: Direction,
+    /// At most this many.
+    pub(crate) limit: u32,
 }
 
 /// A page of the conversations of a user → [`IndexPage`](crate::conversation::timeline::read::IndexPage).
@@ -144,21 +150,23 @@ pub(crate) struct SharedWith {
     pub(crate) convs: Vec<ConvId>,
 }
 
-/// The answer to [`Index`], the one joined last first, at most [`INDEX_LIMIT`].
-pub(crate) type Indexed = Vec<ConvId>;
+/// The answer to [`Index`].
+pub(crate) type Indexed = Vec<Placed>;
 
-/// Conversations of a user that are subscribed; those joined last count.
+/// Conversations of a user in one answer.
 pub(crate) const INDEX_LIMIT: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use bytes::Bytes;
     use protocol::answer::Last;
     use protocol::{Kind, Role};
 
     use super::super::tests::golden;
     use super::*;
-    use crate::conversation::timeline::read::{Membership, Missed};
+    use crate::conversation::timeline::read::{Folded, Membership, Missed};
 
     fn conv() -> ConvId {
         ConvId::parse("g").unwrap()
@@ -236,13 +244,21 @@ mod tests {
             },
             &[1, 1, b'u', 1, 1, b'g'],
         );
-        golden(Index { user: user() }, &[1, 1, b'u']);
         golden(
             SharedWith {
                 user: user(),
                 convs: vec![conv()],
             },
             &[1, 1, b'u', 1, 1, b'g'],
+        );
+        golden(
+            Index {
+                user: user(),
+                from: Some((7, conv())),
+                direction: Direction::Newer,
+                limit: 50,
+            },
+            &[1, 1, b'u', 1, 7, 1, b'g', 1, 50],
         );
         let after = Some(conv());
         golden(
@@ -297,7 +313,12 @@ mod tests {
             title: None,
             role: Role::Member,
             last: Last { s: 9, mn: 8, ts: 7 },
-            tail,
+            message: Some(Folded {
+                tail,
+                edit: None,
+                mentions: Vec::new(),
+                reactions: BTreeMap::new(),
+            }),
             unread: 6,
             mentions: 5,
             read: 4,
@@ -309,9 +330,18 @@ mod tests {
         golden::<Summarised>(
             vec![Ok(summary)],
             &[
-                1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 2, b'{', b'}', 6, 5, 4, 3, 1, 0, 0,
+                1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0,
             ],
         );
-        golden::<Indexed>(vec![conv()], &[1, 1, 1, b'g']);
+        golden::<Indexed>(
+            vec![Placed {
+                conv: conv(),
+                ms: 9,
+                since_ms: 8,
+                last: Last { s: 7, mn: 6, ts: 5 },
+                large: true,
+            }],
+            &[1, 1, 1, b'g', 9, 8, 7, 6, 5, 1],
+        );
     }
 }

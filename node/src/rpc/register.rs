@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{ConvId, History, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::conversation::timeline::read::Logged;
+use crate::conversation::timeline::read::{Logged, Placed};
 
 /// Adds to a registration, or begins one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +32,9 @@ pub(crate) struct Registered {
     pub(crate) convs: Vec<Caught>,
     /// What each who wants to subscribe is.
     pub(crate) admits: Vec<Proof>,
-    /// The conversations of the first of the users, one at least; the others are to be asked for again. So the answer is
+    /// The latest conversations of the first of the users, one at least; the others are to be asked for again. So the answer is
     /// bounded whatever they are in.
-    pub(crate) indexes: Vec<Vec<ConvId>>,
+    pub(crate) indexes: Vec<Vec<Placed>>,
     /// What was said lately, outside the log, of the conversations that somebody is admitted to, or of which the node has
     /// events. It was said before everything that the registration brings of a conversation named here for the first time.
     pub(crate) recent: Vec<Unlogged>,
@@ -88,6 +88,8 @@ pub(crate) struct Unregister {
 
 #[cfg(test)]
 mod tests {
+    use protocol::answer::Last;
+
     use super::super::tests::golden;
     use super::*;
 
@@ -136,7 +138,13 @@ mod tests {
                         history: History::Joined,
                     },
                 ],
-                indexes: vec![vec![conv()]],
+                indexes: vec![vec![Placed {
+                    conv: conv(),
+                    ms: 9,
+                    since_ms: 8,
+                    last: Last { s: 7, mn: 6, ts: 5 },
+                    large: false,
+                }]],
                 recent: vec![Unlogged {
                     conv: conv(),
                     tail: Bytes::from_static(b"{}"),
@@ -145,8 +153,8 @@ mod tests {
                 }],
             },
             &[
-                1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 1, 9, 0, 0, 1, 1, 1, b'g', 1, 1, b'g', 2, b'{',
-                b'}', 5, 1, 1, b'u',
+                1, 1, 9, 1, 8, 2, b'{', b'}', 2, 9, 1, 4, 1, 9, 0, 0, 1, 1, 1, b'g', 9, 8, 7, 6, 5, 0, 1, 1,
+                b'g', 2, b'{', b'}', 5, 1, 1, b'u',
             ],
         );
         golden(

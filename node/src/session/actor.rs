@@ -95,8 +95,8 @@ pub(super) struct Open {
     pub(super) feed: Rc<Feed>,
     /// When the token ends, by the clock that told whether it is valid.
     pub(super) expires: Option<SystemTime>,
-    /// Sync requests that wait until the subscriptions are active.
-    pub(super) syncs: Vec<(Option<i64>, protocol::command::Sync)>,
+    /// Conversations that are being brought in because something was sent there.
+    pub(super) coming: usize,
     /// The session that this one goes on with, until the client has shown that it knows this one.
     pub(super) parent: Option<Sid>,
     /// The session that goes on with this one, perhaps.

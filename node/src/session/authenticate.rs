@@ -166,6 +166,7 @@ impl Session {
             self.link.clone(),
             self.worker.metrics.clone(),
         );
+        feed.begins_at(self.now_ms());
         // First, so that no joining is missed from here on.
         self.worker.hub.attach(feed.user_id(), feed.clone());
         let opening = Opening {
@@ -222,7 +223,7 @@ impl Session {
             feed: feed.clone(),
             expires,
             login: login.clone(),
-            syncs: Vec::new(),
+            coming: 0,
             parent,
             lent: None,
             device,

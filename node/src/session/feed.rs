@@ -5,11 +5,12 @@
 //! nudge.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use protocol::answer::Last;
 use protocol::event::{Event, Resync};
 use protocol::{Cid, ConvId, History, RawEvent, UserId};
 
@@ -22,14 +23,20 @@ use super::registry::Sessions;
 use super::ring::Kept;
 use super::settling::Beginning;
 use super::sid::Sid;
+use crate::conversation::reads::rows::REGISTERED_INDEX;
 use crate::conversation::recent::TYPING_LASTS;
 use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Placed;
 use crate::relay::Subscriber;
 use crate::telemetry::metrics::Metrics;
 use crate::user::Screen;
 
 /// Events held back per conversation while it is being opened; of those that are in no log half as many.
 const HELD: usize = 256;
+/// Conversations of a user that are looked at in one step for what was missed.
+pub(super) const LATEST: usize = REGISTERED_INDEX;
+/// By how much the clocks of nodes may differ, and how much later what is proposed is applied.
+const SLACK_MS: u64 = 15_000;
 /// The start of a receipt: worth knowing even when it comes late.
 const RECEIPT: &[u8] = br#""t":"receipt""#;
 
@@ -39,7 +46,17 @@ pub struct Feed {
     user: UserId,
     link: Rc<Link>,
     metrics: Metrics,
-    convs: RefCell<HashMap<ConvId, State>>,
+    convs: RefCell<HashMap<ConvId, Followed>>,
+    /// Counts what happens in them.
+    clock: Cell<u64>,
+    /// Conversations that are not followed, and how far the client was told of them.
+    reached: RefCell<HashMap<ConvId, u64>>,
+    /// Of these it is to be told more.
+    active: RefCell<BTreeMap<ConvId, Last>>,
+    /// There may be more such behind this place of the user's list.
+    unread: RefCell<Option<(u64, ConvId)>>,
+    /// What happened before is in the client's first sync.
+    began_ms: Cell<u64>,
     /// What went out and what has arrived.
     pub(super) arrivals: RefCell<Arrivals>,
     joined: RefCell<BTreeSet<ConvId>>,
@@ -54,6 +71,15 @@ pub struct Feed {
     beginning: RefCell<Option<Beginning>>,
     /// Where it is counted how much is kept for a client that is away.
     account: RefCell<Option<(Sessions, Sid)>>,
+}
+
+/// A conversation that is followed.
+struct Followed {
+    state: State,
+    /// The greater, the later something happened there.
+    rank: u64,
+    /// The last message that the user's shard has told of.
+    announced: u64,
 }
 
 enum State {
@@ -86,6 +112,11 @@ impl Feed {
             link,
             metrics,
             convs: RefCell::default(),
+            clock: Cell::new(0),
+            reached: RefCell::default(),
+            active: RefCell::default(),
+            unread: RefCell::default(),
+            began_ms: Cell::default(),
             arrivals: RefCell::default(),
             joined: RefCell::default(),
             quiet: RefCell::default(),
@@ -130,15 +161,37 @@ impl Feed {
             lost: false,
             from,
         };
-        convs.insert(conv.clone(), opening);
+        let followed = Followed {
+            state: opening,
+            rank: self.tick(),
+            announced: 0,
+        };
+        convs.insert(conv.clone(), followed);
         true
     }
 
     /// The client has the events of a conversation that has [begun](Self::begin) up to `at`.
     pub(super) fn known_up_to(&self, conv: &ConvId, at: u64) {
-        if let Some(State::Opening { from, .. }) = self.convs.borrow_mut().get_mut(conv) {
+        if let Some(Followed {
+            state: State::Opening { from, .. },
+            ..
+        }) = self.convs.borrow_mut().get_mut(conv)
+        {
             *from = Some(at);
         }
+    }
+
+    /// Something has just happened in the conversation.
+    pub(super) fn touch(&self, conv: &ConvId) {
+        let rank = self.tick();
+        if let Some(followed) = self.convs.borrow_mut().get_mut(conv) {
+            followed.rank = rank;
+        }
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.set(self.clock.get() + 1);
+        self.clock.get()
     }
 
     /// Passes on an event that was read, of a conversation that has [begun](Self::begin_at). `false`: the conversation
@@ -147,7 +200,11 @@ impl Feed {
         let over = published.removes.as_ref() == Some(&self.user);
         {
             let mut convs = self.convs.borrow_mut();
-            let Some(State::Opening { from, .. }) = convs.get_mut(&published.conv) else {
+            let Some(Followed {
+                state: State::Opening { from, .. },
+                ..
+            }) = convs.get_mut(&published.conv)
+            else {
                 return false;
             };
             *from = Some(published.seq);
@@ -170,7 +227,10 @@ impl Feed {
     /// Everything up to `upto` was [carried](Self::carry): passes on what was held back. `false`: some of that is lost
     /// and has to be read too.
     pub(super) fn carried(&self, conv: &ConvId, upto: u64) -> bool {
-        if let Some(State::Opening { held, lost, .. }) = self.convs.borrow_mut().get_mut(conv)
+        if let Some(Followed {
+            state: State::Opening { held, lost, .. },
+            ..
+        }) = self.convs.borrow_mut().get_mut(conv)
             && std::mem::take(lost)
         {
             held.retain(|held| held.published.seq == 0);
@@ -202,8 +262,8 @@ impl Feed {
     pub(super) fn positions(&self) -> (Vec<(ConvId, u64)>, Vec<ConvId>) {
         let mut positions = Vec::new();
         let mut coming: Vec<ConvId> = self.joined.borrow().iter().cloned().collect();
-        for (conv, state) in &*self.convs.borrow() {
-            match state {
+        for (conv, followed) in &*self.convs.borrow() {
+            match &followed.state {
                 State::Live(at) | State::Opening { from: Some(at), .. } => {
                     positions.push((conv.clone(), *at))
                 }
@@ -221,10 +281,12 @@ impl Feed {
     /// Passes on events above `from`, the held ones first.
     pub fn go_live(&self, conv: &ConvId, from: u64) {
         let before = match self.convs.borrow_mut().get_mut(conv) {
-            Some(state) => std::mem::replace(state, State::Live(from)),
+            Some(followed) => std::mem::replace(&mut followed.state, State::Live(from)),
             None => return,
         };
         self.quiet.borrow_mut().passed(conv, from);
+        self.reached.borrow_mut().remove(conv);
+        self.stands(conv);
         if let State::Opening { held, lost, .. } = before {
             for Held { at, published } in &held {
                 // Who types says so again before that.
@@ -265,6 +327,87 @@ impl Feed {
         self.newcomers.borrow_mut().forget(conv);
         self.arrivals.borrow_mut().forget(conv);
         self.quiet.borrow_mut().forget(conv);
+        self.stands(conv);
+    }
+
+    /// Whoever asks about the conversation needs not wait for its subscription any more.
+    pub(super) fn stands(&self, conv: &ConvId) {
+        if let Some(beginning) = &*self.beginning.borrow() {
+            beginning.stands(conv);
+        }
+    }
+
+    /// A conversation about which somebody has asked, to be followed before others.
+    pub(super) fn asked(&self) -> Option<ConvId> {
+        self.beginning.borrow().as_ref()?.asked()
+    }
+
+    /// The session is about to follow these, and no others.
+    pub(super) fn plans(&self, convs: &[ConvId]) {
+        if let Some(beginning) = &*self.beginning.borrow() {
+            beginning.follows(convs.iter().cloned());
+        }
+    }
+
+    /// Follows the quietest conversation no more if more than `most` are followed, and returns it. One of which more was
+    /// told than has come is none.
+    pub(super) fn make_room(&self, most: usize) -> Option<ConvId> {
+        let mut convs = self.convs.borrow_mut();
+        if convs.len() <= most {
+            return None;
+        }
+        let (conv, at) = convs
+            .iter()
+            .filter_map(|(conv, followed)| match followed.state {
+                State::Live(at) if followed.announced <= at => Some((followed.rank, conv, at)),
+                _ => None,
+            })
+            .min_by_key(|(rank, ..)| *rank)
+            .map(|(_, conv, at)| (conv.clone(), at))?;
+        convs.remove(&conv);
+        self.reached.borrow_mut().insert(conv.clone(), at);
+        Some(conv)
+    }
+
+    /// Conversations that are not followed and in which something was sent, at most so many of them.
+    pub(super) fn take_active(&self, most: usize) -> Vec<(ConvId, Last)> {
+        if !self.settled.get() {
+            return Vec::new();
+        }
+        let mut active = self.active.borrow_mut();
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some((conv, last)) = active.pop_first()
+        {
+            if self.is_unknown(&conv, last.s) {
+                taken.push((conv, last));
+            }
+        }
+        taken
+    }
+
+    /// Where the list of the user's conversations is to be read on for what was missed.
+    pub(super) fn take_unread(&self) -> Option<(u64, ConvId)> {
+        self.unread.take()
+    }
+
+    fn is_unknown(&self, conv: &ConvId, s: u64) -> bool {
+        !self.follows(conv) && self.reached.borrow().get(conv).is_none_or(|at| *at < s)
+    }
+
+    /// Whether what happened then may be in no answer to the client.
+    fn is_late(&self, ms: u64) -> bool {
+        ms.saturating_add(SLACK_MS) >= self.began_ms.get()
+    }
+
+    /// The session begins at this time: what happened before is in what its client asks for then.
+    pub(super) fn begins_at(&self, now_ms: u64) {
+        self.began_ms.set(now_ms);
+    }
+
+    /// What happened up to so long ago may have been told to nobody.
+    pub(super) fn began_before(&self, ms: u64) {
+        self.began_ms.set(self.began_ms.get().saturating_sub(ms));
     }
 
     /// Whether the conversation is followed, or about to be.
@@ -345,7 +488,10 @@ impl Feed {
         let fresh = joined.iter().filter(|conv| !convs.contains_key(*conv)).cloned();
         let fresh = fresh.collect();
         // One that is being opened may turn out to have been asked for before the user joined.
-        joined.retain(|conv| matches!(convs.get(conv), Some(State::Opening { .. })));
+        joined.retain(|conv| {
+            let state = convs.get(conv).map(|followed| &followed.state);
+            matches!(state, Some(State::Opening { .. }))
+        });
         fresh
     }
 
@@ -399,7 +545,7 @@ impl Feed {
     /// It has its place. `comes`: the conversation is about to be introduced, with the message.
     pub(super) fn hushed(&self, conv: &ConvId, cid: &Cid, s: u64, comes: bool) {
         let mut quiet = self.quiet.borrow_mut();
-        match self.convs.borrow().get(conv) {
+        match self.convs.borrow().get(conv).map(|followed| &followed.state) {
             Some(State::Live(at)) => quiet.placed(conv, cid, s, *at),
             Some(State::Opening { .. }) => quiet.placed(conv, cid, s, 0),
             None if comes => quiet.placed(conv, cid, s, 0),
@@ -482,9 +628,14 @@ impl Subscriber for Feed {
         });
         let published = shown.as_ref().unwrap_or(published);
         let mut convs = self.convs.borrow_mut();
-        match convs.get_mut(&published.conv) {
-            None => return,
-            Some(State::Opening { held, lost, .. }) => {
+        let Some(followed) = convs.get_mut(&published.conv) else {
+            return;
+        };
+        if published.seq > 0 {
+            followed.rank = self.tick();
+        }
+        match &mut followed.state {
+            State::Opening { held, lost, .. } => {
                 let over = published.removes.as_ref() == Some(&self.user);
                 let room = if published.seq == 0 { HELD / 2 } else { HELD };
                 if held.len() < room || over {
@@ -495,10 +646,10 @@ impl Subscriber for Feed {
                 }
                 return;
             }
-            Some(State::Live(last)) if published.seq == 0 || published.seq > *last => {
+            State::Live(last) if published.seq == 0 || published.seq > *last => {
                 *last = published.seq.max(*last);
             }
-            Some(State::Live(_)) => return,
+            State::Live(_) => return,
         }
         let over = published.removes.as_ref() == Some(&self.user);
         if over {
@@ -513,7 +664,12 @@ impl Subscriber for Feed {
     }
 
     fn jumped(&self, conv: &ConvId, at: u64) {
-        match self.convs.borrow_mut().get_mut(conv) {
+        match self
+            .convs
+            .borrow_mut()
+            .get_mut(conv)
+            .map(|followed| &mut followed.state)
+        {
             None => return,
             // Told when it is live, or read again.
             Some(State::Opening { lost, .. }) => {
@@ -535,8 +691,39 @@ impl Subscriber for Feed {
     }
 
     fn joined(&self, conv: &ConvId) {
+        if self.reached.borrow().contains_key(conv) {
+            // The client knows it: it made room for another one.
+            return;
+        }
         self.joined.borrow_mut().insert(conv.clone());
         self.link.nudge();
+    }
+
+    fn active(&self, conv: &ConvId, last: Last) {
+        if let Some(followed) = self.convs.borrow_mut().get_mut(conv) {
+            followed.announced = followed.announced.max(last.s);
+        } else if self.reached.borrow().get(conv).is_none_or(|at| *at < last.s) {
+            self.active.borrow_mut().insert(conv.clone(), last);
+            self.link.nudge();
+        }
+    }
+
+    fn latest(&self, convs: &[Placed]) {
+        for placed in convs.iter().filter(|placed| self.is_late(placed.ms)) {
+            if self.follows(&placed.conv) {
+            } else if self.is_late(placed.since_ms) && !self.reached.borrow().contains_key(&placed.conv) {
+                self.joined(&placed.conv);
+            } else {
+                self.active(&placed.conv, placed.last);
+            }
+        }
+        if let Some(last) = convs
+            .last()
+            .filter(|last| convs.len() >= LATEST && self.is_late(last.ms))
+        {
+            *self.unread.borrow_mut() = Some((last.ms, last.conv.clone()));
+            self.link.nudge();
+        }
     }
 }
 

@@ -46,7 +46,6 @@ impl Session {
     pub(super) fn leave_waiting(&mut self) {
         self.away = Some(Instant::now());
         if let Phase::Open(open) = &mut self.phase {
-            open.syncs.clear();
             if self.transport != Transport::Poll {
                 self.seat = None;
                 open.watching = self.worker.desk.watching(self.tag);

@@ -47,7 +47,8 @@ impl Session {
             Ok(change) => change,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        let opens = direct && !open.feed.follows(&conv);
+        let fresh = !open.feed.follows(&conv);
+        let opens = direct && fresh;
         let feed = open.feed.clone();
         let skip = if echo {
             0
@@ -75,7 +76,12 @@ impl Session {
             match result {
                 // One that is new waits for its subscription: an answer to the message may come at once.
                 Ok(done) if opens => session.follow_and_acknowledge(ctx, id, cid, done),
-                Ok(done) => session.acknowledge(id, cid, done),
+                Ok(done) => {
+                    session.acknowledge(id, cid, done);
+                    if fresh {
+                        session.bring_in(ctx, conv);
+                    }
+                }
                 Err(refusal) => {
                     if refusal.code.temporary() {
                         session.order.refuse(&conv, &cid, Instant::now());

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix::Context;
 use protocol::command::{Hist, List, Members, Open, Sync};
-use protocol::{Answer, Command, UserId, cost};
+use protocol::{Answer, UserId};
 
 use super::actor::{Phase, Session};
 use super::subscribe::Deliver;
@@ -46,41 +46,11 @@ impl Session {
         });
     }
 
-    /// `sync`: answered once the session's subscriptions are active, so that nothing falls between the two.
+    /// `sync`: answered once the subscriptions to the page's conversations stand, so that nothing falls between the two.
     pub(super) fn sync(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: Sync) {
-        let Phase::Open(open) = &mut self.phase else {
-            return;
-        };
-        if open.feed.is_settled() {
-            self.sync_now(ctx, id, sync);
-        } else if open.syncs.len() < 4 {
-            open.syncs.push((id, sync));
-        } else {
-            self.refuse(
-                id,
-                super::dispatch::too_fast(std::time::Duration::from_millis(500)),
-            );
-        }
-    }
-
-    /// Runs the sync requests that had to wait.
-    pub(super) fn run_syncs(&mut self, ctx: &mut Context<Session>) {
-        let syncs = match &mut self.phase {
-            Phase::Open(open) if open.feed.is_settled() => std::mem::take(&mut open.syncs),
-            _ => return,
-        };
-        for (id, sync) in syncs {
-            let command = Command::Sync(sync);
-            self.cost = cost(&command);
-            if let Command::Sync(sync) = command {
-                self.sync_now(ctx, id, sync);
-            }
-        }
-    }
-
-    fn sync_now(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: Sync) {
         self.ask(ctx, id, |worker, user| async move {
-            let delta = questions::sync(&worker.conversations, &user, sync, &worker.config.limits).await;
+            let limits = &worker.config.limits;
+            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync, limits).await;
             delta.map(Answer::Delta)
         });
     }

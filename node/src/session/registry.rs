@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cluster::{Cluster, NodeId, Reply};
 use parking_lot::Mutex;
 use protocol::answer::NotResumed;
-use protocol::{Cid, UserId};
+use protocol::{Cid, ConvId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
@@ -144,13 +144,13 @@ impl Sessions {
         }
     }
 
-    /// Waits until every session of the user that has begun here follows what the user is in.
+    /// Waits until those of these conversations that sessions of the user, begun here, are about to follow are followed.
     ///
     /// # Errors
     /// `unavailable` when that takes too long: there is no owner now who could let them.
-    pub async fn all_follow(&self, user: &UserId) -> Result<(), Refusal> {
-        let over = self.inner.settling.over(user);
-        let waited = tokio::time::timeout(self.inner.bounds.fetch, over).await;
+    pub async fn all_follow(&self, user: &UserId, convs: &[ConvId]) -> Result<(), Refusal> {
+        let stand = self.inner.settling.stand(user, convs);
+        let waited = tokio::time::timeout(self.inner.bounds.fetch, stand).await;
         waited.map_err(|_| Refusal::unavailable())
     }
 

@@ -4,6 +4,7 @@
 //! The order of steps is the promise: subscribe first, then read, then pass on what came in between. So the
 //! conversation's live events continue exactly where the view that the client got ends.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,22 +12,25 @@ use actix::Context;
 use bytes::Bytes;
 use futures::StreamExt;
 use protocol::answer::Conv;
-use protocol::event::Event;
-use protocol::{Answer, Cid, ConvId, ErrorCode};
+use protocol::event::{Activity, Event};
+use protocol::{Answer, Cid, ConvId};
 
 use super::actor::{Phase, Session};
-use super::feed::Feed;
+use super::feed::{Feed, LATEST};
 use super::introduce;
 use super::worker::Worker;
 use crate::conversation::timeline::Published;
-use crate::conversation::timeline::read::{Logged, Membership};
+use crate::conversation::timeline::read::{Logged, Membership, Placed};
 use crate::conversation::{Done, Refusal};
 use crate::relay::Subscriber;
+use crate::rpc::read::INDEX_LIMIT;
 
 /// Subscriptions under way at once, per session.
 const AT_ONCE: usize = 64;
 /// Events behind a `conv` that are pushed at once; more are passed on as fast as the client reads.
 const FOLLOWERS: usize = 64;
+/// Conversations brought in at once because something was sent there, per session.
+const COMING: usize = 16;
 /// Pause before a failed subscription is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a client has read enough to get more.
@@ -46,6 +50,8 @@ pub(super) enum Deliver {
     Event,
     /// As an event, behind the `ack` of the command that brought the user in: who has that hears everything from there on.
     EventAndAck(Option<i64>, Cid, Done),
+    /// As an event that says how far it is, and nothing else.
+    Activity,
 }
 
 // === impl Session: subscribe ===
@@ -61,25 +67,10 @@ impl Session {
     ) {
         let Phase::Open(open) = &self.phase else { return };
         let feed = open.feed.clone();
-        if feed.followed() >= self.worker.config.limits.subscriptions * 2 && !feed.follows(&conv) {
-            let msg = "too many live conversations in this session".to_owned();
-            return match deliver {
-                Deliver::Answer(id) | Deliver::Made(id) => self.refuse(
-                    id,
-                    Refusal {
-                        code: ErrorCode::Conflict,
-                        msg,
-                        retry_ms: None,
-                    },
-                ),
-                Deliver::EventAndAck(id, cid, done) => self.acknowledge(id, cid, done),
-                Deliver::Event => {}
-            };
-        }
         let fresh = feed.begin(&conv);
         let (worker, name) = (self.worker.clone(), conv.clone());
         let waits = matches!(deliver, Deliver::EventAndAck(..));
-        let whole = !matches!(deliver, Deliver::Answer(_));
+        let whole = !matches!(deliver, Deliver::Answer(_) | Deliver::Activity);
         let view = async move {
             if fresh {
                 worker.hub.subscribe(&name, feed.clone()).await?;
@@ -98,9 +89,14 @@ impl Session {
                 view.await
             }
         };
-        self.window.question();
+        let activity = matches!(deliver, Deliver::Activity);
+        if !activity {
+            self.window.question();
+        }
         self.wait(ctx, view, move |session, ctx, view| {
-            session.window.answered();
+            if !activity {
+                session.window.answered();
+            }
             let deliver = match deliver {
                 Deliver::EventAndAck(id, cid, done) => {
                     session.acknowledge(id, cid, done);
@@ -108,18 +104,36 @@ impl Session {
                 }
                 deliver => deliver,
             };
-            let Phase::Open(open) = &session.phase else { return };
+            let Phase::Open(open) = &mut session.phase else {
+                return;
+            };
+            open.coming = open.coming.saturating_sub(usize::from(activity));
             let feed = open.feed.clone();
             match view {
                 Ok(view) => {
                     let last = view.last.s;
-                    if let Deliver::Answer(id) | Deliver::Made(id) = deliver {
-                        session.answer(id, &Answer::Conv(view));
-                        if fresh {
-                            feed.go_live(&conv, last);
+                    match deliver {
+                        Deliver::Answer(id) | Deliver::Made(id) => {
+                            session.answer(id, &Answer::Conv(view));
+                            if fresh {
+                                feed.go_live(&conv, last);
+                            }
                         }
-                    } else {
-                        session.introduce(&conv, view, fresh);
+                        Deliver::Activity => {
+                            let event = Event::Activity(Activity {
+                                c: conv.clone(),
+                                last: view.last,
+                            });
+                            feed.push(Bytes::from(event.tail()), None);
+                            if fresh {
+                                feed.go_live(&conv, last);
+                            }
+                        }
+                        Deliver::Event | Deliver::EventAndAck(..) => session.introduce(&conv, view, fresh),
+                    }
+                    if fresh {
+                        feed.touch(&conv);
+                        session.make_room(&feed);
                     }
                 }
                 Err(refusal) => {
@@ -129,6 +143,8 @@ impl Session {
                     }
                     match deliver {
                         Deliver::Answer(id) | Deliver::Made(id) => session.refuse(id, refusal),
+                        Deliver::Activity if refusal.code.temporary() => session.bring_in_later(ctx, conv),
+                        Deliver::Activity => {}
                         _ if refusal.code.temporary() => session.follow_later(ctx, conv),
                         _ => {}
                     }
@@ -194,6 +210,48 @@ impl Session {
         for conv in joined {
             self.show(ctx, conv, Some(0), Deliver::Event);
         }
+        self.follow_active(ctx);
+    }
+
+    /// Follows the conversations in which something was sent, in the place of the quietest: so a session follows those in
+    /// which most happens, and is told of the others.
+    fn follow_active(&mut self, ctx: &mut Context<Session>) {
+        let Phase::Open(open) = &mut self.phase else {
+            return;
+        };
+        let active = open.feed.take_active(COMING.saturating_sub(open.coming));
+        open.coming += active.len();
+        let missed = open.feed.take_unread().map(|from| (open.feed.clone(), from));
+        for (conv, _) in active {
+            self.show(ctx, conv, None, Deliver::Activity);
+        }
+        if let Some((feed, from)) = missed {
+            self.work(read_on(self.worker.clone(), feed, from));
+        }
+    }
+
+    /// Ends the subscriptions to the quietest conversations while there are too many.
+    fn make_room(&self, feed: &Feed) {
+        while let Some(conv) = feed.make_room(self.worker.config.limits.subscriptions) {
+            self.worker.hub.unsubscribe(&conv, self.tag);
+        }
+    }
+
+    fn bring_in_later(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+        self.wait(ctx, tokio::time::sleep(AGAIN), |session, ctx, ()| {
+            session.bring_in(ctx, conv);
+        });
+    }
+
+    /// Follows a conversation that the client knows and that was not among those that the session follows.
+    pub(super) fn bring_in(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+        if let Phase::Open(open) = &mut self.phase
+            && open.feed.is_settled()
+            && !open.feed.follows(&conv)
+        {
+            open.coming += 1;
+            self.show(ctx, conv, None, Deliver::Activity);
+        }
     }
 
     fn follow_later(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
@@ -203,21 +261,15 @@ impl Session {
     }
 }
 
-/// Follows the conversations that the user is in. Tries again until all are, or the session ends.
+/// Follows the conversations that the user is in, those with the latest messages, these first. Tries again until all are, or
+/// the session ends.
 pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
-    let mut missing = loop {
-        match worker.conversations.index(feed.user_id()).await {
-            Ok(mut convs) => {
-                convs.truncate(worker.config.limits.subscriptions);
-                break convs;
-            }
-            Err(refusal) => {
-                tracing::debug!(%refusal, "no index yet");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    };
-    missing.retain(|conv| feed.begin(conv));
+    let mut missing = latest(&worker, &feed).await;
+    // The last one to begin counts as the one in which something happened last.
+    let fresh: Vec<bool> = missing.iter().rev().map(|conv| feed.begin(conv)).collect();
+    let mut fresh = fresh.into_iter().rev();
+    missing.retain(|_| fresh.next().unwrap_or(false));
+    feed.plans(&missing);
     missing = follow_some(&worker, &feed, missing, |conv, as_of| feed.go_live(&conv, as_of)).await;
     feed.settle();
     while !missing.is_empty() {
@@ -225,6 +277,54 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
         let mut late = Vec::new();
         missing = follow_some(&worker, &feed, missing, |conv, as_of| late.push((conv, as_of))).await;
         feed.go_live_late(&late);
+    }
+}
+
+/// As many conversations as a session follows, those with the latest messages, these first.
+async fn latest(worker: &Rc<Worker>, feed: &Rc<Feed>) -> Vec<ConvId> {
+    let most = worker.config.limits.subscriptions;
+    let mut convs: Vec<ConvId> = Vec::new();
+    let mut from = None;
+    while convs.len() < most {
+        let page = (most - convs.len()).min(INDEX_LIMIT);
+        let found = retrying(worker, feed, from.take(), page).await;
+        let more = found.len() == page;
+        from = found.last().map(|placed| (placed.ms, placed.conv.clone()));
+        convs.extend(found.into_iter().map(|placed| placed.conv));
+        if !more {
+            break;
+        }
+    }
+    // One may have moved between two pages.
+    let mut known = HashSet::new();
+    convs.retain(|conv| known.insert(conv.clone()));
+    convs
+}
+
+/// Reads on in the list of the user's conversations for what the session was not told of.
+async fn read_on(worker: Rc<Worker>, feed: Rc<Feed>, from: (u64, ConvId)) {
+    let found = retrying(&worker, &feed, Some(from), LATEST).await;
+    feed.latest(&found);
+}
+
+async fn retrying(
+    worker: &Rc<Worker>,
+    feed: &Rc<Feed>,
+    from: Option<(u64, ConvId)>,
+    limit: usize,
+) -> Vec<Placed> {
+    loop {
+        match worker
+            .conversations
+            .latest(feed.user_id(), from.clone(), limit)
+            .await
+        {
+            Ok(found) => return found,
+            Err(refusal) => {
+                tracing::debug!(%refusal, "no index yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
     }
 }
 
@@ -240,6 +340,8 @@ pub(super) async fn carry_on(
     for (conv, from) in &convs {
         feed.begin_at(conv, Some(*from));
     }
+    // So long ago at most, the session that this one goes on with lost its client.
+    feed.began_before(worker.config.session.resume_ttl_ms.0);
     if !settled {
         feed.begins(worker.sessions.begins(feed.user_id()));
     } else {
@@ -322,21 +424,10 @@ fn end(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, again: bool) {
     }
 }
 
-/// Introduces the conversations that the user is in and the session doesn't follow.
+/// Has the session look for what it was not told of while it was on its way.
 async fn introduce_missing(worker: &Rc<Worker>, feed: &Rc<Feed>) {
-    let mut convs = loop {
-        match worker.conversations.index(feed.user_id()).await {
-            Ok(convs) => break convs,
-            Err(refusal) => {
-                tracing::debug!(%refusal, "no index yet");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    };
-    convs.truncate(worker.config.limits.subscriptions);
-    for conv in convs.iter().filter(|conv| !feed.follows(conv)) {
-        feed.joined(conv);
-    }
+    let found = retrying(worker, feed, None, LATEST).await;
+    feed.latest(&found);
 }
 
 /// Subscribes, which proves the membership too. Returns what has to be tried again.
@@ -347,13 +438,25 @@ async fn follow_some(
     mut subscribed_as_of: impl FnMut(ConvId, u64),
 ) -> Vec<ConvId> {
     let mut again = Vec::new();
-    let mut subscribed = futures::stream::iter(convs)
+    let mut left: HashSet<ConvId> = convs.iter().cloned().collect();
+    let mut convs = convs.into_iter();
+    let next = || loop {
+        let conv = feed.asked().or_else(|| convs.next())?;
+        if left.remove(&conv) {
+            break Some(conv);
+        }
+    };
+    let mut subscribed = futures::stream::iter(std::iter::from_fn(next))
         .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
         .buffer_unordered(AT_ONCE);
     while let Some((result, conv)) = subscribed.next().await {
         match result {
             Ok(as_of) => subscribed_as_of(conv, as_of),
-            Err(refusal) if refusal.code.temporary() => again.push(conv),
+            Err(refusal) if refusal.code.temporary() => {
+                // Whoever asks about it is told by a resync what came in between.
+                feed.stands(&conv);
+                again.push(conv);
+            }
             // The index may lag behind a kick.
             Err(_) => feed.end(&conv),
         }

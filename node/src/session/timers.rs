@@ -88,7 +88,6 @@ impl Session {
         due = self.report_at.map_or(due, |at| due.min(at));
         self.link.set_due(due);
         self.follow_joined(ctx);
-        self.run_syncs(ctx);
         self.pump(ctx);
     }
 

@@ -1,12 +1,13 @@
 //! What belongs to a user rather than to a conversation: the list of conversations, who is there, and the [`login`].
 //!
-//! The truth about a membership is in the conversation's shard. The user's shard holds a list derived from it, to which
-//! each change is told by the outbox pump; the inbox is read by asking the list first and then the
-//! owners of the conversations.
+//! The truth about a membership is in the conversation's shard. The user's shard holds a list derived from it, in the order
+//! of what happened last: each change is told to it by the outbox pump, and messages by the [`activity`] task, a few
+//! times a minute. A page of the inbox is cut from the list, and then the owners of the conversations on it are asked.
 //!
 //! Who is there is soft state at the owner of the user's shard: the [`directory`]. Each node tells it of its sessions and
 //! of whom they watch ([`attendance`]); the [`desk`] of each worker thread is where sessions take their seats.
 
+pub(crate) mod activity;
 pub(crate) mod inbox;
 pub mod login;
 pub(crate) mod mentions;

@@ -1,6 +1,7 @@
 //! What the conversation side promises, over three members and whatever the network does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod activity;
 mod cursors;
 mod hooks;
 mod inbox;
@@ -224,9 +225,10 @@ async fn nothing_above_the_removal_reaches_the_removed() {
     eventually("the list forgets it", async || {
         world.nodes[1]
             .conversations
-            .index(&user("bob"))
+            .index(&user("bob"), None, 100)
             .await
             .unwrap()
+            .items
             .is_empty()
     })
     .await;
@@ -259,9 +261,10 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
     eventually("bob's list is complete", async || {
         world.nodes[1]
             .conversations
-            .index(&user("bob"))
+            .index(&user("bob"), None, 100)
             .await
             .unwrap()
+            .items
             .len()
             == groups.len()
     })

@@ -12,6 +12,7 @@ mod handshake;
 mod lifecycle;
 mod limits;
 mod liveness;
+mod many;
 mod operations;
 mod poll;
 mod presence;

@@ -13,6 +13,7 @@ mod world;
 
 mod drain;
 mod listen;
+mod many;
 mod moments;
 mod removed;
 mod resume;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::answer::Last;
 use crate::close::CloseCode;
 use crate::ids::{ConvId, UserId};
 
@@ -18,6 +19,16 @@ pub struct Receipt {
     pub delivered: u64,
     /// What was read there.
     pub read: u64,
+}
+
+/// `activity`: what is up to `last` did not come live to this session, what is above it may.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Activity)]
+pub struct Activity {
+    /// The conversation.
+    pub c: ConvId,
+    /// The end of its log.
+    pub last: Last,
 }
 
 /// `resync`.

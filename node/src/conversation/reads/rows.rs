@@ -5,8 +5,8 @@ use storage::State;
 
 use crate::conversation::timeline::login::Keyring;
 use crate::conversation::timeline::read::{
-    self, BansPage, BlocksPage, ConvView, Denied, HistoryPage, IndexPage, MembersPage, MessagesPage, Missed,
-    Summary, Window,
+    self, BansPage, BlocksPage, ConvView, Denied, Direction, HistoryPage, IndexPage, MembersPage,
+    MessagesPage, Missed, Summary, Window,
 };
 use crate::rpc::Refused;
 use crate::rpc::read::{
@@ -21,10 +21,8 @@ const RANGE: usize = 256;
 /// Bytes of events and of indexes in the answer to a registration; the node reads or asks for the rest afterwards. A
 /// link takes far more, but what waits behind an answer waits for all of it.
 const REGISTERED_BYTES: usize = 1 << 20;
-/// Index rows read in one step.
-const INDEX_PAGE: usize = 512;
-/// Index rows read at all.
-const INDEX_MOST: usize = 16 * INDEX_PAGE;
+/// Of so many of a user's conversations, the latest, a node is told when it registers the user.
+pub(crate) const REGISTERED_INDEX: usize = 128;
 
 pub(crate) fn exists(state: &State, conv: &ConvId) -> Result<bool, Denied> {
     Ok(read::last(state, conv)?.is_some())
@@ -103,7 +101,9 @@ pub(super) fn mentioning(state: &State, conv: &ConvId, user: &UserId) -> Result<
 }
 
 pub(super) fn index(state: &State, q: &Index) -> Result<Indexed, Refused> {
-    index_of(&state.view(), &q.user)
+    let from = q.from.as_ref().map(|(ms, conv)| (*ms, conv));
+    let limit = (q.limit as usize).min(INDEX_LIMIT);
+    read::placed(&state.view(), &q.user, from, q.direction, limit).map_err(refused)
 }
 
 pub(super) fn index_after(state: &State, q: &IndexAfter) -> Result<IndexPage, Refused> {
@@ -144,7 +144,9 @@ pub(crate) fn registered(view: &storage::View, wants: &Register) -> Result<Regis
             history,
         });
     }
-    let indexes = first_indexes(&wants.users, bytes, |user| index_of(view, user))?;
+    let indexes = first_indexes(&wants.users, bytes, |user| {
+        read::placed(view, user, None, Direction::Older, REGISTERED_INDEX).map_err(refused)
+    })?;
     Ok(Registered {
         convs,
         admits,
@@ -165,7 +167,11 @@ fn first_indexes(
             break;
         }
         let index = index_of(user)?;
-        bytes += index.iter().map(|conv| conv.as_str().len() + 1).sum::<usize>();
+        // The numbers of each take so much at most.
+        bytes += index
+            .iter()
+            .map(|placed| placed.conv.as_str().len() + 52)
+            .sum::<usize>();
         indexes.push(index);
     }
     Ok(indexes)
@@ -175,23 +181,6 @@ fn last(view: &storage::View, conv: &ConvId) -> Result<u64, Refused> {
     Ok(read::last(view, conv)
         .map_err(refused)?
         .map_or(0, |(last, _)| last.s))
-}
-
-/// The user's conversations, the one joined last first.
-fn index_of(view: &storage::View, user: &UserId) -> Result<Indexed, Refused> {
-    let mut items = Vec::new();
-    let mut after: Option<ConvId> = None;
-    while items.len() < INDEX_MOST {
-        let page = read::index(view, user, after.as_ref(), INDEX_PAGE).map_err(refused)?;
-        items.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    items.sort_by(|a, b| b.since_ms.cmp(&a.since_ms).then_with(|| a.conv.cmp(&b.conv)));
-    items.truncate(INDEX_LIMIT);
-    Ok(items.into_iter().map(|item| item.conv).collect())
 }
 
 fn refused(denied: Denied) -> Refused {
@@ -204,7 +193,10 @@ fn refused(denied: Denied) -> Refused {
 
 #[cfg(test)]
 mod tests {
+    use protocol::answer::Last;
+
     use super::*;
+    use crate::conversation::timeline::read::Placed;
 
     #[test]
     fn the_answer_to_a_registration_is_bounded_whatever_its_users_are_in() {
@@ -212,7 +204,14 @@ mod tests {
             .map(|n| UserId::parse(&format!("u{n}")).unwrap())
             .collect();
         let conv = ConvId::parse(&"g".repeat(64)).unwrap();
-        let all = |_: &UserId| Ok(vec![conv.clone(); INDEX_LIMIT]);
+        let placed = Placed {
+            conv: conv.clone(),
+            ms: 9,
+            since_ms: 8,
+            last: Last::default(),
+            large: false,
+        };
+        let all = |_: &UserId| Ok(vec![placed.clone(); INDEX_LIMIT]);
         let (mut left, mut answers) = (&users[..], 0);
         while !left.is_empty() {
             // Events may have filled it already.

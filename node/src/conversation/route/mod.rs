@@ -24,7 +24,7 @@ pub(crate) use ask::ask;
 use super::answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
 use super::shared::Shared;
 use super::timeline::login::{Keyring, Login};
-use super::timeline::read::{BansPage, BlocksPage, MembersPage, Missed};
+use super::timeline::read::{BansPage, BlocksPage, IndexPage, MembersPage, Missed, Placed};
 use super::timeline::{Command, Op};
 use crate::rpc;
 use crate::rpc::read::Since;
@@ -229,7 +229,7 @@ impl Conversations {
         super::reads::client::sync(&self.shared, user, wants).await
     }
 
-    /// A page of the user's conversations, the latest activity first; rows whose owner can't be reached are `stale`.
+    /// A page of the user's conversations, the latest message first; rows whose owner can't be reached are `stale`.
     pub async fn inbox(
         &self,
         user: &UserId,
@@ -241,9 +241,24 @@ impl Conversations {
         Ok(page)
     }
 
-    /// The user's conversations, the one joined last first; at most 1,000.
-    pub async fn index(&self, user: &UserId) -> Result<Vec<ConvId>, Refusal> {
-        inbox::index(&self.shared, user).await
+    /// The user's conversations with the latest messages, behind a place; as the user's shard knows them.
+    pub async fn latest(
+        &self,
+        user: &UserId,
+        from: Option<(u64, ConvId)>,
+        limit: usize,
+    ) -> Result<Vec<Placed>, Refusal> {
+        inbox::latest(&self.shared, user, from, limit).await
+    }
+
+    /// The user's conversations above `after` in the order of their ids.
+    pub async fn index(
+        &self,
+        user: &UserId,
+        after: Option<ConvId>,
+        limit: usize,
+    ) -> Result<IndexPage, Refusal> {
+        inbox::by_id(&self.shared, user, after, limit).await
     }
 
     /// How a user stands, as `viewer` may know it; one whom the user blocks sees nobody come.

@@ -20,7 +20,7 @@ use crate::conversation::fanout::Fanout;
 use crate::conversation::interest::Interest;
 use crate::conversation::recent::{About, Recent};
 use crate::conversation::shared::Shared;
-use crate::conversation::timeline::Published;
+use crate::conversation::timeline::{Moved, Published};
 use crate::user::directory;
 
 /// Rounds under way: the next is put together when the last is decided, from commands whose streams it did not break.
@@ -50,6 +50,9 @@ pub(crate) struct Core {
     pub(crate) lost_events: Arc<AtomicBool>,
     /// The outbox may have new entries.
     pub(crate) outbox_wake: Notify,
+    /// Conversations with a message of which their members' shards are to be told.
+    watched: RefCell<Vec<ConvId>>,
+    pub(crate) watched_wake: Notify,
     /// There may be something to tell the hook.
     pub(crate) hook_wake: Notify,
     pub(crate) end: CancellationToken,
@@ -84,6 +87,8 @@ impl Core {
             fanout: fanout.clone(),
             lost_events: Arc::default(),
             outbox_wake: Notify::new(),
+            watched: RefCell::default(),
+            watched_wake: Notify::new(),
             hook_wake: Notify::new(),
             end,
         });
@@ -157,6 +162,22 @@ impl Core {
     /// Tells the user's nodes of a new membership.
     pub(crate) fn joined(&self, user: &UserId, conv: &ConvId) {
         self.fanout.joined(self, user, conv);
+    }
+
+    /// Tells the user's nodes of a message.
+    pub(crate) fn active(&self, moved: Moved) {
+        self.fanout.active(self, moved);
+    }
+
+    /// A message is to be told to its members' shards.
+    pub(crate) fn watch(&self, conv: ConvId) {
+        self.watched.borrow_mut().push(conv);
+        self.watched_wake.notify_one();
+    }
+
+    /// Takes the conversations with such messages.
+    pub(crate) fn take_watched(&self) -> Vec<ConvId> {
+        std::mem::take(&mut *self.watched.borrow_mut())
     }
 
     /// Lets every node see a gap if events were lost.

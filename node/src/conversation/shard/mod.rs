@@ -44,7 +44,7 @@ use super::timeline::Outcome;
 use crate::rpc::Refused;
 use crate::rpc::submit::Answer;
 use crate::user::login::sweep;
-use crate::user::{directory, hook_pump, outbox_pump};
+use crate::user::{activity, directory, hook_pump, outbox_pump};
 
 /// How often idle conversations are looked for, at the latest.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -196,6 +196,7 @@ impl Actor for ShardActor {
         hook_pump::announce(&self.core);
         self.tasks.push(actix::spawn(propose::run(self.core.clone())));
         self.tasks.push(actix::spawn(outbox_pump::run(self.core.clone())));
+        self.tasks.push(actix::spawn(activity::run(self.core.clone())));
         self.tasks
             .push(actix::spawn(directory::keep::run(self.core.clone())));
         self.tasks.push(actix::spawn(retention::run(self.core.clone())));

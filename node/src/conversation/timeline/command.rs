@@ -4,6 +4,7 @@
 //! the end; a changed one is a new version, which nodes send only when the whole cluster reads it.
 
 use bytes::Bytes;
+use protocol::answer::Last;
 use protocol::{Cid, ConvId, GroupInvite, History, Kind, Role, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -223,6 +224,31 @@ pub enum Op {
         /// Who.
         group_invite: GroupInvite,
     },
+    /// Moves conversations of users, in the shard of those, to the time of their last message. Proposed by the owners of
+    /// the conversations.
+    Active {
+        /// What was sent where.
+        items: Vec<Activity>,
+    },
+    /// Ends the watch over conversations of the shard whose members know of the message at that place, unless there is
+    /// one behind it. Proposed by the owner.
+    EndWatch {
+        /// Each with the last message that was told.
+        items: Vec<(ConvId, u64)>,
+    },
+}
+
+/// A message in a conversation, as told to the shard of its members.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Activity {
+    /// The conversation.
+    pub conv: ConvId,
+    /// The last message.
+    pub last: Last,
+    /// There are more members than are told of every window.
+    pub large: bool,
+    /// Members of the shard.
+    pub users: Vec<UserId>,
 }
 
 // === impl Command ===
@@ -238,6 +264,13 @@ impl Command {
     /// Returns a command that concerns the hook's rows of a shard. It concerns no conversation and no user; both are
     /// named `-`.
     pub fn hooks(op: Op) -> Command {
+        let conv = ConvId::parse("-").expect("a well-formed id");
+        Command::of_the_owner(conv, op)
+    }
+
+    /// Returns a command about messages that are told to their members' shards. It concerns no conversation and no user;
+    /// both are named `-`.
+    pub fn active(op: Op) -> Command {
         let conv = ConvId::parse("-").expect("a well-formed id");
         Command::of_the_owner(conv, op)
     }

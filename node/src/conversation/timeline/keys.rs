@@ -16,6 +16,7 @@
 //!                user 1 other             whom the user blocks
 //!                user 2                   when the user was seen last
 //!                user 3 line              a line of refresh tokens
+//!                user 4 !ms:u64 conv      the user's conversations by the time of what happened last, the latest first
 //!                user 8                   the user's own wishes that concern others
 //!                user 9 by 0 conv 0 cid   another may make the user a member
 //!                0 name                   how often an address or an IP has asked for a code
@@ -25,6 +26,7 @@
 //! Outbox         index:u64 n:u32
 //!                1                        whether messages are told to the hook
 //!                1 index:u64 n:u32        a message that it is to be told of
+//!                2 conv                   a conversation whose messages are told to the members' shards
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and stands last), so no key is a prefix of another
 //! conversation's, and the sorts of rows that share a table lie apart.
@@ -112,6 +114,47 @@ pub(super) fn dedup(scope: &[u8], cid: &Cid) -> Vec<u8> {
 /// The key of a user's row for a conversation.
 pub(super) fn index(user: &UserId, conv: &ConvId) -> Vec<u8> {
     pair(user.as_str(), conv.as_str())
+}
+
+/// The key of a user's conversation by time: the later sorts first.
+pub(super) fn order(user: &UserId, ms: u64, conv: &ConvId) -> Vec<u8> {
+    let mut key = joined(user.as_str(), FIFTH, "");
+    key.extend_from_slice(&(!ms).to_be_bytes());
+    key.extend_from_slice(conv.as_str().as_bytes());
+    key
+}
+
+/// The range of those keys.
+pub(super) fn orders(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), FIFTH, ""),
+        [user.as_str().as_bytes(), &[FIFTH + 1]].concat(),
+    )
+}
+
+/// The time and the conversation that a key of [`order`] names.
+pub(super) fn ordered(user: &UserId, key: &[u8]) -> Option<(u64, ConvId)> {
+    let rest = key.get(user.as_str().len() + 1..)?;
+    let (ms, conv) = rest.split_first_chunk::<8>()?;
+    let conv = ConvId::parse(std::str::from_utf8(conv).ok()?).ok()?;
+    Some((!u64::from_be_bytes(*ms), conv))
+}
+
+/// The key of a conversation whose messages are told to the members' shards.
+pub(super) fn watch(conv: &ConvId) -> Vec<u8> {
+    [&[THIRD], conv.as_str().as_bytes()].concat()
+}
+
+/// The range of those keys, those up to and including `after` left out.
+pub(super) fn watches_after(after: Option<&ConvId>) -> (Vec<u8>, Vec<u8>) {
+    let start = after.map_or_else(|| vec![THIRD], |conv| [&watch(conv)[..], &[0]].concat());
+    (start, vec![FOURTH])
+}
+
+/// The conversation that a key of [`watch`] names.
+pub(super) fn watched(key: &[u8]) -> Option<ConvId> {
+    let conv = key.strip_prefix(&[THIRD])?;
+    ConvId::parse(std::str::from_utf8(conv).ok()?).ok()
 }
 
 /// The key of somebody who is banned.

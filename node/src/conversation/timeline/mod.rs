@@ -33,11 +33,11 @@ pub mod outcome;
 
 pub mod read;
 
-pub use command::{Command, Op};
+pub use command::{Activity, Command, Op};
 pub use door::Rows;
 pub use login::Login;
 pub use machine::ChatMachine;
-pub use outcome::{Applied, Effect, OutboxId, Outcome, Published};
+pub use outcome::{Applied, Effect, Moved, OutboxId, Outcome, Published};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What became of a command: the owner that proposed it answers the client and fans out from this.
 
 use bytes::Bytes;
+use protocol::answer::Last;
 use protocol::{Cid, ConvId, ErrorCode, Event, RawEvent, UserId, Why};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,21 @@ pub enum Effect {
     Ended(Option<Cid>),
     /// All logins of the user have ended, these among them.
     EndedAll(Vec<Cid>),
+    /// A message in a conversation whose members' shards are to be told of it.
+    Watched,
+    /// Conversations of users that have moved.
+    Moved(Vec<Moved>),
+}
+
+/// A conversation of a user in which something was sent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Moved {
+    /// The user.
+    pub user: UserId,
+    /// The conversation.
+    pub conv: ConvId,
+    /// The last message.
+    pub last: Last,
 }
 
 /// Names an outbox entry: the log index that made it, and its number within that batch. Later entries are greater, so

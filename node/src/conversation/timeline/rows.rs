@@ -3,6 +3,7 @@
 //! Frozen by the golden tests below. A row that can't be read is [`storage::Error::Corrupt`]: the replica stops.
 
 use bytes::Bytes;
+use protocol::answer::Last;
 use protocol::{ConvId, History, Kind, Role, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,11 @@ pub(super) struct ConvRow {
     pub(super) last_s: u64,
     pub(super) last_mn: u64,
     pub(super) last_ts: u64,
+    /// The last message, and its time; 0: there was none.
+    pub(super) message_s: u64,
+    pub(super) message_ts: u64,
+    /// The members' shards are being told of messages: the outbox has a row for it.
+    pub(super) watched: bool,
     pub(super) members: u64,
     pub(super) owners: u64,
     pub(super) history: History,
@@ -103,7 +109,12 @@ pub(super) struct DedupRow {
 pub(super) struct IndexRow {
     pub(super) member: bool,
     pub(super) version: OutboxId,
+    /// When the membership changed.
     pub(super) at_ms: u64,
+    /// The last message that this shard was told of.
+    pub(super) last: Last,
+    /// The conversation had more members then than are told of every window.
+    pub(super) large: bool,
 }
 
 /// Somebody banned from a conversation, in the list of bans; [`MemberRow::barred`] is what decides.
@@ -203,7 +214,7 @@ pub(super) struct EventRow {
     pub(super) tail: Bytes,
 }
 
-// === impl Row, ConvRow, MemberRow, EventRow ===
+// === impl Row, ConvRow, IndexRow, MemberRow, EventRow ===
 
 impl Row for ConvRow {
     fn encode(&self) -> Vec<u8> {
@@ -267,6 +278,13 @@ impl ConvRow {
     pub(super) fn peer_of(&self, user: &UserId) -> Option<&UserId> {
         let peer = self.peer.as_ref()?;
         Some(if peer == user { &self.creator } else { peer })
+    }
+}
+
+impl IndexRow {
+    /// Returns the time by which the conversation stands among the user's.
+    pub(super) fn order_ms(&self) -> u64 {
+        self.at_ms.max(self.last.ts)
     }
 }
 

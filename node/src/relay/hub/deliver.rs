@@ -9,7 +9,7 @@ use protocol::{ConvId, UserId};
 use super::claim::{Claim, Verdict};
 use super::{Hub, Origin, State, Ticket, unlogged};
 use crate::conversation::Refusal;
-use crate::conversation::timeline::Published;
+use crate::conversation::timeline::{Moved, Published};
 use crate::relay::Subscriber;
 use crate::relay::notice::{Control, Notice};
 use crate::relay::order::Next;
@@ -63,13 +63,18 @@ impl Hub {
                 self.hand_out(ready).await;
             }
             Notice::Joined { user, conv } => self.joined(&user, &conv),
+            Notice::Active(Moved { user, conv, last }) => {
+                for who in self.sessions(&user) {
+                    who.active(&conv, last);
+                }
+            }
             Notice::Index { user, convs } => {
                 let hub = Rc::downgrade(self);
                 actix::spawn(async move {
                     tokio::time::sleep(RECONCILE).await;
                     let Some(hub) = hub.upgrade() else { return };
-                    for conv in convs.iter() {
-                        hub.joined(&user, conv);
+                    for who in hub.sessions(&user) {
+                        who.latest(&convs);
                     }
                 });
             }
@@ -284,6 +289,11 @@ impl Hub {
         if admitted.is_none() && (joined || verdict == Verdict::Renewed) {
             who.joined(&conv);
         }
+    }
+
+    /// The user's sessions on this thread.
+    fn sessions(&self, user: &UserId) -> Vec<Rc<dyn Subscriber>> {
+        self.state.borrow().users.get(user).cloned().unwrap_or_default()
     }
 
     /// Tells the user's sessions of a conversation that they aren't subscribed to.

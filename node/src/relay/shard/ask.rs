@@ -10,6 +10,7 @@ use super::deliver::hand_out;
 use super::{Admit, Asked, ConvRelay, Hole, Question, ShardRelay};
 use crate::conversation::Refusal;
 use crate::conversation::timeline::Published;
+use crate::conversation::timeline::read::Placed;
 use crate::relay::notice::Notice;
 use crate::relay::order::Next;
 use crate::relay::workers::Workers;
@@ -219,7 +220,7 @@ impl ShardRelay {
         let rest = register.users.iter().skip(answer.indexes.len());
         self.new_users.extend(rest.cloned());
         for (user, convs) in register.users.into_iter().zip(answer.indexes) {
-            let convs: Arc<[ConvId]> = convs.into();
+            let convs: Arc<[Placed]> = convs.into();
             for worker in self.users.get(&user).into_iter().flatten() {
                 workers.tell(
                     *worker,

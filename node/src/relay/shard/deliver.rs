@@ -48,6 +48,11 @@ impl ShardRelay {
                     self.old_convs.insert(event.conv.clone());
                 }
             },
+            Delivered::Active(moved) => {
+                for worker in self.users.get(&moved.user).into_iter().flatten() {
+                    workers.tell(*worker, Notice::Active(moved.clone()));
+                }
+            }
             Delivered::Joined { user, conv } => {
                 for worker in self.users.get(&user).into_iter().flatten() {
                     workers.tell(

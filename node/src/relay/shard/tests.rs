@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::NodeId;
 use proptest::prelude::*;
+use protocol::answer::Last;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::conversation::interest::Interest;
-use crate::conversation::timeline::read::Logged;
+use crate::conversation::timeline::read::{Logged, Placed};
 use crate::relay::{Delivered, Delivery};
 use crate::rpc::deliver::To;
 use crate::rpc::read::Ranged;
@@ -348,10 +349,17 @@ fn users_whose_conversations_did_not_fit_into_an_answer_are_asked_for_again() {
         let Question::Register(wants) = question else {
             panic!("{question:?}")
         };
+        let placed = Placed {
+            conv: conv(0),
+            ms: 9,
+            since_ms: 8,
+            last: Last::default(),
+            large: false,
+        };
         let answer = Registered {
             convs: Vec::new(),
             admits: Vec::new(),
-            indexes: wants.users.iter().take(2).map(|_| vec![conv(0)]).collect(),
+            indexes: wants.users.iter().take(2).map(|_| vec![placed.clone()]).collect(),
             recent: Vec::new(),
         };
         model

@@ -291,3 +291,64 @@ proptest! {
         }
     }
 }
+
+fn message_at(conv: &ConvId, s: u64) -> Published {
+    let tail = Bytes::from_static(br#""t":"msg"}"#);
+    Published::replay(conv.clone(), Logged { s, tail })
+}
+
+#[test]
+fn the_quietest_conversation_makes_room_and_is_told_of_from_then_on() {
+    let feed = feed(8);
+    let convs = ["g_2", "g_3"].map(|id| ConvId::parse(id).unwrap());
+    for conv in &convs {
+        assert!(feed.begin(conv));
+        feed.go_live(conv, 5);
+    }
+    feed.settle();
+    assert_eq!(feed.make_room(3), None);
+    // Something happens in the one that began first; in the next, more was told than has come.
+    feed.event(&message_at(&conv(), 1));
+    let last = |s| Last { s, mn: s, ts: s };
+    feed.active(&convs[0], last(6));
+    assert_eq!(feed.make_room(2), Some(convs[1].clone()));
+    assert_eq!(feed.make_room(2), None);
+    // Up to there it came, and what is told twice is news once.
+    feed.active(&convs[1], last(5));
+    assert_eq!(feed.take_active(9), []);
+    feed.active(&convs[1], last(6));
+    assert_eq!(feed.take_active(9), [(convs[1].clone(), last(6))]);
+    // What is on its way comes, and then this one is the quietest.
+    feed.event(&message_at(&convs[0], 6));
+    feed.event(&message_at(&conv(), 2));
+    assert_eq!(feed.make_room(1), Some(convs[0].clone()));
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_found_at_the_top_of_the_list() {
+    let feed = feed(8);
+    feed.settle();
+    let now = 1_000_000_000;
+    feed.begins_at(now);
+    let placed = |id: &str, since_ms, ms| Placed {
+        conv: ConvId::parse(id).unwrap(),
+        ms,
+        since_ms,
+        last: Last { s: 9, mn: 9, ts: ms },
+        large: false,
+    };
+    let list = [
+        placed("g_1", 0, now),
+        placed("g_2", 0, now),
+        placed("g_3", now, now),
+        placed("g_4", 0, now - SLACK_MS - 60_000),
+    ];
+    feed.latest(&list);
+    let id = |id: &str| ConvId::parse(id).unwrap();
+    let active: Vec<ConvId> = feed.take_active(9).into_iter().map(|(conv, _)| conv).collect();
+    assert_eq!((active, feed.take_joined()), (vec![id("g_2")], vec![id("g_3")]));
+    assert_eq!(feed.take_unread(), None);
+    // With as many as were asked for there may be more.
+    feed.latest(&vec![placed("g_5", 0, now); LATEST]);
+    assert_eq!(feed.take_unread(), Some((now, id("g_5"))));
+}

@@ -169,6 +169,9 @@ fn found(
         last_s: 0,
         last_mn: 0,
         last_ts: now_ms,
+        message_s: 0,
+        message_ts: 0,
+        watched: false,
         members: 0,
         owners: 0,
         history: if kind == Kind::Channel {

@@ -1,6 +1,8 @@
 //! Membership as the user's shard knows it: it learns of each change through the outbox of the conversation's shard,
 //! perhaps twice and perhaps late, and keeps the latest version.
 
+use protocol::answer::Last;
+use protocol::{ConvId, UserId};
 use storage::Table;
 
 use super::super::door::RowsMut;
@@ -20,31 +22,54 @@ pub(super) fn put(
     at_ms: u64,
 ) -> Result<Applied> {
     let key = keys::index(by.user, by.conv);
-    let known = work
-        .rows
-        .get(Table::UserIndex, &key)?
-        .map(|row| IndexRow::decode(&row))
-        .transpose()?;
-    if known.is_some_and(|known| known.version >= version) {
+    let known = get(work, &key)?;
+    if known.as_ref().is_some_and(|known| known.version >= version) {
         return Ok(Applied::silent(Effect::Indexed {
             changed: false,
             member,
         }));
     }
-    work.rows.put(
-        Table::UserIndex,
-        &key,
-        &IndexRow {
-            member,
-            version,
-            at_ms,
-        }
-        .encode(),
-    );
+    let (last, large) = known
+        .as_ref()
+        .map_or((Last::default(), false), |known| (known.last, known.large));
+    let row = IndexRow {
+        member,
+        version,
+        at_ms,
+        last,
+        large,
+    };
+    set(work, by.user, by.conv, known.as_ref(), &row);
     Ok(Applied::silent(Effect::Indexed {
         changed: true,
         member,
     }))
+}
+
+/// Returns a user's row for a conversation.
+pub(super) fn get(work: &Work<'_, impl RowsMut>, key: &[u8]) -> Result<Option<IndexRow>> {
+    let row = work.rows.get(Table::UserIndex, key)?;
+    Ok(row.map(|row| IndexRow::decode(&row)).transpose()?)
+}
+
+/// Writes a user's row for a conversation, in the place of `known`, and where it stands in time.
+pub(super) fn set(
+    work: &mut Work<'_, impl RowsMut>,
+    user: &UserId,
+    conv: &ConvId,
+    known: Option<&IndexRow>,
+    row: &IndexRow,
+) {
+    let bytes = row.encode();
+    if let Some(known) = known.filter(|known| known.member) {
+        let key = keys::order(user, known.order_ms(), conv);
+        work.rows.delete(Table::UserIndex, &key);
+    }
+    if row.member {
+        let key = keys::order(user, row.order_ms(), conv);
+        work.rows.put(Table::UserIndex, &key, &bytes);
+    }
+    work.rows.put(Table::UserIndex, &keys::index(user, conv), &bytes);
 }
 
 /// Removes outbox entries.

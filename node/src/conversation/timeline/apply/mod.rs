@@ -10,6 +10,7 @@ use super::rows::{ConvRow, MemberRow};
 use super::rules::{self, Act};
 use super::work::Work;
 
+mod activity;
 mod bans;
 mod blocks;
 mod consent;
@@ -149,6 +150,8 @@ pub(super) fn command(
         ),
         Op::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
         Op::Wish { group_invite } => consent::wish(work, by, *group_invite),
+        Op::Active { items } => activity::put(work, items),
+        Op::EndWatch { items } => activity::end(work, items),
     };
     match result {
         Ok(applied) | Err(Stop::Done(applied)) => Ok(Outcome::Done(applied)),

@@ -6,11 +6,11 @@ use protocol::event::MsgParts;
 use protocol::{Cid, ErrorCode, UserId, limits};
 
 use super::super::door::RowsMut;
-use super::super::outcome::{Applied, Effect, Published};
+use super::super::outcome::{Applied, Published};
 use super::super::rows::{EventKind, MENTIONS_KEPT};
 use super::super::rules::Act;
 use super::super::work::Work;
-use super::{By, Result, Seat, Stop, create, fresh, key, refused, seat, tick};
+use super::{By, Result, Seat, Stop, activity, create, fresh, key, refused, seat, tick};
 
 /// What is sent.
 pub(super) struct Message<'a> {
@@ -69,6 +69,7 @@ pub(super) fn send(
     conv.last_s += 1;
     conv.last_mn += 1;
     conv.last_ts = ts;
+    (conv.message_s, conv.message_ts) = (conv.last_s, ts);
     let (s, mn) = (conv.last_s, conv.last_mn);
     let parts = MsgParts {
         c: by.conv,
@@ -87,6 +88,7 @@ pub(super) fn send(
     if conv.members <= hooks.members || !conv.later.hooks.is_empty() {
         work.intend(by.conv, s, hooks);
     }
+    let effect = activity::watch(work, by.conv, &mut conv);
     me.read_to(s, mn);
     work.keep_result(by.conv, by.user, &mut me, cid, (s, mn, ts))?;
     work.set_member(by.conv, by.user, me);
@@ -109,7 +111,7 @@ pub(super) fn send(
         ts,
         dup: false,
         events,
-        effect: Effect::None,
+        effect,
     })
 }
 

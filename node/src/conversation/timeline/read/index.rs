@@ -1,5 +1,6 @@
 //! The conversations of a user, as the user's shard knows them, and the outbox that tells it.
 
+use protocol::answer::Last;
 use protocol::{ConvId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Order, Table};
@@ -8,7 +9,7 @@ use super::super::command::{Command, Op};
 use super::super::door::Rows;
 use super::super::keys;
 use super::super::outcome::OutboxId;
-use super::super::rows::{IndexRow, News, OutboxRow, Row, corrupt};
+use super::super::rows::{ConvRow, IndexRow, MemberRow, News, OutboxRow, Row, corrupt};
 use super::{Denied, Result};
 
 /// A page of a user's conversations, in the order of their ids.
@@ -27,6 +28,41 @@ pub struct IndexEntry {
     pub conv: ConvId,
     /// When the user became a member, in milliseconds since the epoch.
     pub since_ms: u64,
+}
+
+/// A conversation of a user and where it stands among the others in time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Placed {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Its place: the time of the last message that the user's shard knows of, or of the joining.
+    pub ms: u64,
+    /// When the user became a member, in milliseconds since the epoch.
+    pub since_ms: u64,
+    /// The last message that the user's shard knows of.
+    pub last: Last,
+    /// It stands where it was told at a coarser rhythm, because it has many members.
+    pub large: bool,
+}
+
+/// Which conversations of a user, in the order of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Direction {
+    /// From the latest on, or behind a place.
+    Older,
+    /// From the oldest on, or behind a place.
+    Newer,
+}
+
+/// A conversation whose members' shards are to be told of its last message.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Watched {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Its last message.
+    pub last: Last,
+    /// The number of its members.
+    pub members: u64,
 }
 
 /// An outbox entry that waits to be told to a user's shard.
@@ -71,6 +107,104 @@ pub fn index(rows: &impl Rows, user: &UserId, after: Option<&ConvId>, limit: usi
                 start.push(0);
             }
             _ => return Ok(IndexPage { items, next: None }),
+        }
+    }
+}
+
+/// Returns up to `limit` conversations of `user` in the order of time, those behind `from` (a place, and the conversation
+/// there): older ones, or newer ones.
+pub fn placed(
+    rows: &impl Rows,
+    user: &UserId,
+    from: Option<(u64, &ConvId)>,
+    direction: Direction,
+    limit: usize,
+) -> Result<Vec<Placed>> {
+    let (mut start, mut end) = keys::orders(user);
+    let order = match direction {
+        Direction::Older => {
+            if let Some((ms, conv)) = from {
+                start = keys::order(user, ms, conv);
+                start.push(0);
+            }
+            Order::Ascending
+        }
+        Direction::Newer => {
+            if let Some((ms, conv)) = from {
+                end = keys::order(user, ms, conv);
+            }
+            Order::Descending
+        }
+    };
+    let found = rows.scan(Table::UserIndex, &start..&end, order, limit)?;
+    found.iter().map(|(key, row)| entry_at(user, key, row)).collect()
+}
+
+fn entry_at(user: &UserId, key: &[u8], row: &[u8]) -> Result<Placed> {
+    let (ms, conv) =
+        keys::ordered(user, key).ok_or_else(|| Denied::Storage(corrupt("a malformed key of order")))?;
+    let IndexRow {
+        at_ms, last, large, ..
+    } = IndexRow::decode(row)?;
+    Ok(Placed {
+        conv,
+        ms,
+        since_ms: at_ms,
+        last,
+        large,
+    })
+}
+
+/// Returns up to `limit` conversations of a shard that are watched, above `after` in the order of their ids.
+pub fn watches(rows: &impl Rows, after: Option<&ConvId>, limit: usize) -> Result<Vec<ConvId>> {
+    let (start, end) = keys::watches_after(after);
+    let found = rows.scan(Table::Outbox, &start..&end, Order::Ascending, limit)?;
+    let conv = |(key, _): &(bytes::Bytes, bytes::Bytes)| {
+        keys::watched(key).ok_or_else(|| Denied::Storage(corrupt("a malformed key of a watch")))
+    };
+    found.iter().map(conv).collect()
+}
+
+/// Returns where a watched conversation stands; `None`: it is not watched any more.
+pub fn watched(rows: &impl Rows, conv: &ConvId) -> Result<Option<Watched>> {
+    let row = rows.get(Table::Conversation, conv.as_str().as_bytes())?;
+    let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
+    Ok(row.filter(|row| row.watched).map(|row| Watched {
+        conv: conv.clone(),
+        last: Last {
+            s: row.message_s,
+            mn: row.last_mn,
+            ts: row.message_ts,
+        },
+        members: row.members,
+    }))
+}
+
+/// Returns up to `limit` members of a conversation above `after` in the order of their ids, whoever asks.
+pub fn members_after(
+    rows: &impl Rows,
+    conv: &ConvId,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<Vec<UserId>> {
+    let (start, end) = keys::range_after(conv.as_str(), after.map(UserId::as_str));
+    let mut users = Vec::new();
+    let mut start = start;
+    loop {
+        let found = rows.scan(Table::Member, &start..&end, Order::Ascending, limit)?;
+        for (key, row) in &found {
+            if MemberRow::decode(row)?.role.is_none() {
+                continue;
+            }
+            let user = keys::rest(conv.as_str(), key).and_then(|user| UserId::parse(user).ok());
+            users.push(user.ok_or_else(|| Denied::Storage(corrupt("a malformed key of a member")))?);
+            if users.len() == limit {
+                return Ok(users);
+            }
+        }
+        match found.last() {
+            Some((key, _)) if found.len() == limit => start = [&key[..], &[0]].concat(),
+            _ => return Ok(users),
         }
     }
 }

@@ -92,6 +92,13 @@ pub fn messages(
     Ok(MessagesPage { items, more, gap })
 }
 
+/// Returns the message at `s` as it is now; `None` if there is none.
+pub(super) fn folded(rows: &impl Rows, conv: &ConvId, s: u64) -> Result<Option<Folded>> {
+    let row = rows.get(Table::Message, &keys::message(conv, s))?;
+    let row = row.map(|row| EventRow::decode(&row)).transpose()?;
+    row.map(|row| fold(rows, conv, s, row)).transpose()
+}
+
 fn fold(rows: &impl Rows, conv: &ConvId, s: u64, row: EventRow) -> Result<Folded> {
     let fold = FoldRow::of(rows, conv, s)?;
     let edit = match fold.edits.last() {
@@ -192,6 +199,26 @@ impl MessagesPage {
 }
 
 impl Folded {
+    /// Returns the message as an event, with the body that it has now. The error is a stored event that is no JSON.
+    pub(super) fn event(&self) -> std::result::Result<RawEvent, String> {
+        let raw = RawEvent::from_tail(&self.tail)?;
+        let Some(edit) = &self.edit else {
+            return Ok(raw);
+        };
+        let (Some(Event::Msg(msg)), Some(Event::Edit(edit))) =
+            (raw.event(), RawEvent::from_tail(edit)?.event())
+        else {
+            return Err("a message or its edit is none".to_owned());
+        };
+        let mentions = self.mentions.clone();
+        let now = Event::Msg(protocol::event::Msg {
+            b: edit.b,
+            mentions,
+            ..msg
+        });
+        RawEvent::from_tail(now.tail().as_bytes())
+    }
+
     fn wire(&self) -> std::result::Result<Message, String> {
         let Some(Event::Msg(msg)) = RawEvent::from_tail(&self.tail)?.event() else {
             return Err("a message is none".to_owned());

@@ -26,7 +26,10 @@ mod view;
 pub use blocks::{BlocksPage, blocks};
 pub use consent::{shared_with, wishes};
 pub use hooks::{Away, ToTell, Waiting, to_tell};
-pub use index::{IndexEntry, IndexPage, Pending, index, outbox};
+pub use index::{
+    Direction, IndexEntry, IndexPage, Pending, Placed, Watched, index, members_after, outbox, placed,
+    watched, watches,
+};
 pub use log::{
     HistoryPage, Logged, Membership, Missed, Page, Window, history, missed, open, range, sync, without_words,
 };

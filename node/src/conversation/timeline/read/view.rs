@@ -9,7 +9,7 @@ use storage::Table;
 use super::super::door::Rows;
 use super::super::keys;
 use super::super::rows::{ConvRow, EventRow, MemberRow, Row};
-use super::log::shown;
+use super::messages::{Folded, folded};
 use super::{Result, Seat};
 
 /// A conversation as one member sees it: `conv`.
@@ -69,10 +69,10 @@ pub struct Summary {
     pub title: Option<String>,
     /// The member's role.
     pub role: Role,
-    /// The end of the log; the inbox is sorted by its `ts`.
+    /// The last message; the inbox is sorted by its `ts`.
     pub last: Last,
-    /// The tail of the last event.
-    pub tail: Bytes,
+    /// That message as it is now, if the member may see it and it is there.
+    pub message: Option<Folded>,
     /// Messages above the read cursor that are there to be read.
     pub unread: u64,
     /// Unread messages that mention the member, at most 128.
@@ -92,20 +92,20 @@ pub struct Summary {
 /// Returns the conversation's line in the inbox of `user`.
 pub fn summary(rows: &impl Rows, conv: &ConvId, user: &UserId) -> Result<Summary> {
     let seat = Seat::of(rows, conv, user)?;
-    let row = rows.get(Table::Message, &keys::message(conv, seat.conv.last_s))?;
-    let floor = seat.me.floor(&seat.conv);
-    let tail = row
-        .map(|row| EventRow::decode(&row))
-        .transpose()?
-        .map(|event| shown(event, floor))
-        .unwrap_or_default();
+    let s = seat.conv.message_s;
+    let shown = s > 0 && s >= seat.me.floor(&seat.conv);
+    let message = if shown { folded(rows, conv, s)? } else { None };
     Ok(Summary {
         conv: conv.clone(),
         kind: seat.conv.kind,
         title: seat.conv.title.as_deref().map(str::to_owned),
         role: seat.role,
-        last: last_of(&seat.conv),
-        tail,
+        last: Last {
+            s,
+            mn: seat.conv.last_mn,
+            ts: seat.conv.message_ts,
+        },
+        message,
         unread: seat.conv.unread(rows, conv, seat.me.read_mn)?,
         mentions: seat.me.mentioned(&seat.conv),
         read: seat.me.read,
@@ -214,7 +214,7 @@ impl Summary {
             kind: self.kind,
             title: self.title.clone(),
             role: Some(self.role),
-            last: Some(RawEvent::from_tail(&self.tail)?),
+            last: self.message.as_ref().map(Folded::event).transpose()?,
             unread: self.unread,
             mentions: self.mentions,
             read: self.read,

@@ -1,5 +1,6 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
+use protocol::answer::Last;
 use protocol::{Cid, ConvId, ErrorCode, GroupInvite, History, Kind, Role};
 
 use storage::Table;
@@ -7,7 +8,7 @@ use storage::Table;
 use super::super::consent::Bounds;
 use super::super::door::Rows;
 use super::super::login::{Hidden, Limit, Login, Pace};
-use super::super::{Command, Effect, Op, OutboxId, Outcome};
+use super::super::{Activity, Command, Effect, Moved, Op, OutboxId, Outcome};
 use super::{World, create, text, u};
 
 fn hex(bytes: &[u8]) -> String {
@@ -168,6 +169,23 @@ fn commands_have_frozen_bytes() {
                 group_invite: GroupInvite::Nobody,
             },
             "<1c><2>",
+        ),
+        (
+            Op::Active {
+                items: vec![Activity {
+                    conv: ConvId::parse("g_1").unwrap(),
+                    last: Last { s: 9, mn: 8, ts: 7 },
+                    large: true,
+                    users: vec![u("bo")],
+                }],
+            },
+            "<1d><1><3>g_1<9><8><7><1><1><2>bo",
+        ),
+        (
+            Op::EndWatch {
+                items: vec![(ConvId::parse("g_1").unwrap(), 9)],
+            },
+            "<1e><1><3>g_1<9>",
         ),
     ];
     for (op, bytes) in table {
@@ -375,6 +393,18 @@ fn outcomes_have_frozen_bytes() {
     let logins = vec![Cid::parse("k").unwrap()];
     let all = Outcome::Done(super::Applied::silent(Effect::EndedAll(logins)));
     assert_eq!(hex(&all.encode()), "<1><0><0><0><0><0><0><7><1><1>k");
+    let watched = Outcome::Done(super::Applied::silent(Effect::Watched));
+    assert_eq!(hex(&watched.encode()), "<1><0><0><0><0><0><0><8>");
+    let moved = vec![Moved {
+        user: u("bo"),
+        conv: ConvId::parse("g_1").unwrap(),
+        last: Last { s: 9, mn: 8, ts: 7 },
+    }];
+    let moved = Outcome::Done(super::Applied::silent(Effect::Moved(moved)));
+    assert_eq!(
+        hex(&moved.encode()),
+        "<1><0><0><0><0><0><0><9><1><2>bo<3>g_1<9><8><7>"
+    );
     assert!(Outcome::decode(b"\x02").is_err() && Outcome::decode(b"").is_err());
 }
 
@@ -389,18 +419,18 @@ fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
     };
     world.ok("al", &conv, text("x"));
     world.ok("al", &conv, text("y"));
-    assert_eq!(bytes(&world), "<1><1><0><2>al<0><7><3><2><7><1><1><0>");
+    assert_eq!(bytes(&world), "<1><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0>");
     for _ in 0..2 {
         world.apply(Command::retain(conv.clone(), 3));
     }
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><1><0><0><0>"
+        "<2><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><1><0><0><0>"
     );
     world.apply(Command::retain(conv, 4));
     assert_eq!(
         bytes(&world),
-        "<2><1><0><2>al<0><7><3><2><7><1><1><0><3><3><2><3><0><0>"
+        "<2><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><2><3><0><0>"
     );
 }
 
@@ -429,7 +459,10 @@ fn what_has_become_of_messages_has_frozen_bytes() {
         world.ok("al", &conv, Op::Delete { of });
     }
     let conv = world.rows.get(Table::Conversation, b"g_1").unwrap().unwrap();
-    assert_eq!(hex(&conv), "<2><1><0><2>al<0><7>KF<7><1><1><0><0><0><0><0><0>B");
+    assert_eq!(
+        hex(&conv),
+        "<2><1><0><2>al<0><7>KF<7>G<7><1><1><1><0><0><0><0><0><0>B"
+    );
     let beside = world
         .rows
         .0
@@ -519,7 +552,7 @@ fn rows_have_frozen_bytes() {
         .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
         .collect();
     let expected = [
-        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><2><1><0>"#,
+        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><3><7><1><2><1><0>"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><1> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":1,"ts":7,"u":"al","who":"al","role":"owner","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
@@ -536,14 +569,16 @@ fn rows_have_frozen_bytes() {
         r#"Dedup g_1<0>al<0>a = <1><0><7><2><0><0>"#,
         r#"Dedup g_1<0>al<0>b = <1><1><7><3><1><0>"#,
         r#"Dedup g_1<0>al<0>c = <1><2><7><4><0><0>"#,
-        r#"UserIndex al<0>g_1 = <1><1><2><0><7>"#,
+        r#"UserIndex al<0>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex al<1>bo = <1><1><5><0><7>"#,
         r#"UserIndex al<2> = <1><7>"#,
+        r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
         r#"UserIndex cy<9>al<0>-<0>k = <1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,
+        r#"Outbox <2>g_1 = "#,
     ];
     assert_eq!(rows, expected);
 }

@@ -136,7 +136,8 @@ fn the_work_of_a_command_and_of_a_question_does_not_grow_with_the_members() {
     let of_large = place(large.run("owner", text("x")));
     assert_eq!((of_large.1, of_large.2), (read, written), "a send");
     assert!(
-        read <= 4 && written <= 4,
+        // One row more than later ones, because it is the first.
+        read <= 4 && written <= 5,
         "a send reads {read} and writes {written} rows"
     );
     let of_large = of_large.0;

@@ -11,6 +11,7 @@ use super::door::{Rows, RowsMut};
 use super::machine::apply_batch;
 use super::{Applied, Command, Op, Outcome, Published};
 
+mod activity;
 mod bans;
 mod blocks;
 mod clocks;

@@ -129,7 +129,7 @@ fn the_last_event_keeps_its_place_and_loses_its_words() {
     let conv = group(&mut world, 6);
     retain(&mut world, &conv, 100);
     let line = read::summary(&world.rows, &conv, &u("bob")).unwrap();
-    let Event::Msg(last) = parse(&line.tail) else {
+    let Event::Msg(last) = parse(&line.message.unwrap().tail) else {
         panic!("a message")
     };
     assert_eq!((last.s, last.b.as_str(), last.deleted), (6, "{}", true));
@@ -226,13 +226,13 @@ fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversati
             let gone = floor(&world, &conv) - before;
             assert!(gone >= 1 && gone <= there.div_ceil(4), "{gone} of {there}");
             let line = read::summary(&world.rows, &conv, &u("bob")).unwrap();
-            assert!(matches!(parse(&line.tail), Event::Msg(message) if !message.deleted));
+            assert!(matches!(parse(&line.message.unwrap().tail), Event::Msg(message) if !message.deleted));
             steps += 1;
         }
         assert!(steps >= last.ilog2());
         done(world.apply(Command::retain(conv.clone(), u64::MAX)));
         let line = read::summary(&world.rows, &conv, &u("bob")).unwrap();
-        assert!(matches!(parse(&line.tail), Event::Msg(message) if message.deleted));
+        assert!(matches!(parse(&line.message.unwrap().tail), Event::Msg(message) if message.deleted));
     }
 }
 
