@@ -121,7 +121,9 @@ async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are
 
     for node in &world.nodes {
         let (items, pages) = list(node, 100, async |_| ()).await;
-        assert!((5..=10).contains(&pages), "{pages}");
+        // Conversations that were busy a moment ago are shown in windows of 128, two pages each, and those that moved
+        // since the list began once more at its end.
+        assert!((5..=16).contains(&pages), "{pages}");
         let shown: BTreeMap<ConvId, (u64, u64)> = items
             .iter()
             .map(|item| (item.c.clone(), (item.unread, item.mentions)))
