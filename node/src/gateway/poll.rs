@@ -70,7 +70,10 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 /// Waits for what happens.
 #[utoipa::path(tag = Tag::EVENTS, params(Question, Seat), responses(
-    (status = 200, description = "What happened, perhaps nothing.", body = Polled), Asked
+    (status = 200, description = "What happened, perhaps nothing.", body = Polled),
+    (status = 409, description = "Another client of the device keeps the session, or the user has too many sessions.",
+        body = Problem, content_type = "application/problem+json"),
+    Asked
 ))]
 #[get("/v1/poll")]
 async fn poll(
