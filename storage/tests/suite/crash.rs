@@ -74,12 +74,12 @@ fn one_step(store: &Store, step: u64, acks: &mut impl Write) -> Result<(), Error
     }
     drop(tell);
     for acked in told {
-        writeln!(acks, "entry {} {step}", acked?).unwrap();
+        note(acks, "entry", acked?, step);
     }
     for log in SHARDS.map(|shard| store.log(ShardId(shard))) {
         if step.is_multiple_of(3) {
             vote(&log, &step.to_string())?;
-            writeln!(acks, "vote {} {step}", log.shard().0).unwrap();
+            note(acks, "vote", log.shard().0, step);
         }
         if step.is_multiple_of(4) {
             // A conflicting suffix that a new leader replaces: it must be gone when that is acknowledged.
@@ -94,9 +94,15 @@ fn one_step(store: &Store, step: u64, acks: &mut impl Write) -> Result<(), Error
     }
     if step.is_multiple_of(5) {
         copy(&store.state(ShardId(0)), &store.state(COPY), 512)?;
-        writeln!(acks, "copy {} {step}", COPY.0).unwrap();
+        note(acks, "copy", COPY.0, step);
     }
     Ok(())
+}
+
+/// Notes what was acknowledged, in one write: a kill between two would leave half a line, which the next process goes on.
+fn note(acks: &mut impl Write, what: &str, shard: u16, step: u64) {
+    let line = format!("{what} {shard} {step}\n");
+    acks.write_all(line.as_bytes()).unwrap();
 }
 
 /// Opens what a killed process left, and checks it against what it had acknowledged.
