@@ -2,14 +2,23 @@
 
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use storage::{Config, Done, Durability, Error, HardKey, Log, Order, State, Store, Table};
 
 /// Opens a directory with small buffers and almost no reserve.
+///
+/// A process that another thread of the test starts holds copies of all open files between its fork and its exec, the
+/// lock of a directory that was closed meanwhile among them. So a lock is waited for.
 pub(crate) fn open(path: &Path) -> Store {
-    try_open(path).unwrap()
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match try_open(path) {
+            Err(Error::Locked { .. }) if Instant::now() < end => std::thread::yield_now(),
+            result => return result.unwrap(),
+        }
+    }
 }
 
 /// As [`open`], for tests that expect a refusal.
