@@ -6,6 +6,7 @@
 
 mod support;
 
+mod activity;
 #[cfg(feature = "clock-file")]
 mod clocks;
 mod drain;
