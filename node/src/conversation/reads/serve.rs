@@ -1,11 +1,12 @@
 //! The owner's side: is the shard still mine, then read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Cluster, Reply, ShardId};
-use protocol::UserId;
+use cluster::{Reply, ShardId};
+use futures::future::join_all;
+use protocol::{ConvId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::State;
@@ -14,10 +15,15 @@ use super::rows;
 use crate::conversation::route::KEYS;
 use crate::conversation::shared::Shared;
 use crate::rpc::read::{
-    Blocks, History, Index, IndexAfter, Members, Mentioning, Open, Range, SharedWith, Since, Summaries,
-    Summarised, Sync, Synced,
+    Blocks, History, Index, IndexAfter, Members, Open, Range, SharedWith, Since, Summaries, Sync,
 };
 use crate::rpc::{self, Refused};
+
+/// There is no cluster member yet that could know.
+const UNKNOWN_OWNER: Refused = Refused::NotOwner {
+    owner: None,
+    epoch: 0,
+};
 
 /// Answers a question, later.
 pub(crate) fn serve(shared: &Arc<Shared>, method: u16, body: Bytes, reply: Reply) {
@@ -37,11 +43,8 @@ pub(crate) fn serve(shared: &Arc<Shared>, method: u16, body: Bytes, reply: Reply
 }
 
 async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes, Refused> {
-    let cluster = shared.cluster().ok_or(Refused::NotOwner {
-        owner: None,
-        epoch: 0,
-    })?;
-    let of_conv = |conv: &protocol::ConvId| cluster.shard_of(conv.as_str().as_bytes());
+    let cluster = shared.cluster().ok_or(UNKNOWN_OWNER)?;
+    let of_conv = |conv: &ConvId| cluster.shard_of(conv.as_str().as_bytes());
     match method {
         rpc::OPEN => one(shared, body, |q: &Open| of_conv(&q.conv), rows::open).await,
         rpc::HISTORY => one(shared, body, |q: &History| of_conv(&q.conv), rows::history).await,
@@ -105,68 +108,34 @@ async fn answer(shared: &Arc<Shared>, method: u16, body: &[u8]) -> Result<Bytes,
             .await
         }
         rpc::SYNC => {
-            let question: Sync = read(body)?;
-            let shards = owned(
+            each(
                 shared,
-                cluster,
-                question.wants.iter().map(|(conv, _)| of_conv(conv)),
+                body,
+                |q: &Sync| &q.wants,
+                |(conv, _)| conv,
+                |state, q, (conv, have)| rows::sync(state, conv, &q.user, *have, q.limit),
             )
-            .await;
-            let parts: Vec<_> = question
-                .wants
-                .iter()
-                .map(|(conv, _)| shards[&of_conv(conv)].clone())
-                .collect();
-            let synced: Synced = shared
-                .reads
-                .run(move || {
-                    let wants = question.wants.iter().zip(parts);
-                    wants
-                        .map(|((conv, have), state)| {
-                            rows::sync(&state?, conv, &question.user, *have, question.limit)
-                        })
-                        .collect()
-                })
-                .await?;
-            Ok(rpc::encode(&synced))
+            .await
         }
         rpc::SUMMARIES => {
-            let question: Summaries = read(body)?;
-            let shards = owned(shared, cluster, question.convs.iter().map(of_conv)).await;
-            let parts: Vec<_> = question
-                .convs
-                .iter()
-                .map(|conv| shards[&of_conv(conv)].clone())
-                .collect();
-            let rows: Summarised = shared
-                .reads
-                .run(move || {
-                    let convs = question.convs.iter().zip(parts);
-                    convs
-                        .map(|(conv, state)| rows::summary(&state?, conv, &question.user))
-                        .collect()
-                })
-                .await?;
-            Ok(rpc::encode(&rows))
+            each(
+                shared,
+                body,
+                |q: &Summaries| &q.convs,
+                |conv| conv,
+                |state, q, conv| rows::summary(state, conv, &q.user),
+            )
+            .await
         }
         rpc::MENTIONING => {
-            let question: Summaries = read(body)?;
-            let shards = owned(shared, cluster, question.convs.iter().map(of_conv)).await;
-            let parts: Vec<_> = question
-                .convs
-                .iter()
-                .map(|conv| shards[&of_conv(conv)].clone())
-                .collect();
-            let found: Mentioning = shared
-                .reads
-                .run(move || {
-                    let convs = question.convs.iter().zip(parts);
-                    convs
-                        .map(|(conv, state)| rows::mentioning(&state?, conv, &question.user))
-                        .collect()
-                })
-                .await?;
-            Ok(rpc::encode(&found))
+            each(
+                shared,
+                body,
+                |q: &Summaries| &q.convs,
+                |conv| conv,
+                |state, q, conv| rows::mentioning(state, conv, &q.user),
+            )
+            .await
         }
         _ => Err(Refused::Bad(format!("method {method} is unknown"))),
     }
@@ -189,17 +158,38 @@ where
     Ok(rpc::encode(&answer))
 }
 
-/// The rows of each shard, or why they can't be read here.
-async fn owned(
+/// Answers a question about many conversations, in its order: each from the rows of its shard, or why these can't be read
+/// here.
+async fn each<Q, K, A>(
     shared: &Arc<Shared>,
-    cluster: &Cluster,
-    shards: impl Iterator<Item = ShardId>,
-) -> HashMap<ShardId, Result<State, Refused>> {
-    let mut known: Vec<ShardId> = shards.filter(|shard| shard.0 < cluster.shard_count()).collect();
-    known.sort_unstable();
-    known.dedup();
-    let states = futures::future::join_all(known.iter().map(|shard| readable(shared, *shard))).await;
-    known.into_iter().zip(states).collect()
+    body: &[u8],
+    items: fn(&Q) -> &[K],
+    conv: fn(&K) -> &ConvId,
+    answer: fn(&State, &Q, &K) -> Result<A, Refused>,
+) -> Result<Bytes, Refused>
+where
+    Q: DeserializeOwned + Send + 'static,
+    K: 'static,
+    A: Serialize + Send + 'static,
+{
+    let cluster = shared.cluster().ok_or(UNKNOWN_OWNER)?;
+    let question: Q = read(body)?;
+    let shard = |item| cluster.shard_of(conv(item).as_str().as_bytes());
+    let shards: Vec<ShardId> = items(&question).iter().map(shard).collect();
+    let distinct: HashSet<ShardId> = shards.iter().copied().collect();
+    let states = distinct
+        .into_iter()
+        .map(|shard| async move { (shard, readable(shared, shard).await) });
+    let states: HashMap<ShardId, Result<State, Refused>> = join_all(states).await.into_iter().collect();
+    let answers = move || {
+        let items = items(&question).iter().zip(shards);
+        let answer = |(item, shard)| match &states[&shard] {
+            Ok(state) => answer(state, &question, item),
+            Err(refused) => Err(refused.clone()),
+        };
+        items.map(answer).collect::<Vec<_>>()
+    };
+    Ok(rpc::encode(&shared.reads.run(answers).await?))
 }
 
 /// The rows of a shard, if this node owns it and all that was acknowledged is in them.
