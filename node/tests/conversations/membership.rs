@@ -1,31 +1,13 @@
 //! Who may listen, when the event that ends a membership never reaches a node.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use node::conversation::timeline::Op;
-use node::conversation::timeline::read::{Policies, Policy};
 use protocol::ConvId;
 
 use crate::world::{World, cids, eventually, user};
 
 const KEPT: u64 = 10;
-
-/// Three nodes that keep few messages of a group.
-async fn world() -> World {
-    World::with(3, |settings| {
-        let group = Policy {
-            max_messages: Some(KEPT),
-            ..Policy::default()
-        };
-        settings.retention = Policies {
-            group,
-            ..Policies::default()
-        };
-        settings.retention_every = Duration::from_millis(20);
-    })
-    .await
-}
 
 /// Alice says so much that what was said before is let go. Returns the last place.
 async fn talk(world: &World, node: usize, conv: &ConvId, what: &str) -> u64 {
@@ -47,7 +29,7 @@ async fn talk(world: &World, node: usize, conv: &ConvId, what: &str) -> u64 {
 
 #[actix::test]
 async fn a_kick_that_a_node_never_heard_of_ends_every_session_of_the_user_there_and_no_others() {
-    let world = world().await;
+    let world = World::keeping(KEPT).await;
     let conv = world.nodes[0].group("alice", &["bob", "carol", "dan"]).await;
     let (owner, others) = world.owner_and_others(&conv);
     let (gateway, at) = (world.node(others[0]), others[1]);

@@ -1,28 +1,10 @@
 //! Retention, while somebody is away and catches up.
 
-use std::time::Duration;
-
-use node::conversation::timeline::read::{Policies, Policy};
 use protocol::ConvId;
 
 use crate::world::{World, eventually, user};
 
 const KEPT: u64 = 10;
-
-async fn world() -> World {
-    World::with(3, |settings| {
-        let group = Policy {
-            max_messages: Some(KEPT),
-            ..Policy::default()
-        };
-        settings.retention = Policies {
-            group,
-            ..Policies::default()
-        };
-        settings.retention_every = Duration::from_millis(20);
-    })
-    .await
-}
 
 /// The places that a node shows, with what `sync` says of them.
 async fn shown(world: &World, node: usize, conv: &ConvId, have: u64) -> Option<(Vec<u64>, bool, u64)> {
@@ -35,7 +17,7 @@ async fn shown(world: &World, node: usize, conv: &ConvId, have: u64) -> Option<(
 
 #[actix::test]
 async fn one_who_catches_up_while_events_go_is_told_of_the_gap() {
-    let world = world().await;
+    let world = World::keeping(KEPT).await;
     let conv = world.nodes[0].group("alice", &["bob"]).await;
     let (owner, others) = world.owner_and_others(&conv);
     let (away, from) = world.node(others[0]).listen("bob", &conv).await;
@@ -98,7 +80,7 @@ async fn one_who_catches_up_while_events_go_is_told_of_the_gap() {
 
 #[actix::test]
 async fn a_new_owner_goes_on_where_the_old_one_let_go() {
-    let mut world = world().await;
+    let mut world = World::keeping(KEPT).await;
     let conv = world.nodes[0].group("alice", &["bob"]).await;
     let owner = world.owner_and_others(&conv).0;
     let mut last = 0;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cluster::transport::MemoryNetwork;
 use cluster::{Cluster, NodeId};
 use node::conversation::timeline::consent::Bounds;
+use node::conversation::timeline::read::{Policies, Policy};
 use node::conversation::timeline::{ChatMachine, Command, Op, Published};
 use node::conversation::{Backbone, Conversations, Done, Refusal, Settings};
 use node::relay::{LocalHub, Subscriber};
@@ -104,6 +105,22 @@ impl World {
         })
         .await;
         world
+    }
+
+    /// Starts three nodes that keep so many messages of a group, and let go of what is older at once.
+    pub(crate) async fn keeping(messages: u64) -> World {
+        World::with(3, |settings| {
+            let group = Policy {
+                max_messages: Some(messages),
+                ..Policy::default()
+            };
+            settings.retention = Policies {
+                group,
+                ..Policies::default()
+            };
+            settings.retention_every = Duration::from_millis(20);
+        })
+        .await
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
