@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use crate::node::Node;
 use crate::ownership::announce::Method;
@@ -152,10 +151,8 @@ impl Node {
         }
     }
 
-    fn unreachable_members(&self) -> Vec<NodeId> {
-        let mut others = self.others();
-        others.retain(|&peer| !self.health.is_up(peer));
-        others
+    fn reaches_all(&self) -> bool {
+        self.others().into_iter().all(|peer| self.health.is_up(peer))
     }
 
     async fn visit(self: &Arc<Node>, addr: &str) {
@@ -176,7 +173,6 @@ impl Node {
 
 /// Visits hints while some member is out of reach, until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut absent_since: BTreeMap<NodeId, Instant> = BTreeMap::new();
     let in_vain = Seldom::every(LOG_EVERY);
     loop {
         tokio::select! {
@@ -186,12 +182,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         if node.removed() {
             return;
         }
-        let absent = node.unreachable_members();
-        absent_since.retain(|peer, _| absent.contains(peer));
-        for peer in &absent {
-            absent_since.entry(*peer).or_insert_with(Instant::now);
-        }
-        if absent.is_empty() {
+        if node.reaches_all() {
             continue;
         }
         let hints = node
@@ -202,20 +193,16 @@ pub(crate) async fn run(node: Arc<Node>) {
             _ = futures::future::join_all(visits) => {}
             () = node.stopping().cancelled() => return,
         }
-        report(&node, &absent_since, &hints, &in_vain);
+        report(&node, &hints, &in_vain);
     }
 }
 
 /// Logs the members that were dialled in vain for long, with where.
-fn report(node: &Node, absent_since: &BTreeMap<NodeId, Instant>, hints: &BTreeSet<String>, in_vain: &Seldom) {
+fn report(node: &Node, hints: &BTreeSet<String>, in_vain: &Seldom) {
     let dialled = node.contacts.dialled(&node.map());
     let long: Vec<String> = dialled
         .into_iter()
-        .filter(|(peer, _)| {
-            absent_since
-                .get(peer)
-                .is_some_and(|since| since.elapsed() >= IN_VAIN)
-        })
+        .filter(|(peer, _)| node.health.down_for(*peer).is_some_and(|down| down >= IN_VAIN))
         .map(|(peer, addr)| format!("{peer} at {addr}"))
         .collect();
     if !long.is_empty()

@@ -15,6 +15,8 @@ pub(crate) struct Health {
 
 struct Seen {
     up: HashSet<NodeId>,
+    /// Since when the others are out of sight.
+    down: HashMap<NodeId, Instant>,
     draining: HashMap<NodeId, bool>,
     /// When a majority was in sight last.
     majority: Instant,
@@ -26,6 +28,7 @@ impl Health {
     pub(crate) fn new() -> Health {
         let seen = Seen {
             up: HashSet::new(),
+            down: HashMap::new(),
             draining: HashMap::new(),
             majority: Instant::now(),
         };
@@ -35,13 +38,16 @@ impl Health {
     }
 
     pub(crate) fn link_up(&self, peer: NodeId) {
-        self.seen.lock().up.insert(peer);
+        let mut seen = self.seen.lock();
+        seen.up.insert(peer);
+        seen.down.remove(&peer);
     }
 
     pub(crate) fn link_down(&self, peer: NodeId) {
         let mut seen = self.seen.lock();
         seen.up.remove(&peer);
         seen.draining.remove(&peer);
+        seen.down.insert(peer, Instant::now());
     }
 
     pub(crate) fn says_draining(&self, peer: NodeId, draining: bool) {
@@ -52,6 +58,11 @@ impl Health {
         self.seen.lock().up.contains(&peer)
     }
 
+    /// How long a member has been out of sight; `None`: it is in sight, or not known yet.
+    pub(crate) fn down_for(&self, peer: NodeId) -> Option<Duration> {
+        self.seen.lock().down.get(&peer).map(Instant::elapsed)
+    }
+
     pub(crate) fn is_draining(&self, peer: NodeId) -> bool {
         self.seen.lock().draining.get(&peer).copied().unwrap_or(false)
     }
@@ -59,6 +70,12 @@ impl Health {
     /// Looks again; `others` are all members but this one. Returns how long no majority has been in sight.
     pub(crate) fn without_majority(&self, others: &[NodeId]) -> Duration {
         let mut seen = self.seen.lock();
+        let Seen { up, down, .. } = &mut *seen;
+        // Nobody says of a member that it was never there.
+        for peer in others.iter().filter(|peer| !up.contains(peer)) {
+            down.entry(*peer).or_insert_with(Instant::now);
+        }
+        down.retain(|peer, _| others.contains(peer));
         let in_sight = 1 + others.iter().filter(|peer| seen.up.contains(peer)).count();
         if in_sight * 2 > others.len() + 1 {
             seen.majority = Instant::now();
@@ -81,6 +98,27 @@ mod tests {
         health.link_down(NodeId(2));
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(health.without_majority(&others), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_is_down_since_its_link_broke_or_since_it_was_looked_for() {
+        let health = Health::new();
+        health.link_up(NodeId(2));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        health.without_majority(&[NodeId(2), NodeId(3)]);
+        tokio::time::advance(Duration::from_secs(7)).await;
+        health.link_down(NodeId(2));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        health.without_majority(&[NodeId(2), NodeId(3)]);
+        let down = [NodeId(2), NodeId(3)].map(|peer| health.down_for(peer));
+        assert_eq!(down, [Some(Duration::from_secs(1)), Some(Duration::from_secs(8))]);
+        // One comes back, one is removed.
+        health.link_up(NodeId(2));
+        health.without_majority(&[NodeId(2)]);
+        assert_eq!(
+            [NodeId(2), NodeId(3)].map(|peer| health.down_for(peer)),
+            [None, None]
+        );
     }
 
     #[tokio::test(start_paused = true)]
