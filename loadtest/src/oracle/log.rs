@@ -323,10 +323,16 @@ impl Log {
             return Ok(());
         }
         self.judge(seen)?;
+        self.judge_ahead()?;
+        self.trim(window);
+        Ok(())
+    }
+
+    /// Judges what was seen above a hole that there is no more.
+    fn judge_ahead(&mut self) -> Verdict {
         while let Some(next) = self.ahead.remove(&(self.frontier + 1)) {
             self.judge(&next)?;
         }
-        self.trim(window);
         Ok(())
     }
 

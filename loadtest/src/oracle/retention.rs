@@ -165,11 +165,12 @@ impl Oracle {
         if let Some(view) = conversation.views.get_mut(&client) {
             view.last = view.last.max(to);
         }
-        conversation.log.pass_over(to);
+        let verdict = conversation.log.pass_over(to);
         if conversation.gone.len() == GONE {
             conversation.gone.remove(0);
         }
         conversation.gone.push(Gone { client, to, at: now });
+        self.judge(verdict, conv, Some(client), to);
         self.judge_gone(conv, false);
     }
 

@@ -152,6 +152,28 @@ fn what_nobody_saw_before_it_was_gone_is_passed_over_by_all() {
 }
 
 #[test]
+fn what_was_seen_before_it_was_said_that_all_below_is_gone_is_judged_then() {
+    let rule = retention("retention.group_max_messages=50");
+    let (mut oracle, conv) = run(rule, 10_000, 100);
+    for s in 101..=300 {
+        oracle.issue(conv, 0);
+        oracle.acked(conv, message(s).tag.unwrap(), s);
+    }
+    for s in 241..=250 {
+        oracle.sighted(conv, 0, &message(s));
+    }
+    for client in [1, 0] {
+        oracle.passed_over(conv, client, 240, 300 * SECOND);
+        for s in 241..=300 {
+            oracle.applied(conv, client, &message(s));
+        }
+    }
+    oracle.finish();
+    assert_eq!(kinds(&oracle), []);
+    assert!(oracle.level());
+}
+
+#[test]
 fn a_reading_that_begins_above_what_is_gone_is_compared_from_there() {
     let messages = 4000;
     let rule = retention("retention.group_max_messages=2500");

@@ -1,7 +1,7 @@
 //! Counting in a log: how many messages there are between two places, how many of them were deleted, when they were sent;
 //! and what nobody can count because it was gone before anybody saw it.
 
-use super::{Entry, Log, UNKNOWN};
+use super::{Entry, Log, UNKNOWN, Verdict};
 use crate::clock::Nanos;
 
 // === impl Log: counts ===
@@ -65,10 +65,11 @@ impl Log {
             .unwrap_or(0)
     }
 
-    /// Everything up to `to` is gone, and will be seen by nobody who hasn't yet.
-    pub(crate) fn pass_over(&mut self, to: u64) {
+    /// Everything up to `to` is gone, and will be seen by nobody who hasn't yet. What was seen above it is judged now: it
+    /// waited for nothing else.
+    pub(crate) fn pass_over(&mut self, to: u64) -> Verdict {
         if self.origin == 0 || self.frontier >= to {
-            return;
+            return Ok(());
         }
         let known = self.window.len().min((self.frontier + 1 - self.base) as usize);
         self.window.resize(
@@ -82,5 +83,6 @@ impl Log {
         self.ahead = self.ahead.split_off(&(to + 1));
         self.acked = self.acked.split_off(&(to + 1));
         self.senders.values_mut().for_each(|sender| sender.changes.lose());
+        self.judge_ahead()
     }
 }
