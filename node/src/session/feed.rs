@@ -94,6 +94,13 @@ enum State {
     Live(u64),
 }
 
+impl State {
+    /// Returns whether the client does not know the conversation's position yet.
+    fn is_unknown(&self) -> bool {
+        matches!(self, State::Opening { from: None, .. })
+    }
+}
+
 /// An event that waits, and since when.
 struct Held {
     at: Instant,
@@ -288,15 +295,16 @@ impl Feed {
         self.reached.borrow_mut().remove(conv);
         self.stands(conv);
         if let State::Opening { held, lost, .. } = before {
+            // Before the held events: where the position has jumped, those behind the jump would be a hole.
+            if lost {
+                self.resync("late");
+            }
             for Held { at, published } in &held {
                 // Who types says so again before that.
                 let stale = published.seq == 0 && at.elapsed() >= TYPING_LASTS && is_typing(published);
                 if !stale {
                     self.event(published);
                 }
-            }
-            if lost {
-                self.resync("late");
             }
             // The view is newer than the end of the membership that was subscribed to: this is another one.
             let me = Some(&self.user);
@@ -335,6 +343,9 @@ impl Feed {
         if let Some(beginning) = &*self.beginning.borrow() {
             beginning.stands(conv);
         }
+        if self.settled.get() {
+            self.end_of_beginning();
+        }
     }
 
     /// A conversation about which somebody has asked, to be followed before others.
@@ -342,11 +353,24 @@ impl Feed {
         self.beginning.borrow().as_ref()?.asked()
     }
 
-    /// The session is about to follow these, and no others.
+    /// Announces the conversations that the session subscribes to next. Those that its client has opened meanwhile are
+    /// added: their subscriptions do not stand yet either.
     pub(super) fn plans(&self, convs: &[ConvId]) {
         if let Some(beginning) = &*self.beginning.borrow() {
-            beginning.follows(convs.iter().cloned());
+            let followed = self.convs.borrow();
+            let opened = followed
+                .iter()
+                .filter(|(_, followed)| followed.state.is_unknown());
+            beginning.follows(convs.iter().chain(opened.map(|(conv, _)| conv)).cloned());
         }
+    }
+
+    /// Returns whether the conversation is being subscribed to, and the client does not know its position yet.
+    pub(super) fn is_opening(&self, conv: &ConvId) -> bool {
+        let convs = self.convs.borrow();
+        convs
+            .get(conv)
+            .is_some_and(|followed| followed.state.is_unknown())
     }
 
     /// Follows the quietest conversation no more if more than `most` are followed, and returns it. One of which more was
@@ -515,8 +539,17 @@ impl Feed {
     /// Everything that the user was in at the start is subscribed to, as far as possible.
     pub fn settle(&self) {
         self.settled.set(true);
-        self.beginning.take();
+        self.end_of_beginning();
         self.link.nudge();
+    }
+
+    /// Lets all queries pass, unless a subscription that the client has asked for does not stand yet: a `sync` that is
+    /// answered before would leave out what comes in between.
+    fn end_of_beginning(&self) {
+        let over = self.beginning.borrow().as_ref().is_none_or(Beginning::is_over);
+        if over {
+            self.beginning.take();
+        }
     }
 
     /// Whether it says that this very user types, on whatever device.

@@ -125,6 +125,14 @@ impl Beginning {
         });
     }
 
+    /// Returns whether no query has to wait for this session any more.
+    pub(super) fn is_over(&self) -> bool {
+        let sessions = self.inner.sessions.lock();
+        let user = sessions.users.get(&self.user);
+        let coming = user.and_then(|user| user.get(&self.number));
+        coming.is_none_or(|coming| coming.convs.as_ref().is_some_and(HashSet::is_empty))
+    }
+
     /// A conversation about which somebody has asked.
     pub(super) fn asked(&self) -> Option<ConvId> {
         let mut sessions = self.inner.sessions.lock();

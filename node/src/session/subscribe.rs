@@ -268,11 +268,20 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
     // The last one to begin counts as the one in which something happened last.
     let fresh: Vec<bool> = missing.iter().rev().map(|conv| feed.begin(conv)).collect();
     let mut fresh = fresh.into_iter().rev();
-    missing.retain(|_| fresh.next().unwrap_or(false));
-    feed.plans(&missing);
-    missing = follow_some(&worker, &feed, missing, |conv, as_of| feed.go_live(&conv, as_of)).await;
+    // The others are being opened by the client itself.
+    let (begun, mut opened): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|_| fresh.next().unwrap_or(false));
+    feed.plans(&begun);
+    missing = follow_some(&worker, &feed, begun, |conv, as_of| feed.go_live(&conv, as_of)).await;
     feed.settle();
-    while !missing.is_empty() {
+    loop {
+        // An `open` that was refused for now has ended its subscription, but the user is in the conversation all the same.
+        opened.retain(|conv| feed.is_opening(conv) || !feed.follows(conv));
+        missing.extend(opened.iter().filter(|conv| feed.begin(conv)).cloned());
+        opened.retain(|conv| !missing.contains(conv));
+        if missing.is_empty() && opened.is_empty() {
+            return;
+        }
         tokio::time::sleep(AGAIN).await;
         let mut late = Vec::new();
         missing = follow_some(&worker, &feed, missing, |conv, as_of| late.push((conv, as_of))).await;

@@ -2,6 +2,7 @@
 
 use std::rc::Weak;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 use protocol::event::Typing;
 
@@ -10,6 +11,7 @@ use crate::config::Limits;
 use crate::conversation::timeline::read::Logged;
 use crate::session::Cut;
 use crate::session::outbox::{Bounds, Outbox};
+use crate::session::settling::Settling;
 
 struct NoSocket;
 
@@ -107,6 +109,43 @@ fn a_late_subscription_says_so_before_its_events() {
     assert_eq!(is_resync, [true, false, false]);
     feed.go_live_late(&[]);
     assert_eq!(last_n(&feed), 3);
+}
+
+#[test]
+fn a_sync_waits_for_a_conversation_that_the_client_opens_while_the_session_begins() {
+    let feed = feed_tagged(8, 1);
+    let barrier = Settling::default();
+    feed.begins(barrier.begins(feed.user_id()));
+    let (opened, other) = (conv(), ConvId::parse("g_2").unwrap());
+    let sync = |conv: &ConvId| {
+        let convs = [conv.clone()];
+        barrier.stand(feed.user_id(), &convs).now_or_never().is_some()
+    };
+    // The client's `open` comes before the session has its list, which holds both.
+    assert!(feed.begin(&opened));
+    assert!(feed.begin(&other));
+    feed.plans(std::slice::from_ref(&other));
+    feed.go_live(&other, 7);
+    feed.settle();
+    assert_eq!((sync(&opened), sync(&other)), (false, true));
+    feed.go_live(&opened, 9);
+    assert!(sync(&opened));
+}
+
+#[test]
+fn a_jump_while_a_conversation_is_opened_is_announced_before_the_events_behind_it() {
+    let feed = feed_tagged(8, 1);
+    assert!(feed.begin(&conv()));
+    feed.event(&stored(&conv(), 4, br#""t":"msg"}"#));
+    feed.jumped(&conv(), 8);
+    feed.event(&stored(&conv(), 9, br#""t":"msg"}"#));
+    feed.go_live(&conv(), 3);
+    let tails: Vec<Bytes> = feed.link.outbox(|outbox| {
+        let events = outbox.after(0).unwrap();
+        events.map(|(_, kept)| kept.tail.clone()).collect()
+    });
+    assert!(tails[0].starts_with(br#""t":"resync""#), "{tails:?}");
+    assert_eq!(shown(&feed), [0, 4, 9]);
 }
 
 #[test]
