@@ -27,8 +27,6 @@ pub(crate) struct Session {
     /// The number of the last event.
     pub(crate) n: u64,
     pub(crate) resumed: bool,
-    /// The node's wall clock when the connection was opened, in milliseconds since 1970.
-    pub(crate) node_ms: u64,
 }
 
 /// Whose session, and where.
@@ -82,9 +80,8 @@ impl Session {
             sid: String::new(),
             n: 0,
             resumed: false,
-            node_ms: 0,
         };
-        session.node_ms = session.frame().await?["time"].as_u64().unwrap_or(0);
+        session.frame().await?;
         let auth = wire::auth(1, login.token, login.device, "step", login.resume);
         session.socket.send(Message::text(auth)).await.map_err(lost)?;
         let ready = session.answer(1).await?;
@@ -92,17 +89,6 @@ impl Session {
         session.n = ready["n"].as_u64().unwrap_or(0);
         session.resumed = ready["resumed"].as_bool().unwrap_or(false);
         Ok(session)
-    }
-
-    /// Reads a node's wall clock, in milliseconds since 1970.
-    pub(crate) async fn clock(node: &str, token: &str) -> Option<u64> {
-        let login = Login {
-            node,
-            token,
-            device: "clock",
-            resume: None,
-        };
-        Some(Session::open(login).await.ok()?.node_ms)
     }
 
     /// Says something that has an answer, and returns it.

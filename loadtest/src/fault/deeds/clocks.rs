@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Deed, Done, Trouble, bitten};
 use crate::fault::How;
+use crate::measure::nodes::sum;
 use crate::oracle::Kind;
-use crate::session::Session;
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
@@ -85,11 +85,11 @@ impl Deed<'_> {
         }
     }
 
-    /// How far a node's wall clock is ahead of this process's, in milliseconds.
+    /// Returns by how many milliseconds a node's wall clock is ahead of the majority's, as the node itself measures it. What
+    /// the node tells its clients is the majority's time already.
     async fn clock(&self, node: u64) -> Option<i64> {
-        let token = self.token(self.creator);
-        let node_ms = Session::clock(&self.local.node(node)?.http, &token).await?;
-        Some(node_ms as i64 - now_ms()?)
+        let metrics = self.metrics(node).await?;
+        Some(sum(&metrics, "clock_skew_ms") as i64)
     }
 
     /// How far the time of the conversation's newest event is ahead of the true time, in milliseconds, and its place.
