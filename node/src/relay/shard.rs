@@ -37,6 +37,8 @@ pub(super) struct ShardRelay {
     not_before: Option<Instant>,
     failures: u32,
     asked: Option<Asked>,
+    /// What is not wanted any more has waited for a question that registered something, and waits for no other.
+    held_back: bool,
     questions: u64,
     convs: HashMap<ConvId, ConvRelay>,
     users: HashMap<UserId, Places>,
@@ -101,6 +103,7 @@ impl ShardRelay {
             not_before: None,
             failures: 0,
             asked: None,
+            held_back: false,
             questions: 0,
             convs: HashMap::new(),
             users: HashMap::new(),

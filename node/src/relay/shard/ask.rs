@@ -60,16 +60,17 @@ impl ShardRelay {
 
     /// When the next question is due; `None` when there is none, or one is under way.
     pub(in crate::relay) fn due(&self) -> Option<Instant> {
-        let idle = self.new_convs.is_empty()
-            && self.new_users.is_empty()
-            && self.admits.is_empty()
-            && self.old_convs.is_empty()
-            && self.old_users.is_empty();
+        let idle = !self.wants() && self.old_convs.is_empty() && self.old_users.is_empty();
         if idle || self.asked.is_some() {
             None
         } else {
             Some(self.not_before.unwrap_or(self.heard))
         }
+    }
+
+    /// Whether the next question registers something. Somebody may wait for that, and for nothing that is given back.
+    pub(in crate::relay) fn wants(&self) -> bool {
+        !self.new_convs.is_empty() || !self.new_users.is_empty() || !self.admits.is_empty()
     }
 
     /// There is nobody to ask now.
@@ -83,7 +84,10 @@ impl ShardRelay {
         self.questions += 1;
         let id = self.questions;
         let gone = !self.old_convs.is_empty() || !self.old_users.is_empty();
-        if gone && !self.fresh {
+        // Who has just come goes first; both take turns, so that neither holds up the other for long.
+        let give_back = gone && !self.fresh && (self.held_back || !self.wants());
+        self.held_back = gone && !give_back;
+        if give_back {
             let unregister = Unregister {
                 shard: self.shard,
                 registration: self.registration,
@@ -106,8 +110,10 @@ impl ShardRelay {
             });
             return (id, Question::Unregister(unregister));
         }
-        self.old_convs.clear();
-        self.old_users.clear();
+        if self.fresh {
+            self.old_convs.clear();
+            self.old_users.clear();
+        }
         let convs = split(&mut self.new_convs);
         let convs: Vec<(ConvId, Option<u64>)> = convs
             .into_iter()

@@ -438,3 +438,51 @@ fn what_was_said_before_a_registration_comes_before_what_is_said_after_it() {
         model.doubt();
     }
 }
+
+#[test]
+fn who_comes_is_registered_before_what_nobody_wants_any_more_is_given_back_and_neither_waits_twice() {
+    let (now, mut workers, mut holes) = (Instant::now(), Workers::default(), Vec::new());
+    let mut relay = ShardRelay::new(0, 1, now);
+    let mut answer = |relay: &mut ShardRelay, id, register: Option<Register>| {
+        let registered = register.map(|register| Registered {
+            convs: vec![
+                Caught {
+                    last: 3,
+                    events: Vec::new()
+                };
+                register.convs.len()
+            ],
+            admits: Vec::new(),
+            indexes: Vec::new(),
+            recent: Vec::new(),
+        });
+        relay.answered(id, registered, now, &mut workers, &mut holes);
+    };
+    let mut given_back = Vec::new();
+    for (came, went) in [(0, None), (1, Some(0)), (0, Some(1)), (2, Some(0))] {
+        relay.subscribe(1, &conv(came), &mut Workers::default());
+        if let Some(went) = went {
+            relay.unsubscribe(1, &conv(went));
+        }
+        let (id, question) = relay.ask(5);
+        let (id, question) = match question {
+            Question::Unregister(gone) => {
+                given_back.extend(gone.convs);
+                answer(&mut relay, id, None);
+                relay.ask(5)
+            }
+            question => (id, question),
+        };
+        let Question::Register(register) = question else {
+            panic!("two in a row that give back")
+        };
+        assert_eq!(register.convs, [(conv(came), None)]);
+        answer(&mut relay, id, Some(register));
+    }
+    // One came again before it was given back; when it went again, who came then was first.
+    assert_eq!(given_back, [conv(1)]);
+    let (_, Question::Unregister(last)) = relay.ask(5) else {
+        panic!("what went last is given back")
+    };
+    assert_eq!(last.convs, [conv(0)]);
+}

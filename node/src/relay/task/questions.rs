@@ -50,11 +50,16 @@ impl Task {
     /// Sends the questions that are due, a few at a time.
     pub(super) fn ask(&mut self) {
         let now = Instant::now();
-        for at in 0..self.shards.len() {
+        // Where somebody waits to be let in comes before where something is only given back.
+        for (at, wants) in (0..self.shards.len())
+            .map(|at| (at, true))
+            .chain((0..self.shards.len()).map(|at| (at, false)))
+        {
             if self.questions >= self.node.settings.registrations {
                 return;
             }
-            if self.shards[at].due().is_none_or(|due| due > now) {
+            let shard = &self.shards[at];
+            if shard.wants() != wants || shard.due().is_none_or(|due| due > now) {
                 continue;
             }
             let route = self.cluster.route(shard_at(at));
