@@ -19,8 +19,10 @@ use crate::session::Sessions;
 /// Conversations of a sync that are read at once, which bounds what is in memory beyond the configured size: each may
 /// bring fifty of the largest messages.
 const SYNC_AT_ONCE: usize = 16;
-/// Conversations that a page of a sync names if `have` names fewer: the first page comes soon, whatever follows.
+/// Conversations that a page of a sync names if `have` names fewer.
 const SYNC_NAMED: usize = 50;
+/// The same of the first page: what is read at once, so that it comes as soon for a user with many.
+const SYNC_FIRST: usize = SYNC_AT_ONCE;
 
 /// `list`.
 ///
@@ -87,7 +89,8 @@ pub async fn sync(
     let after = sync.cursor.as_deref().map(ConvId::parse).transpose();
     let after = after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))?;
     let full = sync.have.len() >= SYNC_HAVE.min(limits.sync_page);
-    let most = sync.have.len().max(SYNC_NAMED).min(limits.sync_page);
+    let named = if after.is_some() { SYNC_NAMED } else { SYNC_FIRST };
+    let most = sync.have.len().max(named).min(limits.sync_page);
     let index = conversations.index(user, after.clone(), most).await?;
     let (wants, mut next) = plan(sync.have, full, after.as_ref(), index, most);
     let convs: Vec<ConvId> = wants.iter().map(|(conv, _)| conv.clone()).collect();

@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use super::actor::{Open, Phase, Session, Transport};
 use super::dispatch::too_fast;
 use super::feed::Feed;
+use super::following;
 use super::registry::Who;
 use super::sid::Sid;
-use super::subscribe;
 use crate::conversation::Refusal;
 use crate::gateway::auth::{Identity, Refused};
 use crate::user::{Device, SessionMark};
@@ -196,7 +196,7 @@ impl Session {
         let feed = opening.feed.clone();
         feed.begins(self.worker.sessions.begins(feed.user_id()));
         self.open_as(ctx, id, opening, None, why);
-        let following = subscribe::follow_all(self.worker.clone(), feed);
+        let following = following::follow_all(self.worker.clone(), feed);
         self.work(following);
     }
 

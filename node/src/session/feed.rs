@@ -353,6 +353,16 @@ impl Feed {
         self.beginning.borrow().as_ref()?.asked()
     }
 
+    /// Waits until somebody asks about a conversation that is not followed yet.
+    pub(super) async fn asking(&self) {
+        let asking = self.beginning.borrow().as_ref().map(Beginning::asking);
+        match asking {
+            Some(asking) => asking.await,
+            // Nobody waits any more.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Announces the conversations that the session subscribes to next. Those that its client has opened meanwhile are
     /// added: their subscriptions do not stand yet either.
     pub(super) fn plans(&self, convs: &[ConvId]) {

@@ -14,6 +14,7 @@ mod authenticate;
 mod cursors;
 mod dispatch;
 mod fetch;
+mod following;
 mod handover;
 mod introduce;
 mod membership;

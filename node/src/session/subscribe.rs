@@ -1,10 +1,9 @@
-//! Which conversations a session follows: at the start those that the user is in, then those that are opened or
-//! joined.
+//! Which conversations a session follows: at the [start](super::following) those that the user is in, then those that are
+//! opened or joined.
 //!
 //! The order of steps is the promise: subscribe first, then read, then pass on what came in between. So the
 //! conversation's live events continue exactly where the view that the client got ends.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,22 +16,20 @@ use protocol::{Answer, Cid, ConvId};
 
 use super::actor::{Phase, Session};
 use super::feed::{Feed, LATEST};
+use super::following::{AGAIN, follow_all, retrying};
 use super::introduce;
 use super::worker::Worker;
 use crate::conversation::timeline::Published;
-use crate::conversation::timeline::read::{Logged, Membership, Placed};
+use crate::conversation::timeline::read::{Logged, Membership};
 use crate::conversation::{Done, Refusal};
 use crate::relay::Subscriber;
-use crate::rpc::read::INDEX_LIMIT;
 
-/// Subscriptions under way at once, per session.
+/// Conversations that are carried on at once, per session.
 const AT_ONCE: usize = 64;
 /// Events behind a `conv` that are pushed at once; more are passed on as fast as the client reads.
 const FOLLOWERS: usize = 64;
 /// Conversations brought in at once because something was sent there, per session.
 const COMING: usize = 16;
-/// Pause before a failed subscription is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a client has read enough to get more.
 const CROWDED: Duration = Duration::from_millis(20);
 
@@ -261,80 +258,10 @@ impl Session {
     }
 }
 
-/// Follows the conversations that the user is in, those with the latest messages, these first. Tries again until all are, or
-/// the session ends.
-pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
-    let mut missing = latest(&worker, &feed).await;
-    // The last one to begin counts as the one in which something happened last.
-    let fresh: Vec<bool> = missing.iter().rev().map(|conv| feed.begin(conv)).collect();
-    let mut fresh = fresh.into_iter().rev();
-    // The others are being opened by the client itself.
-    let (begun, mut opened): (Vec<_>, Vec<_>) =
-        missing.into_iter().partition(|_| fresh.next().unwrap_or(false));
-    feed.plans(&begun);
-    missing = follow_some(&worker, &feed, begun, |conv, as_of| feed.go_live(&conv, as_of)).await;
-    feed.settle();
-    loop {
-        // An `open` that was refused for now has ended its subscription, but the user is in the conversation all the same.
-        opened.retain(|conv| feed.is_opening(conv) || !feed.follows(conv));
-        missing.extend(opened.iter().filter(|conv| feed.begin(conv)).cloned());
-        opened.retain(|conv| !missing.contains(conv));
-        if missing.is_empty() && opened.is_empty() {
-            return;
-        }
-        tokio::time::sleep(AGAIN).await;
-        let mut late = Vec::new();
-        missing = follow_some(&worker, &feed, missing, |conv, as_of| late.push((conv, as_of))).await;
-        feed.go_live_late(&late);
-    }
-}
-
-/// As many conversations as a session follows, those with the latest messages, these first.
-async fn latest(worker: &Rc<Worker>, feed: &Rc<Feed>) -> Vec<ConvId> {
-    let most = worker.config.limits.subscriptions;
-    let mut convs: Vec<ConvId> = Vec::new();
-    let mut from = None;
-    while convs.len() < most {
-        let page = (most - convs.len()).min(INDEX_LIMIT);
-        let found = retrying(worker, feed, from.take(), page).await;
-        let more = found.len() == page;
-        from = found.last().map(|placed| (placed.ms, placed.conv.clone()));
-        convs.extend(found.into_iter().map(|placed| placed.conv));
-        if !more {
-            break;
-        }
-    }
-    // One may have moved between two pages.
-    let mut known = HashSet::new();
-    convs.retain(|conv| known.insert(conv.clone()));
-    convs
-}
-
 /// Reads on in the list of the user's conversations for what the session was not told of.
 async fn read_on(worker: Rc<Worker>, feed: Rc<Feed>, from: (u64, ConvId)) {
     let found = retrying(&worker, &feed, Some(from), LATEST).await;
     feed.latest(&found);
-}
-
-async fn retrying(
-    worker: &Rc<Worker>,
-    feed: &Rc<Feed>,
-    from: Option<(u64, ConvId)>,
-    limit: usize,
-) -> Vec<Placed> {
-    loop {
-        match worker
-            .conversations
-            .latest(feed.user_id(), from.clone(), limit)
-            .await
-        {
-            Ok(found) => return found,
-            Err(refusal) => {
-                tracing::debug!(%refusal, "no index yet");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    }
 }
 
 /// Follows the conversations of a session that this one goes on with, each from where that one was, and introduces those
@@ -437,38 +364,4 @@ fn end(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, again: bool) {
 async fn introduce_missing(worker: &Rc<Worker>, feed: &Rc<Feed>) {
     let found = retrying(worker, feed, None, LATEST).await;
     feed.latest(&found);
-}
-
-/// Subscribes, which proves the membership too. Returns what has to be tried again.
-async fn follow_some(
-    worker: &Rc<Worker>,
-    feed: &Rc<Feed>,
-    convs: Vec<ConvId>,
-    mut subscribed_as_of: impl FnMut(ConvId, u64),
-) -> Vec<ConvId> {
-    let mut again = Vec::new();
-    let mut left: HashSet<ConvId> = convs.iter().cloned().collect();
-    let mut convs = convs.into_iter();
-    let next = || loop {
-        let conv = feed.asked().or_else(|| convs.next())?;
-        if left.remove(&conv) {
-            break Some(conv);
-        }
-    };
-    let mut subscribed = futures::stream::iter(std::iter::from_fn(next))
-        .map(|conv| async move { (worker.hub.subscribe(&conv, feed.clone()).await, conv) })
-        .buffer_unordered(AT_ONCE);
-    while let Some((result, conv)) = subscribed.next().await {
-        match result {
-            Ok(as_of) => subscribed_as_of(conv, as_of),
-            Err(refusal) if refusal.code.temporary() => {
-                // Whoever asks about it is told by a resync what came in between.
-                feed.stands(&conv);
-                again.push(conv);
-            }
-            // The index may lag behind a kick.
-            Err(_) => feed.end(&conv),
-        }
-    }
-    again
 }
