@@ -13,7 +13,7 @@ mod support;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cluster::planted::{Bug, plant};
+use cluster::seeded_bugs::{SeededBug, plant};
 use cluster::{Cluster, Config, ShardId};
 use support::{Member, SHARDS, config, eventually, free_addr};
 use tokio::task::LocalSet;
@@ -24,7 +24,10 @@ const LENGTH: Duration = Duration::from_secs(2);
 const TURNS: usize = 5;
 
 /// A way to prove it.
-const WAYS: [(&str, Option<Bug>); 2] = [("majority", None), ("openraft lease", Some(Bug::LeaseReads))];
+const WAYS: [(&str, Option<SeededBug>); 2] = [
+    ("majority", None),
+    ("openraft lease", Some(SeededBug::LeaseReads)),
+];
 
 /// What was measured of one way.
 #[derive(Default)]

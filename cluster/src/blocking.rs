@@ -1,14 +1,14 @@
-//! The doors to work that blocks: reads of the disk, writes that wait for an fsync, or for a disk that has stalled.
+//! Execution of blocking work: disk reads, writes that wait for an fsync or for a stalled disk.
 
 use std::io;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Runs `work` on a thread that may block. A simulation has one thread and a disk that never blocks: there it runs in
-/// place, since another thread would race with the simulated time.
+/// Runs `work` on a thread that may block. On a current-thread runtime, as in simulations, it runs in place: another
+/// thread would race with the simulated time.
 ///
 /// # Errors
-/// When the runtime stops first.
+/// When the runtime stops before `work` has run, or `work` panics.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => Ok(work()),
@@ -16,10 +16,11 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Runs `work`, which may block, at once and on this thread; the other tasks of the thread go on on another one. For what is
-/// short as a rule, and in the way of every message: it waits for no thread. In a simulation as in [`blocking`].
-pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+/// Runs blocking `work` immediately on this thread, while tokio moves the thread's other tasks to another one. For
+/// short work on the path of every message: no thread switch delays it. In a simulation as [`blocking`].
+pub(crate) fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
+        // `block_in_place` panics on a current-thread runtime.
         RuntimeFlavor::CurrentThread => work(),
         _ => tokio::task::block_in_place(work),
     }

@@ -2,58 +2,62 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::ClusterClock;
 
-/// Settings of a cluster member. Times that concern elections hold for every group.
+/// Settings of a cluster member. The election times apply to every Raft group.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where other nodes reach this one, `host:port`.
+    /// Address of this node for other nodes, `host:port`.
     pub advertise: String,
-    /// Failure domain of this node; empty: one of its own.
+    /// Failure domain of this node; empty: a domain of its own.
     pub zone: String,
-    /// Start a new cluster if the data directory is new and no node of `join` belongs to one.
+    /// Starts a new cluster if the data directory is new and no node of `join` belongs to one.
     pub bootstrap: bool,
-    /// Nodes to ask for admission if the data directory is new.
+    /// Addresses to join through if the data directory is new; afterwards hints at the addresses of members.
     pub join: Vec<String>,
-    /// How long to go on asking them. Default 60 s.
+    /// Time after which an unsuccessful join fails the start. Default 60 s.
     pub join_deadline: Duration,
-    /// Number of shards; fixed for ever when a cluster is bootstrapped. Default 32: 16 to 64 cost about the same, 256
-    /// three times as much CPU per message.
+    /// Number of shards; fixed when a cluster is bootstrapped. Default 32: 16 to 64 cost about the same, 256 three
+    /// times as much CPU per message.
     pub shards: u16,
-    /// Replicas of each shard, or the number of nodes while there are fewer. Default 3.
+    /// Replicas of each shard; limited by the number of nodes. Default 3.
     pub replication: usize,
-    /// A leader's silence between two heartbeats. Default 200 ms.
+    /// Interval of a leader's heartbeats. Default 200 ms.
     pub heartbeat: Duration,
-    /// The shortest wait before a candidate stands. Default 400 ms. Must exceed the round trip of a vote.
+    /// Shortest election timeout. Default 400 ms. Must exceed the round trip of a vote.
     pub election_min: Duration,
-    /// The longest wait, and the length of a leader's lease. Default 600 ms.
+    /// Longest election timeout, and the length of openraft's leader lease. Default 600 ms.
     pub election_max: Duration,
-    /// Entries applied since the last snapshot position before the next is taken and the log purged. Default 20 000.
+    /// Entries applied since the last snapshot position before the next is taken and the log is purged. Default 20 000.
     pub snapshot_every: u64,
-    /// Entries kept behind a snapshot position, for followers that lag a little. Default 5 000.
+    /// Entries retained behind a snapshot position, so that a follower with a small lag needs no snapshot. Default 5
+    /// 000.
     pub keep_entries: u64,
-    /// Bytes per second of one snapshot transfer. Default 64 MiB/s.
+    /// Rate limit of one snapshot transfer in bytes per second. Default 64 MiB/s.
     pub snapshot_rate: u64,
-    /// Commands in one log entry at most. Default 512.
+    /// Maximum number of commands in one log entry; one larger submission still becomes one entry. Default 512.
     pub batch_commands: usize,
-    /// Bytes in one log entry at most (one larger command still goes). Default 256 KiB.
+    /// Maximum size of one log entry in bytes; one larger submission still becomes one entry. Default 256 KiB.
     pub batch_bytes: usize,
-    /// Commands waiting in one shard's queue at most. Default 16 384: a queue longer than that is more than 100 ms old.
+    /// Maximum number of commands in one shard's queue. Default 16 384: a longer queue is more than 100 ms old.
     pub queue_commands: usize,
-    /// How often placement, leadership and routes are looked at again. Default 500 ms.
+    /// Interval at which placement, leadership and routes are reconciled. Default 500 ms.
     pub reconcile: Duration,
-    /// Silence of a majority of the members after which this node calls itself isolated. Default 10 s.
+    /// Time without connections to a majority of the members after which this node reports itself isolated. Default 10
+    /// s.
     pub isolated_after: Duration,
-    /// Believe a member whose disk is older than it was: only while all are restored from copies. Default false.
+    /// Accepts members whose disk is older than it was. Set it only while all nodes are restored from copies. Default
+    /// false.
     pub trust_disks: bool,
-    /// Whether the store syncs before it acknowledges; only told on, in [`Status`](crate::Status). Default true.
+    /// True if the store syncs before it acknowledges; only reported, in [`Status`](crate::Status). Default true.
     pub fsync: bool,
-    /// Quiet time after a takeover before leadership is moved to the preferred replica. Default 5 s.
-    pub settle: Duration,
-    /// How long a stop waits for handing over all shards. Default 10 s.
+    /// Time after a takeover before leadership moves to the preferred replica. Default 5 s.
+    pub transfer_delay: Duration,
+    /// Time limit of transferring all shards before a stop. Default 10 s.
     pub drain_deadline: Duration,
-    /// What time it is; the node shares it. A member of its own: it learns of the others' clocks. Default: the system's.
-    pub clock: Clock,
+    /// Clock that all parts of the node share. Each member needs its own, because it collects the other members'
+    /// clocks. Default: the system's.
+    pub clock: ClusterClock,
 }
 
 impl Default for Config {
@@ -79,9 +83,9 @@ impl Default for Config {
             isolated_after: Duration::from_secs(10),
             trust_disks: false,
             fsync: true,
-            settle: Duration::from_secs(5),
+            transfer_delay: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),
-            clock: Clock::system(),
+            clock: ClusterClock::system(),
         }
     }
 }

@@ -1,113 +1,101 @@
-//! Errors, each named by what the caller does next.
+//! Errors of a cluster member; each variant states the caller's next action.
 
 use bytes::Bytes;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
-/// Why a node could not start, join or stop.
+/// Error of starting, joining or stopping a member.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk refused.
     #[error("storage: {0}")]
     Storage(#[from] storage::Error),
     /// A Raft group could not start.
     #[error("raft group {shard}: {reason}")]
     Raft {
-        /// The group.
         shard: String,
-        /// What openraft said.
+        /// Error text of openraft.
         reason: String,
     },
-    /// A record on disk or from another node could not be read.
+    /// A record on disk or from another node could not be decoded.
     #[error("corrupt {what}: {reason}")]
-    Corrupt {
-        /// What was being read.
-        what: &'static str,
-        /// What was wrong with it.
-        reason: String,
-    },
-    /// The data directory is new and the configuration says neither to bootstrap nor whom to join.
+    Corrupt { what: &'static str, reason: String },
+    /// The data directory is new and the configuration neither bootstraps a cluster nor names nodes to join.
     #[error(
         "the data directory is new: set cluster.bootstrap = true on the first node, or cluster.join on the others"
     )]
     NoCluster,
-    /// No node of `cluster.join` let this one in before the deadline.
+    /// No node of `cluster.join` admitted this one before the deadline.
     #[error("could not join through any of {peers:?} within {waited_s} s: {last}")]
     JoinFailed {
-        /// The addresses tried.
         peers: Vec<String>,
-        /// How long.
         waited_s: u64,
-        /// The last refusal.
+        /// Reason of the last failed attempt.
         last: String,
     },
-    /// An operator removed the node that this data directory belongs to; its number is never given out again.
+    /// An operator removed the node that this data directory belongs to; its id is never assigned again.
     #[error(
         "node {node} was removed from its cluster and is not admitted again: empty the data directory (or choose a new one) and start again to join under a new number"
     )]
-    Removed {
-        /// Its number.
-        node: NodeId,
-    },
+    Removed { node: NodeId },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopped,
 }
 
-/// A submission that found the shard's queue full, given back.
+/// Submission that exceeded the bound of the shard's queue; returns the commands to the caller.
 #[derive(Debug)]
 pub struct Full(pub Vec<Bytes>);
 
-/// This node doesn't own the shard, or not under the epoch named: ask the owner.
+/// This node does not own the shard, or not under the given epoch: send the request to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this node does not own the shard")]
 pub struct NotOwner;
 
-/// Why a batch has no outcome.
+/// Reason for which a batch has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Certainly not applied: the epoch is over. Send it to the new owner.
-    #[error("not the owner any more; certainly not applied")]
+    /// Certainly not applied, because the epoch is over. Send the batch to the new owner.
+    #[error("this node is no longer the owner; the batch was not applied")]
     NotOwner,
-    /// Applied or not, nobody can say here: send it again, with the same client ids.
-    #[error("the outcome is not known")]
+    /// Applied or not: unknown here. Send the batch again with the same client message ids.
+    #[error("the outcome is unknown")]
     Unknown,
     /// The disk is full; certainly not applied. Try again later.
-    #[error("the disk is full; certainly not applied")]
+    #[error("the disk is full; the batch was not applied")]
     NoRoom,
-    /// This node can't tell what time it is, having heard of too few of the others' clocks; certainly not applied. Try
-    /// again soon.
-    #[error("too few clocks are known; certainly not applied")]
+    /// The majority's time is unknown here, because too few clocks were reported; certainly not applied. Try again
+    /// soon.
+    #[error("too few clock samples; the batch was not applied")]
     NoTime,
-    /// The node stops; certainly not applied.
+    /// The node is stopping; certainly not applied.
     #[error("the node is stopping")]
     Stopped,
 }
 
-/// Why a request to another node has no answer.
+/// Reason for which a request to another node has no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The other node handled it and refused; its bytes say why.
-    #[error("refused by the other node")]
+    /// The other node handled the request and refused it; the bytes carry its reason.
+    #[error("refused by the peer")]
     Refused(Bytes),
-    /// Certainly not handled: try another node, or again later.
+    /// Certainly not handled: try another node, or this one later.
     #[error("unreachable")]
     Unreachable,
-    /// Handled or not, nobody can say: the link broke or the deadline passed.
-    #[error("no answer; the outcome is not known")]
+    /// Handled or not: unknown, because the connection broke or the deadline passed.
+    #[error("no response; the outcome is unknown")]
     Lost,
-    /// The lane to that node is full, and the request was not sent.
-    #[error("the lane is full")]
+    /// The queue to that node is full, and the request was not sent.
+    #[error("the outgoing queue is full")]
     Busy,
 }
 
-/// Why a one-way message was not sent.
+/// Reason for which a one-way message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CastError {
-    /// No link to that node.
+    /// There is no connection to that node.
     #[error("unreachable")]
     Unreachable,
-    /// The lane's bound in bytes is reached: drop, and let the receiver register again.
-    #[error("the lane is full")]
+    /// The queue's bound in bytes is reached: drop the message; the receiver detects the gap and registers again.
+    #[error("the outgoing queue is full")]
     Full,
 }

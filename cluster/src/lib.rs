@@ -1,43 +1,44 @@
-//! How it is agreed, and who may decide: replicated shards over openraft.
+//! Replicated shards over openraft: consensus, shard ownership, membership, clocks and the transport between nodes.
 //!
-//! A cluster is one *meta group* that holds the [map](shard::map) (nodes, shards, replicas) and N *shard groups*, each a
-//! Raft group over the same transport and the same disk. The leader of a shard group becomes its *owner* by a
-//! replicated [takeover](ownership), and every batch of commands carries the epoch that the takeover gave out; a batch
-//! of another epoch changes nothing, on any replica.
+//! A cluster is one *meta group* that holds the [cluster map](shard::cluster_map) (nodes, shards, replicas) and N *shard
+//! groups*. Each is a Raft group over the same transport and the same disk. The leader of a shard group becomes the
+//! *shard owner* by a replicated [takeover](ownership). Every batch of commands carries the epoch of that takeover; a
+//! batch of another epoch changes nothing, on any replica.
 //!
-//! What is replicated is not this crate's business: the [`Machine`] is given committed commands in order, inside one
-//! storage transaction, and returns an outcome for each. The crate knows no chat rules, no WebSocket and no RocksDB,
-//! and only [`raft`] names openraft.
+//! The content of commands is opaque to this crate: the [`StateMachine`] applies committed commands in order, inside
+//! one storage transaction, and returns an outcome for each. The crate contains no chat rules, no WebSocket and no
+//! RocksDB, and only [`raft`] names openraft.
 //!
-//! Modules in the order a command takes: [`shard`] (propose) → [`raft`] → [`transport`] → [`raft`] on the followers →
-//! the machine. Beside it: [`ownership`] (who may propose), [`membership`] (who belongs) and [`clock`] (what time it is).
+//! Path of a command: [`shard`] (propose) → [`raft`] → [`transport`] → [`raft`] on the followers → the state machine.
+//! Beside it: [`ownership`] (shard owners and epochs), [`membership`] (members and placement) and [`clock`] (time of
+//! batches).
 
 mod blocking;
 pub mod clock;
 pub mod config;
 pub mod error;
 mod handle;
-pub mod machine;
+pub mod ids;
+mod log_throttle;
+mod member;
 pub mod membership;
 pub mod metrics;
-mod node;
 pub mod ownership;
-#[cfg(feature = "planted-bugs")]
-pub mod planted;
 pub mod raft;
-mod seldom;
+#[cfg(feature = "planted-bugs")]
+pub mod seeded_bugs;
 pub mod service;
 pub mod shard;
+pub mod state_machine;
 pub mod transport;
-pub mod types;
 
-pub use clock::Clock;
+pub use clock::ClusterClock;
 pub use config::Config;
 pub use error::{CallError, CastError, Error, Full, NotOwner, ProposeError};
 pub use handle::Cluster;
-pub use machine::{Batch, Machine};
-pub use seldom::Seldom;
-pub use service::{Committed, LinkState, Owned, Reply, Service};
-pub use shard::propose::Proposer;
+pub use ids::{GroupStatus, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status};
+pub use log_throttle::LogThrottle;
+pub use service::{BatchResult, ConnectionState, OwnedShard, Responder, Service};
+pub use shard::proposer::Proposer;
+pub use state_machine::{CommittedBatch, StateMachine};
 pub use storage::ShardId;
-pub use types::{GroupStatus, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status};

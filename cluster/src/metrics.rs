@@ -1,4 +1,4 @@
-//! Figures of a cluster member.
+//! Metrics of a cluster member.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::clock::Standing;
+use crate::clock::ClockStatus;
 
-/// Figures of a cluster member. Cheap to clone; clones count together.
+/// Metrics of a cluster member. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -35,7 +35,7 @@ struct Inner {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Adds the figures to a registry.
+    /// Registers the metrics in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let m = &self.inner;
         registry.register(
@@ -45,22 +45,18 @@ impl Metrics {
         );
         registry.register(
             "proposals_failed",
-            "Batches whose outcome this node didn't learn",
+            "Batches that ended with an unknown outcome",
             m.proposals_failed.clone(),
         );
-        registry.register(
-            "commands",
-            "Commands in the batches that were applied",
-            m.commands.clone(),
-        );
+        registry.register("commands", "Commands in applied batches", m.commands.clone());
         registry.register(
             "takeovers",
-            "Times this node became the owner of a shard",
+            "Takeovers of shards by this node",
             m.takeovers.clone(),
         );
         registry.register(
             "owned_shards",
-            "Shards this node owns, the meta group included",
+            "Shards owned by this node, including the meta group",
             m.owned_shards.clone(),
         );
         registry.register(
@@ -70,32 +66,32 @@ impl Metrics {
         );
         registry.register(
             "leader_transfers",
-            "Leaderships this node handed over",
+            "Leaderships transferred by this node",
             m.transfers.clone(),
         );
         registry.register(
             "membership_changes",
-            "Changes of replica sets this node carried out",
+            "Replica set changes completed by this node",
             m.membership_changes.clone(),
         );
         registry.register(
             "read_rounds",
-            "Times a shard's voters were asked whether this node still owns it",
+            "Ownership confirmations requested from the voters of a shard",
             m.read_rounds.clone(),
         );
         registry.register(
             "reads",
-            "Reads that such a round proved to be fresh",
+            "Queries served after an ownership confirmation",
             m.reads.clone(),
         );
         registry.register(
             "reads_refused",
-            "Reads refused because a round proved nothing",
+            "Queries refused because an ownership confirmation failed",
             m.reads_refused.clone(),
         );
         registry.register(
             "clock_skew_ms",
-            "How far this machine's clock is ahead of what a majority's clocks have reached",
+            "Offset of this machine's clock from the clocks of a majority; positive: ahead",
             m.clock_skew_ms.clone(),
         );
         registry.register(
@@ -105,7 +101,7 @@ impl Metrics {
         );
         registry.register(
             "suspensions",
-            "Times this machine was suspended, so that its monotonic clock stood still",
+            "Suspensions of this machine, during which its monotonic clock stopped",
             m.suspensions.clone(),
         );
     }
@@ -148,11 +144,12 @@ impl Metrics {
         self.inner.transfers.inc();
     }
 
-    pub(crate) fn clock(&self, standing: &Standing) {
+    pub(crate) fn clock(&self, standing: &ClockStatus) {
+        // An unknown skew leaves the last known value: 0 would read as a correct clock.
         if let Some(skew_ms) = standing.skew_ms {
             self.inner.clock_skew_ms.set(skew_ms);
         }
-        self.inner.clock_wrong.set(i64::from(standing.away));
+        self.inner.clock_wrong.set(i64::from(standing.outside));
     }
 
     pub(crate) fn was_suspended(&self) {

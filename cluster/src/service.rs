@@ -1,53 +1,53 @@
-//! What the node layer is told, and what it is given: the ears of a cluster member.
+//! Interface that the node layer implements for the cluster, and the types passed to it.
 
 use bytes::Bytes;
 use storage::ShardId;
 
-use crate::shard::propose::Proposer;
-use crate::types::NodeId;
+use crate::ids::NodeId;
+use crate::shard::proposer::Proposer;
 
-pub use crate::transport::{LinkState, Reply};
+pub use crate::transport::{ConnectionState, Responder};
 
-/// The node layer's ears. Every method is called from the cluster's own threads and must not block.
+/// Callbacks of the node layer. The cluster calls every method from its own threads, so none may block.
 pub trait Service: Send + Sync + 'static {
-    /// This node owns the shard from now on. All entries committed before are applied.
-    fn activated(&self, owned: Owned);
+    /// Reports that this node owns the shard from now on. All entries committed before the takeover are applied.
+    fn activated(&self, owned: OwnedShard);
 
-    /// The epoch is over: drop every actor of the shard. Not called for epochs that were never activated.
+    /// Reports that the epoch is over: every actor of the shard must be dropped. Not called for epochs that were never
+    /// activated.
     fn deactivated(&self, shard: ShardId, epoch: u64);
 
-    /// A request of another node (or of this one), in the order of arrival per peer.
-    fn call(&self, from: NodeId, method: u16, body: Bytes, reply: Reply);
+    /// Handles a request of another node or of this one. Requests of one peer come in the order of arrival.
+    fn call(&self, from: NodeId, method: u16, body: Bytes, reply: Responder);
 
-    /// A one-way message, in order within one `link` (the incarnation of the connection it came by).
+    /// Handles a one-way message. Messages are ordered within one `link`, the incarnation of the incoming connection.
     fn cast(&self, from: NodeId, link: u64, kind: u16, body: Bytes);
 
-    /// The fan-out connection to a peer came up (with a new incarnation) or went down: casts to it that were not
-    /// delivered are lost.
-    fn link(&self, peer: NodeId, state: LinkState);
+    /// Reports that the fan-out connection to a peer is up (with a new incarnation) or down. Undelivered casts to the
+    /// peer are lost.
+    fn link(&self, peer: NodeId, state: ConnectionState);
 
-    /// The fan-out connection from a peer came up, before its first [`cast`](Self::cast) under that incarnation, or
-    /// went down, after its last: casts of the peer may be lost. Who waits for them need not wait for silence to tell.
-    fn incoming(&self, peer: NodeId, state: LinkState) {
+    /// Reports that the fan-out connection from a peer is up, before the first [`cast`](Self::cast) of that
+    /// incarnation, or down, after the last one. Casts of the peer may be lost; the receiver can register again without
+    /// waiting for a timeout.
+    fn incoming(&self, peer: NodeId, state: ConnectionState) {
         let _ = (peer, state);
     }
 }
 
-/// The right to propose to a shard until its epoch ends.
+/// Permission to propose to a shard until its epoch ends.
 #[derive(Clone, Debug)]
-pub struct Owned {
-    /// The shard.
+pub struct OwnedShard {
     pub shard: ShardId,
-    /// Log index of the takeover that gave the right.
+    /// Log index of the takeover that began the epoch.
     pub epoch: u64,
-    /// Where commands go.
     pub proposer: Proposer,
 }
 
-/// A batch that a majority has on disk and that is applied here.
+/// Result of a batch that a majority has on disk and that is applied on this node.
 #[derive(Clone, Debug)]
-pub struct Committed {
-    /// Log index of the entry.
+pub struct BatchResult {
+    /// Log index of the batch.
     pub index: u64,
     /// One outcome per command, in order.
     pub outcomes: Vec<Bytes>,

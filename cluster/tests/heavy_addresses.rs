@@ -32,12 +32,12 @@ async fn move_all(members: Vec<Member>, hints: impl Fn(usize, &[String]) -> Vec<
 async fn serves(members: &[Member], row: &str) {
     for shard in (0..SHARDS).map(ShardId) {
         members[0].write(shard, row).await;
-        let everywhere = async || {
+        let on_every_member = async || {
             members
                 .iter()
                 .all(|m| m.has(shard, "written alone") && m.has(shard, row))
         };
-        eventually("old and new rows on every member", everywhere).await;
+        eventually("old and new rows on every member", on_every_member).await;
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_removed_member_that_runs_serves_nothing_and_does_not_come_back() {
         why.contains("was removed") && why.contains("empty the data directory"),
         "{why}"
     );
-    assert!(logging::removal_says("this node serves nothing any more"));
+    assert!(logging::removal_says("serving stopped"));
     whole(&members).await;
     serves(&members, "after the removal").await;
     stop(members).await;
@@ -154,7 +154,7 @@ async fn a_member_removed_while_it_was_down_learns_of_it_from_the_others() {
             .contains("removed from the cluster")
     );
     eventually("the log to say so", async || {
-        logging::removal_says("this node serves nothing any more")
+        logging::removal_says("serving stopped")
     })
     .await;
     back.stop().await;

@@ -7,7 +7,7 @@ mod support;
 
 use bytes::Bytes;
 use cluster::{Config, ShardId};
-use support::{Heard, Member, SHARDS, config, eventually, free_addr, grow, whole};
+use support::{Member, Received, SHARDS, config, eventually, free_addr, grow, whole};
 
 /// Waits until all members are at the same index of every shard; their digests are the same there.
 async fn agree(members: &[Member]) {
@@ -91,30 +91,30 @@ async fn a_shard_goes_on_without_the_member_that_owned_it() {
 async fn a_drained_member_owns_nothing_and_is_not_ready() {
     let directory = tempfile::tempdir().unwrap();
     let members = grow(&directory, 2).await;
-    let leaving = &members[0];
-    leaving.cluster.drain().await;
+    let draining = &members[0];
+    draining.cluster.drain().await;
     for shard in (0..SHARDS).map(ShardId) {
-        assert_eq!(leaving.cluster.owned_epoch(shard), None, "shard {}", shard.0);
+        assert_eq!(draining.cluster.owned_epoch(shard), None, "shard {}", shard.0);
         members[1].write(shard, "while draining").await;
     }
-    assert_eq!(leaving.cluster.ready().unwrap_err(), "draining");
+    assert_eq!(draining.cluster.ready().unwrap_err(), "draining");
     for member in members {
         member.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
+async fn a_member_absent_for_longer_than_the_log_gets_a_snapshot() {
     let directory = tempfile::tempdir().unwrap();
     let mut members = grow(&directory, 2).await;
-    let away = members.pop().unwrap();
-    away.cluster.shutdown().await;
+    let absent = members.pop().unwrap();
+    absent.cluster.shutdown().await;
     let shard = ShardId(1);
     // The log is purged every 200 entries in these tests.
     for number in 0..500 {
         members[0].write(shard, &format!("missed {number}")).await;
     }
-    let back = away.restart().await;
+    let back = absent.restart().await;
     eventually("the snapshot", async || {
         back.has(shard, "missed 0") && back.has(shard, "missed 499")
     })
@@ -169,8 +169,8 @@ async fn a_member_that_moved_is_found_under_its_new_address() {
     whole(&members).await;
     for shard in (0..SHARDS).map(ShardId) {
         members[0].write(shard, "after the move").await;
-        let everywhere = async || members.iter().all(|m| m.has(shard, "after the move"));
-        eventually("the row on every member", everywhere).await;
+        let on_every_member = async || members.iter().all(|m| m.has(shard, "after the move"));
+        eventually("the row on every member", on_every_member).await;
     }
     for member in members {
         member.stop().await;
@@ -183,7 +183,7 @@ async fn casts_come_between_the_ups_and_the_downs_of_their_link() {
     let mut members = grow(&directory, 1).await;
     let (sender, receiver) = (members.remove(0), members.remove(0));
     let (from, to) = (sender.cluster.node_id(), receiver.cluster.node_id());
-    let heard = || receiver.heard(from);
+    let received = || receiver.received(from);
     let cast = async |kind: u16| {
         eventually("a cast to be taken", async || {
             sender.cluster.cast(to, kind, Bytes::new()).is_ok()
@@ -191,24 +191,32 @@ async fn casts_come_between_the_ups_and_the_downs_of_their_link() {
         .await;
         eventually(
             "it to arrive",
-            async || matches!(heard().last(), Some(Heard::Cast(_, k)) if *k == kind),
+            async || matches!(received().last(), Some(Received::Cast(_, k)) if *k == kind),
         )
         .await;
     };
     cast(1).await;
     cast(2).await;
-    let [Heard::Up(link), Heard::Cast(first, 1), Heard::Cast(second, 2)] = heard()[..] else {
-        panic!("{:?}", heard());
+    let [
+        Received::Up(link),
+        Received::Cast(first, 1),
+        Received::Cast(second, 2),
+    ] = received()[..]
+    else {
+        panic!("{:?}", received());
     };
     assert_eq!((first, second), (link, link));
     // The sender stops: its receiver is told, instead of having to wonder about the silence.
     sender.stop().await;
-    eventually("the link's end", async || heard().last() == Some(&Heard::Down)).await;
+    eventually("the link's end", async || {
+        received().last() == Some(&Received::Down)
+    })
+    .await;
     receiver.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_node_without_a_cluster_is_told_what_to_set() {
+async fn a_new_node_without_a_cluster_names_the_missing_setting() {
     let directory = tempfile::tempdir().unwrap();
     let addr = free_addr();
     let store = storage::Store::open(&storage::Config::small(directory.path())).unwrap();
@@ -218,7 +226,8 @@ async fn a_new_node_without_a_cluster_is_told_what_to_set() {
     };
     let transport = std::sync::Arc::new(cluster::transport::TcpTransport::bind(settings).await.unwrap());
     let rows = std::sync::Arc::new(support::Rows);
-    let started = cluster::Cluster::start(config(&addr), store, transport, rows, support::nobody()).await;
+    let started =
+        cluster::Cluster::start(config(&addr), store, transport, rows, support::unused_service()).await;
     let error = started.err().unwrap().to_string();
     assert!(
         error.contains("cluster.bootstrap") && error.contains("cluster.join"),

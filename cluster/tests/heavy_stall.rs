@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Batch, Config, Machine, NodeId, ShardId};
+use cluster::{CommittedBatch, Config, NodeId, ShardId, StateMachine};
 use parking_lot::{Condvar, Mutex};
 use storage::Transaction;
 use support::{Member, Rows, SHARDS, config, eventually, free_addr};
@@ -50,8 +50,8 @@ impl Stalling {
     }
 }
 
-impl Machine for Stalling {
-    fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+impl StateMachine for Stalling {
+    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         let mut disk = self.disk.lock();
         while disk.stalled.contains(&batch.shard) {
             disk.held.insert(batch.shard);
@@ -103,21 +103,24 @@ async fn a_stall_of_two_shards_costs_no_election() {
     eventually("every shard where it belongs", async || {
         members.iter().all(|member| {
             let status = member.cluster.status();
-            let settled = status
+            let is_balanced = status
                 .shards
                 .iter()
                 .all(|s| s.owner.is_some() && s.owner == s.preferred);
-            member.cluster.ready().is_ok() && settled && owners(member) == owners(&members[0])
+            member.cluster.ready().is_ok() && is_balanced && owners(member) == owners(&members[0])
         })
     })
     .await;
     let before = owners(&members[0]);
 
     // The owner of one shard has its disk stall under two others.
-    let kept = ShardId(0);
+    let unstalled = ShardId(0);
     let owner = before[0].0.unwrap();
     let position = members.iter().position(|m| m.cluster.node_id() == owner).unwrap();
-    let stalled: Vec<ShardId> = shards().filter(|&shard| shard != kept).take(THREADS).collect();
+    let stalled: Vec<ShardId> = shards()
+        .filter(|&shard| shard != unstalled)
+        .take(THREADS)
+        .collect();
     machines[position].stall(&stalled);
     let members = Arc::new(members);
     let writes = stalled.iter().map(|&shard| {
@@ -130,7 +133,7 @@ async fn a_stall_of_two_shards_costs_no_election() {
     // For longer than any follower waits for a leader it doesn't hear.
     for number in 0..12 {
         members[0]
-            .write(kept, &format!("beside the stall {number}"))
+            .write(unstalled, &format!("beside the stall {number}"))
             .await;
         tokio::time::sleep(config("").election_max / 4).await;
     }

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the load test.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,116 +7,118 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::dial::Sources;
-use crate::fault::{Fault, How, Random, parse_duration};
+use crate::connector::SourceAddresses;
+use crate::fault::{Fault, FaultKind, RandomFaults, parse_duration};
 use crate::findmax::FindMax;
-use crate::pacing::Arrival;
-use crate::pacing::curve::Rates;
-use crate::scenario::What;
+use crate::pacing::ArrivalProcess;
+use crate::pacing::rate_curve::RateRange;
+use crate::scenario::ScenarioRef;
 
-/// Loads a Rookery cluster, breaks it, and proves what was delivered.
+/// Loads a Rookery cluster, injects faults, and verifies every delivery promise.
 ///
-/// Ends with 0 if every promise was kept, with 2 if one was broken, with 1 if the run could not be made.
+/// Exit code 0: every promise was kept. Exit code 2: a promise was broken. Exit code 1: the run could not be made.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Lists the scenarios and their parameters.
     Scenarios,
-    /// Runs one scenario, or a scenario file.
-    Run(Box<Run>),
-    /// Carries a share of the clients of a run that another process coordinates.
-    Worker(Worker),
-    /// Prints what changed from one report.json to another.
-    Compare(Compare),
-    /// Makes one dated report out of many runs' reports, as scripts/report.sh leaves them.
-    Collect(Collect),
-    /// Measures, per shard, how long a fault of its owner keeps it from acking.
-    Failover(Failover),
+    /// Runs one built-in scenario, or a scenario file.
+    Run(Box<RunArgs>),
+    /// Runs a slice of the clients of a run that a coordinator process directs.
+    Worker(WorkerArgs),
+    /// Prints the differences between two report.json files.
+    Compare(CompareArgs),
+    /// Builds one dated report from the reports of many runs, as written by scripts/report.sh.
+    Collect(CollectArgs),
+    /// Measures, per shard, the time without acknowledgements after a fault of the shard owner.
+    Failover(FailoverArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Run {
-    /// A scenario by name (see `scenarios`), or a file that ends in .toml.
+pub(crate) struct RunArgs {
+    /// The name of a scenario (see `scenarios`), or the path of a file that ends in .toml.
     #[arg(value_name = "SCENARIO")]
-    pub(crate) what: What,
+    pub(crate) what: ScenarioRef,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) load: Load,
+    pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) find: FindMax,
     #[command(flatten)]
     pub(crate) connections: Connections,
     #[command(flatten)]
     pub(crate) team: TeamArgs,
-    /// A fault, for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s, roll-all@10s; may be repeated. Needs --local.
+    /// Injects a fault, for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s or roll-all@10s; may be repeated. Needs
+    /// --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
-    /// A file of faults (docs/testing.md). Needs --local.
+    /// Reads the faults from this file (format: docs/testing.md). Needs --local.
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Faults drawn from the seed, over the time of the load or, with @WITHIN, over its beginning. Needs --local.
+    /// Draws N faults from the seed, spread over the time of the load or, with @WITHIN, over its beginning. Needs
+    /// --local.
     #[arg(long = "faults", value_name = "random:N[@WITHIN]")]
-    pub(crate) random: Option<Random>,
-    /// Writes report.json and report.html (and history.txt after a violation) here.
+    pub(crate) random: Option<RandomFaults>,
+    /// Writes report.json and report.html (and history.txt after a violation) to this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
-    /// Times ten fdatasyncs a second beside the nodes' data while the load lasts. Needs --local.
+    /// Measures ten fdatasyncs a second beside the nodes' data during the load. Needs --local.
     #[arg(long)]
     pub(crate) probe_disk: bool,
-    /// Leaves out the reading back of all logs at the end.
+    /// Skips the read-back of all conversation logs at the end of the run.
     #[arg(long)]
     pub(crate) no_readback: bool,
 }
 
-/// Reads a second that are there to be judged: enough to be there at any moment, few enough to cost nothing ...
+/// Default rate of probe reads per second: frequent enough to cover any moment, too rare to cost anything.
 const READS: f64 = 20.0;
-/// ... and where faults are injected, enough to meet a moment of some hundred milliseconds on each node.
+/// Default rate with faults: frequent enough that each node answers one within an outage of some hundred milliseconds.
 const READS_WITH_FAULTS: f64 = 150.0;
 
-/// How one process connects its clients.
+/// Options for the connections of one process.
 #[derive(Args, Debug)]
 pub(crate) struct Connections {
-    /// Source addresses of the connections, in turn: one carries some 28,000. Addresses or ranges, as in
-    /// 127.0.0.2-127.0.0.9,127.0.1.1.
+    /// Source addresses of the connections, used in turn; one address carries about 28,000 connections. Addresses or
+    /// ranges, as in 127.0.0.2-127.0.0.9,127.0.1.1.
     #[arg(
         long = "source",
         visible_alias = "sources",
         value_name = "ADDRESSES",
         value_delimiter = ','
     )]
-    sources: Vec<Sources>,
-    /// New connections a second; as fast as they come, if not given.
+    sources: Vec<SourceAddresses>,
+    /// Opens at most this many connections a second [default: unlimited].
     #[arg(long, value_name = "RATE")]
     pub(crate) connect_rate: Option<f64>,
 }
 
-/// Several processes instead of one.
+/// Options for the distribution of the clients over several processes.
 #[derive(Args, Debug)]
 pub(crate) struct TeamArgs {
-    /// Has no clients, but waits here for workers that have; host:port.
+    /// Runs no clients itself, and listens at this host:port for the workers that run them.
     #[arg(long, value_name = "ADDRESS", requires = "workers")]
     pub(crate) coordinator: Option<String>,
-    /// How many workers.
+    /// The number of workers that share the clients.
     #[arg(long, requires = "coordinator", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) workers: Option<u32>,
-    /// What a worker has to know. It travels in the clear: use a trusted network.
+    /// The shared secret that a worker must present. It is sent unencrypted: use a trusted network.
     #[arg(long, env = "ROOKERY_LOADTEST_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Worker {
-    /// Where the coordinator waits, host:port.
+pub(crate) struct WorkerArgs {
+    /// The address of the coordinator, host:port.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) coordinator: String,
-    /// What the coordinator wants to hear. It travels in the clear: use a trusted network.
+    /// The shared secret that the coordinator requires. It is sent unencrypted: use a trusted network.
     #[arg(long, env = "ROOKERY_LOADTEST_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
     #[command(flatten)]
@@ -124,34 +126,37 @@ pub(crate) struct Worker {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Compare {
-    /// A report.json, or the folder that holds it.
+pub(crate) struct CompareArgs {
+    /// A report.json, or the directory that holds it.
     pub(crate) a: PathBuf,
+    /// The report.json to compare with, or the directory that holds it.
     pub(crate) b: PathBuf,
-    /// Writes compare.html here, with both runs in each chart.
+    /// Writes compare.html, with both runs in each chart, to this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Collect {
-    /// The folder with one folder for each run.
+pub(crate) struct CollectArgs {
+    /// The directory that holds one directory per run.
     pub(crate) runs: PathBuf,
-    /// Where README.md, figures.json and the plots go.
+    /// Writes README.md, figures.json and the plots to this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }
 
-/// What a node speaks.
+/// Protocol that the clients speak to the nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Wire {
+    /// Rookery's WebSocket protocol.
     Rookery,
+    /// MQTT 3.1.1 at QoS 1.
     Mqtt,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct TargetArgs {
-    /// The nodes of a running cluster, as host:port.
+    /// The addresses of the nodes of a running cluster, as host:port.
     #[arg(
         long,
         value_delimiter = ',',
@@ -159,25 +164,26 @@ pub(crate) struct TargetArgs {
         conflicts_with = "local"
     )]
     pub(crate) nodes: Vec<String>,
-    /// Starts a cluster of so many nodes on this machine, with the `rookery` binary beside this one.
+    /// Starts a cluster of this many nodes on this machine, with the `rookery` binary beside this one.
     #[arg(long, value_name = "NODES")]
     pub(crate) local: Option<usize>,
-    /// Where the local cluster keeps its data; a temporary folder, removed after the run, if not given.
+    /// The data directory of the local cluster [default: a temporary directory, removed after the run].
     #[arg(long, requires = "local")]
     pub(crate) data: Option<PathBuf>,
-    /// The local cluster's first HTTP port.
+    /// The HTTP port of the local cluster's first node; the other nodes use the ports after it.
     #[arg(long, default_value_t = 18080, requires = "local")]
     pub(crate) http_base: u16,
-    /// A setting of the local cluster's nodes, key=value; may be repeated.
+    /// Sets a configuration key on all nodes of the local cluster, key=value; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "local")]
     pub(crate) settings: Vec<String>,
-    /// What the nodes speak: Rookery's WebSocket, or MQTT 3.1.1 at QoS 1, as any broker does.
+    /// The protocol of the nodes: Rookery's WebSocket, or MQTT 3.1.1 at QoS 1, as spoken by any broker.
     #[arg(long, default_value = "rookery")]
     pub(crate) wire: Wire,
-    /// What an ack means there, for the report; found out by itself only where the nodes tell.
+    /// The guarantee of an acknowledgement, as text for the report; detected only for nodes that publish it.
     #[arg(long, value_name = "TEXT")]
     pub(crate) guarantee: Option<String>,
-    /// The nodes' processes, if they run on this machine: for their CPU and memory. In the order of --nodes.
+    /// The process ids of the nodes, in the order of --nodes, to measure their CPU and memory; only if they run on this
+    /// machine.
     #[arg(
         long = "pid",
         value_name = "PIDS",
@@ -185,79 +191,80 @@ pub(crate) struct TargetArgs {
         conflicts_with = "local"
     )]
     pub(crate) pids: Vec<u32>,
-    /// A client's token; {user} stands for its name. With MQTT, user=password, or nothing.
+    /// The token of a client; {user} is replaced by its user name. With MQTT user=password, or empty for none.
     #[arg(long, default_value = "dev:{user}")]
     pub(crate) token: String,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Load {
-    /// Messages a second, all senders together, on a schedule that waits for nobody (open loop); 100..2000 is a ramp over
-    /// the duration.
+pub(crate) struct LoadArgs {
+    /// Messages per second of all senders together, on a fixed schedule that does not wait for acknowledgements (open
+    /// loop). 100..2000 is a ramp over the duration.
     #[arg(long, conflicts_with_all = ["window", "steps"])]
-    pub(crate) rate: Option<Rates>,
+    pub(crate) rate: Option<RateRange>,
     /// Several rates, one after the other, each for an equal part of the duration.
     #[arg(long, value_name = "RATE,…", value_delimiter = ',', conflicts_with = "window")]
     pub(crate) steps: Vec<f64>,
-    /// The gaps of the schedule [default: poisson].
+    /// The distribution of the gaps in the schedule [default: poisson].
     #[arg(long)]
-    pub(crate) arrival: Option<Arrival>,
-    /// Unanswered messages per sender, the next one after each ack (closed loop).
+    pub(crate) arrival: Option<ArrivalProcess>,
+    /// Unacknowledged messages per sender; each acknowledgement releases the next message (closed loop).
     #[arg(long)]
     pub(crate) window: Option<usize>,
-    /// How long the load lasts [default: the scenario's].
+    /// The duration of the load [default: the scenario's].
     #[arg(long, value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// Ends the load after so many messages.
+    /// Ends the load after this many messages.
     #[arg(long)]
     pub(crate) messages: Option<u64>,
-    /// Clients; short for -p clients=N.
+    /// The number of clients; short for -p clients=N.
     #[arg(long)]
     pub(crate) clients: Option<u32>,
-    /// A parameter of the scenario, key=value; may be repeated.
+    /// Sets a parameter of the scenario, key=value; may be repeated.
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = parse_parameter)]
     pub(crate) parameters: Vec<(String, u32)>,
-    /// Bytes of a message's body [default: the scenario's].
+    /// The size of a message's body in bytes [default: the scenario's].
     #[arg(long)]
     pub(crate) size: Option<usize>,
-    /// Makes the run reproducible, as far as the machine is [default: the file's, or 1].
+    /// The seed of all random choices, for reproducible runs [default: the scenario file's, or 1].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// How long everything may take to be answered and delivered after the load.
-    #[arg(long, default_value = "30s", value_parser = parse_duration)]
-    pub(crate) settle: Duration,
-    /// Reads a second, all clients together, that are there to be judged [default: 20, with faults 150].
+    /// The longest time after the load until everything is acknowledged and delivered.
+    #[arg(long = "settle", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) quiesce: Duration,
+    /// Probe reads per second of all clients together, which the oracle judges [default: 20, with faults 150].
     #[arg(long, value_name = "RATE")]
     pub(crate) reads: Option<f64>,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Failover {
+pub(crate) struct FailoverArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// What happens to the owner.
+    /// The fault that is injected at the shard owner.
     #[arg(long, default_value = "kill")]
-    pub(crate) how: How,
-    /// How often.
+    pub(crate) how: FaultKind,
+    /// The number of faults to inject and measure.
     #[arg(long, visible_alias = "kills", default_value_t = 10)]
     pub(crate) rounds: usize,
-    /// How long the node stays stopped or down.
+    /// The time for which the node stays stopped or down.
     #[arg(long, default_value = "4s", value_parser = parse_duration)]
     pub(crate) hold: Duration,
-    /// Messages a second per shard.
+    /// Probe messages per second and shard.
     #[arg(long, default_value_t = 20.0)]
     pub(crate) probes: f64,
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Writes failover.json here.
+    /// Writes failover.json to this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 }
 
-// === impl Connections, Load ===
+// === impl Connections, LoadArgs ===
 
 impl Connections {
-    /// Every source address.
+    /// Returns every source address; ranges are expanded.
     pub(crate) fn sources(&self) -> Vec<IpAddr> {
         self.sources
             .iter()
@@ -266,15 +273,16 @@ impl Connections {
     }
 }
 
-impl Load {
-    /// Reads a second that are there to be judged.
+impl LoadArgs {
+    /// Returns the rate of probe reads per second.
     pub(crate) fn reads(&self, faults: bool) -> f64 {
         self.reads
             .unwrap_or(if faults { READS_WITH_FAULTS } else { READS })
     }
 
-    /// The scenario's parameters that were given.
+    /// Returns the scenario parameters that were set on the command line.
     pub(crate) fn given(&self) -> BTreeMap<String, u32> {
+        // `--clients` is chained last, so that it overrides `-p clients=N`.
         let clients = self.clients.map(|clients| ("clients".to_owned(), clients));
         self.parameters.iter().cloned().chain(clients).collect()
     }
@@ -286,7 +294,7 @@ fn parse_parameter(text: &str) -> Result<(String, u32), String> {
         .ok_or_else(|| format!("{text:?} is not key=value"))?;
     Ok((
         name.to_owned(),
-        value.parse().map_err(|_| format!("{value:?} is no number"))?,
+        value.parse().map_err(|_| format!("{value:?} is not a number"))?,
     ))
 }
 
@@ -300,7 +308,7 @@ mod tests {
         Cli::command().debug_assert();
         let line = "x run pairs --local 3 --rate 500 --duration 60s --seed 7 --fault kill-owner@20s --report d --set a=b";
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        let Command::Run(run) = cli.command else {
+        let CliCommand::Run(run) = cli.command else {
             panic!("{cli:?}")
         };
         assert_eq!(run.load.rate, "500".parse().ok());
@@ -314,7 +322,7 @@ mod tests {
     #[test]
     fn a_team_and_source_addresses_are_read() {
         let line = "x run idle --nodes a:1 --sources 127.0.0.2-127.0.0.4,127.0.1.1 --connect-rate 500 --coordinator 127.0.0.1:0 --workers 3";
-        let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+        let CliCommand::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("a run")
         };
         assert_eq!(run.connections.sources().len(), 4);

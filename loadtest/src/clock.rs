@@ -1,10 +1,10 @@
-//! Time as the harness counts it: nanoseconds since the run began, on the machine's monotonic clock.
+//! Run time: nanoseconds since the start of the run, on the machine's monotonic clock.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Nanoseconds of the run.
+/// Nanoseconds since the start of the run.
 pub(crate) type Nanos = u64;
 
 /// One second in [`Nanos`].
@@ -12,26 +12,27 @@ pub(crate) const SECOND: Nanos = 1_000_000_000;
 /// One millisecond in [`Nanos`].
 pub(crate) const MILLISECOND: Nanos = 1_000_000;
 
-/// The run's clock. Copies agree.
+/// Clock of the run. All copies return the same time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct RunClock {
     start: Instant,
 }
 
-// === impl Clock ===
+// === impl RunClock ===
 
-impl Clock {
-    /// The run begins now.
-    pub(crate) fn start() -> Clock {
-        Clock {
+impl RunClock {
+    /// Returns a clock that starts now.
+    pub(crate) fn start() -> RunClock {
+        RunClock {
             start: Instant::now(),
         }
     }
 
-    /// It is `now` of a run that began elsewhere.
-    pub(crate) fn set(now: Nanos) -> Clock {
+    /// Returns a clock that is at `now`, for a run that another process started.
+    pub(crate) fn set(now: Nanos) -> RunClock {
+        // A machine may have been up for less than `now`. Its clock then starts at zero instead of panicking.
         let here = Instant::now();
-        Clock {
+        RunClock {
             start: here.checked_sub(Duration::from_nanos(now)).unwrap_or(here),
         }
     }
@@ -40,7 +41,7 @@ impl Clock {
         self.start.elapsed().as_nanos() as Nanos
     }
 
-    /// The instant of a time of the run, for a timer.
+    /// Converts a time of the run to an instant, for a timer.
     pub(crate) fn instant(&self, at: Nanos) -> Instant {
         self.start + Duration::from_nanos(at)
     }

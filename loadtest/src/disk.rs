@@ -1,4 +1,4 @@
-//! Disks of local nodes: small ones that can be filled, and copies.
+//! Disks of local nodes: small ones that can be filled, and copies of directories.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,59 +6,61 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// Size of a small disk.
+/// Mount options of a small disk.
 const SMALL: &std::ffi::CStr = c"size=320m,mode=0755";
-/// The nodes' reserve on small disks: below it new messages are refused.
+/// Free-space reserve of nodes on small disks, in bytes: below it new messages are refused.
 pub(crate) const RESERVE: u64 = 32 << 20;
-/// Free space that a full disk has left: less than the half of the reserve, which ends appends too.
+/// Free bytes of a full disk: less than half of the reserve, below which appends are refused as well.
 const LEFT: u64 = RESERVE / 4;
 
-/// A small disk of its own for one node. Gone with what is on it when dropped.
+/// Small disk of one node. Dropping it unmounts it and discards its content.
 #[derive(Debug)]
-pub(crate) struct SmallDisk(PathBuf);
+pub(crate) struct SizedDisk(PathBuf);
 
-/// A file that fills a disk until it is dropped.
+/// File that fills a disk until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Ballast(PathBuf);
+pub(crate) struct FillFile(PathBuf);
 
-// === impl SmallDisk ===
+// === impl SizedDisk ===
 
-impl SmallDisk {
-    /// Mounts one; only root may.
-    pub(crate) fn mount(at: &Path) -> std::io::Result<SmallDisk> {
+impl SizedDisk {
+    /// Mounts a small disk at `at`; needs root.
+    pub(crate) fn mount(at: &Path) -> std::io::Result<SizedDisk> {
         std::fs::create_dir_all(at)?;
         mount("rookery-loadtest", at, "tmpfs", MountFlags::empty(), SMALL)?;
-        Ok(SmallDisk(at.to_owned()))
+        Ok(SizedDisk(at.to_owned()))
     }
 }
 
-impl Drop for SmallDisk {
+impl Drop for SizedDisk {
     fn drop(&mut self) {
-        // What a process that is being killed still has open goes with it.
+        // Detached: a process that is still ending may have files open, which would make the unmount fail.
         let _ = unmount(&self.0, UnmountFlags::DETACH);
     }
 }
 
-// === impl Ballast ===
+// === impl FillFile ===
 
-impl Ballast {
+impl FillFile {
     /// Fills the disk that holds `folder`.
-    pub(crate) fn fill(folder: &Path) -> std::io::Result<Ballast> {
+    pub(crate) fn fill(folder: &Path) -> std::io::Result<FillFile> {
         let free = free(folder)?;
-        let ballast = Ballast(folder.join("ballast"));
+        // Created before the file, so that an error in between removes it as well.
+        let ballast = FillFile(folder.join("ballast"));
         let file = File::create(&ballast.0)?;
         let size = free.saturating_sub(LEFT).max(1);
+        // Allocated, not written: writing would load the disk for a long time.
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
         Ok(ballast)
     }
 
-    /// What is left beside it.
+    /// Returns the free bytes of the disk.
     pub(crate) fn left(&self) -> u64 {
         free(self.0.parent().unwrap_or(&self.0)).unwrap_or(u64::MAX)
     }
 }
 
-impl Drop for Ballast {
+impl Drop for FillFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -69,7 +71,7 @@ fn free(folder: &Path) -> std::io::Result<u64> {
     Ok(disk.f_bavail * disk.f_frsize)
 }
 
-/// Copies a folder that nobody writes to.
+/// Copies a directory that no process writes to.
 pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {

@@ -1,6 +1,7 @@
-//! How long a shard acks nothing when its owner is killed, stopped or drained. One probe per shard sends a few
-//! messages a second through a node that is not hit; the time of a shard is from the fault to the first ack of
-//! a message that was sent after it. The oracle judges all along.
+//! Failover measurement: the time for which a shard acknowledges nothing after its owner is killed, stopped or drained.
+//!
+//! One probe per shard sends a few messages per second through a node without a fault. A shard's time runs from the
+//! fault to the first ack of a message that was due after the fault. The oracle checks all events throughout.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,91 +10,100 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
-use crate::client::{Command, Common};
+use crate::client::{HarnessCommand, SharedRun};
+use crate::client_pool::ClientPool;
 use crate::clock::Nanos;
-use crate::crew::Crew;
-use crate::fault::{self, Fault, How, Needs, Whom};
-use crate::links::{Effect, Installed};
-use crate::local::Local;
-use crate::measure::latency::{Percentiles, Second, histogram};
+use crate::fault::{self, Fault, FaultKind, FaultNeeds, FaultTarget};
+use crate::local::LocalProcesses;
+use crate::measure::recorder::{Percentiles, Second, histogram};
+use crate::network_proxy::{FaultGuard, NetworkFault};
 use crate::oracle::ConvIx;
-use crate::pacing::{Arrival, Pace};
+use crate::pacing::{ArrivalProcess, LoadPace};
 use crate::run::{Error, SET_UP, common};
-use crate::scenario::{Conversation, Plan};
-use crate::target::Target;
+use crate::scenario::{PlannedConversation, ScenarioPlan};
+use crate::target::LoadTarget;
 
-/// `failover.json`.
+/// Contents of the report file `failover.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub(crate) struct FailoverReport {
     schema: u32,
     pub(crate) how: String,
     settings: Vec<String>,
-    pub(crate) rounds: Vec<Round>,
-    /// Fault to first new ack, over all shards of all rounds that lost their owner.
+    pub(crate) rounds: Vec<FailoverRound>,
+    /// Time from the fault to the first new ack, over all shards of all rounds that lost their owner.
     pub(crate) affected: Percentiles,
-    /// The same for the shards whose owner was not hit.
+    /// Same measure for the shards whose owner had no fault.
     pub(crate) unaffected: Percentiles,
-    /// The longest that any message waited for its ack, and how many there were.
+    /// Longest time from send to ack of any message, in microseconds.
     pub(crate) longest_us: u64,
     pub(crate) acked: u64,
     pub(crate) violations: u64,
-    /// One line per second.
+    /// One entry per second of the run.
     pub(crate) seconds: Vec<Second>,
 }
 
-/// One fault.
+/// Result of one fault.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Round {
+pub(crate) struct FailoverRound {
     pub(crate) node: u64,
-    /// Seconds of the run: when the fault began, and when the node was back.
+    /// Start of the fault and recovery of the node, in seconds of the run.
     pub(crate) from_s: f64,
     pub(crate) until_s: f64,
-    /// Milliseconds per shard whose owner was hit.
+    /// One time in milliseconds per shard whose owner had the fault.
     pub(crate) affected_ms: Vec<f64>,
     unaffected_ms: Vec<f64>,
-    /// Shards that acked nothing within the round.
+    /// Number of shards without an ack in the round.
     pub(crate) silent: usize,
-    /// What went wrong with the fault itself.
+    /// Error of the fault itself; `None` if it took effect and was removed.
     problem: Option<String>,
 }
 
-/// Several conversations are made per shard, so that by chance every shard gets one.
+/// Number of conversations per shard. Conversations are hashed to shards, so one per shard would leave shards without
+/// any.
 const CONVERSATIONS_PER_SHARD: u32 = 8;
-/// How long to wait for the first ack of a shard before it counts as silent.
+/// Longest wait for the first ack of a shard. A shard without one by then counts as silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Measures it. `true` if every shard came back and every promise was kept.
-pub(crate) async fn failover(args: &cli::Failover) -> Result<bool, Error> {
+/// Runs the measurement. Returns `true` if every shard recovered and the oracle found no violation.
+pub(crate) async fn failover(args: &cli::FailoverArgs) -> Result<bool, Error> {
     if args.target.local.is_none() {
         return Err(Error::Usage(
-            "failover needs --local: only processes of our own are killed".to_owned(),
+            "failover needs --local: the harness injects faults only into its own processes".to_owned(),
         ));
     }
-    let needs = Needs {
-        doors: args.how.is_of_links(),
-        ..Needs::default()
+    let needs = FaultNeeds {
+        proxies: args.how.is_of_links(),
+        ..FaultNeeds::default()
     };
-    let target = Target::open(&args.target, needs, &[]).await?;
+    let target = LoadTarget::open(&args.target, needs, &[]).await?;
     let common = common(&target, &args.target.token, 128, 0)?;
+    // The recorder closes a second only when it is called, also while a fault stops all acks.
     let ticking = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let world = &mut *common.world.borrow_mut();
-            world.recorder.tick(world.clock.now());
+            let context = &mut *common.context.borrow_mut();
+            context.recorder.tick(context.clock.now());
         }
     };
-    let kept = tokio::select! {
-        kept = measure(args, &target, &common) => kept,
+    let passed = tokio::select! {
+        passed = measure(args, &target, &common) => passed,
         never = ticking => never,
     };
-    target.close(!matches!(kept, Ok(true))).await;
-    kept
+    // After a failure the files of the nodes are preserved for the investigation.
+    target.close(!matches!(passed, Ok(true))).await;
+    passed
 }
 
-async fn measure(args: &cli::Failover, target: &Target, common: &Rc<Common>) -> Result<bool, Error> {
+async fn measure(
+    args: &cli::FailoverArgs,
+    target: &LoadTarget,
+    common: &Rc<SharedRun>,
+) -> Result<bool, Error> {
     let Some(local) = &target.local else {
         return Ok(false);
     };
+    // 32 is the default number of shards. It is a fallback only: `one_per_shard` asks for each conversation's real
+    // shard.
     let shards = fault::cluster(&target.nodes[0]).await.map_or(32, |view| {
         view.shards
             .iter()
@@ -102,68 +112,71 @@ async fn measure(args: &cli::Failover, target: &Target, common: &Rc<Common>) -> 
             .max(1)
     }) as u32;
     let clients = shards * CONVERSATIONS_PER_SHARD;
-    let alone = |client| Conversation {
+    // One member each: no deliveries to others, so the ack alone is measured.
+    let alone = |client| PlannedConversation {
         kind: "group",
         members: vec![client],
         speakers: 1,
         absent: 0,
     };
-    let plan = Plan {
+    let plan = ScenarioPlan {
         clients,
         conversations: (0..clients).map(alone).collect(),
-        ..Plan::default()
+        ..ScenarioPlan::default()
     };
-    let crew = Crew::assemble(common.clone(), plan, args.seed, SET_UP).await?;
-    let probes = one_per_shard(&crew, target).await;
+    let pool = ClientPool::assemble(common.clone(), plan, args.seed, SET_UP).await?;
+    let probes = one_per_shard(&pool, target).await;
     eprintln!("{} of {shards} shards have a probe", probes.len());
 
-    let pace = Pace::Open {
+    let pace = LoadPace::Open {
         rate: args.probes.into(),
-        arrival: Arrival::Constant,
+        arrival: ArrivalProcess::Constant,
     };
     for (client, _) in probes.values() {
-        crew.handles()[*client].tell(Command::Pace {
+        pool.handles()[*client].send(HarnessCommand::Pace {
             pace: pace.clone(),
             share: 1.0,
         });
     }
     let mut rounds = Vec::new();
     for number in 0..args.rounds {
+        // Shards still move right after a round, and `busiest` would select by a transient distribution.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let Some((node, owned)) = busiest(target).await else {
             break;
         };
-        let round = round(args, local, &crew, common, target, &probes, node, &owned).await?;
+        let round = round(args, local, &pool, common, target, &probes, node, &owned).await?;
         let mut sorted = round.affected_ms.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
         eprintln!(
-            "round {}: node {node}, {} shards, p50 {middle:.0} ms, max {:.0} ms, {} silent",
+            "round {}: node {node}, {} shards, p50 {middle:.0} ms, max {:.0} ms, {} without a new ack",
             number + 1,
             sorted.len(),
             sorted.last().copied().unwrap_or(0.0),
             round.silent
         );
         rounds.push(round);
-        if common.world.borrow().oracle.counts().violations > 0 {
+        // A violation decides the result. Further faults would only bury its history.
+        if common.context.borrow().oracle.counts().violations > 0 {
             break;
         }
     }
-    crew.pace(&Pace::Silent);
-    crew.settle(PATIENCE).await;
-    if common.world.borrow().oracle.counts().violations == 0 {
-        crew.reread(Duration::from_secs(60)).await;
+    pool.pace(&LoadPace::Silent);
+    pool.quiesce(PATIENCE).await;
+    if common.context.borrow().oracle.counts().violations == 0 {
+        pool.reread(Duration::from_secs(60)).await;
     }
-    let world = &mut *common.world.borrow_mut();
-    world.oracle.finish();
-    crew.quit();
-    finish(args, target, rounds, world)
+    let context = &mut *common.context.borrow_mut();
+    context.oracle.finish();
+    pool.quit();
+    finish(args, target, rounds, context)
 }
 
-/// Picks one conversation for each shard: shard → (client, conversation).
-async fn one_per_shard(crew: &Crew, target: &Target) -> HashMap<u16, (usize, ConvIx)> {
+/// Selects one conversation for each shard. The result maps a shard to a client and its conversation.
+async fn one_per_shard(pool: &ClientPool, target: &LoadTarget) -> HashMap<u16, (usize, ConvIx)> {
     let mut probes = HashMap::new();
-    for (client, (name, conv)) in crew.conversations().iter().enumerate() {
+    for (client, (name, conv)) in pool.conversations().iter().enumerate() {
         let view = fault::owner(&target.nodes[0], name).await;
         if let Some(shard) = view.and_then(|view| view.shard) {
             probes.entry(shard).or_insert((client, *conv));
@@ -172,8 +185,8 @@ async fn one_per_shard(crew: &Crew, target: &Target) -> HashMap<u16, (usize, Con
     probes
 }
 
-/// The node that owns most shards, and which they are.
-async fn busiest(target: &Target) -> Option<(u64, Vec<u16>)> {
+/// Returns the node that owns the most shards, and those shards.
+async fn busiest(target: &LoadTarget) -> Option<(u64, Vec<u16>)> {
     let view = fault::cluster(&target.nodes[0]).await?;
     let mut owned: HashMap<u64, Vec<u16>> = HashMap::new();
     for shard in view.shards {
@@ -191,16 +204,16 @@ async fn busiest(target: &Target) -> Option<(u64, Vec<u16>)> {
     reason = "one measurement needs all of them, and nothing else calls it"
 )]
 async fn round(
-    args: &cli::Failover,
-    local: &Local,
-    crew: &Crew,
-    common: &Rc<Common>,
-    target: &Target,
+    args: &cli::FailoverArgs,
+    local: &LocalProcesses,
+    pool: &ClientPool,
+    common: &Rc<SharedRun>,
+    target: &LoadTarget,
     probes: &HashMap<u16, (usize, ConvIx)>,
     node: u64,
     owned: &[u16],
-) -> Result<Round, Error> {
-    // The clients leave the node first: what is measured is the shard, not the client's way to another node.
+) -> Result<FailoverRound, Error> {
+    // The clients leave the node first. Otherwise the measured time would include their reconnection.
     let spared = local
         .nodes()
         .iter()
@@ -208,36 +221,40 @@ async fn round(
         .map(|other| other.http.clone())
         .collect();
     common.nodes.replace(spared);
-    crew.handles()
+    pool.handles()
         .iter()
-        .for_each(|handle| handle.tell(Command::Move));
+        .for_each(|handle| handle.send(HarnessCommand::Move));
+    // `online` drops only after the clients have processed the command; the pause avoids reading the old value.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    while common.online.get() < crew.handles().len() {
+    while common.online.get() < pool.handles().len() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // The sessions that just moved still subscribe. Their work would otherwise count as part of the fault.
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let fault = Fault {
         how: args.how,
-        whom: Whom::Node(node),
+        target: FaultTarget::Node(node),
         at: Duration::ZERO,
         hold: args.hold,
     };
-    let began = common.world.borrow().clock.now();
-    common.world.borrow_mut().acks.watch(began);
+    // Before the fault begins: an ack of a message due in between must not be lost.
+    let began = common.context.borrow().clock.now();
+    common.context.borrow_mut().acks.watch(began);
     let cut = begin(&fault, local, node)?;
     let deadline = began + PATIENCE.as_nanos() as Nanos;
-    let first = |conv: &ConvIx| common.world.borrow().acks.first(*conv);
+    let first = |conv: &ConvIx| common.context.borrow().acks.first(*conv);
+    // The fault lasts for `hold` even if all shards have recovered earlier, as the settings promise.
     let held = began + args.hold.as_nanos() as Nanos;
     loop {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let now = common.world.borrow().clock.now();
+        let now = common.context.borrow().clock.now();
         let all = probes.values().all(|(_, conv)| first(conv).is_some());
         if (all && now >= held) || now > deadline {
             break;
         }
     }
-    let mut round = Round {
+    let mut round = FailoverRound {
         node,
         from_s: began as f64 / 1e9,
         until_s: 0.0,
@@ -257,8 +274,9 @@ async fn round(
     let healed = match cut {
         None => fault.heal(local, &[node]).await,
         Some(cut) => {
+            // A cut without a connection proves nothing about failover, so the run fails.
             if cut.touched() == 0 {
-                round.problem = Some("the cut met nothing".to_owned());
+                round.problem = Some("the cut affected no traffic".to_owned());
             }
             drop(cut);
             local.ready(node).await
@@ -268,33 +286,34 @@ async fn round(
         eprintln!("{error}");
         round.problem = Some(error.to_string());
     }
-    round.until_s = common.world.borrow().clock.now() as f64 / 1e9;
+    round.until_s = common.context.borrow().clock.now() as f64 / 1e9;
     common.nodes.replace(target.nodes.clone());
     Ok(round)
 }
 
-/// Does it to the node: to its process, or to what it and the others say to each other.
-fn begin(fault: &Fault, local: &Local, node: u64) -> Result<Option<Installed>, Error> {
-    if fault.how != How::Cut {
+/// Starts the fault at the node: at its process, or at its connections to the other nodes.
+fn begin(fault: &Fault, local: &LocalProcesses, node: u64) -> Result<Option<FaultGuard>, Error> {
+    if fault.how != FaultKind::Cut {
         fault.begin(local, &[node])?;
         return Ok(None);
     }
-    let links = local
-        .links()
-        .ok_or_else(|| Error::Usage("the links between the nodes are not the harness's".to_owned()))?;
+    let links = local.links().ok_or_else(|| {
+        Error::Usage("the nodes are not connected through the network proxy of the harness".to_owned())
+    })?;
     let all: Vec<u64> = local.nodes().iter().map(|node| node.id).collect();
-    Ok(Some(
-        links.install(fault.how.ways(false, &[node], &all), Effect::Cut),
-    ))
+    Ok(Some(links.install(
+        fault.how.ways(false, &[node], &all),
+        NetworkFault::Cut,
+    )))
 }
 
 fn finish(
-    args: &cli::Failover,
-    target: &Target,
-    rounds: Vec<Round>,
-    world: &mut crate::client::World,
+    args: &cli::FailoverArgs,
+    target: &LoadTarget,
+    rounds: Vec<FailoverRound>,
+    context: &mut crate::client::RunContext,
 ) -> Result<bool, Error> {
-    let percentiles = |of: fn(&Round) -> &Vec<f64>| {
+    let percentiles = |of: fn(&FailoverRound) -> &Vec<f64>| {
         let mut figures = histogram();
         rounds
             .iter()
@@ -303,15 +322,15 @@ fn finish(
         Percentiles::of(&figures)
     };
     let how = args.how.to_string();
-    // The longest that any message waited in any phase: the drain's promise is about this one.
-    let longest_us = world
+    // Maximum over all phases: the drain promises a bound for every message, in any phase.
+    let longest_us = context
         .recorder
         .phases()
         .iter()
         .map(|phase| phase.ack.max())
         .max()
         .unwrap_or(0);
-    let report = Report {
+    let report = FailoverReport {
         schema: 1,
         how: how.clone(),
         settings: target.settings.clone(),
@@ -319,9 +338,9 @@ fn finish(
         unaffected: percentiles(|round| &round.unaffected_ms),
         rounds,
         longest_us,
-        acked: world.oracle.counts().acked,
-        violations: world.oracle.counts().violations,
-        seconds: world.recorder.seconds().to_vec(),
+        acked: context.oracle.counts().acked,
+        violations: context.oracle.counts().violations,
+        seconds: context.recorder.seconds().to_vec(),
     };
     let line = |name: &str, figures: &Percentiles| {
         let ms = |us: u64| us as f64 / 1000.0;
@@ -337,18 +356,21 @@ fn finish(
     line(&format!("{how} to first ack, affected"), &report.affected);
     line("unaffected", &report.unaffected);
     println!(
-        "longest send to ack: {:.1} ms over {} messages",
+        "longest time from send to ack: {:.1} ms, of {} messages",
         report.longest_us as f64 / 1000.0,
         report.acked
     );
-    for violation in world.oracle.violations() {
+    for violation in context.oracle.violations() {
         println!(
             "VIOLATION {:?} at s={}: {}",
             violation.kind, violation.s, violation.detail
         );
     }
     let silent: usize = report.rounds.iter().map(|round| round.silent).sum();
-    println!("{silent} silent, {} violations", report.violations);
+    println!(
+        "{silent} shards without a new ack, {} violations",
+        report.violations
+    );
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder)?;
         std::fs::write(
@@ -364,7 +386,7 @@ fn finish(
     Ok(silent == 0 && report.violations == 0 && problems == 0)
 }
 
-/// The first ack of each conversation for a message that was due after a moment.
+/// First ack per conversation of a message that was due after a given time.
 #[derive(Debug, Default)]
 pub(crate) struct FirstAcks {
     since: Option<Nanos>,
@@ -374,14 +396,15 @@ pub(crate) struct FirstAcks {
 // === impl FirstAcks ===
 
 impl FirstAcks {
-    /// Begins anew.
+    /// Forgets all acks and records those of messages due at `since` or later.
     pub(crate) fn watch(&mut self, since: Nanos) {
         self.since = Some(since);
         self.first.clear();
     }
 
-    /// A message that was due at `due` is acked.
+    /// Records the ack of a message that was due at `due`.
     pub(crate) fn acked(&mut self, conv: ConvIx, due: Nanos, now: Nanos) {
+        // Due times, not send times: a message that queued behind the fault counts from its schedule.
         if self.since.is_some_and(|since| due >= since) {
             self.first.entry(conv).or_insert(now);
         }

@@ -1,95 +1,97 @@
-//! `--find-max`: the highest rate at which latency and errors stay within limits. Each rate is held for a while in the
-//! open loop, so a cluster that falls behind shows it in the latency; in between everything is answered.
+//! `--find-max`: search for the highest rate at which latency and errors stay within limits.
+//!
+//! Each rate is held for a fixed time in the open loop, so a cluster that falls behind shows it in the latency. Between
+//! two rates all messages are answered.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::client::Common;
-use crate::crew::Crew;
+use crate::client::SharedRun;
+use crate::client_pool::ClientPool;
 use crate::fault::parse_duration;
-use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
+use crate::measure::recorder::Percentiles;
 use crate::pacing::search::Search;
-use crate::pacing::{Arrival, Pace};
-use crate::progress::Progress;
+use crate::pacing::{ArrivalProcess, LoadPace};
+use crate::progress::ProgressBars;
 
-/// How the search is asked for.
+/// Options of the search for the highest rate.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FindMax {
-    /// Raises the rate until a limit is passed (doubling, then halving in between), and prints the last rate that held.
-    /// Begins at --rate, or at 100.
+    /// Raises the rate until a limit is exceeded (doubling, then bisection), and prints the last rate within the
+    /// limits. Begins at --rate, or at 100.
     #[arg(long, conflicts_with_all = ["window", "steps", "faults", "plan", "random"])]
     pub(crate) find_max: bool,
-    /// The longest that 99 of 100 messages may take from their scheduled time to the ack.
+    /// Limit of the p99 latency, from the scheduled time of a message to its ack.
     #[arg(long, default_value = "50ms", value_parser = parse_duration, requires = "find_max")]
     limit_p99: Duration,
-    /// The part of the messages that may be refused, or lose their connection, or stay unanswered.
+    /// Limit of the share of messages that are refused, lose their connection or stay unanswered.
     #[arg(long, default_value = "0.1%", value_parser = parse_part, requires = "find_max")]
     limit_errors: f64,
-    /// How long each rate is held.
+    /// Time for which each rate is held.
     #[arg(long, default_value = "10s", value_parser = parse_duration, requires = "find_max")]
     probe: Duration,
-    /// How near the answer is to the truth.
+    /// Precision of the result, relative to the rate.
     #[arg(long, default_value = "5%", value_parser = parse_part, requires = "find_max")]
     precision: f64,
 }
 
-/// What was found.
+/// Result of the search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct FoundMax {
     pub(crate) limit_p99_us: u64,
     pub(crate) limit_errors: f64,
-    /// The highest rate that held, if any did.
+    /// Highest rate within the limits; `None` if no rate was.
     pub(crate) held: Option<f64>,
-    pub(crate) probes: Vec<Probe>,
+    pub(crate) probes: Vec<RateProbe>,
 }
 
-/// One rate that was held for a while.
+/// Measurement at one rate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Probe {
+pub(crate) struct RateProbe {
     pub(crate) rate: f64,
     pub(crate) held: bool,
-    /// Why it didn't.
+    /// Exceeded limit; `None` if the rate held.
     pub(crate) why: Option<String>,
     pub(crate) sent: u64,
     pub(crate) errors: u64,
     pub(crate) ack: Percentiles,
     pub(crate) deliver: Percentiles,
-    /// Of one core: near 100 the harness is the limit, not the cluster.
+    /// Percent of one core. Near 100, the harness is the limit and not the cluster.
     pub(crate) harness_cpu_percent: f64,
 }
 
-/// How long the rest of a probe may take to be answered.
+/// Longest wait for the answers to a probe's last messages.
 const DRAIN: Duration = Duration::from_secs(20);
-/// Above that much of its one core the harness measures itself.
+/// Percent of one core above which the harness may limit the rate itself.
 const HARNESS_BUSY: f64 = 90.0;
 
 // === impl FindMax ===
 
 impl FindMax {
-    /// Searches. Ends early on a violation.
+    /// Runs the search. Ends early on a violation.
     pub(crate) async fn search(
         &self,
         first: f64,
-        arrival: Arrival,
-        crew: &Crew,
-        common: &Common,
-        progress: &Progress,
-    ) -> Found {
+        arrival: ArrivalProcess,
+        pool: &ClientPool,
+        common: &SharedRun,
+        progress: &ProgressBars,
+    ) -> FoundMax {
         let mut search = Search::new(first, self.precision);
         let mut probes = Vec::new();
-        let broken = || common.world.borrow().oracle.counts().violations > 0;
-        // What the first messages meet is the start of everything, not the rate.
-        self.probe("warming up", first, arrival, crew, common, progress)
+        let broken = || common.context.borrow().oracle.counts().violations > 0;
+        // Warm-up: the first messages measure connection and cache setup, not the rate. The result is ignored.
+        self.probe("warming up", first, arrival, pool, common, progress)
             .await;
         while let (Some(rate), false) = (search.next(), broken()) {
             let mut held = false;
-            // Once may be somebody else's doing on this machine.
+            // Two attempts: one failure may come from another process on this machine.
             for _ in 0..2 {
                 let name = format!("{rate:.0}/s");
-                let probe = self.probe(&name, rate, arrival, crew, common, progress).await;
+                let probe = self.probe(&name, rate, arrival, pool, common, progress).await;
                 held = probe.held;
                 probes.push(probe);
                 if held || broken() {
@@ -98,7 +100,7 @@ impl FindMax {
             }
             search.judge(held);
         }
-        Found {
+        FoundMax {
             limit_p99_us: self.limit_p99.as_micros() as u64,
             limit_errors: self.limit_errors,
             held: search.held(),
@@ -110,43 +112,49 @@ impl FindMax {
         &self,
         name: &str,
         rate: f64,
-        arrival: Arrival,
-        crew: &Crew,
-        common: &Common,
-        progress: &Progress,
-    ) -> Probe {
+        arrival: ArrivalProcess,
+        pool: &ClientPool,
+        common: &SharedRun,
+        progress: &ProgressBars,
+    ) -> RateProbe {
         let step = progress.timed(name, self.probe);
+        // The borrow ends before the first await: the clients borrow the same state between two awaits.
         let (sent, errors) = {
-            let world = &mut *common.world.borrow_mut();
-            world.recorder.part(&format!("{rate:.0}/s"), world.clock.now());
-            (world.oracle.counts().sent, world.recorder.error_count())
+            let context = &mut *common.context.borrow_mut();
+            context
+                .recorder
+                .part(&format!("{rate:.0}/s"), context.clock.now());
+            (context.oracle.counts().sent, context.recorder.error_count())
         };
         let (before, began) = (Usage::of_self(), Instant::now());
-        crew.pace(&Pace::Open {
+        pool.pace(&LoadPace::Open {
             rate: rate.into(),
             arrival,
         });
-        while began.elapsed() < self.probe && common.world.borrow().oracle.counts().violations == 0 {
+        // Polled, not one sleep: a violation must end the probe, and the recorder has to close each second.
+        while began.elapsed() < self.probe && common.context.borrow().oracle.counts().violations == 0 {
             let left = self.probe.saturating_sub(began.elapsed());
             tokio::time::sleep(left.min(Duration::from_millis(200))).await;
             step.at(began.elapsed());
-            let world = &mut *common.world.borrow_mut();
-            world.recorder.tick(world.clock.now());
+            let context = &mut *common.context.borrow_mut();
+            context.recorder.tick(context.clock.now());
         }
         let used = Usage::of_self().cpu_us.saturating_sub(before.cpu_us);
         let cpu = used as f64 / 1e4 / began.elapsed().as_secs_f64();
-        crew.pace(&Pace::Silent);
-        let drained = crew.drained(DRAIN).await;
-        let world = common.world.borrow();
-        let phase = world.recorder.phases().last();
-        let of =
-            |pick: fn(&crate::measure::latency::Phase) -> Percentiles| phase.map(pick).unwrap_or_default();
-        let mut probe = Probe {
+        // The probe's own messages only: the next rate must not inherit a backlog from this one.
+        pool.pace(&LoadPace::Silent);
+        let drained = pool.drained(DRAIN).await;
+        let context = common.context.borrow();
+        let phase = context.recorder.phases().last();
+        let of = |pick: fn(&crate::measure::recorder::RunPhase) -> Percentiles| {
+            phase.map(pick).unwrap_or_default()
+        };
+        let mut probe = RateProbe {
             rate,
             held: false,
             why: None,
-            sent: world.oracle.counts().sent - sent,
-            errors: world.recorder.error_count() - errors,
+            sent: context.oracle.counts().sent - sent,
+            errors: context.recorder.error_count() - errors,
             ack: of(|phase| Percentiles::of(&phase.ack)),
             deliver: of(|phase| Percentiles::of(&phase.deliver)),
             harness_cpu_percent: cpu,
@@ -155,23 +163,25 @@ impl FindMax {
         probe.held = probe.why.is_none();
         let p99 = probe.ack.p99_us as f64 / 1000.0;
         step.say(match &probe.why {
-            None => format!("held: p99 {p99:.1} ms"),
+            None => format!("passed: p99 {p99:.1} ms"),
             Some(why) => format!("failed: {why}"),
         });
         step.done();
         probe
     }
 
-    /// Why the rate did not hold.
-    fn verdict(&self, probe: &Probe, drained: bool) -> Option<String> {
+    /// Returns the limit that the probe exceeded; `None` if the rate held.
+    fn verdict(&self, probe: &RateProbe, drained: bool) -> Option<String> {
         let busy = if probe.harness_cpu_percent > HARNESS_BUSY {
             format!(
-                " (the harness was {:.0} % busy: it may be the limit)",
+                " (the harness used {:.0} % of its core and may be the bottleneck)",
                 probe.harness_cpu_percent
             )
         } else {
             String::new()
         };
+        // Unanswered messages have no latency. Without this count, a cluster that answers nothing would have a good
+        // p99.
         let unanswered = probe.sent.saturating_sub(probe.ack.count);
         let failed = (probe.errors + unanswered) as f64 / probe.sent.max(1) as f64;
         if probe.sent == 0 {
@@ -185,14 +195,14 @@ impl FindMax {
         } else if Duration::from_micros(probe.ack.p99_us) > self.limit_p99 {
             Some(format!("p99 {:.1} ms{busy}", probe.ack.p99_us as f64 / 1000.0))
         } else if !drained {
-            Some(format!("not everything was answered within {DRAIN:?}{busy}"))
+            Some(format!("some messages had no response within {DRAIN:?}{busy}"))
         } else {
             None
         }
     }
 }
 
-/// Reads `0.1%` or `0.001`.
+/// Parses a fraction, as `0.1%` or `0.001`.
 fn parse_part(text: &str) -> Result<f64, String> {
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 0.01),
@@ -200,15 +210,15 @@ fn parse_part(text: &str) -> Result<f64, String> {
     };
     let part = number.trim().parse::<f64>().ok().map(|number| number * scale);
     part.filter(|part| (0.0..=1.0).contains(part))
-        .ok_or_else(|| format!("{text:?} is no part; write for example 0.1% or 0.001"))
+        .ok_or_else(|| format!("{text:?} is not a fraction; example: 0.1% or 0.001"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn probe(sent: u64, acked: u64, errors: u64, p99_ms: u64) -> Probe {
-        Probe {
+    fn probe(sent: u64, acked: u64, errors: u64, p99_ms: u64) -> RateProbe {
+        RateProbe {
             rate: 100.0,
             held: false,
             why: None,

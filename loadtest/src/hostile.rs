@@ -1,7 +1,8 @@
-//! Sessions that mean no good, beside a load whose clients must not feel them: large creations, frames that nobody knows,
-//! senders that come again under another connection, and lists of a huge inbox. They run on a thread of their own, so
-//! that what they cost the harness is not taken for what they cost the nodes, and each does no more than so many things
-//! a second: what a machine far away could send is not the point, but what one session may cost.
+//! Hostile sessions beside a load whose clients must not be affected: large creations, unknown frames, senders that
+//! reconnect, and lists of a huge conversation list.
+//!
+//! They run on a thread of their own, so that their cost to the harness is not attributed to the nodes. Their rates are
+//! limited: the measurement is the cost of one session, not the traffic of a large attacker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,29 +12,29 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::session::{Error, Login, Session};
+use crate::session::{ClientLogin, ClientSession, Error};
 
-/// The hostile sessions of a run. They end when this is dropped.
+/// Hostile sessions of a run, which end on drop.
 pub(crate) struct Attack {
-    counts: Arc<Counts>,
-    /// Ends the thread when it goes.
+    counts: Arc<AttackCounts>,
+    /// Ends the thread on drop.
     _stop: oneshot::Sender<()>,
 }
 
-/// Who attacks whom.
+/// Parameters of the hostile sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Attackers {
     pub(crate) nodes: Vec<String>,
-    /// With `{user}`.
+    /// Token template that contains `{user}`.
     pub(crate) token: String,
-    /// In front of the names of their users.
+    /// Prefix of the names of their users.
     pub(crate) prefix: String,
     pub(crate) sessions: u32,
-    /// The user with the huge inbox.
+    /// User with the huge conversation list.
     pub(crate) lister: String,
 }
 
-/// What one session does.
+/// Conduct of one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Conduct {
     Create,
@@ -43,7 +44,7 @@ enum Conduct {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct AttackCounts {
     created: AtomicU64,
     unknown: AtomicU64,
     sent: AtomicU64,
@@ -52,7 +53,7 @@ struct Counts {
     connections: AtomicU64,
 }
 
-/// In this order, again and again.
+/// Conducts of the sessions, assigned in turn.
 const CONDUCTS: [Conduct; 6] = [
     Conduct::Create,
     Conduct::Unknown,
@@ -61,14 +62,14 @@ const CONDUCTS: [Conduct; 6] = [
     Conduct::Reconnect,
     Conduct::List,
 ];
-/// Frames of nothing in one go, and how often: twenty thousand a second.
+/// Unknown frames per burst, at this interval: twenty thousand per second.
 const UNKNOWN_AT_ONCE: u32 = 200;
 const UNKNOWN_EVERY: Duration = Duration::from_millis(10);
-/// Sends of one connection, as many as a new one may make at once.
+/// Messages per connection: the burst that the rate limit grants a new one.
 const SENDS: u64 = 60;
-/// Commands of one session that wait for an answer.
+/// Maximum number of unanswered commands of one session.
 const WINDOW: u32 = 8;
-/// Between two commands of one session when so many wait.
+/// Pause between two commands of a session with a full window.
 const PAUSE: Duration = Duration::from_millis(1);
 
 // === impl Attack ===
@@ -78,7 +79,7 @@ impl Attack {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(AttackCounts::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = counts.clone();
         std::thread::Builder::new()
@@ -95,7 +96,7 @@ impl Attack {
         Ok(Attack { counts, _stop: stop })
     }
 
-    /// What they have done so far, by name.
+    /// Returns the number of operations so far, by name.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         let counts = &self.counts;
         [
@@ -115,8 +116,8 @@ impl Attack {
 // === impl Attackers ===
 
 impl Attackers {
-    /// One session, again and again, until it is dropped.
-    async fn attack(&self, number: u32, counts: &Counts) {
+    /// Runs one session, which reconnects forever.
+    async fn attack(&self, number: u32, counts: &AttackCounts) {
         let conduct = CONDUCTS[number as usize % CONDUCTS.len()];
         let user = match conduct {
             Conduct::List => self.lister.clone(),
@@ -124,7 +125,7 @@ impl Attackers {
         };
         let token = self.token.replace("{user}", &user);
         let node = &self.nodes[number as usize % self.nodes.len()];
-        let login = Login {
+        let login = ClientLogin {
             node,
             token: &token,
             device: "hostile",
@@ -132,23 +133,24 @@ impl Attackers {
         };
         let mut made = 0u64;
         loop {
-            if let Ok(mut session) = Session::open(login).await {
+            if let Ok(mut session) = ClientSession::open(login).await {
                 counts.connections.fetch_add(1, Ordering::Relaxed);
-                // Its end is what it wanted.
+                // A closed connection is the expected result.
                 let _ = self.once(conduct, &user, &mut session, &mut made, counts).await;
             }
+            // Also after a failed connect, which must not become a busy loop.
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// What one connection does, until it is closed.
+    /// Runs one connection until it is closed.
     async fn once(
         &self,
         conduct: Conduct,
         user: &str,
-        session: &mut Session,
+        session: &mut ClientSession,
         made: &mut u64,
-        counts: &Counts,
+        counts: &AttackCounts,
     ) -> Result<(), Error> {
         let (done, most) = match conduct {
             Conduct::Unknown => return shout(session, &counts.unknown).await,
@@ -184,7 +186,7 @@ impl Attackers {
         }
     }
 
-    /// A group of as many as one command may name.
+    /// Returns the creation of a group with as many members as one command may name.
     fn large(&self, user: &str, number: u64) -> Value {
         let members =
             (0..protocol::limits::MEMBERS_AT_CREATE).map(|member| format!("{}-m{member}", self.prefix));
@@ -195,8 +197,8 @@ impl Attackers {
     }
 }
 
-/// Frames that nobody knows, without an `id`, as fast as they may go.
-async fn shout(session: &mut Session, counted: &AtomicU64) -> Result<(), Error> {
+/// Sends unknown frames, without an `id`, at the highest permitted rate.
+async fn shout(session: &mut ClientSession, counted: &AtomicU64) -> Result<(), Error> {
     loop {
         for _ in 0..UNKNOWN_AT_ONCE {
             session.shout(r#"{"t":"nothing"}"#).await?;
@@ -206,8 +208,8 @@ async fn shout(session: &mut Session, counted: &AtomicU64) -> Result<(), Error> 
     }
 }
 
-/// Takes one answer.
-async fn answered(session: &mut Session, done: &AtomicU64, counts: &Counts) -> Result<(), Error> {
+/// Receives and counts one response.
+async fn answered(session: &mut ClientSession, done: &AtomicU64, counts: &AttackCounts) -> Result<(), Error> {
     let answer = session.any_answer().await?;
     let counted = match answer["t"] == "err" {
         true => &counts.refused,
@@ -220,7 +222,7 @@ async fn answered(session: &mut Session, done: &AtomicU64, counts: &Counts) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Defect, Fake};
+    use crate::fake_server::{Defect, FakeServer};
 
     #[test]
     fn hostile_sessions_do_what_they_are_there_for_and_end_when_they_are_dropped() {
@@ -229,8 +231,8 @@ mod tests {
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let fake = Fake::start(1, 5, false, Defect::None).await;
-            // The first two: large creations, and frames that nobody knows.
+            let fake = FakeServer::start(1, 5, false, Defect::None).await;
+            // The first two conducts: large creations, and unknown frames.
             let attack = Attack::begin(Attackers {
                 nodes: fake.nodes.clone(),
                 token: "dev:{user}".to_owned(),

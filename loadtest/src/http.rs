@@ -1,17 +1,17 @@
-//! The few HTTP GETs that the harness needs (readiness, ownership, metrics), by hand: one request per connection.
+//! Minimal HTTP client for the harness's GET requests (readiness, ownership, metrics), with one connection per request.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Why there is no body.
+/// Reason for a missing body.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The node could not be asked; another one may answer.
+    /// The node did not answer; another one may.
     #[error("{0}: {1}")]
     Unreachable(String, std::io::Error),
-    /// The node answered, with something else than 200.
+    /// The node answered with a status other than 200.
     #[error("{0}{1} answered {2}")]
     Status(String, String, u16),
 }
@@ -30,7 +30,7 @@ pub(crate) async fn get(node: &str, path: &str) -> Result<String, Error> {
     }
 }
 
-/// Returns status and body of `http://{node}{path}` as its user sees it.
+/// Returns status and body of `http://{node}{path}` for the user of `token`; `None` without a response.
 pub(crate) async fn get_as(node: &str, path: &str, token: &str) -> Option<(u16, String)> {
     parse(&ask(node, path, Some(token)).await.ok()?)
 }
@@ -43,15 +43,17 @@ async fn ask(node: &str, path: &str, token: Option<&str>) -> std::io::Result<Vec
             "GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\nAccept: */*\r\n{bearer}\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
+        // `Connection: close` makes the end of the stream the end of the response.
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok(answer)
     };
+    // A stopped node accepts connections and never answers.
     let answer = tokio::time::timeout(Duration::from_secs(3), request).await;
     answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-/// Splits an answer into status and body.
+/// Splits a response into status and body.
 fn parse(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;

@@ -1,5 +1,5 @@
-//! A cluster of real processes on this machine, made by `rookery cluster`, for runs that need no other one and for
-//! faults, which need processes to kill.
+//! Cluster of real processes on this machine, started by `rookery cluster`: the target of runs without `--nodes`, and
+//! the only target that faults can be injected into.
 
 mod addresses;
 mod process;
@@ -14,52 +14,52 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use crate::disk::SmallDisk;
-use crate::fault::{self, Needs};
-use crate::links::Links;
+use crate::disk::SizedDisk;
+use crate::fault::{self, FaultNeeds};
+use crate::network_proxy::NetworkProxy;
 
-/// The running cluster. Dropping it kills what is left of it.
-pub(crate) struct Local {
+/// Running local cluster. Dropping it kills every remaining process.
+pub(crate) struct LocalProcesses {
     binary: PathBuf,
     data: PathBuf,
-    /// `rookery cluster`; taken when it is stopped.
+    /// Process of `rookery cluster`; `None` once it is being stopped.
     supervisor: Option<Child>,
-    nodes: Vec<Node>,
-    /// Nodes that this harness started again after a fault.
+    nodes: Vec<LocalNode>,
+    /// Nodes that the harness has restarted after a fault.
     restarted: RefCell<HashMap<u64, Child>>,
-    /// What the nodes talk through, if the harness holds it.
-    links: Option<Links>,
+    /// Proxy between the nodes; `None` if they connect directly.
+    links: Option<NetworkProxy>,
     http_base: u16,
-    /// Nodes that have the second one of their two addresses.
+    /// Nodes that use the second of their two addresses.
     moved: RefCell<HashSet<u64>>,
-    /// libfaketime, under which nodes are restarted.
+    /// Path of libfaketime, which restarted nodes preload; `None` if clocks cannot be set.
     clocks: Cell<Option<PathBuf>>,
-    /// Last of all: nothing on them is open any more.
-    small_disks: Vec<SmallDisk>,
+    /// The last field, and so dropped last: no process has files on them open any more.
+    small_disks: Vec<SizedDisk>,
 }
 
-/// One node, as `cluster.json` has it.
+/// One node, as described in `cluster.json`.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Node {
+pub(crate) struct LocalNode {
     pub(crate) id: u64,
     pub(crate) pid: u32,
     pub(crate) http: String,
 }
 
-/// What the harness can do to a node.
+/// Signal to a node's process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Hit {
-    /// SIGKILL: no goodbye.
+pub(crate) enum ProcessSignal {
+    /// SIGKILL: the process ends without closing its sessions.
     Kill,
-    /// SIGSTOP: the sockets stay open, nobody answers.
+    /// SIGSTOP: the connections stay open, and nothing is answered.
     Stop,
-    /// SIGCONT.
+    /// SIGCONT: ends a stop.
     Continue,
-    /// SIGTERM: hands over, says goodbye, ends.
+    /// SIGTERM: the node moves its shards, closes its sessions and ends.
     Drain,
 }
 
-/// Why there is no cluster, or why a node cannot be reached.
+/// Error of the start of a cluster, or of an action on one of its nodes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{0}: {1}")]
@@ -74,48 +74,51 @@ pub(crate) enum Error {
     Lingers(u64, Duration),
     #[error("node {0}: {1}")]
     Signal(u64, std::io::Error),
-    #[error("the links between the nodes: {0}")]
+    #[error("the network proxy between the nodes: {0}")]
     Links(std::io::Error),
 }
 
 #[derive(Deserialize)]
 struct Description {
-    nodes: Vec<Node>,
+    nodes: Vec<LocalNode>,
 }
 
-/// How long a cluster or a node may take to become ready.
+/// Longest time for a cluster or a node to become ready.
 const READY: Duration = Duration::from_secs(90);
-/// Ports above the first HTTP port: of the nodes' listeners for each other ...
+/// Offset from the first HTTP port to the ports that the nodes use among themselves. Each node has two.
 const BETWEEN: u16 = 500;
-/// ... and of the harness's doors in front of them. Each node has a second port of either kind.
-const DOORS: u16 = 600;
+/// Offset from the first HTTP port to the proxy's endpoints in front of those ports.
+const PROXIES: u16 = 600;
 
-// === impl Local ===
+// === impl LocalProcesses ===
 
-impl Local {
-    /// Starts `nodes` nodes with their data below `data`, HTTP on ports from `http_base`, and the settings
-    /// `key=value`. Returns when all are ready.
+impl LocalProcesses {
+    /// Starts a cluster of `nodes` nodes and waits until all are ready.
+    ///
+    /// Data is stored below `data`, HTTP ports start at `http_base`, and `settings` are of the form `key=value`.
     pub(crate) async fn start(
         nodes: usize,
         data: &Path,
         http_base: u16,
         settings: &[String],
-        needs: Needs,
-    ) -> Result<Local, Error> {
+        needs: FaultNeeds,
+    ) -> Result<LocalProcesses, Error> {
         let binary = binary();
         std::fs::create_dir_all(data).map_err(|error| Error::Spawn(data.to_owned(), error))?;
         let mut small_disks = Vec::new();
         if needs.small_disks {
             let folders = (1..=nodes).map(|id| folder(data, id as u64));
-            // Refused without root: the faults that need them are skipped, and say so.
-            small_disks.extend(folders.map_while(|folder| SmallDisk::mount(&folder).ok()));
+            // Mounting needs root. Without it, faults that need small disks are skipped and reported as such.
+            small_disks.extend(folders.map_while(|folder| SizedDisk::mount(&folder).ok()));
         }
-        let links = if needs.doors {
-            Some(Links::open(&addresses::doors(nodes, http_base)).map_err(Error::Links)?)
+        // Before the nodes start: they dial the proxy's endpoints from their first moment on.
+        let links = if needs.proxies {
+            Some(NetworkProxy::open(&addresses::proxies(nodes, http_base)).map_err(Error::Links)?)
         } else {
             None
         };
         let description = data.join("cluster.json");
+        // The file is the sign of readiness, so one of an earlier cluster must not be found.
         let _ = std::fs::remove_file(&description);
         let mut command = Command::new(&binary);
         command
@@ -131,14 +134,16 @@ impl Local {
                 "--data",
             ])
             .arg(data);
+        // Advertised instead of the nodes' own ports, so that the nodes dial the proxy.
         if links.is_some() {
-            command.args(["--advertise-base", &(http_base + DOORS).to_string()]);
+            command.args(["--advertise-base", &(http_base + PROXIES).to_string()]);
         }
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         let log = data.join("cluster.log");
         let mut supervisor = spawn(&mut command, &log)?;
         let deadline = Instant::now() + READY;
         loop {
+            // Checked first: a cluster that has failed must not cost the whole time limit.
             if let Ok(Some(status)) = supervisor.try_wait() {
                 return Err(Error::Ended(status, log));
             }
@@ -154,7 +159,7 @@ impl Local {
         let text = std::fs::read_to_string(&description).map_err(|error| malformed(error.to_string()))?;
         let Description { nodes } =
             serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        let local = Local {
+        let local = LocalProcesses {
             binary,
             data: data.to_owned(),
             supervisor: Some(supervisor),
@@ -174,13 +179,14 @@ impl Local {
         Ok(local)
     }
 
-    /// Restarts every node so that its wall clock can be set from now on.
+    /// Restarts every node, one by one, with a wall clock that can be set.
     async fn take_clocks(&self, library: PathBuf) -> Result<(), Error> {
         self.clocks.set(Some(library));
         for node in &self.nodes {
+            // The library reads the file at the start of the process, so it must exist by then.
             self.write_clock(node.id, 0.0)
                 .map_err(|error| Error::Signal(node.id, error))?;
-            self.hit(node.id, Hit::Drain)?;
+            self.hit(node.id, ProcessSignal::Drain)?;
             self.ended(node.id, READY).await?;
             self.restart(node.id).await?;
             self.ready(node.id).await?;
@@ -190,12 +196,14 @@ impl Local {
 
     fn write_clock(&self, id: u64, ahead_s: f64) -> std::io::Result<()> {
         let (new, file) = (self.folder(id).join("clock.new"), self.folder(id).join("clock"));
+        // Replaced by a rename: the node may read the file at any time and must not find it half written.
         std::fs::write(&new, format!("{ahead_s:+.3}s\n"))?;
         std::fs::rename(new, file)
     }
 
-    /// Sets a running node's wall clock ahead of the true time; it notices within a second.
+    /// Sets a running node's wall clock ahead of the true time, in seconds. The node follows within one second.
     pub(crate) fn set_clock(&self, id: u64, ahead_s: f64) -> Result<(), String> {
+        // A `Cell` cannot be borrowed, so the path is moved out and back.
         let library = self.clocks.take();
         let known = library.is_some();
         self.clocks.set(library);
@@ -205,31 +213,31 @@ impl Local {
         self.write_clock(id, ahead_s).map_err(|error| error.to_string())
     }
 
-    pub(crate) fn nodes(&self) -> &[Node] {
+    pub(crate) fn nodes(&self) -> &[LocalNode] {
         &self.nodes
     }
 
-    pub(crate) fn node(&self, id: u64) -> Option<&Node> {
+    pub(crate) fn node(&self, id: u64) -> Option<&LocalNode> {
         self.nodes.iter().find(|node| node.id == id)
     }
 
-    /// Where all of them have their files.
+    /// Returns the directory that holds all files of the cluster.
     pub(crate) fn root(&self) -> &Path {
         &self.data
     }
 
-    /// Where a node has its files ...
+    /// Returns the directory that holds a node's files.
     pub(crate) fn folder(&self, id: u64) -> PathBuf {
         folder(&self.data, id)
     }
 
-    /// ... and among them, its data.
+    /// Returns a node's data directory, within its directory of files.
     pub(crate) fn data(&self, id: u64) -> PathBuf {
         self.folder(id).join("data")
     }
 
-    /// The wires between the nodes, if they go through the harness.
-    pub(crate) fn links(&self) -> Option<&Links> {
+    /// Returns the network proxy; `None` if the nodes connect directly.
+    pub(crate) fn links(&self) -> Option<&NetworkProxy> {
         self.links.as_ref()
     }
 
@@ -237,8 +245,9 @@ impl Local {
         !self.small_disks.is_empty()
     }
 
-    /// Who owns a conversation, by the newest word of all nodes that answer.
+    /// Returns the shard owner of a conversation: that of the highest epoch that a running node reports.
     pub(crate) async fn owner(&self, conversation: &str) -> Option<u64> {
+        // A stopped node would block the query until its timeout.
         let running = self.nodes.iter().filter(|node| !self.is_stopped(node.id));
         let words = running.map(|node| fault::owner(&node.http, conversation));
         let words = futures::future::join_all(words).await.into_iter().flatten();
@@ -248,10 +257,11 @@ impl Local {
             .owner
     }
 
-    /// Stops everything, gently first.
+    /// Stops all processes: with SIGTERM, then with SIGKILL after 20 s.
     pub(crate) async fn stop(mut self) {
+        // A stopped process does not handle SIGTERM.
         for node in &self.nodes {
-            let _ = self.hit(node.id, Hit::Continue);
+            let _ = self.hit(node.id, ProcessSignal::Continue);
         }
         let children: Vec<Child> = self
             .restarted
@@ -273,18 +283,19 @@ impl Local {
                 let _ = child.kill().await;
             }
         }
+        // Nodes of the supervisor are no children of this process, so its end may have left some of them.
         for node in &self.nodes {
-            let _ = self.hit(node.id, Hit::Kill);
+            let _ = self.hit(node.id, ProcessSignal::Kill);
         }
     }
 }
 
-impl Drop for Local {
+impl Drop for LocalProcesses {
     fn drop(&mut self) {
-        // After a panic, or when the run was cut short: leave no process behind. `kill_on_drop` ends our children.
+        // After a panic or an interrupted run. `kill_on_drop` ends the own children; this ends the supervisor's.
         for node in &self.nodes {
             if !self.is_gone(node.id) {
-                let _ = self.hit(node.id, Hit::Kill);
+                let _ = self.hit(node.id, ProcessSignal::Kill);
             }
         }
     }
@@ -294,7 +305,7 @@ fn folder(data: &Path, id: u64) -> PathBuf {
     data.join(format!("node-{id}"))
 }
 
-/// The library that sets the wall clock of a process, where Debian and others put it.
+/// Searches libfaketime in the directories in which distributions install it.
 fn libfaketime() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?;
     folders
@@ -304,13 +315,13 @@ fn libfaketime() -> Option<PathBuf> {
         .find(|library| library.exists())
 }
 
-/// The server's binary: beside this one, or where `ROOKERY_BIN` says.
+/// Returns the path of the server's binary: `ROOKERY_BIN`, or `rookery` beside this one, or the search path.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ROOKERY_BIN") {
         return path.into();
     }
     let own = std::env::current_exe().unwrap_or_default();
-    // A test binary lives one folder below.
+    // A test binary is one directory below.
     let beside = own
         .ancestors()
         .skip(1)
@@ -329,7 +340,7 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child, Error> {
         .map_err(failed)?;
     let err = out.try_clone().map_err(failed)?;
     command
-        // It ends when this does: a harness that is killed leaves no process behind.
+        // The pipe closes when this process ends, and the node ends with it (`--with-parent`), even after a SIGKILL.
         .stdin(Stdio::piped())
         .stdout(out)
         .stderr(err)

@@ -1,27 +1,28 @@
-//! Loads a Rookery cluster, breaks it, and proves what was delivered. Speaks the public protocol only, like any
-//! client: `run` drives a scenario, its clients report every ack and every event to the oracle, and the verdict is
-//! over all of them.
+//! Load test for a Rookery cluster: generates load, injects faults, and verifies every delivery promise.
+//!
+//! It uses the public protocol alone, like any client. `run` drives a scenario. The clients report every
+//! acknowledgement and every event to the oracle, whose verdict covers all of them.
 
-mod brake;
 mod cli;
 mod client;
+mod client_pool;
 mod clock;
-mod crew;
-mod crowd;
-mod dial;
+mod connector;
 mod disk;
+mod distributed;
 mod failover;
 #[cfg(test)]
-mod fake;
+mod fake_server;
 mod fault;
 mod findmax;
 mod hostile;
 mod http;
-mod links;
+mod load_source;
 mod local;
 mod many;
 mod measure;
 mod mqtt;
+mod network_proxy;
 mod oracle;
 mod pacing;
 mod payload;
@@ -31,10 +32,10 @@ mod replicas;
 mod report;
 mod run;
 mod scenario;
+mod schedule;
 mod session;
-mod stage;
+mod slow_disk;
 mod target;
-mod team;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -43,39 +44,39 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
-use crate::report::book::collect;
+use crate::cli::{Cli, CliCommand};
 use crate::report::compare::compare;
+use crate::report::dated_report::collect;
 use crate::scenario::Scenario;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    dial::permit_many_files();
+    connector::permit_many_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no runtime: {error}");
+            eprintln!("the runtime cannot be started: {error}");
             return ExitCode::FAILURE;
         }
     };
-    // One thread: the oracle hears everything in one order and needs no lock.
+    // A single thread: the oracle gets all events in one order, and needs no lock.
     let verdict = tokio::task::LocalSet::new().block_on(&runtime, async {
         match &cli.command {
-            Command::Scenarios => {
+            CliCommand::Scenarios => {
                 scenarios();
                 Ok(true)
             }
-            Command::Run(args) => run::run(args, std::env::args().collect()).await,
-            Command::Worker(args) => team::work(args).await,
-            Command::Compare(args) => {
+            CliCommand::Run(args) => run::run(args, std::env::args().collect()).await,
+            CliCommand::Worker(args) => distributed::work(args).await,
+            CliCommand::Compare(args) => {
                 compare(&args.a, &args.b, args.report.as_deref())?;
                 Ok(true)
             }
-            Command::Collect(args) => {
+            CliCommand::Collect(args) => {
                 collect(&args.runs, &args.out)?;
                 Ok(true)
             }
-            Command::Failover(args) => failover::failover(args).await,
+            CliCommand::Failover(args) => failover::failover(args).await,
         }
     });
     match verdict {

@@ -1,6 +1,8 @@
-//! What a session of a user with many conversations costs: to begin, to show the first page of its inbox, to catch up by
-//! a page of `sync`; and what its subscriptions take of the nodes' memory. The same user's sessions are measured one
-//! after the other at all nodes, with the CPU that the nodes used meanwhile, above what they use for nothing.
+//! Measures the cost of a session for a user with many conversations: the start, the first page of the conversation
+//! list, a page of `sync`, and the memory of the subscriptions.
+//!
+//! Sessions of the same user are measured one after the other at all nodes. CPU time is that of all nodes, minus their
+//! idle use.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,79 +13,83 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::client::Common;
-use crate::measure::latency::{Percentiles, histogram};
-use crate::progress::Step;
-use crate::session::{Error, Login, Session};
-use crate::target::Target;
+use crate::client::SharedRun;
+use crate::measure::recorder::{Percentiles, histogram};
+use crate::progress::ProgressStep;
+use crate::session::{ClientLogin, ClientSession, Error};
+use crate::target::LoadTarget;
 
-/// How many conversations users have, and how they are measured.
+/// Numbers of conversations, and parameters of the measurement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Sizes {
-    /// One user each.
+    /// One user for each of these numbers of conversations.
     pub(crate) conversations: Vec<u32>,
-    /// Users who make the conversations, so that no one's rate or share of another's memberships is the bound.
+    /// Number of users who create the conversations. Several, so that no rate limit and no limit on additions is
+    /// reached.
     pub(crate) creators: u32,
-    /// Of each operation.
+    /// Repetitions of each operation.
     pub(crate) rounds: u32,
-    /// Opened together for the memory of their subscriptions.
+    /// Number of concurrent sessions for the memory measurement.
     pub(crate) sessions: u32,
 }
 
-/// A user with so many conversations, as the report has it. Times in microseconds.
+/// Result for one user, as written to the report. Times are in microseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ManyReport {
     pub(crate) conversations: u32,
-    /// From connecting to `ready`, ...
+    /// Time from the connect to `ready`.
     pub(crate) to_ready: Percentiles,
-    /// ... to the first page of the inbox, ...
+    /// Time from the connect to the first page of the conversation list.
     pub(crate) to_listed: Percentiles,
-    /// ... and to the first page of `sync`, with which the subscriptions stand.
+    /// Time from the connect to the first page of `sync`, after which the subscriptions are active.
     pub(crate) to_synced: Percentiles,
-    /// The first page of the inbox, of at most ten rows, in a session that is there.
+    /// First page of the conversation list, of at most ten rows, in an established session.
     pub(crate) list: Percentiles,
-    /// A page of `sync`, likewise, and how many conversations it shows.
+    /// Page of `sync` in an established session; `sync_shows` is its number of conversations.
     pub(crate) sync: Percentiles,
     pub(crate) sync_shows: u64,
-    /// CPU of all nodes together for one, in microseconds.
+    /// CPU time of all nodes together for one operation, in microseconds.
     pub(crate) begin_cpu_us: Option<f64>,
     pub(crate) list_cpu_us: Option<f64>,
     pub(crate) sync_cpu_us: Option<f64>,
-    /// Memory of all nodes together, in KiB; `null` where there are too few subscriptions to tell.
+    /// Memory of all nodes together, in KiB; `None` if there are too few subscriptions.
     pub(crate) kib_per_subscription: Option<f64>,
 }
 
-/// What a creator has to do next.
+/// Next command of a creator.
 enum Chore {
     Create(u32),
     Send(u32, String),
 }
 
-/// Creators that are connected at once.
+/// Maximum number of creators that are connected concurrently.
 const CREATORS_AT_ONCE: usize = 32;
-/// Commands of each that wait for an answer.
+/// Maximum number of unanswered commands of one creator.
 const IN_FLIGHT: usize = 12;
-/// Rows of a page, for every user the same.
+/// Rows of a page, the same for every user.
 const ROWS: u32 = 10;
-/// Fewer subscriptions say nothing about the memory of one.
+/// Minimum number of subscriptions for a meaningful memory measurement.
 const SUBSCRIPTIONS: u64 = 1000;
-/// Live conversations of a session unless the nodes are set otherwise.
+/// Default limit of subscriptions per session.
 const LIVE: u64 = 1000;
-/// How long the nodes are watched doing nothing, and how long they may take to come to rest.
+/// Time for which the idle nodes are measured, and for them to become idle.
 const REST: Duration = Duration::from_secs(3);
+/// Pause between two sessions of one user; longer than the initial subscriptions of a session take.
+const BETWEEN: Duration = Duration::from_secs(1);
 
-/// Makes the users and their conversations, and measures one user after the other.
+/// Creates the users and their conversations, and measures one user after the other.
 pub(crate) async fn measure(
     sizes: &Sizes,
-    common: &Common,
-    target: &Target,
-    step: &Step,
+    common: &SharedRun,
+    target: &LoadTarget,
+    step: &ProgressStep,
 ) -> Result<Vec<ManyReport>, Error> {
     let user = |count: u32| format!("many-{}-{count}", common.instance);
     for count in &sizes.conversations {
-        step.say(format!("making {count} conversations of one user"));
+        step.say(format!("creating {count} conversations of one user"));
         fill(common, &user(*count), *count, sizes.creators).await?;
     }
+    // Background work of the setup must not count as idle use.
     tokio::time::sleep(REST).await;
     let bench = Bench {
         common,
@@ -99,8 +105,8 @@ pub(crate) async fn measure(
     Ok(reports)
 }
 
-/// Gives a user conversations, made by others in parallel, each with one message.
-pub(crate) async fn fill(common: &Common, user: &str, count: u32, creators: u32) -> Result<(), Error> {
+/// Creates conversations for a user, each with one message, through several creators in parallel.
+pub(crate) async fn fill(common: &SharedRun, user: &str, count: u32, creators: u32) -> Result<(), Error> {
     let creators = creators.clamp(1, count.max(1));
     let nodes = common.nodes.borrow().clone();
     let shares = (0..creators).map(|creator| {
@@ -114,22 +120,22 @@ pub(crate) async fn fill(common: &Common, user: &str, count: u32, creators: u32)
         .await
 }
 
-/// One creator's share.
+/// Creates one creator's conversations.
 async fn create(
-    common: &Common,
+    common: &SharedRun,
     node: String,
     creator: String,
     user: &str,
     numbers: impl Iterator<Item = u32>,
 ) -> Result<(), Error> {
     let token = common.token.replace("{user}", &creator);
-    let login = Login {
+    let login = ClientLogin {
         node: &node,
         token: &token,
         device: "creator",
         resume: None,
     };
-    let mut session = Session::open(login).await?;
+    let mut session = ClientSession::open(login).await?;
     let mut chores: VecDeque<Chore> = numbers.map(Chore::Create).collect();
     let mut asked: HashMap<u64, Chore> = HashMap::new();
     while !chores.is_empty() || !asked.is_empty() {
@@ -155,11 +161,13 @@ async fn create(
                         retry_ms: None,
                     });
                 };
+                // At the front: the client message id makes the retry safe, and the order is kept.
                 chores.push_front(chore);
                 tokio::time::sleep(Duration::from_millis(ms.min(1000))).await;
             }
             _ => {}
         }
+        // Events of the created conversations would accumulate.
         session.forget_events();
     }
     Ok(())
@@ -180,11 +188,11 @@ impl Chore {
     }
 }
 
-/// What measures.
+/// Parameters of the measurement.
 struct Bench<'a> {
-    common: &'a Common,
-    target: &'a Target,
-    /// CPU of all nodes when nothing is asked.
+    common: &'a SharedRun,
+    target: &'a LoadTarget,
+    /// CPU time of all idle nodes, in microseconds per second.
     idle_us_per_s: Option<f64>,
     rounds: u32,
 }
@@ -196,16 +204,19 @@ impl Bench<'_> {
         let list = json!({"t": "list", "limit": ROWS});
         let sync = json!({"t": "sync", "have": []});
         let [mut ready, mut listed, mut synced] = [(); 3].map(|()| histogram());
-        // Once at each node before it counts: what it has to read from the disk is read.
+        // One unmeasured session per node fills the caches from the disk.
         for node in 0..self.nodes() {
             self.open(user, node, "begin").await?.ask(&sync).await?;
         }
-        // First of all: what a session has left behind is taken by the next one, and nothing grows any more.
+        // Memory first: later sessions would reuse what earlier ones have released, and hide the growth.
         let kib_per_subscription = self.memory(user, count, sessions).await?;
         let cpu = self.cpu().await;
         for round in 0..self.rounds {
+            // The replaced session finishes its subscriptions in the background: without the pause they would be measured
+            // as part of the next begin.
+            tokio::time::sleep(BETWEEN).await;
             let began = Instant::now();
-            // The same device each time: the session before is replaced.
+            // The same device each time, so that the previous session is replaced.
             let mut session = self.open(user, round as usize, "begin").await?;
             record(&mut ready, began);
             session.ask(&list).await?;
@@ -231,7 +242,7 @@ impl Bench<'_> {
         })
     }
 
-    /// The same question again and again, in one session at each node: times, CPU of one, and how many items it shows.
+    /// Repeats one query in a session per node. Returns its times, its CPU time, and the number of items of a page.
     async fn pages(&self, user: &str, question: &Value) -> Result<(Percentiles, Option<f64>, u64), Error> {
         let mut sessions = Vec::new();
         for node in 0..self.nodes() {
@@ -251,9 +262,10 @@ impl Bench<'_> {
         Ok((Percentiles::of(&times), self.cpu_each(cpu).await, shows))
     }
 
-    /// Opens many sessions, and divides what the nodes have grown by.
+    /// Opens many sessions, and returns the growth of the nodes' memory per subscription, in KiB.
     async fn memory(&self, user: &str, count: u32, sessions: u32) -> Result<Option<f64>, Error> {
         let set = self.target.settings.iter();
+        // The last setting of a key is the effective one, hence `next_back`.
         let live = set.filter_map(|setting| setting.strip_prefix("limits.subscriptions="));
         let live = live
             .filter_map(|value| value.parse().ok())
@@ -271,16 +283,17 @@ impl Bench<'_> {
             session.ask(&json!({"t": "sync", "have": []})).await?;
             held.push(session);
         }
+        // Deferred allocations and releases of the nodes must have happened.
         tokio::time::sleep(REST).await;
         let grown = before.zip(self.rss().await);
         drop(held);
         Ok(grown.map(|(before, after)| after.saturating_sub(before) as f64 / subscriptions as f64))
     }
 
-    async fn open(&self, user: &str, number: usize, device: &str) -> Result<Session, Error> {
+    async fn open(&self, user: &str, number: usize, device: &str) -> Result<ClientSession, Error> {
         let node = self.target.nodes[number % self.nodes()].as_str();
         let token = self.common.token.replace("{user}", user);
-        Session::open(Login {
+        ClientSession::open(ClientLogin {
             node,
             token: &token,
             device,
@@ -293,14 +306,15 @@ impl Bench<'_> {
         self.target.nodes.len()
     }
 
-    /// CPU of all nodes so far, and when that was.
+    /// Returns the CPU time of all nodes so far, and the time of its reading.
     async fn cpu(&self) -> (Option<u64>, Instant) {
         (cpu(self.target).await, Instant::now())
     }
 
-    /// CPU of each round since then.
+    /// Returns the CPU time per round since the given reading, above the idle use.
     async fn cpu_each(&self, (before, then): (Option<u64>, Instant)) -> Option<f64> {
         let took = then.elapsed().as_secs_f64();
+        // Saturating, because the counters of a restarted node begin anew.
         let used = cpu(self.target).await?.saturating_sub(before?) as f64;
         let above = (used - self.idle_us_per_s? * took).max(0.0);
         Some(above / f64::from(self.rounds.max(1)))
@@ -311,12 +325,12 @@ impl Bench<'_> {
     }
 }
 
-async fn cpu(target: &Target) -> Option<u64> {
+async fn cpu(target: &LoadTarget) -> Option<u64> {
     target.usage().await.iter().map(|usage| usage.cpu()).sum()
 }
 
-/// CPU of all nodes that nobody asks anything, in microseconds a second.
-async fn idle(target: &Target) -> Option<f64> {
+/// Returns the CPU time of all idle nodes, in microseconds per second.
+async fn idle(target: &LoadTarget) -> Option<f64> {
     let (before, began) = (cpu(target).await, Instant::now());
     tokio::time::sleep(REST).await;
     let used = cpu(target).await?.saturating_sub(before?);
@@ -330,7 +344,7 @@ fn record(times: &mut Histogram<u64>, since: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Defect, Fake};
+    use crate::fake_server::{Defect, FakeServer};
     use crate::tests::common;
 
     #[test]
@@ -340,10 +354,10 @@ mod tests {
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let fake = Fake::start(3, 5, false, Defect::None).await;
+            let fake = FakeServer::start(3, 5, false, Defect::None).await;
             let common = common(&fake, 0);
             fill(&common, "ann", 50, 7).await.unwrap();
-            let mut session = Session::open(Login {
+            let mut session = ClientSession::open(ClientLogin {
                 node: &fake.nodes[0],
                 token: "dev:ann",
                 device: "d",

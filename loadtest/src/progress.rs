@@ -1,20 +1,20 @@
-//! What a person sees while a run goes on: one bar for each of its phases (set-up, load, every fault, settling, reading
-//! back), the current rates on the load's. Nothing is drawn where standard error is no terminal.
+//! Progress bars of a run: one per step (set-up, load, every fault, quiescing, reading back), with the current rates on
+//! the load's. Nothing is drawn if standard error is no terminal.
 
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::measure::latency::Second;
+use crate::measure::recorder::Second;
 
-/// The bars of one run. Dropping it leaves the finished ones on the screen.
-pub(crate) struct Progress {
+/// Bars of one run. A drop leaves the completed ones on the screen.
+pub(crate) struct ProgressBars {
     bars: MultiProgress,
     load: ProgressBar,
 }
 
-/// One phase that is under way.
-pub(crate) struct Step {
+/// Bar of a running step.
+pub(crate) struct ProgressStep {
     bar: ProgressBar,
 }
 
@@ -22,40 +22,42 @@ const UNKNOWN: &str = "{spinner} {prefix:<14} {elapsed:>5} {wide_msg}";
 const TIMED: &str = "{spinner} {prefix:<14} {elapsed:>5} {bar:24} {wide_msg}";
 const DONE: &str = "\u{2713} {prefix:<14} {elapsed:>5} {wide_msg}";
 
-// === impl Progress ===
+// === impl ProgressBars ===
 
-impl Progress {
-    pub(crate) fn new() -> Progress {
-        Progress {
+impl ProgressBars {
+    pub(crate) fn new() -> ProgressBars {
+        ProgressBars {
             bars: MultiProgress::new(),
             load: ProgressBar::hidden(),
         }
     }
 
-    /// A phase of unknown length begins.
-    pub(crate) fn step(&self, name: &str) -> Step {
+    /// Adds a step of unknown length.
+    pub(crate) fn step(&self, name: &str) -> ProgressStep {
         let bar = self.bars.add(ProgressBar::new_spinner());
         bar.set_style(style(UNKNOWN));
         bar.set_prefix(name.to_owned());
+        // A step of unknown length gets no updates, so the bar is redrawn by time.
         bar.enable_steady_tick(Duration::from_millis(200));
-        Step { bar }
+        ProgressStep { bar }
     }
 
-    /// A phase that lasts for a known time begins.
-    pub(crate) fn timed(&self, name: &str, length: Duration) -> Step {
+    /// Adds a step of known length.
+    pub(crate) fn timed(&self, name: &str, length: Duration) -> ProgressStep {
         let step = self.step(name);
         step.bar.set_length(length.as_millis().max(1) as u64);
         step.bar.set_style(style(TIMED));
         step
     }
 
-    /// The load begins.
+    /// Starts the bar of the load.
     pub(crate) fn load(&mut self, length: Duration) {
         self.load = self.timed("load", length).bar;
     }
 
-    /// How far the load is, and what it does.
+    /// Updates the bar of the load.
     pub(crate) fn tick(&self, elapsed: Duration, online: usize, second: &Second, violations: u64) {
+        // Capped: the last messages are answered after the load's time.
         let length = self.load.length().unwrap_or(0);
         self.load.set_position((elapsed.as_millis() as u64).min(length));
         let mut line = format!(
@@ -75,26 +77,26 @@ impl Progress {
         self.load.set_message(line);
     }
 
-    /// The load has ended.
+    /// Completes the bar of the load.
     pub(crate) fn loaded(&self) {
         done(&self.load);
     }
 }
 
-// === impl Step ===
+// === impl ProgressStep ===
 
-impl Step {
-    /// Says what is going on.
+impl ProgressStep {
+    /// Sets the message of the step.
     pub(crate) fn say(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }
 
-    /// So much of the step's time has gone.
+    /// Sets the elapsed part of the step's time.
     pub(crate) fn at(&self, gone: Duration) {
         self.bar.set_position(gone.as_millis() as u64);
     }
 
-    /// Waits for the time of the step, while the bar fills.
+    /// Waits for `time`, and advances the bar.
     pub(crate) async fn wait(&self, time: Duration) {
         let end = tokio::time::Instant::now() + time;
         loop {
@@ -108,18 +110,19 @@ impl Step {
         }
     }
 
-    /// The phase is over.
     pub(crate) fn done(self) {
         done(&self.bar);
     }
 }
 
 fn done(bar: &ProgressBar) {
+    // `abandon` keeps the position; `finish` would show an aborted step as complete.
     bar.set_style(style(DONE));
     bar.abandon();
 }
 
 fn style(template: &str) -> ProgressStyle {
+    // A wrong template must not fail a run; a test checks all of them.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -1,6 +1,8 @@
-//! Reads of one conversation at one node, one after the other, as fast as they are answered, and judged in real time: one
-//! that begins when somebody has got an event shows that event. Their sessions are beside the clients of the load, so
-//! that a node is read from at any rate which believes that it still owns what others have taken over.
+//! Continuous reads of one conversation at one node, judged in real time: a read that starts after any client has
+//! received an event must return that event.
+//!
+//! The sessions are separate from the clients of the load. They can therefore read at any rate from a node that still
+//! serves a shard after a takeover by others.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -8,65 +10,71 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::Common;
+use crate::client::SharedRun;
 use crate::oracle::ConvIx;
 use crate::payload::ClientIx;
-use crate::session::{Login, Session};
+use crate::session::{ClientLogin, ClientSession};
 
-/// Who reads what where.
+/// Parameters of a reader.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader {
-    /// host:port.
+pub(crate) struct RestReader {
+    /// Address of the node, host:port.
     pub(crate) node: String,
     pub(crate) conversation: String,
     pub(crate) conv: ConvIx,
-    /// A member, whose name the reader has.
+    /// Member whose user the reader authenticates as.
     pub(crate) member: ClientIx,
-    /// Tells the readers of one member apart.
+    /// Distinguishes the readers of one member.
     pub(crate) device: String,
-    /// Between the answer to a read and the next one.
+    /// Pause between a response and the next read.
     pub(crate) pause: Duration,
 }
 
-/// What it is, how it is asked, and how far its answer reaches.
-type Question = (&'static str, Value, fn(&Value) -> Option<u64>);
+/// Name of a read, its command, and the function that extracts the reached seq from the response.
+type ReadQuestion = (&'static str, Value, fn(&Value) -> Option<u64>);
 
-// === impl Reader ===
+// === impl RestReader ===
 
-impl Reader {
-    /// Reads until it is dropped. `answered` counts.
-    pub(crate) async fn run(&self, common: &Common, answered: &Cell<u64>) -> Infallible {
-        let user = common.world.borrow().payload.user(self.member);
+impl RestReader {
+    /// Reads until it is dropped. `answered` counts the responses.
+    pub(crate) async fn run(&self, common: &SharedRun, answered: &Cell<u64>) -> Infallible {
+        let user = common.context.borrow().payload.user(self.member);
         let token = common.token.replace("{user}", &user);
-        let login = Login {
+        let login = ClientLogin {
             node: &self.node,
             token: &token,
             device: &self.device,
             resume: None,
         };
         loop {
-            if let Ok(mut session) = Session::open(login).await {
+            if let Ok(mut session) = ClientSession::open(login).await {
                 while self.read(&mut session, common, answered).await.is_ok() {
-                    // Events of the conversation come too, and nobody wants them here.
+                    // Events of the conversation arrive as well, and would accumulate.
                     session.forget_events();
                     tokio::time::sleep(self.pause).await;
                 }
             }
+            // Also after a failed connect, which must not become a busy loop.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// One read of each kind. An error ends the session; a refusal is an answer that promises nothing.
-    async fn read(&self, session: &mut Session, common: &Common, answered: &Cell<u64>) -> Result<(), ()> {
+    /// Sends one read of each kind. An error ends the session. A refusal promises nothing and is skipped.
+    async fn read(
+        &self,
+        session: &mut ClientSession,
+        common: &SharedRun,
+        answered: &Cell<u64>,
+    ) -> Result<(), ()> {
         let c = &self.conversation;
-        // What was acknowledged to anybody, and what any client has got, is on a majority: whoever answers from now on
-        // must know it.
+        // Everything acknowledged to a client, or received by one, is on a majority. Every later response must contain
+        // it.
         let floor = || {
-            let oracle = &common.world.borrow().oracle;
+            let oracle = &common.context.borrow().oracle;
             oracle.since(self.conv).event.max(oracle.reached(self.conv).0)
         };
         let known = floor();
-        let questions: [Question; 3] = [
+        let questions: [ReadQuestion; 3] = [
             ("open", json!({"t": "open", "c": c}), |answer| {
                 answer["last"]["s"].as_u64()
             }),
@@ -79,14 +87,15 @@ impl Reader {
             }),
         ];
         for (kind, question, reached) in questions {
+            // Read anew immediately before each read: the strictest bound that must hold.
             let floor = floor();
             match session.ask(&question).await {
                 Ok(answer) => {
                     answered.set(answered.get() + 1);
-                    // A `sync` leaves out what its owner could not be asked for.
+                    // A `sync` omits the conversation if its shard owner did not answer.
                     if let Some(reached) = reached(&answer) {
                         let read = format!("{kind:?} at {}", self.node);
-                        let oracle = &mut common.world.borrow_mut().oracle;
+                        let oracle = &mut common.context.borrow_mut().oracle;
                         oracle.read_reached(self.conv, self.member, &read, reached, floor);
                     }
                 }
@@ -103,22 +112,22 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Defect, Fake};
-    use crate::oracle::Kind;
+    use crate::fake_server::{Defect, FakeServer};
+    use crate::oracle::ViolationKind;
     use crate::tests::common;
 
-    /// Reads a conversation of sixty messages, until something is broken or enough was answered.
-    fn kinds(defect: Defect) -> Vec<Kind> {
+    /// Reads a conversation of sixty messages until a violation, or until enough reads were answered.
+    fn kinds(defect: Defect) -> Vec<ViolationKind> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let fake = Fake::start(1, 5, false, defect).await;
+            let fake = FakeServer::start(1, 5, false, defect).await;
             let common = common(&fake, 0);
-            let user = common.world.borrow().payload.user(0);
+            let user = common.context.borrow().payload.user(0);
             let token = format!("dev:{user}");
-            let mut session = Session::open(Login {
+            let mut session = ClientSession::open(ClientLogin {
                 node: &fake.nodes[0],
                 token: &token,
                 device: "d",
@@ -129,14 +138,14 @@ mod tests {
             let create = json!({"t": "create", "kind": "group", "cid": "x", "members": []});
             let made = session.ask(&create).await.unwrap();
             let c = made["c"].as_str().unwrap();
-            let conv = common.world.borrow_mut().oracle.conversation(c);
+            let conv = common.context.borrow_mut().oracle.conversation(c);
             for number in 0..60 {
                 let cid = number.to_string();
                 let send = json!({"t": "send", "c": c, "cid": cid, "b": {"text": "hi"}});
                 let s = session.ask(&send).await.unwrap()["s"].as_u64().unwrap();
-                common.world.borrow_mut().oracle.membership_acked(conv, s);
+                common.context.borrow_mut().oracle.membership_acked(conv, s);
             }
-            let reader = Reader {
+            let reader = RestReader {
                 node: fake.nodes[0].clone(),
                 conversation: c.to_owned(),
                 conv,
@@ -146,7 +155,7 @@ mod tests {
             };
             let answered = Cell::new(0);
             let enough = async {
-                while answered.get() < 30 && common.world.borrow().oracle.violations().is_empty() {
+                while answered.get() < 30 && common.context.borrow().oracle.violations().is_empty() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
@@ -154,8 +163,8 @@ mod tests {
                 never = reader.run(&common, &answered) => match never {},
                 () = enough => {}
             }
-            let world = common.world.borrow();
-            world
+            let context = common.context.borrow();
+            context
                 .oracle
                 .violations()
                 .iter()
@@ -170,7 +179,7 @@ mod tests {
         for read in ["open", "hist"] {
             assert_eq!(
                 kinds(Defect::ReadsOld(read)).first(),
-                Some(&Kind::StaleRead),
+                Some(&ViolationKind::StaleRead),
                 "{read}"
             );
         }

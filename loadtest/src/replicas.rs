@@ -1,5 +1,5 @@
-//! Whether the replicas of each shard are the same: every node tells of each of its replicas how far it has applied the
-//! log, and a digest of what that did. At the same place two of them are the same, or they differ for ever.
+//! Comparison of the replicas of each shard: every node publishes, per replica, the applied position and a digest of
+//! the state. Replicas at the same position must be equal, because a difference would be permanent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,65 +8,65 @@ use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::Common;
+use crate::client::SharedRun;
 use crate::http;
-use crate::oracle::Kind;
+use crate::oracle::ViolationKind;
 
-/// What all nodes have told, and what came of comparing it.
+/// Published digests of all nodes, and the number of comparisons.
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
     shards: BTreeMap<String, Digests>,
-    /// Pairs of digests that were compared.
+    /// Number of compared pairs of digests.
     compared: u64,
 }
 
-/// The digests of one shard, by the place in its log, and who told each first.
+/// Digests of one shard by log position, each with the node that published it first.
 type Digests = BTreeMap<u64, (String, String)>;
 
-/// `GET /v1/cluster`, as far as it is about replicas.
+/// Part of the response to `GET /v1/cluster` that concerns replicas.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-struct View {
-    shards: Vec<Shard>,
-    meta: Option<Shard>,
+struct ReplicaView {
+    shards: Vec<ReplicaShard>,
+    meta: Option<ReplicaShard>,
 }
 
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-struct Shard {
-    /// A number, or a name.
+struct ReplicaShard {
+    /// Number of the shard, or the name of the meta group.
     shard: Value,
-    local: Option<Local>,
+    local: Option<LocalReplica>,
 }
 
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-struct Local {
+struct LocalReplica {
     applied: u64,
     digest: Option<String>,
 }
 
-/// How far a final comparison got.
+/// Progress of the final comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Progress {
-    /// All replicas of all shards are at one place each, and the same there.
+enum CompareProgress {
+    /// Every shard has all replicas at one position, and they are equal.
     Same,
-    /// Some are not at the same place yet, or a node doesn't answer.
+    /// Some replicas are at other positions, or a node does not answer.
     Apart(String),
-    /// No node tells digests: they are of another build, or want to be asked by an operator.
+    /// No node publishes digests: it is another build, or requires an operator's token.
     Missing,
 }
 
-/// How many places of each shard are remembered.
+/// Maximum number of held positions per shard.
 const POSITIONS: usize = 1024;
-/// The pause between two looks while there is a load.
+/// Interval of the comparison during the load.
 const PAUSE: Duration = Duration::from_millis(700);
 
 // === impl Replicas ===
 
 impl Replicas {
-    /// Compares what one node tells. Returns what differs.
-    fn compare(&mut self, node: &str, view: &View) -> Vec<String> {
+    /// Compares the digests of one node with those of the others. Returns the differences.
+    fn compare(&mut self, node: &str, view: &ReplicaView) -> Vec<String> {
         let mut differences = Vec::new();
         for (shard, local) in view.locals() {
             let Some(digest) = &local.digest else { continue };
@@ -74,10 +74,12 @@ impl Replicas {
             match digests.get(&local.applied) {
                 None => {
                     digests.insert(local.applied, (digest.clone(), node.to_owned()));
+                    // The lowest position is the least likely to be published again.
                     if digests.len() > POSITIONS {
                         digests.pop_first();
                     }
                 }
+                // A node cannot differ from itself; repeated readings of an idle shard are not counted.
                 Some((_, source)) if source == node => {}
                 Some((known, _)) if known == digest => self.compared += 1,
                 Some((known, source)) => differences.push(format!(
@@ -89,35 +91,39 @@ impl Replicas {
         differences
     }
 
-    /// Looks again and again; for as long as it is wanted.
-    pub(crate) async fn watch(&mut self, common: &Common, nodes: &[String]) -> std::convert::Infallible {
+    /// Compares repeatedly, until it is dropped.
+    pub(crate) async fn watch(&mut self, common: &SharedRun, nodes: &[String]) -> std::convert::Infallible {
         loop {
             self.look(common, nodes).await;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// When nothing is written any more, every replica of every shard comes to one place and is the same there. What
-    /// doesn't within `patience` is a violation. Returns why nothing could be compared at all, if so.
+    /// Waits until every shard has all replicas at one position, and compares them. Different positions after
+    /// `patience` are a violation.
+    ///
+    /// Must be called when nothing is written any more. Returns the reason if no comparison was possible.
     pub(crate) async fn finish(
         &mut self,
-        common: &Common,
+        common: &SharedRun,
         nodes: &[String],
         patience: Duration,
     ) -> Option<String> {
         let began = Instant::now();
         loop {
             let why = match self.look(common, nodes).await {
-                Progress::Same => return None,
-                Progress::Missing => return Some("the nodes tell no digests of their replicas".to_owned()),
-                Progress::Apart(why) => why,
+                CompareProgress::Same => return None,
+                CompareProgress::Missing => {
+                    return Some("the nodes report no digests of their replicas".to_owned());
+                }
+                CompareProgress::Apart(why) => why,
             };
             let late = began.elapsed() > patience;
             {
-                let oracle = &mut common.world.borrow_mut().oracle;
+                let oracle = &mut common.context.borrow_mut().oracle;
                 if late {
                     let detail = format!("the replicas could not be compared within {patience:?}: {why}");
-                    oracle.violate(Kind::Wedged, None, None, 0, detail);
+                    oracle.violate(ViolationKind::Wedged, None, None, 0, detail);
                 }
                 if oracle.counts().violations > 0 {
                     return None;
@@ -127,9 +133,11 @@ impl Replicas {
         }
     }
 
-    async fn look(&mut self, common: &Common, nodes: &[String]) -> Progress {
+    async fn look(&mut self, common: &SharedRun, nodes: &[String]) -> CompareProgress {
+        // Concurrently: readings of the same moment are most likely to have equal positions.
         let views = join_all(nodes.iter().map(|node| http::get(node, "/v1/cluster"))).await;
-        let views: Vec<Option<View>> = views
+        let views: Vec<Option<ReplicaView>> = views
+            // A node that does not answer has no view, which is no difference.
             .into_iter()
             .map(|body| serde_json::from_str(&body.ok()?).ok())
             .collect();
@@ -138,38 +146,40 @@ impl Replicas {
         for (node, view) in nodes.iter().zip(&views) {
             differences.extend(view.iter().flat_map(|view| self.compare(node, view)));
         }
-        let oracle = &mut common.world.borrow_mut().oracle;
+        let oracle = &mut common.context.borrow_mut().oracle;
         oracle.replicas_compared(self.compared - before);
         for detail in differences {
-            oracle.violate(Kind::ReplicasDiffer, None, None, 0, detail);
+            oracle.violate(ViolationKind::ReplicasDiffer, None, None, 0, detail);
         }
         progress(nodes, &views)
     }
 }
 
-/// How far all of them are.
-fn progress(nodes: &[String], views: &[Option<View>]) -> Progress {
-    let locals = views.iter().flatten().flat_map(View::locals);
+/// Returns the progress of all replicas.
+fn progress(nodes: &[String], views: &[Option<ReplicaView>]) -> CompareProgress {
+    let locals = views.iter().flatten().flat_map(ReplicaView::locals);
     if !locals.clone().any(|(_, local)| local.digest.is_some()) {
-        return Progress::Missing;
+        return CompareProgress::Missing;
     }
     if let Some((node, _)) = nodes.iter().zip(views).find(|(_, view)| view.is_none()) {
-        return Progress::Apart(format!("{node} doesn't answer"));
+        return CompareProgress::Apart(format!("{node} does not respond"));
     }
-    let mut places: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut positions: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for (shard, local) in locals {
-        places.entry(shard).or_default().insert(local.applied);
+        positions.entry(shard).or_default().insert(local.applied);
     }
-    match places.iter().find(|(_, places)| places.len() > 1) {
-        Some((shard, places)) => Progress::Apart(format!("shard {shard} has replicas at {places:?}")),
-        None => Progress::Same,
+    match positions.iter().find(|(_, positions)| positions.len() > 1) {
+        Some((shard, positions)) => {
+            CompareProgress::Apart(format!("shard {shard} has replicas at {positions:?}"))
+        }
+        None => CompareProgress::Same,
     }
 }
 
-// === impl View ===
+// === impl ReplicaView ===
 
-impl View {
-    fn locals(&self) -> impl Iterator<Item = (String, &Local)> + Clone {
+impl ReplicaView {
+    fn locals(&self) -> impl Iterator<Item = (String, &LocalReplica)> + Clone {
         let all = self.shards.iter().chain(&self.meta);
         all.filter_map(|shard| Some((shard.shard.to_string(), shard.local.as_ref()?)))
     }
@@ -179,7 +189,7 @@ impl View {
 mod tests {
     use super::*;
 
-    fn view(shard: u32, applied: u64, digest: &str) -> View {
+    fn view(shard: u32, applied: u64, digest: &str) -> ReplicaView {
         let text = format!(
             r#"{{"shards":[{{"shard":{shard},"owner":1,"local":{{"role":"leader","applied":{applied},"digest":"{digest}"}}}},
                 {{"shard":9}}],"meta":{{"shard":"meta","local":{{"applied":1,"digest":"m"}}}},"nodes":[]}}"#
@@ -188,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_that_differ_at_one_place_are_caught_and_those_at_different_places_are_not_compared() {
+    fn only_replicas_at_one_position_are_compared() {
         let mut replicas = Replicas::default();
         assert_eq!(replicas.compare("a", &view(0, 7, "x")), [""; 0]);
         assert_eq!(replicas.compare("b", &view(0, 8, "y")), [""; 0]);
@@ -201,20 +211,23 @@ mod tests {
     }
 
     #[test]
-    fn a_final_comparison_waits_for_everybody_at_one_place() {
+    fn a_final_comparison_waits_for_equal_positions() {
         let nodes = ["a", "b"].map(str::to_owned);
-        let got = |views: [Option<View>; 2]| progress(&nodes, &views);
+        let got = |views: [Option<ReplicaView>; 2]| progress(&nodes, &views);
         assert_eq!(
             got([Some(view(0, 7, "x")), Some(view(0, 7, "x"))]),
-            Progress::Same
+            CompareProgress::Same
         );
         assert!(matches!(
             got([Some(view(0, 7, "x")), Some(view(0, 8, "x"))]),
-            Progress::Apart(why) if why.contains("[7, 8]") || why.contains("{7, 8}")
+            CompareProgress::Apart(why) if why.contains("[7, 8]") || why.contains("{7, 8}")
         ));
-        assert!(matches!(got([Some(view(0, 7, "x")), None]), Progress::Apart(_)));
-        let silent = || Some(View::default());
-        assert_eq!(got([silent(), silent()]), Progress::Missing);
-        assert_eq!(got([None, None]), Progress::Missing);
+        assert!(matches!(
+            got([Some(view(0, 7, "x")), None]),
+            CompareProgress::Apart(_)
+        ));
+        let silent = || Some(ReplicaView::default());
+        assert_eq!(got([silent(), silent()]), CompareProgress::Missing);
+        assert_eq!(got([None, None]), CompareProgress::Missing);
     }
 }

@@ -1,4 +1,4 @@
-//! One run of a scenario: set up, load, faults, settle, read back, verdict.
+//! One run of a scenario: setup, load with faults, quiescence, read-back and verdict.
 
 mod verdict;
 
@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::sync::watch;
 
-use crate::cli::{Run, Wire};
-use crate::client::{Common, World};
-use crate::clock::{Clock, Nanos, SECOND};
-use crate::crew::{self, Crew};
-use crate::crowd::Crowd;
-use crate::dial::{Dialer, permitted};
+use crate::cli::{RunArgs, Wire};
+use crate::client::{RunContext, SharedRun};
+use crate::client_pool::{self, ClientPool};
+use crate::clock::{Nanos, RunClock, SECOND};
+use crate::connector::{Connector, permitted};
+use crate::distributed::{self, Coordinator};
 use crate::failover::FirstAcks;
-use crate::fault::{self, Injected, Injector, Needs};
+use crate::fault::{self, FaultNeeds, Injected, Injector};
+use crate::load_source::LoadSource;
 use crate::local;
 use crate::many;
-use crate::measure::fdatasync::Probe;
-use crate::measure::latency::Recorder;
+use crate::measure::fdatasync::SyncProbe;
+use crate::measure::node_samples::Sampler;
 use crate::measure::nodes::Usage;
+use crate::measure::recorder::Recorder;
 use crate::measure::recovery::Recovery;
-use crate::measure::series::Sampler;
-use crate::mqtt::{self, Fleet};
+use crate::mqtt::{self, MqttPool};
 use crate::oracle::Oracle;
-use crate::pacing::Alarms;
+use crate::pacing::PreciseTimers;
 use crate::payload::Payload;
-use crate::progress::Progress;
+use crate::progress::ProgressBars;
 use crate::replicas::Replicas;
-use crate::report::{book, compare};
+use crate::report::{compare, dated_report};
 use crate::scenario::Setup;
+use crate::schedule;
 use crate::session;
-use crate::stage;
-use crate::target::Target;
-use crate::team::{self, Team};
+use crate::target::LoadTarget;
 
-use self::verdict::{Figures, conclude};
+use self::verdict::{RunMeasurements, conclude};
 
-/// Why there is no verdict.
+/// Reason for which a run has no verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{0}")]
@@ -47,33 +47,33 @@ pub(crate) enum Error {
     #[error(transparent)]
     Local(#[from] local::Error),
     #[error(transparent)]
-    Crew(#[from] crew::Error),
+    Pool(#[from] client_pool::Error),
     #[error(transparent)]
     Mqtt(#[from] mqtt::Error),
     #[error(transparent)]
-    Team(#[from] team::Error),
+    Team(#[from] distributed::Error),
     #[error(transparent)]
     Compare(#[from] compare::Error),
     #[error(transparent)]
-    Book(#[from] book::Error),
-    #[error("the run has shown nothing: {0}")]
+    Book(#[from] dated_report::Error),
+    #[error("the run is inconclusive: {0}")]
     Nothing(String),
-    #[error("a measured session was {0}")]
+    #[error("a measured session failed: {0}")]
     Session(#[from] session::Error),
-    #[error("no timer: {0}")]
+    #[error("the timer cannot be created: {0}")]
     Timer(std::io::Error),
     #[error("the report could not be written: {0}")]
     Report(#[from] std::io::Error),
 }
 
-/// How long connecting and setting up may take.
+/// Base time limit of connecting and setting up.
 pub(crate) const SET_UP: Duration = Duration::from_secs(120);
 
-/// The phase in which the load begins.
+/// Name of the phase in which the load starts.
 pub(crate) const STEADY: &str = "steady";
 
-/// How long connecting and setting up so many clients may take.
-pub(crate) fn set_up(args: &Run, clients: u32) -> Duration {
+/// Returns the time limit of connecting and setting up this number of clients.
+pub(crate) fn set_up(args: &RunArgs, clients: u32) -> Duration {
     let paced = args
         .connections
         .connect_rate
@@ -81,12 +81,12 @@ pub(crate) fn set_up(args: &Run, clients: u32) -> Duration {
     SET_UP + Duration::from_secs_f64(paced) + Duration::from_millis(10) * clients
 }
 
-/// Runs it. `true` if every promise was kept. `line` is the command line, for workers.
-pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
+/// Runs a scenario. Returns `true` if every promise was kept. `line` is the command line, which workers get.
+pub(crate) async fn run(args: &RunArgs, line: Vec<String>) -> Result<bool, Error> {
     let setup = Setup::new(args).map_err(Error::Usage)?;
     if args.find.find_max && setup.first_rate().is_none() {
         return Err(Error::Usage(
-            "--find-max needs an open loop of a scenario that sends".to_owned(),
+            "--find-max needs an open-loop rate and a scenario that sends messages".to_owned(),
         ));
     }
     if args.team.coordinator.is_some() {
@@ -94,50 +94,52 @@ pub(crate) async fn run(args: &Run, line: Vec<String>) -> Result<bool, Error> {
     }
     if args.target.wire == Wire::Mqtt && !setup.is_plain() {
         return Err(Error::Usage(
-            "--wire mqtt is for pairs, groups, room and idle at one pace: the rest is not in MQTT".to_owned(),
+            "--wire mqtt supports only pairs, groups, room and idle at one pace: MQTT has no equivalent of the rest".to_owned(),
         ));
     }
     if args.find.find_max && (args.team.coordinator.is_some() || args.target.wire == Wire::Mqtt) {
         return Err(Error::Usage(
-            "--find-max is for one process that speaks Rookery's WebSocket".to_owned(),
+            "--find-max supports neither --coordinator nor --wire mqtt".to_owned(),
         ));
     }
     let faults = faults(args, &setup)?;
     if !faults.faults.is_empty() && args.target.local.is_none() {
         return Err(Error::Usage(
-            "faults need --local: only processes of our own are killed".to_owned(),
+            "faults need --local: the harness injects faults only into its own processes".to_owned(),
         ));
     }
     if args.target.wire == Wire::Mqtt && (args.target.local.is_some() || args.team.coordinator.is_some()) {
         return Err(Error::Usage(
-            "--wire mqtt takes brokers that run already, and no workers".to_owned(),
+            "--wire mqtt needs running brokers: it supports neither --local nor --coordinator".to_owned(),
         ));
     }
+    // A coordinator opens no connections of its own.
     if args.team.coordinator.is_none() {
         permitted(u64::from(setup.plan.clients)).map_err(Error::Usage)?;
     }
-    let needs = Needs {
+    let needs = FaultNeeds {
         rates_of_people: setup.plan.rates_of_people,
         ..faults.needs()
     };
     let wanted = [faults.settings.as_slice(), &setup.plan.settings].concat();
     if !wanted.is_empty() && args.target.local.is_none() {
         return Err(Error::Usage(format!(
-            "needs --local: it is about nodes with the settings {}",
+            "needs --local: the run requires nodes with the settings {}",
             wanted.join(", ")
         )));
     }
-    let target = Target::open(&args.target, needs, &wanted).await?;
-    let kept = load(args, line, &setup, &faults, &target).await;
-    target.close(!matches!(kept, Ok(true))).await;
-    kept
+    let target = LoadTarget::open(&args.target, needs, &wanted).await?;
+    let passed = load(args, line, &setup, &faults, &target).await;
+    // Closed in any case: local nodes must not outlive the run. Their data stays after a failure.
+    target.close(!matches!(passed, Ok(true))).await;
+    passed
 }
 
-/// The faults of the run, from wherever they were given.
-fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
+/// Collects the faults of the run: from the plan file, the command line and the seed.
+fn faults(args: &RunArgs, setup: &Setup) -> Result<fault::FaultPlan, Error> {
     let mut plan = match &args.plan {
-        Some(path) => fault::Plan::read(path).map_err(Error::Usage)?,
-        None => fault::Plan::default(),
+        Some(path) => fault::FaultPlan::read(path).map_err(Error::Usage)?,
+        None => fault::FaultPlan::default(),
     };
     plan = plan.with(setup.faults.clone());
     if let Some(random) = args.random {
@@ -147,17 +149,17 @@ fn faults(args: &Run, setup: &Setup) -> Result<fault::Plan, Error> {
 }
 
 async fn load(
-    args: &Run,
+    args: &RunArgs,
     line: Vec<String>,
     setup: &Setup,
-    plan_of_faults: &fault::Plan,
-    target: &Target,
+    plan_of_faults: &fault::FaultPlan,
+    target: &LoadTarget,
 ) -> Result<bool, Error> {
     let plan = setup.plan.clone();
-    let dialer = Dialer::new(args.connections.sources(), args.connections.connect_rate, 64);
+    let dialer = Connector::new(args.connections.sources(), args.connections.connect_rate, 64);
     let common = shared(
         run_number(),
-        Clock::start(),
+        RunClock::start(),
         target.nodes.clone(),
         &args.target.token,
         setup.size,
@@ -165,47 +167,51 @@ async fn load(
         dialer,
     )?;
     common.budget.set(args.load.messages.unwrap_or(u64::MAX));
-    common.world.borrow_mut().oracle.retain(target.retention());
+    common.context.borrow_mut().oracle.retain(target.retention());
     common
         .reads
         .set(args.load.reads(!plan_of_faults.faults.is_empty()));
+    // Before the first client, for the memory that the clients add.
     let (clients, empty, own_empty) = (plan.clients, target.usage().await, Usage::of_self());
-    let mut progress = Progress::new();
+    let mut progress = ProgressBars::new();
     let step = progress.step("set-up");
     step.say(format!(
         "{clients} clients, {} conversations",
         plan.conversations.len()
     ));
     let patience = set_up(args, clients);
-    let crowd = match args.team.coordinator {
+    let source = match args.team.coordinator {
         None if args.target.wire == Wire::Mqtt => {
-            Crowd::Mqtt(Fleet::assemble(common.clone(), plan, setup.seed, patience).await?)
+            LoadSource::Mqtt(MqttPool::assemble(common.clone(), plan, setup.seed, patience).await?)
         }
-        None => Crowd::Here(Crew::assemble(common.clone(), plan, setup.seed, patience).await?),
-        Some(_) => Crowd::Team(Team::assemble(&args.team, line, common.clone(), &plan, patience).await?),
+        None => LoadSource::Here(ClientPool::assemble(common.clone(), plan, setup.seed, patience).await?),
+        Some(_) => {
+            LoadSource::Team(Coordinator::assemble(&args.team, line, common.clone(), &plan, patience).await?)
+        }
     };
     if let Some(hostile) = setup.plan.hostile {
         step.say(format!("{} conversations of one user", hostile.conversations));
-        let lister = stage::lister(&common);
+        let lister = schedule::lister(&common);
         many::fill(&common, &lister, hostile.conversations, hostile.creators).await?;
     }
     step.done();
-    let clock = common.world.borrow().clock;
+    let clock = common.context.borrow().clock;
 
+    // After the setup, so that the cost of the load alone is measured.
     let (before, own_before) = (target.usage().await, Usage::of_self());
     let mut began = clock.now();
     let mut sampler = Sampler::default();
-    let mut disk = Probe::new();
+    let mut disk = SyncProbe::new();
     let mut replicas = Replicas::default();
-    // A broker has none; where the nodes are asked for figures, they are asked for digests.
+    // Only Rookery nodes have replicas; nodes that publish metrics publish digests as well.
     let compares = args.target.wire == Wire::Rookery;
     let probed = target.data().filter(|_| args.probe_disk);
     let (mut found, mut many) = (None, Vec::new());
-    crowd.behave();
-    let (faults, ended) = if let (Crowd::Here(crew), true, Some((first, arrival))) =
-        (&crowd, args.find.find_max, setup.first_rate())
+    source.behave();
+    let (faults, ended) = if let (LoadSource::Here(pool), true, Some((first, arrival))) =
+        (&source, args.find.find_max, setup.first_rate())
     {
-        let search = args.find.search(first, arrival, crew, &common, &progress);
+        let search = args.find.search(first, arrival, pool, &common, &progress);
         found = Some(tokio::select! {
             found = search => found,
             never = sampler.run(target, clock) => match never {},
@@ -221,67 +227,72 @@ async fn load(
         step.done();
         (Vec::new(), clock.now())
     } else {
-        began = crowd.begin(setup).await;
+        began = source.begin(setup).await;
         progress.load(setup.duration);
         let staged = async {
-            match &crowd {
-                Crowd::Here(crew) => stage::run(setup, crew, &common, began).await,
-                Crowd::Team(_) => stage::later_parts(setup, &common, began).await,
-                Crowd::Mqtt(_) => std::future::pending().await,
+            match &source {
+                LoadSource::Here(pool) => schedule::run(setup, pool, &common, began).await,
+                LoadSource::Team(_) => schedule::later_parts(setup, &common, began).await,
+                LoadSource::Mqtt(_) => std::future::pending().await,
             }
         };
         tokio::select! {
-            driven = drive(setup, plan_of_faults, target, crowd.first(), &common, &progress, began) => driven,
+            driven = drive(setup, plan_of_faults, target, source.first(), &common, &progress, began) => driven,
             never = sampler.run(target, clock) => match never {},
             never = disk.run(probed) => match never {},
             never = replicas.watch(&common, &target.nodes), if compares => match never {},
             never = staged => match never {},
-            error = crowd.failed() => return Err(error),
+            // The caller stops the local nodes even after this early return.
+            error = source.failed() => return Err(error),
         }
     };
-    crowd.calm();
-    if !faults.is_empty() && common.world.borrow().oracle.counts().violations == 0 {
+    // Behaviors would drop connections and prevent the checks below.
+    source.stop_behaviors();
+    if !faults.is_empty() && common.context.borrow().oracle.counts().violations == 0 {
         let step = progress.step("liveness");
-        crowd.everywhere(&common, args.load.settle).await?;
+        source.probe_all(&common, args.load.quiesce).await?;
         step.done();
     }
-    crowd.silence().await;
+    source.stop_sending().await;
+    // Before the checks, which would count as use of the load.
     let (after, own_after) = (target.usage().await, Usage::of_self());
 
     let step = progress.step("settling");
-    crowd.settle(args.load.settle).await?;
+    source.quiesce(args.load.quiesce).await?;
     step.done();
-    if common.world.borrow().oracle.counts().violations == 0 {
+    // After a violation the remaining checks are skipped: it decides the run, and they would fail for its reason.
+    if common.context.borrow().oracle.counts().violations == 0 {
         let step = progress.step("inboxes");
-        crowd
-            .inboxes(args.load.settle.max(Duration::from_secs(60)))
+        // At least one minute, because reading every list is slow even if the run permits only a short wait.
+        source
+            .inboxes(args.load.quiesce.max(Duration::from_secs(60)))
             .await?;
         step.done();
     }
-    if !args.no_readback && common.world.borrow().oracle.counts().violations == 0 {
+    if !args.no_readback && common.context.borrow().oracle.counts().violations == 0 {
         let step = progress.step("reading back");
-        crowd
-            .reread(args.load.settle.max(Duration::from_secs(60)))
+        source
+            .reread(args.load.quiesce.max(Duration::from_secs(60)))
             .await?;
         step.done();
     }
-    if compares && common.world.borrow().oracle.counts().violations == 0 {
+    if compares && common.context.borrow().oracle.counts().violations == 0 {
         let step = progress.step("replicas");
-        let incomparable = replicas.finish(&common, &target.nodes, args.load.settle).await;
+        let incomparable = replicas.finish(&common, &target.nodes, args.load.quiesce).await;
         step.done();
         if let Some(why) = incomparable {
-            eprintln!("the replicas were not compared: {why}");
+            eprintln!("the replicas could not be compared: {why}");
         }
     }
     let used = own_after.since(own_before).unwrap_or_default();
-    let harness = crowd.finish(used, own_empty.rss_kib).await?;
+    let harness = source.finish(used, own_empty.rss_kib).await?;
     let (samples, own) = sampler.finish();
     let usage = after
         .into_iter()
         .zip(before)
         .map(|(after, before)| after.since(before))
         .collect();
-    let figures = Figures {
+    let figures = RunMeasurements {
         began,
         ended,
         usage,
@@ -295,37 +306,50 @@ async fn load(
         many,
         disk: disk.figures(),
     };
-    let kept = conclude(args, setup, target, &mut common.world.borrow_mut(), figures);
-    crowd.verdict(matches!(kept, Ok(true))).await;
-    kept
+    let passed = conclude(args, setup, target, &mut common.context.borrow_mut(), figures);
+    source.verdict(matches!(passed, Ok(true))).await;
+    passed
 }
 
-/// Another number for each run, so that runs against one cluster don't meet: not part of what the seed reproduces.
+/// Returns a random number for the run, so that runs against one cluster stay separate. It does not depend on the seed.
 fn run_number() -> u32 {
     rand::rng().random()
 }
 
-/// What all clients of a run share that is made by one process.
-pub(crate) fn common(target: &Target, token: &str, size: usize, clients: u32) -> Result<Rc<Common>, Error> {
-    let dialer = Dialer::new(Vec::new(), None, 64);
+/// Creates the shared values of a run in a single process.
+pub(crate) fn common(
+    target: &LoadTarget,
+    token: &str,
+    size: usize,
+    clients: u32,
+) -> Result<Rc<SharedRun>, Error> {
+    let dialer = Connector::new(Vec::new(), None, 64);
     let nodes = target.nodes.clone();
-    shared(run_number(), Clock::start(), nodes, token, size, clients, dialer)
+    shared(
+        run_number(),
+        RunClock::start(),
+        nodes,
+        token,
+        size,
+        clients,
+        dialer,
+    )
 }
 
-/// What so many clients of a run share in one process.
+/// Creates the shared values of this number of clients.
 pub(crate) fn shared(
     run: u32,
-    clock: Clock,
+    clock: RunClock,
     nodes: Vec<String>,
     token: &str,
     size: usize,
     clients: u32,
-    dialer: Dialer,
-) -> Result<Rc<Common>, Error> {
-    Ok(Rc::new(Common {
-        world: Rc::new(RefCell::new(World {
+    dialer: Connector,
+) -> Result<Rc<SharedRun>, Error> {
+    Ok(Rc::new(SharedRun {
+        context: Rc::new(RefCell::new(RunContext {
             clock,
-            heard: 0,
+            received: 0,
             payload: Payload::new(run, size),
             oracle: Oracle::new(),
             recorder: Recorder::new(),
@@ -338,9 +362,10 @@ pub(crate) fn shared(
         reads: Cell::new(0.0),
         budget: Cell::new(u64::MAX),
         online: Cell::new(0),
-        alarms: Alarms::new(clock).map_err(Error::Timer)?,
+        alarms: PreciseTimers::new(clock).map_err(Error::Timer)?,
         dialer,
         backoff_max: Duration::from_secs(2),
+        // Large runs send rare heartbeats and have small buffers: both add up over thousands of clients.
         heartbeat: if clients > 500 { 30 * SECOND } else { 4 * SECOND },
         read_buffer: match clients {
             0..=500 => 65_536,
@@ -350,17 +375,17 @@ pub(crate) fn shared(
     }))
 }
 
-/// Keeps the load going for its time, with its faults, and tells when it ended. Ends early on a violation.
+/// Runs the load with its faults, and returns its end. It ends early after a violation.
 async fn drive(
     setup: &Setup,
-    plan: &fault::Plan,
-    target: &Target,
+    plan: &fault::FaultPlan,
+    target: &LoadTarget,
     first: &str,
-    common: &Common,
-    progress: &Progress,
+    common: &SharedRun,
+    progress: &ProgressBars,
     began: Nanos,
 ) -> (Vec<Injected>, Nanos) {
-    let now = || common.world.borrow().clock.now();
+    let now = || common.context.borrow().clock.now();
     let (end, over) = watch::channel(false);
     let faults = async {
         let Some(local) = &target.local else {
@@ -384,25 +409,28 @@ async fn drive(
         injector.carry_out(plan, began).await
     };
     let start = Instant::now();
-    // Tells whether there is nothing left to do: all was sent, or a promise was broken.
+    // Returns `true` once the load is over: every message was sent, or a promise was broken.
     let look = async || {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let world = &mut *common.world.borrow_mut();
-        let second = world.recorder.tick(world.clock.now());
-        let counts = world.oracle.counts();
+        let context = &mut *common.context.borrow_mut();
+        let second = context.recorder.tick(context.clock.now());
+        let counts = context.oracle.counts();
         progress.tick(start.elapsed(), common.online.get(), &second, counts.violations);
         counts.violations > 0 || common.budget.get() == 0
     };
-    // With a gap, as long as the faults take; otherwise as long as it was told to, and until the last one has healed.
+    // With a gap the load lasts as long as the faults. Otherwise it lasts for its duration, and until the last fault is
+    // healed.
     let load = async { while !look().await && (plan.gap.is_some() || start.elapsed() < setup.duration) {} };
     let (mut faults, mut load) = (std::pin::pin!(faults), std::pin::pin!(load));
     let done = tokio::select! {
         injected = &mut faults => {
+            // The load lasts for its duration even if the faults end earlier.
             while start.elapsed() < setup.duration && !look().await {}
             (injected, now())
         }
         () = &mut load => {
-            // Faults that have begun are healed, the others skipped. The load goes on meanwhile, unless all was sent.
+            // Faults in progress are healed, and later ones skipped. The load continues meanwhile, unless everything
+            // was sent.
             end.send_replace(true);
             let ended = now();
             let watch = async {
@@ -414,6 +442,7 @@ async fn drive(
                 injected = &mut faults => injected,
                 never = watch => never,
             };
+            // With an exhausted budget the rates count until the last message, not until the healing.
             (injected, if common.budget.get() == 0 { ended } else { now() })
         }
     };

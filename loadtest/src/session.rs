@@ -1,6 +1,7 @@
-//! One session that is driven step by step, beside the clients of the load: for faults that need a member of their own,
-//! for reads whose answers are judged at once, and for what only a single session can measure. Frames are JSON values:
-//! nothing here is fast, and nothing has to be.
+//! Session that is driven step by step, beside the clients of the load.
+//!
+//! It serves faults with members of their own, reads that are judged at once, and measurements of a single session.
+//! Frames are JSON values, because speed does not matter here.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,55 +17,55 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::wire;
 
-/// A connected session.
-pub(crate) struct Session {
+/// Connected session.
+pub(crate) struct ClientSession {
     socket: WebSocketStream<TcpStream>,
     next_id: u64,
-    /// Events that arrived while an answer was awaited.
+    /// Events that arrived before an awaited response.
     events: VecDeque<Value>,
-    /// With `n`, what may be resumed.
+    /// Session id, which with `n` identifies the point of a resume.
     pub(crate) sid: String,
-    /// The number of the last event.
+    /// Session seq of the last event.
     pub(crate) n: u64,
     pub(crate) resumed: bool,
 }
 
-/// Whose session, and where.
+/// Node and credentials of a session.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Login<'a> {
-    /// host:port.
+pub(crate) struct ClientLogin<'a> {
+    /// Address of the node, host:port.
     pub(crate) node: &'a str,
     pub(crate) token: &'a str,
     pub(crate) device: &'a str,
-    /// The session that it goes on with, and the last event of it that was applied.
+    /// Session to resume, and the session seq of the last applied event; `None` starts a new session.
     pub(crate) resume: Option<(&'a str, u64)>,
 }
 
-/// Why there is no answer.
+/// Reason for a missing response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// With a time, the same may succeed after so many milliseconds.
+    /// `retry_ms` is set if the same command may succeed after this time.
     #[error("refused: {code}")]
     Refused { code: String, retry_ms: Option<u64> },
     #[error("lost: {0}")]
     Lost(String),
-    #[error("no answer within {0:?}")]
+    #[error("no response within {0:?}")]
     Timeout(Duration),
 }
 
-/// How long one answer may take: longer than a failover, as the node itself tries for ten seconds.
+/// Timeout of one response: longer than a failover, as the node itself retries for ten seconds.
 const ANSWER: Duration = Duration::from_secs(12);
 
-// === impl Session ===
+// === impl ClientSession ===
 
-impl Session {
+impl ClientSession {
     /// Connects and authenticates.
-    pub(crate) async fn open(login: Login<'_>) -> Result<Session, Error> {
-        let opened = tokio::time::timeout(ANSWER, Session::dial(login)).await;
+    pub(crate) async fn open(login: ClientLogin<'_>) -> Result<ClientSession, Error> {
+        let opened = tokio::time::timeout(ANSWER, ClientSession::dial(login)).await;
         opened.map_err(|_| Error::Timeout(ANSWER))?
     }
 
-    async fn dial(login: Login<'_>) -> Result<Session, Error> {
+    async fn dial(login: ClientLogin<'_>) -> Result<ClientSession, Error> {
         let stream = TcpStream::connect(login.node).await.map_err(lost)?;
         stream.set_nodelay(true).map_err(lost)?;
         let mut request = format!("ws://{}{}", login.node, wire::PATH)
@@ -73,14 +74,16 @@ impl Session {
         let protocol = HeaderValue::from_static(wire::SUBPROTOCOL);
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (socket, _) = client_async(request, stream).await.map_err(lost)?;
-        let mut session = Session {
+        let mut session = ClientSession {
             socket,
+            // 1 is the id of the authentication.
             next_id: 2,
             events: VecDeque::new(),
             sid: String::new(),
             n: 0,
             resumed: false,
         };
+        // The first frame is `hello`.
         session.frame().await?;
         let auth = wire::auth(1, login.token, login.device, "step", login.resume);
         session.socket.send(Message::text(auth)).await.map_err(lost)?;
@@ -91,20 +94,21 @@ impl Session {
         Ok(session)
     }
 
-    /// Says something that has an answer, and returns it.
+    /// Sends a command and returns its response.
     pub(crate) async fn ask(&mut self, command: &Value) -> Result<Value, Error> {
         let id = self.say(command).await?;
         let answer = tokio::time::timeout(ANSWER, self.answer(id)).await;
         answer.map_err(|_| Error::Timeout(ANSWER))?
     }
 
-    /// The same, again after each temporary refusal until it is done: a command with its `cid` is done once.
+    /// Sends a command, and repeats it after temporary refusals until `deadline`. The `cid` prevents a second effect.
     pub(crate) async fn ask_until(&mut self, command: &Value, deadline: Instant) -> Result<Value, Error> {
         loop {
             match self.ask(command).await {
                 Err(Error::Refused {
                     retry_ms: Some(ms), ..
                 }) if Instant::now() < deadline => {
+                    // At least 20 ms against a busy loop, at most 500 ms to detect the end of an outage soon.
                     tokio::time::sleep(Duration::from_millis(ms.clamp(20, 500))).await;
                 }
                 answer => return answer,
@@ -112,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Says something without waiting for its answer; returns the `id` that the answer will carry.
+    /// Sends a command without waiting for the response. Returns the `id` that the response will carry.
     pub(crate) async fn say(&mut self, command: &Value) -> Result<u64, Error> {
         let (mut frame, id) = (command.clone(), self.next_id);
         self.next_id += 1;
@@ -124,25 +128,26 @@ impl Session {
         Ok(id)
     }
 
-    /// Sends a frame as it is, whether or not anything is answered.
+    /// Sends a frame as it is, without an `id`.
     pub(crate) async fn shout(&mut self, frame: &str) -> Result<(), Error> {
         self.socket.send(Message::text(frame)).await.map_err(lost)
     }
 
-    /// The answer to `id`; events that come before it are kept for [`Session::event`].
+    /// Waits for the response to `id`. Earlier events are held for [`ClientSession::event`].
     async fn answer(&mut self, id: u64) -> Result<Value, Error> {
         loop {
             let frame = self.frame().await?;
             if frame["id"].as_u64() == Some(id) {
                 return refused(frame);
             }
+            // Only numbered frames are events; the responses to other commands are discarded.
             if frame["n"].is_u64() {
                 self.events.push_back(frame);
             }
         }
     }
 
-    /// The next answer, whatever it answers.
+    /// Waits for the next response to any command. Events are discarded.
     pub(crate) async fn any_answer(&mut self) -> Result<Value, Error> {
         loop {
             let frame = self.frame().await?;
@@ -152,8 +157,9 @@ impl Session {
         }
     }
 
-    /// The next event; `None` if there is none until then.
+    /// Returns the next event; `None` if none arrives until then.
     pub(crate) async fn event(&mut self, until: Instant) -> Result<Option<Value>, Error> {
+        // Held events first, because they are older than those in the socket.
         if let Some(event) = self.events.pop_front() {
             return Ok(Some(event));
         }
@@ -167,7 +173,7 @@ impl Session {
         }
     }
 
-    /// Lets go what arrived while answers were awaited.
+    /// Discards the held events.
     pub(crate) fn forget_events(&mut self) {
         self.events.clear();
     }
@@ -178,6 +184,7 @@ impl Session {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).map_err(lost)?;
                     if let Some(n) = frame["n"].as_u64() {
+                        // `max`: a repeated number must not move the resume point back.
                         self.n = self.n.max(n);
                     }
                     return Ok(frame);
@@ -211,7 +218,7 @@ fn lost(error: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Defect, Fake};
+    use crate::fake_server::{Defect, FakeServer};
 
     #[test]
     fn a_session_asks_receives_and_goes_on_at_another_node() {
@@ -220,14 +227,14 @@ mod tests {
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let fake = Fake::start(2, 3, false, Defect::None).await;
-            let login = |node, resume| Login {
+            let fake = FakeServer::start(2, 3, false, Defect::None).await;
+            let login = |node, resume| ClientLogin {
                 node,
                 token: "dev:ann",
                 device: "d",
                 resume,
             };
-            let mut session = Session::open(login(&fake.nodes[0], None)).await.unwrap();
+            let mut session = ClientSession::open(login(&fake.nodes[0], None)).await.unwrap();
             let create = json!({"t": "create", "kind": "group", "cid": "x", "members": ["bob"]});
             let made = session.ask(&create).await.unwrap();
             let send = json!({"t": "send", "c": made["c"], "cid": "y", "b": {"text": "hi"}});
@@ -241,11 +248,11 @@ mod tests {
 
             let (sid, n) = (session.sid.clone(), session.n);
             drop(session);
-            let again = Session::open(login(&fake.nodes[1], Some((&sid, n))))
+            let again = ClientSession::open(login(&fake.nodes[1], Some((&sid, n))))
                 .await
                 .unwrap();
             assert!(again.resumed && again.n == n);
-            let mut other = Session::open(Login {
+            let mut other = ClientSession::open(ClientLogin {
                 token: "dev:eve",
                 ..login(&fake.nodes[1], None)
             })

@@ -1,32 +1,32 @@
-//! What is loaded: nodes that somebody else runs, or a local cluster made for the run.
+//! Target of the load: nodes of an existing cluster, or a local cluster that is started for the run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{TargetArgs, Wire};
 use crate::disk;
-use crate::fault::Needs;
+use crate::fault::FaultNeeds;
 use crate::http;
-use crate::local::{self, Local};
+use crate::local::{self, LocalProcesses};
 use crate::measure::nodes::Usage;
-use crate::oracle::Retention;
+use crate::oracle::RetentionSettings;
 
-/// The nodes, and the processes behind them if they are ours.
-pub(crate) struct Target {
+/// Nodes under load, and their processes if the run has started them.
+pub(crate) struct LoadTarget {
     /// HTTP and WebSocket addresses, host:port.
     pub(crate) nodes: Vec<String>,
-    pub(crate) local: Option<Local>,
+    pub(crate) local: Option<LocalProcesses>,
     pub(crate) settings: Vec<String>,
-    /// Processes of nodes that aren't ours, as far as they are known.
+    /// Process ids of existing nodes, as given on the command line.
     pids: Vec<u32>,
-    /// Whether they have `/metrics`.
+    /// `true` if the nodes serve `/metrics`.
     metrics: bool,
-    /// Removed after the run.
+    /// Data directory to remove after the run; `None` if it was given on the command line.
     temporary: Option<PathBuf>,
 }
 
-/// What a load needs of a local cluster: rates far above a person's, and no reason to throttle the harness. A
-/// setting that is given on the command line wins.
+/// Settings of a local cluster for a load: limits far above those for real users, so that the harness is not throttled.
+/// Settings of the command line have precedence.
 const LOAD_SETTINGS: [(&str, &str); 9] = [
     ("limits.sends_per_s", "1000000"),
     ("limits.added_by_one_per_day", "0"),
@@ -36,22 +36,21 @@ const LOAD_SETTINGS: [(&str, &str); 9] = [
     ("limits.query_burst", "1000000"),
     ("limits.unacked_sends", "1024"),
     ("limits.outbox_frames", "4096"),
-    // All of the harness is one address.
+    // All clients of the harness share one address.
     ("server.unauthenticated_per_address", "1000000"),
 ];
 
-// === impl Target ===
+// === impl LoadTarget ===
 
-impl Target {
-    /// Starts the local cluster with what the run's faults need and the settings that it wants, or takes the nodes as they
-    /// are.
+impl LoadTarget {
+    /// Starts a local cluster with the requirements of the faults and the wanted settings, or uses the existing nodes.
     pub(crate) async fn open(
         args: &TargetArgs,
-        needs: Needs,
+        needs: FaultNeeds,
         wanted: &[String],
-    ) -> Result<Target, local::Error> {
+    ) -> Result<LoadTarget, local::Error> {
         let Some(count) = args.local else {
-            return Ok(Target {
+            return Ok(LoadTarget {
                 nodes: args.nodes.clone(),
                 local: None,
                 settings: Vec::new(),
@@ -62,6 +61,7 @@ impl Target {
         };
         let mut settings = args.settings.clone();
         let reserve = disk::RESERVE.to_string();
+        // Small disks need small logs and buffers, or they would be full before the fault.
         let small = [
             ("storage.reserve_bytes", reserve.as_str()),
             ("storage.wal_bytes", "33554432"),
@@ -71,6 +71,7 @@ impl Target {
         let small = small.iter().filter(|_| needs.small_disks).copied();
         let lifted = LOAD_SETTINGS.into_iter().filter(|_| !needs.rates_of_people);
         let wanted = wanted.iter().filter_map(|setting| setting.split_once('='));
+        // The first value of a key wins: the command line, then the plan, then the defaults.
         for (key, value) in wanted.chain(lifted).chain(small) {
             if !settings
                 .iter()
@@ -84,9 +85,9 @@ impl Target {
             .data
             .clone()
             .unwrap_or_else(|| std::env::temp_dir().join(format!("rookery-loadtest-{}", std::process::id())));
-        let local = Local::start(count, &data, args.http_base, &settings, needs).await?;
+        let local = LocalProcesses::start(count, &data, args.http_base, &settings, needs).await?;
         let nodes = local.nodes().iter().map(|node| node.http.clone()).collect();
-        Ok(Target {
+        Ok(LoadTarget {
             nodes,
             local: Some(local),
             settings,
@@ -96,20 +97,20 @@ impl Target {
         })
     }
 
-    /// What the nodes let go by age or number.
-    pub(crate) fn retention(&self) -> Retention {
+    /// Returns the nodes' retention settings; unknown for existing nodes.
+    pub(crate) fn retention(&self) -> RetentionSettings {
         match self.local {
-            Some(_) => Retention::of_settings(&self.settings),
-            None => Retention::unknown(),
+            Some(_) => RetentionSettings::of_settings(&self.settings),
+            None => RetentionSettings::unknown(),
         }
     }
 
-    /// Where the local cluster has its data.
+    /// Returns the directory that holds the local cluster's files; `None` for existing nodes.
     pub(crate) fn data(&self) -> Option<&Path> {
         Some(self.local.as_ref()?.root())
     }
 
-    /// Reads every node's counters; of one that doesn't answer, those of its process.
+    /// Reads the usage of every node. For a node without metrics, only that of its process is known.
     pub(crate) async fn usage(&self) -> Vec<Usage> {
         let readings = self.readings().await.into_iter().enumerate();
         readings
@@ -117,7 +118,7 @@ impl Target {
             .collect()
     }
 
-    /// Reads every node's counters, all at once; `None` is a node that doesn't answer.
+    /// Reads the usage of every node concurrently; `None` for a node that does not answer.
     pub(crate) async fn readings(&self) -> Vec<Option<Usage>> {
         let readings = self.nodes.iter().enumerate().map(|(position, node)| async move {
             let process = self.process(position);
@@ -137,15 +138,15 @@ impl Target {
         pid.map_or_else(Usage::default, Usage::of_process)
     }
 
-    /// Stops what was started. `keep` leaves the data for a look.
+    /// Stops a local cluster. With `keep`, its data is retained for inspection.
     pub(crate) async fn close(self, keep: bool) {
         if let Some(local) = self.local {
             local.stop().await;
         }
         match self.temporary {
-            Some(data) if keep => eprintln!("the nodes' data and logs are kept in {}", data.display()),
+            Some(data) if keep => eprintln!("the data and logs of the nodes are in {}", data.display()),
             Some(data) => {
-                // The last files may still be on their way out.
+                // A process that is ending may still create files, which would make the removal fail.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let _ = std::fs::remove_dir_all(data);
             }

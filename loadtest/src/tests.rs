@@ -5,25 +5,25 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::client::{Common, Habit, World};
-use crate::clock::{Clock, SECOND};
-use crate::crew::Crew;
-use crate::dial::Dialer;
+use crate::client::{ClientBehavior, RunContext, SharedRun};
+use crate::client_pool::ClientPool;
+use crate::clock::{RunClock, SECOND};
+use crate::connector::Connector;
 use crate::failover::FirstAcks;
-use crate::fake::{Defect, Fake};
-use crate::measure::latency::Recorder;
+use crate::fake_server::{Defect, FakeServer};
+use crate::measure::recorder::Recorder;
 use crate::measure::recovery::{Reconnects, Recovery};
-use crate::oracle::{Counts, Kind, Oracle};
-use crate::pacing::{Alarms, Arrival, Pace};
+use crate::oracle::{JudgedCounts, Oracle, ViolationKind};
+use crate::pacing::{ArrivalProcess, LoadPace, PreciseTimers};
 use crate::payload::Payload;
-use crate::scenario::{Conversation, Plan};
+use crate::scenario::{PlannedConversation, ScenarioPlan};
 
-pub(crate) fn common(fake: &Fake, messages: u64) -> Rc<Common> {
-    let clock = Clock::start();
-    Rc::new(Common {
-        world: Rc::new(RefCell::new(World {
+pub(crate) fn common(fake: &FakeServer, messages: u64) -> Rc<SharedRun> {
+    let clock = RunClock::start();
+    Rc::new(SharedRun {
+        context: Rc::new(RefCell::new(RunContext {
             clock,
-            heard: 0,
+            received: 0,
             payload: Payload::new(0xfa4e, 120),
             oracle: Oracle::new(),
             recorder: Recorder::new(),
@@ -36,8 +36,8 @@ pub(crate) fn common(fake: &Fake, messages: u64) -> Rc<Common> {
         reads: Cell::new(200.0),
         budget: Cell::new(messages),
         online: Cell::new(0),
-        alarms: Alarms::new(clock).unwrap(),
-        dialer: Dialer::new(Vec::new(), None, 8),
+        alarms: PreciseTimers::new(clock).unwrap(),
+        dialer: Connector::new(Vec::new(), None, 8),
         backoff_max: Duration::from_millis(20),
         heartbeat: 5 * SECOND,
         read_buffer: 4096,
@@ -45,17 +45,17 @@ pub(crate) fn common(fake: &Fake, messages: u64) -> Rc<Common> {
 }
 
 /// Two groups of three, all talking.
-fn plan() -> Plan {
-    let group = |group: u32| Conversation {
+fn plan() -> ScenarioPlan {
+    let group = |group: u32| PlannedConversation {
         kind: "group",
         members: (group * 3..group * 3 + 3).collect(),
         speakers: 3,
         absent: 0,
     };
-    Plan {
+    ScenarioPlan {
         clients: 6,
         conversations: vec![group(0), group(1)],
-        ..Plan::default()
+        ..ScenarioPlan::default()
     }
 }
 
@@ -63,88 +63,88 @@ fn plan() -> Plan {
 struct Case {
     rough: bool,
     defect: Defect,
-    pace: Pace,
-    habit: Habit,
+    pace: LoadPace,
+    behavior: ClientBehavior,
     messages: u64,
-    settle: Duration,
+    quiesce: Duration,
     /// When half is sent the last member of each group is removed.
     kicks: bool,
 }
 
 /// What came of it.
-struct Outcome {
-    kinds: Vec<Kind>,
-    counts: Counts,
+struct CaseOutcome {
+    kinds: Vec<ViolationKind>,
+    counts: JudgedCounts,
     reconnects: Reconnects,
     /// The violations and the history.
     text: String,
 }
 
-fn run(case: &Case) -> Outcome {
+fn run(case: &Case) -> CaseOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let fake = Fake::start(3, 11, case.rough, case.defect).await;
+        let fake = FakeServer::start(3, 11, case.rough, case.defect).await;
         let common = common(&fake, case.messages);
         let mut plan = plan();
-        plan.habits = (0..plan.clients).map(|client| (client, case.habit)).collect();
-        let crew = Crew::assemble(common.clone(), plan, 5, Duration::from_secs(30))
+        plan.behaviors = (0..plan.clients).map(|client| (client, case.behavior)).collect();
+        let pool = ClientPool::assemble(common.clone(), plan, 5, Duration::from_secs(30))
             .await
             .unwrap();
-        crew.behave();
-        crew.pace(&case.pace);
+        pool.behave();
+        pool.pace(&case.pace);
         let mut kicks = if case.kicks {
             vec![(0, 2), (1, 5)]
         } else {
             Vec::new()
         };
-        while common.budget.get() > 0 && common.world.borrow().oracle.counts().violations == 0 {
+        while common.budget.get() > 0 && common.context.borrow().oracle.counts().violations == 0 {
             if common.budget.get() < case.messages / 2
                 && let Some((group, member)) = kicks.pop()
             {
-                crew.kick(group, member).await;
+                pool.kick(group, member).await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        crew.pace(&Pace::Silent);
-        crew.calm();
-        fake.calm();
-        crew.settle(case.settle).await;
-        if common.world.borrow().oracle.counts().violations == 0 {
-            crew.inboxes(case.settle).await;
-            crew.reread(case.settle).await;
+        pool.pace(&LoadPace::Silent);
+        pool.stop_behaviors();
+        fake.quiet();
+        pool.quiesce(case.quiesce).await;
+        if common.context.borrow().oracle.counts().violations == 0 {
+            pool.inboxes(case.quiesce).await;
+            pool.reread(case.quiesce).await;
         }
-        crew.quit();
-        let world = &mut *common.world.borrow_mut();
-        world.oracle.finish();
-        let violations = world.oracle.violations();
+        pool.quit();
+        let context = &mut *common.context.borrow_mut();
+        context.oracle.finish();
+        let violations = context.oracle.violations();
         let kinds = violations.iter().map(|violation| violation.kind).collect();
-        let lines: Vec<_> = world.oracle.history().lines().cloned().collect();
-        Outcome {
+        let lines: Vec<_> = context.oracle.history().lines().cloned().collect();
+        CaseOutcome {
             kinds,
-            counts: world.oracle.counts(),
-            reconnects: world.recovery.figures(),
+            counts: context.oracle.counts(),
+            reconnects: context.recovery.figures(),
             text: format!("{violations:#?}\n{}", lines.join("\n")),
         }
     })
 }
 
-const CLOSED: Pace = Pace::Closed { window: 8 };
+const CLOSED: LoadPace = LoadPace::Closed { window: 8 };
 
-fn open(rate: f64) -> Pace {
-    Pace::Open {
+fn open(rate: f64) -> LoadPace {
+    LoadPace::Open {
         rate: rate.into(),
-        arrival: Arrival::Poisson,
+        arrival: ArrivalProcess::Poisson,
     }
 }
 
 /// Connections that drop again and again.
-fn flapping() -> Habit {
-    Habit {
+fn flapping() -> ClientBehavior {
+    ClientBehavior {
         stays: Some(Duration::from_millis(100)),
-        ..Habit::default()
+        ..ClientBehavior::default()
     }
 }
 
@@ -154,9 +154,9 @@ impl Default for Case {
             rough: false,
             defect: Defect::None,
             pace: CLOSED,
-            habit: Habit::default(),
+            behavior: ClientBehavior::default(),
             messages: 2000,
-            settle: Duration::from_secs(30),
+            quiesce: Duration::from_secs(30),
             kicks: false,
         }
     }
@@ -187,7 +187,7 @@ fn clients_whose_connections_drop_miss_nothing_whether_they_resume_or_sync() {
     let outcome = run(&Case {
         rough: true,
         pace: open(500.0),
-        habit: flapping(),
+        behavior: flapping(),
         messages: 1000,
         ..Case::default()
     });
@@ -206,7 +206,7 @@ fn a_node_that_hangs_up_right_after_ready_is_left_for_another() {
     let outcome = run(&Case {
         defect: Defect::HangsUp,
         pace: open(500.0),
-        habit: flapping(),
+        behavior: flapping(),
         messages: 300,
         ..Case::default()
     });
@@ -215,13 +215,13 @@ fn a_node_that_hangs_up_right_after_ready_is_left_for_another() {
 }
 
 #[test]
-fn a_removed_member_is_told_nothing_more_and_refused_wherever_it_was_when_it_happened() {
-    for habit in [Habit::default(), flapping()] {
+fn a_removed_member_gets_nothing_more_and_is_refused() {
+    for behavior in [ClientBehavior::default(), flapping()] {
         let outcome = run(&Case {
             rough: true,
             kicks: true,
             pace: open(800.0),
-            habit,
+            behavior,
             messages: 1600,
             ..Case::default()
         });
@@ -239,31 +239,34 @@ fn a_cluster_that_keeps_a_removed_member_is_caught() {
         kicks: true,
         pace: open(800.0),
         messages: 1600,
-        settle: Duration::from_secs(2),
+        quiesce: Duration::from_secs(2),
         ..Case::default()
     });
     let first = outcome.kinds.first();
     assert!(
-        matches!(first, Some(Kind::AfterRemoval | Kind::ExMemberAccepted)),
+        matches!(
+            first,
+            Some(ViolationKind::AfterRemoval | ViolationKind::ExMemberAccepted)
+        ),
         "{}",
         outcome.text
     );
 }
 
 #[test]
-fn a_cluster_that_tells_a_removed_member_more_is_caught_although_the_removal_itself_never_came() {
+fn events_to_a_removed_member_are_caught_without_its_removal() {
     for defect in [Defect::SkipsRemoval, Defect::AnswersRemoved] {
         let outcome = run(&Case {
             defect,
             kicks: true,
             pace: open(800.0),
             messages: 1600,
-            settle: Duration::from_secs(2),
+            quiesce: Duration::from_secs(2),
             ..Case::default()
         });
         assert_eq!(
             outcome.kinds.first(),
-            Some(&Kind::AfterRemoval),
+            Some(&ViolationKind::AfterRemoval),
             "{defect:?}: {}",
             outcome.text
         );
@@ -276,11 +279,11 @@ fn reads_of_every_kind_are_held_against_what_was_acknowledged_before_them() {
         let outcome = run(&Case {
             defect: Defect::ReadsOld(read),
             pace: open(1000.0),
-            settle: Duration::from_secs(2),
+            quiesce: Duration::from_secs(2),
             ..Case::default()
         });
         let first = outcome.kinds.first();
-        assert_eq!(first, Some(&Kind::StaleRead), "{read}: {}", outcome.text);
+        assert_eq!(first, Some(&ViolationKind::StaleRead), "{read}: {}", outcome.text);
     }
 }
 
@@ -289,9 +292,9 @@ fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
     let outcome = run(&Case {
         rough: true,
         pace: open(1000.0),
-        habit: Habit {
-            acts: crate::client::Acts::Team,
-            ..Habit::default()
+        behavior: ClientBehavior {
+            acts: crate::client::ActivityMix::Team,
+            ..ClientBehavior::default()
         },
         messages: 1500,
         ..Case::default()
@@ -307,41 +310,65 @@ fn a_day_of_a_team_passes_on_a_sound_but_rough_cluster() {
 
 #[test]
 fn each_broken_promise_is_caught() {
-    let acts = Habit {
-        acts: crate::client::Acts::Team,
-        ..Habit::default()
+    let acts = ClientBehavior {
+        acts: crate::client::ActivityMix::Team,
+        ..ClientBehavior::default()
     };
-    let plain = Habit::default();
-    let cases: [(Defect, Habit, &[Kind]); 21] = [
-        (Defect::Garbles, plain, &[Kind::Malformed]),
-        (Defect::LosesAcked, plain, &[Kind::AckedOther, Kind::AckedLost]),
-        (Defect::ForgetsCids, plain, &[Kind::Duplicate]),
-        (Defect::SkipsLive, plain, &[Kind::LiveHole]),
-        (Defect::SkipsNumber, plain, &[Kind::NumberHole]),
-        (Defect::AltersBody, plain, &[Kind::Altered]),
-        (Defect::Forks, plain, &[Kind::Fork, Kind::TimeFell]),
-        (Defect::AcksTwice, plain, &[Kind::UnsolicitedAnswer]),
-        (Defect::StaysSilent, plain, &[Kind::Wedged]),
-        (Defect::ResumeSkips, flapping(), &[Kind::LiveHole]),
-        (Defect::ResumeElsewhere, flapping(), &[Kind::ResumeWrong]),
-        (Defect::CursorFalls, acts, &[Kind::CursorFell]),
-        (Defect::Miscounts, acts, &[Kind::UnreadWrong]),
-        (Defect::ServesDeleted, acts, &[Kind::Undeleted]),
-        (Defect::RefusesMember("send"), acts, &[Kind::RefusedWrongly]),
-        (Defect::RefusesMember("read"), acts, &[Kind::RefusedWrongly]),
-        (Defect::RefusesMember("open"), acts, &[Kind::RefusedWrongly]),
-        (Defect::RefusesMember("hist"), acts, &[Kind::RefusedWrongly]),
-        (Defect::RefusesAndKeeps, acts, &[Kind::RefusedWrongly]),
-        (Defect::LeavesOut, acts, &[Kind::LeftOut]),
-        (Defect::SyncLeavesOut, plain, &[Kind::Wedged]),
+    let plain = ClientBehavior::default();
+    let cases: [(Defect, ClientBehavior, &[ViolationKind]); 21] = [
+        (Defect::Garbles, plain, &[ViolationKind::Malformed]),
+        (
+            Defect::LosesAcked,
+            plain,
+            &[ViolationKind::AckedOther, ViolationKind::AckedLost],
+        ),
+        (Defect::ForgetsCids, plain, &[ViolationKind::Duplicate]),
+        (Defect::SkipsLive, plain, &[ViolationKind::LiveHole]),
+        (Defect::SkipsNumber, plain, &[ViolationKind::NumberHole]),
+        (Defect::AltersBody, plain, &[ViolationKind::Altered]),
+        (
+            Defect::Forks,
+            plain,
+            &[ViolationKind::Fork, ViolationKind::TimeFell],
+        ),
+        (Defect::AcksTwice, plain, &[ViolationKind::UnsolicitedAnswer]),
+        (Defect::StaysSilent, plain, &[ViolationKind::Wedged]),
+        (Defect::ResumeSkips, flapping(), &[ViolationKind::LiveHole]),
+        (Defect::ResumeElsewhere, flapping(), &[ViolationKind::ResumeWrong]),
+        (Defect::CursorFalls, acts, &[ViolationKind::CursorFell]),
+        (Defect::Miscounts, acts, &[ViolationKind::UnreadWrong]),
+        (Defect::ServesDeleted, acts, &[ViolationKind::Undeleted]),
+        (
+            Defect::RefusesMember("send"),
+            acts,
+            &[ViolationKind::RefusedWrongly],
+        ),
+        (
+            Defect::RefusesMember("read"),
+            acts,
+            &[ViolationKind::RefusedWrongly],
+        ),
+        (
+            Defect::RefusesMember("open"),
+            acts,
+            &[ViolationKind::RefusedWrongly],
+        ),
+        (
+            Defect::RefusesMember("hist"),
+            acts,
+            &[ViolationKind::RefusedWrongly],
+        ),
+        (Defect::RefusesAndKeeps, acts, &[ViolationKind::RefusedWrongly]),
+        (Defect::LeavesOut, acts, &[ViolationKind::LeftOut]),
+        (Defect::SyncLeavesOut, plain, &[ViolationKind::Wedged]),
     ];
-    for (defect, habit, expected) in cases {
-        let pace = if habit == plain { CLOSED } else { open(1000.0) };
+    for (defect, behavior, expected) in cases {
+        let pace = if behavior == plain { CLOSED } else { open(1000.0) };
         let outcome = run(&Case {
             defect,
-            habit,
+            behavior,
             pace,
-            settle: Duration::from_secs(2),
+            quiesce: Duration::from_secs(2),
             ..Case::default()
         });
         let kinds = outcome.kinds;

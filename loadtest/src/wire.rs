@@ -1,6 +1,8 @@
-//! Frames as this client reads and writes them. Reading borrows from the frame's text and takes only the fields
-//! that the harness judges: at twenty thousand messages a second the harness shares the cores with the servers it
-//! measures. Codes and close codes are those of the crate `protocol`.
+//! Frames as read and written by the simulated clients.
+//!
+//! Reading borrows from the text of the frame, and covers only the fields that the harness judges. At twenty thousand
+//! messages per second the harness shares its cores with the measured servers. Error and close codes are those of the
+//! crate `protocol`.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -9,21 +11,20 @@ use protocol::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The subprotocol that is asked for.
+/// Requested WebSocket subprotocol.
 pub(crate) const SUBPROTOCOL: &str = "chat.v1.json";
-/// Where the WebSocket is.
+/// Path of the WebSocket endpoint.
 pub(crate) const PATH: &str = "/v1/ws";
 
-/// Anything that a node says: an answer, an event, or an event inside an answer.
+/// Any frame of a node: a response, an event, or an event inside a response.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default)]
-pub(crate) struct Frame<'a> {
-    /// The kind of frame.
+pub(crate) struct WireFrame<'a> {
     #[serde(borrow)]
     pub(crate) t: &'a str,
-    /// The session's event number; only events have one.
+    /// Session seq of an event; in `ready`, the point of the resume.
     pub(crate) n: Option<u64>,
-    /// The request that this answers.
+    /// Id of the answered request; `None` for events.
     pub(crate) id: Option<u64>,
     pub(crate) c: Option<&'a str>,
     pub(crate) cid: Option<&'a str>,
@@ -37,90 +38,91 @@ pub(crate) struct Frame<'a> {
     #[serde(borrow)]
     pub(crate) b: Option<&'a RawValue>,
     pub(crate) dup: bool,
-    pub(crate) code: Option<Code<'a>>,
+    pub(crate) code: Option<WireCode<'a>>,
     pub(crate) retry_ms: Option<u64>,
     #[serde(borrow)]
     pub(crate) msg: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(crate) last: Option<Last<'a>>,
+    pub(crate) last: Option<WireLast<'a>>,
     #[serde(borrow)]
-    pub(crate) events: Vec<Frame<'a>>,
+    pub(crate) events: Vec<WireFrame<'a>>,
     #[serde(borrow)]
-    pub(crate) items: Vec<Frame<'a>>,
+    pub(crate) items: Vec<WireFrame<'a>>,
     #[serde(borrow)]
     pub(crate) as_of: Vec<(&'a str, u64)>,
-    /// The page doesn't end where the log does.
+    /// `true` if the page does not reach the end of the log.
     pub(crate) more: bool,
-    /// The events don't continue what was asked for.
+    /// `true` if the events do not continue the requested position.
     pub(crate) gap: bool,
     pub(crate) sid: Option<&'a str>,
     pub(crate) resumed: bool,
     pub(crate) hb_ms: Option<u64>,
-    /// Which message an edit, a deletion or a reaction is about.
+    /// Seq of the message that an edit, deletion or reaction refers to.
     pub(crate) of: Option<u64>,
     #[serde(borrow)]
     pub(crate) k: Option<Cow<'a, str>>,
     pub(crate) on: Option<bool>,
-    /// Words that were taken back since.
+    /// `true` if the body was removed by a deletion.
     pub(crate) deleted: bool,
     pub(crate) unread: u64,
     pub(crate) read: u64,
     pub(crate) delivered: u64,
-    /// A row of the inbox that says nothing.
+    /// `true` for a row of the conversation list without current values.
     pub(crate) stale: bool,
-    /// The cursor of the next page.
+    /// Cursor of the next page; `None` on the last one.
     #[serde(borrow)]
     pub(crate) next: Option<Cow<'a, str>>,
 }
 
-/// `conv.last` is an object of numbers, an inbox item's is an event: both have an `s`.
+/// Last event: `conv.last` is an object of numbers, that of a list row an event. Both have an `s`.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default)]
-pub(crate) struct Last<'a> {
+pub(crate) struct WireLast<'a> {
     pub(crate) s: u64,
     #[serde(borrow, rename = "t")]
     _kind: Option<&'a str>,
 }
 
-/// An `err` names its code, a `bye` gives the number of the close code.
+/// Code of a frame: a name in `err`, the number of the close code in `bye`.
 #[derive(Deserialize, Debug)]
 #[serde(untagged)]
-pub(crate) enum Code<'a> {
+pub(crate) enum WireCode<'a> {
     Name(&'a str),
     Number(u16),
 }
 
-/// What a refusal asks of the client.
+/// Consequence of a refusal for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    /// The same command may succeed after so many milliseconds.
+pub(crate) enum WireRefusal {
+    /// The same command may succeed after this number of milliseconds.
     Later(u64),
-    /// Sending it again is useless.
+    /// The same command can never succeed.
     Never,
 }
 
-// === impl Frame ===
+// === impl WireFrame ===
 
-impl<'a> Frame<'a> {
-    /// Parses one text message.
-    pub(crate) fn parse(text: &'a str) -> Result<Frame<'a>, serde_json::Error> {
+impl<'a> WireFrame<'a> {
+    /// Parses one text frame.
+    pub(crate) fn parse(text: &'a str) -> Result<WireFrame<'a>, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// Reads an `err` frame: its code by name, and what to do.
-    pub(crate) fn refusal(&self) -> (&'a str, Refusal) {
+    /// Returns the code name of an `err` frame, and the consequence.
+    pub(crate) fn refusal(&self) -> (&'a str, WireRefusal) {
         let name = match self.code {
-            Some(Code::Name(name)) => name,
+            Some(WireCode::Name(name)) => name,
             _ => "unnamed",
         };
+        // A code of a later protocol version is unknown here. It counts as temporary if it has a delay.
         let known = ErrorCode::ALL.into_iter().find(|code| code.as_str() == name);
         let temporary = known.is_some_and(ErrorCode::temporary) || self.retry_ms.is_some();
         (
             name,
             if temporary {
-                Refusal::Later(self.retry_ms.unwrap_or(100))
+                WireRefusal::Later(self.retry_ms.unwrap_or(100))
             } else {
-                Refusal::Never
+                WireRefusal::Never
             },
         )
     }
@@ -133,7 +135,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The first frame. `device` is fixed for a client, `instance` for one process.
+/// Authentication, the first frame. `device` is constant for a client, `instance` for a process.
 pub(crate) fn auth(
     id: u64,
     token: &str,
@@ -154,8 +156,9 @@ pub(crate) fn auth(
     out
 }
 
-/// `c` and `cid` are ids that this harness made or was given: no character in them needs an escape.
+/// Message. `c` and `cid` must be ids without characters that need escaping, which holds for all of this harness.
 pub(crate) fn send(id: u64, c: &str, cid: &str, body: &str) -> String {
+    // Allocated once: this is the hot path of the harness.
     let mut out = String::with_capacity(48 + c.len() + cid.len() + body.len());
     let _ = write!(
         out,
@@ -164,43 +167,42 @@ pub(crate) fn send(id: u64, c: &str, cid: &str, body: &str) -> String {
     out
 }
 
-/// Makes a conversation.
+/// Creation of a conversation.
 pub(crate) fn create(id: u64, kind: &str, cid: &str, members: &[String]) -> String {
     let members = serde_json::Value::from(members.to_vec());
     format!(r#"{{"t":"create","id":{id},"kind":"{kind}","cid":"{cid}","members":{members}}}"#)
 }
 
-/// Invites one user.
+/// Invitation of one user.
 pub(crate) fn invite(id: u64, c: &str, cid: &str, who: &str) -> String {
     format!(r#"{{"t":"invite","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
 }
 
-/// Removes one user.
+/// Removal of one user.
 pub(crate) fn kick(id: u64, c: &str, cid: &str, who: &str) -> String {
     format!(r#"{{"t":"kick","id":{id},"c":"{c}","cid":"{cid}","who":"{who}"}}"#)
 }
 
-/// Comes to a channel.
+/// Join of a channel.
 pub(crate) fn join(id: u64, c: &str, cid: &str) -> String {
     format!(r#"{{"t":"join","id":{id},"c":"{c}","cid":"{cid}"}}"#)
 }
 
-/// Gives a member another role.
+/// Change of a member's role.
 pub(crate) fn role(id: u64, c: &str, cid: &str, who: &str, role: &str) -> String {
     format!(r#"{{"t":"role","id":{id},"c":"{c}","cid":"{cid}","who":"{who}","role":"{role}"}}"#)
 }
 
-/// Changes the body of a message.
+/// Change of a message's body.
 pub(crate) fn edit(id: u64, c: &str, cid: &str, of: u64, body: &str) -> String {
     format!(r#"{{"t":"edit","id":{id},"c":"{c}","of":{of},"cid":"{cid}","b":{body}}}"#)
 }
 
-/// Deletes a message.
 pub(crate) fn del(id: u64, c: &str, cid: &str, of: u64) -> String {
     format!(r#"{{"t":"del","id":{id},"c":"{c}","of":{of},"cid":"{cid}"}}"#)
 }
 
-/// Reacts to a message.
+/// Reaction to a message.
 pub(crate) fn react(id: u64, c: &str, cid: &str, of: u64, k: &str) -> String {
     format!(
         r#"{{"t":"react","id":{id},"c":"{c}","of":{of},"cid":"{cid}","k":{},"on":true}}"#,
@@ -208,17 +210,17 @@ pub(crate) fn react(id: u64, c: &str, cid: &str, of: u64, k: &str) -> String {
     )
 }
 
-/// Moves the read cursor.
+/// Move of the read cursor.
 pub(crate) fn read(id: u64, c: &str, s: u64) -> String {
     format!(r#"{{"t":"read","id":{id},"c":"{c}","s":{s}}}"#)
 }
 
-/// Says that somebody types. There is no answer.
+/// Typing notice, which has no response.
 pub(crate) fn typing(c: &str) -> String {
     format!(r#"{{"t":"typing","c":"{c}","on":true}}"#)
 }
 
-/// A page of the inbox.
+/// Request for a page of the conversation list.
 pub(crate) fn list(id: u64, cursor: Option<&str>) -> String {
     let cursor = cursor.map_or_else(String::new, |cursor| format!(r#","cursor":{}"#, quoted(cursor)));
     format!(
@@ -227,28 +229,28 @@ pub(crate) fn list(id: u64, cursor: Option<&str>) -> String {
     )
 }
 
-/// Follows the presence of others.
+/// Watch of the presence of others.
 pub(crate) fn watch(id: u64, users: &[String]) -> String {
     let users = serde_json::Value::from(users.to_vec());
     format!(r#"{{"t":"watch","id":{id},"users":{users}}}"#)
 }
 
-/// Asks for a conversation's state.
+/// Request for a conversation's state.
 pub(crate) fn open(id: u64, c: &str) -> String {
     format!(r#"{{"t":"open","id":{id},"c":"{c}"}}"#)
 }
 
-/// A page of the raw log above `after`.
+/// Request for a page of the log above `after`.
 pub(crate) fn hist(id: u64, c: &str, after: u64, limit: usize) -> String {
     format!(r#"{{"t":"hist","id":{id},"c":"{c}","after":{after},"limit":{limit}}}"#)
 }
 
-/// The newest page of the raw log.
+/// Request for the newest page of the log.
 pub(crate) fn newest(id: u64, c: &str, limit: usize) -> String {
     format!(r#"{{"t":"hist","id":{id},"c":"{c}","limit":{limit}}}"#)
 }
 
-/// The first page of the members.
+/// Request for the first page of the members.
 pub(crate) fn members(id: u64, c: &str) -> String {
     format!(
         r#"{{"t":"members","id":{id},"c":"{c}","limit":{}}}"#,
@@ -256,7 +258,7 @@ pub(crate) fn members(id: u64, c: &str) -> String {
     )
 }
 
-/// Asks for what was missed above each position.
+/// Request for the events above each position.
 pub(crate) fn sync<'a>(id: u64, have: impl Iterator<Item = (&'a str, u64)>, cursor: Option<&str>) -> String {
     let mut out = format!(r#"{{"t":"sync","id":{id},"have":["#);
     for (i, (c, s)) in have.enumerate() {
@@ -270,7 +272,7 @@ pub(crate) fn sync<'a>(id: u64, have: impl Iterator<Item = (&'a str, u64)>, curs
     out
 }
 
-/// Tells the node what was applied, and that this side lives. Without an id: nobody waits for the answer.
+/// Heartbeat with the session seq of the last processed event. Without an id, so that the response needs no handling.
 pub(crate) fn heartbeat(n: u64) -> String {
     format!(r#"{{"t":"hb","n":{n}}}"#)
 }
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn an_event_is_read_without_copying_its_body() {
         let text = r#"{"n":413,"t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"ann","cid":"x","b":{"a":[1,2]},"new":1}"#;
-        let frame = Frame::parse(text).unwrap();
+        let frame = WireFrame::parse(text).unwrap();
         assert_eq!(
             (frame.t, frame.n, frame.s, frame.mn),
             ("msg", Some(413), Some(7), Some(5))
@@ -292,27 +294,27 @@ mod tests {
 
     #[test]
     fn a_refusal_says_whether_to_come_again() {
-        let busy = Frame::parse(
+        let busy = WireFrame::parse(
             r#"{"t":"err","id":7,"code":"busy","http":503,"temp":true,"retry_ms":40,"msg":"a \"full\" queue"}"#,
         );
-        assert_eq!(busy.unwrap().refusal(), ("busy", Refusal::Later(40)));
-        let unknown = Frame::parse(r#"{"t":"err","code":"timeout_unknown"}"#);
+        assert_eq!(busy.unwrap().refusal(), ("busy", WireRefusal::Later(40)));
+        let unknown = WireFrame::parse(r#"{"t":"err","code":"timeout_unknown"}"#);
         assert_eq!(
             unknown.unwrap().refusal(),
-            ("timeout_unknown", Refusal::Later(100))
+            ("timeout_unknown", WireRefusal::Later(100))
         );
-        let never = Frame::parse(r#"{"t":"err","code":"not_member","http":403,"temp":false,"msg":""}"#);
-        assert_eq!(never.unwrap().refusal(), ("not_member", Refusal::Never));
+        let never = WireFrame::parse(r#"{"t":"err","code":"not_member","http":403,"temp":false,"msg":""}"#);
+        assert_eq!(never.unwrap().refusal(), ("not_member", WireRefusal::Never));
     }
 
     #[test]
     fn a_delta_and_a_bye_are_read() {
         let delta = r#"{"t":"delta","id":3,"as_of":[["g_1",9]],"items":[{"c":"g_1","events":[{"t":"msg","s":9}],"gap":true}],"next":null}"#;
-        let delta = Frame::parse(delta).unwrap();
+        let delta = WireFrame::parse(delta).unwrap();
         assert_eq!(delta.as_of, [("g_1", 9)]);
         assert_eq!(delta.items[0].events[0].s, Some(9));
-        let bye = Frame::parse(r#"{"n":4,"t":"bye","code":4012,"retry_ms":100}"#).unwrap();
-        assert!(matches!(bye.code, Some(Code::Number(4012))));
+        let bye = WireFrame::parse(r#"{"n":4,"t":"bye","code":4012,"retry_ms":100}"#).unwrap();
+        assert!(matches!(bye.code, Some(WireCode::Number(4012))));
     }
 
     #[test]

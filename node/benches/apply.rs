@@ -1,19 +1,19 @@
 //! Messages per second through the rules into a real store: no network, no log, no fsync.
 
 use bytes::Bytes;
-use cluster::{Batch, Machine};
+use cluster::{CommittedBatch, StateMachine};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use node::conversation::timeline::{ChatMachine, Command, Op};
-use protocol::{Cid, ConvId, Kind, UserId};
-use storage::{Config, ShardId, State, Store};
+use node::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine};
+use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
+use storage::{Config, ShardId, ShardState, Store};
 
 /// Commands in one batch: what a busy proposer puts into an entry.
 const BATCH: usize = 256;
 
 /// A shard with its conversations, and the next command's number.
 struct Shard {
-    state: State,
-    convs: Vec<ConvId>,
+    state: ShardState,
+    convs: Vec<ConversationId>,
     index: u64,
     sent: usize,
 }
@@ -21,9 +21,9 @@ struct Shard {
 // === impl Shard ===
 
 impl Shard {
-    fn new(state: State, convs: usize) -> Shard {
+    fn new(state: ShardState, convs: usize) -> Shard {
         let convs = (0..convs)
-            .map(|i| ConvId::parse(&format!("g_{i:026}")).expect("an id"))
+            .map(|i| ConversationId::parse(&format!("g_{i:026}")).expect("an id"))
             .collect();
         let mut shard = Shard {
             state,
@@ -31,13 +31,13 @@ impl Shard {
             index: 0,
             sent: 0,
         };
-        let create = |conv: &ConvId| Command {
+        let create = |conv: &ConversationId| ShardCommand {
             conv: conv.clone(),
             user: user(0),
-            cid: Cid::parse("create").ok(),
+            cid: ClientMessageId::parse("create").ok(),
             skip: 0,
-            op: Op::Create {
-                kind: Kind::Group,
+            op: ShardOp::Create {
+                kind: ConversationKind::Group,
                 members: (1..8).map(user).collect(),
                 title: None,
             },
@@ -49,12 +49,12 @@ impl Shard {
 
     /// The next batch of sends, by eight users in turn over all conversations.
     fn sends(&mut self, body: &str) -> Vec<Bytes> {
-        let command = |i: usize| Command {
+        let command = |i: usize| ShardCommand {
             conv: self.convs[i % self.convs.len()].clone(),
             user: user(i / self.convs.len() % 8),
-            cid: Cid::parse(&format!("01J00000000000{i:012}")).ok(),
+            cid: ClientMessageId::parse(&format!("01J00000000000{i:012}")).ok(),
             skip: 0,
-            op: Op::Send {
+            op: ShardOp::Send {
                 direct: None,
                 body: body.into(),
                 reply_to: None,
@@ -71,7 +71,7 @@ impl Shard {
     fn apply(&mut self, commands: &[Bytes]) -> Vec<Bytes> {
         self.index += 1;
         let now_ms = 1_767_225_600_000 + self.index;
-        let batch = Batch {
+        let batch = CommittedBatch {
             shard: ShardId(0),
             index: self.index,
             epoch: 1,
@@ -80,7 +80,7 @@ impl Shard {
             commands,
         };
         let mut tx = self.state.transaction();
-        let outcomes = ChatMachine.apply(&mut tx, &batch).expect("the store works");
+        let outcomes = ShardStateMachine.apply(&mut tx, &batch).expect("the store works");
         tx.commit(Bytes::copy_from_slice(&self.index.to_be_bytes()))
             .expect("the store works");
         outcomes

@@ -3,20 +3,20 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use protocol::event::{MsgParts, event_frame};
-use protocol::{Cid, ConvId, Frame, Request, UserId};
+use protocol::event::{MessageParts, event_frame};
+use protocol::{ClientMessageId, ConversationId, Request, ServerFrame, UserId};
 
 /// Bytes of a body.
 const SIZES: [usize; 3] = [64, 256, 4096];
 
 fn codec(c: &mut Criterion) {
-    let conv = ConvId::parse("g_01J0000000000000000000000A").expect("an id");
+    let conv = ConversationId::parse("g_01J0000000000000000000000A").expect("an id");
     let user = UserId::parse("user-0001").expect("an id");
-    let cid = Cid::parse("01J0000000000000000000000B").expect("an id");
+    let cid = ClientMessageId::parse("01J0000000000000000000000B").expect("an id");
     for size in SIZES {
         let body = format!("{{\"text\":\"{}\"}}", "x".repeat(size - 11));
         let send = format!(r#"{{"t":"send","id":7,"c":"{conv}","cid":"{cid}","b":{body}}}"#);
-        let parts = MsgParts {
+        let parts = MessageParts {
             c: &conv,
             s: 123_456,
             mn: 123_000,
@@ -37,7 +37,9 @@ fn codec(c: &mut Criterion) {
         group.bench_function("number for one receiver", |b| {
             b.iter(|| event_frame(black_box(413), &tail))
         });
-        group.bench_function("decode msg", |b| b.iter(|| Frame::decode(black_box(&frame))));
+        group.bench_function("decode msg", |b| {
+            b.iter(|| ServerFrame::decode(black_box(&frame)))
+        });
         group.finish();
     }
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use actix::System;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use node::conversation::timeline::Published;
-use node::relay::{Feed, LocalHub, Subscriber};
-use protocol::{ConvId, UserId};
+use node::conversation::state_machine::EventEnvelope;
+use node::relay::{DetachedHub, Subscriber, SubscriptionHub};
+use protocol::{ConversationId, UserId};
 use tokio::sync::Notify;
 
 /// Events in one batch of the relay.
@@ -43,7 +43,7 @@ impl Subscriber for Session {
         &self.user
     }
 
-    fn event(&self, published: &Published) {
+    fn event(&self, published: &EventEnvelope) {
         self.held.set(black_box(published.tail.clone()));
         self.calls.left.set(self.calls.left.get() - 1);
         if self.calls.left.get() == 0 {
@@ -51,15 +51,15 @@ impl Subscriber for Session {
         }
     }
 
-    fn jumped(&self, _: &ConvId, _: u64) {}
+    fn jumped(&self, _: &ConversationId, _: u64) {}
 
-    fn ended(&self, _: &ConvId) {}
+    fn ended(&self, _: &ConversationId) {}
 
-    fn joined(&self, _: &ConvId) {}
+    fn joined(&self, _: &ConversationId) {}
 }
 
-async fn subscribers(count: u64, conv: &ConvId) -> (LocalHub, Feed, Rc<Calls>) {
-    let (hub, feed) = LocalHub::detached();
+async fn subscribers(count: u64, conv: &ConversationId) -> (SubscriptionHub, DetachedHub, Rc<Calls>) {
+    let (hub, feed) = SubscriptionHub::detached();
     let calls = Rc::new(Calls {
         left: Cell::new(0),
         done: Notify::new(),
@@ -78,7 +78,7 @@ async fn subscribers(count: u64, conv: &ConvId) -> (LocalHub, Feed, Rc<Calls>) {
 }
 
 async fn deliver(count: u64, batches: u64) -> Duration {
-    let conv = ConvId::parse("g_bench").unwrap();
+    let conv = ConversationId::parse("g_bench").unwrap();
     let (_hub, feed, calls) = subscribers(count, &conv).await;
     let tail = Bytes::from(vec![b'x'; 400]);
     let start = Instant::now();
@@ -86,7 +86,7 @@ async fn deliver(count: u64, batches: u64) -> Duration {
         calls.left.set(count * BATCH);
         let event = |seq| {
             let (conv, tail) = (conv.clone(), tail.clone());
-            Arc::new(Published {
+            Arc::new(EventEnvelope {
                 conv,
                 seq,
                 tail,

@@ -1,10 +1,12 @@
-//! Chat: gateways, sessions, conversations and users.
+//! Chat server of a Rookery node: gateways, sessions, conversations and users.
 //!
-//! The life of a message, one module per step: [`gateway`] (1, 13: sockets) → `protocol` (2) → [`session`] (3, 12) →
-//! [`commands`] (what they mean, on every transport) → [`conversation`] (4, 5, 10, 11: the way to the owner, the actor, its answers and its fan-out) → the `cluster` crate
-//! (6-8: agreement) → [`conversation::timeline`] (9: the rules) → [`relay`] (events on their way to the sessions of
-//! this node). Beside them: [`user`] (what belongs to a user and not to a conversation) and [`rpc`] (what nodes say to
-//! each other about chat) and [`webhook`] (what other services are told).
+//! Path of a message, by step: [`gateway`] (1, 13: sockets) → `protocol` (2) → [`session`] (3, 12) → [`commands`]
+//! (meaning, the same for every transport) → [`conversation`] (4, 5, 10, 11: routing to the shard owner, the
+//! conversation actor, its responses and fan-out) → the `cluster` crate (6-8: replication) →
+//! [`conversation::state_machine`] (9: the rules) → [`relay`] (delivery to this node's sessions).
+//!
+//! Beside it: [`user`] (state of users), [`rpc`] (chat messages between nodes) and [`webhook`] (notification of other
+//! services).
 //!
 //! Around it: [`cli`], [`config`], [`run`] (start and stop), [`shutdown`], [`telemetry`], and [`chat`], a terminal
 //! client.

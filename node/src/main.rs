@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use node::cli::Cli;
 
-/// The work is done on threads of the gateway and of the cluster; this one starts, waits and stops.
+/// Runs the command line. The threads of the gateway and the cluster do the work; this thread starts, waits and stops.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(cli.run());
-    // A read of the keyboard that is under way can't be ended, and need not be waited for.
+    // A blocking read of the keyboard cannot be cancelled, and a normal drop of the runtime would wait for it.
     runtime.shutdown_background();
     code
 }

@@ -1,10 +1,10 @@
-//! One node, from start to stop: the order of both is here and nowhere else.
+//! Lifecycle of a node: defines the order of start and stop.
 //!
 //! ```text
 //! start:  disk → threads of the cluster → transport → conversations → cluster member → gateway
 //! stop:   hand over shards → close sessions → wait for other nodes to fetch them → gateway → conversations → cluster member → disk
 //! ```
-//! Each step of the stop has a deadline, and the disk is the last thing alive.
+//! Each step of the stop has a deadline, and the disk closes last.
 
 mod patience;
 mod threads;
@@ -14,115 +14,100 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use cluster::transport::{BindError, Secret, TcpTransport, TransportConfig};
-use cluster::{Clock, Cluster};
+use cluster::transport::{BindError, ClusterSecret, TcpTransport, TransportConfig};
+use cluster::{Cluster, ClusterClock};
 use storage::Store;
 use tokio::sync::oneshot;
 
 use self::patience::{Patience, is_address_held};
-use self::threads::{Actors, Raft};
+use self::threads::{ActorRuntime, ClusterRuntime};
 use crate::config::Config;
-use crate::conversation::Backbone;
-use crate::conversation::timeline::ChatMachine;
-use crate::gateway::greetings::Greetings;
-use crate::gateway::seats::{self, Budget, Seats};
+use crate::conversation::ChatService;
+use crate::conversation::state_machine::ShardStateMachine;
+use crate::gateway::connection_limit::{self, ConnectionLimiter, FileLimit};
+use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::{auth, server};
-use crate::session::{Door, Order, Rates, Sessions};
-use crate::telemetry::metrics::{Figures, Metrics};
-use crate::user::login::Login;
-use crate::user::login::ended::Ended;
-use crate::user::login::keyring::Keys;
+use crate::session::{AdmissionControl, NodeState, SessionRegistry, UserRates};
+use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
+use crate::user::login::LoginService;
+use crate::user::login::keyring::KeyringCache;
+use crate::user::login::revocation_list::RevocationList;
 use crate::webhook;
 
-/// How often the node looks whether it sees a majority.
+/// Interval of the quorum check.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long parts may take to stop that have no setting of their own.
+/// Deadline of stop steps that have no setting of their own.
 const STOP: Duration = Duration::from_secs(10);
 
-/// A running node.
 pub struct Running {
     http: SocketAddr,
     store: Store,
     cluster: Cluster,
-    backbone: Arc<Backbone>,
-    door: Arc<Door>,
-    sessions: Sessions,
+    service: Arc<ChatService>,
+    admission: Arc<AdmissionControl>,
+    sessions: SessionRegistry,
     gateway: ServerHandle,
     config: Arc<Config>,
     watch: tokio::task::JoinHandle<()>,
     tidy: tokio::task::JoinHandle<()>,
-    keeper: tokio::task::JoinHandle<()>,
-    actors: Actors,
-    raft: Raft,
+    key_refresh: tokio::task::JoinHandle<()>,
+    actors: ActorRuntime,
+    raft: ClusterRuntime,
 }
 
-/// Why a node could not start.
+/// Reason why a node could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data directory.
+    /// The data directory cannot be opened.
     #[error("storage.dir {dir}: {source}")]
-    Storage {
-        /// The directory.
-        dir: String,
-        /// Why.
-        source: storage::Error,
-    },
-    /// The listener between nodes.
+    Storage { dir: String, source: storage::Error },
+    /// The listener for other nodes cannot be bound.
     #[error("cluster.listen {listen}: {reason}")]
-    Transport {
-        /// The address.
-        listen: String,
-        /// Why.
-        reason: String,
-    },
-    /// The cluster.
+    Transport { listen: String, reason: String },
+    /// The cluster member could not start.
     #[error("{0}")]
     Cluster(#[from] cluster::Error),
-    /// Whose tokens to believe.
+    /// The keys for verifying tokens cannot be loaded.
     #[error("{0}")]
     Auth(#[from] auth::Error),
-    /// What delivers codes.
+    /// The webhook that delivers one-time codes is misconfigured.
     #[error("login.webhook: {0}")]
-    Webhook(webhook::Unusable),
-    /// Whom messages are told.
+    Webhook(webhook::UnusableSecret),
+    /// The webhook for messages is misconfigured.
     #[error("hooks: {0}")]
-    Hooks(webhook::Unusable),
-    /// The limit of open files.
+    Hooks(webhook::UnusableSecret),
+    /// The limit of open files is too low.
     #[error("{0}")]
-    Files(#[from] seats::TooFew),
-    /// The public listener.
+    Files(#[from] connection_limit::FileLimitTooLow),
+    /// The public listener cannot be bound.
     #[error("server.http {http}: {source}")]
-    Gateway {
-        /// The address.
-        http: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Threads.
+    Gateway { http: String, source: std::io::Error },
+    /// A thread could not be started.
     #[error("threads: {0}")]
     Threads(#[from] std::io::Error),
-    /// A part ended while it was being started, which its own log lines explain.
-    #[error("the {0} ended while it was being started")]
+    /// A component ended during the start; its own log lines give the reason.
+    #[error("the {0} ended during its start")]
     Ended(&'static str),
 }
 
 // === start ===
 
-/// Starts a node. Returns when it serves clients, not necessarily when it is ready (`/readyz`).
+/// Starts a node. Returns when it serves clients, which may be before it is ready (`/readyz`).
 ///
 /// # Errors
-/// Names the setting to look at.
+/// An [`Error`] that names the setting at fault.
 pub async fn start(config: Config) -> Result<Running, Error> {
     let config = Arc::new(config);
+    // First of all: a node without files for clients must not touch its data directory.
     let budget = divide_files(&config)?;
-    // Older than three questions for it, the knowledge of the keys may be outdated.
-    let keys = Arc::new(Keys::new(config.login.key_poll_ms.duration() * 3));
+    // Three missed polls: after that, an unknown key id may belong to a key that has not arrived here.
+    let keys = Arc::new(KeyringCache::new(config.login.key_poll_ms.duration() * 3));
     let clock = clock();
-    let auth = auth::Auth::open(&config.auth, config.limits.token_bytes)?.by(clock.clone());
-    let ended = Ended::new(&config.login, &config.auth);
+    let auth = auth::TokenVerifier::open(&config.auth, config.limits.token_bytes)?.by(clock.clone());
+    let ended = RevocationList::new(&config.login, &config.auth);
     let auth = auth.believing(keys.clone(), &config.login, &config.auth);
     let auth = Arc::new(auth.refusing(ended.clone()));
-    // Before anything slow: an address that is taken is the commonest mistake.
+    // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
     let http = config.server.http.clone();
     let mut patience = Patience::with("server.http");
     let (addr, listener) = loop {
@@ -138,37 +123,42 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .hooks
         .hook(posts.clone(), clock.clone())
         .map_err(Error::Hooks)?;
+    // After the listener: opening the store may take long, since it recovers the write-ahead log.
     let store = open_store(&config, budget).await?;
-    let raft = Raft::start(config.cluster.threads)?;
-    let (actors, backbone, serve) = Actors::start(&config, &raft, hook, clock.clone()).await?;
-    let metrics = Metrics::default();
-    let sessions = Sessions::new(
+    // Before the actors, which run their disk reads on this runtime.
+    let raft = ClusterRuntime::start(config.cluster.threads)?;
+    let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
+    let metrics = ServerMetrics::default();
+    let sessions = SessionRegistry::new(
         &config.session,
         ended.clone(),
         metrics.clone(),
         raft.handle().clone(),
     );
-    backbone.serve_sessions(sessions.clone());
-    let rates = Rates::new(&config.limits, &config.presence);
-    backbone.serve_rates(rates.clone());
-    let (cluster, transport) = start_cluster(&config, &raft, &store, &backbone, clock).await?;
-    backbone.join(cluster.clone());
+    // Connected before the cluster member starts: the first calls of other nodes may arrive as soon as it does.
+    service.serve_sessions(sessions.clone());
+    let rates = UserRates::new(&config.limits, &config.presence);
+    service.serve_rates(rates.clone());
+    let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
+    // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
+    service.join(cluster.clone());
     sessions.join(cluster.clone());
 
-    let door = Arc::new(Door::default());
-    let seats = Seats::new(budget);
-    // The other half is for those who have said who they are, whatever the others do.
-    let greetings = Greetings::new(
+    let admission = Arc::new(AdmissionControl::default());
+    let limiter = ConnectionLimiter::new(budget);
+    // The other half is reserved for authenticated clients: a flood of anonymous connections must not exclude them.
+    let greetings = UnauthenticatedConnections::new(
         config.server.unauthenticated_per_address,
         budget.clients.div_ceil(2),
     );
-    let figures = Figures::default();
-    let login = Login::new(&config, backbone.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
+    let figures = MetricsRegistry::default();
+    let login =
+        LoginService::new(&config, service.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
         metrics.register(registry);
-        seats.register(registry);
+        limiter.register(registry);
         greetings.register(registry);
-        backbone.register(registry);
+        service.register(registry);
         cluster.metrics().register(registry);
         transport.register(registry);
         store.metrics().register(registry);
@@ -176,79 +166,82 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         login.register(registry);
         ended.register(registry);
     });
-    let parts = server::Parts {
+    let parts = server::GatewayDeps {
         config: config.clone(),
         auth,
         cluster: cluster.clone(),
-        conversations: backbone.conversations(),
+        conversations: service.conversations(),
         login: login.clone(),
-        relay: backbone.relay(),
-        attendance: backbone.attendance(),
+        relay: service.relay(),
+        presence: service.presence(),
         sessions: sessions.clone(),
         rates,
-        door: door.clone(),
-        seats,
+        admission: admission.clone(),
+        limiter,
         greetings,
         metrics,
         figures,
     };
+    // The gateway starts last: an accepted client finds every other component running.
     let (started, gateway) = oneshot::channel();
     if serve.send((parts, listener, started)).is_err() {
         return Err(Error::Ended("gateway"));
     }
     let gateway = gateway.await.map_err(|_| Error::Ended("gateway"))?;
     let gateway = gateway.map_err(|source| Error::Gateway { http, source })?;
-    let watch = raft.handle().spawn(watch_majority(cluster.clone(), door.clone()));
+    let watch = raft
+        .handle()
+        .spawn(watch_majority(cluster.clone(), admission.clone()));
     let tidy = raft.handle().spawn(tidy_up(
         cluster.clone(),
         store.clone(),
         config.storage.compact_ms.duration(),
     ));
-    let keeper = raft.handle().spawn(login.keep());
+    let key_refresh = raft.handle().spawn(login.keep());
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {
         http: addr,
         store,
         cluster,
-        backbone,
-        door,
+        service,
+        admission,
         sessions,
         gateway,
         config,
         watch,
         tidy,
-        keeper,
+        key_refresh,
         actors,
         raft,
     })
 }
 
-/// The machine's clock, which a test may put wrong.
-fn clock() -> Clock {
+/// Returns the machine's clock, or a test's clock that may be wrong on purpose.
+fn clock() -> ClusterClock {
     #[cfg(feature = "clock-file")]
     if let Some(path) = std::env::var_os("ROOKERY_CLOCK_FILE") {
-        return Clock::new(cluster::clock::FileWall::new(path));
+        return ClusterClock::new(cluster::clock::FileWallClock::new(path));
     }
-    Clock::system()
+    ClusterClock::system()
 }
 
-/// Decides what the open files that the system permits are for.
-fn divide_files(config: &Config) -> Result<Budget, Error> {
-    // Unknown is as good as unlimited.
+/// Divides the limit of open files between clients and storage.
+fn divide_files(config: &Config) -> Result<FileLimit, Error> {
+    // A system that reports no limit is treated as unlimited.
     let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
-    let budget = Budget::of(limit, config)?;
+    let budget = FileLimit::of(limit, config)?;
     if budget.lowered {
         tracing::warn!(
             limit,
             wanted = config.server.max_connections,
             connections = budget.clients,
-            "the limit of open files permits fewer connections than server.max_connections: raise it (ulimit -n)"
+            "RLIMIT_NOFILE permits fewer connections than server.max_connections: raise it (ulimit -n)"
         );
     }
     Ok(budget)
 }
 
-async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
+async fn open_store(config: &Config, budget: FileLimit) -> Result<Store, Error> {
     let settings = storage::Config {
         open_files: budget.tables,
         ..config.storage.store()
@@ -256,6 +249,7 @@ async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
     let mut patience = Patience::with("storage.dir");
     loop {
         let (settings, dir) = (settings.clone(), config.storage.dir.clone());
+        // Blocking: recovery of the write-ahead log would stall the runtime.
         match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
             Ok(Ok(store)) => return Ok(store),
             Ok(Err(error @ storage::Error::Locked { .. })) if patience.goes_on(&error).await => {}
@@ -267,10 +261,10 @@ async fn open_store(config: &Config, budget: Budget) -> Result<Store, Error> {
 
 async fn start_cluster(
     config: &Config,
-    raft: &Raft,
+    raft: &ClusterRuntime,
     store: &Store,
-    backbone: &Backbone,
-    clock: Clock,
+    service: &ChatService,
+    clock: ClusterClock,
 ) -> Result<(Cluster, cluster::transport::Metrics), Error> {
     let mut member = cluster::Config {
         clock,
@@ -279,11 +273,12 @@ async fn start_cluster(
     let listen = config.cluster.listen.clone();
     let transport_config = TransportConfig {
         listen: listen.clone(),
-        secret: Secret::from(config.cluster.secret.0.as_str()),
+        secret: ClusterSecret::from(config.cluster.secret.0.as_str()),
         ..TransportConfig::default()
     };
-    let (store, service) = (store.clone(), backbone.service());
+    let (store, service) = (store.clone(), service.service());
     let advertises = !config.cluster.advertise.is_empty();
+    // Spawned on the cluster's runtime: tasks of the transport must not run on the thread that starts the node.
     let started = raft.handle().spawn(async move {
         let mut patience = Patience::with("cluster.listen");
         let transport = loop {
@@ -298,55 +293,59 @@ async fn start_cluster(
             }
         };
         if !advertises {
-            // The port may have been chosen by the system.
+            // The bound address, since port 0 lets the system choose one.
             member.advertise = transport.local_addr().to_string();
         }
         let metrics = transport.metrics().clone();
-        let machine = Arc::new(ChatMachine);
+        let machine = Arc::new(ShardStateMachine);
         let cluster = Cluster::start(member, store, Arc::new(transport), machine, service).await?;
         Ok((cluster, metrics))
     });
     started.await.map_err(|_| Error::Ended("cluster member"))?
 }
 
-/// Returns whether the address for other nodes is taken, most likely by the process before this one.
+/// Returns whether the address for other nodes is in use, most likely by the previous process.
 fn is_held(error: &BindError) -> bool {
     matches!(error, BindError::Listen { source, .. } if is_address_held(source))
 }
 
-/// Takes what was deleted out of the files, every so often.
+/// Periodically removes deleted data from the files; never if `every` is zero.
 async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
     if every.is_zero() {
         return;
     }
     loop {
+        // Sleeps first: a node that restarts often must not compact at every start.
         tokio::time::sleep(every).await;
         tidy(&cluster, &store).await;
     }
 }
 
 async fn tidy(cluster: &Cluster, store: &Store) {
+    // Before the compaction: purged log entries are dropped from the files by the same run.
     cluster.trim().await;
     let store = store.clone();
     let began = std::time::Instant::now();
     match tokio::task::spawn_blocking(move || store.compact()).await {
         Ok(Ok(())) => tracing::info!(took_ms = began.elapsed().as_millis(), "data directory compacted"),
+        // A stop closed the store or the runtime, which is no failure.
         Ok(Err(storage::Error::Closed)) | Err(_) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "data directory not compacted"),
+        Ok(Err(error)) => tracing::warn!(%error, "data directory compaction failed"),
     }
 }
 
-/// Closes the sessions of a node that has lost sight of the majority, and takes them again when it's back. A node that was
-/// removed from the cluster closes them for good.
-async fn watch_majority(cluster: Cluster, door: Arc<Door>) {
+/// Closes the sessions of a node that has lost quorum, and accepts sessions again when quorum is restored. A removed
+/// node stays closed.
+async fn watch_majority(cluster: Cluster, admission: Arc<AdmissionControl>) {
     loop {
+        // A removed node counts as without quorum, so that its clients move to members.
         let removed = cluster.removed();
         let isolated = removed || cluster.isolated();
-        if isolated != (door.order() == Order::Isolated) {
+        if isolated != (admission.order() == NodeState::Isolated) {
             if isolated && !removed {
-                tracing::warn!("no majority in sight: closing sessions");
+                tracing::warn!("lost quorum, closing sessions");
             }
-            door.isolated(isolated);
+            admission.isolated(isolated);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -355,93 +354,98 @@ async fn watch_majority(cluster: Cluster, door: Arc<Door>) {
 // === stop ===
 
 impl Running {
-    /// Where clients connect.
+    /// Returns the address that clients connect to.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
     }
 
-    /// The member of the cluster.
+    /// Returns the cluster handle.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// Trims the log and compacts the data directory now, as it is done every `storage.compact_ms`.
+    /// Trims the log and compacts the data directory now, like the periodic run.
     pub async fn tidy(&self) {
         tidy(&self.cluster, &self.store).await;
     }
 
-    /// Stops in order; returns when everything is down.
+    /// Stops the components in order, and returns when all are stopped. Each step is bounded by a deadline.
     pub async fn stop(self) {
         let Running {
             store,
             cluster,
-            backbone,
-            door,
+            service,
+            admission,
             sessions,
             gateway,
             config,
             watch,
             tidy,
-            keeper,
+            key_refresh,
             actors,
             raft,
             ..
         } = self;
         let close = config.session.close_ms.duration() * 2 + Duration::from_secs(1);
-        // 1. Others own what this node owned; clients see nothing of it.
-        door.tell(Order::HandOver);
+        // 1. Shards move to other nodes while the sessions are still open: their commands follow the new owners.
+        admission.send(NodeState::HandOver);
         step(
-            "hand over shards",
+            "transfer shards",
             config.cluster.drain_ms.duration(),
             cluster.drain(),
         )
         .await;
-        // 2. Sessions say goodbye and go elsewhere.
-        door.tell(Order::Drain);
-        step("close sessions", close, door.emptied()).await;
-        //    What they have not confirmed is there until it is fetched: by whom, on a node that is alone?
+        // 2. Clients are asked to reconnect to other nodes.
+        admission.send(NodeState::Drain);
+        step("close sessions", close, admission.emptied()).await;
+        // Unconfirmed events stay until another node has fetched them. A node that is alone has no other node to wait
+        // for.
         if cluster.nodes().len() > 1 {
             let patience = config.session.handover_ms.duration();
             let fetched = tokio::time::timeout(patience, sessions.fetched()).await;
             if fetched.is_err() {
                 tracing::info!(
-                    sessions = sessions.away(),
-                    "stopping with sessions that nobody came for"
+                    sessions = sessions.detached_count(),
+                    "stopping with detached sessions that were not transferred"
                 );
             }
         }
-        // 3. Nobody comes in any more.
+        // 3. The gateway stops. Until here it answers probes, which report that the node drains, and REST requests in
+        //    progress.
         let server = config.server.shutdown_ms.duration() + Duration::from_secs(1);
         step("stop the gateway", server, gateway.stop(true)).await;
-        // 4. What is still under way is answered or refused.
-        step("stop conversations", STOP, backbone.stop()).await;
+        // 4. Queries and commands in progress are answered or refused.
+        step("stop conversations", STOP, service.stop()).await;
         step("stop actors", STOP, actors.stop()).await;
-        // 5. Out of the cluster's sight.
+        // 5. The member leaves the transport. Background tasks end before it, since they use its handle.
         watch.abort();
         tidy.abort();
-        keeper.abort();
+        key_refresh.abort();
         step("stop the cluster member", STOP, cluster.shutdown()).await;
-        // 6. The disk, last.
+        // 6. The disk last: replication may write until the member has stopped.
+        // Blocking: the final sync must not stall the runtime that measures the deadline.
         let closed = tokio::task::spawn_blocking(move || store.close());
-        step("close the disk", STOP, async {
+        step("close storage", STOP, async {
             if closed.await.is_err() {
-                tracing::error!("the disk could not be closed");
+                tracing::error!("storage could not be closed");
             }
         })
         .await;
+        // The runtime last: the steps above run tasks on it.
         drop(raft);
         tracing::info!("stopped");
     }
 }
 
 async fn step(what: &'static str, deadline: Duration, work: impl Future<Output = ()>) {
+    // A step that hangs must not prevent the following ones: the disk has to be closed in any case.
     if tokio::time::timeout(deadline, work).await.is_err() {
         tracing::warn!(
             step = what,
             deadline_ms = deadline.as_millis(),
-            "took too long, going on"
+            "shutdown step timed out, continuing"
         );
     }
 }

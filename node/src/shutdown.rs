@@ -1,4 +1,4 @@
-//! When the process is asked to stop.
+//! Shutdown triggers: signals and the end of the parent process.
 
 use std::io::Read;
 
@@ -11,40 +11,42 @@ pub async fn requested() {
             Ok(mut signals) => {
                 signals.recv().await;
             }
-            // Without the handler the signal ends the process by itself.
+            // Without a handler, the signal terminates the process directly.
             Err(_) => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = terminate => tracing::info!("asked to stop"),
+        () = terminate => tracing::info!("shutdown signal received"),
         interrupted = tokio::signal::ctrl_c() => match interrupted {
-            Ok(()) => tracing::info!("asked to stop"),
+            Ok(()) => tracing::info!("shutdown signal received"),
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Resolves when standard input ends, which is how a child learns that its parent is gone or wants it to stop.
+/// Resolves when standard input ends: a parent process closes it to stop its child, or the system does after the
+/// parent's death.
 pub async fn parent_gone() {
-    let (gone, told) = tokio::sync::oneshot::channel();
-    // A thread of its own: the runtime would wait for its blocking read when the node ends for another reason.
+    let (gone, ended) = tokio::sync::oneshot::channel();
+    // A separate thread: a runtime waits for its blocking tasks at shutdown, and this read may never return.
     let reader = std::thread::Builder::new()
         .name("parent".to_owned())
         .spawn(move || {
             let mut nothing = [0; 64];
+            // Input is discarded; only its end matters.
             while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
-            // Nobody listens when the node ends for another reason.
+            // The receiver is dropped if the node stops for another reason.
             let _unheard = gone.send(());
         });
     if let Err(error) = reader {
-        tracing::warn!(%error, "the end of the parent process will not be noticed");
+        tracing::warn!(%error, "cannot monitor the parent process; its end will not stop this node");
         return std::future::pending().await;
     }
-    let _told = told.await;
-    tracing::info!("asked to stop by the parent process");
+    let _ended = ended.await;
+    tracing::info!("parent process ended, shutting down");
 }
 
-/// Waits until an orderly stop is asked for, or, `with_parent`, until the parent is gone.
+/// Waits for a shutdown signal, or with `with_parent` for the end of the parent process as well.
 pub async fn over(with_parent: bool) {
     if with_parent {
         tokio::select! {
@@ -56,12 +58,12 @@ pub async fn over(with_parent: bool) {
     }
 }
 
-/// Waits for an orderly stop; a second request ends the process at once.
+/// Waits for an orderly stop. A second signal exits the process at once.
 pub async fn or_again(stop: impl Future<Output = ()>) {
     tokio::select! {
         () = stop => {}
         () = requested() => {
-            tracing::warn!("asked to stop again: not waiting any longer");
+            tracing::warn!("second shutdown signal received, exiting immediately");
             std::process::exit(1);
         }
     }

@@ -96,7 +96,7 @@ fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
     let mut input = child.stdin.take().unwrap();
     let mut output = child.stdout.take().unwrap();
     let _guard = Guard(child);
-    let (lines, said) = std::sync::mpsc::channel();
+    let (lines, printed) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = output.read(&mut chunk) {
@@ -115,7 +115,7 @@ fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
         while !text.contains(effect) {
             let left = end.saturating_duration_since(Instant::now());
             text.push_str(
-                &said
+                &printed
                     .recv_timeout(left)
                     .unwrap_or_else(|_| panic!("{effect:?} in:\n{text}")),
             );

@@ -249,18 +249,18 @@ async fn a_node_with_few_files_serves_as_many_as_it_can_and_refuses_the_others_i
     assert!(status.await.unwrap().success());
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(!log.contains("ERROR"), "{log}");
-    let said = log.matches("all connections are taken").count();
-    assert!((1..=5).contains(&said), "once a minute:\n{log}");
+    let warnings = log.matches("connection limit reached").count();
+    assert!((1..=5).contains(&warnings), "once a minute:\n{log}");
 }
 
 #[test]
-fn a_limit_that_leaves_no_room_or_less_than_is_wanted_is_said_at_the_start() {
+fn a_file_limit_that_is_too_low_is_reported_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let status = command(128, dir.path()).status().unwrap();
     assert_eq!(status.code(), Some(1));
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(
-        log.contains("the limit of open files is 128, and must be at least"),
+        log.contains("RLIMIT_NOFILE is 128, and must be at least"),
         "{log}"
     );
 }

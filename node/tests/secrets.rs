@@ -40,7 +40,7 @@ struct Node {
 async fn receiver() -> (String, mpsc::UnboundedReceiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/codes", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, requests) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -61,12 +61,12 @@ async fn receiver() -> (String, mpsc::UnboundedReceiver<Value>) {
                 .write_all(b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n")
                 .await
                 .unwrap();
-            if tell.send(body).is_err() {
+            if sender.send(body).is_err() {
                 return;
             }
         }
     });
-    (url, told)
+    (url, requests)
 }
 
 async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
@@ -152,7 +152,7 @@ impl Node {
     async fn say(&self, lines: &[(Value, &str)]) -> Vec<Value> {
         let url = format!("ws://{}/v1/ws", self.addr);
         let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let mut heard = Vec::new();
+        let mut responses = Vec::new();
         for (line, answer) in lines {
             socket.send(Message::text(line.to_string())).await.unwrap();
             let found = async {
@@ -166,9 +166,9 @@ impl Node {
                     }
                 }
             };
-            heard.push(tokio::time::timeout(PATIENCE, found).await.expect(answer));
+            responses.push(tokio::time::timeout(PATIENCE, found).await.expect(answer));
         }
-        heard
+        responses
     }
 }
 
@@ -222,15 +222,26 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     refusals.push(node.call("POST", "/v1/auth/otp/verify", "", malformed).await);
     let first = node.done("POST", "/v1/auth/otp/verify", "", entered(&code)).await;
     refusals.push(node.call("POST", "/v1/auth/otp/verify", "", entered(&code)).await);
-    let shown = |tokens: &Value| Some(json!({ "refresh_token": tokens["refresh_token"] }));
-    let second = node.done("POST", "/v1/auth/refresh", "", shown(&first)).await;
-    let third = node.done("POST", "/v1/auth/refresh", "", shown(&second)).await;
+    let refresh_body = |tokens: &Value| Some(json!({ "refresh_token": tokens["refresh_token"] }));
+    let second = node
+        .done("POST", "/v1/auth/refresh", "", refresh_body(&first))
+        .await;
+    let third = node
+        .done("POST", "/v1/auth/refresh", "", refresh_body(&second))
+        .await;
     // One that was replaced comes back: the login is over.
-    refusals.push(node.call("POST", "/v1/auth/refresh", "", shown(&first)).await);
-    refusals.push(node.call("POST", "/v1/auth/refresh", "", shown(&third)).await);
+    refusals.push(
+        node.call("POST", "/v1/auth/refresh", "", refresh_body(&first))
+            .await,
+    );
+    refusals.push(
+        node.call("POST", "/v1/auth/refresh", "", refresh_body(&third))
+            .await,
+    );
     let odd = Some(json!({ "refresh_token": [third["refresh_token"]] }));
     refusals.push(node.call("POST", "/v1/auth/refresh", "", odd).await);
-    node.done("POST", "/v1/auth/logout", "", shown(&third)).await;
+    node.done("POST", "/v1/auth/logout", "", refresh_body(&third))
+        .await;
 
     // A token of another issuer, over the WebSocket; a message; the session again, by its name.
     let (alice, forged) = (
@@ -239,12 +250,11 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     );
     let auth = |token: &str| json!({ "t": "auth", "id": 1, "token": token, "device": "d" });
     let send = json!({ "t": "send", "id": 2, "to": "bob", "cid": "1", "b": { "text": CANARY } });
-    let said = node.say(&[(auth(&alice), "ready"), (send, "ack")]).await;
-    let (sid, conv) = (text(&said[0], "sid"), text(&said[1], "c"));
+    let replies = node.say(&[(auth(&alice), "ready"), (send, "ack")]).await;
+    let (sid, conv) = (text(&replies[0], "sid"), text(&replies[1], "c"));
     let mut again = auth(&alice);
     again["resume"] = json!({ "sid": sid, "n": 0 });
-    let edit =
-        json!({ "t": "edit", "id": 3, "c": conv, "of": said[1]["s"], "cid": "2", "b": { "text": CANARY } });
+    let edit = json!({ "t": "edit", "id": 3, "c": conv, "of": replies[1]["s"], "cid": "2", "b": { "text": CANARY } });
     let resumed = node.say(&[(again, "ready"), (edit, "ack")]).await;
     let new_sid = text(&resumed[0], "sid");
     let refused = node.say(&[(auth(&forged), "err")]).await;
@@ -268,11 +278,11 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         .await;
     assert_eq!(events.0, 200, "{}", events.1);
     // The hook is told of the message, for bob is away.
-    let told = tokio::time::timeout(PATIENCE, codes.recv())
+    let post = tokio::time::timeout(PATIENCE, codes.recv())
         .await
         .expect("a post")
         .unwrap();
-    assert_eq!(told["type"], "message");
+    assert_eq!(post["type"], "message");
     refusals.push(node.call("GET", "/metrics", "not-the-admin-token", None).await);
     let (status, figures) = node.call("GET", "/metrics", ADMIN, None).await;
     assert_eq!(status, 200);
@@ -308,7 +318,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
             text
         })
         .collect();
-    let places = [
+    let sources = [
         ("the log", log),
         ("a refusal", refusals.join("\n")),
         ("the figures", figures),
@@ -333,21 +343,21 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         ("the admin token", ADMIN.to_owned()),
         ("the cluster's secret", CLUSTER.to_owned()),
     ];
-    for (place, text) in &places {
+    for (source, text) in &sources {
         for (what, secret) in &secrets {
             if let Some(at) = text.find(secret.as_str()) {
                 let line = text[..at].rsplit('\n').next().unwrap_or_default();
-                panic!("{what} is in {place}, after: {line}");
+                panic!("{what} is in {source}, after: {line}");
             }
         }
         // As bytes are printed by those who don't know that they are text.
         let bytes: Vec<String> = CANARY.bytes().map(|byte| byte.to_string()).collect();
         assert!(
             !text.contains(&bytes.join(", ")),
-            "the words of a message are in {place}, as bytes"
+            "the words of a message are in {source}, as bytes"
         );
         if let Some(line) = text.lines().find(|line| holds_number(line, &code)) {
-            panic!("the code {code} is in {place}: {line}");
+            panic!("the code {code} is in {source}: {line}");
         }
     }
 }

@@ -1,226 +1,226 @@
-//! What the server answers. Each shape carries the request's `id`, if it had one; `hello` opens a
+//! Server responses to client commands. Each shape carries the request's `id`, if it had one. `hello` opens a
 //! connection and has none.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::RawEvent;
 use crate::codec::{shapes, splice};
 use crate::error::ErrorCode;
-use crate::ids::{Cid, ConvId, UserId};
-use crate::role::{GroupInvite, History, Kind, Role};
+use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::payload::EncodedEvent;
+use crate::role::{ConversationKind, GroupInvite, HistoryVisibility, Role};
 
 shapes! {
-    /// Everything the server says apart from events.
+    /// Everything that the server sends apart from events.
     #[derive(Clone, PartialEq, Debug)]
-    pub enum Answer {
-        /// The first frame of a connection.
-        Hello(Hello) = "hello",
-        /// The session is open.
-        Ready(Ready) = "ready",
-        /// A change is durable and applied.
+    pub enum Response {
+        /// The first frame of every connection.
+        Hello(HelloResponse) = "hello",
+        /// The session has begun or was resumed.
+        Ready(ReadyResponse) = "ready",
+        /// The change is durable and applied.
         Ack(Ack) = "ack",
-        /// Done, nothing to tell.
-        Ok(Empty) = "ok",
+        /// The command was carried out and returns no data.
+        Ok(OkResponse) = "ok",
         /// A conversation as its member sees it.
-        Conv(Conv) = "conv",
+        Conv(ConversationSnapshot) = "conv",
         /// A page of the user's conversations.
-        Inbox(Inbox) = "inbox",
-        /// A page of a log.
-        Hist(Hist) = "hist",
+        Inbox(ConversationList) = "inbox",
+        /// A page of a conversation's events.
+        Hist(HistoryResponse) = "hist",
         /// A page of a conversation's members.
-        Members(Members) = "members",
-        /// What was missed.
-        Delta(Delta) = "delta",
-        /// The user's own settings.
-        Me(Me) = "me",
-        /// The server lives.
-        Hb(Hb) = "hb",
-        /// Refused.
-        Err(Err) = "err",
+        Members(MembersResponse) = "members",
+        /// The missed events of a set of conversations.
+        Delta(SyncResponse) = "delta",
+        /// The settings of the user.
+        Me(MeResponse) = "me",
+        /// The server is alive and repeats its clock.
+        Hb(HeartbeatResponse) = "hb",
+        /// The command was refused; the error code names the reason.
+        Err(ErrorResponse) = "err",
     }
 }
 
-/// `hello`.
+/// Fields of the `hello` frame, the first of every connection.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Hello {
-    /// The protocol's version.
+pub struct HelloResponse {
+    /// Version of the protocol, which is 1.
     pub proto: u32,
-    /// The name of the node, for support.
+    /// Name of the node, for support.
     pub server: String,
-    /// How often the client should say `hb`, in milliseconds.
+    /// Interval at which the client should send `hb`, in milliseconds.
     pub hb_ms: u64,
-    /// How long the client has for `auth`, in milliseconds.
+    /// Time within which the client must send `auth`, in milliseconds.
     pub auth_ms: u64,
-    /// The largest message accepted, in bytes.
+    /// The largest message that the server accepts, in bytes.
     pub max_frame: u64,
-    /// The server's clock, in milliseconds since the epoch.
+    /// The server's clock, in milliseconds since the Unix epoch.
     pub time: u64,
 }
 
-/// `ready`.
+/// Fields of the `ready` response: the session has begun or was resumed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Ready {
-    /// Who the token says the client is.
+pub struct ReadyResponse {
+    /// The user that the token authenticates.
     pub user: UserId,
-    /// The session, to be presented at a resume.
+    /// Id of the session, sent by the client to resume it.
     pub sid: String,
-    /// Whether the session goes on exactly at `n + 1`.
+    /// True if the session continues exactly at `n + 1`.
     pub resumed: bool,
-    /// The number of the last event before those that follow.
+    /// Number of the last event before those that follow.
     pub n: u64,
-    /// Why the session was not resumed although it was asked for.
+    /// The reason for which a requested resume was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<NotResumed>,
-    /// How long the session can be resumed after its socket is gone, in milliseconds.
+    /// Time for which the session can be resumed after its connection is lost, in milliseconds.
     pub resume_ttl_ms: u64,
-    /// The limits in force.
-    pub limits: Limits,
+    /// The limits that apply to this session.
+    pub limits: SessionLimits,
 }
 
-/// Why a session was not resumed.
+/// Reason for which a session was not resumed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NotResumed {
-    /// Too long gone.
+    /// The session was detached for too long, or was evicted.
     Expired,
-    /// No such session of this user and device.
+    /// This user and device have no such session.
     Unknown,
-    /// The events behind the client's are not all there any more, or the client claims events that were never sent.
+    /// Events after the client's last one are no longer kept, or the client named an event that was never sent.
     Gap,
 }
 
-/// The limits that `ready` tells.
+/// Limits that apply to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Limits {
-    /// The largest body, in bytes.
+pub struct SessionLimits {
+    /// The largest message body, in bytes.
     pub body_bytes: u64,
-    /// Sends per second, sustained.
+    /// Sustained rate of `send` commands, per second.
     pub sends_per_s: u32,
-    /// Sends at once.
+    /// Number of `send` commands that may arrive at once.
     pub burst: u32,
-    /// Ephemeral commands per second.
+    /// Rate of ephemeral commands such as `typing`, per second.
     pub ephemeral_per_s: u32,
 }
 
-/// `ack`.
+/// Fields of the `ack` response: the change is durable and applied.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Ack {
-    /// The conversation.
-    pub c: ConvId,
-    /// The command's idempotency key.
-    pub cid: Cid,
-    /// The event's place in the log.
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Idempotency key of the command.
+    pub cid: ClientMessageId,
+    /// Sequence number of the event; absent if the command made none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s: Option<u64>,
-    /// The message's ordinal; absent if the event is no message.
+    /// Ordinal of the message; absent if the event is no message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mn: Option<u64>,
-    /// The event's time.
+    /// Time of the event, in milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ts: Option<u64>,
-    /// The command had been done before: this is the first result.
+    /// True if the command was a repetition; the other fields are the first result.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dup: bool,
 }
 
-/// An answer without fields.
+/// A response without any fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct Empty {}
+pub struct OkResponse {}
 
-/// `conv`, both an answer and an event.
+/// Fields of `conv`, which is both a response and an event: a conversation as its member sees it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Conv {
-    /// The conversation.
-    pub c: ConvId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its title.
+pub struct ConversationSnapshot {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Kind of the conversation.
+    pub kind: ConversationKind,
+    /// Title of the conversation; null if it has none.
     #[serde(default)]
     pub title: Option<String>,
-    /// The user's role.
+    /// The user's role; null if the user is no member.
     pub role: Option<Role>,
-    /// The end of the log; live events continue at `last.s + 1`.
-    pub last: Last,
+    /// The last event of the log; live events continue at `last.s + 1`.
+    pub last: LastEvent,
     /// The user's read cursor.
     pub read: u64,
     /// The user's delivered cursor.
     pub delivered: u64,
-    /// Whether the user wants no alerts.
+    /// True if notifications are muted for this user.
     #[serde(default)]
     pub muted: bool,
-    /// Whether the user keeps it on top.
+    /// True if the user's clients show the conversation on top.
     #[serde(default)]
     pub pinned: bool,
-    /// How far back a new member may read.
+    /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<History>,
-    /// The number of members.
+    pub history: Option<HistoryVisibility>,
+    /// Number of members of the conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u64>,
-    /// The other side of a direct conversation.
+    /// The other user of a direct conversation; absent in groups and channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<Peer>,
-    /// What was missed since `have`.
+    pub peer: Option<DirectPeer>,
+    /// The events after `have`; absent if `open` was sent without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<Vec<RawEvent>>,
-    /// The events don't start at `have + 1`: more was missed than they hold.
+    pub events: Option<Vec<EncodedEvent>>,
+    /// True if `events` does not start at `have + 1`, because more events were missed than it holds.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
 }
 
-/// The end of a log.
+/// The end of a conversation's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct Last {
-    /// The last event.
+pub struct LastEvent {
+    /// Sequence number of the last event.
     pub s: u64,
-    /// The ordinal of the last message.
+    /// Ordinal of the last message.
     pub mn: u64,
-    /// The time of the last event.
+    /// Time of the last event, in milliseconds since the Unix epoch.
     pub ts: u64,
 }
 
-/// The other side of a direct conversation.
+/// The other user of a direct conversation and that user's cursors.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Peer {
-    /// The user.
+pub struct DirectPeer {
+    /// The other user of the direct conversation.
     pub u: UserId,
-    /// What has arrived there.
+    /// The other user's delivered cursor.
     pub delivered: u64,
-    /// What was read there.
+    /// The other user's read cursor.
     pub read: u64,
 }
 
-/// `inbox`.
+/// Fields of the `inbox` response: a page of the user's conversations.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Inbox {
+pub struct ConversationList {
     /// The conversations, the latest activity first.
-    pub items: Vec<Item>,
-    /// The cursor of the next page, null after the last.
+    pub items: Vec<ConversationListItem>,
+    /// Cursor of the next page; null after the last page.
     #[serde(default)]
     pub next: Option<String>,
 }
 
-/// One conversation in the inbox.
+/// One conversation of the user's list.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Item {
-    /// The conversation.
-    pub c: ConvId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its title.
+pub struct ConversationListItem {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Kind of the conversation.
+    pub kind: ConversationKind,
+    /// Title of the conversation; null if it has none.
     #[serde(default)]
     pub title: Option<String>,
-    /// The user's role; null when the row is stale.
+    /// The user's role; null if the row is stale.
     #[serde(default)]
     pub role: Option<Role>,
-    /// The last event; null when the row is stale.
+    /// The last message in its current state; null if there is none, the user may not read it, or the row is stale.
     #[serde(default)]
-    pub last: Option<RawEvent>,
-    /// Messages above the read cursor that are there to be read.
+    pub last: Option<EncodedEvent>,
+    /// Number of messages above the read cursor that the user may read.
     #[serde(default)]
     pub unread: u64,
-    /// Unread messages that mention the user.
+    /// Number of unread messages that mention the user.
     #[serde(default)]
     pub mentions: u64,
     /// The user's read cursor.
@@ -229,135 +229,138 @@ pub struct Item {
     /// The user's delivered cursor.
     #[serde(default)]
     pub delivered: u64,
-    /// Whether the user wants no alerts.
+    /// True if notifications are muted for this user.
     #[serde(default)]
     pub muted: bool,
-    /// Whether the user keeps it on top.
+    /// True if the user's clients show the conversation on top.
     #[serde(default)]
     pub pinned: bool,
-    /// The other side of a direct conversation.
+    /// The other user of a direct conversation; absent in groups and channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<Peer>,
-    /// The conversation's owner didn't answer in time: only `c` and `kind` count, ask again.
+    pub peer: Option<DirectPeer>,
+    /// True if the owner of the conversation did not respond in time: only `c` and `kind` are valid. Request the page
+    /// again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stale: bool,
 }
 
-/// `hist`.
+/// Fields of the `hist` response: a page of a conversation's events.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Hist {
-    /// The conversation.
-    pub c: ConvId,
-    /// Events in ascending order.
-    pub events: Vec<RawEvent>,
-    /// Whether the log goes on in the direction asked for.
+pub struct HistoryResponse {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The events, in ascending order of `s`.
+    pub events: Vec<EncodedEvent>,
+    /// True if more events exist in the requested direction.
     pub more: bool,
-    /// The events don't begin behind `after`: what was there is gone, or is not for this member, or the log ends before it.
+    /// True if events behind `after` are missing: they expired, the user may not read them, or the log ends before
+    /// `after`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
 }
 
-/// `members`.
+/// Fields of the `members` response: a page of a conversation's members.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Members {
+pub struct MembersResponse {
     /// The members, in the order of their ids.
-    pub items: Vec<Member>,
-    /// The cursor of the next page, null after the last.
+    pub items: Vec<ConversationMember>,
+    /// Cursor of the next page; null after the last page.
     #[serde(default)]
     pub next: Option<String>,
 }
 
-/// One member.
+/// One member of a conversation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Member {
-    /// The user.
+pub struct ConversationMember {
+    /// The user who is a member.
     pub u: UserId,
-    /// The role.
+    /// Role of the member in the conversation.
     pub role: Role,
-    /// What has arrived there; absent in conversations of more than 256 members.
+    /// The member's delivered cursor; absent in conversations of more than 256 members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<u64>,
-    /// What was read there; absent likewise.
+    /// The member's read cursor; absent in conversations of more than 256 members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
 }
 
-/// `delta`.
+/// Fields of the `delta` response: the missed events of a set of conversations.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Delta {
-    /// Up to where the items reach: buffered live events above are applied after them.
-    pub as_of: Vec<(ConvId, u64)>,
-    /// What was missed, per conversation.
-    pub items: Vec<DeltaItem>,
-    /// The cursor of the next page, null after the last.
+pub struct SyncResponse {
+    /// Pairs of a conversation and the `s` up to which its items reach. Apply buffered live events above it afterwards.
+    pub as_of: Vec<(ConversationId, u64)>,
+    /// The missed events of each conversation.
+    pub items: Vec<SyncResponseItem>,
+    /// Cursor of the next page; null after the last page.
     #[serde(default)]
     pub next: Option<String>,
 }
 
-/// What was missed in one conversation.
+/// The missed events of one conversation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DeltaItem {
-    /// The conversation.
-    pub c: ConvId,
-    /// Events in ascending order, without a hole.
-    pub events: Vec<RawEvent>,
-    /// The events don't start at `have + 1`: they are the newest, `hist` has the others.
+pub struct SyncResponseItem {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The events, in ascending order of `s`, without a hole.
+    pub events: Vec<EncodedEvent>,
+    /// True if the events do not start at `have + 1`: they are the newest ones, and `hist` returns the others.
     #[serde(default)]
     pub gap: bool,
 }
 
-/// `me`.
+/// Fields of the `me` response: the settings of the user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Me {
-    /// The user.
+pub struct MeResponse {
+    /// The user who sent the command.
     pub u: UserId,
-    /// Who may make the user a member of groups and channels.
+    /// Setting for the users who may add this user to groups and channels.
     pub group_invite: GroupInvite,
 }
 
-/// `hb`.
+/// Fields of the `hb` response, the heartbeat of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Hb {
-    /// The server's clock, in milliseconds since the epoch.
+pub struct HeartbeatResponse {
+    /// The server's clock, in milliseconds since the Unix epoch.
     pub time: u64,
 }
 
-/// `err`.
+/// Fields of the `err` response: the command was refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Err {
-    /// The reason, for programs.
+pub struct ErrorResponse {
+    /// The reason for the refusal, for programs.
     pub code: ErrorCode,
-    /// The HTTP status that goes with it.
+    /// HTTP status that corresponds to the code.
     pub http: u16,
-    /// Whether the same command may succeed later.
+    /// True if the same command may succeed later.
     pub temp: bool,
-    /// The reason, for people.
+    /// Text of the reason, for people.
     pub msg: String,
-    /// How long to wait before the next try, in milliseconds; on temporary refusals.
+    /// Time to wait before the next attempt, in milliseconds; present on temporary refusals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
 }
 
-// === impl Answer ===
+// === impl Response ===
 
-impl Answer {
-    /// Returns the text of the answer to the request numbered `id`.
+impl Response {
+    /// Returns the JSON text of the response to the request with this `id`.
     pub fn encode(&self, id: Option<i64>) -> String {
         splice(self.tag(), id, &self.fields())
     }
 
-    /// Reads the shape named `tag`; `None` if there is no such answer.
-    pub(crate) fn decode(tag: &str, text: &str) -> Option<Result<Answer, serde_json::Error>> {
-        Answer::read(tag, text)
+    /// Decodes the shape named `tag`; `None` if no response has that name.
+    pub(crate) fn decode(tag: &str, text: &str) -> Option<Result<Response, serde_json::Error>> {
+        Response::read(tag, text)
     }
 }
 
-impl Err {
-    /// Returns the refusal with what its code implies. A temporary one without `retry_ms` gets 1,000.
-    pub fn new(code: ErrorCode, msg: impl Into<String>, retry_ms: Option<u64>) -> Err {
+impl ErrorResponse {
+    /// Returns a refusal whose other fields follow from its code. A temporary one without `retry_ms` gets 1,000 ms.
+    pub fn new(code: ErrorCode, msg: impl Into<String>, retry_ms: Option<u64>) -> ErrorResponse {
         let temp = code.temporary();
+        // A permanent refusal carries no delay: a client could take it as permission to retry.
         let retry_ms = if temp { retry_ms.or(Some(1_000)) } else { None };
-        Err {
+        ErrorResponse {
             code,
             http: code.http(),
             temp,

@@ -1,75 +1,75 @@
-//! Close codes: the range is the verdict, so that a client which doesn't know a code still does right.
+//! Close codes. The range of a code defines the client's reaction, so a client handles unknown codes correctly too.
 
 use serde::{Deserialize, Serialize};
 
-/// Why the server closes a WebSocket.
+/// Reason for which the server closes a WebSocket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u16)]
 pub enum CloseCode {
-    /// Done, or replaced in silence by the same instance.
+    /// The session ended, or another connection of the same instance replaced this one.
     Normal = 1000,
-    /// Broken WebSocket framing.
+    /// The client sent broken WebSocket framing.
     Framing = 1002,
-    /// A binary frame, which was not negotiated.
+    /// The client sent a binary frame, which was not negotiated.
     Binary = 1003,
-    /// A text that is not UTF-8.
+    /// The client sent text that is not UTF-8.
     Utf8 = 1007,
-    /// A frame or message over `max_frame`.
+    /// The client sent a frame or message over `max_frame`.
     TooLarge = 1009,
-    /// A fault of the server.
+    /// The server has failed internally.
     Internal = 4000,
-    /// The client reads too slowly.
+    /// The client reads too slowly, and its outbound queue overflowed.
     SlowConsumer = 4010,
-    /// The node is being stopped.
+    /// The node is being stopped; the session can be resumed on another node.
     Draining = 4012,
-    /// The node has more than it can carry.
+    /// The node has reached its capacity.
     Overloaded = 4013,
-    /// Nothing was heard of the client for too long.
+    /// The client sent nothing within the idle timeout.
     HeartbeatMissed = 4014,
-    /// The node is on the minority side.
+    /// The node has lost contact with a majority of the cluster.
     Isolated = 4015,
-    /// The token ran out.
+    /// The token of the session has expired.
     TokenExpired = 4201,
-    /// Far over the rate limits, for long.
+    /// The client exceeded the rate limits by far and for long.
     RateAbuse = 4208,
-    /// No `auth` in time.
+    /// The client sent no `auth` within `auth_ms`.
     NoAuth = 4210,
-    /// The client breaks the protocol.
+    /// The client violated the protocol.
     Protocol = 4400,
     /// The token is not valid.
     AuthFailed = 4401,
-    /// Banned or revoked.
+    /// The user is banned, or the login was revoked.
     Banned = 4403,
-    /// A version that the node doesn't speak.
+    /// The node does not support the protocol version.
     Version = 4406,
-    /// Displaced by another instance of the same device.
+    /// Another instance of the same device has connected.
     Displaced = 4409,
     /// The user has too many sessions.
     TooManySessions = 4429,
 }
 
-/// What the client does after a close.
+/// Reaction of the client to a close.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Verdict {
+pub enum CloseAdvice {
     /// Reconnect after `retry_ms` and resume the session.
     Resume,
     /// Reconnect after `retry_ms` with a new session.
     NewSession,
-    /// Stay away until a person or a new version changes something.
+    /// Do not reconnect until a person or a new version has changed something.
     Stop,
 }
 
-/// The close reason: `{"retry_ms":1830}`.
+/// The reason text of a close frame: `{"retry_ms":1830}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Reason {
-    /// How long to wait before the next try, in milliseconds.
+pub struct CloseReason {
+    /// Time to wait before the next connection, in milliseconds.
     pub retry_ms: u64,
 }
 
-// === impl CloseCode, Verdict, Reason ===
+// === impl CloseCode, CloseAdvice, CloseReason ===
 
 impl CloseCode {
-    /// Every code.
+    /// Every close code of this version.
     pub const ALL: [CloseCode; 20] = [
         CloseCode::Normal,
         CloseCode::Framing,
@@ -93,44 +93,45 @@ impl CloseCode {
         CloseCode::TooManySessions,
     ];
 
-    /// Returns the number on the wire.
+    /// Returns the number that is sent on the wire.
     pub fn code(self) -> u16 {
         self as u16
     }
 
-    /// Returns the code with that number, if this version has it.
+    /// Returns the code with that number; `None` if this version has none.
     pub fn from_code(code: u16) -> Option<CloseCode> {
         CloseCode::ALL.into_iter().find(|known| known.code() == code)
     }
 
-    /// Returns what the client does next.
-    pub fn verdict(self) -> Verdict {
-        Verdict::of(self.code())
+    /// Returns the reaction of the client to this code.
+    pub fn verdict(self) -> CloseAdvice {
+        CloseAdvice::of(self.code())
     }
 }
 
-impl Verdict {
-    /// Returns the verdict of any close code. Outside the server's ranges: the standard codes that blame the
-    /// client's bytes (1002, 1003, 1007, 1009) and 1000 say stop, everything else (a lost connection) says
+impl CloseAdvice {
+    /// Returns the reaction to any close code. Outside the server's ranges, 1000 and the standard codes for invalid
+    /// client bytes (1002, 1003, 1007, 1009) mean stop. Every other code, such as that of a lost connection, means
     /// resume.
-    pub fn of(code: u16) -> Verdict {
+    pub fn of(code: u16) -> CloseAdvice {
         match code {
-            1000 | 1002 | 1003 | 1007 | 1009 => Verdict::Stop,
-            4200..=4399 => Verdict::NewSession,
-            4400..=4599 => Verdict::Stop,
-            _ => Verdict::Resume,
+            1000 | 1002 | 1003 | 1007 | 1009 => CloseAdvice::Stop,
+            4200..=4399 => CloseAdvice::NewSession,
+            4400..=4599 => CloseAdvice::Stop,
+            // An unknown code or a lost connection must not cost the client its session.
+            _ => CloseAdvice::Resume,
         }
     }
 }
 
-impl Reason {
+impl CloseReason {
     /// Returns the reason as compact JSON, far below the 123 bytes that a close frame can hold.
     pub fn encode(self) -> String {
         format!("{{\"retry_ms\":{}}}", self.retry_ms)
     }
 
-    /// Returns the reason said by a server, or `None` for any other text.
-    pub fn decode(text: &str) -> Option<Reason> {
+    /// Decodes a server's reason text; `None` for any other text.
+    pub fn decode(text: &str) -> Option<CloseReason> {
         serde_json::from_str(text).ok()
     }
 }
@@ -143,26 +144,26 @@ mod tests {
     fn the_range_is_the_verdict() {
         for code in CloseCode::ALL {
             let expected = match code.code() {
-                4000..=4199 => Verdict::Resume,
-                4200..=4399 => Verdict::NewSession,
-                _ => Verdict::Stop,
+                4000..=4199 => CloseAdvice::Resume,
+                4200..=4399 => CloseAdvice::NewSession,
+                _ => CloseAdvice::Stop,
             };
             assert_eq!(code.verdict(), expected, "{code:?}");
             assert_eq!(CloseCode::from_code(code.code()), Some(code));
         }
-        assert_eq!(Verdict::of(4099), Verdict::Resume);
-        assert_eq!(Verdict::of(1006), Verdict::Resume);
+        assert_eq!(CloseAdvice::of(4099), CloseAdvice::Resume);
+        assert_eq!(CloseAdvice::of(1006), CloseAdvice::Resume);
         assert_eq!(CloseCode::from_code(4099), None);
     }
 
     #[test]
     fn the_reason_is_compact_json() {
-        assert_eq!(Reason { retry_ms: 1830 }.encode(), r#"{"retry_ms":1830}"#);
+        assert_eq!(CloseReason { retry_ms: 1830 }.encode(), r#"{"retry_ms":1830}"#);
         assert_eq!(
-            Reason::decode(r#"{"retry_ms":1830,"more":1}"#),
-            Some(Reason { retry_ms: 1830 })
+            CloseReason::decode(r#"{"retry_ms":1830,"more":1}"#),
+            Some(CloseReason { retry_ms: 1830 })
         );
-        assert_eq!(Reason::decode("going away"), None);
-        assert!(Reason { retry_ms: u64::MAX }.encode().len() <= 123);
+        assert_eq!(CloseReason::decode("going away"), None);
+        assert!(CloseReason { retry_ms: u64::MAX }.encode().len() <= 123);
     }
 }

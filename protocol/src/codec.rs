@@ -1,5 +1,5 @@
-//! How frames are put together and taken apart: `t` decides the shape, so a frame is read twice, once for
-//! its head and once for the fields of its shape.
+//! Frame codec. `t` selects the shape, so a frame is parsed twice: once for its head and once for the fields of its
+//! shape.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What every frame may carry besides the fields of its shape. Unread values stay raw, so an ill-typed
-/// `t` doesn't hide the `id`.
+/// Fields that every frame may carry besides those of its shape. They stay raw, so that an ill-typed `t` does not hide
+/// the `id`.
 #[derive(Deserialize)]
 struct RawHead<'a> {
     #[serde(borrow)]
@@ -19,29 +19,31 @@ struct RawHead<'a> {
     n: Option<&'a RawValue>,
 }
 
-/// The head of a frame: `t`, `id` and `n`, each if present and well-typed.
-pub(crate) struct Head<'a> {
+/// Head of a frame: `t`, `id` and `n`, each if it is present and well-typed.
+pub(crate) struct FrameHead<'a> {
     pub(crate) t: Option<Cow<'a, str>>,
     pub(crate) id: Result<Option<i64>, &'static str>,
     pub(crate) n: Option<u64>,
 }
 
-/// Fields of a shape, read from and written to one JSON object.
+/// Fields of a shape, decoded from and encoded as one JSON object.
 pub(crate) trait Fields: Sized {
     fn read(text: &str) -> Result<Self, serde_json::Error>;
     fn write(&self) -> String;
 }
 
-// === impl Head, Fields ===
+// === impl FrameHead, Fields ===
 
-impl<'a> Head<'a> {
-    pub(crate) fn read(text: &'a str) -> Result<Head<'a>, serde_json::Error> {
+impl<'a> FrameHead<'a> {
+    pub(crate) fn read(text: &'a str) -> Result<FrameHead<'a>, serde_json::Error> {
         let raw: RawHead<'a> = serde_json::from_str(text)?;
-        Ok(Head {
+        Ok(FrameHead {
             t: raw.t.and_then(|t| text_of(t.get())),
             id: match raw.id {
+                // Only `id` reports its error: the client matches its response by it, so ignoring a malformed one would
+                // lose the response.
                 None => Ok(None),
-                Some(id) => serde_json::from_str(id.get()).map_err(|_| "id must be an integer of 64 bits"),
+                Some(id) => serde_json::from_str(id.get()).map_err(|_| "id must be a 64-bit integer"),
             },
             n: raw.n.and_then(|n| serde_json::from_str(n.get()).ok()),
         })
@@ -49,9 +51,12 @@ impl<'a> Head<'a> {
 }
 
 fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    // `Cow` borrows the usual `t` and allocates only if it contains an escape.
     #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(json).ok().map(|Text(text)| text)
+    struct FrameText<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<FrameText<'_>>(json)
+        .ok()
+        .map(|FrameText(text)| text)
 }
 
 impl<T: Serialize + DeserializeOwned> Fields for T {
@@ -60,12 +65,12 @@ impl<T: Serialize + DeserializeOwned> Fields for T {
     }
 
     fn write(&self) -> String {
-        // The shapes of this crate have string keys and no failing parts.
+        // The shapes of this crate have string keys and no field whose serialisation can fail.
         serde_json::to_string(self).expect("a wire shape always serialises")
     }
 }
 
-/// Returns `{"t":<tag>,"id":<id>,<fields>}`.
+/// Returns the frame `{"t":<tag>,"id":<id>,<fields>}`.
 pub(crate) fn splice(tag: &str, id: Option<i64>, fields: &str) -> String {
     let mut text = String::with_capacity(fields.len() + tag.len() + 32);
     text.push_str("{\"t\":\"");
@@ -75,6 +80,7 @@ pub(crate) fn splice(tag: &str, id: Option<i64>, fields: &str) -> String {
         text.push_str(",\"id\":");
         text.push_str(&id.to_string());
     }
+    // `fields` keeps its closing brace; without fields only that brace follows, and a comma would break the JSON.
     if fields != "{}" {
         text.push(',');
     }
@@ -82,7 +88,8 @@ pub(crate) fn splice(tag: &str, id: Option<i64>, fields: &str) -> String {
     text
 }
 
-/// Declares an enum of shapes, each with its `t`: the one place where a shape is added.
+/// Declares an enum of shapes with the `t` of each. A new shape is added only there. Each variant has exactly one line
+/// of docs, which becomes its summary in AsyncAPI.
 macro_rules! shapes {
     ($(#[$doc:meta])* pub enum $name:ident { $(#[doc = $about:literal] $variant:ident($fields:ty) = $tag:literal,)* }) => {
         $(#[$doc])*
@@ -94,17 +101,17 @@ macro_rules! shapes {
                 match self { $($name::$variant(_) => $tag,)* }
             }
 
-            /// Returns every shape with its schema.
+            /// Returns the schemas of all shapes.
             pub fn shapes() -> Vec<$crate::schema::Shape> {
                 vec![$($crate::schema::Shape::of::<$fields>($tag, $about),)*]
             }
 
-            /// Returns the fields as a JSON object, without `t`.
+            /// Encodes the fields as a JSON object, without `t`.
             fn fields(&self) -> String {
                 match self { $($name::$variant(fields) => $crate::codec::Fields::write(fields),)* }
             }
 
-            /// Reads the fields of the shape named `tag`; `None` if there is no such shape.
+            /// Decodes the fields of the shape named `tag`; `None` if there is no such shape.
             fn read(tag: &str, text: &str) -> Option<Result<$name, serde_json::Error>> {
                 match tag {
                     $($tag => Some(<$fields as $crate::codec::Fields>::read(text).map($name::$variant)),)*

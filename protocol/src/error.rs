@@ -1,46 +1,46 @@
-//! The codes of refusals, the same on every transport.
+//! Error codes of refused commands, the same on every transport.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a command was refused. The wire name is the variant in snake case.
+/// Reason for which a command was refused. The name on the wire is the variant in snake case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// The request is malformed; sending it again is useless.
+    /// The request is malformed; repeating it is useless.
     BadRequest,
-    /// No valid token yet.
+    /// The connection has not sent a valid token yet.
     Unauthenticated,
-    /// The token was valid and is no more: get a new one.
+    /// The token has expired; the client must get a new one.
     TokenExpired,
     /// The user is a member and may not do this.
     Forbidden,
-    /// The user is no member, or there is no such conversation: the two are not told apart.
+    /// The user is no member, or the conversation does not exist; the code does not reveal which.
     NotMember,
-    /// The thing named by the command is not there.
+    /// The object named by the command does not exist.
     NotFound,
-    /// The state doesn't permit it (such as inviting a member).
+    /// The current state does not permit the command, such as the invitation of a member.
     Conflict,
     /// A body or frame is over its limit.
     TooLarge,
-    /// Too many, too fast: try again after `retry_ms`.
+    /// The user exceeded a rate limit; retry after `retry_ms`.
     RateLimited,
-    /// A queue is full: try again after `retry_ms`.
+    /// A queue of the server is full; retry after `retry_ms`.
     Busy,
-    /// No owner could be reached: try again after `retry_ms`.
+    /// No owner of the conversation could be reached; retry after `retry_ms`.
     Unavailable,
-    /// The outcome is not known: send the same `cid` again.
+    /// The outcome is unknown; retry with the same `cid`.
     TimeoutUnknown,
-    /// A fault of the server: try again after `retry_ms`.
+    /// The server has failed internally; retry after `retry_ms`.
     Internal,
 }
 
 // === impl ErrorCode ===
 
 impl ErrorCode {
-    /// Every code, in the order of the documentation.
+    /// Every code, in the order of docs/protocol.md.
     pub const ALL: [ErrorCode; 13] = [
         ErrorCode::BadRequest,
         ErrorCode::Unauthenticated,
@@ -57,7 +57,7 @@ impl ErrorCode {
         ErrorCode::Internal,
     ];
 
-    /// Returns the name on the wire.
+    /// Returns the code's name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             ErrorCode::BadRequest => "bad_request",
@@ -76,7 +76,7 @@ impl ErrorCode {
         }
     }
 
-    /// Returns the HTTP status that goes with the code, also in the `err` frame.
+    /// Returns the HTTP status of the code, which the `err` response carries too.
     pub fn http(self) -> u16 {
         match self {
             ErrorCode::BadRequest => 400,
@@ -92,9 +92,10 @@ impl ErrorCode {
         }
     }
 
-    /// Tells whether the same command may succeed later. A client that gets a temporary refusal keeps the
-    /// command and sends it again with the same `cid`.
+    /// Returns whether the same command may succeed later. On a temporary refusal a client keeps the command and
+    /// retries it with the same `cid`.
     pub fn temporary(self) -> bool {
+        // Some of these may have taken effect: the same `cid` makes the retry safe.
         matches!(
             self,
             ErrorCode::RateLimited

@@ -1,148 +1,154 @@
-//! Step 10: an event is encoded once, as the *tail* that all receivers share.
+//! Server events: each is encoded once, as a *tail* that all receivers share.
 //!
-//! A session's frame is `{"n":413,` followed by the tail, `"t":"msg",…}`. The tail is also what is stored,
-//! so live, history and sync are the same bytes by construction. The step before is the committed batch, the
-//! step after the fan-out.
+//! A session's frame is `{"n":413,` followed by the tail, `"t":"msg",…}`. The stored bytes are the tail too, so live
+//! events, history and sync are identical by construction.
+//!
+//! Spine: step 10 of 13. Previous: the results of the applied batch in `node`. Next: the fan-out of `node`, one
+//! delivery per interested node.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::answer::Conv;
-use crate::body::Body;
-use crate::codec::{Head, shapes, splice};
-use crate::ids::{Cid, ConvId, UserId};
-use crate::role::{Role, Why};
+use crate::answer::ConversationSnapshot;
+use crate::codec::{FrameHead, shapes, splice};
+use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::payload::Body;
+use crate::role::{MembershipChange, Role};
 
 mod change;
 
 mod ephemeral;
 
-pub use change::{Del, Edit, Meta, React, edited, tombstone};
-pub use ephemeral::{Activity, Bye, Presence, PresenceState, Receipt, Resync, Typing};
+pub use change::{DeleteEvent, EditEvent, MetadataEvent, ReactionEvent, edited, tombstone};
+pub use ephemeral::{
+    ActivityEvent, CloseEvent, PresenceEvent, PresenceState, ReceiptEvent, ResyncEvent, TypingEvent,
+};
 
 shapes! {
-    /// Everything the server pushes.
+    /// Every event that the server pushes to a session.
     #[derive(Clone, PartialEq, Debug)]
     pub enum Event {
-        /// A message.
-        Msg(Msg) = "msg",
-        /// The body of a message changed.
-        Edit(Edit) = "edit",
-        /// A message was deleted.
-        Del(Del) = "del",
-        /// A reaction was set or taken back.
-        React(React) = "react",
-        /// The title or a setting changed.
-        Meta(Meta) = "meta",
-        /// A membership changed.
-        Member(Member) = "member",
-        /// A conversation is new to the session, or another device of the user changed what is its own.
-        Conv(Conv) = "conv",
-        /// Something happened in a conversation of which the session was not told live.
-        Activity(Activity) = "activity",
-        /// A member's cursors moved.
-        Receipt(Receipt) = "receipt",
-        /// Somebody types, or no longer.
-        Typing(Typing) = "typing",
-        /// A user came or went.
-        Presence(Presence) = "presence",
-        /// Events were dropped: the client must sync.
-        Resync(Resync) = "resync",
+        /// A message was sent to a conversation.
+        Msg(MessageEvent) = "msg",
+        /// The body of a message was replaced.
+        Edit(EditEvent) = "edit",
+        /// A message was deleted for all members.
+        Del(DeleteEvent) = "del",
+        /// A reaction to a message was set or removed.
+        React(ReactionEvent) = "react",
+        /// The title or the history setting of a conversation changed.
+        Meta(MetadataEvent) = "meta",
+        /// The membership of a user changed.
+        Member(MemberEvent) = "member",
+        /// A conversation is new to the session, or another device of the user changed mute or pin.
+        Conv(ConversationSnapshot) = "conv",
+        /// A message was sent in a conversation whose events this session did not receive live.
+        Activity(ActivityEvent) = "activity",
+        /// The cursors of a member moved.
+        Receipt(ReceiptEvent) = "receipt",
+        /// A member is typing or has stopped.
+        Typing(TypingEvent) = "typing",
+        /// A watched user came online or went offline.
+        Presence(PresenceEvent) = "presence",
+        /// Events were dropped, and the client must run `sync`.
+        Resync(ResyncEvent) = "resync",
         /// The server is about to close the connection.
-        Bye(Bye) = "bye",
+        Bye(CloseEvent) = "bye",
     }
 }
 
-/// `msg`.
+/// Fields of the `msg` event: a message was sent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Msg)]
-pub struct Msg {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct MessageEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of the event in its conversation.
     pub s: u64,
-    /// The message's ordinal.
+    /// Ordinal of the message, counting messages only.
     pub mn: u64,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// The sender.
+    /// The user who sent the message.
     pub u: UserId,
-    /// The sender's idempotency key.
-    pub cid: Cid,
-    /// The message.
+    /// Idempotency key of the `send` command.
+    pub cid: ClientMessageId,
+    /// Body of the message, a JSON object.
     pub b: Body,
-    /// The `s` of the message that this one answers.
+    /// The `s` of the message to which this one replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
-    /// Users to alert.
+    /// Users to notify, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
-    /// The message was deleted since; `b` is then empty and nobody is mentioned.
+    /// True if the message was deleted since; `b` is then empty and `mentions` absent.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
 }
 
-/// A [`Msg`] in parts, for the hot path: nothing is cloned to encode it.
+/// Borrowed parts of a [`MessageEvent`], for the hot path: encoding clones nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct MsgParts<'a> {
-    /// The conversation.
-    pub c: &'a ConvId,
-    /// The place in the log.
+pub struct MessageParts<'a> {
+    /// Id of the conversation.
+    pub c: &'a ConversationId,
+    /// Sequence number of the event in its conversation.
     pub s: u64,
-    /// The message's ordinal.
+    /// Ordinal of the message, counting messages only.
     pub mn: u64,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// The sender.
+    /// The user who sent the message.
     pub u: &'a UserId,
-    /// The sender's idempotency key.
-    pub cid: &'a Cid,
-    /// The message: the text of a JSON object.
+    /// Idempotency key of the `send` command.
+    pub cid: &'a ClientMessageId,
+    /// Body of the message, the text of a JSON object.
     pub b: &'a str,
-    /// The `s` of the message that this one answers.
+    /// The `s` of the message to which this one replies.
     pub reply_to: Option<u64>,
-    /// Users to alert.
+    /// Users to notify, at most 50.
     pub mentions: &'a [UserId],
-    /// The message was deleted since.
+    /// True if the message was deleted since.
     pub deleted: bool,
 }
 
-/// `member`.
+/// Fields of the `member` event: a membership changed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Member)]
-pub struct Member {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct MemberEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of the event in its conversation.
     pub s: u64,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// Who did it.
+    /// The user who made the change.
     pub u: UserId,
-    /// Whom it concerns.
+    /// The user whose membership changed.
     pub who: UserId,
-    /// The role from now on, null after removal.
+    /// The new role; null if the user is no longer a member.
     #[serde(default)]
     pub role: Option<Role>,
-    /// What happened.
-    pub why: Why,
+    /// Kind of the membership change.
+    pub why: MembershipChange,
 }
 
 // === impl Event ===
 
 impl Event {
-    /// Returns everything after `{"n":413,`.
+    /// Returns the tail: the encoded event without `{"n":413,`.
     pub fn tail(&self) -> String {
         match self {
+            // Hand-written encoders for the two frequent events; `tests/golden.rs` freezes their bytes.
             Event::Msg(msg) => msg.parts().tail(),
             Event::Member(member) => member.tail(),
             _ => splice(self.tag(), None, &self.fields()).split_off(1),
         }
     }
 
-    /// Returns the conversation of a durable event, its place in the log there, and its time.
-    pub fn place(&self) -> Option<(&ConvId, u64, u64)> {
+    /// Returns the conversation of a durable event, its `s` there, and its time in milliseconds; `None` for an
+    /// ephemeral event.
+    pub fn position(&self) -> Option<(&ConversationId, u64, u64)> {
         match self {
             Event::Msg(e) => Some((&e.c, e.s, e.ts)),
             Event::Edit(e) => Some((&e.c, e.s, e.ts)),
@@ -150,6 +156,7 @@ impl Event {
             Event::React(e) => Some((&e.c, e.s, e.ts)),
             Event::Meta(e) => Some((&e.c, e.s, e.ts)),
             Event::Member(e) => Some((&e.c, e.s, e.ts)),
+            // No wildcard: a new event must decide here whether it is durable.
             Event::Conv(_)
             | Event::Activity(_)
             | Event::Receipt(_)
@@ -160,20 +167,21 @@ impl Event {
         }
     }
 
-    /// Reads an event with or without its number; `None` if it isn't one of this version.
+    /// Decodes an event with or without its session number; `None` for a shape of a later version.
     pub fn decode(text: &str) -> Option<Event> {
-        let head = Head::read(text).ok()?;
+        let head = FrameHead::read(text).ok()?;
         Event::decode_as(head.t.as_deref()?, text)?.ok()
     }
 
-    /// Reads the shape named `tag`; `None` if there is no such event.
+    /// Decodes the shape named `tag`; `None` if no event has that name.
     pub(crate) fn decode_as(tag: &str, text: &str) -> Option<Result<Event, serde_json::Error>> {
         Event::read(tag, text)
     }
 }
 
-/// Returns the frame of an event: a session's number, then the bytes that all receivers share.
+/// Returns the frame of an event: a session's event number, then the shared tail.
 pub fn event_frame(n: u64, tail: &str) -> String {
+    // 26 bytes hold the longest number and the punctuation: one allocation per frame and session.
     let mut frame = String::with_capacity(tail.len() + 26);
     frame.push_str("{\"n\":");
     push_u64(&mut frame, n);
@@ -182,12 +190,12 @@ pub fn event_frame(n: u64, tail: &str) -> String {
     frame
 }
 
-// === impl Msg, MsgParts, Member ===
+// === impl MessageEvent, MessageParts, MemberEvent ===
 
-impl Msg {
-    /// Returns the parts.
-    pub fn parts(&self) -> MsgParts<'_> {
-        MsgParts {
+impl MessageEvent {
+    /// Returns the borrowed parts of the message.
+    pub fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
             c: &self.c,
             s: self.s,
             mn: self.mn,
@@ -202,11 +210,12 @@ impl Msg {
     }
 }
 
-impl MsgParts<'_> {
-    /// Returns everything after `{"n":413,`.
+impl MessageParts<'_> {
+    /// Returns the tail: the encoded event without `{"n":413,`.
     pub fn tail(&self) -> String {
         let mut out = String::with_capacity(self.b.len() + 256 + self.mentions.len() * 24);
         out.push_str("\"t\":\"msg\",\"c\":\"");
+        // Ids need no escape: their characters were checked when they were parsed. A `cid` is any text and does.
         out.push_str(self.c.as_str());
         out.push_str("\",\"s\":");
         push_u64(&mut out, self.s);
@@ -219,6 +228,7 @@ impl MsgParts<'_> {
         out.push_str("\",\"cid\":");
         push_text(&mut out, self.cid.as_str());
         out.push_str(",\"b\":");
+        // Verbatim: parsing the body and writing it again would change its numbers.
         out.push_str(self.b);
         if let Some(reply_to) = self.reply_to {
             out.push_str(",\"reply_to\":");
@@ -237,8 +247,8 @@ impl MsgParts<'_> {
     }
 }
 
-impl Member {
-    /// Returns everything after `{"n":413,`.
+impl MemberEvent {
+    /// Returns the tail: the encoded event without `{"n":413,`.
     pub fn tail(&self) -> String {
         let mut out = String::with_capacity(256);
         out.push_str("\"t\":\"member\",\"c\":\"");
@@ -265,8 +275,9 @@ impl Member {
     }
 }
 
-/// Appends the decimal digits.
+/// Appends a number in decimal digits.
 fn push_u64(out: &mut String, mut value: u64) {
+    // 20 digits hold every u64; `to_string` would allocate for each number of each event.
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     loop {
@@ -282,7 +293,7 @@ fn push_u64(out: &mut String, mut value: u64) {
     }
 }
 
-/// Appends a JSON string; the escapes are those of `serde_json`.
+/// Appends a JSON string with the same escapes as `serde_json`.
 fn push_text(out: &mut String, text: &str) {
     if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
         out.push('"');

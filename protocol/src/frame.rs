@@ -1,56 +1,57 @@
-//! What a client reads: an answer or an event.
+//! Server frames as a client decodes them: a response or an event.
 
-use crate::answer::Answer;
-use crate::codec::Head;
+use crate::answer::Response;
+use crate::codec::FrameHead;
 use crate::event::Event;
 
 /// One text message from the server.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Frame {
-    /// An answer, with the `id` of its request if that had one.
+pub enum ServerFrame {
+    /// A response, with the `id` of its request if it had one.
     Answer {
-        /// The request's number.
+        /// Number of the request; `None` if it had none.
         id: Option<i64>,
-        /// What is answered.
-        answer: Answer,
+        /// The response to the request.
+        answer: Response,
     },
-    /// An event.
+    /// An event pushed to the session.
     Event {
-        /// The event's number in the session.
+        /// Number of the event in the session.
         n: u64,
-        /// What happened.
+        /// The event that was pushed.
         event: Event,
     },
-    /// A `t` that this version doesn't know, to be ignored. Its number still counts.
+    /// A frame with a `t` of a later version, to be ignored. Its event number still counts.
     Unknown {
-        /// The event's number, if it is an event.
+        /// Number of the event; `None` if the frame has none.
         n: Option<u64>,
     },
 }
 
-// === impl Frame ===
+// === impl ServerFrame ===
 
-impl Frame {
-    /// Reads one text message. The error says what is wrong with it; a server of this version sends no such.
-    pub fn decode(text: &str) -> Result<Frame, String> {
-        let head = Head::read(text).map_err(|error| error.to_string())?;
+impl ServerFrame {
+    /// Decodes one text message. The error describes the defect; a server of this version sends no defective frame.
+    pub fn decode(text: &str) -> Result<ServerFrame, String> {
+        let head = FrameHead::read(text).map_err(|error| error.to_string())?;
         let tag = head.t.ok_or("t must be a string")?;
         let id = head.id?;
-        // `ready` has an `n` too, and `conv` is both: an event is what has an `n` and an event's name.
+        // `ready` has an `n` as well, and `conv` is a response and an event: only `n` and the tag together mark an
+        // event.
         if let Some(n) = head.n
             && let Some(event) = Event::decode_as(&tag, text)
         {
-            return Ok(Frame::Event {
+            return Ok(ServerFrame::Event {
                 n,
                 event: event.map_err(|error| error.to_string())?,
             });
         }
-        match Answer::decode(&tag, text) {
-            Some(answer) => Ok(Frame::Answer {
+        match Response::decode(&tag, text) {
+            Some(answer) => Ok(ServerFrame::Answer {
                 id,
                 answer: answer.map_err(|error| error.to_string())?,
             }),
-            None => Ok(Frame::Unknown { n: head.n }),
+            None => Ok(ServerFrame::Unknown { n: head.n }),
         }
     }
 }

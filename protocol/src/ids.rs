@@ -1,7 +1,7 @@
-//! The three names of the protocol: users, conversations and client message ids.
+//! Ids of the protocol: users, conversations and client message ids.
 //!
-//! Each is checked where it enters (parsing and deserialising refuse what is malformed), so code that holds
-//! one never checks again. Clones are cheap: the text is shared.
+//! Each is checked when it is parsed or deserialised, so code that holds an id never checks it again. Clones are cheap
+//! because they share the text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,45 +11,45 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::role::Kind;
+use crate::role::ConversationKind;
 
-/// The longest id of any sort, in bytes.
+/// The maximum length of an id, in bytes.
 pub const MAX_ID_BYTES: usize = 64;
 
-/// A user: 1-64 bytes of `[A-Za-z0-9_.@+-]`, the token's `sub`.
+/// Id of a user: 1-64 bytes of `[A-Za-z0-9_.@+-]`, the token's `sub`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
-/// A conversation: 1-64 URL-safe bytes. Groups and channels are `g_` and `ch_` followed by a ULID, direct
-/// conversations are `d_` followed by a hash of the pair, see [`ConvId::direct`].
+/// Id of a conversation: 1-64 URL-safe bytes. Groups and channels are `g_` and `ch_` followed by a ULID. Direct
+/// conversations are `d_` followed by a hash of the pair, see [`ConversationId::direct`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConvId(Arc<str>);
+pub struct ConversationId(Arc<str>);
 
-/// A client message id: 1-64 bytes of any text, unique per user and conversation. The idempotency key of
-/// every command that changes something.
+/// Client message id: 1-64 bytes of any text, unique per user and conversation. It is the idempotency key of every
+/// command that changes something.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Cid(Arc<str>);
+pub struct ClientMessageId(Arc<str>);
 
-/// Why a text is no id. The message names the sort of id and the rule, fit to be shown to the client.
+/// Error of a text that is no id. The message names the kind of id and the rule, in words fit for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidId {
-    /// Not 1-64 bytes of the permitted characters.
-    #[error("a user id is 1-64 bytes of A-Z a-z 0-9 _ . @ + -")]
+    /// The text is not 1-64 bytes of the permitted characters.
+    #[error("a user id must have 1-64 bytes of A-Z a-z 0-9 _ . @ + -")]
     User,
-    /// Not 1-64 URL-safe bytes.
-    #[error("a conversation id is 1-64 bytes of A-Z a-z 0-9 _ -")]
+    /// The text is not 1-64 URL-safe bytes.
+    #[error("a conversation id must have 1-64 bytes of A-Z a-z 0-9 _ -")]
     Conv,
-    /// Empty or longer than 64 bytes.
-    #[error("a cid is 1-64 bytes")]
+    /// The text is empty or longer than 64 bytes.
+    #[error("a cid must have 1-64 bytes")]
     Cid,
 }
 
-// === impl UserId, ConvId, Cid ===
+// === impl UserId, ConversationId, ClientMessageId ===
 
 macro_rules! id {
     ($name:ident, $invalid:expr, $valid:expr) => {
         impl $name {
-            /// Returns the id if `text` is well formed.
+            /// Returns the id if `text` is well-formed.
             pub fn parse(text: &str) -> Result<$name, InvalidId> {
                 let valid: fn(&str) -> bool = $valid;
                 if text.is_empty() || text.len() > MAX_ID_BYTES || !valid(text) {
@@ -109,6 +109,7 @@ macro_rules! id {
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                         write!(f, "a string ({})", $invalid)
                     }
+                    // Checked as borrowed text: an invalid id is refused before it is copied.
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
                         $name::parse(text).map_err(E::custom)
                     }
@@ -122,29 +123,31 @@ macro_rules! id {
 id!(UserId, InvalidId::User, |text| text.bytes().all(|b| b
     .is_ascii_alphanumeric()
     || matches!(b, b'_' | b'.' | b'@' | b'+' | b'-')));
-id!(ConvId, InvalidId::Conv, |text| text
+id!(ConversationId, InvalidId::Conv, |text| text
     .bytes()
     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')));
-id!(Cid, InvalidId::Cid, |_| true);
+id!(ClientMessageId, InvalidId::Cid, |_| true);
 
-impl ConvId {
-    /// Returns the id of the direct conversation of two users: the same for either order, so both sides
-    /// create the same conversation without coordination.
-    pub fn direct(a: &UserId, b: &UserId) -> ConvId {
+impl ConversationId {
+    /// Returns the id of the direct conversation of two users. The order does not matter, so both sides create the same
+    /// conversation without coordination.
+    pub fn direct(a: &UserId, b: &UserId) -> ConversationId {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         let mut hash = Sha256::new();
         hash.update(low.as_str());
+        // The separator keeps pairs apart whose concatenation is equal, such as `a` + `bc` and `ab` + `c`.
         hash.update([0]);
         hash.update(high.as_str());
         let mut text = String::with_capacity(28);
         text.push_str("d_");
+        // 26 characters of 5 bits are 130 bits of the hash: collisions are out of reach, and the id stays short.
         base32(&hash.finalize(), 26, &mut text);
-        ConvId(Arc::from(text))
+        ConversationId(Arc::from(text))
     }
 
-    /// Returns the kind that the prefix names, or `None` for an id that no node of this version makes.
-    pub fn kind(&self) -> Option<Kind> {
-        Kind::ALL
+    /// Returns the kind that the prefix names; `None` for an id that no node of this version creates.
+    pub fn kind(&self) -> Option<ConversationKind> {
+        ConversationKind::ALL
             .into_iter()
             .find(|kind| self.0.starts_with(kind.prefix()))
     }
@@ -167,10 +170,16 @@ mod tests {
     #[test]
     fn direct_id_is_the_same_for_either_order() {
         let (a, b) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
-        assert_eq!(ConvId::direct(&a, &b), ConvId::direct(&b, &a));
+        assert_eq!(ConversationId::direct(&a, &b), ConversationId::direct(&b, &a));
         // Frozen: base32(sha256("alice\0bob")), the first 26 characters.
-        assert_eq!(ConvId::direct(&a, &b).as_str(), "d_cqnezuscwz7if3puu6f3iggubj");
-        assert_eq!(ConvId::direct(&a, &b).kind(), Some(Kind::Direct));
+        assert_eq!(
+            ConversationId::direct(&a, &b).as_str(),
+            "d_cqnezuscwz7if3puu6f3iggubj"
+        );
+        assert_eq!(
+            ConversationId::direct(&a, &b).kind(),
+            Some(ConversationKind::Direct)
+        );
     }
 
     #[test]
@@ -179,17 +188,23 @@ mod tests {
         assert_eq!(UserId::parse("a b"), Err(InvalidId::User));
         assert_eq!(UserId::parse(&"a".repeat(65)), Err(InvalidId::User));
         assert!(UserId::parse("u.42+x@example-1_").is_ok());
-        assert_eq!(ConvId::parse("g_/../x"), Err(InvalidId::Conv));
-        assert_eq!(Cid::parse(""), Err(InvalidId::Cid));
-        assert!(Cid::parse("ü \u{0}").is_ok());
+        assert_eq!(ConversationId::parse("g_/../x"), Err(InvalidId::Conv));
+        assert_eq!(ClientMessageId::parse(""), Err(InvalidId::Cid));
+        assert!(ClientMessageId::parse("ü \u{0}").is_ok());
         let error = serde_json::from_str::<UserId>("\"a b\"").unwrap_err().to_string();
         assert!(error.contains("1-64 bytes"), "{error}");
     }
 
     #[test]
     fn kind_follows_the_prefix() {
-        assert_eq!(ConvId::parse("g_01").unwrap().kind(), Some(Kind::Group));
-        assert_eq!(ConvId::parse("ch_01").unwrap().kind(), Some(Kind::Channel));
-        assert_eq!(ConvId::parse("x01").unwrap().kind(), None);
+        assert_eq!(
+            ConversationId::parse("g_01").unwrap().kind(),
+            Some(ConversationKind::Group)
+        );
+        assert_eq!(
+            ConversationId::parse("ch_01").unwrap().kind(),
+            Some(ConversationKind::Channel)
+        );
+        assert_eq!(ConversationId::parse("x01").unwrap().kind(), None);
     }
 }

@@ -1,17 +1,19 @@
-//! What is said on the wire between a client and a node, version 1.
+//! Client protocol, version 1: the types, codes and encodings of every message between a client and a node.
 //!
-//! Types, codes and encodings, without any I/O. The server, the load tester and the terminal client use the
-//! same types, so each shape is written and read here and nowhere else. `docs/protocol.md` is the prose.
+//! The crate does no I/O. The server, the load tester and the terminal client share these types, so each shape is
+//! encoded and decoded in one place. `docs/protocol.md` is the specification.
 //!
-//! The life of a message meets this crate twice: as step 2, when a text frame becomes a [`Command`], and at
-//! step 10, when an event is encoded once as a *tail*, to which each session prepends its own number
+//! A message passes this crate twice. At step 2 a text frame becomes a [`ClientCommand`]. At step 10 an event is
+//! encoded once, as a *tail* shared by all receivers, and each session prepends its own event number
 //! ([`event::event_frame`]).
+
+#![warn(missing_docs)]
 
 pub mod ids;
 pub mod role;
 
-pub mod body;
 pub mod limits;
+pub mod payload;
 pub mod text;
 
 pub mod command;
@@ -21,7 +23,7 @@ pub mod answer;
 
 pub mod event;
 
-pub mod list;
+pub mod lists;
 pub mod message;
 
 pub mod frame;
@@ -32,19 +34,19 @@ pub mod error;
 mod codec;
 pub mod schema;
 
-pub use answer::Answer;
-pub use body::{Body, RawEvent};
-pub use close::{CloseCode, Verdict};
-pub use command::{Command, DecodeError, Request};
-pub use cost::{Cost, Rate, cost};
+pub use answer::Response;
+pub use close::{CloseAdvice, CloseCode};
+pub use command::{ClientCommand, DecodeError, Request};
+pub use cost::{CommandCost, CommandRate, cost};
 pub use error::ErrorCode;
 pub use event::Event;
-pub use frame::Frame;
-pub use ids::{Cid, ConvId, InvalidId, UserId};
-pub use message::Message;
-pub use role::{GroupInvite, History, Kind, Role, Why};
+pub use frame::ServerFrame;
+pub use ids::{ClientMessageId, ConversationId, InvalidId, UserId};
+pub use message::MessageState;
+pub use payload::{Body, EncodedEvent};
+pub use role::{ConversationKind, GroupInvite, HistoryVisibility, MembershipChange, Role};
 
-/// The protocol's version, said in `hello`.
+/// Version of the protocol, sent in `hello`.
 pub const PROTO: u32 = 1;
-/// The WebSocket subprotocol of this version.
+/// Name of this version's WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "chat.v1.json";

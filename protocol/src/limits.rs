@@ -1,14 +1,15 @@
-//! The limits of version 1. What every text must keep to is in [`text`](crate::text).
+//! Limits of protocol version 1. The checks of texts are in [`text`](crate::text).
 //!
-//! These are the protocol's own bounds; a node may set lower ones (its `ready` says which), never higher
-//! ones: the replicated state machine checks against the constants here, and all replicas must agree.
+//! These are the bounds of the protocol. A node may set lower ones, which its `ready` reports, but never higher ones:
+//! the replicated state machine checks against these constants, and all replicas must agree.
 
 /// The largest message body, in bytes of JSON.
 pub const BODY_BYTES: usize = 16 * 1024;
-/// The deepest nesting of a frame. Below the 128 levels at which common JSON readers give up, so that every
-/// client can read what another was permitted to send.
+/// The deepest nesting of a frame. It is below the 128 levels at which common JSON readers fail, so every client can
+/// read every accepted message.
 pub const DEPTH: usize = 64;
-/// The longest number in a frame, in characters. Some readers refuse a page with a longer one, others take a second for it.
+/// The longest number in a frame, in characters. Longer ones make some readers refuse the page, and others parse for a
+/// second.
 pub const NUMBER_CHARS: usize = 64;
 /// The most users mentioned by one message.
 pub const MENTIONS: usize = 50;
@@ -26,9 +27,9 @@ pub const WATCH_USERS: usize = 500;
 pub const TITLE_BYTES: usize = 256;
 /// The most conversations in one `sync`.
 pub const SYNC_HAVE: usize = 200;
-/// The largest page of `list` and `hist`; more is clamped.
+/// The largest page of `list` and `hist`, in rows; a larger `limit` is reduced to it.
 pub const PAGE: usize = 100;
-/// The page of `list` and `hist` without a `limit`.
+/// Page size of `list` and `hist` without a `limit`, in rows.
 pub const PAGE_DEFAULT: usize = 50;
 /// The longest `device` and `instance`, in bytes.
 pub const DEVICE_BYTES: usize = 64;
@@ -36,24 +37,24 @@ pub const DEVICE_BYTES: usize = 64;
 pub const TOKEN_BYTES: usize = 8 * 1024;
 /// The longest `sid` and page cursor, in bytes.
 pub const CURSOR_BYTES: usize = 512;
-/// The default of the largest frame, in bytes.
+/// Default of the largest frame, in bytes.
 pub const FRAME_BYTES: usize = 64 * 1024;
 
-/// Returns a page size: the default if none was asked, otherwise between 1 and [`PAGE`].
+/// Returns the page size for a `limit`: the default for `None`, otherwise between 1 and [`PAGE`].
 pub fn page(limit: Option<u64>) -> usize {
     limit.map_or(PAGE_DEFAULT, |limit| {
         usize::try_from(limit).unwrap_or(PAGE).clamp(1, PAGE)
     })
 }
 
-/// The most names under which the hook is told of a conversation's messages.
+/// The most webhook names of one conversation.
 pub const HOOKS: usize = 8;
 
-/// Refuses what is no name for a hook: it is 1 to 32 letters, digits, `-` and `_`.
+/// Refuses a webhook name that is not 1 to 32 letters, digits, `-` and `_`.
 pub fn hook(name: &str) -> Result<(), &'static str> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > 32 || !name.bytes().all(fits) {
-        return Err("the name of a hook is 1 to 32 letters, digits, - and _");
+        return Err("the name of a webhook must have 1 to 32 letters, digits, - and _");
     }
     Ok(())
 }

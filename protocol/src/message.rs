@@ -1,74 +1,75 @@
-//! Messages as they are now: the log folded, for clients that show a conversation without keeping its events.
+//! Current state of messages, for clients that show a conversation without processing its events.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::Body;
-use crate::event::Msg;
-use crate::ids::{Cid, ConvId, UserId};
+use crate::event::MessageEvent;
+use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::payload::Body;
 
-/// A page of messages.
+/// A page of messages in their current state.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Messages {
-    /// The conversation.
-    pub c: ConvId,
-    /// Messages in ascending order.
-    pub items: Vec<Message>,
-    /// Whether there are more in the direction asked for.
+pub struct MessagePage {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The messages, in ascending order of `s`.
+    pub items: Vec<MessageState>,
+    /// True if more messages exist in the requested direction.
     pub more: bool,
-    /// The messages don't begin behind `after`: what was there is gone, or is not for this member, or the log ends before
-    /// it.
+    /// True if messages behind `after` are missing: they expired, the user may not read them, or the log ends before
+    /// `after`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
 }
 
-/// A message, with all that has become of it.
+/// A message in its current state, with all edits and reactions applied.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Message {
-    /// The place in the log.
+pub struct MessageState {
+    /// Sequence number of the message in its conversation.
     pub s: u64,
-    /// The message's ordinal.
+    /// Ordinal of the message, counting messages only.
     pub mn: u64,
-    /// When it was sent, in milliseconds since the epoch.
+    /// Time of sending, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// The sender.
+    /// The user who sent the message.
     pub u: UserId,
     /// The sender's idempotency key.
-    pub cid: Cid,
+    pub cid: ClientMessageId,
     /// The current body; empty if the message was deleted.
     pub b: Body,
-    /// When it was last edited, in milliseconds since the epoch.
+    /// Time of the last edit, in milliseconds since the Unix epoch; absent if never edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_ts: Option<u64>,
-    /// How many users have set which reaction.
+    /// Number of users per reaction.
     #[serde(default)]
     pub reactions: BTreeMap<String, u64>,
-    /// The message was deleted.
+    /// True if the message was deleted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
-    /// The `s` of the message that this one answers.
+    /// The `s` of the message to which this one replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
-    /// Users to alert.
+    /// Users to notify, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
 }
 
-// === impl Message ===
+// === impl MessageState ===
 
-impl From<Msg> for Message {
-    /// Returns the message as it was sent, or, if it was deleted since, what is left of it.
-    fn from(msg: Msg) -> Message {
-        Message {
+impl From<MessageEvent> for MessageState {
+    /// Returns the message as it was sent, or the rest of it if it was deleted since.
+    fn from(msg: MessageEvent) -> MessageState {
+        MessageState {
             s: msg.s,
             mn: msg.mn,
             ts: msg.ts,
             u: msg.u,
             cid: msg.cid,
             b: msg.b,
+            // A `msg` event contains neither edits nor reactions: the reader of the log adds them.
             edited_ts: None,
             reactions: BTreeMap::new(),
             deleted: msg.deleted,

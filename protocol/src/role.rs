@@ -1,100 +1,105 @@
-//! Kinds of conversation, roles in one, how far back its members read, and why a membership changed.
+//! Conversation kinds, roles, history visibility and kinds of membership changes.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The kind of a conversation, fixed when it is made.
+/// Kind of a conversation, fixed at its creation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Exactly two users, both [`Role::Member`], for ever.
+pub enum ConversationKind {
+    /// A conversation of exactly two users, both with the role `member` for good.
     Direct,
-    /// Many users who all write.
+    /// A conversation of many users, who all may write by default.
     Group,
-    /// Few write, many read.
+    /// A conversation with few writers and many readers, which users may join themselves.
     Channel,
 }
 
-/// What a member may do; the order is the order of power, the most powerful first.
+/// Role of a member. Roles are ordered from the most powerful to the least.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything, also on other owners.
+    /// May do everything, also to other owners.
     Owner,
-    /// Everything on those below an admin.
+    /// May do everything to members with a role below admin.
     Admin,
-    /// Writes.
+    /// May read and write messages.
     Member,
-    /// Reads.
+    /// May read messages and not write.
     Reader,
 }
 
-/// How far back a member may read.
+/// Part of the history that a member may read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum History {
-    /// From its own joining.
+pub enum HistoryVisibility {
+    /// Events since the member's own joining.
     Joined,
-    /// Everything.
+    /// All events of the conversation.
     All,
 }
 
-/// Who may make a user a member of groups and channels. Whom the user blocks may not in any case.
+/// Users who may add a user to groups and channels. Blocked users never may.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupInvite {
-    /// Everybody.
+    /// Any user may add the user.
     #[default]
     Anyone,
-    /// Those who are in a group with the user.
+    /// Users who share a group with the user may add the user.
     SharesConversation,
-    /// Nobody.
-    Nobody,
+    /// No other user may add the user.
+    #[serde(rename = "nobody")]
+    NoOne,
 }
 
-/// Why a `member` event happened.
+/// Change of a membership, reported by a `member` event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
-    /// An initial member of a new conversation.
+pub enum MembershipChange {
+    /// The user is an initial member of a new conversation.
     Create,
-    /// Came by itself.
+    /// The user joined without an invitation.
     Join,
-    /// Went by itself.
+    /// The user left the conversation.
     Leave,
-    /// Brought in by another.
+    /// Another member added the user.
     Invite,
-    /// Put out by another.
+    /// Another member removed the user.
     Kick,
-    /// Put out and kept out.
+    /// Another member removed the user and banned the user from joining again.
     Ban,
-    /// Permitted to come again.
+    /// A ban of the user was lifted.
     Unban,
-    /// The role changed.
+    /// The role of the member changed.
     Role,
 }
 
-// === impl Kind, Role, Why ===
+// === impl ConversationKind, Role, MembershipChange ===
 
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Kind; 3] = [Kind::Direct, Kind::Group, Kind::Channel];
+impl ConversationKind {
+    /// All kinds of conversations.
+    pub const ALL: [ConversationKind; 3] = [
+        ConversationKind::Direct,
+        ConversationKind::Group,
+        ConversationKind::Channel,
+    ];
 
-    /// Returns the prefix of the ids of this kind.
+    /// Returns the prefix of conversation ids of this kind.
     pub fn prefix(self) -> &'static str {
         match self {
-            Kind::Direct => "d_",
-            Kind::Group => "g_",
-            Kind::Channel => "ch_",
+            ConversationKind::Direct => "d_",
+            ConversationKind::Group => "g_",
+            ConversationKind::Channel => "ch_",
         }
     }
 
-    /// Returns the name on the wire.
+    /// Returns the kind's name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Direct => "direct",
-            Kind::Group => "group",
-            Kind::Channel => "channel",
+            ConversationKind::Direct => "direct",
+            ConversationKind::Group => "group",
+            ConversationKind::Channel => "channel",
         }
     }
 }
@@ -103,7 +108,8 @@ impl Role {
     /// Every role, the most powerful first.
     pub const ALL: [Role; 4] = [Role::Owner, Role::Admin, Role::Member, Role::Reader];
 
-    /// Returns the name on the wire.
+    /// Returns the role's name in JSON.
+    // Must equal the serde names: the event encoders write them without a serialiser.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Owner => "owner",
@@ -114,18 +120,19 @@ impl Role {
     }
 }
 
-impl Why {
-    /// Returns the name on the wire.
+impl MembershipChange {
+    /// Returns the change's name in JSON.
+    // Must equal the serde names, as for the roles.
     pub fn as_str(self) -> &'static str {
         match self {
-            Why::Create => "create",
-            Why::Join => "join",
-            Why::Leave => "leave",
-            Why::Invite => "invite",
-            Why::Kick => "kick",
-            Why::Ban => "ban",
-            Why::Unban => "unban",
-            Why::Role => "role",
+            MembershipChange::Create => "create",
+            MembershipChange::Join => "join",
+            MembershipChange::Leave => "leave",
+            MembershipChange::Invite => "invite",
+            MembershipChange::Kick => "kick",
+            MembershipChange::Ban => "ban",
+            MembershipChange::Unban => "unban",
+            MembershipChange::Role => "role",
         }
     }
 }

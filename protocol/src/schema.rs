@@ -1,6 +1,7 @@
-//! JSON schemas of what is said, from the types themselves: the source of the node's OpenAPI and AsyncAPI documents.
+//! JSON schemas of the protocol, generated from its types: the source of the node's OpenAPI and AsyncAPI documents.
 //!
-//! Types of plain fields derive theirs; here are the ones that check their own text, and the lists of shapes.
+//! Types with plain fields derive their schemas. This module holds those of the types that check their own text, and
+//! the lists of shapes.
 
 use std::borrow::Cow;
 
@@ -8,27 +9,28 @@ use utoipa::openapi::schema::{AdditionalProperties, AllOf, ObjectBuilder, OneOfB
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::body::{Body, RawEvent};
 use crate::event;
-use crate::ids::{Cid, ConvId, MAX_ID_BYTES, UserId};
+use crate::ids::{ClientMessageId, ConversationId, MAX_ID_BYTES, UserId};
+use crate::payload::{Body, EncodedEvent};
 
-/// Schemas by name.
+/// Schemas with their names, in the order of registration.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// A shape of the wire: its `t` and the schema of its fields.
 #[derive(Clone)]
 pub struct Shape {
-    /// The `t`.
+    /// Value of `t` that selects the shape.
     pub tag: &'static str,
-    /// What it is for, in a sentence.
+    /// Purpose of the shape, in one sentence.
     pub about: &'static str,
-    /// The name of the schema of its fields.
+    /// Name of the schema of its fields.
     pub name: Cow<'static, str>,
-    /// The schema of its fields and all that it refers to, by name.
+    /// The schema of its fields and every schema that it refers to, by name.
     pub schemas: Schemas,
 }
 
-/// What each command is answered, by their `t`: nothing for the one that has no answer. Any may be answered `err` instead.
+/// The response to each command, both as `t`; `None` for the command without a response. Every command may also get
+/// `err`.
 pub const ANSWERS: [(&str, Option<&str>); 28] = [
     ("auth", Some("ready")),
     ("send", Some("ack")),
@@ -80,6 +82,8 @@ impl Shape {
             .schema_type(Type::String)
             .enum_values(Some([self.tag]));
         let mut all = AllOf::new();
+        // `allOf` with a reference, not a copy: the fields of a shape keep one schema, which generated clients can
+        // share.
         all.description = Some(self.about.to_owned());
         all.items.push(RefOr::T(Schema::Object(
             ObjectBuilder::new().property("t", tag).required("t").build(),
@@ -116,28 +120,28 @@ macro_rules! id {
     };
 }
 
-id!(UserId, "A user.", Some("^[A-Za-z0-9_.@+-]+$"), "alice");
+id!(UserId, "The id of a user.", Some("^[A-Za-z0-9_.@+-]+$"), "alice");
 id!(
-    ConvId,
-    "A conversation.",
+    ConversationId,
+    "The id of a conversation.",
     Some("^[A-Za-z0-9_-]+$"),
     "g_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 );
 id!(
-    Cid,
-    "An idempotency key, chosen by the client: 1 to 64 bytes of UTF-8.",
+    ClientMessageId,
+    "The idempotency key of a command, chosen by the client: 1 to 64 bytes of UTF-8.",
     None,
     "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 );
 
-// === schemas of Body and RawEvent ===
+// === schemas of Body and EncodedEvent ===
 
 impl PartialSchema for Body {
     fn schema() -> RefOr<Schema> {
         let body = ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(
-                "A message: any JSON object of at most 16 KiB, passed on verbatim.",
+                "The body of a message: any JSON object of at most 16 KiB, delivered verbatim.",
             ))
             .additional_properties(Some(AdditionalProperties::FreeForm(true)))
             .examples([serde_json::json!({ "text": "hi" })]);
@@ -151,9 +155,10 @@ impl ToSchema for Body {
     }
 }
 
-impl PartialSchema for RawEvent {
+impl PartialSchema for EncodedEvent {
     fn schema() -> RefOr<Schema> {
-        let mut one = OneOfBuilder::new().description(Some("An event with a place in the log, by its `t`."));
+        let mut one = OneOfBuilder::new()
+            .description(Some("A durable event of a conversation's log; `t` is its type."));
         for shape in durable() {
             one = one.item(Schema::AllOf(shape.tagged()));
         }
@@ -161,24 +166,25 @@ impl PartialSchema for RawEvent {
     }
 }
 
-impl ToSchema for RawEvent {
+impl ToSchema for EncodedEvent {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Event")
     }
 
     fn schemas(schemas: &mut Schemas) {
+        // The variants are inlined above, so their own schemas must be registered too, or the references would dangle.
         schemas.extend(durable().into_iter().flat_map(|shape| shape.schemas));
     }
 }
 
-/// The events that have a place in the log.
+/// Returns the shapes of the durable events, which have a position in the log.
 fn durable() -> [Shape; 6] {
     [
-        Shape::of::<event::Msg>("msg", "A message."),
-        Shape::of::<event::Edit>("edit", "The body of a message changed."),
-        Shape::of::<event::Del>("del", "A message was deleted."),
-        Shape::of::<event::React>("react", "A reaction was set or taken back."),
-        Shape::of::<event::Meta>("meta", "The title or a setting changed."),
-        Shape::of::<event::Member>("member", "A membership changed."),
+        Shape::of::<event::MessageEvent>("msg", "A message was sent."),
+        Shape::of::<event::EditEvent>("edit", "The body of a message changed."),
+        Shape::of::<event::DeleteEvent>("del", "A message was deleted."),
+        Shape::of::<event::ReactionEvent>("react", "A reaction was added or removed."),
+        Shape::of::<event::MetadataEvent>("meta", "The title or a setting changed."),
+        Shape::of::<event::MemberEvent>("member", "A membership changed."),
     ]
 }

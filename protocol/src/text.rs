@@ -1,47 +1,50 @@
-//! What every text must keep to that others will read: one scan over the JSON, before any parser, and one rule for names
-//! that are shown.
+//! Checks of text that other clients will read: a scan of the JSON before any parser, and a rule for displayed names.
 //!
-//! Bodies are passed on verbatim, so whatever a common JSON reader chokes on would hit every receiver, and with a page of
-//! messages everything else on it: nesting beyond [`DEPTH`], escapes that name half a surrogate pair, numbers that are
-//! too long or beyond what a double holds, and keys given twice, of which one reader takes the first and another the
-//! last. The scan is linear and without recursion; what is no JSON at all is left to the parser.
+//! Bodies are passed on verbatim, so JSON that a common reader rejects would fail at every receiver, together with the
+//! rest of its page. The scan refuses nesting beyond [`DEPTH`], escapes of half a surrogate pair, numbers that are too
+//! long or not finite in a double, and duplicate keys. (Of a duplicate key some readers use the first value and others
+//! the last.) The scan is linear and not recursive; invalid JSON is left to the parser.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::{DEPTH, NUMBER_CHARS, REACTION_BYTES};
 
-/// What is wrong with a text, and where.
+/// Defect of a text and its position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub struct Flaw {
+pub struct TextFlaw {
     what: &'static str,
     line: usize,
     column: usize,
 }
 
-/// An object or a list that is open.
+/// An object or array that is not closed yet.
 #[derive(Clone, Copy)]
-struct Open {
+struct OpenBracket {
     is_object: bool,
-    /// Where its keys begin in the list of all that are open. A frame has fewer than this can count.
+    /// Index of the first key of this object in the list of open keys. A frame has fewer keys than a `u32` can count.
     keys: u32,
 }
 
-/// The key of an object, without its quotes: where it begins and ends.
-type Key = (usize, usize);
+/// Key of an object, without its quotes, as start and end offset.
+type ObjectKey = (usize, usize);
 
-/// A number of this many keys is compared each with each; more are sorted.
+/// Up to this number, keys are compared pairwise; more keys are sorted.
 const FEW_KEYS: usize = 8;
 
-/// Refuses text that a JSON reader could choke on although it is JSON.
-pub fn scan(text: &str) -> Result<(), Flaw> {
+/// Refuses valid JSON that a common JSON reader could reject.
+///
+/// # Errors
+/// The first defect with its line and column.
+pub fn scan(text: &str) -> Result<(), TextFlaw> {
     let bytes = text.as_bytes();
-    let mut open = [Open {
+    // A fixed array instead of recursion: hostile nesting must cost neither stack nor heap.
+    let mut open = [OpenBracket {
         is_object: false,
         keys: 0,
     }; DEPTH];
     let (mut depth, mut at) = (0usize, 0usize);
-    let mut keys: Vec<Key> = Vec::with_capacity(16);
+    let mut keys: Vec<ObjectKey> = Vec::with_capacity(16);
     let mut is_key = false;
     while let Some(&byte) = bytes.get(at) {
         let start = at;
@@ -50,7 +53,7 @@ pub fn scan(text: &str) -> Result<(), Flaw> {
             b'{' | b'[' => {
                 let is_object = byte == b'{';
                 let slot = open.get_mut(depth);
-                *slot.ok_or_else(|| Flaw::at(text, start, "nested too deeply"))? = Open {
+                *slot.ok_or_else(|| TextFlaw::at(text, start, "nested too deeply"))? = OpenBracket {
                     is_object,
                     keys: keys.len() as u32,
                 };
@@ -59,13 +62,15 @@ pub fn scan(text: &str) -> Result<(), Flaw> {
             }
             b'}' | b']' => {
                 is_key = false;
+                // Saturates: unbalanced brackets are invalid JSON, which the parser refuses with a better message.
                 depth = depth.saturating_sub(1);
-                let Open {
+                let OpenBracket {
                     is_object,
                     keys: first,
                 } = open[depth];
                 let first = first as usize;
                 if is_object && first < keys.len() {
+                    // Checked when the object closes, then dropped: the list holds only the keys of open objects.
                     once(text, &mut keys[first..])?;
                     keys.truncate(first);
                 }
@@ -73,6 +78,7 @@ pub fn scan(text: &str) -> Result<(), Flaw> {
             b',' => is_key = depth > 0 && open[depth - 1].is_object,
             b'"' => {
                 at = skip_string(text, at)?;
+                // Strings in arrays and in values are no keys, and may repeat.
                 if is_key {
                     keys.push((start + 1, at.saturating_sub(1)));
                     is_key = false;
@@ -85,8 +91,8 @@ pub fn scan(text: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Returns the `id` of a frame, as far as one can be read, also if the frame is malformed otherwise. One that is there
-/// twice is none.
+/// Returns the `id` of a frame if it can be read, even from an otherwise malformed frame; `None` if it is absent or
+/// given twice.
 pub fn id(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let (mut depth, mut at, mut is_key) = (0usize, 0usize, false);
@@ -98,12 +104,14 @@ pub fn id(text: &str) -> Option<i64> {
                 depth += 1;
                 is_key = depth == 1 && byte == b'{';
             }
+            // Saturates, as in `scan`: the frame may be malformed, and this function must not panic.
             b'}' | b']' => depth = depth.saturating_sub(1),
             b',' => is_key = depth == 1,
             b'"' => {
                 let start = at;
                 at = end_of_string(bytes, at);
                 let is_id = bytes.get(start..at).is_some_and(|key| key == b"id\"");
+                // A duplicate is ambiguous: the client could match the error to the wrong request.
                 if std::mem::take(&mut is_key) && is_id && found.replace(integer(&text[at..])?).is_some() {
                     return None;
                 }
@@ -114,7 +122,7 @@ pub fn id(text: &str) -> Option<i64> {
     found
 }
 
-/// Returns the integer behind a key, if it ends there.
+/// Returns the integer value behind a key; `None` unless a comma or brace follows it.
 fn integer(rest: &str) -> Option<i64> {
     let value = rest.trim_start().strip_prefix(':')?.trim_start();
     let end = value.find(|c: char| c != '-' && !c.is_ascii_digit())?;
@@ -122,28 +130,28 @@ fn integer(rest: &str) -> Option<i64> {
     value[..end].parse().ok().filter(|_| ends)
 }
 
-/// Refuses a name that is not fit to be shown to others: it has no control characters and none that override the direction
-/// of writing, and there is something to be seen.
-pub fn shown(name: &str) -> Result<(), &'static str> {
+/// Refuses a name that must not be displayed: with control characters, with characters that override the writing
+/// direction, or without a visible character.
+pub fn visible(name: &str) -> Result<(), &'static str> {
     if name.chars().any(misleads) {
-        return Err("no control characters, and none that override the direction of writing");
+        return Err("no control characters and no characters that override the writing direction");
     }
     if name.chars().all(is_unseen) {
-        return Err("something to be seen");
+        return Err("a visible character");
     }
     Ok(())
 }
 
-/// Refuses what is no reaction: it is 1 to [`REACTION_BYTES`] bytes, and [fit to be shown](shown).
+/// Refuses a reaction that is not 1 to [`REACTION_BYTES`] bytes of [displayable](visible) text.
 pub fn reaction(k: &str) -> Result<(), String> {
     if k.is_empty() || k.len() > REACTION_BYTES {
         return Err(format!("k must be 1 to {REACTION_BYTES} bytes"));
     }
-    shown(k).map_err(|why| format!("k must have {why}"))
+    visible(k).map_err(|why| format!("k must have {why}"))
 }
 
-/// Returns what two spellings of one reaction have in common: the marks that choose between a coloured and a plain picture
-/// (U+FE0F, U+FE0E) are left out.
+/// Returns the canonical form of a reaction: without the variation selectors U+FE0E and U+FE0F, which choose between a
+/// plain and a coloured picture. Reactions with the same form are one.
 pub fn reaction_of(k: &str) -> Cow<'_, str> {
     const MARKS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
     if k.contains(MARKS) {
@@ -153,14 +161,14 @@ pub fn reaction_of(k: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether it changes what stands around it: controls, line and paragraph separators, embeddings and overrides and
-/// isolates of the direction of writing. The plain marks of a direction are part of many a name and are none of these.
+/// Returns whether the character changes the text around it: controls, line and paragraph separators, and embeddings,
+/// overrides and isolates of the writing direction. The plain direction marks occur in many names and are permitted.
 fn misleads(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Whether nothing is to be seen of it: white space, what Unicode says to ignore where it can't be shown, and letters that
-/// are blank.
+/// Returns whether the character is invisible: white space, characters that Unicode ignores where they cannot be shown,
+/// and blank letters.
 fn is_unseen(c: char) -> bool {
     c.is_whitespace()
         || matches!(
@@ -173,12 +181,13 @@ fn is_unseen(c: char) -> bool {
         )
 }
 
-/// Refuses keys of which one is there twice. They may come out in another order.
-fn once(text: &str, keys: &mut [Key]) -> Result<(), Flaw> {
-    let raw = |key: &Key| &text[key.0..key.1];
-    let twice = |again: &Key| Flaw::at(text, again.0, "a key is given twice");
+/// Refuses duplicate keys. May reorder `keys`.
+fn once(text: &str, keys: &mut [ObjectKey]) -> Result<(), TextFlaw> {
+    let raw = |key: &ObjectKey| &text[key.0..key.1];
+    let twice = |again: &ObjectKey| TextFlaw::at(text, again.0, "duplicate key in an object");
+    // Escapes can spell one key in two ways, so the decoded names are compared. This is rare, hence a path of its own.
     if keys.iter().any(|key| raw(key).contains('\\')) {
-        let mut names: Vec<(Cow<'_, str>, Key)> =
+        let mut names: Vec<(Cow<'_, str>, ObjectKey)> =
             keys.iter().map(|key| (unescaped(raw(key)), *key)).collect();
         names.sort_unstable();
         let same = names.windows(2).find(|pair| pair[0].0 == pair[1].0);
@@ -192,12 +201,13 @@ fn once(text: &str, keys: &mut [Key]) -> Result<(), Flaw> {
         }
         return Ok(());
     }
+    // Above a few keys pairwise comparison would be quadratic, and a frame of 64 KiB can hold thousands.
     keys.sort_unstable_by(|a, b| raw(a).cmp(raw(b)).then(a.cmp(b)));
     let same = keys.windows(2).find(|pair| raw(&pair[0]) == raw(&pair[1]));
     same.map_or(Ok(()), |pair| Err(twice(&pair[1])))
 }
 
-/// A key as a reader has it. One that is malformed is left as it is: the parser refuses it.
+/// Returns a key with its escapes decoded. A malformed key is returned as it is: the parser refuses it.
 fn unescaped(raw: &str) -> Cow<'_, str> {
     if !raw.contains('\\') {
         return Cow::Borrowed(raw);
@@ -205,27 +215,28 @@ fn unescaped(raw: &str) -> Cow<'_, str> {
     serde_json::from_str(&format!("\"{raw}\"")).map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
-/// Returns the position after the number that begins at `start`.
-fn skip_number(text: &str, start: usize) -> Result<usize, Flaw> {
+/// Returns the offset behind the number that begins at `start`.
+fn skip_number(text: &str, start: usize) -> Result<usize, TextFlaw> {
     let rest = &text.as_bytes()[start..];
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
     let len = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
     let number = &text[start..start + len];
     if len > NUMBER_CHARS {
-        return Err(Flaw::at(text, start, "a number has more than 64 characters"));
+        return Err(TextFlaw::at(text, start, "a number has more than 64 characters"));
     }
-    // Without an exponent nothing of this length is beyond a double.
+    // Without an exponent no number of this length exceeds a double, so the parse is skipped.
     if number.contains(['e', 'E']) && number.parse::<f64>().is_ok_and(f64::is_infinite) {
-        return Err(Flaw::at(text, start, "a number is not finite"));
+        return Err(TextFlaw::at(text, start, "a number is not finite"));
     }
     Ok(start + len)
 }
 
-/// Returns the position after the string whose first character is at `at`.
-fn skip_string(text: &str, mut at: usize) -> Result<usize, Flaw> {
-    let lone = |at| Err(Flaw::at(text, at, "an escape names half a surrogate pair"));
+/// Returns the offset behind the string whose first character is at `at`.
+fn skip_string(text: &str, mut at: usize) -> Result<usize, TextFlaw> {
+    let lone = |at| Err(TextFlaw::at(text, at, "an escape is half of a surrogate pair"));
     let bytes = text.as_bytes();
     loop {
+        // An unterminated string ends the scan; the parser refuses it.
         match bytes.get(at) {
             None => return Ok(at),
             Some(b'"') => return Ok(at + 1),
@@ -244,7 +255,7 @@ fn skip_string(text: &str, mut at: usize) -> Result<usize, Flaw> {
     }
 }
 
-/// Returns the position after the string whose first character is at `at`, whatever its escapes say.
+/// Returns the offset behind the string whose first character is at `at`, without checking its escapes.
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     loop {
         match bytes.get(at) {
@@ -256,7 +267,7 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Returns the UTF-16 unit of a `\uXXXX` escape at `at`.
+/// Returns the UTF-16 unit of a `\uXXXX` escape at `at`; `None` for any other text.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let escape = bytes.get(at..at + 6)?;
     let hex = escape.strip_prefix(b"\\u")?;
@@ -266,11 +277,11 @@ fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
 }
 
-// === impl Flaw ===
+// === impl TextFlaw ===
 
-impl Flaw {
+impl TextFlaw {
     #[cold]
-    fn at(text: &str, at: usize, what: &'static str) -> Flaw {
+    fn at(text: &str, at: usize, what: &'static str) -> TextFlaw {
         let before = &text.as_bytes()[..at.min(text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let begins = before
@@ -278,11 +289,11 @@ impl Flaw {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
         let column = before.len() - begins + 1;
-        Flaw { what, line, column }
+        TextFlaw { what, line, column }
     }
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for TextFlaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, at line {} column {}", self.what, self.line, self.column)
     }
@@ -321,7 +332,7 @@ mod tests {
             r#"{"a":"\ud83d\\ude00"}"#,
             r#"{"\ud83d":1}"#,
         ] {
-            is_refused(text, "an escape names half");
+            is_refused(text, "an escape is half");
         }
     }
 
@@ -335,13 +346,13 @@ mod tests {
             r#"{"😀":1,"\ud83d\ude00":2}"#,
             r#"{"":1,"":2}"#,
         ] {
-            is_refused(text, "a key is given twice");
+            is_refused(text, "duplicate key in an object");
         }
         let many: Vec<String> = (0..500).map(|i| format!("\"k{i}\":{i}")).collect();
         assert_eq!(scan(&format!("{{{}}}", many.join(","))), Ok(()));
         is_refused(
             &format!("{{{},\"k77\":0}}", many.join(",")),
-            "a key is given twice",
+            "duplicate key in an object",
         );
         for text in [
             r#"{"a":{"a":{"a":"a"}},"b":["a","a",{"a":1},{"a":1}]}"#,
@@ -352,7 +363,7 @@ mod tests {
             assert_eq!(scan(text), Ok(()), "{text}");
         }
         let flaw = scan("{\"a\":1,\n \"a\":2}").unwrap_err().to_string();
-        assert_eq!(flaw, "a key is given twice, at line 2 column 3");
+        assert_eq!(flaw, "duplicate key in an object, at line 2 column 3");
     }
 
     #[test]
@@ -400,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_shown_misleads_nobody_and_can_be_seen() {
+    fn a_displayed_name_is_visible_and_not_misleading() {
         for name in [
             "Lunch",
             "obéd",
@@ -410,7 +421,7 @@ mod tests {
             "1\u{fe0f}\u{20e3}",
             "a b",
         ] {
-            assert_eq!(shown(name), Ok(()), "{name:?}");
+            assert_eq!(visible(name), Ok(()), "{name:?}");
         }
         for name in [
             "a\0b",
@@ -422,7 +433,7 @@ mod tests {
             "\u{85}",
             "a\u{fff9}b",
         ] {
-            assert!(shown(name).unwrap_err().contains("control"), "{name:?}");
+            assert!(visible(name).unwrap_err().contains("control"), "{name:?}");
         }
         for name in [
             "",
@@ -433,7 +444,7 @@ mod tests {
             "\u{2800} \u{a0}",
             "\u{ad}\u{feff}",
         ] {
-            assert!(shown(name).unwrap_err().contains("seen"), "{name:?}");
+            assert!(visible(name).unwrap_err().contains("visible"), "{name:?}");
         }
     }
 

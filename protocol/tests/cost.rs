@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use protocol::schema::ANSWERS;
-use protocol::{Command, Cost, Rate, Request, cost};
+use protocol::{ClientCommand, CommandCost, CommandRate, Request, cost};
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -59,7 +59,7 @@ fn most(tag: &str) -> Value {
     fields
 }
 
-fn cost_of(fields: &Value) -> Cost {
+fn cost_of(fields: &Value) -> CommandCost {
     match Request::decode(&fields.to_string()) {
         Ok(Some(Request { command, .. })) => cost(&command),
         other => panic!("{fields}: {other:?}"),
@@ -91,19 +91,19 @@ fn every_command_costs_what_the_page_says() {
         let (least, most) = (cost_of(&least(tag)), cost_of(&most(tag)));
         assert_eq!(least.rate, most.rate);
         let rate = match least.rate {
-            Rate::Changes => "change",
-            Rate::Questions => "question",
-            Rate::Free => "–",
+            CommandRate::Changes => "change",
+            CommandRate::Questions => "question",
+            CommandRate::Free => "–",
         };
         let tokens = match (least.tokens, most.tokens) {
             (0, 0) => "–".to_owned(),
             (least, most) if least == most => least.to_string(),
             (least, most) => format!("{least} to {most}"),
         };
-        let shown = table
+        let documented = table
             .remove(tag)
             .unwrap_or_else(|| panic!("{tag} is in the table"));
-        assert_eq!(shown, (rate.to_owned(), tokens), "{tag}");
+        assert_eq!(documented, (rate.to_owned(), tokens), "{tag}");
     }
     assert_eq!(table, BTreeMap::new(), "nothing else is");
 }
@@ -112,10 +112,10 @@ fn every_command_costs_what_the_page_says() {
 #[test]
 fn the_largest_of_each_kind_fits_into_the_burst() {
     for (tag, _) in ANSWERS {
-        let Cost { rate, tokens } = cost_of(&most(tag));
+        let CommandCost { rate, tokens } = cost_of(&most(tag));
         let burst = match rate {
-            Rate::Changes => 60,
-            Rate::Questions | Rate::Free => 200,
+            CommandRate::Changes => 60,
+            CommandRate::Questions | CommandRate::Free => 200,
         };
         assert!(tokens <= burst, "{tag} costs {tokens}");
     }
@@ -126,11 +126,11 @@ fn an_ordinary_message_costs_one() {
     let mut send = least("send");
     send["b"] = json!({"text":"x".repeat(4_000)});
     send["mentions"] = json!(["u1", "u2", "u3"]);
-    assert_eq!(cost_of(&send), Cost::CHANGE);
+    assert_eq!(cost_of(&send), CommandCost::CHANGE);
     assert!(matches!(
         Request::decode(&send.to_string()),
         Ok(Some(Request {
-            command: Command::Send(_),
+            command: ClientCommand::Send(_),
             ..
         }))
     ));

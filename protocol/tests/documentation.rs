@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use protocol::schema::{ANSWERS, Shape};
-use protocol::{Answer, CloseCode, ErrorCode, Event, Frame, Request};
+use protocol::{CloseCode, ErrorCode, Event, Request, Response, ServerFrame};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
@@ -18,7 +18,7 @@ fn frames(prefix: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_requests_shown_are_requests() {
+fn documented_requests_are_valid() {
     let frames = frames("C> ");
     assert!(frames.len() >= 11, "{frames:?}");
     for frame in frames {
@@ -31,13 +31,13 @@ fn the_requests_shown_are_requests() {
 }
 
 #[test]
-fn the_frames_shown_are_frames_as_the_server_writes_them() {
+fn documented_frames_are_as_the_server_writes_them() {
     let frames = frames("S> ");
     assert!(frames.len() >= 17, "{frames:?}");
     for frame in frames {
-        let written = match Frame::decode(&frame) {
-            Ok(Frame::Answer { id, answer }) => answer.encode(id),
-            Ok(Frame::Event { n, event }) => protocol::event::event_frame(n, &event.tail()),
+        let written = match ServerFrame::decode(&frame) {
+            Ok(ServerFrame::Answer { id, answer }) => answer.encode(id),
+            Ok(ServerFrame::Event { n, event }) => protocol::event::event_frame(n, &event.tail()),
             other => panic!("{frame}: {other:?}"),
         };
         assert_eq!(written, frame);
@@ -78,7 +78,7 @@ fn names(cell: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_that_is_shown_has_the_answer_that_is_shown() {
+fn every_documented_command_has_its_documented_response() {
     let rows = table("## 3. Commands");
     assert!(rows.len() > 15, "{rows:?}");
     for row in rows {
@@ -100,10 +100,12 @@ fn every_event_is_in_the_table_with_its_fields() {
             continue;
         };
         if shape.tag != "conv" {
-            let (_, shown) = row[0].split_once('{').unwrap();
-            let shown = shown.trim_end_matches(['`', '}']).split(',');
-            let shown: BTreeSet<_> = shown.map(|name| name.trim_end_matches('?').to_owned()).collect();
-            assert_eq!(shown, fields(&shape), "{}", shape.tag);
+            let (_, documented) = row[0].split_once('{').unwrap();
+            let documented = documented.trim_end_matches(['`', '}']).split(',');
+            let documented: BTreeSet<_> = documented
+                .map(|name| name.trim_end_matches('?').to_owned())
+                .collect();
+            assert_eq!(documented, fields(&shape), "{}", shape.tag);
         }
     }
 }
@@ -111,7 +113,7 @@ fn every_event_is_in_the_table_with_its_fields() {
 #[test]
 fn every_answer_that_is_explained_names_its_fields() {
     for tag in ["ack", "conv", "inbox", "hist", "members", "delta", "err"] {
-        let shapes = Answer::shapes();
+        let shapes = Response::shapes();
         let shape = shapes.iter().find(|shape| shape.tag == tag).unwrap();
         let start = format!("* `{tag}{{");
         let line = PAGE.lines().find_map(|line| line.strip_prefix(&start)).unwrap();

@@ -2,32 +2,32 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use protocol::answer::{self, Answer, Conv, Last, Peer};
-use protocol::command::{self, Command, Request};
+use protocol::answer::{self, ConversationSnapshot, DirectPeer, LastEvent, Response};
+use protocol::command::{self, ClientCommand, Request};
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::{
-    Body, Cid, CloseCode, ConvId, ErrorCode, Frame, GroupInvite, History, Kind, Message, RawEvent, Role,
-    UserId, Why,
+    Body, ClientMessageId, CloseCode, ConversationId, ConversationKind, EncodedEvent, ErrorCode, GroupInvite,
+    HistoryVisibility, MembershipChange, MessageState, Role, ServerFrame, UserId,
 };
 
 fn user(text: &str) -> UserId {
     UserId::parse(text).unwrap()
 }
 
-fn conv(text: &str) -> ConvId {
-    ConvId::parse(text).unwrap()
+fn conv(text: &str) -> ConversationId {
+    ConversationId::parse(text).unwrap()
 }
 
-fn cid(text: &str) -> Cid {
-    Cid::parse(text).unwrap()
+fn cid(text: &str) -> ClientMessageId {
+    ClientMessageId::parse(text).unwrap()
 }
 
 fn body(text: &str) -> Body {
     Body::new(text).unwrap()
 }
 
-fn send() -> command::Send {
-    command::Send {
+fn send() -> command::SendMessage {
+    command::SendMessage {
         c: Some(conv("g_01")),
         to: None,
         cid: cid("k1"),
@@ -41,18 +41,18 @@ fn send() -> command::Send {
 #[test]
 fn every_command_has_its_frozen_text() {
     let c = conv("g_01");
-    let act = || command::ActOn {
+    let act = || command::MemberAction {
         c: conv("g_01"),
         cid: cid("k1"),
         who: user("bob"),
     };
     let table = [
         (
-            Command::Auth(command::Auth {
+            ClientCommand::Auth(command::Authenticate {
                 token: "dev:alice".into(),
                 device: Some("phone-1".into()),
                 instance: Some("x7".into()),
-                resume: Some(command::Resume {
+                resume: Some(command::ResumeSession {
                     sid: "s1".into(),
                     n: 412,
                 }),
@@ -60,7 +60,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"auth","id":7,"token":"dev:alice","device":"phone-1","instance":"x7","resume":{"sid":"s1","n":412}}"#,
         ),
         (
-            Command::Auth(command::Auth {
+            ClientCommand::Auth(command::Authenticate {
                 token: "t".into(),
                 device: None,
                 instance: None,
@@ -69,11 +69,11 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"auth","id":7,"token":"t"}"#,
         ),
         (
-            Command::Send(send()),
+            ClientCommand::Send(send()),
             r#"{"t":"send","id":7,"c":"g_01","cid":"k1","b":{"text":"hi"}}"#,
         ),
         (
-            Command::Send(command::Send {
+            ClientCommand::Send(command::SendMessage {
                 c: None,
                 to: Some(user("bob")),
                 reply_to: Some(3),
@@ -84,8 +84,8 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"send","id":7,"to":"bob","cid":"k1","b":{"text":"hi"},"reply_to":3,"mentions":["bob","eve"],"echo":false}"#,
         ),
         (
-            Command::Create(command::Create {
-                kind: Kind::Group,
+            ClientCommand::Create(command::CreateConversation {
+                kind: ConversationKind::Group,
                 cid: cid("k1"),
                 members: vec![user("bob")],
                 title: Some("Team".into()),
@@ -93,7 +93,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"create","id":7,"kind":"group","cid":"k1","members":["bob"],"title":"Team"}"#,
         ),
         (
-            Command::Edit(command::Edit {
+            ClientCommand::Edit(command::EditMessage {
                 c: c.clone(),
                 of: 3,
                 cid: cid("k1"),
@@ -103,7 +103,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{"text":"ho"}}"#,
         ),
         (
-            Command::Edit(command::Edit {
+            ClientCommand::Edit(command::EditMessage {
                 c: c.clone(),
                 of: 3,
                 cid: cid("k1"),
@@ -113,7 +113,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{},"mentions":["bob"]}"#,
         ),
         (
-            Command::Del(command::Del {
+            ClientCommand::Del(command::DeleteMessage {
                 c: c.clone(),
                 of: 3,
                 cid: cid("k1"),
@@ -121,7 +121,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"del","id":7,"c":"g_01","of":3,"cid":"k1"}"#,
         ),
         (
-            Command::React(command::React {
+            ClientCommand::React(command::SetReaction {
                 c: c.clone(),
                 of: 3,
                 cid: cid("k1"),
@@ -132,7 +132,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":true}"#,
         ),
         (
-            Command::React(command::React {
+            ClientCommand::React(command::SetReaction {
                 c: c.clone(),
                 of: 3,
                 cid: cid("k1"),
@@ -143,15 +143,15 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":false,"who":"bob"}"#,
         ),
         (
-            Command::Ban(act()),
+            ClientCommand::Ban(act()),
             r#"{"t":"ban","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
         ),
         (
-            Command::Unban(act()),
+            ClientCommand::Unban(act()),
             r#"{"t":"unban","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
         ),
         (
-            Command::Role(command::SetRole {
+            ClientCommand::Role(command::SetRole {
                 c: c.clone(),
                 cid: cid("k1"),
                 who: user("bob"),
@@ -160,25 +160,25 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"role","id":7,"c":"g_01","cid":"k1","who":"bob","role":"admin"}"#,
         ),
         (
-            Command::Join(command::Join {
+            ClientCommand::Join(command::JoinConversation {
                 c: c.clone(),
                 cid: cid("k1"),
             }),
             r#"{"t":"join","id":7,"c":"g_01","cid":"k1"}"#,
         ),
         (
-            Command::Set(command::Set {
+            ClientCommand::Set(command::UpdateConversation {
                 c: c.clone(),
                 cid: cid("k1"),
                 title: Some("Team".into()),
-                history: Some(History::All),
+                history: Some(HistoryVisibility::All),
                 muted: None,
                 pinned: None,
             }),
             r#"{"t":"set","id":7,"c":"g_01","cid":"k1","title":"Team","history":"all"}"#,
         ),
         (
-            Command::Set(command::Set {
+            ClientCommand::Set(command::UpdateConversation {
                 c: c.clone(),
                 cid: cid("k1"),
                 title: None,
@@ -189,7 +189,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"set","id":7,"c":"g_01","cid":"k1","muted":true,"pinned":false}"#,
         ),
         (
-            Command::Members(command::Members {
+            ClientCommand::Members(command::ListMembers {
                 c: c.clone(),
                 cursor: Some("x".into()),
                 limit: Some(20),
@@ -197,85 +197,85 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"members","id":7,"c":"g_01","cursor":"x","limit":20}"#,
         ),
         (
-            Command::Typing(command::Typing {
+            ClientCommand::Typing(command::SetTyping {
                 c: c.clone(),
                 on: true,
             }),
             r#"{"t":"typing","id":7,"c":"g_01","on":true}"#,
         ),
         (
-            Command::Watch(command::Users {
+            ClientCommand::Watch(command::WatchUsers {
                 users: vec![user("bob"), user("eve")],
             }),
             r#"{"t":"watch","id":7,"users":["bob","eve"]}"#,
         ),
         (
-            Command::Unwatch(command::Users {
+            ClientCommand::Unwatch(command::WatchUsers {
                 users: vec![user("bob")],
             }),
             r#"{"t":"unwatch","id":7,"users":["bob"]}"#,
         ),
         (
-            Command::Block(command::Block { who: user("bob") }),
+            ClientCommand::Block(command::BlockUser { who: user("bob") }),
             r#"{"t":"block","id":7,"who":"bob"}"#,
         ),
         (
-            Command::Unblock(command::Block { who: user("bob") }),
+            ClientCommand::Unblock(command::BlockUser { who: user("bob") }),
             r#"{"t":"unblock","id":7,"who":"bob"}"#,
         ),
         (
-            Command::Invite(act()),
+            ClientCommand::Invite(act()),
             r#"{"t":"invite","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
         ),
         (
-            Command::Kick(act()),
+            ClientCommand::Kick(act()),
             r#"{"t":"kick","id":7,"c":"g_01","cid":"k1","who":"bob"}"#,
         ),
         (
-            Command::Leave(command::Leave {
+            ClientCommand::Leave(command::LeaveConversation {
                 c: c.clone(),
                 cid: cid("k1"),
             }),
             r#"{"t":"leave","id":7,"c":"g_01","cid":"k1"}"#,
         ),
         (
-            Command::Read(command::Cursor { c: c.clone(), s: 9 }),
+            ClientCommand::Read(command::MoveCursor { c: c.clone(), s: 9 }),
             r#"{"t":"read","id":7,"c":"g_01","s":9}"#,
         ),
         (
-            Command::Recv(command::Cursor { c: c.clone(), s: 9 }),
+            ClientCommand::Recv(command::MoveCursor { c: c.clone(), s: 9 }),
             r#"{"t":"recv","id":7,"c":"g_01","s":9}"#,
         ),
         (
-            Command::Open(command::Open {
+            ClientCommand::Open(command::OpenConversation {
                 c: c.clone(),
                 have: None,
             }),
             r#"{"t":"open","id":7,"c":"g_01"}"#,
         ),
         (
-            Command::Open(command::Open {
+            ClientCommand::Open(command::OpenConversation {
                 c: c.clone(),
                 have: Some(4),
             }),
             r#"{"t":"open","id":7,"c":"g_01","have":4}"#,
         ),
         (
-            Command::List(command::List {
+            ClientCommand::List(command::ListConversations {
                 cursor: None,
                 limit: None,
             }),
             r#"{"t":"list","id":7}"#,
         ),
         (
-            Command::List(command::List {
+            ClientCommand::List(command::ListConversations {
                 cursor: Some("x".into()),
                 limit: Some(20),
             }),
             r#"{"t":"list","id":7,"cursor":"x","limit":20}"#,
         ),
         (
-            Command::Hist(command::Hist {
+            ClientCommand::Hist(command::GetHistory {
                 c: c.clone(),
                 before: Some(50),
                 after: None,
@@ -284,24 +284,30 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"hist","id":7,"c":"g_01","before":50,"limit":20}"#,
         ),
         (
-            Command::Sync(command::Sync {
+            ClientCommand::Sync(command::SyncRequest {
                 have: vec![(c.clone(), 4), (conv("d_x"), 0)],
                 cursor: None,
             }),
             r#"{"t":"sync","id":7,"have":[["g_01",4],["d_x",0]]}"#,
         ),
         (
-            Command::Hb(command::Hb { n: Some(412) }),
+            ClientCommand::Hb(command::Heartbeat { n: Some(412) }),
             r#"{"t":"hb","id":7,"n":412}"#,
         ),
-        (Command::Me(command::Me::default()), r#"{"t":"me","id":7}"#),
         (
-            Command::Me(command::Me {
+            ClientCommand::Me(command::UpdateProfile::default()),
+            r#"{"t":"me","id":7}"#,
+        ),
+        (
+            ClientCommand::Me(command::UpdateProfile {
                 group_invite: Some(GroupInvite::SharesConversation),
             }),
             r#"{"t":"me","id":7,"group_invite":"shares_conversation"}"#,
         ),
-        (Command::Hb(command::Hb { n: None }), r#"{"t":"hb","id":7}"#),
+        (
+            ClientCommand::Hb(command::Heartbeat { n: None }),
+            r#"{"t":"hb","id":7}"#,
+        ),
     ];
     for (command, text) in table {
         let request = Request { id: Some(7), command };
@@ -310,8 +316,8 @@ fn every_command_has_its_frozen_text() {
     }
 }
 
-fn msg() -> event::Msg {
-    event::Msg {
+fn msg() -> event::MessageEvent {
+    event::MessageEvent {
         c: conv("g_01"),
         s: 7,
         mn: 5,
@@ -328,41 +334,41 @@ fn msg() -> event::Msg {
 const MSG_TAIL: &str =
     r#""t":"msg","c":"g_01","s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"}}"#;
 
-fn conv_shape() -> Conv {
-    Conv {
+fn conv_shape() -> ConversationSnapshot {
+    ConversationSnapshot {
         c: conv("d_x"),
-        kind: Kind::Direct,
+        kind: ConversationKind::Direct,
         title: None,
         role: Some(Role::Member),
-        last: Last { s: 7, mn: 5, ts: 9 },
+        last: LastEvent { s: 7, mn: 5, ts: 9 },
         read: 6,
         delivered: 7,
         muted: false,
         pinned: false,
         history: None,
         members: None,
-        peer: Some(Peer {
+        peer: Some(DirectPeer {
             u: user("bob"),
             delivered: 7,
             read: 2,
         }),
-        events: Some(vec![RawEvent::from_tail(MSG_TAIL.as_bytes()).unwrap()]),
+        events: Some(vec![EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap()]),
         gap: true,
     }
 }
 
 #[test]
 fn every_event_has_its_frozen_tail() {
-    let member = event::Member {
+    let member = event::MemberEvent {
         c: conv("g_01"),
         s: 8,
         ts: 9,
         u: user("alice"),
         who: user("bob"),
         role: Some(Role::Reader),
-        why: Why::Invite,
+        why: MembershipChange::Invite,
     };
-    let edit = event::Edit {
+    let edit = event::EditEvent {
         c: conv("g_01"),
         s: 9,
         of: 7,
@@ -375,11 +381,11 @@ fn every_event_has_its_frozen_tail() {
     let table = [
         (Event::Msg(msg()), MSG_TAIL.to_owned()),
         (
-            Event::Msg(event::Msg { reply_to: Some(3), mentions: vec![user("bob"), user("eve")], ..msg() }),
+            Event::Msg(event::MessageEvent { reply_to: Some(3), mentions: vec![user("bob"), user("eve")], ..msg() }),
             MSG_TAIL.trim_end_matches('}').to_owned() + r#"},"reply_to":3,"mentions":["bob","eve"]}"#,
         ),
         (
-            Event::Msg(event::Msg { b: body("{}"), reply_to: Some(3), deleted: true, ..msg() }),
+            Event::Msg(event::MessageEvent { b: body("{}"), reply_to: Some(3), deleted: true, ..msg() }),
             r#""t":"msg","c":"g_01","s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{},"reply_to":3,"deleted":true}"#.into(),
         ),
         (
@@ -387,19 +393,19 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"}}"#.into(),
         ),
         (
-            Event::Edit(event::Edit { mentions: Some(vec![]), ..edit.clone() }),
+            Event::Edit(event::EditEvent { mentions: Some(vec![]), ..edit.clone() }),
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"},"mentions":[]}"#.into(),
         ),
         (
-            Event::Edit(event::Edit { b: body("{}"), deleted: true, ..edit }),
+            Event::Edit(event::EditEvent { b: body("{}"), deleted: true, ..edit }),
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{},"deleted":true}"#.into(),
         ),
         (
-            Event::Del(event::Del { c: conv("g_01"), s: 9, of: 7, u: user("alice"), ts: 10 }),
+            Event::Del(event::DeleteEvent { c: conv("g_01"), s: 9, of: 7, u: user("alice"), ts: 10 }),
             r#""t":"del","c":"g_01","s":9,"of":7,"u":"alice","ts":10}"#.into(),
         ),
         (
-            Event::React(event::React {
+            Event::React(event::ReactionEvent {
                 c: conv("g_01"),
                 s: 9,
                 of: 7,
@@ -412,7 +418,7 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false}"#.into(),
         ),
         (
-            Event::React(event::React {
+            Event::React(event::ReactionEvent {
                 c: conv("g_01"),
                 s: 9,
                 of: 7,
@@ -425,26 +431,26 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false,"by":"bob"}"#.into(),
         ),
         (
-            Event::Meta(event::Meta {
+            Event::Meta(event::MetadataEvent {
                 c: conv("g_01"),
                 s: 9,
                 ts: 10,
                 u: user("alice"),
                 title: Some("Team".into()),
-                history: Some(History::Joined),
+                history: Some(HistoryVisibility::Joined),
             }),
             r#""t":"meta","c":"g_01","s":9,"ts":10,"u":"alice","title":"Team","history":"joined"}"#.into(),
         ),
         (
-            Event::Typing(event::Typing { c: conv("g_01"), u: user("bob"), on: true }),
+            Event::Typing(event::TypingEvent { c: conv("g_01"), u: user("bob"), on: true }),
             r#""t":"typing","c":"g_01","u":"bob","on":true}"#.into(),
         ),
         (
-            Event::Presence(event::Presence { u: user("bob"), state: PresenceState::Online, seen: Some(9) }),
+            Event::Presence(event::PresenceEvent { u: user("bob"), state: PresenceState::Online, seen: Some(9) }),
             r#""t":"presence","u":"bob","state":"online","seen":9}"#.into(),
         ),
         (
-            Event::Presence(event::Presence { u: user("eve"), state: PresenceState::Offline, seen: None }),
+            Event::Presence(event::PresenceEvent { u: user("eve"), state: PresenceState::Offline, seen: None }),
             r#""t":"presence","u":"eve","state":"offline","seen":null}"#.into(),
         ),
         (
@@ -452,7 +458,7 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"member","c":"g_01","s":8,"ts":9,"u":"alice","who":"bob","role":"reader","why":"invite"}"#.into(),
         ),
         (
-            Event::Member(event::Member { role: None, why: Why::Kick, ..member }),
+            Event::Member(event::MemberEvent { role: None, why: MembershipChange::Kick, ..member }),
             r#""t":"member","c":"g_01","s":8,"ts":9,"u":"alice","who":"bob","role":null,"why":"kick"}"#.into(),
         ),
         (
@@ -462,16 +468,16 @@ fn every_event_has_its_frozen_tail() {
                 + r#"],"gap":true}"#,
         ),
         (
-            Event::Receipt(event::Receipt { c: conv("g_01"), u: user("bob"), delivered: 7, read: 6 }),
+            Event::Receipt(event::ReceiptEvent { c: conv("g_01"), u: user("bob"), delivered: 7, read: 6 }),
             r#""t":"receipt","c":"g_01","u":"bob","delivered":7,"read":6}"#.into(),
         ),
         (
-            Event::Activity(event::Activity { c: conv("g_01"), last: Last { s: 7, mn: 5, ts: 9 } }),
+            Event::Activity(event::ActivityEvent { c: conv("g_01"), last: LastEvent { s: 7, mn: 5, ts: 9 } }),
             r#""t":"activity","c":"g_01","last":{"s":7,"mn":5,"ts":9}}"#.into(),
         ),
-        (Event::Resync(event::Resync { why: "slow".into() }), r#""t":"resync","why":"slow"}"#.into()),
+        (Event::Resync(event::ResyncEvent { why: "slow".into() }), r#""t":"resync","why":"slow"}"#.into()),
         (
-            Event::Bye(event::Bye::new(CloseCode::Draining, 1830)),
+            Event::Bye(event::CloseEvent::new(CloseCode::Draining, 1830)),
             r#""t":"bye","code":4012,"retry_ms":1830}"#.into(),
         ),
     ];
@@ -480,8 +486,8 @@ fn every_event_has_its_frozen_tail() {
         let frame = event_frame(413, &tail);
         assert_eq!(frame, format!("{{\"n\":413,{tail}"));
         assert_eq!(
-            Frame::decode(&frame),
-            Ok(Frame::Event { n: 413, event }),
+            ServerFrame::decode(&frame),
+            Ok(ServerFrame::Event { n: 413, event }),
             "{frame}"
         );
     }
@@ -490,24 +496,24 @@ fn every_event_has_its_frozen_tail() {
 #[test]
 fn every_answer_has_its_frozen_text() {
     let c = conv("g_01");
-    let event = || RawEvent::from_tail(MSG_TAIL.as_bytes()).unwrap();
-    let ready = answer::Ready {
+    let event = || EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap();
+    let ready = answer::ReadyResponse {
         user: user("u42"),
         sid: "s1".into(),
         resumed: true,
         n: 412,
         why: None,
         resume_ttl_ms: 90_000,
-        limits: answer::Limits {
+        limits: answer::SessionLimits {
             body_bytes: 16_384,
             sends_per_s: 20,
             burst: 60,
             ephemeral_per_s: 2,
         },
     };
-    let item = answer::Item {
+    let item = answer::ConversationListItem {
         c: conv("d_x"),
-        kind: Kind::Direct,
+        kind: ConversationKind::Direct,
         title: None,
         role: Some(Role::Member),
         last: Some(event()),
@@ -517,7 +523,7 @@ fn every_answer_has_its_frozen_text() {
         delivered: 7,
         muted: false,
         pinned: false,
-        peer: Some(Peer {
+        peer: Some(DirectPeer {
             u: user("bob"),
             delivered: 7,
             read: 7,
@@ -536,7 +542,7 @@ fn every_answer_has_its_frozen_text() {
     let table = [
         (
             None,
-            Answer::Hello(answer::Hello {
+            Response::Hello(answer::HelloResponse {
                 proto: 1,
                 server: "n2".into(),
                 hb_ms: 30_000,
@@ -548,37 +554,37 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(1),
-            Answer::Ready(ready.clone()),
+            Response::Ready(ready.clone()),
             r#"{"t":"ready","id":1,"user":"u42","sid":"s1","resumed":true,"n":412,"resume_ttl_ms":90000,"limits":{"body_bytes":16384,"sends_per_s":20,"burst":60,"ephemeral_per_s":2}}"#.to_owned(),
         ),
         (
             None,
-            Answer::Ready(answer::Ready { resumed: false, n: 0, why: Some(answer::NotResumed::Gap), ..ready }),
+            Response::Ready(answer::ReadyResponse { resumed: false, n: 0, why: Some(answer::NotResumed::Gap), ..ready }),
             r#"{"t":"ready","user":"u42","sid":"s1","resumed":false,"n":0,"why":"gap","resume_ttl_ms":90000,"limits":{"body_bytes":16384,"sends_per_s":20,"burst":60,"ephemeral_per_s":2}}"#.into(),
         ),
         (
             Some(-1),
-            Answer::Ack(ack.clone()),
+            Response::Ack(ack.clone()),
             r#"{"t":"ack","id":-1,"c":"g_01","cid":"k1","s":7,"mn":5,"ts":9}"#.into(),
         ),
         (
             None,
-            Answer::Ack(answer::Ack { mn: None, dup: true, ..ack }),
+            Response::Ack(answer::Ack { mn: None, dup: true, ..ack }),
             r#"{"t":"ack","c":"g_01","cid":"k1","s":7,"ts":9,"dup":true}"#.into(),
         ),
-        (Some(7), Answer::Ok(answer::Empty {}), r#"{"t":"ok","id":7}"#.into()),
+        (Some(7), Response::Ok(answer::OkResponse {}), r#"{"t":"ok","id":7}"#.into()),
         (
             Some(7),
-            Answer::Conv(Conv { peer: None, events: None, gap: false, title: Some("T".into()), ..conv_shape() }),
+            Response::Conv(ConversationSnapshot { peer: None, events: None, gap: false, title: Some("T".into()), ..conv_shape() }),
             r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":"T","role":"member","last":{"s":7,"mn":5,"ts":9},"read":6,"delivered":7,"muted":false,"pinned":false}"#.into(),
         ),
         (
             Some(7),
-            Answer::Conv(Conv {
+            Response::Conv(ConversationSnapshot {
                 peer: None,
                 events: None,
                 gap: false,
-                history: Some(History::All),
+                history: Some(HistoryVisibility::All),
                 members: Some(3),
                 ..conv_shape()
             }),
@@ -586,10 +592,10 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Answer::Members(answer::Members {
+            Response::Members(answer::MembersResponse {
                 items: vec![
-                    answer::Member { u: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
-                    answer::Member { u: user("cy"), role: Role::Owner, delivered: None, read: None },
+                    answer::ConversationMember { u: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
+                    answer::ConversationMember { u: user("cy"), role: Role::Owner, delivered: None, read: None },
                 ],
                 next: Some("x".into()),
             }),
@@ -597,26 +603,26 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Answer::Inbox(answer::Inbox { items: vec![item], next: Some("x".into()) }),
+            Response::Inbox(answer::ConversationList { items: vec![item], next: Some("x".into()) }),
             r#"{"t":"inbox","id":7,"items":[{"c":"d_x","kind":"direct","title":null,"role":"member","last":"#.to_owned()
                 + &msg
                 + r#","unread":2,"mentions":1,"read":4,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":7}}],"next":"x"}"#,
         ),
         (
             Some(7),
-            Answer::Hist(answer::Hist { c: c.clone(), events: vec![event()], more: true, gap: false }),
+            Response::Hist(answer::HistoryResponse { c: c.clone(), events: vec![event()], more: true, gap: false }),
             format!(r#"{{"t":"hist","id":7,"c":"g_01","events":[{msg}],"more":true}}"#),
         ),
         (
             Some(7),
-            Answer::Hist(answer::Hist { c: c.clone(), events: vec![], more: false, gap: true }),
+            Response::Hist(answer::HistoryResponse { c: c.clone(), events: vec![], more: false, gap: true }),
             r#"{"t":"hist","id":7,"c":"g_01","events":[],"more":false,"gap":true}"#.into(),
         ),
         (
             Some(7),
-            Answer::Delta(answer::Delta {
+            Response::Delta(answer::SyncResponse {
                 as_of: vec![(c.clone(), 7)],
-                items: vec![answer::DeltaItem { c, events: vec![event()], gap: false }],
+                items: vec![answer::SyncResponseItem { c, events: vec![event()], gap: false }],
                 next: None,
             }),
             format!(
@@ -625,34 +631,38 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Answer::Me(answer::Me { u: user("alice"), group_invite: GroupInvite::Nobody }),
+            Response::Me(answer::MeResponse { u: user("alice"), group_invite: GroupInvite::NoOne }),
             r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
         ),
-        (Some(7), Answer::Hb(answer::Hb { time: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
+        (Some(7), Response::Hb(answer::HeartbeatResponse { time: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (
             Some(7),
-            Answer::Err(answer::Err::new(ErrorCode::NotMember, "no", Some(5))),
+            Response::Err(answer::ErrorResponse::new(ErrorCode::NotMember, "no", Some(5))),
             r#"{"t":"err","id":7,"code":"not_member","http":403,"temp":false,"msg":"no"}"#.into(),
         ),
         (
             None,
-            Answer::Err(answer::Err::new(ErrorCode::Busy, "later", None)),
+            Response::Err(answer::ErrorResponse::new(ErrorCode::Busy, "later", None)),
             r#"{"t":"err","code":"busy","http":503,"temp":true,"msg":"later","retry_ms":1000}"#.into(),
         ),
     ];
     for (id, answer, text) in table {
         assert_eq!(answer.encode(id), text);
-        assert_eq!(Frame::decode(&text), Ok(Frame::Answer { id, answer }), "{text}");
+        assert_eq!(
+            ServerFrame::decode(&text),
+            Ok(ServerFrame::Answer { id, answer }),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_message_as_it_is_now_has_its_frozen_text() {
-    let message = Message::from(msg());
+    let message = MessageState::from(msg());
     let text =
         r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"},"reactions":{}}"#;
     assert_eq!(serde_json::to_string(&message).unwrap(), text);
-    let message = Message {
+    let message = MessageState {
         edited_ts: Some(9),
         reactions: [("👍".to_owned(), 2), ("+1".to_owned(), 1)].into(),
         reply_to: Some(3),
@@ -661,8 +671,8 @@ fn a_message_as_it_is_now_has_its_frozen_text() {
     };
     let text = r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"},"edited_ts":9,"reactions":{"+1":1,"👍":2},"reply_to":3,"mentions":["bob"]}"#;
     assert_eq!(serde_json::to_string(&message).unwrap(), text);
-    assert_eq!(serde_json::from_str::<Message>(text).unwrap(), message);
-    let message = Message::from(event::Msg {
+    assert_eq!(serde_json::from_str::<MessageState>(text).unwrap(), message);
+    let message = MessageState::from(event::MessageEvent {
         b: body("{}"),
         deleted: true,
         ..msg()
@@ -674,7 +684,7 @@ fn a_message_as_it_is_now_has_its_frozen_text() {
 
 #[test]
 fn an_event_is_the_same_bytes_live_and_in_history() {
-    let raw = RawEvent::from_tail(msg().parts().tail().as_bytes()).unwrap();
+    let raw = EncodedEvent::from_tail(msg().parts().tail().as_bytes()).unwrap();
     assert_eq!(raw.tail(), MSG_TAIL);
     assert_eq!(raw.frame(1), event_frame(1, MSG_TAIL));
     assert_eq!(raw.event(), Some(Event::Msg(msg())));
@@ -683,14 +693,14 @@ fn an_event_is_the_same_bytes_live_and_in_history() {
 #[test]
 fn a_shape_of_a_later_version_is_ignored_and_its_number_counts() {
     assert_eq!(
-        Frame::decode(r#"{"n":5,"t":"hologram","c":"g_01"}"#),
-        Ok(Frame::Unknown { n: Some(5) })
+        ServerFrame::decode(r#"{"n":5,"t":"hologram","c":"g_01"}"#),
+        Ok(ServerFrame::Unknown { n: Some(5) })
     );
     let more = r#"{"t":"hb","id":7,"time":5,"moon":"full"}"#;
     assert!(matches!(
-        Frame::decode(more),
-        Ok(Frame::Answer {
-            answer: Answer::Hb(_),
+        ServerFrame::decode(more),
+        Ok(ServerFrame::Answer {
+            answer: Response::Hb(_),
             ..
         })
     ));

@@ -1,6 +1,6 @@
 //! What is no request is refused in a way that names it, quickly, and without harm to the reader.
 
-use protocol::{Command, DecodeError, ErrorCode, Request, limits};
+use protocol::{ClientCommand, DecodeError, ErrorCode, Request, limits};
 
 fn refused(text: &str) -> DecodeError {
     Request::decode(text).expect_err(text)
@@ -44,7 +44,7 @@ fn unknown_fields_are_ignored() {
         request,
         Request {
             id: None,
-            command: Command::Hb(protocol::command::Hb { n: Some(3) })
+            command: ClientCommand::Hb(protocol::command::Heartbeat { n: Some(3) })
         }
     );
 }
@@ -62,13 +62,16 @@ fn what_could_not_be_parsed_is_refused_with_the_id_that_could_be_read() {
         (long.as_str(), "more than 64 characters"),
         (
             r#"{"t":"send","id":7,"b":{"x":"\ud83d"}}"#,
-            "half a surrogate pair",
+            "half of a surrogate pair",
         ),
         (
             r#"{"b":{"x":"\ud83d"},"t":"send","id":7}"#,
-            "half a surrogate pair",
+            "half of a surrogate pair",
         ),
-        (r#"{"t":"send","id":7,"b":{"x":1,"x":2}}"#, "a key is given twice"),
+        (
+            r#"{"t":"send","id":7,"b":{"x":1,"x":2}}"#,
+            "duplicate key in an object",
+        ),
         (r#"{"t":"send","id":7,"b":{"x":1e999}}"#, "not finite"),
         (r#"{"t":"send","id":7,"b":{"x":1"#, "EOF"),
         (r#"{"t":"send","id":7,"b":{"x":01}}"#, "invalid number"),
@@ -78,7 +81,7 @@ fn what_could_not_be_parsed_is_refused_with_the_id_that_could_be_read() {
         ),
         (
             r#"{"t":"create","id":7,"kind":"group","cid":"k","title":"\u200b"}"#,
-            "something to be seen",
+            "a visible character",
         ),
     ] {
         let error = refused(text);
@@ -105,7 +108,7 @@ fn a_malformed_command_keeps_its_id_in_the_refusal() {
         ),
         (
             r#"{"t":"send","id":7,"c":"g_1","cid":"k","cid":"l","b":{}}"#,
-            "a key is given twice",
+            "duplicate key in an object",
         ),
         (
             r#"{"t":"send","id":7,"cid":"k","b":{}}"#,
@@ -148,7 +151,10 @@ fn a_malformed_command_keeps_its_id_in_the_refusal() {
         (r#"{"t":"watch","id":7}"#, "users"),
         (r#"{"t":"block","id":7,"who":"b b"}"#, "user id"),
         (r#"{"t":"typing","id":7,"c":"g_1"}"#, "on"),
-        (r#"{"t":"hist","id":7,"c":"g_1","before":3,"after":1}"#, "exclude"),
+        (
+            r#"{"t":"hist","id":7,"c":"g_1","before":3,"after":1}"#,
+            "only one of before and after",
+        ),
         (r#"{"t":"read","id":7,"c":"g_1","s":1.0}"#, "1.0"),
         (r#"{"t":"read","id":7,"c":"g_1","s":-1}"#, "-1"),
         (r#"{"t":"read","id":7,"c":"g_1","s":18446744073709551616}"#, "u64"),
@@ -209,7 +215,7 @@ fn numbers_in_a_body_are_passed_on_exactly() {
     let body = r#"{"big":9007199254740993,"huge":1e308,"small":-0.0,"nul":"\u0000"}"#;
     let text = format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{body}}}"#);
     let Some(Request {
-        command: Command::Send(send),
+        command: ClientCommand::Send(send),
         ..
     }) = Request::decode(&text).unwrap()
     else {

@@ -3,24 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
-use protocol::answer::{self, Answer, Conv, Last};
-use protocol::command::{self, Command, Request};
+use protocol::answer::{self, ConversationSnapshot, LastEvent, Response};
+use protocol::command::{self, ClientCommand, Request};
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::{
-    Body, Cid, ConvId, ErrorCode, Frame, GroupInvite, History, Kind, Message, RawEvent, Role, UserId, Why,
-    text,
+    Body, ClientMessageId, ConversationId, ConversationKind, EncodedEvent, ErrorCode, GroupInvite,
+    HistoryVisibility, MembershipChange, MessageState, Role, ServerFrame, UserId, text,
 };
 
 fn user() -> impl Strategy<Value = UserId> {
     "[A-Za-z0-9_.@+-]{1,64}".prop_map(|text| UserId::parse(&text).unwrap())
 }
 
-fn conv() -> impl Strategy<Value = ConvId> {
-    "(g_|ch_|d_|)[A-Za-z0-9_-]{1,60}".prop_map(|text| ConvId::parse(&text).unwrap())
+fn conv() -> impl Strategy<Value = ConversationId> {
+    "(g_|ch_|d_|)[A-Za-z0-9_-]{1,60}".prop_map(|text| ConversationId::parse(&text).unwrap())
 }
 
-fn cid() -> impl Strategy<Value = Cid> {
-    "\\PC{1,16}|[\\x00-\\x7f]{1,64}".prop_map(|text| Cid::parse(&text).unwrap())
+fn cid() -> impl Strategy<Value = ClientMessageId> {
+    "\\PC{1,16}|[\\x00-\\x7f]{1,64}".prop_map(|text| ClientMessageId::parse(&text).unwrap())
 }
 
 fn body() -> impl Strategy<Value = Body> {
@@ -48,12 +48,12 @@ fn text() -> impl Strategy<Value = String> {
 
 fn title() -> impl Strategy<Value = String> {
     text().prop_filter("fit to be shown", |title| {
-        title.is_empty() || text::shown(title).is_ok()
+        title.is_empty() || text::visible(title).is_ok()
     })
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    proptest::sample::select(Kind::ALL.to_vec())
+fn kind() -> impl Strategy<Value = ConversationKind> {
+    proptest::sample::select(ConversationKind::ALL.to_vec())
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -64,11 +64,11 @@ fn users() -> impl Strategy<Value = Vec<UserId>> {
     proptest::collection::vec(user(), 0..4)
 }
 
-fn command() -> impl Strategy<Value = Command> {
+fn command() -> impl Strategy<Value = ClientCommand> {
     let auth = (text(), opt(text()), opt(text()), opt((text(), any::<u64>()))).prop_map(
         |(token, device, instance, r)| {
-            let resume = r.map(|(sid, n)| command::Resume { sid, n });
-            Command::Auth(command::Auth {
+            let resume = r.map(|(sid, n)| command::ResumeSession { sid, n });
+            ClientCommand::Auth(command::Authenticate {
                 token,
                 device,
                 instance,
@@ -80,7 +80,7 @@ fn command() -> impl Strategy<Value = Command> {
     let send = (target, cid(), body(), opt(any::<u64>()), users(), any::<bool>()).prop_map(
         |(target, cid, b, reply_to, mentions, echo)| {
             let (c, to) = (target.clone().ok(), target.err());
-            Command::Send(command::Send {
+            ClientCommand::Send(command::SendMessage {
                 c,
                 to,
                 cid,
@@ -92,7 +92,7 @@ fn command() -> impl Strategy<Value = Command> {
         },
     );
     let create = (kind(), cid(), users(), opt(title())).prop_map(|(kind, cid, members, title)| {
-        Command::Create(command::Create {
+        ClientCommand::Create(command::CreateConversation {
             kind,
             cid,
             members,
@@ -100,7 +100,7 @@ fn command() -> impl Strategy<Value = Command> {
         })
     });
     let hist = (conv(), any::<u64>(), 0..3, opt(any::<u64>())).prop_map(|(c, s, which, limit)| {
-        Command::Hist(command::Hist {
+        ClientCommand::Hist(command::GetHistory {
             c,
             before: (which == 1).then_some(s),
             after: (which == 2).then_some(s),
@@ -115,17 +115,28 @@ fn command() -> impl Strategy<Value = Command> {
         send,
         create,
         hist,
-        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Invite(command::ActOn { c, cid, who })),
-        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Kick(command::ActOn { c, cid, who })),
-        (conv(), cid()).prop_map(|(c, cid)| Command::Leave(command::Leave { c, cid })),
-        (conv(), any::<u64>()).prop_map(|(c, s)| Command::Read(command::Cursor { c, s })),
-        (conv(), any::<u64>()).prop_map(|(c, s)| Command::Recv(command::Cursor { c, s })),
-        (conv(), opt(any::<u64>())).prop_map(|(c, have)| Command::Open(command::Open { c, have })),
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Invite(command::MemberAction {
+            c,
+            cid,
+            who
+        })),
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Kick(command::MemberAction {
+            c,
+            cid,
+            who
+        })),
+        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Leave(command::LeaveConversation { c, cid })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Read(command::MoveCursor { c, s })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Recv(command::MoveCursor { c, s })),
+        (conv(), opt(any::<u64>()))
+            .prop_map(|(c, have)| ClientCommand::Open(command::OpenConversation { c, have })),
         (opt(text()), opt(any::<u64>()))
-            .prop_map(|(cursor, limit)| Command::List(command::List { cursor, limit })),
-        (have, opt(text())).prop_map(|(have, cursor)| Command::Sync(command::Sync { have, cursor })),
-        opt(group_invite()).prop_map(|group_invite| Command::Me(command::Me { group_invite })),
-        opt(any::<u64>()).prop_map(|n| Command::Hb(command::Hb { n })),
+            .prop_map(|(cursor, limit)| ClientCommand::List(command::ListConversations { cursor, limit })),
+        (have, opt(text()))
+            .prop_map(|(have, cursor)| ClientCommand::Sync(command::SyncRequest { have, cursor })),
+        opt(group_invite())
+            .prop_map(|group_invite| ClientCommand::Me(command::UpdateProfile { group_invite })),
+        opt(any::<u64>()).prop_map(|n| ClientCommand::Hb(command::Heartbeat { n })),
     ]
 }
 
@@ -133,7 +144,7 @@ fn group_invite() -> impl Strategy<Value = GroupInvite> {
     proptest::sample::select(vec![
         GroupInvite::Anyone,
         GroupInvite::SharesConversation,
-        GroupInvite::Nobody,
+        GroupInvite::NoOne,
     ])
 }
 
@@ -141,10 +152,10 @@ fn mentions() -> impl Strategy<Value = Option<Vec<UserId>>> {
     opt(proptest::collection::vec(user(), 0..3))
 }
 
-fn words() -> impl Strategy<Value = Command> {
+fn words() -> impl Strategy<Value = ClientCommand> {
     prop_oneof![
         (conv(), any::<u64>(), cid(), body(), mentions()).prop_map(|(c, of, cid, b, mentions)| {
-            Command::Edit(command::Edit {
+            ClientCommand::Edit(command::EditMessage {
                 c,
                 of,
                 cid,
@@ -152,7 +163,11 @@ fn words() -> impl Strategy<Value = Command> {
                 mentions,
             })
         }),
-        (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| Command::Del(command::Del { c, of, cid })),
+        (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| ClientCommand::Del(command::DeleteMessage {
+            c,
+            of,
+            cid
+        })),
         (
             conv(),
             any::<u64>(),
@@ -162,7 +177,7 @@ fn words() -> impl Strategy<Value = Command> {
             opt(user())
         )
             .prop_map(|(c, of, cid, k, on, who)| {
-                Command::React(command::React {
+                ClientCommand::React(command::SetReaction {
                     c,
                     of,
                     cid,
@@ -171,11 +186,11 @@ fn words() -> impl Strategy<Value = Command> {
                     who: who.filter(|_| !on),
                 })
             }),
-        (conv(), any::<bool>()).prop_map(|(c, on)| Command::Typing(command::Typing { c, on })),
+        (conv(), any::<bool>()).prop_map(|(c, on)| ClientCommand::Typing(command::SetTyping { c, on })),
     ]
 }
 
-fn membership() -> impl Strategy<Value = Command> {
+fn membership() -> impl Strategy<Value = ClientCommand> {
     let set = (
         conv(),
         cid(),
@@ -185,7 +200,7 @@ fn membership() -> impl Strategy<Value = Command> {
         any::<bool>(),
     )
         .prop_map(|(c, cid, title, history, muted, pinned)| {
-            Command::Set(command::Set {
+            ClientCommand::Set(command::UpdateConversation {
                 c,
                 cid,
                 title,
@@ -195,23 +210,27 @@ fn membership() -> impl Strategy<Value = Command> {
             })
         });
     let members = (conv(), opt(text()), opt(any::<u64>()))
-        .prop_map(|(c, cursor, limit)| Command::Members(command::Members { c, cursor, limit }));
+        .prop_map(|(c, cursor, limit)| ClientCommand::Members(command::ListMembers { c, cursor, limit }));
     prop_oneof![
         set,
         members,
-        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Ban(command::ActOn { c, cid, who })),
-        (conv(), cid(), user()).prop_map(|(c, cid, who)| Command::Unban(command::ActOn { c, cid, who })),
-        (conv(), cid(), user(), role()).prop_map(|(c, cid, who, role)| Command::Role(command::SetRole {
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Ban(command::MemberAction {
             c,
             cid,
-            who,
-            role
+            who
         })),
-        (conv(), cid()).prop_map(|(c, cid)| Command::Join(command::Join { c, cid })),
-        users().prop_map(|users| Command::Watch(command::Users { users })),
-        users().prop_map(|users| Command::Unwatch(command::Users { users })),
-        user().prop_map(|who| Command::Block(command::Block { who })),
-        user().prop_map(|who| Command::Unblock(command::Block { who })),
+        (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Unban(command::MemberAction {
+            c,
+            cid,
+            who
+        })),
+        (conv(), cid(), user(), role())
+            .prop_map(|(c, cid, who, role)| ClientCommand::Role(command::SetRole { c, cid, who, role })),
+        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Join(command::JoinConversation { c, cid })),
+        users().prop_map(|users| ClientCommand::Watch(command::WatchUsers { users })),
+        users().prop_map(|users| ClientCommand::Unwatch(command::WatchUsers { users })),
+        user().prop_map(|who| ClientCommand::Block(command::BlockUser { who })),
+        user().prop_map(|who| ClientCommand::Unblock(command::BlockUser { who })),
     ]
 }
 
@@ -219,14 +238,14 @@ fn reaction() -> impl Strategy<Value = String> {
     "[a-z0-9:+\"\\\\-]{1,32}|\\PC{1,8}".prop_filter("no control characters", |k| text::reaction(k).is_ok())
 }
 
-fn history() -> impl Strategy<Value = History> {
-    proptest::sample::select(vec![History::All, History::Joined])
+fn history() -> impl Strategy<Value = HistoryVisibility> {
+    proptest::sample::select(vec![HistoryVisibility::All, HistoryVisibility::Joined])
 }
 
-fn msg() -> impl Strategy<Value = event::Msg> {
+fn msg() -> impl Strategy<Value = event::MessageEvent> {
     let head = (conv(), any::<u64>(), any::<u64>(), any::<u64>(), user());
     (head, cid(), body(), opt(any::<u64>()), users(), any::<bool>()).prop_map(
-        |((c, s, mn, ts, u), cid, b, reply_to, mentions, deleted)| event::Msg {
+        |((c, s, mn, ts, u), cid, b, reply_to, mentions, deleted)| event::MessageEvent {
             c,
             s,
             mn,
@@ -241,7 +260,7 @@ fn msg() -> impl Strategy<Value = event::Msg> {
     )
 }
 
-fn conv_shape() -> impl Strategy<Value = Conv> {
+fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
     let events = opt(proptest::collection::vec(msg(), 0..3));
     let flags = any::<(bool, bool, bool)>();
     (
@@ -255,12 +274,12 @@ fn conv_shape() -> impl Strategy<Value = Conv> {
         flags,
     )
         .prop_map(
-            |(c, kind, title, role, n, peer, events, (muted, pinned, gap))| Conv {
+            |(c, kind, title, role, n, peer, events, (muted, pinned, gap))| ConversationSnapshot {
                 c,
                 kind,
                 title,
                 role,
-                last: Last {
+                last: LastEvent {
                     s: n[0],
                     mn: n[1],
                     ts: n[2],
@@ -269,9 +288,9 @@ fn conv_shape() -> impl Strategy<Value = Conv> {
                 delivered: n[4],
                 muted,
                 pinned,
-                history: muted.then_some(History::Joined),
+                history: muted.then_some(HistoryVisibility::Joined),
                 members: pinned.then_some(n[2]),
-                peer: peer.map(|u| answer::Peer {
+                peer: peer.map(|u| answer::DirectPeer {
                     u,
                     delivered: n[4],
                     read: n[3],
@@ -282,8 +301,8 @@ fn conv_shape() -> impl Strategy<Value = Conv> {
         )
 }
 
-fn raw(msg: &event::Msg) -> RawEvent {
-    RawEvent::from_tail(msg.parts().tail().as_bytes()).unwrap()
+fn raw(msg: &event::MessageEvent) -> EncodedEvent {
+    EncodedEvent::from_tail(msg.parts().tail().as_bytes()).unwrap()
 }
 
 fn changes() -> impl Strategy<Value = Event> {
@@ -291,7 +310,7 @@ fn changes() -> impl Strategy<Value = Event> {
     prop_oneof![
         (head(), body(), mentions(), any::<bool>()).prop_map(
             |((c, (s, of, ts), u), b, mentions, deleted)| {
-                Event::Edit(event::Edit {
+                Event::Edit(event::EditEvent {
                     c,
                     s,
                     of,
@@ -303,9 +322,9 @@ fn changes() -> impl Strategy<Value = Event> {
                 })
             }
         ),
-        head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::Del { c, s, of, u, ts })),
+        head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::DeleteEvent { c, s, of, u, ts })),
         (head(), reaction(), any::<bool>(), opt(user())).prop_map(|((c, (s, of, ts), u), k, on, by)| {
-            Event::React(event::React {
+            Event::React(event::ReactionEvent {
                 c,
                 s,
                 of,
@@ -317,7 +336,7 @@ fn changes() -> impl Strategy<Value = Event> {
             })
         }),
         (head(), opt(text()), opt(history())).prop_map(|((c, (s, _, ts), u), title, history)| {
-            Event::Meta(event::Meta {
+            Event::Meta(event::MetadataEvent {
                 c,
                 s,
                 ts,
@@ -331,17 +350,17 @@ fn changes() -> impl Strategy<Value = Event> {
 
 fn events() -> impl Strategy<Value = Event> {
     let why = proptest::sample::select(vec![
-        Why::Create,
-        Why::Join,
-        Why::Leave,
-        Why::Invite,
-        Why::Kick,
-        Why::Ban,
-        Why::Unban,
-        Why::Role,
+        MembershipChange::Create,
+        MembershipChange::Join,
+        MembershipChange::Leave,
+        MembershipChange::Invite,
+        MembershipChange::Kick,
+        MembershipChange::Ban,
+        MembershipChange::Unban,
+        MembershipChange::Role,
     ]);
     let member = (conv(), any::<(u64, u64)>(), user(), user(), opt(role()), why).prop_map(
-        |(c, (s, ts), u, who, role, why)| event::Member {
+        |(c, (s, ts), u, who, role, why)| event::MemberEvent {
             c,
             s,
             ts,
@@ -354,19 +373,19 @@ fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         changes(),
         msg().prop_map(Event::Msg),
-        (conv(), user(), any::<bool>()).prop_map(|(c, u, on)| Event::Typing(event::Typing { c, u, on })),
+        (conv(), user(), any::<bool>()).prop_map(|(c, u, on)| Event::Typing(event::TypingEvent { c, u, on })),
         (user(), any::<bool>(), opt(any::<u64>())).prop_map(|(u, there, seen)| {
             let state = if there {
                 PresenceState::Online
             } else {
                 PresenceState::Offline
             };
-            Event::Presence(event::Presence { u, state, seen })
+            Event::Presence(event::PresenceEvent { u, state, seen })
         }),
         member.prop_map(Event::Member),
         conv_shape().prop_map(Event::Conv),
         (conv(), user(), any::<(u64, u64)>()).prop_map(|(c, u, (delivered, read))| {
-            Event::Receipt(event::Receipt {
+            Event::Receipt(event::ReceiptEvent {
                 c,
                 u,
                 delivered,
@@ -374,15 +393,15 @@ fn events() -> impl Strategy<Value = Event> {
             })
         }),
         (conv(), any::<(u64, u64, u64)>()).prop_map(|(c, (s, mn, ts))| {
-            let last = Last { s, mn, ts };
-            Event::Activity(event::Activity { c, last })
+            let last = LastEvent { s, mn, ts };
+            Event::Activity(event::ActivityEvent { c, last })
         }),
-        text().prop_map(|why| Event::Resync(event::Resync { why })),
-        any::<(u16, u64)>().prop_map(|(code, retry_ms)| Event::Bye(event::Bye { code, retry_ms })),
+        text().prop_map(|why| Event::Resync(event::ResyncEvent { why })),
+        any::<(u16, u64)>().prop_map(|(code, retry_ms)| Event::Bye(event::CloseEvent { code, retry_ms })),
     ]
 }
 
-fn answers() -> impl Strategy<Value = Answer> {
+fn answers() -> impl Strategy<Value = Response> {
     let ack = (
         conv(),
         cid(),
@@ -392,7 +411,7 @@ fn answers() -> impl Strategy<Value = Answer> {
         any::<bool>(),
     )
         .prop_map(|(c, cid, s, mn, ts, dup)| {
-            Answer::Ack(answer::Ack {
+            Response::Ack(answer::Ack {
                 c,
                 cid,
                 s,
@@ -407,12 +426,12 @@ fn answers() -> impl Strategy<Value = Answer> {
     )
         .prop_map(|(items, next)| {
             let as_of = items.iter().map(|(c, msg, _)| (c.clone(), msg.s)).collect();
-            let item = |(c, msg, gap)| answer::DeltaItem {
+            let item = |(c, msg, gap)| answer::SyncResponseItem {
                 c,
                 events: vec![raw(&msg)],
                 gap,
             };
-            Answer::Delta(answer::Delta {
+            Response::Delta(answer::SyncResponse {
                 as_of,
                 items: items.into_iter().map(item).collect(),
                 next,
@@ -423,8 +442,8 @@ fn answers() -> impl Strategy<Value = Answer> {
         text(),
         opt(any::<u64>()),
     )
-        .prop_map(|(code, msg, retry_ms)| Answer::Err(answer::Err::new(code, msg, retry_ms)));
-    let member = |(u, role, delivered, read)| answer::Member {
+        .prop_map(|(code, msg, retry_ms)| Response::Err(answer::ErrorResponse::new(code, msg, retry_ms)));
+    let member = |(u, role, delivered, read)| answer::ConversationMember {
         u,
         role,
         delivered,
@@ -436,17 +455,18 @@ fn answers() -> impl Strategy<Value = Answer> {
     )
         .prop_map(move |(items, next)| {
             let items = items.into_iter().map(member).collect();
-            Answer::Members(answer::Members { items, next })
+            Response::Members(answer::MembersResponse { items, next })
         });
     prop_oneof![
         ack,
         delta,
         members,
         err,
-        conv_shape().prop_map(Answer::Conv),
-        Just(Answer::Ok(answer::Empty {})),
-        (user(), group_invite()).prop_map(|(u, group_invite)| Answer::Me(answer::Me { u, group_invite })),
-        any::<u64>().prop_map(|time| Answer::Hb(answer::Hb { time })),
+        conv_shape().prop_map(Response::Conv),
+        Just(Response::Ok(answer::OkResponse {})),
+        (user(), group_invite())
+            .prop_map(|(u, group_invite)| Response::Me(answer::MeResponse { u, group_invite })),
+        any::<u64>().prop_map(|time| Response::Hb(answer::HeartbeatResponse { time })),
     ]
 }
 
@@ -463,25 +483,25 @@ proptest! {
     fn events_round_trip_on_one_line(n in any::<u64>(), event in events()) {
         let frame = event_frame(n, &event.tail());
         prop_assert!(!frame.contains('\n'));
-        prop_assert_eq!(Frame::decode(&frame), Ok(Frame::Event { n, event }));
+        prop_assert_eq!(ServerFrame::decode(&frame), Ok(ServerFrame::Event { n, event }));
     }
 
     #[test]
     fn answers_round_trip(id in opt(any::<i64>()), answer in answers()) {
-        prop_assert_eq!(Frame::decode(&answer.encode(id)), Ok(Frame::Answer { id, answer }));
+        prop_assert_eq!(ServerFrame::decode(&answer.encode(id)), Ok(ServerFrame::Answer { id, answer }));
     }
 
     #[test]
     fn messages_round_trip(msg in msg(), edited_ts in opt(any::<u64>()), counts in proptest::collection::btree_map(reaction(), any::<u64>(), 0..4)) {
-        let message = Message { edited_ts, reactions: counts, ..Message::from(msg) };
+        let message = MessageState { edited_ts, reactions: counts, ..MessageState::from(msg) };
         let text = serde_json::to_string(&message).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), message);
+        prop_assert_eq!(serde_json::from_str::<MessageState>(&text).unwrap(), message);
     }
 
     #[test]
     fn no_text_makes_the_reader_panic(text in any::<String>()) {
         let _ = Request::decode(&text);
-        let _ = Frame::decode(&text);
+        let _ = ServerFrame::decode(&text);
     }
 
     #[test]

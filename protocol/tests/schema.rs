@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use protocol::schema::ANSWERS;
-use protocol::{Answer, Command, Event};
+use protocol::{ClientCommand, Event, Response};
 use serde_json::Value;
 
 #[test]
 fn every_shape_has_a_schema_and_every_name_in_it_is_there() {
     let mut named: BTreeMap<String, Value> = BTreeMap::new();
-    for shape in [Command::shapes(), Answer::shapes(), Event::shapes()].concat() {
+    for shape in [ClientCommand::shapes(), Response::shapes(), Event::shapes()].concat() {
         assert!(!shape.about.is_empty(), "{}", shape.tag);
         let mut whole = serde_json::to_value(shape.tagged()).unwrap();
         whole["of"] = serde_json::to_value(shape.schemas.first().unwrap()).unwrap();
@@ -31,14 +31,14 @@ fn every_shape_has_a_schema_and_every_name_in_it_is_there() {
         "Event",
         "command.Edit",
         "event.Edit",
-        "Conv",
+        "ConversationSnapshot",
         "ErrorCode",
     ] {
         assert!(named.contains_key(name), "{name} in {:?}", named.keys());
     }
     assert_eq!(
         named["event.Msg"]["properties"]["c"]["$ref"],
-        "#/components/schemas/ConvId"
+        "#/components/schemas/ConversationId"
     );
     assert_eq!(
         named["command.Create"]["required"],
@@ -48,9 +48,9 @@ fn every_shape_has_a_schema_and_every_name_in_it_is_there() {
 
 #[test]
 fn every_command_has_its_answer() {
-    let commands: Vec<_> = Command::shapes().iter().map(|shape| shape.tag).collect();
+    let commands: Vec<_> = ClientCommand::shapes().iter().map(|shape| shape.tag).collect();
     assert_eq!(ANSWERS.map(|(command, _)| command).to_vec(), commands);
-    let answers: Vec<_> = Answer::shapes().iter().map(|shape| shape.tag).collect();
+    let answers: Vec<_> = Response::shapes().iter().map(|shape| shape.tag).collect();
     for (command, answer) in ANSWERS {
         assert!(
             answer.is_none_or(|answer| answers.contains(&answer)),

@@ -103,6 +103,6 @@ proptest! {
     fn no_text_makes_the_scan_panic(text in "[\\[\\]{}\",:\\\\u0-9aefdé\n.-]{0,60}") {
         let _ = text::scan(&text);
         let _ = text::id(&text);
-        let _ = text::shown(&text);
+        let _ = text::visible(&text);
     }
 }

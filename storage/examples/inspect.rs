@@ -7,14 +7,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use storage::inspect::Report;
+use storage::inspect::InspectReport;
 
 fn main() -> ExitCode {
     let Some(path) = std::env::args_os().nth(1) else {
         eprintln!("usage: inspect <data directory>");
         return ExitCode::from(64);
     };
-    match Report::read(Path::new(&path)) {
+    match InspectReport::read(Path::new(&path)) {
         Ok(report) => {
             print!("{report}");
             ExitCode::SUCCESS

@@ -1,8 +1,8 @@
-//! The column families: which rows live together, how they are written, and how large they grow.
+//! Column families: their rows, writers and access patterns.
 //!
 //! | family   | rows                                     | written by  | pattern                               |
 //! |----------|------------------------------------------|-------------|---------------------------------------|
-//! | `default`| facts of the node, the round number      | writer      | one tiny row a round, overwritten     |
+//! | `default`| node-wide values, number of commit groups | writer     | one tiny row a group, overwritten     |
 //! | `log`    | Raft entries of all shards               | writer      | append, range-deleted soon after      |
 //! | `hard`   | vote, committed, purged, applied, generation | both    | a few tiny rows a shard, overwritten  |
 //! | `sys`    | owner and epoch of a shard               | transaction | a few rows a shard, overwritten       |
@@ -10,18 +10,18 @@
 //! | `msg`    | one row a message                        | transaction | append, read by range; the large one  |
 //! | `member` | one row a member of a conversation       | transaction | point reads, scans of a conversation  |
 //! | `dedup`  | client ids of recent messages            | transaction | point reads that mostly miss: Bloom   |
-//! | `uidx`   | the conversations of a user              | transaction | scans of a user                       |
-//! | `outbox` | effects another shard has not taken yet  | transaction | short-lived                           |
-//! | `meta`   | everything of the meta group             | transaction | small                                 |
+//! | `uidx`   | conversations of a user                  | transaction | scans of a user                       |
+//! | `outbox` | effects another shard has not acknowledged | transaction | short-lived                         |
+//! | `meta`   | all state of the meta group              | transaction | small                                 |
 //!
-//! All families share one write-ahead log, so one write is atomic over all of them and one fsync covers all.
-//! The numbers go into checksums and exported chunks: never reuse one.
+//! All families share one write-ahead log, so a write is atomic across them and one fsync covers them all. The numbers
+//! are part of checksums and exported chunks: never reuse one.
 
-/// A table of the applied state. Each is one column family; keys are free within it.
+/// A table of the applied state. Each table is one column family, and the caller chooses the keys within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Table {
-    /// The shard's own facts: owner, epoch, membership. Family `sys`.
+pub enum TableId {
+    /// Values of the shard itself: owner, epoch, membership. Family `sys`.
     Sys = 1,
     /// One row per conversation. Family `conv`.
     Conversation = 2,
@@ -35,36 +35,36 @@ pub enum Table {
     UserIndex = 6,
     /// Effects on other shards that are not yet acknowledged there. Family `outbox`.
     Outbox = 7,
-    /// Everything of the meta group: nodes, map, cluster id. Family `meta`.
+    /// All state of the meta group: nodes, cluster map, cluster id. Family `meta`.
     Meta = 8,
 }
 
-/// A column family.
+/// A column family of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Column {
-    /// Node-wide rows, outside any shard.
+    /// Node-wide rows that belong to no shard.
     Node,
-    /// Raft entries.
+    /// Raft entries of all shards.
     Log,
     /// Hard state and the positions of the applied state.
     Hard,
     /// A table of the applied state.
-    State(Table),
+    State(TableId),
 }
 
-// === impl Table ===
+// === impl TableId ===
 
-impl Table {
+impl TableId {
     /// All tables, in the order in which they are exported.
-    pub const ALL: [Table; 8] = [
-        Table::Sys,
-        Table::Conversation,
-        Table::Message,
-        Table::Member,
-        Table::Dedup,
-        Table::UserIndex,
-        Table::Outbox,
-        Table::Meta,
+    pub const ALL: [TableId; 8] = [
+        TableId::Sys,
+        TableId::Conversation,
+        TableId::Message,
+        TableId::Member,
+        TableId::Dedup,
+        TableId::UserIndex,
+        TableId::Outbox,
+        TableId::Meta,
     ];
 
     /// Returns the column family's name.
@@ -76,11 +76,11 @@ impl Table {
         self as u8
     }
 
-    pub(crate) fn from_number(number: u8) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| table.number() == number)
+    pub(crate) fn from_number(number: u8) -> Option<TableId> {
+        TableId::ALL.into_iter().find(|table| table.number() == number)
     }
 
-    /// Returns the position in [`Table::ALL`].
+    /// Returns the position in [`TableId::ALL`].
     pub(crate) fn slot(self) -> usize {
         usize::from(self.number()) - 1
     }
@@ -94,18 +94,19 @@ impl Column {
         Column::Node,
         Column::Log,
         Column::Hard,
-        Column::State(Table::Sys),
-        Column::State(Table::Conversation),
-        Column::State(Table::Message),
-        Column::State(Table::Member),
-        Column::State(Table::Dedup),
-        Column::State(Table::UserIndex),
-        Column::State(Table::Outbox),
-        Column::State(Table::Meta),
+        Column::State(TableId::Sys),
+        Column::State(TableId::Conversation),
+        Column::State(TableId::Message),
+        Column::State(TableId::Member),
+        Column::State(TableId::Dedup),
+        Column::State(TableId::UserIndex),
+        Column::State(TableId::Outbox),
+        Column::State(TableId::Meta),
     ];
 
     /// Returns the number that goes into the checksum of each record of this family.
     pub(crate) fn number(self) -> u8 {
+        // From 32 on: the numbers below are for tables.
         match self {
             Column::State(table) => table.number(),
             Column::Node => 32,
@@ -120,14 +121,14 @@ impl Column {
             Column::Node => "default",
             Column::Log => "log",
             Column::Hard => "hard",
-            Column::State(Table::Sys) => "sys",
-            Column::State(Table::Conversation) => "conv",
-            Column::State(Table::Message) => "msg",
-            Column::State(Table::Member) => "member",
-            Column::State(Table::Dedup) => "dedup",
-            Column::State(Table::UserIndex) => "uidx",
-            Column::State(Table::Outbox) => "outbox",
-            Column::State(Table::Meta) => "meta",
+            Column::State(TableId::Sys) => "sys",
+            Column::State(TableId::Conversation) => "conv",
+            Column::State(TableId::Message) => "msg",
+            Column::State(TableId::Member) => "member",
+            Column::State(TableId::Dedup) => "dedup",
+            Column::State(TableId::UserIndex) => "uidx",
+            Column::State(TableId::Outbox) => "outbox",
+            Column::State(TableId::Meta) => "meta",
         }
     }
 

@@ -1,14 +1,14 @@
-//! How the store is opened.
+//! Settings of a store: data directory, buffer sizes and bounds.
 
 use std::path::PathBuf;
 
-/// Settings of a store. `Config::new(path)` gives the defaults.
+/// Settings of a store. [`Config::new`] returns the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The data directory. Created when it does not exist.
+    /// The data directory, created if it does not exist.
     pub path: PathBuf,
-    /// Sync before acknowledging. `false` leaves durability to the operating system and is shown in metrics.
-    /// Default: true.
+    /// Sync before acknowledging. `false` leaves durability to the operating system; the gauge `fsync_enabled` then
+    /// reads 0. Default: true.
     pub fsync: bool,
     /// Write buffer of the log, bytes. Default: 16 MiB.
     pub log_write_buffer: usize,
@@ -16,18 +16,18 @@ pub struct Config {
     pub state_write_buffer: usize,
     /// Block cache shared by all tables, bytes. Default: 128 MiB.
     pub block_cache: usize,
-    /// Files of tables that are kept open. Default: 512.
+    /// Maximum number of table files kept open. Default: 512.
     pub open_files: u32,
-    /// Size of the write-ahead log above which tables are flushed; bounds the time of a restart.
+    /// Size of the write-ahead log, in bytes, above which tables are flushed. Bounds the replay time of a restart.
     /// Default: 128 MiB.
     pub wal_bytes: usize,
-    /// Bound of the writer's queue, bytes; a caller above it waits. Default: 64 MiB.
+    /// Bound of the write queue, in bytes. A caller above it blocks. Default: 64 MiB.
     pub queue_bytes: usize,
-    /// Bound of one round, bytes. Default: 4 MiB.
+    /// Bound of one commit group, in bytes. Default: 4 MiB.
     pub round_bytes: usize,
-    /// Free space below which [`crate::Store::room`] refuses new work; below half of it log entries are refused
-    /// with [`Error::Full`](crate::Error::Full). Must hold what RocksDB flushes and compacts meanwhile.
-    /// Default: 256 MiB.
+    /// Free space, in bytes, below which [`crate::Store::room`] refuses new work. Below half of it log entries are
+    /// refused with [`Error::Full`](crate::Error::Full). The reserve must hold the flushes and compactions that RocksDB
+    /// runs meanwhile. Default: 256 MiB.
     pub reserve_bytes: u64,
 }
 

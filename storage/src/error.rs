@@ -1,20 +1,20 @@
-//! What can go wrong, by what the caller does next.
+//! Errors of the store, one variant per reaction of the caller.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// An error of the store. Cheap to clone: one failed round answers many callers.
+/// Error of the store. Cheap to clone, because one failed commit group completes many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A write or an fsync failed earlier: nothing is acknowledged any more. Step down and stop the process;
-    /// only a new start may look at the disk again.
-    #[error("store is poisoned, restart the process: {0}")]
+    /// A write or an fsync failed earlier, and nothing is acknowledged any more. Step down and stop the process; only a
+    /// restart may use the disk again.
+    #[error("storage is poisoned, restart the process: {0}")]
     Poisoned(Arc<str>),
     /// The store was closed. Nothing was written.
-    #[error("store is closed")]
+    #[error("storage is closed")]
     Closed,
-    /// Too little free space; nothing was written. Refuse new work and try again when space has returned.
+    /// Too little free space; nothing was written. Refuse new work and retry when space is free again.
     #[error("disk is full: {free} bytes free, {reserve} reserved")]
     Full {
         /// Free bytes of the file system.
@@ -28,7 +28,7 @@ pub enum Error {
     /// Another process has this directory open. Stop it, or choose another directory.
     #[error("data directory {path:?} is in use by another process")]
     Locked {
-        /// The data directory.
+        /// Path of the locked directory.
         path: PathBuf,
     },
     /// The directory was written by a newer version. Start that version or a newer one.
@@ -39,23 +39,23 @@ pub enum Error {
         /// Highest version this build reads.
         supported: u32,
     },
-    /// The directory can not be a data directory. Choose another one.
+    /// The path cannot be used as a data directory. Choose another one.
     #[error("{path:?} is not a data directory: {why}")]
     Foreign {
-        /// The data directory.
+        /// Path of the refused directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Defect that was found in the directory.
         why: String,
     },
-    /// The file system or the engine refused. At open: fix the cause and start again.
+    /// The file system or the engine returned an error. At open: fix the cause and start again.
     #[error("{what}: {why}")]
     Io {
-        /// What was tried.
+        /// Operation that was tried, for the error message.
         what: &'static str,
-        /// What the system said.
+        /// Error text of the file system or of RocksDB.
         why: Arc<str>,
     },
-    /// The call breaks this crate's contract: a bug in the caller.
+    /// The call violates this crate's contract, which is a bug in the caller.
     #[error("misuse: {0}")]
     Misuse(&'static str),
 }

@@ -1,30 +1,30 @@
-//! Small facts of a shard's Raft group that are not log entries.
+//! Hard state: small values of a shard's Raft group beside the log.
 
-/// Names a hard-state value of a shard. The numbers are on disk.
+/// Key of a hard-state value of a shard. The numbers are persisted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum HardKey {
-    /// The vote: must be durable before it is answered, and must not overtake log writes.
+    /// The vote. Must be durable before it is answered, and must not overtake log writes.
     Vote = 1,
-    /// The committed position: without it a restarted node serves an older state until a leader speaks.
+    /// The committed position. Without it a restarted node would serve an older state until a leader contacts it.
     Committed = 2,
     /// The last purged position, written together with the purge.
     Purged = 3,
 }
 
-/// When a write counts as done.
+/// Moment at which a write completes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// After the fsync that covers it.
+    /// Completes after the fsync that covers it.
     Synced,
-    /// After it was written; a later fsync makes it durable, a crash before that forgets it.
+    /// Completes after the write. A later fsync makes it durable; a crash before that loses it.
     Buffered,
 }
 
 // === impl HardKey ===
 
 impl HardKey {
-    /// All keys.
+    /// All keys, in the order of their numbers.
     pub const ALL: [HardKey; 3] = [HardKey::Vote, HardKey::Committed, HardKey::Purged];
 
     pub(crate) fn number(self) -> u8 {

@@ -1,62 +1,65 @@
-//! A look at a data directory from outside: what `examples/inspect` prints.
+//! Read-only inspection of a data directory, printed by `examples/inspect`.
 //!
-//! Opens the database read-only and takes no lock, so it works beside a running node; it then sees what that
-//! node has written to files so far.
+//! Opens the database read-only and takes no lock, so it works beside a running node. It then reads what that node has
+//! written to files so far.
 
 use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::columns::{Column, Table};
-use crate::engine::Read;
-use crate::engine::rocks::Rocks;
-use crate::{Config, Error, HardKey, Order, ShardId, format, keys, raft_log, recovery, witness};
+use crate::columns::{Column, TableId};
+use crate::engine::EngineRead;
+use crate::engine::rocks::RocksEngine;
+use crate::{Config, Error, HardKey, ScanOrder, ShardId, data_dir, keys, raft_log, recovery, sync_marker};
 
-/// What is in a data directory.
+/// Content of a data directory.
 #[derive(Debug)]
-pub struct Report {
-    /// Number of the last synced round in the database.
+pub struct InspectReport {
+    /// Number of the last synced commit group in the database.
     pub rounds: u64,
-    /// Facts of the node, by name.
+    /// Node-wide values with their names.
     pub node: Vec<(String, Bytes)>,
-    /// Shards that have anything, ascending.
+    /// Shards that have a log or hard state, ascending.
     pub shards: Vec<ShardReport>,
-    /// Per column family: its name, RocksDB's estimate of rows, and of live bytes.
+    /// Name of each column family, with RocksDB's estimates of its rows and of its live bytes.
     pub families: Vec<(&'static str, u64, u64)>,
 }
 
-/// What a shard has.
+/// Content of one shard.
 #[derive(Debug)]
 pub struct ShardReport {
-    /// The shard.
+    /// The id of the shard.
     pub shard: ShardId,
-    /// First and last index of the log.
+    /// First and last index of the log; `None` if it is empty.
     pub log: Option<(u64, u64)>,
-    /// Hard state: key and value.
+    /// Hard-state values with their keys.
     pub hard: Vec<(HardKey, Bytes)>,
-    /// The generation of the state that is read.
+    /// The current generation of the state.
     pub generation: u32,
-    /// The applied position.
+    /// The applied position; `None` before the first commit.
     pub applied: Option<Bytes>,
-    /// Rows and bytes of each table that has any; every record was checked.
-    pub tables: Vec<(Table, u64, u64)>,
+    /// Rows and bytes of each table that has rows; every record was checked.
+    pub tables: Vec<(TableId, u64, u64)>,
 }
 
-// === impl Report ===
+// === impl InspectReport ===
 
-impl Report {
+impl InspectReport {
     /// Reads a data directory, checking every record of the state.
     ///
     /// # Errors
-    /// As `Store::open`; and [`Error::Corrupt`] for the first damaged record.
-    pub fn read(path: &Path) -> Result<Report, Error> {
-        format::peek(path)?;
-        // Before the database: a running node moves both, this one last.
-        let witnessed = witness::peek(path)?;
-        let rows = Rocks::open_read_only(&format::database(path), &Config::small(path))?;
+    /// The errors of `Store::open`, without `Locked`; [`Error::Corrupt`] for the first damaged record.
+    pub fn read(path: &Path) -> Result<InspectReport, Error> {
+        data_dir::read_format(path)?;
+        // Read before the database: a running node writes the database first, and a later marker could be ahead of this
+        // view.
+        let witnessed = sync_marker::read_marker(path)?;
+        // Small buffers: the inspection runs beside a node that needs the memory.
+        let rows = RocksEngine::open_read_only(&data_dir::database(path), &Config::small(path))?;
         let rounds = recovery::last_round(&rows)?;
-        witness::check(witnessed, rounds)?;
+        sync_marker::check(witnessed, rounds)?;
+        // A shard may have one of the two only: a new replica votes before it has a log.
         let mut ids = recovery::shards_of(&rows, Column::Log)?;
         ids.extend(recovery::shards_of(&rows, Column::Hard)?);
         ids.sort_unstable();
@@ -72,7 +75,7 @@ impl Report {
                     .map(|(count, bytes)| (column.name(), count, bytes))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Report {
+        Ok(InspectReport {
             rounds,
             node: node(&rows)?,
             shards,
@@ -81,24 +84,31 @@ impl Report {
     }
 }
 
-fn node(rows: &dyn Read) -> Result<Vec<(String, Bytes)>, Error> {
+fn node(rows: &dyn EngineRead) -> Result<Vec<(String, Bytes)>, Error> {
     let mut facts = Vec::new();
-    rows.scan(Column::Node, &[1], &[2], Order::Ascending, &mut |key, value| {
-        let value = crate::record::open_slice(Column::Node, key, value)?;
-        facts.push((
-            String::from_utf8_lossy(&key[1..]).into_owned(),
-            Bytes::copy_from_slice(value),
-        ));
-        Ok(std::ops::ControlFlow::Continue(()))
-    })?;
+    // Names follow the byte 1; the byte 0 is the number of commit groups, reported separately.
+    rows.scan(
+        Column::Node,
+        &[1],
+        &[2],
+        ScanOrder::Ascending,
+        &mut |key, value| {
+            let value = crate::record::open_slice(Column::Node, key, value)?;
+            facts.push((
+                String::from_utf8_lossy(&key[1..]).into_owned(),
+                Bytes::copy_from_slice(value),
+            ));
+            Ok(std::ops::ControlFlow::Continue(()))
+        },
+    )?;
     Ok(facts)
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for InspectReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "synced rounds  {}", self.rounds)?;
+        writeln!(f, "commit groups  {}", self.rounds)?;
         for (name, value) in &self.node {
-            writeln!(f, "node fact      {name} = {}", Hex(value))?;
+            writeln!(f, "node value     {name} = {}", Hex(value))?;
         }
         writeln!(f, "\ncolumn family    rows (estimate)    bytes (estimate)")?;
         for (name, rows, bytes) in &self.families {
@@ -114,7 +124,7 @@ impl fmt::Display for Report {
 // === impl ShardReport ===
 
 impl ShardReport {
-    fn read(rows: &dyn Read, shard: ShardId) -> Result<ShardReport, Error> {
+    fn read(rows: &dyn EngineRead, shard: ShardId) -> Result<ShardReport, Error> {
         let generation = recovery::generation(rows, shard)?;
         let mut hard = Vec::new();
         for key in HardKey::ALL {
@@ -124,7 +134,7 @@ impl ShardReport {
             );
         }
         let mut tables = Vec::new();
-        for table in Table::ALL {
+        for table in TableId::ALL {
             let (mut count, mut bytes) = (0, 0);
             crate::tables::visit(
                 rows,
@@ -132,7 +142,7 @@ impl ShardReport {
                 generation,
                 table,
                 &[]..&[],
-                Order::Ascending,
+                ScanOrder::Ascending,
                 &mut |key, value| {
                     count += 1;
                     bytes += (key.len() + value.len()) as u64;
@@ -176,7 +186,7 @@ impl fmt::Display for ShardReport {
     }
 }
 
-/// Bytes as text when they are text, as hex otherwise: what they mean is known above this crate.
+/// Displays bytes as text if they are printable ASCII, otherwise as hex; their meaning is defined above this crate.
 struct Hex<'b>(&'b [u8]);
 
 impl fmt::Display for Hex<'_> {

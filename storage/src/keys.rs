@@ -1,4 +1,4 @@
-//! The key layout. Numbers are big-endian, so the order of bytes is the order of numbers.
+//! Key layout. Numbers are big-endian, so the order of bytes is the order of numbers.
 //!
 //! ```text
 //!            0        2                          6              10
@@ -7,27 +7,28 @@
 //!                                                                      generation 16
 //!            | shard  | 17      | generation u32 ...|                  applied position of a generation
 //!  state     | shard  | generation u32             | the caller's key ...
-//!  default   | 0                                                       number of the last synced round
-//!            | 1      | name ...                                       facts of the node
+//!  default   | 0                                                       number of the last synced commit group
+//!            | 1      | name ...                                       node-wide values
 //! ```
 //!
-//! A shard's rows of one family are one contiguous range, and so are the rows of one generation in it: an
-//! import writes generation + 1 beside the one that is read, flips one row, and drops the old range.
+//! The rows of a shard in one family are one contiguous range, and so are the rows of one generation in it. An import
+//! writes generation + 1 beside the current one, switches one row, and deletes the old range.
 
 use crate::{HardKey, ShardId};
 
-/// Upper bound of an index: never used by an entry.
+/// Exclusive upper bound of log indexes; no entry has this index.
 pub(crate) const INDEX_END: u64 = u64::MAX;
 
-/// The row that holds the number of the last synced round.
+/// Key of the row that holds the number of the last synced commit group.
 pub(crate) const ROUND: &[u8] = &[0];
 
+// From 16 on, apart from the numbers of `HardKey`, which occupy the same byte of the key.
 const GENERATION: u8 = 16;
 const APPLIED: u8 = 17;
 
 // === the log ===
 
-/// Returns the key of an entry.
+/// Returns the key of a log entry.
 pub(crate) fn log(shard: ShardId, index: u64) -> [u8; 10] {
     let mut key = [0; 10];
     key[..2].copy_from_slice(&shard.0.to_be_bytes());
@@ -35,7 +36,7 @@ pub(crate) fn log(shard: ShardId, index: u64) -> [u8; 10] {
     key
 }
 
-/// Returns the index in the key of an entry; `None` when it is not the key of an entry.
+/// Returns the index in the key of a log entry; `None` for any other key.
 pub(crate) fn log_index(key: &[u8]) -> Option<u64> {
     key.get(2..)?.try_into().ok().map(u64::from_be_bytes)
 }
@@ -47,7 +48,7 @@ pub(crate) fn hard(shard: ShardId, key: HardKey) -> [u8; 3] {
     tagged(shard, key.number())
 }
 
-/// Returns the key of the number of the generation that is read.
+/// Returns the key of the row that holds the current generation.
 pub(crate) fn generation(shard: ShardId) -> [u8; 3] {
     tagged(shard, GENERATION)
 }
@@ -60,14 +61,14 @@ pub(crate) fn applied(shard: ShardId, generation: u32) -> [u8; 7] {
     key
 }
 
-/// Returns the bounds of everything a shard has in the family `hard`.
+/// Returns the bounds of all rows of a shard in the family `hard`.
 pub(crate) fn hard_range(shard: ShardId) -> ([u8; 3], [u8; 3]) {
     (tagged(shard, 0), tagged(shard, u8::MAX))
 }
 
 // === applied state ===
 
-/// Returns the key of a row.
+/// Returns the key of a row of the applied state.
 pub(crate) fn state(shard: ShardId, generation: u32, key: &[u8]) -> Vec<u8> {
     let mut full = Vec::with_capacity(6 + key.len());
     full.extend_from_slice(&state_prefix(shard, generation));
@@ -75,7 +76,7 @@ pub(crate) fn state(shard: ShardId, generation: u32, key: &[u8]) -> Vec<u8> {
     full
 }
 
-/// Returns what every key of a generation begins with; also the exclusive end of the generation before.
+/// Returns the common prefix of the keys of a generation, which is also the exclusive end of the generation before.
 pub(crate) fn state_prefix(shard: ShardId, generation: u32) -> [u8; 6] {
     let mut key = [0; 6];
     key[..2].copy_from_slice(&shard.0.to_be_bytes());
@@ -90,7 +91,7 @@ pub(crate) fn state_key(key: &[u8]) -> &[u8] {
 
 // === the node ===
 
-/// Returns the key of a fact of the node.
+/// Returns the key of a node-wide value.
 pub(crate) fn node(name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(1);
@@ -100,7 +101,7 @@ pub(crate) fn node(name: &str) -> Vec<u8> {
 
 // === all families of shards ===
 
-/// Returns the shard a key belongs to.
+/// Returns the shard of a key; `None` if the key is too short.
 pub(crate) fn shard(key: &[u8]) -> Option<ShardId> {
     key.get(..2)?
         .try_into()

@@ -1,6 +1,6 @@
-//! How it lasts: everything a node keeps on disk, in one RocksDB.
+//! Durable storage of a node: the Raft logs, hard state and applied state of all its shards, in one RocksDB.
 //!
-//! This crate knows bytes, shards and tables. It does not know what a Raft entry or a chat message is.
+//! This crate handles bytes, shards and tables. It contains no Raft types and no chat types.
 //!
 //! # The path of a write
 //!
@@ -12,23 +12,30 @@
 //!                                        |  one write, one fsync         |  one write, no fsync
 //!                                        v                               v
 //!                                      engine: RocksDB, or memory in simulation
-//!                                        one write-ahead log: a synced round makes every earlier write durable
+//!                                        one write-ahead log: a synced group makes every earlier write durable
 //! ```
 //!
 //! # Layout
 //!
-//! Modules in the order of that path: [`Config`] and [`Error`]; `columns`, `keys` and `record` say how a row
-//! looks on disk; `format`, `recovery` and `witness` guard the directory; `engine` is the door to the disk;
-//! `queue` and `writer` commit in groups, while `health` and `space` say whether they may; `raft_log`,
-//! `hard_state`, `tables`, `transaction` and `view` are what a shard uses; `snapshot` moves a shard's state
-//! between nodes; [`inspect`] looks at a directory from outside.
+//! The modules in the order of that path:
+//! * [`Config`] and [`Error`].
+//! * `columns`, `keys` and `record` define the bytes of a row on disk.
+//! * `data_dir`, `recovery` and `sync_marker` check the data directory at open.
+//! * `engine` is the interface to RocksDB and to the simulated disk.
+//! * `write_queue` and `writer` implement group commit; `store_health` and `disk_space` refuse writes after a failure or on a full
+//!   disk.
+//! * `raft_log`, `hard_state`, `tables`, `transaction` and `read_view` are the handles of one shard.
+//! * `snapshot` copies the applied state of a shard between nodes.
+//! * [`inspect`] reads a data directory without opening it as a store.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! * A `Done` that ran with `Ok` after a synced operation: the bytes are on disk (with [`Config::fsync`]).
-//! * After a crash the disk holds a prefix of what was written, and every synced write is in that prefix.
-//! * A record is returned as it was written, or [`Error::Corrupt`] is; never something else.
+//! * A [`Completion`] that ran with `Ok` after a synced operation: the bytes are on disk (with [`Config::fsync`]).
+//! * After a crash the disk holds a prefix of the writes, and every synced write is in that prefix.
+//! * A read returns the record as it was written, or [`Error::Corrupt`]; never other bytes.
 //! * A failed write or fsync poisons the store: nothing is acknowledged afterwards.
+
+#![warn(missing_docs)]
 
 mod config;
 mod error;
@@ -38,39 +45,39 @@ mod digest;
 mod keys;
 mod record;
 
-mod format;
+mod data_dir;
 mod recovery;
-mod witness;
+mod sync_marker;
 
+mod disk_space;
 mod engine;
-mod health;
 mod memory;
 mod metrics;
-mod queue;
-mod space;
+mod store_health;
+mod write_queue;
 mod writer;
 
-mod inner;
 mod store;
+mod store_core;
 
 mod hard_state;
 mod raft_log;
+mod read_view;
 mod snapshot;
 mod tables;
 mod transaction;
-mod view;
 
 pub mod inspect;
 
-pub use columns::Table;
+pub use columns::TableId;
 pub use config::Config;
 pub use error::Error;
 pub use hard_state::{Durability, HardKey};
 pub use memory::{MemoryDisk, MemoryOptions};
 pub use metrics::Metrics;
-pub use raft_log::{Done, Log};
-pub use snapshot::{Export, Import};
+pub use raft_log::{Completion, RaftLog};
+pub use read_view::ReadView;
+pub use snapshot::{SnapshotExport, SnapshotImport};
 pub use store::{ShardId, Store};
-pub use tables::{Order, State};
+pub use tables::{ScanOrder, ShardState};
 pub use transaction::Transaction;
-pub use view::View;

@@ -1,24 +1,24 @@
-//! The simulated disk, as a simulation holds it in its hands.
+//! Simulated disk, with crash, damage and failure injection for simulations.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::columns::Column;
-use crate::engine::memory::Disk;
-use crate::{ShardId, Table, keys};
+use crate::engine::memory::SimDisk;
+use crate::{ShardId, TableId, keys};
 
 /// A disk in memory that outlives the stores opened on it. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
-    shared: Arc<Disk>,
+    shared: Arc<SimDisk>,
 }
 
-/// How a simulated disk behaves.
+/// Behavior of a simulated disk.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryOptions {
     /// Simulated time of one fsync.
     pub sync_delay: Duration,
-    /// Acknowledges before the sync: a known bug, kept so that a simulation can prove that it catches it.
+    /// Acknowledges before the sync: a seeded bug, by which a simulation proves that it detects the loss.
     pub ack_before_sync: bool,
 }
 
@@ -30,26 +30,26 @@ impl MemoryDisk {
         MemoryDisk::default()
     }
 
-    /// Power cut: drops everything not synced. Stores opened before answer [`Error::Closed`](crate::Error) from
-    /// now, queued operations included.
+    /// Simulates a power cut: drops every unsynced write. Stores opened before return [`Error::Closed`](crate::Error)
+    /// from now on, for queued operations too.
     pub fn crash(&self) {
         self.crash_keeping(0);
     }
 
-    /// Power cut of a disk that had already written back the first `keep` unsynced writes (all of them when there
-    /// are fewer). Every value is a crash that may happen.
+    /// Simulates a power cut of a disk that had already written back the first `keep` unsynced writes, or all of them
+    /// if there are fewer. Every value is a possible crash.
     pub fn crash_keeping(&self, keep: usize) {
         self.shared.crash(keep);
     }
 
-    /// Returns another disk with what a power cut now would leave on this one.
+    /// Returns another disk with the content that a power cut now would leave on this one.
     pub fn copy(&self) -> MemoryDisk {
         let copy = MemoryDisk::new();
         copy.put_back(self);
         copy
     }
 
-    /// Exchanges what is on this disk, as after a crash, for what a power cut would leave on the other.
+    /// Replaces the content of this disk, as after a crash, by the content that a power cut would leave on `older`.
     pub fn put_back(&self, older: &MemoryDisk) {
         self.shared.put_back(&older.shared);
     }
@@ -59,12 +59,13 @@ impl MemoryDisk {
         self.shared.unsynced()
     }
 
-    /// Makes the disk full, or gives space back.
+    /// Makes the disk report 0 free bytes, or plenty again.
     pub fn set_full(&self, full: bool) {
         self.shared.set_full(full);
     }
 
-    /// Makes every fsync fail, which poisons the stores on this disk, or heals it for stores opened later.
+    /// Makes every fsync fail, which poisons the stores on this disk; `false` makes fsyncs succeed for stores opened
+    /// later.
     pub fn set_failing(&self, failing: bool) {
         self.shared.set_failing(failing);
     }
@@ -75,12 +76,12 @@ impl MemoryDisk {
     }
 
     /// Flips a bit of a stored row of the state's first generation. Returns whether there was one.
-    pub fn damage_state(&self, shard: ShardId, table: Table, key: &[u8]) -> bool {
+    pub fn damage_state(&self, shard: ShardId, table: TableId, key: &[u8]) -> bool {
         self.shared
             .damage(Column::State(table), &keys::state(shard, 0, key), flip)
     }
 
-    pub(crate) fn shared(&self) -> Arc<Disk> {
+    pub(crate) fn shared(&self) -> Arc<SimDisk> {
         self.shared.clone()
     }
 }

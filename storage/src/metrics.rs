@@ -1,38 +1,38 @@
-//! What the store did, in numbers. Names are given once, in [`Metrics::register`].
+//! Metrics of the store. [`Metrics::register`] gives them their names.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Counters of a store. Cheap to clone; clones count together.
+/// Counters and gauges of a store. Cheap to clone; clones share the values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Rounds of the writer.
+    /// Commit groups that the storage writer wrote.
     pub rounds: Counter,
     /// Fsyncs of the write-ahead log.
     pub fsyncs: Counter,
-    /// Log entries written.
+    /// Log entries that the storage writer wrote.
     pub entries: Counter,
-    /// Bytes of keys and values that the writer wrote.
+    /// Bytes of keys and values that the storage writer wrote.
     pub bytes: Counter,
-    /// Transactions of the applied state.
+    /// Committed transactions of the applied state.
     pub commits: Counter,
     /// Operations refused because the disk is full.
     pub refused: Counter,
-    /// Log entries that one fsync made durable: group commit at work.
+    /// Log entries made durable by one fsync, which shows the effect of group commit.
     pub entries_per_fsync: Histogram,
-    /// Seconds of one fsync.
+    /// Duration of one fsync, in seconds.
     pub fsync_seconds: Histogram,
-    /// Operations that wait for the writer.
+    /// Operations in the write queue.
     pub queue_length: Gauge,
-    /// Bytes that wait for the writer.
+    /// Bytes of the operations in the write queue.
     pub queue_bytes: Gauge,
-    /// Free bytes of the file system at the last look.
+    /// Free bytes of the file system at the last measurement.
     pub free_bytes: Gauge,
     /// 1 when the store is poisoned.
     pub poisoned: Gauge,
-    /// 1 when the store syncs before it acknowledges.
+    /// 1 if the store syncs before it acknowledges, 0 in os mode.
     pub fsync_enabled: Gauge,
 }
 
@@ -64,40 +64,44 @@ impl Metrics {
     /// Registers all metrics under their names.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("storage");
-        registry.register("rounds", "Rounds of the storage writer", self.rounds.clone());
+        registry.register(
+            "rounds",
+            "Commit groups written by the storage writer",
+            self.rounds.clone(),
+        );
         registry.register("fsyncs", "Fsyncs of the write-ahead log", self.fsyncs.clone());
         registry.register("entries", "Log entries written", self.entries.clone());
         registry.register("bytes", "Bytes written by the storage writer", self.bytes.clone());
         registry.register(
             "commits",
-            "Transactions of the applied state",
+            "Transactions on the applied state",
             self.commits.clone(),
         );
         registry.register(
             "refused",
-            "Operations refused for want of disk space",
+            "Operations refused because the disk space reserve was reached",
             self.refused.clone(),
         );
-        let help = "Log entries made durable by one fsync";
+        let help = "Log entries synced by one fsync";
         registry.register("entries_per_fsync", help, self.entries_per_fsync.clone());
         registry.register(
             "fsync_seconds",
-            "Seconds of one fsync",
+            "Duration of an fsync, in seconds",
             self.fsync_seconds.clone(),
         );
         registry.register(
             "queue_length",
-            "Operations waiting for the writer",
+            "Operations queued for the writer",
             self.queue_length.clone(),
         );
         registry.register(
             "queue_bytes",
-            "Bytes waiting for the writer",
+            "Bytes queued for the writer",
             self.queue_bytes.clone(),
         );
         registry.register(
             "free_bytes",
-            "Free bytes of the file system",
+            "Free space of the file system, in bytes",
             self.free_bytes.clone(),
         );
         registry.register(

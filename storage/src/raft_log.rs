@@ -1,8 +1,7 @@
-//! The Raft log of one shard, and its hard state: what is queued for the writer, and what is read from disk.
+//! Raft log and hard state of one shard: operations for the write queue, and reads from disk.
 //!
-//! Entries are sealed (checksum, key) on the calling thread, so the one writer of the node only concatenates.
-//! Reads see what is written. Entries still in the queue are the caller's to remember: it has them in memory
-//! anyway, until `done` ran.
+//! Entries are sealed (checksum, key) on the calling thread, so that the node's single writer only concatenates. Reads
+//! return written entries only. The caller keeps queued entries in memory until `done` has run.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -11,60 +10,61 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::columns::Column;
-use crate::engine::{Batch, Read};
-use crate::inner::{Inner, Shard};
-use crate::queue::{Kind, Work};
-use crate::{Durability, Error, HardKey, Order, ShardId, keys, record};
+use crate::engine::{EngineRead, WriteBatch};
+use crate::store_core::{ShardEntry, StoreCore};
+use crate::write_queue::{WriteKind, WriteOp};
+use crate::{Durability, Error, HardKey, ScanOrder, ShardId, keys, record};
 
-/// Told the outcome of a queued operation, once and in the order of the calls, on the writer's thread: must not
-/// block, nor call anything that waits for the writer (`sync`, `put_node`, `close`).
-pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+/// Callback with the result of a queued operation. Runs once, in the order of the calls, on the writer's thread. It
+/// must not block, nor call anything that blocks on the writer (`sync`, `put_node`, `close`).
+pub type Completion = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
-/// The log and the hard state of one shard. Cheap to clone.
+/// Handle of the log and the hard state of one shard. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Log {
-    inner: Arc<Inner>,
-    shard: Arc<Shard>,
+pub struct RaftLog {
+    inner: Arc<StoreCore>,
+    shard: Arc<ShardEntry>,
 }
 
-// === impl Log ===
+// === impl RaftLog ===
 
-impl Log {
-    pub(crate) fn new(inner: Arc<Inner>, shard: Arc<Shard>) -> Log {
-        Log { inner, shard }
+impl RaftLog {
+    pub(crate) fn new(inner: Arc<StoreCore>, shard: Arc<ShardEntry>) -> RaftLog {
+        RaftLog { inner, shard }
     }
 
-    /// Returns the shard.
+    /// Returns the id of the shard.
     pub fn shard(&self) -> ShardId {
         self.shard.id
     }
 
-    /// Returns the first and last index on disk.
+    /// Returns the first and last index on disk; `None` if the log is empty.
     pub fn bounds(&self) -> Result<Option<(u64, u64)>, Error> {
         bounds(&*self.inner.engine()?, self.shard.id)
     }
 
-    /// Queues entries of ascending indexes; `done` runs after the fsync that covers them. Returns at once, unless
-    /// the queue is full: then it waits for the disk.
+    /// Queues entries of ascending indexes; `done` runs after the fsync that covers them. Returns immediately, unless
+    /// the queue is full: then it blocks until the disk has caught up.
     ///
-    /// # Errors (given to `done`)
-    /// [`Error::Full`]: nothing was written; append the same entries again when there is room, before any later
-    /// ones. Anything else: see [`Error`].
-    pub fn append(&self, entries: Vec<(u64, Bytes)>, done: Done) {
+    /// # Errors (passed to `done`)
+    /// [`Error::Full`]: nothing was written. Append the same entries again when space is free, before any later ones.
+    /// Any other error: see [`Error`].
+    pub fn append(&self, entries: Vec<(u64, Bytes)>, done: Completion) {
         let shard = self.shard.id;
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
         for (index, entry) in &entries {
             batch.put(Column::Log, keys::log(shard, *index), entry);
         }
+        // An append without entries is never refused, but its callback still runs in order.
         let kind = match entries.first() {
-            Some((first, _)) => Kind::Append {
+            Some((first, _)) => WriteKind::Append {
                 shard,
                 first: *first,
                 entries: entries.len() as u64,
             },
-            None => Kind::Other,
+            None => WriteKind::Other,
         };
-        self.inner.submit(Work {
+        self.inner.submit(WriteOp {
             batch,
             kind,
             sync: true,
@@ -73,16 +73,17 @@ impl Log {
     }
 
     /// Queues the removal of every entry at or above `index`; `done` runs after the fsync.
-    pub fn truncate_from(&self, index: u64, done: Done) {
+    pub fn truncate_from(&self, index: u64, done: Completion) {
         let shard = self.shard.id;
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
+        // One range tombstone to the end of the shard's log: the last index need not be read.
         batch.delete_range(
             Column::Log,
             keys::log(shard, index),
             keys::log(shard, keys::INDEX_END),
         );
-        let kind = Kind::Truncate { shard, from: index };
-        self.inner.submit(Work {
+        let kind = WriteKind::Truncate { shard, from: index };
+        self.inner.submit(WriteOp {
             batch,
             kind,
             sync: true,
@@ -90,49 +91,50 @@ impl Log {
         });
     }
 
-    /// Queues the removal of every entry up to and including `index`, with `marker` as [`HardKey::Purged`] in the
-    /// same write. Not synced: a purge that a crash forgets is done again.
+    /// Queues the removal of every entry up to and including `index`, with `marker` as [`HardKey::Purged`] in the same
+    /// write. Not synced: a purge that a crash discards is repeated.
     pub fn purge_to(&self, index: u64, marker: Bytes) {
         let shard = self.shard.id;
         let end = index.saturating_add(1);
-        // From where the last purge ended: overlapping range tombstones would slow every read of the log.
+        // Starts at the end of the last purge: overlapping range tombstones would slow every read of the log.
         let start = self.shard.purged.fetch_max(end, Ordering::Relaxed);
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
+        // In the same batch: a purge without its marker would look like a log whose first entries are missing.
         batch.delete_range(Column::Log, keys::log(shard, start), keys::log(shard, end));
         batch.put(Column::Hard, keys::hard(shard, HardKey::Purged), &marker);
-        self.inner.submit(Work {
+        self.inner.submit(WriteOp {
             batch,
-            kind: Kind::Purge { shard, to: index },
+            kind: WriteKind::Purge { shard, to: index },
             sync: false,
             done: None,
         });
     }
 
-    /// Queues a hard-state value, in order with the log; `done` runs when it is as durable as asked.
-    pub fn put_hard(&self, key: HardKey, value: Bytes, durability: Durability, done: Option<Done>) {
-        let mut batch = Batch::default();
+    /// Queues a hard-state value, in order with the log. `done` runs once the value has the requested durability.
+    pub fn put_hard(&self, key: HardKey, value: Bytes, durability: Durability, done: Option<Completion>) {
+        let mut batch = WriteBatch::default();
         batch.put(Column::Hard, keys::hard(self.shard.id, key), &value);
         let sync = durability == Durability::Synced;
-        self.inner.submit(Work {
+        self.inner.submit(WriteOp {
             batch,
-            kind: Kind::Other,
+            kind: WriteKind::Other,
             sync,
             done,
         });
     }
 
-    /// Returns a hard-state value.
+    /// Returns a hard-state value; `None` if it was never written.
     pub fn get_hard(&self, key: HardKey) -> Result<Option<Bytes>, Error> {
         self.inner
             .engine()?
             .payload(Column::Hard, &keys::hard(self.shard.id, key))
     }
 
-    /// Returns the written entries of `range`, from the first that exists, without a gap: at least one if any
-    /// exists, and then as many as fit into `max_bytes`.
+    /// Returns the written entries of `range` from the first existing one, without a gap. The result holds at least one
+    /// entry if any exists, and otherwise as many as fit into `max_bytes`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a damaged entry, and for a hole.
+    /// [`Error::Corrupt`] for a damaged entry and for a hole.
     pub fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<(u64, Bytes)>, Error> {
         let mut entries: Vec<(u64, Bytes)> = Vec::new();
         if range.is_empty() {
@@ -143,16 +145,22 @@ impl Log {
             keys::log(self.shard.id, range.end),
         );
         let mut bytes = 0;
-        self.inner
-            .engine()?
-            .scan(Column::Log, &from, &to, Order::Ascending, &mut |key, value| {
+        self.inner.engine()?.scan(
+            Column::Log,
+            &from,
+            &to,
+            ScanOrder::Ascending,
+            &mut |key, value| {
                 let payload = record::open_slice(Column::Log, key, value)?;
                 bytes += payload.len();
+                // The first entry always passes, or a reader with a small budget would never advance past a large
+                // entry.
                 if bytes > max_bytes && !entries.is_empty() {
                     return Ok(ControlFlow::Break(()));
                 }
                 let index =
                     keys::log_index(key).ok_or_else(|| record::corrupt(Column::Log, key, "not an entry"))?;
+                // A hole is damage and not the end: a follower that skipped entries would diverge.
                 if entries.last().is_some_and(|(last, _)| last + 1 != index) {
                     return Err(record::corrupt(
                         Column::Log,
@@ -162,13 +170,14 @@ impl Log {
                 }
                 entries.push((index, Bytes::copy_from_slice(payload)));
                 Ok(ControlFlow::Continue(()))
-            })?;
+            },
+        )?;
         Ok(entries)
     }
 }
 
-/// Returns the first and last index of a shard's log.
-pub(crate) fn bounds(rows: &dyn Read, shard: ShardId) -> Result<Option<(u64, u64)>, Error> {
+/// Returns the first and last index of a shard's log; `None` if it is empty.
+pub(crate) fn bounds(rows: &dyn EngineRead, shard: ShardId) -> Result<Option<(u64, u64)>, Error> {
     let (from, to) = (keys::log(shard, 0), keys::log(shard, keys::INDEX_END));
     let end = |order| {
         Ok(rows
@@ -176,5 +185,5 @@ pub(crate) fn bounds(rows: &dyn Read, shard: ShardId) -> Result<Option<(u64, u64
             .as_deref()
             .and_then(keys::log_index))
     };
-    Ok(end(Order::Ascending)?.zip(end(Order::Descending)?))
+    Ok(end(ScanOrder::Ascending)?.zip(end(ScanOrder::Descending)?))
 }

@@ -1,20 +1,20 @@
-//! The envelope around each value.
+//! Record envelope around each stored value.
 //!
 //! ```text
 //!  0         1                     5
 //!  | version | CRC32C, big-endian  | payload ...
 //! ```
 //!
-//! The checksum covers the family's number, the key, the version and the payload: a value that turns up under
-//! another key is as corrupt as one with a flipped bit. RocksDB's own block checksums end where a block was
-//! read; this one goes from the caller's bytes to the caller's bytes.
+//! The checksum covers the family's number, the key, the version and the payload. A value that appears under another
+//! key is therefore as corrupt as one with a flipped bit. RocksDB's block checksums cover the disk only; this one
+//! covers the whole way from the writer of a value to its reader.
 
 use bytes::Bytes;
 
 use crate::Error;
 use crate::columns::Column;
 
-/// The version that is written. Versions up to this one are read.
+/// Version that is written. Versions up to this one are read.
 pub(crate) const VERSION: u8 = 1;
 
 /// Bytes before the payload.
@@ -29,13 +29,16 @@ pub(crate) fn seal(column: Column, key: &[u8], payload: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Returns the payload, or `Error::Corrupt`.
+/// Returns the checked payload of a record.
+///
+/// # Errors
+/// `Error::Corrupt` if the checksum does not match, `Error::Newer` for a record of a later version.
 pub(crate) fn open(column: Column, key: &[u8], value: Bytes) -> Result<Bytes, Error> {
     check(column, key, &value)?;
     Ok(value.slice(HEADER..))
 }
 
-/// As [`open`], for bytes that are only borrowed.
+/// Same as [`open`] for borrowed bytes.
 pub(crate) fn open_slice<'v>(column: Column, key: &[u8], value: &'v [u8]) -> Result<&'v [u8], Error> {
     check(column, key, value)?;
     Ok(&value[HEADER..])
@@ -46,6 +49,7 @@ fn check(column: Column, key: &[u8], value: &[u8]) -> Result<(), Error> {
         return Err(corrupt(column, key, "record is too short"));
     };
     let [version, crc @ ..] = *header;
+    // The checksum comes first: a flipped bit in the version must be reported as damage and not as a newer version.
     if u32::from_be_bytes(crc) != checksum(column, key, version, payload) {
         return Err(corrupt(column, key, "checksum does not match"));
     }
@@ -65,8 +69,9 @@ fn checksum(column: Column, key: &[u8], version: u8, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, payload)
 }
 
-/// Names the damaged row in the error.
+/// Returns an `Error::Corrupt` that names the damaged row by family and key.
 pub(crate) fn corrupt(column: Column, key: &[u8], why: &str) -> Error {
+    // Clipped: a user-defined key can be long, and the error goes into the log.
     let hex: String = key.iter().take(48).map(|byte| format!("{byte:02x}")).collect();
     Error::Corrupt(format!("{why}: family {}, key {hex}", column.name()).into())
 }

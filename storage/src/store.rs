@@ -1,4 +1,4 @@
-//! The handle of the store, and what all its parts share.
+//! The [`Store`] handle: opens a data directory and returns the handles of its shards.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::columns::Column;
-use crate::engine::Batch;
-use crate::engine::memory::Memory;
-use crate::engine::rocks::Rocks;
-use crate::format::Directory;
-use crate::inner::Inner;
-use crate::queue::Kind;
-use crate::witness::{self, Witness};
-use crate::{Config, Error, Log, MemoryDisk, MemoryOptions, Metrics, State};
+use crate::data_dir::DataDir;
+use crate::engine::WriteBatch;
+use crate::engine::memory::MemoryEngine;
+use crate::engine::rocks::RocksEngine;
+use crate::store_core::StoreCore;
+use crate::sync_marker::{self, SyncMarker};
+use crate::write_queue::WriteKind;
+use crate::{Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardState};
 use crate::{keys, recovery};
 
-/// Names a shard of the cluster.
+/// Number of a shard of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u16);
 
-/// Everything a node keeps on disk. Cheap to clone; the last clone that goes closes it.
+/// Handle of everything that a node keeps on disk. Cheap to clone; dropping the last clone closes the store.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreCore>,
 }
 
 // === impl ShardId ===
 
 impl ShardId {
-    /// The meta group.
+    /// The id of the meta group.
     pub const META: ShardId = ShardId(u16::MAX);
 }
 
@@ -48,101 +48,106 @@ impl std::fmt::Display for ShardId {
 // === impl Store ===
 
 impl Store {
-    /// Opens the data directory, creating it at need, and starts the writer's thread.
+    /// Opens the data directory, creates it if it is missing, and starts the writer thread.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Newer`], [`Error::Foreign`], [`Error::Io`]: nothing was changed.
+    /// [`Error::Locked`], [`Error::Newer`], [`Error::Foreign`], [`Error::Io`]: existing data was not changed.
     /// [`Error::Corrupt`]: the replica on this disk must not be used; see the variant.
     pub fn open(config: &Config) -> Result<Store, Error> {
-        let directory = Directory::open(&config.path)?;
-        let (witness, known) = Witness::open(&config.path)?;
+        // The lock comes first: everything below would race with a second process on the same directory.
+        let directory = DataDir::open(&config.path)?;
+        let (marker, known) = SyncMarker::open(&config.path)?;
+        // Permissions are restricted before RocksDB creates its first file.
         directory.protect()?;
-        let engine = Rocks::open(&directory.database(), config, directory.into_lock())?;
+        let engine = RocksEngine::open(&directory.database(), config, directory.into_lock())?;
         let round = recovery::last_round(&engine)?;
-        witness::check(known, round)?;
+        // Compared before the writer starts: its first synced group would cover up that older groups are missing.
+        // See docs/decisions/0006-witness-of-synced-rounds.md.
+        sync_marker::check(known, round)?;
         if !config.fsync {
             warn!("os mode: acknowledged writes are not synced to disk");
         }
-        let inner = Inner::threaded(engine, config, witness, round)?;
+        let inner = StoreCore::threaded(engine, config, marker, round)?;
         info!(path = ?config.path, rounds = round, "storage opened");
         Ok(Store {
             inner: Arc::new(inner),
         })
     }
 
-    /// Opens a simulated disk. The writer is a task on the current tokio runtime; outside of one each call
-    /// completes inside itself.
+    /// Opens a simulated disk. The writer is a task on the current tokio runtime; without a runtime each call completes
+    /// before it returns.
     ///
     /// # Panics
-    /// When the disk holds damaged records.
+    /// If the disk holds damaged records.
     pub fn memory(disk: &MemoryDisk, options: MemoryOptions) -> Store {
-        let inner = Inner::simulated(Memory::open(disk.shared()), options).expect("a simulated disk opens");
+        let inner =
+            StoreCore::simulated(MemoryEngine::open(disk.shared()), options).expect("a simulated disk opens");
         Store {
             inner: Arc::new(inner),
         }
     }
 
     /// Returns the Raft log of a shard.
-    pub fn log(&self, shard: ShardId) -> Log {
-        Log::new(self.inner.clone(), self.inner.shard(shard))
+    pub fn log(&self, shard: ShardId) -> RaftLog {
+        RaftLog::new(self.inner.clone(), self.inner.shard(shard))
     }
 
     /// Returns the applied state of a shard.
-    pub fn state(&self, shard: ShardId) -> State {
-        State::new(self.inner.clone(), self.inner.shard(shard))
+    pub fn state(&self, shard: ShardId) -> ShardState {
+        ShardState::new(self.inner.clone(), self.inner.shard(shard))
     }
 
-    /// Returns why the store is poisoned, if it is.
+    /// Returns the reason for which the store is poisoned; `None` while it is healthy.
     pub fn poisoned(&self) -> Option<String> {
         self.inner.health.poisoned().map(ToString::to_string)
     }
 
-    /// Returns how many rounds this disk has synced in all its lives: it never falls, unless an older copy was put
-    /// back. `None` in os mode, where nothing is promised about the disk.
+    /// Returns the number of commit groups that this disk has synced since it was created. The number falls only if an
+    /// older copy of the disk was restored. `None` in os mode, where nothing is guaranteed about the disk.
     pub fn synced_rounds(&self) -> Option<u64> {
         self.inner.health.rounds()
     }
 
-    /// Poisons the store: somebody knows that what is on this disk must not be used.
-    pub fn condemn(&self, why: String) {
+    /// Poisons the store from outside, because the data on this disk must not be used
+    /// (docs/decisions/0009-a-disk-that-went-back.md).
+    pub fn poison(&self, why: String) {
         self.inner.health.fail(Error::Corrupt(why.into()));
     }
 
-    /// Takes what was overwritten or removed before this call out of every file of the data directory: old values,
-    /// purged log entries, write-ahead logs. What a view, an export or a transaction still sees is taken out by the next
-    /// call. Blocks, for as long as it takes to rewrite what changed since the last call; never call it on a thread that
-    /// others wait for.
+    /// Removes the bytes of overwritten and deleted rows from every file of the data directory: old values, purged log
+    /// entries, write-ahead logs. Rows that a view, an export or a transaction still reads are removed by the next
+    /// call. Blocks while everything that changed since the last call is rewritten; never call it on a shared thread.
     ///
     /// # Errors
-    /// What could be taken out is.
+    /// The rows processed before the error are removed nevertheless.
     pub fn compact(&self) -> Result<(), Error> {
         self.inner.engine()?.compact()
     }
 
-    /// Calls `f` once when the store becomes poisoned, at once if it already is. Must not block.
+    /// Calls `f` once when the store becomes poisoned, or immediately if it already is. `f` must not block.
     pub fn on_poison(&self, f: impl Fn(&Error) + Send + Sync + 'static) {
         self.inner.health.on_poison(Box::new(f));
     }
 
-    /// Refuses with [`Error::Full`] when new work should not be admitted for want of disk space. Cheap; ask it
-    /// before proposing, since an append that is already on its way is refused only in the last resort.
+    /// Returns [`Error::Full`] if free disk space is below the reserve. Cheap. Call it before proposing: an append that
+    /// is already queued is refused only below half the reserve.
     pub fn room(&self) -> Result<(), Error> {
         self.inner.space.admit(&*self.inner.engine()?)
     }
 
-    /// Returns how long the running round has been at the disk; `None` when the writer is idle. A leader whose
-    /// disk stalls should hand over.
+    /// Returns the time since the running commit group was handed to the disk; `None` when the writer is idle. A leader
+    /// whose disk stalls should transfer its leadership.
     pub fn stalled(&self) -> Option<Duration> {
         self.inner.health.stalled()
     }
 
-    /// Returns the counters.
+    /// Returns the counters and gauges of this store.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }
 
-    /// Carries out what is queued, syncs, stops the writer; later calls answer [`Error::Closed`]. The directory
-    /// is free when the last view, export and transaction is gone. Not to be called from a callback.
+    /// Writes the queued operations, syncs, and stops the writer; later calls return [`Error::Closed`]. The directory
+    /// is unlocked when the last view, export and transaction is dropped. Must not be called from a callback.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -150,6 +155,7 @@ impl Store {
     /// Returns the shards that have a log or hard state, ascending.
     pub fn shards(&self) -> Result<Vec<ShardId>, Error> {
         let engine = self.inner.engine()?;
+        // Applied state needs no scan of its own: a commit also writes the applied position into `Hard`.
         let mut all = BTreeSet::new();
         for column in [Column::Log, Column::Hard] {
             all.extend(recovery::shards_of(&*engine, column)?);
@@ -157,16 +163,16 @@ impl Store {
         Ok(all.into_iter().collect())
     }
 
-    /// Returns a node-wide fact.
+    /// Returns a node-wide value; `None` if it was never written.
     pub fn get_node(&self, key: &str) -> Result<Option<Bytes>, Error> {
         self.inner.engine()?.payload(Column::Node, &keys::node(key))
     }
 
-    /// Writes a node-wide fact and syncs it. Blocks for an fsync.
+    /// Writes a node-wide value and syncs it. Blocks for an fsync.
     pub fn put_node(&self, key: &str, value: &[u8]) -> Result<(), Error> {
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
         batch.put(Column::Node, keys::node(key), value);
-        self.inner.synced(batch, Kind::Other)
+        self.inner.synced(batch, WriteKind::Other)
     }
 }
 

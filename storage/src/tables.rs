@@ -1,8 +1,8 @@
-//! The applied state of one shard: tables of rows, read by key and by range.
+//! Applied state of one shard: tables of rows, read by key and by range.
 //!
-//! Reads are of the newest committed state; several reads that must agree go through a [`View`]. An import
-//! swaps the whole state at once by moving to the next generation; a read that began before the swap and ended
-//! after it is repeated, so nobody sees half of each.
+//! A read returns the newest committed state; several reads that must be consistent use a
+//! [`ReadView`](crate::ReadView). An import replaces the whole state by moving to the next generation. A read that
+//! overlaps the move is repeated, so no result mixes two generations.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::columns::Column;
-use crate::engine::{Batch, Read, Visit};
-use crate::inner::{Inner, Shard};
-use crate::queue::Kind;
-use crate::{Error, Export, Import, ShardId, Table, Transaction, View, keys, record};
+use crate::engine::{EngineRead, Visit, WriteBatch};
+use crate::store_core::{ShardEntry, StoreCore};
+use crate::write_queue::WriteKind;
+use crate::{Error, ReadView, ShardId, SnapshotExport, SnapshotImport, TableId, Transaction, keys, record};
 
 /// The direction of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Smallest key first.
+pub enum ScanOrder {
+    /// Scans from the smallest key upwards.
     Ascending,
-    /// Largest key first.
+    /// Scans from the largest key downwards.
     Descending,
 }
 
-/// The applied state of one shard. Cheap to clone.
+/// Handle of the applied state of one shard. Cheap to clone.
 ///
-/// Every call may block on the disk: not for the threads of an actor system or an async runtime's core.
+/// Every call may block on the disk: do not call it on actor threads or on core threads of an async runtime.
 #[derive(Debug, Clone)]
-pub struct State {
-    inner: Arc<Inner>,
-    shard: Arc<Shard>,
+pub struct ShardState {
+    inner: Arc<StoreCore>,
+    shard: Arc<ShardEntry>,
 }
 
-/// Rows of a table: the caller's key, and the value.
-pub(crate) type Rows = Vec<(Bytes, Bytes)>;
+/// Rows of a table: pairs of the caller's key and the value.
+pub(crate) type RowIter = Vec<(Bytes, Bytes)>;
 
-// === impl State ===
+// === impl ShardState ===
 
-impl State {
-    pub(crate) fn new(inner: Arc<Inner>, shard: Arc<Shard>) -> State {
-        State { inner, shard }
+impl ShardState {
+    pub(crate) fn new(inner: Arc<StoreCore>, shard: Arc<ShardEntry>) -> ShardState {
+        ShardState { inner, shard }
     }
 
-    /// Returns the shard.
+    /// Returns the id of the shard.
     pub fn shard(&self) -> ShardId {
         self.shard.id
     }
 
-    /// Returns a row.
-    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    /// Returns a row; `None` if there is none.
+    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.steady(|rows, generation| {
             rows.payload(Column::State(table), &keys::state(self.shard.id, generation, key))
         })
@@ -59,9 +59,9 @@ impl State {
     /// Returns up to `limit` rows of `range`; an empty `range.end` means the end of the table.
     pub fn scan(
         &self,
-        table: Table,
+        table: TableId,
         range: Range<&[u8]>,
-        order: Order,
+        order: ScanOrder,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         self.steady(|rows, generation| {
@@ -77,64 +77,70 @@ impl State {
         })
     }
 
-    /// Returns a view of this moment.
-    pub fn view(&self) -> View {
-        View::new(self.inner.clone(), self.shard.id)
+    /// Returns a consistent view of the current state.
+    pub fn view(&self) -> ReadView {
+        ReadView::new(self.inner.clone(), self.shard.id)
     }
 
-    /// Starts a transaction. One at a time per shard: the caller applies in log order.
+    /// Starts a transaction. At most one per shard at a time: the caller applies in log order.
     pub fn transaction(&self) -> Transaction {
         Transaction::new(self.inner.clone(), self.shard.clone())
     }
 
-    /// Returns the applied position, as given to the last commit or import.
+    /// Returns the applied position of the last commit or import; `None` before the first.
     pub fn applied(&self) -> Result<Option<Bytes>, Error> {
         self.steady(|rows, generation| rows.payload(Column::Hard, &keys::applied(self.shard.id, generation)))
     }
 
-    /// Makes every state write so far durable; call it before a snapshot position is reported, since the log up to
-    /// there may then be purged. Blocks for an fsync.
+    /// Makes every earlier state write durable. Blocks for an fsync. Call it before a snapshot position is reported,
+    /// since the log up to that position may then be purged.
     pub fn sync(&self) -> Result<(), Error> {
-        self.inner.synced(Batch::default(), Kind::Other)
+        // An empty batch is enough: one write-ahead log holds all writes, and its fsync covers the earlier ones.
+        self.inner.synced(WriteBatch::default(), WriteKind::Other)
     }
 
-    /// Starts a consistent export of this moment.
-    pub fn export(&self) -> Result<Export, Error> {
-        Export::new(self.inner.clone(), self.shard.id)
+    /// Starts a consistent export of the current state.
+    pub fn export(&self) -> Result<SnapshotExport, Error> {
+        SnapshotExport::new(self.inner.clone(), self.shard.id)
     }
 
-    /// Starts an import beside the current state. One at a time per shard, and no transaction meanwhile.
-    pub fn import(&self) -> Result<Import, Error> {
-        Import::new(self.inner.clone(), self.shard.clone())
+    /// Starts an import beside the current state. At most one per shard, and no transaction while it runs.
+    pub fn import(&self) -> Result<SnapshotImport, Error> {
+        SnapshotImport::new(self.inner.clone(), self.shard.clone())
     }
 
-    /// Removes log, hard state and applied state of the shard, synced. Blocks for an fsync.
+    /// Removes log, hard state and applied state of the shard. Blocks for an fsync.
     pub fn destroy(&self) -> Result<(), Error> {
         let shard = self.shard.id;
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
         batch.delete_range(
             Column::Log,
             keys::log(shard, 0),
             keys::log(shard, keys::INDEX_END),
         );
-        for table in Table::ALL {
+        for table in TableId::ALL {
             let range = (keys::state_prefix(shard, 0), keys::state_prefix(shard, u32::MAX));
             batch.delete_range(Column::State(table), range.0, range.1);
         }
         let (from, to) = keys::hard_range(shard);
         batch.delete_range(Column::Hard, from, to);
-        self.inner.synced(batch, Kind::Truncate { shard, from: 0 })?;
+        // `Truncate` from 0 also clears the writer's record of a refused append, so that a new replica can append from
+        // 1.
+        self.inner.synced(batch, WriteKind::Truncate { shard, from: 0 })?;
+        // Only after success: a failed write must leave readers on the generation that is still on disk.
+        // The purge start is reset too, or a purge of the new log would skip its low indexes.
         self.shard.generation.store(0, Ordering::Release);
         self.shard.purged.store(0, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Repeats a read that an import's swap overtook.
-    fn steady<T>(&self, read: impl Fn(&dyn Read, u32) -> Result<T, Error>) -> Result<T, Error> {
+    /// Repeats a read during which an import replaced the state.
+    fn steady<T>(&self, read: impl Fn(&dyn EngineRead, u32) -> Result<T, Error>) -> Result<T, Error> {
         let engine = self.inner.engine()?;
         loop {
             let generation = self.shard.generation();
             let result = read(&*engine, generation);
+            // Rows of the old generation may be swept as soon as the number has moved: the result can have holes.
             if self.shard.generation() == generation {
                 return result;
             }
@@ -144,14 +150,14 @@ impl State {
 
 /// Returns up to `limit` rows of a table.
 pub(crate) fn scan(
-    rows: &dyn Read,
+    rows: &dyn EngineRead,
     shard: ShardId,
     generation: u32,
-    table: Table,
+    table: TableId,
     range: Range<&[u8]>,
-    order: Order,
+    order: ScanOrder,
     limit: usize,
-) -> Result<Rows, Error> {
+) -> Result<RowIter, Error> {
     let mut found = Vec::new();
     if limit == 0 {
         return Ok(found);
@@ -167,23 +173,25 @@ pub(crate) fn scan(
     Ok(found)
 }
 
-/// Visits the rows of a table by the caller's key, values checked.
+/// Visits the rows of a table with the caller's key and the checked value.
 pub(crate) fn visit(
-    rows: &dyn Read,
+    rows: &dyn EngineRead,
     shard: ShardId,
     generation: u32,
-    table: Table,
+    table: TableId,
     range: Range<&[u8]>,
-    order: Order,
+    order: ScanOrder,
     each: Visit<'_>,
 ) -> Result<(), Error> {
     let column = Column::State(table);
     let from = keys::state(shard, generation, range.start);
+    // Without an end the next generation bounds the scan, or it would continue into other rows.
     let to = if range.end.is_empty() {
         keys::state_prefix(shard, generation + 1).to_vec()
     } else {
         keys::state(shard, generation, range.end)
     };
+    // RocksDB's iterator bounds must not be reversed.
     if from >= to {
         return Ok(());
     }

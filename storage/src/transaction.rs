@@ -1,7 +1,7 @@
-//! One atomic batch of state writes that sees its own writes.
+//! Transaction: an atomic batch of state writes whose reads include its own writes.
 //!
-//! The writes wait in an overlay, one ordered map a table; a read asks the overlay first and merges it into a
-//! scan. The committed state below may be read without a snapshot, since only one transaction a shard runs.
+//! The writes are held in an overlay, one ordered map per table. A read checks the overlay first, and a scan merges it.
+//! Reads of the committed state need no snapshot, since at most one transaction per shard runs and no import beside it.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, Range};
@@ -11,39 +11,40 @@ use bytes::Bytes;
 use fail::fail_point;
 
 use crate::columns::Column;
-use crate::engine::{Batch, Engine};
-use crate::inner::{Inner, Shard};
-use crate::{Error, Order, Table, digest, keys, tables};
+use crate::engine::{Engine, WriteBatch};
+use crate::store_core::{ShardEntry, StoreCore};
+use crate::{Error, ScanOrder, TableId, digest, keys, tables};
 
-/// A batch of changes to one shard's state. Dropped without a commit, it changes nothing.
+/// A batch of changes to one shard's state. Dropping it without a commit discards the changes.
 pub struct Transaction {
-    inner: Arc<Inner>,
-    shard: Arc<Shard>,
+    inner: Arc<StoreCore>,
+    shard: Arc<ShardEntry>,
     generation: u32,
-    /// The committed state; or why there is none, told by each call.
+    /// The committed state, or the error that each call returns because there is none.
     base: Result<Arc<dyn Engine>, Error>,
-    overlay: [Overlay; Table::ALL.len()],
-    /// Counts the calls of [`Transaction::take_digest`].
+    overlay: [Overlay; TableId::ALL.len()],
+    /// Number of calls of [`Self::take_digest`] so far.
     step: u32,
-    /// Of the rows written in this step.
+    /// Digest of the rows written in this step.
     digest: u128,
 }
 
 /// The writes of one table.
-type Overlay = BTreeMap<Vec<u8>, Own>;
+type Overlay = BTreeMap<Vec<u8>, OwnWrite>;
 
-/// A write.
-struct Own {
-    /// What to put; `None` deletes.
+/// Last write of a row.
+struct OwnWrite {
+    /// The value to put; `None` deletes the row.
     value: Option<Bytes>,
-    /// When it was written last.
+    /// Step of the last write.
     step: u32,
 }
 
 // === impl Transaction ===
 
 impl Transaction {
-    pub(crate) fn new(inner: Arc<Inner>, shard: Arc<Shard>) -> Transaction {
+    pub(crate) fn new(inner: Arc<StoreCore>, shard: Arc<ShardEntry>) -> Transaction {
+        // The generation is fixed here: commit refuses if an import has replaced the state since.
         let (generation, base) = (shard.generation(), inner.engine());
         Transaction {
             inner,
@@ -56,8 +57,8 @@ impl Transaction {
         }
     }
 
-    /// Returns a row, own writes included.
-    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    /// Returns a row, own writes included; `None` if there is none or this transaction deleted it.
+    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
         if let Some(own) = self.overlay[table.slot()].get(key) {
             return Ok(own.value.clone());
         }
@@ -70,9 +71,9 @@ impl Transaction {
     /// Returns up to `limit` rows of `range`, own writes included; an empty `range.end` means the end of the table.
     pub fn scan(
         &self,
-        table: Table,
+        table: TableId,
         range: Range<&[u8]>,
-        order: Order,
+        order: ScanOrder,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let mut own = self.own(table, &range, order).peekable();
@@ -92,7 +93,7 @@ impl Transaction {
             range,
             order,
             &mut |key, value| {
-                // Own writes that come before this row, and the one that replaces it.
+                // Own writes before this row come first; an own write of the same key replaces the row.
                 while let Some((own_key, own_value)) =
                     own.next_if(|(own_key, _)| !comes_after(own_key, key, order))
                 {
@@ -105,6 +106,7 @@ impl Transaction {
                 Ok(merged.flow())
             },
         )?;
+        // Own writes behind the last committed row.
         for (key, value) in own {
             if merged.is_full() {
                 break;
@@ -114,34 +116,37 @@ impl Transaction {
         Ok(merged.rows)
     }
 
-    /// Writes a row.
-    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+    /// Puts a row into the overlay.
+    pub fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
         self.write(table, key, Some(value));
     }
 
-    /// Removes a row.
-    pub fn delete(&mut self, table: Table, key: &[u8]) {
+    /// Removes a row, through the overlay.
+    pub fn delete(&mut self, table: TableId, key: &[u8]) {
         self.write(table, key, None);
     }
 
-    /// Returns the digest of what was written since the last call: each row that was, as it is now. The order of writes to
-    /// different rows makes no difference, nor does how many steps share a transaction.
+    /// Returns the digest of the rows written since the last call, each with its current value. The order of writes to
+    /// different rows does not change it, and neither does the number of steps in one transaction.
     pub fn take_digest(&mut self) -> u128 {
         self.step += 1;
         std::mem::take(&mut self.digest)
     }
 
-    /// Writes everything and the applied position at once. Not synced: after a crash the log replays it.
+    /// Writes all changes and the applied position atomically. Not synced: after a crash the log replays the changes.
     ///
     /// # Errors
-    /// After any error nothing of it was written, or the store is poisoned.
+    /// After any error either nothing was written or the store is poisoned.
     pub fn commit(self, applied: Bytes) -> Result<(), Error> {
         let base = self.base()?;
+        // Rows of the old generation would be invisible and swept, while the caller took them for committed.
         if self.generation != self.shard.generation() {
             return Err(Error::Misuse(
                 "the state was replaced by an import during the transaction",
             ));
         }
+        // The applied position is in the same batch: a crash must not separate it from its rows, or replay would apply
+        // twice.
         let batch = self.batch(&applied);
         fail_point!("storage::before_commit");
         base.write(batch).map_err(|error| self.inner.health.fail(error))?;
@@ -150,24 +155,24 @@ impl Transaction {
         Ok(())
     }
 
-    fn write(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
+    fn write(&mut self, table: TableId, key: &[u8], value: Option<&[u8]>) {
         self.digest = self.digest.wrapping_add(digest::row(table, key, value));
-        let own = Own {
+        let own = OwnWrite {
             value: value.map(Bytes::copy_from_slice),
             step: self.step,
         };
         let before = self.overlay[table.slot()].insert(key.to_vec(), own);
-        // Written twice in a step, a row counts as it is at the end.
+        // A row written twice in a step counts with its last value only.
         if let Some(before) = before.filter(|before| before.step == self.step) {
             let replaced = digest::row(table, key, before.value.as_deref());
             self.digest = self.digest.wrapping_sub(replaced);
         }
     }
 
-    fn batch(&self, applied: &[u8]) -> Batch {
+    fn batch(&self, applied: &[u8]) -> WriteBatch {
         let (shard, generation) = (self.shard.id, self.generation);
-        let mut batch = Batch::default();
-        for table in Table::ALL {
+        let mut batch = WriteBatch::default();
+        for table in TableId::ALL {
             for (key, own) in &self.overlay[table.slot()] {
                 let key = keys::state(shard, generation, key);
                 match &own.value {
@@ -185,25 +190,26 @@ impl Transaction {
         self.base.as_deref().map_err(Clone::clone)
     }
 
-    /// Returns own writes of a range, in order.
+    /// Returns the own writes of a range, in the order of the scan.
     fn own(
         &self,
-        table: Table,
+        table: TableId,
         range: &Range<&[u8]>,
-        order: Order,
-    ) -> Box<dyn Iterator<Item = (&Vec<u8>, &Own)> + '_> {
+        order: ScanOrder,
+    ) -> Box<dyn Iterator<Item = (&Vec<u8>, &OwnWrite)> + '_> {
         let end = if range.end.is_empty() {
             Bound::Unbounded
         } else {
             Bound::Excluded(range.end)
         };
+        // `BTreeMap::range` panics if the start is behind the end.
         if !range.end.is_empty() && range.start >= range.end {
             return Box::new(std::iter::empty());
         }
         let rows = self.overlay[table.slot()].range::<[u8], _>((Bound::Included(range.start), end));
         match order {
-            Order::Ascending => Box::new(rows),
-            Order::Descending => Box::new(rows.rev()),
+            ScanOrder::Ascending => Box::new(rows),
+            ScanOrder::Descending => Box::new(rows.rev()),
         }
     }
 }
@@ -220,9 +226,9 @@ impl std::fmt::Debug for Transaction {
 
 // === merging ===
 
-/// Collects rows up to a limit.
+/// Result rows of a scan, up to a limit.
 struct Merge {
-    rows: tables::Rows,
+    rows: tables::RowIter,
     limit: usize,
 }
 
@@ -247,9 +253,9 @@ impl Merge {
 }
 
 /// Returns whether `left` comes after `right` in the order of the scan.
-fn comes_after(left: &[u8], right: &[u8], order: Order) -> bool {
+fn comes_after(left: &[u8], right: &[u8], order: ScanOrder) -> bool {
     match order {
-        Order::Ascending => left > right,
-        Order::Descending => left < right,
+        ScanOrder::Ascending => left > right,
+        ScanOrder::Descending => left < right,
     }
 }

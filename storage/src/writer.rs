@@ -1,19 +1,24 @@
-//! Step 7 of a message: the storage writer, one a node, commits the logs of all shards in groups.
+//! Storage writer: one per node, commits the logs of all shards in groups.
 //!
 //! ```text
 //!  append  vote  truncate  purge      of all shards, in the order of the calls
 //!     \      \      |      /
 //!      queue, bounded in bytes
 //!               |
-//!       take up to 4 MiB  ->  one write  ->  one fsync, if anything asked for it  ->  all answers, in order
-//!               ^                                                                        |
-//!               +------------------------------------------------------------------------+
+//!       take up to 4 MiB  ->  one write  ->  one fsync, if an operation asked for it  ->  all callbacks, in order
+//!               ^                                                                            |
+//!               +----------------------------------------------------------------------------+
 //! ```
 //!
-//! While an fsync runs, the next round gathers by itself: the busier the node, the more entries share an fsync.
-//! The idea is raft-engine's queue leader; a thread of its own keeps RocksDB's stalls off the callers.
+//! Spine: step 7 of 13. Previous: `cluster::raft`, which appends a proposed batch to the log of its shard. Next: the
+//! completion callback, by which `cluster` counts the entry as stored on this node.
 //!
-//! Before: `cluster` proposes and appends. After: its callback counts the entry as stored here.
+//! Queue: the write queue, bounded by [`Config::queue_bytes`](crate::Config). When it is full, the caller blocks.
+//! Metrics: `storage_queue_length`, `storage_queue_bytes`.
+//!
+//! While an fsync runs, the next group accumulates in the queue: the higher the load, the more entries share an fsync.
+//! A dedicated thread keeps RocksDB's write stalls off the callers. Reasons:
+//! docs/decisions/0005-group-commit-writer.md.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,49 +29,49 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::columns::Column;
-use crate::engine::{Batch, Engine};
-use crate::health::Health;
+use crate::disk_space::SharedSpace;
+use crate::engine::{Engine, WriteBatch};
 use crate::keys;
-use crate::queue::{Kind, Queue, Work};
-use crate::space::SharedSpace;
-use crate::witness::Witness;
-use crate::{Done, Error, MemoryOptions, Metrics, ShardId};
+use crate::store_health::StoreHealth;
+use crate::sync_marker::SyncMarker;
+use crate::write_queue::{WriteKind, WriteOp, WriteQueue};
+use crate::{Completion, Error, MemoryOptions, Metrics, ShardId};
 
-/// Writes rounds. Driven by [`run`] or [`run_task`], or by the caller itself in a simulation without a runtime.
-pub(crate) struct Writer {
+/// Writes commit groups. Driven by [`run`], by [`run_task`], or by the caller itself in a simulation without a runtime.
+pub(crate) struct StorageWriter {
     engine: Arc<dyn Engine>,
-    health: Arc<Health>,
+    health: Arc<StoreHealth>,
     space: SharedSpace,
     metrics: Metrics,
-    witness: Option<Witness>,
-    /// False in os mode: a round counts as done when the operating system has it.
+    marker: Option<SyncMarker>,
+    /// False in os mode: a group completes when the operating system has it.
     fsync: bool,
-    /// Number of the last synced round.
+    /// Number of the last synced commit group.
     round: u64,
-    /// Where a log has a hole because an append was refused: the first index that is missing.
+    /// First missing log index of each shard whose last append was refused. Later entries would leave a hole there.
     refused: HashMap<ShardId, u64>,
-    /// Written, not yet synced.
-    flight: Option<Round>,
+    /// The group that is written and not yet synced.
+    flight: Option<CommitGroup>,
 }
 
-/// What is written and synced together.
-pub(crate) struct Round {
-    batch: Batch,
+/// Operations that are written and synced together.
+pub(crate) struct CommitGroup {
+    batch: WriteBatch,
     entries: u64,
     sync: bool,
-    answers: Vec<Answer>,
+    answers: Vec<CompletionResult>,
 }
 
-/// Callbacks and what they are told.
-pub(crate) type Answer = (Done, Result<(), Error>);
+/// Callbacks and their results.
+pub(crate) type CompletionResult = (Completion, Result<(), Error>);
 
-/// How a simulation shares the writer between its task and calls that complete in place.
-pub(crate) type SharedWriter = Arc<Mutex<Writer>>;
+/// Writer of a simulation, shared by its task and by calls that must complete immediately.
+pub(crate) type SharedWriter = Arc<Mutex<StorageWriter>>;
 
 // === the loops ===
 
-/// Writes rounds on the calling thread until the queue is closed and empty.
-pub(crate) fn run(mut writer: Writer, queue: &Queue, round_bytes: usize) {
+/// Writes commit groups on the calling thread until the queue is closed and empty.
+pub(crate) fn run(mut writer: StorageWriter, queue: &WriteQueue, round_bytes: usize) {
     let _guard = PanicGuard {
         health: writer.health.clone(),
         queue,
@@ -76,21 +81,22 @@ pub(crate) fn run(mut writer: Writer, queue: &Queue, round_bytes: usize) {
         writer.begin(&mut work);
         answer(writer.finish());
     }
-    writer.retire();
+    writer.final_sync();
 }
 
-/// As [`run`], as a task in simulation: an fsync takes time of the runtime.
+/// Same as [`run`] for a task in simulation: an fsync takes `sync_delay` of the runtime's time.
 pub(crate) async fn run_task(
     writer: SharedWriter,
-    queue: Arc<Queue>,
+    queue: Arc<WriteQueue>,
     round_bytes: usize,
     options: MemoryOptions,
 ) {
     let mut work = Vec::new();
     loop {
         let (sync, early) = {
-            // Taken under the lock: a call that completes in place finds its work in the queue or at the disk,
-            // never in between, where it would wait for a time that doesn't pass while it waits.
+            // Taken under the lock: a call that completes in place must find an operation in the queue or in flight.
+            // In between it would wait for the runtime's time, which does not advance while the call blocks its only
+            // thread.
             let mut locked = writer.lock();
             if !queue.take(round_bytes, &mut work) {
                 return;
@@ -112,31 +118,36 @@ pub(crate) async fn run_task(
         if sync {
             tokio::time::sleep(options.sync_delay).await;
         }
+        // A call in place may have finished the group during the sleep; `finish` then returns no callbacks.
         let answers = writer.lock().finish();
         answer(answers);
     }
 }
 
-/// Runs callbacks in order.
-pub(crate) fn answer(answers: Vec<Answer>) {
+/// Runs the callbacks in order. Must be called without the writer's lock, because a callback may submit again.
+pub(crate) fn answer(answers: Vec<CompletionResult>) {
     for (done, result) in answers {
         done(result);
     }
 }
 
-/// A writer that panicked answers nobody: poison the store so that nobody waits.
+/// Guard that poisons the store when the writer panics, and fails the queued operations so that no caller blocks
+/// forever.
 struct PanicGuard<'q> {
-    health: Arc<Health>,
-    queue: &'q Queue,
+    health: Arc<StoreHealth>,
+    queue: &'q WriteQueue,
 }
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            // Poisoned before the queue is closed, so that a new call gets the poison and not `Closed`.
             let poison = self.health.fail(Error::Io {
                 what: "storage writer",
                 why: "panicked".into(),
             });
+            // The callbacks of the group in flight are dropped by the unwinding; their waiters read the poison from
+            // `store_health`.
             self.queue.close();
             let mut left = Vec::new();
             self.queue.take(usize::MAX, &mut left);
@@ -147,22 +158,22 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-// === impl Writer ===
+// === impl StorageWriter ===
 
-impl Writer {
+impl StorageWriter {
     pub(crate) fn new(
         engine: Arc<dyn Engine>,
-        health: Arc<Health>,
+        health: Arc<StoreHealth>,
         space: SharedSpace,
         metrics: Metrics,
-    ) -> Writer {
+    ) -> StorageWriter {
         let (refused, flight) = (HashMap::new(), None);
-        Writer {
+        StorageWriter {
             engine,
             health,
             space,
             metrics,
-            witness: None,
+            marker: None,
             fsync: true,
             round: 0,
             refused,
@@ -170,25 +181,28 @@ impl Writer {
         }
     }
 
-    /// Tells a writer of what is on a real disk.
-    pub(crate) fn on_disk(&mut self, fsync: bool, witness: Witness, round: u64) {
+    /// Configures a writer for a real disk.
+    pub(crate) fn on_disk(&mut self, fsync: bool, marker: SyncMarker, round: u64) {
         self.metrics.fsync_enabled.set(i64::from(fsync));
         self.fsync = fsync;
-        self.witness = Some(witness);
+        self.marker = Some(marker);
         self.go_on(round);
     }
 
-    /// Counts on from the last synced round on the disk.
+    /// Continues the numbering after the last synced commit group on the disk.
     pub(crate) fn go_on(&mut self, round: u64) {
         self.round = round;
         self.health.synced(self.fsync.then_some(round));
     }
 
-    /// Writes a round. Its callbacks wait for [`Writer::finish`].
-    pub(crate) fn begin(&mut self, work: &mut Vec<Work>) {
+    /// Writes a commit group. Its callbacks are held until [`Self::finish`].
+    pub(crate) fn begin(&mut self, work: &mut Vec<WriteOp>) {
         debug_assert!(self.flight.is_none(), "one round at a time");
+        // Set before the write, since RocksDB stalls a write on its own when compaction falls behind.
         self.health.busy(Some(Instant::now()));
         let mut round = self.gather(work);
+        // The number is part of the group's own write: it is durable exactly when the group is.
+        // Os mode does not count, because a number that no fsync covers would prove nothing at the next open.
         if round.sync && self.fsync {
             self.round += 1;
             round
@@ -200,110 +214,123 @@ impl Writer {
         self.metrics.entries.inc_by(round.entries);
         self.metrics.bytes.inc_by(batch.bytes as u64);
         if let Err(error) = self.write(batch) {
-            self.spoil(&mut round, error);
+            // The group stays in flight, so that `finish` still runs its callbacks, now with the error.
+            self.fail_group(&mut round, error);
         }
         self.flight = Some(round);
     }
 
-    /// Syncs the round that was begun and returns its callbacks, to be run without the writer's lock.
-    pub(crate) fn finish(&mut self) -> Vec<Answer> {
+    /// Syncs the written group and returns its callbacks, to be run without the writer's lock.
+    pub(crate) fn finish(&mut self) -> Vec<CompletionResult> {
         let Some(mut round) = self.flight.take() else {
             return Vec::new();
         };
+        // A failed write has cleared `sync`: a successful fsync after it would prove nothing.
         if round.sync
             && let Err(error) = self.sync(round.entries)
         {
-            self.spoil(&mut round, error);
+            self.fail_group(&mut round, error);
         }
         self.health.busy(None);
         round.answers
     }
 
-    /// Makes everything durable once more, state writes included, before the disk is let go.
-    pub(crate) fn retire(&mut self) {
+    /// Makes every write durable before the disk is closed, unsynced state writes included.
+    pub(crate) fn final_sync(&mut self) {
         if self.usable().is_err() {
             return;
         }
+        // The marker file is synced only here: it may lag behind the database, but must never be ahead of it.
         let result = self
             .engine
             .sync()
-            .and_then(|()| self.witness.as_ref().map_or(Ok(()), Witness::sync));
+            .and_then(|()| self.marker.as_ref().map_or(Ok(()), SyncMarker::sync));
         if let Err(error) = result {
             self.health.fail(error);
         }
     }
 
-    /// Returns whether a written round waits for its fsync.
+    /// Returns whether a written group is not yet synced.
     fn in_flight(&self) -> bool {
         self.fsync && self.flight.as_ref().is_some_and(|round| round.sync)
     }
 
-    /// Takes the callbacks of a round that is not synced: the known bug of acknowledging too early.
-    fn answers(&mut self) -> Vec<Answer> {
+    /// Removes the callbacks of an unsynced group: the seeded bug of early acknowledgement.
+    fn answers(&mut self) -> Vec<CompletionResult> {
         self.flight
             .as_mut()
             .map(|round| std::mem::take(&mut round.answers))
             .unwrap_or_default()
     }
 
-    /// Merges operations into one batch. What is refused here changes nothing on disk.
-    fn gather(&mut self, work: &mut Vec<Work>) -> Round {
+    /// Merges operations into one batch. A refused operation changes nothing on disk.
+    fn gather(&mut self, work: &mut Vec<WriteOp>) -> CommitGroup {
+        // Checked once per group, and only for appends: votes, truncations and purges must pass on a full disk.
         let bytes = work.iter().map(|work| work.batch.bytes).sum();
-        let grows = work.iter().any(|work| matches!(work.kind, Kind::Append { .. }));
+        let grows = work
+            .iter()
+            .any(|work| matches!(work.kind, WriteKind::Append { .. }));
         let room = if grows {
             self.space.allow(&*self.engine, bytes)
         } else {
             Ok(())
         };
         let answers = Vec::with_capacity(work.len());
-        let mut round = Round {
-            batch: Batch::default(),
+        let mut round = CommitGroup {
+            batch: WriteBatch::default(),
             entries: 0,
             sync: false,
             answers,
         };
         for work in work.drain(..) {
+            // Admitted in queue order: a truncate or purge earlier in this group can close the hole that a later append
+            // needs.
             let admitted = self.admit(&work.kind, &room);
             if admitted.is_ok() {
                 round.batch.append(work.batch);
                 round.sync |= work.sync;
-                if let Kind::Append { entries, .. } = work.kind {
+                if let WriteKind::Append { entries, .. } = work.kind {
                     round.entries += entries;
                 }
             } else {
                 self.metrics.refused.inc();
             }
+            // A refused operation keeps its place among the callbacks, because callers rely on the order of their
+            // calls.
             round.answers.extend(work.done.map(|done| (done, admitted)));
         }
         round
     }
 
-    /// Refuses an append on a full disk, and every later append that would leave a hole where it was.
-    fn admit(&mut self, kind: &Kind, room: &Result<(), Error>) -> Result<(), Error> {
+    /// Refuses an append on a full disk, and every later append that would leave a hole.
+    fn admit(&mut self, kind: &WriteKind, room: &Result<(), Error>) -> Result<(), Error> {
         match *kind {
-            Kind::Other => Ok(()),
-            Kind::Truncate { shard, from } => {
+            WriteKind::Other => Ok(()),
+            WriteKind::Truncate { shard, from } => {
+                // A truncation at or below the hole removes it: the next append starts there or below.
                 if self.refused.get(&shard).is_some_and(|missing| from <= *missing) {
                     self.refused.remove(&shard);
                 }
                 Ok(())
             }
-            Kind::Purge { shard, to } => {
-                // A snapshot took the place of what was refused: the log goes on behind it.
+            WriteKind::Purge { shard, to } => {
+                // A snapshot replaced the refused entries: the log continues after it.
                 if self.refused.get(&shard).is_some_and(|missing| *missing <= to) {
                     self.refused.remove(&shard);
                 }
                 Ok(())
             }
-            Kind::Append { shard, first, .. } => {
+            WriteKind::Append { shard, first, .. } => {
                 let missing = self.refused.get(&shard).copied();
                 if let Err(error) = room {
+                    // The lowest missing index counts: a retry may start lower than the append that was refused first.
                     let missing = missing.unwrap_or(first).min(first);
                     if self.refused.insert(shard, missing).is_none() {
                         warn!(%shard, first, %error, "append refused");
                     }
                     return Err(error.clone());
                 }
+                // Space may be free again, but entries behind a hole must not become durable without those in it.
                 if missing.is_some_and(|missing| first > missing) {
                     return Err(Error::Misuse(
                         "entries before these were refused; append those again first",
@@ -315,7 +342,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, batch: Batch) -> Result<(), Error> {
+    fn write(&self, batch: WriteBatch) -> Result<(), Error> {
         self.usable()?;
         if batch.is_empty() {
             return Ok(());
@@ -343,6 +370,7 @@ impl Writer {
             why: "injected".into()
         })));
         let started = Instant::now();
+        // No retry: the kernel may have dropped the dirty pages, and a second fsync would then succeed without them.
         self.engine.sync().map_err(|error| self.health.fail(error))?;
         fail_point!("storage::after_sync");
         self.metrics.fsyncs.inc();
@@ -350,25 +378,25 @@ impl Writer {
             .fsync_seconds
             .observe(started.elapsed().as_secs_f64());
         self.metrics.entries_per_fsync.observe(entries as f64);
-        if let Some(witness) = &self.witness {
-            witness
-                .note(self.round)
-                .map_err(|error| self.health.fail(error))?;
+        // Only after the fsync: a marker ahead of the database would condemn a healthy disk after a power cut.
+        if let Some(marker) = &self.marker {
+            marker.note(self.round).map_err(|error| self.health.fail(error))?;
         }
+        // Published last: other nodes hold this disk to the number (docs/decisions/0009-a-disk-that-went-back.md).
         self.health.synced(Some(self.round));
         fail_point!("storage::before_ack");
         Ok(())
     }
 
-    /// A poisoned store writes nothing more; a closed one still writes what was queued before.
+    /// Refuses writes to a poisoned store. A closed store still writes the operations queued before.
     fn usable(&self) -> Result<(), Error> {
         self.health
             .poisoned()
             .map_or(Ok(()), |poison| Err(poison.clone()))
     }
 
-    /// Tells everybody in the round, except who was refused already.
-    fn spoil(&self, round: &mut Round, error: Error) {
+    /// Fails every operation of the group that was not refused before.
+    fn fail_group(&self, round: &mut CommitGroup, error: Error) {
         round.sync = false;
         for (_, result) in &mut round.answers {
             if result.is_ok() {

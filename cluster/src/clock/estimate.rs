@@ -1,37 +1,37 @@
-//! What a report says about a clock now, and what the clocks of a majority have reached. Pure.
+//! Estimate of another clock from its report, and the time that a majority's clocks have reached. Pure functions.
 //!
 //! ```text
 //!   this node   ──asked────────────────answered──────────────now──►  its monotonic clock
 //!                    ╲                ╱
-//!   the other         ╲──wall_ms read╱           estimate = wall_ms + half of the way + (now − answered)
+//!   the other         ╲──wall_ms read╱           estimate = wall_ms + half of the round trip + (now − answered)
 //! ```
-//! The clock was read somewhere between the question and the answer, so the estimate is wrong by at most half of the
-//! round trip (Cristian, "Probabilistic clock synchronization", 1989).
+//! The clock was read between the request and the response, so the estimate is wrong by at most half of the round trip.
+//! See Cristian, "Probabilistic clock synchronization", 1989.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A report that was longer on its way says too little.
+/// Maximum round trip of a report; a slower one is too inaccurate.
 const LONGEST_WAY: Duration = Duration::from_secs(2);
-/// A report this old gives way to any newer one.
+/// Age at which a report is replaced by any newer one.
 const OLD: Duration = Duration::from_secs(2);
 
-/// A clock, as its node told it.
+/// Report of a member about its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct ClockReport {
     wall_ms: u64,
     asked: Instant,
     answered: Instant,
-    /// Whether that node may own shards, as it says.
+    /// True if the reporting member's clock permits it to own shards.
     pub(crate) may_own: bool,
 }
 
-// === impl Report ===
+// === impl ClockReport ===
 
-impl Report {
-    pub(crate) fn new(wall_ms: u64, asked: Instant, answered: Instant, may_own: bool) -> Report {
-        Report {
+impl ClockReport {
+    pub(crate) fn new(wall_ms: u64, asked: Instant, answered: Instant, may_own: bool) -> ClockReport {
+        ClockReport {
             wall_ms,
             asked,
             answered,
@@ -39,7 +39,7 @@ impl Report {
         }
     }
 
-    /// What the clock shows now, give or take [`error`](Report::error).
+    /// Returns the estimated time of the clock in milliseconds, accurate to [`error`](ClockReport::error).
     pub(crate) fn at(&self, now: Instant) -> u64 {
         let since = self.error() + now.saturating_duration_since(self.answered);
         self.wall_ms.saturating_add(super::millis(since))
@@ -57,19 +57,21 @@ impl Report {
         self.error() <= LONGEST_WAY / 2
     }
 
-    /// Whether it is the better one to go on with. An answer that was overtaken isn't; one that took much longer than
-    /// the last may wait for the next, unless it says something else about who may own.
-    pub(crate) fn replaces(&self, known: &Report) -> bool {
+    /// Returns true if this report is preferable to the known one. Ignores an overtaken response. A much slower
+    /// response is used only if the known one is old, or if the permission to own shards differs.
+    pub(crate) fn replaces(&self, known: &ClockReport) -> bool {
+        // The constant admits the usual variation of very short round trips.
         let precise = self.error() <= known.error() * 2 + Duration::from_millis(5);
         let overdue = self.asked.saturating_duration_since(known.asked) >= OLD;
-        let news = self.may_own != known.may_own;
-        self.asked >= known.asked && (precise || overdue || news)
+        let changed = self.may_own != known.may_own;
+        self.asked >= known.asked && (precise || overdue || changed)
     }
 }
 
-/// What the clocks of a majority of `nodes` have reached, of which some are known: the latest time of which a majority
-/// says that it is over. `None`: the known ones are no majority.
+/// Returns the latest time that the clocks of a majority of `nodes` have reached; `known` are those with a report.
+/// `None`: the known ones are no majority.
 pub(crate) fn reached(mut known: Vec<u64>, nodes: usize) -> Option<u64> {
+    // In descending order, the clock at `nodes / 2` and those before it are a majority.
     known.sort_unstable_by(|a, b| b.cmp(a));
     known.get(nodes / 2).copied()
 }
@@ -99,7 +101,7 @@ mod tests {
         }
 
         #[test]
-        fn fewer_than_half_wrong_clocks_move_it_nowhere(
+        fn a_minority_of_wrong_clocks_does_not_move_it(
             right in prop::collection::vec(500_000..501_000_u64, 1..6), wrong in prop::collection::vec(any::<u64>(), 0..5),
         ) {
             prop_assume!(wrong.len() < right.len());
@@ -114,12 +116,12 @@ mod tests {
         ) {
             let asked = Instant::now();
             let ms = Duration::from_millis;
-            // The other clock shows `wall` when the question comes there.
-            let report = Report::new(wall, asked, asked + ms(there + back), true);
+            // The other clock shows `wall` when the request arrives.
+            let report = ClockReport::new(wall, asked, asked + ms(there + back), true);
             let now = asked + ms(there + back + later);
             let truth = wall + back + later;
             prop_assert!(report.at(now).abs_diff(truth) <= (there + back).div_ceil(2));
-            prop_assert!(report.at(now).abs_diff(truth) <= super::super::millis(report.error()) + 1);
+            prop_assert!(report.at(now).abs_diff(truth) <= crate::clock::millis(report.error()) + 1);
         }
 
         #[test]
@@ -127,8 +129,8 @@ mod tests {
             let start = Instant::now();
             let at = |ms| start + Duration::from_millis(ms);
             let (older, newer) = (first.min(second), first.max(second) + 1);
-            let known = Report::new(1, at(newer), at(newer), true);
-            prop_assert!(!Report::new(2, at(older), at(newer + 1), true).replaces(&known));
+            let known = ClockReport::new(1, at(newer), at(newer), true);
+            prop_assert!(!ClockReport::new(2, at(older), at(newer + 1), true).replaces(&known));
         }
     }
 
@@ -136,11 +138,11 @@ mod tests {
     fn a_slow_answer_waits_for_a_better_one_for_a_while_only() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let known = Report::new(1, at(0), at(2), true);
-        assert!(!Report::new(2, at(500), at(1_500), true).replaces(&known));
-        assert!(Report::new(2, at(500), at(510), true).replaces(&known));
-        assert!(Report::new(2, at(2_000), at(3_000), true).replaces(&known));
-        assert!(Report::new(2, at(500), at(1_500), false).replaces(&known));
+        let known = ClockReport::new(1, at(0), at(2), true);
+        assert!(!ClockReport::new(2, at(500), at(1_500), true).replaces(&known));
+        assert!(ClockReport::new(2, at(500), at(510), true).replaces(&known));
+        assert!(ClockReport::new(2, at(2_000), at(3_000), true).replaces(&known));
+        assert!(ClockReport::new(2, at(500), at(1_500), false).replaces(&known));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Asks the other members for their clocks, looks how this one stands, and says so when that changes.
+//! Clock exchange: requests the other members' clocks, evaluates this one, and logs and announces changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,44 +6,45 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::estimate::Report;
-use super::{BOUND, Standing, TOLERANCE, millis};
-use crate::node::Node;
-use crate::ownership::announce::Method;
-use crate::types::NodeId;
+use super::estimate::ClockReport;
+use super::{BOUND, ClockStatus, TOLERANCE, millis};
+use crate::ids::NodeId;
+use crate::member::Member;
+use crate::ownership::announcement::MemberMethod;
 
-/// How often this clock is looked at; every second time the others are asked for theirs.
+/// Interval of evaluating this clock. Every second time the other members' clocks are requested.
 const LOOK: Duration = Duration::from_millis(250);
-/// An answer that takes longer says too little.
+/// Time limit of a request; a slower response would be too inaccurate.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// A machine that was suspended for longer than this knows nothing of the others' clocks. Reading two clocks one after
-/// the other makes a difference of microseconds.
+/// Suspension of the machine above which all reports are discarded. Reading two clocks in succession differs by
+/// microseconds.
 const SUSPENDED: Duration = Duration::from_millis(100);
 
-/// What was said last about this member's clock.
+/// State of this member's clock as logged last.
 #[derive(Default)]
-struct Logged {
+struct LoggedSkew {
     warned: bool,
-    away: bool,
+    outside: bool,
 }
 
-/// Runs until the member stops.
-pub(crate) async fn run(node: Arc<Node>) {
+/// Exchanges clocks until the member stops.
+pub(crate) async fn run(node: Arc<Member>) {
     let mut ticks = interval(LOOK);
-    // After a stall one look says as much as all that were missed.
+    // After a stall one evaluation replaces all missed ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut logged, mut suspended, mut asks) = (Logged::default(), node.clock().suspended(), true);
+    let (mut logged, mut suspended, mut asks) = (LoggedSkew::default(), node.clock().suspended(), true);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = node.stopping().cancelled() => return,
         }
         let longer = node.clock().suspended();
+        // The monotonic clock stood still meanwhile, so extrapolated reports would be behind by that time.
         if longer > suspended + SUSPENDED {
             let stood_still_ms = millis(longer - suspended);
             tracing::warn!(
                 stood_still_ms,
-                "this machine was suspended; nothing that was heard of the others' clocks counts"
+                "this machine was suspended, discarding all clock samples"
             );
             node.clock().forget();
             node.metrics().was_suspended();
@@ -61,31 +62,34 @@ pub(crate) async fn run(node: Arc<Node>) {
         let standing = node.clock().look();
         node.metrics().clock(&standing);
         if logged.update(&standing) {
+            // Immediately: the reconciliation then transfers the shards, or accepts them again.
             node.announce();
             node.changed.notify_one();
         }
+        // On every evaluation, because it also depends on the time since each group's last leader.
         node.stand_where_it_may();
     }
 }
 
-/// Asks a member for its clock.
-pub(crate) fn ask(node: &Arc<Node>, peer: NodeId) {
+/// Requests the clock of a member, in a task.
+pub(crate) fn ask(node: &Arc<Member>, peer: NodeId) {
     let node_ = node.clone();
     node.tasks().spawn(async move {
+        // Before the request is queued: time in the queue is part of the round trip, and so of the uncertainty.
         let asked = Instant::now();
-        let answer = node_.ask_rpc(peer, Method::Clock, Bytes::new(), DEADLINE);
+        let answer = node_.ask_rpc(peer, MemberMethod::Clock, Bytes::new(), DEADLINE);
         let answer = tokio::select! {
             answer = answer => answer,
             () = node_.stopping().cancelled() => return,
         };
         if let Some((wall_ms, may_own)) = answer.as_deref().and_then(decode) {
-            let report = Report::new(wall_ms, asked, Instant::now(), may_own);
+            let report = ClockReport::new(wall_ms, asked, Instant::now(), may_own);
             node_.clock().learn(peer, report);
         }
     });
 }
 
-/// `wall_ms u64 | may_own u8`, big-endian.
+/// Encodes a clock report: `wall_ms u64 | may_own u8`, big-endian.
 pub(crate) fn encode(wall_ms: u64, may_own: bool) -> Bytes {
     let mut bytes = BytesMut::with_capacity(9);
     bytes.put_u64(wall_ms);
@@ -97,39 +101,35 @@ fn decode(mut bytes: &[u8]) -> Option<(u64, bool)> {
     (bytes.len() == 9).then(|| (bytes.get_u64(), bytes.get_u8() == 1))
 }
 
-// === impl Logged ===
+// === impl LoggedSkew ===
 
-impl Logged {
-    /// Logs what is new. Returns whether this member may own from now on, or may no longer.
-    fn update(&mut self, standing: &Standing) -> bool {
-        let before = self.away;
+impl LoggedSkew {
+    /// Logs changes. Returns true if the permission to own shards has changed.
+    fn update(&mut self, standing: &ClockStatus) -> bool {
+        let before = self.outside;
         if let Some(skew_ms) = standing.skew_ms {
+            // Only the certain part of the skew warns, or slow connections would.
             let certain = skew_ms.unsigned_abs().saturating_sub(standing.error_ms);
             if !self.warned && certain > millis(TOLERANCE) {
                 self.warned = true;
-                tracing::warn!(
-                    skew_ms,
-                    "this machine's clock differs from the majority's: is it kept by NTP?"
-                );
+                tracing::warn!(skew_ms, "clock differs from the majority's, check NTP");
+                // Half of the tolerance, so that a clock at the edge does not log every second.
             } else if self.warned && skew_ms.unsigned_abs() <= millis(TOLERANCE / 2) {
                 self.warned = false;
-                tracing::info!(skew_ms, "this machine's clock agrees with the majority's again");
+                tracing::info!(skew_ms, "clock agrees with the majority's again");
             }
-            if standing.away && !self.away {
+            if standing.outside && !self.outside {
                 tracing::warn!(
                     skew_ms,
                     bound_ms = millis(BOUND),
-                    "this machine's clock is wrong: the node hands its shards over and owns nothing until it is right"
+                    "clock is too far from the majority's, transferring all shards until it is corrected"
                 );
-            } else if self.away && !standing.away {
-                tracing::warn!(
-                    skew_ms,
-                    "this machine's clock is right again: the node may own shards"
-                );
+            } else if self.outside && !standing.outside {
+                tracing::warn!(skew_ms, "clock is corrected, the node may own shards again");
             }
         }
-        self.away = standing.away;
-        before != self.away
+        self.outside = standing.outside;
+        before != self.outside
     }
 }
 
@@ -147,19 +147,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_clock_is_logged_once() {
-        let mut logged = Logged::default();
-        let at = |skew_ms, away| Standing {
+        let mut logged = LoggedSkew::default();
+        let at = |skew_ms, outside| ClockStatus {
             skew_ms: Some(skew_ms),
             error_ms: 1,
-            away,
+            outside,
         };
         assert!(!logged.update(&at(600, false)) && logged.warned);
         assert!(logged.update(&at(11_000, true)));
         assert!(!logged.update(&at(12_000, true)));
-        let unknown = Standing {
+        let unknown = ClockStatus {
             skew_ms: None,
             error_ms: 0,
-            away: true,
+            outside: true,
         };
         assert!(!logged.update(&unknown));
         assert!(logged.update(&at(100, false)) && !logged.warned);

@@ -1,14 +1,15 @@
-//! What time it is: this machine's clock, held close to what a majority of the members say.
+//! Cluster clock: this machine's clock, held close to the clocks of a majority of the members.
 //!
-//! A time that is in the log can't be taken back, so no single clock may decide it. Members tell each other their wall
-//! clocks twice a second ([`exchange`]); each extrapolates what it heard by its own monotonic clock ([`estimate`]). From
-//! that comes one figure: what the clocks of a *majority* have reached. With fewer than half of the clocks wrong it lies
-//! between right ones, whatever the wrong ones say.
+//! A time in the log is permanent, so no single clock may determine it. Members exchange their wall clocks twice a
+//! second ([`exchange`]), and each extrapolates the received values by its own monotonic clock ([`estimate`]). The
+//! result is one value: the time that the clocks of a *majority* have reached. While fewer than half of the clocks are
+//! wrong, it lies between right ones, whatever the wrong ones show. See
+//! `docs/decisions/0015-the-time-is-a-majoritys.md`.
 //!
 //! ```text
-//!   own clock ──┐ held within TOLERANCE of it: the time of a batch, of tokens, of what clients are told
-//!   reports ────┴─► reached by a majority ─┬─► what ends, ends by this: retention, expiry, keys
-//!                                          ├─► goes into the entry beside the time: apply refuses what is too far ahead
+//!   own clock ──┐ limited to TOLERANCE around it: time of batches, of tokens, of responses to clients
+//!   reports ────┴─► reached by a majority ─┬─► expiry: retention, tokens, keys
+//!                                          ├─► stored in the entry beside its time: apply refuses a time too far ahead
 //!                                          └─► a member further than BOUND from it owns nothing
 //! ```
 
@@ -24,80 +25,80 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::estimate::{Report, reached};
-use crate::types::NodeId;
+use self::estimate::{ClockReport, reached};
+use crate::ids::NodeId;
 
 #[cfg(feature = "clock-file")]
-pub use wall::FileWall;
-pub use wall::{SystemWall, Wall};
+pub use wall::FileWallClock;
+pub use wall::{SystemWallClock, WallClock};
 
-/// How far a batch's time may be ahead of what a majority's clocks have reached, and how far a member's clock may be
-/// from it for the member to own shards. A constant: apply compares with it, on every replica alike. Clocks that are
-/// kept at all agree within a second, also over slow links.
+/// Maximum time by which a batch may be ahead of what a majority's clocks have reached. Also the maximum deviation of
+/// the clock of a member that may own shards. A constant, because every replica compares with it in apply. Clocks that
+/// are synchronized at all agree within a second, also over slow connections.
 pub const BOUND: Duration = Duration::from_secs(10);
 
-/// How far a clock may be from the majority's before that is worth a warning; what is told as the time is no further
-/// from it in any case.
+/// Deviation from the majority's clocks above which a warning is logged, and limit of the deviation of
+/// [`ClusterClock::now_ms`].
 pub const TOLERANCE: Duration = Duration::from_millis(500);
 
-/// A report is extrapolated for so long: at most, since a clock that is put right is to count soon; at least several
-/// exchanges, since one may get lost.
+/// Maximum age of a report. Short, so that a corrected clock counts soon; longer than several exchanges, since one may
+/// be lost.
 const VALIDITY: Duration = Duration::from_secs(10);
 
-/// The clock of a member. Cheap to clone; all parts of a node share one.
+/// Clock of a member. Cheap to clone; all parts of a node share one.
 #[derive(Clone)]
-pub struct Clock {
+pub struct ClusterClock {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    wall: Box<dyn Wall>,
-    seen: Mutex<Seen>,
+    wall: Box<dyn WallClock>,
+    seen: Mutex<PeerClocks>,
 }
 
-/// What is known of the others' clocks.
+/// Reports about the other members' clocks.
 #[derive(Default)]
-struct Seen {
+struct PeerClocks {
     me: NodeId,
-    /// All members, this one included; empty: it belongs to no cluster yet.
+    /// All members, this one included. Empty: the node belongs to no cluster yet.
     members: Vec<NodeId>,
-    reports: BTreeMap<NodeId, Report>,
-    /// This clock was found too far away, and isn't near enough again.
-    away: bool,
+    reports: BTreeMap<NodeId, ClockReport>,
+    /// This clock was found to be too far off, and is not close enough again.
+    outside: bool,
 }
 
-/// The time of a batch, and the evidence for it.
+/// Time of a batch and the evidence for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) now_ms: u64,
-    /// What the clocks of a majority have reached.
+    /// Time that the clocks of a majority have reached.
     pub(crate) reached_ms: u64,
 }
 
-/// How this member's clock stands to the majority's.
+/// Deviation of this member's clock from the majority's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// How far it is ahead; negative: behind. `None`: no majority is known.
+pub(crate) struct ClockStatus {
+    /// Milliseconds ahead of the majority; negative: behind. `None`: no majority is known.
     pub(crate) skew_ms: Option<i64>,
-    /// How wrong that may be, for the time that reports were on their way.
+    /// Uncertainty of the skew in milliseconds, from the round trips of the reports.
     pub(crate) error_ms: u64,
-    /// Too far away to own anything.
-    pub(crate) away: bool,
+    /// The clock is too far off for this member to own shards.
+    pub(crate) outside: bool,
 }
 
-// === impl Clock ===
+// === impl ClusterClock ===
 
-impl Clock {
-    /// The machine's clock.
+impl ClusterClock {
+    /// Creates a clock over the system's wall clock.
     #[must_use]
-    pub fn system() -> Clock {
-        Clock::new(SystemWall)
+    pub fn system() -> ClusterClock {
+        ClusterClock::new(SystemWallClock)
     }
 
-    /// Another one, as a simulation has.
+    /// Creates a clock over another wall clock, such as a simulated one.
     #[must_use]
-    pub fn new(wall: impl Wall) -> Clock {
-        Clock {
+    pub fn new(wall: impl WallClock) -> ClusterClock {
+        ClusterClock {
             inner: Arc::new(Inner {
                 wall: Box::new(wall),
                 seen: Mutex::default(),
@@ -105,8 +106,8 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since the epoch: this machine's clock, but no further than [`TOLERANCE`] from what a majority's
-    /// clocks have reached, where that is known.
+    /// Returns the time in milliseconds since the Unix epoch: this machine's clock, limited to [`TOLERANCE`] around
+    /// what a majority's clocks have reached, if that is known.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         let own = self.wall_ms();
@@ -114,32 +115,33 @@ impl Clock {
         reached.map_or(own, |reached| held(own, reached))
     }
 
-    /// What the clocks of a majority have reached: what ends by time ends by this. `None`: too few are known.
+    /// Returns the time that a majority's clocks have reached, in milliseconds since the Unix epoch. Expiry is decided
+    /// by it. `None`: too few clocks are known.
     #[must_use]
     pub fn reached_ms(&self) -> Option<u64> {
         let own = self.wall_ms();
         self.inner.seen.lock().of_members(own, Instant::now())
     }
 
-    /// This machine's clock as it is.
+    /// Returns this machine's wall clock, uncorrected.
     pub(crate) fn wall_ms(&self) -> u64 {
         self.inner.wall.now_ms()
     }
 
-    /// How long this machine has been suspended so far.
+    /// Returns the total time for which this machine has been suspended.
     pub(crate) fn suspended(&self) -> Duration {
         self.inner.wall.suspended()
     }
 
-    /// Who counts.
+    /// Sets the members whose clocks count, `me` included.
     pub(crate) fn set_members(&self, me: NodeId, members: Vec<NodeId>) {
         let seen = &mut *self.inner.seen.lock();
         seen.reports.retain(|node, _| members.contains(node));
         (seen.me, seen.members) = (me, members);
     }
 
-    /// A member has told its clock.
-    pub(crate) fn learn(&self, from: NodeId, report: Report) {
+    /// Records a member's clock report. Ignores an inaccurate report and one that is worse than the known one.
+    pub(crate) fn learn(&self, from: NodeId, report: ClockReport) {
         let seen = &mut *self.inner.seen.lock();
         let known = seen.reports.get(&from);
         if report.is_precise() && known.is_none_or(|known| report.replaces(known)) {
@@ -147,25 +149,27 @@ impl Clock {
         }
     }
 
-    /// Nothing that was heard counts any more: this machine stood still meanwhile.
+    /// Discards all reports, because this machine was suspended and cannot extrapolate them.
     pub(crate) fn forget(&self) {
         self.inner.seen.lock().reports.clear();
     }
 
-    /// The time of a batch of a shard in which `voters` decide. If too few of the members are known but enough of
-    /// those, they count: a shard that can commit can tell the time. `None`: neither.
+    /// Returns the time of a batch of a shard with the given voters. If too few clocks of the members are known, those
+    /// of the voters count instead: a shard that can commit then also has a time. `None`: neither set has a known
+    /// majority.
     pub(crate) fn stamp(&self, voters: impl FnOnce() -> Vec<NodeId>) -> Option<Stamp> {
         let (own, now) = (self.wall_ms(), Instant::now());
         let of_members = self.inner.seen.lock().of_members(own, now);
         let reached_ms = match of_members {
             Some(reached) => reached,
+            // The lock is not held here: `voters` reads the group's state.
             None => {
                 let voters = voters();
                 self.inner.seen.lock().of(&voters, own, now)?
             }
         };
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::clock_believed() {
+        if crate::seeded_bugs::clock_believed() {
             return Some(Stamp {
                 now_ms: own,
                 reached_ms,
@@ -177,48 +181,50 @@ impl Clock {
         })
     }
 
-    /// Looks how this clock stands. It is away beyond [`BOUND`], and near again within half of it, so that one at the
-    /// edge doesn't come and go.
-    pub(crate) fn look(&self) -> Standing {
+    /// Evaluates this clock. Beyond [`BOUND`] it is outside, and inside again within half of it, so that a clock at the
+    /// edge does not alternate.
+    pub(crate) fn look(&self) -> ClockStatus {
         let (own, now) = (self.wall_ms(), Instant::now());
         let seen = &mut *self.inner.seen.lock();
         let Some(reached) = seen.of_members(own, now) else {
-            return Standing {
+            // Without a known majority the last verdict holds: missing reports prove nothing about this clock.
+            return ClockStatus {
                 skew_ms: None,
                 error_ms: 0,
-                away: seen.away,
+                outside: seen.outside,
             };
         };
         let error_ms = seen.error_ms(now);
+        // The uncertainty is subtracted: a slow network must not cost a node with a right clock its shards.
         let certain = own.abs_diff(reached).saturating_sub(error_ms);
         if certain > millis(BOUND) {
-            seen.away = true;
+            seen.outside = true;
         } else if own.abs_diff(reached) <= millis(BOUND / 2) {
-            seen.away = false;
+            seen.outside = false;
         }
-        Standing {
+        ClockStatus {
             skew_ms: Some(difference(own, reached)),
             error_ms,
-            away: seen.away,
+            outside: seen.outside,
         }
     }
 
-    /// Whether this member may own shards.
+    /// Returns true if this member's clock permits it to own shards.
     pub(crate) fn may_own(&self) -> bool {
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::clock_believed() {
+        if crate::seeded_bugs::clock_believed() {
             return true;
         }
-        !self.look().away
+        !self.look().outside
     }
 
-    /// Whether a member may own shards, by its own word. Of whom nothing was heard, nothing bad was.
+    /// Returns true if a member's last report permits it to own shards, or if there is no report of it.
     pub(crate) fn peer_may_own(&self, peer: NodeId) -> bool {
         let seen = self.inner.seen.lock();
         seen.reports.get(&peer).is_none_or(|report| report.may_own)
     }
 
-    /// How far a member's clock is ahead of the majority's.
+    /// Returns the milliseconds by which a member's clock is ahead of the majority's; `None` if either is unknown.
     pub(crate) fn skew_of(&self, node: NodeId) -> Option<i64> {
         let (own, now) = (self.wall_ms(), Instant::now());
         let seen = self.inner.seen.lock();
@@ -227,16 +233,17 @@ impl Clock {
     }
 }
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for ClusterClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
 }
 
-// === impl Seen ===
+// === impl PeerClocks ===
 
-impl Seen {
+impl PeerClocks {
     fn of_members(&self, own: u64, now: Instant) -> Option<u64> {
+        // A node that is joining or bootstrapping has no other clock.
         if self.members.is_empty() {
             return Some(own);
         }
@@ -244,6 +251,7 @@ impl Seen {
     }
 
     fn of(&self, nodes: &[NodeId], own: u64, now: Instant) -> Option<u64> {
+        // Members without a valid report count in the total, as clocks that have not reached any time.
         let known = nodes.iter().filter_map(|node| self.clock_of(*node, own, now));
         reached(known.collect(), nodes.len())
     }
@@ -262,7 +270,7 @@ impl Seen {
     }
 }
 
-/// A clock's time, or the nearest to it that the majority's permits.
+/// Returns the own time, limited to the tolerance around the majority's.
 fn held(own: u64, reached: u64) -> u64 {
     let tolerance = millis(TOLERANCE);
     own.clamp(
@@ -271,7 +279,7 @@ fn held(own: u64, reached: u64) -> u64 {
     )
 }
 
-/// Whether a batch of that time may be applied: the rule of every replica.
+/// Returns true if a batch with this stamp may be applied. Every replica applies the same rule.
 pub(crate) fn is_timely(stamp: Stamp) -> bool {
     stamp.now_ms <= stamp.reached_ms.saturating_add(millis(BOUND))
 }
@@ -293,28 +301,28 @@ mod tests {
 
     const ME: NodeId = NodeId(1);
     const DAYS: u64 = 10 * 24 * 3600 * 1000;
-    /// What right clocks show.
+    /// Time that right clocks show.
     const RIGHT: u64 = 1_800_000_000_000;
 
-    struct Set(Arc<AtomicU64>);
+    struct ClockSet(Arc<AtomicU64>);
 
-    impl Wall for Set {
+    impl WallClock for ClockSet {
         fn now_ms(&self) -> u64 {
             self.0.load(Ordering::Relaxed)
         }
     }
 
-    /// A member of so many that has heard nothing yet, and its wall.
-    fn member(of: u64, own: u64) -> (Clock, Arc<AtomicU64>) {
+    /// Creates the clock of a member of a cluster of that size, without any reports, and its wall clock.
+    fn member(of: u64, own: u64) -> (ClusterClock, Arc<AtomicU64>) {
         let wall = Arc::new(AtomicU64::new(own));
-        let clock = Clock::new(Set(wall.clone()));
+        let clock = ClusterClock::new(ClockSet(wall.clone()));
         clock.set_members(ME, (1..=of).map(NodeId).collect());
         (clock, wall)
     }
 
-    fn report(clock: &Clock, from: u64, wall_ms: u64) {
+    fn report(clock: &ClusterClock, from: u64, wall_ms: u64) {
         let now = Instant::now();
-        clock.learn(NodeId(from), Report::new(wall_ms, now, now, true));
+        clock.learn(NodeId(from), ClockReport::new(wall_ms, now, now, true));
     }
 
     #[tokio::test(start_paused = true)]
@@ -383,7 +391,7 @@ mod tests {
         assert_eq!(clock.stamp(|| vec![NodeId(3), NodeId(4), ME]), None);
         let stamp = clock.stamp(|| vec![ME, NodeId(2), NodeId(4)]).unwrap();
         assert_eq!((stamp.now_ms, stamp.reached_ms), (RIGHT, RIGHT));
-        // Alone in its group, as a member is that has just let in a second one.
+        // The only voter of its group, like a member that has just admitted a second one.
         assert!(clock.stamp(|| vec![ME]).is_some());
     }
 

@@ -1,51 +1,50 @@
-//! The door to the machine's clocks.
+//! Access to the machine's clocks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Clocks read within this time are read at once.
+/// Maximum time between two clock readings that count as simultaneous.
 #[cfg(target_os = "linux")]
 const AT_ONCE: Duration = Duration::from_millis(10);
-/// After so many attempts what was read has to do.
+/// Maximum number of attempts; then the last reading is used.
 #[cfg(target_os = "linux")]
 const READINGS: u32 = 16;
 
-/// A machine's wall clock.
-pub trait Wall: Send + Sync + 'static {
-    /// Milliseconds since the epoch.
+/// Wall clock of a machine.
+pub trait WallClock: Send + Sync + 'static {
+    /// Returns the milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
 
-    /// How long the machine has been suspended since it started: its monotonic clock stood still for so long. Zero
-    /// where that can't be told.
+    /// Returns the total time for which the machine has been suspended, and its monotonic clock stood still. Zero where
+    /// the platform does not report it.
     fn suspended(&self) -> Duration {
         Duration::ZERO
     }
 }
 
-/// The system's.
 #[derive(Clone, Copy, Debug)]
-pub struct SystemWall;
+pub struct SystemWallClock;
 
-/// The system's, put wrong by a file that a test writes: milliseconds to add, and further milliseconds for each second
-/// that passes.
+/// The system's clock plus an error that a test writes to a file: milliseconds to add, and further milliseconds per
+/// second.
 #[cfg(feature = "clock-file")]
 #[derive(Debug)]
-pub struct FileWall {
+pub struct FileWallClock {
     path: std::path::PathBuf,
-    read: parking_lot::Mutex<Read>,
+    read: parking_lot::Mutex<ClockFileReading>,
 }
 
-/// What the file said, and when.
+/// Content of the file and the time of reading it.
 #[cfg(feature = "clock-file")]
 #[derive(Debug)]
-struct Read {
+struct ClockFileReading {
     text: String,
     looked: std::time::Instant,
     since: std::time::Instant,
 }
 
-// === impl SystemWall ===
+// === impl SystemWallClock ===
 
-impl Wall for SystemWall {
+impl WallClock for SystemWallClock {
     fn now_ms(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -60,7 +59,7 @@ impl Wall for SystemWall {
             Duration::new(s.unwrap_or(0), ns.unwrap_or(0))
         };
         let mut suspended = Duration::ZERO;
-        // Whatever held this thread up between two readings would pass for a suspension.
+        // A delay of this thread between the readings would look like a suspension; such readings are repeated.
         for _ in 0..READINGS {
             let before = length(clock_gettime(ClockId::Monotonic));
             let since_start = length(clock_gettime(ClockId::Boottime));
@@ -74,30 +73,33 @@ impl Wall for SystemWall {
     }
 }
 
-// === impl FileWall ===
+// === impl FileWallClock ===
 
 #[cfg(feature = "clock-file")]
-impl FileWall {
-    /// Follows the file, which need not be there yet.
-    pub fn new(path: impl Into<std::path::PathBuf>) -> FileWall {
+impl FileWallClock {
+    /// Creates a clock that follows the file, which need not exist yet.
+    pub fn new(path: impl Into<std::path::PathBuf>) -> FileWallClock {
         let now = std::time::Instant::now();
-        FileWall {
+        FileWallClock {
             path: path.into(),
-            read: parking_lot::Mutex::new(Read {
+            read: parking_lot::Mutex::new(ClockFileReading {
                 text: String::new(),
+                // In the past, so that the first call reads the file.
                 looked: now - Duration::from_secs(1),
                 since: now,
             }),
         }
     }
 
-    /// Milliseconds by which the clock is wrong.
+    /// Returns the milliseconds to add to the system's clock.
     fn wrong_ms(&self) -> i64 {
         let now = std::time::Instant::now();
         let read = &mut *self.read.lock();
+        // The clock is read for every message; the file is not.
         if now - read.looked >= Duration::from_millis(20) {
             read.looked = now;
             let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+            // The drift counts from a change of the content, not from each reading.
             if text != read.text {
                 (read.text, read.since) = (text, now);
             }
@@ -112,12 +114,12 @@ impl FileWall {
 }
 
 #[cfg(feature = "clock-file")]
-impl Wall for FileWall {
+impl WallClock for FileWallClock {
     fn now_ms(&self) -> u64 {
-        SystemWall.now_ms().saturating_add_signed(self.wrong_ms())
+        SystemWallClock.now_ms().saturating_add_signed(self.wrong_ms())
     }
 
     fn suspended(&self) -> Duration {
-        SystemWall.suspended()
+        SystemWallClock.suspended()
     }
 }

@@ -1,8 +1,8 @@
-//! Who belongs to the cluster and who holds what: admission, placement, and the work of making it so.
+//! Membership of the cluster and placement of the shards: joining, placement, reconciliation, and the state of the
+//! other members.
 
-pub(crate) mod admission;
-pub(crate) mod contacts;
-pub(crate) mod disks;
-pub(crate) mod health;
+pub(crate) mod peer_contacts;
+pub(crate) mod peer_incarnations;
 pub(crate) mod placement;
+pub(crate) mod quorum_monitor;
 pub(crate) mod reconcile;

@@ -1,20 +1,21 @@
-//! Where replicas should be: a pure function of the members.
+//! Placement of replicas: a pure function of the members.
 //!
-//! Rendezvous hashing (Thaler and Ravishankar, 1996) ranks the members for each shard, so that a new member takes a
-//! fair share from everybody and a leaving one gives its share to everybody. On top of the ranking: two replicas avoid
-//! one zone, and no member holds more than its share. The function proposes; the map in the meta group decides.
+//! Rendezvous hashing (Thaler and Ravishankar, 1996) ranks the members for each shard. A new member therefore gets a
+//! fair share from all others, and a removed one leaves its share to all others. Beyond the ranking, two replicas avoid
+//! one zone, and no member holds more than its share if that is possible. The function only proposes; the cluster map
+//! in the meta group decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::ShardId;
 
+use crate::ids::{NodeId, NodeInfo};
 use crate::shard::META;
-use crate::shard::map::Placement;
-use crate::types::{NodeId, NodeInfo};
+use crate::shard::cluster_map::Placement;
 
-/// Places `shards` shards and the meta group, `replication` replicas each or as many as there are members.
+/// Places `shards` shards and the meta group, with `replication` replicas each, limited by the number of members.
 #[must_use]
-pub(crate) fn place(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Vec<Placement>, Placement) {
+pub(crate) fn assign(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Vec<Placement>, Placement) {
     let replication = replication.min(nodes.len());
     let share = (usize::from(shards) * replication).div_ceil(nodes.len().max(1));
     let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();
@@ -29,11 +30,12 @@ pub(crate) fn place(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Vec
         }
         placed.push(with_preferred(replicas, &mut led));
     }
+    // The meta group has no share: one more replica does not matter.
     let meta = with_preferred(choose(nodes, META, replication, |_| true), &mut led);
     (placed, meta)
 }
 
-/// The best-ranked members: first those with room in zones not used yet, then those with room, then any.
+/// Returns the best-ranked members: first those with room in unused zones, then any in unused zones, then any.
 fn choose(
     nodes: &[NodeInfo],
     shard: ShardId,
@@ -41,9 +43,11 @@ fn choose(
     has_room: impl Fn(NodeId) -> bool,
 ) -> Vec<NodeId> {
     let mut ranked: Vec<&NodeInfo> = nodes.iter().collect();
+    // The id breaks ties: every node must compute the same ranking.
     ranked.sort_by_key(|node| std::cmp::Reverse((score(shard, node.id), node.id)));
     let mut chosen: Vec<NodeId> = Vec::with_capacity(count);
     let mut zones: BTreeSet<&str> = BTreeSet::new();
+    // Each pass relaxes one rule: a replica in a used zone is better than a missing one.
     for strictness in 0..3 {
         for node in &ranked {
             let zone_is_free = node.zone.is_empty() || !zones.contains(node.zone.as_str());
@@ -61,7 +65,7 @@ fn choose(
     chosen
 }
 
-/// Prefers the replica that leads the fewest shards so far, the best-ranked among equals.
+/// Prefers the replica that leads the fewest shards so far, among equals the best-ranked.
 fn with_preferred(replicas: Vec<NodeId>, led: &mut BTreeMap<NodeId, usize>) -> Placement {
     let preferred = replicas
         .iter()
@@ -73,6 +77,7 @@ fn with_preferred(replicas: Vec<NodeId>, led: &mut BTreeMap<NodeId, usize>) -> P
 }
 
 fn score(shard: ShardId, node: NodeId) -> u64 {
+    // Another hash or byte order would move nearly every replica of a running cluster.
     let mut key = [0; 10];
     key[..2].copy_from_slice(&shard.0.to_be_bytes());
     key[2..].copy_from_slice(&node.0.to_be_bytes());
@@ -97,7 +102,7 @@ mod tests {
 
     #[test]
     fn one_member_holds_everything() {
-        let (shards, meta) = place(&members(&[""]), 8, 3);
+        let (shards, meta) = assign(&members(&[""]), 8, 3);
         assert!(
             shards
                 .iter()
@@ -110,7 +115,7 @@ mod tests {
     fn two_replicas_avoid_one_zone() {
         let nodes = members(&["a", "a", "b", "b", "c"]);
         let zone = |id: &NodeId| nodes.iter().find(|n| n.id == *id).unwrap().zone.clone();
-        let (shards, _) = place(&nodes, 64, 3);
+        let (shards, _) = assign(&nodes, 64, 3);
         for placement in shards {
             let zones: BTreeSet<String> = placement.replicas.iter().map(zone).collect();
             assert_eq!(zones.len(), 3, "{placement:?}");
@@ -119,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_fifth_member_moves_about_its_share_and_no_more() {
-        let before = place(&members(&[""; 4]), 64, 3).0;
-        let after = place(&members(&[""; 5]), 64, 3).0;
+        let before = assign(&members(&[""; 4]), 64, 3).0;
+        let after = assign(&members(&[""; 5]), 64, 3).0;
         let moved: usize = before
             .iter()
             .zip(&after)
@@ -137,11 +142,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn replicas_are_distinct_and_nobody_leads_much_more_than_others(
+        fn replicas_are_distinct_and_leaders_are_balanced(
             count in 1..9_usize, shards in 1..65_u16, replication in 1..6_usize,
         ) {
             let nodes = members(&vec![""; count]);
-            let (placed, meta) = place(&nodes, shards, replication);
+            let (placed, meta) = assign(&nodes, shards, replication);
             let mut led: BTreeMap<NodeId, usize> = BTreeMap::new();
             for placement in placed.iter().chain([&meta]) {
                 let distinct: BTreeSet<_> = placement.replicas.iter().collect();

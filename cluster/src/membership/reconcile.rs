@@ -1,8 +1,9 @@
-//! Makes the cluster as the map wants it, step by step, for as long as the member runs.
+//! Reconciliation loop: brings replicas, voters and leadership in line with the cluster map, step by step.
 //!
-//! The meta group's owner places the shards whenever the members change. Each shard's owner brings its group's members
-//! in line with the placement, two groups at a time, and hands leadership to the preferred replica once things are
-//! quiet. A member whose replica is no longer wanted lets it go when the owner confirms that it doesn't vote any more.
+//! The meta group's owner computes the placement whenever the members change. Each shard's owner changes its group's
+//! voters to match, two groups at a time. It transfers leadership to the preferred replica once the shard has been
+//! stable. A member destroys a replica that the map no longer assigns to it when the shard's owner confirms that it
+//! votes no more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,41 +13,42 @@ use std::time::Duration;
 use storage::ShardId;
 use tokio::time::Instant;
 
-use crate::blocking::in_place;
-use crate::membership::placement::place;
-use crate::node::{Node, Replica};
-use crate::ownership::announce::Method;
-use crate::seldom::Seldom;
+use crate::blocking::run_blocking;
+use crate::ids::{NodeId, NodeInfo, shard_name};
+use crate::log_throttle::LogThrottle;
+use crate::member::{Member, Replica};
+use crate::membership::placement::assign;
+use crate::ownership::announcement::MemberMethod;
 use crate::shard::META;
-use crate::shard::map::{Change, Changed, Map};
-use crate::types::{NodeId, NodeInfo, shard_name};
+use crate::shard::cluster_map::{ClusterMap, MapChange, MapChangeResult};
 
-/// Groups whose members change at the same time on one node.
+/// Maximum number of groups whose voters change at the same time on one node.
 const CHANGES: usize = 2;
-/// A new replica that hasn't caught up by then is tried again later.
+/// Time limit of a new replica's catch-up; the change is then retried later.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// Leaderships handed over at the same time.
+/// Maximum number of concurrent leadership transfers while draining.
 const TRANSFERS: usize = 4;
-/// A write that takes longer than this makes the node hand its shards over.
+/// Duration of a disk write after which the node transfers its shards to others.
 const STALL: Duration = Duration::from_secs(1);
-/// How often what is known of the others' disks is written down.
+/// Interval of saving the records of the other members' disks.
 const SAVE: Duration = Duration::from_secs(10);
-/// How often it is logged that a step fails again and again.
+/// Minimum time between two log lines about failing steps.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// How far a replica may be behind and still be given leadership.
+/// Maximum lag, in entries, of a replica that may receive leadership.
 const SLACK: u64 = 64;
 
-/// Runs until the member stops.
-pub(crate) async fn run(node: Arc<Node>) {
+/// Reconciles until the member stops.
+pub(crate) async fn run(node: Arc<Member>) {
     let mut announced = Instant::now();
     let mut saved = Instant::now();
-    let failing = Seldom::every(LOG_EVERY);
+    let failing = LogThrottle::every(LOG_EVERY);
     loop {
         tokio::select! {
             () = node.changed.notified() => {}
             () = tokio::time::sleep(node.config.reconcile) => {}
             () = node.stopping().cancelled() => return,
         }
+        // By time and not by wake-up: a burst of changes must not flood the other members.
         if announced.elapsed() >= Duration::from_secs(1) {
             node.announce();
             announced = Instant::now();
@@ -55,22 +57,25 @@ pub(crate) async fn run(node: Arc<Node>) {
             node.save_disks();
             saved = Instant::now();
         }
+        // Called for its side effect: only a call notices that a majority is connected.
         node.health.without_majority(&node.others());
+        // A failed step is retried in the next round; most causes, such as a full disk, pass.
         if let Err(error) = step(&node).await
             && let Some(held_back) = failing.due()
         {
-            tracing::warn!(%error, held_back, "could not bring the replicas in line with the map; trying again");
+            tracing::warn!(%error, held_back, "failed to reconcile the replicas with the cluster map, will retry");
         }
     }
 }
 
-async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
+async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
     if node.store().poisoned().is_some() || node.removed() || node.stopping().is_cancelled() {
         // The replicas have stepped down, or are about to.
         return Ok(());
     }
+    // The local replica of the meta group can be newer than any announced map.
     let rows = node.state(META);
-    if let Some(map) = in_place(|| Map::load(&rows))? {
+    if let Some(map) = run_blocking(|| ClusterMap::load(&rows))? {
         node.adopt(map);
     }
     node.restart_failed().await?;
@@ -84,7 +89,7 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
         }
     }
     if node.owned_epoch(META).is_some() {
-        place_shards(node, &map).await;
+        assign_shards(node, &map).await;
     }
     correct_address(node, &map).await;
     for replica in node.all_replicas() {
@@ -95,53 +100,54 @@ async fn step(node: &Arc<Node>) -> Result<(), crate::error::Error> {
         let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
         if replica.epoch().is_none() {
             if !wanted.contains(&node.id()) {
-                let_go(node, shard).await?;
+                remove_replica(node, shard).await?;
             }
         } else if node.store().stalled().is_some_and(|stall| stall > STALL) {
-            // A leader that can't write still sends heartbeats: it must step aside by itself.
+            // A leader that cannot write still sends heartbeats, so no election would replace it.
             step_aside(node, &replica);
         } else if !node.clock().may_own() {
             step_aside(node, &replica);
         } else if node.store().room().is_err() {
-            // What follows writes entries, and one that a full disk refuses stops the group here until there is room.
+            // The branches below write entries. A full disk would refuse them and thereby stop the group until there is
+            // room.
         } else if replica.group.voters() != wanted {
             change_members(node, &replica, wanted);
         } else if placement.preferred != node.id() {
-            prefer(node, &replica, placement.preferred);
+            transfer_to_preferred(node, &replica, placement.preferred);
         }
     }
     Ok(())
 }
 
-async fn place_shards(node: &Arc<Node>, map: &Map) {
+async fn assign_shards(node: &Arc<Member>, map: &ClusterMap) {
     let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
-    let (shards, meta) = place(&members, node.shard_count(), node.config.replication);
+    let (shards, meta) = assign(&members, node.shard_count(), node.config.replication);
     if (&map.shards, &map.meta) == (&shards, &meta) {
         return;
     }
     match node
-        .change(Change::Place {
+        .change(MapChange::AssignShards {
             based_on: map.version,
             shards,
             meta,
         })
         .await
     {
-        Ok(Changed::Done { version }) => {
-            tracing::info!(version, members = members.len(), "placed the shards");
+        Ok(MapChangeResult::Done { version }) => {
+            tracing::info!(version, members = members.len(), "shards assigned");
         }
-        other => tracing::debug!(?other, "the placement was not taken"),
+        other => tracing::debug!(?other, "shard assignment refused"),
     }
 }
 
-/// Tells the others when this member's address isn't the one in the map.
-async fn correct_address(node: &Arc<Node>, map: &Map) {
+/// Changes this member's entry in the map if its address or zone differs from the configuration.
+async fn correct_address(node: &Arc<Member>, map: &ClusterMap) {
     let Some(known) = map.nodes.get(&node.id()) else {
         return;
     };
     let (addr, zone) = (&node.config.advertise, &node.config.zone);
     if (&known.addr, &known.zone) != (addr, zone) {
-        let change = Change::Move {
+        let change = MapChange::Move {
             node: node.id(),
             addr: addr.clone(),
             zone: zone.clone(),
@@ -149,25 +155,30 @@ async fn correct_address(node: &Arc<Node>, map: &Map) {
         let Err(reason) = node.change(change.clone()).await else {
             return;
         };
-        tracing::debug!(reason, "the address was not corrected");
-        // Who dials the old address can't tell this node who owns the meta group; but it can be dialled itself.
+        tracing::debug!(reason, "address update in the cluster map failed");
+        // Peers that dial the old address cannot announce the meta group's owner to this node, but it can reach them.
         for peer in node.others().into_iter().filter(|&peer| node.health.is_up(peer)) {
-            match node.ask_for(change.clone(), peer, Method::PassOn).await {
+            match node
+                .ask_for(change.clone(), peer, MemberMethod::ForwardMapChange)
+                .await
+            {
                 Ok(_) => return,
-                Err(reason) => tracing::debug!(%peer, reason, "the address was not corrected"),
+                Err(reason) => tracing::debug!(%peer, reason, "address update in the cluster map failed"),
             }
         }
     }
 }
 
-fn change_members(node: &Arc<Node>, replica: &Arc<Replica>, wanted: BTreeSet<NodeId>) {
+fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, wanted: BTreeSet<NodeId>) {
     let voters = replica.group.voters();
+    // An unreachable learner would only block one of the change slots until `CATCH_UP` expires.
     let reachable = wanted.difference(&voters).all(|&peer| node.health.is_up(peer));
     let busy = node
         .all_replicas()
         .iter()
         .filter(|r| r.busy.load(Ordering::Acquire))
         .count();
+    // The flag is set last: set before a failed check it would never be cleared.
     if !reachable || busy >= CHANGES || replica.busy.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -183,33 +194,34 @@ fn change_members(node: &Arc<Node>, replica: &Arc<Replica>, wanted: BTreeSet<Nod
             Ok(Ok(())) => {
                 node_.metrics().membership_changed();
                 node_.changed.notify_one();
-                tracing::debug!(shard, ?wanted, "replicas changed");
+                tracing::debug!(shard, ?wanted, "replica set changed");
             }
-            // Not at once: a group that has stopped refuses immediately, and for as long as it rests.
-            Ok(Err(reason)) => tracing::debug!(shard, reason, "replicas not changed; trying again"),
-            Err(_) => tracing::warn!(shard, "a new replica did not catch up in time; trying again"),
+            // Not retried immediately: a stopped group refuses without any delay, for as long as it is stopped.
+            Ok(Err(reason)) => tracing::debug!(shard, reason, "replica set change failed, will retry"),
+            Err(_) => tracing::warn!(shard, "new replica did not catch up in time, will retry"),
         }
     });
 }
 
-fn prefer(node: &Arc<Node>, replica: &Arc<Replica>, preferred: NodeId) {
-    let quiet = replica.since.lock().elapsed() >= node.config.settle;
+fn transfer_to_preferred(node: &Arc<Member>, replica: &Arc<Replica>, preferred: NodeId) {
+    // Right after a takeover clients are still redirected; another move would interrupt them again.
+    let quiet = replica.since.lock().elapsed() >= node.config.transfer_delay;
     let able = node.health.is_up(preferred)
         && !node.health.is_draining(preferred)
         && node.clock().peer_may_own(preferred)
         && replica.group.caught_up(SLACK).contains(&preferred);
     if quiet && able {
-        hand_to(node, replica, preferred);
+        transfer_leadership(node, replica, preferred);
     }
 }
 
-fn step_aside(node: &Arc<Node>, replica: &Arc<Replica>) {
-    if let Some(target) = heir(node, replica) {
-        hand_to(node, replica, target);
+fn step_aside(node: &Arc<Member>, replica: &Arc<Replica>) {
+    if let Some(target) = transfer_target(node, replica) {
+        transfer_leadership(node, replica, target);
     }
 }
 
-fn hand_to(node: &Arc<Node>, replica: &Arc<Replica>, target: NodeId) {
+fn transfer_leadership(node: &Arc<Member>, replica: &Arc<Replica>, target: NodeId) {
     if replica.busy.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -220,33 +232,36 @@ fn hand_to(node: &Arc<Node>, replica: &Arc<Replica>, target: NodeId) {
     });
 }
 
-/// Hands a leadership on that this member won and won't use. Returns whether it is gone.
-pub(crate) async fn hand_on(node: &Arc<Node>, replica: &Replica) -> bool {
-    let Some(target) = heir(node, replica) else {
+/// Transfers a leadership that this member won and may not use. Returns true once the leadership has ended.
+pub(crate) async fn hand_on(node: &Arc<Member>, replica: &Replica) -> bool {
+    let Some(target) = transfer_target(node, replica) else {
         return false;
     };
     replica.group.transfer_to(target).await;
     let mut leadership = replica.group.leadership();
     let gone = async { while leadership.term().is_some() && leadership.changed().await {} };
+    // Without a limit a target that fails in between would block the supervisor, and with it the next takeover.
     tokio::time::timeout(node.config.election_max * 2, gone)
         .await
         .is_ok()
 }
 
-/// Hands one leadership over and waits until it is gone, or the lease would have run out.
-async fn transfer(node: &Arc<Node>, replica: &Replica, target: NodeId) {
+/// Transfers one leadership and waits until it has ended, at most for two election timeouts.
+async fn transfer(node: &Arc<Member>, replica: &Replica, target: NodeId) {
     replica.group.transfer_to(target).await;
     let given_up = Instant::now() + node.config.election_max * 2;
     while replica.epoch().is_some() && Instant::now() < given_up {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    // Only a finished transfer counts; after a failed one this member still leads.
     if replica.epoch().is_none() {
         node.metrics().transferred();
     }
 }
 
-/// Hands every owned shard to another member; returns when none is left.
-pub(crate) async fn hand_over(node: &Arc<Node>) {
+/// Transfers every owned shard to other members. Returns when none is left or no other member can lead one.
+pub(crate) async fn transfer_all(node: &Arc<Member>) {
+    // Repeated, because a transfer can fail and another shard can be won meanwhile.
     loop {
         let owned: Vec<Arc<Replica>> = node
             .all_replicas()
@@ -255,12 +270,13 @@ pub(crate) async fn hand_over(node: &Arc<Node>) {
             .collect();
         let moves: Vec<_> = owned
             .iter()
-            .filter_map(|replica| Some((replica.clone(), heir(node, replica)?)))
+            .filter_map(|replica| Some((replica.clone(), transfer_target(node, replica)?)))
             .collect();
         if moves.is_empty() {
-            // All is handed over, or nobody is there to take it.
+            // Everything is transferred, or no other member can lead what is left.
             return;
         }
+        // In small groups, so that most shards have an owner at any moment.
         for group in moves.chunks(TRANSFERS) {
             let transfers = group
                 .iter()
@@ -270,8 +286,9 @@ pub(crate) async fn hand_over(node: &Arc<Node>) {
     }
 }
 
-/// The replica to take a shard over: in sight, staying, and up to date; the preferred one if it can.
-fn heir(node: &Node, replica: &Replica) -> Option<NodeId> {
+/// Returns the replica that should take a shard over: connected, not draining, with a right clock and up to date. The
+/// preferred one if it qualifies, otherwise the one that owns the fewest shards.
+fn transfer_target(node: &Member, replica: &Replica) -> Option<NodeId> {
     let caught_up = replica.group.caught_up(SLACK);
     let able = |peer: &NodeId| {
         *peer != node.id()
@@ -301,8 +318,9 @@ fn heir(node: &Node, replica: &Replica) -> Option<NodeId> {
         })
 }
 
-/// Drops a replica that the map gives to others, once its group's owner says that it doesn't vote any more.
-async fn let_go(node: &Arc<Node>, shard: ShardId) -> Result<(), crate::error::Error> {
+/// Removes a replica that the map assigns to others, if the shard's owner confirms that it is no voter.
+async fn remove_replica(node: &Arc<Member>, shard: ShardId) -> Result<(), crate::error::Error> {
+    // Without a confirmed answer the replica stays: it may still be needed for a majority.
     match node.ask_voters(shard).await {
         Some(voters) if !voters.contains(&node.id()) => node.remove_replica(shard).await,
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Who may decide for a shard, and until when.
+//! Ownership of shards: which node may propose to a shard, and under which epoch.
 //!
 //! ```text
 //!   election                 the new leader                 every replica, in apply
@@ -12,33 +12,31 @@
 //! ```
 //!
 //! The epoch is the log index of the takeover, not the term: a leader that restarts quickly may resume in the same
-//! term, but a new process proposes a new takeover. From that follows the *reject-suffix property*: after one rejection
-//! under an epoch nothing is accepted under it any more, so a sender may send its whole unanswered window again, in
-//! order, to the next owner. It also makes a takeover a barrier: when it is applied, so is all that was committed
-//! before, and the owner's caches start from the truth.
+//! term, but a new process proposes a new takeover. This implies the *reject-suffix property*: after one rejection
+//! under an epoch, nothing is accepted under it any more. A sender may therefore resend all its unanswered commands, in
+//! order, to the next owner. A takeover is also a barrier: when it is applied, so is everything committed before, and
+//! the owner's caches start from complete rows.
 //!
-//! The idea is that of a fencing token checked by the storage itself (Kleppmann, "How to do distributed locking").
+//! The epoch is a fencing token checked by the storage itself (Kleppmann, "How to do distributed locking"). See
+//! `docs/decisions/0004-takeover-epoch.md`.
 
-pub(crate) mod announce;
-pub(crate) mod supervise;
-pub(crate) mod table;
+pub(crate) mod announcement;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
-/// The owner of a shard whose last one was found out: see [`crate::raft::state_machine`].
+/// Owner of a shard after an untimely batch deposed the last one: see [`crate::raft::state_machine`].
 pub(crate) const UNOWNED: NodeId = NodeId(0);
 
-/// The replicated record of who owns a shard.
+/// Replicated record of a shard's owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// The node.
+pub struct ShardOwner {
     pub node: NodeId,
-    /// The process on that node: a random number drawn at its start.
+    /// Incarnation of the owning process, different at each start.
     pub incarnation: u64,
-    /// Log index of the takeover. Zero: nobody ever owned the shard.
+    /// Log index of the takeover. Zero: the shard never had an owner.
     pub epoch: u64,
-    /// Raft term in which it led then. It owns the shard for no longer than it leads in that very term.
+    /// Raft term of the takeover. The ownership ends with the leadership in that term.
     pub term: u64,
 }

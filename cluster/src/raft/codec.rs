@@ -1,4 +1,4 @@
-//! Raft's records as bytes: a version, then postcard of openraft's own types.
+//! Encoding of Raft records: a version byte, then openraft's own types in postcard.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Raised when the form of any record changes. A node refuses records of a version it doesn't know.
+/// Version of the encoding, increased when the form of any record changes. A node refuses records of any other version.
 const VERSION: u8 = 2;
 
-/// Writes a record.
+/// Encodes a record behind its version.
 ///
 /// # Errors
 /// Never for this crate's types; the signature is postcard's.
@@ -20,10 +20,10 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Bytes, io::Error> {
     Ok(writer.into_inner().freeze())
 }
 
-/// Reads a record.
+/// Decodes a record.
 ///
 /// # Errors
-/// When the bytes are of another version or damaged.
+/// When the bytes have another version or are damaged.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, io::Error> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| invalid(e.to_string())),
@@ -43,8 +43,8 @@ mod tests {
     use openraft::{EntryPayload, LogId as RaftLogId};
 
     use super::*;
+    use crate::ids::NodeId;
     use crate::raft::{Entry, LogId, Proposal, TypeConfig, Vote};
-    use crate::types::NodeId;
 
     fn log_id(term: u64, index: u64) -> LogId {
         RaftLogId {

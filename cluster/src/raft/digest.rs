@@ -1,9 +1,9 @@
-//! [`Digest`]: what apply did, as a number, entry after entry.
+//! [`Digest`]: running digest of the effects of all applied entries.
 //!
-//! Replicas that have applied the same entries must have the same rows. Comparing rows means reading all of them, at one
-//! index; a digest that is carried along and stored with the position makes it a comparison of two numbers, at any index,
-//! over restarts and snapshots. It tells a machine that is not deterministic, a build that applies an entry in another way,
-//! and a replica that began from other rows.
+//! Replicas that have applied the same entries must have the same rows. Comparing rows means reading all of them, at
+//! one index. The digest is stored with the applied position, so two numbers can be compared instead, at any index,
+//! across restarts and snapshots. It reveals a state machine that is not deterministic, a build that applies an entry
+//! differently, and a replica that started from different rows.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::raft::LogId;
 
-/// Covers every entry from the first to the one applied last: its place in the log, and the rows that it wrote.
+/// Digest of every entry from the first to the last applied one: its log id and the rows that it wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Digest(u128);
 
-/// A replica's position and the digest that belongs to it.
+/// Applied position of a replica and the digest at that position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct ReplicaDigest {
     pub(crate) applied: u64,
     pub(crate) digest: Digest,
 }
@@ -27,9 +27,11 @@ pub(crate) struct Standing {
 // === impl Digest ===
 
 impl Digest {
-    /// The digest after one entry more; `effect` is of what it did. Frozen: replicas of different builds compare theirs.
+    /// Returns the digest after one more entry with the given digest of its effect. The computation is frozen: replicas
+    /// of different builds compare their digests.
     #[must_use]
     pub(crate) fn after(self, entry: &LogId, effect: u128) -> Digest {
+        // Fixed width and byte order: the input must not depend on the platform or the build.
         let mut bytes = [0; 48];
         bytes[..16].copy_from_slice(&self.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&entry.leader_id.term.to_le_bytes());
@@ -53,9 +55,9 @@ mod tests {
 
     use super::*;
 
-    type Step = (u64, u64, u128);
+    type DigestStep = (u64, u64, u128);
 
-    fn chain(steps: &[Step]) -> Digest {
+    fn chain(steps: &[DigestStep]) -> Digest {
         steps
             .iter()
             .fold(Digest::default(), |digest, &(term, index, effect)| {
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(digest.to_string(), "6db253716efcbcc7612090aec4e547ea");
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
+    fn steps() -> impl Strategy<Value = Vec<DigestStep>> {
         prop::collection::vec((0_u64..3, 0_u64..3, 0_u128..3), 0..6)
     }
 

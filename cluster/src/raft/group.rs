@@ -1,4 +1,4 @@
-//! [`Group`]: a handle to one Raft group on this node, in this crate's words.
+//! [`Group`]: handle of one Raft group on this node, with this crate's types.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,39 +12,39 @@ use openraft::{EmptyNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use storage::{ShardId, Store};
 
-use crate::blocking::in_place;
+use crate::blocking::run_blocking;
 use crate::config::Config;
 use crate::error::{Error, ProposeError};
-use crate::machine::Machine;
-use crate::raft::digest::Standing;
+use crate::ids::{GroupStatus, NodeId, shard_name};
+use crate::raft::digest::ReplicaDigest;
 use crate::raft::log_store::LogStore;
-use crate::raft::network::{Factory, Method};
-use crate::raft::state_machine::{StateMachine, Watcher};
+use crate::raft::network::{Factory, RaftMethod};
+use crate::raft::state_machine::{ApplyObserver, StateMachineStore};
 use crate::raft::tally::Tally;
-use crate::raft::{Answer, Proposal, Raft, TypeConfig};
-use crate::transport::{Lane, Transport};
-use crate::types::{GroupStatus, NodeId, shard_name};
+use crate::raft::{Proposal, ProposalResult, Raft, TypeConfig};
+use crate::state_machine::StateMachine;
+use crate::transport::{ConnectionClass, Transport};
 
-/// A Raft group on this node. Cheap to clone.
+/// Handle of one Raft group on this node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Group {
     shard: ShardId,
     raft: Raft,
     log: LogStore,
     transport: Arc<dyn Transport>,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<ReplicaDigest>>,
 }
 
-/// What a group needs from its node.
-pub(crate) struct Parts {
+/// Dependencies of a group, provided by its node.
+pub(crate) struct GroupDeps {
     pub(crate) node: NodeId,
     pub(crate) store: Store,
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) machine: Arc<dyn Machine>,
-    pub(crate) watcher: Arc<dyn Watcher>,
+    pub(crate) machine: Arc<dyn StateMachine>,
+    pub(crate) watcher: Arc<dyn ApplyObserver>,
 }
 
-/// Follows whether this replica leads.
+/// Receiver of leadership changes of this replica.
 pub(crate) struct Leadership {
     metrics: openraft::alias::WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>,
     node: u64,
@@ -53,14 +53,15 @@ pub(crate) struct Leadership {
 // === impl Group ===
 
 impl Group {
-    /// Starts a replica where it stopped, or as an empty one that waits for a leader.
-    pub(crate) async fn start(shard: ShardId, config: &Config, parts: Parts) -> Result<Group, Error> {
+    /// Starts a replica from its disk, or an empty one that a leader will fill.
+    pub(crate) async fn start(shard: ShardId, config: &Config, parts: GroupDeps) -> Result<Group, Error> {
         let failed = |reason: String| Error::Raft {
             shard: shard_name(shard),
             reason,
         };
-        let log = in_place(|| LogStore::open(parts.store.log(shard))).map_err(|e| failed(e.to_string()))?;
-        let machine = StateMachine::open(
+        let log =
+            run_blocking(|| LogStore::open(parts.store.log(shard))).map_err(|e| failed(e.to_string()))?;
+        let machine = StateMachineStore::open(
             shard,
             parts.store.state(shard),
             parts.machine,
@@ -71,6 +72,8 @@ impl Group {
         let factory = Factory {
             shard,
             transport: parts.transport.clone(),
+            // Not shorter than a second: an append includes the follower's fsync, and a slow disk is no reason to
+            // restart the stream.
             append_deadline: config.election_max.max(Duration::from_secs(1)),
             snapshot_rate: config.snapshot_rate,
         };
@@ -87,7 +90,8 @@ impl Group {
             standing,
         };
         if group.voters().iter().eq([&parts.node]) {
-            // Nobody else could lead: don't wait for an election timeout. Fails only on a stopped group.
+            // No other replica could lead, so an election timeout would only delay the start. Fails only on a stopped
+            // group.
             drop(group.raft.trigger().elect(false).await);
         }
         Ok(group)
@@ -101,8 +105,9 @@ impl Group {
         self.raft.clone()
     }
 
-    /// Makes this replica the group's only member, if the group is brand new here.
+    /// Makes this replica the only member of its group. Does nothing if the replica has a vote or an entry.
     pub(crate) async fn initialize(&self, node: NodeId) -> Result<(), Error> {
+        // A bootstrap interrupted by a crash is repeated: initializing twice would fail the start.
         if !self.log.is_pristine() {
             return Ok(());
         }
@@ -113,31 +118,38 @@ impl Group {
         })
     }
 
-    /// Proposes an entry and waits until it is applied here. Returns its index.
-    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<(u64, Answer), ProposeError> {
+    /// Proposes an entry and waits until it is applied on this node. Returns its index.
+    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<(u64, ProposalResult), ProposeError> {
         match self.raft.client_write(proposal).await {
             Ok(response) => Ok((response.log_id.index, response.data)),
-            // Refused before it was appended.
+            // Refused before the entry was appended, so it is certainly not applied.
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NotOwner),
+            // The entry may be in the log: another leader can still commit it.
             Err(RaftError::APIError(_) | RaftError::Fatal(_)) => Err(ProposeError::Unknown),
         }
     }
 
-    /// The newest term that this replica has voted in or heard of.
+    /// Returns the newest term that this replica has voted in or received.
     pub(crate) fn promised(&self) -> u64 {
         self.log.promised()
     }
 
-    /// Asks another replica for its [`promised`](Self::promised) term. The question is queued before this returns.
+    /// Asks another replica for its [`promised`](Self::promised) term. The request is enqueued before this returns.
+    /// `None`: no response within `deadline`.
     pub(crate) fn ask_promised(
         &self,
         node: NodeId,
         deadline: Duration,
     ) -> impl Future<Output = Option<u64>> + Send + 'static {
         let body = Bytes::copy_from_slice(&self.shard.0.to_be_bytes());
-        let answer = self
-            .transport
-            .call(node, Lane::Raft, Method::Promised as u16, body, deadline);
+        // Enqueued here and not when the future is first polled, so that all voters are asked at the same time.
+        let answer = self.transport.call(
+            node,
+            ConnectionClass::Raft,
+            RaftMethod::Promised as u16,
+            body,
+            deadline,
+        );
         async move {
             answer
                 .await
@@ -149,8 +161,8 @@ impl Group {
         }
     }
 
-    /// Counts the group's voters, by the newest membership in the log. What this replica shows of it is at most one change
-    /// old, and the majorities of one change share a member.
+    /// Returns an empty tally over the group's voters, by the newest membership in the log. That membership is at most
+    /// one change behind, and the majorities of one change share a member.
     pub(crate) fn tally(&self) -> Tally {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
@@ -162,8 +174,8 @@ impl Group {
         )
     }
 
-    /// Whether the leader's lease holds, as openraft reckons it; asks a quorum when it has run out. Not relied upon, see
-    /// [`crate::shard::read`].
+    /// Returns true if openraft considers the leader's lease valid; asks a quorum if the lease has expired. Only for
+    /// the seeded bug that relies on it, see [`crate::shard::fresh_reads`].
     #[cfg(feature = "planted-bugs")]
     pub(crate) async fn leased(&self, deadline: Duration) -> bool {
         let policy = openraft::LinearizerOption::from(openraft::ReadPolicy::LeaseRead);
@@ -171,15 +183,16 @@ impl Group {
         self.raft.ensure_linearizable(policy).await.is_ok()
     }
 
-    /// Has the leader tell its followers that it lives. Nothing on a follower; a group that can't take the order now is
-    /// busy with entries, which say the same.
+    /// Triggers a heartbeat if this replica leads. Skipped when the group's queue is full: the group is then sending
+    /// entries, which serve as heartbeats.
     pub(crate) fn heartbeat(&self) {
         if self.raft.server_metrics().borrow_watched().state == ServerState::Leader {
+            // Polled once and dropped: one busy group must not delay the heartbeats of all others.
             drop(self.raft.trigger().heartbeat().now_or_never());
         }
     }
 
-    /// Whether this replica stands for election when nobody leads.
+    /// Enables or disables elections by this replica.
     pub(crate) fn stand(&self, stands: bool) {
         self.raft.runtime_config().elect(stands);
     }
@@ -190,22 +203,23 @@ impl Group {
         Leadership { metrics, node }
     }
 
-    /// Hands leadership over. Returns at once; the target takes it when it has all entries.
+    /// Requests a leadership transfer and returns immediately. The target becomes leader when it has all entries.
     pub(crate) async fn transfer_to(&self, target: NodeId) {
-        // Fails only on a stopped group, where there is nothing to hand over.
+        // Fails only on a stopped group, which leads nothing.
         drop(self.raft.trigger().transfer_leader(target.0).await);
     }
 
-    /// Purges the entries up to `mark`, which an earlier call returned, and makes the later ones purgeable. Returns the
-    /// position of now, for the next call.
+    /// Purges the entries up to `mark`, which an earlier call returned, and makes later ones purgeable. Returns the
+    /// applied index for the next call.
     pub(crate) async fn trim(&self, mark: u64) -> u64 {
         let applied = self
             .raft
             .metrics()
             .borrow_watched()
+            // Read before the snapshot, whose position can only be at or above it.
             .last_applied
             .map_or(0, |l| l.index);
-        // Both fail only on a stopped group, which has nothing to purge.
+        // Both calls fail only on a stopped group, which has nothing to purge.
         if mark > 0 {
             drop(self.raft.trigger().purge_log(mark).await);
         }
@@ -213,7 +227,7 @@ impl Group {
         applied
     }
 
-    /// Nodes that vote, by the newest membership in the log.
+    /// Returns the voters of the newest membership in the log, committed or not.
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
         self.raft
             .server_metrics()
@@ -224,8 +238,8 @@ impl Group {
             .collect()
     }
 
-    /// Returns the nodes that vote by the newest configuration that is committed and applied here; `None` while that is
-    /// not known. A configuration in the log alone may still be taken back by another leader.
+    /// Returns the voters of the newest membership that is committed and applied here; `None` while there is none. A
+    /// membership that is only in the log may still be replaced by another leader.
     pub(crate) async fn applied_voters(&self) -> Option<Vec<NodeId>> {
         let committed = self.raft.with_raft_state(|state| {
             let committed = state.membership_state.committed();
@@ -236,9 +250,11 @@ impl Group {
         (log_id.is_some() && log_id <= applied).then(|| voters.into_iter().map(NodeId).collect())
     }
 
-    /// Changes the group's members: new ones catch up first as learners, then the set of voters changes at once.
+    /// Changes the group's voters: new ones catch up as learners first, then the voter set changes by joint consensus.
     pub(crate) async fn set_voters(&self, wanted: &BTreeSet<NodeId>) -> Result<(), String> {
         let voters = self.voters();
+        // As learners first: a voter without entries counts for the quorum and would block commits until it has caught
+        // up.
         for node in wanted.difference(&voters) {
             self.raft
                 .add_learner(node.0, EmptyNode {}, true)
@@ -246,6 +262,7 @@ impl Group {
                 .map_err(|e| e.to_string())?;
         }
         let wanted: BTreeSet<u64> = wanted.iter().map(|node| node.0).collect();
+        // `false` removes former voters from the group instead of keeping them as learners.
         self.raft
             .change_membership(wanted, false)
             .await
@@ -253,7 +270,7 @@ impl Group {
         Ok(())
     }
 
-    /// Replicas that hold every entry this leader has, or nearly so.
+    /// Returns the replicas that are at most `slack` entries behind this leader; empty if this replica does not lead.
     pub(crate) fn caught_up(&self, slack: u64) -> BTreeSet<NodeId> {
         let metrics = self.raft.data_metrics();
         let metrics = metrics.borrow_watched();
@@ -272,6 +289,7 @@ impl Group {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let last = metrics.last_log_index.unwrap_or(0);
+        // The position and the digest come from one lock, so they always belong together.
         let standing = *self.standing.lock();
         GroupStatus {
             role: role(metrics.state),
@@ -295,16 +313,16 @@ impl Group {
         }
     }
 
-    /// Why openraft gave the group up, if it did, as it does when a log write is refused.
+    /// Returns the reason for which openraft stopped the group, such as a refused log write; `None` while it runs.
     pub(crate) fn failure(&self) -> Option<String> {
         let metrics = self.raft.metrics();
         let state = &metrics.borrow_watched().running_state;
         state.as_ref().err().map(ToString::to_string)
     }
 
-    /// Stops the replica; its rows stay.
+    /// Stops the replica; its rows and log stay on disk.
     pub(crate) async fn shutdown(&self) {
-        // An error says that it had stopped already.
+        // Fails only if the group had already stopped.
         drop(self.raft.shutdown().await);
     }
 }
@@ -312,16 +330,17 @@ impl Group {
 // === impl Leadership ===
 
 impl Leadership {
-    /// The term in which this replica leads now, if it does.
+    /// Returns the term in which this replica leads now; `None` if it does not lead.
     pub(crate) fn term(&self) -> Option<u64> {
         let metrics = self.metrics.borrow_watched();
         let leads = metrics.state == ServerState::Leader
+            // An election that is not won yet has a vote, too, but not a committed one.
             && metrics.vote.committed
             && metrics.vote.leader_id.voted_for == self.node;
         leads.then_some(metrics.vote.leader_id.term)
     }
 
-    /// Waits for a change; `false` when the group has stopped.
+    /// Waits for a change of the group's state; returns false when the group has stopped.
     pub(crate) async fn changed(&mut self) -> bool {
         self.metrics.changed().await.is_ok()
     }
@@ -341,21 +360,22 @@ fn settings(config: &Config) -> Result<openraft::Config, String> {
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let settings = openraft::Config {
         cluster_name: "rookery".to_owned(),
-        // They come from the node's one clock: crate::node::pulse. What is left of the interval is how often a group
-        // looks at its election timer, 13/64 of it: the longer, the fewer wake-ups of groups that have nothing to do.
+        // Heartbeats come from the node's one timer, see `crate::member::heartbeat`. The interval still determines how
+        // often a group checks its election timer (13/64 of it): the longer, the fewer wake-ups of idle groups.
         enable_heartbeat: false,
         heartbeat_interval: ms(config.election_min * 3 / 4),
         election_timeout_min: ms(config.election_min),
         election_timeout_max: ms(config.election_max),
         enable_pre_vote: Some(true),
-        // A leader sends entries before its own disk has them. Restored in its old term without those that a crash
-        // took, it would give their indexes out again: two different entries under one log id.
+        // A leader sends entries before its own disk has them. Restored in its old term without entries that a crash
+        // took, it would assign their indexes again: two different entries under one log id. See
+        // `docs/decisions/0008-a-restarted-leader-asks-again.md`.
         enable_leader_restore: Some(false),
         max_payload_entries: 256,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: config.keep_entries,
         purge_batch_size: (config.keep_entries / 2).max(1),
-        // A replica further behind than what is kept gets a snapshot.
+        // A replica further behind than the retained entries receives a snapshot.
         replication_lag_threshold: config.snapshot_every + config.keep_entries,
         install_snapshot_timeout: 60_000,
         api_channel_size: Some(1024),

@@ -1,8 +1,8 @@
-//! Step 8 of the life of a message: a group's log, over the storage-writer that all groups of the node share.
+//! Step 7 of the life of a message: a group's log, over the storage writer that all groups of the node share.
 //!
-//! openraft asks that entries can be read as soon as `append` returns, while the writer may still be waiting for its
-//! disk: reads look into the [`Tail`] first. Votes and truncations wait for their fsync, in the same queue as the
-//! appends, since a vote that overtakes an append loses committed entries.
+//! openraft reads entries as soon as `append` returns, while the writer may still be waiting for its disk. Reads
+//! therefore use the in-memory [`UnflushedLog`] first. Votes and truncations wait for their fsync, in the same queue as
+//! the appends: a vote that overtakes an append can lose committed entries.
 
 use std::fmt::Debug;
 use std::io;
@@ -13,36 +13,36 @@ use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use storage::{Durability, HardKey, Log};
+use storage::{Durability, HardKey, RaftLog};
 use tokio::sync::{oneshot, watch};
 
 use crate::blocking::blocking;
-use crate::raft::tail::Tail;
+use crate::raft::unflushed_log::UnflushedLog;
 use crate::raft::{Entry, LogId, TypeConfig, Vote, codec};
 
-/// Bytes of entries handed out by one read.
+/// Maximum bytes of entries returned by one read.
 const READ_BYTES: usize = 1 << 20;
 
-/// A group's log. Clones share it.
+/// Log of one group. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    shared: Arc<Shared>,
+    shared: Arc<LogStoreShared>,
 }
 
-struct Shared {
-    log: Log,
-    tail: Mutex<Tail>,
+struct LogStoreShared {
+    log: RaftLog,
+    tail: Mutex<UnflushedLog>,
     flushed: watch::Sender<u64>,
 }
 
 // === impl LogStore ===
 
 impl LogStore {
-    /// Reads a group's position from disk.
+    /// Opens a group's log and reads its position from disk.
     ///
     /// # Errors
-    /// When the disk or a record on it can't be read.
-    pub(crate) fn open(log: Log) -> Result<LogStore, io::Error> {
+    /// When the disk or a record on it cannot be read.
+    pub(crate) fn open(log: RaftLog) -> Result<LogStore, io::Error> {
         let vote = read_hard(&log, HardKey::Vote)?;
         let purged: Option<LogId> = read_hard(&log, HardKey::Purged)?;
         let last = match log.bounds().map_err(io::Error::other)? {
@@ -53,11 +53,12 @@ impl LogStore {
                     None => return Err(io::Error::other(format!("log entry {last} is missing"))),
                 }
             }
+            // A log without entries continues behind the position up to which it was purged.
             None => purged,
         };
         let flushed = last.map_or(0, |last| last.index + 1);
-        let tail = Tail::at(vote, purged, last);
-        let shared = Shared {
+        let tail = UnflushedLog::at(vote, purged, last);
+        let shared = LogStoreShared {
             log,
             tail: Mutex::new(tail),
             flushed: watch::channel(flushed).0,
@@ -67,28 +68,30 @@ impl LogStore {
         })
     }
 
-    /// Entries below the value are on disk.
+    /// Returns a receiver of the first index that is not on disk; all lower entries are.
     pub(crate) fn flushed(&self) -> watch::Receiver<u64> {
         self.shared.flushed.subscribe()
     }
 
-    /// The newest term that this replica has voted in or heard of. It is here before the answer that promises it is sent,
-    /// so whoever is told of an older one was told before that promise.
+    /// Returns the newest term that this replica has voted in or received. The value is updated before the response
+    /// with that vote is sent. A caller that gets an older term therefore asked before the vote was given.
     pub(crate) fn promised(&self) -> u64 {
         self.shared.tail.lock().vote.map_or(0, |vote| vote.leader_id.term)
     }
 
-    /// Whether nothing was ever written: no vote and no entry.
+    /// Returns true if the group has neither a vote nor an entry here.
     pub(crate) fn is_pristine(&self) -> bool {
         let tail = self.shared.tail.lock();
         tail.vote.is_none() && tail.last.is_none()
     }
 
     async fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Entry>, io::Error> {
+        // The lock is released before the disk is read, because appends need it.
         let on_disk = {
             let tail = self.shared.tail.lock();
             match tail.first() {
                 Some(first) if range.start >= first => return Ok(tail.read(range, max_bytes)),
+                // Entries from `first` on may not be on disk yet.
                 Some(first) => range.start..range.end.min(first),
                 None => range.clone(),
             }
@@ -97,19 +100,21 @@ impl LogStore {
         let read = blocking(move || log.read(on_disk, max_bytes));
         let entries = read.await?.map_err(io::Error::other)?;
         if entries.is_empty() {
-            // Nothing that old: what is there starts in memory, if anywhere.
+            // The disk has no entries that old; the rest of the range, if any, is in memory.
             return Ok(self.shared.tail.lock().read(range, max_bytes));
         }
         entries.iter().map(|(_, bytes)| codec::decode(bytes)).collect()
     }
 }
 
-impl Shared {
+impl LogStoreShared {
     fn mark_flushed(&self, generation: u64, end: u64) {
         let mut tail = self.tail.lock();
+        // The flush of a truncated entry is not the flush of the entry that replaced it.
         if tail.generation == generation && tail.flushed < end {
             tail.flushed = end;
             tail.evict();
+            // Sent under the lock: a truncation that lowers the value must not be overtaken.
             self.flushed.send_replace(end);
         }
     }
@@ -123,6 +128,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let mut range = half_open(&range);
         let mut entries = Vec::new();
         while range.start < range.end {
+            // The disk read returns only the part of the range that is not in memory.
             let part = self.read(range.clone(), usize::MAX).await?;
             let Some(last) = part.last() else { break };
             range.start = last.log_id.index + 1;
@@ -182,8 +188,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let bytes = codec::encode(vote)?;
+        // In memory before the write: a response with this vote must not be sent while `promised` is still older.
         self.shared.tail.lock().vote = Some(*vote);
         let (done, flushed) = completion();
+        // The writer keeps the order of its queue, so earlier appends reach the disk with or before this vote.
         self.shared
             .log
             .put_hard(HardKey::Vote, bytes, Durability::Synced, Some(done));
@@ -197,6 +205,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let mut encoded = Vec::new();
         let generation = {
+            // Readable before the write: openraft reads the entries as soon as this call returns.
             let mut tail = self.shared.tail.lock();
             for entry in entries {
                 encoded.push((entry.log_id.index, codec::encode(&entry)?));
@@ -210,13 +219,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         };
         let shared = self.shared.clone();
         let done = move |result: Result<(), storage::Error>| {
+            // After a failed write the entries stay unflushed, so nothing of them is ever applied.
             if result.is_ok() {
                 shared.mark_flushed(generation, last + 1);
             }
             callback.io_completed(result.map_err(io::Error::other));
         };
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::ack_before_fsync() {
+        if crate::seeded_bugs::ack_before_fsync() {
             self.shared.log.append(encoded, Box::new(|_| {}));
             done(Ok(()));
             return Ok(());
@@ -229,9 +239,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last.map_or(0, |last| last.index + 1);
         let generation = {
             let mut tail = self.shared.tail.lock();
+            // openraft may truncate at the end of the log; that needs no fsync.
             if tail.last.is_none_or(|present| present.index < from) {
                 return Ok(());
             }
+            // In memory first: no read may return a truncated entry while the disk is written.
             tail.truncate_from(from, last);
             self.shared.flushed.send_replace(tail.flushed);
             tail.generation
@@ -239,6 +251,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let (done, flushed) = completion();
         self.shared.log.truncate_from(from, done);
         wait(flushed).await?;
+        // The fsync covers earlier appends in the writer's queue, too.
         self.shared.mark_flushed(generation, from);
         Ok(())
     }
@@ -250,27 +263,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             tail.purge_to(log_id);
             self.shared.flushed.send_replace(tail.flushed);
         }
+        // Not awaited: if a crash undoes the purge, the log is only longer than necessary.
         self.shared.log.purge_to(log_id.index, marker);
         Ok(())
     }
 }
 
-fn read_hard<T: serde::de::DeserializeOwned>(log: &Log, key: HardKey) -> Result<Option<T>, io::Error> {
+fn read_hard<T: serde::de::DeserializeOwned>(log: &RaftLog, key: HardKey) -> Result<Option<T>, io::Error> {
     log.get_hard(key)
         .map_err(io::Error::other)?
         .map(|bytes| codec::decode(&bytes))
         .transpose()
 }
 
-type Completion = oneshot::Receiver<Result<(), storage::Error>>;
+type FlushCallback = oneshot::Receiver<Result<(), storage::Error>>;
 
-fn completion() -> (storage::Done, Completion) {
+fn completion() -> (storage::Completion, FlushCallback) {
     let (sender, receiver) = oneshot::channel();
-    // A caller that went away needs no answer.
+    // Fails only if the waiting call was cancelled.
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
-async fn wait(completion: Completion) -> Result<(), io::Error> {
+async fn wait(completion: FlushCallback) -> Result<(), io::Error> {
     completion
         .await
         .map_err(io::Error::other)?

@@ -1,23 +1,24 @@
-//! The Raft groups: everything that names openraft, and nothing else does.
+//! Raft groups over openraft. Only this module names openraft.
 //!
-//! One group is a `log_store` and a `state_machine` over the node's one disk, a `network` over the node's one
-//! transport, and a handle with methods in this crate's words (`group`). Received requests come in by `serve`.
+//! One group is a `log_store` and a `state_machine` over the node's disk, a `network` over its transport, and a handle
+//! with this crate's types (`group`). `serve` handles requests of other replicas.
 //!
-//! openraft is an alpha, pinned exactly, and its records are stored and sent in the form that its own serde
-//! derivations give: `codec` freezes that form with golden bytes, so that an upgrade that changes it fails a test.
+//! openraft is an alpha, pinned exactly, and its records are stored and sent in the encoding of its own serde
+//! derivations. `codec` freezes that encoding with golden bytes, so that an upgrade which changes it fails a test. See
+//! `docs/decisions/0001-openraft-alpha.md`.
 
 pub(crate) mod codec;
 pub(crate) mod digest;
 pub(crate) mod group;
 pub(crate) mod log_store;
 pub(crate) mod network;
-pub(crate) mod serve;
+pub(crate) mod rpc_server;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;
 #[cfg(test)]
 mod suite_test;
-mod tail;
 pub(crate) mod tally;
+mod unflushed_log;
 
 use std::fmt;
 
@@ -25,19 +26,19 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 openraft::declare_raft_types!(
-    /// The types that openraft is given.
+    /// Type parameters of openraft.
     pub(crate) TypeConfig:
         D = Proposal,
-        R = Answer,
+        R = ProposalResult,
         NodeId = u64,
         Node = openraft::EmptyNode,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
 );
 
-pub(crate) type Raft = openraft::Raft<TypeConfig, state_machine::StateMachine>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, state_machine::StateMachineStore>;
 pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;
 pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
@@ -45,38 +46,38 @@ pub(crate) type Membership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, snapshot::SnapshotData>;
 
-/// What goes into the log.
+/// Payload of a log entry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Proposal {
-    /// The leader makes itself the owner; the entry's index is the epoch.
+    /// Makes the proposing leader the shard owner; the entry's index is the epoch.
     Takeover { node: NodeId, incarnation: u64 },
-    /// Commands of the owner, [packed](crate::shard::batch).
+    /// Commands of the shard owner, [packed](crate::shard::batch_codec).
     Batch {
         epoch: u64,
         now_ms: u64,
-        /// The evidence for `now_ms`: what the clocks of a majority had reached.
+        /// Time that the clocks of a majority had reached: the evidence for `now_ms`.
         reached_ms: u64,
         commands: Bytes,
     },
 }
 
-/// What the proposer gets back. Never stored; openraft asks that it could be.
+/// Result of a proposal, returned to the proposer. Serializable only because openraft requires it; never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum ProposalResult {
     /// The entry carried no commands.
     Nothing,
-    /// One outcome per command.
+    /// One outcome per command, in order.
     Outcomes(Vec<Bytes>),
-    /// The batch was of another epoch than the owner's, and changed nothing.
+    /// The batch had another epoch than the owner's. It changed nothing.
     StaleEpoch,
-    /// The batch was of a time that is too far ahead. It changed nothing, and its epoch is over.
+    /// The time of the batch is too far ahead. It changed nothing, and its epoch is over.
     Untimely,
 }
 
 // === impl Proposal ===
 
 impl Proposal {
-    /// Bytes in memory, roughly; for bounds.
+    /// Returns the approximate size in memory in bytes, for the bounds of buffers.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Proposal::Takeover { .. } => 64,

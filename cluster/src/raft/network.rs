@@ -1,7 +1,7 @@
-//! Step 8 of the life of a message, sending side: a group's requests to one other replica.
+//! Step 8 of the life of a message, sending side: requests of one group to one other replica.
 //!
-//! Appends are pipelined: up to [`PIPELINE`] are on their way, answered in order. The wire form is `shard u16` and the
-//! request's [record](super::codec).
+//! Appends are pipelined: up to [`PIPELINE`] are in flight, answered in order. On the wire a request is the shard
+//! (`u16`) and the request's [record](super::codec).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,46 +24,46 @@ use storage::ShardId;
 use tokio::time::Instant;
 
 use crate::blocking::blocking;
-use crate::raft::snapshot::{CHUNK_BYTES, SnapshotData, Step};
+use crate::ids::NodeId;
+use crate::raft::snapshot::{CHUNK_BYTES, ImportStep, SnapshotData};
 use crate::raft::{Snapshot, TypeConfig, Vote, codec};
-use crate::transport::{self, Lane, Transport};
-use crate::types::NodeId;
+use crate::transport::{self, ConnectionClass, Transport};
 
-/// Appends of one group under way to one replica.
+/// Maximum number of appends of one group in flight to one replica.
 const PIPELINE: usize = 32;
-/// How long one step of a snapshot may take: a chunk has to reach the other disk.
+/// Time limit of one step of a snapshot transfer, which includes the write to the other disk.
 const SNAPSHOT_STEP: Duration = Duration::from_secs(10);
 
-/// Requests of the Raft and snapshot lanes. The numbers are on the wire: never reuse one.
+/// Requests of the Raft and snapshot connections. The numbers are part of the wire protocol: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub(crate) enum Method {
-    /// Entries, or a heartbeat.
+pub(crate) enum RaftMethod {
+    /// Entries, or a heartbeat without any.
     Append = 1,
-    /// A candidate asks for a vote.
+    /// Vote request of a candidate.
     Vote = 2,
-    /// A node asks whether it would get one.
+    /// Pre-vote request of a node: the receiver answers as to a vote request but records nothing.
     PreVote = 3,
-    /// The leader hands over.
+    /// Leadership transfer to the receiver.
     TransferLeader = 4,
-    /// A step of a snapshot's transfer; the answer to the last is a [`SnapshotResponse`].
+    /// Step of a snapshot transfer; the response to the last one is a [`SnapshotResponse`].
     Snapshot = 5,
-    /// An owner asks for the newest term that the replica has voted in or heard of; answered with it (`u64`).
+    /// Request of a shard owner for the newest term that the replica has voted in or received; the response is a `u64`.
     Promised = 6,
 }
 
-/// Makes [`Network`]s for one group.
+/// Factory of the [`GroupNetwork`]s of one group.
 pub(crate) struct Factory {
     pub(crate) shard: ShardId,
     pub(crate) transport: Arc<dyn Transport>,
-    /// How long an append may go unanswered before the stream is started again.
+    /// Time without a response after which the append stream is restarted.
     pub(crate) append_deadline: Duration,
-    /// Bytes per second of a snapshot.
+    /// Rate limit of a snapshot in bytes per second.
     pub(crate) snapshot_rate: u64,
 }
 
-/// The way from one group's replica here to the one on another node.
-pub(crate) struct Network {
+/// Client of one group's replica on another node.
+pub(crate) struct GroupNetwork {
     shard: ShardId,
     target: NodeId,
     transport: Arc<dyn Transport>,
@@ -73,17 +73,17 @@ pub(crate) struct Network {
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 
-// === impl Method ===
+// === impl RaftMethod ===
 
-impl Method {
-    pub(crate) fn from_wire(number: u16) -> Option<Method> {
+impl RaftMethod {
+    pub(crate) fn from_wire(number: u16) -> Option<RaftMethod> {
         [
-            Method::Append,
-            Method::Vote,
-            Method::PreVote,
-            Method::TransferLeader,
-            Method::Snapshot,
-            Method::Promised,
+            RaftMethod::Append,
+            RaftMethod::Vote,
+            RaftMethod::PreVote,
+            RaftMethod::TransferLeader,
+            RaftMethod::Snapshot,
+            RaftMethod::Promised,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)
@@ -93,10 +93,10 @@ impl Method {
 // === impl Factory ===
 
 impl RaftNetworkFactory<TypeConfig> for Factory {
-    type Network = Network;
+    type Network = GroupNetwork;
 
-    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
-        Network {
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> GroupNetwork {
+        GroupNetwork {
             shard: self.shard,
             target: NodeId(target),
             transport: self.transport.clone(),
@@ -106,26 +106,27 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
     }
 }
 
-// === impl Network ===
+// === impl GroupNetwork ===
 
-impl Network {
+impl GroupNetwork {
     fn start<Q: Serialize>(
         &self,
-        method: Method,
+        method: RaftMethod,
         request: &Q,
         deadline: Duration,
     ) -> impl Future<Output = RpcResult<Bytes>> + Send + 'static + use<Q> {
-        let lane = if method == Method::Snapshot {
-            Lane::Snapshot
+        // Snapshots have a connection of their own, so that a chunk never delays appends and heartbeats.
+        let class = if method == RaftMethod::Snapshot {
+            ConnectionClass::Snapshot
         } else {
-            Lane::Raft
+            ConnectionClass::Raft
         };
         match frame(self.shard, request) {
             // The transport queues the request here, not when the future is polled: the pipeline keeps its order.
             Ok(body) => {
                 let answer = self
                     .transport
-                    .call(self.target, lane, method as u16, body, deadline);
+                    .call(self.target, class, method as u16, body, deadline);
                 Either::Left(async move { answer.await.map_err(into_rpc_error) })
             }
             Err(error) => Either::Right(std::future::ready(Err(unreachable(&error.to_string())))),
@@ -134,7 +135,7 @@ impl Network {
 
     async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
-        method: Method,
+        method: RaftMethod,
         request: &Q,
         deadline: Duration,
     ) -> RpcResult<A> {
@@ -153,11 +154,14 @@ impl Network {
             .map_err(failed)?;
         let applied = export
             .applied()
-            .ok_or_else(|| unreachable("nothing was applied yet"))?;
-        self.start(Method::Snapshot, &Step::Begin, SNAPSHOT_STEP).await?;
+            .ok_or_else(|| unreachable("no entry is applied yet"))?;
+        // The receiver drops the remains of an interrupted transfer here.
+        self.start(RaftMethod::Snapshot, &ImportStep::Begin, SNAPSHOT_STEP)
+            .await?;
         let (mut number, mut sent, started) = (0, 0, Instant::now());
         loop {
             let chunk;
+            // The export moves to the blocking thread and back: reading rows may wait for the disk.
             (export, chunk) = blocking(move || {
                 let chunk = export.next_chunk(CHUNK_BYTES);
                 (export, chunk)
@@ -166,22 +170,28 @@ impl Network {
             .map_err(stopped)?;
             let Some(rows) = chunk.map_err(failed)? else { break };
             sent += rows.len() as u64;
-            self.start(Method::Snapshot, &Step::Chunk { number, rows }, SNAPSHOT_STEP)
-                .await?;
+            self.start(
+                RaftMethod::Snapshot,
+                &ImportStep::Chunk { number, rows },
+                SNAPSHOT_STEP,
+            )
+            .await?;
             number += 1;
+            // The limit applies to the whole transfer. Without it a snapshot would displace appends on the disk and the
+            // network.
             let due = Duration::from_millis(sent.saturating_mul(1000) / self.snapshot_rate.max(1));
             tokio::time::sleep_until(started + due).await;
         }
-        let finish = Step::Finish {
+        let finish = ImportStep::Finish {
             chunks: number,
             applied,
             vote,
         };
-        self.call(Method::Snapshot, &finish, SNAPSHOT_STEP).await
+        self.call(RaftMethod::Snapshot, &finish, SNAPSHOT_STEP).await
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for Network {
+impl RaftNetworkV2<TypeConfig> for GroupNetwork {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
@@ -190,7 +200,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         option: RPCOption,
     ) -> RpcResult<AppendEntriesResponse<TypeConfig>> {
         let result: StreamAppendResult<TypeConfig> =
-            self.call(Method::Append, &request, option.hard_ttl()).await?;
+            self.call(RaftMethod::Append, &request, option.hard_ttl()).await?;
         Ok(result.into())
     }
 
@@ -202,9 +212,10 @@ impl RaftNetworkV2<TypeConfig> for Network {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
+        // openraft's limit can be shorter than an fsync of a slow disk, and a timeout restarts the whole stream.
         let deadline = self.append_deadline.max(option.hard_ttl());
         let answers = with_entries(input)
-            .map(move |request| self.start(Method::Append, &request, deadline))
+            .map(move |request| self.start(RaftMethod::Append, &request, deadline))
             .buffered(PIPELINE)
             .map(|result| answer(&result?));
         Box::pin(async move { Ok(Box::pin(answers) as BoxStream<'s, _>) })
@@ -215,7 +226,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<VoteResponse<TypeConfig>> {
-        self.call(Method::Vote, &request, option.hard_ttl()).await
+        self.call(RaftMethod::Vote, &request, option.hard_ttl()).await
     }
 
     async fn pre_vote(
@@ -223,7 +234,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<VoteResponse<TypeConfig>> {
-        self.call(Method::PreVote, &request, option.hard_ttl()).await
+        self.call(RaftMethod::PreVote, &request, option.hard_ttl()).await
     }
 
     async fn full_snapshot(
@@ -233,6 +244,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        // A cancelled transfer leaves an unfinished import at the receiver, which expires there.
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
@@ -244,15 +256,15 @@ impl RaftNetworkV2<TypeConfig> for Network {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<TransferLeaderResponse<TypeConfig>> {
-        self.call(Method::TransferLeader, &request, option.hard_ttl())
+        self.call(RaftMethod::TransferLeader, &request, option.hard_ttl())
             .await
     }
 }
 
-/// Leaves out appends without entries, which say how far the group has committed and nothing else: the next append says
-/// it too, and so does the next heartbeat. Sent at once they would cost a request and an answer for each message and
-/// replica, in the very moment in which the leader applies and acknowledges it. One that ends the stream is sent:
-/// openraft waits for its answer. Answers are cumulative, so none is missed for the others.
+/// Removes appends without entries from the stream. They only carry the commit index, which the next append or
+/// heartbeat carries, too. Sent immediately they would cost a request and a response per message and replica, while the
+/// leader applies and acknowledges the message. An append that ends the stream is sent, because openraft waits for its
+/// response. Responses are cumulative, so none is missing for the omitted ones.
 fn with_entries<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
@@ -263,6 +275,7 @@ where
             if !request.entries.is_empty() {
                 return Some((request, input));
             }
+            // Only the newest is kept: its commit index includes those of the others.
             bare = Some(request);
         }
         bare.map(|request| (request, input))
@@ -281,7 +294,8 @@ fn answer<A: DeserializeOwned>(bytes: &Bytes) -> RpcResult<A> {
     codec::decode(bytes).map_err(|error| unreachable(&error.to_string()))
 }
 
-/// A link that is down is worth a pause before the next try; one that just broke is not.
+/// Maps a transport error. openraft pauses after `Unreachable`, for a connection that is down, and retries after
+/// `Network`, for one that has just broken.
 fn into_rpc_error(error: transport::Error) -> RPCError<TypeConfig> {
     match error {
         transport::Error::Lost | transport::Error::Timeout => {

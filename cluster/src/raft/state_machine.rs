@@ -1,10 +1,11 @@
-//! Step 9 of the life of a message: committed entries are applied, in order, in one storage transaction each chunk.
+//! Step 9 of the life of a message: applies committed entries in order, each chunk in one storage transaction.
 //!
-//! The transaction isn't fsynced: the log is the truth, and what a crash takes is applied again. For that to hold, an
-//! entry's effects must not reach the disk before the entry does, and a leader may commit through its followers before
-//! its own write is done: so apply waits for the local flush. The owner's epoch is checked here, on every replica
-//! alike, and so is the time of each batch against the evidence that came with it: whatever let a time through that is
-//! too far ahead, it doesn't get into the rows, and the epoch of who proposed it ends with it.
+//! The transaction is not synced: the log is authoritative, and effects lost in a crash are applied again. That
+//! requires that an entry's effects do not reach the disk before the entry does. A leader may commit through its
+//! followers before its own write is done, so apply waits for the local flush.
+//!
+//! Every replica checks two things alike: the owner's epoch, and the time of each batch against the evidence stored
+//! with it. A batch whose time is too far ahead never changes rows, and it ends the epoch of its proposer.
 
 use std::io;
 use std::sync::Arc;
@@ -15,83 +16,85 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{ShardId, State, Transaction};
+use storage::{ShardId, ShardState, Transaction};
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::blocking::{blocking, in_place};
+use crate::blocking::{blocking, run_blocking};
 use crate::clock::{self, Stamp};
-use crate::machine::{Batch, Machine};
-use crate::ownership::{Owner, UNOWNED};
-use crate::raft::digest::{Digest, Standing};
+use crate::ownership::{ShardOwner, UNOWNED};
+use crate::raft::digest::{Digest, ReplicaDigest};
 use crate::raft::snapshot::{self, SnapshotData};
-use crate::raft::{Answer, Entry, LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig, codec};
-use crate::shard::batch;
+use crate::raft::{
+    Entry, LogId, Membership, Proposal, ProposalResult, Snapshot, SnapshotMeta, TypeConfig, codec,
+};
+use crate::shard::batch_codec;
+use crate::state_machine::{CommittedBatch, StateMachine};
 
-/// Entries that one transaction covers at most.
+/// Maximum number of entries in one transaction.
 const CHUNK_ENTRIES: usize = 64;
 
-/// A group's replica of the state, over the node's disk.
+/// State machine of one group, over the node's disk.
 #[derive(Clone)]
-pub(crate) struct StateMachine {
+pub(crate) struct StateMachineStore {
     shard: ShardId,
-    state: State,
-    machine: Arc<dyn Machine>,
-    watcher: Arc<dyn Watcher>,
+    state: ShardState,
+    machine: Arc<dyn StateMachine>,
+    watcher: Arc<dyn ApplyObserver>,
     flushed: watch::Receiver<u64>,
-    applied: Applied,
-    standing: Arc<Mutex<Standing>>,
+    applied: AppliedPosition,
+    standing: Arc<Mutex<ReplicaDigest>>,
 }
 
-/// How far a replica is; stored in the same transaction as the rows it describes.
+/// Applied position of a replica; stored in the same transaction as the rows it describes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Applied {
+pub(crate) struct AppliedPosition {
     pub(crate) last: Option<LogId>,
     pub(crate) membership: Membership,
-    pub(crate) owner: Owner,
-    /// Of every entry up to `last`.
+    pub(crate) owner: ShardOwner,
+    /// Digest of all entries up to `last`.
     pub(crate) digest: Digest,
 }
 
-/// Told what was applied. Called from the group's apply task; must not block.
-pub(crate) trait Watcher: Send + Sync + 'static {
-    /// A takeover was applied: from here on only this owner's batches count.
-    fn taken_over(&self, shard: ShardId, owner: Owner);
-    /// Rows of the shard changed.
+/// Observer of applied entries. Called from the group's apply task, so it must not block.
+pub(crate) trait ApplyObserver: Send + Sync + 'static {
+    /// Reports an applied takeover: from here on only batches of this owner are accepted.
+    fn taken_over(&self, shard: ShardId, owner: ShardOwner);
+    /// Reports changed rows of the shard.
     fn changed(&self, shard: ShardId);
 }
 
-type Responder = Option<ApplyResponder<TypeConfig>>;
+type ProposalResponder = Option<ApplyResponder<TypeConfig>>;
 
-/// What a run of entries did.
+/// Result of executing a run of entries.
 struct Executed {
-    /// What is to be committed.
+    /// Transaction that is still to be committed; `None` once it is.
     transaction: Option<Transaction>,
-    answers: Vec<(Responder, Answer)>,
-    /// The shard has another owner, or the same one again.
+    answers: Vec<(ProposalResponder, ProposalResult)>,
+    /// The shard's owner record was replaced, possibly by an equal one of a new epoch.
     takeover: bool,
 }
 
-// === impl StateMachine ===
+// === impl StateMachineStore ===
 
-impl StateMachine {
-    /// Reads a replica's position from disk.
+impl StateMachineStore {
+    /// Opens a replica's state and reads its position from disk.
     ///
     /// # Errors
-    /// When the disk or the record on it can't be read.
+    /// When the disk or the record on it cannot be read.
     pub(crate) fn open(
         shard: ShardId,
-        state: State,
-        machine: Arc<dyn Machine>,
-        watcher: Arc<dyn Watcher>,
+        state: ShardState,
+        machine: Arc<dyn StateMachine>,
+        watcher: Arc<dyn ApplyObserver>,
         flushed: watch::Receiver<u64>,
-    ) -> Result<StateMachine, io::Error> {
+    ) -> Result<StateMachineStore, io::Error> {
         let applied = match state.applied().map_err(io::Error::other)? {
             Some(bytes) => codec::decode(&bytes)?,
-            None => Applied::default(),
+            None => AppliedPosition::default(),
         };
         let standing = Arc::new(Mutex::new(applied.standing()));
-        Ok(StateMachine {
+        Ok(StateMachineStore {
             shard,
             state,
             machine,
@@ -102,28 +105,28 @@ impl StateMachine {
         })
     }
 
-    /// Where the replica is, for whoever asks: what is committed on its disk, never in between.
-    pub(crate) fn standing(&self) -> Arc<Mutex<Standing>> {
+    /// Returns the shared position and digest. They describe rows that are committed, never a transaction in progress.
+    pub(crate) fn standing(&self) -> Arc<Mutex<ReplicaDigest>> {
         self.standing.clone()
     }
 
-    async fn apply_chunk(&mut self, chunk: Vec<(Entry, Responder)>) -> Result<(), io::Error> {
+    async fn apply_chunk(&mut self, chunk: Vec<(Entry, ProposalResponder)>) -> Result<(), io::Error> {
         let Some((last, _)) = chunk.last() else {
             return Ok(());
         };
         let last = last.log_id.index;
         #[cfg(feature = "planted-bugs")]
-        let wait = !crate::planted::ack_before_fsync();
+        let wait = !crate::seeded_bugs::ack_before_fsync();
         #[cfg(not(feature = "planted-bugs"))]
         let wait = true;
-        // As a rule it is, when a majority has synced.
+        // Usually true: when a majority has synced an entry, this replica normally has, too.
         let synced = !wait || *self.flushed.borrow() > last;
-        // The disk may stall: the threads that send heartbeats don't wait for it.
+        // The disk may stall; heartbeats run on the same threads and must not wait for it.
         let Executed {
             mut transaction,
             answers,
             takeover,
-        } = in_place(|| {
+        } = run_blocking(|| {
             let mut executed = self.execute(chunk)?;
             if synced && let Some(transaction) = executed.transaction.take() {
                 self.commit(transaction)?;
@@ -131,14 +134,18 @@ impl StateMachine {
             Ok::<_, io::Error>(executed)
         })?;
         if let Some(transaction) = transaction.take() {
+            // Rows of an entry must not reach the disk before the entry itself: after a crash the applied position
+            // would be ahead of the log.
             self.flushed
                 .wait_for(|&end| end > last)
                 .await
                 .map_err(io::Error::other)?;
-            in_place(|| self.commit(transaction))?;
+            run_blocking(|| self.commit(transaction))?;
         }
+        // After the commit: the digest must describe rows that a comparison of replicas can read.
         *self.standing.lock() = self.applied.standing();
         let lapsed = self.applied.owner.node == UNOWNED;
+        // Before the responses: the shard is active when the takeover's proposer continues.
         if takeover && !lapsed {
             self.watcher.taken_over(self.shard, self.applied.owner);
         }
@@ -148,30 +155,32 @@ impl StateMachine {
             }
         }
         if takeover && lapsed {
-            // Later than the answer, which says that the batch was certainly not applied.
+            // After the responses: deactivating first would turn a batch that is certainly not applied into an unknown
+            // outcome.
             self.watcher.taken_over(self.shard, self.applied.owner);
         }
         self.watcher.changed(self.shard);
         Ok(())
     }
 
-    /// Carries out the entries in a transaction that is still to be committed.
-    fn execute(&mut self, chunk: Vec<(Entry, Responder)>) -> Result<Executed, io::Error> {
+    /// Executes the entries in a transaction that is still to be committed.
+    fn execute(&mut self, chunk: Vec<(Entry, ProposalResponder)>) -> Result<Executed, io::Error> {
         let mut transaction = self.state.transaction();
         let mut answers = Vec::with_capacity(chunk.len());
         let mut takeover = false;
         for (entry, responder) in chunk {
+            // Updated before the entry is executed: an error below stops the replica, so this position is not stored.
             self.applied.last = Some(entry.log_id);
             let mut effect = 0;
             let answer = match entry.payload {
-                EntryPayload::Blank => Answer::Nothing,
+                EntryPayload::Blank => ProposalResult::Nothing,
                 EntryPayload::Membership(membership) => {
                     self.applied.membership = Membership::new(Some(entry.log_id), membership);
                     effect = xxh3_128(&codec::encode(&self.applied.membership)?);
-                    Answer::Nothing
+                    ProposalResult::Nothing
                 }
                 EntryPayload::Normal(Proposal::Takeover { node, incarnation }) => {
-                    self.applied.owner = Owner {
+                    self.applied.owner = ShardOwner {
                         node,
                         incarnation,
                         epoch: entry.log_id.index,
@@ -179,7 +188,7 @@ impl StateMachine {
                     };
                     effect = xxh3_128(&codec::encode(&self.applied.owner)?);
                     takeover = true;
-                    Answer::Nothing
+                    ProposalResult::Nothing
                 }
                 EntryPayload::Normal(Proposal::Batch {
                     epoch,
@@ -189,12 +198,15 @@ impl StateMachine {
                 }) => {
                     let (index, stamp) = (entry.log_id.index, Stamp { now_ms, reached_ms });
                     let answer = self.apply_batch(&mut transaction, index, epoch, stamp, commands)?;
+                    // Reset per entry: the transaction starts a new digest with the next one.
                     effect = transaction.take_digest();
-                    if let Answer::Untimely = answer {
+                    if let ProposalResult::Untimely = answer {
                         // After one refusal under an epoch nothing is accepted under it.
-                        self.applied.owner = Owner {
+                        self.applied.owner = ShardOwner {
                             node: UNOWNED,
                             incarnation: 0,
+                            // The index of this entry as the epoch makes every batch in flight stale, also those of the
+                            // deposed owner.
                             epoch: index,
                             term: entry.log_id.leader_id.term,
                         };
@@ -227,16 +239,17 @@ impl StateMachine {
         epoch: u64,
         stamp: Stamp,
         commands: Bytes,
-    ) -> Result<Answer, io::Error> {
+    ) -> Result<ProposalResult, io::Error> {
         #[cfg(feature = "planted-bugs")]
-        let stale = epoch != self.applied.owner.epoch && !crate::planted::epoch_unchecked();
+        let stale = epoch != self.applied.owner.epoch && !crate::seeded_bugs::epoch_unchecked();
         #[cfg(not(feature = "planted-bugs"))]
         let stale = epoch != self.applied.owner.epoch;
+        // Checked before the time: an untimely batch of a deposed owner must not depose the current one.
         if stale {
-            return Ok(Answer::StaleEpoch);
+            return Ok(ProposalResult::StaleEpoch);
         }
         #[cfg(feature = "planted-bugs")]
-        let timely = clock::is_timely(stamp) || crate::planted::time_unchecked();
+        let timely = clock::is_timely(stamp) || crate::seeded_bugs::time_unchecked();
         #[cfg(not(feature = "planted-bugs"))]
         let timely = clock::is_timely(stamp);
         if !timely {
@@ -244,14 +257,15 @@ impl StateMachine {
                 shard = %self.shard,
                 index,
                 ahead_ms = stamp.now_ms - stamp.reached_ms,
-                "a batch was of a time that is too far ahead: refused, and its owner is deposed"
+                "batch timestamp too far ahead: batch refused, shard owner deposed"
             );
-            return Ok(Answer::Untimely);
+            return Ok(ProposalResult::Untimely);
         }
-        let commands = batch::unpack(commands).ok_or_else(|| {
+        // A damaged batch stops this replica. Skipping it would make the rows differ from those of other replicas.
+        let commands = batch_codec::unpack(commands).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("batch at {index} is damaged"))
         })?;
-        let batch = Batch {
+        let batch = CommittedBatch {
             shard: self.shard,
             index,
             epoch,
@@ -263,7 +277,7 @@ impl StateMachine {
             .machine
             .apply(transaction, &batch)
             .map_err(io::Error::other)?;
-        Ok(Answer::Outcomes(outcomes))
+        Ok(ProposalResult::Outcomes(outcomes))
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -278,18 +292,18 @@ impl StateMachine {
     }
 }
 
-// === impl Applied ===
+// === impl AppliedPosition ===
 
-impl Applied {
-    fn standing(&self) -> Standing {
-        Standing {
+impl AppliedPosition {
+    fn standing(&self) -> ReplicaDigest {
+        ReplicaDigest {
             applied: self.last.map_or(0, |last| last.index),
             digest: self.digest,
         }
     }
 }
 
-impl RaftStateMachine<TypeConfig> for StateMachine {
+impl RaftStateMachine<TypeConfig> for StateMachineStore {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
 
@@ -304,6 +318,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut chunk = Vec::new();
         while let Some(entry) = entries.try_next().await? {
             chunk.push(entry);
+            // Chunks bound the size of a transaction and the delay of the first response in a long run of entries.
             if chunk.len() == CHUNK_ENTRIES {
                 self.apply_chunk(std::mem::take(&mut chunk)).await?;
             }
@@ -324,11 +339,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), io::Error> {
         let (import, applied) = match snapshot {
             SnapshotData::Received { import, applied } => (import, applied),
-            // openraft offers a replica's own position at start; its rows are in place.
+            // openraft installs the replica's own position at start; its rows are already in place.
             SnapshotData::Local(_) if meta.last_log_id == self.applied.last => return Ok(()),
             SnapshotData::Local(other) => snapshot::copy(other, self.state.clone()).await?,
         };
-        let position: Applied = codec::decode(&applied)?;
+        // Decoded before the rows become visible: a snapshot with a damaged position must not be installed.
+        let position: AppliedPosition = codec::decode(&applied)?;
         blocking(move || import.finish(applied))
             .await?
             .map_err(io::Error::other)?;
@@ -336,6 +352,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let owner_changed = self.applied.owner != position.owner;
         self.applied = position;
         *self.standing.lock() = self.applied.standing();
+        // The snapshot may skip takeovers; an owner deposed by a skipped one must be deactivated here.
         if owner_changed {
             self.watcher.taken_over(self.shard, self.applied.owner);
         }
@@ -348,7 +365,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Reports the position up to which the log may be purged: the rows themselves are the snapshot.
+/// Snapshot builder. The rows themselves are the snapshot, so it only syncs them and returns the position up to which
+/// the log may be purged.
 pub(crate) struct Builder {
     snapshot: Snapshot,
 }

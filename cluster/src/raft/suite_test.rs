@@ -7,17 +7,17 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use storage::{ShardId, Store, Transaction};
 
-use crate::machine::{Batch, Machine};
-use crate::ownership::Owner;
+use crate::ownership::ShardOwner;
 use crate::raft::TypeConfig;
 use crate::raft::log_store::LogStore;
-use crate::raft::state_machine::{StateMachine, Watcher};
+use crate::raft::state_machine::{ApplyObserver, StateMachineStore};
+use crate::state_machine::{CommittedBatch, StateMachine};
 
 struct Builder;
 
 struct Silent;
 
-/// Keeps the directory until the test is over, then closes the store.
+/// Owns the temporary directory and closes the store on drop, before the directory is deleted.
 struct Guard {
     store: Store,
     _directory: tempfile::TempDir,
@@ -29,26 +29,26 @@ impl Drop for Guard {
     }
 }
 
-impl Machine for Silent {
-    fn apply(&self, _: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+impl StateMachine for Silent {
+    fn apply(&self, _: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         Ok(batch.commands.to_vec())
     }
 }
 
-impl Watcher for Silent {
-    fn taken_over(&self, _: ShardId, _: Owner) {}
+impl ApplyObserver for Silent {
+    fn taken_over(&self, _: ShardId, _: ShardOwner) {}
     fn changed(&self, _: ShardId) {}
 }
 
-impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
-    async fn build(&self) -> Result<(Guard, LogStore, StateMachine), StorageError<TypeConfig>> {
+impl StoreBuilder<TypeConfig, LogStore, StateMachineStore, Guard> for Builder {
+    async fn build(&self) -> Result<(Guard, LogStore, StateMachineStore), StorageError<TypeConfig>> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&storage::Config::small(directory.path())).unwrap();
         let shard = ShardId(3);
         let log = LogStore::open(store.log(shard)).unwrap();
         // The suite applies entries that it never appended: they count as flushed.
         let flushed = tokio::sync::watch::channel(u64::MAX).1;
-        let machine = StateMachine::open(
+        let machine = StateMachineStore::open(
             shard,
             store.state(shard),
             Arc::new(Silent),

@@ -1,10 +1,10 @@
-//! [`Tally`]: whether a majority has said yes.
+//! [`Tally`]: count of the voters' answers, up to a majority.
 
 use std::collections::BTreeSet;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
-/// Counts the answers of a group's voters. A group that changes its members has two sets of them for a while, and needs a
+/// Counts the answers of a group's voters. A group that is changing its members has two sets of voters, and needs a
 /// majority of each (Ongaro's joint consensus).
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
@@ -24,12 +24,13 @@ impl Tally {
         }
     }
 
-    /// Everybody whose answer counts.
+    /// Returns the union of the voter sets.
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
         self.sets.iter().flatten().copied().collect()
     }
 
-    /// Counts an answer, or that there is none. The first of a node counts.
+    /// Counts an answer; `yes` is false for a refusal and for a missing response. Later answers of the same node are
+    /// ignored.
     pub(crate) fn count(&mut self, node: NodeId, yes: bool) {
         if self.yes.contains(&node) || self.no.contains(&node) {
             return;
@@ -38,11 +39,12 @@ impl Tally {
         side.insert(node);
     }
 
-    /// Whether a majority of each set has said yes; `None` while that is open.
+    /// Returns true if a majority of each set has answered yes, false once that is impossible, `None` until then.
     pub(crate) fn verdict(&self) -> Option<bool> {
         let majority = |set: &BTreeSet<NodeId>| set.len() / 2 + 1;
         let won = |set: &BTreeSet<NodeId>| set.intersection(&self.yes).count() >= majority(set);
         let lost = |set: &BTreeSet<NodeId>| set.len() - set.intersection(&self.no).count() < majority(set);
+        // Without any voter nothing can be proved: a membership that is not known yet must not confirm a read.
         if self.sets.is_empty() || self.sets.iter().any(lost) {
             Some(false)
         } else {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     proptest! {
-        /// What an election and a proof of the opposite would need are never both there.
+        /// An election and the proof that there was none never both reach their majorities.
         #[test]
         fn two_majorities_of_one_group_share_a_member(sets in prop::collection::vec(set(), 1..3), answers in answers()) {
             let turned: Vec<_> = answers.iter().map(|&(node, yes)| (node, !yes)).collect();

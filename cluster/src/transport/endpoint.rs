@@ -1,4 +1,4 @@
-//! A node's end of the transport, whatever the network: who the peers are, and the tasks that serve them.
+//! Endpoint of a node's transport, independent of the network: the peers and the tasks that serve them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,63 +15,63 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::door::Door;
-use super::frame::{Batch, Frame, Kind};
-use super::handshake::Failed;
+use super::frame::{FrameBatch, FrameKind, TransportFrame};
+use super::handshake::HandshakeError;
+use super::io::NetworkIo;
 use super::listener::Incoming;
 use super::peer::{self, Peer};
-use super::session::{Complaints, Session};
-use super::{Error, Handler, Identity, Lane, Metrics, Reply, Transport, TransportConfig};
-use crate::seldom::Seldom;
-use crate::types::NodeId;
+use super::running_transport::{RefusalLog, RunningTransport};
+use super::{ConnectionClass, Error, Handler, Metrics, NodeIdentity, Responder, Transport, TransportConfig};
+use crate::ids::NodeId;
+use crate::log_throttle::LogThrottle;
 
-/// How often it is logged that links are closed for what came by them.
+/// Minimum time between two log lines about connections closed for invalid frames.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// A node's end of the transport; a cheap handle.
+/// Endpoint of a node's transport. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Endpoint(Arc<Shared>);
+pub(crate) struct Endpoint(Arc<EndpointShared>);
 
-/// What all tasks of an endpoint share.
-pub(crate) struct Shared {
+/// State shared by all tasks of an endpoint.
+pub(crate) struct EndpointShared {
     pub(crate) config: TransportConfig,
-    pub(crate) door: Box<dyn Door>,
+    pub(crate) io: Box<dyn NetworkIo>,
     pub(crate) metrics: Metrics,
-    pub(crate) complaints: Complaints,
-    /// Links that were closed for what came by them.
-    pub(crate) broken: Seldom,
+    pub(crate) refusal_log: RefusalLog,
+    /// Throttle of warnings about connections closed for invalid frames.
+    pub(crate) broken: LogThrottle,
     pub(crate) incoming: Incoming,
     pub(crate) runtime: Handle,
-    /// Every task; shutdown waits for it.
+    /// Tracks every task; shutdown waits for all of them.
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
     peers: ArcSwap<BTreeMap<NodeId, Arc<Peer>>>,
-    control: Mutex<Control>,
+    control: Mutex<EndpointControl>,
 }
 
-/// What `start` and `set_peers` have asked for; the lock makes them one at a time.
+/// Parameters of the last `start` and `set_peers`. The lock serializes both calls.
 #[derive(Default)]
-struct Control {
-    session: Option<Arc<Session>>,
+struct EndpointControl {
+    session: Option<Arc<RunningTransport>>,
     wanted: Vec<(NodeId, String)>,
-    /// Forgotten peers whose tasks may still be ending.
-    leaving: Vec<(NodeId, TaskTracker)>,
+    /// Removed peers whose tasks may still be ending.
+    removed_peers: Vec<(NodeId, TaskTracker)>,
 }
 
-/// The ears of a node that is not started: nobody can reach them.
+/// Handler of an endpoint that is not started. No peer can reach it.
 struct NoHandler;
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// An endpoint whose tasks run on the current tokio runtime.
-    pub(crate) fn new(config: TransportConfig, door: impl Door) -> Endpoint {
-        Endpoint(Arc::new(Shared {
+    /// Creates an endpoint whose tasks run on the current tokio runtime.
+    pub(crate) fn new(config: TransportConfig, io: impl NetworkIo) -> Endpoint {
+        Endpoint(Arc::new(EndpointShared {
             config,
-            door: Box::new(door),
+            io: Box::new(io),
             metrics: Metrics::default(),
-            complaints: Complaints::default(),
-            broken: Seldom::every(LOG_EVERY),
+            refusal_log: RefusalLog::default(),
+            broken: LogThrottle::every(LOG_EVERY),
             incoming: Incoming::new(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
@@ -85,11 +85,12 @@ impl Endpoint {
         &self.0.metrics
     }
 
-    /// Ends as a killed process does: the handler hears nothing more, nothing is flushed.
+    /// Ends as a killed process does: the handler is not called any more, and nothing is flushed.
     pub(crate) fn kill(&self) {
         let control = self.0.control.lock();
+        // First of all: the handler of a dead process must not see its connections break.
         if let Some(session) = &control.session {
-            session.deafen();
+            session.stop_handler();
         }
         self.0.stop.cancel();
         self.0.peers.load().values().for_each(|peer| peer.kill());
@@ -97,21 +98,24 @@ impl Endpoint {
 }
 
 impl Transport for Endpoint {
-    fn start(&self, me: Identity, handler: Arc<dyn Handler>) {
+    fn start(&self, me: NodeIdentity, handler: Arc<dyn Handler>) {
         let shared = &self.0;
         let mut control = shared.control.lock();
+        // Under the lock that `shutdown` takes: once the tracker is closed, no task may be spawned.
         if shared.stop.is_cancelled() {
             return;
         }
-        let session = Arc::new(Session::new(me, handler, shared.stop.child_token()));
+        let session = Arc::new(RunningTransport::new(me, handler, shared.stop.child_token()));
         if let Some(before) = control.session.replace(session) {
             before.stop.cancel();
         }
-        if let Some(acceptor) = shared.door.listen() {
+        // `None` on a second start: the listener already runs and uses the new identity from now on.
+        if let Some(acceptor) = shared.io.listen() {
             shared
                 .tracker
                 .spawn_on(Incoming::run(Arc::clone(shared), acceptor), &shared.runtime);
         }
+        // Every connection was authenticated under the old identity.
         let before = shared.peers.swap(Arc::default());
         control.leave(before.values());
         shared.reconcile(&mut control);
@@ -126,20 +130,20 @@ impl Transport for Endpoint {
     fn call(
         &self,
         to: NodeId,
-        lane: Lane,
+        class: ConnectionClass,
         method: u16,
         body: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, Error>> {
         match self.0.peers.load().get(&to) {
-            Some(peer) => peer.lane(lane).call(method, body, deadline),
+            Some(peer) => peer.queue(class).call(method, body, deadline),
             None => Box::pin(future::ready(Err(self.0.no_such_peer()))),
         }
     }
 
-    fn cast(&self, to: NodeId, lane: Lane, method: u16, body: Bytes) -> Result<(), Error> {
+    fn cast(&self, to: NodeId, class: ConnectionClass, method: u16, body: Bytes) -> Result<(), Error> {
         match self.0.peers.load().get(&to) {
-            Some(peer) => peer.lane(lane).cast(method, body),
+            Some(peer) => peer.queue(class).cast(method, body),
             None => Err(self.0.no_such_peer()),
         }
     }
@@ -155,14 +159,16 @@ impl Transport for Endpoint {
         let expires = Instant::now() + deadline;
         Box::pin(async move {
             let mut sent = false;
-            let visit = timeout_at(expires, shared.visit(&addr, method, body, &mut sent));
+            let one_shot_call = timeout_at(expires, shared.one_shot_call(&addr, method, body, &mut sent));
             let answered = tokio::select! {
                 biased;
+                // Biased: after the stop no response is awaited.
                 () = shared.stop.cancelled() => None,
-                answered = visit => Some(answered),
+                answered = one_shot_call => Some(answered),
             };
             match answered {
                 Some(Ok(answer)) => answer,
+                // `sent` distinguishes a request that certainly did not leave from one with an unknown outcome.
                 Some(Err(_)) if sent => Err(Error::Timeout),
                 Some(Err(_)) => Err(Error::Unreachable),
                 None if sent => Err(Error::Lost),
@@ -180,38 +186,39 @@ impl Transport for Endpoint {
         }
         Box::pin(async move {
             shared.tracker.wait().await;
+            // Breaks the cycle of references between the peers and this state, and drops the handler.
             shared.peers.store(Arc::default());
-            *shared.control.lock() = Control::default();
-            // Stops listening where `start` never began to.
-            drop(shared.door.listen());
+            *shared.control.lock() = EndpointControl::default();
+            // Stops the listener of an endpoint that was never started.
+            drop(shared.io.listen());
         })
     }
 }
 
-// === impl Shared ===
+// === impl EndpointShared ===
 
-impl Shared {
-    /// What the node is started as, if it is.
-    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+impl EndpointShared {
+    /// Returns the running transport; `None` before the start.
+    pub(crate) fn session(&self) -> Option<Arc<RunningTransport>> {
         self.control.lock().session.clone()
     }
 
-    /// `peer` has just connected: dial it now if a pause was on.
+    /// Dials `peer` immediately if a pause is running, because it has just connected.
     pub(crate) fn kick(&self, peer: NodeId) {
         if let Some(peer) = self.peers.load().get(&peer) {
             peer.kick();
         }
     }
 
-    /// Makes the dialled peers those that are wanted.
-    fn reconcile(self: &Arc<Self>, control: &mut Control) {
+    /// Starts and stops dialling, so that the dialled peers are those of the last `set_peers`.
+    fn reconcile(self: &Arc<Self>, control: &mut EndpointControl) {
         let Some(session) = control.session.clone() else {
             return;
         };
         if self.stop.is_cancelled() {
             return;
         }
-        control.leaving.retain(|(_, tasks)| !tasks.is_empty());
+        control.removed_peers.retain(|(_, tasks)| !tasks.is_empty());
         let before = self.peers.load_full();
         let mut peers = BTreeMap::new();
         for (node, addr) in control.wanted.clone() {
@@ -219,10 +226,13 @@ impl Shared {
                 continue;
             }
             let peer = match before.get(&node) {
+                // An unchanged peer keeps its connections.
                 Some(peer) if peer.addr == addr => Arc::clone(peer),
                 changed => {
                     control.leave(changed);
-                    let predecessors = control.leaving.iter().filter(|(left, _)| *left == node);
+                    // Also those of an earlier removal: a peer that returns quickly must not overtake its old
+                    // connections.
+                    let predecessors = control.removed_peers.iter().filter(|(left, _)| *left == node);
                     let predecessors = predecessors.map(|(_, tasks)| tasks.clone()).collect();
                     Peer::start(self, &session, node, addr, predecessors)
                 }
@@ -231,6 +241,8 @@ impl Shared {
         }
         control.leave(before.values().filter(|peer| !peers.contains_key(&peer.node)));
         self.peers.store(Arc::new(peers));
+        // A removed peer dials this node, too. It reconnects when its connection is closed, and gets the reason in the
+        // handshake.
         self.incoming.close_links(|peer| session.is_removed(peer));
     }
 
@@ -242,54 +254,63 @@ impl Shared {
         }
     }
 
-    /// One call on a connection of its own. Sets `sent` before the request can leave.
-    async fn visit(&self, addr: &str, method: u16, body: Bytes, sent: &mut bool) -> Result<Bytes, Error> {
+    /// Makes one call on a connection of its own. Sets `sent` before the request can leave.
+    async fn one_shot_call(
+        &self,
+        addr: &str,
+        method: u16,
+        body: Bytes,
+        sent: &mut bool,
+    ) -> Result<Bytes, Error> {
+        // Checked before a connection is made: the other side would close it at such a frame.
         if body.len() > self.config.max_body {
             return Err(Error::Full);
         }
+        // Works before the start, as a node without id and cluster: that is how a node asks to join.
         let session = self.session().unwrap_or_else(|| {
-            let nobody = Identity {
+            let without_cluster = NodeIdentity {
                 node: NodeId(0),
                 cluster: 0,
                 incarnation: 0,
             };
-            Arc::new(Session::new(
-                nobody,
+            Arc::new(RunningTransport::new(
+                without_cluster,
                 Arc::new(NoHandler),
                 CancellationToken::new(),
             ))
         });
-        let mut link = match peer::connect(self, &session, addr, NodeId(0), Lane::Rpc).await {
+        let mut link = match peer::connect(self, &session, addr, NodeId(0), ConnectionClass::Rpc).await {
             Ok(link) => link,
             Err(failed) => {
                 match failed {
-                    Failed::Refused(refusal) => {
+                    HandshakeError::Refused(refusal) => {
                         self.metrics.count_refused();
-                        self.complaints.refused(addr, refusal);
+                        self.refusal_log.refused(addr, refusal);
                     }
-                    failed => debug!(addr, reason = %failed, "address not reached"),
+                    failed => debug!(addr, reason = %failed, "address unreachable"),
                 }
                 return Err(Error::Unreachable);
             }
         };
-        self.complaints.accepted(addr);
-        let mut batch = Batch::default();
-        batch.push(Frame {
-            kind: Kind::Call,
+        self.refusal_log.accepted(addr);
+        let mut batch = FrameBatch::default();
+        batch.push(TransportFrame {
+            kind: FrameKind::Call,
             id: 1,
             method,
             body,
         });
+        // Before the write: a failed write may have sent the whole request.
         *sent = true;
         link.send(batch).await.map_err(|_| Error::Lost)?;
         match link.reader.next().await {
-            Ok(Frame {
-                kind: Kind::Answer,
+            Ok(TransportFrame {
+                kind: FrameKind::Answer,
                 body,
                 ..
             }) => Ok(body),
-            Ok(Frame {
-                kind: Kind::Refusal,
+            Ok(TransportFrame {
+                kind: FrameKind::Refusal,
                 body,
                 ..
             }) => Err(Error::Refused(body)),
@@ -306,20 +327,20 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-// === impl Control ===
+// === impl EndpointControl ===
 
-impl Control {
-    /// Stops these peers, and remembers them until they have stopped.
+impl EndpointControl {
+    /// Stops these peers and keeps their trackers until their tasks have ended.
     fn leave<'a>(&mut self, peers: impl IntoIterator<Item = &'a Arc<Peer>>) {
-        self.leaving
+        self.removed_peers
             .extend(peers.into_iter().map(|peer| (peer.node, peer.stop())));
     }
 }
 
 impl Handler for NoHandler {
-    fn call(&self, _: NodeId, _: Lane, _: u16, _: Bytes, _: Reply) {}
+    fn call(&self, _: NodeId, _: ConnectionClass, _: u16, _: Bytes, _: Responder) {}
 
-    fn cast(&self, _: NodeId, _: u64, _: Lane, _: u16, _: Bytes) {}
+    fn cast(&self, _: NodeId, _: u64, _: ConnectionClass, _: u16, _: Bytes) {}
 
-    fn link(&self, _: NodeId, _: Lane, _: super::LinkState) {}
+    fn link(&self, _: NodeId, _: ConnectionClass, _: super::ConnectionState) {}
 }

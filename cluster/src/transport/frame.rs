@@ -1,4 +1,4 @@
-//! Step 8, on the wire: one frame, and how a stream of bytes becomes frames.
+//! Step 8 of the life of a message, on the wire: encoding of frames.
 //!
 //! ```text
 //!   0       4       8      9           17       19
@@ -8,46 +8,45 @@
 //!           len = bytes after crc = 11 + body;  crc = CRC32C of len and of all after crc
 //! ```
 //!
-//! The length is checked against the cap before anything is allocated for it. A frame that fails its checksum ends the
-//! connection: after it, nothing says where the next frame begins. The layout of this header and of the hello is
-//! common to all protocol versions, so that any two versions can at least refuse each other.
+//! The length is checked against the limit before anything is allocated for it. A frame with a wrong checksum ends the
+//! connection, because the start of the next frame is unknown. The layout of this header and of the hello is common to
+//! all protocol versions, so any two versions can at least refuse each other.
 //!
-//! Before: [`lane`](super::lane) queues it. After: [`listener`](super::listener) hands it to the other node.
+//! Previous: [`outgoing_queue`](super::outgoing_queue). Next: [`listener`](super::listener) at the other node.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Bytes before the body.
+/// Length of the header in bytes.
 pub(crate) const HEADER: usize = 19;
 
 /// Bytes that `len` counts beside the body: kind, id and method.
 const COUNTED: usize = 11;
 
-/// A body up to this size is copied behind its header, so that many small frames are one buffer; a larger one is
-/// written from where it is.
+/// Maximum size of a body that is copied behind its header, so that many small frames share one buffer. A larger body
+/// is written from its own memory.
 const INLINE: usize = 8 << 10;
 
-/// One message between nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Frame {
-    pub(crate) kind: Kind,
-    /// Ties an answer to its call; counted up by the side that dialled, 0 where nothing is answered.
+pub(crate) struct TransportFrame {
+    pub(crate) kind: FrameKind,
+    /// Matches a response to its call. Counted by the dialling side; 0 in frames without a response.
     pub(crate) id: u64,
-    /// What is asked for; the handler's business.
+    /// Method number, defined by the handler.
     pub(crate) method: u16,
     pub(crate) body: Bytes,
 }
 
-/// What a frame is for. The numbers are the wire's: never reuse one.
+/// Kind of a frame. The numbers are part of the wire protocol: never reuse one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     Call = 1,
     Cast = 2,
-    /// The handler's `Ok`.
+    /// Response `Ok` of the handler.
     Answer = 3,
-    /// The handler's `Err`.
+    /// Response `Err` of the handler.
     Refusal = 4,
-    /// The handler dropped its reply.
+    /// The handler dropped its responder.
     NoAnswer = 5,
     Ping = 6,
     Pong = 7,
@@ -55,14 +54,14 @@ pub(crate) enum Kind {
     Challenge = 17,
     Proof = 18,
     Welcome = 19,
-    /// The handshake failed; the body says why.
+    /// The handshake failed; the body contains the reason.
     Refused = 20,
 }
 
-/// Why bytes are not a frame. Whichever it is, the connection is closed.
+/// Reason for which bytes are not a frame. Any of them closes the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("declared length {declared} is over the cap of {cap} bytes")]
+    #[error("declared length {declared} exceeds the limit of {cap} bytes")]
     TooLong { declared: usize, cap: usize },
     #[error("declared length {0} is shorter than a header")]
     TooShort(usize),
@@ -72,21 +71,21 @@ pub(crate) enum FrameError {
     Kind(u8),
 }
 
-/// Frames on their way into one write.
+/// Frames encoded for one write.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct FrameBatch {
     /// Headers and small bodies not yet in `chunks`.
     tail: BytesMut,
     chunks: Vec<Bytes>,
     pub(crate) frames: u64,
 }
 
-// === impl Frame ===
+// === impl TransportFrame ===
 
-impl Frame {
-    /// A frame that carries nothing but its kind.
-    pub(crate) fn bare(kind: Kind) -> Frame {
-        Frame {
+impl TransportFrame {
+    /// Creates a frame without id, method and body.
+    pub(crate) fn bare(kind: FrameKind) -> TransportFrame {
+        TransportFrame {
             kind,
             id: 0,
             method: 0,
@@ -94,37 +93,38 @@ impl Frame {
         }
     }
 
-    /// Bytes on the wire.
+    /// Returns the size on the wire in bytes.
     pub(crate) fn size(&self) -> usize {
         HEADER + self.body.len()
     }
 
-    /// The frame at the front of `buf`, once all of it is there. The body shares `buf`'s memory.
+    /// Removes the frame at the front of `buf`; `None` until it is complete. The body shares `buf`'s memory.
     ///
     /// # Errors
-    /// The bytes cannot be a frame, or not one with a body of at most `max_body` bytes.
-    pub(crate) fn decode(buf: &mut BytesMut, max_body: usize) -> Result<Option<Frame>, FrameError> {
-        let Some(total) = Frame::extent(buf, max_body)? else {
+    /// When the bytes are not a frame, or not one with a body of at most `max_body` bytes.
+    pub(crate) fn decode(buf: &mut BytesMut, max_body: usize) -> Result<Option<TransportFrame>, FrameError> {
+        let Some(total) = TransportFrame::extent(buf, max_body)? else {
             return Ok(None);
         };
         if buf.len() < total {
             return Ok(None);
         }
+        // The checksum covers the length, too: a wrong length would shift all later frames.
         let declared_crc = u32::from_be_bytes([buf[4], buf[5], buf[6], buf[7]]);
         if crc32c::crc32c_append(crc32c::crc32c(&buf[..4]), &buf[8..total]) != declared_crc {
             return Err(FrameError::Checksum);
         }
-        let kind = Kind::from_wire(buf[8]).ok_or(FrameError::Kind(buf[8]))?;
+        let kind = FrameKind::from_wire(buf[8]).ok_or(FrameError::Kind(buf[8]))?;
         buf.advance(9);
         let id = buf.get_u64();
         let method = buf.get_u16();
-        // An empty slice would keep the whole buffer alive for nothing.
+        // An empty slice would keep the whole buffer allocated for nothing.
         let body = if total == HEADER {
             Bytes::new()
         } else {
             buf.split_to(total - HEADER).freeze()
         };
-        Ok(Some(Frame {
+        Ok(Some(TransportFrame {
             kind,
             id,
             method,
@@ -132,7 +132,7 @@ impl Frame {
         }))
     }
 
-    /// The size of the frame at the front of `buf`, once its length field is there.
+    /// Returns the size of the frame at the front of `buf`; `None` until its length field is complete.
     pub(crate) fn extent(buf: &[u8], max_body: usize) -> Result<Option<usize>, FrameError> {
         let Some(len) = buf.first_chunk::<4>() else {
             return Ok(None);
@@ -163,44 +163,44 @@ impl Frame {
     }
 }
 
-// === impl Kind ===
+// === impl FrameKind ===
 
-impl Kind {
-    fn from_wire(byte: u8) -> Option<Kind> {
+impl FrameKind {
+    fn from_wire(byte: u8) -> Option<FrameKind> {
         Some(match byte {
-            1 => Kind::Call,
-            2 => Kind::Cast,
-            3 => Kind::Answer,
-            4 => Kind::Refusal,
-            5 => Kind::NoAnswer,
-            6 => Kind::Ping,
-            7 => Kind::Pong,
-            16 => Kind::Hello,
-            17 => Kind::Challenge,
-            18 => Kind::Proof,
-            19 => Kind::Welcome,
-            20 => Kind::Refused,
+            1 => FrameKind::Call,
+            2 => FrameKind::Cast,
+            3 => FrameKind::Answer,
+            4 => FrameKind::Refusal,
+            5 => FrameKind::NoAnswer,
+            6 => FrameKind::Ping,
+            7 => FrameKind::Pong,
+            16 => FrameKind::Hello,
+            17 => FrameKind::Challenge,
+            18 => FrameKind::Proof,
+            19 => FrameKind::Welcome,
+            20 => FrameKind::Refused,
             _ => return None,
         })
     }
 }
 
-// === impl Batch ===
+// === impl FrameBatch ===
 
-impl Batch {
-    /// Adds a frame behind the others.
-    pub(crate) fn push(&mut self, frame: Frame) {
+impl FrameBatch {
+    pub(crate) fn push(&mut self, frame: TransportFrame) {
         self.frames += 1;
         self.tail.put_slice(&frame.header());
         if frame.body.len() <= INLINE {
             self.tail.put_slice(&frame.body);
         } else {
+            // The small frames collected so far come first on the wire.
             self.chunks.push(self.tail.split().freeze());
             self.chunks.push(frame.body);
         }
     }
 
-    /// The bytes so far, to be written in order; the batch is empty afterwards.
+    /// Returns the encoded bytes in the order of writing and empties the batch.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = Bytes> {
         if !self.tail.is_empty() {
             self.chunks.push(self.tail.split().freeze());
@@ -215,8 +215,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bytes_of(frames: impl IntoIterator<Item = Frame>) -> BytesMut {
-        let mut batch = Batch::default();
+    fn bytes_of(frames: impl IntoIterator<Item = TransportFrame>) -> BytesMut {
+        let mut batch = FrameBatch::default();
         frames.into_iter().for_each(|frame| batch.push(frame));
         let mut bytes = BytesMut::new();
         batch.finish().for_each(|chunk| bytes.extend_from_slice(&chunk));
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn frame_layout_is_frozen() {
-        let frame = Frame {
-            kind: Kind::Call,
+        let frame = TransportFrame {
+            kind: FrameKind::Call,
             id: 0x0102,
             method: 7,
             body: Bytes::from_static(b"hello"),
@@ -241,7 +241,7 @@ mod tests {
         ];
         assert_eq!(bytes_of([frame.clone()])[..], golden);
         assert_eq!(
-            Frame::decode(&mut BytesMut::from(&golden[..]), 5),
+            TransportFrame::decode(&mut BytesMut::from(&golden[..]), 5),
             Ok(Some(frame))
         );
     }
@@ -251,7 +251,7 @@ mod tests {
         let mut buf = BytesMut::from(&u32::MAX.to_be_bytes()[..]);
         let before = buf.capacity();
         assert!(matches!(
-            Frame::decode(&mut buf, 1 << 20),
+            TransportFrame::decode(&mut buf, 1 << 20),
             Err(FrameError::TooLong { .. })
         ));
         assert_eq!(buf.capacity(), before);
@@ -260,13 +260,16 @@ mod tests {
     #[test]
     fn length_shorter_than_a_header_is_refused() {
         let mut buf = BytesMut::from(&10_u32.to_be_bytes()[..]);
-        assert_eq!(Frame::decode(&mut buf, 64), Err(FrameError::TooShort(10)));
+        assert_eq!(
+            TransportFrame::decode(&mut buf, 64),
+            Err(FrameError::TooShort(10))
+        );
     }
 
     #[test]
     fn any_flipped_bit_is_noticed() {
-        let whole = bytes_of([Frame {
-            kind: Kind::Cast,
+        let whole = bytes_of([TransportFrame {
+            kind: FrameKind::Cast,
             id: 9,
             method: 1,
             body: Bytes::from_static(b"body"),
@@ -274,25 +277,28 @@ mod tests {
         for bit in 0..whole.len() * 8 {
             let mut bent = whole.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
-            // A longer length waits for bytes that never come; whatever is decoded is an error.
-            assert!(!matches!(Frame::decode(&mut bent, 64), Ok(Some(_))), "bit {bit}");
+            // A longer length makes the frame incomplete; in any other case the result must be an error.
+            assert!(
+                !matches!(TransportFrame::decode(&mut bent, 64), Ok(Some(_))),
+                "bit {bit}"
+            );
         }
     }
 
-    fn any_frame() -> impl Strategy<Value = Frame> {
+    fn any_frame() -> impl Strategy<Value = TransportFrame> {
         let kind = prop::sample::select(vec![
-            Kind::Call,
-            Kind::Cast,
-            Kind::Answer,
-            Kind::Ping,
-            Kind::Hello,
+            FrameKind::Call,
+            FrameKind::Cast,
+            FrameKind::Answer,
+            FrameKind::Ping,
+            FrameKind::Hello,
         ]);
         let body = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..64),
             Just(vec![5; INLINE]),
             Just(vec![6; INLINE + 1])
         ];
-        (kind, any::<u64>(), any::<u16>(), body).prop_map(|(kind, id, method, body)| Frame {
+        (kind, any::<u64>(), any::<u16>(), body).prop_map(|(kind, id, method, body)| TransportFrame {
             kind,
             id,
             method,
@@ -313,7 +319,7 @@ mod tests {
             while !wire.is_empty() {
                 let cut = wire.len().min(*cuts.next().unwrap());
                 buf.extend_from_slice(&wire.split_to(cut));
-                while let Some(frame) = Frame::decode(&mut buf, 1 << 20).unwrap() {
+                while let Some(frame) = TransportFrame::decode(&mut buf, 1 << 20).unwrap() {
                     out.push(frame);
                 }
             }
@@ -323,7 +329,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(garbage in prop::collection::vec(any::<u8>(), 0..256)) {
             let mut buf = BytesMut::from(&garbage[..]);
-            while let Ok(Some(_)) = Frame::decode(&mut buf, 128) {}
+            while let Ok(Some(_)) = TransportFrame::decode(&mut buf, 128) {}
         }
     }
 }

@@ -1,174 +1,179 @@
-//! How two nodes make sure of each other before the first request.
+//! Handshake: mutual authentication of two nodes before the first request.
 //!
 //! ```text
 //!   dialler                                                       acceptor
-//!   Hello{versions, lane, cluster, from, to, incarnation, link, nonce} ──▶
+//!   Hello{versions, class, cluster, from, to, incarnation, link, nonce} ──▶
 //!                 ◀── Challenge{version, cluster, node, incarnation, nonce, proof}
 //!   Proof ──▶
-//!                 ◀── Welcome   (or, at any point, Refused{why})
+//!                 ◀── Welcome   (or, at any point, Refused{reason})
 //! ```
 //!
 //! A proof is HMAC-SHA256 under the cluster's secret over the prover's role, the whole hello and the whole challenge.
-//! Both nonces are in it, so no recording of an earlier handshake fits; the role is in it, so none can be sent back.
-//! Only the handshake is authenticated: whoever can change packets on the way afterwards can change frames.
+//! It includes both nonces, so a recording of an earlier handshake does not verify, and the role, so a proof cannot be
+//! reflected. Only the handshake is authenticated: an attacker who can change packets afterwards can change frames.
 //!
 //! Either side refuses a peer whose disk is an older copy of itself, and one that was removed from the cluster. A node
-//! acts on such a refusal only when the refusing side has proven the secret.
+//! acts on such a refusal only if the refusing side has proven the secret.
 //!
-//! A hello with `to` = 0 is a visit: one call from somebody who does not know who listens, usually to ask to join. Only
-//! a visit may come from, or go to, a node of no cluster.
+//! A hello with `to` = 0 announces a one-shot call by a caller that has only an address, usually a join request. Only
+//! such a call may come from, or go to, a node of no cluster.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::io::AsyncWriteExt;
 
-use super::frame::{Batch, Frame, FrameError, Kind};
-use super::hello::{CHALLENGE, Challenge, Hello, NONCE, OLDEST, PROOF, Refusal, VERSION};
-use super::wire::{Ended, FrameReader, WriteHalf};
-use super::{Admission, Identity, Secret};
-use crate::types::NodeId;
+use super::connection::{CloseCause, FrameReader, WriteHalf};
+use super::frame::{FrameBatch, FrameError, FrameKind, TransportFrame};
+use super::handshake_messages::{
+    CHALLENGE, HandshakeChallenge, HandshakeRefusal, NONCE, OLDEST, PROOF, TransportHello, VERSION,
+};
+use super::{ClusterSecret, NodeIdentity, PeerAdmission};
+use crate::ids::NodeId;
 
-/// Largest body of a handshake frame, the cap while the peer is unknown.
+/// Largest body of a handshake frame; the limit until the peer is authenticated.
 pub(crate) const MAX_BODY: usize = 256;
 
-/// How a handshake fails.
+/// Reason for which a handshake fails.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failed {
+pub(crate) enum HandshakeError {
     #[error("{0}")]
-    Refused(#[from] Refusal),
-    /// The other side has proven the secret, and does not admit this node.
+    Refused(#[from] HandshakeRefusal),
+    /// The other side has proven the secret and does not admit this node.
     #[error("the peer does not admit this node: {0:?}")]
-    NotAdmitted(Admission),
+    NotAdmitted(PeerAdmission),
     #[error("{0}")]
-    Ended(#[from] Ended),
+    Ended(#[from] CloseCause),
 }
 
 #[derive(Clone, Copy)]
-enum Role {
+enum HandshakeRole {
     Acceptor,
     Dialler,
 }
 
-/// The dialler's half: makes sure that the acceptor is the node that `hello` names, of the same cluster.
+/// Performs the dialler's side: verifies that the acceptor is the node named by `hello`, of the same cluster.
 pub(crate) async fn dial(
     reader: &mut FrameReader,
     writer: &mut WriteHalf,
-    hello: &Hello,
-    secret: &Secret,
-    admission: &(dyn Fn(Identity) -> Admission + Sync),
-) -> Result<(), Failed> {
+    hello: &TransportHello,
+    secret: &ClusterSecret,
+    admission: &(dyn Fn(NodeIdentity) -> PeerAdmission + Sync),
+) -> Result<(), HandshakeError> {
     let hello_bytes = hello.encode();
-    say(writer, Kind::Hello, hello_bytes.clone()).await?;
-    let body = hear(reader, Kind::Challenge).await?;
-    let (challenge, proof) = Challenge::decode(&body).ok_or(Refusal::Malformed)?;
+    say(writer, FrameKind::Hello, hello_bytes.clone()).await?;
+    let body = read_message(reader, FrameKind::Challenge).await?;
+    let (challenge, proof) = HandshakeChallenge::decode(&body).ok_or(HandshakeRefusal::Malformed)?;
     if !(OLDEST..=VERSION).contains(&challenge.version) {
-        return Err(Refusal::Version.into());
+        return Err(HandshakeRefusal::Version.into());
     }
     let transcript = [&hello_bytes[..], &body[..CHALLENGE]];
-    if !verify(secret, Role::Acceptor, transcript, &proof) {
-        return Err(Refusal::Secret.into());
+    if !verify(secret, HandshakeRole::Acceptor, transcript, &proof) {
+        return Err(HandshakeRefusal::Secret.into());
     }
+    // Checked after the acceptor's proof, so that only a real member can make this node refuse for these reasons.
     if hello.to != NodeId(0) {
         same_cluster(hello.me.cluster, challenge.me.cluster)?;
         if challenge.me.node != hello.to {
-            return Err(Refusal::Node.into());
+            return Err(HandshakeRefusal::Node.into());
         }
-        if let Some(refusal) = Refusal::of(admission(challenge.me)) {
+        if let Some(refusal) = HandshakeRefusal::of(admission(challenge.me)) {
             return Err(refusal.into());
         }
     }
     say(
         writer,
-        Kind::Proof,
-        Bytes::copy_from_slice(&prove(secret, Role::Dialler, transcript)),
+        FrameKind::Proof,
+        Bytes::copy_from_slice(&prove(secret, HandshakeRole::Dialler, transcript)),
     )
     .await?;
-    match hear(reader, Kind::Welcome).await {
-        // Only here has the acceptor proven the secret.
-        Err(Failed::Refused(refusal)) => Err(refusal
+    match read_message(reader, FrameKind::Welcome).await {
+        // A refusal counts as a verdict about this node only here, where the acceptor has proven the secret.
+        Err(HandshakeError::Refused(refusal)) => Err(refusal
             .verdict()
-            .map_or(Failed::Refused(refusal), Failed::NotAdmitted)),
-        heard => heard.map(drop),
+            .map_or(HandshakeError::Refused(refusal), HandshakeError::NotAdmitted)),
+        result => result.map(drop),
     }
 }
 
-/// The acceptor's half up to the welcome: makes sure that the dialler belongs here, and tells it why when it does not.
+/// Performs the acceptor's side up to the welcome: verifies the dialler, and sends it the reason of a refusal.
 pub(crate) async fn accept(
     reader: &mut FrameReader,
     writer: &mut WriteHalf,
-    me: Identity,
+    me: NodeIdentity,
     nonce: [u8; NONCE],
-    secret: &Secret,
-    admission: &(dyn Fn(Identity) -> Admission + Sync),
-) -> Result<Hello, Failed> {
+    secret: &ClusterSecret,
+    admission: &(dyn Fn(NodeIdentity) -> PeerAdmission + Sync),
+) -> Result<TransportHello, HandshakeError> {
     let mut result = examine(reader, writer, me, nonce, secret).await;
     if let Ok(hello) = &result
+        // A one-shot call has no peer id to decide about.
         && hello.to != NodeId(0)
-        && let Some(refusal) = Refusal::of(admission(hello.me))
+        && let Some(refusal) = HandshakeRefusal::of(admission(hello.me))
     {
         result = Err(refusal.into());
     }
-    if let Err(Failed::Refused(refusal)) = &result {
+    if let Err(HandshakeError::Refused(refusal)) = &result {
         let mut body = BytesMut::with_capacity(3);
         body.put_u8(*refusal as u8);
         body.put_u16(VERSION);
-        // It is being turned away: whether it hears why is its business.
-        drop(say(writer, Kind::Refused, body.freeze()).await);
+        // Best effort: the dialler may have closed the connection already.
+        drop(say(writer, FrameKind::Refused, body.freeze()).await);
         drop(writer.shutdown().await);
     }
     result
 }
 
-/// Ends the acceptor's half: from here on the dialler's frames are requests.
-pub(crate) async fn welcome(writer: &mut WriteHalf) -> Result<(), Ended> {
-    say(writer, Kind::Welcome, Bytes::new()).await
+/// Completes the acceptor's side: the dialler's next frames are requests.
+pub(crate) async fn welcome(writer: &mut WriteHalf) -> Result<(), CloseCause> {
+    say(writer, FrameKind::Welcome, Bytes::new()).await
 }
 
 async fn examine(
     reader: &mut FrameReader,
     writer: &mut WriteHalf,
-    me: Identity,
+    me: NodeIdentity,
     nonce: [u8; NONCE],
-    secret: &Secret,
-) -> Result<Hello, Failed> {
-    let hello_bytes = hear(reader, Kind::Hello).await?;
-    let hello = Hello::decode(&hello_bytes)?;
+    secret: &ClusterSecret,
+) -> Result<TransportHello, HandshakeError> {
+    let hello_bytes = read_message(reader, FrameKind::Hello).await?;
+    let hello = TransportHello::decode(&hello_bytes)?;
     let version = VERSION.min(hello.versions.0);
     if version < OLDEST.max(hello.versions.1) {
-        return Err(Refusal::Version.into());
+        return Err(HandshakeRefusal::Version.into());
     }
     if hello.to != NodeId(0) {
         same_cluster(me.cluster, hello.me.cluster)?;
         if hello.to != me.node || hello.me.node == me.node {
-            return Err(Refusal::Node.into());
+            return Err(HandshakeRefusal::Node.into());
         }
     } else if hello.me.cluster != 0 && me.cluster != 0 {
         same_cluster(me.cluster, hello.me.cluster)?;
     }
-    let challenge = Challenge { version, me, nonce }.encode();
+    // The acceptor proves the secret first, so a dialler never sends its proof to a node outside of the cluster.
+    let challenge = HandshakeChallenge { version, me, nonce }.encode();
     let transcript = [&hello_bytes[..], &challenge[..]];
     let mut body = challenge.clone();
-    body.put_slice(&prove(secret, Role::Acceptor, transcript));
-    say(writer, Kind::Challenge, body.freeze()).await?;
-    let proof = hear(reader, Kind::Proof).await?;
-    if !verify(secret, Role::Dialler, transcript, &proof) {
-        return Err(Refusal::Secret.into());
+    body.put_slice(&prove(secret, HandshakeRole::Acceptor, transcript));
+    say(writer, FrameKind::Challenge, body.freeze()).await?;
+    let proof = read_message(reader, FrameKind::Proof).await?;
+    if !verify(secret, HandshakeRole::Dialler, transcript, &proof) {
+        return Err(HandshakeRefusal::Secret.into());
     }
     Ok(hello)
 }
 
-fn same_cluster(mine: u64, theirs: u64) -> Result<(), Refusal> {
+fn same_cluster(mine: u64, theirs: u64) -> Result<(), HandshakeRefusal> {
     match (mine, theirs) {
-        (0, _) | (_, 0) => Err(Refusal::NotMember),
+        (0, _) | (_, 0) => Err(HandshakeRefusal::NotMember),
         (mine, theirs) if mine == theirs => Ok(()),
-        _ => Err(Refusal::Cluster),
+        _ => Err(HandshakeRefusal::Cluster),
     }
 }
 
-async fn say(writer: &mut WriteHalf, kind: Kind, body: Bytes) -> Result<(), Ended> {
-    let mut batch = Batch::default();
-    batch.push(Frame {
+async fn say(writer: &mut WriteHalf, kind: FrameKind, body: Bytes) -> Result<(), CloseCause> {
+    let mut batch = FrameBatch::default();
+    batch.push(TransportFrame {
         kind,
         id: 0,
         method: 0,
@@ -180,42 +185,45 @@ async fn say(writer: &mut WriteHalf, kind: Kind, body: Bytes) -> Result<(), Ende
     Ok(())
 }
 
-async fn hear(reader: &mut FrameReader, kind: Kind) -> Result<Bytes, Failed> {
+async fn read_message(reader: &mut FrameReader, kind: FrameKind) -> Result<Bytes, HandshakeError> {
     let frame = match reader.next().await {
         Ok(frame) => frame,
-        // Somebody who speaks another protocol, or a newer one than ours.
-        Err(Ended::Corrupt(FrameError::TooLong { .. } | FrameError::TooShort(_) | FrameError::Kind(_))) => {
-            return Err(Refusal::Malformed.into());
+        // The peer uses another protocol or a newer version.
+        Err(CloseCause::Corrupt(
+            FrameError::TooLong { .. } | FrameError::TooShort(_) | FrameError::Kind(_),
+        )) => {
+            return Err(HandshakeRefusal::Malformed.into());
         }
         Err(ended) => return Err(ended.into()),
     };
     if frame.kind == kind {
         return Ok(frame.body);
     }
-    let refusal = (frame.kind == Kind::Refused)
+    let refusal = (frame.kind == FrameKind::Refused)
         .then(|| frame.body.first().copied())
         .flatten();
     Err(refusal
-        .and_then(Refusal::from_wire)
-        .unwrap_or(Refusal::Malformed)
+        .and_then(HandshakeRefusal::from_wire)
+        .unwrap_or(HandshakeRefusal::Malformed)
         .into())
 }
 
-fn prove(secret: &Secret, role: Role, transcript: [&[u8]; 2]) -> [u8; PROOF] {
+fn prove(secret: &ClusterSecret, role: HandshakeRole, transcript: [&[u8]; 2]) -> [u8; PROOF] {
     mac(secret, role, transcript).finalize().into_bytes().into()
 }
 
-fn verify(secret: &Secret, role: Role, transcript: [&[u8]; 2], proof: &[u8]) -> bool {
+fn verify(secret: &ClusterSecret, role: HandshakeRole, transcript: [&[u8]; 2], proof: &[u8]) -> bool {
+    // Compared in constant time: the timing must not reveal how much of a forged proof is right.
     mac(secret, role, transcript).verify_slice(proof).is_ok()
 }
 
-fn mac(secret: &Secret, role: Role, transcript: [&[u8]; 2]) -> Hmac<Sha256> {
+fn mac(secret: &ClusterSecret, role: HandshakeRole, transcript: [&[u8]; 2]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).expect("HMAC takes keys of any length");
     mac.update(match role {
-        Role::Acceptor => b"rookery transport 1 acceptor",
-        Role::Dialler => b"rookery transport 1 dialler ",
+        HandshakeRole::Acceptor => b"rookery transport 1 acceptor",
+        HandshakeRole::Dialler => b"rookery transport 1 dialler ",
     });
-    // Both parts have a fixed length, so nothing can move from one to the other.
+    // Both parts have a fixed length, so no byte can move from one to the other under the same proof.
     transcript.iter().for_each(|part| mac.update(part));
     mac
 }
@@ -223,9 +231,9 @@ fn mac(secret: &Secret, role: Role, transcript: [&[u8]; 2]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::hello::tests::{ONE, hello};
+    use crate::transport::handshake_messages::tests::{ONE, hello};
 
-    const TWO: Identity = Identity {
+    const TWO: NodeIdentity = NodeIdentity {
         node: NodeId(2),
         cluster: 7,
         incarnation: 22,
@@ -236,33 +244,33 @@ mod tests {
         (FrameReader::new(Box::new(reader), MAX_BODY), Box::new(writer))
     }
 
-    /// Both halves' results of a handshake with `hello` at a node that is `acceptor`.
+    /// Performs a handshake with `hello` at a node that is `acceptor`, and returns both sides' results.
     async fn shake(
-        hello: Hello,
-        acceptor: Identity,
+        hello: TransportHello,
+        acceptor: NodeIdentity,
         secrets: (&str, &str),
-    ) -> (Result<(), Failed>, Result<Hello, Failed>) {
+    ) -> (Result<(), HandshakeError>, Result<TransportHello, HandshakeError>) {
         shake_if(hello, acceptor, secrets, (true, true)).await
     }
 
-    /// The same, where each of the two admits the other or not.
+    /// As [`shake`], with the decision of each side about the other: `true` admits it.
     async fn shake_if(
-        hello: Hello,
-        acceptor: Identity,
+        hello: TransportHello,
+        acceptor: NodeIdentity,
         secrets: (&str, &str),
         admits: (bool, bool),
-    ) -> (Result<(), Failed>, Result<Hello, Failed>) {
+    ) -> (Result<(), HandshakeError>, Result<TransportHello, HandshakeError>) {
         let verdict = |admits| {
             if admits {
-                Admission::Admitted
+                PeerAdmission::Admitted
             } else {
-                Admission::OlderDisk
+                PeerAdmission::OlderDisk
             }
         };
         let admits = (move |_| verdict(admits.0), move |_| verdict(admits.1));
         let (left, right) = tokio::io::duplex(4096);
         let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
-        let secrets = (Secret::from(secrets.0), Secret::from(secrets.1));
+        let secrets = (ClusterSecret::from(secrets.0), ClusterSecret::from(secrets.1));
         let dialling = async {
             let result = dial(&mut dr, &mut dw, &hello, &secrets.0, &admits.0).await;
             drop(dw.shutdown().await);
@@ -276,9 +284,9 @@ mod tests {
         tokio::join!(dialling, accepting)
     }
 
-    fn refusal<T: std::fmt::Debug>(result: Result<T, Failed>) -> Refusal {
+    fn refusal<T: std::fmt::Debug>(result: Result<T, HandshakeError>) -> HandshakeRefusal {
         match result {
-            Err(Failed::Refused(refusal)) => refusal,
+            Err(HandshakeError::Refused(refusal)) => refusal,
             other => panic!("expected a refusal, got {other:?}"),
         }
     }
@@ -293,8 +301,8 @@ mod tests {
     #[tokio::test]
     async fn wrong_secret_is_noticed_by_the_dialler_first() {
         let (dialled, accepted) = shake(hello(), TWO, ("s", "t")).await;
-        assert_eq!(refusal(dialled), Refusal::Secret);
-        assert!(matches!(accepted, Err(Failed::Ended(_))));
+        assert_eq!(refusal(dialled), HandshakeRefusal::Secret);
+        assert!(matches!(accepted, Err(HandshakeError::Ended(_))));
     }
 
     #[tokio::test]
@@ -302,30 +310,30 @@ mod tests {
         let (left, right) = tokio::io::duplex(4096);
         let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
         let rogue = async {
-            say(&mut dw, Kind::Hello, hello().encode()).await.unwrap();
-            hear(&mut dr, Kind::Challenge).await.unwrap();
-            say(&mut dw, Kind::Proof, Bytes::from_static(&[0; PROOF]))
+            say(&mut dw, FrameKind::Hello, hello().encode()).await.unwrap();
+            read_message(&mut dr, FrameKind::Challenge).await.unwrap();
+            say(&mut dw, FrameKind::Proof, Bytes::from_static(&[0; PROOF]))
                 .await
                 .unwrap();
-            hear(&mut dr, Kind::Welcome).await
+            read_message(&mut dr, FrameKind::Welcome).await
         };
-        let secret = Secret::from("s");
+        let secret = ClusterSecret::from("s");
         let (answer, accepted) = tokio::join!(
             rogue,
             accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &|_| {
-                Admission::Admitted
+                PeerAdmission::Admitted
             })
         );
-        assert_eq!(refusal(answer), Refusal::Secret);
-        assert_eq!(refusal(accepted), Refusal::Secret);
+        assert_eq!(refusal(answer), HandshakeRefusal::Secret);
+        assert_eq!(refusal(accepted), HandshakeRefusal::Secret);
     }
 
     #[tokio::test]
     async fn peer_of_another_cluster_is_refused() {
-        let (dialled, accepted) = shake(hello(), Identity { cluster: 8, ..TWO }, ("s", "s")).await;
+        let (dialled, accepted) = shake(hello(), NodeIdentity { cluster: 8, ..TWO }, ("s", "s")).await;
         assert_eq!(
             (refusal(dialled), refusal(accepted)),
-            (Refusal::Cluster, Refusal::Cluster)
+            (HandshakeRefusal::Cluster, HandshakeRefusal::Cluster)
         );
     }
 
@@ -333,23 +341,23 @@ mod tests {
     async fn another_node_on_the_address_is_refused() {
         let (dialled, _) = shake(
             hello(),
-            Identity {
+            NodeIdentity {
                 node: NodeId(3),
                 ..TWO
             },
             ("s", "s"),
         )
         .await;
-        assert_eq!(refusal(dialled), Refusal::Node);
+        assert_eq!(refusal(dialled), HandshakeRefusal::Node);
     }
 
     #[tokio::test]
     async fn link_to_or_from_a_node_of_no_cluster_is_refused_for_now() {
-        let (dialled, _) = shake(hello(), Identity { cluster: 0, ..TWO }, ("s", "s")).await;
+        let (dialled, _) = shake(hello(), NodeIdentity { cluster: 0, ..TWO }, ("s", "s")).await;
         assert!(refusal(dialled).is_passing());
         let (dialled, _) = shake(
-            Hello {
-                me: Identity { cluster: 0, ..ONE },
+            TransportHello {
+                me: NodeIdentity { cluster: 0, ..ONE },
                 ..hello()
             },
             TWO,
@@ -361,58 +369,64 @@ mod tests {
 
     #[tokio::test]
     async fn visit_from_a_node_of_no_cluster_is_welcome_and_from_another_cluster_is_not() {
-        let visit = Hello {
-            me: Identity { cluster: 0, ..ONE },
+        let one_shot = TransportHello {
+            me: NodeIdentity { cluster: 0, ..ONE },
             to: NodeId(0),
             ..hello()
         };
-        shake(visit.clone(), TWO, ("s", "s")).await.0.unwrap();
-        let stranger = Hello {
-            me: Identity { cluster: 8, ..ONE },
-            ..visit
+        shake(one_shot.clone(), TWO, ("s", "s")).await.0.unwrap();
+        let foreign = TransportHello {
+            me: NodeIdentity { cluster: 8, ..ONE },
+            ..one_shot
         };
         assert_eq!(
-            refusal(shake(stranger, TWO, ("s", "s")).await.0),
-            Refusal::Cluster
+            refusal(shake(foreign, TWO, ("s", "s")).await.0),
+            HandshakeRefusal::Cluster
         );
     }
 
     #[tokio::test]
-    async fn a_dialler_with_an_older_disk_is_told_and_an_acceptor_with_one_is_left() {
+    async fn an_older_disk_of_either_side_ends_the_handshake() {
         let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (true, false)).await;
         assert!(
-            matches!(dialled, Err(Failed::NotAdmitted(Admission::OlderDisk))),
+            matches!(
+                dialled,
+                Err(HandshakeError::NotAdmitted(PeerAdmission::OlderDisk))
+            ),
             "{dialled:?}"
         );
-        assert_eq!(refusal(accepted), Refusal::Older);
+        assert_eq!(refusal(accepted), HandshakeRefusal::Older);
         let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (false, true)).await;
-        assert_eq!(refusal(dialled), Refusal::Older);
-        assert!(matches!(accepted, Err(Failed::Ended(_))), "{accepted:?}");
+        assert_eq!(refusal(dialled), HandshakeRefusal::Older);
+        assert!(matches!(accepted, Err(HandshakeError::Ended(_))), "{accepted:?}");
     }
 
     #[tokio::test]
-    async fn nobody_is_told_that_his_disk_is_older_before_the_secret_is_proven() {
+    async fn older_disk_is_not_reported_before_the_secret_is_proven() {
         let (left, right) = tokio::io::duplex(4096);
         let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
         let rogue = async {
-            hear(&mut ar, Kind::Hello).await.unwrap();
-            let body = Bytes::copy_from_slice(&[Refusal::Older as u8, 0, 1]);
-            say(&mut aw, Kind::Refused, body).await.unwrap();
+            read_message(&mut ar, FrameKind::Hello).await.unwrap();
+            let body = Bytes::copy_from_slice(&[HandshakeRefusal::Older as u8, 0, 1]);
+            say(&mut aw, FrameKind::Refused, body).await.unwrap();
         };
-        let (secret, hello) = (Secret::from("s"), hello());
-        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| Admission::Admitted);
+        let (secret, hello) = (ClusterSecret::from("s"), hello());
+        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| PeerAdmission::Admitted);
         let (dialled, ()) = tokio::join!(dialling, rogue);
-        assert_eq!(refusal(dialled), Refusal::Older);
+        assert_eq!(refusal(dialled), HandshakeRefusal::Older);
     }
 
     #[tokio::test]
     async fn versions_that_do_not_overlap_are_refused_and_newer_ones_that_do_are_not() {
-        let newer = Hello {
+        let newer = TransportHello {
             versions: (VERSION + 2, VERSION + 1),
             ..hello()
         };
-        assert_eq!(refusal(shake(newer, TWO, ("s", "s")).await.0), Refusal::Version);
-        let overlapping = Hello {
+        assert_eq!(
+            refusal(shake(newer, TWO, ("s", "s")).await.0),
+            HandshakeRefusal::Version
+        );
+        let overlapping = TransportHello {
             versions: (VERSION + 2, VERSION),
             ..hello()
         };
@@ -422,11 +436,11 @@ mod tests {
     #[test]
     fn proofs_differ_by_role_secret_and_transcript_and_are_frozen() {
         let proof =
-            |secret: &str, role, part: &[u8]| prove(&Secret::from(secret), role, [part, b"challenge"]);
-        let one = proof("s", Role::Acceptor, b"hello");
-        assert_ne!(one, proof("s", Role::Dialler, b"hello"));
-        assert_ne!(one, proof("t", Role::Acceptor, b"hello"));
-        assert_ne!(one, proof("s", Role::Acceptor, b"hallo"));
+            |secret: &str, role, part: &[u8]| prove(&ClusterSecret::from(secret), role, [part, b"challenge"]);
+        let one = proof("s", HandshakeRole::Acceptor, b"hello");
+        assert_ne!(one, proof("s", HandshakeRole::Dialler, b"hello"));
+        assert_ne!(one, proof("t", HandshakeRole::Acceptor, b"hello"));
+        assert_ne!(one, proof("s", HandshakeRole::Acceptor, b"hallo"));
         assert_eq!(one[..4], [8, 198, 223, 137]);
     }
 }

@@ -1,9 +1,9 @@
-//! Step 8, at the receiver: incoming connections, from the handshake to the handler.
+//! Step 8 of the life of a message, receiving side: incoming connections, from the handshake to the handler.
 //!
-//! A peer has at most one incoming link per lane: a newer one replaces the older, and speaks only after the older one
-//! has ended, so that the handler sees one order.
+//! A peer has at most one incoming connection per class. A newer one replaces the older, and its requests are handled
+//! only after the older one has ended, so that the handler sees one order.
 //!
-//! Before: [`peer`](super::peer) at the other node writes. After: the handler; in the cluster, [`crate::raft`].
+//! Previous: [`peer`](super::peer) at the other node. Next: the handler; for Raft requests [`crate::raft`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,56 +16,57 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::answers::Answers;
-use super::door::{Acceptor, Socket};
-use super::endpoint::Shared;
-use super::frame::{Frame, Kind};
-use super::handshake::{self, Failed, MAX_BODY};
-use super::hello::Hello;
-use super::metrics::LaneMetrics;
-use super::session::Session;
-use super::wire::{Ended, FrameReader, Pulse, WriteHalf, write_all_of};
-use super::{Lane, LinkState, Reply};
-use crate::types::NodeId;
+use super::connection::{CloseCause, FrameReader, Keepalive, WriteHalf, write_all_of};
+use super::endpoint::EndpointShared;
+use super::frame::{FrameKind, TransportFrame};
+use super::handshake::{self, HandshakeError, MAX_BODY};
+use super::handshake_messages::TransportHello;
+use super::io::{Acceptor, IoStream};
+use super::metrics::ClassMetrics;
+use super::response_queue::ResponseQueue;
+use super::running_transport::RunningTransport;
+use super::{ConnectionClass, ConnectionState, Responder};
+use crate::ids::NodeId;
 
-/// Connections that may be in their handshake at once; further ones are closed. Bounds what strangers can hold.
+/// Maximum number of concurrent handshakes; further connections are closed. Bounds the resources of unauthenticated
+/// peers.
 const HANDSHAKES: usize = 64;
 
-/// Pause after a failed accept: out of file descriptors, most likely.
+/// Pause after a failed accept; most likely the file descriptors are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The incoming links of a node.
+/// Incoming connections of a node.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    links: Mutex<Links>,
+    links: Mutex<IncomingConnections>,
     handshakes: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
-struct Links {
-    current: BTreeMap<(NodeId, Lane), Current>,
+struct IncomingConnections {
+    current: BTreeMap<(NodeId, ConnectionClass), CurrentConnection>,
     next_serial: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Current {
+struct CurrentConnection {
     serial: u64,
     replaced: CancellationToken,
     ended: CancellationToken,
 }
 
-/// The right to be a peer's incoming link on a lane; given back when dropped.
-struct Claim<'a> {
+/// Registration of a peer's current incoming connection of a class; removed on drop.
+struct ConnectionClaim<'a> {
     incoming: &'a Incoming,
-    key: (NodeId, Lane),
-    current: Current,
+    key: (NodeId, ConnectionClass),
+    current: CurrentConnection,
 }
 
-/// An incoming connection whose peer is known.
-struct Link {
-    hello: Hello,
-    metrics: LaneMetrics,
-    answers: Arc<Answers>,
+/// Incoming connection whose peer is authenticated.
+struct IncomingConnection {
+    hello: TransportHello,
+    metrics: ClassMetrics,
+    answers: Arc<ResponseQueue>,
 }
 
 // === impl Incoming ===
@@ -79,7 +80,7 @@ impl Incoming {
     }
 
     /// Accepts connections until the transport stops.
-    pub(crate) async fn run(shared: Arc<Shared>, mut acceptor: Box<dyn Acceptor>) {
+    pub(crate) async fn run(shared: Arc<EndpointShared>, mut acceptor: Box<dyn Acceptor>) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -88,6 +89,7 @@ impl Incoming {
             };
             match (accepted, shared.session()) {
                 (Ok(socket), Some(session)) => {
+                    // Closed and not queued: a flood of connections must not delay the peers that authenticate.
                     let Ok(permit) = Arc::clone(&shared.incoming.handshakes).try_acquire_owned() else {
                         debug!(
                             from = socket.from,
@@ -98,16 +100,18 @@ impl Incoming {
                     let serving = serve(Arc::clone(&shared), session, socket, permit);
                     shared.tracker.spawn_on(serving, &shared.runtime);
                 }
+                // Not started yet: the dialler retries.
                 (Ok(_), None) => {}
                 (Err(error), _) => {
-                    debug!(%error, "connection not accepted");
+                    debug!(%error, "accept failed");
+                    // Without the pause the loop would spin until a descriptor is free.
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Closes the links of these peers. A peer that dials again learns the reason in its handshake.
+    /// Closes the connections of these peers. A peer that dials again gets the reason in its handshake.
     pub(crate) fn close_links(&self, of: impl Fn(NodeId) -> bool) {
         for ((peer, _), current) in &self.links.lock().current {
             if of(*peer) {
@@ -116,20 +120,22 @@ impl Incoming {
         }
     }
 
-    /// Makes the caller the peer's link on the lane, once the one before has ended.
-    async fn claim(&self, key: (NodeId, Lane)) -> Claim<'_> {
+    /// Registers the caller as the peer's current connection of a class, once the previous one has ended.
+    async fn claim(&self, key: (NodeId, ConnectionClass)) -> ConnectionClaim<'_> {
+        // The claim exists before the wait below: if the caller is cancelled there, its drop lets the next one
+        // continue.
         let (claim, before) = {
             let mut links = self.links.lock();
             let serial = links.next_serial;
             links.next_serial += 1;
-            let current = Current {
+            let current = CurrentConnection {
                 serial,
                 replaced: CancellationToken::new(),
                 ended: CancellationToken::new(),
             };
             let before = links.current.insert(key, current.clone());
             (
-                Claim {
+                ConnectionClaim {
                     incoming: self,
                     key,
                     current,
@@ -145,9 +151,10 @@ impl Incoming {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for ConnectionClaim<'_> {
     fn drop(&mut self) {
         let mut links = self.incoming.links.lock();
+        // A newer connection may have replaced this entry already; only the own entry is removed.
         if links
             .current
             .get(&self.key)
@@ -159,9 +166,14 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// One incoming connection, from its first byte to its last.
-async fn serve(shared: Arc<Shared>, session: Arc<Session>, socket: Socket, permit: OwnedSemaphorePermit) {
-    let Socket {
+/// Serves one incoming connection, from its first byte to its last.
+async fn serve(
+    shared: Arc<EndpointShared>,
+    session: Arc<RunningTransport>,
+    socket: IoStream,
+    permit: OwnedSemaphorePermit,
+) {
+    let IoStream {
         reader,
         mut writer,
         from,
@@ -172,134 +184,140 @@ async fn serve(shared: Arc<Shared>, session: Arc<Session>, socket: Socket, permi
         () = session.stop.cancelled() => return,
         hello = examine(&shared, &session, &mut reader, &mut writer) => hello,
     };
+    // The permit bounds handshakes, not connections.
     drop(permit);
     let hello = match hello {
         Ok(hello) => hello,
-        Err(Failed::Refused(refusal)) => {
+        Err(HandshakeError::Refused(refusal)) => {
             shared.metrics.count_refused();
-            // The port is another one each time.
+            // Without the port, which differs per connection, so that a refusal is logged once per host.
             let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host);
-            shared.complaints.refused(host, refusal);
+            shared.refusal_log.refused(host, refusal);
             return;
         }
         Err(failed) => {
-            debug!(from, reason = %failed, "handshake not finished");
+            debug!(from, reason = %failed, "handshake failed");
             return;
         }
     };
     reader.set_max_body(shared.config.max_body);
-    let (peer, lane, link) = (hello.me.node, hello.lane, hello.link);
-    let answers = Answers::new(shared.config.bounds.of(lane), shared.config.max_body);
-    let connection = Link {
-        metrics: shared.metrics.lane(peer, lane),
+    let (peer, class, link) = (hello.me.node, hello.class, hello.link);
+    let answers = ResponseQueue::new(shared.config.bounds.of(class), shared.config.max_body);
+    let connection = IncomingConnection {
+        metrics: shared.metrics.class(peer, class),
         hello,
         answers,
     };
 
-    if connection.is_visit() {
+    // A one-shot call replaces no connection, and several may run at the same time.
+    if connection.is_one_shot() {
         connection
             .exchange(&shared, &session, reader, writer, &CancellationToken::new())
             .await;
         connection.answers.close();
         return;
     }
-    let claim = shared.incoming.claim((peer, lane)).await;
+    let claim = shared.incoming.claim((peer, class)).await;
+    // The peer is alive, so a pause of dialling it is over.
     shared.kick(peer);
-    session.incoming(peer, lane, LinkState::Up(link));
+    session.incoming(peer, class, ConnectionState::Up(link));
     let ended = connection
         .exchange(&shared, &session, reader, writer, &claim.current.replaced)
         .await;
+    // Before `Down`: late responses of the handler must not pile up in a queue without a writer.
     connection.answers.close();
-    session.incoming(peer, lane, LinkState::Down);
+    session.incoming(peer, class, ConnectionState::Down);
     match ended {
-        Ended::Corrupt(_) | Ended::Unexpected | Ended::Overflow => {
+        CloseCause::Corrupt(_) | CloseCause::Unexpected | CloseCause::Overflow => {
             if let Some(held_back) = shared.broken.due() {
-                warn!(peer = %peer, lane = %lane, reason = %ended, held_back, "incoming link closed");
+                warn!(peer = %peer, class = %class, reason = %ended, held_back, "incoming connection closed");
             }
         }
-        _ => debug!(peer = %peer, lane = %lane, reason = %ended, "incoming link down"),
+        _ => debug!(peer = %peer, class = %class, reason = %ended, "incoming connection lost"),
     }
 }
 
 async fn examine(
-    shared: &Shared,
-    session: &Session,
+    shared: &EndpointShared,
+    session: &RunningTransport,
     reader: &mut FrameReader,
     writer: &mut WriteHalf,
-) -> Result<Hello, Failed> {
+) -> Result<TransportHello, HandshakeError> {
     let mut nonce = [0; 32];
-    shared.door.random(&mut nonce);
+    shared.io.random(&mut nonce);
     let admission = |peer| session.admission(peer);
     let secret = &shared.config.secret;
     let examining = handshake::accept(reader, writer, session.me, nonce, secret, &admission);
     timeout(shared.config.handshake_timeout, examining)
         .await
-        .map_err(|_| Ended::Io(io::ErrorKind::TimedOut.into()))?
+        .map_err(|_| CloseCause::Io(io::ErrorKind::TimedOut.into()))?
 }
 
-// === impl Link ===
+// === impl IncomingConnection ===
 
-impl Link {
-    /// One call from somebody who did not know who listens here.
-    fn is_visit(&self) -> bool {
+impl IncomingConnection {
+    /// Returns true for a one-shot call, whose caller has the address of this node but not its id.
+    fn is_one_shot(&self) -> bool {
         self.hello.to == NodeId(0)
     }
 
-    /// Welcomes the peer and moves frames until the connection ends.
+    /// Sends the welcome and moves frames until the connection ends.
     async fn exchange(
         &self,
-        shared: &Shared,
-        session: &Session,
+        shared: &EndpointShared,
+        session: &RunningTransport,
         mut reader: FrameReader,
         mut writer: WriteHalf,
         replaced: &CancellationToken,
-    ) -> Ended {
-        let pulse = Pulse::default();
+    ) -> CloseCause {
+        let keepalive = Keepalive::default();
         let stop = &session.stop;
-        let reading = reader.run(&pulse, &self.metrics, Some(&self.answers), |frame| {
+        let reading = reader.run(&keepalive, &self.metrics, Some(&self.answers), |frame| {
             self.handle(session, frame)
         });
+        // The welcome follows the claim, so the dialler sends its first request after the old connection has ended.
         let writing = async {
             match handshake::welcome(&mut writer).await {
-                Ok(()) => write_all_of(&*self.answers, writer, &pulse, &self.metrics, stop).await,
+                Ok(()) => write_all_of(&*self.answers, writer, &keepalive, &self.metrics, stop).await,
                 Err(ended) => ended,
             }
         };
-        // The dialler asks for signs of life; here it is enough to listen for them.
-        let watching = pulse.watch(shared.config.ping_every, shared.config.silence, || {});
+        // Only the dialler pings; the acceptor just detects the silence.
+        let watching = keepalive.watch(shared.config.ping_every, shared.config.peer_timeout, || {});
         tokio::pin!(writing);
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = replaced.cancelled() => return Ended::Replaced,
+            () = replaced.cancelled() => return CloseCause::Replaced,
             ended = reading => return ended,
             ended = &mut writing => return ended,
             ended = watching => return ended,
         }
         timeout(shared.config.flush, writing)
             .await
-            .unwrap_or(Ended::Stopped)
+            .unwrap_or(CloseCause::Stopped)
     }
 
-    fn handle(&self, session: &Session, frame: Frame) -> Result<(), Ended> {
-        let Frame {
+    fn handle(&self, session: &RunningTransport, frame: TransportFrame) -> Result<(), CloseCause> {
+        let TransportFrame {
             kind,
             id,
             method,
             body,
         } = frame;
-        let Hello { me, lane, link, .. } = &self.hello;
+        let TransportHello { me, class, link, .. } = &self.hello;
         match kind {
-            Kind::Call => session.call(
+            FrameKind::Call => session.call(
                 me.node,
-                *lane,
+                *class,
                 method,
                 body,
-                Reply::link(Arc::clone(&self.answers), id),
+                Responder::link(Arc::clone(&self.answers), id),
             ),
-            Kind::Cast if !self.is_visit() => session.cast(me.node, *link, *lane, method, body),
-            Kind::Ping => self.answers.pong(),
-            _ => return Err(Ended::Unexpected),
+            // A caller with an unverified id may make calls, but no casts, which belong to an ordered stream of a peer.
+            FrameKind::Cast if !self.is_one_shot() => session.cast(me.node, *link, *class, method, body),
+            FrameKind::Ping => self.answers.pong(),
+            _ => return Err(CloseCause::Unexpected),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the transport counts.
+//! Metrics of the transport.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,49 +6,49 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Lane;
-use crate::types::NodeId;
+use super::ConnectionClass;
+use crate::ids::NodeId;
 
-/// Counters of a node's transport, per peer and lane; a cheap handle.
+/// Metrics of a node's transport, per peer and connection class. Cheap to clone.
 #[derive(Clone, Default, Debug)]
 pub struct Metrics {
-    sent_bytes: Family<Labels, Counter>,
-    sent_frames: Family<Labels, Counter>,
-    received_bytes: Family<Labels, Counter>,
-    received_frames: Family<Labels, Counter>,
-    connects: Family<Labels, Counter>,
-    full: Family<Labels, Counter>,
-    lane_bytes: Family<Labels, Gauge>,
+    sent_bytes: Family<ConnectionLabels, Counter>,
+    sent_frames: Family<ConnectionLabels, Counter>,
+    received_bytes: Family<ConnectionLabels, Counter>,
+    received_frames: Family<ConnectionLabels, Counter>,
+    connects: Family<ConnectionLabels, Counter>,
+    full: Family<ConnectionLabels, Counter>,
+    class_bytes: Family<ConnectionLabels, Gauge>,
     refused: Counter,
 }
 
-/// The counters of one peer and lane, looked up once so that the hot path touches only atomics.
+/// Metrics of one peer and class, looked up once so that the hot path only touches atomics.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct LaneMetrics {
+pub(crate) struct ClassMetrics {
     pub(crate) sent_bytes: Counter,
     pub(crate) sent_frames: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) received_frames: Counter,
     pub(crate) connects: Counter,
     pub(crate) full: Counter,
-    pub(crate) lane_bytes: Gauge,
+    pub(crate) class_bytes: Gauge,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct Labels {
+struct ConnectionLabels {
     peer: u64,
-    lane: &'static str,
+    class: &'static str,
 }
 
 // === impl Metrics ===
 
 impl Metrics {
-    /// Adds the transport's metrics to `registry`, under names that begin with `transport_`.
+    /// Registers the metrics in `registry`, under names that begin with `transport_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("transport");
         registry.register(
             "sent_bytes",
-            "Bytes written to a peer, frame headers included",
+            "Bytes written to a peer, including frame headers",
             self.sent_bytes.clone(),
         );
         registry.register(
@@ -68,40 +68,40 @@ impl Metrics {
         );
         registry.register(
             "connects",
-            "Outgoing links made; more than one is a reconnect",
+            "Outgoing connections established; each after the first is a reconnection",
             self.connects.clone(),
         );
         registry.register(
             "full",
-            "Requests refused because their lane was full",
+            "Requests refused because the outgoing queue of their connection class was full",
             self.full.clone(),
         );
         registry.register(
-            "lane_bytes",
-            "Bytes an outgoing lane holds",
-            self.lane_bytes.clone(),
+            "class_bytes",
+            "Bytes in the outgoing queue of a connection class",
+            self.class_bytes.clone(),
         );
         registry.register(
             "refused",
-            "Handshakes that either side refused",
+            "Handshakes refused by either side",
             self.refused.clone(),
         );
     }
 
-    /// The counters of one peer and lane.
-    pub(crate) fn lane(&self, peer: NodeId, lane: Lane) -> LaneMetrics {
-        let labels = Labels {
+    /// Returns the metrics of one peer and class.
+    pub(crate) fn class(&self, peer: NodeId, class: ConnectionClass) -> ClassMetrics {
+        let labels = ConnectionLabels {
             peer: peer.0,
-            lane: lane.name(),
+            class: class.name(),
         };
-        LaneMetrics {
+        ClassMetrics {
             sent_bytes: self.sent_bytes.get_or_create_owned(&labels),
             sent_frames: self.sent_frames.get_or_create_owned(&labels),
             received_bytes: self.received_bytes.get_or_create_owned(&labels),
             received_frames: self.received_frames.get_or_create_owned(&labels),
             connects: self.connects.get_or_create_owned(&labels),
             full: self.full.get_or_create_owned(&labels),
-            lane_bytes: self.lane_bytes.get_or_create_owned(&labels),
+            class_bytes: self.class_bytes.get_or_create_owned(&labels),
         }
     }
 

@@ -1,46 +1,47 @@
-//! Step 8: what the nodes of a cluster say to each other, and how it gets there.
+//! Step 8 of the life of a message: transport of requests and one-way messages between the nodes of a cluster.
 //!
-//! [`crate::raft`] (steps 6 and 9) and the node layer speak through a [`Transport`]; what arrives is handed to a
-//! [`Handler`]. Between two nodes there are four lanes in each direction, each a connection of its own, so that a
-//! snapshot never delays a heartbeat. The side that dialled a connection asks on it, the other side answers on it.
+//! [`crate::raft`] and the node layer send through a [`Transport`]; received requests are passed to a [`Handler`].
+//! Between two nodes there is one connection per [`ConnectionClass`] and direction, so that a snapshot never delays a
+//! heartbeat. The dialling side sends requests on a connection, the other side sends responses.
 //!
 //! ```text
 //!   node 1                                                     node 2
-//!   call/cast ─▶ outgoing lane ─▶ writer ═══ connection ═══▶ reader ─▶ Handler
-//!                pending calls ◀─ reader ◀══════════════════ writer ◀─ Reply
+//!   call/cast ─▶ outgoing queue ─▶ writer ═══ connection ═══▶ reader ─▶ Handler
+//!                pending calls ◀── reader ◀══════════════════ writer ◀─ Responder
 //! ```
 //!
-//! What a caller may rely on:
+//! Guarantees to a caller:
 //!
-//! * Per destination and lane, requests arrive in the order of [`Transport::call`] and [`Transport::cast`], and none
-//!   arrives twice. What a broken link loses is a suffix of what was sent on it: the next link has a new incarnation.
-//! * A call answers once. [`Error`] says whether the request may have been handled.
-//! * Each lane holds a bounded number of bytes; over the bound the caller is told [`Error::Full`] at once.
+//! * Per destination and class, requests arrive in the order of [`Transport::call`] and [`Transport::cast`], and none
+//!   arrives twice. A broken connection loses a suffix of what was sent on it; the next connection has a new
+//!   incarnation.
+//! * A call returns once. Its [`Error`] states if the request may have been handled.
+//! * Each queue holds a bounded number of bytes; beyond the bound the caller gets [`Error::Full`] immediately.
 //!
-//! A link is authenticated when it is made (`handshake`), not encrypted afterwards: run it on a private network.
+//! A connection is authenticated when it is made (`handshake`) and not encrypted afterwards: use a private network.
 
 mod config;
 
-// At the sender: a node's end, its lanes, the links that serve them.
+// Sending side: the endpoint, its queues and the connections that send from them.
 mod endpoint;
-mod lane;
+mod outgoing_queue;
 mod peer;
 
-// On the connection.
+// Both sides: frames, the handshake and the loops of a connection.
+mod connection;
 mod frame;
 mod handshake;
-mod hello;
-mod wire;
+mod handshake_messages;
 
-// At the receiver.
-mod answers;
+// Receiving side.
 mod listener;
-mod reply;
-mod session;
+mod responder;
+mod response_queue;
+mod running_transport;
 
-// The network itself, real or simulated.
-mod door;
-mod memory;
+// Network access, real or simulated.
+mod io;
+mod sim;
 mod tcp;
 
 mod metrics;
@@ -52,48 +53,48 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
-pub use config::{LaneBounds, Secret, TransportConfig};
-pub use memory::{MemoryNetwork, MemoryTransport, Weather};
+pub use config::{ClusterSecret, QueueLimits, TransportConfig};
 pub use metrics::Metrics;
-pub use reply::Reply;
+pub use responder::Responder;
+pub use sim::{LinkConditions, SimNetworkHandle, SimTransport};
 pub use tcp::{BindError, TcpTransport};
 
-/// The way requests leave a node and answers come back.
+/// Sender of requests to other nodes.
 ///
-/// Every method returns at once; only the returned futures wait.
+/// Every method returns immediately; only the returned futures wait.
 pub trait Transport: Send + Sync + 'static {
-    /// Begins listening and dialling as `me`. Called again with another identity (a node that joined a cluster), it
-    /// breaks every link and makes new ones under the new identity.
-    fn start(&self, me: Identity, handler: Arc<dyn Handler>);
+    /// Starts listening and dialling as `me`. A second call with another identity (a node that joined a cluster) closes
+    /// every connection and makes new ones under the new identity.
+    fn start(&self, me: NodeIdentity, handler: Arc<dyn Handler>);
 
-    /// Dials these peers from now on and forgets all others. The node's own id in the list is ignored.
+    /// Replaces the set of dialled peers. The node's own id in the list is ignored.
     fn set_peers(&self, peers: Vec<(NodeId, String)>);
 
-    /// Enqueues a request, in call order on its lane, before it returns; the future resolves with the answer.
+    /// Enqueues a request, in call order within its class, before it returns; the future resolves with the response.
     ///
-    /// Dropping the future withdraws a request that was not written yet: for fire and forget there is
+    /// Dropping the future withdraws a request that was not written yet; a message without a response is sent by
     /// [`cast`](Transport::cast). `deadline` counts from this call.
     fn call(
         &self,
         to: NodeId,
-        lane: Lane,
+        class: ConnectionClass,
         method: u16,
         body: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, Error>>;
 
-    /// Enqueues a one-way message, in call order on its lane. `Ok` promises nothing about its arrival; what a link
-    /// loses shows as another link incarnation on either side.
+    /// Enqueues a one-way message, in call order within its class. `Ok` does not promise its arrival: a loss shows as a
+    /// new incarnation of the connection on either side.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::Full`] or [`Error::Closed`]: it was certainly not sent.
-    fn cast(&self, to: NodeId, lane: Lane, method: u16, body: Bytes) -> Result<(), Error>;
+    /// [`Error::Unreachable`], [`Error::Full`] or [`Error::Closed`]: the message was certainly not sent.
+    fn cast(&self, to: NodeId, class: ConnectionClass, method: u16, body: Bytes) -> Result<(), Error>;
 
-    /// Makes one call on a connection of its own to an address whose node id is not known yet: how a node asks to
-    /// join. It works before [`start`](Transport::start) (as node 0 of cluster 0) and reaches the other side's
-    /// [`Handler::call`] on [`Lane::Rpc`].
+    /// Makes one call on a connection of its own to an address whose node id is unknown, such as a join request. Works
+    /// before [`start`](Transport::start), as node 0 of cluster 0. The other side receives it as [`Handler::call`] of
+    /// class [`ConnectionClass::Rpc`].
     fn call_addr(
         &self,
         addr: &str,
@@ -102,57 +103,57 @@ pub trait Transport: Send + Sync + 'static {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, Error>>;
 
-    /// Writes what is queued (for a short, bounded time), closes every link and waits for the tasks. Later calls
-    /// answer [`Error::Closed`]; the handler is dropped.
+    /// Writes the queued frames within a bounded time, closes every connection and waits for the tasks. Later calls
+    /// return [`Error::Closed`]; the handler is dropped.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
 
-/// The ears of a node. Invoked on the connection's own task, in arrival order, so it must not block: a slow handler
-/// delays its lane, and after `silence` the peer takes the link for dead.
+/// Callbacks of a node. They run on the connection's own task, in the order of arrival, and must not block: a slow
+/// handler delays its connection, and after `peer_timeout` the peer closes it.
 pub trait Handler: Send + Sync + 'static {
-    /// A request that wants an answer. `from` is authenticated; it is `NodeId(0)` for a node that is asking to join
-    /// and has no id yet.
-    fn call(&self, from: NodeId, lane: Lane, method: u16, body: Bytes, reply: Reply);
+    /// Handles a request that expects a response. `from` is authenticated; it is `NodeId(0)` for a node that has no id
+    /// yet and is asking to join.
+    fn call(&self, from: NodeId, class: ConnectionClass, method: u16, body: Bytes, reply: Responder);
 
-    /// A one-way message. `link` is the incarnation of the incoming link: a change of it means that messages may be
-    /// missing between this one and the one before.
-    fn cast(&self, from: NodeId, link: u64, lane: Lane, method: u16, body: Bytes);
+    /// Handles a one-way message. `link` is the incarnation of the incoming connection: after a change, messages
+    /// between this one and the previous one may be missing.
+    fn cast(&self, from: NodeId, link: u64, class: ConnectionClass, method: u16, body: Bytes);
 
-    /// An outgoing link to `peer` came up (calls and casts are accepted from now) or broke (they answer
-    /// [`Error::Unreachable`] from now). `Up` and `Down` alternate per peer and lane.
-    fn link(&self, peer: NodeId, lane: Lane, state: LinkState);
+    /// Reports that an outgoing connection to `peer` is up (calls and casts are accepted from now on) or down (they
+    /// return [`Error::Unreachable`]). `Up` and `Down` alternate per peer and class.
+    fn link(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState);
 
-    /// An incoming link from `peer` came up or broke: `Up` comes before the link's first request, `Down` after its
-    /// last, and a new link's `Up` after the old one's `Down`. The incarnation is the one [`cast`](Handler::cast)
-    /// names.
-    fn incoming(&self, peer: NodeId, lane: Lane, state: LinkState) {
-        let _ = (peer, lane, state);
+    /// Reports that an incoming connection from `peer` is up or down: `Up` before its first request, `Down` after its
+    /// last, and `Up` of a new connection after `Down` of the old one. The incarnation is that of
+    /// [`cast`](Handler::cast).
+    fn incoming(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
+        let _ = (peer, class, state);
     }
 
-    /// Decides whether a peer may have links, in either direction. Asked in each handshake, with the incarnation of
-    /// the peer's [`Identity`].
-    fn admission(&self, peer: NodeId, incarnation: u64) -> Admission {
+    /// Decides if a peer may have connections, in either direction. Called in each handshake, with the incarnation of
+    /// the peer's [`NodeIdentity`].
+    fn admission(&self, peer: NodeId, incarnation: u64) -> PeerAdmission {
         let _ = (peer, incarnation);
-        Admission::Admitted
+        PeerAdmission::Admitted
     }
 
-    /// Returns whether a peer was removed for good. Asked for each incoming link whenever the peers change; the links
-    /// of a removed peer are closed.
+    /// Returns true if a peer was removed for good. Called for each incoming connection whenever the peers change; the
+    /// connections of a removed peer are closed.
     fn is_removed(&self, peer: NodeId) -> bool {
         let _ = peer;
         false
     }
 
-    /// Reports that `by`, a peer that has proven the secret, refused this node's handshake with `verdict`.
-    fn refused(&self, by: NodeId, verdict: Admission) {
+    /// Reports that the peer `by` refused this node's handshake with `verdict`, after it had proven the secret.
+    fn refused(&self, by: NodeId, verdict: PeerAdmission) {
         let _ = (by, verdict);
     }
 }
 
-/// A node's decision about a peer that asks for a link.
+/// Decision about a peer that requests a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
-    /// The peer may have links.
+pub enum PeerAdmission {
+    /// The peer may have connections.
     Admitted,
     /// The peer's disk is an older copy of itself.
     OlderDisk,
@@ -160,83 +161,87 @@ pub enum Admission {
     Removed,
 }
 
-/// One of the four connections in each direction between two nodes.
+/// Kind of traffic with a connection of its own, in each direction between two nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
-pub enum Lane {
+pub enum ConnectionClass {
     /// Raft votes, appends and heartbeats.
     Raft = 1,
-    /// Requests between nodes that want an answer.
+    /// Requests and responses between nodes.
     Rpc = 2,
-    /// Events on their way to the nodes with listeners.
+    /// Events for nodes with subscribers.
     Fanout = 3,
     /// Shard snapshots in chunks.
     Snapshot = 4,
 }
 
-/// Who a node is towards its peers.
+/// Identity of a node towards its peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
-    /// This node; 0 while it has none.
+pub struct NodeIdentity {
+    /// Id of the node; 0 while it has none.
     pub node: NodeId,
-    /// The cluster it belongs to; 0 while it belongs to none. Nodes of another cluster are refused.
+    /// Id of its cluster; 0 while it belongs to none. Nodes of another cluster are refused.
     pub cluster: u64,
-    /// Another number at each process start.
+    /// Number that differs at each process start.
     pub incarnation: u64,
 }
 
-/// Whether a link is usable.
+/// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LinkState {
-    /// Made anew, under this random incarnation, the same number at both ends.
+pub enum ConnectionState {
+    /// Established, with this random incarnation, which is the same at both ends.
     Up(u64),
-    /// Broken; what was under way on it is lost.
+    /// Closed; everything in flight on it is lost.
     Down,
 }
 
-/// Why a request got no answer, by what the caller can do next.
+/// Reason for which a request has no response, by the caller's next action.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
-    /// Certainly not sent: back off and retry, here or elsewhere.
+    /// Certainly not sent: wait and retry, here or at another node.
     #[error("peer unreachable, the request was not sent")]
     Unreachable,
-    /// Sent, then the link broke or the handler gave no answer: the outcome is unknown, so retry only what is
-    /// idempotent.
-    #[error("link lost after the request was sent, the outcome is unknown")]
+    /// Sent, then the connection broke or the handler dropped the call. The outcome is unknown, so retry only
+    /// idempotent requests.
+    #[error("connection lost after the request was sent, the outcome is unknown")]
     Lost,
-    /// Sent, and no answer came in time: the outcome is unknown.
-    #[error("no answer in time, the outcome is unknown")]
+    /// Sent, but no response came in time: the outcome is unknown.
+    #[error("no response in time, the outcome is unknown")]
     Timeout,
-    /// The lane holds as many bytes as it may, or the body is larger than any frame may be. Certainly not sent: shed
-    /// load.
-    #[error("lane full, the request was not sent")]
+    /// The queue's bound in bytes is reached, or the body exceeds the largest frame. Certainly not sent: shed load.
+    #[error("outgoing queue full, the request was not sent")]
     Full,
-    /// Handled, and the other side's handler answered with this error.
+    /// The other side's handler processed the request and responded with this error.
     #[error("refused by the peer")]
     Refused(Bytes),
-    /// This transport was shut down (or not started); certainly not sent.
+    /// This transport was shut down or not started; certainly not sent.
     #[error("transport closed")]
     Closed,
 }
 
-// === impl Lane ===
+// === impl ConnectionClass ===
 
-impl Lane {
-    /// All lanes, in the order of their numbers.
-    pub const ALL: [Lane; 4] = [Lane::Raft, Lane::Rpc, Lane::Fanout, Lane::Snapshot];
+impl ConnectionClass {
+    /// All classes, in the order of their numbers.
+    pub const ALL: [ConnectionClass; 4] = [
+        ConnectionClass::Raft,
+        ConnectionClass::Rpc,
+        ConnectionClass::Fanout,
+        ConnectionClass::Snapshot,
+    ];
 
-    /// The lane's name in logs and metrics.
+    /// Returns the class's name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Lane::Raft => "raft",
-            Lane::Rpc => "rpc",
-            Lane::Fanout => "fanout",
-            Lane::Snapshot => "snapshot",
+            ConnectionClass::Raft => "raft",
+            ConnectionClass::Rpc => "rpc",
+            ConnectionClass::Fanout => "fanout",
+            ConnectionClass::Snapshot => "snapshot",
         }
     }
 }
 
-impl fmt::Display for Lane {
+impl fmt::Display for ConnectionClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -1,6 +1,7 @@
-//! Step 8, at the sender: the links to one peer, each lane dialled, served and dialled again.
+//! Step 8 of the life of a message, sending side: connections to one peer, one per class, dialled again whenever they
+//! end.
 //!
-//! Before: [`lane`](super::lane) queues requests. After: [`listener`](super::listener) at the other node.
+//! Previous: [`outgoing_queue`](super::outgoing_queue). Next: [`listener`](super::listener) at the other node.
 
 use std::io;
 use std::sync::Arc;
@@ -13,45 +14,45 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::door::{Door, random_u64};
-use super::endpoint::Shared;
-use super::frame::{Batch, Frame, Kind};
-use super::handshake::{self, Failed, MAX_BODY};
-use super::hello::{self, Hello};
-use super::lane::OutgoingLane;
-use super::metrics::LaneMetrics;
-use super::session::Session;
-use super::wire::{Ended, FrameReader, Pulse, WriteHalf, write_all_of};
-use super::{Error, Lane, LinkState};
-use crate::types::NodeId;
+use super::connection::{CloseCause, FrameReader, Keepalive, WriteHalf, write_all_of};
+use super::endpoint::EndpointShared;
+use super::frame::{FrameBatch, FrameKind, TransportFrame};
+use super::handshake::{self, HandshakeError, MAX_BODY};
+use super::handshake_messages::{self, TransportHello};
+use super::io::{NetworkIo, random_u64};
+use super::metrics::ClassMetrics;
+use super::outgoing_queue::OutgoingQueue;
+use super::running_transport::RunningTransport;
+use super::{ConnectionClass, ConnectionState, Error};
+use crate::ids::NodeId;
 
-/// A node that this one dials.
+/// Node that this one dials.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) addr: String,
-    lanes: [Dialled; 4],
+    connections: [Dialled; 4],
     stop: CancellationToken,
-    /// Ends when no link to the peer is left.
+    /// Tasks of the connections; empty when the last one has ended.
     tasks: TaskTracker,
 }
 
-/// One lane's queue and what its task needs.
+/// Queue of one connection class, and the state of its dialling task.
 struct Dialled {
-    lane: Lane,
-    outgoing: Arc<OutgoingLane>,
-    metrics: LaneMetrics,
-    /// Rings when the peer has shown itself alive.
+    class: ConnectionClass,
+    outgoing: Arc<OutgoingQueue>,
+    metrics: ClassMetrics,
+    /// Ends a pause between two attempts, when the peer is known to be reachable.
     kick: Notify,
 }
 
-/// A connection that both sides have agreed on.
-pub(crate) struct Link {
+/// Outgoing connection after the handshake.
+pub(crate) struct OutgoingConnection {
     pub(crate) reader: FrameReader,
     writer: WriteHalf,
     incarnation: u64,
 }
 
-/// The pause between attempts: doubles, half of it drawn, so that peers do not return in step.
+/// Pause between connection attempts. It doubles, and half of it is random, so that peers do not reconnect in step.
 struct Backoff {
     next: Duration,
 }
@@ -59,20 +60,20 @@ struct Backoff {
 // === impl Peer ===
 
 impl Peer {
-    /// Begins to dial `node`, once the tasks of its `predecessors` have ended.
+    /// Starts to dial `node`, once the tasks of its `predecessors` have ended.
     pub(crate) fn start(
-        shared: &Arc<Shared>,
-        session: &Arc<Session>,
+        shared: &Arc<EndpointShared>,
+        session: &Arc<RunningTransport>,
         node: NodeId,
         addr: String,
         predecessors: Vec<TaskTracker>,
     ) -> Arc<Peer> {
         let config = &shared.config;
-        let lanes = Lane::ALL.map(|lane| {
-            let metrics = shared.metrics.lane(node, lane);
-            let outgoing = OutgoingLane::new(config.bounds.of(lane), config.max_body, metrics.clone());
+        let connections = ConnectionClass::ALL.map(|class| {
+            let metrics = shared.metrics.class(node, class);
+            let outgoing = OutgoingQueue::new(config.bounds.of(class), config.max_body, metrics.clone());
             Dialled {
-                lane,
+                class,
                 outgoing: Arc::new(outgoing),
                 metrics,
                 kick: Notify::new(),
@@ -81,11 +82,11 @@ impl Peer {
         let peer = Arc::new(Peer {
             node,
             addr,
-            lanes,
+            connections,
             stop: session.stop.child_token(),
             tasks: TaskTracker::new(),
         });
-        for index in 0..peer.lanes.len() {
+        for index in 0..peer.connections.len() {
             let dialling = Peer::dial(
                 Arc::clone(&peer),
                 index,
@@ -103,109 +104,130 @@ impl Peer {
     async fn dial(
         self: Arc<Self>,
         index: usize,
-        shared: Arc<Shared>,
-        session: Arc<Session>,
+        shared: Arc<EndpointShared>,
+        session: Arc<RunningTransport>,
         predecessors: Vec<TaskTracker>,
     ) {
+        // The handler must see `Down` of the old connections before `Up` of the new ones.
         for predecessor in predecessors {
             predecessor.wait().await;
         }
-        self.lanes[index].run(&self, &shared, &session).await;
+        self.connections[index].run(&self, &shared, &session).await;
     }
 
-    /// The peer's outgoing lane.
-    pub(crate) fn lane(&self, lane: Lane) -> &Arc<OutgoingLane> {
-        &self.lanes[lane as usize - 1].outgoing
+    /// Returns the outgoing queue of a class.
+    pub(crate) fn queue(&self, class: ConnectionClass) -> &Arc<OutgoingQueue> {
+        &self.connections[class as usize - 1].outgoing
     }
 
-    /// Dials at once where a pause was on: the peer is known to be there.
+    /// Dials immediately instead of after the pause, because the peer has just connected to this node.
     pub(crate) fn kick(&self) {
-        self.lanes.iter().for_each(|lane| lane.kick.notify_one());
+        self.connections
+            .iter()
+            .for_each(|connection| connection.kick.notify_one());
     }
 
-    /// Ends every link; the returned tracker tells when they have ended.
+    /// Closes every connection; the returned tracker is empty when they have ended.
     pub(crate) fn stop(&self) -> TaskTracker {
         self.stop.cancel();
         self.tasks.clone()
     }
 
-    /// Refuses everything from now on and fails what is under way, before any task gets to run.
+    /// Refuses all requests and fails the pending ones, before any task runs again.
     pub(crate) fn kill(&self) {
         self.stop.cancel();
-        self.lanes.iter().for_each(|lane| lane.outgoing.close());
+        self.connections
+            .iter()
+            .for_each(|connection| connection.outgoing.close());
     }
 }
 
 // === impl Dialled ===
 
 impl Dialled {
-    async fn run(&self, peer: &Peer, shared: &Shared, session: &Session) {
+    async fn run(&self, peer: &Peer, shared: &EndpointShared, session: &RunningTransport) {
         let config = &shared.config;
         let mut backoff = Backoff {
             next: config.backoff_min,
         };
         while !peer.stop.is_cancelled() {
             let connected = tokio::select! {
+                // Biased: after a stop no further connection is made.
                 biased;
                 () = peer.stop.cancelled() => break,
-                connected = connect(shared, session, &peer.addr, peer.node, self.lane) => connected,
+                connected = connect(shared, session, &peer.addr, peer.node, self.class) => connected,
             };
             match connected {
                 Ok(link) => {
-                    shared.complaints.accepted(&peer.addr);
+                    shared.refusal_log.accepted(&peer.addr);
+                    // A handshake has succeeded, so the peer is alive: the next failure starts with the shortest pause.
                     backoff = Backoff {
                         next: config.backoff_min,
                     };
                     self.serve(peer, shared, session, link).await;
                 }
-                Err(Failed::Refused(refusal)) => {
+                Err(HandshakeError::Refused(refusal)) => {
                     shared.metrics.count_refused();
-                    shared.complaints.refused(&peer.addr, refusal);
+                    shared.refusal_log.refused(&peer.addr, refusal);
                 }
-                Err(Failed::NotAdmitted(verdict)) => {
+                Err(HandshakeError::NotAdmitted(verdict)) => {
                     shared.metrics.count_refused();
                     session.refused(peer.node, verdict);
                 }
-                Err(Failed::Ended(ended)) => {
-                    debug!(peer = %peer.node, lane = %self.lane, reason = %ended, "peer not reached");
+                Err(HandshakeError::Ended(ended)) => {
+                    debug!(peer = %peer.node, class = %self.class, reason = %ended, "peer unreachable");
                 }
             }
+            // Also after an orderly end: a peer that accepts and closes must not be dialled in a tight loop.
             tokio::select! {
                 biased;
                 () = peer.stop.cancelled() => break,
                 () = self.kick.notified() => {}
-                () = tokio::time::sleep(backoff.pause(config.backoff_max, &*shared.door)) => {}
+                () = tokio::time::sleep(backoff.pause(config.backoff_max, &*shared.io)) => {}
             }
         }
         self.outgoing.close();
     }
 
-    async fn serve(&self, peer: &Peer, shared: &Shared, session: &Session, link: Link) {
+    async fn serve(
+        &self,
+        peer: &Peer,
+        shared: &EndpointShared,
+        session: &RunningTransport,
+        link: OutgoingConnection,
+    ) {
         let incarnation = link.incarnation;
         self.metrics.connects.inc();
+        // Before the handler sees `Up`, so that it can send on the new connection.
         self.outgoing.connected();
-        session.link(peer.node, self.lane, LinkState::Up(incarnation));
+        session.link(peer.node, self.class, ConnectionState::Up(incarnation));
         let ended = self.exchange(shared, link, &peer.stop).await;
+        // Before the handler sees `Down`: no request may be accepted afterwards.
         self.outgoing.disconnected();
-        session.link(peer.node, self.lane, LinkState::Down);
+        session.link(peer.node, self.class, ConnectionState::Down);
         match ended {
-            Ended::Corrupt(_) | Ended::Unexpected => {
+            CloseCause::Corrupt(_) | CloseCause::Unexpected => {
                 if let Some(held_back) = shared.broken.due() {
-                    warn!(peer = %peer.node, lane = %self.lane, reason = %ended, held_back, "link closed");
+                    warn!(peer = %peer.node, class = %self.class, reason = %ended, held_back, "outgoing connection closed");
                 }
             }
-            _ => debug!(peer = %peer.node, lane = %self.lane, reason = %ended, "link down"),
+            _ => debug!(peer = %peer.node, class = %self.class, reason = %ended, "outgoing connection lost"),
         }
     }
 
     /// Moves frames until the connection ends.
-    async fn exchange(&self, shared: &Shared, mut link: Link, stop: &CancellationToken) -> Ended {
-        let pulse = Pulse::default();
+    async fn exchange(
+        &self,
+        shared: &EndpointShared,
+        mut link: OutgoingConnection,
+        stop: &CancellationToken,
+    ) -> CloseCause {
+        let keepalive = Keepalive::default();
         let reading = link
             .reader
-            .run(&pulse, &self.metrics, None, |frame| self.handle(frame));
-        let writing = write_all_of(&*self.outgoing, link.writer, &pulse, &self.metrics, stop);
-        let watching = pulse.watch(shared.config.ping_every, shared.config.silence, || {
+            .run(&keepalive, &self.metrics, None, |frame| self.handle(frame));
+        let writing = write_all_of(&*self.outgoing, link.writer, &keepalive, &self.metrics, stop);
+        let watching = keepalive.watch(shared.config.ping_every, shared.config.peer_timeout, || {
             self.outgoing.ping()
         });
         tokio::pin!(writing);
@@ -216,48 +238,51 @@ impl Dialled {
             ended = &mut writing => return ended,
             ended = watching => return ended,
         }
+        // Only a stop gets here. The queued frames are written within a limit, since the peer may not be reading.
         timeout(shared.config.flush, writing)
             .await
-            .unwrap_or(Ended::Stopped)
+            .unwrap_or(CloseCause::Stopped)
     }
 
-    fn handle(&self, Frame { kind, id, body, .. }: Frame) -> Result<(), Ended> {
+    fn handle(&self, TransportFrame { kind, id, body, .. }: TransportFrame) -> Result<(), CloseCause> {
         match kind {
-            Kind::Answer => self.outgoing.answered(id, Ok(body)),
-            Kind::Refusal => self.outgoing.answered(id, Err(Error::Refused(body))),
-            Kind::NoAnswer => self.outgoing.answered(id, Err(Error::Lost)),
-            Kind::Pong => {}
-            _ => return Err(Ended::Unexpected),
+            FrameKind::Answer => self.outgoing.answered(id, Ok(body)),
+            FrameKind::Refusal => self.outgoing.answered(id, Err(Error::Refused(body))),
+            FrameKind::NoAnswer => self.outgoing.answered(id, Err(Error::Lost)),
+            FrameKind::Pong => {}
+            // Requests on the dialling side violate the protocol.
+            _ => return Err(CloseCause::Unexpected),
         }
         Ok(())
     }
 }
 
-/// Dials `addr` and shakes hands with whom `to` names (0: with whoever listens).
+/// Dials `addr` and performs the handshake with node `to`; 0 accepts any node at that address.
 pub(crate) async fn connect(
-    shared: &Shared,
-    session: &Session,
+    shared: &EndpointShared,
+    session: &RunningTransport,
     addr: &str,
     to: NodeId,
-    lane: Lane,
-) -> Result<Link, Failed> {
-    let late = |_| Ended::Io(io::ErrorKind::TimedOut.into());
+    class: ConnectionClass,
+) -> Result<OutgoingConnection, HandshakeError> {
+    let late = |_| CloseCause::Io(io::ErrorKind::TimedOut.into());
     let config = &shared.config;
-    let socket = timeout(config.connect_timeout, shared.door.connect(addr))
+    let socket = timeout(config.connect_timeout, shared.io.connect(addr))
         .await
         .map_err(late)?;
-    let mut socket = socket.map_err(Ended::Io)?;
-    let incarnation = random_u64(&*shared.door);
-    let versions = (hello::VERSION, hello::OLDEST);
-    let mut hello = Hello {
+    let mut socket = socket.map_err(CloseCause::Io)?;
+    // New for each connection, so that both ends recognise messages lost between two connections.
+    let incarnation = random_u64(&*shared.io);
+    let versions = (handshake_messages::VERSION, handshake_messages::OLDEST);
+    let mut hello = TransportHello {
         versions,
-        lane,
+        class,
         me: session.me,
         to,
         link: incarnation,
         nonce: [0; 32],
     };
-    shared.door.random(&mut hello.nonce);
+    shared.io.random(&mut hello.nonce);
     let mut reader = FrameReader::new(socket.reader, MAX_BODY);
     let admission = |peer| session.admission(peer);
     let shaking = handshake::dial(
@@ -268,19 +293,19 @@ pub(crate) async fn connect(
         &admission,
     );
     timeout(config.handshake_timeout, shaking).await.map_err(late)??;
+    // Only after the handshake: an unknown peer must not be able to announce large frames.
     reader.set_max_body(config.max_body);
-    Ok(Link {
+    Ok(OutgoingConnection {
         reader,
         writer: socket.writer,
         incarnation,
     })
 }
 
-// === impl Link ===
+// === impl OutgoingConnection ===
 
-impl Link {
-    /// Writes one batch.
-    pub(crate) async fn send(&mut self, mut batch: Batch) -> io::Result<()> {
+impl OutgoingConnection {
+    pub(crate) async fn send(&mut self, mut batch: FrameBatch) -> io::Result<()> {
         for chunk in batch.finish() {
             self.writer.write_all(&chunk).await?;
         }
@@ -291,10 +316,11 @@ impl Link {
 // === impl Backoff ===
 
 impl Backoff {
-    fn pause(&mut self, max: Duration, door: &dyn Door) -> Duration {
+    fn pause(&mut self, max: Duration, io: &dyn NetworkIo) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(max);
-        let drawn = (random_u64(door) >> 40) as f64 / (1 << 24) as f64;
+        // 24 random bits, which `f64` represents exactly.
+        let drawn = (random_u64(io) >> 40) as f64 / (1 << 24) as f64;
         pause.mul_f64(0.5 + drawn / 2.0)
     }
 }

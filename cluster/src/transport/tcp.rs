@@ -1,4 +1,4 @@
-//! The transport over TCP.
+//! Transport over TCP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,44 +11,39 @@ use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::door::{Acceptor, Door, Socket};
 use super::endpoint::Endpoint;
-use super::{Error, Handler, Identity, Lane, Metrics, Transport, TransportConfig};
-use crate::types::NodeId;
+use super::io::{Acceptor, IoStream, NetworkIo};
+use super::{ConnectionClass, Error, Handler, Metrics, NodeIdentity, Transport, TransportConfig};
+use crate::ids::NodeId;
 
-/// The transport of a real node; a cheap handle.
+/// Transport of a real node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TcpTransport {
     endpoint: Endpoint,
     addr: SocketAddr,
 }
 
-/// Why a node cannot listen for its peers.
+/// Reason for which a node cannot listen for its peers.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is taken, or not one of this machine's: stop the other process or correct the address.
+    /// The address is in use or not one of this machine's: stop the other process or correct the address.
     #[error("cannot listen for peers on {addr}: {source}")]
-    Listen {
-        /// The address as it was configured.
-        addr: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Anybody who reaches the address could pose as a node: set the same secret on every node.
+    Listen { addr: String, source: io::Error },
+    /// Anyone who reaches the address could pose as a node: set the same secret on every node.
     #[error("listening for peers on {0}, which is not a loopback address, needs a cluster secret")]
     SecretRequired(SocketAddr),
 }
 
-/// The door to TCP; the listener is in it until the transport starts.
-struct TcpDoor(Mutex<Option<TcpListener>>);
+/// Network access over TCP; holds the listener until the transport starts.
+struct TcpIo(Mutex<Option<TcpListener>>);
 
 // === impl TcpTransport ===
 
 impl TcpTransport {
-    /// Binds the listen address. The transport's tasks run on the tokio runtime this is called on.
+    /// Binds the listen address. The transport's tasks run on the tokio runtime of the caller.
     ///
     /// # Errors
-    /// The address cannot be had, or it needs a secret and none is set.
+    /// When the address cannot be bound, or it requires a secret and none is set.
     pub async fn bind(config: TransportConfig) -> Result<TcpTransport, BindError> {
         let failed = |source| BindError::Listen {
             addr: config.listen.clone(),
@@ -56,26 +51,26 @@ impl TcpTransport {
         };
         let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
+        // The bound address decides, since the configured one may be a host name.
         if config.secret.is_empty() && !addr.ip().is_loopback() {
             return Err(BindError::SecretRequired(addr));
         }
-        let endpoint = Endpoint::new(config, TcpDoor(Mutex::new(Some(listener))));
+        let endpoint = Endpoint::new(config, TcpIo(Mutex::new(Some(listener))));
         Ok(TcpTransport { endpoint, addr })
     }
 
-    /// Where it listens: with port 0 configured, the port the system chose.
+    /// Returns the listen address; for a configured port 0, with the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The transport's counters.
     pub fn metrics(&self) -> &Metrics {
         self.endpoint.metrics()
     }
 }
 
 impl Transport for TcpTransport {
-    fn start(&self, me: Identity, handler: Arc<dyn Handler>) {
+    fn start(&self, me: NodeIdentity, handler: Arc<dyn Handler>) {
         self.endpoint.start(me, handler);
     }
 
@@ -86,16 +81,16 @@ impl Transport for TcpTransport {
     fn call(
         &self,
         to: NodeId,
-        lane: Lane,
+        class: ConnectionClass,
         method: u16,
         body: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, Error>> {
-        self.endpoint.call(to, lane, method, body, deadline)
+        self.endpoint.call(to, class, method, body, deadline)
     }
 
-    fn cast(&self, to: NodeId, lane: Lane, method: u16, body: Bytes) -> Result<(), Error> {
-        self.endpoint.cast(to, lane, method, body)
+    fn cast(&self, to: NodeId, class: ConnectionClass, method: u16, body: Bytes) -> Result<(), Error> {
+        self.endpoint.cast(to, class, method, body)
     }
 
     fn call_addr(
@@ -113,10 +108,10 @@ impl Transport for TcpTransport {
     }
 }
 
-// === impl TcpDoor ===
+// === impl TcpIo ===
 
-impl Door for TcpDoor {
-    fn connect(&self, addr: &str) -> BoxFuture<'static, io::Result<Socket>> {
+impl NetworkIo for TcpIo {
+    fn connect(&self, addr: &str) -> BoxFuture<'static, io::Result<IoStream>> {
         let addr = addr.to_owned();
         Box::pin(async move { socket(TcpStream::connect(&addr).await?, addr) })
     }
@@ -134,7 +129,7 @@ impl Door for TcpDoor {
 }
 
 impl Acceptor for TcpListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Socket>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<IoStream>> {
         Box::pin(async move {
             let (stream, from) = TcpListener::accept(self).await?;
             socket(stream, from.to_string())
@@ -142,11 +137,11 @@ impl Acceptor for TcpListener {
     }
 }
 
-fn socket(stream: TcpStream, from: String) -> io::Result<Socket> {
-    // The writer has already gathered what there is: waiting for more only adds delay.
+fn socket(stream: TcpStream, from: String) -> io::Result<IoStream> {
+    // The writer coalesces frames by itself, so Nagle's algorithm would only add delay.
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
-    Ok(Socket {
+    Ok(IoStream {
         reader: Box::new(reader),
         writer: Box::new(writer),
         from,

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-use crate::machine::{Append, Place};
+use crate::machine::{Append, AppendAck};
 use crate::member::{Member, READ, SUBMIT};
 
 /// What one client was told about one message.
@@ -20,7 +20,7 @@ pub(crate) struct Record {
     pub(crate) append: Append,
     pub(crate) invoked: Instant,
     /// When and where, if it was acknowledged.
-    pub(crate) acked: Option<(Instant, Place)>,
+    pub(crate) acked: Option<(Instant, AppendAck)>,
 }
 
 /// What one client read.
@@ -59,26 +59,26 @@ pub(crate) async fn run(seed: u64, client: u16, members: Rc<Vec<Member>>, histor
             history.len() - 1
         };
         let sent = send_until_acked(&members, &append, &mut random);
-        let Ok(place) = tokio::time::timeout_at(until, sent).await else {
+        let Ok(ack) = tokio::time::timeout_at(until, sent).await else {
             return;
         };
-        history.borrow_mut()[position].acked = Some((Instant::now(), place));
+        history.borrow_mut()[position].acked = Some((Instant::now(), ack));
         tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
     }
 }
 
 /// Goes from member to member until one acknowledges.
-pub(crate) async fn send_until_acked(members: &[Member], append: &Append, random: &mut StdRng) -> Place {
+pub(crate) async fn send_until_acked(members: &[Member], append: &Append, random: &mut StdRng) -> AppendAck {
     loop {
         let member = &members[random.random_range(0..members.len())];
-        if let Some(place) = attempt(member, append).await {
-            return place;
+        if let Some(ack) = attempt(member, append).await {
+            return ack;
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(5..100))).await;
     }
 }
 
-async fn attempt(member: &Member, append: &Append) -> Option<Place> {
+async fn attempt(member: &Member, append: &Append) -> Option<AppendAck> {
     let command = postcard::to_stdvec(append).unwrap();
     let answer = ask(member, append.conversation, SUBMIT, &command).await?;
     Some(postcard::from_bytes(&answer).unwrap())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::NodeId;
-use cluster::clock::{BOUND, Wall};
+use cluster::clock::{BOUND, WallClock};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ pub(crate) struct Wrong {
 
 /// One member's clock; the machine's, so it survives the member.
 #[derive(Clone)]
-pub(crate) struct WallClock {
+pub(crate) struct SimWallClock {
     begun: Instant,
     state: Arc<Mutex<WallState>>,
 }
@@ -35,16 +35,16 @@ struct WallState {
 
 /// All of them, and what broke the rule about them.
 pub(crate) struct Clocks {
-    walls: Vec<WallClock>,
+    walls: Vec<SimWallClock>,
     early: Mutex<Vec<String>>,
 }
 
-// === impl WallClock ===
+// === impl SimWallClock ===
 
-impl WallClock {
-    fn new() -> WallClock {
+impl SimWallClock {
+    fn new() -> SimWallClock {
         let now = Instant::now();
-        WallClock {
+        SimWallClock {
             begun: now,
             state: Arc::new(Mutex::new(WallState {
                 wrong: Wrong::default(),
@@ -69,7 +69,7 @@ impl WallClock {
     }
 }
 
-impl Wall for WallClock {
+impl WallClock for SimWallClock {
     fn now_ms(&self) -> u64 {
         let state = self.state.lock();
         let drifted = state.since.elapsed().as_secs_f64() * state.wrong.drift;
@@ -87,18 +87,18 @@ impl Wall for WallClock {
 impl Clocks {
     pub(crate) fn new(members: usize) -> Clocks {
         Clocks {
-            walls: (0..members).map(|_| WallClock::new()).collect(),
+            walls: (0..members).map(|_| SimWallClock::new()).collect(),
             early: Mutex::default(),
         }
     }
 
-    pub(crate) fn of(&self, node: NodeId) -> &WallClock {
+    pub(crate) fn of(&self, node: NodeId) -> &SimWallClock {
         &self.walls[node.0 as usize - 1]
     }
 
     /// The one that is wrong, if any is: only one is at a time, else a majority would be.
     pub(crate) fn wrong(&self) -> Option<NodeId> {
-        let wrong = self.walls.iter().position(WallClock::is_wrong);
+        let wrong = self.walls.iter().position(SimWallClock::is_wrong);
         wrong.map(|at| NodeId(at as u64 + 1))
     }
 
@@ -110,9 +110,9 @@ impl Clocks {
 
     /// What a majority of the clocks has reached.
     pub(crate) fn reached_ms(&self) -> u64 {
-        let mut shown: Vec<u64> = self.walls.iter().map(Wall::now_ms).collect();
-        shown.sort_unstable();
-        shown[(shown.len() - 1) / 2]
+        let mut readings: Vec<u64> = self.walls.iter().map(SimWallClock::now_ms).collect();
+        readings.sort_unstable();
+        readings[(readings.len() - 1) / 2]
     }
 
     /// Notes a batch that is applied although its time isn't there yet, by the clocks themselves.

@@ -6,7 +6,7 @@ use cluster::Status;
 
 use crate::invariants::replicas_agree::level;
 use crate::scenarios::{eventually, send_to_all, simulate, three};
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// Index and digest of every shard, as a member shows them.
 fn standings(status: &Status) -> Vec<(u64, String)> {
@@ -20,9 +20,9 @@ fn standings(status: &Status) -> Vec<(u64, String)> {
 }
 
 /// Waits until all members are at the same index, and has them agree there.
-async fn agree(world: &World) -> Vec<(u64, String)> {
-    eventually("members at the same index", || level(world)).await;
-    let all: Vec<_> = world
+async fn agree(simulation: &Simulation) -> Vec<(u64, String)> {
+    eventually("members at the same index", || level(simulation)).await;
+    let all: Vec<_> = simulation
         .members
         .iter()
         .map(|member| standings(&member.running().unwrap().status()))
@@ -33,13 +33,13 @@ async fn agree(world: &World) -> Vec<(u64, String)> {
 
 #[test]
 fn three_members_at_one_index_show_the_same_digest_and_each_message_changes_it() {
-    simulate(async |world| {
-        three(&world).await;
+    simulate(async |simulation| {
+        three(&simulation).await;
         // Leadership spreads, and has found its place.
         tokio::time::sleep(Duration::from_secs(15)).await;
-        let before = agree(&world).await;
-        send_to_all(&world).await;
-        let after = agree(&world).await;
+        let before = agree(&simulation).await;
+        send_to_all(&simulation).await;
+        let after = agree(&simulation).await;
         let shards = before.len() - 1;
         for (before, after) in before.iter().zip(&after).take(shards) {
             assert!(before.0 < after.0 && before.1 != after.1, "{before:?} {after:?}");
@@ -49,40 +49,40 @@ fn three_members_at_one_index_show_the_same_digest_and_each_message_changes_it()
 
 #[test]
 fn a_member_that_lost_power_shows_the_same_digest_when_it_has_caught_up() {
-    simulate(async |world| {
-        three(&world).await;
-        send_to_all(&world).await;
-        let third = &world.members[2];
+    simulate(async |simulation| {
+        three(&simulation).await;
+        send_to_all(&simulation).await;
+        let third = &simulation.members[2];
         // What was applied is not synced: a part of it is applied again.
         third.crash(0);
-        send_to_all(&world).await;
+        send_to_all(&simulation).await;
         third.start().await.unwrap();
-        agree(&world).await;
-        for member in world.members.iter() {
+        agree(&simulation).await;
+        for member in simulation.members.iter() {
             member.crash(2);
         }
-        for member in world.members.iter() {
+        for member in simulation.members.iter() {
             member.start().await.unwrap();
         }
-        agree(&world).await;
+        agree(&simulation).await;
     });
 }
 
 #[test]
 fn a_member_that_received_a_snapshot_shows_the_digest_of_those_that_applied() {
-    simulate(async |world| {
-        three(&world).await;
-        send_to_all(&world).await;
-        agree(&world).await;
-        let third = &world.members[2];
+    simulate(async |simulation| {
+        three(&simulation).await;
+        send_to_all(&simulation).await;
+        agree(&simulation).await;
+        let third = &simulation.members[2];
         third.crash(0);
         // More than is kept of a log.
         for _ in 0..60 {
-            send_to_all(&world).await;
+            send_to_all(&simulation).await;
         }
         third.start().await.unwrap();
-        agree(&world).await;
-        send_to_all(&world).await;
-        agree(&world).await;
+        agree(&simulation).await;
+        send_to_all(&simulation).await;
+        agree(&simulation).await;
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::transport::Weather;
+use cluster::transport::LinkConditions;
 use cluster::{NodeId, ShardId};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use crate::clocks::Wrong;
 use crate::machine::Append;
 use crate::member::{Member, SHARDS};
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ pub(crate) enum Fault {
     /// One member loses power and comes back after a while. Its disk keeps the first `kept` of its unsynced writes.
     Crash {
         node: NodeId,
-        kept: usize,
+        retained: usize,
         down: Duration,
     },
     /// All members lose power at once.
-    PowerCut { kept: usize, down: Duration },
+    PowerCut { retained: usize, down: Duration },
     /// A member hands over, stops and comes back.
     Restart { node: NodeId, down: Duration },
     /// A member's disk is full for a while.
@@ -75,14 +75,17 @@ impl Fault {
         let node = NodeId(random.random_range(1..=3));
         let other = NodeId(node.0 % 3 + 1);
         let lasts = Duration::from_millis(random.random_range(100..6_000));
-        let kept = kept(random);
+        let retained = retained(random);
         match random.random_range(0..18) {
             0..=2 => Fault::Crash {
                 node,
-                kept,
+                retained,
                 down: lasts,
             },
-            3 => Fault::PowerCut { kept, down: lasts },
+            3 => Fault::PowerCut {
+                retained,
+                down: lasts,
+            },
             4..=5 => Fault::Partition { node, lasts },
             6 => Fault::OneWay {
                 from: node,
@@ -122,7 +125,7 @@ impl Fault {
         match random.random_range(0..3) {
             0 => Fault::Crash {
                 node: NodeId(random.random_range(1..=3)),
-                kept: 0,
+                retained: 0,
                 down: Duration::from_millis(random.random_range(100..2_000)),
             },
             _ => Fault::clock(random),
@@ -131,7 +134,7 @@ impl Fault {
 
     pub(crate) fn power_cut(random: &mut StdRng) -> Fault {
         Fault::PowerCut {
-            kept: kept(random),
+            retained: retained(random),
             down: Duration::from_millis(random.random_range(10..500)),
         }
     }
@@ -160,7 +163,7 @@ impl Fault {
         if random.random_bool(0.5) {
             Fault::Crash {
                 node: NodeId(random.random_range(1..=3)),
-                kept: 0,
+                retained: 0,
                 down: Duration::from_millis(1_500),
             }
         } else {
@@ -171,39 +174,39 @@ impl Fault {
     }
 
     /// Lets it happen, and lets it pass.
-    pub(crate) async fn happen(self, world: &World) {
-        let network = &world.network;
+    pub(crate) async fn happen(self, simulation: &Simulation) {
+        let network = &simulation.network;
         match self {
-            Fault::Crash { node, kept, down } => {
-                world.member(node).crash(kept);
+            Fault::Crash { node, retained, down } => {
+                simulation.member(node).crash(retained);
                 tokio::time::sleep(down).await;
-                world.restart(node);
+                simulation.restart(node);
             }
-            Fault::PowerCut { kept, down } => {
-                for member in world.members.iter() {
-                    member.crash(kept);
+            Fault::PowerCut { retained, down } => {
+                for member in simulation.members.iter() {
+                    member.crash(retained);
                 }
                 tokio::time::sleep(down).await;
-                for member in world.members.iter() {
-                    world.restart(member.node);
+                for member in simulation.members.iter() {
+                    simulation.restart(member.node);
                 }
             }
             Fault::Restart { node, down } => {
-                world.member(node).stop().await;
+                simulation.member(node).stop().await;
                 tokio::time::sleep(down).await;
-                world.restart(node);
+                simulation.restart(node);
             }
             Fault::DiskFull { node, lasts } => {
-                world.member(node).disk.set_full(true);
+                simulation.member(node).disk.set_full(true);
                 tokio::time::sleep(lasts).await;
-                world.member(node).disk.set_full(false);
+                simulation.member(node).disk.set_full(false);
             }
             Fault::DiskFails { node, lasts } => {
-                world.member(node).disk.set_failing(true);
+                simulation.member(node).disk.set_failing(true);
                 tokio::time::sleep(lasts).await;
-                world.member(node).crash(0);
-                world.member(node).disk.set_failing(false);
-                world.restart(node);
+                simulation.member(node).crash(0);
+                simulation.member(node).disk.set_failing(false);
+                simulation.restart(node);
             }
             Fault::Partition { node, lasts } => {
                 network.partition(&[node]);
@@ -216,27 +219,29 @@ impl Fault {
                 network.heal();
             }
             Fault::Storm { loss, delay, lasts } => {
-                network.set_weather(Weather {
+                network.set_conditions(LinkConditions {
                     delay,
                     jitter: delay,
                     loss,
                 });
                 tokio::time::sleep(lasts).await;
-                network.set_weather(crate::world::calm());
+                network.set_conditions(crate::simulation::ideal_conditions());
             }
             Fault::PauseKill { a, b, lasts } => {
                 let third = NodeId(6 - a.0 - b.0);
                 network.partition(&[a]);
                 tokio::time::sleep(lasts).await;
-                world.member(b).crash(0);
+                simulation.member(b).crash(0);
                 network.heal();
                 network.partition(&[third]);
-                world.restart(b);
+                simulation.restart(b);
                 tokio::time::sleep(lasts).await;
                 network.heal();
             }
             Fault::PauseCut { shard, paused, cut } => {
-                let Some(node) = owner(world, shard) else { return };
+                let Some(node) = owner(simulation, shard) else {
+                    return;
+                };
                 let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|&other| other != node).collect();
                 for &other in &others {
                     network.block(node, other);
@@ -253,32 +258,32 @@ impl Fault {
                 network.heal();
             }
             Fault::Clock { node, wrong, lasts } => {
-                let node = world.clocks.wrong().unwrap_or(node);
-                world.clocks.of(node).set(wrong);
-                let clocks = world.clocks.clone();
+                let node = simulation.clocks.wrong().unwrap_or(node);
+                simulation.clocks.of(node).set(wrong);
+                let clocks = simulation.clocks.clone();
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(lasts).await;
                     clocks.put_right();
                 });
             }
             Fault::Reset { a, b } => network.reset(a, b),
-            Fault::Deposed { shard } => propose_as_deposed(world, shard).await,
+            Fault::Deposed { shard } => propose_as_deposed(simulation, shard).await,
         }
     }
 }
 
 /// The member that owns the shard, by its own word.
-fn owner(world: &World, shard: ShardId) -> Option<NodeId> {
+fn owner(simulation: &Simulation, shard: ShardId) -> Option<NodeId> {
     let owns = |member: &&Member| {
         member
             .running()
             .is_some_and(|cluster| cluster.owned_epoch(shard).is_some())
     };
-    world.members.iter().find(owns).map(|member| member.node)
+    simulation.members.iter().find(owns).map(|member| member.node)
 }
 
 /// How many unsynced writes survive a power cut: mostly none.
-fn kept(random: &mut StdRng) -> usize {
+fn retained(random: &mut StdRng) -> usize {
     if random.random_bool(0.5) {
         0
     } else {
@@ -287,8 +292,8 @@ fn kept(random: &mut StdRng) -> usize {
 }
 
 /// Finds an epoch of the shard that is over and has the present leader propose under it.
-async fn propose_as_deposed(world: &World, shard: ShardId) {
-    let epochs: Vec<u64> = world
+async fn propose_as_deposed(simulation: &Simulation, shard: ShardId) {
+    let epochs: Vec<u64> = simulation
         .activations
         .lock()
         .iter()
@@ -302,12 +307,12 @@ async fn propose_as_deposed(world: &World, shard: ShardId) {
         return;
     }
     let append = Append {
-        conversation: world.conversation_of(shard),
+        conversation: simulation.conversation_of(shard),
         client: u16::MAX,
-        id: world.next_id(),
+        id: simulation.next_id(),
     };
     let command = Bytes::from(postcard::to_stdvec(&append).unwrap());
-    for member in world.members.iter() {
+    for member in simulation.members.iter() {
         if let Some(cluster) = member.running() {
             let proposed = cluster.propose_as(shard, oldest, vec![command.clone()]);
             // Without an answer the entry may still be applied; the invariants see it then.

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Batch, Machine, NodeId};
+use cluster::{CommittedBatch, NodeId, StateMachine};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{State, Table, Transaction};
+use storage::{ShardState, TableId, Transaction};
 
 use crate::clocks::Clocks;
 
@@ -23,14 +23,14 @@ pub(crate) struct Append {
 
 /// Where it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct AppendAck {
     pub(crate) seq: u64,
     pub(crate) epoch: u64,
 }
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
+pub(crate) struct StoredRow {
     pub(crate) append: Append,
     pub(crate) epoch: u64,
     pub(crate) now_ms: u64,
@@ -41,7 +41,7 @@ pub(crate) struct LogMachine {
     node: NodeId,
     clocks: Arc<Clocks>,
     /// Where the planted defect keeps what it should have stored: in memory, which a restart takes away.
-    outside: Mutex<HashMap<Vec<u8>, Place>>,
+    outside: Mutex<HashMap<Vec<u8>, AppendAck>>,
 }
 
 thread_local! {
@@ -61,13 +61,13 @@ pub(crate) fn forget_dedup(on: bool) {
 }
 
 /// All messages of a shard on one replica, by conversation, in order of `seq`.
-pub(crate) fn rows(state: &State) -> HashMap<u16, Vec<(u64, Row)>> {
-    let mut rows: HashMap<u16, Vec<(u64, Row)>> = HashMap::new();
+pub(crate) fn rows(state: &ShardState) -> HashMap<u16, Vec<(u64, StoredRow)>> {
+    let mut rows: HashMap<u16, Vec<(u64, StoredRow)>> = HashMap::new();
     let all = state
         .scan(
-            Table::Message,
+            TableId::Message,
             &[]..&[0xff; 16],
-            storage::Order::Ascending,
+            storage::ScanOrder::Ascending,
             usize::MAX,
         )
         .unwrap();
@@ -82,8 +82,10 @@ pub(crate) fn rows(state: &State) -> HashMap<u16, Vec<(u64, Row)>> {
 }
 
 /// The last number of a conversation on one replica; `None` when its disk is gone.
-pub(crate) fn last(state: &State, conversation: u16) -> Option<u64> {
-    let row = state.get(Table::Conversation, &conversation.to_be_bytes()).ok()?;
+pub(crate) fn last(state: &ShardState, conversation: u16) -> Option<u64> {
+    let row = state
+        .get(TableId::Conversation, &conversation.to_be_bytes())
+        .ok()?;
     Some(row.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())))
 }
 
@@ -99,8 +101,8 @@ impl LogMachine {
     }
 }
 
-impl Machine for LogMachine {
-    fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+impl StateMachine for LogMachine {
+    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         let what = format!("entry {} of shard {}", batch.index, batch.shard);
         self.clocks.judge(&what, batch.now_ms);
         batch
@@ -115,13 +117,13 @@ impl LogMachine {
     fn apply_one(
         &self,
         tx: &mut Transaction,
-        batch: &Batch<'_>,
+        batch: &CommittedBatch<'_>,
         command: &Bytes,
     ) -> Result<Bytes, storage::Error> {
         let append: Append = postcard::from_bytes(command).unwrap();
         if DIFFER.get() {
             tx.put(
-                Table::Sys,
+                TableId::Sys,
                 &append.client.to_be_bytes(),
                 &self.node.0.to_be_bytes(),
             );
@@ -130,36 +132,36 @@ impl LogMachine {
         let known = if FORGET.get() {
             self.outside.lock().get(&dedup_key).copied()
         } else {
-            tx.get(Table::Dedup, &dedup_key)?
+            tx.get(TableId::Dedup, &dedup_key)?
                 .map(|bytes| postcard::from_bytes(&bytes).unwrap())
         };
-        let place = match known {
-            Some(place) => place,
+        let ack = match known {
+            Some(ack) => ack,
             None => {
                 let last_key = append.conversation.to_be_bytes();
-                let last = tx.get(Table::Conversation, &last_key)?;
+                let last = tx.get(TableId::Conversation, &last_key)?;
                 let last = last.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
-                let place = Place {
+                let ack = AppendAck {
                     seq: last + 1,
                     epoch: batch.epoch,
                 };
-                tx.put(Table::Conversation, &last_key, &place.seq.to_be_bytes());
+                tx.put(TableId::Conversation, &last_key, &ack.seq.to_be_bytes());
                 let mut key = append.conversation.to_be_bytes().to_vec();
-                key.extend(place.seq.to_be_bytes());
-                let row = Row {
+                key.extend(ack.seq.to_be_bytes());
+                let row = StoredRow {
                     append,
                     epoch: batch.epoch,
                     now_ms: batch.now_ms,
                 };
-                tx.put(Table::Message, &key, &postcard::to_stdvec(&row).unwrap());
+                tx.put(TableId::Message, &key, &postcard::to_stdvec(&row).unwrap());
                 if FORGET.get() {
-                    self.outside.lock().insert(dedup_key, place);
+                    self.outside.lock().insert(dedup_key, ack);
                 } else {
-                    tx.put(Table::Dedup, &dedup_key, &postcard::to_stdvec(&place).unwrap());
+                    tx.put(TableId::Dedup, &dedup_key, &postcard::to_stdvec(&ack).unwrap());
                 }
-                place
+                ack
             }
         };
-        Ok(postcard::to_stdvec(&place).unwrap().into())
+        Ok(postcard::to_stdvec(&ack).unwrap().into())
     }
 }

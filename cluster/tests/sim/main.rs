@@ -23,20 +23,20 @@ mod member;
 mod panics;
 mod paused;
 mod scenarios;
-mod world;
+mod simulation;
 
 use std::ops::Range;
 
-use cluster::planted::Bug;
-use world::{Plan, Violation, World};
+use cluster::seeded_bugs::SeededBug;
+use simulation::{RunPlan, Simulation, Violation};
 
 /// Seeds in one test; [`sound`] has eight of them for each kind of plan.
 const BLOCK: u64 = 25;
 
 /// Runs one seed.
-fn run(seed: u64, plan: &Plan) -> Result<(), Violation> {
+fn run(seed: u64, plan: &RunPlan) -> Result<(), Violation> {
     paused::run(&format!("seed {seed}"), async || {
-        World::new(seed, plan).run(plan).await
+        Simulation::new(seed, plan).run(plan).await
     })
 }
 
@@ -51,7 +51,7 @@ fn seeds(block: u64) -> Range<u64> {
 }
 
 /// As [`run`], and nothing may panic either: a task's panic would otherwise pass for a crash.
-fn run_soundly(seed: u64, plan: &Plan) -> Result<(), Violation> {
+fn run_soundly(seed: u64, plan: &RunPlan) -> Result<(), Violation> {
     panics::forget();
     run(seed, plan)?;
     panics::none().map_err(|what| Violation {
@@ -61,7 +61,7 @@ fn run_soundly(seed: u64, plan: &Plan) -> Result<(), Violation> {
     })
 }
 
-fn hold(block: u64, plan: impl Fn(u64) -> Plan) {
+fn hold(block: u64, plan: impl Fn(u64) -> RunPlan) {
     for seed in seeds(block) {
         if let Err(violation) = run_soundly(seed, &plan(seed)) {
             let test = std::thread::current().name().unwrap_or_default().to_owned();
@@ -75,22 +75,22 @@ fn hold(block: u64, plan: impl Fn(u64) -> Plan) {
 }
 
 /// The bug must be caught within this many seeds.
-fn is_caught(bug: Bug, plan: impl Fn(u64) -> Plan) {
-    cluster::planted::plant(Some(bug));
+fn is_caught(bug: SeededBug, plan: impl Fn(u64) -> RunPlan) {
+    cluster::seeded_bugs::plant(Some(bug));
     let caught = (1000..1000 + 2 * BLOCK).find_map(|seed| run(seed, &plan(seed)).err());
-    cluster::planted::plant(None);
+    cluster::seeded_bugs::plant(None);
     let violation = caught.unwrap_or_else(|| panic!("{bug:?} was not caught"));
     println!("{bug:?} was caught: {violation}");
 }
 
 mod sound {
-    use super::{Plan, hold};
+    use super::{RunPlan, hold};
 
     macro_rules! blocks {
         ($($name:ident = $block:literal),*) => { $(
             #[test]
             fn $name() {
-                hold($block, Plan::faulty);
+                hold($block, RunPlan::faulty);
             }
         )* };
     }
@@ -110,7 +110,7 @@ mod sound {
         ($($name:ident = $block:literal),*) => { $(
             #[test]
             fn $name() {
-                hold($block, Plan::pause_cuts);
+                hold($block, RunPlan::pause_cuts);
             }
         )* };
     }
@@ -127,33 +127,33 @@ mod sound {
     );
 }
 
-mod planted {
-    use super::{Bug, Plan, is_caught, machine, run, run_soundly};
+mod seeded {
+    use super::{RunPlan, SeededBug, is_caught, machine, run, run_soundly};
 
     #[test]
     fn an_ack_before_the_fsync_is_caught() {
-        is_caught(Bug::AckBeforeFsync, Plan::power_cuts);
+        is_caught(SeededBug::AckBeforeFsync, RunPlan::power_cuts);
     }
 
     #[test]
     fn an_ack_before_the_fsync_is_caught_by_one_power_cut_at_a_time() {
-        is_caught(Bug::AckBeforeFsync, Plan::pause_kills);
+        is_caught(SeededBug::AckBeforeFsync, RunPlan::pause_kills);
     }
 
     #[test]
     fn an_epoch_that_apply_does_not_check_is_caught() {
-        is_caught(Bug::EpochUnchecked, Plan::deposed_owners);
+        is_caught(SeededBug::EpochUnchecked, RunPlan::deposed_owners);
     }
 
     #[test]
     fn a_time_that_apply_does_not_check_is_caught() {
-        is_caught(Bug::TimeUnchecked, Plan::wrong_clocks);
+        is_caught(SeededBug::TimeUnchecked, RunPlan::wrong_clocks);
     }
 
     #[test]
     fn a_dedup_row_outside_the_batch_is_caught() {
         machine::forget_dedup(true);
-        let caught = (1000..1050).find_map(|seed| run(seed, &Plan::faulty(seed)).err());
+        let caught = (1000..1050).find_map(|seed| run(seed, &RunPlan::faulty(seed)).err());
         machine::forget_dedup(false);
         println!(
             "caught: {}",
@@ -163,13 +163,13 @@ mod planted {
 
     #[test]
     fn a_read_under_a_lease_that_a_pause_stretches_is_caught() {
-        is_caught(Bug::LeaseReads, Plan::pause_cuts);
+        is_caught(SeededBug::LeaseReads, RunPlan::pause_cuts);
     }
 
     #[test]
-    fn a_row_that_differs_and_that_nobody_reads_is_caught_by_the_digest() {
+    fn a_row_that_differs_is_caught_by_the_digest() {
         machine::differ(true);
-        let caught = run(1000, &Plan::faulty(1000));
+        let caught = run(1000, &RunPlan::faulty(1000));
         machine::differ(false);
         let violation = caught.expect_err("the row that differs was not caught");
         assert_eq!(
@@ -182,11 +182,11 @@ mod planted {
     fn the_same_plans_without_a_bug_are_sound() {
         for seed in 1000..1005 {
             let plans = [
-                Plan::power_cuts,
-                Plan::deposed_owners,
-                Plan::pause_kills,
-                Plan::pause_cuts,
-                Plan::wrong_clocks,
+                RunPlan::power_cuts,
+                RunPlan::deposed_owners,
+                RunPlan::pause_kills,
+                RunPlan::pause_cuts,
+                RunPlan::wrong_clocks,
             ];
             for plan in plans.map(|plan| plan(seed)) {
                 if let Err(violation) = run_soundly(seed, &plan) {

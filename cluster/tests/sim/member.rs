@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use cluster::transport::MemoryNetwork;
-use cluster::{Clock, Cluster, Config, LinkState, NodeId, Owned, Reply, Service, ShardId};
+use cluster::transport::SimNetworkHandle;
+use cluster::{
+    Cluster, ClusterClock, Config, ConnectionState, NodeId, OwnedShard, Responder, Service, ShardId,
+};
 use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
 
@@ -37,7 +39,7 @@ pub(crate) struct Member {
     pub(crate) disk: MemoryDisk,
     cluster: RefCell<Option<Cluster>>,
     lives: Cell<u32>,
-    network: MemoryNetwork,
+    network: SimNetworkHandle,
     sync_delay: Duration,
     activations: Arc<Mutex<Vec<Activation>>>,
     clocks: Arc<Clocks>,
@@ -47,7 +49,7 @@ pub(crate) struct Member {
 struct Owner {
     node: NodeId,
     life: u32,
-    owned: Mutex<HashMap<ShardId, Owned>>,
+    owned: Mutex<HashMap<ShardId, OwnedShard>>,
     activations: Arc<Mutex<Vec<Activation>>>,
     cluster: OnceLock<Cluster>,
 }
@@ -57,7 +59,7 @@ struct Owner {
 impl Member {
     pub(crate) fn new(
         node: NodeId,
-        network: &MemoryNetwork,
+        network: &SimNetworkHandle,
         sync_delay: Duration,
         activations: &Arc<Mutex<Vec<Activation>>>,
         clocks: &Arc<Clocks>,
@@ -85,8 +87,8 @@ impl Member {
             shards: SHARDS,
             snapshot_every: 40,
             keep_entries: 10,
-            settle: Duration::from_secs(2),
-            clock: Clock::new(self.clocks.of(self.node).clone()),
+            transfer_delay: Duration::from_secs(2),
+            clock: ClusterClock::new(self.clocks.of(self.node).clone()),
             ..Config::default()
         };
         let owner = Arc::new(Owner {
@@ -125,10 +127,10 @@ impl Member {
 
     /// Kills the member as a power cut would: of what its disk had not synced, only the first `kept` writes are there
     /// afterwards.
-    pub(crate) fn crash(&self, kept: usize) {
+    pub(crate) fn crash(&self, retained: usize) {
         self.lives.set(self.lives.get() + 1);
         self.network.crash(self.node);
-        self.disk.crash_keeping(kept);
+        self.disk.crash_keeping(retained);
         if let Some(dead) = self.cluster.borrow_mut().take() {
             // Its tasks reach neither network nor disk any more; they only have to end.
             tokio::spawn(async move { dead.shutdown().await });
@@ -153,8 +155,8 @@ impl Member {
 // === impl Owner ===
 
 impl Owner {
-    fn submit(owned: &Owned, command: Bytes, reply: Reply) {
-        let done = move |result: Result<cluster::Committed, cluster::ProposeError>| match result {
+    fn submit(owned: &OwnedShard, command: Bytes, reply: Responder) {
+        let done = move |result: Result<cluster::BatchResult, cluster::ProposeError>| match result {
             Ok(committed) => reply.send(Ok(committed.outcomes[0].clone())),
             Err(error) => reply.send(Err(Bytes::from(error.to_string()))),
         };
@@ -163,7 +165,7 @@ impl Owner {
     }
 
     /// The owner answers from its own rows once it has proved that it is still the owner.
-    async fn read(cluster: Cluster, owned: Owned, conversation: u16, reply: Reply) {
+    async fn read(cluster: Cluster, owned: OwnedShard, conversation: u16, reply: Responder) {
         reply.send(match cluster.readable(owned.shard, owned.epoch).await {
             Ok(()) => {
                 let last = machine::last(&cluster.state(owned.shard), conversation);
@@ -176,7 +178,7 @@ impl Owner {
 }
 
 impl Service for Owner {
-    fn activated(&self, owned: Owned) {
+    fn activated(&self, owned: OwnedShard) {
         self.activations.lock().push(Activation {
             shard: owned.shard,
             epoch: owned.epoch,
@@ -190,7 +192,7 @@ impl Service for Owner {
         self.owned.lock().remove(&shard);
     }
 
-    fn call(&self, _from: NodeId, method: u16, mut body: Bytes, reply: Reply) {
+    fn call(&self, _from: NodeId, method: u16, mut body: Bytes, reply: Responder) {
         let shard = ShardId(body.get_u16());
         let Some(owned) = self.owned.lock().get(&shard).cloned() else {
             return reply.send(Err(Bytes::from_static(b"not the owner")));
@@ -206,5 +208,5 @@ impl Service for Owner {
 
     fn cast(&self, _from: NodeId, _link: u64, _kind: u16, _body: Bytes) {}
 
-    fn link(&self, _peer: NodeId, _state: LinkState) {}
+    fn link(&self, _peer: NodeId, _state: ConnectionState) {}
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use cluster::planted::{self, Bug};
+use cluster::seeded_bugs::{self, SeededBug};
 use cluster::{Cluster, NodeId, ShardId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -14,13 +14,13 @@ use crate::client;
 use crate::clocks::Wrong;
 use crate::machine::Append;
 use crate::member::SHARDS;
-use crate::world::{Plan, World};
+use crate::simulation::{RunPlan, Simulation};
 
 /// Runs a scenario in a world of three members.
-pub(crate) fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<World>) -> F) {
+pub(crate) fn simulate<F: Future<Output = ()>>(scenario: impl FnOnce(Rc<Simulation>) -> F) {
     crate::paused::run("scenario", async || {
-        let world = Rc::new(World::new(1, &Plan::quiet()));
-        LocalSet::new().run_until(scenario(world)).await;
+        let simulation = Rc::new(Simulation::new(1, &RunPlan::quiet()));
+        LocalSet::new().run_until(scenario(simulation)).await;
     });
 }
 
@@ -37,11 +37,11 @@ fn shards() -> impl Iterator<Item = ShardId> {
 }
 
 /// Three members, each ready.
-pub(crate) async fn three(world: &World) -> [Cluster; 3] {
-    for member in world.members.iter() {
+pub(crate) async fn three(simulation: &Simulation) -> [Cluster; 3] {
+    for member in simulation.members.iter() {
         member.start().await.unwrap();
     }
-    let running = || world.members.iter().filter_map(|member| member.running());
+    let running = || simulation.members.iter().filter_map(|member| member.running());
     eventually("three members", || {
         running().filter(|c| c.ready().is_ok()).count() == 3
     })
@@ -51,29 +51,29 @@ pub(crate) async fn three(world: &World) -> [Cluster; 3] {
 }
 
 /// Sends one message to each conversation; fails if one isn't acknowledged in time.
-pub(crate) async fn send_to_all(world: &World) {
+pub(crate) async fn send_to_all(simulation: &Simulation) {
     let mut random = StdRng::seed_from_u64(1);
     for conversation in 0..client::CONVERSATIONS {
         let append = Append {
             conversation,
             client: 1,
-            id: world.next_id(),
+            id: simulation.next_id(),
         };
-        let sent = client::send_until_acked(&world.members, &append, &mut random);
+        let sent = client::send_until_acked(&simulation.members, &append, &mut random);
         let acked = tokio::time::timeout(Duration::from_secs(30), sent).await;
         assert!(acked.is_ok(), "conversation {conversation} takes no message");
     }
 }
 
 /// Whether a message gets acknowledged within a second.
-async fn takes_messages(world: &World, conversation: u16) -> bool {
+async fn takes_messages(simulation: &Simulation, conversation: u16) -> bool {
     let append = Append {
         conversation,
         client: 2,
-        id: world.next_id(),
+        id: simulation.next_id(),
     };
     let mut random = StdRng::seed_from_u64(2);
-    let sent = client::send_until_acked(&world.members, &append, &mut random);
+    let sent = client::send_until_acked(&simulation.members, &append, &mut random);
     tokio::time::timeout(Duration::from_secs(1), sent).await.is_ok()
 }
 
@@ -88,16 +88,16 @@ fn owner_of_the_first(members: &[Cluster; 3]) -> (usize, &Cluster) {
 
 #[test]
 fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
-    simulate(async |world| {
-        let members = three(&world).await;
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
-        world.members[position].disk.set_failing(true);
-        send_to_all(&world).await;
+        simulation.members[position].disk.set_failing(true);
+        send_to_all(&simulation).await;
         assert!(shards().all(|shard| owner.owned_epoch(shard).is_none()));
         let reason = owner.ready().unwrap_err();
-        assert!(reason.contains("the disk failed"), "{reason}");
+        assert!(reason.contains("storage failed"), "{reason}");
         // A disk that works again doesn't help: what it forgot is not known.
-        world.members[position].disk.set_failing(false);
+        simulation.members[position].disk.set_failing(false);
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(owner.ready().is_err());
         assert!(shards().all(|shard| owner.owned_epoch(shard).is_none()));
@@ -106,17 +106,17 @@ fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
 
 #[test]
 fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without_it() {
-    simulate(async |world| {
-        three(&world).await;
-        send_to_all(&world).await;
-        let third = &world.members[2];
+    simulate(async |simulation| {
+        three(&simulation).await;
+        send_to_all(&simulation).await;
+        let third = &simulation.members[2];
         third.crash(0);
         let older = third.disk.copy();
         third.start().await.unwrap();
         let ready = || third.running().is_some_and(|member| member.ready().is_ok());
         eventually("its return", ready).await;
         // It confirms what it is about to forget, and the others hear how far its disk is.
-        send_to_all(&world).await;
+        send_to_all(&simulation).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         third.crash(0);
         let newer = third.disk.copy();
@@ -128,14 +128,14 @@ fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without
         };
         eventually("its end", gives_up).await;
         let owned = |member: &Cluster| shards().filter(|s| member.owned_epoch(*s).is_some()).count();
-        send_to_all(&world).await;
+        send_to_all(&simulation).await;
         assert_eq!(third.running().map(|member| owned(&member)), Some(0));
         // The others remember it over their own restarts.
         tokio::time::sleep(Duration::from_secs(15)).await;
-        for member in world.members.iter() {
+        for member in simulation.members.iter() {
             member.crash(0);
         }
-        for member in world.members.iter() {
+        for member in simulation.members.iter() {
             member.start().await.unwrap();
         }
         eventually("its end once more", gives_up).await;
@@ -144,16 +144,19 @@ fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without
         third.disk.put_back(&newer);
         third.start().await.unwrap();
         eventually("its return with the newer disk", ready).await;
-        send_to_all(&world).await;
-        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+        send_to_all(&simulation).await;
+        eventually("equal replicas", || {
+            crate::invariants::replicas_are_equal(&simulation)
+        })
+        .await;
     });
 }
 
 #[test]
 fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
-    simulate(async |world| {
-        let members = three(&world).await;
-        send_to_all(&world).await;
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
+        send_to_all(&simulation).await;
         // Leadership spreads, and has found its place.
         tokio::time::sleep(Duration::from_secs(15)).await;
         let epochs = || {
@@ -162,15 +165,21 @@ fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
                 .map(|m| shards().map(|s| m.owned_epoch(s)).collect::<Vec<_>>())
         };
         let before = epochs();
-        for member in world.members.iter() {
+        for member in simulation.members.iter() {
             member.disk.set_full(true);
         }
-        assert!(!takes_messages(&world, 0).await, "acknowledged on a full disk");
+        assert!(
+            !takes_messages(&simulation, 0).await,
+            "acknowledged on a full disk"
+        );
         tokio::time::sleep(Duration::from_secs(20)).await;
-        for member in world.members.iter() {
+        for member in simulation.members.iter() {
             member.disk.set_full(false);
         }
-        assert!(takes_messages(&world, 0).await, "refused although there is room");
+        assert!(
+            takes_messages(&simulation, 0).await,
+            "refused although there is room"
+        );
         assert_eq!(
             epochs(),
             before,
@@ -180,36 +189,39 @@ fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
 }
 
 #[test]
-fn a_follower_with_a_full_disk_hinders_nobody_and_catches_up() {
-    simulate(async |world| {
-        let members = three(&world).await;
+fn a_follower_with_a_full_disk_catches_up_later() {
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
         let (position, _) = owner_of_the_first(&members);
         let full = (position + 1) % 3;
-        world.members[full].disk.set_full(true);
+        simulation.members[full].disk.set_full(true);
         for _ in 0..5 {
-            send_to_all(&world).await;
+            send_to_all(&simulation).await;
         }
-        world.members[full].disk.set_full(false);
-        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+        simulation.members[full].disk.set_full(false);
+        eventually("equal replicas", || {
+            crate::invariants::replicas_are_equal(&simulation)
+        })
+        .await;
     });
 }
 
 #[test]
 fn an_owner_that_is_cut_off_serves_no_read_and_calls_itself_isolated() {
-    simulate(async |world| {
-        let members = three(&world).await;
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
         let epoch = owner.owned_epoch(ShardId(0)).unwrap();
         assert_eq!(owner.readable(ShardId(0), epoch).await, Ok(()));
-        world.network.partition(&[NodeId(position as u64 + 1)]);
+        simulation.network.partition(&[NodeId(position as u64 + 1)]);
         // Longer than the lease, shorter than the others' election.
         tokio::time::sleep(Duration::from_millis(650)).await;
         assert!(owner.readable(ShardId(0), epoch).await.is_err());
-        send_to_all(&world).await;
+        send_to_all(&simulation).await;
         eventually("isolation", || owner.isolated()).await;
         let reason = owner.ready().unwrap_err();
         assert!(reason.contains("isolated"), "{reason}");
-        world.network.heal();
+        simulation.network.heal();
         eventually("its return", || owner.ready().is_ok()).await;
         let newer = |member: &Cluster| member.owned_epoch(ShardId(0)).is_none_or(|taken| taken > epoch);
         eventually("the end of the old epoch", || members.iter().all(newer)).await;
@@ -219,14 +231,14 @@ fn an_owner_that_is_cut_off_serves_no_read_and_calls_itself_isolated() {
 #[test]
 fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
     for delay in (0..80).step_by(4).map(Duration::from_millis) {
-        simulate(async |world| {
-            world.members[0].start().await.unwrap();
-            world.restart(NodeId(2));
+        simulate(async |simulation| {
+            simulation.members[0].start().await.unwrap();
+            simulation.restart(NodeId(2));
             tokio::time::sleep(delay).await;
-            world.members[1].crash(0);
-            world.members[1].start().await.unwrap();
-            let first = world.members[0].running().unwrap();
-            let ready = || first.ready().is_ok() && world.members[1].running().unwrap().ready().is_ok();
+            simulation.members[1].crash(0);
+            simulation.members[1].start().await.unwrap();
+            let first = simulation.members[0].running().unwrap();
+            let ready = || first.ready().is_ok() && simulation.members[1].running().unwrap().ready().is_ok();
             eventually("two members", ready).await;
             assert_eq!(first.nodes().len(), 2, "crashed after {delay:?}");
         });
@@ -236,18 +248,18 @@ fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
 #[test]
 fn a_change_of_members_that_is_refused_rests_before_the_next_attempt() {
     for delay in (0..200).step_by(5).map(Duration::from_millis) {
-        simulate(async |world| {
-            let running = || world.members.iter().filter_map(|member| member.running());
+        simulate(async |simulation| {
+            let running = || simulation.members.iter().filter_map(|member| member.running());
             let ready = |count| running().filter(|member| member.ready().is_ok()).count() == count;
-            world.members[0].start().await.unwrap();
-            world.members[1].start().await.unwrap();
+            simulation.members[0].start().await.unwrap();
+            simulation.members[1].start().await.unwrap();
             eventually("two members", || ready(2)).await;
-            world.restart(NodeId(3));
+            simulation.restart(NodeId(3));
             tokio::time::sleep(delay).await;
             // The leader's lease runs out, and it refuses every change at once; the member to add is in sight.
-            world.network.block(NodeId(2), NodeId(1));
+            simulation.network.block(NodeId(2), NodeId(1));
             tokio::time::sleep(Duration::from_secs(3)).await;
-            world.network.heal();
+            simulation.network.heal();
             eventually("three members", || ready(3)).await;
         });
     }
@@ -256,19 +268,19 @@ fn a_change_of_members_that_is_refused_rests_before_the_next_attempt() {
 const TEN_DAYS_MS: i64 = 10 * 24 * 3600 * 1000;
 
 /// The times of all messages, as one member holds them, of those after the first `skip` of each conversation.
-fn times(world: &World, skip: usize) -> Vec<u64> {
-    let messages = crate::invariants::messages(world);
+fn times(simulation: &Simulation, skip: usize) -> Vec<u64> {
+    let messages = crate::invariants::messages(simulation);
     let rows = messages.values().flat_map(|rows| rows.iter().skip(skip));
     rows.map(|(_, row)| row.now_ms).collect()
 }
 
 /// As the clocks are right, so are the times, and no entry was ahead of its time.
-fn times_are_right(world: &World, skip: usize) {
-    let right = world.clocks.reached_ms();
-    for time in times(world, skip) {
+fn times_are_right(simulation: &Simulation, skip: usize) {
+    let right = simulation.clocks.reached_ms();
+    for time in times(simulation, skip) {
         assert!(time.abs_diff(right) < 120_000, "{time} is not of today");
     }
-    assert_eq!(world.clocks.early(), None);
+    assert_eq!(simulation.clocks.early(), None);
 }
 
 fn owns(member: &Cluster) -> usize {
@@ -280,16 +292,16 @@ fn owns(member: &Cluster) -> usize {
 #[test]
 fn a_member_whose_clock_is_wrong_owns_nothing_and_says_so_until_it_is_right() {
     for ahead_ms in [TEN_DAYS_MS, -TEN_DAYS_MS] {
-        simulate(async |world| {
-            let members = three(&world).await;
-            send_to_all(&world).await;
+        simulate(async |simulation| {
+            let members = three(&simulation).await;
+            send_to_all(&simulation).await;
             let (position, owner) = owner_of_the_first(&members);
             let node = NodeId(position as u64 + 1);
             let wrong = Wrong { ahead_ms, drift: 0.0 };
-            world.clocks.of(node).set(wrong);
+            simulation.clocks.of(node).set(wrong);
             // Before it knows of it and after.
             for _ in 0..5 {
-                send_to_all(&world).await;
+                send_to_all(&simulation).await;
             }
             eventually("it owns nothing", || owns(owner) == 0).await;
             let reason = owner.ready().unwrap_err();
@@ -310,67 +322,67 @@ fn a_member_whose_clock_is_wrong_owns_nothing_and_says_so_until_it_is_right() {
             eventually("everybody to see it", all_see).await;
             // Nobody hands anything to it, whatever is preferred, and all is served.
             for _ in 0..20 {
-                send_to_all(&world).await;
+                send_to_all(&simulation).await;
                 assert_eq!(owns(owner), 0);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             // It restarts with the same clock.
-            world.member(node).crash(0);
-            send_to_all(&world).await;
-            world.member(node).start().await.unwrap();
+            simulation.member(node).crash(0);
+            send_to_all(&simulation).await;
+            simulation.member(node).start().await.unwrap();
             for _ in 0..10 {
-                send_to_all(&world).await;
+                send_to_all(&simulation).await;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            let again = world.member(node).running().unwrap();
+            let again = simulation.member(node).running().unwrap();
             assert_eq!(owns(&again), 0);
-            times_are_right(&world, 0);
-            world.clocks.put_right();
+            times_are_right(&simulation, 0);
+            simulation.clocks.put_right();
             eventually("its return", || again.ready().is_ok() && owns(&again) > 0).await;
-            send_to_all(&world).await;
-            times_are_right(&world, 0);
+            send_to_all(&simulation).await;
+            times_are_right(&simulation, 0);
         });
     }
 }
 
 #[test]
-fn a_clock_that_drifts_away_is_noticed_before_its_time_is_in_the_log() {
+fn a_drifting_clock_is_noticed_before_it_reaches_the_log() {
     for drift in [1_000.0 / 60.0, -1_000.0 / 60.0, 500.0] {
-        simulate(async |world| {
-            let members = three(&world).await;
+        simulate(async |simulation| {
+            let members = three(&simulation).await;
             let (position, owner) = owner_of_the_first(&members);
             let node = NodeId(position as u64 + 1);
-            world.clocks.of(node).set(Wrong { ahead_ms: 0, drift });
+            simulation.clocks.of(node).set(Wrong { ahead_ms: 0, drift });
             let deadline = Instant::now() + Duration::from_secs(700);
             while owner.ready().is_ok() {
                 assert!(Instant::now() < deadline, "not noticed");
-                send_to_all(&world).await;
+                send_to_all(&simulation).await;
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
             eventually("it owns nothing", || owns(owner) == 0).await;
-            send_to_all(&world).await;
-            let right = world.clocks.reached_ms();
-            assert!(times(&world, 0).iter().all(|time| *time <= right + 1_000));
-            assert_eq!(world.clocks.early(), None);
+            send_to_all(&simulation).await;
+            let right = simulation.clocks.reached_ms();
+            assert!(times(&simulation, 0).iter().all(|time| *time <= right + 1_000));
+            assert_eq!(simulation.clocks.early(), None);
         });
     }
 }
 
 #[test]
 fn an_owner_that_believes_its_own_clock_is_deposed_by_the_log_and_nothing_is_lost() {
-    planted::plant(Some(Bug::ClockBelieved));
-    simulate(async |world| {
-        let members = three(&world).await;
-        send_to_all(&world).await;
+    seeded_bugs::plant(Some(SeededBug::ClockBelieved));
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
+        send_to_all(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
         let epoch = owner.owned_epoch(ShardId(0));
         let wrong = Wrong {
             ahead_ms: TEN_DAYS_MS,
             drift: 0.0,
         };
-        world.clocks.of(NodeId(position as u64 + 1)).set(wrong);
+        simulation.clocks.of(NodeId(position as u64 + 1)).set(wrong);
         for _ in 0..5 {
-            send_to_all(&world).await;
+            send_to_all(&simulation).await;
         }
         assert!(
             members
@@ -378,25 +390,31 @@ fn an_owner_that_believes_its_own_clock_is_deposed_by_the_log_and_nothing_is_los
                 .all(|member| member.owned_epoch(ShardId(0)) != epoch),
             "the shard has another owner, or another epoch"
         );
-        times_are_right(&world, 0);
-        world.clocks.put_right();
-        send_to_all(&world).await;
-        eventually("equal replicas", || crate::invariants::replicas_are_equal(&world)).await;
+        times_are_right(&simulation, 0);
+        simulation.clocks.put_right();
+        send_to_all(&simulation).await;
+        eventually("equal replicas", || {
+            crate::invariants::replicas_are_equal(&simulation)
+        })
+        .await;
     });
-    planted::plant(None);
+    seeded_bugs::plant(None);
 }
 
 #[test]
 fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts() {
     for (node, ahead_ms) in [(1, TEN_DAYS_MS), (2, TEN_DAYS_MS), (1, -TEN_DAYS_MS)] {
-        simulate(async |world| {
-            for member in &world.members[..2] {
+        simulate(async |simulation| {
+            for member in &simulation.members[..2] {
                 member.start().await.unwrap();
             }
-            let members: Vec<Cluster> = world.members[..2].iter().filter_map(|m| m.running()).collect();
+            let members: Vec<Cluster> = simulation.members[..2]
+                .iter()
+                .filter_map(|m| m.running())
+                .collect();
             eventually("two members", || members.iter().all(|m| m.ready().is_ok())).await;
             let wrong = Wrong { ahead_ms, drift: 0.0 };
-            world.clocks.of(NodeId(node)).set(wrong);
+            simulation.clocks.of(NodeId(node)).set(wrong);
             let slower = if ahead_ms > 0 {
                 2 - node as usize
             } else {
@@ -409,7 +427,7 @@ fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts()
             })
             .await;
             assert!(slower.ready().is_ok());
-            world.clocks.put_right();
+            simulation.clocks.put_right();
             eventually("both", || members.iter().all(|m| m.ready().is_ok())).await;
         });
     }
@@ -417,18 +435,18 @@ fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts()
 
 #[test]
 fn a_member_whose_machine_was_suspended_forgets_the_others_clocks() {
-    simulate(async |world| {
-        let members = three(&world).await;
+    simulate(async |simulation| {
+        let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
         let node = NodeId(position as u64 + 1);
-        world.network.partition(&[node]);
+        simulation.network.partition(&[node]);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(owner.clock().reached_ms().is_some(), "reports go on for a while");
-        world.clocks.of(node).suspend(Duration::from_secs(3600));
+        simulation.clocks.of(node).suspend(Duration::from_secs(3600));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(owner.clock().reached_ms(), None);
-        world.network.heal();
+        simulation.network.heal();
         eventually("its return", || owner.clock().reached_ms().is_some()).await;
-        send_to_all(&world).await;
+        send_to_all(&simulation).await;
     });
 }

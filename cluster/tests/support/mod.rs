@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cluster::transport::{TcpTransport, TransportConfig};
 use cluster::{
-    Batch, Cluster, Committed, Config, LinkState, Machine, NodeId, Owned, ProposeError, Proposer, Reply,
-    Service, ShardId,
+    BatchResult, Cluster, CommittedBatch, Config, ConnectionState, NodeId, OwnedShard, ProposeError,
+    Proposer, Responder, Service, ShardId, StateMachine,
 };
 use parking_lot::Mutex;
-use storage::{Store, Table, Transaction};
+use storage::{Store, TableId, Transaction};
 use tokio::time::Instant;
 
 /// Shards of the test clusters.
@@ -36,7 +36,7 @@ pub(crate) struct Member {
 
 /// What a member's service was told about a peer's fan-out lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Up(u64),
     Down,
     /// Link and kind.
@@ -46,7 +46,7 @@ pub(crate) enum Heard {
 #[derive(Default)]
 struct Owner {
     proposers: Mutex<HashMap<ShardId, Proposer>>,
-    heard: Mutex<Vec<(NodeId, Heard)>>,
+    received: Mutex<Vec<(NodeId, Received)>>,
 }
 
 /// A port that was free a moment ago.
@@ -62,7 +62,7 @@ pub(crate) fn config(addr: &str) -> Config {
         heartbeat: Duration::from_millis(300),
         election_min: Duration::from_millis(1000),
         election_max: Duration::from_millis(2000),
-        settle: Duration::from_secs(1),
+        transfer_delay: Duration::from_secs(1),
         snapshot_every: 200,
         keep_entries: 50,
         ..Config::default()
@@ -111,10 +111,10 @@ pub(crate) async fn whole(members: &[Member]) {
 
 // === impl Rows ===
 
-impl Machine for Rows {
-    fn apply(&self, tx: &mut Transaction, batch: &Batch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+impl StateMachine for Rows {
+    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         for command in batch.commands {
-            tx.put(Table::Message, command, &batch.index.to_be_bytes());
+            tx.put(TableId::Message, command, &batch.index.to_be_bytes());
         }
         Ok(batch.commands.to_vec())
     }
@@ -132,7 +132,7 @@ impl Member {
         path: PathBuf,
         addr: &str,
         config: Config,
-        machine: Arc<dyn Machine>,
+        machine: Arc<dyn StateMachine>,
     ) -> Member {
         logging::init();
         let store = Store::open(&storage::Config::small(&path)).unwrap();
@@ -186,17 +186,17 @@ impl Member {
             ..TransportConfig::default()
         };
         let transport = Arc::new(TcpTransport::bind(settings).await.unwrap());
-        let started = Cluster::start(config(&addr), store, transport, Arc::new(Rows), nobody()).await;
+        let started = Cluster::start(config(&addr), store, transport, Arc::new(Rows), unused_service()).await;
         started.err().expect("it must not start").to_string()
     }
 
     /// What the service was told about a peer's fan-out lane.
-    pub(crate) fn heard(&self, from: NodeId) -> Vec<Heard> {
-        let heard = self.owner.heard.lock();
-        heard
+    pub(crate) fn received(&self, from: NodeId) -> Vec<Received> {
+        let received = self.owner.received.lock();
+        received
             .iter()
             .filter(|(peer, _)| *peer == from)
-            .map(|(_, heard)| *heard)
+            .map(|(_, received)| *received)
             .collect()
     }
 
@@ -230,7 +230,7 @@ impl Member {
     pub(crate) fn has(&self, shard: ShardId, command: &str) -> bool {
         self.cluster
             .state(shard)
-            .get(Table::Message, command.as_bytes())
+            .get(TableId::Message, command.as_bytes())
             .unwrap()
             .is_some()
     }
@@ -246,7 +246,7 @@ impl Member {
 // === impl Owner ===
 
 impl Service for Owner {
-    fn activated(&self, owned: Owned) {
+    fn activated(&self, owned: OwnedShard) {
         self.proposers.lock().insert(owned.shard, owned.proposer);
     }
 
@@ -254,12 +254,12 @@ impl Service for Owner {
         self.proposers.lock().remove(&shard);
     }
 
-    fn call(&self, _from: NodeId, _method: u16, mut body: Bytes, reply: Reply) {
+    fn call(&self, _from: NodeId, _method: u16, mut body: Bytes, reply: Responder) {
         let shard = ShardId(body.get_u16());
         let Some(proposer) = self.proposers.lock().get(&shard).cloned() else {
             return reply.send(Err(Bytes::from_static(b"not the owner")));
         };
-        let done = move |result: Result<Committed, ProposeError>| {
+        let done = move |result: Result<BatchResult, ProposeError>| {
             reply.send(match result {
                 Ok(committed) => Ok(Bytes::copy_from_slice(&committed.index.to_be_bytes())),
                 Err(error) => Err(Bytes::from(error.to_string())),
@@ -269,21 +269,21 @@ impl Service for Owner {
     }
 
     fn cast(&self, from: NodeId, link: u64, kind: u16, _body: Bytes) {
-        self.heard.lock().push((from, Heard::Cast(link, kind)));
+        self.received.lock().push((from, Received::Cast(link, kind)));
     }
 
-    fn link(&self, _peer: NodeId, _state: LinkState) {}
+    fn link(&self, _peer: NodeId, _state: ConnectionState) {}
 
-    fn incoming(&self, peer: NodeId, state: LinkState) {
-        let heard = match state {
-            LinkState::Up(link) => Heard::Up(link),
-            LinkState::Down => Heard::Down,
+    fn incoming(&self, peer: NodeId, state: ConnectionState) {
+        let received = match state {
+            ConnectionState::Up(link) => Received::Up(link),
+            ConnectionState::Down => Received::Down,
         };
-        self.heard.lock().push((peer, heard));
+        self.received.lock().push((peer, received));
     }
 }
 
 /// A service for a member that never gets to serve.
-pub(crate) fn nobody() -> Arc<dyn Service> {
+pub(crate) fn unused_service() -> Arc<dyn Service> {
     Arc::new(Owner::default())
 }

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use cluster::transport::{Error, Identity, Lane, LinkState, TcpTransport, Transport, TransportConfig};
+use cluster::transport::{
+    ConnectionClass, ConnectionState, Error, NodeIdentity, TcpTransport, Transport, TransportConfig,
+};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::node::{ECHO, HOLD, Node, PATIENCE, identity, mesh, quick, tcp_node, until};
+use crate::node::{ECHO, HOLD, PATIENCE, TestNode, identity, mesh, quick, tcp_node, until};
 use crate::proxy::Proxy;
 
 /// Log lines of WARN and above.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl LogBuffer {
     /// Collects what this thread logs while the guard lives.
     fn collect(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
@@ -39,7 +41,7 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -51,7 +53,7 @@ impl Write for Log {
 }
 
 /// Node 1 linked to node 2 through a proxy.
-async fn through_a_proxy() -> (Node<TcpTransport>, Node<TcpTransport>, Proxy) {
+async fn through_a_proxy() -> (TestNode<TcpTransport>, TestNode<TcpTransport>, Proxy) {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     let (proxy, addr) = Proxy::start(two.addr()).await;
     one.transport.set_peers(vec![(NodeId(2), addr)]);
@@ -60,8 +62,8 @@ async fn through_a_proxy() -> (Node<TcpTransport>, Node<TcpTransport>, Proxy) {
 }
 
 #[tokio::test]
-async fn peer_with_another_secret_is_refused_and_said_once() {
-    let log = Log::default();
+async fn peer_with_another_secret_is_refused_and_logged_once() {
+    let log = LogBuffer::default();
     let _guard = log.collect();
     let one = tcp_node(1, quick()).await;
     let two = tcp_node(
@@ -77,30 +79,30 @@ async fn peer_with_another_secret_is_refused_and_said_once() {
     // Several more attempts on four lanes.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(log.lines("handshake refused"), 1);
-    assert_eq!(one.ears.heard(), []);
+    assert_eq!(one.handler.received(), []);
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
-    assert_eq!(two.ears.heard(), []);
+    assert_eq!(two.handler.received(), []);
 }
 
 #[tokio::test]
-async fn peer_of_another_cluster_is_refused_and_said_once_by_each_side() {
-    let log = Log::default();
+async fn peer_of_another_cluster_is_refused_and_logged_once() {
+    let log = LogBuffer::default();
     let _guard = log.collect();
     let one = tcp_node(1, quick()).await;
-    let two = Node::new(2, TcpTransport::bind(quick()).await.unwrap());
+    let two = TestNode::new(2, TcpTransport::bind(quick()).await.unwrap());
     two.transport.start(
-        Identity {
+        NodeIdentity {
             cluster: 1,
             ..identity(2)
         },
-        two.ears.clone(),
+        two.handler.clone(),
     );
     one.transport.set_peers(vec![(NodeId(2), two.addr())]);
     until("it was said", || log.lines("another cluster") > 0).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(log.lines("handshake refused"), 2);
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
-    assert_eq!(two.ears.heard(), []);
+    assert_eq!(two.handler.received(), []);
     // Nor may it visit.
     let visit = one.transport.call_addr(&two.addr(), ECHO, Bytes::new(), PATIENCE);
     assert_eq!(visit.await, Err(Error::Unreachable));
@@ -111,23 +113,27 @@ async fn flipped_bit_closes_the_connection_and_is_never_delivered() {
     let (one, two, proxy) = through_a_proxy().await;
     proxy.bend(|bytes| *bytes.last_mut().unwrap() ^= 1);
     // The next bytes may be a ping of any lane; a cast on each makes sure that something is bent.
-    for lane in Lane::ALL {
-        one.transport.cast(NodeId(2), lane, 1, "body".into()).unwrap();
+    for class in ConnectionClass::ALL {
+        one.transport.cast(NodeId(2), class, 1, "body".into()).unwrap();
     }
     let broken = || {
-        Lane::ALL
+        ConnectionClass::ALL
             .into_iter()
-            .find(|lane| one.ears.links(NodeId(2), *lane).len() >= 3)
+            .find(|class| one.handler.links(NodeId(2), *class).len() >= 3)
     };
     until("a lane breaks and returns", || broken().is_some()).await;
-    let lane = broken().unwrap();
-    let [LinkState::Up(first), LinkState::Down, LinkState::Up(second)] = one.ears.links(NodeId(2), lane)[..3]
+    let class = broken().unwrap();
+    let [
+        ConnectionState::Up(first),
+        ConnectionState::Down,
+        ConnectionState::Up(second),
+    ] = one.handler.links(NodeId(2), class)[..3]
     else {
         panic!("links do not alternate");
     };
     assert_ne!(first, second);
-    for lane in Lane::ALL {
-        assert!(two.ears.casts(lane).iter().all(|(_, body)| body == "body"));
+    for class in ConnectionClass::ALL {
+        assert!(two.handler.casts(class).iter().all(|(_, body)| body == "body"));
     }
 }
 
@@ -136,15 +142,15 @@ async fn huge_length_closes_the_connection() {
     let (one, _two, proxy) = through_a_proxy().await;
     proxy.bend(|bytes| bytes[..4].copy_from_slice(&u32::MAX.to_be_bytes()));
     let broken = || {
-        Lane::ALL
+        ConnectionClass::ALL
             .iter()
-            .any(|lane| one.ears.links(NodeId(2), *lane).len() >= 3)
+            .any(|class| one.handler.links(NodeId(2), *class).len() >= 3)
     };
     until("a lane breaks and returns", broken).await;
 }
 
 #[tokio::test]
-async fn strangers_bytes_are_turned_away_and_harm_nobody() {
+async fn foreign_bytes_are_refused_without_harm() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     for bytes in [
@@ -153,10 +159,10 @@ async fn strangers_bytes_are_turned_away_and_harm_nobody() {
         vec![0; 100],
         [&100_u32.to_be_bytes()[..], &[7; 104]].concat(),
     ] {
-        let mut stranger = TcpStream::connect(two.addr()).await.unwrap();
-        stranger.write_all(&bytes).await.unwrap();
+        let mut stream = TcpStream::connect(two.addr()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(PATIENCE, stranger.read_to_end(&mut rest)).await;
+        let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "connection left open after {bytes:?}");
     }
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Ok("x".into()));
@@ -176,7 +182,7 @@ async fn peer_that_accepts_and_never_speaks_gets_no_link() {
     // It gives up and tries again.
     let (_held_too, _) = deaf.accept().await.unwrap();
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
-    assert_eq!(one.ears.heard(), []);
+    assert_eq!(one.handler.received(), []);
 }
 
 #[tokio::test]
@@ -191,7 +197,7 @@ async fn link_into_a_black_hole_times_out_calls_and_goes_down() {
     assert_eq!(waiting, Err(Error::Lost));
     one.until_down(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
-    assert!(two.ears.casts(Lane::Rpc).is_empty());
+    assert!(two.handler.casts(ConnectionClass::Rpc).is_empty());
 
     proxy.black_hole(false);
     one.until_up(NodeId(2)).await;
@@ -203,12 +209,16 @@ async fn idle_link_stays_up() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     // A call that is answered late keeps one direction quiet for longer than the silence allows.
-    let late = one
-        .transport
-        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), quick().silence * 3);
+    let late = one.transport.call(
+        NodeId(2),
+        ConnectionClass::Rpc,
+        HOLD,
+        "x".into(),
+        quick().peer_timeout * 3,
+    );
     assert_eq!(late.await, Err(Error::Timeout));
-    for lane in Lane::ALL {
-        assert_eq!(one.ears.links(NodeId(2), lane).len(), 1, "{lane}");
-        assert_eq!(two.ears.links(NodeId(1), lane).len(), 1, "{lane}");
+    for class in ConnectionClass::ALL {
+        assert_eq!(one.handler.links(NodeId(2), class).len(), 1, "{class}");
+        assert_eq!(two.handler.links(NodeId(1), class).len(), 1, "{class}");
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::NodeId;
 use cluster::transport::{
-    Error, Handler, Identity, Lane, LinkState, Reply, TcpTransport, Transport, TransportConfig,
+    ConnectionClass, ConnectionState, Error, Handler, NodeIdentity, Responder, TcpTransport, Transport,
+    TransportConfig,
 };
 use parking_lot::Mutex;
 
@@ -23,39 +24,39 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a handler heard, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Heard {
-    Call(NodeId, Lane, u16, Bytes),
-    Cast(NodeId, u64, Lane, u16, Bytes),
-    Link(NodeId, Lane, LinkState),
-    Incoming(NodeId, Lane, LinkState),
+pub(crate) enum Received {
+    Call(NodeId, ConnectionClass, u16, Bytes),
+    Cast(NodeId, u64, ConnectionClass, u16, Bytes),
+    Link(NodeId, ConnectionClass, ConnectionState),
+    Incoming(NodeId, ConnectionClass, ConnectionState),
 }
 
 #[derive(Default)]
-pub(crate) struct Ears {
-    heard: Mutex<Vec<Heard>>,
-    held: Mutex<Vec<Reply>>,
+pub(crate) struct RecordingHandler {
+    received: Mutex<Vec<Received>>,
+    held: Mutex<Vec<Responder>>,
 }
 
 /// A node and its ears.
-pub(crate) struct Node<T> {
+pub(crate) struct TestNode<T> {
     pub(crate) id: NodeId,
     pub(crate) transport: T,
-    pub(crate) ears: Arc<Ears>,
+    pub(crate) handler: Arc<RecordingHandler>,
 }
 
 /// Settings under which faults show soon.
 pub(crate) fn quick() -> TransportConfig {
     TransportConfig {
         ping_every: Duration::from_millis(50),
-        silence: Duration::from_millis(300),
+        peer_timeout: Duration::from_millis(300),
         backoff_max: Duration::from_millis(100),
         secret: "a test secret".into(),
         ..TransportConfig::default()
     }
 }
 
-pub(crate) fn identity(id: u64) -> Identity {
-    Identity {
+pub(crate) fn identity(id: u64) -> NodeIdentity {
+    NodeIdentity {
         node: NodeId(id),
         cluster: CLUSTER,
         incarnation: id * 1000,
@@ -63,14 +64,14 @@ pub(crate) fn identity(id: u64) -> Identity {
 }
 
 /// A started node over TCP.
-pub(crate) async fn tcp_node(id: u64, config: TransportConfig) -> Node<TcpTransport> {
-    let node = Node::new(id, TcpTransport::bind(config).await.unwrap());
-    node.transport.start(identity(id), node.ears.clone());
+pub(crate) async fn tcp_node(id: u64, config: TransportConfig) -> TestNode<TcpTransport> {
+    let node = TestNode::new(id, TcpTransport::bind(config).await.unwrap());
+    node.transport.start(identity(id), node.handler.clone());
     node
 }
 
 /// Makes every node dial every other, and waits until all links are up.
-pub(crate) async fn mesh(nodes: &[&Node<TcpTransport>]) {
+pub(crate) async fn mesh(nodes: &[&TestNode<TcpTransport>]) {
     let peers: Vec<_> = nodes.iter().map(|node| (node.id, node.addr())).collect();
     for node in nodes {
         node.transport.set_peers(peers.clone());
@@ -95,14 +96,14 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     );
 }
 
-// === impl Node ===
+// === impl TestNode ===
 
-impl<T: Transport> Node<T> {
-    pub(crate) fn new(id: u64, transport: T) -> Node<T> {
-        Node {
+impl<T: Transport> TestNode<T> {
+    pub(crate) fn new(id: u64, transport: T) -> TestNode<T> {
+        TestNode {
             id: NodeId(id),
             transport,
-            ears: Arc::default(),
+            handler: Arc::default(),
         }
     }
 
@@ -114,16 +115,16 @@ impl<T: Transport> Node<T> {
         deadline: Duration,
     ) -> Result<Bytes, Error> {
         self.transport
-            .call(NodeId(to), Lane::Rpc, method, body.into(), deadline)
+            .call(NodeId(to), ConnectionClass::Rpc, method, body.into(), deadline)
             .await
     }
 
     /// Waits until all lanes to `peer` are up.
     pub(crate) async fn until_up(&self, peer: NodeId) {
         until("all lanes are up", || {
-            Lane::ALL
+            ConnectionClass::ALL
                 .iter()
-                .all(|lane| matches!(self.ears.link(peer, *lane), Some(LinkState::Up(_))))
+                .all(|class| matches!(self.handler.link(peer, *class), Some(ConnectionState::Up(_))))
         })
         .await;
     }
@@ -131,48 +132,48 @@ impl<T: Transport> Node<T> {
     /// Waits until all lanes to `peer` are down.
     pub(crate) async fn until_down(&self, peer: NodeId) {
         until("all lanes are down", || {
-            Lane::ALL
+            ConnectionClass::ALL
                 .iter()
-                .all(|lane| self.ears.link(peer, *lane) == Some(LinkState::Down))
+                .all(|class| self.handler.link(peer, *class) == Some(ConnectionState::Down))
         })
         .await;
     }
 }
 
-impl Node<TcpTransport> {
+impl TestNode<TcpTransport> {
     pub(crate) fn addr(&self) -> String {
         self.transport.local_addr().to_string()
     }
 }
 
-// === impl Ears ===
+// === impl RecordingHandler ===
 
-impl Ears {
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().clone()
+impl RecordingHandler {
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().clone()
     }
 
     /// The state that was last told of the outgoing lane to `peer`.
-    pub(crate) fn link(&self, peer: NodeId, lane: Lane) -> Option<LinkState> {
-        self.links(peer, lane).last().copied()
+    pub(crate) fn link(&self, peer: NodeId, class: ConnectionClass) -> Option<ConnectionState> {
+        self.links(peer, class).last().copied()
     }
 
     /// Every state that was told of the outgoing lane to `peer`.
-    pub(crate) fn links(&self, peer: NodeId, lane: Lane) -> Vec<LinkState> {
-        let fits = |heard: &Heard| match heard {
-            Heard::Link(p, l, state) if (*p, *l) == (peer, lane) => Some(*state),
+    pub(crate) fn links(&self, peer: NodeId, class: ConnectionClass) -> Vec<ConnectionState> {
+        let fits = |received: &Received| match received {
+            Received::Link(p, l, state) if (*p, *l) == (peer, class) => Some(*state),
             _ => None,
         };
-        self.heard.lock().iter().filter_map(fits).collect()
+        self.received.lock().iter().filter_map(fits).collect()
     }
 
     /// Links and bodies of all casts on `lane`.
-    pub(crate) fn casts(&self, lane: Lane) -> Vec<(u64, Bytes)> {
-        let fits = |heard: &Heard| match heard {
-            Heard::Cast(_, link, l, _, body) if *l == lane => Some((*link, body.clone())),
+    pub(crate) fn casts(&self, class: ConnectionClass) -> Vec<(u64, Bytes)> {
+        let fits = |received: &Received| match received {
+            Received::Cast(_, link, l, _, body) if *l == class => Some((*link, body.clone())),
             _ => None,
         };
-        self.heard.lock().iter().filter_map(fits).collect()
+        self.received.lock().iter().filter_map(fits).collect()
     }
 
     /// How many calls wait for an answer that does not come.
@@ -181,11 +182,11 @@ impl Ears {
     }
 }
 
-impl Handler for Ears {
-    fn call(&self, from: NodeId, lane: Lane, method: u16, body: Bytes, reply: Reply) {
-        self.heard
+impl Handler for RecordingHandler {
+    fn call(&self, from: NodeId, class: ConnectionClass, method: u16, body: Bytes, reply: Responder) {
+        self.received
             .lock()
-            .push(Heard::Call(from, lane, method, body.clone()));
+            .push(Received::Call(from, class, method, body.clone()));
         match method {
             ECHO => reply.send(Ok(body)),
             REFUSE => reply.send(Err(body)),
@@ -195,17 +196,17 @@ impl Handler for Ears {
         }
     }
 
-    fn cast(&self, from: NodeId, link: u64, lane: Lane, method: u16, body: Bytes) {
-        self.heard
+    fn cast(&self, from: NodeId, link: u64, class: ConnectionClass, method: u16, body: Bytes) {
+        self.received
             .lock()
-            .push(Heard::Cast(from, link, lane, method, body));
+            .push(Received::Cast(from, link, class, method, body));
     }
 
-    fn link(&self, peer: NodeId, lane: Lane, state: LinkState) {
-        self.heard.lock().push(Heard::Link(peer, lane, state));
+    fn link(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
+        self.received.lock().push(Received::Link(peer, class, state));
     }
 
-    fn incoming(&self, peer: NodeId, lane: Lane, state: LinkState) {
-        self.heard.lock().push(Heard::Incoming(peer, lane, state));
+    fn incoming(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
+        self.received.lock().push(Received::Incoming(peer, class, state));
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::NodeId;
 use cluster::transport::{
-    BindError, Error, Identity, Lane, LaneBounds, LinkState, TcpTransport, Transport, TransportConfig,
+    BindError, ConnectionClass, ConnectionState, Error, NodeIdentity, QueueLimits, TcpTransport, Transport,
+    TransportConfig,
 };
 
 use crate::node::{
-    ECHO, FORGET, HOLD, Heard, Node, PATIENCE, REFUSE, identity, mesh, quick, tcp_node, until,
+    ECHO, FORGET, HOLD, PATIENCE, REFUSE, Received, TestNode, identity, mesh, quick, tcp_node, until,
 };
 
 #[tokio::test]
@@ -20,20 +21,27 @@ async fn calls_and_casts_arrive_in_the_order_they_were_made() {
     for n in 0..2000_u32 {
         let body = Bytes::copy_from_slice(&n.to_be_bytes());
         if n % 3 == 0 {
-            one.transport.cast(NodeId(2), Lane::Rpc, 9, body).unwrap();
+            one.transport
+                .cast(NodeId(2), ConnectionClass::Rpc, 9, body)
+                .unwrap();
         } else {
-            answers.push((n, one.transport.call(NodeId(2), Lane::Rpc, ECHO, body, PATIENCE)));
+            answers.push((
+                n,
+                one.transport
+                    .call(NodeId(2), ConnectionClass::Rpc, ECHO, body, PATIENCE),
+            ));
         }
     }
     for (n, answer) in answers {
         assert_eq!(answer.await.unwrap()[..], n.to_be_bytes());
     }
     let numbers: Vec<u32> = two
-        .ears
-        .heard()
+        .handler
+        .received()
         .iter()
-        .filter_map(|heard| match heard {
-            Heard::Call(NodeId(1), Lane::Rpc, ECHO, body) | Heard::Cast(NodeId(1), _, Lane::Rpc, 9, body) => {
+        .filter_map(|received| match received {
+            Received::Call(NodeId(1), ConnectionClass::Rpc, ECHO, body)
+            | Received::Cast(NodeId(1), _, ConnectionClass::Rpc, 9, body) => {
                 Some(u32::from_be_bytes(body[..].try_into().unwrap()))
             }
             _ => None,
@@ -43,7 +51,7 @@ async fn calls_and_casts_arrive_in_the_order_they_were_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_nodes_reach_each_other_on_every_lane_with_bodies_of_every_size() {
+async fn three_nodes_exchange_bodies_of_every_size_in_every_class() {
     let nodes = [
         tcp_node(1, quick()).await,
         tcp_node(2, quick()).await,
@@ -52,12 +60,12 @@ async fn three_nodes_reach_each_other_on_every_lane_with_bodies_of_every_size() 
     mesh(&nodes.each_ref()).await;
     for from in &nodes {
         for to in nodes.iter().filter(|to| to.id != from.id) {
-            for lane in Lane::ALL {
+            for class in ConnectionClass::ALL {
                 for size in [0, 1, 8 << 10, (8 << 10) + 1, 300_000, 5 << 20] {
                     let body = Bytes::from(vec![size as u8; size]);
                     let answer = from
                         .transport
-                        .call(to.id, lane, ECHO, body.clone(), PATIENCE)
+                        .call(to.id, class, ECHO, body.clone(), PATIENCE)
                         .await;
                     assert_eq!(answer, Ok(body));
                 }
@@ -67,7 +75,7 @@ async fn three_nodes_reach_each_other_on_every_lane_with_bodies_of_every_size() 
 }
 
 #[tokio::test]
-async fn caller_is_told_what_the_handler_decided() {
+async fn caller_gets_what_the_handler_decided() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     assert_eq!(
@@ -87,18 +95,24 @@ async fn both_ends_know_a_link_by_the_same_incarnation() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     one.transport
-        .cast(NodeId(2), Lane::Fanout, 1, "event".into())
+        .cast(NodeId(2), ConnectionClass::Fanout, 1, "event".into())
         .unwrap();
-    until("the cast arrives", || !two.ears.casts(Lane::Fanout).is_empty()).await;
-    let Some(LinkState::Up(link)) = one.ears.link(NodeId(2), Lane::Fanout) else {
+    until("the cast arrives", || {
+        !two.handler.casts(ConnectionClass::Fanout).is_empty()
+    })
+    .await;
+    let Some(ConnectionState::Up(link)) = one.handler.link(NodeId(2), ConnectionClass::Fanout) else {
         panic!("not up")
     };
-    assert_eq!(two.ears.casts(Lane::Fanout), [(link, "event".into())]);
-    assert!(
-        two.ears
-            .heard()
-            .contains(&Heard::Incoming(NodeId(1), Lane::Fanout, LinkState::Up(link)))
+    assert_eq!(
+        two.handler.casts(ConnectionClass::Fanout),
+        [(link, "event".into())]
     );
+    assert!(two.handler.received().contains(&Received::Incoming(
+        NodeId(1),
+        ConnectionClass::Fanout,
+        ConnectionState::Up(link)
+    )));
 }
 
 #[tokio::test]
@@ -107,15 +121,16 @@ async fn restarted_peer_is_reached_again_under_a_new_incarnation() {
     mesh(&[&one, &two]).await;
     let waiting = one
         .transport
-        .call(NodeId(2), Lane::Rpc, HOLD, "x".into(), PATIENCE);
-    until("the call is there", || two.ears.held() == 1).await;
+        .call(NodeId(2), ConnectionClass::Rpc, HOLD, "x".into(), PATIENCE);
+    until("the call is there", || two.handler.held() == 1).await;
     let addr = two.addr();
     two.transport.shutdown().await;
     assert_eq!(waiting.await, Err(Error::Lost));
     one.until_down(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Unreachable));
     assert_eq!(
-        one.transport.cast(NodeId(2), Lane::Raft, 1, Bytes::new()),
+        one.transport
+            .cast(NodeId(2), ConnectionClass::Raft, 1, Bytes::new()),
         Err(Error::Unreachable)
     );
 
@@ -129,20 +144,25 @@ async fn restarted_peer_is_reached_again_under_a_new_incarnation() {
     .await;
     one.until_up(NodeId(2)).await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Ok("x".into()));
-    for lane in Lane::ALL {
-        let states = one.ears.links(NodeId(2), lane);
-        let [LinkState::Up(first), LinkState::Down, LinkState::Up(second)] = states[..] else {
-            panic!("{lane}: {states:?}");
+    for class in ConnectionClass::ALL {
+        let states = one.handler.links(NodeId(2), class);
+        let [
+            ConnectionState::Up(first),
+            ConnectionState::Down,
+            ConnectionState::Up(second),
+        ] = states[..]
+        else {
+            panic!("{class}: {states:?}");
         };
         assert_ne!(first, second);
     }
 }
 
 #[tokio::test]
-async fn lane_over_its_bound_is_full_and_recovers_when_calls_are_answered() {
-    let bounds = LaneBounds {
+async fn full_queue_recovers_when_calls_are_answered() {
+    let bounds = QueueLimits {
         rpc: 10_000,
-        ..LaneBounds::default()
+        ..QueueLimits::default()
     };
     let one = tcp_node(1, TransportConfig { bounds, ..quick() }).await;
     let two = tcp_node(2, quick()).await;
@@ -152,17 +172,18 @@ async fn lane_over_its_bound_is_full_and_recovers_when_calls_are_answered() {
     let waiting: Vec<_> = (0..9)
         .map(|_| {
             one.transport
-                .call(NodeId(2), Lane::Rpc, HOLD, body.clone(), brief)
+                .call(NodeId(2), ConnectionClass::Rpc, HOLD, body.clone(), brief)
         })
         .collect();
     assert_eq!(one.call(2, ECHO, body.clone(), PATIENCE).await, Err(Error::Full));
     assert_eq!(
-        one.transport.cast(NodeId(2), Lane::Rpc, 1, body.clone()),
+        one.transport
+            .cast(NodeId(2), ConnectionClass::Rpc, 1, body.clone()),
         Err(Error::Full)
     );
     // The other lanes have room of their own.
     one.transport
-        .cast(NodeId(2), Lane::Fanout, 1, body.clone())
+        .cast(NodeId(2), ConnectionClass::Fanout, 1, body.clone())
         .unwrap();
     for call in waiting {
         assert_eq!(call.await, Err(Error::Timeout));
@@ -171,50 +192,57 @@ async fn lane_over_its_bound_is_full_and_recovers_when_calls_are_answered() {
 }
 
 #[tokio::test]
-async fn newcomer_without_a_cluster_can_ask_to_join_and_then_belongs() {
+async fn new_node_without_a_cluster_can_join() {
     let two = tcp_node(2, quick()).await;
-    let newcomer = Node::new(1, TcpTransport::bind(quick()).await.unwrap());
+    let new_node = TestNode::new(1, TcpTransport::bind(quick()).await.unwrap());
     let ask = |body: &'static str, method| {
-        newcomer
+        new_node
             .transport
             .call_addr(&two.addr(), method, body.into(), PATIENCE)
     };
     assert_eq!(ask("may I?", ECHO).await, Ok("may I?".into()));
     assert_eq!(
-        two.ears.heard(),
-        [Heard::Call(NodeId(0), Lane::Rpc, ECHO, "may I?".into())]
+        two.handler.received(),
+        [Received::Call(
+            NodeId(0),
+            ConnectionClass::Rpc,
+            ECHO,
+            "may I?".into()
+        )]
     );
     assert_eq!(ask("no", REFUSE).await, Err(Error::Refused("no".into())));
     assert_eq!(ask("hm", FORGET).await, Err(Error::Lost));
 
     // Started without a cluster, it can be asked, and nobody links to it.
-    let nobody = Identity {
+    let without_cluster = NodeIdentity {
         node: NodeId(0),
         cluster: 0,
         incarnation: 5,
     };
-    newcomer.transport.start(nobody, newcomer.ears.clone());
+    new_node
+        .transport
+        .start(without_cluster, new_node.handler.clone());
     let answer = two
         .transport
-        .call_addr(&newcomer.addr(), ECHO, "who are you?".into(), PATIENCE);
+        .call_addr(&new_node.addr(), ECHO, "who are you?".into(), PATIENCE);
     assert_eq!(answer.await, Ok("who are you?".into()));
-    two.transport.set_peers(vec![(NodeId(1), newcomer.addr())]);
-    newcomer.transport.set_peers(vec![(NodeId(2), two.addr())]);
+    two.transport.set_peers(vec![(NodeId(1), new_node.addr())]);
+    new_node.transport.set_peers(vec![(NodeId(2), two.addr())]);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(two.ears.link(NodeId(1), Lane::Rpc), None);
+    assert_eq!(two.handler.link(NodeId(1), ConnectionClass::Rpc), None);
 
     // With the identity it was given, the links come up.
-    newcomer.transport.start(identity(1), newcomer.ears.clone());
-    newcomer.until_up(NodeId(2)).await;
+    new_node.transport.start(identity(1), new_node.handler.clone());
+    new_node.until_up(NodeId(2)).await;
     two.until_up(NodeId(1)).await;
     assert_eq!(
-        newcomer.call(2, ECHO, "hello", PATIENCE).await,
+        new_node.call(2, ECHO, "hello", PATIENCE).await,
         Ok("hello".into())
     );
 }
 
 #[tokio::test]
-async fn call_to_an_address_where_nobody_listens_is_unreachable() {
+async fn call_to_an_address_without_a_listener_is_unreachable() {
     let one = tcp_node(1, quick()).await;
     let gone = tcp_node(2, quick()).await;
     gone.transport.shutdown().await;
@@ -237,18 +265,18 @@ async fn forgotten_peer_is_unreachable_and_a_moved_one_is_dialled_anew() {
     let moved = tcp_node(2, quick()).await;
     one.transport.set_peers(vec![(NodeId(2), moved.addr())]);
     until("the new place answers", || {
-        let links = one.ears.links(NodeId(2), Lane::Rpc);
-        links.len() == 5 && matches!(links[4], LinkState::Up(_))
+        let links = one.handler.links(NodeId(2), ConnectionClass::Rpc);
+        links.len() == 5 && matches!(links[4], ConnectionState::Up(_))
     })
     .await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Ok("x".into()));
-    for lane in Lane::ALL {
-        let links = one.ears.links(NodeId(2), lane);
+    for class in ConnectionClass::ALL {
+        let links = one.handler.links(NodeId(2), class);
         let alternate = links
             .iter()
             .enumerate()
-            .all(|(i, state)| (*state == LinkState::Down) == (i % 2 == 1));
-        assert!(alternate, "{lane}: {links:?}");
+            .all(|(i, state)| (*state == ConnectionState::Down) == (i % 2 == 1));
+        assert!(alternate, "{class}: {links:?}");
     }
 }
 
@@ -257,12 +285,13 @@ async fn shutdown_ends_every_task_and_link_and_later_calls_say_closed() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     one.transport
-        .cast(NodeId(2), Lane::Fanout, 1, "last words".into())
+        .cast(NodeId(2), ConnectionClass::Fanout, 1, "last words".into())
         .unwrap();
     one.transport.shutdown().await;
     assert_eq!(one.call(2, ECHO, "x", PATIENCE).await, Err(Error::Closed));
     assert_eq!(
-        one.transport.cast(NodeId(2), Lane::Fanout, 1, Bytes::new()),
+        one.transport
+            .cast(NodeId(2), ConnectionClass::Fanout, 1, Bytes::new()),
         Err(Error::Closed)
     );
     let visit = one.transport.call_addr(&two.addr(), ECHO, Bytes::new(), PATIENCE);
@@ -270,10 +299,12 @@ async fn shutdown_ends_every_task_and_link_and_later_calls_say_closed() {
     one.until_down(NodeId(2)).await;
     two.until_down(NodeId(1)).await;
     // What was queued when it stopped was written.
-    assert_eq!(two.ears.casts(Lane::Fanout).len(), 1);
+    assert_eq!(two.handler.casts(ConnectionClass::Fanout).len(), 1);
     // Nothing holds the handler any longer.
-    let Node { ears, transport, .. } = one;
-    assert_eq!(std::sync::Arc::strong_count(&ears), 1);
+    let TestNode {
+        handler, transport, ..
+    } = one;
+    assert_eq!(std::sync::Arc::strong_count(&handler), 1);
     drop(transport);
 }
 
@@ -302,15 +333,15 @@ async fn metrics_count_frames_bytes_and_links() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     assert!(
-        text.contains("transport_connects_total{peer=\"2\",lane=\"rpc\"} 1"),
+        text.contains("transport_connects_total{peer=\"2\",class=\"rpc\"} 1"),
         "{text}"
     );
     assert!(
-        text.contains("transport_lane_bytes{peer=\"2\",lane=\"rpc\"}"),
+        text.contains("transport_class_bytes{peer=\"2\",class=\"rpc\"}"),
         "{text}"
     );
     assert!(
-        text.contains("transport_sent_frames_total{peer=\"2\",lane=\"rpc\"}"),
+        text.contains("transport_sent_frames_total{peer=\"2\",class=\"rpc\"}"),
         "{text}"
     );
 }

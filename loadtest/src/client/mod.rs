@@ -1,11 +1,12 @@
-//! One client: a WebSocket that reconnects, and the state behind it. All clients live on one thread; each wakes once
-//! for everything that has arrived and writes everything that it has to say with one flush, because the harness
-//! shares its cores with the servers that it measures.
+//! Simulated client: a WebSocket connection that reconnects, and the state that outlives it.
+//!
+//! All clients of a process run on one thread. Each wakes once for all frames that have arrived, and writes all its
+//! output with one flush. The harness shares its cores with the measured servers.
 
-pub(crate) mod habit;
-mod place;
+pub(crate) mod behavior;
+mod conversation_view;
+mod load_client;
 mod state;
-mod task;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,176 +14,176 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::habit::{Acts, Habit};
-pub(crate) use self::state::{Shared, World};
-use self::task::Client;
+pub(crate) use self::behavior::{ActivityMix, ClientBehavior};
+use self::load_client::LoadClient;
+pub(crate) use self::state::{RunContext, Shared};
 use crate::clock::Nanos;
-use crate::dial::Dialer;
+use crate::connector::Connector;
 use crate::oracle::ConvIx;
-use crate::pacing::{Alarms, Pace};
+use crate::pacing::{LoadPace, PreciseTimers};
 use crate::payload::ClientIx;
 
-/// What is the same for all clients of a run.
-pub(crate) struct Common {
-    pub(crate) world: Shared,
-    /// Where a client may connect. A scenario that spares a node takes it out.
+/// Values that all clients of a run share.
+pub(crate) struct SharedRun {
+    pub(crate) context: Shared,
+    /// Addresses that a client may connect to. A scenario that spares a node removes it.
     pub(crate) nodes: RefCell<Vec<String>>,
-    /// `{user}` is replaced by the user's name.
+    /// Token template; `{user}` is replaced by the user's name.
     pub(crate) token: String,
-    /// Tells this process from an earlier one with the same devices.
+    /// Distinguishes this process from an earlier one with the same device names.
     pub(crate) instance: String,
-    /// Reads a second that are there to be judged, all clients together.
+    /// Probe reads per second, of all clients together.
     pub(crate) reads: Cell<f64>,
-    /// Messages that may still be sent, all clients together.
+    /// Messages that may still be sent, by all clients together.
     pub(crate) budget: Cell<u64>,
-    /// Clients that are online.
     pub(crate) online: Cell<usize>,
-    /// Wakes the clients when their next message is due.
-    pub(crate) alarms: Alarms,
-    /// Opens the connections.
-    pub(crate) dialer: Dialer,
-    /// The longest pause between two tries.
+    pub(crate) alarms: PreciseTimers,
+    pub(crate) dialer: Connector,
+    /// Longest delay between two connection attempts.
     pub(crate) backoff_max: Duration,
-    /// How often a client tells its node that it lives; two and a half times that without a word, and it leaves.
+    /// Interval of the heartbeats that a client sends. It disconnects after two and a half intervals without a frame.
     pub(crate) heartbeat: Nanos,
-    /// Bytes of read buffer per connection.
+    /// Size of the read buffer of one connection, in bytes.
     pub(crate) read_buffer: usize,
 }
 
-/// What the harness tells a client.
-pub(crate) enum Command {
-    /// Take part; with `speak`, send messages there.
+/// Command of the harness to one client.
+pub(crate) enum HarnessCommand {
+    /// Opens a conversation; with `speak`, the client also sends messages to it.
     Join {
         name: String,
         conv: ConvIx,
         speak: bool,
         reply: oneshot::Sender<()>,
     },
-    /// Make a conversation; answers its name.
+    /// Creates a conversation, and replies with its name.
     Create {
         kind: &'static str,
         cid: String,
         members: Vec<String>,
         reply: oneshot::Sender<String>,
     },
-    /// Change who is in a conversation, and as what.
-    Enrol {
+    /// Changes a membership of a conversation.
+    Membership {
         name: String,
-        change: Enrol,
+        change: MembershipCommand,
         reply: oneshot::Sender<()>,
     },
-    /// Read a conversation's log again, from where the oracle knows it.
+    /// Reads a conversation's log again, above `after`.
     Reread {
         name: String,
         after: u64,
         reply: oneshot::Sender<()>,
     },
-    /// Send at this pace from now on. `share` is the part of an open loop's rate that is this client's.
-    Pace { pace: Pace, share: f64 },
-    /// Behave so from now on.
-    Behave(Habit),
-    /// Let the connection drop, as it is, and come back.
+    /// Sends at this pace from now on. `share` is the client's share of an open loop's rate.
+    Pace { pace: LoadPace, share: f64 },
+    /// Replaces the client's behavior.
+    Behave(ClientBehavior),
+    /// Drops the connection without a close frame, and reconnects.
     Cut,
-    /// From now on make so many reads a second that are there to be judged.
+    /// Sets the rate of the client's probe reads per second.
     Probe(f64),
-    /// Read the whole inbox and let the oracle count again.
+    /// Reads the whole conversation list, and has the oracle check its unread counts.
     Inbox(oneshot::Sender<()>),
-    /// Leave the node, if it isn't among the permitted ones any more.
+    /// Leaves the current node if its address is no longer permitted.
     Move,
-    /// Say how many messages are still unanswered.
+    /// Replies with the number of unacknowledged messages.
     Unanswered(oneshot::Sender<usize>),
-    /// Close and end.
+    /// Closes the connection and ends the client.
     Quit,
 }
 
-/// A change of a membership.
+/// Change of a membership.
 #[derive(Clone, Debug)]
-pub(crate) enum Enrol {
-    /// Add this user.
+pub(crate) enum MembershipCommand {
+    /// Adds this user.
     Invite(String),
-    /// Come to a channel.
+    /// Joins a channel.
     Join,
-    /// Permit this user to speak.
+    /// Grants this user the right to send.
     Speaker(String),
-    /// Remove this user.
+    /// Removes this user.
     Kick(String),
 }
 
-// === impl Enrol ===
+// === impl MembershipCommand ===
 
-impl Enrol {
-    /// The name of the command.
+impl MembershipCommand {
+    /// Returns the name of the protocol command.
     pub(crate) fn command(&self) -> &'static str {
         match self {
-            Enrol::Invite(_) => "invite",
-            Enrol::Join => "join",
-            Enrol::Speaker(_) => "role",
-            Enrol::Kick(_) => "kick",
+            MembershipCommand::Invite(_) => "invite",
+            MembershipCommand::Join => "join",
+            MembershipCommand::Speaker(_) => "role",
+            MembershipCommand::Kick(_) => "kick",
         }
     }
 
-    /// It is about to be sent.
-    fn begins(&self, name: &str, world: &mut World) {
-        let Some(conv) = world.oracle.known(name) else {
+    /// Records in the oracle that the change is about to be sent.
+    fn begins(&self, name: &str, context: &mut RunContext) {
+        let Some(conv) = context.oracle.known(name) else {
             return; // the run has not begun there
         };
+        // Recorded before the send: the effect may become visible before the acknowledgement arrives.
         match self {
-            Enrol::Kick(who) => {
-                if let Some(client) = world.payload.client(who) {
-                    world.oracle.removal_asked(conv, client);
+            MembershipCommand::Kick(who) => {
+                if let Some(client) = context.payload.client(who) {
+                    context.oracle.removal_asked(conv, client);
                 }
             }
-            Enrol::Invite(who) => {
-                if let Some(client) = world.payload.client(who) {
-                    world.oracle.invitation_asked(conv, client);
+            MembershipCommand::Invite(who) => {
+                if let Some(client) = context.payload.client(who) {
+                    context.oracle.invitation_asked(conv, client);
                 }
             }
-            Enrol::Join | Enrol::Speaker(_) => {}
+            MembershipCommand::Join | MembershipCommand::Speaker(_) => {}
         }
     }
 
-    /// It was acknowledged at `s`.
-    fn ends(&self, name: &str, s: u64, world: &mut World) {
-        let Some(conv) = world.oracle.known(name) else {
+    /// Records in the oracle that the change was acknowledged at seq `s`.
+    fn ends(&self, name: &str, s: u64, context: &mut RunContext) {
+        let Some(conv) = context.oracle.known(name) else {
             return;
         };
         match self {
-            Enrol::Kick(who) => {
-                if let Some(client) = world.payload.client(who) {
-                    world.oracle.removal_acked(conv, client, s);
+            MembershipCommand::Kick(who) => {
+                if let Some(client) = context.payload.client(who) {
+                    context.oracle.removal_acked(conv, client, s);
                 }
             }
-            Enrol::Invite(_) | Enrol::Join | Enrol::Speaker(_) => world.oracle.membership_acked(conv, s),
+            MembershipCommand::Invite(_) | MembershipCommand::Join | MembershipCommand::Speaker(_) => {
+                context.oracle.membership_acked(conv, s)
+            }
         }
     }
 }
 
-/// The harness's end of a client.
-pub(crate) struct Handle {
-    /// Boxed: a channel keeps room for 32 of them, in each of twenty thousand clients.
-    /// `None` for a client of another process.
-    commands: Option<mpsc::UnboundedSender<Box<Command>>>,
+/// Sender of commands to one client.
+pub(crate) struct ClientHandle {
+    /// Boxed: each channel reserves room for 32 commands, in each of twenty thousand clients. `None` for a client of
+    /// another process.
+    commands: Option<mpsc::UnboundedSender<Box<HarnessCommand>>>,
 }
 
-/// Starts a client; it connects at once. `first` is the node to begin with.
-pub(crate) fn spawn(me: ClientIx, common: Rc<Common>, first: usize, seed: u64) -> Handle {
+/// Starts a client, which connects at once. `first` is the index of its first node.
+pub(crate) fn spawn(me: ClientIx, common: Rc<SharedRun>, first: usize, seed: u64) -> ClientHandle {
     let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(Client::new(me, common, receiver, first, seed).run());
-    Handle {
+    tokio::task::spawn_local(LoadClient::new(me, common, receiver, first, seed).run());
+    ClientHandle {
         commands: Some(sender),
     }
 }
 
-// === impl Handle ===
+// === impl ClientHandle ===
 
-impl Handle {
-    /// A client that isn't this process's: hears nothing.
-    pub(crate) fn elsewhere() -> Handle {
-        Handle { commands: None }
+impl ClientHandle {
+    /// Returns the handle of a client of another process. Commands to it are discarded.
+    pub(crate) fn elsewhere() -> ClientHandle {
+        ClientHandle { commands: None }
     }
 
-    /// Tells the client; one that has ended hears nothing.
-    pub(crate) fn tell(&self, command: Command) {
+    /// Sends a command to the client. A client that has ended ignores it.
+    pub(crate) fn send(&self, command: HarnessCommand) {
         if let Some(commands) = &self.commands {
             let _ = commands.send(Box::new(command));
         }

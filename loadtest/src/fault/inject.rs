@@ -1,5 +1,5 @@
-//! Carries a plan out: each fault at its time, those that overlap together, each as a phase of its own, and all of
-//! them healed at the end.
+//! Injector of a fault plan: each fault starts at its time, overlapping ones run concurrently, and all are healed at
+//! the end.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,42 +10,43 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::deeds::{Deed, Trouble};
-use super::{Fault, How, Injected, Outcome, Plan};
-use crate::client::Common;
+use super::actions::{FaultError, FaultRun};
+use super::{Fault, FaultKind, FaultOutcome, FaultPlan, Injected};
+use crate::client::SharedRun;
 use crate::clock::Nanos;
-use crate::local::Local;
+use crate::local::LocalProcesses;
 use crate::payload::ClientIx;
-use crate::progress::Progress;
+use crate::progress::ProgressBars;
 
-/// Does a plan to a cluster.
+/// Injects the faults of a plan into a cluster.
 pub(crate) struct Injector<'a> {
-    pub(crate) local: &'a Local,
-    /// Whose owner is meant by "owner".
+    pub(crate) local: &'a LocalProcesses,
+    /// Conversation whose shard owner is the target "owner".
     pub(crate) conversation: &'a str,
-    /// Its first member.
     pub(crate) creator: ClientIx,
-    pub(crate) common: &'a Common,
-    pub(crate) progress: &'a Progress,
+    pub(crate) common: &'a SharedRun,
+    pub(crate) progress: &'a ProgressBars,
     pub(crate) seed: u64,
-    /// Turns true when the load is over: no fault begins any more.
+    /// Becomes `true` at the end of the load, after which no fault starts.
     pub(crate) over: watch::Receiver<bool>,
-    /// Nodes whose process is in a fault's hands.
+    /// Nodes whose process is reserved by a fault.
     pub(crate) taken: RefCell<HashSet<u64>>,
 }
 
-/// Nodes that a fault has for itself, until this is dropped.
-struct Taken<'a>(&'a RefCell<HashSet<u64>>, Vec<u64>);
+/// Guard for nodes that a fault has reserved; releases them on drop.
+struct NodeLock<'a>(&'a RefCell<HashSet<u64>>, Vec<u64>);
 
 // === impl Injector ===
 
 impl Injector<'_> {
-    /// Returns when every fault of the plan is over; its times count from `began`.
-    pub(crate) async fn carry_out(&self, plan: &Plan, began: Nanos) -> Vec<Injected> {
-        let clock = self.common.world.borrow().clock;
+    /// Injects every fault of the plan, and returns once all are healed. Times count from `began`.
+    pub(crate) async fn carry_out(&self, plan: &FaultPlan, began: Nanos) -> Vec<Injected> {
+        let clock = self.common.context.borrow().clock;
         if let Some(gap) = plan.gap {
             let mut injected = Vec::new();
+            // One at a time: the result must not depend on the speed of the machine.
             for (number, fault) in plan.faults.iter().enumerate() {
+                // The gap counts from the end of the previous fault.
                 let at = clock.now() + gap.as_nanos() as Nanos;
                 injected.push(self.inject_at(clock.instant(at), fault, number).await);
             }
@@ -58,21 +59,22 @@ impl Injector<'_> {
         futures::future::join_all(faults).await
     }
 
-    /// One fault at its time, unless the load is over by then.
+    /// Injects one fault at its time, unless the load has ended by then.
     async fn inject_at(&self, at: Instant, fault: &Fault, number: usize) -> Injected {
         let mut over = self.over.clone();
+        // The fault runs in the handler of the select: the end of the load cannot cancel it before it is healed.
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(at) => self.inject(fault, number).await,
             _ = over.wait_for(|over| *over) => {
-                let now = self.common.world.borrow().clock.now() as f64 / 1e9;
+                let now = self.common.context.borrow().clock.now() as f64 / 1e9;
                 Injected {
                     fault: fault.to_string(),
                     nodes: Vec::new(),
                     from_s: now,
                     until_s: now,
-                    outcome: Outcome::Skipped,
-                    problem: Some("the load was over before its time".to_owned()),
+                    outcome: FaultOutcome::Skipped,
+                    problem: Some("the load ended before the time of the fault".to_owned()),
                     evidence: None,
                 }
             }
@@ -80,16 +82,18 @@ impl Injector<'_> {
     }
 
     async fn inject(&self, fault: &Fault, number: usize) -> Injected {
+        // Seeded per fault: concurrent faults would consume shared random numbers in a varying order.
         let mut rng = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
         let nodes = fault.targets(self.local, self.conversation, &mut rng).await;
+        // Held until the fault is healed.
         let _taken = self.take(fault, &nodes).await;
-        let clock = self.common.world.borrow().clock;
+        let clock = self.common.context.borrow().clock;
         let from = clock.now();
         let name = format!("{fault} on {nodes:?}");
         let step = self.progress.timed(&format!("{fault}"), fault.hold);
         step.say(format!("on nodes {nodes:?}"));
         self.phase(&fault.how.to_string(), format_args!("fault {name} begins"));
-        let deed = Deed {
+        let fault_run = FaultRun {
             fault,
             local: self.local,
             nodes: &nodes,
@@ -99,13 +103,13 @@ impl Injector<'_> {
             number,
             step: &step,
         };
-        let done = deed.run(&mut rng).await;
+        let done = fault_run.run(&mut rng).await;
         step.done();
         self.phase("healed", format_args!("fault {name} is over: {done:?}"));
         let (outcome, evidence, problem) = match done {
-            Ok(evidence) => (Outcome::Installed, Some(evidence), None),
-            Err(Trouble::Skipped(why)) => (Outcome::Skipped, None, Some(why)),
-            Err(Trouble::Indeterminate(why)) => (Outcome::Indeterminate, None, Some(why)),
+            Ok(evidence) => (FaultOutcome::Installed, Some(evidence), None),
+            Err(FaultError::Skipped(why)) => (FaultOutcome::Skipped, None, Some(why)),
+            Err(FaultError::Indeterminate(why)) => (FaultOutcome::Indeterminate, None, Some(why)),
         };
         Injected {
             fault: fault.to_string(),
@@ -119,18 +123,18 @@ impl Injector<'_> {
     }
 
     fn phase(&self, name: &str, note: std::fmt::Arguments<'_>) {
-        let world = &mut *self.common.world.borrow_mut();
-        let now = world.clock.now();
-        world.recorder.phase(name, now);
-        world.oracle.note(now, note);
+        let context = &mut *self.common.context.borrow_mut();
+        let now = context.clock.now();
+        context.recorder.phase(name, now);
+        context.oracle.note(now, note);
     }
 
-    /// Waits until no other fault has the processes that this one is about. Links may be cut of any node.
-    async fn take(&self, fault: &Fault, nodes: &[u64]) -> Taken<'_> {
+    /// Reserves the processes of the nodes, and waits while another fault holds one. Link faults reserve none.
+    async fn take(&self, fault: &Fault, nodes: &[u64]) -> NodeLock<'_> {
         let wanted: Vec<u64> = match fault.how {
             how if how.is_of_links() => Vec::new(),
-            // Whom it kills in the end isn't known yet.
-            How::Chase | How::PauseKill | How::Move => {
+            // Their later targets are not known yet, so they reserve every node.
+            FaultKind::Chase | FaultKind::PauseKill | FaultKind::Move => {
                 self.local.nodes().iter().map(|node| node.id).collect()
             }
             _ => nodes.to_vec(),
@@ -138,14 +142,16 @@ impl Injector<'_> {
         while wanted.iter().any(|node| self.taken.borrow().contains(node)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        // All at once and without an await since the check: faults with one node each would wait for each other
+        // forever.
         self.taken.borrow_mut().extend(&wanted);
-        Taken(&self.taken, wanted)
+        NodeLock(&self.taken, wanted)
     }
 }
 
-// === impl Taken ===
+// === impl NodeLock ===
 
-impl Drop for Taken<'_> {
+impl Drop for NodeLock<'_> {
     fn drop(&mut self) {
         self.0.borrow_mut().retain(|node| !self.1.contains(node));
     }

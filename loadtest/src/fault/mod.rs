@@ -1,7 +1,9 @@
-//! Faults: what is done to which node, when, and for how long. Each answers what it did and what showed that it
-//! bit, so that a run whose fault did nothing is seen.
+//! Faults: the action, the affected nodes, the start time and the duration.
+//!
+//! Each fault reports its effect together with the evidence for it, so that a run whose fault had no effect is
+//! detected.
 
-mod deeds;
+mod actions;
 mod inject;
 mod plan;
 #[cfg(test)]
@@ -15,157 +17,157 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use inject::Injector;
-pub(crate) use plan::{Needs, Plan, Random};
+pub(crate) use plan::{FaultNeeds, FaultPlan, RandomFaults};
 pub(crate) use text::parse_duration;
 
 use crate::http;
-use crate::links::Way;
-use crate::local::{self, Hit, Local};
+use crate::local::{self, LocalProcesses, ProcessSignal};
+use crate::network_proxy::Direction;
 
-/// One planned fault: `kill-owner@20s`, `stop-any@5s+8s`, `cut-1:3@10s`.
+/// One planned fault, such as `kill-owner@20s`, `stop-any@5s+8s` or `cut-1:3@10s`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Fault {
-    pub(crate) how: How,
-    pub(crate) whom: Whom,
-    /// After the load began.
+    pub(crate) how: FaultKind,
+    pub(crate) target: FaultTarget,
+    /// Start, counted from the start of the load.
     pub(crate) at: Duration,
-    /// How long it lasts.
+    /// Duration until the fault is healed.
     pub(crate) hold: Duration,
 }
 
-/// What is done.
+/// Kind of a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, clap::ValueEnum)]
-pub(crate) enum How {
-    /// kill -9, then a restart.
+pub(crate) enum FaultKind {
+    /// Kills the node with SIGKILL, then restarts it.
     Kill,
-    /// SIGSTOP, then SIGCONT: a node that is there and says nothing.
+    /// Stops the node with SIGSTOP, then resumes it with SIGCONT: it keeps its connections and sends nothing.
     Stop,
-    /// SIGTERM, then a restart when it has ended.
+    /// Drains the node with SIGTERM, then restarts it when it has ended.
     Drain,
-    /// Drains and restarts the nodes one after the other, each when the one before is ready.
+    /// Drains and restarts the nodes in turn, each once the one before is ready.
     #[value(skip)]
     Roll,
-    /// Kills the owner five times, each time the one that has taken over.
+    /// Kills the owner five times, each time the node that has taken over.
     #[value(skip)]
     Chase,
-    /// One node is stopped, the second killed, the third stopped while the first wakes and the second starts: the two
-    /// that are left must not agree on less than was acknowledged.
+    /// Stops one node, kills a second one, and stops the third while the first resumes and the second restarts. The two
+    /// that run then must not agree on less than was acknowledged.
     #[value(skip)]
     PauseKill,
-    /// Nothing gets through between the nodes and the others, in either direction: a black hole.
+    /// Drops all traffic between the nodes and the others, in both directions.
     Cut,
-    /// What the nodes say does not arrive.
+    /// Drops everything that the nodes send.
     #[value(skip)]
     Mute,
-    /// What the nodes are told does not arrive.
+    /// Drops everything that is sent to the nodes.
     #[value(skip)]
     Deaf,
-    /// Links are cut one after the other, and healed in another order.
+    /// Cuts links one after the other, and heals them in another order.
     #[value(skip)]
     Swizzle,
-    /// Everything between the nodes and the others arrives late, and unevenly so.
+    /// Delays all traffic between the nodes and the others, by varying times.
     #[value(skip)]
     Delay,
-    /// Packets are lost and sent again.
+    /// Loses packets, which are sent again.
     #[value(skip)]
     Loss,
-    /// Connections are reset, again and again.
+    /// Resets connections repeatedly.
     #[value(skip)]
     Reset,
-    /// A megabit a second.
+    /// Limits each connection to one megabit per second.
     #[value(skip)]
     Throttle,
-    /// The node's data directory is exchanged for an older copy of itself.
+    /// Replaces the node's data directory by an older copy.
     #[value(skip)]
     Rollback,
-    /// The node's disk is full.
+    /// Fills the node's disk.
     #[value(skip)]
     Full,
-    /// Every fsync takes hundreds of milliseconds.
+    /// Delays every fsync by some hundred milliseconds.
     #[value(skip)]
     Slow,
-    /// The node's wall clock is an hour ahead, then right again.
+    /// Sets the node's wall clock one hour ahead, then right again.
     #[value(skip)]
     Clock,
-    /// The same, ten days ahead.
+    /// Sets the node's wall clock ten days ahead, then right again.
     #[value(skip)]
     ClockAhead,
-    /// The same, ten days behind.
+    /// Sets the node's wall clock ten days behind, then right again.
     #[value(skip)]
     ClockBehind,
-    /// The node's wall clock runs ahead by a second a minute, then is right again.
+    /// Runs the node's wall clock too fast, by one second per minute, then sets it right again.
     #[value(skip)]
     ClockDrift,
-    /// The node is stopped for longer than its lease, cut off from the others before it wakes, and read from.
+    /// Stops the node for longer than its lease, and cuts it off before it resumes. Clients read from it all the time.
     #[value(skip)]
     PauseCut,
-    /// A member is removed while the node that it is connected to is stopped, or cut off from the owner.
+    /// Removes a member while its node is stopped, or cut off from the owner.
     #[value(skip)]
     Kick,
-    /// The nodes are stopped, and started again with other addresses.
+    /// Stops the nodes, and starts them with other addresses.
     #[value(skip)]
     Move,
 }
 
-/// Which node.
+/// Nodes that a fault affects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Whom {
-    /// The owner of the run's first conversation.
+pub(crate) enum FaultTarget {
+    /// The shard owner of the run's first conversation.
     Owner,
-    /// One that is not its owner.
+    /// A random node that is not that owner.
     Follower,
-    /// One at random, by the seed.
+    /// A random node.
     Any,
-    /// The largest minority at random.
+    /// The largest minority, chosen at random.
     Minority,
-    /// The smallest majority at random.
+    /// The smallest majority, chosen at random.
     Majority,
     All,
     Node(u64),
-    /// One link, between the owner and one other.
+    /// The link between the owner and one other node.
     Bridge,
-    /// One link, or for what has a direction: from the first to the second.
+    /// The link between two nodes; for a directed fault, from the first to the second.
     Pair(u64, u64),
 }
 
-/// What a fault did.
+/// Record of one fault of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Injected {
     pub(crate) fault: String,
     pub(crate) nodes: Vec<u64>,
-    /// Seconds of the run.
+    /// Start in seconds of the run; `until_s` is the end.
     pub(crate) from_s: f64,
     pub(crate) until_s: f64,
-    pub(crate) outcome: Outcome,
-    /// Why it was not done, or what went wrong with it.
+    pub(crate) outcome: FaultOutcome,
+    /// Reason for which the fault was skipped, or its error.
     pub(crate) problem: Option<String>,
-    /// What showed that it bit.
+    /// Observation that proves the effect of the fault.
     #[serde(default)]
     pub(crate) evidence: Option<String>,
 }
 
-/// Whether a fault happened.
+/// Outcome of a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub(crate) enum FaultOutcome {
     Installed,
-    /// Not done, and known not to be.
+    /// Not injected, without any effect.
     Skipped,
-    /// Done, but it met nothing, or the node did not come back as it should have.
+    /// Injected, but without visible effect, or a node did not recover.
     Indeterminate,
 }
 
-/// `GET /v1/cluster`, as far as the harness reads it.
+/// Part of the response to `GET /v1/cluster` that the harness reads.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ClusterView {
     #[serde(default)]
     pub(crate) shards: Vec<ShardView>,
 }
 
-/// One shard of it; also the answer of `GET /v1/cluster/owner`.
+/// One shard of a [`ClusterView`]; also the response to `GET /v1/cluster/owner`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShardView {
-    /// `None` for the meta group, which has no number.
+    /// Number of the shard; `None` for the meta group.
     #[serde(deserialize_with = "number")]
     pub(crate) shard: Option<u16>,
     pub(crate) owner: Option<u64>,
@@ -173,74 +175,81 @@ pub(crate) struct ShardView {
     pub(crate) epoch: Option<u64>,
 }
 
-/// How long a drained node may take to end.
+/// Longest time for a drained node to end.
 const DRAIN: Duration = Duration::from_secs(20);
 
 // === impl Fault ===
 
 impl Fault {
-    /// Chooses the nodes that are hit, in the order of what is done to them. `conversation` is the one whose owner is
-    /// meant.
-    pub(crate) async fn targets(&self, local: &Local, conversation: &str, rng: &mut StdRng) -> Vec<u64> {
+    /// Chooses the affected nodes, in the order of the actions. `conversation` identifies the shard owner.
+    pub(crate) async fn targets(
+        &self,
+        local: &LocalProcesses,
+        conversation: &str,
+        rng: &mut StdRng,
+    ) -> Vec<u64> {
         let mut ids: Vec<u64> = local.nodes().iter().map(|node| node.id).collect();
         let mut others = |owner: Option<u64>| -> Vec<u64> {
             let others: Vec<u64> = ids.iter().copied().filter(|id| Some(*id) != owner).collect();
             others.choose(rng).copied().into_iter().collect()
         };
-        match self.whom {
-            Whom::All => ids,
-            Whom::Any => others(None),
-            Whom::Minority => {
+        match self.target {
+            FaultTarget::All => ids,
+            FaultTarget::Any => others(None),
+            FaultTarget::Minority => {
                 ids.shuffle(rng);
+                // At least one node, even in a cluster of two, which has no minority.
                 ids.truncate(((ids.len() - 1) / 2).max(1));
                 ids
             }
-            Whom::Majority => {
+            FaultTarget::Majority => {
                 ids.shuffle(rng);
                 ids.truncate(ids.len() / 2 + 1);
                 ids
             }
-            Whom::Node(id) => ids.into_iter().filter(|node| *node == id).collect(),
-            Whom::Pair(a, b) => [a, b].into_iter().filter(|id| ids.contains(id)).collect(),
-            Whom::Owner => local.owner(conversation).await.into_iter().collect(),
-            Whom::Follower => others(local.owner(conversation).await),
-            Whom::Bridge => {
+            FaultTarget::Node(id) => ids.into_iter().filter(|node| *node == id).collect(),
+            FaultTarget::Pair(a, b) => [a, b].into_iter().filter(|id| ids.contains(id)).collect(),
+            FaultTarget::Owner => local.owner(conversation).await.into_iter().collect(),
+            FaultTarget::Follower => others(local.owner(conversation).await),
+            FaultTarget::Bridge => {
                 let owner = local.owner(conversation).await;
                 owner.into_iter().chain(others(owner)).collect()
             }
         }
     }
 
-    /// Whether the harness has to hold the links for it.
+    /// Returns `true` if the fault needs the network proxy between the nodes.
     pub(crate) fn cuts_links(&self) -> bool {
         self.how.is_of_links()
-            || self.how == How::PauseCut
-            || (self.how == How::Kick && self.whom == Whom::Bridge)
+            || self.how == FaultKind::PauseCut
+            || (self.how == FaultKind::Kick && self.target == FaultTarget::Bridge)
     }
 
-    /// Hits the nodes with a signal.
-    pub(crate) fn begin(&self, local: &Local, nodes: &[u64]) -> Result<(), local::Error> {
+    /// Sends the fault's signal to the nodes.
+    pub(crate) fn begin(&self, local: &LocalProcesses, nodes: &[u64]) -> Result<(), local::Error> {
         let hit = match self.how {
-            How::Stop => Hit::Stop,
-            How::Drain => Hit::Drain,
-            _ => Hit::Kill,
+            FaultKind::Stop => ProcessSignal::Stop,
+            FaultKind::Drain => ProcessSignal::Drain,
+            _ => ProcessSignal::Kill,
         };
         nodes.iter().try_for_each(|node| local.hit(*node, hit))
     }
 
-    /// Heals what [`begin`](Fault::begin) did, and returns when the nodes are ready again. A node that has to be
-    /// killed to end is healed too, and told as an error.
-    pub(crate) async fn heal(&self, local: &Local, nodes: &[u64]) -> Result<(), local::Error> {
+    /// Reverts [`begin`](Fault::begin), and returns once the nodes are ready. A node that does not end by itself is
+    /// killed, restarted and reported as an error.
+    pub(crate) async fn heal(&self, local: &LocalProcesses, nodes: &[u64]) -> Result<(), local::Error> {
         let mut lingers = Ok(());
         for node in nodes {
-            if self.how == How::Drain {
+            if self.how == FaultKind::Drain {
+                // The error is kept for the end: the remaining nodes have to be healed first.
                 lingers = local.ended(*node, DRAIN).await.and(lingers);
             }
             match self.how {
-                How::Stop => local.hit(*node, Hit::Continue)?,
+                FaultKind::Stop => local.hit(*node, ProcessSignal::Continue)?,
                 _ => local.restart(*node).await?,
             }
         }
+        // Waits only after all restarts: one node alone of several may need the others to become ready.
         for node in nodes {
             local.ready(*node).await?;
         }
@@ -248,47 +257,48 @@ impl Fault {
     }
 }
 
-// === impl How ===
+// === impl FaultKind ===
 
-impl How {
-    /// Whether it is about links, and needs the harness to hold them.
+impl FaultKind {
+    /// Returns `true` if the fault is applied to links by the network proxy.
     pub(crate) fn is_of_links(self) -> bool {
-        use How::*;
+        use FaultKind::*;
         matches!(
             self,
             Cut | Mute | Deaf | Swizzle | Delay | Loss | Reset | Throttle
         )
     }
 
-    /// Whether it sets wall clocks.
+    /// Returns `true` if the fault sets wall clocks.
     pub(crate) fn is_of_clocks(self) -> bool {
-        use How::*;
+        use FaultKind::*;
         matches!(self, Clock | ClockAhead | ClockBehind | ClockDrift)
     }
 
-    /// The ways that are hit, `nodes` among `all`. A pair is one link and no group.
-    pub(crate) fn ways(self, pair: bool, nodes: &[u64], all: &[u64]) -> Vec<Way> {
+    /// Returns the affected directions between `nodes` and the other nodes of `all`. With `pair`, `nodes` are the two
+    /// ends of one link.
+    pub(crate) fn ways(self, pair: bool, nodes: &[u64], all: &[u64]) -> Vec<Direction> {
         let others = |node: &u64| -> Vec<u64> {
-            // All of them: each is alone.
+            // A group keeps its internal links, except when all nodes are affected: then each is isolated.
             let group = |other: &u64| nodes.contains(other) && nodes.len() < all.len();
             all.iter()
                 .filter(|other| *other != node && !group(other))
                 .copied()
                 .collect()
         };
-        let speak: Vec<Way> = match (pair, nodes) {
+        let speak: Vec<Direction> = match (pair, nodes) {
             (true, &[a, b]) => vec![(a, b)],
             _ => nodes
                 .iter()
                 .flat_map(|node| others(node).into_iter().map(|other| (*node, other)))
                 .collect(),
         };
-        let hear = speak.iter().map(|(a, b)| (*b, *a));
+        let inbound = speak.iter().map(|(a, b)| (*b, *a));
         match self {
-            How::Mute => speak,
-            How::Deaf => hear.collect(),
+            FaultKind::Mute => speak,
+            FaultKind::Deaf => inbound.collect(),
             _ => {
-                let mut both: Vec<Way> = hear.chain(speak.iter().copied()).collect();
+                let mut both: Vec<Direction> = inbound.chain(speak.iter().copied()).collect();
                 both.sort_unstable();
                 both.dedup();
                 both
@@ -297,7 +307,7 @@ impl How {
     }
 }
 
-/// Asks a node who owns a conversation.
+/// Requests the shard owner of a conversation from a node.
 pub(crate) async fn owner(node: &str, conversation: &str) -> Option<ShardView> {
     let body = http::get(node, &format!("/v1/cluster/owner?conversation={conversation}"))
         .await
@@ -305,21 +315,21 @@ pub(crate) async fn owner(node: &str, conversation: &str) -> Option<ShardView> {
     serde_json::from_str(&body).ok()
 }
 
-/// Asks a node for the whole ownership table.
+/// Requests the whole ownership table from a node.
 pub(crate) async fn cluster(node: &str) -> Option<ClusterView> {
     serde_json::from_str(&http::get(node, "/v1/cluster").await.ok()?).ok()
 }
 
-/// Reads a shard's number, written as a number or as text.
+/// Deserializes a shard number that is written as a number or as text; other text, as of the meta group, is `None`.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Shard {
+    enum ShardRef {
         Number(u16),
         Text(String),
     }
-    Ok(match Shard::deserialize(deserializer)? {
-        Shard::Number(number) => Some(number),
-        Shard::Text(text) => text.parse().ok(),
+    Ok(match ShardRef::deserialize(deserializer)? {
+        ShardRef::Number(number) => Some(number),
+        ShardRef::Text(text) => text.parse().ok(),
     })
 }

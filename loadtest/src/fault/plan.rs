@@ -1,20 +1,23 @@
-//! Which faults a run has: from the command line, from a file, or drawn from the seed.
+//! Fault plan of a run: faults from the command line, from a file, or drawn from the seed.
 //!
 //! ```toml
-//! # One [[fault]] each, as on the command line ...
+//! # Either a fault as on the command line ...
 //! [[fault]]
 //! do = "cut-owner@2s+6s"
 //!
-//! # ... or in words. Faults whose times overlap are on together.
+//! # ... or its parts. Faults whose times overlap run concurrently.
 //! [[fault]]
 //! how = "kill"
 //! whom = "follower"
 //! at = "3s"
 //! hold = "2s"
 //! ```
-//! With `gap = "3s"` at the top, each begins so long after the one before is healed, whatever its time: for plans that
-//! must not depend on how fast a machine is. `times = 100` in a fault repeats it there. `settings = ["key=value"]` at
-//! the top are what the nodes of a local cluster are started with, so that the faults have something to break.
+//!
+//! With `gap = "3s"` at the top, each fault starts this long after the one before is healed, and its time is ignored.
+//! Such plans do not depend on the speed of the machine. `times = 100` in a fault repeats it.
+//!
+//! `settings = ["key=value"]` at the top configures the nodes of a local cluster, for faults that need certain
+//! settings.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -25,193 +28,217 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
 
-use super::{Fault, How, Whom, parse_duration};
+use super::{Fault, FaultKind, FaultTarget, parse_duration};
 
-/// The faults of a run, in the order of their times.
+/// Faults of a run, in the order of their times.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct FaultPlan {
     pub(crate) faults: Vec<Fault>,
-    /// One after the other, with this pause; otherwise each at its own time.
+    /// Pause between faults that run one after the other; `None` starts each at its own time.
     pub(crate) gap: Option<Duration>,
-    /// Settings of the nodes, key=value.
+    /// Configuration of the nodes, key=value.
     pub(crate) settings: Vec<String>,
 }
 
-/// What a local cluster must have from the start, so that the faults of a plan can be done to it.
+/// Requirements of a plan that a local cluster must meet from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// The links between the nodes go through the harness.
-    pub(crate) doors: bool,
-    /// Each node's disk is a small one of its own.
+pub(crate) struct FaultNeeds {
+    /// Connections between the nodes pass through the network proxy.
+    pub(crate) proxies: bool,
+    /// Each node has a small disk of its own.
     pub(crate) small_disks: bool,
-    /// Each node's wall clock can be set.
+    /// Each node has a wall clock that can be set.
     pub(crate) clocks: bool,
-    /// The nodes keep the rates that are meant for people.
+    /// The nodes keep the rate limits for real users.
     pub(crate) rates_of_people: bool,
 }
 
-/// `random:N`: so many faults, drawn from the seed over the load; `random:N@5m` over its first five minutes.
+/// `random:N` draws N faults over the load, and `random:N@5m` over its first five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Random {
+pub(crate) struct RandomFaults {
     count: usize,
     within: Option<Duration>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct FaultFile {
     gap: Option<String>,
     #[serde(default)]
     settings: Vec<String>,
     #[serde(default)]
-    fault: Vec<Entry>,
+    fault: Vec<FaultEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct FaultEntry {
     r#do: Option<String>,
     how: Option<String>,
-    whom: Option<String>,
+    #[serde(rename = "whom")]
+    target: Option<String>,
     at: Option<String>,
     hold: Option<String>,
-    /// One after the other; only where there is a gap.
+    /// Number of repetitions; needs a gap.
     times: Option<usize>,
 }
 
-/// What may be drawn, and to whom it is done.
-const DRAWN: [(How, &[Whom]); 19] = [
-    (How::Kill, &[Whom::Owner, Whom::Follower, Whom::Any, Whom::All]),
-    (How::Stop, &[Whom::Owner, Whom::Follower, Whom::Any]),
-    (How::Drain, &[Whom::Owner, Whom::Any]),
-    (How::Roll, &[Whom::All]),
-    (How::Chase, &[Whom::Owner]),
+/// Faults that may be drawn, with their possible targets.
+const DRAWN: [(FaultKind, &[FaultTarget]); 19] = [
     (
-        How::Cut,
+        FaultKind::Kill,
         &[
-            Whom::Owner,
-            Whom::Follower,
-            Whom::Minority,
-            Whom::Bridge,
-            Whom::All,
+            FaultTarget::Owner,
+            FaultTarget::Follower,
+            FaultTarget::Any,
+            FaultTarget::All,
         ],
     ),
-    (How::Mute, &[Whom::Owner, Whom::Follower, Whom::Bridge]),
-    (How::Deaf, &[Whom::Owner, Whom::Follower, Whom::Bridge]),
-    (How::Swizzle, &[Whom::All]),
-    (How::Delay, &[Whom::Owner, Whom::All]),
-    (How::Loss, &[Whom::Owner, Whom::All]),
-    (How::Reset, &[Whom::Owner, Whom::All]),
-    (How::Throttle, &[Whom::Owner]),
-    (How::Full, &[Whom::Owner, Whom::Follower]),
-    (How::Slow, &[Whom::Owner, Whom::Follower]),
-    (How::Clock, &[Whom::Owner, Whom::Any]),
-    (How::ClockAhead, &[Whom::Owner, Whom::Any]),
-    (How::PauseCut, &[Whom::Owner]),
-    (How::Kick, &[Whom::Owner, Whom::Follower]),
+    (
+        FaultKind::Stop,
+        &[FaultTarget::Owner, FaultTarget::Follower, FaultTarget::Any],
+    ),
+    (FaultKind::Drain, &[FaultTarget::Owner, FaultTarget::Any]),
+    (FaultKind::Roll, &[FaultTarget::All]),
+    (FaultKind::Chase, &[FaultTarget::Owner]),
+    (
+        FaultKind::Cut,
+        &[
+            FaultTarget::Owner,
+            FaultTarget::Follower,
+            FaultTarget::Minority,
+            FaultTarget::Bridge,
+            FaultTarget::All,
+        ],
+    ),
+    (
+        FaultKind::Mute,
+        &[FaultTarget::Owner, FaultTarget::Follower, FaultTarget::Bridge],
+    ),
+    (
+        FaultKind::Deaf,
+        &[FaultTarget::Owner, FaultTarget::Follower, FaultTarget::Bridge],
+    ),
+    (FaultKind::Swizzle, &[FaultTarget::All]),
+    (FaultKind::Delay, &[FaultTarget::Owner, FaultTarget::All]),
+    (FaultKind::Loss, &[FaultTarget::Owner, FaultTarget::All]),
+    (FaultKind::Reset, &[FaultTarget::Owner, FaultTarget::All]),
+    (FaultKind::Throttle, &[FaultTarget::Owner]),
+    (FaultKind::Full, &[FaultTarget::Owner, FaultTarget::Follower]),
+    (FaultKind::Slow, &[FaultTarget::Owner, FaultTarget::Follower]),
+    (FaultKind::Clock, &[FaultTarget::Owner, FaultTarget::Any]),
+    (FaultKind::ClockAhead, &[FaultTarget::Owner, FaultTarget::Any]),
+    (FaultKind::PauseCut, &[FaultTarget::Owner]),
+    (FaultKind::Kick, &[FaultTarget::Owner, FaultTarget::Follower]),
 ];
 
-// === impl Plan ===
+// === impl FaultPlan ===
 
-impl Plan {
-    /// The same, and more faults.
-    pub(crate) fn with(mut self, faults: Vec<Fault>) -> Plan {
+impl FaultPlan {
+    /// Returns the plan with additional faults.
+    pub(crate) fn with(mut self, faults: Vec<Fault>) -> FaultPlan {
         self.faults.extend(faults);
+        // With a gap the order of the file counts, not the times.
         if self.gap.is_none() {
             self.faults.sort_by_key(|fault| fault.at);
         }
         self
     }
 
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Plan, String> {
+    /// Reads a plan file.
+    pub(crate) fn read(path: &Path) -> Result<FaultPlan, String> {
         let wrong = |error: String| format!("{}: {error}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        Plan::parse(&text).map_err(wrong)
+        FaultPlan::parse(&text).map_err(wrong)
     }
 
-    pub(super) fn parse(text: &str) -> Result<Plan, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    pub(super) fn parse(text: &str) -> Result<FaultPlan, String> {
+        let file: FaultFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let gap = file.gap.as_deref().map(parse_duration).transpose()?;
         let mut faults = Vec::new();
         for entry in file.fault {
             let times = entry.times.unwrap_or(1);
+            // Without a gap, all repetitions would start at the same time.
             if times != 1 && gap.is_none() {
-                return Err("`times` is for plans with a `gap`".to_owned());
+                return Err("`times` requires `gap`".to_owned());
             }
             faults.extend(std::iter::repeat_n(entry.into_fault()?, times));
         }
         if let Some(wrong) = file.settings.iter().find(|setting| !setting.contains('=')) {
             return Err(format!("{wrong:?} is not key=value"));
         }
-        let plan = Plan {
+        let plan = FaultPlan {
             faults: Vec::new(),
             gap,
             settings: file.settings,
         };
+        // `with` sorts the faults by their times.
         Ok(plan.with(faults))
     }
 
-    /// Draws faults over a load's time: the same ones for the same seed. In a quarter of the plans they come in twos.
+    /// Draws faults over the duration of a load. The same seed draws the same faults. In a quarter of the plans, two
+    /// start together.
     pub(super) fn random(count: usize, duration: Duration, seed: u64) -> Vec<Fault> {
+        // Altered, so that the faults do not use the same random numbers as the load.
         let mut rng = StdRng::seed_from_u64(seed ^ 0x000f_a017);
         let at_once = if rng.random_range(0..4) == 0 { 2 } else { 1 };
         let moments = count.div_ceil(at_once);
-        // The last fifth is for the cluster to come back under load.
+        // No fault starts in the last fifth, in which the cluster recovers under load.
         let slot = duration.mul_f64(0.8) / moments.max(1) as u32;
         (0..count)
             .filter_map(|number| {
-                let (how, whom) = DRAWN.choose(&mut rng)?;
+                let (how, target) = DRAWN.choose(&mut rng)?;
                 let begins = slot * (number / at_once) as u32;
                 Some(Fault {
                     how: *how,
-                    whom: *whom.choose(&mut rng)?,
+                    target: *target.choose(&mut rng)?,
                     at: tenths(begins + slot.mul_f64(rng.random_range(0.1..0.3))),
+                    // At most twice the default: a long run would hold a fault for minutes.
                     hold: tenths(slot.mul_f64(rng.random_range(0.3..0.6)).min(how.lasts() * 2)),
                 })
             })
             .collect()
     }
 
-    pub(crate) fn needs(&self) -> Needs {
-        let any = |which: fn(How) -> bool| self.faults.iter().any(|fault| which(fault.how));
-        Needs {
-            doors: self.faults.iter().any(Fault::cuts_links),
-            small_disks: any(|how| how == How::Full),
-            clocks: any(How::is_of_clocks),
+    pub(crate) fn needs(&self) -> FaultNeeds {
+        let any = |which: fn(FaultKind) -> bool| self.faults.iter().any(|fault| which(fault.how));
+        FaultNeeds {
+            proxies: self.faults.iter().any(Fault::cuts_links),
+            small_disks: any(|how| how == FaultKind::Full),
+            clocks: any(FaultKind::is_of_clocks),
             rates_of_people: false,
         }
     }
 }
 
-/// Rounds up, for people.
+/// Rounds up to tenths of a second, for readable output.
 fn tenths(time: Duration) -> Duration {
     Duration::from_millis(time.as_millis() as u64 / 100 * 100 + 100)
 }
 
-// === impl Entry ===
+// === impl FaultEntry ===
 
-impl Entry {
+impl FaultEntry {
     fn into_fault(self) -> Result<Fault, String> {
         let text = match self {
-            Entry {
+            FaultEntry {
                 r#do: Some(text),
                 how: None,
-                whom: None,
+                target: None,
                 at: None,
                 hold: None,
                 ..
             } => text,
-            Entry {
+            FaultEntry {
                 r#do: None,
                 how: Some(how),
-                whom: Some(whom),
+                target: Some(target),
                 at: Some(at),
                 hold,
                 ..
             } => match hold {
-                Some(hold) => format!("{how}-{whom}@{at}+{hold}"),
-                None => format!("{how}-{whom}@{at}"),
+                Some(hold) => format!("{how}-{target}@{at}+{hold}"),
+                None => format!("{how}-{target}@{at}"),
             },
             _ => return Err("a fault has either `do`, or `how`, `whom` and `at`".to_owned()),
         };
@@ -219,20 +246,20 @@ impl Entry {
     }
 }
 
-// === impl Random ===
+// === impl RandomFaults ===
 
-impl Random {
-    /// The faults of a load that lasts so long.
+impl RandomFaults {
+    /// Draws the faults for a load of this duration.
     pub(crate) fn draw(self, duration: Duration, seed: u64) -> Vec<Fault> {
         let within = self.within.map_or(duration, |within| within.min(duration));
-        Plan::random(self.count, within, seed)
+        FaultPlan::random(self.count, within, seed)
     }
 }
 
-impl FromStr for Random {
+impl FromStr for RandomFaults {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Random, String> {
+    fn from_str(text: &str) -> Result<RandomFaults, String> {
         let usage =
             || format!("{text:?}: write random:N or random:N@WITHIN, for example random:6 or random:6@5m");
         let drawn = text.strip_prefix("random:").ok_or_else(usage)?;
@@ -241,6 +268,6 @@ impl FromStr for Random {
             None => (drawn, None),
         };
         let count = count.parse().map_err(|_| usage())?;
-        Ok(Random { count, within })
+        Ok(RandomFaults { count, within })
     }
 }

@@ -1,4 +1,4 @@
-//! Faults as they are written, planned and aimed.
+//! Tests of the text form, the plans and the targets of faults.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ fn shards_are_read_by_number_and_the_meta_group_has_none() {
 fn a_plan_is_read_as_it_is_written() {
     let fault: Fault = "kill-owner@20s".parse().unwrap();
     assert_eq!(
-        (fault.how, fault.whom, fault.at),
-        (How::Kill, Whom::Owner, Duration::from_secs(20))
+        (fault.how, fault.target, fault.at),
+        (FaultKind::Kill, FaultTarget::Owner, Duration::from_secs(20))
     );
     let fault: Fault = "stop-2@1.5s+250ms".parse().unwrap();
     assert_eq!(
-        (fault.whom, fault.at, fault.hold),
+        (fault.target, fault.at, fault.hold),
         (
-            Whom::Node(2),
+            FaultTarget::Node(2),
             Duration::from_millis(1500),
             Duration::from_millis(250)
         )
@@ -60,14 +60,14 @@ fn what_is_written_in_a_plan_is_what_is_done() {
         whom = "follower"
         at = "1s"
     "#;
-    let faults = Plan::parse(text).unwrap().faults;
+    let faults = FaultPlan::parse(text).unwrap().faults;
     let written: Vec<_> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(
         written,
         ["kill-follower@1s+3s", "cut-1:3@2s+6s"],
         "in order of time"
     );
-    let in_turn = Plan::parse(&format!("gap = \"2s\"\n{text}")).unwrap();
+    let in_turn = FaultPlan::parse(&format!("gap = \"2s\"\n{text}")).unwrap();
     assert_eq!(in_turn.gap, Some(Duration::from_secs(2)));
     let written: Vec<_> = in_turn.faults.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -82,13 +82,13 @@ fn what_is_written_in_a_plan_is_what_is_done() {
         "[[fault]]\ndo = \"kill-any\"",
         "[[faults]]\ndo = \"kill-any@1s\"",
     ] {
-        assert!(Plan::parse(wrong).is_err(), "{wrong}");
+        assert!(FaultPlan::parse(wrong).is_err(), "{wrong}");
     }
 }
 
 #[test]
 fn a_plan_repeats_its_faults_and_says_what_the_nodes_are_started_with() {
-    let plan = Plan::parse(
+    let plan = FaultPlan::parse(
         "gap = \"1s\"\nsettings = [\"retention.every_ms=500\"]\n[[fault]]\ndo = \"pausecut-owner@0s+1s\"\ntimes = 3",
     )
     .unwrap();
@@ -98,12 +98,12 @@ fn a_plan_repeats_its_faults_and_says_what_the_nodes_are_started_with() {
         "[[fault]]\ndo = \"kill-any@1s\"\ntimes = 3",
         "settings = [\"fsync\"]",
     ] {
-        assert!(Plan::parse(wrong).is_err(), "{wrong}");
+        assert!(FaultPlan::parse(wrong).is_err(), "{wrong}");
     }
 }
 
 #[test]
-fn every_fault_is_read_as_it_is_shown() {
+fn every_fault_is_parsed_as_it_is_displayed() {
     let now: Fault = "kill-any@0s+1s".parse().unwrap();
     assert_eq!(now.to_string(), "kill-any@0s+1s");
     for how in [
@@ -127,7 +127,10 @@ fn every_fault_is_read_as_it_is_shown() {
     }
     assert!("kill-1:3@1s".parse::<Fault>().is_err(), "a link cannot be killed");
     let ahead: Fault = "clock-ahead-majority@1s".parse().unwrap();
-    assert_eq!((ahead.how, ahead.whom), (How::ClockAhead, Whom::Majority));
+    assert_eq!(
+        (ahead.how, ahead.target),
+        (FaultKind::ClockAhead, FaultTarget::Majority)
+    );
     assert!(
         "kick-bridge@1s".parse::<Fault>().is_ok(),
         "the node is cut off, not stopped"
@@ -139,8 +142,8 @@ fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_
     let minute = Duration::from_secs(60);
     let mut in_twos = 0;
     for seed in 0..400 {
-        let faults = Plan::random(4, minute, seed);
-        assert_eq!(faults, Plan::random(4, minute, seed));
+        let faults = FaultPlan::random(4, minute, seed);
+        assert_eq!(faults, FaultPlan::random(4, minute, seed));
         assert_eq!(faults.len(), 4);
         let mut together = 0;
         for pair in faults.windows(2) {
@@ -152,13 +155,13 @@ fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_
         }
     }
     assert!((60..140).contains(&in_twos), "{in_twos} of 400");
-    assert_ne!(Plan::random(4, minute, 1), Plan::random(4, minute, 2));
+    assert_ne!(FaultPlan::random(4, minute, 1), FaultPlan::random(4, minute, 2));
 }
 
 #[test]
-fn drawn_faults_may_be_kept_to_the_beginning_of_the_load() {
+fn drawn_faults_can_be_limited_to_the_start_of_the_load() {
     let drawn = |text: &str, seed| {
-        let random: Random = text.parse().unwrap();
+        let random: RandomFaults = text.parse().unwrap();
         random.draw(Duration::from_secs(720), seed)
     };
     for seed in 0..50 {
@@ -167,37 +170,43 @@ fn drawn_faults_may_be_kept_to_the_beginning_of_the_load() {
         let healed = faults.iter().map(|fault| fault.at + fault.hold).max();
         assert!(healed.unwrap() <= Duration::from_secs(240), "{faults:?}");
     }
-    assert_eq!(drawn("random:8", 3), Plan::random(8, Duration::from_secs(720), 3));
+    assert_eq!(
+        drawn("random:8", 3),
+        FaultPlan::random(8, Duration::from_secs(720), 3)
+    );
     for wrong in ["random:", "random:x", "random:3@", "random:3@soon", "3"] {
-        assert!(wrong.parse::<Random>().is_err(), "{wrong}");
+        assert!(wrong.parse::<RandomFaults>().is_err(), "{wrong}");
     }
 }
 
 #[test]
 fn a_plan_knows_what_the_cluster_must_have() {
-    let needs = |text: &str| Plan::default().with(vec![text.parse().unwrap()]).needs();
-    assert_eq!(needs("kill-any@1s"), Needs::default());
-    assert!(needs("delay-all@1s").doors);
+    let needs = |text: &str| FaultPlan::default().with(vec![text.parse().unwrap()]).needs();
+    assert_eq!(needs("kill-any@1s"), FaultNeeds::default());
+    assert!(needs("delay-all@1s").proxies);
     assert!(needs("full-any@1s").small_disks);
     assert!(needs("clock-any@1s").clocks && needs("clock-behind-any@1s").clocks);
-    assert!(needs("pausecut-owner@1s").doors && needs("kick-bridge@1s").doors);
-    assert!(!needs("kick-owner@1s").doors);
+    assert!(needs("pausecut-owner@1s").proxies && needs("kick-bridge@1s").proxies);
+    assert!(!needs("kick-owner@1s").proxies);
 }
 
 #[test]
 fn a_cut_is_of_a_pair_a_group_or_one_direction() {
     let all = [1, 2, 3];
-    assert_eq!(How::Cut.ways(false, &[1], &all), [(1, 2), (1, 3), (2, 1), (3, 1)]);
-    assert_eq!(How::Mute.ways(false, &[1], &all), [(1, 2), (1, 3)]);
-    assert_eq!(How::Deaf.ways(false, &[1], &all), [(2, 1), (3, 1)]);
-    assert_eq!(How::Cut.ways(true, &[3, 1], &all), [(1, 3), (3, 1)]);
-    assert_eq!(How::Mute.ways(true, &[3, 1], &all), [(3, 1)]);
     assert_eq!(
-        How::Cut.ways(false, &[1, 2], &all),
+        FaultKind::Cut.ways(false, &[1], &all),
+        [(1, 2), (1, 3), (2, 1), (3, 1)]
+    );
+    assert_eq!(FaultKind::Mute.ways(false, &[1], &all), [(1, 2), (1, 3)]);
+    assert_eq!(FaultKind::Deaf.ways(false, &[1], &all), [(2, 1), (3, 1)]);
+    assert_eq!(FaultKind::Cut.ways(true, &[3, 1], &all), [(1, 3), (3, 1)]);
+    assert_eq!(FaultKind::Mute.ways(true, &[3, 1], &all), [(3, 1)]);
+    assert_eq!(
+        FaultKind::Cut.ways(false, &[1, 2], &all),
         [(1, 3), (2, 3), (3, 1), (3, 2)],
         "a group still talks within"
     );
-    assert_eq!(How::Cut.ways(false, &all, &all).len(), 6, "each is alone");
+    assert_eq!(FaultKind::Cut.ways(false, &all, &all).len(), 6, "each is alone");
 }
 
 #[test]
@@ -205,7 +214,7 @@ fn the_plans_that_come_with_the_harness_can_be_read() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
-        let plan = Plan::read(&entry.unwrap().path()).unwrap();
+        let plan = FaultPlan::read(&entry.unwrap().path()).unwrap();
         assert!(!plan.faults.is_empty());
         read += 1;
     }

@@ -1,37 +1,37 @@
-//! Faults as they are written, on the command line and in plans: `how-whom@when[+hold]`.
+//! Text form of faults on the command line and in plans: `how-whom@when[+hold]`.
 
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Fault, How, Whom};
+use super::{Fault, FaultKind, FaultTarget};
 
-/// Every fault by its word.
-const WORDS: [(How, &str); 24] = [
-    (How::Kill, "kill"),
-    (How::Stop, "stop"),
-    (How::Drain, "drain"),
-    (How::Roll, "roll"),
-    (How::Chase, "chase"),
-    (How::PauseKill, "pausekill"),
-    (How::Cut, "cut"),
-    (How::Mute, "mute"),
-    (How::Deaf, "deaf"),
-    (How::Swizzle, "swizzle"),
-    (How::Delay, "delay"),
-    (How::Loss, "loss"),
-    (How::Reset, "reset"),
-    (How::Throttle, "throttle"),
-    (How::Rollback, "rollback"),
-    (How::Full, "full"),
-    (How::Slow, "slow"),
-    (How::Clock, "clock"),
-    (How::ClockAhead, "clock-ahead"),
-    (How::ClockBehind, "clock-behind"),
-    (How::ClockDrift, "clock-drift"),
-    (How::PauseCut, "pausecut"),
-    (How::Kick, "kick"),
-    (How::Move, "move"),
+/// Name of every fault.
+const WORDS: [(FaultKind, &str); 24] = [
+    (FaultKind::Kill, "kill"),
+    (FaultKind::Stop, "stop"),
+    (FaultKind::Drain, "drain"),
+    (FaultKind::Roll, "roll"),
+    (FaultKind::Chase, "chase"),
+    (FaultKind::PauseKill, "pausekill"),
+    (FaultKind::Cut, "cut"),
+    (FaultKind::Mute, "mute"),
+    (FaultKind::Deaf, "deaf"),
+    (FaultKind::Swizzle, "swizzle"),
+    (FaultKind::Delay, "delay"),
+    (FaultKind::Loss, "loss"),
+    (FaultKind::Reset, "reset"),
+    (FaultKind::Throttle, "throttle"),
+    (FaultKind::Rollback, "rollback"),
+    (FaultKind::Full, "full"),
+    (FaultKind::Slow, "slow"),
+    (FaultKind::Clock, "clock"),
+    (FaultKind::ClockAhead, "clock-ahead"),
+    (FaultKind::ClockBehind, "clock-behind"),
+    (FaultKind::ClockDrift, "clock-drift"),
+    (FaultKind::PauseCut, "pausecut"),
+    (FaultKind::Kick, "kick"),
+    (FaultKind::Move, "move"),
 ];
 
 // === impl Fault ===
@@ -43,27 +43,30 @@ impl FromStr for Fault {
         let usage = || {
             let words: Vec<_> = WORDS.iter().map(|(_, word)| *word).collect();
             format!(
-                "{text:?} is no fault; write for example kill-owner@20s, stop-any@5s+8s, cut-1:3@10s or roll-all@10s. What can be done: {}; to owner, follower, any, minority, majority, all, bridge, a number, or a pair like 1:3",
+                "{text:?} is not a fault; examples: kill-owner@20s, stop-any@5s+8s, cut-1:3@10s or roll-all@10s. Faults: {}; to owner, follower, any, minority, majority, all, bridge, a number, or a pair like 1:3",
                 words.join(", ")
             )
         };
         let (what, when) = text.split_once('@').ok_or_else(usage)?;
-        let (how, whom) = what.rsplit_once('-').ok_or_else(usage)?;
+        // Split at the last hyphen: names like `clock-ahead` contain one.
+        let (how, target) = what.rsplit_once('-').ok_or_else(usage)?;
         let how = if how == "pause" { "stop" } else { how };
         let (how, _) = WORDS.iter().find(|(_, word)| *word == how).ok_or_else(usage)?;
-        let whom = match (whom, whom.split_once(':')) {
-            ("owner", _) => Whom::Owner,
-            ("follower", _) => Whom::Follower,
-            ("any", _) => Whom::Any,
-            ("minority", _) => Whom::Minority,
-            ("majority", _) => Whom::Majority,
-            ("all", _) => Whom::All,
-            ("bridge", _) => Whom::Bridge,
-            (_, Some((a, b))) => Whom::Pair(a.parse().map_err(|_| usage())?, b.parse().map_err(|_| usage())?),
-            (node, None) => Whom::Node(node.parse().map_err(|_| usage())?),
+        let target = match (target, target.split_once(':')) {
+            ("owner", _) => FaultTarget::Owner,
+            ("follower", _) => FaultTarget::Follower,
+            ("any", _) => FaultTarget::Any,
+            ("minority", _) => FaultTarget::Minority,
+            ("majority", _) => FaultTarget::Majority,
+            ("all", _) => FaultTarget::All,
+            ("bridge", _) => FaultTarget::Bridge,
+            (_, Some((a, b))) => {
+                FaultTarget::Pair(a.parse().map_err(|_| usage())?, b.parse().map_err(|_| usage())?)
+            }
+            (node, None) => FaultTarget::Node(node.parse().map_err(|_| usage())?),
         };
-        let links = how.is_of_links() || (*how == How::Kick && whom == Whom::Bridge);
-        if matches!(whom, Whom::Bridge | Whom::Pair(..)) && !links {
+        let links = how.is_of_links() || (*how == FaultKind::Kick && target == FaultTarget::Bridge);
+        if matches!(target, FaultTarget::Bridge | FaultTarget::Pair(..)) && !links {
             return Err(usage());
         }
         let (at, hold) = match when.split_once('+') {
@@ -72,7 +75,7 @@ impl FromStr for Fault {
         };
         Ok(Fault {
             how: *how,
-            whom,
+            target,
             at: parse_duration(at)?,
             hold,
         })
@@ -81,9 +84,9 @@ impl FromStr for Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}@", self.how, self.whom)?;
+        write!(f, "{}-{}@", self.how, self.target)?;
         if self.at.is_zero() {
-            // Not "0ns", which nobody would write.
+            // `Duration` would be written as "0ns".
             write!(f, "0s+{:?}", self.hold)
         } else {
             write!(f, "{:?}+{:?}", self.at, self.hold)
@@ -91,45 +94,45 @@ impl Display for Fault {
     }
 }
 
-// === impl How ===
+// === impl FaultKind ===
 
-impl How {
-    /// How long it lasts unless the plan says so.
+impl FaultKind {
+    /// Returns the default duration of the fault.
     pub(super) fn lasts(self) -> Duration {
         Duration::from_secs(match self {
-            How::Kill | How::Drain | How::Rollback | How::PauseKill => 3,
-            How::Roll | How::Chase => 1,
-            How::PauseCut => 2,
-            // Long enough to see what a drift does, and for retention by age to look.
-            How::ClockAhead | How::ClockBehind | How::ClockDrift => 20,
-            // Less than the silence after which a node closes its sessions as isolated.
-            How::Kick => 7,
+            FaultKind::Kill | FaultKind::Drain | FaultKind::Rollback | FaultKind::PauseKill => 3,
+            FaultKind::Roll | FaultKind::Chase => 1,
+            FaultKind::PauseCut => 2,
+            // Long enough for a drift to show effects, and for a pass of retention by age.
+            FaultKind::ClockAhead | FaultKind::ClockBehind | FaultKind::ClockDrift => 20,
+            // Less than the quorum-loss timeout, after which a node closes its sessions.
+            FaultKind::Kick => 7,
             _ => 5,
         })
     }
 }
 
-impl Display for How {
+impl Display for FaultKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let word = WORDS.iter().find(|(how, _)| how == self);
         f.write_str(word.map_or("", |(_, word)| word))
     }
 }
 
-// === impl Whom ===
+// === impl FaultTarget ===
 
-impl Display for Whom {
+impl Display for FaultTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
-            Whom::Owner => f.write_str("owner"),
-            Whom::Follower => f.write_str("follower"),
-            Whom::Any => f.write_str("any"),
-            Whom::Minority => f.write_str("minority"),
-            Whom::Majority => f.write_str("majority"),
-            Whom::All => f.write_str("all"),
-            Whom::Bridge => f.write_str("bridge"),
-            Whom::Node(id) => write!(f, "{id}"),
-            Whom::Pair(a, b) => write!(f, "{a}:{b}"),
+            FaultTarget::Owner => f.write_str("owner"),
+            FaultTarget::Follower => f.write_str("follower"),
+            FaultTarget::Any => f.write_str("any"),
+            FaultTarget::Minority => f.write_str("minority"),
+            FaultTarget::Majority => f.write_str("majority"),
+            FaultTarget::All => f.write_str("all"),
+            FaultTarget::Bridge => f.write_str("bridge"),
+            FaultTarget::Node(id) => write!(f, "{id}"),
+            FaultTarget::Pair(a, b) => write!(f, "{a}:{b}"),
         }
     }
 }
@@ -145,10 +148,10 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" | "" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("{text:?}: the unit is one of ms, s, m, h")),
+        _ => return Err(format!("{text:?}: the unit must be one of ms, s, m, h")),
     };
     let number: f64 = number
         .parse()
-        .map_err(|_| format!("{text:?} is no duration; write for example 20s or 250ms"))?;
+        .map_err(|_| format!("{text:?} is not a duration; example: 20s or 250ms"))?;
     Duration::try_from_secs_f64(number * scale).map_err(|error| format!("{text:?}: {error}"))
 }

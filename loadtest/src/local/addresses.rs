@@ -1,20 +1,20 @@
-//! Where the nodes of a local cluster listen for each other, and how that is changed between two of their lives.
+//! Addresses of a local cluster's nodes among themselves, and their change between two starts.
 
 use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
-use super::{BETWEEN, DOORS, Error, Local};
-use crate::links::Door;
+use super::{BETWEEN, Error, LocalProcesses, PROXIES};
+use crate::network_proxy::ProxyEndpoint;
 
-/// Above a node's first port for the others stands its second one, and likewise of its door.
+/// Offset from a node's first port to its second one, for the node and for its proxy endpoint.
 const SECOND: u16 = 50;
 
-// === impl Local: addresses ===
+// === impl LocalProcesses: addresses ===
 
-impl Local {
-    /// Gives nodes the other one of their two addresses, from their next start on. With `hint` all nodes are configured to
-    /// ask for each other at their present addresses.
+impl LocalProcesses {
+    /// Switches nodes between their two addresses, from their next start on. With `hint`, `cluster.join` of every node
+    /// names the current addresses of the others.
     pub(crate) fn change_addresses(&self, ids: &[u64], hint: bool) -> Result<(), Error> {
         for id in ids {
             let mut moved = self.moved.borrow_mut();
@@ -22,6 +22,7 @@ impl Local {
                 moved.insert(*id);
             }
         }
+        // All nodes are configured anew: those that stay need the changed addresses of the others in `join`.
         for node in &self.nodes {
             let others = self.nodes.iter().filter(|other| other.id != node.id);
             let join: Vec<Value> = others
@@ -40,14 +41,14 @@ impl Local {
         Ok(())
     }
 
-    /// Where a node listens for the others from its next start on.
+    /// Returns the address at which a node listens for the others from its next start on.
     pub(crate) fn listens(&self, id: u64) -> SocketAddr {
         at(self.http_base + BETWEEN + offset(id) + self.shift(id))
     }
 
     fn advertised(&self, id: u64) -> SocketAddr {
         match self.links {
-            Some(_) => at(self.http_base + DOORS + offset(id) + self.shift(id)),
+            Some(_) => at(self.http_base + PROXIES + offset(id) + self.shift(id)),
             None => self.listens(id),
         }
     }
@@ -73,12 +74,12 @@ impl Local {
     }
 }
 
-/// Doors in front of every node, at each of its two addresses.
-pub(super) fn doors(nodes: usize, http_base: u16) -> Vec<Door> {
+/// Returns the proxy endpoints of all nodes, for each of their two addresses.
+pub(super) fn proxies(nodes: usize, http_base: u16) -> Vec<ProxyEndpoint> {
     let both = |offset: u16| {
-        [0, SECOND].map(|shift| Door {
+        [0, SECOND].map(|shift| ProxyEndpoint {
             node: u64::from(offset) + 1,
-            listen: at(http_base + DOORS + offset + shift),
+            listen: at(http_base + PROXIES + offset + shift),
             to: at(http_base + BETWEEN + offset + shift),
         })
     };

@@ -1,20 +1,22 @@
-//! Joining what several processes measured, exactly: a histogram travels as its buckets with their counts, and since
-//! all histograms of this program have the same bounds, the sum is the histogram over all values.
+//! Exact merge of the measurements of several processes.
+//!
+//! A histogram is sent as its buckets with their counts. All histograms of this program have the same bounds, so the
+//! sum of the buckets equals the histogram over all values.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::latency::{Closed, Measured, MeasuredPhase, Phase, Recorder, Second, histogram};
+use super::recorder::{ClosedSecond, Measured, MeasuredPhase, Recorder, RunPhase, Second, histogram};
 
-/// A histogram's buckets that hold anything: (value, count), by rising value.
+/// Non-empty buckets of a histogram as (value, count), by rising value.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Buckets(Vec<(u64, u64)>);
 
-/// Seconds of several processes, until they are over at all of them.
+/// Seconds of several processes, held until all processes have completed them.
 #[derive(Debug, Default)]
-pub(crate) struct Joined {
+pub(crate) struct MergedSeconds {
     seconds: BTreeMap<u64, (Second, BTreeMap<u64, u64>)>,
 }
 
@@ -30,7 +32,7 @@ impl Buckets {
         )
     }
 
-    /// Adds the counts to a histogram.
+    /// Adds the counts to `histogram`.
     pub(crate) fn add_to(&self, histogram: &mut Histogram<u64>) {
         for (value, count) in &self.0 {
             histogram.saturating_record_n(*value, *count);
@@ -38,23 +40,24 @@ impl Buckets {
     }
 }
 
-// === impl Joined ===
+// === impl MergedSeconds ===
 
-impl Joined {
-    /// Adds what one process did in one second.
-    pub(crate) fn add(&mut self, closed: &Closed) {
+impl MergedSeconds {
+    /// Adds one process's counts of one second.
+    pub(crate) fn add(&mut self, closed: &ClosedSecond) {
         let (second, acks) = self.seconds.entry(closed.second.at).or_default();
         second.at = closed.second.at;
         second.sent += closed.second.sent;
         second.acked += closed.second.acked;
         second.delivered += closed.second.delivered;
         second.errors += closed.second.errors;
+        // Buckets are summed, not percentiles: a percentile of percentiles would be wrong.
         for (value, count) in &closed.acks.0 {
             *acks.entry(*value).or_default() += count;
         }
     }
 
-    /// Takes out the seconds below `at`.
+    /// Removes and returns the seconds below `at`.
     pub(crate) fn until(&mut self, at: u64) -> Vec<Second> {
         let later = self.seconds.split_off(&at);
         let over = std::mem::replace(&mut self.seconds, later);
@@ -70,9 +73,9 @@ impl Joined {
 // === impl Recorder ===
 
 impl Recorder {
-    /// Everything that was measured, for another process.
+    /// Returns all measurements in serialized form, for another process.
     pub(crate) fn measured(&self) -> Measured {
-        let phase = |phase: &Phase| MeasuredPhase {
+        let phase = |phase: &RunPhase| MeasuredPhase {
             name: phase.name.clone(),
             from: phase.from,
             ack: Buckets::of(&phase.ack),
@@ -85,12 +88,18 @@ impl Recorder {
         }
     }
 
-    /// Adds what another process measured. It has the same phases, for it was told of each; one that it heard of too
-    /// late to have counted anything there may be missing at its end.
+    /// Adds the measurements of another process. Both have the same phases in the same order, because the coordinator
+    /// announces each one. The other process may lack the last ones.
+    ///
+    /// Returns an error if a phase has no counterpart of the same name.
     pub(crate) fn join(&mut self, measured: &Measured) -> Result<(), String> {
+        // By index, with the name as a check: a name may occur twice in a run.
         for (ix, theirs) in measured.phases.iter().enumerate() {
             let Some(ours) = self.phase_mut(ix).filter(|ours| ours.name == theirs.name) else {
-                return Err(format!("measured a phase {:?} that nobody else has", theirs.name));
+                return Err(format!(
+                    "measured a phase {:?} that no other worker has",
+                    theirs.name
+                ));
             };
             theirs.ack.add_to(&mut ours.ack);
             theirs.deliver.add_to(&mut ours.deliver);
@@ -140,12 +149,12 @@ mod tests {
                 acked: count,
                 ..Second::default()
             };
-            Closed {
+            ClosedSecond {
                 second,
                 acks: Buckets::of(&acks),
             }
         };
-        let mut joined = Joined::default();
+        let mut joined = MergedSeconds::default();
         joined.add(&second(100, 98));
         joined.add(&second(5000, 2));
         assert_eq!(joined.until(3).len(), 0);

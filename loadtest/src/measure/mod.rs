@@ -1,9 +1,9 @@
-//! What is measured: latencies at the clients, and what the nodes cost.
+//! Measurements: latencies at the clients, and resource usage of the nodes.
 
 pub(crate) mod fdatasync;
-pub(crate) mod latency;
 pub(crate) mod merge;
+pub(crate) mod node_samples;
 pub(crate) mod nodes;
+pub(crate) mod recorder;
 pub(crate) mod recovery;
-pub(crate) mod series;
 mod written;

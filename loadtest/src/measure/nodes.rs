@@ -1,5 +1,5 @@
-//! What the nodes cost: CPU and memory from `/proc` where they run on this machine, fsyncs and log entries from
-//! their `/metrics`.
+//! Resource usage of the nodes: CPU and memory from `/proc` for local processes, fsyncs and log entries from
+//! `/metrics`.
 
 use std::fs;
 use std::path::Path;
@@ -8,41 +8,39 @@ use serde::{Deserialize, Serialize};
 
 use super::written::WrittenUsage;
 
-/// A node's counters at one moment; differences between two are what is reported.
+/// Counters of a node at one time. Reports contain the difference between two.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(into = "WrittenUsage", from = "WrittenUsage")]
 pub(crate) struct Usage {
-    /// The process; 0 where it isn't ours.
+    /// Process id; 0 for a node that another program started.
     pub(crate) pid: u32,
-    /// CPU time so far, in microseconds.
+    /// CPU time since the process start, in microseconds.
     pub(crate) cpu_us: u64,
-    /// Resident memory, in KiB.
+    /// Resident memory in KiB.
     pub(crate) rss_kib: u64,
-    /// The node told what follows.
+    /// `true` if the node answered `/metrics`. The fields below are valid only then.
     pub(crate) metrics: bool,
     pub(crate) fsyncs: u64,
-    /// Log entries that were made durable.
+    /// Number of log entries made durable.
     pub(crate) entries: u64,
-    /// Whether the node syncs before it acks.
+    /// `true` if the node syncs before it acknowledges.
     pub(crate) durable: bool,
-    /// Shards that it has become the owner of.
+    /// Number of takeovers of shards since the process start.
     pub(crate) takeovers: u64,
-    /// Shards that it owns now.
     pub(crate) owned_shards: u64,
-    /// Clients that are connected now.
     pub(crate) sessions: u64,
-    /// Questions that it answered as an owner: asked by itself or by another node, one RPC each.
+    /// Number of queries answered as a shard owner, from this node and from others. Each is one RPC.
     pub(crate) questions: u64,
-    /// Cursors, read and delivered, that its clients moved ...
+    /// Number of read and delivered cursors that clients moved.
     pub(crate) cursors: u64,
-    /// ... and the commands that they became, after gathering.
+    /// Number of commands sent for the cursors, after merging.
     pub(crate) cursor_commands: u64,
 }
 
 // === impl Usage ===
 
 impl Usage {
-    /// Reads CPU and memory of a process; zeros where there is none.
+    /// Reads CPU and memory of a process. Both are zero if it does not exist.
     pub(crate) fn of_process(pid: u32) -> Usage {
         Usage {
             pid,
@@ -50,41 +48,42 @@ impl Usage {
         }
     }
 
-    /// Reads CPU and memory of the harness itself.
+    /// Reads CPU and memory of the harness.
     pub(crate) fn of_self() -> Usage {
         Usage::read("/proc/self").unwrap_or_default()
     }
 
     fn read(folder: &str) -> Option<Usage> {
         let stat = fs::read_to_string(Path::new(folder).join("stat")).ok()?;
-        // The second field is the program's name in parentheses and may hold anything; the rest is plain.
+        // The second field is the program's name in parentheses. It may contain spaces, so fields are counted after it.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
         let status = fs::read_to_string(Path::new(folder).join("status")).ok()?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(Usage {
+            // The resolution is one clock tick, usually 10 ms.
             cpu_us: ticks * 1_000_000 / rustix::param::clock_ticks_per_second(),
             rss_kib: rss.trim().trim_end_matches("kB").trim().parse().ok()?,
             ..Usage::default()
         })
     }
 
-    /// CPU time in microseconds, where the process can be looked at: one that runs has memory.
+    /// Returns the CPU time in microseconds; `None` if the process cannot be read. Every running process has memory.
     pub(crate) fn cpu(&self) -> Option<u64> {
         (self.rss_kib > 0).then_some(self.cpu_us)
     }
 
-    /// Resident memory in KiB, likewise.
+    /// Returns the resident memory in KiB; `None` if the process cannot be read.
     pub(crate) fn rss(&self) -> Option<u64> {
         (self.rss_kib > 0).then_some(self.rss_kib)
     }
 
-    /// A figure of the node's own, if it told any.
+    /// Returns one value of the node's metrics; `None` if it did not answer.
     pub(crate) fn reported(&self, of: impl FnOnce(&Usage) -> u64) -> Option<u64> {
         self.metrics.then(|| of(self))
     }
 
-    /// Adds what a node's `/metrics` tells.
+    /// Adds the values of the node's `/metrics`.
     pub(crate) fn with_metrics(mut self, text: &str) -> Usage {
         self.metrics = true;
         self.fsyncs = sum(text, "storage_fsyncs_total") as u64;
@@ -99,12 +98,12 @@ impl Usage {
         self
     }
 
-    /// What was used since `before`, or `None` if the process is another one than it was then: what it used up to its
-    /// end is not known.
+    /// Returns the usage since `before`; `None` if the process was replaced in between. The usage of the old process up
+    /// to its end is unknown.
     pub(crate) fn since(self, before: Usage) -> Option<Usage> {
         (self.pid == before.pid).then_some(Usage {
             cpu_us: self.cpu_us.saturating_sub(before.cpu_us),
-            // A difference to what is not known is not known.
+            // A difference to an unknown value is unknown, and must not appear as a measured zero.
             metrics: self.metrics && before.metrics,
             fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
             entries: self.entries.saturating_sub(before.entries),
@@ -124,6 +123,7 @@ pub(crate) fn sum(metrics: &str, name: &str) -> f64 {
             .next()
             .is_some_and(|series| series.ends_with(name))
     };
+    // By suffix: the node's registry puts a prefix before some of the names.
     let lines = metrics
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -1,51 +1,51 @@
-//! How clients come back: from the loss of a connection to being online again, and to having everything.
+//! Recovery times of clients: from the loss of a connection to being online, and to being caught up.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::latency::{Percentiles, histogram};
 use super::merge::Buckets;
+use super::recorder::{Percentiles, histogram};
 use crate::clock::Nanos;
 
-/// All returns of a run.
+/// Recorder of all reconnections of a process.
 pub(crate) struct Recovery {
     lost: u64,
     resumed: u64,
     synced: u64,
     online: Histogram<u64>,
     level: Histogram<u64>,
-    /// Clients that lost their connection and don't have everything yet.
+    /// Number of clients that lost their connection and have not caught up yet.
     behind: usize,
-    storms: Vec<Storm>,
+    storms: Vec<ReconnectStorm>,
 }
 
-/// All connections cut at once.
+/// Reconnect storm: all connections were cut at the same time.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Storm {
-    /// Seconds of the run.
+pub(crate) struct ReconnectStorm {
+    /// Time of the cut, in seconds of the run.
     pub(crate) at_s: f64,
     pub(crate) clients: usize,
-    /// Until the last of them was back and had everything.
+    /// Seconds from the cut until the last client has caught up.
     pub(crate) level_after_s: f64,
 }
 
-/// What the report says of it.
+/// Reconnections, as they appear in the report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Reconnects {
-    /// Connections that were lost, or dropped by the client.
+    /// Connections lost, or closed by the client.
     pub(crate) lost: u64,
-    /// The session went on exactly where it was.
+    /// Reconnections that resumed the session without a loss.
     pub(crate) resumed: u64,
-    /// It didn't, and the client asked for what it had missed.
+    /// Reconnections with a new session, after which the client synchronized.
     pub(crate) synced: u64,
     /// From the loss, or the end of a planned absence, to `ready`.
     pub(crate) online: Percentiles,
-    /// From there to having everything.
+    /// From the same time to being caught up.
     pub(crate) level: Percentiles,
-    pub(crate) storms: Vec<Storm>,
+    pub(crate) storms: Vec<ReconnectStorm>,
 }
 
-/// The returns of one process's clients, for another process.
+/// Reconnections of one process's clients in serialized form, for another process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Returned {
     lost: u64,
@@ -70,18 +70,19 @@ impl Recovery {
         }
     }
 
-    /// A client that had everything lost its connection.
+    /// Counts a client that was caught up and lost its connection.
     pub(crate) fn lost(&mut self) {
         self.behind += 1;
     }
 
-    /// A connection was lost, whatever the client had.
+    /// Counts a lost connection of any client.
     pub(crate) fn dropped(&mut self) {
         self.lost += 1;
     }
 
-    /// The client is online again; `since` is when it began to come back.
+    /// Records a client that is online again. `since` is the start of its recovery.
     pub(crate) fn online(&mut self, since: Nanos, now: Nanos, resumed: bool) {
+        // Without a resume the client always synchronizes, so there is no third case.
         *(if resumed {
             &mut self.resumed
         } else {
@@ -90,23 +91,23 @@ impl Recovery {
         self.online.saturating_record(now.saturating_sub(since) / 1000);
     }
 
-    /// It has everything again.
+    /// Records a client that has caught up again.
     pub(crate) fn level(&mut self, since: Nanos, now: Nanos) {
         self.behind = self.behind.saturating_sub(1);
         self.level.saturating_record(now.saturating_sub(since) / 1000);
     }
 
-    /// How many clients don't have everything yet.
+    /// Returns the number of clients that have not caught up yet.
     pub(crate) fn behind(&self) -> usize {
         self.behind
     }
 
-    /// A storm is over.
-    pub(crate) fn storm(&mut self, storm: Storm) {
+    /// Records a completed storm.
+    pub(crate) fn storm(&mut self, storm: ReconnectStorm) {
         self.storms.push(storm);
     }
 
-    /// All returns, but for storms: those are about everybody at once.
+    /// Returns all reconnections without the storms, which workers do not support.
     pub(crate) fn returned(&self) -> Returned {
         Returned {
             lost: self.lost,
@@ -117,7 +118,7 @@ impl Recovery {
         }
     }
 
-    /// Adds those of another process's clients.
+    /// Adds the reconnections of another process's clients.
     pub(crate) fn join(&mut self, theirs: &Returned) {
         self.lost += theirs.lost;
         self.resumed += theirs.resumed;

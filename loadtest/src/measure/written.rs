@@ -1,12 +1,12 @@
-//! How figures stand in `report.json`: what could not be known is `null` there, and never a zero that looks like a
-//! figure.
+//! Serialized form of measurements in `report.json`: an unknown value is `null`, never a zero that resembles a
+//! measurement.
 
 use serde::{Deserialize, Serialize};
 
-use super::latency::{Percentiles, Second};
 use super::nodes::Usage;
+use super::recorder::{Percentiles, Second};
 
-/// [`Usage`]: what `/proc` doesn't show and what no metrics told is not known.
+/// [`Usage`]: CPU and memory are `null` without `/proc`, the others without metrics.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct WrittenUsage {
@@ -24,7 +24,7 @@ pub(super) struct WrittenUsage {
     cursor_commands: Option<u64>,
 }
 
-/// [`Percentiles`]: of nothing there are none.
+/// [`Percentiles`]: all are `null` for an empty histogram.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WrittenPercentiles {
     count: u64,
@@ -35,7 +35,7 @@ pub(super) struct WrittenPercentiles {
     max_us: Option<u64>,
 }
 
-/// [`Second`]: one without an ack has no latency.
+/// [`Second`]: the latencies are `null` without an ack.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WrittenSecond {
     at: u64,
@@ -76,6 +76,7 @@ impl From<WrittenUsage> for Usage {
             pid: written.pid,
             cpu_us: of(written.cpu_us),
             rss_kib: of(written.rss_kib),
+            // All metrics are read together, so one of them decides for all.
             metrics: written.fsyncs.is_some(),
             fsyncs: of(written.fsyncs),
             entries: of(written.entries),
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null_and_never_a_zero() {
         let foreign = serde_json::to_value(Usage::default()).unwrap();
-        let told = Usage::default().with_metrics("rookery_storage_fsyncs_total 0");
+        let usage = Usage::default().with_metrics("rookery_storage_fsyncs_total 0");
         let idle = serde_json::to_value(Percentiles::default()).unwrap();
         let quiet = serde_json::to_value(Second::default()).unwrap();
         for (written, unknown) in [
@@ -175,7 +176,7 @@ mod tests {
             assert!(written[unknown].is_null(), "{unknown} of {written}");
         }
         assert_eq!(
-            serde_json::to_value(told).unwrap()["fsyncs"],
+            serde_json::to_value(usage).unwrap()["fsyncs"],
             0,
             "a zero that was told"
         );

@@ -1,7 +1,7 @@
-//! One MQTT client: connects with a persistent session, subscribes, publishes on its schedule, and comes back when it
-//! was cut off.
+//! MQTT client: connects with a persistent session, subscribes, publishes on its schedule, and reconnects after a
+//! failure.
 
-mod orders;
+mod on_command;
 
 use std::cell::RefCell;
 use std::io;
@@ -20,82 +20,84 @@ use rumqttc::mqttbytes::{self, QoS};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::judge::Judge;
-use super::session::Session;
-use super::{Command, Place};
-use crate::client::Common;
+use super::delivery_checker::DeliveryChecker;
+use super::session::MqttSession;
+use super::{MqttCommand, TopicSubscription};
+use crate::client::SharedRun;
 use crate::clock::{Nanos, SECOND};
-use crate::oracle::Kind;
-use crate::pacing::{Alarm, Schedule};
-use crate::payload::{ClientIx, Tag};
+use crate::oracle::ViolationKind;
+use crate::pacing::{PreciseTimer, Schedule};
+use crate::payload::{ClientIx, MessageTag};
 
 /// One client and its connection.
-pub(super) struct Client {
+pub(super) struct MqttClient {
     me: ClientIx,
     name: String,
-    common: Rc<Common>,
-    judge: Rc<RefCell<Judge>>,
-    places: Vec<Place>,
-    /// Positions of the places where it publishes, and whose turn it is.
+    common: Rc<SharedRun>,
+    judge: Rc<RefCell<DeliveryChecker>>,
+    subscriptions: Vec<TopicSubscription>,
+    /// Indexes of the topics that it publishes to, and the position of the next one.
     speaks: Vec<usize>,
     turn: usize,
-    commands: mpsc::UnboundedReceiver<Command>,
-    session: Session,
+    commands: mpsc::UnboundedReceiver<MqttCommand>,
+    session: MqttSession,
     rng: StdRng,
-    pacer: Pacer,
-    /// Rings when the next message is due.
-    alarm: Alarm,
+    pacer: MqttPacer,
+    alarm: PreciseTimer,
     incoming: BytesMut,
     outgoing: BytesMut,
-    /// Connected and subscribed.
+    /// `true` while the client is connected and subscribed.
     online: bool,
-    /// The broker has kept a session of this client before.
+    /// `true` if the broker has stored a session of this client before.
     known: bool,
     quit: bool,
 }
 
-enum Pacer {
+enum MqttPacer {
     Silent,
     Window(usize),
     Open(Schedule),
 }
 
-/// Why a connection ended.
+/// Reason for the end of a connection.
 type Lost = String;
 
-/// Bytes of a packet; a message is far smaller.
+/// Maximum size of a packet in bytes; a message is far smaller.
 const PACKET: usize = 1 << 20;
-/// Bytes that are read before anything is written again.
+/// Maximum number of bytes that are read before pending output is written.
 const READ: usize = 64 * 1024;
-/// How long a handshake may take.
+/// Timeout of a handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-// === impl Client ===
+// === impl MqttClient ===
 
-impl Client {
+impl MqttClient {
     pub(super) fn new(
         me: ClientIx,
-        common: Rc<Common>,
-        judge: Rc<RefCell<Judge>>,
-        places: Vec<Place>,
-        commands: mpsc::UnboundedReceiver<Command>,
+        common: Rc<SharedRun>,
+        judge: Rc<RefCell<DeliveryChecker>>,
+        subscriptions: Vec<TopicSubscription>,
+        commands: mpsc::UnboundedReceiver<MqttCommand>,
         seed: u64,
-    ) -> Client {
-        let name = common.world.borrow().payload.user(me);
-        let speaks = places.iter().enumerate().filter(|(_, place)| place.speaks);
-        Client {
+    ) -> MqttClient {
+        let name = common.context.borrow().payload.user(me);
+        let speaks = subscriptions
+            .iter()
+            .enumerate()
+            .filter(|(_, subscription)| subscription.speaks);
+        MqttClient {
             me,
             name,
             alarm: common.alarms.alarm(),
             common,
             judge,
             speaks: speaks.map(|(position, _)| position).collect(),
-            places,
+            subscriptions,
             turn: 0,
             commands,
-            session: Session::default(),
+            session: MqttSession::default(),
             rng: StdRng::seed_from_u64(seed ^ (u64::from(me) << 32)),
-            pacer: Pacer::Silent,
+            pacer: MqttPacer::Silent,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             online: false,
@@ -104,10 +106,11 @@ impl Client {
         }
     }
 
-    /// Runs until it is told to quit.
+    /// Runs until the quit command.
     pub(super) async fn run(mut self) {
         let mut tries = 0u32;
         while !self.quit {
+            // Boxed: the handshake's future is larger than what an online client needs, and soon dropped.
             let lost = match Box::pin(self.connect(false)).await {
                 Ok(stream) => {
                     tries = 0;
@@ -118,30 +121,31 @@ impl Client {
             if std::mem::take(&mut self.online) {
                 self.common.online.set(self.common.online.get() - 1);
             }
+            // A packet that was cut in two by the end of the connection must not precede the next CONNACK.
             self.incoming.clear();
             self.outgoing.clear();
             let again = self.session.disconnected();
             let Some(why) = lost else { break };
             {
-                let world = &mut *self.common.world.borrow_mut();
+                let context = &mut *self.common.context.borrow_mut();
                 let line = format!(
-                    "client {} lost the broker: {why}; {again} messages go out again",
+                    "client {} lost its connection to the broker: {why}; resending {again} messages",
                     self.me
                 );
-                world.oracle.note(world.clock.now(), line);
-                world.recorder.error("connection lost");
+                context.oracle.note(context.clock.now(), line);
+                context.recorder.error("connection lost");
             }
             self.pause(tries).await;
             tries += 1;
         }
-        // A clean session takes the kept one away.
+        // A connect with a clean session deletes the stored one, or the broker would queue messages for it forever.
         if let Ok(stream) = Box::pin(self.connect(true)).await {
             let _ = self.put(&Packet::Disconnect);
             let _ = stream.try_write(&self.outgoing);
         }
     }
 
-    /// Full jitter, so that not all come back at once.
+    /// Delays the next attempt, with full jitter, so that the clients do not reconnect at the same time.
     async fn pause(&mut self, tries: u32) {
         let most = Duration::from_millis(100 << tries.min(10)).min(self.common.backoff_max);
         let mut pause = pin!(tokio::time::sleep(most.mul_f64(self.rng.random())));
@@ -153,9 +157,10 @@ impl Client {
         }
     }
 
-    /// Opens a connection up to the broker's CONNACK.
+    /// Connects and completes the handshake up to the CONNACK. With `clean`, the stored session is deleted.
     async fn connect(&mut self, clean: bool) -> Result<TcpStream, Lost> {
         let common = self.common.clone();
+        // Held until the handshake ends: it limits the rate of new connections.
         let _permit = common.dialer.turn().await;
         let nodes = common.nodes.borrow().clone();
         let node = &nodes[self.me as usize % nodes.len().max(1)];
@@ -166,7 +171,8 @@ impl Client {
             .map_err(|error| error.to_string())?;
         let mut connect = Connect::new(self.name.clone());
         connect.clean_session = clean;
-        connect.keep_alive = (self.beat() * 2 / SECOND) as u16;
+        // Two intervals: a delayed ping must not make the broker close the connection.
+        connect.keep_alive = (self.keepalive() * 2 / SECOND) as u16;
         if let Some((user, password)) = common.token.split_once('=') {
             connect.set_login(
                 user.replace("{user}", &self.name),
@@ -192,29 +198,34 @@ impl Client {
         if clean {
             return Ok(stream);
         }
-        let kept = self.known && answer.session_present;
-        if self.known && !kept {
-            let world = &mut *self.common.world.borrow_mut();
-            world.recorder.error("the broker has forgotten a session");
+        // A stored session still has its subscriptions, so the client is online without a SUBACK.
+        let resumed = self.known && answer.session_present;
+        if self.known && !resumed {
+            let context = &mut *self.common.context.borrow_mut();
+            // Counted here alone: the checker reports the messages that were lost with the session.
+            context.recorder.error("the broker has forgotten a session");
         }
-        if kept || self.places.is_empty() {
+        if resumed || self.subscriptions.is_empty() {
             self.subscribed();
         } else {
-            let filter = |place: &Place| SubscribeFilter::new(place.topic.to_string(), QoS::AtLeastOnce);
-            let mut subscribe = Subscribe::new_many(self.places.iter().map(filter));
+            let filter = |subscription: &TopicSubscription| {
+                SubscribeFilter::new(subscription.topic.to_string(), QoS::AtLeastOnce)
+            };
+            let mut subscribe = Subscribe::new_many(self.subscriptions.iter().map(filter));
             subscribe.pkid = u16::MAX; // its answer is told apart by its kind
             self.put(&Packet::Subscribe(subscribe))?;
         }
         Ok(stream)
     }
 
-    /// Talks to the broker until one of the two ends it. `Ok` if the harness did.
+    /// Runs the connection until either side ends it. `Ok` if the harness did.
     async fn converse(&mut self, stream: TcpStream) -> Result<(), Lost> {
-        let clock = self.common.world.borrow().clock;
-        let beat = self.beat();
-        let (mut heard, mut spoken) = (clock.now(), clock.now());
+        let clock = self.common.context.borrow().clock;
+        let keepalive = self.keepalive();
+        let (mut last_received, mut spoken) = (clock.now(), clock.now());
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
+            // Before any wait: the handshake may have read packets behind the CONNACK.
             while let Some(packet) = self.take()? {
                 self.packet(packet)?;
             }
@@ -223,25 +234,28 @@ impl Client {
             if self.online {
                 self.publish()?;
             }
-            if now >= spoken + beat {
+            // Independent of other traffic: an idle client sends nothing else, and the broker would close its
+            // connection.
+            if now >= spoken + keepalive {
                 spoken = now;
                 self.put(&Packet::PingReq)?;
             }
-            if now >= heard + beat * 5 / 2 {
-                return Err("nothing was heard for too long".to_owned());
+            if now >= last_received + keepalive * 5 / 2 {
+                return Err("no data received before the timeout".to_owned());
             }
             self.write(&stream)?;
-            let own = (spoken + beat).min(heard + beat * 5 / 2);
+            let own = (spoken + keepalive).min(last_received + keepalive * 5 / 2);
             if timer.deadline() != clock.instant(own) {
                 timer.as_mut().reset(clock.instant(own));
             }
             let due = self.next_due(now);
+            // Every branch is safe to cancel: readiness and timers lose no data.
             tokio::select! {
                 ready = stream.readable() => {
                     ready.map_err(|error| error.to_string())?;
                     if self.read(&stream)? > 0 {
-                        heard = clock.now();
-                        self.common.world.borrow_mut().heard = heard;
+                        last_received = clock.now();
+                        self.common.context.borrow_mut().received = last_received;
                     }
                 }
                 ready = stream.writable(), if !self.outgoing.is_empty() => ready.map_err(|error| error.to_string())?,
@@ -256,8 +270,8 @@ impl Client {
         }
     }
 
-    /// How often a client says that it lives.
-    fn beat(&self) -> Nanos {
+    /// Returns the interval of the keepalive pings.
+    fn keepalive(&self) -> Nanos {
         self.common.heartbeat
     }
 
@@ -266,17 +280,17 @@ impl Client {
         put.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Takes the next whole packet.
+    /// Removes the next complete packet from the received bytes; `None` if there is none.
     fn take(&mut self) -> Result<Option<Packet>, Lost> {
         match Packet::read(&mut self.incoming, PACKET) {
             Ok(packet) => Ok(Some(packet)),
             Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
-            Err(error) => Err(format!("a packet that is none: {error:?}")),
+            Err(error) => Err(format!("malformed packet: {error:?}")),
         }
     }
 
     fn read(&mut self, stream: &TcpStream) -> Result<usize, Lost> {
-        // Not a buffer per client: most of them have nothing to read most of the time.
+        // On the stack, not per client: most clients read rarely.
         let mut buffer = [0; 16 * 1024];
         let mut all = 0;
         while all < READ {
@@ -285,6 +299,7 @@ impl Client {
                 Ok(read) => {
                     self.incoming.extend_from_slice(&buffer[..read]);
                     all += read;
+                    // A short read has emptied the socket. Another call would only return `WouldBlock`.
                     if read < buffer.len() {
                         break;
                     }
@@ -300,6 +315,7 @@ impl Client {
         while !self.outgoing.is_empty() {
             match stream.try_write(&self.outgoing) {
                 Ok(written) => self.outgoing.advance(written),
+                // The rest is written when the socket is writable, by the next pass of the loop.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.to_string()),
             }
@@ -316,16 +332,21 @@ impl Client {
     fn packet(&mut self, packet: Packet) -> Result<(), Lost> {
         match packet {
             Packet::SubAck(answer) => {
+                // A broker may grant a lower QoS, which would promise nothing.
                 let wanted =
                     |code: &SubscribeReasonCode| *code == SubscribeReasonCode::Success(QoS::AtLeastOnce);
                 if !answer.return_codes.iter().all(wanted) {
-                    return Err(format!("no subscription at QoS 1: {:?}", answer.return_codes));
+                    return Err(format!(
+                        "subscription at QoS 1 refused: {:?}",
+                        answer.return_codes
+                    ));
                 }
                 self.subscribed();
             }
             Packet::PubAck(ack) => self.acked(ack.pkid),
             Packet::Publish(publish) => {
                 self.received(&publish);
+                // After the checker has recorded it: an acknowledged message is the client's responsibility.
                 if publish.qos == QoS::AtLeastOnce {
                     self.put(&Packet::PubAck(PubAck::new(publish.pkid)))?;
                 }
@@ -336,42 +357,56 @@ impl Client {
     }
 
     fn acked(&mut self, id: u16) {
-        let world = &mut *self.common.world.borrow_mut();
+        let context = &mut *self.common.context.borrow_mut();
         let Some(pending) = self.session.acked(id) else {
-            let detail = format!("a PUBACK of {id}, which waits for none");
-            return world
+            let detail = format!("a PUBACK of {id}, which has no pending publish");
+            return context
                 .oracle
-                .violate(Kind::UnsolicitedAnswer, None, Some(self.me), 0, detail);
+                .violate(ViolationKind::UnsolicitedAnswer, None, Some(self.me), 0, detail);
         };
-        let tag = Tag {
+        let tag = MessageTag {
             sender: self.me,
             ordinal: pending.ordinal,
         };
         let judge = &mut *self.judge.borrow_mut();
         judge.acked(pending.conv, tag);
-        world.oracle.heard(judge.counts);
-        world.recorder.acked(pending.due, world.heard);
+        context.oracle.on_event(judge.counts);
+        context.recorder.acked(pending.due, context.received);
     }
 
     fn received(&mut self, publish: &Publish) {
-        let world = &mut *self.common.world.borrow_mut();
+        let context = &mut *self.common.context.borrow_mut();
         let judge = &mut *self.judge.borrow_mut();
-        let place = self.places.iter().find(|place| *place.topic == *publish.topic);
-        let verdict = match place.map(|place| (place, world.payload.open(&publish.topic, &publish.payload))) {
-            None => Err((Kind::Phantom, format!("a message of topic {:?}", publish.topic))),
-            Some((_, None)) => Err((Kind::Altered, format!("{:?}", publish.payload))),
-            Some((place, Some((tag, due)))) => judge
-                .received(place.conv, self.me, tag)
+        let subscription = self
+            .subscriptions
+            .iter()
+            .find(|subscription| *subscription.topic == *publish.topic);
+        let verdict = match subscription.map(|subscription| {
+            (
+                subscription,
+                context.payload.open(&publish.topic, &publish.payload),
+            )
+        }) {
+            None => Err((
+                ViolationKind::Phantom,
+                format!("a message of topic {:?}", publish.topic),
+            )),
+            Some((_, None)) => Err((ViolationKind::Altered, format!("{:?}", publish.payload))),
+            Some((subscription, Some((tag, due)))) => judge
+                .received(subscription.conv, self.me, tag)
                 .map(|first| (tag, due, first)),
         };
         match verdict {
-            Ok((tag, due, true)) if tag.sender != self.me => world.recorder.delivered(due, world.heard),
+            // A client is also a subscriber of its own topics. Its own messages are checked, and not measured.
+            Ok((tag, due, true)) if tag.sender != self.me => {
+                context.recorder.delivered(due, context.received)
+            }
             Ok(_) => {}
             Err((kind, detail)) => {
-                let conv = place.map(|place| place.conv);
-                world.oracle.violate(kind, conv, Some(self.me), 0, detail);
+                let conv = subscription.map(|subscription| subscription.conv);
+                context.oracle.violate(kind, conv, Some(self.me), 0, detail);
             }
         }
-        world.oracle.heard(judge.counts);
+        context.oracle.on_event(judge.counts);
     }
 }

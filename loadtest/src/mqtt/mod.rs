@@ -1,12 +1,14 @@
-//! MQTT 3.1.1 at QoS 1 as a second wire, so that the same plan, pace, histograms and report compare any broker with
-//! Rookery. A conversation is a topic, its members are persistent sessions that subscribe to it, its speakers publish;
-//! send to ack is PUBLISH to PUBACK.
+//! MQTT 3.1.1 at QoS 1 as a second protocol: the same plan, pace, histograms and report compare any broker with
+//! Rookery.
 //!
-//! The oracle judges what MQTT promises there, and no more ([`judge`]): what was acked reaches every subscriber at
-//! least once. A double is counted, not a violation, and there is no common order to compare.
+//! A conversation is a topic. Its members are persistent sessions that subscribe to it, and its speakers publish to it.
+//! The latency from send to acknowledgement is that from PUBLISH to PUBACK.
+//!
+//! The checker (`DeliveryChecker`) verifies what MQTT promises: every acknowledged message reaches every subscriber at
+//! least once. A duplicate is counted, and is no violation. There is no common order to compare.
 
 mod client;
-mod judge;
+mod delivery_checker;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -18,44 +20,44 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use self::client::Client;
-use self::judge::Judge;
-use crate::client::Common;
+use self::client::MqttClient;
+use self::delivery_checker::DeliveryChecker;
+use crate::client::SharedRun;
 use crate::clock::Nanos;
-use crate::oracle::{ConvIx, Kind};
-use crate::pacing::Pace;
+use crate::oracle::{ConvIx, ViolationKind};
+use crate::pacing::LoadPace;
 use crate::payload::ClientIx;
 use crate::run::STEADY;
-use crate::scenario::Plan;
+use crate::scenario::ScenarioPlan;
 
 /// All clients of a run against a broker.
-pub(crate) struct Fleet {
-    common: Rc<Common>,
-    judge: Rc<RefCell<Judge>>,
-    plan: Plan,
-    clients: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
+pub(crate) struct MqttPool {
+    common: Rc<SharedRun>,
+    judge: Rc<RefCell<DeliveryChecker>>,
+    plan: ScenarioPlan,
+    clients: Vec<(mpsc::UnboundedSender<MqttCommand>, JoinHandle<()>)>,
 }
 
-/// What a client is told.
-enum Command {
-    /// Send at this pace from now on. `share` is the part of an open loop's rate that is this client's.
-    Pace { pace: Pace, share: f64 },
-    /// Say how many messages are still unanswered.
+/// Command to one client.
+enum MqttCommand {
+    /// Sends at this pace from now on. `share` is the client's share of an open loop's rate.
+    Pace { pace: LoadPace, share: f64 },
+    /// Replies with the number of messages without a PUBACK.
     Unanswered(oneshot::Sender<usize>),
-    /// Leave nothing behind at the broker, and end.
+    /// Removes the session at the broker, and ends the client.
     Quit,
 }
 
-/// A topic to which a client subscribes.
+/// Topic that a client subscribes to.
 #[derive(Clone, Debug)]
-struct Place {
+struct TopicSubscription {
     conv: ConvIx,
     topic: Rc<str>,
-    /// Publishes there, too.
+    /// `true` if the client also publishes to it.
     speaks: bool,
 }
 
-/// Why there is no fleet.
+/// Error of the start of the clients.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("only {online} of {wanted} clients were connected and subscribed after {waited:?}; last: {last}")]
@@ -67,26 +69,27 @@ pub(crate) enum Error {
     },
 }
 
-/// How long all clients may take to take their leave.
+/// Longest time for all clients to disconnect.
 const LEAVE: Duration = Duration::from_secs(20);
 
-// === impl Fleet ===
+// === impl MqttPool ===
 
-impl Fleet {
-    /// Connects the plan's clients, and has each subscribe to the topics of its conversations.
+impl MqttPool {
+    /// Connects the plan's clients and subscribes each to the topics of its conversations. Fails after `patience`.
     pub(crate) async fn assemble(
-        common: Rc<Common>,
-        plan: Plan,
+        common: Rc<SharedRun>,
+        plan: ScenarioPlan,
         seed: u64,
         patience: Duration,
-    ) -> Result<Fleet, Error> {
-        let run = common.world.borrow().payload.run();
-        let mut places: Vec<Vec<Place>> = vec![Vec::new(); plan.clients as usize];
+    ) -> Result<MqttPool, Error> {
+        let run = common.context.borrow().payload.run();
+        let mut subscriptions: Vec<Vec<TopicSubscription>> = vec![Vec::new(); plan.clients as usize];
         for (conv, planned) in (0..).zip(&plan.conversations) {
+            // The run's id separates the topics from those of an earlier run, whose sessions the broker may still hold.
             let topic: Rc<str> = format!("rookery-loadtest/{run:x}/{conv}").into();
-            common.world.borrow_mut().oracle.conversation(&topic);
+            common.context.borrow_mut().oracle.conversation(&topic);
             for (position, member) in planned.members.iter().enumerate() {
-                places[*member as usize].push(Place {
+                subscriptions[*member as usize].push(TopicSubscription {
                     conv,
                     topic: topic.clone(),
                     speaks: position < planned.speakers,
@@ -94,15 +97,15 @@ impl Fleet {
             }
         }
         let members = plan.conversations.iter().map(|planned| planned.members.clone());
-        let judge = Rc::new(RefCell::new(Judge::new(members.collect())));
+        let judge = Rc::new(RefCell::new(DeliveryChecker::new(members.collect())));
         let began = Instant::now();
-        let spawn = |(me, places): (ClientIx, Vec<Place>)| {
+        let spawn = |(me, subscriptions): (ClientIx, Vec<TopicSubscription>)| {
             let (sender, commands) = mpsc::unbounded_channel();
-            let client = Client::new(me, common.clone(), judge.clone(), places, commands, seed);
+            let client = MqttClient::new(me, common.clone(), judge.clone(), subscriptions, commands, seed);
             (sender, tokio::task::spawn_local(client.run()))
         };
-        let clients = (0..).zip(places).map(spawn).collect();
-        let fleet = Fleet {
+        let clients = (0..).zip(subscriptions).map(spawn).collect();
+        let fleet = MqttPool {
             common: common.clone(),
             judge,
             plan,
@@ -110,9 +113,10 @@ impl Fleet {
         };
         let wanted = fleet.clients.len();
         while common.online.get() < wanted {
+            // The last line of the history names the most recent cause of a failed connection.
             if began.elapsed() > patience {
-                let world = common.world.borrow();
-                let last = world.oracle.history().lines().next_back().cloned();
+                let context = common.context.borrow();
+                let last = context.oracle.history().lines().next_back().cloned();
                 return Err(Error::Offline {
                     online: common.online.get(),
                     wanted,
@@ -129,77 +133,80 @@ impl Fleet {
         self.clients.len()
     }
 
-    /// The load begins now.
-    pub(crate) fn begin(&self, pace: &Pace) -> Nanos {
+    /// Starts the load and the measured phase. Returns the start time.
+    pub(crate) fn begin(&self, pace: &LoadPace) -> Nanos {
         let began = {
-            let world = &mut *self.common.world.borrow_mut();
-            let now = world.clock.now();
-            world.recorder.phase(STEADY, now);
+            let context = &mut *self.common.context.borrow_mut();
+            let now = context.clock.now();
+            context.recorder.phase(STEADY, now);
             now
         };
         self.pace(pace);
         began
     }
 
-    pub(crate) fn pace(&self, pace: &Pace) {
+    pub(crate) fn pace(&self, pace: &LoadPace) {
         for (speaker, share) in self.plan.speakers() {
             let pace = pace.clone();
             let _ = self.clients[speaker as usize]
                 .0
-                .send(Command::Pace { pace, share });
+                .send(MqttCommand::Pace { pace, share });
         }
     }
 
-    /// Waits until every message is acked and every subscriber has what was acked.
-    pub(crate) async fn settle(&self, patience: Duration) {
+    /// Waits until every message is acknowledged and delivered to every subscriber, at most for `patience`.
+    pub(crate) async fn quiesce(&self, patience: Duration) {
         let began = Instant::now();
         loop {
             let mut unanswered = 0;
             for (client, _) in &self.clients {
                 let (reply, answer) = oneshot::channel();
-                let _ = client.send(Command::Unanswered(reply));
+                let _ = client.send(MqttCommand::Unanswered(reply));
+                // A client that has ended counts as 0; its missing messages are reported by `finish`.
                 unanswered += answer.await.unwrap_or(0);
             }
-            if self.settled(unanswered, began.elapsed() > patience, patience) {
+            if self.is_quiet(unanswered, began.elapsed() > patience, patience) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    fn settled(&self, unanswered: usize, late: bool, patience: Duration) -> bool {
+    fn is_quiet(&self, unanswered: usize, late: bool, patience: Duration) -> bool {
         let level = self.judge.borrow().missing(1).is_empty();
-        let oracle = &mut self.common.world.borrow_mut().oracle;
+        let oracle = &mut self.common.context.borrow_mut().oracle;
+        // A violation decides the run, so waiting for the rest would only delay the report.
         if (unanswered == 0 && level) || oracle.counts().violations > 0 {
             return true;
         }
         if late && unanswered > 0 {
             let detail =
-                format!("{unanswered} messages have no PUBACK {patience:?} after the last one was due");
-            oracle.violate(Kind::Wedged, None, None, 0, detail);
+                format!("{unanswered} messages have no PUBACK {patience:?} after the last scheduled send");
+            oracle.violate(ViolationKind::Wedged, None, None, 0, detail);
         }
         late // what is missing then is told when the run is finished
     }
 
-    /// What is missing now is missing for good. Then the clients take their sessions away.
+    /// Reports every acknowledged message that is still missing, and then disconnects the clients.
     pub(crate) async fn finish(&self) {
         {
-            let oracle = &mut self.common.world.borrow_mut().oracle;
+            let oracle = &mut self.common.context.borrow_mut().oracle;
+            // Before the clients quit: that removes their sessions, and with them what the broker still holds.
             for missing in self.judge.borrow().missing(20) {
                 oracle.violate(
-                    Kind::AckedLost,
+                    ViolationKind::AckedLost,
                     Some(missing.conv),
                     Some(missing.receiver),
                     u64::from(missing.tag.ordinal),
                     format!(
-                        "{:?} was acked and never reached client {}",
+                        "{:?} was acknowledged but not delivered to client {}",
                         missing.tag, missing.receiver
                     ),
                 );
             }
         }
         for (client, _) in &self.clients {
-            let _ = client.send(Command::Quit);
+            let _ = client.send(MqttCommand::Quit);
         }
         let began = Instant::now();
         while self.clients.iter().any(|(_, task)| !task.is_finished()) && began.elapsed() < LEAVE {

@@ -1,5 +1,5 @@
-//! One client's half of an MQTT session: which of its messages wait for a PUBACK, under which packet identifiers, and
-//! what has to go out (again) on a new connection. Pure.
+//! Client half of an MQTT session: messages without a PUBACK, their packet identifiers, and the order of their resends.
+//! Pure.
 
 use std::collections::VecDeque;
 
@@ -7,41 +7,43 @@ use crate::clock::Nanos;
 use crate::oracle::ConvIx;
 use crate::payload::Ordinal;
 
-/// Packet identifiers are 1 to this.
+/// Number of packet identifiers, which are 1 to this value.
 const IDS: u64 = 65_535;
 
-/// One message until its PUBACK.
+/// One message, until its PUBACK.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Pending {
-    /// Position in the client's places.
-    pub(super) place: usize,
+pub(super) struct PendingPublish {
+    /// Index of the topic among the client's topics.
+    pub(super) topic: usize,
     pub(super) conv: ConvIx,
     pub(super) ordinal: Ordinal,
     pub(super) due: Nanos,
     acked: bool,
 }
 
-/// The messages of one client, oldest first. They take their packet identifiers in turn, so one tells its place here.
+/// Messages of one client, oldest first. Packet identifiers are assigned in turn, so an identifier determines the
+/// index.
 #[derive(Debug, Default)]
-pub(super) struct Session {
-    /// How many messages stood before `pending[0]`.
+pub(super) struct MqttSession {
+    /// Number of messages that were removed before `pending[0]`.
     before: u64,
-    pending: VecDeque<Pending>,
-    /// How many of `pending` were sent on this connection.
+    pending: VecDeque<PendingPublish>,
+    /// Number of entries of `pending` that were sent on this connection.
     sent: usize,
-    /// How many of `pending` were sent on any.
+    /// Number of entries of `pending` that were sent on any connection.
     ever: usize,
+    /// Number of entries of `pending` without a PUBACK.
     waiting: usize,
 }
 
-// === impl Session ===
+// === impl MqttSession ===
 
-impl Session {
-    /// A new message.
-    pub(super) fn offer(&mut self, place: usize, conv: ConvIx, ordinal: Ordinal, due: Nanos) {
+impl MqttSession {
+    /// Queues a new message.
+    pub(super) fn offer(&mut self, topic: usize, conv: ConvIx, ordinal: Ordinal, due: Nanos) {
         self.waiting += 1;
-        self.pending.push_back(Pending {
-            place,
+        self.pending.push_back(PendingPublish {
+            topic,
             conv,
             ordinal,
             due,
@@ -49,13 +51,15 @@ impl Session {
         });
     }
 
-    /// The next message to be sent on this connection: its packet identifier, and whether it was sent on another. At
-    /// most as many are on their way as there are identifiers.
-    pub(super) fn next(&mut self) -> Option<(u16, bool, Pending)> {
+    /// Returns the next message to send on this connection, with its packet identifier and `true` for a resend (DUP).
+    ///
+    /// Returns `None` if none is queued or every packet identifier is in use.
+    pub(super) fn next(&mut self) -> Option<(u16, bool, PendingPublish)> {
         loop {
             let at = self.sent;
             let pending = *self.pending.get(at).filter(|_| (at as u64) < IDS)?;
             self.sent += 1;
+            // MQTT requires the DUP flag for a message that was sent on an earlier connection.
             let again = at < self.ever;
             self.ever = self.ever.max(self.sent);
             if !pending.acked {
@@ -64,20 +68,22 @@ impl Session {
         }
     }
 
-    /// The PUBACK came. `None` if nothing waits for it.
-    pub(super) fn acked(&mut self, id: u16) -> Option<Pending> {
+    /// Records a PUBACK and returns its message; `None` if no sent message has this identifier.
+    pub(super) fn acked(&mut self, id: u16) -> Option<PendingPublish> {
         let first = self.before % IDS;
         let at = (u64::from(id).checked_sub(1)? + IDS - first) % IDS;
         let sent = self.sent;
         let pending = self
             .pending
             .get_mut(at as usize)
+            // Entries that were not sent on this connection cannot be acknowledged by it.
             .filter(|_| (at as usize) < sent)?;
         if std::mem::replace(&mut pending.acked, true) {
             return None;
         }
         let answered = *pending;
         self.waiting -= 1;
+        // Only completed entries at the front are removed, or identifiers would no longer match their indexes.
         while self.pending.front().is_some_and(|pending| pending.acked) {
             self.pending.pop_front();
             self.before += 1;
@@ -87,7 +93,7 @@ impl Session {
         Some(answered)
     }
 
-    /// The connection is gone: what is unanswered goes out again on the next one. Returns how much that is.
+    /// Records the end of the connection: unacknowledged messages are sent again. Returns their number.
     pub(super) fn disconnected(&mut self) -> usize {
         let again = self
             .pending
@@ -99,7 +105,7 @@ impl Session {
         again
     }
 
-    /// Messages without a PUBACK.
+    /// Returns the number of messages without a PUBACK.
     pub(super) fn unanswered(&self) -> usize {
         self.waiting
     }
@@ -113,13 +119,13 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn session(messages: Ordinal) -> Session {
-        let mut session = Session::default();
+    fn session(messages: Ordinal) -> MqttSession {
+        let mut session = MqttSession::default();
         (1..=messages).for_each(|ordinal| session.offer(0, 0, ordinal, 0));
         session
     }
 
-    fn sent(session: &mut Session) -> Vec<(u16, bool, Ordinal)> {
+    fn sent(session: &mut MqttSession) -> Vec<(u16, bool, Ordinal)> {
         let next = std::iter::from_fn(|| session.next());
         next.map(|(id, again, pending)| (id, again, pending.ordinal))
             .collect()

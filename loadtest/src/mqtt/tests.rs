@@ -1,4 +1,4 @@
-//! The client against a real broker, where there is one: mosquitto, on a port of its own.
+//! Tests of the client against a real broker, mosquitto, if it is installed.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use rumqttc::mqttbytes::v4::{Packet, Publish};
 use serde_json::Value;
 
 use crate::cli::{self, Cli};
-use crate::payload::{Payload, Tag};
+use crate::payload::{MessageTag, Payload};
 use crate::run;
 
-/// A broker, killed when it is dropped.
+/// Broker process that is killed on drop.
 struct Broker {
     process: Child,
     address: String,
@@ -21,7 +21,7 @@ struct Broker {
 }
 
 impl Broker {
-    /// `None` if there is no mosquitto on this machine.
+    /// Starts a broker; `None` if mosquitto is not installed.
     fn start(name: &str) -> Option<Broker> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -33,7 +33,7 @@ impl Broker {
             address.port()
         );
         std::fs::write(&config, text).unwrap();
-        // Debian keeps it out of a user's path.
+        // Debian installs it outside of a user's search path.
         let spawn = |program| {
             let mut command = Command::new(program);
             command
@@ -83,18 +83,18 @@ fn load(broker: &Broker, load: &str) -> (Result<bool, String>, Value) {
         folder.display()
     );
     let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let cli::Command::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
+    let cli::CliCommand::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
         unreachable!()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let kept = tokio::task::LocalSet::new().block_on(&runtime, run::run(&args, line));
+    let passed = tokio::task::LocalSet::new().block_on(&runtime, run::run(&args, line));
     let report = std::fs::read(folder.join("report.json")).unwrap_or_default();
     let _ = std::fs::remove_dir_all(folder);
     (
-        kept.map_err(|error| error.to_string()),
+        passed.map_err(|error| error.to_string()),
         serde_json::from_slice(&report).unwrap_or_default(),
     )
 }
@@ -104,11 +104,11 @@ fn a_broker_is_loaded_measured_and_judged() {
     let Some(broker) = Broker::start("load") else {
         return;
     };
-    let (kept, report) = load(
+    let (passed, report) = load(
         &broker,
         "pairs --clients 6 --window 8 --messages 1200 --duration 60s",
     );
-    assert_eq!(kept, Ok(true));
+    assert_eq!(passed, Ok(true));
     let counts = &report["counts"];
     assert_eq!(
         (&counts["acked"], &counts["applied"]),
@@ -121,24 +121,24 @@ fn a_broker_is_loaded_measured_and_judged() {
     );
     assert_eq!(report["target"]["guarantee"], "unknown");
 
-    let (kept, report) = load(
+    let (passed, report) = load(
         &broker,
         "room --clients 20 -p speakers=2 --rate 100 --messages 100 --duration 60s --guarantee memory",
     );
-    assert_eq!(kept, Ok(true));
+    assert_eq!(passed, Ok(true));
     assert_eq!(report["delivered"], 100 * 19);
     assert_eq!(report["target"]["guarantee"], "memory");
 
-    let (kept, report) = load(&broker, "idle --clients 50 --duration 1s");
-    assert_eq!(kept, Ok(true));
+    let (passed, report) = load(&broker, "idle --clients 50 --duration 1s");
+    assert_eq!(passed, Ok(true));
     assert_eq!(report["harness"]["connections"], 50);
 }
 
 #[test]
-fn what_a_broker_cannot_do_is_said_before_the_run() {
+fn what_a_broker_cannot_do_is_refused_before_the_run() {
     let refused = |line: &str| {
         let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let cli::Command::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
+        let cli::CliCommand::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
             unreachable!()
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -151,7 +151,7 @@ fn what_a_broker_cannot_do_is_said_before_the_run() {
 #[test]
 fn a_message_is_opened_as_it_was_sealed() {
     let payload = Payload::new(7, 64);
-    let tag = Tag {
+    let tag = MessageTag {
         sender: 3,
         ordinal: 9,
     };

@@ -1,69 +1,69 @@
-//! One conversation as the oracle has it: its log, and how far each client has come.
+//! State of one conversation in the oracle: its log, and the position of each client.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::cursors::Row;
-use super::log::{Log, Verdict};
+use super::cursors::ListedRow;
+use super::log::{OracleLog, Verdict};
 use super::realtime::Acknowledged;
 use super::refusals::Touches;
 use super::retention::Gone;
-use super::seen::Seen;
-use super::violation::Kind;
+use super::seen::SeenEvent;
+use super::violation::ViolationKind;
 use crate::payload::ClientIx;
 
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(super) struct OracleConversation {
     pub(super) name: String,
-    pub(super) log: Log,
-    pub(super) views: HashMap<ClientIx, View>,
-    /// Rows of inboxes that are ahead of what is known.
-    pub(super) rows: VecDeque<(ClientIx, Row)>,
-    /// The highest cursor that anybody was shown.
+    pub(super) log: OracleLog,
+    pub(super) views: HashMap<ClientIx, AppliedView>,
+    /// List rows above the known end of the log.
+    pub(super) rows: VecDeque<(ClientIx, ListedRow)>,
+    /// Highest delivered cursor in any receipt or list row.
     pub(super) cursor: u64,
-    /// What was said to be gone by age or number, and can't be judged yet.
+    /// Ranges reported as removed by retention that cannot be judged yet.
     pub(super) gone: Vec<Gone>,
-    /// What acks alone have told.
+    /// Positions known from acks alone.
     pub(super) acknowledged: Acknowledged,
-    /// What was asked for at its messages.
+    /// Changes requested at its messages.
     pub(super) touches: Touches,
 }
 
-/// How far one client has applied a conversation.
+/// Progress of one client in a conversation.
 #[derive(Debug)]
-pub(super) struct View {
-    /// Where the view began: what is before that may not be for the client.
+pub(super) struct AppliedView {
+    /// Position after which the view begins. Earlier events may not be visible to the client.
     pub(super) began: u64,
     pub(super) last: u64,
     pub(super) removed: Option<u64>,
-    /// The cursors of the others, as this session was told: (delivered, read).
+    /// Cursors of other members from this session's receipts, as (delivered, read).
     pub(super) receipts: HashMap<ClientIx, (u64, u64)>,
-    /// The highest place of an event that has reached the client, applied or not.
+    /// Highest position of an event that the client received, applied or not.
     pub(super) reached: u64,
 }
 
-// === impl Conversation ===
+// === impl OracleConversation ===
 
-impl Conversation {
-    /// Whether it is an edit of a message from before the client came: that is shown without its words.
-    pub(super) fn is_from_before(&self, client: ClientIx, seen: &Seen) -> bool {
+impl OracleConversation {
+    /// Returns `true` for an edit of a message from before the client joined. Such an edit is sent without its body.
+    pub(super) fn is_from_before(&self, client: ClientIx, seen: &SeenEvent) -> bool {
         let view = self.views.get(&client);
         view.zip(seen.edited()).is_some_and(|(view, of)| of <= view.began)
     }
 
-    /// Moves a client's view on by one event.
-    pub(super) fn view(&mut self, client: ClientIx, seen: &Seen) -> Verdict {
+    /// Advances a client's view by one event.
+    pub(super) fn view(&mut self, client: ClientIx, seen: &SeenEvent) -> Verdict {
         let Some(view) = self.views.get_mut(&client) else {
-            return Err((Kind::Phantom, format!("client {client} is no member")));
+            return Err((ViolationKind::Phantom, format!("client {client} is not a member")));
         };
         if let Some(k) = view.removed {
             return Err((
-                Kind::AfterRemoval,
+                ViolationKind::AfterRemoval,
                 format!("client {client} was removed at s={k}"),
             ));
         }
         if seen.s != view.last + 1 {
             return Err((
-                Kind::Hole,
+                ViolationKind::Hole,
                 format!("client {client} had s={} and applies s={}", view.last, seen.s),
             ));
         }
@@ -74,10 +74,11 @@ impl Conversation {
         Ok(())
     }
 
-    /// The next row that the log is known far enough for. Rows come in any order: the first is looked at first.
-    pub(super) fn due_row(&mut self) -> Option<(ClientIx, Row)> {
+    /// Removes and returns the first row that the known log covers. Rows arrive in any order.
+    pub(super) fn due_row(&mut self) -> Option<(ClientIx, ListedRow)> {
         let (frontier, views) = (self.log.frontier(), &self.views);
-        let known = |client: &ClientIx, row: &Row| {
+        // The client's own view counts too: the row may end at events that nobody else has applied.
+        let known = |client: &ClientIx, row: &ListedRow| {
             row.last <= frontier || views.get(client).is_some_and(|view| row.last <= view.last)
         };
         let at = self.rows.iter().position(|(client, row)| known(client, row))?;
@@ -89,7 +90,7 @@ impl Conversation {
         self.views
             .iter()
             .filter(move |(client, view)| {
-                // Who was away when it was removed is never told.
+                // A client that was offline at its removal never receives that event, so it is not behind.
                 view.removed.is_none() && view.last < frontier && self.log.removed_at(**client).is_none()
             })
             .map(|(client, view)| (*client, view.last))

@@ -1,66 +1,70 @@
-//! Read and delivered cursors, and the count of the unread.
+//! Checks of read and delivered cursors, and of the unread count.
 
-use super::log::Log;
-use super::retention::Rule;
-use super::violation::Kind;
+use super::log::OracleLog;
+use super::retention::RetentionRule;
+use super::violation::ViolationKind;
 use super::{ConvIx, Oracle};
 use crate::clock::Nanos;
 use crate::payload::ClientIx;
 
-/// One row of somebody's inbox, and one's own cursors in it.
+/// Row of a client's conversation list, with the client's own cursors.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Row {
-    /// The place of the last event.
+pub(crate) struct ListedRow {
+    /// Position of the last event.
     pub(crate) last: u64,
     pub(crate) unread: u64,
     pub(crate) read: u64,
     pub(crate) delivered: u64,
-    /// What had been read, as the node had agreed before the row was asked for.
+    /// Read cursor that the node had acknowledged before the row was requested.
     pub(crate) floor: u64,
-    /// Asked when everything had settled.
-    pub(crate) settled: bool,
-    /// When it was answered.
+    /// `true` if the row was requested after the load had ended and all sends were answered.
+    pub(crate) is_final: bool,
+    /// Time of the response.
     pub(crate) at: Nanos,
 }
 
-/// Rows of inboxes that wait for the log, per conversation; more are not counted again.
+/// Maximum number of rows per conversation that wait for the log. Further rows are not recounted.
 const ROWS: usize = 256;
 
-/// Checks a row as far as it can be done without the log.
-pub(super) fn check(row: &Row) -> Result<(), (Kind, String)> {
+/// Checks a row as far as is possible without the log.
+pub(super) fn check(row: &ListedRow) -> Result<(), (ViolationKind, String)> {
     if row.read < row.floor {
-        let detail = format!("read is {}, after {} had been read", row.read, row.floor);
-        return Err((Kind::CursorFell, detail));
+        let detail = format!("the read cursor is {}, but it was {} before", row.read, row.floor);
+        return Err((ViolationKind::CursorFell, detail));
     }
-    // The last message: an edit or a change of membership above it may have been read.
+    // No upper bound: a cursor may point to an edit or a membership event above the last message.
     order(row.read, row.delivered, u64::MAX)
 }
 
-/// `read` <= `delivered` <= last.
-pub(super) fn order(read: u64, delivered: u64, last: u64) -> Result<(), (Kind, String)> {
+/// Checks that `read` <= `delivered` <= `last`.
+pub(super) fn order(read: u64, delivered: u64, last: u64) -> Result<(), (ViolationKind, String)> {
     if read <= delivered && delivered <= last {
         return Ok(());
     }
-    let detail = format!("read {read}, delivered {delivered}, last {last}");
-    Err((Kind::CursorOrder, detail))
+    let detail = format!("cursors out of order: read {read}, delivered {delivered}, last event {last}");
+    Err((ViolationKind::CursorOrder, detail))
 }
 
-/// Counts the unread again. `None` if the log isn't known there any more.
-pub(super) fn recount(row: &Row, log: &Log, rule: Rule) -> Option<Result<(), (Kind, String)>> {
-    if row.settled && row.last < log.last_message() {
+/// Recounts the unread messages of a row. Returns `None` if the log is not known there (any longer).
+pub(super) fn recount(
+    row: &ListedRow,
+    log: &OracleLog,
+    rule: RetentionRule,
+) -> Option<Result<(), (ViolationKind, String)>> {
+    if row.is_final && row.last < log.last_message() {
         let detail = format!(
-            "the inbox ends at s={}, the last message is at s={}",
+            "the conversation list has last s={}, the last message is at s={}",
             row.last,
             log.last_message()
         );
-        return Some(Err((Kind::MissedAtEnd, detail)));
+        return Some(Err((ViolationKind::MissedAtEnd, detail)));
     }
     let all = log.messages_between(row.read, row.last)?;
     let deleted = |by| log.deleted_between(row.read, row.last, by);
-    // The row may be younger than the last message: what was deleted above it may count or not. Not so at the end.
-    let certainly = deleted(if row.settled { log.frontier() } else { row.last });
+    // A deletion above the row's last event may be in its count already. In a final row every deletion is.
+    let certainly = deleted(if row.is_final { log.frontier() } else { row.last });
     let most = all.saturating_sub(certainly);
-    // What is gone by age or number is not counted.
+    // Messages removed by retention are not counted, so the lower bound has only those that must still exist.
     let least = rule
         .surely(log, row.read, row.last, row.at)?
         .saturating_sub(deleted(log.frontier()));
@@ -68,16 +72,16 @@ pub(super) fn recount(row: &Row, log: &Log, rule: Rule) -> Option<Result<(), (Ki
         return Some(Ok(()));
     }
     let detail = format!(
-        "{} unread above s={} up to s={}, a recount gives {least} to {most}",
+        "{} unread above s={} up to s={}; recounting gives {least} to {most}",
         row.unread, row.read, row.last
     );
-    Some(Err((Kind::UnreadWrong, detail)))
+    Some(Err((ViolationKind::UnreadWrong, detail)))
 }
 
 // === impl Oracle: cursors ===
 
 impl Oracle {
-    /// A client was told of somebody's cursors.
+    /// Checks a receipt: another member's cursors as one client received them.
     pub(crate) fn receipt(
         &mut self,
         conv: ConvIx,
@@ -92,28 +96,29 @@ impl Oracle {
         let Some(view) = conversation.views.get_mut(&viewer) else {
             return; // told before the view began
         };
+        // Per viewer: a receipt may reach one session later than another, which is no step back.
         let before = view.receipts.insert(of, (delivered, read)).unwrap_or_default();
         let verdict = if delivered < before.0 || read < before.1 {
             let detail = format!(
                 "client {of} was at (delivered, read) {before:?}, now at {:?}",
                 (delivered, read)
             );
-            Err((Kind::CursorFell, detail))
+            Err((ViolationKind::CursorFell, detail))
         } else {
             order(read, delivered, u64::MAX)
         };
         self.judge(verdict, conv, Some(viewer), delivered);
     }
 
-    /// A client's session begins anew: what it is told of cursors does, too.
+    /// Removes the recorded receipts of a client whose session is new. Cursors are compared only within one session.
     pub(crate) fn forget_receipts(&mut self, conv: ConvIx, viewer: ClientIx) {
         if let Some(view) = self.conversations[conv as usize].views.get_mut(&viewer) {
             view.receipts.clear();
         }
     }
 
-    /// A client read a row of its inbox.
-    pub(crate) fn listed(&mut self, conv: ConvIx, client: ClientIx, row: Row) {
+    /// Checks a row of a client's conversation list.
+    pub(crate) fn listed(&mut self, conv: ConvIx, client: ClientIx, row: ListedRow) {
         self.judge(check(&row), conv, Some(client), row.read);
         let conversation = &mut self.conversations[conv as usize];
         conversation.cursor = conversation.cursor.max(row.delivered);
@@ -123,7 +128,7 @@ impl Oracle {
         self.recount(conv);
     }
 
-    /// Counts again what the log is known for by now.
+    /// Recounts the rows that the known log covers by now.
     pub(super) fn recount(&mut self, conv: ConvIx) {
         while let Some((client, row)) = self.conversations[conv as usize].due_row() {
             let conversation = &self.conversations[conv as usize];

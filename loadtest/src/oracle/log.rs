@@ -1,6 +1,8 @@
-//! What the oracle knows of one conversation's log: a window of digests, block digests for what has left the
-//! window, and per sender one ordinal. Every message is judged once, when the log is known up to it without a hole;
-//! every further sight of it is a comparison.
+//! Log of one conversation in the oracle: a window of digests, block digests below the window, and one ordinal per
+//! sender.
+//!
+//! Every event is judged once, when the log is known up to it without a hole. Every further observation is only
+//! compared.
 
 mod archive;
 mod counts;
@@ -13,178 +15,182 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::archive::{Archive, Archived};
 pub(crate) use self::reading::Reading;
-use super::changes::{Change, Changes};
-use super::seen::Seen;
-use super::violation::Kind;
+use super::changes::{MessageChange, MessageChanges};
+use super::seen::SeenEvent;
+use super::violation::ViolationKind;
 use crate::clock::Nanos;
-use crate::payload::{ClientIx, Ordinal, Tag};
-use crate::team::Share;
+use crate::distributed::ClientSlice;
+use crate::payload::{ClientIx, MessageTag, Ordinal};
 
-/// How many entries one digest stands for once they have left the window.
+/// Number of events that one block digest covers below the window.
 pub(crate) const BLOCK: usize = 1024;
 
-/// How many messages there are up to an event that nobody saw.
+/// Marker of an unknown message count, above messages that no client has observed.
 const UNKNOWN: u64 = u64::MAX;
-/// For each entry of the window so many archived events, of a fifth of its size.
+/// Number of archived events per window entry. An archived event has a fifth of an entry's size.
 const ARCHIVE: usize = 8;
 
-/// One conversation's log.
+/// Log of one conversation.
 #[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// The first `s` that anybody saw; 0 while nobody saw any.
+pub(crate) struct OracleLog {
+    /// First `s` that any client observed; 0 before the first observation.
     origin: u64,
-    /// The `s` of `window[0]`; whole blocks from `origin` up to here live on in `blocks`.
+    /// `s` of `window[0]`. The events from `origin` up to here remain in `blocks`.
     base: u64,
-    window: VecDeque<Entry>,
-    blocks: Vec<Block>,
+    window: VecDeque<LogEntry>,
+    blocks: Vec<DigestBlock>,
     archive: Archive,
-    /// Everything from `origin` up to here is known and was judged.
+    /// Every event from `origin` up to here is known and was judged.
     frontier: u64,
-    /// Known but not judged yet: something below is still missing.
-    ahead: BTreeMap<u64, Seen>,
+    /// Known events that are not judged yet, because an event below them is missing.
+    ahead: BTreeMap<u64, SeenEvent>,
     mn: Option<u64>,
-    /// Some messages were passed over: how many there are is unknown until the next one.
+    /// `true` after retention removed messages unseen: their number is unknown until the next message.
     mn_lost: bool,
     ts: u64,
-    senders: HashMap<ClientIx, Sender>,
-    /// Acked for a place above the frontier.
-    acked: BTreeMap<u64, Tag>,
-    /// Who was removed, and where.
+    senders: HashMap<ClientIx, SenderState>,
+    /// Acks above the frontier, by position.
+    acked: BTreeMap<u64, MessageTag>,
+    /// Removed clients, with the position of the removal.
     removed: HashMap<ClientIx, u64>,
-    /// The ordinal of the first message that was judged.
+    /// Ordinal `mn` of the first message that was judged.
     first_mn: Option<u64>,
-    /// The edits in the window, by the message that they change.
+    /// Edits in the window, by the message that they change.
     edits: BTreeMap<u64, Vec<u64>>,
-    /// Messages in the window that were deleted, and the places of the deletions.
+    /// Deleted messages in the window, with the positions of the deletions.
     deletions: BTreeMap<u64, u64>,
-    /// The place of the last message that was judged.
+    /// Position of the last message that was judged.
     last_message: u64,
-    /// Seen without its words, and no deletion known: it must come. With the message that an edit changes.
+    /// Events observed without a body, with the message whose deletion explains it. That deletion must still follow.
     bare: BTreeMap<u64, u64>,
-    /// When some of the messages were due at their senders, by place: one of every sixteen, as far back as there is room.
+    /// Due times of sampled messages, by position: one message of every 16, the last 4096 samples.
     sent: VecDeque<(u64, Nanos)>,
-    /// Sights and acks below the window, judged by the archive.
+    /// Number of observations and acks below the window, compared with the archive.
     pub(crate) late: u64,
-    /// Whose messages are issued here; others' are judged where they are.
-    share: Share,
-    /// The `s` up to which a coordinator was told the digests; those above stay in the window until it was. `None` while
-    /// nobody asks.
-    told: Option<u64>,
+    /// Clients of this process. Messages of other clients are judged by their own processes.
+    share: ClientSlice,
+    /// `s` up to which the digests were reported to the coordinator. Events above it remain in the window. `None`
+    /// without a coordinator.
+    reported: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    /// 0 while not known.
+struct LogEntry {
+    /// 0 while the event is unknown.
     digest: u64,
-    /// 0 while not known, or without words.
+    /// 0 while unknown, or without a body.
     body: u64,
-    tag: Option<Tag>,
-    /// How many messages there are up to and including this event; known once it was judged.
+    tag: Option<MessageTag>,
+    /// Number of messages up to and including this event. Valid once the event was judged.
     mn: u64,
-    /// A deletion of it, or of what it edits, was judged.
+    /// `true` once a deletion of the event, or of the message that it edits, was judged.
     deleted: bool,
     edit: bool,
 }
 
-/// 1024 events that have left the window.
+/// Digest of [`BLOCK`] events that have left the window.
 #[derive(Clone, Copy, Debug)]
-struct Block {
+struct DigestBlock {
     digest: u64,
-    /// Of the bodies that can only change by a deletion; `None` if there was one since.
+    /// Digest of the bodies without those of edits; `None` after a deletion in the block.
     bodies: Option<u64>,
 }
 
 #[derive(Debug, Default)]
-struct Sender {
+struct SenderState {
     issued: Ordinal,
     last: Ordinal,
-    /// Above `last`.
+    /// Refused ordinals above `last`.
     refused: BTreeSet<Ordinal>,
-    changes: Changes,
+    changes: MessageChanges,
 }
 
-/// The verdict on one sight: what is broken, and how.
-pub(crate) type Verdict = Result<(), (Kind, String)>;
+/// Result of one check: the broken promise and its details as the error.
+pub(crate) type Verdict = Result<(), (ViolationKind, String)>;
 
-// === impl Log ===
+// === impl OracleLog ===
 
-impl Log {
-    pub(crate) fn new(share: Share) -> Log {
-        Log {
+impl OracleLog {
+    pub(crate) fn new(share: ClientSlice) -> OracleLog {
+        OracleLog {
             share,
-            ..Log::default()
+            ..OracleLog::default()
         }
     }
 
-    /// The digests from here on are for somebody else, too.
-    pub(crate) fn tell(&mut self) {
-        self.told = Some(self.frontier);
+    /// Starts to hold digests for the coordinator, from here on.
+    pub(crate) fn report(&mut self) {
+        self.reported = Some(self.frontier);
     }
 
-    /// The next digests that were not told yet, at most `most`, and the `s` of the first.
-    pub(crate) fn untold(&mut self, most: usize) -> Option<(u64, Vec<u64>)> {
-        let from = (self.told? + 1).max(self.origin);
+    /// Returns the next unreported digests, at most `most`, and the `s` of the first.
+    pub(crate) fn unreported(&mut self, most: usize) -> Option<(u64, Vec<u64>)> {
+        let from = (self.reported? + 1).max(self.origin);
         if self.origin == 0 || self.frontier < from {
             return None;
         }
         let most = most.min((self.frontier - from + 1) as usize);
+        // Never below the window: `trim` holds unreported entries.
         let entries = self.window.iter().skip((from - self.base) as usize).take(most);
         let digests: Vec<u64> = entries.map(|entry| entry.digest).collect();
-        self.told = Some(from + digests.len() as u64 - 1);
+        self.reported = Some(from + digests.len() as u64 - 1);
         Some((from, digests))
     }
 
-    /// The highest `s` up to which everything is known.
+    /// Returns the highest `s` up to which every event is known.
     pub(crate) fn frontier(&self) -> u64 {
         self.frontier
     }
 
-    /// The first `s` that is known; a reading may begin there.
+    /// Returns the first known `s`, at which a reading may begin.
     pub(crate) fn origin(&self) -> u64 {
         self.origin
     }
 
-    /// Gives the sender its next ordinal.
+    /// Returns the sender's next ordinal.
     pub(crate) fn issue(&mut self, sender: ClientIx) -> Ordinal {
         let sender = self.senders.entry(sender).or_default();
         sender.issued += 1;
         sender.issued
     }
 
-    /// The ordinal of the sender's next change.
+    /// Returns the ordinal of the sender's next change.
     pub(crate) fn next_change(&mut self, sender: ClientIx) -> Ordinal {
         self.senders.entry(sender).or_default().changes.next()
     }
 
-    /// A change is about to be sent.
-    pub(crate) fn issue_change(&mut self, ordinal: Ordinal, change: Change) {
+    /// Adds a change that is about to be sent.
+    pub(crate) fn issue_change(&mut self, ordinal: Ordinal, change: MessageChange) {
         let sender = self.senders.entry(change.by).or_default();
         sender.changes.issue(ordinal, change);
     }
 
-    /// It will never be accepted. Returns what it was.
-    pub(crate) fn refuse_change(&mut self, tag: Tag) -> Result<Change, (Kind, String)> {
+    /// Records a permanent refusal and returns the change. It is an error if the change is in the log.
+    pub(crate) fn refuse_change(
+        &mut self,
+        tag: MessageTag,
+    ) -> Result<MessageChange, (ViolationKind, String)> {
         let sender = self.senders.entry(tag.sender).or_default();
         let refused = sender.changes.refuse(tag.ordinal);
         refused.ok_or_else(|| {
             (
-                Kind::RefusedShown,
-                format!("{tag:?} was refused, and is in the log"),
+                ViolationKind::RefusedVisible,
+                format!("{tag:?} was refused, but is in the log"),
             )
         })
     }
 
-    /// Seen without their words, although nobody deleted them.
+    /// Returns the events observed without a body and without a known deletion.
     pub(crate) fn bare(&self) -> impl Iterator<Item = (u64, u64)> {
         self.bare.iter().map(|(s, of)| (*s, *of))
     }
 
-    /// Where this client was removed, if it was not taken in again since.
+    /// Returns the position of the client's removal, if it was not added again since.
     pub(super) fn removed_at(&self, client: ClientIx) -> Option<u64> {
         self.removed.get(&client).copied()
     }
 
-    /// How many entries it holds, whatever their size: what must not grow with the length of the log.
+    /// Number of stored entries, which must not grow with the length of the log.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         let senders = self.senders.values();
@@ -205,32 +211,36 @@ impl Log {
         self.archive.len()
     }
 
-    /// How many blocks have left the window: a digest for 1024 events each.
+    /// Number of blocks that have left the window.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// The sender was told that this message will never be accepted.
-    pub(crate) fn refuse(&mut self, tag: Tag) -> Verdict {
+    /// Records that a message was refused permanently.
+    pub(crate) fn refuse(&mut self, tag: MessageTag) -> Verdict {
         let sender = self.senders.entry(tag.sender).or_default();
         if tag.ordinal > sender.last {
             sender.refused.insert(tag.ordinal);
             return Ok(());
         }
-        // Later ones are there already: it comes never, or is one of those that are there.
-        match self.place_of(tag, self.frontier + 1) {
-            Some(s) => Err((Kind::RefusedShown, format!("{tag:?} was refused, and has s={s}"))),
+        // Later messages of the sender are in the log. The refused one never follows, or it is among them.
+        match self.seq_of(tag, self.frontier + 1) {
+            Some(s) => Err((
+                ViolationKind::RefusedVisible,
+                format!("{tag:?} was refused, but has s={s}"),
+            )),
             None => Ok(()),
         }
     }
 
-    /// The sender was told that the message has the place `s`.
-    pub(crate) fn ack(&mut self, tag: Tag, s: u64) -> Verdict {
+    /// Records that a message was acknowledged at `s`.
+    pub(crate) fn ack(&mut self, tag: MessageTag, s: u64) -> Verdict {
+        // Not known yet up to there. The ack is compared when its event is judged.
         if s > self.frontier || self.origin == 0 {
             return match self.acked.insert(s, tag) {
                 Some(other) if other != tag => Err((
-                    Kind::AckedOther,
+                    ViolationKind::AckedOther,
                     format!("{other:?} and {tag:?} were both acked as s={s}"),
                 )),
                 _ => Ok(()),
@@ -238,27 +248,31 @@ impl Log {
         }
         match self.entry(s) {
             None => {
+                // Below the window only 32 bits per event remain, which still detect a wrong ack.
                 self.late += 1;
                 match self.archive.get(s) {
                     Some(event) if event.is_of(tag) => Ok(()),
                     Some(_) => Err((
-                        Kind::AckedOther,
-                        format!("{tag:?} was acked as s={s}, where the log had another one"),
+                        ViolationKind::AckedOther,
+                        format!("{tag:?} was acked as s={s}, where the log has another message"),
                     )),
                     None => Err(unjudged(s)),
                 }
             }
             Some(entry) if entry.tag == Some(tag) => Ok(()),
             Some(entry) => Err((
-                Kind::AckedOther,
+                ViolationKind::AckedOther,
                 format!("{tag:?} was acked as s={s}, where the log has {:?}", entry.tag),
             )),
         }
     }
 
-    /// Somebody saw an event: the first sight is judged, every other one is compared. `window` is how many
-    /// entries to keep, `before` says that the words, if they are missing, were not for the one who saw it.
-    pub(crate) fn see(&mut self, seen: &Seen, window: usize, before: bool) -> Verdict {
+    /// Records an observed event: the first observation is judged, every other one is compared.
+    ///
+    /// `window` is the number of entries to hold. `before` is `true` if a missing body is expected: the client joined
+    /// later.
+    pub(crate) fn see(&mut self, seen: &SeenEvent, window: usize, before: bool) -> Verdict {
+        // The first observation defines the origin. Events below it were visible to no client of the run.
         if self.origin == 0 {
             (self.origin, self.base, self.frontier) = (seen.s, seen.s, seen.s - 1);
         }
@@ -270,32 +284,38 @@ impl Log {
             return match self.archive.get(seen.s) {
                 Some(event) if event.is(seen.digest) => Ok(()),
                 Some(_) => Err((
-                    Kind::Fork,
-                    format!("late, {:?} is seen where others saw another", seen.tag),
+                    ViolationKind::Fork,
+                    format!(
+                        "received late: {:?}, where other clients received another message",
+                        seen.tag
+                    ),
                 )),
                 None => Err(unjudged(seen.s)),
             };
         }
         let index = (seen.s - self.base) as usize;
         if index >= self.window.len() {
+            // A corrupt `s` must not make the window allocate without bound.
             if index - self.window.len() > 10_000_000 {
                 return Err((
-                    Kind::Hole,
-                    format!("s={} is ten million above anything known", seen.s),
+                    ViolationKind::Hole,
+                    format!("s={} is ten million above the highest known position", seen.s),
                 ));
             }
-            self.window.resize(index + 1, Entry::default());
+            self.window.resize(index + 1, LogEntry::default());
         }
         let known = &mut self.window[index];
         if known.digest != 0 {
+            // A deletion between two observations removes the body, so only two existing bodies are compared.
             let same =
                 known.digest == seen.digest && (seen.deleted || known.body == 0 || known.body == seen.body);
             if !same {
                 return Err((
-                    Kind::Fork,
-                    format!("one saw {:?}, another {:?}", known.tag, seen.tag),
+                    ViolationKind::Fork,
+                    format!("one client received {:?}, another {:?}", known.tag, seen.tag),
                 ));
             }
+            // Until the end the deletion may be in a part of the log that no client has observed yet.
             if seen.deleted && !known.deleted && !before {
                 self.bare.insert(seen.s, seen.edited().unwrap_or(seen.s));
             } else if known.body == 0 {
@@ -303,8 +323,9 @@ impl Log {
             }
             return Ok(());
         }
+        // Preserved: `pass_over` may have marked the count as unknown, and this event is not judged again.
         let mn = known.mn;
-        *known = Entry {
+        *known = LogEntry {
             digest: seen.digest,
             body: seen.body,
             tag: seen.tag,
@@ -318,6 +339,7 @@ impl Log {
         if seen.s <= self.frontier {
             return Ok(()); // passed over by one, and seen by another before it went
         }
+        // Held back: ordinals and removals can be judged only in log order.
         if seen.s != self.frontier + 1 {
             self.ahead.insert(seen.s, seen.clone());
             return Ok(());
@@ -336,33 +358,39 @@ impl Log {
         Ok(())
     }
 
-    fn entry(&self, s: u64) -> Option<&Entry> {
+    fn entry(&self, s: u64) -> Option<&LogEntry> {
         self.window.get(s.checked_sub(self.base)? as usize)
     }
 
-    fn entry_mut(&mut self, s: u64) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, s: u64) -> Option<&mut LogEntry> {
         self.window.get_mut(s.checked_sub(self.base)? as usize)
     }
 
-    /// `window` is how many entries to keep; the archive has room for as many as take the same memory, and more.
+    /// Moves whole blocks out of the window until it has about `window` entries. The archive holds a multiple of that
+    /// number.
     fn trim(&mut self, window: usize) {
-        let done = self.told.map_or(self.frontier, |told| told.min(self.frontier));
+        // Unreported digests stay in the window: the coordinator would otherwise never compare them.
+        let done = self
+            .reported
+            .map_or(self.frontier, |reported| reported.min(self.frontier));
         while self.window.len() >= window.max(BLOCK) + BLOCK && self.base + (BLOCK as u64) <= done {
             let (mut digest, mut bodies) = (0, 0);
             let room = ARCHIVE * window.max(BLOCK);
             for (s, entry) in (self.base..).zip(self.window.drain(..BLOCK)) {
                 self.archive.push(s, Archived::new(entry.digest, entry.tag), room);
                 digest = chain(digest, entry.digest);
-                // A later deletion of its message takes an edit's words too, and nobody could say which edits those are.
+                // Edits are excluded: the deletion of a message removes its edits' bodies too, and a block does not
+                // list its edits.
                 if !entry.deleted && !entry.edit {
                     bodies = chain(bodies, entry.body);
                 }
             }
-            self.blocks.push(Block {
+            self.blocks.push(DigestBlock {
                 digest,
                 bodies: Some(bodies),
             });
             self.base += BLOCK as u64;
+            // Bounds the indexes as well: without this they would grow with the length of the log.
             let base = self.base;
             self.deletions = self.deletions.split_off(&base);
             self.edits.retain(|_, edits| {
@@ -372,12 +400,12 @@ impl Log {
         }
     }
 
-    /// What was acked and is not in the log, once the log is known to its end.
-    pub(crate) fn lost(&self) -> impl Iterator<Item = (u64, Tag)> {
+    /// Returns the acknowledged messages that are not in the log, valid once the log is known to its end.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (u64, MessageTag)> {
         self.acked.iter().map(|(s, tag)| (*s, *tag))
     }
 
-    /// The log around a place, for people.
+    /// Returns the log around a position as text.
     pub(crate) fn around(&self, s: u64) -> Vec<String> {
         let from = s.saturating_sub(8).max(self.base);
         (from..=s + 8)
@@ -387,10 +415,10 @@ impl Log {
     }
 }
 
-fn unjudged(s: u64) -> (Kind, String) {
+fn unjudged(s: u64) -> (ViolationKind, String) {
     (
-        Kind::LateSight,
-        format!("s={s} is further back than the oracle remembers"),
+        ViolationKind::LateSight,
+        format!("s={s} is older than the oracle's window"),
     )
 }
 

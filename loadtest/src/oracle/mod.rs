@@ -1,9 +1,13 @@
-//! The oracle: hears of every ack, every refusal and every event that a client applies, and says which promise is
-//! broken. It knows nothing of sockets or time, so recorded histories with planted defects prove it (`tests`).
+//! Oracle: checks every ack, every refusal and every applied event, and reports broken promises.
 //!
-//! Memory is bounded: a window of digests per conversation, a block digest for every 1024 events that have left
-//! it, one position per (conversation, client), one ordinal per (conversation, sender), one pair of cursors per
-//! (conversation, client, member whose receipts it gets).
+//! It uses neither sockets nor a clock, so recorded histories with planted defects test it (`tests`).
+//!
+//! Memory holds only:
+//!
+//! * per conversation, a window of digests and a block digest for every 1024 events below it;
+//! * per conversation and client, one position;
+//! * per conversation and sender, one ordinal;
+//! * per conversation, client and member whose receipts it receives, one pair of cursors.
 
 mod changes;
 mod conversation;
@@ -26,79 +30,79 @@ mod violation;
 
 use std::collections::{HashMap, VecDeque};
 
-pub(crate) use changes::{Change, What};
-pub(crate) use cursors::Row;
+pub(crate) use changes::{ChangeKind, MessageChange};
+pub(crate) use cursors::ListedRow;
 pub(crate) use log::Reading;
-pub(crate) use realtime::Since;
+pub(crate) use realtime::AcknowledgedSeqs;
 pub(crate) use resyncs::Resyncs;
-pub(crate) use retention::Retention;
-pub(crate) use seen::{Seen, mark};
-pub(crate) use violation::{History, Kind, Violation};
+pub(crate) use retention::RetentionSettings;
+pub(crate) use seen::{SeenEvent, mark};
+pub(crate) use violation::{EventHistory, Violation, ViolationKind};
 
-use self::conversation::{Conversation, View};
-use self::log::{Log, Verdict};
+use self::conversation::{AppliedView, OracleConversation};
+use self::log::{OracleLog, Verdict};
 use self::realtime::Acknowledged;
 use self::refusals::Touches;
 use crate::clock::Nanos;
-use crate::payload::{ClientIx, Ordinal, Tag};
-use crate::team::Share;
+use crate::distributed::ClientSlice;
+use crate::payload::{ClientIx, MessageTag, Ordinal};
 
-/// Numbers conversations from 0.
+/// Index of a conversation, from 0.
 pub(crate) type ConvIx = u32;
 
-/// The default of `Oracle::window_total`.
+/// Default of [`Oracle`]'s `window_total`.
 const WINDOW_TOTAL: usize = 1_500_000;
-/// What is kept of the violations themselves; one is enough to end a run.
+/// Maximum number of violations stored with their details. One is enough to end a run.
 const VIOLATIONS: usize = 20;
 
-/// Judges a whole run.
+/// Checker of a whole run.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    conversations: Vec<Conversation>,
+    conversations: Vec<OracleConversation>,
     names: HashMap<String, ConvIx>,
     violations: Vec<Violation>,
-    counts: Counts,
-    history: History,
-    /// How many log entries all windows hold together (40 bytes each).
+    counts: JudgedCounts,
+    history: EventHistory,
+    /// Number of log entries in all windows together, at 40 bytes each.
     window_total: usize,
-    share: Share,
-    /// What the nodes let go.
-    retention: Retention,
-    /// The time of the run, as far as it was told.
+    share: ClientSlice,
+    /// Retention settings of the nodes.
+    retention: RetentionSettings,
+    /// Latest time of the run that was passed in.
     now: Nanos,
-    /// What other processes counted.
-    elsewhere: Counts,
+    /// Counts of other processes.
+    elsewhere: JudgedCounts,
     late_elsewhere: u64,
 }
 
-/// How much was judged: a verdict over nothing is worth nothing.
+/// Numbers of judged items. A run that judged nothing proves nothing.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Counts {
+pub(crate) struct JudgedCounts {
     pub(crate) sent: u64,
     pub(crate) acked: u64,
     pub(crate) refused: u64,
     pub(crate) applied: u64,
     pub(crate) read_back: u64,
-    /// Edits, deletions and reactions that were acked.
+    /// Acknowledged edits, deletions and reactions.
     #[serde(default)]
     pub(crate) changed: u64,
-    /// Receipts that were compared with the ones before.
+    /// Receipts compared with the previous one of the same member.
     #[serde(default)]
     pub(crate) receipts: u64,
-    /// Rows of inboxes whose unread messages were counted again.
+    /// List rows whose unread count was recounted.
     #[serde(default)]
     pub(crate) recounted: u64,
-    /// Times that a node said `resync`.
+    /// Number of `resync` events.
     #[serde(default)]
     pub(crate) resyncs: u64,
-    /// Pairs of replicas whose digests were compared.
+    /// Pairs of replicas with compared digests.
     #[serde(default)]
     pub(crate) replicas: u64,
-    /// Reads that were held against what had been acknowledged before they began.
+    /// Reads compared with the acks before their start.
     #[serde(default)]
     pub(crate) reads: u64,
     pub(crate) violations: u64,
-    /// Messages that a receiver got again, where that is allowed.
+    /// Messages received more than once, where the protocol allows it.
     #[serde(default)]
     pub(crate) doubled: u64,
 }
@@ -115,31 +119,31 @@ impl Oracle {
             conversations: Vec::new(),
             names: HashMap::new(),
             violations: Vec::new(),
-            counts: Counts::default(),
-            history: History::new(4000),
+            counts: JudgedCounts::default(),
+            history: EventHistory::new(4000),
             window_total,
-            share: Share::ALL,
-            retention: Retention::default(),
+            share: ClientSlice::ALL,
+            retention: RetentionSettings::default(),
             now: 0,
-            elsewhere: Counts::default(),
+            elsewhere: JudgedCounts::default(),
             late_elsewhere: 0,
         }
     }
 
-    /// Judges the views of some of the clients; before the first conversation.
-    pub(crate) fn judge_only(&mut self, share: Share) {
+    /// Limits the judged views to the clients in `share`. Must precede the first conversation.
+    pub(crate) fn judge_only(&mut self, share: ClientSlice) {
         self.share = share;
     }
 
-    /// Returns the number of a conversation, new or known.
+    /// Returns the index of a conversation, and adds it if it is new.
     pub(crate) fn conversation(&mut self, name: &str) -> ConvIx {
         if let Some(ix) = self.names.get(name) {
             return *ix;
         }
         let ix = self.conversations.len() as ConvIx;
-        self.conversations.push(Conversation {
+        self.conversations.push(OracleConversation {
             name: name.to_owned(),
-            log: Log::new(self.share),
+            log: OracleLog::new(self.share),
             views: HashMap::new(),
             rows: VecDeque::new(),
             cursor: 0,
@@ -151,14 +155,14 @@ impl Oracle {
         ix
     }
 
-    /// The number of a conversation that the run knows.
+    /// Returns the index of a conversation of this run; `None` for any other name.
     pub(crate) fn known(&self, name: &str) -> Option<ConvIx> {
         self.names.get(name).copied()
     }
 
-    /// A client's view begins: the next event that it applies is `last + 1`.
+    /// Begins a client's view. The next event that it applies is `last + 1`.
     pub(crate) fn joined(&mut self, conv: ConvIx, client: ClientIx, last: u64) {
-        let view = View {
+        let view = AppliedView {
             began: last,
             last,
             removed: None,
@@ -168,14 +172,14 @@ impl Oracle {
         self.conversations[conv as usize].views.insert(client, view);
     }
 
-    /// A client is about to send its next message.
+    /// Returns the ordinal of the client's next message, which is about to be sent.
     pub(crate) fn issue(&mut self, conv: ConvIx, client: ClientIx) -> Ordinal {
         self.counts.sent += 1;
         self.conversations[conv as usize].log.issue(client)
     }
 
-    /// The ack of a message arrived.
-    pub(crate) fn acked(&mut self, conv: ConvIx, tag: Tag, s: u64) {
+    /// Checks the ack of a message.
+    pub(crate) fn acked(&mut self, conv: ConvIx, tag: MessageTag, s: u64) {
         self.counts.acked += 1;
         let conversation = &mut self.conversations[conv as usize];
         conversation.acknowledged.message(tag.sender, s);
@@ -183,34 +187,38 @@ impl Oracle {
         self.judge(verdict, conv, Some(tag.sender), s);
     }
 
-    /// A client applied an event, by the client rule: its `s` is one above the last.
-    pub(crate) fn applied(&mut self, conv: ConvIx, client: ClientIx, seen: &Seen) {
+    /// Checks an event that a client applied. By the client rule its `s` is one above the last.
+    pub(crate) fn applied(&mut self, conv: ConvIx, client: ClientIx, seen: &SeenEvent) {
         self.counts.applied += 1;
+        // One budget for all windows: memory must not grow with the number of conversations.
         let window = self.window_total / self.conversations.len().max(1);
         let conversation = &mut self.conversations[conv as usize];
         let before = conversation.is_from_before(client, seen);
+        // The view first: an event that this client must not have would otherwise enter the log.
         let verdict = conversation
             .view(client, seen)
             .and_then(|()| conversation.log.see(seen, window, before));
         self.judge(verdict, conv, Some(client), seen.s);
+        // The log may now cover rows and gaps that were waiting for it.
         self.recount(conv);
         self.judge_gone(conv, false);
     }
 
-    /// The ordinal of a client's next change, to make its client id of.
+    /// Returns the ordinal of the client's next change, for its client message id.
     pub(crate) fn next_change(&mut self, conv: ConvIx, client: ClientIx) -> Ordinal {
         self.conversations[conv as usize].log.next_change(client)
     }
 
-    /// The change is about to be sent. A client makes one at a time.
-    pub(crate) fn issue_change(&mut self, conv: ConvIx, ordinal: Ordinal, change: Change) {
+    /// Adds a change that is about to be sent. A client makes one at a time.
+    pub(crate) fn issue_change(&mut self, conv: ConvIx, ordinal: Ordinal, change: MessageChange) {
         let conversation = &mut self.conversations[conv as usize];
+        // Before the response: a conflicting change of another client may be refused first.
         conversation.touches.add(&change);
         conversation.log.issue_change(ordinal, change);
     }
 
-    /// The ack of a change arrived.
-    pub(crate) fn change_acked(&mut self, conv: ConvIx, tag: Tag, s: u64) {
+    /// Checks the ack of a change.
+    pub(crate) fn change_acked(&mut self, conv: ConvIx, tag: MessageTag, s: u64) {
         self.counts.changed += 1;
         let conversation = &mut self.conversations[conv as usize];
         conversation.acknowledged.event(s);
@@ -218,7 +226,7 @@ impl Oracle {
         self.judge(verdict, conv, Some(tag.sender), s);
     }
 
-    /// How many entries the oracle holds, digests of blocks apart: bounded, however long the run.
+    /// Number of stored entries, and of block digests. The first is bounded for any length of run.
     #[cfg(test)]
     fn entries(&self) -> (usize, usize) {
         let all = self.conversations.iter();
@@ -236,7 +244,7 @@ impl Oracle {
         )
     }
 
-    /// How many events are remembered beside the windows.
+    /// Number of archived events.
     #[cfg(test)]
     fn archived(&self) -> usize {
         let logs = self
@@ -246,8 +254,8 @@ impl Oracle {
         logs.sum()
     }
 
-    /// A second reading of the log meets its next event.
-    pub(crate) fn reread(&mut self, conv: ConvIx, reading: &mut Reading, seen: &Seen) {
+    /// Checks the next event of a second reading.
+    pub(crate) fn reread(&mut self, conv: ConvIx, reading: &mut Reading, seen: &SeenEvent) {
         self.counts.read_back += 1;
         let window = self.window_total / self.conversations.len().max(1);
         let verdict = self.conversations[conv as usize]
@@ -256,24 +264,24 @@ impl Oracle {
         self.judge(verdict, conv, None, seen.s);
     }
 
-    /// Where a reading may begin: right above this `s`.
+    /// Returns the `s` directly below the start of a reading.
     pub(crate) fn reread_after(&self, conv: ConvIx) -> u64 {
         self.conversations[conv as usize].log.origin().saturating_sub(1)
     }
 
-    /// Whether it is known that this client was removed, and not taken in again since.
+    /// Returns `true` if the client was removed and not added again since, as far as is known.
     pub(crate) fn was_removed(&self, conv: ConvIx, client: ClientIx) -> bool {
         self.removal(conv, client).is_some()
     }
 
-    /// Tells whether every view of every conversation has reached the end of what is known.
+    /// Returns `true` if every view of every conversation has reached the end of the known log.
     pub(crate) fn level(&self) -> bool {
         self.conversations
             .iter()
             .all(|conversation| conversation.behind().next().is_none())
     }
 
-    /// All is sent, answered, delivered and read back: what is missing now is missing for good.
+    /// Reports everything that is missing, after all is sent, answered, delivered and read back.
     pub(crate) fn finish(&mut self) {
         for conv in 0..self.conversations.len() {
             self.finish_removals(conv as ConvIx);
@@ -283,31 +291,32 @@ impl Oracle {
             let lost: Vec<_> = conversation.log.lost().collect();
             let behind: Vec<_> = conversation.behind().collect();
             let rule = self.retention.rule(&conversation.name);
-            // An edit goes with its message, and the last event keeps its place without its words.
+            // Retention removes an edit's body with its message, and keeps the last event's position without a body.
             let permitted = |of: &u64| rule.permits(&conversation.log, *of, self.now).is_ok();
             let bare: Vec<_> = conversation.log.bare().filter(|(_, of)| !permitted(of)).collect();
             let (cursor, seen) = (conversation.cursor, conversation.log.origin() > 0);
             for (s, _) in bare {
                 self.violate(
-                    Kind::Vanished,
+                    ViolationKind::Vanished,
                     Some(conv as ConvIx),
                     None,
                     s,
-                    "seen without its words, and there is no deletion".to_owned(),
+                    "received without its body, but it was not deleted".to_owned(),
                 );
             }
+            // A cursor above the log's end acknowledges an event that does not exist.
             if seen && cursor > frontier {
                 self.violate(
-                    Kind::CursorOrder,
+                    ViolationKind::CursorOrder,
                     Some(conv as ConvIx),
                     None,
                     cursor,
-                    format!("somebody was shown as having s={cursor}, the log ends at s={frontier}"),
+                    format!("a receipt has s={cursor}, the log ends at s={frontier}"),
                 );
             }
             for (s, tag) in lost {
                 self.violate(
-                    Kind::AckedLost,
+                    ViolationKind::AckedLost,
                     Some(conv as ConvIx),
                     Some(tag.sender),
                     s,
@@ -316,31 +325,32 @@ impl Oracle {
             }
             for (client, last) in behind {
                 self.violate(
-                    Kind::MissedAtEnd,
+                    ViolationKind::MissedAtEnd,
                     Some(conv as ConvIx),
                     Some(client),
                     last,
-                    format!("has s={last}, the log ends at s={frontier}"),
+                    format!("is at s={last}, the log ends at s={frontier}"),
                 );
             }
         }
     }
 
-    /// So many pairs of replicas were compared.
+    /// Counts compared pairs of replicas.
     pub(crate) fn replicas_compared(&mut self, pairs: u64) {
         self.counts.replicas += pairs;
     }
 
-    /// Records a broken promise.
+    /// Records a violation. Beyond the first ones only the count increases.
     pub(crate) fn violate(
         &mut self,
-        kind: Kind,
+        kind: ViolationKind,
         conv: Option<ConvIx>,
         client: Option<ClientIx>,
         s: u64,
         detail: String,
     ) {
         self.counts.violations += 1;
+        // Counted only: one defect may cause thousands of violations with a copy of the log each.
         if self.violations.len() >= VIOLATIONS {
             return;
         }
@@ -361,8 +371,9 @@ impl Oracle {
         }
     }
 
-    /// Notes something that isn't judged but helps to read a violation.
+    /// Adds a line to the history, which is not judged and helps to read a violation.
     pub(crate) fn note(&mut self, at: u64, line: impl std::fmt::Display) {
+        // The oracle has no clock. The times of the history also advance its time for retention.
         self.tick(at);
         self.history.note(at, line);
     }
@@ -371,55 +382,56 @@ impl Oracle {
         &self.violations
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> JudgedCounts {
         self.counts.plus(self.elsewhere)
     }
 
-    /// What others have counted so far.
-    pub(crate) fn heard(&mut self, elsewhere: Counts) {
+    /// Sets the counts of the other processes.
+    pub(crate) fn on_event(&mut self, elsewhere: JudgedCounts) {
         self.elsewhere = elsewhere;
     }
 
-    /// Violations that others have found, and counted.
+    /// Adds violations of other processes. They are part of their counts already.
     pub(crate) fn adopt(&mut self, violations: Vec<Violation>) {
         let room = VIOLATIONS.saturating_sub(self.violations.len());
         self.violations.extend(violations.into_iter().take(room));
     }
 
-    /// Sights that came too late for the windows of others.
-    pub(crate) fn heard_late(&mut self, late: u64) {
+    /// Adds the number of observations that were too late for the windows of other processes.
+    pub(crate) fn on_late_event(&mut self, late: u64) {
         self.late_elsewhere += late;
     }
 
-    /// A line of another's history.
+    /// Adds a line of another process's history.
     pub(crate) fn retell(&mut self, line: String) {
         self.history.retell(line);
     }
 
-    /// A conversation whose digests are for a coordinator, too.
-    pub(crate) fn tell(&mut self, conv: ConvIx) {
-        self.conversations[conv as usize].log.tell();
+    /// Starts to hold the digests of a conversation for the coordinator.
+    pub(crate) fn report(&mut self, conv: ConvIx) {
+        self.conversations[conv as usize].log.report();
     }
 
-    /// The next digests of a conversation for the coordinator, and the `s` of the first.
-    pub(crate) fn untold(&mut self, conv: ConvIx, most: usize) -> Option<(u64, Vec<u64>)> {
-        self.conversations[conv as usize].log.untold(most)
+    /// Returns the next unreported digests of a conversation, and the `s` of the first.
+    pub(crate) fn unreported(&mut self, conv: ConvIx, most: usize) -> Option<(u64, Vec<u64>)> {
+        self.conversations[conv as usize].log.unreported(most)
     }
 
-    /// Up to where a conversation is known, and the least that one of its members here has applied; `None` if all were
-    /// removed.
+    /// Returns the end of the known log, and the lowest position that a member of this process has applied; `None` if
+    /// all were removed.
     pub(crate) fn reached(&self, conv: ConvIx) -> (u64, Option<u64>) {
         let conversation = &self.conversations[conv as usize];
         let views = conversation.views.values();
+        // Removed members never advance, and must not hold the others back.
         let there = views.filter(|view| view.removed.is_none());
         (conversation.log.frontier(), there.map(|view| view.last).min())
     }
 
-    pub(crate) fn history(&self) -> &History {
+    pub(crate) fn history(&self) -> &EventHistory {
         &self.history
     }
 
-    /// Sights that came too late for the window, and were judged by the archive.
+    /// Returns the number of observations below the windows, compared with the archive.
     pub(crate) fn late(&self) -> u64 {
         let here = self
             .conversations
@@ -429,12 +441,11 @@ impl Oracle {
     }
 }
 
-// === impl Counts ===
+// === impl JudgedCounts ===
 
-impl Counts {
-    /// Both together.
-    pub(crate) fn plus(self, other: Counts) -> Counts {
-        Counts {
+impl JudgedCounts {
+    pub(crate) fn plus(self, other: JudgedCounts) -> JudgedCounts {
+        JudgedCounts {
             sent: self.sent + other.sent,
             acked: self.acked + other.acked,
             refused: self.refused + other.refused,

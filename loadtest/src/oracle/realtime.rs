@@ -1,30 +1,34 @@
-//! Real time: what was acknowledged before something began. A read that begins after an ack was received shows what was
-//! acknowledged, a message that is sent after it stands behind it, and whoever is put out by an acknowledged removal is
-//! answered as somebody else from there on. All of it is about one process's own clock order, so no clock is compared.
+//! Real-time checks: relations between an ack and operations that began after it was received.
+//!
+//! * A read that begins after an ack contains the acknowledged event.
+//! * A message sent after an ack has a higher position.
+//! * A client whose removal was acknowledged receives no more answers as a member.
+//!
+//! Each check compares events of one process, in its own order. Clocks of two machines are never compared.
 
 use std::collections::HashMap;
 
-use super::seen::Seen;
-use super::violation::Kind;
+use super::seen::SeenEvent;
+use super::violation::ViolationKind;
 use super::{ConvIx, Oracle};
 use crate::payload::ClientIx;
 
-/// The highest places that acks have named so far.
+/// Highest acknowledged positions so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Since {
-    /// Of any event.
+pub(crate) struct AcknowledgedSeqs {
+    /// Position of any event.
     pub(crate) event: u64,
-    /// Of a message.
+    /// Position of a message.
     pub(crate) message: u64,
 }
 
-/// What is known of one conversation by acks alone.
+/// Positions of one conversation that are known from acks alone.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    highest: Since,
-    /// The highest own message of each sender: its cursors are there, too.
+    highest: AcknowledgedSeqs,
+    /// Highest own message per sender. The sender's cursors are at least there.
     senders: HashMap<ClientIx, u64>,
-    /// Those whose removal was asked for, and its place once it was acknowledged.
+    /// Clients whose removal was requested, with its position once it was acknowledged.
     removals: HashMap<ClientIx, Option<u64>>,
 }
 
@@ -42,12 +46,12 @@ impl Acknowledged {
         *own = s.max(*own);
     }
 
-    /// The place of an acknowledged removal.
+    /// Returns the position of an acknowledged removal.
     pub(super) fn removed_at(&self, client: ClientIx) -> Option<u64> {
         self.removals.get(&client).copied().flatten()
     }
 
-    /// Somebody has asked for the removal, whatever came of it.
+    /// Returns `true` if the removal was requested, with any result.
     pub(super) fn may_be_removed(&self, client: ClientIx) -> bool {
         self.removals.contains_key(&client)
     }
@@ -56,25 +60,26 @@ impl Acknowledged {
 // === impl Oracle: real time ===
 
 impl Oracle {
-    /// What a read or a message that begins now comes after.
-    pub(crate) fn since(&self, conv: ConvIx) -> Since {
+    /// Returns the highest acknowledged positions, which a read or send that begins now must follow.
+    pub(crate) fn since(&self, conv: ConvIx) -> AcknowledgedSeqs {
         self.conversations[conv as usize].acknowledged.highest
     }
 
-    /// The highest acknowledged message of each sender: what a read that begins now has to show as the sender's cursors.
+    /// Returns the highest acknowledged message per sender. A read that begins now must show the sender's cursors
+    /// there.
     pub(crate) fn sent(&self, conv: ConvIx) -> HashMap<ClientIx, u64> {
         self.conversations[conv as usize].acknowledged.senders.clone()
     }
 
-    /// Somebody has asked for the client's removal, whatever came of it.
+    /// Returns `true` if the client's removal was requested, with any result.
     pub(crate) fn may_be_removed(&self, conv: ConvIx, client: ClientIx) -> bool {
         self.conversations[conv as usize]
             .acknowledged
             .may_be_removed(client)
     }
 
-    /// Another sight of an event, which changes nobody's view.
-    pub(crate) fn sighted(&mut self, conv: ConvIx, client: ClientIx, seen: &Seen) {
+    /// Compares a further observation of an event without changing a view.
+    pub(crate) fn sighted(&mut self, conv: ConvIx, client: ClientIx, seen: &SeenEvent) {
         let window = self.window_total / self.conversations.len().max(1);
         let conversation = &mut self.conversations[conv as usize];
         let before = conversation.is_from_before(client, seen);
@@ -83,18 +88,19 @@ impl Oracle {
         self.recount(conv);
     }
 
-    /// Something that was sent for the first time when `since` had been acknowledged has its place.
-    pub(crate) fn appended(&mut self, conv: ConvIx, client: ClientIx, s: u64, since: Since) {
+    /// Checks the position of a message or change that was first sent when `since` had been acknowledged.
+    pub(crate) fn appended(&mut self, conv: ConvIx, client: ClientIx, s: u64, since: AcknowledgedSeqs) {
+        // An equal position is wrong, too: it belongs to the acknowledged event.
         if s <= since.event {
             let detail = format!(
-                "has s={s}, although s={} was acknowledged before it was sent",
+                "has s={s}, but s={} was acknowledged before it was sent",
                 since.event
             );
-            self.violate(Kind::StaleAppend, Some(conv), Some(client), s, detail);
+            self.violate(ViolationKind::StaleAppend, Some(conv), Some(client), s, detail);
         }
     }
 
-    /// A read got as far as `reached`; what was acknowledged up to `least` before it began must be in it.
+    /// Checks a read that ended at `reached`. It must contain everything acknowledged before it began, up to `least`.
     pub(crate) fn read_reached(
         &mut self,
         conv: ConvIx,
@@ -105,58 +111,68 @@ impl Oracle {
     ) {
         self.counts.reads += 1;
         if reached < least {
-            let detail = format!(
-                "{read} ends at s={reached}, although s={least} was acknowledged before it was asked for"
+            let detail =
+                format!("{read} ends at s={reached}, but s={least} was acknowledged before the request");
+            self.violate(
+                ViolationKind::StaleRead,
+                Some(conv),
+                Some(client),
+                reached,
+                detail,
             );
-            self.violate(Kind::StaleRead, Some(conv), Some(client), reached, detail);
         }
     }
 
-    /// Somebody is about to be removed: from now on the client may be refused.
+    /// Records that a removal is about to be requested. From now on the client may be refused.
     pub(crate) fn removal_asked(&mut self, conv: ConvIx, client: ClientIx) {
+        // Before the request: the client may be refused before the remover receives its ack.
         let acknowledged = &mut self.conversations[conv as usize].acknowledged;
         acknowledged.removals.entry(client).or_default();
     }
 
-    /// The removal was acknowledged at `s`. What has reached the client from above it is judged now.
+    /// Records the ack of a removal at `s`, and judges what the client received from above it.
     pub(crate) fn removal_acked(&mut self, conv: ConvIx, client: ClientIx, s: u64) {
         let conversation = &mut self.conversations[conv as usize];
         conversation.acknowledged.event(s);
         conversation.acknowledged.removals.insert(client, Some(s));
+        // Events may have arrived before the ack of the removal.
         let reached = conversation.views.get(&client).map_or(0, |view| view.reached);
         if reached > s {
             self.reached_removed(conv, client, reached, s);
         }
     }
 
-    /// Somebody is about to be taken in again: what was known of a removal counts no longer.
+    /// Clears a known removal: the client is about to be added again.
     pub(crate) fn invitation_asked(&mut self, conv: ConvIx, client: ClientIx) {
         let conversation = &mut self.conversations[conv as usize];
         if conversation.acknowledged.removals.remove(&client).is_some()
             && let Some(view) = conversation.views.get_mut(&client)
         {
+            // Events from before are not judged against a later removal.
             view.reached = 0;
         }
     }
 
-    /// Something else than a message or a change was acknowledged: a membership.
+    /// Records the ack of a membership change.
     pub(crate) fn membership_acked(&mut self, conv: ConvIx, s: u64) {
         self.conversations[conv as usize].acknowledged.event(s);
     }
 
-    /// Where the client was removed, as far as acks or anybody's events tell.
+    /// Returns the position of the client's removal, as known from acks or observed events.
     pub(crate) fn removal(&self, conv: ConvIx, client: ClientIx) -> Option<u64> {
         let conversation = &self.conversations[conv as usize];
+        // The ack first: it is exact while the log is not known that far.
         let acked = conversation.acknowledged.removed_at(client);
         acked.or_else(|| conversation.log.removed_at(client))
     }
 
-    /// An event has reached a client, by whatever way and whether it is of use or not.
+    /// Records that a client received an event on any path, applied or not.
     pub(crate) fn received(&mut self, conv: ConvIx, client: ClientIx, s: u64) {
         match self.removal(conv, client) {
             Some(k) if s > k => self.reached_removed(conv, client, s, k),
             Some(_) => {}
             None => {
+                // The removal may be known only later; its ack judges this position then.
                 if let Some(view) = self.conversations[conv as usize].views.get_mut(&client) {
                     view.reached = view.reached.max(s);
                 }
@@ -164,24 +180,25 @@ impl Oracle {
         }
     }
 
-    /// A request was answered as to a member.
+    /// Reports a response given to a client as a member. `removed` is `true` if its removal was acknowledged before the
+    /// request.
     pub(crate) fn answered_as_member(&mut self, conv: ConvIx, client: ClientIx, what: &str, removed: bool) {
         if removed {
             let k = self.removal(conv, client).unwrap_or(0);
             let detail = format!(
-                "{what} is answered to client {client}, whose removal at s={k} was acknowledged before it asked"
+                "{what} was returned to client {client}, whose removal at s={k} was acknowledged before the request"
             );
-            self.violate(Kind::AfterRemoval, Some(conv), Some(client), k, detail);
+            self.violate(ViolationKind::AfterRemoval, Some(conv), Some(client), k, detail);
         }
     }
 
-    /// Whether the client's removal was acknowledged already.
+    /// Returns `true` if the client's removal was acknowledged.
     pub(crate) fn removal_is_acked(&self, conv: ConvIx, client: ClientIx) -> bool {
         let acknowledged = &self.conversations[conv as usize].acknowledged;
         acknowledged.removed_at(client).is_some()
     }
 
-    /// At the end every removal is known: what reached somebody from above it, before anybody knew of it.
+    /// Judges events that clients received before any process knew of their removal. At the end every removal is known.
     pub(super) fn finish_removals(&mut self, conv: ConvIx) {
         let conversation = &self.conversations[conv as usize];
         let above = conversation.views.iter().filter_map(|(client, view)| {
@@ -194,7 +211,7 @@ impl Oracle {
     }
 
     fn reached_removed(&mut self, conv: ConvIx, client: ClientIx, s: u64, k: u64) {
-        let detail = format!("client {client} was removed at s={k}, and s={s} reached it");
-        self.violate(Kind::AfterRemoval, Some(conv), Some(client), s, detail);
+        let detail = format!("client {client} was removed at s={k}, but received s={s}");
+        self.violate(ViolationKind::AfterRemoval, Some(conv), Some(client), s, detail);
     }
 }

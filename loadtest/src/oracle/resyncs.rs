@@ -1,27 +1,28 @@
-//! How much a `resync` may excuse: nothing that it can't explain, and no more of them than can be explained.
+//! Checks of `resync` events: each needs a possible reason, and their number is limited.
 
 use super::Oracle;
-use super::violation::Kind;
+use super::violation::ViolationKind;
 use crate::clock::{Nanos, SECOND};
 use crate::payload::ClientIx;
 
-/// What a session was told to sync again for, over one connection.
+/// `resync` events of a session over one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Resyncs {
-    /// When it last was because of a full queue.
+    /// Time of the last one with the reason `slow`.
     slow: Option<Nanos>,
-    /// How often it was because a conversation could not be followed in time.
+    /// Number of those with the reason `late`.
     late: usize,
 }
 
-/// A queue that overflows again within thirty seconds ends the connection (protocol, section 10). Half of it, because the
-/// client reads both when it comes to it.
+/// Minimum time between two overflows. A queue that overflows again within 30 s ends the connection (protocol, section
+/// 10). Half of it, because the client may read both with a delay.
 const BETWEEN: Nanos = 15 * SECOND;
 
 // === impl Oracle: resyncs ===
 
 impl Oracle {
-    /// A client with so many conversations was told to sync again. `now` is none if it reads slowly by its own doing.
+    /// Checks a `resync` of a client with this number of conversations. `now` is `None` if the client reads slowly by
+    /// its own behavior.
     pub(crate) fn resynced(
         &mut self,
         client: ClientIx,
@@ -35,27 +36,27 @@ impl Oracle {
             "slow" => {
                 let before = std::mem::replace(&mut session.slow, now);
                 let soon = before.zip(now).filter(|(before, now)| now - before < BETWEEN);
-                soon.map(|_| "a queue that overflows twice so soon ends the connection".to_owned())
+                soon.map(|_| "a second overflow so soon must close the connection".to_owned())
             }
-            // Only retention takes what nobody has got yet.
-            "gone" if !self.retention.is_on() => Some("nothing goes here by age or number".to_owned()),
+            // Only retention removes events that a client still lacks.
+            "gone" if !self.retention.is_on() => Some("retention is off".to_owned()),
             "gone" => None,
-            // Once for each conversation whose owner could not be reached when the connection began.
+            // At most one per conversation: its shard owner was unreachable when the connection began.
             "late" => {
                 session.late += 1;
                 let most = conversations.max(1);
                 (session.late > most).then(|| {
                     format!(
-                        "{} times over one connection, with {most} conversations",
+                        "{} times on one connection, with {most} conversations",
                         session.late
                     )
                 })
             }
-            _ => Some("a reason that the protocol doesn't have".to_owned()),
+            _ => Some("a reason that the protocol does not define".to_owned()),
         };
         if let Some(detail) = unexplained {
-            let detail = format!("client {client} was told to resync, {why:?}: {detail}");
-            self.violate(Kind::ResyncUnexplained, None, Some(client), 0, detail);
+            let detail = format!("client {client} received resync, {why:?}: {detail}");
+            self.violate(ViolationKind::ResyncUnexplained, None, Some(client), 0, detail);
         }
     }
 }

@@ -1,51 +1,52 @@
-//! An event as one receiver saw it, reduced to what the oracle compares.
+//! Observation of an event by one receiver, reduced to the values that the oracle compares.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::changes::{Change, What};
-use super::violation::Kind;
-use crate::payload::{ClientIx, Payload, Tag};
-use crate::wire::Frame;
+use super::changes::{ChangeKind, MessageChange};
+use super::violation::ViolationKind;
+use crate::payload::{ClientIx, MessageTag, Payload};
+use crate::wire::WireFrame;
 
-/// One event of one conversation. Two receivers saw the same event if and only if they agree on `digest`, and on `body`
-/// unless it was deleted between them.
+/// Observation of one event. Two receivers observed the same event if and only if `digest` is equal, and `body` too
+/// unless it was deleted in between.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen {
+pub(crate) struct SeenEvent {
     pub(crate) s: u64,
-    /// Over every field that the protocol calls part of the event, but for the body.
+    /// Digest of all fields of the event except for the body.
     pub(crate) digest: u64,
-    /// Over the body's bytes; 0 if it was deleted.
+    /// Digest of the body's bytes; 0 if it was deleted.
     pub(crate) body: u64,
-    /// The words are gone: somebody deleted the message.
+    /// `true` if the body is missing, because the message was deleted.
     pub(crate) deleted: bool,
     pub(crate) ts: u64,
-    /// The message ordinal; `None` for an event that is no message.
+    /// Message ordinal; `None` for an event that is no message.
     pub(crate) mn: Option<u64>,
-    /// Which message of this run it is.
-    pub(crate) tag: Option<Tag>,
-    /// When the message was due at its sender, in nanoseconds of the run.
+    /// Message of this run; `None` for other events.
+    pub(crate) tag: Option<MessageTag>,
+    /// Due time of the message at its sender, in nanoseconds of the run; 0 if the body is missing.
     pub(crate) due: u64,
-    /// A client that became a member (`true`) or ceased to be one (`false`).
+    /// Client that became a member (`true`) or ceased to be one (`false`).
     pub(crate) member: Option<(ClientIx, bool)>,
-    /// What it does to a message that was there before.
-    pub(crate) change: Option<Change>,
+    /// Change of an earlier message; `None` for other events.
+    pub(crate) change: Option<MessageChange>,
 }
 
-// === impl Seen ===
+// === impl SeenEvent ===
 
-impl Seen {
-    /// Reads a durable event. Returns `None` for one without `s`, and the broken promise if the event could not have
-    /// been sent by anybody of this run.
+impl SeenEvent {
+    /// Parses a durable event. Returns `None` for one without `s`, and an error for one that no client of this run can
+    /// have sent.
     pub(crate) fn read(
-        frame: &Frame<'_>,
+        frame: &WireFrame<'_>,
         conversation: &str,
         payload: &Payload,
-    ) -> Result<Option<Seen>, (Kind, String)> {
+    ) -> Result<Option<SeenEvent>, (ViolationKind, String)> {
         let Some(s) = frame.s else { return Ok(None) };
+        // Positions begin at 1, and 0 stands for "unknown" in the log.
         if s == 0 {
-            return Err((Kind::Malformed, format!("s=0 in a {:?}", frame.t)));
+            return Err((ViolationKind::Malformed, format!("s=0 in event {:?}", frame.t)));
         }
-        let mut seen = Seen {
+        let mut seen = SeenEvent {
             s,
             digest: digest(frame),
             body: if frame.deleted { 0 } else { body(frame) },
@@ -59,42 +60,51 @@ impl Seen {
         };
         match frame.t {
             "msg" => {
+                // A missing field fails the checks below like a wrong one.
                 let (cid, user) = (frame.cid.unwrap_or_default(), frame.u.unwrap_or_default());
                 let body = frame.b.map_or("", |body| body.get());
                 let Some(tag) = payload.parse_cid(cid) else {
-                    return Err((Kind::Phantom, format!("cid {cid:?} was never used in this run")));
+                    return Err((
+                        ViolationKind::Phantom,
+                        format!("cid {cid:?} was never used in this run"),
+                    ));
                 };
                 if user != payload.user(tag.sender) {
-                    return Err((Kind::Phantom, format!("{cid:?} is shown as sent by {user:?}")));
+                    return Err((ViolationKind::Phantom, format!("{cid:?} has the sender {user:?}")));
                 }
+                // A deleted body has no checksum to verify.
                 let due = if frame.deleted {
                     Some(0)
                 } else {
                     payload.verify(conversation, tag, body)
                 };
                 let Some(due) = due else {
-                    return Err((Kind::Altered, format!("{cid:?} arrived with the body {body}")));
+                    return Err((
+                        ViolationKind::Altered,
+                        format!("{cid:?} arrived with the body {body}"),
+                    ));
                 };
                 (seen.mn, seen.tag, seen.due) = (frame.mn, Some(tag), due);
             }
             "member" => {
                 let client = frame.who.and_then(|who| payload.client(who));
+                // An event without a role is a removal.
                 seen.member = client.map(|client| (client, frame.role.is_some()));
             }
             "edit" | "del" | "react" => {
                 let user = frame.u.unwrap_or_default();
                 let (Some(by), Some(of)) = (payload.client(user), frame.of) else {
                     return Err((
-                        Kind::Phantom,
-                        format!("a {:?} of {:?} by {user:?}", frame.t, frame.of),
+                        ViolationKind::Phantom,
+                        format!("event {:?} of {:?} by {user:?}", frame.t, frame.of),
                     ));
                 };
                 let (what, with) = match frame.t {
-                    "edit" => (What::Edit, frame.b.map_or("", |body| body.get())),
-                    "del" => (What::Delete, ""),
-                    _ => (What::React, frame.k.as_deref().unwrap_or_default()),
+                    "edit" => (ChangeKind::Edit, frame.b.map_or("", |body| body.get())),
+                    "del" => (ChangeKind::Delete, ""),
+                    _ => (ChangeKind::React, frame.k.as_deref().unwrap_or_default()),
                 };
-                seen.change = Some(Change {
+                seen.change = Some(MessageChange {
                     by,
                     what,
                     of,
@@ -106,29 +116,30 @@ impl Seen {
         Ok(Some(seen))
     }
 
-    /// The message that it edits.
+    /// Returns the message that the event edits.
     pub(crate) fn edited(&self) -> Option<u64> {
         self.change.filter(|_| self.is_edit()).map(|change| change.of)
     }
 
-    /// Its body is that of an edit.
+    /// Returns `true` if the event is an edit.
     pub(crate) fn is_edit(&self) -> bool {
         self.change
             .as_ref()
-            .is_some_and(|change| change.what == What::Edit)
+            .is_some_and(|change| change.what == ChangeKind::Edit)
     }
 }
 
-/// What an edit or a reaction says, for comparison.
+/// Returns the digest of an edit's body, or of a reaction.
 pub(crate) fn mark(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
-fn body(frame: &Frame<'_>) -> u64 {
+fn body(frame: &WireFrame<'_>) -> u64 {
     mark(frame.b.map_or("", |body| body.get())).max(1) // 0 stands for "not known"
 }
 
-fn digest(frame: &Frame<'_>) -> u64 {
+fn digest(frame: &WireFrame<'_>) -> u64 {
+    // Only fields that are equal for all receivers; the session's event number, for example, is not.
     let mut hash = Xxh3::new();
     let mut field = |text: &str| {
         hash.update(text.as_bytes());

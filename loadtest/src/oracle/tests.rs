@@ -7,25 +7,25 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::payload::Payload;
-use crate::wire::Frame;
+use crate::wire::WireFrame;
 
 /// What the oracle hears, in order.
 #[derive(Clone, Debug)]
-enum Step {
+enum HistoryStep {
     Issue(ClientIx),
-    Ack(Tag, u64),
-    Refuse(Tag),
-    Apply(ClientIx, Seen),
-    Reread(Seen),
+    Ack(MessageTag, u64),
+    Refuse(MessageTag),
+    Apply(ClientIx, SeenEvent),
+    Reread(SeenEvent),
 }
 
 const CLIENTS: u32 = 4;
 /// The member events at the front of every log.
 const FIRST: u64 = 3;
 
-fn seen(s: u64, tag: Option<Tag>, mn: Option<u64>) -> Seen {
+fn seen(s: u64, tag: Option<MessageTag>, mn: Option<u64>) -> SeenEvent {
     let digest = s << 32 | tag.map_or(1, |tag| u64::from(tag.sender) << 20 | u64::from(tag.ordinal));
-    Seen {
+    SeenEvent {
         s,
         digest,
         body: digest ^ 0x5555,
@@ -40,22 +40,22 @@ fn seen(s: u64, tag: Option<Tag>, mn: Option<u64>) -> Seen {
 }
 
 /// A sound run of `messages` messages: acks and views lag behind the log at random, each in its order.
-fn sound(seed: u64, messages: u64) -> Vec<Step> {
+fn sound(seed: u64, messages: u64) -> Vec<HistoryStep> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut log: Vec<Seen> = (1..=FIRST).map(|s| seen(s, None, None)).collect();
+    let mut log: Vec<SeenEvent> = (1..=FIRST).map(|s| seen(s, None, None)).collect();
     let (mut steps, mut ordinals, mut unacked) = (Vec::new(), [0; CLIENTS as usize], Vec::new());
     let mut views = [FIRST as usize; CLIENTS as usize];
     for mn in 1..=messages {
         let sender = rng.random_range(0..CLIENTS);
         loop {
             ordinals[sender as usize] += 1;
-            steps.push(Step::Issue(sender));
-            let tag = Tag {
+            steps.push(HistoryStep::Issue(sender));
+            let tag = MessageTag {
                 sender,
                 ordinal: ordinals[sender as usize],
             };
             if rng.random_bool(0.02) {
-                steps.push(Step::Refuse(tag));
+                steps.push(HistoryStep::Refuse(tag));
                 continue;
             }
             let s = log.len() as u64 + 1;
@@ -65,53 +65,53 @@ fn sound(seed: u64, messages: u64) -> Vec<Step> {
         }
         while !unacked.is_empty() && rng.random_bool(0.6) {
             let (tag, s) = unacked.remove(0);
-            steps.push(Step::Ack(tag, s));
+            steps.push(HistoryStep::Ack(tag, s));
         }
         for client in 0..CLIENTS {
             while views[client as usize] < log.len() && rng.random_bool(0.7) {
-                steps.push(Step::Apply(client, log[views[client as usize]].clone()));
+                steps.push(HistoryStep::Apply(client, log[views[client as usize]].clone()));
                 views[client as usize] += 1;
             }
         }
     }
-    steps.extend(unacked.into_iter().map(|(tag, s)| Step::Ack(tag, s)));
+    steps.extend(unacked.into_iter().map(|(tag, s)| HistoryStep::Ack(tag, s)));
     for client in 0..CLIENTS {
         steps.extend(
             log[views[client as usize]..]
                 .iter()
-                .map(|seen| Step::Apply(client, seen.clone())),
+                .map(|seen| HistoryStep::Apply(client, seen.clone())),
         );
     }
     steps.extend(
         log[FIRST as usize..]
             .iter()
-            .map(|seen| Step::Reread(seen.clone())),
+            .map(|seen| HistoryStep::Reread(seen.clone())),
     );
     steps
 }
 
-fn replay(steps: &[Step], window: usize) -> Oracle {
+fn replay(steps: &[HistoryStep], window: usize) -> Oracle {
     let mut oracle = Oracle::with_window(window);
     let conv = oracle.conversation("g_1");
     let mut reading = Reading::default();
     (0..CLIENTS).for_each(|client| oracle.joined(conv, client, FIRST));
     for step in steps {
         match step {
-            Step::Issue(client) => drop(oracle.issue(conv, *client)),
-            Step::Ack(tag, s) => oracle.acked(conv, *tag, *s),
-            Step::Refuse(tag) => {
+            HistoryStep::Issue(client) => drop(oracle.issue(conv, *client)),
+            HistoryStep::Ack(tag, s) => oracle.acked(conv, *tag, *s),
+            HistoryStep::Refuse(tag) => {
                 oracle.removal_asked(conv, tag.sender);
                 oracle.refused(conv, *tag, "not_member");
             }
-            Step::Apply(client, seen) => oracle.applied(conv, *client, seen),
-            Step::Reread(seen) => oracle.reread(conv, &mut reading, seen),
+            HistoryStep::Apply(client, seen) => oracle.applied(conv, *client, seen),
+            HistoryStep::Reread(seen) => oracle.reread(conv, &mut reading, seen),
         }
     }
     oracle.finish();
     oracle
 }
 
-fn kinds(steps: &[Step]) -> Vec<Kind> {
+fn kinds(steps: &[HistoryStep]) -> Vec<ViolationKind> {
     replay(steps, 100_000)
         .violations()
         .iter()
@@ -120,9 +120,9 @@ fn kinds(steps: &[Step]) -> Vec<Kind> {
 }
 
 /// Every place of `s` in the history, so that a defect of the log itself is seen alike by all.
-fn everywhere(steps: &mut [Step], s: u64, mut change: impl FnMut(&mut Seen)) {
+fn in_every_view(steps: &mut [HistoryStep], s: u64, mut change: impl FnMut(&mut SeenEvent)) {
     for step in steps {
-        if let Step::Apply(_, seen) | Step::Reread(seen) = step
+        if let HistoryStep::Apply(_, seen) | HistoryStep::Reread(seen) = step
             && seen.s == s
         {
             change(seen);
@@ -131,18 +131,18 @@ fn everywhere(steps: &mut [Step], s: u64, mut change: impl FnMut(&mut Seen)) {
 }
 
 /// The places of two neighbouring messages of one sender.
-fn two_of_one_sender(steps: &[Step]) -> (Seen, Seen) {
+fn two_of_one_sender(steps: &[HistoryStep]) -> (SeenEvent, SeenEvent) {
     let log: Vec<_> = steps
         .iter()
         .filter_map(|step| {
-            if let Step::Reread(seen) = step {
+            if let HistoryStep::Reread(seen) = step {
                 Some(seen)
             } else {
                 None
             }
         })
         .collect();
-    let sender = |seen: &Seen| seen.tag.map(|tag| tag.sender);
+    let sender = |seen: &SeenEvent| seen.tag.map(|tag| tag.sender);
     let first = log[20];
     let second = log[21..]
         .iter()
@@ -165,13 +165,13 @@ proptest! {
     #[test]
     fn one_altered_event_is_caught_wherever_it_is(seed: u64, at in 0usize..3000, window in 0usize..4096) {
         let mut steps = sound(seed, 700);
-        let sights: Vec<_> = (0..steps.len()).filter(|i| matches!(steps[*i], Step::Apply(..) | Step::Reread(_))).collect();
+        let sights: Vec<_> = (0..steps.len()).filter(|i| matches!(steps[*i], HistoryStep::Apply(..) | HistoryStep::Reread(_))).collect();
         let at = sights[at % sights.len()];
-        if let Step::Apply(_, seen) | Step::Reread(seen) = &mut steps[at] {
+        if let HistoryStep::Apply(_, seen) | HistoryStep::Reread(seen) = &mut steps[at] {
             seen.digest ^= 1 << 60;
         }
         let oracle = replay(&steps, window);
-        prop_assert_eq!(oracle.violations().first().map(|violation| violation.kind), Some(Kind::Fork));
+        prop_assert_eq!(oracle.violations().first().map(|violation| violation.kind), Some(ViolationKind::Fork));
     }
 }
 
@@ -180,10 +180,10 @@ fn a_view_with_a_hole_is_caught() {
     let mut steps = sound(1, 200);
     let at = steps
         .iter()
-        .position(|step| matches!(step, Step::Apply(2, seen) if seen.s == 50))
+        .position(|step| matches!(step, HistoryStep::Apply(2, seen) if seen.s == 50))
         .unwrap();
     steps.remove(at);
-    assert_eq!(kinds(&steps)[0], Kind::Hole);
+    assert_eq!(kinds(&steps)[0], ViolationKind::Hole);
 }
 
 #[test]
@@ -191,31 +191,31 @@ fn an_event_applied_twice_is_caught() {
     let mut steps = sound(2, 200);
     let at = steps
         .iter()
-        .position(|step| matches!(step, Step::Apply(1, seen) if seen.s == 50))
+        .position(|step| matches!(step, HistoryStep::Apply(1, seen) if seen.s == 50))
         .unwrap();
     steps.insert(at, steps[at].clone());
-    assert_eq!(kinds(&steps)[0], Kind::Hole);
+    assert_eq!(kinds(&steps)[0], ViolationKind::Hole);
 }
 
 #[test]
 fn a_message_with_two_places_is_caught() {
     let mut steps = sound(3, 200);
     let (first, second) = two_of_one_sender(&steps);
-    everywhere(&mut steps, second.s, |seen| {
+    in_every_view(&mut steps, second.s, |seen| {
         (seen.tag, seen.digest) = (first.tag, seen.digest ^ 7)
     });
-    steps.retain(|step| !matches!(step, Step::Ack(_, s) if *s == second.s));
-    assert_eq!(kinds(&steps)[0], Kind::Duplicate);
+    steps.retain(|step| !matches!(step, HistoryStep::Ack(_, s) if *s == second.s));
+    assert_eq!(kinds(&steps)[0], ViolationKind::Duplicate);
 }
 
 #[test]
 fn swapped_messages_of_one_sender_are_caught() {
     let mut steps = sound(4, 200);
     let (first, second) = two_of_one_sender(&steps);
-    everywhere(&mut steps, first.s, |seen| seen.tag = second.tag);
-    everywhere(&mut steps, second.s, |seen| seen.tag = first.tag);
+    in_every_view(&mut steps, first.s, |seen| seen.tag = second.tag);
+    in_every_view(&mut steps, second.s, |seen| seen.tag = first.tag);
     for step in &mut steps {
-        if let Step::Ack(tag, s) = step {
+        if let HistoryStep::Ack(tag, s) = step {
             *tag = if *s == first.s {
                 second.tag.unwrap()
             } else if *s == second.s {
@@ -228,7 +228,7 @@ fn swapped_messages_of_one_sender_are_caught() {
     assert!(
         kinds(&steps)
             .iter()
-            .any(|kind| matches!(kind, Kind::Reordered | Kind::Phantom)),
+            .any(|kind| matches!(kind, ViolationKind::Reordered | ViolationKind::Phantom)),
         "{:?}",
         kinds(&steps)
     );
@@ -238,67 +238,69 @@ fn swapped_messages_of_one_sender_are_caught() {
 fn an_acked_message_that_is_not_in_the_log_is_caught() {
     let mut steps = sound(5, 200);
     let last = FIRST + 200;
-    steps.retain(|step| !matches!(step, Step::Apply(_, seen) | Step::Reread(seen) if seen.s == last));
-    assert_eq!(kinds(&steps), [Kind::AckedLost]);
+    steps.retain(
+        |step| !matches!(step, HistoryStep::Apply(_, seen) | HistoryStep::Reread(seen) if seen.s == last),
+    );
+    assert_eq!(kinds(&steps), [ViolationKind::AckedLost]);
 }
 
 #[test]
-fn an_ack_that_names_anothers_place_is_caught() {
+fn an_ack_with_the_position_of_another_is_caught() {
     for delay in [false, true] {
         let mut steps = sound(6, 200);
         let at = steps
             .iter()
-            .position(|step| matches!(step, Step::Ack(_, 60)))
+            .position(|step| matches!(step, HistoryStep::Ack(_, 60)))
             .unwrap();
-        let Step::Ack(tag, _) = steps.remove(at) else {
+        let HistoryStep::Ack(tag, _) = steps.remove(at) else {
             unreachable!()
         };
-        steps.insert(if delay { steps.len() } else { at }, Step::Ack(tag, 61));
-        assert_eq!(kinds(&steps)[0], Kind::AckedOther);
+        steps.insert(if delay { steps.len() } else { at }, HistoryStep::Ack(tag, 61));
+        assert_eq!(kinds(&steps)[0], ViolationKind::AckedOther);
     }
 }
 
 #[test]
 fn a_holed_ordinal_and_a_falling_time_are_caught() {
     let mut steps = sound(7, 200);
-    everywhere(&mut steps, 70, |seen| seen.mn = seen.mn.map(|mn| mn + 1));
-    assert_eq!(kinds(&steps)[0], Kind::OrdinalHole);
+    in_every_view(&mut steps, 70, |seen| seen.mn = seen.mn.map(|mn| mn + 1));
+    assert_eq!(kinds(&steps)[0], ViolationKind::OrdinalHole);
     let mut steps = sound(7, 200);
-    everywhere(&mut steps, 70, |seen| seen.ts = 1);
-    assert_eq!(kinds(&steps)[0], Kind::TimeFell);
+    in_every_view(&mut steps, 70, |seen| seen.ts = 1);
+    assert_eq!(kinds(&steps)[0], ViolationKind::TimeFell);
 }
 
 #[test]
-fn a_refused_message_that_is_shown_is_caught() {
+fn a_refused_message_that_is_delivered_is_caught() {
     let mut steps = sound(8, 200);
     let (first, _) = two_of_one_sender(&steps);
     let at = steps
         .iter()
-        .position(|step| matches!(step, Step::Apply(_, seen) if seen.s == first.s))
+        .position(|step| matches!(step, HistoryStep::Apply(_, seen) if seen.s == first.s))
         .unwrap();
-    steps.insert(at, Step::Refuse(first.tag.unwrap()));
-    assert_eq!(kinds(&steps)[0], Kind::RefusedShown);
+    steps.insert(at, HistoryStep::Refuse(first.tag.unwrap()));
+    assert_eq!(kinds(&steps)[0], ViolationKind::RefusedVisible);
 }
 
 #[test]
-fn a_message_that_nobody_sent_is_caught() {
+fn an_invented_message_is_caught() {
     let mut steps = sound(9, 200);
-    everywhere(&mut steps, 90, |seen| {
-        seen.tag = Some(Tag {
+    in_every_view(&mut steps, 90, |seen| {
+        seen.tag = Some(MessageTag {
             sender: 0,
             ordinal: 100_000,
         })
     });
-    assert!(kinds(&steps).contains(&Kind::Phantom));
+    assert!(kinds(&steps).contains(&ViolationKind::Phantom));
 }
 
 #[test]
 fn what_reaches_or_comes_from_a_removed_member_is_caught() {
     let mut steps = sound(10, 200);
-    everywhere(&mut steps, 100, |seen| seen.member = Some((1, false)));
+    in_every_view(&mut steps, 100, |seen| seen.member = Some((1, false)));
     let found = kinds(&steps);
     assert!(
-        found.contains(&Kind::AfterRemoval) && found.contains(&Kind::ExMemberAccepted),
+        found.contains(&ViolationKind::AfterRemoval) && found.contains(&ViolationKind::ExMemberAccepted),
         "{found:?}"
     );
 }
@@ -306,23 +308,23 @@ fn what_reaches_or_comes_from_a_removed_member_is_caught() {
 #[test]
 fn a_member_who_misses_the_end_is_caught() {
     let mut steps = sound(11, 200);
-    steps.retain(|step| !matches!(step, Step::Apply(3, seen) if seen.s > 190));
-    assert_eq!(kinds(&steps), [Kind::MissedAtEnd]);
+    steps.retain(|step| !matches!(step, HistoryStep::Apply(3, seen) if seen.s > 190));
+    assert_eq!(kinds(&steps), [ViolationKind::MissedAtEnd]);
 }
 
 #[test]
 fn a_log_that_reads_back_shorter_or_other_is_caught() {
     for window in [0, 100_000] {
         let mut steps = sound(12, 3000);
-        steps.retain(|step| !matches!(step, Step::Reread(seen) if seen.s == 500));
-        assert_eq!(replay(&steps, window).violations()[0].kind, Kind::Hole);
+        steps.retain(|step| !matches!(step, HistoryStep::Reread(seen) if seen.s == 500));
+        assert_eq!(replay(&steps, window).violations()[0].kind, ViolationKind::Hole);
     }
 }
 
 #[test]
 fn an_altered_or_invented_body_is_caught_when_it_is_read() {
     let payload = Payload::new(0xf, 80);
-    let tag = Tag {
+    let tag = MessageTag {
         sender: 2,
         ordinal: 9,
     };
@@ -330,18 +332,19 @@ fn an_altered_or_invented_body_is_caught_when_it_is_read() {
         let cid = payload.cid(tag);
         format!(r#"{{"n":1,"t":"msg","c":"g_1","s":4,"mn":1,"ts":5,"u":"{user}","cid":"{cid}","b":{body}}}"#)
     };
-    let read =
-        |text: &str| Seen::read(&Frame::parse(text).unwrap(), "g_1", &payload).map_err(|(kind, _)| kind);
+    let read = |text: &str| {
+        SeenEvent::read(&WireFrame::parse(text).unwrap(), "g_1", &payload).map_err(|(kind, _)| kind)
+    };
     let body = payload.body("g_1", tag, 77);
     let sound = read(&text(&payload.user(2), &body)).unwrap().unwrap();
     assert_eq!((sound.s, sound.due, sound.tag), (4, 77, Some(tag)));
-    assert_eq!(read(&text(&payload.user(3), &body)), Err(Kind::Phantom));
+    assert_eq!(read(&text(&payload.user(3), &body)), Err(ViolationKind::Phantom));
     assert_eq!(
         read(&text(&payload.user(2), &body.replace("quick", "quack"))),
-        Err(Kind::Altered)
+        Err(ViolationKind::Altered)
     );
     assert_eq!(
         read(r#"{"t":"msg","c":"g_1","s":4,"u":"x","cid":"other"}"#),
-        Err(Kind::Phantom)
+        Err(ViolationKind::Phantom)
     );
 }

@@ -12,26 +12,26 @@ use super::*;
 
 /// What the oracle hears, in order.
 #[derive(Clone, Debug)]
-enum Step {
+enum HistoryStep {
     Issue(ClientIx),
-    Ack(Tag, u64),
-    IssueChange(Change),
-    AckChange(Tag, u64),
-    RefuseChange(Tag),
-    Apply(ClientIx, Seen),
+    Ack(MessageTag, u64),
+    IssueChange(MessageChange),
+    AckChange(MessageTag, u64),
+    RefuseChange(MessageTag),
+    Apply(ClientIx, SeenEvent),
     Receipt(ClientIx, ClientIx, u64, u64),
-    List(ClientIx, Row),
-    Reread(Seen),
+    List(ClientIx, ListedRow),
+    Reread(SeenEvent),
 }
 
 const CLIENTS: u32 = 4;
 /// The member events at the front of every log.
 const FIRST: u64 = 3;
 
-fn entry(s: u64, tag: Option<Tag>, mn: Option<u64>, change: Option<Change>) -> Seen {
+fn entry(s: u64, tag: Option<MessageTag>, mn: Option<u64>, change: Option<MessageChange>) -> SeenEvent {
     let tagged = tag.map_or(1, |tag| u64::from(tag.sender) << 20 | u64::from(tag.ordinal));
     let changed = change.map_or(0, |change| change.of << 8 | u64::from(change.by));
-    Seen {
+    SeenEvent {
         s,
         digest: (s << 32 | tagged) ^ changed,
         body: s | 1 << 50,
@@ -46,9 +46,9 @@ fn entry(s: u64, tag: Option<Tag>, mn: Option<u64>, change: Option<Change>) -> S
 }
 
 /// The same event after a deletion.
-fn husk(seen: &Seen) -> Seen {
-    let change = seen.change.map(|change| Change { mark: 0, ..change });
-    Seen {
+fn tombstone(seen: &SeenEvent) -> SeenEvent {
+    let change = seen.change.map(|change| MessageChange { mark: 0, ..change });
+    SeenEvent {
         body: 0,
         deleted: true,
         change,
@@ -58,9 +58,9 @@ fn husk(seen: &Seen) -> Seen {
 
 /// A sound run: messages and, between them, edits, deletions and reactions; views lag at random, and what was deleted
 /// is read late without its words; everybody reads, is told of the others' cursors and looks into the inbox.
-fn sound(seed: u64, events: u64) -> Vec<Step> {
+fn sound(seed: u64, events: u64) -> Vec<HistoryStep> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut log: Vec<Seen> = (1..=FIRST).map(|s| entry(s, None, None, None)).collect();
+    let mut log: Vec<SeenEvent> = (1..=FIRST).map(|s| entry(s, None, None, None)).collect();
     let mut steps = Vec::new();
     let (mut ordinals, mut changes) = ([0; CLIENTS as usize], [0; CLIENTS as usize]);
     let (mut views, mut reads) = ([FIRST; CLIENTS as usize], [FIRST; CLIENTS as usize]);
@@ -79,22 +79,22 @@ fn sound(seed: u64, events: u64) -> Vec<Step> {
         if let (false, true) = (own.is_empty(), rng.random_bool(0.3)) {
             let of = own[rng.random_range(0..own.len())];
             let what = match rng.random_range(0..10) {
-                0..5 => What::Edit,
-                5..8 => What::React,
-                _ => What::Delete,
+                0..5 => ChangeKind::Edit,
+                5..8 => ChangeKind::React,
+                _ => ChangeKind::Delete,
             };
             changes[by as usize] += 1;
             let ordinal = changes[by as usize] | CHANGE;
-            let mark = if what == What::Delete { 0 } else { s };
-            let change = Change { by, what, of, mark };
-            steps.push(Step::IssueChange(change));
-            let tag = Tag { sender: by, ordinal };
+            let mark = if what == ChangeKind::Delete { 0 } else { s };
+            let change = MessageChange { by, what, of, mark };
+            steps.push(HistoryStep::IssueChange(change));
+            let tag = MessageTag { sender: by, ordinal };
             if rng.random_bool(0.05) {
-                steps.push(Step::RefuseChange(tag));
+                steps.push(HistoryStep::RefuseChange(tag));
                 continue;
             }
             log.push(entry(s, None, None, Some(change)));
-            if what == What::Delete {
+            if what == ChangeKind::Delete {
                 let edits = log[of as usize..]
                     .iter()
                     .filter(|seen| seen.change.is_some_and(|change| change.of == of));
@@ -102,17 +102,17 @@ fn sound(seed: u64, events: u64) -> Vec<Step> {
                 gone.insert(of);
                 gone.extend(edits);
             }
-            steps.push(Step::AckChange(tag, s));
+            steps.push(HistoryStep::AckChange(tag, s));
         } else {
             mn += 1;
             ordinals[by as usize] += 1;
-            let tag = Tag {
+            let tag = MessageTag {
                 sender: by,
                 ordinal: ordinals[by as usize],
             };
-            steps.push(Step::Issue(by));
+            steps.push(HistoryStep::Issue(by));
             log.push(entry(s, Some(tag), Some(mn), None));
-            steps.push(Step::Ack(tag, s));
+            steps.push(HistoryStep::Ack(tag, s));
         }
         for client in 0..CLIENTS {
             let view = &mut views[client as usize];
@@ -120,15 +120,18 @@ fn sound(seed: u64, events: u64) -> Vec<Step> {
                 let seen = &log[*view as usize];
                 // By a page instead of the live stream: the words may be gone by then.
                 let late = gone.contains(&seen.s) && rng.random_bool(0.5);
-                steps.push(Step::Apply(client, if late { husk(seen) } else { seen.clone() }));
+                steps.push(HistoryStep::Apply(
+                    client,
+                    if late { tombstone(seen) } else { seen.clone() },
+                ));
                 *view += 1;
             }
             if rng.random_bool(0.1) {
                 reads[client as usize] = *view;
-                steps.push(Step::Receipt((client + 1) % CLIENTS, client, *view, *view));
+                steps.push(HistoryStep::Receipt((client + 1) % CLIENTS, client, *view, *view));
             }
             if rng.random_bool(0.05) {
-                steps.push(Step::List(
+                steps.push(HistoryStep::List(
                     client,
                     row(&log, &gone, reads[client as usize], false),
                 ));
@@ -137,13 +140,16 @@ fn sound(seed: u64, events: u64) -> Vec<Step> {
     }
     for client in 0..CLIENTS {
         let rest = log[views[client as usize] as usize..].iter();
-        steps.extend(rest.map(|seen| Step::Apply(client, seen.clone())));
-        steps.push(Step::List(client, row(&log, &gone, reads[client as usize], true)));
+        steps.extend(rest.map(|seen| HistoryStep::Apply(client, seen.clone())));
+        steps.push(HistoryStep::List(
+            client,
+            row(&log, &gone, reads[client as usize], true),
+        ));
     }
     let reread = log[FIRST as usize..].iter();
     steps.extend(reread.map(|seen| {
-        Step::Reread(if gone.contains(&seen.s) {
-            husk(seen)
+        HistoryStep::Reread(if gone.contains(&seen.s) {
+            tombstone(seen)
         } else {
             seen.clone()
         })
@@ -152,58 +158,58 @@ fn sound(seed: u64, events: u64) -> Vec<Step> {
 }
 
 /// The inbox's row of somebody who has read up to there.
-fn row(log: &[Seen], gone: &HashSet<u64>, read: u64, settled: bool) -> Row {
-    let there = |seen: &&Seen| seen.mn.is_some() && !gone.contains(&seen.s);
+fn row(log: &[SeenEvent], gone: &HashSet<u64>, read: u64, is_final: bool) -> ListedRow {
+    let there = |seen: &&SeenEvent| seen.mn.is_some() && !gone.contains(&seen.s);
     let unread = log[read as usize..].iter().filter(there);
-    Row {
+    ListedRow {
         last: log.len() as u64,
         unread: unread.count() as u64,
         read,
         delivered: read,
         floor: read,
-        settled,
+        is_final,
         at: 0,
     }
 }
 
-fn replay(steps: &[Step], window: usize) -> Oracle {
+fn replay(steps: &[HistoryStep], window: usize) -> Oracle {
     let mut oracle = Oracle::with_window(window);
     let conv = oracle.conversation("g_1");
     let mut reading = Reading::default();
     (0..CLIENTS).for_each(|client| oracle.joined(conv, client, FIRST));
     for step in steps {
         match step {
-            Step::Issue(client) => drop(oracle.issue(conv, *client)),
-            Step::Ack(tag, s) => oracle.acked(conv, *tag, *s),
-            Step::IssueChange(change) => {
+            HistoryStep::Issue(client) => drop(oracle.issue(conv, *client)),
+            HistoryStep::Ack(tag, s) => oracle.acked(conv, *tag, *s),
+            HistoryStep::IssueChange(change) => {
                 let ordinal = oracle.next_change(conv, change.by);
                 oracle.issue_change(conv, ordinal, *change);
             }
-            Step::AckChange(tag, s) => oracle.change_acked(conv, *tag, *s),
-            Step::RefuseChange(tag) => {
+            HistoryStep::AckChange(tag, s) => oracle.change_acked(conv, *tag, *s),
+            HistoryStep::RefuseChange(tag) => {
                 oracle.removal_asked(conv, tag.sender);
                 oracle.change_refused(conv, *tag, "not_member");
             }
-            Step::Apply(client, seen) => oracle.applied(conv, *client, seen),
-            Step::Receipt(viewer, of, delivered, read) => {
+            HistoryStep::Apply(client, seen) => oracle.applied(conv, *client, seen),
+            HistoryStep::Receipt(viewer, of, delivered, read) => {
                 oracle.receipt(conv, *viewer, *of, *delivered, *read);
             }
-            Step::List(client, row) => oracle.listed(conv, *client, *row),
-            Step::Reread(seen) => oracle.reread(conv, &mut reading, seen),
+            HistoryStep::List(client, row) => oracle.listed(conv, *client, *row),
+            HistoryStep::Reread(seen) => oracle.reread(conv, &mut reading, seen),
         }
     }
     oracle.finish();
     oracle
 }
 
-fn kinds(steps: &[Step]) -> Vec<Kind> {
+fn kinds(steps: &[HistoryStep]) -> Vec<ViolationKind> {
     let oracle = replay(steps, 100_000);
     let violations = oracle.violations().iter();
     violations.map(|violation| violation.kind).collect()
 }
 
 /// A sound history in which something was changed; returns what the oracle finds first.
-fn planted(change: impl FnOnce(&mut Vec<Step>)) -> Option<Kind> {
+fn violation_after(change: impl FnOnce(&mut Vec<HistoryStep>)) -> Option<ViolationKind> {
     let mut steps = sound(77, 400);
     assert_eq!(kinds(&steps), []);
     change(&mut steps);
@@ -211,9 +217,11 @@ fn planted(change: impl FnOnce(&mut Vec<Step>)) -> Option<Kind> {
 }
 
 /// The first change of a sort that the log shows, as it was seen.
-fn first(steps: &[Step], what: What) -> Seen {
+fn first(steps: &[HistoryStep], what: ChangeKind) -> SeenEvent {
     let seen = steps.iter().find_map(|step| match step {
-        Step::Reread(seen) if seen.change.is_some_and(|change| change.what == what) && !seen.deleted => {
+        HistoryStep::Reread(seen)
+            if seen.change.is_some_and(|change| change.what == what) && !seen.deleted =>
+        {
             Some(seen.clone())
         }
         _ => None,
@@ -222,9 +230,9 @@ fn first(steps: &[Step], what: What) -> Seen {
 }
 
 /// Every sight of `s`.
-fn everywhere(steps: &mut [Step], s: u64, mut change: impl FnMut(&mut Seen)) {
+fn in_every_view(steps: &mut [HistoryStep], s: u64, mut change: impl FnMut(&mut SeenEvent)) {
     for step in steps {
-        if let Step::Apply(_, seen) | Step::Reread(seen) = step
+        if let HistoryStep::Apply(_, seen) | HistoryStep::Reread(seen) = step
             && seen.s == s
         {
             change(seen);
@@ -244,59 +252,61 @@ proptest! {
 }
 
 #[test]
-fn a_change_that_nobody_made_or_that_says_something_else_is_caught() {
-    for what in [What::Edit, What::React] {
-        let found = planted(|steps| {
+fn an_invented_or_altered_change_is_caught() {
+    for what in [ChangeKind::Edit, ChangeKind::React] {
+        let found = violation_after(|steps| {
             let s = first(steps, what).s;
-            everywhere(steps, s, |seen| {
-                seen.change = seen.change.map(|change| Change {
+            in_every_view(steps, s, |seen| {
+                seen.change = seen.change.map(|change| MessageChange {
                     mark: 1 << 40,
                     ..change
                 });
             });
         });
-        assert_eq!(found, Some(Kind::Phantom));
+        assert_eq!(found, Some(ViolationKind::Phantom));
     }
-    let found = planted(|steps| {
-        let s = first(steps, What::Delete).s;
-        everywhere(steps, s, |seen| {
-            seen.change = seen.change.map(|change| Change { of: 1, ..change });
+    let found = violation_after(|steps| {
+        let s = first(steps, ChangeKind::Delete).s;
+        in_every_view(steps, s, |seen| {
+            seen.change = seen.change.map(|change| MessageChange { of: 1, ..change });
         });
     });
-    assert_eq!(found, Some(Kind::Phantom));
+    assert_eq!(found, Some(ViolationKind::Phantom));
 }
 
 #[test]
-fn a_refused_change_that_is_shown_is_caught() {
-    let found = planted(|steps| {
-        let seen = first(steps, What::React);
+fn a_refused_change_that_is_delivered_is_caught() {
+    let found = violation_after(|steps| {
+        let seen = first(steps, ChangeKind::React);
         let change = seen.change.unwrap();
         let at = steps
             .iter()
-            .position(|step| matches!(step, Step::AckChange(_, s) if *s == seen.s))
+            .position(|step| matches!(step, HistoryStep::AckChange(_, s) if *s == seen.s))
             .unwrap();
-        let Step::AckChange(tag, _) = steps[at] else {
+        let HistoryStep::AckChange(tag, _) = steps[at] else {
             unreachable!()
         };
         assert_eq!(tag.sender, change.by);
-        steps[at] = Step::RefuseChange(tag);
+        steps[at] = HistoryStep::RefuseChange(tag);
     });
-    assert_eq!(found, Some(Kind::RefusedShown));
+    assert_eq!(found, Some(ViolationKind::RefusedVisible));
 }
 
 #[test]
 fn a_change_that_is_in_the_log_twice_is_caught() {
-    let found = planted(|steps| {
-        let seen = first(steps, What::Edit);
+    let found = violation_after(|steps| {
+        let seen = first(steps, ChangeKind::Edit);
         let next = steps.iter().find_map(|step| match step {
-            Step::Reread(other) if other.s > seen.s && other.tag.is_some() => Some(other.s),
+            HistoryStep::Reread(other) if other.s > seen.s && other.tag.is_some() => Some(other.s),
             _ => None,
         });
         let next = next.unwrap();
-        steps.retain(|step| !matches!(step, Step::Ack(_, s) | Step::AckChange(_, s) if *s == next));
-        everywhere(steps, next, |other| {
+        steps.retain(
+            |step| !matches!(step, HistoryStep::Ack(_, s) | HistoryStep::AckChange(_, s) if *s == next),
+        );
+        in_every_view(steps, next, |other| {
             let (digest, body) = (other.digest ^ 9, other.body);
-            *other = Seen {
+            *other = SeenEvent {
                 s: next,
                 ts: other.ts,
                 digest,
@@ -305,31 +315,31 @@ fn a_change_that_is_in_the_log_twice_is_caught() {
             };
         });
     });
-    assert_eq!(found, Some(Kind::Duplicate));
+    assert_eq!(found, Some(ViolationKind::Duplicate));
 }
 
 #[test]
-fn an_acked_change_that_has_another_place_is_caught() {
-    let found = planted(|steps| {
-        let s = first(steps, What::Edit).s;
+fn an_acked_change_at_another_position_is_caught() {
+    let found = violation_after(|steps| {
+        let s = first(steps, ChangeKind::Edit).s;
         for step in steps {
-            if let Step::AckChange(_, place) = step
-                && *place == s
+            if let HistoryStep::AckChange(_, position) = step
+                && *position == s
             {
-                *place += 1;
+                *position += 1;
             }
         }
     });
-    assert_eq!(found, Some(Kind::AckedOther));
+    assert_eq!(found, Some(ViolationKind::AckedOther));
 }
 
 #[test]
 fn words_that_vanish_without_a_deletion_are_caught() {
-    let found = planted(|steps| {
-        let edit = first(steps, What::Edit);
+    let found = violation_after(|steps| {
+        let edit = first(steps, ChangeKind::Edit);
         let target = edit.change.unwrap().of;
         let last = steps.iter_mut().rev().find_map(|step| match step {
-            Step::Reread(seen) if seen.s == target => Some(seen),
+            HistoryStep::Reread(seen) if seen.s == target => Some(seen),
             _ => None,
         });
         let seen = last.unwrap();
@@ -337,68 +347,89 @@ fn words_that_vanish_without_a_deletion_are_caught() {
             !seen.deleted,
             "the first edit that is left is of a message that is left"
         );
-        *seen = husk(seen);
+        *seen = tombstone(seen);
     });
-    assert_eq!(found, Some(Kind::Vanished));
+    assert_eq!(found, Some(ViolationKind::Vanished));
 }
 
 #[test]
 fn deleted_words_that_are_served_again_are_caught() {
-    let found = planted(|steps| {
-        let of = first(steps, What::Delete).change.unwrap().of;
+    let found = violation_after(|steps| {
+        let of = first(steps, ChangeKind::Delete).change.unwrap().of;
         for step in steps {
-            if let Step::Reread(seen) = step
+            if let HistoryStep::Reread(seen) = step
                 && seen.s == of
             {
                 (seen.deleted, seen.body) = (false, of | 1 << 50);
             }
         }
     });
-    assert_eq!(found, Some(Kind::Undeleted));
+    assert_eq!(found, Some(ViolationKind::Undeleted));
 }
 
 #[test]
 fn a_cursor_that_falls_or_is_beyond_the_last_is_caught() {
-    let end = |steps: &Vec<Step>| steps.len() - 1;
-    let found = planted(|steps| steps.insert(end(steps), Step::Receipt(1, 0, FIRST, 2)));
-    assert_eq!(found, Some(Kind::CursorFell));
-    let found = planted(|steps| steps.insert(0, Step::Receipt(1, 0, 4, 5)));
-    assert_eq!(found, Some(Kind::CursorOrder), "more was read than was delivered");
-    let found = planted(|steps| steps.insert(end(steps), Step::Receipt(1, 0, 100_000, 99_999)));
-    assert_eq!(found, Some(Kind::CursorOrder), "nobody has what isn't there");
-    let found = planted(|steps| {
+    let end = |steps: &Vec<HistoryStep>| steps.len() - 1;
+    let found = violation_after(|steps| steps.insert(end(steps), HistoryStep::Receipt(1, 0, FIRST, 2)));
+    assert_eq!(found, Some(ViolationKind::CursorFell));
+    let found = violation_after(|steps| steps.insert(0, HistoryStep::Receipt(1, 0, 4, 5)));
+    assert_eq!(
+        found,
+        Some(ViolationKind::CursorOrder),
+        "more was read than was delivered"
+    );
+    let found =
+        violation_after(|steps| steps.insert(end(steps), HistoryStep::Receipt(1, 0, 100_000, 99_999)));
+    assert_eq!(
+        found,
+        Some(ViolationKind::CursorOrder),
+        "nobody has what isn't there"
+    );
+    let found = violation_after(|steps| {
         let row = steps.iter_mut().find_map(|step| match step {
-            Step::List(_, row) => Some(row),
+            HistoryStep::List(_, row) => Some(row),
             _ => None,
         });
         row.unwrap().floor += 100_000;
     });
-    assert_eq!(found, Some(Kind::CursorFell), "what was read is unread again");
+    assert_eq!(
+        found,
+        Some(ViolationKind::CursorFell),
+        "what was read is unread again"
+    );
 }
 
 #[test]
 fn one_unread_too_many_or_too_few_is_caught_whenever_it_was_listed() {
-    for settled in [false, true] {
+    for is_final in [false, true] {
         for by in [1, u64::MAX] {
-            let found = planted(|steps| {
+            let found = violation_after(|steps| {
                 let row = steps.iter_mut().rev().find_map(|step| match step {
-                    Step::List(_, row) if row.settled == settled && row.unread > 0 => Some(row),
+                    HistoryStep::List(_, row) if row.is_final == is_final && row.unread > 0 => Some(row),
                     _ => None,
                 });
                 let row = row.unwrap();
                 row.unread = row.unread.wrapping_add(by);
             });
-            assert_eq!(found, Some(Kind::UnreadWrong), "settled {settled}, by {by}");
+            assert_eq!(
+                found,
+                Some(ViolationKind::UnreadWrong),
+                "settled {is_final}, by {by}"
+            );
         }
     }
-    let found = planted(|steps| {
+    let found = violation_after(|steps| {
         let row = steps.iter_mut().rev().find_map(|step| match step {
-            Step::List(_, row) => Some(row),
+            HistoryStep::List(_, row) => Some(row),
             _ => None,
         });
         row.unwrap().last -= 20;
     });
-    assert_eq!(found, Some(Kind::MissedAtEnd), "an inbox that stays behind");
+    assert_eq!(
+        found,
+        Some(ViolationKind::MissedAtEnd),
+        "an inbox that stays behind"
+    );
 }
 
 #[test]
@@ -426,10 +457,10 @@ fn one_who_came_later_sees_an_edit_of_a_message_from_before_without_its_words() 
         let conv = oracle.conversation("g_1");
         oracle.joined(conv, 0, 0);
         let ordinal = oracle.issue(conv, 0);
-        let tag = Tag { sender: 0, ordinal };
-        let change = Change {
+        let tag = MessageTag { sender: 0, ordinal };
+        let change = MessageChange {
             by: 0,
-            what: What::Edit,
+            what: ChangeKind::Edit,
             of: 1,
             mark: 3,
         };
@@ -442,16 +473,16 @@ fn one_who_came_later_sees_an_edit_of_a_message_from_before_without_its_words() 
         let ordinal = oracle.next_change(conv, 0);
         oracle.issue_change(conv, ordinal, change);
         log.iter().for_each(|seen| oracle.applied(conv, 0, seen));
-        oracle.change_acked(conv, Tag { sender: 0, ordinal }, 3);
+        oracle.change_acked(conv, MessageTag { sender: 0, ordinal }, 3);
         oracle.joined(conv, 1, began);
         for seen in &log[began as usize..2] {
             oracle.applied(conv, 1, seen);
         }
-        oracle.applied(conv, 1, &husk(&log[2]));
+        oracle.applied(conv, 1, &tombstone(&log[2]));
         oracle.finish();
         let violations = oracle.violations().iter();
         violations.map(|violation| violation.kind).collect::<Vec<_>>()
     };
     assert_eq!(missed(2), []);
-    assert_eq!(missed(0), [Kind::Vanished]);
+    assert_eq!(missed(0), [ViolationKind::Vanished]);
 }

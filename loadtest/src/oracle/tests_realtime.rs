@@ -6,8 +6,8 @@ use super::*;
 
 const CLIENTS: u32 = 3;
 
-fn event(s: u64, tag: Option<Tag>) -> Seen {
-    Seen {
+fn event(s: u64, tag: Option<MessageTag>) -> SeenEvent {
+    SeenEvent {
         s,
         digest: s << 8 | 1,
         body: s,
@@ -21,8 +21,8 @@ fn event(s: u64, tag: Option<Tag>) -> Seen {
     }
 }
 
-fn tag(sender: ClientIx, ordinal: Ordinal) -> Tag {
-    Tag { sender, ordinal }
+fn tag(sender: ClientIx, ordinal: Ordinal) -> MessageTag {
+    MessageTag { sender, ordinal }
 }
 
 /// Ten acknowledged messages of client 0, which everybody has.
@@ -43,7 +43,7 @@ fn ten() -> (Oracle, ConvIx) {
     (oracle, conv)
 }
 
-fn kinds(oracle: &Oracle) -> Vec<Kind> {
+fn kinds(oracle: &Oracle) -> Vec<ViolationKind> {
     let violations = oracle.violations().iter();
     violations.map(|violation| violation.kind).collect()
 }
@@ -58,7 +58,7 @@ fn remove(oracle: &mut Oracle, conv: ConvIx) {
         oracle.applied(
             conv,
             client,
-            &Seen {
+            &SeenEvent {
                 mn: Some(11),
                 ..event(12, Some(tag(0, 11)))
             },
@@ -70,25 +70,25 @@ fn remove(oracle: &mut Oracle, conv: ConvIx) {
 #[test]
 fn a_read_that_begins_after_an_ack_and_does_not_show_it_is_caught() {
     let (mut oracle, conv) = ten();
-    let before = Since::default();
+    let before = AcknowledgedSeqs::default();
     let since = oracle.since(conv);
     assert_eq!((since.event, since.message), (10, 10));
     oracle.read_reached(conv, 1, "hist", 9, before.event);
     oracle.read_reached(conv, 1, "hist", 10, since.event);
     assert_eq!(kinds(&oracle), [], "one that began before may or may not show it");
     oracle.read_reached(conv, 1, "hist", 9, since.event);
-    assert_eq!(kinds(&oracle), [Kind::StaleRead]);
+    assert_eq!(kinds(&oracle), [ViolationKind::StaleRead]);
     assert_eq!(oracle.counts().reads, 3);
 }
 
 #[test]
 fn a_message_that_is_sent_after_an_ack_and_stands_before_it_is_caught() {
     let (mut oracle, conv) = ten();
-    oracle.appended(conv, 1, 4, Since { event: 3, message: 3 });
+    oracle.appended(conv, 1, 4, AcknowledgedSeqs { event: 3, message: 3 });
     oracle.appended(conv, 1, 11, oracle.since(conv));
     assert_eq!(kinds(&oracle), []);
     oracle.appended(conv, 1, 10, oracle.since(conv));
-    assert_eq!(kinds(&oracle), [Kind::StaleAppend]);
+    assert_eq!(kinds(&oracle), [ViolationKind::StaleAppend]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_ack_of_a_change_and_of_a_removal_counts_for_what_comes_after_it() {
     oracle.change_acked(conv, tag(0, ordinal), 11);
     assert_eq!(
         oracle.since(conv),
-        Since {
+        AcknowledgedSeqs {
             event: 11,
             message: 10
         }
@@ -117,7 +117,7 @@ fn what_reaches_a_removed_member_who_never_saw_the_removal_is_caught_whichever_i
     oracle.received(conv, 2, 12);
     assert_eq!(kinds(&oracle), []);
     oracle.removal_acked(conv, 2, 11);
-    assert_eq!(kinds(&oracle), [Kind::AfterRemoval]);
+    assert_eq!(kinds(&oracle), [ViolationKind::AfterRemoval]);
 
     // The ack first.
     let (mut oracle, conv) = ten();
@@ -126,14 +126,14 @@ fn what_reaches_a_removed_member_who_never_saw_the_removal_is_caught_whichever_i
     oracle.received(conv, 2, 11);
     assert_eq!(kinds(&oracle), []);
     oracle.received(conv, 2, 12);
-    assert_eq!(kinds(&oracle), [Kind::AfterRemoval]);
+    assert_eq!(kinds(&oracle), [ViolationKind::AfterRemoval]);
 
     // No ack at all: the others have seen the removal, later.
     let (mut oracle, conv) = ten();
     oracle.received(conv, 2, 12);
     remove(&mut oracle, conv);
     oracle.finish();
-    assert_eq!(kinds(&oracle), [Kind::AfterRemoval]);
+    assert_eq!(kinds(&oracle), [ViolationKind::AfterRemoval]);
 
     // Taken in again: what comes then is its own.
     let (mut oracle, conv) = ten();
@@ -154,7 +154,7 @@ fn an_answer_to_somebody_whose_removal_was_acknowledged_is_caught() {
     oracle.answered_as_member(conv, 2, "open", false);
     assert_eq!(kinds(&oracle), [], "it was on its way");
     oracle.answered_as_member(conv, 2, "open", true);
-    assert_eq!(kinds(&oracle), [Kind::AfterRemoval]);
+    assert_eq!(kinds(&oracle), [ViolationKind::AfterRemoval]);
 }
 
 #[test]
@@ -170,37 +170,37 @@ fn a_refusal_that_nothing_explains_is_caught() {
     oracle.refused_anywhere(1, "create", "conflict");
     let ordinal = oracle.issue(conv, 1);
     oracle.refused(conv, tag(1, ordinal), "not_member");
-    assert_eq!(kinds(&oracle), [Kind::RefusedWrongly; 4]);
+    assert_eq!(kinds(&oracle), [ViolationKind::RefusedWrongly; 4]);
 }
 
 #[test]
 fn a_change_is_refused_as_a_conflict_only_where_the_message_may_be_deleted_or_full() {
-    let change = |by, what, of| Change {
+    let change = |by, what, of| MessageChange {
         by,
         what,
         of,
         mark: 7,
     };
-    let ask = |oracle: &mut Oracle, conv, change: Change| {
+    let ask = |oracle: &mut Oracle, conv, change: MessageChange| {
         let ordinal = oracle.next_change(conv, change.by);
         oracle.issue_change(conv, ordinal, change);
         tag(change.by, ordinal)
     };
     let (mut oracle, conv) = ten();
-    ask(&mut oracle, conv, change(0, What::Delete, 5));
-    let edit = ask(&mut oracle, conv, change(1, What::Edit, 5));
+    ask(&mut oracle, conv, change(0, ChangeKind::Delete, 5));
+    let edit = ask(&mut oracle, conv, change(1, ChangeKind::Edit, 5));
     oracle.change_refused(conv, edit, "conflict");
     for _ in 0..33 {
-        let reaction = ask(&mut oracle, conv, change(2, What::React, 6));
+        let reaction = ask(&mut oracle, conv, change(2, ChangeKind::React, 6));
         oracle.change_refused(conv, reaction, "not_member");
         oracle.removal_asked(conv, 2);
     }
     let full = oracle.counts().violations;
     assert_eq!(full, 1, "the first was refused to a member");
-    let reaction = ask(&mut oracle, conv, change(1, What::React, 6));
+    let reaction = ask(&mut oracle, conv, change(1, ChangeKind::React, 6));
     oracle.change_refused(conv, reaction, "conflict");
     assert_eq!(oracle.counts().violations, full, "the message may have its fill");
-    let edit = ask(&mut oracle, conv, change(1, What::Edit, 7));
+    let edit = ask(&mut oracle, conv, change(1, ChangeKind::Edit, 7));
     oracle.change_refused(conv, edit, "conflict");
     assert_eq!(oracle.counts().violations, full + 1);
 }
@@ -210,24 +210,24 @@ fn what_was_refused_and_is_in_the_log_is_caught_whichever_is_known_first() {
     let (mut oracle, conv) = ten();
     oracle.removal_asked(conv, 0);
     oracle.refused(conv, tag(0, 10), "not_member");
-    assert_eq!(kinds(&oracle), [Kind::RefusedShown]);
+    assert_eq!(kinds(&oracle), [ViolationKind::RefusedVisible]);
 
     let (mut oracle, conv) = ten();
     oracle.removal_asked(conv, 1);
     let ordinal = oracle.next_change(conv, 1);
-    let change = Change {
+    let change = MessageChange {
         by: 1,
-        what: What::React,
+        what: ChangeKind::React,
         of: 5,
         mark: 7,
     };
     oracle.issue_change(conv, ordinal, change);
-    let visible = Seen {
+    let visible = SeenEvent {
         mn: None,
         change: Some(change),
         ..event(11, None)
     };
     oracle.applied(conv, 0, &visible);
     oracle.change_refused(conv, tag(1, ordinal), "not_member");
-    assert_eq!(kinds(&oracle), [Kind::RefusedShown]);
+    assert_eq!(kinds(&oracle), [ViolationKind::RefusedVisible]);
 }

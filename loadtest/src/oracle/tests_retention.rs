@@ -6,19 +6,19 @@ use crate::clock::SECOND;
 
 const MESSAGES: u64 = 200;
 
-fn retention(setting: &str) -> Retention {
-    Retention::of_settings(&[setting.to_owned()])
+fn retention(setting: &str) -> RetentionSettings {
+    RetentionSettings::of_settings(&[setting.to_owned()])
 }
 
-fn message(s: u64) -> Seen {
-    Seen {
+fn message(s: u64) -> SeenEvent {
+    SeenEvent {
         s,
         digest: s << 8 | 1,
         body: s,
         deleted: false,
         ts: s,
         mn: Some(s),
-        tag: Some(Tag {
+        tag: Some(MessageTag {
             sender: 0,
             ordinal: s as Ordinal,
         }),
@@ -29,7 +29,7 @@ fn message(s: u64) -> Seen {
 }
 
 /// One message a second, which client 0 has sent and has; client 1 has the first ten.
-fn run(retention: Retention, window: usize, messages: u64) -> (Oracle, ConvIx) {
+fn run(retention: RetentionSettings, window: usize, messages: u64) -> (Oracle, ConvIx) {
     let mut oracle = Oracle::with_window(window);
     oracle.retain(retention);
     let conv = oracle.conversation("g_1");
@@ -46,7 +46,7 @@ fn run(retention: Retention, window: usize, messages: u64) -> (Oracle, ConvIx) {
     (oracle, conv)
 }
 
-fn kinds(oracle: &Oracle) -> Vec<Kind> {
+fn kinds(oracle: &Oracle) -> Vec<ViolationKind> {
     let violations = oracle.violations().iter();
     violations.map(|violation| violation.kind).collect()
 }
@@ -62,13 +62,13 @@ fn what_is_old_enough_may_be_gone_and_what_is_younger_may_not() {
     oracle.passed_over(conv, 1, 180, now);
     assert_eq!(
         kinds(&oracle),
-        [Kind::GoneTooSoon],
+        [ViolationKind::GoneTooSoon],
         "the one at 176 was sent 24 s ago"
     );
-    let (mut oracle, conv) = run(Retention::default(), 10_000, MESSAGES);
+    let (mut oracle, conv) = run(RetentionSettings::default(), 10_000, MESSAGES);
     oracle.passed_over(conv, 1, 128, now);
-    assert_eq!(kinds(&oracle), [Kind::GoneTooSoon], "nothing goes there");
-    let (mut oracle, conv) = run(Retention::unknown(), 10_000, MESSAGES);
+    assert_eq!(kinds(&oracle), [ViolationKind::GoneTooSoon], "nothing goes there");
+    let (mut oracle, conv) = run(RetentionSettings::unknown(), 10_000, MESSAGES);
     oracle.passed_over(conv, 1, 199, now);
     assert_eq!(kinds(&oracle), [], "nobody knows what goes there");
 }
@@ -92,7 +92,7 @@ fn what_has_enough_messages_above_it_may_be_gone() {
         "nobody had sent these by then, but it may be one more by the sample"
     );
     oracle.passed_over(conv, 1, MESSAGES - 20, now);
-    assert_eq!(kinds(&oracle), [Kind::GoneTooSoon]);
+    assert_eq!(kinds(&oracle), [ViolationKind::GoneTooSoon]);
 }
 
 #[test]
@@ -101,18 +101,18 @@ fn unread_counts_at_least_what_must_be_there_and_at_most_all() {
     for (unread, expected) in [
         (190, None),
         (60, None),
-        (20, Some(Kind::UnreadWrong)),
-        (191, Some(Kind::UnreadWrong)),
+        (20, Some(ViolationKind::UnreadWrong)),
+        (191, Some(ViolationKind::UnreadWrong)),
     ] {
         let rule = retention("retention.group_max_age_ms=60000");
         let (mut oracle, conv) = run(rule, 10_000, MESSAGES);
-        let row = Row {
+        let row = ListedRow {
             last: MESSAGES,
             unread,
             read: 10,
             delivered: 10,
             floor: 10,
-            settled: false,
+            is_final: false,
             at: now,
         };
         oracle.listed(conv, 1, row);
@@ -121,7 +121,7 @@ fn unread_counts_at_least_what_must_be_there_and_at_most_all() {
 }
 
 #[test]
-fn what_nobody_saw_before_it_was_gone_is_passed_over_by_all() {
+fn an_unseen_trimmed_message_is_passed_over_by_all() {
     let rule = retention("retention.group_max_messages=50");
     let (mut oracle, conv) = run(rule, 10_000, 100);
     for s in 101..=300 {
@@ -136,13 +136,13 @@ fn what_nobody_saw_before_it_was_gone_is_passed_over_by_all() {
         oracle.applied(conv, 1, &message(s));
         oracle.applied(conv, 0, &message(s));
     }
-    let row = Row {
+    let row = ListedRow {
         last: 300,
         unread: 60,
         read: 240,
         delivered: 300,
         floor: 0,
-        settled: true,
+        is_final: true,
         at: now,
     };
     oracle.listed(conv, 1, row);
@@ -152,7 +152,7 @@ fn what_nobody_saw_before_it_was_gone_is_passed_over_by_all() {
 }
 
 #[test]
-fn what_was_seen_before_it_was_said_that_all_below_is_gone_is_judged_then() {
+fn what_was_seen_before_a_trim_is_judged_at_the_trim() {
     let rule = retention("retention.group_max_messages=50");
     let (mut oracle, conv) = run(rule, 10_000, 100);
     for s in 101..=300 {
@@ -186,37 +186,37 @@ fn a_reading_that_begins_above_what_is_gone_is_compared_from_there() {
             seen.digest ^= u64::from(altered && s == 2500) << 60;
             oracle.reread(conv, &mut reading, &seen);
         }
-        let expected: &[Kind] = if altered { &[Kind::Fork] } else { &[] };
+        let expected: &[ViolationKind] = if altered { &[ViolationKind::Fork] } else { &[] };
         assert_eq!(kinds(&oracle), expected);
     }
 }
 
 #[test]
 fn a_sight_that_comes_later_than_the_window_is_judged_all_the_same() {
-    let (mut oracle, conv) = run(Retention::default(), 0, 6000);
+    let (mut oracle, conv) = run(RetentionSettings::default(), 0, 6000);
     oracle.sighted(conv, 1, &message(11));
     oracle.acked(conv, message(11).tag.unwrap(), 11);
     assert_eq!((kinds(&oracle), oracle.late()), (Vec::new(), 2));
     oracle.acked(conv, message(12).tag.unwrap(), 11);
-    let other = Seen {
+    let other = SeenEvent {
         digest: 7,
         ..message(12)
     };
     oracle.sighted(conv, 1, &other);
-    assert_eq!(kinds(&oracle), [Kind::AckedOther, Kind::Fork]);
+    assert_eq!(kinds(&oracle), [ViolationKind::AckedOther, ViolationKind::Fork]);
 }
 
 #[test]
 fn a_sight_from_further_back_than_is_remembered_is_a_violation_and_memory_is_bounded() {
-    let (mut oracle, conv) = run(Retention::default(), 0, 30_000);
+    let (mut oracle, conv) = run(RetentionSettings::default(), 0, 30_000);
     assert!(oracle.archived() <= 9 * 1024, "{}", oracle.archived());
     oracle.sighted(conv, 1, &message(11));
-    assert_eq!(kinds(&oracle), [Kind::LateSight]);
+    assert_eq!(kinds(&oracle), [ViolationKind::LateSight]);
 }
 
 #[test]
 fn a_resync_that_nothing_explains_is_caught() {
-    let told = |whys: &[(&str, Option<u64>)], retention: Retention| {
+    let judged = |whys: &[(&str, Option<u64>)], retention: RetentionSettings| {
         let mut oracle = Oracle::new();
         oracle.retain(retention);
         let mut session = Resyncs::default();
@@ -226,22 +226,22 @@ fn a_resync_that_nothing_explains_is_caught() {
         assert_eq!(oracle.counts().resyncs, whys.len() as u64);
         kinds(&oracle)
     };
-    let off = Retention::default();
+    let off = RetentionSettings::default();
     let on = retention("retention.group_max_messages=50");
-    let caught = [Kind::ResyncUnexplained];
-    assert_eq!(told(&[("slow", Some(1)), ("slow", Some(40))], off), []);
-    assert_eq!(told(&[("slow", Some(1)), ("slow", Some(9))], off), caught);
+    let caught = [ViolationKind::ResyncUnexplained];
+    assert_eq!(judged(&[("slow", Some(1)), ("slow", Some(40))], off), []);
+    assert_eq!(judged(&[("slow", Some(1)), ("slow", Some(9))], off), caught);
     assert_eq!(
-        told(&[("slow", None), ("slow", None)], off),
+        judged(&[("slow", None), ("slow", None)], off),
         [],
         "it reads slowly"
     );
-    assert_eq!(told(&[("gone", Some(1))], on), []);
-    assert_eq!(told(&[("gone", Some(1))], off), caught);
-    assert_eq!(told(&[("late", Some(1)), ("late", Some(1))], off), []);
+    assert_eq!(judged(&[("gone", Some(1))], on), []);
+    assert_eq!(judged(&[("gone", Some(1))], off), caught);
+    assert_eq!(judged(&[("late", Some(1)), ("late", Some(1))], off), []);
     assert_eq!(
-        told(&[("late", Some(1)), ("late", Some(1)), ("late", Some(1))], off),
+        judged(&[("late", Some(1)), ("late", Some(1)), ("late", Some(1))], off),
         caught
     );
-    assert_eq!(told(&[("because", Some(1))], off), caught);
+    assert_eq!(judged(&[("because", Some(1))], off), caught);
 }

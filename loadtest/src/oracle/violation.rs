@@ -1,4 +1,4 @@
-//! What can be wrong with a delivery, and the history that is kept to show it.
+//! Kinds of broken promises, and the history that is written beside a violation.
 
 use std::collections::VecDeque;
 
@@ -6,116 +6,118 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::ClientIx;
 
-/// A broken promise. The name is what the report shows; the doc comment is the promise.
+/// Kind of a broken promise. The report shows the variant's name. The doc comment is the promise itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
+pub(crate) enum ViolationKind {
     /// One `s` has one event, for every receiver and on every read.
     Fork,
-    /// A client message id has one place in the log.
+    /// A client message id has one position in the log.
     Duplicate,
     /// One sender's messages keep the order in which they were sent.
     Reordered,
     /// A view of a conversation has no holes.
     Hole,
-    /// A live stream goes on without a hole unless the node said `resync`.
+    /// A live stream has no hole unless the node sent `resync`.
     LiveHole,
     /// The session's event numbers have no holes.
     NumberHole,
-    /// The ordinal `mn` counts messages without holes.
+    /// The message ordinals `mn` have no holes.
     OrdinalHole,
-    /// `ts` never falls within a conversation.
+    /// `ts` never decreases within a conversation.
     TimeFell,
-    /// `ts` is no further ahead of the true time than clocks may be apart.
+    /// `ts` is ahead of the true time by no more than the permitted clock difference.
     TimeAhead,
-    /// What was acked is in the log, at the place that the ack named.
+    /// Every acknowledged message is in the log, at the position of its ack.
     AckedLost,
-    /// Two messages were acked for one place, or an ack names a place that holds another message.
+    /// A position is acknowledged for one message only, and holds that message.
     AckedOther,
-    /// Every answer belongs to a request that waits for one.
+    /// Every response belongs to a pending request.
     UnsolicitedAnswer,
-    /// A read shows what was delivered or acknowledged before it began.
+    /// A read contains everything that was delivered or acknowledged before it began.
     StaleRead,
-    /// Only what was sent is received, from whom it was sent.
+    /// Every received message was sent in this run, by the sender that it names.
     Phantom,
-    /// A body arrives as it was sent.
+    /// A body arrives unchanged.
     Altered,
-    /// What was refused for good is never shown.
-    RefusedShown,
-    /// Nothing above a removal reaches the removed.
+    /// A permanently refused message or change never appears in the log.
+    #[serde(rename = "refused_shown")]
+    RefusedVisible,
+    /// A removed member receives nothing above its removal.
     AfterRemoval,
-    /// Nothing of a removed member's is accepted.
+    /// No message or change of a removed member is accepted.
     ExMemberAccepted,
-    /// After everything has healed, every member has everything.
+    /// After all faults have ended, every member has every event.
     MissedAtEnd,
-    /// After everything has healed, every send is answered.
+    /// After all faults have ended, every send is answered.
     Wedged,
-    /// A frame that the protocol doesn't know.
+    /// Every frame conforms to the protocol.
     Malformed,
-    /// A resumed session goes on at exactly the event after the client's last.
+    /// A resumed session continues exactly after the client's last event.
     ResumeWrong,
-    /// Read and delivered cursors never fall.
+    /// Read and delivered cursors never decrease.
     CursorFell,
     /// `read` <= `delivered` <= last.
     CursorOrder,
-    /// Unread is what a recount of the log above the read cursor gives.
+    /// The unread count equals a recount of the log above the read cursor.
     UnreadWrong,
-    /// Words that nobody deleted don't disappear.
+    /// A body disappears only by a deletion or by retention.
     Vanished,
-    /// Words that were deleted are not served again.
+    /// A deleted body is not served again.
     Undeleted,
-    /// A message that is sent after an ack was received stands behind what was acknowledged.
+    /// A message sent after an ack was received has a position above the acknowledged one.
     StaleAppend,
-    /// A list or a sync that is followed to its end names every conversation of the user.
+    /// A list or sync that is read to its end contains every conversation of the user.
     LeftOut,
-    /// Every sight of an event can be held against the others, however late it is.
+    /// Every observation of an event can be compared, however late it is.
     LateSight,
-    /// A node says `resync` only where something explains it.
+    /// A node sends `resync` only for a reason that the run can explain.
     ResyncUnexplained,
-    /// Nothing younger than the nodes' retention permits is gone.
+    /// Retention removes nothing younger than the nodes' settings permit.
     GoneTooSoon,
-    /// The replicas of a shard are the same at the same place of its log.
+    /// The replicas of a shard are equal at the same log index.
     ReplicasDiffer,
-    /// A definite refusal is explained by the state in which it was given.
+    /// A permanent refusal is explained by a state in which it can have been given.
     RefusedWrongly,
 }
 
-/// One broken promise, with where and what.
+/// Broken promise with its position and details.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Violation {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ViolationKind,
     pub(crate) conversation: String,
     pub(crate) client: Option<ClientIx>,
     pub(crate) s: u64,
     pub(crate) detail: String,
-    /// The log around the place, as the oracle knows it.
+    /// Known log around the position, as text.
     pub(crate) log: Vec<String>,
 }
 
-/// The last things that happened, for the file that is written beside a violation.
+/// Bounded queue of the last history lines, for the file that is written beside a violation.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct EventHistory {
     lines: VecDeque<String>,
     limit: usize,
 }
 
-// === impl History ===
+// === impl EventHistory ===
 
-impl History {
-    pub(crate) fn new(limit: usize) -> History {
-        History {
+impl EventHistory {
+    pub(crate) fn new(limit: usize) -> EventHistory {
+        EventHistory {
             lines: VecDeque::new(),
             limit,
         }
     }
 
-    /// `at` is nanoseconds of the run.
+    /// Adds a line with a time. `at` is in nanoseconds of the run.
     pub(crate) fn note(&mut self, at: u64, line: impl std::fmt::Display) {
         self.retell(format!("{:12.6} {line}", at as f64 / 1e9));
     }
 
-    /// Adds a line as it is.
+    /// Adds a line unchanged.
     pub(crate) fn retell(&mut self, line: String) {
+        // The oldest line is evicted, since the last ones lead to the violation.
         if self.lines.len() == self.limit {
             self.lines.pop_front();
         }

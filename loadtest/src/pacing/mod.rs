@@ -1,46 +1,52 @@
-//! When the next message is due. Open loop: the schedule goes on whatever the cluster does, and latency counts from
-//! the scheduled time, so a stall is seen by every message that it delayed. Closed loop: a window of unanswered
-//! messages, which finds the peak and hides stalls.
+//! Schedule of the messages.
+//!
+//! * Open loop: the schedule continues independently of the cluster. Latency counts from the scheduled time, so every
+//!   message that a stall delays includes it.
+//! * Closed loop: a window of unacknowledged messages. It finds the peak throughput, and hides stalls.
 
-pub(crate) mod alarm;
-pub(crate) mod curve;
+pub(crate) mod precise_timer;
+pub(crate) mod rate_curve;
 pub(crate) mod search;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-pub(crate) use self::alarm::{Alarm, Alarms};
-pub(crate) use self::curve::Curve;
+pub(crate) use self::precise_timer::{PreciseTimer, PreciseTimers};
+pub(crate) use self::rate_curve::RateCurve;
 use crate::clock::{Nanos, SECOND};
 
-/// How the messages of a run are timed.
+/// Timing of the messages of a run.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Pace {
-    /// So many messages a second, all senders together.
-    Open { rate: Curve, arrival: Arrival },
-    /// So many unanswered messages per sender.
+pub(crate) enum LoadPace {
+    /// Rate in messages per second, of all senders together.
+    Open {
+        rate: RateCurve,
+        arrival: ArrivalProcess,
+    },
+    /// Number of unacknowledged messages per sender.
     Closed { window: usize },
-    /// Nothing is sent.
+    /// Sends nothing.
     Silent,
 }
 
-/// The gaps of an open loop.
+/// Distribution of the gaps of an open loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(crate) enum Arrival {
-    /// All gaps alike.
+pub(crate) enum ArrivalProcess {
+    /// Equal gaps.
     Constant,
-    /// Gaps as of many independent people.
+    /// Exponentially distributed gaps, as of many independent users.
     Poisson,
 }
 
 /// One sender's share of an open loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
-    rate: Curve,
+    rate: RateCurve,
     share: f64,
-    arrival: Arrival,
+    arrival: ArrivalProcess,
     from: Nanos,
-    /// How many messages the share amounts to when the next one is due: whole ones or, in a Poisson process, not.
+    /// Cumulative number of messages of the share at the next scheduled time. A fraction, because senders start at
+    /// random points.
     level: f64,
     next: Nanos,
 }
@@ -48,9 +54,15 @@ pub(crate) struct Schedule {
 // === impl Schedule ===
 
 impl Schedule {
-    /// `share` is this sender's part of the rate. Senders begin at random points of their first gap, or they would all
-    /// send at once for ever.
-    pub(crate) fn new(rate: Curve, share: f64, arrival: Arrival, from: Nanos, rng: &mut StdRng) -> Schedule {
+    /// Creates the schedule of a sender with this share of the rate. It starts at a random point of the first gap, or
+    /// all senders would send at the same times forever.
+    pub(crate) fn new(
+        rate: RateCurve,
+        share: f64,
+        arrival: ArrivalProcess,
+        from: Nanos,
+        rng: &mut StdRng,
+    ) -> Schedule {
         let mut schedule = Schedule {
             rate,
             share,
@@ -63,21 +75,23 @@ impl Schedule {
         schedule
     }
 
-    /// When the next message is due.
+    /// Returns the next scheduled time.
     pub(crate) fn next(&self) -> Nanos {
         self.next
     }
 
-    /// Takes the next due time, if it has come.
+    /// Returns the next scheduled time if it has passed, and advances the schedule.
     pub(crate) fn due(&mut self, now: Nanos, rng: &mut StdRng) -> Option<Nanos> {
         let due = self.next;
         if due > now {
             return None;
         }
+        // Advanced from the scheduled level, not from `now`: a late call must not slow the rate down.
         self.level += match self.arrival {
-            Arrival::Constant => 1.0,
-            Arrival::Poisson => -(1.0 - rng.random::<f64>()).ln(),
+            ArrivalProcess::Constant => 1.0,
+            ArrivalProcess::Poisson => -(1.0 - rng.random::<f64>()).ln(),
         };
+        // `max`: rounding must not move the schedule backwards.
         self.next = self.at_level().max(due);
         Some(due)
     }
@@ -93,7 +107,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
-    fn count(arrival: Arrival, rate: f64, seconds: u64) -> (usize, Vec<Nanos>) {
+    fn count(arrival: ArrivalProcess, rate: f64, seconds: u64) -> (usize, Vec<Nanos>) {
         let mut rng = StdRng::seed_from_u64(7);
         let mut schedule = Schedule::new((2.0 * rate).into(), 0.5, arrival, 0, &mut rng);
         let dues: Vec<_> = std::iter::from_fn(|| schedule.due(seconds * SECOND, &mut rng)).collect();
@@ -102,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_schedule_keeps_its_rate_and_never_goes_back() {
-        for (arrival, slack) in [(Arrival::Constant, 1), (Arrival::Poisson, 400)] {
+        for (arrival, slack) in [(ArrivalProcess::Constant, 1), (ArrivalProcess::Poisson, 400)] {
             let (count, dues) = count(arrival, 100.0, 100);
             assert!(count.abs_diff(10_000) <= slack, "{arrival:?}: {count}");
             assert!(dues.is_sorted());
@@ -112,10 +126,10 @@ mod tests {
     #[test]
     fn what_was_missed_is_due_at_its_own_time() {
         let mut rng = StdRng::seed_from_u64(7);
-        let mut schedule = Schedule::new(10.0.into(), 1.0, Arrival::Constant, 0, &mut rng);
+        let mut schedule = Schedule::new(10.0.into(), 1.0, ArrivalProcess::Constant, 0, &mut rng);
         let first = schedule.next();
         assert_eq!(schedule.due(first - 1, &mut rng), None);
-        // A second of silence later, every message of that second is due, each with its own time.
+        // After one second without a call, every message of that second is due, each with its own time.
         let late: Vec<_> = std::iter::from_fn(|| schedule.due(first + SECOND, &mut rng)).collect();
         assert!((10..=11).contains(&late.len()), "{late:?}");
         assert!((late[1] - late[0]).abs_diff(SECOND / 10) <= 1);
@@ -126,10 +140,10 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         let second = std::time::Duration::from_secs(1);
         for (curve, expected) in [
-            (Curve::steps(&[10.0, 40.0], 20 * second), [100, 400]),
-            (Curve::ramp(0.0, 100.0, 20 * second), [250, 750]),
+            (RateCurve::steps(&[10.0, 40.0], 20 * second), [100, 400]),
+            (RateCurve::ramp(0.0, 100.0, 20 * second), [250, 750]),
         ] {
-            let mut schedule = Schedule::new(curve, 1.0, Arrival::Constant, 0, &mut rng);
+            let mut schedule = Schedule::new(curve, 1.0, ArrivalProcess::Constant, 0, &mut rng);
             let dues: Vec<_> = std::iter::from_fn(|| schedule.due(20 * SECOND, &mut rng)).collect();
             let first = dues.iter().filter(|due| **due < 10 * SECOND).count();
             for (found, expected) in [first, dues.len() - first].into_iter().zip(expected) {

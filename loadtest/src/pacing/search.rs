@@ -1,34 +1,35 @@
-//! The search for the highest rate that holds: doubled until it fails, then halved in between. Pure: takes whether the
-//! last rate held, says which one to try.
+//! Search for the highest sustainable rate: doubles the rate until it fails, then bisects. Pure: it gets the result of
+//! the last rate, and returns the next one.
 
-/// The search.
+/// State of the search.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     next: f64,
-    /// The highest that held.
+    /// Highest rate that was sustained; `None` before the first.
     held: Option<f64>,
-    /// The lowest that failed.
+    /// Lowest rate that failed; `None` before the first.
     failed: Option<f64>,
     precision: f64,
 }
 
-/// Below that there is nothing to find.
+/// Lowest rate that is tried.
 const LOWEST: f64 = 1.0;
 
 // === impl Search ===
 
 impl Search {
-    /// `precision` is how far the answer may be from the truth, as a part of itself.
+    /// `precision` is the permitted relative error of the result.
     pub(crate) fn new(first: f64, precision: f64) -> Search {
         Search {
             next: first.max(LOWEST),
             held: None,
             failed: None,
+            // A precision of 0 would never be reached.
             precision: precision.max(0.001),
         }
     }
 
-    /// The rate to try now; `None` when the answer is close enough.
+    /// Returns the next rate to try; `None` once the result is precise enough.
     pub(crate) fn next(&self) -> Option<f64> {
         let found = match (self.held, self.failed) {
             (Some(held), Some(failed)) => failed - held <= held * self.precision,
@@ -38,12 +39,12 @@ impl Search {
         (!found).then_some(self.next)
     }
 
-    /// The highest rate that held.
+    /// Returns the highest rate that was sustained; `None` if none was.
     pub(crate) fn held(&self) -> Option<f64> {
         self.held
     }
 
-    /// What became of the rate that was to be tried.
+    /// Records the result of the current rate, and determines the next one.
     pub(crate) fn judge(&mut self, held: bool) {
         let end = if held { &mut self.held } else { &mut self.failed };
         *end = Some(self.next);

@@ -1,17 +1,18 @@
-//! Which charts a report has, and which two reports have together.
+//! Selection of the charts of a report and of a comparison.
 
-use super::plot::{Across, Band, Chart, Line, Scale, Unit};
-use super::{Point, Report};
-use crate::fault::Outcome;
-use crate::measure::latency::Second;
-use crate::measure::series::Sample;
+use super::plot::{Across, Band, Chart, ChartLine, Scale, Unit};
+use super::{PercentilePoint, RunReport};
+use crate::fault::FaultOutcome;
+use crate::measure::node_samples::Sample;
+use crate::measure::recorder::Second;
 
-// === impl Report ===
+// === impl RunReport ===
 
-impl Report {
-    /// Everything over time, and the percentile curve.
+impl RunReport {
+    /// Returns all charts over time, and the percentile curves.
     pub(super) fn charts(&self) -> Vec<Chart> {
         let bands = self.bands();
+        // From the load on: the set-up's connections would hide the scale of the rest.
         let span = self.began_s().floor()..self.seconds.last().map_or(1.0, |second| second.at as f64 + 1.0);
         let over_time = |title, note, unit, scale, lines| Chart {
             title,
@@ -26,7 +27,7 @@ impl Report {
         vec![
             over_time(
                 "Send to ack",
-                "Each second's messages, from the time at which they were due.",
+                "Messages per second of the schedule, measured from the scheduled time.",
                 Unit::Milliseconds,
                 Scale::Logarithmic,
                 vec![
@@ -37,7 +38,7 @@ impl Report {
             ),
             over_time(
                 "Throughput",
-                "What was due, what was acked, and what other clients applied.",
+                "Messages scheduled, acknowledged, and applied by other clients.",
                 Unit::PerSecond,
                 Scale::Linear,
                 vec![
@@ -48,7 +49,7 @@ impl Report {
             ),
             Chart {
                 title: "Percentiles of the whole load",
-                note: "How long the slowest tenth, hundredth, thousandth waited.",
+                note: "Latency of the slowest tenth, hundredth and thousandth.",
                 unit: Unit::Milliseconds,
                 across: Across::Nines,
                 scale: Scale::Logarithmic,
@@ -61,14 +62,14 @@ impl Report {
             },
             over_time(
                 "Errors",
-                "Refusals, lost connections and resyncs, as the clients saw them.",
+                "Refusals, lost connections and resyncs, counted by the clients.",
                 Unit::PerSecond,
                 Scale::Linear,
                 vec![self.rate("errors", |second| second.errors)],
             ),
             over_time(
                 "CPU of each node",
-                "100 % is one core. A gap: the node didn't answer, or was started anew.",
+                "100 % is one core. A gap: the node did not respond or was restarted.",
                 Unit::Percent,
                 Scale::Linear,
                 self.per_node(|sample| sample.cpu_percent),
@@ -82,12 +83,12 @@ impl Report {
             ),
             over_time(
                 "The harness itself",
-                "One thread: near 100 % it is the harness that is measured.",
+                "The harness has one thread: near 100 % it limits the result.",
                 Unit::Percent,
                 Scale::Linear,
-                vec![Line {
+                vec![ChartLine {
                     name: "CPU".to_owned(),
-                    // With workers this process only coordinates; they have a table.
+                    // With workers this process only coordinates. Their CPU is in a table.
                     points: match self.harness.workers.is_empty() {
                         true => self.own.iter().map(|own| (own.at_s, own.cpu_percent)).collect(),
                         false => Vec::new(),
@@ -96,14 +97,14 @@ impl Report {
             ),
             over_time(
                 "Fsyncs of each node",
-                "Each makes the messages of all shards durable that waited for it.",
+                "One fsync makes the queued messages of all shards durable.",
                 Unit::PerSecond,
                 Scale::Linear,
                 self.per_node(|sample| sample.fsyncs_per_s),
             ),
             over_time(
                 "Owners",
-                "Shards that each node owns: every step is a change of owners.",
+                "Shards owned by each node: every step is a takeover.",
                 Unit::Count,
                 Scale::Linear,
                 self.per_node(|sample| Some(sample.owned_shards? as f64))
@@ -114,14 +115,14 @@ impl Report {
         ]
     }
 
-    /// This report's lines beside another's.
-    pub(super) fn charts_beside(&self, other: &Report) -> Vec<Chart> {
-        let both = |line: fn(&Report) -> Line| {
-            let named = |name: &str, line: Line| Line {
+    /// Returns the charts of this report and another one, each with both lines.
+    pub(super) fn charts_beside(&self, other: &RunReport) -> Vec<Chart> {
+        let both = |line: fn(&RunReport) -> ChartLine| {
+            let named = |name: &str, line: ChartLine| ChartLine {
                 name: name.to_owned(),
                 ..line
             };
-            // Runs begin their load at different times; beside each other they begin together.
+            // Both lines start at the load's begin, since the set-ups take different times.
             vec![
                 named("A", self.since_load(line(self))),
                 named("B", other.since_load(line(other))),
@@ -138,7 +139,7 @@ impl Report {
             lines,
             bands: Vec::new(),
         };
-        let curves = |title, of: fn(&Report) -> &Vec<Point>| Chart {
+        let curves = |title, of: fn(&RunReport) -> &Vec<PercentilePoint>| Chart {
             title,
             note: "Of the whole load.",
             unit: Unit::Milliseconds,
@@ -188,8 +189,9 @@ impl Report {
     fn bands(&self) -> Vec<Band> {
         let installed = self
             .faults
+            // A skipped fault had no effect to mark.
             .iter()
-            .filter(|fault| fault.outcome != Outcome::Skipped);
+            .filter(|fault| fault.outcome != FaultOutcome::Skipped);
         installed
             .map(|fault| Band {
                 name: fault.fault.split('@').next().unwrap_or_default().to_owned(),
@@ -199,8 +201,8 @@ impl Report {
             .collect()
     }
 
-    fn latency(&self, name: &str, of: fn(&Second) -> u64) -> Line {
-        // A second without an ack has no latency.
+    fn latency(&self, name: &str, of: fn(&Second) -> u64) -> ChartLine {
+        // NaN: a second without an ack has no latency.
         let value = |second: &Second| match second.acked {
             0 => f64::NAN,
             _ => of(second) as f64 / 1000.0,
@@ -208,26 +210,27 @@ impl Report {
         self.line(name, value)
     }
 
-    fn rate(&self, name: &str, of: fn(&Second) -> u64) -> Line {
+    fn rate(&self, name: &str, of: fn(&Second) -> u64) -> ChartLine {
         self.line(name, |second| of(second) as f64)
     }
 
-    fn line(&self, name: &str, value: impl Fn(&Second) -> f64) -> Line {
+    fn line(&self, name: &str, value: impl Fn(&Second) -> f64) -> ChartLine {
         let began = self.began_s();
+        // Includes the second in which the load began.
         let load = self
             .seconds
             .iter()
             .filter(|second| (second.at + 1) as f64 > began);
-        Line {
+        ChartLine {
             name: name.to_owned(),
             points: load.map(|second| (second.at as f64, value(second))).collect(),
         }
     }
 
-    fn per_node(&self, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Line> {
+    fn per_node(&self, value: impl Fn(&Sample) -> Option<f64>) -> Vec<ChartLine> {
         let lines = self.target.nodes.iter().enumerate().map(|(node, name)| {
             let samples = self.samples.iter().filter(|sample| sample.node == node);
-            Line {
+            ChartLine {
                 name: name.clone(),
                 points: samples
                     .map(|sample| (sample.at_s, value(sample).unwrap_or(f64::NAN)))
@@ -237,11 +240,13 @@ impl Report {
         lines.collect()
     }
 
-    fn all_nodes(&self, value: impl Fn(&Sample) -> Option<f64>) -> Line {
+    fn all_nodes(&self, value: impl Fn(&Sample) -> Option<f64>) -> ChartLine {
         let nodes = self.target.nodes.len().max(1);
+        // Samples are taken for all nodes at once, so each chunk is one time.
         let moments = self.samples.chunks(nodes).filter_map(|moment| {
             let at = moment.first()?.at_s;
             let known: Vec<f64> = moment.iter().filter_map(&value).collect();
+            // A sum without any value is unknown, not zero.
             let sum = if known.is_empty() {
                 f64::NAN
             } else {
@@ -249,48 +254,49 @@ impl Report {
             };
             Some((at, sum))
         });
-        Line {
+        ChartLine {
             name: String::new(),
             points: moments.collect(),
         }
     }
 
-    fn since_load(&self, mut line: Line) -> Line {
+    fn since_load(&self, mut line: ChartLine) -> ChartLine {
         let began = self.began_s().floor();
         line.points.iter_mut().for_each(|(x, _)| *x -= began);
         line
     }
 
-    /// When the load began: the phase after the set-up.
+    /// Returns the start of the load: the second phase, after the set-up.
     fn began_s(&self) -> f64 {
         self.phases.get(1).map_or(0.0, |phase| phase.from_s)
     }
 }
 
-/// A line that keeps its value until the next: what is counted doesn't slope.
-fn steps(line: Line) -> Line {
+/// Converts a line to steps: a count does not change gradually.
+fn steps(line: ChartLine) -> ChartLine {
     let ends = line.points.windows(2).map(|pair| (pair[1].0, pair[0].1));
     let mut points: Vec<(f64, f64)> = Vec::new();
     for (point, end) in line.points.iter().zip(ends.map(Some).chain([None])) {
         points.push(*point);
         points.extend(end);
     }
-    Line { points, ..line }
+    ChartLine { points, ..line }
 }
 
-/// Whole nines, as far as the longest curve reaches.
-fn nines(curves: &[&Vec<Point>]) -> std::ops::Range<f64> {
+/// Returns the range of an axis in whole nines, up to the end of the longest curve.
+fn nines(curves: &[&Vec<PercentilePoint>]) -> std::ops::Range<f64> {
     let last = curves.iter().filter_map(|curve| curve.last());
     let most = last.map(|point| nines_of(point.percentile)).fold(1.0, f64::max);
     0.0..(most - 0.01).ceil()
 }
 
 fn nines_of(percentile: f64) -> f64 {
+    // The 100th percentile would be infinitely far to the right.
     -(1.0 - percentile / 100.0).max(1e-9).log10()
 }
 
-pub(super) fn curve(name: &str, points: &[Point]) -> Line {
-    Line {
+pub(super) fn curve(name: &str, points: &[PercentilePoint]) -> ChartLine {
+    ChartLine {
         name: name.to_owned(),
         points: points
             .iter()

@@ -1,17 +1,17 @@
-//! What changed between two runs: a table for the terminal, a page with both runs in each chart.
+//! Comparison of two runs: a table for the terminal, and a page with both runs in each chart.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::html::{MANY, escape, figures, known, number, page, table};
-use super::{Point, Report};
+use super::{PercentilePoint, RunReport};
 
-/// Why two reports can't be compared.
+/// Error of the comparison of two reports.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{0}: {1}")]
     Unreadable(PathBuf, std::io::Error),
-    #[error("{0} is no report of this harness: {1}")]
+    #[error("{0} is not a report of this harness: {1}")]
     Malformed(PathBuf, serde_json::Error),
     #[error("{0} has schema {1}; this harness reads schema 1")]
     Schema(PathBuf, u32),
@@ -19,12 +19,12 @@ pub(crate) enum Error {
     Unwritable(std::io::Error),
 }
 
-/// One figure of both runs.
+/// Value of both runs.
 #[derive(Debug)]
-struct Row {
+struct CompareRow {
     name: &'static str,
     unit: &'static str,
-    /// `None` is what the run could not know.
+    /// `None` if the run could not measure it.
     a: Option<f64>,
     b: Option<f64>,
     better: Better,
@@ -36,22 +36,22 @@ enum Better {
     Higher,
 }
 
-/// Changes below this are no news.
+/// Changes below this are not rated.
 const NOISE_PERCENT: f64 = 3.0;
-/// Changes from here on are told in times, not in percent.
+/// Changes from this factor on are shown as a factor instead of percent.
 const TIMES: f64 = 10.0;
 
-/// What a reader of the figures has to know first.
-fn warning(a: &Report, b: &Report) -> Option<String> {
+/// Returns a warning if the acks of the two runs have different guarantees.
+fn warning(a: &RunReport, b: &RunReport) -> Option<String> {
     (a.target.guarantee != b.target.guarantee).then(|| {
         format!(
-            "An ack means another thing in A ({}) than in B ({}): their latencies are not the same figure.",
+            "The guarantee of an ack differs between A ({}) and B ({}): their latencies cannot be compared.",
             a.target.guarantee, b.target.guarantee
         )
     })
 }
 
-/// Prints the difference, and writes it as a page if there is a folder for it.
+/// Prints the comparison, and writes it as a page if `folder` is given.
 pub(crate) fn compare(a: &Path, b: &Path, folder: Option<&Path>) -> Result<(), Error> {
     let (a, b) = (read(a)?, read(b)?);
     print!("{}", text(&a, &b));
@@ -65,15 +65,16 @@ pub(crate) fn compare(a: &Path, b: &Path, folder: Option<&Path>) -> Result<(), E
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Report, Error> {
+fn read(path: &Path) -> Result<RunReport, Error> {
     let path = if path.is_dir() {
         path.join("report.json")
     } else {
         path.to_owned()
     };
     let text = std::fs::read_to_string(&path).map_err(|error| Error::Unreadable(path.clone(), error))?;
-    let report: Report =
+    let report: RunReport =
         serde_json::from_str(&text).map_err(|error| Error::Malformed(path.clone(), error))?;
+    // Another schema may parse, too, with fields of a different meaning.
     if report.schema == 1 {
         Ok(report)
     } else {
@@ -81,9 +82,9 @@ fn read(path: &Path) -> Result<Report, Error> {
     }
 }
 
-fn rows(a: &Report, b: &Report) -> Vec<Row> {
+fn rows(a: &RunReport, b: &RunReport) -> Vec<CompareRow> {
     use Better::{Higher, Lower};
-    let row = |name, unit, better, of: fn(&Report) -> Option<f64>| Row {
+    let row = |name, unit, better, of: fn(&RunReport) -> Option<f64>| CompareRow {
         name,
         unit,
         a: of(a),
@@ -129,34 +130,37 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
             report.cost.nodes_kib_per_client
         }),
         row("memory of the harness per connection", "KiB", Lower, |report| {
+            // With few connections the base memory of the process dominates.
             let each = report.harness.kib_per_connection;
             each.filter(|_| report.harness.connections >= MANY)
         }),
         row("errors", "", Lower, |report| {
             Some(report.errors.values().sum::<u64>() as f64)
         }),
-        row("broken promises", "", Lower, |report| {
+        row("violations", "", Lower, |report| {
             Some(report.counts.violations as f64)
         }),
     ];
+    // Rows without a value in either run are of features that the runs do not use.
     let something = |figure: Option<f64>| figure.is_some_and(|figure| figure != 0.0);
     rows.retain(|row| something(row.a) || something(row.b));
     rows
 }
 
-/// The curve's value at a percentile, if it reaches that far.
-fn at(curve: &[Point], percentile: f64) -> Option<f64> {
+/// Returns the curve's value at a percentile; `None` if the curve ends below it.
+fn at(curve: &[PercentilePoint], percentile: f64) -> Option<f64> {
     let reached = curve.iter().find(|point| point.percentile >= percentile - 1e-6)?;
     Some(reached.us as f64 / 1000.0)
 }
 
-// === impl Row ===
+// === impl CompareRow ===
 
-impl Row {
+impl CompareRow {
     fn change(&self) -> String {
         let (Some(a), Some(b)) = (self.a, self.b) else {
             return String::new();
         };
+        // No percentage exists for a zero.
         if a == 0.0 || b == 0.0 {
             return String::new();
         }
@@ -186,7 +190,7 @@ impl Row {
     }
 }
 
-fn text(a: &Report, b: &Report) -> String {
+fn text(a: &RunReport, b: &RunReport) -> String {
     let mut out = String::new();
     for (name, report) in [("A", a), ("B", b)] {
         let _ = writeln!(
@@ -215,8 +219,8 @@ fn text(a: &Report, b: &Report) -> String {
     out
 }
 
-fn html(a: &Report, b: &Report) -> String {
-    let mut body = String::from("<header><h1>A beside B</h1></header>\n");
+fn html(a: &RunReport, b: &RunReport) -> String {
+    let mut body = String::from("<header><h1>Comparison of A and B</h1></header>\n");
     let runs = [("A", a), ("B", b)].map(|(name, report)| {
         vec![
             name.to_owned(),
@@ -246,5 +250,5 @@ fn html(a: &Report, b: &Report) -> String {
     table(&mut body, "Figures", &["", "A", "B", "change"], &rows);
     body.push_str("<h2>Charts</h2>\n");
     figures(&mut body, &a.charts_beside(b));
-    page("A beside B", &body)
+    page("Comparison of A and B", &body)
 }

@@ -1,21 +1,22 @@
-//! The report as one page that needs nothing else: charts as inline SVG, style inline, no script, no other host.
+//! Report as one self-contained HTML page: inline SVG charts and styles, no scripts, no requests to other hosts.
 
 use std::fmt::Write;
 
 use super::plot::Chart;
-use super::{PhaseReport, Report};
-use crate::fault::Outcome;
-use crate::measure::latency::Percentiles;
+use super::{PhaseReport, RunReport};
+use crate::fault::FaultOutcome;
+use crate::measure::recorder::Percentiles;
 
 const STYLE: &str = include_str!("page.css");
 
-/// Fewer connections than that and the harness's own weight is most of what each would be said to need.
+/// Minimum number of connections for a memory value per connection. With fewer, the base memory of the process
+/// dominates.
 pub(super) const MANY: u64 = 500;
 
-// === impl Report ===
+// === impl RunReport ===
 
-impl Report {
-    /// The whole page.
+impl RunReport {
+    /// Returns the whole page.
     pub(crate) fn html(&self) -> String {
         let mut body = String::new();
         self.head(&mut body);
@@ -26,7 +27,7 @@ impl Report {
         page(&self.title(), &body)
     }
 
-    /// What was run, in a few words.
+    /// Returns the scenario and the number of nodes as the title.
     pub(super) fn title(&self) -> String {
         let nodes = self.target.nodes.len();
         let plural = if nodes == 1 { "" } else { "s" };
@@ -35,11 +36,12 @@ impl Report {
 
     fn head(&self, out: &mut String) {
         let violations = self.counts.violations;
-        let (class, verdict) = match (violations, self.kept()) {
-            (0, true) => ("", "every promise kept".to_owned()),
-            (0, false) => (" broken", "a node did not come back as it should".to_owned()),
-            (1, _) => (" broken", "1 promise broken".to_owned()),
-            (more, _) => (" broken", format!("{more} promises broken")),
+        // Also without a violation: a node that failed to recover must not look like a success.
+        let (class, verdict) = match (violations, self.retained()) {
+            (0, true) => ("", "no violations".to_owned()),
+            (0, false) => (" broken", "a node did not recover as expected".to_owned()),
+            (1, _) => (" broken", "1 violation".to_owned()),
+            (more, _) => (" broken", format!("{more} violations")),
         };
         let _ = write!(
             out,
@@ -64,6 +66,7 @@ impl Report {
         let cost = &self.cost;
         let at = |percentile: f64| {
             let points = self.curves.ack.iter();
+            // A curve with few messages ends early; its last point then stands for higher percentiles.
             let point = points.rev().find(|point| point.percentile <= percentile + 1e-6)?;
             Some(format!("{} ms", number(point.us as f64 / 1000.0)))
         };
@@ -91,10 +94,7 @@ impl Report {
                 known(cost.harness_us_per_message, "µs"),
                 "CPU of the harness per message",
             ),
-            (
-                known(cost.messages_per_fsync, ""),
-                "messages made durable by one fsync",
-            ),
+            (known(cost.messages_per_fsync, ""), "messages synced by one fsync"),
             (
                 known(cost.nodes_kib_per_client, "KiB"),
                 "memory of the nodes per client",
@@ -112,7 +112,7 @@ impl Report {
         if self.violations.is_empty() {
             return;
         }
-        out.push_str("<h2>Broken promises</h2>\n");
+        out.push_str("<h2>Violations</h2>\n");
         for violation in &self.violations {
             let log = violation.log.join("\n");
             let _ = write!(
@@ -162,13 +162,13 @@ impl Report {
             "max",
         ];
         table(out, "Latency", &head, &phases.flatten().collect::<Vec<_>>());
-        self.extras(out);
+        self.annotations(out);
 
         let nodes: Vec<_> = self
             .nodes
             .iter()
             .map(|node| match node.usage {
-                None => vec![node.node.clone(), "started anew during the load".to_owned()],
+                None => vec![node.node.clone(), "restarted during the load".to_owned()],
                 Some(usage) => vec![
                     node.node.clone(),
                     known(usage.cpu(), |us| number(us as f64 / 1e6)),
@@ -215,7 +215,7 @@ impl Report {
                     format!("{:.1} s", fault.from_s),
                     format!("{:.1} s", fault.until_s),
                     match fault.outcome {
-                        Outcome::Installed => "installed, healed".to_owned(),
+                        FaultOutcome::Installed => "installed, healed".to_owned(),
                         outcome => format!("{outcome:?}").to_lowercase(),
                     },
                     fault
@@ -250,7 +250,7 @@ impl Report {
     }
 }
 
-/// A page around its body.
+/// Returns a page around its body.
 pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
@@ -277,6 +277,7 @@ pub(super) fn figures(out: &mut String, charts: &[Chart]) {
         for (ix, line) in chart.lines.iter().enumerate() {
             let _ = write!(out, "<i class=\"{}\">{}</i>", Chart::chip(ix), escape(&line.name));
         }
+        // Titles and notes are constants of this program, so only names from outside are escaped.
         let _ = write!(
             out,
             "</figcaption>\n{}<p>{}</p></figure>\n",
@@ -287,7 +288,7 @@ pub(super) fn figures(out: &mut String, charts: &[Chart]) {
     out.push_str("</div>\n");
 }
 
-/// A table with its heading; none if it has no rows.
+/// Adds a table with its heading; nothing without rows.
 pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
@@ -304,10 +305,11 @@ pub(super) fn table(out: &mut String, title: &str, head: &[&str], rows: &[Vec<St
     for row in rows {
         out.push_str("<tr>");
         for cell in row {
-            // Words are read from the left, figures from the right.
+            // Text is aligned to the left, numbers to the right.
             let class = if is_figure(cell) { "" } else { " class=\"text\"" };
             let _ = write!(out, "<td{class}>{}</td>", escape(cell));
         }
+        // The row of a restarted node is short.
         let missing = head.len().saturating_sub(row.len());
         out.push_str(&"<td></td>".repeat(missing));
         out.push_str("</tr>\n");
@@ -319,12 +321,12 @@ fn is_figure(cell: &str) -> bool {
     cell.starts_with(|c: char| c.is_ascii_digit() || "+-[−×÷–".contains(c))
 }
 
-/// A figure in words, or a dash for one that nobody could know.
+/// Formats a value; a dash for `None`.
 pub(super) fn known<T>(figure: Option<T>, words: impl FnOnce(T) -> String) -> String {
     figure.map_or_else(|| "–".to_owned(), words)
 }
 
-/// A figure with as many digits as it deserves.
+/// Formats a value with about three significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),

@@ -1,15 +1,15 @@
-//! What the report says of users with many conversations, and of a load beside hostile sessions.
+//! Report sections on users with many conversations, and on a load beside hostile sessions.
 
 use std::fmt::Write;
 
 use super::html::{known, number, table};
-use super::{PhaseReport, Report};
+use super::{PhaseReport, RunReport};
 use crate::many::ManyReport;
-use crate::measure::latency::Percentiles;
+use crate::measure::recorder::Percentiles;
 use crate::run::STEADY;
-use crate::stage::BESIDE_HOSTILE;
+use crate::schedule::BESIDE_HOSTILE;
 
-/// The columns of [`row`].
+/// Column heads of [`row`].
 pub(super) const HEAD: [&str; 14] = [
     "conversations",
     "connect to ready p50",
@@ -27,10 +27,11 @@ pub(super) const HEAD: [&str; 14] = [
     "KiB per subscription",
 ];
 
-// === impl Report ===
+// === impl RunReport ===
 
-impl Report {
-    /// The median from send to ack without hostile sessions and beside them, in microseconds.
+impl RunReport {
+    /// Returns p50 from send to ack without hostile sessions and beside them, in microseconds; `None` if either is
+    /// missing.
     pub(super) fn beside_hostile(&self) -> Option<(u64, u64)> {
         let p50 = |name: &str| {
             let phase: &PhaseReport = self.phases.iter().find(|phase| phase.name == name)?;
@@ -39,9 +40,10 @@ impl Report {
         p50(STEADY).zip(p50(BESIDE_HOSTILE))
     }
 
-    /// For the terminal.
+    /// Adds the lines for the terminal.
     pub(super) fn many_table(&self, out: &mut String) {
         for user in &self.conversations {
+            // The first column begins the line already.
             let cells = HEAD.iter().zip(row(user)).skip(1);
             let cells: Vec<_> = cells.map(|(name, cell)| format!("{name} {cell}")).collect();
             let _ = writeln!(out, "{} conversations: {}", user.conversations, cells.join(", "));
@@ -62,7 +64,7 @@ impl Report {
         let _ = writeln!(out, "send to ack p50 beside them: {beside}");
     }
 
-    /// For the page.
+    /// Adds the tables for the page.
     pub(super) fn many_part(&self, out: &mut String) {
         let rows: Vec<_> = self.conversations.iter().map(row).collect();
         table(out, "Users with many conversations", &HEAD, &rows);
@@ -79,7 +81,7 @@ impl Report {
     }
 }
 
-/// One user as a line of a table.
+/// Returns the table row of one user.
 pub(super) fn row(user: &ManyReport) -> Vec<String> {
     let mut cells = vec![user.conversations.to_string()];
     for figures in [

@@ -1,14 +1,14 @@
-//! What a run leaves behind: a table for the terminal, `report.json` (documented in docs/testing.md), `report.html`
-//! for people, and the history around a violation.
+//! Outputs of a run: a table for the terminal, `report.json` (documented in docs/testing.md), `report.html`, and the
+//! history around a violation.
 
-pub(crate) mod book;
+mod annotations;
 mod charts;
 pub(crate) mod compare;
-mod extras;
-mod figures;
+pub(crate) mod dated_report;
 mod html;
 mod many;
 mod plot;
+mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,28 +19,28 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Injected, Outcome};
-use crate::findmax::Found;
+use crate::fault::{FaultOutcome, Injected};
+use crate::findmax::FoundMax;
 use crate::many::ManyReport;
-use crate::measure::latency::{Percentiles, Second};
+use crate::measure::node_samples::{HarnessSample, Sample};
 use crate::measure::nodes::Usage;
+use crate::measure::recorder::{Percentiles, Second};
 use crate::measure::recovery::Reconnects;
-use crate::measure::series::{Own, Sample};
-use crate::oracle::{Counts, History, Violation};
+use crate::oracle::{EventHistory, JudgedCounts, Violation};
 
-/// `report.json`. Fields are only ever added within one `schema`.
+/// Contents of `report.json`. Fields are only ever added within one `schema`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub(crate) struct RunReport {
     pub(crate) schema: u32,
     pub(crate) version: String,
     pub(crate) scenario: String,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) seed: u64,
-    pub(crate) target: Target,
-    /// Seconds of load.
+    pub(crate) target: TargetReport,
+    /// Duration of the load in seconds.
     pub(crate) elapsed_s: f64,
-    pub(crate) counts: Counts,
-    /// Applied by another client than the sender.
+    pub(crate) counts: JudgedCounts,
+    /// Number of messages applied by receivers other than the sender.
     pub(crate) delivered: u64,
     pub(crate) acks_per_s: f64,
     pub(crate) deliveries_per_s: f64,
@@ -48,51 +48,51 @@ pub(crate) struct Report {
     pub(crate) faults: Vec<Injected>,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) nodes: Vec<NodeReport>,
-    pub(crate) cost: Cost,
+    pub(crate) cost: MessageCost,
     #[serde(default)]
     pub(crate) harness: HarnessReport,
     pub(crate) violations: Vec<Violation>,
-    /// Sights judged by block digests alone, because they came later than the oracle's window.
+    /// Observations below the oracle's window, compared with its archive.
     pub(crate) late_sights: u64,
     pub(crate) seconds: Vec<Second>,
-    /// The nodes, once a second.
+    /// Samples of the nodes, one per node and second.
     #[serde(default)]
     pub(crate) samples: Vec<Sample>,
     #[serde(default)]
     pub(crate) curves: Curves,
-    /// What was done besides sending, from when it was due to its answer.
+    /// Latencies of requests other than sends, from the due time to the response.
     #[serde(default)]
     pub(crate) operations: BTreeMap<String, Percentiles>,
     #[serde(default)]
     pub(crate) reconnects: Reconnects,
-    /// The trend of each node's memory.
+    /// Memory trend of each node.
     #[serde(default)]
-    pub(crate) memory: Vec<Memory>,
+    pub(crate) memory: Vec<MemoryTrend>,
     #[serde(default)]
-    pub(crate) find_max: Option<Found>,
-    /// Sessions of users with few and with many conversations, if they were measured.
+    pub(crate) find_max: Option<FoundMax>,
+    /// Sessions of users with few and with many conversations; empty if not measured.
     #[serde(default)]
     pub(crate) conversations: Vec<ManyReport>,
-    /// What hostile sessions did beside the load, by name.
+    /// Actions of hostile sessions beside the load, by name.
     #[serde(default)]
     pub(crate) hostile: BTreeMap<String, u64>,
-    /// What the scenario is there to show and didn't.
+    /// Events that the scenario should have caused and did not; `null` if they happened.
     #[serde(default)]
     pub(crate) missing: Option<String>,
-    /// The harness's own process, once a second.
+    /// Samples of the harness's own process, one per second.
     #[serde(default)]
-    pub(crate) own: Vec<Own>,
-    /// The disk by itself, over the load, if it was asked for.
+    pub(crate) own: Vec<HarnessSample>,
+    /// Sync times of the disk during the load; `null` if not requested.
     #[serde(default)]
     pub(crate) fdatasync: Option<Percentiles>,
 }
 
-/// The memory of one node over the second half of the load, or over what is left of it after the last fault, as a
-/// straight line through its samples.
+/// Memory trend of one node: a straight line through its samples, over the second half of the load or from the last
+/// fault on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryTrend {
     pub(crate) node: usize,
-    /// Where the line begins and ends, in seconds of the run.
+    /// Start and end of the line, in seconds of the run.
     #[serde(default)]
     pub(crate) from_s: f64,
     #[serde(default)]
@@ -105,26 +105,26 @@ pub(crate) struct Memory {
 /// Percentile curves over the load.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Curves {
-    pub(crate) ack: Vec<Point>,
-    pub(crate) deliver: Vec<Point>,
+    pub(crate) ack: Vec<PercentilePoint>,
+    pub(crate) deliver: Vec<PercentilePoint>,
 }
 
-/// One point of a percentile curve.
+/// Point of a percentile curve.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Point {
+pub(crate) struct PercentilePoint {
     pub(crate) percentile: f64,
     pub(crate) us: u64,
 }
 
-/// What was loaded.
+/// Tested cluster or broker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Target {
+pub(crate) struct TargetReport {
     pub(crate) nodes: Vec<String>,
-    /// Started by the harness, on this machine.
+    /// `true` if the harness started the nodes, on this machine.
     pub(crate) local: bool,
     /// Settings that differ from the defaults.
     pub(crate) settings: Vec<String>,
-    /// What an ack means there: `fsync` on a majority, `memory`, or `unknown`.
+    /// Guarantee of an ack: `fsync` on a majority, `memory`, or `unknown`.
     pub(crate) guarantee: String,
 }
 
@@ -136,78 +136,79 @@ pub(crate) struct PhaseReport {
     pub(crate) deliver: Percentiles,
 }
 
-/// One node over the load; `rss_kib` is at its end.
+/// Usage of one node over the load. `rss_kib` is its value at the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NodeReport {
     pub(crate) node: String,
-    /// `null` for a node that was restarted during the load: its first process took its figures along.
+    /// `null` for a node that was restarted during the load: the counters of its first process are lost.
     pub(crate) usage: Option<Usage>,
-    /// Before the first client connected. `null`, like what follows, where it is not known.
+    /// Resident memory in KiB before the first client connected. This field and the next two are `null` if unknown.
     pub(crate) rss_before_kib: Option<u64>,
-    /// Of one core.
+    /// Percent of one core.
     pub(crate) cpu_percent: Option<f64>,
     pub(crate) messages_per_fsync: Option<f64>,
 }
 
-/// The harness itself, over the load; of all workers together if there are any.
+/// Usage of the harness over the load; the sum of all workers if there are any.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct HarnessReport {
     pub(crate) cpu_us: u64,
-    /// Of one core, by the busiest process. Near 100 it is the harness that is measured.
+    /// Percent of one core, by the busiest process. Near 100 the harness is the limit.
     pub(crate) busiest_percent: f64,
-    /// At the end of the load.
+    /// Resident memory in KiB at the end of the load.
     pub(crate) rss_kib: u64,
-    /// Before the first client.
+    /// Resident memory in KiB before the first client.
     pub(crate) rss_before_kib: u64,
     pub(crate) connections: u64,
-    /// What the harness has grown by, per connection.
+    /// Growth of the harness's memory per connection, in KiB.
     pub(crate) kib_per_connection: Option<f64>,
-    /// Events that clients of several workers saw, compared between the workers.
+    /// Number of events that clients of several workers observed, compared between the workers.
     pub(crate) events_compared: u64,
     pub(crate) workers: Vec<WorkerReport>,
 }
 
-/// One worker's process.
+/// Usage of one worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerReport {
-    /// Its address.
+    /// Address of the worker.
     pub(crate) worker: String,
     pub(crate) clients: u64,
     pub(crate) cpu_us: u64,
     pub(crate) rss_kib: u64,
     pub(crate) rss_before_kib: u64,
-    /// How far its clock may be from the coordinator's: latencies between two workers are uncertain by as much.
+    /// Maximum clock difference to the coordinator. Latencies between two workers are uncertain by this much.
     pub(crate) clock_error_us: u64,
 }
 
-/// What one acked message costs, in CPU microseconds. `null` is what nobody could know: of a node that was restarted or
-/// that can't be looked at, of no message, of no client.
+/// Cost of one acknowledged message, in CPU microseconds. `null` is unknown: a node was restarted or is unreadable, or
+/// there was no message or client.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Cost {
+pub(crate) struct MessageCost {
     pub(crate) nodes_us_per_message: Option<f64>,
     pub(crate) nodes_us_per_delivery: Option<f64>,
     pub(crate) harness_us_per_message: Option<f64>,
     pub(crate) messages_per_fsync: Option<f64>,
-    /// Memory that the nodes have taken since before the first client, per client.
+    /// Growth of the nodes' memory since before the first client, per client.
     pub(crate) nodes_kib_per_client: Option<f64>,
 }
 
-// === impl Report ===
+// === impl RunReport ===
 
-impl Report {
-    /// Every promise was kept, and every node came back from its fault as it should.
-    pub(crate) fn kept(&self) -> bool {
+impl RunReport {
+    /// Returns `true` without a violation and if every node recovered from its fault as expected.
+    pub(crate) fn retained(&self) -> bool {
         self.violations.is_empty()
             && self
                 .faults
                 .iter()
-                .all(|fault| fault.outcome != Outcome::Indeterminate)
+                .all(|fault| fault.outcome != FaultOutcome::Indeterminate)
     }
 
-    /// Writes `report.json`, `report.html` and, if a promise was broken, `history.txt`.
-    pub(crate) fn write(&self, folder: &Path, history: &History) -> std::io::Result<()> {
+    /// Writes `report.json` and `report.html`, and `history.txt` after a violation.
+    pub(crate) fn write(&self, folder: &Path, history: &EventHistory) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
+        // The JSON first: an error in the page must not lose the measurements.
         std::fs::write(folder.join("report.json"), serde_json::to_string_pretty(self)?)?;
         std::fs::write(folder.join("report.html"), self.html())?;
         if self.violations.is_empty() {

@@ -1,34 +1,34 @@
-//! One chart as inline SVG. The colours written here are those of the light page; `page.css` maps each of them to its
-//! counterpart on a dark one, by the attribute in which it stands.
+//! Chart as inline SVG. The colours are those of the light page. `page.css` maps each of them to its counterpart on a
+//! dark page, by the attribute that contains it.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// A chart, with its title and legend.
+/// Chart with its title and legend.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub(super) title: &'static str,
-    /// What one should know to read it.
+    /// Text below the chart that explains it.
     pub(super) note: &'static str,
     pub(super) unit: Unit,
     pub(super) across: Across,
     pub(super) scale: Scale,
-    /// What the horizontal axis shows; charts over one time show the same.
+    /// Range of the horizontal axis. Charts over the same time have the same range.
     pub(super) span: Range<f64>,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<ChartLine>,
     pub(super) bands: Vec<Band>,
 }
 
-/// One line of a chart. NaN is a gap.
+/// Line of a chart. NaN is a gap.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ChartLine {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// A stretch of time in which a fault held.
+/// Time range of a fault.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Band {
     pub(super) name: String,
@@ -36,7 +36,7 @@ pub(super) struct Band {
     pub(super) until: f64,
 }
 
-/// What the values are.
+/// Unit of the values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unit {
     Milliseconds,
@@ -47,27 +47,26 @@ pub(super) enum Unit {
     Count,
 }
 
-/// What the horizontal axis is.
+/// Meaning of the horizontal axis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Across {
-    /// Seconds of the run.
     Seconds,
-    /// The number of nines: 1 is the 90th percentile, 2 the 99th.
+    /// Number of nines: 1 is the 90th percentile, 2 the 99th.
     Nines,
-    /// A number, by its binary logarithm ...
+    /// Binary logarithm of a number.
     Doublings,
-    /// ... or its decimal one.
+    /// Decimal logarithm of a number.
     Tens,
 }
 
-/// How the vertical axis grows.
+/// Scale of the vertical axis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Scale {
     Linear,
     Logarithmic,
 }
 
-/// Lines take these in order; more lines than colours begin again.
+/// Colours of the lines, in order. Further lines begin again with the first.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0x2A, 0x78, 0xD6),
     RGBColor(0xED, 0xA1, 0x00),
@@ -82,7 +81,7 @@ const LABEL: RGBColor = RGBColor(0x6B, 0x6A, 0x66);
 const FAULT: RGBColor = RGBColor(0xE3, 0x49, 0x48);
 const SIZE: (u32, u32) = (640, 240);
 
-/// The colour of the n-th line.
+/// Returns the colour of a line by its index.
 pub(super) fn colour(line: usize) -> String {
     let RGBColor(red, green, blue) = COLOURS[line % COLOURS.len()];
     format!("#{red:02X}{green:02X}{blue:02X}")
@@ -91,12 +90,12 @@ pub(super) fn colour(line: usize) -> String {
 // === impl Chart ===
 
 impl Chart {
-    /// The class of the n-th line's chip in a legend.
+    /// Returns the CSS class of a line's legend entry, by its index.
     pub(super) fn chip(line: usize) -> String {
         format!("c{}", line % COLOURS.len())
     }
 
-    /// Whether there is anything to see.
+    /// Returns `true` if no line has a value.
     pub(super) fn is_empty(&self) -> bool {
         !self
             .lines
@@ -104,19 +103,20 @@ impl Chart {
             .any(|line| line.points.iter().any(|(_, y)| y.is_finite()))
     }
 
-    /// Draws it.
+    /// Returns the chart as SVG; empty if it has no valid layout.
     pub(super) fn svg(&self) -> String {
         let mut out = String::new();
         let drawn = match self.scale {
             Scale::Linear => self.draw(&mut out, 0.0..self.most() * 1.08),
             Scale::Logarithmic => {
+                // Whole decades, or plotters would place the labels at odd values.
                 let (least, most) = (self.least(), self.most());
                 let bottom = 10f64.powf(least.log10().floor());
                 let top = 10f64.powf((most * 1.01).log10().ceil());
                 self.draw(&mut out, (bottom..top).log_scale())
             }
         };
-        // Writing to a string cannot fail; a chart that plotters can't lay out is left out, not the report.
+        // A write to a string cannot fail. A chart without a valid layout is left out, and the report is still written.
         if drawn.is_ok() { out } else { String::new() }
     }
 
@@ -169,6 +169,7 @@ impl Chart {
             .y_label_formatter(&|y| self.unit.label(*y))
             .draw()
             .map_err(|error| error.to_string())?;
+        // Bands first: the lines are drawn over them.
         for band in &self.bands {
             let area = [(band.from, bottom), (band.until.min(x.end), top)];
             let area = Rectangle::new(area, FAULT.mix(0.10).filled());
@@ -181,13 +182,14 @@ impl Chart {
         }
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             for stretch in line.points.split(|(_, y)| !y.is_finite()) {
-                // A logarithm has no zero: nothing happened stands at the bottom.
+                // A logarithmic scale has no zero, so zeros are drawn at the bottom.
                 let points = stretch.iter().map(|(x, y)| (*x, y.max(bottom)));
                 let series = LineSeries::new(points, colour.stroke_width(2));
                 chart.draw_series(series).map_err(|error| error.to_string())?;
             }
         }
         root.present().map_err(|error| error.to_string())?;
+        // Both borrow `out`, which the caller returns.
         drop(chart);
         drop(root);
         Ok(())
@@ -226,7 +228,7 @@ impl Across {
     }
 }
 
-/// Without digits that say nothing.
+/// Formats a number without trailing zeros.
 fn short(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -245,11 +247,11 @@ mod tests {
             scale,
             span: 0.0..4.0,
             lines: vec![
-                Line {
+                ChartLine {
                     name: "a".to_owned(),
                     points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 90.0), (3.0, 0.0)],
                 },
-                Line {
+                ChartLine {
                     name: "b".to_owned(),
                     points: Vec::new(),
                 },

@@ -1,20 +1,20 @@
-//! The report as a table for the terminal.
+//! Report as a table for the terminal.
 
 use std::fmt::Write;
 
-use super::Report;
+use super::RunReport;
 use super::html::known;
 use crate::fault::Injected;
-use crate::measure::latency::Percentiles;
 use crate::measure::nodes::Usage;
+use crate::measure::recorder::Percentiles;
 
-/// A trend of less than that is the warming up.
+/// Minimum duration of a load whose memory trend is shown, in seconds. In a shorter one the trend is that of the
+/// warm-up.
 const TREND_FROM_S: f64 = 300.0;
-/// Above this the harness measures itself.
+/// CPU percentage above which the harness affects the measured latency.
 const BUSY_PERCENT: f64 = 85.0;
 
-impl Report {
-    /// The table for people.
+impl RunReport {
     pub(crate) fn table(&self) -> String {
         let mut out = String::new();
         let parameters: Vec<_> = self
@@ -49,7 +49,11 @@ impl Report {
             self.elapsed_s
         );
         if counts.doubled > 0 {
-            let _ = writeln!(out, "received again, as at-least-once allows: {}", counts.doubled);
+            let _ = writeln!(
+                out,
+                "duplicate deliveries, permitted by at-least-once: {}",
+                counts.doubled
+            );
         }
         let _ = writeln!(
             out,
@@ -77,7 +81,7 @@ impl Report {
         if let Some(disk) = &self.fdatasync {
             let _ = writeln!(
                 out,
-                "fdatasync of 4 KiB beside it: p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms",
+                "fdatasync of 4 KiB during the run: p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms",
                 disk.p50_us as f64 / 1000.0,
                 disk.p90_us as f64 / 1000.0,
                 disk.p99_us as f64 / 1000.0
@@ -120,7 +124,7 @@ impl Report {
             );
         }
         if let Some(missing) = &self.missing {
-            let _ = writeln!(out, "the run has shown nothing: {missing}");
+            let _ = writeln!(out, "the run is inconclusive: {missing}");
         }
         if let Some(found) = &self.find_max {
             for probe in &found.probes {
@@ -129,15 +133,15 @@ impl Report {
                 let _ = writeln!(out, "{:>8.0}/s  p99 {p99:>8.2} ms  {verdict}", probe.rate);
             }
             let _ = match found.held {
-                Some(held) => writeln!(out, "highest rate that held: {held:.0}/s"),
-                None => writeln!(out, "no rate held"),
+                Some(held) => writeln!(out, "highest rate within the limits: {held:.0}/s"),
+                None => writeln!(out, "no rate was within the limits"),
             };
         }
         let _ = writeln!(out, "{} violations", counts.violations);
         out
     }
 
-    /// What was done besides sending, and how clients came back.
+    /// Adds the latencies of requests other than sends, and of reconnections.
     fn others_table(&self, out: &mut String) {
         let mut line = |name: &str, figures: &Percentiles| {
             let us = [
@@ -157,7 +161,7 @@ impl Report {
         }
         let back = &self.reconnects;
         line("reconnect to ready", &back.online);
-        line("reconnect to level", &back.level);
+        line("reconnect to caught up", &back.level);
         if back.lost > 0 {
             let _ = writeln!(
                 out,
@@ -168,7 +172,7 @@ impl Report {
         for storm in &back.storms {
             let _ = writeln!(
                 out,
-                "storm at {:.1} s: {} clients cut, all back and level after {:.2} s",
+                "storm at {:.1} s: {} clients disconnected, all caught up after {:.2} s",
                 storm.at_s, storm.clients, storm.level_after_s
             );
         }
@@ -176,7 +180,7 @@ impl Report {
         if counts.recounted > 0 {
             let _ = writeln!(
                 out,
-                "{} rows of inboxes counted again, {} receipts in order, {} changes acked",
+                "{} conversation list rows recounted, {} receipts in order, {} changes acked",
                 counts.recounted, counts.receipts, counts.changed
             );
         }
@@ -203,10 +207,11 @@ impl Report {
             harness.cpu_us as f64 / 1e6,
             known(self.cost.harness_us_per_message, tenths)
         );
+        // A saturated harness sends and reads late, which counts as latency of the nodes.
         if harness.busiest_percent > BUSY_PERCENT {
             let _ = writeln!(
                 out,
-                "NOTE: the harness used {:.0} % of its core: part of the latency is its own (more workers help)",
+                "NOTE: the harness used {:.0} % of its core and adds to the latency (use more workers)",
                 harness.busiest_percent
             );
         }
@@ -230,8 +235,8 @@ impl Report {
     }
 
     fn nodes_table(&self, out: &mut String) {
-        let told = |usage: Usage| usage.rss_kib > 0 || usage.metrics;
-        if !self.nodes.iter().any(|node| node.usage.is_none_or(told)) {
+        let is_known = |usage: Usage| usage.rss_kib > 0 || usage.metrics;
+        if !self.nodes.iter().any(|node| node.usage.is_none_or(is_known)) {
             return; // somebody else's nodes, without metrics
         }
         let head = ["CPU s", "CPU %", "RSS MiB", "fsyncs", "msg/fsync"].map(|head| format!("{head:>9}"));

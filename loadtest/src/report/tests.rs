@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::findmax::Probe;
-use crate::measure::latency::Recorder;
-use crate::measure::recovery::Storm;
+use crate::findmax::RateProbe;
+use crate::measure::recorder::Recorder;
+use crate::measure::recovery::ReconnectStorm;
 use crate::oracle::Oracle;
 
 /// Two nodes, one of which is down for a while.
-pub(super) fn report(ack_us: u64) -> Report {
+pub(super) fn report(ack_us: u64) -> RunReport {
     let mut recorder = Recorder::new();
     recorder.phase("steady", 1_000_000_000);
     for second in 1..9u64 {
@@ -34,20 +34,20 @@ pub(super) fn report(ack_us: u64) -> Report {
     };
     let samples: Vec<_> = (1..9).flat_map(|at| [sample(at, 0), sample(at, 1)]).collect();
     let figures = Percentiles::of(&recorder.phases()[1].ack);
-    Report {
+    RunReport {
         schema: 1,
         version: "0.0.0".to_owned(),
         scenario: "pairs".to_owned(),
         parameters: BTreeMap::from([("rate".to_owned(), "<b>200</b>".to_owned())]),
         seed: 7,
-        target: Target {
+        target: TargetReport {
             nodes: vec!["a:1".to_owned(), "b:2".to_owned()],
             local: true,
             settings: vec!["storage.fsync=true".to_owned()],
             guarantee: "fsync on a majority".to_owned(),
         },
         elapsed_s: 8.0,
-        counts: Counts::default(),
+        counts: JudgedCounts::default(),
         delivered: 1600,
         acks_per_s: 200.0,
         deliveries_per_s: 200.0,
@@ -57,16 +57,16 @@ pub(super) fn report(ack_us: u64) -> Report {
             nodes: vec![2],
             from_s: 4.0,
             until_s: 7.0,
-            outcome: Outcome::Installed,
+            outcome: FaultOutcome::Installed,
             problem: None,
             evidence: None,
         }],
         errors: BTreeMap::from([("connection lost".to_owned(), 2)]),
         nodes: Vec::new(),
-        cost: Cost {
+        cost: MessageCost {
             nodes_us_per_message: Some(40.0),
             harness_us_per_message: Some(10.0),
-            ..Cost::default()
+            ..MessageCost::default()
         },
         harness: HarnessReport::default(),
         violations: Vec::new(),
@@ -78,19 +78,19 @@ pub(super) fn report(ack_us: u64) -> Report {
         reconnects: Reconnects {
             lost: 5,
             online: figures,
-            storms: vec![Storm {
+            storms: vec![ReconnectStorm {
                 at_s: 4.0,
                 clients: 5,
                 level_after_s: 0.25,
             }],
             ..Reconnects::default()
         },
-        memory: Memory::of(&samples, 2, &[]),
-        find_max: Some(Found {
+        memory: MemoryTrend::of(&samples, 2, &[]),
+        find_max: Some(FoundMax {
             limit_p99_us: 50_000,
             limit_errors: 0.001,
             held: Some(200.0),
-            probes: vec![Probe {
+            probes: vec![RateProbe {
                 rate: 400.0,
                 held: false,
                 why: Some("p99 61.0 ms".to_owned()),
@@ -117,7 +117,7 @@ pub(super) fn report(ack_us: u64) -> Report {
         hostile: BTreeMap::from([("lists".to_owned(), 70)]),
         missing: None,
         own: (1..9)
-            .map(|at| Own {
+            .map(|at| HarnessSample {
                 at_s: f64::from(at),
                 cpu_percent: 12.0,
                 rss_kib: 9000,
@@ -138,7 +138,7 @@ fn a_page_has_every_chart_and_needs_no_other_host() {
         "Memory",
         "Fsyncs",
         "Owners",
-        "Besides sending",
+        "Other operations",
         "Storms",
         "The highest rate",
         "The harness itself",
@@ -170,14 +170,14 @@ fn every_colour_of_a_chart_has_its_dark_counterpart() {
 #[test]
 fn a_report_is_read_back_as_it_was_written() {
     let written = serde_json::to_value(report(2000)).unwrap();
-    let read: Report = serde_json::from_value(written.clone()).unwrap();
+    let read: RunReport = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), written);
 }
 
 #[test]
 fn what_a_report_cannot_know_is_a_dash_in_every_form() {
     let mut restarted = report(2000);
-    restarted.cost = Cost::default();
+    restarted.cost = MessageCost::default();
     let foreign = Usage::default().with_metrics("rookery_storage_fsyncs_total 40");
     restarted.nodes = vec![
         NodeReport::new("a:1", None, None, 8.0, 1600),
@@ -227,7 +227,10 @@ fn a_comparison_says_what_is_better_and_what_is_worse() {
         "{page}"
     );
     assert!(page.contains("÷50.0 better"), "large changes are told in times");
-    assert!(page.contains("An ack means another thing in A"), "{page}");
+    assert!(
+        page.contains("The guarantee of an ack differs between A"),
+        "{page}"
+    );
     assert!(missing.is_err());
 }
 

@@ -1,40 +1,48 @@
-//! The report of a run out of what was measured, and its verdict.
+//! Report of a run, built from its measurements, and its verdict.
 
 use super::Error;
-use crate::cli::Run;
-use crate::client::World;
+use crate::cli::RunArgs;
+use crate::client::RunContext;
 use crate::clock::Nanos;
 use crate::fault::Injected;
-use crate::findmax::Found;
+use crate::findmax::FoundMax;
 use crate::many::ManyReport;
-use crate::measure::latency::Percentiles;
+use crate::measure::node_samples::{HarnessSample, Sample};
 use crate::measure::nodes::Usage;
-use crate::measure::series::{Own, Sample};
-use crate::report::{self, Cost, Curves, HarnessReport, Memory, NodeReport, PhaseReport, Report};
+use crate::measure::recorder::Percentiles;
+use crate::report::{
+    self, Curves, HarnessReport, MemoryTrend, MessageCost, NodeReport, PhaseReport, RunReport,
+};
 use crate::scenario::Setup;
-use crate::target::Target;
+use crate::target::LoadTarget;
 
-/// What was measured over a run.
-pub(super) struct Figures {
+/// Measurements of a run.
+pub(super) struct RunMeasurements {
     pub(super) began: Nanos,
     pub(super) ended: Nanos,
     pub(super) usage: Vec<Option<Usage>>,
-    /// Before the first client.
+    /// Use of the nodes before the first client.
     pub(super) empty: Vec<Usage>,
     pub(super) clients: u32,
     pub(super) harness: HarnessReport,
     pub(super) faults: Vec<Injected>,
     pub(super) samples: Vec<Sample>,
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<FoundMax>,
     pub(super) many: Vec<ManyReport>,
-    pub(super) own: Vec<Own>,
+    pub(super) own: Vec<HarnessSample>,
     pub(super) disk: Option<Percentiles>,
 }
 
-fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: Figures) -> Report {
+fn summary(
+    args: &RunArgs,
+    setup: &Setup,
+    target: &LoadTarget,
+    context: &RunContext,
+    figures: RunMeasurements,
+) -> RunReport {
     let elapsed_s = (figures.ended - figures.began) as f64 / 1e9;
-    let counts = world.oracle.counts();
-    let delivered = world.recorder.deliveries();
+    let counts = context.oracle.counts();
+    let delivered = context.recorder.deliveries();
     let durable = figures.usage.iter().flatten().any(|usage| usage.durable);
     let known = figures
         .usage
@@ -47,13 +55,13 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         .zip(figures.usage.iter().zip(&figures.empty))
         .map(|(node, (usage, empty))| NodeReport::new(node, *usage, empty.rss(), elapsed_s, counts.acked))
         .collect();
-    Report {
+    RunReport {
         schema: 1,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: setup.name.clone(),
         parameters: setup.parameters.clone(),
         seed: setup.seed,
-        target: report::Target {
+        target: report::TargetReport {
             nodes: target.nodes.clone(),
             local: target.local.is_some(),
             settings: target.settings.clone(),
@@ -73,11 +81,11 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
         delivered,
         acks_per_s: counts.acked as f64 / elapsed_s,
         deliveries_per_s: delivered as f64 / elapsed_s,
-        phases: world.recorder.phases().iter().map(PhaseReport::from).collect(),
-        memory: Memory::of(&figures.samples, target.nodes.len(), &figures.faults),
+        phases: context.recorder.phases().iter().map(PhaseReport::from).collect(),
+        memory: MemoryTrend::of(&figures.samples, target.nodes.len(), &figures.faults),
         faults: figures.faults,
-        errors: world.recorder.errors().clone(),
-        cost: Cost::new(
+        errors: context.recorder.errors().clone(),
+        cost: MessageCost::new(
             &nodes,
             &figures.harness,
             counts.acked,
@@ -85,44 +93,47 @@ fn summary(args: &Run, setup: &Setup, target: &Target, world: &World, figures: F
             u64::from(figures.clients),
         ),
         nodes,
-        operations: world.recorder.others(),
-        reconnects: world.recovery.figures(),
+        operations: context.recorder.others(),
+        reconnects: context.recovery.figures(),
         find_max: figures.found,
         conversations: figures.many,
-        hostile: world.recorder.hostile.clone(),
-        missing: setup.missing(world.recorder.errors()),
+        hostile: context.recorder.hostile.clone(),
+        missing: setup.missing(context.recorder.errors()),
         harness: figures.harness.over(elapsed_s),
-        violations: world.oracle.violations().to_vec(),
-        late_sights: world.oracle.late(),
-        seconds: world.recorder.seconds().to_vec(),
+        violations: context.oracle.violations().to_vec(),
+        late_sights: context.oracle.late(),
+        seconds: context.recorder.seconds().to_vec(),
         samples: figures.samples,
-        curves: Curves::of(world.recorder.phases()),
+        curves: Curves::of(context.recorder.phases()),
         own: figures.own,
         fdatasync: figures.disk,
     }
 }
 
-/// Shows and writes the report. `true` if every promise was kept.
+/// Prints and writes the report. Returns `true` if every promise was kept.
 pub(super) fn conclude(
-    args: &Run,
+    args: &RunArgs,
     setup: &Setup,
-    target: &Target,
-    world: &mut World,
-    figures: Figures,
+    target: &LoadTarget,
+    context: &mut RunContext,
+    figures: RunMeasurements,
 ) -> Result<bool, Error> {
-    world.recorder.tick(world.clock.now());
-    let report = summary(args, setup, target, world, figures);
+    // Completes the last seconds, which the report would miss otherwise.
+    context.recorder.tick(context.clock.now());
+    let report = summary(args, setup, target, context, figures);
     print!("{}", report.table());
     if let Some(folder) = &args.report {
-        report.write(folder, world.oracle.history())?;
+        report.write(folder, context.oracle.history())?;
     } else if !report.violations.is_empty() {
+        // Without a report directory, a violation is still written: its history cannot be reproduced.
         report.write(
             &std::env::temp_dir().join(format!("rookery-violation-{}", std::process::id())),
-            world.oracle.history(),
+            context.oracle.history(),
         )?;
     }
     match report.missing {
+        // A run that measured nothing proves nothing, so it is an error and not a success.
         Some(missing) if report.violations.is_empty() => Err(Error::Nothing(missing)),
-        _ => Ok(report.kept()),
+        _ => Ok(report.retained()),
     }
 }

@@ -1,5 +1,4 @@
-//! Who talks to whom, and what they do besides. A scenario is a plan: how many clients, which conversations, who is a
-//! member and who speaks, which habits the clients have.
+//! Scenarios: plans of clients, conversations, members, speakers and behaviors.
 
 mod file;
 mod plans;
@@ -9,112 +8,112 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-pub(crate) use self::setup::{Setup, What};
-use crate::client::Habit;
+pub(crate) use self::setup::{ScenarioRef, Setup};
+use crate::client::ClientBehavior;
 use crate::many::Sizes;
 use crate::payload::ClientIx;
 
-/// What a run sets up before its load begins.
+/// Plan of a run, which is set up before the load begins.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct ScenarioPlan {
     pub(crate) clients: u32,
-    pub(crate) conversations: Vec<Conversation>,
-    /// Clients with habits; the others are there and read.
-    pub(crate) habits: BTreeMap<ClientIx, Habit>,
-    /// When all connections are cut, after the load began.
+    pub(crate) conversations: Vec<PlannedConversation>,
+    /// Clients with a special behavior. The others stay connected and read.
+    pub(crate) behaviors: BTreeMap<ClientIx, ClientBehavior>,
+    /// Times at which all connections are cut, relative to the start of the load.
     pub(crate) cuts: Vec<Duration>,
-    /// Who is removed when, after the load began, from which conversation: by its first member.
+    /// Removals of members. The first member of the conversation performs them.
     pub(crate) kicks: Vec<Kick>,
-    /// What the nodes of a local cluster are started with, key=value.
+    /// Settings of the nodes of a local cluster, as key=value.
     pub(crate) settings: Vec<String>,
-    /// The nodes keep the rates that are meant for people.
+    /// `true` if the nodes use the rate limits for human users. Otherwise the harness raises them.
     pub(crate) rates_of_people: bool,
-    /// Ranges of clients and their shares of the rate; without any every speaker has the same.
+    /// Ranges of clients with their shares of the rate. If empty, all speakers have equal shares.
     pub(crate) shares: Vec<(Range<ClientIx>, f64)>,
-    /// What has to be among the errors, one of it, for the run to have shown anything.
+    /// Error names of which at least one must occur. Without it the run proves nothing.
     pub(crate) expects: Vec<&'static str>,
-    /// Measured instead of a load.
+    /// Measurement of conversation counts, which replaces the load; `None` for a load.
     pub(crate) sizes: Option<Sizes>,
-    /// Hostile sessions, for the second half of the load.
+    /// Hostile sessions in the second half of the load; `None` without any.
     pub(crate) hostile: Option<Hostile>,
-    /// Nobody says anything.
+    /// `true` if no client sends messages.
     pub(crate) silent: bool,
 }
 
-/// One conversation of the plan. The first member creates it.
+/// Conversation of the plan. The first member creates it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Conversation {
+pub(crate) struct PlannedConversation {
     pub(crate) kind: &'static str,
     pub(crate) members: Vec<ClientIx>,
-    /// How many of the members, from the first on, send messages.
+    /// Number of members that send messages, counted from the first.
     pub(crate) speakers: usize,
-    /// So many further members come once and are not connected afterwards.
+    /// Number of further members, which are disconnected during the load.
     pub(crate) absent: u32,
 }
 
-/// Sessions that mean no good.
+/// Sessions that attack the cluster within the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Hostile {
     pub(crate) sessions: u32,
-    /// Of the user whom one of them is.
+    /// Number of conversations of the user whose list is requested.
     pub(crate) conversations: u32,
-    /// Users who make those.
+    /// Number of users that create those conversations.
     pub(crate) creators: u32,
 }
 
-/// A member of a conversation who is removed.
+/// Removal of a member from a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Kick {
-    /// After the load began.
+    /// Time relative to the start of the load.
     pub(crate) at: Duration,
-    /// Position among the plan's conversations.
+    /// Index in the plan's conversations.
     pub(crate) conversation: usize,
     pub(crate) member: ClientIx,
 }
 
-/// A scenario by name.
+/// Scenario with a predefined plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Scenario {
-    /// Direct conversations of two, both talk.
+    /// Direct conversations of two clients that both send messages.
     Pairs,
-    /// Groups of members who all talk, or of whom only some do.
+    /// Groups in which all members or some of them send messages.
     Groups,
-    /// One conversation, few speakers, many receivers.
+    /// One conversation with few senders and many receivers.
     Room,
     /// One channel with many members, of whom some are connected.
     Channel,
-    /// Open and hold: connections that say nothing.
+    /// Connections that are opened and then idle.
     Idle,
-    /// All connections are cut at once.
+    /// All connections are cut at the same time.
     ReconnectStorm,
-    /// Connections drop at random.
+    /// Connections drop at random times.
     Flapping,
-    /// Receivers who go and return.
+    /// Receivers disconnect for a while and then catch up.
     CatchUp,
-    /// Clients that read slowly or never.
+    /// Some clients read slowly or not at all.
     SlowReaders,
-    /// Everybody marks what arrives as read.
+    /// Every client marks each message as read when it arrives.
     Receipts,
-    /// Long inboxes are listed.
+    /// Long conversation lists are requested repeatedly.
     Inbox,
-    /// A day of a team, compressed.
+    /// The activity of a team's day in a few minutes.
     Mixed,
-    /// The same, slowly and for long.
+    /// The mixed scenario at a low rate for a long time.
     Soak,
     /// Sessions of users with few and with many conversations.
     Conversations,
-    /// Pairs that talk beside sessions that mean no good.
+    /// Pairs that exchange messages beside hostile sessions.
     Hostile,
 }
 
-/// A parameter of a scenario.
+/// Parameter of a scenario, with its default and help text.
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) default: u32,
     pub(crate) doc: &'static str,
 }
 
-/// What a scenario takes where nothing is said.
+/// Pace, duration and body size of a scenario without other settings.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Defaults {
     pub(crate) rate: f64,
@@ -122,7 +121,7 @@ pub(crate) struct Defaults {
     pub(crate) size: usize,
 }
 
-/// The parameters of a scenario, given or by default.
+/// Parameters of a scenario, given or by default.
 struct Values<'a> {
     scenario: Scenario,
     given: &'a BTreeMap<String, u32>,
@@ -175,28 +174,28 @@ impl Scenario {
 
     pub(crate) fn about(self) -> &'static str {
         match self {
-            Scenario::Pairs => "direct conversations of two, both talk",
-            Scenario::Groups => "groups of members, of whom all or some talk",
-            Scenario::Room => "one conversation, few speakers, many receivers",
-            Scenario::Channel => "one channel with many members, who join it; some are connected",
-            Scenario::Idle => "connections that are opened and held",
+            Scenario::Pairs => "direct conversations of two clients that both send",
+            Scenario::Groups => "groups in which all or some members send",
+            Scenario::Room => "one conversation with few senders and many receivers",
+            Scenario::Channel => "one channel that many members join; some of them are connected",
+            Scenario::Idle => "connections that are opened and stay idle",
             Scenario::ReconnectStorm => {
-                "all connections are cut at once: how long until all are back and level"
+                "all connections are cut at once; measures the time until all clients are reconnected and caught up"
             }
-            Scenario::Flapping => "connections drop at random and come back on random nodes",
-            Scenario::CatchUp => "receivers who stay away for a while and return",
-            Scenario::SlowReaders => "some read slowly or never: the others must not suffer",
-            Scenario::Receipts => "everybody marks each message as read when it arrives",
-            Scenario::Inbox => "long inboxes are listed while messages arrive",
+            Scenario::Flapping => "connections drop at random times and reconnect to random nodes",
+            Scenario::CatchUp => "receivers that disconnect for a while and then catch up",
+            Scenario::SlowReaders => "some clients read slowly or never and must not delay the others",
+            Scenario::Receipts => "every client marks each message as read when it arrives",
+            Scenario::Inbox => "long conversation lists are requested while messages arrive",
             Scenario::Mixed => {
-                "a day of a team, compressed: messages, reads, inboxes, typing, reactions, edits, deletions, comings and goings"
+                "the activity of a team's day in minutes: messages, history, lists, typing, reactions, edits, deletions, reconnections"
             }
-            Scenario::Soak => "as mixed, slowly and for long: does memory grow",
+            Scenario::Soak => "the mixed scenario at a low rate for a long time; reveals growing memory",
             Scenario::Conversations => {
-                "sessions of users with few and with many conversations: to begin, to list, to sync, their memory"
+                "sessions of users with few and with many conversations; measures start, list, sync and memory"
             }
             Scenario::Hostile => {
-                "pairs that talk, first alone and then beside hostile sessions, at the rates meant for people"
+                "pairs that send, first alone and then beside hostile sessions, under the default rate limits"
             }
         }
     }
@@ -221,8 +220,9 @@ impl Scenario {
         }
     }
 
-    /// Makes the plan. `given` holds the parameters that were set; an unknown one is refused by name.
-    pub(crate) fn plan(self, given: &BTreeMap<String, u32>) -> Result<Plan, String> {
+    /// Returns the plan. `given` contains the parameters that were set. An unknown name is an error.
+    pub(crate) fn plan(self, given: &BTreeMap<String, u32>) -> Result<ScenarioPlan, String> {
+        // A misspelled parameter would otherwise leave the default in effect.
         for name in given.keys() {
             if !self.parameters().iter().any(|parameter| parameter.name == name) {
                 let known: Vec<_> = self.parameters().iter().map(|parameter| parameter.name).collect();
@@ -240,7 +240,7 @@ impl Scenario {
     }
 }
 
-// === impl Values, Plan ===
+// === impl Values, ScenarioPlan ===
 
 impl Values<'_> {
     fn get(&self, name: &str) -> u32 {
@@ -255,23 +255,26 @@ impl Values<'_> {
     }
 }
 
-impl Plan {
-    /// Adds another plan, whose clients come after these. `share` is its part of the rate, by itself in proportion to
-    /// those who speak.
-    pub(crate) fn add(&mut self, other: Plan, share: Option<f64>) {
+impl ScenarioPlan {
+    /// Appends another plan, whose clients get the next indexes. `share` is its share of the rate; `None` is
+    /// proportional to its speakers.
+    pub(crate) fn add(&mut self, other: ScenarioPlan, share: Option<f64>) {
         let (first, before) = (self.clients, self.conversations.len());
-        let shifted = other.conversations.into_iter().map(|conversation| Conversation {
-            members: conversation.members.iter().map(|member| member + first).collect(),
-            ..conversation
-        });
+        let shifted = other
+            .conversations
+            .into_iter()
+            .map(|conversation| PlannedConversation {
+                members: conversation.members.iter().map(|member| member + first).collect(),
+                ..conversation
+            });
         let speakers = shifted
             .clone()
             .map(|conversation| conversation.speakers)
             .sum::<usize>();
         self.conversations.extend(shifted);
-        let habits = other.habits.into_iter();
-        self.habits
-            .extend(habits.map(|(client, habit)| (client + first, habit)));
+        let behaviors = other.behaviors.into_iter();
+        self.behaviors
+            .extend(behaviors.map(|(client, behavior)| (client + first, behavior)));
         self.cuts.extend(other.cuts);
         self.kicks.extend(other.kicks.into_iter().map(|kick| Kick {
             conversation: kick.conversation + before,
@@ -280,9 +283,11 @@ impl Plan {
         }));
         self.expects.extend(other.expects);
         self.settings.extend(other.settings);
+        // Two parts may contain the same setting, which the report would list twice.
         self.settings.sort();
         self.settings.dedup();
         self.rates_of_people |= other.rates_of_people;
+        // One measurement and one attack per run: those of the first part.
         self.sizes = self.sizes.take().or(other.sizes);
         self.hostile = self.hostile.or(other.hostile);
         self.clients += other.clients;
@@ -290,7 +295,7 @@ impl Plan {
             .push((first..self.clients, share.unwrap_or(speakers as f64)));
     }
 
-    /// Everybody who speaks, with the part of the rate that is theirs.
+    /// Returns all speakers with their shares of the rate. The sum is 1.
     pub(crate) fn speakers(&self) -> BTreeMap<ClientIx, f64> {
         let all = 0..self.clients;
         let whole = [(all, 1.0)];
@@ -304,9 +309,11 @@ impl Plan {
             .conversations
             .iter()
             .flat_map(|planned| planned.members[..planned.speakers].iter().copied());
+        // A map, since a client that speaks in several conversations counts once.
         let mut found: BTreeMap<ClientIx, f64> = speakers.map(|speaker| (speaker, 0.0)).collect();
         for (clients, share) in shares {
             let mut theirs: Vec<_> = found.range_mut(clients.clone()).collect();
+            // A share without a speaker is lost; the divisors only avoid a division by zero.
             let each = share / total.max(f64::MIN_POSITIVE) / theirs.len().max(1) as f64;
             theirs.iter_mut().for_each(|(_, part)| **part = each);
         }
@@ -318,7 +325,7 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn plan(scenario: Scenario, given: &[(&str, u32)]) -> Plan {
+    fn plan(scenario: Scenario, given: &[(&str, u32)]) -> ScenarioPlan {
         scenario
             .plan(
                 &given
@@ -337,7 +344,7 @@ mod tests {
                 assert!(conversation.speakers <= conversation.members.len());
                 assert!(conversation.members.iter().all(|member| *member < plan.clients));
             }
-            assert!(plan.habits.keys().all(|client| *client < plan.clients));
+            assert!(plan.behaviors.keys().all(|client| *client < plan.clients));
             assert_eq!(Scenario::by_name(scenario.name()), Some(scenario));
             let whole: f64 = plan.speakers().values().sum();
             assert!(plan.silent || (whole - 1.0).abs() < 1e-9, "{scenario:?}: {whole}");
@@ -376,7 +383,7 @@ mod tests {
     #[test]
     fn the_last_members_are_removed_in_turn_and_the_first_one_never() {
         let given = [("groups", 2), ("members", 3), ("kicks", 5), ("every", 4)];
-        let mut both = Plan::default();
+        let mut both = ScenarioPlan::default();
         both.add(plan(Scenario::Pairs, &[("clients", 4)]), None);
         both.add(plan(Scenario::Groups, &given), None);
         let kicks = both
@@ -392,7 +399,7 @@ mod tests {
 
     #[test]
     fn plans_that_are_joined_share_no_client_and_divide_the_rate() {
-        let mut both = Plan::default();
+        let mut both = ScenarioPlan::default();
         both.add(plan(Scenario::Pairs, &[("clients", 4)]), Some(3.0));
         both.add(
             plan(Scenario::SlowReaders, &[("clients", 6), ("slow", 2)]),
@@ -400,7 +407,7 @@ mod tests {
         );
         assert_eq!(both.clients, 10);
         assert_eq!(both.conversations[2].members, [4, 5, 6, 7, 8, 9]);
-        assert!(both.habits.keys().all(|client| *client >= 4) && both.habits.len() == 2);
+        assert!(both.behaviors.keys().all(|client| *client >= 4) && both.behaviors.len() == 2);
         let speakers = both.speakers();
         let first: f64 = speakers.range(0..4).map(|(_, share)| share).sum();
         assert!((first - 0.75).abs() < 1e-9, "{speakers:?}");

@@ -1,10 +1,10 @@
-//! The plans of the scenarios, and their parameters.
+//! Plans and parameters of the scenarios.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Conversation, Hostile, Kick, Parameter, Plan, Scenario, Values};
-use crate::client::{Acts, Habit};
+use super::{Hostile, Kick, Parameter, PlannedConversation, Scenario, ScenarioPlan, Values};
+use crate::client::{ActivityMix, ClientBehavior};
 use crate::many::Sizes;
 use crate::payload::ClientIx;
 
@@ -20,111 +20,113 @@ impl Scenario {
     pub(crate) fn parameters(self) -> &'static [Parameter] {
         match self {
             Scenario::Pairs => parameters! {
-                "clients" = 20, "clients, an even number";
-                "peers" = 1, "others whom each of them talks with, each in a conversation of two";
-                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
-                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
+                "clients" = 20, "number of clients, even";
+                "peers" = 1, "peers of each client, each in a direct conversation";
+                "keep" = 0, "messages kept per conversation by retention; 0: all";
+                "keep_s" = 0, "age limit of events by retention, in seconds; 0: none";
             },
             Scenario::Groups => parameters! {
-                "groups" = 5, "conversations";
-                "clients" = 0, "clients; if set, it decides how many groups there are";
-                "members" = 6, "members of each; every client is in one group";
-                "speakers" = 0, "members of each who talk; 0 means all";
-                "kicks" = 0, "members of each whom the first one removes while the load lasts, from the last one on";
-                "every" = 3, "seconds from one removal to the next";
-                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
-                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
+                "groups" = 5, "number of groups";
+                "clients" = 0, "number of clients; if not 0, it determines the number of groups";
+                "members" = 6, "members per group; every client is in one group";
+                "speakers" = 0, "members per group that send; 0: all";
+                "kicks" = 0, "members per group that the first member removes during the load, in reverse order";
+                "every" = 3, "seconds between removals";
+                "keep" = 0, "messages kept per conversation by retention; 0: all";
+                "keep_s" = 0, "age limit of events by retention, in seconds; 0: none";
             },
             Scenario::Room => parameters! {
-                "clients" = 100, "members of the room";
-                "speakers" = 2, "members who talk";
+                "clients" = 100, "members of the conversation";
+                "speakers" = 2, "members that send";
             },
             Scenario::Channel => parameters! {
-                "clients" = 50, "members who are connected";
-                "members" = 1000, "members";
-                "speakers" = 1, "connected members who talk; the others only read";
+                "clients" = 50, "connected members";
+                "members" = 1000, "all members";
+                "speakers" = 1, "connected members that send; the others only read";
             },
             Scenario::Idle => parameters! {
-                "clients" = 1000, "connections";
+                "clients" = 1000, "number of connections";
             },
             Scenario::ReconnectStorm => parameters! {
-                "clients" = 200, "clients, all of them cut off";
-                "members" = 5, "members of each group; all talk";
-                "storms" = 3, "how often";
-                "every" = 15, "seconds from one storm to the next";
+                "clients" = 200, "number of clients, all of which are disconnected";
+                "members" = 5, "members per group; all send";
+                "storms" = 3, "number of storms";
+                "every" = 15, "seconds between storms";
             },
             Scenario::Flapping => parameters! {
-                "clients" = 200, "clients";
-                "members" = 5, "members of each group; all talk";
-                "stays" = 5, "seconds until a connection drops, on average";
-                "away" = 0, "seconds until it comes back, on average; 0 means at once";
+                "clients" = 200, "number of clients";
+                "members" = 5, "members per group; all send";
+                "stays" = 5, "mean seconds until a connection drops";
+                "away" = 0, "mean seconds until it reconnects; 0: immediately";
             },
             Scenario::CatchUp => parameters! {
-                "clients" = 60, "clients";
-                "members" = 6, "members of each group";
-                "speakers" = 2, "members of each who stay and talk; the others come and go";
-                "stays" = 5, "seconds that a receiver stays, on average";
-                "away" = 10, "seconds that it is away, on average";
+                "clients" = 60, "number of clients";
+                "members" = 6, "members per group";
+                "speakers" = 2, "members per group that stay connected and send; the others disconnect and reconnect";
+                "stays" = 5, "mean seconds that a receiver stays connected";
+                "away" = 10, "mean seconds that it is disconnected";
             },
             Scenario::SlowReaders => parameters! {
-                "clients" = 20, "members of one group, slow ones included";
-                "speakers" = 2, "members who talk; they read";
-                "slow" = 6, "members who read slowly, every second of them not at all";
-                "frames" = 20, "frames that a slow one reads in a second";
+                "clients" = 20, "members of the group, including the slow ones";
+                "speakers" = 2, "members that send; they read at full speed";
+                "slow" = 6, "members that read slowly; every second of them does not read at all";
+                "frames" = 20, "frames per second that a slow member reads";
             },
             Scenario::Receipts => parameters! {
-                "groups" = 4, "groups";
-                "members" = 50, "members of each";
-                "speakers" = 1, "members of each who talk";
-                "marks" = 1, "whether everybody marks each message as read when it arrives; what that costs is the difference to 0";
+                "groups" = 4, "number of groups";
+                "members" = 50, "members per group";
+                "speakers" = 1, "members per group that send";
+                "marks" = 1, "1: every client marks each message as read when it arrives; 0: none does, for comparison";
             },
             Scenario::Inbox => parameters! {
                 "clients" = 4, "members of every conversation";
-                "conversations" = 500, "groups; all of them are in everybody's inbox";
-                "lists" = 50, "of a hundred acts, how many list the whole inbox, page by page; the others are messages";
+                "conversations" = 500, "number of groups, all with the same members";
+                "lists" = 50, "percentage of actions that read the whole conversation list; the others are messages";
             },
             Scenario::Conversations => parameters! {
                 "few" = 10, "conversations of the first user";
-                "many" = 1000, "of the second";
-                "most" = 10000, "of the third";
-                "creators" = 200, "users who make them, each an equal share";
-                "rounds" = 60, "how often each thing is measured";
-                "sessions" = 40, "sessions that are opened together for the memory of their subscriptions";
+                "many" = 1000, "conversations of the second user";
+                "most" = 10000, "conversations of the third user";
+                "creators" = 200, "users that create them, in equal shares";
+                "rounds" = 60, "repetitions of each measurement";
+                "sessions" = 40, "sessions that are opened together to measure the memory of their subscriptions";
             },
             Scenario::Hostile => parameters! {
-                "clients" = 40, "clients that talk in pairs, an even number";
+                "clients" = 40, "number of clients that send in pairs, even";
                 "hostile" = 6, "hostile sessions in the second half: create with 256 members, unknown frames, reconnecting senders, a huge list";
-                "conversations" = 10000, "conversations of the user whose inbox is listed";
-                "creators" = 250, "users who make them, each an equal share";
+                "conversations" = 10000, "conversations of the user whose list is requested";
+                "creators" = 250, "users that create them, in equal shares";
             },
             Scenario::Mixed | Scenario::Soak => parameters! {
-                "clients" = 40, "people; each is in a team, in the group of all, and in a direct conversation";
-                "team" = 8, "people of a team";
-                "watches" = 10, "people whose presence each one watches";
-                "keep" = 0, "messages of a conversation that retention keeps; 0 keeps all";
-                "keep_s" = 0, "seconds that retention keeps events; 0 keeps them for ever";
-                "stays" = 60, "seconds that a connection lasts, on average";
-                "away" = 5, "seconds that somebody is away between two, on average";
+                "clients" = 40, "number of clients; each is in a team, in the group of all, and in a direct conversation";
+                "team" = 8, "members per team";
+                "watches" = 10, "users whose presence each client watches";
+                "keep" = 0, "messages kept per conversation by retention; 0: all";
+                "keep_s" = 0, "age limit of events by retention, in seconds; 0: none";
+                "stays" = 60, "mean seconds that a connection lasts";
+                "away" = 5, "mean seconds between two connections of a client";
             },
         }
     }
 }
 
-/// Makes the plan of a scenario.
-pub(super) fn plan(values: Values<'_>) -> Plan {
+/// Returns the plan of a scenario.
+pub(super) fn plan(values: Values<'_>) -> ScenarioPlan {
     match values.scenario {
         Scenario::Pairs => {
+            // An even number: in a tournament of an odd one, one client would have no peer.
             let clients = (values.get("clients") / 2 * 2).max(2);
             let peers = values.get("peers").clamp(1, clients - 1);
-            Plan {
+            ScenarioPlan {
                 clients,
                 conversations: (0..peers).flat_map(|round| matches(clients, round)).collect(),
                 settings: retention(&values),
-                ..Plan::default()
+                ..ScenarioPlan::default()
             }
         }
         Scenario::Groups => {
             let members = values.get("members").max(1);
+            // Clients that do not fill a group are left out.
             let groups = if values.get("clients") > 0 {
                 values.get("clients") / members
             } else {
@@ -132,7 +134,7 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
             };
             let plan = groups_of(groups, members, values.get("speakers"));
             let every = values.seconds("every").max(Duration::from_secs(1));
-            Plan {
+            ScenarioPlan {
                 kicks: kicks(&plan.conversations, values.get("kicks"), every),
                 settings: retention(&values),
                 ..plan
@@ -141,27 +143,27 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
         Scenario::Room => groups_of(1, values.get("clients"), values.get("speakers")),
         Scenario::Channel => {
             let clients = values.get("clients").max(1);
-            let channel = Conversation {
+            let channel = PlannedConversation {
                 kind: "channel",
                 members: (0..clients).collect(),
                 speakers: values.get("speakers").clamp(1, clients) as usize,
                 absent: values.get("members").saturating_sub(clients),
             };
-            Plan {
+            ScenarioPlan {
                 clients,
                 conversations: vec![channel],
-                ..Plan::default()
+                ..ScenarioPlan::default()
             }
         }
-        Scenario::Idle => Plan {
+        Scenario::Idle => ScenarioPlan {
             clients: values.get("clients"),
             silent: true,
-            ..Plan::default()
+            ..ScenarioPlan::default()
         },
         Scenario::ReconnectStorm => {
             let members = values.get("members").max(1);
             let every = values.seconds("every").max(Duration::from_secs(1));
-            Plan {
+            ScenarioPlan {
                 cuts: (1..=values.get("storms")).map(|storm| every * storm).collect(),
                 ..groups_of(values.get("clients") / members, members, 0)
             }
@@ -169,20 +171,21 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
         Scenario::Flapping => {
             let members = values.get("members").max(1);
             let plan = groups_of(values.get("clients") / members, members, 0);
-            let habit = comes_and_goes(&values);
-            Plan {
-                habits: (0..plan.clients).map(|client| (client, habit)).collect(),
+            let behavior = comes_and_goes(&values);
+            ScenarioPlan {
+                behaviors: (0..plan.clients).map(|client| (client, behavior)).collect(),
                 ..plan
             }
         }
         Scenario::CatchUp => {
             let members = values.get("members").max(2);
+            // At least one receiver, or no client would have anything to catch up with.
             let speakers = values.get("speakers").clamp(1, members - 1);
             let plan = groups_of(values.get("clients") / members, members, speakers);
-            let habit = comes_and_goes(&values);
+            let behavior = comes_and_goes(&values);
             let receivers = (0..plan.clients).filter(|client| client % members >= speakers);
-            Plan {
-                habits: receivers.map(|client| (client, habit)).collect(),
+            ScenarioPlan {
+                behaviors: receivers.map(|client| (client, behavior)).collect(),
                 ..plan
             }
         }
@@ -193,37 +196,37 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
                 values.get("members").max(2),
                 values.get("speakers").max(1),
             );
-            let marks = Habit {
+            let marks = ClientBehavior {
                 marks: true,
-                ..Habit::default()
+                ..ClientBehavior::default()
             };
             let readers = (0..plan.clients).filter(|_| values.get("marks") > 0);
-            Plan {
-                habits: readers.map(|client| (client, marks)).collect(),
+            ScenarioPlan {
+                behaviors: readers.map(|client| (client, marks)).collect(),
                 ..plan
             }
         }
         Scenario::Inbox => {
             let clients = values.get("clients").max(2);
-            let group = Conversation {
+            let group = PlannedConversation {
                 kind: "group",
                 members: (0..clients).collect(),
                 speakers: clients as usize,
                 absent: 0,
             };
-            let habit = Habit {
-                acts: Acts::Lists(values.get("lists")),
-                ..Habit::default()
+            let behavior = ClientBehavior {
+                acts: ActivityMix::Lists(values.get("lists")),
+                ..ClientBehavior::default()
             };
-            Plan {
+            ScenarioPlan {
                 clients,
                 conversations: vec![group; values.get("conversations").max(1) as usize],
-                habits: (0..clients).map(|client| (client, habit)).collect(),
-                ..Plan::default()
+                behaviors: (0..clients).map(|client| (client, behavior)).collect(),
+                ..ScenarioPlan::default()
             }
         }
         Scenario::Mixed | Scenario::Soak => team(&values),
-        Scenario::Conversations => Plan {
+        Scenario::Conversations => ScenarioPlan {
             sizes: Some(Sizes {
                 conversations: ["few", "many", "most"].map(|name| values.get(name)).to_vec(),
                 creators: values.get("creators"),
@@ -231,11 +234,11 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
                 sessions: values.get("sessions"),
             }),
             silent: true,
-            ..Plan::default()
+            ..ScenarioPlan::default()
         },
         Scenario::Hostile => {
             let clients = (values.get("clients") / 2 * 2).max(2);
-            Plan {
+            ScenarioPlan {
                 clients,
                 conversations: (0..clients / 2).map(pair).collect(),
                 hostile: Some(Hostile {
@@ -243,23 +246,23 @@ pub(super) fn plan(values: Values<'_>) -> Plan {
                     conversations: values.get("conversations"),
                     creators: values.get("creators"),
                 }),
-                // Rates are what holds them back.
+                // The rate limits are the defence that this scenario tests.
                 rates_of_people: true,
-                ..Plan::default()
+                ..ScenarioPlan::default()
             }
         }
     }
 }
 
-/// One round of a tournament, in which everybody meets somebody else than in the rounds before: the last one stays,
-/// the others move on in a circle.
-fn matches(clients: u32, round: u32) -> impl Iterator<Item = Conversation> {
+/// Returns one round of a round-robin tournament (circle method): over the rounds, everybody meets everybody else once.
+/// The last client keeps its position, the others rotate.
+fn matches(clients: u32, round: u32) -> impl Iterator<Item = PlannedConversation> {
     let circle = clients - 1;
     let meet = move |step: u32| match step {
         0 => [round, circle],
         _ => [(round + step) % circle, (round + circle - step) % circle],
     };
-    (0..clients / 2).map(move |step| Conversation {
+    (0..clients / 2).map(move |step| PlannedConversation {
         kind: "direct",
         members: meet(step).to_vec(),
         speakers: 2,
@@ -267,8 +270,8 @@ fn matches(clients: u32, round: u32) -> impl Iterator<Item = Conversation> {
     })
 }
 
-fn pair(pair: u32) -> Conversation {
-    Conversation {
+fn pair(pair: u32) -> PlannedConversation {
+    PlannedConversation {
         kind: "direct",
         members: vec![2 * pair, 2 * pair + 1],
         speakers: 2,
@@ -276,30 +279,31 @@ fn pair(pair: u32) -> Conversation {
     }
 }
 
-/// Groups that share no member; `speakers` 0 means all.
-fn groups_of(groups: u32, members: u32, speakers: u32) -> Plan {
+/// Returns groups with disjoint members. `speakers` 0 means all.
+fn groups_of(groups: u32, members: u32, speakers: u32) -> ScenarioPlan {
     let (groups, members) = (groups.max(1), members.max(1));
     let speakers = if speakers == 0 {
         members
     } else {
         speakers.min(members)
     };
-    let group = |group| Conversation {
+    let group = |group| PlannedConversation {
         kind: "group",
         members: (group * members..(group + 1) * members).collect(),
         speakers: speakers as usize,
         absent: 0,
     };
-    Plan {
+    ScenarioPlan {
         clients: groups * members,
         conversations: (0..groups).map(group).collect(),
-        ..Plan::default()
+        ..ScenarioPlan::default()
     }
 }
 
-/// The last members of each are removed one after the other, in all conversations in turn; the first one stays.
-fn kicks(conversations: &[Conversation], of_each: u32, every: Duration) -> Vec<Kick> {
-    let whom = (0..of_each as usize).flat_map(|round| {
+/// Returns the removals: the last members of each group, one after the other, in all groups in turn. The first member
+/// remains, since it removes the others.
+fn kicks(conversations: &[PlannedConversation], of_each: u32, every: Duration) -> Vec<Kick> {
+    let targets = (0..of_each as usize).flat_map(|round| {
         let of = conversations.iter().enumerate();
         of.filter_map(move |(conversation, planned)| {
             let last = planned.members[1..].iter().rev().nth(round)?;
@@ -307,7 +311,7 @@ fn kicks(conversations: &[Conversation], of_each: u32, every: Duration) -> Vec<K
         })
     });
     (1..)
-        .zip(whom)
+        .zip(targets)
         .map(|(number, (conversation, member))| Kick {
             at: every * number,
             conversation,
@@ -316,7 +320,8 @@ fn kicks(conversations: &[Conversation], of_each: u32, every: Duration) -> Vec<K
         .collect()
 }
 
-/// Retention by number and by age, of every kind of conversation; looked for often, so that a short load sees it.
+/// Returns retention settings by number and age, for all kinds of conversations. They apply every 500 ms, so that a
+/// short load is affected.
 fn retention(values: &Values<'_>) -> Vec<String> {
     let (messages, seconds) = (values.get("keep"), values.get("keep_s"));
     let of_kinds = |name: &str, value: u32| {
@@ -333,40 +338,45 @@ fn retention(values: &Values<'_>) -> Vec<String> {
     settings
 }
 
-fn comes_and_goes(values: &Values<'_>) -> Habit {
-    Habit {
+fn comes_and_goes(values: &Values<'_>) -> ClientBehavior {
+    ClientBehavior {
+        // Not zero: a client would reconnect without pause and measure its own handshakes only.
         stays: Some(values.seconds("stays").max(Duration::from_millis(500))),
-        away: values.seconds("away"),
-        ..Habit::default()
+        absence: values.seconds("away"),
+        ..ClientBehavior::default()
     }
 }
 
-/// The slow ones are the last members: half of them read a little, half nothing while the load lasts.
-fn slow_readers(values: &Values<'_>) -> Plan {
+/// Returns a group whose last members read slowly: half of them a little, half nothing during the load.
+fn slow_readers(values: &Values<'_>) -> ScenarioPlan {
     let clients = values.get("clients").max(2);
     let speakers = values.get("speakers").clamp(1, clients - 1);
+    // Senders always read at full speed, or their acks would measure their own delay.
     let slow = values.get("slow").min(clients - speakers);
-    let habit = |slow: ClientIx| Habit {
+    let behavior = |slow: ClientIx| ClientBehavior {
         reads: Some(if slow % 2 == 1 { 0 } else { values.get("frames") }),
-        ..Habit::default()
+        ..ClientBehavior::default()
     };
-    let habits: BTreeMap<_, _> = (0..slow).map(|slow| (clients - 1 - slow, habit(slow))).collect();
-    Plan {
-        expects: if habits.is_empty() {
+    let behaviors: BTreeMap<_, _> = (0..slow)
+        .map(|slow| (clients - 1 - slow, behavior(slow)))
+        .collect();
+    ScenarioPlan {
+        // Without either error no queue has overflowed, and the run has tested nothing.
+        expects: if behaviors.is_empty() {
             Vec::new()
         } else {
             vec!["resync", "closed 4010"]
         },
-        habits,
+        behaviors,
         ..groups_of(1, clients, speakers)
     }
 }
 
-/// Everybody is in the group of all, in a team, and in a direct conversation with a neighbour.
-fn team(values: &Values<'_>) -> Plan {
+/// Returns a plan in which everybody is in the group of all, in a team, and in a direct conversation with a neighbour.
+fn team(values: &Values<'_>) -> ScenarioPlan {
     let clients = (values.get("clients") / 2 * 2).max(2);
     let people: Vec<ClientIx> = (0..clients).collect();
-    let group = |members: &[ClientIx]| Conversation {
+    let group = |members: &[ClientIx]| PlannedConversation {
         kind: "group",
         members: members.to_vec(),
         speakers: members.len(),
@@ -376,16 +386,16 @@ fn team(values: &Values<'_>) -> Plan {
     let teams = people.chunks(values.get("team").max(2) as usize);
     conversations.extend(teams.map(group));
     conversations.extend((0..clients / 2).map(pair));
-    let habit = Habit {
-        acts: Acts::Team,
+    let behavior = ClientBehavior {
+        acts: ActivityMix::Team,
         watches: values.get("watches"),
         ..comes_and_goes(values)
     };
-    Plan {
+    ScenarioPlan {
         clients,
         conversations,
-        habits: people.iter().map(|client| (*client, habit)).collect(),
+        behaviors: people.iter().map(|client| (*client, behavior)).collect(),
         settings: retention(values),
-        ..Plan::default()
+        ..ScenarioPlan::default()
     }
 }

@@ -1,5 +1,4 @@
-//! A run as it was asked for, resolved: the plan, the pace, how long, which faults. From the command line, from a
-//! scenario file, or from a file with what the command line says instead.
+//! Resolved setup of a run: plan, pace, duration and faults, from the command line, a scenario file, or both.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,47 +7,47 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::file::File;
-use super::{Plan, Scenario};
-use crate::cli::{Load, Run};
-use crate::client::Acts;
+use super::file::ScenarioFile;
+use super::{Scenario, ScenarioPlan};
+use crate::cli::{LoadArgs, RunArgs};
+use crate::client::ActivityMix;
 use crate::fault::Fault;
-use crate::pacing::curve::{Curve, Part};
-use crate::pacing::{Arrival, Pace};
+use crate::pacing::rate_curve::{RateCurve, RateSegment};
+use crate::pacing::{ArrivalProcess, LoadPace};
 use crate::payload::MIN_BYTES;
 
-/// What is run: a scenario by name, or a file.
+/// Reference to a scenario, by name or file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum What {
+pub(crate) enum ScenarioRef {
     Scenario(Scenario),
     File(PathBuf),
 }
 
-/// A run, resolved.
+/// Setup of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) name: String,
-    pub(crate) plan: Plan,
-    pub(crate) pace: Pace,
+    pub(crate) plan: ScenarioPlan,
+    pub(crate) pace: LoadPace,
     pub(crate) duration: Duration,
     pub(crate) size: usize,
     pub(crate) seed: u64,
     pub(crate) faults: Vec<Fault>,
-    /// For the report.
+    /// Parameters as they appear in the report.
     pub(crate) parameters: BTreeMap<String, String>,
 }
 
-// === impl What ===
+// === impl ScenarioRef ===
 
-impl FromStr for What {
+impl FromStr for ScenarioRef {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<What, String> {
+    fn from_str(text: &str) -> Result<ScenarioRef, String> {
         if let Some(scenario) = Scenario::by_name(text) {
-            return Ok(What::Scenario(scenario));
+            return Ok(ScenarioRef::Scenario(scenario));
         }
         if text.ends_with(".toml") {
-            return Ok(What::File(text.into()));
+            return Ok(ScenarioRef::File(text.into()));
         }
         let names: Vec<_> = Scenario::ALL.into_iter().map(Scenario::name).collect();
         Err(format!(
@@ -61,14 +60,15 @@ impl FromStr for What {
 // === impl Setup ===
 
 impl Setup {
-    /// Resolves what was asked for. The command line wins over the file, the file over the scenario's defaults.
-    pub(crate) fn new(args: &Run) -> Result<Setup, String> {
+    /// Resolves the setup. The command line takes precedence over the file, and the file over the scenario's defaults.
+    pub(crate) fn new(args: &RunArgs) -> Result<Setup, String> {
         let file = match &args.what {
-            What::Scenario(scenario) => File::of(*scenario),
-            What::File(path) => File::read(path)?,
+            ScenarioRef::Scenario(scenario) => ScenarioFile::of(*scenario),
+            ScenarioRef::File(path) => ScenarioFile::read(path)?,
         };
         let mut setup = Setup::of(&file, &args.load)?;
-        if let (What::File(path), None) = (&args.what, &file.name) {
+        // The stem of the file, since the scenario of one part does not describe the others.
+        if let (ScenarioRef::File(path), None) = (&args.what, &file.name) {
             setup.name = path
                 .file_stem()
                 .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -77,89 +77,100 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Where a search for the highest rate begins; `None` if nothing is sent, or not in an open loop.
-    pub(crate) fn first_rate(&self) -> Option<(f64, Arrival)> {
+    /// Returns the first rate of a search for the highest one; `None` if nothing is sent, or not in an open loop.
+    pub(crate) fn first_rate(&self) -> Option<(f64, ArrivalProcess)> {
         match &self.pace {
-            Pace::Open { rate, arrival } => rate.parts().first().map(|part| (part.from, *arrival)),
+            LoadPace::Open { rate, arrival } => rate.parts().first().map(|part| (part.from, *arrival)),
             _ => None,
         }
     }
 
-    /// The load has parts that the report tells apart.
+    /// Returns `true` if the load has several parts, which the report separates.
     pub(crate) fn has_parts(&self) -> bool {
-        matches!(&self.pace, Pace::Open { rate, .. } if rate.parts().len() > 1)
+        matches!(&self.pace, LoadPace::Open { rate, .. } if rate.parts().len() > 1)
     }
 
-    /// The first of them.
+    /// Returns the name of the first part; `None` with one part only.
     pub(crate) fn first_part(&self) -> Option<String> {
         match &self.pace {
-            Pace::Open { rate, .. } if self.has_parts() => Some(rate.parts().first()?.name.clone()),
+            LoadPace::Open { rate, .. } if self.has_parts() => Some(rate.parts().first()?.name.clone()),
             _ => None,
         }
     }
 
-    /// Whether several workers can do it together; why not, if they can't.
+    /// Checks that several workers can run the setup. The error is the reason against it.
     pub(crate) fn is_for_workers(&self) -> Result<(), String> {
         let plan = &self.plan;
-        let refused = |what: &str, why: &str| Err(format!("workers are not for {what}: {why}"));
+        let refused = |what: &str, why: &str| Err(format!("--coordinator does not support {what}: {why}"));
         if plan.conversations.iter().any(|planned| planned.kind == "channel") {
             return refused(
                 "channels",
-                "their members come by themselves while one client makes them",
+                "their members join by themselves while one client creates them",
             );
         }
         if !plan.cuts.is_empty() {
-            return refused("storms", "one process has to see when the last client is level");
+            return refused(
+                "storms",
+                "one process must observe when the last client has caught up",
+            );
         }
         if !plan.kicks.is_empty() {
             return refused(
                 "removals",
-                "a member has to see in one process that it was removed",
+                "the removal of a member must be observed in one process",
             );
         }
         if plan.sizes.is_some() || plan.hostile.is_some() {
             return refused(
                 "conversations and hostile",
-                "what they measure is beside the clients of one process",
+                "their measurements run beside the clients of one process",
             );
         }
-        if plan.habits.values().any(|habit| habit.acts == Acts::Team) {
+        if plan
+            .behaviors
+            .values()
+            .any(|behavior| behavior.acts == ActivityMix::Team)
+        {
             return refused(
                 "mixed and soak",
-                "an edit, deletion or reaction is judged where it was made, and the other workers know nothing of it",
+                "an edit, deletion or reaction is checked only by the worker that made it",
             );
         }
         Ok(())
     }
 
-    /// Nothing but messages at one pace between clients that stay, in conversations that one of them makes.
+    /// Returns `true` for messages only: one pace, clients without behaviors, and conversations that one member
+    /// creates.
     pub(crate) fn is_plain(&self) -> bool {
         let plan = &self.plan;
         let made = plan.conversations.iter().all(|planned| planned.kind != "channel");
-        let calm = plan.habits.is_empty()
+        let steady = plan.behaviors.is_empty()
             && plan.cuts.is_empty()
             && plan.kicks.is_empty()
             && plan.sizes.is_none()
             && plan.hostile.is_none()
             && plan.shares.len() <= 1;
-        made && calm && !self.has_parts()
+        made && steady && !self.has_parts()
     }
 
-    /// What should have happened and didn't: the run has shown nothing. `errors` is what happened, by name.
+    /// Returns the events that should have happened and did not, by the names in `errors`. Such a run has tested
+    /// nothing.
     pub(crate) fn missing(&self, errors: &BTreeMap<String, u64>) -> Option<String> {
         let expects = &self.plan.expects;
+        // One is enough: the timing decides which of them occurs.
         let seen = expects.iter().any(|name| errors.contains_key(*name));
-        (!expects.is_empty() && !seen).then(|| format!("none of {} happened", expects.join(", ")))
+        (!expects.is_empty() && !seen).then(|| format!("none of {} occurred", expects.join(", ")))
     }
 
-    fn of(file: &File, load: &Load) -> Result<Setup, String> {
+    fn of(file: &ScenarioFile, load: &LoadArgs) -> Result<Setup, String> {
+        // A file has at least one part. The defaults of the first apply to the whole run.
         let first = file.parts[0].scenario()?.defaults();
         let given = load.given();
         let mut plan = file.plan(&given)?;
         let arrival = match (load.arrival, &file.arrival) {
             (Some(arrival), _) => arrival,
-            (None, Some(name)) => Arrival::from_str(name, true)?,
-            (None, None) => Arrival::Poisson,
+            (None, Some(name)) => ArrivalProcess::from_str(name, true)?,
+            (None, None) => ArrivalProcess::Poisson,
         };
         let phases: Duration = file.phases.iter().filter_map(|phase| phase.length).sum();
         let by_file = if file.phases.is_empty() {
@@ -168,17 +179,18 @@ impl Setup {
             Some(phases)
         };
         let duration = load.duration.or(by_file).unwrap_or(first.duration);
+        // The pace is replaced as a whole: a rate of the command line must not mix with steps of the file.
         let paced = load.rate.is_some() || !load.steps.is_empty() || load.window.is_some();
         let (rate, steps, window) = if paced {
             (load.rate, load.steps.as_slice(), load.window)
         } else {
             (file.rate, file.steps.as_slice(), file.window)
         };
-        let open = |rate| Pace::Open { rate, arrival };
+        let open = |rate| LoadPace::Open { rate, arrival };
         let pace = if let Some(window) = window {
-            Pace::Closed { window }
+            LoadPace::Closed { window }
         } else if !steps.is_empty() {
-            open(Curve::steps(steps, duration))
+            open(RateCurve::steps(steps, duration))
         } else if let Some(rate) = rate {
             open(rate.over(duration))
         } else if !file.phases.is_empty() {
@@ -186,12 +198,14 @@ impl Setup {
         } else {
             open(first.rate.into())
         };
-        let pace = if plan.silent { Pace::Silent } else { pace };
+        let pace = if plan.silent { LoadPace::Silent } else { pace };
+        // A later cut would never be made, since the end of the load drops the storms.
         plan.cuts.retain(|at| *at < duration);
         let size = load.size.or(file.size).unwrap_or(first.size);
+        // A smaller body has no room for the due time and the checksum, so nothing could be verified.
         if size < MIN_BYTES {
             return Err(format!(
-                "a size is at least {MIN_BYTES}: a body carries its own check sum"
+                "a size must be at least {MIN_BYTES}: a body contains its checksum"
             ));
         }
         let mut setup = Setup {
@@ -211,7 +225,7 @@ impl Setup {
         Ok(setup)
     }
 
-    fn describe(&self, file: &File, given: &BTreeMap<String, u32>) -> BTreeMap<String, String> {
+    fn describe(&self, file: &ScenarioFile, given: &BTreeMap<String, u32>) -> BTreeMap<String, String> {
         let mut parameters = BTreeMap::from([
             ("size".to_owned(), self.size.to_string()),
             ("duration".to_owned(), format!("{:?}", self.duration)),
@@ -230,21 +244,21 @@ impl Setup {
             parameters.insert("parts".to_owned(), names.join("+"));
         }
         match &self.pace {
-            Pace::Open { rate, arrival } => {
+            LoadPace::Open { rate, arrival } => {
                 parameters.insert("rate".to_owned(), rate.to_string());
                 parameters.insert("arrival".to_owned(), format!("{arrival:?}").to_lowercase());
             }
-            Pace::Closed { window } => drop(parameters.insert("window".to_owned(), window.to_string())),
-            Pace::Silent => {}
+            LoadPace::Closed { window } => drop(parameters.insert("window".to_owned(), window.to_string())),
+            LoadPace::Silent => {}
         }
         parameters
     }
 }
 
-impl File {
-    /// What a scenario alone would be as a file.
-    fn of(scenario: Scenario) -> File {
-        File {
+impl ScenarioFile {
+    /// Returns the file that is equivalent to a scenario alone.
+    fn of(scenario: Scenario) -> ScenarioFile {
+        ScenarioFile {
             name: None,
             seed: None,
             size: None,
@@ -254,7 +268,7 @@ impl File {
             window: None,
             arrival: None,
             faults: Vec::new(),
-            parts: vec![super::file::Part {
+            parts: vec![super::file::ScenarioPart {
                 scenario: scenario.name().to_owned(),
                 share: None,
                 parameters: BTreeMap::new(),
@@ -263,24 +277,24 @@ impl File {
         }
     }
 
-    fn curve(&self) -> Curve {
+    fn curve(&self) -> RateCurve {
         let parts = self.phases.iter().filter_map(|phase| {
             let rate = phase.rate?;
-            Some(Part {
+            Some(RateSegment {
                 name: phase.name.clone(),
                 length: phase.length?,
                 from: rate.from,
                 to: rate.to,
             })
         });
-        Curve::of(parts.collect())
+        RateCurve::of(parts.collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::{Cli, CliCommand};
     use clap::Parser;
 
     const FILE: &str = r#"
@@ -303,9 +317,9 @@ mod tests {
         faults = ["kill-owner@5s"]
     "#;
 
-    fn load(line: &str) -> Load {
+    fn load(line: &str) -> LoadArgs {
         let cli = Cli::try_parse_from(format!("x run pairs --local 3 {line}").split_whitespace()).unwrap();
-        let Command::Run(run) = cli.command else {
+        let CliCommand::Run(run) = cli.command else {
             panic!("{cli:?}")
         };
         run.load
@@ -313,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_file_says_who_and_how_fast_and_when_what_breaks() {
-        let setup = Setup::of(&File::parse(FILE).unwrap(), &load("")).unwrap();
+        let setup = Setup::of(&ScenarioFile::parse(FILE).unwrap(), &load("")).unwrap();
         assert_eq!((setup.plan.clients, setup.seed), (26, 9));
         assert_eq!(setup.duration, Duration::from_secs(30));
         assert_eq!(
@@ -321,7 +335,7 @@ mod tests {
             Duration::from_secs(15),
             "ten before its phase"
         );
-        let Pace::Open { rate, .. } = &setup.pace else {
+        let LoadPace::Open { rate, .. } = &setup.pace else {
             panic!("{setup:?}")
         };
         assert!((rate.reaches(500.0) - 10.0).abs() < 1e-6);
@@ -330,7 +344,7 @@ mod tests {
 
     #[test]
     fn workers_are_refused_what_one_process_must_see_whole() {
-        let of = |scenario| Setup::of(&File::of(scenario), &load("")).unwrap();
+        let of = |scenario| Setup::of(&ScenarioFile::of(scenario), &load("")).unwrap();
         for scenario in Scenario::ALL {
             let refused = of(scenario).is_for_workers();
             let expected = match scenario {
@@ -349,14 +363,14 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let file = File::parse(FILE).unwrap();
+        let file = ScenarioFile::parse(FILE).unwrap();
         let setup = Setup::of(&file, &load("--rate 7 --duration 3s --seed 2 --size 100")).unwrap();
         assert_eq!(
             (setup.pace, setup.duration, setup.seed, setup.size),
             (
-                Pace::Open {
+                LoadPace::Open {
                     rate: 7.0.into(),
-                    arrival: Arrival::Poisson
+                    arrival: ArrivalProcess::Poisson
                 },
                 Duration::from_secs(3),
                 2,
@@ -377,25 +391,25 @@ mod tests {
             "rates = 1\n[[part]]\nscenario = \"pairs\"",
             "duration = \"1y\"\n[[part]]\nscenario = \"pairs\"",
         ] {
-            assert!(File::parse(wrong).is_err(), "{wrong}");
+            assert!(ScenarioFile::parse(wrong).is_err(), "{wrong}");
         }
-        let unknown = File::parse("[[part]]\nscenario = \"duel\"").unwrap();
+        let unknown = ScenarioFile::parse("[[part]]\nscenario = \"duel\"").unwrap();
         assert!(Setup::of(&unknown, &load("")).unwrap_err().contains("duel"));
     }
 
     #[test]
     fn steps_and_a_ramp_last_as_long_as_the_load() {
         let setup = Setup::of(
-            &File::of(Scenario::Pairs),
+            &ScenarioFile::of(Scenario::Pairs),
             &load("--steps 100,200,400 --duration 30s"),
         )
         .unwrap();
-        let Pace::Open { rate, .. } = &setup.pace else {
+        let LoadPace::Open { rate, .. } = &setup.pace else {
             panic!("{setup:?}")
         };
         assert!((rate.reaches(3000.0) - 20.0).abs() < 1e-6);
         let setup = Setup::of(
-            &File::of(Scenario::Pairs),
+            &ScenarioFile::of(Scenario::Pairs),
             &load("--rate 100..300 --duration 10s"),
         )
         .unwrap();

@@ -1,8 +1,9 @@
-//! `rookery chat`: a small terminal client, and an example of what every client owes the protocol.
+//! `rookery chat`: a small terminal client, and an example of a client that follows the protocol's rules.
 //!
-//! It keeps what it sends until the server has acknowledged it, and sends it again under the same `cid` after a
-//! reconnect; it applies an event only if it is the next one of its conversation; it obeys the verdict of close codes.
-//! `model` is all of that, pure; here are the socket, the keyboard and the clock.
+//! It stores each change until the server has acknowledged it, and resends it with the same `cid` after a reconnect. It
+//! applies an event only if it is the next one of its conversation. It follows the advice of close codes.
+//!
+//! `model` contains these rules and performs no I/O. This module has the socket, the keyboard and the timers.
 
 mod model;
 mod typed;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{SinkExt, StreamExt};
-use protocol::{SUBPROTOCOL, UserId, Verdict, close};
+use protocol::{CloseAdvice, SUBPROTOCOL, UserId, close};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -20,52 +21,51 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use self::model::{Act, Model};
+use self::model::{ChatModel, ClientAction};
 
-/// Longest pause between two attempts to connect.
+/// Maximum pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Pause after the first failed attempt.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// How often what has arrived is confirmed.
+/// Interval at which received events are confirmed.
 const CONFIRM: Duration = Duration::from_secs(1);
 
-/// `rookery chat`.
+/// Arguments of `rookery chat`.
 #[derive(Args)]
-pub struct Chat {
-    /// Any node, e.g. ws://127.0.0.1:8080.
+pub struct ChatArgs {
+    /// The URL of any node, e.g. ws://127.0.0.1:8080.
     #[arg(long, default_value = "ws://127.0.0.1:8080")]
     url: String,
-    /// Who you are.
+    /// The id of the user to log in as.
     #[arg(long)]
     user: UserId,
-    /// Your token. Default: the development token of the user.
+    /// The access token. Default: the development token of the user.
     #[arg(long, env = "ROOKERY_CHAT_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// How a connection ended.
-enum End {
-    /// The person wants to leave.
+/// Cause of a connection's end.
+enum ConnectionEnd {
     Quit,
-    /// Come back after this time, or when convenient.
+    /// The client reconnects after this time; `None`: after a backoff.
     Again(Option<Duration>),
-    /// Coming back is useless.
+    /// Reconnecting is useless; the text gives the reason.
     Stop(String),
 }
 
 type Keyboard = Lines<BufReader<Stdin>>;
 
-// === impl Chat ===
+// === impl ChatArgs ===
 
-impl Chat {
-    /// Chats until the person leaves or the server says to stay away.
+impl ChatArgs {
+    /// Runs the client until the person quits or the server forbids reconnecting.
     ///
     /// # Errors
-    /// Why the server turned the client away.
+    /// The reason of the server for closing the connection.
     pub async fn run(self) -> Result<(), String> {
         let token = self.token.unwrap_or_else(|| format!("dev:{}", self.user));
         let url = endpoint(&self.url);
-        let mut model = Model::new(self.user, token);
+        let mut model = ChatModel::new(self.user, token);
         let mut keyboard = BufReader::new(tokio::io::stdin()).lines();
         let mut attempt = 0;
         loop {
@@ -73,16 +73,16 @@ impl Chat {
                 Ok(socket) => converse(socket, &mut model, &mut keyboard, &mut attempt).await,
                 Err(why) => {
                     println!("! {why}");
-                    End::Again(None)
+                    ConnectionEnd::Again(None)
                 }
             };
             match end {
-                End::Quit => return Ok(()),
-                End::Stop(why) => return Err(why),
-                End::Again(pause) => {
+                ConnectionEnd::Quit => return Ok(()),
+                ConnectionEnd::Stop(why) => return Err(why),
+                ConnectionEnd::Again(pause) => {
                     let pause = pause.unwrap_or_else(|| jitter(attempt));
                     attempt += 1;
-                    println!("! not connected; again in {:.1} s", pause.as_secs_f64());
+                    println!("! not connected; reconnecting in {:.1} s", pause.as_secs_f64());
                     if wait(pause, &mut model, &mut keyboard).await {
                         return Ok(());
                     }
@@ -99,39 +99,50 @@ async fn connect(url: &str) -> Result<Socket, String> {
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    // `connect_async` has no timeout of its own.
     match tokio::time::timeout(Duration::from_secs(10), connect_async(request)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer".to_owned()),
+        Err(_) => Err("no response".to_owned()),
     }
 }
 
-/// One connection, from its opening to its end.
-async fn converse(socket: Socket, model: &mut Model, keyboard: &mut Keyboard, attempt: &mut u32) -> End {
+/// Runs one connection until it ends.
+async fn converse(
+    socket: Socket,
+    model: &mut ChatModel,
+    keyboard: &mut Keyboard,
+    attempt: &mut u32,
+) -> ConnectionEnd {
     let (mut sink, mut stream) = socket.split();
     let mut confirm = tokio::time::interval(CONFIRM);
     let mut retry: Option<tokio::time::Instant> = None;
     model.connected();
     loop {
+        // All branches are cancellation-safe: a partial line or frame stays in its buffer.
         let acts = tokio::select! {
             message = stream.next() => match message {
                 Some(Ok(Message::Text(text))) => {
+                    // Reset by a frame, not by the connect: a server that accepts connections and closes them at once
+                    // still meets a growing pause.
                     *attempt = 0;
                     model.frame(&text)
                 }
                 Some(Ok(Message::Close(frame))) => return verdict(frame),
+                // Pings are answered by the library.
                 Some(Ok(_)) => Vec::new(),
-                Some(Err(tungstenite::Error::ConnectionClosed)) | None => return End::Again(None),
+                Some(Err(tungstenite::Error::ConnectionClosed)) | None => return ConnectionEnd::Again(None),
                 Some(Err(error)) => {
                     println!("! {error}");
-                    return End::Again(None);
+                    return ConnectionEnd::Again(None);
                 }
             },
             line = keyboard.next_line() => match line {
                 Ok(Some(line)) => model.line(&line),
-                _ => vec![Act::Quit],
+                _ => vec![ClientAction::Quit],
             },
             _ = confirm.tick() => model.confirm(),
+            // `select!` evaluates the expression even if the branch is disabled, hence the default.
             () = tokio::time::sleep_until(retry.unwrap_or_else(tokio::time::Instant::now)), if retry.is_some() => {
                 retry = None;
                 model.pending()
@@ -139,16 +150,17 @@ async fn converse(socket: Socket, model: &mut Model, keyboard: &mut Keyboard, at
         };
         for act in acts {
             match act {
-                Act::Print(line) => println!("{line}"),
-                Act::Retry(pause) => retry = Some(tokio::time::Instant::now() + pause),
-                Act::Quit => {
-                    // The server notices the end of the connection anyway.
+                ClientAction::Print(line) => println!("{line}"),
+                ClientAction::Retry(pause) => retry = Some(tokio::time::Instant::now() + pause),
+                ClientAction::Quit => {
+                    // Best effort: the server also detects the end of the TCP connection.
                     let _lost = sink.close().await;
-                    return End::Quit;
+                    return ConnectionEnd::Quit;
                 }
-                Act::Send(text) => {
+                ClientAction::Send(text) => {
+                    // Changes that could not be sent stay in the model and are resent after the reconnect.
                     if sink.send(Message::text(text)).await.is_err() {
-                        return End::Again(None);
+                        return ConnectionEnd::Again(None);
                     }
                 }
             }
@@ -156,8 +168,8 @@ async fn converse(socket: Socket, model: &mut Model, keyboard: &mut Keyboard, at
     }
 }
 
-/// Waits, while the keyboard goes on being heard. Whether the person wants to leave.
-async fn wait(pause: Duration, model: &mut Model, keyboard: &mut Keyboard) -> bool {
+/// Waits for the pause while processing keyboard input. Returns `true` if the person quits.
+async fn wait(pause: Duration, model: &mut ChatModel, keyboard: &mut Keyboard) -> bool {
     let over = tokio::time::sleep(pause);
     tokio::pin!(over);
     loop {
@@ -168,34 +180,35 @@ async fn wait(pause: Duration, model: &mut Model, keyboard: &mut Keyboard) -> bo
         let Ok(Some(line)) = line else { return true };
         for act in model.line(&line) {
             match act {
-                Act::Print(line) => println!("{line}"),
-                Act::Quit => return true,
-                // Sent after the next connect.
-                Act::Send(_) | Act::Retry(_) => {}
+                ClientAction::Print(line) => println!("{line}"),
+                ClientAction::Quit => return true,
+                // Changes stay in the model and are sent after the next connect. Queries are dropped.
+                ClientAction::Send(_) | ClientAction::Retry(_) => {}
             }
         }
     }
 }
 
-fn verdict(frame: Option<CloseFrame>) -> End {
+fn verdict(frame: Option<CloseFrame>) -> ConnectionEnd {
     let Some(frame) = frame else {
-        return End::Again(None);
+        return ConnectionEnd::Again(None);
     };
     let code = u16::from(frame.code);
-    let retry = close::Reason::decode(&frame.reason).map(|reason| Duration::from_millis(reason.retry_ms));
-    match Verdict::of(code) {
-        Verdict::Resume | Verdict::NewSession => End::Again(retry),
-        Verdict::Stop => End::Stop(format!("the server closed the connection ({code})")),
+    let retry =
+        close::CloseReason::decode(&frame.reason).map(|reason| Duration::from_millis(reason.retry_ms));
+    match CloseAdvice::of(code) {
+        CloseAdvice::Resume | CloseAdvice::NewSession => ConnectionEnd::Again(retry),
+        CloseAdvice::Stop => ConnectionEnd::Stop(format!("the server closed the connection ({code})")),
     }
 }
 
-/// Full jitter: everybody comes back at another time.
+/// Returns a pause with full jitter, so that clients of a failed node do not reconnect together.
 fn jitter(attempt: u32) -> Duration {
     let most = PAUSE_MIN.saturating_mul(1 << attempt.min(6)).min(PAUSE_MAX);
     most.mul_f64(rand::random_range(0.1..=1.0))
 }
 
-/// The endpoint of a node given with or without its path.
+/// Completes the URL of a node with the scheme and the WebSocket path.
 fn endpoint(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let scheme = if url.contains("://") { "" } else { "ws://" };

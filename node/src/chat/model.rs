@@ -1,64 +1,67 @@
-//! What a client knows and decides. Pure: lines and frames in, [`Act`]s out.
+//! State and decisions of the client, without I/O: input lines and frames produce [`ClientAction`]s.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::answer::{Ack, Conv, Delta, Err as Refused, Hist as Page, Inbox};
-use protocol::command::{Auth, Cursor, Hb, List, Sync};
-use protocol::event::{Event, Msg};
-use protocol::{Answer, Cid, Command, ConvId, ErrorCode, Frame, Kind, Request, UserId};
+use protocol::answer::{
+    Ack, ConversationList, ConversationSnapshot, ErrorResponse as Refused, HistoryResponse as Page,
+    SyncResponse,
+};
+use protocol::command::{Authenticate, Heartbeat, ListConversations, MoveCursor, SyncRequest};
+use protocol::event::{Event, MessageEvent};
+use protocol::{
+    ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, Request, Response,
+    ServerFrame, UserId,
+};
 
 use super::words;
 
-/// What has to happen.
+/// Action for the I/O loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    /// Send this frame.
+pub(super) enum ClientAction {
     Send(String),
-    /// Show this.
     Print(String),
-    /// Send what is pending again after this time.
+    /// Resend the pending changes after this time.
     Retry(Duration),
-    /// Leave.
     Quit,
 }
 
-/// The client's memory. Lives through reconnects.
-pub(super) struct Model {
+/// State of the client; survives reconnects.
+pub(super) struct ChatModel {
     pub(super) user: UserId,
     token: String,
     ready: bool,
     greeted: bool,
-    /// Number of the last event of this session, and the last one confirmed.
+    /// Session number of the last event, then the last confirmed one.
     n: u64,
     confirmed: u64,
     ids: i64,
-    /// Changes without an answer, in the order in which they were made.
-    unanswered: Vec<(i64, Command)>,
-    pub(super) open: Option<Place>,
-    pub(super) convs: HashMap<ConvId, Known>,
+    /// Unacknowledged changes in the order in which they were made.
+    unanswered: Vec<(i64, ClientCommand)>,
+    pub(super) open: Option<LineTarget>,
+    pub(super) convs: HashMap<ConversationId, KnownConversation>,
 }
 
-/// Where lines go.
+/// Target of typed lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Conv(ConvId),
+pub(super) enum LineTarget {
+    Conv(ConversationId),
     User(UserId),
 }
 
-/// A conversation as far as it is known.
+/// Local state of a conversation.
 #[derive(Default)]
-pub(super) struct Known {
-    /// The last event applied.
+pub(super) struct KnownConversation {
+    /// Position of the last event applied.
     pub(super) s: u64,
     pub(super) name: Option<String>,
 }
 
-// === impl Model ===
+// === impl ChatModel ===
 
-impl Model {
-    pub(super) fn new(user: UserId, token: String) -> Model {
-        Model {
+impl ChatModel {
+    pub(super) fn new(user: UserId, token: String) -> ChatModel {
+        ChatModel {
             user,
             token,
             ready: false,
@@ -72,15 +75,16 @@ impl Model {
         }
     }
 
-    /// A connection is open; nothing was said yet.
+    /// Resets the session state for a new connection.
     pub(super) fn connected(&mut self) {
+        // This client resumes no session, and each new session numbers its events from 1.
         (self.ready, self.n, self.confirmed) = (false, 0, 0);
     }
 
-    /// Everything that has no answer, once more, in order.
-    pub(super) fn pending(&self) -> Vec<Act> {
-        let again = |(id, command): &(i64, Command)| {
-            Act::Send(
+    /// Returns all unacknowledged changes for resending, in order.
+    pub(super) fn pending(&self) -> Vec<ClientAction> {
+        let again = |(id, command): &(i64, ClientCommand)| {
+            ClientAction::Send(
                 Request {
                     id: Some(*id),
                     command: command.clone(),
@@ -95,20 +99,21 @@ impl Model {
         }
     }
 
-    /// Confirms what has arrived.
-    pub(super) fn confirm(&mut self) -> Vec<Act> {
+    /// Confirms the received events, unless that is done already.
+    pub(super) fn confirm(&mut self) -> Vec<ClientAction> {
         if !self.ready || self.confirmed == self.n {
             return Vec::new();
         }
         self.confirmed = self.n;
-        vec![self.ask(Command::Hb(Hb { n: Some(self.n) }))]
+        vec![self.ask(ClientCommand::Hb(Heartbeat { n: Some(self.n) }))]
     }
 
-    /// The server said something.
-    pub(super) fn frame(&mut self, text: &str) -> Vec<Act> {
-        match Frame::decode(text) {
-            Ok(Frame::Answer { id, answer }) => self.answered(id, answer),
-            Ok(Frame::Event { n, event }) => {
+    /// Processes a frame of the server.
+    pub(super) fn frame(&mut self, text: &str) -> Vec<ClientAction> {
+        match ServerFrame::decode(text) {
+            Ok(ServerFrame::Answer { id, answer }) => self.answered(id, answer),
+            Ok(ServerFrame::Event { n, event }) => {
+                // A hole in the session numbers: events were dropped, and the sync below fetches them.
                 let gap = n != self.n + 1;
                 self.n = n;
                 let mut acts = self.event(event);
@@ -117,59 +122,64 @@ impl Model {
                 }
                 acts
             }
-            Ok(Frame::Unknown { n }) => {
+            Ok(ServerFrame::Unknown { n }) => {
+                // An event of an unknown type still has a number to confirm.
                 self.n = n.unwrap_or(self.n);
                 Vec::new()
             }
-            Err(why) => vec![Act::Print(format!("! a frame that cannot be read: {why}"))],
+            Err(why) => vec![ClientAction::Print(format!(
+                "! a frame that cannot be read: {why}"
+            ))],
         }
     }
 
-    fn answered(&mut self, id: Option<i64>, answer: Answer) -> Vec<Act> {
+    fn answered(&mut self, id: Option<i64>, answer: Response) -> Vec<ClientAction> {
         match answer {
-            Answer::Hello(_) => {
+            Response::Hello(_) => {
                 let token = self.token.clone();
-                vec![self.ask(Command::Auth(Auth {
+                vec![self.ask(ClientCommand::Auth(Authenticate {
                     token,
                     device: None,
                     instance: None,
                     resume: None,
                 }))]
             }
-            Answer::Ready(ready) => {
+            Response::Ready(ready) => {
                 self.ready = true;
-                let mut acts = vec![Act::Print(format!(
-                    "-- connected as {}; /help says more",
+                let mut acts = vec![ClientAction::Print(format!(
+                    "-- connected as {}; /help lists the commands",
                     ready.user
                 ))];
+                // The list is shown once. After a reconnect, the sync below is enough.
                 if !std::mem::replace(&mut self.greeted, true) {
-                    acts.push(self.ask(Command::List(List {
+                    acts.push(self.ask(ClientCommand::List(ListConversations {
                         cursor: None,
                         limit: None,
                     })));
                 }
+                // Resent under their old `cid`: a change that was applied before the disconnect is not applied again.
                 acts.push(self.sync());
                 acts.extend(self.pending());
                 acts
             }
-            Answer::Ack(ack) => self.acked(&ack),
-            Answer::Conv(conv) => {
+            Response::Ack(ack) => self.acked(&ack),
+            Response::Conv(conv) => {
                 self.unanswered.retain(|(pending, _)| Some(*pending) != id);
-                let open = Place::Conv(conv.c.clone());
-                let mut acts = vec![Act::Print(format!("-- {}", words::title(&conv)))];
-                if self.open.as_ref() != Some(&open) && conv.kind != Kind::Direct {
+                let open = LineTarget::Conv(conv.c.clone());
+                let mut acts = vec![ClientAction::Print(format!("-- {}", words::title(&conv)))];
+                if self.open.as_ref() != Some(&open) && conv.kind != ConversationKind::Direct {
                     self.open = Some(open);
                 }
                 acts.extend(self.conv(conv));
                 acts
             }
-            Answer::Inbox(inbox) => self.inbox(inbox),
-            Answer::Hist(Page { events, .. }) => events
+            Response::Inbox(inbox) => self.inbox(inbox),
+            Response::Hist(Page { events, .. }) => events
                 .iter()
                 .filter_map(|raw| raw.event())
                 .filter_map(|event| self.show(&event))
                 .collect(),
-            Answer::Delta(Delta { items, next, .. }) => {
+            Response::Delta(SyncResponse { items, next, .. }) => {
                 let events = items
                     .iter()
                     .flat_map(|item| item.events.iter())
@@ -184,54 +194,63 @@ impl Model {
                 }
                 acts
             }
-            Answer::Err(refused) => self.refused(id, &refused),
-            // The client never asks for the members.
-            Answer::Members(_) | Answer::Me(_) | Answer::Ok(_) | Answer::Hb(_) => Vec::new(),
+            Response::Err(refused) => self.refused(id, &refused),
+            // Answers to commands that this client never sends, or that need no action.
+            Response::Members(_) | Response::Me(_) | Response::Ok(_) | Response::Hb(_) => Vec::new(),
         }
     }
 
-    fn acked(&mut self, ack: &Ack) -> Vec<Act> {
+    fn acked(&mut self, ack: &Ack) -> Vec<ClientAction> {
         let known = self
             .unanswered
             .iter()
             .position(|(_, command)| cid_of(command) == Some(&ack.cid));
         let sent = known.map(|at| self.unanswered.remove(at).1);
-        if let (Some(Command::Send(_)), Some(s)) = (&sent, ack.s) {
-            // One's own event isn't echoed: the ack is what says where it is.
+        if let (Some(ClientCommand::Send(_)), Some(s)) = (&sent, ack.s) {
+            // The server sends no event for the client's own message (`echo: false`); the ack carries its position.
             let known = self.convs.entry(ack.c.clone()).or_default();
+            // A jump leaves the position as it is, so that the next event starts a sync.
             if s == known.s + 1 {
                 known.s = s;
             }
         }
         let Some(s) = ack.s else { return Vec::new() };
-        vec![Act::Print(format!(
+        vec![ClientAction::Print(format!(
             "   sent #{s}{}",
-            if ack.dup { " (it had arrived before)" } else { "" }
+            if ack.dup { " (already sent before)" } else { "" }
         ))]
     }
 
-    fn refused(&mut self, id: Option<i64>, refused: &Refused) -> Vec<Act> {
+    fn refused(&mut self, id: Option<i64>, refused: &Refused) -> Vec<ClientAction> {
         let pending = self
             .unanswered
             .iter()
             .position(|(pending, _)| Some(*pending) == id);
         match (pending, refused.temp, refused.retry_ms) {
-            (Some(_), true, retry) => vec![Act::Retry(Duration::from_millis(retry.unwrap_or(1_000)))],
+            // All pending changes are resent after the pause, which keeps the order of messages.
+            (Some(_), true, retry) => {
+                vec![ClientAction::Retry(Duration::from_millis(retry.unwrap_or(1_000)))]
+            }
             (Some(at), false, _) => {
                 self.unanswered.remove(at);
-                vec![Act::Print(format!("! refused: {}", refused.msg))]
+                vec![ClientAction::Print(format!("! refused: {}", refused.msg))]
             }
-            // The close frame that follows says what to do.
+            // The close frame that follows decides about reconnecting.
             (None, _, _) if refused.code == ErrorCode::Unauthenticated => {
-                vec![Act::Print(format!("! {}", refused.msg))]
+                vec![ClientAction::Print(format!("! {}", refused.msg))]
             }
-            (None, _, _) => vec![Act::Print(format!("! {}: {}", refused.code, refused.msg))],
+            (None, _, _) => vec![ClientAction::Print(format!(
+                "! {}: {}",
+                refused.code, refused.msg
+            ))],
         }
     }
 
-    fn inbox(&mut self, inbox: Inbox) -> Vec<Act> {
+    fn inbox(&mut self, inbox: ConversationList) -> Vec<ClientAction> {
         if inbox.items.is_empty() {
-            return vec![Act::Print("-- no conversations yet: /open bob".to_owned())];
+            return vec![ClientAction::Print(
+                "-- no conversations yet: /open bob".to_owned(),
+            )];
         }
         let mut acts = Vec::new();
         for item in inbox.items {
@@ -244,7 +263,7 @@ impl Model {
                 .last
                 .and_then(|raw| raw.event())
                 .and_then(|event| words::event(&event, &self.user));
-            acts.push(Act::Print(words::row(
+            acts.push(ClientAction::Print(words::row(
                 &item.c,
                 name.as_deref(),
                 item.unread,
@@ -255,7 +274,7 @@ impl Model {
         acts
     }
 
-    fn conv(&mut self, conv: Conv) -> Vec<Act> {
+    fn conv(&mut self, conv: ConversationSnapshot) -> Vec<ClientAction> {
         let name = conv
             .peer
             .as_ref()
@@ -269,8 +288,8 @@ impl Model {
             .iter()
             .filter_map(|raw| raw.event())
             .collect();
-        if let Some(first) = events.first().and_then(place) {
-            // What lies before the first event is not for this client, or left to /hist.
+        if let Some(first) = events.first().and_then(target) {
+            // Earlier events are not visible to this user, or available by /hist.
             let known = self.convs.entry(conv.c.clone()).or_default();
             known.s = known.s.max(first.1 - 1);
         }
@@ -280,7 +299,7 @@ impl Model {
         acts
     }
 
-    fn event(&mut self, event: Event) -> Vec<Act> {
+    fn event(&mut self, event: Event) -> Vec<ClientAction> {
         if let Event::Conv(conv) = event {
             return self.conv(conv);
         }
@@ -295,49 +314,51 @@ impl Model {
                 Vec::new()
             };
         }
-        if let Some((conv, s)) = place(&event) {
+        if let Some((conv, s)) = target(&event) {
             let known = self.convs.entry(conv.clone()).or_default();
             if s <= known.s {
                 return Vec::new();
             }
+            // Without a known position there is nothing to catch up to: the first event sets it.
             if s > known.s + 1 && known.s > 0 {
-                // Something is missing: the sync brings it, and this one with it.
+                // Events are missing. The sync returns them together with this one.
                 return vec![self.sync()];
             }
             known.s = s;
         }
         let mut acts: Vec<_> = self.show(&event).into_iter().collect();
-        if let Event::Msg(Msg { c, s, u, .. }) = &event
+        if let Event::Msg(MessageEvent { c, s, u, .. }) = &event
             && *u != self.user
             && self.current().as_ref() == Some(c)
         {
-            acts.push(self.ask(Command::Read(Cursor { c: c.clone(), s: *s })));
+            acts.push(self.ask(ClientCommand::Read(MoveCursor { c: c.clone(), s: *s })));
         }
         acts
     }
 
-    fn show(&self, event: &Event) -> Option<Act> {
-        let name = place(event).and_then(|(conv, _)| self.convs.get(conv)?.name.clone());
+    fn show(&self, event: &Event) -> Option<ClientAction> {
+        let name = target(event).and_then(|(conv, _)| self.convs.get(conv)?.name.clone());
         let text = words::event(event, &self.user)?;
-        Some(Act::Print(match name {
+        Some(ClientAction::Print(match name {
             Some(name) => format!("[{name}] {text}"),
             None => text,
         }))
     }
 
-    pub(super) fn current(&self) -> Option<ConvId> {
+    pub(super) fn current(&self) -> Option<ConversationId> {
         match self.open.as_ref()? {
-            Place::Conv(conv) => Some(conv.clone()),
-            Place::User(user) => Some(ConvId::direct(&self.user, user)),
+            LineTarget::Conv(conv) => Some(conv.clone()),
+            LineTarget::User(user) => Some(ConversationId::direct(&self.user, user)),
         }
     }
 
-    fn sync(&mut self) -> Act {
+    fn sync(&mut self) -> ClientAction {
         self.sync_from(None)
     }
 
-    /// In the order of the ids, from the cursor on: the server's pages are in that order.
-    fn sync_from(&mut self, cursor: Option<String>) -> Act {
+    /// Requests the events after the cursor. `have` is sorted by id and limited in length, as the pages of the server
+    /// are.
+    fn sync_from(&mut self, cursor: Option<String>) -> ClientAction {
         let mut have: Vec<_> = self
             .convs
             .iter()
@@ -350,15 +371,15 @@ impl Model {
         });
         have.sort();
         have.truncate(protocol::limits::SYNC_HAVE);
-        self.ask(Command::Sync(Sync { have, cursor }))
+        self.ask(ClientCommand::Sync(SyncRequest { have, cursor }))
     }
 
-    /// A change: kept until it is answered.
-    pub(super) fn change(&mut self, command: Command) -> Vec<Act> {
+    /// Records a change as unacknowledged, and sends it if the session is ready.
+    pub(super) fn change(&mut self, command: ClientCommand) -> Vec<ClientAction> {
         self.ids += 1;
         self.unanswered.push((self.ids, command.clone()));
         if self.ready {
-            vec![Act::Send(
+            vec![ClientAction::Send(
                 Request {
                     id: Some(self.ids),
                     command,
@@ -366,14 +387,14 @@ impl Model {
                 .encode(),
             )]
         } else {
-            vec![Act::Print("   pending".to_owned())]
+            vec![ClientAction::Print("   pending".to_owned())]
         }
     }
 
-    /// A question: asked again by the next connection if need be.
-    pub(super) fn ask(&mut self, command: Command) -> Act {
+    /// Sends a query. It is not stored, so a lost connection drops it.
+    pub(super) fn ask(&mut self, command: ClientCommand) -> ClientAction {
         self.ids += 1;
-        Act::Send(
+        ClientAction::Send(
             Request {
                 id: Some(self.ids),
                 command,
@@ -383,24 +404,24 @@ impl Model {
     }
 }
 
-fn cid_of(command: &Command) -> Option<&Cid> {
+fn cid_of(command: &ClientCommand) -> Option<&ClientMessageId> {
     match command {
-        Command::Send(send) => Some(&send.cid),
-        Command::Create(create) => Some(&create.cid),
-        Command::Invite(act) | Command::Kick(act) => Some(&act.cid),
-        Command::Leave(leave) => Some(&leave.cid),
-        Command::Edit(edit) => Some(&edit.cid),
-        Command::Del(del) => Some(&del.cid),
-        Command::React(react) => Some(&react.cid),
-        Command::Ban(act) | Command::Unban(act) => Some(&act.cid),
-        Command::Role(set) => Some(&set.cid),
-        Command::Join(join) => Some(&join.cid),
-        Command::Set(set) => Some(&set.cid),
+        ClientCommand::Send(send) => Some(&send.cid),
+        ClientCommand::Create(create) => Some(&create.cid),
+        ClientCommand::Invite(act) | ClientCommand::Kick(act) => Some(&act.cid),
+        ClientCommand::Leave(leave) => Some(&leave.cid),
+        ClientCommand::Edit(edit) => Some(&edit.cid),
+        ClientCommand::Del(del) => Some(&del.cid),
+        ClientCommand::React(react) => Some(&react.cid),
+        ClientCommand::Ban(act) | ClientCommand::Unban(act) => Some(&act.cid),
+        ClientCommand::Role(set) => Some(&set.cid),
+        ClientCommand::Join(join) => Some(&join.cid),
+        ClientCommand::Set(set) => Some(&set.cid),
         _ => None,
     }
 }
 
-/// The conversation and the place of a durable event.
-fn place(event: &Event) -> Option<(&ConvId, u64)> {
-    event.place().map(|(conv, s, _)| (conv, s))
+/// Returns the conversation and log position of a durable event.
+fn target(event: &Event) -> Option<(&ConversationId, u64)> {
+    event.position().map(|(conv, s, _)| (conv, s))
 }

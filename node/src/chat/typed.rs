@@ -1,66 +1,71 @@
-//! What a typed line makes the client do.
+//! Execution of typed lines.
 
-use protocol::command::{ActOn, Create, Hist, Leave, List, Open, Send};
-use protocol::{Body, Cid, Command, ConvId, Kind};
+use protocol::command::{
+    CreateConversation, GetHistory, LeaveConversation, ListConversations, MemberAction, OpenConversation,
+    SendMessage,
+};
+use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind};
 
-use super::model::{Act, Model, Place};
-use super::words::{self, Line};
+use super::model::{ChatModel, ClientAction, LineTarget};
+use super::words::{self, TypedLine};
 
 // === impl Model: typed ===
 
-impl Model {
-    /// A line was typed.
-    pub(super) fn line(&mut self, line: &str) -> Vec<Act> {
+impl ChatModel {
+    /// Processes a typed line.
+    pub(super) fn line(&mut self, line: &str) -> Vec<ClientAction> {
         match words::parse(line) {
-            Ok(line) => self.obey(line),
-            Err(why) => vec![Act::Print(format!("! {why}"))],
+            Ok(line) => self.execute(line),
+            Err(why) => vec![ClientAction::Print(format!("! {why}"))],
         }
     }
 
-    fn obey(&mut self, line: Line) -> Vec<Act> {
+    fn execute(&mut self, line: TypedLine) -> Vec<ClientAction> {
         let cid = new_cid();
         match line {
-            Line::Nothing => Vec::new(),
-            Line::Help => words::HELP
+            TypedLine::Nothing => Vec::new(),
+            TypedLine::Help => words::HELP
                 .lines()
-                .map(|line| Act::Print(line.to_owned()))
+                .map(|line| ClientAction::Print(line.to_owned()))
                 .collect(),
-            Line::Quit => vec![Act::Quit],
-            Line::List => vec![self.ask(Command::List(List {
+            TypedLine::Quit => vec![ClientAction::Quit],
+            TypedLine::List => vec![self.ask(ClientCommand::List(ListConversations {
                 cursor: None,
                 limit: None,
             }))],
-            Line::OpenUser(user) => {
-                let conv = ConvId::direct(&self.user, &user);
+            TypedLine::OpenUser(user) => {
+                let conv = ConversationId::direct(&self.user, &user);
                 self.convs.entry(conv).or_default().name = Some(user.to_string());
-                self.open = Some(Place::User(user.clone()));
-                vec![Act::Print(format!("-- with {user}; type to send"))]
+                self.open = Some(LineTarget::User(user.clone()));
+                vec![ClientAction::Print(format!("-- with {user}; type to send"))]
             }
-            Line::OpenConv(c) => {
+            TypedLine::OpenConv(c) => {
                 let have = self.convs.get(&c).map(|known| known.s);
-                self.open = Some(Place::Conv(c.clone()));
-                vec![self.ask(Command::Open(Open {
+                self.open = Some(LineTarget::Conv(c.clone()));
+                vec![self.ask(ClientCommand::Open(OpenConversation {
                     c,
                     have: have.or(Some(0)),
                 }))]
             }
-            Line::Create { title, members } => self.change(Command::Create(Create {
-                kind: Kind::Group,
+            TypedLine::Create { title, members } => self.change(ClientCommand::Create(CreateConversation {
+                kind: ConversationKind::Group,
                 cid,
                 members,
                 title: Some(title),
             })),
-            Line::Text(text) => match self.open.clone() {
-                None => vec![Act::Print("! open a conversation first: /open bob".to_owned())],
+            TypedLine::Text(text) => match self.open.clone() {
+                None => vec![ClientAction::Print(
+                    "! open a conversation first: /open bob".to_owned(),
+                )],
                 Some(open) => {
                     let (c, to) = match open {
-                        Place::Conv(c) => (Some(c), None),
-                        Place::User(to) => (None, Some(to)),
+                        LineTarget::Conv(c) => (Some(c), None),
+                        LineTarget::User(to) => (None, Some(to)),
                     };
                     match Body::new(serde_json::json!({ "text": text }).to_string()) {
                         Ok(b) => {
                             let (reply_to, mentions) = (None, Vec::new());
-                            self.change(Command::Send(Send {
+                            self.change(ClientCommand::Send(SendMessage {
                                 c,
                                 to,
                                 cid,
@@ -70,30 +75,34 @@ impl Model {
                                 echo: false,
                             }))
                         }
-                        Err(why) => vec![Act::Print(format!("! {why}"))],
+                        Err(why) => vec![ClientAction::Print(format!("! {why}"))],
                     }
                 }
             },
             other => match self.current() {
-                None => vec![Act::Print("! open a conversation first: /open bob".to_owned())],
+                None => vec![ClientAction::Print(
+                    "! open a conversation first: /open bob".to_owned(),
+                )],
                 Some(c) => match other {
-                    Line::Hist => {
-                        vec![self.ask(Command::Hist(Hist {
+                    TypedLine::Hist => {
+                        vec![self.ask(ClientCommand::Hist(GetHistory {
                             c,
                             before: None,
                             after: None,
                             limit: Some(20),
                         }))]
                     }
-                    Line::Invite(who) => self.change(Command::Invite(ActOn { c, cid, who })),
-                    Line::Kick(who) => self.change(Command::Kick(ActOn { c, cid, who })),
-                    _ => self.change(Command::Leave(Leave { c, cid })),
+                    TypedLine::Invite(who) => {
+                        self.change(ClientCommand::Invite(MemberAction { c, cid, who }))
+                    }
+                    TypedLine::Kick(who) => self.change(ClientCommand::Kick(MemberAction { c, cid, who })),
+                    _ => self.change(ClientCommand::Leave(LeaveConversation { c, cid })),
                 },
             },
         }
     }
 }
 
-fn new_cid() -> Cid {
-    Cid::parse(&ulid::Ulid::new().to_string()).expect("26 characters are a cid")
+fn new_cid() -> ClientMessageId {
+    ClientMessageId::parse(&ulid::Ulid::new().to_string()).expect("26 characters are a cid")
 }

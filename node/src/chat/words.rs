@@ -1,44 +1,31 @@
-//! What a person types, and what a person reads.
+//! Parsing of typed lines, and rendering of events as text.
 
-use protocol::answer::Conv;
+use protocol::answer::ConversationSnapshot;
 use protocol::event::{Event, PresenceState};
-use protocol::{Body, ConvId, UserId, Why};
+use protocol::{Body, ConversationId, MembershipChange, UserId};
 
-/// A line that was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line {
-    /// Empty.
+pub(super) enum TypedLine {
     Nothing,
-    /// `/help`.
     Help,
-    /// `/quit`.
     Quit,
-    /// `/list`.
     List,
-    /// `/open bob`.
     OpenUser(UserId),
-    /// `/open g_…`.
-    OpenConv(ConvId),
+    OpenConv(ConversationId),
     /// `/create Title: alice, bob`.
     Create {
-        /// The title.
         title: String,
-        /// The other members.
         members: Vec<UserId>,
     },
-    /// `/invite bob`.
     Invite(UserId),
-    /// `/kick bob`.
     Kick(UserId),
-    /// `/leave`.
     Leave,
-    /// `/hist`.
     Hist,
-    /// Anything else: a message.
+    /// Any other line: the text of a message.
     Text(String),
 }
 
-/// What `/help` prints.
+/// Text printed by `/help`.
 pub(super) const HELP: &str = "\
 /list                       your conversations
 /open bob                   talk to bob
@@ -51,37 +38,35 @@ pub(super) const HELP: &str = "\
 Everything else is sent to the open conversation. A message is pending until 'sent #n' appears: from then on it is on
 the disks of a majority. 'delivered' and 'read' follow as the other side gets it.";
 
-/// Reads a line.
-pub(super) fn parse(line: &str) -> Result<Line, String> {
+pub(super) fn parse(line: &str) -> Result<TypedLine, String> {
     let line = line.trim();
     let Some(command) = line.strip_prefix('/') else {
         return Ok(if line.is_empty() {
-            Line::Nothing
+            TypedLine::Nothing
         } else {
-            Line::Text(line.to_owned())
+            TypedLine::Text(line.to_owned())
         });
     };
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
     let rest = rest.trim();
     let user = |text: &str| UserId::parse(text.trim()).map_err(|error| error.to_string());
     match verb {
-        "help" | "?" => Ok(Line::Help),
-        "quit" | "exit" | "q" => Ok(Line::Quit),
-        "list" => Ok(Line::List),
-        "hist" => Ok(Line::Hist),
-        "leave" => Ok(Line::Leave),
-        "invite" => Ok(Line::Invite(user(rest)?)),
-        "kick" => Ok(Line::Kick(user(rest)?)),
-        "open" => match ConvId::parse(rest) {
-            Ok(conv) if conv.kind().is_some() && rest.len() >= 28 => Ok(Line::OpenConv(conv)),
-            _ => Ok(Line::OpenUser(user(rest)?)),
+        "help" | "?" => Ok(TypedLine::Help),
+        "quit" | "exit" | "q" => Ok(TypedLine::Quit),
+        "list" => Ok(TypedLine::List),
+        "hist" => Ok(TypedLine::Hist),
+        "leave" => Ok(TypedLine::Leave),
+        "invite" => Ok(TypedLine::Invite(user(rest)?)),
+        "kick" => Ok(TypedLine::Kick(user(rest)?)),
+        "open" => match ConversationId::parse(rest) {
+            // Ids of groups and channels are long; a short word with the same prefix is a user id.
+            Ok(conv) if conv.kind().is_some() && rest.len() >= 28 => Ok(TypedLine::OpenConv(conv)),
+            _ => Ok(TypedLine::OpenUser(user(rest)?)),
         },
         "create" => {
-            let (title, members) = rest
-                .split_once(':')
-                .ok_or("like this: /create Lunch: bob, carol")?;
+            let (title, members) = rest.split_once(':').ok_or("usage: /create Lunch: bob, carol")?;
             let members = members.split(',').map(user).collect::<Result<_, _>>()?;
-            Ok(Line::Create {
+            Ok(TypedLine::Create {
                 title: title.trim().to_owned(),
                 members,
             })
@@ -90,7 +75,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
     }
 }
 
-/// An event as a line; `None` for one that needs no words.
+/// Renders an event as a line, or returns `None` for events that are not shown.
 pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
     match event {
         Event::Msg(msg) if msg.deleted => Some(format!("{}: (deleted) (#{})", name(&msg.u, me), msg.s)),
@@ -118,14 +103,14 @@ pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
         Event::Member(member) => {
             let (u, who) = (&member.u, &member.who);
             let what = match member.why {
-                Why::Create => format!("{who} is in"),
-                Why::Join => format!("{who} joined"),
-                Why::Leave => format!("{who} left"),
-                Why::Invite => format!("{u} invited {who}"),
-                Why::Kick => format!("{u} removed {who}"),
-                Why::Ban => format!("{u} banned {who}"),
-                Why::Unban => format!("{u} let {who} come again"),
-                Why::Role => format!("{u} changed the role of {who}"),
+                MembershipChange::Create => format!("{who} was added"),
+                MembershipChange::Join => format!("{who} joined"),
+                MembershipChange::Leave => format!("{who} left"),
+                MembershipChange::Invite => format!("{u} invited {who}"),
+                MembershipChange::Kick => format!("{u} removed {who}"),
+                MembershipChange::Ban => format!("{u} banned {who}"),
+                MembershipChange::Unban => format!("{u} unbanned {who}"),
+                MembershipChange::Role => format!("{u} changed the role of {who}"),
             };
             Some(format!("* {what}"))
         }
@@ -133,7 +118,7 @@ pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
             "   {}: delivered up to #{}, read up to #{}",
             receipt.u, receipt.delivered, receipt.read
         )),
-        Event::Bye(_) => Some("-- the server is going away".to_owned()),
+        Event::Bye(_) => Some("-- the server closes the connection".to_owned()),
         Event::Typing(typing) if typing.on => Some(format!("   {} is typing", typing.u)),
         Event::Presence(presence) => Some(match presence.state {
             PresenceState::Online => format!("   {} is online", presence.u),
@@ -147,7 +132,7 @@ fn name<'a>(user: &'a UserId, me: &UserId) -> &'a str {
     if user == me { "you" } else { user.as_str() }
 }
 
-/// The text of a body, or the body itself if it has none.
+/// Returns the text of a body, or its JSON if it has no text.
 fn text(b: &Body) -> Option<String> {
     let body: serde_json::Value = serde_json::from_str(b.as_str()).ok()?;
     let text = body["text"]
@@ -156,8 +141,8 @@ fn text(b: &Body) -> Option<String> {
     Some(plain(&text))
 }
 
-/// A row of the inbox.
-pub(super) fn row(conv: &ConvId, name: Option<&str>, unread: u64, last: Option<&str>) -> String {
+/// Renders a row of the conversation list.
+pub(super) fn row(conv: &ConversationId, name: Option<&str>, unread: u64, last: Option<&str>) -> String {
     let unread = if unread > 0 {
         format!(" ({unread} new)")
     } else {
@@ -167,8 +152,8 @@ pub(super) fn row(conv: &ConvId, name: Option<&str>, unread: u64, last: Option<&
     format!("   {:<20}{unread}  {conv}{last}", plain(name.unwrap_or("-")))
 }
 
-/// A conversation in a few words.
-pub(super) fn title(conv: &Conv) -> String {
+/// Renders a conversation in a few words.
+pub(super) fn title(conv: &ConversationSnapshot) -> String {
     let name = match (&conv.title, &conv.peer) {
         (Some(title), _) => plain(title),
         (None, Some(peer)) => format!("with {}", peer.u),
@@ -177,7 +162,7 @@ pub(super) fn title(conv: &Conv) -> String {
     format!("{name} ({}), {} events", conv.c, conv.last.s)
 }
 
-/// Text of others without what could move a terminal's cursor.
+/// Replaces control characters, so that the text of other users cannot control the terminal.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -191,15 +176,15 @@ mod tests {
     #[test]
     fn lines_mean_what_the_help_says() {
         let bob = UserId::parse("bob").unwrap();
-        assert_eq!(parse("/open bob"), Ok(Line::OpenUser(bob.clone())));
-        let direct = ConvId::direct(&bob, &UserId::parse("al").unwrap());
-        assert_eq!(parse(&format!("/open {direct}")), Ok(Line::OpenConv(direct)));
-        let create = Line::Create {
+        assert_eq!(parse("/open bob"), Ok(TypedLine::OpenUser(bob.clone())));
+        let direct = ConversationId::direct(&bob, &UserId::parse("al").unwrap());
+        assert_eq!(parse(&format!("/open {direct}")), Ok(TypedLine::OpenConv(direct)));
+        let create = TypedLine::Create {
             title: "Lunch".to_owned(),
             members: vec![bob.clone()],
         };
         assert_eq!(parse("/create Lunch: bob"), Ok(create));
-        assert_eq!(parse(" hello "), Ok(Line::Text("hello".to_owned())));
+        assert_eq!(parse(" hello "), Ok(TypedLine::Text("hello".to_owned())));
         assert!(parse("/nonsense").is_err());
     }
 

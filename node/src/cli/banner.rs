@@ -1,8 +1,8 @@
-//! What a person who started something needs to know next.
+//! Texts printed after the start of a development node or local cluster.
 
 use std::net::SocketAddr;
 
-/// How to chat with a development node.
+/// Prints how to chat with a development node.
 pub(super) fn dev(http: SocketAddr, dir: &str) {
     println!(
         "Rookery {version}: one node on http://{http}, data in {dir}, development tokens
@@ -22,7 +22,7 @@ Ctrl-C stops it.",
     );
 }
 
-/// How to use a local cluster.
+/// Prints how to use a local cluster.
 pub(super) fn cluster(https: &[String], dir: &str) {
     let first = &https[0];
     let last = &https[https.len() - 1];

@@ -1,4 +1,4 @@
-//! The processes of a local cluster: each ends when its standard input does, so none outlives its parent.
+//! Processes of a local cluster. Each stops at the end of its standard input, so none outlives its parent.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,19 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-/// One node's process.
+/// Process of one node.
 pub(super) struct Process {
-    /// The node.
     pub(super) id: usize,
-    /// Its process id.
     pub(super) pid: u32,
     child: Child,
-    /// Whether its end has been reported.
+    /// Set when the exit has been reported.
     over: bool,
 }
 
 // === impl Process ===
 
 impl Process {
-    /// Starts `rookery node` with the configuration in the directory; its log is appended to `node.log` there.
+    /// Starts `rookery node` with the configuration in the directory. Its output is appended to `node.log` there.
     pub(super) fn start(id: usize, dir: &Path) -> std::io::Result<Process> {
         let log = File::options().create(true).append(true).open(log_file(dir))?;
         let child = Command::new(std::env::current_exe()?)
@@ -30,8 +28,10 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C in a terminal is for the parent, which then stops its children.
+            // Ctrl-C in a terminal reaches the whole process group. Only the parent shall receive it, and stop its
+            // children in order.
             .process_group(0)
+            // Covers an exit of the parent without an orderly stop, for example by a panic.
             .kill_on_drop(true)
             .spawn()?;
         let pid = child.id().unwrap_or_default();
@@ -43,7 +43,7 @@ impl Process {
         })
     }
 
-    /// How the process ended, once.
+    /// Returns the exit status of the process, once.
     pub(super) fn ended(&mut self) -> Option<String> {
         if self.over {
             return None;
@@ -58,24 +58,24 @@ impl Process {
         }
     }
 
-    /// Whether the process has not ended.
+    /// Returns `true` until the exit has been reported.
     pub(super) fn runs(&self) -> bool {
         !self.over
     }
 
-    /// Asks the process to stop, and ends it if it takes too long.
+    /// Closes the standard input, and kills the process if it does not exit in time.
     pub(super) async fn stop(mut self, patience: Duration) {
         drop(self.child.stdin.take());
         if self.over || tokio::time::timeout(patience, self.child.wait()).await.is_ok() {
             return;
         }
-        eprintln!("node {} does not stop; killing it", self.id);
-        // It may have ended just now.
+        eprintln!("node {} did not stop in time; killing it", self.id);
+        // An error means that the process exited meanwhile.
         let _gone = self.child.kill().await;
     }
 }
 
-/// Where a node's log is.
+/// Returns the path of a node's log file.
 pub(super) fn log_file(dir: &Path) -> PathBuf {
     dir.join("node.log")
 }

@@ -1,24 +1,24 @@
-//! `rookery dev`: a cluster of one node, the same code as a large one.
+//! `rookery dev`: a cluster of one node, running the same code as a large one.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, Set, banner, configure, serve};
+use super::{Error, SettingArgs, banner, configure, serve};
 use crate::shutdown;
 
-/// `rookery dev`.
+/// Arguments of `rookery dev`.
 #[derive(Args)]
 pub(super) struct Dev {
-    /// Where everything is kept.
+    /// The data directory of the node.
     #[arg(long, value_name = "DIR", default_value = "./rookery-data")]
     data: PathBuf,
-    /// Where clients connect.
+    /// The address and port for clients.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
     #[command(flatten)]
-    set: Set,
+    set: SettingArgs,
 }
 
 // === impl Dev ===
@@ -28,6 +28,7 @@ impl Dev {
         let Dev { data, http, set } = self;
         let between = match http.port() {
             0 => 0,
+            // Subtracted for high ports, where the sum would exceed 65535.
             port => port.checked_add(1_000).unwrap_or(port - 1_000),
         };
         let preset = vec![

@@ -1,7 +1,7 @@
-//! `rookery cluster`: a local cluster of real processes.
+//! `rookery cluster`: a local cluster of separate processes.
 //!
-//! New nodes are started one by one, because the cluster counts them in the order in which they join and node N is to
-//! be `DIR/node-N`. Nodes that have been there before are started together: none can serve without the others.
+//! New nodes are started one by one, because node ids follow the order of joining and node N shall use `DIR/node-N`.
+//! Nodes with data are started together, because none of them can serve without a quorum.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -11,49 +11,50 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::children::{Process, log_file};
-use super::{Error, Set, banner, probe};
-use crate::config::{Sources, load};
+use super::{Error, SettingArgs, banner, probe};
+use crate::config::{ConfigSources, load};
 use crate::shutdown;
 
-/// How long the nodes may take to be ready.
+/// Maximum time until all nodes are ready.
 const READY: Duration = Duration::from_secs(120);
-/// How long they may take to stop.
+/// Maximum time for the nodes to stop.
 const STOP: Duration = Duration::from_secs(30);
 
-/// `rookery cluster`.
+/// Arguments of `rookery cluster`.
 #[derive(Args)]
 pub(super) struct LocalCluster {
-    /// Number of nodes.
+    /// The number of nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: u16,
-    /// Where everything is kept: a directory per node, and cluster.json.
+    /// The directory for everything: one directory per node, and cluster.json.
     #[arg(long, value_name = "DIR", default_value = "./rookery-cluster")]
     data: PathBuf,
-    /// HTTP port of the first node; the others follow.
+    /// The HTTP port of the first node; the other nodes use the following ports.
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http_base: u16,
-    /// Port between nodes of the first node; the others follow. Default: the HTTP port + 1000.
+    /// The first node's port for other nodes; the other nodes use the following ports. Default: the HTTP port + 1000.
     #[arg(long, value_name = "PORT")]
     cluster_base: Option<u16>,
-    /// Port that the first node tells the others to connect to, for something between them; the others follow.
+    /// The port at which other nodes reach the first node, if a proxy is between them; the other nodes use the
+    /// following ports.
     #[arg(long, value_name = "PORT")]
     advertise_base: Option<u16>,
-    /// Stops when standard input ends: a harness's cluster ends with it.
+    /// Stops when standard input ends, so that the cluster of a test harness ends with it.
     #[arg(long, hide = true)]
     with_parent: bool,
     #[command(flatten)]
-    set: Set,
+    set: SettingArgs,
 }
 
-/// What a node is started with.
-struct Plan {
+/// Start parameters of one node.
+struct ClusterPlan {
     id: usize,
     dir: PathBuf,
     http: String,
     between: String,
-    /// Where the others connect to it.
+    /// Address at which other nodes reach the node.
     advertised: String,
-    /// It has data already.
+    /// Set if the node has data from an earlier run.
     known: bool,
 }
 
@@ -67,11 +68,13 @@ impl LocalCluster {
         for plan in &plans {
             self.write_config(plan, &plans)?;
         }
+        // Removed first: a harness that waits for the file must not read the state of an earlier run.
         let state = data.join("cluster.json");
         if state.exists() {
             std::fs::remove_file(&state)?;
         }
         let mut processes = Vec::new();
+        // Pinned across both waits: a signal during the start must not be missed by the second one.
         let mut over = pin!(shutdown::over(self.with_parent));
         let started = tokio::select! {
             started = start(&plans, &mut processes) => started,
@@ -89,7 +92,7 @@ impl LocalCluster {
             .zip(&processes)
             .map(|(plan, process)| json!({ "id": plan.id, "pid": process.pid, "http": plan.http }))
             .collect();
-        // Whoever waits for the file must find it whole.
+        // Renamed into place, so that a reader never finds a partial file.
         let unfinished = data.join("cluster.json.new");
         std::fs::write(&unfinished, json!({ "nodes": nodes }).to_string())?;
         std::fs::rename(&unfinished, &state)?;
@@ -104,14 +107,14 @@ impl LocalCluster {
         Ok(())
     }
 
-    fn plans(&self, data: &Path) -> Vec<Plan> {
+    fn plans(&self, data: &Path) -> Vec<ClusterPlan> {
         let between = self.cluster_base.unwrap_or(self.http_base.saturating_add(1_000));
         let advertised = self.advertise_base.unwrap_or(between);
         (1..=self.nodes)
             .map(|id| {
                 let dir = data.join(format!("node-{id}"));
                 let known = dir.join("data").exists();
-                Plan {
+                ClusterPlan {
                     id: usize::from(id),
                     http: format!("127.0.0.1:{}", self.http_base.saturating_add(id - 1)),
                     between: format!("127.0.0.1:{}", between.saturating_add(id - 1)),
@@ -123,9 +126,10 @@ impl LocalCluster {
             .collect()
     }
 
-    /// Writes the node's configuration, after a check that the node would refuse nothing in it.
-    fn write_config(&self, plan: &Plan, plans: &[Plan]) -> Result<(), Error> {
+    /// Writes the configuration of a node, and checks it as the node does.
+    fn write_config(&self, plan: &ClusterPlan, plans: &[ClusterPlan]) -> Result<(), Error> {
         std::fs::create_dir_all(&plan.dir)?;
+        // All other nodes, because any of them may be down at a restart.
         let others: Vec<_> = plans
             .iter()
             .filter(|other| other.id != plan.id)
@@ -161,16 +165,16 @@ impl LocalCluster {
                 plan.id
             ),
         )?;
-        load(&Sources {
+        load(&ConfigSources {
             file: Some(&path),
             set: self.set.set.clone(),
-            ..Sources::default()
+            ..ConfigSources::default()
         })?;
         Ok(())
     }
 }
 
-/// A number or a truth value as such, everything else as text or a list of texts.
+/// Parses a number or truth value as such, anything else as text or a list of texts.
 fn typed(value: &str) -> Value {
     toml::from_str::<toml::Table>(&format!("value = {value}"))
         .ok()
@@ -178,15 +182,17 @@ fn typed(value: &str) -> Value {
         .unwrap_or_else(|| json!(value))
 }
 
-async fn start(plans: &[Plan], processes: &mut Vec<Process>) -> Result<(), Error> {
+async fn start(plans: &[ClusterPlan], processes: &mut Vec<Process>) -> Result<(), Error> {
     let deadline = Instant::now() + READY;
     for plan in plans.iter().filter(|plan| plan.known) {
         processes.push(Process::start(plan.id, &plan.dir)?);
     }
     for plan in plans.iter().filter(|plan| !plan.known) {
         processes.push(Process::start(plan.id, &plan.dir)?);
+        // The id is assigned at the join: the next node must not start before this one has its id.
         wait_until(processes, plans, deadline, async || knows_itself(plan).await).await?;
     }
+    // The state file pairs plans and processes by position.
     processes.sort_by_key(|process| process.id);
     wait_until(processes, plans, deadline, async || {
         for plan in plans {
@@ -199,10 +205,10 @@ async fn start(plans: &[Plan], processes: &mut Vec<Process>) -> Result<(), Error
     .await
 }
 
-/// Waits for a condition, as long as all processes run.
+/// Waits until the condition holds. Fails if a process exits or the deadline passes.
 async fn wait_until(
     processes: &mut [Process],
-    plans: &[Plan],
+    plans: &[ClusterPlan],
     deadline: Instant,
     condition: impl AsyncFn() -> bool,
 ) -> Result<(), Error> {
@@ -214,10 +220,11 @@ async fn wait_until(
                     .find(|plan| plan.id == process.id)
                     .map(|plan| log_file(&plan.dir));
                 let log = log.unwrap_or_default();
+                // The last log line usually names the cause.
                 let last = std::fs::read_to_string(&log).unwrap_or_default();
                 let last = last.lines().last().unwrap_or_default();
                 return Err(Error::Children(format!(
-                    "node {} ended ({how}): {last}\nsee {}",
+                    "node {} exited ({how}): {last}\nsee {}",
                     process.id,
                     log.display()
                 )));
@@ -234,8 +241,8 @@ async fn wait_until(
     Ok(())
 }
 
-/// Whether the node belongs to the cluster, under the number of its directory.
-async fn knows_itself(plan: &Plan) -> bool {
+/// Returns `true` if the node has joined, with the id of its directory.
+async fn knows_itself(plan: &ClusterPlan) -> bool {
     match probe::get(&plan.http, "/v1/cluster").await {
         Some(answer) => serde_json::from_str::<Value>(&answer.body)
             .is_ok_and(|status| status["node"].as_u64() == Some(plan.id as u64)),
@@ -243,8 +250,8 @@ async fn knows_itself(plan: &Plan) -> bool {
     }
 }
 
-/// Whether the node is ready and sees all others.
-async fn is_ready(plan: &Plan, nodes: usize) -> bool {
+/// Returns `true` if the node is ready and sees all other nodes.
+async fn is_ready(plan: &ClusterPlan, nodes: usize) -> bool {
     let ready = probe::get(&plan.http, "/readyz")
         .await
         .is_some_and(|answer| answer.status == 200);
@@ -255,8 +262,8 @@ async fn is_ready(plan: &Plan, nodes: usize) -> bool {
         })
 }
 
-/// Reports nodes that end, for ever: a cluster goes on without them, and they may be started again by hand.
-async fn watch(processes: &mut [Process], plans: &[Plan]) {
+/// Reports nodes that exit, and never returns. The cluster continues without them, and they can be started by hand.
+async fn watch(processes: &mut [Process], plans: &[ClusterPlan]) {
     loop {
         for process in &mut *processes {
             if process.runs()
@@ -268,7 +275,7 @@ async fn watch(processes: &mut [Process], plans: &[Plan]) {
                     .map(|plan| plan.dir.clone());
                 let config = dir.unwrap_or_default().join("node.toml");
                 println!(
-                    "node {} ended ({how}); again: rookery node --config {}",
+                    "node {} exited ({how}); restart it with: rookery node --config {}",
                     process.id,
                     config.display()
                 );
@@ -279,6 +286,7 @@ async fn watch(processes: &mut [Process], plans: &[Plan]) {
 }
 
 async fn stop(processes: Vec<Process>) {
+    // All at once: in sequence, each node could take the whole deadline.
     futures::future::join_all(processes.into_iter().map(|process| process.stop(STOP))).await;
 }
 

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the `rookery` program.
 
 mod banner;
 mod children;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
-use crate::config::{Config, Problems, Sources, load};
+use crate::config::{Config, ConfigSources, Problems, load};
 use crate::{chat, run, telemetry};
 
 /// A clustered chat server.
@@ -28,28 +28,28 @@ pub struct Cli {
 enum Command {
     /// Runs one node for development: data in ./rookery-data, `dev:<user>` tokens, no other service needed.
     Dev(dev::Dev),
-    /// Runs a node.
-    Node(node::Node),
+    /// Runs a node of a cluster from a configuration file.
+    Node(node::NodeArgs),
     /// Runs a local cluster of real processes, for development and tests.
     Cluster(local_cluster::LocalCluster),
-    /// A small terminal client.
-    Chat(chat::Chat),
+    /// Runs a small terminal client for chatting with a node.
+    Chat(chat::ChatArgs),
     /// Prints every setting with its default.
     Config,
 }
 
 /// Settings given on the command line.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Set {
+pub struct SettingArgs {
     /// Overrides a setting, e.g. `--set session.idle_timeout_ms=2000`. Can be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
 }
 
-/// Why the program ends with an error.
+/// Error that ends the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration: fix it.
+    /// The configuration is invalid.
     #[error("{0}")]
     Config(#[from] Problems),
     /// The node could not start.
@@ -58,10 +58,10 @@ pub enum Error {
     /// A local cluster could not start.
     #[error("{0}")]
     Children(String),
-    /// The chat client.
+    /// The chat client was refused by the server.
     #[error("{0}")]
     Chat(String),
-    /// A file or the terminal.
+    /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -69,7 +69,7 @@ pub enum Error {
 // === impl Cli ===
 
 impl Cli {
-    /// Runs what the command line asks for.
+    /// Runs the selected subcommand.
     pub async fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Dev(dev) => dev.run().await,
@@ -85,7 +85,7 @@ impl Cli {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("rookery: {error}");
-                // EX_USAGE of sysexits.h for what the caller has to fix.
+                // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
                 ExitCode::from(if matches!(error, Error::Config(_)) { 64 } else { 1 })
             }
         }
@@ -94,18 +94,23 @@ impl Cli {
 
 /// Starts a node in this process.
 async fn serve(config: Config) -> Result<run::Running, Error> {
+    // Before the start, whose warnings would be lost otherwise.
     telemetry::logging::init(&config.telemetry);
-    // Each connection is an open file, and a thousand is what many systems begin with.
+    // Each connection needs a file descriptor, and many systems default to 1,024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        Err(error) => tracing::warn!(%error, "could not raise RLIMIT_NOFILE"),
     }
     Ok(run::start(config).await?)
 }
 
-/// Reads the configuration of a node.
-fn configure(preset: Vec<(&'static str, Value)>, file: Option<&PathBuf>, set: Set) -> Result<Config, Error> {
-    let sources = Sources {
+/// Loads the configuration of a node.
+fn configure(
+    preset: Vec<(&'static str, Value)>,
+    file: Option<&PathBuf>,
+    set: SettingArgs,
+) -> Result<Config, Error> {
+    let sources = ConfigSources {
         preset,
         file: file.map(PathBuf::as_path),
         environment: true,

@@ -1,38 +1,39 @@
-//! `rookery node`: one node of a cluster, as configured.
+//! `rookery node`: one node of a cluster, from a configuration file.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, Set, configure, serve};
+use super::{Error, SettingArgs, configure, serve};
 use crate::shutdown;
 
-/// `rookery node`.
+/// Arguments of `rookery node`.
 #[derive(Args)]
-pub(super) struct Node {
-    /// The configuration, a TOML file; `rookery config` prints one.
+pub(super) struct NodeArgs {
+    /// The configuration file (TOML); `rookery config` prints an example.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Believes `dev:<user>` tokens from anybody. For development only.
+    /// Accepts `dev:<user>` as a token from any client. For development only.
     #[arg(long)]
     dev: bool,
-    /// Stops when standard input ends: a local cluster's nodes end with it.
+    /// Stops when standard input ends, so that a node of a local cluster ends with its parent.
     #[arg(long, hide = true)]
     with_parent: bool,
     #[command(flatten)]
-    set: Set,
+    set: SettingArgs,
 }
 
-// === impl Node ===
+// === impl NodeArgs ===
 
-impl Node {
+impl NodeArgs {
     pub(super) async fn run(self) -> Result<(), Error> {
-        let Node {
+        let NodeArgs {
             config,
             dev,
             with_parent,
             mut set,
         } = self;
+        // Appended last, so that the flag overrides all other sources.
         if dev {
             set.set.push(("auth.dev_tokens".to_owned(), "true".to_owned()));
         }

@@ -1,61 +1,66 @@
-//! What changes something: from the command of the protocol to the operation that the log decides. Pure, but for
-//! [`create`].
+//! Changes: converts commands of the protocol to operations of the state machine. Pure, except for [`create`], [`me`]
+//! and the submission.
 
 use futures::future::Either;
 use protocol::answer;
-use protocol::command::{ActOn, Create, Edit, Me, React, Send, SetRole, Target};
-use protocol::{Body, Cid, Command, ConvId, ErrorCode, Kind, UserId};
+use protocol::command::{
+    CreateConversation, EditMessage, MemberAction, SendMessage, SendTarget, SetReaction, SetRole,
+    UpdateProfile,
+};
+use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId};
 
-use crate::conversation::timeline::{self, Op};
-use crate::conversation::{Conversations, Done, Refusal};
+use crate::conversation::state_machine::{self, ShardOp};
+use crate::conversation::{CommandAck, CommandError, ShardClient};
 
-/// A change of one conversation.
+/// Change of one conversation, ready for submission.
 #[derive(Clone, Debug)]
-pub struct Change {
-    /// The conversation.
-    pub conv: ConvId,
-    /// The idempotency key; cursors have none.
-    pub cid: Option<Cid>,
-    /// What is to be done.
-    pub op: Op,
+pub struct ConversationChange {
+    pub conv: ConversationId,
+    /// Idempotency key; `None` for cursors and blocks.
+    pub cid: Option<ClientMessageId>,
+    pub op: ShardOp,
 }
 
-// === impl Change ===
+// === impl ConversationChange ===
 
-impl Change {
-    /// `send`, with a body of at most `body_bytes`.
+impl ConversationChange {
+    /// Converts a `send` command with a body of at most `body_bytes` bytes.
     ///
     /// # Errors
-    /// A body over the node's limit.
-    pub fn send(user: &UserId, send: Send, body_bytes: usize) -> Result<Change, Refusal> {
+    /// A body over the node's limit, or other than exactly one target.
+    pub fn send(
+        user: &UserId,
+        send: SendMessage,
+        body_bytes: usize,
+    ) -> Result<ConversationChange, CommandError> {
         let (conv, direct) = match send.target() {
-            Some(Target::Conv(conv)) => (conv.clone(), None),
-            Some(Target::User(to)) => (ConvId::direct(user, to), Some(to.clone())),
+            Some(SendTarget::Conv(conv)) => (conv.clone(), None),
+            Some(SendTarget::User(to)) => (ConversationId::direct(user, to), Some(to.clone())),
             None => {
                 let msg = "exactly one of c and to must be given";
-                return Err(Refusal::new(ErrorCode::BadRequest, msg));
+                return Err(CommandError::new(ErrorCode::BadRequest, msg));
             }
         };
         fits(&send.b, body_bytes)?;
-        let op = Op::Send {
+        let op = ShardOp::Send {
             direct,
             body: send.b.as_str().into(),
             reply_to: send.reply_to,
             mentions: send.mentions,
         };
-        Ok(Change {
+        Ok(ConversationChange {
             conv,
             cid: Some(send.cid),
             op,
         })
     }
 
-    /// `edit`, with a body of at most `body_bytes`.
+    /// Converts an `edit` command with a body of at most `body_bytes` bytes.
     ///
     /// # Errors
     /// A body over the node's limit.
-    pub fn edit(edit: Edit, body_bytes: usize) -> Result<Change, Refusal> {
-        let Edit {
+    pub fn edit(edit: EditMessage, body_bytes: usize) -> Result<ConversationChange, CommandError> {
+        let EditMessage {
             c,
             of,
             cid,
@@ -64,26 +69,28 @@ impl Change {
         } = edit;
         fits(&b, body_bytes)?;
         let body = b.as_str().into();
-        Ok(Change {
+        Ok(ConversationChange {
             conv: c,
             cid: Some(cid),
-            op: Op::Edit { of, body, mentions },
+            op: ShardOp::Edit { of, body, mentions },
         })
     }
 
-    /// Every other change of one conversation. `None`: `send`, `edit`, `create`, [`block`](Change::block), and what
-    /// changes no conversation.
+    /// Converts any other change of one conversation. Returns `None` for `send`, `edit`, `create`, `block`, `unblock`
+    /// and commands that change no conversation.
     #[must_use]
-    pub fn of(command: Command) -> Option<Change> {
+    pub fn of(command: ClientCommand) -> Option<ConversationChange> {
         let (conv, cid, op) = match command {
-            Command::Invite(ActOn { c, cid, who }) => (c, Some(cid), Op::Invite { who }),
-            Command::Kick(ActOn { c, cid, who }) => (c, Some(cid), Op::Kick { who }),
-            Command::Ban(ActOn { c, cid, who }) => (c, Some(cid), Op::Ban { who }),
-            Command::Unban(ActOn { c, cid, who }) => (c, Some(cid), Op::Unban { who }),
-            Command::Role(SetRole { c, cid, who, role }) => (c, Some(cid), Op::SetRole { who, role }),
-            Command::Join(join) => (join.c, Some(join.cid), Op::Join),
-            Command::Set(set) => {
-                let op = Op::Set {
+            ClientCommand::Invite(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Invite { who }),
+            ClientCommand::Kick(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Kick { who }),
+            ClientCommand::Ban(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Ban { who }),
+            ClientCommand::Unban(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Unban { who }),
+            ClientCommand::Role(SetRole { c, cid, who, role }) => {
+                (c, Some(cid), ShardOp::SetRole { who, role })
+            }
+            ClientCommand::Join(join) => (join.c, Some(join.cid), ShardOp::Join),
+            ClientCommand::Set(set) => {
+                let op = ShardOp::Set {
                     title: set.title,
                     history: set.history,
                     muted: set.muted,
@@ -91,9 +98,9 @@ impl Change {
                 };
                 (set.c, Some(set.cid), op)
             }
-            Command::Leave(leave) => (leave.c, Some(leave.cid), Op::Leave),
-            Command::Del(del) => (del.c, Some(del.cid), Op::Delete { of: del.of }),
-            Command::React(React {
+            ClientCommand::Leave(leave) => (leave.c, Some(leave.cid), ShardOp::Leave),
+            ClientCommand::Del(del) => (del.c, Some(del.cid), ShardOp::Delete { of: del.of }),
+            ClientCommand::React(SetReaction {
                 c,
                 of,
                 cid,
@@ -102,40 +109,44 @@ impl Change {
                 who,
             }) => {
                 let k = k.into();
-                (c, Some(cid), Op::React { of, k, on, who })
+                (c, Some(cid), ShardOp::React { of, k, on, who })
             }
-            Command::Read(cursor) => (cursor.c, None, Op::Read { s: cursor.s }),
-            Command::Recv(cursor) => (cursor.c, None, Op::Delivered { s: cursor.s }),
+            // Cursors only move forward, so a repetition is harmless without a key.
+            ClientCommand::Read(cursor) => (cursor.c, None, ShardOp::Read { s: cursor.s }),
+            ClientCommand::Recv(cursor) => (cursor.c, None, ShardOp::Delivered { s: cursor.s }),
             _ => return None,
         };
-        Some(Change { conv, cid, op })
+        Some(ConversationChange { conv, cid, op })
     }
 
-    /// `block` and `unblock`: a change of the direct conversation of the two, whether or not it exists.
+    /// Converts `block` and `unblock` to a change of the direct conversation of the two users, which need not exist.
     #[must_use]
-    pub fn block(user: &UserId, who: UserId, on: bool) -> Change {
-        Change {
-            conv: ConvId::direct(user, &who),
+    pub fn block(user: &UserId, who: UserId, on: bool) -> ConversationChange {
+        ConversationChange {
+            conv: ConversationId::direct(user, &who),
+            // A repeated block changes nothing and needs no key.
             cid: None,
-            op: Op::Block { who, on },
+            op: ShardOp::Block { who, on },
         }
     }
 
-    /// Puts the change in the lane to its owner before it returns, see [`Conversations::submit`]; but for an invitation,
-    /// which is asked about first, see [`Conversations::invite`]. The session tagged `skip` gets no event of it; 0 is none.
+    /// Queues the change for its shard owner before it returns, see [`ShardClient::submit`]. An invitation first
+    /// requests the user's consent, see [`ShardClient::invite`]. The session tagged `skip` gets no event of the change;
+    /// 0 for none.
     pub fn submit(
         self,
-        conversations: &Conversations,
+        conversations: &ShardClient,
         user: UserId,
         skip: u64,
-    ) -> impl Future<Output = Result<Done, Refusal>> + std::marker::Send + use<> {
-        let Change { conv, cid, op } = self;
+    ) -> impl Future<Output = Result<CommandAck, CommandError>> + std::marker::Send + use<> {
+        let ConversationChange { conv, cid, op } = self;
         match (op, cid) {
-            (Op::Invite { who }, Some(cid)) => {
+            // Cloned, because the future must not borrow: its caller may drop the handle before it resolves.
+            (ShardOp::Invite { who }, Some(cid)) => {
                 let conversations = conversations.clone();
                 Either::Left(async move { conversations.invite(user, conv, cid, skip, who).await })
             }
-            (op, cid) => Either::Right(conversations.submit(timeline::Command {
+            (op, cid) => Either::Right(conversations.submit(state_machine::ShardCommand {
                 conv,
                 user,
                 cid,
@@ -146,11 +157,15 @@ impl Change {
     }
 }
 
-/// `me`.
+/// Executes `me`: applies a new setting, if given, and returns the user's settings.
 ///
 /// # Errors
 /// The refusal of the user's shard.
-pub async fn me(conversations: &Conversations, user: UserId, me: Me) -> Result<answer::Me, Refusal> {
+pub async fn me(
+    conversations: &ShardClient,
+    user: UserId,
+    me: UpdateProfile,
+) -> Result<answer::MeResponse, CommandError> {
     let group_invite = match me.group_invite {
         Some(group_invite) => {
             conversations.wish(user.clone(), group_invite).await?;
@@ -158,38 +173,42 @@ pub async fn me(conversations: &Conversations, user: UserId, me: Me) -> Result<a
         }
         None => conversations.wishes(&user).await?,
     };
-    Ok(answer::Me {
+    Ok(answer::MeResponse {
         u: user,
         group_invite,
     })
 }
 
-fn fits(b: &Body, body_bytes: usize) -> Result<(), Refusal> {
+fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {
     if b.as_str().len() > body_bytes {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             ErrorCode::TooLarge,
-            format!("b is over {body_bytes} bytes"),
+            format!("b exceeds {body_bytes} bytes"),
         ));
     }
     Ok(())
 }
 
-/// `create`.
+/// Executes `create`: creates a conversation, or returns the one that the same `cid` created before.
 ///
 /// # Errors
 /// The owner's refusal, or a direct conversation with other than one other member.
-pub async fn create(conversations: &Conversations, user: UserId, create: Create) -> Result<Done, Refusal> {
-    let Create {
+pub async fn create(
+    conversations: &ShardClient,
+    user: UserId,
+    create: CreateConversation,
+) -> Result<CommandAck, CommandError> {
+    let CreateConversation {
         kind,
         cid,
         members,
         title,
     } = create;
-    if kind == Kind::Direct && members.len() != 1 {
+    if kind == ConversationKind::Direct && members.len() != 1 {
         let msg = "a direct conversation is with exactly one user";
-        return Err(Refusal::new(ErrorCode::BadRequest, msg));
+        return Err(CommandError::new(ErrorCode::BadRequest, msg));
     }
-    // As with `set`: an empty title is none.
+    // As with `set`, an empty title means none.
     let title = title.filter(|title| !title.is_empty());
     conversations.create(user, cid, 0, kind, members, title).await
 }

@@ -1,9 +1,9 @@
-//! What a client's command becomes, whichever transport it came by.
+//! Execution of client commands, common to all transports.
 //!
-//! A transport reads a [`protocol::Command`], asks here what it means, and shapes the answer; it has no rules of its own.
-//! [`changes`] go to the conversation's log, [`questions`] read.
+//! A transport decodes a [`protocol::ClientCommand`], calls this module and encodes the response; it has no rules of its own.
+//! [`changes`] enter a conversation's log, `questions` read.
 
 pub mod changes;
 pub mod questions;
 
-pub use changes::Change;
+pub use changes::ConversationChange;

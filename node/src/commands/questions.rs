@@ -1,55 +1,58 @@
-//! What is asked and changes nothing: `list`, `hist`, `sync`, `members`, and messages as they are now. (`open` is one read of
-//! [`Conversations::open`]; a session also follows what it opens.)
+//! Queries: `list`, `hist`, `sync`, `members`, and messages in their present state. `open` is a single
+//! [`ShardClient::open`], after which a session also subscribes.
 
 use std::collections::{BTreeMap, HashSet};
 
 use futures::StreamExt;
-use protocol::answer::{Delta, DeltaItem, Hist as Page, Inbox, Member, Members as MembersOf};
-use protocol::command::{Hist, List, Members, Sync};
+use protocol::answer::{
+    ConversationList, ConversationMember, HistoryResponse as Page, MembersResponse as MembersOf,
+    SyncResponse, SyncResponseItem,
+};
+use protocol::command::{GetHistory, ListConversations, ListMembers, SyncRequest};
 use protocol::limits::SYNC_HAVE;
-use protocol::list::{Ban, Bans, Blocks};
-use protocol::message::Messages;
-use protocol::{ConvId, ErrorCode, UserId, limits};
+use protocol::lists::{BanEntryRow, BanList, BlockList};
+use protocol::message::MessagePage;
+use protocol::{ConversationId, ErrorCode, UserId, limits};
 
-use crate::config::Limits;
-use crate::conversation::timeline::read::IndexPage;
-use crate::conversation::{Conversations, Refusal, SyncItem};
-use crate::session::Sessions;
+use crate::config::LimitsConfig;
+use crate::conversation::state_machine::query::IndexPage;
+use crate::conversation::{CommandError, ShardClient, SyncItem};
+use crate::session::SessionRegistry;
 
-/// Conversations of a sync that are read at once, which bounds what is in memory beyond the configured size: each may
-/// bring fifty of the largest messages.
+/// Conversations of a sync that are read concurrently. Bounds the memory beyond the configured size, as each may return
+/// fifty of the largest messages.
 const SYNC_AT_ONCE: usize = 16;
-/// Conversations that a page of a sync names if `have` names fewer.
+/// Conversations on a later page of a sync if `have` names fewer.
 const SYNC_NAMED: usize = 50;
-/// The same of the first page: what is read at once, so that it comes as soon for a user with many.
+/// Conversations on the first page of a sync if `have` names fewer: one round of reads keeps it fast.
 const SYNC_FIRST: usize = SYNC_AT_ONCE;
 
-/// `list`.
+/// Executes `list`: returns a page of the user's conversation list.
 ///
 /// # Errors
-/// A malformed cursor, or a shard that can't be reached.
+/// A malformed cursor, or an unreachable shard.
 pub async fn list(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    list: List,
-    limits: &Limits,
-) -> Result<Inbox, Refusal> {
+    list: ListConversations,
+    limits: &LimitsConfig,
+) -> Result<ConversationList, CommandError> {
     let limit = page(list.limit, limits);
     conversations.inbox(user, list.cursor, limit).await
 }
 
-/// `hist`.
+/// Executes `hist`: returns a page of a conversation's log.
 ///
 /// # Errors
 /// The owner's refusal.
 pub async fn history(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    hist: Hist,
-    limits: &Limits,
-) -> Result<Page, Refusal> {
+    hist: GetHistory,
+    limits: &LimitsConfig,
+) -> Result<Page, CommandError> {
     let limit = page(hist.limit, limits);
-    let Hist { c, before, after, .. } = hist;
+    let GetHistory { c, before, after, .. } = hist;
     let page = conversations.history(user, &c, before, after, limit).await?;
     Ok(Page {
         c,
@@ -59,50 +62,54 @@ pub async fn history(
     })
 }
 
-/// The same window as [`history`] of messages as they are now, for clients that keep no log.
+/// Returns the window of [`history`] as messages in their present state, for clients that keep no log.
 ///
 /// # Errors
 /// The owner's refusal.
 pub async fn messages(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    hist: Hist,
-    limits: &Limits,
-) -> Result<Messages, Refusal> {
+    hist: GetHistory,
+    limits: &LimitsConfig,
+) -> Result<MessagePage, CommandError> {
     let limit = page(hist.limit, limits);
-    let Hist { c, before, after, .. } = hist;
+    let GetHistory { c, before, after, .. } = hist;
     conversations.messages(user, &c, before, after, limit).await
 }
 
-/// `sync`. The positions are read once the subscriptions of the user's sessions here to the page's conversations stand, so
-/// that nothing falls between the two.
+/// Executes `sync`: returns a page of missed events. The positions are read after the user's sessions on this node have
+/// subscribed to the page's conversations. No event can fall between the two.
 ///
 /// # Errors
-/// A malformed cursor, or a conversation that can't be reached: half an answer would look like a whole one.
+/// A malformed cursor, or an unreachable conversation: a partial response would pass for a complete one.
 pub async fn sync(
-    conversations: &Conversations,
-    sessions: &Sessions,
+    conversations: &ShardClient,
+    sessions: &SessionRegistry,
     user: &UserId,
-    sync: Sync,
-    limits: &Limits,
-) -> Result<Delta, Refusal> {
-    let after = sync.cursor.as_deref().map(ConvId::parse).transpose();
-    let after = after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))?;
+    sync: SyncRequest,
+    limits: &LimitsConfig,
+) -> Result<SyncResponse, CommandError> {
+    let after = sync.cursor.as_deref().map(ConversationId::parse).transpose();
+    let after = after.map_err(|_| CommandError::new(ErrorCode::BadRequest, "unknown cursor"))?;
+    // A full `have` may leave out further conversations of the client, see `plan`.
     let full = sync.have.len() >= SYNC_HAVE.min(limits.sync_page);
     let named = if after.is_some() { SYNC_NAMED } else { SYNC_FIRST };
     let most = sync.have.len().max(named).min(limits.sync_page);
     let index = conversations.index(user, after.clone(), most).await?;
     let (wants, mut next) = plan(sync.have, full, after.as_ref(), index, most);
-    let convs: Vec<ConvId> = wants.iter().map(|(conv, _)| conv.clone()).collect();
+    let convs: Vec<ConversationId> = wants.iter().map(|(conv, _)| conv.clone()).collect();
+    // Subscribed before the read: an event in between would be in neither the response nor the stream.
     sessions.all_follow(user, &convs).await?;
     let mut items = Vec::new();
     let mut bytes = 0;
     for wants in wants.chunks(SYNC_AT_ONCE) {
+        // Checked per chunk and after the first: every page makes progress, and the rest is left to the next page.
         if bytes > limits.sync_bytes {
             next = items.last().map(|item: &SyncItem| item.conv.as_str().to_owned());
             break;
         }
         let mut found = missed(conversations, user, wants.to_vec()).await?;
+        // In the order of ids, because the cursor of the next page is the last id.
         found.sort_by(|a, b| a.conv.cmp(&b.conv));
         bytes += found
             .iter()
@@ -111,35 +118,36 @@ pub async fn sync(
             .sum::<usize>();
         items.extend(found);
     }
+    // Positions of all conversations, also of those without missed events: live events continue from them.
     let as_of = items.iter().map(|item| (item.conv.clone(), item.as_of)).collect();
     let items = items
         .into_iter()
         .filter(|item| item.gap || !item.events.is_empty())
-        .map(|item| DeltaItem {
+        .map(|item| SyncResponseItem {
             c: item.conv,
             events: item.events,
             gap: item.gap,
         })
         .collect();
-    Ok(Delta { as_of, items, next })
+    Ok(SyncResponse { as_of, items, next })
 }
 
-/// `members`.
+/// Executes `members`: returns a page of a conversation's members.
 ///
 /// # Errors
 /// A malformed cursor, or the owner's refusal.
 pub async fn members(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    question: Members,
-    limits: &Limits,
-) -> Result<MembersOf, Refusal> {
-    let Members { c, cursor, limit } = question;
+    question: ListMembers,
+    limits: &LimitsConfig,
+) -> Result<MembersOf, CommandError> {
+    let ListMembers { c, cursor, limit } = question;
     let after = after(cursor)?;
     let found = conversations
         .members(user, &c, after, page(limit, limits))
         .await?;
-    let items = found.items.into_iter().map(|member| Member {
+    let items = found.items.into_iter().map(|member| ConversationMember {
         u: member.user,
         role: member.role,
         delivered: member.cursors.map(|cursors| cursors.delivered),
@@ -151,70 +159,71 @@ pub async fn members(
     })
 }
 
-/// Who is banned.
+/// Returns a page of a conversation's banned users.
 ///
 /// # Errors
 /// A malformed cursor, or the owner's refusal.
 pub async fn bans(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    question: Members,
-    limits: &Limits,
-) -> Result<Bans, Refusal> {
-    let Members { c, cursor, limit } = question;
+    question: ListMembers,
+    limits: &LimitsConfig,
+) -> Result<BanList, CommandError> {
+    let ListMembers { c, cursor, limit } = question;
     let after = after(cursor)?;
     let found = conversations.bans(user, &c, after, page(limit, limits)).await?;
-    let items = found.items.into_iter().map(|ban| Ban {
+    let items = found.items.into_iter().map(|ban| BanEntryRow {
         u: ban.user,
         by: ban.by,
         ts: ban.at_ms,
     });
-    Ok(Bans {
+    Ok(BanList {
         items: items.collect(),
         next: found.next.map(|user| user.as_str().to_owned()),
     })
 }
 
-/// Whom the user blocks. The list may lag a change by a moment; what is refused does not.
+/// Returns a page of the users whom `user` blocks. A change is in force shortly before it is listed.
 ///
 /// # Errors
-/// A malformed cursor, or a shard that can't be reached.
+/// A malformed cursor, or an unreachable shard.
 pub async fn blocks(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    question: List,
-    limits: &Limits,
-) -> Result<Blocks, Refusal> {
-    let List { cursor, limit } = question;
+    question: ListConversations,
+    limits: &LimitsConfig,
+) -> Result<BlockList, CommandError> {
+    let ListConversations { cursor, limit } = question;
     let after = after(cursor)?;
     let found = conversations.blocks(user, after, page(limit, limits)).await?;
-    Ok(Blocks {
+    Ok(BlockList {
         items: found.items,
         next: found.next.map(|user| user.as_str().to_owned()),
     })
 }
 
-/// The user behind whom a page begins.
-fn after(cursor: Option<String>) -> Result<Option<UserId>, Refusal> {
+/// Parses a cursor: the id of the user behind whom the page begins.
+fn after(cursor: Option<String>) -> Result<Option<UserId>, CommandError> {
     let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
-    after.map_err(|_| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))
+    after.map_err(|_| CommandError::new(ErrorCode::BadRequest, "unknown cursor"))
 }
 
-/// The size of a page: what was asked for, within the protocol's bounds and the node's.
+/// Returns the page size: the requested one within the bounds of the protocol and the node.
 #[must_use]
-pub fn page(limit: Option<u64>, node: &Limits) -> usize {
+pub fn page(limit: Option<u64>, node: &LimitsConfig) -> usize {
     limits::page(limit).min(node.page)
 }
 
-/// What the user missed. A conversation that is left out is one that the user is no member of, never one that could not
-/// be reached: then nothing is answered.
+/// Returns the missed events. A conversation is left out only if the user is no member; an unreachable one fails the
+/// whole query.
 async fn missed(
-    conversations: &Conversations,
+    conversations: &ShardClient,
     user: &UserId,
-    wants: Vec<(ConvId, u64)>,
-) -> Result<Vec<SyncItem>, Refusal> {
+    wants: Vec<(ConversationId, u64)>,
+) -> Result<Vec<SyncItem>, CommandError> {
     let mut items = conversations.sync(user, wants.clone()).await;
-    let known: HashSet<ConvId> = items.iter().map(|item| item.conv.clone()).collect();
+    // `sync` leaves out both non-memberships and unreachable conversations; `open` separates the two.
+    let known: HashSet<ConversationId> = items.iter().map(|item| item.conv.clone()).collect();
     let absent: Vec<_> = wants
         .into_iter()
         .filter(|(conv, _)| !known.contains(conv))
@@ -226,16 +235,18 @@ async fn missed(
     while let Some((view, want)) = views.next().await {
         match view {
             Ok(_) => again.push(want),
+            // The membership is unknown, and a partial response would pass for a complete one.
             Err(refusal) if refusal.code.temporary() => return Err(refusal),
             Err(_) => {}
         }
     }
     if !again.is_empty() {
         let expected = again.len();
+        // The user is a member of all of these, so a missing one was unreachable again.
         let found = conversations.sync(user, again).await;
         if found.len() < expected {
-            let msg = "not every conversation could be reached".to_owned();
-            return Err(Refusal {
+            let msg = "some conversations could not be reached".to_owned();
+            return Err(CommandError {
                 code: ErrorCode::Unavailable,
                 msg,
                 retry_ms: Some(1_000),
@@ -246,21 +257,21 @@ async fn missed(
     Ok(items)
 }
 
-/// What one `sync` looks at, and the cursor of the next: conversations in the order of their ids, a page at a time.
-/// `index`: as many as a page holds of those behind the cursor.
+/// Returns the conversations of one `sync` page in the order of their ids, and the cursor of the next page. `index`
+/// holds at most a page of the user's conversations behind the cursor.
 ///
-/// A client with more conversations than fit in `have` names the lowest ids above the cursor; so a full `have` ends the
-/// page at its highest id, and what the client has beyond is not sent from the start.
+/// A client with more conversations than fit in `have` names the lowest ids above the cursor. A full `have` therefore
+/// ends the page at its highest id: the client's further conversations must not be sent from the start.
 fn plan(
-    have: Vec<(ConvId, u64)>,
+    have: Vec<(ConversationId, u64)>,
     full: bool,
-    after: Option<&ConvId>,
+    after: Option<&ConversationId>,
     index: IndexPage,
     most: usize,
-) -> (Vec<(ConvId, u64)>, Option<String>) {
-    let behind = |conv: &&ConvId| after.is_none_or(|after| *conv > after);
+) -> (Vec<(ConversationId, u64)>, Option<String>) {
+    let behind = |conv: &&ConversationId| after.is_none_or(|after| *conv > after);
     let highest = have.iter().map(|(conv, _)| conv).filter(behind).max().cloned();
-    // Beyond this it is not known here what the user is in.
+    // Ids above the last entry of a truncated index are left to later pages.
     let known = index
         .next
         .as_ref()
@@ -271,7 +282,9 @@ fn plan(
         (highest, known) => highest.or(known),
     };
     let more = index.next.is_some();
-    let mut wants: BTreeMap<ConvId, u64> = index.items.into_iter().map(|item| (item.conv, 0)).collect();
+    let mut wants: BTreeMap<ConversationId, u64> =
+        index.items.into_iter().map(|item| (item.conv, 0)).collect();
+    // The client's positions replace the zeros of the index.
     wants.extend(have);
     if let Some(after) = after {
         wants.retain(|conv, _| conv > after);
@@ -293,16 +306,16 @@ fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conversation::timeline::read::IndexEntry;
+    use crate::conversation::state_machine::query::IndexEntry;
 
-    fn conv(i: usize) -> ConvId {
-        ConvId::parse(&format!("g_{i:04}")).unwrap()
+    fn conv(i: usize) -> ConversationId {
+        ConversationId::parse(&format!("g_{i:04}")).unwrap()
     }
 
-    /// What the user's shard answers: at most so many above the cursor.
-    fn index(all: &[usize], after: Option<&ConvId>, most: usize) -> IndexPage {
-        let behind = |conv: &ConvId| after.is_none_or(|after| conv > after);
-        let mut convs: Vec<ConvId> = all.iter().map(|i| conv(*i)).filter(behind).collect();
+    /// Response of the user's shard: at most `most` conversations above the cursor.
+    fn index(all: &[usize], after: Option<&ConversationId>, most: usize) -> IndexPage {
+        let behind = |conv: &ConversationId| after.is_none_or(|after| conv > after);
+        let mut convs: Vec<ConversationId> = all.iter().map(|i| conv(*i)).filter(behind).collect();
         convs.sort();
         let more = convs.len() > most;
         convs.truncate(most);
@@ -324,7 +337,7 @@ mod tests {
     #[test]
     fn pages_cover_everything_once_and_send_nothing_from_the_start_that_the_client_has() {
         let all: Vec<_> = (0..4_500).collect();
-        let mut cursor: Option<ConvId> = None;
+        let mut cursor: Option<ConversationId> = None;
         let mut seen = Vec::new();
         loop {
             let above = |i: &usize| cursor.as_ref().is_none_or(|cursor| conv(*i) > *cursor);
@@ -336,7 +349,7 @@ mod tests {
             assert!(wants.len() <= 200);
             seen.extend(wants);
             match next {
-                Some(next) => cursor = Some(ConvId::parse(&next).unwrap()),
+                Some(next) => cursor = Some(ConversationId::parse(&next).unwrap()),
                 None => break,
             }
         }

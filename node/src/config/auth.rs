@@ -1,12 +1,12 @@
-//! `[auth]`: whose tokens are believed.
+//! `[auth]`: verification of access tokens.
 
 use serde::{Deserialize, Serialize};
 
 use super::load::Problems;
 use super::section::section;
-use super::units::Secret;
+use super::units::SecretString;
 
-/// How tokens are signed. Fixed here, never taken from a token.
+/// Signature algorithm of tokens. It is fixed by configuration; the header of a token cannot choose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     /// HMAC with a shared secret of at least 32 bytes.
@@ -18,32 +18,32 @@ pub enum Algorithm {
 }
 
 section! {
-    /// Tokens of others: JWTs with `sub` (the user) and `exp`. Exactly one of secret, public_key_file and jwks_file is
-    /// set, unless dev_tokens is on or `login` gives tokens.
-    pub struct Auth {
-        /// HS256, RS256 or EdDSA. A token that says otherwise is refused.
+    /// Verification of tokens from an identity provider: JWTs with `sub` (the user) and `exp`. Exactly one of secret,
+    /// public_key_file and jwks_file is set, unless dev_tokens is on or the `login` section issues tokens.
+    pub struct AuthConfig {
+        /// Signature algorithm: HS256, RS256 or EdDSA. Tokens with another algorithm are refused.
         algorithm: Algorithm = Algorithm::HS256,
-        /// The shared secret of HS256.
-        secret: Secret = Secret::default(),
-        /// Public key for RS256 or EdDSA, a PEM file.
+        /// Shared secret for HS256, at least 32 bytes.
+        secret: SecretString = SecretString::default(),
+        /// PEM file with the public key for RS256 or EdDSA.
         public_key_file: String = String::new(),
-        /// Public keys for RS256 or EdDSA, a JWKS file; tokens name theirs by kid.
+        /// JWKS file with public keys for RS256 or EdDSA. Tokens select their key by kid.
         jwks_file: String = String::new(),
-        /// What `aud` must contain; empty: not looked at.
+        /// Required value of the `aud` claim. Empty: the claim is not checked.
         audience: String = String::new(),
-        /// What `iss` must be; empty: not looked at.
+        /// Required value of the `iss` claim. Empty: the claim is not checked.
         issuer: String = String::new(),
-        /// Tolerated difference of clocks, in seconds; at most 60.
+        /// Tolerated clock difference in seconds, at most 60.
         leeway_s: u64 = 60,
-        /// Believe `dev:<user>` from anybody. For development only: it is what `rookery dev` sets.
+        /// Accept `dev:<user>` as a token from any client. For development only; set by `rookery dev`.
         dev_tokens: bool = false,
     }
 }
 
-// === impl Auth ===
+// === impl AuthConfig ===
 
-impl Auth {
-    /// Reports every value that cannot work; `own` says whether the cluster signs tokens of its own.
+impl AuthConfig {
+    /// Reports invalid values. `own` is true if the cluster signs tokens of its own.
     pub(super) fn check(&self, problems: &mut Problems, own: bool) {
         let sources = [
             !self.secret.is_empty(),
@@ -53,7 +53,7 @@ impl Auth {
         match sources.iter().filter(|set| **set).count() {
             0 if !self.dev_tokens && !own => problems.add(
                 "auth.secret",
-                "no source of tokens: set one of auth.secret, auth.public_key_file, auth.jwks_file, login.webhook_url",
+                "no token source is configured: set one of auth.secret, auth.public_key_file, auth.jwks_file, login.webhook_url",
             ),
             0 | 1 => {}
             _ => problems.add(
@@ -64,12 +64,13 @@ impl Auth {
         if !self.secret.is_empty() && self.algorithm != Algorithm::HS256 {
             problems.add(
                 "auth.algorithm",
-                "auth.secret is for HS256; the others take a public key",
+                "auth.secret is only for HS256; the other algorithms need a public key",
             );
         }
         if (sources[1] || sources[2]) && self.algorithm == Algorithm::HS256 {
             problems.add("auth.algorithm", "must be RS256 or EdDSA with a public key");
         }
+        // RFC 7518 requires an HS256 key of at least the size of the hash.
         if !self.secret.is_empty() && self.secret.0.len() < 32 {
             problems.add("auth.secret", "must have at least 32 bytes");
         }

@@ -1,4 +1,4 @@
-//! `[chat]`: the conversations.
+//! `[chat]`: conversations and the routing of commands to shard owners.
 
 use super::load::Problems;
 use super::section::section;
@@ -6,38 +6,38 @@ use super::units::Millis;
 use crate::conversation::Settings;
 
 section! {
-    /// The conversations that this node owns, and the way to those it doesn't.
-    pub struct Chat {
-        /// Threads for conversations. One does tens of thousands of messages per second.
+    /// Conversations of the shards that this node owns, and the routing of commands to other owners.
+    pub struct ChatConfig {
+        /// Threads that run conversations. One thread handles tens of thousands of messages per second.
         threads: usize = 1,
-        /// How long a command is tried, through failovers, before the client is told to try again.
+        /// Maximum time to retry a command, through failovers, before the client receives a temporary refusal.
         send_budget_ms: Millis = Millis(10_000),
-        /// The same for questions.
+        /// Maximum time to retry a query.
         ask_budget_ms: Millis = Millis(5_000),
-        /// Read and delivered cursors are gathered for this long per shard, so that many receipts cost one log entry.
+        /// Read and delivered cursors are collected per shard for this long, so that many receipts cost one log entry.
         cursors_ms: Millis = Millis(300),
-        /// The lists of a conversation's members follow its messages this often while there are any. Each time costs a small
-        /// row per member in the log; the same on every node.
+        /// While a conversation has messages, the lists of its members are updated at this interval. Each update costs
+        /// a small row per member in the log. Use the same value on every node.
         activity_ms: Millis = Millis(30_000),
-        /// Commands of this node's clients under way to one shard; more are answered busy.
+        /// Maximum number of this node's commands in progress per shard. Further ones are refused as busy.
         lane_commands: usize = 4_096,
-        /// Bytes of them.
+        /// Maximum size of these commands in bytes.
         lane_bytes: usize = 4 << 20,
-        /// Conversations kept in memory; those used longest ago leave first.
+        /// Conversations kept in memory. Beyond that, the least recently used ones are unloaded.
         actors: usize = 50_000,
-        /// A conversation without traffic for this long leaves the memory.
+        /// A conversation without traffic for this long is unloaded.
         actor_idle_ms: Millis = Millis(300_000),
-        /// Reads of the disk at the same time.
+        /// Maximum number of concurrent disk reads.
         reads: usize = 8,
-        /// How often an owner tells other nodes how far it is: the longest time that a lost event goes unnoticed.
+        /// Interval at which an owner announces its log positions to other nodes. A lost event is detected within it.
         positions_ms: Millis = Millis(500),
     }
 }
 
-// === impl Chat ===
+// === impl ChatConfig ===
 
-impl Chat {
-    /// Reports every value that cannot work.
+impl ChatConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("chat.threads", self.threads as u64, 1);
         problems.at_least("chat.send_budget_ms", self.send_budget_ms.0, 100);
@@ -50,7 +50,7 @@ impl Chat {
         problems.at_least("chat.positions_ms", self.positions_ms.0, 10);
     }
 
-    /// What the conversations are given.
+    /// Returns the settings of the chat service.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
@@ -59,8 +59,8 @@ impl Chat {
             ask_budget: self.ask_budget_ms.duration(),
             cursors: self.cursors_ms.duration(),
             activity_window: self.activity_ms.duration(),
-            lane_commands: self.lane_commands,
-            lane_bytes: self.lane_bytes,
+            queue_commands: self.lane_commands,
+            queue_bytes: self.lane_bytes,
             actors: self.actors,
             actor_idle: self.actor_idle_ms.duration(),
             reads: self.reads,

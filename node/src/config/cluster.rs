@@ -1,66 +1,69 @@
-//! `[cluster]`: the other nodes.
+//! `[cluster]`: connections to other nodes, replication and elections.
 
 use std::net::SocketAddr;
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{Millis, Secret};
+use super::units::{Millis, SecretString};
 
 section! {
-    /// The other nodes. Times that concern elections must be the same on all of them.
-    pub struct Cluster {
-        /// Where other nodes connect.
+    /// Connections to other nodes, replication and elections. Election times must be the same on all nodes.
+    pub struct ClusterConfig {
+        /// Address and port on which this node accepts connections of other nodes.
         listen: String = "127.0.0.1:9080".to_owned(),
-        /// What other nodes are told to connect to; empty: the same as listen.
+        /// Address that other nodes use to connect to this one. Empty: the same as listen.
         advertise: String = String::new(),
-        /// Shared by all nodes; required unless listen is a loopback address.
-        secret: Secret = Secret::default(),
-        /// Failure domain (a rack, a zone): replicas of a shard avoid sharing one. Empty: one of its own.
+        /// Secret shared by all nodes. Required unless listen is a loopback address.
+        secret: SecretString = SecretString::default(),
+        /// Failure domain, such as a rack or zone. Replicas of a shard are placed in different zones if possible.
+        /// Empty: the node is a zone of its own.
         zone: String = String::new(),
-        /// Start a new cluster when the data directory is new. On one node only.
+        /// Start a new cluster if the data directory is new. Set on one node only.
         bootstrap: bool = false,
-        /// Addresses of nodes to ask: for admission when the data directory is new, and at every start for members that moved.
+        /// Addresses of other nodes. A node with a new data directory asks them for admission; every other node asks
+        /// them at its start for changed addresses of members.
         join: Vec<String> = Vec::new(),
-        /// How long to go on asking them.
+        /// Maximum time to retry these requests.
         join_ms: Millis = Millis(60_000),
-        /// Number of shards; fixed for ever when a cluster is started. More cost more: 256 a third of the throughput.
+        /// Number of shards, fixed when a cluster is started. More shards cost more: 256 cost a third of the
+        /// throughput.
         shards: u16 = 32,
-        /// Replicas of each shard, or the number of nodes while there are fewer.
+        /// Replicas of each shard. With fewer nodes, every node holds one.
         replication: usize = 3,
-        /// A leader's time between two heartbeats.
+        /// Interval between the heartbeats of a leader.
         heartbeat_ms: Millis = Millis(200),
-        /// Shortest silence after which another node takes over ...
+        /// Minimum time without a leader before a node starts an election ...
         election_min_ms: Millis = Millis(400),
-        /// ... and the longest. On a machine that is busy with other things: 300, 1000, 2000.
+        /// ... and the maximum. On a machine that is busy with other things: heartbeat 300, elections 1000 to 2000.
         election_max_ms: Millis = Millis(600),
-        /// Entries applied to a shard before its log is shortened.
+        /// Entries applied to a shard after which its log is trimmed.
         snapshot_every: u64 = 20_000,
-        /// Entries kept for nodes that are a little behind.
+        /// Entries kept in a trimmed log for replicas that lag a little.
         keep_entries: u64 = 5_000,
-        /// Bytes per second of one copy of a shard to another node.
+        /// Maximum rate of one shard snapshot to another node, in bytes per second.
         snapshot_rate_bytes: u64 = 64 << 20,
-        /// Commands in one log entry at most.
+        /// Maximum number of commands in one log entry.
         batch_commands: usize = 512,
-        /// Bytes in one log entry at most.
+        /// Maximum size of one log entry in bytes.
         batch_bytes: usize = 262_144,
-        /// Commands waiting in one shard's queue at most; more are answered busy.
+        /// Maximum number of queued commands per shard. Further ones are refused as busy.
         queue_commands: usize = 16_384,
-        /// Without a majority for this long, the node calls itself isolated and closes its sessions (4015).
+        /// Time without a quorum after which the node closes its sessions (4015).
         isolated_ms: Millis = Millis(10_000),
-        /// Believe the others' disks although they are older than they were: only while all nodes are restored from
-        /// copies. Otherwise a disk that went back in time has forgotten promises, and is refused.
+        /// Accept nodes whose data is older than it was before. Set it only while all nodes are restored from copies.
+        /// Otherwise such a node is refused, because its disk has lost votes or log entries that it had acknowledged.
         trust_disks: bool = false,
-        /// How long a stop waits for handing over all shards.
+        /// Maximum time for the transfer of all shards to other nodes at a stop.
         drain_ms: Millis = Millis(10_000),
-        /// Threads for replication.
+        /// Threads for replication and for connections to other nodes.
         threads: usize = 2,
     }
 }
 
-// === impl Cluster ===
+// === impl ClusterConfig ===
 
-impl Cluster {
-    /// Reports every value that cannot work.
+impl ClusterConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         match self.listen.parse::<SocketAddr>() {
             Err(_) => problems.add(
@@ -76,14 +79,17 @@ impl Cluster {
             Ok(listen) if listen.ip().is_unspecified() && self.advertise.is_empty() => {
                 problems.add(
                     "cluster.advertise",
-                    "is required when cluster.listen is every address",
+                    "is required when cluster.listen is the unspecified address",
                 );
             }
             Ok(_) => {}
         }
         for peer in &self.join {
             if !peer.contains(':') {
-                problems.add("cluster.join", "holds addresses with a port, like 10.0.0.1:9080");
+                problems.add(
+                    "cluster.join",
+                    "must contain addresses with a port, like 10.0.0.1:9080",
+                );
             }
         }
         problems.at_least("cluster.shards", u64::from(self.shards), 1);
@@ -92,12 +98,14 @@ impl Cluster {
         }
         problems.at_least("cluster.replication", self.replication as u64, 1);
         problems.at_least("cluster.heartbeat_ms", self.heartbeat_ms.0, 10);
+        // Below this, a single delayed heartbeat would start an election.
         if self.election_min_ms.0 < self.heartbeat_ms.0 * 3 / 2 {
             problems.add(
                 "cluster.election_min_ms",
                 "must be at least 1.5 times cluster.heartbeat_ms",
             );
         }
+        // Equal bounds would let all replicas time out together and split their votes.
         if self.election_max_ms <= self.election_min_ms {
             problems.add(
                 "cluster.election_max_ms",
@@ -109,7 +117,7 @@ impl Cluster {
         problems.at_least("cluster.threads", self.threads as u64, 1);
     }
 
-    /// The address that other nodes are told.
+    /// Returns the address that other nodes connect to.
     #[must_use]
     pub fn advertised(&self) -> &str {
         if self.advertise.is_empty() {
@@ -119,7 +127,7 @@ impl Cluster {
         }
     }
 
-    /// What the cluster crate is given.
+    /// Returns the configuration of the cluster member.
     #[must_use]
     pub fn member(&self) -> cluster::Config {
         cluster::Config {

@@ -1,43 +1,43 @@
-//! `[hooks]`: whom messages are told for users who are away.
+//! `[hooks]`: notification of a push service about messages for users without a live session.
 
-use cluster::Clock;
+use cluster::ClusterClock;
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{Millis, Secret};
-use crate::user::Hook;
+use super::units::{Millis, SecretString};
+use crate::user::WebhookTarget;
 use crate::webhook::{self, Webhook};
 
 section! {
-    /// A service that is told of messages for users without a live session, such as one that pushes to telephones, and
-    /// of every message of the conversations that ask for it. Set the same on every node.
-    pub struct Hooks {
-        /// Where it listens: https://host/path, or http://host:port/path on this machine or a private network. Empty:
-        /// nobody is told.
+    /// Webhook that is notified of messages for users without a live session, for example to send push notifications.
+    /// It is also notified of every message in conversations that have a webhook. Use the same values on every node.
+    pub struct WebhookConfig {
+        /// URL of the receiver: https://host/path, or http://host:port/path on this machine or in a private network.
+        /// Empty: no notifications are sent.
         url: String = String::new(),
-        /// A file of certificates (PEM) of authorities that are trusted for it beside the system's.
+        /// PEM file with certificates of authorities to trust for the receiver, in addition to those of the system.
         ca_file: String = String::new(),
-        /// The key by which posts are signed, as Standard Webhooks has it: base64, whsec_ in front or not.
-        secret: Secret = Secret(String::new()),
-        /// How long one attempt may take.
+        /// Key for signing the requests (Standard Webhooks): base64, with or without the prefix whsec_.
+        secret: SecretString = SecretString(String::new()),
+        /// Timeout of one attempt.
         timeout_ms: Millis = Millis(5_000),
-        /// Attempts in a row, before the pause below.
+        /// Number of attempts in a row before the pause of retry_ms.
         attempts: u32 = 3,
-        /// Posts under way at the same time.
+        /// Maximum number of concurrent requests.
         concurrent: usize = 64,
-        /// Pause before a receiver that was down is tried again; it doubles, up to 64 times this.
+        /// Pause before further attempts after the receiver failed. It doubles each time, up to 64 times this value.
         retry_ms: Millis = Millis(1_000),
-        /// In conversations with more members nobody is told who is away.
+        /// In conversations with more members than this, absent users are not reported.
         members: u64 = 256,
-        /// Messages per shard that wait for the receiver; of more the oldest are given up.
+        /// Maximum number of queued messages per shard while the receiver is down. Beyond that, the oldest are dropped.
         backlog: u64 = 10_000,
     }
 }
 
-// === impl Hooks ===
+// === impl WebhookConfig ===
 
-impl Hooks {
-    /// Reports every value that cannot work.
+impl WebhookConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         if !self.url.is_empty() {
             problems.webhook("hooks.", &self.url, &self.secret);
@@ -50,11 +50,15 @@ impl Hooks {
         problems.at_least("hooks.backlog", self.backlog, 1);
     }
 
-    /// What the conversations are given.
+    /// Builds the webhook target, or returns `None` without a URL.
     ///
     /// # Errors
-    /// What is wrong with the address, the key or the certificates.
-    pub fn hook(&self, metrics: webhook::Metrics, clock: Clock) -> Result<Option<Hook>, webhook::Unusable> {
+    /// An invalid URL, key or certificate file.
+    pub fn hook(
+        &self,
+        metrics: webhook::Metrics,
+        clock: ClusterClock,
+    ) -> Result<Option<WebhookTarget>, webhook::UnusableSecret> {
         if self.url.is_empty() {
             return Ok(None);
         }
@@ -68,7 +72,7 @@ impl Hooks {
             concurrent: self.concurrent,
             clock,
         };
-        Ok(Some(Hook {
+        Ok(Some(WebhookTarget {
             webhook: Webhook::open(settings, metrics)?,
             members: self.members,
             backlog: self.backlog,

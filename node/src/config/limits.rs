@@ -1,88 +1,88 @@
-//! `[limits]`: the bound of every queue and rate that a client can fill, each with its reason.
+//! `[limits]`: bounds of every queue and rate that a client can fill.
 
 use super::load::Problems;
 use super::section::section;
 use super::units::Millis;
-use crate::conversation::timeline::consent::Bounds;
+use crate::conversation::state_machine::consent::AdditionLimits;
 
 section! {
-    /// Bounds on what one client can ask for. What happens when one is reached stands in docs/protocol.md.
-    pub struct Limits {
-        /// Largest WebSocket message, whole or in fragments; refused by its declared length, before buffering (1009).
+    /// Bounds on the resources of one client. docs/protocol.md describes the behavior at each bound.
+    pub struct LimitsConfig {
+        /// Maximum WebSocket message in bytes, whole or in fragments. Refused by its declared length (1009).
         max_frame_bytes: usize = 65_536,
-        /// Largest body `b` of one message, as JSON text.
+        /// Maximum size of the body `b` of one message, in bytes of JSON text.
         body_bytes: usize = 16_384,
-        /// Commands that change something, per user and second in the long run, over all connections and nodes.
+        /// Commands that change something, per second and user, over all connections and nodes: the sustained rate.
         sends_per_s: u32 = 20,
-        /// ... and at once after a pause.
+        /// ... and the burst.
         burst: u32 = 60,
-        /// Commands that only read (list, hist, sync, open), per user and second in the long run.
+        /// Commands that only read (list, hist, sync, open), per second and user: the sustained rate.
         queries_per_s: u32 = 50,
-        /// ... and at once after a pause.
+        /// ... and the burst.
         query_burst: u32 = 200,
-        /// Typing notices per user and second; more are dropped in silence.
+        /// Typing notifications per second and user. Further ones are dropped.
         ephemeral_per_s: u32 = 2,
-        /// Frames that ask for nothing (pings, pongs, small fragments, messages that are ignored), per connection and second in
-        /// the long run; ten times as many at once.
+        /// Frames without a request (pings, pongs, small fragments, ignored messages), per second and connection: the
+        /// sustained rate. The burst is ten times as large.
         control_frames_per_s: u32 = 100,
-        /// A client that asks for this many times its rate ...
+        /// A client that exceeds its rate by this factor ...
         abuse_factor: u32 = 3,
-        /// ... for this long is disconnected with 4208.
+        /// ... for this long is disconnected (4208).
         abuse_ms: Millis = Millis(10_000),
-        /// Sends without an answer after which no more is read from a connection.
+        /// Unacknowledged sends at which reading from the connection pauses.
         unacked_sends: usize = 16,
-        /// Bytes of them after which no more is read.
+        /// Bytes of unacknowledged sends at which reading from the connection pauses.
         unacked_bytes: usize = 262_144,
-        /// Frames that wait for a slow client; ephemeral ones are dropped at half of it, and when it is full the
-        /// session is told to resync.
+        /// Frames queued for a slow client. Above half of it, ephemeral events are dropped; when the queue is full, it
+        /// is cleared and the client must resync.
         outbox_frames: usize = 256,
-        /// Bytes of them.
+        /// Bytes of these frames.
         outbox_bytes: usize = 262_144,
-        /// Events that are kept per session until the client confirms them: a resume is served from these.
+        /// Events kept per session until the client confirms them. A resumed session receives them again.
         ring_events: usize = 1_024,
-        /// Bytes of them.
+        /// Bytes of these events.
         ring_bytes: usize = 262_144,
-        /// A client that needs a second resync within this time is disconnected with 4010.
+        /// A client that must resync twice within this time is disconnected (4010).
         slow_again_ms: Millis = Millis(30_000),
-        /// Frames written to a connection in one piece.
+        /// Maximum number of frames in one write to a connection.
         coalesce_frames: usize = 64,
-        /// Bytes written to a connection in one piece.
+        /// Bytes after which one write to a connection ends.
         coalesce_bytes: usize = 16_384,
-        /// Longest token that is looked at.
+        /// Maximum length of a token in bytes.
         token_bytes: usize = 8_192,
-        /// Live conversations per session, the most recent ones first; opening another one adds it.
+        /// Conversations that one session receives events of, most recent first. Opening another one adds it.
         subscriptions: usize = 1_000,
-        /// Sessions of one user on all nodes (4429).
+        /// Maximum number of sessions per user, over all nodes (4429).
         sessions_per_user: usize = 100,
-        /// Groups and channels of which one user may make another a member within 24 hours; 0 is no bound. Nobody is
-        /// asked before being added, so this is what keeps strangers from filling an inbox.
+        /// Groups and channels that one user may add another user to within 24 hours; 0 disables the limit. Users are
+        /// added without their consent, so this limit protects their lists from strangers.
         added_by_one_per_day: u32 = 50,
-        /// The same of all who add the user, together.
+        /// Groups and channels that a user may be added to within 24 hours by all other users together.
         added_per_day: u32 = 500,
-        /// Users whom one session watches.
+        /// Maximum number of users whose presence one session watches.
         watched_users: usize = 500,
-        /// Rows of one page of list, hist and members at most.
+        /// Maximum number of rows in one page of list, hist and members.
         page: usize = 100,
-        /// Conversations of one sync request at most.
+        /// Maximum number of conversations in one sync request.
         sync_page: usize = 200,
-        /// Bytes of one answer to sync after which the rest is left to the next page.
+        /// Bytes of one sync answer after which the rest is left for the next page.
         sync_bytes: usize = 1 << 20,
     }
 }
 
-// === impl Limits ===
+// === impl LimitsConfig ===
 
-impl Limits {
-    /// How often others may make a user a member.
+impl LimitsConfig {
+    /// Returns the limits on additions by other users.
     #[must_use]
-    pub fn added(&self) -> Bounds {
-        Bounds {
+    pub fn added(&self) -> AdditionLimits {
+        AdditionLimits {
             by_one: self.added_by_one_per_day,
             by_all: self.added_per_day,
         }
     }
 
-    /// Reports every value that cannot work.
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("limits.max_frame_bytes", self.max_frame_bytes as u64, 1_024);
         problems.at_least("limits.body_bytes", self.body_bytes as u64, 2);
@@ -96,6 +96,7 @@ impl Limits {
         problems.at_least("limits.burst", u64::from(self.burst), 1);
         problems.at_least("limits.queries_per_s", u64::from(self.queries_per_s), 1);
         problems.at_least("limits.query_burst", u64::from(self.query_burst), 1);
+        // With a factor of 1, a client within its rate would count as abusive.
         problems.at_least("limits.abuse_factor", u64::from(self.abuse_factor), 2);
         problems.at_least("limits.unacked_sends", self.unacked_sends as u64, 1);
         problems.at_least("limits.unacked_bytes", self.unacked_bytes as u64, 1);
@@ -106,7 +107,7 @@ impl Limits {
         problems.at_least("limits.coalesce_frames", self.coalesce_frames as u64, 1);
         problems.at_least("limits.coalesce_bytes", self.coalesce_bytes as u64, 1);
         problems.at_least("limits.sessions_per_user", self.sessions_per_user as u64, 1);
-        // All that were made within a day are read when one more is.
+        // Each addition reads all additions of the last 24 hours; the bound limits that cost.
         if self.added_per_day > 10_000 || self.added_by_one_per_day > 10_000 {
             problems.add(
                 "limits.added_per_day",

@@ -1,4 +1,4 @@
-//! From files, environment and flags to one checked [`Config`], or to everything that is wrong with them.
+//! Loads files, environment and flags into one checked [`Config`], or reports all problems at once.
 
 use std::fmt;
 use std::path::Path;
@@ -8,24 +8,24 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 
 use super::Config;
-use super::section::Section;
-use super::units::Secret;
+use super::section::ConfigSection;
+use super::units::SecretString;
 use crate::webhook;
 
-/// Sources in the order in which they win, weakest first.
+/// Sources of settings, in ascending precedence.
 #[derive(Default)]
-pub struct Sources<'a> {
-    /// What the command means by itself, stronger than the defaults: `("auth.dev_tokens", true)`.
+pub struct ConfigSources<'a> {
+    /// Values set by the subcommand, such as `("auth.dev_tokens", true)`. They override the defaults only.
     pub preset: Vec<(&'static str, Value)>,
-    /// A TOML file.
+    /// Path of a TOML file.
     pub file: Option<&'a Path>,
-    /// Whether `ROOKERY_SECTION__KEY` variables count.
+    /// Set if `ROOKERY_SECTION__KEY` variables are read.
     pub environment: bool,
-    /// `key=value` from the command line.
+    /// `key=value` pairs of the command line.
     pub set: Vec<(String, String)>,
 }
 
-/// Everything that is wrong with a configuration, each named by its key.
+/// All problems of a configuration, each with its key.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<String>);
 
@@ -42,17 +42,17 @@ impl Problems {
         }
     }
 
-    /// Where a receiver of posts listens, and the key that it knows; `prefix` is what its settings begin with.
-    pub(super) fn webhook(&mut self, prefix: &str, url: &str, secret: &Secret) {
+    /// Checks the URL and key of a webhook. `prefix` is the common prefix of its keys.
+    pub(super) fn webhook(&mut self, prefix: &str, url: &str, secret: &SecretString) {
         if let Err(why) = webhook::address(url) {
             self.add(&format!("{prefix}url"), &why.to_string());
         }
-        if let Err(why) = webhook::Key::parse(&secret.0) {
+        if let Err(why) = webhook::SigningSecret::parse(&secret.0) {
             self.add(&format!("{prefix}secret"), &why.to_string());
         }
     }
 
-    /// One line per problem.
+    /// Returns one line per problem.
     #[must_use]
     pub fn lines(&self) -> &[String] {
         &self.0
@@ -70,17 +70,18 @@ impl std::error::Error for Problems {}
 
 // === load ===
 
-/// Reads and checks a configuration.
+/// Loads and checks a configuration.
 ///
 /// # Errors
-/// With every problem found: unreadable file, unknown key, wrong type, impossible value.
-pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
+/// Every problem found: an unreadable file, unknown keys, wrong types, invalid values.
+pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     for (key, value) in &sources.preset {
         figment = figment.merge((*key, value));
     }
     if let Some(path) = sources.file {
+        // A missing file would be read as an empty one, and the node would start with defaults.
         if path.is_file() {
             figment = figment.merge(Toml::file_exact(path));
         } else {
@@ -88,7 +89,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         }
     }
     if sources.environment {
-        // Without a section it's no setting: ROOKERY_LOG_DIR of some wrapper is none of our business.
+        // Variables without a section are ignored: a wrapper's ROOKERY_LOG_DIR must not fail the start.
         figment = figment.merge(
             Env::prefixed("ROOKERY_")
                 .filter(|key| key.as_str().contains("__"))
@@ -125,9 +126,11 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),
     };
+    // Known sections have been removed from the tables by now.
     for name in tables.keys() {
         problems.add(name, "no such section");
     }
+    // Also runs after earlier problems, on defaults in place of the bad values, so that one run reports everything.
     config.check(&mut problems);
     if problems.0.is_empty() {
         Ok(config)
@@ -136,16 +139,16 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     }
 }
 
-/// `2000`, `true`, `[a, b]` or else text, as in an environment variable.
+/// Parses a value as in an environment variable: a number, a truth value, a list, or else text.
 fn parse(text: &str) -> Value {
     match text.parse() {
         Ok(value) => value,
     }
 }
 
-/// Takes one section out of the tables. A key that is unknown or has the wrong type is reported and left at its
-/// default, so that one run reports them all.
-fn section<S: Section>(name: &str, tables: &mut Dict, problems: &mut Problems) -> S {
+/// Extracts one section. An unknown key or a wrong type is reported and replaced by its default, so that one run
+/// reports all of them.
+fn section<S: ConfigSection>(name: &str, tables: &mut Dict, problems: &mut Problems) -> S {
     let Some(table) = tables.remove(name) else {
         return S::default();
     };
@@ -166,6 +169,7 @@ fn section<S: Section>(name: &str, tables: &mut Dict, problems: &mut Problems) -
             Err(error) => {
                 let key = error.path.first().cloned().unwrap_or_default();
                 problems.add(&format!("{name}.{key}"), &error.kind.to_string());
+                // The error names no key of the table: removing nothing would repeat it forever.
                 if table.remove(&key).is_none() {
                     return S::default();
                 }

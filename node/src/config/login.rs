@@ -1,68 +1,71 @@
-//! `[login]`: one-time codes, and the tokens that a login gives.
+//! `[login]`: one-time codes, access tokens and refresh tokens.
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{Millis, Secret};
+use super::units::{Millis, SecretString};
 
 section! {
-    /// Login by a one-time code that is sent to a phone number or a mail address. It is possible when webhook_url is
-    /// set, and with auth.dev_tokens, where codes are also logged and answered. The same on every node.
-    pub struct Login {
-        /// What delivers the codes: https://host/path, or http://host:port/path on this machine or a private network.
-        /// Gets a signed POST with type, to, channel (sms or mail), code and expires_in.
+    /// Login by a one-time code sent to a phone number or mail address. Enabled by webhook_url, or by auth.dev_tokens,
+    /// which also writes codes to the log and the answer. Use the same values on every node.
+    pub struct LoginConfig {
+        /// URL of the service that delivers codes: https://host/path, or http://host:port/path on this machine or in a
+        /// private network. It receives a signed POST with type, to, channel (sms or mail), code and expires_in.
         webhook_url: String = String::new(),
-        /// A file of certificates (PEM) of authorities that are trusted for it beside the system's.
+        /// PEM file with certificates of authorities to trust for it, in addition to those of the system.
         webhook_ca_file: String = String::new(),
-        /// The key that posts are signed with, base64 of 24 to 64 bytes: `openssl rand -base64 32`.
-        webhook_secret: Secret = Secret::default(),
-        /// How long one attempt to deliver may take.
+        /// Key for signing the requests: base64 of 24 to 64 bytes, for example from `openssl rand -base64 32`.
+        webhook_secret: SecretString = SecretString::default(),
+        /// Timeout of one attempt to deliver a code.
         webhook_timeout_ms: Millis = Millis(5_000),
-        /// Attempts to deliver, the first included.
+        /// Number of attempts to deliver a code, including the first.
         webhook_attempts: u32 = 3,
-        /// Deliveries under way at the same time; more are answered busy.
+        /// Maximum number of concurrent deliveries. Further requests are refused as busy.
         webhook_posts: usize = 64,
-        /// How long a code can be used.
+        /// Lifetime of a code.
         code_ms: Millis = Millis(300_000),
-        /// Wrong tries after which a code is void.
+        /// Number of wrong attempts after which a code is invalid.
         code_tries: u32 = 5,
-        /// Codes that one address is sent within window_ms, over all nodes.
+        /// Maximum number of codes sent to one phone number or mail address within window_ms, over all nodes.
         codes_per_address: u32 = 5,
-        /// Codes that are asked for from one IP address (IPv6: one /64) within window_ms, over all nodes.
+        /// Maximum number of codes requested by one IP address (IPv6: one /64) within window_ms, over all nodes.
         codes_per_ip: u32 = 20,
-        /// The time in which codes are counted.
+        /// Time window of these two limits.
         window_ms: Millis = Millis(3_600_000),
-        /// Login requests of one IP address to this node per second, of all sorts ...
+        /// Login requests of all kinds per second and IP address on this node: the sustained rate ...
         requests_per_s: u32 = 5,
-        /// ... and at once.
+        /// ... and the burst.
         requests_burst: u32 = 30,
-        /// What `iss` of the cluster's own tokens is.
+        /// Value of the `iss` claim in the cluster's own tokens.
         issuer: String = "rookery".to_owned(),
-        /// How long an access token is valid. A logout makes it invalid on all nodes that run and can be reached; on
-        /// others, this is how long a stolen token can still be used.
+        /// Lifetime of an access token. A logout revokes it on all nodes that run and are reachable. On other nodes, a
+        /// stolen token remains valid until its lifetime ends.
         access_ms: Millis = Millis(900_000),
-        /// Ended logins whose access tokens a node refuses; of more, the one that ended first is forgotten.
+        /// Revoked logins that a node remembers to refuse their access tokens. Beyond that, the oldest is evicted.
         ended: usize = 100_000,
-        /// How long a refresh token is valid, and with it a login that nobody uses.
+        /// Lifetime of a refresh token, and of a login that is not used.
         refresh_ms: Millis = Millis(30 * 86_400_000),
-        /// How long a refresh token that was just replaced is still accepted, for a client that never got the answer. 0: not.
+        /// Time for which a replaced refresh token is still accepted, for a client that lost the answer. 0 disables it.
         refresh_grace_ms: Millis = Millis(30_000),
-        /// How long a key signs before the next one does.
+        /// Time for which one key signs tokens before the next one replaces it.
         key_period_ms: Millis = Millis(30 * 86_400_000),
-        /// How long a key is published before it signs.
+        /// Time for which a key is published before it signs.
         key_overlap_ms: Millis = Millis(3_600_000),
-        /// How often a node looks for new keys.
+        /// Interval at which a node checks for new keys.
         key_poll_ms: Millis = Millis(60_000),
     }
 }
 
-// === impl Login ===
+// === impl LoginConfig ===
 
-impl Login {
-    /// Reports every value that cannot work.
+impl LoginConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.webhook_url.is_empty() {
             if !self.webhook_secret.is_empty() {
-                problems.add("login.webhook_url", "must be set where webhook_secret is");
+                problems.add(
+                    "login.webhook_url",
+                    "must be set when login.webhook_secret is set",
+                );
             }
         } else {
             problems.webhook("login.webhook_", &self.webhook_url, &self.webhook_secret);
@@ -76,9 +79,10 @@ impl Login {
         problems.at_least("login.requests_burst", u64::from(self.requests_burst), 1);
         problems.at_least("login.access_ms", self.access_ms.0, 1_000);
         problems.at_least("login.ended", self.ended as u64, 1);
+        // A refresh token has to outlive the access token that it replaces.
         problems.at_least("login.refresh_ms", self.refresh_ms.0, self.access_ms.0);
         problems.at_least("login.key_poll_ms", self.key_poll_ms.0, 100);
-        // A node that missed a poll or two still knows a key before a token of it comes.
+        // A node that misses one or two polls still receives a key before the first token signed by it.
         let overlap = self.key_poll_ms.0.saturating_mul(3);
         problems.at_least("login.key_overlap_ms", self.key_overlap_ms.0, overlap);
         let period = self.key_overlap_ms.0.saturating_mul(2);

@@ -1,6 +1,6 @@
-//! Settings: defaults < file < environment < flags, checked as a whole before anything starts.
+//! Configuration: defaults < file < environment < flags, checked as a whole before anything starts.
 //!
-//! One file per section. Each declares its keys, defaults and explanations once; `config/node.example.toml` is
+//! Each section has one file, which declares its keys, defaults and descriptions. `config/node.example.toml` is
 //! rendered from them.
 
 pub mod auth;
@@ -22,49 +22,37 @@ pub mod units;
 
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Algorithm, Auth};
-pub use chat::Chat;
-pub use cluster::Cluster;
-pub use hooks::Hooks;
-pub use limits::Limits;
-pub use load::{Problems, Sources, load};
-pub use login::Login;
-pub use presence::Presence;
+pub use auth::{Algorithm, AuthConfig};
+pub use chat::ChatConfig;
+pub use cluster::ClusterConfig;
+pub use hooks::WebhookConfig;
+pub use limits::LimitsConfig;
+pub use load::{ConfigSources, Problems, load};
+pub use login::LoginConfig;
+pub use presence::PresenceConfig;
 pub use render::example;
-pub use retention::Retention;
-pub use server::Server;
-pub use session::Session;
-pub use storage::Storage;
-pub use telemetry::{Format, Telemetry};
-pub use units::{Millis, Network, Secret};
+pub use retention::RetentionConfig;
+pub use server::ServerConfig;
+pub use session::SessionConfig;
+pub use storage::StorageConfig;
+pub use telemetry::{Format, TelemetryConfig};
+pub use units::{IpNetwork, Millis, SecretString};
 
-/// Everything a node can be told.
+/// Configuration of a node, by section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The public listener.
-    pub server: Server,
-    /// Whose tokens are believed.
-    pub auth: Auth,
-    /// One-time codes, and the tokens that a login gives.
-    pub login: Login,
-    /// Bounds on what one client can ask for.
-    pub limits: Limits,
-    /// Timers of a session.
-    pub session: Session,
-    /// The conversations.
-    pub chat: Chat,
-    /// Who is there, and what of it is shown.
-    pub presence: Presence,
-    /// What is kept of conversations.
-    pub retention: Retention,
-    /// Whom messages are told for users who are away.
-    pub hooks: Hooks,
-    /// The other nodes.
-    pub cluster: Cluster,
-    /// The data directory.
-    pub storage: Storage,
-    /// Logging.
-    pub telemetry: Telemetry,
+    pub server: ServerConfig,
+    pub auth: AuthConfig,
+    pub login: LoginConfig,
+    pub limits: LimitsConfig,
+    pub session: SessionConfig,
+    pub chat: ChatConfig,
+    pub presence: PresenceConfig,
+    pub retention: RetentionConfig,
+    pub hooks: WebhookConfig,
+    pub cluster: ClusterConfig,
+    pub storage: StorageConfig,
+    pub telemetry: TelemetryConfig,
 }
 
 // === impl Config ===
@@ -96,10 +84,10 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let preset = vec![("auth.dev_tokens", true.into())];
-        load(&Sources {
+        load(&ConfigSources {
             preset,
             set,
-            ..Sources::default()
+            ..ConfigSources::default()
         })
     }
 
@@ -143,15 +131,15 @@ mod tests {
         )
         .unwrap();
         let set = vec![("session.hb_ms".to_owned(), "900".to_owned())];
-        let config = load(&Sources {
+        let config = load(&ConfigSources {
             file: Some(&path),
             set,
-            ..Sources::default()
+            ..ConfigSources::default()
         })
         .unwrap();
         assert_eq!(config.session.auth_ms, Millis(700));
         assert_eq!(config.session.hb_ms, Millis(900));
-        assert_eq!(config.session.ping_ms, Session::default().ping_ms);
+        assert_eq!(config.session.ping_ms, SessionConfig::default().ping_ms);
     }
 
     #[test]
@@ -187,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_node_without_a_source_of_tokens_does_not_start() {
-        let problems = load(&Sources::default()).unwrap_err();
+        let problems = load(&ConfigSources::default()).unwrap_err();
         assert!(problems.lines()[0].starts_with("auth.secret: "));
     }
 

@@ -1,4 +1,4 @@
-//! `[presence]`: who is there, and what of it is shown.
+//! `[presence]`: online state of users, and typing notifications.
 
 use super::load::Problems;
 use super::section::section;
@@ -6,33 +6,34 @@ use super::units::Millis;
 use crate::user::Settings;
 
 section! {
-    /// Who is there, and what of it is shown.
-    pub struct Presence {
-        /// How long after the last connection a user still counts as present, so that a flapping link doesn't flicker.
+    /// Online state of users, and typing notifications.
+    pub struct PresenceConfig {
+        /// Time for which a user stays online after the last connection, so that short disconnects are not shown.
         hold_down_ms: Millis = Millis(20_000),
-        /// The users of a node that is silent for this long are gone; then the time above begins.
+        /// Time without a heartbeat after which the users of a node count as disconnected. The grace period above
+        /// follows.
         silence_ms: Millis = Millis(5_000),
-        /// A node tells of its users at most this often per shard; what happens meanwhile goes together.
+        /// Minimum interval between presence updates of a node to a shard. Changes within it are sent together.
         gather_ms: Millis = Millis(100),
-        /// When a user was seen last is noted in the log at most this often.
+        /// Minimum interval between writes of a user's last-seen time to the log.
         save_ms: Millis = Millis(300_000),
-        /// How long a client waits for the word of its user's shard before it is let in without it.
+        /// Maximum time that a new session waits for the answer of its user's shard. Then it is admitted without it.
         admission_ms: Millis = Millis(1_000),
-        /// Instances of a device that displace each other more often than this ...
+        /// Instances of one device that displace each other more often than this ...
         displacements: usize = 3,
         /// ... within this time are refused (4409).
         displacement_ms: Millis = Millis(10_000),
-        /// Typing in a conversation is shown at most this often per user.
+        /// Minimum interval between shown typing notifications per user and conversation.
         typing_ms: Millis = Millis(3_000),
-        /// Typing is not shown in conversations with more members.
+        /// Conversations with more members than this show no typing notifications.
         typing_members: u64 = 256,
     }
 }
 
-// === impl Presence ===
+// === impl PresenceConfig ===
 
-impl Presence {
-    /// Reports every value that cannot work.
+impl PresenceConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("presence.silence_ms", self.silence_ms.0, 100);
         problems.at_least("presence.gather_ms", self.gather_ms.0, 1);
@@ -41,12 +42,12 @@ impl Presence {
         problems.at_least("presence.displacements", self.displacements as u64, 1);
     }
 
-    /// What the users' directory is given.
+    /// Returns the settings of the presence registry.
     #[must_use]
     pub fn settings(&self, sessions_per_user: usize) -> Settings {
         Settings {
             hold_down: self.hold_down_ms.duration(),
-            silence: self.silence_ms.duration(),
+            node_timeout: self.silence_ms.duration(),
             gather: self.gather_ms.duration(),
             save_every: self.save_ms.duration(),
             sessions_per_user,

@@ -1,11 +1,11 @@
-//! The example file, rendered from the defaults.
+//! Renders the example file from the defaults.
 
 use std::fmt::Write;
 
 use super::Config;
-use super::section::Section;
+use super::section::ConfigSection;
 
-/// The text of `config/node.example.toml`: every key with its explanation and its default, commented out.
+/// Returns the text of `config/node.example.toml`: every key with its description and its default, commented out.
 ///
 /// # Panics
 /// Never: the sections are plain tables, and writing to a string does not fail.
@@ -32,7 +32,7 @@ pub fn example() -> String {
     text
 }
 
-fn section<S: Section>(text: &mut String, name: &str, values: &S) {
+fn section<S: ConfigSection>(text: &mut String, name: &str, values: &S) {
     let table = toml::Table::try_from(values).expect("a section is a table");
     text.push('\n');
     for line in S::ABOUT {

@@ -1,10 +1,10 @@
-//! One declaration per section: fields, defaults and the text of the example file from the same lines.
+//! Declaration of config sections: fields, defaults and the text of the example file from the same lines.
 
-/// A table of the configuration file.
-pub trait Section: serde::Serialize + serde::de::DeserializeOwned + Default {
-    /// What the section is about, line by line.
+/// Table of the configuration file.
+pub trait ConfigSection: serde::Serialize + serde::de::DeserializeOwned + Default {
+    /// Description of the section, line by line.
     const ABOUT: &'static [&'static str];
-    /// Every key with its explanation, line by line, in the order of the example file.
+    /// Every key with its description, line by line, in the order of the example file.
     const KEYS: &'static [(&'static str, &'static [&'static str])];
 }
 
@@ -30,7 +30,7 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::section::Section for $section {
+        impl $crate::config::section::ConfigSection for $section {
             const ABOUT: &'static [&'static str] = &[$( $about, )+];
             const KEYS: &'static [(&'static str, &'static [&'static str])] =
                 &[$( (stringify!($key), &[$( $doc, )+]), )+];

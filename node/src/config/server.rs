@@ -4,48 +4,47 @@ use std::net::SocketAddr;
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{Millis, Network, Secret};
+use super::units::{IpNetwork, Millis, SecretString};
 
 section! {
-    /// The public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front.
-    pub struct Server {
-        /// Where clients connect. Port 0 takes any free one.
+    /// Public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front of it.
+    pub struct ServerConfig {
+        /// Address and port for clients. Port 0 selects a free port.
         http: String = "127.0.0.1:8080".to_owned(),
-        /// Threads that serve clients; 0 is one per processor.
+        /// Threads that serve clients; 0 uses one per processor.
         workers: usize = 0,
-        /// Connections that this node holds at most; further ones are told to come back (503), but for what operators
-        /// and probes ask. 0: as many as the limit of open files leaves room for beside the node's own files.
+        /// Maximum number of client connections. Further ones receive 503, except requests of operators and probes. 0:
+        /// as many as the limit of open files permits.
         max_connections: usize = 0,
-        /// Connections that one address (of IPv6 a /64) may have which have not said who they are: silent ones, of which the
-        /// oldest gives way, and sessions without a token, which are refused (503). Behind a proxy it is the client's
-        /// address that counts, if the proxy is trusted.
+        /// Maximum number of unauthenticated connections per address (IPv6: per /64). Beyond it, the oldest idle one is
+        /// closed, and new sessions without a token receive 503. Behind a trusted proxy, the client's address counts.
         unauthenticated_per_address: usize = 512,
-        /// Connections that the kernel may hold before they are accepted.
+        /// Connections that the kernel queues before they are accepted.
         backlog: u32 = 4096,
-        /// Values of the Origin header that browsers may open sessions from; "*" is any. Other clients send none.
+        /// Origins from which browsers may open sessions; "*" permits any. Other clients send no Origin header.
         allowed_origins: Vec<String> = vec!["*".to_owned()],
-        /// Addresses of proxies in front, alone or as networks (10.0.0.0/8): what they say in X-Forwarded-For is believed.
+        /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.
         trusted_proxies: Vec<String> = Vec::new(),
-        /// Bearer token for /metrics and /v1/cluster. Empty: they are open with development tokens, closed otherwise.
-        admin_token: Secret = Secret::default(),
-        /// How long a client may take for the head of its first request.
+        /// Bearer token for /metrics and /v1/cluster. Empty: open with development tokens, closed otherwise.
+        admin_token: SecretString = SecretString::default(),
+        /// Maximum time for the head of a connection's first request, and for the body of each request.
         request_timeout_ms: Millis = Millis(5_000),
-        /// How long a closed connection is read on, so that the client gets the last bytes instead of a reset.
+        /// Time to read on after closing a connection, so that the client receives the last bytes instead of a reset.
         linger_ms: Millis = Millis(1_000),
-        /// Silence after which the kernel gives up a connection that leaves sent data unacknowledged.
+        /// Time after which the kernel drops a connection whose sent data stays unacknowledged.
         user_timeout_ms: Millis = Millis(30_000),
-        /// Unsent bytes that the kernel may hold per connection: what waits longer waits in the session's outbox,
-        /// where the slow-consumer policy sees it. 0 leaves it to the kernel (megabytes).
+        /// Unsent bytes that the kernel buffers per connection. More data stays in the session's outbound queue, where
+        /// the limits for slow clients apply. 0 leaves the size to the kernel (megabytes).
         unsent_bytes: u32 = 65_536,
-        /// How long a stop waits for connections after the sessions were closed.
+        /// Maximum time that a stop waits for open connections after the sessions were closed.
         shutdown_ms: Millis = Millis(5_000),
     }
 }
 
-// === impl Server ===
+// === impl ServerConfig ===
 
-impl Server {
-    /// Reports every value that cannot work.
+impl ServerConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.http.parse::<SocketAddr>().is_err() {
             problems.add(
@@ -64,19 +63,20 @@ impl Server {
             problems.add("server.admin_token", "must have at least 16 characters");
         }
         for proxy in &self.trusted_proxies {
-            if Network::parse(proxy).is_none() {
+            if IpNetwork::parse(proxy).is_none() {
                 problems.add(
                     "server.trusted_proxies",
-                    "holds addresses like 10.0.0.1 and networks like 10.0.0.0/8",
+                    "must contain addresses like 10.0.0.1 and networks like 10.0.0.0/8",
                 );
             }
         }
         for origin in &self.allowed_origins {
             let known = origin == "*" || origin == "null" || origin.contains("://");
+            // An origin has no path: with a trailing slash it would never match.
             if !known || origin.ends_with('/') {
                 problems.add(
                     "server.allowed_origins",
-                    "holds origins like https://chat.example.org, or \"*\"",
+                    "must contain origins like https://chat.example.org, or \"*\"",
                 );
             }
         }

@@ -5,34 +5,34 @@ use super::section::section;
 use super::units::Millis;
 
 section! {
-    /// The data directory. One node, one directory; a second process is refused.
-    pub struct Storage {
-        /// Where everything is kept.
+    /// Data directory. Only one process may use it; a second one is refused.
+    pub struct StorageConfig {
+        /// Path of the data directory.
         dir: String = "./rookery-data".to_owned(),
-        /// Acknowledge only what is on the disk. Off, a power cut can lose acknowledged messages on this node; it is
-        /// shown in /v1/cluster and in the metrics.
+        /// Acknowledge messages only after they are synced to the disk. If off, a power failure can lose acknowledged
+        /// messages on this node. The setting is shown in /v1/cluster and in the metrics.
         fsync: bool = true,
-        /// Free space below which new messages are refused. Must hold what is compacted meanwhile.
+        /// Free space below which new messages are refused. Compaction needs room within it.
         reserve_bytes: u64 = 256 << 20,
-        /// Memory for blocks of the tables.
+        /// Memory for cached blocks of the tables.
         cache_bytes: usize = 128 << 20,
-        /// Memory for the log's unwritten part.
+        /// Memory for the unwritten part of the log.
         log_buffer_bytes: usize = 16 << 20,
-        /// Memory for each table's unwritten part.
+        /// Memory for the unwritten part of each table.
         state_buffer_bytes: usize = 32 << 20,
-        /// Size of the write-ahead log above which tables are written out; bounds the time of a restart.
+        /// Size of the write-ahead log above which tables are flushed. It bounds the time of a restart.
         wal_bytes: usize = 128 << 20,
-        /// How often what was deleted is taken out of the files: the log of each shard is trimmed, and tables and
-        /// write-ahead logs are rewritten where they hold more than the newest. Deleted words are gone from this node's
-        /// disk after at most three times this. 0: only when there is enough of it to be worth while.
+        /// Interval at which deleted data is removed from the files. The log of each shard is trimmed, and tables and
+        /// write-ahead logs with deleted data are rewritten. Deleted messages are gone from this node's disk after at
+        /// most three intervals. 0: data is removed only when enough of it makes a rewrite worthwhile.
         compact_ms: Millis = Millis(86_400_000),
     }
 }
 
-// === impl Storage ===
+// === impl StorageConfig ===
 
-impl Storage {
-    /// Reports every value that cannot work.
+impl StorageConfig {
+    /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.dir.is_empty() {
             problems.add("storage.dir", "must not be empty");
@@ -47,7 +47,7 @@ impl Storage {
         problems.at_least("storage.wal_bytes", self.wal_bytes as u64, 1 << 20);
     }
 
-    /// What the storage crate is given.
+    /// Returns the configuration of the store.
     #[must_use]
     pub fn store(&self) -> storage::Config {
         storage::Config {

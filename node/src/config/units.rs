@@ -1,4 +1,4 @@
-//! Types of settings that carry their unit, or their need for silence.
+//! Setting types: durations, redacted secrets and IP networks.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A time in milliseconds; its keys end in `_ms`.
+/// Duration in milliseconds; its keys end in `_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Millis(pub u64);
 
-/// Text that must not appear in logs: prints as `***`.
+/// Secret text, printed as `***`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(pub String);
+pub struct SecretString(pub String);
 
-/// An address, or all that begin with the same bits: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.
+/// IP address or network: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     first: u128,
     bits: u32,
 }
@@ -26,55 +26,57 @@ pub struct Network {
 // === impl Millis ===
 
 impl Millis {
-    /// The same time as a [`Duration`].
+    /// Returns the value as a [`Duration`].
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 }
 
-// === impl Secret ===
+// === impl SecretString ===
 
-impl Secret {
-    /// Whether nothing was set.
+impl SecretString {
+    /// Returns `true` if the secret is not set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Shows whether the secret is set, which helps with a configuration, but never its text.
         f.write_str(if self.0.is_empty() { "unset" } else { "***" })
     }
 }
 
-// === impl Network ===
+// === impl IpNetwork ===
 
-impl Network {
-    /// Reads a network; `None` if it is none.
+impl IpNetwork {
+    /// Parses an address or network; `None` if the text is neither.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Network> {
+    pub fn parse(text: &str) -> Option<IpNetwork> {
         let (addr, bits) = text
             .split_once('/')
             .map_or((text, None), |(addr, bits)| (addr, Some(bits)));
         let addr: IpAddr = addr.parse().ok()?;
+        // IPv4 networks are stored as IPv4-mapped IPv6 networks, whose prefix is 96 bits longer.
         let (most, skipped) = if addr.is_ipv4() { (32, 96) } else { (128, 0) };
         let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-        (bits <= most).then(|| Network {
+        (bits <= most).then(|| IpNetwork {
             first: wide(addr) & mask(bits + skipped),
             bits: bits + skipped,
         })
     }
 
-    /// Whether the address is in it.
+    /// Returns `true` if the network contains the address.
     #[must_use]
     pub fn holds(&self, addr: IpAddr) -> bool {
         wide(addr) & mask(self.bits) == self.first
     }
 }
 
-/// Every address as one of IPv6, so that the two ways to write one of IPv4 are the same.
+/// Maps every address to IPv6, so that IPv4 and IPv4-mapped addresses are equal.
 fn wide(addr: IpAddr) -> u128 {
     match addr {
         IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
@@ -83,6 +85,7 @@ fn wide(addr: IpAddr) -> u128 {
 }
 
 fn mask(bits: u32) -> u128 {
+    // A prefix of zero bits shifts by 128, which `<<` does not support.
     u128::MAX.checked_shl(128 - bits).unwrap_or(0)
 }
 
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_network_holds_what_begins_with_its_bits() {
-        let holds = |network: &str, addr: &str| Network::parse(network).unwrap().holds(addr.parse().unwrap());
+        let holds =
+            |network: &str, addr: &str| IpNetwork::parse(network).unwrap().holds(addr.parse().unwrap());
         assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
         assert!(holds("10.0.0.1", "10.0.0.1") && !holds("10.0.0.1", "10.0.0.2"));
         assert!(
@@ -103,7 +107,7 @@ mod tests {
         assert!(holds("0.0.0.0/0", "8.8.8.8") && !holds("0.0.0.0/0", "2001:db8::1"));
         assert!(holds("::/0", "8.8.8.8"));
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "x", "10.0.0.0/", "::/129"] {
-            assert_eq!(Network::parse(bad), None, "{bad}");
+            assert_eq!(IpNetwork::parse(bad), None, "{bad}");
         }
     }
 }

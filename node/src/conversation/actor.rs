@@ -1,52 +1,52 @@
-//! The actor of one conversation, on the node that owns its shard: started by the first command, forgotten when idle.
+//! Actor of one conversation on the shard owner: started by the first command, stopped when idle.
 //!
-//! A cache and a gate, never the authority: what is true is in the shard's rows, written by the
-//! [rules](super::timeline) in log order. All it holds is a `Memory`, which a new actor builds again.
+//! The actor caches and prechecks. Only the shard's rows, written by the state machine in log order, are authoritative.
+//! All state of the actor is a `PrecheckCache`, which a new actor builds again.
 
 use std::rc::Rc;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
-use protocol::ConvId;
+use protocol::ConversationId;
 use tracing::debug;
 
-use super::committed::{self, answer_of};
-use super::publish::{self, Memory, Peek};
-use super::reads::rows;
-use super::shard::batch::Pending;
-use super::shard::core::Core;
-use super::shard::messages::{Passivate, Publish, Settle};
-use super::timeline::Outcome;
-use crate::rpc::submit::Answer;
+use super::apply_results::{self, answer_of};
+use super::precheck::{self, CommandHeader, PrecheckCache};
+use super::queries::rows;
+use super::shard::context::ShardContext;
+use super::shard::inbound_batch::PendingCommand;
+use super::shard::messages::{ApplyResults, Passivate, ProposeCommands};
+use super::state_machine::ShardOutcome;
+use crate::rpc::submit::CommandReply;
 
-/// More messages than the shard lets in at once (one per batch and one per round).
+/// Mailbox capacity: more messages than the shard sends at once (one per inbound batch and one per applied batch).
 const MAILBOX: usize = 4096;
 
-/// One conversation.
 pub(crate) struct ConversationActor {
-    conv: ConvId,
-    core: Rc<Core>,
-    memory: Memory,
+    conv: ConversationId,
+    core: Rc<ShardContext>,
+    memory: PrecheckCache,
 }
 
 // === impl ConversationActor ===
 
 impl ConversationActor {
     /// Starts the actor on the shard's thread.
-    pub(crate) fn launch(conv: ConvId, core: Rc<Core>) -> Addr<ConversationActor> {
+    pub(crate) fn launch(conv: ConversationId, core: Rc<ShardContext>) -> Addr<ConversationActor> {
         ConversationActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             ConversationActor {
                 conv,
                 core,
-                memory: Memory::default(),
+                memory: PrecheckCache::default(),
             }
         })
     }
 }
 
 impl ConversationActor {
-    /// Gives answers that are right only if no other node has owned the shard before they were asked for.
-    fn answer_while_owner(&self, known: Vec<(Pending, Answer)>, ctx: &mut Context<Self>) {
+    /// Sends cached responses after a proof that no other node owned the shard when the commands arrived. Without the
+    /// proof the commands fail with `NotOwner`.
+    fn answer_while_owner(&self, known: Vec<(PendingCommand, CommandReply)>, ctx: &mut Context<Self>) {
         let core = self.core.clone();
         let proof = async move {
             match core.shared.cluster() {
@@ -54,9 +54,11 @@ impl ConversationActor {
                 None => false,
             }
         };
+        // Spawned instead of `ctx.wait`: the proof takes a round trip and must not hold up other commands.
         ctx.spawn(proof.into_actor(self).map(move |proved, actor, _| {
             let core = &actor.core;
             for (pending, answer) in known {
+                // Checked again: an earlier command of the stream may have been lost during the proof.
                 if proved && pending.alive() {
                     core.shared.metrics.prechecked.inc();
                     pending.answer(answer);
@@ -71,7 +73,7 @@ impl ConversationActor {
 impl Actor for ConversationActor {
     type Context = Context<Self>;
 
-    /// Reads the row; commands wait for it in the mailbox.
+    /// Reads the conversation's row; commands stay in the mailbox meanwhile.
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Some(state) = self
             .core
@@ -81,38 +83,44 @@ impl Actor for ConversationActor {
         else {
             return;
         };
+        // Read in the pool, because this thread serves all actors of the shard.
         let (conv, pool) = (self.conv.clone(), self.core.shared.reads.clone());
         let read = async move { pool.run(move || rows::exists(&state, &conv)).await };
         ctx.wait(read.into_actor(self).map(|found, actor, _| match found {
             Ok(Ok(exists)) => actor.memory.activated(exists),
-            // The rules decide without the help of this actor.
-            Ok(Err(error)) => debug!(conv = %actor.conv, %error, "conversation activated without its row"),
-            Err(refused) => debug!(conv = %actor.conv, ?refused, "conversation activated without its row"),
+            // Not fatal: the state machine decides without the precheck.
+            Ok(Err(error)) => {
+                debug!(conv = %actor.conv, %error, "conversation started without reading its row")
+            }
+            Err(refused) => {
+                debug!(conv = %actor.conv, ?refused, "conversation started without reading its row")
+            }
         }));
     }
 }
 
-impl Handler<Publish> for ConversationActor {
+impl Handler<ProposeCommands> for ConversationActor {
     type Result = ();
 
-    fn handle(&mut self, commands: Publish, ctx: &mut Context<Self>) {
+    fn handle(&mut self, commands: ProposeCommands, ctx: &mut Context<Self>) {
         let mut known = Vec::new();
         for pending in commands.0 {
             let bytes = pending.bytes.clone();
-            // Not ahead of an earlier command that is lost.
+            // A late command of a failed stream must not be answered before an earlier command that was lost.
             let alive = pending.alive();
-            if let Some(answer) = publish::too_large(bytes.len()).filter(|_| alive) {
+            if let Some(answer) = precheck::too_large(bytes.len()).filter(|_| alive) {
                 self.core.shared.metrics.prechecked.inc();
                 pending.answer(answer);
                 continue;
             }
-            let peek = Peek::read(&bytes).ok();
-            let answer = peek.as_ref().and_then(|peek| self.memory.answers(peek));
+            let header = CommandHeader::read(&bytes).ok();
+            let answer = header.as_ref().and_then(|header| self.memory.answers(header));
             match answer {
                 Some(answer) if alive => known.push((pending, answer)),
                 _ => {
-                    if let Some(peek) = &peek {
-                        self.memory.proposed(peek);
+                    // Commands of a failed stream go the same way; they are dropped before they are proposed.
+                    if let Some(header) = &header {
+                        self.memory.proposed(header);
                     }
                     self.core.propose(pending);
                 }
@@ -129,25 +137,25 @@ impl Handler<super::shard::messages::Panic> for ConversationActor {
     type Result = ();
 
     fn handle(&mut self, _: super::shard::messages::Panic, _: &mut Context<Self>) {
-        panic!("a test wants this actor to die");
+        panic!("panic requested by a test");
     }
 }
 
-impl Handler<Settle> for ConversationActor {
+impl Handler<ApplyResults> for ConversationActor {
     type Result = ();
 
-    fn handle(&mut self, settle: Settle, _: &mut Context<Self>) {
+    fn handle(&mut self, results: ApplyResults, _: &mut Context<Self>) {
         let (core, memory) = (&self.core, &mut self.memory);
-        settle.each(|pending, outcome| {
-            if let Outcome::Done(applied) = &outcome {
+        results.each(|pending, outcome| {
+            if let ShardOutcome::Done(applied) = &outcome {
                 for event in &applied.events {
                     memory.published(event);
                 }
             }
-            if let Ok(peek) = Peek::read(&pending.bytes) {
-                memory.decided(&peek, &answer_of(&outcome));
+            if let Ok(header) = CommandHeader::read(&pending.bytes) {
+                memory.decided(&header, &answer_of(&outcome));
             }
-            committed::settle(core, pending, outcome);
+            apply_results::on_applied(core, pending, outcome);
         });
     }
 }

@@ -1,13 +1,14 @@
 //! Step 11 of the life of a message: one delivery per interested node.
 //!
-//! Comes from [`committed`](super::committed) (step 10); goes to the [relay](crate::relay) of each node, which hands
-//! the event to its sessions' [outboxes](crate::session::outbox) (step 12).
+//! Input: `apply_results` (step 10). Output: the `SubscriptionManager` of each node, which passes events to the
+//! outbound queues of its sessions (step 12).
 //!
-//! The event was encoded once, by the rules; here it is put once into the shape of a record and copied behind the
-//! number of each destination. All shards of a thread share one lane per destination, which is sent at once when it
-//! was idle, otherwise every millisecond or when it holds 64 KiB. A frame that can't be sent is dropped: the numbers
-//! show the gap, and the node registers anew. Every half second each node is told the numbers themselves, so that the
-//! loss of the last delivery shows too.
+//! * The state machine encoded the event once. Here it becomes one record, copied behind the header of each
+//!   destination.
+//! * All shards of a thread share one buffer per destination. An idle buffer is sent at once, a busy one every
+//!   millisecond or at 64 KiB.
+//! * A frame that cannot be sent is dropped. The delivery seqs show the gap, and the node registers again.
+//! * Every half second each node gets its last delivery seqs, which reveals the loss of the last delivery.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -18,106 +19,109 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::{CastError, NodeId};
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use tokio::sync::Notify;
 use tracing::debug;
 
-use super::interest::Numbered;
-use super::shard::core::Core;
-use super::shared::Shared;
-use super::timeline::{Moved, Published};
-use crate::relay::{Delivered, Delivery};
+use super::interest_table::NumberedDelivery;
+use super::shard::context::ShardContext;
+use super::shared::ServiceShared;
+use super::state_machine::{EventEnvelope, MovedMember};
+use crate::relay::{Delivered, OwnerDelivery};
 use crate::rpc;
-use crate::rpc::deliver::{self, Positions, To, What};
+use crate::rpc::deliver::{self, DeliveryPayload, DeliveryTarget, Positions};
 
-/// How long a lane that was just sent gathers.
+/// Minimum time between two sends of a buffer.
 const GATHER: Duration = Duration::from_millis(1);
-/// A lane with this many bytes is sent at once.
+/// Buffer size in bytes at which it is sent at once.
 const FRAME_BYTES: usize = 64 << 10;
 
 thread_local! {
-    /// Each arbiter's thread belongs to one node.
+    /// One instance per arbiter thread; an arbiter belongs to exactly one node.
     static FANOUT: OnceCell<Rc<Fanout>> = const { OnceCell::new() };
 }
 
-/// The outgoing lanes of one thread's shards.
+/// Outgoing delivery buffers of one thread's shards.
 pub(crate) struct Fanout {
-    shared: Arc<Shared>,
-    lanes: RefCell<HashMap<NodeId, OutLane>>,
-    cores: RefCell<Vec<Weak<Core>>>,
-    /// The event half of a record, reused.
+    shared: Arc<ServiceShared>,
+    buffers: RefCell<HashMap<NodeId, FanoutBuffer>>,
+    cores: RefCell<Vec<Weak<ShardContext>>>,
+    /// Event half of a record; kept to reuse its allocation.
     scratch: RefCell<Vec<u8>>,
     wake: Notify,
 }
 
-/// What gathers for one node.
+/// Deliveries buffered for one node.
 #[derive(Default)]
-struct OutLane {
+struct FanoutBuffer {
     frame: Vec<u8>,
-    /// Instead of a frame, for this node itself.
-    here: Vec<Delivery>,
+    /// Deliveries for this node itself, which need no encoding.
+    here: Vec<OwnerDelivery>,
 }
 
 // === impl Fanout ===
 
 impl Fanout {
-    /// The lanes of this thread, made at the first call.
-    pub(crate) fn of_this_thread(shared: &Arc<Shared>) -> Rc<Fanout> {
+    /// Returns the instance of this thread, created by the first call.
+    pub(crate) fn of_this_thread(shared: &Arc<ServiceShared>) -> Rc<Fanout> {
         FANOUT.with(|fanout| {
             let fanout = fanout.get_or_init(|| {
                 let fanout = Rc::new(Fanout {
                     shared: shared.clone(),
-                    lanes: RefCell::default(),
+                    buffers: RefCell::default(),
                     cores: RefCell::default(),
                     scratch: RefCell::default(),
                     wake: Notify::new(),
                 });
-                // Both end with the thread's arbiter.
+                // Both tasks end with the thread's arbiter.
                 actix::spawn(fanout.clone().send_what_gathers());
-                actix::spawn(fanout.clone().tell_positions());
+                actix::spawn(fanout.clone().send_idle_heartbeats());
                 fanout
             });
             fanout.clone()
         })
     }
 
-    /// Adds a shard whose positions are told.
-    pub(crate) fn add(&self, core: &Rc<Core>) {
+    /// Adds a shard to the idle heartbeats, and removes those that have ended.
+    pub(crate) fn add(&self, core: &Rc<ShardContext>) {
         let mut cores = self.cores.borrow_mut();
         cores.retain(|core| core.strong_count() > 0);
         cores.push(Rc::downgrade(core));
     }
 
-    /// Appends an event to the lane of each node that wants it.
-    pub(crate) fn publish(&self, core: &Core, event: Published) {
+    /// Appends an event to the buffer of each interested node.
+    pub(crate) fn publish(&self, core: &ShardContext, event: EventEnvelope) {
         let me = self.me();
         let mut encoded = false;
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();
         let mut here = None;
+        // Seqs are assigned and appended in one step, so a buffer holds them in order.
         core.interest.borrow_mut().wanted(&event.conv, |to| {
             let numbered = to_of(core, to);
             if Some(to.node) == me {
                 here = Some(numbered);
                 return;
             }
+            // Encoded at the first remote destination, and never for local sessions only.
             if !encoded {
                 encoded = true;
                 deliver::encode_what(&what_of(&event), &mut scratch);
             }
             self.append(to.node, &numbered, &scratch);
         });
+        // Delivered after the loop, so that the event moves instead of being cloned.
         if let Some(to) = here {
-            self.append_here(Delivery {
+            self.append_here(OwnerDelivery {
                 to,
                 what: Delivered::Event(Arc::new(event)),
             });
         }
     }
 
-    /// Appends the news of a membership to the lane of each node that has sessions of the user.
-    pub(crate) fn joined(&self, core: &Core, user: &UserId, conv: &ConvId) {
-        let what = What::Joined {
+    /// Appends a new membership to the buffer of each node with sessions of the user.
+    pub(crate) fn joined(&self, core: &ShardContext, user: &UserId, conv: &ConversationId) {
+        let what = DeliveryPayload::Joined {
             user: user.as_str(),
             conv: conv.as_str(),
         };
@@ -127,10 +131,10 @@ impl Fanout {
         });
     }
 
-    /// Appends the news of a message to the lane of each node that has sessions of the user.
-    pub(crate) fn active(&self, core: &Core, moved: Moved) {
-        let Moved { user, conv, last } = &moved;
-        let what = What::Active {
+    /// Appends a conversation's new activity to the buffer of each node with sessions of the user.
+    pub(crate) fn active(&self, core: &ShardContext, moved: MovedMember) {
+        let MovedMember { user, conv, last } = &moved;
+        let what = DeliveryPayload::Active {
             user: user.as_str(),
             conv: conv.as_str(),
             last: *last,
@@ -138,7 +142,13 @@ impl Fanout {
         self.to_user(core, user, &what, || Delivered::Active(moved.clone()));
     }
 
-    fn to_user(&self, core: &Core, user: &UserId, what: &What<'_>, own: impl FnOnce() -> Delivered) {
+    fn to_user(
+        &self,
+        core: &ShardContext,
+        user: &UserId,
+        what: &DeliveryPayload<'_>,
+        own: impl FnOnce() -> Delivered,
+    ) {
         let me = self.me();
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();
@@ -155,7 +165,7 @@ impl Fanout {
             self.append(to.node, &numbered, &scratch);
         });
         if let Some(to) = here {
-            self.append_here(Delivery { to, what: own() });
+            self.append_here(OwnerDelivery { to, what: own() });
         }
     }
 
@@ -163,23 +173,29 @@ impl Fanout {
         self.shared.cluster().map(cluster::Cluster::node_id)
     }
 
-    fn append(&self, node: NodeId, to: &To, what: &[u8]) {
+    fn append(&self, node: NodeId, to: &DeliveryTarget, what: &[u8]) {
         self.shared.metrics.fanout_records.inc();
-        let mut lanes = self.lanes.borrow_mut();
-        let lane = lanes.entry(node).or_default();
-        deliver::push(&mut lane.frame, to, what);
-        if lane.frame.len() >= FRAME_BYTES {
-            let frame = std::mem::take(&mut lane.frame);
+        let mut buffers = self.buffers.borrow_mut();
+        let buffer = buffers.entry(node).or_default();
+        deliver::push(&mut buffer.frame, to, what);
+        // Not left to the timer: under load the buffer would grow without bound.
+        if buffer.frame.len() >= FRAME_BYTES {
+            let frame = std::mem::take(&mut buffer.frame);
             self.cast(node, rpc::DELIVER, frame.into());
         } else {
             self.wake.notify_one();
         }
     }
 
-    fn append_here(&self, delivery: Delivery) {
+    fn append_here(&self, delivery: OwnerDelivery) {
         self.shared.metrics.fanout_records.inc();
         if let Some(me) = self.me() {
-            self.lanes.borrow_mut().entry(me).or_default().here.push(delivery);
+            self.buffers
+                .borrow_mut()
+                .entry(me)
+                .or_default()
+                .here
+                .push(delivery);
             self.wake.notify_one();
         }
     }
@@ -188,36 +204,40 @@ impl Fanout {
         loop {
             self.wake.notified().await;
             self.flush();
+            // A wake-up during the pause is not lost: `Notify` stores it.
             tokio::time::sleep(GATHER).await;
         }
     }
 
     fn flush(&self) {
-        let mut lanes = self.lanes.borrow_mut();
-        for (node, lane) in lanes.iter_mut() {
-            if !lane.frame.is_empty() {
-                let room = lane.frame.len().next_power_of_two().min(FRAME_BYTES);
-                let frame = std::mem::replace(&mut lane.frame, Vec::with_capacity(room));
+        let mut buffers = self.buffers.borrow_mut();
+        for (node, buffer) in buffers.iter_mut() {
+            if !buffer.frame.is_empty() {
+                // The next frame probably has the size of this one; sizing it now saves reallocations.
+                let room = buffer.frame.len().next_power_of_two().min(FRAME_BYTES);
+                let frame = std::mem::replace(&mut buffer.frame, Vec::with_capacity(room));
                 self.cast(*node, rpc::DELIVER, frame.into());
             }
-            if !lane.here.is_empty() {
+            if !buffer.here.is_empty() {
                 self.shared.metrics.fanout_frames.inc();
-                self.shared.inlet.here(std::mem::take(&mut lane.here));
+                self.shared.deliveries.here(std::mem::take(&mut buffer.here));
             }
         }
     }
 
-    async fn tell_positions(self: Rc<Fanout>) {
+    async fn send_idle_heartbeats(self: Rc<Fanout>) {
         let mut every = tokio::time::interval(self.shared.settings.positions_every);
         loop {
             every.tick().await;
-            let cores: Vec<Rc<Core>> = self.cores.borrow().iter().filter_map(Weak::upgrade).collect();
+            let cores: Vec<Rc<ShardContext>> = self.cores.borrow().iter().filter_map(Weak::upgrade).collect();
+            // Lost events count as numbered from here on, so that this heartbeat reveals them.
             for core in &cores {
                 core.admit_loss();
             }
-            // What gathers is sent first: a position counts what was sent before it.
+            // Buffered deliveries go first: the heartbeat counts them, and would otherwise show a gap.
             self.flush();
             let mut positions: HashMap<NodeId, Positions> = HashMap::new();
+            // Without heartbeats the nodes of an ended epoch time out and register with the new owner.
             for core in cores.iter().filter(|core| !core.end.is_cancelled()) {
                 for to in core.interest.borrow().positions() {
                     positions.entry(to.node).or_default().push(to_of(core, to));
@@ -225,8 +245,9 @@ impl Fanout {
             }
             for (node, positions) in positions {
                 if Some(node) == self.me() {
-                    self.shared.inlet.positions(positions);
+                    self.shared.deliveries.positions(positions);
                 } else {
+                    // A full queue needs no action: the gap in the delivery seqs makes the node register again.
                     let gone = self.cast(node, rpc::POSITIONS, rpc::encode(&positions))
                         == Some(CastError::Unreachable);
                     if gone {
@@ -237,7 +258,7 @@ impl Fanout {
         }
     }
 
-    /// Sends a frame, or drops it and says why.
+    /// Sends a frame, or drops it and returns the reason.
     fn cast(&self, node: NodeId, kind: u16, frame: Bytes) -> Option<CastError> {
         self.shared.metrics.fanout_frames.inc();
         let error = self.shared.cluster()?.cast(node, kind, frame).err()?;
@@ -245,20 +266,21 @@ impl Fanout {
         Some(error)
     }
 
-    /// There is no link to the node: its interest ends, and it registers anew when there is one.
-    fn forget(&self, node: NodeId, cores: &[Rc<Core>]) {
-        debug!(%node, "no link, forgetting the node's interest");
+    /// Removes the interest of a node without a connection. The node registers again once it is connected.
+    fn forget(&self, node: NodeId, cores: &[Rc<ShardContext>]) {
+        debug!(%node, "no connection, removing the node's interest");
         for core in cores {
             core.interest.borrow_mut().forget(node);
         }
-        if let Entry::Occupied(lane) = self.lanes.borrow_mut().entry(node) {
-            lane.remove();
+        // The buffered deliveries belong to the removed registration.
+        if let Entry::Occupied(buffer) = self.buffers.borrow_mut().entry(node) {
+            buffer.remove();
         }
     }
 }
 
-fn to_of(core: &Core, to: Numbered) -> To {
-    To {
+fn to_of(core: &ShardContext, to: NumberedDelivery) -> DeliveryTarget {
+    DeliveryTarget {
         shard: core.shard.0,
         epoch: core.epoch,
         registration: to.registration,
@@ -266,8 +288,8 @@ fn to_of(core: &Core, to: Numbered) -> To {
     }
 }
 
-fn what_of(event: &Published) -> What<'_> {
-    What::Event {
+fn what_of(event: &EventEnvelope) -> DeliveryPayload<'_> {
+    DeliveryPayload::Event {
         conv: event.conv.as_str(),
         seq: event.seq,
         skip: event.skip,

@@ -1,16 +1,16 @@
-//! Figures of the conversation side.
+//! Metrics of the conversation side.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Cheap to clone; all clones count together.
+/// Cheap to clone; all clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics {
-    pub(crate) lane_commands: Gauge,
-    pub(crate) lane_batches: Counter,
-    pub(crate) lane_restarts: Counter,
-    pub(crate) lane_refused: Counter,
+pub(crate) struct ConversationMetrics {
+    pub(crate) queued_commands: Gauge,
+    pub(crate) queue_batches: Counter,
+    pub(crate) queue_restarts: Counter,
+    pub(crate) queue_rejected: Counter,
     pub(crate) cursors: Counter,
     pub(crate) cursors_sent: Counter,
     pub(crate) shards: Gauge,
@@ -33,54 +33,58 @@ pub(crate) struct Metrics {
     pub(crate) reads_refused: Counter,
     pub(crate) outbox_oldest_ms: Gauge,
     pub(crate) retention_steps: Counter,
-    pub(crate) hooks_told: Counter,
+    pub(crate) webhook_delivered: Counter,
     pub(crate) hooks_dropped: Counter,
 }
 
-// === impl Metrics ===
+// === impl ConversationMetrics ===
 
-impl Metrics {
-    /// Puts every figure into the registry.
+impl ConversationMetrics {
+    /// Registers every metric under the prefix `conversation`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("conversation");
         r.register(
             "lane_commands",
-            "Commands waiting for an answer of their owner",
-            self.lane_commands.clone(),
+            "Commands waiting for the response of their shard owner",
+            self.queued_commands.clone(),
         );
         r.register(
             "lane_batches",
-            "Batches sent to owners",
-            self.lane_batches.clone(),
+            "Batches sent to shard owners",
+            self.queue_batches.clone(),
         );
         r.register(
             "lane_restarts",
-            "Times a lane sent its window again",
-            self.lane_restarts.clone(),
+            "Resends of a command queue's send window",
+            self.queue_restarts.clone(),
         );
         r.register(
             "lane_refused",
-            "Commands refused busy, unavailable or unknown",
-            self.lane_refused.clone(),
+            "Commands answered with busy, unavailable or unknown",
+            self.queue_rejected.clone(),
         );
         r.register(
             "cursors",
-            "Read and delivered cursors that sessions reported",
+            "Read and delivered cursor moves received from sessions",
             self.cursors.clone(),
         );
         r.register(
             "cursors_sent",
-            "Commands that they became, after gathering",
+            "Cursor commands sent after coalescing",
             self.cursors_sent.clone(),
         );
-        r.register("shards", "Shards whose actors run here", self.shards.clone());
-        r.register("actors", "Conversation actors", self.actors.clone());
+        r.register(
+            "shards",
+            "Shards with a running actor on this node",
+            self.shards.clone(),
+        );
+        r.register("actors", "Running conversation actors", self.actors.clone());
         r.register(
             "actors_rebuilt",
-            "Conversation actors rebuilt after a panic",
+            "Conversation actors restarted after a panic",
             self.actors_rebuilt.clone(),
         );
-        r.register("proposed", "Commands given to the log", self.proposed.clone());
+        r.register("proposed", "Commands proposed to the log", self.proposed.clone());
         r.register(
             "committed",
             "Commands committed and applied",
@@ -88,87 +92,87 @@ impl Metrics {
         );
         r.register(
             "rounds",
-            "Batches of commands given to the log",
+            "Batches of commands proposed to the log",
             self.rounds.clone(),
         );
         r.register(
             "prechecked",
-            "Commands answered without the log",
+            "Commands answered by the precheck, without a log entry",
             self.prechecked.clone(),
         );
         r.register(
             "fanout_records",
-            "Deliveries to nodes",
+            "Deliveries sent to nodes",
             self.fanout_records.clone(),
         );
         r.register(
             "fanout_frames",
-            "Frames of deliveries",
+            "Delivery frames sent",
             self.fanout_frames.clone(),
         );
         r.register(
             "fanout_dropped",
-            "Frames that could not be sent",
+            "Delivery frames that could not be sent",
             self.fanout_dropped.clone(),
         );
         r.register(
             "relay_events",
-            "Events handed to workers",
+            "Events dispatched to workers",
             self.relay_events.clone(),
         );
         r.register(
             "relay_gaps",
-            "Times a lost delivery was noticed",
+            "Gaps detected in the deliveries of a registration",
             self.relay_gaps.clone(),
         );
         r.register(
             "relay_dropped",
-            "Frames dropped because the relay was behind",
+            "Delivery frames dropped because the queue of incoming deliveries was full",
             self.relay_dropped.clone(),
         );
         r.register(
             "relay_pulls",
-            "Ranges read to fill a gap",
+            "Ranges of events read from the log to fill a gap",
             self.relay_pulls.clone(),
         );
         r.register(
             "registrations",
-            "Registrations sent to owners",
+            "Registrations sent to shard owners",
             self.registrations.clone(),
         );
         r.register(
             "worker_overflows",
-            "Times a worker was too slow",
+            "Overflows of a worker's event queue",
             self.worker_overflows.clone(),
         );
         r.register(
             "reads",
-            "Questions answered from the applied state",
+            "Queries answered from the applied state",
             self.reads.clone(),
         );
         r.register(
             "reads_refused",
-            "Questions refused because too many waited",
+            "Queries refused because the query queue was full",
             self.reads_refused.clone(),
         );
         r.register(
             "outbox_oldest_ms",
-            "Age of the oldest undelivered outbox entry",
+            "Age of the oldest unacknowledged outbox entry",
             self.outbox_oldest_ms.clone(),
         );
         r.register(
             "retention_steps",
-            "Commands that let go of old events",
+            "Retention commands that deleted old events",
             self.retention_steps.clone(),
         );
         r.register(
             "hooks_told",
-            "Messages that the hook was told of",
-            self.hooks_told.clone(),
+            "Messages delivered to the webhook",
+            self.webhook_delivered.clone(),
         );
         r.register(
             "hooks_dropped",
-            "Messages that the hook is not told of because too many waited",
+            "Messages dropped because the webhook backlog was full",
             self.hooks_dropped.clone(),
         );
     }

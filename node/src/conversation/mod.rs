@@ -1,31 +1,31 @@
-//! Conversations: the way to their owner, the actors there, the rules, and the way of events to the nodes.
+//! Conversations: command routing, actors, state machine and event fan-out of one node.
 //!
-//! In the order a message takes: [`route`] (step 4) → [`shard`] and [`actor`], which [`publish`] (step 5) → the
-//! replicated log → [`timeline`] (step 9) → [`committed`] (step 10) → [`fanout`] (step 11) → [`crate::relay`]. Beside
-//! it: [`reads`], for what is asked and not changed.
+//! Path of a message: `shard_client` (step 4) → `shard` and `actor` with `precheck` (step 5) → replicated log →
+//! `state_machine` (step 9) → `apply_results` (step 10) → `fanout` (step 11) → the `SubscriptionManager` of each node.
+//! Queries pass through `queries` and never enter the log.
 //!
-//! A [`Backbone`] is all of it on one node; sessions hold its [`Conversations`] and a [`crate::relay::LocalHub`].
+//! A [`ChatService`] holds all of it on one node. Sessions hold its [`ShardClient`] and a `SubscriptionHub`.
 
 pub mod actor;
-pub mod answer;
-mod backbone;
-pub mod committed;
-pub(crate) mod directory;
+pub mod apply_results;
+pub mod command_error;
+pub(crate) mod dispatch;
+pub(crate) mod ephemeral;
 pub mod fanout;
-pub(crate) mod interest;
+pub(crate) mod interest_table;
 pub(crate) mod metrics;
-pub mod publish;
-pub mod reads;
+pub mod precheck;
+pub mod queries;
 pub(crate) mod recent;
 pub(crate) mod retention;
-pub mod route;
+mod service;
 pub mod settings;
 pub mod shard;
+pub mod shard_client;
 pub(crate) mod shared;
-pub mod timeline;
-pub(crate) mod typing;
+pub mod state_machine;
 
-pub use answer::{ConvView, Done, HistoryPage, InboxPage, Refusal, SyncItem};
-pub use backbone::Backbone;
-pub use route::Conversations;
+pub use command_error::{CommandAck, CommandError, ConvView, HistoryResult, ListPage, SyncItem};
+pub use service::ChatService;
 pub use settings::Settings;
+pub use shard_client::ShardClient;

@@ -1,70 +1,66 @@
-//! What was said lately of a shard's conversations and is in no log: who types, whose cursors moved, what a member has
-//! muted or pinned on another device. Pure: time is an argument.
+//! Recent events of a shard's conversations that are in no log: typing, cursor movements, a member's own settings.
+//! Pure: time is an argument.
 //!
-//! Such events go to whoever listens at the moment, and a session that subscribes a moment later would never learn of
-//! them. So the owner keeps the last of each kind and user for a while, and the answer to a registration has them beside
-//! the position: what is said before the owner knows of a subscriber comes with the answer, what is said after it comes
-//! as an event. Further back need nobody look, for what a client asks for in between (`list`, `open`, `members`) has the
-//! cursors and the settings.
+//! Such events reach the current subscribers only. The shard owner therefore keeps the last one of each kind and user
+//! for some seconds. The response to a registration contains them beside the log position; later ones arrive as
+//! deliveries. Older ones need no cache: `list`, `open` and `members` return cursors and settings.
 //!
-//! Soft, as all that an owner keeps: a new one begins with nothing.
+//! Soft state: a new shard owner starts empty.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 
-use super::timeline::Published;
+use super::state_machine::EventEnvelope;
 
-/// How long a cursor and a setting are said again. A subscription takes less, or the session tells its client to sync.
+/// Lifetime of a cursor or settings event. A subscription is faster, or its client gets `resync`.
 const LASTS: Duration = Duration::from_secs(10);
-/// How long somebody types who doesn't say so again.
+/// Lifetime of a typing notice that is not repeated.
 pub(crate) const TYPING_LASTS: Duration = Duration::from_secs(6);
-/// Kept per shard; beyond, the oldest goes before its time, and the next one of its kind makes it good.
+/// Bound per shard. Above it the oldest event is evicted early; the next one of its kind replaces it.
 const MOST: usize = 8_192;
 
-/// What an event says, and of whom. Of each only the last is kept.
+/// Kind and user of an event. Only the last event of each is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum About {
-    /// A member's cursors.
+pub(crate) enum RecentSubject {
     Cursors(UserId),
-    /// A member's own settings.
     Settings(UserId),
-    /// That a member types, or no longer.
+    /// Typing has started (`true`) or stopped.
     Typing(UserId, bool),
 }
 
-/// What was said lately, in one shard.
+/// Recent unlogged events of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    convs: HashMap<ConvId, Vec<RecentEvent>>,
-    /// In the order in which they came; those that were replaced stand here too.
-    order: VecDeque<(Instant, ConvId)>,
+    convs: HashMap<ConversationId, Vec<RecentEvent>>,
+    /// In order of arrival. Entries of replaced events stay until they expire.
+    order: VecDeque<(Instant, ConversationId)>,
 }
 
 #[derive(Debug)]
 struct RecentEvent {
-    about: About,
+    about: RecentSubject,
     at: Instant,
-    event: Arc<Published>,
+    event: Arc<EventEnvelope>,
 }
 
-// === impl About ===
+// === impl RecentSubject ===
 
-impl About {
+impl RecentSubject {
     fn lasts(&self) -> Duration {
         match self {
-            About::Typing(..) => TYPING_LASTS,
-            About::Cursors(_) | About::Settings(_) => LASTS,
+            RecentSubject::Typing(..) => TYPING_LASTS,
+            RecentSubject::Cursors(_) | RecentSubject::Settings(_) => LASTS,
         }
     }
 
-    fn replaces(&self, other: &About) -> bool {
+    fn replaces(&self, other: &RecentSubject) -> bool {
         match (self, other) {
-            (About::Cursors(a), About::Cursors(b))
-            | (About::Settings(a), About::Settings(b))
-            | (About::Typing(a, _), About::Typing(b, _)) => a == b,
+            (RecentSubject::Cursors(a), RecentSubject::Cursors(b))
+            | (RecentSubject::Settings(a), RecentSubject::Settings(b))
+            | (RecentSubject::Typing(a, _), RecentSubject::Typing(b, _)) => a == b,
             _ => false,
         }
     }
@@ -73,12 +69,13 @@ impl About {
 // === impl Recent ===
 
 impl Recent {
-    /// Something is said.
-    pub(crate) fn note(&mut self, about: About, event: Arc<Published>, now: Instant) {
+    /// Records an event, which replaces the earlier one of its kind and user.
+    pub(crate) fn note(&mut self, about: RecentSubject, event: Arc<EventEnvelope>, now: Instant) {
         self.prune(now);
         let entries = self.convs.entry(event.conv.clone()).or_default();
         entries.retain(|entry| !about.replaces(&entry.about));
-        if !matches!(about, About::Typing(_, false)) {
+        // The end of typing needs no entry: new subscribers start without typing notices.
+        if !matches!(about, RecentSubject::Typing(_, false)) {
             self.order.push_back((now, event.conv.clone()));
             let at = now;
             entries.push(RecentEvent { about, at, event });
@@ -87,8 +84,12 @@ impl Recent {
         }
     }
 
-    /// What still counts of a conversation, in the order in which it was said.
-    pub(crate) fn of(&self, conv: &ConvId, now: Instant) -> impl Iterator<Item = &Arc<Published>> {
+    /// Returns the unexpired events of a conversation in order of arrival.
+    pub(crate) fn of(
+        &self,
+        conv: &ConversationId,
+        now: Instant,
+    ) -> impl Iterator<Item = &Arc<EventEnvelope>> {
         let entries = self.convs.get(conv).into_iter().flatten();
         entries
             .filter(move |entry| now.saturating_duration_since(entry.at) < entry.about.lasts())
@@ -96,11 +97,13 @@ impl Recent {
     }
 
     fn prune(&mut self, now: Instant) {
+        // One lifetime for all kinds keeps the queue sorted; `of` filters typing notices, which expire sooner.
         while let Some((at, conv)) = self.order.front() {
             let over = now.saturating_duration_since(*at) >= LASTS;
             if !over && self.order.len() < MOST {
                 return;
             }
+            // An event that replaced this entry's event is younger and stays.
             if let Some(entries) = self.convs.get_mut(conv) {
                 entries.retain(|entry| entry.at > *at);
                 if entries.is_empty() {
@@ -120,9 +123,9 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn event(conv: &str, tail: &'static str) -> Arc<Published> {
-        Arc::new(Published {
-            conv: ConvId::parse(conv).unwrap(),
+    fn event(conv: &str, tail: &'static str) -> Arc<EventEnvelope> {
+        Arc::new(EventEnvelope {
+            conv: ConversationId::parse(conv).unwrap(),
             seq: 0,
             tail: Bytes::from_static(tail.as_bytes()),
             removes: None,
@@ -132,51 +135,51 @@ mod tests {
         })
     }
 
-    fn shown(recent: &Recent, now: Instant) -> Vec<String> {
-        let conv = ConvId::parse("g_1").unwrap();
-        let shown = recent.of(&conv, now);
-        shown
+    fn visible(recent: &Recent, now: Instant) -> Vec<String> {
+        let conv = ConversationId::parse("g_1").unwrap();
+        let events = recent.of(&conv, now);
+        events
             .map(|event| String::from_utf8(event.tail.to_vec()).unwrap())
             .collect()
     }
 
     #[test]
-    fn the_last_of_each_kind_and_user_is_told_until_its_time_is_over() {
+    fn the_last_of_each_kind_and_user_is_returned_until_it_expires() {
         let (bob, carol): (UserId, UserId) = ("bob".parse().unwrap(), "carol".parse().unwrap());
         let now = Instant::now();
         let mut recent = Recent::default();
         for (about, conv, text) in [
-            (About::Cursors(bob.clone()), "g_1", "1"),
-            (About::Cursors(carol.clone()), "g_1", "2"),
-            (About::Cursors(bob.clone()), "g_1", "3"),
-            (About::Typing(bob.clone(), true), "g_1", "4"),
-            (About::Typing(carol.clone(), true), "g_1", "5"),
-            (About::Settings(bob.clone()), "g_2", "6"),
-            (About::Typing(carol, false), "g_1", "7"),
+            (RecentSubject::Cursors(bob.clone()), "g_1", "1"),
+            (RecentSubject::Cursors(carol.clone()), "g_1", "2"),
+            (RecentSubject::Cursors(bob.clone()), "g_1", "3"),
+            (RecentSubject::Typing(bob.clone(), true), "g_1", "4"),
+            (RecentSubject::Typing(carol.clone(), true), "g_1", "5"),
+            (RecentSubject::Settings(bob.clone()), "g_2", "6"),
+            (RecentSubject::Typing(carol, false), "g_1", "7"),
         ] {
             recent.note(about, event(conv, text), now);
         }
-        assert_eq!(shown(&recent, now), ["2", "3", "4"]);
+        assert_eq!(visible(&recent, now), ["2", "3", "4"]);
         assert_eq!(
-            shown(&recent, now + 7 * SEC),
+            visible(&recent, now + 7 * SEC),
             ["2", "3"],
             "who types says so again"
         );
-        assert!(shown(&recent, now + LASTS).is_empty());
-        recent.note(About::Cursors(bob), event("g_1", "8"), now + LASTS);
+        assert!(visible(&recent, now + LASTS).is_empty());
+        recent.note(RecentSubject::Cursors(bob), event("g_1", "8"), now + LASTS);
         assert_eq!(
-            (shown(&recent, now + LASTS), recent.order.len()),
+            (visible(&recent, now + LASTS), recent.order.len()),
             (vec!["8".to_owned()], 1)
         );
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn recent_events_are_bounded() {
         let now = Instant::now();
         let mut recent = Recent::default();
         for n in 0..3 * MOST {
             let user = format!("u{}", n % 5_000).parse().unwrap();
-            recent.note(About::Cursors(user), event("g_1", "x"), now + SEC);
+            recent.note(RecentSubject::Cursors(user), event("g_1", "x"), now + SEC);
         }
         assert!(recent.order.len() <= MOST && recent.convs.values().flatten().count() <= MOST);
     }

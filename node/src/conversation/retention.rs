@@ -1,40 +1,43 @@
-//! Lets go of what need not be kept: one task per owned shard that looks for it and proposes it.
+//! Retention: one task per owned shard that proposes the removal of old events.
 //!
-//! What goes is decided here, by the node's settings and by what the clocks of a majority have reached; that it goes, and
-//! what is then left, is decided by the log ([`Op::Retain`](super::timeline::Op::Retain)), the same on every replica. In
-//! one round a conversation loses a quarter of its events at most.
+//! The shard owner chooses what to remove, by its settings and by the time that a majority's clocks have reached. The
+//! log (`ShardOp::Retain`) decides on the removal and on what remains, the same on every replica. One round removes at
+//! most a quarter of a conversation's events.
 
 use std::rc::Rc;
 
 use futures::future::join_all;
-use protocol::ConvId;
+use protocol::ConversationId;
 use tracing::debug;
 
-use super::Conversations;
-use super::shard::core::Core;
-use super::timeline::Command;
-use super::timeline::read::{self, Due, Policies};
+use super::ShardClient;
+use super::shard::context::ShardContext;
+use super::state_machine::ShardCommand;
+use super::state_machine::query::{self, RetentionPage, RetentionPolicies};
 
-/// Conversations looked at in one step.
+/// Conversations read in one step.
 const PAGE: usize = 256;
 
-/// Looks again and again, until the shard's actors end.
-pub(crate) async fn run(core: Rc<Core>) {
+/// Runs a round every `retention_every`, until the shard's actors end.
+pub(crate) async fn run(core: Rc<ShardContext>) {
     let settings = &core.shared.settings;
-    let conversations = Conversations::new(core.shared.clone());
+    let conversations = ShardClient::new(core.shared.clone());
     loop {
         if let Err(why) = round(&core, &conversations).await {
-            debug!(shard = core.shard.0, why, "retention broke off, going on later");
+            debug!(
+                shard = core.shard.0,
+                why, "retention interrupted, will continue later"
+            );
         } else if settings.retention.keep_all() {
-            // What an earlier setting let go of is removed.
+            // The present setting keeps everything, and the leftovers of an earlier one are gone.
             return;
         }
         tokio::time::sleep(settings.retention_every).await;
     }
 }
 
-/// Looks at every conversation of the shard once.
-async fn round(core: &Rc<Core>, conversations: &Conversations) -> Result<(), &'static str> {
+/// Checks every conversation of the shard once and proposes the due removals.
+async fn round(core: &Rc<ShardContext>, conversations: &ShardClient) -> Result<(), &'static str> {
     let retention = core.shared.settings.retention;
     let (mut after, mut policies) = (None, retention);
     loop {
@@ -47,34 +50,41 @@ async fn round(core: &Rc<Core>, conversations: &Conversations) -> Result<(), &'s
             policies = retention;
             continue;
         }
-        // Each takes a bounded step. Then the same page is looked at again for rows that are left, and only for those:
-        // the next share goes with the next round.
-        policies = Policies::default();
+        // Each step is bounded. The same page is then read again without policies, which finds only rows left below the
+        // floor. The next quarter of the events is due in the next round.
+        policies = RetentionPolicies::default();
         let steps = page.items.into_iter().map(|(conv, below)| {
             core.shared.metrics.retention_steps.inc();
-            let command = Command::retain(conv, below);
+            let command = ShardCommand::retain(conv, below);
+            // Through the command queue, so that an owner change is handled as for client commands.
             conversations.submit_to(Some(core.shard), command)
         });
+        // Without progress the same page would be due again at once.
         if join_all(steps).await.iter().any(Result::is_err) {
-            return Err("a step was refused");
+            return Err("a retention command was refused");
         }
     }
 }
 
-async fn look(core: &Rc<Core>, after: Option<ConvId>, policies: Policies) -> Result<Due, &'static str> {
+async fn look(
+    core: &Rc<ShardContext>,
+    after: Option<ConversationId>,
+    policies: RetentionPolicies,
+) -> Result<RetentionPage, &'static str> {
     let cluster = core.shared.cluster();
     let state = cluster
-        .ok_or("the cluster member doesn't run yet")?
+        .ok_or("the cluster member is not running yet")?
         .state(core.shard);
+    // The time of a majority (decision 15): with the local clock, a node that is ahead would delete events too early.
     let reached_ms = core.shared.settings.clock.reached_ms();
-    let reached_ms = reached_ms.ok_or("too few clocks are known")?;
+    let reached_ms = reached_ms.ok_or("too few clock samples")?;
     let read = move || {
-        read::due(&state.view(), after.as_ref(), PAGE, &policies, reached_ms)
+        query::due(&state.view(), after.as_ref(), PAGE, &policies, reached_ms)
             .map_err(|error| error.to_string())
     };
     match core.shared.reads.run(read).await {
         Ok(Ok(due)) => Ok(due),
-        Ok(Err(_)) => Err("the conversations can't be read"),
-        Err(_) => Err("the read was refused"),
+        Ok(Err(_)) => Err("the conversations cannot be read"),
+        Err(_) => Err("the query was refused"),
     }
 }

@@ -1,83 +1,82 @@
-//! Bounds and times of the conversation side, each with its reason.
+//! Bounds and times of the conversation side.
 
 use std::time::Duration;
 
-use cluster::Clock;
+use cluster::ClusterClock;
 
-use super::timeline::consent::Bounds;
-use super::timeline::read::Policies;
+use super::state_machine::consent::AdditionLimits;
+use super::state_machine::query::RetentionPolicies;
 
-/// Every field has a default that fits a node of a few cores.
+/// Limits, timeouts and intervals; the defaults fit a node of a few cores.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads that run shard and conversation actors. One does tens of thousands of messages per second; more only
-    /// help where there are cores to spare.
+    /// Threads that run shard and conversation actors. One thread handles tens of thousands of messages per second;
+    /// more help only with spare cores.
     pub arbiters: usize,
-    /// Commands of this node that a shard's lane holds, answered ones not counted. Beyond: `busy`.
-    pub lane_commands: usize,
-    /// Bytes of the same.
-    pub lane_bytes: usize,
-    /// Commands in one batch to the owner: as much as one log entry takes.
+    /// Commands without a response in a shard's command queue. Further ones are refused with `busy`.
+    pub queue_commands: usize,
+    /// Bytes of these commands.
+    pub queue_bytes: usize,
+    /// Commands in one batch to the shard owner, and in one log entry.
     pub batch_commands: usize,
     /// Bytes in one batch.
     pub batch_bytes: usize,
-    /// Batches under way per lane: enough to cover a round trip while one commits.
+    /// Unacknowledged batches per command queue: enough to cover a round trip while one batch commits.
     pub batches_in_flight: usize,
-    /// How long a command is tried before it is refused.
+    /// Time after which a command without a response is refused.
     pub send_budget: Duration,
-    /// How long a question is tried before it is refused.
+    /// Time after which a query without a response is refused.
     pub ask_budget: Duration,
-    /// When one request to another node counts as lost.
+    /// Timeout of one request to another node.
     pub call_deadline: Duration,
-    /// How long a lane holds back a sender's next command after it refused one.
+    /// Time for which a refused command holds back the sender's later ones.
     pub order_hold: Duration,
-    /// How long `read` and `recv` of this node's users are gathered, per shard: many receipts, few log entries.
+    /// Time for which `read` and `recv` cursors are coalesced per shard, to save log entries.
     pub cursors: Duration,
-    /// Accepted commands per shard that have no answer yet. Beyond: `busy` to the lane, which sends them again.
+    /// Accepted commands per shard without a response. Further batches get `busy`; the command queue sends them again.
     pub shard_commands: usize,
-    /// Mailbox of a shard's actor, in messages (batches, registrations).
+    /// Mailbox capacity of a shard's actor in messages (batches, registrations).
     pub shard_mailbox: usize,
-    /// Conversation actors on this node; beyond, those used longest ago are passivated.
+    /// Conversation actors on this node. Above the bound the least recently used ones are stopped.
     pub actors: usize,
-    /// An actor without work for this long is passivated.
+    /// Idle time after which a conversation actor is stopped.
     pub actor_idle: Duration,
-    /// Reads of the disk at the same time.
+    /// Concurrent reads of the disk.
     pub reads: usize,
-    /// Questions that are being answered or wait for their turn. Beyond: `busy`.
+    /// Queries in progress or queued. Further ones are refused with `busy`.
     pub reads_queued: usize,
-    /// When a read that waits is given up.
+    /// Time after which a queued read is refused.
     pub read_deadline: Duration,
-    /// How often an owner tells its deliveries' numbers: the longest time that a lost last delivery goes unnoticed.
+    /// Interval of the shard owner's idle heartbeats: the longest time for which a lost last delivery goes unnoticed.
     pub positions_every: Duration,
-    /// Without a sign of the owner for this long, the relay registers anew.
-    pub silence: Duration,
-    /// Registrations of this node under way.
+    /// Time without a delivery or heartbeat after which the subscription manager registers again.
+    pub delivery_timeout: Duration,
+    /// Concurrent registrations of this node.
     pub registrations: usize,
-    /// Registrations that an owner change triggers begin within this time, at random.
+    /// Upper bound of the random delay of registrations after an owner change.
     pub registration_jitter: Duration,
-    /// Frames that wait for the relay; more are dropped and show as a gap.
+    /// Frames queued for the subscription manager. Further ones are dropped and show as a gap.
     pub relay_frames: usize,
-    /// Batches of events that wait for a worker; more are dropped and pulled again.
+    /// Batches of events queued for a worker. Further ones are dropped and read again from the log.
     pub worker_batches: usize,
-    /// How often the shards of a conversation's members are told of messages while there are any. Until then the list
-    /// may have the conversation where it was told last; each time costs a row per member.
+    /// Interval at which the members' shards are notified of messages in an active conversation. Until then the list
+    /// may order it by an older message; each notification writes a row per member.
     pub activity_window: Duration,
-    /// Pause between attempts to hand over outbox entries that another shard didn't take.
+    /// Pause before an outbox entry that another shard did not accept is sent again.
     pub outbox_retry: Duration,
-    /// Bounds and times of presence.
     pub users: crate::user::Settings,
-    /// What is kept of conversations. The owner of a shard enforces it, so it should be the same on every node.
-    pub retention: Policies,
-    /// How often the owner looks for what has to go: the longest time that it stays beyond its own.
+    /// Retention policies. The shard owner enforces them, so they should be the same on every node.
+    pub retention: RetentionPolicies,
+    /// Interval of the retention rounds, and so the longest time for which an event outlives its policy.
     pub retention_every: Duration,
-    /// What time it is: the cluster member's clock.
-    pub clock: Clock,
-    /// How often the owner of a shard looks for rows of logins that are over.
+    /// Clock of the cluster member.
+    pub clock: ClusterClock,
+    /// Interval at which a shard owner removes expired login rows.
     pub login_sweep: Duration,
-    /// How often others may make a user a member; the same on every node, as above.
-    pub added: Bounds,
-    /// Whom messages are told for those who are away; `None`: nobody. The same on every node, as above.
-    pub hook: Option<crate::user::Hook>,
+    /// Limits on how often others may make a user a member. Should be the same on every node.
+    pub added: AdditionLimits,
+    /// Webhook for messages to offline members; `None` disables it. Should be the same on every node.
+    pub hook: Option<crate::user::WebhookTarget>,
 }
 
 // === impl Settings ===
@@ -86,8 +85,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             arbiters: 1,
-            lane_commands: 4096,
-            lane_bytes: 4 << 20,
+            queue_commands: 4096,
+            queue_bytes: 4 << 20,
             batch_commands: 512,
             batch_bytes: 256 << 10,
             batches_in_flight: 8,
@@ -104,7 +103,7 @@ impl Default for Settings {
             reads_queued: 4096,
             read_deadline: Duration::from_secs(3),
             positions_every: Duration::from_millis(500),
-            silence: Duration::from_secs(2),
+            delivery_timeout: Duration::from_secs(2),
             registrations: 8,
             registration_jitter: Duration::from_millis(200),
             relay_frames: 512,
@@ -112,11 +111,11 @@ impl Default for Settings {
             activity_window: Duration::from_secs(30),
             outbox_retry: Duration::from_millis(250),
             users: crate::user::Settings::default(),
-            retention: Policies::default(),
+            retention: RetentionPolicies::default(),
             retention_every: Duration::from_secs(60),
-            clock: Clock::system(),
+            clock: ClusterClock::system(),
             login_sweep: Duration::from_secs(60),
-            added: Bounds::default(),
+            added: AdditionLimits::default(),
             hook: None,
         }
     }

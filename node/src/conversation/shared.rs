@@ -1,4 +1,4 @@
-//! What all parts of the conversation side of a node share: the cluster, the owned shards, the settings, the figures.
+//! State shared by all parts of a node's conversation side: cluster handle, owned shards, settings, metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -9,144 +9,150 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
-use super::reads::pool::Pool;
-use super::route::lane::Lane;
+use super::metrics::ConversationMetrics;
+use super::queries::pool::BlockingPool;
 use super::settings::Settings;
 use super::shard::ShardActor;
-use crate::relay::Inlet;
-use crate::rpc::Refused;
-use crate::session::{Rates, Sessions};
-use crate::user::attendance;
-use crate::user::directory;
+use super::shard_client::command_queue::CommandQueue;
+use crate::relay::DeliverySender;
+use crate::rpc::RpcError;
+use crate::session::{SessionRegistry, UserRates};
+use crate::user::registry;
+use crate::user::reporter;
 
-/// Endings of logins that are told again at the same time; of more each node is told once.
-const TELLERS: usize = 1_024;
+/// Revocation broadcasts that may retry at the same time. Above it each node gets one attempt.
+const BROADCASTS: usize = 1_024;
 
-/// One per node.
-pub(crate) struct Shared {
+pub(crate) struct ServiceShared {
     pub(crate) settings: Settings,
-    /// Names this process to the owners; random.
+    /// Identifies this process to the shard owners; random.
     pub(crate) incarnation: u64,
-    pub(crate) metrics: Metrics,
-    pub(crate) reads: Pool,
-    pub(crate) inlet: Inlet,
-    pub(crate) user_metrics: crate::user::metrics::Metrics,
-    /// Where news of the owners of users' shards enters.
-    pub(crate) news: attendance::Inlet,
+    pub(crate) metrics: ConversationMetrics,
+    pub(crate) reads: BlockingPool,
+    pub(crate) deliveries: DeliverySender,
+    pub(crate) user_metrics: crate::user::metrics::UserMetrics,
+    /// Queue for presence updates from the owners of users' shards.
+    pub(crate) updates: reporter::UpdateSender,
     pub(crate) arbiters: Vec<ArbiterHandle>,
     /// Set once, when the cluster member runs.
-    joined: OnceLock<Joined>,
-    active: RwLock<HashMap<ShardId, Active>>,
+    joined: OnceLock<JoinedShard>,
+    active: RwLock<HashMap<ShardId, ActiveShard>>,
     /// Age of the oldest outbox entry per owned shard, in milliseconds.
     outbox: Mutex<HashMap<ShardId, i64>>,
-    /// The sessions of this node, once there are to be any.
-    sessions: OnceLock<Sessions>,
-    /// What users may ask here, once anybody may.
-    rates: OnceLock<Rates>,
-    /// Ended logins of which nodes are told that don't answer at once.
-    pub(crate) tellers: Arc<Semaphore>,
+    /// Empty until the sessions of the node are registered.
+    sessions: OnceLock<SessionRegistry>,
+    /// Empty until the rate limits of the node are registered.
+    rates: OnceLock<UserRates>,
+    /// Permits for broadcasts that retry at nodes without a response.
+    pub(crate) broadcasts: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
-struct Joined {
+struct JoinedShard {
     cluster: Cluster,
-    lanes: Vec<Arc<Lane>>,
+    command_queues: Vec<Arc<CommandQueue>>,
 }
 
-/// A shard that this node owns.
+/// Shard that this node owns.
 #[derive(Clone)]
-pub(crate) struct Active {
+pub(crate) struct ActiveShard {
     pub(crate) epoch: u64,
     pub(crate) addr: Addr<ShardActor>,
-    /// Who of the shard's users is there.
-    pub(crate) users: Arc<directory::Shared>,
+    /// Presence of the shard's users.
+    pub(crate) users: Arc<registry::SharedPresenceRegistry>,
     /// Ends the shard's actors.
     pub(crate) end: CancellationToken,
 }
 
-// === impl Shared ===
+// === impl ServiceShared ===
 
-impl Shared {
+impl ServiceShared {
     pub(crate) fn new(
         settings: Settings,
-        reads: Pool,
-        metrics: Metrics,
-        inlet: Inlet,
-        (user_metrics, news): (crate::user::metrics::Metrics, attendance::Inlet),
+        reads: BlockingPool,
+        metrics: ConversationMetrics,
+        deliveries: DeliverySender,
+        (user_metrics, updates): (crate::user::metrics::UserMetrics, reporter::UpdateSender),
         arbiters: Vec<ArbiterHandle>,
-    ) -> Shared {
-        Shared {
+    ) -> ServiceShared {
+        ServiceShared {
             settings,
             incarnation: rand::random(),
             metrics,
             reads,
-            inlet,
+            deliveries,
             user_metrics,
-            news,
+            updates,
             arbiters,
             joined: OnceLock::new(),
             active: RwLock::new(HashMap::new()),
             outbox: Mutex::default(),
             sessions: OnceLock::new(),
             rates: OnceLock::new(),
-            tellers: Arc::new(Semaphore::new(TELLERS)),
+            broadcasts: Arc::new(Semaphore::new(BROADCASTS)),
             stop: CancellationToken::new(),
         }
     }
 
-    /// The running cluster member; `None` until it runs.
+    /// Returns the running cluster member, or `None` until it runs.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.joined.get().map(|joined| &joined.cluster)
     }
 
-    /// The sessions of this node.
-    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+    /// Returns the sessions of this node, or `None` until they are registered.
+    pub(crate) fn sessions(&self) -> Option<&SessionRegistry> {
         self.sessions.get()
     }
 
-    /// Sets the sessions of this node; only the first call counts.
-    pub(crate) fn serve_sessions(&self, sessions: Sessions) {
+    /// Registers the sessions of this node; later calls have no effect.
+    pub(crate) fn serve_sessions(&self, sessions: SessionRegistry) {
         let _set = self.sessions.set(sessions);
     }
 
-    /// What users may ask here.
-    pub(crate) fn rates(&self) -> Option<&Rates> {
+    /// Returns the per-user rate limits of this node, or `None` until they are registered.
+    pub(crate) fn rates(&self) -> Option<&UserRates> {
         self.rates.get()
     }
 
-    /// Sets what users may ask here; only the first call counts.
-    pub(crate) fn serve_rates(&self, rates: Rates) {
+    /// Registers the per-user rate limits; later calls have no effect.
+    pub(crate) fn serve_rates(&self, rates: UserRates) {
         let _set = self.rates.set(rates);
     }
 
-    /// The lane to a shard's owner; `None` until the cluster member runs.
-    pub(crate) fn lane(&self, shard: ShardId) -> Option<&Arc<Lane>> {
-        self.joined.get()?.lanes.get(usize::from(shard.0))
+    /// Returns the command queue of a shard, or `None` until the cluster member runs.
+    pub(crate) fn command_queue(&self, shard: ShardId) -> Option<&Arc<CommandQueue>> {
+        self.joined.get()?.command_queues.get(usize::from(shard.0))
     }
 
-    /// Every lane.
-    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
-        self.joined.get().map_or(&[], |joined| &joined.lanes)
+    /// Returns all command queues, indexed by shard; empty until the cluster member runs.
+    pub(crate) fn command_queues(&self) -> &[Arc<CommandQueue>] {
+        self.joined.get().map_or(&[], |joined| &joined.command_queues)
     }
 
-    /// Sets the cluster member; only the first call counts.
-    pub(crate) fn join(&self, cluster: Cluster, lanes: Vec<Arc<Lane>>) -> bool {
-        self.joined.set(Joined { cluster, lanes }).is_ok()
+    /// Sets the cluster member and the command queues. Returns false, without effect, if they are set already.
+    pub(crate) fn join(&self, cluster: Cluster, command_queues: Vec<Arc<CommandQueue>>) -> bool {
+        self.joined
+            .set(JoinedShard {
+                cluster,
+                command_queues,
+            })
+            .is_ok()
     }
 
-    /// The thread on which everything of a shard runs.
+    /// Returns the thread that runs everything of a shard.
     pub(crate) fn arbiter(&self, shard: ShardId) -> &ArbiterHandle {
+        // Always the same thread: the actors of a shard share their state without locks.
         &self.arbiters[usize::from(shard.0) % self.arbiters.len()]
     }
 
-    /// The actors of a shard that this node owns.
-    pub(crate) fn active(&self, shard: ShardId) -> Option<Active> {
+    /// Returns the actors of a shard if this node owns it.
+    pub(crate) fn active(&self, shard: ShardId) -> Option<ActiveShard> {
         self.active.read().get(&shard).cloned()
     }
 
-    /// Puts a shard's actor in the place of its predecessor, which is ended.
-    pub(crate) fn set_active(&self, shard: ShardId, active: Active) {
+    /// Registers a shard's actor and ends its predecessor.
+    pub(crate) fn set_active(&self, shard: ShardId, active: ActiveShard) {
+        // Ended after the swap, so that later calls reach the new actor only.
         if let Some(old) = self.active.write().insert(shard, active) {
             old.end.cancel();
         }
@@ -155,6 +161,7 @@ impl Shared {
 
     /// Ends a shard's actors, if they are of this epoch.
     pub(crate) fn end_active(&self, shard: ShardId, epoch: u64) {
+        // A late call for an old epoch must not end the actors of a newer one.
         let mut active = self.active.write();
         if active.get(&shard).is_some_and(|active| active.epoch == epoch)
             && let Some(old) = active.remove(&shard)
@@ -173,7 +180,7 @@ impl Shared {
         self.metrics.shards.set(0);
     }
 
-    /// Takes the age of a shard's oldest outbox entry into the figure of the node.
+    /// Records the age of a shard's oldest outbox entry; the metric shows the maximum of all shards.
     pub(crate) fn outbox_lag(&self, shard: ShardId, oldest_ms: i64) {
         let mut outbox = self.outbox.lock();
         outbox.insert(shard, oldest_ms);
@@ -182,17 +189,18 @@ impl Shared {
             .set(outbox.values().copied().max().unwrap_or(0));
     }
 
-    /// The refusal that names the owner as far as this node knows it, never itself.
-    pub(crate) fn not_owner(&self, shard: ShardId) -> Refused {
+    /// Creates the refusal that names the shard owner as known here, never this node itself.
+    pub(crate) fn not_owner(&self, shard: ShardId) -> RpcError {
         let Some(cluster) = self.cluster() else {
-            return Refused::NotOwner {
+            return RpcError::NotOwner {
                 owner: None,
                 epoch: 0,
             };
         };
         let route = cluster.route(shard);
+        // A stale route may name this node; callers would send the request here again and again.
         let owner = route.owner.filter(|owner| *owner != cluster.node_id());
-        Refused::NotOwner {
+        RpcError::NotOwner {
             owner: owner.map(|NodeId(id)| id),
             epoch: route.epoch,
         }

@@ -1,15 +1,18 @@
-//! Who may open a connection, and from where: the origin of a browser, the operator's token, and whether the node takes anybody.
+//! Access checks before a session or request is served: browser origin, bearer token, operator token and client
+//! address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, ORIGIN, X_FORWARDED_FOR};
 
-use super::auth::Refused;
-use crate::config::{Network, Secret, Server};
+use super::auth::TokenError;
+use crate::config::{IpNetwork, SecretString, ServerConfig};
 
-/// Whether a browser page of this origin may open a session. A client that sends no `Origin` is no browser.
+/// Returns `true` if a browser page of the request's origin may open a session. Requests without `Origin` come from
+/// other clients and pass.
 #[must_use]
-pub fn origin_allowed(headers: &HeaderMap, settings: &Server) -> bool {
+pub fn origin_allowed(headers: &HeaderMap, settings: &ServerConfig) -> bool {
+    // The check protects browser users from foreign pages. A client that forges headers gains nothing without a token.
     let Some(origin) = headers.get(ORIGIN) else {
         return true;
     };
@@ -20,64 +23,72 @@ pub fn origin_allowed(headers: &HeaderMap, settings: &Server) -> bool {
         .any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
 }
 
-/// The token of an `Authorization: Bearer` header, `None` without such a header.
+/// Returns the token of an `Authorization: Bearer` header, or `None` without such a header.
 ///
 /// # Errors
-/// When the header is there and is something else.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+/// [`TokenError::Invalid`] if the header is present with another scheme or is not visible ASCII.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
-    let value = value.to_str().map_err(|_| Refused::Invalid)?;
+    let value = value.to_str().map_err(|_| TokenError::Invalid)?;
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(Refused::Invalid),
+        _ => Err(TokenError::Invalid),
     }
 }
 
-/// Whether the request is an operator's: everybody's with development tokens, otherwise by the admin token.
+/// Returns `true` if the request carries the admin token. Without a configured admin token, `dev` decides for all
+/// requests.
 #[must_use]
-pub fn operator(headers: &HeaderMap, admin: &Secret, dev: bool) -> bool {
+pub fn operator(headers: &HeaderMap, admin: &SecretString, dev: bool) -> bool {
+    // Without a configured token only development nodes are open: metrics must not become public by omission.
     if admin.is_empty() {
         return dev;
     }
     matches!(bearer(headers), Ok(Some(token)) if same(token.as_bytes(), admin.0.as_bytes()))
 }
 
-/// Where a request comes from: the peer, or behind trusted proxies the last address that is none of theirs. Of IPv6 the
-/// network counts, which is what one customer has.
+/// Returns the client address of a request: the TCP peer, or behind trusted proxies the last `X-Forwarded-For` address
+/// that is no trusted proxy.
+///
+/// IPv6 addresses are reduced to their /64 network, the usual allocation of one customer.
 #[must_use]
-pub fn client(headers: &HeaderMap, peer: Option<IpAddr>, settings: &Server) -> IpAddr {
+pub fn client(headers: &HeaderMap, peer: Option<IpAddr>, settings: &ServerConfig) -> IpAddr {
     let proxies = proxies(settings);
     let trusted = |ip: IpAddr| proxies.iter().any(|proxy| proxy.holds(ip));
-    // Each proxy appends whom it heard: the list is read from its end, and only as far as those who wrote it are trusted.
-    let heard = headers.get_all(X_FORWARDED_FOR);
-    let heard: Vec<&str> = heard.filter_map(|value| value.to_str().ok()).collect();
-    let heard = heard.iter().flat_map(|value| value.split(',')).map(str::trim);
-    let mut heard = heard.collect::<Vec<_>>().into_iter().rev();
+    // Each proxy appends the address of its peer. Reading from the end, and only past trusted proxies, ignores entries
+    // that the client forged.
+    let forwarded = headers.get_all(X_FORWARDED_FOR);
+    let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+    let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let mut forwarded = forwarded.collect::<Vec<_>>().into_iter().rev();
+    // Connections without a known peer share one address, so that a limit still applies to them.
     let mut client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     while trusted(client) {
-        match heard.next().map(str::parse) {
+        match forwarded.next().map(str::parse) {
             Some(Ok(ip)) => client = ip,
+            // The list ended or is malformed: the last known proxy counts as the client.
             _ => break,
         }
     }
     counted(client)
 }
 
-/// Where a connection comes from: `None` if that is a trusted proxy, whose connections are those of many clients.
+/// Returns the address that a connection is counted under, or `None` for a trusted proxy, whose connections belong to
+/// many clients.
 #[must_use]
-pub fn direct(peer: IpAddr, settings: &Server) -> Option<IpAddr> {
+pub fn direct(peer: IpAddr, settings: &ServerConfig) -> Option<IpAddr> {
     let proxied = proxies(settings).iter().any(|proxy| proxy.holds(peer));
     (!proxied).then(|| counted(peer))
 }
 
-fn proxies(settings: &Server) -> Vec<Network> {
+fn proxies(settings: &ServerConfig) -> Vec<IpNetwork> {
     let proxies = settings.trusted_proxies.iter();
-    proxies.filter_map(|proxy| Network::parse(proxy)).collect()
+    proxies.filter_map(|proxy| IpNetwork::parse(proxy)).collect()
 }
 
-/// What counts as one address.
+/// Normalizes an address for counting: IPv4-mapped IPv6 becomes IPv4, other IPv6 its /64 network.
 fn counted(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
@@ -88,7 +99,8 @@ fn counted(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Equality in a time that depends on the lengths alone.
+/// Compares two byte strings in a time that depends on their lengths alone, so that timing reveals no prefix of the
+/// token.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
@@ -107,9 +119,9 @@ mod tests {
     #[test]
     fn a_browser_page_from_elsewhere_is_refused() {
         let allowed_origins = vec!["https://chat.example.org".to_owned()];
-        let settings = Server {
+        let settings = ServerConfig {
             allowed_origins,
-            ..Server::default()
+            ..ServerConfig::default()
         };
         assert!(origin_allowed(&HeaderMap::new(), &settings));
         assert!(origin_allowed(
@@ -125,13 +137,13 @@ mod tests {
 
     #[test]
     fn what_a_proxy_says_about_a_client_counts_if_the_proxy_is_trusted() {
-        let settings = Server {
+        let settings = ServerConfig {
             trusted_proxies: vec!["10.0.0.0/8".to_owned(), "::1".to_owned()],
-            ..Server::default()
+            ..ServerConfig::default()
         };
-        let client = |peer: &str, heard: &'static [&'static str]| {
+        let client = |peer: &str, forwarded: &'static [&'static str]| {
             let mut headers = HeaderMap::new();
-            for value in heard {
+            for value in forwarded {
                 headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
             }
             client(&headers, Some(peer.parse().unwrap()), &settings).to_string()
@@ -140,7 +152,7 @@ mod tests {
         assert_eq!(client("192.0.2.1", &["198.51.100.7"]), "192.0.2.1", "not a proxy");
         assert_eq!(client("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
         assert_eq!(client("::1", &["198.51.100.7"]), "198.51.100.7");
-        // What the client wrote itself stands before what the proxies heard.
+        // An entry that the client forged precedes those of the proxies.
         assert_eq!(
             client("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.2"]),
             "198.51.100.7"
@@ -162,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_operator_needs_the_token_unless_the_node_is_for_development() {
-        let token = Secret("0123456789abcdef".to_owned());
+        let token = SecretString("0123456789abcdef".to_owned());
         assert!(operator(
             &with(AUTHORIZATION, "Bearer 0123456789abcdef"),
             &token,
@@ -179,7 +191,7 @@ mod tests {
             true
         ));
         assert!(!operator(&HeaderMap::new(), &token, true));
-        assert!(operator(&HeaderMap::new(), &Secret::default(), true));
-        assert!(!operator(&HeaderMap::new(), &Secret::default(), false));
+        assert!(operator(&HeaderMap::new(), &SecretString::default(), true));
+        assert!(!operator(&HeaderMap::new(), &SecretString::default(), false));
     }
 }

@@ -1,5 +1,5 @@
-//! The interface described by itself: `/v1/openapi.json`, `/v1/asyncapi.json`, a page to browse both, and what an unknown
-//! path is told.
+//! API description: `/v1/openapi.json`, `/v1/asyncapi.json`, the documentation page and the fallback handler for
+//! unknown paths.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -20,46 +20,48 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
-use super::rest::describe::{Known, Tag};
-use super::{asyncapi, etag, operations, poll, rest, sse, websocket};
+use super::rest::describe::{ApiTag, EntityTag};
+use super::{asyncapi, etag, long_poll, operations, rest, sse, websocket};
 
-/// The page that shows the description. It loads nothing from elsewhere.
+/// Documentation page. It loads no resources from other hosts.
 const PAGE: &str = include_str!("api.html");
 
-/// What is described, ready to be served.
+/// Rendered descriptions, and the table of paths for `Allow` headers.
 pub(super) struct Api {
     openapi: Document,
     asyncapi: Document,
-    /// Per path: its segments (`None` is any) and its methods.
+    /// Segments and methods of each path; a segment of `None` is a path parameter.
     paths: Vec<(Vec<Option<String>>, Vec<&'static str>)>,
 }
 
-/// A text that stays the same while the process lives, and its entity tag.
+/// Immutable JSON document with its entity tag.
 struct Document {
     text: Bytes,
     tag: String,
 }
 
-/// Adds every resource of the gateway.
+/// Registers every resource of the gateway.
 pub(super) fn routes(config: &mut ServiceConfig) {
     operations::routes(config);
     rest::routes(config);
     websocket::routes(config);
     sse::routes(config);
-    poll::routes(config);
+    long_poll::routes(config);
     config
         .service(openapi_document)
         .service(asyncapi_document)
         .service(browse);
 }
 
-/// The description without the operations.
+/// Returns the OpenAPI description without its operations, which `utoipa` collects from the handlers.
 pub(super) fn outline() -> OpenApi {
     let bearer = SecurityScheme::Http(
         Http::builder()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some("The token of a user; in development also dev:<user>."))
+            .description(Some(
+                "Access token of a user; with auth.dev_tokens also dev:<user>.",
+            ))
             .build(),
     );
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
@@ -77,7 +79,7 @@ pub(super) fn outline() -> OpenApi {
         ))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
         .build();
-    let tags = Tag::ALL.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
+    let tags = ApiTag::ALL.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()
         .info(info)
         .components(Some(components))
@@ -89,7 +91,7 @@ pub(super) fn outline() -> OpenApi {
 // === impl Api, Document ===
 
 impl Api {
-    /// Takes the finished description.
+    /// Renders the finished description and derives the table of allowed methods from it.
     pub(super) fn new(mut openapi: OpenApi) -> Api {
         for item in openapi.paths.paths.values_mut() {
             for (_, operation) in operations_mut(item) {
@@ -107,6 +109,7 @@ impl Api {
                 .into_iter()
                 .map(|(method, _)| method)
                 .collect();
+            // The `identify` middleware serves `HEAD` by the handler of `GET`.
             if methods.contains(&"GET") {
                 methods.push("HEAD");
             }
@@ -123,7 +126,7 @@ impl Api {
         }
     }
 
-    /// The methods that a path has, for `Allow`; `None` for a path that isn't there.
+    /// Returns the methods of a path for the `Allow` header, or `None` for an unknown path.
     fn allowed(&self, path: &str) -> Option<String> {
         let fits = |segments: &[Option<String>]| {
             let mut wanted = path.split('/');
@@ -162,6 +165,7 @@ impl Document {
             HttpResponse::Ok()
         };
         response
+            // Clients revalidate on each use: an upgraded node serves another description under the same path.
             .insert_header((CACHE_CONTROL, "no-cache"))
             .insert_header((ETAG, self.tag.as_str()));
         if known {
@@ -173,36 +177,38 @@ impl Document {
     }
 }
 
-/// This description.
-#[utoipa::path(tag = Tag::OPERATION, security(()), params(Known), responses(
-    (status = 200, description = "OpenAPI 3.1.", body = Object, content_type = "application/json",
-        headers(("ETag" = String, description = "Of exactly this answer."))),
-    (status = 304, description = "The client has it: If-None-Match names its entity tag.")
+/// Returns the OpenAPI description of the REST interface.
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), params(EntityTag), responses(
+    (status = 200, description = "The OpenAPI 3.1 document of the REST API.", body = Object, content_type = "application/json",
+        headers(("ETag" = String, description = "The entity tag of this response."))),
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag.")
 ))]
 #[get("/v1/openapi.json")]
 async fn openapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
     api.openapi.answer(&request)
 }
 
-/// The description of what is said over a WebSocket.
-#[utoipa::path(tag = Tag::OPERATION, security(()), params(Known), responses(
-    (status = 200, description = "AsyncAPI 3.0.", body = Object, content_type = "application/json",
-        headers(("ETag" = String, description = "Of exactly this answer."))),
-    (status = 304, description = "The client has it: If-None-Match names its entity tag.")
+/// Returns the AsyncAPI description of the WebSocket messages.
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), params(EntityTag), responses(
+    (status = 200, description = "The AsyncAPI 3.0 document of the WebSocket protocol.", body = Object, content_type = "application/json",
+        headers(("ETag" = String, description = "The entity tag of this response."))),
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag.")
 ))]
 #[get("/v1/asyncapi.json")]
 async fn asyncapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
     api.asyncapi.answer(&request)
 }
 
-/// A page that shows this description and that of the WebSocket.
-#[utoipa::path(tag = Tag::OPERATION, security(()), responses(
-    (status = 200, description = "HTML.", body = String, content_type = "text/html")
+/// Shows an HTML page for browsing both descriptions.
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
+    (status = 200, description = "The API reference as an HTML page.", body = String, content_type = "text/html")
 ))]
 #[get("/v1/docs")]
 async fn browse() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        // The page has inline scripts and styles. Everything else is blocked, so injected text cannot load or send data
+        // elsewhere.
         .insert_header((
             CONTENT_SECURITY_POLICY,
             "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
@@ -210,20 +216,20 @@ async fn browse() -> HttpResponse {
         .body(PAGE)
 }
 
-/// Everything else: what is asked about a path, a method that the path doesn't have, or a path that isn't there.
+/// Fallback handler: answers `OPTIONS` of a known path, 405 for a method that the path lacks, 404 for an unknown path.
 pub(super) async fn unknown(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
     match api.allowed(request.path()) {
         Some(allow) if request.method() == Method::OPTIONS => {
             return HttpResponse::NoContent().insert_header((ALLOW, allow)).finish();
         }
         Some(allow) => Problem::method_not_allowed(allow),
-        None => Problem::new(ErrorCode::NotFound, "there is nothing here"),
+        None => Problem::new(ErrorCode::NotFound, "this path does not exist"),
     }
     .error_response()
 }
 
-/// Says of numbers of 64 bits without a sign that they are such: they are derived as `int64` from zero, which would
-/// forbid the upper half.
+/// Changes the format of unsigned 64-bit integers to `uint64`. The derived `int64` with a minimum of zero would forbid
+/// the upper half of the range.
 fn unsigned(description: &mut Value) {
     match description {
         Value::Object(fields) => {

@@ -1,28 +1,28 @@
-//! What is said over a WebSocket, as AsyncAPI 3.0: generated from the types of the wire, so that it can't say anything else.
+//! AsyncAPI 3.0 description of the WebSocket protocol, generated from the wire types so that it cannot differ from
+//! them.
 //!
-//! The document describes this server: it *receives* commands and *sends* answers and events, all on one channel.
+//! The document describes the server: it *receives* commands and *sends* answers and events, all on one channel.
 
 use protocol::schema::{ANSWERS, Shape};
-use protocol::{Answer, Command, Event, SUBPROTOCOL};
+use protocol::{ClientCommand, Event, Response, SUBPROTOCOL};
 use serde_json::{Map, Value, json};
 
-/// What a message of the channel is, by the part of the vocabulary it belongs to.
+/// Group of wire messages in the description.
 #[derive(Clone, Copy)]
-enum Part {
+enum VocabularyPart {
     Command,
     Answer,
     Event,
 }
 
-/// Returns the document.
 pub(super) fn describe() -> Value {
     let mut all = Map::new();
     let mut schemas = Map::new();
-    let (commands, answers, events) = (Command::shapes(), Answer::shapes(), Event::shapes());
+    let (commands, answers, events) = (ClientCommand::shapes(), Response::shapes(), Event::shapes());
     for (part, shapes) in [
-        (Part::Command, &commands),
-        (Part::Answer, &answers),
-        (Part::Event, &events),
+        (VocabularyPart::Command, &commands),
+        (VocabularyPart::Answer, &answers),
+        (VocabularyPart::Event, &events),
     ] {
         for shape in shapes {
             all.insert(part.key(shape), part.message(shape));
@@ -44,13 +44,19 @@ pub(super) fn describe() -> Value {
         .collect();
     operations.insert(
         "greet".to_owned(),
-        send("The first word of a connection.", &["answer.hello".to_owned()]),
+        send(
+            "The server sends its greeting when the connection opens.",
+            &["answer.hello".to_owned()],
+        ),
     );
-    let events: Vec<_> = events.iter().map(|shape| Part::Event.key(shape)).collect();
+    let events: Vec<_> = events
+        .iter()
+        .map(|shape| VocabularyPart::Event.key(shape))
+        .collect();
     operations.insert(
         "push".to_owned(),
         send(
-            "What happens in the user's conversations, numbered without a hole.",
+            "The server sends the events of the user's conversations, numbered without gaps.",
             &events,
         ),
     );
@@ -68,14 +74,14 @@ pub(super) fn describe() -> Value {
             "node": {
                 "host": "{host}",
                 "protocol": "ws",
-                "description": "Any node; wss behind a proxy that terminates TLS.",
-                "variables": { "host": { "default": "127.0.0.1:8080", "description": "Where the node listens." } },
+                "description": "Any node of the cluster; wss behind a proxy that terminates TLS.",
+                "variables": { "host": { "default": "127.0.0.1:8080", "description": "The host and port of the node." } },
             },
         },
         "channels": {
             "session": {
                 "address": "/v1/ws",
-                "description": "A session: after hello the client says auth, unless the upgrade carried a token.",
+                "description": "One session. After hello the client sends auth, unless the upgrade request carried a token.",
                 "messages": channel,
                 "bindings": { "ws": { "method": "GET", "headers": handshake(), "bindingVersion": "0.1.0" } },
             },
@@ -85,34 +91,34 @@ pub(super) fn describe() -> Value {
     })
 }
 
-// === impl Part ===
+// === impl VocabularyPart ===
 
-impl Part {
+impl VocabularyPart {
     fn key(self, shape: &Shape) -> String {
         let part = match self {
-            Part::Command => "command",
-            Part::Answer => "answer",
-            Part::Event => "event",
+            VocabularyPart::Command => "command",
+            VocabularyPart::Answer => "answer",
+            VocabularyPart::Event => "event",
         };
         format!("{part}.{}", shape.tag)
     }
 
-    /// The message: its `t`, what goes around the fields, and the fields.
+    /// Describes one message: its tag `t`, the envelope field `id` or `n`, and its payload.
     fn message(self, shape: &Shape) -> Value {
         let mut payload = draft_7(to_value(&shape.tagged()));
         let head = &mut payload["allOf"][0];
         let (name, schema) = match self {
-            Part::Command => (
+            VocabularyPart::Command => (
                 "id",
-                json!({ "type": "integer", "format": "int64", "description": "Comes back in the answer." }),
+                json!({ "type": "integer", "format": "int64", "description": "The number of the command, repeated in the answer." }),
             ),
-            Part::Answer => (
+            VocabularyPart::Answer => (
                 "id",
-                json!({ "type": "integer", "format": "int64", "description": "That of the command." }),
+                json!({ "type": "integer", "format": "int64", "description": "The number of the command that this message answers." }),
             ),
-            Part::Event => (
+            VocabularyPart::Event => (
                 "n",
-                json!({ "type": "integer", "format": "int64", "minimum": 1, "description": "One more than that of the event before." }),
+                json!({ "type": "integer", "format": "int64", "minimum": 1, "description": "The number of the event in the session: one more than that of the previous event." }),
             ),
         };
         head["properties"][name] = schema;
@@ -122,9 +128,10 @@ impl Part {
             "summary": shape.about,
             "payload": payload,
         });
+        // Only events require their envelope field; a command may omit `id`.
         match self {
-            Part::Event => message["payload"]["allOf"][0]["required"] = json!(["n", "t"]),
-            Part::Command | Part::Answer => {
+            VocabularyPart::Event => message["payload"]["allOf"][0]["required"] = json!(["n", "t"]),
+            VocabularyPart::Command | VocabularyPart::Answer => {
                 message["correlationId"] = json!({ "location": "$message.payload#/id" });
             }
         }
@@ -132,14 +139,15 @@ impl Part {
     }
 }
 
-/// The server takes a command and answers it.
+/// Describes the operation of a command: the server receives it and sends the answer.
 fn receive(shape: &Shape) -> Value {
     let mut operation = json!({
         "action": "receive",
         "summary": shape.about,
         "channel": { "$ref": "#/channels/session" },
-        "messages": [message_of_channel(&Part::Command.key(shape))],
+        "messages": [message_of_channel(&VocabularyPart::Command.key(shape))],
     });
+    // A command without an entry has no answer, and no reply either. Every other command may also be answered by `err`.
     let answer = ANSWERS.iter().find(|(command, _)| *command == shape.tag);
     if let Some(answer) = answer.and_then(|(_, answer)| *answer) {
         let answers = [answer, "err"].map(|tag| message_of_channel(&format!("answer.{tag}")));
@@ -148,7 +156,7 @@ fn receive(shape: &Shape) -> Value {
     operation
 }
 
-/// The server says something by itself.
+/// Describes an operation that the server starts itself.
 fn send(about: &str, messages: &[String]) -> Value {
     let messages: Vec<_> = messages.iter().map(|key| message_of_channel(key)).collect();
     json!({
@@ -163,17 +171,17 @@ fn message_of_channel(key: &str) -> Value {
     json!({ "$ref": format!("#/channels/session/messages/{key}") })
 }
 
-/// The headers of the upgrade request.
+/// Describes the headers of the upgrade request.
 fn handshake() -> Value {
     let text = |about: &str| json!({ "type": "string", "description": about });
     json!({
         "type": "object",
         "properties": {
-            "Sec-WebSocket-Protocol": { "type": "string", "const": SUBPROTOCOL, "description": "May be left out." },
-            "Authorization": text("Bearer and the token. Clients that can't set headers use the command auth."),
-            "X-Device": text("The device, with Authorization."),
-            "X-Instance": text("Random per start of the app, with Authorization."),
-            "X-Resume": text("<sid>:<n>: the session to go on with, and the last event applied, with Authorization."),
+            "Sec-WebSocket-Protocol": { "type": "string", "const": SUBPROTOCOL, "description": "The subprotocol; optional." },
+            "Authorization": text("The word Bearer and the access token. Clients that cannot set headers send the command auth instead."),
+            "X-Device": text("The device; used with Authorization."),
+            "X-Instance": text("A random value per start of the app; used with Authorization."),
+            "X-Resume": text("<sid>:<n>: the session to resume and the number of the last applied event; used with Authorization."),
         },
     })
 }
@@ -182,7 +190,7 @@ fn to_value<T: serde::Serialize>(schema: &T) -> Value {
     serde_json::to_value(schema).expect("a schema always serialises")
 }
 
-/// Schemas of AsyncAPI are of JSON Schema draft 7, which calls the parts of a tuple `items`.
+/// Converts a schema to JSON Schema draft 7, the dialect of AsyncAPI, where the elements of a tuple are named `items`.
 fn draft_7(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(fields) => {
@@ -208,7 +216,7 @@ fn draft_7(mut schema: Value) -> Value {
 mod tests {
     use super::*;
 
-    /// Every `$ref` of the document, with what it points to.
+    /// Collects every `$ref` of the document with its target.
     fn refs<'a>(document: &'a Value, at: &'a Value, found: &mut Vec<(String, Option<&'a Value>)>) {
         match at {
             Value::Object(fields) => {
@@ -238,9 +246,9 @@ mod tests {
     fn every_shape_is_a_message_of_the_channel_and_every_command_an_operation() {
         let document = describe();
         let messages = document["channels"]["session"]["messages"].as_object().unwrap();
-        let all = Command::shapes().len() + Answer::shapes().len() + Event::shapes().len();
+        let all = ClientCommand::shapes().len() + Response::shapes().len() + Event::shapes().len();
         assert_eq!(messages.len(), all);
-        for shape in Command::shapes() {
+        for shape in ClientCommand::shapes() {
             let operation = &document["operations"][shape.tag];
             assert_eq!(operation["action"], "receive", "{}", shape.tag);
             let silent = shape.tag == "typing";

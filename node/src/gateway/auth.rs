@@ -1,100 +1,93 @@
-//! Whose tokens are believed: the cluster's own, and those of one other source, with one algorithm fixed by configuration.
+//! Token verification for tokens of the cluster and of one other issuer, with the algorithm fixed by configuration.
 //!
-//! Nothing in a token chooses how it is checked, except `kid` among the keys of the configured file, and a `kid` of the
-//! cluster's own form, which is looked for among the [cluster's keys](crate::user::login::keyring) and nowhere else.
-//! Refusals carry no reason beyond expired or not, and a token is never logged.
+//! A token does not influence its own verification, with one exception: `kid` selects a key. A `kid` with the cluster's
+//! prefix selects among the [cluster's keys](crate::user::login::keyring) only, any other among the keys of the
+//! configured file only.
+//! A [`TokenError`] gives no reason beyond expired, invalid and not yet verifiable. Tokens are never logged.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cluster::Clock;
+use cluster::ClusterClock;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
-use protocol::{Cid, ErrorCode, UserId};
+use protocol::{ClientMessageId, ErrorCode, UserId};
 use serde::Deserialize;
 
 use crate::config;
-use crate::user::login::ended::Ended;
-use crate::user::login::keyring::{self, Keys as OwnKeys};
+use crate::user::login::keyring::{self, KeyringCache as OwnKeys};
+use crate::user::login::revocation_list::RevocationList;
 
-/// Checks tokens. Stateless: any node checks any token.
-pub struct Auth {
-    keys: Keys,
+/// Verifier of access tokens. Stateless: every node verifies every token.
+pub struct TokenVerifier {
+    keys: VerificationKeys,
     validation: Validation,
-    own: Option<Own>,
+    own: Option<ClusterIssuer>,
     dev: bool,
     token_bytes: usize,
-    clock: Clock,
+    clock: ClusterClock,
 }
 
-/// The tokens that the cluster signs itself.
-struct Own {
+/// Verification of the tokens that the cluster signs.
+struct ClusterIssuer {
     keys: Arc<OwnKeys>,
-    /// Logins whose tokens are good no more.
-    ended: Option<Ended>,
+    /// Revoked logins; `None` accepts the tokens of every login.
+    ended: Option<RevocationList>,
     validation: Validation,
 }
 
-/// What a valid token says.
+/// Verified content of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The user.
+pub struct TokenIdentity {
     pub user: UserId,
-    /// When the token runs out, tolerance included; development tokens never do.
+    /// Expiry time with the leeway added; `None` for development tokens, which never expire.
     pub expires: Option<SystemTime>,
-    /// The login that it came from, of a token of the cluster's own: its end ends the sessions.
-    pub login: Option<Cid>,
+    /// Login that the token was issued for; `None` for tokens of other issuers. Its revocation closes the sessions.
+    pub login: Option<ClientMessageId>,
 }
 
-/// Why a token was refused; what the client is told.
+/// Reason for refusing a token, as reported to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Get a new one.
+pub enum TokenError {
+    /// The token has expired; the client refreshes it.
     #[error("the token has expired")]
     Expired,
-    /// Anything else, deliberately without a reason.
+    /// The token fails any other check. The reason is withheld, because it would help an attacker.
     #[error("the token is not valid")]
     Invalid,
-    /// It says that the cluster has signed it, and this node doesn't know the cluster's keys yet: later.
-    #[error("this node doesn't know the keys of the cluster yet")]
+    /// The token has a cluster key id, and this node has not received the cluster's keys yet; the client retries.
+    #[error("this node has not loaded the keys of the cluster yet")]
     NotYet,
 }
 
-/// Why the configured keys cannot be used.
+/// Configured keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read.
     #[error("{key}: {path}: {source}")]
     Unreadable {
-        /// The setting.
         key: &'static str,
-        /// The file.
         path: String,
-        /// Why.
         source: std::io::Error,
     },
-    /// The file holds no usable key.
+    /// The file holds no key for the configured algorithm, or a malformed one.
     #[error("{key}: {path}: {reason}")]
     Unusable {
-        /// The setting.
         key: &'static str,
-        /// The file.
         path: String,
-        /// Why.
         reason: String,
     },
 }
 
-enum Keys {
+enum VerificationKeys {
     None,
     One(DecodingKey),
     Named(HashMap<String, DecodingKey>),
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct VerifiedClaims {
     sub: String,
     exp: f64,
     #[serde(default)]
@@ -105,42 +98,47 @@ struct Claims {
     sid: Option<String>,
 }
 
-// === impl Auth ===
+// === impl TokenVerifier ===
 
-impl Auth {
-    /// Reads the configured keys.
+impl TokenVerifier {
+    /// Loads the configured keys.
     ///
     /// # Errors
-    /// When a key file is missing or holds no key for the configured algorithm.
-    pub fn open(settings: &config::Auth, token_bytes: usize) -> Result<Auth, Error> {
+    /// A key file that is unreadable or holds no key for the configured algorithm.
+    pub fn open(settings: &config::AuthConfig, token_bytes: usize) -> Result<TokenVerifier, Error> {
         let algorithm = match settings.algorithm {
             config::Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
             config::Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
             config::Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
         };
-        Ok(Auth {
-            keys: Keys::open(settings)?,
+        Ok(TokenVerifier {
+            keys: VerificationKeys::open(settings)?,
             validation: validation(algorithm, &settings.issuer, settings),
             own: None,
             dev: settings.dev_tokens,
             token_bytes,
-            clock: Clock::system(),
+            clock: ClusterClock::system(),
         })
     }
 
-    /// Judges by this clock what has expired: the cluster's, since a machine whose own is wrong would take expired tokens
-    /// and refuse good ones.
+    /// Sets the clock for expiry checks. The cluster's clock is used: a wrong local clock would accept expired tokens
+    /// and refuse valid ones.
     #[must_use]
-    pub fn by(mut self, clock: Clock) -> Auth {
+    pub fn by(mut self, clock: ClusterClock) -> TokenVerifier {
         self.clock = clock;
         self
     }
 
-    /// Believes the tokens that the cluster signs, too.
+    /// Accepts tokens signed by the cluster as well.
     #[must_use]
-    pub fn believing(mut self, keys: Arc<OwnKeys>, login: &config::Login, settings: &config::Auth) -> Auth {
+    pub fn believing(
+        mut self,
+        keys: Arc<OwnKeys>,
+        login: &config::LoginConfig,
+        settings: &config::AuthConfig,
+    ) -> TokenVerifier {
         let validation = validation(jsonwebtoken::Algorithm::EdDSA, &login.issuer, settings);
-        self.own = Some(Own {
+        self.own = Some(ClusterIssuer {
             keys,
             ended: None,
             validation,
@@ -148,73 +146,79 @@ impl Auth {
         self
     }
 
-    /// Believes no token of these logins, of those that the cluster signs.
+    /// Refuses cluster tokens whose login is in the revocation list.
     #[must_use]
-    pub fn refusing(mut self, ended: Ended) -> Auth {
+    pub fn refusing(mut self, ended: RevocationList) -> TokenVerifier {
         if let Some(own) = &mut self.own {
             own.ended = Some(ended);
         }
         self
     }
 
-    /// Checks a token.
+    /// Verifies a token.
     ///
     /// # Errors
-    /// [`Refused`], which is all that the client may know.
-    pub fn check(&self, token: &str) -> Result<Identity, Refused> {
+    /// [`TokenError`], which may be sent to the client as it is.
+    pub fn check(&self, token: &str) -> Result<TokenIdentity, TokenError> {
+        // Before any decoding: an unauthenticated client must not make the node parse large input.
         if token.len() > self.token_bytes {
-            return Err(Refused::Invalid);
+            return Err(TokenError::Invalid);
         }
+        // Handled before decoding: a development token is no JWT.
         if self.dev
             && let Some(user) = token.strip_prefix("dev:")
         {
-            let user = UserId::parse(user).map_err(|_| Refused::Invalid)?;
-            return Ok(Identity {
+            let user = UserId::parse(user).map_err(|_| TokenError::Invalid)?;
+            return Ok(TokenIdentity {
                 user,
                 expires: None,
                 login: None,
             });
         }
-        let header = decode_header(token).map_err(|_| Refused::Invalid)?;
-        // A token that brings its own key, or wants something done that isn't, is not one of ours.
+        let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+        // A header that brings its own key, or demands extensions by `crit`, is an attempt to choose the verification.
         let foreign = header.jku.is_some()
             || header.jwk.is_some()
             || header.x5u.is_some()
             || header.x5c.is_some()
             || header.crit.is_some();
         if foreign {
-            return Err(Refused::Invalid);
+            return Err(TokenError::Invalid);
         }
         let kid = header.kid.as_deref();
+        // No fallback to the configured keys: a foreign key with a cluster key id must not pass.
         if let (Some(own), Some(kid)) = (&self.own, kid.filter(|kid| kid.starts_with(keyring::KID))) {
             return own.check(token, kid, self.now());
         }
-        let key = self.keys.find(kid).ok_or(Refused::Invalid)?;
-        // What another issuer calls a session is none of the cluster's logins.
-        identity(token, key, &self.validation, self.now()).map(|identity| Identity {
+        let key = self.keys.find(kid).ok_or(TokenError::Invalid)?;
+        // `sid` of another issuer is no login of the cluster, and must not match the revocation list.
+        identity(token, key, &self.validation, self.now()).map(|identity| TokenIdentity {
             login: None,
             ..identity
         })
     }
 }
 
-impl Auth {
+impl TokenVerifier {
     fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.clock.now_ms())
     }
 }
 
-/// What is asked of every token, whoever signed it, but for its times, which [`identity`] looks at.
-fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &config::Auth) -> Validation {
+/// Builds the checks common to all tokens. Times are checked by [`identity`] against the cluster's clock.
+fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &config::AuthConfig) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = settings.leeway_s;
+    // `jsonwebtoken` would compare these with the local clock, which may be wrong.
     validation.validate_exp = false;
     validation.validate_nbf = false;
+    // A token without `exp` would be valid forever.
     validation.set_required_spec_claims(&["exp", "sub"]);
     if settings.audience.is_empty() {
         validation.validate_aud = false;
     } else {
         validation.set_audience(&[&settings.audience]);
+        // `set_audience` alone would accept a token without the claim. The same holds for `iss` below.
         validation.required_spec_claims.insert("aud".to_owned());
     }
     if !issuer.is_empty() {
@@ -224,15 +228,15 @@ fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &confi
     validation
 }
 
-/// What a token says, if this key has signed it.
+/// Verifies the signature and the claims, and returns the identity.
 fn identity(
     token: &str,
     key: &DecodingKey,
     validation: &Validation,
     now: SystemTime,
-) -> Result<Identity, Refused> {
-    let claims = decode::<Claims>(token, key, validation).map_err(|_| Refused::Invalid)?;
-    let Claims {
+) -> Result<TokenIdentity, TokenError> {
+    let claims = decode::<VerifiedClaims>(token, key, validation).map_err(|_| TokenError::Invalid)?;
+    let VerifiedClaims {
         sub,
         exp,
         iat,
@@ -240,67 +244,76 @@ fn identity(
         sid,
     } = claims.claims;
     let leeway = Duration::from_secs(validation.leeway);
+    // A time out of range counts as future, so a malformed `iat` or `nbf` is refused.
     let is_to_come = |claim: f64| instant(claim).is_none_or(|at| at > now + leeway);
     if iat.is_some_and(is_to_come) || nbf.is_some_and(is_to_come) {
-        return Err(Refused::Invalid);
+        return Err(TokenError::Invalid);
     }
-    let user = UserId::parse(&sub).map_err(|_| Refused::Invalid)?;
-    let expires = instant(exp).ok_or(Refused::Invalid)? + leeway;
+    let user = UserId::parse(&sub).map_err(|_| TokenError::Invalid)?;
+    // Expiry comes last: `Expired` asks the client to refresh, which would not help a token that is invalid anyway.
+    let expires = instant(exp).ok_or(TokenError::Invalid)? + leeway;
     if expires < now {
-        return Err(Refused::Expired);
+        return Err(TokenError::Expired);
     }
-    Ok(Identity {
+    Ok(TokenIdentity {
         user,
         expires: Some(expires),
-        login: sid.and_then(|sid| Cid::parse(&sid).ok()),
+        login: sid.and_then(|sid| ClientMessageId::parse(&sid).ok()),
     })
 }
 
-// === impl Own, Refused ===
+// === impl ClusterIssuer, TokenError ===
 
-impl Own {
-    fn check(&self, token: &str, kid: &str, now: SystemTime) -> Result<Identity, Refused> {
+impl ClusterIssuer {
+    fn check(&self, token: &str, kid: &str, now: SystemTime) -> Result<TokenIdentity, TokenError> {
+        // One snapshot of the keys for the whole check, so that a rotation meanwhile has no effect on it.
         let ring = self.keys.ring();
         match ring.as_deref().and_then(|ring| ring.verifier(kid)) {
             Some(key) => {
                 let identity = identity(token, key, &self.validation, now)?;
-                let over = |login: &Cid| self.ended.as_ref().is_some_and(|ended| ended.holds(login));
+                let over =
+                    |login: &ClientMessageId| self.ended.as_ref().is_some_and(|ended| ended.holds(login));
                 match &identity.login {
-                    Some(login) if over(login) => Err(Refused::Invalid),
+                    Some(login) if over(login) => Err(TokenError::Invalid),
                     _ => Ok(identity),
                 }
             }
-            None if self.keys.may_lack() => Err(Refused::NotYet),
-            None => Err(Refused::Invalid),
+            // A new key may not have arrived here yet. `Invalid` would end the login of a client with a good token.
+            None if self.keys.may_lack() => Err(TokenError::NotYet),
+            None => Err(TokenError::Invalid),
         }
     }
 }
 
-impl Refused {
-    /// The code for the client.
+impl TokenError {
+    /// Returns the protocol's error code.
     #[must_use]
     pub fn code(self) -> ErrorCode {
         match self {
-            Refused::Expired => ErrorCode::TokenExpired,
-            Refused::Invalid => ErrorCode::Unauthenticated,
-            Refused::NotYet => ErrorCode::Unavailable,
+            TokenError::Expired => ErrorCode::TokenExpired,
+            TokenError::Invalid => ErrorCode::Unauthenticated,
+            TokenError::NotYet => ErrorCode::Unavailable,
         }
     }
 }
 
-/// Seconds since the epoch, refused beyond the year 5138: nothing later can be added to without care.
+/// Converts seconds since the Unix epoch. Values beyond the year 5138 are refused, so that adding the leeway cannot
+/// overflow.
 fn instant(seconds: f64) -> Option<SystemTime> {
     (0.0..1e11)
         .contains(&seconds)
         .then(|| UNIX_EPOCH + Duration::from_secs_f64(seconds))
 }
 
-// === impl Keys ===
+// === impl VerificationKeys ===
 
-impl Keys {
-    fn open(settings: &config::Auth) -> Result<Keys, Error> {
+impl VerificationKeys {
+    fn open(settings: &config::AuthConfig) -> Result<VerificationKeys, Error> {
+        // The configuration check permits one source only, so their order does not matter.
         if !settings.secret.is_empty() {
-            return Ok(Keys::One(DecodingKey::from_secret(settings.secret.0.as_bytes())));
+            return Ok(VerificationKeys::One(DecodingKey::from_secret(
+                settings.secret.0.as_bytes(),
+            )));
         }
         if !settings.public_key_file.is_empty() {
             let (key, path) = ("auth.public_key_file", &settings.public_key_file);
@@ -310,15 +323,15 @@ impl Keys {
                 _ => DecodingKey::from_rsa_pem(&pem),
             };
             let parsed = parsed.map_err(|error| Error::unusable(key, path, &error))?;
-            return Ok(Keys::One(parsed));
+            return Ok(VerificationKeys::One(parsed));
         }
         if !settings.jwks_file.is_empty() {
-            return Keys::named(settings.algorithm, &settings.jwks_file);
+            return VerificationKeys::named(settings.algorithm, &settings.jwks_file);
         }
-        Ok(Keys::None)
+        Ok(VerificationKeys::None)
     }
 
-    fn named(algorithm: config::Algorithm, path: &str) -> Result<Keys, Error> {
+    fn named(algorithm: config::Algorithm, path: &str) -> Result<VerificationKeys, Error> {
         let key = "auth.jwks_file";
         let set: JwkSet =
             serde_json::from_slice(&read(key, path)?).map_err(|error| Error::unusable(key, path, &error))?;
@@ -331,6 +344,7 @@ impl Keys {
                 }
                 _ => false,
             };
+            // Keys for other algorithms are skipped: identity providers publish several in one set.
             if let (true, Some(kid)) = (fits, &jwk.common.key_id) {
                 let parsed =
                     DecodingKey::from_jwk(jwk).map_err(|error| Error::unusable(key, path, &error))?;
@@ -338,21 +352,22 @@ impl Keys {
             }
         }
         if named.is_empty() {
-            let reason = format!("no key with a kid for {algorithm:?}");
+            let reason = format!("the key set has no key with a kid for {algorithm:?}");
             return Err(Error::Unusable {
                 key,
                 path: path.to_owned(),
                 reason,
             });
         }
-        Ok(Keys::Named(named))
+        Ok(VerificationKeys::Named(named))
     }
 
     fn find(&self, kid: Option<&str>) -> Option<&DecodingKey> {
         match self {
-            Keys::None => None,
-            Keys::One(key) => Some(key),
-            Keys::Named(named) => named.get(kid?),
+            VerificationKeys::None => None,
+            // A single key verifies every token, whatever its `kid`.
+            VerificationKeys::One(key) => Some(key),
+            VerificationKeys::Named(named) => named.get(kid?),
         }
     }
 }

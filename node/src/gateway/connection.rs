@@ -1,4 +1,4 @@
-//! The TCP socket under an HTTP connection: its options, its seat, and a handle that can end it.
+//! TCP socket under an HTTP connection: socket options, connection permit, and a handle that can close it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,89 +15,93 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::admission;
-use super::greetings::Greeting;
-use super::seats::{Seat, Seats, UNKNOWN_BYTES};
+use super::connection_limit::{ConnectionLimiter, ConnectionPermit, UNKNOWN_BYTES};
+use super::unauthenticated::UnauthenticatedGuard;
 use super::unserved::Unserved;
-use crate::config::Server;
-use crate::session::Cut;
+use crate::config::ServerConfig;
+use crate::session::CloseSocket;
 
-/// How long a client may take to notice that it sends too much before it is known.
+/// Delay before a connection is closed that sends too much unidentified data. It gives the client time to read the
+/// refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connections of one thread.
-pub(super) type ThreadConnections = Rc<RefCell<Unserved<Weak<Connection>>>>;
+/// Connections of one worker thread.
+pub(super) type ThreadConnections = Rc<RefCell<Unserved<Weak<TrackedConnection>>>>;
 
-/// A connection. The HTTP server holds the one strong handle, in an [`Io`], and may wait on it for ever for a client that
-/// never reads; whoever has a weak one can end it. A second handle on the socket would be a second file.
-pub struct Connection {
+/// Connection of a client.
+///
+/// The HTTP server holds the only strong handle, in an [`Io`], and may keep it forever for a client that never reads. A
+/// weak handle can close the socket. A duplicated socket would cost a second file descriptor.
+pub struct TrackedConnection {
     stream: RefCell<TcpStream>,
-    seat: Seat,
-    /// Where it comes from, if that is a client and no proxy.
+    permit: ConnectionPermit,
+    /// Address for counting; `None` if the peer is a trusted proxy.
     address: Option<IpAddr>,
     all: ThreadConnections,
-    /// Its turn to give way, while it has no client's seat.
+    /// Position in the eviction order; `None` while the connection holds a client permit.
     turn: Cell<Option<u64>>,
-    /// It is known who is at the other end.
+    /// Set after the client was authenticated.
     identified: Cell<bool>,
-    /// Another protocol than HTTP is spoken, with bounds of its own.
+    /// Set after an upgrade; the WebSocket applies its own bounds.
     upgraded: Cell<bool>,
-    /// Bytes that were read since the last request was taken up.
+    /// Bytes read since the last request was dispatched.
     unasked: Cell<usize>,
     overrun: Cell<bool>,
-    /// Who waits to read on, and cannot.
+    /// Waker of a read that is suspended by the byte bound.
     reader: RefCell<Option<Waker>>,
     ended: Cell<bool>,
-    greeting: RefCell<Option<Greeting>>,
+    greeting: RefCell<Option<UnauthenticatedGuard>>,
 }
 
-/// What the HTTP server reads from and writes to.
-pub(super) struct Io(Rc<Connection>);
+/// I/O object of the HTTP server.
+pub(super) struct Io(Rc<TrackedConnection>);
 
-// === impl Connection ===
+// === impl TrackedConnection ===
 
-impl Connection {
-    /// The handle of the connection by which a request came.
+impl TrackedConnection {
+    /// Returns the handle for closing the connection of a request.
     #[must_use]
-    pub fn of(request: &HttpRequest) -> Weak<dyn Cut> {
-        match request.conn_data::<Weak<Connection>>() {
+    pub fn of(request: &HttpRequest) -> Weak<dyn CloseSocket> {
+        match request.conn_data::<Weak<TrackedConnection>>() {
             Some(connection) => connection.clone(),
-            None => Weak::<Connection>::new(),
+            None => Weak::<TrackedConnection>::new(),
         }
     }
 
-    /// The connection by which a request came.
-    pub(super) fn under(request: &HttpRequest) -> Option<Rc<Connection>> {
-        request.conn_data::<Weak<Connection>>()?.upgrade()
+    /// Returns the connection of a request.
+    pub(super) fn under(request: &HttpRequest) -> Option<Rc<TrackedConnection>> {
+        request.conn_data::<Weak<TrackedConnection>>()?.upgrade()
     }
 
-    pub(super) fn seat(&self) -> &Seat {
-        &self.seat
+    pub(super) fn permit(&self) -> &ConnectionPermit {
+        &self.permit
     }
 
-    /// Whether it is known who is at the other end.
+    /// Returns `true` after the client was authenticated.
     pub(super) fn is_identified(&self) -> bool {
         self.identified.get()
     }
 
-    /// A request of a client has come; whether there is a seat for it.
+    /// Acquires a client permit for a request. Returns `false` if none is free or the connection was evicted.
     pub(super) fn asks_as_client(&self) -> bool {
+        // The request was dispatched: its bytes no longer count as data of an unidentified client.
         self.unasked.set(0);
         let Some(turn) = self.turn.get() else {
-            return self.seat.take();
+            return self.permit.take();
         };
-        if !self.seat.take() {
+        if !self.permit.take() {
             return false;
         }
         if self.all.borrow_mut().remove(turn).is_none() {
-            // It has given way meanwhile, and is about to be closed.
-            self.seat.give_back();
+            // Evicted since the request was read, and about to be closed: the permit would be lost until then.
+            self.permit.give_back();
             return false;
         }
         self.turn.set(None);
         true
     }
 
-    /// A request of an operator or a probe has come: it gives way last.
+    /// Registers a request of an operator or probe: the connection becomes the last in the eviction order.
     pub(super) fn asks_as_operator(self: &Rc<Self>) {
         self.unasked.set(0);
         if let Some(turn) = self.turn.get() {
@@ -108,29 +112,30 @@ impl Connection {
         }
     }
 
-    /// A request was answered: who is not known by now needs no seat.
+    /// Releases the permit after a response if the client is still unidentified.
     pub(super) fn is_answered(self: &Rc<Self>) {
         if !self.identified.get() && !self.upgraded.get() && self.turn.get().is_none() {
-            self.seat.give_back();
+            self.permit.give_back();
             let turn = self.all.borrow_mut().add(self.address, Rc::downgrade(self));
             self.turn.set(Some(turn));
         }
     }
 
-    /// Another protocol is spoken from here on, by one who is to say who it is.
-    pub(super) fn upgrade(&self, greeting: Option<Greeting>) {
+    /// Marks the connection as upgraded. `greeting` counts it as unauthenticated until the client is identified.
+    pub(super) fn upgrade(&self, greeting: Option<UnauthenticatedGuard>) {
         self.upgraded.set(true);
         self.greeting.replace(greeting);
     }
 
-    /// Notes what was read. One who sends too much before it is known is not read on, and ended after a moment.
+    /// Counts bytes read. If an unidentified client exceeds the bound, reading is suspended and the connection closed
+    /// after [`PATIENCE`].
     fn has_read(self: &Rc<Self>, bytes: usize) {
         self.unasked.set(self.unasked.get().saturating_add(bytes));
         if self.reads_on() || self.overrun.replace(true) {
             return;
         }
         let connection = Rc::downgrade(self);
-        // Owned by nobody and over soon; one per connection.
+        // Detached on purpose: it ends by itself, holds no strong handle, and is spawned once per connection.
         actix_web::rt::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
             if let Some(connection) = connection.upgrade() {
@@ -144,11 +149,12 @@ impl Connection {
     }
 }
 
-impl Cut for Connection {
+impl CloseSocket for TrackedConnection {
     fn cut(&self) {
-        // Fails when it's closed already, which is as good.
+        // An error means that the socket is closed already.
         let _closed = SockRef::from(&*self.stream.borrow()).shutdown(Shutdown::Both);
         self.ended.set(true);
+        // A suspended read is not registered with the socket, so the shutdown alone would not wake it.
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -160,8 +166,9 @@ impl Cut for Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for TrackedConnection {
     fn drop(&mut self) {
+        // The slot becomes free only here, when the socket closes, and not at the eviction.
         self.all.borrow_mut().close(self.turn.get());
     }
 }
@@ -169,24 +176,26 @@ impl Drop for Connection {
 // === impl Io ===
 
 impl Io {
-    /// Prepares a connection that was just accepted. Whoever has to gives way to it.
+    /// Wraps an accepted socket: sets its options and evicts other connections if the thread holds too many.
     pub(super) fn accepted(
         stream: TcpStream,
-        settings: &Server,
-        seats: &Seats,
+        settings: &ServerConfig,
+        limiter: &ConnectionLimiter,
         all: &ThreadConnections,
     ) -> Io {
         let socket = SockRef::from(&stream);
-        // Options that this system doesn't know leave the connection as it is.
+        // Best effort: an option that the system lacks leaves the connection usable.
         let _unknown = socket.set_tcp_nodelay(true);
         let _unknown = socket.set_tcp_user_timeout(Some(settings.user_timeout_ms.duration()));
+        // A small kernel buffer keeps unsent frames in the outbound queue, where a slow consumer is detected.
         if settings.unsent_bytes > 0 {
             let _unknown = socket.set_tcp_notsent_lowat(settings.unsent_bytes);
         }
         let peer = stream.peer_addr().ok().map(|peer| peer.ip());
-        let connection = Rc::new(Connection {
+        let connection = Rc::new(TrackedConnection {
+            // Counted as open from here on; the permit is acquired with the first request.
             stream: RefCell::new(stream),
-            seat: seats.accept(),
+            permit: limiter.accept(),
             address: peer.and_then(|peer| admission::direct(peer, settings)),
             all: all.clone(),
             turn: Cell::new(None),
@@ -207,13 +216,13 @@ impl Io {
         Io(connection)
     }
 
-    /// Where it comes from.
+    /// Returns the peer's address, or `None` if the socket is closed.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.0.stream.borrow().peer_addr().ok()
     }
 
-    /// Lets the requests of the connection find it.
-    pub(super) fn introduce(&self, extensions: &mut Extensions) {
+    /// Stores a handle in the connection's extensions, where its requests find it.
+    pub(super) fn promote(&self, extensions: &mut Extensions) {
         extensions.insert(Rc::downgrade(&self.0));
     }
 }
@@ -225,7 +234,7 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.0.reads_on() {
-            // What is being answered still is; then the end comes.
+            // A response in progress is still written. After `cut`, an empty read signals the end of the stream.
             if self.0.ended.get() {
                 return Poll::Ready(Ok(()));
             }

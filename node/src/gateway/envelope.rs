@@ -1,5 +1,4 @@
-//! What every HTTP request goes through: a request id, the rules for browsers of other origins, `HEAD`, and clients of HTTP/1.0. What is sent
-//! is what it says it is, so browsers are told not to guess.
+//! Middleware for every HTTP request: request id, CORS, `HEAD`, HTTP/1.0 responses and `nosniff`.
 
 use actix_cors::Cors;
 use actix_web::Error;
@@ -10,25 +9,25 @@ use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use tracing::Instrument;
 
-use crate::config::Server;
+use crate::config::ServerConfig;
 
-/// The header that carries the id of a request, both ways.
+/// Header with the id of a request, in requests and responses.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id that is taken over from the client.
+/// Maximum length in bytes of a request id taken from the client.
 const LONGEST: usize = 64;
 
-/// Gives the request its id, the client's if it has one, and says how it ended.
+/// Assigns the request id, the client's own if it is well-formed, and logs the response status.
 pub(super) async fn identify<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
+    // An unchecked id would let clients write arbitrary text into the log.
     let id = match request.headers().get(REQUEST_ID) {
         Some(id) if well_formed(id) => id.clone(),
         _ => HeaderValue::try_from(ulid::Ulid::new().to_string()).expect("a ULID is text"),
     };
-    // What is asked about a resource that can be read needs no handler of its own; the body is left out when the
-    // answer is written, by what the request line said.
+    // Handlers exist for `GET` only. The HTTP encoder omits the body by the method of the request line.
     if request.method() == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
@@ -41,7 +40,7 @@ pub(super) async fn identify<B: MessageBody>(
         headers.insert(REQUEST_ID, id);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if version < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
-            // HTTP/1.0 knows no chunks: such a body ends with the connection.
+            // HTTP/1.0 has no chunked encoding: the end of the connection delimits such a body.
             let head = response.response_mut().head_mut();
             head.no_chunking(true);
             head.set_connection_type(ConnectionType::Close);
@@ -53,12 +52,13 @@ pub(super) async fn identify<B: MessageBody>(
     .await
 }
 
-/// Which pages of other origins may use the interface from a browser. Tokens travel in a header and never in cookies,
-/// so an origin gains nothing that it doesn't hold already.
-pub(super) fn cors(settings: &Server) -> Cors {
+/// Builds the CORS rules. Tokens travel in a header and never in cookies, so an allowed origin gains no access by
+/// itself.
+pub(super) fn cors(settings: &ServerConfig) -> Cors {
     let cors = Cors::default()
         .allow_any_method()
         .allow_any_header()
+        // Browsers hide all other response headers from scripts.
         .expose_headers(["ETag", "Location", "Retry-After", "X-Request-Id"])
         .max_age(3_600);
     if settings.allowed_origins.iter().any(|origin| origin == "*") {

@@ -1,54 +1,54 @@
-//! What operators and probes ask: `/livez`, `/readyz`, `/metrics` and `/v1/cluster*`.
+//! Endpoints for operators and probes: `/livez`, `/readyz`, `/metrics` and `/v1/cluster*`.
 
 use std::rc::Rc;
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, web};
 use cluster::{Cluster, NodeId};
-use protocol::{ConvId, ErrorCode};
+use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admission;
 use super::problem::{Problem, problem};
-use super::rest::describe::{Operators, Tag};
-use crate::session::{Order, Worker};
-use crate::telemetry::metrics::Figures;
+use super::rest::describe::{ApiTag, Operators};
+use crate::session::{NodeState, WorkerContext};
+use crate::telemetry::metrics::MetricsRegistry;
 
-/// `?conversation=`.
+/// Query of the owner endpoint.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Which {
-    /// The conversation.
-    conversation: ConvId,
+    /// The id of the conversation to locate.
+    conversation: ConversationId,
 }
 
-/// How the node is.
+/// Health of the node.
 #[derive(Serialize, ToSchema)]
 struct State {
-    /// In a word.
+    /// The health in one word: `ok`, `ready` or `not ready`.
     status: &'static str,
-    /// Why it isn't ready.
+    /// Reason for not being ready; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// Where a conversation lives.
+/// Location of a conversation in the cluster.
 #[derive(Serialize, ToSchema)]
-struct Owner {
-    /// The conversation.
-    conversation: ConvId,
-    /// Its shard.
+struct OwnerLocation {
+    /// The id of the requested conversation.
+    conversation: ConversationId,
+    /// The shard that holds the conversation.
     shard: u16,
-    /// The node that owns the shard, if one is known.
+    /// The node that owns the shard, or null if no owner is known.
     owner: Option<u64>,
-    /// Since when: the number of its taking over.
+    /// The epoch of the owner: the log index of its takeover.
     epoch: u64,
-    /// The version of the map of shards.
+    /// The version of the cluster map that this answer is based on.
     map_version: u64,
-    /// The nodes that hold copies of the shard.
+    /// The nodes that hold replicas of the shard.
     replicas: Vec<u64>,
-    /// The node that says so.
+    /// The node that answered.
     node: u64,
 }
 
@@ -62,8 +62,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(remove_node);
 }
 
-/// The process runs.
-#[utoipa::path(tag = Tag::OPERATION, security(()), responses((status = 200, description = "It does.", body = State)))]
+/// Reports that the process runs.
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses((status = 200, description = "The process runs.", body = State)))]
 #[get("/livez")]
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(State {
@@ -72,20 +72,22 @@ async fn livez() -> HttpResponse {
     })
 }
 
-/// Clients are served well here.
-#[utoipa::path(tag = Tag::OPERATION, security(()), responses(
-    (status = 200, description = "They are.", body = State),
-    (status = 503, description = "They are not.", body = State)
+/// Reports whether the node accepts clients.
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
+    (status = 200, description = "The node accepts clients.", body = State),
+    (status = 503, description = "The node does not accept clients; see `reason`.", body = State)
 ))]
 #[get("/readyz")]
-async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> HttpResponse {
+async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>>) -> HttpResponse {
     let ready = match worker.order() {
-        Order::HandOver | Order::Drain => Err("draining".to_owned()),
-        Order::Isolated => {
+        // Not ready before the sessions close, so that load balancers send clients elsewhere in time.
+        NodeState::HandOver | NodeState::Drain => Err("draining".to_owned()),
+        // The cluster's reason is the more specific one, for example that an operator removed this node.
+        NodeState::Isolated => {
             let reason = cluster.ready().err();
-            Err(reason.unwrap_or_else(|| "isolated: no majority in sight".to_owned()))
+            Err(reason.unwrap_or_else(|| "isolated: quorum lost".to_owned()))
         }
-        Order::Serve => cluster.ready(),
+        NodeState::Serve => cluster.ready(),
     };
     match ready {
         Ok(()) => HttpResponse::Ok().json(State {
@@ -99,59 +101,59 @@ async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<Worker>>) -> H
     }
 }
 
-/// The node's figures, for Prometheus.
-#[utoipa::path(tag = Tag::OPERATION, responses(
-    (status = 200, description = "OpenMetrics.", body = String, content_type = "application/openmetrics-text"), Operators
+/// Returns the node's metrics for Prometheus.
+#[utoipa::path(tag = ApiTag::OPERATION, responses(
+    (status = 200, description = "The metrics in the OpenMetrics text format.", body = String, content_type = "application/openmetrics-text"), Operators
 ))]
 #[get("/metrics")]
 async fn metrics(
     request: HttpRequest,
-    figures: web::Data<Figures>,
-    worker: web::Data<Rc<Worker>>,
+    figures: web::Data<MetricsRegistry>,
+    worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
     if !operator(&request, &worker) {
-        return strangers();
+        return unauthorized();
     }
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())
 }
 
-/// Nodes, shards, owners, lag.
+/// Shows the members, shards, shard owners and replication lag.
 ///
-/// `local` of a shard is this node's replica: its role, its position, and the digest of what applying the log up to that
-/// very position did. Replicas with the same `applied` have the same `digest`.
-#[utoipa::path(tag = Tag::OPERATION, responses((status = 200, description = "The cluster.", body = Object), Operators))]
+/// `local` of a shard describes this node's replica: its role, its log position, and a digest over the results of all
+/// applied entries. Replicas with the same `applied` have the same `digest`.
+#[utoipa::path(tag = ApiTag::OPERATION, responses((status = 200, description = "The state of the cluster as this node has it.", body = Object), Operators))]
 #[get("/v1/cluster")]
 async fn cluster_status(
     request: HttpRequest,
     cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<Worker>>,
+    worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
     if !operator(&request, &worker) {
-        return strangers();
+        return unauthorized();
     }
     HttpResponse::Ok().json(cluster.status())
 }
 
-/// Where a conversation lives.
-#[utoipa::path(tag = Tag::OPERATION, params(Which), responses(
-    (status = 200, description = "Its shard and its owner.", body = Owner), Operators
+/// Shows the shard of a conversation and the node that owns it.
+#[utoipa::path(tag = ApiTag::OPERATION, params(Which), responses(
+    (status = 200, description = "The shard of the conversation and the node that owns it.", body = OwnerLocation), Operators
 ))]
 #[get("/v1/cluster/owner")]
 async fn conversation_owner(
     request: HttpRequest,
     which: web::Query<Which>,
     cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<Worker>>,
+    worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
     if !operator(&request, &worker) {
-        return strangers();
+        return unauthorized();
     }
     let conversation = which.into_inner().conversation;
     let shard = cluster.shard_of(conversation.as_str().as_bytes());
     let route = cluster.route(shard);
-    HttpResponse::Ok().json(Owner {
+    HttpResponse::Ok().json(OwnerLocation {
         conversation,
         shard: shard.0,
         owner: route.owner.map(|node| node.0),
@@ -162,10 +164,10 @@ async fn conversation_owner(
     })
 }
 
-/// Forgets a node that won't come back; the others take its shards.
-#[utoipa::path(tag = Tag::OPERATION, params(("id" = u64, Path, description = "The node.")), responses(
-    (status = 204, description = "It is forgotten."),
-    (status = 409, description = "It can't be.", body = Problem, content_type = "application/problem+json"),
+/// Removes a node from the cluster for good; the other nodes take over its shards.
+#[utoipa::path(tag = ApiTag::OPERATION, params(("id" = u64, Path, description = "The id of the node.")), responses(
+    (status = 204, description = "The node is removed from the cluster map."),
+    (status = 409, description = "The node cannot be removed; see `detail`.", body = Problem, content_type = "application/problem+json"),
     Operators
 ))]
 #[delete("/v1/cluster/nodes/{id}")]
@@ -173,10 +175,10 @@ async fn remove_node(
     request: HttpRequest,
     node: web::Path<u64>,
     cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<Worker>>,
+    worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
     if !operator(&request, &worker) {
-        return strangers();
+        return unauthorized();
     }
     match cluster.remove_node(NodeId(*node)).await {
         Ok(()) => HttpResponse::NoContent().finish(),
@@ -184,7 +186,7 @@ async fn remove_node(
     }
 }
 
-fn operator(request: &HttpRequest, worker: &Worker) -> bool {
+fn operator(request: &HttpRequest, worker: &WorkerContext) -> bool {
     let config = &worker.config;
     admission::operator(
         request.headers(),
@@ -193,6 +195,6 @@ fn operator(request: &HttpRequest, worker: &Worker) -> bool {
     )
 }
 
-fn strangers() -> HttpResponse {
-    problem(ErrorCode::Unauthenticated, "this needs the admin token")
+fn unauthorized() -> HttpResponse {
+    problem(ErrorCode::Unauthenticated, "this request needs the admin token")
 }

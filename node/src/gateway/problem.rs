@@ -1,4 +1,4 @@
-//! Refusals over HTTP: `application/problem+json` (RFC 9457) with the protocol's codes.
+//! HTTP error responses: `application/problem+json` (RFC 9457) with the error codes of the protocol.
 
 use std::fmt;
 
@@ -9,39 +9,39 @@ use protocol::{ErrorCode, InvalidId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Refused;
-use crate::conversation::Refusal;
+use super::auth::TokenError;
+use crate::conversation::CommandError;
 
-/// The body of every refusal.
+/// The body of every error response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// `about:blank`: the code says what it is.
+    /// Always `about:blank`; the `code` identifies the problem.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// The reason phrase of the HTTP status.
     title: &'static str,
-    /// The status.
+    /// The HTTP status code of the response.
     status: u16,
-    /// The reason, for people.
+    /// The reason as text for people.
     detail: String,
-    /// The reason, for programs.
+    /// The reason as a code for programs.
     code: ErrorCode,
-    /// How long to wait before the next try, in milliseconds; on temporary refusals.
+    /// Milliseconds to wait before the next try; present on temporary refusals only.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_ms: Option<u64>,
-    /// What the resource does permit; goes into a header.
+    /// Value of the `Allow` header of a 405; not part of the body.
     #[serde(skip)]
     #[schema(ignore)]
     allow: Option<String>,
 }
 
-/// A refusal with the status that goes with its code.
+/// Builds an error response with the status of its code.
 #[must_use]
 pub(super) fn problem(code: ErrorCode, detail: &str) -> HttpResponse {
     Problem::new(code, detail).error_response()
 }
 
-/// A refusal with another status.
+/// Builds an error response with another status than that of its code.
 #[must_use]
 pub(super) fn problem_of(status: StatusCode, code: ErrorCode, detail: &str) -> HttpResponse {
     Problem::new(code, detail).with_status(status).error_response()
@@ -50,7 +50,7 @@ pub(super) fn problem_of(status: StatusCode, code: ErrorCode, detail: &str) -> H
 // === impl Problem ===
 
 impl Problem {
-    /// A refusal with the status that goes with its code.
+    /// Creates a problem with the status of its code. Temporary codes get a retry time of one second.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Problem {
         let status = StatusCode::from_u16(code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = Problem {
@@ -65,12 +65,12 @@ impl Problem {
         problem.with_status(status)
     }
 
-    /// A request that is malformed.
+    /// Creates a problem for a malformed request.
     pub fn bad(detail: impl Into<String>) -> Problem {
         Problem::new(ErrorCode::BadRequest, detail)
     }
 
-    /// With another status.
+    /// Replaces the status and its title.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Problem {
         self.status = status.as_u16();
@@ -78,9 +78,9 @@ impl Problem {
         self
     }
 
-    /// A method that the resource doesn't have. `allow` is the list of those it has.
+    /// Creates a 405. `allow` lists the methods of the resource.
     pub(super) fn method_not_allowed(allow: String) -> Problem {
-        let mut problem = Problem::bad(format!("only {allow} is possible here"))
+        let mut problem = Problem::bad(format!("this path supports only {allow}"))
             .with_status(StatusCode::METHOD_NOT_ALLOWED);
         problem.allow = Some(allow);
         problem
@@ -94,15 +94,18 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
+        // RFC 9110 requires a challenge in every 401.
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         if let Some(retry_ms) = self.retry_ms {
+            // Rounded up to seconds: an earlier retry would be refused again.
             response.insert_header((RETRY_AFTER, retry_ms.div_ceil(1_000).to_string()));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
         }
+        // A cached refusal would outlive its cause.
         response.insert_header((CACHE_CONTROL, "no-store"));
         response
             .content_type("application/problem+json")
@@ -116,10 +119,11 @@ impl fmt::Display for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        let Refusal { code, msg, retry_ms } = refusal;
+impl From<CommandError> for Problem {
+    fn from(refusal: CommandError) -> Problem {
+        let CommandError { code, msg, retry_ms } = refusal;
         let mut problem = Problem::new(code, msg);
+        // A permanent refusal must not carry a retry time: clients would repeat a request that cannot succeed.
         if code.temporary() {
             problem.retry_ms = retry_ms.or(problem.retry_ms);
         }
@@ -139,8 +143,8 @@ impl From<InvalidId> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Problem {
+impl From<TokenError> for Problem {
+    fn from(refused: TokenError) -> Problem {
         Problem::new(refused.code(), refused.to_string())
     }
 }

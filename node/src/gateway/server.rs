@@ -1,7 +1,8 @@
-//! The listener: threads, limits and routes.
+//! HTTP server: listener, worker threads, limits and routes.
 //!
-//! Put together here and not by `actix_web::HttpServer`, which reads from sockets of the system only: a [`Connection`](
-//! super::connection::Connection) is one with a seat and a handle.
+//! It is assembled from `actix_server` and `actix_http` instead of `actix_web::HttpServer`, which reads from plain
+//! sockets only. Here every socket is a [`TrackedConnection`](super::connection::TrackedConnection) with a permit and a
+//! handle that can close it.
 
 use std::cell::RefCell;
 use std::future::ready;
@@ -20,59 +21,45 @@ use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
-use super::auth::Auth;
+use super::auth::TokenVerifier;
 use super::connection::{Io, ThreadConnections};
-use super::greetings::Greetings;
+use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 use super::rest::LoginRates;
-use super::seats::{Seats, usher};
+use super::unauthenticated::UnauthenticatedConnections;
 use super::unserved::Unserved;
-use super::{api, envelope, seats};
-use crate::config::{Config, Server};
-use crate::conversation::Conversations;
-use crate::relay::Relay;
-use crate::session::{Door, Rates, Sessions, Worker};
-use crate::telemetry::metrics::{Figures, Metrics};
-use crate::user::Attendance;
-use crate::user::login::Login;
+use super::{api, connection_limit, envelope};
+use crate::config::{Config, ServerConfig};
+use crate::conversation::ShardClient;
+use crate::relay::SubscriptionManager;
+use crate::session::{AdmissionControl, SessionRegistry, UserRates, WorkerContext};
+use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
+use crate::user::PresenceReporter;
+use crate::user::login::LoginService;
 
-/// What the gateway is built from.
+/// Dependencies of the gateway.
 #[derive(Clone)]
-pub struct Parts {
-    /// The settings.
+pub struct GatewayDeps {
     pub config: Arc<Config>,
-    /// Whose tokens are believed.
-    pub auth: Arc<Auth>,
-    /// The member of the cluster.
+    pub auth: Arc<TokenVerifier>,
     pub cluster: Cluster,
-    /// The way to the conversations.
-    pub conversations: Conversations,
-    /// Logins.
-    pub login: Login,
-    /// Where each thread gets its events from.
-    pub relay: Relay,
-    /// Where each thread's sessions take their seats.
-    pub attendance: Attendance,
-    /// The sessions of the node.
-    pub sessions: Sessions,
-    /// What users may ask.
-    pub rates: Rates,
-    /// Whether sessions are taken.
-    pub door: Arc<Door>,
-    /// How many connections there may be.
-    pub seats: Seats,
-    /// How many sessions may not have said whose they are.
-    pub greetings: Greetings,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// All figures of the node.
-    pub figures: Figures,
+    pub conversations: ShardClient,
+    pub login: LoginService,
+    pub relay: SubscriptionManager,
+    pub presence: PresenceReporter,
+    pub sessions: SessionRegistry,
+    pub rates: UserRates,
+    pub admission: Arc<AdmissionControl>,
+    pub limiter: ConnectionLimiter,
+    pub greetings: UnauthenticatedConnections,
+    pub metrics: ServerMetrics,
+    pub figures: MetricsRegistry,
 }
 
-/// Binds the listener, with the address free at once after a restart although old connections linger.
+/// Binds the listener. `SO_REUSEADDR` permits a restart while old connections are in `TIME_WAIT`.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn bind(settings: &Server) -> std::io::Result<TcpListener> {
+/// An address that is malformed or cannot be bound.
+pub fn bind(settings: &ServerConfig) -> std::io::Result<TcpListener> {
     let addr: SocketAddr = settings.http.parse().map_err(std::io::Error::other)?;
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -82,36 +69,42 @@ pub fn bind(settings: &Server) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Starts the threads that serve the listener. Must be called inside an actix system; the server runs while it is
-/// awaited.
+/// Starts the threads that serve the listener.
+///
+/// Must be called inside an actix system. The returned server runs while it is awaited.
 ///
 /// # Errors
-/// When the listener cannot be used.
-pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
+/// A listener that cannot be used.
+pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Running> {
     let settings = parts.config.server.clone();
-    let workers = seats::workers(&parts.config);
+    let workers = connection_limit::workers(&parts.config);
     let addr = listener.local_addr()?;
+    // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
+    // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.login));
     let server = Running::build()
         .workers(workers)
-        .max_concurrent_connections(parts.seats.accepted_per_worker(workers))
+        // Above the eviction limit: new connections are accepted while evicted ones still close.
+        .max_concurrent_connections(parts.limiter.accepted_per_worker(workers))
         .shutdown_timeout(settings.shutdown_ms.0.div_ceil(1_000))
+        // The node handles signals itself: it drains shards and sessions before the listener stops.
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
+    // The factory runs once per thread, with clones of the shared dependencies.
     let server = server.listen("http", listener, move || {
-        let worker = Worker::start(
+        let worker = WorkerContext::start(
             parts.config.clone(),
             parts.auth.clone(),
             parts.conversations.clone(),
             (
                 parts.relay.hub(),
-                parts.attendance.desk(),
+                parts.presence.local_presence(),
                 parts.sessions.clone(),
                 parts.rates.clone(),
             ),
             parts.metrics.clone(),
             format!("n{}", parts.cluster.node_id()),
-            parts.door.clone(),
+            parts.admission.clone(),
         );
         let app = App::new()
             .into_utoipa_app()
@@ -127,7 +120,9 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
-            .wrap(from_fn(usher))
+            // The last wrapped is the outermost: refusals of the connection limit get CORS headers and a request id,
+            // too.
+            .wrap(from_fn(refuse_overflow))
             .wrap(envelope::cors(&parts.config.server))
             .wrap(from_fn(envelope::identify));
         let stopping = stopping.clone();
@@ -138,20 +133,21 @@ pub fn serve(parts: Parts, listener: TcpListener) -> std::io::Result<Running> {
             })
             .client_request_timeout(settings.request_timeout_ms.duration())
             .client_disconnect_timeout(settings.linger_ms.duration())
-            // What waits beyond this stays in the outbox, where the slow-consumer policy sees it.
+            // Beyond this, frames stay in the outbound queue, where the slow-consumer policy applies.
             .h1_write_buffer_size(8_192)
             .local_addr(addr)
-            .on_connect_ext(|io: &Io, extensions: &mut Extensions| io.introduce(extensions))
+            .on_connect_ext(|io: &Io, extensions: &mut Extensions| io.promote(extensions))
             .finish(map_config(
                 app.into_factory().map_err(|error: Error| error.error_response()),
                 |()| AppConfig::default(),
             ));
-        let (settings, seats) = (settings.clone(), parts.seats.clone());
+        let (settings, limiter) = (settings.clone(), parts.limiter.clone());
+        // Connections of one address are spread over the threads, which count separately.
         let per_address = settings.unauthenticated_per_address.div_ceil(workers);
-        let all = Unserved::new(seats.per_worker(workers), per_address);
+        let all = Unserved::new(limiter.per_worker(workers), per_address);
         let all: ThreadConnections = Rc::new(RefCell::new(all));
         fn_service(move |stream: TcpStream| {
-            let io = Io::accepted(stream, &settings, &seats, &all);
+            let io = Io::accepted(stream, &settings, &limiter, &all);
             let peer = io.peer();
             ready(Ok((io, Protocol::Http1, peer)))
         })

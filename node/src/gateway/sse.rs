@@ -1,7 +1,8 @@
-//! `GET /v1/events`: a session whose client only listens, as a stream of server-sent events.
+//! Server-sent events, `GET /v1/events`: a session whose client only receives.
 //!
-//! A thin reader of the session's outbox, like the [WebSocket's writer](super::websocket::writer), with the same bounds and
-//! the same answer to a client that is too slow. What the client has, it says when it comes back: `Last-Event-ID`.
+//! The response body reads the session's outbound queue, like the [WebSocket writer](super::websocket::writer), with
+//! the same bounds and the same slow-consumer policy. A client confirms events only at its next connection, by
+//! `Last-Event-ID`.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -13,45 +14,45 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::Stream;
-use protocol::close::{CloseCode, Reason, Verdict};
+use protocol::close::{CloseAdvice, CloseCode, CloseReason};
 use protocol::event::event_frame;
-use protocol::{Cost, limits};
+use protocol::{CommandCost, limits};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::auth::Identity;
-use super::connection::Connection;
+use super::auth::TokenIdentity;
+use super::connection::TrackedConnection;
 use super::problem::Problem;
-use super::rest::Caller;
-use super::rest::describe::{Asked, Tag};
-use crate::session::outbox::{Bounds, Framing, Outbox};
-use crate::session::{Link, Newcomer, Point, Session, Transport};
-use crate::telemetry::metrics::Metrics;
+use super::rest::AuthenticatedUser;
+use super::rest::describe::{ApiTag, QueryErrors};
+use crate::session::outbound_queue::{Framing, OutboundQueue, QueueBounds};
+use crate::session::{AuthenticatedClient, ClientTransport, ConnectionHandle, ResumePoint, Session};
+use crate::telemetry::metrics::ServerMetrics;
 
-/// When a client comes back after an end that says nothing else.
+/// Default reconnect delay in milliseconds.
 const SOON_MS: u64 = 1_000;
-/// When a client comes back that should not by itself: it cannot be told never.
+/// Reconnect delay in milliseconds after a close that forbids reconnecting; `EventSource` has no way to forbid it.
 const NOT_BY_ITSELF_MS: u64 = 86_400_000;
 
-/// What a client that listens over HTTP says of itself.
+/// Query of clients that receive over HTTP.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Seat {
-    /// The device, such as `phone-1`. Only the same device can go on with a session.
+pub(super) struct EventStreamQuery {
+    /// The device, such as `phone-1`. Only the same device can resume a session.
     #[param(max_length = 64)]
     device: Option<String>,
-    /// Random per start of the app.
+    /// A random value per start of the app.
     #[param(max_length = 64)]
     instance: Option<String>,
 }
 
-/// The last event that the client has.
+/// Header that resumes a session.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
-struct LastEvent {
-    /// The `id` of the last event that the client has: the session goes on behind it.
+struct LastEventId {
+    /// The `id` of the last event that the client has. The session resumes after it.
     #[param(rename = "Last-Event-ID")]
     id: Option<String>,
 }
@@ -60,31 +61,31 @@ struct LastEvent {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the stream")]
 struct Sent {
-    /// `<sid>:<n>`; `bye` and what keeps the connection open have none.
+    /// `<sid>:<n>` of the event; absent on the final `close` and on keepalive comments.
     id: Option<String>,
-    /// The event's `t`.
+    /// The tag `t` of the event.
     event: Option<String>,
-    /// The event as on a WebSocket, in one line.
+    /// The event as on a WebSocket, in one line of JSON.
     data: Option<String>,
 }
 
-/// The response body.
+/// Response body that streams the outbound queue.
 struct EventStream {
-    link: Rc<Link>,
-    metrics: Metrics,
+    link: Rc<ConnectionHandle>,
+    metrics: ServerMetrics,
     framing: SseFraming,
 }
 
-/// How an event stream writes what waits.
+/// Framing of queued events as server-sent events.
 #[derive(Debug, Default)]
 struct SseFraming {
-    /// The session's name, once it is known: `ready` says it.
+    /// The session id from `ready`, which precedes all events.
     sid: OnceCell<String>,
 }
 
-/// What is taken out of `ready`.
+/// Fields taken from the `ready` response.
 #[derive(Deserialize)]
-struct Ready {
+struct ReadyInfo {
     sid: String,
     n: u64,
 }
@@ -93,33 +94,34 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(listen);
 }
 
-/// Streams what happens, as server-sent events.
+/// Streams the caller's events as server-sent events.
 ///
-/// The first is `ready`, with the session in its `data`. Every event has the `id` `<sid>:<n>`, its `t` as its name, and
-/// one line of `data`. Nothing is missing after a reconnection whose `ready` says `resumed:true`; otherwise the client
-/// asks `POST /v1/sync`.
-#[utoipa::path(tag = Tag::EVENTS, params(Seat, LastEvent), responses(
-    (status = 200, description = "The stream. It ends with the token, when the client is too slow, and when the node is stopped, with a time to come back.",
+/// The first event is `ready`, with the session in its `data`. Every event has the `id` `<sid>:<n>`, its tag `t` as its
+/// name, and one line of `data`. After a reconnection, `resumed:true` in `ready` means that no event is missing.
+/// Otherwise the client catches up by `POST /v1/sync`.
+#[utoipa::path(tag = ApiTag::EVENTS, params(EventStreamQuery, LastEventId), responses(
+    (status = 200, description = "The event stream. It ends when the token expires, the client reads too slowly or the node drains; the final event has the delay before reconnecting.",
         body = Sent, content_type = "text/event-stream"),
-    Asked
+    QueryErrors
 ))]
 #[get("/v1/events")]
 async fn listen(
-    caller: Caller,
+    caller: AuthenticatedUser,
     request: HttpRequest,
-    seat: web::Query<Seat>,
+    query: web::Query<EventStreamQuery>,
 ) -> Result<HttpResponse, Problem> {
-    caller.may_listen(request.headers(), Cost::SESSION)?;
+    caller.may_listen(request.headers(), CommandCost::SESSION)?;
     let last = request.headers().get("Last-Event-ID");
-    let point = last.map(|id| id.to_str().map_or(Point::Nowhere, Point::parse));
-    let newcomer = seat.into_inner().newcomer(&caller, point)?;
+    // An unreadable id begins a new session. An error status would end the browser's `EventSource` for good.
+    let point = last.map(|id| id.to_str().map_or(ResumePoint::Invalid, ResumePoint::parse));
+    let client = query.into_inner().client(&caller, point)?;
     let worker = caller.worker().clone();
-    let bounds = Bounds::from(&worker.config.limits);
-    let link = Link::new(Outbox::new(bounds), Connection::of(&request));
-    // Nothing is heard from such a client: its silence means nothing.
+    let bounds = QueueBounds::from(&worker.config.limits);
+    let link = ConnectionHandle::new(OutboundQueue::new(bounds), TrackedConnection::of(&request));
+    // Such a client never sends. Without this, the idle timeout would close every stream.
     link.hold(true);
     let metrics = worker.metrics.clone();
-    let _session = Session::open(worker, link.clone(), Transport::EventStream, Some(newcomer));
+    let _session = Session::open(worker, link.clone(), ClientTransport::EventStream, Some(client));
     let stream = EventStream {
         link,
         metrics,
@@ -128,14 +130,18 @@ async fn listen(
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
+        // nginx would buffer the response and delay events.
         .insert_header(("X-Accel-Buffering", "no"))
         .streaming(stream))
 }
 
-// === impl Seat ===
+// === impl EventStreamQuery ===
 
-impl Seat {
-    /// The device, within its bound.
+impl EventStreamQuery {
+    /// Returns the device.
+    ///
+    /// # Errors
+    /// A device or instance beyond its maximum length.
     pub(super) fn device(&self) -> Result<Option<&str>, Problem> {
         let short = |name: &Option<String>| {
             name.as_ref()
@@ -144,15 +150,22 @@ impl Seat {
         if short(&self.device) && short(&self.instance) {
             return Ok(self.device.as_deref());
         }
-        let msg = format!("device and instance have at most {} bytes", limits::DEVICE_BYTES);
+        let msg = format!(
+            "device and instance are limited to {} bytes each",
+            limits::DEVICE_BYTES
+        );
         Err(Problem::bad(msg))
     }
 
-    /// The caller as a client of a session.
-    pub(super) fn newcomer(self, caller: &Caller, resume: Option<Point>) -> Result<Newcomer, Problem> {
+    /// Returns the caller as the client of a new session.
+    pub(super) fn client(
+        self,
+        caller: &AuthenticatedUser,
+        resume: Option<ResumePoint>,
+    ) -> Result<AuthenticatedClient, Problem> {
         self.device()?;
-        Ok(Newcomer {
-            identity: Identity {
+        Ok(AuthenticatedClient {
+            identity: TokenIdentity {
                 user: caller.user.clone(),
                 expires: caller.expires,
                 login: caller.login.clone(),
@@ -160,7 +173,7 @@ impl Seat {
             device: self.device,
             instance: self.instance,
             resume,
-            told: None,
+            ready_sender: None,
         })
     }
 }
@@ -182,7 +195,7 @@ impl Stream for EventStream {
     }
 }
 
-/// The server drops the body when the connection is gone.
+/// Detaches the session: the server drops the body when the connection is closed.
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.link.lose();
@@ -192,9 +205,10 @@ impl Drop for EventStream {
 // === impl SseFraming ===
 
 impl Framing for SseFraming {
-    /// The only answer is `ready`.
+    /// Writes `ready`, the only response on an event stream.
     fn answer(&self, out: &mut BytesMut, body: &[u8]) {
-        let Ok(ready) = serde_json::from_slice::<Ready>(body) else {
+        // Responses to commands cannot occur: this client has no way to send one.
+        let Ok(ready) = serde_json::from_slice::<ReadyInfo>(body) else {
             return;
         };
         let sid = self.sid.get_or_init(|| ready.sid);
@@ -211,14 +225,14 @@ impl Framing for SseFraming {
         out.put_slice(b":\n\n");
     }
 
-    /// There are no pings of the client.
+    /// Writes nothing: the client cannot send pings.
     fn pong(&self, _out: &mut BytesMut, _payload: &[u8]) {}
 
-    /// When to come back, and the code that a WebSocket would be closed with: at every end, because a client of event
-    /// streams that is told nothing comes back when it likes.
+    /// Writes the reconnect delay and the close code. They are written at every end, because an `EventSource` without a
+    /// delay chooses its own.
     fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str) {
         let code = code.unwrap_or_else(|| CloseCode::Normal.code());
-        let retry_ms = serde_json::from_str::<Reason>(reason)
+        let retry_ms = serde_json::from_str::<CloseReason>(reason)
             .map_or_else(|_| come_back_ms(code), |reason| reason.retry_ms);
         out.put_slice(format!("retry: {retry_ms}\n").as_bytes());
         let data = format!(r#"{{"code":{code},"retry_ms":{retry_ms}}}"#);
@@ -226,12 +240,13 @@ impl Framing for SseFraming {
     }
 }
 
-/// When a client comes back whose close says no time.
+/// Returns the reconnect delay in milliseconds for a close without one.
 fn come_back_ms(code: u16) -> u64 {
     match CloseCode::from_code(code) {
-        // It went elsewhere. Should it be two that take the device from each other, they are to find out soon.
+        // The session continues on another connection. Two clients that displace each other shall reach the
+        // displacement limit soon.
         Some(CloseCode::Normal) => SOON_MS,
-        _ if Verdict::of(code) == Verdict::Stop => NOT_BY_ITSELF_MS,
+        _ if CloseAdvice::of(code) == CloseAdvice::Stop => NOT_BY_ITSELF_MS,
         _ => SOON_MS,
     }
 }
@@ -248,7 +263,7 @@ fn entry(out: &mut BytesMut, id: Option<(&str, u64)>, name: &[u8], data: &[u8]) 
     out.put_slice(b"\n\n");
 }
 
-/// The `t` of an event, with which its tail begins.
+/// Returns the tag `t`, with which the payload of an event begins.
 fn name(tail: &[u8]) -> &[u8] {
     let behind = tail.strip_prefix(br#""t":""#).unwrap_or_default();
     behind.split(|byte| *byte == b'"').next().unwrap_or_default()
@@ -294,14 +309,14 @@ mod tests {
             ended,
             "retry: 1830\nevent: close\ndata: {\"code\":4012,\"retry_ms\":1830}\n\n"
         );
-        for (code, shown, retry_ms) in [
+        for (code, advice, retry_ms) in [
             (Some(4409), 4409, NOT_BY_ITSELF_MS),
             (Some(4208), 4208, SOON_MS),
             (Some(1000), 1000, SOON_MS),
             (None, 1000, SOON_MS),
         ] {
             let ended = text(|framing, out| framing.close(out, code, ""));
-            let data = format!("{{\"code\":{shown},\"retry_ms\":{retry_ms}}}");
+            let data = format!("{{\"code\":{advice},\"retry_ms\":{retry_ms}}}");
             assert_eq!(
                 ended,
                 format!("retry: {retry_ms}\nevent: close\ndata: {data}\n\n")

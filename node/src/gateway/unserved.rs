@@ -1,21 +1,23 @@
-//! Connections of one thread that hold no client's place: they have asked for nothing yet, or were answered without being
-//! known. The one that waits longest gives way when there are too many, of one address or in all, so that whoever asks at
-//! once finds a connection: a probe, an operator, a client.
+//! Eviction order of a thread's connections without a client permit: those without a request yet, and those answered
+//! while unidentified.
 //!
-//! Pure: the [connections](super::connection) tell it what happens, and end those that it names.
+//! The oldest one is evicted when there are too many, of one address or in all, so that new probes, operators and
+//! clients find a connection.
+//!
+//! Pure: the [connections](super::connection) report their changes, and close those that are returned.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-/// The connections of one thread; those without a client's place in the order in which they give way. `H` ends one.
+/// Connections of one thread; those without a permit in eviction order. `H` is the handle that closes one.
 #[derive(Debug)]
 pub(super) struct Unserved<H> {
-    /// Connections of the thread, beyond which one gives way to another.
+    /// Maximum number of connections of the thread.
     most: usize,
-    /// Those of one address without a client's place.
+    /// Maximum number of connections without a permit per address.
     per_address: usize,
     open: usize,
-    /// Those that gave way and are not closed yet.
+    /// Connections that were evicted and are not closed yet.
     ending: usize,
     turns: u64,
     queue: BTreeMap<u64, (Option<IpAddr>, H)>,
@@ -25,7 +27,7 @@ pub(super) struct Unserved<H> {
 // === impl Unserved ===
 
 impl<H> Unserved<H> {
-    /// No connections yet.
+    /// Creates an empty table.
     pub(super) fn new(most: usize, per_address: usize) -> Unserved<H> {
         Unserved {
             most,
@@ -38,7 +40,7 @@ impl<H> Unserved<H> {
         }
     }
 
-    /// A connection was accepted. Returns its turn, and whoever gives way to it: never itself.
+    /// Adds an accepted connection. Returns its position and the connections that it evicts, never itself.
     pub(super) fn accept(&mut self, address: Option<IpAddr>, handle: H) -> (u64, Vec<H>) {
         self.open += 1;
         let turn = self.add(address, handle);
@@ -48,6 +50,8 @@ impl<H> Unserved<H> {
             .filter(|turns| turns.len() > self.per_address)
             .and_then(|turns| turns.first().copied());
         ended.extend(oldest.and_then(|oldest| self.end(oldest)));
+        // Evicted connections still count as open until they close. Counting them here would evict others in their
+        // place.
         if self.open - self.ending > self.most {
             let oldest = self.queue.keys().next().copied().filter(|oldest| *oldest != turn);
             ended.extend(oldest.and_then(|oldest| self.end(oldest)));
@@ -55,8 +59,8 @@ impl<H> Unserved<H> {
         (turn, ended)
     }
 
-    /// A connection holds no client's place any more, or has just asked for something without one: it gives way after all
-    /// others. Returns its turn.
+    /// Adds a connection at the end of the eviction order and returns its position. Used at the loss of a permit and at
+    /// a request without one.
     pub(super) fn add(&mut self, address: Option<IpAddr>, handle: H) -> u64 {
         self.turns += 1;
         self.queue.insert(self.turns, (address, handle));
@@ -66,7 +70,7 @@ impl<H> Unserved<H> {
         self.turns
     }
 
-    /// A connection got a client's place.
+    /// Removes a connection that acquired a client permit. Returns `None` if it was evicted.
     pub(super) fn remove(&mut self, turn: u64) -> Option<H> {
         let (address, handle) = self.queue.remove(&turn)?;
         if let Some(address) = address
@@ -80,10 +84,11 @@ impl<H> Unserved<H> {
         Some(handle)
     }
 
-    /// A connection is closed; `turn` if it held no client's place.
+    /// Removes a closed connection; `turn` is its position if it held no permit.
     pub(super) fn close(&mut self, turn: Option<u64>) {
         self.open -= 1;
         if let Some(turn) = turn
+            // Not in the queue any more: it was evicted, and its slot is free only now.
             && self.remove(turn).is_none()
         {
             self.ending -= 1;
@@ -117,7 +122,7 @@ mod tests {
         let (c, ended) = unserved.accept(ip(3), 'c');
         assert_eq!(ended, ['a']);
         unserved.close(Some(a));
-        // One that is served does not give way, and one that has just asked does last.
+        // A connection with a permit is never evicted, and one with a recent request is evicted last.
         assert_eq!(unserved.remove(b), Some('b'));
         let (d, ended) = unserved.accept(ip(4), 'd');
         assert_eq!(ended, ['c']);

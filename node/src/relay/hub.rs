@@ -1,11 +1,11 @@
-//! The end of a node's relay on one worker thread: calls the subscribers.
+//! Subscription hub of one worker thread: calls the subscribers.
 //!
-//! A plain task, not an actor, and not one message per session: an event comes once per thread and is then a loop of
-//! calls, in slices between which the thread's other tasks run.
+//! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
+//! then called in a loop, in slices between which other tasks of the thread run.
 //!
-//! A subscription begins with a proof: the owner reads, after it has registered this node's interest, whether the user
-//! is a member, and at which position. What the stream says of the user's membership above that position counts more.
-//! Where the stream jumps, everybody proves it again.
+//! A subscription begins with a proof: the owner first registers this node's interest, then reads whether the user is a
+//! member, and at which position. Membership changes in the stream above that position take precedence. Where the
+//! stream jumps, every subscriber is proved again.
 
 mod claim;
 mod deliver;
@@ -17,81 +17,81 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-pub use feed::Feed;
+pub use feed::DetachedHub;
 
-use self::claim::Claim;
-use super::notice::{Control, Notice, WorkerId};
-use super::slots::Slots;
+use self::claim::PositionClaim;
+use super::hub_event::{HubCommand, HubEvent, WorkerId};
 use super::subscriber::Subscriber;
-use crate::conversation::Refusal;
-use crate::conversation::timeline::Published;
+use super::subscriber_list::SubscriberList;
+use crate::conversation::CommandError;
+use crate::conversation::state_machine::EventEnvelope;
 
-/// Orders that wait for the relay; more subscriptions are refused.
+/// Maximum number of pending subscriptions per thread; more are refused.
 const BACKLOG: usize = 65_536;
 
-/// The subscribers of one worker thread. Cheap to clone, never leaves the thread.
+/// Subscribers of one worker thread. Cheap to clone, not `Send`.
 #[derive(Clone)]
-pub struct LocalHub {
+pub struct SubscriptionHub {
     hub: Rc<Hub>,
 }
 
 struct Hub {
     worker: WorkerId,
-    /// To the task that passes them on: taking an order never waits. Bounded by what is behind the orders: subscriptions
-    /// ([`BACKLOG`]), one range per conversation, sessions.
-    orders: mpsc::UnboundedSender<Control>,
+    /// Unbounded, so that no caller waits. Its length is bounded by what causes commands: pending subscriptions
+    /// ([`BACKLOG`]), one range per conversation, and sessions.
+    orders: mpsc::UnboundedSender<HubCommand>,
     state: RefCell<State>,
     tasks: RefCell<Vec<AbortHandle>>,
 }
 
 #[derive(Default)]
 struct State {
-    convs: HashMap<ConvId, Slots>,
-    tickets: HashMap<u64, Ticket>,
+    convs: HashMap<ConversationId, SubscriberList>,
+    tickets: HashMap<u64, PendingSubscription>,
     next_ticket: u64,
     users: HashMap<UserId, Vec<Rc<dyn Subscriber>>>,
 }
 
-/// A subscription whose membership isn't proved yet.
-struct Ticket {
-    conv: ConvId,
+/// Subscription whose membership is not proved yet.
+struct PendingSubscription {
+    conv: ConversationId,
     who: Rc<dyn Subscriber>,
     origin: Origin,
-    claim: Claim,
-    /// The user's shard said meanwhile that the user joined.
+    claim: PositionClaim,
+    /// The user's shard announced a joining since the request.
     joined: bool,
-    /// What was said meanwhile outside the log.
-    unlogged: Vec<Arc<Published>>,
+    /// Events outside the log that arrived since the request.
+    unlogged: Vec<Arc<EventEnvelope>>,
 }
 
-/// Who wants the proof.
+/// Requester of the proof.
 enum Origin {
-    /// A session that waits for its position.
-    First(oneshot::Sender<Result<u64, Refusal>>),
-    /// One that listened until the stream jumped.
+    /// New subscription, whose caller waits for its position.
+    First(oneshot::Sender<Result<u64, CommandError>>),
+    /// Existing subscriber, held back where the stream jumped.
     Again,
 }
 
-// === impl LocalHub ===
+// === impl SubscriptionHub ===
 
-impl LocalHub {
-    pub(super) fn connect(control: mpsc::Sender<Control>, batches: usize) -> LocalHub {
-        let (notices, inbox) = mpsc::channel(batches);
-        let (hub, outbox) = LocalHub::build();
-        let hello = Control::Hello {
+impl SubscriptionHub {
+    pub(super) fn connect(control: mpsc::Sender<HubCommand>, batches: usize) -> SubscriptionHub {
+        let (events, inbox) = mpsc::channel(batches);
+        let (hub, outbox) = SubscriptionHub::build();
+        let hello = HubCommand::Hello {
             worker: hub.hub.worker,
-            notices,
+            events,
         };
         hub.own(actix::spawn(pass_on(hello, outbox, control)).abort_handle());
         hub.listen(inbox);
         hub
     }
 
-    fn build() -> (LocalHub, mpsc::UnboundedReceiver<Control>) {
+    fn build() -> (SubscriptionHub, mpsc::UnboundedReceiver<HubCommand>) {
         let (orders, outbox) = mpsc::unbounded_channel();
         let hub = Hub {
             worker: rand::random(),
@@ -99,18 +99,19 @@ impl LocalHub {
             state: RefCell::default(),
             tasks: RefCell::default(),
         };
-        (LocalHub { hub: Rc::new(hub) }, outbox)
+        (SubscriptionHub { hub: Rc::new(hub) }, outbox)
     }
 
-    fn listen(&self, inbox: mpsc::Receiver<Vec<Notice>>) {
+    fn listen(&self, inbox: mpsc::Receiver<Vec<HubEvent>>) {
+        // Weak: the hub would otherwise be kept alive by its own task.
         let listener = Rc::downgrade(&self.hub);
         self.own(
             actix::spawn(async move {
                 let mut inbox = inbox;
                 while let Some(batch) = inbox.recv().await {
                     let Some(hub) = listener.upgrade() else { return };
-                    for notice in batch {
-                        hub.take(notice).await;
+                    for event in batch {
+                        hub.take(event).await;
                     }
                 }
             })
@@ -122,30 +123,34 @@ impl LocalHub {
         self.hub.tasks.borrow_mut().push(task);
     }
 
-    /// Subscribes a session to a conversation. Resolves with the position at which its events begin: the first
-    /// [`Subscriber::event`] is that of `as_of + 1`, and may come before the caller sees the result. Dropping the
-    /// future gives the subscription up.
+    /// Subscribes a session to a conversation. Resolves with the position `as_of` at which its events begin. The first
+    /// [`Subscriber::event`] has seq `as_of + 1`, and may precede the result. Dropping the future cancels the
+    /// subscription.
     ///
-    /// Fails with `not_member`, or with a temporary refusal when the owner can't be reached. A session that is
-    /// subscribed already gets its present position.
+    /// Fails with `not_member`, or with a temporary refusal if the owner cannot be reached. A session that is
+    /// subscribed already gets its current position.
     pub fn subscribe(
         &self,
-        conv: &ConvId,
+        conv: &ConversationId,
         who: Rc<dyn Subscriber>,
-    ) -> impl Future<Output = Result<u64, Refusal>> + use<> {
+    ) -> impl Future<Output = Result<u64, CommandError>> + use<> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.hub.state.borrow_mut();
         let state = &mut *state;
-        let slots = state.convs.entry(conv.clone()).or_insert_with(Slots::new);
+        let slots = state
+            .convs
+            .entry(conv.clone())
+            .or_insert_with(SubscriberList::new);
         if let Some(at) = slots.position(who.id()) {
             let as_of = slots.add(who, at);
-            // The receiver is right here.
+            // Cannot fail: the receiver is still in scope.
             let _ = reply.send(Ok(as_of));
         } else if state.tickets.len() >= BACKLOG {
+            // The entry was created above and would stay without a subscriber.
             if slots.unused() {
                 state.convs.remove(conv);
             }
-            let _ = reply.send(Err(Refusal::busy("too many subscriptions at once")));
+            let _ = reply.send(Err(CommandError::busy("too many subscriptions at once")));
         } else {
             let ticket = state.next_ticket;
             state.next_ticket += 1;
@@ -153,41 +158,43 @@ impl LocalHub {
             let user = who.user().clone();
             state.tickets.insert(
                 ticket,
-                Ticket {
+                PendingSubscription {
                     conv: conv.clone(),
                     who,
                     origin: Origin::First(reply),
-                    claim: Claim::default(),
+                    claim: PositionClaim::default(),
                     joined: false,
                     unlogged: Vec::new(),
                 },
             );
             self.hub.ask(conv.clone(), user, ticket);
         }
-        async move { answer.await.unwrap_or_else(|_| Err(Refusal::unavailable())) }
+        async move { answer.await.unwrap_or_else(|_| Err(CommandError::unavailable())) }
     }
 
-    /// Ends a session's subscription. One that isn't there is no error.
-    pub fn unsubscribe(&self, conv: &ConvId, id: u64) {
+    /// Ends a session's subscription, if there is one.
+    pub fn unsubscribe(&self, conv: &ConversationId, id: u64) {
         let mut state = self.hub.state.borrow_mut();
         let state = &mut *state;
         let Some(slots) = state.convs.get_mut(conv) else {
             return;
         };
         slots.remove(id);
+        // Pending subscriptions too: their callers get `unavailable` from the dropped sender.
         for (ticket, _) in slots.pending.extract_if(.., |(_, session)| *session == id) {
             state.tickets.remove(&ticket);
         }
         self.hub.tidy(state, conv);
     }
 
-    /// A session of the user is there: it is told of every conversation that the user joins from now on, and
-    /// shortly after of those it hasn't subscribed to by itself.
+    /// Attaches a session of the user. From now on it is notified of every joining, and shortly after of conversations
+    /// that it has not subscribed to by itself.
     pub fn attach(&self, user: &UserId, who: Rc<dyn Subscriber>) {
         let mut state = self.hub.state.borrow_mut();
         let sessions = state.users.entry(user.clone()).or_default();
+        // Only the first session of the user on this thread changes the node's interest.
         if sessions.is_empty() {
-            self.hub.order(Control::Attach {
+            self.hub.order(HubCommand::Attach {
                 worker: self.hub.worker,
                 user: user.clone(),
             });
@@ -197,7 +204,7 @@ impl LocalHub {
         }
     }
 
-    /// A session of the user is gone. Its subscriptions are ended one by one.
+    /// Detaches a session of the user. Its subscriptions are ended separately.
     pub fn detach(&self, user: &UserId, id: u64) {
         let mut state = self.hub.state.borrow_mut();
         let Some(sessions) = state.users.get_mut(user) else {
@@ -206,14 +213,14 @@ impl LocalHub {
         sessions.retain(|known| known.id() != id);
         if sessions.is_empty() {
             state.users.remove(user);
-            self.hub.order(Control::Detach {
+            self.hub.order(HubCommand::Detach {
                 worker: self.hub.worker,
                 user: user.clone(),
             });
         }
     }
 
-    /// Conversations with subscribers on this thread.
+    /// Number of conversations with subscribers on this thread.
     #[must_use]
     pub fn conversations(&self) -> usize {
         self.hub.state.borrow().convs.len()
@@ -223,9 +230,9 @@ impl LocalHub {
 // === impl Hub ===
 
 impl Hub {
-    /// Asks for a proof of membership.
-    fn ask(&self, conv: ConvId, user: UserId, ticket: u64) {
-        self.order(Control::Subscribe {
+    /// Requests a proof of membership.
+    fn ask(&self, conv: ConversationId, user: UserId, ticket: u64) {
+        self.order(HubCommand::Subscribe {
             worker: self.worker,
             conv,
             user,
@@ -233,8 +240,8 @@ impl Hub {
         });
     }
 
-    fn order(&self, order: Control) {
-        // The relay outlives the workers; when it is gone, the node stops.
+    fn order(&self, order: HubCommand) {
+        // The manager outlives the workers: this fails only while the node stops.
         let _ = self.orders.send(order);
     }
 }
@@ -247,8 +254,12 @@ impl Drop for Hub {
     }
 }
 
-/// Passes a worker's orders on to the relay, which may make it wait.
-async fn pass_on(hello: Control, mut orders: mpsc::UnboundedReceiver<Control>, relay: mpsc::Sender<Control>) {
+/// Forwards a worker's commands to the manager, and waits while its queue is full.
+async fn pass_on(
+    hello: HubCommand,
+    mut orders: mpsc::UnboundedReceiver<HubCommand>,
+    relay: mpsc::Sender<HubCommand>,
+) {
     if relay.send(hello).await.is_err() {
         return;
     }

@@ -1,163 +1,165 @@
-//! From the owners of shards to the sessions of this node: one stream of events per node, shared by all who listen.
+//! Subscriptions of this node: one stream of events per node, from the owners of the shards to the sessions.
 //!
-//! The node's relay (`task`) registers, per shard, for the conversations that some session here is subscribed to, puts
-//! what the owner delivers in `order`, reads again what got lost, and hands each event once to every worker thread
-//! with subscribers. There the thread's [`LocalHub`] calls each [`Subscriber`]. So a message costs the owner one
-//! delivery per node, and a node one hand-over per worker and one call per subscriber.
+//! Per shard, the node's manager (`manager`) registers the conversations that have a subscriber here. It orders the
+//! owner's deliveries (`reorder_buffer`), reads lost events again, and passes each event once to every worker thread
+//! with subscribers. There the thread's [`SubscriptionHub`] calls each [`Subscriber`]. So a message costs the owner one
+//! delivery per node. It costs the node one transfer per worker thread and one call per subscriber.
 //!
 //! ```text
-//!  owner's fan-out ──▶ Inlet ──▶ relay task ──▶ worker 1: LocalHub ──▶ Subscriber …
-//!  (other nodes, here)           one per node ─▶ worker 2: LocalHub ──▶ Subscriber …
+//!  owner's fan-out ──▶ DeliverySender ──▶ manager ───────▶ worker 1: SubscriptionHub ──▶ Subscriber …
+//!  (other nodes, here)                    one per node ──▶ worker 2: SubscriptionHub ──▶ Subscriber …
 //! ```
 //!
-//! What every subscriber may rely on: the events of a conversation come in the order of their `s`, none twice, none
-//! left out, from the position that [`LocalHub::subscribe`] returned; and nothing above the event that removes its
-//! user. Losses on the way (a broken link, a full queue, a new owner, a slow worker) delay events, and nothing else.
+//! Every subscriber receives the events of a conversation in the order of their seq, none twice and none left out. They
+//! begin at the position that [`SubscriptionHub::subscribe`] returned. It receives nothing above the event that removes
+//! its user. Losses on the way (a broken connection, a full queue, a new owner, a slow worker) delay events, and
+//! nothing else.
 //!
-//! What is gone from the log when it is to be read again can't be delivered, and with it may be gone the event that
-//! removes somebody. So **a position moves over events that were not seen only with a proof of membership**: the hub
-//! holds a subscriber back at such a jump until the owner has said, at a place of the log behind it, whether the user is
-//! a member, and in the same membership as before ([`Subscriber::jumped`], or [`Subscriber::ended`]).
+//! Events that were trimmed from the log cannot be delivered, and the event that removes a user may be among them. So
+//! **a position moves over undelivered events only with a proof of membership**. At such a jump the hub holds a
+//! subscriber back and requests a proof from the owner, at a position behind the jump. In the same membership as before
+//! the subscription continues ([`Subscriber::jumped`]); otherwise it ends ([`Subscriber::ended`]). See
+//! docs/decisions/0016-membership-is-proved-where-a-position-jumps.md.
 
 mod hub;
-mod notice;
-mod order;
-mod shard;
-mod slots;
+mod hub_event;
+mod manager;
+mod reorder_buffer;
+mod shard_interest;
 mod subscriber;
-mod task;
+mod subscriber_list;
 mod workers;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use tokio::sync::mpsc;
 
-use crate::conversation::metrics::Metrics;
-use crate::conversation::shared::Shared;
-use crate::conversation::timeline::{Moved, Published};
-use crate::rpc::deliver::{Positions, To};
+use crate::conversation::metrics::ConversationMetrics;
+use crate::conversation::shared::ServiceShared;
+use crate::conversation::state_machine::{EventEnvelope, MovedMember};
+use crate::rpc::deliver::{DeliveryTarget, Positions};
 
-pub use hub::{Feed, LocalHub};
+pub use hub::{DetachedHub, SubscriptionHub};
 pub use subscriber::Subscriber;
 
-pub(crate) use task::run;
+pub(crate) use manager::run;
 
-use self::notice::Control;
+use self::hub_event::HubCommand;
 
-/// Orders of all workers that wait for the relay.
+/// Maximum number of queued commands of all workers.
 const CONTROL: usize = 4096;
 
-/// The way to this node's relay, for those who build workers. Cheap to clone.
+/// Handle to the node's subscription manager, from which workers create their hubs. Cheap to clone.
 #[derive(Clone)]
-pub struct Relay {
-    control: mpsc::Sender<Control>,
+pub struct SubscriptionManager {
+    control: mpsc::Sender<HubCommand>,
     worker_batches: usize,
 }
 
-/// Where deliveries enter. Cheap to clone.
+/// Sending end of the queue of deliveries. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Inlet {
-    arrivals: mpsc::Sender<Arrival>,
-    metrics: Metrics,
+pub(crate) struct DeliverySender {
+    deliveries: mpsc::Sender<IncomingDelivery>,
+    metrics: ConversationMetrics,
 }
 
-/// What the relay takes in.
-pub(crate) struct Outlet {
-    arrivals: mpsc::Receiver<Arrival>,
-    control: mpsc::Receiver<Control>,
+/// Receiving ends of the manager's queues.
+pub(crate) struct DeliveryReceiver {
+    deliveries: mpsc::Receiver<IncomingDelivery>,
+    control: mpsc::Receiver<HubCommand>,
 }
 
-/// What the owners send.
-enum Arrival {
-    /// A frame of another node.
+/// Input from the owners of shards.
+enum IncomingDelivery {
+    /// Encoded deliveries of another node.
     Frame(Bytes),
-    /// From shards of this node.
-    Here(Vec<Delivery>),
-    /// The last number of registrations.
+    /// Deliveries of shards that this node owns.
+    Here(Vec<OwnerDelivery>),
+    /// Last delivery seq of each idle registration.
     Positions(Positions),
 }
 
-/// One delivery of an owner.
+/// Delivery of an owner to this node.
 #[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    /// The registration and the number.
-    pub(crate) to: To,
-    /// What it is.
+pub(crate) struct OwnerDelivery {
+    /// Registration and delivery seq.
+    pub(crate) to: DeliveryTarget,
     pub(crate) what: Delivered,
 }
 
-/// What owners deliver.
 #[derive(Clone, Debug)]
 pub(crate) enum Delivered {
-    /// An event.
-    Event(Arc<Published>),
-    /// A user became a member.
+    Event(Arc<EventEnvelope>),
+    /// A user with sessions here became a member.
     Joined {
-        /// The user.
         user: UserId,
-        /// The conversation.
-        conv: ConvId,
+        conv: ConversationId,
     },
-    /// Something was sent in a conversation of a user.
-    Active(Moved),
+    /// A message was sent in a conversation of a user with sessions here.
+    Active(MovedMember),
 }
 
-// === impl Relay, Inlet ===
+// === impl SubscriptionManager, DeliverySender ===
 
-/// Makes the queues of a node's relay.
-pub(crate) fn channels(frames: usize, worker_batches: usize, metrics: Metrics) -> (Relay, Inlet, Outlet) {
-    let (frame_sender, arrivals) = mpsc::channel(frames);
+/// Creates the queues of a node's subscription manager. `frames` bounds the deliveries, `worker_batches` the batches
+/// per worker.
+pub(crate) fn channels(
+    frames: usize,
+    worker_batches: usize,
+    metrics: ConversationMetrics,
+) -> (SubscriptionManager, DeliverySender, DeliveryReceiver) {
+    let (frame_sender, deliveries) = mpsc::channel(frames);
     let (control_sender, control) = mpsc::channel(CONTROL);
-    let relay = Relay {
+    let relay = SubscriptionManager {
         control: control_sender,
         worker_batches,
     };
     (
         relay,
-        Inlet {
-            arrivals: frame_sender,
+        DeliverySender {
+            deliveries: frame_sender,
             metrics,
         },
-        Outlet { arrivals, control },
+        DeliveryReceiver { deliveries, control },
     )
 }
 
-impl Relay {
-    /// Makes the hub of the calling worker thread. Call it once per thread, inside its actix runtime.
+impl SubscriptionManager {
+    /// Creates the hub of the calling worker thread. Must be called once per thread, inside its actix runtime.
     #[must_use]
-    pub fn hub(&self) -> LocalHub {
-        LocalHub::connect(self.control.clone(), self.worker_batches)
+    pub fn hub(&self) -> SubscriptionHub {
+        SubscriptionHub::connect(self.control.clone(), self.worker_batches)
     }
 }
 
-impl Inlet {
-    /// A frame of another node.
+impl DeliverySender {
+    /// Queues a frame of another node.
     pub(crate) fn frame(&self, from: NodeId, link: u64, frame: Bytes) {
-        // Which node and which link it came by doesn't matter: the registration in each record does.
+        // Irrelevant: every record names its registration.
         let _ = (from, link);
-        self.push(Arrival::Frame(frame));
+        self.push(IncomingDelivery::Frame(frame));
     }
 
-    /// Deliveries of shards on this node.
-    pub(crate) fn here(&self, deliveries: Vec<Delivery>) {
-        self.push(Arrival::Here(deliveries));
+    /// Queues deliveries of shards that this node owns.
+    pub(crate) fn here(&self, deliveries: Vec<OwnerDelivery>) {
+        self.push(IncomingDelivery::Here(deliveries));
     }
 
-    /// The last number of registrations.
+    /// Queues the last delivery seqs of registrations.
     pub(crate) fn positions(&self, positions: Positions) {
-        self.push(Arrival::Positions(positions));
+        self.push(IncomingDelivery::Positions(positions));
     }
 
-    fn push(&self, arrival: Arrival) {
-        // What is dropped shows as a gap.
-        if self.arrivals.try_send(arrival).is_err() {
+    fn push(&self, arrival: IncomingDelivery) {
+        // Never blocks the transport: a dropped delivery shows as a gap in the delivery seq, and is read again.
+        if self.deliveries.try_send(arrival).is_err() {
             self.metrics.relay_dropped.inc();
         }
     }
 }
 
-/// The relay's view of the node.
-pub(crate) type Node = Arc<Shared>;
+/// State of the node that the manager uses.
+pub(crate) type Node = Arc<ServiceShared>;

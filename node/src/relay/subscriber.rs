@@ -1,48 +1,48 @@
-//! Who listens: a session, seen from its worker's hub.
+//! Subscriber: a session as seen by the hub of its worker.
 
-use protocol::answer::Last;
-use protocol::{ConvId, History, UserId};
+use protocol::answer::LastEvent;
+use protocol::{ConversationId, HistoryVisibility, UserId};
 
-use crate::conversation::timeline::Published;
-use crate::conversation::timeline::read::Placed;
+use crate::conversation::state_machine::EventEnvelope;
+use crate::conversation::state_machine::query::PlacedEntry;
 
-/// A listener on one worker thread. Called from the hub's task, never from within a call to the hub; it must return
-/// soon (push to an outbox, mark it dirty).
+/// Receiver of events on one worker thread. Called by the hub's task, never from within a call to the hub. Every call
+/// must return soon, for example after appending to a queue.
 pub trait Subscriber {
-    /// The session's tag: unlike that of any other session, not 0.
+    /// Tag of the session: unique, and not 0.
     fn id(&self) -> u64;
 
-    /// The session's user.
     fn user(&self) -> &UserId;
 
-    /// The user is a member since that event, and so far back members read there. Comes before the first event.
-    fn admitted(&self, _conv: &ConvId, _since: u64, _history: History) {}
+    /// The user is a member since this event, and members read back as far as `history` permits. Precedes the first
+    /// event.
+    fn admitted(&self, _conv: &ConversationId, _since: u64, _history: HistoryVisibility) {}
 
-    /// An event of a subscribed conversation. Those with a `seq` come in order and without a hole; `seq` 0 means an
-    /// event that isn't in the log (a receipt), which may be lost. Also called for events whose `skip` is this
-    /// session's tag: the session leaves those out itself, and knows the position.
+    /// An event of a subscribed conversation. Events with a `seq` are in order and complete. `seq` 0 is an event
+    /// outside the log (a receipt), which may be lost. Events that exclude this session are included: they advance its
+    /// position, and the session filters them itself.
     ///
-    /// After an event that removes this user from the conversation, the subscription is over.
-    fn event(&self, published: &Published);
+    /// The event that removes this user from the conversation ends the subscription.
+    fn event(&self, published: &EventEnvelope);
 
-    /// The subscription goes on behind `at`: events up to there are gone, or were not delivered because nobody could say
-    /// whether the user is a member. The owner has said so since.
-    fn jumped(&self, conv: &ConvId, at: u64);
+    /// The subscription continues behind `at`. Events up to there were trimmed, or held back without a proof of
+    /// membership. The owner has proved the membership since.
+    fn jumped(&self, conv: &ConversationId, at: u64);
 
-    /// The subscription is over without the event that ended it: that was in what is gone.
-    fn ended(&self, conv: &ConvId);
+    /// The subscription has ended, and the event that removed the user was trimmed from the log.
+    fn ended(&self, conv: &ConversationId);
 
-    /// The user is a member of a conversation that the session isn't subscribed to: subscribe, and push `conv`. May
-    /// be called again until the session is subscribed.
-    fn joined(&self, conv: &ConvId);
+    /// The user is a member of a conversation to which the session is not subscribed: it has to subscribe and to send
+    /// `conv`. May be repeated until the session is subscribed.
+    fn joined(&self, conv: &ConversationId);
 
-    /// Something was sent in a conversation of the user, whether or not the session is subscribed to it.
-    fn active(&self, conv: &ConvId, last: Last) {
+    /// A message was sent in a conversation of the user, subscribed or not.
+    fn active(&self, conv: &ConversationId, last: LastEvent) {
         let _ = (conv, last);
     }
 
-    /// The latest conversations of the user, shortly after what the session was told of them may have been lost.
-    fn latest(&self, convs: &[Placed]) {
+    /// Latest conversations of the user, shortly after notifications about them may have been lost.
+    fn latest(&self, convs: &[PlacedEntry]) {
         for placed in convs {
             self.joined(&placed.conv);
         }

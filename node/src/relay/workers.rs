@@ -1,44 +1,44 @@
-//! The workers of this node, as the relay sees them: what gathers for each, and what happens when one is behind.
+//! Queues to the workers of this node: a batch for each, and the handling of full queues.
 //!
-//! A worker that takes nothing loses events, never answers: it is told of the overflow when there is room again, and
-//! reads what it missed. The other workers notice nothing.
+//! A worker with a full queue loses events but no responses. It is notified of the overflow once its queue has room,
+//! and reads what it missed. The other workers are not affected.
 
 use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::notice::{Notice, WorkerId};
+use super::hub_event::{HubEvent, WorkerId};
 
-/// Every worker of this node.
+/// Queues to all workers of this node.
 #[derive(Debug, Default)]
-pub(super) struct Workers {
-    workers: HashMap<WorkerId, Worker>,
-    /// Workers with something to send.
+pub(super) struct HubWorkers {
+    workers: HashMap<WorkerId, HubWorker>,
+    /// Workers with a batch to send.
     dirty: Vec<WorkerId>,
-    /// Events handed out.
+    /// Number of events passed to workers.
     pub(super) events: u64,
-    /// Times a worker fell behind.
+    /// Number of times that a worker's queue was full.
     pub(super) overflows: u64,
 }
 
 #[derive(Debug)]
-struct Worker {
-    notices: mpsc::Sender<Vec<Notice>>,
-    batch: Vec<Notice>,
-    /// Its queue was full: events are dropped until it takes something.
+struct HubWorker {
+    events: mpsc::Sender<Vec<HubEvent>>,
+    batch: Vec<HubEvent>,
+    /// True while the queue is full: events are dropped until it has room.
     behind: bool,
     dirty: bool,
 }
 
-// === impl Workers ===
+// === impl HubWorkers ===
 
-impl Workers {
-    pub(super) fn add(&mut self, id: WorkerId, notices: mpsc::Sender<Vec<Notice>>) {
+impl HubWorkers {
+    pub(super) fn add(&mut self, id: WorkerId, events: mpsc::Sender<Vec<HubEvent>>) {
         self.workers.insert(
             id,
-            Worker {
-                notices,
+            HubWorker {
+                events,
                 batch: Vec::new(),
                 behind: false,
                 dirty: false,
@@ -46,25 +46,26 @@ impl Workers {
         );
     }
 
-    /// Appends a notice for a worker.
-    pub(super) fn tell(&mut self, id: WorkerId, notice: Notice) {
+    /// Appends an event to the batch of a worker.
+    pub(super) fn send(&mut self, id: WorkerId, event: HubEvent) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        if notice.droppable() {
+        if event.droppable() {
+            // The overflow covers it; buffering it would let the batch grow without a bound.
             if worker.behind {
                 return;
             }
             self.events += 1;
         }
-        worker.batch.push(notice);
+        worker.batch.push(event);
         if !worker.dirty {
             worker.dirty = true;
             self.dirty.push(id);
         }
     }
 
-    /// Sends what gathered. Returns the workers that are gone.
+    /// Sends the batches. Returns the workers that have ended.
     pub(super) fn flush(&mut self) -> Vec<WorkerId> {
         let mut gone = Vec::new();
         let mut still = Vec::new();
@@ -73,14 +74,15 @@ impl Workers {
                 continue;
             };
             worker.dirty = false;
-            if worker.behind && worker.notices.capacity() > 0 {
-                // Behind the answers that were kept, so that it covers them.
-                worker.batch.push(Notice::Overflow);
+            if worker.behind && worker.events.capacity() > 0 {
+                // Behind the responses that were kept: their conversations are covered as well.
+                worker.batch.push(HubEvent::Overflow);
             }
-            match worker.notices.try_send(std::mem::take(&mut worker.batch)) {
+            match worker.events.try_send(std::mem::take(&mut worker.batch)) {
                 Ok(()) => worker.behind = false,
                 Err(TrySendError::Full(mut batch)) => {
-                    batch.retain(|notice| !notice.droppable() && !matches!(notice, Notice::Overflow));
+                    // Responses are kept: their requesters would otherwise never be answered.
+                    batch.retain(|event| !event.droppable() && !matches!(event, HubEvent::Overflow));
                     worker.batch = batch;
                     if !worker.behind {
                         worker.behind = true;
@@ -99,12 +101,12 @@ impl Workers {
         gone
     }
 
-    /// Whether there are any.
+    /// Returns true if there are workers.
     pub(super) fn any(&self) -> bool {
         !self.workers.is_empty()
     }
 
-    /// Whether a worker waits for room.
+    /// Returns true if a worker's queue is full.
     #[cfg(test)]
     fn behind(&self) -> bool {
         !self.dirty.is_empty()
@@ -116,14 +118,14 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use protocol::ConvId;
+    use protocol::ConversationId;
 
     use super::*;
-    use crate::conversation::timeline::Published;
+    use crate::conversation::state_machine::EventEnvelope;
 
-    fn event(seq: u64) -> Notice {
-        let conv = ConvId::parse("g").unwrap();
-        Notice::Event(Arc::new(Published {
+    fn event(seq: u64) -> HubEvent {
+        let conv = ConversationId::parse("g").unwrap();
+        HubEvent::Event(Arc::new(EventEnvelope {
             conv,
             seq,
             tail: Bytes::new(),
@@ -134,11 +136,11 @@ mod tests {
         }))
     }
 
-    fn shown(batch: Vec<Notice>) -> Vec<String> {
-        let show = |notice| match notice {
-            Notice::Event(event) => event.seq.to_string(),
-            Notice::Live { .. } => "live".to_owned(),
-            Notice::Overflow => "overflow".to_owned(),
+    fn visible(batch: Vec<HubEvent>) -> Vec<String> {
+        let show = |event| match event {
+            HubEvent::Event(event) => event.seq.to_string(),
+            HubEvent::Live { .. } => "live".to_owned(),
+            HubEvent::Overflow => "overflow".to_owned(),
             other => format!("{other:?}"),
         };
         batch.into_iter().map(show).collect()
@@ -146,31 +148,31 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_behind_loses_events_and_no_answers() {
-        let mut workers = Workers::default();
-        let (sender, mut notices) = mpsc::channel(1);
+        let mut workers = HubWorkers::default();
+        let (sender, mut events) = mpsc::channel(1);
         workers.add(1, sender);
-        workers.tell(1, event(1));
+        workers.send(1, event(1));
         workers.flush();
-        workers.tell(1, event(2));
-        workers.tell(
+        workers.send(1, event(2));
+        workers.send(
             1,
-            Notice::Live {
-                conv: ConvId::parse("g").unwrap(),
+            HubEvent::Live {
+                conv: ConversationId::parse("g").unwrap(),
                 as_of: 2,
             },
         );
         workers.flush();
         assert!(workers.behind());
-        workers.tell(1, event(3));
-        assert_eq!(shown(notices.try_recv().unwrap()), ["1"]);
+        workers.send(1, event(3));
+        assert_eq!(visible(events.try_recv().unwrap()), ["1"]);
         workers.flush();
-        assert_eq!(shown(notices.try_recv().unwrap()), ["live", "overflow"]);
-        workers.tell(1, event(4));
+        assert_eq!(visible(events.try_recv().unwrap()), ["live", "overflow"]);
+        workers.send(1, event(4));
         workers.flush();
-        assert_eq!(shown(notices.try_recv().unwrap()), ["4"]);
+        assert_eq!(visible(events.try_recv().unwrap()), ["4"]);
         assert!(!workers.behind());
-        drop(notices);
-        workers.tell(1, event(5));
+        drop(events);
+        workers.send(1, event(5));
         assert_eq!(workers.flush(), [1]);
     }
 }

@@ -1,77 +1,66 @@
-//! [`DELIVER`](super::DELIVER) and [`POSITIONS`](super::POSITIONS): what the owner pushes to the nodes that registered.
+//! [`DELIVER`](super::DELIVER) and [`POSITIONS`](super::POSITIONS): deliveries and heartbeats from a shard owner to the
+//! registered nodes.
 //!
-//! A frame is the version byte and records, each a [`To`] and a [`What`] without anything between. The event half is
-//! encoded once and copied behind the `To` of each node.
+//! A frame is the version byte and records, each a [`DeliveryTarget`] and a [`DeliveryPayload`] without a separator.
+//! The payload is encoded once and copied behind the target of each node.
 
-use protocol::answer::Last;
+use protocol::answer::LastEvent;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, VERSION, versioned};
+use super::{CodecError, VERSION, versioned};
 
-/// To whom, and under which number.
+/// Registration that a record is for, with the delivery seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct To {
-    /// The shard.
+pub(crate) struct DeliveryTarget {
     pub(crate) shard: u16,
-    /// The owner's epoch.
     pub(crate) epoch: u64,
-    /// The node's registration.
     pub(crate) registration: u64,
-    /// +1 per record of the registration.
+    /// Delivery seq: +1 per record of the registration.
     pub(crate) fo: u64,
 }
 
-/// What is delivered; borrowed from the frame.
+/// Payload of a record, borrowed from the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum What<'a> {
+pub(crate) enum DeliveryPayload<'a> {
     /// An event of a conversation.
     Event {
-        /// The conversation.
         conv: &'a str,
-        /// The event's place.
+        /// Seq of the event; 0 if it is in no log.
         seq: u64,
-        /// The session that doesn't want it, 0 for none.
+        /// Session that gets no copy; 0 for none.
         skip: u64,
-        /// The user whom it removes.
+        /// User whose membership the event ends.
         removes: Option<&'a str>,
-        /// The user whom it adds.
+        /// User whose membership the event begins.
         adds: Option<&'a str>,
-        /// The only user whom it concerns.
+        /// Only user who gets the event; `None` for all members.
         only: Option<&'a str>,
-        /// The event's JSON behind its number.
+        /// JSON of the event behind its session seq.
         #[serde(with = "raw")]
         tail: &'a [u8],
     },
-    /// A user became a member of a conversation.
-    Joined {
-        /// The user.
-        user: &'a str,
-        /// The conversation.
-        conv: &'a str,
-    },
-    /// Something was sent in a conversation of a user.
+    /// New membership of a user in a conversation.
+    Joined { user: &'a str, conv: &'a str },
+    /// New message in a conversation of a user.
     Active {
-        /// The user.
         user: &'a str,
-        /// The conversation.
         conv: &'a str,
-        /// The last message.
-        last: Last,
+        last: LastEvent,
     },
 }
 
-/// The last number of each registration: the body of an idle lane's announcement.
-pub(crate) type Positions = Vec<To>;
+/// Last delivery seq of each registration: the body of an idle heartbeat.
+pub(crate) type Positions = Vec<DeliveryTarget>;
 
 // === encoding ===
 
-/// Returns the half of a record that is the same for every node.
-pub(crate) fn encode_what(what: &What<'_>, out: &mut Vec<u8>) {
+/// Appends the half of a record that is the same for every node.
+pub(crate) fn encode_what(what: &DeliveryPayload<'_>, out: &mut Vec<u8>) {
     append(what, out);
 }
 
 /// Appends a record, starting the frame if it is the first.
-pub(crate) fn push(frame: &mut Vec<u8>, to: &To, what: &[u8]) {
+pub(crate) fn push(frame: &mut Vec<u8>, to: &DeliveryTarget, what: &[u8]) {
     if frame.is_empty() {
         frame.push(VERSION);
     }
@@ -79,8 +68,11 @@ pub(crate) fn push(frame: &mut Vec<u8>, to: &To, what: &[u8]) {
     frame.extend_from_slice(what);
 }
 
-/// Reads a frame, record by record.
-pub(crate) fn decode<'a>(frame: &'a [u8], mut each: impl FnMut(To, What<'a>)) -> Result<(), Error> {
+/// Decodes a frame record by record. A damaged one is an error, after the callbacks for the records before it.
+pub(crate) fn decode<'a>(
+    frame: &'a [u8],
+    mut each: impl FnMut(DeliveryTarget, DeliveryPayload<'a>),
+) -> Result<(), CodecError> {
     let mut rest = versioned(frame)?;
     while !rest.is_empty() {
         let (to, behind) = postcard::take_from_bytes(rest)?;
@@ -92,11 +84,12 @@ pub(crate) fn decode<'a>(frame: &'a [u8], mut each: impl FnMut(To, What<'a>)) ->
 }
 
 fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    // `to_extend` consumes the vector; passing it through keeps the allocation.
     let taken = std::mem::take(out);
     *out = postcard::to_extend(value, taken).expect("a vector takes any value");
 }
 
-/// A slice as postcard's bytes, not as a sequence of numbers.
+/// Encodes a slice as postcard bytes instead of a sequence of numbers.
 mod raw {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -113,18 +106,18 @@ mod raw {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
     #[test]
     fn a_frame_is_frozen() {
-        let to = To {
+        let to = DeliveryTarget {
             shard: 3,
             epoch: 300,
             registration: 9,
             fo: 1,
         };
-        let event = What::Event {
+        let event = DeliveryPayload::Event {
             conv: "g",
             seq: 7,
             skip: 0,
@@ -133,17 +126,17 @@ mod tests {
             only: None,
             tail: b"{}",
         };
-        let joined = What::Joined { user: "u", conv: "g" };
+        let joined = DeliveryPayload::Joined { user: "u", conv: "g" };
         let mut frame = Vec::new();
-        let active = What::Active {
+        let active = DeliveryPayload::Active {
             user: "u",
             conv: "g",
-            last: Last { s: 7, mn: 6, ts: 5 },
+            last: LastEvent { s: 7, mn: 6, ts: 5 },
         };
         for (fo, what) in [(1, event), (2, joined), (3, active)] {
             let mut half = Vec::new();
             encode_what(&what, &mut half);
-            push(&mut frame, &To { fo, ..to }, &half);
+            push(&mut frame, &DeliveryTarget { fo, ..to }, &half);
         }
         let bytes = [
             &[1][..],
@@ -164,7 +157,7 @@ mod tests {
     #[test]
     fn positions_are_frozen() {
         golden(
-            vec![To {
+            vec![DeliveryTarget {
                 shard: 3,
                 epoch: 4,
                 registration: 5,

@@ -1,31 +1,28 @@
-//! [`ENDED`](super::ENDED): logins that are over.
+//! [`ENDED`](super::ENDED): broadcast of revoked logins.
 
-use protocol::{Cid, UserId};
+use protocol::{ClientMessageId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// Logins of a user have ended: their access tokens are refused, and their sessions are over, also those that wait for
-/// their client.
+/// Revoked logins of a user: their access tokens are refused and their sessions end, detached ones included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    /// The user.
+pub(crate) struct LoginsRevoked {
     pub(crate) user: UserId,
-    /// Which logins.
-    pub(crate) logins: Vec<Cid>,
-    /// All sessions that came from any login of the user are over, whichever it was.
+    pub(crate) logins: Vec<ClientMessageId>,
+    /// True if all sessions of the user that came from any login end.
     pub(crate) all: bool,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
     #[test]
-    fn what_every_node_is_told_is_frozen() {
+    fn the_encoding_of_broadcasts_is_frozen() {
         golden(
-            Ended {
+            LoginsRevoked {
                 user: UserId::parse("u").unwrap(),
-                logins: vec![Cid::parse("x").unwrap()],
+                logins: vec![ClientMessageId::parse("x").unwrap()],
                 all: true,
             },
             &[1, 1, b'u', 1, 1, b'x', 1],

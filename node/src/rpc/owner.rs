@@ -1,5 +1,4 @@
-//! What the loops have in common that tell each shard's owner of something, again and again until it answers: the
-//! [relay](crate::relay) of what is subscribed to here, the [attendance](crate::user::attendance) of who is.
+//! Helpers of the loops that repeat a registration until its shard owner responds: subscriptions and presence.
 
 use std::time::{Duration, Instant};
 
@@ -8,36 +7,38 @@ use cluster::{CallError, Cluster, NodeId, ShardId};
 use serde::de::DeserializeOwned;
 use tokio::time::sleep_until;
 
-use super::{Refused, decode};
+use super::{RpcError, decode};
 
-/// Why a question has no answer.
+/// Reason for a missing response.
 #[derive(Debug)]
-pub(crate) enum Failed {
-    /// The owner refused.
-    Refused(Refused),
-    /// It wasn't reached, or no answer came that can be read.
+pub(crate) enum OwnerCallError {
+    Refused(RpcError),
+    /// The owner was not reached, or its response was lost or unreadable.
     Lost,
 }
 
-/// Waits for the answer to a question.
-pub(crate) async fn answer(call: impl Future<Output = Result<Bytes, CallError>>) -> Result<Bytes, Failed> {
+/// Awaits the response to a request.
+pub(crate) async fn answer(
+    call: impl Future<Output = Result<Bytes, CallError>>,
+) -> Result<Bytes, OwnerCallError> {
     call.await.map_err(|error| match error {
-        CallError::Refused(body) => decode(&body).map_or(Failed::Lost, Failed::Refused),
-        CallError::Unreachable | CallError::Lost | CallError::Busy => Failed::Lost,
+        CallError::Refused(body) => decode(&body).map_or(OwnerCallError::Lost, OwnerCallError::Refused),
+        CallError::Unreachable | CallError::Lost | CallError::Busy => OwnerCallError::Lost,
     })
 }
 
-/// Reads the answer.
-pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
-    decode(body).map_err(|_| Failed::Lost)
+/// Decodes a response; an unreadable one counts as lost.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, OwnerCallError> {
+    decode(body).map_err(|_| OwnerCallError::Lost)
 }
 
-/// How long to leave an owner alone that gave no answer so many times in a row. Not the same for all who ask.
+/// Returns the pause after `failures` failures in a row: at least 10 ms, at most 20 ms doubling up to 400 ms.
 pub(crate) fn backoff(failures: u32) -> Duration {
+    // Random: many nodes lose an owner at the same moment and must not retry in step.
     Duration::from_millis(rand::random_range(10..=(20u64 << failures.min(5)).clamp(20, 400)))
 }
 
-/// Waits until something is due, for ever if nothing is.
+/// Waits until `due`, or forever without a deadline.
 pub(crate) async fn wait_until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
@@ -45,17 +46,17 @@ pub(crate) async fn wait_until(due: Option<Instant>) {
     }
 }
 
-/// The shard at a place of a list of all shards.
+/// Returns the shard at an index of the list of all shards.
 pub(crate) fn shard_at(at: usize) -> ShardId {
     ShardId(u16::try_from(at).unwrap_or(u16::MAX))
 }
 
-// === impl Failed ===
+// === impl OwnerCallError ===
 
-impl Failed {
-    /// Takes in what a node that is not the owner says of who is.
+impl OwnerCallError {
+    /// Updates the routing table if the failure is a `NotOwner` refusal that names an owner.
     pub(crate) fn hint(&self, cluster: &Cluster, shard: ShardId) {
-        if let Failed::Refused(Refused::NotOwner {
+        if let OwnerCallError::Refused(RpcError::NotOwner {
             owner: Some(owner),
             epoch,
         }) = self

@@ -1,220 +1,188 @@
-//! [`ATTEND`](super::ATTEND), [`BEAT`](super::BEAT), [`NEWS`](super::NEWS), [`PRESENCE`](super::PRESENCE) and
-//! [`TYPING`](super::TYPING): who is there, who wants to know, and who writes.
+//! `REGISTER_PRESENCE`, `PRESENCE_HEARTBEAT`, `PRESENCE_UPDATES`, [`PRESENCE`](super::PRESENCE) and
+//! [`TYPING`](super::TYPING): presence registrations, updates and queries, and typing notices.
 
-use protocol::{Cid, ConvId, UserId};
+use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// Adds to what the owner of a users' shard knows of a node, or begins anew.
+/// Request to add to a node's presence registration at the owner of a users' shard, or to begin one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Attend {
-    /// The shard.
+pub(crate) struct RegisterPresence {
     pub(crate) shard: u16,
-    /// The owner's epoch, as the node believes.
+    /// Epoch of the shard owner as known by the node.
     pub(crate) epoch: u64,
-    /// Drawn by the node.
+    /// Id of the registration, chosen by the node.
     pub(crate) registration: u64,
-    /// The node's process, random at its start.
+    /// Id of the node's process, random at its start.
     pub(crate) incarnation: u64,
-    /// Begins the registration, in place of the node's earlier one.
+    /// True to begin the registration; it replaces the node's earlier one.
     pub(crate) fresh: bool,
-    /// Sessions that are gone: the user and the session's tag.
+    /// Sessions that have ended, as user and session tag.
     pub(crate) gone: Vec<(UserId, u64)>,
-    /// Sessions that are there.
-    pub(crate) seats: Vec<Seat>,
-    /// Users nobody on the node watches any more.
+    pub(crate) sessions: Vec<SessionInfo>,
+    /// Users that no session of the node watches any more.
     pub(crate) unwatched: Vec<UserId>,
-    /// Users whom somebody on the node watches.
-    pub(crate) watched: Vec<Watch>,
+    pub(crate) watched: Vec<PresenceWatch>,
 }
 
-/// A connected session.
+/// Connected session of the registering node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Seat {
-    /// The user.
+pub(crate) struct SessionInfo {
     pub(crate) user: UserId,
-    /// The session's tag.
     pub(crate) tag: u64,
-    /// The device and its instance; `None` where the client names none: then nothing is displaced.
+    /// Device and its instance; `None` if the client names no device, which excludes the session from displacement.
     pub(crate) device: Option<(String, String)>,
-    /// When it came, in milliseconds since the epoch.
+    /// Start of the session in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
-    /// It waits to be let in; otherwise it was let in by an earlier owner, or without one.
+    /// True if the session awaits its admission. False if an earlier shard owner admitted it, or none was reachable.
     pub(crate) asks: bool,
-    /// Tells it from the user's other sessions, wherever it goes on.
+    /// Mark of the session id; identifies the session on every node without revealing its id.
     pub(crate) mark: u64,
-    /// The mark of the session that it wants to go on with.
+    /// Mark of the session that this one resumes; `None` for a new session.
     pub(crate) goes_on: Option<u64>,
 }
 
-/// A session of `viewer` watches `user`.
+/// Watch on `user` by a session of `viewer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Watch {
-    /// Whom.
+pub(crate) struct PresenceWatch {
     pub(crate) user: UserId,
-    /// Who.
     pub(crate) viewer: UserId,
-    /// The node has told its sessions that the user is there.
+    /// True if the node's sessions were notified that the user is online.
     pub(crate) online: bool,
 }
 
-/// The answer to [`Attend`].
+/// Response to a [`RegisterPresence`] request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Attended {
-    /// What becomes of each session, in the order of the question.
-    pub(crate) seats: Vec<Admission>,
-    /// How each watched user stands, in the order of the question.
-    pub(crate) watched: Vec<View>,
+pub(crate) struct PresenceRegistered {
+    /// Decision on each session, in the order of the request.
+    pub(crate) sessions: Vec<SessionAdmission>,
+    /// Presence of each watched user, in the order of the request.
+    pub(crate) watched: Vec<PresenceView>,
 }
 
-/// Whether a session is let in.
+/// Decision on the admission of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Admission {
-    /// It is.
+pub(crate) enum SessionAdmission {
     Admitted,
-    /// Instances of the device displace each other too fast: this one gives in.
+    /// Refused, because instances of the device displace each other too often.
     Conflict,
-    /// The user has too many sessions.
+    /// Refused, because the user has too many sessions.
     TooMany,
-    /// A later session of the device is there already.
-    Displaced(Displaced),
+    /// Refused, because a later session of the device is connected.
+    Displaced(DisplacedSession),
 }
 
-/// How a session lost its place.
+/// Reason for the displacement of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Displaced {
-    /// The same instance of the same device has another connection.
+pub(crate) enum DisplacedSession {
+    /// The same instance of the device has another connection.
     Replaced,
-    /// Another instance of the same device came.
+    /// Another instance of the device has connected.
     Displaced,
 }
 
-/// How a user stands, as one viewer may know it.
+/// Presence of a user with respect to one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct View {
-    /// The user.
-    pub(crate) state: State,
-    /// Since when the user blocks the viewer, in milliseconds since the epoch.
-    pub(crate) barred: Option<u64>,
+pub(crate) struct PresenceView {
+    pub(crate) state: VersionedPresence,
+    /// Start of the user's block of the viewer in milliseconds since the Unix epoch; `None` without a block.
+    pub(crate) blocked: Option<u64>,
 }
 
-/// How a user stands. A later one has the greater version under the same epoch.
+/// Presence of a user. Under one epoch the later state has the higher version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct State {
-    /// Whether the user counts as present.
+pub(crate) struct VersionedPresence {
+    /// True with a session, and during the grace period after the last one.
     pub(crate) online: bool,
-    /// When the user was seen last, in milliseconds since the epoch.
+    /// Last time online in milliseconds since the Unix epoch; `None` if unknown.
     pub(crate) seen: Option<u64>,
-    /// The owner's count of changes.
+    /// Change counter of the shard owner.
     pub(crate) version: u64,
 }
 
-/// The registrations that a node believes the owner to know: shard, epoch, registration.
-pub(crate) type Beats = Vec<(u16, u64, u64)>;
+/// Registrations to be kept alive: shard, epoch, registration.
+pub(crate) type PresenceHeartbeats = Vec<(u16, u64, u64)>;
 
-/// The shards among them whose owner doesn't know the registration.
-pub(crate) type Forgotten = Vec<u16>;
+/// Shards of these registrations whose owner has no such registration.
+pub(crate) type ForgottenSessions = Vec<u16>;
 
-/// What has happened since the last news to the node.
+/// Updates since the last ones that the node has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct News {
-    /// The shard.
+pub(crate) struct PresenceUpdates {
     pub(crate) shard: u16,
-    /// The owner's epoch.
     pub(crate) epoch: u64,
-    /// The node's registration.
     pub(crate) registration: u64,
-    /// What.
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<PresenceUpdate>,
 }
 
-/// A piece of news.
+/// Single update about a user or a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Item {
-    /// A watched user came or went.
-    Presence {
-        /// Who.
+pub(crate) enum PresenceUpdate {
+    /// The presence of a watched user has changed.
+    Presence { user: UserId, state: VersionedPresence },
+    /// The watched `user` has blocked `viewer`, or has ended the block.
+    Blocked {
         user: UserId,
-        /// How the user stands now.
-        state: State,
-    },
-    /// A watched user blocks another, or no longer.
-    Barred {
-        /// The user who blocks.
-        user: UserId,
-        /// The other.
         viewer: UserId,
-        /// Since when, in milliseconds since the epoch; `None`: no longer.
+        /// Start of the block in milliseconds since the Unix epoch; `None` if it has ended.
         since: Option<u64>,
     },
-    /// A session of the node lost its place.
-    Displaced {
-        /// The session.
-        tag: u64,
-        /// How.
-        how: Displaced,
-    },
-    /// A login of a user has ended, or all of them: its sessions are over.
+    /// A session of the node was displaced by another.
+    Displaced { tag: u64, how: DisplacedSession },
+    /// A login of the user was revoked, so its sessions end.
     Ended {
-        /// The user.
         user: UserId,
-        /// Which login; `None`: all.
-        login: Option<Cid>,
+        /// Revoked login; `None` for all.
+        login: Option<ClientMessageId>,
     },
-    /// A user with sessions at the node is connected at so many nodes: each gives a part of the user's rates.
+    /// The nodes with sessions of the user have changed in number; each grants an equal share of the user's rates.
     Divided {
-        /// Who.
         user: UserId,
-        /// At how many, this one included.
+        /// Number of these nodes, this one included.
         nodes: u32,
     },
 }
 
-/// Who of these is there?
+/// Query for the presence of users of one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ask {
-    /// The shard of all of them.
+pub(crate) struct PresenceQuery {
     pub(crate) shard: u16,
-    /// Who wants to know; `None`: the cluster itself, from which nobody hides.
+    /// User whose visibility applies; `None` for the cluster itself, which ignores blocks.
     pub(crate) viewer: Option<UserId>,
-    /// Whom.
     pub(crate) users: Vec<UserId>,
 }
 
-/// The answer to [`Ask`], in the order of the question.
-pub(crate) type Asked = Vec<Found>;
+/// Response to [`PresenceQuery`], in the order of its users.
+pub(crate) type Asked = Vec<PresenceResult>;
 
-/// Whether a user is there.
+/// Presence of one queried user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Found {
-    /// Whether a session of the user is connected at this moment.
+pub(crate) struct PresenceResult {
+    /// True if a session of the user is connected at this moment, without the grace period.
     pub(crate) live: bool,
-    /// What the viewer is shown; with nobody asking, what is.
-    pub(crate) view: View,
+    /// Presence with respect to the viewer; without a viewer no block is set.
+    pub(crate) view: PresenceView,
 }
 
-/// A member types, or has stopped.
+/// Start or end of a member's typing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Typing {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// Who.
+pub(crate) struct TypingUpdate {
+    pub(crate) conv: ConversationId,
     pub(crate) user: UserId,
-    /// Whether the user types.
     pub(crate) on: bool,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
     fn user() -> UserId {
         UserId::parse("u").unwrap()
     }
 
     #[test]
-    fn what_nodes_tell_owners_is_frozen() {
-        let seat = Seat {
+    fn the_encoding_from_nodes_to_owners_is_frozen() {
+        let session = SessionInfo {
             user: user(),
             tag: 300,
             device: Some(("d".into(), "i".into())),
@@ -223,20 +191,20 @@ mod tests {
             mark: 9,
             goes_on: Some(8),
         };
-        let watch = Watch {
+        let watch = PresenceWatch {
             user: user(),
             viewer: UserId::parse("v").unwrap(),
             online: true,
         };
         golden(
-            Attend {
+            RegisterPresence {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
                 incarnation: 4,
                 fresh: true,
                 gone: vec![(user(), 5)],
-                seats: vec![seat],
+                sessions: vec![session],
                 unwatched: vec![user()],
                 watched: vec![watch],
             },
@@ -245,62 +213,62 @@ mod tests {
                 1, b'u', 1, 1, b'u', 1, b'v', 1,
             ],
         );
-        let state = State {
+        let state = VersionedPresence {
             online: true,
             seen: Some(8),
             version: 9,
         };
         golden(
-            Attended {
-                seats: vec![
-                    Admission::Admitted,
-                    Admission::Conflict,
-                    Admission::TooMany,
-                    Admission::Displaced(Displaced::Replaced),
-                    Admission::Displaced(Displaced::Displaced),
+            PresenceRegistered {
+                sessions: vec![
+                    SessionAdmission::Admitted,
+                    SessionAdmission::Conflict,
+                    SessionAdmission::TooMany,
+                    SessionAdmission::Displaced(DisplacedSession::Replaced),
+                    SessionAdmission::Displaced(DisplacedSession::Displaced),
                 ],
-                watched: vec![View {
+                watched: vec![PresenceView {
                     state,
-                    barred: Some(6),
+                    blocked: Some(6),
                 }],
             },
             &[1, 5, 0, 1, 2, 3, 0, 3, 1, 1, 1, 1, 8, 9, 1, 6],
         );
-        golden::<Beats>(vec![(1, 2, 3)], &[1, 1, 1, 2, 3]);
-        golden::<Forgotten>(vec![1], &[1, 1, 1]);
+        golden::<PresenceHeartbeats>(vec![(1, 2, 3)], &[1, 1, 1, 2, 3]);
+        golden::<ForgottenSessions>(vec![1], &[1, 1, 1]);
     }
 
     #[test]
-    fn what_owners_tell_nodes_is_frozen() {
-        let state = State {
+    fn the_encoding_from_owners_to_nodes_is_frozen() {
+        let state = VersionedPresence {
             online: false,
             seen: None,
             version: 9,
         };
-        let presence = Item::Presence { user: user(), state };
-        let barred = Item::Barred {
+        let presence = PresenceUpdate::Presence { user: user(), state };
+        let blocked = PresenceUpdate::Blocked {
             user: user(),
             viewer: UserId::parse("v").unwrap(),
             since: None,
         };
-        let displaced = Item::Displaced {
+        let displaced = PresenceUpdate::Displaced {
             tag: 5,
-            how: Displaced::Displaced,
+            how: DisplacedSession::Displaced,
         };
-        let ended = Item::Ended {
+        let ended = PresenceUpdate::Ended {
             user: user(),
-            login: Some(Cid::parse("x").unwrap()),
+            login: Some(ClientMessageId::parse("x").unwrap()),
         };
-        let divided = Item::Divided {
+        let divided = PresenceUpdate::Divided {
             user: user(),
             nodes: 2,
         };
         golden(
-            News {
+            PresenceUpdates {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
-                items: vec![presence, barred, displaced, ended, divided],
+                items: vec![presence, blocked, displaced, ended, divided],
             },
             &[
                 1, 1, 2, 3, 5, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
@@ -312,28 +280,28 @@ mod tests {
     #[test]
     fn questions_and_typing_are_frozen() {
         golden(
-            Ask {
+            PresenceQuery {
                 shard: 1,
                 viewer: None,
                 users: vec![user()],
             },
             &[1, 1, 0, 1, 1, b'u'],
         );
-        let state = State {
+        let state = VersionedPresence {
             online: true,
             seen: None,
             version: 1,
         };
         golden::<Asked>(
-            vec![Found {
+            vec![PresenceResult {
                 live: true,
-                view: View { state, barred: None },
+                view: PresenceView { state, blocked: None },
             }],
             &[1, 1, 1, 1, 0, 1, 0],
         );
         golden(
-            Typing {
-                conv: ConvId::parse("g").unwrap(),
+            TypingUpdate {
+                conv: ConversationId::parse("g").unwrap(),
                 user: user(),
                 on: true,
             },

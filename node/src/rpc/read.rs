@@ -1,159 +1,139 @@
-//! Questions that the owner answers from its applied state: all linearizable, none through the log.
+//! Queries that the shard owner answers from its applied state: linearizable, without a log entry.
 //!
-//! `SYNC` and `SUMMARIES` carry conversations of several shards with one owner: one request per node. Each item is
-//! answered on its own, so one shard that moved doesn't spoil the others. What a member sees has the shapes of
-//! [`timeline::read`](crate::conversation::timeline::read).
+//! `SYNC`, `SUMMARIES` and `MENTIONING` carry conversations of several shards with one owner, one request per node.
+//! Each item has its own result, so a shard that moved does not fail the others. Responses to members have the types of
+//! the state machine's `query` module.
 
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
-use crate::conversation::timeline::read::{Direction, Logged, Page, Placed, Summary, Window};
+use super::RpcError;
+use crate::conversation::state_machine::query::{
+    Direction, HistoryRange, LoggedEvent, MissedEvents, PlacedEntry, Summary,
+};
 
-/// A conversation as a member sees it → [`ConvView`](crate::conversation::timeline::read::ConvView).
+/// Query for a conversation as a member sees it → `MemberConversation`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Open {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// The member.
+pub(crate) struct OpenQuery {
+    pub(crate) conv: ConversationId,
     pub(crate) user: UserId,
-    /// The last event that the client has; `None`: no events wanted.
+    /// Seq of the client's last event; `None` for a response without events.
     pub(crate) have: Option<u64>,
 }
 
-/// A page of a log, for a member → [`HistoryPage`](crate::conversation::timeline::read::HistoryPage), or of messages as
-/// they are now → [`MessagesPage`](crate::conversation::timeline::read::MessagesPage).
+/// Query by a member for a page of a log → `HistoryPage`, or for a page of messages in their present state →
+/// `MessagesPage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct History {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// The member.
+pub(crate) struct HistoryRequest {
+    pub(crate) conv: ConversationId,
     pub(crate) user: UserId,
-    /// Which page.
-    pub(crate) page: Page,
-    /// At most this many events.
+    pub(crate) page: HistoryRange,
+    /// Maximum number of events or messages.
     pub(crate) limit: u32,
 }
 
-/// A page of the members, for a member → [`MembersPage`](crate::conversation::timeline::read::MembersPage).
+/// Query by a member for a page of the members → `MembersPage`, or of the banned users → `BansPage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Members {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// The member.
+pub(crate) struct MembersQuery {
+    pub(crate) conv: ConversationId,
     pub(crate) user: UserId,
-    /// Members above this one.
+    /// Exclusive lower bound of the ids; `None` for the first page.
     pub(crate) after: Option<UserId>,
-    /// At most this many.
     pub(crate) limit: u32,
 }
 
-/// A page of those whom a user blocks → [`BlocksPage`](crate::conversation::timeline::read::BlocksPage).
+/// Query for a page of the users whom a user blocks → `BlocksPage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Blocks {
-    /// The user.
+pub(crate) struct ListBlocks {
     pub(crate) user: UserId,
-    /// Users above this one.
+    /// Exclusive lower bound of the ids; `None` for the first page.
     pub(crate) after: Option<UserId>,
-    /// At most this many.
     pub(crate) limit: u32,
 }
 
-/// A piece of a log, for a relay: no member is asked about.
+/// Query by a subscription manager for a range of a log, without a membership check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Range {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// Events from the next one on.
+pub(crate) struct RangeQuery {
+    pub(crate) conv: ConversationId,
+    /// Exclusive lower bound of the seqs.
     pub(crate) after: u64,
 }
 
-/// The answer to [`Range`].
+/// Response to a [`RangeQuery`] request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ranged {
-    /// The last event of the log.
+    /// Last seq of the log.
     pub(crate) last: u64,
-    /// The events from the next one on that is there; perhaps not up to the last.
-    pub(crate) events: Vec<Logged>,
+    /// Events from the first retained one above `after`; bounded, so they may end before `last`.
+    pub(crate) events: Vec<LoggedEvent>,
 }
 
-/// What a user missed who has everything up to some place → [`Missed`](crate::conversation::timeline::read::Missed).
+/// Query for the events that a user has missed since a position → `Missed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Since {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// The user, who was a member at that place.
+pub(crate) struct SinceQuery {
+    pub(crate) conv: ConversationId,
+    /// User, who was a member at that position.
     pub(crate) user: UserId,
-    /// The place.
+    /// Seq of the last event that the user has.
     pub(crate) after: u64,
 }
 
-/// What a user missed.
+/// Query for the missed events of several conversations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sync {
-    /// The user.
+pub(crate) struct SyncQuery {
     pub(crate) user: UserId,
-    /// Conversations, each with the last event that the client has.
-    pub(crate) wants: Vec<(ConvId, u64)>,
-    /// At most this many events of each.
+    /// Conversations, each with the seq of the client's last event.
+    pub(crate) wants: Vec<(ConversationId, u64)>,
+    /// Maximum number of events per conversation.
     pub(crate) limit: u32,
 }
 
-/// The answer to [`Sync`], in the order of the question.
-pub(crate) type Synced = Vec<Result<Window, Refused>>;
+/// Response to [`SyncQuery`], in the order of its `wants`.
+pub(crate) type Synced = Vec<Result<MissedEvents, RpcError>>;
 
-/// Inbox rows of a user.
+/// Query for rows of a user's conversation list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Summaries {
-    /// The user.
+pub(crate) struct SummariesQuery {
     pub(crate) user: UserId,
-    /// The conversations.
-    pub(crate) convs: Vec<ConvId>,
+    pub(crate) convs: Vec<ConversationId>,
 }
 
-/// The answer to [`Summaries`], in the order of the question.
-pub(crate) type Summarised = Vec<Result<Summary, Refused>>;
+/// Response to [`SummariesQuery`], in the order of its conversations.
+pub(crate) type Summarised = Vec<Result<Summary, RpcError>>;
 
-/// Who wrote the unread messages of each conversation that mention the user, in the order of the question.
-pub(crate) type Mentioning = Vec<Result<Vec<UserId>, Refused>>;
+/// Authors of the unread messages that mention the user, per conversation in the order of the query.
+pub(crate) type MentionAuthors = Vec<Result<Vec<UserId>, RpcError>>;
 
-/// Conversations of a user in the order of time → [`Indexed`].
+/// Query for conversations of a user in the order of time → [`Indexed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Index {
-    /// The user.
+pub(crate) struct IndexQuery {
     pub(crate) user: UserId,
-    /// Those behind this place.
-    pub(crate) from: Option<(u64, ConvId)>,
-    /// Older ones, or newer ones.
+    /// Exclusive start as time in milliseconds and id; `None` for the end of the list.
+    pub(crate) from: Option<(u64, ConversationId)>,
     pub(crate) direction: Direction,
-    /// At most this many.
     pub(crate) limit: u32,
 }
 
-/// A page of the conversations of a user → [`IndexPage`](crate::conversation::timeline::read::IndexPage).
+/// Query for a page of a user's conversations in the order of their ids → `IndexPage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IndexAfter {
-    /// The user.
     pub(crate) user: UserId,
-    /// Conversations above this one.
-    pub(crate) after: Option<ConvId>,
-    /// At most this many.
+    /// Exclusive lower bound of the ids; `None` for the first page.
+    pub(crate) after: Option<ConversationId>,
     pub(crate) limit: u32,
 }
 
-/// Conversations, of which the first that the user is in is asked for → `Option<ConvId>`.
+/// Query for the first of several conversations that the user is a member of → `Option<ConversationId>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SharedWith {
-    /// The user.
     pub(crate) user: UserId,
-    /// The conversations.
-    pub(crate) convs: Vec<ConvId>,
+    pub(crate) convs: Vec<ConversationId>,
 }
 
-/// The answer to [`Index`].
-pub(crate) type Indexed = Vec<Placed>;
+/// Response to [`IndexQuery`], in its direction.
+pub(crate) type Indexed = Vec<PlacedEntry>;
 
-/// Conversations of a user in one answer.
+/// Maximum number of conversations in one response.
 pub(crate) const INDEX_LIMIT: usize = 1000;
 
 #[cfg(test)]
@@ -161,15 +141,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bytes::Bytes;
-    use protocol::answer::Last;
-    use protocol::{Kind, Role};
+    use protocol::answer::LastEvent;
+    use protocol::{ConversationKind, Role};
 
-    use super::super::tests::golden;
     use super::*;
-    use crate::conversation::timeline::read::{Folded, Membership, Missed};
+    use crate::conversation::state_machine::query::{MembershipSpan, MessageView, Missed};
+    use crate::rpc::tests::golden;
 
-    fn conv() -> ConvId {
-        ConvId::parse("g").unwrap()
+    fn conv() -> ConversationId {
+        ConversationId::parse("g").unwrap()
     }
 
     fn user() -> UserId {
@@ -179,16 +159,16 @@ mod tests {
     #[test]
     fn questions_are_frozen() {
         golden(
-            Open {
+            OpenQuery {
                 conv: conv(),
                 user: user(),
                 have: Some(3),
             },
             &[1, 1, b'g', 1, b'u', 1, 3],
         );
-        let page = Page::Before(3);
+        let page = HistoryRange::Before(3);
         golden(
-            History {
+            HistoryRequest {
                 conv: conv(),
                 user: user(),
                 page,
@@ -198,7 +178,7 @@ mod tests {
         );
         let after = Some(user());
         golden(
-            Members {
+            MembersQuery {
                 conv: conv(),
                 user: user(),
                 after,
@@ -207,7 +187,7 @@ mod tests {
             &[1, 1, b'g', 1, b'u', 1, 1, b'u', 50],
         );
         golden(
-            Blocks {
+            ListBlocks {
                 user: user(),
                 after: None,
                 limit: 50,
@@ -215,14 +195,14 @@ mod tests {
             &[1, 1, b'u', 0, 50],
         );
         golden(
-            Range {
+            RangeQuery {
                 conv: conv(),
                 after: 3,
             },
             &[1, 1, b'g', 3],
         );
         golden(
-            Since {
+            SinceQuery {
                 conv: conv(),
                 user: user(),
                 after: 3,
@@ -230,7 +210,7 @@ mod tests {
             &[1, 1, b'g', 1, b'u', 3],
         );
         golden(
-            Sync {
+            SyncQuery {
                 user: user(),
                 wants: vec![(conv(), 3)],
                 limit: 50,
@@ -238,7 +218,7 @@ mod tests {
             &[1, 1, b'u', 1, 1, b'g', 3, 50],
         );
         golden(
-            Summaries {
+            SummariesQuery {
                 user: user(),
                 convs: vec![conv()],
             },
@@ -252,7 +232,7 @@ mod tests {
             &[1, 1, b'u', 1, 1, b'g'],
         );
         golden(
-            Index {
+            IndexQuery {
                 user: user(),
                 from: Some((7, conv())),
                 direction: Direction::Newer,
@@ -277,7 +257,7 @@ mod tests {
         golden(
             Ranged {
                 last: 9,
-                events: vec![Logged {
+                events: vec![LoggedEvent {
                     s: 8,
                     tail: tail.clone(),
                 }],
@@ -286,34 +266,34 @@ mod tests {
         );
         golden(
             Missed {
-                events: vec![Logged {
+                events: vec![LoggedEvent {
                     s: 8,
                     tail: tail.clone(),
                 }],
                 last: 9,
                 gap: false,
-                membership: Membership::Over,
+                membership: MembershipSpan::Over,
             },
             &[1, 1, 8, 2, b'{', b'}', 9, 0, 2],
         );
         golden::<Synced>(
             vec![
-                Ok(Window {
+                Ok(MissedEvents {
                     as_of: 9,
                     events: vec![tail.clone()],
                     gap: false,
                 }),
-                Err(Refused::Busy),
+                Err(RpcError::Busy),
             ],
             &[1, 2, 0, 1, 2, b'{', b'}', 0, 9, 1, 2],
         );
         let summary = Summary {
             conv: conv(),
-            kind: Kind::Group,
+            kind: ConversationKind::Group,
             title: None,
             role: Role::Member,
-            last: Last { s: 9, mn: 8, ts: 7 },
-            message: Some(Folded {
+            last: LastEvent { s: 9, mn: 8, ts: 7 },
+            message: Some(MessageView {
                 tail,
                 edit: None,
                 mentions: Vec::new(),
@@ -334,11 +314,11 @@ mod tests {
             ],
         );
         golden::<Indexed>(
-            vec![Placed {
+            vec![PlacedEntry {
                 conv: conv(),
                 ms: 9,
                 since_ms: 8,
-                last: Last { s: 7, mn: 6, ts: 5 },
+                last: LastEvent { s: 7, mn: 6, ts: 5 },
                 large: true,
             }],
             &[1, 1, 1, b'g', 9, 8, 7, 6, 5, 1],

@@ -1,100 +1,92 @@
-//! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): what a node wants of a shard.
+//! [`REGISTER`](super::REGISTER) and [`UNREGISTER`](super::UNREGISTER): interest of a node in the deliveries of a
+//! shard.
 
 use bytes::Bytes;
-use protocol::{ConvId, History, UserId};
+use protocol::{ConversationId, HistoryVisibility, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::conversation::timeline::read::{Logged, Placed};
+use crate::conversation::state_machine::query::{LoggedEvent, PlacedEntry};
 
-/// Adds to a registration, or begins one.
+/// Request to add to a registration, or to begin one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Register {
-    /// The shard.
+pub(crate) struct RegisterInterest {
     pub(crate) shard: u16,
-    /// The owner's epoch, as the node believes.
+    /// Epoch of the shard owner as known by the node.
     pub(crate) epoch: u64,
-    /// Drawn by the node.
+    /// Id of the registration, chosen by the node.
     pub(crate) registration: u64,
-    /// Begins the registration, in place of the node's earlier one.
+    /// True to begin the registration; it replaces the node's earlier one.
     pub(crate) fresh: bool,
-    /// Conversations with subscribers, each with the last event that is there, if any is.
-    pub(crate) convs: Vec<(ConvId, Option<u64>)>,
-    /// Users with sessions.
+    /// Conversations with subscribers, each with the last seq on the node; `None` if it has no events.
+    pub(crate) convs: Vec<(ConversationId, Option<u64>)>,
     pub(crate) users: Vec<UserId>,
-    /// Users who want to subscribe.
-    pub(crate) admits: Vec<(ConvId, UserId)>,
+    /// Users whose membership must be proved before they subscribe.
+    pub(crate) admits: Vec<(ConversationId, UserId)>,
 }
 
-/// The answer to [`Register`]; each list in the order of the question's.
+/// Response to [`RegisterInterest`]; each list is in the order of the request's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Registered {
-    /// Where each conversation stands.
-    pub(crate) convs: Vec<Caught>,
-    /// What each who wants to subscribe is.
+pub(crate) struct InterestRegistered {
+    pub(crate) convs: Vec<CaughtUp>,
     pub(crate) admits: Vec<Proof>,
-    /// The latest conversations of the first of the users, one at least; the others are to be asked for again. So the answer is
-    /// bounded whatever they are in.
-    pub(crate) indexes: Vec<Vec<Placed>>,
-    /// What was said lately, outside the log, of the conversations that somebody is admitted to, or of which the node has
-    /// events. It was said before everything that the registration brings of a conversation named here for the first time.
+    /// Latest conversations of the first users, at least of one, which bounds the response. The node requests those of
+    /// the other users again.
+    pub(crate) indexes: Vec<Vec<PlacedEntry>>,
+    /// Recent unlogged events of the conversations in `admits`, and of those of which the node has events. They precede
+    /// every delivery of a conversation that is registered for the first time.
     pub(crate) recent: Vec<Unlogged>,
 }
 
-/// An event that is in no log.
+/// Event that is in no log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unlogged {
-    /// The conversation.
-    pub(crate) conv: ConvId,
-    /// The event's JSON behind its number.
+    pub(crate) conv: ConversationId,
+    /// JSON of the event behind its session seq.
     pub(crate) tail: Bytes,
-    /// The session that doesn't want it, 0 for none.
+    /// Session that gets no copy; 0 for none.
     pub(crate) skip: u64,
-    /// The only user whom it concerns.
+    /// Only user who gets the event; `None` for all members.
     pub(crate) only: Option<UserId>,
 }
 
-/// Whether a user is a member, as read at one place of the log. The stream has the last word on what is above it.
+/// Membership of a user as of one position of the log. Later events of the stream override it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Proof {
-    /// The end of the log when that was read.
+    /// Last seq of the log at the time of the read.
     pub(crate) at: u64,
-    /// The event from which on the user is a member; `None` for a stranger.
+    /// Seq at which the membership begins; `None` for a non-member.
     pub(crate) since: Option<u64>,
-    /// How far back members read there.
-    pub(crate) history: History,
+    /// Visibility of earlier events to members.
+    pub(crate) history: HistoryVisibility,
 }
 
-/// Where a conversation stands, and what the node missed.
+/// Position of a conversation's log with the events that the node has missed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Caught {
-    /// The last event when it was read.
+pub(crate) struct CaughtUp {
+    /// Last seq of the log at the time of the read.
     pub(crate) last: u64,
-    /// The events behind the one that the node has; not all when the answer would be large.
-    pub(crate) events: Vec<Logged>,
+    /// Events above the node's last one; incomplete if the response would be too large.
+    pub(crate) events: Vec<LoggedEvent>,
 }
 
-/// Takes out of a registration what the node wants no more.
+/// Request to remove a part of a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unregister {
-    /// The shard.
+pub(crate) struct UnregisterInterest {
     pub(crate) shard: u16,
-    /// The registration.
     pub(crate) registration: u64,
-    /// Conversations without subscribers.
-    pub(crate) convs: Vec<ConvId>,
-    /// Users without sessions.
+    pub(crate) convs: Vec<ConversationId>,
     pub(crate) users: Vec<UserId>,
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::answer::Last;
+    use protocol::answer::LastEvent;
 
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
-    fn conv() -> ConvId {
-        ConvId::parse("g").unwrap()
+    fn conv() -> ConversationId {
+        ConversationId::parse("g").unwrap()
     }
 
     fn user() -> UserId {
@@ -104,7 +96,7 @@ mod tests {
     #[test]
     fn registrations_are_frozen() {
         golden(
-            Register {
+            RegisterInterest {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
@@ -118,10 +110,10 @@ mod tests {
             ],
         );
         golden(
-            Registered {
-                convs: vec![Caught {
+            InterestRegistered {
+                convs: vec![CaughtUp {
                     last: 9,
-                    events: vec![Logged {
+                    events: vec![LoggedEvent {
                         s: 8,
                         tail: Bytes::from_static(b"{}"),
                     }],
@@ -130,19 +122,19 @@ mod tests {
                     Proof {
                         at: 9,
                         since: Some(4),
-                        history: History::All,
+                        history: HistoryVisibility::All,
                     },
                     Proof {
                         at: 9,
                         since: None,
-                        history: History::Joined,
+                        history: HistoryVisibility::Joined,
                     },
                 ],
-                indexes: vec![vec![Placed {
+                indexes: vec![vec![PlacedEntry {
                     conv: conv(),
                     ms: 9,
                     since_ms: 8,
-                    last: Last { s: 7, mn: 6, ts: 5 },
+                    last: LastEvent { s: 7, mn: 6, ts: 5 },
                     large: false,
                 }]],
                 recent: vec![Unlogged {
@@ -158,7 +150,7 @@ mod tests {
             ],
         );
         golden(
-            Unregister {
+            UnregisterInterest {
                 shard: 1,
                 registration: 2,
                 convs: vec![conv()],

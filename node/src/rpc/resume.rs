@@ -1,91 +1,88 @@
-//! [`RESUME`](super::RESUME), [`SETTLE`](super::SETTLE) and [`VOID`](super::VOID): how a session gets from one node to
-//! another.
+//! [`RESUME`](super::RESUME), `CONFIRM_TRANSFER` and `CANCEL_TRANSFER`: transfer of a session from one node to another.
 //!
-//! `RESUME` lends a session: the asker goes on with a copy, under a new name, and the old node keeps what it has until
-//! the client proves, by its first frame on the new connection, that it knows the new name. Then comes `SETTLE`. If the
-//! client comes with the old name again, because it never saw the new one, the copy is `VOID`.
+//! `RESUME` exports a session: the requesting node continues with a copy under a new session id. The old node keeps the
+//! original until the client's first frame on the new connection, which proves that the client has the new id. Then
+//! follows `CONFIRM_TRANSFER`. A client that never got the new id returns with the old one, and `CANCEL_TRANSFER` ends
+//! the copy.
 
 use bytes::Bytes;
-use protocol::{Cid, ConvId, UserId};
+use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::session::sid::Sid;
+use crate::session::sid::SessionId;
 
-/// A client wants to go on with a session of the node that is asked → [`Resumed`].
+/// Request for a copy of a session of the receiving node → [`ExportResponse`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Resume {
-    /// The session.
-    pub(crate) sid: Sid,
-    /// The user who asks.
+pub(crate) struct ExportRequest {
+    pub(crate) sid: SessionId,
     pub(crate) user: UserId,
-    /// The device that asks, if it has a name.
+    /// Device of the client; `None` if it has no name.
     pub(crate) device: Option<String>,
-    /// The last event that the client has.
+    /// Session seq of the client's last event.
     pub(crate) n: u64,
-    /// The session that will go on with it.
-    pub(crate) by: Sid,
+    /// Id of the successor session.
+    pub(crate) by: SessionId,
 }
 
-/// The answer to [`Resume`].
+/// Response of the session's node to an [`ExportRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Resumed {
-    /// Here it is.
-    Lent(Lent),
-    /// It has been gone for too long.
+pub(crate) enum ExportResponse {
+    Snapshot(SessionSnapshot),
+    /// The session was detached for longer than the resume timeout.
     Expired,
-    /// There is no such session of this user and device.
+    /// The user and device have no such session.
     Unknown,
-    /// The events behind `n` are not all there.
+    /// The replay buffer no longer holds all events above `n`.
     Gap,
 }
 
-/// Everything that a session consists of.
+/// State of an exported session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lent {
-    /// The events behind `n`, in order: what follows the number, and how far who has it has its conversation.
-    pub(crate) events: Vec<(Bytes, Option<(ConvId, u64)>)>,
-    /// The conversations that are followed, each with the last event that is among `events` or before.
-    pub(crate) convs: Vec<(ConvId, u64)>,
-    /// Conversations that were about to be introduced.
-    pub(crate) coming: Vec<ConvId>,
-    /// Whether everything that the user was in at the start is among `convs`.
-    pub(crate) settled: bool,
-    /// Delivered cursors that were not reported yet.
-    pub(crate) delivered: Vec<(ConvId, u64)>,
-    /// Whom the client watches.
+pub(crate) struct SessionSnapshot {
+    /// Events above `n`, in order: the JSON behind the session seq, and the log position that a client with this event
+    /// has reached. `None` for an event without a log position.
+    pub(crate) events: Vec<(Bytes, Option<(ConversationId, u64)>)>,
+    /// Subscribed conversations, each with the last seq that is among `events` or precedes them.
+    pub(crate) convs: Vec<(ConversationId, u64)>,
+    /// Conversations with a pending automatic subscription.
+    pub(crate) coming: Vec<ConversationId>,
+    /// True if `convs` contains all conversations of the user at the session's start.
+    pub(crate) confirmed: bool,
+    /// Delivered positions that are not reported to the shard owner yet.
+    pub(crate) delivered: Vec<(ConversationId, u64)>,
     pub(crate) watching: Vec<UserId>,
-    /// Messages of the client that it doesn't want to see, and that have not passed yet.
-    pub(crate) quiet: Vec<(ConvId, Cid)>,
+    /// The client's own messages without echo whose events have not arrived yet.
+    pub(crate) quiet: Vec<(ConversationId, ClientMessageId)>,
 }
 
-/// The client has used its new session → whether that one is the one that has it.
+/// Confirmation that the client uses the successor → `true` if no other successor has been confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Settle {
-    /// The session that was lent.
-    pub(crate) sid: Sid,
-    /// The session that goes on with it.
-    pub(crate) by: Sid,
+pub(crate) struct ConfirmRequest {
+    /// Session that was exported to the successor.
+    pub(crate) sid: SessionId,
+    /// Id of the successor session.
+    pub(crate) by: SessionId,
 }
 
-/// The client goes on with another copy → nothing.
+/// Cancellation of a copy, because the client continues with another session → nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Void {
-    /// The copy that is of no use.
-    pub(crate) sid: Sid,
+pub(crate) struct CancelRequest {
+    /// Session that was started from the copy.
+    pub(crate) sid: SessionId,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
-    const SID: Sid = Sid { node: 2, secret: 300 };
-    const BY: Sid = Sid { node: 3, secret: 1 };
+    const SID: SessionId = SessionId { node: 2, secret: 300 };
+    const BY: SessionId = SessionId { node: 3, secret: 1 };
 
     #[test]
     fn questions_are_frozen() {
         golden(
-            Resume {
+            ExportRequest {
                 sid: SID,
                 user: UserId::parse("u").unwrap(),
                 device: Some("d".to_owned()),
@@ -94,33 +91,33 @@ mod tests {
             },
             &[1, 2, 0xac, 2, 1, b'u', 1, 1, b'd', 4, 3, 1],
         );
-        golden(Settle { sid: SID, by: BY }, &[1, 2, 0xac, 2, 3, 1]);
-        golden(Void { sid: SID }, &[1, 2, 0xac, 2]);
+        golden(ConfirmRequest { sid: SID, by: BY }, &[1, 2, 0xac, 2, 3, 1]);
+        golden(CancelRequest { sid: SID }, &[1, 2, 0xac, 2]);
     }
 
     #[test]
     fn answers_are_frozen() {
-        let conv = ConvId::parse("g").unwrap();
+        let conv = ConversationId::parse("g").unwrap();
         golden(
-            Resumed::Lent(Lent {
+            ExportResponse::Snapshot(SessionSnapshot {
                 events: vec![
                     (Bytes::from_static(b"{}"), Some((conv.clone(), 5))),
                     (Bytes::from_static(b"}"), None),
                 ],
                 convs: vec![(conv.clone(), 5)],
                 coming: vec![conv.clone()],
-                settled: true,
+                confirmed: true,
                 delivered: vec![(conv.clone(), 4)],
                 watching: vec![UserId::parse("w").unwrap()],
-                quiet: vec![(conv, Cid::parse("i").unwrap())],
+                quiet: vec![(conv, ClientMessageId::parse("i").unwrap())],
             }),
             &[
                 1, 0, 2, 2, b'{', b'}', 1, 1, b'g', 5, 1, b'}', 0, 1, 1, b'g', 5, 1, 1, b'g', 1, 1, 1, b'g',
                 4, 1, 1, b'w', 1, 1, b'g', 1, b'i',
             ],
         );
-        golden(Resumed::Expired, &[1, 1]);
-        golden(Resumed::Unknown, &[1, 2]);
-        golden(Resumed::Gap, &[1, 3]);
+        golden(ExportResponse::Expired, &[1, 1]);
+        golden(ExportResponse::Unknown, &[1, 2]);
+        golden(ExportResponse::Gap, &[1, 3]);
     }
 }

@@ -1,53 +1,50 @@
-//! [`SUBMIT`](super::SUBMIT): a batch of one lane to the owner of its shard.
+//! [`SUBMIT`](super::SUBMIT): batch of a command queue to the shard owner.
 //!
-//! The commands follow the head as they are, one behind the other, so that neither side copies them: what the session
-//! encoded is what the log holds.
+//! The encoded commands follow the header, one behind the other. The receiver slices them out of the body without a
+//! copy, and the log stores the bytes that the session encoded.
 
 use bytes::Bytes;
-use protocol::ConvId;
+use protocol::ConversationId;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, VERSION, versioned};
+use super::{CodecError, VERSION, versioned};
 
-/// What precedes the commands.
+/// Header of a batch, followed by its commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
-    /// The shard.
+pub(crate) struct BatchHeader {
     pub(crate) shard: u16,
-    /// The sending process, random at its start.
+    /// Id of the sending process, random at its start.
     pub(crate) incarnation: u64,
-    /// The lane's stream.
     pub(crate) stream: u64,
-    /// The batch's number in the stream.
+    /// Batch seq within the stream.
     pub(crate) number: u64,
-    /// Length of each command.
+    /// Length of each command in bytes.
     pub(crate) lens: Vec<u32>,
 }
 
-/// The answers, one per command.
-pub(crate) type Answers = Vec<Answer>;
+/// Responses to a batch, one per command in the order of the batch.
+pub(crate) type Answers = Vec<CommandReply>;
 
-/// The answer to one command.
+/// Response to one command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Answer {
-    /// On a majority's disks and applied.
+pub(crate) enum CommandReply {
+    /// Synced on a majority and applied.
     Done {
-        /// The event's place, 0 if the command makes no event.
+        /// Seq of the event; 0 if the command makes none.
         seq: u64,
-        /// The message's ordinal, 0 if it is no message.
+        /// Message number; 0 if the event is no message.
         mn: u64,
-        /// The event's time.
+        /// Time of the event in milliseconds since the Unix epoch.
         ts: u64,
-        /// It had been done before.
+        /// True if the command had been applied before.
         dup: bool,
-        /// The conversation that a `create` makes, if that was asked.
-        reserved: Option<ConvId>,
+        /// Id of the conversation that a `create` makes; set in the response to its reservation only.
+        reserved: Option<ConversationId>,
     },
-    /// Refused by the rules: final.
+    /// Refused by the precheck or the state machine. Nothing was changed.
     Refused {
-        /// Index in [`protocol::ErrorCode::ALL`].
+        /// Index of the code in [`protocol::ErrorCode::ALL`].
         code: u8,
-        /// The reason, for people.
         msg: String,
     },
 }
@@ -55,8 +52,9 @@ pub(crate) enum Answer {
 // === encoding ===
 
 /// Returns the body of a batch.
-pub(crate) fn encode(head: &Head, commands: &[Bytes]) -> Bytes {
+pub(crate) fn encode(head: &BatchHeader, commands: &[Bytes]) -> Bytes {
     let size: usize = commands.iter().map(Bytes::len).sum();
+    // Three bytes per length hold every command below 2 MiB, so the body is allocated once.
     let mut body = Vec::with_capacity(size + head.lens.len() * 3 + 32);
     body.push(VERSION);
     let mut body = postcard::to_extend(head, body).expect("a vector takes any value");
@@ -67,11 +65,12 @@ pub(crate) fn encode(head: &Head, commands: &[Bytes]) -> Bytes {
 }
 
 /// Reads the body of a batch; the commands share its memory.
-pub(crate) fn decode(body: &Bytes) -> Result<(Head, Vec<Bytes>), Error> {
-    let (head, rest) = postcard::take_from_bytes::<Head>(versioned(body)?)?;
+pub(crate) fn decode(body: &Bytes) -> Result<(BatchHeader, Vec<Bytes>), CodecError> {
+    let (head, rest) = postcard::take_from_bytes::<BatchHeader>(versioned(body)?)?;
     let mut at = body.len() - rest.len();
     let mut commands = Vec::with_capacity(head.lens.len());
     for len in &head.lens {
+        // Lengths come from another node: they must neither overflow nor exceed the body.
         let end = at.checked_add(*len as usize).filter(|end| *end <= body.len());
         let end = end.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
         commands.push(body.slice(at..end));
@@ -82,13 +81,13 @@ pub(crate) fn decode(body: &Bytes) -> Result<(Head, Vec<Bytes>), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden;
     use super::*;
+    use crate::rpc::tests::golden;
 
     #[test]
     fn a_batch_is_frozen() {
         let commands = [Bytes::from_static(b"ab"), Bytes::from_static(b"c")];
-        let head = Head {
+        let head = BatchHeader {
             shard: 5,
             incarnation: 1000,
             stream: 2,
@@ -106,15 +105,15 @@ mod tests {
 
     #[test]
     fn answers_are_frozen() {
-        let reserved = Some(ConvId::parse("g").unwrap());
-        let done = Answer::Done {
+        let reserved = Some(ConversationId::parse("g").unwrap());
+        let done = CommandReply::Done {
             seq: 300,
             mn: 4,
             ts: 5,
             dup: true,
             reserved,
         };
-        let refused = Answer::Refused {
+        let refused = CommandReply::Refused {
             code: 4,
             msg: "no".into(),
         };

@@ -1,15 +1,15 @@
-//! Waiting for what a predecessor still holds: a supervisor starts a process again within milliseconds of the death of
-//! the one before, whose ports and data directory the system may not have given back yet.
+//! Retries while the previous process still holds a resource: a supervisor restarts a process within milliseconds,
+//! before the system has released its ports and data directory.
 
 use std::time::{Duration, Instant};
 
-/// Longest time for what another process holds. A process that was killed gives back its ports and locks within
-/// milliseconds; one that stops in order, and was told so late, within a few seconds.
+/// Maximum time to wait for a resource of another process. A killed process releases it within milliseconds, one that
+/// stops in order within a few seconds.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The time that attempts to take one thing have had.
+/// Retry state for acquiring one resource.
 pub(super) struct Patience {
     what: &'static str,
     since: Option<Instant>,
@@ -18,17 +18,17 @@ pub(super) struct Patience {
 // === impl Patience ===
 
 impl Patience {
-    /// Attempts to take `what`, named as its setting.
+    /// Creates the state for the resource configured by the setting `what`.
     pub(super) fn with(what: &'static str) -> Patience {
         Patience { what, since: None }
     }
 
-    /// Waits a moment after an attempt that failed because another process holds the thing. Returns `false` when that
-    /// has gone on for too long: the attempt's error stands.
+    /// Waits after an attempt that failed because another process holds the resource. Returns `false` after the maximum
+    /// time; the caller then reports the error.
     pub(super) async fn goes_on(&mut self, error: &(impl std::fmt::Display + Sync)) -> bool {
         let since = *self.since.get_or_insert_with(|| {
             let (what, longest_s) = (self.what, LONGEST.as_secs());
-            tracing::info!(what, %error, longest_s, "held by another process, waiting for it to end");
+            tracing::info!(what, %error, longest_s, "in use by another process, waiting for its release");
             Instant::now()
         });
         if since.elapsed() >= LONGEST {
@@ -39,7 +39,7 @@ impl Patience {
     }
 }
 
-/// Returns whether an error says that an address is taken.
+/// Returns whether the error means that an address is in use.
 pub(super) fn is_address_held(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::AddrInUse
 }

@@ -1,45 +1,45 @@
-//! The threads of a node: those of the cluster member, and the one that holds the actix system.
+//! Threads of a node: the runtime of the cluster member, and the thread of the actix system.
 
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
-use cluster::Clock;
+use cluster::ClusterClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::Error;
 use crate::config::Config;
-use crate::conversation::{Backbone, Settings};
+use crate::conversation::{ChatService, Settings};
 use crate::gateway::server;
-use crate::user::Hook;
+use crate::user::WebhookTarget;
 
-/// The runtime of the cluster member. Dropped, it stops without waiting: whoever drops it may be a task itself.
-pub(super) struct Raft(Option<Runtime>);
+/// Runtime of the cluster member. A drop does not wait for its tasks, because it may happen inside of one.
+pub(super) struct ClusterRuntime(Option<Runtime>);
 
-/// The thread that holds the actix system, under which all actor threads live.
-pub(super) struct Actors {
+/// Thread of the actix system, which owns all actor threads.
+pub(super) struct ActorRuntime {
     stop: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// What the system's thread serves once the cluster member runs.
+/// Dependencies of the gateway, sent to the system's thread after the cluster member has started.
 pub(super) type Serve = (
-    server::Parts,
+    server::GatewayDeps,
     std::net::TcpListener,
     oneshot::Sender<std::io::Result<ServerHandle>>,
 );
 
-// === impl Raft ===
+// === impl ClusterRuntime ===
 
-impl Raft {
-    pub(super) fn start(threads: usize) -> std::io::Result<Raft> {
+impl ClusterRuntime {
+    pub(super) fn start(threads: usize) -> std::io::Result<ClusterRuntime> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder
             .thread_name("raft")
             .worker_threads(threads)
             .enable_all()
             .build()?;
-        Ok(Raft(Some(runtime)))
+        Ok(ClusterRuntime(Some(runtime)))
     }
 
     pub(super) fn handle(&self) -> &tokio::runtime::Handle {
@@ -47,27 +47,29 @@ impl Raft {
     }
 }
 
-impl Drop for Raft {
+impl Drop for ClusterRuntime {
     fn drop(&mut self) {
+        // A blocking drop of a runtime panics inside of an async context, where `Running::stop` runs.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-// === impl Actors ===
+// === impl ActorRuntime ===
 
-impl Actors {
-    /// Starts the actix system with the conversations in it; the gateway follows when it is handed over.
+impl ActorRuntime {
+    /// Starts the actix system with the chat service in it. The gateway starts when its dependencies are sent to the
+    /// returned channel.
     pub(super) async fn start(
         config: &Config,
-        raft: &Raft,
-        hook: Option<Hook>,
-        clock: Clock,
-    ) -> Result<(Actors, Arc<Backbone>, oneshot::Sender<Serve>), Error> {
+        raft: &ClusterRuntime,
+        hook: Option<WebhookTarget>,
+        clock: ClusterClock,
+    ) -> Result<(ActorRuntime, Arc<ChatService>, oneshot::Sender<Serve>), Error> {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();
-        let (started, backbone) = oneshot::channel();
+        let (started, service) = oneshot::channel();
         let users = config.presence.settings(config.limits.sessions_per_user);
         let settings = Settings {
             users,
@@ -78,19 +80,20 @@ impl Actors {
             clock,
             ..config.chat.settings()
         };
+        // Disk reads use the blocking threads of the cluster's runtime: they must not block an actor thread.
         let reads = raft.handle().clone();
         let thread = std::thread::Builder::new()
             .name("actors".to_owned())
             .spawn(move || {
                 actix_web::rt::System::new().block_on(async move {
-                    // Nobody waits for it any more: then nothing else happens either.
-                    let _gone = started.send(Arc::new(Backbone::start(settings, reads)));
+                    // A closed channel means that the start was abandoned; `parts` then ends as well.
+                    let _gone = started.send(Arc::new(ChatService::start(settings, reads)));
                     if let Ok((parts, listener, started)) = parts.await {
                         match server::serve(parts, listener) {
                             Ok(server) => {
                                 let _gone = started.send(Ok(server.handle()));
                                 if let Err(error) = server.await {
-                                    tracing::error!(%error, "the gateway stopped");
+                                    tracing::error!(%error, "gateway failed");
                                 }
                             }
                             Err(error) => {
@@ -98,19 +101,20 @@ impl Actors {
                             }
                         }
                     }
-                    // Dropped or sent: either way it's time to go.
+                    // The system lives until the stop is requested, by a message or by dropping the sender.
                     let _stop = stopped.await;
                 });
             })?;
-        let backbone = backbone.await.map_err(|_| Error::Ended("conversations"))?;
-        Ok((Actors { stop, thread }, backbone, serve))
+        let service = service.await.map_err(|_| Error::Ended("conversations"))?;
+        Ok((ActorRuntime { stop, thread }, service, serve))
     }
 
     pub(super) async fn stop(self) {
         let _gone = self.stop.send(());
+        // `join` blocks, and the runtime also has to measure the deadline of this step.
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!("the actors' thread panicked");
+            tracing::error!("actor thread panicked");
         }
     }
 }

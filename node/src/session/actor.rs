@@ -1,8 +1,8 @@
-//! The session: an actor in a plain `Context`, which never waits for a socket.
+//! Session actor: runs in a plain `Context` and never waits for a socket.
 //!
-//! It takes batches of commands from the [reader](crate::gateway::websocket::reader), waits for what the conversations
-//! answer through one stream, and leaves the output in the [outbox](super::outbox). Timers come as
-//! nudges from the [worker's clock](super::worker).
+//! It receives batches of commands from the [reader](crate::gateway::websocket::reader). It polls all pending responses
+//! through one stream and leaves its output in the `outbound_queue`. The clock of the `worker_context` wakes it for its
+//! timers.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,138 +12,136 @@ use std::time::{Duration, Instant, SystemTime};
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use bytes::Bytes;
 use futures::FutureExt;
-use protocol::answer::{Err as Error, Hello, NotResumed};
-use protocol::{Answer, Cid, CloseCode, Cost, UserId};
+use protocol::answer::{ErrorResponse as Error, HelloResponse, NotResumed};
+use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 
-use super::authenticate::Newcomer;
-use super::feed::Feed;
-use super::inflight::{Inflight, Progress};
-use super::link::Link;
-use super::messages::{Batch, Hangup, Item};
-use super::order::Order;
+use super::authenticate::AuthenticatedClient;
+use super::connection_handle::ConnectionHandle;
+use super::in_flight_limit::InFlightLimit;
+use super::messages::{CommandBatch, Disconnect, ReceivedCommand};
+use super::pending_futures::{FutureEvent, PendingFutures};
 use super::rates::Account;
-use super::sid::Sid;
-use super::timers::Leaving;
-use super::window::Window;
-use super::worker::Worker;
-use crate::conversation::{Refusal, timeline};
-use crate::telemetry::metrics::{Code, CodeLabels};
-use crate::user::{Device, Seat};
+use super::send_order_guard::SendOrderGuard;
+use super::sid::SessionId;
+use super::subscriber::EventSubscriber;
+use super::timers::PendingClose;
+use super::worker_context::WorkerContext;
+use crate::conversation::{CommandError, state_machine};
+use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
+use crate::user::{Device, PresenceGuard};
 
-/// A client's session.
 pub struct Session {
     pub(super) tag: u64,
-    pub(super) worker: Rc<Worker>,
-    pub(super) link: Rc<Link>,
-    pub(super) transport: Transport,
-    pub(super) inflight: Inflight<Session, Context<Session>>,
-    pub(super) phase: Phase,
-    /// Commands that were read and not taken up, because too many are unanswered.
-    pub(super) backlog: VecDeque<Item>,
-    /// Tells the reader that the backlog is empty.
+    pub(super) worker: Rc<WorkerContext>,
+    pub(super) link: Rc<ConnectionHandle>,
+    pub(super) transport: ClientTransport,
+    pub(super) inflight: PendingFutures<Session, Context<Session>>,
+    pub(super) phase: SessionState,
+    /// Commands delayed by the in-flight limit or by a pause.
+    pub(super) backlog: VecDeque<ReceivedCommand>,
+    /// Resolved once the backlog is empty; the reader reads no further before that.
     pub(super) taken_up: Option<oneshot::Sender<()>>,
-    pub(super) window: Window,
-    /// What the client may ask, once it is known who it is.
+    pub(super) window: InFlightLimit,
+    /// `None` until the client is authenticated.
     pub(super) account: Option<Arc<Account>>,
-    /// Messages before that.
+    /// Commands received before authentication.
     pub(super) unknown_asked: u32,
-    /// What the command that is being handled costs.
-    pub(super) cost: Cost,
-    pub(super) order: Order,
+    /// Cost of the command being dispatched.
+    pub(super) cost: CommandCost,
+    pub(super) order: SendOrderGuard,
     pub(super) opened: Instant,
     pub(super) pinged: Instant,
-    /// When delivered cursors are to be reported.
+    /// Time of the next report of delivered cursors; `None`: nothing to report.
     pub(super) report_at: Option<Instant>,
-    pub(super) leaving: Option<Leaving>,
-    /// Something has to come before the next command is taken up.
+    pub(super) pending_close: Option<PendingClose>,
+    /// True while a future has to complete before the next command is dispatched.
     pub(super) held: bool,
-    /// The place in the user's directory, while the client is connected.
-    pub(super) seat: Option<Seat>,
-    /// Since when nobody is connected. The session collects events and waits for its client.
-    pub(super) away: Option<Instant>,
-    /// What one is told who asks for the session when it is over.
+    /// `None` while the client is offline.
+    pub(super) guard: Option<PresenceGuard>,
+    /// Time of the detachment; `None` while attached.
+    pub(super) detached: Option<Instant>,
+    /// Reason for resume attempts after the session is closed.
     pub(super) over: NotResumed,
-    /// The fetch that is being answered, or was the last one.
+    /// Number of the current or last long poll.
     pub(super) fetch: u64,
 }
 
-/// How the client is connected.
+/// Kind of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Both ways.
+pub enum ClientTransport {
     WebSocket,
-    /// The client only listens.
+    /// Server-sent events, one direction only.
     EventStream,
-    /// The client fetches.
     Poll,
 }
 
-/// How far the session has come.
-pub(super) enum Phase {
+/// Progress of the session's authentication.
+pub(super) enum SessionState {
     /// No valid token yet.
     Greeting,
-    /// The client is known, and what it had is being fetched.
-    Resuming(Rc<Feed>),
-    /// The client is known.
-    Open(Box<Open>),
+    /// Authenticated; the snapshot of the resumed session is being fetched.
+    Resuming(Rc<EventSubscriber>),
+    /// Authenticated, with an open session.
+    Open(Box<EstablishedState>),
 }
 
-/// What is known of an authenticated client.
-pub(super) struct Open {
-    pub(super) sid: Sid,
-    pub(super) feed: Rc<Feed>,
-    /// When the token ends, by the clock that told whether it is valid.
+/// State of an authenticated session.
+pub(super) struct EstablishedState {
+    pub(super) sid: SessionId,
+    pub(super) feed: Rc<EventSubscriber>,
+    /// Expiry of the token by the cluster's clock; `None`: it does not expire.
     pub(super) expires: Option<SystemTime>,
-    /// Conversations that are being brought in because something was sent there.
+    /// Subscriptions under way that were caused by activity.
     pub(super) coming: usize,
-    /// The session that this one goes on with, until the client has shown that it knows this one.
-    pub(super) parent: Option<Sid>,
-    /// The session that goes on with this one, perhaps.
-    pub(super) lent: Option<Sid>,
-    /// The login that the client's token came from.
-    pub(super) login: Option<Cid>,
-    /// The device that has the seat.
+    /// Session that this one resumed; `None` once the client has used this one's id.
+    pub(super) parent: Option<SessionId>,
+    /// Session that resumed this one last, if one did.
+    pub(super) exported_to: Option<SessionId>,
+    /// `None` for a token without a login.
+    pub(super) login: Option<ClientMessageId>,
+    /// `None`: the client named no device.
     pub(super) device: Option<Device>,
-    /// Whom the client watches, while it is away.
+    /// Users that the client watched, saved while it is detached.
     pub(super) watching: Vec<UserId>,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// Starts a session on this thread. For a client that is known already no `auth` frame is needed.
+    /// Starts a session on this thread. A client that is authenticated already sends no `auth` frame.
     #[must_use]
     pub fn open(
-        worker: Rc<Worker>,
-        link: Rc<Link>,
-        transport: Transport,
-        newcomer: Option<Newcomer>,
+        worker: Rc<WorkerContext>,
+        link: Rc<ConnectionHandle>,
+        transport: ClientTransport,
+        client: Option<AuthenticatedClient>,
     ) -> actix::Addr<Session> {
         let now = Instant::now();
         let config = worker.config.clone();
         Session::create(|ctx| {
-            let inflight = Inflight::new(link.clone());
+            let inflight = PendingFutures::new(link.clone());
+            // One stream for all futures: the context polls each of its streams at every wake-up.
             ctx.add_stream(inflight.clone());
             let mut session = Session {
-                // 0 means nobody.
+                // Never 0, which stands for "no session" in events.
                 tag: rand::random::<u64>().max(1),
                 inflight,
-                phase: Phase::Greeting,
+                phase: SessionState::Greeting,
                 backlog: VecDeque::new(),
                 taken_up: None,
-                window: Window::default(),
+                window: InFlightLimit::default(),
                 account: None,
                 unknown_asked: 0,
-                cost: Cost::CHANGE,
-                order: Order::new(config.session.refusal_ms.duration()),
+                cost: CommandCost::CHANGE,
+                order: SendOrderGuard::new(config.session.refusal_ms.duration()),
                 opened: now,
                 pinged: now,
                 report_at: None,
-                leaving: None,
+                pending_close: None,
                 held: false,
-                seat: None,
-                away: None,
+                guard: None,
+                detached: None,
                 over: NotResumed::Unknown,
                 fetch: 0,
                 transport,
@@ -151,11 +149,11 @@ impl Session {
                 link,
             };
             session.worker.add(session.tag, session.link.clone());
-            if transport == Transport::WebSocket {
+            if transport == ClientTransport::WebSocket {
                 session.hello();
             }
-            if let Some(newcomer) = newcomer {
-                session.arrive(ctx, None, newcomer);
+            if let Some(client) = client {
+                session.arrive(ctx, None, client);
             }
             session
         })
@@ -163,33 +161,31 @@ impl Session {
 
     pub(super) fn user(&self) -> Option<&UserId> {
         match &self.phase {
-            Phase::Greeting => None,
-            Phase::Resuming(feed) => Some(feed.user_id()),
-            Phase::Open(open) => Some(open.feed.user_id()),
+            SessionState::Greeting => None,
+            SessionState::Resuming(feed) => Some(feed.user_id()),
+            SessionState::Open(open) => Some(open.feed.user_id()),
         }
     }
 
-    /// Answers a command.
-    pub(super) fn answer(&self, id: Option<i64>, answer: &Answer) {
+    pub(super) fn answer(&self, id: Option<i64>, answer: &Response) {
         self.link
             .outbox(|outbox| outbox.answer(Bytes::from(answer.encode(id))));
     }
 
-    /// Refuses a command.
-    pub(super) fn refuse(&self, id: Option<i64>, refusal: Refusal) {
-        let Refusal { code, msg, retry_ms } = refusal;
+    pub(super) fn refuse(&self, id: Option<i64>, refusal: CommandError) {
+        let CommandError { code, msg, retry_ms } = refusal;
         self.worker
             .metrics
             .refused
             .get_or_create(&CodeLabels {
-                code: Code(code.as_str()),
+                code: ErrorLabel(code.as_str()),
             })
             .inc();
-        self.answer(id, &Answer::Err(Error::new(code, msg, retry_ms)));
+        self.answer(id, &Response::Err(Error::new(code, msg, retry_ms)));
     }
 
-    /// Waits for `future` and then does `then` in the session. What is there already is done at once, so that the
-    /// next command sees it.
+    /// Polls `future` and then runs `then` in the session. A future that is ready is handled at once, so that the next
+    /// command sees its effect.
     pub(super) fn wait<T: 'static>(
         &mut self,
         ctx: &mut Context<Session>,
@@ -197,12 +193,13 @@ impl Session {
         then: impl FnOnce(&mut Session, &mut Context<Session>, T) + 'static,
     ) {
         let mut future = future.boxed_local();
+        // No wake-up is lost with the no-op waker: a pending future is polled again by the stream.
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         match future.as_mut().poll(&mut cx) {
             std::task::Poll::Ready(value) => then(self, ctx, value),
             std::task::Poll::Pending => self.inflight.push(Box::pin(async move {
                 let value = future.await;
-                let effect: super::inflight::Effect<_, _> =
+                let effect: super::pending_futures::Continuation<_, _> =
                     Box::new(move |session: &mut Session, ctx: &mut Context<Session>| {
                         then(session, ctx, value)
                     });
@@ -211,18 +208,18 @@ impl Session {
         }
     }
 
-    /// Has something done beside the commands, for as long as the session lives.
+    /// Runs a future beside the commands, for as long as the session lives.
     pub(super) fn work(&self, work: impl Future<Output = ()> + 'static) {
         self.inflight.push(Box::pin(async move {
             work.await;
-            let nothing: super::inflight::Effect<_, _> = Box::new(|_, _| ());
+            let nothing: super::pending_futures::Continuation<_, _> = Box::new(|_, _| ());
             nothing
         }));
     }
 
     fn hello(&self) {
         let settings = &self.worker.config;
-        let hello = Answer::Hello(Hello {
+        let hello = Response::Hello(HelloResponse {
             proto: protocol::PROTO,
             server: self.worker.name.clone(),
             hb_ms: settings.session.hb_ms.0,
@@ -233,17 +230,20 @@ impl Session {
         self.answer(None, &hello);
     }
 
-    /// Takes up commands while there is room for their answers.
-    pub(super) fn pump(&mut self, ctx: &mut Context<Session>) {
+    /// Dispatches queued commands while the in-flight limit allows.
+    pub(super) fn process_backlog(&mut self, ctx: &mut Context<Session>) {
+        // The first command shows that the client has received this session's id: the resumed session can end.
         if !self.backlog.is_empty() {
-            self.settle(ctx);
+            self.confirm(ctx);
         }
-        while !self.held && self.leaving.is_none() && !self.link.is_closed() && self.has_room() {
+        while !self.held && self.pending_close.is_none() && !self.link.is_closed() && self.has_room() {
             match self.backlog.pop_front() {
                 Some(item) => self.dispatch(ctx, item),
                 None => {
+                    // Only now: while commands are queued, the reader must not read on, so that TCP slows the client
+                    // down.
                     if let Some(taken_up) = self.taken_up.take() {
-                        // Without a reader there is nobody to tell.
+                        // The reader may have ended with its connection.
                         let _gone = taken_up.send(());
                     }
                     return;
@@ -252,25 +252,26 @@ impl Session {
         }
     }
 
-    /// Leaves everything that the session was part of, and reports what has arrived.
+    /// Removes the session from the registries of the node and reports its delivered cursors.
     fn release(&mut self) {
         self.worker.remove(self.tag);
-        self.worker.desk.end(self.tag);
-        self.seat = None;
+        self.worker.presence.end(self.tag);
+        self.guard = None;
         let open = match &self.phase {
-            Phase::Greeting => return,
-            Phase::Resuming(feed) => return self.worker.hub.detach(feed.user_id(), self.tag),
-            Phase::Open(open) => open,
+            SessionState::Greeting => return,
+            // A resuming session is attached to the hub but has no subscriptions yet.
+            SessionState::Resuming(feed) => return self.worker.hub.detach(feed.user_id(), self.tag),
+            SessionState::Open(open) => open,
         };
-        self.worker.sessions.ended(open.sid, self.over, open.lent);
+        self.worker.sessions.ended(open.sid, self.over, open.exported_to);
         self.worker.hub.detach(open.feed.user_id(), self.tag);
         for conv in open.feed.end_all() {
             self.worker.hub.unsubscribe(&conv, self.tag);
         }
-        let cursors = open.feed.arrivals.borrow_mut().take();
+        let cursors = open.feed.tracker.borrow_mut().take();
         for (conv, s) in cursors {
-            let op = timeline::Op::Delivered { s };
-            let command = timeline::Command {
+            let op = state_machine::ShardOp::Delivered { s };
+            let command = state_machine::ShardCommand {
                 conv,
                 user: open.feed.user_id().clone(),
                 cid: None,
@@ -278,7 +279,8 @@ impl Session {
                 op,
             };
             let done = self.worker.conversations.submit(command);
-            // Bounded by the budget of the conversations; a lost cursor is said again by the next session.
+            // Not awaited: the deadline of the shard client bounds it, and the next session reports a lost cursor
+            // again.
             actix_web::rt::spawn(done.map(drop));
         }
     }
@@ -292,7 +294,7 @@ impl Actor for Session {
     type Context = Context<Session>;
 
     fn started(&mut self, _ctx: &mut Self::Context) {
-        self.link.nudge();
+        self.link.request_check();
     }
 
     fn stopped(&mut self, _ctx: &mut Self::Context) {
@@ -300,11 +302,11 @@ impl Actor for Session {
     }
 }
 
-/// A panic ends its session, and nothing else: the actor is dropped without having stopped.
+/// Cleans up after a panic, which drops the actor without `stopped`. Other sessions of the thread continue.
 impl Drop for Session {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(user = self.user().map(UserId::as_str), "a session panicked");
+            tracing::error!(user = self.user().map(UserId::as_str), "session panicked");
             let patience = self.worker.config.session.close_ms.duration();
             self.link.close(
                 Some(CloseCode::Internal.code()),
@@ -317,38 +319,39 @@ impl Drop for Session {
     }
 }
 
-impl StreamHandler<Progress<Session, Context<Session>>> for Session {
-    fn handle(&mut self, progress: Progress<Session, Context<Session>>, ctx: &mut Context<Session>) {
+impl StreamHandler<FutureEvent<Session, Context<Session>>> for Session {
+    fn handle(&mut self, progress: FutureEvent<Session, Context<Session>>, ctx: &mut Context<Session>) {
         match progress {
-            Progress::Nudged => self.look(ctx),
-            Progress::Effect(effect) => effect(self, ctx),
+            FutureEvent::Nudged => self.look(ctx),
+            FutureEvent::Effect(effect) => effect(self, ctx),
         }
     }
 }
 
-impl Handler<Batch> for Session {
+impl Handler<CommandBatch> for Session {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Batch(items): Batch, ctx: &mut Context<Session>) -> Self::Result {
+    fn handle(&mut self, CommandBatch(items): CommandBatch, ctx: &mut Context<Session>) -> Self::Result {
         let (taken_up, waiting) = oneshot::channel();
         if !self.link.is_closed() {
             self.backlog.extend(items);
             self.taken_up = Some(taken_up);
-            self.pump(ctx);
+            self.process_backlog(ctx);
         }
-        // A session that ends takes nothing up any more; the reader notices by itself.
+        // For a closed session the sender is dropped, which resolves this at once: the reader must not block on it.
         Box::pin(waiting.map(drop))
     }
 }
 
-impl Handler<Hangup> for Session {
+impl Handler<Disconnect> for Session {
     type Result = ();
 
-    fn handle(&mut self, hangup: Hangup, ctx: &mut Context<Session>) {
-        match hangup {
-            Hangup::Broken(code) => self.close(ctx, code),
-            Hangup::Lost => self.detach(ctx, None, None, true),
-            Hangup::Goodbye(code) => self.detach(ctx, code, None, false),
+    fn handle(&mut self, disconnect: Disconnect, ctx: &mut Context<Session>) {
+        // A lost or closed connection leaves the session resumable; a protocol error closes it by its code.
+        match disconnect {
+            Disconnect::Broken(code) => self.close(ctx, code),
+            Disconnect::Lost => self.detach(ctx, None, None, true),
+            Disconnect::CloseFrame(code) => self.detach(ctx, code, None, false),
         }
     }
 }

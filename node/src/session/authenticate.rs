@@ -1,121 +1,125 @@
-//! Who the client is: the first `auth`, and later ones that renew the token.
+//! Authentication: the first `auth`, and later ones that renew the token.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{AsyncContext, Context};
-use cluster::Clock;
-use protocol::answer::{Limits, NotResumed, Ready};
-use protocol::command::{Auth, Resume};
-use protocol::{Answer, Cid, CloseCode, Cost, UserId};
+use cluster::ClusterClock;
+use protocol::answer::{NotResumed, ReadyResponse, SessionLimits};
+use protocol::command::{Authenticate, ResumeSession};
+use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 
-use super::actor::{Open, Phase, Session, Transport};
+use super::actor::{ClientTransport, EstablishedState, Session, SessionState};
 use super::dispatch::too_fast;
-use super::feed::Feed;
 use super::following;
-use super::registry::Who;
-use super::sid::Sid;
-use crate::conversation::Refusal;
-use crate::gateway::auth::{Identity, Refused};
+use super::registry::SessionIdentity;
+use super::sid::SessionId;
+use super::subscriber::EventSubscriber;
+use crate::conversation::CommandError;
+use crate::gateway::auth::{TokenError, TokenIdentity};
 use crate::user::{Device, SessionMark};
 
-/// A client that is known, and what it says of itself.
-pub struct Newcomer {
-    /// Who the token says it is.
-    pub identity: Identity,
-    /// The device, if it has a name.
+/// Authenticated client with the parameters of its connection.
+pub struct AuthenticatedClient {
+    pub identity: TokenIdentity,
+    /// `None`: the client named no device.
     pub device: Option<String>,
-    /// The start of the app.
+    /// Random per start of the app; `None`: not given.
     pub instance: Option<String>,
-    /// The session to go on with.
-    pub resume: Option<Point>,
-    /// Who is told beside the client.
-    pub told: Option<oneshot::Sender<Ready>>,
+    /// `None`: the client starts a new session.
+    pub resume: Option<ResumePoint>,
+    /// Receives a copy of `ready`, for transports that answer by HTTP.
+    pub ready_sender: Option<oneshot::Sender<ReadyResponse>>,
 }
 
-/// A point in the events of a session.
+/// Position in the events of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Point {
+pub enum ResumePoint {
     /// Behind event `n` of this session.
-    Behind(Sid, u64),
-    /// The client named what can't be a session.
-    Nowhere,
+    Behind(SessionId, u64),
+    /// The client sent an invalid session id or number.
+    Invalid,
 }
 
-/// A session that is about to open.
-pub(super) struct Opening {
-    pub(super) sid: Sid,
-    pub(super) who: Who,
+/// Parameters of a session that is about to open.
+pub(super) struct SessionSetup {
+    pub(super) sid: SessionId,
+    pub(super) who: SessionIdentity,
     pub(super) device: Option<Device>,
-    pub(super) feed: Rc<Feed>,
+    pub(super) feed: Rc<EventSubscriber>,
     pub(super) expires: Option<SystemTime>,
-    pub(super) login: Option<Cid>,
-    pub(super) told: Option<oneshot::Sender<Ready>>,
+    pub(super) login: Option<ClientMessageId>,
+    pub(super) sent: Option<oneshot::Sender<ReadyResponse>>,
 }
 
-// === impl Newcomer, Point ===
+// === impl AuthenticatedClient, ResumePoint ===
 
-impl Newcomer {
+impl AuthenticatedClient {
     fn device(&self) -> Option<Device> {
         let name = self.device.clone()?;
-        // Who names no start is taken for the same one.
+        // Without an instance, every start of the app counts as the same one.
         let instance = self.instance.clone().unwrap_or_default();
         Some(Device { name, instance })
     }
 }
 
-impl Point {
-    /// Reads `<sid>:<n>`.
+impl ResumePoint {
+    /// Parses `<sid>:<n>`.
     #[must_use]
-    pub fn parse(text: &str) -> Point {
+    pub fn parse(text: &str) -> ResumePoint {
         let split = text.trim().split_once(':');
         split
-            .and_then(|(sid, n)| Some(Point::Behind(sid.parse().ok()?, n.parse().ok()?)))
-            .unwrap_or(Point::Nowhere)
+            .and_then(|(sid, n)| Some(ResumePoint::Behind(sid.parse().ok()?, n.parse().ok()?)))
+            .unwrap_or(ResumePoint::Invalid)
     }
 }
 
-impl From<&Resume> for Point {
-    fn from(Resume { sid, n }: &Resume) -> Point {
-        sid.parse().map_or(Point::Nowhere, |sid| Point::Behind(sid, *n))
+impl From<&ResumeSession> for ResumePoint {
+    fn from(ResumeSession { sid, n }: &ResumeSession) -> ResumePoint {
+        sid.parse()
+            .map_or(ResumePoint::Invalid, |sid| ResumePoint::Behind(sid, *n))
     }
 }
 
 // === impl Session: authenticate ===
 
 impl Session {
-    /// `auth`.
-    pub(super) fn authenticate(&mut self, ctx: &mut Context<Session>, id: Option<i64>, auth: Auth) {
-        // Of a client that is known: it costs a verification. One that is not has one try, more or less.
+    pub(super) fn authenticate(&mut self, ctx: &mut Context<Session>, id: Option<i64>, auth: Authenticate) {
+        // Charges renewals only, which cost a verification each. Before authentication the number of commands is
+        // limited instead.
         if !self.may(id) {
             return;
         }
         match self.worker.auth.check(&auth.token) {
-            Err(refused) => self.turn_away(ctx, id, refused),
+            Err(refused) => self.refuse_authentication(ctx, id, refused),
             Ok(identity) => match self.user() {
-                Some(user) if *user != identity.user => self.turn_away(ctx, id, Refused::Invalid),
+                // A session never changes its user: its subscriptions were admitted for the first one.
+                Some(user) if *user != identity.user => {
+                    self.refuse_authentication(ctx, id, TokenError::Invalid)
+                }
                 Some(_) => self.renew(id, &identity),
                 None if !self.may_begin(id, &identity.user) => {}
                 None => {
-                    let newcomer = Newcomer {
+                    let client = AuthenticatedClient {
                         identity,
-                        resume: auth.resume.as_ref().map(Point::from),
+                        resume: auth.resume.as_ref().map(ResumePoint::from),
                         device: auth.device,
                         instance: auth.instance,
-                        told: None,
+                        ready_sender: None,
                     };
-                    self.arrive(ctx, id, newcomer);
+                    self.arrive(ctx, id, client);
                 }
             },
         }
     }
 
-    /// Pays for the begin of a session; if that is not possible, the client stays unknown and may try again.
+    /// Charges the start of a session. If the rate is exceeded, the client stays unauthenticated and may try again.
     fn may_begin(&self, id: Option<i64>, user: &UserId) -> bool {
         let now = Instant::now();
+        // Charged to the user's account, which outlives connections: reconnecting must not give a full bucket.
         let account = self.worker.rates.of(user, now);
-        match account.take(Cost::SESSION, now) {
+        match account.take(CommandCost::SESSION, now) {
             Ok(()) => true,
             Err(wait) => {
                 self.refuse(id, too_fast(wait));
@@ -124,155 +128,163 @@ impl Session {
         }
     }
 
-    /// Takes a seat for a client that is known, and opens its session.
-    pub(super) fn arrive(&mut self, ctx: &mut Context<Session>, id: Option<i64>, newcomer: Newcomer) {
-        let (user, device) = (newcomer.identity.user.clone(), newcomer.device());
+    /// Enters presence for an authenticated client, and opens its session once admitted.
+    pub(super) fn arrive(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        client: AuthenticatedClient,
+    ) {
+        let (user, device) = (client.identity.user.clone(), client.device());
         self.account = Some(self.worker.rates.of(&user, Instant::now()));
         self.link.identify();
-        let login = newcomer.identity.login.clone();
+        let login = client.identity.login.clone();
         let sid = self.worker.sessions.draw();
-        let goes_on = match newcomer.resume {
-            Some(Point::Behind(sid, _)) => Some(sid.mark()),
-            Some(Point::Nowhere) | None => None,
+        let goes_on = match client.resume {
+            Some(ResumePoint::Behind(sid, _)) => Some(sid.mark()),
+            Some(ResumePoint::Invalid) | None => None,
         };
+        // Presence gets only the marks: a whole session id would let its holder resume the session.
         let mark = SessionMark {
             own: sid.mark(),
             goes_on,
         };
-        let seat = (device.clone(), mark);
-        self.admit(ctx, id, &user, login, seat, move |session, ctx| {
-            session.ready(ctx, id, newcomer, (sid, device));
+        let device_mark = (device.clone(), mark);
+        self.admit(ctx, id, &user, login, device_mark, move |session, ctx| {
+            session.ready(ctx, id, client, (sid, device));
         });
     }
 
-    /// Opens the session, or goes on with another one.
+    /// Opens a new session, or resumes another one.
     fn ready(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        newcomer: Newcomer,
-        (sid, seat): (Sid, Option<Device>),
+        client: AuthenticatedClient,
+        (sid, own_device): (SessionId, Option<Device>),
     ) {
-        let Newcomer {
-            identity: Identity { user, expires, login },
+        let AuthenticatedClient {
+            identity: TokenIdentity { user, expires, login },
             device,
             resume,
-            told,
+            ready_sender,
             ..
-        } = newcomer;
-        let feed = Feed::new(
+        } = client;
+        let feed = EventSubscriber::new(
             self.tag,
             user.clone(),
             self.link.clone(),
             self.worker.metrics.clone(),
         );
         feed.begins_at(self.now_ms());
-        // First, so that no joining is missed from here on.
+        // Attached before the conversations are listed: a joining from here on is announced.
         self.worker.hub.attach(feed.user_id(), feed.clone());
-        let opening = Opening {
+        let opening = SessionSetup {
             sid,
-            who: Who { user, device },
-            device: seat,
+            who: SessionIdentity { user, device },
+            device: own_device,
             feed,
             expires,
             login,
-            told,
+            sent: ready_sender,
         };
         match resume {
-            Some(Point::Behind(sid, n)) => self.resume(ctx, id, opening, sid, n),
-            Some(Point::Nowhere) => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
+            Some(ResumePoint::Behind(sid, n)) => self.resume(ctx, id, opening, sid, n),
+            Some(ResumePoint::Invalid) => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
             None => self.begin(ctx, id, opening, None),
         }
     }
 
-    /// Opens a session that begins here. `why`: another one was asked for.
+    /// Opens a new session. `why`: reason why the requested resume failed.
     pub(super) fn begin(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        opening: Opening,
+        opening: SessionSetup,
         why: Option<NotResumed>,
     ) {
         let feed = opening.feed.clone();
+        // Before `ready`: a `sync` that follows it has to wait for the subscriptions.
         feed.begins(self.worker.sessions.begins(feed.user_id()));
         self.open_as(ctx, id, opening, None, why);
         let following = following::follow_all(self.worker.clone(), feed);
         self.work(following);
     }
 
-    /// The session is open, from the number on at which its outbox stands.
+    /// Opens the session at the current number of its outbound queue, and sends `ready`.
     pub(super) fn open_as(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        opening: Opening,
-        parent: Option<Sid>,
+        opening: SessionSetup,
+        parent: Option<SessionId>,
         why: Option<NotResumed>,
     ) {
-        let Opening {
+        let SessionSetup {
             sid,
             who,
             device,
             feed,
             expires,
             login,
-            told,
+            sent: ready_sender,
         } = opening;
-        let open = Open {
+        let open = EstablishedState {
             sid,
             feed: feed.clone(),
             expires,
             login: login.clone(),
             coming: 0,
             parent,
-            lent: None,
+            exported_to: None,
             device,
             watching: Vec::new(),
         };
         let ready = self.ready_answer(&open, parent.is_some(), why);
-        if let Some(told) = told {
-            // One that is gone will ask again.
-            let _gone = told.send(ready.clone());
+        if let Some(ready_sender) = ready_sender {
+            // The receiver may have been dropped; its client asks again.
+            let _gone = ready_sender.send(ready.clone());
         }
-        self.answer(id, &Answer::Ready(ready));
-        self.phase = Phase::Open(Box::new(open));
+        self.answer(id, &Response::Ready(ready));
+        self.phase = SessionState::Open(Box::new(open));
         feed.keep_account(self.worker.sessions.clone(), sid);
         let sessions = &self.worker.sessions;
+        // The login may have been revoked since the token was verified.
         if !sessions.opened(sid, who, login, ctx.address()) {
             return self.revoked(ctx);
         }
-        if self.transport == Transport::Poll {
-            // Until the first fetch.
+        if self.transport == ClientTransport::Poll {
+            // Detached until the first poll.
             self.leave_waiting();
         }
-        self.link.nudge();
+        self.link.request_check();
     }
 
-    fn renew(&mut self, id: Option<i64>, identity: &Identity) {
-        if let Phase::Open(open) = &mut self.phase {
+    fn renew(&mut self, id: Option<i64>, identity: &TokenIdentity) {
+        if let SessionState::Open(open) = &mut self.phase {
             open.expires = identity.expires;
             open.login = identity.login.clone();
             self.worker.sessions.showed(open.sid, identity.login.clone());
         }
-        if let Some(seat) = &self.seat {
-            seat.renew(identity.login.clone());
+        if let Some(guard) = &self.guard {
+            guard.renew(identity.login.clone());
         }
-        if let Phase::Open(open) = &self.phase {
-            self.answer(id, &Answer::Ready(self.ready_answer(open, true, None)));
+        if let SessionState::Open(open) = &self.phase {
+            self.answer(id, &Response::Ready(self.ready_answer(open, true, None)));
         }
-        self.link.nudge();
+        self.link.request_check();
     }
 
-    fn ready_answer(&self, open: &Open, resumed: bool, why: Option<NotResumed>) -> Ready {
+    fn ready_answer(&self, open: &EstablishedState, resumed: bool, why: Option<NotResumed>) -> ReadyResponse {
         let limits = &self.worker.config.limits;
-        Ready {
+        ReadyResponse {
             user: open.feed.user_id().clone(),
             sid: open.sid.to_string(),
             resumed,
             n: self.link.outbox(|outbox| outbox.last_n()),
             why,
             resume_ttl_ms: self.worker.config.session.resume_ttl_ms.0,
-            limits: Limits {
+            limits: SessionLimits {
                 body_bytes: limits.body_bytes as u64,
                 sends_per_s: limits.sends_per_s,
                 burst: limits.burst,
@@ -281,29 +293,29 @@ impl Session {
         }
     }
 
-    fn turn_away(&mut self, ctx: &mut Context<Session>, id: Option<i64>, refused: Refused) {
+    fn refuse_authentication(&mut self, ctx: &mut Context<Session>, id: Option<i64>, refused: TokenError) {
         self.worker.metrics.auth_failures.inc();
         let code = refused.code();
         self.refuse(
             id,
-            Refusal {
+            CommandError {
                 code,
                 msg: refused.to_string(),
                 retry_ms: code.temporary().then_some(1_000),
             },
         );
         let close = match refused {
-            // The token may be good: the client comes again.
-            Refused::NotYet => CloseCode::Overloaded,
-            Refused::Expired | Refused::Invalid => CloseCode::AuthFailed,
+            // The token may be valid: the client tries again.
+            TokenError::NotYet => CloseCode::Overloaded,
+            TokenError::Expired | TokenError::Invalid => CloseCode::AuthFailed,
         };
         self.close(ctx, close);
     }
 }
 
-/// How long a token that ends at `at` is still good. Asked again and again and not turned into a moment of the monotonic
-/// clock, which may stand still: a machine that was suspended for an hour grants nobody an hour more.
-pub fn left(at: SystemTime, clock: &Clock) -> Duration {
+/// Remaining lifetime of a token that expires at `at`. Computed at every check, not once as an `Instant`: the monotonic
+/// clock may stop while a machine is suspended and would extend the token.
+pub fn left(at: SystemTime, clock: &ClusterClock) -> Duration {
     let now = UNIX_EPOCH + Duration::from_millis(clock.now_ms());
     at.duration_since(now).unwrap_or_default()
 }
@@ -314,9 +326,15 @@ mod tests {
 
     #[test]
     fn a_point_is_a_session_and_a_number() {
-        let sid = Sid { node: 3, secret: 5 };
-        assert_eq!(Point::parse(&format!("{sid}:412")), Point::Behind(sid, 412));
-        assert_eq!(Point::parse(&format!(" {sid}:0 ")), Point::Behind(sid, 0));
+        let sid = SessionId { node: 3, secret: 5 };
+        assert_eq!(
+            ResumePoint::parse(&format!("{sid}:412")),
+            ResumePoint::Behind(sid, 412)
+        );
+        assert_eq!(
+            ResumePoint::parse(&format!(" {sid}:0 ")),
+            ResumePoint::Behind(sid, 0)
+        );
         for text in [
             "",
             ":",
@@ -326,7 +344,7 @@ mod tests {
             &format!("{sid}:"),
             &format!("{sid}:1:2"),
         ] {
-            assert_eq!(Point::parse(text), Point::Nowhere, "{text}");
+            assert_eq!(ResumePoint::parse(text), ResumePoint::Invalid, "{text}");
         }
     }
 }

@@ -1,28 +1,30 @@
-//! From a decoded command to the file that handles it, past the rates.
+//! Dispatch of a decoded command to its handler, after the rate limits.
 
 use std::time::{Duration, Instant};
 
 use actix::Context;
-use protocol::answer::Hb;
-use protocol::{Answer, CloseCode, Command, Cost, DecodeError, ErrorCode, Rate, Request, cost};
+use protocol::answer::HeartbeatResponse;
+use protocol::{
+    ClientCommand, CloseCode, CommandCost, CommandRate, DecodeError, ErrorCode, Request, Response, cost,
+};
 
-use super::actor::{Phase, Session};
-use super::messages::Item;
-use crate::conversation::Refusal;
+use super::actor::{Session, SessionState};
+use super::messages::ReceivedCommand;
+use crate::conversation::CommandError;
 
-/// Messages of a client before it is known who it is: an `auth`, some tries more, and a few mistakes.
+/// Maximum number of commands before authentication: an `auth`, some retries, and a few mistakes.
 const BEFORE_AUTH: u32 = 16;
 
 // === impl Session: dispatch ===
 
 impl Session {
-    /// Handles one command.
-    pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: Item) {
-        let Item { request, bytes } = item;
-        // What cannot be read counts as a change: those have the lower rate.
+    pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: ReceivedCommand) {
+        let ReceivedCommand { request, bytes } = item;
+        // A command that cannot be decoded counts as a change, which has the lower rate.
         self.cost = request
             .as_ref()
-            .map_or(Cost::CHANGE, |request| cost(&request.command));
+            .map_or(CommandCost::CHANGE, |request| cost(&request.command));
+        // Refused commands count as well: a client that ignores refusals has to be disconnected.
         if self.asks_too_much(self.cost.rate) {
             return self.close(ctx, CloseCode::RateAbuse);
         }
@@ -34,7 +36,7 @@ impl Session {
                 }
                 return self.refuse(
                     id,
-                    Refusal {
+                    CommandError {
                         code,
                         msg,
                         retry_ms: None,
@@ -42,14 +44,14 @@ impl Session {
                 );
             }
         };
-        if let Command::Auth(auth) = command {
+        if let ClientCommand::Auth(auth) = command {
             return self.authenticate(ctx, id, auth);
         }
-        if matches!(self.phase, Phase::Greeting) {
-            let msg = "send auth first".to_owned();
+        if matches!(self.phase, SessionState::Greeting) {
+            let msg = "the session is not authenticated: send auth first".to_owned();
             return self.refuse(
                 id,
-                Refusal {
+                CommandError {
                     code: ErrorCode::Unauthenticated,
                     msg,
                     retry_ms: None,
@@ -57,51 +59,51 @@ impl Session {
             );
         }
         match command {
-            // Above; here for the compiler.
-            Command::Auth(_) => {}
-            Command::Hb(hb) => {
+            // Handled above; the match has to be exhaustive.
+            ClientCommand::Auth(_) => {}
+            ClientCommand::Hb(hb) => {
                 if let Some(n) = hb.n {
                     self.applied(n);
                 }
-                self.answer(id, &Answer::Hb(Hb { time: self.now_ms() }));
+                self.answer(id, &Response::Hb(HeartbeatResponse { time: self.now_ms() }));
             }
-            Command::Send(send) => self.publish(ctx, id, send, bytes),
-            Command::Create(create) => self.create_conversation(ctx, id, create, bytes),
-            Command::Open(open) => self.open_conversation(ctx, id, open),
-            Command::List(list) => self.list(ctx, id, list),
-            Command::Hist(hist) => self.history(ctx, id, hist),
-            Command::Sync(sync) => self.sync(ctx, id, sync),
-            Command::Members(members) => self.members(ctx, id, members),
-            Command::Me(me) => self.own_settings(ctx, id, me, bytes),
-            Command::Edit(_)
-            | Command::Del(_)
-            | Command::React(_)
-            | Command::Invite(_)
-            | Command::Kick(_)
-            | Command::Leave(_)
-            | Command::Ban(_)
-            | Command::Unban(_)
-            | Command::Role(_)
-            | Command::Join(_)
-            | Command::Set(_)
-            | Command::Block(_)
-            | Command::Unblock(_)
-            | Command::Read(_)
-            | Command::Recv(_) => self.change(ctx, id, command, bytes),
-            Command::Watch(users) => self.watch(id, users.users),
-            Command::Unwatch(users) => self.unwatch(id, &users.users),
-            // Typing has no answer.
-            Command::Typing(typing) => self.typing(&typing),
+            ClientCommand::Send(send) => self.publish(ctx, id, send, bytes),
+            ClientCommand::Create(create) => self.create_conversation(ctx, id, create, bytes),
+            ClientCommand::Open(open) => self.open_conversation(ctx, id, open),
+            ClientCommand::List(list) => self.list(ctx, id, list),
+            ClientCommand::Hist(hist) => self.history(ctx, id, hist),
+            ClientCommand::Sync(sync) => self.sync(ctx, id, sync),
+            ClientCommand::Members(members) => self.members(ctx, id, members),
+            ClientCommand::Me(me) => self.own_settings(ctx, id, me, bytes),
+            ClientCommand::Edit(_)
+            | ClientCommand::Del(_)
+            | ClientCommand::React(_)
+            | ClientCommand::Invite(_)
+            | ClientCommand::Kick(_)
+            | ClientCommand::Leave(_)
+            | ClientCommand::Ban(_)
+            | ClientCommand::Unban(_)
+            | ClientCommand::Role(_)
+            | ClientCommand::Join(_)
+            | ClientCommand::Set(_)
+            | ClientCommand::Block(_)
+            | ClientCommand::Unblock(_)
+            | ClientCommand::Read(_)
+            | ClientCommand::Recv(_) => self.change(ctx, id, command, bytes),
+            ClientCommand::Watch(users) => self.watch(id, users.users),
+            ClientCommand::Unwatch(users) => self.unwatch(id, &users.users),
+            // Has no response.
+            ClientCommand::Typing(typing) => self.typing(&typing),
         }
     }
 
-    /// The time that `hello` and `hb` tell the client, in milliseconds since the epoch.
+    /// Server time for `hello` and `hb`, in Unix milliseconds.
     pub(super) fn now_ms(&self) -> u64 {
         self.worker.conversations.clock().now_ms()
     }
 
-    /// Notes that something was asked, whatever becomes of it; whether the client goes on too fast, for too long.
-    fn asks_too_much(&mut self, rate: Rate) -> bool {
+    /// Counts a command, refused or not. Returns true if the client exceeds its rate for too long.
+    fn asks_too_much(&mut self, rate: CommandRate) -> bool {
         match &self.account {
             Some(account) => account.note(rate, Instant::now()),
             None => {
@@ -111,15 +113,15 @@ impl Session {
         }
     }
 
-    /// Pays for the command that is being handled.
+    /// Charges the command that is being handled; the error is the time until it can be charged.
     pub(super) fn pay(&self, now: Instant) -> Result<(), Duration> {
-        // Without an account nothing is asked but who the client is.
+        // Without an account only `auth` is accepted, and the number of attempts is limited.
         self.account
             .as_ref()
             .map_or(Ok(()), |account| account.take(self.cost, now))
     }
 
-    /// Pays for the command that is being handled; if that is not possible, the command is refused.
+    /// Charges the command that is being handled. Refuses it and returns `false` if the rate is exceeded.
     pub(super) fn may(&self, id: Option<i64>) -> bool {
         match self.pay(Instant::now()) {
             Ok(()) => true,
@@ -131,16 +133,16 @@ impl Session {
     }
 }
 
-/// The refusal of a command that came too early.
-pub(crate) fn too_fast(wait: Duration) -> Refusal {
-    Refusal {
+/// Refusal of a command that exceeds the rate limit.
+pub(crate) fn too_fast(wait: Duration) -> CommandError {
+    CommandError {
         code: ErrorCode::RateLimited,
         msg: "too many commands".to_owned(),
         retry_ms: Some(millis_up(wait)),
     }
 }
 
-/// Whole milliseconds, at least one.
+/// Rounds up to whole milliseconds, at least one.
 pub(super) fn millis_up(wait: Duration) -> u64 {
     u64::try_from(wait.as_micros().div_ceil(1_000))
         .unwrap_or(u64::MAX)

@@ -1,8 +1,8 @@
-//! What a session follows from its start: the conversations of its user with the latest messages.
+//! Initial subscriptions of a session: the user's conversations with the latest messages.
 //!
-//! These may be a thousand, and none of that work may stand in front of what the client asks. So the conversations that a
-//! question names are subscribed to at once and together, whatever else is under way; the others, unless they are few,
-//! wait for their turns, a page at a time behind a pause. A page shares the questions to the owners of its shards.
+//! There may be a thousand, and none of that work may delay the client's queries. The conversations that a query names are
+//! subscribed to at once and together, whatever else is in progress. The others, unless they are few, are subscribed to a
+//! page at a time, each page after a pause. The subscriptions of a page share the requests to the owners of its shards.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -10,46 +10,49 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use protocol::ConvId;
+use protocol::ConversationId;
 use tokio::time::Instant;
 
-use super::feed::Feed;
-use super::worker::Worker;
-use crate::conversation::timeline::read::Placed;
+use super::subscriber::EventSubscriber;
+use super::worker_context::WorkerContext;
+use crate::conversation::state_machine::query::PlacedEntry;
 use crate::rpc::read::INDEX_LIMIT;
 
-/// So few need no turns: a first question names all of them.
+/// Up to this number all are subscribed to at once: the first query names all of them.
 const FEW: usize = 16;
-/// Of more, so many at a time, and never more under way: two in a question to the owner of each of 32 shards.
+/// Conversations of a page, and the bound of those in progress: two in a request to the owner of each of 32 shards.
 const TURN: usize = 64;
-/// Pause before each turn, also the first: the first question comes about now. A thousand that nobody asks about stand after
-/// two thirds of a second, and cost a small share of a core meanwhile.
+/// Pause before each page. Also before the first, because the client's first query arrives at that moment. A thousand
+/// conversations without a query are subscribed to after two thirds of a second, at a small share of a core.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Pause before what failed is tried again.
+/// Delay before a failed subscription is retried.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
-/// Which conversations begin when. Pure: time is an argument.
+/// Schedule of the initial subscriptions. Pure: time is an argument.
 struct Turns {
-    left: HashSet<ConvId>,
-    order: std::vec::IntoIter<ConvId>,
+    left: HashSet<ConversationId>,
+    order: std::vec::IntoIter<ConversationId>,
     due: Instant,
 }
 
-/// Follows the conversations that the user is in, those with the latest messages, these first. Tries again until all are, or
-/// the session ends.
-pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
+/// Subscribes to the user's conversations with the latest messages, in that order. Retries until all are subscribed to,
+/// or the session ends.
+pub(super) async fn follow_all(worker: Rc<WorkerContext>, feed: Rc<EventSubscriber>) {
     let mut missing = latest(&worker, &feed).await;
-    // The last one to begin counts as the one in which something happened last.
+    // Begun in reverse: the conversation that begins last gets the highest rank and is evicted last.
     let fresh: Vec<bool> = missing.iter().rev().map(|conv| feed.begin(conv)).collect();
     let mut fresh = fresh.into_iter().rev();
-    // The others are being opened by the client itself.
+    // The client itself opens the others at this moment.
     let (begun, mut opened): (Vec<_>, Vec<_>) =
         missing.into_iter().partition(|_| fresh.next().unwrap_or(false));
+    // From here on only queries about these conversations wait.
     feed.plans(&begun);
     missing = follow_some(&worker, &feed, begun, |conv, as_of| feed.go_live(&conv, as_of)).await;
-    feed.settle();
+    // After the first round: queries must not wait for a shard that has no owner.
+    feed.set_ready();
     loop {
-        // An `open` that was refused for now has ended its subscription, but the user is in the conversation all the same.
+        // A temporarily refused `open` ends its subscription, although the user is a member: without another attempt the
+        // session would receive nothing of that conversation.
         opened.retain(|conv| feed.is_opening(conv) || !feed.follows(conv));
         missing.extend(opened.iter().filter(|conv| feed.begin(conv)).cloned());
         opened.retain(|conv| !missing.contains(conv));
@@ -59,14 +62,15 @@ pub(super) async fn follow_all(worker: Rc<Worker>, feed: Rc<Feed>) {
         tokio::time::sleep(AGAIN).await;
         let mut late = Vec::new();
         missing = follow_some(&worker, &feed, missing, |conv, as_of| late.push((conv, as_of))).await;
+        // Together, behind one `resync`: the client's `sync` may have been answered before they were live.
         feed.go_live_late(&late);
     }
 }
 
-/// As many conversations as a session follows, those with the latest messages, these first.
-async fn latest(worker: &Rc<Worker>, feed: &Rc<Feed>) -> Vec<ConvId> {
+/// Lists the conversations with the latest messages, in that order, at most `limits.subscriptions`.
+async fn latest(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>) -> Vec<ConversationId> {
     let most = worker.config.limits.subscriptions;
-    let mut convs: Vec<ConvId> = Vec::new();
+    let mut convs: Vec<ConversationId> = Vec::new();
     let mut from = None;
     while convs.len() < most {
         let page = (most - convs.len()).min(INDEX_LIMIT);
@@ -78,19 +82,19 @@ async fn latest(worker: &Rc<Worker>, feed: &Rc<Feed>) -> Vec<ConvId> {
             break;
         }
     }
-    // One may have moved between two pages.
+    // A conversation may move between two pages and be listed twice.
     let mut known = HashSet::new();
     convs.retain(|conv| known.insert(conv.clone()));
     convs
 }
 
-/// Reads in the list of the user's conversations until somebody answers.
+/// Reads a page of the user's conversation list; retries until an owner answers.
 pub(super) async fn retrying(
-    worker: &Rc<Worker>,
-    feed: &Rc<Feed>,
-    from: Option<(u64, ConvId)>,
+    worker: &Rc<WorkerContext>,
+    feed: &Rc<EventSubscriber>,
+    from: Option<(u64, ConversationId)>,
     limit: usize,
-) -> Vec<Placed> {
+) -> Vec<PlacedEntry> {
     loop {
         match worker
             .conversations
@@ -98,21 +102,23 @@ pub(super) async fn retrying(
             .await
         {
             Ok(found) => return found,
+            // Retried without a limit: without the list the session would miss conversations. The end of the session
+            // drops this future.
             Err(refusal) => {
-                tracing::debug!(%refusal, "no index yet");
+                tracing::debug!(%refusal, "conversation list query failed, will retry");
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
 }
 
-/// Subscribes, which proves the membership too. Returns what has to be tried again.
+/// Subscribes to each conversation, which also proves the membership. Returns those that have to be retried.
 async fn follow_some(
-    worker: &Rc<Worker>,
-    feed: &Rc<Feed>,
-    convs: Vec<ConvId>,
-    mut subscribed_as_of: impl FnMut(ConvId, u64),
-) -> Vec<ConvId> {
+    worker: &Rc<WorkerContext>,
+    feed: &Rc<EventSubscriber>,
+    convs: Vec<ConversationId>,
+    mut subscribed_as_of: impl FnMut(ConversationId, u64),
+) -> Vec<ConversationId> {
     let mut again = Vec::new();
     let mut turns = Turns::new(convs, Instant::now());
     let mut under_way = FuturesUnordered::new();
@@ -128,11 +134,11 @@ async fn follow_some(
             Some((result, conv)) = under_way.next() => match result {
                 Ok(as_of) => subscribed_as_of(conv, as_of),
                 Err(refusal) if refusal.code.temporary() => {
-                    // Whoever asks about it is told by a resync what came in between.
+                    // Queries stop waiting; the `resync` of the retry covers the events in between.
                     feed.stands(&conv);
                     again.push(conv);
                 }
-                // The index may lag behind a kick.
+                // A refusal for good: the list may lag behind a removal.
                 Err(_) => feed.end(&conv),
             },
             () = feed.asking() => {}
@@ -144,7 +150,7 @@ async fn follow_some(
 // === impl Turns ===
 
 impl Turns {
-    fn new(convs: Vec<ConvId>, now: Instant) -> Turns {
+    fn new(convs: Vec<ConversationId>, now: Instant) -> Turns {
         Turns {
             left: convs.iter().cloned().collect(),
             due: if convs.len() > FEW { now + PAUSE } else { now },
@@ -152,9 +158,14 @@ impl Turns {
         }
     }
 
-    /// What is subscribed to now: all that was asked about, and if it is time, the next of the others.
-    fn next(&mut self, asked: impl Iterator<Item = ConvId>, under_way: usize, now: Instant) -> Vec<ConvId> {
-        let mut next: Vec<ConvId> = asked.filter(|conv| self.left.remove(conv)).collect();
+    /// Returns what is subscribed to now: all that a query names and, when the pause is over, the next page of the others.
+    fn next(
+        &mut self,
+        asked: impl Iterator<Item = ConversationId>,
+        under_way: usize,
+        now: Instant,
+    ) -> Vec<ConversationId> {
+        let mut next: Vec<ConversationId> = asked.filter(|conv| self.left.remove(conv)).collect();
         if now >= self.due {
             let room = TURN.saturating_sub(under_way + next.len());
             let others = self.order.by_ref().filter(|conv| self.left.remove(conv));
@@ -164,7 +175,7 @@ impl Turns {
         next
     }
 
-    /// Whether everything has had its turn.
+    /// Returns true once every conversation was returned.
     fn are_over(&self) -> bool {
         self.left.is_empty()
     }
@@ -176,8 +187,8 @@ mod tests {
 
     use super::*;
 
-    fn convs(numbers: impl IntoIterator<Item = usize>) -> Vec<ConvId> {
-        let conv = |n| ConvId::parse(&format!("g_{n}")).unwrap();
+    fn convs(numbers: impl IntoIterator<Item = usize>) -> Vec<ConversationId> {
+        let conv = |n| ConversationId::parse(&format!("g_{n}")).unwrap();
         numbers.into_iter().map(conv).collect()
     }
 
@@ -213,14 +224,14 @@ mod tests {
             for (ms, asked, under_way) in steps.into_iter().chain(rest) {
                 now += Duration::from_millis(ms);
                 pauses += u64::from(now >= turns.due);
-                let named: HashSet<ConvId> = convs(asked.clone()).into_iter().collect();
+                let named: HashSet<ConversationId> = convs(asked.clone()).into_iter().collect();
                 let next = turns.next(convs(asked).into_iter(), under_way, now);
                 others += next.iter().filter(|conv| !named.contains(*conv)).count();
                 prop_assert!(others as u64 <= TURN as u64 * pauses);
                 begun.extend(next);
             }
             prop_assert!(turns.are_over());
-            let distinct: HashSet<&ConvId> = begun.iter().collect();
+            let distinct: HashSet<&ConversationId> = begun.iter().collect();
             prop_assert_eq!((begun.len(), distinct.len()), (count, count));
         }
     }

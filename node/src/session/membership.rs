@@ -1,27 +1,29 @@
-//! Changes other than messages: `create`, who is a member and as what, settings, blocks, and the cursors.
+//! Changes other than messages: `create`, membership and roles, settings, blocks, and cursors.
 
 use actix::Context;
-use protocol::answer::Empty;
-use protocol::command::{Create, Me};
-use protocol::{Answer, Command};
+use protocol::answer::OkResponse;
+use protocol::command::{CreateConversation, UpdateProfile};
+use protocol::{ClientCommand, Response};
 
-use super::actor::{Phase, Session};
-use super::subscribe::Deliver;
-use crate::commands::{Change, changes};
-use crate::conversation::timeline::Op;
+use super::actor::{Session, SessionState};
+use super::subscribe::SnapshotTarget;
+use crate::commands::{ConversationChange, changes};
+use crate::conversation::state_machine::ShardOp;
 
 // === impl Session: membership ===
 
 impl Session {
-    /// `create`: fixes which conversation the `cid` makes, makes it, and shows it.
+    /// Handles `create`: binds the `cid` to a conversation, creates it, and sends it to the client.
     pub(super) fn create_conversation(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        create: Create,
+        create: CreateConversation,
         bytes: usize,
     ) {
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let user = open.feed.user_id().clone();
         if !self.may(id) {
             return;
@@ -32,48 +34,58 @@ impl Session {
         self.wait(ctx, made, move |session, ctx, result| {
             session.window.changed(bytes);
             match result {
-                Ok(done) => session.show(ctx, done.conv, Some(0), Deliver::Made(id)),
+                Ok(done) => session.show(ctx, done.conv, Some(0), SnapshotTarget::Made(id)),
                 Err(refusal) => session.refuse(id, refusal),
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 
-    /// `me`: changes what is given, and shows all.
-    pub(super) fn own_settings(&mut self, ctx: &mut Context<Session>, id: Option<i64>, me: Me, bytes: usize) {
-        let Phase::Open(open) = &self.phase else { return };
+    /// Handles `me`: changes the given settings and returns all of them.
+    pub(super) fn own_settings(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        me: UpdateProfile,
+        bytes: usize,
+    ) {
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let user = open.feed.user_id().clone();
         if !self.may(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();
-        let shown = async move { changes::me(&conversations, user, me).await };
+        let change = async move { changes::me(&conversations, user, me).await };
         self.window.change(bytes);
-        self.wait(ctx, shown, move |session, _, result| {
+        self.wait(ctx, change, move |session, _, result| {
             session.window.changed(bytes);
             match result {
-                Ok(me) => session.answer(id, &Answer::Me(me)),
+                Ok(me) => session.answer(id, &Response::Me(me)),
                 Err(refusal) => session.refuse(id, refusal),
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 
-    /// Submits a change and answers `ack`, or `ok` where there is no `cid`.
+    /// Submits a change and responds with `ack`, or with `ok` if the command has no `cid`.
     pub(super) fn change(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        command: Command,
+        command: ClientCommand,
         bytes: usize,
     ) {
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let user = open.feed.user_id().clone();
         let change = match command {
-            Command::Edit(edit) => Change::edit(edit, self.worker.config.limits.body_bytes),
-            Command::Block(block) => Ok(Change::block(&user, block.who, true)),
-            Command::Unblock(block) => Ok(Change::block(&user, block.who, false)),
-            command => match Change::of(command) {
+            ClientCommand::Edit(edit) => ConversationChange::edit(edit, self.worker.config.limits.body_bytes),
+            ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.who, true)),
+            ClientCommand::Unblock(block) => Ok(ConversationChange::block(&user, block.who, false)),
+            command => match ConversationChange::of(command) {
                 Some(change) => Ok(change),
                 None => return,
             },
@@ -86,21 +98,22 @@ impl Session {
             return;
         }
         let cid = change.cid.clone();
-        // The session that reads needs no word of its own cursor, nor of its own wishes.
-        let quiet = cid.is_none() || matches!(change.op, Op::Set { .. });
+        // A session needs no event of its own cursors and settings.
+        let quiet = cid.is_none() || matches!(change.op, ShardOp::Set { .. });
         let skip = if quiet { self.tag } else { 0 };
-        let joins = matches!(change.op, Op::Join);
+        let joins = matches!(change.op, ShardOp::Join);
         let done = change.submit(&self.worker.conversations, user, skip);
         self.window.change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
             session.window.changed(bytes);
             match (result, cid) {
+                // The `ack` waits for the subscription, so that no event behind it is missed.
                 (Ok(done), Some(cid)) if joins => session.follow_and_acknowledge(ctx, id, cid, done),
                 (Ok(done), Some(cid)) => session.acknowledge(id, cid, done),
-                (Ok(_), None) => session.answer(id, &Answer::Ok(Empty {})),
+                (Ok(_), None) => session.answer(id, &Response::Ok(OkResponse {})),
                 (Err(refusal), _) => session.refuse(id, refusal),
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 }

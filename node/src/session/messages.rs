@@ -1,101 +1,99 @@
-//! What the socket half sends to a session, and what the [registry](super::registry) does.
+//! Messages to a session actor, from its socket half and from the [registry](super::registry).
 
 use std::time::{Duration, SystemTime};
 
 use actix::Message;
 use bytes::Bytes;
 use protocol::answer::NotResumed;
-use protocol::{Cid, CloseCode, DecodeError, Request};
+use protocol::{ClientMessageId, CloseCode, DecodeError, Request};
 
-use super::sid::Sid;
-use crate::rpc::resume::{Lent, Resume};
+use super::sid::SessionId;
+use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 
-/// Everything that one read of the socket brought. Answered when all of it has been taken up, so that the reader reads
-/// on only then.
+/// Commands from one read of the socket. Answered once all of them are dispatched; the reader reads on only then.
 #[derive(Debug)]
-pub struct Batch(pub Vec<Item>);
+pub struct CommandBatch(pub Vec<ReceivedCommand>);
 
-/// One text message, decoded.
+/// Decoded text message of a client.
 #[derive(Debug)]
-pub struct Item {
-    /// What it asks; a message to be ignored doesn't get here.
+pub struct ReceivedCommand {
+    /// Command, or the error with which it is refused. Messages to be ignored are filtered out before.
     pub request: Result<Request, DecodeError>,
-    /// Its size on the wire.
+    /// Size on the wire in bytes.
     pub bytes: usize,
 }
 
-/// The connection is over, or has to be.
+/// End of a connection, as detected by its socket half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hangup {
+pub enum Disconnect {
     /// The connection was lost.
     Lost,
-    /// The client said goodbye, with this code or with none.
-    Goodbye(Option<u16>),
-    /// The client broke a rule of the transport.
+    /// The client sent a close frame, with this code or without one.
+    CloseFrame(Option<u16>),
+    /// The client violated the transport protocol.
     Broken(CloseCode),
 }
 
-/// A client fetches the events behind `after`, which it has.
+/// Long poll for the events behind `after`, which also confirms the events up to it.
 #[derive(Clone, Debug)]
-pub struct Fetch {
-    /// The last event that the client has.
+pub struct PollRequest {
+    /// Number of the last event that the client has.
     pub after: u64,
-    /// How long to wait for one.
+    /// Maximum time to wait for an event.
     pub wait: Duration,
-    /// When the token ends that the client showed.
+    /// Expiry of the presented token; `None`: it does not expire.
     pub expires: Option<SystemTime>,
-    /// The login that it came from.
-    pub login: Option<Cid>,
+    /// `None` for a token without a login.
+    pub login: Option<ClientMessageId>,
 }
 
-/// The answer to [`Fetch`].
+/// Response to a [`PollRequest`].
 #[derive(Clone, Debug, Default)]
-pub struct Fetched {
-    /// What follows, each with its number; nothing if the time passed, or another fetch began.
+pub struct PollResponse {
+    /// Events behind `after` with their numbers; empty after the timeout, or if another long poll began.
     pub events: Vec<(u64, Bytes)>,
 }
 
-/// The session goes on elsewhere: it hands over a copy.
+/// Exports a snapshot of the session to its successor.
 #[derive(Clone, Debug)]
-pub(super) struct Take(pub(super) Resume);
+pub(super) struct ExportSession(pub(super) ExportRequest);
 
-/// The session that goes on with a copy is in use. Answered with whether it is the one that was lent to last: then this
-/// one is over.
+/// Confirms that the successor is in use. Returns true and ends the session if it was exported to that successor last.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Yield(pub(super) Sid);
+pub(super) struct ConfirmTransfer(pub(super) SessionId);
 
-/// The session is of no use any more.
+/// Ends a session that is of no further use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End(pub(super) NotResumed);
+pub(super) struct Terminate(pub(super) NotResumed);
 
-/// The login that the session came from has ended.
+/// Ends a session whose login was revoked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Revoked;
+pub(super) struct TokenRevoked;
 
-impl Message for Batch {
+impl Message for CommandBatch {
     type Result = ();
 }
 
-impl Message for Hangup {
+impl Message for Disconnect {
     type Result = ();
 }
 
-impl Message for Fetch {
-    type Result = Result<Fetched, NotResumed>;
+impl Message for PollRequest {
+    type Result = Result<PollResponse, NotResumed>;
 }
 
-impl Message for Take {
-    type Result = Result<Lent, NotResumed>;
+impl Message for ExportSession {
+    type Result = Result<SessionSnapshot, NotResumed>;
 }
 
-impl Message for Yield {
+impl Message for ConfirmTransfer {
     type Result = bool;
 }
 
-impl Message for End {
+impl Message for Terminate {
     type Result = ();
 }
 
-impl Message for Revoked {
+impl Message for TokenRevoked {
     type Result = ();
 }

@@ -1,53 +1,61 @@
-//! A client's session, whatever its transport: the rules of the protocol on the client's side of the cluster.
+//! Client sessions: the rules of the protocol on the server side, independent of the transport.
 //!
-//! Modules in the order a message takes: [`messages`] (from the socket half) → [`actor`] → `dispatch` → `publish` (step
-//! 3) and its siblings `membership`, `queries`, `cursors`, `authenticate`, `presence` → the conversations. `timers`: what time does to it, and its end. Back: `feed` (events,
-//! straight from the fan-out) → [`outbox`] (step 12) → the writer, or `fetch`, for clients that ask. [`link`] is what both
-//! halves share, [`worker`] what the sessions of one thread share, [`registry`] what those of a node share. Beyond its
-//! connection: `handover` (the session waits, and hands over what it has) → `resume` (another one goes on with it).
-//! Across connections: [`rates`], what a user may ask. Pure: `quiet`, `rate_limit`, [`typing`], `order`, `window`, `arrivals`, [`ring`], [`sid`].
+//! Path of a command: reader → [`messages`] → [`actor`] → `dispatch` → `send` (step 3) or its siblings `membership`,
+//! `queries`, `cursors`, `authenticate` and `presence` → the shards.
+//!
+//! Path of an event: subscription hub → `subscriber` → `outbound_queue` (step 12) → the writer, or `long_poll` for
+//! clients without a permanent connection.
+//!
+//! * `timers`: deadlines of a session, and its end.
+//! * `connection_handle`: state shared by the actor and the socket half. `worker_context`: state shared by the sessions
+//!   of one thread. [`registry`]: the sessions of a node.
+//! * `transfer` (detached sessions and their export) and `resume` (continuation under a new id): sessions beyond their
+//!   connection.
+//! * [`rates`]: rate limits per user, across connections.
+//! * Pure modules: `echo_filter`, `rate_limit`, [`typing`], `send_order_guard`, `in_flight_limit`, `delivery_tracker`,
+//!   `replay_buffer`, [`sid`].
 
 pub mod messages;
 
 pub mod actor;
 mod authenticate;
+mod auto_subscribe;
 mod cursors;
 mod dispatch;
-mod fetch;
+mod echo_filter;
 mod following;
-mod handover;
-mod introduce;
+pub(crate) mod joined_conversations;
+mod long_poll;
 mod membership;
-pub(crate) mod newcomers;
 mod presence;
-pub mod publish;
 mod queries;
-mod quiet;
 mod resume;
+pub mod send;
 mod subscribe;
 mod timers;
+mod transfer;
 pub mod typing;
 
-pub mod feed;
-pub mod link;
-pub mod outbox;
+pub mod connection_handle;
+pub mod outbound_queue;
 pub mod registry;
-mod settling;
-pub mod worker;
+pub mod subscriber;
+mod subscription_barrier;
+pub mod worker_context;
 
-pub mod arrivals;
-mod inflight;
-pub mod order;
+pub mod delivery_tracker;
+pub mod in_flight_limit;
+mod pending_futures;
 pub mod rate_limit;
 pub mod rates;
-pub mod ring;
+pub mod replay_buffer;
+pub mod send_order_guard;
 pub mod sid;
-pub mod window;
 
-pub use actor::{Session, Transport};
-pub use authenticate::{Newcomer, Point, left};
+pub use actor::{ClientTransport, Session};
+pub use authenticate::{AuthenticatedClient, ResumePoint, left};
+pub use connection_handle::{CloseSocket, ConnectionHandle};
 pub(crate) use dispatch::too_fast;
-pub use link::{Cut, Link};
-pub use rates::Rates;
-pub use registry::Sessions;
-pub use worker::{Door, Order, Worker};
+pub use rates::UserRates;
+pub use registry::SessionRegistry;
+pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

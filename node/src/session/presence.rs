@@ -1,16 +1,16 @@
-//! The session in its user's directory: it takes a seat before it is open, loses it to another session of its device, and
-//! watches other users, and shows that its own types.
+//! Presence of a session: it is registered before the session opens and displaced by another session of the device.
+//! Also the watches of other users, and typing.
 
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::{Empty, NotResumed};
-use protocol::command::Typing;
-use protocol::{Answer, Cid, CloseCode, ErrorCode, UserId};
+use protocol::answer::{NotResumed, OkResponse};
+use protocol::command::SetTyping;
+use protocol::{ClientMessageId, CloseCode, ErrorCode, Response, UserId};
 
-use super::actor::{Phase, Session, Transport};
-use crate::conversation::Refusal;
-use crate::user::{Device, Loss, Refused, SessionMark};
+use super::actor::{ClientTransport, Session, SessionState};
+use crate::conversation::CommandError;
+use crate::user::{Device, EvictionReason, SessionMark, SessionRefused};
 
 /// The WebSocket code of a normal end (RFC 6455 §7.4.1).
 const NORMAL: u16 = 1_000;
@@ -18,112 +18,127 @@ const NORMAL: u16 = 1_000;
 // === impl Session: presence ===
 
 impl Session {
-    /// Takes a seat for the client, and goes on with `then` when it has one. Where no owner of the user's shard can be
-    /// reached, the client is let in after a moment without its word.
+    /// Registers the client in presence and continues with `then` once it is admitted. If no owner of the user's shard
+    /// responds within `presence.admission_ms`, the client is admitted without its decision.
     pub(super) fn admit(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
         user: &UserId,
-        login: Option<Cid>,
+        login: Option<ClientMessageId>,
         (device, mark): (Option<Device>, SessionMark),
         then: impl FnOnce(&mut Session, &mut Context<Session>) + 'static,
     ) {
-        let (seat, admission, loss) = self.worker.desk.enter(user, login, device, mark);
+        let (guard, admission, loss) = self.worker.presence.enter(user, login, device, mark);
         let patience = self.worker.config.presence.admission_ms.duration();
+        // Commands are paused: a session that is refused must not execute any.
         self.held = true;
         let admission = async move { tokio::time::timeout(patience, admission).await };
         self.wait(ctx, admission, move |session, ctx, admission| {
             session.held = false;
+            // The guard is dropped with this closure, which removes the entry.
             if session.link.is_closed() {
                 return;
             }
             match admission {
-                Ok(Err(Refused::Conflict)) => {
-                    let msg = "instances of this device displace each other too fast";
-                    session.refuse(id, Refusal::new(ErrorCode::Conflict, msg));
+                Ok(Err(SessionRefused::Conflict)) => {
+                    let msg = "instances of this device replace each other too often";
+                    session.refuse(id, CommandError::new(ErrorCode::Conflict, msg));
                     session.close(ctx, CloseCode::Displaced);
                 }
-                Ok(Err(Refused::TooMany)) => {
+                Ok(Err(SessionRefused::TooMany)) => {
                     session.refuse(
                         id,
-                        Refusal::new(ErrorCode::Conflict, "too many sessions of this user"),
+                        CommandError::new(ErrorCode::Conflict, "this user has too many sessions"),
                     );
                     session.close(ctx, CloseCode::TooManySessions);
                 }
+                // `Err` is the timeout. Presence is soft state: a shard without an owner must not keep clients out.
                 Ok(Ok(())) | Err(_) => {
-                    session.seat = Some(seat);
-                    session.wait(ctx, loss, Session::lose_seat);
+                    session.guard = Some(guard);
+                    // From here on, a refusal that arrives late is handled like a displacement.
+                    session.wait(ctx, loss, Session::leave_presence);
                     then(session, ctx);
-                    session.pump_soon();
+                    session.schedule_backlog();
                 }
             }
         });
     }
 
-    fn lose_seat(&mut self, ctx: &mut Context<Session>, loss: Option<Loss>) {
+    fn leave_presence(&mut self, ctx: &mut Context<Session>, loss: Option<EvictionReason>) {
         match loss {
             None => {}
-            // The client itself has gone elsewhere.
-            Some(Loss::Replaced) if self.transport == Transport::Poll => {
-                self.seat = None;
+            // The client itself has connected elsewhere.
+            Some(EvictionReason::Replaced) if self.transport == ClientTransport::Poll => {
+                self.guard = None;
                 self.end_fetch();
             }
-            Some(Loss::Replaced) => self.detach(ctx, Some(NORMAL), None, false),
-            Some(Loss::Displaced | Loss::TooMany | Loss::Ended) if self.transport == Transport::Poll => {
-                self.void(ctx, NotResumed::Unknown);
+            Some(EvictionReason::Replaced) => self.detach(ctx, Some(NORMAL), None, false),
+            Some(EvictionReason::Displaced | EvictionReason::TooMany | EvictionReason::Ended)
+                if self.transport == ClientTransport::Poll =>
+            {
+                self.terminate(ctx, NotResumed::Unknown);
             }
-            Some(Loss::Displaced) => self.close(ctx, CloseCode::Displaced),
-            Some(Loss::TooMany) => self.close(ctx, CloseCode::TooManySessions),
-            Some(Loss::Ended) => self.close(ctx, CloseCode::Banned),
+            Some(EvictionReason::Displaced) => self.close(ctx, CloseCode::Displaced),
+            Some(EvictionReason::TooMany) => self.close(ctx, CloseCode::TooManySessions),
+            Some(EvictionReason::Ended) => self.close(ctx, CloseCode::Banned),
         }
     }
 
-    /// Takes a seat again for a client that fetches and was gone for long. Nobody waits for the word of the owner: if it
-    /// is against it, the session ends.
-    pub(super) fn sit(&mut self, ctx: &mut Context<Session>) {
-        let Phase::Open(open) = &self.phase else { return };
-        if self.seat.is_none() {
+    /// Registers a polling client again whose entry has expired. The owner's decision is not awaited; a refusal ends
+    /// the session later.
+    pub(super) fn enter_presence(&mut self, ctx: &mut Context<Session>) {
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
+        if self.guard.is_none() {
             let mark = SessionMark {
                 own: open.sid.mark(),
                 goes_on: Some(open.sid.mark()),
             };
             let (login, device) = (open.login.clone(), open.device.clone());
-            let (seat, _admission, loss) = self.worker.desk.enter(open.feed.user_id(), login, device, mark);
-            self.seat = Some(seat);
-            self.wait(ctx, loss, Session::lose_seat);
+            let (guard, _admission, loss) =
+                self.worker
+                    .presence
+                    .enter(open.feed.user_id(), login, device, mark);
+            self.guard = Some(guard);
+            self.wait(ctx, loss, Session::leave_presence);
         }
     }
 
-    /// Goes on watching whom another session of the client watched.
+    /// Watches the users that the resumed session watched.
     pub(super) fn watch_on(&self, users: Vec<UserId>) {
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         if !users.is_empty() {
             let (user, screen) = (open.feed.user_id(), open.feed.clone());
             let most = self.worker.config.limits.watched_users;
-            let _too_many = self.worker.desk.watch(self.tag, user, screen, users, most);
+            // An exceeded limit is not reported: the client sent no command.
+            let _too_many = self.worker.presence.watch(self.tag, user, screen, users, most);
         }
     }
 
-    /// `watch`.
     pub(super) fn watch(&mut self, id: Option<i64>, users: Vec<UserId>) {
         if !self.may(id) {
             return;
         }
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let most = self.worker.config.limits.watched_users;
         let (user, screen) = (open.feed.user_id(), open.feed.clone());
-        if self.worker.desk.watch(self.tag, user, screen, users, most) {
-            self.answer(id, &Answer::Ok(Empty {}));
+        if self.worker.presence.watch(self.tag, user, screen, users, most) {
+            self.answer(id, &Response::Ok(OkResponse {}));
         } else {
             let msg = format!("a session watches at most {most} users");
-            self.refuse(id, Refusal::new(ErrorCode::Conflict, msg));
+            self.refuse(id, CommandError::new(ErrorCode::Conflict, msg));
         }
     }
 
-    /// `typing`: what comes too often is dropped in silence.
-    pub(super) fn typing(&mut self, typing: &Typing) {
-        let (Phase::Open(open), Some(account)) = (&self.phase, &self.account) else {
+    /// Handles `typing`. Notices above the rate are dropped silently.
+    pub(super) fn typing(&mut self, typing: &SetTyping) {
+        let (SessionState::Open(open), Some(account)) = (&self.phase, &self.account) else {
             return;
         };
         if account.typing(&typing.c, typing.on, Instant::now()) {
@@ -133,11 +148,10 @@ impl Session {
         }
     }
 
-    /// `unwatch`.
     pub(super) fn unwatch(&mut self, id: Option<i64>, users: &[UserId]) {
         if self.may(id) {
-            self.worker.desk.unwatch(self.tag, users);
-            self.answer(id, &Answer::Ok(Empty {}));
+            self.worker.presence.unwatch(self.tag, users);
+            self.answer(id, &Response::Ok(OkResponse {}));
         }
     }
 }

@@ -1,72 +1,77 @@
-//! Questions: `open`, `list`, `hist`, `members` and `sync`.
+//! Queries: `open`, `list`, `hist`, `members` and `sync`.
 
 use std::rc::Rc;
 
 use actix::Context;
-use protocol::command::{Hist, List, Members, Open, Sync};
-use protocol::{Answer, UserId};
+use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation, SyncRequest};
+use protocol::{Response, UserId};
 
-use super::actor::{Phase, Session};
-use super::subscribe::Deliver;
-use super::worker::Worker;
+use super::actor::{Session, SessionState};
+use super::subscribe::SnapshotTarget;
+use super::worker_context::WorkerContext;
 use crate::commands::questions;
-use crate::conversation::Refusal;
+use crate::conversation::CommandError;
 
 // === impl Session: queries ===
 
 impl Session {
-    /// `open`.
-    pub(super) fn open_conversation(&mut self, ctx: &mut Context<Session>, id: Option<i64>, open: Open) {
-        if self.may(id) {
-            self.show(ctx, open.c, open.have, Deliver::Answer(id));
-        }
-    }
-
-    /// `list`.
-    pub(super) fn list(&mut self, ctx: &mut Context<Session>, id: Option<i64>, list: List) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::list(&worker.conversations, &user, list, &worker.config.limits).await;
-            page.map(Answer::Inbox)
-        });
-    }
-
-    /// `hist`.
-    pub(super) fn history(&mut self, ctx: &mut Context<Session>, id: Option<i64>, hist: Hist) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::history(&worker.conversations, &user, hist, &worker.config.limits).await;
-            page.map(Answer::Hist)
-        });
-    }
-
-    /// `members`.
-    pub(super) fn members(&mut self, ctx: &mut Context<Session>, id: Option<i64>, members: Members) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::members(&worker.conversations, &user, members, &worker.config.limits).await;
-            page.map(Answer::Members)
-        });
-    }
-
-    /// `sync`: answered once the subscriptions to the page's conversations stand, so that nothing falls between the two.
-    pub(super) fn sync(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: Sync) {
-        self.ask(ctx, id, |worker, user| async move {
-            let limits = &worker.config.limits;
-            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync, limits).await;
-            delta.map(Answer::Delta)
-        });
-    }
-
-    /// Asks, and answers with what comes.
-    fn ask<F: Future<Output = Result<Answer, Refusal>> + 'static>(
+    pub(super) fn open_conversation(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        question: impl FnOnce(Rc<Worker>, UserId) -> F,
+        open: OpenConversation,
+    ) {
+        if self.may(id) {
+            self.show(ctx, open.c, open.have, SnapshotTarget::Answer(id));
+        }
+    }
+
+    pub(super) fn list(&mut self, ctx: &mut Context<Session>, id: Option<i64>, list: ListConversations) {
+        self.ask(ctx, id, |worker, user| async move {
+            let page = questions::list(&worker.conversations, &user, list, &worker.config.limits).await;
+            page.map(Response::Inbox)
+        });
+    }
+
+    pub(super) fn history(&mut self, ctx: &mut Context<Session>, id: Option<i64>, hist: GetHistory) {
+        self.ask(ctx, id, |worker, user| async move {
+            let page = questions::history(&worker.conversations, &user, hist, &worker.config.limits).await;
+            page.map(Response::Hist)
+        });
+    }
+
+    pub(super) fn members(&mut self, ctx: &mut Context<Session>, id: Option<i64>, members: ListMembers) {
+        self.ask(ctx, id, |worker, user| async move {
+            let page = questions::members(&worker.conversations, &user, members, &worker.config.limits).await;
+            page.map(Response::Members)
+        });
+    }
+
+    /// Handles `sync`: the response waits for the subscriptions to the page's conversations, so that no event falls
+    /// between the page and the live events.
+    pub(super) fn sync(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: SyncRequest) {
+        self.ask(ctx, id, |worker, user| async move {
+            let limits = &worker.config.limits;
+            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync, limits).await;
+            delta.map(Response::Delta)
+        });
+    }
+
+    /// Runs a query and sends its result.
+    fn ask<F: Future<Output = Result<Response, CommandError>> + 'static>(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        question: impl FnOnce(Rc<WorkerContext>, UserId) -> F,
     ) {
         if !self.may(id) {
             return;
         }
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let answer = question(self.worker.clone(), open.feed.user_id().clone());
+        // Counted until the response: each may be a page of large messages that stays in memory.
         self.window.question();
         self.wait(ctx, answer, move |session, _ctx, result| {
             session.window.answered();
@@ -74,7 +79,7 @@ impl Session {
                 Ok(answer) => session.answer(id, &answer),
                 Err(refusal) => session.refuse(id, refusal),
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 }

@@ -1,20 +1,19 @@
-//! How fast one may ask, and when asking too fast becomes abuse. Pure: time is an argument.
+//! Token bucket, and detection of clients that ignore its refusals. Pure: time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket.
 #[derive(Clone, Debug)]
-pub struct Bucket {
+pub struct TokenBucket {
     per_second: f64,
     burst: f64,
     tokens: f64,
     at: Instant,
 }
 
-/// Watches what is asked for, refusals included: a client that goes on at a multiple of its rate ignores them.
+/// Detects abuse: requests at a multiple of the rate, refused ones included, for too long.
 #[derive(Clone, Debug)]
-pub struct Abuse {
-    /// Requests per window that are too many.
+pub struct AbuseDetector {
+    /// Requests per window from which on the window is abusive.
     threshold: f64,
     window: Duration,
     lasts: Duration,
@@ -23,14 +22,13 @@ pub struct Abuse {
     over_since: Option<Instant>,
 }
 
-// === impl Bucket ===
+// === impl TokenBucket ===
 
-impl Bucket {
-    /// A full bucket.
+impl TokenBucket {
     #[must_use]
-    pub fn new(per_second: u32, burst: u32, now: Instant) -> Bucket {
+    pub fn new(per_second: u32, burst: u32, now: Instant) -> TokenBucket {
         let burst = f64::from(burst.max(1));
-        Bucket {
+        TokenBucket {
             per_second: f64::from(per_second.max(1)),
             burst,
             tokens: burst,
@@ -38,22 +36,23 @@ impl Bucket {
         }
     }
 
-    /// Takes one token.
+    /// Removes one token.
     ///
     /// # Errors
-    /// How long until there is one.
+    /// Time until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.take_many(1, now)
     }
 
-    /// Takes so many tokens, or none. More than a full bucket holds are taken from a full one, which then owes the rest:
-    /// so what is permitted at all is possible, and the rate holds in the long run.
+    /// Removes `tokens` tokens, or none. A cost above the burst needs a full bucket, which then owes the rest. So every
+    /// permitted command is possible, and the rate holds in the long run.
     ///
     /// # Errors
-    /// How long until there are as many.
+    /// Time until there are enough.
     pub fn take_many(&mut self, tokens: u32, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         let tokens = f64::from(tokens);
+        // Capped at the burst: a larger cost would otherwise never be possible.
         let missing = tokens.min(self.burst) - self.tokens;
         if missing > 0.0 {
             return Err(Duration::from_secs_f64(missing / self.per_second));
@@ -62,14 +61,14 @@ impl Bucket {
         Ok(())
     }
 
-    /// Takes so many tokens, whether they are there or not. Returns how long until none is owed.
+    /// Removes `tokens` tokens even if there are fewer. Returns the time until none is owed.
     pub fn owe(&mut self, tokens: u32, now: Instant) -> Duration {
         self.refill(now);
         self.tokens -= f64::from(tokens);
         Duration::from_secs_f64((-self.tokens).max(0.0) / self.per_second)
     }
 
-    /// Goes on at another rate. What was gained until now stays, as far as the new burst permits.
+    /// Changes the rate and the burst. Tokens gained so far stay, up to the new burst.
     pub fn set_rate(&mut self, per_second: f64, burst: f64, now: Instant) {
         self.refill(now);
         self.per_second = per_second;
@@ -83,7 +82,7 @@ impl Bucket {
         self.at = now;
     }
 
-    /// Whether it holds as much as it can: then it is as good as a new one.
+    /// Returns true if the bucket is full, so that it equals a new one.
     #[must_use]
     pub fn is_full(&self, now: Instant) -> bool {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
@@ -91,15 +90,15 @@ impl Bucket {
     }
 }
 
-// === impl Abuse ===
+// === impl AbuseDetector ===
 
-impl Abuse {
-    /// Nothing was asked for yet. `lasts` is how long a client may go on at `factor` times its rate.
+impl AbuseDetector {
+    /// Creates a detector without requests. `lasts`: time for which a client may exceed `factor` times its rate.
     #[must_use]
-    pub fn new(per_second: u32, factor: u32, lasts: Duration, now: Instant) -> Abuse {
+    pub fn new(per_second: u32, factor: u32, lasts: Duration, now: Instant) -> AbuseDetector {
         let window = (lasts / 10).max(Duration::from_millis(10));
         let threshold = f64::from(per_second) * f64::from(factor) * window.as_secs_f64();
-        Abuse {
+        AbuseDetector {
             threshold: threshold.max(1.0),
             window,
             lasts,
@@ -109,10 +108,11 @@ impl Abuse {
         }
     }
 
-    /// Notes one request; whether it is one too many.
+    /// Counts a request. Returns true if it is one too many.
     pub fn note(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.start);
         if passed >= self.window {
+            // After a pause as long as a window the client starts anew.
             let over = self.count >= self.threshold && passed < self.window * 2;
             self.over_since = if over {
                 self.over_since.or(Some(self.start))
@@ -127,7 +127,7 @@ impl Abuse {
             .is_some_and(|since| now.duration_since(since) >= self.lasts)
     }
 
-    /// Whether nothing was asked for so long that it is as good as new.
+    /// Returns true if there was no request for two windows, so that the detector equals a new one.
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.start) >= self.window * 2
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_the_rate_holds() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(20, 60, start);
+        let mut bucket = TokenBucket::new(20, 60, start);
         let taken = (0..100).filter(|_| bucket.take(start).is_ok()).count();
         assert_eq!(taken, 60);
         let wait = bucket.take(start).unwrap_err();
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_costs_more_than_the_burst_is_possible_and_is_paid_for() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(10, 20, start);
+        let mut bucket = TokenBucket::new(10, 20, start);
         assert_eq!(bucket.take_many(15, start), Ok(()));
         assert_eq!(bucket.take_many(15, start), Err(1_000 * MS), "ten are missing");
         let later = start + Duration::from_secs(10);
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_owed_says_how_long_to_wait() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(10, 20, start);
+        let mut bucket = TokenBucket::new(10, 20, start);
         assert_eq!(bucket.owe(20, start), Duration::ZERO);
         assert_eq!(bucket.owe(5, start), 500 * MS);
         assert_eq!(bucket.owe(5, start + 500 * MS), 500 * MS);
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn another_rate_takes_nothing_that_fits() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(10, 20, start);
+        let mut bucket = TokenBucket::new(10, 20, start);
         bucket.set_rate(5.0, 10.0, start);
         assert_eq!(bucket.take_many(10, start), Ok(()));
         assert_eq!(bucket.take(start), Err(200 * MS));
@@ -187,10 +187,10 @@ mod tests {
         assert_eq!(bucket.take(start + 200 * MS), Err(100 * MS));
     }
 
-    /// Whether a client that asks `per_second` times is ever found abusive within `seconds`.
+    /// Returns true if a client with this rate is found abusive within `seconds`.
     fn abusive(per_second: u32, seconds: u32) -> bool {
         let start = Instant::now();
-        let mut abuse = Abuse::new(20, 3, Duration::from_secs(10), start);
+        let mut abuse = AbuseDetector::new(20, 3, Duration::from_secs(10), start);
         (0..per_second * seconds).any(|i| abuse.note(start + Duration::from_secs(1) * i / per_second))
     }
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_pause_is_forgiven() {
         let start = Instant::now();
-        let mut abuse = Abuse::new(20, 3, Duration::from_secs(10), start);
+        let mut abuse = AbuseDetector::new(20, 3, Duration::from_secs(10), start);
         for second in 0..60u32 {
             for i in 0..100u32 {
                 // Every fifth second is quiet.

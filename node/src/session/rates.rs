@@ -1,36 +1,36 @@
-//! How fast a user may ask on this node: one account per user, for all connections and transports, that outlives them.
+//! Rate limits per user on this node: one account per user, which is shared by all connections and transports and
+//! outlives them.
 //!
-//! A user who is connected at several nodes gets a part of the rate at each: the owner of the user's shard, which knows
-//! where the sessions are, says at how many ([`Rates::divide`]). That is coarse and soft: a node that was told nothing, or
-//! doubts what it was told, gives the whole rate, and no part is below [`LEAST_PART`].
+//! A user who is connected at several nodes gets a part of the rate at each. The owner of the user's shard has the
+//! sessions of all nodes and announces the number of nodes ([`UserRates::divide`]). That is soft state: a node without
+//! a valid announcement grants the whole rate. No part is below an eighth. See
+//! docs/decisions/0019-rates-per-user-cost-by-size.md.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use protocol::{ConvId, Cost, Rate, UserId};
+use protocol::{CommandCost, CommandRate, ConversationId, UserId};
 
-use super::rate_limit::{Abuse, Bucket};
-use super::typing::Notes;
-use crate::config::{Limits, Presence};
+use super::rate_limit::{AbuseDetector, TokenBucket};
+use super::typing::TypingThrottle;
+use crate::config::{LimitsConfig, PresenceConfig};
 
-/// Accounts after which those that are as good as new are forgotten.
+/// Number of accounts from which on those that equal a new one are removed.
 const PRUNE: usize = 4_096;
-/// Accounts of a node at most, of users whose sessions are here and of those who asked within the last seconds. Whoever
-/// comes when there are as many shares one with all others who do: no account is given up to make room, because a user
-/// could have an own one made anew by that.
+/// Maximum number of accounts of a node, of users with sessions here and of recent callers. Beyond it, users without an
+/// account share one. No account is evicted to make room, because its user would start anew with a full one.
 const MOST: usize = 262_144;
-/// The least part of the rate that a node gives: with sessions at more nodes a user gets somewhat more in all.
+/// Maximum divisor of the rate: with sessions at more nodes, a user gets somewhat more than the rate in all.
 const LEAST_PART: u32 = 8;
 
-/// The accounts of a node. Cheap to clone.
+/// Accounts of a node. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Rates {
+pub struct UserRates {
     inner: Arc<Inner>,
 }
 
-/// A user's account.
 #[derive(Debug)]
 pub struct Account {
     state: Mutex<State>,
@@ -38,42 +38,42 @@ pub struct Account {
 
 #[derive(Debug)]
 struct Inner {
-    limits: Limits,
+    limits: LimitsConfig,
     typing_every: Duration,
     most: usize,
     accounts: Mutex<Accounts>,
-    /// For those who find no room.
-    crowded: Arc<Account>,
+    /// Account shared by the users without one of their own.
+    overflow: Arc<Account>,
 }
 
 #[derive(Debug)]
 struct Accounts {
     by_user: HashMap<UserId, Arc<Account>>,
-    /// Size at which those that are as good as new are looked for.
+    /// Number of accounts from which on those that equal a new one are removed.
     prune_at: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    changes: Bucket,
-    questions: Bucket,
-    changes_asked: Abuse,
-    questions_asked: Abuse,
-    typing: Notes,
-    /// At how many nodes the user is connected.
+    changes: TokenBucket,
+    questions: TokenBucket,
+    changes_asked: AbuseDetector,
+    questions_asked: AbuseDetector,
+    typing: TypingThrottle,
+    /// Number of nodes at which the user is connected, clamped to `LEAST_PART`.
     nodes: u32,
 }
 
-// === impl Rates ===
+// === impl UserRates ===
 
-impl Rates {
-    /// Nobody has asked yet.
+impl UserRates {
+    /// Creates a table without accounts.
     #[must_use]
-    pub fn new(limits: &Limits, presence: &Presence) -> Rates {
-        Rates::bounded(limits, presence, MOST)
+    pub fn new(limits: &LimitsConfig, presence: &PresenceConfig) -> UserRates {
+        UserRates::bounded(limits, presence, MOST)
     }
 
-    fn bounded(limits: &Limits, presence: &Presence, most: usize) -> Rates {
+    fn bounded(limits: &LimitsConfig, presence: &PresenceConfig, most: usize) -> UserRates {
         let typing_every = presence.typing_ms.duration();
         let accounts = Accounts {
             by_user: HashMap::new(),
@@ -84,14 +84,14 @@ impl Rates {
             typing_every,
             most,
             accounts: Mutex::new(accounts),
-            crowded: Arc::new(Account::new(limits, typing_every, Instant::now())),
+            overflow: Arc::new(Account::new(limits, typing_every, Instant::now())),
         };
-        Rates {
+        UserRates {
             inner: Arc::new(inner),
         }
     }
 
-    /// The user's account. Whoever holds it keeps it.
+    /// Returns the user's account. It is not removed while it is held.
     #[must_use]
     pub fn of(&self, user: &UserId, now: Instant) -> Arc<Account> {
         let Inner {
@@ -99,22 +99,24 @@ impl Rates {
             typing_every,
             most,
             accounts,
-            crowded,
+            overflow,
         } = &*self.inner;
         let mut accounts = accounts.lock();
         let Accounts { by_user, prune_at } = &mut *accounts;
         if let Some(account) = by_user.get(user) {
             if Arc::strong_count(account) == 1 {
-                // Without a session here nobody says any more at how many nodes the user is connected.
+                // Without a session here the number of nodes is no longer announced: back to the whole rate.
                 account.state.lock().divide(limits, 1, now);
             }
             return account.clone();
         }
         if by_user.len() >= *prune_at {
+            // Only accounts that equal a new one, because a removed account starts again with a full bucket.
             by_user.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
             if by_user.len() >= *most {
-                return crowded.clone();
+                return overflow.clone();
             }
+            // Doubled, so that the scan under the lock stays rare.
             *prune_at = (by_user.len() * 2).max(PRUNE).min(*most);
         }
         let account = Arc::new(Account::new(limits, *typing_every, now));
@@ -122,7 +124,8 @@ impl Rates {
         account
     }
 
-    /// The user is connected at so many nodes: this one gives a part of the rate. Concerns only those who ask here.
+    /// Divides the rate by the number of nodes at which the user is connected. Users without an account here are
+    /// ignored.
     pub(crate) fn divide(&self, user: &UserId, nodes: u32, now: Instant) {
         let known = self.inner.accounts.lock().by_user.get(user).cloned();
         if let Some(account) = known {
@@ -134,14 +137,15 @@ impl Rates {
 // === impl Account ===
 
 impl Account {
-    fn new(limits: &Limits, typing_every: Duration, now: Instant) -> Account {
-        let abuse = |per_second| Abuse::new(per_second, limits.abuse_factor, limits.abuse_ms.duration(), now);
+    fn new(limits: &LimitsConfig, typing_every: Duration, now: Instant) -> Account {
+        let abuse =
+            |per_second| AbuseDetector::new(per_second, limits.abuse_factor, limits.abuse_ms.duration(), now);
         let state = State {
-            changes: Bucket::new(limits.sends_per_s, limits.burst, now),
-            questions: Bucket::new(limits.queries_per_s, limits.query_burst, now),
+            changes: TokenBucket::new(limits.sends_per_s, limits.burst, now),
+            questions: TokenBucket::new(limits.queries_per_s, limits.query_burst, now),
             changes_asked: abuse(limits.sends_per_s),
             questions_asked: abuse(limits.queries_per_s),
-            typing: Notes::new(typing_every, limits.ephemeral_per_s, now),
+            typing: TypingThrottle::new(typing_every, limits.ephemeral_per_s, now),
             nodes: 1,
         };
         Account {
@@ -149,34 +153,34 @@ impl Account {
         }
     }
 
-    /// Pays for a command.
+    /// Charges a command.
     ///
     /// # Errors
-    /// How long until it can be paid for.
-    pub fn take(&self, cost: Cost, now: Instant) -> Result<(), Duration> {
+    /// Time until it can be charged.
+    pub fn take(&self, cost: CommandCost, now: Instant) -> Result<(), Duration> {
         let mut state = self.state.lock();
         match cost.rate {
-            Rate::Changes => state.changes.take_many(cost.tokens, now),
-            Rate::Questions => state.questions.take_many(cost.tokens, now),
-            Rate::Free => Ok(()),
+            CommandRate::Changes => state.changes.take_many(cost.tokens, now),
+            CommandRate::Questions => state.questions.take_many(cost.tokens, now),
+            CommandRate::Free => Ok(()),
         }
     }
 
-    /// Notes that something was asked, whether it is refused or not; whether it is one too many.
-    pub fn note(&self, rate: Rate, now: Instant) -> bool {
+    /// Counts a command, refused or not. Returns true if the user exceeds the rate for too long.
+    pub fn note(&self, rate: CommandRate, now: Instant) -> bool {
         let mut state = self.state.lock();
         match rate {
-            Rate::Changes => state.changes_asked.note(now),
-            Rate::Questions | Rate::Free => state.questions_asked.note(now),
+            CommandRate::Changes => state.changes_asked.note(now),
+            CommandRate::Questions | CommandRate::Free => state.questions_asked.note(now),
         }
     }
 
-    /// Whether the user's typing is shown, or dropped because it comes too often.
-    pub fn typing(&self, conv: &ConvId, on: bool, now: Instant) -> bool {
+    /// Returns true if the typing notice is to be forwarded; false if it is above the rate.
+    pub fn typing(&self, conv: &ConversationId, on: bool, now: Instant) -> bool {
         self.state.lock().typing.admit(conv, on, now)
     }
 
-    /// Whether it is as good as a new one.
+    /// Returns true if the account equals a new one.
     fn is_idle(&self, now: Instant) -> bool {
         let state = self.state.lock();
         state.changes.is_full(now)
@@ -190,7 +194,7 @@ impl Account {
 // === impl State ===
 
 impl State {
-    fn divide(&mut self, limits: &Limits, nodes: u32, now: Instant) {
+    fn divide(&mut self, limits: &LimitsConfig, nodes: u32, now: Instant) {
         let nodes = nodes.clamp(1, LEAST_PART);
         if std::mem::replace(&mut self.nodes, nodes) == nodes {
             return;
@@ -212,17 +216,17 @@ mod tests {
         UserId::parse(&format!("u{i}")).unwrap()
     }
 
-    fn rates(most: usize) -> Rates {
-        let limits = Limits {
+    fn rates(most: usize) -> UserRates {
+        let limits = LimitsConfig {
             sends_per_s: 1,
             burst: 2,
-            ..Limits::default()
+            ..LimitsConfig::default()
         };
-        Rates::bounded(&limits, &Presence::default(), most)
+        UserRates::bounded(&limits, &PresenceConfig::default(), most)
     }
 
-    fn change(rates: &Rates, i: usize, now: Instant) -> Result<(), Duration> {
-        rates.of(&user(i), now).take(Cost::CHANGE, now)
+    fn change(rates: &UserRates, i: usize, now: Instant) -> Result<(), Duration> {
+        rates.of(&user(i), now).take(CommandCost::CHANGE, now)
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!([(); 2].map(|()| change(&rates, 1, now)), [Ok(()), Ok(())]);
         assert_eq!(change(&rates, 1, now), Err(Duration::from_secs(1)));
         assert_eq!(change(&rates, 2, now), Ok(()));
-        assert_eq!(rates.of(&user(1), now).take(Cost::QUESTION, now), Ok(()));
+        assert_eq!(rates.of(&user(1), now).take(CommandCost::QUESTION, now), Ok(()));
         assert_eq!(change(&rates, 1, now + Duration::from_secs(1)), Ok(()));
     }
 
@@ -243,7 +247,7 @@ mod tests {
             assert_eq!(change(&rates, i, now), Ok(()));
         }
         let later = now + Duration::from_secs(60);
-        assert_eq!(held.take(Cost::CHANGE, later), Ok(()));
+        assert_eq!(held.take(CommandCost::CHANGE, later), Ok(()));
         assert_eq!(change(&rates, PRUNE, later), Ok(()));
         assert_eq!(
             rates.inner.accounts.lock().by_user.len(),
@@ -268,17 +272,20 @@ mod tests {
 
     #[test]
     fn a_user_at_two_nodes_gets_half_at_each_and_never_less_than_the_least_part() {
-        let limits = Limits {
+        let limits = LimitsConfig {
             sends_per_s: 16,
             burst: 16,
-            ..Limits::default()
+            ..LimitsConfig::default()
         };
-        let (rates, now) = (Rates::new(&limits, &Presence::default()), Instant::now());
+        let (rates, now) = (
+            UserRates::new(&limits, &PresenceConfig::default()),
+            Instant::now(),
+        );
         let (account, session) = (rates.of(&user(1), now), rates.of(&user(1), now));
         let second = |from: u32| {
             let at = now + Duration::from_secs(u64::from(from));
             (0..100)
-                .filter(|_| account.take(Cost::CHANGE, at).is_ok())
+                .filter(|_| account.take(CommandCost::CHANGE, at).is_ok())
                 .count()
         };
         rates.divide(&user(1), 2, now);
@@ -288,12 +295,12 @@ mod tests {
         assert_eq!(second(2), 2);
         rates.divide(&user(1), 1, now + Duration::from_secs(2));
         assert_eq!(second(3), 16);
-        // The last session is gone, and with it whoever could say that the others are gone too.
+        // Without a session here, no announcement reports that the other sessions have ended too.
         rates.divide(&user(1), 2, now + Duration::from_secs(3));
         drop((account, session));
         let account = rates.of(&user(1), now);
         let at = now + Duration::from_secs(10);
-        let taken = (0..100).filter(|_| account.take(Cost::CHANGE, at).is_ok());
+        let taken = (0..100).filter(|_| account.take(CommandCost::CHANGE, at).is_ok());
         assert_eq!(taken.count(), 16);
         rates.divide(&user(2), 9, now);
         assert_eq!(

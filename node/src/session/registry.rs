@@ -1,11 +1,11 @@
-//! The sessions of this node by their names, and the way to those of other nodes.
+//! Registry of this node's sessions by id, and RPC client for the sessions of other nodes.
 //!
-//! A session outlives its connection for a while: it is *away*, goes on collecting events, and waits for its client to
-//! come back. Those that are away are bounded in number and in bytes; the one that has been away the longest goes first.
+//! A session outlives its connection for `session.resume_ttl_ms`. Meanwhile it is *detached* and buffers events.
+//! Detached sessions are bounded in number and in bytes; the one detached longest is evicted first.
 //!
-//! A client comes back to any node. That node goes on with a copy under a new name ([`Sessions::resume`]), and the
-//! session itself ends when the client has shown that it knows the new name ([`Sessions::settle`]): so an answer that is
-//! lost costs nothing. The two halves of it are in [`resume`](super::resume) and [`handover`](super::handover).
+//! A client may reconnect to any node. That node continues with a copy under a new id (`resume`). The original ends
+//! once the client has used the new id (`confirm`), so a lost response costs nothing. The two halves are in `resume`
+//! and `transfer`; see docs/delivery.md, "The way to the receivers".
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -13,157 +13,169 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bytes::Bytes;
-use cluster::{Cluster, NodeId, Reply};
+use cluster::{Cluster, NodeId, Responder};
 use parking_lot::Mutex;
 use protocol::answer::NotResumed;
-use protocol::{Cid, ConvId, UserId};
+use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::actor::Session;
-use super::messages::{End, Revoked, Take, Yield};
-use super::settling::{Beginning, Settling};
-use super::sid::Sid;
+use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
+use super::sid::SessionId;
+use super::subscription_barrier::{BarrierGuard, SubscriptionBarrier};
 use crate::config;
-use crate::conversation::Refusal;
+use crate::conversation::CommandError;
 use crate::rpc;
-use crate::rpc::resume::{Lent, Resume, Resumed, Settle, Void};
-use crate::telemetry::metrics::{Metrics, ResumeLabels};
-use crate::user::login::ended::Ended;
+use crate::rpc::resume::{CancelRequest, ConfirmRequest, ExportRequest, ExportResponse, SessionSnapshot};
+use crate::telemetry::metrics::{ResumeLabels, ServerMetrics};
+use crate::user::login::revocation_list::RevocationList;
 
-/// All sessions of a node. Cheap to clone.
+/// Sessions of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct SessionRegistry {
     inner: Arc<Inner>,
 }
 
-/// Whose session it is.
+/// User and device of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Who {
-    /// The user.
+pub(super) struct SessionIdentity {
     pub(super) user: UserId,
-    /// The device that the client named; without a name it is like no other.
+    /// `None`: the client named no device. Such a session is resumed only without a device.
     pub(super) device: Option<String>,
 }
 
 struct Inner {
-    bounds: Bounds,
-    ended: Ended,
+    bounds: RegistryBounds,
+    ended: RevocationList,
     runtime: Handle,
-    metrics: Metrics,
+    metrics: ServerMetrics,
     cluster: OnceLock<Cluster>,
-    settling: Settling,
-    table: Mutex<Table>,
+    barrier: SubscriptionBarrier,
+    table: Mutex<SessionTable>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
-    away: usize,
-    away_bytes: usize,
+struct RegistryBounds {
+    detached: usize,
+    detached_bytes: usize,
     fetch: Duration,
 }
 
 #[derive(Default)]
-struct Table {
-    sessions: HashMap<u128, Entry>,
-    /// Those that are away, the longest first.
-    away: BTreeMap<u64, u128>,
+struct SessionTable {
+    sessions: HashMap<u128, SessionEntry>,
+    /// Detached sessions by turn, the longest detached first.
+    detached: BTreeMap<u64, u128>,
     turns: u64,
-    /// Of all that are away.
+    /// Buffered bytes of all detached sessions.
     bytes: usize,
-    /// Why some that are over can't be resumed, the last ones.
-    over: HashMap<u128, Over>,
+    /// Closed sessions with the reason why they cannot be resumed; at most as many as may be detached.
+    over: HashMap<u128, ClosedSession>,
     order: VecDeque<u128>,
 }
 
-struct Entry {
-    who: Who,
-    /// The login that the client's token came from, of the last one that it showed.
-    login: Option<Cid>,
+struct SessionEntry {
+    who: SessionIdentity,
+    /// Login of the token that the client presented last; `None` for a token without a login.
+    login: Option<ClientMessageId>,
     addr: Addr<Session>,
-    /// Its place among those that are away, if it is.
+    /// Key in the map of detached sessions; `None` while attached.
     turn: Option<u64>,
     bytes: usize,
 }
 
-struct Over {
-    who: Who,
+struct ClosedSession {
+    who: SessionIdentity,
     why: NotResumed,
-    /// The session that goes on with it, if one does.
-    heir: Option<Sid>,
+    /// Session that continues this one, if there is one.
+    successor: Option<SessionId>,
 }
 
-// === impl Sessions ===
+// === impl SessionRegistry ===
 
-impl Sessions {
-    /// No sessions yet. Questions of other nodes are answered on `runtime`.
+impl SessionRegistry {
+    /// Creates an empty registry. RPCs of other nodes are served on `runtime`.
     #[must_use]
-    pub fn new(settings: &config::Session, ended: Ended, metrics: Metrics, runtime: Handle) -> Sessions {
-        let bounds = Bounds {
-            away: settings.away,
-            away_bytes: settings.away_bytes,
+    pub fn new(
+        settings: &config::SessionConfig,
+        ended: RevocationList,
+        metrics: ServerMetrics,
+        runtime: Handle,
+    ) -> SessionRegistry {
+        let bounds = RegistryBounds {
+            detached: settings.away,
+            detached_bytes: settings.away_bytes,
             fetch: settings.fetch_ms.duration(),
         };
-        Sessions {
+        SessionRegistry {
             inner: Arc::new(Inner {
                 bounds,
                 ended,
                 runtime,
                 metrics,
                 cluster: OnceLock::new(),
-                settling: Settling::default(),
+                barrier: SubscriptionBarrier::default(),
                 table: Mutex::default(),
             }),
         }
     }
 
-    /// The cluster member runs: other nodes can be asked.
+    /// Sets the cluster member, which makes RPCs to other nodes possible.
     pub fn join(&self, cluster: Cluster) {
-        // Only the first counts.
+        // A second call is ignored: the member is set once, at start.
         let _joined = self.inner.cluster.set(cluster);
     }
 
-    /// Draws the name of a new session of this node.
+    /// Draws the id of a new session of this node.
     #[must_use]
-    pub fn draw(&self) -> Sid {
+    pub fn draw(&self) -> SessionId {
         let node = self.inner.cluster.get().map_or(0, |cluster| cluster.node_id().0);
-        Sid::draw(node)
+        SessionId::draw(node)
     }
 
-    /// Number of sessions that wait for their clients.
+    /// Number of detached sessions.
     #[must_use]
-    pub fn away(&self) -> usize {
-        self.inner.table.lock().away.len()
+    pub fn detached_count(&self) -> usize {
+        self.inner.table.lock().detached.len()
     }
 
-    /// Waits until no session waits for its client here.
+    /// Waits until no session of this node is detached.
     pub async fn fetched(&self) {
-        while self.away() > 0 {
+        // Polled: only a drain waits here, and a few milliseconds do not matter to it.
+        while self.detached_count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Waits until those of these conversations that sessions of the user, begun here, are about to follow are followed.
+    /// Waits until the user's new sessions on this node are subscribed to those of `convs` that they are about to
+    /// follow.
     ///
     /// # Errors
-    /// `unavailable` when that takes too long: there is no owner now who could let them.
-    pub async fn all_follow(&self, user: &UserId, convs: &[ConvId]) -> Result<(), Refusal> {
-        let stand = self.inner.settling.stand(user, convs);
+    /// `unavailable` after `session.fetch_ms`, for example while the shard has no owner.
+    pub async fn all_follow(&self, user: &UserId, convs: &[ConversationId]) -> Result<(), CommandError> {
+        let stand = self.inner.barrier.stand(user, convs);
         let waited = tokio::time::timeout(self.inner.bounds.fetch, stand).await;
-        waited.map_err(|_| Refusal::unavailable())
+        waited.map_err(|_| CommandError::unavailable())
     }
 
-    // --- what becomes of this node's sessions ---
+    // --- state of this node's sessions ---
 
-    /// A session of the user begins, and follows nothing yet.
-    pub(super) fn begins(&self, user: &UserId) -> Beginning {
-        self.inner.settling.begins(user)
+    /// Registers a new session without subscriptions at the user's subscription barrier.
+    pub(super) fn begins(&self, user: &UserId) -> BarrierGuard {
+        self.inner.barrier.begins(user)
     }
 
-    /// A session is open. `false`: the login that it came from has ended meanwhile.
-    pub(super) fn opened(&self, sid: Sid, who: Who, login: Option<Cid>, addr: Addr<Session>) -> bool {
-        let entry = Entry {
+    /// Registers an open session. Returns `false` if its login was revoked meanwhile.
+    pub(super) fn opened(
+        &self,
+        sid: SessionId,
+        who: SessionIdentity,
+        login: Option<ClientMessageId>,
+        addr: Addr<Session>,
+    ) -> bool {
+        let entry = SessionEntry {
             who,
             login: login.clone(),
             addr,
@@ -171,96 +183,108 @@ impl Sessions {
             bytes: 0,
         };
         self.inner.table.lock().sessions.insert(sid.secret, entry);
-        // After that: a login that ends now finds the session.
+        // Checked after the insert: a revocation that arrives from now on finds the session in the table.
         !login.is_some_and(|login| self.inner.ended.holds(&login))
     }
 
-    /// The client of a session has shown another token.
-    pub(super) fn showed(&self, sid: Sid, login: Option<Cid>) {
+    /// Records the login of a renewed token.
+    pub(super) fn showed(&self, sid: SessionId, login: Option<ClientMessageId>) {
         if let Some(entry) = self.inner.table.lock().sessions.get_mut(&sid.secret) {
             entry.login = login;
         }
     }
 
-    /// Logins have ended. Nobody gets their sessions back, and their tokens are refused from now on.
-    fn end_logins(&self, over: rpc::login::Ended) {
+    /// Revokes logins: their tokens are refused from now on, and their sessions end and cannot be resumed.
+    fn end_logins(&self, over: rpc::login::LoginsRevoked) {
         let now = Instant::now();
+        // Before the table is searched: a session that opens concurrently finds its login in the revocation list.
         for login in &over.logins {
             self.inner.ended.add(login.clone(), now);
         }
         let mut table = self.inner.table.lock();
-        let theirs = |entry: &Entry| {
+        let theirs = |entry: &SessionEntry| {
             let login = entry.login.as_ref();
             entry.who.user == over.user && login.is_some_and(|login| over.all || over.logins.contains(login))
         };
         let found = table.sessions.iter().filter(|(_, entry)| theirs(entry));
         let found: Vec<u128> = found.map(|(secret, _)| *secret).collect();
-        let remember = self.inner.bounds.away;
+        let remember = self.inner.bounds.detached;
         let ended = found.into_iter();
         let ended = ended.filter_map(|secret| table.remove(secret, NotResumed::Unknown, remember));
-        let ended: Vec<Entry> = ended.collect();
+        let ended: Vec<SessionEntry> = ended.collect();
         self.inner.show(&table);
+        // The lock is not held while messages are sent: every thread of the node registers its sessions under it.
         drop(table);
         for entry in ended {
-            // One that takes nothing now is found by nobody, and ends by its own clock.
-            let _full = entry.addr.try_send(Revoked);
+            // A full mailbox is tolerated: the session is out of the table, cannot be resumed, and ends by its own
+            // timers.
+            let _full = entry.addr.try_send(TokenRevoked);
         }
     }
 
-    /// The client of a session is there again.
-    pub(super) fn attached(&self, sid: Sid) {
+    /// Marks a session as attached.
+    pub(super) fn attached(&self, sid: SessionId) {
         let mut table = self.inner.table.lock();
         table.back(sid.secret);
         self.inner.show(&table);
     }
 
-    /// The client of a session is gone. `bytes`: what is kept for it.
-    pub(super) fn detached(&self, sid: Sid, bytes: usize) {
+    /// Marks a session as detached. `bytes`: size of its buffered events.
+    pub(super) fn detached(&self, sid: SessionId, bytes: usize) {
+        // Before the charge, which ignores attached sessions.
         self.inner.table.lock().leave(sid.secret);
         self.holds(sid, bytes);
     }
 
-    /// So much is kept for a client that is away.
-    pub(super) fn holds(&self, sid: Sid, bytes: usize) {
+    /// Updates the buffered bytes of a detached session. Evicts the sessions detached longest while a limit is
+    /// exceeded.
+    pub(super) fn holds(&self, sid: SessionId, bytes: usize) {
         let mut table = self.inner.table.lock();
         table.charge(sid.secret, bytes);
         let mut dropped = Vec::new();
-        while table.bytes > self.inner.bounds.away_bytes || table.away.len() > self.inner.bounds.away {
-            let Some((_, longest)) = table.away.pop_first() else {
+        // The session that grew may itself be the one detached longest.
+        while table.bytes > self.inner.bounds.detached_bytes
+            || table.detached.len() > self.inner.bounds.detached
+        {
+            let Some((_, longest)) = table.detached.pop_first() else {
                 break;
             };
-            dropped.extend(table.remove(longest, NotResumed::Expired, self.inner.bounds.away));
+            dropped.extend(table.remove(longest, NotResumed::Expired, self.inner.bounds.detached));
         }
         self.inner.show(&table);
         drop(table);
         for entry in dropped {
-            self.inner.metrics.away_dropped.inc();
-            // A session that takes nothing now finds out by its own clock.
-            let _full = entry.addr.try_send(End(NotResumed::Expired));
+            self.inner.metrics.detached_dropped.inc();
+            // A full mailbox is tolerated: the session is out of the table and ends by its own timers.
+            let _full = entry.addr.try_send(Terminate(NotResumed::Expired));
         }
     }
 
-    /// A session is over, for a reason that one who asks for it later is told.
-    /// `heir`: the session that goes on with it.
-    pub(super) fn ended(&self, sid: Sid, why: NotResumed, heir: Option<Sid>) {
+    /// Removes a closed session. The reason and the session that continues it are kept for later resume attempts.
+    pub(super) fn ended(&self, sid: SessionId, why: NotResumed, successor: Option<SessionId>) {
         let mut table = self.inner.table.lock();
-        table.remove(sid.secret, why, self.inner.bounds.away);
+        table.remove(sid.secret, why, self.inner.bounds.detached);
         if let Some(over) = table.over.get_mut(&sid.secret) {
-            over.heir = heir;
+            over.successor = successor;
         }
         self.inner.show(&table);
     }
 
-    /// A session of this node.
+    /// Returns the address of a session of this node.
     ///
     /// # Errors
-    /// What a client is told that wants to go on with it.
-    pub fn find(&self, sid: Sid, user: &UserId, device: Option<&str>) -> Result<Addr<Session>, NotResumed> {
+    /// Reason for the client why it cannot be resumed; `Unknown` if the user or the device differs.
+    pub fn find(
+        &self,
+        sid: SessionId,
+        user: &UserId,
+        device: Option<&str>,
+    ) -> Result<Addr<Session>, NotResumed> {
         let table = self.inner.table.lock();
-        let theirs = |who: &Who| who.user == *user && who.device.as_deref() == device;
+        let theirs = |who: &SessionIdentity| who.user == *user && who.device.as_deref() == device;
         match table.sessions.get(&sid.secret) {
             Some(entry) if theirs(&entry.who) => Ok(entry.addr.clone()),
-            // A stranger is told what everybody is told who guesses.
+            // Same reason as for an unknown id: a guess must not reveal that a session exists.
             Some(_) => Err(NotResumed::Unknown),
             None => match table.over.get(&sid.secret) {
                 Some(over) if theirs(&over.who) => Err(over.why),
@@ -269,19 +293,20 @@ impl Sessions {
         }
     }
 
-    // --- the way to the node that has a session ---
+    // --- RPCs to the node that has a session ---
 
-    /// Fetches what a session consists of, from whichever node has it.
+    /// Fetches the snapshot of a session from the node that has it.
     ///
     /// # Errors
-    /// Why the client has to start anew. A node that doesn't answer knows no session.
-    pub(super) async fn resume(self, question: Resume) -> Result<Lent, NotResumed> {
+    /// Reason why the client has to start anew. A node that does not respond in time counts as `Unknown`.
+    pub(super) async fn resume(self, question: ExportRequest) -> Result<SessionSnapshot, NotResumed> {
         let answer = self.ask(question.sid, rpc::RESUME, &question).await;
         let result = match answer {
-            Some(Resumed::Lent(lent)) => Ok(lent),
-            Some(Resumed::Expired) => Err(NotResumed::Expired),
-            Some(Resumed::Gap) => Err(NotResumed::Gap),
-            Some(Resumed::Unknown) | None => Err(NotResumed::Unknown),
+            Some(ExportResponse::Snapshot(snapshot)) => Ok(snapshot),
+            Some(ExportResponse::Expired) => Err(NotResumed::Expired),
+            Some(ExportResponse::Gap) => Err(NotResumed::Gap),
+            // An unreachable node is treated like an unknown session: in both cases nothing can be replayed.
+            Some(ExportResponse::Unknown) | None => Err(NotResumed::Unknown),
         };
         let result_label = match result {
             Ok(_) => "resumed",
@@ -290,97 +315,113 @@ impl Sessions {
             Err(NotResumed::Unknown) => "unknown",
         };
         let label = ResumeLabels {
-            result: crate::telemetry::metrics::Code(result_label),
+            result: crate::telemetry::metrics::ErrorLabel(result_label),
         };
         self.inner.metrics.resumes.get_or_create(&label).inc();
         result
     }
 
-    /// Says that the session `by` goes on with the session `sid`, which is over then. `false`: another one does.
-    pub(super) async fn settle(self, sid: Sid, by: Sid) -> bool {
-        // One that can't be asked can't be resumed either.
-        self.ask(sid, rpc::SETTLE, &Settle { sid, by })
+    /// Confirms to the node of `sid` that the session `by` continues it, which ends `sid`. Returns `false` if another
+    /// session does.
+    pub(super) async fn confirm(self, sid: SessionId, by: SessionId) -> bool {
+        // An unreachable node counts as confirmed: it cannot export the session to another one either.
+        self.ask(sid, rpc::CONFIRM_TRANSFER, &ConfirmRequest { sid, by })
             .await
             .unwrap_or(true)
     }
 
-    /// Ends a session that was lent in vain; soon, and if its node can be reached.
-    pub(super) fn void(&self, sid: Sid) {
+    /// Terminates a copy that its client never used. Best effort, in the background.
+    pub(super) fn cancel(&self, sid: SessionId) {
         let sessions = self.clone();
         self.inner.runtime.spawn(async move {
-            let _unheard: Option<()> = sessions.ask(sid, rpc::VOID, &Void { sid }).await;
+            // The result is ignored: a copy that is not reached ends by its own timers.
+            let _unheard: Option<()> = sessions
+                .ask(sid, rpc::CANCEL_TRANSFER, &CancelRequest { sid })
+                .await;
         });
     }
 
-    async fn ask<Q: Serialize, A: DeserializeOwned>(&self, sid: Sid, method: u16, question: &Q) -> Option<A> {
+    async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        sid: SessionId,
+        method: u16,
+        question: &Q,
+    ) -> Option<A> {
         let cluster = self.inner.cluster.get()?;
         let deadline = self.inner.bounds.fetch;
         let call = cluster.call(NodeId(sid.node), method, rpc::encode(question), deadline);
         match tokio::time::timeout(deadline, call).await {
+            // Every failure is `None`: callers treat the session as unknown, whatever the cause.
             Ok(Ok(body)) => rpc::decode(&body).ok(),
             Ok(Err(_)) | Err(_) => None,
         }
     }
 
-    // --- questions of other nodes ---
+    // --- RPCs of other nodes ---
 
-    /// Answers a question about a session of this node; `false` if the method is none of these.
+    /// Returns true if `method` is an RPC about sessions.
     pub(crate) fn serves(method: u16) -> bool {
-        matches!(method, rpc::RESUME | rpc::SETTLE | rpc::VOID | rpc::ENDED)
+        matches!(
+            method,
+            rpc::RESUME | rpc::CONFIRM_TRANSFER | rpc::CANCEL_TRANSFER | rpc::ENDED
+        )
     }
 
-    /// Answers a question about a session of this node.
-    pub(crate) fn call(&self, method: u16, body: &Bytes, reply: Reply) {
+    /// Serves an RPC about a session of this node.
+    pub(crate) fn call(&self, method: u16, body: &Bytes, reply: Responder) {
         let answered = match method {
-            rpc::RESUME => rpc::decode(body).map(|question| self.lend(question, reply)),
-            rpc::SETTLE => rpc::decode(body).map(|question| self.settled(question, reply)),
+            rpc::RESUME => rpc::decode(body).map(|question| self.export(question, reply)),
+            rpc::CONFIRM_TRANSFER => rpc::decode(body).map(|question| self.confirmed(question, reply)),
             rpc::ENDED => rpc::decode(body).map(|over| {
                 self.end_logins(over);
                 reply.send(Ok(rpc::encode(&())));
             }),
-            _ => rpc::decode(body).map(|Void { sid }| {
+            _ => rpc::decode(body).map(|CancelRequest { sid }| {
                 if let Some(addr) = self.addr(sid) {
-                    let _full = addr.try_send(End(NotResumed::Unknown));
+                    // A full mailbox is tolerated: the copy has no client and expires by itself.
+                    let _full = addr.try_send(Terminate(NotResumed::Unknown));
                 }
                 reply.send(Ok(rpc::encode(&())));
             }),
         };
         if let Err(error) = answered {
-            // Without an answer the asker goes on as if there were no such session.
-            tracing::debug!(%error, method, "question about a session can't be read");
+            // Without a response the caller proceeds as if the session did not exist.
+            tracing::debug!(%error, method, "malformed session transfer request");
         }
     }
 
-    fn lend(&self, question: Resume, reply: Reply) {
+    fn export(&self, question: ExportRequest, reply: Responder) {
         let found = self.find(question.sid, &question.user, question.device.as_deref());
         let patience = self.inner.bounds.fetch;
+        // In a task of its own: the session's thread may be busy, and the RPC handler must not wait for it.
         self.inner.runtime.spawn(async move {
-            let lent = match found {
-                Ok(addr) => match tokio::time::timeout(patience, addr.send(Take(question))).await {
-                    Ok(Ok(lent)) => lent,
-                    // It ended meanwhile, or its thread hangs.
+            let snapshot = match found {
+                Ok(addr) => match tokio::time::timeout(patience, addr.send(ExportSession(question))).await {
+                    Ok(Ok(snapshot)) => snapshot,
+                    // The session ended meanwhile, or its thread is blocked.
                     Ok(Err(_)) | Err(_) => Err(NotResumed::Unknown),
                 },
                 Err(why) => Err(why),
             };
-            let answer = match lent {
-                Ok(lent) => Resumed::Lent(lent),
-                Err(NotResumed::Expired) => Resumed::Expired,
-                Err(NotResumed::Unknown) => Resumed::Unknown,
-                Err(NotResumed::Gap) => Resumed::Gap,
+            let answer = match snapshot {
+                Ok(snapshot) => ExportResponse::Snapshot(snapshot),
+                Err(NotResumed::Expired) => ExportResponse::Expired,
+                Err(NotResumed::Unknown) => ExportResponse::Unknown,
+                Err(NotResumed::Gap) => ExportResponse::Gap,
             };
             reply.send(Ok(rpc::encode(&answer)));
         });
     }
 
-    fn settled(&self, Settle { sid, by }: Settle, reply: Reply) {
+    fn confirmed(&self, ConfirmRequest { sid, by }: ConfirmRequest, reply: Responder) {
         let addr = self.addr(sid);
         let sessions = self.clone();
         let patience = self.inner.bounds.fetch;
         self.inner.runtime.spawn(async move {
             let yields = match addr {
-                Some(addr) => match tokio::time::timeout(patience, addr.send(Yield(by))).await {
+                Some(addr) => match tokio::time::timeout(patience, addr.send(ConfirmTransfer(by))).await {
                     Ok(Ok(yields)) => yields,
+                    // The session ended meanwhile: its recorded successor decides.
                     Ok(Err(_)) | Err(_) => sessions.inherits(sid, by),
                 },
                 None => sessions.inherits(sid, by),
@@ -389,43 +430,45 @@ impl Sessions {
         });
     }
 
-    /// Whether no other session goes on with one that is over.
-    fn inherits(&self, sid: Sid, by: Sid) -> bool {
+    /// Returns true unless another session than `by` is recorded as the continuation of a closed one.
+    fn inherits(&self, sid: SessionId, by: SessionId) -> bool {
         let table = self.inner.table.lock();
-        let heir = table.over.get(&sid.secret).and_then(|over| over.heir);
-        heir.is_none_or(|heir| heir == by)
+        let successor = table.over.get(&sid.secret).and_then(|over| over.successor);
+        successor.is_none_or(|successor| successor == by)
     }
 
-    fn addr(&self, sid: Sid) -> Option<Addr<Session>> {
+    fn addr(&self, sid: SessionId) -> Option<Addr<Session>> {
         let table = self.inner.table.lock();
         table.sessions.get(&sid.secret).map(|entry| entry.addr.clone())
     }
 }
 
-// === impl Inner, Table ===
+// === impl Inner, SessionTable ===
 
 impl Inner {
-    fn show(&self, table: &Table) {
-        self.metrics.sessions_away.set(table.away.len() as i64);
-        self.metrics.sessions_away_bytes.set(table.bytes as i64);
+    fn show(&self, table: &SessionTable) {
+        self.metrics.sessions_detached.set(table.detached.len() as i64);
+        self.metrics.sessions_detached_bytes.set(table.bytes as i64);
     }
 }
 
-impl Table {
+impl SessionTable {
     fn leave(&mut self, secret: u128) {
         self.turns += 1;
+        // A session that is detached already retains its turn: it must not move to the end of the eviction order.
         if let Some(entry) = self.sessions.get_mut(&secret)
             && entry.turn.is_none()
         {
             entry.turn = Some(self.turns);
-            self.away.insert(self.turns, secret);
+            self.detached.insert(self.turns, secret);
         }
     }
 
     fn back(&mut self, secret: u128) {
+        // Before the turn is cleared: charges of attached sessions are ignored.
         self.charge(secret, 0);
         if let Some(turn) = self.sessions.get_mut(&secret).and_then(|entry| entry.turn.take()) {
-            self.away.remove(&turn);
+            self.detached.remove(&turn);
         }
     }
 
@@ -438,16 +481,17 @@ impl Table {
         }
     }
 
-    fn remove(&mut self, secret: u128, why: NotResumed, remember: usize) -> Option<Entry> {
+    fn remove(&mut self, secret: u128, why: NotResumed, remember: usize) -> Option<SessionEntry> {
         self.back(secret);
         let entry = self.sessions.remove(&secret)?;
-        let over = Over {
+        let over = ClosedSession {
             who: entry.who.clone(),
             why,
-            heir: None,
+            successor: None,
         };
         self.over.insert(secret, over);
         self.order.push_back(secret);
+        // Bounded: without its record a closed session is `Unknown` instead of `Expired`.
         if self.order.len() > remember
             && let Some(oldest) = self.order.pop_front()
         {

@@ -1,51 +1,53 @@
-//! A session that goes on with another one: the other is fetched from its node, what the client missed is replayed, and
-//! each conversation is followed from where the other one was.
+//! Resume: fetches the snapshot of another session, replays the missed events, and follows each conversation from the
+//! snapshot's position.
 //!
-//! The client is told `resumed:true` as soon as the events are here. Nothing is missing then, because a conversation's log
-//! is kept: what happened in it between the last event of the other session and the first of this subscription is read
-//! from the log and comes in its order, however long that takes.
+//! The client receives `resumed:true` as soon as the snapshot has arrived. Events between the snapshot and the first
+//! event of the new subscription are read from the log and delivered in order, however long that takes. So nothing is
+//! missing. See docs/delivery.md, "The way to the receivers".
 
 use actix::Context;
 
-use super::actor::{Phase, Session};
-use super::authenticate::Opening;
-use super::ring::Kept;
-use super::sid::Sid;
+use super::actor::{Session, SessionState};
+use super::authenticate::SessionSetup;
+use super::replay_buffer::BufferedEvent;
+use super::sid::SessionId;
 use super::subscribe;
-use crate::rpc::resume::{Lent, Resume};
+use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 
 // === impl Session: resume ===
 
 impl Session {
-    /// Goes on with another session, behind event `n`. Until it is here no command is taken up.
+    /// Resumes another session behind event `n`. No command is dispatched before its snapshot has arrived.
     pub(super) fn resume(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        opening: Opening,
-        sid: Sid,
+        opening: SessionSetup,
+        sid: SessionId,
         n: u64,
     ) {
-        let question = Resume {
+        let question = ExportRequest {
             sid,
             user: opening.who.user.clone(),
             device: opening.who.device.clone(),
             n,
             by: opening.sid,
         };
-        self.phase = Phase::Resuming(opening.feed.clone());
+        self.phase = SessionState::Resuming(opening.feed.clone());
         self.held = true;
-        let lent = self.worker.sessions.clone().resume(question);
-        self.wait(ctx, lent, move |session, ctx, lent| {
+        let snapshot = self.worker.sessions.clone().resume(question);
+        self.wait(ctx, snapshot, move |session, ctx, snapshot| {
+            // The connection closed during the fetch. Nothing was confirmed, so the client can resume the old session
+            // again.
             if session.link.is_closed() {
                 return;
             }
             session.held = false;
-            match lent {
-                Ok(lent) => session.carry_on(ctx, id, opening, sid, n, lent),
+            match snapshot {
+                Ok(snapshot) => session.carry_on(ctx, id, opening, sid, n, snapshot),
                 Err(why) => session.begin(ctx, id, opening, Some(why)),
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 
@@ -53,41 +55,51 @@ impl Session {
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        opening: Opening,
-        parent: Sid,
+        opening: SessionSetup,
+        parent: SessionId,
         n: u64,
-        lent: Lent,
+        snapshot: SessionSnapshot,
     ) {
         let feed = opening.feed.clone();
+        // Before `ready`, which reports the number that the next event continues.
         self.link.outbox(|outbox| outbox.start_at(n));
         self.open_as(ctx, id, opening, Some(parent), None);
-        for (tail, covers) in lent.events {
-            feed.replay(Kept { tail, covers });
+        // Behind `ready`: the client expects event `n + 1` next.
+        for (tail, covers) in snapshot.events {
+            feed.replay(BufferedEvent { tail, covers });
         }
-        for (conv, cid) in &lent.quiet {
+        // This session has another tag, so its predecessor's own messages are recognised by their ids.
+        for (conv, cid) in &snapshot.quiet {
             feed.hush(conv, cid);
         }
-        self.inherit(lent.delivered);
-        self.watch_on(lent.watching);
-        let carrying = subscribe::carry_on(self.worker.clone(), feed, lent.convs, lent.coming, lent.settled);
+        self.inherit(snapshot.delivered);
+        self.watch_on(snapshot.watching);
+        let carrying = subscribe::carry_on(
+            self.worker.clone(),
+            feed,
+            snapshot.convs,
+            snapshot.coming,
+            snapshot.confirmed,
+        );
         self.work(carrying);
     }
 
-    /// The client has shown that it knows this session, so the one that it goes on with is over. What the client said
-    /// waits until that is certain.
-    pub(super) fn settle(&mut self, ctx: &mut Context<Session>) {
-        let Phase::Open(open) = &mut self.phase else {
+    /// Confirms the transfer once the client has used this session's id, which ends the resumed session. Commands are
+    /// paused until the confirmation.
+    pub(super) fn confirm(&mut self, ctx: &mut Context<Session>) {
+        let SessionState::Open(open) = &mut self.phase else {
             return;
         };
         let Some(parent) = open.parent.take() else { return };
-        let settled = self.worker.sessions.clone().settle(parent, open.sid);
+        let confirmed = self.worker.sessions.clone().confirm(parent, open.sid);
+        // If another successor was confirmed first, this session may have to end before it executes anything.
         self.held = true;
-        self.wait(ctx, settled, |session, ctx, mine| {
+        self.wait(ctx, confirmed, |session, ctx, mine| {
             session.held = false;
             if !mine {
-                session.rivalled(ctx);
+                session.terminate_if_superseded(ctx);
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 }

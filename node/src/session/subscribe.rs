@@ -1,8 +1,8 @@
-//! Which conversations a session follows: at the [start](super::following) those that the user is in, then those that are
+//! Subscriptions of a session: to the user's conversations at the [start](super::following), later to those that are
 //! opened or joined.
 //!
-//! The order of steps is the promise: subscribe first, then read, then pass on what came in between. So the
-//! conversation's live events continue exactly where the view that the client got ends.
+//! The order of steps is the promise: subscribe first, then read, then deliver what came in between. So the live events
+//! of a conversation continue exactly at the end of the view that the client received.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,83 +10,89 @@ use std::time::Duration;
 use actix::Context;
 use bytes::Bytes;
 use futures::StreamExt;
-use protocol::answer::Conv;
-use protocol::event::{Activity, Event};
-use protocol::{Answer, Cid, ConvId};
+use protocol::answer::ConversationSnapshot;
+use protocol::event::{ActivityEvent, Event};
+use protocol::{ClientMessageId, ConversationId, Response};
 
-use super::actor::{Phase, Session};
-use super::feed::{Feed, LATEST};
+use super::actor::{Session, SessionState};
+use super::auto_subscribe;
 use super::following::{AGAIN, follow_all, retrying};
-use super::introduce;
-use super::worker::Worker;
-use crate::conversation::timeline::Published;
-use crate::conversation::timeline::read::{Logged, Membership};
-use crate::conversation::{Done, Refusal};
+use super::subscriber::{EventSubscriber, LATEST};
+use super::worker_context::WorkerContext;
+use crate::conversation::state_machine::EventEnvelope;
+use crate::conversation::state_machine::query::{LoggedEvent, MembershipSpan};
+use crate::conversation::{CommandAck, CommandError};
 use crate::relay::Subscriber;
 
-/// Conversations that are carried on at once, per session.
+/// Concurrent subscriptions per session while a transferred session catches up.
 const AT_ONCE: usize = 64;
-/// Events behind a `conv` that are pushed at once; more are passed on as fast as the client reads.
+/// Events behind a `conv` that are pushed at once; more are delivered as fast as the client reads.
 const FOLLOWERS: usize = 64;
-/// Conversations brought in at once because something was sent there, per session.
+/// Concurrent subscriptions per session that are caused by activity.
 const COMING: usize = 16;
-/// How often it is looked whether a client has read enough to get more.
-const CROWDED: Duration = Duration::from_millis(20);
+/// Interval at which catch-up checks a full outbound queue.
+const FULL: Duration = Duration::from_millis(20);
 
-/// How long the `ack` of the command that brought the user in waits for the subscription. The command is done: an owner
-/// that dies just now must not make it look as if it weren't.
+/// Maximum time that the `ack` of a joining command waits for the subscription. The command is committed: a failing
+/// owner must not make it look undone.
 const ACK_WAITS: Duration = Duration::from_secs(2);
 
-/// How the client gets to see a conversation.
-pub(super) enum Deliver {
-    /// As the answer to this question.
+/// Form in which the client receives a conversation.
+pub(super) enum SnapshotTarget {
+    /// As the response to this command.
     Answer(Option<i64>),
-    /// As the answer to the command that made it: with everything that happened in it.
+    /// As the response to the command that created it, with all its events.
     Made(Option<i64>),
-    /// As an event.
     Event,
-    /// As an event, behind the `ack` of the command that brought the user in: who has that hears everything from there on.
-    EventAndAck(Option<i64>, Cid, Done),
-    /// As an event that says how far it is, and nothing else.
+    /// As an event behind the `ack` of the command that made the user a member. After that `ack` the client misses no
+    /// event.
+    EventAndAck(Option<i64>, ClientMessageId, CommandAck),
+    /// As an `activity` event, which has the last position and nothing else.
     Activity,
 }
 
 // === impl Session: subscribe ===
 
 impl Session {
-    /// Shows a conversation to the client and follows it from there.
+    /// Sends a conversation to the client and follows it from there.
     pub(super) fn show(
         &mut self,
         ctx: &mut Context<Session>,
-        conv: ConvId,
+        conv: ConversationId,
         have: Option<u64>,
-        deliver: Deliver,
+        deliver: SnapshotTarget,
     ) {
-        let Phase::Open(open) = &self.phase else { return };
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let feed = open.feed.clone();
+        // Buffering starts first: an event may arrive before the subscription's result.
         let fresh = feed.begin(&conv);
         let (worker, name) = (self.worker.clone(), conv.clone());
-        let waits = matches!(deliver, Deliver::EventAndAck(..));
-        let whole = !matches!(deliver, Deliver::Answer(_) | Deliver::Activity);
+        let waits = matches!(deliver, SnapshotTarget::EventAndAck(..));
+        let whole = !matches!(deliver, SnapshotTarget::Answer(_) | SnapshotTarget::Activity);
         let view = async move {
             if fresh {
+                // Subscribed before the view is read: an event in between is buffered instead of lost.
                 worker.hub.subscribe(&name, feed.clone()).await?;
             }
             if whole {
-                introduce::view(&worker.conversations, feed.user_id(), &name).await
+                auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
             } else {
                 worker.conversations.open(feed.user_id(), &name, have).await
             }
         };
         let view = async move {
+            // The command is committed: its `ack` must not wait for a shard without an owner.
             if waits {
-                let late = |_| Err(Refusal::unavailable());
+                let late = |_| Err(CommandError::unavailable());
                 tokio::time::timeout(ACK_WAITS, view).await.unwrap_or_else(late)
             } else {
                 view.await
             }
         };
-        let activity = matches!(deliver, Deliver::Activity);
+        let activity = matches!(deliver, SnapshotTarget::Activity);
+        // Activity is no command of the client and does not count against its in-flight limit.
         if !activity {
             self.window.question();
         }
@@ -95,13 +101,14 @@ impl Session {
                 session.window.answered();
             }
             let deliver = match deliver {
-                Deliver::EventAndAck(id, cid, done) => {
+                SnapshotTarget::EventAndAck(id, cid, done) => {
+                    // The `ack` is due whether or not the subscription succeeded.
                     session.acknowledge(id, cid, done);
-                    Deliver::Event
+                    SnapshotTarget::Event
                 }
                 deliver => deliver,
             };
-            let Phase::Open(open) = &mut session.phase else {
+            let SessionState::Open(open) = &mut session.phase else {
                 return;
             };
             open.coming = open.coming.saturating_sub(usize::from(activity));
@@ -110,14 +117,15 @@ impl Session {
                 Ok(view) => {
                     let last = view.last.s;
                     match deliver {
-                        Deliver::Answer(id) | Deliver::Made(id) => {
-                            session.answer(id, &Answer::Conv(view));
+                        SnapshotTarget::Answer(id) | SnapshotTarget::Made(id) => {
+                            // The view first: the live events continue behind it.
+                            session.answer(id, &Response::Conv(view));
                             if fresh {
                                 feed.go_live(&conv, last);
                             }
                         }
-                        Deliver::Activity => {
-                            let event = Event::Activity(Activity {
+                        SnapshotTarget::Activity => {
+                            let event = Event::Activity(ActivityEvent {
                                 c: conv.clone(),
                                 last: view.last,
                             });
@@ -126,140 +134,151 @@ impl Session {
                                 feed.go_live(&conv, last);
                             }
                         }
-                        Deliver::Event | Deliver::EventAndAck(..) => session.introduce(&conv, view, fresh),
+                        SnapshotTarget::Event | SnapshotTarget::EventAndAck(..) => {
+                            session.send_snapshot(&conv, view, fresh)
+                        }
                     }
                     if fresh {
+                        // The new subscription becomes the most recent one, so the eviction cannot remove it.
                         feed.touch(&conv);
                         session.make_room(&feed);
                     }
                 }
                 Err(refusal) => {
+                    // Undone only if it began here: otherwise another request owns the subscription.
                     if fresh {
                         feed.end(&conv);
                         session.worker.hub.unsubscribe(&conv, session.tag);
                     }
                     match deliver {
-                        Deliver::Answer(id) | Deliver::Made(id) => session.refuse(id, refusal),
-                        Deliver::Activity if refusal.code.temporary() => session.bring_in_later(ctx, conv),
-                        Deliver::Activity => {}
+                        SnapshotTarget::Answer(id) | SnapshotTarget::Made(id) => session.refuse(id, refusal),
+                        SnapshotTarget::Activity if refusal.code.temporary() => {
+                            session.bring_in_later(ctx, conv)
+                        }
+                        SnapshotTarget::Activity => {}
                         _ if refusal.code.temporary() => session.follow_later(ctx, conv),
                         _ => {}
                     }
                 }
             }
-            session.pump_soon();
+            session.schedule_backlog();
         });
     }
 
-    /// Shows a conversation as an event, and what happened since as the events it was. Where that is much, it goes as fast
-    /// as the client reads.
-    fn introduce(&self, conv: &ConvId, view: Conv, fresh: bool) {
-        let Phase::Open(open) = &self.phase else { return };
+    /// Sends a conversation as an event, followed by the events since. Many events are delivered as fast as the client
+    /// reads.
+    fn send_snapshot(&self, conv: &ConversationId, view: ConversationSnapshot, fresh: bool) {
+        let SessionState::Open(open) = &self.phase else {
+            return;
+        };
         let feed = &open.feed;
         let last = view.last.s;
-        let (view, followers) = introduce::introduce(view, feed.user_id());
-        let shown = view.last.s;
-        feed.push(Bytes::from(Event::Conv(view).tail()), Some((conv, shown)));
+        let (view, followers) = auto_subscribe::split_snapshot(view, feed.user_id());
+        let last_seq = view.last.s;
+        feed.push(Bytes::from(Event::Conv(view).tail()), Some((conv, last_seq)));
+        // All at once they would overflow the outbound queue.
         if fresh && followers.len() > FOLLOWERS {
-            feed.known_up_to(conv, shown);
+            feed.known_up_to(conv, last_seq);
             let (worker, feed, conv) = (self.worker.clone(), feed.clone(), conv.clone());
-            return self.work(async move { carry(&worker, &feed, &conv, shown).await });
+            return self.work(async move { carry(&worker, &feed, &conv, last_seq).await });
         }
         for (s, tail) in followers {
-            feed.follower(&Published::replay(conv.clone(), Logged { s, tail }));
+            feed.follower(&EventEnvelope::replay(conv.clone(), LoggedEvent { s, tail }));
         }
         if fresh {
             feed.go_live(conv, last);
         }
     }
 
-    /// Shows a conversation that the user came into by a command of this session, and then acknowledges the command.
+    /// Introduces a conversation that the user joined by a command of this session, and acknowledges the command.
     pub(super) fn follow_and_acknowledge(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        cid: Cid,
-        done: Done,
+        cid: ClientMessageId,
+        done: CommandAck,
     ) {
         let conv = done.conv.clone();
-        let known = matches!(&self.phase, Phase::Open(open) if open.feed.follows(&conv));
+        let known = matches!(&self.phase, SessionState::Open(open) if open.feed.follows(&conv));
         if known {
             self.acknowledge(id, cid, done);
         } else {
-            self.show(ctx, conv, Some(0), Deliver::EventAndAck(id, cid, done));
+            self.show(ctx, conv, Some(0), SnapshotTarget::EventAndAck(id, cid, done));
         }
     }
 
-    /// Shows a conversation that is new to the session, with everything since the user is a member.
-    pub(super) fn follow(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
-        let known = matches!(&self.phase, Phase::Open(open) if open.feed.follows(&conv));
+    /// Introduces a conversation that is new to the session, with all events since the user joined.
+    pub(super) fn follow(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
+        let known = matches!(&self.phase, SessionState::Open(open) if open.feed.follows(&conv));
         if !known {
-            self.show(ctx, conv, Some(0), Deliver::Event);
+            self.show(ctx, conv, Some(0), SnapshotTarget::Event);
         }
     }
 
-    /// Follows the conversations that the user was made a member of.
+    /// Introduces the conversations that the user joined.
     pub(super) fn follow_joined(&mut self, ctx: &mut Context<Session>) {
         let joined = match &self.phase {
-            Phase::Open(open) => open.feed.take_joined(),
-            Phase::Greeting | Phase::Resuming(_) => return,
+            SessionState::Open(open) => open.feed.take_joined(),
+            SessionState::Greeting | SessionState::Resuming(_) => return,
         };
         for conv in joined {
-            self.show(ctx, conv, Some(0), Deliver::Event);
+            self.show(ctx, conv, Some(0), SnapshotTarget::Event);
         }
         self.follow_active(ctx);
     }
 
-    /// Follows the conversations in which something was sent, in the place of the quietest: so a session follows those in
-    /// which most happens, and is told of the others.
+    /// Subscribes to conversations in which messages were sent, and sends `activity` for each. The least recently
+    /// active subscriptions make room. See docs/decisions/0017-conversations-by-activity.md.
     fn follow_active(&mut self, ctx: &mut Context<Session>) {
-        let Phase::Open(open) = &mut self.phase else {
+        let SessionState::Open(open) = &mut self.phase else {
             return;
         };
+        // Bounded: a user with many busy conversations must not flood the owners with subscriptions.
         let active = open.feed.take_active(COMING.saturating_sub(open.coming));
         open.coming += active.len();
         let missed = open.feed.take_unread().map(|from| (open.feed.clone(), from));
         for (conv, _) in active {
-            self.show(ctx, conv, None, Deliver::Activity);
+            self.show(ctx, conv, None, SnapshotTarget::Activity);
         }
         if let Some((feed, from)) = missed {
             self.work(read_on(self.worker.clone(), feed, from));
         }
     }
 
-    /// Ends the subscriptions to the quietest conversations while there are too many.
-    fn make_room(&self, feed: &Feed) {
+    /// Ends the least recently active subscriptions while there are more than `limits.subscriptions`.
+    fn make_room(&self, feed: &EventSubscriber) {
         while let Some(conv) = feed.make_room(self.worker.config.limits.subscriptions) {
             self.worker.hub.unsubscribe(&conv, self.tag);
         }
     }
 
-    fn bring_in_later(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+    fn bring_in_later(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
         self.wait(ctx, tokio::time::sleep(AGAIN), |session, ctx, ()| {
             session.bring_in(ctx, conv);
         });
     }
 
-    /// Follows a conversation that the client knows and that was not among those that the session follows.
-    pub(super) fn bring_in(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
-        if let Phase::Open(open) = &mut self.phase
-            && open.feed.is_settled()
+    /// Subscribes to a conversation that the client has but the session does not follow.
+    pub(super) fn bring_in(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
+        // Not before the session is ready: the initial subscriptions may still include the conversation.
+        if let SessionState::Open(open) = &mut self.phase
+            && open.feed.is_ready()
             && !open.feed.follows(&conv)
         {
             open.coming += 1;
-            self.show(ctx, conv, None, Deliver::Activity);
+            self.show(ctx, conv, None, SnapshotTarget::Activity);
         }
     }
 
-    fn follow_later(&mut self, ctx: &mut Context<Session>, conv: ConvId) {
+    fn follow_later(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
         self.wait(ctx, tokio::time::sleep(AGAIN), |session, ctx, ()| {
             session.follow(ctx, conv)
         });
     }
 }
 
-/// Reads on in the list of the user's conversations for what the session was not told of.
-async fn read_on(worker: Rc<Worker>, feed: Rc<Feed>, from: (u64, ConvId)) {
+/// Reads the user's conversation list behind `from` for activity that was not announced.
+async fn read_on(worker: Rc<WorkerContext>, feed: Rc<EventSubscriber>, from: (u64, ConversationId)) {
     let found = retrying(&worker, &feed, Some(from), LATEST).await;
     feed.latest(&found);
 }
@@ -267,21 +286,23 @@ async fn read_on(worker: Rc<Worker>, feed: Rc<Feed>, from: (u64, ConvId)) {
 /// Follows the conversations of a session that this one goes on with, each from where that one was, and introduces those
 /// that it has not come to.
 pub(super) async fn carry_on(
-    worker: Rc<Worker>,
-    feed: Rc<Feed>,
-    convs: Vec<(ConvId, u64)>,
-    coming: Vec<ConvId>,
-    settled: bool,
+    worker: Rc<WorkerContext>,
+    feed: Rc<EventSubscriber>,
+    convs: Vec<(ConversationId, u64)>,
+    coming: Vec<ConversationId>,
+    confirmed: bool,
 ) {
+    // Begun before the first await: nothing else may begin them without their positions.
     for (conv, from) in &convs {
         feed.begin_at(conv, Some(*from));
     }
-    // So long ago at most, the session that this one goes on with lost its client.
+    // The resumed session can have been detached for at most this time.
     feed.began_before(worker.config.session.resume_ttl_ms.0);
-    if !settled {
+    // The initial list was not complete, so it is read anew.
+    if !confirmed {
         feed.begins(worker.sessions.begins(feed.user_id()));
     } else {
-        feed.settle();
+        feed.set_ready();
         coming.iter().for_each(|conv| feed.joined(conv));
     }
     let carrying = futures::stream::iter(convs).for_each_concurrent(AT_ONCE, |(conv, from)| {
@@ -289,8 +310,8 @@ pub(super) async fn carry_on(
         async move { carry(&worker, &feed, &conv, from).await }
     });
     let rest = async {
-        if settled {
-            introduce_missing(&worker, &feed).await;
+        if confirmed {
+            send_missing_snapshots(&worker, &feed).await;
         } else {
             follow_all(worker.clone(), feed.clone()).await;
         }
@@ -298,10 +319,11 @@ pub(super) async fn carry_on(
     futures::join!(carrying, rest);
 }
 
-/// Follows a conversation of which the client has the events up to `from`: what came since is asked of the owner, who
-/// answers as far as the user's membership goes. It ends with the event that removes the user, if one does. What is gone
-/// can't be passed on: the client is told to sync, and goes on where the subscription was proved.
-async fn carry(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, from: u64) {
+/// Catches up a conversation of which the client has the events up to `from`. The owner returns the missed events as
+/// far as the user's membership goes. The catch-up ends with the event that removes the user, if there is one. Where
+/// missed events were trimmed from the log, the client gets `resync` and continues at the position of the subscription.
+async fn carry(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>, conv: &ConversationId, from: u64) {
+    // Subscribed before the log is read: later events are buffered, so none falls between the two.
     let subscribed = loop {
         match worker.hub.subscribe(conv, feed.clone()).await {
             Err(refusal) if refusal.code.temporary() => tokio::time::sleep(AGAIN).await,
@@ -313,16 +335,17 @@ async fn carry(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, from: u64) {
         let missed = match worker.conversations.missed(feed.user_id(), conv, at).await {
             Ok(missed) => missed,
             Err(refusal) if refusal.code.temporary() => {
-                tracing::debug!(%conv, %refusal, "what a session missed can't be read yet");
+                tracing::debug!(%conv, %refusal, "catch-up of a session failed, will retry");
                 tokio::time::sleep(AGAIN).await;
                 continue;
             }
             Err(_) => return end(worker, feed, conv, false),
         };
-        let again = missed.membership == Membership::Renewed;
+        let again = missed.membership == MembershipSpan::Renewed;
+        // The gap may hide the user's removal: only an unchanged membership continues (docs/decisions/0016).
         if missed.gap {
             return match subscribed {
-                Some(as_of) if missed.membership == Membership::Same => feed.carry_over(conv, as_of),
+                Some(as_of) if missed.membership == MembershipSpan::Same => feed.carry_over(conv, as_of),
                 _ => {
                     feed.ended(conv);
                     end(worker, feed, conv, again);
@@ -331,28 +354,31 @@ async fn carry(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, from: u64) {
         }
         for event in missed.events {
             at = event.s;
-            if !feed.carry(&Published::replay(conv.clone(), event)) {
-                // Put out, and perhaps brought in again.
+            if !feed.carry(&EventEnvelope::replay(conv.clone(), event)) {
+                // The user was removed. A successful subscription shows that the user is a member again.
                 return end(worker, feed, conv, subscribed.is_some());
             }
         }
-        while feed.is_crowded() {
-            tokio::time::sleep(CROWDED).await;
+        // At the client's pace: otherwise the catch-up would overflow the outbound queue.
+        while feed.is_above_half() {
+            tokio::time::sleep(FULL).await;
         }
         if at < missed.last {
             continue;
         }
-        if missed.membership != Membership::Same || subscribed.is_none() {
-            return end(worker, feed, conv, missed.membership == Membership::Same);
+        // Everything missed is delivered, but live events need the same membership and a subscription.
+        if missed.membership != MembershipSpan::Same || subscribed.is_none() {
+            return end(worker, feed, conv, missed.membership == MembershipSpan::Same);
         }
+        // Fails if buffered events were lost: these are read from the log in the next round.
         if feed.carried(conv, at) {
             return;
         }
     }
 }
 
-/// Follows the conversation no more. `again`: the user is in it, so it is new to the session.
-fn end(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, again: bool) {
+/// Stops following the conversation. `again`: the user is a member, so it is introduced as a new one.
+fn end(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>, conv: &ConversationId, again: bool) {
     feed.end(conv);
     worker.hub.unsubscribe(conv, feed.tag());
     if again {
@@ -360,8 +386,8 @@ fn end(worker: &Rc<Worker>, feed: &Rc<Feed>, conv: &ConvId, again: bool) {
     }
 }
 
-/// Has the session look for what it was not told of while it was on its way.
-async fn introduce_missing(worker: &Rc<Worker>, feed: &Rc<Feed>) {
+/// Reads the top of the user's conversation list for activity that was missed during the transfer.
+async fn send_missing_snapshots(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>) {
     let found = retrying(worker, feed, None, LATEST).await;
     feed.latest(&found);
 }

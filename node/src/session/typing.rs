@@ -1,40 +1,42 @@
-//! How often a session's typing is passed on: a notice in a conversation is not repeated before it is about to expire, and
-//! all of them together have a rate. Pure: time is an argument.
+//! Typing throttle: a notice is not repeated before it is about to expire, and all notices of a user together have a
+//! rate. Pure: time is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use protocol::ConvId;
+use protocol::ConversationId;
 
-use super::rate_limit::Bucket;
+use super::rate_limit::TokenBucket;
 
-/// Conversations after which old notes are looked for.
+/// Number of entries from which on expired ones are removed.
 const PRUNE: usize = 16;
 
-/// What was passed on lately.
+/// Recently forwarded typing notices of one user.
 #[derive(Debug)]
-pub struct Notes {
+pub struct TypingThrottle {
     every: Duration,
-    rate: Bucket,
-    lately: HashMap<ConvId, (Instant, bool)>,
+    rate: TokenBucket,
+    lately: HashMap<ConversationId, (Instant, bool)>,
 }
 
-// === impl Notes ===
+// === impl TypingThrottle ===
 
-impl Notes {
-    /// Nothing was passed on yet. The same is passed on once per `every` and conversation, and `per_second` in all.
+impl TypingThrottle {
+    /// Creates an empty throttle. The same notice passes once per `every` and conversation; `per_second` limits all of
+    /// them.
     #[must_use]
-    pub fn new(every: Duration, per_second: u32, now: Instant) -> Notes {
-        Notes {
+    pub fn new(every: Duration, per_second: u32, now: Instant) -> TypingThrottle {
+        TypingThrottle {
             every,
-            rate: Bucket::new(per_second, per_second, now),
+            rate: TokenBucket::new(per_second, per_second, now),
             lately: HashMap::new(),
         }
     }
 
-    /// Whether the notice is passed on; otherwise it is dropped.
-    pub fn admit(&mut self, conv: &ConvId, on: bool, now: Instant) -> bool {
+    /// Returns true if the notice is to be forwarded; otherwise it is dropped.
+    pub fn admit(&mut self, conv: &ConversationId, on: bool, now: Instant) -> bool {
         let last = self.lately.get(conv);
+        // Viewers show a notice for a while: a repetition adds nothing before that, nor does an end without a start.
         let pointless = match last {
             Some((at, was)) => *was == on && now.saturating_duration_since(*at) < self.every,
             None => !on,
@@ -51,7 +53,7 @@ impl Notes {
         true
     }
 
-    /// Whether it knows nothing that matters any more.
+    /// Returns true if no entry is effective any more, so that the throttle equals a new one.
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
         let every = self.every;
@@ -69,14 +71,14 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn conv(i: usize) -> ConvId {
-        ConvId::parse(&format!("g_{i}")).unwrap()
+    fn conv(i: usize) -> ConversationId {
+        ConversationId::parse(&format!("g_{i}")).unwrap()
     }
 
     #[test]
-    fn a_notice_is_repeated_every_three_seconds_and_its_end_passes() {
+    fn typing_repeats_every_three_seconds_and_its_end_passes() {
         let now = Instant::now();
-        let mut notes = Notes::new(3 * SEC, 2, now);
+        let mut notes = TypingThrottle::new(3 * SEC, 2, now);
         assert!(
             !notes.admit(&conv(1), false, now),
             "nobody was told that it began"
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn many_conversations_share_a_rate_and_are_forgotten() {
         let now = Instant::now();
-        let mut notes = Notes::new(3 * SEC, 2, now);
+        let mut notes = TypingThrottle::new(3 * SEC, 2, now);
         let passed = (0..50).filter(|i| notes.admit(&conv(*i), true, now)).count();
         assert_eq!(passed, 2);
         for i in 1..=100 {

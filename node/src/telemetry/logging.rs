@@ -1,17 +1,18 @@
-//! Log lines on standard error: quiet and useful at `info`.
+//! Logging to standard error; quiet while the node serves at `info`.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Format, Telemetry};
+use crate::config::{Format, TelemetryConfig};
 
-/// Libraries that call ordinary things by loud names: a client that goes away is an error to actix-http, and its own
-/// orderly stop is one to openraft. What matters of it is returned to this server, which logs it once.
+/// Filters for libraries that log normal events as errors: actix-http a client that disconnects, openraft its own
+/// orderly stop. Real errors are returned to this server, which logs them once.
 const QUIET: &str = "actix_http=off,actix_server=warn,openraft=off,mio=warn";
 
-/// Starts logging for the process. A second call, as tests make it, changes nothing.
-pub fn init(settings: &Telemetry) {
+/// Initializes logging for the process. Further calls, as in tests, have no effect.
+pub fn init(settings: &TelemetryConfig) {
+    // The user's directives come last and override the built-in ones.
     let filter = EnvFilter::new(format!("{QUIET},{}", settings.log));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

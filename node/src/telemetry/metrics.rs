@@ -1,4 +1,4 @@
-//! The node's figures for Prometheus: gateway and session here, storage and cluster from their crates.
+//! Metrics for Prometheus: those of gateway and sessions, and the registry for those of other components.
 
 use std::sync::Arc;
 
@@ -11,96 +11,88 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use protocol::CloseCode;
 
-/// The registry of a node, to which every part adds its figures at the start.
+/// Metrics registry of a node; components register at the start.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
+pub struct MetricsRegistry {
     registry: Arc<Mutex<Registry>>,
 }
 
-/// What the gateway and the sessions count.
+/// Metrics of the gateway and the sessions.
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    /// Open sessions, authenticated or not.
+pub struct ServerMetrics {
+    /// Open sessions, including unauthenticated ones.
     pub sessions: Gauge,
-    /// Sessions that wait for their client to come back.
-    pub sessions_away: Gauge,
-    /// Bytes of events that are kept for them.
-    pub sessions_away_bytes: Gauge,
-    /// Sessions that ended because too many waited.
-    pub away_dropped: Counter,
-    /// Attempts to go on with a session, by what became of them.
+    pub sessions_detached: Gauge,
+    /// Bytes of events buffered for detached sessions.
+    pub sessions_detached_bytes: Gauge,
+    /// Detached sessions ended because of the limits.
+    pub detached_dropped: Counter,
+    /// Attempts to resume a session, by result.
     pub resumes: Family<ResumeLabels, Counter>,
     /// Sessions ended, by close code.
     pub closed: Family<CloseLabels, Counter>,
-    /// Frames received.
     pub frames_in: Counter,
-    /// Frames sent.
     pub frames_out: Counter,
-    /// Pieces written to sockets; frames per piece show the coalescing.
+    /// Chunks written to sockets; frames per chunk show the coalescing.
     pub writes: Counter,
-    /// Bytes received.
     pub bytes_in: Counter,
-    /// Bytes sent.
     pub bytes_out: Counter,
     /// Commands refused, by code.
     pub refused: Family<CodeLabels, Counter>,
     /// Seconds from a send's arrival in the session to its answer.
     pub send_seconds: Histogram,
-    /// Times that an outbox was full.
+    /// Overflows of outbound queues.
     pub resyncs: Counter,
     /// Ephemeral events dropped for slow clients.
     pub dropped: Counter,
-    /// Tokens refused.
     pub auth_failures: Counter,
 }
 
-/// The close code of an ended session. A client may say any code: those of the protocol have their figure, all others
-/// one together.
+/// Label with the close code of an ended session. Codes outside of the protocol share one value, since clients may send
+/// any and each would be a series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CloseLabels {
-    code: Closed,
+    code: CloseLabel,
 }
 
-/// A close code as a label.
+/// Close code as a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Closed {
-    /// One of the protocol.
+enum CloseLabel {
+    /// Code of the protocol.
     Known(CloseCode),
-    /// The client said none (1005 in RFC 6455).
+    /// Close frame without a code (1005 in RFC 6455).
     None,
-    /// The client went away (1001), as browsers do.
-    Away,
-    /// Any other.
+    /// Going away (1001), sent by browsers.
+    GoingAway,
     Other,
 }
 
-/// The code of a refusal.
+/// Label with the error code of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CodeLabels {
-    /// As on the wire.
-    pub code: Code,
+    pub code: ErrorLabel,
 }
 
-/// What became of an attempt to go on with a session.
+/// Label with the result of a resume attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResumeLabels {
-    /// `resumed`, or why not.
-    pub result: Code,
+    /// `resumed`, or the reason for the failure.
+    pub result: ErrorLabel,
 }
 
-/// A refusal's code as a label.
+/// Error code as a label value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Code(pub &'static str);
+pub struct ErrorLabel(pub &'static str);
 
-// === impl Figures ===
+// === impl MetricsRegistry ===
 
-impl Figures {
-    /// Lets a part add its figures, under `rookery_`.
+impl MetricsRegistry {
+    /// Registers the metrics of a component under the prefix `rookery_`.
     pub fn register(&self, part: impl FnOnce(&mut Registry)) {
         part(self.registry.lock().sub_registry_with_prefix("rookery"));
     }
 
-    /// All figures in the text format of OpenMetrics.
+    /// Renders all metrics in the OpenMetrics text format.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -110,15 +102,15 @@ impl Figures {
     }
 }
 
-// === impl Metrics ===
+// === impl ServerMetrics ===
 
-impl Default for Metrics {
+impl Default for ServerMetrics {
     fn default() -> Self {
-        Metrics {
+        ServerMetrics {
             sessions: Gauge::default(),
-            sessions_away: Gauge::default(),
-            sessions_away_bytes: Gauge::default(),
-            away_dropped: Counter::default(),
+            sessions_detached: Gauge::default(),
+            sessions_detached_bytes: Gauge::default(),
+            detached_dropped: Counter::default(),
             resumes: Family::default(),
             closed: Family::default(),
             frames_in: Counter::default(),
@@ -127,7 +119,7 @@ impl Default for Metrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             refused: Family::default(),
-            // 0.5 ms to 16 s: one fsync to the end of the retry budget.
+            // 0.5 ms to 16 s: from a single fsync to beyond the command timeout.
             send_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             resyncs: Counter::default(),
             dropped: Counter::default(),
@@ -136,28 +128,27 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// Adds these figures to a registry.
+impl ServerMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register(
             "sessions_away",
-            "Sessions that wait for their client",
-            self.sessions_away.clone(),
+            "Detached sessions",
+            self.sessions_detached.clone(),
         );
         registry.register(
             "sessions_away_bytes",
-            "Bytes of events kept for clients that are away",
-            self.sessions_away_bytes.clone(),
+            "Bytes of events buffered for detached sessions",
+            self.sessions_detached_bytes.clone(),
         );
         registry.register(
             "sessions_away_dropped",
-            "Sessions ended because too many waited for their client",
-            self.away_dropped.clone(),
+            "Detached sessions evicted because their number or size reached its limit",
+            self.detached_dropped.clone(),
         );
         registry.register(
             "session_resumes",
-            "Attempts to go on with a session, by result",
+            "Attempts to resume a session, by result",
             self.resumes.clone(),
         );
         registry.register(
@@ -167,63 +158,67 @@ impl Metrics {
         );
         registry.register("frames_in", "WebSocket frames received", self.frames_in.clone());
         registry.register("frames_out", "WebSocket frames sent", self.frames_out.clone());
-        registry.register("socket_writes", "Pieces written to sockets", self.writes.clone());
+        registry.register(
+            "socket_writes",
+            "Write calls on client sockets",
+            self.writes.clone(),
+        );
         registry.register("bytes_in", "Bytes received on WebSockets", self.bytes_in.clone());
         registry.register("bytes_out", "Bytes sent on WebSockets", self.bytes_out.clone());
         registry.register(
             "commands_refused",
-            "Commands refused, by code",
+            "Commands refused, by error code",
             self.refused.clone(),
         );
         registry.register(
             "send_seconds",
-            "Seconds from send to answer",
+            "Time from the receipt of a send command to its response, in seconds",
             self.send_seconds.clone(),
         );
         registry.register(
             "session_resyncs",
-            "Outboxes that overflowed",
+            "Overflows of outbound queues",
             self.resyncs.clone(),
         );
         registry.register(
             "events_dropped",
-            "Ephemeral events not sent to slow clients",
+            "Ephemeral events dropped for slow consumers",
             self.dropped.clone(),
         );
         registry.register("auth_failures", "Tokens refused", self.auth_failures.clone());
     }
 }
 
-// === impl CloseLabels, Closed ===
+// === impl CloseLabels, CloseLabel ===
 
 impl From<Option<u16>> for CloseLabels {
     fn from(code: Option<u16>) -> CloseLabels {
         let code = match code {
-            None => Closed::None,
-            Some(1001) => Closed::Away,
-            Some(code) => CloseCode::from_code(code).map_or(Closed::Other, Closed::Known),
+            None => CloseLabel::None,
+            Some(1001) => CloseLabel::GoingAway,
+            Some(code) => CloseCode::from_code(code).map_or(CloseLabel::Other, CloseLabel::Known),
         };
         CloseLabels { code }
     }
 }
 
-impl EncodeLabelValue for Closed {
+impl EncodeLabelValue for CloseLabel {
     fn encode(
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
         match self {
-            Closed::Known(code) => EncodeLabelValue::encode(&u32::from(code.code()), encoder),
-            Closed::None => EncodeLabelValue::encode(&1005u32, encoder),
-            Closed::Away => EncodeLabelValue::encode(&1001u32, encoder),
-            Closed::Other => EncodeLabelValue::encode(&"other", encoder),
+            CloseLabel::Known(code) => EncodeLabelValue::encode(&u32::from(code.code()), encoder),
+            CloseLabel::None => EncodeLabelValue::encode(&1005u32, encoder),
+            CloseLabel::GoingAway => EncodeLabelValue::encode(&1001u32, encoder),
+            CloseLabel::Other => EncodeLabelValue::encode(&"other", encoder),
         }
     }
 }
 
-// === impl Code ===
+// === impl ErrorLabel ===
 
-impl EncodeLabelValue for Code {
+impl EncodeLabelValue for ErrorLabel {
     fn encode(
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,

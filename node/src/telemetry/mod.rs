@@ -1,4 +1,4 @@
-//! What the node tells about itself: log lines and figures.
+//! Telemetry of the node: logging and metrics.
 
 pub mod logging;
 pub mod metrics;

@@ -1,11 +1,13 @@
-//! Tells messages to the shards of their members: one task per owned shard, over the conversations that are watched.
+//! Activity notes to the shards of the members: one task per owned shard, over the conversations with an activity
+//! watch.
 //!
-//! A message in a conversation that is not watched begins a watch, in its own transaction; so no crash separates the
-//! two, and the next owner finds it. The members' shards are told at once, then at the end of each window if something
-//! came since; a window without ends the watch. So a conversation costs a row per member and window, however much is
-//! sent there, and nothing while it is quiet.
+//! A message in a conversation without a watch starts one in its own transaction, so no crash separates the two and the
+//! next owner finds it. The members' shards are notified at once, and again at the end of each window with new
+//! messages. A window without ends the watch. A conversation thus costs a row per member and window, whatever its
+//! traffic, and nothing while it is quiet.
 //!
-//! The window grows with the members beyond [`LARGE`]: no conversation writes more than that many rows in a window.
+//! The window grows with the number of members beyond [`LARGE`]: no conversation writes more than that many rows per
+//! window.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -15,83 +17,86 @@ use cluster::ShardId;
 use futures::StreamExt;
 use futures::future::{LocalBoxFuture, join_all};
 use futures::stream::FuturesUnordered;
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::conversation::Conversations;
-use crate::conversation::shard::core::Core;
-use crate::conversation::timeline::read::{self, Watched};
-use crate::conversation::timeline::{Activity, Command, Op};
+use crate::conversation::ShardClient;
+use crate::conversation::shard::context::ShardContext;
+use crate::conversation::state_machine::query::{self, WatchedConversation};
+use crate::conversation::state_machine::{ActivityNote, ShardCommand, ShardOp};
 use crate::rpc::owner::wait_until;
 
-/// Members of the largest conversation that is told every window.
+/// Size of the largest conversation that is notified in every window.
 pub(crate) const LARGE: u64 = 256;
-/// Conversations looked at in one round.
+/// Maximum number of conversations per round.
 const PAGE: usize = 256;
-/// Members read in one step.
+/// Maximum number of members per scan.
 const MEMBERS: usize = 1_024;
-/// Users in one command.
+/// Approximate number of users per command.
 const USERS: usize = 256;
-/// Rounds under way: one whose users' shard can't be reached holds up no other.
+/// Maximum number of concurrent rounds: an unreachable users' shard delays no other conversation.
 const ROUNDS: usize = 8;
-/// Without a reason, the watched conversations are looked at this often.
+/// Interval between scans of the persisted watches.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// The watched conversations, and when each is due.
+/// Activity watches of the shard with their deadlines.
 #[derive(Default)]
-struct Watches {
-    convs: HashMap<ConvId, Watch>,
-    /// Those that are in no round.
-    due: BTreeSet<(Instant, ConvId)>,
+struct ActivityWatches {
+    convs: HashMap<ConversationId, ActivityWatch>,
+    /// Deadlines of the conversations that are in no round.
+    due: BTreeSet<(Instant, ConversationId)>,
 }
 
-struct Watch {
-    /// The last message that was told.
+struct ActivityWatch {
+    /// Position of the last message in a note.
     sent: u64,
-    /// When it is looked at; `None`: it is in a round.
+    /// Deadline of the next check; `None` while a round holds the conversation.
     due: Option<Instant>,
 }
 
-/// What a round came to for a conversation.
-enum Verdict {
-    /// Its members' shards know of this message, and are told again after the window.
+/// Result of a round for one conversation.
+enum ActivityVerdict {
+    /// The members' shards recorded the message at this position; the next check follows after the window.
     Updated(u64, Duration),
-    /// There was nothing new: the watch ends unless a message came in between.
+    /// No new message: the watch ends unless one arrived in between.
     Quiet,
-    /// It is not watched any more.
+    /// The conversation has no watch any more.
     Over,
-    /// Somebody could not be reached.
+    /// A shard or the rows could not be reached.
     Missed,
 }
 
-type Round = LocalBoxFuture<'static, Vec<(ConvId, Verdict)>>;
+type ActivityRound = LocalBoxFuture<'static, Vec<(ConversationId, ActivityVerdict)>>;
 
-/// Tells until the shard's actors end.
-pub(crate) async fn run(core: Rc<Core>) {
-    let mut watches = Watches::default();
-    let mut rounds: FuturesUnordered<Round> = FuturesUnordered::new();
+/// Sends activity notes until the shard's actors end.
+pub(crate) async fn run(core: Rc<ShardContext>) {
+    let mut watches = ActivityWatches::default();
+    let mut rounds: FuturesUnordered<ActivityRound> = FuturesUnordered::new();
     let mut look = Instant::now();
     loop {
         if Instant::now() >= look {
+            // Finds the watches that a previous owner left, which no wake-up announces.
             look = Instant::now() + LOOK_EVERY;
             match stored(&core).await {
                 Ok(convs) => convs.into_iter().for_each(|conv| watches.add(conv)),
                 Err(why) => {
                     debug!(
                         shard = core.shard.0,
-                        why, "watched conversations not read, trying again"
+                        why, "query of watched conversations failed, will retry"
                     );
                     look = Instant::now() + core.shared.settings.outbox_retry;
                 }
             }
         }
         core.take_watched().into_iter().for_each(|conv| watches.add(conv));
+        // The limit bounds memory: each round holds a page of conversations and of their members.
         while rounds.len() < ROUNDS
             && let Some(convs) = watches.take(Instant::now())
         {
             rounds.push(Box::pin(round(core.clone(), convs)));
         }
+        // At the limit a deadline must not end the select: the loop would spin until a round completes.
         let next = watches.next().filter(|_| rounds.len() < ROUNDS);
         tokio::select! {
             () = core.watched_wake.notified() => {}
@@ -105,12 +110,12 @@ pub(crate) async fn run(core: Rc<Core>) {
     }
 }
 
-/// All conversations of the shard that are watched.
-async fn stored(core: &Rc<Core>) -> Result<Vec<ConvId>, &'static str> {
-    let mut convs: Vec<ConvId> = Vec::new();
+/// Returns all conversations of the shard with an activity watch.
+async fn stored(core: &Rc<ShardContext>) -> Result<Vec<ConversationId>, &'static str> {
+    let mut convs: Vec<ConversationId> = Vec::new();
     loop {
         let after = convs.last().cloned();
-        let page = query(core, move |state| read::watches(state, after.as_ref(), MEMBERS)).await?;
+        let page = query(core, move |state| query::watches(state, after.as_ref(), MEMBERS)).await?;
         let more = page.len() == MEMBERS;
         convs.extend(page);
         if !more {
@@ -119,34 +124,38 @@ async fn stored(core: &Rc<Core>) -> Result<Vec<ConvId>, &'static str> {
     }
 }
 
-/// Looks at conversations, tells what is new, and ends the watches over those where nothing is.
-async fn round(core: Rc<Core>, convs: Vec<(ConvId, u64)>) -> Vec<(ConvId, Verdict)> {
-    let conversations = Conversations::new(core.shared.clone());
-    let asked: Vec<ConvId> = convs.iter().map(|(conv, _)| conv.clone()).collect();
-    let missed = |convs: Vec<(ConvId, u64)>| {
+/// Reads the conversations, sends notes of new messages, and ends the watches of quiet ones.
+async fn round(
+    core: Rc<ShardContext>,
+    convs: Vec<(ConversationId, u64)>,
+) -> Vec<(ConversationId, ActivityVerdict)> {
+    let conversations = ShardClient::new(core.shared.clone());
+    let asked: Vec<ConversationId> = convs.iter().map(|(conv, _)| conv.clone()).collect();
+    let missed = |convs: Vec<(ConversationId, u64)>| {
         convs
             .into_iter()
-            .map(|(conv, _)| (conv, Verdict::Missed))
+            .map(|(conv, _)| (conv, ActivityVerdict::Missed))
             .collect()
     };
-    let look = move |state: &storage::State| {
+    let look = move |state: &storage::ShardState| {
+        // One view for all: the positions belong to the same state.
         let view = state.view();
         asked
             .iter()
-            .map(|conv| read::watched(&view, conv))
+            .map(|conv| query::watched(&view, conv))
             .collect::<Result<Vec<_>, _>>()
     };
     let found = match query(&core, look).await {
         Ok(found) => found,
         Err(why) => {
-            debug!(shard = core.shard.0, why, "activity not told, trying again");
+            debug!(shard = core.shard.0, why, "activity delivery failed, will retry");
             return missed(convs);
         }
     };
     let (mut verdicts, mut changed, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
     for ((conv, sent), found) in convs.into_iter().zip(found) {
         match found {
-            None => verdicts.push((conv, Verdict::Over)),
+            None => verdicts.push((conv, ActivityVerdict::Over)),
             Some(watched) if watched.last.s > sent => changed.push(watched),
             Some(_) => quiet.push((conv, sent)),
         }
@@ -155,25 +164,27 @@ async fn round(core: Rc<Core>, convs: Vec<(ConvId, u64)>) -> Vec<(ConvId, Verdic
     let window = core.shared.settings.activity_window;
     for (watched, done) in changed.into_iter().zip(done) {
         let verdict = if done {
+            // A larger conversation is notified less often, so that the rows per window stay bounded.
             let windows = u32::try_from(watched.members.div_ceil(LARGE)).unwrap_or(u32::MAX);
-            Verdict::Updated(watched.last.s, window.saturating_mul(windows.max(1)))
+            ActivityVerdict::Updated(watched.last.s, window.saturating_mul(windows.max(1)))
         } else {
-            Verdict::Missed
+            ActivityVerdict::Missed
         };
         verdicts.push((watched.conv, verdict));
     }
     if !quiet.is_empty() {
-        let op = Op::EndWatch { items: quiet.clone() };
+        // The state machine compares the position: a message committed after the read keeps its watch.
+        let op = ShardOp::EndWatch { items: quiet.clone() };
         let done = conversations
-            .submit_to(Some(core.shard), Command::active(op))
+            .submit_to(Some(core.shard), ShardCommand::active(op))
             .await;
         let verdict = |(conv, _)| {
             (
                 conv,
                 if done.is_ok() {
-                    Verdict::Quiet
+                    ActivityVerdict::Quiet
                 } else {
-                    Verdict::Missed
+                    ActivityVerdict::Missed
                 },
             )
         };
@@ -182,24 +193,29 @@ async fn round(core: Rc<Core>, convs: Vec<(ConvId, u64)>) -> Vec<(ConvId, Verdic
     verdicts
 }
 
-/// Tells the members' shards, a few commands per shard. Says of each conversation whether all were told.
-async fn propagate(core: &Rc<Core>, conversations: &Conversations, changed: &[Watched]) -> Vec<bool> {
+/// Notifies the members' shards with few commands per shard. Returns, per conversation, true if all were reached.
+async fn propagate(
+    core: &Rc<ShardContext>,
+    conversations: &ShardClient,
+    changed: &[WatchedConversation],
+) -> Vec<bool> {
     let mut done = vec![true; changed.len()];
     let mut after: Vec<Option<UserId>> = vec![None; changed.len()];
     let mut left: Vec<usize> = (0..changed.len()).collect();
-    // Of a large conversation a part at a time, so that what is in memory is bounded.
+    // Large conversations are sent in parts, which bounds the members held in memory.
     while !left.is_empty() {
         let asked: Vec<_> = left
             .iter()
             .map(|at| (changed[*at].conv.clone(), after[*at].clone()))
             .collect();
-        let look = move |state: &storage::State| {
+        let look = move |state: &storage::ShardState| {
             let view = state.view();
             let members = asked
                 .iter()
-                .map(|(conv, after)| read::members_after(&view, conv, after.as_ref(), MEMBERS));
+                .map(|(conv, after)| query::members_after(&view, conv, after.as_ref(), MEMBERS));
             members.collect::<Result<Vec<_>, _>>()
         };
+        // Incomplete conversations count as missed; repeating their notes is harmless.
         let Ok(members) = query(core, look).await else {
             left.into_iter().for_each(|at| done[at] = false);
             break;
@@ -218,11 +234,12 @@ async fn propagate(core: &Rc<Core>, conversations: &Conversations, changed: &[Wa
     done
 }
 
-/// Proposes what is told to the shards concerned. Returns for each conversation whether a shard could not be reached.
+/// Proposes the notes to the shards of the users. Returns, per conversation and command, true if the shard was not
+/// reached.
 async fn submit(
-    core: &Rc<Core>,
-    conversations: &Conversations,
-    changed: &[Watched],
+    core: &Rc<ShardContext>,
+    conversations: &ShardClient,
+    changed: &[WatchedConversation],
     pages: &[(usize, Vec<UserId>)],
 ) -> Vec<(usize, bool)> {
     let Some(cluster) = core.shared.cluster() else {
@@ -246,12 +263,13 @@ async fn submit(
         for (at, users) in items {
             users_in += users.len();
             ats.push(at);
-            batch.push(Activity {
+            batch.push(ActivityNote {
                 conv: changed[at].conv.clone(),
                 last: changed[at].last,
                 large: changed[at].members > LARGE,
                 users,
             });
+            // The limit bounds the rows of one log entry, which every replica applies in one go.
             if users_in >= USERS {
                 commands.push((shard, std::mem::take(&mut batch), std::mem::take(&mut ats)));
                 users_in = 0;
@@ -262,7 +280,7 @@ async fn submit(
         }
     }
     let done = join_all(commands.into_iter().map(|(shard, items, ats)| {
-        let done = conversations.submit_to(Some(shard), Command::active(Op::Active { items }));
+        let done = conversations.submit_to(Some(shard), ShardCommand::active(ShardOp::Active { items }));
         async move { (ats, done.await.is_err()) }
     }));
     let answers = done.await.into_iter();
@@ -272,41 +290,42 @@ async fn submit(
 }
 
 async fn query<T: Send + 'static>(
-    core: &Rc<Core>,
-    look: impl FnOnce(&storage::State) -> Result<T, read::Denied> + Send + 'static,
+    core: &Rc<ShardContext>,
+    look: impl FnOnce(&storage::ShardState) -> Result<T, query::QueryError> + Send + 'static,
 ) -> Result<T, &'static str> {
     let cluster = core.shared.cluster();
     let state = cluster
-        .ok_or("the cluster member doesn't run yet")?
+        .ok_or("the cluster member is not running yet")?
         .state(core.shard);
     let read = move || look(&state).map_err(|error| error.to_string());
     match core.shared.reads.run(read).await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(_)) => Err("the rows can't be read"),
-        Err(_) => Err("the read was refused"),
+        Ok(Err(_)) => Err("the rows cannot be read"),
+        Err(_) => Err("the query was refused"),
     }
 }
 
-// === impl Watches ===
+// === impl ActivityWatches ===
 
-impl Watches {
-    /// A conversation is watched; one that is known has its turn.
-    fn add(&mut self, conv: ConvId) {
+impl ActivityWatches {
+    /// Adds a conversation with an immediate deadline; a known one keeps its deadline.
+    fn add(&mut self, conv: ConversationId) {
         if !self.convs.contains_key(&conv) {
-            self.convs.insert(conv.clone(), Watch { sent: 0, due: None });
+            self.convs
+                .insert(conv.clone(), ActivityWatch { sent: 0, due: None });
             self.schedule(conv, Instant::now());
         }
     }
 
-    fn schedule(&mut self, conv: ConvId, due: Instant) {
+    fn schedule(&mut self, conv: ConversationId, due: Instant) {
         if let Some(watch) = self.convs.get_mut(&conv) {
             watch.due = Some(due);
             self.due.insert((due, conv));
         }
     }
 
-    /// Takes what is due into a round, each with the last message that was told.
-    fn take(&mut self, now: Instant) -> Option<Vec<(ConvId, u64)>> {
+    /// Pops up to a page of conversations whose deadline has passed, each with the last position in a note.
+    fn take(&mut self, now: Instant) -> Option<Vec<(ConversationId, u64)>> {
         let mut convs = Vec::new();
         while convs.len() < PAGE && self.due.first().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, conv)) = self.due.pop_first()
@@ -319,28 +338,28 @@ impl Watches {
         Some(convs).filter(|convs| !convs.is_empty())
     }
 
-    /// When the next one is due.
+    /// Returns the earliest deadline.
     fn next(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Takes what a round came to.
-    fn conclude(&mut self, conv: ConvId, verdict: Verdict, retry: Duration) {
+    /// Applies the result of a round and sets the next deadline.
+    fn conclude(&mut self, conv: ConversationId, verdict: ActivityVerdict, retry: Duration) {
         let now = Instant::now();
         let due = match verdict {
-            Verdict::Over => {
+            ActivityVerdict::Over => {
                 self.convs.remove(&conv);
                 return;
             }
-            Verdict::Updated(s, window) => {
+            ActivityVerdict::Updated(s, window) => {
                 if let Some(watch) = self.convs.get_mut(&conv) {
                     watch.sent = s;
                 }
                 now + window
             }
-            // Whether a message came in between is seen at the next look.
-            Verdict::Quiet => now,
-            Verdict::Missed => now + retry,
+            // A message may have arrived in between: the next check either removes the conversation or sends a note.
+            ActivityVerdict::Quiet => now,
+            ActivityVerdict::Missed => now + retry,
         };
         self.schedule(conv, due);
     }

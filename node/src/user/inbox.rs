@@ -1,48 +1,48 @@
-//! The inbox: which conversations a user is in and in which order, from the user's shard; how each stands, from its owner.
+//! Conversation list of a user: order from the user's shard, content from the owners of the conversations.
 //!
-//! A page asks the user's shard for as many rows as it shows, and the owners of these conversations: what it costs does
-//! not depend on how many there are. How pages are cut is in [`paging`]. An owner that can't be reached makes its rows
-//! `stale`; none is left out for that.
+//! A page reads a bounded number of rows from the user's shard and queries the owners of these conversations, so its
+//! cost does not depend on the total. [`paging`] cuts the pages. Rows of an unreachable owner are marked `stale`
+//! instead of being left out.
 
 mod cursor;
 mod paging;
 
 use std::sync::Arc;
 
-use protocol::answer::{Inbox, Item};
-use protocol::{ConvId, Kind, UserId};
+use protocol::answer::{ConversationList, ConversationListItem};
+use protocol::{ConversationId, ConversationKind, UserId};
 
 use self::cursor::ListCursor;
 use self::paging::{InboxRow, PageCut, PagePlan};
-use crate::conversation::answer::Refusal;
-use crate::conversation::reads::client::scatter;
-use crate::conversation::route::ask;
-use crate::conversation::shared::Shared;
-use crate::conversation::timeline::read::{Direction, IndexPage, Placed, Summary};
-use crate::rpc::read::{Index, IndexAfter, Indexed, Summaries, Summarised};
-use crate::rpc::{self, Refused};
+use crate::conversation::command_error::CommandError;
+use crate::conversation::queries::client::scatter;
+use crate::conversation::shard_client::ask;
+use crate::conversation::shared::ServiceShared;
+use crate::conversation::state_machine::query::{Direction, IndexPage, PlacedEntry, Summary};
+use crate::rpc::read::{IndexAfter, IndexQuery, Indexed, SummariesQuery, Summarised};
+use crate::rpc::{self, RpcError};
 
-/// By how much clocks of owners may differ, and how much later what is proposed is applied.
+/// Bound in milliseconds on the difference between the owners' clocks plus the delay until a proposal is applied.
 const SLACK_MS: u64 = 12_000;
 
-/// The user's latest conversations behind a place.
+/// Returns the user's latest conversations behind a place in the order by time.
 pub(crate) async fn latest(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceShared>,
     user: &UserId,
-    from: Option<(u64, ConvId)>,
+    from: Option<(u64, ConversationId)>,
     limit: usize,
-) -> Result<Vec<Placed>, Refusal> {
+) -> Result<Vec<PlacedEntry>, CommandError> {
     placed(shared, user, from, Direction::Older, limit).await
 }
 
-/// The user's conversations above `after`, in the order of their ids.
+/// Returns the user's conversations above `after`, in the order of their ids.
 pub(crate) async fn by_id(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceShared>,
     user: &UserId,
-    after: Option<ConvId>,
+    after: Option<ConversationId>,
     limit: usize,
-) -> Result<IndexPage, Refusal> {
-    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+) -> Result<IndexPage, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user.as_str().as_bytes());
     let question = IndexAfter {
         user: user.clone(),
@@ -52,13 +52,13 @@ pub(crate) async fn by_id(
     ask(shared, shard, rpc::INDEX_AFTER, &question).await
 }
 
-/// A page of the inbox, the latest message first.
+/// Returns a page of the list, the latest message first.
 pub(crate) async fn page(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceShared>,
     user: &UserId,
     cursor: Option<String>,
     limit: usize,
-) -> Result<Inbox, Refusal> {
+) -> Result<ConversationList, CommandError> {
     let limit = limit.clamp(1, protocol::limits::PAGE);
     let cursor = match cursor {
         Some(text) => ListCursor::parse(&text)?,
@@ -69,54 +69,55 @@ pub(crate) async fn page(
     };
     let cut = step(shared, user, cursor, limit).await?;
     let next = match cut.next {
-        // What may have to come again is mostly nothing: then the list ends here.
+        // Usually nothing has moved since the first page; a look ahead saves the client an empty page.
         Some(next) if next.begins_again() => {
             let again = step(shared, user, next.clone(), limit).await?;
             Some(next).filter(|_| !again.items.is_empty() || again.next.is_some())
         }
         next => next,
     };
-    Ok(Inbox {
+    Ok(ConversationList {
         items: cut.items,
         next: next.map(|next| next.to_string()),
     })
 }
 
-/// One page: which rows of the list, what their owners say, and what of that is shown.
+/// Reads one page: rows of the list, their owners' summaries, and the cut.
 async fn step(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceShared>,
     user: &UserId,
     cursor: ListCursor,
     limit: usize,
-) -> Result<PageCut, Refusal> {
+) -> Result<PageCut, CommandError> {
     let (from, direction) = cursor.from();
     let placed = placed(shared, user, from, direction, paging::rows(limit)).await?;
     let PagePlan { cursor, placed, more } = paging::plan(cursor, placed, limit);
-    let convs: Vec<ConvId> = placed.iter().map(|placed| placed.conv.clone()).collect();
-    let question = |convs: &[&ConvId]| Summaries {
+    let convs: Vec<ConversationId> = placed.iter().map(|placed| placed.conv.clone()).collect();
+    let question = |convs: &[&ConversationId]| SummariesQuery {
         user: user.clone(),
         convs: convs.iter().map(|conv| (*conv).clone()).collect(),
     };
-    let said: Vec<Option<Result<Summary, Refused>>> =
+    let summaries: Vec<Option<Result<Summary, RpcError>>> =
         scatter::<_, _, Summarised, _>(shared, &convs, |conv| conv, rpc::SUMMARIES, question).await;
+    // Taken before rows are left out: the next page continues behind the last row read.
     let end = placed.last().map(|placed| (placed.ms, placed.conv.clone()));
     let rows = placed
         .into_iter()
-        .zip(said)
-        .filter_map(|(placed, said)| row(placed, said));
+        .zip(summaries)
+        .filter_map(|(placed, summary)| row(placed, summary));
     Ok(paging::cut(cursor, rows.collect(), end.filter(|_| more), limit))
 }
 
 async fn placed(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceShared>,
     user: &UserId,
-    from: Option<(u64, ConvId)>,
+    from: Option<(u64, ConversationId)>,
     direction: Direction,
     limit: usize,
-) -> Result<Vec<Placed>, Refusal> {
-    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+) -> Result<Vec<PlacedEntry>, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user.as_str().as_bytes());
-    let question = Index {
+    let question = IndexQuery {
         user: user.clone(),
         from,
         direction,
@@ -125,33 +126,36 @@ async fn placed(
     ask::<_, Indexed>(shared, shard, rpc::INDEX, &question).await
 }
 
-/// What the page says of a conversation; `None`: the user is in it no more, and the list lags.
-fn row(placed: Placed, said: Option<Result<Summary, Refused>>) -> Option<InboxRow> {
-    let unreached = |placed: Placed| InboxRow {
+/// Returns the row of a conversation; `None` if the user is no member any more and the list lags behind.
+fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Option<InboxRow> {
+    let unreached = |placed: PlacedEntry| InboxRow {
         item: stale(placed.conv.clone()),
         ts: placed.ms,
         s: None,
         placed,
     };
-    Some(match said {
+    Some(match summary {
         Some(Ok(summary)) => match summary.wire() {
             Ok(item) => InboxRow {
+                // The later of both: the owner may have a newer message than the list, and the list includes the
+                // joining.
                 ts: placed.ms.max(summary.last.ts),
                 s: Some(summary.last.s),
                 item,
                 placed,
             },
+            // One summary that cannot be encoded must not fail the whole page.
             Err(_) => unreached(placed),
         },
-        Some(Err(Refused::NotMember)) => return None,
+        Some(Err(RpcError::NotMember)) => return None,
         Some(Err(_)) | None => unreached(placed),
     })
 }
 
-/// A row whose owner could not be reached.
-fn stale(conv: ConvId) -> Item {
-    Item {
-        kind: conv.kind().unwrap_or(Kind::Group),
+/// Returns the item of a conversation whose owner could not be reached.
+fn stale(conv: ConversationId) -> ConversationListItem {
+    ConversationListItem {
+        kind: conv.kind().unwrap_or(ConversationKind::Group),
         c: conv,
         title: None,
         role: None,

@@ -1,24 +1,28 @@
-//! Mentions that don't count: those by users whom one blocks.
+//! Exclusion of mentions by blocked users.
 //!
-//! The shard of a group knows nobody's blocks, so it counts every mention. Whoever has blocked somebody, and is shown a
-//! count that is not 0, is asked for here: who wrote the messages, and whom the user blocks. It costs the others nothing
-//! but one look at an empty list, and only while somebody's mention is unread.
+//! The shard of a group has no access to block lists, so it counts every mention. For a user with a non-zero count,
+//! this module reads the user's block list and then the authors of the mentions. Users without blocks cost one read of
+//! an empty list, and only while a mention is unread.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use protocol::answer::Item;
-use protocol::{ConvId, UserId};
+use protocol::answer::ConversationListItem;
+use protocol::{ConversationId, UserId};
 
-use crate::conversation::answer::Refusal;
-use crate::conversation::reads::client::{self, scatter};
-use crate::conversation::shared::Shared;
+use crate::conversation::command_error::CommandError;
+use crate::conversation::queries::client::{self, scatter};
+use crate::conversation::shared::ServiceShared;
 use crate::rpc;
-use crate::rpc::read::{Mentioning, Summaries};
+use crate::rpc::read::{MentionAuthors, SummariesQuery};
 
-/// Takes the mentions by those whom the user blocks out of the counts. Where that can't be found out now, they stay in.
-pub(crate) async fn without_blocked(shared: &Arc<Shared>, user: &UserId, items: &mut [Item]) {
-    let mentioned: Vec<ConvId> = items
+/// Removes mentions by users whom `user` blocks from the counts. If they cannot be determined now, the counts stay.
+pub(crate) async fn without_blocked(
+    shared: &Arc<ServiceShared>,
+    user: &UserId,
+    items: &mut [ConversationListItem],
+) {
+    let mentioned: Vec<ConversationId> = items
         .iter()
         .filter(|item| item.mentions > 0)
         .map(|item| item.c.clone())
@@ -27,17 +31,19 @@ pub(crate) async fn without_blocked(shared: &Arc<Shared>, user: &UserId, items: 
         return;
     }
     let blocked = match blocked(shared, user).await {
+        // An error leaves the counts as they are: the list is more important than an exact number.
         Ok(blocked) if !blocked.is_empty() => blocked,
         _ => return,
     };
-    let question = |convs: &[&ConvId]| Summaries {
+    let question = |convs: &[&ConversationId]| SummariesQuery {
         user: user.clone(),
         convs: convs.iter().map(|conv| (*conv).clone()).collect(),
     };
     let found =
-        scatter::<_, _, Mentioning, _>(shared, &mentioned, |conv| conv, rpc::MENTIONING, question).await;
+        scatter::<_, _, MentionAuthors, _>(shared, &mentioned, |conv| conv, rpc::MENTIONING, question).await;
     for (conv, authors) in mentioned.iter().zip(found) {
         let item = items.iter_mut().find(|item| item.c == *conv);
+        // A conversation whose owner did not respond keeps its count.
         if let (Some(item), Some(Ok(authors))) = (item, authors) {
             let counts = authors.iter().filter(|author| !blocked.contains(*author));
             item.mentions = counts.count() as u64;
@@ -45,8 +51,8 @@ pub(crate) async fn without_blocked(shared: &Arc<Shared>, user: &UserId, items: 
     }
 }
 
-/// Everybody whom the user blocks.
-async fn blocked(shared: &Arc<Shared>, user: &UserId) -> Result<HashSet<UserId>, Refusal> {
+/// Returns all users whom the user blocks.
+async fn blocked(shared: &Arc<ServiceShared>, user: &UserId) -> Result<HashSet<UserId>, CommandError> {
     let (mut all, mut after) = (HashSet::new(), None);
     loop {
         let page = client::blocks(shared, user, after, protocol::limits::PAGE).await?;

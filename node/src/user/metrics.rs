@@ -1,17 +1,17 @@
-//! Figures of presence and typing.
+//! Metrics of presence, typing and revocations.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Cheap to clone; all clones count together.
+/// Metrics of users' soft state. Clones share their counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics {
-    pub(crate) seats: Gauge,
+pub(crate) struct UserMetrics {
+    pub(crate) sessions: Gauge,
     pub(crate) watched: Gauge,
     pub(crate) registrations: Counter,
-    pub(crate) news: Counter,
-    pub(crate) news_refused: Counter,
+    pub(crate) updates: Counter,
+    pub(crate) updates_rejected: Counter,
     pub(crate) displaced: Counter,
     pub(crate) seen_saved: Counter,
     pub(crate) presence_pushed: Counter,
@@ -19,67 +19,75 @@ pub(crate) struct Metrics {
     pub(crate) worker_behind: Counter,
     pub(crate) typing: Counter,
     pub(crate) typing_dropped: Counter,
-    pub(crate) logins_untold: Counter,
+    pub(crate) revocations_unsent: Counter,
 }
 
-// === impl Metrics ===
+// === impl UserMetrics ===
 
-impl Metrics {
-    /// Puts every figure into the registry.
+impl UserMetrics {
+    /// Registers every metric under the prefix `user`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("user");
         r.register(
             "seats",
-            "Connected sessions that owners were told of",
-            self.seats.clone(),
+            "Sessions registered with shard owners",
+            self.sessions.clone(),
         );
-        r.register("watched", "Users watched by sessions here", self.watched.clone());
+        r.register(
+            "watched",
+            "Users watched by sessions of this node",
+            self.watched.clone(),
+        );
         r.register(
             "registrations",
-            "Requests that told owners of sessions and watched users",
+            "Registrations of sessions and watches sent to shard owners",
             self.registrations.clone(),
         );
-        r.register("news", "News told to nodes by this owner", self.news.clone());
+        r.register(
+            "news",
+            "Presence updates sent to nodes by this shard owner",
+            self.updates.clone(),
+        );
         r.register(
             "news_refused",
-            "News of owners refused because too much waited",
-            self.news_refused.clone(),
+            "Presence updates refused because the update queue was full",
+            self.updates_rejected.clone(),
         );
         r.register(
             "displaced",
-            "Sessions that gave way to another of their device",
+            "Sessions replaced by another session of their device",
             self.displaced.clone(),
         );
         r.register(
             "seen_saved",
-            "Times noted at which users were seen last",
+            "Writes of a user's last-seen time",
             self.seen_saved.clone(),
         );
         r.register(
             "presence_pushed",
-            "Presence events handed to sessions",
+            "Presence events sent to sessions",
             self.presence_pushed.clone(),
         );
         r.register(
             "presence_waiting",
-            "Presence events that wait for slow sessions, the newest of each user",
+            "Presence events queued for slow consumers, at most one per user",
             self.presence_waiting.clone(),
         );
         r.register(
             "worker_behind",
-            "Times a worker was too slow for presence",
+            "Overflows of a worker's presence queue",
             self.worker_behind.clone(),
         );
-        r.register("typing", "Typing notices fanned out", self.typing.clone());
+        r.register("typing", "Typing notifications fanned out", self.typing.clone());
         r.register(
             "typing_dropped",
-            "Typing notices dropped: no owner, no room, no member or too many of them",
+            "Typing notifications dropped: no shard owner, full queue, not a member, or above the rate limit",
             self.typing_dropped.clone(),
         );
         r.register(
             "logins_untold",
-            "Times a node was not told that a login has ended: it could not be reached, or too many were being told",
-            self.logins_untold.clone(),
+            "Failed notifications of a node about an ended login: node unreachable, or queue full",
+            self.revocations_unsent.clone(),
         );
     }
 }

@@ -1,31 +1,33 @@
-//! What belongs to a user rather than to a conversation: the list of conversations, who is there, and the [`login`].
+//! User-related components: conversation list, presence and [`login`].
 //!
-//! The truth about a membership is in the conversation's shard. The user's shard holds a list derived from it, in the order
-//! of what happened last: each change is told to it by the outbox pump, and messages by the [`activity`] task, a few
-//! times a minute. A page of the inbox is cut from the list, and then the owners of the conversations on it are asked.
+//! The conversation's shard is authoritative for a membership. The user's shard holds a list derived from it, ordered
+//! by last activity. The [`outbox_dispatcher`] propagates each membership change to it, and the [`activity`] task the
+//! messages, a few times a minute. A page is cut from the list and completed by the owners of its conversations.
 //!
-//! Who is there is soft state at the owner of the user's shard: the [`directory`]. Each node tells it of its sessions and
-//! of whom they watch ([`attendance`]); the [`desk`] of each worker thread is where sessions take their seats.
+//! Presence is soft state at the owner of the user's shard, in the [`registry`]. Each node registers its sessions and
+//! watches with it ([`reporter`]). The [`local_presence`] of each worker thread tracks the sessions there.
 
 pub(crate) mod activity;
 pub(crate) mod inbox;
 pub mod login;
 pub(crate) mod mentions;
-pub(crate) mod outbox_pump;
+pub(crate) mod outbox_dispatcher;
 
-pub(crate) mod hook_pump;
+pub(crate) mod webhook_dispatcher;
 
-pub mod desk;
+pub mod local_presence;
 
-pub mod attendance;
+pub mod reporter;
 
-pub(crate) mod directory;
+pub(crate) mod registry;
 
 pub(crate) mod metrics;
 pub(crate) mod presence;
 pub mod settings;
 
-pub use attendance::{Attendance, Shown};
-pub use desk::{Desk, Device, Loss, Refused, Screen, Seat, SessionMark};
-pub use hook_pump::Hook;
+pub use local_presence::{
+    Device, EvictionReason, LocalPresence, PresenceGuard, PresenceSink, SessionMark, SessionRefused,
+};
+pub use reporter::{PresenceReporter, VisiblePresence};
 pub use settings::Settings;
+pub use webhook_dispatcher::WebhookTarget;

@@ -1,4 +1,4 @@
-//! Asks the owners of users' shards who is there.
+//! Presence queries to the owners of users' shards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,44 +8,52 @@ use cluster::ShardId;
 use futures::future::join_all;
 use protocol::UserId;
 
-use super::attendance::{Shown, shown};
-use crate::conversation::answer::Refusal;
-use crate::conversation::route::ask;
-use crate::conversation::shared::Shared;
+use super::reporter::{VisiblePresence, visible};
+use crate::conversation::command_error::CommandError;
+use crate::conversation::shard_client::ask;
+use crate::conversation::shared::ServiceShared;
 use crate::rpc;
-use crate::rpc::presence::{Ask, Asked};
+use crate::rpc::presence::{Asked, PresenceQuery};
 
-/// How a user stands, as `viewer` may know it.
-pub(crate) async fn presence(shared: &Arc<Shared>, viewer: &UserId, user: &UserId) -> Result<Shown, Refusal> {
-    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+/// Returns the presence of `user` as visible to `viewer`.
+pub(crate) async fn presence(
+    shared: &Arc<ServiceShared>,
+    viewer: &UserId,
+    user: &UserId,
+) -> Result<VisiblePresence, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user.as_str().as_bytes());
-    let question = Ask {
+    let question = PresenceQuery {
         shard: shard.0,
         viewer: Some(viewer.clone()),
         users: vec![user.clone()],
     };
     let found: Asked = ask(shared, shard, rpc::PRESENCE, &question).await?;
-    let found = found.first().ok_or_else(Refusal::unavailable)?;
-    Ok(shown(found.view.state, found.view.barred))
+    let found = found.first().ok_or_else(CommandError::unavailable)?;
+    Ok(visible(found.view.state, found.view.blocked))
 }
 
-/// Whether `user` blocks `other`, as the user's shard knows it.
-pub(crate) async fn blocks(shared: &Arc<Shared>, user: &UserId, other: &UserId) -> Result<bool, Refusal> {
-    let cluster = shared.cluster().ok_or_else(Refusal::unavailable)?;
+/// Returns true if `user` blocks `other`, according to the user's shard.
+pub(crate) async fn blocks(
+    shared: &Arc<ServiceShared>,
+    user: &UserId,
+    other: &UserId,
+) -> Result<bool, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user.as_str().as_bytes());
-    let question = Ask {
+    let question = PresenceQuery {
         shard: shard.0,
         viewer: Some(other.clone()),
         users: vec![user.clone()],
     };
     let found: Asked = ask(shared, shard, rpc::PRESENCE, &question).await?;
-    let found = found.first().ok_or_else(Refusal::unavailable)?;
-    Ok(found.view.barred.is_some())
+    let found = found.first().ok_or_else(CommandError::unavailable)?;
+    Ok(found.view.blocked.is_some())
 }
 
-/// Whether each user has a connected session on any node, in the order asked; `None` where no owner could be reached.
-/// One question per shard.
-pub(crate) async fn live(shared: &Arc<Shared>, users: &[UserId]) -> Vec<Option<bool>> {
+/// Returns, per user in the given order, true if the user has a connected session on any node; `None` if no owner was
+/// reached. One query per shard.
+pub(crate) async fn live(shared: &Arc<ServiceShared>, users: &[UserId]) -> Vec<Option<bool>> {
     let mut live = vec![None; users.len()];
     let Some(cluster) = shared.cluster() else {
         return live;
@@ -57,30 +65,30 @@ pub(crate) async fn live(shared: &Arc<Shared>, users: &[UserId]) -> Vec<Option<b
             .or_default()
             .push(at);
     }
-    let questions = shards.into_iter().map(|(shard, places)| async move {
-        // A shard of this node is looked at without a question.
+    let questions = shards.into_iter().map(|(shard, positions)| async move {
+        // A shard owned here is read directly; one whose registry is not complete yet is queried with retries.
         let here = shared.active(shard).and_then(|active| {
             active.users.look(|known| {
-                let found = || places.iter().map(|at| known.live(&users[*at])).collect();
-                known.settled(Instant::now()).then(found)
+                let found = || positions.iter().map(|at| known.live(&users[*at])).collect();
+                known.is_stable(Instant::now()).then(found)
             })
         });
         if here.is_some() {
-            return (places, here);
+            return (positions, here);
         }
-        let question = Ask {
+        let question = PresenceQuery {
             shard: shard.0,
             viewer: None,
-            users: places.iter().map(|at| users[*at].clone()).collect(),
+            users: positions.iter().map(|at| users[*at].clone()).collect(),
         };
         let found = ask::<_, Asked>(shared, shard, rpc::PRESENCE, &question)
             .await
             .ok();
         let found: Option<Vec<bool>> = found.map(|found| found.into_iter().map(|found| found.live).collect());
-        (places, found)
+        (positions, found)
     });
-    for (places, found) in join_all(questions).await {
-        for (at, found) in places.into_iter().zip(found.into_iter().flatten()) {
+    for (positions, found) in join_all(questions).await {
+        for (at, found) in positions.into_iter().zip(found.into_iter().flatten()) {
             live[at] = Some(found);
         }
     }

@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
-/// Every field has a default that fits a node of a few cores.
+/// Settings of presence. Every field has a default that fits a node of a few cores.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long after the last session a user still counts as present: a flapping link doesn't flicker.
+    /// Grace period after the last session of a user, so that a flapping connection causes no presence events.
     pub hold_down: Duration,
-    /// How long a new owner lets a question wait about one whose node has not spoken yet: so long may it take all nodes to
-    /// hear of the owner and to tell it everything.
-    pub settle: Duration,
-    /// After this long without a sign of a node, its sessions are gone.
-    pub silence: Duration,
-    /// Least time between two requests of a node about one shard, unless a session waits to be let in: what happens
-    /// meanwhile goes together.
+    /// Time for which a new owner defers queries about users without a registration: all nodes find the new owner and
+    /// register within it.
+    pub register_timeout: Duration,
+    /// Time without a heartbeat after which a node's sessions are removed.
+    pub node_timeout: Duration,
+    /// Minimum time between two requests of a node to one shard, unless a session needs its verdict: changes in between
+    /// are sent together.
     pub gather: Duration,
-    /// Least time between two notes of when a user was seen last: presence may cost the log next to nothing.
+    /// Minimum time between two proposals of a user's last-seen time, so that presence costs the log next to nothing.
     pub save_every: Duration,
-    /// Sessions of one user on all nodes.
+    /// Maximum number of sessions of one user on all nodes.
     pub sessions_per_user: usize,
-    /// Times that instances of a device may displace each other within [`displacement_window`](Self::displacement_window):
-    /// two copies of an app must not fight for ever.
+    /// Maximum number of displacements among the instances of a device within
+    /// [`displacement_window`](Self::displacement_window), so that two copies of an app do not displace each other for
+    /// ever.
     pub displacements: usize,
-    /// See [`displacements`](Self::displacements).
+    /// Time window in which [`displacements`](Self::displacements) are counted.
     pub displacement_window: Duration,
-    /// Members of the largest conversation in which typing is shown.
+    /// Size of the largest conversation in which typing is sent.
     pub typing_members: u64,
-    /// News of owners that wait for the node's attendance; more are refused and come again.
-    pub news: usize,
-    /// Batches that wait for a worker; more are kept back, the newest state of each user only.
+    /// Maximum number of queued updates of owners; more are refused and sent again.
+    pub updates: usize,
+    /// Maximum number of batches queued per worker; beyond it only the newest state of each user is retained.
     pub worker_batches: usize,
 }
 
@@ -38,15 +39,15 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             hold_down: Duration::from_secs(20),
-            settle: Duration::from_secs(1),
-            silence: Duration::from_secs(5),
+            register_timeout: Duration::from_secs(1),
+            node_timeout: Duration::from_secs(5),
             gather: Duration::from_millis(100),
             save_every: Duration::from_secs(300),
             sessions_per_user: 100,
             displacements: 3,
             displacement_window: Duration::from_secs(10),
             typing_members: 256,
-            news: 256,
+            updates: 256,
             worker_batches: 64,
         }
     }

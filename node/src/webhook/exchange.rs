@@ -1,4 +1,4 @@
-//! One request and the head of its answer, over a connection of its own.
+//! One HTTP request and the head of its response, over its own connection.
 
 use std::pin::pin;
 
@@ -11,19 +11,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::sign::Signed;
+use super::signature::SignedHeaders;
 use super::tls::Tls;
 
-/// Posts the body; the error is for people. Redirects are answers like any other: a receiver says where it is in the
-/// settings.
+/// Posts the body and returns the status; errors are texts for people. Redirects are not followed: the settings name
+/// the receiver.
 pub(super) async fn post(
     uri: &Uri,
     tls: Option<&Tls>,
-    signed: &Signed,
+    signed: &SignedHeaders,
     body: Bytes,
 ) -> Result<StatusCode, String> {
     let host = uri.host().unwrap_or_default();
-    // An address of IPv6 has brackets in a URI and none for a connection.
+    // IPv6 addresses have brackets in a URI, which the resolver does not accept.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let usual = if tls.is_some() { 443 } else { 80 };
     let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(usual)))
@@ -40,7 +40,7 @@ pub(super) async fn post(
         .header("webhook-timestamp", signed.timestamp)
         .header("webhook-signature", &signed.signature)
         .body(Full::new(body))
-        .map_err(|error| format!("no request can be made: {error}"))?;
+        .map_err(|error| format!("the request cannot be built: {error}"))?;
     match tls {
         None => ask(stream, request).await,
         Some(tls) => ask(tls.speak(bare, stream).await?, request).await,
@@ -54,14 +54,16 @@ async fn ask(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {
+        // A response that is ready takes precedence over the end of the connection.
         biased;
         answer = &mut answer => answer,
-        // It ends when the answer was read; then the answer is there, or why not.
+        // The connection may end first, after reading the response or with an error. In both cases the response future
+        // is ready.
         _ended = connection => answer.await,
     };
     Ok(answer.map_err(broken)?.status())
 }
 
 fn broken(error: hyper::Error) -> String {
-    format!("the connection broke: {error}")
+    format!("the connection failed: {error}")
 }

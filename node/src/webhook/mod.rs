@@ -1,20 +1,20 @@
-//! Telling another service something over HTTP: a signed POST, tried a bounded number of times.
+//! Webhook client: signed POST requests with a bounded number of attempts.
 //!
-//! Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) describes it, so that receivers verify
-//! them with a library: `sign` makes the headers, `exchange` speaks HTTP/1.1 over one connection per attempt, `tls`
-//! protects it where the address begins with `https://`, as it must be for a receiver beyond the private network.
+//! Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) specifies, so that receivers verify
+//! them with a library. `signature` creates the headers, `exchange` sends HTTP/1.1 over one connection per attempt, and
+//! `tls` secures `https://` addresses, which receivers outside of the private network require.
 //!
-//! Nothing is queued. A caller that has more to say than [`Settings::concurrent`] permits is told [`Failed::Busy`].
+//! Nothing is queued: beyond [`Settings::concurrent`] requests in progress, a call fails with [`WebhookError::Busy`].
 
 mod exchange;
-pub mod sign;
+pub mod signature;
 mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Clock, Seldom};
+use cluster::{ClusterClock, LogThrottle};
 use hyper::Uri;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -24,100 +24,100 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use self::tls::Tls;
-pub use sign::{Key, Unusable};
+pub use signature::{SigningSecret, UnusableSecret};
 
-/// The pause before the second attempt; it doubles with each further one.
+/// Pause before the second attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often it is logged that posts are not taken.
+/// Interval of the log line about failed deliveries.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// The longest pause.
+/// Maximum pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What an address looks like.
+/// Error text for invalid URLs.
 const LIKE: &str = "must be an address like https://push.example.org/told or http://127.0.0.1:9000/codes";
 
-/// Where to, and how hard to try.
+/// Configuration of a receiver.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the receiver is for, as the figures call it.
+    /// Name of the receiver in metrics and log lines.
     pub name: &'static str,
     /// `https://host/path`, or `http://host:port/path` within a private network.
     pub url: String,
-    /// A file of certificates (PEM) of authorities that are trusted beside the system's, if it has a name.
+    /// PEM file of authorities to trust in addition to the system's; empty: none.
     pub ca_file: String,
-    /// The key that both sides know: base64, `whsec_` in front or not.
+    /// Shared key: base64, with or without the prefix `whsec_`.
     pub secret: String,
-    /// How long one attempt may take, from connecting to the head of the answer.
+    /// Timeout of one attempt, from connecting to the head of the response.
     pub timeout: Duration,
-    /// Attempts, the first included.
+    /// Number of attempts, including the first.
     pub attempts: u32,
-    /// Posts under way at the same time.
+    /// Maximum number of requests in progress.
     pub concurrent: usize,
-    /// What time it is: the receiver compares it with its own clock.
-    pub clock: Clock,
+    /// Clock for the signed timestamp, which the receiver compares with its own.
+    pub clock: ClusterClock,
 }
 
-/// A receiver of signed posts. Cheap to clone.
+/// Receiver of signed posts. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhook {
-    target: Arc<Target>,
+    target: Arc<WebhookEndpoint>,
 }
 
-struct Target {
+struct WebhookEndpoint {
     name: &'static str,
     uri: Uri,
     tls: Option<Tls>,
-    key: Key,
+    key: SigningSecret,
     timeout: Duration,
     attempts: u32,
-    places: Semaphore,
-    said: Seldom,
+    permits: Semaphore,
+    throttle: LogThrottle,
     metrics: Metrics,
-    clock: Clock,
+    clock: ClusterClock,
 }
 
-/// Why a post has not arrived, as far as this side knows.
+/// Failure of a post. The receiver may have processed it nevertheless, if a response was lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failed {
-    /// Too many are under way: later.
-    #[error("too many posts are under way")]
+pub enum WebhookError {
+    /// Too many requests are in progress; a later call may succeed.
+    #[error("too many webhook requests are in progress")]
     Busy,
-    /// The receiver doesn't want it, with this status: the same again is useless.
+    /// The receiver refused the request with this status; a repeat is useless.
     #[error("the receiver answered {0}")]
     Refused(u16),
-    /// No attempt was taken. An earlier one may have been: the receiver knows a repeat by its id.
+    /// All attempts failed. One may have been processed; the receiver detects a repeat by its id.
     #[error("{0}")]
     Unreachable(String),
 }
 
-/// What is counted. One for all receivers of a node.
+/// Metrics shared by all receivers of a node.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    posts: Family<Labels, Counter>,
-    attempts_failed: Family<Hook, Counter>,
+    posts: Family<WebhookLabels, Counter>,
+    attempts_failed: Family<WebhookKind, Counter>,
 }
 
-/// How a post ended.
+/// Labels with the result of a post.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct WebhookLabels {
     hook: &'static str,
     outcome: &'static str,
 }
 
-/// Which receiver.
+/// Label with the receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Hook {
+struct WebhookKind {
     hook: &'static str,
 }
 
 // === impl Webhook ===
 
 impl Webhook {
-    /// Checks the settings; connects nowhere yet.
+    /// Checks the settings without connecting.
     ///
     /// # Errors
-    /// What is wrong with the address, the key or the certificates.
-    pub fn open(settings: Settings, metrics: Metrics) -> Result<Webhook, Unusable> {
+    /// An invalid URL, key or certificate file.
+    pub fn open(settings: Settings, metrics: Metrics) -> Result<Webhook, UnusableSecret> {
         let Settings {
             name,
             url,
@@ -130,15 +130,15 @@ impl Webhook {
         } = settings;
         let uri = address(&url)?;
         let secure = uri.scheme_str() == Some("https");
-        let target = Target {
+        let target = WebhookEndpoint {
             name,
             uri,
             tls: secure.then(|| Tls::trusting(&ca_file)).transpose()?,
-            key: Key::parse(&secret)?,
+            key: SigningSecret::parse(&secret)?,
             timeout,
             attempts: attempts.max(1),
-            places: Semaphore::new(concurrent),
-            said: Seldom::every(LOG_EVERY),
+            permits: Semaphore::new(concurrent),
+            throttle: LogThrottle::every(LOG_EVERY),
             metrics,
             clock,
         };
@@ -147,77 +147,82 @@ impl Webhook {
         })
     }
 
-    /// Posts a JSON body until the receiver has answered with a 2xx, refused it, or the attempts are used up. All
-    /// attempts carry the same `id`, visible ASCII, by which the receiver knows a repeat.
+    /// Posts a JSON body until the receiver accepts it with a 2xx, refuses it, or the attempts are exhausted.
+    ///
+    /// All attempts carry the same `id`, visible ASCII, by which the receiver detects a repeat.
     ///
     /// # Errors
-    /// [`Failed`] says whether the same may succeed later.
-    pub async fn post(&self, id: &str, body: Bytes) -> Result<(), Failed> {
+    /// [`WebhookError`] distinguishes permanent from temporary failures.
+    pub async fn post(&self, id: &str, body: Bytes) -> Result<(), WebhookError> {
         let result = self.tried(id, body).await;
         let outcome = match &result {
             Ok(()) => "taken",
-            Err(Failed::Busy) => "busy",
-            Err(Failed::Refused(_)) => "refused",
-            Err(Failed::Unreachable(_)) => "unreachable",
+            Err(WebhookError::Busy) => "busy",
+            Err(WebhookError::Refused(_)) => "refused",
+            Err(WebhookError::Unreachable(_)) => "unreachable",
         };
-        let labels = Labels {
+        let labels = WebhookLabels {
             hook: self.target.name,
             outcome,
         };
         self.target.metrics.posts.get_or_create(&labels).inc();
-        if let Err(why @ (Failed::Refused(_) | Failed::Unreachable(_))) = &result
-            && let Some(held_back) = self.target.said.due()
+        // `Busy` is no failure of the receiver, and is only counted.
+        if let Err(why @ (WebhookError::Refused(_) | WebhookError::Unreachable(_))) = &result
+            && let Some(held_back) = self.target.throttle.due()
         {
-            warn!(hook = self.target.name, id, %why, held_back, "a post was not taken");
+            warn!(hook = self.target.name, id, %why, held_back, "webhook delivery failed");
         }
         result
     }
 
-    async fn tried(&self, id: &str, body: Bytes) -> Result<(), Failed> {
+    async fn tried(&self, id: &str, body: Bytes) -> Result<(), WebhookError> {
         let target = &*self.target;
-        let Ok(_place) = target.places.try_acquire() else {
-            return Err(Failed::Busy);
+        // Held over all attempts and pauses: posts that wait for a retry count as in progress.
+        let Ok(_permit) = target.permits.try_acquire() else {
+            return Err(WebhookError::Busy);
         };
         let mut pause = PAUSE;
-        let mut failed = Failed::Busy;
+        // Placeholder: at least one attempt follows and replaces it.
+        let mut failed = WebhookError::Busy;
         for attempt in 1..=target.attempts {
             if attempt > 1 {
-                // Half of it at random, so that many posts that failed together don't come back together.
+                // Half of it is random, so that posts that failed together are not repeated together.
                 tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+            // Signed per attempt: receivers refuse an old timestamp.
             let signed = target.key.sign(id, target.clock.now_ms() / 1_000, &body);
             let exchange = exchange::post(&target.uri, target.tls.as_ref(), &signed, body.clone());
             failed = match tokio::time::timeout(target.timeout, exchange).await {
                 Ok(Ok(status)) if status.is_success() => return Ok(()),
                 Ok(Ok(status)) if passing(status.as_u16()) => {
-                    Failed::Unreachable(format!("the receiver answered {}", status.as_u16()))
+                    WebhookError::Unreachable(format!("the receiver answered {}", status.as_u16()))
                 }
-                Ok(Ok(status)) => return Err(Failed::Refused(status.as_u16())),
-                Ok(Err(why)) => Failed::Unreachable(why),
-                Err(_) => Failed::Unreachable("the receiver took too long".to_owned()),
+                Ok(Ok(status)) => return Err(WebhookError::Refused(status.as_u16())),
+                Ok(Err(why)) => WebhookError::Unreachable(why),
+                Err(_) => WebhookError::Unreachable("the receiver did not respond in time".to_owned()),
             };
-            debug!(hook = target.name, id, attempt, why = %failed, "post not taken");
-            let hook = Hook { hook: target.name };
+            debug!(hook = target.name, id, attempt, why = %failed, "webhook attempt failed");
+            let hook = WebhookKind { hook: target.name };
             target.metrics.attempts_failed.get_or_create(&hook).inc();
         }
         Err(failed)
     }
 }
 
-/// Checks the address of a receiver.
+/// Parses and checks the URL of a receiver.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn address(url: &str) -> Result<Uri, Unusable> {
-    let uri: Uri = url.parse().map_err(|_| Unusable::from(LIKE))?;
+/// A text that is no `http` or `https` URL with a host.
+pub fn address(url: &str) -> Result<Uri, UnusableSecret> {
+    let uri: Uri = url.parse().map_err(|_| UnusableSecret::from(LIKE))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        _ => Err(Unusable::from(LIKE)),
+        _ => Err(UnusableSecret::from(LIKE)),
     }
 }
 
-/// Whether a status may be another one soon.
+/// Returns `true` for statuses that may change on a repeat: 408, 429 and 5xx.
 fn passing(status: u16) -> bool {
     status == 408 || status == 429 || status >= 500
 }
@@ -225,16 +230,15 @@ fn passing(status: u16) -> bool {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Adds these figures to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "webhook_posts",
-            "Posts to webhooks, by outcome",
+            "Webhook requests, by outcome",
             self.posts.clone(),
         );
         registry.register(
             "webhook_attempts_failed",
-            "Attempts of posts that were not taken",
+            "Failed attempts of webhook requests",
             self.attempts_failed.clone(),
         );
     }

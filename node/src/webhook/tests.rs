@@ -1,4 +1,4 @@
-//! Posts to a receiver that is a real server of HTTP, written here.
+//! Posts to a receiver that is a small HTTP server.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -10,11 +10,11 @@ mod secure;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Answers each request with the next of `statuses` (0: says nothing, ever), and tells what it got.
+/// Answers each request with the next of `statuses` (0: no response), and reports the requests.
 async fn receiver(statuses: &'static [u16]) -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/codes?for=sms", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, requests) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         for status in statuses {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -25,7 +25,7 @@ async fn receiver(statuses: &'static [u16]) -> (String, mpsc::UnboundedReceiver<
                     "a whole request"
                 );
             }
-            tell.send(String::from_utf8(request).unwrap()).unwrap();
+            sender.send(String::from_utf8(request).unwrap()).unwrap();
             if *status == 0 {
                 tokio::spawn(async move {
                     let mut rest = Vec::new();
@@ -37,7 +37,7 @@ async fn receiver(statuses: &'static [u16]) -> (String, mpsc::UnboundedReceiver<
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    (url, told)
+    (url, requests)
 }
 
 fn hook(url: &str, timeout_ms: u64, concurrent: usize) -> Webhook {
@@ -53,7 +53,7 @@ fn settings(url: &str, timeout_ms: u64, concurrent: usize) -> Settings {
         timeout: Duration::from_millis(timeout_ms),
         attempts: 3,
         concurrent,
-        clock: Clock::system(),
+        clock: ClusterClock::system(),
     }
 }
 
@@ -66,12 +66,12 @@ fn header<'a>(request: &'a str, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn a_post_arrives_signed_and_can_be_verified() {
-    let (url, mut told) = receiver(&[204]).await;
+    let (url, mut requests) = receiver(&[204]).await;
     let posted = hook(&url, 30_000, 1)
         .post("m1", Bytes::from_static(b"{\"a\":1}"))
         .await;
     assert_eq!(posted, Ok(()));
-    let request = told.recv().await.unwrap();
+    let request = requests.recv().await.unwrap();
     assert!(
         request.starts_with("POST /codes?for=sms HTTP/1.1\r\n"),
         "{request}"
@@ -80,62 +80,64 @@ async fn a_post_arrives_signed_and_can_be_verified() {
     assert_eq!(header(&request, "content-type"), "application/json");
     assert_eq!(header(&request, "webhook-id"), "m1");
     let timestamp: u64 = header(&request, "webhook-timestamp").parse().unwrap();
-    let expected = Key::parse(SECRET).unwrap().sign("m1", timestamp, b"{\"a\":1}");
+    let expected = SigningSecret::parse(SECRET)
+        .unwrap()
+        .sign("m1", timestamp, b"{\"a\":1}");
     assert_eq!(header(&request, "webhook-signature"), expected.signature);
 }
 
 #[tokio::test]
 async fn a_receiver_that_fails_or_is_silent_is_tried_again_under_the_same_id() {
-    let (url, mut told) = receiver(&[503, 0, 200]).await;
+    let (url, mut requests) = receiver(&[503, 0, 200]).await;
     assert_eq!(
         hook(&url, 500, 1).post("m1", Bytes::from_static(b"{}")).await,
         Ok(())
     );
     for _ in 0..3 {
-        assert_eq!(header(&told.recv().await.unwrap(), "webhook-id"), "m1");
+        assert_eq!(header(&requests.recv().await.unwrap(), "webhook-id"), "m1");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_a_receiver_that_stays_away_is_given_up() {
-    let (url, mut told) = receiver(&[401]).await;
+async fn a_refusal_is_final_and_a_dead_receiver_is_given_up() {
+    let (url, mut requests) = receiver(&[401]).await;
     let posted = hook(&url, 30_000, 1).post("m1", Bytes::from_static(b"{}")).await;
-    assert_eq!(posted, Err(Failed::Refused(401)));
-    told.recv().await.unwrap();
-    assert_eq!(told.recv().await, None, "asked once");
-    let (url, mut told) = receiver(&[500, 500, 500]).await;
+    assert_eq!(posted, Err(WebhookError::Refused(401)));
+    requests.recv().await.unwrap();
+    assert_eq!(requests.recv().await, None, "asked once");
+    let (url, mut requests) = receiver(&[500, 500, 500]).await;
     let posted = hook(&url, 30_000, 1).post("m1", Bytes::from_static(b"{}")).await;
     assert_eq!(
         posted,
-        Err(Failed::Unreachable("the receiver answered 500".to_owned()))
+        Err(WebhookError::Unreachable("the receiver answered 500".to_owned()))
     );
     for _ in 0..3 {
-        told.recv().await.unwrap();
+        requests.recv().await.unwrap();
     }
     let posted = hook("http://127.0.0.1:1/", 30_000, 1)
         .post("m1", Bytes::from_static(b"{}"))
         .await;
-    assert!(matches!(posted, Err(Failed::Unreachable(_))), "{posted:?}");
+    assert!(matches!(posted, Err(WebhookError::Unreachable(_))), "{posted:?}");
 }
 
 #[tokio::test]
 async fn more_than_may_be_under_way_is_refused_at_once() {
-    let (url, mut told) = receiver(&[0]).await;
+    let (url, mut requests) = receiver(&[0]).await;
     let hook = hook(&url, 60_000, 1);
     let first = tokio::spawn({
         let hook = hook.clone();
         async move { hook.post("m1", Bytes::from_static(b"{}")).await }
     });
-    told.recv().await.unwrap();
+    requests.recv().await.unwrap();
     assert_eq!(
         hook.post("m2", Bytes::from_static(b"{}")).await,
-        Err(Failed::Busy)
+        Err(WebhookError::Busy)
     );
     first.abort();
 }
 
 #[test]
-fn an_address_that_cannot_be_used_is_said_to_be_so() {
+fn an_unusable_address_is_an_error() {
     assert!(address("http://127.0.0.1:9000/codes").is_ok());
     assert!(address("http://[::1]:9000").is_ok());
     assert!(address("https://sms.example.org/").is_ok());

@@ -1,8 +1,8 @@
-//! TLS to receivers: who is believed to be one.
+//! TLS client for receivers.
 //!
-//! A receiver shows a certificate for the host of its address, signed by an authority that the system trusts
-//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where else to look) or that the settings name. The node shows none: posts are
-//! signed.
+//! The receiver presents a certificate for the host of its URL, signed by an authority that the system trusts
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` override its location) or that the settings name. The node presents no
+//! certificate: posts are signed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,19 +14,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Unusable;
+use super::UnusableSecret;
 
-/// How receivers are connected to by TLS.
+/// TLS configuration for receivers.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
 // === impl Tls ===
 
 impl Tls {
-    /// Trusts the system's authorities and, with a name of a file, those in it.
-    pub(super) fn trusting(ca_file: &str) -> Result<Tls, Unusable> {
+    /// Trusts the authorities of the system and, if `ca_file` is not empty, those in the file.
+    pub(super) fn trusting(ca_file: &str) -> Result<Tls, UnusableSecret> {
         let mut roots = RootCertStore::empty();
-        // What can't be read of the system's is not trusted, which shows when a receiver needs it.
+        // Unreadable system certificates are skipped: the failure shows at a receiver that needs one, not at every
+        // start.
         let found = rustls_native_certs::load_native_certs();
         let (_usable, _useless) = roots.add_parsable_certificates(found.certs);
         if !ca_file.is_empty() {
@@ -36,19 +37,20 @@ impl Tls {
             }
         }
         if roots.is_empty() {
-            return Err(Unusable::from(
-                "the system trusts no authority: install its certificates, or name a file of them",
+            return Err(UnusableSecret::from(
+                "the system has no trusted certificate authorities: install them, or set a file of them",
             ));
         }
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Unusable::from(error.to_string()))?;
+            .map_err(|error| UnusableSecret::from(error.to_string()))?;
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        // `exchange` speaks this version only.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Tls(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Speaks TLS on a connection to `host`, if that is who it is; the error is for people.
+    /// Establishes TLS with `host` and verifies its certificate; errors are texts for people.
     pub(super) async fn speak(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let spoken = self.0.connect(name, stream).await;
@@ -56,16 +58,16 @@ impl Tls {
     }
 }
 
-fn read(path: &str) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+fn read(path: &str) -> Result<Vec<CertificateDer<'static>>, UnusableSecret> {
     let file = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| unusable(path, &error))?;
     let read: Result<Vec<_>, _> = file.collect();
     match read {
-        Ok(certificates) if certificates.is_empty() => Err(unusable(path, &"no certificate in it")),
+        Ok(certificates) if certificates.is_empty() => Err(unusable(path, &"it contains no certificate")),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(unusable(path, &error)),
     }
 }
 
-fn unusable(path: &str, why: &dyn std::fmt::Display) -> Unusable {
-    Unusable::from(format!("{path}: {why}"))
+fn unusable(path: &str, why: &dyn std::fmt::Display) -> UnusableSecret {
+    UnusableSecret::from(format!("{path}: {why}"))
 }

@@ -2,24 +2,25 @@
 
 use std::time::Duration;
 
-use node::conversation::timeline::read::Placed;
-use protocol::ConvId;
+use node::conversation::state_machine::query::PlacedEntry;
+use protocol::ConversationId;
 
-use crate::world::{Node, World, eventually, user};
+use crate::test_cluster::{Node, TestCluster, eventually, user};
 
 /// Where bob's shard has the conversation.
-async fn placed(node: &Node, conv: &ConvId) -> Option<Placed> {
+async fn placed(node: &Node, conv: &ConversationId) -> Option<PlacedEntry> {
     let found = node.conversations.latest(&user("bob"), None, 100).await.ok()?;
     found.into_iter().find(|placed| placed.conv == *conv)
 }
 
 #[actix::test]
-async fn a_message_moves_the_conversation_although_the_owner_dies_before_it_tells() {
+async fn a_message_moves_its_conversation_though_the_owner_dies() {
     // Longer than the test takes: what comes within the window is told by nobody but a new owner.
-    let mut world = World::with(3, |settings| settings.activity_window = Duration::from_secs(600)).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (owner, others) = world.owner_and_others(&conv);
-    let node = world.node(others[0]);
+    let mut cluster =
+        TestCluster::with(3, |settings| settings.activity_window = Duration::from_secs(600)).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (owner, others) = cluster.owner_and_others(&conv);
+    let node = cluster.node(others[0]);
     let first = node.send("alice", &conv, "first").await.unwrap().s;
     eventually("bob's shard knows of the first message", async || {
         placed(node, &conv)
@@ -34,28 +35,28 @@ async fn a_message_moves_the_conversation_although_the_owner_dies_before_it_tell
             .is_none_or(|placed| placed.last.s < second),
         "it is told at the end of the window"
     );
-    world.crash(owner).await;
-    let node = world.node(others[0]);
+    cluster.crash(owner).await;
+    let node = cluster.node(others[0]);
     eventually("the new owner tells of the second one", async || {
         placed(node, &conv)
             .await
             .is_some_and(|placed| placed.last.s == second)
     })
     .await;
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn what_is_sent_within_a_window_is_told_at_its_end_and_a_quiet_one_ends_the_watch() {
-    let world = World::with(3, |settings| {
+async fn a_window_reports_at_its_end_and_a_quiet_one_ends_the_watch() {
+    let cluster = TestCluster::with(3, |settings| {
         settings.activity_window = Duration::from_millis(300)
     })
     .await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     // The first begins a watch, the last is told whatever the windows are.
     let mut last = 0;
     for round in 0..30 {
-        last = world.nodes[round % 3]
+        last = cluster.nodes[round % 3]
             .send("alice", &conv, &format!("m{round}"))
             .await
             .unwrap()
@@ -63,18 +64,18 @@ async fn what_is_sent_within_a_window_is_told_at_its_end_and_a_quiet_one_ends_th
     }
     for round in 0..3 {
         eventually("the last message", async || {
-            placed(&world.nodes[1], &conv)
+            placed(&cluster.nodes[1], &conv)
                 .await
                 .is_some_and(|placed| placed.last.s == last)
         })
         .await;
         // Behind a quiet window the next message begins a watch anew.
         tokio::time::sleep(Duration::from_millis(250 * round)).await;
-        last = world.nodes[0]
+        last = cluster.nodes[0]
             .send("alice", &conv, &format!("later-{round}"))
             .await
             .unwrap()
             .s;
     }
-    world.stop().await;
+    cluster.stop().await;
 }

@@ -1,13 +1,13 @@
 //! What has arrived and what was read: replicated, forward only, many for few log entries.
 
 use futures::future::join_all;
-use node::conversation::timeline::Op;
-use protocol::ConvId;
+use node::conversation::state_machine::ShardOp;
+use protocol::ConversationId;
 
-use crate::world::{Node, World, eventually, user};
+use crate::test_cluster::{Node, TestCluster, eventually, user};
 
 /// How far somebody is, as a member is told on this node: delivered and read.
-async fn seen(node: &Node, by: &str, conv: &ConvId, of: &str) -> Option<(u64, u64)> {
+async fn seen(node: &Node, by: &str, conv: &ConversationId, of: &str) -> Option<(u64, u64)> {
     let page = node
         .conversations
         .members(&user(by), conv, None, 100)
@@ -18,9 +18,9 @@ async fn seen(node: &Node, by: &str, conv: &ConvId, of: &str) -> Option<(u64, u6
 }
 
 /// The entries that the log of a conversation's shard holds or has held.
-fn entries(world: &World, conv: &ConvId) -> u64 {
-    let (owner, _) = world.owner_and_others(conv);
-    let cluster = &world.node(owner).cluster;
+fn entries(cluster: &TestCluster, conv: &ConversationId) -> u64 {
+    let (owner, _) = cluster.owner_and_others(conv);
+    let cluster = &cluster.node(owner).cluster;
     let shard = cluster.shard_of(conv.as_str().as_bytes());
     let status = cluster.status();
     status.shards[usize::from(shard.0)].local.as_ref().unwrap().last
@@ -28,63 +28,63 @@ fn entries(world: &World, conv: &ConvId) -> u64 {
 
 #[actix::test]
 async fn a_thousand_receipts_cost_few_log_entries() {
-    let world = World::start(3).await;
+    let cluster = TestCluster::start(3).await;
     let readers: Vec<String> = (0..20).map(|i| format!("reader-{i:02}")).collect();
     let names: Vec<&str> = readers.iter().map(String::as_str).collect();
-    let conv = world.nodes[0].group("alice", &names).await;
-    let mut places = Vec::new();
+    let conv = cluster.nodes[0].group("alice", &names).await;
+    let mut seqs = Vec::new();
     for i in 0..50 {
-        let done = world.nodes[0]
+        let done = cluster.nodes[0]
             .send_until_acked("alice", &conv, &format!("m{i}"))
             .await;
-        places.push(done.s);
+        seqs.push(done.s);
     }
 
-    let before = entries(&world, &conv);
+    let before = entries(&cluster, &conv);
     let mut receipts = Vec::new();
-    for s in &places {
+    for s in &seqs {
         for (at, name) in names.iter().enumerate() {
-            receipts.push(world.nodes[at % 3].command(name, &conv, "", Op::Read { s: *s }));
+            receipts.push(cluster.nodes[at % 3].command(name, &conv, "", ShardOp::Read { s: *s }));
         }
     }
     assert_eq!(receipts.len(), 1_000);
     for done in join_all(receipts).await {
         done.unwrap();
     }
-    let cost = entries(&world, &conv) - before;
+    let cost = entries(&cluster, &conv) - before;
     println!("1000 receipts of 20 readers on 3 nodes: {cost} log entries");
     assert!(cost <= 50, "{cost} log entries");
 
-    let last = *places.last().unwrap();
+    let last = *seqs.last().unwrap();
     for name in names {
         assert_eq!(
-            seen(&world.nodes[1], "alice", &conv, name).await,
+            seen(&cluster.nodes[1], "alice", &conv, name).await,
             Some((last, last))
         );
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn a_sender_who_was_away_learns_later_who_has_read() {
-    let mut world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
-    let s = world.nodes[0].send("alice", &conv, "hello").await.unwrap().s;
+async fn an_absent_sender_learns_later_who_has_read() {
+    let mut cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
+    let s = cluster.nodes[0].send("alice", &conv, "hello").await.unwrap().s;
     // Nobody listens for alice. Two devices of bob's get the message, one later than the other; carol reads it.
     let run = async |node: usize, by: &str, op| {
-        world.nodes[node].command(by, &conv, "", op).await.unwrap();
+        cluster.nodes[node].command(by, &conv, "", op).await.unwrap();
     };
-    run(1, "bob", Op::Delivered { s }).await;
-    run(2, "bob", Op::Delivered { s: s - 1 }).await;
-    run(2, "carol", Op::Read { s }).await;
-    run(1, "carol", Op::Read { s: 1 }).await;
+    run(1, "bob", ShardOp::Delivered { s }).await;
+    run(2, "bob", ShardOp::Delivered { s: s - 1 }).await;
+    run(2, "carol", ShardOp::Read { s }).await;
+    run(1, "carol", ShardOp::Read { s: 1 }).await;
 
-    let (owner, _) = world.owner_and_others(&conv);
+    let (owner, _) = cluster.owner_and_others(&conv);
     for crashed in [false, true] {
         if crashed {
-            world.crash(owner).await;
+            cluster.crash(owner).await;
         }
-        for node in &world.nodes {
+        for node in &cluster.nodes {
             eventually("who has read", async || {
                 seen(node, "alice", &conv, "carol").await == Some((s, s))
             })
@@ -94,25 +94,27 @@ async fn a_sender_who_was_away_learns_later_who_has_read() {
             assert!(read < s, "arrived is not read");
         }
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn the_other_side_of_a_direct_conversation_is_shown_in_the_list() {
-    let world = World::start(1).await;
-    let node = &world.nodes[0];
-    let conv = ConvId::direct(&user("alice"), &user("bob"));
-    let op = Op::Send {
+async fn the_list_shows_the_peer_of_a_direct_conversation() {
+    let cluster = TestCluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let conv = ConversationId::direct(&user("alice"), &user("bob"));
+    let op = ShardOp::Send {
         direct: Some(user("bob")),
         body: "{}".into(),
         reply_to: None,
         mentions: vec![],
     };
     let s = node.command("alice", &conv, "m", op).await.unwrap().s;
-    node.command("bob", &conv, "", Op::Delivered { s }).await.unwrap();
+    node.command("bob", &conv, "", ShardOp::Delivered { s })
+        .await
+        .unwrap();
     for read in [false, true] {
         if read {
-            node.command("bob", &conv, "", Op::Read { s }).await.unwrap();
+            node.command("bob", &conv, "", ShardOp::Read { s }).await.unwrap();
         }
         let mut peer = None;
         eventually("the list", async || {
@@ -133,35 +135,40 @@ async fn the_other_side_of_a_direct_conversation_is_shown_in_the_list() {
         assert_eq!(peer.read >= s, read, "{peer:?}");
         assert_eq!(view.unwrap().peer, Some(peer));
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn in_a_crowd_nobody_is_told_how_far_the_others_are() {
-    let world = World::start(1).await;
-    let node = &world.nodes[0];
+async fn in_a_large_conversation_no_cursor_is_sent_to_others() {
+    let cluster = TestCluster::start(1).await;
+    let node = &cluster.nodes[0];
     let others: Vec<String> = (0..255).map(|i| format!("u{i:03}")).collect();
     let names: Vec<&str> = others.iter().map(String::as_str).collect();
     let conv = node.group("alice", &names).await;
     let s = node.send("alice", &conv, "hello").await.unwrap().s;
     let (alice, _) = node.listen("alice", &conv).await;
-    node.command("u000", &conv, "", Op::Read { s }).await.unwrap();
+    node.command("u000", &conv, "", ShardOp::Read { s })
+        .await
+        .unwrap();
     eventually("the receipt", async || !alice.whispers.borrow().is_empty()).await;
     assert_eq!(seen(node, "alice", &conv, "u000").await, Some((s, s)));
 
-    let invite = Op::Invite {
+    let invite = ShardOp::Invite {
         who: user("one-more"),
     };
     let last = node.command("alice", &conv, "invite", invite).await.unwrap().s;
     let (device, _) = node.listen("u001", &conv).await;
     node.hub.attach(&user("u001"), device.clone());
-    node.command("u001", &conv, "", Op::Read { s: last })
+    node.command("u001", &conv, "", ShardOp::Read { s: last })
         .await
         .unwrap();
     // One's own other devices are told all the same.
     eventually("the own receipt", async || !device.whispers.borrow().is_empty()).await;
-    let told = alice.whispers.take();
-    assert!(told.iter().all(|receipt| !receipt.contains("u001")), "{told:?}");
+    let receipts = alice.whispers.take();
+    assert!(
+        receipts.iter().all(|receipt| !receipt.contains("u001")),
+        "{receipts:?}"
+    );
     assert_eq!(seen(node, "alice", &conv, "u001").await, None);
-    world.stop().await;
+    cluster.stop().await;
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use node::conversation::Settings;
-use node::conversation::timeline::Op;
-use node::user::Hook;
+use node::conversation::state_machine::ShardOp;
+use node::user::WebhookTarget;
 use node::webhook::{self, Webhook};
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
@@ -15,17 +15,17 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::world::{World, eventually};
+use crate::test_cluster::{TestCluster, eventually};
 
 /// What a receiver was told, by the ids of the posts.
-type Told = Arc<Mutex<BTreeSet<String>>>;
+type Delivered = Arc<Mutex<BTreeSet<String>>>;
 
 /// A receiver that answers with `status`.
-async fn receiver(status: Arc<AtomicU16>) -> (String, Told) {
+async fn receiver(status: Arc<AtomicU16>) -> (String, Delivered) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let told = Told::default();
-    let tell = told.clone();
+    let delivered = Delivered::default();
+    let sink = delivered.clone();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -41,21 +41,21 @@ async fn receiver(status: Arc<AtomicU16>) -> (String, Told) {
                 status,
                 text.lines().find_map(|line| line.strip_prefix("webhook-id: ")),
             ) {
-                tell.lock().insert(id.to_owned());
+                sink.lock().insert(id.to_owned());
             }
             let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
             let _gone = stream.write_all(answer.as_bytes()).await;
         }
     });
-    (url, told)
+    (url, delivered)
 }
 
-fn told(url: &str, backlog: u64) -> impl Fn(&mut Settings) + use<> {
-    told_of(url, backlog, 256)
+fn webhook_settings(url: &str, backlog: u64) -> impl Fn(&mut Settings) + use<> {
+    webhook_settings_of(url, backlog, 256)
 }
 
 /// In conversations of more members nobody is told who is away.
-fn told_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + use<> {
+fn webhook_settings_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + use<> {
     let settings = webhook::Settings {
         name: "messages",
         url: url.to_owned(),
@@ -64,11 +64,11 @@ fn told_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + us
         timeout: Duration::from_secs(30),
         attempts: 1,
         concurrent: 64,
-        clock: cluster::Clock::system(),
+        clock: cluster::ClusterClock::system(),
     };
     let webhook = Webhook::open(settings, webhook::Metrics::default()).unwrap();
     move |settings| {
-        settings.hook = Some(Hook {
+        settings.hook = Some(WebhookTarget {
             webhook: webhook.clone(),
             members,
             backlog,
@@ -77,71 +77,74 @@ fn told_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Settings) + us
     }
 }
 
-fn dropped(world: &World) -> u64 {
-    let of = |node: &crate::world::Node| {
+fn dropped(cluster: &TestCluster) -> u64 {
+    let of = |node: &crate::test_cluster::Node| {
         let (mut registry, mut text) = (Registry::default(), String::new());
-        node.backbone.register(&mut registry);
+        node.service.register(&mut registry);
         encode(&mut text, &registry).unwrap();
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix("conversation_hooks_dropped_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
-    world.nodes.iter().map(of).sum()
+    cluster.nodes.iter().map(of).sum()
 }
 
 #[actix::test]
-async fn what_the_dead_owner_did_not_tell_the_next_one_tells() {
+async fn the_next_owner_delivers_what_a_dead_one_did_not() {
     let status = Arc::new(AtomicU16::new(503));
     let (url, posts) = receiver(status.clone()).await;
-    let mut world = World::with(3, told(&url, 1_000)).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (owner, others) = world.owner_and_others(&conv);
+    let mut cluster = TestCluster::with(3, webhook_settings(&url, 1_000)).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (owner, others) = cluster.owner_and_others(&conv);
     for n in 0..20 {
-        world
+        cluster
             .node(others[0])
             .send_until_acked("alice", &conv, &format!("m{n:02}"))
             .await;
     }
-    world.crash(owner).await;
+    cluster.crash(owner).await;
     status.store(204, Ordering::Relaxed);
     eventually("every message is told", async || posts.lock().len() == 20).await;
-    assert_eq!(dropped(&world), 0);
-    world.stop().await;
+    assert_eq!(dropped(&cluster), 0);
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn a_hook_that_was_acknowledged_is_told_every_message_across_a_change_of_owner() {
+async fn a_webhook_gets_every_message_across_an_owner_change() {
     let status = Arc::new(AtomicU16::new(503));
     let (url, posts) = receiver(status.clone()).await;
     // The conversation is too large for those who are away: it's the hook of its own that counts.
-    let mut world = World::with(3, told_of(&url, 1_000, 2)).await;
-    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
-    let (owner, others) = world.owner_and_others(&conv);
+    let mut cluster = TestCluster::with(3, webhook_settings_of(&url, 1_000, 2)).await;
+    let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
+    let (owner, others) = cluster.owner_and_others(&conv);
     for n in 0..5 {
         let text = format!("before{n}");
-        world
+        cluster
             .node(others[0])
             .send_until_acked("alice", &conv, &text)
             .await;
     }
-    let hook = Op::Hook {
+    let hook = ShardOp::Hook {
         name: "ci".into(),
         on: true,
     };
-    let registered = world.node(others[0]).command("alice", &conv, "hook", hook).await;
+    let registered = cluster
+        .node(others[0])
+        .command("alice", &conv, "hook", hook)
+        .await;
     registered.expect("the hook is registered");
     for n in 0..10 {
         let text = format!("old{n}");
-        world
+        cluster
             .node(others[0])
             .send_until_acked("alice", &conv, &text)
             .await;
     }
-    world.crash(owner).await;
+    cluster.crash(owner).await;
     for n in 0..10 {
         let text = format!("new{n}");
-        world
+        cluster
             .node(others[1])
             .send_until_acked("alice", &conv, &text)
             .await;
@@ -149,7 +152,7 @@ async fn a_hook_that_was_acknowledged_is_told_every_message_across_a_change_of_o
     assert_eq!(posts.lock().len(), 0, "nothing was taken so far");
     status.store(204, Ordering::Relaxed);
     eventually("every message since is told", async || posts.lock().len() == 20).await;
-    world.stop().await;
+    cluster.stop().await;
     assert_eq!(posts.lock().len(), 20, "and none of before");
 }
 
@@ -157,16 +160,16 @@ async fn a_hook_that_was_acknowledged_is_told_every_message_across_a_change_of_o
 async fn of_too_many_that_wait_the_oldest_are_given_up_and_no_send_waits_for_it() {
     let status = Arc::new(AtomicU16::new(503));
     let (url, posts) = receiver(status.clone()).await;
-    let world = World::with(1, told(&url, 5)).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
+    let cluster = TestCluster::with(1, webhook_settings(&url, 5)).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     for n in 0..30 {
-        world.nodes[0]
+        cluster.nodes[0]
             .send("alice", &conv, &format!("m{n:02}"))
             .await
             .unwrap();
     }
-    eventually("the oldest are given up", async || dropped(&world) == 25).await;
+    eventually("the oldest are given up", async || dropped(&cluster) == 25).await;
     status.store(204, Ordering::Relaxed);
     eventually("the others are told", async || posts.lock().len() == 5).await;
-    world.stop().await;
+    cluster.stop().await;
 }

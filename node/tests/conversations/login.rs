@@ -7,24 +7,24 @@ use std::time::Duration;
 use cluster::NodeId;
 use data_encoding::BASE32_NOPAD;
 use node::config::Config;
-use node::conversation::Refusal;
-use node::gateway::auth::Auth;
-use node::user::login::keyring::Keys;
-use node::user::login::{Login, Tokens};
+use node::conversation::CommandError;
+use node::gateway::auth::TokenVerifier;
+use node::user::login::keyring::KeyringCache;
+use node::user::login::{LoginService, Tokens};
 use node::webhook;
-use protocol::{ConvId, ErrorCode};
-use storage::{Order, Table};
+use protocol::{ConversationId, ErrorCode};
+use storage::{ScanOrder, TableId};
 
-use crate::world::{World, eventually};
+use crate::test_cluster::{TestCluster, eventually};
 
 const PHONE: &str = "+447700900123";
 
 /// The logins of one node, and the tokens that it believes.
-struct Desk {
+struct LoginNode {
     id: NodeId,
-    login: Login,
-    auth: Auth,
-    keeper: actix::Arbiter,
+    login: LoginService,
+    auth: TokenVerifier,
+    arbiter: actix::Arbiter,
 }
 
 fn config() -> Config {
@@ -36,38 +36,38 @@ fn config() -> Config {
 }
 
 /// A desk on each node, each knowing the keys.
-async fn desks(world: &World) -> Vec<Desk> {
+async fn login_nodes(cluster: &TestCluster) -> Vec<LoginNode> {
     let config = config();
-    let mut desks = Vec::new();
-    for node in &world.nodes {
-        let keys = Arc::new(Keys::new(Duration::from_secs(60)));
-        let auth = Auth::open(&config.auth, 8_192).unwrap();
+    let mut login_nodes = Vec::new();
+    for node in &cluster.nodes {
+        let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
+        let auth = TokenVerifier::open(&config.auth, 8_192).unwrap();
         let auth = auth.believing(keys.clone(), &config.login, &config.auth);
-        let login = Login::new(
+        let login = LoginService::new(
             &config,
             node.conversations.clone(),
             keys,
             webhook::Metrics::default(),
         );
         let login = login.unwrap();
-        let keeper = actix::Arbiter::new();
-        keeper.spawn(login.clone().keep());
-        desks.push(Desk {
+        let arbiter = actix::Arbiter::new();
+        arbiter.spawn(login.clone().keep());
+        login_nodes.push(LoginNode {
             id: node.id,
             login,
             auth,
-            keeper,
+            arbiter,
         });
     }
     eventually("every node knows the keys", async || {
-        desks.iter().all(|desk| shown(desk) == 1)
+        login_nodes.iter().all(|node| published_keys(node) == 1)
     })
     .await;
-    desks
+    login_nodes
 }
 
-fn shown(desk: &Desk) -> usize {
-    desk.login.jwks().0["keys"].as_array().unwrap().len()
+fn published_keys(node: &LoginNode) -> usize {
+    node.login.jwks().0["keys"].as_array().unwrap().len()
 }
 
 fn ip(last: u8) -> IpAddr {
@@ -75,16 +75,16 @@ fn ip(last: u8) -> IpAddr {
 }
 
 /// What the log calls the address of a challenge.
-fn name_of(challenge: &str) -> ConvId {
+fn name_of(challenge: &str) -> ConversationId {
     let bytes = BASE32_NOPAD
         .decode(challenge.to_ascii_uppercase().as_bytes())
         .unwrap();
     let tag = BASE32_NOPAD.encode(&bytes[..16]).to_ascii_lowercase();
-    ConvId::parse(&format!("to_{tag}")).unwrap()
+    ConversationId::parse(&format!("to_{tag}")).unwrap()
 }
 
 /// Asks again while the refusal is a temporary one, as a client does.
-async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, CommandError>) -> Result<T, CommandError> {
     let mut answer = None;
     eventually("an answer", async || {
         let got = ask().await;
@@ -98,16 +98,20 @@ async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, Refusal>) -> 
 
 #[actix::test]
 async fn a_code_asked_for_on_one_node_is_entered_on_another_and_survives_its_owner() {
-    let mut world = World::start(3).await;
-    let desks = desks(&world).await;
-    let asked = desks[0].login.ask(ip(1), PHONE).await.unwrap();
-    let other = desks[1].login.ask(ip(2), PHONE).await.unwrap();
+    let mut cluster = TestCluster::start(3).await;
+    let login_nodes = login_nodes(&cluster).await;
+    let asked = login_nodes[0].login.ask(ip(1), PHONE).await.unwrap();
+    let other = login_nodes[1].login.ask(ip(2), PHONE).await.unwrap();
     let code = other.code.clone().unwrap();
-    let tokens = desks[2].login.verify(&other.challenge, &code).await.unwrap();
-    for desk in &desks {
-        let identity = desk.auth.check(&tokens.access).unwrap();
+    let tokens = login_nodes[2]
+        .login
+        .verify(&other.challenge, &code)
+        .await
+        .unwrap();
+    for node in &login_nodes {
+        let identity = node.auth.check(&tokens.access).unwrap();
         assert_eq!(identity.user, tokens.user, "every node believes the token");
-        let again = desk.login.verify(&other.challenge, &code).await;
+        let again = node.login.verify(&other.challenge, &code).await;
         assert_eq!(
             again.err().unwrap().code,
             ErrorCode::Unauthenticated,
@@ -118,13 +122,13 @@ async fn a_code_asked_for_on_one_node_is_entered_on_another_and_survives_its_own
     // Wrong tries on all nodes, then the owner dies.
     let code = asked.code.clone().unwrap();
     let wrong = if code == "000000" { "000001" } else { "000000" };
-    for desk in &desks {
-        let tried = desk.login.verify(&asked.challenge, wrong).await;
+    for node in &login_nodes {
+        let tried = node.login.verify(&asked.challenge, wrong).await;
         assert_eq!(tried.err().unwrap().code, ErrorCode::Unauthenticated);
     }
-    let owner = world.owner_and_others(&name_of(&asked.challenge)).0;
-    world.crash(owner).await;
-    let left: Vec<&Desk> = desks.iter().filter(|desk| desk.id != owner).collect();
+    let owner = cluster.owner_and_others(&name_of(&asked.challenge)).0;
+    cluster.crash(owner).await;
+    let left: Vec<&LoginNode> = login_nodes.iter().filter(|node| node.id != owner).collect();
     let same = until_answered(async || left[0].login.verify(&asked.challenge, &code).await)
         .await
         .unwrap();
@@ -132,96 +136,96 @@ async fn a_code_asked_for_on_one_node_is_entered_on_another_and_survives_its_own
 
     // The refresh token of the other login: each use on another node.
     let mut line = tokens;
-    for desk in left.iter().cycle().take(4) {
-        let next: Tokens = until_answered(async || desk.login.refresh(&line.refresh).await)
+    for node in left.iter().cycle().take(4) {
+        let next: Tokens = until_answered(async || node.login.refresh(&line.refresh).await)
             .await
             .unwrap();
         assert_eq!(next.user, line.user);
         line = next;
     }
-    for desk in desks {
-        desk.keeper.stop();
+    for node in login_nodes {
+        node.arbiter.stop();
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn limits_hold_whichever_nodes_are_asked() {
-    let world = World::start(3).await;
-    let desks = desks(&world).await;
+    let cluster = TestCluster::start(3).await;
+    let login_nodes = login_nodes(&cluster).await;
     // Four per address, from as many IP addresses as one likes.
     for i in 0..4u8 {
-        let desk = &desks[usize::from(i) % 3];
-        desk.login.ask(ip(10 + i), PHONE).await.unwrap();
+        let node = &login_nodes[usize::from(i) % 3];
+        node.login.ask(ip(10 + i), PHONE).await.unwrap();
     }
-    for (i, desk) in desks.iter().enumerate() {
-        let refused = desk.login.ask(ip(20), PHONE).await.err().unwrap();
+    for (i, node) in login_nodes.iter().enumerate() {
+        let refused = node.login.ask(ip(20), PHONE).await.err().unwrap();
         assert_eq!(refused.code, ErrorCode::RateLimited, "node {i}");
         let wait = refused.retry_ms.unwrap();
         assert!((3_000_000..=3_600_000).contains(&wait), "{wait}");
     }
     // Six per IP address, for as many addresses as one likes; three of them were just refused.
-    for (i, desk) in desks.iter().enumerate() {
+    for (i, node) in login_nodes.iter().enumerate() {
         let to = format!("name{i}@example.org");
-        desk.login.ask(ip(20), &to).await.unwrap();
+        node.login.ask(ip(20), &to).await.unwrap();
     }
-    for desk in &desks {
-        let refused = desk.login.ask(ip(20), "last@example.org").await.err().unwrap();
+    for node in &login_nodes {
+        let refused = node.login.ask(ip(20), "last@example.org").await.err().unwrap();
         assert_eq!(refused.code, ErrorCode::RateLimited);
     }
     // Five wrong tries, wherever.
-    let asked = desks[0].login.ask(ip(30), "a@example.org").await.unwrap();
+    let asked = login_nodes[0].login.ask(ip(30), "a@example.org").await.unwrap();
     let code = asked.code.unwrap();
     let wrong = if code == "000000" { "000001" } else { "000000" };
     for i in 0..5 {
-        let tried = desks[i % 3].login.verify(&asked.challenge, wrong).await;
+        let tried = login_nodes[i % 3].login.verify(&asked.challenge, wrong).await;
         assert_eq!(tried.err().unwrap().code, ErrorCode::Unauthenticated);
     }
-    let late = desks[2].login.verify(&asked.challenge, &code).await;
+    let late = login_nodes[2].login.verify(&asked.challenge, &code).await;
     assert_eq!(late.err().unwrap().code, ErrorCode::Unauthenticated);
-    for desk in desks {
-        desk.keeper.stop();
+    for node in login_nodes {
+        node.arbiter.stop();
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn what_is_over_leaves_every_replica() {
-    let world = World::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
+    let cluster = TestCluster::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
     let mut short = config();
     short.login.window_ms = node::config::Millis(1_000);
     short.login.code_ms = node::config::Millis(1_000);
-    let node = &world.nodes[0];
-    let keys = Arc::new(Keys::new(Duration::from_secs(60)));
-    let login = Login::new(
+    let node = &cluster.nodes[0];
+    let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
+    let login = LoginService::new(
         &short,
         node.conversations.clone(),
         keys,
         webhook::Metrics::default(),
     )
     .unwrap();
-    let keeper = actix::Arbiter::new();
-    keeper.spawn(login.clone().keep());
+    let arbiter = actix::Arbiter::new();
+    arbiter.spawn(login.clone().keep());
     let asked = until_answered(async || login.ask(ip(1), PHONE).await)
         .await
         .unwrap();
     let name = name_of(&asked.challenge);
-    let rows = |of: &crate::world::Node| {
+    let rows = |of: &crate::test_cluster::Node| {
         let state = of.cluster.state(of.cluster.shard_of(name.as_str().as_bytes()));
         let (from, to) = (&b"\x00"[..], &b"\x03"[..]);
         state
-            .scan(Table::UserIndex, from..to, Order::Ascending, 100)
+            .scan(TableId::UserIndex, from..to, ScanOrder::Ascending, 100)
             .unwrap()
             .len()
     };
     eventually("the rows are on every replica, or gone already", async || {
-        world.nodes.iter().all(|of| rows(of) >= 4) || world.nodes.iter().all(|of| rows(of) == 0)
+        cluster.nodes.iter().all(|of| rows(of) >= 4) || cluster.nodes.iter().all(|of| rows(of) == 0)
     })
     .await;
     eventually("they are gone", async || {
-        world.nodes.iter().all(|of| rows(of) == 0)
+        cluster.nodes.iter().all(|of| rows(of) == 0)
     })
     .await;
-    keeper.stop();
-    world.stop().await;
+    arbiter.stop();
+    cluster.stop().await;
 }

@@ -9,47 +9,47 @@ mod login;
 mod membership;
 mod presence;
 mod retention;
+mod test_cluster;
 mod words;
-mod world;
 
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use node::conversation::timeline::Op;
-use protocol::{ConvId, ErrorCode};
+use node::conversation::state_machine::ShardOp;
+use protocol::{ConversationId, ErrorCode};
 
-use world::{Ears, World, cids, eventually, user};
+use test_cluster::{RecordingSubscriber, TestCluster, cids, eventually, user};
 
 #[actix::test]
 async fn every_node_shows_the_same_conversation() {
     // A group made on one node; its members listen on three.
-    let world = World::start(3).await;
-    let guest = Ears::new("carol");
-    world.nodes[2].hub.attach(&user("carol"), guest.clone());
-    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
-    let (alice, from_a) = world.nodes[0].listen("alice", &conv).await;
-    let (bob, from_b) = world.nodes[1].listen("bob", &conv).await;
+    let cluster = TestCluster::start(3).await;
+    let subscriber = RecordingSubscriber::new("carol");
+    cluster.nodes[2].hub.attach(&user("carol"), subscriber.clone());
+    let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
+    let (alice, from_a) = cluster.nodes[0].listen("alice", &conv).await;
+    let (bob, from_b) = cluster.nodes[1].listen("bob", &conv).await;
     eventually("carol is told of the group", async || {
-        guest.joined.borrow().contains(&conv)
+        subscriber.joined.borrow().contains(&conv)
     })
     .await;
-    let (carol, from_c) = world.nodes[2].listen("carol", &conv).await;
+    let (carol, from_c) = cluster.nodes[2].listen("carol", &conv).await;
 
     // All write at once, pipelined.
     let mut sends = Vec::new();
     for round in 0..50 {
         for (node, name) in ["alice", "bob", "carol"].iter().enumerate() {
-            sends.push(world.nodes[node].send(name, &conv, &format!("{name}-{round:03}")));
+            sends.push(cluster.nodes[node].send(name, &conv, &format!("{name}-{round:03}")));
         }
     }
     let acks: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
     let last = acks.iter().map(|ack| ack.s).max().unwrap();
 
     // One order for all, each sender's own kept.
-    for (ears, from) in [(&alice, from_a), (&bob, from_b), (&carol, from_c)] {
-        eventually("the last event", async || ears.last(&conv) == last).await;
-        let order = cids(&ears.contiguous(&conv, from));
+    for (subscriber, from) in [(&alice, from_a), (&bob, from_b), (&carol, from_c)] {
+        eventually("the last event", async || subscriber.last(&conv) == last).await;
+        let order = cids(&subscriber.contiguous(&conv, from));
         for name in ["alice", "bob", "carol"] {
             let own: Vec<_> = order
                 .iter()
@@ -66,28 +66,32 @@ async fn every_node_shows_the_same_conversation() {
     );
 
     // A repeat on another node is the same message.
-    let again = world.nodes[2].send("alice", &conv, "alice-007").await.unwrap();
+    let again = cluster.nodes[2].send("alice", &conv, "alice-007").await.unwrap();
     assert!(again.dup);
     assert!(acks.iter().any(|ack| ack.s == again.s && ack.mn == again.mn));
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn order_and_acks_survive_the_loss_of_the_owner() {
-    let mut world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (owner, others) = world.owner_and_others(&conv);
-    let (bob, from) = world.node(others[0]).listen("bob", &conv).await;
+    let mut cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (owner, others) = cluster.owner_and_others(&conv);
+    let (bob, from) = cluster.node(others[0]).listen("bob", &conv).await;
 
     // A stream of sends; the owner dies in the middle of it.
     let mut sends = Vec::new();
     for round in 0..400 {
-        sends.push(world.node(others[1]).send("alice", &conv, &format!("{round:04}")));
+        sends.push(
+            cluster
+                .node(others[1])
+                .send("alice", &conv, &format!("{round:04}")),
+        );
         if round % 8 == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         if round == 200 {
-            world.crash(owner).await;
+            cluster.crash(owner).await;
         }
     }
     for (round, send) in sends.into_iter().enumerate() {
@@ -102,20 +106,23 @@ async fn order_and_acks_survive_the_loss_of_the_owner() {
     .await;
     let expected: Vec<_> = (0..400).map(|round| format!("{round:04}")).collect();
     assert_eq!(cids(&bob.contiguous(&conv, from)), expected);
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn an_owner_that_falls_silent_holds_up_nobody() {
-    let world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (owner, others) = world.owner_and_others(&conv);
-    let (owner, others) = (world.node(owner), [world.node(others[0]), world.node(others[1])]);
+async fn a_silent_owner_holds_up_no_other_conversation() {
+    let cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (owner, others) = cluster.owner_and_others(&conv);
+    let (owner, others) = (
+        cluster.node(owner),
+        [cluster.node(others[0]), cluster.node(others[1])],
+    );
     let (bob, from) = others[1].listen("bob", &conv).await;
     others[0].send("alice", &conv, "before").await.unwrap();
 
     // Nothing is refused, nothing is answered.
-    world.network.partition(&[owner.id]);
+    cluster.network.partition(&[owner.id]);
     let sends: Vec<_> = (0..20)
         .map(|round| others[0].send("alice", &conv, &format!("{round:02}")))
         .collect();
@@ -128,62 +135,62 @@ async fn an_owner_that_falls_silent_holds_up_nobody() {
     .await;
 
     // The old owner comes back: nothing appears twice, and it serves its own sessions again.
-    world.network.heal();
+    cluster.network.heal();
     let back = owner.send_until_acked("alice", &conv, "19").await;
     assert!(back.dup);
     let (late, late_from) = owner.listen("alice", &conv).await;
     let last = others[0].send("alice", &conv, "after").await.unwrap();
-    for (ears, from) in [(&bob, from), (&late, late_from)] {
-        eventually("the last event", async || ears.last(&conv) == last.s).await;
-        ears.contiguous(&conv, from);
+    for (subscriber, from) in [(&bob, from), (&late, late_from)] {
+        eventually("the last event", async || subscriber.last(&conv) == last.s).await;
+        subscriber.contiguous(&conv, from);
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn broken_links_delay_events_and_nothing_else() {
-    let world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
-    let mut ears = Vec::new();
+    let cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
+    let mut subscriber = Vec::new();
     for (node, name) in ["alice", "bob", "carol"].iter().enumerate() {
-        ears.push(world.nodes[node].listen(name, &conv).await);
+        subscriber.push(cluster.nodes[node].listen(name, &conv).await);
     }
     let mut last = 0;
     for round in 0..30 {
         let texts: Vec<_> = (0..5).map(|i| format!("{round:02}-{i}")).collect();
         let sends = texts
             .iter()
-            .map(|text| world.nodes[round % 3].send_until_acked("alice", &conv, text));
+            .map(|text| cluster.nodes[round % 3].send_until_acked("alice", &conv, text));
         for done in join_all(sends).await {
             last = last.max(done.s);
         }
-        let (a, b) = (world.nodes[round % 3].id, world.nodes[(round + 1) % 3].id);
-        world.network.reset(a, b);
+        let (a, b) = (cluster.nodes[round % 3].id, cluster.nodes[(round + 1) % 3].id);
+        cluster.network.reset(a, b);
     }
-    for (ears, from) in &ears {
-        eventually("the last event", async || ears.last(&conv) == last).await;
-        assert_eq!(ears.contiguous(&conv, *from).len() as u64, last - from);
+    for (subscriber, from) in &subscriber {
+        eventually("the last event", async || subscriber.last(&conv) == last).await;
+        assert_eq!(subscriber.contiguous(&conv, *from).len() as u64, last - from);
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn nothing_above_the_removal_reaches_the_removed() {
-    let world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (bob, from) = world.nodes[1].listen("bob", &conv).await;
-    let (alice, _) = world.nodes[0].listen("alice", &conv).await;
+    let cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (bob, from) = cluster.nodes[1].listen("bob", &conv).await;
+    let (alice, _) = cluster.nodes[0].listen("alice", &conv).await;
     let mut sends = Vec::new();
     for round in 0..40 {
         sends.push(
-            world.nodes[0]
+            cluster.nodes[0]
                 .send("alice", &conv, &format!("{round:02}"))
                 .boxed(),
         );
         if round == 20 {
             sends.push(
-                world.nodes[2]
-                    .command("alice", &conv, "kick", Op::Kick { who: user("bob") })
+                cluster.nodes[2]
+                    .command("alice", &conv, "kick", ShardOp::Kick { who: user("bob") })
                     .boxed(),
             );
         }
@@ -204,10 +211,10 @@ async fn nothing_above_the_removal_reaches_the_removed() {
     bob.contiguous(&conv, from);
 
     // Neither commands nor questions nor a new subscription get through.
-    let refused = world.nodes[1].send("bob", &conv, "more").await.unwrap_err();
+    let refused = cluster.nodes[1].send("bob", &conv, "more").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotMember);
     assert_eq!(
-        world.nodes[1]
+        cluster.nodes[1]
             .conversations
             .open(&user("bob"), &conv, None)
             .await
@@ -215,15 +222,15 @@ async fn nothing_above_the_removal_reaches_the_removed() {
             .code,
         ErrorCode::NotMember
     );
-    let refused = world.nodes[1]
+    let refused = cluster.nodes[1]
         .hub
-        .subscribe(&conv, Ears::new("bob"))
+        .subscribe(&conv, RecordingSubscriber::new("bob"))
         .await
         .unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotMember);
     assert_eq!(bob.last(&conv), removal);
     eventually("the list forgets it", async || {
-        world.nodes[1]
+        cluster.nodes[1]
             .conversations
             .index(&user("bob"), None, 100)
             .await
@@ -232,19 +239,19 @@ async fn nothing_above_the_removal_reaches_the_removed() {
             .is_empty()
     })
     .await;
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
-    let world = World::start(3).await;
-    let mut groups: Vec<ConvId> = Vec::new();
+    let cluster = TestCluster::start(3).await;
+    let mut groups: Vec<ConversationId> = Vec::new();
     for round in 0..8 {
-        let made = world.nodes[round % 3].conversations.create(
+        let made = cluster.nodes[round % 3].conversations.create(
             user("alice"),
-            world::cid(&format!("make-{round}")),
+            test_cluster::cid(&format!("make-{round}")),
             0,
-            protocol::Kind::Group,
+            protocol::ConversationKind::Group,
             vec![user("bob")],
             Some(format!("group {round}")),
         );
@@ -252,14 +259,14 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
     }
     for (unread, conv) in groups.iter().enumerate() {
         for message in 0..unread {
-            world.nodes[0]
+            cluster.nodes[0]
                 .send("alice", conv, &format!("m{message}"))
                 .await
                 .unwrap();
         }
     }
     eventually("bob's list is complete", async || {
-        world.nodes[1]
+        cluster.nodes[1]
             .conversations
             .index(&user("bob"), None, 100)
             .await
@@ -274,7 +281,7 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
     let mut items = Vec::new();
     let mut cursor = None;
     loop {
-        let page = world.nodes[1]
+        let page = cluster.nodes[1]
             .conversations
             .inbox(&user("bob"), cursor, 3)
             .await
@@ -294,18 +301,18 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
     }
 
     // Reading one makes it zero, everywhere.
-    let last = world.nodes[2]
+    let last = cluster.nodes[2]
         .conversations
         .open(&user("bob"), &groups[7], None)
         .await
         .unwrap()
         .last
         .s;
-    world.nodes[2]
-        .command("bob", &groups[7], "", Op::Read { s: last })
+    cluster.nodes[2]
+        .command("bob", &groups[7], "", ShardOp::Read { s: last })
         .await
         .unwrap();
-    let page = world.nodes[0]
+    let page = cluster.nodes[0]
         .conversations
         .inbox(&user("bob"), None, 1)
         .await
@@ -317,11 +324,11 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
 
     // What was missed, from several owners at once.
     let wants = groups.iter().map(|conv| (conv.clone(), 2)).collect();
-    let missed = world.nodes[2].conversations.sync(&user("bob"), wants).await;
+    let missed = cluster.nodes[2].conversations.sync(&user("bob"), wants).await;
     assert_eq!(missed.len(), groups.len());
     for (at, item) in missed.iter().enumerate() {
         assert_eq!((&item.conv, item.events.len()), (&groups[at], at));
         assert!(!item.gap);
     }
-    world.stop().await;
+    cluster.stop().await;
 }

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use node::conversation::timeline::Op;
-use node::user::{Device, Loss, Refused, Screen, Seat, SessionMark};
+use node::conversation::state_machine::ShardOp;
+use node::user::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
 use protocol::event::PresenceState;
-use protocol::{ConvId, Event};
+use protocol::{ConversationId, Event};
 
-use crate::world::{Ears, Node, World, eventually, user};
+use crate::test_cluster::{Node, RecordingSubscriber, TestCluster, eventually, user};
 
 /// A session that writes down what it is shown.
 #[derive(Default)]
-struct Eyes {
+struct RecordingSink {
     seen: RefCell<Vec<(String, bool)>>,
 }
 
-impl Screen for Eyes {
+impl PresenceSink for RecordingSink {
     fn show(&self, tail: Bytes) -> bool {
         let text = format!("{{{}", std::str::from_utf8(&tail).unwrap());
         let Some(Event::Presence(presence)) = Event::decode(&text) else {
@@ -31,17 +31,17 @@ impl Screen for Eyes {
     }
 }
 
-impl Eyes {
+impl RecordingSink {
     /// A session of bob that watches alice on this node, and what it was shown first.
-    async fn on(node: &Node, online: bool) -> Rc<Eyes> {
-        let eyes = Rc::new(Eyes::default());
+    async fn on(node: &Node, online: bool) -> Rc<RecordingSink> {
+        let sink = Rc::new(RecordingSink::default());
         assert!(
-            node.desk
-                .watch(1, &user("bob"), eyes.clone(), vec![user("alice")], 500)
+            node.presence
+                .watch(1, &user("bob"), sink.clone(), vec![user("alice")], 500)
         );
-        eventually("the snapshot", async || !eyes.seen.borrow().is_empty()).await;
-        eyes.saw(&[online]);
-        eyes
+        eventually("the snapshot", async || !sink.seen.borrow().is_empty()).await;
+        sink.saw(&[online]);
+        sink
     }
 
     fn saw(&self, states: &[bool]) {
@@ -74,15 +74,21 @@ fn mark() -> SessionMark {
 }
 
 /// A session of alice.
-async fn alice(node: &Node, device: Option<Device>) -> (Seat, impl Future<Output = Option<Loss>> + use<>) {
-    let (seat, admission, loss) = node.desk.enter(&user("alice"), None, device, mark());
+async fn alice(
+    node: &Node,
+    device: Option<Device>,
+) -> (
+    PresenceGuard,
+    impl Future<Output = Option<EvictionReason>> + use<>,
+) {
+    let (guard, admission, loss) = node.presence.enter(&user("alice"), None, device, mark());
     admission.await.unwrap();
-    (seat, loss)
+    (guard, loss)
 }
 
 /// The owner of alice's shard, and the others.
-fn owner(world: &World) -> (NodeId, Vec<NodeId>) {
-    world.owner_and_others(&ConvId::parse("alice").unwrap())
+fn owner(cluster: &TestCluster) -> (NodeId, Vec<NodeId>) {
+    cluster.owner_and_others(&ConversationId::parse("alice").unwrap())
 }
 
 async fn live(node: &Node, name: &str) -> Option<bool> {
@@ -91,13 +97,13 @@ async fn live(node: &Node, name: &str) -> Option<bool> {
 
 #[actix::test]
 async fn presence_is_seen_from_every_node() {
-    let world = World::start(3).await;
-    let [a, b, c] = &world.nodes[..] else { panic!() };
-    let eyes = Eyes::on(b, false).await;
+    let cluster = TestCluster::start(3).await;
+    let [a, b, c] = &cluster.nodes[..] else { panic!() };
+    let sink = RecordingSink::on(b, false).await;
     let (first, _) = alice(a, None).await;
-    eyes.sees(&[false, true]).await;
+    sink.sees(&[false, true]).await;
     let (second, _) = alice(c, None).await;
-    for node in &world.nodes {
+    for node in &cluster.nodes {
         assert_eq!(live(node, "alice").await, Some(true));
         assert_eq!(live(node, "nobody").await, Some(false));
         assert!(
@@ -115,30 +121,30 @@ async fn presence_is_seen_from_every_node() {
     })
     .await;
     drop(second);
-    eyes.sees(&[false, true, false]).await;
-    let shown = a
+    sink.sees(&[false, true, false]).await;
+    let visible = a
         .conversations
         .presence(&user("bob"), &user("alice"))
         .await
         .unwrap();
-    assert!(!shown.online && shown.seen.is_some());
-    world.stop().await;
+    assert!(!visible.online && visible.seen.is_some());
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn a_new_owner_is_told_of_everybody_and_nobody_sees_a_flicker() {
+async fn a_new_owner_learns_all_sessions_and_no_viewer_sees_a_flicker() {
     // Long enough for a slow machine to elect another owner and tell it everything.
     let hold_down = Duration::from_secs(5);
-    let mut world = World::with(3, |settings| {
-        (settings.users.hold_down, settings.users.settle) = (hold_down, hold_down / 2);
+    let mut cluster = TestCluster::with(3, |settings| {
+        (settings.users.hold_down, settings.users.register_timeout) = (hold_down, hold_down / 2);
     })
     .await;
-    let (dies, others) = owner(&world);
-    let (seat, _) = alice(world.node(others[0]), phone("x")).await;
-    let eyes = Eyes::on(world.node(others[1]), true).await;
-    world.crash(dies).await;
+    let (dies, others) = owner(&cluster);
+    let (guard, _) = alice(cluster.node(others[0]), phone("x")).await;
+    let sink = RecordingSink::on(cluster.node(others[1]), true).await;
+    cluster.crash(dies).await;
     // Whoever asks waits until the new owner can know.
-    let node = world.node(others[1]);
+    let node = cluster.node(others[1]);
     let mut found = None;
     eventually("the new owner answers", async || {
         found = live(node, "alice").await;
@@ -148,68 +154,68 @@ async fn a_new_owner_is_told_of_everybody_and_nobody_sees_a_flicker() {
     assert_eq!(found, Some(true));
     // The new owner's hold-down passes, and she is there still.
     tokio::time::sleep(hold_down).await;
-    eyes.saw(&[true]);
-    drop(seat);
-    eyes.sees(&[true, false]).await;
-    world.stop().await;
+    sink.saw(&[true]);
+    drop(guard);
+    sink.sees(&[true, false]).await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn the_users_of_a_node_that_dies_go_offline() {
-    let mut world = World::start(3).await;
-    let (owner, others) = owner(&world);
-    let (_seat, _) = alice(world.node(others[0]), None).await;
-    let eyes = Eyes::on(world.node(others[1]), true).await;
-    world.crash(others[0]).await;
-    eyes.sees(&[true, false]).await;
-    assert_eq!(live(world.node(owner), "alice").await, Some(false));
-    world.stop().await;
+    let mut cluster = TestCluster::start(3).await;
+    let (owner, others) = owner(&cluster);
+    let (_guard, _) = alice(cluster.node(others[0]), None).await;
+    let sink = RecordingSink::on(cluster.node(others[1]), true).await;
+    cluster.crash(others[0]).await;
+    sink.sees(&[true, false]).await;
+    assert_eq!(live(cluster.node(owner), "alice").await, Some(false));
+    cluster.stop().await;
 }
 
 #[actix::test]
-async fn an_owner_that_lost_sight_of_a_node_hears_of_its_users_again() {
-    let world = World::start(3).await;
-    let (owner, others) = owner(&world);
-    let (away, watches) = (world.node(others[0]), world.node(others[1]));
-    let (_seat, _) = alice(away, None).await;
-    let eyes = Eyes::on(watches, true).await;
-    world.network.partition(&[others[0]]);
-    eyes.sees(&[true, false]).await;
-    world.network.heal();
-    eyes.sees(&[true, false, true]).await;
-    assert_eq!(live(world.node(owner), "alice").await, Some(true));
-    world.stop().await;
+async fn an_owner_that_timed_out_a_node_gets_its_users_again() {
+    let cluster = TestCluster::start(3).await;
+    let (owner, others) = owner(&cluster);
+    let (detached, watches) = (cluster.node(others[0]), cluster.node(others[1]));
+    let (_guard, _) = alice(detached, None).await;
+    let sink = RecordingSink::on(watches, true).await;
+    cluster.network.partition(&[others[0]]);
+    sink.sees(&[true, false]).await;
+    cluster.network.heal();
+    sink.sees(&[true, false, true]).await;
+    assert_eq!(live(cluster.node(owner), "alice").await, Some(true));
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn a_device_has_one_session_in_the_whole_cluster() {
-    let world = World::start(3).await;
-    let [a, b, c] = &world.nodes[..] else { panic!() };
+    let cluster = TestCluster::start(3).await;
+    let [a, b, c] = &cluster.nodes[..] else { panic!() };
     let (_one, loss) = alice(a, phone("x")).await;
     let (_two, replaced) = alice(b, phone("x")).await;
-    assert_eq!(loss.await, Some(Loss::Replaced));
+    assert_eq!(loss.await, Some(EvictionReason::Replaced));
     let (_three, displaced) = alice(c, phone("y")).await;
-    assert_eq!(replaced.await, Some(Loss::Displaced));
+    assert_eq!(replaced.await, Some(EvictionReason::Displaced));
     let (_four, _) = alice(a, phone("z")).await;
-    assert_eq!(displaced.await, Some(Loss::Displaced));
+    assert_eq!(displaced.await, Some(EvictionReason::Displaced));
     let (_five, stays) = alice(b, phone("x")).await;
-    let (_six, admission, _) = c.desk.enter(&user("alice"), None, phone("y"), mark());
-    assert_eq!(admission.await, Err(Refused::Conflict));
+    let (_six, admission, _) = c.presence.enter(&user("alice"), None, phone("y"), mark());
+    assert_eq!(admission.await, Err(SessionRefused::Conflict));
     let waited = tokio::time::timeout(Duration::from_millis(50), stays).await;
     assert!(waited.is_err(), "the one that was there stays");
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn a_block_hides_the_user_on_every_node() {
-    let world = World::start(3).await;
-    let [a, b, c] = &world.nodes[..] else { panic!() };
-    let (_seat, _) = alice(a, None).await;
-    let eyes = Eyes::on(b, true).await;
-    let direct = ConvId::direct(&user("alice"), &user("bob"));
-    let block = |on| Op::Block { who: user("bob"), on };
+    let cluster = TestCluster::start(3).await;
+    let [a, b, c] = &cluster.nodes[..] else { panic!() };
+    let (_guard, _) = alice(a, None).await;
+    let sink = RecordingSink::on(b, true).await;
+    let direct = ConversationId::direct(&user("alice"), &user("bob"));
+    let block = |on| ShardOp::Block { who: user("bob"), on };
     c.command("alice", &direct, "b", block(true)).await.unwrap();
-    eyes.sees(&[true, false]).await;
+    sink.sees(&[true, false]).await;
     assert!(
         !c.conversations
             .presence(&user("bob"), &user("alice"))
@@ -230,49 +236,57 @@ async fn a_block_hides_the_user_on_every_node() {
         "the cluster itself is not deceived"
     );
     c.command("alice", &direct, "u", block(false)).await.unwrap();
-    eyes.sees(&[true, false, true]).await;
-    world.stop().await;
+    sink.sees(&[true, false, true]).await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn when_a_user_was_seen_outlives_the_owner() {
-    let mut world = World::start(3).await;
-    let (dies, others) = owner(&world);
-    let (seat, _) = alice(world.node(others[0]), None).await;
-    drop(seat);
+    let mut cluster = TestCluster::start(3).await;
+    let (dies, others) = owner(&cluster);
+    let (guard, _) = alice(cluster.node(others[0]), None).await;
+    drop(guard);
     let bob = user("bob");
-    let seen = async |world: &World| {
-        let node = world.node(others[0]);
-        let shown = node.conversations.presence(&bob, &user("alice")).await.ok()?;
-        (!shown.online).then_some(shown.seen)
+    let seen = async |cluster: &TestCluster| {
+        let node = cluster.node(others[0]);
+        let visible = node.conversations.presence(&bob, &user("alice")).await.ok()?;
+        (!visible.online).then_some(visible.seen)
     };
-    eventually("alice is gone", async || seen(&world).await.is_some()).await;
-    let before = seen(&world).await.flatten();
+    eventually("alice is gone", async || seen(&cluster).await.is_some()).await;
+    let before = seen(&cluster).await.flatten();
     assert!(before.is_some());
-    let node = world.node(dies);
+    let node = cluster.node(dies);
     eventually("it is noted", async || node.figure("user_seen_saved_total") == 1).await;
     // What the owner submits behind it to the same shard is applied behind it.
-    node.command("alice", &ConvId::parse("g_x").unwrap(), "r", Op::Reserve)
-        .await
-        .unwrap();
-    world.crash(dies).await;
-    eventually("the new owner knows", async || seen(&world).await == Some(before)).await;
-    world.stop().await;
+    node.command(
+        "alice",
+        &ConversationId::parse("g_x").unwrap(),
+        "r",
+        ShardOp::Reserve,
+    )
+    .await
+    .unwrap();
+    cluster.crash(dies).await;
+    eventually("the new owner knows", async || {
+        seen(&cluster).await == Some(before)
+    })
+    .await;
+    cluster.stop().await;
 }
 
 #[actix::test]
 async fn typing_crosses_nodes_and_survives_the_loss_of_the_owner() {
-    let mut world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob"]).await;
-    let (dies, others) = world.owner_and_others(&conv);
-    let (typist, listener) = (world.node(others[0]), world.node(others[1]));
-    let (bob, _): (Rc<Ears>, u64) = listener.listen("bob", &conv).await;
+    let mut cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob"]).await;
+    let (dies, others) = cluster.owner_and_others(&conv);
+    let (typist, listener) = (cluster.node(others[0]), cluster.node(others[1]));
+    let (bob, _): (Rc<RecordingSubscriber>, u64) = listener.listen("bob", &conv).await;
     typist.conversations.typing(&user("mallory"), &conv, true);
     typist.conversations.typing(&user("alice"), &conv, true);
     eventually("the notice", async || !bob.whispers.borrow().is_empty()).await;
     assert!(bob.whispers.borrow()[0].contains(r#""t":"typing""#));
-    world.crash(dies).await;
-    let typist = world.node(others[0]);
+    cluster.crash(dies).await;
+    let typist = cluster.node(others[0]);
     let before = bob.whispers.borrow().len();
     eventually("typing by way of the new owner", async || {
         typist.conversations.typing(&user("alice"), &conv, false);
@@ -285,12 +299,12 @@ async fn typing_crosses_nodes_and_survives_the_loss_of_the_owner() {
             .iter()
             .all(|tail| tail.contains(r#""u":"alice""#))
     );
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// The receipts and `conv` events among what a session was told outside the log.
-fn own(ears: &Ears) -> Vec<String> {
-    let whispers = ears.whispers.borrow();
+fn own(subscriber: &RecordingSubscriber) -> Vec<String> {
+    let whispers = subscriber.whispers.borrow();
     let own = whispers.iter().filter(|tail| {
         tail.starts_with(r#""t":"conv""#)
             || tail.starts_with(r#""t":"receipt""#) && tail.contains(r#""u":"alice""#)
@@ -300,28 +314,28 @@ fn own(ears: &Ears) -> Vec<String> {
 
 #[actix::test]
 async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
-    let world = World::start(3).await;
+    let cluster = TestCluster::start(3).await;
     let others: Vec<String> = (0..255).map(|i| format!("user{i}")).collect();
     // In a conversation too large for receipts, one's own are the only ones.
     for (owner, count) in [("yan", 1), ("zed", 255)] {
         let members = others.iter().take(count).map(String::as_str);
         let members: Vec<&str> = members.chain(["alice"]).collect();
-        let conv = world.nodes[0].group(owner, &members).await;
-        let (phone, laptop) = (&world.nodes[1], &world.nodes[2]);
-        let (ears, _) = laptop.listen("alice", &conv).await;
+        let conv = cluster.nodes[0].group(owner, &members).await;
+        let (phone, laptop) = (&cluster.nodes[1], &cluster.nodes[2]);
+        let (subscriber, _) = laptop.listen("alice", &conv).await;
         // What is for one user alone goes to that user's sessions.
-        laptop.hub.attach(&user("alice"), ears.clone());
-        let sent = world.nodes[0].send("user0", &conv, "hi").await.unwrap();
+        laptop.hub.attach(&user("alice"), subscriber.clone());
+        let sent = cluster.nodes[0].send("user0", &conv, "hi").await.unwrap();
         phone
-            .command("alice", &conv, "", Op::Read { s: sent.s })
+            .command("alice", &conv, "", ShardOp::Read { s: sent.s })
             .await
             .unwrap();
         let read = format!(r#""read":{}"#, sent.s);
         eventually("the receipt", async || {
-            own(&ears).iter().any(|tail| tail.contains(&read))
+            own(&subscriber).iter().any(|tail| tail.contains(&read))
         })
         .await;
-        let mute = Op::Set {
+        let mute = ShardOp::Set {
             title: None,
             history: None,
             muted: Some(true),
@@ -329,28 +343,37 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
         };
         phone.command("alice", &conv, "mute", mute).await.unwrap();
         eventually("the conversation", async || {
-            own(&ears).iter().any(|tail| tail.contains(r#""muted":true"#))
+            own(&subscriber)
+                .iter()
+                .any(|tail| tail.contains(r#""muted":true"#))
         })
         .await;
-        let cursor = Op::Read { s: sent.s };
-        world.nodes[0].command("user0", &conv, "", cursor).await.unwrap();
+        let cursor = ShardOp::Read { s: sent.s };
+        cluster.nodes[0]
+            .command("user0", &conv, "", cursor)
+            .await
+            .unwrap();
         phone.conversations.typing(&user("user0"), &conv, true);
-        let shown = count == 1;
-        if shown {
+        let visible = count == 1;
+        if visible {
             eventually("typing", async || {
-                ears.whispers.borrow().iter().any(|tail| tail.contains("typing"))
+                subscriber
+                    .whispers
+                    .borrow()
+                    .iter()
+                    .any(|tail| tail.contains("typing"))
             })
             .await;
         }
         // Behind whatever else there was.
-        let last = world.nodes[0].send("user0", &conv, "bye").await.unwrap().s;
-        eventually("the last message", async || ears.last(&conv) == last).await;
-        let of_others = ears
+        let last = cluster.nodes[0].send("user0", &conv, "bye").await.unwrap().s;
+        eventually("the last message", async || subscriber.last(&conv) == last).await;
+        let of_others = subscriber
             .whispers
             .borrow()
             .iter()
             .any(|tail| tail.contains(r#""u":"user0""#));
-        assert_eq!(of_others, shown);
+        assert_eq!(of_others, visible);
     }
-    world.stop().await;
+    cluster.stop().await;
 }

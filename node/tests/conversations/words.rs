@@ -1,25 +1,25 @@
 //! What becomes of messages, across nodes.
 
-use node::conversation::timeline::Op;
+use node::conversation::state_machine::ShardOp;
 
-use crate::world::{World, eventually, user};
+use crate::test_cluster::{TestCluster, eventually, user};
 
 #[actix::test]
 async fn every_node_shows_the_same_messages_as_they_are_now() {
-    let mut world = World::start(3).await;
-    let conv = world.nodes[0].group("alice", &["bob", "carol"]).await;
-    let (bob, from) = world.nodes[1].listen("bob", &conv).await;
-    let first = world.nodes[0].send("alice", &conv, "first").await.unwrap().s;
-    let second = world.nodes[1].send("bob", &conv, "second").await.unwrap().s;
+    let mut cluster = TestCluster::start(3).await;
+    let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
+    let (bob, from) = cluster.nodes[1].listen("bob", &conv).await;
+    let first = cluster.nodes[0].send("alice", &conv, "first").await.unwrap().s;
+    let second = cluster.nodes[1].send("bob", &conv, "second").await.unwrap().s;
     let run = async |node: usize, by: &str, id: &str, op| {
-        world.nodes[node].command(by, &conv, id, op).await.unwrap()
+        cluster.nodes[node].command(by, &conv, id, op).await.unwrap()
     };
-    let edit = Op::Edit {
+    let edit = ShardOp::Edit {
         of: first,
         body: r#"{"text":"better"}"#.into(),
         mentions: None,
     };
-    let react = |k: &str| Op::React {
+    let react = |k: &str| ShardOp::React {
         of: first,
         k: k.into(),
         on: true,
@@ -28,32 +28,32 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
     let edited = run(1, "alice", "e", edit).await;
     run(2, "carol", "r1", react("+1")).await;
     run(1, "bob", "r2", react("+1")).await;
-    let deleted = run(2, "bob", "d", Op::Delete { of: second }).await;
+    let deleted = run(2, "bob", "d", ShardOp::Delete { of: second }).await;
     // The same key on another node is the same event.
-    let again = run(0, "bob", "d", Op::Delete { of: second }).await;
+    let again = run(0, "bob", "d", ShardOp::Delete { of: second }).await;
     assert_eq!((again.s, again.dup), (deleted.s, true));
 
     eventually("the deletion", async || bob.last(&conv) == deleted.s).await;
     let live = bob.contiguous(&conv, from);
-    let owner = world.owner_and_others(&conv).0;
+    let owner = cluster.owner_and_others(&conv).0;
     for killed in [false, true] {
         if killed {
-            world.crash(owner).await;
+            cluster.crash(owner).await;
         }
-        for node in &world.nodes {
-            let mut shown = None;
+        for node in &cluster.nodes {
+            let mut history = None;
             eventually("an answer", async || {
                 let page = node
                     .conversations
                     .messages(&user("carol"), &conv, None, None, 50)
                     .await;
-                shown = page.ok();
-                shown.is_some()
+                history = page.ok();
+                history.is_some()
             })
             .await;
-            let shown = serde_json::to_value(shown.unwrap()).unwrap();
-            let [one, two] = &shown["items"].as_array().unwrap()[..] else {
-                panic!("{shown}")
+            let history = serde_json::to_value(history.unwrap()).unwrap();
+            let [one, two] = &history["items"].as_array().unwrap()[..] else {
+                panic!("{history}")
             };
             assert_eq!(
                 (&one["b"]["text"], &one["edited_ts"]),
@@ -73,5 +73,5 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
             assert_eq!(tails[..], live[2..], "live and read later");
         }
     }
-    world.stop().await;
+    cluster.stop().await;
 }

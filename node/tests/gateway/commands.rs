@@ -99,8 +99,8 @@ async fn a_member_gets_what_comes_and_a_removed_one_nothing_more() {
         (&conv["t"], &conv["role"], &conv["last"]["s"]),
         (&"conv".into(), &"owner".into(), &2.into())
     );
-    let shown = bob.expect("conv").await;
-    assert_eq!((&shown["c"], &shown["n"]), (&conv["c"], &1.into()));
+    let snapshot = bob.expect("conv").await;
+    assert_eq!((&snapshot["c"], &snapshot["n"]), (&conv["c"], &1.into()));
     assert_eq!(
         alice.ask(2, &create.replace("\"id\":1", "\"id\":2")).await["c"],
         conv["c"],
@@ -171,8 +171,8 @@ async fn a_member_gets_what_comes_and_a_removed_one_nothing_more() {
             &format!(r#"{{"t":"invite","id":5,"c":"{c}","cid":"i","who":"bob"}}"#),
         )
         .await;
-    let shown = bob.expect("conv").await;
-    assert_eq!(shown["last"]["s"], 8);
+    let snapshot = bob.expect("conv").await;
+    assert_eq!(snapshot["last"]["s"], 8);
     alice
         .ask(
             6,

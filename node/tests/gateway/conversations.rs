@@ -48,9 +48,9 @@ async fn a_channel_is_joined_read_and_banned_from() {
     // Bob comes, sees the channel, and what was said before.
     let joined = done(&mut bob, json!({"t":"join","id":3,"c":c,"cid":"j1"})).await;
     assert_eq!((&joined["t"], &joined["s"]), (&json!("ack"), &json!(3)));
-    let shown = bob.expect("conv").await;
+    let snapshot = bob.expect("conv").await;
     assert_eq!(
-        (&shown["role"], &shown["title"], &shown["last"]["s"]),
+        (&snapshot["role"], &snapshot["title"], &snapshot["last"]["s"]),
         (&json!("reader"), &json!("News"), &json!(3))
     );
     let page = done(&mut bob, json!({"t":"hist","id":4,"c":c})).await;
@@ -99,8 +99,8 @@ async fn a_channel_is_joined_read_and_banned_from() {
     )
     .await;
     done(&mut bob, json!({"t":"join","id":14,"c":c,"cid":"j4"})).await;
-    let shown = bob.expect("conv").await;
-    assert_eq!(shown["role"], "reader");
+    let snapshot = bob.expect("conv").await;
+    assert_eq!(snapshot["role"], "reader");
     node.stop().await;
 }
 
@@ -126,9 +126,9 @@ async fn a_setting_is_everybodys_and_a_wish_is_ones_own() {
     )
     .await;
     assert_eq!((&ack["t"], ack.get("s")), (&json!("ack"), None));
-    let told = laptop.expect("conv").await;
+    let snapshot = laptop.expect("conv").await;
     assert_eq!(
-        (&told["muted"], &told["pinned"], &told["last"]["s"]),
+        (&snapshot["muted"], &snapshot["pinned"], &snapshot["last"]["s"]),
         (&json!(true), &json!(true), &json!(2))
     );
     let again = done(
@@ -247,7 +247,7 @@ async fn a_blocked_user_writes_to_the_group_and_not_to_the_user() {
 async fn members_are_listed_in_pages_with_their_roles_and_cursors() {
     let node = Node::start().await;
     let mut alice = node.client("alice").await;
-    let mut stranger = node.client("eve").await;
+    let mut non_member = node.client("eve").await;
     let made = done(
         &mut alice,
         json!({"t":"create","id":1,"kind":"group","cid":"make","members":["dan","bob","carol"]}),
@@ -279,6 +279,6 @@ async fn members_are_listed_in_pages_with_their_roles_and_cursors() {
         "bad_request",
     )
     .await;
-    refused(&mut stranger, json!({"t":"members","id":6,"c":c}), "not_member").await;
+    refused(&mut non_member, json!({"t":"members","id":6,"c":c}), "not_member").await;
     node.stop().await;
 }

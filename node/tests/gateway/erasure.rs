@@ -71,8 +71,8 @@ async fn deleted_words_are_gone_from_every_file_of_the_data_directory() {
     // The members see that something was there, before and after a restart.
     let hist = json!({"t":"hist","id":7,"c":c,"after":of.as_u64().unwrap() - 1}).to_string();
     alice.send(&hist).await;
-    let shown = alice.expect("hist").await;
-    let message = &shown["events"][0];
+    let history = alice.expect("hist").await;
+    let message = &history["events"][0];
     assert_eq!(
         (&message["b"], &message["deleted"], &message["mn"]),
         (&json!({}), &json!(true), &json!(1))

@@ -50,7 +50,7 @@ async fn what_asks_for_nothing_costs_by_its_size() {
 }
 
 #[tokio::test]
-async fn heartbeats_and_notices_without_end_are_slowed_down_and_then_ended() {
+async fn endless_heartbeats_and_typing_are_slowed_down_then_ended() {
     let node = Node::with(|config| {
         (config.limits.sends_per_s, config.limits.queries_per_s) = (2, 2);
         config.limits.abuse_ms = Millis(500);

@@ -57,7 +57,11 @@ async fn broken_framing_ends_with_its_standard_code() {
         (frame(0x91, mask, b"{}"), 1002, "rsv3"),
         (frame(0x83, mask, b"{}"), 1002, "unknown opcode"),
         (frame(0x8b, mask, b"{}"), 1002, "unknown control opcode"),
-        (masked(CONTINUATION, true, b"{}"), 1002, "nothing to continue"),
+        (
+            masked(CONTINUATION, true, b"{}"),
+            1002,
+            "a continuation frame without a message",
+        ),
         (masked(PING, false, b""), 1002, "fragmented ping"),
         (long_ping, 1002, "long ping"),
         (
@@ -113,7 +117,7 @@ async fn what_is_too_long_is_refused_by_its_header_alone() {
 }
 
 #[tokio::test]
-async fn a_goodbye_comes_back_and_the_connection_ends() {
+async fn a_close_frame_comes_back_and_the_connection_ends() {
     let node = Node::start().await;
     let cases = [(&[3, 0xe8][..], 1000), (&[0x0f, 0xa0, b'x'], 4000), (&[], 1005)];
     join_all(cases.into_iter().map(async |(payload, code)| {

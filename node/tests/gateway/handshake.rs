@@ -39,7 +39,7 @@ async fn the_subprotocol_is_confirmed_and_json_is_spoken_without_one() {
 }
 
 #[tokio::test]
-async fn a_request_without_upgrade_is_told_what_this_is() {
+async fn a_request_without_upgrade_gets_an_explanation() {
     let node = Node::start().await;
     let (status, body) = node.get("/v1/ws").await;
     assert_eq!(status, 426);

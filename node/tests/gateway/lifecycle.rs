@@ -3,7 +3,7 @@
 use crate::support::{Client, Incoming, Node, Quiet};
 
 #[tokio::test]
-async fn a_stop_says_goodbye_with_a_time_to_come_back() {
+async fn a_stop_closes_sessions_with_a_retry_time() {
     let node = Node::start().await;
     let mut clients = vec![node.client("alice").await, node.client("bob").await];
     let stop = tokio::spawn(node.stop());
@@ -19,7 +19,7 @@ async fn a_stop_says_goodbye_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn one_who_is_not_ready_yet_is_closed_without_a_numbered_goodbye() {
+async fn a_session_that_is_not_ready_gets_no_numbered_bye() {
     let node = Node::start().await;
     let mut waiting = Client::connect(node.addr()).await;
     assert_eq!(waiting.json().await["t"], "hello");

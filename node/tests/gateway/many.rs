@@ -147,7 +147,7 @@ async fn a_group_made_beyond_what_a_session_follows_is_answered_and_live() {
 }
 
 #[tokio::test]
-async fn what_is_not_live_is_told_and_comes_live_from_there_on() {
+async fn an_update_makes_a_conversation_live_from_there_on() {
     let node = node(3).await;
     let mut alice = node.client("alice").await;
     let made = groups(&mut alice, "make", &["bob"], 10).await;
@@ -168,7 +168,7 @@ async fn what_is_not_live_is_told_and_comes_live_from_there_on() {
 
     // In every group, the oldest first, something is sent: bob gets it, or is told how far the log is, and then gets
     // what comes behind.
-    let mut told = 0;
+    let mut updates = 0;
     for (round, c) in made.iter().enumerate() {
         let send = |cid: String| json!({"t":"send","id":7,"c":c,"cid":cid,"b":{}}).to_string();
         let first = alice.ask(7, &send(format!("a{round}"))).await["s"]
@@ -181,7 +181,7 @@ async fn what_is_not_live_is_told_and_comes_live_from_there_on() {
                 "msg" if frame["c"] == *c => at = frame["s"].as_u64().unwrap(),
                 "activity" if frame["c"] == *c => {
                     at = frame["last"]["s"].as_u64().unwrap();
-                    told += 1;
+                    updates += 1;
                     asked = true;
                 }
                 _ => {}
@@ -205,7 +205,7 @@ async fn what_is_not_live_is_told_and_comes_live_from_there_on() {
             }
         }
     }
-    assert!(told >= made.len() - 3 - 1, "{told} were told");
+    assert!(updates >= made.len() - 3 - 1, "{updates} were told");
     node.stop().await;
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::{Client, Node, PATIENCE, masked};
 
 #[tokio::test]
-async fn a_ready_node_tells_its_shards_and_where_a_conversation_lives() {
+async fn a_ready_node_reports_its_shards_and_a_conversations_owner() {
     let node = Node::start().await;
     assert_eq!(node.get("/livez").await.0, 200);
     assert_eq!(node.get("/readyz").await.0, 200);

@@ -118,7 +118,7 @@ async fn a_second_poll_ends_the_first_with_nothing() {
 }
 
 #[tokio::test]
-async fn names_and_numbers_that_are_made_up_get_nobody_elses_events() {
+async fn made_up_ids_and_numbers_get_no_events_of_others() {
     let node = Node::start().await;
     let mut alice = node.client("alice").await;
     let sid = sid(&poll(&node, "").await);
@@ -157,7 +157,7 @@ async fn names_and_numbers_that_are_made_up_get_nobody_elses_events() {
 }
 
 #[tokio::test]
-async fn one_who_polls_too_often_is_told_to_wait() {
+async fn too_frequent_polls_get_a_retry_time() {
     let node = Node::with(|config| {
         config.limits.queries_per_s = 1;
         config.limits.query_burst = 6;

@@ -47,18 +47,21 @@ async fn until_hb(client: &mut Client) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn who_watches_is_shown_how_things_stand_and_then_what_changes() {
+async fn a_watch_gets_the_present_state_and_then_changes() {
     let node = Node::with(quick).await;
     let mut bob = node.client("bob").await;
     let alice = node.client("alice").await;
     bob.send(r#"{"t":"watch","id":1,"users":["alice","nobody"]}"#)
         .await;
     assert_eq!(bob.json().await, json!({ "t": "ok", "id": 1 }));
-    let mut shown = [bob.expect("presence").await, bob.expect("presence").await];
-    shown.sort_by_key(|event| event["u"].to_string());
-    let shown: Vec<_> = shown.iter().map(|event| (&event["u"], &event["state"])).collect();
+    let mut updates = [bob.expect("presence").await, bob.expect("presence").await];
+    updates.sort_by_key(|event| event["u"].to_string());
+    let updates: Vec<_> = updates
+        .iter()
+        .map(|event| (&event["u"], &event["state"]))
+        .collect();
     assert_eq!(
-        shown,
+        updates,
         [
             (&json!("alice"), &json!("online")),
             (&json!("nobody"), &json!("offline"))
@@ -96,13 +99,13 @@ async fn a_watch_of_five_hundred_users_shows_every_one_of_them() {
     let users: Vec<String> = (0..500).map(|i| format!("user{i:03}")).collect();
     let watch = json!({ "t": "watch", "id": 1, "users": users });
     assert_eq!(bob.ask(1, &watch.to_string()).await["t"], "ok");
-    let mut shown: Vec<String> = Vec::new();
-    while shown.len() < 500 {
+    let mut updates: Vec<String> = Vec::new();
+    while updates.len() < 500 {
         let event = bob.expect("presence").await;
-        shown.push(event["u"].as_str().unwrap().to_owned());
+        updates.push(event["u"].as_str().unwrap().to_owned());
     }
-    shown.sort();
-    assert_eq!(shown, users);
+    updates.sort();
+    assert_eq!(updates, users);
     let refused = bob.ask(2, r#"{"t":"watch","id":2,"users":["one.more"]}"#).await;
     assert_eq!(refused["code"], "conflict");
     node.stop().await;
@@ -116,8 +119,8 @@ async fn one_who_is_blocked_sees_the_blocker_leave() {
     bob.ask(1, r#"{"t":"watch","id":1,"users":["alice"]}"#).await;
     assert_eq!(presence(&mut bob, "alice").await["state"], "online");
     alice.ask(1, r#"{"t":"block","id":1,"who":"bob"}"#).await;
-    let hidden = presence(&mut bob, "alice").await;
-    assert_eq!(hidden["state"], "offline");
+    let offline = presence(&mut bob, "alice").await;
+    assert_eq!(offline["state"], "offline");
     // Nor does he see her come, on any session.
     let mut other = node.client("bob").await;
     other.ask(1, r#"{"t":"watch","id":1,"users":["alice"]}"#).await;
@@ -128,7 +131,7 @@ async fn one_who_is_blocked_sees_the_blocker_leave() {
 }
 
 #[tokio::test]
-async fn the_same_instance_replaces_its_old_connection_in_silence() {
+async fn the_same_instance_replaces_its_connection_without_events() {
     let node = Node::start().await;
     let (mut old, ready) = device(&node, "alice", "phone", "x").await;
     assert_eq!(ready["t"], "ready");
@@ -343,7 +346,7 @@ async fn a_session_too_many_is_refused() {
 }
 
 #[tokio::test]
-async fn typing_is_shown_to_the_others_and_not_to_oneself() {
+async fn typing_reaches_the_others_and_not_oneself() {
     let node = Node::start().await;
     let (mut alice, mut tablet) = (node.client("alice").await, node.client("alice").await);
     let (mut bob, mut carol) = (node.client("bob").await, node.client("carol").await);
@@ -388,7 +391,7 @@ async fn typing_is_shown_to_the_others_and_not_to_oneself() {
 }
 
 #[tokio::test]
-async fn typing_is_not_shown_in_large_conversations_nor_to_one_who_left() {
+async fn typing_reaches_no_large_conversation_and_no_former_member() {
     let node = Node::with(|config| config.presence.typing_members = 2).await;
     let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);
     let make = r#"{"t":"create","id":1,"kind":"group","cid":"m","members":["bob","carol"]}"#;

@@ -18,7 +18,7 @@ fn quiet(config: &mut Config) {
 }
 
 /// Waits until the node has this many sessions without a client.
-async fn away(node: &Node, least: u64) {
+async fn detached(node: &Node, least: u64) {
     node.figure_reaches("rookery_sessions_away", least).await;
 }
 
@@ -28,7 +28,7 @@ async fn a_session_goes_on_exactly_where_the_client_was() {
     let mut alice = node.client("alice").await;
     let (bob, mut at) = introduced(&node, &mut alice).await;
     drop(bob);
-    away(&node, 1).await;
+    detached(&node, 1).await;
     for cid in ["a", "b", "c"] {
         say(&mut alice, "bob", cid).await;
     }
@@ -86,7 +86,7 @@ async fn the_old_name_serves_until_the_client_has_used_the_new_one() {
         assert_eq!(event(&mut bob, n).await["cid"], cid);
     }
     assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":4}"#).await["t"], "hb");
-    let (_stranger, refused) = connect(&node, "bob", "phone", Some(&at)).await;
+    let (_other, refused) = connect(&node, "bob", "phone", Some(&at)).await;
     is_refused(&refused, "unknown");
     // The new one is unharmed: its device has another connection, as of any that is connected twice.
     say(&mut alice, "bob", "c").await;
@@ -102,7 +102,7 @@ async fn the_old_name_serves_until_the_client_has_used_the_new_one() {
 }
 
 #[tokio::test]
-async fn nobody_else_gets_a_session_by_its_name() {
+async fn no_other_user_gets_a_session_by_its_id() {
     let node = node().await;
     let mut alice = node.client("alice").await;
     let (mut bob, at) = introduced(&node, &mut alice).await;
@@ -188,13 +188,13 @@ async fn commands_behind_a_resume_wait_for_it_and_keep_their_order() {
     bob.raw(&burst).await;
     assert_eq!(bob.json().await["t"], "hello");
     is_resumed(&bob.json().await, 2);
-    let (mut places, mut next) = (Vec::new(), 3);
-    while places.len() < 10 {
+    let (mut seqs, mut next) = (Vec::new(), 3);
+    while seqs.len() < 10 {
         let message = bob.json().await;
         match message["t"].as_str().unwrap() {
             "ack" => {
-                assert_eq!(message["id"], places.len() + 1);
-                places.push(message["s"].as_u64().unwrap());
+                assert_eq!(message["id"], seqs.len() + 1);
+                seqs.push(message["s"].as_u64().unwrap());
             }
             _ => {
                 assert_eq!(message["n"], next, "{message}");
@@ -202,7 +202,7 @@ async fn commands_behind_a_resume_wait_for_it_and_keep_their_order() {
             }
         }
     }
-    assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "{places:?}");
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
     node.stop().await;
 }
 
@@ -223,7 +223,7 @@ async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_comes_back_for_expires() {
+async fn a_detached_session_expires() {
     let node = Node::with(|config| config.session.resume_ttl_ms = Millis(300)).await;
     let (bob, ready) = connect(&node, "bob", "phone", None).await;
     assert_eq!(ready["resume_ttl_ms"], 300);
@@ -254,7 +254,7 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
         drop(client);
         gone.push(known(&ready));
         let dropped = gone.len().saturating_sub(2) as u64;
-        away(&node, gone.len() as u64 - dropped).await;
+        detached(&node, gone.len() as u64 - dropped).await;
         node.figure_reaches("rookery_sessions_away_dropped_total", dropped)
             .await;
     }
@@ -278,12 +278,12 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
 }
 
 #[tokio::test]
-async fn more_events_than_are_kept_are_a_gap_and_sync_brings_them() {
+async fn events_beyond_the_replay_buffer_are_a_gap_that_sync_fills() {
     let node = Node::with(|config| config.limits.ring_events = 8).await;
     let mut alice = node.client("alice").await;
     let (bob, at) = introduced(&node, &mut alice).await;
     drop(bob);
-    away(&node, 1).await;
+    detached(&node, 1).await;
     for i in 0..12 {
         say(&mut alice, "bob", &format!("m{i}")).await;
     }
@@ -328,7 +328,7 @@ async fn what_the_client_has_is_reported_as_delivered_across_resumes() {
 }
 
 #[tokio::test]
-async fn what_happens_to_memberships_while_a_client_is_away_is_there_when_it_is_back() {
+async fn membership_changes_while_detached_are_there_on_resume() {
     let node = node().await;
     let mut alice = node.client("alice").await;
     let (mut bob, ready) = connect(&node, "bob", "phone", None).await;
@@ -337,7 +337,7 @@ async fn what_happens_to_memberships_while_a_client_is_away_is_there_when_it_is_
     let first = alice.ask(1, &group("one")).await["c"].clone();
     assert_eq!(event(&mut bob, 1).await["c"], first);
     drop(bob);
-    away(&node, 1).await;
+    detached(&node, 1).await;
 
     // Put out of one, brought into another, and what was read meanwhile.
     let send =
@@ -380,14 +380,14 @@ async fn what_happens_to_memberships_while_a_client_is_away_is_there_when_it_is_
 }
 
 #[tokio::test]
-async fn receipts_wait_for_a_client_that_is_away() {
+async fn receipts_wait_for_a_detached_client() {
     let node = node().await;
     let mut alice = node.client("alice").await;
     let (mut bob, at) = introduced(&node, &mut alice).await;
     let c = bob.ask(1, r#"{"t":"list","id":1}"#).await["items"][0]["c"].clone();
     let s = say(&mut bob, "alice", "x").await["s"].clone();
     drop(bob);
-    away(&node, 1).await;
+    detached(&node, 1).await;
     let read = json!({"t":"read","id":2,"c":c,"s":s}).to_string();
     assert_eq!(alice.ask(2, &read).await["t"], "ok");
     say(&mut alice, "bob", "y").await;

@@ -40,7 +40,7 @@ async fn send_until(alice: &mut Client, to: &str, condition: impl AsyncFn() -> b
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_ended_and_others_notice_nothing() {
+async fn a_client_that_never_reads_is_ended_without_harm_to_others() {
     let node = Node::with(small).await;
     let mut alice = node.client("alice").await;
     let mut carol = node.client("carol").await;
@@ -65,7 +65,7 @@ async fn a_client_that_never_reads_is_ended_and_others_notice_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_falls_behind_is_told_to_resync_and_the_numbering_goes_on() {
+async fn a_slow_client_gets_a_resync_and_the_numbering_continues() {
     let node = Node::with(|config| {
         small(config);
         config.limits.slow_again_ms = node::config::Millis(0);

@@ -78,7 +78,7 @@ async fn a_session_goes_from_one_transport_to_the_other() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_kept_alive_and_a_lost_one_is_noticed() {
+async fn an_idle_stream_gets_keepalives_and_a_lost_one_is_detected() {
     let node = Node::with(|config| {
         config.session.comment_ms = Millis(50);
         config.session.ping_ms = Millis(50);
@@ -113,7 +113,7 @@ async fn a_silent_stream_is_kept_alive_and_a_lost_one_is_noticed() {
 }
 
 #[tokio::test]
-async fn strangers_and_bad_requests_get_no_stream() {
+async fn unauthenticated_and_bad_requests_get_no_stream() {
     let node =
         Node::with(|config| config.server.allowed_origins = vec!["https://chat.example.org".to_owned()])
             .await;
@@ -201,7 +201,7 @@ fn small(config: &mut Config) {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_its_stream_is_ended_and_misses_nothing_that_is_kept() {
+async fn a_stream_never_read_is_ended_and_misses_nothing_retained() {
     let node = Node::with(small).await;
     let mut alice = node.client("alice").await;
     let headers = "Authorization: Bearer dev:bob\r\n";

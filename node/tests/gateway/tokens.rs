@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
-use node::config::{Algorithm, Auth as Settings, Login};
-use node::conversation::timeline::login::{Hidden, Keyring, SigningKey};
-use node::gateway::auth::{Auth, Refused};
-use node::user::login::keyring::Keys;
+use node::config::{Algorithm, AuthConfig as Settings, LoginConfig};
+use node::conversation::state_machine::login::{Keyring, SecretBytes, SigningKey};
+use node::gateway::auth::{TokenError, TokenVerifier};
+use node::user::login::keyring::KeyringCache;
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -43,7 +43,7 @@ fn with(more: Value) -> Value {
 
 fn hs256() -> Settings {
     Settings {
-        secret: node::config::Secret(SECRET.to_owned()),
+        secret: node::config::SecretString(SECRET.to_owned()),
         ..Settings::default()
     }
 }
@@ -57,8 +57,8 @@ fn signed(claims: &Value) -> String {
     .unwrap()
 }
 
-fn check(settings: &Settings, token: &str) -> Result<String, Refused> {
-    let auth = Auth::open(settings, 8_192).unwrap();
+fn check(settings: &Settings, token: &str) -> Result<String, TokenError> {
+    let auth = TokenVerifier::open(settings, 8_192).unwrap();
     auth.check(token).map(|identity| identity.user.to_string())
 }
 
@@ -103,7 +103,7 @@ fn each_kind_of_key_believes_its_own_tokens() {
         );
         assert_eq!(
             check(&jwks, &encode(&header, &claims(), key).unwrap()),
-            Err(Refused::Invalid),
+            Err(TokenError::Invalid),
             "no kid"
         );
         header.kid = Some(kid.to_owned());
@@ -114,7 +114,7 @@ fn each_kind_of_key_believes_its_own_tokens() {
         header.kid = Some("../../etc/passwd' OR 1=1".to_owned());
         assert_eq!(
             check(&jwks, &encode(&header, &claims(), key).unwrap()),
-            Err(Refused::Invalid),
+            Err(TokenError::Invalid),
             "unknown kid"
         );
     }
@@ -128,7 +128,7 @@ fn a_token_cannot_choose_how_it_is_checked() {
         let head = part(&json!({ "alg": alg, "typ": "JWT" }));
         for signature in ["", "AAAA"] {
             let token = format!("{head}.{}.{signature}", part(&claims()));
-            assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "alg {alg:?}");
+            assert_eq!(check(&hs256(), &token), Err(TokenError::Invalid), "alg {alg:?}");
         }
     }
     // HS256 with the public key as the secret.
@@ -144,7 +144,7 @@ fn a_token_cannot_choose_how_it_is_checked() {
         public_key_file: key_file("rsa.pub.pem"),
         ..Settings::default()
     };
-    assert_eq!(check(&rs256, &forged), Err(Refused::Invalid));
+    assert_eq!(check(&rs256, &forged), Err(TokenError::Invalid));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_token_cannot_bring_its_own_key() {
     ] {
         assert_eq!(
             check(&hs256(), &encode(&header, &claims(), &key).unwrap()),
-            Err(Refused::Invalid)
+            Err(TokenError::Invalid)
         );
     }
 }
@@ -180,16 +180,16 @@ fn a_token_cannot_bring_its_own_key() {
 fn times_are_checked_with_a_minute_of_tolerance() {
     for (claims, expected) in [
         (with(json!({ "exp": now() - 30 })), Ok("alice".to_owned())),
-        (with(json!({ "exp": now() - 90 })), Err(Refused::Expired)),
-        (with(json!({ "exp": "soon" })), Err(Refused::Invalid)),
-        (with(json!({ "exp": -1 })), Err(Refused::Invalid)),
-        (with(json!({ "exp": 1e300 })), Err(Refused::Invalid)),
-        (with(json!({ "exp": null })), Err(Refused::Invalid)),
-        (json!({ "sub": "alice" }), Err(Refused::Invalid)),
+        (with(json!({ "exp": now() - 90 })), Err(TokenError::Expired)),
+        (with(json!({ "exp": "soon" })), Err(TokenError::Invalid)),
+        (with(json!({ "exp": -1 })), Err(TokenError::Invalid)),
+        (with(json!({ "exp": 1e300 })), Err(TokenError::Invalid)),
+        (with(json!({ "exp": null })), Err(TokenError::Invalid)),
+        (json!({ "sub": "alice" }), Err(TokenError::Invalid)),
         (with(json!({ "nbf": now() + 30 })), Ok("alice".to_owned())),
-        (with(json!({ "nbf": now() + 90 })), Err(Refused::Invalid)),
+        (with(json!({ "nbf": now() + 90 })), Err(TokenError::Invalid)),
         (with(json!({ "iat": now() + 30 })), Ok("alice".to_owned())),
-        (with(json!({ "iat": now() + 90 })), Err(Refused::Invalid)),
+        (with(json!({ "iat": now() + 90 })), Err(TokenError::Invalid)),
     ] {
         assert_eq!(check(&hs256(), &signed(&claims)), expected, "{claims}");
     }
@@ -197,7 +197,7 @@ fn times_are_checked_with_a_minute_of_tolerance() {
 
 struct Shows(u64);
 
-impl cluster::clock::Wall for Shows {
+impl cluster::clock::WallClock for Shows {
     fn now_ms(&self) -> u64 {
         self.0
     }
@@ -206,15 +206,15 @@ impl cluster::clock::Wall for Shows {
 #[test]
 fn times_are_judged_by_the_clock_that_is_given_and_not_by_the_machines() {
     let at = |seconds: i64| {
-        let auth = Auth::open(&hs256(), 8_192).unwrap();
-        auth.by(cluster::Clock::new(Shows(seconds as u64 * 1_000)))
+        let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
+        auth.by(cluster::ClusterClock::new(Shows(seconds as u64 * 1_000)))
     };
     let check = |seconds, claims| at(seconds).check(&signed(&with(claims))).map(|_| ());
     let days = 10 * 24 * 3600;
     let token = || json!({ "iat": now(), "nbf": now(), "exp": now() + 600 });
     assert_eq!(check(now(), token()), Ok(()));
-    assert_eq!(check(now() + days, token()), Err(Refused::Expired));
-    assert_eq!(check(now() - days, token()), Err(Refused::Invalid));
+    assert_eq!(check(now() + days, token()), Err(TokenError::Expired));
+    assert_eq!(check(now() - days, token()), Err(TokenError::Invalid));
     let over = json!({ "exp": now() - days + 600 });
     assert_eq!(check(now() - days, over), Ok(()));
 }
@@ -237,14 +237,14 @@ fn audience_and_issuer_are_required_where_they_are_configured() {
         ),
         (
             json!({ "aud": "mail", "iss": "id.example.org" }),
-            Err(Refused::Invalid),
+            Err(TokenError::Invalid),
         ),
         (
             json!({ "aud": "chat", "iss": "evil.example" }),
-            Err(Refused::Invalid),
+            Err(TokenError::Invalid),
         ),
-        (json!({ "iss": "id.example.org" }), Err(Refused::Invalid)),
-        (json!({ "aud": "chat" }), Err(Refused::Invalid)),
+        (json!({ "iss": "id.example.org" }), Err(TokenError::Invalid)),
+        (json!({ "aud": "chat" }), Err(TokenError::Invalid)),
     ] {
         assert_eq!(check(&settings, &signed(&with(more.clone()))), expected, "{more}");
     }
@@ -292,7 +292,7 @@ fn what_is_no_token_of_ours_is_refused() {
         ),
         ("dev:alice".to_owned(), "a development token"),
     ] {
-        assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "{why}");
+        assert_eq!(check(&hs256(), &token), Err(TokenError::Invalid), "{why}");
     }
 }
 
@@ -303,11 +303,11 @@ fn development_tokens_are_believed_only_where_they_are_switched_on() {
         ..Settings::default()
     };
     assert_eq!(check(&dev, "dev:alice"), Ok("alice".to_owned()));
-    assert_eq!(check(&dev, "dev:"), Err(Refused::Invalid));
-    assert_eq!(check(&dev, "dev:a/b"), Err(Refused::Invalid));
+    assert_eq!(check(&dev, "dev:"), Err(TokenError::Invalid));
+    assert_eq!(check(&dev, "dev:a/b"), Err(TokenError::Invalid));
     assert_eq!(
         check(&dev, &signed(&claims())),
-        Err(Refused::Invalid),
+        Err(TokenError::Invalid),
         "no keys are configured"
     );
 }
@@ -324,7 +324,7 @@ fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
         rs256(&key_file("ed25519.pub.pem")),
         rs256(&key_file("jwks.json")),
     ] {
-        let error = Auth::open(&settings, 8_192)
+        let error = TokenVerifier::open(&settings, 8_192)
             .err()
             .expect("no usable key")
             .to_string();
@@ -333,22 +333,22 @@ fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
 }
 
 /// Knows one key of the cluster, beside the secret of others; and that key's name and its private half.
-fn cluster() -> (Auth, String, EncodingKey) {
-    let keys = Arc::new(Keys::new(Duration::from_secs(60)));
+fn cluster() -> (TokenVerifier, String, EncodingKey) {
+    let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
     let ring = Keyring {
-        pepper: Hidden([7; 32]),
+        pepper: SecretBytes([7; 32]),
         keys: vec![SigningKey {
-            seed: Hidden([1; 32]),
+            seed: SecretBytes([1; 32]),
             from_ms: 0,
         }],
     };
-    keys.hear(Some(ring));
+    keys.update(Some(ring));
     let public = ed25519_dalek::SigningKey::from_bytes(&[1; 32])
         .verifying_key()
         .to_bytes();
     let kid = format!("rk_{}", &BASE32_NOPAD.encode(&public).to_ascii_lowercase()[..16]);
-    let auth = Auth::open(&hs256(), 8_192).unwrap();
-    let auth = auth.believing(keys, &Login::default(), &hs256());
+    let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
+    let auth = auth.believing(keys, &LoginConfig::default(), &hs256());
     (auth, kid, ed25519([1; 32]))
 }
 
@@ -427,36 +427,36 @@ fn a_token_of_the_cluster_is_believed_beside_those_of_others() {
             "the secret of others",
         ),
     ] {
-        assert_eq!(check(header, &claims, key), Err(Refused::Invalid), "{why}");
+        assert_eq!(check(header, &claims, key), Err(TokenError::Invalid), "{why}");
     }
     let over = own(json!({ "iss": "rookery", "exp": now() - 90 }));
-    assert_eq!(check(&header, &over, &key), Err(Refused::Expired));
+    assert_eq!(check(&header, &over, &key), Err(TokenError::Expired));
 }
 
 #[test]
-fn a_node_that_does_not_know_the_clusters_keys_yet_says_so_and_refuses_nobody_for_good() {
+fn without_the_clusters_keys_a_refusal_is_temporary() {
     let (_, kid, key) = cluster();
-    let auth = Auth::open(&hs256(), 8_192).unwrap();
-    let keys = Arc::new(Keys::new(Duration::from_secs(60)));
-    let auth = auth.believing(keys.clone(), &Login::default(), &hs256());
+    let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
+    let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
+    let auth = auth.believing(keys.clone(), &LoginConfig::default(), &hs256());
     let token = encode(&named(Alg::EdDSA, &kid), &with(json!({ "iss": "rookery" })), &key).unwrap();
-    assert_eq!(auth.check(&token).err(), Some(Refused::NotYet));
-    keys.hear(None);
+    assert_eq!(auth.check(&token).err(), Some(TokenError::NotYet));
+    keys.update(None);
     assert_eq!(
         auth.check(&token).err(),
-        Some(Refused::NotYet),
+        Some(TokenError::NotYet),
         "none were made yet"
     );
     // What is not the cluster's can be judged all the same.
     assert!(auth.check(&signed(&claims())).is_ok());
     assert_eq!(
         auth.check(&format!("{}x", signed(&claims()))).err(),
-        Some(Refused::Invalid)
+        Some(TokenError::Invalid)
     );
 }
 
 #[test]
-fn a_key_in_the_header_and_claims_said_twice_are_refused() {
+fn a_key_in_the_header_and_duplicate_claims_are_refused() {
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
     let octets = json!({ "kty": "oct", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" });
     let header = Header {
@@ -464,7 +464,7 @@ fn a_key_in_the_header_and_claims_said_twice_are_refused() {
         ..Header::default()
     };
     let token = encode(&header, &claims(), &secret).unwrap();
-    assert_eq!(check(&hs256(), &token), Err(Refused::Invalid), "its own key");
+    assert_eq!(check(&hs256(), &token), Err(TokenError::Invalid), "its own key");
 
     // Signed over the bytes as they stand, so only the claims are wrong.
     let head = part(&json!({ "alg": "HS256", "typ": "JWT" }));
@@ -473,7 +473,7 @@ fn a_key_in_the_header_and_claims_said_twice_are_refused() {
     let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &secret, Alg::HS256).unwrap();
     assert_eq!(
         check(&hs256(), &format!("{signed}.{signature}")),
-        Err(Refused::Invalid),
+        Err(TokenError::Invalid),
         "twice"
     );
     let once = twice.replace(r#","sub":"bob""#, "");

@@ -87,13 +87,13 @@ async fn reads_until(client: &mut Client, c: &str, s: u64) -> bool {
     loop {
         let event = client.json().await;
         assert_ne!(event["t"], "resync", "{event}");
-        let (told, reached) = match event["t"].as_str() {
+        let (update, reached) = match event["t"].as_str() {
             Some("msg") => (false, &event["s"]),
             Some("activity") => (true, &event["last"]["s"]),
             _ => continue,
         };
         if event["c"] == *c && reached.as_u64().is_some_and(|reached| reached >= s) {
-            return told;
+            return update;
         }
     }
 }
@@ -114,6 +114,19 @@ async fn an_owner_killed_within_the_window_leaves_it_to_the_next_one_to_move_and
         user_of(&cluster, victim, true).await,
         user_of(&cluster, victim, false).await,
     ];
+    // Each has a session that follows one conversation. A message brings one in, a message in another puts it out.
+    let at = cluster.addr(others[0]);
+    let mut sessions = Vec::new();
+    for (user, node) in members.iter().zip(others) {
+        let mut client = Client::connect(cluster.addr(node)).await;
+        let auth = json!({"t":"auth","id":1,"token":format!("dev:{user}"),"device":"phone"});
+        assert_eq!(client.ask(1, &auth.to_string()).await["t"], "ready");
+        assert_eq!(
+            client.ask(2, r#"{"t":"sync","id":2,"have":[]}"#).await["t"],
+            "delta"
+        );
+        sessions.push(client);
+    }
     let made = groups(&cluster, &members).await;
     let (mut there, mut elsewhere) = (None, None);
     for c in &made {
@@ -126,10 +139,17 @@ async fn an_owner_killed_within_the_window_leaves_it_to_the_next_one_to_move_and
     }
     let (moved, quiet) = (there.unwrap(), elsewhere.unwrap());
 
-    // Each has a session that follows one conversation. A message brings one in, a message in another puts it out.
-    let at = cluster.addr(others[0]);
-    let mut sessions = Vec::new();
-    for (user, node) in members.iter().zip(others) {
+    // Each session has seen all of them come and go before anything is said: a later introduction would put out what a
+    // message has brought in.
+    for (user, client) in members.iter().zip(&mut sessions) {
+        let mut unseen: HashSet<&str> = made.iter().map(String::as_str).collect();
+        while !unseen.is_empty() {
+            let event = tokio::time::timeout(PATIENCE, client.json()).await;
+            let event = event.unwrap_or_else(|_| panic!("{user} never saw {unseen:?}"));
+            if event["t"] == "conv" {
+                unseen.remove(event["c"].as_str().unwrap());
+            }
+        }
         eventually("the list has all", async || {
             let (mut count, mut cursor) = (0, String::new());
             loop {
@@ -142,14 +162,6 @@ async fn an_owner_killed_within_the_window_leaves_it_to_the_next_one_to_move_and
             }
         })
         .await;
-        let mut client = Client::connect(cluster.addr(node)).await;
-        let auth = json!({"t":"auth","id":1,"token":format!("dev:{user}"),"device":"phone"});
-        assert_eq!(client.ask(1, &auth.to_string()).await["t"], "ready");
-        assert_eq!(
-            client.ask(2, r#"{"t":"sync","id":2,"have":[]}"#).await["t"],
-            "delta"
-        );
-        sessions.push(client);
     }
     for (key, c) in [("first", moved), ("other", quiet)] {
         let s = says(at, c, key).await;

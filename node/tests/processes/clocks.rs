@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Talker, ask, eventually, exchange, get};
+use crate::support::{Cluster, SendingClient, ask, eventually, exchange, get};
 
 const TEN_DAYS_MS: i64 = 10 * 24 * 3600 * 1000;
 /// No message is as old as this, and none is kept for longer.
@@ -97,8 +97,8 @@ async fn one_clock_that_is_wrong_loses_no_message_and_puts_no_time_into_the_log(
     }
     let (victim, others) = cluster.owner(&groups[0]).await;
     // One talks by way of the node whose clock will be wrong, one by another.
-    let alice = Talker::start(cluster.addr(victim), "alice", &groups[0], "a");
-    let bob = Talker::start(cluster.addr(others[0]), "bob", &groups[1], "b");
+    let alice = SendingClient::start(cluster.addr(victim), "alice", &groups[0], "a");
+    let bob = SendingClient::start(cluster.addr(others[0]), "bob", &groups[1], "b");
     for (ahead_ms, drift) in [(TEN_DAYS_MS, 0.0), (-TEN_DAYS_MS, 0.0), (0, 3_000.0)] {
         alice.says(20).await;
         bob.says(20).await;

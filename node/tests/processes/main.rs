@@ -10,9 +10,9 @@ mod activity;
 #[cfg(feature = "clock-file")]
 mod clocks;
 mod drain;
-mod kept;
+mod isolation;
 mod membership;
 mod people;
 mod resume;
-mod silence;
+mod retention;
 mod state;

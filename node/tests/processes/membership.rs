@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Cluster, ask, eventually, get};
 
 /// Messages that are kept of a group.
-const KEPT: u64 = 5;
+const RETAINED: u64 = 5;
 const ROUNDS: usize = 6;
 
 /// A client that notes everything it is told of one conversation.
@@ -79,7 +79,7 @@ impl Noting {
     }
 
     /// The places of the events, in the order in which they came; 0 is a `resync`.
-    fn places(&self) -> Vec<u64> {
+    fn seqs(&self) -> Vec<u64> {
         let events = self.events.iter();
         let events = events.filter(|event| event["s"].is_u64() || event["t"] == "resync");
         events.map(|event| event["s"].as_u64().unwrap_or(0)).collect()
@@ -96,8 +96,8 @@ async fn says(cluster: &Cluster, at: usize, c: &str, key: &str) -> u64 {
 /// Their node stands still while one of two is removed and the log lets go of what says so. Both go on at another node,
 /// which asks the one that stood still for their sessions before that has caught up, or after.
 #[tokio::test]
-async fn who_goes_on_elsewhere_from_a_node_that_stood_still_hears_each_event_once_and_only_as_a_member() {
-    let most = KEPT.to_string();
+async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
+    let most = RETAINED.to_string();
     let settings = [
         ("retention.group_max_messages", most.as_str()),
         ("retention.every_ms", "50"),
@@ -170,10 +170,10 @@ async fn who_goes_on_elsewhere_from_a_node_that_stood_still_hears_each_event_onc
         .await;
         bob.ask(json!({"t":"hb"})).await;
 
-        let places = carol.places();
-        for pair in places.windows(2) {
+        let seqs = carol.seqs();
+        for pair in seqs.windows(2) {
             let follows = pair[1] == 0 || pair[0] == 0 || pair[1] == pair[0] + 1;
-            assert!(follows, "a jump that nobody spoke of, or a double: {places:?}");
+            assert!(follows, "a jump that nobody spoke of, or a double: {seqs:?}");
         }
         let above = bob.events.iter().filter(|event| event["c"] == c);
         let above: Vec<_> = above

@@ -194,9 +194,9 @@ async fn who_is_there_who_types_and_who_has_logged_in_is_known_on_every_node_and
     );
     let (stolen, good) = (text(&one, "access_token"), text(&two, "access_token"));
     let mut connected = device(there, stolen, "tablet", "i").await;
-    let told = resume(here, stolen, "phone", None).await;
-    let told = resume(there, stolen, "phone", Some(&told["sid"])).await;
-    assert_eq!(told["resumed"], true, "{told}");
+    let ready = resume(here, stolen, "phone", None).await;
+    let ready = resume(there, stolen, "phone", Some(&ready["sid"])).await;
+    assert_eq!(ready["resumed"], true, "{ready}");
     let leave = json!({"refresh_token":one["refresh_token"]});
     assert_eq!(auth(here, "logout", leave).await.0, 204);
     assert_eq!(connected.closed().await.0, 4403);
@@ -208,11 +208,11 @@ async fn who_is_there_who_types_and_who_has_logged_in_is_known_on_every_node_and
         })
         .await;
     }
-    let told = resume(here, good, "phone", Some(&told["sid"])).await;
+    let ready = resume(here, good, "phone", Some(&ready["sid"])).await;
     assert_eq!(
-        (&told["resumed"], &told["why"]),
+        (&ready["resumed"], &ready["why"]),
         (&json!(false), &json!("unknown")),
-        "{told}"
+        "{ready}"
     );
     cluster.end();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, Listener, Talker, Way, ask};
+use crate::support::{Cluster, ReceivingClient, SendingClient, TestTransport, ask};
 
 /// The node that dies has the sessions and owns the conversation: the worst of all.
 #[tokio::test]
@@ -14,67 +14,67 @@ async fn clients_of_a_node_that_is_killed_while_messages_flow_go_on_elsewhere_an
     let c = c.as_str();
     let (owner, [second, third]) = cluster.owner(c).await;
     let dying = cluster.addr(owner);
-    let mut bob = Listener::new("bob", Way::Socket, dying, c).await;
-    let mut carol = Listener::new("carol", Way::Stream, dying, c).await;
-    let mut dan = Listener::new("dan", Way::Poll, dying, c).await;
+    let mut bob = ReceivingClient::new("bob", TestTransport::Socket, dying, c).await;
+    let mut carol = ReceivingClient::new("carol", TestTransport::Stream, dying, c).await;
+    let mut dan = ReceivingClient::new("dan", TestTransport::Poll, dying, c).await;
     // Eve's session is on a node that stays.
-    let mut eve = Listener::new("eve", Way::Socket, cluster.addr(second), c).await;
+    let mut eve = ReceivingClient::new("eve", TestTransport::Socket, cluster.addr(second), c).await;
 
-    let talker = Talker::start(cluster.addr(third), "alice", c, "m");
-    talker.says(20).await;
+    let sender = SendingClient::start(cluster.addr(third), "alice", c, "m");
+    sender.says(20).await;
     let some = 5 + 10;
-    bob.hears(some).await;
-    carol.hears(some).await;
-    dan.hears(some).await;
+    bob.receives(some).await;
+    carol.receives(some).await;
+    dan.receives(some).await;
     cluster.kill(owner);
-    for listener in [&mut bob, &mut carol, &mut dan] {
-        listener.hears_the_end().await;
+    for client in [&mut bob, &mut carol, &mut dan] {
+        client.wait_for_close().await;
     }
 
     // What waited for them died with the node, and they are told so at once, not after a time.
-    for (listener, at) in [(&mut bob, second), (&mut carol, third), (&mut dan, second)] {
-        let told = listener.connect(cluster.addr(at)).await;
+    for (client, at) in [(&mut bob, second), (&mut carol, third), (&mut dan, second)] {
+        let ready = client.connect(cluster.addr(at)).await;
         assert_eq!(
-            (&told["resumed"], &told["why"], &told["n"]),
+            (&ready["resumed"], &ready["why"], &ready["n"]),
             (&json!(false), &json!("unknown"), &json!(0))
         );
-        listener.sync().await;
+        client.sync().await;
     }
     // One whose node lives goes on exactly where it was, at another node, although nobody may own the conversation now.
-    let told = eve.connect(cluster.addr(third)).await;
+    let ready = eve.connect(cluster.addr(third)).await;
     assert_eq!(
-        (&told["resumed"], told.get("why")),
+        (&ready["resumed"], ready.get("why")),
         (&json!(true), None),
-        "{told}"
+        "{ready}"
     );
 
-    talker.says(20).await;
-    let said = talker.stop().await;
-    let last = said.last().unwrap().1;
-    let expected: Vec<_> = said.iter().map(|(cid, _)| cid.as_str()).collect();
-    for listener in [&mut bob, &mut carol, &mut dan, &mut eve] {
-        listener.hears(last).await;
+    sender.says(20).await;
+    let sent = sender.stop().await;
+    let last = sent.last().unwrap().1;
+    let expected: Vec<_> = sent.iter().map(|(cid, _)| cid.as_str()).collect();
+    for client in [&mut bob, &mut carol, &mut dan, &mut eve] {
+        client.receives(last).await;
         assert_eq!(
-            listener.keys(),
+            client.keys(),
             expected,
             "each message once, in the sender's order"
         );
         assert_eq!(
-            listener.log.keys().copied().collect::<Vec<_>>(),
+            client.log.keys().copied().collect::<Vec<_>>(),
             (1..=last).collect::<Vec<_>>()
         );
     }
     assert_eq!(bob.log, carol.log);
     assert_eq!(bob.log, dan.log);
     assert_eq!(bob.log, eve.log);
-    for (cid, s) in &said {
+    for (cid, s) in &sent {
         assert_eq!(bob.log[s]["cid"], json!(cid), "where the sender was told");
     }
 
     // A repeated send is the same message on any node, also on one that was away.
     cluster.restart().await;
     for at in 0..3 {
-        let (cid, s) = &said[said.len() / 2];
+        let (cid, s) = &sent[sent.len() / 2];
         let path = format!("/v1/conversations/{c}/messages");
         let again = json!({"b":{"text":"another"}});
         let (status, ack) = ask(cluster.addr(at), "alice", ("POST", &path, cid), again).await;
@@ -86,7 +86,7 @@ async fn clients_of_a_node_that_is_killed_while_messages_flow_go_on_elsewhere_an
     }
 
     // Whoever listens without a socket goes on at the node that is back, and misses nothing of what came meanwhile.
-    for (listener, cid) in [(&mut carol, "late-1"), (&mut dan, "late-2")] {
+    for (client, cid) in [(&mut carol, "late-1"), (&mut dan, "late-2")] {
         let path = format!("/v1/conversations/{c}/messages");
         let (_, ack) = ask(
             cluster.addr(second),
@@ -95,9 +95,9 @@ async fn clients_of_a_node_that_is_killed_while_messages_flow_go_on_elsewhere_an
             json!({"b":{}}),
         )
         .await;
-        let told = listener.connect(cluster.addr(owner)).await;
-        assert_eq!(told["resumed"], true, "{told}");
-        listener.hears(ack["s"].as_u64().unwrap()).await;
+        let ready = client.connect(cluster.addr(owner)).await;
+        assert_eq!(ready["resumed"], true, "{ready}");
+        client.receives(ack["s"].as_u64().unwrap()).await;
     }
     cluster.end();
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Listener, Way, ask, eventually, exchange, get, temporary};
+use crate::support::{Cluster, ReceivingClient, TestTransport, ask, eventually, exchange, get, temporary};
 
 /// Members whose view of the conversation is compared.
 const VIEWERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -44,7 +44,7 @@ impl Hand<'_> {
 }
 
 /// Everything that a node tells the members of the conversation.
-async fn told(addr: SocketAddr, c: &str) -> Value {
+async fn visible_state(addr: SocketAddr, c: &str) -> Value {
     let mut all = json!({});
     for user in VIEWERS {
         for path in [
@@ -82,7 +82,7 @@ async fn auth(addr: SocketAddr, path: &str, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node() {
+async fn state_outlives_its_owner_and_is_the_same_on_every_node() {
     // Without a grace, a replaced token that comes back is theft at once.
     let mut cluster = Cluster::with(&[("login.refresh_grace_ms", "0")]).await;
     let c = cluster
@@ -142,9 +142,9 @@ async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node
     assert_eq!(status, 200, "{renewed}");
 
     // Mallory listens at another node when she is put out, and the owner dies with the word of it. Zoe was there.
-    let mut mallory = Listener::new("mallory", Way::Socket, cluster.addr(second), c).await;
-    let mut bob = Listener::new("bob", Way::Socket, cluster.addr(third), c).await;
-    let zoe = Listener::new("zoe", Way::Socket, cluster.addr(second), c).await;
+    let mut mallory = ReceivingClient::new("mallory", TestTransport::Socket, cluster.addr(second), c).await;
+    let mut bob = ReceivingClient::new("bob", TestTransport::Socket, cluster.addr(third), c).await;
+    let zoe = ReceivingClient::new("zoe", TestTransport::Socket, cluster.addr(second), c).await;
     eventually("zoe is seen", async || {
         (presence(cluster.addr(third), "zoe").await["state"] == "online").then_some(())
     })
@@ -159,13 +159,13 @@ async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node
     let kick = hand
         .does("alice", "DELETE", "/members/mallory", Value::Null)
         .await;
-    let before = told(cluster.addr(second), c).await;
+    let before = visible_state(cluster.addr(second), c).await;
     cluster.kill(owner);
 
     // The next owner knows all of it, and both nodes tell it alike.
     hand.addr = cluster.addr(second);
     for at in [second, third] {
-        assert_eq!(told(cluster.addr(at), c).await, before);
+        assert_eq!(visible_state(cluster.addr(at), c).await, before);
         assert_eq!(presence(cluster.addr(at), "zoe").await["state"], "offline");
         assert_eq!(presence(cluster.addr(at), "bob").await["state"], "online");
     }
@@ -209,9 +209,9 @@ async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node
     let (_, refusal) = ask(cluster.addr(third), "mallory", direct, says).await;
     assert_eq!(refusal["code"], "forbidden", "{refusal}");
     let last = hand.does("alice", "POST", "/messages", text("without her")).await;
-    bob.hears(last).await;
+    bob.receives(last).await;
     assert_eq!(last, kick + 1, "nothing that was refused has a place");
-    mallory.hears(kick).await;
+    mallory.receives(kick).await;
     for command in [json!({"t":"hist","c":c}), json!({"t":"open","c":c})] {
         assert_eq!(mallory.ask(command).await["code"], "not_member");
     }
@@ -240,14 +240,19 @@ async fn what_was_said_and_done_outlives_its_owner_and_is_the_same_on_every_node
     assert_eq!(status, 401, "so the login is over, on every node");
 
     // All die at once, and come back with what they had.
-    let before = told(cluster.addr(third), c).await;
+    let before = visible_state(cluster.addr(third), c).await;
     cluster.restart().await;
     for at in 0..3 {
         cluster.kill(at);
     }
     cluster.restart().await;
     for at in 0..3 {
-        assert_eq!(told(cluster.addr(at), c).await, before, "node {}", at + 1);
+        assert_eq!(
+            visible_state(cluster.addr(at), c).await,
+            before,
+            "node {}",
+            at + 1
+        );
     }
     cluster.end();
 }

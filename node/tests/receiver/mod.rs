@@ -22,7 +22,7 @@ pub(crate) struct Receiver {
     pub(crate) url: String,
     /// How it answers.
     pub(crate) status: Arc<AtomicU16>,
-    told: mpsc::UnboundedReceiver<(String, Value)>,
+    requests: mpsc::UnboundedReceiver<(String, Value)>,
 }
 
 // === impl Receiver ===
@@ -32,13 +32,13 @@ impl Receiver {
     pub(crate) async fn answering(status: u16) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/push", listener.local_addr().unwrap());
-        let (tell, told) = mpsc::unbounded_channel();
+        let (sender, requests) = mpsc::unbounded_channel();
         let status = Arc::new(AtomicU16::new(status));
         let answers = status.clone();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let (tell, answers) = (tell.clone(), answers.clone());
+                let (sender, answers) = (sender.clone(), answers.clone());
                 tokio::spawn(async move {
                     let mut request = Vec::new();
                     let (head, body) = loop {
@@ -55,18 +55,22 @@ impl Receiver {
                     };
                     let status = answers.load(Ordering::Relaxed);
                     // Whoever doesn't listen any more has seen enough.
-                    let _over = tell.send((header(&head, "webhook-id").to_owned(), body));
+                    let _over = sender.send((header(&head, "webhook-id").to_owned(), body));
                     let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 });
             }
         });
-        Receiver { url, status, told }
+        Receiver {
+            url,
+            status,
+            requests,
+        }
     }
 
     /// The next post that comes: its id and its body.
     pub(crate) async fn next(&mut self) -> (String, Value) {
-        tokio::time::timeout(PATIENCE, self.told.recv())
+        tokio::time::timeout(PATIENCE, self.requests.recv())
             .await
             .expect("a post")
             .unwrap()

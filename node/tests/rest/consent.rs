@@ -46,7 +46,7 @@ async fn listed(node: &Node, user: &str) -> usize {
 }
 
 #[tokio::test]
-async fn one_whom_a_user_blocks_makes_the_user_a_member_of_nothing() {
+async fn a_blocked_user_adds_the_blocker_to_nothing() {
     let node = node().await;
     let c = group(&node, "mallory", &["carol"]).await;
     let before = invite(&node, "mallory", "before", &c, "bob").await.is(201);
@@ -157,13 +157,13 @@ async fn a_user_says_who_may_add_it_over_every_transport() {
     let node = node().await;
     let (mut bob, mut mallory) = (node.client("bob").await, node.client("mallory").await);
     let me = |method: &str| Call::new(method, "/v1/me").by("bob");
-    let shown = |wish: &str| json!({ "u": "bob", "group_invite": wish });
-    assert_eq!(me("GET").to(&node).await.is(200), shown("anyone"));
+    let expected = |wish: &str| json!({ "u": "bob", "group_invite": wish });
+    assert_eq!(me("GET").to(&node).await.is(200), expected("anyone"));
     let set = me("PATCH")
         .json(&json!({ "group_invite": "nobody" }))
         .to(&node)
         .await;
-    assert_eq!(set.is(200), shown("nobody"));
+    assert_eq!(set.is(200), expected("nobody"));
     let asked = bob.ask(1, r#"{"t":"me","id":1}"#).await;
     assert_eq!(
         (&asked["t"], &asked["group_invite"]),
@@ -180,7 +180,7 @@ async fn a_user_says_who_may_add_it_over_every_transport() {
 
     let set = r#"{"t":"me","id":2,"group_invite":"shares_conversation"}"#;
     assert_eq!(bob.ask(2, set).await["group_invite"], "shares_conversation");
-    assert_eq!(me("GET").to(&node).await.is(200), shown("shares_conversation"));
+    assert_eq!(me("GET").to(&node).await.is(200), expected("shares_conversation"));
     // A direct message makes nobody an acquaintance.
     let hi = Call::new("POST", "/v1/users/bob/messages")
         .by("mallory")
@@ -224,7 +224,7 @@ async fn a_user_says_who_may_add_it_over_every_transport() {
 }
 
 #[tokio::test]
-async fn a_mention_by_one_whom_the_user_blocks_does_not_count() {
+async fn a_mention_by_a_blocked_user_does_not_count() {
     let node = node().await;
     let c = group(&node, "alice", &["bob", "mallory"]).await;
     for (by, cid) in [("alice", "1"), ("mallory", "2"), ("mallory", "3")] {

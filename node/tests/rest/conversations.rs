@@ -6,7 +6,7 @@ use crate::http::{Call, group};
 use crate::support::Node;
 
 #[tokio::test]
-async fn a_conversation_is_made_once_shown_and_listed() {
+async fn a_conversation_is_created_once_and_listed() {
     let node = Node::start().await;
     let body = json!({ "kind": "group", "members": ["bob"], "title": "Lunch" });
     let make = || {
@@ -25,8 +25,8 @@ async fn a_conversation_is_made_once_shown_and_listed() {
     assert_eq!(first.header("Location"), path);
     assert_eq!(make().to(&node).await.is(200)["c"], made["c"]);
 
-    let shown = Call::new("GET", &path).by("bob").to(&node).await;
-    assert_eq!(shown.is(200)["role"], "member");
+    let snapshot = Call::new("GET", &path).by("bob").to(&node).await;
+    assert_eq!(snapshot.is(200)["role"], "member");
     let missed = Call::new("GET", &format!("{path}?have=1"))
         .by("bob")
         .to(&node)
@@ -127,16 +127,16 @@ async fn settings_are_for_everybody_and_mute_and_pin_are_ones_own() {
     patch("zoe", "1", json!({ "muted": true }))
         .await
         .is_problem(403, "not_member");
-    let shown = Call::new("GET", &path).by("bob").to(&node).await.is(200);
+    let snapshot = Call::new("GET", &path).by("bob").to(&node).await.is(200);
     assert_eq!(
         (
-            &shown["title"],
-            &shown["history"],
-            &shown["muted"],
-            &shown["pinned"]
+            &snapshot["title"],
+            &snapshot["history"],
+            &snapshot["muted"],
+            &snapshot["pinned"]
         ),
         (&json!("Dinner"), &json!("all"), &json!(true), &json!(true))
     );
-    let shown = Call::new("GET", &path).by("alice").to(&node).await.is(200);
-    assert_eq!(shown["muted"], false);
+    let snapshot = Call::new("GET", &path).by("alice").to(&node).await.is(200);
+    assert_eq!(snapshot["muted"], false);
 }

@@ -86,7 +86,7 @@ async fn no_origin_gets_credentials_and_any_origin_only_without_them() {
 }
 
 #[tokio::test]
-async fn what_a_path_permits_is_told_without_a_token() {
+async fn the_methods_of_a_path_need_no_token() {
     let node = Node::start().await;
     let reply = Call::new("OPTIONS", "/v1/conversations/g_1/messages/3")
         .to(&node)
@@ -180,8 +180,8 @@ async fn the_description_names_every_schema_that_it_refers_to() {
         for (method, operation) in item.as_object().unwrap() {
             if operation["tags"][0] != "Operation" {
                 let name = format!("{} {path}", method.to_uppercase());
-                let mut places = page.match_indices(&name).map(|(at, _)| &page[at + name.len()..]);
-                let named = places.any(|rest| !rest.starts_with('/'));
+                let mut occurrences = page.match_indices(&name).map(|(at, _)| &page[at + name.len()..]);
+                let named = occurrences.any(|rest| !rest.starts_with('/'));
                 assert!(named, "docs/protocol.md does not name {name}");
                 described += 1;
             }

@@ -42,7 +42,7 @@ fn lines(reply: &Reply) -> Vec<Value> {
         .collect()
 }
 
-fn places(lines: &[Value]) -> Vec<u64> {
+fn seqs(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["s"].as_u64().unwrap()).collect()
 }
 
@@ -61,7 +61,7 @@ async fn an_export_holds_every_event_that_the_member_may_see() {
     let invite = Call::new("PUT", &format!("/v1/conversations/{c}/members/carol")).by("alice");
     invite.key("carol").to(&node).await.is(201);
     let all = lines(&export(&node, &c, "bob", "").await);
-    assert_eq!(places(&all), (1..=231).collect::<Vec<_>>());
+    assert_eq!(seqs(&all), (1..=231).collect::<Vec<_>>());
     let events = Call::new(
         "GET",
         &format!("/v1/conversations/{c}/events?after=100&limit=100"),
@@ -73,9 +73,9 @@ async fn an_export_holds_every_event_that_the_member_may_see() {
         "as everywhere else"
     );
     let part = lines(&export(&node, &c, "bob", "?from=99&to=102").await);
-    assert_eq!(places(&part), [99, 100, 101, 102]);
+    assert_eq!(seqs(&part), [99, 100, 101, 102]);
     assert_eq!(
-        places(&lines(&export(&node, &c, "bob", "?from=231&to=999").await)),
+        seqs(&lines(&export(&node, &c, "bob", "?from=231&to=999").await)),
         [231]
     );
     assert_eq!(
@@ -84,7 +84,7 @@ async fn an_export_holds_every_event_that_the_member_may_see() {
     );
     assert_eq!(lines(&export(&node, &c, "bob", "?to=0").await), [] as [Value; 0]);
     // One who came later sees the log from there on.
-    assert_eq!(places(&lines(&export(&node, &c, "carol", "").await)), [231]);
+    assert_eq!(seqs(&lines(&export(&node, &c, "carol", "").await)), [231]);
     export(&node, &c, "mallory", "")
         .await
         .is_problem(403, "not_member");
@@ -106,7 +106,7 @@ async fn an_export_says_what_is_gone() {
         send(&node, &c, n).await;
     }
     let gone = async {
-        while places(&lines(&export(&node, &c, "bob", "").await)) != [26, 27, 28, 29, 30] {
+        while seqs(&lines(&export(&node, &c, "bob", "").await)) != [26, 27, 28, 29, 30] {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -115,7 +115,7 @@ async fn an_export_says_what_is_gone() {
         .expect("the oldest go");
     let part = lines(&export(&node, &c, "bob", "?from=10&to=27").await);
     assert_eq!(part[0], json!({ "t": "gap", "c": c, "from": 10, "to": 25 }));
-    assert_eq!(places(&part[1..]), [26, 27]);
+    assert_eq!(seqs(&part[1..]), [26, 27]);
     // Pages say it too.
     let events = Call::new("GET", &format!("/v1/conversations/{c}/events?after=9"));
     let events = events.by("bob").to(&node).await.is(200);

@@ -2,18 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
-use node::config::{Config, Millis, Secret};
+use node::config::{Config, Millis, SecretString};
 use serde_json::json;
 
 use crate::http::{Call, group};
 use crate::receiver::{Receiver, SECRET};
 use crate::support::Node;
 
-fn told(url: &str) -> impl FnOnce(&mut Config) + use<> {
+fn webhook_settings(url: &str) -> impl FnOnce(&mut Config) + use<> {
     let url = url.to_owned();
     move |config| {
         config.hooks.url = url;
-        config.hooks.secret = Secret(SECRET.to_owned());
+        config.hooks.secret = SecretString(SECRET.to_owned());
         config.hooks.attempts = 1;
         config.hooks.retry_ms = Millis(20);
         config.presence.hold_down_ms = Millis(100);
@@ -28,9 +28,9 @@ async fn send(node: &Node, c: &str, by: &str, n: u64, mentions: &[&str]) -> u64 
 }
 
 #[tokio::test]
-async fn those_who_are_away_are_told_once_and_those_who_are_there_are_not() {
+async fn absent_members_are_posted_once_and_online_ones_are_not() {
     let mut receiver = Receiver::answering(204).await;
-    let node = Node::with(told(&receiver.url)).await;
+    let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob", "carol"]).await;
     let _carol = node.client("carol").await;
     let muted = Call::new("PATCH", &format!("/v1/conversations/{c}"))
@@ -68,9 +68,9 @@ async fn those_who_are_away_are_told_once_and_those_who_are_there_are_not() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_was_down_is_told_later_under_the_same_id() {
+async fn a_receiver_that_was_down_gets_the_same_id_later() {
     let mut receiver = Receiver::answering(503).await;
-    let node = Node::with(told(&receiver.url)).await;
+    let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob"]).await;
     send(&node, &c, "alice", 1, &[]).await;
     let (first, _) = receiver.next().await;
@@ -83,9 +83,9 @@ async fn a_receiver_that_was_down_is_told_later_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_asks_for_it_is_told_under_its_names() {
+async fn a_conversation_webhook_is_posted_under_its_names() {
     let mut receiver = Receiver::answering(204).await;
-    let node = Node::with(told(&receiver.url)).await;
+    let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob"]).await;
     let (_alice, _bob) = (node.client("alice").await, node.client("bob").await);
     let hook = |method: &str, by: &str, key: &str| {
@@ -110,7 +110,7 @@ async fn a_conversation_that_asks_for_it_is_told_under_its_names() {
 }
 
 #[tokio::test]
-async fn where_nobody_could_be_told_no_hook_is_set() {
+async fn no_webhook_is_set_where_none_could_be_delivered() {
     let node = Node::with(|_| ()).await;
     let c = group(&node, "alice", &["bob"]).await;
     let hook = |method: &str, key: &str| {
@@ -118,7 +118,7 @@ async fn where_nobody_could_be_told_no_hook_is_set() {
         Call::new(method, &path).by("alice").key(key).to(&node)
     };
     let refusal = hook("PUT", "k1").await.is_problem(404, "not_found");
-    assert_eq!(refusal["detail"], "no hook is configured on this node");
+    assert_eq!(refusal["detail"], "no webhook is configured on this node");
     // One that was set while there was a hook can be taken away all the same.
     hook("DELETE", "k2").await.is(200);
     let description = Call::new("GET", "/v1/openapi.json").to(&node).await.is(200);
@@ -128,9 +128,9 @@ async fn where_nobody_could_be_told_no_hook_is_set() {
 }
 
 #[tokio::test]
-async fn a_mention_by_one_whom_the_user_blocks_alerts_nobody() {
+async fn a_mention_by_a_blocked_user_alerts_no_one() {
     let mut receiver = Receiver::answering(204).await;
-    let node = Node::with(told(&receiver.url)).await;
+    let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob", "mallory"]).await;
     Call::new("PUT", "/v1/users/mallory/block")
         .by("bob")
@@ -148,7 +148,7 @@ async fn a_mention_by_one_whom_the_user_blocks_alerts_nobody() {
         send(&node, &c, by, n, &["bob"]).await;
         let (_, post) = receiver.next().await;
         let offline = post["offline"].as_array().unwrap().clone();
-        let bob = offline.into_iter().find(|away| away["u"] == "bob").unwrap();
+        let bob = offline.into_iter().find(|member| member["u"] == "bob").unwrap();
         bob["mentioned"].as_bool().unwrap()
     };
     assert!(!mentioned("mallory", 1).await);

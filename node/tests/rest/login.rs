@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use node::config::{Config, Millis, Secret};
+use node::config::{Config, Millis, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -365,9 +365,9 @@ async fn a_logout_ends_one_login_or_all_of_them() {
         log_in(&node, PHONE).await,
         log_in(&node, PHONE).await,
     ];
-    let stranger = log_in(&node, "a@example.org").await;
-    let leave = async |token: &Value, everywhere: bool| {
-        let body = json!({ "refresh_token": token, "everywhere": everywhere });
+    let other_login = log_in(&node, "a@example.org").await;
+    let leave = async |token: &Value, all_devices: bool| {
+        let body = json!({ "refresh_token": token, "everywhere": all_devices });
         post(&node, "logout", body).await.is(204);
     };
     leave(&logins[0]["refresh_token"], false).await;
@@ -384,7 +384,7 @@ async fn a_logout_ends_one_login_or_all_of_them() {
     refresh(&node, &logins[2]["refresh_token"])
         .await
         .is_problem(401, "unauthenticated");
-    refresh(&node, &stranger["refresh_token"]).await.is(200);
+    refresh(&node, &other_login["refresh_token"]).await.is(200);
 }
 
 #[tokio::test]
@@ -416,13 +416,13 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
         client.expect("hb").await;
     };
     let (one, other) = (log_in(first, PHONE).await, log_in(second, PHONE).await);
-    let stranger = log_in(third, "a@example.org").await;
+    let other_login = log_in(third, "a@example.org").await;
     let mut ended = Vec::new();
     for node in [second, third] {
         ended.push(connect(node, text(&one, "access_token")).await);
     }
-    let mut kept = connect(third, text(&other, "access_token")).await;
-    let mut strange = connect(third, text(&stranger, "access_token")).await;
+    let mut remaining = connect(third, text(&other, "access_token")).await;
+    let mut strange = connect(third, text(&other_login, "access_token")).await;
     let mut outside = connect(third, &format!("dev:{}", text(&one, "user"))).await;
     // One that listens by events, and one whose token was renewed: a session is of the login that it showed last.
     let mut listening = listen(third, text(&one, "access_token")).await;
@@ -437,14 +437,14 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
         assert_eq!(client.closed().await.0, 4403);
     }
     ends_with(&mut listening, r#"data: {"code":4403,"#).await;
-    for client in [&mut kept, &mut strange, &mut outside, &mut renewed] {
+    for client in [&mut remaining, &mut strange, &mut outside, &mut renewed] {
         alive(client).await;
     }
 
     // A token that comes back after it was replaced ends its login the same way.
-    let next = refresh(second, &stranger["refresh_token"]).await.is(200);
+    let next = refresh(second, &other_login["refresh_token"]).await.is(200);
     let newest = refresh(first, &next["refresh_token"]).await.is(200);
-    refresh(third, &stranger["refresh_token"])
+    refresh(third, &other_login["refresh_token"])
         .await
         .is_problem(401, "unauthenticated");
     assert_eq!(strange.closed().await.0, 4403);
@@ -454,7 +454,7 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
 
     let leave = json!({ "refresh_token": other["refresh_token"], "everywhere": true });
     post(first, "logout", leave).await.is(204);
-    for mut client in [kept, renewed] {
+    for mut client in [remaining, renewed] {
         assert_eq!(client.closed().await.0, 4403);
     }
     alive(&mut outside).await;
@@ -486,7 +486,7 @@ async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_o
         }
         client.ask(1, &auth.to_string()).await
     };
-    let ways = |told: &Value| (told["resumed"].clone(), told["why"].clone());
+    let ways = |ready: &Value| (ready["resumed"].clone(), ready["why"].clone());
     let (on, unknown) = ((json!(true), Value::Null), (json!(false), json!("unknown")));
     let poll = async |node: &Node, token: &str, sid: &Value| {
         let query = match sid.as_str() {
@@ -512,12 +512,12 @@ async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_o
 
     // Of one login: a session that waits, one that was lent to another node and waits there too, one that is fetched.
     let waits = visit(second, stolen, "phone", None).await;
-    let lent = visit(second, stolen, "tablet", None).await;
-    let copy = visit(third, stolen, "tablet", Some(&lent["sid"])).await;
+    let copied = visit(second, stolen, "tablet", None).await;
+    let copy = visit(third, stolen, "tablet", Some(&copied["sid"])).await;
     assert_eq!(ways(&copy), on, "{copy}");
     let fetched = poll(third, stolen, &Value::Null).await;
     // Of another login of the same user.
-    let kept = visit(third, good, "laptop", None).await;
+    let remaining = visit(third, good, "laptop", None).await;
 
     let leave = json!({ "refresh_token": one["refresh_token"] });
     post(first, "logout", leave).await.is(204);
@@ -530,16 +530,16 @@ async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_o
     for (node, device, session) in [
         (first, "phone", &waits),
         (second, "phone", &waits),
-        (first, "tablet", &lent),
+        (first, "tablet", &copied),
         (second, "tablet", &copy),
     ] {
-        let told = visit(node, good, device, Some(&session["sid"])).await;
-        assert_eq!(ways(&told), unknown, "{told}");
+        let ready = visit(node, good, device, Some(&session["sid"])).await;
+        assert_eq!(ways(&ready), unknown, "{ready}");
     }
-    let told = poll(first, good, &fetched["sid"]).await;
-    assert_eq!(ways(&told), unknown, "{told}");
-    let told = visit(first, good, "laptop", Some(&kept["sid"])).await;
-    assert_eq!(ways(&told), on, "{told}");
+    let ready = poll(first, good, &fetched["sid"]).await;
+    assert_eq!(ways(&ready), unknown, "{ready}");
+    let ready = visit(first, good, "laptop", Some(&remaining["sid"])).await;
+    assert_eq!(ways(&ready), on, "{ready}");
 
     // A token that comes back after it was replaced, and all logins at once, do the same.
     let three = log_in(third, PHONE).await;
@@ -552,9 +552,9 @@ async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_o
     for node in &trio.nodes {
         reaches(node, text(&next, "access_token"), 401).await;
     }
-    let told = visit(second, good, "watch", Some(&waits["sid"])).await;
-    assert_eq!(ways(&told), unknown, "{told}");
-    let waits = visit(third, good, "laptop", Some(&told["sid"])).await;
+    let ready = visit(second, good, "watch", Some(&waits["sid"])).await;
+    assert_eq!(ways(&ready), unknown, "{ready}");
+    let waits = visit(third, good, "laptop", Some(&ready["sid"])).await;
     let leave = json!({ "refresh_token": two["refresh_token"], "everywhere": true });
     post(second, "logout", leave).await.is(204);
     for node in &trio.nodes {
@@ -562,8 +562,8 @@ async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_o
     }
     // Whoever logs in after that is let in, and begins anew.
     let four = log_in(first, PHONE).await;
-    let told = visit(second, text(&four, "access_token"), "laptop", Some(&waits["sid"])).await;
-    assert_eq!(ways(&told), unknown, "{told}");
+    let ready = visit(second, text(&four, "access_token"), "laptop", Some(&waits["sid"])).await;
+    assert_eq!(ways(&ready), unknown, "{ready}");
     trio.stop().await;
 }
 
@@ -579,11 +579,11 @@ async fn listen(node: &Node, token: &str) -> TcpStream {
 /// Reads until this has come.
 async fn ends_with(stream: &mut TcpStream, wanted: &str) {
     let read = async {
-        let mut heard = Vec::new();
-        while !String::from_utf8_lossy(&heard).contains(wanted) {
+        let mut received = Vec::new();
+        while !String::from_utf8_lossy(&received).contains(wanted) {
             assert!(
-                stream.read_buf(&mut heard).await.unwrap() > 0,
-                "{wanted}: {heard:?}"
+                stream.read_buf(&mut received).await.unwrap() > 0,
+                "{wanted}: {received:?}"
             );
         }
     };
@@ -613,10 +613,10 @@ async fn keys_change_under_way_and_tokens_of_the_last_one_are_believed_until_the
     let latest = tokio::time::timeout(PATIENCE, turned)
         .await
         .expect("another key signs");
-    let shown = kids(&node).await;
+    let published = kids(&node).await;
     assert!(
-        shown.contains(&kid(&first)) && shown.contains(&kid(&latest)),
-        "{shown:?}"
+        published.contains(&kid(&first)) && published.contains(&kid(&latest)),
+        "{published:?}"
     );
     for tokens in [&first, &latest] {
         assert_eq!(status_with(&node, text(tokens, "access_token")).await, 200);
@@ -624,7 +624,7 @@ async fn keys_change_under_way_and_tokens_of_the_last_one_are_believed_until_the
 }
 
 #[tokio::test]
-async fn a_webhook_delivers_the_code_and_nobody_else_tells_it() {
+async fn only_the_webhook_delivers_the_code() {
     let hook = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/codes", hook.local_addr().unwrap());
     let got = Arc::new(Mutex::new(Vec::new()));
@@ -646,7 +646,7 @@ async fn a_webhook_delivers_the_code_and_nobody_else_tells_it() {
     let node = node(|config| {
         config.auth.dev_tokens = false;
         config.login.webhook_url = url;
-        config.login.webhook_secret = Secret(SECRET.to_owned());
+        config.login.webhook_secret = SecretString(SECRET.to_owned());
     })
     .await;
     let asked = ask(&node, "+44 7700 900123").await;
@@ -664,16 +664,21 @@ async fn a_webhook_delivers_the_code_and_nobody_else_tells_it() {
     mac.update(format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp")).as_bytes());
     let signature = BASE64.encode(&mac.finalize().into_bytes());
     assert_eq!(header("webhook-signature"), format!("v1,{signature}"));
-    let told: Value = serde_json::from_str(body).unwrap();
+    let posted: Value = serde_json::from_str(body).unwrap();
     assert_eq!(
-        (&told["type"], &told["to"], &told["channel"], &told["expires_in"]),
+        (
+            &posted["type"],
+            &posted["to"],
+            &posted["channel"],
+            &posted["expires_in"]
+        ),
         (&json!("login.code"), &json!(PHONE), &json!("sms"), &json!(300))
     );
     assert!(
         !body.contains(text(&asked, "challenge")),
         "who delivers the code can't use it"
     );
-    let entered = json!({ "challenge": asked["challenge"], "code": told["code"] });
+    let entered = json!({ "challenge": asked["challenge"], "code": posted["code"] });
     let tokens = post(&node, "otp/verify", entered).await.is(200);
     assert_eq!(status_with(&node, text(&tokens, "access_token")).await, 200);
     assert_eq!(status_with(&node, "dev:alice").await, 401);
@@ -688,7 +693,7 @@ async fn a_webhook_delivers_the_code_and_nobody_else_tells_it() {
 async fn without_a_delivery_there_is_no_login_by_code() {
     let node = Node::with(|config| {
         config.auth.dev_tokens = false;
-        config.auth.secret = Secret("0123456789abcdef0123456789abcdef".to_owned());
+        config.auth.secret = SecretString("0123456789abcdef0123456789abcdef".to_owned());
     })
     .await;
     post(&node, "otp", json!({ "to": PHONE }))

@@ -13,7 +13,7 @@ mod support;
 mod receiver;
 
 mod http;
-mod person;
+mod test_user;
 mod trio;
 
 mod consent;

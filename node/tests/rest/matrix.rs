@@ -162,15 +162,15 @@ async fn over_http_each_is_answered_as_the_table_says() {
                     Some(body) => call.key("x").json(body),
                     None => call.key("x"),
                 };
-                let nobody = request(Call::new(method, &path)).to(&node).await;
-                nobody.is_problem(401, "unauthenticated");
+                let anonymous_reply = request(Call::new(method, &path)).to(&node).await;
+                anonymous_reply.is_problem(401, "unauthenticated");
                 let reply = request(Call::new(method, &path).by(actor)).to(&node).await;
                 let got = match reply.status {
                     200..300 => OK.to_owned(),
                     _ => reply.json()["code"].as_str().unwrap().to_owned(),
                 };
                 assert_eq!(got, expected, "{actor} {operation}: {method} {path}: {reply:?}");
-                tells_outsiders_nothing(&scene, actor, operation, &reply.text);
+                check_reveals_nothing(&scene, actor, operation, &reply.text);
             }
         }
     }
@@ -187,13 +187,16 @@ async fn over_a_websocket_each_is_answered_as_the_table_says() {
             command["id"] = json!(7);
             let mut anonymous = Client::connect(node.addr()).await;
             anonymous.expect("hello").await;
-            let nobody = anonymous.ask(7, &command.to_string()).await;
-            assert_eq!(nobody["code"], "unauthenticated", "{operation}: {nobody}");
+            let anonymous_reply = anonymous.ask(7, &command.to_string()).await;
+            assert_eq!(
+                anonymous_reply["code"], "unauthenticated",
+                "{operation}: {anonymous_reply}"
+            );
             let mut client = node.client(actor).await;
             let answer = client.ask(7, &command.to_string()).await;
             let got = answer["code"].as_str().unwrap_or(OK);
             assert_eq!(got, expected, "{actor} {operation}: {answer}");
-            tells_outsiders_nothing(&scene, actor, operation, &answer.to_string());
+            check_reveals_nothing(&scene, actor, operation, &answer.to_string());
         }
     }
     node.stop().await;
@@ -201,7 +204,7 @@ async fn over_a_websocket_each_is_answered_as_the_table_says() {
 
 /// What isn't theirs is in no answer to those who are out. A list forgets a membership within seconds, not at once.
 #[track_caller]
-fn tells_outsiders_nothing(scene: &Scene, actor: &str, operation: &str, answer: &str) {
+fn check_reveals_nothing(scene: &Scene, actor: &str, operation: &str, answer: &str) {
     if ACTORS[2..].contains(&actor) {
         assert!(!answer.contains("swordfish"), "{actor} {operation}: {answer}");
         let lags = operation == "list" && actor == ACTORS[2];

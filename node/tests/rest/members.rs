@@ -9,21 +9,25 @@ use crate::support::Node;
 async fn members_are_brought_in_put_out_and_leave() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let seat = |user: &str| format!("/v1/conversations/{c}/members/{user}");
-    let invite = || Call::new("PUT", &seat("carol")).by("alice").key("invite");
+    let member_path = |user: &str| format!("/v1/conversations/{c}/members/{user}");
+    let invite = || Call::new("PUT", &member_path("carol")).by("alice").key("invite");
     let invited = invite().to(&node).await.is(201);
     assert_eq!((&invited["s"], &invited["dup"]), (&json!(3), &json!(null)));
     assert_eq!(invite().to(&node).await.is(200)["dup"], true);
-    let member = Call::new("PUT", &seat("carol"))
+    let member = Call::new("PUT", &member_path("carol"))
         .by("alice")
         .key("other")
         .to(&node)
         .await;
     member.is_problem(409, "conflict");
-    let forbidden = Call::new("PUT", &seat("dave")).by("bob").key("1").to(&node).await;
+    let forbidden = Call::new("PUT", &member_path("dave"))
+        .by("bob")
+        .key("1")
+        .to(&node)
+        .await;
     forbidden.is_problem(403, "forbidden");
 
-    let kick = Call::new("DELETE", &seat("bob"))
+    let kick = Call::new("DELETE", &member_path("bob"))
         .by("alice")
         .json(&json!({ "cid": "kick" }));
     assert_eq!(kick.to(&node).await.is(200)["s"], 4);
@@ -32,19 +36,19 @@ async fn members_are_brought_in_put_out_and_leave() {
         .to(&node)
         .await;
     gone.is_problem(403, "not_member");
-    let leave = Call::new("DELETE", &seat("carol"))
+    let leave = Call::new("DELETE", &member_path("carol"))
         .by("carol")
         .key("leave")
         .to(&node)
         .await;
     assert_eq!(leave.is(200)["s"], 5);
-    let nobody = Call::new("DELETE", &seat("zoe"))
+    let missing = Call::new("DELETE", &member_path("zoe"))
         .by("alice")
         .key("x")
         .to(&node)
         .await;
-    nobody.is_problem(404, "not_found");
-    Call::new("DELETE", &seat("bob"))
+    missing.is_problem(404, "not_found");
+    Call::new("DELETE", &member_path("bob"))
         .by("alice")
         .to(&node)
         .await
@@ -55,9 +59,9 @@ async fn members_are_brought_in_put_out_and_leave() {
 async fn a_role_is_given_and_the_list_of_members_shows_it() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob", "carol"]).await;
-    let seat = |user: &str| format!("/v1/conversations/{c}/members/{user}");
+    let member_path = |user: &str| format!("/v1/conversations/{c}/members/{user}");
     let role = |by: &str, key: &str, who: &str, role: &str| {
-        Call::new("PUT", &seat(who))
+        Call::new("PUT", &member_path(who))
             .by(by)
             .key(key)
             .json(&json!({ "role": role }))
@@ -100,8 +104,8 @@ async fn a_role_is_given_and_the_list_of_members_shows_it() {
         (&rest["items"][0]["u"], &rest["next"]),
         (&json!("carol"), &json!(null))
     );
-    let stranger = Call::new("GET", &format!("/v1/conversations/{c}/members")).by("zoe");
-    stranger.to(&node).await.is_problem(403, "not_member");
+    let non_member = Call::new("GET", &format!("/v1/conversations/{c}/members")).by("zoe");
+    non_member.to(&node).await.is_problem(403, "not_member");
 }
 
 #[tokio::test]
@@ -136,11 +140,8 @@ async fn a_channel_is_joined_until_one_is_banned_from_it() {
     };
     let bans = list("alice").await.is(200);
     assert_eq!(bans["items"].as_array().unwrap().len(), 1, "{bans}");
-    let kept_out = &bans["items"][0];
-    assert_eq!(
-        (&kept_out["u"], &kept_out["by"]),
-        (&json!("bob"), &json!("alice"))
-    );
+    let banned = &bans["items"][0];
+    assert_eq!((&banned["u"], &banned["by"]), (&json!("bob"), &json!("alice")));
     list("bob").await.is_problem(403, "not_member");
     assert_eq!(ban("DELETE", "alice", "u").to(&node).await.is(200)["s"], 4);
     ban("DELETE", "alice", "u2")

@@ -23,7 +23,7 @@ async fn the_log_is_read_in_pages() {
             .to(&node)
     };
     let newest = events("limit=2").await.is(200);
-    let places = |page: &serde_json::Value| -> Vec<u64> {
+    let seqs = |page: &serde_json::Value| -> Vec<u64> {
         page["events"]
             .as_array()
             .unwrap()
@@ -31,18 +31,18 @@ async fn the_log_is_read_in_pages() {
             .map(|event| event["s"].as_u64().unwrap())
             .collect()
     };
-    assert_eq!((places(&newest), &newest["more"]), (vec![5, 6], &json!(true)));
-    assert_eq!(places(&events("before=5&limit=3").await.is(200)), [2, 3, 4]);
-    assert_eq!(places(&events("after=4").await.is(200)), [5, 6]);
-    assert_eq!(places(&events("limit=0").await.is(200)), [6]);
+    assert_eq!((seqs(&newest), &newest["more"]), (vec![5, 6], &json!(true)));
+    assert_eq!(seqs(&events("before=5&limit=3").await.is(200)), [2, 3, 4]);
+    assert_eq!(seqs(&events("after=4").await.is(200)), [5, 6]);
+    assert_eq!(seqs(&events("limit=0").await.is(200)), [6]);
     for query in ["before=5&after=2", "before=x", "limit=-1", "after=1.0"] {
         events(query).await.is_problem(400, "bad_request");
     }
-    let stranger = Call::new("GET", &format!("/v1/conversations/{c}/events"))
+    let refused = Call::new("GET", &format!("/v1/conversations/{c}/events"))
         .by("mallory")
         .to(&node)
         .await;
-    stranger.is_problem(403, "not_member");
+    refused.is_problem(403, "not_member");
 }
 
 #[tokio::test]
@@ -73,12 +73,12 @@ async fn cursors_move_forward_and_are_seen_by_the_other_side() {
         .is(200);
     assert_eq!((&view["read"], &view["delivered"]), (&json!(3), &json!(3)));
     let path = format!("/v1/conversations/{c}/read");
-    let stranger = Call::new("PUT", &path)
+    let refused = Call::new("PUT", &path)
         .by("mallory")
         .json(&json!({ "s": 1 }))
         .to(&node)
         .await;
-    stranger.is_problem(403, "not_member");
+    refused.is_problem(403, "not_member");
 }
 
 #[tokio::test]
@@ -135,9 +135,9 @@ async fn what_is_done_to_a_message_shows_in_the_messages_and_in_the_log() {
 
     let page = |query: &str| Call::new("GET", &format!("{messages}{query}")).by("bob");
     let first = page("").to(&node).await;
-    let shown = first.is(200);
-    let [one, two] = &shown["items"].as_array().unwrap()[..] else {
-        panic!("{shown}")
+    let history = first.is(200);
+    let [one, two] = &history["items"].as_array().unwrap()[..] else {
+        panic!("{history}")
     };
     assert_eq!((&one["s"], &one["b"]["text"]), (&json!(3), &json!("better")));
     assert_eq!(one["edited_ts"], edited["ts"]);
@@ -156,12 +156,12 @@ async fn what_is_done_to_a_message_shows_in_the_messages_and_in_the_log() {
     assert_eq!(reaction("DELETE", "r2", 3).await.is(200)["s"], 9);
     // What is so already is acknowledged and makes no event.
     assert_eq!(reaction("DELETE", "r3", 3).await.is(200)["s"], json!(null));
-    let shown = page("")
+    let history = page("")
         .with("If-None-Match", first.header("ETag"))
         .to(&node)
         .await
         .is(200);
-    assert_eq!(shown["items"][0]["reactions"], json!({ "a/b": 1 }));
+    assert_eq!(history["items"][0]["reactions"], json!({ "a/b": 1 }));
     let log = Call::new("GET", &format!("/v1/conversations/{c}/events?after=4")).by("bob");
     let log = log.to(&node).await.is(200);
     let kinds: Vec<_> = log["events"]

@@ -6,22 +6,22 @@ use crate::http::{Call, group};
 use crate::support::Node;
 
 #[tokio::test]
-async fn presence_is_read_by_anybody_but_those_whom_the_user_blocks() {
+async fn presence_is_read_by_anybody_but_blocked_users() {
     let node = Node::start().await;
     let presence = async |by: &str, of: &str| {
         let call = Call::new("GET", &format!("/v1/users/{of}/presence")).by(by);
         call.to(&node).await.is(200)
     };
-    let nobody = json!({ "u": "nobody", "state": "offline", "seen": null });
-    assert_eq!(presence("bob", "nobody").await, nobody);
+    let unknown = json!({ "u": "nobody", "state": "offline", "seen": null });
+    assert_eq!(presence("bob", "nobody").await, unknown);
     let mut alice = node.client("alice").await;
     let online = presence("bob", "alice").await;
     assert_eq!(online["state"], "online");
     assert!(online["seen"].is_u64());
     alice.ask(1, r#"{"t":"block","id":1,"who":"bob"}"#).await;
     // The block reaches the list of the one who blocks a moment later.
-    let hidden = async { while presence("bob", "alice").await["state"] != "offline" {} };
-    tokio::time::timeout(crate::support::PATIENCE, hidden)
+    let offline = async { while presence("bob", "alice").await["state"] != "offline" {} };
+    tokio::time::timeout(crate::support::PATIENCE, offline)
         .await
         .expect("hidden");
     assert_eq!(presence("carol", "alice").await["state"], "online");
@@ -38,7 +38,7 @@ async fn presence_is_read_by_anybody_but_those_whom_the_user_blocks() {
 }
 
 #[tokio::test]
-async fn typing_is_taken_in_silence_and_shown_to_members() {
+async fn typing_is_accepted_and_reaches_members() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let mut bob = node.client("bob").await;
@@ -52,8 +52,8 @@ async fn typing_is_taken_in_silence_and_shown_to_members() {
         let reply = typing(by, true).to(&node).await;
         assert_eq!((reply.status, reply.text.as_str()), (204, ""));
     }
-    let shown = bob.expect("typing").await;
-    assert_eq!((&shown["u"], &shown["on"]), (&json!("alice"), &json!(true)));
+    let event = bob.expect("typing").await;
+    assert_eq!((&event["u"], &event["on"]), (&json!("alice"), &json!(true)));
     assert_eq!(typing("alice", false).to(&node).await.status, 204);
     assert_eq!(bob.expect("typing").await["on"], false);
     let malformed = Call::new("POST", &format!("/v1/conversations/{c}/typing")).by("alice");

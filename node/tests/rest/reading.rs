@@ -66,7 +66,7 @@ async fn what_was_deleted_is_not_unread_and_mentions_follow_edits() {
 }
 
 #[tokio::test]
-async fn a_place_that_the_log_does_not_have_is_a_gap_over_every_transport() {
+async fn a_missing_seq_is_a_gap_over_every_transport() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let last = send(&node, &c, "alice", "a").await;
@@ -188,13 +188,13 @@ async fn an_owner_takes_back_the_reaction_of_one_who_left_over_every_transport()
     }
     assert_eq!(taken, ["bob", "carol"]);
     let messages = format!("/v1/conversations/{c}/messages");
-    let shown = Call::new("GET", &messages).by("alice").to(&node).await.is(200);
-    assert_eq!(shown["items"][0]["reactions"], json!({}));
+    let history = Call::new("GET", &messages).by("alice").to(&node).await.is(200);
+    assert_eq!(history["items"][0]["reactions"], json!({}));
     node.stop().await;
 }
 
 #[tokio::test]
-async fn a_newcomer_reads_no_words_from_before_in_an_edit_over_any_transport() {
+async fn a_new_member_reads_no_earlier_words_over_any_transport() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let old = send(&node, &c, "alice", "old").await;
@@ -219,17 +219,17 @@ async fn a_newcomer_reads_no_words_from_before_in_an_edit_over_any_transport() {
             .json(&json!({ "b": { "text": "edited" } }));
         last = edit.to(&node).await.is(200)["s"].as_u64().unwrap();
     }
-    let hidden = |event: &Value| event["b"] == json!({}) && event["deleted"] == true;
-    for (client, newcomer) in [(&mut there, true), (&mut later, true), (&mut bob, false)] {
+    let is_blank = |event: &Value| event["b"] == json!({}) && event["deleted"] == true;
+    for (client, is_new) in [(&mut there, true), (&mut later, true), (&mut bob, false)] {
         let (first, second) = (client.expect("edit").await, client.expect("edit").await);
         assert_eq!((&first["of"], &second["of"]), (&json!(old), &json!(new)));
-        assert_eq!(hidden(&first), newcomer, "{first}");
+        assert_eq!(is_blank(&first), is_new, "{first}");
         assert_eq!(second["b"]["text"], "edited");
     }
     // What is read says the same as what came live.
     let get = |by: &str, path: String| Call::new("GET", &path).by(by).to(&node);
     let path = |rest: &str| format!("/v1/conversations/{c}{rest}");
-    for (user, newcomer) in [("dave", true), ("bob", false)] {
+    for (user, is_new) in [("dave", true), ("bob", false)] {
         let have = json!({ "have": [[c, since]] });
         let sync = Call::new("POST", "/v1/sync")
             .by(user)
@@ -249,7 +249,7 @@ async fn a_newcomer_reads_no_words_from_before_in_an_edit_over_any_transport() {
         for text in texts {
             assert_eq!(
                 text.matches("edited").count(),
-                if newcomer { 1 } else { 2 },
+                if is_new { 1 } else { 2 },
                 "{user}: {text}"
             );
         }
@@ -257,7 +257,7 @@ async fn a_newcomer_reads_no_words_from_before_in_an_edit_over_any_transport() {
         let messages = get(user, path("/messages")).await.is(200);
         assert_eq!(
             messages["items"].as_array().unwrap().len(),
-            if newcomer { 1 } else { 2 }
+            if is_new { 1 } else { 2 }
         );
     }
     assert_eq!(last, new + 2);

@@ -23,7 +23,7 @@ async fn without_a_valid_token_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistake() {
+async fn a_malformed_body_is_refused_with_the_path_of_the_mistake() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let path = format!("/v1/conversations/{c}/messages");
@@ -35,7 +35,7 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
             .text(text)
             .to(&node)
     };
-    for (text, place) in [
+    for (text, mistake) in [
         ("{\"b\":\n  7}", "line 2 column 4"),
         ("{\"b\":{}", "line 1 column"),
         ("{}", "missing field `b`"),
@@ -46,7 +46,7 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
         ),
         (
             "{\"b\":{\"a\":1,\n\"a\":2}}",
-            "a key is given twice, at line 2 column 2",
+            "duplicate key in an object, at line 2 column 2",
         ),
         (
             "{\"b\":{\"a\":1e999}}",
@@ -59,7 +59,7 @@ async fn a_body_that_is_not_as_described_is_refused_with_the_place_of_the_mistak
     ] {
         let problem = send(text).await.is_problem(400, "bad_request");
         assert!(
-            problem["detail"].as_str().unwrap().contains(place),
+            problem["detail"].as_str().unwrap().contains(mistake),
             "{text} gives {problem}"
         );
     }

@@ -4,27 +4,27 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::person::{Habit, Person};
+use crate::test_user::{SocketUse, TestUser};
 use crate::trio::Trio;
 
 /// Messages of each.
 const EACH: u64 = 5;
 
 #[tokio::test]
-async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
+async fn clients_of_every_kind_see_the_same_event_at_the_same_seq() {
     let trio = Trio::start().await;
     let kinds = [
-        ("ada", Habit::Socket, 0),
-        ("ben", Habit::ReceiveAndType, 1),
-        ("cid", Habit::Receive, 2),
-        ("dan", Habit::Resync, 0),
-        ("eve", Habit::Socket, 2),
-        ("fay", Habit::Receive, 1),
-        ("gil", Habit::Poll, 2),
+        ("ada", SocketUse::Socket, 0),
+        ("ben", SocketUse::ReceiveAndType, 1),
+        ("cid", SocketUse::Receive, 2),
+        ("dan", SocketUse::Resync, 0),
+        ("eve", SocketUse::Socket, 2),
+        ("fay", SocketUse::Receive, 1),
+        ("gil", SocketUse::Poll, 2),
     ];
     let mut people = Vec::new();
-    for (name, habit, node) in kinds {
-        people.push(Person::new(name, habit, &trio.nodes[node]).await);
+    for (name, socket_use, node) in kinds {
+        people.push(TestUser::new(name, socket_use, &trio.nodes[node]).await);
     }
     let names: Vec<_> = kinds.iter().map(|(name, ..)| *name).collect();
     let c = people[0].create(&names[1..]).await;
@@ -52,7 +52,11 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
         person.receive(last).await;
     }
     for person in &people[1..] {
-        assert_eq!(person.log, people[0].log, "{} {:?}", person.name, person.habit);
+        assert_eq!(
+            person.log, people[0].log,
+            "{} {:?}",
+            person.name, person.socket_use
+        );
     }
     for (name, ..) in kinds {
         let own = people[0]
@@ -69,14 +73,14 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
         let name = people[typist].name;
         people[typist].types().await;
         for watcher in (0..people.len()).filter(|watcher| *watcher != typist) {
-            if people[watcher].habit != Habit::Resync {
+            if people[watcher].socket_use != SocketUse::Resync {
                 people[watcher].sees_typing(name).await;
             }
         }
     }
 
     // The list of messages says what the log says.
-    let said: Vec<_> = people[0]
+    let sent: Vec<_> = people[0]
         .log
         .iter()
         .filter(|(_, event)| event["t"] == "msg")
@@ -85,10 +89,10 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
     for person in &mut people {
         assert_eq!(
             person.messages().await,
-            said,
+            sent,
             "{} {:?}",
             person.name,
-            person.habit
+            person.socket_use
         );
     }
 
@@ -108,7 +112,7 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_place() {
             everybody,
             "{} {:?}",
             person.name,
-            person.habit
+            person.socket_use
         );
     }
     drop(people);

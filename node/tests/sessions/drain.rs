@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::support::session::{Known, connect, event, is_resumed, known, say};
 use crate::support::{Client, Incoming};
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 #[tokio::test]
 async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {
     let started = AtomicU64::new(0);
-    let mut world = World::with(|config| {
+    let mut cluster = TestCluster::with(|config| {
         // The third is the one that is drained; nobody comes back to the others.
         if started.fetch_add(1, Ordering::Relaxed) == 2 {
             config.session.handover_ms = Millis(60_000);
@@ -20,8 +20,8 @@ async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {
         config.session.reconnect_spread_ms = Millis(100);
     })
     .await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let drained = world.nodes.pop().unwrap();
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let drained = cluster.nodes.pop().unwrap();
     let mut clients = Vec::new();
     for user in ["bob", "carol", "dan"] {
         let (mut client, ready) = connect(&drained, user, "phone", None).await;
@@ -32,10 +32,15 @@ async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {
     let stop = tokio::spawn(drained.stop());
     for (at, (user, mut client, Known { sid, .. })) in clients.into_iter().enumerate() {
         // The one that read on has the goodbye, the others come back from before it.
-        let n = if at == 0 { goodbye(&mut client).await } else { 1 };
+        let n = if at == 0 {
+            close_event(&mut client).await
+        } else {
+            1
+        };
         drop(client);
         say(&mut alice, user, &format!("while-{user}")).await;
-        let (mut client, ready) = connect(&world.nodes[at % 2], user, "phone", Some(&Known { sid, n })).await;
+        let (mut client, ready) =
+            connect(&cluster.nodes[at % 2], user, "phone", Some(&Known { sid, n })).await;
         is_resumed(&ready, n);
         if at > 0 {
             assert_eq!(event(&mut client, 2).await["cid"], format!("to-{user}"));
@@ -47,11 +52,11 @@ async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {
         assert_eq!(client.ask(1, &hb).await["t"], "hb");
     }
     stop.await.unwrap();
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// Reads up to the goodbye and the end, and returns the goodbye's number.
-async fn goodbye(client: &mut Client) -> u64 {
+async fn close_event(client: &mut Client) -> u64 {
     let bye = client.expect("bye").await;
     assert_eq!(bye["code"], 4012);
     assert!(bye["retry_ms"].as_u64().unwrap() <= 100, "{bye}");

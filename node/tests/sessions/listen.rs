@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::session::say;
 use crate::support::stream::Stream;
 use crate::support::{Client, Node};
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 const BOB: &str = "Authorization: Bearer dev:bob\r\n";
 
@@ -17,9 +17,9 @@ async fn poll(node: &Node, query: &str) -> Value {
 
 #[tokio::test]
 async fn an_event_stream_goes_on_at_another_node() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let mut bob = Stream::of(world.nodes[0].addr(), "bob", None).await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let mut bob = Stream::of(cluster.nodes[0].addr(), "bob", None).await;
     bob.expect("ready").await;
     say(&mut alice, "bob", "hello").await;
     bob.expect("conv").await;
@@ -27,7 +27,7 @@ async fn an_event_stream_goes_on_at_another_node() {
     for (round, node) in [1, 2, 0, 1].into_iter().enumerate() {
         drop(bob);
         say(&mut alice, "bob", &format!("a{round}")).await;
-        bob = Stream::of(world.nodes[node].addr(), "bob", Some(&last)).await;
+        bob = Stream::of(cluster.nodes[node].addr(), "bob", Some(&last)).await;
         assert_eq!(bob.expect("ready").await.data["resumed"], true);
         say(&mut alice, "bob", &format!("b{round}")).await;
         for text in ["a", "b"] {
@@ -36,21 +36,21 @@ async fn an_event_stream_goes_on_at_another_node() {
             last = message.id;
         }
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn a_poll_goes_on_at_another_node() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let begun = poll(&world.nodes[0], "").await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let begun = poll(&cluster.nodes[0], "").await;
     let (mut sid, mut after) = (begun["sid"].as_str().unwrap().to_owned(), 0);
     let mut seen = Vec::new();
     for round in 0..8 {
         say(&mut alice, "bob", &format!("m{round}")).await;
         let expected = round + 2;
         while seen.len() < expected {
-            let node = &world.nodes[[1, 1, 2, 0][seen.len() % 4]];
+            let node = &cluster.nodes[[1, 1, 2, 0][seen.len() % 4]];
             let answer = poll(node, &format!("sid={sid}&after={after}&wait=5")).await;
             assert_eq!(answer["resumed"], true, "{answer}");
             for event in answer["events"].as_array().unwrap() {
@@ -66,7 +66,7 @@ async fn a_poll_goes_on_at_another_node() {
     assert_eq!((&seen[0], &seen[1..]), (&Value::Null, &messages[..]));
     // And on to a WebSocket.
     let headers = format!("{BOB}X-Device: phone\r\nX-Resume: {sid}:{after}\r\n");
-    let mut bob = Client::upgrade(world.nodes[2].addr(), &headers, None).await;
+    let mut bob = Client::upgrade(cluster.nodes[2].addr(), &headers, None).await;
     assert_eq!(bob.expect("ready").await["resumed"], true);
-    world.stop().await;
+    cluster.stop().await;
 }

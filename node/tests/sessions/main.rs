@@ -9,7 +9,7 @@
 )]
 mod support;
 
-mod world;
+mod test_cluster;
 
 mod drain;
 mod listen;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::Client;
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 async fn send(client: &mut Client, c: &str, cid: &str) -> u64 {
     let send = json!({"t":"send","id":7,"c":c,"cid":cid,"b":{}}).to_string();
@@ -34,13 +34,13 @@ async fn learns(client: &mut Client, c: &str, s: u64) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_live_is_told_at_another_node_also_when_owners_have_changed() {
-    let mut world = World::with(|config| {
+async fn missed_events_come_at_another_node_after_owner_changes() {
+    let mut cluster = TestCluster::with(|config| {
         config.limits.subscriptions = 2;
         config.chat.activity_ms = node::config::Millis(1_000);
     })
     .await;
-    let mut alice = world.nodes[0].client("alice").await;
+    let mut alice = cluster.nodes[0].client("alice").await;
     let mut made = Vec::new();
     for i in 0..8 {
         let create = json!({"t":"create","id":1,"kind":"group","cid":format!("g{i}"),"members":["bob"]});
@@ -51,16 +51,16 @@ async fn what_is_not_live_is_told_at_another_node_also_when_owners_have_changed(
                 .to_owned(),
         );
     }
-    let mut bob = world.nodes[1].client("bob").await;
+    let mut bob = cluster.nodes[1].client("bob").await;
     for (i, c) in made.iter().enumerate() {
         let s = send(&mut alice, c, &format!("a{i}")).await;
         learns(&mut bob, c, s).await;
     }
     // The third node goes, and with it what it owned.
-    world.nodes.remove(2).stop().await;
+    cluster.nodes.remove(2).stop().await;
     for (i, c) in made.iter().enumerate() {
         let s = send(&mut alice, c, &format!("b{i}")).await;
         learns(&mut bob, c, s).await;
     }
-    world.stop().await;
+    cluster.stop().await;
 }

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::support::session::{connect, event, is_resumed, known};
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 #[tokio::test]
 async fn who_answers_at_once_is_seen_to_type_by_the_one_who_wrote_first() {
-    let world = World::start().await;
+    let cluster = TestCluster::start().await;
     for round in 0..12 {
         let (a, b) = (format!("alice{round}"), format!("bob{round}"));
-        let (mut alice, _) = connect(&world.nodes[0], &a, "phone", None).await;
-        let (mut bob, _) = connect(&world.nodes[1 + round % 2], &b, "phone", None).await;
+        let (mut alice, _) = connect(&cluster.nodes[0], &a, "phone", None).await;
+        let (mut bob, _) = connect(&cluster.nodes[1 + round % 2], &b, "phone", None).await;
         let send = json!({"t":"send","id":1,"to":b,"cid":"first","b":{}}).to_string();
         alice.send(&send).await;
         // Bob's client shows the conversation, and bob types and reads before alice is told that it was sent.
@@ -27,19 +27,20 @@ async fn who_answers_at_once_is_seen_to_type_by_the_one_who_wrote_first() {
             was_read |= message["t"] == "receipt" && message["u"] == *b && message["read"] == 3;
         }
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn what_is_muted_the_moment_another_device_connects_is_muted_there() {
-    let world = World::start().await;
-    let (mut phone, _) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let cluster = TestCluster::start().await;
+    let (mut phone, _) = connect(&cluster.nodes[0], "alice", "phone", None).await;
     let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
     let c = phone.ask(1, &make).await["c"].clone();
     for round in 0..12 {
         let muted = round % 2 == 0;
         let set = json!({"t":"set","id":2,"c":c,"cid":format!("s{round}"),"muted":muted}).to_string();
-        let (mut laptop, _) = connect(&world.nodes[1 + round % 2], "alice", &format!("l{round}"), None).await;
+        let (mut laptop, _) =
+            connect(&cluster.nodes[1 + round % 2], "alice", &format!("l{round}"), None).await;
         phone.send(&set).await;
         loop {
             let message = laptop.expect("conv").await;
@@ -49,22 +50,22 @@ async fn what_is_muted_the_moment_another_device_connects_is_muted_there() {
         }
         assert_eq!(phone.answer(2).await["t"], "ack");
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// What is in no log counts for some seconds only: on a busy machine one connection may take longer, and not all of them.
 const TRIES: usize = 6;
 
 #[tokio::test]
-async fn who_connects_a_moment_later_is_told_who_types_who_has_read_and_what_was_muted() {
-    let world = World::start().await;
-    let (mut alice, _) = connect(&world.nodes[0], "alice", "phone", None).await;
-    let mut told = [false; 3];
+async fn a_late_session_gets_typing_receipts_and_mutes() {
+    let cluster = TestCluster::start().await;
+    let (mut alice, _) = connect(&cluster.nodes[0], "alice", "phone", None).await;
+    let mut received = [false; 3];
     for round in 0..TRIES {
         let bob = format!("bob{round}");
         let make = json!({"t":"create","id":1,"kind":"group","cid":format!("g{round}"),"members":[bob]});
         let c = alice.ask(1, &make.to_string()).await["c"].clone();
-        let (mut typist, _) = connect(&world.nodes[1], &bob, "phone", None).await;
+        let (mut typist, _) = connect(&cluster.nodes[1], &bob, "phone", None).await;
         let first = json!({"t":"send","id":2,"c":c,"cid":format!("{round}-0"),"b":{}}).to_string();
         let s = alice.ask(2, &first).await["s"].clone();
         let read = json!({"t":"read","id":2,"c":c,"s":s}).to_string();
@@ -76,7 +77,7 @@ async fn who_connects_a_moment_later_is_told_who_types_who_has_read_and_what_was
             .await;
         // Alice's phone is there, and hears it: all of it is said, and the laptop comes afterwards.
         while alice.expect("typing").await["c"] != c {}
-        let (mut laptop, _) = connect(&world.nodes[2], "alice", &format!("l{round}"), None).await;
+        let (mut laptop, _) = connect(&cluster.nodes[2], "alice", &format!("l{round}"), None).await;
         let mut n = 0;
         let mut listens = false;
         while !listens {
@@ -94,23 +95,23 @@ async fn who_connects_a_moment_later_is_told_who_types_who_has_read_and_what_was
                 }
                 // Whatever it is told of before is told in the step in which its events begin.
                 listens |= message["t"] == "msg";
-                told[0] |= message["t"] == "typing" && message["u"] == *bob;
-                told[1] |= message["t"] == "receipt" && message["u"] == *bob && message["read"] == s;
-                told[2] |= message["t"] == "conv" && message["muted"] == true;
+                received[0] |= message["t"] == "typing" && message["u"] == *bob;
+                received[1] |= message["t"] == "receipt" && message["u"] == *bob && message["read"] == s;
+                received[2] |= message["t"] == "conv" && message["muted"] == true;
             }
         }
-        if told == [true; 3] {
+        if received == [true; 3] {
             break;
         }
     }
-    assert_eq!(told, [true; 3], "who types, who has read, what was muted");
-    world.stop().await;
+    assert_eq!(received, [true; 3], "who types, who has read, what was muted");
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn a_session_that_wants_no_echo_gets_none_wherever_it_goes_on() {
-    let world = World::start().await;
-    let (mut alice, ready) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let cluster = TestCluster::start().await;
+    let (mut alice, ready) = connect(&cluster.nodes[0], "alice", "phone", None).await;
     let mut at = known(&ready);
     let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
     let c = alice.ask(1, &make).await["c"].clone();
@@ -122,7 +123,7 @@ async fn a_session_that_wants_no_echo_gets_none_wherever_it_goes_on() {
         }
         // Some of them are on their way.
         alice.answer(2).await;
-        let (next, ready) = connect(&world.nodes[[1, 2, 0][round % 3]], "alice", "phone", Some(&at)).await;
+        let (next, ready) = connect(&cluster.nodes[[1, 2, 0][round % 3]], "alice", "phone", Some(&at)).await;
         is_resumed(&ready, at.n);
         (alice, at.sid) = (next, known(&ready).sid);
         let end = format!("end{round}");
@@ -132,7 +133,7 @@ async fn a_session_that_wants_no_echo_gets_none_wherever_it_goes_on() {
         let message = event(&mut alice, at.n).await;
         assert_eq!(message["cid"], *end, "{message}");
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// The members of a group that is made with so many.
@@ -142,23 +143,23 @@ fn many() -> Vec<String> {
 
 #[tokio::test]
 async fn members_from_the_beginning_are_introduced_to_a_large_group_without_a_hole() {
-    let world = World::start().await;
+    let cluster = TestCluster::start().await;
     let members = many();
-    let (mut alice, _) = connect(&world.nodes[0], "alice", "phone", None).await;
+    let (mut alice, _) = connect(&cluster.nodes[0], "alice", "phone", None).await;
     let mut others = Vec::new();
     for (at, user) in [(0, "alice"), (1, "m000"), (2, "m120"), (1, "m199")] {
-        let (client, _) = connect(&world.nodes[at], user, "laptop", None).await;
+        let (client, _) = connect(&cluster.nodes[at], user, "laptop", None).await;
         others.push(client);
     }
     let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":members}).to_string();
     let made = alice.ask(1, &make).await;
     let last = 1 + members.len() as u64;
-    let places = |events: &Value| -> Vec<u64> {
+    let seqs = |events: &Value| -> Vec<u64> {
         let events = events.as_array().unwrap();
         events.iter().map(|event| event["s"].as_u64().unwrap()).collect()
     };
     assert_eq!(
-        (made.get("gap"), places(&made["events"])),
+        (made.get("gap"), seqs(&made["events"])),
         (None, (1..=last).collect())
     );
     let send = json!({"t":"send","id":2,"c":made["c"],"cid":"hello","b":{}}).to_string();
@@ -166,11 +167,11 @@ async fn members_from_the_beginning_are_introduced_to_a_large_group_without_a_ho
     for client in &mut others {
         let conv = event(client, 1).await;
         assert_eq!((&conv["t"], conv.get("gap")), (&json!("conv"), None));
-        let shown = conv["last"]["s"].as_u64().unwrap();
-        assert_eq!(places(&conv["events"]), (1..=shown).collect::<Vec<_>>());
-        for (n, s) in (2..).zip(shown + 1..=last + 1) {
+        let position = conv["last"]["s"].as_u64().unwrap();
+        assert_eq!(seqs(&conv["events"]), (1..=position).collect::<Vec<_>>());
+        for (n, s) in (2..).zip(position + 1..=last + 1) {
             assert_eq!(event(client, n).await["s"], s);
         }
     }
-    world.stop().await;
+    cluster.stop().await;
 }

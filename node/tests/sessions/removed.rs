@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::support::session::{connect, event, is_refused, known, say};
 use crate::support::{Client, PATIENCE};
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 #[tokio::test]
 async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
-    let mut world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let removed = world.nodes.pop().unwrap();
+    let mut cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let removed = cluster.nodes.pop().unwrap();
     let (mut bob, ready) = connect(&removed, "bob", "phone", None).await;
     say(&mut alice, "bob", "before").await;
     assert_eq!(event(&mut bob, 1).await["t"], "conv");
     assert_eq!(event(&mut bob, 2).await["cid"], "before");
 
     let number = removed.running.cluster().node_id();
-    world.nodes[0]
+    cluster.nodes[0]
         .running
         .cluster()
         .remove_node(number)
@@ -32,17 +32,17 @@ async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
         "{body}"
     );
     // What it owned is owned by others, and bob goes on there with everything.
-    let said = async {
+    let sent = async {
         say(&mut alice, "bob", "after").await;
     };
-    tokio::time::timeout(PATIENCE, said).await.unwrap();
-    let (mut bob, resumed) = connect(&world.nodes[1], "bob", "phone", Some(&known(&ready))).await;
+    tokio::time::timeout(PATIENCE, sent).await.unwrap();
+    let (mut bob, resumed) = connect(&cluster.nodes[1], "bob", "phone", Some(&known(&ready))).await;
     if resumed["resumed"] != true {
         is_refused(&resumed, "unknown");
         sees(&mut bob, "after").await;
     }
     removed.stop().await;
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// Waits until the client's `sync` has the message.

@@ -8,25 +8,28 @@ use crate::support::session::{
     Known, connect, event, flap, introduced, is_refused, is_resumed, known, race, say,
 };
 use crate::support::{Client, Incoming, PATIENCE};
-use crate::world::World;
+use crate::test_cluster::TestCluster;
 
 #[tokio::test]
 async fn a_session_goes_on_at_any_node_while_others_talk() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let bob = introduced(&world.nodes[0], &mut alice).await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let bob = introduced(&cluster.nodes[0], &mut alice).await;
     // From node to node, and sometimes back to the same one.
-    flap(alice, bob, 200, 5, |round| &world.nodes[[1, 2, 2, 0][round % 4]]).await;
-    world.stop().await;
+    flap(alice, bob, 200, 5, |round| {
+        &cluster.nodes[[1, 2, 2, 0][round % 4]]
+    })
+    .await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_on_none() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (old, at) = introduced(&world.nodes[0], &mut alice).await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (old, at) = introduced(&cluster.nodes[0], &mut alice).await;
     for node in [1, 2, 0] {
-        let (lost, ready) = connect(&world.nodes[node], "bob", "phone", Some(&at)).await;
+        let (lost, ready) = connect(&cluster.nodes[node], "bob", "phone", Some(&at)).await;
         is_resumed(&ready, 2);
         drop(lost);
     }
@@ -34,11 +37,11 @@ async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_
     let mut old = old;
     assert_eq!(old.recv().await, Incoming::Close(1000, String::new()));
     say(&mut alice, "bob", "a").await;
-    let (mut bob, ready) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    let (mut bob, ready) = connect(&cluster.nodes[1], "bob", "phone", Some(&at)).await;
     is_resumed(&ready, 2);
     assert_eq!(event(&mut bob, 3).await["cid"], "a");
     assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":3}"#).await["t"], "hb");
-    for node in &world.nodes {
+    for node in &cluster.nodes {
         let (_late, refused) = connect(node, "bob", "phone", Some(&at)).await;
         is_refused(&refused, "unknown");
     }
@@ -46,48 +49,48 @@ async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_
         n: 3,
         ..known(&ready)
     };
-    let (_eve, refused) = connect(&world.nodes[2], "eve", "phone", Some(&at)).await;
+    let (_eve, refused) = connect(&cluster.nodes[2], "eve", "phone", Some(&at)).await;
     is_refused(&refused, "unknown");
     let (_far, refused) = connect(
-        &world.nodes[2],
+        &cluster.nodes[2],
         "bob",
         "phone",
         Some(&Known { n: 9, ..at.clone() }),
     )
     .await;
     is_refused(&refused, "gap");
-    let (mut bob, ready) = connect(&world.nodes[2], "bob", "phone", Some(&at)).await;
+    let (mut bob, ready) = connect(&cluster.nodes[2], "bob", "phone", Some(&at)).await;
     is_resumed(&ready, 3);
     say(&mut alice, "bob", "b").await;
     assert_eq!(event(&mut bob, 4).await["cid"], "b");
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (mut bob, mut at) = introduced(&cluster.nodes[0], &mut alice).await;
     for round in 0..6 {
         drop(bob);
-        let [one, two] = [1, 2].map(|node| Client::connect(world.nodes[node].addr()));
+        let [one, two] = [1, 2].map(|node| Client::connect(cluster.nodes[node].addr()));
         let (one, two) = tokio::join!(one, two);
-        (bob, at) = race(&world.nodes[0], one, two, &at).await;
+        (bob, at) = race(&cluster.nodes[0], one, two, &at).await;
         say(&mut alice, "bob", &format!("m{round}")).await;
         at.n += 1;
         assert_eq!(event(&mut bob, at.n).await["cid"], format!("m{round}"));
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
-    let world = World::with(|config| config.session.delivered_ms = node::config::Millis(20)).await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (bob, at) = introduced(&world.nodes[1], &mut alice).await;
+    let cluster = TestCluster::with(|config| config.session.delivered_ms = node::config::Millis(20)).await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (bob, at) = introduced(&cluster.nodes[1], &mut alice).await;
     drop(bob);
     let last = say(&mut alice, "bob", "a").await["s"].as_u64().unwrap();
-    let (mut bob, ready) = connect(&world.nodes[2], "bob", "phone", Some(&at)).await;
+    let (mut bob, ready) = connect(&cluster.nodes[2], "bob", "phone", Some(&at)).await;
     is_resumed(&ready, 2);
     let delivered = async |alice: &mut Client, s: u64| {
         while alice.expect("receipt").await["delivered"].as_u64().unwrap() < s {}
@@ -96,14 +99,14 @@ async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
     assert_eq!(event(&mut bob, 3).await["cid"], "a");
     assert_eq!(bob.ask(1, r#"{"t":"hb","id":1,"n":3}"#).await["t"], "hb");
     delivered(&mut alice, last).await;
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
-async fn whom_a_client_watched_it_still_watches_wherever_it_comes_back() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (mut bob, mut at) = introduced(&world.nodes[0], &mut alice).await;
+async fn watches_survive_a_resume_at_any_node() {
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (mut bob, mut at) = introduced(&cluster.nodes[0], &mut alice).await;
     bob.ask(1, r#"{"t":"watch","id":1,"users":["carol","dan"]}"#)
         .await;
     for _ in 0..2 {
@@ -112,30 +115,30 @@ async fn whom_a_client_watched_it_still_watches_wherever_it_comes_back() {
     }
     // One comes while nobody listens, the other afterwards. The client says nothing of whom it watches.
     drop(bob);
-    let _carol = world.nodes[2].client("carol").await;
-    let (mut bob, ready) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    let _carol = cluster.nodes[2].client("carol").await;
+    let (mut bob, ready) = connect(&cluster.nodes[1], "bob", "phone", Some(&at)).await;
     is_resumed(&ready, at.n);
     let online = async |bob: &mut Client, user: &str| {
         loop {
-            let shown = bob.expect("presence").await;
-            if shown["u"] == user && shown["state"] == "online" {
+            let update = bob.expect("presence").await;
+            if update["u"] == user && update["state"] == "online" {
                 return;
             }
         }
     };
     online(&mut bob, "carol").await;
-    let _dan = world.nodes[0].client("dan").await;
+    let _dan = cluster.nodes[0].client("dan").await;
     online(&mut bob, "dan").await;
-    world.stop().await;
+    cluster.stop().await;
 }
 
 /// Whatever a kick meets, a live session, one that waits, or one that is on its way to another node: the client sees what
 /// happened up to its removal, and nothing of what came after.
 #[tokio::test]
 async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
-    let world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (mut bob, ready) = connect(&world.nodes[0], "bob", "phone", None).await;
+    let cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (mut bob, ready) = connect(&cluster.nodes[0], "bob", "phone", None).await;
     let mut at = known(&ready);
     let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
     let c = alice.ask(1, &make).await["c"].clone();
@@ -147,7 +150,7 @@ async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
             json!({"t":"kick","id":3,"c":c,"cid":format!("k{round}"),"who":"bob"}),
             json!({"t":"send","id":4,"c":c,"cid":format!("m{round}"),"b":{}}),
         );
-        let next = connect(&world.nodes[[1, 2, 0][round % 3]], "bob", "phone", Some(&at));
+        let next = connect(&cluster.nodes[[1, 2, 0][round % 3]], "bob", "phone", Some(&at));
         let kicking = async {
             tokio::time::sleep(Duration::from_millis(round as u64)).await;
             for (id, text) in [(2, &talk), (3, &kick), (4, &more)] {
@@ -172,16 +175,16 @@ async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
         let conv = event(&mut bob, at.n).await;
         assert_eq!((&conv["t"], &conv["c"]), (&json!("conv"), &c));
     }
-    world.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn a_session_of_a_node_that_is_gone_is_refused_soon_and_sync_misses_nothing() {
-    let mut world = World::start().await;
-    let mut alice = world.nodes[0].client("alice").await;
-    let (bob, at) = introduced(&world.nodes[2], &mut alice).await;
+    let mut cluster = TestCluster::start().await;
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let (bob, at) = introduced(&cluster.nodes[2], &mut alice).await;
     drop(bob);
-    world.nodes.pop().unwrap().stop().await;
+    cluster.nodes.pop().unwrap().stop().await;
     let mut last = Value::Null;
     for cid in ["a", "b"] {
         let sent = async {
@@ -197,7 +200,7 @@ async fn a_session_of_a_node_that_is_gone_is_refused_soon_and_sync_misses_nothin
         };
         last = tokio::time::timeout(PATIENCE, sent).await.unwrap();
     }
-    let (mut bob, refused) = connect(&world.nodes[1], "bob", "phone", Some(&at)).await;
+    let (mut bob, refused) = connect(&cluster.nodes[1], "bob", "phone", Some(&at)).await;
     is_refused(&refused, "unknown");
     let delta = bob.ask(5, r#"{"t":"sync","id":5,"have":[]}"#).await;
     let events = delta["items"][0]["events"].as_array().unwrap();
@@ -205,7 +208,7 @@ async fn a_session_of_a_node_that_is_gone_is_refused_soon_and_sync_misses_nothin
     assert_eq!(events.iter().filter(|event| event["t"] == "msg").count(), 3);
     // Somebody makes up a node.
     let sid = format!("63{}", &at.sid[at.sid.len() - 32..]);
-    let (_bob, refused) = connect(&world.nodes[1], "bob", "phone", Some(&Known { sid, n: 0 })).await;
+    let (_bob, refused) = connect(&cluster.nodes[1], "bob", "phone", Some(&Known { sid, n: 0 })).await;
     is_refused(&refused, "unknown");
-    world.stop().await;
+    cluster.stop().await;
 }

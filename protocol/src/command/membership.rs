@@ -1,140 +1,142 @@
-//! Commands about a conversation and who is in it.
+//! Commands that create or change a conversation and its members.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Reject, bad, longest, most, title};
-use crate::ids::{Cid, ConvId, UserId};
+use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::limits;
-use crate::role::{History, Kind, Role};
+use crate::role::{ConversationKind, HistoryVisibility, Role};
 
-/// `create`.
+/// Fields of the `create` command, which creates a conversation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Create)]
-pub struct Create {
-    /// The kind.
-    pub kind: Kind,
-    /// The idempotency key, unique per user.
-    pub cid: Cid,
-    /// The other initial members; for a direct conversation exactly one.
+pub struct CreateConversation {
+    /// Kind of the conversation: `direct`, `group` or `channel`.
+    pub kind: ConversationKind,
+    /// Idempotency key, unique per user: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// The other initial members, at most 256; for a direct conversation exactly one.
     #[serde(default)]
     #[schema(max_items = 256)]
     pub members: Vec<UserId>,
-    /// The title; direct conversations have none.
+    /// Title, at most 256 bytes; direct conversations have none.
     #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
 
-/// `invite`, `kick`, `ban` and `unban`.
+/// Fields of the `invite`, `kick`, `ban` and `unban` commands, which act on one user.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::ActOn)]
-pub struct ActOn {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The user concerned.
+pub struct MemberAction {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// The user on whom the command acts.
     pub who: UserId,
 }
 
-/// `leave`.
+/// Fields of the `leave` command, which ends the user's membership.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Leave)]
-pub struct Leave {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
+pub struct LeaveConversation {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
 }
 
-/// `join`.
+/// Fields of the `join` command, which makes the user a member of a channel.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Join)]
-pub struct Join {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
+pub struct JoinConversation {
+    /// Id of the channel.
+    pub c: ConversationId,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
 }
 
-/// `role`.
+/// Fields of the `role` command, which changes the role of a member.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::SetRole)]
 pub struct SetRole {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The member concerned.
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// The member whose role changes.
     pub who: UserId,
-    /// The role from now on.
+    /// The new role of the member.
     pub role: Role,
 }
 
-/// `set`: at least one of the others is there. `title` and `history` are for everybody and make an event, `muted` and
-/// `pinned` are the user's own and make none.
+/// Fields of the `set` command; at least one setting must be given. `title` and `history` apply to all members and
+/// produce an event. `muted` and `pinned` apply to the user only and produce none.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Set)]
-pub struct Set {
-    /// The conversation.
-    pub c: ConvId,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The title; an empty one removes it.
+pub struct UpdateConversation {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// New title, at most 256 bytes; an empty one removes the title.
     #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// How far back a new member may read.
+    /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<History>,
-    /// Whether the user wants no alerts.
+    pub history: Option<HistoryVisibility>,
+    /// True if notifications are muted for this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted: Option<bool>,
-    /// Whether the user keeps the conversation on top.
+    /// True if this user's clients show the conversation on top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<bool>,
 }
 
-/// `members`.
+/// Fields of the `members` command, which lists the members of a conversation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Members)]
-pub struct Members {
-    /// The conversation.
-    pub c: ConvId,
-    /// The `next` of the page before.
+pub struct ListMembers {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The `next` of the previous page; absent for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub cursor: Option<String>,
-    /// See [`limits::page`].
+    /// Page size, 1 to 100; 50 if absent. A larger value is reduced to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
 
-// === impl Create, Set, Members ===
+// === impl CreateConversation, UpdateConversation, ListMembers ===
 
-impl Create {
+impl CreateConversation {
     pub(super) fn check(&self) -> Result<(), Reject> {
         most("members", self.members.len(), limits::MEMBERS_AT_CREATE)?;
         title(self.title.as_deref())
     }
 }
 
-impl Set {
-    /// Tells whether it changes something for everybody, not only for the user.
+impl UpdateConversation {
+    /// Returns whether the command changes a setting of all members, and not only of the user.
     pub fn is_shared(&self) -> bool {
         self.title.is_some() || self.history.is_some()
     }
 
     pub(super) fn check(&self) -> Result<(), Reject> {
         if !self.is_shared() && self.muted.is_none() && self.pinned.is_none() {
-            return Err(bad("one of title, history, muted and pinned must be given"));
+            return Err(bad(
+                "at least one of title, history, muted and pinned must be given",
+            ));
         }
         title(self.title.as_deref())
     }
 }
 
-impl Members {
+impl ListMembers {
     pub(super) fn check(&self) -> Result<(), Reject> {
         longest("cursor", self.cursor.as_deref(), limits::CURSOR_BYTES)
     }

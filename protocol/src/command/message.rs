@@ -1,119 +1,120 @@
-//! Commands about messages: `send`, `edit`, `del`, `react`, and `typing`, which precedes one.
+//! Message commands: `send`, `edit`, `del`, `react` and `typing`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Reject, bad, most};
-use crate::body::Body;
 use crate::error::ErrorCode;
-use crate::ids::{Cid, ConvId, UserId};
+use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::limits;
+use crate::payload::Body;
 use crate::text;
 
-/// `send`.
+/// Fields of the `send` command, which sends a message.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Send)]
-pub struct Send {
-    /// The conversation; exactly one of `c` and `to` is there, see [`Send::target`].
+pub struct SendMessage {
+    /// Id of the conversation. Exactly one of `c` and `to` must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub c: Option<ConvId>,
-    /// The other user of a direct conversation, which is made at need.
+    pub c: Option<ConversationId>,
+    /// The other user of a direct conversation, which is created if it does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<UserId>,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The message.
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// Body of the message, a JSON object of at most 16 KiB.
     pub b: Body,
-    /// The `s` of the message that this one answers.
+    /// The `s` of the message to which this one replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
-    /// Users to alert.
+    /// Users to notify, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 50)]
     pub mentions: Vec<UserId>,
-    /// Whether the sending session gets the event as well as the `ack`.
+    /// True if the sending session receives the event in addition to the `ack`. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub echo: bool,
 }
 
-/// Where a `send` goes.
+/// Destination of a `send` command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target<'a> {
-    /// To an existing conversation.
-    Conv(&'a ConvId),
-    /// To a user.
+pub enum SendTarget<'a> {
+    /// Sends to an existing conversation.
+    Conv(&'a ConversationId),
+    /// Sends to the direct conversation with a user.
     User(&'a UserId),
 }
 
-/// `edit`.
+/// Fields of the `edit` command, which replaces the body of a message.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Edit)]
-pub struct Edit {
-    /// The conversation.
-    pub c: ConvId,
+pub struct EditMessage {
+    /// Id of the conversation.
+    pub c: ConversationId,
     /// The `s` of the message.
     pub of: u64,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The new body.
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// The new body, a JSON object of at most 16 KiB.
     pub b: Body,
-    /// Users to alert from now on; without it those whom the message mentioned before.
+    /// Users to notify from now on, at most 50; if absent, the mentions of the message stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 50)]
     pub mentions: Option<Vec<UserId>>,
 }
 
-/// `del`.
+/// Fields of the `del` command, which deletes a message.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Del)]
-pub struct Del {
-    /// The conversation.
-    pub c: ConvId,
+pub struct DeleteMessage {
+    /// Id of the conversation.
+    pub c: ConversationId,
     /// The `s` of the message.
     pub of: u64,
-    /// The idempotency key.
-    pub cid: Cid,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
 }
 
-/// `react`.
+/// Fields of the `react` command, which sets or removes a reaction.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::React)]
-pub struct React {
-    /// The conversation.
-    pub c: ConvId,
+pub struct SetReaction {
+    /// Id of the conversation.
+    pub c: ConversationId,
     /// The `s` of the message.
     pub of: u64,
-    /// The idempotency key.
-    pub cid: Cid,
-    /// The reaction, see [`reaction`](crate::text::reaction).
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    pub cid: ClientMessageId,
+    /// The reaction: 1 to 32 bytes of displayable text.
     #[schema(min_length = 1, max_length = 32)]
     pub k: String,
-    /// Whether it is set or taken back.
+    /// True sets the reaction, false removes it.
     pub on: bool,
-    /// Whose reaction is taken back, if not one's own; for owners and admins.
+    /// The user whose reaction is removed, if it is not the sender's own. Only owners and admins may set it, and only
+    /// with `on` false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<UserId>,
 }
 
-/// `typing`: has no answer.
+/// Fields of the `typing` command, which has no response.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Typing)]
-pub struct Typing {
-    /// The conversation.
-    pub c: ConvId,
-    /// Whether the user types, or has stopped.
+pub struct SetTyping {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// True while the user types, false when the user has stopped.
     pub on: bool,
 }
 
-// === impl Send, Edit, React ===
+// === impl SendMessage, EditMessage, SetReaction ===
 
-impl Send {
-    /// Returns where the message goes; `None` unless exactly one of `c` and `to` is there, which
-    /// [`Request::decode`](crate::Request::decode) has seen to.
-    pub fn target(&self) -> Option<Target<'_>> {
+impl SendMessage {
+    /// Returns the destination; `None` unless exactly one of `c` and `to` is set.
+    /// [`Request::decode`](crate::Request::decode) has checked that already.
+    pub fn target(&self) -> Option<SendTarget<'_>> {
         match (&self.c, &self.to) {
-            (Some(c), None) => Some(Target::Conv(c)),
-            (None, Some(to)) => Some(Target::User(to)),
+            (Some(c), None) => Some(SendTarget::Conv(c)),
+            (None, Some(to)) => Some(SendTarget::User(to)),
             _ => None,
         }
     }
@@ -127,7 +128,7 @@ impl Send {
     }
 }
 
-impl Edit {
+impl EditMessage {
     pub(super) fn check(&self) -> Result<(), Reject> {
         body(&self.b)?;
         most(
@@ -138,20 +139,21 @@ impl Edit {
     }
 }
 
-impl React {
+impl SetReaction {
     pub(super) fn check(&self) -> Result<(), Reject> {
         if self.on && self.who.is_some() {
-            return Err(bad("who names whose reaction is taken back: on must be false"));
+            return Err(bad("who is only for removing a reaction: on must be false"));
         }
         text::reaction(&self.k).map_err(bad)
     }
 }
 
 fn body(b: &Body) -> Result<(), Reject> {
+    // Measured on the JSON text, because that is stored and sent to every member.
     if b.as_str().len() > limits::BODY_BYTES {
         return Err((
             ErrorCode::TooLarge,
-            format!("b is over {} bytes", limits::BODY_BYTES),
+            format!("b exceeds {} bytes", limits::BODY_BYTES),
         ));
     }
     Ok(())

@@ -1,103 +1,104 @@
-//! Durable events that change what is there: a message that was sent before, or the conversation itself.
+//! Durable events that change an earlier message or the conversation itself.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Event, is_false};
-use crate::body::{Body, RawEvent};
-use crate::ids::{ConvId, UserId};
-use crate::role::History;
+use crate::ids::{ConversationId, UserId};
+use crate::payload::{Body, EncodedEvent};
+use crate::role::HistoryVisibility;
 
-/// `edit`.
+/// Fields of the `edit` event: the body of a message was replaced.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Edit)]
-pub struct Edit {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct EditEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of this event in its conversation.
     pub s: u64,
-    /// The `s` of the message.
+    /// The `s` of the edited message.
     pub of: u64,
-    /// Who did it.
+    /// The user who edited the message.
     pub u: UserId,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// The new body.
+    /// The new body, a JSON object.
     pub b: Body,
-    /// Users to alert from now on; without it those whom the message mentioned before.
+    /// Users to notify from now on, at most 50; if absent, the mentions of the message stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 50)]
     pub mentions: Option<Vec<UserId>>,
-    /// The message was deleted since; `b` is then empty and nobody is mentioned.
+    /// True if the message was deleted since; `b` is then empty and `mentions` absent.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
 }
 
-/// `del`.
+/// Fields of the `del` event: a message was deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Del)]
-pub struct Del {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct DeleteEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of this event in its conversation.
     pub s: u64,
-    /// The `s` of the message.
+    /// The `s` of the deleted message.
     pub of: u64,
-    /// Who did it.
+    /// The user who deleted the message.
     pub u: UserId,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
 }
 
-/// `react`.
+/// Fields of the `react` event: a reaction was set or removed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::React)]
-pub struct React {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct ReactionEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of this event in its conversation.
     pub s: u64,
-    /// The `s` of the message.
+    /// The `s` of the message with the reaction.
     pub of: u64,
-    /// Whose reaction it is.
+    /// The user whose reaction was set or removed.
     pub u: UserId,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// The reaction.
+    /// The reaction, 1 to 32 bytes of text.
     pub k: String,
-    /// Whether it was set or taken back.
+    /// True if the reaction was set, false if it was removed.
     pub on: bool,
-    /// Who took it back, if not the user.
+    /// The owner or admin who removed the reaction; absent if the user did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<UserId>,
 }
 
-/// `meta`: what is there has changed.
+/// Fields of the `meta` event; only the settings that changed are present.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Meta)]
-pub struct Meta {
-    /// The conversation.
-    pub c: ConvId,
-    /// The place in the log.
+pub struct MetadataEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Sequence number of this event in its conversation.
     pub s: u64,
-    /// The time, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the Unix epoch.
     pub ts: u64,
-    /// Who did it.
+    /// The user who changed the settings.
     pub u: UserId,
-    /// The title; an empty one means that there is none any more.
+    /// The new title; an empty one means that the title was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// How far back a new member may read.
+    /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<History>,
+    pub history: Option<HistoryVisibility>,
 }
 
-/// Returns what is left of a deleted message, or of an edit of one, from its tail: `b` is empty, nobody is mentioned, and
-/// `deleted` says why. What stands before the body stays byte for byte.
+/// Returns the tombstone of a deleted message, or of an edit of one, from its tail. `b` is empty, mentions are removed,
+/// and `deleted` is true. The bytes before the body stay as they were.
 pub fn tombstone(tail: &str) -> String {
-    // Only the key can look like this: before the body there are ids and numbers, and a `cid` escapes its quotes.
+    // Only the key can match: before the body stand ids and numbers, and a `cid` escapes its quotes.
+    // A tail that is not valid JSON must lose its body too, so the head is found by text and not by parsing.
     let head = tail.split_once(",\"b\":").map_or(tail, |(head, _)| head);
-    let event = RawEvent::from_tail(tail.as_bytes())
+    let event = EncodedEvent::from_tail(tail.as_bytes())
         .ok()
         .and_then(|event| event.event());
     let reply_to = match event {
@@ -108,8 +109,8 @@ pub fn tombstone(tail: &str) -> String {
     format!("{head},\"b\":{{}}{reply_to},\"deleted\":true}}")
 }
 
-/// Returns the message that an `edit` is of, from its tail; `None` of every other event. No JSON is parsed: before the
-/// words there are ids and numbers only.
+/// Returns the `s` of the message that an `edit` changes, from the event's tail; `None` for any other event. Parses no
+/// JSON: only ids and numbers stand before the body.
 pub fn edited(tail: &str) -> Option<u64> {
     let head = tail.strip_prefix("\"t\":\"edit\",")?;
     let (_, of) = head.split_once(",\"of\":")?;
@@ -135,7 +136,7 @@ mod tests {
             r#""t":"edit","c":"g_1","s":8,"of":7,"u":"al","ts":9,"b":{},"deleted":true}"#
         );
         assert_eq!(tombstone(&left), left, "once is enough");
-        let event = RawEvent::from_tail(left.as_bytes()).unwrap().event().unwrap();
+        let event = EncodedEvent::from_tail(left.as_bytes()).unwrap().event().unwrap();
         assert!(matches!(&event, Event::Edit(edit) if edit.deleted && edit.b.as_str() == "{}"));
         assert_eq!(event.tail(), left, "as it would be written");
     }

@@ -1,96 +1,97 @@
-//! Events that are not in any log: lost with the session, and told anew when it matters.
+//! Ephemeral events: not part of any log, lost with the session, and sent again when they matter.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::answer::Last;
+use crate::answer::LastEvent;
 use crate::close::CloseCode;
-use crate::ids::{ConvId, UserId};
+use crate::ids::{ConversationId, UserId};
 
-/// `receipt`: not durable, the cursors are.
+/// Fields of the `receipt` event: the cursors of a member moved. The cursors are durable, the event is not.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Receipt)]
-pub struct Receipt {
-    /// The conversation.
-    pub c: ConvId,
-    /// Whose cursors.
+pub struct ReceiptEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The member whose cursors moved.
     pub u: UserId,
-    /// What has arrived there.
+    /// The member's delivered cursor: the highest `s` that arrived there.
     pub delivered: u64,
-    /// What was read there.
+    /// The member's read cursor: the highest `s` that was read there.
     pub read: u64,
 }
 
-/// `activity`: what is up to `last` did not come live to this session, what is above it may.
+/// Fields of the `activity` event. This session did not receive the events up to `last` live; later events may arrive
+/// live.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Activity)]
-pub struct Activity {
-    /// The conversation.
-    pub c: ConvId,
-    /// The end of its log.
-    pub last: Last,
+pub struct ActivityEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// Last event of the conversation's log.
+    pub last: LastEvent,
 }
 
-/// `resync`.
+/// Fields of the `resync` event: events were dropped, and the client must run `sync`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Resync)]
-pub struct Resync {
-    /// The reason, for support.
+pub struct ResyncEvent {
+    /// The reason for the loss, for support.
     pub why: String,
 }
 
-/// `bye`.
+/// Fields of the `bye` event, which announces a close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Bye)]
-pub struct Bye {
-    /// The close code that follows.
+pub struct CloseEvent {
+    /// The WebSocket close code that follows.
     pub code: u16,
-    /// How long to wait before the next try, in milliseconds.
+    /// Time to wait before the next connection, in milliseconds.
     pub retry_ms: u64,
 }
 
-/// `typing`: to be forgotten after a few seconds by the client.
+/// Fields of the `typing` event. The client drops the state after 6 seconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Typing)]
-pub struct Typing {
-    /// The conversation.
-    pub c: ConvId,
-    /// Who.
+pub struct TypingEvent {
+    /// Id of the conversation.
+    pub c: ConversationId,
+    /// The member who is typing.
     pub u: UserId,
-    /// Whether the user types, or has stopped.
+    /// True while the user types, false when the user has stopped.
     pub on: bool,
 }
 
-/// `presence`.
+/// Fields of the `presence` event: a watched user came online or went offline.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Presence)]
-pub struct Presence {
-    /// Who.
+pub struct PresenceEvent {
+    /// The user whose presence is reported.
     pub u: UserId,
-    /// Whether any device is connected.
+    /// State of the user: `online` or `offline`.
     pub state: PresenceState,
-    /// When the user was last seen, in milliseconds since the epoch; null if never.
+    /// Time at which the user was last seen, in milliseconds since the Unix epoch; null if never.
     #[serde(default)]
     pub seen: Option<u64>,
 }
 
-/// Whether a user is there.
+/// Presence state of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::PresenceState)]
 #[serde(rename_all = "lowercase")]
 pub enum PresenceState {
-    /// At least one device is connected.
+    /// At least one device of the user is connected.
     Online,
-    /// None is, and none was a moment ago.
+    /// No device of the user is connected, and none was during the grace period.
     Offline,
 }
 
-// === impl Bye ===
+// === impl CloseEvent ===
 
-impl Bye {
-    /// Returns the announcement of a close.
-    pub fn new(code: CloseCode, retry_ms: u64) -> Bye {
-        Bye {
+impl CloseEvent {
+    /// Returns the event that announces a close.
+    pub fn new(code: CloseCode, retry_ms: u64) -> CloseEvent {
+        CloseEvent {
             code: code.code(),
             retry_ms,
         }

@@ -1,8 +1,8 @@
-//! A disk in memory, for simulation: what is not synced is gone after a crash.
+//! In-memory engine for simulation: a crash discards every unsynced write.
 //!
-//! Two copies of the tables: what a process sees, and what a power cut leaves. A write changes the first and
-//! is remembered; a sync replays the remembered writes into the second. Incarnations fence the stores of a
-//! crashed process: they can neither read nor write what their successor sees.
+//! The disk holds two copies of the tables: the state that a process reads, and the state that a power cut leaves. A
+//! write changes the first and is queued; a sync applies the queued writes to the second. An incarnation number fences
+//! the stores of a crashed process: they can neither read nor write the state of their successor.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
@@ -11,53 +11,56 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Batch, Engine, Op, Read, Visit};
+use super::{BatchOp, Engine, EngineRead, Visit, WriteBatch};
 use crate::columns::Column;
-use crate::{Error, Order};
+use crate::{Error, ScanOrder};
 
-/// The state of a disk, shared by all engines opened on it.
+/// State of a disk, shared by all engines opened on it.
 #[derive(Debug, Default)]
-pub(crate) struct Disk {
+pub(crate) struct SimDisk {
     content: Mutex<Content>,
 }
 
-/// An engine of one incarnation.
-pub(crate) struct Memory {
-    disk: Arc<Disk>,
+/// Engine of one incarnation of a disk.
+pub(crate) struct MemoryEngine {
+    disk: Arc<SimDisk>,
     incarnation: u64,
 }
 
 #[derive(Debug, Default)]
 struct Content {
-    current: Tables,
-    durable: Tables,
-    pending: VecDeque<Batch>,
+    current: MemoryTables,
+    durable: MemoryTables,
+    pending: VecDeque<WriteBatch>,
     incarnation: u64,
     full: bool,
     failing: bool,
 }
 
-type Rows = BTreeMap<Vec<u8>, Bytes>;
+type MemoryRows = BTreeMap<Vec<u8>, Bytes>;
 
-/// One map a family; shared with snapshots and copied on the first write after one.
+/// One map per column family, shared with snapshots and copied on the first write after one.
 #[derive(Debug, Clone, Default)]
-struct Tables([Arc<Rows>; Column::ALL.len()]);
+struct MemoryTables([Arc<MemoryRows>; Column::ALL.len()]);
 
-// === impl Disk ===
+// === impl SimDisk ===
 
-impl Disk {
-    /// Keeps the first `keep` unsynced writes and forgets the rest, and fences all engines.
+impl SimDisk {
+    /// Keeps the first `keep` unsynced writes, discards the rest, and fences all engines.
     pub(crate) fn crash(&self, keep: usize) {
         let mut content = self.content.lock();
         let keep = keep.min(content.pending.len());
         content.persist(keep);
         content.pending.clear();
         content.current = content.durable.clone();
+        // Fences stores of the crashed process whose tasks still run in the simulation.
         content.incarnation += 1;
     }
 
-    /// Takes over the durable content of another disk, and fences all engines.
-    pub(crate) fn put_back(&self, older: &Disk) {
+    /// Replaces the content by the durable content of another disk, and fences all engines.
+    pub(crate) fn put_back(&self, older: &SimDisk) {
+        // Copied before the own lock is taken: holding both could deadlock, and always would if the disks were the
+        // same.
         let durable = older.content.lock().durable.clone();
         let mut content = self.content.lock();
         content.pending.clear();
@@ -78,11 +81,12 @@ impl Disk {
         self.content.lock().failing = failing;
     }
 
-    /// Changes stored bytes behind the store's back; returns whether the row existed.
+    /// Changes stored bytes without the store's knowledge; returns whether the row existed.
     pub(crate) fn damage(&self, column: Column, key: &[u8], change: impl Fn(&mut [u8])) -> bool {
         let mut content = self.content.lock();
         let Content { current, durable, .. } = &mut *content;
         let mut found = false;
+        // Both copies: a later sync or crash must not bring the intact value back.
         for tables in [current, durable] {
             if let Some(value) = Arc::make_mut(&mut tables.0[column.slot()]).get_mut(key) {
                 let mut bytes = value.to_vec();
@@ -95,13 +99,13 @@ impl Disk {
     }
 }
 
-// === impl Memory ===
+// === impl MemoryEngine ===
 
-impl Memory {
-    /// Opens a disk. Engines opened before stay usable until a crash: one store at a time is the caller's duty.
-    pub(crate) fn open(disk: Arc<Disk>) -> Memory {
+impl MemoryEngine {
+    /// Opens a disk. Engines opened before stay usable until a crash; the caller must ensure one store at a time.
+    pub(crate) fn open(disk: Arc<SimDisk>) -> MemoryEngine {
         let incarnation = disk.content.lock().incarnation;
-        Memory { disk, incarnation }
+        MemoryEngine { disk, incarnation }
     }
 
     fn content(&self) -> Result<MutexGuard<'_, Content>, Error> {
@@ -114,7 +118,7 @@ impl Memory {
     }
 }
 
-impl Read for Memory {
+impl EngineRead for MemoryEngine {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.content()?.current.get(column, key)
     }
@@ -124,20 +128,21 @@ impl Read for Memory {
         column: Column,
         from: &[u8],
         to: &[u8],
-        order: Order,
+        order: ScanOrder,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
+        // A cheap copy of the maps: the visitor runs without the lock and may read or write the disk itself.
         let tables = self.content()?.current.clone();
         tables.scan(column, from, to, order, visit)
     }
 }
 
-impl Engine for Memory {
-    fn snapshot(&self) -> Result<Box<dyn Read>, Error> {
+impl Engine for MemoryEngine {
+    fn snapshot(&self) -> Result<Box<dyn EngineRead>, Error> {
         Ok(Box::new(self.content()?.current.clone()))
     }
 
-    fn write(&self, batch: Batch) -> Result<(), Error> {
+    fn write(&self, batch: WriteBatch) -> Result<(), Error> {
         let mut content = self.content()?;
         content.current.apply(&batch);
         content.pending.push_back(batch);
@@ -156,6 +161,7 @@ impl Engine for Memory {
                 why: "the simulated disk fails".into(),
             });
         }
+        // Unsynced state writes become durable as well: on a real disk one write-ahead log holds them all.
         let all = content.pending.len();
         content.persist(all);
         Ok(())
@@ -166,7 +172,7 @@ impl Engine for Memory {
     }
 
     fn compact(&self) -> Result<(), Error> {
-        // There is only the newest value.
+        // The maps hold only the newest value of each row, so there is nothing to remove.
         self.content().map(|_| ())
     }
 }
@@ -181,19 +187,19 @@ impl Content {
     }
 }
 
-// === impl Tables ===
+// === impl MemoryTables ===
 
-impl Tables {
-    fn apply(&mut self, batch: &Batch) {
+impl MemoryTables {
+    fn apply(&mut self, batch: &WriteBatch) {
         for op in &batch.ops {
             match op {
-                Op::Put { column, key, value } => {
+                BatchOp::Put { column, key, value } => {
                     self.rows(*column).insert(key.clone(), value.clone());
                 }
-                Op::Delete { column, key } => {
+                BatchOp::Delete { column, key } => {
                     self.rows(*column).remove(key);
                 }
-                Op::DeleteRange { column, from, to } => {
+                BatchOp::DeleteRange { column, from, to } => {
                     let rows = self.rows(*column);
                     let range = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
                     let gone: Vec<_> = rows.range::<[u8], _>(range).map(|(key, _)| key.clone()).collect();
@@ -205,12 +211,12 @@ impl Tables {
         }
     }
 
-    fn rows(&mut self, column: Column) -> &mut Rows {
+    fn rows(&mut self, column: Column) -> &mut MemoryRows {
         Arc::make_mut(&mut self.0[column.slot()])
     }
 }
 
-impl Read for Tables {
+impl EngineRead for MemoryTables {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, Error> {
         Ok(self.0[column.slot()].get(key).cloned())
     }
@@ -220,16 +226,17 @@ impl Read for Tables {
         column: Column,
         from: &[u8],
         to: &[u8],
-        order: Order,
+        order: ScanOrder,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
+        // `BTreeMap::range` panics on a reversed range.
         if from >= to {
             return Ok(());
         }
         let mut rows = self.0[column.slot()].range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
         while let Some((key, value)) = match order {
-            Order::Ascending => rows.next(),
-            Order::Descending => rows.next_back(),
+            ScanOrder::Ascending => rows.next(),
+            ScanOrder::Descending => rows.next_back(),
         } {
             if let ControlFlow::Break(()) = visit(key, value)? {
                 break;

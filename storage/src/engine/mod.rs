@@ -1,10 +1,10 @@
-//! The door to the disk: what the rest of the crate asks of a key-value engine.
+//! Interface to the disk: the key-value engine that the rest of the crate uses.
 //!
-//! Two engines: [`rocks`] for production, [`memory`] for simulation. Everything above this trait is the same
-//! code for both, so a simulated crash tries the code that runs in production.
+//! Two engines implement it: [`rocks`] for production and [`memory`] for simulation. All code above this trait is the
+//! same for both, so a simulated crash tests the code that runs in production.
 //!
-//! The contract that everything above relies on: writes are atomic and totally ordered; a crash keeps a prefix
-//! of them; `sync` puts every write that returned before it into that prefix.
+//! Contract: writes are atomic and totally ordered; a crash keeps a prefix of them; `sync` puts every write that
+//! returned before it into that prefix.
 
 pub(crate) mod memory;
 pub(crate) mod rocks;
@@ -15,21 +15,21 @@ use bytes::Bytes;
 
 use crate::columns::Column;
 use crate::record;
-use crate::{Error, Order};
+use crate::{Error, ScanOrder};
 
-/// What a scan calls for each row: the key, and the sealed value or its payload.
+/// Callback that a scan calls for each row, with the key and the sealed value or its payload.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>;
 
-/// One change.
+/// One change of a batch.
 #[derive(Debug, Clone)]
-pub(crate) enum Op {
+pub(crate) enum BatchOp {
     /// Writes a sealed value.
     Put {
         column: Column,
         key: Vec<u8>,
         value: Bytes,
     },
-    /// Removes a row.
+    /// Removes a row, if it exists.
     Delete { column: Column, key: Vec<u8> },
     /// Removes the rows in `from..to`.
     DeleteRange {
@@ -39,17 +39,17 @@ pub(crate) enum Op {
     },
 }
 
-/// Changes that are written together or not at all, in order.
+/// Ordered changes that are written atomically.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Batch {
-    pub(crate) ops: Vec<Op>,
+pub(crate) struct WriteBatch {
+    pub(crate) ops: Vec<BatchOp>,
     /// Bytes of keys and values, for bounds and metrics.
     pub(crate) bytes: usize,
 }
 
-/// Reads rows: from the newest state, or from a snapshot.
-pub(crate) trait Read: Send + Sync {
-    /// Returns a sealed value.
+/// Reads rows from the newest state or from a snapshot.
+pub(crate) trait EngineRead: Send + Sync {
+    /// Returns the sealed value of a row; `None` if there is none.
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
     /// Visits the rows in `from..to` until the visitor breaks.
@@ -58,24 +58,24 @@ pub(crate) trait Read: Send + Sync {
         column: Column,
         from: &[u8],
         to: &[u8],
-        order: Order,
+        order: ScanOrder,
         visit: Visit<'_>,
     ) -> Result<(), Error>;
 
-    /// Returns the payload of a row.
+    /// Returns the checked payload of a row; `None` if there is none.
     fn payload(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.get(column, key)?
             .map(|value| record::open(column, key, value))
             .transpose()
     }
 
-    /// Returns the key of the row that a scan would visit first.
+    /// Returns the key of the row that a scan would visit first; `None` if the range is empty.
     fn first_key(
         &self,
         column: Column,
         from: &[u8],
         to: &[u8],
-        order: Order,
+        order: ScanOrder,
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut found = None;
         self.scan(column, from, to, order, &mut |key, _| {
@@ -86,59 +86,61 @@ pub(crate) trait Read: Send + Sync {
     }
 }
 
-/// A key-value engine.
-pub(crate) trait Engine: Read {
-    /// Returns a reader of this moment.
-    fn snapshot(&self) -> Result<Box<dyn Read>, Error>;
+/// A key-value engine with atomic, ordered writes.
+pub(crate) trait Engine: EngineRead {
+    /// Returns a consistent reader of the current state.
+    fn snapshot(&self) -> Result<Box<dyn EngineRead>, Error>;
 
     /// Writes a batch. Not durable before a `sync`.
-    fn write(&self, batch: Batch) -> Result<(), Error>;
+    fn write(&self, batch: WriteBatch) -> Result<(), Error>;
 
-    /// Hands every write so far to the operating system: a killed process keeps them, a power cut may not.
+    /// Hands every earlier write to the operating system: it survives a killed process, but maybe not a power cut.
     fn flush(&self) -> Result<(), Error>;
 
-    /// Makes every write so far durable.
+    /// Makes every earlier write durable.
     fn sync(&self) -> Result<(), Error>;
 
     /// Returns the free bytes of the file system.
     fn free_bytes(&self) -> Result<u64, Error>;
 
-    /// Rewrites what holds more than the newest value of each row, so that what was overwritten or removed before the
-    /// call is in no file any more. Blocks, perhaps for long; others go on meanwhile.
+    /// Rewrites every file that holds more than the newest value of each row, so that no file keeps bytes overwritten
+    /// or removed before the call. Blocks, possibly for minutes; other calls proceed meanwhile.
     fn compact(&self) -> Result<(), Error>;
 }
 
-// === impl Batch ===
+// === impl WriteBatch ===
 
-impl Batch {
-    /// Seals and puts a value.
+impl WriteBatch {
+    /// Seals a value and adds its put.
     pub(crate) fn put(&mut self, column: Column, key: impl Into<Vec<u8>>, payload: &[u8]) {
         let key = key.into();
+        // Sealed here, on the caller's thread: the single writer of the node only concatenates.
         let value = Bytes::from(record::seal(column, &key, payload));
         self.bytes += key.len() + value.len();
-        self.ops.push(Op::Put { column, key, value });
+        self.ops.push(BatchOp::Put { column, key, value });
     }
 
-    /// Removes a row.
+    /// Adds the removal of a row.
     pub(crate) fn delete(&mut self, column: Column, key: impl Into<Vec<u8>>) {
         let key = key.into();
         self.bytes += key.len();
-        self.ops.push(Op::Delete { column, key });
+        self.ops.push(BatchOp::Delete { column, key });
     }
 
-    /// Removes the rows in `from..to`; nothing when that is empty, which RocksDB would call an error.
+    /// Adds the removal of the rows in `from..to`. An empty range adds nothing, since RocksDB rejects one.
     pub(crate) fn delete_range(&mut self, column: Column, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) {
         let (from, to) = (from.into(), to.into());
         if from >= to {
             return;
         }
         self.bytes += from.len() + to.len();
-        self.ops.push(Op::DeleteRange { column, from, to });
+        self.ops.push(BatchOp::DeleteRange { column, from, to });
     }
 
-    /// Adds the changes of another batch after its own.
-    pub(crate) fn append(&mut self, mut other: Batch) {
+    /// Appends the changes of another batch.
+    pub(crate) fn append(&mut self, mut other: WriteBatch) {
         self.bytes += other.bytes;
+        // The usual group holds one large append: taking its vector over avoids a copy on the writer thread.
         if self.ops.is_empty() {
             self.ops = other.ops;
         } else {
@@ -146,7 +148,7 @@ impl Batch {
         }
     }
 
-    /// Returns whether there is nothing to write.
+    /// Returns whether the batch holds no change.
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }

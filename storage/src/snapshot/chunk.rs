@@ -1,22 +1,22 @@
-//! The bytes of a chunk.
+//! Encoding and decoding of a snapshot chunk.
 
 use crate::Error;
-use crate::columns::Table;
+use crate::columns::TableId;
 
 const MAGIC: &[u8; 4] = b"RKS1";
 
-/// Bytes before the first row.
+/// Bytes of a chunk before its first row.
 pub(super) const HEADER: usize = 4 + 4 + 4 + 4 + 1;
 
-/// Bytes of a row besides key and value.
+/// Bytes of a row besides its key and value.
 pub(super) const ROW: usize = 1 + 4 + 4;
 
-/// Builds a chunk row by row.
+/// Builds a chunk, row by row.
 pub(super) struct Builder {
     bytes: Vec<u8>,
 }
 
-/// A checked chunk.
+/// A chunk whose checksum matched.
 #[derive(Debug)]
 pub(super) struct Chunk<'b> {
     pub(super) stream: u32,
@@ -25,8 +25,8 @@ pub(super) struct Chunk<'b> {
     rows: &'b [u8],
 }
 
-/// A row of a chunk: table, key, value.
-pub(super) type Row<'b> = (Table, &'b [u8], &'b [u8]);
+/// A row of a chunk: table, key and value.
+pub(super) type SnapshotRow<'b> = (TableId, &'b [u8], &'b [u8]);
 
 // === impl Builder ===
 
@@ -41,7 +41,7 @@ impl Builder {
         self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, table: Table, key: &[u8], value: &[u8]) {
+    pub(super) fn push(&mut self, table: TableId, key: &[u8], value: &[u8]) {
         self.bytes.push(table.number());
         self.bytes.extend_from_slice(&length(key).to_be_bytes());
         self.bytes.extend_from_slice(&length(value).to_be_bytes());
@@ -67,12 +67,13 @@ fn length(part: &[u8]) -> u32 {
 // === impl Chunk ===
 
 impl<'b> Chunk<'b> {
-    /// Checks a chunk.
+    /// Checks the magic and the checksum of a chunk.
     pub(super) fn parse(bytes: &'b [u8]) -> Result<Chunk<'b>, Error> {
         let mut rest = bytes;
         if take(&mut rest, 4)? != MAGIC {
             return Err(damaged("not a chunk of this format"));
         }
+        // Checked before anything else is read: a flipped bit in a length must not turn into another set of rows.
         if number(&mut rest)? != crc32c::crc32c(rest) {
             return Err(damaged("checksum does not match"));
         }
@@ -86,13 +87,15 @@ impl<'b> Chunk<'b> {
         })
     }
 
-    /// Returns the next row.
-    pub(super) fn next_row(&mut self) -> Result<Option<Row<'b>>, Error> {
+    /// Returns the next row; `None` after the last.
+    pub(super) fn next_row(&mut self) -> Result<Option<SnapshotRow<'b>>, Error> {
         if self.rows.is_empty() {
             return Ok(None);
         }
         let table = take(&mut self.rows, 1)?[0];
-        let table = Table::from_number(table).ok_or_else(|| damaged("a table this version does not know"))?;
+        // An unknown table must fail the import: skipping it would silently drop a part of the state.
+        let table = TableId::from_number(table)
+            .ok_or_else(|| damaged("a table that this version does not support"))?;
         let (key, value) = (number(&mut self.rows)?, number(&mut self.rows)?);
         Ok(Some((
             table,
@@ -105,7 +108,7 @@ impl<'b> Chunk<'b> {
 fn take<'b>(rest: &mut &'b [u8], count: usize) -> Result<&'b [u8], Error> {
     let (taken, left) = rest
         .split_at_checked(count)
-        .ok_or_else(|| damaged("it ends too early"))?;
+        .ok_or_else(|| damaged("it is truncated"))?;
     *rest = left;
     Ok(taken)
 }
@@ -113,7 +116,7 @@ fn take<'b>(rest: &mut &'b [u8], count: usize) -> Result<&'b [u8], Error> {
 fn number(rest: &mut &[u8]) -> Result<u32, Error> {
     let bytes = take(rest, 4)?
         .try_into()
-        .map_err(|_| damaged("it ends too early"))?;
+        .map_err(|_| damaged("it is truncated"))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
@@ -127,7 +130,7 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut builder = Builder::new(64);
-        builder.push(Table::Message, b"key", b"value");
+        builder.push(TableId::Message, b"key", b"value");
         builder.finish(7, 2, true)
     }
 
@@ -147,7 +150,7 @@ mod tests {
         assert_eq!((chunk.stream, chunk.number, chunk.last), (7, 2, true));
         assert_eq!(
             chunk.next_row().unwrap(),
-            Some((Table::Message, &b"key"[..], &b"value"[..]))
+            Some((TableId::Message, &b"key"[..], &b"value"[..]))
         );
         assert_eq!(chunk.next_row().unwrap(), None);
     }

@@ -1,4 +1,4 @@
-//! A consistent copy of a shard's state, on its way out.
+//! Export of a consistent copy of a shard's state.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,32 +7,34 @@ use bytes::Bytes;
 
 use super::chunk::{Builder, HEADER, ROW};
 use crate::columns::Column;
-use crate::engine::Read;
-use crate::inner::Inner;
-use crate::{Error, Order, ShardId, Table, keys, recovery, tables};
+use crate::engine::EngineRead;
+use crate::store_core::StoreCore;
+use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, tables};
 
-/// A consistent copy, read chunk by chunk. Holds back the engine's garbage collection while it lives.
-pub struct Export {
-    inner: Arc<Inner>,
+/// A consistent copy, read chunk by chunk. It keeps old row versions from compaction until it is dropped.
+pub struct SnapshotExport {
+    inner: Arc<StoreCore>,
     shard: ShardId,
-    rows: Box<dyn Read>,
+    rows: Box<dyn EngineRead>,
     generation: u32,
     applied: Option<Bytes>,
     stream: u32,
     number: u32,
-    /// Where the next chunk begins; `None` after the last one.
+    /// Table slot and key at which the next chunk starts; `None` after the last chunk.
     next: Option<(usize, Vec<u8>)>,
 }
 
-// === impl Export ===
+// === impl SnapshotExport ===
 
-impl Export {
-    pub(crate) fn new(inner: Arc<Inner>, shard: ShardId) -> Result<Export, Error> {
+impl SnapshotExport {
+    pub(crate) fn new(inner: Arc<StoreCore>, shard: ShardId) -> Result<SnapshotExport, Error> {
         let rows = inner.engine()?.snapshot()?;
+        // Read inside the snapshot: an import that finishes meanwhile must not mix its generation with the old rows.
         let generation = recovery::generation(&*rows, shard)?;
         let applied = rows.payload(Column::Hard, &keys::applied(shard, generation))?;
+        // Two exports of one applied position get the same number: their rows are equal, so their chunks may mix.
         let stream = crc32c::crc32c(applied.as_deref().unwrap_or_default());
-        Ok(Export {
+        Ok(SnapshotExport {
             inner,
             shard,
             rows,
@@ -44,20 +46,21 @@ impl Export {
         })
     }
 
-    /// Returns the applied position of the copy.
+    /// Returns the applied position of the copy; `None` if nothing was applied.
     pub fn applied(&self) -> Option<Bytes> {
         self.applied.clone()
     }
 
-    /// Returns the next self-describing chunk of about `max_bytes` (more only when one row is larger), `None` after
-    /// the last. There is at least one.
+    /// Returns the next self-describing chunk; `None` after the last. A chunk has about `max_bytes`, or more if a
+    /// single row is larger. There is at least one chunk.
     pub fn next_chunk(&mut self, max_bytes: usize) -> Result<Option<Bytes>, Error> {
         self.inner.health.check()?;
         let Some((mut slot, mut from)) = self.next.take() else {
             return Ok(None);
         };
+        // `max_bytes` is only a limit: a small shard must not allocate all of it.
         let mut builder = Builder::new(max_bytes.min(1 << 20));
-        while let Some(table) = Table::ALL.get(slot) {
+        while let Some(table) = TableId::ALL.get(slot) {
             if let Some(rest) = self.fill(&mut builder, *table, &from, max_bytes)? {
                 self.next = Some((slot, rest));
                 break;
@@ -74,7 +77,7 @@ impl Export {
     fn fill(
         &self,
         builder: &mut Builder,
-        table: Table,
+        table: TableId,
         from: &[u8],
         max_bytes: usize,
     ) -> Result<Option<Vec<u8>>, Error> {
@@ -86,8 +89,9 @@ impl Export {
             self.generation,
             table,
             from..&[],
-            Order::Ascending,
+            ScanOrder::Ascending,
             &mut |key, value| {
+                // A chunk holds at least one row: a row above `max_bytes` would otherwise never be exported.
                 if some && builder.len() + ROW + key.len() + value.len() > max_bytes {
                     rest = Some(key.to_vec());
                     return Ok(ControlFlow::Break(()));
@@ -101,7 +105,7 @@ impl Export {
     }
 }
 
-impl std::fmt::Debug for Export {
+impl std::fmt::Debug for SnapshotExport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Export")
             .field("shard", &self.shard)

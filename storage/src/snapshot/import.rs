@@ -1,4 +1,4 @@
-//! A copy of a shard's state on its way in, under the next generation.
+//! Import of a copy of a shard's state, under the next generation.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,16 +8,16 @@ use fail::fail_point;
 
 use super::chunk::Chunk;
 use crate::columns::Column;
-use crate::engine::Batch;
-use crate::inner::{Inner, Shard};
-use crate::queue::Kind;
-use crate::{Error, Table, keys};
+use crate::engine::WriteBatch;
+use crate::store_core::{ShardEntry, StoreCore};
+use crate::write_queue::WriteKind;
+use crate::{Error, TableId, keys};
 
-/// A copy on its way in. Dropped unfinished, it leaves the current state as it was.
-pub struct Import {
-    inner: Arc<Inner>,
-    shard: Arc<Shard>,
-    /// The generation that is being written.
+/// An import in progress. Dropping it unfinished leaves the current state unchanged.
+pub struct SnapshotImport {
+    inner: Arc<StoreCore>,
+    shard: Arc<ShardEntry>,
+    /// The generation that is written.
     generation: u32,
     stream: Option<u32>,
     number: u32,
@@ -25,16 +25,18 @@ pub struct Import {
     finished: bool,
 }
 
-// === impl Import ===
+// === impl SnapshotImport ===
 
-impl Import {
-    pub(crate) fn new(inner: Arc<Inner>, shard: Arc<Shard>) -> Result<Import, Error> {
+impl SnapshotImport {
+    pub(crate) fn new(inner: Arc<StoreCore>, shard: Arc<ShardEntry>) -> Result<SnapshotImport, Error> {
         let engine = inner.engine()?;
+        // The swap admits one of two concurrent imports: both would write the same generation.
         if shard.importing.swap(true, Ordering::AcqRel) {
             return Err(Error::Misuse("an import of this shard is already running"));
         }
+        // Read after the swap: an import that finished just before has moved the number.
         let generation = shard.generation() + 1;
-        let import = Import {
+        let import = SnapshotImport {
             inner,
             shard,
             generation,
@@ -43,17 +45,19 @@ impl Import {
             complete: false,
             finished: false,
         };
+        // Rows of an earlier import may remain under this generation, and would mix with the new ones.
+        // The guard exists already, so an error here drops it and permits the next import.
         engine
             .write(import.sweep(generation))
             .map_err(|error| import.inner.health.fail(error))?;
         Ok(import)
     }
 
-    /// Adds a chunk of an export, in order. Blocks for a write, not for an fsync.
+    /// Adds a chunk of an export; chunks must arrive in order. Blocks for a write, not for an fsync.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: the chunk was damaged on its way; drop the import and start again. [`Error::Misuse`]: the
-    /// chunk is not the next one of this copy. [`Error::Full`]: drop the import and start again when there is room.
+    /// chunk is not the next one of this copy. [`Error::Full`]: drop the import and start again when space is free.
     pub fn add(&mut self, chunk: &[u8]) -> Result<(), Error> {
         let engine = self.inner.engine()?;
         let mut parsed = Chunk::parse(chunk)?;
@@ -61,10 +65,11 @@ impl Import {
             || parsed.number != self.number
             || *self.stream.get_or_insert(parsed.stream) != parsed.stream
         {
-            return Err(Error::Misuse("chunk is not the next one of this copy"));
+            return Err(Error::Misuse("chunk is not the next one of this import"));
         }
+        // Refused before the write: after a full disk in the middle of a write RocksDB needs a restart.
         self.inner.space.allow(&*engine, chunk.len())?;
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
         while let Some((table, key, value)) = parsed.next_row()? {
             batch.put(
                 Column::State(table),
@@ -78,22 +83,23 @@ impl Import {
                 .write(batch)
                 .map_err(|error| self.inner.health.fail(error))?;
         }
+        // Counted only after the write: a failed chunk must not let the import finish without its rows.
         self.number += 1;
         self.complete = parsed.last;
         Ok(())
     }
 
-    /// Replaces the shard's state by what was added, at once and synced, then drops the old one.
+    /// Replaces the shard's state by the imported one in one synced write, then removes the old rows.
     ///
     /// # Errors
-    /// [`Error::Misuse`]: the last chunk was not added. After any error the old state is still there, unless the
-    /// store is poisoned: then the next open finds the old one or the new one.
+    /// [`Error::Misuse`]: the last chunk was not added, and the old state is unchanged. [`Error::Closed`] and
+    /// [`Error::Poisoned`]: the next open finds either the old state or the new one.
     pub fn finish(mut self, applied: Bytes) -> Result<(), Error> {
         if !self.complete {
-            return Err(Error::Misuse("the copy is not complete"));
+            return Err(Error::Misuse("the import is not complete"));
         }
         let (shard, old) = (self.shard.id, self.generation - 1);
-        let mut flip = Batch::default();
+        let mut flip = WriteBatch::default();
         flip.put(
             Column::Hard,
             keys::generation(shard),
@@ -102,8 +108,11 @@ impl Import {
         flip.put(Column::Hard, keys::applied(shard, self.generation), &applied);
         flip.delete(Column::Hard, keys::applied(shard, old));
         fail_point!("storage::import_before_flip");
-        self.inner.synced(flip, Kind::Other)?;
+        // Synced through the writer, which also makes the imported rows durable: they were written before, without a
+        // sync.
+        self.inner.synced(flip, WriteKind::Other)?;
         fail_point!("storage::import_after_flip");
+        // Readers move only now, and the old rows are removed after that. A read that overlaps the sweep is repeated.
         self.shard.generation.store(self.generation, Ordering::Release);
         self.finished = true;
         let engine = self.inner.engine()?;
@@ -112,11 +121,11 @@ impl Import {
             .map_err(|error| self.inner.health.fail(error))
     }
 
-    /// Returns the removal of all rows of a generation.
-    fn sweep(&self, generation: u32) -> Batch {
+    /// Returns a batch that removes all rows of a generation.
+    fn sweep(&self, generation: u32) -> WriteBatch {
         let shard = self.shard.id;
-        let mut batch = Batch::default();
-        for table in Table::ALL {
+        let mut batch = WriteBatch::default();
+        for table in TableId::ALL {
             let (from, to) = (
                 keys::state_prefix(shard, generation),
                 keys::state_prefix(shard, generation + 1),
@@ -127,21 +136,22 @@ impl Import {
     }
 }
 
-impl Drop for Import {
+impl Drop for SnapshotImport {
     fn drop(&mut self) {
         if !self.finished
             && let Ok(engine) = self.inner.engine()
         {
-            // Only tidies; the next import or the next open would do it too.
+            // Best effort: the next import or the next open removes the rows too.
             let _ = engine
                 .write(self.sweep(self.generation))
                 .map_err(|error| self.inner.health.fail(error));
         }
+        // Released last: the removal above must not delete rows that the next import writes.
         self.shard.importing.store(false, Ordering::Release);
     }
 }
 
-impl std::fmt::Debug for Import {
+impl std::fmt::Debug for SnapshotImport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Import")
             .field("shard", &self.shard.id)

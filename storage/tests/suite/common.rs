@@ -5,7 +5,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use storage::{Config, Done, Durability, Error, HardKey, Log, Order, State, Store, Table};
+use storage::{
+    Completion, Config, Durability, Error, HardKey, RaftLog, ScanOrder, ShardState, Store, TableId,
+};
 
 /// Opens a directory with small buffers and almost no reserve.
 ///
@@ -30,27 +32,27 @@ pub(crate) fn try_open(path: &Path) -> Result<Store, Error> {
 }
 
 /// Runs a queued operation and waits for its outcome.
-pub(crate) fn wait(operation: impl FnOnce(Done)) -> Result<(), Error> {
-    let (tell, told) = mpsc::channel();
-    operation(Box::new(move |result| tell.send(result).unwrap()));
-    told.recv_timeout(Duration::from_secs(60)).expect("an answer")
+pub(crate) fn wait(operation: impl FnOnce(Completion)) -> Result<(), Error> {
+    let (sender, receiver) = mpsc::channel();
+    operation(Box::new(move |result| sender.send(result).unwrap()));
+    receiver.recv_timeout(Duration::from_secs(60)).expect("an answer")
 }
 
 /// Appends `range` with contents that name shard and index, and waits.
-pub(crate) fn append(log: &Log, range: std::ops::RangeInclusive<u64>) -> Result<(), Error> {
+pub(crate) fn append(log: &RaftLog, range: std::ops::RangeInclusive<u64>) -> Result<(), Error> {
     let entries = range.map(|index| (index, entry(log, index))).collect();
     wait(|done| log.append(entries, done))
 }
 
 /// Returns the content of an entry.
-pub(crate) fn entry(log: &Log, index: u64) -> Bytes {
+pub(crate) fn entry(log: &RaftLog, index: u64) -> Bytes {
     format!("entry {index} of shard {}", log.shard())
         .repeat(1 + index as usize % 3)
         .into()
 }
 
 /// Checks that the log holds exactly `range`, each with its content.
-pub(crate) fn assert_entries(log: &Log, range: std::ops::RangeInclusive<u64>) {
+pub(crate) fn assert_entries(log: &RaftLog, range: std::ops::RangeInclusive<u64>) {
     let entries = log.read(0..u64::MAX, usize::MAX).unwrap();
     let expected: Vec<_> = range.clone().map(|index| (index, entry(log, index))).collect();
     assert_eq!(entries, expected);
@@ -59,7 +61,7 @@ pub(crate) fn assert_entries(log: &Log, range: std::ops::RangeInclusive<u64>) {
 }
 
 /// Writes a vote and waits.
-pub(crate) fn vote(log: &Log, value: &str) -> Result<(), Error> {
+pub(crate) fn vote(log: &RaftLog, value: &str) -> Result<(), Error> {
     wait(|done| {
         log.put_hard(
             HardKey::Vote,
@@ -71,10 +73,10 @@ pub(crate) fn vote(log: &Log, value: &str) -> Result<(), Error> {
 }
 
 /// Applies index `index`: one message row, the number of messages, the applied position.
-pub(crate) fn apply(state: &State, index: u64) -> Result<(), Error> {
+pub(crate) fn apply(state: &ShardState, index: u64) -> Result<(), Error> {
     let mut transaction = state.transaction();
-    transaction.put(Table::Message, &index.to_be_bytes(), message(index).as_bytes());
-    transaction.put(Table::Conversation, b"count", &index.to_be_bytes());
+    transaction.put(TableId::Message, &index.to_be_bytes(), message(index).as_bytes());
+    transaction.put(TableId::Conversation, b"count", &index.to_be_bytes());
     transaction.commit(Bytes::copy_from_slice(&index.to_be_bytes()))
 }
 
@@ -84,7 +86,7 @@ pub(crate) fn message(index: u64) -> String {
 }
 
 /// Returns the applied position.
-pub(crate) fn applied(state: &State) -> u64 {
+pub(crate) fn applied(state: &ShardState) -> u64 {
     state
         .applied()
         .unwrap()
@@ -92,10 +94,10 @@ pub(crate) fn applied(state: &State) -> u64 {
 }
 
 /// Checks that the state is exactly what applying 1 to its applied position gives; returns that position.
-pub(crate) fn assert_consistent(state: &State) -> u64 {
+pub(crate) fn assert_consistent(state: &ShardState) -> u64 {
     let last = applied(state);
     let rows = state
-        .scan(Table::Message, &[]..&[], Order::Ascending, usize::MAX)
+        .scan(TableId::Message, &[]..&[], ScanOrder::Ascending, usize::MAX)
         .unwrap();
     let expected: Vec<_> = (1..=last)
         .map(|index| {
@@ -106,7 +108,7 @@ pub(crate) fn assert_consistent(state: &State) -> u64 {
         })
         .collect();
     assert_eq!(rows, expected);
-    let count = state.get(Table::Conversation, b"count").unwrap();
+    let count = state.get(TableId::Conversation, b"count").unwrap();
     assert_eq!(
         count.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())),
         last
@@ -115,7 +117,7 @@ pub(crate) fn assert_consistent(state: &State) -> u64 {
 }
 
 /// Copies a shard's state into another.
-pub(crate) fn copy(from: &State, to: &State, chunk: usize) -> Result<(), Error> {
+pub(crate) fn copy(from: &ShardState, to: &ShardState, chunk: usize) -> Result<(), Error> {
     let mut export = from.export()?;
     let mut import = to.import()?;
     while let Some(chunk) = export.next_chunk(chunk)? {

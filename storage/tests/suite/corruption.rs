@@ -48,9 +48,9 @@ fn read_all(path: &Path, last: u64) -> Result<(), Error> {
         .applied()?
         .map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
     let rows = state.scan(
-        storage::Table::Message,
+        storage::TableId::Message,
         &[]..&[],
-        storage::Order::Ascending,
+        storage::ScanOrder::Ascending,
         usize::MAX,
     )?;
     let expected: Vec<_> = (1..=applied)
@@ -81,14 +81,14 @@ fn a_flipped_byte_in_any_file_is_detected_or_harmless() {
     assert!(files.iter().any(|file| kind(file) == "sst") && files.iter().any(|file| kind(file) == "log"));
     for file in files {
         let length = fs::metadata(original.join(&file)).unwrap().len() as usize;
-        let places = if matches!(kind(&file), "sst" | "log") {
+        let positions = if matches!(kind(&file), "sst" | "log") {
             12
         } else {
             4
         };
-        for place in 0..places.min(length) {
+        for position in 0..positions.min(length) {
             // Spread over the file, and never the same place within a block.
-            let offset = (length * place / places + 7 * place) % length;
+            let offset = (length * position / positions + 7 * position) % length;
             copy_directory(&original, &damaged);
             let mut bytes = fs::read(damaged.join(&file)).unwrap();
             bytes[offset] ^= 0x10;

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use storage::{Error, HardKey, Log, ShardId, Store};
+use storage::{Error, HardKey, RaftLog, ShardId, Store};
 
 use crate::common::*;
 
@@ -26,7 +26,7 @@ const SHARDS: std::ops::Range<u16> = 0..3;
 /// The shard that is replaced by a copy now and then.
 const COPY: ShardId = ShardId(9);
 /// Entries kept in a log when it is purged.
-const KEPT: u64 = 20;
+const RETAINED: u64 = 20;
 /// Steps after which a process that nobody kills ends.
 const STEPS: u64 = 100_000;
 
@@ -65,15 +65,15 @@ fn replay(store: &Store) -> Result<u64, Error> {
 
 /// Appends, votes, applies; every few steps truncates, purges, copies.
 fn one_step(store: &Store, step: u64, acks: &mut impl Write) -> Result<(), Error> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     for shard in SHARDS {
         let log = store.log(ShardId(shard));
-        let tell = tell.clone();
-        let done = move |result: Result<(), Error>| tell.send(result.map(|()| shard)).unwrap();
+        let sender = sender.clone();
+        let done = move |result: Result<(), Error>| sender.send(result.map(|()| shard)).unwrap();
         log.append(vec![(step, entry(&log, step))], Box::new(done));
     }
-    drop(tell);
-    for acked in told {
+    drop(sender);
+    for acked in receiver {
         note(acks, "entry", acked?, step);
     }
     for log in SHARDS.map(|shard| store.log(ShardId(shard))) {
@@ -87,9 +87,9 @@ fn one_step(store: &Store, step: u64, acks: &mut impl Write) -> Result<(), Error
             wait(|done| log.truncate_from(step + 1, done))?;
         }
         apply(&store.state(log.shard()), step)?;
-        if step.is_multiple_of(10) && step > KEPT {
+        if step.is_multiple_of(10) && step > RETAINED {
             store.state(log.shard()).sync()?;
-            log.purge_to(step - KEPT, Bytes::from((step - KEPT).to_string()));
+            log.purge_to(step - RETAINED, Bytes::from((step - RETAINED).to_string()));
         }
     }
     if step.is_multiple_of(5) {
@@ -147,7 +147,7 @@ fn check(directory: &Path) -> u64 {
 }
 
 /// Checks that a log has every acknowledged entry and no hole; returns its last index.
-fn check_log(log: &Log, acked: u64) -> u64 {
+fn check_log(log: &RaftLog, acked: u64) -> u64 {
     let purged = log
         .get_hard(HardKey::Purged)
         .unwrap()

@@ -100,7 +100,7 @@ fn other_peoples_databases_are_refused_and_other_files_do_not_matter() {
 }
 
 #[test]
-fn an_old_copy_of_the_database_under_a_newer_witness_is_refused() {
+fn an_old_database_under_a_newer_sync_marker_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     append(&store.log(ShardId(0)), 1..=5).unwrap();
@@ -115,21 +115,21 @@ fn an_old_copy_of_the_database_under_a_newer_witness_is_refused() {
     fs::rename(&old, directory.path().join("db")).unwrap();
     let error = try_open(directory.path()).unwrap_err();
     assert!(
-        matches!(&error, Error::Corrupt(why) if why.contains("synced rounds are missing")),
+        matches!(&error, Error::Corrupt(why) if why.contains("synced commit groups are missing")),
         "{error}"
     );
 }
 
 #[test]
-fn a_damaged_witness_is_refused() {
+fn a_damaged_sync_marker_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     append(&store.log(ShardId(0)), 1..=5).unwrap();
     store.close();
-    let witness = directory.path().join("WITNESS");
-    let mut bytes = fs::read(&witness).unwrap();
+    let marker = directory.path().join("WITNESS");
+    let mut bytes = fs::read(&marker).unwrap();
     bytes[7] ^= 1;
-    fs::write(&witness, bytes).unwrap();
+    fs::write(&marker, bytes).unwrap();
     assert!(matches!(try_open(directory.path()), Err(Error::Corrupt(_))));
 }
 
@@ -142,7 +142,7 @@ fn inspect_reads_a_directory_that_is_in_use() {
     vote(&store.log(ShardId(3)), "term 2").unwrap();
     (1..=5).for_each(|index| apply(&store.state(ShardId(3)), index).unwrap());
     store.state(ShardId(3)).sync().unwrap();
-    let report = storage::inspect::Report::read(directory.path()).unwrap();
+    let report = storage::inspect::InspectReport::read(directory.path()).unwrap();
     assert_eq!(report.shards.len(), 1);
     assert_eq!(report.shards[0].log, Some((4, 9)));
     let text = report.to_string();
@@ -176,7 +176,7 @@ fn copy_files(from: &std::path::Path, to: &std::path::Path) {
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_looks_into_the_database() {
+fn the_open_database_is_locked() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("db");

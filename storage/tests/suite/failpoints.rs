@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use bytes::Bytes;
 use fail::FailScenario;
-use storage::{Durability, Error, HardKey, ShardId, Table};
+use storage::{Durability, Error, HardKey, ShardId, TableId};
 
 use crate::common::*;
 
@@ -30,8 +30,8 @@ fn poisons(point: &str) {
     append(&log, 1..=3).unwrap();
     apply(&state, 1).unwrap();
     let view = state.view();
-    let told = Arc::new(AtomicU64::new(0));
-    let listener = told.clone();
+    let notified = Arc::new(AtomicU64::new(0));
+    let listener = notified.clone();
     store.on_poison(move |error| {
         assert!(matches!(error, Error::Poisoned(_)));
         listener.fetch_add(1, Ordering::SeqCst);
@@ -57,20 +57,20 @@ fn poisons(point: &str) {
     poisoned(store.room());
     poisoned(log.bounds().map(drop));
     poisoned(log.read(1..9, 99).map(drop));
-    poisoned(state.get(Table::Message, b"x").map(drop));
+    poisoned(state.get(TableId::Message, b"x").map(drop));
     poisoned(view.applied().map(drop));
     poisoned(state.export().map(drop));
     poisoned(state.import().map(drop));
     assert!(store.poisoned().unwrap().contains("injected"));
     assert_eq!(
-        (told.load(Ordering::SeqCst), store.metrics().poisoned.get()),
+        (notified.load(Ordering::SeqCst), store.metrics().poisoned.get()),
         (1, 1)
     );
-    let late = told.clone();
+    let late = notified.clone();
     store.on_poison(move |_| {
         late.fetch_add(10, Ordering::SeqCst);
     });
-    assert_eq!(told.load(Ordering::SeqCst), 11);
+    assert_eq!(notified.load(Ordering::SeqCst), 11);
 
     // A restart looks at the disk afresh. What was not acknowledged may be there or not.
     drop(view);
@@ -83,7 +83,7 @@ fn poisons(point: &str) {
 }
 
 #[test]
-fn everything_in_a_failed_round_and_behind_it_is_told() {
+fn a_failed_commit_group_fails_everything_behind_it() {
     let scenario = FailScenario::setup();
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -96,29 +96,30 @@ fn everything_in_a_failed_round_and_behind_it_is_told() {
         released.lock().unwrap().recv().unwrap();
     })
     .unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     for shard in 0..50 {
         let log = store.log(ShardId(shard));
-        let tell = tell.clone();
+        let sender = sender.clone();
         log.append(
             vec![(1, entry(&log, 1))],
-            Box::new(move |result| tell.send((shard, result)).unwrap()),
+            Box::new(move |result| sender.send((shard, result)).unwrap()),
         );
     }
-    drop(tell);
+    drop(sender);
     enter.recv().unwrap();
     assert!(store.stalled().is_some());
     fail::cfg("storage::sync_error", "return").unwrap();
     release.send(()).unwrap();
-    let told: Vec<_> = told.iter().collect();
+    let results: Vec<_> = receiver.iter().collect();
     assert_eq!(
-        told.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(),
+        results.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(),
         (0..50).collect::<Vec<_>>()
     );
     assert!(
-        told.iter()
+        results
+            .iter()
             .all(|(_, result)| matches!(result, Err(Error::Poisoned(_)))),
-        "{told:?}"
+        "{receiver:?}"
     );
     scenario.teardown();
 }

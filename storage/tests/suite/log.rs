@@ -19,11 +19,11 @@ fn with_store(test: impl Fn(&Store)) {
 #[test]
 fn callbacks_run_in_the_order_of_the_calls_of_all_shards() {
     with_store(|store| {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         for step in 0..300_u64 {
             let log = store.log(ShardId((step % 7) as u16));
-            let tell = tell.clone();
-            let done = Box::new(move |result: Result<(), _>| tell.send((step, result.is_ok())).unwrap());
+            let sender = sender.clone();
+            let done = Box::new(move |result: Result<(), _>| sender.send((step, result.is_ok())).unwrap());
             let index = step / 7 + 1;
             match step % 21 {
                 20 => log.put_hard(
@@ -41,9 +41,9 @@ fn callbacks_run_in_the_order_of_the_calls_of_all_shards() {
                 _ => log.append(vec![(index, entry(&log, index))], done),
             }
         }
-        drop(tell);
+        drop(sender);
         assert_eq!(
-            told.iter().collect::<Vec<_>>(),
+            receiver.iter().collect::<Vec<_>>(),
             (0..300).map(|step| (step, true)).collect::<Vec<_>>()
         );
     });
@@ -53,17 +53,17 @@ fn callbacks_run_in_the_order_of_the_calls_of_all_shards() {
 fn many_appends_share_an_fsync() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     for step in 0..2_000_u64 {
         let log = store.log(ShardId((step % 16) as u16));
-        let tell = tell.clone();
+        let sender = sender.clone();
         log.append(
             vec![(step / 16 + 1, Bytes::from(vec![b'x'; 256]))],
-            Box::new(move |result| tell.send(result).unwrap()),
+            Box::new(move |result| sender.send(result).unwrap()),
         );
     }
-    drop(tell);
-    assert!(told.iter().all(|result| result.is_ok()));
+    drop(sender);
+    assert!(receiver.iter().all(|result| result.is_ok()));
     let (fsyncs, entries) = (store.metrics().fsyncs.get(), store.metrics().entries.get());
     assert_eq!(entries, 2_000);
     assert!(fsyncs < 1_000, "{fsyncs} fsyncs for {entries} entries");
@@ -104,24 +104,24 @@ fn truncate_and_append_again_keeps_the_new_entries() {
         let log = store.log(ShardId(4));
         append(&log, 1..=20).unwrap();
         // All queued at once: one round may hold all of it.
-        let (tell, told) = mpsc::channel();
-        let done = |tell: &mpsc::Sender<_>| {
-            let tell = tell.clone();
-            Box::new(move |result: Result<(), _>| tell.send(result.is_ok()).unwrap())
+        let (sender, receiver) = mpsc::channel();
+        let done = |sender: &mpsc::Sender<_>| {
+            let sender = sender.clone();
+            Box::new(move |result: Result<(), _>| sender.send(result.is_ok()).unwrap())
         };
         log.append(
             (21..=30)
                 .map(|index| (index, Bytes::from_static(b"lost")))
                 .collect(),
-            done(&tell),
+            done(&sender),
         );
-        log.truncate_from(11, done(&tell));
+        log.truncate_from(11, done(&sender));
         log.append(
             (11..=25).map(|index| (index, entry(&log, index))).collect(),
-            done(&tell),
+            done(&sender),
         );
-        drop(tell);
-        assert_eq!(told.iter().collect::<Vec<_>>(), [true; 3]);
+        drop(sender);
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [true; 3]);
         assert_entries(&log, 1..=25);
     });
 }

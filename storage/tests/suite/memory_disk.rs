@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{Durability, Error, HardKey, MemoryDisk, MemoryOptions, ShardId, Store, Table};
+use storage::{Durability, Error, HardKey, MemoryDisk, MemoryOptions, ShardId, Store, TableId};
 
 const SHARD: ShardId = ShardId(1);
 
@@ -19,7 +19,7 @@ fn slow() -> MemoryOptions {
 }
 
 /// Counts the callbacks that said Ok.
-fn counting(acked: &Arc<AtomicU64>) -> storage::Done {
+fn counting(acked: &Arc<AtomicU64>) -> storage::Completion {
     let acked = acked.clone();
     Box::new(move |result| {
         acked.fetch_add(u64::from(result.is_ok()), Ordering::SeqCst);
@@ -119,7 +119,7 @@ async fn the_known_bug_of_acknowledging_early_loses_an_acked_entry() {
 async fn calls_that_wait_complete_amid_a_running_fsync_in_order() {
     let disk = MemoryDisk::new();
     let store = Store::memory(&disk, slow());
-    let (log, order) = (store.log(SHARD), Arc::<order::Order>::default());
+    let (log, order) = (store.log(SHARD), Arc::<order::CompletionOrder>::default());
     log.append(vec![(1, entry(&log, 1))], order.note(1));
     tokio::time::sleep(Duration::from_millis(2)).await;
     log.append(vec![(2, entry(&log, 2))], order.note(2));
@@ -211,45 +211,50 @@ fn a_damaged_record_is_reported_never_returned() {
     let store = Store::memory(&disk, MemoryOptions::default());
     append(&store.log(SHARD), 1..=3).unwrap();
     (1..=3).for_each(|index| apply(&store.state(SHARD), index).unwrap());
-    assert!(disk.damage_log(SHARD, 2) && disk.damage_state(SHARD, Table::Message, &2_u64.to_be_bytes()));
+    assert!(disk.damage_log(SHARD, 2) && disk.damage_state(SHARD, TableId::Message, &2_u64.to_be_bytes()));
     assert!(!disk.damage_log(SHARD, 9));
     let (log, state) = (store.log(SHARD), store.state(SHARD));
     assert!(matches!(log.read(1..4, usize::MAX), Err(Error::Corrupt(_))));
     assert_eq!(log.read(3..4, usize::MAX).unwrap().len(), 1);
     assert!(matches!(
-        state.get(Table::Message, &2_u64.to_be_bytes()),
+        state.get(TableId::Message, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
-        state.view().get(Table::Message, &2_u64.to_be_bytes()),
+        state.view().get(TableId::Message, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
-        state.transaction().get(Table::Message, &2_u64.to_be_bytes()),
+        state.transaction().get(TableId::Message, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
         state.export().unwrap().next_chunk(1 << 20),
         Err(Error::Corrupt(_))
     ));
-    assert!(state.get(Table::Message, &1_u64.to_be_bytes()).unwrap().is_some());
+    assert!(
+        state
+            .get(TableId::Message, &1_u64.to_be_bytes())
+            .unwrap()
+            .is_some()
+    );
 }
 
 /// One step of a random history.
 #[derive(Debug, Clone)]
-enum Step {
+enum DiskStep {
     Append(u64),
     Truncate(u64),
     Apply,
     Sync,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = DiskStep> {
     prop_oneof![
-        4 => (1_u64..4).prop_map(Step::Append),
-        1 => (0_u64..3).prop_map(Step::Truncate),
-        3 => Just(Step::Apply),
-        1 => Just(Step::Sync),
+        4 => (1_u64..4).prop_map(DiskStep::Append),
+        1 => (0_u64..3).prop_map(DiskStep::Truncate),
+        3 => Just(DiskStep::Apply),
+        1 => Just(DiskStep::Sync),
     ]
 }
 
@@ -266,22 +271,22 @@ proptest! {
         let mut allowed = vec![(0, 0)];
         for step in steps {
             let synced = match step {
-                Step::Append(count) => {
+                DiskStep::Append(count) => {
                     append(&log, last + 1..=last + count).unwrap();
                     last += count;
                     true
                 }
-                Step::Truncate(count) if last.saturating_sub(count) >= applied_to => {
+                DiskStep::Truncate(count) if last.saturating_sub(count) >= applied_to => {
                     last = last.saturating_sub(count);
                     wait(|done| log.truncate_from(last + 1, done)).unwrap();
                     true
                 }
-                Step::Apply if applied_to < last => {
+                DiskStep::Apply if applied_to < last => {
                     applied_to += 1;
                     apply(&state, applied_to).unwrap();
                     false
                 }
-                Step::Sync => {
+                DiskStep::Sync => {
                     state.sync().unwrap();
                     true
                 }
@@ -292,11 +297,11 @@ proptest! {
             }
             allowed.push((last, applied_to));
         }
-        let kept = keep.min(disk.unsynced());
+        let retained = keep.min(disk.unsynced());
         disk.crash_keeping(keep);
         let again = Store::memory(&disk, MemoryOptions::default());
         let left = (again.log(SHARD).bounds().unwrap().map_or(0, |(_, last)| last), assert_consistent(&again.state(SHARD)));
-        prop_assert_eq!(left, allowed[kept.min(allowed.len() - 1)]);
+        prop_assert_eq!(left, allowed[retained.min(allowed.len() - 1)]);
     }
 }
 
@@ -305,10 +310,10 @@ mod order {
     use std::sync::{Arc, Mutex};
 
     #[derive(Debug, Default)]
-    pub(crate) struct Order(Mutex<Vec<u64>>);
+    pub(crate) struct CompletionOrder(Mutex<Vec<u64>>);
 
-    impl Order {
-        pub(crate) fn note(self: &Arc<Self>, number: u64) -> storage::Done {
+    impl CompletionOrder {
+        pub(crate) fn note(self: &Arc<Self>, number: u64) -> storage::Completion {
             let order = self.clone();
             Box::new(move |result| {
                 result.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use bytes::Bytes;
-use storage::{Durability, Error, HardKey, Order, ShardId, Table};
+use storage::{Durability, Error, HardKey, ScanOrder, ShardId, TableId};
 
 #[test]
 fn a_new_directory_is_empty() {
@@ -16,7 +16,7 @@ fn a_new_directory_is_empty() {
     assert_eq!(state.applied().unwrap(), None);
     assert_eq!(
         state
-            .scan(Table::Message, &[]..&[], Order::Descending, 9)
+            .scan(TableId::Message, &[]..&[], ScanOrder::Descending, 9)
             .unwrap(),
         []
     );
@@ -75,7 +75,7 @@ fn dropping_the_last_handle_closes_the_store() {
 }
 
 #[test]
-fn os_mode_survives_close_and_is_shown() {
+fn os_mode_survives_close_and_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let config = storage::Config {
         fsync: false,

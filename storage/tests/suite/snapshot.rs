@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use bytes::Bytes;
-use storage::{Error, MemoryDisk, MemoryOptions, Order, ShardId, Store, Table};
+use storage::{Error, MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store, TableId};
 
 const FROM: ShardId = ShardId(1);
 const TO: ShardId = ShardId(2);
@@ -51,7 +51,8 @@ fn an_empty_state_replaces_a_full_one() {
         apply(&to, 1).unwrap();
         copy(&store.state(FROM), &to, 100).unwrap();
         assert_eq!(
-            to.scan(Table::Message, &[]..&[], Order::Ascending, 9).unwrap(),
+            to.scan(TableId::Message, &[]..&[], ScanOrder::Ascending, 9)
+                .unwrap(),
             []
         );
     });
@@ -61,23 +62,23 @@ fn an_empty_state_replaces_a_full_one() {
 fn a_row_larger_than_a_chunk_is_moved() {
     with_stores(|store| {
         let mut transaction = store.state(FROM).transaction();
-        transaction.put(Table::Message, b"large", &vec![b'x'; 100_000]);
-        transaction.put(Table::Sys, b"small", b"s");
-        transaction.put(Table::Meta, b"", b"empty key");
+        transaction.put(TableId::Message, b"large", &vec![b'x'; 100_000]);
+        transaction.put(TableId::Sys, b"small", b"s");
+        transaction.put(TableId::Meta, b"", b"empty key");
         transaction.commit(Bytes::new()).unwrap();
         copy(&store.state(FROM), &store.state(TO), 10).unwrap();
         assert_eq!(
             store
                 .state(TO)
-                .get(Table::Message, b"large")
+                .get(TableId::Message, b"large")
                 .unwrap()
                 .unwrap()
                 .len(),
             100_000
         );
-        assert_eq!(store.state(TO).get(Table::Sys, b"small").unwrap().unwrap(), "s");
+        assert_eq!(store.state(TO).get(TableId::Sys, b"small").unwrap().unwrap(), "s");
         assert_eq!(
-            store.state(TO).get(Table::Meta, b"").unwrap().unwrap(),
+            store.state(TO).get(TableId::Meta, b"").unwrap().unwrap(),
             "empty key"
         );
     });
@@ -123,7 +124,7 @@ fn a_transaction_that_an_import_overtook_can_not_commit() {
         let (from, to) = (store.state(FROM), store.state(TO));
         apply(&from, 1).unwrap();
         let mut transaction = to.transaction();
-        transaction.put(Table::Message, b"lost", b"lost");
+        transaction.put(TableId::Message, b"lost", b"lost");
         copy(&from, &to, 100).unwrap();
         assert!(matches!(transaction.commit(Bytes::new()), Err(Error::Misuse(_))));
         assert_eq!(assert_consistent(&to), 1);
@@ -141,12 +142,12 @@ fn a_view_stays_as_it_was() {
         copy(&from, &to, 100).unwrap();
         assert_eq!(view.applied().unwrap().unwrap(), &3_u64.to_be_bytes()[..]);
         assert_eq!(
-            view.scan(Table::Message, &[]..&[], Order::Descending, 9)
+            view.scan(TableId::Message, &[]..&[], ScanOrder::Descending, 9)
                 .unwrap()
                 .len(),
             3
         );
-        assert_eq!(view.get(Table::Message, &4_u64.to_be_bytes()).unwrap(), None);
+        assert_eq!(view.get(TableId::Message, &4_u64.to_be_bytes()).unwrap(), None);
         assert_eq!(assert_consistent(&to), 9);
     });
 }
@@ -162,11 +163,11 @@ fn readers_never_see_half_of_an_import() {
         let copies = scope.spawn(|| (0..10).for_each(|_| copy(&from, &to, 2_000).unwrap()));
         while !copies.is_finished() {
             let rows = to
-                .scan(Table::Message, &[]..&[], Order::Ascending, usize::MAX)
+                .scan(TableId::Message, &[]..&[], ScanOrder::Ascending, usize::MAX)
                 .unwrap()
                 .len();
             assert!([40, 100].contains(&rows), "{rows} rows");
-            assert!(to.get(Table::Conversation, b"count").unwrap().is_some());
+            assert!(to.get(TableId::Conversation, b"count").unwrap().is_some());
         }
     });
     drop((from, to));

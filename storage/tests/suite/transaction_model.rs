@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{MemoryDisk, MemoryOptions, Order, ShardId, Store, Table};
+use storage::{MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store, TableId};
 
 /// A change: key and value, `None` deletes.
-type Change = (Vec<u8>, Option<Vec<u8>>);
+type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// A question: range, order, limit.
 type Question = (Vec<u8>, Vec<u8>, bool, usize);
@@ -21,7 +21,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+fn changes() -> impl Strategy<Value = Vec<RowChange>> {
     let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..4));
     prop::collection::vec((key(), value), 0..30)
 }
@@ -30,7 +30,7 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     prop::collection::vec((key(), key(), any::<bool>(), 0_usize..12), 1..12)
 }
 
-fn check(store: &Store, committed: &[Change], own: &[Change], questions: &[Question]) {
+fn check(store: &Store, committed: &[RowChange], own: &[RowChange], questions: &[Question]) {
     let state = store.state(ShardId(7));
     let mut model = Model::new();
     let mut base = state.transaction();
@@ -39,67 +39,69 @@ fn check(store: &Store, committed: &[Change], own: &[Change], questions: &[Quest
     // A neighbour's rows must never show.
     for shard in [ShardId(6), ShardId(8)] {
         let mut other = store.state(shard).transaction();
-        other.put(Table::Member, b"a", b"other");
+        other.put(TableId::Member, b"a", b"other");
         other.commit(Bytes::new()).unwrap();
     }
     let before = model.clone();
     let mut transaction = state.transaction();
     run(&mut transaction, &mut model, own);
-    transaction.put(Table::Dedup, b"a", b"other table");
+    transaction.put(TableId::Dedup, b"a", b"other table");
 
     for (from, to, ascending, limit) in questions {
         let order = if *ascending {
-            Order::Ascending
+            ScanOrder::Ascending
         } else {
-            Order::Descending
+            ScanOrder::Descending
         };
-        let rows = transaction.scan(Table::Member, from..to, order, *limit).unwrap();
+        let rows = transaction
+            .scan(TableId::Member, from..to, order, *limit)
+            .unwrap();
         assert_eq!(
             rows,
             expect(&model, from, to, order, *limit),
             "own writes, {from:?}..{to:?} {order:?} {limit}"
         );
-        let rows = state.scan(Table::Member, from..to, order, *limit).unwrap();
+        let rows = state.scan(TableId::Member, from..to, order, *limit).unwrap();
         assert_eq!(
             rows,
             expect(&before, from, to, order, *limit),
             "committed, {from:?}..{to:?} {order:?} {limit}"
         );
-        let own = transaction.get(Table::Member, from).unwrap();
+        let own = transaction.get(TableId::Member, from).unwrap();
         assert_eq!(own.as_deref(), model.get(from).map(Vec::as_slice));
     }
     transaction.commit(Bytes::from_static(b"2")).unwrap();
     let rows = state
         .view()
-        .scan(Table::Member, &[]..&[], Order::Ascending, usize::MAX)
+        .scan(TableId::Member, &[]..&[], ScanOrder::Ascending, usize::MAX)
         .unwrap();
-    assert_eq!(rows, expect(&model, &[], &[], Order::Ascending, usize::MAX));
+    assert_eq!(rows, expect(&model, &[], &[], ScanOrder::Ascending, usize::MAX));
     assert_eq!(state.applied().unwrap().unwrap(), "2");
     state.destroy().unwrap();
 }
 
-fn run(transaction: &mut storage::Transaction, model: &mut Model, changes: &[Change]) {
+fn run(transaction: &mut storage::Transaction, model: &mut Model, changes: &[RowChange]) {
     for (key, value) in changes {
         match value {
             Some(value) => {
-                transaction.put(Table::Member, key, value);
+                transaction.put(TableId::Member, key, value);
                 model.insert(key.clone(), value.clone());
             }
             None => {
-                transaction.delete(Table::Member, key);
+                transaction.delete(TableId::Member, key);
                 model.remove(key);
             }
         }
     }
 }
 
-fn expect(model: &Model, from: &[u8], to: &[u8], order: Order, limit: usize) -> Vec<(Bytes, Bytes)> {
+fn expect(model: &Model, from: &[u8], to: &[u8], order: ScanOrder, limit: usize) -> Vec<(Bytes, Bytes)> {
     let mut rows: Vec<_> = model
         .iter()
         .filter(|(key, _)| key.as_slice() >= from && (to.is_empty() || key.as_slice() < to))
         .map(|(key, value)| (Bytes::from(key.clone()), Bytes::from(value.clone())))
         .collect();
-    if order == Order::Descending {
+    if order == ScanOrder::Descending {
         rows.reverse();
     }
     rows.truncate(limit);
@@ -107,7 +109,7 @@ fn expect(model: &Model, from: &[u8], to: &[u8], order: Order, limit: usize) -> 
 }
 
 /// The digest of a step with these changes, after a step with others.
-fn digest_of(before: &[Change], changes: &[Change]) -> u128 {
+fn digest_of(before: &[RowChange], changes: &[RowChange]) -> u128 {
     let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
     let mut transaction = store.state(ShardId(7)).transaction();
     run(&mut transaction, &mut Model::new(), before);
@@ -117,7 +119,7 @@ fn digest_of(before: &[Change], changes: &[Change]) -> u128 {
 }
 
 /// What a step leaves: each row that it wrote, as it is at the end.
-fn left(changes: &[Change]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+fn left(changes: &[RowChange]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     changes.iter().cloned().collect()
 }
 
@@ -130,7 +132,7 @@ proptest! {
     ) {
         let digest = digest_of(&[], &one);
         prop_assert_eq!(digest_of(&before, &one), digest, "whatever the transaction wrote before");
-        let ordered: Vec<Change> = left(&one).into_iter().rev().collect();
+        let ordered: Vec<RowChange> = left(&one).into_iter().rev().collect();
         prop_assert_eq!(digest_of(&[], &ordered), digest, "in any order");
         prop_assert_eq!(digest_of(&[], &other) == digest, left(&other) == left(&one));
     }

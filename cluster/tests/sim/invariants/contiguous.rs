@@ -1,10 +1,10 @@
 //! A conversation's numbers start at 1 and have no holes.
 
 use crate::invariants::messages;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
-    for (conversation, rows) in messages(world) {
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
+    for (conversation, rows) in messages(simulation) {
         for (expected, (seq, row)) in (1..).zip(rows) {
             if seq != expected {
                 return Err(format!(

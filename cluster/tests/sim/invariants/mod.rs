@@ -16,14 +16,14 @@ use std::collections::HashMap;
 use cluster::{NodeId, ShardId};
 
 use crate::client::CONVERSATIONS;
-use crate::machine::{self, Row};
+use crate::machine::{self, StoredRow};
 use crate::member::SHARDS;
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// A named check.
 pub(crate) struct Invariant {
     pub(crate) name: &'static str,
-    pub(crate) holds: fn(&World) -> Result<(), String>,
+    pub(crate) holds: fn(&Simulation) -> Result<(), String>,
 }
 
 pub(crate) const ALL: &[Invariant] = &[
@@ -70,11 +70,11 @@ pub(crate) const ALL: &[Invariant] = &[
 ];
 
 /// The messages that one member holds, by conversation.
-pub(crate) type Messages = HashMap<u16, Vec<(u64, Row)>>;
+pub(crate) type Messages = HashMap<u16, Vec<(u64, StoredRow)>>;
 
 /// What each running member holds at the end.
-pub(crate) fn replicas(world: &World) -> Vec<(NodeId, Messages)> {
-    let running = world
+pub(crate) fn replicas(simulation: &Simulation) -> Vec<(NodeId, Messages)> {
+    let running = simulation
         .members
         .iter()
         .filter_map(|member| Some((member.node, member.running()?)));
@@ -89,8 +89,8 @@ pub(crate) fn replicas(world: &World) -> Vec<(NodeId, Messages)> {
 }
 
 /// The first difference between the members' messages.
-pub(crate) fn difference(world: &World) -> Option<String> {
-    let replicas = replicas(world);
+pub(crate) fn difference(simulation: &Simulation) -> Option<String> {
+    let replicas = replicas(simulation);
     let (node, messages) = replicas.first()?;
     for (other, others) in &replicas[1..] {
         for conversation in 0..CONVERSATIONS {
@@ -108,13 +108,13 @@ pub(crate) fn difference(world: &World) -> Option<String> {
     None
 }
 
-pub(crate) fn replicas_are_equal(world: &World) -> bool {
-    replicas(world).len() == 3 && difference(world).is_none()
+pub(crate) fn replicas_are_equal(simulation: &Simulation) -> bool {
+    replicas(simulation).len() == 3 && difference(simulation).is_none()
 }
 
 /// The first member's messages: [`one_order`] says that they are everybody's.
-pub(crate) fn messages(world: &World) -> Messages {
-    replicas(world)
+pub(crate) fn messages(simulation: &Simulation) -> Messages {
+    replicas(simulation)
         .into_iter()
         .next()
         .map(|(_, messages)| messages)

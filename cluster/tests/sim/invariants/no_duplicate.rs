@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use crate::invariants::messages;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
-    for (conversation, rows) in messages(world) {
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
+    for (conversation, rows) in messages(simulation) {
         let mut seen = HashMap::new();
         for (seq, row) in rows {
             if let Some(first) = seen.insert((row.append.client, row.append.id), seq) {

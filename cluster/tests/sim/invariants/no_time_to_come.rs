@@ -1,7 +1,7 @@
 //! No batch is applied with a time more than the bound ahead of what a majority's clocks show.
 
-use crate::world::World;
+use crate::simulation::Simulation;
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
-    world.clocks.early().map_or(Ok(()), Err)
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
+    simulation.clocks.early().map_or(Ok(()), Err)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::world::World;
+use crate::simulation::Simulation;
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
     let mut owners = HashMap::new();
-    for activation in world.activations.lock().iter() {
+    for activation in simulation.activations.lock().iter() {
         let owner = (activation.node, activation.life);
         let known = *owners
             .entry((activation.shard, activation.epoch))

@@ -1,17 +1,17 @@
 //! Every replica holds the same message under the same number, and so says every ack.
 
 use crate::invariants::{difference, messages};
-use crate::world::World;
+use crate::simulation::Simulation;
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
-    if let Some(difference) = difference(world) {
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
+    if let Some(difference) = difference(simulation) {
         return Err(difference);
     }
-    let messages = messages(world);
-    for record in world.history.borrow().iter() {
-        let Some((_, place)) = record.acked else { continue };
+    let messages = messages(simulation);
+    for record in simulation.history.borrow().iter() {
+        let Some((_, ack)) = record.acked else { continue };
         let rows = messages.get(&record.append.conversation);
-        let row = rows.and_then(|rows| rows.iter().find(|(seq, _)| *seq == place.seq));
+        let row = rows.and_then(|rows| rows.iter().find(|(seq, _)| *seq == ack.seq));
         if let Some((_, row)) = row
             && row.append != record.append
         {

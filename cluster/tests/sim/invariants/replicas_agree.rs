@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use cluster::NodeId;
 use cluster::Status;
 
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// The digests seen so far.
 #[derive(Default)]
@@ -23,30 +23,30 @@ impl Digests {
     pub(crate) fn observe(&mut self, status: &Status) {
         for shard in status.shards.iter().chain([&status.meta]) {
             let Some(local) = &shard.local else { continue };
-            let said = (local.digest.clone(), status.node);
-            let place = (shard.shard, local.applied);
-            let (digest, first) = self.seen.entry(place).or_insert_with(|| said.clone());
-            if *digest != said.0 && self.disagreement.is_none() {
+            let report = (local.digest.clone(), status.node);
+            let position = (shard.shard, local.applied);
+            let (digest, first) = self.seen.entry(position).or_insert_with(|| report.clone());
+            if *digest != report.0 && self.disagreement.is_none() {
                 self.disagreement = Some(format!(
                     "shard {} at {}: member {first} has digest {digest}, member {} has {}",
-                    shard.shard, local.applied, status.node, said.0
+                    shard.shard, local.applied, status.node, report.0
                 ));
             }
         }
     }
 }
 
-pub(crate) fn holds(world: &World) -> Result<(), String> {
-    world.observe();
-    match &world.digests.borrow().disagreement {
+pub(crate) fn holds(simulation: &Simulation) -> Result<(), String> {
+    simulation.observe();
+    match &simulation.digests.borrow().disagreement {
         Some(disagreement) => Err(disagreement.clone()),
         None => Ok(()),
     }
 }
 
 /// Whether all members are at the same index of every shard, which makes the comparison one of all of them.
-pub(crate) fn level(world: &World) -> bool {
-    let mut positions = world.members.iter().map(|member| {
+pub(crate) fn level(simulation: &Simulation) -> bool {
+    let mut positions = simulation.members.iter().map(|member| {
         let status = member.running()?.status();
         let shards = status.shards.iter().chain([&status.meta]);
         shards

@@ -1,9 +1,11 @@
-//! What one client knows and says, without its socket: frames come in as text, frames to be sent go to `out`, what
-//! the oracle and the recorder must hear they hear at once. The socket half is in the module above.
+//! State of one client, without its socket.
+//!
+//! Received frames arrive as text, and frames to send are queued in `out`. The oracle and the recorder are updated at
+//! once. The parent module holds the socket.
 
-mod act;
-mod answer;
-mod hear;
+mod actions;
+mod on_frame;
+mod on_response;
 mod probe;
 mod sync;
 
@@ -13,24 +15,24 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-use self::act::Changing;
-pub(super) use self::probe::{HttpRead, Read};
-use self::sync::Syncing;
-use super::Enrol;
-use super::place::Place;
-use crate::clock::{Clock, Nanos};
+use self::actions::PendingChange;
+pub(super) use self::probe::{HttpRead, ProbedRead};
+use self::sync::SyncProgress;
+use super::MembershipCommand;
+use super::conversation_view::ConversationView;
+use crate::clock::{Nanos, RunClock};
 use crate::failover::FirstAcks;
-use crate::measure::latency::Recorder;
+use crate::measure::recorder::Recorder;
 use crate::measure::recovery::Recovery;
-use crate::oracle::{ConvIx, Oracle, Reading, Resyncs, Since};
-use crate::payload::{ClientIx, Payload, Tag};
+use crate::oracle::{AcknowledgedSeqs, ConvIx, Oracle, Reading, Resyncs};
+use crate::payload::{ClientIx, MessageTag, Payload};
 use crate::wire;
 
-/// What all clients of a run share; they live on one thread.
-pub(crate) struct World {
-    pub(crate) clock: Clock,
-    /// When the frame that is being taken was read.
-    pub(crate) heard: Nanos,
+/// Context that all clients of a run share; they run on one thread.
+pub(crate) struct RunContext {
+    pub(crate) clock: RunClock,
+    /// Time at which the frame in process was read.
+    pub(crate) received: Nanos,
     pub(crate) payload: Payload,
     pub(crate) oracle: Oracle,
     pub(crate) recorder: Recorder,
@@ -38,151 +40,155 @@ pub(crate) struct World {
     pub(crate) recovery: Recovery,
 }
 
-/// The handle to it.
-pub(crate) type Shared = Rc<RefCell<World>>;
+/// Shared handle to the [`RunContext`].
+pub(crate) type Shared = Rc<RefCell<RunContext>>;
 
-/// One client.
-pub(crate) struct State {
+/// State of one client, which outlives its connections.
+pub(crate) struct ClientState {
     me: ClientIx,
-    places: Vec<Place>,
+    views: Vec<ConversationView>,
     by_name: HashMap<String, usize>,
-    /// Places with something to send.
+    /// Views that have messages to send.
     work: Vec<usize>,
     next_id: u64,
-    requests: HashMap<u64, Asked>,
-    /// Requests that are to be made (again), each at its time.
-    todo: Vec<(Nanos, Task)>,
-    /// Frames to be sent.
+    requests: HashMap<u64, SentRequest>,
+    /// Requests to send (again), each with its earliest time.
+    todo: Vec<(Nanos, PendingRequest)>,
     pub(crate) out: Vec<String>,
-    /// After `ready` and until the connection ends.
+    /// `true` from `ready` until the connection ends.
     pub(crate) online: bool,
-    /// The session that may be resumed, and the number of its last event.
+    /// Session that may be resumed, and the session seq of its last event.
     sid: Option<String>,
     n: u64,
     pub(crate) hb_ms: u64,
-    /// What the node asked for before it closes.
+    /// Reconnect delay that the node asked for before it closed.
     pub(crate) retry_ms: Option<u64>,
-    /// When the client began to come back, until it has everything again.
+    /// Time at which the reconnect began; `None` once nothing is missing any more.
     returning: Option<Nanos>,
-    /// Deliveries to this client of what was due before say nothing about the cluster: it was away, or didn't read.
+    /// Deliveries of messages scheduled before this time are not measured: the client itself was offline or read
+    /// slowly.
     late_before: Nanos,
-    /// What this session was told to sync again for.
     resyncs: Resyncs,
-    /// An edit, deletion or reaction is on its way: one at a time.
+    /// `true` while an edit, deletion or reaction is unanswered; at most one is in flight.
     changing: bool,
-    /// What arrives is marked as read.
     pub(crate) marks: bool,
-    /// Whose presence a new session has to follow.
     watching: Vec<String>,
 }
 
-/// A request on its way, and what had been acknowledged, per place that it is about, before it was sent.
-struct Asked {
-    task: Task,
+/// Request in flight, with one basis for each view that it concerns, recorded before the send.
+struct SentRequest {
+    task: PendingRequest,
     bases: Vec<Basis>,
 }
 
-/// What a read is held against.
+/// Lower bounds that the response to a read must reach.
 #[derive(Clone, Debug, Default)]
 struct Basis {
-    since: Since,
-    /// The client's removal was acknowledged.
+    since: AcknowledgedSeqs,
+    /// `true` if the client's removal was acknowledged.
     removed: bool,
-    /// The last acknowledged message of each sender.
+    /// Last acknowledged message of each sender.
     cursors: HashMap<ClientIx, u64>,
 }
 
-/// How far an inbox is looked through, and why.
+/// Extent and purpose of a read of the conversation list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Look {
-    /// One page.
+pub(crate) enum ReadProbe {
+    /// One page, for the oracle.
     Page,
-    /// Page by page to the end, as an act of its own that is measured.
+    /// All pages, as a measured activity.
     Act,
-    /// The same, only to be judged.
+    /// All pages, for the oracle.
     Whole,
-    /// Again and again until every place was found: the last look.
+    /// All pages, repeated until every view was found; at the end of the run.
     Last,
 }
 
-/// A request other than a message, kept until it is answered.
-pub(crate) enum Task {
-    /// The first frame of a connection.
+/// Request other than a message, retained until its response.
+pub(crate) enum PendingRequest {
+    /// Authentication, the first frame of a connection.
     Auth,
-    /// Makes a conversation; answers its name.
+    /// Creates a conversation, and replies with its name.
     Create {
         kind: &'static str,
         cid: String,
         members: Vec<String>,
         reply: oneshot::Sender<String>,
     },
-    /// Changes who is in a conversation, and as what.
-    Enrol {
+    /// Changes a membership of a conversation.
+    Membership {
         name: String,
-        change: Enrol,
+        change: MembershipCommand,
         reply: oneshot::Sender<()>,
     },
-    /// An edit, a deletion or a reaction.
-    Change(Changing),
-    /// Moves the read cursor.
-    Read { place: usize, s: u64, due: Nanos },
-    /// A page of the inbox. With `reply` it is the last look, and goes on until every place was found.
+    Change(PendingChange),
+    Read {
+        view: usize,
+        s: u64,
+        due: Nanos,
+    },
+    /// Reads a page of the conversation list. `reply` is set for [`ReadProbe::Last`] alone.
     List {
         cursor: Option<String>,
         due: Nanos,
-        /// When this page was asked for.
+        /// Time at which this page was requested.
         asked: Nanos,
-        /// Per place, what the node had agreed was read when the first page was asked for.
+        /// Acknowledged read position of each view at the request of the first page.
         floors: Vec<u64>,
         found: Vec<usize>,
         reply: Option<oneshot::Sender<()>>,
-        look: Look,
+        look: ReadProbe,
     },
-    /// A read that is there to be judged.
-    Probe { place: usize, read: Read },
-    /// Follows the presence of others.
+    /// Read whose response the oracle judges.
+    Probe {
+        view: usize,
+        read: ProbedRead,
+    },
+    /// Watches the presence of other users.
     Watch(Vec<String>),
-    /// Asks where a conversation stands; the client's view begins there.
+    /// Opens a conversation; the client's view begins at the returned position.
     Open {
-        place: usize,
+        view: usize,
         reply: Option<oneshot::Sender<()>>,
     },
-    /// Asks for what was missed, after a new session or a `resync`.
-    Sync(Syncing),
-    /// A page of what is missing.
-    Fill { place: usize },
-    /// Reads the log again from its beginning.
+    /// Requests the missed events, after a new session or a `resync`.
+    Sync(SyncProgress),
+    /// Reads a page of missing events.
+    Fill {
+        view: usize,
+    },
+    /// Reads the log again, above `after`.
     Reread {
-        place: usize,
+        view: usize,
         after: u64,
         reading: Reading,
         reply: oneshot::Sender<()>,
     },
 }
 
-/// The events of one page.
+/// Number of events of one page.
 const PAGE: usize = protocol::limits::PAGE;
 
-// === impl Task ===
+// === impl PendingRequest ===
 
-impl Task {
-    /// A new session, or a `resync`, begins it anew.
+impl PendingRequest {
+    /// Returns `true` if a new session or a `resync` starts this request anew.
     fn is_to_catch_up(&self) -> bool {
         match self {
-            Task::Sync(syncing) => syncing.is_to_catch_up(),
-            Task::Fill { .. } => true,
+            PendingRequest::Sync(syncing) => syncing.is_to_catch_up(),
+            PendingRequest::Fill { .. } => true,
             _ => false,
         }
     }
 }
 
-// === impl State ===
+// === impl ClientState ===
 
-impl State {
-    pub(crate) fn new(me: ClientIx) -> State {
-        State {
+impl ClientState {
+    pub(crate) fn new(me: ClientIx) -> ClientState {
+        ClientState {
             me,
-            places: Vec::new(),
+            views: Vec::new(),
             by_name: HashMap::new(),
             work: Vec::new(),
             next_id: 1,
@@ -205,219 +211,236 @@ impl State {
 
     // --- what the harness asks ---
 
-    /// Takes part in a conversation; the reply comes when the view has begun.
+    /// Adds a view and opens its conversation. `reply` is sent once the view has begun. Returns the index of the view.
     pub(crate) fn join(&mut self, name: &str, conv: ConvIx, reply: oneshot::Sender<()>) -> usize {
-        let place = self.places.len();
-        self.places.push(Place::new(name, conv));
-        self.by_name.insert(name.to_owned(), place);
+        let view = self.views.len();
+        self.views.push(ConversationView::new(name, conv));
+        self.by_name.insert(name.to_owned(), view);
         self.todo.push((
             0,
-            Task::Open {
-                place,
+            PendingRequest::Open {
+                view,
                 reply: Some(reply),
             },
         ));
-        place
+        view
     }
 
-    /// The place of a conversation in which the client takes part.
-    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+    /// Returns the index of the view of a conversation; `None` if the client has none.
+    pub(crate) fn view(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    /// Makes a request at once, or as soon as the client is online.
-    pub(crate) fn ask(&mut self, task: Task) {
+    /// Queues a request, which is sent at once or when the client is online.
+    pub(crate) fn ask(&mut self, task: PendingRequest) {
         self.todo.push((0, task));
     }
 
-    /// Follows the presence of others from now on, in later sessions too.
+    /// Watches the presence of `others`, in later sessions too.
     pub(crate) fn watch(&mut self, others: Vec<String>) {
-        self.ask(Task::Watch(others.clone()));
+        self.ask(PendingRequest::Watch(others.clone()));
         self.watching = others;
     }
 
-    /// A new message in a place.
-    pub(crate) fn offer(&mut self, place: usize, due: Nanos, world: &mut World) {
-        let ordinal = world.oracle.issue(self.places[place].conv, self.me);
-        world.recorder.sent();
-        self.places[place].offer(ordinal, due);
-        self.work.push(place);
+    /// Queues a new message, scheduled for `due`, in the view with index `place`.
+    pub(crate) fn offer(&mut self, view: usize, due: Nanos, context: &mut RunContext) {
+        // Issued before the send: a received message that was not issued counts as a phantom.
+        let ordinal = context.oracle.issue(self.views[view].conv, self.me);
+        context.recorder.sent();
+        self.views[view].offer(ordinal, due);
+        self.work.push(view);
     }
 
-    /// Whether the client is no member of a place any more.
-    pub(crate) fn is_out(&self, place: usize) -> bool {
-        self.places[place].out
+    /// Returns `true` if the client is no longer a member.
+    pub(crate) fn is_out(&self, view: usize) -> bool {
+        self.views[view].out
     }
 
-    /// Messages without a final answer.
+    /// Returns the number of messages without a final response.
     pub(crate) fn unanswered(&self) -> usize {
-        self.places.iter().map(Place::unanswered).sum()
+        self.views.iter().map(ConversationView::unanswered).sum()
     }
 
-    /// As [`State::unanswered`], for one place, in constant time and never too small.
-    pub(crate) fn backlog(&self, place: usize) -> usize {
-        self.places[place].backlog()
+    /// Upper bound of the unanswered messages of one view, in constant time.
+    pub(crate) fn backlog(&self, view: usize) -> usize {
+        self.views[view].backlog()
     }
 
-    /// The messages that wait for an answer, for the history beside a violation.
+    /// Returns the unanswered messages per conversation, for the history beside a violation.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (ConvIx, usize)> {
-        self.places
+        self.views
             .iter()
-            .map(|place| (place.conv, place.unanswered()))
+            .map(|view| (view.conv, view.unanswered()))
             .filter(|(_, unanswered)| *unanswered > 0)
     }
 
     // --- the connection ---
 
-    /// A socket is open: says who this is.
+    /// Queues the authentication for an open connection, with a resume of the last session if there is one.
     pub(crate) fn connected(&mut self, token: &str, instance: &str) {
-        let id = self.request(Task::Auth, Vec::new());
+        let id = self.request(PendingRequest::Auth, Vec::new());
         let resume = self.sid.as_deref().map(|sid| (sid, self.n));
         self.out.push(wire::auth(id, token, "loadtest", instance, resume));
     }
 
-    /// The node said that this session is over for good.
+    /// Discards the session, because its close code excludes a resume.
     pub(crate) fn forget_session(&mut self) {
         self.sid = None;
     }
 
-    /// The client is late by its own doing: from now on, or up to now.
+    /// Excludes late deliveries from the measurement: of all messages from now on, or of those scheduled until now.
     pub(crate) fn late(&mut self, from_now_on: bool, now: Nanos) {
         self.late_before = if from_now_on { Nanos::MAX } else { now };
     }
 
-    /// Whether the client reads slowly by its own doing.
+    /// Returns `true` if the client reads slowly on purpose.
     fn marks_late(&self) -> bool {
         self.late_before == Nanos::MAX
     }
 
-    /// The client begins to come back now.
+    /// Restarts the measurement of the reconnect: a planned absence does not count.
     pub(crate) fn returns(&mut self, now: Nanos) {
         if self.returning.is_some() {
             self.returning = Some(now);
         }
     }
 
-    /// The socket is gone. What was asked is asked again on the next one: of a session that goes on even the answers to
-    /// its catching up are still due.
-    pub(crate) fn disconnected(&mut self, world: &mut World) -> usize {
+    /// Records the end of the connection, and queues every unanswered request again. Returns the number of messages to
+    /// be sent again.
+    ///
+    /// Requests to catch up are repeated too: a resumed session does not start them anew.
+    pub(crate) fn disconnected(&mut self, context: &mut RunContext) -> usize {
+        // A connection that was never online does not count as lost.
         if std::mem::take(&mut self.online) {
-            world.recovery.dropped();
+            context.recovery.dropped();
+            // A second drop during the recovery must not restart its measurement.
             if self.returning.is_none() {
-                world.recovery.lost();
-                self.returning = Some(world.clock.now());
+                context.recovery.lost();
+                self.returning = Some(context.clock.now());
             }
         }
+        // Frames of the old connection. Their requests are queued again below.
         self.out.clear();
         let asked = self.requests.drain().map(|(_, asked)| asked.task);
-        let again = asked.filter(|task| !matches!(task, Task::Auth | Task::Probe { .. }));
+        // Probes are dropped: their recorded basis would be compared with a later read.
+        let again = asked.filter(|task| !matches!(task, PendingRequest::Auth | PendingRequest::Probe { .. }));
         self.todo.extend(again.map(|task| (0, task)));
-        let again = self.places.iter_mut().map(Place::disconnected).sum();
-        self.work = (0..self.places.len())
-            .filter(|place| self.places[*place].has_work())
+        let again = self.views.iter_mut().map(ConversationView::disconnected).sum();
+        // Rebuilt, because messages that were in flight have to be sent again.
+        self.work = (0..self.views.len())
+            .filter(|view| self.views[*view].has_work())
             .collect();
         again
     }
 
-    /// When this client wants to be woken although nothing arrives.
+    /// Returns the time at which the client must wake without input; `None` while it is offline.
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
         if !self.online {
             return None;
         }
-        let retries = self
-            .work
-            .iter()
-            .filter_map(|place| self.places[*place].retry_at());
+        let retries = self.work.iter().filter_map(|view| self.views[*view].retry_at());
         self.todo.iter().map(|(at, _)| *at).chain(retries).min()
     }
 
-    /// Turns everything that is due into frames.
-    pub(crate) fn flush(&mut self, world: &mut World) {
+    /// Turns every request and message that is due into frames.
+    pub(crate) fn flush(&mut self, context: &mut RunContext) {
         if !self.online {
             return;
         }
-        let now = world.clock.now();
+        let now = context.clock.now();
         for task in self
             .todo
             .extract_if(.., |(at, _)| *at <= now)
             .map(|(_, task)| task)
+            // Collected first: `issue` needs the whole state, which the iterator borrows.
             .collect::<Vec<_>>()
         {
-            self.issue(task, world);
+            self.issue(task, context);
         }
         for index in std::mem::take(&mut self.work) {
-            let place = &mut self.places[index];
-            let (name, out, me) = (place.name.clone(), &mut self.out, self.me);
-            let since = world.oracle.since(place.conv);
-            place.send_due(now, since, |ordinal, due| {
-                let tag = Tag { sender: me, ordinal };
+            let view = &mut self.views[index];
+            let (name, out, me) = (view.name.clone(), &mut self.out, self.me);
+            let since = context.oracle.since(view.conv);
+            view.send_due(now, since, |ordinal, due| {
+                let tag = MessageTag { sender: me, ordinal };
+                // The upper half names the view, and is never 0 for a message; other requests use the lower half alone.
                 let id = ((index as u64 + 1) << 32) | u64::from(ordinal);
                 out.push(wire::send(
                     id,
                     &name,
-                    &world.payload.cid(tag),
-                    &world.payload.body(&name, tag, due),
+                    &context.payload.cid(tag),
+                    &context.payload.body(&name, tag, due),
                 ));
             });
-            if place.has_work() && !self.work.contains(&index) {
+            // Refused messages that may not be sent yet stay queued.
+            if view.has_work() && !self.work.contains(&index) {
                 self.work.push(index);
             }
         }
     }
 
-    /// Tells the node what was applied.
+    /// Queues a heartbeat with the session seq up to which events were processed.
     pub(crate) fn heartbeat(&mut self) {
         self.out.push(wire::heartbeat(self.n));
     }
 
-    fn request(&mut self, task: Task, bases: Vec<Basis>) -> u64 {
+    fn request(&mut self, task: PendingRequest, bases: Vec<Basis>) -> u64 {
         let id = self.next_id;
+        // Wraps within the lower half, so that it cannot be mistaken for the id of a message.
         self.next_id = (self.next_id + 1) & 0xffff_ffff;
-        self.requests.insert(id, Asked { task, bases });
+        self.requests.insert(id, SentRequest { task, bases });
         id
     }
 
-    fn issue(&mut self, mut task: Task, world: &mut World) {
+    fn issue(&mut self, mut task: PendingRequest, context: &mut RunContext) {
         let id = self.next_id;
+        // Recorded before the send: everything acknowledged so far is a lower bound for the effect.
         match &mut task {
-            Task::Change(changing) => changing.begins(world.oracle.since(self.places[changing.place].conv)),
-            Task::Enrol { name, change, .. } => change.begins(name, world),
+            PendingRequest::Change(changing) => {
+                changing.begins(context.oracle.since(self.views[changing.view].conv))
+            }
+            PendingRequest::Membership { name, change, .. } => change.begins(name, context),
             _ => {}
         }
         let frame = match &task {
-            Task::Auth => return,
-            Task::Probe { place, read } => match self.position(*place) {
+            PendingRequest::Auth => return,
+            PendingRequest::Probe { view, read } => match self.position(*view) {
                 Some((name, _)) => read.frame(id, name),
                 None => return,
             },
-            Task::Create {
+            PendingRequest::Create {
                 kind, cid, members, ..
             } => wire::create(id, kind, cid, members),
-            Task::Enrol { name, change, .. } => match change {
-                Enrol::Invite(who) => wire::invite(id, name, &format!("invite-{who}"), who),
-                Enrol::Kick(who) => wire::kick(id, name, &format!("kick-{who}"), who),
-                Enrol::Join => wire::join(id, name, "join"),
-                Enrol::Speaker(who) => wire::role(id, name, &format!("speaker-{who}"), who, "member"),
+            PendingRequest::Membership { name, change, .. } => match change {
+                MembershipCommand::Invite(who) => wire::invite(id, name, &format!("invite-{who}"), who),
+                MembershipCommand::Kick(who) => wire::kick(id, name, &format!("kick-{who}"), who),
+                MembershipCommand::Join => wire::join(id, name, "join"),
+                MembershipCommand::Speaker(who) => {
+                    wire::role(id, name, &format!("speaker-{who}"), who, "member")
+                }
             },
-            Task::Change(changing) => changing.frame(id, &self.places[changing.place].name),
-            Task::Read { place, s, .. } => wire::read(id, &self.places[*place].name, *s),
-            Task::List { cursor, .. } => wire::list(id, cursor.as_deref()),
-            Task::Watch(users) => wire::watch(id, users),
-            Task::Open { place, .. } => wire::open(id, &self.places[*place].name),
-            Task::Sync(syncing) => self.sync_frame(id, syncing),
-            Task::Fill { place } => match self.position(*place) {
+            PendingRequest::Change(changing) => changing.frame(id, &self.views[changing.view].name),
+            PendingRequest::Read { view, s, .. } => wire::read(id, &self.views[*view].name, *s),
+            PendingRequest::List { cursor, .. } => wire::list(id, cursor.as_deref()),
+            PendingRequest::Watch(users) => wire::watch(id, users),
+            PendingRequest::Open { view, .. } => wire::open(id, &self.views[*view].name),
+            PendingRequest::Sync(syncing) => self.sync_frame(id, syncing),
+            PendingRequest::Fill { view } => match self.position(*view) {
                 Some((name, cursor)) => wire::hist(id, name, cursor, PAGE),
                 None => return,
             },
-            Task::Reread { place, after, .. } => wire::hist(id, &self.places[*place].name, *after, PAGE),
+            PendingRequest::Reread { view, after, .. } => {
+                wire::hist(id, &self.views[*view].name, *after, PAGE)
+            }
         };
-        let bases = self.bases(&task, world);
+        // Read immediately before the send. A later basis could hold acknowledgements from after the read.
+        let bases = self.bases(&task, context);
         self.request(task, bases);
         self.out.push(frame);
     }
 
-    fn position(&self, place: usize) -> Option<(&str, u64)> {
-        let place = &self.places[place];
-        place.cursor.map(|cursor| (&*place.name, cursor))
+    fn position(&self, view: usize) -> Option<(&str, u64)> {
+        let view = &self.views[view];
+        view.cursor.map(|cursor| (&*view.name, cursor))
     }
 }

@@ -1,5 +1,7 @@
-//! Reads that are there to be judged: from any client, at any moment, of every kind that promises "everything that was
-//! acknowledged before". A client goes on with them when it was removed: then there must be nothing to read.
+//! Probe reads, whose responses the oracle judges: reads of every kind that must contain "everything that was
+//! acknowledged before", at random times.
+//!
+//! A removed client continues them, and must then read nothing.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,41 +10,41 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::sync::Purpose;
-use super::{Asked, Basis, Look, State, Task, World};
-use crate::oracle::{ConvIx, Kind};
+use super::{Basis, ClientState, PendingRequest, ReadProbe, RunContext, SentRequest};
+use crate::oracle::{ConvIx, ViolationKind};
 use crate::payload::ClientIx;
-use crate::wire::{self, Frame};
+use crate::wire::{self, WireFrame};
 
-/// What is read.
+/// Kind of a probe read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Read {
-    /// The newest page of the log.
+pub(crate) enum ProbedRead {
+    /// Newest page of the log.
     History,
-    /// The state of the conversation.
+    /// State of the conversation.
     Open,
-    /// What came after the client's own position.
+    /// Events above the client's own position.
     Sync,
-    /// The members and their cursors.
+    /// Members and their cursors.
     Members,
-    /// Inbox, by its first page or to its end.
+    /// Conversation list: its first page, or all pages.
     List,
-    /// The newest messages over HTTP.
+    /// Newest messages, over HTTP.
     Messages,
 }
 
-/// How often each is read, of a hundred.
-const READS: [(Read, u32); 6] = [
-    (Read::History, 35),
-    (Read::Open, 20),
-    (Read::Sync, 15),
-    (Read::Members, 10),
-    (Read::List, 5),
-    (Read::Messages, 15),
+/// Weights of the kinds, out of a hundred.
+const READS: [(ProbedRead, u32); 6] = [
+    (ProbedRead::History, 35),
+    (ProbedRead::Open, 20),
+    (ProbedRead::Sync, 15),
+    (ProbedRead::Members, 10),
+    (ProbedRead::List, 5),
+    (ProbedRead::Messages, 15),
 ];
-/// Events or messages of a page: the newest decide.
+/// Number of events or messages of a page; only the newest one is judged.
 const NEWEST: usize = 5;
 
-/// A read over HTTP, by itself: its answer comes to no connection of the client.
+/// Read over HTTP, independent of the client's connection.
 pub(crate) struct HttpRead {
     conversation: Rc<str>,
     conv: ConvIx,
@@ -50,10 +52,10 @@ pub(crate) struct HttpRead {
     basis: Basis,
 }
 
-// === impl Read ===
+// === impl ProbedRead ===
 
-impl Read {
-    pub(crate) fn pick(rng: &mut StdRng) -> Read {
+impl ProbedRead {
+    pub(crate) fn pick(rng: &mut StdRng) -> ProbedRead {
         let mut point = rng.random_range(0..READS.iter().map(|(_, weight)| weight).sum());
         for (read, weight) in READS {
             if point < weight {
@@ -61,25 +63,28 @@ impl Read {
             }
             point -= weight;
         }
-        Read::History
+        // Not reachable: the point is below the sum of the weights.
+        ProbedRead::History
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Read::History => "hist",
-            Read::Open => "open",
-            Read::Sync => "sync",
-            Read::Members => "members",
-            Read::List => "list",
-            Read::Messages => "GET messages",
+            ProbedRead::History => "hist",
+            ProbedRead::Open => "open",
+            ProbedRead::Sync => "sync",
+            ProbedRead::Members => "members",
+            ProbedRead::List => "list",
+            ProbedRead::Messages => "GET messages",
         }
     }
 
     pub(super) fn frame(self, id: u64, c: &str) -> String {
         match self {
-            Read::Open => wire::open(id, c),
-            Read::Members => wire::members(id, c),
-            Read::History | Read::Sync | Read::List | Read::Messages => wire::newest(id, c, NEWEST),
+            ProbedRead::Open => wire::open(id, c),
+            ProbedRead::Members => wire::members(id, c),
+            ProbedRead::History | ProbedRead::Sync | ProbedRead::List | ProbedRead::Messages => {
+                wire::newest(id, c, NEWEST)
+            }
         }
     }
 }
@@ -91,19 +96,19 @@ impl HttpRead {
         format!("/v1/conversations/{}/messages?limit={NEWEST}", self.conversation)
     }
 
-    /// Judges the answer: its status and body.
-    pub(crate) fn answered(self, node: &str, status: u16, body: &str, world: &mut World) {
-        // What may be asked again (408, 429, 5xx) says nothing.
+    /// Judges the response, given its status and body.
+    pub(crate) fn answered(self, node: &str, status: u16, body: &str, context: &mut RunContext) {
+        // A retryable status (408, 429, 5xx) promises nothing about the content.
         if !matches!(status, 200 | 400..=407 | 409..=428) {
             return;
         }
-        let (conv, me, oracle) = (self.conv, self.me, &mut world.oracle);
-        let read = format!("{} at {node}", Read::Messages.name());
-        let frame = match Frame::parse(body) {
+        let (conv, me, oracle) = (self.conv, self.me, &mut context.oracle);
+        let read = format!("{} at {node}", ProbedRead::Messages.name());
+        let frame = match WireFrame::parse(body) {
             Ok(frame) => frame,
             Err(error) => {
-                let detail = format!("{error} in the answer to {read}: {body}");
-                return oracle.violate(Kind::Malformed, Some(conv), Some(me), 0, detail);
+                let detail = format!("{error} in the response to {read}: {body}");
+                return oracle.violate(ViolationKind::Malformed, Some(conv), Some(me), 0, detail);
             }
         };
         if status != 200 {
@@ -112,156 +117,166 @@ impl HttpRead {
         let newest = frame.items.iter().filter_map(|item| item.s).max().unwrap_or(0);
         oracle.answered_as_member(conv, me, &read, self.basis.removed);
         oracle.received(conv, me, newest);
+        // The response lists messages, so the last acknowledged message is the bound, not the last event.
         if !oracle.may_be_removed(conv, me) {
             oracle.read_reached(conv, me, &read, newest, self.basis.since.message);
         }
     }
 }
 
-// === impl State: probes ===
+// === impl ClientState: probes ===
 
-impl State {
-    /// Reads something of one of the client's conversations. Returns the read if it goes over HTTP.
-    pub(crate) fn probe(&mut self, world: &World, rng: &mut StdRng) -> Option<HttpRead> {
-        if !self.online || self.places.is_empty() {
+impl ClientState {
+    /// Issues a random probe read in one of the client's conversations. Returns the read if it uses HTTP.
+    pub(crate) fn probe(&mut self, context: &RunContext, rng: &mut StdRng) -> Option<HttpRead> {
+        if !self.online || self.views.is_empty() {
             return None;
         }
-        let place = rng.random_range(0..self.places.len());
-        self.places[place].cursor?;
-        match Read::pick(rng) {
-            Read::List => {
-                let walk = self.places.len() <= protocol::limits::PAGE || rng.random_bool(0.1);
-                let due = world.clock.now();
-                self.ask(Task::List {
+        let view = rng.random_range(0..self.views.len());
+        // Without a position the client has not opened the conversation, so nothing can be judged.
+        self.views[view].cursor?;
+        match ProbedRead::pick(rng) {
+            ProbedRead::List => {
+                // A walk over many pages is expensive, so most probes of a long list read one page.
+                let walk = self.views.len() <= protocol::limits::PAGE || rng.random_bool(0.1);
+                let due = context.clock.now();
+                self.ask(PendingRequest::List {
                     cursor: None,
                     due,
                     asked: due,
-                    floors: self.places.iter().map(|place| place.read).collect(),
+                    floors: self.views.iter().map(|view| view.read).collect(),
                     found: Vec::new(),
                     reply: None,
-                    look: if walk { Look::Whole } else { Look::Page },
+                    look: if walk { ReadProbe::Whole } else { ReadProbe::Page },
                 });
                 None
             }
-            // Page by page it would be a read of many moments, and dear.
-            Read::Sync if self.places.len() <= protocol::limits::SYNC_HAVE => {
-                // One who was removed goes on asking.
-                let known = (0..self.places.len()).filter(|place| self.places[*place].cursor.is_some());
-                self.sync(known.collect(), Purpose::Probe, 0, world);
+            // Several pages would be reads at different times, and expensive.
+            ProbedRead::Sync if self.views.len() <= protocol::limits::SYNC_HAVE => {
+                // Conversations that the client was removed from are requested too.
+                let known = (0..self.views.len()).filter(|view| self.views[*view].cursor.is_some());
+                self.sync(known.collect(), Purpose::Probe, 0, context);
                 None
             }
-            Read::Messages => Some(HttpRead {
-                conversation: self.places[place].name.clone(),
-                conv: self.places[place].conv,
+            ProbedRead::Messages => Some(HttpRead {
+                conversation: self.views[view].name.clone(),
+                conv: self.views[view].conv,
                 me: self.me,
-                basis: self.basis(place, world),
+                basis: self.basis(view, context),
             }),
             read => {
-                self.ask(Task::Probe { place, read });
+                self.ask(PendingRequest::Probe { view, read });
                 None
             }
         }
     }
 
-    /// The answer to a read.
+    /// Judges the response to a probe read.
     pub(super) fn probed(
         &mut self,
-        place: usize,
-        read: Read,
+        view: usize,
+        read: ProbedRead,
         basis: Basis,
-        frame: &Frame<'_>,
-        world: &mut World,
+        frame: &WireFrame<'_>,
+        context: &mut RunContext,
     ) {
-        let (conv, me) = (self.places[place].conv, self.me);
+        let (conv, me) = (self.views[view].conv, self.me);
         match read {
-            Read::History => {
+            ProbedRead::History => {
                 let events = frame.events.iter();
-                let newest = events.filter_map(|event| self.sight(place, event, world)).max();
-                self.got_to(place, read.name(), &basis, newest.unwrap_or(0), world);
+                let newest = events.filter_map(|event| self.sight(view, event, context)).max();
+                self.got_to(view, read.name(), &basis, newest.unwrap_or(0), context);
             }
-            Read::Open => {
+            ProbedRead::Open => {
                 let last = frame.last.as_ref().map_or(0, |last| last.s);
-                self.got_to(place, read.name(), &basis, last, world);
+                self.got_to(view, read.name(), &basis, last, context);
             }
-            Read::Members => {
-                world
+            ProbedRead::Members => {
+                context
                     .oracle
                     .answered_as_member(conv, me, read.name(), basis.removed);
-                self.members(conv, &basis.cursors, frame, world);
+                self.members(conv, &basis.cursors, frame, context);
             }
-            Read::Sync | Read::List | Read::Messages => {}
+            ProbedRead::Sync | ProbedRead::List | ProbedRead::Messages => {}
         }
     }
 
-    /// An event in an answer that is not applied: the oracle compares it.
-    pub(super) fn sight(&self, place: usize, event: &Frame<'_>, world: &mut World) -> Option<u64> {
-        let seen = self.read(place, event, world)?;
-        world.oracle.received(self.places[place].conv, self.me, seen.s);
-        world.oracle.sighted(self.places[place].conv, self.me, &seen);
+    /// Passes an event that is not applied to the oracle for comparison. Returns its seq.
+    pub(super) fn sight(&self, view: usize, event: &WireFrame<'_>, context: &mut RunContext) -> Option<u64> {
+        let seen = self.read(view, event, context)?;
+        context.oracle.received(self.views[view].conv, self.me, seen.s);
+        context.oracle.sighted(self.views[view].conv, self.me, &seen);
         Some(seen.s)
     }
 
-    /// A sender's own message moves its cursors: both are at its last acknowledged one at least.
-    fn members(&self, conv: ConvIx, cursors: &HashMap<ClientIx, u64>, frame: &Frame<'_>, world: &mut World) {
+    /// Judges members' own cursors: a message moves its sender's cursors, so both are at least at the last acknowledged
+    /// one.
+    fn members(
+        &self,
+        conv: ConvIx,
+        cursors: &HashMap<ClientIx, u64>,
+        frame: &WireFrame<'_>,
+        context: &mut RunContext,
+    ) {
         for item in &frame.items {
-            let Some(member) = item.u.and_then(|user| world.payload.client(user)) else {
+            let Some(member) = item.u.and_then(|user| context.payload.client(user)) else {
                 continue;
             };
             let least = cursors.get(&member).copied().unwrap_or(0);
-            // In large conversations there are none.
+            // Large conversations report no cursors.
             if item.delivered > 0 {
                 let what = format!("members, client {member}'s own cursors");
                 let reached = item.delivered.min(item.read);
-                world.oracle.read_reached(conv, self.me, &what, reached, least);
+                context.oracle.read_reached(conv, self.me, &what, reached, least);
             }
         }
     }
 
-    /// What a read of a place that begins now is held against.
-    pub(super) fn basis(&self, place: usize, world: &World) -> Basis {
-        let conv = self.places[place].conv;
+    /// Returns the bounds for a read of one view that begins now.
+    pub(super) fn basis(&self, view: usize, context: &RunContext) -> Basis {
+        let conv = self.views[view].conv;
         Basis {
-            since: world.oracle.since(conv),
-            removed: world.oracle.removal_is_acked(conv, self.me),
+            since: context.oracle.since(conv),
+            removed: context.oracle.removal_is_acked(conv, self.me),
             cursors: HashMap::new(),
         }
     }
 
-    /// What the request is held against, per place that it is about.
-    pub(super) fn bases(&self, task: &Task, world: &World) -> Vec<Basis> {
+    /// Returns the bounds for a request, one for each view that it concerns.
+    pub(super) fn bases(&self, task: &PendingRequest, context: &RunContext) -> Vec<Basis> {
         match task {
-            Task::Probe {
-                place,
-                read: Read::Members,
+            PendingRequest::Probe {
+                view,
+                read: ProbedRead::Members,
             } => vec![Basis {
-                cursors: world.oracle.sent(self.places[*place].conv),
-                ..self.basis(*place, world)
+                cursors: context.oracle.sent(self.views[*view].conv),
+                ..self.basis(*view, context)
             }],
-            Task::Open { place, .. }
-            | Task::Fill { place }
-            | Task::Reread { place, .. }
-            | Task::Probe { place, .. } => vec![self.basis(*place, world)],
-            Task::Sync(syncing) => {
+            PendingRequest::Open { view, .. }
+            | PendingRequest::Fill { view }
+            | PendingRequest::Reread { view, .. }
+            | PendingRequest::Probe { view, .. } => vec![self.basis(*view, context)],
+            PendingRequest::Sync(syncing) => {
                 let rest = syncing.rest().iter();
-                rest.map(|place| self.basis(*place, world)).collect()
+                rest.map(|view| self.basis(*view, context)).collect()
             }
-            Task::List { .. } => (0..self.places.len())
-                .map(|place| self.basis(place, world))
+            PendingRequest::List { .. } => (0..self.views.len())
+                .map(|view| self.basis(view, context))
                 .collect(),
-            Task::Auth
-            | Task::Create { .. }
-            | Task::Enrol { .. }
-            | Task::Change(_)
-            | Task::Read { .. }
-            | Task::Watch(_) => Vec::new(),
+            PendingRequest::Auth
+            | PendingRequest::Create { .. }
+            | PendingRequest::Membership { .. }
+            | PendingRequest::Change(_)
+            | PendingRequest::Read { .. }
+            | PendingRequest::Watch(_) => Vec::new(),
         }
     }
 }
 
-// === impl Asked ===
+// === impl SentRequest ===
 
-impl Asked {
-    /// What the read of the only place is held against.
+impl SentRequest {
+    /// Returns the bounds of a request that concerns one view.
     pub(super) fn basis(&self) -> Basis {
         self.bases.first().cloned().unwrap_or_default()
     }

@@ -1,41 +1,42 @@
-//! `sync`: what was missed in every conversation, page by page in the order of their names, until each was answered.
+//! `sync` requests: the missed events of all conversations, page by page in the order of their names, until each is
+//! answered.
 
 use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
-use super::{Basis, State, Task, World};
+use super::{Basis, ClientState, PendingRequest, RunContext};
 use crate::clock::MILLISECOND;
-use crate::wire::{self, Frame};
+use crate::wire::{self, WireFrame};
 
-/// A `sync` on its way to its end.
-pub(crate) struct Syncing {
-    /// What still has to be asked for, by name.
+/// Progress of a `sync` over several pages.
+pub(crate) struct SyncProgress {
+    /// Indexes of the views that are still to be requested, by name.
     rest: Vec<usize>,
-    /// What was passed by without a word: its owner could not be asked, or the client is no member any more.
+    /// Views that the response skipped: their shard owner did not answer, or the client is no longer a member.
     passed: Vec<usize>,
     cursor: Option<String>,
     purpose: Purpose,
 }
 
-/// What it is for.
+/// Purpose of a `sync`.
 pub(crate) enum Purpose {
-    /// To have everything again.
+    /// Closes the gap after an interruption.
     CatchUp,
-    /// To be judged.
+    /// Read that is judged, and not applied.
     Probe,
-    /// The last look: some conversations are not named, and have to come all the same.
+    /// Last read of the run: some conversations are not named in the request, and must be returned all the same.
     Last(oneshot::Sender<()>),
 }
 
-/// In the last look one of so many conversations is not named.
+/// One of this many conversations is not named in the last read.
 const OMITTED: usize = 16;
 
-// === impl Syncing ===
+// === impl SyncProgress ===
 
-impl Syncing {
-    fn is_named(&self, place: usize) -> bool {
-        !matches!(self.purpose, Purpose::Last(_)) || !place.is_multiple_of(OMITTED)
+impl SyncProgress {
+    fn is_named(&self, view: usize) -> bool {
+        !matches!(self.purpose, Purpose::Last(_)) || !view.is_multiple_of(OMITTED)
     }
 
     pub(super) fn rest(&self) -> &[usize] {
@@ -46,109 +47,118 @@ impl Syncing {
         matches!(self.purpose, Purpose::CatchUp)
     }
 
-    /// A page was answered: up to its end, by name, each was either there or passed by.
+    /// Records a page. Up to `next`, by name, each view was either contained or skipped; `None` is the last page.
     fn answered<'a>(
         &mut self,
         next: Option<String>,
         found: &HashMap<&str, u64>,
         name: impl Fn(usize) -> &'a str,
     ) {
-        let passed_by = |place: &usize| match &next {
-            Some(next) => name(*place) <= next.as_str(),
+        let passed_by = |view: &usize| match &next {
+            Some(next) => name(*view) <= next.as_str(),
             None => true,
         };
-        let (done, rest): (Vec<usize>, Vec<usize>) = self.rest.iter().partition(|place| passed_by(place));
-        let missing = done.into_iter().filter(|place| !found.contains_key(name(*place)));
+        let (done, rest): (Vec<usize>, Vec<usize>) = self.rest.iter().partition(|view| passed_by(view));
+        let missing = done.into_iter().filter(|view| !found.contains_key(name(*view)));
         self.passed.extend(missing);
         self.rest = rest;
         self.cursor = next;
     }
 }
 
-// === impl State: sync ===
+// === impl ClientState: sync ===
 
-impl State {
-    /// Asks for everything above the cursors.
-    pub(super) fn sync(&mut self, mut places: Vec<usize>, purpose: Purpose, after_ms: u64, world: &World) {
-        places.sort_by(|a, b| self.places[*a].name.cmp(&self.places[*b].name));
-        let syncing = Syncing {
-            rest: places,
+impl ClientState {
+    /// Requests every event above the cursors of `places`, after `after_ms` milliseconds.
+    pub(super) fn sync(
+        &mut self,
+        mut views: Vec<usize>,
+        purpose: Purpose,
+        after_ms: u64,
+        context: &RunContext,
+    ) {
+        // The response is ordered by name, so `rest` is split at the name where a page ends.
+        views.sort_by(|a, b| self.views[*a].name.cmp(&self.views[*b].name));
+        let syncing = SyncProgress {
+            rest: views,
             passed: Vec::new(),
             cursor: None,
             purpose,
         };
         let at = match after_ms {
             0 => 0,
-            ms => world.clock.now() + ms * MILLISECOND,
+            ms => context.clock.now() + ms * MILLISECOND,
         };
-        self.todo.push((at, Task::Sync(syncing)));
+        self.todo.push((at, PendingRequest::Sync(syncing)));
     }
 
-    /// The places whose positions are known and that the client is in.
+    /// Returns the views that have a position and whose conversation the client is in.
     pub(super) fn present(&self) -> Vec<usize> {
-        let all = 0..self.places.len();
-        all.filter(|place| self.places[*place].cursor.is_some() && !self.places[*place].out)
+        let all = 0..self.views.len();
+        all.filter(|view| self.views[*view].cursor.is_some() && !self.views[*view].out)
             .collect()
     }
 
-    pub(super) fn sync_frame(&self, id: u64, syncing: &Syncing) -> String {
-        let named = syncing.rest.iter().filter(|place| syncing.is_named(**place));
+    pub(super) fn sync_frame(&self, id: u64, syncing: &SyncProgress) -> String {
+        let named = syncing.rest.iter().filter(|view| syncing.is_named(**view));
         let named = named
             .take(protocol::limits::SYNC_HAVE)
-            .filter_map(|place| self.position(*place));
+            .filter_map(|view| self.position(*view));
         wire::sync(id, named, syncing.cursor.as_deref())
     }
 
-    /// A page came.
+    /// Processes one page.
     pub(super) fn synced(
         &mut self,
-        mut syncing: Syncing,
+        mut syncing: SyncProgress,
         bases: Vec<Basis>,
-        frame: &Frame<'_>,
-        world: &mut World,
+        frame: &WireFrame<'_>,
+        context: &mut RunContext,
     ) {
         let bases: HashMap<usize, Basis> = syncing.rest.iter().copied().zip(bases).collect();
         let catching_up = syncing.is_to_catch_up();
+        // Events before positions: `synced` may mark a view as live only after its events were applied.
         for item in &frame.items {
-            let Some(place) = item.c.and_then(|c| self.by_name.get(c)).copied() else {
+            let Some(view) = item.c.and_then(|c| self.by_name.get(c)).copied() else {
                 continue;
             };
             for event in &item.events {
                 if catching_up {
-                    self.event(place, event, false, world);
+                    self.event(view, event, false, context);
                 } else {
-                    self.sight(place, event, world);
+                    self.sight(view, event, context);
                 }
             }
         }
         let found: HashMap<&str, u64> = frame.as_of.iter().copied().collect();
         for (c, as_of) in &found {
-            let Some(place) = self.by_name.get(*c).copied() else {
+            let Some(view) = self.by_name.get(*c).copied() else {
                 continue;
             };
-            // One that the client didn't ask for is read by nobody.
-            let Some(basis) = bases.get(&place) else { continue };
-            self.got_to(place, "sync", basis, *as_of, world);
+            // Without a basis the conversation was not requested, so its response is not judged.
+            let Some(basis) = bases.get(&view) else { continue };
+            self.got_to(view, "sync", basis, *as_of, context);
             if catching_up {
-                if let Some(missing) = self.places[place].synced(*as_of) {
-                    self.stream_hole(place, missing, world);
+                if let Some(missing) = self.views[view].synced(*as_of) {
+                    self.stream_hole(view, missing, context);
                 }
-                self.drain(place, world);
+                self.drain(view, context);
             }
         }
         let next = frame.next.as_ref().map(|next| next.to_string());
-        syncing.answered(next, &found, |place| &self.places[place].name);
+        syncing.answered(next, &found, |view| &self.views[view].name);
+        // Each page gets new bases, at the time of its request.
         if syncing.cursor.is_some() {
-            return self.todo.push((0, Task::Sync(syncing)));
+            return self.todo.push((0, PendingRequest::Sync(syncing)));
         }
         let mut passed = std::mem::take(&mut syncing.passed);
-        passed.retain(|place| !self.put_out(*place, world));
+        passed.retain(|view| !self.put_out(*view, context));
         match syncing.purpose {
             Purpose::Probe => {}
             Purpose::Last(reply) if passed.is_empty() => drop(reply.send(())),
             Purpose::CatchUp if passed.is_empty() => {}
-            // The next try may find them.
-            purpose => self.sync(passed, purpose, 200, world),
+            // Another attempt, after a pause: a shard without owner is skipped for a while.
+            purpose => self.sync(passed, purpose, 200, context),
         }
     }
 }
@@ -160,20 +170,20 @@ mod tests {
     #[test]
     fn what_lies_up_to_the_end_of_a_page_and_is_not_in_it_was_passed_by() {
         let names = ["a", "b", "c", "d", "e"];
-        let mut syncing = Syncing {
+        let mut syncing = SyncProgress {
             rest: vec![0, 1, 2, 3, 4],
             passed: Vec::new(),
             cursor: None,
             purpose: Purpose::CatchUp,
         };
-        syncing.answered(Some("c".to_owned()), &[("a", 1), ("c", 1)].into(), |place| {
-            names[place]
+        syncing.answered(Some("c".to_owned()), &[("a", 1), ("c", 1)].into(), |view| {
+            names[view]
         });
         assert_eq!(
             (syncing.rest(), syncing.passed.as_slice()),
             (&[3, 4][..], &[1][..])
         );
-        syncing.answered(None, &[("e", 1)].into(), |place| names[place]);
+        syncing.answered(None, &[("e", 1)].into(), |view| names[view]);
         assert_eq!(
             (syncing.rest().len(), syncing.passed.as_slice()),
             (0, &[1, 3][..])

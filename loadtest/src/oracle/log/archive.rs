@@ -1,21 +1,22 @@
-//! What has left the window, eight bytes for each event: enough to judge a late sight or a late ack exactly, to one in
-//! four billion.
+//! Archive of the events below the window, at eight bytes per event.
+//!
+//! It detects a wrong late observation or ack, with a false match in one of four billion.
 
 use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::payload::Tag;
+use crate::payload::MessageTag;
 
-/// The events below the window, as far back as there is room.
+/// Bounded queue of the events below the window.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
-    /// The `s` of the first.
+    /// `s` of the first event.
     first: u64,
     events: VecDeque<Archived>,
 }
 
-/// One event that has left the window.
+/// Digest and message of one archived event, at 32 bits each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Archived {
     digest: u32,
@@ -25,12 +26,13 @@ pub(super) struct Archived {
 // === impl Archive ===
 
 impl Archive {
-    /// Adds the event at `s`, the one after the last. `room` is how many to keep.
+    /// Appends the event at `s`, which follows the last one. Holds at most `room` events and evicts the oldest.
     pub(super) fn push(&mut self, s: u64, event: Archived, room: usize) {
         if self.events.is_empty() {
             self.first = s;
         }
         self.events.push_back(event);
+        // More than one: `room` shrinks with every conversation that is added to the run.
         while self.events.len() > room {
             self.events.pop_front();
             self.first += 1;
@@ -50,7 +52,7 @@ impl Archive {
 // === impl Archived ===
 
 impl Archived {
-    pub(super) fn new(digest: u64, tag: Option<Tag>) -> Archived {
+    pub(super) fn new(digest: u64, tag: Option<MessageTag>) -> Archived {
         Archived {
             digest: fold(digest),
             tag: tag.map_or(0, mark),
@@ -61,7 +63,7 @@ impl Archived {
         self.digest == fold(digest)
     }
 
-    pub(super) fn is_of(self, tag: Tag) -> bool {
+    pub(super) fn is_of(self, tag: MessageTag) -> bool {
         self.tag == mark(tag)
     }
 }
@@ -70,7 +72,7 @@ fn fold(digest: u64) -> u32 {
     (digest ^ (digest >> 32)) as u32
 }
 
-fn mark(tag: Tag) -> u32 {
+fn mark(tag: MessageTag) -> u32 {
     let both = u64::from(tag.sender) << 32 | u64::from(tag.ordinal);
     fold(xxh3_64(&both.to_le_bytes())).max(1) // 0 stands for "none"
 }

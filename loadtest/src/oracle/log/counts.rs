@@ -1,54 +1,55 @@
-//! Counting in a log: how many messages there are between two places, how many of them were deleted, when they were sent;
-//! and what nobody can count because it was gone before anybody saw it.
+//! Counts in a log: messages between two positions, deleted ones, and times of sending. Events that retention removed
+//! unseen cannot be counted.
 
-use super::{Entry, Log, UNKNOWN, Verdict};
+use super::{LogEntry, OracleLog, UNKNOWN, Verdict};
 use crate::clock::Nanos;
 
-// === impl Log: counts ===
+// === impl OracleLog: counts ===
 
-impl Log {
-    /// How many messages there are up to and including `s`; `None` where the log isn't known (any more).
+impl OracleLog {
+    /// Returns the number of messages up to and including `s`; `None` if the log is not known there (any longer).
     pub(crate) fn messages_up_to(&self, s: u64) -> Option<u64> {
         if s < self.origin || self.origin == 0 {
-            // Before anybody's first sight there was no message, if the first one that was seen is the first.
+            // No message precedes the origin if the first observed one has the ordinal 1.
             return self.first_mn.is_none_or(|mn| mn == 1).then_some(0);
         }
         let known = self.entry(s).filter(|_| s <= self.frontier)?;
         (known.mn != UNKNOWN).then_some(known.mn)
     }
 
-    /// How many messages there are above `from` up to and including `to`.
+    /// Returns the number of messages above `from`, up to and including `to`.
     pub(crate) fn messages_between(&self, from: u64, to: u64) -> Option<u64> {
-        // Of a log that is broken already nothing can be counted.
+        // In a broken log the ordinals may decrease. The break is reported already, so there is no count.
         self.messages_up_to(to)?
             .checked_sub(self.messages_up_to(from.min(to))?)
     }
 
-    /// How many of the messages above `from` up to `to` were deleted up to `by`.
+    /// Returns the number of messages above `from` up to `to` whose deletion has a position up to `by`.
     pub(crate) fn deleted_between(&self, from: u64, to: u64, by: u64) -> u64 {
+        // A range whose end is below its start panics; the filter removes the extra element.
         let deletions = self
             .deletions
             .range(from.saturating_add(1)..=to.max(from.saturating_add(1)));
         deletions.filter(|(of, at)| **of <= to && **at <= by).count() as u64
     }
 
-    /// The place of the last message.
+    /// Returns the position of the last message.
     pub(crate) fn last_message(&self) -> u64 {
         self.last_message
     }
 
-    /// How many messages there are above `s` as far as the log is known.
+    /// Returns the number of known messages above `s`.
     pub(crate) fn messages_above(&self, s: u64) -> Option<u64> {
         self.messages_between(s, self.frontier)
     }
 
-    /// When the last message up to `s` of which it is known was due at its sender.
+    /// Returns the due time of the last sampled message up to `s`.
     pub(crate) fn sent_up_to(&self, s: u64) -> Option<Nanos> {
         let at = self.sent.partition_point(|(sent, _)| *sent <= s);
         Some(self.sent.get(at.checked_sub(1)?)?.1)
     }
 
-    /// The end of the log at a time, or later; and whether it is known that far.
+    /// Returns a position at or above the end of the log at `time`, and `true` if the log is known that far.
     pub(crate) fn known_at(&self, time: Nanos) -> (u64, bool) {
         let at = self.sent.partition_point(|(_, sent)| *sent <= time);
         match self.sent.get(at) {
@@ -57,7 +58,7 @@ impl Log {
         }
     }
 
-    /// How many messages above `from` up to `to` were surely sent after `time`.
+    /// Returns the number of messages above `from` up to `to` that were certainly sent after `time`.
     pub(crate) fn sent_after(&self, from: u64, to: u64, time: Nanos) -> u64 {
         let first = self.sent.iter().find(|(s, sent)| *s > from && *sent > time);
         first
@@ -65,8 +66,8 @@ impl Log {
             .unwrap_or(0)
     }
 
-    /// Everything up to `to` is gone, and will be seen by nobody who hasn't yet. What was seen above it is judged now: it
-    /// waited for nothing else.
+    /// Advances the frontier to `to`: retention removed everything up to there, so no further client can observe it.
+    /// Events observed above `to` are judged now, as they waited for nothing else.
     pub(crate) fn pass_over(&mut self, to: u64) -> Verdict {
         if self.origin == 0 || self.frontier >= to {
             return Ok(());
@@ -74,14 +75,17 @@ impl Log {
         let known = self.window.len().min((self.frontier + 1 - self.base) as usize);
         self.window.resize(
             self.window.len().max((to + 1 - self.base) as usize),
-            Entry::default(),
+            LogEntry::default(),
         );
+        // Entries that one client observed before the removal remain comparable, but have no count.
         let passed = self.window.range_mut(known..(to + 1 - self.base) as usize);
         passed.for_each(|entry| entry.mn = UNKNOWN);
         self.frontier = to;
         (self.mn, self.mn_lost) = (None, true);
+        // Acks up to there are dropped: without the events they would be reported as lost.
         self.ahead = self.ahead.split_off(&(to + 1));
         self.acked = self.acked.split_off(&(to + 1));
+        // A pending change may be in the removed part, so its absence proves nothing.
         self.senders.values_mut().for_each(|sender| sender.changes.lose());
         self.judge_ahead()
     }

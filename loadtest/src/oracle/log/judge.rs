@@ -1,35 +1,42 @@
-//! What must hold when an event takes its place in the log: judged once, in the log's order.
+//! Checks of an event at its position in the log. Every event is judged once, in log order.
 
-use super::{BLOCK, Log, UNKNOWN, Verdict};
-use crate::oracle::changes::{Change, What};
-use crate::oracle::seen::Seen;
-use crate::oracle::violation::Kind;
-use crate::payload::Tag;
+use super::{BLOCK, OracleLog, UNKNOWN, Verdict};
+use crate::oracle::changes::{ChangeKind, MessageChange};
+use crate::oracle::seen::SeenEvent;
+use crate::oracle::violation::ViolationKind;
+use crate::payload::MessageTag;
 
-/// Of every so many messages one is remembered with its time, the last ones.
+/// Sampling of due times: one of this many messages, and the number of samples stored.
 const SAMPLE: u64 = 16;
 const SAMPLES: usize = 4096;
 
-// === impl Log: judge ===
+// === impl OracleLog: judge ===
 
-impl Log {
-    /// Judges the event right above the frontier, in the light of all below it.
-    pub(super) fn judge(&mut self, seen: &Seen) -> Verdict {
+impl OracleLog {
+    /// Judges the event directly above the frontier, against everything below it.
+    pub(super) fn judge(&mut self, seen: &SeenEvent) -> Verdict {
         self.frontier = seen.s;
         if seen.ts < self.ts {
-            return Err((Kind::TimeFell, format!("from {} to {}", self.ts, seen.ts)));
+            return Err((
+                ViolationKind::TimeFell,
+                format!("the timestamp changed from {} to {}", self.ts, seen.ts),
+            ));
         }
         self.ts = seen.ts;
         if let Some(mn) = seen.mn {
             if self.mn.is_some_and(|last| mn != last + 1) {
                 return Err((
-                    Kind::OrdinalHole,
-                    format!("from mn={} to mn={mn}", self.mn.unwrap_or(0)),
+                    ViolationKind::OrdinalHole,
+                    format!(
+                        "the message number changed from mn={} to mn={mn}",
+                        self.mn.unwrap_or(0)
+                    ),
                 ));
             }
             (self.mn, self.mn_lost) = (Some(mn), false);
             self.first_mn.get_or_insert(mn);
             self.last_message = seen.s;
+            // Due 0 means a deleted message, whose body carried the time.
             if mn.is_multiple_of(SAMPLE) && seen.due > 0 {
                 self.sent.push_back((seen.s, seen.due));
                 if self.sent.len() > SAMPLES {
@@ -50,72 +57,80 @@ impl Log {
             Some((client, false)) => drop(self.removed.insert(client, seen.s)),
             None => {}
         }
+        // The ack may have arrived before the first observation.
         if let Some(acked) = self.acked.remove(&seen.s)
             && Some(acked) != tag
         {
             return Err((
-                Kind::AckedOther,
+                ViolationKind::AckedOther,
                 format!("{acked:?} was acked here, the log has {tag:?}"),
             ));
         }
         let Some(tag) = tag else { return Ok(()) };
+        // Changes and messages alike: a removed member may append nothing.
         if let Some(k) = self.removed.get(&tag.sender) {
             return Err((
-                Kind::ExMemberAccepted,
+                ViolationKind::ExMemberAccepted,
                 format!("client {} was removed at s={k}", tag.sender),
             ));
         }
         if seen.change.is_some() {
             return Ok(());
         }
-        let again = self.place_of(tag, seen.s);
+        let again = self.seq_of(tag, seen.s);
         let sender = self.senders.entry(tag.sender).or_default();
-        // Of a message from another process it is not known here how many there are: its own process sees it, too.
+        // Only the sender's own process knows the number of its messages, and it judges this event too.
         if tag.ordinal > sender.issued && self.share.owns(tag.sender) {
             return Err((
-                Kind::Phantom,
-                format!("{tag:?}, of whom only {} were sent", sender.issued),
+                ViolationKind::Phantom,
+                format!("{tag:?}, whose sender sent only {} messages", sender.issued),
             ));
         }
         if sender.refused.contains(&tag.ordinal) {
-            return Err((Kind::RefusedShown, format!("{tag:?}")));
+            return Err((ViolationKind::RefusedVisible, format!("{tag:?}")));
         }
         if tag.ordinal <= sender.last {
             return Err(match again {
-                Some(s) => (Kind::Duplicate, format!("{tag:?} has s={s} already")),
+                Some(s) => (ViolationKind::Duplicate, format!("{tag:?} already has s={s}")),
                 None => (
-                    Kind::Reordered,
-                    format!("{tag:?} comes after ordinal {}", sender.last),
+                    ViolationKind::Reordered,
+                    format!("{tag:?} follows ordinal {}", sender.last),
                 ),
             });
         }
         sender.last = tag.ordinal;
+        // Ordinals up to here cannot be accepted any longer, so the set stays small.
         if !sender.refused.is_empty() {
             sender.refused = sender.refused.split_off(&(tag.ordinal + 1));
         }
         Ok(())
     }
 
-    /// Finds out whose change it is, and what it means for the words that are there.
-    fn changed(&mut self, change: &Change, seen: &Seen) -> Result<Tag, (Kind, String)> {
+    /// Finds the sender of a change, and applies the change to the known bodies.
+    fn changed(
+        &mut self,
+        change: &MessageChange,
+        seen: &SeenEvent,
+    ) -> Result<MessageTag, (ViolationKind, String)> {
         let sender = self.senders.entry(change.by).or_default();
-        let tag = Tag {
+        let tag = MessageTag {
             sender: change.by,
-            ordinal: sender.changes.place(change, seen.deleted)?,
+            ordinal: sender.changes.position(change, seen.deleted)?,
         };
         if let Some(entry) = self.entry_mut(seen.s) {
             entry.tag = Some(tag);
         }
         match change.what {
-            What::Edit => self.edits.entry(change.of).or_default().push(seen.s),
-            What::Delete => {
+            ChangeKind::Edit => self.edits.entry(change.of).or_default().push(seen.s),
+            ChangeKind::Delete => {
                 self.deletions.insert(change.of, seen.s);
                 self.delete(change.of);
+                // The deletion of a message also removes the bodies of its edits.
                 for edit in self.edits.remove(&change.of).unwrap_or_default() {
                     self.delete(edit);
                 }
             }
-            What::React => {}
+            ChangeKind::React => {}
         }
         Ok(tag)
     }
@@ -124,6 +139,7 @@ impl Log {
         self.bare.remove(&s);
         if let Some(entry) = self.entry_mut(s) {
             entry.deleted = true;
+            // A block has no record per event, so its bodies cannot be compared any longer.
         } else if let Some(left) = s.checked_sub(self.origin)
             && let Some(block) = self.blocks.get_mut(left as usize / BLOCK)
         {
@@ -131,8 +147,9 @@ impl Log {
         }
     }
 
-    /// Where below `s` the message is already, looked up only when its ordinal says that something is wrong.
-    pub(super) fn place_of(&self, tag: Tag, s: u64) -> Option<u64> {
+    /// Returns the position of the message below `s`, within the window. Searched only after an ordinal was wrong,
+    /// because it is slow.
+    pub(super) fn seq_of(&self, tag: MessageTag, s: u64) -> Option<u64> {
         if self
             .senders
             .get(&tag.sender)

@@ -1,30 +1,30 @@
-//! A second reading of the log, held against what the clients saw: event by event in the window, block by block below.
+//! Second reading of a log, compared with the clients' observations: per event in the window, per block below it.
 
-use super::{BLOCK, Log, Verdict, chain};
-use crate::oracle::seen::Seen;
-use crate::oracle::violation::Kind;
+use super::{BLOCK, OracleLog, Verdict, chain};
+use crate::oracle::seen::SeenEvent;
+use crate::oracle::violation::ViolationKind;
 
-/// A second reading of the log, from its origin, against what the clients saw.
+/// State of a second reading of the log, which begins at the log's origin.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     next: u64,
     block: u64,
     bodies: u64,
-    /// It passed over what is gone: the block that it is in can't be compared.
+    /// `true` after a gap by retention: the current block cannot be compared.
     partial: bool,
 }
 
-// === impl Log: reading ===
+// === impl OracleLog: reading ===
 
-impl Log {
-    /// A second reading passes over what is gone: it goes on with `first`.
+impl OracleLog {
+    /// Continues a reading with `first`: retention removed everything below.
     pub(crate) fn pass_over_reading(&self, reading: &mut Reading, first: u64) {
         reading.next = reading.next.max(first);
         reading.partial = true;
     }
 
     /// Compares the next event of a second reading.
-    pub(crate) fn reread(&mut self, reading: &mut Reading, seen: &Seen, window: usize) -> Verdict {
+    pub(crate) fn reread(&mut self, reading: &mut Reading, seen: &SeenEvent, window: usize) -> Verdict {
         if seen.s < self.origin {
             return Ok(()); // before anybody's first sight: nothing to compare with
         }
@@ -33,19 +33,23 @@ impl Log {
         }
         if reading.next != 0 && seen.s != reading.next {
             return Err((
-                Kind::Hole,
-                format!("read back s={} where s={} was due", seen.s, reading.next),
+                ViolationKind::Hole,
+                format!("read back s={} where s={} was expected", seen.s, reading.next),
             ));
         }
         reading.next = seen.s + 1;
+        // The window has each event, so a difference is reported with its position.
         if seen.s >= self.base {
             if !seen.deleted && self.entry(seen.s).is_some_and(|entry| entry.deleted) {
                 return Err((
-                    Kind::Undeleted,
-                    format!("{:?} is read back with its words", seen.tag),
+                    ViolationKind::Undeleted,
+                    format!(
+                        "{:?} is read back with its body although it was deleted",
+                        seen.tag
+                    ),
                 ));
             }
-            // Who reads everything was there from the start.
+            // The reader is a member from the start, so a missing body needs a deletion.
             return self.see(seen, window, false);
         }
         reading.block = chain(reading.block, seen.digest);
@@ -53,6 +57,7 @@ impl Log {
             reading.bodies = chain(reading.bodies, seen.body);
         }
         let read = (seen.s - self.origin + 1) as usize;
+        // A block's digest is known only for the whole block, so differences appear at its end.
         if read.is_multiple_of(BLOCK) {
             let known = self.blocks[read / BLOCK - 1];
             let bodies = std::mem::take(&mut reading.bodies);
@@ -61,8 +66,8 @@ impl Log {
             let partial = std::mem::take(&mut reading.partial);
             if !partial && (block != known.digest || !same) {
                 return Err((
-                    Kind::Fork,
-                    format!("the {BLOCK} events up to s={} are read back as others", seen.s),
+                    ViolationKind::Fork,
+                    format!("the {BLOCK} events up to s={} differ when read back", seen.s),
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! What the actors of a shard are told.
+//! Messages to the shard actor and the conversation actors.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,116 +8,107 @@ use actix::Message;
 use bytes::Bytes;
 use cluster::NodeId;
 
-use super::batch::{BatchReply, Pending};
-use super::streams::StreamId;
-use crate::conversation::recent::About;
-use crate::conversation::timeline::{Outcome, Published};
-use crate::rpc::register::{Register, Unregister};
+use super::batch_streams::BatchStreamId;
+use super::inbound_batch::{BatchReply, PendingCommand};
+use crate::conversation::recent::RecentSubject;
+use crate::conversation::state_machine::{EventEnvelope, ShardOutcome};
+use crate::rpc::register::{RegisterInterest, UnregisterInterest};
 
-/// To the shard: a batch of a lane.
+/// To the shard: a batch of a command queue.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Submit {
-    /// The lane's stream.
-    pub(crate) from: StreamId,
-    /// The batch's number in it.
+pub(crate) struct SubmitBatch {
+    pub(crate) from: BatchStreamId,
     pub(crate) number: u64,
-    /// The commands.
     pub(crate) commands: Vec<Bytes>,
-    /// Who waits.
     pub(crate) reply: BatchReply,
 }
 
-/// To the shard: a node wants deliveries.
+/// To the shard: registration of a node's interest.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Enrol {
-    /// The node.
+pub(crate) struct RegisterNode {
     pub(crate) node: NodeId,
-    /// What it wants.
-    pub(crate) wants: Register,
-    /// Who waits.
-    pub(crate) reply: cluster::Reply,
+    pub(crate) wants: RegisterInterest,
+    pub(crate) reply: cluster::Responder,
 }
 
-/// To the shard: a node wants some deliveries no more.
+/// To the shard: removal of a part of a node's interest.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Withdraw {
-    /// The node.
+pub(crate) struct UnregisterNode {
     pub(crate) node: NodeId,
-    /// What it wants no more.
-    pub(crate) what: Unregister,
-    /// Who waits.
-    pub(crate) reply: cluster::Reply,
+    pub(crate) what: UnregisterInterest,
+    pub(crate) reply: cluster::Responder,
 }
 
-/// To the shard: an event that is in no log, for everybody who listens.
+/// To the shard: an unlogged event for all current subscribers.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Typed(pub(crate) About, pub(crate) Published);
+pub(crate) struct EphemeralEvent(pub(crate) RecentSubject, pub(crate) EventEnvelope);
 
-/// To the shard: the log has decided a round of commands.
+/// To the shard: a batch of commands that the log has decided.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Round {
-    /// The commands, as they were proposed.
-    pub(crate) commands: Vec<Pending>,
-    /// What became of them.
-    pub(crate) result: Result<cluster::Committed, cluster::ProposeError>,
+pub(crate) struct AppliedBatch {
+    /// In the order in which they were proposed.
+    pub(crate) commands: Vec<PendingCommand>,
+    /// One outcome per command, or the reason for their absence.
+    pub(crate) result: Result<cluster::BatchResult, cluster::ProposeError>,
 }
 
-/// To a conversation: commands of one batch.
+/// To a conversation: its commands of one inbound batch.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Publish(pub(crate) Vec<Pending>);
+pub(crate) struct ProposeCommands(pub(crate) Vec<PendingCommand>);
 
-/// To a conversation: what became of some of its commands, in log order.
+/// To a conversation: the outcomes of some of its commands, in log order.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Settle {
-    commands: VecDeque<(Pending, Outcome)>,
-    /// Set when this is dropped before all of it was handled: events were lost.
+pub(crate) struct ApplyResults {
+    commands: VecDeque<(PendingCommand, ShardOutcome)>,
+    /// Set if this message is dropped before it is handled: its events are lost.
     lost: Arc<AtomicBool>,
     handled: bool,
 }
 
-/// To a conversation that had nothing to do for a while: forget everything.
+/// To an idle conversation: stop.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Passivate;
 
-/// To a conversation, or to the shard for one of its conversations: die.
+/// To a conversation, or to the shard for one of its conversations: panic.
 #[cfg(test)]
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Panic(pub(crate) protocol::ConvId);
+pub(crate) struct Panic(pub(crate) protocol::ConversationId);
 
-// === impl Settle ===
+// === impl ApplyResults ===
 
-impl Settle {
-    pub(crate) fn new(lost: &Arc<AtomicBool>) -> Settle {
-        Settle {
+impl ApplyResults {
+    pub(crate) fn new(lost: &Arc<AtomicBool>) -> ApplyResults {
+        ApplyResults {
             commands: VecDeque::new(),
             lost: lost.clone(),
             handled: false,
         }
     }
 
-    pub(crate) fn push(&mut self, pending: Pending, outcome: Outcome) {
+    pub(crate) fn push(&mut self, pending: PendingCommand, outcome: ShardOutcome) {
         self.commands.push_back((pending, outcome));
     }
 
-    /// Hands out everything, in order.
-    pub(crate) fn each(mut self, mut settle: impl FnMut(Pending, Outcome)) {
+    /// Calls `apply` for each command, in log order.
+    pub(crate) fn each(mut self, mut apply: impl FnMut(PendingCommand, ShardOutcome)) {
         while let Some((pending, outcome)) = self.commands.pop_front() {
-            settle(pending, outcome);
+            apply(pending, outcome);
         }
+        // Last: a panic of the closure must count as a loss.
         self.handled = true;
     }
 }
 
-impl Drop for Settle {
+impl Drop for ApplyResults {
     fn drop(&mut self) {
         if !self.handled {
             self.lost.store(true, Ordering::Relaxed);

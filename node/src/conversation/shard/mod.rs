@@ -1,18 +1,18 @@
-//! The actor of a shard that this node owns, for as long as the epoch lasts.
+//! Actor of a shard owned by this node, alive for one epoch.
 //!
-//! It is what the links hand their batches to: it lets them in by the numbering of their `streams`, sorts the commands
-//! by conversation and gives each [conversation's actor](super::actor) its share in one message. What the log decided
-//! comes back through it, in log order, and goes to the same actors.
+//! Inbound: it admits batches by their batch streams, groups the commands by conversation and sends each
+//! [conversation's actor](super::actor) its share in one message. Outbound: it passes decided commands to the same
+//! actors, in log order.
 //!
-//! It owns the conversations' actors: starts them on demand, forgets those that were idle, and starts one anew when it
-//! died, for all that an actor holds can be read again.
+//! It owns the conversation actors: starts them on demand, stops idle ones and replaces one that panicked, whose state
+//! can be read again.
 
-pub(crate) mod batch;
-pub(crate) mod core;
-mod enrol;
+pub(crate) mod batch_streams;
+pub(crate) mod context;
+pub(crate) mod inbound_batch;
 pub(crate) mod messages;
 mod propose;
-pub(crate) mod streams;
+mod register;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,66 +23,70 @@ use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, WrapFuture,
     fut::ActorFutureExt,
 };
-use cluster::{Committed, Owned, ProposeError};
+use cluster::{BatchResult, OwnedShard, ProposeError};
 use futures::stream;
-use protocol::ConvId;
+use protocol::ConversationId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use self::batch::Batch;
-use self::core::Core;
-use self::messages::{Enrol, Passivate, Publish, Round, Settle, Submit, Typed, Withdraw};
+use self::context::ShardContext;
+use self::inbound_batch::InboundBatch;
+use self::messages::{
+    AppliedBatch, ApplyResults, EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch,
+    UnregisterNode,
+};
 use super::actor::ConversationActor;
-use super::committed::{self, answer_of};
-use super::publish::Peek;
+use super::apply_results::{self, answer_of};
+use super::precheck::CommandHeader;
 use super::retention;
 use super::settings::Settings;
-use super::shared::Shared;
-use super::timeline::Outcome;
-use crate::rpc::Refused;
-use crate::rpc::submit::Answer;
+use super::shared::ServiceShared;
+use super::state_machine::ShardOutcome;
+use crate::rpc::RpcError;
+use crate::rpc::submit::CommandReply;
 use crate::user::login::sweep;
-use crate::user::{activity, directory, hook_pump, outbox_pump};
+use crate::user::{activity, outbox_dispatcher, registry, webhook_dispatcher};
 
-/// How often idle conversations are looked for, at the latest.
+/// Maximum interval between two searches for idle conversations.
 const SWEEP: Duration = Duration::from_secs(5);
-/// And so many times, at least, within the time that counts as idle.
+/// Minimum number of searches within the idle timeout.
 const SWEEPS: u32 = 4;
 
-/// The actor of one shard.
+/// Actor of one shard under one epoch.
 pub(crate) struct ShardActor {
-    core: Rc<Core>,
-    results: Option<mpsc::Receiver<Round>>,
-    conversations: HashMap<ConvId, Live>,
-    /// Counted up at each sweep.
+    core: Rc<ShardContext>,
+    results: Option<mpsc::Receiver<AppliedBatch>>,
+    conversations: HashMap<ConversationId, ActorEntry>,
+    /// Number of the current sweep; +1 each time.
     sweep: u64,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// A conversation's actor.
-struct Live {
+/// Entry of a running conversation actor.
+struct ActorEntry {
     addr: Addr<ConversationActor>,
-    /// The sweep in which it last had something to do.
+    /// Sweep in which the actor last got a message.
     used: u64,
 }
 
 // === impl ShardActor ===
 
 impl ShardActor {
-    /// Starts the actor on its arbiter. The address works at once.
+    /// Starts the actor on its arbiter. The address is usable at once.
     pub(crate) fn launch(
-        owned: Owned,
-        shared: &Arc<Shared>,
-        users: Arc<directory::Shared>,
+        owned: OwnedShard,
+        shared: &Arc<ServiceShared>,
+        users: Arc<registry::SharedPresenceRegistry>,
         end: CancellationToken,
     ) -> Addr<ShardActor> {
         let arbiter = shared.arbiter(owned.shard).clone();
         let shared = shared.clone();
         ShardActor::start_in_arbiter(&arbiter, move |ctx| {
             ctx.set_mailbox_capacity(shared.settings.shard_mailbox);
-            let (core, results) = Core::new(owned.shard, owned.epoch, owned.proposer, shared, users, end);
+            let (core, results) =
+                ShardContext::new(owned.shard, owned.epoch, owned.proposer, shared, users, end);
             ShardActor {
                 core,
                 results: Some(results),
@@ -93,13 +97,13 @@ impl ShardActor {
         })
     }
 
-    /// The live actor of a conversation, started if need be.
-    fn conversation(&mut self, conv: &ConvId) -> &mut Live {
+    /// Returns the actor of a conversation; starts it if it is not running.
+    fn conversation(&mut self, conv: &ConversationId) -> &mut ActorEntry {
         let known = self.conversations.get(conv);
         let dead = known.is_some_and(|live| !live.addr.connected());
         if dead {
-            // Its mailbox is gone, and the drop of every command in it broke the stream that brought it.
-            error!(shard = self.core.shard.0, %conv, "conversation actor died, rebuilding it");
+            // The commands in its mailbox were dropped, which has failed their batch streams; their queues resend them.
+            error!(shard = self.core.shard.0, %conv, "conversation actor panicked, restarting it");
             self.core.shared.metrics.actors_rebuilt.inc();
             self.conversations.remove(conv);
         }
@@ -107,19 +111,20 @@ impl ShardActor {
         let metrics = &core.shared.metrics;
         self.conversations.entry(conv.clone()).or_insert_with(|| {
             metrics.actors.inc();
-            Live {
+            ActorEntry {
                 addr: ConversationActor::launch(conv.clone(), core.clone()),
                 used: sweep,
             }
         })
     }
 
-    /// Forgets conversations that were idle, and those used longest ago when there are too many.
+    /// Stops conversation actors that are idle, and the least recently used ones above the bound.
     fn sweep(&mut self) {
         self.sweep += 1;
         let settings = &self.core.shared.settings;
         let idle = settings.actor_idle.div_duration_f64(sweep_every(settings)).ceil() as u64;
-        let shards = self.core.shared.lanes().len().max(1);
+        // The node's bound is divided by the number of shards: no shard counts the actors of the others.
+        let shards = self.core.shared.command_queues().len().max(1);
         let most = (settings.actors / shards).max(64);
         let mut oldest: Vec<u64> = Vec::new();
         if self.conversations.len() > most {
@@ -127,15 +132,17 @@ impl ShardActor {
             oldest.sort_unstable();
         }
         let excess = self.conversations.len().saturating_sub(most);
+        // The `excess` least recently used actors; ties may remove more.
         let before = excess.checked_sub(1).and_then(|at| oldest.get(at)).copied();
         let sweep = self.sweep;
         let mut gone = 0;
         self.conversations.retain(|_, live| {
+            // An actor used since the last sweep stays, even above the bound: it may have commands in flight.
             let tired = live.used + idle < sweep
                 || before.is_some_and(|before| live.used <= before && live.used + 1 < sweep);
             if tired {
                 gone += 1;
-                // If it can't be told, the drop of its last address stops it.
+                // With a full mailbox the actor stops once its last address is dropped.
                 let _ = live.addr.try_send(Passivate);
             }
             !tired
@@ -143,24 +150,26 @@ impl ShardActor {
         self.core.shared.metrics.actors.dec_by(gone);
     }
 
-    /// The log has decided.
-    fn committed(&mut self, commands: Vec<batch::Pending>, committed: Committed) {
+    /// Passes the outcomes of one log entry to the conversation actors, in log order.
+    fn committed(&mut self, commands: Vec<inbound_batch::PendingCommand>, committed: BatchResult) {
         self.core.shared.metrics.committed.inc_by(commands.len() as u64);
         debug_assert_eq!(
             commands.len(),
             committed.outcomes.len(),
             "one outcome per command"
         );
-        let mut shares: Vec<(ConvId, Settle)> = Vec::new();
-        let mut at: HashMap<ConvId, usize> = HashMap::new();
+        let mut shares: Vec<(ConversationId, ApplyResults)> = Vec::new();
+        let mut at: HashMap<ConversationId, usize> = HashMap::new();
         for (pending, outcome) in commands.into_iter().zip(&committed.outcomes) {
-            let outcome = Outcome::decode(outcome).unwrap_or_else(Outcome::Bad);
+            // An unreadable outcome refuses its command instead of failing the whole entry.
+            let outcome = ShardOutcome::decode(outcome).unwrap_or_else(ShardOutcome::Bad);
+            // Commands without a conversation have no actor to update.
             let Some(conv) = pending.conv.clone() else {
-                committed::settle(&self.core, pending, outcome);
+                apply_results::on_applied(&self.core, pending, outcome);
                 continue;
             };
             let share = *at.entry(conv).or_insert_with_key(|conv| {
-                shares.push((conv.clone(), Settle::new(&self.core.lost_events)));
+                shares.push((conv.clone(), ApplyResults::new(&self.core.lost_events)));
                 shares.len() - 1
             });
             shares[share].1.push(pending, outcome);
@@ -175,8 +184,8 @@ impl ShardActor {
                 None => Err(share),
             };
             if let Err(share) = sent {
-                // The actor died meanwhile. What it would have remembered it reads again; the rest is done here.
-                share.each(|pending, outcome| committed::settle(&self.core, pending, outcome));
+                // The actor is stopped or dead, and would only have cached the outcome: act on it here.
+                share.each(|pending, outcome| apply_results::on_applied(&self.core, pending, outcome));
             }
         }
     }
@@ -187,21 +196,26 @@ impl Actor for ShardActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         debug!(shard = self.core.shard.0, epoch = self.core.epoch, "shard active");
+        // Results arrive as a stream of the actor, so outcomes are passed on in log order and on the shard's thread.
         if let Some(mut results) = self.results.take() {
             ctx.add_stream(stream::poll_fn(move |cx| results.poll_recv(cx)));
         }
         ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
         let ended = self.core.end.clone().cancelled_owned();
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
-        hook_pump::announce(&self.core);
+        // Queued before any other command of this epoch: no message may be applied before the webhooks are on.
+        webhook_dispatcher::announce(&self.core);
         self.tasks.push(actix::spawn(propose::run(self.core.clone())));
-        self.tasks.push(actix::spawn(outbox_pump::run(self.core.clone())));
-        self.tasks.push(actix::spawn(activity::run(self.core.clone())));
         self.tasks
-            .push(actix::spawn(directory::keep::run(self.core.clone())));
+            .push(actix::spawn(outbox_dispatcher::run(self.core.clone())));
+        self.tasks.push(actix::spawn(activity::run(self.core.clone())));
+        self.tasks.push(actix::spawn(registry::presence_maintenance::run(
+            self.core.clone(),
+        )));
         self.tasks.push(actix::spawn(retention::run(self.core.clone())));
         self.tasks.push(actix::spawn(sweep::run(self.core.clone())));
-        self.tasks.push(actix::spawn(hook_pump::run(self.core.clone())));
+        self.tasks
+            .push(actix::spawn(webhook_dispatcher::run(self.core.clone())));
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
@@ -210,6 +224,7 @@ impl Actor for ShardActor {
             epoch = self.core.epoch,
             "shard inactive"
         );
+        // The tasks hold the context and would go on for an epoch that is over.
         for task in &self.tasks {
             task.abort();
         }
@@ -223,46 +238,51 @@ impl Actor for ShardActor {
     }
 }
 
-impl Handler<Submit> for ShardActor {
+impl Handler<SubmitBatch> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, submit: Submit, _: &mut Context<Self>) {
-        let Submit {
+    fn handle(&mut self, submit: SubmitBatch, _: &mut Context<Self>) {
+        let SubmitBatch {
             from,
             number,
             commands,
             reply,
         } = submit;
+        // Checked before `admit`: a refusal that used up the batch seq would let the next batch overtake this one.
         if !self.core.has_room(commands.len()) {
-            return reply.send(Err(Refused::Busy));
+            return reply.send(Err(RpcError::Busy));
         }
         if !self.core.streams.lock().admit(from, number) {
-            return reply.send(Err(Refused::OutOfOrder));
+            return reply.send(Err(RpcError::OutOfOrder));
         }
-        let mut shares: Vec<(ConvId, Vec<batch::Pending>)> = Vec::new();
-        for mut pending in Batch::open(from, number, commands, reply, &self.core.streams, &self.core.load) {
+        let mut shares: Vec<(ConversationId, Vec<inbound_batch::PendingCommand>)> = Vec::new();
+        for mut pending in
+            InboundBatch::open(from, number, commands, reply, &self.core.streams, &self.core.load)
+        {
+            // Cloned, because the header borrows the bytes while `pending` moves on. The clone shares the buffer.
             let bytes = pending.bytes.clone();
-            let peek = match Peek::read(&bytes) {
-                Ok(peek) => peek,
+            let header = match CommandHeader::read(&bytes) {
+                Ok(header) => header,
                 Err(why) => {
-                    pending.answer(answer_of(&Outcome::Bad(why)));
+                    pending.answer(answer_of(&ShardOutcome::Bad(why)));
                     continue;
                 }
             };
-            if !peek.concerns_conversation() {
+            if !header.concerns_conversation() {
                 self.core.propose(pending);
                 continue;
             }
-            let share = shares.iter().rposition(|(conv, _)| conv.as_str() == peek.conv);
+            // Searched from the end: commands of one conversation tend to follow each other.
+            let share = shares.iter().rposition(|(conv, _)| conv.as_str() == header.conv);
             let share = match share {
                 Some(share) => share,
                 None => {
                     let known = self
                         .conversations
-                        .get_key_value(peek.conv)
+                        .get_key_value(header.conv)
                         .map(|(conv, _)| conv.clone());
-                    let Some(conv) = known.or_else(|| ConvId::parse(peek.conv).ok()) else {
-                        pending.answer(Answer::refused(
+                    let Some(conv) = known.or_else(|| ConversationId::parse(header.conv).ok()) else {
+                        pending.answer(CommandReply::refused(
                             protocol::ErrorCode::BadRequest,
                             "malformed id".to_owned(),
                         ));
@@ -279,24 +299,26 @@ impl Handler<Submit> for ShardActor {
             let sweep = self.sweep;
             let live = self.conversation(&conv);
             live.used = sweep;
-            if let Err(refused) = live.addr.try_send(Publish(share)) {
-                // Dropping the commands breaks their stream; the lane sends them again.
-                debug!(%conv, error = %refused, "conversation takes no commands now");
+            if let Err(refused) = live.addr.try_send(ProposeCommands(share)) {
+                // Dropping the commands fails their batch stream, so the queue resends them in order.
+                debug!(%conv, error = %refused, "conversation cannot accept commands");
             }
         }
     }
 }
 
-impl StreamHandler<Round> for ShardActor {
-    fn handle(&mut self, round: Round, _: &mut Context<Self>) {
+impl StreamHandler<AppliedBatch> for ShardActor {
+    fn handle(&mut self, round: AppliedBatch, _: &mut Context<Self>) {
+        // Before the outcomes: an event that was lost earlier must show as a gap ahead of later ones.
         self.core.admit_loss();
         match round.result {
             Ok(committed) => self.committed(round.commands, committed),
             Err(error) => {
-                debug!(shard = self.core.shard.0, %error, "round without an outcome");
+                debug!(shard = self.core.shard.0, %error, "batch failed");
+                // Only commands with `Unknown` may have been applied; all others are certainly not in the log.
                 let refused = match error {
-                    ProposeError::Unknown => Refused::Broken { unknown: true },
-                    ProposeError::NoRoom | ProposeError::NoTime => Refused::Busy,
+                    ProposeError::Unknown => RpcError::Broken { unknown: true },
+                    ProposeError::NoRoom | ProposeError::NoTime => RpcError::Busy,
                     ProposeError::NotOwner | ProposeError::Stopped => {
                         self.core.shared.not_owner(self.core.shard)
                     }
@@ -309,20 +331,21 @@ impl StreamHandler<Round> for ShardActor {
     }
 }
 
-impl Handler<Enrol> for ShardActor {
+impl Handler<RegisterNode> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, enrol: Enrol, _: &mut Context<Self>) {
+    fn handle(&mut self, registration: RegisterNode, _: &mut Context<Self>) {
+        // The new registration must not start with a gap that predates it.
         self.core.admit_loss();
-        enrol::enrol(&self.core, enrol);
+        register::register(&self.core, registration);
     }
 }
 
-impl Handler<Withdraw> for ShardActor {
+impl Handler<UnregisterNode> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, withdraw: Withdraw, _: &mut Context<Self>) {
-        let Withdraw { node, what, reply } = withdraw;
+    fn handle(&mut self, withdraw: UnregisterNode, _: &mut Context<Self>) {
+        let UnregisterNode { node, what, reply } = withdraw;
         self.core
             .interest
             .borrow_mut()
@@ -331,10 +354,10 @@ impl Handler<Withdraw> for ShardActor {
     }
 }
 
-impl Handler<Typed> for ShardActor {
+impl Handler<EphemeralEvent> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, Typed(about, event): Typed, _: &mut Context<Self>) {
+    fn handle(&mut self, EphemeralEvent(about, event): EphemeralEvent, _: &mut Context<Self>) {
         self.core.say(about, event);
     }
 }

@@ -1,7 +1,7 @@
-//! From the actors of a shard into its log: one task per shard that proposes whatever is ready.
+//! Proposal task: one per shard, moves checked commands from the actors into the log.
 //!
-//! It runs when all actors that had something to do have run, so a round holds what came in together. What the log has
-//! no room for waits here, within the bound of the [shard's load](super::core::Core::has_room).
+//! It runs after all actors with pending work, so one batch holds what arrived together. Commands that the log's queue
+//! has no room for stay in the shard, within the bound of `ShardContext::has_room`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::core::Core;
-use super::messages::Round;
+use super::context::ShardContext;
+use super::messages::AppliedBatch;
 
-/// How long to wait for room in the log's queue.
+/// Pause before a batch is proposed again when the log's queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Proposes until the shard's actors end.
-pub(super) async fn run(core: Rc<Core>) {
+/// Proposes batches until the shard's actors end.
+pub(super) async fn run(core: Rc<ShardContext>) {
     loop {
         core.ready_wake.notified().await;
         loop {
+            // Reserved before the batch is taken: the completion callback cannot wait for a free slot.
             let Ok(permit) = core.rounds.clone().reserve_owned().await else {
                 return;
             };
@@ -28,23 +29,25 @@ pub(super) async fn run(core: Rc<Core>) {
                 break;
             }
             let commands = round.iter().map(|pending| pending.bytes.clone()).collect();
+            // Marked before the submission: a command lost from here on may have been applied.
             for pending in &mut round {
                 pending.proposed = true;
             }
             core.shared.metrics.rounds.inc();
             core.shared.metrics.proposed.inc_by(round.len() as u64);
-            // Shared with the callback, which is dropped when the log has no room.
+            // Shared with the callback: a full queue drops the callback, and the batch must survive that.
             let round = Arc::new(Mutex::new(round));
             let held = round.clone();
             let submitted = core.proposer.submit(
                 commands,
                 Box::new(move |result| {
                     let commands = std::mem::take(&mut *held.lock());
-                    permit.send(Round { commands, result });
+                    permit.send(AppliedBatch { commands, result });
                 }),
             );
             if submitted.is_err() {
                 let mut round = std::mem::take(&mut *round.lock());
+                // Certainly not in the log, so a loss from here on has a known outcome.
                 for pending in &mut round {
                     pending.proposed = false;
                 }

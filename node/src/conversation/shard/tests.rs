@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::transport::MemoryNetwork;
+use cluster::transport::SimNetworkHandle;
 use cluster::{Cluster, NodeId};
-use protocol::{Cid, ConvId, Kind, UserId};
+use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
 use storage::{MemoryDisk, MemoryOptions, Store};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use super::messages::Panic;
-use crate::conversation::timeline::{ChatMachine, Command, Op};
-use crate::conversation::{Backbone, Conversations, Done, Refusal, Settings};
+use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine};
+use crate::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
 
 struct Node {
-    backbone: Backbone,
+    service: ChatService,
     cluster: Cluster,
-    conversations: Conversations,
+    conversations: ShardClient,
     runtime: Runtime,
 }
 
@@ -28,10 +28,10 @@ impl Node {
             .enable_all()
             .build()
             .unwrap();
-        let backbone = Backbone::start(settings, runtime.handle().clone());
-        let service = backbone.service();
+        let service = ChatService::start(settings, runtime.handle().clone());
+        let replication = service.service();
         let started = runtime.spawn(async move {
-            let network = MemoryNetwork::new(1);
+            let network = SimNetworkHandle::new(1);
             let config = cluster::Config {
                 advertise: network.addr(NodeId(1)),
                 bootstrap: true,
@@ -40,47 +40,54 @@ impl Node {
             };
             let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
             let transport = Arc::new(network.transport(NodeId(1)));
-            Cluster::start(config, store, transport, Arc::new(ChatMachine), service).await
+            Cluster::start(config, store, transport, Arc::new(ShardStateMachine), replication).await
         });
         let cluster = started.await.unwrap().unwrap();
-        backbone.join(cluster.clone());
-        let conversations = backbone.conversations();
+        service.join(cluster.clone());
+        let conversations = service.conversations();
         Node {
-            backbone,
+            service,
             cluster,
             conversations,
             runtime,
         }
     }
 
-    fn send(&self, conv: &ConvId, cid: &str) -> impl Future<Output = Result<Done, Refusal>> + use<> {
-        let op = Op::Send {
+    fn send(
+        &self,
+        conv: &ConversationId,
+        cid: &str,
+    ) -> impl Future<Output = Result<CommandAck, CommandError>> + use<> {
+        let op = ShardOp::Send {
             direct: None,
             body: "{}".into(),
             reply_to: None,
             mentions: vec![],
         };
         let (conv, user) = (conv.clone(), UserId::parse("alice").unwrap());
-        self.conversations.submit(Command {
+        self.conversations.submit(ShardCommand {
             conv,
             user,
-            cid: Cid::parse(cid).ok(),
+            cid: ClientMessageId::parse(cid).ok(),
             skip: 0,
             op,
         })
     }
 
-    async fn group(&self) -> ConvId {
-        let (user, cid) = (UserId::parse("alice").unwrap(), Cid::parse("make").unwrap());
+    async fn group(&self) -> ConversationId {
+        let (user, cid) = (
+            UserId::parse("alice").unwrap(),
+            ClientMessageId::parse("make").unwrap(),
+        );
         self.conversations
-            .create(user, cid, 0, Kind::Group, vec![], None)
+            .create(user, cid, 0, ConversationKind::Group, vec![], None)
             .await
             .unwrap()
             .conv
     }
 
     async fn stop(self) {
-        self.backbone.stop().await;
+        self.service.stop().await;
         self.cluster.shutdown().await;
         self.runtime.shutdown_background();
     }
@@ -99,7 +106,7 @@ async fn a_conversation_whose_actor_dies_is_rebuilt_and_loses_nothing() {
     let node = Node::start(Settings::default()).await;
     let conv = node.group().await;
     let shard = node.cluster.shard_of(conv.as_str().as_bytes());
-    let shared = node.backbone.shared().clone();
+    let shared = node.service.shared().clone();
 
     // Commands before, between and behind the deaths, all under way at once.
     let mut sends = Vec::new();
@@ -130,7 +137,7 @@ async fn an_idle_conversation_is_passivated_and_comes_back() {
     })
     .await;
     let conv = node.group().await;
-    let shared = node.backbone.shared().clone();
+    let shared = node.service.shared().clone();
     let first = node.send(&conv, "1").await.unwrap();
     eventually("no actor is left", || shared.metrics.actors.get() == 0).await;
     assert_eq!(node.send(&conv, "2").await.unwrap().mn, 2);

@@ -1,22 +1,23 @@
-//! What comes back: JSON, never stored by anybody between, and with an entity tag where a client asks for the same again.
+//! REST responses: JSON that no cache stores, with an entity tag where clients repeat a read.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse};
-use protocol::Cid;
-use protocol::answer::Conv;
+use protocol::ClientMessageId;
+use protocol::answer::ConversationSnapshot;
 use serde::Serialize;
 
-use crate::conversation::Done;
+use crate::conversation::CommandAck;
 use crate::gateway::etag;
 
-/// 200 with a body.
+/// Returns 200 with a JSON body.
 pub(super) fn json<T: Serialize>(value: &T) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(value)
 }
 
-/// 200 with a body and its entity tag, or 304 if the client has it. The client may keep it, and must ask each time.
+/// Returns 200 with a body and its entity tag, or 304 if the client has it. The client may store it but must
+/// revalidate.
 pub(super) fn tagged<T: Serialize>(request: &HttpRequest, value: &T) -> HttpResponse {
     let body = serde_json::to_vec(value).expect("a wire shape always serialises");
     let tag = etag::tag(&body);
@@ -28,6 +29,7 @@ pub(super) fn tagged<T: Serialize>(request: &HttpRequest, value: &T) -> HttpResp
     };
     response
         .insert_header((ETAG, tag))
+        // `private`: the body depends on the caller, so a shared cache must not store it.
         .insert_header((CACHE_CONTROL, "private, no-cache"));
     if known {
         return response.finish();
@@ -37,8 +39,8 @@ pub(super) fn tagged<T: Serialize>(request: &HttpRequest, value: &T) -> HttpResp
         .body(body)
 }
 
-/// The `ack` of something new, 201, or of something that had been done before, 200.
-pub(super) fn created(cid: Cid, done: Done) -> HttpResponse {
+/// Returns the `ack` of a command that creates something: 201, or 200 for a repeat with the same idempotency key.
+pub(super) fn created(cid: ClientMessageId, done: CommandAck) -> HttpResponse {
     let mut response = if done.dup {
         HttpResponse::Ok()
     } else {
@@ -49,13 +51,13 @@ pub(super) fn created(cid: Cid, done: Done) -> HttpResponse {
         .json(done.ack(cid))
 }
 
-/// The `ack` of a change of what is there, or of what takes something away.
-pub(super) fn changed(cid: Cid, done: Done) -> HttpResponse {
+/// Returns 200 with the `ack` of a command that changes or removes something.
+pub(super) fn changed(cid: ClientMessageId, done: CommandAck) -> HttpResponse {
     json(&done.ack(cid))
 }
 
-/// A conversation that is new, 201, or had been made before, 200.
-pub(super) fn made(conv: &Conv, dup: bool) -> HttpResponse {
+/// Returns a created conversation: 201, or 200 if it existed.
+pub(super) fn made(conv: &ConversationSnapshot, dup: bool) -> HttpResponse {
     let mut response = if dup {
         HttpResponse::Ok()
     } else {
@@ -67,7 +69,7 @@ pub(super) fn made(conv: &Conv, dup: bool) -> HttpResponse {
         .json(conv)
 }
 
-/// Nothing to say.
+/// Returns 204 without a body.
 pub(super) fn nothing() -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((CACHE_CONTROL, "no-store"))

@@ -1,65 +1,83 @@
-//! `/v1/conversations/{c}/bans`: who is kept out.
+//! `/v1/conversations/{c}/bans`: users banned from a conversation.
 
 use actix_web::{HttpResponse, delete, get, put, web};
-use protocol::Command;
+use protocol::ClientCommand;
 use protocol::answer::Ack;
-use protocol::command::{ActOn, Members};
-use protocol::list::Bans;
+use protocol::command::{ListMembers, MemberAction};
+use protocol::lists::BanList;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::conversations::Page;
-use super::describe::{Asked, Changed, IdempotencyKey, InConversation, OfMember, Tag};
+use super::caller::AuthenticatedUser;
+use super::conversations::PageQuery;
+use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, InConversation, OfMember, QueryErrors};
 use super::input::{Nothing, Optional};
-use super::{Conv, Problem, Seat, answer};
+use super::{ConversationPath, MemberPath, Problem, answer};
 use crate::commands::questions;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(list_bans).service(put_ban).service(delete_ban);
 }
 
-/// Lists who is kept out, in the order of their ids.
-#[utoipa::path(tag = Tag::MEMBERS, params(InConversation, Page), responses(
-    (status = 200, description = "A page of the bans.", body = Bans), Asked
+/// Lists the banned users in the order of their ids.
+#[utoipa::path(tag = ApiTag::MEMBERS, params(InConversation, PageQuery), responses(
+    (status = 200, description = "A page of the bans.", body = BanList), QueryErrors
 ))]
 #[get("/v1/conversations/{c}/bans")]
-async fn list_bans(caller: Caller, c: Conv, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
-    let Page { cursor, limit } = page.into_inner();
+async fn list_bans(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    page: web::Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let PageQuery { cursor, limit } = page.into_inner();
     let c = c.into_inner();
-    let members = Members { c, cursor, limit };
-    caller.may(&Command::Members(members.clone()))?;
+    let members = ListMembers { c, cursor, limit };
+    caller.may(&ClientCommand::Members(members.clone()))?;
     let page = questions::bans(caller.conversations(), &caller.user, members, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }
 
-/// Puts a user out and keeps it out.
-#[utoipa::path(tag = Tag::MEMBERS, params(OfMember, IdempotencyKey), responses(
+/// Removes a user from the conversation and bars the user from joining again.
+#[utoipa::path(tag = ApiTag::MEMBERS, params(OfMember, IdempotencyKey), responses(
     (status = 201, description = "The user is banned.", body = Ack),
-    (status = 200, description = "It had been done with this key before.", body = Ack),
-    Changed
+    (status = 200, description = "A request with this idempotency key had banned the user before.", body = Ack),
+    ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/bans/{u}")]
-async fn put_ban(caller: Caller, seat: Seat, input: Optional<Nothing>) -> Result<HttpResponse, Problem> {
-    let ((c, who), cid) = (seat.into_inner(), input.cid);
-    let ban = ActOn {
+async fn put_ban(
+    caller: AuthenticatedUser,
+    path: MemberPath,
+    input: Optional<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    let ((c, who), cid) = (path.into_inner(), input.cid);
+    let ban = MemberAction {
         c,
         cid: cid.clone(),
         who,
     };
-    Ok(answer::created(cid, caller.change(Command::Ban(ban)).await?))
+    Ok(answer::created(
+        cid,
+        caller.change(ClientCommand::Ban(ban)).await?,
+    ))
 }
 
-/// Permits a user to come again.
-#[utoipa::path(tag = Tag::MEMBERS, params(OfMember, IdempotencyKey), responses(
-    (status = 200, description = "The user is banned no longer.", body = Ack), Changed
+/// Lifts the ban of a user, who may join or be added again.
+#[utoipa::path(tag = ApiTag::MEMBERS, params(OfMember, IdempotencyKey), responses(
+    (status = 200, description = "The user is not banned any more.", body = Ack), ChangeErrors
 ))]
 #[delete("/v1/conversations/{c}/bans/{u}")]
-async fn delete_ban(caller: Caller, seat: Seat, input: Optional<Nothing>) -> Result<HttpResponse, Problem> {
-    let ((c, who), cid) = (seat.into_inner(), input.cid);
-    let unban = ActOn {
+async fn delete_ban(
+    caller: AuthenticatedUser,
+    path: MemberPath,
+    input: Optional<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    let ((c, who), cid) = (path.into_inner(), input.cid);
+    let unban = MemberAction {
         c,
         cid: cid.clone(),
         who,
     };
-    Ok(answer::changed(cid, caller.change(Command::Unban(unban)).await?))
+    Ok(answer::changed(
+        cid,
+        caller.change(ClientCommand::Unban(unban)).await?,
+    ))
 }

@@ -1,4 +1,4 @@
-//! Who asks: the user of the bearer token, within the user's rates, of a node that serves.
+//! Extractor of the authenticated caller: checks the node state and the bearer token, and applies the user's rates.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -8,90 +8,95 @@ use std::time::{Duration, Instant, SystemTime};
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
-use protocol::command::Typing;
-use protocol::{Cid, Command, ConvId, Cost, ErrorCode, UserId, cost};
+use protocol::command::SetTyping;
+use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId, cost};
 
-use crate::commands::Change;
-use crate::config::Limits;
-use crate::conversation::timeline::{self, Op};
-use crate::conversation::{Conversations, Done, Refusal};
+use crate::commands::ConversationChange;
+use crate::config::LimitsConfig;
+use crate::conversation::state_machine::{self, ShardOp};
+use crate::conversation::{CommandAck, CommandError, ShardClient};
 use crate::gateway::admission;
-use crate::gateway::connection::Connection;
+use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
 use crate::session::rates::Account;
-use crate::session::{Cut, Order, Worker};
-use crate::telemetry::metrics::{Code, CodeLabels};
+use crate::session::{CloseSocket, NodeState, WorkerContext};
+use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
-/// The user of a request. To have one is to be authenticated.
-pub(in crate::gateway) struct Caller {
-    /// The user.
+/// Authenticated user of a request.
+pub(in crate::gateway) struct AuthenticatedUser {
     pub(in crate::gateway) user: UserId,
-    /// When the token runs out.
+    /// Expiry time of the token; `None` for development tokens.
     pub(in crate::gateway) expires: Option<SystemTime>,
-    /// The login that the token came from.
-    pub(in crate::gateway) login: Option<Cid>,
-    worker: Rc<Worker>,
+    /// Login that the token was issued for; `None` for tokens of other issuers.
+    pub(in crate::gateway) login: Option<ClientMessageId>,
+    worker: Rc<WorkerContext>,
     account: Arc<Account>,
 }
 
-// === impl Caller ===
+// === impl AuthenticatedUser ===
 
-impl Caller {
-    /// The way to the conversations.
-    pub(super) fn conversations(&self) -> &Conversations {
+impl AuthenticatedUser {
+    /// Returns the shard client.
+    pub(super) fn conversations(&self) -> &ShardClient {
         &self.worker.conversations
     }
 
-    /// The node's limits.
-    pub(super) fn limits(&self) -> &Limits {
+    /// Returns the configured limits.
+    pub(super) fn limits(&self) -> &LimitsConfig {
         &self.worker.config.limits
     }
 
-    /// What the sessions of this thread share.
-    pub(in crate::gateway) fn worker(&self) -> &Rc<Worker> {
+    /// Returns the context shared by the sessions of this thread.
+    pub(in crate::gateway) fn worker(&self) -> &Rc<WorkerContext> {
         &self.worker
     }
 
-    /// Whether the caller may listen: as on a WebSocket, and at the rate of questions.
-    pub(in crate::gateway) fn may_listen(&self, headers: &HeaderMap, cost: Cost) -> Result<(), Problem> {
-        if self.worker.order() != Order::Serve {
-            return Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped"));
+    /// Checks that the caller may receive events, and charges `cost` to the user's query rate.
+    pub(in crate::gateway) fn may_listen(
+        &self,
+        headers: &HeaderMap,
+        cost: CommandCost,
+    ) -> Result<(), Problem> {
+        // New sessions are refused in lame-duck mode already: the node would soon close them.
+        if self.worker.order() != NodeState::Serve {
+            return Err(Problem::new(ErrorCode::Unavailable, "the node is draining"));
         }
         if !admission::origin_allowed(headers, &self.worker.config.server) {
-            let msg = "sessions are not opened from this origin";
+            let msg = "the origin of this page is not allowed to open sessions";
             return Err(Problem::new(ErrorCode::Forbidden, msg));
         }
         self.pay(cost)
     }
 
-    /// Checks a command, and pays for it.
-    pub(super) fn may(&self, command: &Command) -> Result<(), Problem> {
+    /// Validates a command and charges its cost.
+    pub(super) fn may(&self, command: &ClientCommand) -> Result<(), Problem> {
         command.check()?;
         self.pay(cost(command))
     }
 
-    /// Pays for what is asked.
-    fn pay(&self, cost: Cost) -> Result<(), Problem> {
+    /// Charges a cost to the user's account.
+    fn pay(&self, cost: CommandCost) -> Result<(), Problem> {
         self.account
             .take(cost, Instant::now())
             .map_err(|wait| self.too_fast(wait))
     }
 
-    /// Shows that the user types, or drops it in silence.
-    pub(super) fn typing(&self, typing: &Typing) {
+    /// Sends a typing notification, or drops it if the user exceeds the rate.
+    pub(super) fn typing(&self, typing: &SetTyping) {
         let (conv, on) = (&typing.c, typing.on);
         if self.account.typing(conv, on, Instant::now()) {
             self.conversations().typing(&self.user, conv, on);
         }
     }
 
-    /// Pays for one more page of the same request, waiting until that is possible.
+    /// Charges the cost of one more page of the same request, and waits until the rate permits it.
     ///
     /// # Errors
-    /// The node is being stopped or lost its majority: what takes long goes on elsewhere.
+    /// A node that is draining or has lost quorum: a long request must not delay the stop.
     pub(super) async fn pace(&self) -> Result<(), Problem> {
         loop {
             serving(&self.worker)?;
+            // Charged as a page of the maximum size.
             match self
                 .account
                 .take(protocol::cost::page(Some(u64::MAX)), Instant::now())
@@ -102,13 +107,19 @@ impl Caller {
         }
     }
 
-    /// Changes one conversation by what is no command of a client.
-    pub(super) async fn operate(&self, conv: ConvId, cid: Cid, op: Op) -> Result<Done, Problem> {
-        self.pay(Cost::CHANGE)?;
-        let command = timeline::Command {
+    /// Submits a conversation operation that has no client command.
+    pub(super) async fn operate(
+        &self,
+        conv: ConversationId,
+        cid: ClientMessageId,
+        op: ShardOp,
+    ) -> Result<CommandAck, Problem> {
+        self.pay(CommandCost::CHANGE)?;
+        let command = state_machine::ShardCommand {
             conv,
             user: self.user.clone(),
             cid: Some(cid),
+            // No session to exclude: REST clients receive no events on this connection.
             skip: 0,
             op,
         };
@@ -116,16 +127,22 @@ impl Caller {
         done.map_err(|refusal| self.refused(refusal))
     }
 
-    /// Changes one conversation.
-    pub(super) async fn change(&self, command: Command) -> Result<Done, Problem> {
+    /// Submits a command that changes one conversation.
+    pub(super) async fn change(&self, command: ClientCommand) -> Result<CommandAck, Problem> {
         self.may(&command)?;
         let change = match command {
-            Command::Send(send) => Change::send(&self.user, send, self.limits().body_bytes)?,
-            Command::Edit(edit) => Change::edit(edit, self.limits().body_bytes)?,
-            Command::Block(block) => Change::block(&self.user, block.who, true),
-            Command::Unblock(block) => Change::block(&self.user, block.who, false),
-            command => Change::of(command)
-                .ok_or_else(|| Problem::new(ErrorCode::BadRequest, "this changes no conversation"))?,
+            ClientCommand::Send(send) => {
+                ConversationChange::send(&self.user, send, self.limits().body_bytes)?
+            }
+            ClientCommand::Edit(edit) => ConversationChange::edit(edit, self.limits().body_bytes)?,
+            ClientCommand::Block(block) => ConversationChange::block(&self.user, block.who, true),
+            ClientCommand::Unblock(block) => ConversationChange::block(&self.user, block.who, false),
+            command => ConversationChange::of(command).ok_or_else(|| {
+                Problem::new(
+                    ErrorCode::BadRequest,
+                    "this command does not change a conversation",
+                )
+            })?,
         };
         let began = Instant::now();
         let done = change.submit(self.conversations(), self.user.clone(), 0).await;
@@ -136,9 +153,9 @@ impl Caller {
         done.map_err(|refusal| self.refused(refusal))
     }
 
-    /// The problem that a refusal is, counted.
-    pub(super) fn refused(&self, refusal: Refusal) -> Problem {
-        let code = Code(refusal.code.as_str());
+    /// Counts a refusal and converts it to a problem.
+    pub(super) fn refused(&self, refusal: CommandError) -> Problem {
+        let code = ErrorLabel(refusal.code.as_str());
         self.worker
             .metrics
             .refused
@@ -148,8 +165,9 @@ impl Caller {
     }
 
     fn too_fast(&self, wait: Duration) -> Problem {
+        // At least one millisecond: zero would make the client retry at once.
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-        self.refused(Refusal {
+        self.refused(CommandError {
             code: ErrorCode::RateLimited,
             msg: "too many requests".to_owned(),
             retry_ms: Some(retry_ms),
@@ -157,32 +175,35 @@ impl Caller {
     }
 }
 
-impl FromRequest for Caller {
+impl FromRequest for AuthenticatedUser {
     type Error = Problem;
-    type Future = Ready<Result<Caller, Problem>>;
+    type Future = Ready<Result<AuthenticatedUser, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         ready(recognise(request))
     }
 }
 
-/// Refuses everything where clients are not served.
-pub(super) fn serving(worker: &Worker) -> Result<(), Problem> {
+/// Checks that the node serves clients.
+pub(super) fn serving(worker: &WorkerContext) -> Result<(), Problem> {
     match worker.order() {
-        Order::Serve | Order::HandOver => Ok(()),
-        Order::Drain => Err(Problem::new(ErrorCode::Unavailable, "the node is being stopped")),
-        Order::Isolated => Err(Problem::new(ErrorCode::Unavailable, "the node has no majority")),
+        // In lame-duck mode requests are still served, so that clients see nothing of the shard transfer.
+        NodeState::Serve | NodeState::HandOver => Ok(()),
+        NodeState::Drain => Err(Problem::new(ErrorCode::Unavailable, "the node is draining")),
+        NodeState::Isolated => Err(Problem::new(ErrorCode::Unavailable, "the node has lost quorum")),
     }
 }
 
-fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
-    let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
-    let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
+fn recognise(request: &HttpRequest) -> Result<AuthenticatedUser, Problem> {
+    let missing = || Problem::new(ErrorCode::Internal, "the request has no gateway context");
+    let worker = request
+        .app_data::<web::Data<Rc<WorkerContext>>>()
+        .ok_or_else(missing)?;
     serving(worker)?;
     let identity = match admission::bearer(request.headers()) {
         Ok(Some(token)) => worker.auth.check(token),
         Ok(None) => {
-            let msg = "send a token: Authorization: Bearer <token>";
+            let msg = "the request needs a token: Authorization: Bearer <token>";
             return Err(Problem::new(ErrorCode::Unauthenticated, msg));
         }
         Err(refused) => Err(refused),
@@ -190,10 +211,11 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Problem> {
     let identity = identity.inspect_err(|_| {
         worker.metrics.auth_failures.inc();
     })?;
-    if let Some(connection) = Connection::under(request) {
+    // Lifts the bound on unidentified data before the body is read.
+    if let Some(connection) = TrackedConnection::under(request) {
         connection.identified();
     }
-    Ok(Caller {
+    Ok(AuthenticatedUser {
         account: worker.rates.of(&identity.user, Instant::now()),
         user: identity.user,
         expires: identity.expires,

@@ -1,65 +1,65 @@
-//! `/v1/conversations`, and one of them.
+//! `/v1/conversations` and `/v1/conversations/{c}`.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
-use protocol::answer::{Ack, Conv as ConvView, Inbox};
-use protocol::command::{Create, List, Open, Set};
-use protocol::{Command, History, Kind, UserId};
+use protocol::answer::{Ack, ConversationList, ConversationSnapshot as ConvView};
+use protocol::command::{CreateConversation, ListConversations, OpenConversation, UpdateConversation};
+use protocol::{ClientCommand, ConversationKind, HistoryVisibility, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::answer;
-use super::caller::Caller;
-use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Known, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
-use super::{Conv, Problem};
+use super::{ConversationPath, Problem};
 use crate::commands::{changes, questions};
 
-/// A page of a list.
+/// Page of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// The `next` of the page before.
+pub(super) struct PageQuery {
+    /// The `next` of the previous page; without it, the first page.
     #[param(max_length = 256)]
     pub(super) cursor: Option<String>,
-    /// How many; 50 unless given, and clamped to 1-100.
+    /// The number of rows; default 50, clamped to 1-100.
     pub(super) limit: Option<u64>,
 }
 
-/// What the client has.
+/// Position of the client in a conversation.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Have {
-    /// The last `s` that the client has: the answer brings the events above it.
+struct ListHaveQuery {
+    /// The last `s` that the client has. The answer includes the events after it.
     have: Option<u64>,
 }
 
-/// A conversation to be made.
+/// A conversation to create.
 #[derive(Deserialize, ToSchema)]
 struct NewConversation {
-    /// The kind.
-    kind: Kind,
-    /// The other initial members; for a direct conversation exactly one.
+    /// The kind of the conversation: direct, group or channel.
+    kind: ConversationKind,
+    /// The other initial members; exactly one for a direct conversation.
     #[serde(default)]
     #[schema(max_items = 256)]
     members: Vec<UserId>,
-    /// The title; direct conversations have none.
+    /// The title; not permitted for direct conversations.
     #[schema(max_length = 256)]
     title: Option<String>,
 }
 
-/// What is to change; at least one is there.
+/// Settings to change; at least one field is required.
 #[derive(Deserialize, ToSchema)]
 #[schema(min_properties = 1)]
 struct Settings {
-    /// The title, for everybody; an empty one removes it.
+    /// The title, shared by all members; an empty one removes it.
     #[schema(max_length = 256)]
     title: Option<String>,
-    /// How far back a new member may read, for everybody.
-    history: Option<History>,
-    /// Whether the caller wants no alerts.
+    /// The part of the history that new members may read; shared by all members.
+    history: Option<HistoryVisibility>,
+    /// True to mute the conversation for the caller only.
     muted: Option<bool>,
-    /// Whether the caller keeps the conversation on top.
+    /// True to pin the conversation to the top of the caller's list.
     pinned: Option<bool>,
 }
 
@@ -71,74 +71,81 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(change_conversation);
 }
 
-/// Lists the caller's conversations, the latest activity first.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(Page), responses(
-    (status = 200, description = "A page of the inbox.", body = Inbox), Asked
+/// Lists the caller's conversations, most recent activity first.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(PageQuery), responses(
+    (status = 200, description = "A page of the caller's conversations.", body = ConversationList), QueryErrors
 ))]
 #[get("/v1/conversations")]
-async fn list_conversations(caller: Caller, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
-    let Page { cursor, limit } = page.into_inner();
-    let list = List { cursor, limit };
-    caller.may(&Command::List(list.clone()))?;
+async fn list_conversations(
+    caller: AuthenticatedUser,
+    page: web::Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let PageQuery { cursor, limit } = page.into_inner();
+    let list = ListConversations { cursor, limit };
+    caller.may(&ClientCommand::List(list.clone()))?;
     let page = questions::list(caller.conversations(), &caller.user, list, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }
 
-/// Makes a conversation. The same key gives the same conversation.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(IdempotencyKey), request_body = NewConversation, responses(
-    (status = 201, description = "It was made.", body = ConvView,
+/// Creates a conversation. A repeat with the same idempotency key returns the same conversation.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(IdempotencyKey), request_body = NewConversation, responses(
+    (status = 201, description = "The conversation was created.", body = ConvView,
         headers(("Location" = String, description = "The path of the conversation."))),
-    (status = 200, description = "It had been made by this key before, or both had a direct conversation.", body = ConvView,
+    (status = 200, description = "The conversation existed: created with this idempotency key before, or the direct conversation of the two users.", body = ConvView,
         headers(("Location" = String, description = "The path of the conversation."))),
-    Changed
+    ChangeErrors
 ))]
 #[post("/v1/conversations")]
-async fn create_conversation(caller: Caller, input: Input<NewConversation>) -> Result<HttpResponse, Problem> {
+async fn create_conversation(
+    caller: AuthenticatedUser,
+    input: Input<NewConversation>,
+) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
     let NewConversation { kind, members, title } = input.fields;
-    let create = Create {
+    let create = CreateConversation {
         kind,
         cid,
         members,
         title,
     };
-    caller.may(&Command::Create(create.clone()))?;
+    caller.may(&ClientCommand::Create(create.clone()))?;
     let made = changes::create(caller.conversations(), caller.user.clone(), create).await;
     let done = made.map_err(|refusal| caller.refused(refusal))?;
+    // Read for a repeat as well, whose create command changes nothing.
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::made(&view, done.dup))
 }
 
-/// Shows a conversation as the caller, a member, sees it.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(InConversation, Have, Known), responses(
+/// Shows a conversation to the caller, who must be a member.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(InConversation, ListHaveQuery, EntityTag), responses(
     (status = 200, description = "The conversation.", body = ConvView,
-        headers(("ETag" = String, description = "Of exactly this answer."))),
-    (status = 304, description = "The client has it: If-None-Match names its entity tag."),
-    Asked
+        headers(("ETag" = String, description = "The entity tag of this response."))),
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag."),
+    QueryErrors
 ))]
 #[get("/v1/conversations/{c}")]
 async fn open_conversation(
-    caller: Caller,
+    caller: AuthenticatedUser,
     request: HttpRequest,
-    c: Conv,
-    have: web::Query<Have>,
+    c: ConversationPath,
+    have: web::Query<ListHaveQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (c, have) = (c.into_inner(), have.have);
-    caller.may(&Command::Open(Open { c: c.clone(), have }))?;
+    caller.may(&ClientCommand::Open(OpenConversation { c: c.clone(), have }))?;
     let view = caller.conversations().open(&caller.user, &c, have).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &view))
 }
 
-/// Changes the title and settings, or what is the caller's own: mute and pin.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(InConversation, IdempotencyKey), request_body = Settings, responses(
-    (status = 200, description = "It is so. There is an `s` if the others are told.", body = Ack), Changed
+/// Changes the shared settings of a conversation, or the caller's own: `muted` and `pinned`.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(InConversation, IdempotencyKey), request_body = Settings, responses(
+    (status = 200, description = "The setting has this value. `s` is present if the change is an event of the conversation.", body = Ack), ChangeErrors
 ))]
 #[patch("/v1/conversations/{c}")]
 async fn change_conversation(
-    caller: Caller,
-    c: Conv,
+    caller: AuthenticatedUser,
+    c: ConversationPath,
     input: Input<Settings>,
 ) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
@@ -148,7 +155,7 @@ async fn change_conversation(
         muted,
         pinned,
     } = input.fields;
-    let set = Set {
+    let set = UpdateConversation {
         c: c.into_inner(),
         cid: cid.clone(),
         title,
@@ -156,5 +163,8 @@ async fn change_conversation(
         muted,
         pinned,
     };
-    Ok(answer::changed(cid, caller.change(Command::Set(set)).await?))
+    Ok(answer::changed(
+        cid,
+        caller.change(ClientCommand::Set(set)).await?,
+    ))
 }

@@ -1,28 +1,28 @@
-//! `/v1/conversations/{c}/read`, `/delivered` and `/typing`.
+//! `/v1/conversations/{c}/read`, `/delivered` and `/typing`: cursors and typing notifications.
 
 use actix_web::{HttpResponse, post, put};
-use protocol::Command;
-use protocol::command::{Cursor, Typing};
+use protocol::ClientCommand;
+use protocol::command::{MoveCursor, SetTyping};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Changed, InConversation, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors, InConversation};
 use super::input::Input;
-use super::{Conv, Problem, answer};
+use super::{ConversationPath, Problem, answer};
 
-/// A position in a log.
+/// A position in the log of a conversation.
 #[derive(Deserialize, ToSchema)]
-struct Position {
-    /// Up to and including this event; beyond the last it is clamped.
+struct CursorRequest {
+    /// The event up to which the cursor moves, inclusive; clamped to the last event.
     s: u64,
 }
 
-/// Whether the caller types.
+/// A change of the caller's typing state.
 #[derive(Deserialize, ToSchema)]
 struct Types {
-    /// Whether the caller types, or has stopped.
+    /// True when the caller starts to type, false when the caller stops.
     on: bool,
 }
 
@@ -30,36 +30,48 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(set_read).service(set_delivered).service(type_in);
 }
 
-/// Moves the caller's read cursor, and with it the delivered one; never back.
-#[utoipa::path(tag = Tag::CURSORS, params(InConversation), request_body = Position, responses(
-    (status = 204, description = "It stands there or further."), Changed
+/// Moves the caller's read cursor forward, and the delivered cursor with it. Cursors never move back.
+#[utoipa::path(tag = ApiTag::CURSORS, params(InConversation), request_body = CursorRequest, responses(
+    (status = 204, description = "The cursor is at this position or beyond it."), ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/read")]
-async fn set_read(caller: Caller, c: Conv, input: Input<Position>) -> Result<HttpResponse, Problem> {
+async fn set_read(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    input: Input<CursorRequest>,
+) -> Result<HttpResponse, Problem> {
     let (c, s) = (c.into_inner(), input.fields.s);
-    caller.change(Command::Read(Cursor { c, s })).await?;
+    caller.change(ClientCommand::Read(MoveCursor { c, s })).await?;
     Ok(answer::nothing())
 }
 
-/// Moves the caller's delivered cursor, never back.
-#[utoipa::path(tag = Tag::CURSORS, params(InConversation), request_body = Position, responses(
-    (status = 204, description = "It stands there or further."), Changed
+/// Moves the caller's delivered cursor forward. Cursors never move back.
+#[utoipa::path(tag = ApiTag::CURSORS, params(InConversation), request_body = CursorRequest, responses(
+    (status = 204, description = "The cursor is at this position or beyond it."), ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/delivered")]
-async fn set_delivered(caller: Caller, c: Conv, input: Input<Position>) -> Result<HttpResponse, Problem> {
+async fn set_delivered(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    input: Input<CursorRequest>,
+) -> Result<HttpResponse, Problem> {
     let (c, s) = (c.into_inner(), input.fields.s);
-    caller.change(Command::Recv(Cursor { c, s })).await?;
+    caller.change(ClientCommand::Recv(MoveCursor { c, s })).await?;
     Ok(answer::nothing())
 }
 
-/// Shows the members that the caller types, or has stopped. What comes too often, or from one who may not write there, is
-/// dropped in silence.
-#[utoipa::path(tag = Tag::CURSORS, params(InConversation), request_body = Types, responses(
-    (status = 204, description = "Taken, or dropped."), Changed
+/// Notifies the members that the caller is typing or has stopped. Notifications above the rate, or from a caller who
+/// may not write there, are dropped without an error.
+#[utoipa::path(tag = ApiTag::CURSORS, params(InConversation), request_body = Types, responses(
+    (status = 204, description = "The notification was accepted, or dropped by its rate limit."), ChangeErrors
 ))]
 #[post("/v1/conversations/{c}/typing")]
-async fn type_in(caller: Caller, c: Conv, input: Input<Types>) -> Result<HttpResponse, Problem> {
+async fn type_in(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    input: Input<Types>,
+) -> Result<HttpResponse, Problem> {
     let (c, on) = (c.into_inner(), input.fields.on);
-    caller.typing(&Typing { c, on });
+    caller.typing(&SetTyping { c, on });
     Ok(answer::nothing())
 }

@@ -1,110 +1,109 @@
-//! What the descriptions of the handlers share: parameters, refusals, groups.
+//! Shared parts of the handlers' OpenAPI descriptions: parameters, error responses and tags.
 
 use std::collections::BTreeMap;
 
-use protocol::{Cid, ConvId, UserId};
+use protocol::{ClientMessageId, ConversationId, UserId};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses};
 
-/// Groups of operations.
-pub(in crate::gateway) struct Tag;
+pub(in crate::gateway) struct ApiTag;
 
-/// The conversation in the path.
+/// Conversation in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(super) struct InConversation {
-    /// The conversation.
-    c: ConvId,
+    /// The id of the conversation.
+    c: ConversationId,
 }
 
-/// The user in the path.
+/// User in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(super) struct OfUser {
-    /// The user.
+    /// The id of the user.
     u: UserId,
 }
 
-/// The conversation and the user in the path.
+/// Conversation and user in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(super) struct OfMember {
-    /// The conversation.
-    c: ConvId,
-    /// The user.
+    /// The id of the conversation.
+    c: ConversationId,
+    /// The id of the user.
     u: UserId,
 }
 
-/// The conversation and the message in the path.
+/// Conversation and message in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(super) struct OfMessage {
-    /// The conversation.
-    c: ConvId,
-    /// The message, by its place in the log.
+    /// The id of the conversation.
+    c: ConversationId,
+    /// The position of the message in the log of the conversation.
     s: u64,
 }
 
-/// The conversation, the message and the reaction in the path.
+/// Conversation, message and reaction in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(super) struct OfReaction {
-    /// The conversation.
-    c: ConvId,
-    /// The message, by its place in the log.
+    /// The id of the conversation.
+    c: ConversationId,
+    /// The position of the message in the log of the conversation.
     s: u64,
     /// The reaction, percent-encoded: 1 to 32 bytes without control characters.
     #[param(min_length = 1, max_length = 32)]
     k: String,
 }
 
-/// The entity tag that the client has.
+/// Entity tag of the client.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
-pub(in crate::gateway) struct Known {
-    /// The entity tags that the client has: if the answer has one of them, it is 304 and has no body.
+pub(in crate::gateway) struct EntityTag {
+    /// The entity tags that the client has. If the answer matches one of them, it is 304 without a body.
     #[param(rename = "If-None-Match")]
     known: Option<String>,
 }
 
-/// The idempotency key.
+/// Idempotency key of a change.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
 pub(super) struct IdempotencyKey {
-    /// The idempotency key (`cid`): the same request may be sent again with it, and is done once. `cid` in the body does as well.
+    /// The idempotency key (`cid`). A request repeated with it is executed once. A `cid` in the body serves as well.
     #[param(rename = "Idempotency-Key")]
-    key: Cid,
+    key: ClientMessageId,
 }
 
-/// What a question may be answered instead.
-pub(in crate::gateway) struct Asked;
+/// Error responses of queries.
+pub(in crate::gateway) struct QueryErrors;
 
-/// What a request with a body, or a change, may be answered instead.
-pub(super) struct Changed;
+/// Error responses of changes and of requests with a body.
+pub(super) struct ChangeErrors;
 
-/// What one who isn't known yet may be answered instead.
+/// Error responses of requests without authentication.
 pub(super) struct Entered;
 
-/// What one who isn't known yet, and shows something to be, may be answered instead.
+/// Error responses of requests that authenticate by a code or token in the body.
 pub(super) struct Proven;
 
-/// What an operator may be answered instead.
+/// Error responses of operator requests.
 pub(in crate::gateway) struct Operators;
 
-/// What an upgrade may be answered instead.
+/// Error responses of the WebSocket upgrade.
 pub(in crate::gateway) struct Upgraded;
 
-// === impl Tag, Asked, Changed, Entered, Proven, Operators, Upgraded ===
+// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded ===
 
-impl Tag {
+impl ApiTag {
     pub(super) const LOGIN: &'static str = "Login";
     pub(super) const CONVERSATIONS: &'static str = "Conversations";
     pub(super) const MESSAGES: &'static str = "Messages";
@@ -113,29 +112,38 @@ impl Tag {
     pub(super) const USERS: &'static str = "Users";
     pub(in crate::gateway) const EVENTS: &'static str = "Events";
     pub(in crate::gateway) const OPERATION: &'static str = "Operation";
-    /// Every group, with what it is about.
+    /// Every tag with its description.
     pub(in crate::gateway) const ALL: [(&'static str, &'static str); 8] = [
-        (Tag::LOGIN, "One-time codes and the tokens they give."),
-        (Tag::CONVERSATIONS, "The caller's conversations."),
-        (Tag::MESSAGES, "What is said in a conversation."),
-        (Tag::CURSORS, "What has arrived and what was read."),
         (
-            Tag::MEMBERS,
-            "Who is in a conversation, as what, and who is kept out.",
+            ApiTag::LOGIN,
+            "Login by one-time codes, and the tokens of a login.",
         ),
-        (Tag::USERS, "What concerns one other user."),
-        (Tag::EVENTS, "What happens, for clients without a WebSocket."),
-        (Tag::OPERATION, "For probes and operators."),
+        (ApiTag::CONVERSATIONS, "The caller's conversations."),
+        (ApiTag::MESSAGES, "The messages and events of a conversation."),
+        (
+            ApiTag::CURSORS,
+            "Delivered and read cursors, and typing notifications.",
+        ),
+        (
+            ApiTag::MEMBERS,
+            "The members of a conversation, their roles, and the banned users.",
+        ),
+        (
+            ApiTag::USERS,
+            "Direct messages, presence, settings and blocks of users.",
+        ),
+        (ApiTag::EVENTS, "Event delivery for clients without a WebSocket."),
+        (ApiTag::OPERATION, "Endpoints for health probes and operators."),
     ];
 }
 
-impl IntoResponses for Asked {
+impl IntoResponses for QueryErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 429, 500, 503])
     }
 }
 
-impl IntoResponses for Changed {
+impl IntoResponses for ChangeErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503, 504])
     }
@@ -165,25 +173,25 @@ impl IntoResponses for Upgraded {
     }
 }
 
-/// Refusals by status.
+/// Builds the descriptions of error responses by status.
 pub(in crate::gateway) fn refusals(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
     let responses = statuses.iter().map(|status| {
         let about = match status {
             400 => "The request is malformed.",
-            401 => "No token, or one that is not valid any more.",
-            403 => "The caller is no member, or may not do this.",
-            404 => "What the request names is not there.",
-            405 => "The resource doesn't have this method.",
-            408 => "The body took too long.",
-            409 => "The state doesn't permit it.",
-            413 => "The body, or the message in it, is over its limit.",
-            415 => "The body is no JSON.",
-            426 => "This is a WebSocket endpoint.",
-            429 => "Too many requests of this user, or of this address.",
-            500 => "A fault of the server.",
-            503 => "A queue is full, or no owner could be reached.",
-            504 => "The outcome is not known: the same key again tells.",
-            _ => "Refused.",
+            401 => "The request has no token, or the token is not valid.",
+            403 => "The caller is not a member, or does not have the permission.",
+            404 => "The conversation, message or user does not exist.",
+            405 => "The resource does not have this method.",
+            408 => "The body did not arrive in time.",
+            409 => "The current state does not permit the request.",
+            413 => "The body, or the message in it, exceeds its size limit.",
+            415 => "The content type of the body is not JSON.",
+            426 => "The endpoint accepts only WebSocket upgrades.",
+            429 => "The user, or the address, exceeds its request rate.",
+            500 => "The server failed.",
+            503 => "The node is overloaded or draining, or the shard owner cannot be reached.",
+            504 => "The outcome is unknown. Repeating the request with the same idempotency key returns it.",
+            _ => "The request was refused.",
         };
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Problem")))
@@ -195,7 +203,7 @@ pub(in crate::gateway) fn refusals(statuses: &[u16]) -> BTreeMap<String, RefOr<R
             response = response.header("WWW-Authenticate", HeaderBuilder::new().build());
         }
         if *status == 429 || *status >= 500 {
-            let about = "Seconds to wait before the next try.";
+            let about = "The number of seconds after which the client may repeat the request.";
             response = response.header(
                 "Retry-After",
                 HeaderBuilder::new().description(Some(about)).build(),

@@ -1,7 +1,7 @@
-//! `/v1/conversations/{c}/export`: the log as lines of JSON, as long as it is.
+//! `/v1/conversations/{c}/export`: the whole log of a conversation as lines of JSON.
 //!
-//! Page by page from the owner, wherever that is, and no further than the client reads: one page is in memory. Each page
-//! is a question of the user, at the rate of all its questions.
+//! Pages are read from the shard owner as fast as the client reads the body, so one page is in memory. Each page is
+//! charged to the user's query rate.
 
 use std::io;
 
@@ -9,56 +9,61 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, get, web};
 use bytes::Bytes;
 use futures::stream;
-use protocol::command::Open;
-use protocol::{Command, ConvId, limits};
+use protocol::command::OpenConversation;
+use protocol::{ClientCommand, ConversationId, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Asked, InConversation, Tag};
-use super::{Conv, Problem};
-use crate::conversation::HistoryPage;
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, InConversation, QueryErrors};
+use super::{ConversationPath, Problem};
+use crate::conversation::HistoryResult;
 
-/// Which part of the log.
+/// Range of the log to export.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Part {
-    /// The first event, by its `s`; the first that the caller may see, unless given.
+struct ExportQuery {
+    /// The position `s` of the first event; default: the first event that the caller may see.
     from: Option<u64>,
-    /// The last event, by its `s`; the last of now, unless given.
+    /// The position `s` of the last event; default: the last event at the time of the request.
     to: Option<u64>,
 }
 
-/// An export under way.
 struct Lines {
-    caller: Caller,
-    c: ConvId,
-    /// The last event written.
+    caller: AuthenticatedUser,
+    c: ConversationId,
+    /// Position of the last event written.
     after: u64,
-    /// Whether it matters that events begin right behind `after`.
+    /// Set if a jump after `after` is a gap. Without `from`, the export begins at the first visible event instead.
     joined: bool,
     to: u64,
-    page: Option<HistoryPage>,
+    page: Option<HistoryResult>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(export_events);
 }
 
-/// Writes the log, one event a line, ascending, as far as the caller may see it. Where events are gone between two
-/// lines, a line `{"t":"gap","c":…,"from":…,"to":…}` says which. A body that breaks off is not whole: go on with `from`.
-#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Part), responses(
-    (status = 200, description = "Lines of JSON.", body = String, content_type = "application/x-ndjson"), Asked
+/// Writes the log in ascending order, one event per line, as far as the caller may see it. Where events were removed
+/// between two lines, a line `{"t":"gap","c":…,"from":…,"to":…}` names the missing range. A body that breaks off is
+/// incomplete; the client continues with `from`.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(InConversation, ExportQuery), responses(
+    (status = 200, description = "The events of the conversation, one JSON object per line.", body = String, content_type = "application/x-ndjson"), QueryErrors
 ))]
 #[get("/v1/conversations/{c}/export")]
-async fn export_events(caller: Caller, c: Conv, part: web::Query<Part>) -> Result<HttpResponse, Problem> {
-    let (c, Part { from, to }) = (c.into_inner(), part.into_inner());
-    caller.may(&Command::Open(Open {
+async fn export_events(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    part: web::Query<ExportQuery>,
+) -> Result<HttpResponse, Problem> {
+    let (c, ExportQuery { from, to }) = (c.into_inner(), part.into_inner());
+    caller.may(&ClientCommand::Open(OpenConversation {
         c: c.clone(),
         have: None,
     }))?;
     let view = caller.conversations().open(&caller.user, &c, None).await;
+    // Fixed at the start: the export of a busy conversation would otherwise never end.
     let last = view.map_err(|refusal| caller.refused(refusal))?.last.s;
     let mut lines = Lines {
         caller,
@@ -68,10 +73,10 @@ async fn export_events(caller: Caller, c: Conv, part: web::Query<Part>) -> Resul
         to: to.unwrap_or(last).min(last),
         page: None,
     };
-    // What is refused at once is still answered as a problem.
+    // Read before the response begins, so that a refusal is still a problem response.
     lines.read().await?;
     let body = stream::try_unfold(lines, |mut lines| async move {
-        // The head is sent: all that can be said is that the body ends too early.
+        // The head has been sent: an error can only end the body early.
         let text = lines
             .next()
             .await
@@ -87,7 +92,7 @@ async fn export_events(caller: Caller, c: Conv, part: web::Query<Part>) -> Resul
 // === impl Lines ===
 
 impl Lines {
-    /// Returns the lines of the next page; `None` at the end.
+    /// Returns the lines of the next page, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         if self.page.is_none() && self.after < self.to {
             self.caller.pace().await?;
@@ -109,14 +114,19 @@ impl Lines {
         Ok(())
     }
 
-    fn write(&mut self, page: HistoryPage) -> Bytes {
+    fn write(&mut self, page: HistoryResult) -> Bytes {
         let mut text = String::new();
+        // The rest of the range is not visible or was removed. Without this the loop would request the same page again.
         if page.events.is_empty() {
             self.after = self.to;
         }
         for event in page.events {
             let known = event.event();
-            let s = known.as_ref().and_then(|event| event.place()).map(|(_, s, _)| s);
+            let s = known
+                .as_ref()
+                .and_then(|event| event.position())
+                .map(|(_, s, _)| s);
+            // An event that cannot be parsed counts as the next position, so that the export still advances.
             let s = s.unwrap_or(self.after + 1);
             if self.joined && s > self.after + 1 {
                 let (c, from, to) = (&self.c, self.after + 1, (s - 1).min(self.to));

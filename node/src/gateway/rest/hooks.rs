@@ -1,26 +1,26 @@
-//! `/v1/conversations/{c}/hooks/{name}`: under which names the node's hook is told of the conversation's messages.
+//! `/v1/conversations/{c}/hooks/{name}`: webhooks of a conversation, by name.
 
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, put};
 use protocol::answer::Ack;
-use protocol::{ConvId, ErrorCode};
+use protocol::{ConversationId, ErrorCode};
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Changed, IdempotencyKey, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors, IdempotencyKey};
 use super::input::{Nothing, Optional};
 use super::{Problem, answer};
-use crate::conversation::timeline::Op;
+use crate::conversation::state_machine::ShardOp;
 
-/// The conversation and the name in the path.
+/// Conversation and webhook name in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 struct OfHook {
-    /// The conversation.
-    c: ConvId,
-    /// The name, by which the receiver knows for whom it is told: 1 to 32 letters, digits, `-` and `_`.
+    /// The id of the conversation.
+    c: ConversationId,
+    /// The name under which the receiver is notified: 1 to 32 letters, digits, `-` and `_`.
     name: String,
 }
 
@@ -28,46 +28,46 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(put_hook).service(delete_hook);
 }
 
-/// Has the node's hook told of every message of the conversation under a name; for owners and admins. 404 where none is
-/// configured.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(OfHook, IdempotencyKey), responses(
-    (status = 200, description = "It is so.", body = Ack), Changed
+/// Sets a webhook: the node's webhook receiver is notified of every message of the conversation under this name. For
+/// owners and admins. Returns 404 on a node without a configured receiver.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(OfHook, IdempotencyKey), responses(
+    (status = 200, description = "The webhook is set. Repeating the request changes nothing.", body = Ack), ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/hooks/{name}")]
 async fn put_hook(
-    caller: Caller,
-    path: Path<(ConvId, String)>,
+    caller: AuthenticatedUser,
+    path: Path<(ConversationId, String)>,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     if caller.worker().config.hooks.url.is_empty() {
-        // Nobody would ever be told, and whoever asks believes to be.
-        let detail = "no hook is configured on this node";
+        // An acknowledged webhook that never fires would go unnoticed by the client.
+        let detail = "no webhook is configured on this node";
         return Err(Problem::new(ErrorCode::NotFound, detail));
     }
     switch(&caller, path, key, true).await
 }
 
-/// Has it told no longer under that name.
-#[utoipa::path(tag = Tag::CONVERSATIONS, params(OfHook, IdempotencyKey), responses(
-    (status = 200, description = "It is so.", body = Ack), Changed
+/// Removes the webhook of this name.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(OfHook, IdempotencyKey), responses(
+    (status = 200, description = "The webhook is not set any more. Repeating the request changes nothing.", body = Ack), ChangeErrors
 ))]
 #[delete("/v1/conversations/{c}/hooks/{name}")]
 async fn delete_hook(
-    caller: Caller,
-    path: Path<(ConvId, String)>,
+    caller: AuthenticatedUser,
+    path: Path<(ConversationId, String)>,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     switch(&caller, path, key, false).await
 }
 
 async fn switch(
-    caller: &Caller,
-    path: Path<(ConvId, String)>,
+    caller: &AuthenticatedUser,
+    path: Path<(ConversationId, String)>,
     key: Optional<Nothing>,
     on: bool,
 ) -> Result<HttpResponse, Problem> {
     let ((c, name), cid) = (path.into_inner(), key.cid);
     let name = name.into();
-    let done = caller.operate(c, cid.clone(), Op::Hook { name, on }).await?;
+    let done = caller.operate(c, cid.clone(), ShardOp::Hook { name, on }).await?;
     Ok(answer::changed(cid, done))
 }

@@ -1,5 +1,4 @@
-//! `/v1/auth`: logging in with a one-time code, staying so, and logging out. [`crate::user::login`] does it; here it is
-//! read from HTTP and written to it.
+//! `/v1/auth`: HTTP interface of [`crate::user::login`]: one-time codes, token refresh and logout.
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;
@@ -15,79 +14,79 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::caller::serving;
-use super::describe::{Entered, Proven, Tag};
+use super::describe::{ApiTag, Entered, Proven};
 use super::input::Input;
 use super::{LoginRates, Problem, answer};
-use crate::conversation::Refusal;
+use crate::conversation::CommandError;
 use crate::gateway::admission;
-use crate::session::Worker;
-use crate::user::login::{Login, Tokens};
+use crate::session::WorkerContext;
+use crate::user::login::{LoginService, Tokens};
 
-/// One who is not known yet, within the rates of its address.
-struct Guest {
+/// Unauthenticated client within the request rate of its address.
+struct UnauthenticatedCaller {
     ip: IpAddr,
-    login: web::Data<Login>,
+    login: web::Data<LoginService>,
 }
 
-/// Where a code is wanted.
+/// Request for a one-time code.
 #[derive(Deserialize, ToSchema)]
 struct CodeWanted {
-    /// A phone number with its country code, or a mail address.
+    /// The phone number with its country code, or the mail address, that receives the code.
     #[schema(example = "+447700900123")]
     to: String,
 }
 
-/// A code is on its way.
+/// Answer to a request for a code.
 #[derive(Serialize, ToSchema)]
 struct CodeSent {
-    /// Names the code when it is entered.
+    /// The challenge that identifies the code when it is entered.
     challenge: String,
-    /// Seconds for which it can be.
+    /// The lifetime of the code in seconds.
     expires_in: u64,
-    /// The code itself; with development tokens only.
+    /// The code itself; present with development tokens only.
     #[serde(skip_serializing_if = "Option::is_none")]
     dev_code: Option<String>,
 }
 
-/// A code that was entered.
+/// An entered one-time code.
 #[derive(Deserialize, ToSchema)]
 struct CodeEntered {
-    /// As it was answered.
+    /// The challenge from the answer to the request for the code.
     challenge: String,
-    /// Six digits.
+    /// The six digits of the code.
     #[schema(example = "123456")]
     code: String,
 }
 
-/// A refresh token.
+/// A refresh token to exchange for new tokens.
 #[derive(Deserialize, ToSchema)]
-struct Shown {
-    /// As it was answered last.
+struct RefreshRequest {
+    /// The refresh token of the latest answer.
     refresh_token: String,
 }
 
-/// A login that is to end.
+/// A login to end.
 #[derive(Deserialize, ToSchema)]
-struct Leaving {
-    /// As it was answered last.
+struct LogoutRequest {
+    /// The refresh token of the latest answer.
     refresh_token: String,
-    /// Whether all logins of the user are to end.
-    #[serde(default)]
-    everywhere: bool,
+    /// True to end all logins of the user.
+    #[serde(default, rename = "everywhere")]
+    all_devices: bool,
 }
 
-/// What a login gives.
+/// Tokens of a login.
 #[derive(Serialize, ToSchema)]
 struct LoggedIn {
-    /// A JWT: the bearer token of every request.
+    /// The access token, a JWT: the bearer token of every request.
     access_token: String,
-    /// Gives the next tokens, once.
+    /// The token that yields the next pair of tokens; it can be used once.
     refresh_token: String,
-    /// `Bearer`.
+    /// The token type, always `Bearer`.
     token_type: &'static str,
-    /// Seconds for which the access token is valid.
+    /// The lifetime of the access token in seconds.
     expires_in: u64,
-    /// The user.
+    /// The id of the user who is logged in.
     user: UserId,
 }
 
@@ -100,63 +99,73 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(jwks);
 }
 
-/// Sends a one-time code to an address. Every address is answered alike.
-#[utoipa::path(tag = Tag::LOGIN, security(()), request_body = CodeWanted, responses(
-    (status = 202, description = "It is on its way.", body = CodeSent), Entered
+/// Sends a one-time code to a phone number or mail address. The answer is the same for known and unknown ones.
+#[utoipa::path(tag = ApiTag::LOGIN, security(()), request_body = CodeWanted, responses(
+    (status = 202, description = "The code is sent, unless the rate limit of the recipient is reached.", body = CodeSent), Entered
 ))]
 #[post("/v1/auth/otp")]
-async fn send_code(guest: Guest, input: Input<CodeWanted>) -> Result<HttpResponse, Problem> {
-    let asked = guest.login.ask(guest.ip, &input.fields.to).await?;
+async fn send_code(caller: UnauthenticatedCaller, input: Input<CodeWanted>) -> Result<HttpResponse, Problem> {
+    let asked = caller.login.ask(caller.ip, &input.fields.to).await?;
     let sent = CodeSent {
         challenge: asked.challenge,
         expires_in: asked.expires_in,
         dev_code: asked.code,
     };
+    // Never stored by caches: the answer may contain the code itself.
     Ok(HttpResponse::Accepted()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(sent))
 }
 
-/// Gives tokens for a code. One that is wrong, used, expired or not there is answered alike.
-#[utoipa::path(tag = Tag::LOGIN, security(()), request_body = CodeEntered, responses(
-    (status = 200, description = "The user is logged in.", body = LoggedIn), Proven
+/// Exchanges a code for tokens. The refusal is the same for a wrong, used, expired or unknown code.
+#[utoipa::path(tag = ApiTag::LOGIN, security(()), request_body = CodeEntered, responses(
+    (status = 200, description = "The tokens of the new login.", body = LoggedIn), Proven
 ))]
 #[post("/v1/auth/otp/verify")]
-async fn enter_code(guest: Guest, input: Input<CodeEntered>) -> Result<HttpResponse, Problem> {
+async fn enter_code(
+    caller: UnauthenticatedCaller,
+    input: Input<CodeEntered>,
+) -> Result<HttpResponse, Problem> {
     let CodeEntered { challenge, code } = &input.fields;
-    Ok(logged_in(guest.login.verify(challenge, code).await?))
+    Ok(logged_in(caller.login.verify(challenge, code).await?))
 }
 
-/// Gives the next tokens. The refresh token is replaced: shown again later, it ends the login.
-#[utoipa::path(tag = Tag::LOGIN, security(()), request_body = Shown, responses(
-    (status = 200, description = "The user stays logged in.", body = LoggedIn), Proven
+/// Exchanges a refresh token for new tokens. The old token is replaced; a later reuse ends the login.
+#[utoipa::path(tag = ApiTag::LOGIN, security(()), request_body = RefreshRequest, responses(
+    (status = 200, description = "The new tokens of the login.", body = LoggedIn), Proven
 ))]
 #[post("/v1/auth/refresh")]
-async fn refresh(guest: Guest, input: Input<Shown>) -> Result<HttpResponse, Problem> {
-    Ok(logged_in(guest.login.refresh(&input.fields.refresh_token).await?))
+async fn refresh(
+    caller: UnauthenticatedCaller,
+    input: Input<RefreshRequest>,
+) -> Result<HttpResponse, Problem> {
+    Ok(logged_in(
+        caller.login.refresh(&input.fields.refresh_token).await?,
+    ))
 }
 
-/// Ends a login: its refresh token is void at once, its access token when it runs out.
-#[utoipa::path(tag = Tag::LOGIN, security(()), request_body = Leaving, responses(
-    (status = 204, description = "It has ended, or there was none."), Entered
+/// Ends a login: revokes its refresh token and its access tokens, and closes its sessions.
+#[utoipa::path(tag = ApiTag::LOGIN, security(()), request_body = LogoutRequest, responses(
+    (status = 204, description = "The login has ended, or the token belonged to none."), Entered
 ))]
 #[post("/v1/auth/logout")]
-async fn logout(guest: Guest, input: Input<Leaving>) -> Result<HttpResponse, Problem> {
-    let Leaving {
+async fn logout(caller: UnauthenticatedCaller, input: Input<LogoutRequest>) -> Result<HttpResponse, Problem> {
+    let LogoutRequest {
         refresh_token,
-        everywhere,
+        all_devices,
     } = &input.fields;
-    guest.login.logout(refresh_token, *everywhere).await?;
+    caller.login.logout(refresh_token, *all_devices).await?;
     Ok(answer::nothing())
 }
 
-/// The public keys of the cluster's access tokens: of the one that signs, the one before and the next.
-#[utoipa::path(tag = Tag::LOGIN, security(()), responses(
-    (status = 200, description = "A JWK set (RFC 7517).", body = Object, content_type = "application/json")
+/// Returns the public keys of the cluster's access tokens: the current, the previous and the next signing key.
+#[utoipa::path(tag = ApiTag::LOGIN, security(()), responses(
+    (status = 200, description = "The public keys as a JWK set (RFC 7517).", body = Object, content_type = "application/json")
 ))]
 #[get("/.well-known/jwks.json")]
-async fn jwks(login: web::Data<Login>) -> HttpResponse {
+async fn jwks(login: web::Data<LoginService>) -> HttpResponse {
     let (keys, age_s) = login.jwks();
+    // Caches expire well before a new key signs, so that verifiers never lack it.
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, format!("public, max-age={age_s}")))
         .json(keys)
@@ -172,27 +181,33 @@ fn logged_in(tokens: Tokens) -> HttpResponse {
     })
 }
 
-// === impl Guest ===
+// === impl UnauthenticatedCaller ===
 
-impl FromRequest for Guest {
+impl FromRequest for UnauthenticatedCaller {
     type Error = Problem;
-    type Future = Ready<Result<Guest, Problem>>;
+    type Future = Ready<Result<UnauthenticatedCaller, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         ready(welcome(request))
     }
 }
 
-fn welcome(request: &HttpRequest) -> Result<Guest, Problem> {
-    let missing = || Problem::new(ErrorCode::Internal, "the gateway is not set up");
-    let worker = request.app_data::<web::Data<Rc<Worker>>>().ok_or_else(missing)?;
+fn welcome(request: &HttpRequest) -> Result<UnauthenticatedCaller, Problem> {
+    let missing = || Problem::new(ErrorCode::Internal, "the request has no gateway context");
+    let worker = request
+        .app_data::<web::Data<Rc<WorkerContext>>>()
+        .ok_or_else(missing)?;
     let rates = request.app_data::<web::Data<LoginRates>>().ok_or_else(missing)?;
-    let login = request.app_data::<web::Data<Login>>().ok_or_else(missing)?;
+    let login = request
+        .app_data::<web::Data<LoginService>>()
+        .ok_or_else(missing)?;
+    // Checked before the rate, so that a node that does not serve charges nothing.
     serving(worker)?;
     let peer = request.peer_addr().map(|peer| peer.ip());
     let ip = admission::client(request.headers(), peer, &worker.config.server);
+    // Charged whatever the body contains: malformed attempts must not be free.
     rates.take(ip, Instant::now()).map_err(too_fast)?;
-    Ok(Guest {
+    Ok(UnauthenticatedCaller {
         ip,
         login: login.clone(),
     })
@@ -200,7 +215,7 @@ fn welcome(request: &HttpRequest) -> Result<Guest, Problem> {
 
 fn too_fast(wait: Duration) -> Problem {
     let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-    Problem::from(Refusal {
+    Problem::from(CommandError {
         code: ErrorCode::RateLimited,
         msg: "too many requests".to_owned(),
         retry_ms: Some(retry_ms),

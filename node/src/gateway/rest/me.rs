@@ -1,13 +1,13 @@
-//! `/v1/me`: the caller's own settings.
+//! `/v1/me`: settings of the caller.
 
 use actix_web::{HttpResponse, get, patch};
-use protocol::Command;
-use protocol::answer::Me as Shown;
-use protocol::command::Me;
+use protocol::ClientCommand;
+use protocol::answer::MeResponse;
+use protocol::command::UpdateProfile;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Asked, Changed, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors, QueryErrors};
 use super::input::Input;
 use super::{Problem, answer};
 use crate::commands::changes;
@@ -16,27 +16,27 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(get_me).service(patch_me);
 }
 
-/// Shows the caller's own settings.
-#[utoipa::path(tag = Tag::USERS, responses((status = 200, description = "The settings.", body = Shown), Asked))]
+/// Shows the settings of the caller.
+#[utoipa::path(tag = ApiTag::USERS, responses((status = 200, description = "The settings of the caller.", body = MeResponse), QueryErrors))]
 #[get("/v1/me")]
-async fn get_me(caller: Caller) -> Result<HttpResponse, Problem> {
-    let me = Me::default();
-    caller.may(&Command::Me(me.clone()))?;
-    shown(&caller, me).await
+async fn get_me(caller: AuthenticatedUser) -> Result<HttpResponse, Problem> {
+    let me = UpdateProfile::default();
+    caller.may(&ClientCommand::Me(me.clone()))?;
+    visible(&caller, me).await
 }
 
-/// Changes those of the caller's own settings that are given.
-#[utoipa::path(tag = Tag::USERS, request_body = Me, responses(
-    (status = 200, description = "The settings from now on.", body = Shown), Changed
+/// Changes the given settings of the caller; absent ones stay as they are.
+#[utoipa::path(tag = ApiTag::USERS, request_body = UpdateProfile, responses(
+    (status = 200, description = "The settings of the caller after the change.", body = MeResponse), ChangeErrors
 ))]
 #[patch("/v1/me")]
-async fn patch_me(caller: Caller, input: Input<Me>) -> Result<HttpResponse, Problem> {
+async fn patch_me(caller: AuthenticatedUser, input: Input<UpdateProfile>) -> Result<HttpResponse, Problem> {
     let me = input.fields;
-    caller.may(&Command::Me(me.clone()))?;
-    shown(&caller, me).await
+    caller.may(&ClientCommand::Me(me.clone()))?;
+    visible(&caller, me).await
 }
 
-async fn shown(caller: &Caller, me: Me) -> Result<HttpResponse, Problem> {
-    let shown = changes::me(caller.conversations(), caller.user.clone(), me).await;
-    Ok(answer::json(&shown.map_err(|refusal| caller.refused(refusal))?))
+async fn visible(caller: &AuthenticatedUser, me: UpdateProfile) -> Result<HttpResponse, Problem> {
+    let me = changes::me(caller.conversations(), caller.user.clone(), me).await;
+    Ok(answer::json(&me.map_err(|refusal| caller.refused(refusal))?))
 }

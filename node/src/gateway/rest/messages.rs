@@ -1,53 +1,55 @@
-//! `/v1/conversations/{c}/messages` and `/v1/conversations/{c}/events`.
+//! `/v1/conversations/{c}/messages` and `/v1/conversations/{c}/events`: messages and the log of a conversation.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
-use protocol::answer::{Ack, Hist as Events};
-use protocol::command::{Del, Edit, Hist, Send};
-use protocol::message::Messages;
-use protocol::{Body, Cid, Command, ConvId, UserId};
+use protocol::answer::{Ack, HistoryResponse as Events};
+use protocol::command::{DeleteMessage, EditMessage, GetHistory, SendMessage};
+use protocol::message::MessagePage;
+use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::answer;
-use super::caller::Caller;
-use super::describe::{Asked, Changed, IdempotencyKey, InConversation, Known, OfMessage, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{
+    ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, OfMessage, QueryErrors,
+};
 use super::input::{Input, Nothing, Optional};
-use super::{Conv, Place, Problem};
+use super::{ConversationPath, EventPath, Problem};
 use crate::commands::questions;
-use crate::conversation::Refusal;
+use crate::conversation::CommandError;
 
-/// A window of the log: at most one of `before` and `after` is there, without either the newest is meant.
+/// Range of the log. At most one of `before` and `after` is allowed; without either, the newest rows are returned.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Window {
-    /// Below this `s`, the newest of them.
+pub(super) struct HistoryQuery {
+    /// Returns the newest rows below this `s`.
     pub(super) before: Option<u64>,
-    /// Above this `s`, the oldest of them.
+    /// Returns the oldest rows above this `s`.
     pub(super) after: Option<u64>,
-    /// How many; 50 unless given, and clamped to 1-100.
+    /// The number of rows; default 50, clamped to 1-100.
     pub(super) limit: Option<u64>,
 }
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewMessage {
-    /// The message.
+    /// The content of the message.
     b: Body,
-    /// The `s` of the message that this one answers.
+    /// The `s` of the message that this one replies to.
     reply_to: Option<u64>,
-    /// Users to alert.
+    /// The users to alert.
     #[serde(default)]
     #[schema(max_items = 50)]
     mentions: Vec<UserId>,
 }
 
-/// A message in the place of another.
+/// New content of a message.
 #[derive(Deserialize, ToSchema)]
 struct NewBody {
-    /// The message.
+    /// The content that replaces the old one.
     b: Body,
-    /// Users to alert from now on; without it those whom the message mentioned before.
+    /// The users to alert from now on; without it, the mentions stay as they were.
     #[schema(max_items = 50)]
     mentions: Option<Vec<UserId>>,
 }
@@ -61,131 +63,154 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(list_events);
 }
 
-// === impl Window, NewMessage ===
+// === impl HistoryQuery, NewMessage ===
 
-impl Window {
-    /// The question, if the caller may ask it.
-    fn asked(self, c: Conv, caller: &Caller) -> Result<Hist, Problem> {
-        let Window { before, after, limit } = self;
-        let hist = Hist {
+impl HistoryQuery {
+    /// Validates and charges the query.
+    fn asked(self, c: ConversationPath, caller: &AuthenticatedUser) -> Result<GetHistory, Problem> {
+        let HistoryQuery { before, after, limit } = self;
+        let hist = GetHistory {
             c: c.into_inner(),
             before,
             after,
             limit,
         };
-        caller.may(&Command::Hist(hist.clone()))?;
+        caller.may(&ClientCommand::Hist(hist.clone()))?;
         Ok(hist)
     }
 }
 
 impl NewMessage {
-    /// The command, to a conversation or to a user.
-    pub(super) fn send(self, c: Option<ConvId>, to: Option<UserId>, cid: Cid) -> Send {
-        Send {
+    /// Builds the command for a conversation or a user.
+    pub(super) fn send(
+        self,
+        c: Option<ConversationId>,
+        to: Option<UserId>,
+        cid: ClientMessageId,
+    ) -> SendMessage {
+        SendMessage {
             c,
             to,
             cid,
             b: self.b,
             reply_to: self.reply_to,
             mentions: self.mentions,
+            // All sessions of the author receive the event, since none of them sent it.
             echo: true,
         }
     }
 }
 
-/// Sends a message. The same key gives the same message.
-#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, IdempotencyKey), request_body = NewMessage, responses(
-    (status = 201, description = "It is on a majority's disks.", body = Ack),
-    (status = 200, description = "It had been sent with this key before.", body = Ack),
-    Changed
+/// Sends a message. A repeat with the same idempotency key returns the same message.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(InConversation, IdempotencyKey), request_body = NewMessage, responses(
+    (status = 201, description = "The message is committed: a majority of the replicas has it on disk.", body = Ack),
+    (status = 200, description = "The message had been sent with this idempotency key before.", body = Ack),
+    ChangeErrors
 ))]
 #[post("/v1/conversations/{c}/messages")]
-async fn send_message(caller: Caller, c: Conv, input: Input<NewMessage>) -> Result<HttpResponse, Problem> {
+async fn send_message(
+    caller: AuthenticatedUser,
+    c: ConversationPath,
+    input: Input<NewMessage>,
+) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
     let send = input.fields.send(Some(c.into_inner()), None, cid.clone());
-    Ok(answer::created(cid, caller.change(Command::Send(send)).await?))
+    Ok(answer::created(
+        cid,
+        caller.change(ClientCommand::Send(send)).await?,
+    ))
 }
 
-/// Reads messages as they are now: the current body, reactions counted, in ascending order.
-#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window, Known), responses(
-    (status = 200, description = "A page of messages.", body = Messages,
-        headers(("ETag" = String, description = "Of exactly this answer."))),
-    (status = 304, description = "The client has it: If-None-Match names its entity tag."),
-    Asked
+/// Reads messages in their current state, with the latest content and reaction counts, in ascending order.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(InConversation, HistoryQuery, EntityTag), responses(
+    (status = 200, description = "A page of messages.", body = MessagePage,
+        headers(("ETag" = String, description = "The entity tag of this response."))),
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag."),
+    QueryErrors
 ))]
 #[get("/v1/conversations/{c}/messages")]
 async fn list_messages(
-    caller: Caller,
+    caller: AuthenticatedUser,
     request: HttpRequest,
-    c: Conv,
-    window: web::Query<Window>,
+    c: ConversationPath,
+    window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let hist = window.into_inner().asked(c, &caller)?;
     let page = questions::messages(caller.conversations(), &caller.user, hist, caller.limits()).await;
-    shown(&caller, &request, page)
+    visible(&caller, &request, page)
 }
 
-/// Changes the body of a message.
-#[utoipa::path(tag = Tag::MESSAGES, params(OfMessage, IdempotencyKey), request_body = NewBody, responses(
-    (status = 200, description = "The event that says so is on a majority's disks.", body = Ack), Changed
+/// Replaces the content of a message.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(OfMessage, IdempotencyKey), request_body = NewBody, responses(
+    (status = 200, description = "The event of this change is committed: a majority of the replicas has it on disk.", body = Ack), ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/messages/{s}")]
-async fn edit_message(caller: Caller, place: Place, input: Input<NewBody>) -> Result<HttpResponse, Problem> {
-    let ((c, of), cid) = (place.into_inner(), input.cid()?);
+async fn edit_message(
+    caller: AuthenticatedUser,
+    path: EventPath,
+    input: Input<NewBody>,
+) -> Result<HttpResponse, Problem> {
+    let ((c, of), cid) = (path.into_inner(), input.cid()?);
     let NewBody { b, mentions } = input.fields;
-    let edit = Edit {
+    let edit = EditMessage {
         c,
         of,
         cid: cid.clone(),
         b,
         mentions,
     };
-    Ok(answer::changed(cid, caller.change(Command::Edit(edit)).await?))
+    Ok(answer::changed(
+        cid,
+        caller.change(ClientCommand::Edit(edit)).await?,
+    ))
 }
 
-/// Deletes a message: its words are served to nobody any more, its place stays.
-#[utoipa::path(tag = Tag::MESSAGES, params(OfMessage, IdempotencyKey), responses(
-    (status = 200, description = "The event that says so is on a majority's disks.", body = Ack), Changed
+/// Deletes a message. Its content is no longer served; its position in the log remains.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(OfMessage, IdempotencyKey), responses(
+    (status = 200, description = "The event of this change is committed: a majority of the replicas has it on disk.", body = Ack), ChangeErrors
 ))]
 #[delete("/v1/conversations/{c}/messages/{s}")]
 async fn delete_message(
-    caller: Caller,
-    place: Place,
+    caller: AuthenticatedUser,
+    path: EventPath,
     input: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
-    let ((c, of), cid) = (place.into_inner(), input.cid);
-    let del = Del {
+    let ((c, of), cid) = (path.into_inner(), input.cid);
+    let del = DeleteMessage {
         c,
         of,
         cid: cid.clone(),
     };
-    Ok(answer::changed(cid, caller.change(Command::Del(del)).await?))
+    Ok(answer::changed(
+        cid,
+        caller.change(ClientCommand::Del(del)).await?,
+    ))
 }
 
 /// Reads the log as it was written, in ascending order.
-#[utoipa::path(tag = Tag::MESSAGES, params(InConversation, Window, Known), responses(
-    (status = 200, description = "A page of the log.", body = Events,
-        headers(("ETag" = String, description = "Of exactly this answer."))),
-    (status = 304, description = "The client has it: If-None-Match names its entity tag."),
-    Asked
+#[utoipa::path(tag = ApiTag::MESSAGES, params(InConversation, HistoryQuery, EntityTag), responses(
+    (status = 200, description = "A page of the conversation's events.", body = Events,
+        headers(("ETag" = String, description = "The entity tag of this response."))),
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag."),
+    QueryErrors
 ))]
 #[get("/v1/conversations/{c}/events")]
 async fn list_events(
-    caller: Caller,
+    caller: AuthenticatedUser,
     request: HttpRequest,
-    c: Conv,
-    window: web::Query<Window>,
+    c: ConversationPath,
+    window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let hist = window.into_inner().asked(c, &caller)?;
     let page = questions::history(caller.conversations(), &caller.user, hist, caller.limits()).await;
-    shown(&caller, &request, page)
+    visible(&caller, &request, page)
 }
 
-/// A page, unless the client has it already.
-fn shown<P: Serialize>(
-    caller: &Caller,
+/// Returns a page, or 304 if the client has it.
+fn visible<P: Serialize>(
+    caller: &AuthenticatedUser,
     request: &HttpRequest,
-    page: Result<P, Refusal>,
+    page: Result<P, CommandError>,
 ) -> Result<HttpResponse, Problem> {
     let page = page.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(request, &page))

@@ -1,7 +1,8 @@
-//! REST under `/v1`: the same commands and the same questions as on the WebSocket, one file per resource.
+//! REST interface under `/v1`: the commands and queries of the WebSocket, one file per resource.
 //!
-//! A request passes `caller` (who asks, and how fast), `input` (what it says), and becomes a [`protocol::Command`],
-//! which [`crate::commands`] knows the meaning of; `answer` shapes what comes back. There are no rules here.
+//! A request passes `caller` (authentication and rates) and `input` (body and idempotency key), and becomes a
+//! [`protocol::ClientCommand`], which [`crate::commands`] executes. `answer` builds the response. This module contains
+//! no rules of its own.
 
 mod answer;
 mod caller;
@@ -23,24 +24,24 @@ mod sync;
 mod users;
 
 use actix_web::web::{Path, PathConfig, QueryConfig};
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-pub(super) use caller::Caller;
+pub(super) use caller::AuthenticatedUser;
 pub(super) use rates::LoginRates;
 
 use super::problem::Problem;
 
-/// A conversation in the path.
-type Conv = Path<ConvId>;
-/// A conversation and a user.
-type Seat = Path<(ConvId, UserId)>;
-/// A conversation and a place in its log.
-type Place = Path<(ConvId, u64)>;
+/// Conversation in the path.
+type ConversationPath = Path<ConversationId>;
+/// Conversation and user in the path.
+type MemberPath = Path<(ConversationId, UserId)>;
+/// Conversation and log position in the path.
+type EventPath = Path<(ConversationId, u64)>;
 
-/// Adds every resource.
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
+        // The framework's own errors are plain text, but clients expect problem responses.
         .app_data(PathConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()))
         .app_data(QueryConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()));
     conversations::routes(config);

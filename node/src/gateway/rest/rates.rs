@@ -1,5 +1,5 @@
-//! How fast those may ask who are not known yet: a bucket per IP address, shared by all requests to this node. What users
-//! may ask is in [`crate::session::rates`].
+//! Request rates of unauthenticated clients: one token bucket per IP address and node. Rates of users are in
+//! [`crate::session::rates`].
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::config::Login;
-use crate::session::rate_limit::Bucket;
+use crate::config::LoginConfig;
+use crate::session::rate_limit::TokenBucket;
 
-/// Addresses that may have asked lately before those whose buckets are full again are forgotten.
+/// Number of buckets at which full ones are evicted for the first time.
 const PRUNE: usize = 4_096;
 
-/// The buckets of a node. Bounded by what the limits let through: a bucket is forgotten when it is full again.
+/// Token buckets of a node, by address. The rates themselves bound their number, since full buckets are evicted.
 #[derive(Debug)]
 pub(in crate::gateway) struct LoginRates {
     per_second: u32,
@@ -23,17 +23,17 @@ pub(in crate::gateway) struct LoginRates {
 
 #[derive(Debug)]
 struct Addresses {
-    buckets: HashMap<IpAddr, Bucket>,
-    /// Size at which the full ones are looked for.
+    buckets: HashMap<IpAddr, TokenBucket>,
+    /// Number of buckets at which full ones are evicted.
     prune_at: usize,
 }
 
 // === impl LoginRates ===
 
 impl LoginRates {
-    /// Nobody has asked yet.
+    /// Creates the limiter without buckets.
     #[must_use]
-    pub(in crate::gateway) fn new(login: &Login) -> LoginRates {
+    pub(in crate::gateway) fn new(login: &LoginConfig) -> LoginRates {
         let addresses = Addresses {
             buckets: HashMap::new(),
             prune_at: PRUNE,
@@ -45,17 +45,18 @@ impl LoginRates {
         }
     }
 
-    /// Takes a token for a step of a login.
+    /// Takes a token for one login request.
     ///
     /// # Errors
-    /// How long until there is one.
+    /// The time until a token is available.
     pub(in crate::gateway) fn take(&self, ip: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut addresses = self.addresses.lock();
         if addresses.buckets.len() >= addresses.prune_at {
             addresses.buckets.retain(|_, bucket| !bucket.is_full(now));
+            // Doubled, so that the scan of all buckets costs a constant time per request.
             addresses.prune_at = (addresses.buckets.len() * 2).max(PRUNE);
         }
-        let new = || Bucket::new(self.per_second, self.burst, now);
+        let new = || TokenBucket::new(self.per_second, self.burst, now);
         addresses.buckets.entry(ip).or_insert_with(new).take(now)
     }
 }
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn buckets_that_are_full_again_are_forgotten() {
-        let (rates, now) = (LoginRates::new(&Login::default()), Instant::now());
+        let (rates, now) = (LoginRates::new(&LoginConfig::default()), Instant::now());
         let ip = |i: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(i).unwrap()));
         for i in 0..PRUNE {
             assert_eq!(rates.take(ip(i), now), Ok(()));

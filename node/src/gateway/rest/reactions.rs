@@ -1,28 +1,27 @@
-//! `/v1/conversations/{c}/messages/{s}/reactions/{k}`: the caller's reactions to a message, and those of others that are
-//! taken back.
+//! `/v1/conversations/{c}/messages/{s}/reactions/{k}`: reactions to a message.
 
 use actix_web::web::{Path, Query};
 use actix_web::{HttpResponse, delete, put};
 use protocol::answer::Ack;
-use protocol::command::React;
-use protocol::{Cid, Command, ConvId, UserId};
+use protocol::command::SetReaction;
+use protocol::{ClientCommand, ClientMessageId, ConversationId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Changed, IdempotencyKey, OfReaction, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, OfReaction};
 use super::input::{Nothing, Optional};
 use super::{Problem, answer};
 
-/// A conversation, a message and a reaction.
-type Reaction = Path<(ConvId, u64, String)>;
+/// Conversation, message and reaction in the path.
+type Reaction = Path<(ConversationId, u64, String)>;
 
-/// Whose reaction is taken back.
+/// Author of the reaction to remove.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Whose {
-    /// The user, if not the caller; for owners and admins.
+    /// The user whose reaction is removed; default: the caller. Others require an owner or admin.
     who: Option<UserId>,
 }
 
@@ -30,15 +29,15 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(put_reaction).service(delete_reaction);
 }
 
-/// Reacts to a message.
-#[utoipa::path(tag = Tag::MESSAGES, params(OfReaction, IdempotencyKey), responses(
-    (status = 201, description = "The reaction is set.", body = Ack),
-    (status = 200, description = "It had been done with this key before.", body = Ack),
-    Changed
+/// Adds the caller's reaction to a message.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(OfReaction, IdempotencyKey), responses(
+    (status = 201, description = "The reaction was added.", body = Ack),
+    (status = 200, description = "A request with this idempotency key had added the reaction before.", body = Ack),
+    ChangeErrors
 ))]
 #[put("/v1/conversations/{c}/messages/{s}/reactions/{k}")]
 async fn put_reaction(
-    caller: Caller,
+    caller: AuthenticatedUser,
     reaction: Reaction,
     input: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
@@ -46,13 +45,13 @@ async fn put_reaction(
     Ok(answer::created(input.cid, caller.change(react).await?))
 }
 
-/// Takes a reaction back.
-#[utoipa::path(tag = Tag::MESSAGES, params(OfReaction, Whose, IdempotencyKey), responses(
-    (status = 200, description = "There is no such reaction of the user any more.", body = Ack), Changed
+/// Removes a reaction from a message.
+#[utoipa::path(tag = ApiTag::MESSAGES, params(OfReaction, Whose, IdempotencyKey), responses(
+    (status = 200, description = "The caller does not have this reaction on the message any more.", body = Ack), ChangeErrors
 ))]
 #[delete("/v1/conversations/{c}/messages/{s}/reactions/{k}")]
 async fn delete_reaction(
-    caller: Caller,
+    caller: AuthenticatedUser,
     reaction: Reaction,
     whose: Query<Whose>,
     input: Optional<Nothing>,
@@ -61,9 +60,9 @@ async fn delete_reaction(
     Ok(answer::changed(input.cid, caller.change(react).await?))
 }
 
-fn react(reaction: Reaction, cid: Cid, on: bool, who: Option<UserId>) -> Command {
+fn react(reaction: Reaction, cid: ClientMessageId, on: bool, who: Option<UserId>) -> ClientCommand {
     let (c, of, k) = reaction.into_inner();
-    Command::React(React {
+    ClientCommand::React(SetReaction {
         c,
         of,
         cid,

@@ -1,27 +1,27 @@
-//! `/v1/sync`: what was missed.
+//! `/v1/sync`: missed events of many conversations.
 
 use actix_web::{HttpResponse, post};
-use protocol::answer::Delta;
-use protocol::command::Sync;
-use protocol::{Command, ConvId};
+use protocol::answer::SyncResponse;
+use protocol::command::SyncRequest;
+use protocol::{ClientCommand, ConversationId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::describe::{Changed, Tag};
+use super::caller::AuthenticatedUser;
+use super::describe::{ApiTag, ChangeErrors};
 use super::input::Input;
 use super::{Problem, answer};
 use crate::commands::questions;
 
-/// What the client has.
+/// Positions of the client.
 #[derive(Deserialize, ToSchema)]
-struct Have {
-    /// The last `s` per conversation. What is absent is sent from the start of membership.
+struct HaveQuery {
+    /// The last `s` per conversation. A conversation without one is sent from the start of the caller's membership.
     #[serde(default)]
     #[schema(max_items = 200)]
-    have: Vec<(ConvId, u64)>,
-    /// The `next` of the page before.
+    have: Vec<(ConversationId, u64)>,
+    /// The `next` of the previous page; without it, the first page.
     #[schema(max_length = 512)]
     cursor: Option<String>,
 }
@@ -30,15 +30,16 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(catch_up);
 }
 
-/// Fetches what was missed, for many conversations.
-#[utoipa::path(tag = Tag::CONVERSATIONS, request_body = Have, responses(
-    (status = 200, description = "A page of what was missed.", body = Delta), Changed
+/// Fetches the events that the caller missed in many conversations.
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, request_body = HaveQuery, responses(
+    (status = 200, description = "A page of the events that the caller missed.", body = SyncResponse), ChangeErrors
 ))]
 #[post("/v1/sync")]
-async fn catch_up(caller: Caller, input: Input<Have>) -> Result<HttpResponse, Problem> {
-    let Have { have, cursor } = input.fields;
-    let sync = Sync { have, cursor };
-    caller.may(&Command::Sync(sync.clone()))?;
+async fn catch_up(caller: AuthenticatedUser, input: Input<HaveQuery>) -> Result<HttpResponse, Problem> {
+    let HaveQuery { have, cursor } = input.fields;
+    let sync = SyncRequest { have, cursor };
+    caller.may(&ClientCommand::Sync(sync.clone()))?;
+    // The sync waits until the user's new sessions are subscribed: it would otherwise miss events between the two.
     let sessions = &caller.worker().sessions;
     let delta = questions::sync(
         caller.conversations(),

@@ -1,22 +1,22 @@
-//! `/v1/users/{u}`: what concerns one other user; and `/v1/blocks`.
+//! `/v1/users/{u}` and `/v1/blocks`: direct messages, presence and blocking of users.
 
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, get, post, put, web};
 use protocol::answer::Ack;
-use protocol::command::{Block, List, Users};
-use protocol::event::Presence;
-use protocol::list::Blocks;
-use protocol::{Command, UserId};
+use protocol::command::{BlockUser, ListConversations, WatchUsers};
+use protocol::event::PresenceEvent;
+use protocol::lists::BlockList;
+use protocol::{ClientCommand, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::caller::Caller;
-use super::conversations::Page;
-use super::describe::{Asked, Changed, IdempotencyKey, OfUser, Tag};
+use super::caller::AuthenticatedUser;
+use super::conversations::PageQuery;
+use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, OfUser, QueryErrors};
 use super::input::Input;
 use super::messages::NewMessage;
 use super::{Problem, answer};
 use crate::commands::questions;
-use crate::user::desk;
+use crate::user::local_presence;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
@@ -27,68 +27,75 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(list_blocks);
 }
 
-/// Sends a message to a user: into the direct conversation of the two, which is made at need.
-#[utoipa::path(tag = Tag::USERS, params(OfUser, IdempotencyKey), request_body = NewMessage, responses(
-    (status = 201, description = "It is on a majority's disks.", body = Ack),
-    (status = 200, description = "It had been sent with this key before.", body = Ack),
-    Changed
+/// Sends a message to a user. The direct conversation of the two is created if it does not exist.
+#[utoipa::path(tag = ApiTag::USERS, params(OfUser, IdempotencyKey), request_body = NewMessage, responses(
+    (status = 201, description = "The message is committed: a majority of the replicas has it on disk.", body = Ack),
+    (status = 200, description = "The message had been sent with this idempotency key before.", body = Ack),
+    ChangeErrors
 ))]
 #[post("/v1/users/{u}/messages")]
 async fn send_to_user(
-    caller: Caller,
+    caller: AuthenticatedUser,
     u: Path<UserId>,
     input: Input<NewMessage>,
 ) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
     let send = input.fields.send(None, Some(u.into_inner()), cid.clone());
-    Ok(answer::created(cid, caller.change(Command::Send(send)).await?))
+    Ok(answer::created(
+        cid,
+        caller.change(ClientCommand::Send(send)).await?,
+    ))
 }
 
-/// Whether a user is there, and when the user was seen last. One who was never there is offline.
-#[utoipa::path(tag = Tag::USERS, params(OfUser), responses(
-    (status = 200, description = "How the user stands.", body = Presence), Asked
+/// Shows the presence of a user and the time when the user was last seen. An unknown user is offline.
+#[utoipa::path(tag = ApiTag::USERS, params(OfUser), responses(
+    (status = 200, description = "The presence of the user.", body = PresenceEvent), QueryErrors
 ))]
 #[get("/v1/users/{u}/presence")]
-async fn get_presence(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, Problem> {
+async fn get_presence(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
     let user = u.into_inner();
+    // Charged like a `watch` of one user.
     let users = vec![user.clone()];
-    caller.may(&Command::Watch(Users { users }))?;
-    let shown = caller.conversations().presence(&caller.user, &user).await;
-    let shown = shown.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::json(&desk::event(&user, shown)))
+    caller.may(&ClientCommand::Watch(WatchUsers { users }))?;
+    let presence = caller.conversations().presence(&caller.user, &user).await;
+    let presence = presence.map_err(|refusal| caller.refused(refusal))?;
+    Ok(answer::json(&local_presence::event(&user, presence)))
 }
 
-/// Refuses direct messages of a user. Groups that both are in are not concerned.
-#[utoipa::path(tag = Tag::USERS, params(OfUser), responses(
-    (status = 204, description = "The user is blocked."), Changed
+/// Blocks direct messages from a user. Shared groups are not affected.
+#[utoipa::path(tag = ApiTag::USERS, params(OfUser), responses(
+    (status = 204, description = "The user is blocked."), ChangeErrors
 ))]
 #[put("/v1/users/{u}/block")]
-async fn put_block(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, Problem> {
-    let block = Block { who: u.into_inner() };
-    caller.change(Command::Block(block)).await?;
+async fn put_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
+    let block = BlockUser { who: u.into_inner() };
+    caller.change(ClientCommand::Block(block)).await?;
     Ok(answer::nothing())
 }
 
-/// Accepts direct messages of a user again.
-#[utoipa::path(tag = Tag::USERS, params(OfUser), responses(
-    (status = 204, description = "The user is not blocked."), Changed
+/// Accepts direct messages from a user again.
+#[utoipa::path(tag = ApiTag::USERS, params(OfUser), responses(
+    (status = 204, description = "The user is not blocked any more."), ChangeErrors
 ))]
 #[delete("/v1/users/{u}/block")]
-async fn delete_block(caller: Caller, u: Path<UserId>) -> Result<HttpResponse, Problem> {
-    let block = Block { who: u.into_inner() };
-    caller.change(Command::Unblock(block)).await?;
+async fn delete_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
+    let block = BlockUser { who: u.into_inner() };
+    caller.change(ClientCommand::Unblock(block)).await?;
     Ok(answer::nothing())
 }
 
-/// Lists whom the caller blocks, in the order of their ids.
-#[utoipa::path(tag = Tag::USERS, params(Page), responses(
-    (status = 200, description = "A page of users. It may lag a change by a moment.", body = Blocks), Asked
+/// Lists the users that the caller blocks, in the order of their ids.
+#[utoipa::path(tag = ApiTag::USERS, params(PageQuery), responses(
+    (status = 200, description = "A page of the blocked users. A recent change may be missing.", body = BlockList), QueryErrors
 ))]
 #[get("/v1/blocks")]
-async fn list_blocks(caller: Caller, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
-    let Page { cursor, limit } = page.into_inner();
-    let list = List { cursor, limit };
-    caller.may(&Command::List(list.clone()))?;
+async fn list_blocks(
+    caller: AuthenticatedUser,
+    page: web::Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let PageQuery { cursor, limit } = page.into_inner();
+    let list = ListConversations { cursor, limit };
+    caller.may(&ClientCommand::List(list.clone()))?;
     let page = questions::blocks(caller.conversations(), &caller.user, list, caller.limits()).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }

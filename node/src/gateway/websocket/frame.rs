@@ -1,20 +1,21 @@
-//! WebSocket frames from server to client, unmasked: a header, then bytes that are the same for every receiver.
+//! WebSocket frames from server to client. They are unmasked, so the bytes after the header are the same for every
+//! receiver.
 
 use bytes::{BufMut, BytesMut};
 
-use crate::session::outbox::Framing;
+use crate::session::outbound_queue::Framing;
 
-/// How a WebSocket writes what waits.
+/// Framing of queued frames for a WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocketFraming;
 
-/// Opcode of a ping, with FIN.
+/// First byte of a ping: opcode and FIN.
 const PING: u8 = 0x89;
-/// Opcode of a pong, with FIN.
+/// First byte of a pong: opcode and FIN.
 const PONG: u8 = 0x8a;
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
-/// Longest payload of a control frame.
+/// Maximum payload of a control frame in bytes (RFC 6455, section 5.5).
 const CONTROL_MAX: usize = 125;
 
 // === impl WebSocketFraming ===
@@ -36,7 +37,7 @@ impl Framing for WebSocketFraming {
         control(out, PONG, payload);
     }
 
-    /// A close frame, empty without a code.
+    /// Writes a close frame; without a code it is empty.
     fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str) {
         let mut payload = BytesMut::with_capacity(2 + reason.len());
         if let Some(code) = code {
@@ -53,8 +54,9 @@ fn text(out: &mut BytesMut, body: &[u8]) {
     out.put_slice(body);
 }
 
-/// Appends an event: `{"n":413,` and its tail, in one text frame.
+/// Appends an event as one text frame: `{"n":413,` and the encoded payload.
 fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
+    // The frame header needs the number of digits first. Formatting by hand avoids an allocation per event and session.
     let mut digits = [0u8; 20];
     let mut start = digits.len();
     let mut rest = n;
@@ -74,8 +76,9 @@ fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
     out.put_slice(tail);
 }
 
-/// Appends a ping or pong. A payload that is too long is cut.
+/// Appends a control frame. A payload beyond 125 bytes is truncated.
 fn control(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+    // A longer payload is no valid control frame; the client would close the connection.
     let payload = &payload[..payload.len().min(CONTROL_MAX)];
     out.put_u8(opcode);
     out.put_u8(payload.len() as u8);
@@ -83,6 +86,7 @@ fn control(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
 }
 
 fn header(out: &mut BytesMut, length: usize) {
+    // 10 bytes: the longest header of an unmasked frame.
     out.reserve(length + 10);
     out.put_u8(TEXT);
     match length {

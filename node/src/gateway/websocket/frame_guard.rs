@@ -1,111 +1,116 @@
-//! Step 1, first half: looks at the header of a frame before its payload is waited for.
+//! Step 1, first half: checks the header of a frame before its payload is buffered.
 //!
-//! The frame parser of the library checks the length after it has buffered the payload, and knows nothing of
-//! fragments. The guard refuses by what the header declares, so a client cannot make the server hold more than one
-//! message of the largest size. Pure: bytes in, verdict out. The second half is the [reader](super::reader).
+//! The library's frame parser checks the length after buffering the payload, and does not track fragments. The guard
+//! refuses by the declared length, so a client cannot make the server buffer more than one message of the maximum size.
+//!
+//! Pure: it maps bytes to a verdict. The second half is the [reader](super::reader).
 
 use protocol::CloseCode;
 
-/// Longest payload of a control frame (RFC 6455 §5.5).
+/// Maximum payload of a control frame in bytes (RFC 6455, section 5.5).
 const CONTROL_MAX: u64 = 125;
 
-/// What a frame is for.
+/// Opcode of an accepted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// More of the message that has begun.
+pub enum WebSocketOpcode {
     Continuation,
-    /// A text message begins.
+    /// First or only frame of a text message.
     Text,
-    /// Close, with code and reason.
     Close,
-    /// A ping to be answered.
     Ping,
-    /// A pong.
     Pong,
 }
 
-/// A frame that may be buffered.
+/// Header of a frame that may be buffered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// What it is for.
-    pub kind: Kind,
-    /// Whether the message ends with it.
+pub struct FrameHeader {
+    pub kind: WebSocketOpcode,
+    /// Set if the frame ends its message.
     pub last: bool,
-    /// Bytes of the whole frame.
+    /// Bytes of the whole frame, header and mask included.
     pub total: usize,
 }
 
-/// Why the connection ends.
+/// Reason for closing the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// Broken framing.
+pub enum FrameViolation {
     Framing(&'static str),
-    /// Binary frames are not spoken.
+    /// Binary frames are not part of the protocol.
     Binary,
-    /// The message is over the limit.
+    /// The message exceeds the maximum size.
     TooLarge,
-    /// The text is not UTF-8.
+    /// The text is not valid UTF-8.
     Utf8,
-    /// Frames that ask for nothing, without end.
+    /// Too many control frames, small fragments or ignored messages.
     Flood,
 }
 
-/// The guard of one connection. Knows how much of a fragmented message has come.
+/// Frame guard of one connection. Tracks the size of a fragmented message.
 #[derive(Debug)]
 pub struct FrameGuard {
     max: usize,
-    /// Bytes of the message that has begun and not ended.
+    /// Payload bytes of the incomplete message; `None` between messages.
     begun: Option<usize>,
 }
 
 // === impl FrameGuard ===
 
 impl FrameGuard {
-    /// A guard for messages of at most `max` bytes.
+    /// Creates a guard for messages of at most `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> FrameGuard {
         FrameGuard { max, begun: None }
     }
 
-    /// From the next frame on, messages may have so many bytes.
+    /// Sets the maximum message size from the next frame on.
     pub fn allow(&mut self, max: usize) {
         self.max = max;
     }
 
-    /// Looks at the frame that starts at `bytes`. `None`: too few bytes to say anything against it yet.
+    /// Checks the frame that starts at `bytes`. Returns `None` if more header bytes are needed.
     ///
     /// # Errors
-    /// [`Violation`]: the connection cannot go on.
-    pub fn inspect(&self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
+    /// A [`FrameViolation`], after which the connection must be closed.
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, FrameViolation> {
+        // Checks run byte by byte as they arrive: a violation closes the connection before the client sends the rest.
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
+        // No extension is negotiated, so the reserved bits have no meaning.
         if first & 0x70 != 0 {
-            return Err(Violation::Framing("reserved bits are set"));
+            return Err(FrameViolation::Framing("reserved bits are set"));
         }
         let last = first & 0x80 != 0;
         let kind = match first & 0x0f {
-            0x0 if self.begun.is_none() => return Err(Violation::Framing("nothing to continue")),
-            0x0 => Kind::Continuation,
-            0x1 | 0x2 if self.begun.is_some() => {
-                return Err(Violation::Framing("the last message has not ended"));
+            0x0 if self.begun.is_none() => {
+                return Err(FrameViolation::Framing("a continuation frame without a message"));
             }
-            0x1 => Kind::Text,
-            0x2 => return Err(Violation::Binary),
-            0x8 => Kind::Close,
-            0x9 => Kind::Ping,
-            0xa => Kind::Pong,
-            _ => return Err(Violation::Framing("unknown opcode")),
+            0x0 => WebSocketOpcode::Continuation,
+            0x1 | 0x2 if self.begun.is_some() => {
+                return Err(FrameViolation::Framing(
+                    "a new message before the end of the previous one",
+                ));
+            }
+            0x1 => WebSocketOpcode::Text,
+            0x2 => return Err(FrameViolation::Binary),
+            0x8 => WebSocketOpcode::Close,
+            0x9 => WebSocketOpcode::Ping,
+            0xa => WebSocketOpcode::Pong,
+            _ => return Err(FrameViolation::Framing("unknown opcode")),
         };
-        let control = matches!(kind, Kind::Close | Kind::Ping | Kind::Pong);
+        let control = matches!(
+            kind,
+            WebSocketOpcode::Close | WebSocketOpcode::Ping | WebSocketOpcode::Pong
+        );
         if control && !last {
-            return Err(Violation::Framing("a control frame is fragmented"));
+            return Err(FrameViolation::Framing("a control frame is fragmented"));
         }
         let Some(&second) = bytes.get(1) else {
             return Ok(None);
         };
+        // RFC 6455 requires masking from clients; it protects proxies from crafted payloads.
         if second & 0x80 == 0 {
-            return Err(Violation::Framing("the frame is not masked"));
+            return Err(FrameViolation::Framing("the frame is not masked"));
         }
         let (length, extended) = match second & 0x7f {
             126 => (bytes.get(2..4).map(be), 2),
@@ -113,32 +118,35 @@ impl FrameGuard {
             short => (Some(u64::from(short)), 0),
         };
         if control && extended != 0 {
-            return Err(Violation::Framing("a control frame is too long"));
+            return Err(FrameViolation::Framing("a control frame is too long"));
         }
         let Some(length) = length else { return Ok(None) };
         if control && length > CONTROL_MAX {
-            return Err(Violation::Framing("a control frame is too long"));
+            return Err(FrameViolation::Framing("a control frame is too long"));
         }
         if length > i64::MAX as u64 {
-            return Err(Violation::Framing("the length has its highest bit set"));
+            return Err(FrameViolation::Framing("the length has its highest bit set"));
         }
+        // Control frames may stand between fragments and do not count towards the message.
         let before = if control { 0 } else { self.begun.unwrap_or(0) };
         match usize::try_from(length) {
-            Ok(length) if before + length.min(self.max + 1) <= self.max => Ok(Some(Header {
+            // `min` avoids an overflow of the sum for a declared length near the maximum of `usize`.
+            Ok(length) if before + length.min(self.max + 1) <= self.max => Ok(Some(FrameHeader {
                 kind,
                 last,
+                // 4 bytes for the mask, which every client frame has.
                 total: 2 + extended + 4 + length,
             })),
-            _ => Err(Violation::TooLarge),
+            _ => Err(FrameViolation::TooLarge),
         }
     }
 
-    /// Notes a frame that was inspected and has come in full.
-    pub fn passed(&mut self, header: &Header, payload: usize) {
+    /// Records a complete frame that passed [`inspect`](Self::inspect).
+    pub fn passed(&mut self, header: &FrameHeader, payload: usize) {
         self.begun = match header.kind {
-            Kind::Close | Kind::Ping | Kind::Pong => self.begun,
-            Kind::Text | Kind::Continuation if header.last => None,
-            Kind::Text | Kind::Continuation => Some(self.begun.unwrap_or(0) + payload),
+            WebSocketOpcode::Close | WebSocketOpcode::Ping | WebSocketOpcode::Pong => self.begun,
+            WebSocketOpcode::Text | WebSocketOpcode::Continuation if header.last => None,
+            WebSocketOpcode::Text | WebSocketOpcode::Continuation => Some(self.begun.unwrap_or(0) + payload),
         };
     }
 }
@@ -147,18 +155,18 @@ fn be(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-// === impl Violation ===
+// === impl FrameViolation ===
 
-impl Violation {
-    /// The close code that tells the client.
+impl FrameViolation {
+    /// Returns the close code of the violation.
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Violation::Framing(_) => CloseCode::Framing,
-            Violation::Binary => CloseCode::Binary,
-            Violation::TooLarge => CloseCode::TooLarge,
-            Violation::Utf8 => CloseCode::Utf8,
-            Violation::Flood => CloseCode::RateAbuse,
+            FrameViolation::Framing(_) => CloseCode::Framing,
+            FrameViolation::Binary => CloseCode::Binary,
+            FrameViolation::TooLarge => CloseCode::TooLarge,
+            FrameViolation::Utf8 => CloseCode::Utf8,
+            FrameViolation::Flood => CloseCode::RateAbuse,
         }
     }
 }
@@ -170,14 +178,14 @@ mod tests {
 
     const TEXT: [u8; 2] = [0x81, 0x85];
 
-    fn verdict(bytes: &[u8]) -> Result<Option<Header>, Violation> {
+    fn verdict(bytes: &[u8]) -> Result<Option<FrameHeader>, FrameViolation> {
         FrameGuard::new(1000).inspect(bytes)
     }
 
     #[test]
     fn a_masked_text_frame_passes_as_soon_as_its_length_is_known() {
-        let header = Header {
-            kind: Kind::Text,
+        let header = FrameHeader {
+            kind: WebSocketOpcode::Text,
             last: true,
             total: 11,
         };
@@ -187,15 +195,15 @@ mod tests {
 
     #[test]
     fn the_declared_length_is_refused_before_the_payload() {
-        assert_eq!(verdict(&[0x81, 0xfe, 0x03, 0xe9]), Err(Violation::TooLarge));
+        assert_eq!(verdict(&[0x81, 0xfe, 0x03, 0xe9]), Err(FrameViolation::TooLarge));
         assert_eq!(verdict(&[0x81, 0xfe, 0x03, 0xe8]).unwrap().unwrap().total, 1008);
         assert_eq!(
             verdict(&[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0]),
-            Err(Violation::TooLarge)
+            Err(FrameViolation::TooLarge)
         );
         assert!(matches!(
             verdict(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
-            Err(Violation::Framing(_))
+            Err(FrameViolation::Framing(_))
         ));
     }
 
@@ -204,19 +212,22 @@ mod tests {
         let mut guard = FrameGuard::new(1000);
         let first = guard.inspect(&[0x01, 0xfe, 0x02, 0x58]).unwrap().unwrap();
         guard.passed(&first, 600);
-        assert_eq!(guard.inspect(&[0x00, 0xfe, 0x01, 0x91]), Err(Violation::TooLarge));
+        assert_eq!(
+            guard.inspect(&[0x00, 0xfe, 0x01, 0x91]),
+            Err(FrameViolation::TooLarge)
+        );
         assert!(
-            matches!(guard.inspect(&[0x81, 0x80]), Err(Violation::Framing(_))),
+            matches!(guard.inspect(&[0x81, 0x80]), Err(FrameViolation::Framing(_))),
             "a text inside a text"
         );
         let ping = guard.inspect(&[0x89, 0xfd]).unwrap().unwrap();
-        assert_eq!(ping.kind, Kind::Ping);
+        assert_eq!(ping.kind, WebSocketOpcode::Ping);
         guard.passed(&ping, 125);
         let rest = guard.inspect(&[0x80, 0xfe, 0x01, 0x90]).unwrap().unwrap();
         guard.passed(&rest, 400);
         assert!(
-            matches!(guard.inspect(&[0x80, 0x80]), Err(Violation::Framing(_))),
-            "nothing to continue"
+            matches!(guard.inspect(&[0x80, 0x80]), Err(FrameViolation::Framing(_))),
+            "a continuation frame without a message"
         );
     }
 
@@ -233,9 +244,9 @@ mod tests {
             (&[0x89, 0xfe], "long ping"),
             (&[0x80, 0x80], "continuation of nothing"),
         ] {
-            assert!(matches!(verdict(bytes), Err(Violation::Framing(_))), "{why}");
+            assert!(matches!(verdict(bytes), Err(FrameViolation::Framing(_))), "{why}");
         }
-        assert_eq!(verdict(&[0x82, 0x80]), Err(Violation::Binary));
+        assert_eq!(verdict(&[0x82, 0x80]), Err(FrameViolation::Binary));
     }
 
     proptest! {

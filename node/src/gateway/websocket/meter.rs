@@ -1,45 +1,45 @@
-//! Counts what a connection brings, whatever it is: frames that ask for nothing end a connection that brings too many of
-//! them, and messages that ask for something are read no faster than the rates of a user could ever be used. Pure: time is
-//! an argument.
+//! Inbound limits of one connection, independent of the user.
 //!
-//! What a message asks for is counted by the session, per user. This is what the session never sees, and what comes before
-//! it is known whose session it is.
+//! Frames without a request (control frames, small fragments, ignored messages) close a connection that sends too many.
+//! Messages with a request are read no faster than twice the abuse threshold of a user.
+//!
+//! Pure: time is an argument. Requests are counted per user by the session; this covers frames that the session never
+//! receives, and the time before authentication.
 
 use std::time::{Duration, Instant};
 
-use super::frame_guard::{Header, Kind, Violation};
-use crate::config::Limits;
-use crate::session::rate_limit::Bucket;
+use super::frame_guard::{FrameHeader, FrameViolation, WebSocketOpcode};
+use crate::config::LimitsConfig;
+use crate::session::rate_limit::TokenBucket;
 
-/// A fragment that is shorter counts as a frame that asks for nothing: a message in such pieces costs more to put
-/// together than to read.
+/// Size below which a fragment counts as idle frame: assembling a message from such pieces costs more than reading it.
 const SMALL: usize = 1_024;
-/// Bytes of a message that count as another one.
+/// Bytes of a message that count as another message.
 const MESSAGE_BYTES: usize = 4_096;
-/// Seconds of the rate that may come at once.
+/// Burst of idle frames, in seconds of their rate.
 const BURST_S: u32 = 10;
 
-/// What one connection may bring.
+/// Limits of one connection.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Control frames, small fragments, and messages that are ignored.
-    idle: Bucket,
-    /// Messages.
-    messages: Bucket,
+    /// Bucket for control frames, small fragments and ignored messages.
+    idle: TokenBucket,
+    /// Bucket for messages with a request.
+    messages: TokenBucket,
     wait: Duration,
 }
 
 // === impl Meter ===
 
 impl Meter {
-    pub(super) fn new(limits: &Limits, now: Instant) -> Meter {
+    pub(super) fn new(limits: &LimitsConfig, now: Instant) -> Meter {
         let idle = limits.control_frames_per_s;
-        // Twice what counts as abuse: so that abuse is seen as such, and costs little until then.
+        // Twice the abuse factor: the session must still receive enough to detect the abuse and close with 4208.
         let factor = limits.abuse_factor.saturating_mul(2);
         let all = |changes: u32, questions: u32| changes.saturating_add(questions).saturating_mul(factor);
         Meter {
-            idle: Bucket::new(idle, idle.saturating_mul(BURST_S), now),
-            messages: Bucket::new(
+            idle: TokenBucket::new(idle, idle.saturating_mul(BURST_S), now),
+            messages: TokenBucket::new(
                 all(limits.sends_per_s, limits.queries_per_s),
                 all(limits.burst, limits.query_burst),
                 now,
@@ -48,29 +48,37 @@ impl Meter {
         }
     }
 
-    /// A whole frame has come.
+    /// Counts a complete frame.
     ///
     /// # Errors
-    /// When too many ask for nothing.
-    pub(super) fn frame(&mut self, header: &Header, payload: usize, now: Instant) -> Result<(), Violation> {
+    /// [`FrameViolation::Flood`] if too many idle frames arrived.
+    pub(super) fn frame(
+        &mut self,
+        header: &FrameHeader,
+        payload: usize,
+        now: Instant,
+    ) -> Result<(), FrameViolation> {
         let idle = match header.kind {
-            Kind::Ping | Kind::Pong | Kind::Close => true,
-            Kind::Text | Kind::Continuation => payload == 0 || (!header.last && payload < SMALL),
+            WebSocketOpcode::Ping | WebSocketOpcode::Pong | WebSocketOpcode::Close => true,
+            WebSocketOpcode::Text | WebSocketOpcode::Continuation => {
+                payload == 0 || (!header.last && payload < SMALL)
+            }
         };
         if idle { self.idle(1, now) } else { Ok(()) }
     }
 
-    /// A message of so many bytes is ignored.
+    /// Counts an ignored message of `bytes` bytes.
     ///
     /// # Errors
-    /// When too many are.
-    pub(super) fn ignored(&mut self, bytes: usize, now: Instant) -> Result<(), Violation> {
+    /// [`FrameViolation::Flood`] if too many idle frames arrived.
+    pub(super) fn ignored(&mut self, bytes: usize, now: Instant) -> Result<(), FrameViolation> {
         self.idle(1 + bytes / SMALL, now)
     }
 
-    /// A message of so many bytes asks for something.
+    /// Counts a message with a request. Above the rate, the delay before the next read grows.
     pub(super) fn message(&mut self, bytes: usize, now: Instant) {
         let tokens = u32::try_from(1 + bytes / MESSAGE_BYTES).unwrap_or(u32::MAX);
+        // The message itself is processed in any case; the debt delays the next read.
         self.wait = self.messages.owe(tokens, now);
     }
 
@@ -79,9 +87,11 @@ impl Meter {
         std::mem::take(&mut self.wait)
     }
 
-    fn idle(&mut self, tokens: usize, now: Instant) -> Result<(), Violation> {
+    fn idle(&mut self, tokens: usize, now: Instant) -> Result<(), FrameViolation> {
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        self.idle.take_many(tokens, now).map_err(|_| Violation::Flood)
+        self.idle
+            .take_many(tokens, now)
+            .map_err(|_| FrameViolation::Flood)
     }
 }
 
@@ -89,26 +99,26 @@ impl Meter {
 mod tests {
     use super::*;
 
-    fn header(kind: Kind, last: bool) -> Header {
-        Header { kind, last, total: 0 }
+    fn header(kind: WebSocketOpcode, last: bool) -> FrameHeader {
+        FrameHeader { kind, last, total: 0 }
     }
 
     #[test]
     fn what_asks_for_nothing_has_a_rate_and_large_fragments_are_no_such_thing() {
         let now = Instant::now();
-        let limits = Limits {
+        let limits = LimitsConfig {
             control_frames_per_s: 10,
-            ..Limits::default()
+            ..LimitsConfig::default()
         };
         for (kind, last, payload, counts) in [
-            (Kind::Ping, true, 5, true),
-            (Kind::Pong, true, 0, true),
-            (Kind::Text, true, 0, true),
-            (Kind::Text, true, 1, false),
-            (Kind::Text, false, 1, true),
-            (Kind::Continuation, false, 1_023, true),
-            (Kind::Continuation, false, 1_024, false),
-            (Kind::Continuation, true, 1, false),
+            (WebSocketOpcode::Ping, true, 5, true),
+            (WebSocketOpcode::Pong, true, 0, true),
+            (WebSocketOpcode::Text, true, 0, true),
+            (WebSocketOpcode::Text, true, 1, false),
+            (WebSocketOpcode::Text, false, 1, true),
+            (WebSocketOpcode::Continuation, false, 1_023, true),
+            (WebSocketOpcode::Continuation, false, 1_024, false),
+            (WebSocketOpcode::Continuation, true, 1, false),
         ] {
             let mut meter = Meter::new(&limits, now);
             let passed = (0..1_000).filter(|_| meter.frame(&header(kind, last), payload, now).is_ok());
@@ -126,7 +136,7 @@ mod tests {
     #[test]
     fn messages_are_read_no_faster_than_they_could_be_used() {
         let now = Instant::now();
-        let mut meter = Meter::new(&Limits::default(), now);
+        let mut meter = Meter::new(&LimitsConfig::default(), now);
         for _ in 0..1_560 {
             meter.message(100, now);
         }

@@ -1,8 +1,8 @@
-//! WebSocket, the native transport: the only folder that names `actix-web-actors`.
+//! WebSocket, the native transport. No other module uses `actix-web-actors`.
 //!
-//! Of that crate only the handshake is used. Its `WebsocketContext` is polled as the response body, so a client that
-//! stops reading would freeze the session with its timers; here the [writer] is the body, the [reader] a task, and the
-//! session an actor beside them.
+//! Only the handshake of that crate is used. Its `WebsocketContext` is polled as the response body, so a client that
+//! stops reading would stall the session with its timers. Here the [writer] is the body, the [reader] a task, and the
+//! session a separate actor.
 
 pub mod frame;
 pub mod frame_guard;

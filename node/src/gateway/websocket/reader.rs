@@ -1,8 +1,8 @@
-//! Step 1, second half: bytes become whole text messages, and those go to the session, all of one read at once.
+//! Step 1, second half: assembles text messages from bytes and sends those of one read to the session as a batch.
 //!
-//! The reader waits until the session has taken up what it was given before it reads on, so a client that is too fast
-//! is slowed down by TCP. Until it is known who the client is, its messages are small. The first half is the
-//! [frame guard](super::frame_guard), the step after [`protocol::command`].
+//! The reader waits until the session has accepted a batch before it reads on, so TCP slows down a client that sends
+//! too fast. Before authentication, messages are limited to a small size. The first half is the [frame
+//! guard](super::frame_guard), the next step [`protocol::command`].
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,55 +12,60 @@ use actix_http::ws::Parser;
 use actix_web::web::Payload;
 use bytes::BytesMut;
 use futures::StreamExt;
-use protocol::{Command, Request};
+use protocol::{ClientCommand, Request};
 
-use super::frame_guard::{FrameGuard, Header, Kind, Violation};
+use super::frame_guard::{FrameGuard, FrameHeader, FrameViolation, WebSocketOpcode};
 use super::meter::Meter;
-use crate::config::Limits;
-use crate::session::messages::{Batch, Hangup, Item};
-use crate::session::{Link, Session};
-use crate::telemetry::metrics::Metrics;
+use crate::config::LimitsConfig;
+use crate::session::messages::{CommandBatch, Disconnect, ReceivedCommand};
+use crate::session::{ConnectionHandle, Session};
+use crate::telemetry::metrics::ServerMetrics;
 
-/// Bytes of a message before it is known who the client is: the longest token, and all that may stand beside it.
+/// Maximum bytes of a message before authentication: the longest token and the other fields of `auth`.
 const BEFORE_AUTH: usize = 12_288;
 
-/// The reading half of a connection.
-pub(super) struct Reader {
-    link: Rc<Link>,
+/// Reading half of a connection.
+pub(super) struct SocketReader {
+    link: Rc<ConnectionHandle>,
     session: Addr<Session>,
-    metrics: Metrics,
+    metrics: ServerMetrics,
     max: usize,
     guard: FrameGuard,
     meter: Meter,
-    /// Bytes that are no whole frame yet. Without capacity while the client is silent.
+    /// Bytes of an incomplete frame. Without capacity while the client is idle.
     buffer: BytesMut,
-    /// The fragments of a message that has not ended.
+    /// Fragments of an incomplete message.
     message: BytesMut,
-    batch: Vec<Item>,
+    batch: Vec<ReceivedCommand>,
 }
 
 /// The session has ended.
-struct Over;
+struct SessionOver;
 
-/// How far the bytes that have come were taken.
-enum Taken {
-    /// As far as there are whole frames.
+/// Extent to which the buffered bytes were parsed.
+enum ReadProgress {
+    /// All complete frames were parsed.
     All,
-    /// Up to an `auth`: what follows depends on what becomes of it.
+    /// Parsing stopped after an `auth`, whose outcome changes the limits for the rest.
     Auth,
 }
 
-/// Why reading ends.
-enum End {
-    Broken(Violation),
-    Goodbye(Option<u16>),
+/// Reason for the end of reading.
+enum ReadEnd {
+    Broken(FrameViolation),
+    CloseFrame(Option<u16>),
 }
 
-// === impl Reader ===
+// === impl SocketReader ===
 
-impl Reader {
-    pub(super) fn new(link: Rc<Link>, session: Addr<Session>, metrics: Metrics, limits: &Limits) -> Reader {
-        Reader {
+impl SocketReader {
+    pub(super) fn new(
+        link: Rc<ConnectionHandle>,
+        session: Addr<Session>,
+        metrics: ServerMetrics,
+        limits: &LimitsConfig,
+    ) -> SocketReader {
+        SocketReader {
             link,
             session,
             metrics,
@@ -75,85 +80,94 @@ impl Reader {
 
     /// Reads until the connection or the session ends.
     pub(super) async fn run(mut self, mut payload: Payload) {
-        let hangup = loop {
+        let disconnect = loop {
             let chunk = tokio::select! {
                 chunk = payload.next() => chunk,
+                // Without this branch, an idle client would keep the task until the TCP connection ends.
                 () = self.link.closing() => return,
             };
             let Some(Ok(chunk)) = chunk else {
-                break Hangup::Lost;
+                break Disconnect::Lost;
             };
-            self.link.heard();
+            self.link.on_received();
             self.metrics.bytes_in.inc_by(chunk.len() as u64);
             self.buffer.extend_from_slice(&chunk);
             match self.pass_on().await {
                 Ok(Ok(())) => {}
-                Ok(Err(End::Goodbye(code))) => break Hangup::Goodbye(code),
-                Ok(Err(End::Broken(violation))) => {
-                    tracing::debug!(?violation, "connection broke the rules of WebSocket");
-                    break Hangup::Broken(violation.close_code());
+                Ok(Err(ReadEnd::CloseFrame(code))) => break Disconnect::CloseFrame(code),
+                Ok(Err(ReadEnd::Broken(violation))) => {
+                    tracing::debug!(?violation, "WebSocket protocol violation, closing connection");
+                    break Disconnect::Broken(violation.close_code());
                 }
-                Err(Over) => return,
+                Err(SessionOver) => return,
             }
         };
-        // The session may have ended meanwhile: then there is nobody to tell.
-        let _gone = self.session.send(hangup).await;
+        // An error means that the session has ended already.
+        let _gone = self.session.send(disconnect).await;
     }
 
-    /// Hands what has come to the session, and waits until it has taken it up and as long as the meter says.
-    async fn pass_on(&mut self) -> Result<Result<(), End>, Over> {
+    /// Sends the buffered messages to the session, and waits until it has accepted them and the meter's delay has
+    /// passed.
+    async fn pass_on(&mut self) -> Result<Result<(), ReadEnd>, SessionOver> {
         loop {
+            // Raised as soon as the client is identified, also for frames that are buffered already.
             if self.link.is_identified() {
                 self.guard.allow(self.max);
             }
             let taken = self.take();
             if self.batch.is_empty() {
-                // Other connections of the thread have their turn, whatever this one brings.
+                // Without a batch nothing above waits. A client with endless input would starve the thread's other
+                // connections.
                 tokio::task::yield_now().await;
             } else {
+                // While the session holds the reader, the client's silence must not count towards the idle timeout.
                 self.link.hold(true);
-                let batch = Batch(std::mem::take(&mut self.batch));
-                self.session.send(batch).await.map_err(|_| Over)?;
+                let batch = CommandBatch(std::mem::take(&mut self.batch));
+                // The session answers when it has accepted the batch: this is the backpressure on the client.
+                self.session.send(batch).await.map_err(|_| SessionOver)?;
                 let wait = self.meter.take_wait();
                 if !wait.is_zero() {
+                    // The session may end during the delay; without the race this task would outlive it.
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.link.closing() => return Err(Over),
+                        () = self.link.closing() => return Err(SessionOver),
                     }
                 }
                 self.link.hold(false);
             }
             match taken {
-                Ok(Taken::Auth) => {}
-                Ok(Taken::All) => return Ok(Ok(())),
+                Ok(ReadProgress::Auth) => {}
+                Ok(ReadProgress::All) => return Ok(Ok(())),
                 Err(end) => return Ok(Err(end)),
             }
         }
     }
 
-    /// Takes whole frames out of what has come.
-    fn take(&mut self) -> Result<Taken, End> {
+    /// Parses complete frames from the buffer.
+    fn take(&mut self) -> Result<ReadProgress, ReadEnd> {
         loop {
             let header = match self.guard.inspect(&self.buffer) {
                 Ok(Some(header)) if header.total <= self.buffer.len() => header,
                 Ok(_) => break,
-                Err(violation) => return Err(End::Broken(violation)),
+                Err(violation) => return Err(ReadEnd::Broken(violation)),
             };
             self.frame(&header)?;
             if !self.link.is_identified() && self.batch.last().is_some_and(is_auth) {
-                return Ok(Taken::Auth);
+                return Ok(ReadProgress::Auth);
             }
         }
+        // Returns the memory: most connections are idle, and each would keep its largest read allocated.
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
-        Ok(Taken::All)
+        Ok(ReadProgress::All)
     }
 
-    /// Takes one whole frame out of the buffer.
-    fn frame(&mut self, header: &Header) -> Result<(), End> {
-        // The guard has seen all of it; a disagreement would be a fault of ours, and ends the connection.
-        let disagree = End::Broken(Violation::Framing("the frame cannot be parsed"));
+    /// Parses one complete frame from the buffer.
+    fn frame(&mut self, header: &FrameHeader) -> Result<(), ReadEnd> {
+        // The guard has checked the frame. If the parser disagrees, the rest of the stream cannot be trusted.
+        let disagree = ReadEnd::Broken(FrameViolation::Framing("the frame cannot be parsed"));
+        // At least a control frame must pass, however small the configured message limit is.
         let payload = match Parser::parse(&mut self.buffer, true, self.max.max(125)) {
             Ok(Some((_, _, payload))) => payload.unwrap_or_default(),
             Ok(None) | Err(_) => return Err(disagree),
@@ -161,10 +175,15 @@ impl Reader {
         self.metrics.frames_in.inc();
         self.guard.passed(header, payload.len());
         let counted = self.meter.frame(header, payload.len(), Instant::now());
-        counted.map_err(End::Broken)?;
+        counted.map_err(ReadEnd::Broken)?;
         match header.kind {
-            Kind::Text | Kind::Continuation if header.last && self.message.is_empty() => self.text(&payload),
-            Kind::Text | Kind::Continuation => {
+            // Common case: an unfragmented message is not copied into the fragment buffer.
+            WebSocketOpcode::Text | WebSocketOpcode::Continuation
+                if header.last && self.message.is_empty() =>
+            {
+                self.text(&payload)
+            }
+            WebSocketOpcode::Text | WebSocketOpcode::Continuation => {
                 self.message.extend_from_slice(&payload);
                 if !header.last {
                     return Ok(());
@@ -172,26 +191,28 @@ impl Reader {
                 let message = std::mem::take(&mut self.message);
                 self.text(&message)
             }
-            Kind::Ping => {
+            WebSocketOpcode::Ping => {
+                // Answered here and not by the session actor, whose load must not delay the pong.
                 self.link.outbox(|outbox| outbox.pong(payload.freeze()));
                 Ok(())
             }
-            Kind::Pong => Ok(()),
-            Kind::Close => Err(goodbye(&payload)),
+            WebSocketOpcode::Pong => Ok(()),
+            WebSocketOpcode::Close => Err(on_close_frame(&payload)),
         }
     }
 
-    /// Step 2: one whole text message.
-    fn text(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let text = std::str::from_utf8(bytes).map_err(|_| End::Broken(Violation::Utf8))?;
+    /// Step 2: decodes a complete text message.
+    fn text(&mut self, bytes: &[u8]) -> Result<(), ReadEnd> {
+        // Checked on the whole message: a fragment may end inside of a character.
+        let text = std::str::from_utf8(bytes).map_err(|_| ReadEnd::Broken(FrameViolation::Utf8))?;
         let now = Instant::now();
         let request = match Request::decode(text) {
-            Ok(None) => return self.meter.ignored(bytes.len(), now).map_err(End::Broken),
+            Ok(None) => return self.meter.ignored(bytes.len(), now).map_err(ReadEnd::Broken),
             Ok(Some(request)) => Ok(request),
             Err(error) => Err(error),
         };
         self.meter.message(bytes.len(), now);
-        self.batch.push(Item {
+        self.batch.push(ReceivedCommand {
             request,
             bytes: bytes.len(),
         });
@@ -199,21 +220,21 @@ impl Reader {
     }
 }
 
-fn is_auth(item: &Item) -> bool {
+fn is_auth(item: &ReceivedCommand) -> bool {
     matches!(
         &item.request,
         Ok(Request {
-            command: Command::Auth(_),
+            command: ClientCommand::Auth(_),
             ..
         })
     )
 }
 
-/// What a close frame of the client says: its code comes back to it, unless the frame itself is broken.
-fn goodbye(payload: &[u8]) -> End {
+/// Interprets a close frame of the client. Its code is echoed, unless the frame is malformed.
+fn on_close_frame(payload: &[u8]) -> ReadEnd {
     match Parser::try_parse_close_payload(payload) {
-        Ok(None) => End::Goodbye(None),
-        Ok(Some(reason)) => End::Goodbye(Some(reason.code.into())),
-        Err(_) => End::Broken(Violation::Framing("the close frame is broken")),
+        Ok(None) => ReadEnd::CloseFrame(None),
+        Ok(Some(reason)) => ReadEnd::CloseFrame(Some(reason.code.into())),
+        Err(_) => ReadEnd::Broken(FrameViolation::Framing("the close frame is malformed")),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/ws`: who may come in, before the protocol is switched.
+//! `GET /v1/ws`: access checks before the switch to the WebSocket protocol.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -7,54 +7,62 @@ use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use actix_web_actors::ws::handshake_with_protocols;
-use protocol::{Cost, ErrorCode, SUBPROTOCOL, limits};
+use protocol::{CommandCost, ErrorCode, SUBPROTOCOL, limits};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::reader::Reader;
-use super::writer::Writer;
+use super::reader::SocketReader;
+use super::writer::SocketWriter;
 use crate::gateway::admission;
-use crate::gateway::auth::Identity;
-use crate::gateway::connection::Connection;
-use crate::gateway::greetings::Greetings;
+use crate::gateway::auth::TokenIdentity;
+use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::{Problem, problem, problem_of};
-use crate::gateway::rest::describe::{Tag, Upgraded};
-use crate::session::outbox::{Bounds, Outbox};
-use crate::session::{Link, Newcomer, Order, Point, Session, Transport, Worker, too_fast};
+use crate::gateway::rest::describe::{ApiTag, Upgraded};
+use crate::gateway::unauthenticated::UnauthenticatedConnections;
+use crate::session::outbound_queue::{OutboundQueue, QueueBounds};
+use crate::session::{
+    AuthenticatedClient, ClientTransport, ConnectionHandle, NodeState, ResumePoint, Session, WorkerContext,
+    too_fast,
+};
 
 pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
     config.service(upgrade);
 }
 
-/// Opens a session on a WebSocket.
-#[utoipa::path(tag = Tag::OPERATION, security((), ("bearer" = [])), responses(
-    (status = 101, description = "It is open: /v1/asyncapi.json describes what is said."), Upgraded
+/// Opens a session on a WebSocket. The messages are described by `/v1/asyncapi.json`.
+#[utoipa::path(tag = ApiTag::OPERATION, security((), ("bearer" = [])), responses(
+    (status = 101, description = "The WebSocket is open; /v1/asyncapi.json describes its messages."), Upgraded
 ))]
 #[get("/v1/ws")]
 async fn upgrade(
     request: HttpRequest,
     payload: web::Payload,
-    worker: web::Data<Rc<Worker>>,
-    greetings: web::Data<Greetings>,
+    worker: web::Data<Rc<WorkerContext>>,
+    greetings: web::Data<UnauthenticatedConnections>,
 ) -> HttpResponse {
-    let worker: Rc<Worker> = Rc::clone(&worker);
+    let worker: Rc<WorkerContext> = Rc::clone(&worker);
     let headers = request.headers();
     match worker.order() {
-        Order::Serve => {}
-        Order::HandOver | Order::Drain => {
-            return problem(ErrorCode::Unavailable, "the node is being stopped");
+        NodeState::Serve => {}
+        NodeState::HandOver | NodeState::Drain => {
+            return problem(ErrorCode::Unavailable, "the node is draining");
         }
-        Order::Isolated => return problem(ErrorCode::Unavailable, "the node has no majority"),
+        NodeState::Isolated => return problem(ErrorCode::Unavailable, "the node has lost quorum"),
     }
+    // CORS does not apply to WebSockets, so foreign origins are refused here.
     if !admission::origin_allowed(headers, &worker.config.server) {
-        return problem(ErrorCode::Forbidden, "sessions are not opened from this origin");
+        return problem(
+            ErrorCode::Forbidden,
+            "the origin of this page is not allowed to open sessions",
+        );
     }
     if request.version() < Version::HTTP_11 {
         return problem_of(
             StatusCode::UPGRADE_REQUIRED,
             ErrorCode::BadRequest,
-            "a WebSocket begins with a request of HTTP/1.1",
+            "a WebSocket upgrade needs HTTP/1.1",
         );
     }
+    // Optional, but an offered list must contain it: a client of another version is refused before it sends anything.
     let mut offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).peekable();
     let knows = |value: &actix_web::http::header::HeaderValue| {
         value
@@ -62,7 +70,10 @@ async fn upgrade(
             .is_ok_and(|names| names.split(',').any(|name| name.trim() == SUBPROTOCOL))
     };
     if offered.peek().is_some() && !offered.any(knows) {
-        return problem(ErrorCode::BadRequest, "the only subprotocol is chat.v1.json");
+        return problem(
+            ErrorCode::BadRequest,
+            "the only supported subprotocol is chat.v1.json",
+        );
     }
     let identity =
         match admission::bearer(headers).and_then(|token| token.map(|t| worker.auth.check(t)).transpose()) {
@@ -72,47 +83,53 @@ async fn upgrade(
                 return problem(refused.code(), &refused.to_string());
             }
         };
-    if let Some(Identity { user, .. }) = &identity {
+    // Charged before the handshake: a refusal is a plain HTTP response, cheaper than a connection with a close frame.
+    if let Some(TokenIdentity { user, .. }) = &identity {
         let now = Instant::now();
-        if let Err(wait) = worker.rates.of(user, now).take(Cost::SESSION, now) {
+        if let Err(wait) = worker.rates.of(user, now).take(CommandCost::SESSION, now) {
             return Problem::from(too_fast(wait)).error_response();
         }
     }
-    let newcomer = match identity.map(|identity| newcomer(headers, identity)).transpose() {
-        Ok(newcomer) => newcomer,
+    let client = match identity.map(|identity| client(headers, identity)).transpose() {
+        Ok(client) => client,
         Err(problem) => return problem.error_response(),
     };
     let Ok(mut response) = handshake_with_protocols(&request, &[SUBPROTOCOL]) else {
         return problem_of(
             StatusCode::UPGRADE_REQUIRED,
             ErrorCode::BadRequest,
-            "this is a WebSocket endpoint",
+            "this endpoint accepts only WebSocket upgrades",
         );
     };
-    let greeting = if newcomer.is_some() {
+    // Only sessions without a token count. The guard is released when the client is identified or the connection ends.
+    let greeting = if client.is_some() {
         None
     } else {
         let peer = request.peer_addr().map(|peer| peer.ip());
         let address = admission::client(headers, peer, &worker.config.server);
         let Some(greeting) = greetings.begin(address) else {
-            return problem(ErrorCode::Busy, "too many sessions without a token are open");
+            return problem(ErrorCode::Busy, "too many unauthenticated connections are open");
         };
         Some(greeting)
     };
-    if let Some(connection) = Connection::under(&request) {
+    // Lifts the bound on unidentified HTTP bytes; the frame guard and the meter apply instead.
+    if let Some(connection) = TrackedConnection::under(&request) {
         connection.upgrade(greeting);
     }
     let limits = &worker.config.limits;
-    let link = Link::new(Outbox::new(Bounds::from(limits)), Connection::of(&request));
+    let link = ConnectionHandle::new(
+        OutboundQueue::new(QueueBounds::from(limits)),
+        TrackedConnection::of(&request),
+    );
     let metrics = worker.metrics.clone();
-    let session = Session::open(worker.clone(), link.clone(), Transport::WebSocket, newcomer);
-    // Ends with the connection or the session, whichever is first.
-    actix_web::rt::spawn(Reader::new(link.clone(), session, metrics.clone(), limits).run(payload));
-    response.streaming(Writer::new(link, metrics))
+    let session = Session::open(worker.clone(), link.clone(), ClientTransport::WebSocket, client);
+    // Detached: the task ends with the connection or the session, whichever ends first.
+    actix_web::rt::spawn(SocketReader::new(link.clone(), session, metrics.clone(), limits).run(payload));
+    response.streaming(SocketWriter::new(link, metrics))
 }
 
-/// What the headers say beside the token.
-fn newcomer(headers: &HeaderMap, identity: Identity) -> Result<Newcomer, Problem> {
+/// Reads device, instance and resume point from the request headers.
+fn client(headers: &HeaderMap, identity: TokenIdentity) -> Result<AuthenticatedClient, Problem> {
     let name = |header: &str| {
         let Some(value) = headers.get(header) else {
             return Ok(None);
@@ -125,13 +142,14 @@ fn newcomer(headers: &HeaderMap, identity: Identity) -> Result<Newcomer, Problem
             ))),
         }
     };
-    let point =
-        |value: &actix_web::http::header::HeaderValue| value.to_str().map_or(Point::Nowhere, Point::parse);
-    Ok(Newcomer {
+    let point = |value: &actix_web::http::header::HeaderValue| {
+        value.to_str().map_or(ResumePoint::Invalid, ResumePoint::parse)
+    };
+    Ok(AuthenticatedClient {
         identity,
         device: name("X-Device")?,
         instance: name("X-Instance")?,
         resume: headers.get("X-Resume").map(point),
-        told: None,
+        ready_sender: None,
     })
 }

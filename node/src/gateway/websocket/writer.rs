@@ -1,7 +1,8 @@
-//! Step 13, the last: frames leave for the socket, as many as wait in one piece.
+//! Step 13, the last: writes queued frames to the socket, all available ones in one chunk.
 //!
-//! The response body of the upgrade request. The server polls it when the connection takes more bytes; when it doesn't,
-//! frames stay in the [outbox](crate::session::outbox), step 12, which is where a slow client is dealt with.
+//! The writer is the response body of the upgrade request. The server polls it when the connection accepts more bytes.
+//! Otherwise frames stay in the [outbound queue](crate::session::outbound_queue), step 12, where the slow-consumer
+//! policy applies.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,24 +13,24 @@ use bytes::Bytes;
 use futures::Stream;
 
 use super::frame::WebSocketFraming;
-use crate::session::Link;
-use crate::telemetry::metrics::Metrics;
+use crate::session::ConnectionHandle;
+use crate::telemetry::metrics::ServerMetrics;
 
-/// The writing half of a connection.
-pub(super) struct Writer {
-    link: Rc<Link>,
-    metrics: Metrics,
+/// Writing half of a connection.
+pub(super) struct SocketWriter {
+    link: Rc<ConnectionHandle>,
+    metrics: ServerMetrics,
 }
 
-// === impl Writer ===
+// === impl SocketWriter ===
 
-impl Writer {
-    pub(super) fn new(link: Rc<Link>, metrics: Metrics) -> Writer {
-        Writer { link, metrics }
+impl SocketWriter {
+    pub(super) fn new(link: Rc<ConnectionHandle>, metrics: ServerMetrics) -> SocketWriter {
+        SocketWriter { link, metrics }
     }
 }
 
-impl Stream for Writer {
+impl Stream for SocketWriter {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

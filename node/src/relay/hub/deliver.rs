@@ -1,52 +1,53 @@
-//! What comes from the relay, in order: events for the subscribers, answers for those who wait.
+//! Processing of the manager's notices, in order: events for the subscribers, proofs for pending subscriptions.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ConvId, UserId};
+use protocol::{ConversationId, UserId};
 
-use super::claim::{Claim, Verdict};
-use super::{Hub, Origin, State, Ticket, unlogged};
-use crate::conversation::Refusal;
-use crate::conversation::timeline::{Moved, Published};
+use super::claim::{ClaimVerdict, PositionClaim};
+use super::{Hub, Origin, PendingSubscription, State, unlogged};
+use crate::conversation::CommandError;
+use crate::conversation::state_machine::{EventEnvelope, MovedMember};
 use crate::relay::Subscriber;
-use crate::relay::notice::{Control, Notice};
-use crate::relay::order::Next;
-use crate::relay::slots::Slots;
+use crate::relay::hub_event::{HubCommand, HubEvent};
+use crate::relay::reorder_buffer::ReorderResult;
+use crate::relay::subscriber_list::SubscriberList;
 use crate::rpc::register::Proof;
-use crate::session::newcomers;
+use crate::session::joined_conversations;
 
-/// Subscribers called before other tasks of the thread run.
+/// Maximum number of subscribers called before other tasks of the thread run.
 const SLICE: usize = 256;
-/// How long after a registration a session is told of conversations that it has not subscribed to by itself.
+/// Delay after a registration before a session is notified of conversations that it has not subscribed to by itself.
 const RECONCILE: Duration = Duration::from_secs(2);
 
 // === impl Hub ===
 
 impl Hub {
-    pub(super) async fn take(self: &Rc<Hub>, notice: Notice) {
-        match notice {
-            Notice::Event(event) => self.event(event).await,
-            Notice::Live { conv, as_of } => {
+    pub(super) async fn take(self: &Rc<Hub>, event: HubEvent) {
+        match event {
+            HubEvent::Event(event) => self.event(event).await,
+            HubEvent::Live { conv, as_of } => {
                 let mut ready = Vec::new();
                 if let Some(slots) = self.state.borrow_mut().convs.get_mut(&conv) {
                     let mut next = slots.order.start(as_of, |event| ready.push(event));
                     if slots.order.last().is_some_and(|last| last < as_of) {
-                        // The position is of a subscription that was given up in between.
+                        // The position belongs to an earlier subscription that was cancelled.
                         next = slots.order.suspect();
                     }
                     self.fill(&conv, next);
                 }
                 self.hand_out(ready).await;
             }
-            Notice::Admitted {
+            HubEvent::Admitted {
                 ticket,
                 result,
                 recent,
             } => self.admitted(ticket, result, recent),
-            Notice::Pulled { conv, events, last } => {
+            HubEvent::Pulled { conv, events, last } => {
                 let mut ready = Vec::new();
+                // The log before the range may be trimmed: its loss is a jump, which needs new proofs.
                 if let Some(first) = events.first() {
                     self.jump(&conv, first.seq, |event| ready.push(event));
                 }
@@ -55,20 +56,22 @@ impl Hub {
                         slots.order.offer(event.seq, event, |event| ready.push(event));
                     }
                     let mut next = slots.order.pulled();
-                    if next == Next::Nothing && slots.order.last().is_some_and(|have| have < last) {
+                    // The range ends before the log does: the rest is requested next.
+                    if next == ReorderResult::Nothing && slots.order.last().is_some_and(|have| have < last) {
                         next = slots.order.suspect();
                     }
                     self.fill(&conv, next);
                 }
                 self.hand_out(ready).await;
             }
-            Notice::Joined { user, conv } => self.joined(&user, &conv),
-            Notice::Active(Moved { user, conv, last }) => {
+            HubEvent::Joined { user, conv } => self.joined(&user, &conv),
+            HubEvent::Active(MovedMember { user, conv, last }) => {
                 for who in self.sessions(&user) {
                     who.active(&conv, last);
                 }
             }
-            Notice::Index { user, convs } => {
+            HubEvent::Index { user, convs } => {
+                // Weak and delayed: meanwhile most sessions have subscribed by themselves, or ended.
                 let hub = Rc::downgrade(self);
                 actix::spawn(async move {
                     tokio::time::sleep(RECONCILE).await;
@@ -78,7 +81,8 @@ impl Hub {
                     }
                 });
             }
-            Notice::Overflow => {
+            HubEvent::Overflow => {
+                // The overflow does not name the conversations that lost events.
                 for (conv, slots) in &mut self.state.borrow_mut().convs {
                     let next = slots.order.suspect();
                     self.fill(conv, next);
@@ -87,7 +91,7 @@ impl Hub {
         }
     }
 
-    async fn event(&self, event: Arc<Published>) {
+    async fn event(&self, event: Arc<EventEnvelope>) {
         let mut first = None;
         let mut others = Vec::new();
         {
@@ -98,6 +102,7 @@ impl Hub {
             };
             let conv = event.conv.clone();
             if event.seq == 0 {
+                // A pending session receives these events with its admission.
                 for (ticket, _) in &slots.pending {
                     if let Some(ticket) = state.tickets.get_mut(ticket) {
                         unlogged::wait(&mut ticket.unlogged, &event);
@@ -105,8 +110,9 @@ impl Hub {
                 }
                 if let Some(user) = &event.only {
                     let sessions = state.users.get(user).cloned();
+                    // Not borrowed during the calls: a subscriber may use the hub.
                     drop(borrowed);
-                    // One user's sessions are few, whatever the crowd.
+                    // One user's sessions are few, so the calls need no slices.
                     sessions.into_iter().flatten().for_each(|who| who.event(&event));
                     return;
                 }
@@ -125,24 +131,25 @@ impl Hub {
         self.hand_out(others).await;
     }
 
-    async fn hand_out(&self, events: Vec<Arc<Published>>) {
+    async fn hand_out(&self, events: Vec<Arc<EventEnvelope>>) {
         for event in events {
             self.call_all(&event).await;
         }
     }
 
-    /// Calls every subscriber, a slice at a time.
-    async fn call_all(&self, event: &Published) {
+    /// Calls every subscriber, one slice at a time.
+    async fn call_all(&self, event: &EventEnvelope) {
         let mut slice: Vec<Rc<dyn Subscriber>> = Vec::new();
         let end = {
             let mut state = self.state.borrow_mut();
+            // Pending claims need every membership change of the stream.
             if event.adds.is_some() || event.removes.is_some() {
                 state.membership_changed(event);
             }
             let Some(slots) = state.convs.get_mut(&event.conv) else {
                 return;
             };
-            if let Some(history) = newcomers::history(&event.tail) {
+            if let Some(history) = joined_conversations::history(&event.tail) {
                 slots.history = Some((event.seq, history));
             }
             slots.begin()
@@ -150,6 +157,7 @@ impl Hub {
         let mut at = 0;
         while at < end {
             {
+                // Borrowed per slice: between slices, sessions subscribe and unsubscribe.
                 let state = self.state.borrow();
                 let Some(slots) = state.convs.get(&event.conv) else {
                     return;
@@ -158,6 +166,7 @@ impl Hub {
             }
             for who in slice.drain(..) {
                 who.event(event);
+                // After the call: the removal is the last event that its user receives.
                 if event.removes.as_ref() == Some(who.user())
                     && let Some(slots) = self.state.borrow_mut().convs.get_mut(&event.conv)
                 {
@@ -166,11 +175,13 @@ impl Hub {
             }
             at += SLICE;
             if at < end {
+                // A large conversation must not delay the other sessions of the thread.
                 tokio::task::yield_now().await;
             }
         }
         let mut state = self.state.borrow_mut();
         if let Some(slots) = state.convs.get_mut(&event.conv) {
+            // Only now: free slots must not move the others between slices.
             slots.end();
         }
         if event.removes.is_some() {
@@ -178,9 +189,9 @@ impl Hub {
         }
     }
 
-    /// The stream goes on at `to`, if it has not come there yet: what lies between is gone, and with it perhaps what ended
-    /// a membership. Nobody is called for what is above it before the owner has said who is a member.
-    fn jump(&self, conv: &ConvId, to: u64, ready: impl FnMut(Arc<Published>)) {
+    /// Moves the stream to `to`, unless it is there already. The events in between are lost, and one of them may have
+    /// ended a membership. So no subscriber is called for later events before the owner has proved its membership.
+    fn jump(&self, conv: &ConversationId, to: u64, ready: impl FnMut(Arc<EventEnvelope>)) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let Some(slots) = state.convs.get_mut(conv) else {
@@ -194,8 +205,9 @@ impl Hub {
                 ticket.claim.jump(to - 1);
             }
         }
+        // Removed before the buffered events behind the jump are released: these are for proved members only.
         for (who, at) in slots.take_unproved(to) {
-            let mut claim = Claim::of_listener(at);
+            let mut claim = PositionClaim::of_listener(at);
             claim.jump(to - 1);
             let ticket = state.next_ticket;
             state.next_ticket += 1;
@@ -204,7 +216,7 @@ impl Hub {
             let (conv, origin) = (conv.clone(), Origin::Again);
             state.tickets.insert(
                 ticket,
-                Ticket {
+                PendingSubscription {
                     conv,
                     who,
                     origin,
@@ -217,7 +229,7 @@ impl Hub {
         slots.order.skip_to(to, ready);
     }
 
-    fn admitted(&self, number: u64, result: Result<Proof, Refusal>, recent: Vec<Arc<Published>>) {
+    fn admitted(&self, number: u64, result: Result<Proof, CommandError>, recent: Vec<Arc<EventEnvelope>>) {
         let mut borrowed = self.state.borrow_mut();
         let state = &mut *borrowed;
         let Some(ticket) = state.tickets.remove(&number) else {
@@ -229,27 +241,28 @@ impl Hub {
         let mut since = None;
         let verdict = match (result, &ticket.origin) {
             (Ok(proof), _) => {
-                // The stream may have changed since what the proof says.
+                // The stream may have changed the setting behind the position of the proof.
                 let history = slots.history.filter(|(s, _)| *s > proof.at);
                 let history = history.map_or(proof.history, |(_, history)| history);
                 since = ticket.claim.since(proof).map(|since| (since, history));
                 ticket.claim.decide(proof, slots.order.last().unwrap_or(proof.at))
             }
-            // One who listened goes on waiting for the owner.
-            (Err(_), Origin::Again) => Verdict::Stale,
+            // An existing subscriber stays pending until the owner responds.
+            (Err(_), Origin::Again) => ClaimVerdict::Stale,
             (Err(refusal), Origin::First(_)) => {
                 slots.pending.retain(|(known, _)| *known != number);
                 self.tidy(state, &ticket.conv);
                 return ticket.refuse(refusal);
             }
         };
-        if verdict == Verdict::Stale {
+        if verdict == ClaimVerdict::Stale {
+            // Under the same ticket, so that the caller's future stays valid.
             self.ask(ticket.conv.clone(), ticket.who.user().clone(), number);
             state.tickets.insert(number, ticket);
             return;
         }
         slots.pending.retain(|(known, _)| *known != number);
-        let Ticket {
+        let PendingSubscription {
             conv,
             who,
             origin,
@@ -258,20 +271,21 @@ impl Hub {
             ..
         } = ticket;
         let admitted = match verdict {
-            Verdict::Admitted(from) => Some(slots.add(who.clone(), from)),
-            Verdict::Renewed | Verdict::Refused | Verdict::Stale => None,
+            ClaimVerdict::Admitted(from) => Some(slots.add(who.clone(), from)),
+            ClaimVerdict::Renewed | ClaimVerdict::Refused | ClaimVerdict::Stale => None,
         };
         let again = match origin {
             Origin::Again => true,
             Origin::First(reply) => {
-                if reply.send(admitted.ok_or_else(Refusal::not_member)).is_err() && admitted.is_some() {
-                    // Nobody waits any more.
+                if reply.send(admitted.ok_or_else(CommandError::not_member)).is_err() && admitted.is_some() {
+                    // The caller dropped its future: the subscription is cancelled.
                     slots.remove(who.id());
                 }
                 false
             }
         };
         self.tidy(state, &conv);
+        // Not borrowed during the calls: a subscriber may use the hub.
         drop(borrowed);
         if let (Some((since, history)), true) = (since, admitted.is_some()) {
             who.admitted(&conv, since, history);
@@ -286,22 +300,23 @@ impl Hub {
                 who.event(&event);
             }
         }
-        if admitted.is_none() && (joined || verdict == Verdict::Renewed) {
+        // A later membership, or one behind the proof: the conversation is new to the session.
+        if admitted.is_none() && (joined || verdict == ClaimVerdict::Renewed) {
             who.joined(&conv);
         }
     }
 
-    /// The user's sessions on this thread.
+    /// Returns the user's sessions on this thread.
     fn sessions(&self, user: &UserId) -> Vec<Rc<dyn Subscriber>> {
         self.state.borrow().users.get(user).cloned().unwrap_or_default()
     }
 
-    /// Tells the user's sessions of a conversation that they aren't subscribed to.
-    fn joined(&self, user: &UserId, conv: &ConvId) {
-        let told: Vec<Rc<dyn Subscriber>> = {
+    /// Notifies the user's sessions of a conversation to which they are not subscribed.
+    fn joined(&self, user: &UserId, conv: &ConversationId) {
+        let subscribers: Vec<Rc<dyn Subscriber>> = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
-            // Who waits for a proof may be refused by one that is older than this.
+            // A pending session may be refused by a proof that is older than this joining.
             for (ticket, _) in state.convs.get(conv).into_iter().flat_map(|slots| &slots.pending) {
                 if let Some(ticket) = state.tickets.get_mut(ticket)
                     && ticket.who.user() == user
@@ -314,15 +329,15 @@ impl Hub {
             let unknown = |who: &&Rc<dyn Subscriber>| slots.is_none_or(|slots| !slots.knows(who.id()));
             sessions.filter(unknown).cloned().collect()
         };
-        for who in told {
+        for who in subscribers {
             who.joined(conv);
         }
     }
 
-    /// Asks for what is missing.
-    fn fill(&self, conv: &ConvId, next: Next) {
-        if let Next::Pull { after } = next {
-            self.order(Control::Pull {
+    /// Requests the missing events, if there are any.
+    fn fill(&self, conv: &ConversationId, next: ReorderResult) {
+        if let ReorderResult::Pull { after } = next {
+            self.order(HubCommand::Pull {
                 worker: self.worker,
                 conv: conv.clone(),
                 after,
@@ -330,11 +345,11 @@ impl Hub {
         }
     }
 
-    /// Gives up a conversation that nobody listens to any more.
-    pub(super) fn tidy(&self, state: &mut State, conv: &ConvId) {
-        if state.convs.get(conv).is_some_and(Slots::unused) {
+    /// Ends the interest in a conversation without subscribers.
+    pub(super) fn tidy(&self, state: &mut State, conv: &ConversationId) {
+        if state.convs.get(conv).is_some_and(SubscriberList::unused) {
             state.convs.remove(conv);
-            self.order(Control::Unsubscribe {
+            self.order(HubCommand::Unsubscribe {
                 worker: self.worker,
                 conv: conv.clone(),
             });
@@ -342,20 +357,20 @@ impl Hub {
     }
 }
 
-// === impl Ticket, State ===
+// === impl PendingSubscription, State ===
 
-impl Ticket {
-    fn refuse(self, refusal: Refusal) {
+impl PendingSubscription {
+    fn refuse(self, refusal: CommandError) {
         if let Origin::First(reply) = self.origin {
-            // One that is gone needs no answer.
+            // The caller may have dropped its future.
             let _ = reply.send(Err(refusal));
         }
     }
 }
 
 impl State {
-    /// Notes for those who wait what the stream says of their membership.
-    fn membership_changed(&mut self, event: &Published) {
+    /// Records a membership change of the stream in the pending claims.
+    fn membership_changed(&mut self, event: &EventEnvelope) {
         let Some(slots) = self.convs.get(&event.conv) else {
             return;
         };

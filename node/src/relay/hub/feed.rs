@@ -1,64 +1,64 @@
-//! A hub without a relay, for benches and tests.
+//! Hub without a subscription manager, for benchmarks and tests.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::LocalHub;
-use crate::conversation::timeline::Published;
-use crate::relay::notice::{Control, Notice};
+use super::SubscriptionHub;
+use crate::conversation::state_machine::EventEnvelope;
+use crate::relay::hub_event::{HubCommand, HubEvent};
 use crate::rpc::register::Proof;
 
-/// Drives a [`LocalHub`] that has no relay behind it: for benches and tests. Every subscription is granted at
-/// position 0.
-pub struct Feed {
-    notices: mpsc::Sender<Vec<Notice>>,
+/// Drives a [`SubscriptionHub`] without a manager, for benchmarks and tests. Every subscription is admitted at position
+/// 0.
+pub struct DetachedHub {
+    events: mpsc::Sender<Vec<HubEvent>>,
 }
 
-// === impl LocalHub ===
+// === impl SubscriptionHub ===
 
-impl LocalHub {
-    /// A hub that is fed by hand, on the calling thread's actix runtime.
+impl SubscriptionHub {
+    /// Creates a hub that is fed by hand, on the calling thread's actix runtime.
     #[must_use]
-    pub fn detached() -> (LocalHub, Feed) {
-        let (notices, inbox) = mpsc::channel(16);
-        let (hub, outbox) = LocalHub::build();
-        hub.own(actix::spawn(grant_all(outbox, notices.clone())).abort_handle());
+    pub fn detached() -> (SubscriptionHub, DetachedHub) {
+        let (events, inbox) = mpsc::channel(16);
+        let (hub, outbox) = SubscriptionHub::build();
+        hub.own(actix::spawn(grant_all(outbox, events.clone())).abort_handle());
         hub.listen(inbox);
-        (hub, Feed { notices })
+        (hub, DetachedHub { events })
     }
 }
 
-// === impl Feed ===
+// === impl DetachedHub ===
 
-impl Feed {
-    /// Puts events in the hub's queue; waits while it is full.
-    pub async fn push(&self, events: Vec<Arc<Published>>) {
-        // Without its hub the feed goes nowhere.
+impl DetachedHub {
+    /// Queues events for the hub; waits while the queue is full.
+    pub async fn push(&self, events: Vec<Arc<EventEnvelope>>) {
+        // Fails only after the hub is dropped.
         let _ = self
-            .notices
-            .send(events.into_iter().map(Notice::Event).collect())
+            .events
+            .send(events.into_iter().map(HubEvent::Event).collect())
             .await;
     }
 }
 
-/// In the place of the relay: grants everything.
-async fn grant_all(mut orders: mpsc::UnboundedReceiver<Control>, notices: mpsc::Sender<Vec<Notice>>) {
+/// Replaces the manager: admits every subscription.
+async fn grant_all(mut orders: mpsc::UnboundedReceiver<HubCommand>, events: mpsc::Sender<Vec<HubEvent>>) {
     while let Some(order) = orders.recv().await {
-        if let Control::Subscribe { conv, ticket, .. } = order {
+        if let HubCommand::Subscribe { conv, ticket, .. } = order {
             let batch = vec![
-                Notice::Live { conv, as_of: 0 },
-                Notice::Admitted {
+                HubEvent::Live { conv, as_of: 0 },
+                HubEvent::Admitted {
                     ticket,
                     result: Ok(Proof {
                         at: 0,
                         since: Some(0),
-                        history: protocol::History::All,
+                        history: protocol::HistoryVisibility::All,
                     }),
                     recent: Vec::new(),
                 },
             ];
-            if notices.send(batch).await.is_err() {
+            if events.send(batch).await.is_err() {
                 return;
             }
         }

@@ -1,5 +1,5 @@
-//! A worker's hub against a model of the log, its owner and the relay: members come and go, the log loses its beginning,
-//! events get lost on the way, proofs come late. Whatever happens, a session is called only for what its user may see.
+//! Property test of a worker's hub against a model of the log, its owner and the manager. Members join and leave, the
+//! log is trimmed, events get lost, proofs arrive late. A session is called only for events that its user may see.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::conversation::timeline::Published;
+use crate::conversation::state_machine::EventEnvelope;
 use crate::rpc::register::Proof;
 
 const USERS: [&str; 2] = ["bob", "carol"];
@@ -31,66 +31,66 @@ enum Call {
     Ended,
 }
 
-struct Probe {
+struct ModelProbe {
     id: u64,
     user: UserId,
     calls: RefCell<Vec<Call>>,
 }
 
-impl Subscriber for Probe {
+impl Subscriber for ModelProbe {
     fn id(&self) -> u64 {
         self.id
     }
     fn user(&self) -> &UserId {
         &self.user
     }
-    fn event(&self, published: &Published) {
+    fn event(&self, published: &EventEnvelope) {
         self.calls.borrow_mut().push(Call::Event(published.seq));
     }
-    fn jumped(&self, _: &ConvId, at: u64) {
+    fn jumped(&self, _: &ConversationId, at: u64) {
         self.calls.borrow_mut().push(Call::Jumped(at));
     }
-    fn ended(&self, _: &ConvId) {
+    fn ended(&self, _: &ConversationId) {
         self.calls.borrow_mut().push(Call::Ended);
     }
-    fn joined(&self, _: &ConvId) {}
+    fn joined(&self, _: &ConversationId) {}
 }
 
-type Subscribing = Pin<Box<dyn Future<Output = Result<u64, Refusal>>>>;
+type Subscribing = Pin<Box<dyn Future<Output = Result<u64, CommandError>>>>;
 
-/// A session, and what the model knows of it.
-struct Session {
-    probe: Rc<Probe>,
+/// Session, with its state in the model.
+struct ModelSession {
+    probe: Rc<ModelProbe>,
     user: usize,
     subscribing: Option<Subscribing>,
-    /// The last place that it was called for, if it listens.
+    /// Last position that it was called for; `None` without a subscription.
     at: Option<u64>,
 }
 
-struct Model {
-    hub: LocalHub,
-    orders: mpsc::UnboundedReceiver<Control>,
-    /// Orders that the relay has not come to.
-    waiting: VecDeque<Control>,
-    notices: VecDeque<Notice>,
-    sessions: Vec<Session>,
+struct HubModel {
+    hub: SubscriptionHub,
+    orders: mpsc::UnboundedReceiver<HubCommand>,
+    /// Commands that the manager has not processed.
+    waiting: VecDeque<HubCommand>,
+    events: VecDeque<HubEvent>,
+    sessions: Vec<ModelSession>,
     log: Vec<LogEvent>,
-    /// The first event that is still there.
+    /// First event that is still in the log.
     floor: u64,
-    /// The worker is wanted to hear, and has been sent everything up to this place, but for what got lost.
+    /// Position up to which events were sent to the worker, lost ones included; `None` without interest.
     live: Option<u64>,
     lost: bool,
 }
 
-fn conv() -> ConvId {
-    ConvId::parse("g_1").unwrap()
+fn conv() -> ConversationId {
+    ConversationId::parse("g_1").unwrap()
 }
 
-impl Model {
-    fn new() -> Model {
-        let (hub, orders) = LocalHub::build();
-        let sessions = [0, 0, 1].into_iter().zip(1..).map(|(user, id)| Session {
-            probe: Rc::new(Probe {
+impl HubModel {
+    fn new() -> HubModel {
+        let (hub, orders) = SubscriptionHub::build();
+        let sessions = [0, 0, 1].into_iter().zip(1..).map(|(user, id)| ModelSession {
+            probe: Rc::new(ModelProbe {
                 id,
                 user: UserId::parse(USERS[user]).unwrap(),
                 calls: RefCell::default(),
@@ -99,13 +99,13 @@ impl Model {
             subscribing: None,
             at: None,
         });
-        Model {
+        HubModel {
             hub,
             orders,
             waiting: VecDeque::new(),
-            notices: VecDeque::new(),
+            events: VecDeque::new(),
             sessions: sessions.collect(),
-            // Both are in it.
+            // Both users are members.
             log: vec![LogEvent::Change(0), LogEvent::Change(1)],
             floor: 1,
             live: None,
@@ -117,14 +117,14 @@ impl Model {
         self.log.len() as u64
     }
 
-    /// Whether the user is a member behind the event at a place.
+    /// Returns true if the user is a member behind the event at a position.
     fn is_member(&self, user: usize, at: u64) -> bool {
         let upto = self.log.iter().take(at as usize);
         upto.filter(|event| **event == LogEvent::Change(user)).count() % 2 == 1
     }
 
-    fn published(&self, s: u64) -> Arc<Published> {
-        let mut event = Published {
+    fn published(&self, s: u64) -> Arc<EventEnvelope> {
+        let mut event = EventEnvelope {
             conv: conv(),
             seq: s,
             tail: Bytes::new(),
@@ -153,55 +153,55 @@ impl Model {
             .rposition(|event| *event == LogEvent::Change(user));
         let since = changed.filter(|_| self.is_member(user, at));
         let since = since.map(|at| at as u64 + 1);
-        let history = protocol::History::All;
+        let history = protocol::HistoryVisibility::All;
         Proof { at, since, history }
     }
 
-    /// The relay sends the worker the next event, or loses it.
+    /// The manager sends the next event to the worker, or loses it.
     fn send(&mut self, lose: bool) {
         let Some(at) = self.live.filter(|at| *at < self.end()) else {
             return;
         };
-        // What is gone it can't send, either.
+        // Trimmed events cannot be sent.
         let next = (at + 1).max(self.floor);
         self.live = Some(next);
         if lose {
             self.lost = true;
         } else {
-            self.notices.push_back(Notice::Event(self.published(next)));
+            self.events.push_back(HubEvent::Event(self.published(next)));
         }
     }
 
     fn admit_loss(&mut self) {
         if std::mem::take(&mut self.lost) {
-            self.notices.push_back(Notice::Overflow);
+            self.events.push_back(HubEvent::Overflow);
         }
     }
 
-    /// The relay carries out an order, with the owner's help.
+    /// The manager executes a command, with the owner's data.
     fn carry_out(&mut self) {
         while let Ok(order) = self.orders.try_recv() {
             self.waiting.push_back(order);
         }
         match self.waiting.pop_front() {
-            Some(Control::Subscribe { user, ticket, .. }) => {
+            Some(HubCommand::Subscribe { user, ticket, .. }) => {
                 if self.live.is_none() {
                     self.live = Some(self.end());
                     let as_of = self.end();
-                    self.notices.push_back(Notice::Live { conv: conv(), as_of });
+                    self.events.push_back(HubEvent::Live { conv: conv(), as_of });
                 }
-                self.notices.push_back(Notice::Admitted {
+                self.events.push_back(HubEvent::Admitted {
                     ticket,
                     result: Ok(self.proof(&user)),
                     recent: Vec::new(),
                 });
             }
-            Some(Control::Unsubscribe { .. }) => self.live = None,
-            Some(Control::Pull { after, .. }) => {
+            Some(HubCommand::Unsubscribe { .. }) => self.live = None,
+            Some(HubCommand::Pull { after, .. }) => {
                 let from = (after + 1).max(self.floor);
                 let events = (from..=self.end().min(from + 2)).map(|s| self.published(s));
                 let events = events.collect();
-                self.notices.push_back(Notice::Pulled {
+                self.events.push_back(HubEvent::Pulled {
                     conv: conv(),
                     events,
                     last: self.end(),
@@ -212,9 +212,9 @@ impl Model {
     }
 
     fn take(&mut self) {
-        if let Some(notice) = self.notices.pop_front() {
-            // So few are called without a pause.
-            let taken = self.hub.hub.take(notice).now_or_never();
+        if let Some(event) = self.events.pop_front() {
+            // Ready at once: with so few subscribers there is no pause between slices.
+            let taken = self.hub.hub.take(event).now_or_never();
             assert!(taken.is_some());
         }
     }
@@ -227,7 +227,7 @@ impl Model {
         }
     }
 
-    /// Looks at what the sessions were called for.
+    /// Checks the calls that the sessions received.
     fn check(&mut self) -> Result<(), TestCaseError> {
         let mut sessions = std::mem::take(&mut self.sessions);
         for session in &mut sessions {
@@ -237,7 +237,7 @@ impl Model {
         Ok(())
     }
 
-    fn check_session(&self, session: &mut Session) -> Result<(), TestCaseError> {
+    fn check_session(&self, session: &mut ModelSession) -> Result<(), TestCaseError> {
         let user = session.user;
         if let Some(result) = session
             .subscribing
@@ -258,7 +258,8 @@ impl Model {
             let Some(at) = session.at else {
                 return Err(TestCaseError::fail(format!("{call:?} without a subscription")));
             };
-            let member = |mut places: std::ops::RangeInclusive<u64>| places.all(|s| self.is_member(user, s));
+            let member =
+                |mut positions: std::ops::RangeInclusive<u64>| positions.all(|s| self.is_member(user, s));
             match call {
                 Call::Event(s) => {
                     prop_assert_eq!(s, at + 1, "a hole, or a double");
@@ -283,10 +284,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_is_called_for_what_no_stream_and_no_proof_says_is_theirs(
+    fn no_subscriber_is_called_without_stream_or_proof(
         steps in prop::collection::vec((0u8..22, any::<u8>()), 1..300)
     ) {
-        let mut model = Model::new();
+        let mut model = HubModel::new();
         for (step, pick) in steps {
             let pick = usize::from(pick);
             match step {
@@ -309,7 +310,7 @@ proptest! {
             }
             model.check()?;
         }
-        // Everything that is under way comes: who listens is at the end.
+        // Everything under way arrives: every subscriber is at the end.
         for _ in 0..1_500 {
             model.send(false);
             model.admit_loss();

@@ -1,4 +1,4 @@
-//! A worker's hub against a relay that is played by hand.
+//! A worker's hub against a subscription manager that the test plays.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -6,49 +6,49 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::conversation::timeline::Published;
+use crate::conversation::state_machine::EventEnvelope;
 use crate::rpc::register::Proof;
 
-struct Ears {
+struct RecordingSubscriber {
     id: u64,
     user: UserId,
     seen: RefCell<Vec<u64>>,
-    joined: RefCell<Vec<ConvId>>,
+    joined: RefCell<Vec<ConversationId>>,
     /// Positions behind jumps.
     jumped: RefCell<Vec<u64>>,
     ended: RefCell<u64>,
 }
 
-impl Subscriber for Ears {
+impl Subscriber for RecordingSubscriber {
     fn id(&self) -> u64 {
         self.id
     }
     fn user(&self) -> &UserId {
         &self.user
     }
-    fn event(&self, published: &Published) {
+    fn event(&self, published: &EventEnvelope) {
         self.seen.borrow_mut().push(published.seq);
     }
-    fn jumped(&self, _: &ConvId, at: u64) {
+    fn jumped(&self, _: &ConversationId, at: u64) {
         self.jumped.borrow_mut().push(at);
     }
-    fn ended(&self, _: &ConvId) {
+    fn ended(&self, _: &ConversationId) {
         *self.ended.borrow_mut() += 1;
     }
-    fn joined(&self, conv: &ConvId) {
+    fn joined(&self, conv: &ConversationId) {
         self.joined.borrow_mut().push(conv.clone());
     }
 }
 
-/// A hub whose notices are taken at once, and the orders that it gave.
-struct Stage {
-    hub: LocalHub,
-    orders: mpsc::UnboundedReceiver<Control>,
+/// Hub whose notices are processed at once, and the commands that it sent.
+struct HubFixture {
+    hub: SubscriptionHub,
+    orders: mpsc::UnboundedReceiver<HubCommand>,
 }
 
-fn ears(id: u64, name: &str) -> Rc<Ears> {
+fn subscriber(id: u64, name: &str) -> Rc<RecordingSubscriber> {
     let user = UserId::parse(name).unwrap();
-    Rc::new(Ears {
+    Rc::new(RecordingSubscriber {
         id,
         user,
         seen: RefCell::default(),
@@ -62,16 +62,16 @@ fn member(at: u64) -> Proof {
     Proof {
         at,
         since: Some(0),
-        history: protocol::History::All,
+        history: protocol::HistoryVisibility::All,
     }
 }
 
-fn conv() -> ConvId {
-    ConvId::parse("g_1").unwrap()
+fn conv() -> ConversationId {
+    ConversationId::parse("g_1").unwrap()
 }
 
-fn event(seq: u64) -> Published {
-    Published {
+fn event(seq: u64) -> EventEnvelope {
+    EventEnvelope {
         conv: conv(),
         seq,
         tail: Bytes::new(),
@@ -82,24 +82,24 @@ fn event(seq: u64) -> Published {
     }
 }
 
-impl Stage {
-    fn new() -> Stage {
-        let (hub, orders) = LocalHub::build();
-        Stage { hub, orders }
+impl HubFixture {
+    fn new() -> HubFixture {
+        let (hub, orders) = SubscriptionHub::build();
+        HubFixture { hub, orders }
     }
 
-    async fn take(&self, notice: Notice) {
-        self.hub.hub.take(notice).await;
+    async fn take(&self, event: HubEvent) {
+        self.hub.hub.take(event).await;
     }
 
-    async fn event(&self, event: Published) {
-        self.take(Notice::Event(Arc::new(event))).await;
+    async fn event(&self, event: EventEnvelope) {
+        self.take(HubEvent::Event(Arc::new(event))).await;
     }
 
-    /// The ticket of the subscription that was ordered.
+    /// Returns the ticket of the requested subscription.
     fn ticket(&mut self) -> u64 {
         match self.orders.try_recv().unwrap() {
-            Control::Subscribe { ticket, .. } => ticket,
+            HubCommand::Subscribe { ticket, .. } => ticket,
             other => panic!("{other:?}"),
         }
     }
@@ -107,20 +107,20 @@ impl Stage {
 
 #[actix::test]
 async fn events_begin_behind_the_position_that_was_read() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Live {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    let subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Live {
             conv: conv(),
             as_of: 4,
         })
         .await;
-    stage.event(event(5)).await;
-    // The owner had read further than the stream has come.
-    stage
-        .take(Notice::Admitted {
+    fixture.event(event(5)).await;
+    // The owner has read further than the stream has come.
+    fixture
+        .take(HubEvent::Admitted {
             ticket,
             result: Ok(member(6)),
             recent: Vec::new(),
@@ -128,61 +128,61 @@ async fn events_begin_behind_the_position_that_was_read() {
         .await;
     assert_eq!(subscribed.await, Ok(6));
     for seq in 6..=8 {
-        stage.event(event(seq)).await;
+        fixture.event(event(seq)).await;
     }
     assert_eq!(*bob.seen.borrow(), [7, 8]);
-    // One that listens is told where it is, without a question.
-    assert_eq!(stage.hub.subscribe(&conv(), bob.clone()).await, Ok(8));
-    stage.event(event(9)).await;
+    // An existing subscriber gets its position without a request.
+    assert_eq!(fixture.hub.subscribe(&conv(), bob.clone()).await, Ok(8));
+    fixture.event(event(9)).await;
     assert_eq!(*bob.seen.borrow(), [7, 8, 9]);
 }
 
 #[actix::test]
 async fn a_removal_above_the_proof_counts_more() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Live {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    let subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Live {
             conv: conv(),
             as_of: 4,
         })
         .await;
-    stage
-        .event(Published {
+    fixture
+        .event(EventEnvelope {
             removes: Some(bob.user.clone()),
             ..event(5)
         })
         .await;
-    stage
-        .take(Notice::Admitted {
+    fixture
+        .take(HubEvent::Admitted {
             ticket,
             result: Ok(member(4)),
             recent: Vec::new(),
         })
         .await;
-    assert_eq!(subscribed.await, Err(Refusal::not_member()));
-    stage.event(event(6)).await;
+    assert_eq!(subscribed.await, Err(CommandError::not_member()));
+    fixture.event(event(6)).await;
     assert!(bob.seen.borrow().is_empty());
-    assert_eq!(stage.hub.conversations(), 0);
+    assert_eq!(fixture.hub.conversations(), 0);
 }
 
 #[actix::test]
 async fn the_removal_is_the_last_event_of_the_removed() {
-    let mut stage = Stage::new();
-    let (alice, bob) = (ears(1, "alice"), ears(2, "bob"));
+    let mut fixture = HubFixture::new();
+    let (alice, bob) = (subscriber(1, "alice"), subscriber(2, "bob"));
     for who in [&alice, &bob] {
-        let subscribed = stage.hub.subscribe(&conv(), who.clone());
-        let ticket = stage.ticket();
-        stage
-            .take(Notice::Live {
+        let subscribed = fixture.hub.subscribe(&conv(), who.clone());
+        let ticket = fixture.ticket();
+        fixture
+            .take(HubEvent::Live {
                 conv: conv(),
                 as_of: 0,
             })
             .await;
-        stage
-            .take(Notice::Admitted {
+        fixture
+            .take(HubEvent::Admitted {
                 ticket,
                 result: Ok(member(0)),
                 recent: Vec::new(),
@@ -190,103 +190,103 @@ async fn the_removal_is_the_last_event_of_the_removed() {
             .await;
         subscribed.await.unwrap();
     }
-    stage.event(event(1)).await;
-    stage
-        .event(Published {
+    fixture.event(event(1)).await;
+    fixture
+        .event(EventEnvelope {
             removes: Some(bob.user.clone()),
             ..event(2)
         })
         .await;
-    stage.event(event(3)).await;
+    fixture.event(event(3)).await;
     assert_eq!(*alice.seen.borrow(), [1, 2, 3]);
     assert_eq!(*bob.seen.borrow(), [1, 2]);
 }
 
 #[actix::test]
 async fn an_overflow_is_made_good() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Live {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    let subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Live {
             conv: conv(),
             as_of: 0,
         })
         .await;
-    stage
-        .take(Notice::Admitted {
+    fixture
+        .take(HubEvent::Admitted {
             ticket,
             result: Ok(member(0)),
             recent: Vec::new(),
         })
         .await;
     subscribed.await.unwrap();
-    stage.event(event(1)).await;
-    // 2 to 4 are dropped; 5 comes before the answer.
-    stage.take(Notice::Overflow).await;
+    fixture.event(event(1)).await;
+    // 2 to 4 are dropped; 5 arrives before the range.
+    fixture.take(HubEvent::Overflow).await;
     assert!(matches!(
-        stage.orders.try_recv().unwrap(),
-        Control::Pull { after: 1, .. }
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Pull { after: 1, .. }
     ));
-    stage.event(event(5)).await;
-    stage
-        .take(Notice::Pulled {
+    fixture.event(event(5)).await;
+    fixture
+        .take(HubEvent::Pulled {
             conv: conv(),
             events: vec![Arc::new(event(2))],
             last: 4,
         })
         .await;
     assert!(matches!(
-        stage.orders.try_recv().unwrap(),
-        Control::Pull { after: 2, .. }
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Pull { after: 2, .. }
     ));
     let rest = vec![Arc::new(event(3)), Arc::new(event(4))];
-    stage
-        .take(Notice::Pulled {
+    fixture
+        .take(HubEvent::Pulled {
             conv: conv(),
             events: rest,
             last: 5,
         })
         .await;
     assert_eq!(*bob.seen.borrow(), [1, 2, 3, 4, 5]);
-    assert!(stage.orders.try_recv().is_err(), "nothing is missing");
+    assert!(fixture.orders.try_recv().is_err(), "nothing is missing");
 }
 
-fn admitted(ticket: u64, result: Result<Proof, Refusal>) -> Notice {
+fn admitted(ticket: u64, result: Result<Proof, CommandError>) -> HubEvent {
     let recent = Vec::new();
-    Notice::Admitted {
+    HubEvent::Admitted {
         ticket,
         result,
         recent,
     }
 }
 
-/// Subscribed at the beginning.
-async fn listening(stage: &mut Stage, who: &Rc<Ears>) {
-    let subscribed = stage.hub.subscribe(&conv(), who.clone());
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Live {
+/// Subscribes at the start of the log.
+async fn listening(fixture: &mut HubFixture, who: &Rc<RecordingSubscriber>) {
+    let subscribed = fixture.hub.subscribe(&conv(), who.clone());
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Live {
             conv: conv(),
             as_of: 0,
         })
         .await;
     let result = Ok(member(0));
-    stage.take(admitted(ticket, result)).await;
+    fixture.take(admitted(ticket, result)).await;
     subscribed.await.unwrap();
 }
 
-/// The stream goes from 1 to what is left of the log, which begins at `first`.
-async fn jump(stage: &mut Stage, first: u64, last: u64) {
-    stage.take(Notice::Overflow).await;
+/// The stream jumps from 1 to the rest of the log, which begins at `first`.
+async fn jump(fixture: &mut HubFixture, first: u64, last: u64) {
+    fixture.take(HubEvent::Overflow).await;
     assert!(matches!(
-        stage.orders.try_recv().unwrap(),
-        Control::Pull { after: 1, .. }
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Pull { after: 1, .. }
     ));
     let events = (first..=last).map(|seq| Arc::new(event(seq))).collect();
-    stage
-        .take(Notice::Pulled {
+    fixture
+        .take(HubEvent::Pulled {
             conv: conv(),
             events,
             last,
@@ -295,17 +295,22 @@ async fn jump(stage: &mut Stage, first: u64, last: u64) {
 }
 
 #[actix::test]
-async fn behind_a_jump_nobody_is_called_before_the_owner_has_said_who_is_a_member() {
-    let mut stage = Stage::new();
-    let all = [ears(1, "alice"), ears(2, "bob"), ears(3, "bob"), ears(4, "carol")];
+async fn after_a_jump_calls_wait_for_the_membership_check() {
+    let mut fixture = HubFixture::new();
+    let all = [
+        subscriber(1, "alice"),
+        subscriber(2, "bob"),
+        subscriber(3, "bob"),
+        subscriber(4, "carol"),
+    ];
     for who in &all {
-        listening(&mut stage, who).await;
+        listening(&mut fixture, who).await;
     }
     let [alice, bob, laptop, carol] = &all;
-    stage.event(event(1)).await;
-    jump(&mut stage, 20, 22).await;
-    stage.event(event(23)).await;
-    let tickets: Vec<u64> = all.iter().map(|_| stage.ticket()).collect();
+    fixture.event(event(1)).await;
+    jump(&mut fixture, 20, 22).await;
+    fixture.event(event(23)).await;
+    let tickets: Vec<u64> = all.iter().map(|_| fixture.ticket()).collect();
     assert!(
         all.iter().all(|who| *who.seen.borrow() == [1]),
         "nobody is called yet"
@@ -319,20 +324,21 @@ async fn behind_a_jump_nobody_is_called_before_the_owner_has_said_who_is_a_membe
         since: Some(15),
         ..member(0)
     };
-    // One proof is older than the jump, and the owner can't be asked for another.
+    // One proof is older than the jump, and the owner cannot be asked for another one.
     let old = Proof { at: 9, ..member(9) };
-    for (ticket, result) in
-        tickets
-            .iter()
-            .zip([Ok(member(21)), Ok(old), Err(Refusal::unavailable()), Ok(again)])
-    {
-        stage.take(admitted(*ticket, result)).await;
+    for (ticket, result) in tickets.iter().zip([
+        Ok(member(21)),
+        Ok(old),
+        Err(CommandError::unavailable()),
+        Ok(again),
+    ]) {
+        fixture.take(admitted(*ticket, result)).await;
     }
     for ticket in &tickets[1..3] {
-        assert_eq!(stage.ticket(), *ticket, "asked again");
-        stage.take(admitted(*ticket, Ok(nothing))).await;
+        assert_eq!(fixture.ticket(), *ticket, "asked again");
+        fixture.take(admitted(*ticket, Ok(nothing))).await;
     }
-    stage.event(event(24)).await;
+    fixture.event(event(24)).await;
     assert_eq!(
         (&*alice.seen.borrow(), &*alice.jumped.borrow()),
         (&vec![1, 24], &vec![23])
@@ -350,15 +356,18 @@ async fn behind_a_jump_nobody_is_called_before_the_owner_has_said_who_is_a_membe
 }
 
 #[actix::test]
-async fn one_who_is_brought_in_while_an_older_refusal_is_under_way_is_told() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    stage.hub.attach(&bob.user, bob.clone());
-    assert!(matches!(stage.orders.try_recv().unwrap(), Control::Attach { .. }));
-    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Joined {
+async fn a_join_wins_over_an_older_refusal_in_flight() {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    fixture.hub.attach(&bob.user, bob.clone());
+    assert!(matches!(
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Attach { .. }
+    ));
+    let subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Joined {
             user: bob.user.clone(),
             conv: conv(),
         })
@@ -367,66 +376,69 @@ async fn one_who_is_brought_in_while_an_older_refusal_is_under_way_is_told() {
         since: None,
         ..member(4)
     });
-    stage.take(admitted(ticket, result)).await;
+    fixture.take(admitted(ticket, result)).await;
     assert!(subscribed.await.is_err());
     assert_eq!(*bob.joined.borrow(), [conv()]);
 }
 
 #[actix::test]
-async fn a_subscription_that_nobody_waits_for_leaves_nothing_behind() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    drop(stage.hub.subscribe(&conv(), bob.clone()));
-    let ticket = stage.ticket();
-    stage
-        .take(Notice::Live {
+async fn a_dropped_subscription_leaves_nothing_behind() {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    drop(fixture.hub.subscribe(&conv(), bob.clone()));
+    let ticket = fixture.ticket();
+    fixture
+        .take(HubEvent::Live {
             conv: conv(),
             as_of: 0,
         })
         .await;
-    stage
-        .take(Notice::Admitted {
+    fixture
+        .take(HubEvent::Admitted {
             ticket,
             result: Ok(member(0)),
             recent: Vec::new(),
         })
         .await;
-    assert_eq!(stage.hub.conversations(), 0);
+    assert_eq!(fixture.hub.conversations(), 0);
     assert!(matches!(
-        stage.orders.try_recv().unwrap(),
-        Control::Unsubscribe { .. }
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Unsubscribe { .. }
     ));
 
-    // Given up by name while it waits.
-    let subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    let ticket = stage.ticket();
-    stage.hub.unsubscribe(&conv(), bob.id);
-    stage
-        .take(Notice::Admitted {
+    // Cancelled while it is pending.
+    let subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    let ticket = fixture.ticket();
+    fixture.hub.unsubscribe(&conv(), bob.id);
+    fixture
+        .take(HubEvent::Admitted {
             ticket,
             result: Ok(member(0)),
             recent: Vec::new(),
         })
         .await;
     assert!(subscribed.await.is_err());
-    assert_eq!(stage.hub.conversations(), 0);
+    assert_eq!(fixture.hub.conversations(), 0);
 }
 
 #[actix::test]
-async fn a_user_is_told_of_what_it_has_not_subscribed_to() {
-    let mut stage = Stage::new();
-    let bob = ears(1, "bob");
-    stage.hub.attach(&bob.user, bob.clone());
-    assert!(matches!(stage.orders.try_recv().unwrap(), Control::Attach { .. }));
-    let joined = || Notice::Joined {
+async fn joined_is_called_for_unsubscribed_conversations() {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    fixture.hub.attach(&bob.user, bob.clone());
+    assert!(matches!(
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Attach { .. }
+    ));
+    let joined = || HubEvent::Joined {
         user: UserId::parse("bob").unwrap(),
         conv: conv(),
     };
-    stage.take(joined()).await;
-    let _subscribed = stage.hub.subscribe(&conv(), bob.clone());
-    stage.take(joined()).await;
+    fixture.take(joined()).await;
+    let _subscribed = fixture.hub.subscribe(&conv(), bob.clone());
+    fixture.take(joined()).await;
     assert_eq!(bob.joined.borrow().len(), 1, "the second time it is on its way");
-    stage.hub.detach(&bob.user, bob.id);
-    stage.take(joined()).await;
+    fixture.hub.detach(&bob.user, bob.id);
+    fixture.take(joined()).await;
     assert_eq!(bob.joined.borrow().len(), 1);
 }

@@ -1,19 +1,19 @@
-//! What a session learns that is in no log (cursors, settings, typing) when it is let in: what the owner says was said
-//! lately, and what came while the session waited. Pure.
+//! Events outside the log (cursors, settings, typing) for a session that is being admitted: the owner's recent ones,
+//! and those that arrive while the session is pending. Pure.
 //!
-//! The two overlap and come on two ways. Of each kind and user the stream's word counts, for whatever is newer comes by
-//! the stream as well; what the owner says fills in what the stream has not spoken of.
+//! The two overlap, and arrive on two paths. For each kind and user the stream takes precedence, because anything newer
+//! arrives by the stream as well. The owner's events fill in the rest.
 
 use std::sync::Arc;
 
-use protocol::{Event, RawEvent, UserId};
+use protocol::{EncodedEvent, Event, UserId};
 
-use crate::conversation::timeline::Published;
+use crate::conversation::state_machine::EventEnvelope;
 
-/// Events that wait for one session; more are lost, as any of them may be.
+/// Maximum number of events buffered for one session; more are lost, which each of them may be.
 const WAITING: usize = 64;
 
-/// What an event speaks of.
+/// Kind of an event outside the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Cursors,
@@ -21,30 +21,31 @@ enum Subject {
     Settings,
 }
 
-/// Keeps an event for a session that waits.
-pub(super) fn wait(waiting: &mut Vec<Arc<Published>>, event: &Arc<Published>) {
+/// Buffers an event for a pending session.
+pub(super) fn wait(waiting: &mut Vec<Arc<EventEnvelope>>, event: &Arc<EventEnvelope>) {
     if waiting.len() < WAITING {
         waiting.push(event.clone());
     }
 }
 
-/// What the session is told. What concerns one user alone was told to that user's sessions when it came.
+/// Merges the owner's recent events with the buffered ones of the stream.
 pub(super) fn merged(
-    recent: Vec<Arc<Published>>,
-    waited: Vec<Arc<Published>>,
+    recent: Vec<Arc<EventEnvelope>>,
+    waited: Vec<Arc<EventEnvelope>>,
     user: &UserId,
-) -> Vec<Arc<Published>> {
+) -> Vec<Arc<EventEnvelope>> {
     let spoken: Vec<_> = waited.iter().map(|event| about(event)).collect();
-    let concerns = |event: &Arc<Published>| event.only.as_ref().is_none_or(|only| only == user);
+    let concerns = |event: &Arc<EventEnvelope>| event.only.as_ref().is_none_or(|only| only == user);
     let fresh = recent
         .into_iter()
         .filter(|event| concerns(event) && !spoken.contains(&about(event)));
+    // Events for a single user were passed to that user's sessions when they arrived.
     let waited_for_all = waited.iter().filter(|event| event.only.is_none()).cloned();
     fresh.chain(waited_for_all).collect()
 }
 
-fn about(event: &Published) -> Option<(Subject, UserId)> {
-    let event_of = RawEvent::from_tail(&event.tail).ok()?.event()?;
+fn about(event: &EventEnvelope) -> Option<(Subject, UserId)> {
+    let event_of = EncodedEvent::from_tail(&event.tail).ok()?.event()?;
     match event_of {
         Event::Receipt(receipt) => Some((Subject::Cursors, receipt.u)),
         Event::Typing(typing) => Some((Subject::Typing, typing.u)),
@@ -55,13 +56,13 @@ fn about(event: &Published) -> Option<(Subject, UserId)> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::ConvId;
-    use protocol::event::{Receipt, Typing};
+    use protocol::ConversationId;
+    use protocol::event::{ReceiptEvent, TypingEvent};
 
     use super::*;
 
-    fn published(event: Event, only: Option<&str>) -> Arc<Published> {
-        Arc::new(Published {
+    fn published(event: Event, only: Option<&str>) -> Arc<EventEnvelope> {
+        Arc::new(EventEnvelope {
             conv: conv(),
             seq: 0,
             tail: event.tail().into(),
@@ -72,12 +73,12 @@ mod tests {
         })
     }
 
-    fn conv() -> ConvId {
-        ConvId::parse("g_1").unwrap()
+    fn conv() -> ConversationId {
+        ConversationId::parse("g_1").unwrap()
     }
 
-    fn receipt(user: &str, read: u64, only: Option<&str>) -> Arc<Published> {
-        let receipt = Receipt {
+    fn receipt(user: &str, read: u64, only: Option<&str>) -> Arc<EventEnvelope> {
+        let receipt = ReceiptEvent {
             c: conv(),
             u: user.parse().unwrap(),
             delivered: read,
@@ -86,8 +87,8 @@ mod tests {
         published(Event::Receipt(receipt), only)
     }
 
-    fn typing(user: &str) -> Arc<Published> {
-        let typing = Typing {
+    fn typing(user: &str) -> Arc<EventEnvelope> {
+        let typing = TypingEvent {
             c: conv(),
             u: user.parse().unwrap(),
             on: true,
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_never_falls_and_nobody_is_told_what_concerns_another() {
+    fn a_cursor_never_falls_and_stays_with_its_user() {
         let recent = vec![
             receipt("bob", 3, None),
             receipt("carol", 4, None),
@@ -106,7 +107,7 @@ mod tests {
         ];
         let waited = vec![receipt("bob", 4, None), receipt("alice", 5, Some("alice"))];
         let alice: UserId = "alice".parse().unwrap();
-        let shown = merged(recent.clone(), waited.clone(), &alice);
-        assert_eq!(shown, [recent[1].clone(), recent[2].clone(), waited[0].clone()]);
+        let events = merged(recent.clone(), waited.clone(), &alice);
+        assert_eq!(events, [recent[1].clone(), recent[2].clone(), waited[0].clone()]);
     }
 }

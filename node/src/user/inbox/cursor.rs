@@ -1,44 +1,45 @@
-//! Where a page of the inbox begins, and what has to be known of the pages before it.
+//! Cursor of the conversation list: the place of the next page, and what the pages before it have shown.
 
-use protocol::{ConvId, ErrorCode};
+use protocol::{ConversationId, ErrorCode};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::conversation::answer::Refusal;
-use crate::conversation::timeline::read::Direction;
+use crate::conversation::command_error::CommandError;
+use crate::conversation::state_machine::query::Direction;
 
-/// Young rows that a cursor remembers to have been shown. Of more, what is shown again at the end of the list may not have
-/// moved.
+/// Maximum number of recent rows whose display a cursor records. With more, rows repeated at the end of the list may
+/// not have moved.
 const REMEMBERED: usize = 40;
 
-/// A place in the list of a user's conversations.
+/// Place in the list of a user's conversations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListCursor {
     pub(super) phase: ListPhase,
-    /// Messages from then on may have come after the list was begun.
+    /// Lower bound of the times of messages that may have arrived since the list was started, in milliseconds.
     pub(super) since: u64,
-    /// Rows from then on were young when the list was begun: they may have stood lower than their last message.
+    /// Rows from this time on were recent when the list was started: they may have been listed below their last
+    /// message.
     pub(super) young: u64,
-    /// What was shown of those: a sum over each. `None`: more than are remembered.
+    /// Hashes of the recent rows shown so far; `None` if there were more than [`REMEMBERED`].
     pub(super) seen: Option<Vec<u32>>,
-    /// The time and the conversation behind which the page begins; none: at the beginning.
-    pub(super) at: Option<(u64, ConvId)>,
+    /// Time and conversation behind which the page starts; `None` at the start of the list.
+    pub(super) at: Option<(u64, ConversationId)>,
 }
 
-/// How pages are cut.
+/// Method by which pages are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListPhase {
-    /// By the last messages, as the owners know them.
+    /// By the last messages as reported by the owners.
     Fine,
-    /// By the list alone: too much moves.
+    /// By the list alone, because too many rows are recent.
     Coarse,
-    /// Behind the end: what has moved since the list was begun, the oldest first.
+    /// After the end: rows that moved since the list was started, the oldest first.
     Again,
 }
 
 // === impl ListCursor ===
 
 impl ListCursor {
-    /// The beginning of a list. `slack_ms`: by how much clocks may differ; `window_ms`: by how much the list may lag.
+    /// Returns the start of a list. `slack_ms` bounds the difference between clocks, `window_ms` the lag of the list.
     pub(super) fn begin(now_ms: u64, slack_ms: u64, window_ms: u64) -> ListCursor {
         let since = now_ms.saturating_sub(slack_ms);
         ListCursor {
@@ -50,19 +51,19 @@ impl ListCursor {
         }
     }
 
-    /// The place in the list from which on rows are read, and which way.
-    pub(super) fn from(&self) -> (Option<(u64, ConvId)>, Direction) {
+    /// Returns the place from which rows are read, and the direction.
+    pub(super) fn from(&self) -> (Option<(u64, ConversationId)>, Direction) {
         match self.phase {
             ListPhase::Fine | ListPhase::Coarse => (self.at.clone(), Direction::Older),
             ListPhase::Again => (self.at.clone(), Direction::Newer),
         }
     }
 
-    /// The same list from where it begins again.
+    /// Returns the cursor of the repetition phase, which starts at the oldest recent row.
     pub(super) fn again(self) -> ListCursor {
         let before = self.young.saturating_sub(1);
-        // Whichever conversation is named, all that are younger come behind this place.
-        let at = ConvId::parse("-").ok().map(|conv| (before, conv));
+        // The place is older than every recent row, so the conversation in it does not matter.
+        let at = ConversationId::parse("-").ok().map(|conv| (before, conv));
         ListCursor {
             phase: ListPhase::Again,
             at,
@@ -70,29 +71,30 @@ impl ListCursor {
         }
     }
 
-    /// Whether the list has just come to its end.
+    /// Returns true at the start of the repetition phase.
     pub(super) fn begins_again(&self) -> bool {
         self.phase == ListPhase::Again && self.at.as_ref().is_some_and(|(ms, _)| *ms < self.young)
     }
 
-    /// Remembers a young row as shown.
-    pub(super) fn remember(&mut self, conv: &ConvId, s: Option<u64>) {
+    /// Records a recent row as shown.
+    pub(super) fn remember(&mut self, conv: &ConversationId, s: Option<u64>) {
         if let Some(seen) = &mut self.seen {
             if seen.len() < REMEMBERED {
                 seen.push(sum(conv, s));
             } else {
+                // An incomplete record would wrongly report rows as new, so it is dropped as a whole.
                 self.seen = None;
             }
         }
     }
 
-    /// Whether a row was shown as it is; `None`: not known.
-    pub(super) fn was_seen(&self, conv: &ConvId, s: Option<u64>) -> Option<bool> {
+    /// Returns true if the row was shown in this state; `None` if there is no record.
+    pub(super) fn was_seen(&self, conv: &ConversationId, s: Option<u64>) -> Option<bool> {
         let seen = self.seen.as_ref()?;
         Some(seen.contains(&sum(conv, s)))
     }
 
-    pub(super) fn parse(text: &str) -> Result<ListCursor, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<ListCursor, CommandError> {
         let read = |text: &str| {
             let mut parts = text.splitn(6, '.');
             let phase = match parts.next()? {
@@ -108,7 +110,7 @@ impl ListCursor {
                 sums => Some(sums_of(sums)?),
             };
             let ms = parts.next()?.parse().ok()?;
-            let conv = ConvId::parse(parts.next()?).ok()?;
+            let conv = ConversationId::parse(parts.next()?).ok()?;
             Some(ListCursor {
                 phase,
                 since,
@@ -117,7 +119,7 @@ impl ListCursor {
                 at: Some((ms, conv)),
             })
         };
-        read(text).ok_or_else(|| Refusal::new(ErrorCode::BadRequest, "unknown cursor"))
+        read(text).ok_or_else(|| CommandError::new(ErrorCode::BadRequest, "unknown cursor"))
     }
 }
 
@@ -140,13 +142,14 @@ impl std::fmt::Display for ListCursor {
     }
 }
 
-/// What a row is remembered by: which it is, and how far. `None`: its owner was silent.
-fn sum(conv: &ConvId, s: Option<u64>) -> u32 {
+/// Returns the hash of a row: conversation and last position. `None` stands for an unreachable owner.
+fn sum(conv: &ConversationId, s: Option<u64>) -> u32 {
     xxh3_64_with_seed(conv.as_str().as_bytes(), s.unwrap_or(u64::MAX)) as u32
 }
 
 fn sums_of(text: &str) -> Option<Vec<u32>> {
     let bytes = text.as_bytes();
+    // The bound limits the work on a cursor that a client made up.
     if !bytes.len().is_multiple_of(8) || bytes.len() / 8 > REMEMBERED {
         return None;
     }
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn the_longest_cursor_is_one_that_clients_may_send() {
         let mut cursor = ListCursor::begin(u64::MAX, 0, 0);
-        let conv = ConvId::parse(&"g".repeat(64)).unwrap();
+        let conv = ConversationId::parse(&"g".repeat(64)).unwrap();
         for s in 0..REMEMBERED as u64 {
             cursor.remember(&conv, Some(s));
         }

@@ -1,63 +1,64 @@
-//! How the inbox is cut into pages. Pure.
+//! Paging of the conversation list. Pure.
 //!
-//! The list in the user's shard follows a conversation in which much is sent by windows, so a *young* row (one that moved
-//! within the last window before the list was begun) may stand lower than its last message. Up to [`YOUNG`] of these are
-//! asked about beside the page's own, and the page is cut by what their owners say. With more, pages are cut by the
-//! list. Rows that are not young stand where they belong; those of large conversations stand where the list has them.
+//! The list in the user's shard follows a busy conversation by windows, so a *recent* row may be listed below its last
+//! message. A row is recent if it moved within the last window before the list was started. For up to [`YOUNG`] recent
+//! rows beside the page's own, the owners are queried, and the page is cut by their responses. With more, pages are cut
+//! by the list. Other rows are exact; those of large conversations are used as listed.
 //!
-//! Between two pages a conversation may move to the front, where the reader has been already. So behind the last page
-//! come once more, oldest first, the young ones that were not shown as they are.
+//! Between two pages a conversation may move to the front, which the client has passed already. After the last page,
+//! the recent rows that were not shown in their present state are therefore repeated, oldest first.
 
 use std::cmp::Reverse;
 
-use protocol::ConvId;
-use protocol::answer::Item;
+use protocol::ConversationId;
+use protocol::answer::ConversationListItem;
 
 use super::cursor::{ListCursor, ListPhase};
-use crate::conversation::timeline::read::Placed;
+use crate::conversation::state_machine::query::PlacedEntry;
 
-/// Rows beside its own that are asked about for a page.
+/// Maximum number of recent rows queried in addition to a page's own.
 const YOUNG: usize = 128;
 
-/// A row of the list, and what its owner says.
+/// Row of the list with its owner's summary.
 #[derive(Clone, Debug)]
 pub(super) struct InboxRow {
-    pub(super) placed: Placed,
-    /// The time of its last message, or of the joining.
+    pub(super) placed: PlacedEntry,
+    /// Time of its last message, or of the joining, in milliseconds since the epoch.
     pub(super) ts: u64,
-    /// Its last message; `None`: its owner was silent.
+    /// Position of its last message; `None` if its owner could not be reached.
     pub(super) s: Option<u64>,
-    pub(super) item: Item,
+    pub(super) item: ConversationListItem,
 }
 
-/// Which rows a page asks about.
+/// Rows to query for a page.
 #[derive(Debug)]
 pub(super) struct PagePlan {
     pub(super) cursor: ListCursor,
-    pub(super) placed: Vec<Placed>,
-    /// The list goes on behind them.
+    pub(super) placed: Vec<PlacedEntry>,
+    /// True if the list continues behind them.
     pub(super) more: bool,
 }
 
-/// A page.
+/// Finished page with the cursor of the next one.
 #[derive(Debug)]
 pub(super) struct PageCut {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ConversationListItem>,
     pub(super) next: Option<ListCursor>,
 }
 
-/// How many rows of the list are read for a page.
+/// Returns the number of list rows to read for a page.
 pub(super) fn rows(limit: usize) -> usize {
     limit + YOUNG + 1
 }
 
-/// Chooses the rows that are asked about from as many as [`rows`] says.
-pub(super) fn plan(mut cursor: ListCursor, mut placed: Vec<Placed>, limit: usize) -> PagePlan {
+/// Selects the rows to query from those that were read, see [`rows`].
+pub(super) fn plan(mut cursor: ListCursor, mut placed: Vec<PlacedEntry>, limit: usize) -> PagePlan {
     let young = placed
         .iter()
         .take_while(|placed| placed.ms >= cursor.young)
         .count();
     if cursor.phase == ListPhase::Fine && young > YOUNG {
+        // The switch lasts for the whole list: a cursor by last messages could skip rows of the other order.
         cursor.phase = ListPhase::Coarse;
     }
     let most = match cursor.phase {
@@ -70,11 +71,11 @@ pub(super) fn plan(mut cursor: ListCursor, mut placed: Vec<Placed>, limit: usize
     PagePlan { cursor, placed, more }
 }
 
-/// Takes the page out of the rows. `end`: the last row asked about, if the list goes on behind it.
+/// Cuts the page. `end` is the last queried row if the list continues behind it.
 pub(super) fn cut(
     cursor: ListCursor,
     rows: Vec<InboxRow>,
-    end: Option<(u64, ConvId)>,
+    end: Option<(u64, ConversationId)>,
     limit: usize,
 ) -> PageCut {
     match cursor.phase {
@@ -84,19 +85,24 @@ pub(super) fn cut(
     }
 }
 
-fn fine(mut cursor: ListCursor, rows: Vec<InboxRow>, end: Option<(u64, ConvId)>, limit: usize) -> PageCut {
+fn fine(
+    mut cursor: ListCursor,
+    rows: Vec<InboxRow>,
+    end: Option<(u64, ConversationId)>,
+    limit: usize,
+) -> PageCut {
     let first = cursor.at.is_none();
     if rows
         .iter()
         .any(|row| row.s.is_none() && row.placed.ms >= cursor.young)
     {
-        // It may be found above the cursor when its owner speaks again.
+        // The row may turn out to be above the cursor, so all rows since `young` are checked at the end.
         cursor.since = cursor.young;
     }
     let mut rows: Vec<(u64, InboxRow)> = rows
         .into_iter()
         .map(|row| (cursor.position(&row), row))
-        // What stands before was shown, or has moved there since and comes again.
+        // Rows before the cursor were shown, or have moved there since and are repeated at the end.
         .filter(|(ms, row)| {
             cursor
                 .at
@@ -110,7 +116,7 @@ fn fine(mut cursor: ListCursor, rows: Vec<InboxRow>, end: Option<(u64, ConvId)>,
     let at = if more {
         rows.last().map(|(ms, row)| (*ms, row.placed.conv.clone()))
     } else {
-        // Everything that was asked about is through.
+        // All queried rows are shown, so the next page continues in the list.
         end
     };
     rows.iter().for_each(|(_, row)| cursor.show(row));
@@ -120,13 +126,14 @@ fn fine(mut cursor: ListCursor, rows: Vec<InboxRow>, end: Option<(u64, ConvId)>,
             at: Some(at),
             ..cursor
         }),
+        // This page is the whole list, so nothing can have moved between pages.
         None if first => None,
         None => Some(cursor.again()),
     };
     PageCut { items, next }
 }
 
-fn coarse(mut cursor: ListCursor, mut rows: Vec<InboxRow>, end: Option<(u64, ConvId)>) -> PageCut {
+fn coarse(mut cursor: ListCursor, mut rows: Vec<InboxRow>, end: Option<(u64, ConversationId)>) -> PageCut {
     let first = cursor.at.is_none();
     rows.sort_by_key(|row| Reverse(row.ts));
     rows.iter().for_each(|row| cursor.show(row));
@@ -142,7 +149,12 @@ fn coarse(mut cursor: ListCursor, mut rows: Vec<InboxRow>, end: Option<(u64, Con
     PageCut { items, next }
 }
 
-fn again(mut cursor: ListCursor, rows: Vec<InboxRow>, end: Option<(u64, ConvId)>, limit: usize) -> PageCut {
+fn again(
+    mut cursor: ListCursor,
+    rows: Vec<InboxRow>,
+    end: Option<(u64, ConversationId)>,
+    limit: usize,
+) -> PageCut {
     let mut items = Vec::new();
     let mut rows = rows
         .into_iter()
@@ -163,17 +175,17 @@ fn again(mut cursor: ListCursor, rows: Vec<InboxRow>, end: Option<(u64, ConvId)>
     PageCut { items, next }
 }
 
-/// Whether a row comes after the place, the latest first.
-fn is_behind(ms: u64, conv: &ConvId, (at, last): &(u64, ConvId)) -> bool {
+/// Returns true if a row comes after the place, the latest first.
+fn is_behind(ms: u64, conv: &ConversationId, (at, last): &(u64, ConversationId)) -> bool {
     ms < *at || ms == *at && conv > last
 }
 
 // === impl ListCursor ===
 
 impl ListCursor {
-    /// By what a row is sorted: its own time only if it was among those that were asked about on the first page.
+    /// Returns the sort time of a row: that of its owner only if it was recent on the first page and not large.
     fn position(&self, row: &InboxRow) -> u64 {
-        let Placed { ms, large, .. } = row.placed;
+        let PlacedEntry { ms, large, .. } = row.placed;
         if ms >= self.young && !large { row.ts } else { ms }
     }
 
@@ -186,7 +198,7 @@ impl ListCursor {
     fn comes_again(&self, row: &InboxRow) -> bool {
         match self.was_seen(&row.placed.conv, row.s) {
             Some(seen) => !seen,
-            // How far a row is whose owner is silent nobody knows.
+            // Without a record, a row with an unknown position has to be repeated.
             None => row.s.is_none() || row.ts.max(row.placed.ms) >= self.since,
         }
     }

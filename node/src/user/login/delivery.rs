@@ -1,31 +1,30 @@
-//! How a code gets to its address: by the configured webhook, or in development by the log.
+//! Delivery of one-time codes: by the configured webhook, or to the log in development.
 //!
-//! The request for the code waits for it, so that 202 means that somebody has taken the code to deliver it. Nobody but
-//! the receiver of the webhook knows who has an account: here every address is treated alike.
+//! The client's request completes after the delivery, so 202 means that the webhook has accepted the code. Only the
+//! receiver of the webhook can tell which identifiers have an account: this node treats all alike.
 
 use bytes::Bytes;
-use cluster::Clock;
+use cluster::ClusterClock;
 use serde::Serialize;
 
-use super::address::Address;
+use super::identifier::LoginIdentifier;
 use crate::config;
-use crate::conversation::Refusal;
-use crate::webhook::{self, Failed, Webhook};
+use crate::conversation::CommandError;
+use crate::webhook::{self, Webhook, WebhookError};
 use protocol::ErrorCode;
 
-/// Where codes go.
-pub(crate) enum Delivery {
-    /// To a webhook.
+/// Destination of one-time codes.
+pub(crate) enum OtpDelivery {
     Hook(Webhook),
-    /// To the log, for development.
+    /// Writes codes to the log, for development only.
     Log,
-    /// Login by code is not switched on.
-    Nowhere,
+    /// Login by code is disabled.
+    Disabled,
 }
 
-/// What the webhook gets. It does not hold the challenge: whoever delivers codes can't use them.
+/// JSON body of the webhook request. It omits the challenge, so that the receiver cannot log in with the code.
 #[derive(Serialize)]
-struct Post<'a> {
+struct OtpPayload<'a> {
     r#type: &'static str,
     to: &'a str,
     channel: &'static str,
@@ -33,17 +32,21 @@ struct Post<'a> {
     expires_in: u64,
 }
 
-// === impl Delivery ===
+// === impl OtpDelivery ===
 
-impl Delivery {
+impl OtpDelivery {
     pub(crate) fn new(
-        settings: &config::Login,
+        settings: &config::LoginConfig,
         dev: bool,
         metrics: webhook::Metrics,
-        clock: Clock,
-    ) -> Result<Delivery, webhook::Unusable> {
+        clock: ClusterClock,
+    ) -> Result<OtpDelivery, webhook::UnusableSecret> {
         if settings.webhook_url.is_empty() {
-            return Ok(if dev { Delivery::Log } else { Delivery::Nowhere });
+            return Ok(if dev {
+                OtpDelivery::Log
+            } else {
+                OtpDelivery::Disabled
+            });
         }
         let hook = webhook::Settings {
             name: "login",
@@ -55,14 +58,19 @@ impl Delivery {
             concurrent: settings.webhook_posts,
             clock,
         };
-        Ok(Delivery::Hook(Webhook::open(hook, metrics)?))
+        Ok(OtpDelivery::Hook(Webhook::open(hook, metrics)?))
     }
 
-    /// Delivers a code.
-    pub(crate) async fn deliver(&self, to: &Address, code: &str, expires_in: u64) -> Result<(), Refusal> {
+    /// Delivers a code. The error is temporary and tells the client to retry.
+    pub(crate) async fn deliver(
+        &self,
+        to: &LoginIdentifier,
+        code: &str,
+        expires_in: u64,
+    ) -> Result<(), CommandError> {
         match self {
-            Delivery::Hook(hook) => {
-                let post = Post {
+            OtpDelivery::Hook(hook) => {
+                let post = OtpPayload {
                     r#type: "login.code",
                     to: to.as_str(),
                     channel: to.channel().as_str(),
@@ -70,26 +78,28 @@ impl Delivery {
                     expires_in,
                 };
                 let body = serde_json::to_vec(&post).expect("text always serialises");
+                // One id for all attempts of this delivery, so that the receiver can drop repetitions.
                 let id = format!("code_{}", ulid::Ulid::new());
                 let posted = hook.post(&id, Bytes::from(body)).await;
                 posted.map_err(|failed| {
-                    if failed != Failed::Busy {
-                        tracing::debug!(id, %failed, "a code was not delivered");
+                    if failed != WebhookError::Busy {
+                        tracing::debug!(id, %failed, "one-time code delivery failed");
                     }
-                    undelivered(failed == Failed::Busy)
+                    undelivered(failed == WebhookError::Busy)
                 })
             }
-            Delivery::Log => {
+            OtpDelivery::Log => {
+                // Reached with `dev_tokens` only: in production no code may appear in the log.
                 tracing::info!(to = to.as_str(), code, "one-time code, for development");
                 Ok(())
             }
-            Delivery::Nowhere => Err(undelivered(false)),
+            OtpDelivery::Disabled => Err(undelivered(false)),
         }
     }
 }
 
-fn undelivered(busy: bool) -> Refusal {
-    Refusal {
+fn undelivered(busy: bool) -> CommandError {
+    CommandError {
         code: if busy {
             ErrorCode::Busy
         } else {

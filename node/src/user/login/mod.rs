@@ -1,20 +1,20 @@
-//! Logging in by a one-time code, staying logged in by refresh tokens, and the keys behind both.
+//! Login service: one-time codes, refresh tokens, and the keys behind both.
 //!
 //! ```text
-//! address ─ ask ─▶ limits of the IP and of the address, code kept as a hash (their shards) ─▶ delivery
-//! challenge, code ─ verify ─▶ tries counted (the address's shard) ─▶ a line of refresh tokens (the user's shard)
-//! refresh token ─ refresh ─▶ the next token of the line, or the end of it
+//! identifier ─ ask ─▶ limits of IP and identifier, code stored as a hash (their shards) ─▶ delivery
+//! challenge, code ─ verify ─▶ attempts counted (the identifier's shard) ─▶ token family (the user's shard)
+//! refresh token ─ refresh ─▶ next token of the family, or its end
 //! ```
-//! What is decided is decided by the log ([`timeline::login`](crate::conversation::timeline::login)), so any node takes
-//! any step. Here: [`address`] (what an address is), [`keyring`] (the cluster's keys in use, and everything that is
-//! made with them), [`keeper`] (how a node comes by them), [`delivery`], [`ended`] (which logins are over), and [`sweep`]
-//! (which asks the log to forget what is over).
+//! All decisions are made in the log ([`state_machine::login`](crate::conversation::state_machine::login)), so any node
+//! can serve any step. Parts: [`identifier`], [`keyring`] (the cluster's keys and everything derived from them),
+//! [`key_refresh`] (fetches them), [`delivery`], [`revocation_list`] (ended logins), and [`sweep`] (removes expired
+//! rows).
 
-pub(crate) mod address;
 pub(crate) mod delivery;
-pub mod ended;
-pub(crate) mod keeper;
+pub(crate) mod identifier;
+pub(crate) mod key_refresh;
 pub mod keyring;
+pub mod revocation_list;
 pub(crate) mod sweep;
 
 use std::net::IpAddr;
@@ -24,77 +24,76 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use protocol::{ConvId, ErrorCode, UserId};
+use protocol::{ConversationId, ErrorCode, UserId};
 
-use self::address::Address;
-use self::delivery::Delivery;
-use self::keyring::{Challenge, Claims, Keys, RefreshToken, Ring};
+use self::delivery::OtpDelivery;
+use self::identifier::LoginIdentifier;
+use self::keyring::{AccessTokenClaims, ActiveKeyring, KeyringCache, OtpChallenge, RefreshToken};
 use crate::config::{self, Config};
-use crate::conversation::timeline::Login as Step;
-use crate::conversation::timeline::login::{Limit, verdict};
-use crate::conversation::{Conversations, Done, Refusal};
+use crate::conversation::state_machine::LoginCommand as Step;
+use crate::conversation::state_machine::login::{AttemptLimit, verdict};
+use crate::conversation::{CommandAck, CommandError, ShardClient};
 use crate::webhook;
 
-/// Logins of this node's clients. Cheap to clone.
+/// Login service of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Login {
+pub struct LoginService {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    conversations: Conversations,
-    keys: Arc<Keys>,
-    settings: config::Login,
+    conversations: ShardClient,
+    keys: Arc<KeyringCache>,
+    settings: config::LoginConfig,
     audience: String,
-    /// How long after its end a token is still accepted, in milliseconds.
+    /// Time in milliseconds for which a token is accepted after its expiry.
     leeway_ms: u64,
     dev: bool,
-    delivery: Delivery,
-    steps: Family<Labels, Counter>,
+    delivery: OtpDelivery,
+    steps: Family<LoginLabels, Counter>,
 }
 
-/// A code is on its way.
-pub struct Asked {
-    /// Names the code.
+/// Response to a code request.
+pub struct CodeRequested {
+    /// Sealed id of the code.
     pub challenge: String,
-    /// Seconds for which the code can be used.
+    /// Seconds until the code expires.
     pub expires_in: u64,
-    /// The code, in development.
+    /// Code in plain text, in development only.
     pub code: Option<String>,
 }
 
-/// What a login gives.
+/// Tokens of a successful login or refresh.
 pub struct Tokens {
-    /// A JWT.
+    /// JWT with the user's claims.
     pub access: String,
-    /// Gives the next tokens, once.
+    /// Refresh token, usable once.
     pub refresh: String,
-    /// Seconds for which the access token is valid.
+    /// Seconds until the access token expires.
     pub expires_in: u64,
-    /// The user.
     pub user: UserId,
 }
 
-/// A step and what became of it.
+/// Labels of the step counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct LoginLabels {
     step: &'static str,
     outcome: &'static str,
 }
 
-// === impl Login ===
+// === impl LoginService ===
 
-impl Login {
-    /// Puts a login together.
+impl LoginService {
+    /// Creates the login service.
     ///
     /// # Errors
-    /// When the webhook's settings can't be used.
+    /// When the webhook's settings are unusable.
     pub fn new(
         config: &Config,
-        conversations: Conversations,
-        keys: Arc<Keys>,
+        conversations: ShardClient,
+        keys: Arc<KeyringCache>,
         posts: webhook::Metrics,
-    ) -> Result<Login, webhook::Unusable> {
+    ) -> Result<LoginService, webhook::UnusableSecret> {
         let clock = conversations.clock().clone();
         let inner = Inner {
             conversations,
@@ -103,25 +102,25 @@ impl Login {
             audience: config.auth.audience.clone(),
             leeway_ms: config.auth.leeway_s * 1_000,
             dev: config.auth.dev_tokens,
-            delivery: Delivery::new(&config.login, config.auth.dev_tokens, posts, clock)?,
+            delivery: OtpDelivery::new(&config.login, config.auth.dev_tokens, posts, clock)?,
             steps: Family::default(),
         };
-        Ok(Login {
+        Ok(LoginService {
             inner: Arc::new(inner),
         })
     }
 
-    /// Adds the figures to a registry.
+    /// Registers the step counter.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "login_steps",
-            "Steps of logins, by outcome",
+            "Login requests, by outcome",
             self.inner.steps.clone(),
         );
     }
 
-    /// The public keys as a JWK set, and the seconds for which others may keep it: a key is shown for longer before it
-    /// signs.
+    /// Returns the public keys as a JWK set, and the seconds for which others may cache it. A key is published for
+    /// longer before it signs.
     #[must_use]
     pub fn jwks(&self) -> (serde_json::Value, u64) {
         let age_s = (self.inner.settings.key_overlap_ms.0 / 4_000).min(300);
@@ -131,74 +130,78 @@ impl Login {
         }
     }
 
-    /// Keeps this node's keys fresh until it is aborted.
+    /// Refreshes this node's keys until it is aborted.
     pub async fn keep(self) {
-        keeper::run(self).await;
+        key_refresh::run(self).await;
     }
 
-    /// Makes a code for an address and has it delivered.
+    /// Creates a code for a login identifier and delivers it.
     ///
     /// # Errors
-    /// A malformed address, a limit, or no way to deliver it now.
-    pub async fn ask(&self, ip: IpAddr, to: &str) -> Result<Asked, Refusal> {
+    /// A malformed identifier, an exceeded limit, or a failed delivery.
+    pub async fn ask(&self, ip: IpAddr, to: &str) -> Result<CodeRequested, CommandError> {
         let asked = self.asked(ip, to).await;
         self.count("ask", &asked);
         asked
     }
 
-    /// Gives tokens for a code.
+    /// Exchanges a code for tokens.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] whatever is wrong with it.
-    pub async fn verify(&self, challenge: &str, code: &str) -> Result<Tokens, Refusal> {
+    /// [`ErrorCode::Unauthenticated`] for any defect of the code or challenge.
+    pub async fn verify(&self, challenge: &str, code: &str) -> Result<Tokens, CommandError> {
         let tokens = self.verified(challenge, code).await;
         self.count("verify", &tokens);
         tokens
     }
 
-    /// Gives tokens for a refresh token, which is replaced.
+    /// Exchanges a refresh token for new tokens; the old one is replaced.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] whatever is wrong with it.
-    pub async fn refresh(&self, token: &str) -> Result<Tokens, Refusal> {
+    /// [`ErrorCode::Unauthenticated`] for any defect of the token.
+    pub async fn refresh(&self, token: &str) -> Result<Tokens, CommandError> {
         let tokens = self.refreshed(token).await;
         self.count("refresh", &tokens);
         tokens
     }
 
-    /// Ends the line of a refresh token, or all lines of its user, and with them their sessions on all nodes. A token that
-    /// is none ends nothing, and is not told.
+    /// Ends the token family of a refresh token, or all families of its user, with their sessions on all nodes. An
+    /// invalid token ends nothing and is not reported.
     ///
     /// # Errors
-    /// When the shard can't be reached.
-    pub async fn logout(&self, token: &str, everywhere: bool) -> Result<(), Refusal> {
-        let ended = self.ended(token, everywhere).await;
+    /// When the user's shard cannot be reached.
+    pub async fn logout(&self, token: &str, all_devices: bool) -> Result<(), CommandError> {
+        let ended = self.ended(token, all_devices).await;
         self.count("logout", &ended);
         ended
     }
 
-    async fn asked(&self, ip: IpAddr, to: &str) -> Result<Asked, Refusal> {
+    async fn asked(&self, ip: IpAddr, to: &str) -> Result<CodeRequested, CommandError> {
         let ring = self.ring()?;
-        let address = Address::parse(to).map_err(|why| Refusal::new(ErrorCode::BadRequest, why))?;
+        let address =
+            LoginIdentifier::parse(to).map_err(|why| CommandError::new(ErrorCode::BadRequest, why))?;
         let settings = &self.inner.settings;
         let window_ms = settings.window_ms.0;
-        let limit = Limit {
+        let limit = AttemptLimit {
             most: settings.codes_per_ip,
             window_ms,
         };
+        // The nonce is per request: only resends by the command queue count once.
         let count = Step::Count {
             nonce: rand::random(),
             limit,
         };
+        // The IP address counts first: a flood from one address must not use up the limit of another person's
+        // identifier.
         let counted = self.inner.conversations.login(ring.ip(ip), None, count).await;
         within(counted.map_err(not_now)?)?;
 
-        let challenge = Challenge::new(&ring, address.as_str());
+        let challenge = OtpChallenge::new(&ring, address.as_str());
         let code = format!("{:06}", rand::random_range(0..1_000_000u32));
         let put = Step::PutCode {
             code: ring.code(&challenge, &code),
             valid_ms: settings.code_ms.0,
-            limit: Limit {
+            limit: AttemptLimit {
                 most: settings.codes_per_address,
                 window_ms,
             },
@@ -208,22 +211,24 @@ impl Login {
         within(put.map_err(not_now)?)?;
 
         let expires_in = settings.code_ms.0 / 1_000;
+        // Delivered after the commit, so that every delivered code can be verified.
         self.inner.delivery.deliver(&address, &code, expires_in).await?;
-        Ok(Asked {
+        Ok(CodeRequested {
             challenge: challenge.seal(&ring),
             expires_in,
             code: self.inner.dev.then_some(code),
         })
     }
 
-    async fn verified(&self, challenge: &str, code: &str) -> Result<Tokens, Refusal> {
+    async fn verified(&self, challenge: &str, code: &str) -> Result<Tokens, CommandError> {
         let ring = self.ring()?;
         if code.len() != 6 || !code.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(Refusal::new(ErrorCode::BadRequest, "a code has six digits"));
+            return Err(CommandError::new(ErrorCode::BadRequest, "a code has six digits"));
         }
-        // One that the cluster has not made costs the log nothing.
-        let wrong = || Refusal::new(ErrorCode::Unauthenticated, "the code is not valid");
-        let challenge = Challenge::open(&ring, challenge).ok_or_else(wrong)?;
+        // A forged challenge is refused here, at no cost for the log.
+        let wrong = || CommandError::new(ErrorCode::Unauthenticated, "the code is not valid");
+        let challenge = OtpChallenge::open(&ring, challenge).ok_or_else(wrong)?;
+        // The attempt id is per request: a resend by the command queue repeats its verdict, another request does not.
         let attempt = Step::TryCode {
             code: ring.code(&challenge, code),
             attempt: rand::random(),
@@ -234,6 +239,7 @@ impl Login {
         if tried.map_err(not_now)?.s != verdict::YES {
             return Err(wrong());
         }
+        // The user id is derived from the identifier's tag, so the first login needs no registration.
         let user = ring.user(&challenge);
         let token = RefreshToken::first(&user);
         let open = Step::OpenLine {
@@ -246,9 +252,9 @@ impl Login {
         self.tokens(&ring, &token)
     }
 
-    async fn refreshed(&self, token: &str) -> Result<Tokens, Refusal> {
+    async fn refreshed(&self, token: &str) -> Result<Tokens, CommandError> {
         let ring = self.ring()?;
-        let invalid = || Refusal::new(ErrorCode::Unauthenticated, "the refresh token is not valid");
+        let invalid = || CommandError::new(ErrorCode::Unauthenticated, "the refresh token is not valid");
         let token = RefreshToken::open(&ring, token).ok_or_else(invalid)?;
         let next = token.next();
         let turn = Step::TurnLine {
@@ -262,17 +268,21 @@ impl Login {
         match turned.map_err(not_now)?.s {
             verdict::YES => self.tokens(&ring, &next),
             verdict::REUSED => {
-                tracing::info!(user = %token.user, "a refresh token came back after it was replaced, its line is ended");
+                tracing::info!(user = %token.user, "refresh token reused, token family revoked");
                 let (step, outcome) = ("refresh", "reused");
-                self.inner.steps.get_or_create(&Labels { step, outcome }).inc();
+                self.inner
+                    .steps
+                    .get_or_create(&LoginLabels { step, outcome })
+                    .inc();
                 Err(invalid())
             }
             _ => Err(invalid()),
         }
     }
 
-    async fn ended(&self, token: &str, all: bool) -> Result<(), Refusal> {
+    async fn ended(&self, token: &str, all: bool) -> Result<(), CommandError> {
         let ring = self.ring()?;
+        // The response to an invalid token must not reveal that it is one.
         let Some(token) = RefreshToken::open(&ring, token) else {
             return Ok(());
         };
@@ -285,19 +295,21 @@ impl Login {
         ended.map_err(not_now).map(|_| ())
     }
 
-    fn tokens(&self, ring: &Ring, token: &RefreshToken) -> Result<Tokens, Refusal> {
+    fn tokens(&self, ring: &ActiveKeyring, token: &RefreshToken) -> Result<Tokens, CommandError> {
         let settings = &self.inner.settings;
+        // By the majority's time: the nodes that check the token use it, too.
         let (issued_s, valid_s) = (
             self.inner.conversations.clock().now_ms() / 1_000,
             settings.access_ms.0 / 1_000,
         );
         let line = token.id();
-        let claims = Claims {
+        let claims = AccessTokenClaims {
             iss: &settings.issuer,
             sub: token.user.as_str(),
             aud: Some(self.inner.audience.as_str()).filter(|audience| !audience.is_empty()),
             iat: issued_s,
             exp: issued_s + valid_s,
+            // Ties the token to its token family, so that a revocation covers access tokens.
             sid: line.as_str(),
         };
         let access = ring.sign(&claims).ok_or_else(no_keys)?;
@@ -309,66 +321,69 @@ impl Login {
         })
     }
 
-    /// The keys, where login by code is switched on.
-    fn ring(&self) -> Result<Arc<Ring>, Refusal> {
+    /// Returns the keyring if login by code is enabled.
+    fn ring(&self) -> Result<Arc<ActiveKeyring>, CommandError> {
         if !self.enabled() {
-            let msg = "login by code is not switched on here";
-            return Err(Refusal::new(ErrorCode::NotFound, msg));
+            let msg = "login by code is not enabled on this node";
+            return Err(CommandError::new(ErrorCode::NotFound, msg));
         }
         self.inner.keys.ring().ok_or_else(|| {
-            self.inner.keys.poke();
+            self.inner.keys.wake();
             no_keys()
         })
     }
 
     fn enabled(&self) -> bool {
-        !matches!(self.inner.delivery, Delivery::Nowhere)
+        !matches!(self.inner.delivery, OtpDelivery::Disabled)
     }
 
-    fn count<T>(&self, step: &'static str, result: &Result<T, Refusal>) {
+    fn count<T>(&self, step: &'static str, result: &Result<T, CommandError>) {
         let outcome = match result {
             Ok(_) => "done",
             Err(refusal) => refusal.code.as_str(),
         };
-        self.inner.steps.get_or_create(&Labels { step, outcome }).inc();
+        self.inner
+            .steps
+            .get_or_create(&LoginLabels { step, outcome })
+            .inc();
     }
 }
 
-/// What the log says about a limit.
-fn within(done: Done) -> Result<(), Refusal> {
+/// Converts the verdict on a limit; a refusal carries the wait in milliseconds.
+fn within(done: CommandAck) -> Result<(), CommandError> {
     if done.s == verdict::YES {
         return Ok(());
     }
-    Err(Refusal {
+    Err(CommandError {
         code: ErrorCode::RateLimited,
-        msg: "too many codes were asked for".to_owned(),
+        msg: "too many codes were requested".to_owned(),
         retry_ms: Some(done.mn),
     })
 }
 
-/// A shard that can't be reached, in the words of a login. Whatever was done is done again, or replaced, by the same
-/// request sent again.
-fn not_now(refusal: Refusal) -> Refusal {
-    Refusal {
+/// Converts the error of an unreachable shard into a temporary one. After a consumed code the client has to request
+/// another.
+fn not_now(refusal: CommandError) -> CommandError {
+    CommandError {
         code: if refusal.code == ErrorCode::Busy {
             ErrorCode::Busy
         } else {
             ErrorCode::Unavailable
         },
-        msg: "logins are not possible right now".to_owned(),
+        msg: "logins are temporarily unavailable".to_owned(),
         retry_ms: refusal.retry_ms.or(Some(1_000)),
     }
 }
 
-fn no_keys() -> Refusal {
-    Refusal {
+fn no_keys() -> CommandError {
+    CommandError {
         code: ErrorCode::Unavailable,
-        msg: "this node doesn't know the keys of the cluster yet".to_owned(),
+        msg: "this node has not loaded the keys of the cluster yet".to_owned(),
         retry_ms: Some(1_000),
     }
 }
 
-/// The name of something in the log, of text that is known to be one.
-fn name(text: &str) -> ConvId {
-    ConvId::parse(text).expect("a prefix and base32 are a well-formed id")
+/// Returns the id for a text that is known to be well-formed.
+fn name(text: &str) -> ConversationId {
+    ConversationId::parse(text).expect("a prefix and base32 are a well-formed id")
 }

@@ -1,4 +1,5 @@
-//! Has the log forget what is over: one task per owned shard. It looks locally, so a shard without logins costs nothing.
+//! Login garbage collection: one task per owned shard that proposes sweeps of expired rows. It checks local rows first,
+//! so a shard without logins costs nothing.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,24 +7,25 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::name;
-use crate::conversation::Conversations;
-use crate::conversation::shard::core::Core;
-use crate::conversation::timeline::{Command, Login, read};
+use crate::conversation::ShardClient;
+use crate::conversation::shard::context::ShardContext;
+use crate::conversation::state_machine::{LoginCommand, ShardCommand, query};
 
-/// Sweeps until the shard's actors end.
-pub(crate) async fn run(core: Rc<Core>) {
-    let conversations = Conversations::new(core.shared.clone());
+/// Proposes sweeps until the shard's actors end.
+pub(crate) async fn run(core: Rc<ShardContext>) {
+    let conversations = ShardClient::new(core.shared.clone());
     let pause = core.shared.settings.login_sweep;
     loop {
-        // At random, so that the shards of a node that came back don't sweep together.
+        // Randomized, so that the shards of a restarted node do not sweep all at once.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         while is_over(&core).await {
-            let sweep = Command::login(name("sweep"), None, Login::Sweep);
+            let sweep = ShardCommand::login(name("sweep"), None, LoginCommand::Sweep);
             match conversations.submit_to(Some(core.shard), sweep).await {
+                // More rows may have expired; the loop condition checks.
                 Ok(done) if done.mn > 0 => {}
                 Ok(_) => break,
                 Err(refusal) => {
-                    debug!(shard = core.shard.0, %refusal, "rows of logins not swept, trying again");
+                    debug!(shard = core.shard.0, %refusal, "cleanup of expired login rows failed, will retry");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -31,14 +33,15 @@ pub(crate) async fn run(core: Rc<Core>) {
     }
 }
 
-async fn is_over(core: &Rc<Core>) -> bool {
+async fn is_over(core: &Rc<ShardContext>) -> bool {
     let Some(cluster) = core.shared.cluster() else {
         return false;
     };
+    // Without a majority's time nothing counts as expired, as in the state machine.
     let Some(reached_ms) = core.shared.settings.clock.reached_ms() else {
         return false;
     };
     let state = cluster.state(core.shard);
-    let found = core.shared.reads.run(move || read::is_over(&state, reached_ms));
+    let found = core.shared.reads.run(move || query::is_over(&state, reached_ms));
     matches!(found.await, Ok(Ok(true)))
 }

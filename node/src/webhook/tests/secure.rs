@@ -28,7 +28,7 @@ async fn receiver() -> (u16, mpsc::UnboundedReceiver<Result<String, String>>) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, requests) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -49,16 +49,16 @@ async fn receiver() -> (u16, mpsc::UnboundedReceiver<Result<String, String>>) {
                 }
                 Err(error) => Err(error.to_string()),
             };
-            if tell.send(got).is_err() {
+            if sender.send(got).is_err() {
                 return;
             }
         }
     });
-    (port, told)
+    (port, requests)
 }
 
 /// Posts to `https://host:port/push`, trusting what is in the file beside the system's authorities.
-async fn post(host: &str, port: u16, ca_file: &str) -> Result<(), Failed> {
+async fn post(host: &str, port: u16, ca_file: &str) -> Result<(), WebhookError> {
     let settings = Settings {
         ca_file: if ca_file.is_empty() {
             String::new()
@@ -74,57 +74,59 @@ async fn post(host: &str, port: u16, ca_file: &str) -> Result<(), Failed> {
 
 #[tokio::test]
 async fn a_post_arrives_by_tls_at_a_receiver_whose_authority_is_trusted() {
-    let (port, mut told) = receiver().await;
+    let (port, mut requests) = receiver().await;
     for host in ["localhost", "127.0.0.1"] {
         assert_eq!(post(host, port, "ca.pem").await, Ok(()), "{host}");
-        let request = told.recv().await.unwrap().unwrap();
+        let request = requests.recv().await.unwrap().unwrap();
         assert!(request.starts_with("POST /push HTTP/1.1\r\n"), "{request}");
         assert_eq!(header(&request, "webhook-id"), "m1");
         assert_eq!(header(&request, "host"), format!("{host}:{port}"));
         let timestamp: u64 = header(&request, "webhook-timestamp").parse().unwrap();
-        let expected = Key::parse(SECRET).unwrap().sign("m1", timestamp, b"{\"a\":1}");
+        let expected = SigningSecret::parse(SECRET)
+            .unwrap()
+            .sign("m1", timestamp, b"{\"a\":1}");
         assert_eq!(header(&request, "webhook-signature"), expected.signature);
     }
 }
 
 #[tokio::test]
 async fn a_receiver_of_an_unknown_authority_or_by_another_name_gets_nothing() {
-    let (port, mut told) = receiver().await;
+    let (port, mut requests) = receiver().await;
     for (host, ca_file, why) in [
         ("localhost", "other-ca.pem", "UnknownIssuer"),
         // The name is this machine's, and not one of the certificate's.
         ("127.0.0.2", "ca.pem", "not valid for name"),
     ] {
         let posted = post(host, port, ca_file).await;
-        let Err(Failed::Unreachable(reason)) = &posted else {
+        let Err(WebhookError::Unreachable(reason)) = &posted else {
             panic!("{host}: {posted:?}")
         };
         assert!(reason.contains(why), "{host}: {reason}");
-        let got = told.recv().await.unwrap();
+        let got = requests.recv().await.unwrap();
         assert!(got.is_err(), "not a word was said: {got:?}");
     }
 }
 
 #[tokio::test]
-async fn a_receiver_that_speaks_no_tls_is_told_nothing_in_clear() {
+async fn a_receiver_without_tls_gets_nothing_in_clear() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let heard = tokio::spawn(async move {
+    let received = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut heard = Vec::new();
-        stream.read_buf(&mut heard).await.unwrap();
+        let mut received = Vec::new();
+        stream.read_buf(&mut received).await.unwrap();
         stream.write_all(b"HTTP/1.1 204 X\r\n\r\n").await.unwrap();
-        let _closed = stream.read_to_end(&mut heard).await;
-        heard
+        let _closed = stream.read_to_end(&mut received).await;
+        received
     });
     let posted = post("127.0.0.1", port, "ca.pem").await;
-    assert!(matches!(posted, Err(Failed::Unreachable(_))), "{posted:?}");
-    let heard = heard.await.unwrap();
-    assert!(!String::from_utf8_lossy(&heard).contains("POST"));
+    assert!(matches!(posted, Err(WebhookError::Unreachable(_))), "{posted:?}");
+    let received = received.await.unwrap();
+    assert!(!String::from_utf8_lossy(&received).contains("POST"));
 }
 
 #[test]
-fn a_file_of_authorities_that_cannot_be_used_is_said_to_be_so() {
+fn an_unusable_file_of_authorities_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing\n").unwrap();

@@ -90,13 +90,13 @@ pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
 }
 
 /// Alice says so much to bob, who loses every connection after fewer than `few` events, sometimes before the first, and
-/// goes on at the node that `place` names for the round.
+/// goes on at the node that `node_of` names for the round.
 pub(crate) async fn flap<'a>(
     mut alice: Client,
     (mut bob, mut at): (Client, Known),
     much: u64,
     few: usize,
-    place: impl Fn(usize) -> &'a Node,
+    node_of: impl Fn(usize) -> &'a Node,
 ) {
     let talking = tokio::spawn(async move {
         for i in 0..much {
@@ -116,7 +116,7 @@ pub(crate) async fn flap<'a>(
         }
         round += 1;
         let ready;
-        (bob, ready) = connect(place(round), "bob", "phone", Some(&at)).await;
+        (bob, ready) = connect(node_of(round), "bob", "phone", Some(&at)).await;
         is_resumed(&ready, at.n);
         assert_ne!(ready["sid"], at.sid);
         at.sid = known(&ready).sid;
@@ -139,7 +139,7 @@ pub(crate) async fn race(node: &Node, one: Client, two: Client, at: &Known) -> (
     };
     let (closed, mut stays) = if second_stays { (one, two) } else { (two, one) };
     stays.client.send(r#"{"t":"hb","id":8}"#).await;
-    while !stays.hears(8).await {}
+    while !stays.receives(8).await {}
     let ready = stays.ready.expect("it was told that it is ready");
     if ready["resumed"] == true {
         is_resumed(&ready, at.n);
@@ -180,7 +180,7 @@ impl Racer {
     }
 
     /// Whether the next message answers this request.
-    async fn hears(&mut self, id: i64) -> bool {
+    async fn receives(&mut self, id: i64) -> bool {
         let message = self.client.json().await;
         let answers = message["id"] == id;
         self.note(message);

@@ -15,15 +15,15 @@ mod stream;
 
 mod cluster;
 mod http;
-mod listener;
-mod talker;
+mod receiving_client;
+mod sending_client;
 
 pub(crate) use client::{Client, Incoming};
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{ask, chunks, exchange, get, temporary};
-pub(crate) use listener::{Listener, Way};
+pub(crate) use receiving_client::{ReceivingClient, TestTransport};
+pub(crate) use sending_client::SendingClient;
 pub(crate) use stream::Stream;
-pub(crate) use talker::Talker;
 
 use std::time::Duration;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use protocol::answer::Last;
+use protocol::answer::LastEvent;
 
-use super::super::stale;
 use super::*;
-use crate::conversation::timeline::read::Direction;
+use crate::conversation::state_machine::query::Direction;
+use crate::user::inbox::stale;
 
 const START: u64 = 10_000_000;
 const SLACK: u64 = 1_000;
@@ -16,72 +16,72 @@ const WINDOW: u64 = 30_000;
 /// A conversation: as it is, and as the list knows it.
 #[derive(Clone, Debug)]
 struct Conv {
-    id: ConvId,
+    id: ConversationId,
     ts: u64,
     s: u64,
-    place: u64,
+    position: u64,
     large: bool,
     shard: usize,
 }
 
 #[derive(Default)]
-struct World {
+struct Simulation {
     convs: Vec<Conv>,
     silent: Option<usize>,
 }
 
-impl World {
+impl Simulation {
     /// `ages`: how long ago something was sent.
-    fn new(ages: &[u64]) -> World {
+    fn new(ages: &[u64]) -> Simulation {
         let conv = |(i, age): (usize, &u64)| Conv {
-            id: ConvId::parse(&format!("g_{i:04}")).unwrap(),
+            id: ConversationId::parse(&format!("g_{i:04}")).unwrap(),
             ts: START - age,
             s: 1,
-            place: START - age,
+            position: START - age,
             large: false,
             shard: i % 4,
         };
-        World {
+        Simulation {
             convs: ages.iter().enumerate().map(conv).collect(),
             silent: None,
         }
     }
 
     /// What the user's shard answers.
-    fn placed(&self, cursor: &ListCursor, limit: usize) -> Vec<Placed> {
+    fn placed(&self, cursor: &ListCursor, limit: usize) -> Vec<PlacedEntry> {
         let (from, direction) = cursor.from();
         let mut convs: Vec<&Conv> = self.convs.iter().collect();
-        convs.sort_by(|a, b| b.place.cmp(&a.place).then_with(|| a.id.cmp(&b.id)));
+        convs.sort_by(|a, b| b.position.cmp(&a.position).then_with(|| a.id.cmp(&b.id)));
         let behind = |conv: &&Conv| {
             from.as_ref()
-                .is_none_or(|from| is_behind(conv.place, &conv.id, from))
+                .is_none_or(|from| is_behind(conv.position, &conv.id, from))
         };
         let before = |conv: &&Conv| {
             from.as_ref()
-                .is_none_or(|(ms, id)| conv.place > *ms || conv.place == *ms && conv.id < *id)
+                .is_none_or(|(ms, id)| conv.position > *ms || conv.position == *ms && conv.id < *id)
         };
         let convs: Vec<&Conv> = match direction {
             Direction::Older => convs.into_iter().filter(behind).collect(),
             Direction::Newer => convs.into_iter().rev().filter(before).collect(),
         };
-        let placed = |conv: &Conv| Placed {
+        let placed = |conv: &Conv| PlacedEntry {
             conv: conv.id.clone(),
-            ms: conv.place,
+            ms: conv.position,
             since_ms: 0,
-            last: Last::default(),
+            last: LastEvent::default(),
             large: conv.large,
         };
         convs.into_iter().take(limit).map(placed).collect()
     }
 
     /// What the owner answers.
-    fn row(&self, placed: Placed) -> InboxRow {
+    fn row(&self, placed: PlacedEntry) -> InboxRow {
         let conv = self.convs.iter().find(|conv| conv.id == placed.conv).unwrap();
         let silent = self.silent == Some(conv.shard);
         InboxRow {
             ts: if silent { placed.ms } else { conv.ts.max(placed.ms) },
             s: (!silent).then_some(conv.s),
-            item: Item {
+            item: ConversationListItem {
                 stale: silent,
                 ..stale(placed.conv.clone())
             },
@@ -100,7 +100,7 @@ impl World {
     }
 
     /// A whole list; `between` is what happens after each page.
-    fn list(&mut self, limit: usize, mut between: impl FnMut(&mut World, usize)) -> Vec<String> {
+    fn list(&mut self, limit: usize, mut between: impl FnMut(&mut Simulation, usize)) -> Vec<String> {
         let mut seen = Vec::new();
         let mut cursor = ListCursor::begin(START, SLACK, WINDOW);
         for pages in 0.. {
@@ -116,12 +116,12 @@ impl World {
     }
 
     /// Something is sent, and the list knows of it or not yet.
-    fn send(&mut self, at: usize, now: u64, told: bool) {
+    fn send(&mut self, at: usize, now: u64, delivered: bool) {
         let at = at % self.convs.len();
         let conv = &mut self.convs[at];
         (conv.ts, conv.s) = (now, conv.s + 1);
-        if told {
-            conv.place = now;
+        if delivered {
+            conv.position = now;
         }
     }
 }
@@ -132,18 +132,18 @@ fn id(i: usize) -> String {
 
 #[test]
 fn a_page_is_sorted_by_the_last_messages_although_the_list_lags() {
-    let mut world = World::new(&[20_000, 10_000, 500_000, 400_000]);
+    let mut simulation = Simulation::new(&[20_000, 10_000, 500_000, 400_000]);
     // Told at the beginning of the window; a message came since.
-    world.convs[0].ts = START - 1;
-    assert_eq!(world.list(1, |_, _| ()), [id(0), id(1), id(3), id(2)]);
+    simulation.convs[0].ts = START - 1;
+    assert_eq!(simulation.list(1, |_, _| ()), [id(0), id(1), id(3), id(2)]);
 }
 
 #[test]
 fn a_page_asks_about_a_bounded_number_of_conversations() {
     for (count, age) in [(10, 1_000), (1_000, 1_000), (10_000, 1_000), (10_000, 500_000)] {
-        let world = World::new(&vec![age; count]);
+        let simulation = Simulation::new(&vec![age; count]);
         let cursor = ListCursor::begin(START, SLACK, WINDOW);
-        let placed = world.placed(&cursor, rows(20));
+        let placed = simulation.placed(&cursor, rows(20));
         assert!(
             plan(cursor, placed, 20).placed.len() <= 20 + YOUNG,
             "{count} {age}"
@@ -153,10 +153,10 @@ fn a_page_asks_about_a_bounded_number_of_conversations() {
 
 #[test]
 fn what_moved_to_the_front_meanwhile_comes_at_the_end() {
-    let mut world = World::new(&[100_000, 200_000, 300_000]);
-    let seen = world.list(1, |world, page| {
+    let mut simulation = Simulation::new(&[100_000, 200_000, 300_000]);
+    let seen = simulation.list(1, |simulation, page| {
         if page == 0 {
-            world.send(2, START + 5, true);
+            simulation.send(2, START + 5, true);
         }
     });
     assert_eq!(seen, [id(0), id(1), id(2)]);
@@ -170,27 +170,27 @@ proptest! {
         ages in prop::collection::vec((0..200_000u64, 0..29_000u64), 1..300),
         limit in 1..60usize,
     ) {
-        let mut world = World::new(&ages.iter().map(|(age, _)| *age).collect::<Vec<_>>());
-        for (conv, (_, lag)) in world.convs.iter_mut().zip(&ages) {
+        let mut simulation = Simulation::new(&ages.iter().map(|(age, _)| *age).collect::<Vec<_>>());
+        for (conv, (_, lag)) in simulation.convs.iter_mut().zip(&ages) {
             // The window in which it was told last is not over.
             if conv.ts > START - 29_000 {
-                conv.place = (conv.ts - lag).max(START - 29_000);
+                conv.position = (conv.ts - lag).max(START - 29_000);
             }
         }
-        let young = world.convs.iter().filter(|conv| conv.place >= START - SLACK - WINDOW).count();
-        let seen = world.list(limit, |_, _| ());
+        let young = simulation.convs.iter().filter(|conv| conv.position >= START - SLACK - WINDOW).count();
+        let seen = simulation.list(limit, |_, _| ());
         let mut once = seen.clone();
         once.sort();
         once.dedup();
-        prop_assert_eq!(once.len(), world.convs.len());
+        prop_assert_eq!(once.len(), simulation.convs.len());
         // A cursor remembers so many young rows; with more, those of the last moments may come twice.
         if young <= 40 {
-            prop_assert_eq!(seen.len(), world.convs.len());
+            prop_assert_eq!(seen.len(), simulation.convs.len());
         }
         if young <= YOUNG {
             let times: BTreeMap<String, u64> =
-                world.convs.iter().map(|conv| (conv.id.to_string(), conv.ts)).collect();
-            let first = &seen[..world.convs.len()];
+                simulation.convs.iter().map(|conv| (conv.id.to_string(), conv.ts)).collect();
+            let first = &seen[..simulation.convs.len()];
             prop_assert!(first.is_sorted_by_key(|id| Reverse(times[id])), "{first:?}");
         }
     }
@@ -205,24 +205,24 @@ proptest! {
         events in prop::collection::vec((0..480usize, 0..4u8, 0..8usize), 0..80),
     ) {
         let ages_all: Vec<u64> = ages.iter().map(|(age, _)| *age).chain((0..hot).map(|i| i as u64 * 50)).collect();
-        let mut world = World::new(&ages_all);
-        for (conv, (_, large)) in world.convs.iter_mut().zip(&ages) {
+        let mut simulation = Simulation::new(&ages_all);
+        for (conv, (_, large)) in simulation.convs.iter_mut().zip(&ages) {
             conv.large = *large;
         }
-        let count = world.convs.len();
+        let count = simulation.convs.len();
         let mut events = events.into_iter();
         let mut now = START;
-        let seen = world.list(limit, |world, _| {
+        let seen = simulation.list(limit, |simulation, _| {
             now += 10;
             match events.next() {
-                Some((at, 0 | 1, _)) => world.send(at, now, true),
-                Some((at, 2, _)) => world.send(at, now, false),
+                Some((at, 0 | 1, _)) => simulation.send(at, now, true),
+                Some((at, 2, _)) => simulation.send(at, now, false),
                 Some((at, _, shard)) => {
-                    world.silent = Some(shard);
+                    simulation.silent = Some(shard);
                     let at = at % count;
-                    world.convs[at].place = world.convs[at].ts;
+                    simulation.convs[at].position = simulation.convs[at].ts;
                 }
-                None => world.silent = None,
+                None => simulation.silent = None,
             }
         });
         let mut once = seen;

@@ -1,0 +1,122 @@
+//! Node ids, routes and the status that `GET /v1/cluster` returns.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use storage::ShardId;
+
+/// Id of a member. The meta group assigns ids in order, from 1, and never assigns one twice. 0 means no node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u64);
+
+/// Route to one shard as known to this node. Soft state: only the replicated
+/// [`ShardOwner`](crate::ownership::ShardOwner) is authoritative.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Owner of the newest epoch learned so far; `None` until one is learned.
+    pub owner: Option<NodeId>,
+    /// Log index of that owner's takeover; 0 while `owner` is `None`.
+    pub epoch: u64,
+    /// Nodes to which the cluster map assigns a replica; some may still be copying it.
+    pub replicas: Vec<NodeId>,
+    /// Version of the cluster map that `replicas` comes from.
+    pub map_version: u64,
+}
+
+/// Entry of a member in the cluster map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    pub id: NodeId,
+    /// Address of the member for other nodes, `host:port`.
+    pub addr: String,
+    /// Failure domain: the placement keeps two replicas of a shard out of one zone where it can. Empty: a domain of its
+    /// own.
+    pub zone: String,
+}
+
+/// State of the cluster as one node sees it: the response of `GET /v1/cluster`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Id of the responding node.
+    pub node: NodeId,
+    /// Cluster id, as 16 hexadecimal digits.
+    pub cluster: String,
+    /// Version of the cluster map.
+    pub map_version: u64,
+    pub nodes: Vec<NodeStatus>,
+    /// Shards in the order of their numbers, without the meta group.
+    pub shards: Vec<ShardStatus>,
+    /// Meta group, which holds the cluster map; its number is 65535.
+    pub meta: ShardStatus,
+    /// `fsync` if acknowledged writes have been synced, `os` if they were only handed to the operating system.
+    pub durability: &'static str,
+}
+
+/// One member in a [`Status`].
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStatus {
+    pub id: NodeId,
+    /// Address of the member for other nodes, `host:port`.
+    pub addr: String,
+    /// True for the responding node itself, and while its rpc connection to the member is up.
+    pub alive: bool,
+    /// True while the member transfers its shards to others in order to stop.
+    pub draining: bool,
+    /// Milliseconds by which the member's clock is ahead of the majority's; negative: behind. `None`: unknown.
+    pub clock_skew_ms: Option<i64>,
+    /// True while the member owns no shards because its clock is too far from the majority's.
+    pub clock_wrong: bool,
+}
+
+/// One shard in a [`Status`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardStatus {
+    pub shard: u16,
+    /// Owner of the newest epoch known to this node; `None` until one is learned.
+    pub owner: Option<NodeId>,
+    /// Epoch of that owner; 0 while `owner` is `None`.
+    pub epoch: u64,
+    /// Nodes to which the cluster map assigns a replica.
+    pub replicas: Vec<NodeId>,
+    /// Replica that leads the group in normal operation; `None` if the map does not contain the shard.
+    pub preferred: Option<NodeId>,
+    /// Status of the replica on this node; `None` if the node has none.
+    pub local: Option<GroupStatus>,
+}
+
+/// Status of a local replica in a [`ShardStatus`].
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupStatus {
+    /// `leader`, `follower`, `learner`, `candidate` or `shutdown`.
+    pub role: &'static str,
+    pub term: u64,
+    /// Index of the last entry in the log; 0 for an empty log.
+    pub last: u64,
+    /// Index of the last entry applied; 0 if none is.
+    pub applied: u64,
+    /// Digest of the effects of all entries up to `applied`, as 32 hexadecimal digits. Replicas with equal `applied`
+    /// and different digests have diverged.
+    pub digest: String,
+    /// Voters of the newest membership in the log, committed or not.
+    pub voters: Vec<NodeId>,
+    /// On the leader: number of entries that each other replica is behind. Empty elsewhere.
+    pub lag: Vec<(NodeId, u64)>,
+}
+
+// === impl NodeId ===
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Returns the shard's name for logs and errors: its number, or `meta`.
+pub(crate) fn shard_name(shard: ShardId) -> String {
+    if shard == crate::shard::META {
+        "meta".to_owned()
+    } else {
+        shard.0.to_string()
+    }
+}

@@ -1,0 +1,253 @@
+//! Identity of a node at its start: read from its disk, created by bootstrapping a cluster, or obtained by joining one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::Store;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::ids::{NodeId, NodeInfo};
+use crate::member::Member;
+use crate::ownership::announcement::MemberMethod;
+use crate::shard::META;
+use crate::shard::cluster_map::{ClusterMap, MapChange, MapChangeResult};
+use crate::transport::Transport;
+
+/// Keys of the node's own records, which belong to no shard.
+const IDENTITY: &str = "cluster/identity";
+const BOOTSTRAP: &str = "cluster/bootstrap";
+/// Present once the node was informed of its removal.
+pub(crate) const REMOVED: &str = "cluster/removed";
+/// Stored at the first attempt to join, so that a crash during the join does not use up a second id.
+const TICKET: &str = "cluster/ticket";
+const UNDER_WAY: &[u8] = b"under way";
+const DONE: &[u8] = b"done";
+/// Last adopted cluster map.
+pub(crate) const MAP: &str = "cluster/map";
+
+/// Time limit of one attempt to reach one node.
+const ATTEMPT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Identity and map of a node before it starts.
+pub(crate) struct JoinedNode {
+    pub(crate) node: NodeId,
+    pub(crate) cluster: u64,
+    pub(crate) map: ClusterMap,
+    /// The groups of a new cluster are still to be created on this node.
+    pub(crate) bootstrap: bool,
+}
+
+/// Determines the node's identity: from the disk, by bootstrapping, or by joining.
+pub(crate) async fn admit(
+    config: &Config,
+    store: &Store,
+    transport: &dyn Transport,
+) -> Result<JoinedNode, Error> {
+    // The disk has precedence: a node with an identity never joins or bootstraps again, whatever the configuration.
+    if let Some(bytes) = store.get_node(IDENTITY)? {
+        let (cluster, node) = postcard::from_bytes(&bytes).map_err(|e| Error::Corrupt {
+            what: "identity",
+            reason: e.to_string(),
+        })?;
+        if store.get_node(REMOVED)?.is_some() {
+            return Err(Error::Removed { node });
+        }
+        let map = store
+            .get_node(MAP)?
+            .map(|bytes| ClusterMap::decode(&bytes))
+            .transpose()?
+            .unwrap_or_default();
+        let bootstrap = store.get_node(BOOTSTRAP)?.is_some_and(|state| state == UNDER_WAY);
+        return Ok(JoinedNode {
+            node,
+            cluster,
+            map,
+            bootstrap,
+        });
+    }
+    // A node whose disk was lost must not start a second cluster beside the one it belonged to.
+    if config.bootstrap && !any_belongs_to_a_cluster(config, transport).await {
+        // Never 0, which means no cluster.
+        let (node, cluster) = (NodeId(1), rand::random::<u64>() | 1);
+        // Before the identity: in the other order a crash between the writes would leave a node whose groups are never
+        // created.
+        store.put_node(BOOTSTRAP, UNDER_WAY)?;
+        remember(store, cluster, node)?;
+        tracing::info!(cluster = format!("{cluster:016x}"), "bootstrapping a new cluster");
+        return Ok(JoinedNode {
+            node,
+            cluster,
+            map: ClusterMap::default(),
+            bootstrap: true,
+        });
+    }
+    if config.join.is_empty() {
+        return Err(Error::NoCluster);
+    }
+    let (node, cluster, map) = join(config, ticket(store)?, transport).await?;
+    // The identity is written last, because it marks the join as complete.
+    store.put_node(MAP, &map.encode())?;
+    remember(store, cluster, node)?;
+    tracing::info!(%node, cluster = format!("{cluster:016x}"), "joined the cluster");
+    Ok(JoinedNode {
+        node,
+        cluster,
+        map,
+        bootstrap: false,
+    })
+}
+
+/// Creates the groups of a new cluster. Every step is idempotent, so an interrupted bootstrap is simply repeated.
+pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
+    start_group(node, META).await?;
+    let deadline = Instant::now() + node.config.join_deadline;
+    loop {
+        let change = MapChange::Create {
+            cluster: node.cluster(),
+            shards: node.config.shards,
+            addr: node.config.advertise.clone(),
+            zone: node.config.zone.clone(),
+        };
+        match node.change(change).await {
+            // A refusal: the map was created before a crash.
+            Ok(
+                MapChangeResult::Done { .. }
+                | MapChangeResult::Refused { .. }
+                | MapChangeResult::Joined { .. },
+            ) => break,
+            Err(reason) if Instant::now() > deadline => {
+                return Err(Error::Raft {
+                    shard: "meta".to_owned(),
+                    reason,
+                });
+            }
+            // The meta group has yet to elect itself and take over.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    let map = ClusterMap::load(&node.state(META))?.ok_or(Error::Corrupt {
+        what: "cluster map",
+        reason: "missing after bootstrap".to_owned(),
+    })?;
+    for shard in map.all_shards() {
+        start_group(node, shard).await?;
+    }
+    node.adopt(map);
+    // Last: until here a restart repeats the bootstrap.
+    Ok(node.store().put_node(BOOTSTRAP, DONE)?)
+}
+
+async fn start_group(node: &Arc<Member>, shard: storage::ShardId) -> Result<(), Error> {
+    node.start_replica(shard).await?.group.initialize(node.id()).await
+}
+
+fn remember(store: &Store, cluster: u64, node: NodeId) -> Result<(), Error> {
+    let identity = postcard::to_stdvec(&(cluster, node)).map_err(|e| Error::Corrupt {
+        what: "identity",
+        reason: e.to_string(),
+    })?;
+    Ok(store.put_node(IDENTITY, &identity)?)
+}
+
+/// Returns true if a node of `cluster.join` responds, and so belongs to a cluster.
+async fn any_belongs_to_a_cluster(config: &Config, transport: &dyn Transport) -> bool {
+    let asks = config
+        .join
+        .iter()
+        .filter(|addr| **addr != config.advertise)
+        .map(|addr| {
+            transport.call_addr(
+                addr,
+                MemberMethod::GetIdentity as u16,
+                Bytes::new(),
+                Duration::from_secs(2),
+            )
+        });
+    futures::future::join_all(asks).await.iter().any(Result::is_ok)
+}
+
+/// Returns the random number that identifies this node's join requests; the cluster assigns one id per number.
+fn ticket(store: &Store) -> Result<u64, Error> {
+    if let Some(bytes) = store.get_node(TICKET)? {
+        let bytes = bytes[..].try_into().map_err(|_| Error::Corrupt {
+            what: "ticket",
+            reason: format!("{} bytes instead of 8", bytes.len()),
+        })?;
+        return Ok(u64::from_be_bytes(bytes));
+    }
+    let ticket: u64 = rand::random();
+    // Stored before its first use: a request whose response is lost must be repeated with the same number.
+    store.put_node(TICKET, &ticket.to_be_bytes())?;
+    Ok(ticket)
+}
+
+async fn join(
+    config: &Config,
+    ticket: u64,
+    transport: &dyn Transport,
+) -> Result<(NodeId, u64, ClusterMap), Error> {
+    let deadline = Instant::now() + config.join_deadline;
+    let change = MapChange::Join {
+        ticket,
+        addr: config.advertise.clone(),
+        zone: config.zone.clone(),
+    };
+    let mut last = String::new();
+    loop {
+        for addr in config.join.iter().filter(|addr| **addr != config.advertise) {
+            match ask_to_join(addr, &change, config, transport).await {
+                Ok(joined) => return Ok(joined),
+                Err(reason) => last = format!("{addr}: {reason}"),
+            }
+        }
+        if Instant::now() > deadline {
+            let waited_s = config.join_deadline.as_secs();
+            return Err(Error::JoinFailed {
+                peers: config.join.clone(),
+                waited_s,
+                last,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn ask_to_join(
+    addr: &str,
+    change: &MapChange,
+    config: &Config,
+    transport: &dyn Transport,
+) -> Result<(NodeId, u64, ClusterMap), String> {
+    let answer = transport
+        .call_addr(addr, MemberMethod::Join as u16, change.encode(), ATTEMPT)
+        .await;
+    let (node, cluster) = match MapChangeResult::decode(&answer.map_err(describe)?) {
+        Ok(MapChangeResult::Joined { node, cluster }) => (node, cluster),
+        Ok(MapChangeResult::Refused { reason }) => return Err(reason),
+        Ok(other) => return Err(format!("unexpected response {other:?}")),
+        Err(error) => return Err(error.to_string()),
+    };
+    let answer = transport
+        .call_addr(addr, MemberMethod::Map as u16, Bytes::new(), ATTEMPT)
+        .await;
+    let mut map = ClusterMap::decode(&answer.map_err(describe)?).map_err(|e| e.to_string())?;
+    // The asked node's map may not contain this node yet. Announcements bring the newer map later.
+    let info = NodeInfo {
+        id: node,
+        addr: config.advertise.clone(),
+        zone: config.zone.clone(),
+    };
+    map.nodes.entry(node).or_insert(info);
+    Ok((node, cluster, map))
+}
+
+fn describe(error: crate::transport::Error) -> String {
+    match error {
+        crate::transport::Error::Refused(reason) => String::from_utf8_lossy(&reason).into_owned(),
+        other => other.to_string(),
+    }
+}

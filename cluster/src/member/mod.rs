@@ -1,0 +1,366 @@
+//! Running member: its replicas, routing table and view of the other members.
+
+mod heartbeat;
+pub(crate) mod join;
+mod replicas;
+mod requests;
+mod status;
+pub(crate) mod takeover;
+mod transport_handler;
+
+pub(crate) use replicas::Replica;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use storage::{ShardId, ShardState, Store};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::blocking::blocking;
+use crate::clock::{ClusterClock, exchange};
+use crate::config::Config;
+use crate::error::Error;
+use crate::ids::NodeId;
+use crate::log_throttle::LogThrottle;
+use crate::membership::peer_contacts::{self, PeerContacts};
+use crate::membership::peer_incarnations::{self, PeerIncarnations};
+use crate::membership::quorum_monitor::QuorumMonitor;
+use crate::membership::reconcile;
+use crate::metrics::Metrics;
+use crate::raft::rpc_server::RpcServer;
+use crate::raft::snapshot::Imports;
+use crate::service::Service;
+use crate::shard::cluster_map::ClusterMap;
+use crate::shard::routing_table::RoutingTable;
+use crate::state_machine::StateMachine;
+use crate::transport::{NodeIdentity, Transport};
+
+/// Key of a record that is written at every start.
+const STARTED: &str = "cluster/started";
+/// Key of the saved records of the other members' disks.
+const DISKS: &str = "cluster/disks";
+/// Minimum time between two log lines about the same failure.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Running member of a cluster.
+pub(crate) struct Member {
+    pub(crate) config: Config,
+    identity: NodeIdentity,
+    store: Store,
+    transport: Arc<dyn Transport>,
+    machine: Arc<dyn StateMachine>,
+    service: Arc<dyn Service>,
+    replicas: RwLock<HashMap<ShardId, Arc<Replica>>>,
+    map: ArcSwap<ClusterMap>,
+    pub(crate) table: RoutingTable,
+    pub(crate) health: QuorumMonitor,
+    pub(crate) disks: PeerIncarnations,
+    pub(crate) contacts: PeerContacts,
+    server: RpcServer,
+    /// Wakes the reconciliation: placement, replicas or leadership may have to change.
+    pub(crate) changed: Notify,
+    /// Applied index of each replica at the last [`Member::trim`].
+    marks: Mutex<HashMap<ShardId, u64>>,
+    draining: AtomicBool,
+    /// An operator removed this member from the cluster, so it serves nothing any more.
+    removed: AtomicBool,
+    is_stable: AtomicBool,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    metrics: Metrics,
+    /// Throttle of log lines about restarted replicas.
+    restarts: LogThrottle,
+    /// Throttle of log lines about failed saves of the disk records.
+    unsaved: LogThrottle,
+}
+
+// === impl Member ===
+
+impl Member {
+    pub(crate) async fn start(
+        config: Config,
+        store: Store,
+        transport: Arc<dyn Transport>,
+        machine: Arc<dyn StateMachine>,
+        service: Arc<dyn Service>,
+    ) -> Result<Arc<Member>, Error> {
+        let admitted = join::admit(&config, &store, transport.as_ref()).await?;
+        let rounds = store.synced_rounds();
+        // Adds at least one commit group per start, so that no two processes of this node have the same incarnation.
+        store.put_node(STARTED, &[])?;
+        let disks = PeerIncarnations::load(store.get_node(DISKS)?.as_deref(), config.trust_disks)?;
+        let identity = NodeIdentity {
+            node: admitted.node,
+            cluster: admitted.cluster,
+            incarnation: peer_incarnations::incarnation(rounds, rand::random()),
+        };
+        let tasks = TaskTracker::new();
+        let node = Arc::new(Member {
+            identity,
+            server: RpcServer::new(Imports::new(store.clone()), tasks.clone()),
+            replicas: RwLock::default(),
+            map: ArcSwap::from_pointee(admitted.map),
+            table: RoutingTable::new(),
+            health: QuorumMonitor::new(),
+            disks,
+            contacts: PeerContacts::default(),
+            changed: Notify::new(),
+            marks: Mutex::default(),
+            draining: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            is_stable: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
+            metrics: Metrics::default(),
+            restarts: LogThrottle::every(LOG_EVERY),
+            unsaved: LogThrottle::every(LOG_EVERY),
+            tasks,
+            config,
+            store,
+            transport,
+            machine,
+            service,
+        });
+        // Before the transport: requests of peers that arrive first would otherwise find a clock without members.
+        node.count_clocks();
+        // Before the replicas: a starting group sends votes. Requests that arrive before their replica is open are
+        // refused.
+        node.transport
+            .start(identity, transport_handler::TransportHandler::new(&node));
+        node.dial_peers();
+        if let Err(error) = node.open_replicas(admitted.bootstrap).await {
+            node.shutdown().await;
+            return Err(error);
+        }
+        node.watch_store();
+        node.tasks.spawn(heartbeat::run(node.clone()));
+        node.tasks.spawn(reconcile::run(node.clone()));
+        node.tasks.spawn(peer_contacts::run(node.clone()));
+        node.tasks.spawn(exchange::run(node.clone()));
+        tracing::info!(
+            node = %node.id(),
+            cluster = format!("{:016x}", identity.cluster),
+            shards = node.shard_count(),
+            replicas = node.replicas.read().len(),
+            "cluster member started"
+        );
+        Ok(node)
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.node
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.identity.incarnation
+    }
+
+    pub(crate) fn cluster(&self) -> u64 {
+        self.identity.cluster
+    }
+
+    pub(crate) fn map(&self) -> Arc<ClusterMap> {
+        self.map.load_full()
+    }
+
+    pub(crate) fn clock(&self) -> &ClusterClock {
+        &self.config.clock
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn state(&self, shard: ShardId) -> ShardState {
+        self.store.state(shard)
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Returns whether this member was removed from the cluster.
+    pub(crate) fn removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn replica(&self, shard: ShardId) -> Option<Arc<Replica>> {
+        self.replicas.read().get(&shard).cloned()
+    }
+
+    pub(crate) fn all_replicas(&self) -> Vec<Arc<Replica>> {
+        self.replicas.read().values().cloned().collect()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// Adopts a newer cluster map: dials its peers and reconciles with its placement. Ignores an older map.
+    pub(crate) fn adopt(self: &Arc<Member>, map: ClusterMap) {
+        let known = self.map.load();
+        if map.version <= known.version {
+            return;
+        }
+        self.metrics.map_version(map.version);
+        if map.has_removed(self.id()) {
+            self.was_removed("the cluster map");
+        }
+        let encoded = map.encode();
+        self.map.store(Arc::new(map));
+        self.count_clocks();
+        self.dial_peers();
+        self.table.touch();
+        self.changed.notify_one();
+        let store = self.store.clone();
+        // Saved for the next start, which dials these addresses to obtain the current map.
+        self.tasks.spawn(blocking(move || {
+            if let Err(error) = store.put_node(join::MAP, &encoded) {
+                tracing::warn!(%error, "failed to persist the cluster map");
+            }
+        }));
+    }
+
+    /// Restricts the clock's majority to the members of the map.
+    fn count_clocks(&self) {
+        let members = self.map.load().nodes.keys().copied().collect();
+        self.clock().set_members(self.id(), members);
+    }
+
+    pub(crate) fn dial_peers(&self) {
+        self.transport.set_peers(self.contacts.dialled(&self.map.load()));
+    }
+
+    /// Saves the records of the other members' disks if they have changed.
+    pub(crate) fn save_disks(self: &Arc<Member>) {
+        if self.store.poisoned().is_some() {
+            return;
+        }
+        let map = self.map();
+        let Some(records) = self.disks.unsaved(|node| map.nodes.contains_key(&node)) else {
+            return;
+        };
+        // In a task: the reconciliation must not wait for the disk.
+        let node = self.clone();
+        self.tasks.spawn(blocking(move || {
+            if let Err(error) = node.store.put_node(DISKS, &records)
+                && let Some(held_back) = node.unsaved.due()
+            {
+                tracing::warn!(%error, held_back, "failed to persist peer disk incarnations");
+            }
+        }));
+    }
+
+    /// Poisons the store, because peer `by` has seen a newer state of this node's disk. This node must no longer vote,
+    /// confirm or own.
+    pub(crate) fn incarnation_rejected(&self, by: NodeId) {
+        if self.store.poisoned().is_none() {
+            let rounds = self.incarnation() >> 16;
+            self.store.poison(format!(
+                "this disk is an older copy of the node's disk: node {by} has recorded a newer state (this one had {rounds} commit groups at the start). Empty it, remove the node and start it to join again; or restore the newer disk"
+            ));
+        }
+    }
+
+    /// Stops serving, because an operator removed this member, `according_to` another member or the map. Stores a mark
+    /// in the data directory, so that the next start reports the removal instead of dialling nodes that refuse it.
+    pub(crate) fn was_removed(self: &Arc<Member>, according_to: &str) {
+        // Every peer that refuses this node reports the removal again.
+        if self.removed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::warn!(
+            node = %self.id(),
+            according_to,
+            "removed from the cluster, serving stopped: stop this node, empty storage.dir, and start it to join under a new number"
+        );
+        let node = self.clone();
+        self.tasks.spawn(async move {
+            let store = node.store.clone();
+            let marked = blocking(move || store.put_node(join::REMOVED, &[])).await;
+            if !matches!(marked, Ok(Ok(()))) {
+                tracing::warn!("failed to persist the removal; the other nodes report it at the next start");
+            }
+            // Also if the mark was not written: a removed member must not serve.
+            node.stop_replicas().await;
+        });
+    }
+
+    /// Steps down from all shards when the store is poisoned, since it acknowledges nothing any more and others must
+    /// take over.
+    fn watch_store(self: &Arc<Member>) {
+        // Weak: the callback lives as long as the store, which outlives the member.
+        let node = Arc::downgrade(self);
+        let runtime = tokio::runtime::Handle::current();
+        self.store.on_poison(move |error| {
+            tracing::error!(%error, "storage failed, stepping down from all shards");
+            if let Some(node) = node.upgrade() {
+                // The callback runs on the storage writer's thread, which must not wait for Raft groups.
+                runtime.spawn(async move { node.stop_replicas().await });
+            }
+        });
+    }
+
+    /// Purges the log entries that the previous call found applied.
+    pub(crate) async fn trim(&self) {
+        for replica in self.all_replicas() {
+            let shard = replica.group.shard();
+            // The lock is released before the await below.
+            let mark = self.marks.lock().get(&shard).copied().unwrap_or(0);
+            let applied = replica.group.trim(mark).await;
+            self.marks.lock().insert(shard, applied);
+        }
+    }
+
+    /// Transfers all owned shards to other members, at most for the configured deadline.
+    pub(crate) async fn drain(self: &Arc<Member>) {
+        self.draining.store(true, Ordering::Release);
+        // Before the transfers, so that the other members do not select this one as a target.
+        self.announce();
+        let drained = tokio::time::timeout(self.config.drain_deadline, reconcile::transfer_all(self)).await;
+        if drained.is_err() {
+            let left = self.owned().len();
+            tracing::warn!(
+                left,
+                "stopping before all shards were transferred; the remaining ones need an election"
+            );
+        }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.stopping.cancel();
+        // Groups stop before the transport, so that peers get responses to requests in flight instead of a lost
+        // connection.
+        self.stop_replicas().await;
+        self.transport.shutdown().await;
+        // Ends the append tasks, for which the wait below would otherwise time out.
+        self.server.forget_all();
+        self.tasks.close();
+        // A task that waits for a stalled disk must not block the stop of the process.
+        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(left = self.tasks.len(), "cluster tasks did not stop in time");
+        }
+        // A replica whose start raced with the stop may be in the table again.
+        self.replicas.write().clear();
+    }
+}

@@ -1,0 +1,325 @@
+//! The cluster's own requests: announcements, joins, map changes and clocks; and the service's calls and casts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::FutureExt;
+use storage::ShardId;
+
+use crate::clock::exchange;
+use crate::error::{CallError, CastError};
+use crate::ids::NodeId;
+use crate::member::Member;
+use crate::ownership::announcement::{MemberAnnouncement, MemberMethod};
+use crate::shard::META;
+use crate::shard::cluster_map::{ClusterMap, MapChange, MapChangeResult};
+use crate::transport::{self, ConnectionClass, Responder};
+
+/// Time limit of one request to another member.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+// === impl Member ===
+
+impl Member {
+    /// Handles a request of a member or, from `NodeId(0)`, of a node that asks to join.
+    pub(crate) fn request(
+        self: &Arc<Member>,
+        from: NodeId,
+        method: MemberMethod,
+        body: Bytes,
+        reply: Responder,
+    ) {
+        match method {
+            MemberMethod::GetIdentity => reply.send(
+                postcard::to_stdvec(&self.introduction())
+                    .map(Bytes::from)
+                    .map_err(|_| Bytes::new()),
+            ),
+            MemberMethod::Join | MemberMethod::Change | MemberMethod::ForwardMapChange => {
+                let joins = method == MemberMethod::Join;
+                // A node that is not a member may only ask to join, not change the map in other ways.
+                let allowed = from != NodeId(0) || joins;
+                let change = postcard::from_bytes(&body)
+                    .ok()
+                    .filter(|change| allowed && (!joins || matches!(change, MapChange::Join { .. })));
+                let Some(change) = change else {
+                    return reply.send(Err(Bytes::from_static(b"malformed change")));
+                };
+                // In a task, because a handler must not block the connection, and a change waits for a majority.
+                let node = self.clone();
+                self.tasks().spawn(async move {
+                    let changed = if method == MemberMethod::Change {
+                        node.decide(change).await
+                    } else {
+                        node.change(change).await
+                    };
+                    reply.send(changed.map(|c| c.encode()).map_err(Bytes::from));
+                });
+            }
+            MemberMethod::Map => reply.send(Ok(self.map().encode())),
+            MemberMethod::GetVoters => {
+                let mut body = body;
+                let replica = body
+                    .try_get_u16()
+                    .ok()
+                    .and_then(|shard| self.replica(ShardId(shard)));
+                let owned = replica.and_then(|replica| Some((replica.epoch()?, replica)));
+                let Some((epoch, replica)) = owned else {
+                    return reply.send(Err(Bytes::from_static(b"not the owner")));
+                };
+                let node = self.clone();
+                self.tasks().spawn(async move {
+                    // The asking member may delete its replica, so the answer of a deposed owner would be dangerous:
+                    // prove the ownership first.
+                    if node.readable(replica.group.shard(), epoch).await.is_err() {
+                        return reply.send(Err(Bytes::from_static(b"no longer the owner")));
+                    }
+                    // Only a committed and applied configuration: one that is only in the log may still be replaced,
+                    // and the member be needed.
+                    let voters = replica.group.applied_voters().await;
+                    reply.send(match voters.as_ref().map(postcard::to_stdvec) {
+                        Some(Ok(voters)) => Ok(voters.into()),
+                        _ => Err(Bytes::from_static(b"no applied configuration yet")),
+                    });
+                });
+            }
+            MemberMethod::Clock if from == NodeId(0) => reply.send(Err(Bytes::from_static(b"not a member"))),
+            MemberMethod::Clock => {
+                let wall_ms = self.clock().wall_ms();
+                reply.send(Ok(exchange::encode(wall_ms, self.clock().may_own())));
+            }
+            MemberMethod::Announcement | MemberMethod::Synced => {
+                reply.send(Err(Bytes::from_static(b"announcements are one-way messages")))
+            }
+        }
+    }
+
+    /// Changes the map, here or by a request to the meta group's owner.
+    pub(crate) async fn change(self: &Arc<Member>, change: MapChange) -> Result<MapChangeResult, String> {
+        if self.owned_epoch(META).is_some() {
+            return self.decide(change).await;
+        }
+        let (owner, _) = self
+            .table
+            .owner(META)
+            .ok_or("the meta group has no known owner")?;
+        // The routing table still names this node, whose epoch is over or has not begun. A request to itself would not
+        // help.
+        if owner == self.id() {
+            return Err("the meta group's owner is changing".to_owned());
+        }
+        self.ask_for(change, owner, MemberMethod::Change).await
+    }
+
+    /// Changes the map as the meta group's owner.
+    async fn decide(&self, change: MapChange) -> Result<MapChangeResult, String> {
+        let replica = self.replica(META);
+        let proposer = replica
+            .and_then(|replica| replica.proposer())
+            .ok_or("this node does not own the meta group")?;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        proposer
+            .submit(vec![change.encode()], done)
+            .map_err(|_| "the meta group is busy".to_owned())?;
+        // Without a majority the proposal would wait until one is connected again.
+        let committed = tokio::time::timeout(DEADLINE, receiver)
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())?;
+        let outcome = committed.outcomes.first().ok_or("no outcome")?;
+        MapChangeResult::decode(outcome).map_err(|e| e.to_string())
+    }
+
+    /// Asks a member to change the map or to forward the change, depending on `method`.
+    pub(crate) async fn ask_for(
+        &self,
+        change: MapChange,
+        member: NodeId,
+        method: MemberMethod,
+    ) -> Result<MapChangeResult, String> {
+        let answer = self.transport.call(
+            member,
+            ConnectionClass::Rpc,
+            method as u16,
+            change.encode(),
+            DEADLINE,
+        );
+        match answer.await {
+            Ok(outcome) => MapChangeResult::decode(&outcome).map_err(|e| e.to_string()),
+            Err(transport::Error::Refused(reason)) => Err(String::from_utf8_lossy(&reason).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Removes a member from the map.
+    pub(crate) async fn remove_node(self: &Arc<Member>, node: NodeId) -> Result<(), String> {
+        match self.change(MapChange::Remove { node }).await? {
+            MapChangeResult::Refused { reason } => Err(reason),
+            MapChangeResult::Done { .. } | MapChangeResult::Joined { .. } => Ok(()),
+        }
+    }
+
+    /// Handles the announcement of another member.
+    pub(crate) fn on_announcement(self: &Arc<Member>, from: NodeId, body: &[u8]) {
+        let Ok(announcement) = postcard::from_bytes::<MemberAnnouncement>(body) else {
+            tracing::debug!(%from, "malformed announcement");
+            return;
+        };
+        self.health.says_draining(from, announcement.draining);
+        self.named_address(from, &announcement.addr);
+        for (shard, epoch) in announcement.owned {
+            self.table.learn(ShardId(shard), from, epoch);
+        }
+        if announcement.map_version > self.map().version {
+            // In a task, because a handler must not wait for a response of the same peer.
+            let node = self.clone();
+            self.tasks().spawn(async move { node.fetch_map(from).await });
+        }
+    }
+
+    async fn fetch_map(self: &Arc<Member>, from: NodeId) {
+        match self
+            .transport
+            .call(
+                from,
+                ConnectionClass::Rpc,
+                MemberMethod::Map as u16,
+                Bytes::new(),
+                DEADLINE,
+            )
+            .await
+        {
+            Ok(bytes) => match ClusterMap::decode(&bytes) {
+                Ok(map) => self.adopt(map),
+                Err(error) => tracing::warn!(%from, %error, "malformed cluster map from a member"),
+            },
+            // The next announcement retries.
+            Err(error) => tracing::debug!(%from, %error, "failed to fetch the cluster map"),
+        }
+    }
+
+    /// Announces this member's state to all others.
+    pub(crate) fn announce(&self) {
+        for peer in self.others() {
+            self.announce_to(peer);
+        }
+    }
+
+    pub(crate) fn announce_to(&self, peer: NodeId) {
+        if let Some(rounds) = self.store().synced_rounds() {
+            let body = Bytes::copy_from_slice(&rounds.to_be_bytes());
+            // Fails if the peer is unreachable; a new connection begins with an announcement.
+            drop(
+                self.transport
+                    .cast(peer, ConnectionClass::Rpc, MemberMethod::Synced as u16, body),
+            );
+        }
+        let owned = self
+            .owned()
+            .into_iter()
+            .map(|(shard, epoch)| (shard.0, epoch))
+            .collect();
+        let announcement = MemberAnnouncement {
+            map_version: self.map().version,
+            draining: self.is_draining(),
+            addr: self.config.advertise.clone(),
+            owned,
+        };
+        if let Ok(body) = postcard::to_stdvec(&announcement) {
+            // As above: a new connection begins with an announcement.
+            drop(self.transport.cast(
+                peer,
+                ConnectionClass::Rpc,
+                MemberMethod::Announcement as u16,
+                body.into(),
+            ));
+        }
+    }
+
+    /// Asks the owner of a shard for the voters of its group; `None` without a response or a known owner.
+    pub(crate) async fn ask_voters(&self, shard: ShardId) -> Option<Vec<NodeId>> {
+        let (owner, _) = self.table.owner(shard)?;
+        let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
+        let answer = self
+            .transport
+            .call(
+                owner,
+                ConnectionClass::Rpc,
+                MemberMethod::GetVoters as u16,
+                body,
+                DEADLINE,
+            )
+            .await
+            .ok()?;
+        postcard::from_bytes(&answer).ok()
+    }
+
+    /// Sends one of the cluster's own requests to a member; `None` on any failure.
+    pub(crate) async fn ask_rpc(
+        &self,
+        peer: NodeId,
+        method: MemberMethod,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Option<Bytes> {
+        let answer = self
+            .transport
+            .call(peer, ConnectionClass::Rpc, method as u16, body, deadline);
+        answer.await.ok()
+    }
+
+    /// Sends a request of the service to a member, or to this one. It is enqueued before this returns.
+    pub(crate) fn call(
+        &self,
+        to: NodeId,
+        method: u16,
+        body: Bytes,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static {
+        debug_assert!(
+            method < MemberMethod::FIRST,
+            "{method} is reserved for the cluster"
+        );
+        // Called before the future is polled, so that requests to this node keep their order, too.
+        let answer = if to == self.id() {
+            let (reply, answer) = Responder::local();
+            self.service.call(to, method, body, reply);
+            async move {
+                match tokio::time::timeout(deadline, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(transport::Error::Lost),
+                    Err(_) => Err(transport::Error::Timeout),
+                }
+            }
+            .boxed()
+        } else {
+            self.transport
+                .call(to, ConnectionClass::Rpc, method, body, deadline)
+        };
+        async move {
+            answer.await.map_err(|error| match error {
+                transport::Error::Refused(reason) => CallError::Refused(reason),
+                transport::Error::Unreachable | transport::Error::Closed => CallError::Unreachable,
+                transport::Error::Lost | transport::Error::Timeout => CallError::Lost,
+                transport::Error::Full => CallError::Busy,
+            })
+        }
+    }
+
+    /// Sends a one-way message of the service on the fan-out connection.
+    pub(crate) fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
+        if to == self.id() {
+            self.service.cast(to, self.incarnation(), kind, body);
+            return Ok(());
+        }
+        self.transport
+            .cast(to, ConnectionClass::Fanout, kind, body)
+            .map_err(|error| match error {
+                transport::Error::Full => CastError::Full,
+                _ => CastError::Unreachable,
+            })
+    }
+}

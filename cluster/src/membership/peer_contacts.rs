@@ -1,0 +1,282 @@
+//! Addresses of members beyond the cluster map, so that a cluster reconnects after its nodes changed their addresses.
+//!
+//! A member's address in the map changes by an entry in the meta group's log, which needs a majority of connected
+//! members. If all nodes, or a majority, restart with new addresses, there is none. Therefore the addresses of the map,
+//! of `cluster.join` and those reported by contacted members are *hints*. Each hint is contacted with a single call,
+//! and the node at that address returns its id and its own address. Only an address that a member reports of itself is
+//! dialled in place of the map's; the addresses that it reports of others become hints.
+//!
+//! Consul (`retry_join`) and etcd (discovery by peer URLs, identity by member id) separate addresses from identity in
+//! the same way. See `docs/decisions/0020-addresses-are-hints.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::NodeId;
+use crate::log_throttle::LogThrottle;
+use crate::member::Member;
+use crate::ownership::announcement::MemberMethod;
+use crate::shard::cluster_map::ClusterMap;
+
+/// Pause between two rounds of contacting the hints while a member is unreachable. A round costs one connection per
+/// hint.
+const ROUND: Duration = Duration::from_secs(2);
+/// Time limit of contacting one address.
+const VISIT: Duration = Duration::from_secs(2);
+/// Time after which an unreachable member is logged.
+const IN_VAIN: Duration = Duration::from_secs(30);
+/// Minimum time between two such log lines.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Maximum number of hints beyond those of the map and the configuration, so that no member can fill another's memory.
+const HINTS: usize = 64;
+
+/// Addresses that members reported of themselves, and hints.
+#[derive(Default)]
+pub(crate) struct PeerContacts {
+    known: Mutex<KnownContacts>,
+}
+
+#[derive(Default)]
+struct KnownContacts {
+    /// Per member the reported address, and the map's address at that time.
+    named: BTreeMap<NodeId, NamedContact>,
+    hints: BTreeSet<String>,
+}
+
+struct NamedContact {
+    addr: String,
+    map_addr: String,
+}
+
+/// Identity of a node, returned to a caller that has only an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    pub(crate) cluster: u64,
+    pub(crate) node: NodeId,
+    /// Address of the node for other nodes.
+    pub(crate) addr: String,
+    /// Addresses at which the node dials the other members.
+    pub(crate) others: Vec<String>,
+}
+
+// === impl PeerContacts ===
+
+impl PeerContacts {
+    /// Records the address that a member reported as its own. Returns true if the address to dial has changed.
+    pub(crate) fn name(&self, node: NodeId, addr: &str, map: &ClusterMap) -> bool {
+        let Some(info) = map.nodes.get(&node) else {
+            return false;
+        };
+        let mut known = self.known.lock();
+        if addr.is_empty() || info.addr == addr {
+            // The map's address is correct, so a recorded one is obsolete.
+            return known.named.remove(&node).is_some();
+        }
+        // Announcements repeat the address every second: only a change may break the connections.
+        if known.named.get(&node).is_some_and(|named| named.addr == addr) {
+            return false;
+        }
+        let named = NamedContact {
+            addr: addr.to_owned(),
+            map_addr: info.addr.clone(),
+        };
+        known.named.insert(node, named);
+        true
+    }
+
+    /// Records addresses at which members may be reachable; ignores new ones beyond [`HINTS`].
+    pub(crate) fn hint(&self, addresses: impl IntoIterator<Item = String>) {
+        let mut known = self.known.lock();
+        for addr in addresses {
+            if known.hints.len() < HINTS {
+                known.hints.insert(addr);
+            }
+        }
+    }
+
+    /// Returns the address to dial for each member. A changed address in the map supersedes one reported before the
+    /// change.
+    pub(crate) fn dialled(&self, map: &ClusterMap) -> Vec<(NodeId, String)> {
+        let mut known = self.known.lock();
+        // An address reported before the map changed is older than the map's.
+        known.named.retain(|node, named| {
+            map.nodes
+                .get(node)
+                .is_some_and(|info| info.addr == named.map_addr)
+        });
+        map.nodes
+            .values()
+            .map(|info| {
+                let named = known.named.get(&info.id).map(|named| &named.addr);
+                (info.id, named.unwrap_or(&info.addr).clone())
+            })
+            .collect()
+    }
+
+    /// Returns every address at which a member may be reachable, except `me`.
+    fn all_hints(&self, map: &ClusterMap, join: &[String], me: &str) -> BTreeSet<String> {
+        let mut hints: BTreeSet<String> = join.iter().cloned().collect();
+        hints.extend(map.nodes.values().map(|info| info.addr.clone()));
+        hints.extend(self.dialled(map).into_iter().map(|(_, addr)| addr));
+        hints.extend(self.known.lock().hints.iter().cloned());
+        hints.remove(me);
+        hints
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Returns the identity of this node, for a node that contacts its address.
+    pub(crate) fn introduction(&self) -> Introduction {
+        let dialled = self.contacts.dialled(&self.map());
+        Introduction {
+            cluster: self.cluster(),
+            node: self.id(),
+            addr: self.config.advertise.clone(),
+            others: dialled
+                .into_iter()
+                .filter(|(node, _)| *node != self.id())
+                .map(|(_, addr)| addr)
+                .collect(),
+        }
+    }
+
+    /// Updates the dialled address of a member from its own report.
+    pub(crate) fn named_address(self: &Arc<Member>, member: NodeId, addr: &str) {
+        if member != self.id() && self.contacts.name(member, addr, &self.map()) {
+            tracing::info!(%member, addr, "address of a member differs from the cluster map");
+            self.dial_peers();
+        }
+    }
+
+    fn reaches_all(&self) -> bool {
+        self.others().into_iter().all(|peer| self.health.is_up(peer))
+    }
+
+    async fn visit(self: &Arc<Member>, addr: &str) {
+        let answer = self
+            .transport()
+            .call_addr(addr, MemberMethod::GetIdentity as u16, Bytes::new(), VISIT)
+            .await;
+        let Ok(answer) = answer else { return };
+        let Ok(met) = postcard::from_bytes::<Introduction>(&answer) else {
+            return;
+        };
+        // An address can belong to a node of another cluster by now.
+        if met.cluster == self.cluster() {
+            // The node's own address is dialled, the others are hints: no node can redirect the traffic of another.
+            self.named_address(met.node, &met.addr);
+            self.contacts.hint(met.others);
+        }
+    }
+}
+
+/// Contacts the hints while a member is unreachable, until the node stops.
+pub(crate) async fn run(node: Arc<Member>) {
+    let in_vain = LogThrottle::every(LOG_EVERY);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(ROUND) => {}
+            () = node.stopping().cancelled() => return,
+        }
+        if node.removed() {
+            return;
+        }
+        if node.reaches_all() {
+            continue;
+        }
+        let hints = node
+            .contacts
+            .all_hints(&node.map(), &node.config.join, &node.config.advertise);
+        let visits = hints.iter().map(|addr| node.visit(addr));
+        tokio::select! {
+            _ = futures::future::join_all(visits) => {}
+            () = node.stopping().cancelled() => return,
+        }
+        report(&node, &hints, &in_vain);
+    }
+}
+
+/// Logs the members that have been unreachable for [`IN_VAIN`], with their addresses.
+fn report(node: &Member, hints: &BTreeSet<String>, in_vain: &LogThrottle) {
+    let dialled = node.contacts.dialled(&node.map());
+    let long: Vec<String> = dialled
+        .into_iter()
+        .filter(|(peer, _)| node.health.down_for(*peer).is_some_and(|down| down >= IN_VAIN))
+        .map(|(peer, addr)| format!("{peer} at {addr}"))
+        .collect();
+    if !long.is_empty()
+        && let Some(held_back) = in_vain.due()
+    {
+        tracing::warn!(members = ?long, visited = ?hints, held_back, "members unreachable");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::cluster_map::MapChange;
+
+    fn map() -> ClusterMap {
+        let mut map = ClusterMap::default();
+        map.apply(MapChange::Create {
+            cluster: 7,
+            shards: 1,
+            addr: "a:1".into(),
+            zone: String::new(),
+        });
+        map.apply(MapChange::Join {
+            ticket: 1,
+            addr: "b:1".into(),
+            zone: String::new(),
+        });
+        map
+    }
+
+    fn at(contacts: &PeerContacts, map: &ClusterMap, node: u64) -> String {
+        let dialled = contacts.dialled(map).into_iter();
+        dialled
+            .filter(|(id, _)| *id == NodeId(node))
+            .map(|(_, addr)| addr)
+            .collect()
+    }
+
+    #[test]
+    fn a_member_is_dialled_where_it_says_it_is() {
+        let (contacts, map) = (PeerContacts::default(), map());
+        assert!(contacts.name(NodeId(2), "b:2", &map));
+        assert!(!contacts.name(NodeId(2), "b:2", &map), "nothing new");
+        assert_eq!(at(&contacts, &map, 2), "b:2");
+        assert!(contacts.name(NodeId(2), "b:1", &map), "back where the map says");
+        assert_eq!(at(&contacts, &map, 2), "b:1");
+        assert!(!contacts.name(NodeId(3), "c:1", &map), "no member");
+    }
+
+    #[test]
+    fn a_newer_address_in_the_map_replaces_one_named_before() {
+        let (contacts, mut map) = (PeerContacts::default(), map());
+        contacts.name(NodeId(2), "b:2", &map);
+        map.apply(MapChange::Move {
+            node: NodeId(2),
+            addr: "b:3".into(),
+            zone: String::new(),
+        });
+        assert_eq!(at(&contacts, &map, 2), "b:3");
+    }
+
+    #[test]
+    fn hints_come_from_the_map_the_configuration_and_visits_and_are_bounded() {
+        let (contacts, map) = (PeerContacts::default(), map());
+        contacts.hint((0..1000).map(|port| format!("x:{port}")));
+        let hints = contacts.all_hints(&map, &["seed:1".into(), "me:1".into()], "me:1");
+        assert!(hints.contains("seed:1") && hints.contains("a:1") && hints.contains("b:1"));
+        assert!(!hints.contains("me:1"));
+        assert_eq!(hints.len(), HINTS + 3);
+    }
+}

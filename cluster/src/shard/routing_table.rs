@@ -1,0 +1,68 @@
+//! Routing table: the newest known owner and epoch of each shard.
+
+use std::collections::HashMap;
+
+use parking_lot::RwLock;
+use storage::ShardId;
+use tokio::sync::watch;
+
+use crate::ids::NodeId;
+
+/// Owners by shard. Soft state, filled by announcements and `NotOwner` responses; the owner itself checks each request.
+pub(crate) struct RoutingTable {
+    owners: RwLock<HashMap<ShardId, (NodeId, u64)>>,
+    version: watch::Sender<u64>,
+}
+
+// === impl RoutingTable ===
+
+impl RoutingTable {
+    pub(crate) fn new() -> RoutingTable {
+        RoutingTable {
+            owners: RwLock::default(),
+            version: watch::channel(0).0,
+        }
+    }
+
+    pub(crate) fn owner(&self, shard: ShardId) -> Option<(NodeId, u64)> {
+        self.owners.read().get(&shard).copied()
+    }
+
+    /// Records an owner. Ignores an epoch that is not newer than the known one.
+    pub(crate) fn learn(&self, shard: ShardId, owner: NodeId, epoch: u64) {
+        let mut owners = self.owners.write();
+        let known = owners.entry(shard).or_default();
+        // Announcements repeat the same epoch every second: only a change may wake the watchers.
+        if known.1 < epoch {
+            *known = (owner, epoch);
+            // Watchers read the table when they wake, so the lock is released first.
+            drop(owners);
+            self.touch();
+        }
+    }
+
+    /// Wakes everything that watches for changes; also called when the cluster map changes.
+    pub(crate) fn touch(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_epoch_wins_in_any_order_of_arrival() {
+        let table = RoutingTable::new();
+        let shard = ShardId(3);
+        table.learn(shard, NodeId(2), 20);
+        table.learn(shard, NodeId(1), 10);
+        assert_eq!(table.owner(shard), Some((NodeId(2), 20)));
+        table.learn(shard, NodeId(3), 30);
+        assert_eq!(table.owner(shard), Some((NodeId(3), 30)));
+    }
+}

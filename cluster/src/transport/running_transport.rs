@@ -1,0 +1,130 @@
+//! Running transport: the node's identity and handler, from one start to the next start or the shutdown.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::handshake_messages::HandshakeRefusal;
+use super::{ConnectionClass, ConnectionState, Handler, NodeIdentity, PeerAdmission, Responder};
+use crate::ids::NodeId;
+
+/// Maximum number of recorded refusals, so that unauthenticated peers cannot fill the memory.
+const MAX_LOGGED: usize = 64;
+
+/// State shared by all connections of one `start`.
+pub(crate) struct RunningTransport {
+    pub(crate) me: NodeIdentity,
+    handler: Arc<dyn Handler>,
+    /// Set by a simulated crash: the handler of a dead process is not called.
+    deaf: AtomicBool,
+    /// Ends every connection of this start.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Refusals that have been logged. Each is logged once, until the other side is accepted.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLog(Mutex<BTreeSet<(String, HandshakeRefusal)>>);
+
+// === impl RunningTransport ===
+
+impl RunningTransport {
+    pub(crate) fn new(
+        me: NodeIdentity,
+        handler: Arc<dyn Handler>,
+        stop: CancellationToken,
+    ) -> RunningTransport {
+        RunningTransport {
+            me,
+            handler,
+            deaf: AtomicBool::new(false),
+            stop,
+        }
+    }
+
+    /// Stops calling the handler.
+    pub(crate) fn stop_handler(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
+    }
+
+    fn accepts(&self) -> bool {
+        !self.deaf.load(Ordering::Relaxed)
+    }
+
+    /// Decides if the peer may have connections. A caller without id is admitted, because it can only make one call.
+    pub(crate) fn admission(&self, peer: NodeIdentity) -> PeerAdmission {
+        if peer.node == NodeId(0) || !self.accepts() {
+            return PeerAdmission::Admitted;
+        }
+        self.handler.admission(peer.node, peer.incarnation)
+    }
+
+    /// Returns true if the peer was removed for good.
+    pub(crate) fn is_removed(&self, peer: NodeId) -> bool {
+        self.accepts() && self.handler.is_removed(peer)
+    }
+
+    /// Reports that the peer refused this node.
+    pub(crate) fn refused(&self, by: NodeId, verdict: PeerAdmission) {
+        if self.accepts() {
+            self.handler.refused(by, verdict);
+        }
+    }
+
+    pub(crate) fn call(
+        &self,
+        from: NodeId,
+        class: ConnectionClass,
+        method: u16,
+        body: Bytes,
+        reply: Responder,
+    ) {
+        if self.accepts() {
+            self.handler.call(from, class, method, body, reply);
+        }
+    }
+
+    pub(crate) fn cast(&self, from: NodeId, link: u64, class: ConnectionClass, method: u16, body: Bytes) {
+        if self.accepts() {
+            self.handler.cast(from, link, class, method, body);
+        }
+    }
+
+    pub(crate) fn link(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
+        if self.accepts() {
+            self.handler.link(peer, class, state);
+        }
+    }
+
+    pub(crate) fn incoming(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
+        if self.accepts() {
+            self.handler.incoming(peer, class, state);
+        }
+    }
+}
+
+// === impl RefusalLog ===
+
+impl RefusalLog {
+    /// Logs that `who` refused this node or was refused by it, unless it is logged already.
+    pub(crate) fn refused(&self, who: &str, refusal: HandshakeRefusal) {
+        // A node that has not joined yet is refused until it has; that is no misconfiguration.
+        if refusal.is_passing() {
+            debug!(peer = who, reason = %refusal, "handshake refused");
+            return;
+        }
+        let mut logged = self.0.lock();
+        if logged.len() < MAX_LOGGED && logged.insert((who.to_owned(), refusal)) {
+            warn!(peer = who, reason = %refusal, "handshake refused");
+        }
+    }
+
+    /// Removes the recorded refusals of `who`, so that the next one is logged again.
+    pub(crate) fn accepted(&self, who: &str) {
+        self.0.lock().retain(|(peer, _)| peer != who);
+    }
+}

@@ -1,0 +1,187 @@
+//! Assembles the conversation side of a node: actor threads, delivery queues, the cluster's [`Service`] and the handles
+//! for sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Arbiter, ArbiterHandle};
+use cluster::{Cluster, Service, ShardId};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+
+use super::dispatch::RpcDispatcher;
+use super::metrics::ConversationMetrics;
+use super::queries::pool::BlockingPool;
+use super::settings::Settings;
+use super::shard_client::ShardClient;
+use super::shard_client::command_queue::CommandQueue;
+use super::shared::ServiceShared;
+use crate::relay::{self, DeliveryReceiver, SubscriptionManager};
+use crate::session::{SessionRegistry, UserRates};
+use crate::user::{self, PresenceReporter};
+
+/// Time limit of [`ChatService::stop`] for the responses to the last commands.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Conversation side of one node.
+///
+/// ```text
+/// ChatService::start ─▶ service() ─▶ Cluster::start ─▶ join(cluster) ─▶ … ─▶ stop()
+/// ```
+pub struct ChatService {
+    shared: Arc<ServiceShared>,
+    directory: Arc<RpcDispatcher>,
+    relay: SubscriptionManager,
+    deliveries: Mutex<Option<DeliveryReceiver>>,
+    presence: PresenceReporter,
+    updates: Mutex<Option<user::reporter::UpdateReceiver>>,
+    arbiters: Mutex<Vec<Arbiter>>,
+}
+
+// === impl ChatService ===
+
+impl ChatService {
+    /// Starts the actor threads. Must be called inside an actix system; `reads` is the runtime whose blocking threads
+    /// read the disk.
+    #[must_use]
+    pub fn start(settings: Settings, reads: Handle) -> ChatService {
+        let metrics = ConversationMetrics::default();
+        let arbiters: Vec<Arbiter> = (0..settings.arbiters.max(1)).map(|_| Arbiter::new()).collect();
+        let handles: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
+        let (relay, delivery_sender, delivery_receiver) =
+            relay::channels(settings.relay_frames, settings.worker_batches, metrics.clone());
+        let pool = BlockingPool::new(reads, &settings, metrics.clone());
+        let user_metrics = user::metrics::UserMetrics::default();
+        let (presence, update_sender, updates) = user::reporter::channels(
+            settings.users.updates,
+            settings.users.worker_batches,
+            user_metrics.clone(),
+            settings.clock.clone(),
+        );
+        let users = (user_metrics, update_sender);
+        let shared = Arc::new(ServiceShared::new(
+            settings,
+            pool,
+            metrics,
+            delivery_sender,
+            users,
+            handles,
+        ));
+        let directory = Arc::new(RpcDispatcher::new(shared.clone()));
+        ChatService {
+            shared,
+            directory,
+            relay,
+            deliveries: Mutex::new(Some(delivery_receiver)),
+            presence,
+            updates: Mutex::new(Some(updates)),
+            arbiters: Mutex::new(arbiters),
+        }
+    }
+
+    /// Returns the handler of RPCs and ownership changes, for [`Cluster::start`].
+    #[must_use]
+    pub fn service(&self) -> Arc<dyn Service> {
+        self.directory.clone()
+    }
+
+    /// Connects the running cluster member: from now on commands reach their shard owners, and owned shards are served.
+    /// Later calls have no effect.
+    pub fn join(&self, cluster: Cluster) {
+        let shards = (0..cluster.shard_count()).map(ShardId);
+        let command_queues: Vec<Arc<CommandQueue>> = shards
+            .map(|shard| Arc::new(CommandQueue::new(shard, &self.shared)))
+            .collect();
+        if !self.shared.join(cluster.clone(), command_queues.clone()) {
+            // A second call must not start a second set of queue tasks.
+            return;
+        }
+        for (at, queue) in command_queues.into_iter().enumerate() {
+            let shard = ShardId(u16::try_from(at).unwrap_or(u16::MAX));
+            let run = queue.run(self.shared.clone(), cluster.clone());
+            self.shared.arbiter(shard).spawn(run);
+        }
+        if let Some(delivery_receiver) = self.deliveries.lock().take() {
+            self.shared
+                .arbiter(ShardId(0))
+                .spawn(relay::run(self.shared.clone(), delivery_receiver));
+        }
+        if let Some(updates) = self.updates.lock().take() {
+            self.shared
+                .arbiter(ShardId(0))
+                .spawn(user::reporter::run(self.shared.clone(), updates));
+        }
+        // Opened last: a shard actor that starts earlier finds no cluster handle and no deliveries.
+        self.directory.open();
+    }
+
+    /// Registers the sessions that serve the session RPCs of other nodes. Must be called before the cluster member
+    /// runs.
+    pub fn serve_sessions(&self, sessions: SessionRegistry) {
+        self.shared.serve_sessions(sessions);
+    }
+
+    /// Registers the rate limits that shard owners divide between the nodes of a user. Must be called before the
+    /// cluster member runs.
+    pub fn serve_rates(&self, rates: UserRates) {
+        self.shared.serve_rates(rates);
+    }
+
+    /// Returns the handle by which sessions send commands and queries.
+    #[must_use]
+    pub fn conversations(&self) -> ShardClient {
+        ShardClient::new(self.shared.clone())
+    }
+
+    /// Returns the handle from which each worker thread gets its `SubscriptionHub`.
+    #[must_use]
+    pub fn relay(&self) -> SubscriptionManager {
+        self.relay.clone()
+    }
+
+    /// Returns the handle from which each worker thread gets its `LocalPresence`.
+    #[must_use]
+    pub fn presence(&self) -> PresenceReporter {
+        self.presence.clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<ServiceShared> {
+        &self.shared
+    }
+
+    /// Registers the metrics of conversations and users.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+        self.shared.user_metrics.register(registry);
+    }
+
+    /// Stops command queues, actors and threads, and waits for them. Commands without a response are refused. Called
+    /// after the sessions are closed, before or after the cluster member stops.
+    pub async fn stop(&self) {
+        for queue in self.shared.command_queues() {
+            queue.close(&self.shared);
+        }
+        // Cursors of the sessions that were just closed are still queued: cancelling now would lose them.
+        let emptied = async {
+            while self.shared.command_queues().iter().any(|queue| !queue.is_idle()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Bounded: without a reachable shard owner the queues never become idle.
+        let _ = tokio::time::timeout(LAST_WORDS, emptied).await;
+        self.shared.end_all();
+        self.shared.stop.cancel();
+        let arbiters = std::mem::take(&mut *self.arbiters.lock());
+        // `Arbiter::join` blocks, so it must not run on a thread of the async runtime.
+        let joined = self.shared.reads.runtime().spawn_blocking(move || {
+            for arbiter in arbiters {
+                arbiter.stop();
+                // A thread that panicked has nothing left to stop.
+                let _ = arbiter.join();
+            }
+        });
+        let _ = joined.await;
+    }
+}

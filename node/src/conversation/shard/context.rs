@@ -1,0 +1,192 @@
+//! State shared by a shard's actor and its conversation actors; all of them run on one thread.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use cluster::{Proposer, ShardId};
+use parking_lot::Mutex;
+use protocol::{ConversationId, UserId};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::batch_streams::BatchStreams;
+use super::inbound_batch::PendingCommand;
+use super::messages::AppliedBatch;
+use crate::conversation::fanout::Fanout;
+use crate::conversation::interest_table::InterestTable;
+use crate::conversation::recent::{Recent, RecentSubject};
+use crate::conversation::shared::ServiceShared;
+use crate::conversation::state_machine::{EventEnvelope, MovedMember};
+use crate::user::registry;
+
+/// Batches in the log at a time. The next one is built after the last is decided, without the streams that it failed.
+const ROUNDS: usize = 1;
+
+pub(crate) struct ShardContext {
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: u64,
+    pub(crate) shared: Arc<ServiceShared>,
+    pub(crate) proposer: Proposer,
+    pub(crate) streams: Arc<Mutex<BatchStreams>>,
+    /// Number of commands without a response.
+    pub(crate) load: Arc<AtomicUsize>,
+    /// Checked commands for the next batch.
+    ready: RefCell<VecDeque<PendingCommand>>,
+    pub(crate) ready_wake: Notify,
+    /// A slot is reserved before a batch is proposed, so that its result always fits.
+    pub(crate) rounds: mpsc::Sender<AppliedBatch>,
+    pub(crate) interest: RefCell<InterestTable>,
+    /// Recent unlogged events for new subscribers.
+    pub(crate) recent: RefCell<Recent>,
+    /// Presence of the shard's users.
+    pub(crate) users: Arc<registry::SharedPresenceRegistry>,
+    fanout: Rc<Fanout>,
+    /// Set when events were lost between commit and fan-out; every node must then detect a gap.
+    pub(crate) lost_events: Arc<AtomicBool>,
+    /// Wakes the outbox task: there may be new entries.
+    pub(crate) outbox_wake: Notify,
+    /// Conversations with messages of which the members' shards are to be notified.
+    watched: RefCell<Vec<ConversationId>>,
+    pub(crate) watched_wake: Notify,
+    /// Wakes the webhook task: there may be queued webhooks.
+    pub(crate) hook_wake: Notify,
+    pub(crate) end: CancellationToken,
+}
+
+// === impl ShardContext ===
+
+impl ShardContext {
+    pub(crate) fn new(
+        shard: ShardId,
+        epoch: u64,
+        proposer: Proposer,
+        shared: Arc<ServiceShared>,
+        users: Arc<registry::SharedPresenceRegistry>,
+        end: CancellationToken,
+    ) -> (Rc<ShardContext>, mpsc::Receiver<AppliedBatch>) {
+        let (rounds, results) = mpsc::channel(ROUNDS);
+        let fanout = Fanout::of_this_thread(&shared);
+        let core = Rc::new(ShardContext {
+            shard,
+            epoch,
+            shared,
+            proposer,
+            streams: Arc::default(),
+            load: Arc::default(),
+            ready: RefCell::default(),
+            ready_wake: Notify::new(),
+            rounds,
+            interest: RefCell::default(),
+            recent: RefCell::default(),
+            users,
+            fanout: fanout.clone(),
+            lost_events: Arc::default(),
+            outbox_wake: Notify::new(),
+            watched: RefCell::default(),
+            watched_wake: Notify::new(),
+            hook_wake: Notify::new(),
+            end,
+        });
+        fanout.add(&core);
+        (core, results)
+    }
+
+    /// Returns true if `more` commands fit within the shard's bound.
+    pub(crate) fn has_room(&self, more: usize) -> bool {
+        self.load.load(Ordering::Relaxed) + more <= self.shared.settings.shard_commands
+    }
+
+    /// Appends a command to the next batch.
+    pub(crate) fn propose(&self, pending: PendingCommand) {
+        self.ready.borrow_mut().push_back(pending);
+        self.ready_wake.notify_one();
+    }
+
+    /// Removes and returns the commands of the next batch; commands of failed streams are dropped.
+    pub(crate) fn take_round(&self) -> Vec<PendingCommand> {
+        let (most, most_bytes) = (
+            self.shared.settings.batch_commands,
+            self.shared.settings.batch_bytes,
+        );
+        let mut round = Vec::new();
+        let mut bytes = 0;
+        let mut ready = self.ready.borrow_mut();
+        while let Some(pending) = ready.pop_front() {
+            // Dropping the command fails its batch, so its queue gets a response.
+            if !pending.alive() {
+                continue;
+            }
+            bytes += pending.bytes.len();
+            // The first command always fits: one above the byte bound would otherwise block the shard.
+            if !round.is_empty() && (round.len() >= most || bytes > most_bytes) {
+                ready.push_front(pending);
+                break;
+            }
+            round.push(pending);
+        }
+        round
+    }
+
+    /// Puts back a batch that the log's queue had no room for.
+    pub(crate) fn put_back(&self, round: Vec<PendingCommand>) {
+        let mut ready = self.ready.borrow_mut();
+        // Reversed, so that the commands keep their order at the front.
+        for pending in round.into_iter().rev() {
+            ready.push_front(pending);
+        }
+    }
+
+    /// Fails everything that is not proposed yet.
+    pub(crate) fn clear(&self) {
+        // Failed explicitly: a plain drop would send `Broken`, without the hint at the new owner.
+        let ready = std::mem::take(&mut *self.ready.borrow_mut());
+        let refused = self.shared.not_owner(self.shard);
+        for pending in ready {
+            pending.fail(refused.clone());
+        }
+    }
+
+    /// Sends an event to every interested node.
+    pub(crate) fn publish(&self, event: EventEnvelope) {
+        self.fanout.publish(self, event);
+    }
+
+    /// Sends an unlogged event to every interested node, and keeps it for new subscribers.
+    pub(crate) fn say(&self, about: RecentSubject, event: EventEnvelope) {
+        let envelope = Arc::new(event.clone());
+        self.recent.borrow_mut().note(about, envelope, Instant::now());
+        self.publish(event);
+    }
+
+    /// Announces a new membership to the nodes with sessions of the user.
+    pub(crate) fn joined(&self, user: &UserId, conv: &ConversationId) {
+        self.fanout.joined(self, user, conv);
+    }
+
+    /// Announces a conversation's new activity to the nodes with sessions of the user.
+    pub(crate) fn active(&self, moved: MovedMember) {
+        self.fanout.active(self, moved);
+    }
+
+    /// Queues a notification of the members' shards about messages in the conversation.
+    pub(crate) fn watch(&self, conv: ConversationId) {
+        self.watched.borrow_mut().push(conv);
+        self.watched_wake.notify_one();
+    }
+
+    /// Removes and returns the conversations queued by [`watch`](Self::watch).
+    pub(crate) fn take_watched(&self) -> Vec<ConversationId> {
+        std::mem::take(&mut *self.watched.borrow_mut())
+    }
+
+    /// Makes every node detect a gap if events were lost.
+    pub(crate) fn admit_loss(&self) {
+        if self.lost_events.swap(false, Ordering::Relaxed) {
+            self.interest.borrow_mut().skip();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Rows with an expiry time: each has an entry ordered by expiry, and a sweep removes a bounded number of expired rows.
+//! The shard owner proposes sweeps while expired rows exist.
+
+use storage::{ScanOrder, TableId};
+
+use super::answer;
+use crate::conversation::state_machine::apply::Result;
+use crate::conversation::state_machine::apply_context::ApplyContext;
+use crate::conversation::state_machine::keys;
+use crate::conversation::state_machine::outcome::CommandResult;
+use crate::conversation::state_machine::row_store::RowWriter;
+
+/// Maximum number of rows that one sweep removes.
+const SWEEP: usize = 256;
+
+/// Writes a row that expires at `ends_ms`. `before_ms` is the expiry of the row that it replaces; `None` if there is
+/// none.
+pub(super) fn put(rows: &mut impl RowWriter, key: &[u8], row: &[u8], before_ms: Option<u64>, ends_ms: u64) {
+    // A sweep deletes rows by these entries without reading them: a stale entry would delete the extended row.
+    if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != ends_ms) {
+        rows.delete(TableId::UserIndex, &keys::ending(before_ms, key));
+    }
+    if before_ms != Some(ends_ms) {
+        rows.put(TableId::UserIndex, &keys::ending(ends_ms, key), b"");
+    }
+    rows.put(TableId::UserIndex, key, row);
+}
+
+/// Removes a row and its expiry entry before its expiry.
+pub(super) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
+    rows.delete(TableId::UserIndex, &keys::ending(ends_ms, key));
+    rows.delete(TableId::UserIndex, key);
+}
+
+/// Removes expired rows. `s` of the result is their number; `mn` is 1 if more may have expired.
+pub(super) fn sweep(work: &mut ApplyContext<'_, impl RowWriter>) -> Result<CommandResult> {
+    // The majority's time decides, so that a node with a fast clock cannot expire logins early.
+    let (start, end) = keys::endings_until(work.reached_ms);
+    let over = work
+        .rows
+        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, SWEEP)?;
+    for (ending, _) in &over {
+        if let Some(key) = keys::what_ends(ending) {
+            work.rows.delete(TableId::UserIndex, key);
+        }
+        work.rows.delete(TableId::UserIndex, ending);
+    }
+    // A full page may be followed by more; the owner then proposes the next sweep at once.
+    let more = u64::from(over.len() == SWEEP);
+    Ok(answer(work, over.len() as u64, more))
+}

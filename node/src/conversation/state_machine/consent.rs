@@ -1,0 +1,61 @@
+//! Consent to being added to groups and channels: the query to the user's shard that precedes an addition.
+//!
+//! Blocks, the user's own setting and the additions of the last 24 hours are rows of the user's shard, which the shard
+//! of a group cannot read. The node of the adding user therefore first proposes [`ShardOp::MayAdd`] to the user's
+//! shard, which decides and counts in one step. Only then does it propose the change of the group.
+//!
+//! [`ShardOp::MayAdd`]: super::ShardOp::MayAdd
+
+use protocol::GroupInvite;
+use serde::{Deserialize, Serialize};
+
+use super::rows::VersionedRow;
+
+/// Limits on additions of one user by others within 24 hours; 0 means unlimited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AdditionLimits {
+    /// Additions by the same user.
+    pub by_one: u32,
+    /// Additions by all users together.
+    pub by_all: u32,
+}
+
+/// Result of [`ShardOp::MayAdd`](super::ShardOp::MayAdd), as `s` of a [`CommandResult`](super::CommandResult).
+pub mod verdict {
+    /// The user may be added; the addition is counted.
+    pub const YES: u64 = 1;
+    /// The user may not be added by the asking user.
+    pub const NO: u64 = 2;
+    /// Only a user with a shared group may add: the request is repeated with its id.
+    pub const SHARED: u64 = 3;
+}
+
+/// Time for which an addition counts against the limits, in milliseconds.
+pub(super) const COUNTS_MS: u64 = 24 * 3600 * 1000;
+
+/// Own settings of a user that concern others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct WishesRow {
+    pub(super) group_invite: GroupInvite,
+}
+
+/// Addition that was permitted and counted; the membership change may still have failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct AddedRow {
+    /// Milliseconds since the epoch.
+    pub(super) at_ms: u64,
+}
+
+// === impl WishesRow, AddedRow ===
+
+impl VersionedRow for WishesRow {}
+impl VersionedRow for AddedRow {}
+
+impl Default for AdditionLimits {
+    fn default() -> AdditionLimits {
+        AdditionLimits {
+            by_one: 50,
+            by_all: 500,
+        }
+    }
+}

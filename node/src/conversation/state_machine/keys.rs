@@ -1,0 +1,319 @@
+//! Keys of the rows of the state machine.
+//!
+//! ```text
+//! Conversation   conv
+//! Message        conv 0 s:u64             the log
+//!                conv 1 s:u64             state of the message there
+//!                conv 2 s:u64 user 0 k    reaction of a user to it
+//!                conv 3 level:u8 n:u64    counts of deleted messages by ordinal
+//! Member         conv 0 user
+//!                conv 1 user              bans
+//!                conv 2 role:u8 since:u64 user   order of succession
+//! Dedup          conv 0 user 0 cid        of a conversation
+//!                0 user 0 cid             of `create` (in the user's shard)
+//!                0 user                   counter of the latter
+//! UserIndex      user 0 conv
+//!                user 1 other             users blocked by the user
+//!                user 2                   last-seen time of the user
+//!                user 3 line              token family
+//!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
+//!                user 8                   own settings of the user that concern others
+//!                user 9 by 0 conv 0 cid   counted addition of the user by another
+//!                0 name                   attempt counter of a login identifier or an IP address
+//!                1 name 0 code            login code
+//!                2 end:u64 key            expiry of these rows
+//!                3                        keyring of the cluster
+//! Outbox         index:u64 n:u32
+//!                1                        webhook policy of the shard
+//!                1 index:u64 n:u32        queued webhook message
+//!                2 conv                   activity watch of a conversation
+//! ```
+//! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
+//! conversation's key, and the kinds of rows that share a table are disjoint ranges.
+
+use protocol::{ClientMessageId, ConversationId, Role, UserId};
+
+use super::outcome::OutboxId;
+
+/// Kinds of rows of a table: the byte behind the first part of a key.
+const FIRST: u8 = 0;
+const SECOND: u8 = 1;
+const THIRD: u8 = 2;
+const FOURTH: u8 = 3;
+const FIFTH: u8 = 4;
+const WISHES: u8 = 8;
+const ADDED: u8 = 9;
+
+/// Returns a key of two parts of the first kind.
+pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
+    joined(first, FIRST, second)
+}
+
+/// Returns the key of an event.
+pub(super) fn message(conv: &ConversationId, s: u64) -> Vec<u8> {
+    placed(conv, FIRST, s)
+}
+
+/// Returns the position of an event from its key.
+pub(super) fn seq_of(conv: &ConversationId, key: &[u8]) -> Option<u64> {
+    let slot = key.get(conv.as_str().len() + 1..)?;
+    Some(u64::from_be_bytes(slot.try_into().ok()?))
+}
+
+/// Returns the key of the state of a message.
+pub(super) fn fold(conv: &ConversationId, s: u64) -> Vec<u8> {
+    placed(conv, SECOND, s)
+}
+
+/// Returns the key of a user's reaction to a message.
+pub(super) fn reaction(conv: &ConversationId, s: u64, user: &UserId, k: &str) -> Vec<u8> {
+    let mut key = placed(conv, THIRD, s);
+    // Ids contain no zero byte, so it ends the user even though the reaction may hold any text.
+    key.extend_from_slice(user.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(k.as_bytes());
+    key
+}
+
+/// Returns the key of a count of deleted messages.
+pub(super) fn deleted(conv: &ConversationId, level: u8, slot: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(conv.as_str().len() + 10);
+    key.extend_from_slice(conv.as_str().as_bytes());
+    key.extend_from_slice(&[FOURTH, level]);
+    key.extend_from_slice(&slot.to_be_bytes());
+    key
+}
+
+fn placed(conv: &ConversationId, sort: u8, s: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(conv.as_str().len() + 9);
+    key.extend_from_slice(conv.as_str().as_bytes());
+    key.push(sort);
+    key.extend_from_slice(&s.to_be_bytes());
+    key
+}
+
+/// Returns the key of a member row.
+pub(super) fn member(conv: &ConversationId, user: &UserId) -> Vec<u8> {
+    pair(conv.as_str(), user.as_str())
+}
+
+/// Returns the common prefix of the dedup keys of a user in a conversation; `None` for those of `create`.
+pub(super) fn dedup_scope(conv: Option<&ConversationId>, user: &UserId) -> Vec<u8> {
+    let mut key = pair(conv.map_or("", ConversationId::as_str), user.as_str());
+    key.push(0);
+    key
+}
+
+/// Returns the key of a dedup row.
+pub(super) fn dedup(scope: &[u8], cid: &ClientMessageId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(scope.len() + cid.as_str().len());
+    key.extend_from_slice(scope);
+    key.extend_from_slice(cid.as_str().as_bytes());
+    key
+}
+
+/// Returns the key of a user's row for a conversation.
+pub(super) fn index(user: &UserId, conv: &ConversationId) -> Vec<u8> {
+    pair(user.as_str(), conv.as_str())
+}
+
+/// Returns the key of a user's conversation by time. The time is inverted, so the latest sorts first.
+pub(super) fn order(user: &UserId, ms: u64, conv: &ConversationId) -> Vec<u8> {
+    let mut key = joined(user.as_str(), FIFTH, "");
+    key.extend_from_slice(&(!ms).to_be_bytes());
+    key.extend_from_slice(conv.as_str().as_bytes());
+    key
+}
+
+/// Returns the range of a user's keys of [`order`].
+pub(super) fn orders(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), FIFTH, ""),
+        [user.as_str().as_bytes(), &[FIFTH + 1]].concat(),
+    )
+}
+
+/// Returns the time and the conversation in a key of [`order`].
+pub(super) fn ordered(user: &UserId, key: &[u8]) -> Option<(u64, ConversationId)> {
+    let rest = key.get(user.as_str().len() + 1..)?;
+    let (ms, conv) = rest.split_first_chunk::<8>()?;
+    let conv = ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()?;
+    Some((!u64::from_be_bytes(*ms), conv))
+}
+
+/// Returns the key of the activity watch of a conversation.
+pub(super) fn watch(conv: &ConversationId) -> Vec<u8> {
+    [&[THIRD], conv.as_str().as_bytes()].concat()
+}
+
+/// Returns the range of the keys of [`watch`] above `after`.
+pub(super) fn watches_after(after: Option<&ConversationId>) -> (Vec<u8>, Vec<u8>) {
+    let start = after.map_or_else(|| vec![THIRD], |conv| [&watch(conv)[..], &[0]].concat());
+    (start, vec![FOURTH])
+}
+
+/// Returns the conversation in a key of [`watch`].
+pub(super) fn watched(key: &[u8]) -> Option<ConversationId> {
+    let conv = key.strip_prefix(&[THIRD])?;
+    ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()
+}
+
+/// Returns the key of a ban.
+pub(super) fn ban(conv: &ConversationId, user: &UserId) -> Vec<u8> {
+    joined(conv.as_str(), SECOND, user.as_str())
+}
+
+/// Returns the key of a block.
+pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
+    joined(user.as_str(), SECOND, other.as_str())
+}
+
+/// Returns the key of a user's last-seen time.
+pub(super) fn seen(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), THIRD, "")
+}
+
+/// Returns the key of a user's own settings that concern others.
+pub(super) fn wishes(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), WISHES, "")
+}
+
+/// Returns the key of a counted addition of `user` by `by`.
+pub(super) fn added(user: &UserId, by: &UserId, conv: &ConversationId, cid: &ClientMessageId) -> Vec<u8> {
+    let key = added_by(user, by);
+    [&key[..], conv.as_str().as_bytes(), &[0], cid.as_str().as_bytes()].concat()
+}
+
+/// Returns the common prefix of the counted additions of `user` by `by`.
+pub(super) fn added_by(user: &UserId, by: &UserId) -> Vec<u8> {
+    joined(user.as_str(), ADDED, &format!("{by}\0"))
+}
+
+/// Returns the range of the counted additions of `user` by `by`.
+pub(super) fn added_by_one(user: &UserId, by: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let start = added_by(user, by);
+    (start, joined(user.as_str(), ADDED, &format!("{by}\u{1}")))
+}
+
+/// Returns the range of the counted additions of `user` by anybody.
+pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), ADDED, ""),
+        joined(user.as_str(), ADDED + 1, ""),
+    )
+}
+
+/// Key of the webhook policy. Keys of outbox entries begin with a log index, whose first byte is zero.
+pub(super) const HOOKS: [u8; 1] = [SECOND];
+
+/// Returns the key of a queued webhook message.
+pub(super) fn queued_webhook(id: OutboxId) -> Vec<u8> {
+    [&HOOKS[..], &id.key()].concat()
+}
+
+/// Returns the range of queued webhook messages, without the policy row.
+pub(super) fn queued_webhooks() -> ([u8; 2], [u8; 1]) {
+    ([SECOND, 0], [THIRD])
+}
+
+/// Returns the key of a member in the order of succession.
+pub(super) fn succession(conv: &ConversationId, role: Role, since: u64, user: &UserId) -> Vec<u8> {
+    let mut key = succession_range(conv).0;
+    key.push(role as u8);
+    key.extend_from_slice(&since.to_be_bytes());
+    key.extend_from_slice(user.as_str().as_bytes());
+    key
+}
+
+/// Returns the range of the reactions to the messages `from..to`.
+pub(super) fn reactions(conv: &ConversationId, from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
+    (placed(conv, THIRD, from), placed(conv, THIRD, to))
+}
+
+/// Returns the range of the keys of succession; its start is their common prefix.
+pub(super) fn succession_range(conv: &ConversationId) -> (Vec<u8>, Vec<u8>) {
+    let bytes = conv.as_str().as_bytes();
+    ([bytes, &[THIRD]].concat(), [bytes, &[THIRD + 1]].concat())
+}
+
+/// Returns the key of a token family.
+pub(super) fn line(user: &ConversationId, id: &ClientMessageId) -> Vec<u8> {
+    joined(user.as_str(), FOURTH, id.as_str())
+}
+
+/// Returns the range of a user's token families.
+pub(super) fn lines(user: &ConversationId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), FOURTH, ""),
+        joined(user.as_str(), FIFTH, ""),
+    )
+}
+
+/// Returns the id of a user's token family from its key.
+pub(super) fn line_id(user: &ConversationId, key: &[u8]) -> Option<ClientMessageId> {
+    let id = key.strip_prefix(&joined(user.as_str(), FOURTH, "")[..])?;
+    ClientMessageId::parse(std::str::from_utf8(id).ok()?).ok()
+}
+
+/// Returns the key of an attempt counter.
+pub(super) fn count(name: &ConversationId) -> Vec<u8> {
+    joined("", FIRST, name.as_str())
+}
+
+/// Returns the key of a login code.
+pub(super) fn code(address: &ConversationId, id: &ClientMessageId) -> Vec<u8> {
+    let mut key = joined("", SECOND, address.as_str());
+    key.push(0);
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// Returns the key of the expiry entry of another row.
+pub(super) fn ending(at_ms: u64, key: &[u8]) -> Vec<u8> {
+    [&[THIRD], &at_ms.to_be_bytes()[..], key].concat()
+}
+
+/// Returns the range of the expiry entries up to `now_ms`, inclusive.
+pub(super) fn endings_until(now_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    // The end is exclusive, but entries at `now_ms` itself have expired.
+    (vec![THIRD], ending(now_ms.saturating_add(1), b""))
+}
+
+/// Returns the key of the row that an expiry entry names.
+pub(super) fn what_ends(ending: &[u8]) -> Option<&[u8]> {
+    // One byte of kind and eight of time precede the key.
+    ending.get(9..)
+}
+
+/// Returns the key of the cluster's keyring.
+pub(super) fn keyring() -> Vec<u8> {
+    vec![FOURTH]
+}
+
+/// Returns the range of keys of the first kind above `first 0 after`.
+pub(super) fn range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    range(first, FIRST, after)
+}
+
+/// Returns the same range of the second kind: bans and blocks.
+pub(super) fn second_range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    range(first, SECOND, after)
+}
+
+/// Returns the part of a key behind `first` and the byte of the kind.
+pub(super) fn rest<'a>(first: &str, key: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(key.get(first.len() + 1..)?).ok()
+}
+
+fn range(first: &str, sort: u8, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    let mut start = joined(first, sort, after.unwrap_or(""));
+    if after.is_some() {
+        // The smallest key above `after`: the entry itself is excluded.
+        start.push(0);
+    }
+    (start, [first.as_bytes(), &[sort + 1]].concat())
+}
+
+fn joined(first: &str, sort: u8, second: &str) -> Vec<u8> {
+    [first.as_bytes(), &[sort], second.as_bytes()].concat()
+}

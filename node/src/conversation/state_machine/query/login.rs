@@ -1,0 +1,23 @@
+//! Login rows of a shard: the keyring, and the presence of expired rows.
+
+use storage::{ScanOrder, TableId};
+
+use super::Result;
+use crate::conversation::state_machine::keys;
+use crate::conversation::state_machine::login::Keyring;
+use crate::conversation::state_machine::row_store::RowReader;
+use crate::conversation::state_machine::rows::VersionedRow;
+
+/// Returns the keyring; `None` in any shard but that of `keys`, or before the first key.
+pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
+    let row = rows.get(TableId::UserIndex, &keys::keyring())?;
+    Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
+}
+
+/// Returns true if a row has expired at `now_ms`, so that a sweep removes something.
+pub fn is_over(rows: &impl RowReader, now_ms: u64) -> Result<bool> {
+    let (start, end) = keys::endings_until(now_ms);
+    Ok(!rows
+        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, 1)?
+        .is_empty())
+}

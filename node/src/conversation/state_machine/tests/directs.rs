@@ -1,0 +1,112 @@
+//! Direct conversations and `create`'s key.
+
+use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, Event, Role};
+
+use super::{TestShard, create, done, event, text, u};
+use crate::conversation::state_machine::query;
+use crate::conversation::state_machine::{ApplyEffect, ShardCommand, ShardOp};
+
+fn to(peer: &str, body: &str) -> ShardOp {
+    ShardOp::Send {
+        direct: Some(u(peer)),
+        body: body.into(),
+        reply_to: None,
+        mentions: vec![],
+    }
+}
+
+#[test]
+fn a_send_to_a_user_makes_the_direct_conversation_once() {
+    let mut shard = TestShard::new();
+    let conv = ConversationId::direct(&u("alice"), &u("bob"));
+    assert_eq!(
+        shard.no("alice", &conv, text("by c, before it is there")),
+        ErrorCode::NotMember
+    );
+    let applied = shard.ok("alice", &conv, to("bob", "{}"));
+    assert_eq!((applied.s, applied.mn, applied.events.len()), (3, 1, 3));
+    assert_eq!(applied.events[0].adds, Some(u("alice")));
+    assert_eq!(applied.events[1].adds, Some(u("bob")));
+    assert!(matches!(event(&applied.events[2]), Event::Msg(msg) if msg.s == 3 && msg.mn == 1));
+
+    let back = shard.ok("bob", &conv, to("alice", "{}"));
+    assert_eq!((back.s, back.mn, back.events.len()), (4, 2, 1));
+    assert_eq!(shard.ok("bob", &conv, text("by c")).s, 5);
+    assert_eq!(
+        query::role(&shard.rows, &conv, &u("bob")).unwrap(),
+        Some(Role::Member)
+    );
+}
+
+#[test]
+fn a_direct_conversation_keeps_its_two_members() {
+    let mut shard = TestShard::new();
+    let conv = ConversationId::direct(&u("alice"), &u("bob"));
+    shard.ok("alice", &conv, create(ConversationKind::Direct, &["bob"]));
+    for op in [
+        ShardOp::Leave,
+        ShardOp::Kick { who: u("bob") },
+        ShardOp::Invite { who: u("eve") },
+    ] {
+        assert_eq!(shard.no("alice", &conv, op), ErrorCode::Forbidden);
+    }
+    assert_eq!(shard.no("eve", &conv, to("bob", "{}")), ErrorCode::NotMember);
+}
+
+#[test]
+fn both_sides_may_create_it_and_get_the_same() {
+    let mut shard = TestShard::new();
+    let conv = ConversationId::direct(&u("alice"), &u("bob"));
+    assert!(
+        !shard
+            .ok("alice", &conv, create(ConversationKind::Direct, &["bob"]))
+            .dup
+    );
+    let again = shard.ok("bob", &conv, create(ConversationKind::Direct, &["alice"]));
+    assert!(again.dup && again.events.is_empty());
+}
+
+#[test]
+fn a_direct_conversation_needs_exactly_one_user() {
+    let mut shard = TestShard::new();
+    let conv = ConversationId::direct(&u("alice"), &u("bob"));
+    for members in [&[][..], &["alice"], &["bob", "carol"], &["alice", "carol"]] {
+        assert_eq!(
+            shard.no("alice", &conv, create(ConversationKind::Direct, members)),
+            ErrorCode::BadRequest
+        );
+    }
+    let own = ConversationId::direct(&u("alice"), &u("alice"));
+    assert_eq!(shard.no("alice", &own, to("bob", "{}")), ErrorCode::BadRequest);
+    assert_eq!(shard.no("bob", &own, to("alice", "{}")), ErrorCode::BadRequest);
+    assert_eq!(shard.no("alice", &conv, to("carol", "{}")), ErrorCode::BadRequest);
+    assert!(shard.rows.0.is_empty());
+}
+
+#[test]
+fn the_key_of_a_create_stands_for_the_first_conversation() {
+    let mut shard = TestShard::new();
+    let reserve = |user: &str, conv: &str| {
+        let (conv, cid) = (
+            ConversationId::parse(conv).unwrap(),
+            Some(ClientMessageId::parse("k").unwrap()),
+        );
+        ShardCommand {
+            conv,
+            user: u(user),
+            cid,
+            skip: 0,
+            op: ShardOp::Reserve,
+        }
+    };
+    let g1 = ApplyEffect::Reserved(ConversationId::parse("g_1").unwrap());
+    let first = done(shard.apply(reserve("alice", "g_1")));
+    assert_eq!((first.effect, first.dup), (g1.clone(), false));
+    let again = done(shard.apply(reserve("alice", "ch_2")));
+    assert_eq!((again.effect, again.dup), (g1, true));
+    let other = done(shard.apply(reserve("bob", "g_3")));
+    assert_eq!(
+        other.effect,
+        ApplyEffect::Reserved(ConversationId::parse("g_3").unwrap())
+    );
+}

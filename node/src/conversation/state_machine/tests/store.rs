@@ -1,0 +1,121 @@
+//! The real store gives the same rows and outcomes as the map of the other tests.
+
+use bytes::Bytes;
+use cluster::{CommittedBatch, StateMachine};
+use protocol::{ClientMessageId, ConversationId, ConversationKind};
+use storage::{Config, ScanOrder, ShardId, ShardState, Store, TableId};
+
+use super::{Map, TestShard, create, text, u};
+use crate::conversation::state_machine::dedup::KEEP_MS;
+use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome, ShardStateMachine};
+
+const TABLES: [TableId; 6] = [
+    TableId::Conversation,
+    TableId::Message,
+    TableId::Member,
+    TableId::Dedup,
+    TableId::UserIndex,
+    TableId::Outbox,
+];
+
+fn rows_of(state: &ShardState) -> Map {
+    let mut map = Map::default();
+    for table in TABLES {
+        for (key, value) in state
+            .scan(table, &b""[..]..&[0xFF; 80][..], ScanOrder::Ascending, usize::MAX)
+            .unwrap()
+        {
+            map.0.insert((table, key.to_vec()), value);
+        }
+    }
+    map
+}
+
+/// Batches that read what they wrote: members who come and go, and the sweep of old cids.
+fn script() -> Vec<(u64, Vec<ShardCommand>)> {
+    let conv = ConversationId::parse("g_1").unwrap();
+    let mut n = 0;
+    let mut by = |user: &str, op: ShardOp| {
+        n += 1;
+        ShardCommand {
+            conv: conv.clone(),
+            user: u(user),
+            cid: ClientMessageId::parse(&format!("k{n}")).ok(),
+            skip: 0,
+            op,
+        }
+    };
+    let mut batches = vec![(
+        1,
+        vec![
+            by("a", create(ConversationKind::Group, &["b", "c", "d"])),
+            by("b", text("x")),
+        ],
+    )];
+    for i in 0..1400u64 {
+        batches.push((
+            i * KEEP_MS / 300,
+            vec![by("b", text("y")), by("c", ShardOp::Read { s: i })],
+        ));
+    }
+    let last = 1400 * KEEP_MS / 300;
+    batches.push((
+        last,
+        vec![
+            by("a", ShardOp::Kick { who: u("b") }),
+            by("a", ShardOp::Leave),
+            by("c", ShardOp::Leave),
+        ],
+    ));
+    batches.push((
+        last,
+        vec![
+            by("d", ShardOp::Invite { who: u("b") }),
+            by("d", ShardOp::Leave),
+            by("b", text("z")),
+        ],
+    ));
+    batches
+}
+
+#[test]
+fn the_store_and_the_map_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&Config {
+        fsync: false,
+        ..Config::small(dir.path())
+    })
+    .unwrap();
+    let state = store.state(ShardId(3));
+    let mut shard = TestShard::new();
+    for (now_ms, commands) in script() {
+        shard.now_ms = now_ms;
+        let expected = shard.batch(&commands);
+        let commands: Vec<_> = commands.iter().map(ShardCommand::encode).collect();
+        let batch = CommittedBatch {
+            shard: ShardId(3),
+            index: shard.index,
+            epoch: 1,
+            now_ms,
+            reached_ms: now_ms,
+            commands: &commands,
+        };
+        let mut tx = state.transaction();
+        let outcomes = ShardStateMachine.apply(&mut tx, &batch).unwrap();
+        tx.commit(Bytes::from_static(b"applied")).unwrap();
+        let outcomes: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| ShardOutcome::decode(outcome).unwrap())
+            .collect();
+        assert_eq!(outcomes, expected);
+    }
+    let rows = rows_of(&state);
+    let cids = rows
+        .0
+        .keys()
+        .filter(|(table, _)| *table == TableId::Dedup)
+        .count();
+    assert!(cids < 1400, "nothing was swept: {cids}");
+    assert_eq!(rows, shard.rows);
+    store.close();
+}

@@ -1,0 +1,250 @@
+//! State shared by the session actor and the reader and writer of its connection, all on one thread.
+//!
+//! The actor never waits for the socket, and the socket half makes no decisions. They communicate through the outbound
+//! queue, a few cells and two wake-ups.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use protocol::close::CloseReason;
+use tokio::sync::Notify;
+
+use super::outbound_queue::{Framing, OutboundQueue, WriteChunk};
+
+/// Connection as seen by the session actor and by the socket half.
+pub struct ConnectionHandle {
+    outbox: RefCell<OutboundQueue>,
+    /// Time of the last received bytes, or of the last pause of the reader.
+    last_received: Cell<Instant>,
+    /// True while the session pauses the reader; the client's silence does not count then.
+    held: Cell<bool>,
+    /// Deadline of the session's next timer.
+    due: Cell<Instant>,
+    check_requested: Cell<bool>,
+    session: RefCell<Option<Waker>>,
+    /// Set while the session waits for the client to read; a drained queue then wakes the session.
+    wants_room: Cell<bool>,
+    closed: Cell<bool>,
+    /// Set by the transport when it detects a dead connection.
+    lost: Cell<bool>,
+    /// True once the client is authenticated.
+    identified: Cell<bool>,
+    /// Number of the current long poll.
+    fetch: Cell<u64>,
+    closing: Notify,
+    socket: Weak<dyn CloseSocket>,
+}
+
+/// Handle that closes a connection in whatever state it is.
+pub trait CloseSocket {
+    /// Closes the connection at once, in both directions.
+    fn cut(&self);
+
+    /// Called once the client is authenticated.
+    fn identified(&self) {}
+}
+
+// === impl ConnectionHandle ===
+
+impl ConnectionHandle {
+    #[must_use]
+    pub fn new(outbox: OutboundQueue, socket: Weak<dyn CloseSocket>) -> Rc<ConnectionHandle> {
+        let now = Instant::now();
+        Rc::new(ConnectionHandle {
+            outbox: RefCell::new(outbox),
+            last_received: Cell::new(now),
+            held: Cell::new(false),
+            due: Cell::new(now),
+            check_requested: Cell::new(false),
+            session: RefCell::new(None),
+            wants_room: Cell::new(false),
+            closed: Cell::new(false),
+            lost: Cell::new(false),
+            identified: Cell::new(false),
+            fetch: Cell::new(0),
+            closing: Notify::new(),
+            socket,
+        })
+    }
+
+    /// Runs `work` on the outbound queue. A nested call panics.
+    pub fn outbox<R>(&self, work: impl FnOnce(&mut OutboundQueue) -> R) -> R {
+        work(&mut self.outbox.borrow_mut())
+    }
+
+    // --- the socket half ---
+
+    pub fn on_received(&self) {
+        self.last_received.set(Instant::now());
+    }
+
+    /// Pauses or resumes the reader. Restarts the idle timer, because the silence during a pause is not the client's.
+    pub fn hold(&self, held: bool) {
+        self.held.set(held);
+        self.on_received();
+    }
+
+    /// Returns the next chunk to write; `None` after the close frame.
+    pub fn poll_piece(&self, cx: &mut Context<'_>, framing: &dyn Framing) -> Poll<Option<WriteChunk>> {
+        let (piece, behind) = self.outbox(|outbox| (outbox.poll_piece(cx, framing), outbox.behind()));
+        // Only for a session that paused because of this queue: others need no wake-up per chunk.
+        if self.wants_room.get() && !behind {
+            self.wants_room.set(false);
+            self.request_check();
+        }
+        piece
+    }
+
+    /// Returns true once the client is authenticated.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.identified.get()
+    }
+
+    /// Records a dead connection and wakes the session.
+    pub fn lose(&self) {
+        self.lost.set(true);
+        self.request_check();
+    }
+
+    /// Resolves with the events behind event `n` as soon as there are any. Resolves empty when another long poll begins
+    /// or the session ends.
+    pub(super) async fn fetch(&self, n: u64, this: u64) -> Vec<(u64, Bytes)> {
+        std::future::poll_fn(|cx| {
+            // Checked at every wake-up: a newer poll of the same session ends this one.
+            if self.fetch.get() != this || self.is_closed() {
+                return Poll::Ready(Vec::new());
+            }
+            self.outbox(|outbox| {
+                let events = outbox.piece_after(n);
+                if events.is_empty() {
+                    outbox.watch(cx);
+                    Poll::Pending
+                } else {
+                    Poll::Ready(events)
+                }
+            })
+        })
+        .await
+    }
+
+    /// Resolves when the session has ended.
+    pub async fn closing(&self) {
+        if !self.closed.get() {
+            self.closing.notified().await;
+        }
+    }
+
+    // --- the session ---
+
+    /// Marks the client as authenticated and notifies the socket.
+    pub(super) fn identify(&self) {
+        self.identified.set(true);
+        if let Some(socket) = self.socket.upgrade() {
+            socket.identified();
+        }
+    }
+
+    /// Returns true if the transport detected a dead connection.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    /// Starts another long poll, which ends the previous one without events.
+    pub(super) fn next_fetch(&self, this: u64) {
+        self.fetch.set(this);
+        self.outbox(|outbox| outbox.wake());
+    }
+
+    /// Time since the last received bytes; zero while the reader is paused.
+    #[must_use]
+    pub fn idle_time(&self, now: Instant) -> Duration {
+        if self.held.get() {
+            Duration::ZERO
+        } else {
+            now.saturating_duration_since(self.last_received.get())
+        }
+    }
+
+    /// Returns true if the client leaves too many responses unread. The session is woken once that changes.
+    #[must_use]
+    pub fn behind(&self) -> bool {
+        let behind = self.outbox(|outbox| outbox.behind());
+        self.wants_room.set(behind);
+        behind
+    }
+
+    /// Sets the deadline of the session's next timer.
+    pub fn set_due(&self, at: Instant) {
+        self.due.set(at);
+    }
+
+    /// Closes the connection: a close frame behind the queued output, and the end of the socket after `patience`.
+    pub fn close(&self, code: Option<u16>, retry: Option<Duration>, drop_waiting: bool, patience: Duration) {
+        // The first close decides: a later one must not replace its code.
+        if self.closed.replace(true) {
+            return;
+        }
+        let reason = retry.map_or_else(String::new, |retry| {
+            CloseReason {
+                retry_ms: u64::try_from(retry.as_millis()).unwrap_or(u64::MAX),
+            }
+            .encode()
+        });
+        self.outbox(|outbox| {
+            outbox.close(code, &reason, drop_waiting);
+            outbox.wake();
+        });
+        self.closing.notify_one();
+        // A client that never reads blocks the close frame. The task holds only a weak handle and ends after
+        // `patience`.
+        let socket = self.socket.clone();
+        actix_web::rt::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if let Some(socket) = socket.upgrade() {
+                socket.cut();
+            }
+        });
+    }
+
+    /// Returns true if the session has closed the connection.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    // --- the wake-up of the session ---
+
+    /// Wakes the session if its deadline has passed.
+    pub fn tick(&self, now: Instant) {
+        if self.due.get() <= now {
+            self.request_check();
+        }
+    }
+
+    /// Makes the session check its timers, flags and backlog once.
+    pub fn request_check(&self) {
+        self.check_requested.set(true);
+        self.wake();
+    }
+
+    /// Wakes the session's task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.session.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Returns true if a check was requested since the last call. Otherwise `cx` is woken at the next request.
+    pub(super) fn poll_wake(&self, cx: &mut Context<'_>) -> bool {
+        let mut waker = self.session.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        self.check_requested.replace(false)
+    }
+}

@@ -1,0 +1,108 @@
+//! Session with watches: the presence sent last per user, and the newest state that waits for room.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::UserId;
+use protocol::event::{Event, PresenceEvent, PresenceState};
+
+use crate::user::reporter::VisiblePresence;
+
+/// Destination of a session's presence events.
+pub trait PresenceSink {
+    /// Sends an event, given as its JSON after the session seq. Returns false if there is no room now.
+    fn show(&self, tail: Bytes) -> bool;
+}
+
+/// Watches of one session.
+pub(super) struct PresenceSubscriber {
+    pub(super) viewer: UserId,
+    screen: Rc<dyn PresenceSink>,
+    /// Presence sent last per watched user; `None` before the first event.
+    pub(super) users: HashMap<UserId, Option<bool>>,
+    /// Users with a waiting state, in order of arrival.
+    queue: VecDeque<UserId>,
+    newest: HashMap<UserId, VisiblePresence>,
+}
+
+// === impl PresenceSubscriber ===
+
+impl PresenceSubscriber {
+    pub(super) fn new(viewer: UserId, screen: Rc<dyn PresenceSink>) -> PresenceSubscriber {
+        PresenceSubscriber {
+            viewer,
+            screen,
+            users: HashMap::new(),
+            queue: VecDeque::new(),
+            newest: HashMap::new(),
+        }
+    }
+
+    /// Removes the watch of a user. Returns false if there was none.
+    pub(super) fn forget(&mut self, user: &UserId) -> bool {
+        if self.newest.remove(user).is_some() {
+            self.queue.retain(|waiting| waiting != user);
+        }
+        self.users.remove(user).is_some()
+    }
+
+    /// Returns the number of users with a waiting state.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Stores the presence of a user. Returns true if an event may have to be sent.
+    pub(super) fn stands(&mut self, user: &UserId, visible: VisiblePresence) -> bool {
+        match self.users.get(user) {
+            None => return false,
+            // A repeated state is dropped, unless a different one is still waiting and has to be replaced.
+            Some(last) if *last == Some(visible.online) && !self.newest.contains_key(user) => return false,
+            Some(_) => {}
+        }
+        if self.newest.insert(user.clone(), visible).is_none() {
+            self.queue.push_back(user.clone());
+        }
+        true
+    }
+
+    /// Sends waiting events while there is room. Returns their number.
+    pub(super) fn show_waiting(&mut self) -> u64 {
+        let mut count = 0;
+        while let Some(user) = self.queue.pop_front() {
+            let (Some(visible), Some(last)) = (self.newest.get(&user).copied(), self.users.get_mut(&user))
+            else {
+                continue;
+            };
+            // The state may have returned to the one sent last, which needs no event.
+            if *last != Some(visible.online) {
+                if !self.screen.show(tail(&user, visible)) {
+                    self.queue.push_front(user);
+                    break;
+                }
+                *last = Some(visible.online);
+                count += 1;
+            }
+            self.newest.remove(&user);
+        }
+        count
+    }
+}
+
+/// Returns the event's JSON after the session seq.
+fn tail(user: &UserId, visible: VisiblePresence) -> Bytes {
+    Event::Presence(event(user, visible)).tail().into()
+}
+
+/// Returns the presence event for a client.
+pub(crate) fn event(user: &UserId, visible: VisiblePresence) -> PresenceEvent {
+    PresenceEvent {
+        u: user.clone(),
+        state: if visible.online {
+            PresenceState::Online
+        } else {
+            PresenceState::Offline
+        },
+        seen: visible.seen,
+    }
+}

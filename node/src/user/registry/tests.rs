@@ -1,0 +1,485 @@
+//! The directory under a clock of its own.
+
+use std::time::Duration;
+
+use super::*;
+use crate::rpc::presence::{DisplacedSession, PresenceUpdates, PresenceWatch};
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const C: NodeId = NodeId(3);
+const SEC: Duration = Duration::from_secs(1);
+
+/// A directory with its clock.
+struct TestRegistry {
+    inner: PresenceRegistry,
+    start: Instant,
+    now: Instant,
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn session(name: &str, tag: u64, device: Option<(&str, &str)>) -> SessionInfo {
+    SessionInfo {
+        user: user(name),
+        tag,
+        device: device.map(|(device, instance)| (device.to_owned(), instance.to_owned())),
+        since_ms: tag,
+        asks: true,
+        mark: tag,
+        goes_on: None,
+    }
+}
+
+fn request(registration: u64) -> RegisterPresence {
+    RegisterPresence {
+        shard: 0,
+        epoch: 1,
+        registration,
+        incarnation: 7,
+        fresh: true,
+        gone: vec![],
+        sessions: vec![],
+        unwatched: vec![],
+        watched: vec![],
+    }
+}
+
+impl TestRegistry {
+    fn new() -> TestRegistry {
+        TestRegistry::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> TestRegistry {
+        let now = Instant::now();
+        TestRegistry {
+            inner: PresenceRegistry::new(settings, now),
+            start: now,
+            now,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now.duration_since(self.start).as_millis() as u64
+    }
+
+    fn register(&mut self, node: NodeId, request: &RegisterPresence) -> RegistrationAnswer {
+        let now_ms = self.now_ms();
+        self.inner.register(node, request, self.now, now_ms).unwrap()
+    }
+
+    fn enter(&mut self, node: NodeId, session: SessionInfo) -> SessionAdmission {
+        let mut request = request(node.0);
+        request.sessions.push(session);
+        self.register(node, &request).sessions[0]
+    }
+
+    fn leave(&mut self, node: NodeId, name: &str, tag: u64) {
+        let mut request = request(node.0);
+        request.gone.push((user(name), tag));
+        self.register(node, &request);
+    }
+
+    fn watch(&mut self, node: NodeId, name: &str, online: bool) -> VersionedPresence {
+        let mut request = request(node.0);
+        let viewer = user("viewer");
+        request.watched.push(PresenceWatch {
+            user: user(name),
+            viewer,
+            online,
+        });
+        self.register(node, &request).watched[0]
+    }
+
+    /// Lets time pass; the nodes named go on giving signs of life.
+    fn pass(&mut self, time: Duration, alive: &[NodeId]) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = (self.now + SEC).min(end);
+            for node in alive {
+                self.inner.heartbeat(*node, node.0, self.now);
+            }
+            let now_ms = self.now_ms();
+            self.inner.sweep(self.now, now_ms);
+        }
+    }
+
+    fn state(&self, name: &str) -> (bool, Option<u64>) {
+        let state = self.inner.state(&user(name), self.now, self.now_ms());
+        (state.online, state.seen)
+    }
+
+    /// What a node is told but of rates.
+    fn updates(&mut self, node: NodeId) -> Vec<PresenceUpdate> {
+        let all = self.all_updates(node).into_iter();
+        all.filter(|item| !matches!(item, PresenceUpdate::Divided { .. }))
+            .collect()
+    }
+
+    fn all_updates(&mut self, node: NodeId) -> Vec<PresenceUpdate> {
+        let (now, now_ms) = (self.now, self.now_ms());
+        let all: Vec<(NodeId, PresenceUpdates)> = self.inner.pop_updates(0, 1, now, now_ms);
+        let mut items = Vec::new();
+        for (to, updates) in all {
+            if to == node {
+                items.extend(updates.items.clone());
+                self.inner.sent(to, updates.registration);
+            } else {
+                self.inner.unsent(to, updates, now);
+            }
+        }
+        items
+    }
+
+    fn saves(&mut self) -> Vec<(String, u64)> {
+        let saves = self.inner.take_saves();
+        saves
+            .into_iter()
+            .map(|(user, seen)| (user.to_string(), seen))
+            .collect()
+    }
+}
+
+fn displaced(tag: u64, how: DisplacedSession) -> PresenceUpdate {
+    PresenceUpdate::Displaced { tag, how }
+}
+
+#[test]
+fn a_user_is_there_until_the_hold_down_behind_the_last_session_is_over() {
+    let mut registry = TestRegistry::new();
+    assert_eq!(registry.state("alice"), (false, None));
+    registry.enter(A, session("alice", 1, None));
+    registry.enter(B, session("alice", 2, None));
+    assert!(registry.inner.live(&user("alice")));
+    registry.pass(5 * SEC, &[A, B]);
+    registry.leave(A, "alice", 1);
+    registry.pass(30 * SEC, &[A, B]);
+    assert_eq!(
+        registry.state("alice"),
+        (true, Some(35_000)),
+        "another device is there"
+    );
+    registry.leave(B, "alice", 2);
+    assert!(!registry.inner.live(&user("alice")));
+    registry.pass(19 * SEC, &[A, B]);
+    assert!(registry.state("alice").0);
+    registry.pass(SEC, &[A, B]);
+    assert_eq!(
+        registry.state("alice"),
+        (false, Some(35_000)),
+        "seen when the last session ended"
+    );
+}
+
+#[test]
+fn a_flapping_connection_changes_no_presence() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, None));
+    assert!(registry.watch(B, "alice", false).online);
+    for tag in 1..10 {
+        registry.leave(A, "alice", tag);
+        registry.pass(10 * SEC, &[A, B]);
+        registry.enter(A, session("alice", tag + 1, None));
+        registry.pass(15 * SEC, &[A, B]);
+    }
+    assert_eq!(registry.updates(B), []);
+    registry.leave(A, "alice", 10);
+    registry.pass(20 * SEC, &[A, B]);
+    let [PresenceUpdate::Presence { user, state }] = &registry.updates(B)[..] else {
+        panic!("one piece of news")
+    };
+    assert_eq!((user.as_str(), state.online), ("alice", false));
+}
+
+#[test]
+fn the_users_of_a_node_that_falls_silent_are_gone_after_the_hold_down() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, None));
+    registry.watch(B, "alice", false);
+    registry.pass(4 * SEC, &[B]);
+    assert!(registry.inner.live(&user("alice")));
+    registry.pass(SEC, &[B]);
+    assert!(!registry.inner.live(&user("alice")), "silent for five seconds");
+    assert!(registry.state("alice").0);
+    registry.pass(20 * SEC, &[B]);
+    assert!(!registry.state("alice").0);
+    assert_eq!(registry.updates(B).len(), 1);
+    // It comes back and is not known any more.
+    assert!(!registry.inner.heartbeat(A, A.0, registry.now));
+    let mut late = request(A.0);
+    late.fresh = false;
+    late.sessions.push(session("alice", 1, None));
+    assert_eq!(registry.inner.register(A, &late, registry.now, 0), None);
+    late.fresh = true;
+    registry.register(A, &late);
+    assert!(registry.inner.live(&user("alice")));
+}
+
+#[test]
+fn a_node_that_registers_anew_keeps_only_what_it_names() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, None));
+    registry.enter(A, session("bob", 2, None));
+    let mut anew = request(99);
+    anew.sessions.push(SessionInfo {
+        asks: false,
+        ..session("alice", 1, None)
+    });
+    registry.register(A, &anew);
+    assert!(registry.inner.live(&user("alice")));
+    assert!(!registry.inner.live(&user("bob")));
+}
+
+#[test]
+fn the_same_instance_replaces_its_old_session_and_another_one_displaces_it() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, Some(("phone", "x"))));
+    registry.enter(A, session("alice", 2, Some(("laptop", "x"))));
+    registry.enter(B, session("alice", 3, Some(("phone", "x"))));
+    assert_eq!(registry.updates(A), [displaced(1, DisplacedSession::Replaced)]);
+    registry.enter(A, session("alice", 4, Some(("phone", "y"))));
+    assert_eq!(registry.updates(B), [displaced(3, DisplacedSession::Displaced)]);
+    assert_eq!(registry.updates(A), [], "the laptop stays");
+    // The same word twice changes nothing.
+    assert_eq!(
+        registry.enter(A, session("alice", 4, Some(("phone", "y")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(registry.updates(A), []);
+    assert_eq!(registry.inner.displaced, 2);
+}
+
+#[test]
+fn instances_that_fight_for_a_device_are_refused_until_the_window_has_passed() {
+    let mut registry = TestRegistry::new();
+    let come = |registry: &mut TestRegistry, tag: u64| {
+        let instance = format!("i{tag}");
+        registry.enter(A, session("alice", tag, Some(("phone", &instance))))
+    };
+    for tag in 1..=4 {
+        assert_eq!(come(&mut registry, tag), SessionAdmission::Admitted);
+    }
+    assert_eq!(come(&mut registry, 5), SessionAdmission::Conflict);
+    assert_eq!(
+        registry.updates(A),
+        [1, 2, 3].map(|tag| displaced(tag, DisplacedSession::Displaced)),
+        "the fourth stays"
+    );
+    // Another device, and the instance that is there, are none of their business.
+    assert_eq!(
+        registry.enter(A, session("alice", 6, Some(("laptop", "a")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(A, session("alice", 7, Some(("phone", "i4")))),
+        SessionAdmission::Admitted
+    );
+    registry.pass(10 * SEC, &[A]);
+    assert_eq!(come(&mut registry, 8), SessionAdmission::Admitted);
+}
+
+#[test]
+fn a_user_has_so_many_sessions_and_no_more() {
+    let mut registry = TestRegistry::with(Settings {
+        sessions_per_user: 2,
+        ..Settings::default()
+    });
+    assert_eq!(
+        registry.enter(A, session("alice", 1, Some(("phone", "x")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(B, session("alice", 2, None)),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(B, session("alice", 3, None)),
+        SessionAdmission::TooMany
+    );
+    assert_eq!(
+        registry.enter(B, session("bob", 4, None)),
+        SessionAdmission::Admitted
+    );
+    // One that takes another's place adds none.
+    assert_eq!(
+        registry.enter(B, session("alice", 5, Some(("phone", "y")))),
+        SessionAdmission::Admitted
+    );
+    registry.leave(B, "alice", 2);
+    assert_eq!(
+        registry.enter(B, session("alice", 6, None)),
+        SessionAdmission::Admitted
+    );
+}
+
+#[test]
+fn of_two_sessions_registered_again_the_later_one_stays() {
+    for order in [[1, 2], [2, 1]] {
+        let mut registry = TestRegistry::new();
+        let sessions = order.map(|tag| SessionInfo {
+            asks: false,
+            ..session("alice", tag, Some(("phone", if tag == 1 { "x" } else { "y" })))
+        });
+        let verdicts = sessions.map(|session| registry.enter(if session.tag == 1 { A } else { B }, session));
+        let lost: Vec<PresenceUpdate> = registry.updates(A);
+        if order == [1, 2] {
+            assert_eq!(lost, [displaced(1, DisplacedSession::Displaced)]);
+        } else {
+            assert_eq!(
+                verdicts[1],
+                SessionAdmission::Displaced(DisplacedSession::Displaced)
+            );
+        }
+        registry.leave(B, "alice", 2);
+        assert!(!registry.inner.live(&user("alice")));
+    }
+}
+
+#[test]
+fn a_new_owner_takes_a_watchers_word_until_the_users_node_has_spoken() {
+    let mut registry = TestRegistry::new();
+    assert!(registry.watch(B, "alice", true).online, "the old owner said so");
+    assert!(registry.watch(B, "bob", true).online);
+    registry.pass(SEC, &[B]);
+    registry.enter(A, session("alice", 1, None));
+    registry.pass(30 * SEC, &[A, B]);
+    assert!(registry.state("alice").0);
+    assert!(!registry.state("bob").0, "nobody spoke for bob");
+    let updates = registry.updates(B);
+    assert!(
+        matches!(&updates[..], [PresenceUpdate::Presence { user, state }] if user.as_str() == "bob" && !state.online),
+        "{updates:?}"
+    );
+    // Long after the change of owner, a watcher's word counts for nothing.
+    assert!(!registry.watch(B, "carol", true).online);
+}
+
+#[test]
+fn when_a_user_was_seen_is_noted_once_in_five_minutes() {
+    let mut registry = TestRegistry::new();
+    let mut notes = Vec::new();
+    for tag in 1..=20 {
+        registry.enter(A, session("alice", tag, None));
+        registry.pass(15 * SEC, &[A]);
+        registry.leave(A, "alice", tag);
+        registry.pass(15 * SEC, &[A]);
+        notes.extend(registry.saves());
+    }
+    // Ten minutes of coming and going.
+    registry.pass(300 * SEC, &[A]);
+    notes.extend(registry.saves());
+    let times: Vec<u64> = notes.iter().map(|(_, seen)| *seen).collect();
+    assert_eq!(times.first(), Some(&15_000));
+    assert_eq!(times.last(), Some(&585_000), "the last time is not forgotten");
+    assert!(times.len() <= 3 && times.is_sorted(), "{times:?}");
+    registry.pass(600 * SEC, &[A]);
+    assert_eq!(registry.inner.size(), (0, 0), "nothing has to be known any more");
+}
+
+#[test]
+fn undelivered_updates_are_sent_again_with_the_newest_state() {
+    let mut registry = TestRegistry::with(Settings {
+        hold_down: SEC,
+        ..Settings::default()
+    });
+    registry.watch(B, "alice", false);
+    registry.enter(A, session("alice", 1, None));
+    let (now, now_ms) = (registry.now, registry.now_ms());
+    let lost = registry.inner.pop_updates(0, 1, now, now_ms);
+    let [(B, updates)] = &lost[..] else {
+        panic!("{lost:?}")
+    };
+    assert_eq!(registry.inner.pop_updates(0, 1, now, now_ms), [], "one at a time");
+    registry.inner.blocked(&user("alice"), &user("viewer"), Some(3));
+    registry.leave(A, "alice", 1);
+    registry.pass(2 * SEC, &[A, B]);
+    registry.inner.unsent(B, updates.clone(), registry.now);
+    let updates = registry.updates(B);
+    assert!(
+        matches!(&updates[..], [PresenceUpdate::Blocked { since: Some(3), .. }, PresenceUpdate::Presence { state, .. }] if !state.online),
+        "{updates:?}"
+    );
+    assert_eq!(registry.updates(B), []);
+}
+
+#[test]
+fn an_ended_watch_gets_no_updates() {
+    let mut registry = TestRegistry::new();
+    registry.watch(B, "alice", false);
+    let mut request = request(B.0);
+    request.unwatched.push(user("alice"));
+    registry.register(B, &request);
+    registry.enter(A, session("alice", 1, None));
+    assert_eq!(registry.updates(B), []);
+    assert_eq!(registry.inner.size(), (1, 1));
+}
+
+fn divided(name: &str, nodes: u32) -> PresenceUpdate {
+    PresenceUpdate::Divided {
+        user: user(name),
+        nodes,
+    }
+}
+
+#[test]
+fn the_nodes_of_a_user_learn_how_many_they_are_and_that_they_become_fewer() {
+    let mut registry = TestRegistry::new();
+    for tag in 1..=2 {
+        registry.enter(A, session("alice", tag, None));
+    }
+    assert_eq!(registry.all_updates(A), [], "one node gives all, unasked");
+    registry.enter(B, session("alice", 3, None));
+    registry.enter(B, session("alice", 4, None));
+    assert_eq!(registry.all_updates(A), [divided("alice", 2)]);
+    assert_eq!(registry.all_updates(B), [divided("alice", 2)]);
+    registry.leave(B, "alice", 3);
+    assert_eq!(registry.all_updates(A), []);
+    registry.leave(B, "alice", 4);
+    assert_eq!(registry.all_updates(A), [divided("alice", 1)]);
+    // One that comes in the place of another is told as well.
+    registry.enter(B, session("alice", 7, Some(("phone", "x"))));
+    assert_eq!(registry.all_updates(A), [divided("alice", 2)]);
+    registry.enter(C, session("alice", 8, Some(("phone", "x"))));
+    assert_eq!(registry.all_updates(C), [divided("alice", 2)]);
+    registry.leave(C, "alice", 8);
+    assert_eq!(registry.all_updates(A).last(), Some(&divided("alice", 1)));
+    // A node that dies leaves its part to the others.
+    registry.enter(B, session("alice", 5, None));
+    assert_eq!(registry.all_updates(A), [divided("alice", 2)]);
+    registry.pass(6 * SEC, &[A]);
+    assert_eq!(registry.all_updates(A), [divided("alice", 1)]);
+}
+
+#[test]
+fn of_clients_of_a_device_that_name_no_instance_one_stays_in_the_end() {
+    let mut registry = TestRegistry::new();
+    let unnamed = |tag| session("alice", tag, Some(("phone", "")));
+    for tag in 0..=3 {
+        assert_eq!(
+            registry.enter(A, unnamed(tag)),
+            SessionAdmission::Admitted,
+            "{tag}"
+        );
+    }
+    assert_eq!(registry.enter(A, unnamed(4)), SessionAdmission::Conflict);
+    assert_eq!(
+        registry.updates(A),
+        [0, 1, 2].map(|tag| displaced(tag, DisplacedSession::Replaced)),
+        "the last one stays"
+    );
+    registry.pass(10 * SEC, &[A]);
+    assert_eq!(registry.enter(A, unnamed(5)), SessionAdmission::Admitted);
+    // Nor is one that goes on with the session whose connection it replaces: it is the same client.
+    for tag in 20..30 {
+        let mut session = unnamed(tag);
+        session.goes_on = Some(if tag == 20 { 5 } else { tag - 1 });
+        assert_eq!(registry.enter(B, session), SessionAdmission::Admitted, "{tag}");
+    }
+    // One that names its instance is one client, however often it comes back.
+    let named = |tag| session("alice", tag, Some(("laptop", "x")));
+    for tag in 10..20 {
+        assert_eq!(registry.enter(B, named(tag)), SessionAdmission::Admitted);
+    }
+}

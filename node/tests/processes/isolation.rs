@@ -1,0 +1,153 @@
+//! Nodes that are there and say nothing: an inbox hides none of their rows, and who is left alone says so.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Cluster, ReceivingClient, SendingClient, TestTransport, ask, eventually, exchange, get,
+};
+
+const MEMBERS: [&str; 3] = ["bob", "carol", "dan"];
+const LIST: &str = "/v1/conversations?limit=100";
+
+/// A conversation and a member whose shards have different owners.
+struct SplitOwners {
+    c: String,
+    viewer: &'static str,
+    /// The owner of the member's shard.
+    beside: usize,
+}
+
+impl SplitOwners {
+    async fn find(cluster: &Cluster, groups: &[String]) -> SplitOwners {
+        eventually("shards are spread over the nodes", async || {
+            for c in groups {
+                for viewer in MEMBERS {
+                    let (owner, beside) = (cluster.owner(c).await.0, cluster.owner(viewer).await.0);
+                    if owner != beside {
+                        let c = c.clone();
+                        return Some(SplitOwners { c, viewer, beside });
+                    }
+                }
+            }
+            None
+        })
+        .await
+    }
+}
+
+fn rows(list: &Value) -> Vec<(&str, bool)> {
+    let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}"));
+    let mut rows: Vec<_> = items
+        .iter()
+        .map(|item| (item["c"].as_str().unwrap(), item["stale"] == true))
+        .collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[tokio::test]
+async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
+    // A list waits for an owner for less time than a new one takes.
+    let settings = [("chat.ask_budget_ms", "800"), ("cluster.isolated_ms", "3000")];
+    let cluster = Cluster::with(&settings).await;
+    let mut groups = Vec::new();
+    for n in 0..8 {
+        let (key, body) = (format!("make{n}"), json!({"kind":"group","members":MEMBERS}));
+        let make = ("POST", "/v1/conversations", key.as_str());
+        let (_, made) = ask(cluster.addr(0), "alice", make, body).await;
+        groups.push(made["c"].as_str().unwrap().to_owned());
+    }
+    groups.sort_unstable();
+    let SplitOwners { c, viewer, beside } = SplitOwners::find(&cluster, &groups).await;
+    let c = c.as_str();
+    let alone = cluster.addr(beside);
+    let whole: Vec<_> = groups.iter().map(|c| (c.as_str(), false)).collect();
+    let fresh = async || {
+        eventually("every row is fresh", async || {
+            (rows(&get(alone, viewer, LIST).await) == whole).then_some(())
+        })
+        .await;
+    };
+    fresh().await;
+
+    // Its owner falls silent: the row is stale, and there.
+    let stale = eventually("a row is stale", async || {
+        let (owner, _) = cluster.owner(c).await;
+        if owner == beside {
+            return None;
+        }
+        cluster.suspend(owner);
+        let list = get(alone, viewer, LIST).await;
+        cluster.wake(owner);
+        let listed = rows(&list);
+        let names: Vec<_> = listed.iter().map(|(c, _)| *c).collect();
+        assert_eq!(names, groups, "no row is hidden");
+        listed.contains(&(c, true)).then_some(list)
+    })
+    .await;
+    let row = stale["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["c"] == c);
+    assert_eq!(row.unwrap()["kind"], "group", "{stale}");
+    fresh().await;
+
+    // Both others fall silent. Whoever is connected to the third is told to come back, by whichever way.
+    cluster.whole().await;
+    let mut bob = ReceivingClient::new("bob", TestTransport::Socket, alone, c).await;
+    let mut carol = ReceivingClient::new("carol", TestTransport::Stream, alone, c).await;
+    let mut dan = ReceivingClient::new("dan", TestTransport::Poll, alone, c).await;
+    let sender = SendingClient::start(alone, "alice", c, "m");
+    sender.says(5).await;
+    let others = [(beside + 1) % 3, (beside + 2) % 3];
+    for other in others {
+        cluster.suspend(other);
+    }
+    for client in [&mut bob, &mut carol] {
+        client.wait_for_close().await;
+        let bye = client.bye.take().expect("a goodbye");
+        assert_eq!(bye["code"], 4015, "{bye}");
+        assert!(bye["retry_ms"].as_u64().unwrap() <= 100, "{bye}");
+    }
+    dan.wait_for_close().await;
+    // It takes nobody else, and says so to a balancer. It lives, so nobody restarts it.
+    let bearer = "Authorization: Bearer dev:bob\r\n";
+    for (path, headers, status) in [
+        ("/v1/ws", bearer, 503),
+        ("/v1/events", bearer, 503),
+        ("/v1/poll", bearer, 503),
+        ("/readyz", "", 503),
+        ("/livez", "", 200),
+    ] {
+        let answered = exchange(alone, "GET", path, headers, &Value::Null).await;
+        assert_eq!(answered.map(|(status, _)| status), Some(status), "{path}");
+    }
+
+    // They come to themselves, and each goes on where it was. What was sent all the time is there once.
+    for other in others {
+        cluster.wake(other);
+    }
+    cluster.whole().await;
+    for client in [&mut bob, &mut carol, &mut dan] {
+        let ready = client.connect(alone).await;
+        assert_eq!(
+            (&ready["resumed"], ready.get("why")),
+            (&json!(true), None),
+            "{ready}"
+        );
+    }
+    sender.says(5).await;
+    let sent = sender.stop().await;
+    let last = sent.last().unwrap().1;
+    let expected: Vec<_> = sent.iter().map(|(cid, _)| cid.as_str()).collect();
+    for client in [&mut bob, &mut carol, &mut dan] {
+        client.receives(last).await;
+        assert_eq!(
+            client.keys(),
+            expected,
+            "each message once, in the sender's order"
+        );
+    }
+    cluster.end();
+}
