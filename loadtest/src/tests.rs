@@ -264,9 +264,9 @@ fn events_to_a_removed_member_are_caught_without_its_removal() {
             quiesce: Duration::from_secs(2),
             ..Case::default()
         });
-        assert_eq!(
-            outcome.kinds.first(),
-            Some(&ViolationKind::AfterRemoval),
+        // Not always the first violation: until the removed client notices, its own messages are accepted too.
+        assert!(
+            outcome.kinds.contains(&ViolationKind::AfterRemoval),
             "{defect:?}: {}",
             outcome.text
         );
