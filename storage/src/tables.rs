@@ -1,7 +1,7 @@
 //! Applied state of one shard: tables of rows, read by key and by range.
 //!
 //! A read returns the newest committed state; several reads that must be consistent use a
-//! [`ReadView`](crate::ReadView). An import replaces the whole state by moving to the next generation. A read that
+//! [`ReadView`]. An import replaces the whole state by moving to the next generation. A read that
 //! overlaps the move is repeated, so no result mixes two generations.
 
 use std::ops::{ControlFlow, Range};

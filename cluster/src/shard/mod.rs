@@ -8,7 +8,7 @@ pub(crate) mod routing_table;
 
 use storage::ShardId;
 
-/// Id of the meta group, an ordinary Raft group whose state is the [cluster map](map).
+/// Id of the meta group, an ordinary Raft group whose state is the [cluster map](cluster_map).
 pub const META: ShardId = ShardId(u16::MAX);
 
 /// Returns the shard of a key (a conversation's or a user's id): the top bits of its xxh3 hash, scaled to `count`.
