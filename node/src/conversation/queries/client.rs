@@ -85,8 +85,13 @@ fn page(
         conv: conv.clone(),
         user: user.clone(),
         page,
-        limit: u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1),
+        limit: page_size(limit),
     }
+}
+
+/// Bounds the requested number of items to a page of 1 to [`PAGE`].
+fn page_size(limit: usize) -> u32 {
+    u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1)
 }
 
 pub(crate) async fn members(
@@ -96,14 +101,7 @@ pub(crate) async fn members(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<query::MembersPage, CommandError> {
-    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
-    let question = MembersQuery {
-        conv: conv.clone(),
-        user: user.clone(),
-        after,
-        limit,
-    };
-    ask(shared, shard_of(shared, conv)?, rpc::MEMBERS, &question).await
+    users_of(shared, rpc::MEMBERS, user, conv, after, limit).await
 }
 
 pub(crate) async fn bans(
@@ -113,14 +111,25 @@ pub(crate) async fn bans(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<query::BansPage, CommandError> {
-    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
+    users_of(shared, rpc::BANS, user, conv, after, limit).await
+}
+
+/// Requests a page of the members or bans of a conversation, for `user`.
+async fn users_of<P: DeserializeOwned>(
+    shared: &Arc<ServiceShared>,
+    method: u16,
+    user: &UserId,
+    conv: &ConversationId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<P, CommandError> {
     let question = MembersQuery {
         conv: conv.clone(),
         user: user.clone(),
         after,
-        limit,
+        limit: page_size(limit),
     };
-    ask(shared, shard_of(shared, conv)?, rpc::BANS, &question).await
+    ask(shared, shard_of(shared, conv)?, method, &question).await
 }
 
 pub(crate) async fn blocks(
@@ -131,8 +140,7 @@ pub(crate) async fn blocks(
 ) -> Result<query::BlocksPage, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user.as_str().as_bytes());
-    let limit = u32::try_from(limit.clamp(1, PAGE)).unwrap_or(1);
-    let user = user.clone();
+    let (user, limit) = (user.clone(), page_size(limit));
     ask(shared, shard, rpc::BLOCKS, &ListBlocks { user, after, limit }).await
 }
 
