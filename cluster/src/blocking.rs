@@ -8,7 +8,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// thread would race with the simulated time.
 ///
 /// # Errors
-/// When the runtime stops before `work` has run, or `work` panics.
+/// If the runtime stops before `work` has run, or `work` panics.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => Ok(work()),

@@ -30,7 +30,7 @@ impl Cluster {
     /// Starts a member: bootstraps or joins a cluster if the data directory is new, otherwise resumes from the disk.
     ///
     /// # Errors
-    /// When the disk, the admission or a Raft group fails.
+    /// If the disk, the admission or a Raft group fails.
     pub async fn start(
         config: Config,
         store: Store,
@@ -113,7 +113,7 @@ impl Cluster {
     /// node itself is delivered directly.
     ///
     /// # Errors
-    /// When there is no connection or its queue is full; the message is dropped.
+    /// If there is no connection or its queue is full; the message is dropped.
     pub fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
         self.node.cast(to, kind, body)
     }

@@ -23,7 +23,7 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Bytes, io::Error> {
 /// Decodes a record.
 ///
 /// # Errors
-/// When the bytes have another version or are damaged.
+/// If the bytes have another version or are damaged.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, io::Error> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| invalid(e.to_string())),

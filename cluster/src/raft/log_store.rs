@@ -41,7 +41,7 @@ impl LogStore {
     /// Opens a group's log and reads its position from disk.
     ///
     /// # Errors
-    /// When the disk or a record on it cannot be read.
+    /// If the disk or a record on it cannot be read.
     pub(crate) fn open(log: RaftLog) -> Result<LogStore, io::Error> {
         let vote = read_hard(&log, HardKey::Vote)?;
         let purged: Option<LogId> = read_hard(&log, HardKey::Purged)?;

@@ -81,7 +81,7 @@ impl StateMachineStore {
     /// Opens a replica's state and reads its position from disk.
     ///
     /// # Errors
-    /// When the disk or the record on it cannot be read.
+    /// If the disk or the record on it cannot be read.
     pub(crate) fn open(
         shard: ShardId,
         state: ShardState,

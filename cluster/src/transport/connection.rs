@@ -102,7 +102,7 @@ impl FrameReader {
     /// Waits for more bytes and returns their number.
     ///
     /// # Errors
-    /// When the connection broke or the other side closed it (`UnexpectedEof`).
+    /// If the connection broke or the other side closed it (`UnexpectedEof`).
     pub(crate) async fn fill(&mut self) -> Result<usize, CloseCause> {
         let whole = TransportFrame::extent(&self.buf, self.max_body)?.unwrap_or(0);
         // One allocation for the rest of a large frame, instead of growing the buffer with each read.

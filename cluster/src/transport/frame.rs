@@ -101,7 +101,7 @@ impl TransportFrame {
     /// Removes the frame at the front of `buf`; `None` until it is complete. The body shares `buf`'s memory.
     ///
     /// # Errors
-    /// When the bytes are not a frame, or not one with a body of at most `max_body` bytes.
+    /// If the bytes are not a frame, or not one with a body of at most `max_body` bytes.
     pub(crate) fn decode(buf: &mut BytesMut, max_body: usize) -> Result<Option<TransportFrame>, FrameError> {
         let Some(total) = TransportFrame::extent(buf, max_body)? else {
             return Ok(None);

@@ -43,7 +43,7 @@ impl TcpTransport {
     /// Binds the listen address. The transport's tasks run on the tokio runtime of the caller.
     ///
     /// # Errors
-    /// When the address cannot be bound, or it requires a secret and none is set.
+    /// If the address cannot be bound, or it requires a secret and none is set.
     pub async fn bind(config: TransportConfig) -> Result<TcpTransport, BindError> {
         let failed = |source| BindError::Listen {
             addr: config.listen.clone(),

@@ -87,7 +87,7 @@ impl SubscriptionBarrier {
         }
     }
 
-    /// What ends the wait for the next change, if one of these conversations is about to be followed.
+    /// Returns the notification of the next change, or `None` if no session is about to subscribe to one of these.
     fn fewer_than(&self, user: &UserId, convs: &[ConversationId]) -> Option<Pin<Box<OwnedNotified>>> {
         let sessions = self.inner.sessions.lock();
         let starting = sessions.users.get(user)?;

@@ -87,7 +87,7 @@ impl LoginService {
     /// Creates the login service.
     ///
     /// # Errors
-    /// When the webhook's settings are unusable.
+    /// If the webhook's settings are unusable.
     pub fn new(
         config: &Config,
         conversations: ShardClient,
@@ -169,7 +169,7 @@ impl LoginService {
     /// invalid token ends nothing and is not reported.
     ///
     /// # Errors
-    /// When the user's shard cannot be reached.
+    /// If the user's shard cannot be reached.
     pub async fn logout(&self, token: &str, all_devices: bool) -> Result<(), CommandError> {
         let ended = self.ended(token, all_devices).await;
         self.count("logout", &ended);
