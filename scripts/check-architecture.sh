@@ -37,6 +37,7 @@ depends rookery-storage "storage points upwards" 'actix.*|openraft|rookery.*'
 depends rookery-cluster "cluster points upwards or sideways" 'actix.*|rocksdb|rookery|rookery-protocol|rookery-loadtest'
 depends rookery "node reaches past the cluster" 'openraft|rocksdb|rookery-loadtest'
 depends rookery-loadtest "loadtest is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage'
+depends rookery-chat-client "the terminal client is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage|rookery-loadtest'
 
 [ "$failed" = 0 ] && echo "architecture: $checked invariants hold"
 exit "$failed"

@@ -8,8 +8,8 @@
 //! Beside it: [`user`] (state of users), [`rpc`] (chat messages between nodes) and [`webhook`] (notification of other
 //! services).
 //!
-//! Around it: [`cli`], [`config`], [`run`] (start and stop), [`shutdown`], [`telemetry`], and [`chat`], a terminal
-//! client.
+//! Around it: [`cli`], [`config`], [`run`] (start and stop), [`shutdown`] and [`telemetry`]. The terminal client is the
+//! crate `chat-client`.
 
 pub mod gateway;
 
@@ -24,7 +24,6 @@ pub mod rpc;
 pub mod user;
 pub mod webhook;
 
-pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod run;

@@ -10,11 +10,12 @@ mod probe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chat_client::ChatArgs;
 use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{Config, ConfigSources, Problems, load};
-use crate::{chat, run, telemetry};
+use crate::{run, telemetry};
 
 /// A clustered chat server.
 #[derive(Parser)]
@@ -33,7 +34,7 @@ enum Command {
     /// Runs a local cluster of real processes, for development and tests.
     Cluster(local_cluster::LocalCluster),
     /// Runs a small terminal client for chatting with a node.
-    Chat(chat::ChatArgs),
+    Chat(ChatArgs),
     /// Prints every setting with its default.
     Config,
 }

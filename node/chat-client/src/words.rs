@@ -5,7 +5,7 @@ use protocol::event::{Event, PresenceState};
 use protocol::{Body, ConversationId, MembershipChange, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TypedLine {
+pub(crate) enum TypedLine {
     Nothing,
     Help,
     Quit,
@@ -26,7 +26,7 @@ pub(super) enum TypedLine {
 }
 
 /// Text printed by `/help`.
-pub(super) const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 /list                       your conversations
 /open bob                   talk to bob
 /open g_01J…                open a group
@@ -38,7 +38,7 @@ pub(super) const HELP: &str = "\
 Everything else is sent to the open conversation. A message is pending until 'sent #n' appears: from then on it is on
 the disks of a majority. 'delivered' and 'read' follow as the other side gets it.";
 
-pub(super) fn parse(line: &str) -> Result<TypedLine, String> {
+pub(crate) fn parse(line: &str) -> Result<TypedLine, String> {
     let line = line.trim();
     let Some(command) = line.strip_prefix('/') else {
         return Ok(if line.is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn parse(line: &str) -> Result<TypedLine, String> {
 }
 
 /// Renders an event as a line, or returns `None` for events that are not shown.
-pub(super) fn event(event: &Event, me: &UserId) -> Option<String> {
+pub(crate) fn event(event: &Event, me: &UserId) -> Option<String> {
     match event {
         Event::Msg(msg) if msg.deleted => Some(format!("{}: (deleted) (#{})", name(&msg.u, me), msg.s)),
         Event::Msg(msg) => Some(format!("{}: {} (#{})", name(&msg.u, me), text(&msg.b)?, msg.s)),
@@ -142,7 +142,7 @@ fn text(b: &Body) -> Option<String> {
 }
 
 /// Renders a row of the conversation list.
-pub(super) fn row(conv: &ConversationId, name: Option<&str>, unread: u64, last: Option<&str>) -> String {
+pub(crate) fn row(conv: &ConversationId, name: Option<&str>, unread: u64, last: Option<&str>) -> String {
     let unread = if unread > 0 {
         format!(" ({unread} new)")
     } else {
@@ -153,7 +153,7 @@ pub(super) fn row(conv: &ConversationId, name: Option<&str>, unread: u64, last: 
 }
 
 /// Renders a conversation in a few words.
-pub(super) fn title(conv: &ConversationSnapshot) -> String {
+pub(crate) fn title(conv: &ConversationSnapshot) -> String {
     let name = match (&conv.title, &conv.peer) {
         (Some(title), _) => plain(title),
         (None, Some(peer)) => format!("with {}", peer.u),

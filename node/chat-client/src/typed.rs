@@ -6,14 +6,14 @@ use protocol::command::{
 };
 use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind};
 
-use super::model::{ChatModel, ClientAction, LineTarget};
-use super::words::{self, TypedLine};
+use crate::model::{ChatModel, ClientAction, LineTarget};
+use crate::words::{self, TypedLine};
 
 // === impl Model: typed ===
 
 impl ChatModel {
     /// Processes a typed line.
-    pub(super) fn line(&mut self, line: &str) -> Vec<ClientAction> {
+    pub(crate) fn line(&mut self, line: &str) -> Vec<ClientAction> {
         match words::parse(line) {
             Ok(line) => self.execute(line),
             Err(why) => vec![ClientAction::Print(format!("! {why}"))],

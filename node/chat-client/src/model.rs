@@ -14,11 +14,11 @@ use protocol::{
     ServerFrame, UserId,
 };
 
-use super::words;
+use crate::words;
 
 /// Action for the I/O loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ClientAction {
+pub(crate) enum ClientAction {
     Send(String),
     Print(String),
     /// Resend the pending changes after this time.
@@ -27,8 +27,8 @@ pub(super) enum ClientAction {
 }
 
 /// State of the client; survives reconnects.
-pub(super) struct ChatModel {
-    pub(super) user: UserId,
+pub(crate) struct ChatModel {
+    pub(crate) user: UserId,
     token: String,
     ready: bool,
     greeted: bool,
@@ -38,29 +38,29 @@ pub(super) struct ChatModel {
     ids: i64,
     /// Unacknowledged changes in the order in which they were made.
     unanswered: Vec<(i64, ClientCommand)>,
-    pub(super) open: Option<LineTarget>,
-    pub(super) convs: HashMap<ConversationId, KnownConversation>,
+    pub(crate) open: Option<LineTarget>,
+    pub(crate) convs: HashMap<ConversationId, KnownConversation>,
 }
 
 /// Target of typed lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LineTarget {
+pub(crate) enum LineTarget {
     Conv(ConversationId),
     User(UserId),
 }
 
 /// Local state of a conversation.
 #[derive(Default)]
-pub(super) struct KnownConversation {
+pub(crate) struct KnownConversation {
     /// Position of the last event applied.
-    pub(super) s: u64,
-    pub(super) name: Option<String>,
+    pub(crate) s: u64,
+    pub(crate) name: Option<String>,
 }
 
 // === impl ChatModel ===
 
 impl ChatModel {
-    pub(super) fn new(user: UserId, token: String) -> ChatModel {
+    pub(crate) fn new(user: UserId, token: String) -> ChatModel {
         ChatModel {
             user,
             token,
@@ -76,13 +76,13 @@ impl ChatModel {
     }
 
     /// Resets the session state for a new connection.
-    pub(super) fn connected(&mut self) {
+    pub(crate) fn connected(&mut self) {
         // This client resumes no session, and each new session numbers its events from 1.
         (self.ready, self.n, self.confirmed) = (false, 0, 0);
     }
 
     /// Returns all unacknowledged changes for resending, in order.
-    pub(super) fn pending(&self) -> Vec<ClientAction> {
+    pub(crate) fn pending(&self) -> Vec<ClientAction> {
         let again = |(id, command): &(i64, ClientCommand)| {
             ClientAction::Send(
                 Request {
@@ -100,7 +100,7 @@ impl ChatModel {
     }
 
     /// Confirms the received events, unless that is done already.
-    pub(super) fn confirm(&mut self) -> Vec<ClientAction> {
+    pub(crate) fn confirm(&mut self) -> Vec<ClientAction> {
         if !self.ready || self.confirmed == self.n {
             return Vec::new();
         }
@@ -109,7 +109,7 @@ impl ChatModel {
     }
 
     /// Processes a frame of the server.
-    pub(super) fn frame(&mut self, text: &str) -> Vec<ClientAction> {
+    pub(crate) fn frame(&mut self, text: &str) -> Vec<ClientAction> {
         match ServerFrame::decode(text) {
             Ok(ServerFrame::Answer { id, answer }) => self.answered(id, answer),
             Ok(ServerFrame::Event { n, event }) => {
@@ -345,7 +345,7 @@ impl ChatModel {
         }))
     }
 
-    pub(super) fn current(&self) -> Option<ConversationId> {
+    pub(crate) fn current(&self) -> Option<ConversationId> {
         match self.open.as_ref()? {
             LineTarget::Conv(conv) => Some(conv.clone()),
             LineTarget::User(user) => Some(ConversationId::direct(&self.user, user)),
@@ -375,7 +375,7 @@ impl ChatModel {
     }
 
     /// Records a change as unacknowledged, and sends it if the session is ready.
-    pub(super) fn change(&mut self, command: ClientCommand) -> Vec<ClientAction> {
+    pub(crate) fn change(&mut self, command: ClientCommand) -> Vec<ClientAction> {
         self.ids += 1;
         self.unanswered.push((self.ids, command.clone()));
         if self.ready {
@@ -392,7 +392,7 @@ impl ChatModel {
     }
 
     /// Sends a query. It is not stored, so a lost connection drops it.
-    pub(super) fn ask(&mut self, command: ClientCommand) -> ClientAction {
+    pub(crate) fn ask(&mut self, command: ClientCommand) -> ClientAction {
         self.ids += 1;
         ClientAction::Send(
             Request {
