@@ -21,7 +21,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
 use super::rest::describe::{ApiTag, EntityTag};
-use super::{asyncapi, etag, long_poll, operations, rest, sse, websocket};
+use super::{asyncapi, etag, examples, long_poll, operations, rest, sse, websocket};
 
 /// Documentation page. It loads no resources from other hosts.
 const PAGE: &str = include_str!("api.html");
@@ -117,6 +117,7 @@ impl Api {
         }
         let mut openapi = serde_json::to_value(&openapi).expect("a description always serialises");
         unsigned(&mut openapi);
+        examples::add(&mut openapi);
         let mut asyncapi = asyncapi::describe();
         unsigned(&mut asyncapi);
         Api {

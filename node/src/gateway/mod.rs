@@ -15,6 +15,7 @@ pub mod connection;
 pub mod connection_limit;
 mod envelope;
 mod etag;
+mod examples;
 mod long_poll;
 mod operations;
 pub mod problem;

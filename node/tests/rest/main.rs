@@ -19,6 +19,7 @@ mod trio;
 mod consent;
 mod conversations;
 mod envelope;
+mod examples;
 mod export;
 mod hooks;
 mod idempotency;

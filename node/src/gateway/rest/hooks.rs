@@ -24,6 +24,9 @@ struct OfHook {
     name: String,
 }
 
+/// By a name of its own: utoipa would describe the parameters of a bare `Path` a second time.
+type HookPath = Path<(ConversationId, String)>;
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(put_hook).service(delete_hook);
 }
@@ -36,7 +39,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[put("/v1/conversations/{c}/hooks/{name}")]
 async fn put_hook(
     caller: AuthenticatedUser,
-    path: Path<(ConversationId, String)>,
+    path: HookPath,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     if caller.worker().config.hooks.url.is_empty() {
@@ -54,7 +57,7 @@ async fn put_hook(
 #[delete("/v1/conversations/{c}/hooks/{name}")]
 async fn delete_hook(
     caller: AuthenticatedUser,
-    path: Path<(ConversationId, String)>,
+    path: HookPath,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     switch(&caller, path, key, false).await
@@ -62,7 +65,7 @@ async fn delete_hook(
 
 async fn switch(
     caller: &AuthenticatedUser,
-    path: Path<(ConversationId, String)>,
+    path: HookPath,
     key: Optional<Nothing>,
     on: bool,
 ) -> Result<HttpResponse, Problem> {
