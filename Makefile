@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test chaos report bench setup fmt-check clippy doc architecture tree names deny advisories
+.PHONY: help run build test verify fix api-test chaos report bench setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,7 +17,7 @@ build: ## the release binaries rookery and rookery-loadtest
 test: architecture ## every test (ARGS="-p rookery-storage" for one crate)
 	scripts/test.sh $(ARGS)
 
-verify: fmt-check tree names clippy test doc ## everything a change must pass; writes nothing but build output
+verify: fmt-check tree names english clippy test doc ## everything a change must pass; writes nothing but build output
 	scripts/deny.sh
 
 fix: ## formats, and applies what clippy can fix by itself
@@ -56,6 +56,9 @@ tree:
 
 names: ## no banned word in an identifier, no type name for two things
 	scripts/check-names.sh
+
+english: ## docs, test names and commit subjects, as far as a script can check them
+	scripts/check-english.sh
 
 deny: ## licences, bans and sources of the dependencies; installs cargo-deny at need
 	DENY_INSTALL=1 scripts/deny.sh

@@ -39,5 +39,8 @@ depends rookery "node reaches past the cluster" 'openraft|rocksdb|rookery-loadte
 depends rookery-loadtest "loadtest is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage'
 depends rookery-chat-client "the terminal client is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage|rookery-loadtest'
 
+scripts/check-layers.sh || failed=1
+scripts/check-spine.sh || failed=1
+
 [ "$failed" = 0 ] && echo "architecture: $checked invariants hold"
 exit "$failed"

@@ -219,7 +219,7 @@ async fn casts_come_between_the_ups_and_the_downs_of_their_link() {
 async fn a_new_node_without_a_cluster_names_the_missing_setting() {
     let directory = tempfile::tempdir().unwrap();
     let addr = free_addr();
-    let store = storage::Store::open(&storage::Config::small(directory.path())).unwrap();
+    let store = storage::Store::open(support::TABLES, &storage::Config::small(directory.path())).unwrap();
     let settings = cluster::transport::TransportConfig {
         listen: addr.clone(),
         ..Default::default()

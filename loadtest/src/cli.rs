@@ -148,7 +148,7 @@ pub(crate) struct CollectArgs {
 /// Protocol that the clients speak to the nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Wire {
-    /// Rookery's WebSocket protocol.
+    /// Clients of Rookery's WebSocket protocol.
     Rookery,
     /// MQTT 3.1.1 at QoS 1.
     Mqtt,

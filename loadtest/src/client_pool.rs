@@ -366,7 +366,7 @@ impl ClientPool {
         }
     }
 
-    /// Drops every connection.
+    /// Drops the connection of every client.
     pub(crate) fn cut(&self) {
         self.handles
             .iter()
@@ -383,7 +383,7 @@ impl ClientPool {
         shared.map(|(_, (_, conv))| *conv).collect()
     }
 
-    /// Ends every client.
+    /// Ends every client of the pool.
     pub(crate) fn quit(&self) {
         self.handles
             .iter()

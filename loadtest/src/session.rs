@@ -17,7 +17,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::wire;
 
-/// Connected session.
+/// Session with an open connection.
 pub(crate) struct ClientSession {
     socket: WebSocketStream<TcpStream>,
     next_id: u64,
@@ -59,7 +59,7 @@ const ANSWER: Duration = Duration::from_secs(12);
 // === impl ClientSession ===
 
 impl ClientSession {
-    /// Connects and authenticates.
+    /// Connects to a node and authenticates.
     pub(crate) async fn open(login: ClientLogin<'_>) -> Result<ClientSession, Error> {
         let opened = tokio::time::timeout(ANSWER, ClientSession::dial(login)).await;
         opened.map_err(|_| Error::Timeout(ANSWER))?

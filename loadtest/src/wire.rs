@@ -11,7 +11,7 @@ use protocol::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Requested WebSocket subprotocol.
+/// WebSocket subprotocol that the client requests.
 pub(crate) const SUBPROTOCOL: &str = "chat.v1.json";
 /// Path of the WebSocket endpoint.
 pub(crate) const PATH: &str = "/v1/ws";

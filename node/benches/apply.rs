@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cluster::{CommittedBatch, StateMachine};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use node::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine};
+use node::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine, TABLES};
 use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
 use storage::{Config, ShardId, ShardState, Store};
 
@@ -93,10 +93,13 @@ fn user(i: usize) -> UserId {
 
 fn apply(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(&Config {
-        fsync: false,
-        ..Config::new(dir.path())
-    })
+    let store = Store::open(
+        TABLES,
+        &Config {
+            fsync: false,
+            ..Config::new(dir.path())
+        },
+    )
     .expect("a store");
     let mut group = c.benchmark_group("apply");
     group.throughput(Throughput::Elements(BATCH as u64));

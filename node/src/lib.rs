@@ -19,6 +19,7 @@ pub mod commands;
 
 pub mod conversation;
 
+pub(crate) mod registration;
 pub mod relay;
 pub mod rpc;
 pub mod user;

@@ -1,4 +1,4 @@
-//! The `rookery` program.
+//! Entry point of the `rookery` program.
 
 use std::process::ExitCode;
 

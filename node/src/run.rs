@@ -23,7 +23,7 @@ use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use crate::config::Config;
 use crate::conversation::ChatService;
-use crate::conversation::state_machine::ShardStateMachine;
+use crate::conversation::state_machine::{ShardStateMachine, TABLES};
 use crate::gateway::connection_limit::{self, ConnectionLimiter, FileLimit};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::{auth, server};
@@ -250,7 +250,7 @@ async fn open_store(config: &Config, budget: FileLimit) -> Result<Store, Error> 
     loop {
         let (settings, dir) = (settings.clone(), config.storage.dir.clone());
         // Blocking: recovery of the write-ahead log would stall the runtime.
-        match tokio::task::spawn_blocking(move || Store::open(&settings)).await {
+        match tokio::task::spawn_blocking(move || Store::open(TABLES, &settings)).await {
             Ok(Ok(store)) => return Ok(store),
             Ok(Err(error @ storage::Error::Locked { .. })) if patience.goes_on(&error).await => {}
             Ok(Err(source)) => return Err(Error::Storage { dir, source }),

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::codec::{shapes, splice};
+pub use crate::conversation::{ConversationSnapshot, DirectPeer, LastEvent};
 use crate::error::ErrorCode;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::payload::EncodedEvent;
-use crate::role::{ConversationKind, GroupInvite, HistoryVisibility, Role};
+use crate::role::{ConversationKind, GroupInvite, Role};
 
 shapes! {
     /// Everything that the server sends apart from events.
@@ -127,69 +128,6 @@ pub struct Ack {
 /// A response without any fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct OkResponse {}
-
-/// Fields of `conv`, which is both a response and an event: a conversation as its member sees it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ConversationSnapshot {
-    /// Id of the conversation.
-    pub c: ConversationId,
-    /// Kind of the conversation.
-    pub kind: ConversationKind,
-    /// Title of the conversation; null if it has none.
-    #[serde(default)]
-    pub title: Option<String>,
-    /// The user's role; null if the user is no member.
-    pub role: Option<Role>,
-    /// The last event of the log; live events continue at `last.s + 1`.
-    pub last: LastEvent,
-    /// The user's read cursor.
-    pub read: u64,
-    /// The user's delivered cursor.
-    pub delivered: u64,
-    /// True if notifications are muted for this user.
-    #[serde(default)]
-    pub muted: bool,
-    /// True if the user's clients show the conversation on top.
-    #[serde(default)]
-    pub pinned: bool,
-    /// History that a new member may read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<HistoryVisibility>,
-    /// Number of members of the conversation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<u64>,
-    /// The other user of a direct conversation; absent in groups and channels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<DirectPeer>,
-    /// The events after `have`; absent if `open` was sent without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<Vec<EncodedEvent>>,
-    /// True if `events` does not start at `have + 1`, because more events were missed than it holds.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub gap: bool,
-}
-
-/// The end of a conversation's log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct LastEvent {
-    /// Sequence number of the last event.
-    pub s: u64,
-    /// Ordinal of the last message.
-    pub mn: u64,
-    /// Time of the last event, in milliseconds since the Unix epoch.
-    pub ts: u64,
-}
-
-/// The other user of a direct conversation and that user's cursors.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DirectPeer {
-    /// The other user of the direct conversation.
-    pub u: UserId,
-    /// The other user's delivered cursor.
-    pub delivered: u64,
-    /// The other user's read cursor.
-    pub read: u64,
-}
 
 /// Fields of the `inbox` response: a page of the user's conversations.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

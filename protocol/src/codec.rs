@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOf, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
 
 /// Fields that every frame may carry besides those of its shape. They stay raw, so that an ill-typed `t` does not hide
 /// the `id`.
@@ -30,6 +33,22 @@ pub(crate) struct FrameHead<'a> {
 pub(crate) trait Fields: Sized {
     fn read(text: &str) -> Result<Self, serde_json::Error>;
     fn write(&self) -> String;
+}
+
+/// Schemas with their names, in the order of registration.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// A shape of the wire: its `t` and the schema of its fields.
+#[derive(Clone)]
+pub struct Shape {
+    /// Value of `t` that selects the shape.
+    pub tag: &'static str,
+    /// Purpose of the shape, in one sentence.
+    pub about: &'static str,
+    /// Name of the schema of its fields.
+    pub name: Cow<'static, str>,
+    /// The schema of its fields and every schema that it refers to, by name.
+    pub schemas: Schemas,
 }
 
 // === impl FrameHead, Fields ===
@@ -70,6 +89,38 @@ impl<T: Serialize + DeserializeOwned> Fields for T {
     }
 }
 
+// === impl Shape ===
+
+impl Shape {
+    pub(crate) fn of<T: ToSchema>(tag: &'static str, about: &'static str) -> Shape {
+        let mut schemas = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut schemas);
+        Shape {
+            tag,
+            about: about.trim(),
+            name: T::name(),
+            schemas,
+        }
+    }
+
+    /// Returns the schema of the whole object: `t` and the fields.
+    pub fn tagged(&self) -> AllOf {
+        let tag = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some([self.tag]));
+        let mut all = AllOf::new();
+        // `allOf` with a reference, not a copy: the fields of a shape keep one schema, which generated clients can
+        // share.
+        all.description = Some(self.about.to_owned());
+        all.items.push(RefOr::T(Schema::Object(
+            ObjectBuilder::new().property("t", tag).required("t").build(),
+        )));
+        all.items
+            .push(RefOr::Ref(Ref::from_schema_name(self.name.as_ref())));
+        all
+    }
+}
+
 /// Returns the frame `{"t":<tag>,"id":<id>,<fields>}`.
 pub(crate) fn splice(tag: &str, id: Option<i64>, fields: &str) -> String {
     let mut text = String::with_capacity(fields.len() + tag.len() + 32);
@@ -102,8 +153,8 @@ macro_rules! shapes {
             }
 
             /// Returns the schemas of all shapes.
-            pub fn shapes() -> Vec<$crate::schema::Shape> {
-                vec![$($crate::schema::Shape::of::<$fields>($tag, $about),)*]
+            pub fn shapes() -> Vec<$crate::codec::Shape> {
+                vec![$($crate::codec::Shape::of::<$fields>($tag, $about),)*]
             }
 
             /// Encodes the fields as a JSON object, without `t`.

@@ -1,8 +1,9 @@
 //! Client commands: decodes a text message into a [`Request`] and checks every field.
 //!
-//! Spine: step 2 of 13. Previous: the WebSocket reader of `node`, which passes on one whole message within `max_frame`.
-//! Next: the session of `node`, which receives a command whose fields are well-formed. Checks that need state
-//! (membership, existence) happen where the state is.
+//! Spine: step 2 of 13. Previous: `node: gateway/websocket/reader`. Next: `node: session/send`.
+//!
+//! A text message has at most `max_frame` bytes. Checks that need state (membership, existence) happen where the state
+//! is.
 
 use std::fmt;
 

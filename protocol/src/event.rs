@@ -3,16 +3,15 @@
 //! A session's frame is `{"n":413,` followed by the tail, `"t":"msg",…}`. The stored bytes are the tail too, so live
 //! events, history and sync are identical by construction.
 //!
-//! Spine: step 10 of 13. Previous: the results of the applied batch in `node`. Next: the fan-out of `node`, one
-//! delivery per interested node.
+//! The state machine of `node` encodes each event; the fan-out passes the tail on.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::answer::ConversationSnapshot;
 use crate::codec::{FrameHead, shapes, splice};
+use crate::conversation::ConversationSnapshot;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
-use crate::payload::Body;
+use crate::payload::{Body, EncodedEvent};
 use crate::role::{MembershipChange, Role};
 
 mod change;
@@ -176,6 +175,20 @@ impl Event {
     /// Decodes the shape named `tag`; `None` if no event has that name.
     pub(crate) fn decode_as(tag: &str, text: &str) -> Option<Result<Event, serde_json::Error>> {
         Event::read(tag, text)
+    }
+}
+
+// === impl EncodedEvent ===
+
+impl EncodedEvent {
+    /// Returns the frame of this event with a session's event number.
+    pub fn frame(&self, n: u64) -> String {
+        event_frame(n, self.tail())
+    }
+
+    /// Returns the decoded event; `None` for an event of a later version.
+    pub fn event(&self) -> Option<Event> {
+        Event::decode(self.as_str())
     }
 }
 

@@ -9,29 +9,40 @@
 
 #![warn(missing_docs)]
 
-pub mod ids;
+// Leaf first: a module imports only from those above it (scripts/check-layers.sh). The blank lines keep rustfmt from
+// sorting them.
 pub mod role;
 
+pub mod ids;
+
 pub mod limits;
-pub mod payload;
+
 pub mod text;
 
-pub mod command;
-pub mod cost;
+pub mod payload;
 
-pub mod answer;
+pub mod error;
+
+pub mod close;
+
+mod codec;
+
+pub mod conversation;
+
+pub mod command;
+
+pub mod cost;
 
 pub mod event;
 
+pub mod answer;
+
 pub mod lists;
+
 pub mod message;
 
 pub mod frame;
 
-pub mod close;
-pub mod error;
-
-mod codec;
 pub mod schema;
 
 pub use answer::Response;

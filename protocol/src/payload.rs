@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, event_frame};
 use crate::text;
 
 /// A message body: a JSON object, kept as it was written. Only line breaks between tokens become spaces, so that an
@@ -96,16 +95,6 @@ impl EncodedEvent {
     /// Returns everything after the opening brace: the bytes that were also fanned out live.
     pub fn tail(&self) -> &str {
         self.0.get().trim_start_matches('{')
-    }
-
-    /// Returns the frame of this event with a session's event number.
-    pub fn frame(&self, n: u64) -> String {
-        event_frame(n, self.tail())
-    }
-
-    /// Returns the decoded event; `None` for an event of a later version.
-    pub fn event(&self) -> Option<Event> {
-        Event::decode(self.as_str())
     }
 }
 

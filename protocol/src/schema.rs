@@ -5,29 +5,14 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{AdditionalProperties, AllOf, ObjectBuilder, OneOfBuilder, Schema, Type};
-use utoipa::openapi::{Ref, RefOr};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+pub use crate::codec::{Schemas, Shape};
 use crate::event;
 use crate::ids::{ClientMessageId, ConversationId, MAX_ID_BYTES, UserId};
 use crate::payload::{Body, EncodedEvent};
-
-/// Schemas with their names, in the order of registration.
-pub type Schemas = Vec<(String, RefOr<Schema>)>;
-
-/// A shape of the wire: its `t` and the schema of its fields.
-#[derive(Clone)]
-pub struct Shape {
-    /// Value of `t` that selects the shape.
-    pub tag: &'static str,
-    /// Purpose of the shape, in one sentence.
-    pub about: &'static str,
-    /// Name of the schema of its fields.
-    pub name: Cow<'static, str>,
-    /// The schema of its fields and every schema that it refers to, by name.
-    pub schemas: Schemas,
-}
 
 /// The response to each command, both as `t`; `None` for the command without a response. Every command may also get
 /// `err`.
@@ -61,38 +46,6 @@ pub const ANSWERS: [(&str, Option<&str>); 28] = [
     ("me", Some("me")),
     ("hb", Some("hb")),
 ];
-
-// === impl Shape ===
-
-impl Shape {
-    pub(crate) fn of<T: ToSchema>(tag: &'static str, about: &'static str) -> Shape {
-        let mut schemas = vec![(T::name().into_owned(), T::schema())];
-        T::schemas(&mut schemas);
-        Shape {
-            tag,
-            about: about.trim(),
-            name: T::name(),
-            schemas,
-        }
-    }
-
-    /// Returns the schema of the whole object: `t` and the fields.
-    pub fn tagged(&self) -> AllOf {
-        let tag = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some([self.tag]));
-        let mut all = AllOf::new();
-        // `allOf` with a reference, not a copy: the fields of a shape keep one schema, which generated clients can
-        // share.
-        all.description = Some(self.about.to_owned());
-        all.items.push(RefOr::T(Schema::Object(
-            ObjectBuilder::new().property("t", tag).required("t").build(),
-        )));
-        all.items
-            .push(RefOr::Ref(Ref::from_schema_name(self.name.as_ref())));
-        all
-    }
-}
 
 // === schemas of ids ===
 

@@ -19,14 +19,17 @@ pub(crate) fn row(table: TableId, key: &[u8], value: Option<&[u8]>) -> u128 {
 mod tests {
     use super::*;
 
+    const MESSAGE: TableId = TableId::new(3, "msg");
+    const MEMBER: TableId = TableId::new(4, "member");
+
     #[test]
     fn table_key_value_and_removal_each_count() {
         let rows = [
-            row(TableId::Member, b"k", Some(b"v")),
-            row(TableId::Message, b"k", Some(b"v")),
-            row(TableId::Member, b"kv", Some(b"")),
-            row(TableId::Member, b"k", Some(b"")),
-            row(TableId::Member, b"k", None),
+            row(MEMBER, b"k", Some(b"v")),
+            row(MESSAGE, b"k", Some(b"v")),
+            row(MEMBER, b"kv", Some(b"")),
+            row(MEMBER, b"k", Some(b"")),
+            row(MEMBER, b"k", None),
         ];
         for (i, one) in rows.iter().enumerate() {
             assert!(rows[i + 1..].iter().all(|other| one != other), "{i}");
@@ -35,7 +38,7 @@ mod tests {
 
     #[test]
     fn golden_digest_of_a_row() {
-        let digest = row(TableId::Member, b"key", Some(b"value"));
+        let digest = row(MEMBER, b"key", Some(b"value"));
         assert_eq!(format!("{digest:032x}"), "32d1268d236110f20a6d963aa528e770");
     }
 }

@@ -1,6 +1,6 @@
 //! Free-space guard: checks the disk before a write, so that no write fails halfway.
 //!
-//! When RocksDB meets a full disk in the middle of a write, its memory and its write-ahead log differ, and only a
+//! If RocksDB meets a full disk in the middle of a write, its memory and its write-ahead log differ, and only a
 //! restart repairs that. The guard has two thresholds. Below the reserve [`DiskSpaceGuard::admit`] refuses new work;
 //! below half of it [`DiskSpaceGuard::allow`] refuses log entries that are already queued. The rest is for state writes
 //! of logged entries, for flushes, and for the purge that frees space.

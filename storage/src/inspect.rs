@@ -1,4 +1,4 @@
-//! Read-only inspection of a data directory, printed by `examples/inspect`.
+//! Read-only inspection of a data directory, printed by `node/examples/inspect.rs`.
 //!
 //! Opens the database read-only and takes no lock, so it works beside a running node. It then reads what that node has
 //! written to files so far.
@@ -8,10 +8,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::columns::{Column, TableId};
+use crate::columns::Column;
 use crate::engine::EngineRead;
 use crate::engine::rocks::RocksEngine;
-use crate::{Config, Error, HardKey, ScanOrder, ShardId, data_dir, keys, raft_log, recovery, sync_marker};
+use crate::{Config, Error, HardKey, ScanOrder, ShardId, TableCatalog, TableId};
+use crate::{data_dir, keys, raft_log, record, recovery, row_scan, sync_marker};
 
 /// Content of a data directory.
 #[derive(Debug)]
@@ -46,17 +47,17 @@ pub struct ShardReport {
 // === impl InspectReport ===
 
 impl InspectReport {
-    /// Reads a data directory, checking every record of the state.
+    /// Reads a data directory with its tables, checking every record of the state.
     ///
     /// # Errors
     /// The errors of `Store::open`, without `Locked`; [`Error::Corrupt`] for the first damaged record.
-    pub fn read(path: &Path) -> Result<InspectReport, Error> {
+    pub fn read(tables: TableCatalog, path: &Path) -> Result<InspectReport, Error> {
         data_dir::read_format(path)?;
         // Read before the database: a running node writes the database first, and a later marker could be ahead of this
         // view.
         let witnessed = sync_marker::read_marker(path)?;
         // Small buffers: the inspection runs beside a node that needs the memory.
-        let rows = RocksEngine::open_read_only(&data_dir::database(path), &Config::small(path))?;
+        let rows = RocksEngine::open_read_only(&data_dir::database(path), tables, &Config::small(path))?;
         let rounds = recovery::last_round(&rows)?;
         sync_marker::check(witnessed, rounds)?;
         // A shard may have one of the two only: a new replica votes before it has a log.
@@ -66,10 +67,9 @@ impl InspectReport {
         ids.dedup();
         let shards = ids
             .into_iter()
-            .map(|shard| ShardReport::read(&rows, shard))
+            .map(|shard| ShardReport::read(&rows, tables, shard))
             .collect::<Result<_, _>>()?;
-        let families = Column::ALL
-            .into_iter()
+        let families = Column::all(tables)
             .map(|column| {
                 rows.estimate(column)
                     .map(|(count, bytes)| (column.name(), count, bytes))
@@ -93,7 +93,7 @@ fn node(rows: &dyn EngineRead) -> Result<Vec<(String, Bytes)>, Error> {
         &[2],
         ScanOrder::Ascending,
         &mut |key, value| {
-            let value = crate::record::open_slice(Column::Node, key, value)?;
+            let value = record::open_slice(Column::Node, key, value)?;
             facts.push((
                 String::from_utf8_lossy(&key[1..]).into_owned(),
                 Bytes::copy_from_slice(value),
@@ -124,7 +124,7 @@ impl fmt::Display for InspectReport {
 // === impl ShardReport ===
 
 impl ShardReport {
-    fn read(rows: &dyn EngineRead, shard: ShardId) -> Result<ShardReport, Error> {
+    fn read(rows: &dyn EngineRead, catalog: TableCatalog, shard: ShardId) -> Result<ShardReport, Error> {
         let generation = recovery::generation(rows, shard)?;
         let mut hard = Vec::new();
         for key in HardKey::ALL {
@@ -134,9 +134,9 @@ impl ShardReport {
             );
         }
         let mut tables = Vec::new();
-        for table in TableId::ALL {
+        for &table in catalog.tables() {
             let (mut count, mut bytes) = (0, 0);
-            crate::tables::visit(
+            row_scan::visit(
                 rows,
                 shard,
                 generation,

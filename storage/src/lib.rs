@@ -18,13 +18,13 @@
 //! # Layout
 //!
 //! The modules in the order of that path:
-//! * [`Config`] and [`Error`].
+//! * [`Config`] and [`Error`]; [`TableCatalog`], in which the caller lists its tables.
 //! * `columns`, `keys` and `record` define the bytes of a row on disk.
 //! * `data_dir`, `recovery` and `sync_marker` check the data directory at open.
 //! * `engine` is the interface to RocksDB and to the simulated disk.
 //! * `write_queue` and `writer` implement group commit; `store_health` and `disk_space` refuse writes after a failure or on a full
 //!   disk.
-//! * `raft_log`, `hard_state`, `tables`, `transaction` and `read_view` are the handles of one shard.
+//! * `raft_log`, `hard_state`, `shard_state`, `transaction` and `read_view` are the handles of one shard.
 //! * `snapshot` copies the applied state of a shard between nodes.
 //! * [`inspect`] reads a data directory without opening it as a store.
 //!
@@ -37,47 +37,73 @@
 
 #![warn(missing_docs)]
 
-mod config;
+// Leaf first: a module imports only from those above it (scripts/check-layers.sh). The blank lines keep rustfmt from
+// sorting them.
+mod ids;
+
 mod error;
 
-mod columns;
-mod digest;
-mod keys;
-mod record;
+mod config;
 
-mod data_dir;
-mod recovery;
-mod sync_marker;
-
-mod disk_space;
-mod engine;
-mod memory;
 mod metrics;
-mod store_health;
-mod write_queue;
-mod writer;
 
-mod store;
-mod store_core;
+mod columns;
 
 mod hard_state;
+
+mod digest;
+
+mod record;
+
+mod keys;
+
+mod data_dir;
+
+mod sync_marker;
+
+mod engine;
+
+mod row_scan;
+
+mod recovery;
+
+mod memory_disk;
+
+mod store_health;
+
+mod disk_space;
+
+mod write_queue;
+
+mod writer;
+
+mod store_core;
+
 mod raft_log;
+
 mod read_view;
+
 mod snapshot;
-mod tables;
+
 mod transaction;
+
+mod shard_state;
+
+mod store;
 
 pub mod inspect;
 
-pub use columns::TableId;
 pub use config::Config;
+pub use engine::ScanOrder;
 pub use error::Error;
 pub use hard_state::{Durability, HardKey};
-pub use memory::{MemoryDisk, MemoryOptions};
+pub use ids::{ShardId, TableCatalog, TableId};
+pub use memory_disk::{MemoryDisk, MemoryOptions};
 pub use metrics::Metrics;
-pub use raft_log::{Completion, RaftLog};
+pub use raft_log::RaftLog;
 pub use read_view::ReadView;
+pub use shard_state::ShardState;
 pub use snapshot::{SnapshotExport, SnapshotImport};
-pub use store::{ShardId, Store};
-pub use tables::{ScanOrder, ShardState};
+pub use store::Store;
 pub use transaction::Transaction;
+pub use write_queue::Completion;

@@ -13,11 +13,7 @@ use crate::columns::Column;
 use crate::engine::{EngineRead, WriteBatch};
 use crate::store_core::{ShardEntry, StoreCore};
 use crate::write_queue::{WriteKind, WriteOp};
-use crate::{Durability, Error, HardKey, ScanOrder, ShardId, keys, record};
-
-/// Callback with the result of a queued operation. Runs once, in the order of the calls, on the writer's thread. It
-/// must not block, nor call anything that blocks on the writer (`sync`, `put_node`, `close`).
-pub type Completion = Box<dyn FnOnce(Result<(), Error>) + Send>;
+use crate::{Completion, Durability, Error, HardKey, ScanOrder, ShardId, keys, record};
 
 /// Handle of the log and the hard state of one shard. Cheap to clone.
 #[derive(Debug, Clone)]

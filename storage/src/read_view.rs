@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::columns::Column;
 use crate::engine::EngineRead;
 use crate::store_core::StoreCore;
-use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, tables};
+use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, row_scan};
 
 /// A point-in-time view. It keeps old row versions from compaction, so drop it soon.
 pub struct ReadView {
@@ -41,7 +41,7 @@ impl ReadView {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let (rows, generation) = self.rows()?;
-        tables::scan(rows, self.shard, generation, table, range, order, limit)
+        row_scan::scan(rows, self.shard, generation, table, range, order, limit)
     }
 
     /// Returns the applied position of the view; `None` before the first commit.

@@ -1,31 +1,28 @@
 //! Recovery at open: reads the shards and removes leftovers of unfinished imports.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use tracing::info;
 
-use crate::columns::{Column, TableId};
+use crate::columns::Column;
 use crate::engine::{Engine, EngineRead, WriteBatch};
-use crate::record;
-use crate::store_core::ShardEntry;
-use crate::{Error, ScanOrder, ShardId, keys};
+use crate::{Error, ScanOrder, ShardId, TableCatalog, TableId, keys, record};
 
 /// Exclusive upper bound of all keys. No key starts with 64 bytes 0xff: its index or generation is smaller.
 const END: [u8; 64] = [u8::MAX; 64];
 
 /// Returns the shards that have hard state, each with its current generation. Removes the rows of all other
 /// generations, which imports left behind that did not finish or were not swept.
-pub(crate) fn shards(engine: &dyn Engine) -> Result<HashMap<ShardId, Arc<ShardEntry>>, Error> {
-    let mut shards = HashMap::new();
+pub(crate) fn shards(engine: &dyn Engine, tables: TableCatalog) -> Result<BTreeMap<ShardId, u32>, Error> {
+    let mut shards = BTreeMap::new();
     for id in shards_of(engine, Column::Hard)? {
-        shards.insert(id, Arc::new(ShardEntry::new(id, generation(engine, id)?)));
+        shards.insert(id, generation(engine, id)?);
     }
     let mut sweep = WriteBatch::default();
-    for table in TableId::ALL {
+    for &table in tables.tables() {
         for id in shards_of(engine, Column::State(table))? {
             // Without a row in `Hard` no import has finished, so generation 0 is current.
-            let current = shards.get(&id).map_or(0, |shard| shard.generation());
+            let current = shards.get(&id).copied().unwrap_or(0);
             sweep_table(engine, table, id, current, &mut sweep)?;
         }
     }

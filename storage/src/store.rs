@@ -15,12 +15,8 @@ use crate::engine::rocks::RocksEngine;
 use crate::store_core::StoreCore;
 use crate::sync_marker::{self, SyncMarker};
 use crate::write_queue::WriteKind;
-use crate::{Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardState};
+use crate::{Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardId, ShardState, TableCatalog};
 use crate::{keys, recovery};
-
-/// Number of a shard of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ShardId(pub u16);
 
 /// Handle of everything that a node keeps on disk. Cheap to clone; dropping the last clone closes the store.
 #[derive(Clone)]
@@ -28,38 +24,21 @@ pub struct Store {
     inner: Arc<StoreCore>,
 }
 
-// === impl ShardId ===
-
-impl ShardId {
-    /// The id of the meta group.
-    pub const META: ShardId = ShardId(u16::MAX);
-}
-
-impl std::fmt::Display for ShardId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if *self == ShardId::META {
-            f.write_str("meta")
-        } else {
-            write!(f, "{}", self.0)
-        }
-    }
-}
-
 // === impl Store ===
 
 impl Store {
-    /// Opens the data directory, creates it if it is missing, and starts the writer thread.
+    /// Opens the data directory with its tables, creates it if it is missing, and starts the writer thread.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Newer`], [`Error::Foreign`], [`Error::Io`]: existing data was not changed.
     /// [`Error::Corrupt`]: the replica on this disk must not be used; see the variant.
-    pub fn open(config: &Config) -> Result<Store, Error> {
+    pub fn open(tables: TableCatalog, config: &Config) -> Result<Store, Error> {
         // The lock comes first: everything below would race with a second process on the same directory.
         let directory = DataDir::open(&config.path)?;
         let (marker, known) = SyncMarker::open(&config.path)?;
         // Permissions are restricted before RocksDB creates its first file.
         directory.protect()?;
-        let engine = RocksEngine::open(&directory.database(), config, directory.into_lock())?;
+        let engine = RocksEngine::open(&directory.database(), tables, config, directory.into_lock())?;
         let round = recovery::last_round(&engine)?;
         // Compared before the writer starts: its first synced group would cover up that older groups are missing.
         // See docs/decisions/0006-witness-of-synced-rounds.md.
@@ -67,7 +46,7 @@ impl Store {
         if !config.fsync {
             warn!("os mode: acknowledged writes are not synced to disk");
         }
-        let inner = StoreCore::threaded(engine, config, marker, round)?;
+        let inner = StoreCore::threaded(engine, tables, config, marker, round)?;
         info!(path = ?config.path, rounds = round, "storage opened");
         Ok(Store {
             inner: Arc::new(inner),
@@ -79,9 +58,9 @@ impl Store {
     ///
     /// # Panics
     /// If the disk holds damaged records.
-    pub fn memory(disk: &MemoryDisk, options: MemoryOptions) -> Store {
-        let inner =
-            StoreCore::simulated(MemoryEngine::open(disk.shared()), options).expect("a simulated disk opens");
+    pub fn memory(tables: TableCatalog, disk: &MemoryDisk, options: MemoryOptions) -> Store {
+        let engine = MemoryEngine::open(disk.shared());
+        let inner = StoreCore::simulated(engine, tables, options).expect("a simulated disk opens");
         Store {
             inner: Arc::new(inner),
         }

@@ -20,7 +20,7 @@ use crate::store_health::StoreHealth;
 use crate::sync_marker::SyncMarker;
 use crate::write_queue::{WriteKind, WriteOp, WriteQueue};
 use crate::writer::{self, SharedWriter, StorageWriter};
-use crate::{Completion, Config, Error, MemoryOptions, Metrics, ShardId};
+use crate::{Completion, Config, Error, MemoryOptions, Metrics, ShardId, TableCatalog};
 
 /// Shared core of all handles of one store.
 pub(crate) struct StoreCore {
@@ -29,6 +29,7 @@ pub(crate) struct StoreCore {
     pub(crate) health: Arc<StoreHealth>,
     pub(crate) space: SharedSpace,
     pub(crate) metrics: Metrics,
+    pub(crate) tables: TableCatalog,
     queue: Arc<WriteQueue>,
     shards: Mutex<HashMap<ShardId, Arc<ShardEntry>>>,
     driver: WriterDriver,
@@ -64,6 +65,7 @@ impl StoreCore {
     /// Starts a store on RocksDB with the writer on a thread of its own.
     pub(crate) fn threaded(
         engine: RocksEngine,
+        tables: TableCatalog,
         config: &Config,
         marker: SyncMarker,
         round: u64,
@@ -74,6 +76,7 @@ impl StoreCore {
         let space = DiskSpaceGuard::new(config.reserve_bytes, FRESH, metrics.clone());
         StoreCore::start(
             Arc::new(engine),
+            tables,
             metrics,
             space,
             Some(config.queue_bytes),
@@ -94,7 +97,11 @@ impl StoreCore {
     }
 
     /// Starts a store on a simulated disk, with the writer on the current runtime if there is one.
-    pub(crate) fn simulated(engine: MemoryEngine, options: MemoryOptions) -> Result<StoreCore, Error> {
+    pub(crate) fn simulated(
+        engine: MemoryEngine,
+        tables: TableCatalog,
+        options: MemoryOptions,
+    ) -> Result<StoreCore, Error> {
         let metrics = Metrics::default();
         let round = recovery::last_round(&engine)?;
         // A simulated disk reports 0 or u64::MAX free bytes, so any small reserve tells the two apart.
@@ -102,19 +109,27 @@ impl StoreCore {
         // depend on.
         let space = DiskSpaceGuard::new(2, Duration::ZERO, metrics.clone());
         // No bound on the queue: a caller that blocked would block the only thread, on which the writer runs too.
-        StoreCore::start(Arc::new(engine), metrics, space, None, |mut writer, queue| {
-            writer.go_on(round);
-            let writer = Arc::new(Mutex::new(writer));
-            let Ok(runtime) = Handle::try_current() else {
-                return Ok(WriterDriver::Caller(writer));
-            };
-            runtime.spawn(writer::run_task(writer.clone(), queue, 4 << 20, options));
-            Ok(WriterDriver::Task(writer))
-        })
+        StoreCore::start(
+            Arc::new(engine),
+            tables,
+            metrics,
+            space,
+            None,
+            |mut writer, queue| {
+                writer.go_on(round);
+                let writer = Arc::new(Mutex::new(writer));
+                let Ok(runtime) = Handle::try_current() else {
+                    return Ok(WriterDriver::Caller(writer));
+                };
+                runtime.spawn(writer::run_task(writer.clone(), queue, 4 << 20, options));
+                Ok(WriterDriver::Task(writer))
+            },
+        )
     }
 
     fn start(
         engine: Arc<dyn Engine>,
+        tables: TableCatalog,
         metrics: Metrics,
         space: DiskSpaceGuard,
         queue_bytes: Option<usize>,
@@ -124,7 +139,10 @@ impl StoreCore {
         let health = Arc::new(StoreHealth::new(metrics.clone()));
         let queue = Arc::new(WriteQueue::new(queue_bytes, metrics.clone()));
         // Leftovers of unfinished imports are swept before the writer starts, so no write can race with the sweep.
-        let shards = Mutex::new(recovery::shards(&*engine)?);
+        let shards = recovery::shards(&*engine, tables)?
+            .into_iter()
+            .map(|(id, generation)| (id, Arc::new(ShardEntry::new(id, generation))))
+            .collect();
         let writer = StorageWriter::new(engine.clone(), health.clone(), space.clone(), metrics.clone());
         let driver = drive(writer, queue.clone())?;
         Ok(StoreCore {
@@ -132,8 +150,9 @@ impl StoreCore {
             health,
             space,
             metrics,
+            tables,
             queue,
-            shards,
+            shards: Mutex::new(shards),
             driver,
         })
     }

@@ -13,7 +13,7 @@ use fail::fail_point;
 use crate::columns::Column;
 use crate::engine::{Engine, WriteBatch};
 use crate::store_core::{ShardEntry, StoreCore};
-use crate::{Error, ScanOrder, TableId, digest, keys, tables};
+use crate::{Error, ScanOrder, TableId, digest, keys, row_scan};
 
 /// A batch of changes to one shard's state. Dropping it without a commit discards the changes.
 pub struct Transaction {
@@ -22,7 +22,7 @@ pub struct Transaction {
     generation: u32,
     /// The committed state, or the error that each call returns because there is none.
     base: Result<Arc<dyn Engine>, Error>,
-    overlay: [Overlay; TableId::ALL.len()],
+    overlay: BTreeMap<TableId, Overlay>,
     /// Number of calls of [`Self::take_digest`] so far.
     step: u32,
     /// Digest of the rows written in this step.
@@ -51,7 +51,7 @@ impl Transaction {
             shard,
             generation,
             base,
-            overlay: Default::default(),
+            overlay: BTreeMap::new(),
             step: 0,
             digest: 0,
         }
@@ -59,7 +59,7 @@ impl Transaction {
 
     /// Returns a row, own writes included; `None` if there is none or this transaction deleted it.
     pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        if let Some(own) = self.overlay[table.slot()].get(key) {
+        if let Some(own) = self.overlay.get(&table).and_then(|rows| rows.get(key)) {
             return Ok(own.value.clone());
         }
         self.base()?.payload(
@@ -85,7 +85,7 @@ impl Transaction {
             return Ok(merged.rows);
         }
         let (shard, generation) = (self.shard.id, self.generation);
-        tables::visit(
+        row_scan::visit(
             self.base()?,
             shard,
             generation,
@@ -161,7 +161,7 @@ impl Transaction {
             value: value.map(Bytes::copy_from_slice),
             step: self.step,
         };
-        let before = self.overlay[table.slot()].insert(key.to_vec(), own);
+        let before = self.overlay.entry(table).or_default().insert(key.to_vec(), own);
         // A row written twice in a step counts with its last value only.
         if let Some(before) = before.filter(|before| before.step == self.step) {
             let replaced = digest::row(table, key, before.value.as_deref());
@@ -172,8 +172,8 @@ impl Transaction {
     fn batch(&self, applied: &[u8]) -> WriteBatch {
         let (shard, generation) = (self.shard.id, self.generation);
         let mut batch = WriteBatch::default();
-        for table in TableId::ALL {
-            for (key, own) in &self.overlay[table.slot()] {
+        for (&table, rows) in &self.overlay {
+            for (key, own) in rows {
                 let key = keys::state(shard, generation, key);
                 match &own.value {
                     Some(value) => batch.put(Column::State(table), key, value),
@@ -206,7 +206,10 @@ impl Transaction {
         if !range.end.is_empty() && range.start >= range.end {
             return Box::new(std::iter::empty());
         }
-        let rows = self.overlay[table.slot()].range::<[u8], _>((Bound::Included(range.start), end));
+        let Some(rows) = self.overlay.get(&table) else {
+            return Box::new(std::iter::empty());
+        };
+        let rows = rows.range::<[u8], _>((Bound::Included(range.start), end));
         match order {
             ScanOrder::Ascending => Box::new(rows),
             ScanOrder::Descending => Box::new(rows.rev()),
@@ -216,7 +219,7 @@ impl Transaction {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let writes = self.overlay.iter().map(BTreeMap::len).sum::<usize>();
+        let writes = self.overlay.values().map(BTreeMap::len).sum::<usize>();
         f.debug_struct("Transaction")
             .field("shard", &self.shard.id)
             .field("writes", &writes)
@@ -228,7 +231,7 @@ impl std::fmt::Debug for Transaction {
 
 /// Result rows of a scan, up to a limit.
 struct Merge {
-    rows: tables::RowIter,
+    rows: row_scan::RowIter,
     limit: usize,
 }
 

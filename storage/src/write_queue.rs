@@ -11,7 +11,11 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::engine::WriteBatch;
-use crate::{Completion, Error, Metrics, ShardId};
+use crate::{Error, Metrics, ShardId};
+
+/// Callback with the result of a queued operation. Runs once, in the order of the calls, on the writer's thread. It
+/// must not block, nor call anything that blocks on the writer (`sync`, `put_node`, `close`).
+pub type Completion = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// One operation for the storage writer.
 pub(crate) struct WriteOp {

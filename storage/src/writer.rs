@@ -1,5 +1,7 @@
 //! Storage writer: one per node, commits the logs of all shards in groups.
 //!
+//! Spine: step 7 of 13. Previous: `cluster: raft/log_store`. Next: `cluster: raft/network`.
+//!
 //! ```text
 //!  append  vote  truncate  purge      of all shards, in the order of the calls
 //!     \      \      |      /
@@ -10,10 +12,9 @@
 //!               +----------------------------------------------------------------------------+
 //! ```
 //!
-//! Spine: step 7 of 13. Previous: `cluster::raft`, which appends a proposed batch to the log of its shard. Next: the
-//! completion callback, by which `cluster` counts the entry as stored on this node.
+//! The completion callback, by which `cluster` counts the entry as stored on this node, is called last.
 //!
-//! Queue: the write queue, bounded by [`Config::queue_bytes`](crate::Config). When it is full, the caller blocks.
+//! Queue: the write queue, bounded by [`Config::queue_bytes`](crate::Config). A caller blocks while it is full.
 //! Metrics: `storage_queue_length`, `storage_queue_bytes`.
 //!
 //! While an fsync runs, the next group accumulates in the queue: the higher the load, the more entries share an fsync.

@@ -1,4 +1,6 @@
-//! Step 7 of the life of a message: a group's log, over the storage writer that all groups of the node share.
+//! A group's log, over the storage writer that all groups of the node share.
+//!
+//! Spine: step 7 of 13. Previous: `cluster: shard/proposer`. Next: `storage: writer`.
 //!
 //! openraft reads entries as soon as `append` returns, while the writer may still be waiting for its disk. Reads
 //! therefore use the in-memory [`UnflushedLog`] first. Votes and truncations wait for their fsync, in the same queue as

@@ -1,4 +1,6 @@
-//! Step 8 of the life of a message, sending side: requests of one group to one other replica.
+//! Sending side of a group: requests of one group to one other replica.
+//!
+//! Spine: step 8 of 13. Previous: `storage: writer`. Next: `cluster: transport`.
 //!
 //! Appends are pipelined: up to [`PIPELINE`] are in flight, answered in order. On the wire a request is the shard
 //! (`u16`) and the request's [record](super::codec).

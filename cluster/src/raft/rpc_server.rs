@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, receiving side: requests of the Raft and snapshot connections.
+//! Receiving side of the groups: requests of the Raft and snapshot connections.
 //!
 //! Appends of one peer and group pass through one stream, in order, so that several share one flush. A stream ends at
 //! the first conflict or higher vote; the appends behind it are refused, and the leader sends them again.

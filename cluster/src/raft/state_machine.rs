@@ -1,4 +1,6 @@
-//! Step 9 of the life of a message: applies committed entries in order, each chunk in one storage transaction.
+//! Applies committed entries in order, each chunk in one storage transaction.
+//!
+//! Spine: step 9 of 13. Previous: `cluster: transport`. Next: `node: conversation/state_machine/apply`.
 //!
 //! The transaction is not synced: the log is authoritative, and effects lost in a crash are applied again. That
 //! requires that an entry's effects do not reach the disk before the entry does. A leader may commit through its

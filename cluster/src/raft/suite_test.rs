@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use storage::{ShardId, Store, Transaction};
+use storage::{ShardId, Store, TableCatalog, Transaction};
 
 use crate::ownership::ShardOwner;
 use crate::raft::TypeConfig;
@@ -43,7 +43,7 @@ impl ApplyObserver for Silent {
 impl StoreBuilder<TypeConfig, LogStore, StateMachineStore, Guard> for Builder {
     async fn build(&self) -> Result<(Guard, LogStore, StateMachineStore), StorageError<TypeConfig>> {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&storage::Config::small(directory.path())).unwrap();
+        let store = Store::open(TableCatalog::new(&[]), &storage::Config::small(directory.path())).unwrap();
         let shard = ShardId(3);
         let log = LogStore::open(store.log(shard)).unwrap();
         // The suite applies entries that it never appended: they count as flushed.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use storage::{ShardState, TableId, Transaction};
+use storage::{ShardState, Transaction};
 
 use crate::error::Error;
-use crate::ids::{NodeId, NodeInfo};
+use crate::ids::{META_TABLE, NodeId, NodeInfo};
 use crate::state_machine::{CommittedBatch, StateMachine};
 
 /// Version of the map's encoding on disk and on the wire; a node refuses any other.
@@ -127,7 +127,7 @@ impl ClusterMap {
     /// Reads the map from a replica of the meta group; `None` before the bootstrap.
     pub(crate) fn load(state: &ShardState) -> Result<Option<ClusterMap>, Error> {
         state
-            .get(TableId::Meta, KEY)?
+            .get(META_TABLE, KEY)?
             .map(|bytes| ClusterMap::decode(&bytes))
             .transpose()
     }
@@ -258,7 +258,7 @@ impl MapChangeResult {
 
 impl StateMachine for MapStateMachine {
     fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
-        let stored = tx.get(TableId::Meta, KEY)?;
+        let stored = tx.get(META_TABLE, KEY)?;
         let mut map = match stored.as_deref().map(ClusterMap::decode) {
             None => ClusterMap::default(),
             Some(Ok(map)) => map,
@@ -285,7 +285,7 @@ impl StateMachine for MapStateMachine {
             .collect();
         // Refused changes leave the rows as they are.
         if map.version != before {
-            tx.put(TableId::Meta, KEY, &map.encode());
+            tx.put(META_TABLE, KEY, &map.encode());
         }
         Ok(outcomes)
     }

@@ -1,4 +1,6 @@
-//! Step 6 of the life of a message: proposal queue of a shard, which packs queued commands into log entries.
+//! Proposal queue of a shard, which packs queued commands into log entries.
+//!
+//! Spine: step 6 of 13. Previous: `node: conversation/shard/propose`. Next: `cluster: raft/log_store`.
 //!
 //! One entry is in flight per shard, and the next one contains everything queued in that time. Under load the batches
 //! therefore grow by themselves, and without load no command is delayed for a fuller batch.

@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, on a connection: the loops that move frames between queues and a socket.
+//! Loops of a connection: the tasks that move frames between queues and a socket.
 //!
 //! A connection is one task that polls a reader, a writer and a keepalive. The writer takes all queued frames and
 //! writes them at once. The reader reads all bytes that have arrived and handles every complete frame.

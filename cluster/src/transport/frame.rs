@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, on the wire: encoding of frames.
+//! Encoding of frames.
 //!
 //! ```text
 //!   0       4       8      9           17       19

@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, receiving side: incoming connections, from the handshake to the handler.
+//! Listener of the transport: incoming connections, from the handshake to the handler.
 //!
 //! A peer has at most one incoming connection per class. A newer one replaces the older, and its requests are handled
 //! only after the older one has ended, so that the handler sees one order.

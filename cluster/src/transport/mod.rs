@@ -1,4 +1,6 @@
-//! Step 8 of the life of a message: transport of requests and one-way messages between the nodes of a cluster.
+//! Transport of requests and one-way messages between the nodes of a cluster.
+//!
+//! Spine: step 8 of 13. Previous: `cluster: raft/network`. Next: `cluster: raft/state_machine`.
 //!
 //! [`crate::raft`] and the node layer send through a [`Transport`]; received requests are passed to a [`Handler`].
 //! Between two nodes there is one connection per [`ConnectionClass`] and direction, so that a snapshot never delays a

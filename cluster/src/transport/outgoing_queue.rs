@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, sending side: outgoing queue of one peer and connection class, with the calls that
+//! Sending side of the transport: outgoing queue of one peer and connection class, with the calls that
 //! wait for responses.
 //!
 //! The queue outlives its connections. While there is none, requests are refused immediately. A connection that breaks
@@ -6,7 +6,7 @@
 //! socket.
 //!
 //! A call's bytes count against the bound until its response arrives, a cast's until it is written. The bound therefore
-//! also limits the work that one node can have in flight at another. When it is reached, requests fail with
+//! also limits the work that one node can have in flight at another. A request beyond it fails with
 //! [`Error::Full`] (metric `transport_full`).
 //!
 //! Previous: [`crate::raft`] and the node layer. Next: [`connection`](super::connection), which writes the

@@ -1,4 +1,4 @@
-//! Step 8 of the life of a message, sending side: connections to one peer, one per class, dialled again whenever they
+//! Sending side of the transport: connections to one peer, one per class, dialled again whenever they
 //! end.
 //!
 //! Previous: [`outgoing_queue`](super::outgoing_queue). Next: [`listener`](super::listener) at the other node.

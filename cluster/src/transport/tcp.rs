@@ -1,4 +1,4 @@
-//! Transport over TCP.
+//! Transport over TCP connections.
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,12 +5,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cluster::ids::META_TABLE;
 use cluster::{CommittedBatch, NodeId, StateMachine};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{ShardState, TableId, Transaction};
+use storage::{ShardState, TableCatalog, TableId, Transaction};
 
 use crate::clocks::Clocks;
+
+/// Rows by which one replica differs from the others: a seeded bug.
+const DIFFERENCES: TableId = TableId::new(1, "differences");
+/// The last number of each conversation.
+const LAST_SEQS: TableId = TableId::new(2, "last_seqs");
+const MESSAGES: TableId = TableId::new(3, "messages");
+const ACKS: TableId = TableId::new(5, "acks");
+pub(crate) const TABLES: TableCatalog =
+    TableCatalog::new(&[DIFFERENCES, LAST_SEQS, MESSAGES, ACKS, META_TABLE]);
 
 /// Appends to a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +75,7 @@ pub(crate) fn rows(state: &ShardState) -> HashMap<u16, Vec<(u64, StoredRow)>> {
     let mut rows: HashMap<u16, Vec<(u64, StoredRow)>> = HashMap::new();
     let all = state
         .scan(
-            TableId::Message,
+            MESSAGES,
             &[]..&[0xff; 16],
             storage::ScanOrder::Ascending,
             usize::MAX,
@@ -83,9 +93,7 @@ pub(crate) fn rows(state: &ShardState) -> HashMap<u16, Vec<(u64, StoredRow)>> {
 
 /// The last number of a conversation on one replica; `None` when its disk is gone.
 pub(crate) fn last(state: &ShardState, conversation: u16) -> Option<u64> {
-    let row = state
-        .get(TableId::Conversation, &conversation.to_be_bytes())
-        .ok()?;
+    let row = state.get(LAST_SEQS, &conversation.to_be_bytes()).ok()?;
     Some(row.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())))
 }
 
@@ -123,7 +131,7 @@ impl LogMachine {
         let append: Append = postcard::from_bytes(command).unwrap();
         if DIFFER.get() {
             tx.put(
-                TableId::Sys,
+                DIFFERENCES,
                 &append.client.to_be_bytes(),
                 &self.node.0.to_be_bytes(),
             );
@@ -132,20 +140,20 @@ impl LogMachine {
         let known = if FORGET.get() {
             self.outside.lock().get(&dedup_key).copied()
         } else {
-            tx.get(TableId::Dedup, &dedup_key)?
+            tx.get(ACKS, &dedup_key)?
                 .map(|bytes| postcard::from_bytes(&bytes).unwrap())
         };
         let ack = match known {
             Some(ack) => ack,
             None => {
                 let last_key = append.conversation.to_be_bytes();
-                let last = tx.get(TableId::Conversation, &last_key)?;
+                let last = tx.get(LAST_SEQS, &last_key)?;
                 let last = last.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
                 let ack = AppendAck {
                     seq: last + 1,
                     epoch: batch.epoch,
                 };
-                tx.put(TableId::Conversation, &last_key, &ack.seq.to_be_bytes());
+                tx.put(LAST_SEQS, &last_key, &ack.seq.to_be_bytes());
                 let mut key = append.conversation.to_be_bytes().to_vec();
                 key.extend(ack.seq.to_be_bytes());
                 let row = StoredRow {
@@ -153,11 +161,11 @@ impl LogMachine {
                     epoch: batch.epoch,
                     now_ms: batch.now_ms,
                 };
-                tx.put(TableId::Message, &key, &postcard::to_stdvec(&row).unwrap());
+                tx.put(MESSAGES, &key, &postcard::to_stdvec(&row).unwrap());
                 if FORGET.get() {
                     self.outside.lock().insert(dedup_key, ack);
                 } else {
-                    tx.put(TableId::Dedup, &dedup_key, &postcard::to_stdvec(&ack).unwrap());
+                    tx.put(ACKS, &dedup_key, &postcard::to_stdvec(&ack).unwrap());
                 }
                 ack
             }

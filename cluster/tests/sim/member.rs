@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
 
 use crate::clocks::Clocks;
-use crate::machine::{self, LogMachine};
+use crate::machine::{self, LogMachine, TABLES};
 
 /// A request that members exchange: `shard u16`, then a command for its owner.
 pub(crate) const SUBMIT: u16 = 1;
@@ -102,7 +102,7 @@ impl Member {
             sync_delay: self.sync_delay,
             ..MemoryOptions::default()
         };
-        let store = Store::memory(&self.disk, options);
+        let store = Store::memory(TABLES, &self.disk, options);
         let transport = Arc::new(self.network.transport(self.node));
         let started = Cluster::start(
             config,

@@ -15,7 +15,7 @@ use cluster::{
     Proposer, Responder, Service, ShardId, StateMachine,
 };
 use parking_lot::Mutex;
-use storage::{Store, TableId, Transaction};
+use storage::{Store, TableCatalog, TableId, Transaction};
 use tokio::time::Instant;
 
 /// Shards of the test clusters.
@@ -109,12 +109,17 @@ pub(crate) async fn whole(members: &[Member]) {
     .await;
 }
 
+/// The commands that were applied, each with its index.
+const ROWS: TableId = TableId::new(3, "rows");
+/// The tables of a member's store.
+pub(crate) const TABLES: TableCatalog = TableCatalog::new(&[ROWS, cluster::ids::META_TABLE]);
+
 // === impl Rows ===
 
 impl StateMachine for Rows {
     fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
         for command in batch.commands {
-            tx.put(TableId::Message, command, &batch.index.to_be_bytes());
+            tx.put(ROWS, command, &batch.index.to_be_bytes());
         }
         Ok(batch.commands.to_vec())
     }
@@ -135,7 +140,7 @@ impl Member {
         machine: Arc<dyn StateMachine>,
     ) -> Member {
         logging::init();
-        let store = Store::open(&storage::Config::small(&path)).unwrap();
+        let store = Store::open(TABLES, &storage::Config::small(&path)).unwrap();
         let settings = TransportConfig {
             listen: addr.to_owned(),
             ..TransportConfig::default()
@@ -180,7 +185,7 @@ impl Member {
         let (path, addr) = (self.path.clone(), self.addr.clone());
         self.cluster.shutdown().await;
         self.store.close();
-        let store = Store::open(&storage::Config::small(&path)).unwrap();
+        let store = Store::open(TABLES, &storage::Config::small(&path)).unwrap();
         let settings = TransportConfig {
             listen: addr.clone(),
             ..TransportConfig::default()
@@ -230,7 +235,7 @@ impl Member {
     pub(crate) fn has(&self, shard: ShardId, command: &str) -> bool {
         self.cluster
             .state(shard)
-            .get(TableId::Message, command.as_bytes())
+            .get(ROWS, command.as_bytes())
             .unwrap()
             .is_some()
     }

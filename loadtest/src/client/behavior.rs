@@ -26,7 +26,7 @@ pub(crate) struct ClientBehavior {
 /// Mix of activities for the scheduled times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum ActivityMix {
-    /// Messages only.
+    /// Sends messages and nothing else.
     #[default]
     Messages,
     /// The mix of a working team, [`ACTS`].

@@ -96,13 +96,13 @@ pub(crate) enum HarnessCommand {
 /// Change of a membership.
 #[derive(Clone, Debug)]
 pub(crate) enum MembershipCommand {
-    /// Adds this user.
+    /// Adds this user to the conversation.
     Invite(String),
-    /// Joins a channel.
+    /// Joins the user to a channel.
     Join,
     /// Grants this user the right to send.
     Speaker(String),
-    /// Removes this user.
+    /// Removes this user from the conversation.
     Kick(String),
 }
 

@@ -23,7 +23,7 @@ pub(super) struct DigestLogs {
 struct DigestLog {
     /// Workers with members in the conversation, and the next seq of each; 0 before its first report.
     next: Vec<(u32, u64)>,
-    /// Seq of `digests[0]`.
+    /// Seq of the event of `digests[0]`.
     base: u64,
     /// Digests, with the worker that reported each first; `None` if no worker has.
     digests: VecDeque<Option<(u32, u64)>>,

@@ -75,13 +75,13 @@ pub(super) enum WorkerMessage {
     Entered,
     /// Reports metrics, several times a second.
     Tick(MetricsDelta),
-    /// Answers `ProbeAll`.
+    /// Response to a `ProbeAll` message.
     Probed,
     /// Answers `Stand` with the worker's progress.
     Standing(WorkerProgress),
-    /// Answers `Inboxes`.
+    /// Response to an `Inboxes` message.
     Inboxes,
-    /// Answers `Reread`.
+    /// Response to a `Reread` message.
     Reread,
     /// Answers `Finish` with the worker's result.
     Final(Box<WorkerResult>),

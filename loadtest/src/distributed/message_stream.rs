@@ -54,7 +54,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Writes one frame.
+/// Writes one frame to the stream.
 pub(super) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,

@@ -71,7 +71,7 @@ pub(crate) enum FaultKind {
     /// Loses packets, which are sent again.
     #[value(skip)]
     Loss,
-    /// Resets connections repeatedly.
+    /// Resets the connections of a node repeatedly.
     #[value(skip)]
     Reset,
     /// Limits each connection to one megabit per second.
@@ -116,7 +116,7 @@ pub(crate) enum FaultTarget {
     Owner,
     /// A random node that is not that owner.
     Follower,
-    /// A random node.
+    /// A node that is drawn at random.
     Any,
     /// The largest minority, chosen at random.
     Minority,

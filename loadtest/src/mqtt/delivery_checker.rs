@@ -11,7 +11,7 @@ use crate::payload::{ClientIx, MessageTag, Ordinal};
 #[derive(Debug)]
 pub(super) struct DeliveryChecker {
     pub(super) counts: JudgedCounts,
-    /// Subscribers by topic.
+    /// Numbers of the subscribers by topic.
     subscribers: Vec<Vec<ClientIx>>,
     senders: HashMap<(ConvIx, ClientIx), SenderOrdinals>,
     received: HashMap<(ConvIx, ClientIx, ClientIx), Ordinals>,
@@ -59,7 +59,7 @@ impl DeliveryChecker {
         sender.issued
     }
 
-    /// Records a PUBACK.
+    /// Records the PUBACK of a message.
     pub(super) fn acked(&mut self, conv: ConvIx, tag: MessageTag) {
         self.counts.acked += 1;
         let sender = self.senders.entry((conv, tag.sender)).or_default();

@@ -25,14 +25,14 @@ pub(crate) enum LoadPace {
     },
     /// Number of unacknowledged messages per sender.
     Closed { window: usize },
-    /// Sends nothing.
+    /// Sends no message at all.
     Silent,
 }
 
 /// Distribution of the gaps of an open loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum ArrivalProcess {
-    /// Equal gaps.
+    /// Equal gaps between the messages.
     Constant,
     /// Exponentially distributed gaps, as of many independent users.
     Poisson,

@@ -34,7 +34,7 @@ const RAMP_PARTS: u32 = 10;
 // === impl RateCurve ===
 
 impl RateCurve {
-    /// Concatenates segments.
+    /// Returns the curve of consecutive segments.
     pub(crate) fn of(parts: Vec<RateSegment>) -> RateCurve {
         RateCurve { parts: parts.into() }
     }

@@ -1,4 +1,4 @@
-//! `[telemetry]`: logging.
+//! `[telemetry]`: level and format of the log.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
-//! Step 10 of the life of a message: acts on a command that is synced on a majority and applied.
+//! Acts on a command that is synced on a majority and applied.
 //!
-//! Input: outcomes of the state machine (step 9), which encoded each event once. Output: the `fanout` (step 11).
+//! Spine: step 10 of 13. Previous: `node: conversation/state_machine/apply`. Next: `node: conversation/fanout`.
 //!
 //! The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
 //! login changes, and membership changes for the user's shard.

@@ -9,16 +9,19 @@ use std::time::Instant;
 use bytes::Bytes;
 use cluster::{ConnectionState, NodeId, OwnedShard, Responder, Service, ShardId};
 use parking_lot::Mutex;
+use protocol::UserId;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::ephemeral;
 use super::queries;
 use super::shard::ShardActor;
-use super::shard::batch_streams::BatchStreamId;
 use super::shard::inbound_batch::BatchReply;
 use super::shard::messages::{RegisterNode, SubmitBatch, UnregisterNode};
+use super::shard_client::LocalShards;
 use super::shared::{ActiveShard, ServiceShared};
+use crate::rpc::submit::{Answers, BatchSeq, BatchStreamId};
 use crate::rpc::{self, RpcError};
 use crate::session::SessionRegistry;
 use crate::user::registry as users;
@@ -172,8 +175,44 @@ impl Service for RpcDispatcher {
     }
 }
 
+// === impl LocalShards for ServiceShared ===
+
+impl LocalShards for ServiceShared {
+    fn submit(
+        &self,
+        shard: ShardId,
+        position: BatchSeq,
+        commands: Vec<Bytes>,
+    ) -> oneshot::Receiver<Result<Answers, RpcError>> {
+        let (reply, answers) = oneshot::channel();
+        let reply = BatchReply::Local(reply);
+        match self.cluster() {
+            Some(cluster) => {
+                let from = BatchStreamId::new(cluster.node_id(), self.incarnation, position);
+                let number = position.number;
+                let batch = SubmitBatch {
+                    from,
+                    number,
+                    commands,
+                    reply,
+                };
+                submit(self, shard, batch);
+            }
+            None => reply.send(Err(self.not_owner(shard))),
+        }
+        answers
+    }
+
+    fn live(&self, shard: ShardId, users: &[&UserId]) -> Option<Vec<bool>> {
+        self.active(shard)?.users.look(|known| {
+            let found = || users.iter().map(|user| known.live(user)).collect();
+            known.is_stable(Instant::now()).then(found)
+        })
+    }
+}
+
 /// Sends a batch to the shard's actor, or refuses it.
-pub(crate) fn submit(shared: &ServiceShared, shard: ShardId, submit: SubmitBatch) {
+fn submit(shared: &ServiceShared, shard: ShardId, submit: SubmitBatch) {
     match shared.active(shard) {
         Some(active) => {
             if let Err(error) = active.addr.try_send(submit) {

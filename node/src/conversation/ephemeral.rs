@@ -1,5 +1,4 @@
-//! Typing notices: sent by a session's node to the shard owner, which checks them and fans them out. They are in no
-//! log.
+//! Typing notices at the shard owner, which checks them and fans them out. They are in no log.
 //!
 //! A notice is dropped without a reachable shard owner, a free query permit or the sender's permission; the next notice
 //! replaces it. The shard owner checks the permission, because only its rows are current. Deliveries carry its epoch,
@@ -10,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cluster::NodeId;
 use protocol::event::{Event, TypingEvent as Wire};
-use protocol::{ConversationId, UserId};
 
 use super::recent::RecentSubject;
 use super::shard::messages::EphemeralEvent;
@@ -18,19 +16,6 @@ use super::shared::ServiceShared;
 use super::state_machine::{EventEnvelope, query};
 use crate::rpc;
 use crate::rpc::presence::TypingUpdate;
-
-/// Sends a typing notice to the shard owner. A notice that cannot be sent is dropped and counted.
-pub(crate) fn send(shared: &ServiceShared, user: UserId, conv: ConversationId, on: bool) {
-    let sent = shared.cluster().and_then(|cluster| {
-        let owner = cluster.route(cluster.shard_of(conv.as_str().as_bytes())).owner?;
-        cluster
-            .cast(owner, rpc::TYPING, rpc::encode(&TypingUpdate { conv, user, on }))
-            .ok()
-    });
-    if sent.is_none() {
-        shared.user_metrics.typing_dropped.inc();
-    }
-}
 
 /// Serves [`rpc::TYPING`] at the shard owner.
 pub(crate) fn serve(shared: &Arc<ServiceShared>, from: NodeId, body: &Bytes) {

@@ -1,7 +1,6 @@
-//! Step 11 of the life of a message: one delivery per interested node.
+//! Fan-out of a shard: one delivery per interested node.
 //!
-//! Input: `apply_results` (step 10). Output: the `SubscriptionManager` of each node, which passes events to the
-//! outbound queues of its sessions (step 12).
+//! Spine: step 11 of 13. Previous: `node: conversation/apply_results`. Next: `node: relay/hub`.
 //!
 //! * The state machine encoded the event once. Here it becomes one record, copied behind the header of each
 //!   destination.

@@ -1,7 +1,7 @@
-//! Step 5 of the life of a message: the conversation actor's precheck before the log.
+//! The conversation actor's precheck before the log.
 //!
-//! Input: commands from the `shard_client` (step 4), through the shard's actor. Output: the shard's proposal queue
-//! (step 6), together with all other commands that are ready.
+//! Spine: step 5 of 13. Previous: `node: conversation/shard_client/command_queue`. Next:
+//! `node: conversation/shard/propose`.
 //!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These

@@ -14,8 +14,8 @@ use super::dispatch::RpcDispatcher;
 use super::metrics::ConversationMetrics;
 use super::queries::pool::BlockingPool;
 use super::settings::Settings;
-use super::shard_client::ShardClient;
 use super::shard_client::command_queue::CommandQueue;
+use super::shard_client::{OwnerClient, ShardClient};
 use super::shared::ServiceShared;
 use crate::relay::{self, DeliveryReceiver, SubscriptionManager};
 use crate::session::{SessionRegistry, UserRates};
@@ -93,13 +93,14 @@ impl ChatService {
         let command_queues: Vec<Arc<CommandQueue>> = shards
             .map(|shard| Arc::new(CommandQueue::new(shard, &self.shared)))
             .collect();
-        if !self.shared.join(cluster.clone(), command_queues.clone()) {
+        let owners = OwnerClient::new(cluster, self.shared.settings.call_deadline);
+        if !self.shared.join(owners.clone(), command_queues.clone()) {
             // A second call must not start a second set of queue tasks.
             return;
         }
         for (at, queue) in command_queues.into_iter().enumerate() {
             let shard = ShardId(u16::try_from(at).unwrap_or(u16::MAX));
-            let run = queue.run(self.shared.clone(), cluster.clone());
+            let run = queue.run(self.shared.clone(), owners.clone(), self.shared.clone());
             self.shared.arbiter(shard).spawn(run);
         }
         if let Some(delivery_receiver) = self.deliveries.lock().take() {

@@ -13,6 +13,7 @@ use super::metrics::ConversationMetrics;
 use super::queries::pool::BlockingPool;
 use super::settings::Settings;
 use super::shard::ShardActor;
+use super::shard_client::OwnerClient;
 use super::shard_client::command_queue::CommandQueue;
 use crate::relay::DeliverySender;
 use crate::rpc::RpcError;
@@ -49,7 +50,7 @@ pub(crate) struct ServiceShared {
 }
 
 struct JoinedShard {
-    cluster: Cluster,
+    owners: OwnerClient,
     command_queues: Vec<Arc<CommandQueue>>,
 }
 
@@ -96,7 +97,12 @@ impl ServiceShared {
 
     /// Returns the running cluster member, or `None` until it runs.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
-        self.joined.get().map(|joined| &joined.cluster)
+        self.owners().map(OwnerClient::cluster)
+    }
+
+    /// Returns the client of the shard owners, or `None` until the cluster member runs.
+    pub(crate) fn owners(&self) -> Option<&OwnerClient> {
+        self.joined.get().map(|joined| &joined.owners)
     }
 
     /// Returns the sessions of this node, or `None` until they are registered.
@@ -129,11 +135,11 @@ impl ServiceShared {
         self.joined.get().map_or(&[], |joined| &joined.command_queues)
     }
 
-    /// Sets the cluster member and the command queues. Returns false, without effect, if they are set already.
-    pub(crate) fn join(&self, cluster: Cluster, command_queues: Vec<Arc<CommandQueue>>) -> bool {
+    /// Sets the client of the running cluster member and the command queues. Returns false, without effect, if they are set already.
+    pub(crate) fn join(&self, owners: OwnerClient, command_queues: Vec<Arc<CommandQueue>>) -> bool {
         self.joined
             .set(JoinedShard {
-                cluster,
+                owners,
                 command_queues,
             })
             .is_ok()

@@ -1,11 +1,13 @@
 //! Subscription hub of one worker thread: calls the subscribers.
 //!
+//! Spine: step 12 of 13. Previous: `node: conversation/fanout`. Next: `node: session/outbound_queue`.
+//!
 //! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
 //! then called in a loop, in slices between which other tasks of the thread run.
 //!
 //! A subscription begins with a proof: the owner first registers this node's interest, then reads whether the user is a
-//! member, and at which position. Membership changes in the stream above that position take precedence. Where the
-//! stream jumps, every subscriber is proved again.
+//! member, and at which position. Membership changes in the stream above that position take precedence. At a jump of
+//! the stream every subscriber is proved again.
 
 mod claim;
 mod deliver;
@@ -24,11 +26,12 @@ use tokio::task::AbortHandle;
 pub use feed::DetachedHub;
 
 use self::claim::PositionClaim;
-use super::hub_event::{HubCommand, HubEvent, WorkerId};
+use super::hub_event::{HubCommand, HubEvent};
 use super::subscriber::Subscriber;
 use super::subscriber_list::SubscriberList;
 use crate::conversation::CommandError;
 use crate::conversation::state_machine::EventEnvelope;
+use crate::registration::WorkerId;
 
 /// Maximum number of pending subscriptions per thread; more are refused.
 const BACKLOG: usize = 65_536;

@@ -8,10 +8,8 @@ use tokio::sync::mpsc;
 use crate::conversation::CommandError;
 use crate::conversation::state_machine::query::PlacedEntry;
 use crate::conversation::state_machine::{EventEnvelope, MovedMember};
+use crate::registration::WorkerId;
 use crate::rpc::register::Proof;
-
-/// Identifies a worker to the manager.
-pub(super) type WorkerId = u64;
 
 /// Command of a worker's hub to the manager.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub(super) enum HubCommand {
         conv: ConversationId,
         /// User whose membership is to be proved.
         user: UserId,
-        /// Repeated in [`HubEvent::Admitted`].
+        /// Number that [`HubEvent::Admitted`] repeats.
         ticket: u64,
     },
     /// Ends the worker's interest in a conversation.

@@ -3,28 +3,27 @@
 //! Every missing delivery is made good by a new registration or by a range read from the log; see docs/delivery.md,
 //! "The way to the receivers".
 
-mod questions;
+mod ranges;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::Cluster;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::{ConversationId, UserId};
 use tracing::debug;
 
-use self::questions::ResponseEvent;
-use super::hub_event::{HubCommand, HubEvent, WorkerId};
-use super::shard_interest::{MembershipCheck, MissingRange, ShardInterest};
-use super::workers::HubWorkers;
+use self::ranges::RangeResponse;
+use super::hub_event::{HubCommand, HubEvent};
+use super::shard_interest::{MembershipCheck, ShardInterest};
 use super::{Delivered, DeliveryReceiver, IncomingDelivery, Node, OwnerDelivery};
+use crate::conversation::shard_client::backoff::wait_until;
 use crate::conversation::state_machine::{EventEnvelope, MovedMember};
+use crate::registration::{RegistrationLimits, RegistrationTask, WorkerId};
 use crate::rpc;
 use crate::rpc::deliver::{DeliveryPayload, DeliveryTarget};
-use crate::rpc::owner::wait_until;
 
 /// Maximum number of inputs processed before their results are sent.
 const TURN: usize = 64;
@@ -43,46 +42,38 @@ struct Pull {
 
 struct ManagerTask {
     node: Node,
-    cluster: Cluster,
-    shards: Vec<ShardInterest>,
-    workers: HubWorkers,
-    under_way: FuturesUnordered<BoxFuture<'static, ResponseEvent>>,
-    questions: usize,
-    ranges: usize,
+    registrations: RegistrationTask<ShardInterest>,
+    /// Ranges that are being read.
+    ranges: FuturesUnordered<BoxFuture<'static, RangeResponse>>,
     pulls: VecDeque<Pull>,
     later: VecDeque<(Instant, Pull)>,
-    holes: Vec<MissingRange>,
 }
 
 /// Runs the manager until the node stops.
 pub(crate) async fn run(node: Node, mut receiver: DeliveryReceiver) {
-    let Some(cluster) = node.cluster().cloned() else {
+    let Some(owners) = node.owners().cloned() else {
         return;
     };
-    let stop = node.stop.clone();
-    let now = Instant::now();
-    let shards = (0..cluster.shard_count())
-        .map(|shard| ShardInterest::new(shard, rand::random(), now))
-        .collect();
+    let (stop, now) = (node.stop.clone(), Instant::now());
+    let mut routes = owners.cluster().routes();
+    let limits = RegistrationLimits {
+        in_flight: node.settings.registrations,
+        jitter: node.settings.registration_jitter,
+    };
+    let requests = node.metrics.registrations.clone();
     let mut task = ManagerTask {
         node,
-        cluster,
-        shards,
-        workers: HubWorkers::default(),
-        under_way: FuturesUnordered::new(),
-        questions: 0,
-        ranges: 0,
+        registrations: RegistrationTask::new(owners, limits, requests, || ShardInterest::new(now)),
+        ranges: FuturesUnordered::new(),
         pulls: VecDeque::new(),
         later: VecDeque::new(),
-        holes: Vec::new(),
     };
-    let mut routes = task.cluster.routes();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut deliveries = Vec::with_capacity(TURN);
     let mut orders = Vec::with_capacity(TURN);
     loop {
-        let (due, ticks) = (task.next_due(), task.workers.any());
+        let (due, ticks) = (task.registrations.next_due(), task.registrations.workers.any());
         tokio::select! {
             () = stop.cancelled() => return,
             taken = receiver.deliveries.recv_many(&mut deliveries, TURN) => {
@@ -97,13 +88,20 @@ pub(crate) async fn run(node: Node, mut receiver: DeliveryReceiver) {
                     task.ordered(order);
                 }
             }
-            Some(response) = task.under_way.next() => task.on_response(response),
-            Ok(()) = routes.changed() => task.rerouted(),
+            Some(response) = task.registrations.next_response() => {
+                let shard = response.shard;
+                if task.registrations.on_response(response) {
+                    task.node.metrics.relay_gaps.inc();
+                }
+                task.take_missing(shard);
+            }
+            Some(response) = task.ranges.next() => task.on_range(response),
+            Ok(()) = routes.changed() => task.registrations.on_route_change(),
             _ = tick.tick(), if ticks => task.ticked(),
             () = wait_until(due) => {}
         }
         // After every input: what it caused must not wait for the next one.
-        task.ask();
+        task.registrations.send_due();
         task.pull();
         task.send();
     }
@@ -141,22 +139,20 @@ impl ManagerTask {
 
     fn deliver(&mut self, delivery: OwnerDelivery, now: Instant) {
         let at = usize::from(delivery.to.shard);
-        let Some(shard) = self.shards.get_mut(at) else {
+        let RegistrationTask { shards, workers, .. } = &mut self.registrations;
+        let Some(shard) = shards.get_mut(at) else {
             return;
         };
-        if !shard.deliver(delivery, now, &mut self.workers, &mut self.holes) {
+        if !shard.deliver(delivery, now, workers) {
             self.gap(at, now);
         }
-        self.take_holes(at);
+        self.take_missing(at);
     }
 
     fn position(&mut self, to: &DeliveryTarget, now: Instant) {
         let at = usize::from(to.shard);
-        if self
-            .shards
-            .get_mut(at)
-            .is_some_and(|shard| !shard.position(to, now))
-        {
+        let shard = self.registrations.shards.get_mut(at);
+        if shard.is_some_and(|shard| !shard.position(to, now)) {
             self.gap(at, now);
         }
     }
@@ -164,24 +160,24 @@ impl ManagerTask {
     fn gap(&mut self, shard: usize, now: Instant) {
         debug!(shard, "delivery gap, registering again");
         self.node.metrics.relay_gaps.inc();
-        // No delay: nothing is wrong with the owner, and events are late until the response.
-        self.shards[shard].mark_stale(rand::random(), now, Duration::ZERO);
+        self.registrations.mark_stale(shard, now);
     }
 
     fn ordered(&mut self, order: HubCommand) {
         match order {
-            HubCommand::Hello { worker, events } => self.workers.add(worker, events),
+            HubCommand::Hello { worker, events } => self.registrations.workers.add(worker, events),
             HubCommand::Subscribe {
                 worker,
                 conv,
                 user,
                 ticket,
             } => {
-                let shard = self.shard_of(conv.as_str());
-                let shard = &mut self.shards[shard];
+                let at = self.registrations.shard_of(conv.as_str());
+                let RegistrationTask { shards, workers, .. } = &mut self.registrations;
+                let interest = &mut shards[at].content;
                 // The interest first: the admission is requested with or after its conversation.
-                shard.subscribe(worker, &conv, &mut self.workers);
-                shard.admit(MembershipCheck {
+                interest.subscribe(worker, &conv, workers);
+                interest.admit(MembershipCheck {
                     conv,
                     user,
                     worker,
@@ -190,47 +186,49 @@ impl ManagerTask {
                 });
             }
             HubCommand::Unsubscribe { worker, conv } => {
-                let shard = self.shard_of(conv.as_str());
-                self.shards[shard].unsubscribe(worker, &conv);
+                self.registrations
+                    .content_of(conv.as_str())
+                    .unsubscribe(worker, &conv);
             }
-            HubCommand::Pull { worker, conv, after } => {
-                let shard = self.shard_of(conv.as_str());
-                if self.shards[shard].last(&conv).is_some_and(|last| last <= after) {
-                    // The manager has no later event: the worker misses nothing.
-                    self.workers.send(
-                        worker,
-                        HubEvent::Pulled {
-                            conv,
-                            events: Vec::new(),
-                            last: after,
-                        },
-                    );
-                } else {
-                    self.pulls.push_back(Pull {
-                        shard,
-                        conv,
-                        after,
-                        worker: Some(worker),
-                    });
-                }
-            }
+            HubCommand::Pull { worker, conv, after } => self.on_pull(worker, conv, after),
             HubCommand::Attach { worker, user } => {
-                let shard = self.shard_of(user.as_str());
-                self.shards[shard].attach(worker, &user);
+                self.registrations.content_of(user.as_str()).attach(worker, &user);
             }
             HubCommand::Detach { worker, user } => {
-                let shard = self.shard_of(user.as_str());
-                self.shards[shard].detach(worker, &user);
+                self.registrations.content_of(user.as_str()).detach(worker, &user);
             }
+        }
+    }
+
+    fn on_pull(&mut self, worker: WorkerId, conv: ConversationId, after: u64) {
+        let shard = self.registrations.shard_of(conv.as_str());
+        let interest = &self.registrations.shards[shard].content;
+        if interest.last(&conv).is_some_and(|last| last <= after) {
+            // The manager has no later event: the worker misses nothing.
+            self.registrations.workers.send(
+                worker,
+                HubEvent::Pulled {
+                    conv,
+                    events: Vec::new(),
+                    last: after,
+                },
+            );
+        } else {
+            self.pulls.push_back(Pull {
+                shard,
+                conv,
+                after,
+                worker: Some(worker),
+            });
         }
     }
 
     fn ticked(&mut self) {
         let now = Instant::now();
-        for at in 0..self.shards.len() {
-            let shard = &mut self.shards[at];
-            shard.give_up(now, &mut self.workers);
-            if shard.silent(now, self.node.settings.delivery_timeout) {
+        for at in 0..self.registrations.shards.len() {
+            let RegistrationTask { shards, workers, .. } = &mut self.registrations;
+            shards[at].content.expire_admits(now, workers);
+            if shards[at].is_silent(now, self.node.settings.delivery_timeout) {
                 self.gap(at, now);
             }
         }
@@ -242,23 +240,19 @@ impl ManagerTask {
 
     /// Sends every worker its batch, and removes the interests of workers that have ended.
     fn send(&mut self) {
-        for worker in self.workers.flush() {
-            for shard in &mut self.shards {
-                shard.forget(worker);
-            }
-        }
-        self.node
-            .metrics
+        self.registrations.flush_workers();
+        let (workers, metrics) = (&mut self.registrations.workers, &self.node.metrics);
+        metrics
             .relay_events
-            .inc_by(std::mem::take(&mut self.workers.events));
-        self.node
-            .metrics
+            .inc_by(std::mem::take(&mut workers.deliveries));
+        metrics
             .worker_overflows
-            .inc_by(std::mem::take(&mut self.workers.overflows));
+            .inc_by(std::mem::take(&mut workers.overflows));
     }
 
-    fn take_holes(&mut self, shard: usize) {
-        for (conv, after) in self.holes.drain(..) {
+    /// Queues the missing ranges of a shard.
+    fn take_missing(&mut self, shard: usize) {
+        for (conv, after) in self.registrations.shards[shard].content.missing.drain(..) {
             self.pulls.push_back(Pull {
                 shard,
                 conv,
@@ -266,10 +260,6 @@ impl ManagerTask {
                 worker: None,
             });
         }
-    }
-
-    fn shard_of(&self, key: &str) -> usize {
-        usize::from(self.cluster.shard_of(key.as_bytes()).0)
     }
 }
 

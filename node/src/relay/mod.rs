@@ -22,13 +22,13 @@
 //! docs/decisions/0016-membership-is-proved-where-a-position-jumps.md.
 
 mod hub;
+mod hub_batch;
 mod hub_event;
 mod manager;
 mod reorder_buffer;
 mod shard_interest;
 mod subscriber;
 mod subscriber_list;
-mod workers;
 
 use std::sync::Arc;
 

@@ -1,12 +1,11 @@
-//! Interest of this node in one shard: the registration with its owner, the delivery seq, and the next request.
+//! Interest of this node in one shard: the conversations and users of its workers, and the delivery seq.
 //!
-//! Pure: the manager supplies deliveries, responses and the time, and executes the requests. At most one request is
-//! under way. A doubt about the registration (a skipped delivery seq, silence, a new owner, a refusal) leads to a new
-//! registration. That names everything wanted and the last event of each conversation, and its response contains what
-//! was missed.
+//! Pure: the manager supplies deliveries and the time, and the [registration](crate::registration) requests and
+//! responses. A skipped delivery seq and silence lead to a new registration, like a new owner and a refusal. That names
+//! everything wanted and the last event of each conversation, and its response contains what was missed.
 
-mod ask;
 mod deliver;
+mod registration;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,30 +14,21 @@ use std::time::Instant;
 use protocol::{ConversationId, UserId};
 use smallvec::SmallVec;
 
-use super::hub_event::{HubEvent, WorkerId};
+use super::hub_batch::HubWorkers;
+use super::hub_event::HubEvent;
 use super::reorder_buffer::ReorderBuffer;
-use super::workers::HubWorkers;
 use crate::conversation::state_machine::EventEnvelope;
+use crate::registration::{ShardRegistration, WorkerId};
 use crate::rpc::register::{RegisterInterest, UnregisterInterest};
 
 /// Interest of this node in the conversations and users of one shard.
 #[derive(Debug)]
 pub(super) struct ShardInterest {
-    shard: u16,
-    registration: u64,
-    /// True until the owner has accepted the registration.
-    fresh: bool,
-    /// Epoch of the owner that was asked last; 0 before the first request.
-    epoch: u64,
+    /// Delivery seq of the last delivery of the registration.
     fo: u64,
     last_received: Instant,
-    /// Earliest time of the next request.
-    not_before: Option<Instant>,
-    failures: u32,
-    asked: Option<QuestionSubject>,
     /// An unregistration was deferred by a request that registers; the next request unregisters.
     held_back: bool,
-    questions: u64,
     convs: HashMap<ConversationId, ConversationInterest>,
     users: HashMap<UserId, KnownPositions>,
     new_convs: Vec<ConversationId>,
@@ -46,7 +36,12 @@ pub(super) struct ShardInterest {
     admits: VecDeque<MembershipCheck>,
     old_convs: HashSet<ConversationId>,
     old_users: HashSet<UserId>,
+    /// Ranges of events to be read from the log.
+    pub(super) missing: Vec<MissingRange>,
 }
+
+/// Registration of the interest with the owner of the shard.
+pub(super) type InterestRegistration = ShardRegistration<ShardInterest>;
 
 type KnownPositions = SmallVec<[WorkerId; 2]>;
 
@@ -77,9 +72,10 @@ pub(super) enum PendingQuestion {
     Unregister(UnregisterInterest),
 }
 
-#[derive(Debug)]
-struct QuestionSubject {
-    id: u64,
+/// Entries of a request in flight.
+#[derive(Debug, Default)]
+pub(super) struct InFlightInterest {
+    /// Registered entries; `None` for an unregistration.
     register: Option<RegisterInterest>,
     admits: Vec<MembershipCheck>,
 }
@@ -90,19 +86,11 @@ pub(super) type MissingRange = (ConversationId, u64);
 // === impl ShardInterest ===
 
 impl ShardInterest {
-    pub(super) fn new(shard: u16, registration: u64, now: Instant) -> ShardInterest {
+    pub(super) fn new(now: Instant) -> ShardInterest {
         ShardInterest {
-            shard,
-            registration,
-            fresh: true,
-            epoch: 0,
             fo: 0,
             last_received: now,
-            not_before: None,
-            failures: 0,
-            asked: None,
             held_back: false,
-            questions: 0,
             convs: HashMap::new(),
             users: HashMap::new(),
             new_convs: Vec::new(),
@@ -110,6 +98,7 @@ impl ShardInterest {
             admits: VecDeque::new(),
             old_convs: HashSet::new(),
             old_users: HashSet::new(),
+            missing: Vec::new(),
         }
     }
 

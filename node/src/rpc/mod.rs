@@ -41,7 +41,6 @@
 
 pub(crate) mod deliver;
 pub(crate) mod login;
-pub(crate) mod owner;
 pub(crate) mod presence;
 pub(crate) mod read;
 pub(crate) mod register;

@@ -99,6 +99,15 @@ pub(crate) struct VersionedPresence {
     pub(crate) version: u64,
 }
 
+/// Presence of a user as visible to one viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisiblePresence {
+    /// True during the grace period, too.
+    pub online: bool,
+    /// Last-seen time in milliseconds since the epoch; `None` if unknown.
+    pub seen: Option<u64>,
+}
+
 /// Registrations to be kept alive: shard, epoch, registration.
 pub(crate) type PresenceHeartbeats = Vec<(u16, u64, u64)>;
 
@@ -169,6 +178,18 @@ pub(crate) struct TypingUpdate {
     pub(crate) conv: ConversationId,
     pub(crate) user: UserId,
     pub(crate) on: bool,
+}
+
+/// Returns the presence visible to the viewer. A blocked viewer sees the user offline since the moment of the block.
+pub(crate) fn visible_to(PresenceView { state, blocked }: PresenceView) -> VisiblePresence {
+    let VersionedPresence { online, seen, .. } = state;
+    match blocked {
+        None => VisiblePresence { online, seen },
+        Some(since) => VisiblePresence {
+            online: false,
+            seen: seen.map(|seen| seen.min(since)),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! copy, and the log stores the bytes that the session encoded.
 
 use bytes::Bytes;
+use cluster::NodeId;
 use protocol::ConversationId;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,25 @@ pub(crate) struct BatchHeader {
     pub(crate) number: u64,
     /// Length of each command in bytes.
     pub(crate) lens: Vec<u32>,
+}
+
+/// Position of a batch in its queue's batch stream. The shard owner admits number `k + 1` of a stream only after `k`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BatchSeq {
+    /// +1 at each restart.
+    pub(crate) stream: u64,
+    /// From 0 within the stream, +1 per batch.
+    pub(crate) number: u64,
+}
+
+/// Id of one batch stream of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BatchStreamId {
+    pub(crate) node: NodeId,
+    /// Id of the sending process, random at its start.
+    pub(crate) incarnation: u64,
+    /// Number of the stream, ascending within the process.
+    pub(crate) stream: u64,
 }
 
 /// Responses to a batch, one per command in the order of the batch.
@@ -47,6 +67,18 @@ pub(crate) enum CommandReply {
         code: u8,
         msg: String,
     },
+}
+
+// === impl BatchStreamId ===
+
+impl BatchStreamId {
+    pub(crate) fn new(node: NodeId, incarnation: u64, tag: BatchSeq) -> BatchStreamId {
+        BatchStreamId {
+            node,
+            incarnation,
+            stream: tag.stream,
+        }
+    }
 }
 
 // === encoding ===

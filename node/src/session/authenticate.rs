@@ -65,7 +65,7 @@ impl AuthenticatedClient {
 }
 
 impl ResumePoint {
-    /// Parses `<sid>:<n>`.
+    /// Parses a resume point, `<sid>:<n>`.
     #[must_use]
     pub fn parse(text: &str) -> ResumePoint {
         let split = text.trim().split_once(':');

@@ -1,9 +1,11 @@
-//! Step 12: bounded outbound queue of one connection, with the rules for a client that is slower than its
+//! Bounded outbound queue of one connection, with the rules for a client that is slower than its
 //! conversations.
 //!
+//! Spine: step 12 of 13. Previous: `node: relay/hub`. Next: `node: gateway/websocket/writer`.
+//!
 //! Filled by the session (responses) and, bypassing it, by the `subscriber` (events). Drained by the connection's
-//! writer, step 13, such as that of the [WebSocket](crate::gateway::websocket::writer), which also implements
-//! [`Framing`]. The previous step is the fan-out ([`crate::conversation::fanout`], and [`crate::relay`] on this node).
+//! writer, such as that of the [WebSocket](crate::gateway::websocket::writer), which also implements
+//! [`Framing`].
 //!
 //! Only events are bounded here. Responses are bounded at their source: the session dispatches no further command while
 //! too many are unanswered or unread. So a client that sends without reading blocks itself. A client that is flooded by
@@ -67,7 +69,7 @@ pub trait Framing {
     fn answer(&self, out: &mut BytesMut, body: &[u8]);
     /// Appends an event, given as everything after its number.
     fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]);
-    /// Appends a keepalive.
+    /// Appends a keepalive to the queue.
     fn ping(&self, out: &mut BytesMut);
     /// Appends the answer to a ping of the client.
     fn pong(&self, out: &mut BytesMut, payload: &[u8]);

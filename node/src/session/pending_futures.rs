@@ -39,7 +39,7 @@ impl<S, C> PendingFutures<S, C> {
         }
     }
 
-    /// Adds a future.
+    /// Adds a future to the set.
     pub(super) fn push(&self, future: LocalBoxFuture<'static, Continuation<S, C>>) {
         self.futures.borrow_mut().push(future);
         // Without the wake-up the new future would not be polled before another event.

@@ -1,7 +1,7 @@
-//! Step 3: a `send` passes the session's checks of rate, size and order, and is submitted to its conversation.
+//! Handling of `send`: the command passes the session's checks of rate, size and order, and is submitted to its conversation.
+//! The result of the command is handled here too.
 //!
-//! The previous step is [`protocol::command`], the next one [`crate::conversation::shard_client`], whose result is
-//! handled here.
+//! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: conversation/shard_client/command_queue`.
 
 use std::time::Instant;
 

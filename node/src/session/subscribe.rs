@@ -320,7 +320,7 @@ pub(super) async fn carry_on(
 }
 
 /// Catches up a conversation of which the client has the events up to `from`. The owner returns the missed events as
-/// far as the user's membership goes. The catch-up ends with the event that removes the user, if there is one. Where
+/// far as the user's membership goes. The catch-up ends with the event that removes the user, if there is one. If
 /// missed events were trimmed from the log, the client gets `resync` and continues at the position of the subscription.
 async fn carry(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>, conv: &ConversationId, from: u64) {
     // Subscribed before the log is read: later events are buffered, so none falls between the two.

@@ -23,9 +23,9 @@ use tracing::debug;
 
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
+use crate::conversation::shard_client::backoff::wait_until;
 use crate::conversation::state_machine::query::{self, WatchedConversation};
 use crate::conversation::state_machine::{ActivityNote, ShardCommand, ShardOp};
-use crate::rpc::owner::wait_until;
 
 /// Size of the largest conversation that is notified in every window.
 pub(crate) const LARGE: u64 = 256;

@@ -4,6 +4,8 @@
 //! for good. Presence events wait here while the session's outbound queue is half full: they are the first to be
 //! delayed by a slow client, and only the newest state per user is queued.
 
+mod local_session;
+mod presence_guard;
 mod watcher;
 
 use std::cell::{Cell, RefCell};
@@ -16,11 +18,15 @@ use protocol::{ClientMessageId, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use self::local_session::LocalSession;
 use self::watcher::PresenceSubscriber;
 use super::metrics::UserMetrics;
-use super::reporter::{ReporterCommand, ReporterEvent, WorkerId};
-use crate::rpc::presence::{self as wire, SessionAdmission};
+use super::reporter::{ReporterCommand, ReporterEvent};
+use crate::registration::WorkerId;
+use crate::rpc::presence as wire;
 
+pub use local_session::{Device, EvictionReason, SessionMark, SessionRefused};
+pub use presence_guard::PresenceGuard;
 pub use watcher::PresenceSink;
 pub(crate) use watcher::event;
 
@@ -31,53 +37,6 @@ const ROOM_RETRY: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct LocalPresence {
     inner: Rc<Inner>,
-}
-
-/// Guard for a session's entry in the presence registry; removes the entry on drop.
-pub struct PresenceGuard {
-    presence: LocalPresence,
-    user: UserId,
-    id: u64,
-}
-
-/// Device of a session, with the instance of its app: at most one session per device is connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    pub name: String,
-    /// Random per start of the app; empty if the client names none.
-    pub instance: String,
-}
-
-/// Marks that identify a session across connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionMark {
-    /// Mark of the session itself.
-    pub own: u64,
-    /// Mark of the session that it resumes; `None` for a new one.
-    pub goes_on: Option<u64>,
-}
-
-/// Reason for which a session is not admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionRefused {
-    /// Instances of the device displace each other too often.
-    Conflict,
-    /// The user has too many sessions.
-    TooMany,
-}
-
-/// Reason for which a session, or its connection, must end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvictionReason {
-    /// The same instance of the device has another connection, so this one ends silently. The session itself may
-    /// continue there.
-    Replaced,
-    /// Another instance of the device has connected.
-    Displaced,
-    /// The user has too many sessions; the verdict arrived after the session began.
-    TooMany,
-    /// The login of the session has ended.
-    Ended,
 }
 
 struct Inner {
@@ -99,15 +58,6 @@ struct State {
     watchers: HashMap<u64, PresenceSubscriber>,
     /// Sessions with a waiting event.
     waiting: HashSet<u64>,
-}
-
-/// Local session with its pending verdict and its loss signal.
-struct LocalSession {
-    user: UserId,
-    /// Login of the client's token; `None` for a token of another issuer.
-    login: Option<ClientMessageId>,
-    admitted: Option<oneshot::Sender<Result<(), SessionRefused>>>,
-    lost: Option<oneshot::Sender<EvictionReason>>,
 }
 
 // === impl LocalPresence ===
@@ -287,28 +237,6 @@ impl LocalPresence {
     }
 }
 
-// === impl PresenceGuard ===
-
-impl PresenceGuard {
-    /// Updates the login after the client presented another token.
-    pub fn renew(&self, login: Option<ClientMessageId>) {
-        if let Some(taken) = self.presence.inner.state.borrow_mut().sessions.get_mut(&self.id) {
-            taken.login = login;
-        }
-    }
-}
-
-impl Drop for PresenceGuard {
-    fn drop(&mut self) {
-        // The entry goes first: a verdict that arrives later finds no session and is ignored.
-        self.presence.inner.state.borrow_mut().sessions.remove(&self.id);
-        self.presence.inner.order(ReporterCommand::Leave {
-            user: self.user.clone(),
-            tag: self.id,
-        });
-    }
-}
-
 // === impl Inner ===
 
 impl Inner {
@@ -349,25 +277,8 @@ impl Inner {
         let state = &mut *state;
         match event {
             ReporterEvent::Admitted { tag, admission } => {
-                let Some(session) = state.sessions.get_mut(&tag) else {
-                    return;
-                };
-                let (verdict, late) = match admission {
-                    SessionAdmission::Conflict => {
-                        (Err(SessionRefused::Conflict), Some(EvictionReason::Displaced))
-                    }
-                    SessionAdmission::TooMany => {
-                        (Err(SessionRefused::TooMany), Some(EvictionReason::TooMany))
-                    }
-                    SessionAdmission::Admitted | SessionAdmission::Displaced(_) => (Ok(()), None),
-                };
-                let delivered = session
-                    .admitted
-                    .take()
-                    .is_some_and(|admitted| admitted.send(verdict).is_ok());
-                // The session no longer waits for the verdict, so a late refusal must end it.
-                if let Some(loss) = late.filter(|_| !delivered) {
-                    session.lose(loss);
+                if let Some(session) = state.sessions.get_mut(&tag) {
+                    session.on_admission(admission);
                 }
             }
             ReporterEvent::Displaced { tag, how } => {
@@ -379,14 +290,9 @@ impl Inner {
                 }
             }
             ReporterEvent::Ended { user, login } => {
-                let over = |session: &&mut LocalSession| {
-                    let same = |known: &ClientMessageId| login.as_ref().is_none_or(|login| login == known);
-                    session.user == user && session.login.as_ref().is_some_and(same)
-                };
-                state
-                    .sessions
-                    .values_mut()
-                    .filter(over)
+                let sessions = state.sessions.values_mut();
+                sessions
+                    .filter(|session| session.uses(&user, login.as_ref()))
                     .for_each(|session| session.lose(EvictionReason::Ended));
             }
             ReporterEvent::Stands {
@@ -435,130 +341,5 @@ impl Drop for Inner {
     }
 }
 
-// === impl LocalSession ===
-
-impl LocalSession {
-    fn lose(&mut self, loss: EvictionReason) {
-        if let Some(lost) = self.lost.take() {
-            // The receiver is dropped if the session is ending already.
-            let _gone = lost.send(loss);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::user::reporter::VisiblePresence;
-
-    /// Session with room for a given number of events.
-    struct Narrow {
-        room: Cell<usize>,
-        seen: RefCell<Vec<String>>,
-    }
-
-    impl PresenceSink for Narrow {
-        fn show(&self, tail: Bytes) -> bool {
-            let room = self.room.get();
-            if room > 0 {
-                self.room.set(room - 1);
-                self.seen
-                    .borrow_mut()
-                    .push(String::from_utf8(tail.to_vec()).unwrap());
-            }
-            room > 0
-        }
-    }
-
-    fn user(name: &str) -> UserId {
-        UserId::parse(name).unwrap()
-    }
-
-    fn presence() -> (LocalPresence, mpsc::UnboundedReceiver<ReporterCommand>) {
-        let (orders, outbox) = mpsc::unbounded_channel();
-        (
-            LocalPresence::connect(orders, 4, UserMetrics::default(), ClusterClock::system()),
-            outbox,
-        )
-    }
-
-    fn stands(presence: &LocalPresence, name: &str, online: bool) {
-        let visible = VisiblePresence { online, seen: None };
-        presence.inner.take(ReporterEvent::Stands {
-            user: user(name),
-            viewer: user("bob"),
-            visible,
-        });
-        presence.inner.show_waiting();
-    }
-
-    #[actix::test]
-    async fn a_slow_session_gets_the_newest_state_once_there_is_room() {
-        let (presence, _orders) = presence();
-        let screen = Rc::new(Narrow {
-            room: Cell::new(1),
-            seen: RefCell::default(),
-        });
-        let users = vec![user("alice"), user("carol"), user("alice")];
-        assert!(presence.watch(1, &user("bob"), screen.clone(), users, 2));
-        assert!(!presence.watch(1, &user("bob"), screen.clone(), vec![user("dave")], 2));
-        stands(&presence, "alice", true);
-        stands(&presence, "carol", true);
-        for _ in 0..3 {
-            stands(&presence, "alice", false);
-            stands(&presence, "alice", true);
-            stands(&presence, "carol", false);
-            stands(&presence, "carol", true);
-        }
-        stands(&presence, "carol", false);
-        assert_eq!(screen.seen.borrow().len(), 1);
-        assert_eq!(presence.inner.metrics.presence_waiting.get(), 2);
-        screen.room.set(9);
-        assert!(!presence.inner.show_waiting());
-        let seen: Vec<String> = std::mem::take(&mut *screen.seen.borrow_mut());
-        let state = |name: &str, state: &str| {
-            format!(r#""t":"presence","u":"{name}","state":"{state}","seen":null}}"#)
-        };
-        // Alice's state equals the last one sent; of Carol's only the last one is sent.
-        assert_eq!(seen, [state("alice", "online"), state("carol", "offline")]);
-        assert_eq!(presence.inner.metrics.presence_waiting.get(), 0);
-
-        presence.end(1);
-        stands(&presence, "alice", false);
-        assert!(screen.seen.borrow().is_empty() && presence.watching(1).is_empty());
-        assert!(presence.inner.state.borrow().watched.is_empty());
-    }
-
-    #[actix::test]
-    async fn a_verdict_that_comes_too_late_ends_the_session_all_the_same() {
-        let (presence, mut orders) = presence();
-        let mark = SessionMark {
-            own: 1,
-            goes_on: None,
-        };
-        let mut tag = || loop {
-            if let ReporterCommand::Enter { session, .. } = orders.try_recv().unwrap() {
-                return session.tag;
-            }
-        };
-        let (_guard, admission, loss) = presence.enter(&user("alice"), None, None, mark);
-        drop(admission);
-        presence.inner.take(ReporterEvent::Admitted {
-            tag: tag(),
-            admission: SessionAdmission::TooMany,
-        });
-        assert_eq!(loss.await, Some(EvictionReason::TooMany));
-
-        let (guard, admission, _) = presence.enter(&user("alice"), None, None, mark);
-        let id = tag();
-        presence.inner.take(ReporterEvent::Admitted {
-            tag: id,
-            admission: SessionAdmission::Conflict,
-        });
-        assert_eq!(admission.await, Err(SessionRefused::Conflict));
-        drop(guard);
-        assert!(matches!(orders.try_recv().unwrap(), ReporterCommand::Leave { tag, .. } if tag == id));
-    }
-}
+mod tests;

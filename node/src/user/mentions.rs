@@ -11,7 +11,8 @@ use protocol::answer::ConversationListItem;
 use protocol::{ConversationId, UserId};
 
 use crate::conversation::command_error::CommandError;
-use crate::conversation::queries::client::{self, scatter};
+use crate::conversation::queries::client;
+use crate::conversation::shard_client::scatter;
 use crate::conversation::shared::ServiceShared;
 use crate::rpc;
 use crate::rpc::read::{MentionAuthors, SummariesQuery};

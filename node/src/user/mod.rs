@@ -28,6 +28,8 @@ pub mod settings;
 pub use local_presence::{
     Device, EvictionReason, LocalPresence, PresenceGuard, PresenceSink, SessionMark, SessionRefused,
 };
-pub use reporter::{PresenceReporter, VisiblePresence};
+pub use reporter::PresenceReporter;
 pub use settings::Settings;
+
+pub use crate::rpc::presence::VisiblePresence;
 pub use webhook_dispatcher::WebhookTarget;

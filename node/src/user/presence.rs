@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use cluster::ShardId;
 use futures::future::join_all;
 use protocol::UserId;
 
-use super::reporter::{VisiblePresence, visible};
 use crate::conversation::command_error::CommandError;
-use crate::conversation::shard_client::ask;
+use crate::conversation::shard_client::{LocalShards, ask};
 use crate::conversation::shared::ServiceShared;
 use crate::rpc;
-use crate::rpc::presence::{Asked, PresenceQuery};
+use crate::rpc::presence::{Asked, PresenceQuery, VisiblePresence, visible_to};
 
 /// Returns the presence of `user` as visible to `viewer`.
 pub(crate) async fn presence(
@@ -30,7 +28,7 @@ pub(crate) async fn presence(
     };
     let found: Asked = ask(shared, shard, rpc::PRESENCE, &question).await?;
     let found = found.first().ok_or_else(CommandError::unavailable)?;
-    Ok(visible(found.view.state, found.view.blocked))
+    Ok(visible_to(found.view))
 }
 
 /// Returns true if `user` blocks `other`, according to the user's shard.
@@ -67,12 +65,8 @@ pub(crate) async fn live(shared: &Arc<ServiceShared>, users: &[UserId]) -> Vec<O
     }
     let questions = shards.into_iter().map(|(shard, positions)| async move {
         // A shard owned here is read directly; one whose registry is not complete yet is queried with retries.
-        let here = shared.active(shard).and_then(|active| {
-            active.users.look(|known| {
-                let found = || positions.iter().map(|at| known.live(&users[*at])).collect();
-                known.is_stable(Instant::now()).then(found)
-            })
-        });
+        let asked: Vec<&UserId> = positions.iter().map(|at| &users[*at]).collect();
+        let here = shared.live(shard, &asked);
         if here.is_some() {
             return (positions, here);
         }

@@ -19,11 +19,11 @@ use tracing::{debug, warn};
 
 use super::presence;
 use crate::conversation::ShardClient;
-use crate::conversation::shard::batch_streams::BatchStreamId;
 use crate::conversation::shard::context::ShardContext;
 use crate::conversation::shard::inbound_batch::{BatchReply, InboundBatch};
 use crate::conversation::state_machine::query::{self, QueuedWebhook, WebhookBacklog};
 use crate::conversation::state_machine::{OutboxId, ShardCommand, ShardOp};
+use crate::rpc::submit::BatchStreamId;
 use crate::webhook::{Webhook, WebhookError};
 
 /// Maximum number of messages per round.

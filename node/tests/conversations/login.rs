@@ -8,12 +8,13 @@ use cluster::NodeId;
 use data_encoding::BASE32_NOPAD;
 use node::config::Config;
 use node::conversation::CommandError;
+use node::conversation::state_machine::TableId;
 use node::gateway::auth::TokenVerifier;
 use node::user::login::keyring::KeyringCache;
 use node::user::login::{LoginService, Tokens};
 use node::webhook;
 use protocol::{ConversationId, ErrorCode};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use crate::test_cluster::{TestCluster, eventually};
 
@@ -214,7 +215,7 @@ async fn what_is_over_leaves_every_replica() {
         let state = of.cluster.state(of.cluster.shard_of(name.as_str().as_bytes()));
         let (from, to) = (&b"\x00"[..], &b"\x03"[..]);
         state
-            .scan(TableId::UserIndex, from..to, ScanOrder::Ascending, 100)
+            .scan(TableId::UserIndex.of_store(), from..to, ScanOrder::Ascending, 100)
             .unwrap()
             .len()
     };

@@ -10,7 +10,7 @@ use cluster::transport::SimNetworkHandle;
 use cluster::{Cluster, NodeId};
 use node::conversation::state_machine::consent::AdditionLimits;
 use node::conversation::state_machine::query::{RetentionPolicies, RetentionPolicy};
-use node::conversation::state_machine::{EventEnvelope, ShardCommand, ShardOp, ShardStateMachine};
+use node::conversation::state_machine::{EventEnvelope, ShardCommand, ShardOp, ShardStateMachine, TABLES};
 use node::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
 use node::relay::{Subscriber, SubscriptionHub};
 use node::telemetry::metrics::MetricsRegistry;
@@ -194,6 +194,7 @@ impl Node {
         let (network, store_disk, replication) = (network.clone(), disk.clone(), service.service());
         let started = runtime.spawn(async move {
             let store = Store::memory(
+                TABLES,
                 &store_disk,
                 MemoryOptions {
                     sync_delay: Duration::from_millis(1),

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::answer::LastEvent;
 use crate::close::CloseCode;
+use crate::conversation::LastEvent;
 use crate::ids::{ConversationId, UserId};
 
 /// Fields of the `receipt` event: the cursors of a member moved. The cursors are durable, the event is not.

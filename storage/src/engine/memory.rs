@@ -11,9 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{BatchOp, Engine, EngineRead, Visit, WriteBatch};
+use super::{BatchOp, Engine, EngineRead, ScanOrder, Visit, WriteBatch};
+use crate::Error;
 use crate::columns::Column;
-use crate::{Error, ScanOrder};
 
 /// State of a disk, shared by all engines opened on it.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ type MemoryRows = BTreeMap<Vec<u8>, Bytes>;
 
 /// One map per column family, shared with snapshots and copied on the first write after one.
 #[derive(Debug, Clone, Default)]
-struct MemoryTables([Arc<MemoryRows>; Column::ALL.len()]);
+struct MemoryTables(BTreeMap<Column, Arc<MemoryRows>>);
 
 // === impl SimDisk ===
 
@@ -88,7 +88,7 @@ impl SimDisk {
         let mut found = false;
         // Both copies: a later sync or crash must not bring the intact value back.
         for tables in [current, durable] {
-            if let Some(value) = Arc::make_mut(&mut tables.0[column.slot()]).get_mut(key) {
+            if let Some(value) = tables.rows(column).get_mut(key) {
                 let mut bytes = value.to_vec();
                 change(&mut bytes);
                 *value = bytes.into();
@@ -212,13 +212,13 @@ impl MemoryTables {
     }
 
     fn rows(&mut self, column: Column) -> &mut MemoryRows {
-        Arc::make_mut(&mut self.0[column.slot()])
+        Arc::make_mut(self.0.entry(column).or_default())
     }
 }
 
 impl EngineRead for MemoryTables {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        Ok(self.0[column.slot()].get(key).cloned())
+        Ok(self.0.get(&column).and_then(|rows| rows.get(key)).cloned())
     }
 
     fn scan(
@@ -233,7 +233,10 @@ impl EngineRead for MemoryTables {
         if from >= to {
             return Ok(());
         }
-        let mut rows = self.0[column.slot()].range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        let Some(rows) = self.0.get(&column) else {
+            return Ok(());
+        };
+        let mut rows = rows.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
         while let Some((key, value)) = match order {
             ScanOrder::Ascending => rows.next(),
             ScanOrder::Descending => rows.next_back(),

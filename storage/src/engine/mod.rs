@@ -13,9 +13,18 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::Error;
 use crate::columns::Column;
 use crate::record;
-use crate::{Error, ScanOrder};
+
+/// The direction of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanOrder {
+    /// Scans from the smallest key upwards.
+    Ascending,
+    /// Scans from the largest key downwards.
+    Descending,
+}
 
 /// Callback that a scan calls for each row, with the key and the sealed value or its payload.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>;

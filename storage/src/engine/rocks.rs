@@ -26,9 +26,9 @@ use rocksdb::{
     WriteBatch as RocksBatch, WriteOptions,
 };
 
-use super::{BatchOp, Engine, EngineRead, Visit, WriteBatch};
+use super::{BatchOp, Engine, EngineRead, ScanOrder, Visit, WriteBatch};
 use crate::columns::Column;
-use crate::{Config, Error, ScanOrder, keys};
+use crate::{Config, Error, TableCatalog, keys};
 
 /// Name of the row that is written only to start another write-ahead log file.
 const ROLL: &str = "roll";
@@ -43,6 +43,7 @@ pub(crate) struct RocksEngine {
 struct RocksShared {
     db: DB,
     path: PathBuf,
+    tables: TableCatalog,
     /// Declared after `db`, so dropped after it: the directory is unlocked only when the database is closed.
     _lock: Option<File>,
 }
@@ -59,32 +60,43 @@ self_cell::self_cell!(
 
 impl RocksEngine {
     /// Opens or creates the database in `path`.
-    pub(crate) fn open(path: &Path, config: &Config, lock: File) -> Result<RocksEngine, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        tables: TableCatalog,
+        config: &Config,
+        lock: File,
+    ) -> Result<RocksEngine, Error> {
         let options = database_options(config);
-        let db = DB::open_cf_descriptors(&options, path, families(config))
+        let db = DB::open_cf_descriptors(&options, path, families(tables, config))
             .map_err(|error| opening(path, &error))?;
         Ok(RocksEngine {
             shared: Arc::new(RocksShared {
                 db,
                 path: path.to_owned(),
+                tables,
                 _lock: Some(lock),
             }),
         })
     }
 
     /// Opens the files on disk without changing them; also works beside a running process.
-    pub(crate) fn open_read_only(path: &Path, config: &Config) -> Result<RocksEngine, Error> {
+    pub(crate) fn open_read_only(
+        path: &Path,
+        tables: TableCatalog,
+        config: &Config,
+    ) -> Result<RocksEngine, Error> {
         // A look at a wrong path must not leave a new database there.
         let mut options = database_options(config);
         options.create_if_missing(false);
         options.create_missing_column_families(false);
         // The last argument permits an existing write-ahead log: a running node always has one.
-        let db = DB::open_cf_descriptors_read_only(&options, path, families(config), false)
+        let db = DB::open_cf_descriptors_read_only(&options, path, families(tables, config), false)
             .map_err(|error| opening(path, &error))?;
         Ok(RocksEngine {
             shared: Arc::new(RocksShared {
                 db,
                 path: path.to_owned(),
+                tables,
                 _lock: None,
             }),
         })
@@ -186,7 +198,7 @@ impl Engine for RocksEngine {
         let mut options = CompactOptions::default();
         // Automatic compactions continue meanwhile; exclusive mode would stop them and stall the writers.
         options.set_exclusive_manual_compaction(false);
-        for column in Column::ALL {
+        for column in Column::all(self.shared.tables) {
             let family = self.shared.family(column)?;
             self.shared
                 .db
@@ -244,8 +256,7 @@ impl EngineRead for SnapshotCell {
 impl RocksShared {
     /// Flushes the memory tables, so that the write-ahead log up to now is no longer needed.
     fn flush_tables(&self) -> Result<(), Error> {
-        let families: Vec<&ColumnFamily> = Column::ALL
-            .into_iter()
+        let families: Vec<&ColumnFamily> = Column::all(self.tables)
             .map(|column| self.family(column))
             .collect::<Result<_, _>>()?;
         self.db
@@ -287,10 +298,9 @@ fn database_options(config: &Config) -> Options {
     options
 }
 
-fn families(config: &Config) -> Vec<ColumnFamilyDescriptor> {
+fn families(tables: TableCatalog, config: &Config) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(config.block_cache);
-    Column::ALL
-        .into_iter()
+    Column::all(tables)
         .map(|column| ColumnFamilyDescriptor::new(column.name(), family_options(config, column, &cache)))
         .collect()
 }

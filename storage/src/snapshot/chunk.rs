@@ -1,7 +1,6 @@
 //! Encoding and decoding of a snapshot chunk.
 
-use crate::Error;
-use crate::columns::TableId;
+use crate::{Error, TableCatalog, TableId};
 
 const MAGIC: &[u8; 4] = b"RKS1";
 
@@ -87,14 +86,15 @@ impl<'b> Chunk<'b> {
         })
     }
 
-    /// Returns the next row; `None` after the last.
-    pub(super) fn next_row(&mut self) -> Result<Option<SnapshotRow<'b>>, Error> {
+    /// Returns the next row, of one of these tables; `None` after the last.
+    pub(super) fn next_row(&mut self, tables: TableCatalog) -> Result<Option<SnapshotRow<'b>>, Error> {
         if self.rows.is_empty() {
             return Ok(None);
         }
         let table = take(&mut self.rows, 1)?[0];
         // An unknown table must fail the import: skipping it would silently drop a part of the state.
-        let table = TableId::from_number(table)
+        let table = tables
+            .find(table)
             .ok_or_else(|| damaged("a table that this version does not support"))?;
         let (key, value) = (number(&mut self.rows)?, number(&mut self.rows)?);
         Ok(Some((
@@ -128,9 +128,12 @@ fn damaged(why: &str) -> Error {
 mod tests {
     use super::*;
 
+    const MESSAGE: TableId = TableId::new(3, "msg");
+    const TABLES: TableCatalog = TableCatalog::new(&[MESSAGE]);
+
     fn sample() -> Vec<u8> {
         let mut builder = Builder::new(64);
-        builder.push(TableId::Message, b"key", b"value");
+        builder.push(MESSAGE, b"key", b"value");
         builder.finish(7, 2, true)
     }
 
@@ -149,10 +152,10 @@ mod tests {
         let mut chunk = Chunk::parse(&bytes).unwrap();
         assert_eq!((chunk.stream, chunk.number, chunk.last), (7, 2, true));
         assert_eq!(
-            chunk.next_row().unwrap(),
-            Some((TableId::Message, &b"key"[..], &b"value"[..]))
+            chunk.next_row(TABLES).unwrap(),
+            Some((MESSAGE, &b"key"[..], &b"value"[..]))
         );
-        assert_eq!(chunk.next_row().unwrap(), None);
+        assert_eq!(chunk.next_row(TABLES).unwrap(), None);
     }
 
     #[test]

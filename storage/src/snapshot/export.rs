@@ -9,7 +9,7 @@ use super::chunk::{Builder, HEADER, ROW};
 use crate::columns::Column;
 use crate::engine::EngineRead;
 use crate::store_core::StoreCore;
-use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, tables};
+use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, row_scan};
 
 /// A consistent copy, read chunk by chunk. It keeps old row versions from compaction until it is dropped.
 pub struct SnapshotExport {
@@ -60,7 +60,7 @@ impl SnapshotExport {
         };
         // `max_bytes` is only a limit: a small shard must not allocate all of it.
         let mut builder = Builder::new(max_bytes.min(1 << 20));
-        while let Some(table) = TableId::ALL.get(slot) {
+        while let Some(table) = self.inner.tables.tables().get(slot) {
             if let Some(rest) = self.fill(&mut builder, *table, &from, max_bytes)? {
                 self.next = Some((slot, rest));
                 break;
@@ -83,7 +83,7 @@ impl SnapshotExport {
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut rest = None;
         let mut some = builder.len() > HEADER;
-        tables::visit(
+        row_scan::visit(
             &*self.rows,
             self.shard,
             self.generation,

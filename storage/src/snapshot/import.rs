@@ -11,7 +11,7 @@ use crate::columns::Column;
 use crate::engine::WriteBatch;
 use crate::store_core::{ShardEntry, StoreCore};
 use crate::write_queue::WriteKind;
-use crate::{Error, TableId, keys};
+use crate::{Error, keys};
 
 /// An import in progress. Dropping it unfinished leaves the current state unchanged.
 pub struct SnapshotImport {
@@ -70,7 +70,7 @@ impl SnapshotImport {
         // Refused before the write: after a full disk in the middle of a write RocksDB needs a restart.
         self.inner.space.allow(&*engine, chunk.len())?;
         let mut batch = WriteBatch::default();
-        while let Some((table, key, value)) = parsed.next_row()? {
+        while let Some((table, key, value)) = parsed.next_row(self.inner.tables)? {
             batch.put(
                 Column::State(table),
                 keys::state(self.shard.id, self.generation, key),
@@ -125,7 +125,7 @@ impl SnapshotImport {
     fn sweep(&self, generation: u32) -> WriteBatch {
         let shard = self.shard.id;
         let mut batch = WriteBatch::default();
-        for table in TableId::ALL {
+        for &table in self.inner.tables.tables() {
             let (from, to) = (
                 keys::state_prefix(shard, generation),
                 keys::state_prefix(shard, generation + 1),

@@ -6,8 +6,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use storage::{
-    Completion, Config, Durability, Error, HardKey, RaftLog, ScanOrder, ShardState, Store, TableId,
+    Completion, Config, Durability, Error, HardKey, RaftLog, ScanOrder, ShardState, Store, TableCatalog,
+    TableId,
 };
+
+pub(crate) const SYS: TableId = TableId::new(1, "sys");
+pub(crate) const CONVERSATION: TableId = TableId::new(2, "conv");
+pub(crate) const MESSAGE: TableId = TableId::new(3, "msg");
+pub(crate) const MEMBER: TableId = TableId::new(4, "member");
+pub(crate) const DEDUP: TableId = TableId::new(5, "dedup");
+pub(crate) const META: TableId = TableId::new(8, "meta");
+/// The tables of every store of the suite.
+pub(crate) const TABLES: TableCatalog = TableCatalog::new(&[SYS, CONVERSATION, MESSAGE, MEMBER, DEDUP, META]);
 
 /// Opens a directory with small buffers and almost no reserve.
 ///
@@ -25,10 +35,13 @@ pub(crate) fn open(path: &Path) -> Store {
 
 /// As [`open`], for tests that expect a refusal.
 pub(crate) fn try_open(path: &Path) -> Result<Store, Error> {
-    Store::open(&Config {
-        reserve_bytes: 1 << 20,
-        ..Config::small(path)
-    })
+    Store::open(
+        TABLES,
+        &Config {
+            reserve_bytes: 1 << 20,
+            ..Config::small(path)
+        },
+    )
 }
 
 /// Runs a queued operation and waits for its outcome.
@@ -75,8 +88,8 @@ pub(crate) fn vote(log: &RaftLog, value: &str) -> Result<(), Error> {
 /// Applies index `index`: one message row, the number of messages, the applied position.
 pub(crate) fn apply(state: &ShardState, index: u64) -> Result<(), Error> {
     let mut transaction = state.transaction();
-    transaction.put(TableId::Message, &index.to_be_bytes(), message(index).as_bytes());
-    transaction.put(TableId::Conversation, b"count", &index.to_be_bytes());
+    transaction.put(MESSAGE, &index.to_be_bytes(), message(index).as_bytes());
+    transaction.put(CONVERSATION, b"count", &index.to_be_bytes());
     transaction.commit(Bytes::copy_from_slice(&index.to_be_bytes()))
 }
 
@@ -97,7 +110,7 @@ pub(crate) fn applied(state: &ShardState) -> u64 {
 pub(crate) fn assert_consistent(state: &ShardState) -> u64 {
     let last = applied(state);
     let rows = state
-        .scan(TableId::Message, &[]..&[], ScanOrder::Ascending, usize::MAX)
+        .scan(MESSAGE, &[]..&[], ScanOrder::Ascending, usize::MAX)
         .unwrap();
     let expected: Vec<_> = (1..=last)
         .map(|index| {
@@ -108,7 +121,7 @@ pub(crate) fn assert_consistent(state: &ShardState) -> u64 {
         })
         .collect();
     assert_eq!(rows, expected);
-    let count = state.get(TableId::Conversation, b"count").unwrap();
+    let count = state.get(CONVERSATION, b"count").unwrap();
     assert_eq!(
         count.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())),
         last

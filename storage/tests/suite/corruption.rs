@@ -22,7 +22,7 @@ fn config(path: &Path) -> Config {
 
 /// Writes a directory whose rows lie in tables and in the write-ahead log; returns the last index.
 fn fill(path: &Path, last: u64) {
-    let store = Store::open(&config(path)).unwrap();
+    let store = Store::open(TABLES, &config(path)).unwrap();
     let (log, state) = (store.log(SHARD), store.state(SHARD));
     for index in (1..=last).step_by(20) {
         append(&log, index..=index + 19).unwrap();
@@ -34,7 +34,7 @@ fn fill(path: &Path, last: u64) {
 
 /// Opens and reads everything. Panics when anything is read that was not written.
 fn read_all(path: &Path, last: u64) -> Result<(), Error> {
-    let store = Store::open(&config(path))?;
+    let store = Store::open(TABLES, &config(path))?;
     let (log, state) = (store.log(SHARD), store.state(SHARD));
     let entries = log.read(0..u64::MAX, usize::MAX)?;
     let expected: Vec<_> = (1..=last).map(|index| (index, entry(&log, index))).collect();
@@ -47,12 +47,7 @@ fn read_all(path: &Path, last: u64) -> Result<(), Error> {
     let applied = state
         .applied()?
         .map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
-    let rows = state.scan(
-        storage::TableId::Message,
-        &[]..&[],
-        storage::ScanOrder::Ascending,
-        usize::MAX,
-    )?;
+    let rows = state.scan(MESSAGE, &[]..&[], storage::ScanOrder::Ascending, usize::MAX)?;
     let expected: Vec<_> = (1..=applied)
         .map(|index| {
             (

@@ -142,7 +142,7 @@ fn inspect_reads_a_directory_that_is_in_use() {
     vote(&store.log(ShardId(3)), "term 2").unwrap();
     (1..=5).for_each(|index| apply(&store.state(ShardId(3)), index).unwrap());
     store.state(ShardId(3)).sync().unwrap();
-    let report = storage::inspect::InspectReport::read(directory.path()).unwrap();
+    let report = storage::inspect::InspectReport::read(TABLES, directory.path()).unwrap();
     assert_eq!(report.shards.len(), 1);
     assert_eq!(report.shards[0].log, Some((4, 9)));
     let text = report.to_string();

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use bytes::Bytes;
 use fail::FailScenario;
-use storage::{Durability, Error, HardKey, ShardId, TableId};
+use storage::{Durability, Error, HardKey, ShardId};
 
 use crate::common::*;
 
@@ -57,7 +57,7 @@ fn poisons(point: &str) {
     poisoned(store.room());
     poisoned(log.bounds().map(drop));
     poisoned(log.read(1..9, 99).map(drop));
-    poisoned(state.get(TableId::Message, b"x").map(drop));
+    poisoned(state.get(MESSAGE, b"x").map(drop));
     poisoned(view.applied().map(drop));
     poisoned(state.export().map(drop));
     poisoned(state.import().map(drop));

@@ -43,7 +43,7 @@ fn a_real_full_disk_refuses_cleanly_and_recovers_when_space_returns() {
         wal_bytes: 2 << 20,
         ..Config::small(&path)
     };
-    let store = Store::open(&config).unwrap();
+    let store = Store::open(TABLES, &config).unwrap();
     let (log, state) = (store.log(ShardId(1)), store.state(ShardId(1)));
     let ballast = mount.0.path().join("ballast");
     std::fs::write(&ballast, vec![0; 12 << 20]).unwrap();
@@ -71,7 +71,7 @@ fn a_real_full_disk_refuses_cleanly_and_recovers_when_space_returns() {
     wait(|done| log.append(vec![(last + 1, entry.clone())], done)).unwrap();
     assert_eq!(store.poisoned(), None);
     store.close();
-    let again = Store::open(&config).unwrap();
+    let again = Store::open(TABLES, &config).unwrap();
     assert_eq!(again.log(ShardId(1)).bounds().unwrap(), Some((1, last + 1)));
     assert_eq!(assert_consistent(&again.state(ShardId(1))), 1);
     drop((log, state, store, again));

@@ -11,6 +11,7 @@ fn with_store(test: impl Fn(&Store)) {
     let directory = tempfile::tempdir().unwrap();
     test(&open(directory.path()));
     test(&Store::memory(
+        TABLES,
         &storage::MemoryDisk::new(),
         storage::MemoryOptions::default(),
     ));
@@ -166,10 +167,13 @@ fn a_full_queue_makes_callers_wait_and_loses_nothing() {
         round_bytes: 1 << 10,
         ..storage::Config::small(directory.path())
     };
-    let store = Store::open(&storage::Config {
-        reserve_bytes: 1,
-        ..config
-    })
+    let store = Store::open(
+        TABLES,
+        &storage::Config {
+            reserve_bytes: 1,
+            ..config
+        },
+    )
     .unwrap();
     let acked = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let log = store.log(ShardId(0));
@@ -191,7 +195,11 @@ fn a_full_queue_makes_callers_wait_and_loses_nothing() {
 
 #[test]
 fn metrics_have_their_names() {
-    let store = Store::memory(&storage::MemoryDisk::new(), storage::MemoryOptions::default());
+    let store = Store::memory(
+        TABLES,
+        &storage::MemoryDisk::new(),
+        storage::MemoryOptions::default(),
+    );
     append(&store.log(ShardId(0)), 1..=3).unwrap();
     apply(&store.state(ShardId(0)), 1).unwrap();
     let mut registry = prometheus_client::registry::Registry::default();

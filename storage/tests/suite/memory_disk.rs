@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{Durability, Error, HardKey, MemoryDisk, MemoryOptions, ShardId, Store, TableId};
+use storage::{Durability, Error, HardKey, MemoryDisk, MemoryOptions, ShardId, Store};
 
 const SHARD: ShardId = ShardId(1);
 
@@ -29,7 +29,7 @@ fn counting(acked: &Arc<AtomicU64>) -> storage::Completion {
 #[tokio::test(start_paused = true)]
 async fn a_crash_loses_exactly_the_unsynced_suffix() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, slow());
+    let store = Store::memory(TABLES, &disk, slow());
     let (log, state) = (store.log(SHARD), store.state(SHARD));
     let acked = Arc::new(AtomicU64::new(0));
     log.append(vec![(1, entry(&log, 1))], counting(&acked));
@@ -47,7 +47,7 @@ async fn a_crash_loses_exactly_the_unsynced_suffix() {
     assert!(matches!(log.bounds(), Err(Error::Closed)));
     assert!(matches!(apply(&state, 2), Err(Error::Closed)));
 
-    let again = Store::memory(&disk, slow());
+    let again = Store::memory(TABLES, &disk, slow());
     assert_entries(&again.log(SHARD), 1..=1);
     assert_eq!(assert_consistent(&again.state(SHARD)), 0);
 }
@@ -55,7 +55,7 @@ async fn a_crash_loses_exactly_the_unsynced_suffix() {
 #[tokio::test(start_paused = true)]
 async fn a_synced_round_makes_earlier_state_writes_durable() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, slow());
+    let store = Store::memory(TABLES, &disk, slow());
     (1..=5).for_each(|index| apply(&store.state(SHARD), index).unwrap());
     assert_eq!(disk.unsynced(), 5);
     let acked = Arc::new(AtomicU64::new(0));
@@ -68,13 +68,16 @@ async fn a_synced_round_makes_earlier_state_writes_durable() {
     tokio::time::sleep(Duration::from_millis(6)).await;
     assert_eq!((acked.load(Ordering::SeqCst), disk.unsynced()), (1, 0));
     disk.crash();
-    assert_eq!(assert_consistent(&Store::memory(&disk, slow()).state(SHARD)), 5);
+    assert_eq!(
+        assert_consistent(&Store::memory(TABLES, &disk, slow()).state(SHARD)),
+        5
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn buffered_writes_are_acknowledged_without_a_sync_and_may_be_lost() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, slow());
+    let store = Store::memory(TABLES, &disk, slow());
     let acked = Arc::new(AtomicU64::new(0));
     let log = store.log(SHARD);
     log.put_hard(
@@ -88,7 +91,7 @@ async fn buffered_writes_are_acknowledged_without_a_sync_and_may_be_lost() {
     assert_eq!(log.get_hard(HardKey::Committed).unwrap().unwrap(), "9");
     disk.crash();
     assert_eq!(
-        Store::memory(&disk, slow())
+        Store::memory(TABLES, &disk, slow())
             .log(SHARD)
             .get_hard(HardKey::Committed)
             .unwrap(),
@@ -100,6 +103,7 @@ async fn buffered_writes_are_acknowledged_without_a_sync_and_may_be_lost() {
 async fn the_known_bug_of_acknowledging_early_loses_an_acked_entry() {
     let disk = MemoryDisk::new();
     let store = Store::memory(
+        TABLES,
         &disk,
         MemoryOptions {
             ack_before_sync: true,
@@ -112,13 +116,16 @@ async fn the_known_bug_of_acknowledging_early_loses_an_acked_entry() {
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(acked.load(Ordering::SeqCst), 1);
     disk.crash();
-    assert_eq!(Store::memory(&disk, slow()).log(SHARD).bounds().unwrap(), None);
+    assert_eq!(
+        Store::memory(TABLES, &disk, slow()).log(SHARD).bounds().unwrap(),
+        None
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_wait_complete_amid_a_running_fsync_in_order() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, slow());
+    let store = Store::memory(TABLES, &disk, slow());
     let (log, order) = (store.log(SHARD), Arc::<order::CompletionOrder>::default());
     log.append(vec![(1, entry(&log, 1))], order.note(1));
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -127,7 +134,7 @@ async fn calls_that_wait_complete_amid_a_running_fsync_in_order() {
     assert_eq!(order.seen(), [1, 2]);
     store.state(SHARD).sync().unwrap();
     disk.crash();
-    let again = Store::memory(&disk, slow());
+    let again = Store::memory(TABLES, &disk, slow());
     assert_eq!(again.get_node("id").unwrap().unwrap(), "7");
     assert_entries(&again.log(SHARD), 1..=2);
 }
@@ -135,7 +142,7 @@ async fn calls_that_wait_complete_amid_a_running_fsync_in_order() {
 #[tokio::test(start_paused = true)]
 async fn close_carries_out_what_is_queued() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, slow());
+    let store = Store::memory(TABLES, &disk, slow());
     let acked = Arc::new(AtomicU64::new(0));
     let log = store.log(SHARD);
     log.append(vec![(1, entry(&log, 1))], counting(&acked));
@@ -143,7 +150,7 @@ async fn close_carries_out_what_is_queued() {
     store.close();
     assert_eq!(acked.load(Ordering::SeqCst), 1);
     disk.crash();
-    let again = Store::memory(&disk, slow());
+    let again = Store::memory(TABLES, &disk, slow());
     assert_entries(&again.log(SHARD), 1..=1);
     assert_eq!(assert_consistent(&again.state(SHARD)), 1);
 }
@@ -151,7 +158,7 @@ async fn close_carries_out_what_is_queued() {
 #[test]
 fn a_full_disk_refuses_appends_keeps_the_log_whole_and_recovers() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, MemoryOptions::default());
+    let store = Store::memory(TABLES, &disk, MemoryOptions::default());
     let log = store.log(SHARD);
     append(&log, 1..=3).unwrap();
     disk.set_full(true);
@@ -172,7 +179,7 @@ fn a_full_disk_refuses_appends_keeps_the_log_whole_and_recovers() {
 #[test]
 fn a_snapshot_that_replaces_refused_entries_lets_the_log_go_on_behind_it() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, MemoryOptions::default());
+    let store = Store::memory(TABLES, &disk, MemoryOptions::default());
     let log = store.log(SHARD);
     append(&log, 1..=3).unwrap();
     disk.set_full(true);
@@ -189,7 +196,7 @@ fn a_snapshot_that_replaces_refused_entries_lets_the_log_go_on_behind_it() {
 #[test]
 fn a_failing_disk_poisons_and_what_was_acked_before_survives() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, MemoryOptions::default());
+    let store = Store::memory(TABLES, &disk, MemoryOptions::default());
     append(&store.log(SHARD), 1..=3).unwrap();
     disk.set_failing(true);
     assert!(matches!(
@@ -202,42 +209,40 @@ fn a_failing_disk_poisons_and_what_was_acked_before_survives() {
         Err(Error::Poisoned(_))
     ));
     disk.crash();
-    assert_entries(&Store::memory(&disk, MemoryOptions::default()).log(SHARD), 1..=3);
+    assert_entries(
+        &Store::memory(TABLES, &disk, MemoryOptions::default()).log(SHARD),
+        1..=3,
+    );
 }
 
 #[test]
 fn a_damaged_record_is_reported_never_returned() {
     let disk = MemoryDisk::new();
-    let store = Store::memory(&disk, MemoryOptions::default());
+    let store = Store::memory(TABLES, &disk, MemoryOptions::default());
     append(&store.log(SHARD), 1..=3).unwrap();
     (1..=3).for_each(|index| apply(&store.state(SHARD), index).unwrap());
-    assert!(disk.damage_log(SHARD, 2) && disk.damage_state(SHARD, TableId::Message, &2_u64.to_be_bytes()));
+    assert!(disk.damage_log(SHARD, 2) && disk.damage_state(SHARD, MESSAGE, &2_u64.to_be_bytes()));
     assert!(!disk.damage_log(SHARD, 9));
     let (log, state) = (store.log(SHARD), store.state(SHARD));
     assert!(matches!(log.read(1..4, usize::MAX), Err(Error::Corrupt(_))));
     assert_eq!(log.read(3..4, usize::MAX).unwrap().len(), 1);
     assert!(matches!(
-        state.get(TableId::Message, &2_u64.to_be_bytes()),
+        state.get(MESSAGE, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
-        state.view().get(TableId::Message, &2_u64.to_be_bytes()),
+        state.view().get(MESSAGE, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
-        state.transaction().get(TableId::Message, &2_u64.to_be_bytes()),
+        state.transaction().get(MESSAGE, &2_u64.to_be_bytes()),
         Err(Error::Corrupt(_))
     ));
     assert!(matches!(
         state.export().unwrap().next_chunk(1 << 20),
         Err(Error::Corrupt(_))
     ));
-    assert!(
-        state
-            .get(TableId::Message, &1_u64.to_be_bytes())
-            .unwrap()
-            .is_some()
-    );
+    assert!(state.get(MESSAGE, &1_u64.to_be_bytes()).unwrap().is_some());
 }
 
 /// One step of a random history.
@@ -264,7 +269,7 @@ proptest! {
     #[test]
     fn any_crash_leaves_a_prefix_with_everything_synced(steps in prop::collection::vec(step(), 1..40), keep in 0_usize..50) {
         let disk = MemoryDisk::new();
-        let store = Store::memory(&disk, MemoryOptions::default());
+        let store = Store::memory(TABLES, &disk, MemoryOptions::default());
         let (log, state) = (store.log(SHARD), store.state(SHARD));
         let (mut last, mut applied_to) = (0, 0);
         // The states that may be left: after the last synced write, and after each write since.
@@ -299,7 +304,7 @@ proptest! {
         }
         let retained = keep.min(disk.unsynced());
         disk.crash_keeping(keep);
-        let again = Store::memory(&disk, MemoryOptions::default());
+        let again = Store::memory(TABLES, &disk, MemoryOptions::default());
         let left = (again.log(SHARD).bounds().unwrap().map_or(0, |(_, last)| last), assert_consistent(&again.state(SHARD)));
         prop_assert_eq!(left, allowed[retained.min(allowed.len() - 1)]);
     }

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use bytes::Bytes;
-use storage::{Durability, Error, HardKey, ScanOrder, ShardId, TableId};
+use storage::{Durability, Error, HardKey, ScanOrder, ShardId};
 
 #[test]
 fn a_new_directory_is_empty() {
@@ -15,9 +15,7 @@ fn a_new_directory_is_empty() {
     assert_eq!(log.read(0..u64::MAX, 1).unwrap(), []);
     assert_eq!(state.applied().unwrap(), None);
     assert_eq!(
-        state
-            .scan(TableId::Message, &[]..&[], ScanOrder::Descending, 9)
-            .unwrap(),
+        state.scan(MESSAGE, &[]..&[], ScanOrder::Descending, 9).unwrap(),
         []
     );
     assert_eq!(store.get_node("id").unwrap(), None);
@@ -82,7 +80,7 @@ fn os_mode_survives_close_and_is_reported() {
         reserve_bytes: 1,
         ..storage::Config::small(directory.path())
     };
-    let store = storage::Store::open(&config).unwrap();
+    let store = storage::Store::open(TABLES, &config).unwrap();
     append(&store.log(ShardId(1)), 1..=5).unwrap();
     assert_eq!(store.metrics().fsync_enabled.get(), 0);
     assert_eq!(store.metrics().fsyncs.get(), 0);

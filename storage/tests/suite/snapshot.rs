@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use bytes::Bytes;
-use storage::{Error, MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store, TableId};
+use storage::{Error, MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store};
 
 const FROM: ShardId = ShardId(1);
 const TO: ShardId = ShardId(2);
@@ -10,7 +10,11 @@ const TO: ShardId = ShardId(2);
 fn with_stores(test: impl Fn(&Store)) {
     let directory = tempfile::tempdir().unwrap();
     test(&open(directory.path()));
-    test(&Store::memory(&MemoryDisk::new(), MemoryOptions::default()));
+    test(&Store::memory(
+        TABLES,
+        &MemoryDisk::new(),
+        MemoryOptions::default(),
+    ));
 }
 
 #[test]
@@ -50,11 +54,7 @@ fn an_empty_state_replaces_a_full_one() {
         let to = store.state(TO);
         apply(&to, 1).unwrap();
         copy(&store.state(FROM), &to, 100).unwrap();
-        assert_eq!(
-            to.scan(TableId::Message, &[]..&[], ScanOrder::Ascending, 9)
-                .unwrap(),
-            []
-        );
+        assert_eq!(to.scan(MESSAGE, &[]..&[], ScanOrder::Ascending, 9).unwrap(), []);
     });
 }
 
@@ -62,25 +62,17 @@ fn an_empty_state_replaces_a_full_one() {
 fn a_row_larger_than_a_chunk_is_moved() {
     with_stores(|store| {
         let mut transaction = store.state(FROM).transaction();
-        transaction.put(TableId::Message, b"large", &vec![b'x'; 100_000]);
-        transaction.put(TableId::Sys, b"small", b"s");
-        transaction.put(TableId::Meta, b"", b"empty key");
+        transaction.put(MESSAGE, b"large", &vec![b'x'; 100_000]);
+        transaction.put(SYS, b"small", b"s");
+        transaction.put(META, b"", b"empty key");
         transaction.commit(Bytes::new()).unwrap();
         copy(&store.state(FROM), &store.state(TO), 10).unwrap();
         assert_eq!(
-            store
-                .state(TO)
-                .get(TableId::Message, b"large")
-                .unwrap()
-                .unwrap()
-                .len(),
+            store.state(TO).get(MESSAGE, b"large").unwrap().unwrap().len(),
             100_000
         );
-        assert_eq!(store.state(TO).get(TableId::Sys, b"small").unwrap().unwrap(), "s");
-        assert_eq!(
-            store.state(TO).get(TableId::Meta, b"").unwrap().unwrap(),
-            "empty key"
-        );
+        assert_eq!(store.state(TO).get(SYS, b"small").unwrap().unwrap(), "s");
+        assert_eq!(store.state(TO).get(META, b"").unwrap().unwrap(), "empty key");
     });
 }
 
@@ -124,7 +116,7 @@ fn a_transaction_that_an_import_overtook_can_not_commit() {
         let (from, to) = (store.state(FROM), store.state(TO));
         apply(&from, 1).unwrap();
         let mut transaction = to.transaction();
-        transaction.put(TableId::Message, b"lost", b"lost");
+        transaction.put(MESSAGE, b"lost", b"lost");
         copy(&from, &to, 100).unwrap();
         assert!(matches!(transaction.commit(Bytes::new()), Err(Error::Misuse(_))));
         assert_eq!(assert_consistent(&to), 1);
@@ -142,12 +134,12 @@ fn a_view_stays_as_it_was() {
         copy(&from, &to, 100).unwrap();
         assert_eq!(view.applied().unwrap().unwrap(), &3_u64.to_be_bytes()[..]);
         assert_eq!(
-            view.scan(TableId::Message, &[]..&[], ScanOrder::Descending, 9)
+            view.scan(MESSAGE, &[]..&[], ScanOrder::Descending, 9)
                 .unwrap()
                 .len(),
             3
         );
-        assert_eq!(view.get(TableId::Message, &4_u64.to_be_bytes()).unwrap(), None);
+        assert_eq!(view.get(MESSAGE, &4_u64.to_be_bytes()).unwrap(), None);
         assert_eq!(assert_consistent(&to), 9);
     });
 }
@@ -163,11 +155,11 @@ fn readers_never_see_half_of_an_import() {
         let copies = scope.spawn(|| (0..10).for_each(|_| copy(&from, &to, 2_000).unwrap()));
         while !copies.is_finished() {
             let rows = to
-                .scan(TableId::Message, &[]..&[], ScanOrder::Ascending, usize::MAX)
+                .scan(MESSAGE, &[]..&[], ScanOrder::Ascending, usize::MAX)
                 .unwrap()
                 .len();
             assert!([40, 100].contains(&rows), "{rows} rows");
-            assert!(to.get(TableId::Conversation, b"count").unwrap().is_some());
+            assert!(to.get(CONVERSATION, b"count").unwrap().is_some());
         }
     });
     drop((from, to));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::common::{DEDUP, MEMBER, TABLES};
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store, TableId};
+use storage::{MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store};
 
 /// A change: key and value, `None` deletes.
 type RowChange = (Vec<u8>, Option<Vec<u8>>);
@@ -39,13 +40,13 @@ fn check(store: &Store, committed: &[RowChange], own: &[RowChange], questions: &
     // A neighbour's rows must never show.
     for shard in [ShardId(6), ShardId(8)] {
         let mut other = store.state(shard).transaction();
-        other.put(TableId::Member, b"a", b"other");
+        other.put(MEMBER, b"a", b"other");
         other.commit(Bytes::new()).unwrap();
     }
     let before = model.clone();
     let mut transaction = state.transaction();
     run(&mut transaction, &mut model, own);
-    transaction.put(TableId::Dedup, b"a", b"other table");
+    transaction.put(DEDUP, b"a", b"other table");
 
     for (from, to, ascending, limit) in questions {
         let order = if *ascending {
@@ -53,27 +54,25 @@ fn check(store: &Store, committed: &[RowChange], own: &[RowChange], questions: &
         } else {
             ScanOrder::Descending
         };
-        let rows = transaction
-            .scan(TableId::Member, from..to, order, *limit)
-            .unwrap();
+        let rows = transaction.scan(MEMBER, from..to, order, *limit).unwrap();
         assert_eq!(
             rows,
             expect(&model, from, to, order, *limit),
             "own writes, {from:?}..{to:?} {order:?} {limit}"
         );
-        let rows = state.scan(TableId::Member, from..to, order, *limit).unwrap();
+        let rows = state.scan(MEMBER, from..to, order, *limit).unwrap();
         assert_eq!(
             rows,
             expect(&before, from, to, order, *limit),
             "committed, {from:?}..{to:?} {order:?} {limit}"
         );
-        let own = transaction.get(TableId::Member, from).unwrap();
+        let own = transaction.get(MEMBER, from).unwrap();
         assert_eq!(own.as_deref(), model.get(from).map(Vec::as_slice));
     }
     transaction.commit(Bytes::from_static(b"2")).unwrap();
     let rows = state
         .view()
-        .scan(TableId::Member, &[]..&[], ScanOrder::Ascending, usize::MAX)
+        .scan(MEMBER, &[]..&[], ScanOrder::Ascending, usize::MAX)
         .unwrap();
     assert_eq!(rows, expect(&model, &[], &[], ScanOrder::Ascending, usize::MAX));
     assert_eq!(state.applied().unwrap().unwrap(), "2");
@@ -84,11 +83,11 @@ fn run(transaction: &mut storage::Transaction, model: &mut Model, changes: &[Row
     for (key, value) in changes {
         match value {
             Some(value) => {
-                transaction.put(TableId::Member, key, value);
+                transaction.put(MEMBER, key, value);
                 model.insert(key.clone(), value.clone());
             }
             None => {
-                transaction.delete(TableId::Member, key);
+                transaction.delete(MEMBER, key);
                 model.remove(key);
             }
         }
@@ -110,7 +109,7 @@ fn expect(model: &Model, from: &[u8], to: &[u8], order: ScanOrder, limit: usize)
 
 /// The digest of a step with these changes, after a step with others.
 fn digest_of(before: &[RowChange], changes: &[RowChange]) -> u128 {
-    let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
+    let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
     let mut transaction = store.state(ShardId(7)).transaction();
     run(&mut transaction, &mut Model::new(), before);
     transaction.take_digest();
@@ -139,7 +138,7 @@ proptest! {
 
     #[test]
     fn a_transaction_reads_like_a_map(committed in changes(), own in changes(), questions in questions()) {
-        let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
+        let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
         check(&store, &committed, &own, &questions);
     }
 }

@@ -107,7 +107,7 @@ impl ClientState {
         wire::sync(id, named, syncing.cursor.as_deref())
     }
 
-    /// Processes one page.
+    /// Processes one page of a `delta`.
     pub(super) fn synced(
         &mut self,
         mut syncing: SyncProgress,

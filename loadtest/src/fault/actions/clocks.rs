@@ -90,8 +90,8 @@ impl FaultRun<'_> {
         }
     }
 
-    /// Returns by how many milliseconds a node's wall clock is ahead of the majority's, as the node itself measures it. What
-    /// the node tells its clients is the majority's time already.
+    /// Returns by how many milliseconds a node's wall clock is ahead of the majority's, as the node itself measures it. The
+    /// time in the node's responses is the majority's already.
     async fn clock(&self, node: u64) -> Option<i64> {
         let metrics = self.metrics(node).await?;
         Some(sum(&metrics, "clock_skew_ms") as i64)

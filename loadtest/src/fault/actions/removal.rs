@@ -57,7 +57,7 @@ enum Deafness {
     Cut(u64),
 }
 
-/// Isolation in effect.
+/// Isolation that is in effect.
 enum Deaf {
     Stopped,
     Cut(FaultGuard),

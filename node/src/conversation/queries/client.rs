@@ -1,19 +1,14 @@
-//! Client side of queries: one request per shard owner, repeated where a shard has moved.
+//! Client side of queries: requests and responses of each query.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cluster::{CallError, Cluster, NodeId, ShardId};
-use futures::future::join_all;
+use cluster::ShardId;
 use protocol::message::MessagePage;
 use protocol::{ConversationId, EncodedEvent, ErrorCode, GroupInvite, UserId};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::conversation::command_error::{CommandError, ConvView, HistoryResult, SyncItem};
-use crate::conversation::shard_client::ask;
+use crate::conversation::shard_client::{ask, scatter};
 use crate::conversation::shared::ServiceShared;
 use crate::conversation::state_machine::query;
 use crate::rpc::read::{HistoryRequest, ListBlocks, MembersQuery, OpenQuery, SyncQuery, Synced};
@@ -176,87 +171,10 @@ pub(crate) async fn sync(
     items.collect()
 }
 
-/// Sends a query about many conversations, one request per shard owner. An entry is `None` if no owner responded within
-/// the budget.
-pub(crate) async fn scatter<K, Q, A, T>(
-    shared: &Arc<ServiceShared>,
-    keys: &[K],
-    conv: impl Fn(&K) -> &ConversationId,
-    method: u16,
-    question: impl Fn(&[&K]) -> Q,
-) -> Vec<Option<Result<T, RpcError>>>
-where
-    Q: Serialize,
-    A: DeserializeOwned + IntoIterator<Item = Result<T, RpcError>>,
-{
-    let mut answers: Vec<Option<Result<T, RpcError>>> = keys.iter().map(|_| None).collect();
-    let Some(cluster) = shared.cluster() else {
-        return answers;
-    };
-    let give_up = Instant::now() + shared.settings.ask_budget;
-    for attempt in 0u32.. {
-        // Grouped again in each attempt: hints of the last one may have moved some shards.
-        let mut groups: HashMap<NodeId, Vec<usize>> = HashMap::new();
-        let mut missing = false;
-        for (at, key) in keys.iter().enumerate().filter(|(at, _)| answers[*at].is_none()) {
-            missing = true;
-            // Shards without a known owner are left for the next attempt.
-            if let Some(owner) = cluster
-                .route(cluster.shard_of(conv(key).as_str().as_bytes()))
-                .owner
-            {
-                groups.entry(owner).or_default().push(at);
-            }
-        }
-        if !missing {
-            break;
-        }
-        let calls = groups.into_iter().map(|(owner, at)| {
-            let asked: Vec<&K> = at.iter().map(|at| &keys[*at]).collect();
-            let body = rpc::encode(&question(&asked));
-            let call = cluster.call(owner, method, body, shared.settings.call_deadline);
-            async move {
-                (
-                    at,
-                    // The call's own timeout may exceed the rest of the budget.
-                    timeout_at(give_up, call).await.unwrap_or(Err(CallError::Lost)),
-                )
-            }
-        });
-        let calls: Vec<_> = calls.collect();
-        for (at, answer) in join_all(calls).await {
-            // A lost or unreadable response concerns its group only; the other groups keep theirs.
-            let Some(group) = answer.ok().and_then(|body| rpc::decode::<A>(&body).ok()) else {
-                continue;
-            };
-            for (at, answer) in at.into_iter().zip(group) {
-                match answer {
-                    // Stays unanswered for the next attempt. Any other refusal is final here.
-                    Err(RpcError::NotOwner { owner, epoch }) => hint(cluster, conv(&keys[at]), owner, epoch),
-                    answer => answers[at] = Some(answer),
-                }
-            }
-        }
-        // Jitter: callers that lost the same owner must not retry in step.
-        let wait = Duration::from_millis(rand::random_range(10..=(20u64 << attempt.min(5)).clamp(20, 400)));
-        if answers.iter().all(Option::is_some) || Instant::now() + wait >= give_up {
-            break;
-        }
-        sleep(wait).await;
-    }
-    answers
-}
-
 /// Returns the shard of a conversation; a temporary refusal until the cluster member runs.
 pub(crate) fn shard_of(shared: &ServiceShared, conv: &ConversationId) -> Result<ShardId, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     Ok(cluster.shard_of(conv.as_str().as_bytes()))
-}
-
-fn hint(cluster: &Cluster, conv: &ConversationId, owner: Option<u64>, epoch: u64) {
-    if let Some(owner) = owner {
-        cluster.hint(cluster.shard_of(conv.as_str().as_bytes()), NodeId(owner), epoch);
-    }
 }
 
 fn raw(tails: &[bytes::Bytes]) -> Result<Vec<EncodedEvent>, CommandError> {

@@ -9,17 +9,7 @@ use std::collections::HashMap;
 
 use cluster::NodeId;
 
-use crate::conversation::shard_client::send_window::BatchSeq;
-
-/// Id of one batch stream of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct BatchStreamId {
-    pub(crate) node: NodeId,
-    /// Id of the sending process, random at its start.
-    pub(crate) incarnation: u64,
-    /// Number of the stream, ascending within the process.
-    pub(crate) stream: u64,
-}
+use crate::rpc::submit::BatchStreamId;
 
 /// Streams that the shard owner admits; one per node.
 #[derive(Debug, Default)]
@@ -34,18 +24,6 @@ struct CurrentStream {
     next: u64,
     /// First batch seq that is refused; `None` while the stream is intact.
     broken: Option<u64>,
-}
-
-// === impl BatchStreamId ===
-
-impl BatchStreamId {
-    pub(crate) fn new(node: NodeId, incarnation: u64, tag: BatchSeq) -> BatchStreamId {
-        BatchStreamId {
-            node,
-            incarnation,
-            stream: tag.stream,
-        }
-    }
 }
 
 // === impl BatchStreams ===

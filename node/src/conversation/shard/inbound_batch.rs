@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use protocol::ConversationId;
 use tokio::sync::oneshot;
 
-use super::batch_streams::{BatchStreamId, BatchStreams};
-use crate::rpc::submit::{Answers, CommandReply};
+use super::batch_streams::BatchStreams;
+use crate::rpc::submit::{Answers, BatchStreamId, CommandReply};
 use crate::rpc::{self, RpcError};
 
 /// Receiver of a batch's responses.

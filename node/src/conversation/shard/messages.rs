@@ -8,11 +8,11 @@ use actix::Message;
 use bytes::Bytes;
 use cluster::NodeId;
 
-use super::batch_streams::BatchStreamId;
 use super::inbound_batch::{BatchReply, PendingCommand};
 use crate::conversation::recent::RecentSubject;
 use crate::conversation::state_machine::{EventEnvelope, ShardOutcome};
 use crate::rpc::register::{RegisterInterest, UnregisterInterest};
+use crate::rpc::submit::BatchStreamId;
 
 /// To the shard: a batch of a command queue.
 #[derive(Message)]

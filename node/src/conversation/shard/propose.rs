@@ -1,5 +1,7 @@
 //! Proposal task: one per shard, moves checked commands from the actors into the log.
 //!
+//! Spine: step 6 of 13. Previous: `node: conversation/precheck`. Next: `cluster: shard/proposer`.
+//!
 //! It runs after all actors with pending work, so one batch holds what arrived together. Commands that the log's queue
 //! has no room for stay in the shard, within the bound of `ShardContext::has_room`.
 

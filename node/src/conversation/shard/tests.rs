@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use super::messages::Panic;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine};
+use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine, TABLES};
 use crate::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
 
 struct Node {
@@ -38,7 +38,7 @@ impl Node {
                 shards: 2,
                 ..cluster::Config::default()
             };
-            let store = Store::memory(&MemoryDisk::new(), MemoryOptions::default());
+            let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
             let transport = Arc::new(network.transport(NodeId(1)));
             Cluster::start(config, store, transport, Arc::new(ShardStateMachine), replication).await
         });

@@ -1,6 +1,8 @@
 //! Command queue from this node to the owner of one shard: one task sends the queued commands, in order, until they are
 //! acknowledged.
 //!
+//! Spine: step 4 of 13. Previous: `node: session/send`. Next: `node: conversation/precheck`.
+//!
 //! Several batches are sent without waiting. A refusal, a broken connection, a timeout and an owner change are handled
 //! alike: the stream is abandoned. The whole unacknowledged window is then sent again, in order, under a new stream
 //! number. The owner's batch streams admit a stream only from its first batch on. Client message ids make the repeats
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{Cluster, ShardId};
+use cluster::ShardId;
 use parking_lot::Mutex;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use smallvec::SmallVec;
@@ -25,6 +27,7 @@ use self::queue_sender::QueueSender;
 use super::cursor_coalescer::CursorCoalescer;
 use super::send_window::{SendWindow, WindowItem, WindowLimits};
 use super::sender_hold::SenderHolds;
+use super::{LocalShards, OwnerClient};
 use crate::conversation::command_error::{CommandAck, CommandError};
 use crate::conversation::shared::ServiceShared;
 use crate::conversation::state_machine::ShardCommand;
@@ -193,10 +196,15 @@ impl CommandQueue {
     }
 
     /// Sends until the queue is closed and empty, or the node stops; then everything left is refused.
-    pub(crate) async fn run(self: Arc<Self>, shared: Arc<ServiceShared>, cluster: Cluster) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        shared: Arc<ServiceShared>,
+        owners: OwnerClient,
+        local: Arc<dyn LocalShards>,
+    ) {
         let stop = shared.stop.clone();
         let queue = self.clone();
-        let runner = QueueSender::new(self, shared, cluster);
+        let runner = QueueSender::new(self, shared, owners, local);
         tokio::select! {
             () = runner.run() => {}
             () = stop.cancelled() => {}

@@ -1,16 +1,16 @@
-//! Step 4 of the life of a message: routes a command to the shard owner of its conversation.
-//!
-//! Input: the [session](crate::session)'s send step (step 3). Output: the `precheck` of the conversation's actor (step
-//! 5).
+//! Shard client: routes a command to the shard owner of its conversation.
 //!
 //! [`ShardClient`] is the handle by which sessions reach all conversations. Commands pass through one command queue per
 //! shard, in the order of the calls. The queue keeps them until they are acknowledged, resends them after an owner
 //! change and expires them after the budget. A session therefore sees a failover as one slow response, in order.
 
-mod ask;
+pub(crate) mod backoff;
 pub(crate) mod command_queue;
 mod consent;
 mod cursor_coalescer;
+mod local_shards;
+pub(crate) mod owner_client;
+mod scatter_gather;
 pub(crate) mod send_window;
 mod sender_hold;
 
@@ -19,8 +19,13 @@ use std::sync::Arc;
 use cluster::{Cluster, ClusterClock, ShardId};
 use protocol::message::MessagePage;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, UserId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-pub(crate) use ask::ask;
+pub(crate) use local_shards::LocalShards;
+pub(crate) use owner_client::OwnerClient;
+pub(crate) use scatter_gather::scatter;
 
 use super::command_error::{CommandAck, CommandError, ConvView, HistoryResult, ListPage, SyncItem};
 use super::shared::ServiceShared;
@@ -28,8 +33,9 @@ use super::state_machine::login::{Keyring, LoginCommand};
 use super::state_machine::query::{BansPage, BlocksPage, IndexPage, MembersPage, Missed, PlacedEntry};
 use super::state_machine::{ShardCommand, ShardOp};
 use crate::rpc;
+use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::read::SinceQuery;
-use crate::user::{VisiblePresence, inbox, mentions, presence};
+use crate::user::{inbox, mentions, presence};
 
 /// Routing key of the cluster's signing keys, which determines their shard.
 pub(crate) const KEYS: &str = "keys";
@@ -293,7 +299,17 @@ impl ShardClient {
     /// Publishes to the members that the user types or has stopped. There is no acknowledgement; the notice of a
     /// non-member is dropped.
     pub fn typing(&self, user: &UserId, conv: &ConversationId, on: bool) {
-        super::ephemeral::send(&self.shared, user.clone(), conv.clone(), on);
+        let (user, conv) = (user.clone(), conv.clone());
+        let sent = self.shared.owners().and_then(|owners| {
+            let shard = owners.cluster().shard_of(conv.as_str().as_bytes());
+            let owner = owners.route(shard).owner?;
+            let update = rpc::encode(&TypingUpdate { conv, user, on });
+            owners.cluster().cast(owner, rpc::TYPING, update).ok()
+        });
+        // Counted only: the next notice replaces a dropped one.
+        if sent.is_none() {
+            self.shared.user_metrics.typing_dropped.inc();
+        }
     }
 
     /// Returns for each user, in the given order, the presence of a connected session on any node; `None` if unknown at
@@ -344,6 +360,18 @@ impl ShardClient {
             }
         }
     }
+}
+
+/// Sends a query to the owner of a shard, within the budget of queries.
+pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
+    shared: &Arc<ServiceShared>,
+    shard: ShardId,
+    method: u16,
+    question: &Q,
+) -> Result<A, CommandError> {
+    let owners = shared.owners().ok_or_else(CommandError::unavailable)?;
+    let deadline = Instant::now() + shared.settings.ask_budget;
+    owners.call(shard, method, question, deadline).await
 }
 
 /// Returns the shard whose log decides the command: the user's for a user's rows, otherwise the conversation's.

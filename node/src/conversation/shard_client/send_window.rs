@@ -7,6 +7,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 
+use crate::rpc::submit::BatchSeq;
+
 /// Properties of an item that the window uses.
 pub(crate) trait WindowItem {
     /// Key of the order that an item belongs to.
@@ -33,15 +35,6 @@ pub(crate) struct WindowLimits {
     pub(crate) batch_bytes: usize,
     /// Batches without a response.
     pub(crate) flights: usize,
-}
-
-/// Position of a batch in its queue's batch stream. The shard owner admits number `k + 1` of a stream only after `k`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct BatchSeq {
-    /// +1 at each restart.
-    pub(crate) stream: u64,
-    /// From 0 within the stream, +1 per batch.
-    pub(crate) number: u64,
 }
 
 /// Send window of one command queue.

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, UserId};
-use storage::{Error, TableId};
+use storage::Error;
 
 use super::keys;
 use super::outcome::{ApplyEffect, CommandResult, OutboxId};

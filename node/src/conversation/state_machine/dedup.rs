@@ -6,9 +6,10 @@
 //! the first 72 hours, and about two row reads per message afterwards. Expired rows are about as many as live ones at
 //! most.
 
+use crate::conversation::state_machine::TableId;
 use protocol::ClientMessageId;
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::keys;
 use super::row_store::RowWriter;

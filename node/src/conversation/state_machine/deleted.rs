@@ -6,8 +6,9 @@
 //! per level, of the places right of it within its group: fewer than [`FAN`] rows on each of a few levels. The first
 //! place of a level is right of no other, so it has no row, and the tree has as many levels as the log needs.
 
+use crate::conversation::state_machine::TableId;
 use protocol::ConversationId;
-use storage::{Error, ScanOrder, TableId};
+use storage::{Error, ScanOrder};
 
 use super::keys;
 use super::row_store::{RowReader, RowWriter};

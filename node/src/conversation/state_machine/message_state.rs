@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, EncodedEvent, Event, UserId, text};
 use serde::{Deserialize, Serialize};
-use storage::{Error, TableId};
+use storage::Error;
 
 use super::keys;
 use super::row_store::{RowReader, RowWriter};

@@ -17,6 +17,8 @@ pub mod login;
 
 pub mod shard_state_machine;
 
+pub mod tables;
+
 mod apply;
 
 mod apply_context;
@@ -38,6 +40,7 @@ pub use login::LoginCommand;
 pub use outcome::{ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, ShardOutcome};
 pub use row_store::RowReader;
 pub use shard_state_machine::ShardStateMachine;
+pub use tables::{TABLES, TableId};
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,9 @@
 //!
 //! Each member has one key in that order, so the next owner is among the first two however many there are.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, Role, UserId};
-use storage::{Error, ScanOrder, TableId};
+use storage::{Error, ScanOrder};
 
 use super::keys;
 use super::row_store::RowWriter;

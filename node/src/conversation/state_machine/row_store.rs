@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use storage::{Error, ReadView, ScanOrder, ShardState, TableId, Transaction};
+use storage::{Error, ReadView, ScanOrder, ShardState, Transaction};
+
+use crate::conversation::state_machine::TableId;
 
 /// Read access to rows.
 pub trait RowReader {
@@ -30,7 +32,7 @@ macro_rules! rows {
     ($($source:ty),*) => {$(
         impl RowReader for $source {
             fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
-                <$source>::get(self, table, key)
+                <$source>::get(self, table.of_store(), key)
             }
 
             fn scan(
@@ -40,7 +42,7 @@ macro_rules! rows {
                 order: ScanOrder,
                 limit: usize,
             ) -> Result<Vec<(Bytes, Bytes)>, Error> {
-                <$source>::scan(self, table, range, order, limit)
+                <$source>::scan(self, table.of_store(), range, order, limit)
             }
         }
     )*};
@@ -50,10 +52,10 @@ rows!(ShardState, ReadView, Transaction);
 
 impl RowWriter for Transaction {
     fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
-        Transaction::put(self, table, key, value);
+        Transaction::put(self, table.of_store(), key, value);
     }
 
     fn delete(&mut self, table: TableId, key: &[u8]) {
-        Transaction::delete(self, table, key);
+        Transaction::delete(self, table.of_store(), key);
     }
 }

@@ -1,7 +1,6 @@
 //! Replicated state machine of a shard: turns a committed batch into rows and outcomes, the same on every replica.
 //!
-//! Spine: step 9 of 13. Previous: the replicated log (`cluster::raft`), which has checked the owner's epoch. Next:
-//! `apply_results`, by which the owner answers and fans out.
+//! It calls `apply` for each command of the batch. `cluster::raft` has checked the epoch of the owner before.
 //! Authorisation, positions, timestamps and deduplication are decided here, in log order.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! `/v1/conversations` and `/v1/conversations/{c}`.
+//! REST routes `/v1/conversations` and `/v1/conversations/{c}`.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
 use protocol::answer::{Ack, ConversationList, ConversationSnapshot as ConvView};

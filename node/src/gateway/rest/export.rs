@@ -45,8 +45,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(export_events);
 }
 
-/// Writes the log in ascending order, one event per line, as far as the caller may see it. Where events were removed
-/// between two lines, a line `{"t":"gap","c":…,"from":…,"to":…}` names the missing range. A body that breaks off is
+/// Writes the log in ascending order, one event per line, as far as the caller may see it. A line
+/// `{"t":"gap","c":…,"from":…,"to":…}` names a range of events that were removed between two lines. A body that breaks off is
 /// incomplete; the client continues with `from`.
 #[utoipa::path(tag = ApiTag::MESSAGES, params(InConversation, ExportQuery), responses(
     (status = 200, description = "The events of the conversation, one JSON object per line.", body = String, content_type = "application/x-ndjson"), QueryErrors

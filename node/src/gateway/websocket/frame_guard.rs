@@ -1,9 +1,9 @@
-//! Step 1, first half: checks the header of a frame before its payload is buffered.
+//! Frame guard: checks the header of a frame before its payload is buffered.
 //!
 //! The library's frame parser checks the length after buffering the payload, and does not track fragments. The guard
 //! refuses by the declared length, so a client cannot make the server buffer more than one message of the maximum size.
 //!
-//! Pure: it maps bytes to a verdict. The second half is the [reader](super::reader).
+//! Pure: it maps bytes to a verdict. The [reader](super::reader) assembles the frames.
 
 use protocol::CloseCode;
 

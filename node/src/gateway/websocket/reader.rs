@@ -1,8 +1,10 @@
-//! Step 1, second half: assembles text messages from bytes and sends those of one read to the session as a batch.
+//! Reader of a WebSocket: assembles text messages from bytes and sends those of one read to the session as a batch.
+//!
+//! Spine: step 1 of 13. Previous: none. Next: `protocol: command`.
 //!
 //! The reader waits until the session has accepted a batch before it reads on, so TCP slows down a client that sends
-//! too fast. Before authentication, messages are limited to a small size. The first half is the [frame
-//! guard](super::frame_guard), the next step [`protocol::command`].
+//! too fast. Before authentication, messages are limited to a small size. The [frame guard](super::frame_guard)
+//! has checked the header of each frame.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -201,7 +203,7 @@ impl SocketReader {
         }
     }
 
-    /// Step 2: decodes a complete text message.
+    /// Decodes a complete text message.
     fn text(&mut self, bytes: &[u8]) -> Result<(), ReadEnd> {
         // Checked on the whole message: a fragment may end inside of a character.
         let text = std::str::from_utf8(bytes).map_err(|_| ReadEnd::Broken(FrameViolation::Utf8))?;

@@ -1,16 +1,16 @@
 //! Deliveries of the owner and ranges that were read again: passed in order to every interested worker.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::ConversationId;
 
-use super::{ConversationInterest, KnownPositions, MissingRange, ShardInterest};
+use super::{ConversationInterest, InterestRegistration, KnownPositions, ShardInterest};
 use crate::conversation::state_machine::EventEnvelope;
 use crate::conversation::state_machine::query::LoggedEvent;
+use crate::relay::hub_batch::HubWorkers;
 use crate::relay::hub_event::HubEvent;
 use crate::relay::reorder_buffer::ReorderResult;
-use crate::relay::workers::HubWorkers;
 use crate::relay::{Delivered, OwnerDelivery};
 use crate::rpc::deliver::DeliveryTarget;
 use crate::rpc::read::Ranged;
@@ -18,19 +18,42 @@ use crate::rpc::read::Ranged;
 /// Maximum number of events outside the log that are buffered per conversation during a registration; more are lost.
 const UNLOGGED: usize = 64;
 
-// === impl ShardInterest ===
+// === impl InterestRegistration ===
 
-impl ShardInterest {
+impl InterestRegistration {
     /// Processes a delivery. Returns `false` if an earlier one is missing, so that a new registration is needed.
     pub(in crate::relay) fn deliver(
         &mut self,
         delivery: OwnerDelivery,
         now: Instant,
         workers: &mut HubWorkers,
-        holes: &mut Vec<MissingRange>,
     ) -> bool {
-        // A delivery of an earlier registration, or a duplicate.
-        if delivery.to.registration != self.registration || delivery.to.fo <= self.fo {
+        // A delivery of an earlier registration needs no action.
+        delivery.to.registration != self.registration() || self.content.deliver(delivery, now, workers)
+    }
+
+    /// Processes an idle heartbeat. Returns `false` if a delivery is missing.
+    pub(in crate::relay) fn position(&mut self, to: &DeliveryTarget, now: Instant) -> bool {
+        if to.registration != self.registration() {
+            return true;
+        }
+        self.content.last_received = now;
+        to.fo <= self.content.fo
+    }
+
+    /// Returns true if nothing was received from the owner for longer than `timeout`.
+    pub(in crate::relay) fn is_silent(&self, now: Instant, timeout: Duration) -> bool {
+        self.is_active() && now.saturating_duration_since(self.content.last_received) > timeout
+    }
+}
+
+// === impl ShardInterest ===
+
+impl ShardInterest {
+    /// Processes a delivery of the registration. Returns `false` if an earlier one is missing.
+    fn deliver(&mut self, delivery: OwnerDelivery, now: Instant, workers: &mut HubWorkers) -> bool {
+        // A duplicate.
+        if delivery.to.fo <= self.fo {
             return true;
         }
         if delivery.to.fo != self.fo + 1 {
@@ -42,7 +65,7 @@ impl ShardInterest {
             Delivered::Event(event) => match self.convs.get_mut(&event.conv) {
                 Some(conv) => {
                     if let ReorderResult::Pull { after } = conv.take(event.clone(), workers) {
-                        holes.push((event.conv.clone(), after));
+                        self.missing.push((event.conv.clone(), after));
                     }
                 }
                 None => {
@@ -70,42 +93,26 @@ impl ShardInterest {
         true
     }
 
-    /// Processes an idle heartbeat. Returns `false` if a delivery is missing.
-    pub(in crate::relay) fn position(&mut self, to: &DeliveryTarget, now: Instant) -> bool {
-        if to.registration != self.registration {
-            return true;
-        }
-        self.last_received = now;
-        to.fo <= self.fo
-    }
-
-    /// Processes a missing range; `None` if it could not be read. Returns what is still missing.
+    /// Processes a range that was missing.
     pub(in crate::relay) fn pulled(
         &mut self,
         conv: &ConversationId,
-        range: Option<Ranged>,
+        Ranged { last, events }: Ranged,
         workers: &mut HubWorkers,
-    ) -> Option<MissingRange> {
-        let known = self.convs.get_mut(conv)?;
-        let next = match range {
-            None => {
-                known.order.pulled();
+    ) {
+        let Some(known) = self.convs.get_mut(conv) else {
+            return;
+        };
+        // The result is not needed: `pulled` below reports what is still missing.
+        known.take_all(conv, events, workers);
+        let next = match known.order.pulled() {
+            ReorderResult::Nothing if known.order.last().is_some_and(|have| have < last) => {
                 known.order.suspect()
             }
-            Some(Ranged { last, events }) => {
-                // The result is not needed: `pulled` below reports what is still missing.
-                known.take_all(conv, events, workers);
-                match known.order.pulled() {
-                    ReorderResult::Nothing if known.order.last().is_some_and(|have| have < last) => {
-                        known.order.suspect()
-                    }
-                    next => next,
-                }
-            }
+            next => next,
         };
-        match next {
-            ReorderResult::Pull { after } => Some((conv.clone(), after)),
-            ReorderResult::Nothing => None,
+        if let ReorderResult::Pull { after } = next {
+            self.missing.push((conv.clone(), after));
         }
     }
 }

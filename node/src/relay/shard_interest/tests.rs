@@ -5,25 +5,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::NodeId;
+use cluster::{NodeId, ShardId};
 use proptest::prelude::*;
-use protocol::answer::LastEvent;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::conversation::interest_table::InterestTable;
-use crate::conversation::state_machine::query::{LoggedEvent, PlacedEntry};
+use crate::conversation::state_machine::query::LoggedEvent;
 use crate::relay::{Delivered, OwnerDelivery};
 use crate::rpc::deliver::DeliveryTarget;
 use crate::rpc::read::Ranged;
-use crate::rpc::register::{CaughtUp, InterestRegistered, Unlogged};
+use crate::rpc::register::{CaughtUp, InterestRegistered};
+
+mod responses;
 
 const NODE: NodeId = NodeId(1);
 const CONVS: [&str; 3] = ["g_a", "g_b", "g_c"];
 
 /// The owner, the messages under way in both directions, and the workers.
 struct Model {
-    relay: ShardInterest,
+    relay: InterestRegistration,
     workers: HubWorkers,
     events: Vec<(WorkerId, mpsc::Receiver<Vec<HubEvent>>)>,
     /// Per worker and conversation: the position at which it started, and the last event.
@@ -36,7 +37,6 @@ struct Model {
     frames: VecDeque<OwnerDelivery>,
     questions: VecDeque<(u64, u64, PendingQuestion)>,
     answers: VecDeque<(u64, Option<Option<InterestRegistered>>)>,
-    holes: Vec<MissingRange>,
     now: Instant,
     draws: u64,
 }
@@ -52,6 +52,10 @@ fn logged(s: u64) -> LoggedEvent {
     }
 }
 
+fn registration(now: Instant) -> InterestRegistration {
+    ShardRegistration::new(ShardId(0), 1, ShardInterest::new(now))
+}
+
 impl Model {
     fn new() -> Model {
         let now = Instant::now();
@@ -63,7 +67,7 @@ impl Model {
             events.push((worker, receiver));
         }
         Model {
-            relay: ShardInterest::new(0, 1, now),
+            relay: registration(now),
             workers,
             events,
             seen: BTreeMap::new(),
@@ -74,7 +78,6 @@ impl Model {
             frames: VecDeque::new(),
             questions: VecDeque::new(),
             answers: VecDeque::new(),
-            holes: Vec::new(),
             now,
             draws: 1,
         }
@@ -124,10 +127,7 @@ impl Model {
         let Some(frame) = self.frames.pop_front() else {
             return;
         };
-        if !self
-            .relay
-            .deliver(frame, self.now, &mut self.workers, &mut self.holes)
-        {
+        if !self.relay.deliver(frame, self.now, &mut self.workers) {
             self.mark_stale();
         }
     }
@@ -155,8 +155,8 @@ impl Model {
     }
 
     fn ask(&mut self) {
-        if self.relay.due().is_some() {
-            let (id, question) = self.relay.ask(self.epoch);
+        if self.relay.due(self.now).is_some() {
+            let (id, question) = self.relay.next_request(self.epoch, self.now);
             self.questions.push_back((id, self.epoch, question));
         }
     }
@@ -201,12 +201,12 @@ impl Model {
     fn receive(&mut self) {
         match self.answers.pop_front() {
             Some((id, Some(answer))) => {
-                self.relay
-                    .answered(id, answer, self.now, &mut self.workers, &mut self.holes);
+                self.relay.on_response(id, answer, self.now, &mut self.workers);
             }
             Some((id, None)) => {
                 self.draws += 1;
-                self.relay.failed(id, self.draws, self.now, |_| Duration::ZERO);
+                self.relay
+                    .on_failure(id, self.draws, self.now, |_| Duration::ZERO);
                 self.mark_stale();
             }
             None => {}
@@ -214,22 +214,21 @@ impl Model {
     }
 
     fn pull(&mut self) {
-        if self.holes.is_empty() {
+        if self.relay.content.missing.is_empty() {
             return;
         }
-        let (conv, after) = self.holes.remove(0);
+        let (conv, after) = self.relay.content.missing.remove(0);
         let last = self.log.get(&conv).copied().unwrap_or(0);
         let events = self.page(&conv, after);
-        let hole = self
-            .relay
-            .pulled(&conv, Some(Ranged { last, events }), &mut self.workers);
-        self.holes.extend(hole);
+        self.relay
+            .content
+            .pulled(&conv, Ranged { last, events }, &mut self.workers);
     }
 
     fn new_owner(&mut self) {
         self.epoch += 10;
         self.interest = InterestTable::default();
-        if self.relay.moved(self.epoch) {
+        if self.relay.owner_changed(self.epoch) {
             self.mark_stale();
         }
     }
@@ -295,7 +294,7 @@ proptest! {
                     // The response is lost, which is detected at the deadline.
                     if let Some((id, _)) = model.answers.pop_front() {
                         model.draws += 1;
-                        model.relay.failed(id, model.draws, model.now, |_| Duration::ZERO);
+                        model.relay.on_failure(id, model.draws, model.now, |_| Duration::ZERO);
                     }
                 }
                 18 => model.pull(),
@@ -306,12 +305,12 @@ proptest! {
                 22 => {
                     let conv = conv(pick / 2);
                     model.check()?;
-                    model.relay.subscribe(worker, &conv, &mut model.workers);
+                    model.relay.content.subscribe(worker, &conv, &mut model.workers);
                 }
                 _ => {
                     let conv = conv(pick / 2);
                     model.check()?;
-                    model.relay.unsubscribe(worker, &conv);
+                    model.relay.content.unsubscribe(worker, &conv);
                     model.seen.remove(&(worker, conv));
                 }
             }
@@ -329,160 +328,9 @@ proptest! {
             model.send_positions();
         }
         model.check()?;
-        prop_assert_eq!(model.holes.len(), 0);
+        prop_assert_eq!(model.relay.content.missing.len(), 0);
         for ((worker, conv), (_, last)) in &model.seen {
             prop_assert_eq!(*last, model.log.get(conv).copied().unwrap_or(0), "worker {} of {}", worker, conv);
         }
     }
-}
-
-#[test]
-fn users_whose_conversations_did_not_fit_into_an_answer_are_asked_for_again() {
-    let mut model = Model::new();
-    let users: Vec<UserId> = (0..5).map(|n| UserId::parse(&format!("u{n}")).unwrap()).collect();
-    for user in &users {
-        model.relay.attach(1, user);
-    }
-    let mut delivered = Vec::new();
-    while model.relay.due().is_some() {
-        let (id, question) = model.relay.ask(model.epoch);
-        let PendingQuestion::Register(wants) = question else {
-            panic!("{question:?}")
-        };
-        let placed = PlacedEntry {
-            conv: conv(0),
-            ms: 9,
-            since_ms: 8,
-            last: LastEvent::default(),
-            large: false,
-        };
-        let answer = InterestRegistered {
-            convs: Vec::new(),
-            admits: Vec::new(),
-            indexes: wants.users.iter().take(2).map(|_| vec![placed.clone()]).collect(),
-            recent: Vec::new(),
-        };
-        model
-            .relay
-            .answered(id, Some(answer), model.now, &mut model.workers, &mut model.holes);
-        model.workers.flush();
-        while let Ok(batch) = model.events[0].1.try_recv() {
-            delivered.extend(batch.into_iter().map(|event| match event {
-                HubEvent::Index { user, .. } => user,
-                other => panic!("{other:?}"),
-            }));
-        }
-    }
-    assert_eq!(delivered, users, "each once");
-}
-
-#[test]
-fn events_before_a_registration_come_before_later_ones() {
-    let mut model = Model::new();
-    model.relay.subscribe(1, &conv(0), &mut model.workers);
-    let unlogged = |text: &'static str| Unlogged {
-        conv: conv(0),
-        tail: Bytes::from_static(text.as_bytes()),
-        skip: 0,
-        only: None,
-    };
-    let unlogged_event = |text: &str| {
-        Arc::new(EventEnvelope {
-            tail: Bytes::copy_from_slice(text.as_bytes()),
-            ..EventEnvelope::replay(conv(0), logged(0))
-        })
-    };
-    for round in 0..2 {
-        let (id, _) = model.relay.ask(model.epoch);
-        // It arrives before the response, by another path.
-        let to = DeliveryTarget {
-            shard: 0,
-            epoch: model.epoch,
-            registration: model.draws,
-            fo: 1,
-        };
-        let what = Delivered::Event(unlogged_event("after"));
-        let delivery = OwnerDelivery { to, what };
-        assert!(
-            model
-                .relay
-                .deliver(delivery, model.now, &mut model.workers, &mut model.holes)
-        );
-        let answer = InterestRegistered {
-            convs: vec![CaughtUp {
-                last: 0,
-                events: Vec::new(),
-            }],
-            admits: Vec::new(),
-            indexes: Vec::new(),
-            recent: vec![unlogged("before")],
-        };
-        model
-            .relay
-            .answered(id, Some(answer), model.now, &mut model.workers, &mut model.holes);
-        model.workers.flush();
-        let mut delivered = Vec::new();
-        while let Ok(batch) = model.events[0].1.try_recv() {
-            delivered.extend(batch.into_iter().filter_map(|event| match event {
-                HubEvent::Event(event) => Some(String::from_utf8(event.tail.to_vec()).unwrap()),
-                _ => None,
-            }));
-        }
-        // A new subscriber receives them with its admission.
-        let expected: &[&str] = if round == 0 {
-            &["after"]
-        } else {
-            &["before", "after"]
-        };
-        assert_eq!(delivered, expected);
-        model.mark_stale();
-    }
-}
-
-#[test]
-fn new_interest_is_registered_before_old_one_is_released() {
-    let (now, mut workers, mut holes) = (Instant::now(), HubWorkers::default(), Vec::new());
-    let mut relay = ShardInterest::new(0, 1, now);
-    let mut answer = |relay: &mut ShardInterest, id, register: Option<RegisterInterest>| {
-        let registered = register.map(|register| InterestRegistered {
-            convs: vec![
-                CaughtUp {
-                    last: 3,
-                    events: Vec::new()
-                };
-                register.convs.len()
-            ],
-            admits: Vec::new(),
-            indexes: Vec::new(),
-            recent: Vec::new(),
-        });
-        relay.answered(id, registered, now, &mut workers, &mut holes);
-    };
-    let mut given_back = Vec::new();
-    for (came, went) in [(0, None), (1, Some(0)), (0, Some(1)), (2, Some(0))] {
-        relay.subscribe(1, &conv(came), &mut HubWorkers::default());
-        if let Some(went) = went {
-            relay.unsubscribe(1, &conv(went));
-        }
-        let (id, question) = relay.ask(5);
-        let (id, question) = match question {
-            PendingQuestion::Unregister(gone) => {
-                given_back.extend(gone.convs);
-                answer(&mut relay, id, None);
-                relay.ask(5)
-            }
-            question => (id, question),
-        };
-        let PendingQuestion::Register(register) = question else {
-            panic!("two in a row that give back")
-        };
-        assert_eq!(register.convs, [(conv(came), None)]);
-        answer(&mut relay, id, Some(register));
-    }
-    // One came again before it was given back; when it went again, who came then was first.
-    assert_eq!(given_back, [conv(1)]);
-    let (_, PendingQuestion::Unregister(last)) = relay.ask(5) else {
-        panic!("what went last is given back")
-    };
-    assert_eq!(last.convs, [conv(0)]);
 }

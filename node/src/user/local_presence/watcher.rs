@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::UserId;
 use protocol::event::{Event, PresenceEvent, PresenceState};
 
-use crate::user::reporter::VisiblePresence;
+use crate::rpc::presence::VisiblePresence;
 
 /// Destination of a session's presence events.
 pub trait PresenceSink {

@@ -9,6 +9,9 @@
 //! identifier, and the user id a keyed hash of the tag. Neither reveals the identifier, and a challenge does not reveal
 //! the user id. All keys are derived from one, the pepper, by purpose.
 
+mod otp_challenge;
+mod refresh_token;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,11 +26,13 @@ use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 
 use super::name;
 use crate::conversation::state_machine::login::{Keyring, SecretBytes};
+
+pub(crate) use otp_challenge::OtpChallenge;
+pub(crate) use refresh_token::RefreshToken;
 
 /// Prefix of the `kid` of the cluster's own keys.
 pub const KID: &str = "rk_";
@@ -71,21 +76,6 @@ pub(crate) struct AccessTokenClaims<'a> {
     pub(crate) exp: u64,
     /// Login that the token came from.
     pub(crate) sid: &'a str,
-}
-
-/// Id of a code and tag of its identifier; clients hold it in sealed form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OtpChallenge {
-    tag: [u8; 16],
-    id: [u8; 16],
-}
-
-/// Refresh token of a token family.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RefreshToken {
-    line: [u8; 16],
-    secret: [u8; 32],
-    pub(crate) user: UserId,
 }
 
 // === impl KeyringCache ===
@@ -240,115 +230,6 @@ impl ActiveKeyring {
     }
 }
 
-// === impl OtpChallenge ===
-
-impl OtpChallenge {
-    /// Creates a challenge with a random code id.
-    pub(crate) fn new(ring: &ActiveKeyring, address: &str) -> OtpChallenge {
-        let tag = ring.mac("address", &[address.as_bytes()]);
-        OtpChallenge {
-            tag: std::array::from_fn(|i| tag[i]),
-            id: rand::random(),
-        }
-    }
-
-    /// Returns the id of the identifier in the log.
-    pub(crate) fn name(&self) -> ConversationId {
-        name(&format!("to_{}", base32(&self.tag)))
-    }
-
-    /// Returns the id of the code in the log.
-    pub(crate) fn id(&self) -> ClientMessageId {
-        id(&self.id)
-    }
-
-    /// Returns the sealed form for the client.
-    pub(crate) fn seal(&self, ring: &ActiveKeyring) -> String {
-        let mac = ring.mac("challenge", &[&self.tag, &self.id]);
-        base32(&[&self.tag[..], &self.id, &mac[..8]].concat())
-    }
-
-    /// Opens a sealed challenge; `None` if this cluster has not issued it.
-    pub(crate) fn open(ring: &ActiveKeyring, text: &str) -> Option<OtpChallenge> {
-        // Checked first, so that oversized input is not decoded.
-        if text.len() != 64 {
-            return None;
-        }
-        // Sealed in lower case, but the decoder only accepts upper case.
-        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
-        let (tag, rest) = bytes.split_first_chunk::<16>()?;
-        let (id, mac) = rest.split_first_chunk::<16>()?;
-        let expected = ring.mac("challenge", &[tag, id]);
-        // Compared in constant time, so that a MAC cannot be guessed byte by byte.
-        bool::from(expected[..8].ct_eq(mac)).then_some(OtpChallenge { tag: *tag, id: *id })
-    }
-}
-
-// === impl RefreshToken ===
-
-impl RefreshToken {
-    /// Creates the first token of a new family.
-    pub(crate) fn first(user: &UserId) -> RefreshToken {
-        RefreshToken {
-            line: rand::random(),
-            secret: rand::random(),
-            user: user.clone(),
-        }
-    }
-
-    /// Creates another token of the same family.
-    pub(crate) fn next(&self) -> RefreshToken {
-        RefreshToken {
-            secret: rand::random(),
-            ..self.clone()
-        }
-    }
-
-    /// Returns the id of the user in the log.
-    pub(crate) fn name(&self) -> ConversationId {
-        name(self.user.as_str())
-    }
-
-    /// Returns the id of the token family in the log.
-    pub(crate) fn id(&self) -> ClientMessageId {
-        id(&self.line)
-    }
-
-    /// Returns the sealed form for the client.
-    pub(crate) fn seal(&self, ring: &ActiveKeyring) -> String {
-        let mac = self.mac(ring);
-        let user = self.user.as_str().as_bytes();
-        let bytes = [&self.line[..], &self.secret, &mac, user].concat();
-        format!("rt_{}", BASE64URL_NOPAD.encode(&bytes))
-    }
-
-    /// Opens a sealed token; `None` if this cluster has not issued it.
-    pub(crate) fn open(ring: &ActiveKeyring, text: &str) -> Option<RefreshToken> {
-        // Checked first, so that oversized input is not decoded.
-        if text.len() > 256 {
-            return None;
-        }
-        let bytes = BASE64URL_NOPAD
-            .decode(text.strip_prefix("rt_")?.as_bytes())
-            .ok()?;
-        let (line, rest) = bytes.split_first_chunk::<16>()?;
-        let (secret, rest) = rest.split_first_chunk::<32>()?;
-        let (mac, user) = rest.split_first_chunk::<16>()?;
-        let token = RefreshToken {
-            line: *line,
-            secret: *secret,
-            user: UserId::parse(std::str::from_utf8(user).ok()?).ok()?,
-        };
-        bool::from(token.mac(ring).ct_eq(mac)).then_some(token)
-    }
-
-    fn mac(&self, ring: &ActiveKeyring) -> [u8; 16] {
-        let user = self.user.as_str().as_bytes();
-        let mac = ring.mac("refresh", &[&self.line, &self.secret, user]);
-        std::array::from_fn(|i| mac[i])
-    }
-}
-
 fn id(bytes: &[u8; 16]) -> ClientMessageId {
     ClientMessageId::parse(&base32(bytes)).expect("base32 is a well-formed cid")
 }
@@ -358,95 +239,4 @@ fn base32(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::conversation::state_machine::login::SigningKey;
-
-    use super::*;
-
-    fn ring(pepper: u8) -> ActiveKeyring {
-        let key = |seed, from_ms| SigningKey {
-            seed: SecretBytes([seed; 32]),
-            from_ms,
-        };
-        ActiveKeyring::new(Keyring {
-            pepper: SecretBytes([pepper; 32]),
-            keys: vec![key(1, 0), key(2, u64::MAX)],
-        })
-    }
-
-    #[test]
-    fn a_user_id_is_the_same_for_ever_and_depends_on_the_clusters_key() {
-        let user = |pepper, address| {
-            let ring = ring(pepper);
-            ring.user(&OtpChallenge::new(&ring, address)).to_string()
-        };
-        // Frozen: a different id would be a different user.
-        assert_eq!(user(7, "+447700900123"), "u_3cebdlv5xumel37f3knaowvgyy");
-        assert_ne!(user(7, "+447700900123"), user(7, "+447700900124"));
-        assert_ne!(user(7, "+447700900123"), user(8, "+447700900123"));
-    }
-
-    #[test]
-    fn a_challenge_is_opened_by_the_cluster_that_made_it_and_by_no_other() {
-        let (ours, others) = (ring(7), ring(8));
-        let challenge = OtpChallenge::new(&ours, "+447700900123");
-        let sealed = challenge.seal(&ours);
-        assert_eq!(sealed.len(), 64);
-        assert_eq!(OtpChallenge::open(&ours, &sealed), Some(challenge));
-        assert_eq!(OtpChallenge::open(&others, &sealed), None);
-        assert_eq!(OtpChallenge::open(&ours, &sealed[1..]), None);
-        let first = if sealed.starts_with('a') { "b" } else { "a" };
-        assert_eq!(
-            OtpChallenge::open(&ours, &format!("{first}{}", &sealed[1..])),
-            None
-        );
-        assert_eq!(OtpChallenge::open(&ours, &"é".repeat(32)), None);
-    }
-
-    #[test]
-    fn a_refresh_token_names_its_line_and_its_user_and_cannot_be_made_up() {
-        let (ours, others) = (ring(7), ring(8));
-        let token = RefreshToken::first(&UserId::parse("u_x").unwrap());
-        let sealed = token.seal(&ours);
-        let opened = RefreshToken::open(&ours, &sealed).unwrap();
-        assert!(opened == token && opened.next().id() == token.id());
-        assert!(ours.token(&opened) != ours.token(&token.next()));
-        assert!(RefreshToken::open(&others, &sealed).is_none());
-        assert!(RefreshToken::open(&ours, &sealed[3..]).is_none());
-        let mut bytes = BASE64URL_NOPAD.decode(&sealed.as_bytes()[3..]).unwrap();
-        *bytes.last_mut().unwrap() = b'y';
-        let other_user = format!("rt_{}", BASE64URL_NOPAD.encode(&bytes));
-        assert!(RefreshToken::open(&ours, &other_user).is_none());
-    }
-
-    #[test]
-    fn an_ipv6_network_has_one_name_and_so_has_an_ipv4_address_however_it_is_written() {
-        let ring = ring(7);
-        let ip = |text: &str| ring.ip(text.parse().unwrap());
-        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
-        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
-        assert_eq!(ip("192.0.2.1"), ip("::ffff:192.0.2.1"));
-        assert_ne!(ip("192.0.2.1"), ip("192.0.2.2"));
-    }
-
-    #[test]
-    fn the_current_key_signs_and_all_are_published() {
-        let ring = ring(7);
-        let claims = AccessTokenClaims {
-            iss: "rookery",
-            sub: "u_x",
-            aud: None,
-            iat: 1,
-            exp: 2,
-            sid: "line",
-        };
-        let header = jsonwebtoken::decode_header(ring.sign(&claims).unwrap()).unwrap();
-        assert_eq!(header.alg, Algorithm::EdDSA);
-        let jwks = ring.jwks();
-        assert_eq!(jwks["keys"][0]["kid"], header.kid.clone().unwrap().as_str());
-        assert_eq!(jwks["keys"].as_array().unwrap().len(), 2);
-        // RFC 8032, section 7.1, has this public key for another seed: a JWK shows the public half only.
-        assert!(jwks["keys"][0].get("d").is_none());
-        assert!(ring.verifier(&header.kid.unwrap()).is_some() && ring.verifier("rk_x").is_none());
-    }
-}
+mod tests;

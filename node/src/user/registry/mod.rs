@@ -7,9 +7,11 @@
 //!
 //! Pure: time is an argument. [`serve`] feeds in the requests of nodes; [`presence_maintenance`] acts on the results.
 
+mod deadlines;
 mod entry;
 pub(crate) mod presence_maintenance;
 pub(crate) mod serve;
+mod sessions;
 mod update_queue;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,12 +22,10 @@ use parking_lot::Mutex;
 use protocol::{ClientMessageId, UserId};
 use tokio::sync::Notify;
 
-use self::entry::{RegisteredSession, UserEntry};
+use self::entry::UserEntry;
 use self::update_queue::UpdateQueue;
 use super::settings::Settings;
-use crate::rpc::presence::{
-    PresenceUpdate, RegisterPresence, SessionAdmission, SessionInfo, VersionedPresence,
-};
+use crate::rpc::presence::{PresenceUpdate, RegisterPresence, SessionAdmission, VersionedPresence};
 
 /// Presence registry of an owned shard behind a lock; requests of nodes run on the cluster's threads.
 pub(crate) struct SharedPresenceRegistry {
@@ -230,51 +230,6 @@ impl PresenceRegistry {
         }
     }
 
-    /// Runs what is due: removes timed-out nodes, ends grace periods, and collects last-seen times.
-    pub(crate) fn sweep(&mut self, now: Instant, now_ms: u64) {
-        let node_timeout = self.settings.node_timeout;
-        let silent: Vec<NodeId> = self
-            .nodes
-            .iter()
-            .filter(|(_, registered)| now.saturating_duration_since(registered.last_received) >= node_timeout)
-            .map(|(node, _)| *node)
-            .collect();
-        for node in silent {
-            tracing::debug!(%node, "node timed out, removing its sessions");
-            self.forget(node, now, now_ms);
-        }
-        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, user)) = self.timers.pop_first() else {
-                break;
-            };
-            self.due(&user, now);
-        }
-    }
-
-    /// Returns the time of the next [`sweep`](Self::sweep).
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let silent = self
-            .nodes
-            .values()
-            .map(|registered| registered.last_received + self.settings.node_timeout)
-            .min();
-        let timer = self.timers.first().map(|(at, _)| *at);
-        silent.into_iter().chain(timer).min()
-    }
-
-    /// Drains the users whose last-seen time is to be proposed.
-    pub(crate) fn take_saves(&mut self) -> Vec<(UserId, u64)> {
-        std::mem::take(&mut self.saves)
-    }
-
-    /// Schedules a last-seen time again whose proposal failed.
-    pub(crate) fn not_saved(&mut self, user: &UserId, now: Instant) {
-        if let Some(entry) = self.users.get_mut(user) {
-            entry.unsaved = true;
-            self.timers.insert((now + self.settings.save_every, user.clone()));
-        }
-    }
-
     /// Returns the numbers of sessions and of known users.
     #[cfg(test)]
     fn size(&self) -> (usize, usize) {
@@ -282,112 +237,6 @@ impl PresenceRegistry {
             self.users.values().map(|entry| entry.sessions.len()).sum(),
             self.users.len(),
         )
-    }
-
-    fn enter(&mut self, node: NodeId, new_session: &SessionInfo, now: Instant) -> SessionAdmission {
-        let PresenceRegistry {
-            settings,
-            users,
-            nodes,
-            ..
-        } = self;
-        let known = users.contains_key(&new_session.user);
-        let entry = users.entry(new_session.user.clone()).or_default();
-        // A repeated request after a lost response: neither the limits nor displacement apply again.
-        if entry
-            .sessions
-            .iter()
-            .any(|session| session.is(node, new_session.tag))
-        {
-            return SessionAdmission::Admitted;
-        }
-        let admission = entry.admits(new_session, settings, now);
-        if admission != SessionAdmission::Admitted {
-            // The entry was created for the check only; refused users must not fill the registry.
-            if !known {
-                users.remove(&new_session.user);
-            }
-            return admission;
-        }
-        for (session, how) in entry.give_way(new_session) {
-            self.displaced += 1;
-            if let Some(registered) = nodes.get_mut(&session.node) {
-                registered.mail.push(PresenceUpdate::Displaced {
-                    tag: session.tag,
-                    how,
-                });
-            }
-        }
-        let was = entry.online(now);
-        entry.sessions.push(RegisteredSession {
-            node,
-            tag: new_session.tag,
-            device: new_session.device.clone(),
-            since_ms: new_session.since_ms,
-            mark: new_session.mark,
-        });
-        // Cleared after `online` was read: a return within the grace period is no change.
-        entry.until = None;
-        if !was {
-            self.changed(&new_session.user);
-        }
-        self.divide(&new_session.user);
-        SessionAdmission::Admitted
-    }
-
-    fn leave(&mut self, node: NodeId, user: &UserId, tag: u64, now: Instant, now_ms: u64) {
-        let Some(entry) = self.users.get_mut(user) else {
-            return;
-        };
-        let before = entry.sessions.len();
-        entry.sessions.retain(|session| !session.is(node, tag));
-        if before > 0 && entry.sessions.is_empty() {
-            self.left(user, now, now_ms);
-        }
-        self.divide(user);
-    }
-
-    /// Reports the number of nodes with sessions of the user to these nodes if it changed, so that together they apply
-    /// about one user's rate.
-    fn divide(&mut self, user: &UserId) {
-        let Some(entry) = self.users.get_mut(user) else {
-            return;
-        };
-        let nodes = entry.nodes();
-        if entry.divided == nodes {
-            return;
-        }
-        let before = std::mem::replace(&mut entry.divided, nodes.clone()).len();
-        let count = nodes.len();
-        // A single node applies the whole rate by default and needs no report.
-        if before <= 1 && count <= 1 {
-            return;
-        }
-        for node in nodes {
-            if let Some(registered) = self.nodes.get_mut(&node) {
-                registered.mail.push(PresenceUpdate::Divided {
-                    user: user.clone(),
-                    nodes: u32::try_from(count).unwrap_or(u32::MAX),
-                });
-            }
-        }
-    }
-
-    /// Starts the grace period after the last session of the user.
-    fn left(&mut self, user: &UserId, now: Instant, now_ms: u64) {
-        let Some(entry) = self.users.get_mut(user) else {
-            return;
-        };
-        let until = now + self.settings.hold_down;
-        entry.until = Some(until);
-        entry.seen = Some(now_ms);
-        entry.unsaved = true;
-        // At most one proposal per `save_every`, so that a flapping client does not fill the log.
-        let save_at = entry
-            .saved
-            .map_or(now, |saved| (saved + self.settings.save_every).max(now));
-        self.timers.insert((until, user.clone()));
-        self.timers.insert((save_at, user.clone()));
     }
 
     fn watch(
@@ -412,63 +261,6 @@ impl PresenceRegistry {
             self.timers.insert((until, user.clone()));
         }
         self.state(user, now, now_ms)
-    }
-
-    /// Checks a user's entry at a deadline.
-    fn due(&mut self, user: &UserId, now: Instant) {
-        let every = self.settings.save_every;
-        let Some(entry) = self.users.get_mut(user) else {
-            return;
-        };
-        if entry.unsaved
-            && entry.saved.is_none_or(|saved| saved + every <= now)
-            && let Some(seen) = entry.seen
-        {
-            entry.unsaved = false;
-            entry.saved = Some(now);
-            self.timers.insert((now + every, user.clone()));
-            self.saves.push((user.clone(), seen));
-        }
-        // A newer deadline may exist for the same user: each one checks the state, not its own cause.
-        if entry.sessions.is_empty() && entry.until.is_some_and(|until| until <= now) {
-            entry.until = None;
-            self.changed(user);
-        }
-        self.tidy(user, now);
-    }
-
-    /// Removes a node's sessions and watches.
-    fn forget(&mut self, node: NodeId, now: Instant, now_ms: u64) {
-        let Some(registered) = self.nodes.remove(&node) else {
-            return;
-        };
-        tracing::debug!(%node, incarnation = registered.incarnation, "registration removed");
-        // Changes are collected and applied after the loop, because they need the whole registry.
-        let mut left = Vec::new();
-        let mut idle = Vec::new();
-        let mut fewer = Vec::new();
-        for (user, entry) in &mut self.users {
-            entry.watchers.retain(|watcher| *watcher != node);
-            let before = entry.sessions.len();
-            entry.sessions.retain(|session| session.node != node);
-            if before > entry.sessions.len() {
-                fewer.push(user.clone());
-            }
-            if before > 0 && entry.sessions.is_empty() {
-                left.push(user.clone());
-            } else if entry.sessions.is_empty() && entry.watchers.is_empty() {
-                idle.push(user.clone());
-            }
-        }
-        for user in left {
-            self.left(&user, now, now_ms);
-        }
-        for user in fewer {
-            self.divide(&user);
-        }
-        for user in idle {
-            self.tidy(&user, now);
-        }
     }
 
     /// Advances the version of the user's presence and marks it for the watching nodes.

@@ -8,23 +8,22 @@
 //! At most one request per shard is in flight; later changes join the next one. If the owner's state is uncertain (a
 //! new owner, a lost registration), the full registration is sent again.
 
-mod shard;
+mod presence_batch;
+mod shard_presence;
 mod task;
-mod workers;
 
 use cluster::{ClusterClock, NodeId, Responder};
 use protocol::{ClientMessageId, UserId};
 use tokio::sync::mpsc;
 
 use super::metrics::UserMetrics;
-use crate::rpc::presence::{DisplacedSession, PresenceUpdates, SessionAdmission, SessionInfo};
+use crate::registration::WorkerId;
+use crate::rpc::presence::{
+    DisplacedSession, PresenceUpdates, SessionAdmission, SessionInfo, VisiblePresence,
+};
 use crate::rpc::{self, RpcError};
 
-pub(super) use shard::visible;
 pub(crate) use task::run;
-
-/// Random id of a worker thread.
-pub(super) type WorkerId = u64;
 
 /// Handle to the presence reporter, from which workers are built. Cheap to clone.
 #[derive(Clone)]
@@ -103,15 +102,6 @@ pub(super) enum ReporterEvent {
         viewer: UserId,
         visible: VisiblePresence,
     },
-}
-
-/// Presence of a user as visible to one viewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VisiblePresence {
-    /// True during the grace period, too.
-    pub online: bool,
-    /// Last-seen time in milliseconds since the epoch; `None` if unknown.
-    pub seen: Option<u64>,
 }
 
 // === impl PresenceReporter, UpdateSender ===

@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use cluster::ShardId;
 use protocol::UserId;
 use tokio::sync::mpsc;
 
-use super::shard::ShardPresence;
-use super::workers::PresenceWorkers;
-use super::{ReporterEvent, VisiblePresence};
+use super::ReporterEvent;
+use super::presence_batch::PresenceWorkers;
+use super::shard_presence::{PresenceRegistration, ShardPresence};
+use crate::registration::ShardRegistration;
 use crate::rpc::presence::{
     DisplacedSession, PresenceRegistered, PresenceUpdate, PresenceUpdates, PresenceView, SessionAdmission,
-    SessionInfo, VersionedPresence,
+    SessionInfo, VersionedPresence, VisiblePresence,
 };
 
 const W: u64 = 1;
 
 struct TestReporter {
-    shard: ShardPresence,
+    shard: PresenceRegistration,
     workers: PresenceWorkers,
     inbox: mpsc::Receiver<Vec<ReporterEvent>>,
     now: Instant,
@@ -60,11 +62,15 @@ fn stands(viewer: &str, online: bool, seen: u64) -> ReporterEvent {
 
 impl TestReporter {
     fn new() -> TestReporter {
+        TestReporter::gathering(Duration::from_millis(100))
+    }
+
+    fn gathering(gather: Duration) -> TestReporter {
         let (events, inbox) = mpsc::channel(1);
         let mut workers = PresenceWorkers::default();
         workers.add(W, events);
         TestReporter {
-            shard: ShardPresence::new(0, 7, 100),
+            shard: ShardRegistration::new(ShardId(0), 100, ShardPresence::new(7, gather)),
             workers,
             inbox,
             now: Instant::now(),
@@ -73,18 +79,19 @@ impl TestReporter {
 
     fn watch(&mut self, viewer: &str) {
         self.shard
+            .content
             .watch(W, &user("bob"), &user(viewer), &mut self.workers);
     }
 
     fn ask(&mut self) -> (u64, crate::rpc::presence::RegisterPresence) {
         self.now += Duration::from_secs(1);
         assert!(self.shard.due(self.now).is_some_and(|due| due <= self.now));
-        self.shard.ask(5, self.now, Duration::from_millis(100))
+        self.shard.next_request(5, self.now)
     }
 
     fn answer(&mut self, id: u64, sessions: Vec<SessionAdmission>, watched: Vec<PresenceView>) {
-        self.shard
-            .answered(id, PresenceRegistered { sessions, watched }, &mut self.workers);
+        let response = PresenceRegistered { sessions, watched };
+        self.shard.on_response(id, response, self.now, &mut self.workers);
     }
 
     fn update(&mut self, epoch: u64, registration: u64, item: PresenceUpdate) {
@@ -106,15 +113,15 @@ impl TestReporter {
 #[test]
 fn a_session_that_ends_before_the_request_is_not_sent() {
     let mut reporter = TestReporter::new();
-    reporter.shard.enter(W, session(1));
-    reporter.shard.leave(user("alice"), 1);
+    reporter.shard.content.enter(W, session(1));
+    reporter.shard.content.leave(user("alice"), 1);
     assert_eq!(reporter.shard.due(reporter.now), None);
-    reporter.shard.enter(W, session(2));
+    reporter.shard.content.enter(W, session(2));
     let (id, question) = reporter.ask();
     assert!(question.fresh && question.sessions == [session(2)]);
     // What happens while the request is under way goes with the next.
-    reporter.shard.leave(user("alice"), 2);
-    reporter.shard.enter(W, session(3));
+    reporter.shard.content.leave(user("alice"), 2);
+    reporter.shard.content.enter(W, session(3));
     assert_eq!(reporter.shard.due(reporter.now), None);
     reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
     assert_eq!(reporter.events(), [], "nobody waits for it any more");
@@ -128,25 +135,25 @@ fn a_session_that_ends_before_the_request_is_not_sent() {
 
 #[test]
 fn a_session_to_admit_is_sent_at_once_and_others_gather() {
-    let mut reporter = TestReporter::new();
+    let mut reporter = TestReporter::gathering(Duration::from_secs(9));
     for tag in 1..=3 {
-        reporter.shard.enter(W, session(tag));
+        reporter.shard.content.enter(W, session(tag));
         // No time has passed since the request before.
         assert_eq!(reporter.shard.due(reporter.now), Some(reporter.now));
-        let (id, question) = reporter.shard.ask(5, reporter.now, Duration::from_secs(9));
+        let (id, question) = reporter.shard.next_request(5, reporter.now);
         assert_eq!(question.sessions, [session(tag)]);
         assert_eq!(reporter.shard.due(reporter.now), None, "one request at a time");
         reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
     }
-    reporter.shard.leave(user("alice"), 1);
+    reporter.shard.content.leave(user("alice"), 1);
     assert_eq!(
         reporter.shard.due(reporter.now),
         Some(reporter.now + Duration::from_secs(9))
     );
     // What gathers goes with one who waits.
-    reporter.shard.enter(W, session(4));
+    reporter.shard.content.enter(W, session(4));
     assert_eq!(reporter.shard.due(reporter.now), Some(reporter.now));
-    let (id, question) = reporter.shard.ask(5, reporter.now, Duration::from_secs(9));
+    let (id, question) = reporter.shard.next_request(5, reporter.now);
     assert_eq!(
         (question.gone, question.sessions),
         (vec![(user("alice"), 1)], vec![session(4)])
@@ -154,7 +161,7 @@ fn a_session_to_admit_is_sent_at_once_and_others_gather() {
     // An owner that can't be reached is left alone for a while, whoever waits.
     reporter
         .shard
-        .failed(id, 200, reporter.now, |_| Duration::from_secs(1));
+        .on_failure(id, 200, reporter.now, |_| Duration::from_secs(1));
     assert_eq!(
         reporter.shard.due(reporter.now),
         Some(reporter.now + Duration::from_secs(1))
@@ -164,14 +171,16 @@ fn a_session_to_admit_is_sent_at_once_and_others_gather() {
 #[test]
 fn a_lost_answer_is_asked_for_again() {
     let mut reporter = TestReporter::new();
-    reporter.shard.enter(W, session(1));
+    reporter.shard.content.enter(W, session(1));
     let (id, _) = reporter.ask();
     reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
     reporter.events();
-    reporter.shard.enter(W, session(2));
+    reporter.shard.content.enter(W, session(2));
     reporter.watch("alice");
     let (id, first) = reporter.ask();
-    reporter.shard.failed(id, 200, reporter.now, |_| Duration::ZERO);
+    reporter
+        .shard
+        .on_failure(id, 200, reporter.now, |_| Duration::ZERO);
     let (_, second) = reporter.ask();
     assert_eq!((second.registration, &second.sessions), (100, &first.sessions));
     assert_eq!(second.watched, first.watched);
@@ -180,13 +189,13 @@ fn a_lost_answer_is_asked_for_again() {
 #[test]
 fn a_new_registration_sends_all_and_asks_no_session_twice() {
     let mut reporter = TestReporter::new();
-    reporter.shard.enter(W, session(1));
+    reporter.shard.content.enter(W, session(1));
     reporter.watch("alice");
     let (id, _) = reporter.ask();
     reporter.answer(id, vec![SessionAdmission::Admitted], vec![view(true, 1, None)]);
-    reporter.shard.enter(W, session(2));
+    reporter.shard.content.enter(W, session(2));
     reporter.events();
-    assert!(reporter.shard.moved(6) && !reporter.shard.moved(5));
+    assert!(reporter.shard.owner_changed(6) && !reporter.shard.owner_changed(5));
     reporter.shard.mark_stale(300, reporter.now, Duration::ZERO);
     let (_, question) = reporter.ask();
     let mut sessions: Vec<(u64, bool)> = question
@@ -267,7 +276,7 @@ fn one_who_is_blocked_sees_the_user_leave_when_the_block_began_and_never_come_ba
 #[test]
 fn a_lost_session_is_sent_to_its_worker_only() {
     let mut reporter = TestReporter::new();
-    reporter.shard.enter(W, session(1));
+    reporter.shard.content.enter(W, session(1));
     let (id, _) = reporter.ask();
     reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
     reporter.events();
@@ -281,7 +290,7 @@ fn a_lost_session_is_sent_to_its_worker_only() {
         how: DisplacedSession::Replaced,
     };
     assert_eq!(reporter.events(), [lost]);
-    reporter.shard.leave(user("alice"), 1);
+    reporter.shard.content.leave(user("alice"), 1);
     assert_eq!(reporter.shard.due(reporter.now), None);
     assert_eq!(reporter.shard.heartbeat(), None, "nothing to be remembered for");
 }
@@ -302,12 +311,12 @@ fn a_worker_that_takes_nothing_gets_the_newest_later() {
         reporter.update(5, 100, item);
         reporter.workers.flush();
     }
-    assert!(reporter.workers.waiting());
+    assert!(reporter.workers.is_waiting());
     assert_eq!(reporter.inbox.try_recv().unwrap(), [stands("alice", false, 9)]);
     assert_eq!(reporter.events(), [stands("alice", true, 9)]);
-    assert_eq!(reporter.workers.behind, 1);
+    assert_eq!(reporter.workers.overflows, 1);
     drop(reporter.inbox);
-    reporter.shard.unwatch(W, &user("bob"), &user("alice"));
+    reporter.shard.content.unwatch(W, &user("bob"), &user("alice"));
     reporter.workers.send(W, stands("alice", false, 9));
     assert_eq!(reporter.workers.flush(), [W]);
 }
@@ -315,7 +324,7 @@ fn a_worker_that_takes_nothing_gets_the_newest_later() {
 #[test]
 fn rates_are_divided_as_the_owner_says_and_full_while_stale() {
     let mut reporter = TestReporter::new();
-    reporter.shard.enter(W, session(1));
+    reporter.shard.content.enter(W, session(1));
     let (id, question) = reporter.ask();
     reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
     let item = PresenceUpdate::Divided {
@@ -323,10 +332,14 @@ fn rates_are_divided_as_the_owner_says_and_full_while_stale() {
         nodes: 2,
     };
     reporter.update(1, question.registration, item.clone());
-    assert_eq!(reporter.shard.take_divided(), [(user("alice"), 2)]);
-    assert_eq!(reporter.shard.take_divided(), []);
+    assert_eq!(reporter.shard.content.take_divided(), [(user("alice"), 2)]);
+    assert_eq!(reporter.shard.content.take_divided(), []);
     reporter.shard.mark_stale(9, reporter.now, Duration::ZERO);
-    assert_eq!(reporter.shard.take_divided(), [(user("alice"), 1)]);
+    assert_eq!(reporter.shard.content.take_divided(), [(user("alice"), 1)]);
     reporter.update(1, question.registration, item);
-    assert_eq!(reporter.shard.take_divided(), [], "of an earlier registration");
+    assert_eq!(
+        reporter.shard.content.take_divided(),
+        [],
+        "of an earlier registration"
+    );
 }

@@ -1,24 +1,22 @@
 //! Task that sends a shard's queued commands to its owner, resends them after failover and expires overdue ones.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use cluster::{CallError, Cluster, NodeId, Route};
+use cluster::{NodeId, Route};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::CommandQueue;
 use crate::conversation::command_error::CommandError;
-use crate::conversation::shard::batch_streams::BatchStreamId;
-use crate::conversation::shard::inbound_batch::BatchReply;
-use crate::conversation::shard::messages::SubmitBatch;
-use crate::conversation::shard_client::send_window::BatchSeq;
+use crate::conversation::shard_client::LocalShards;
+use crate::conversation::shard_client::backoff::Backoff;
+use crate::conversation::shard_client::owner_client::{HINTS_AT_ONCE, OwnerCallError, OwnerClient, decode};
 use crate::conversation::shared::ServiceShared;
-use crate::rpc::submit::{Answers, BatchHeader};
+use crate::rpc::submit::{Answers, BatchHeader, BatchSeq};
 use crate::rpc::{self, RpcError};
 
 /// Batch that was sent, resolves with its responses.
@@ -37,12 +35,12 @@ enum BatchError {
 pub(super) struct QueueSender {
     queue: Arc<CommandQueue>,
     shared: Arc<ServiceShared>,
-    cluster: Cluster,
+    owners: OwnerClient,
+    local: Arc<dyn LocalShards>,
     flights: FuturesUnordered<InFlightBatch>,
     /// Epoch under which the current stream is sent.
     epoch: u64,
-    /// Number of consecutive failed attempts.
-    failures: u32,
+    backoff: Backoff,
     /// End of the pause in which nothing is sent.
     pause: Option<Instant>,
 }
@@ -50,14 +48,20 @@ pub(super) struct QueueSender {
 // === impl QueueSender ===
 
 impl QueueSender {
-    pub(super) fn new(queue: Arc<CommandQueue>, shared: Arc<ServiceShared>, cluster: Cluster) -> QueueSender {
+    pub(super) fn new(
+        queue: Arc<CommandQueue>,
+        shared: Arc<ServiceShared>,
+        owners: OwnerClient,
+        local: Arc<dyn LocalShards>,
+    ) -> QueueSender {
         QueueSender {
             queue,
             shared,
-            cluster,
+            owners,
+            local,
             flights: FuturesUnordered::new(),
             epoch: 0,
-            failures: 0,
+            backoff: Backoff::default(),
             pause: None,
         }
     }
@@ -65,7 +69,7 @@ impl QueueSender {
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let queue = self.queue.clone();
-        let mut routes = self.cluster.routes();
+        let mut routes = self.owners.cluster().routes();
         loop {
             queue.flush(false, &self.shared);
             self.send();
@@ -98,9 +102,9 @@ impl QueueSender {
             self.pause = None;
         }
         while self.queue.state.lock().window.waiting() {
-            let route = self.cluster.route(self.queue.shard);
+            let route = self.owners.route(self.queue.shard);
             let Some(owner) = destination(&route) else {
-                self.back_off();
+                self.pause = Some(Instant::now() + self.backoff.next());
                 return;
             };
             // A newer owner admits no stream from its middle, so batches sent under the old epoch are sent again.
@@ -130,18 +134,10 @@ impl QueueSender {
     fn send_batch(&self, owner: NodeId, tag: BatchSeq, commands: Vec<Bytes>) -> InFlightBatch {
         let shard = self.queue.shard;
         // Calls to this node skip the transport and share the command bytes.
-        if owner == self.cluster.node_id() {
-            let (reply, answer) = oneshot::channel();
-            let from = BatchStreamId::new(owner, self.shared.incarnation, tag);
-            let submit = SubmitBatch {
-                from,
-                number: tag.number,
-                commands,
-                reply: BatchReply::Local(reply),
-            };
-            crate::conversation::dispatch::submit(&self.shared, shard, submit);
+        if owner == self.owners.cluster().node_id() {
+            let answers = self.local.submit(shard, tag, commands);
             return Box::pin(async move {
-                let result = match answer.await {
+                let result = match answers.await {
                     Ok(Ok(answers)) => Ok(answers),
                     Ok(Err(refused)) => Err(BatchError::of(refused)),
                     // The actor dropped the reply without a result.
@@ -161,18 +157,14 @@ impl QueueSender {
                 .collect(),
         };
         let body = rpc::submit::encode(&head, &commands);
-        let call = self
-            .cluster
-            .call(owner, rpc::SUBMIT, body, self.shared.settings.call_deadline);
+        let attempt = self.owners.attempt(owner, shard, rpc::SUBMIT, body);
         Box::pin(async move {
-            let result = match call.await {
-                Ok(body) => rpc::decode(&body).map_err(|_| BatchError::Unknown),
-                Err(CallError::Refused(body)) => {
-                    Err(rpc::decode(&body).map_or(BatchError::Unknown, BatchError::of))
-                }
-                Err(CallError::Unreachable | CallError::Busy) => Err(BatchError::NotTaken(None)),
+            let result = match attempt.await.and_then(|body| decode(&body)) {
+                Ok(answers) => Ok(answers),
+                Err(OwnerCallError::Refused(refused)) => Err(BatchError::of(refused)),
+                Err(OwnerCallError::NotSent) => Err(BatchError::NotTaken(None)),
                 // The request may have been received: only a repetition under the same client message ids is safe.
-                Err(CallError::Lost) => Err(BatchError::Unknown),
+                Err(OwnerCallError::Lost | OwnerCallError::Malformed(_)) => Err(BatchError::Unknown),
             };
             (tag, result)
         })
@@ -186,7 +178,7 @@ impl QueueSender {
                 let Some(entries) = self.queue.state.lock().window.answered(tag) else {
                     return;
                 };
-                self.failures = 0;
+                self.backoff.reset();
                 debug_assert_eq!(entries.len(), answers.len(), "one answer per command");
                 self.shared
                     .metrics
@@ -205,13 +197,9 @@ impl QueueSender {
                 let known = self.epoch;
                 let refused = match failure {
                     BatchError::NotTaken(refused) => {
-                        // With an older epoch than the known one the hint has no effect.
-                        if let Some(RpcError::NotOwner {
-                            owner: Some(owner),
-                            epoch,
-                        }) = refused
-                        {
-                            self.cluster.hint(self.queue.shard, NodeId(owner), epoch);
+                        // Here for the refusals of this node, too.
+                        if let Some(refused) = refused {
+                            self.owners.follow(self.queue.shard, &refused);
                         }
                         Some(tag)
                     }
@@ -220,9 +208,10 @@ impl QueueSender {
                 self.restart(refused);
                 // A newer owner is tried at once, but not after more than five failures in a row: hints may lead in
                 // circles.
-                self.failures += 1;
-                if self.cluster.route(self.queue.shard).epoch <= known || self.failures > 5 {
-                    self.back_off();
+                let pause = self.backoff.next();
+                let is_newer = self.owners.route(self.queue.shard).epoch > known;
+                if !is_newer || self.backoff.failures() > HINTS_AT_ONCE {
+                    self.pause = Some(Instant::now() + pause);
                 }
             }
         }
@@ -230,7 +219,7 @@ impl QueueSender {
 
     /// Handles a change of the routing table.
     fn rerouted(&mut self) {
-        let route = self.cluster.route(self.queue.shard);
+        let route = self.owners.route(self.queue.shard);
         if route.owner.is_some() && route.epoch > self.epoch {
             if !self.flights.is_empty() {
                 debug!(
@@ -243,7 +232,7 @@ impl QueueSender {
             }
             // The backoff was for the previous owner.
             self.epoch = route.epoch;
-            self.failures = 0;
+            self.backoff.reset();
             self.pause = None;
         }
     }
@@ -286,13 +275,6 @@ impl QueueSender {
         // failover see docs/delivery.md, "Who decides: ownership and epochs".
         self.flights.clear();
         self.queue.state.lock().window.restart(refused);
-    }
-
-    fn back_off(&mut self) {
-        // Jitter: all nodes lose an owner at the same moment and must not retry in step.
-        let ceiling = 20u64 << self.failures.min(5);
-        let wait = rand::random_range(10..=ceiling.clamp(20, 400));
-        self.pause = Some(Instant::now() + Duration::from_millis(wait));
     }
 
     /// Returns the next time at which work is due without an event; `None` when nothing is queued.

@@ -4,9 +4,9 @@
 //! transaction. Later messages cost nothing more while the watch lasts. The shard owner notifies the members' shards at
 //! once, and again at the end of each window with new messages. It ends the watch after one window without.
 
+use crate::conversation::state_machine::TableId;
 use protocol::ConversationId;
 use protocol::answer::LastEvent;
-use storage::TableId;
 
 use super::{Result, index};
 use crate::conversation::state_machine::apply_context::ApplyContext;

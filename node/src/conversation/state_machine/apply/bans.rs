@@ -3,8 +3,8 @@
 //! The flag in the user's own member row decides; that row is read anyway wherever it matters. A second row feeds the
 //! ban list.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ErrorCode, MembershipChange, Role, UserId};
-use storage::TableId;
 
 use super::membership::{done, expel, record};
 use super::{CommandOrigin, Result, fresh, key, member, refused};

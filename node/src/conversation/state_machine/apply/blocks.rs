@@ -4,8 +4,8 @@
 //! takes effect between two messages. That row exists even without the conversation: the first message of a user
 //! blocked before is refused too. The shard of the blocking user holds the list, updated through the outbox.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ErrorCode, UserId};
-use storage::TableId;
 
 use super::{ApplyError, CommandOrigin, Result, forbidden, refused};
 use crate::conversation::state_machine::apply_context::ApplyContext;

@@ -1,7 +1,8 @@
 //! Consent of a user to being added, decided in the user's shard: block list, own setting, daily limits.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, UserId};
-use storage::{Error, ScanOrder, TableId};
+use storage::{Error, ScanOrder};
 
 use super::membership::absent;
 use super::{CommandOrigin, Result, fresh, key, member, refused};

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::conversation::state_machine::TableId;
 use protocol::{
     ClientMessageId, ConversationId, ConversationKind, ErrorCode, HistoryVisibility, MembershipChange, Role,
     UserId, limits, text,
 };
-use storage::TableId;
 
 use super::membership::{RoleChange, admit};
 use super::{ApplyError, CommandOrigin, Result, blocks, fresh, key, not_member, refused};

@@ -5,8 +5,8 @@
 //! the setting once in the log, before any other proposal, and a message reads the announced value. Webhooks of a
 //! conversation are in the log already, with an acknowledgement of their own.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ErrorCode, limits};
-use storage::TableId;
 
 use super::{CommandOrigin, Result, fresh, key, member, refused, tick};
 use crate::conversation::state_machine::apply_context::ApplyContext;

@@ -1,9 +1,9 @@
 //! Membership rows in the user's shard. Each change arrives through the outbox of the conversation's shard, possibly
 //! twice or late; the latest version wins.
 
+use crate::conversation::state_machine::TableId;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, UserId};
-use storage::TableId;
 
 use super::{CommandOrigin, Result};
 use crate::conversation::state_machine::apply_context::ApplyContext;

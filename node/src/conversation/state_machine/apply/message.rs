@@ -3,9 +3,9 @@
 //! Each appends an event and updates the message state row. `del` also removes the text from the rows of the message
 //! and of its edits; the remaining rows hold their place in the log.
 
+use crate::conversation::state_machine::TableId;
 use protocol::event::{self, DeleteEvent, EditEvent, ReactionEvent};
 use protocol::{Body, ClientMessageId, ErrorCode, Event, UserId, limits, text};
-use storage::TableId;
 
 use super::send::{alert, check};
 use super::{ApplyError, CommandOrigin, MemberContext, Result, fresh, key, member, refused, tick};

@@ -7,7 +7,8 @@
 //! numbered after it and lists show it; when it expires, its text is redacted instead. Dedup rows (`cid`) follow a rule
 //! of their own.
 
-use storage::{ScanOrder, TableId};
+use crate::conversation::state_machine::TableId;
+use storage::ScanOrder;
 
 use super::message::{blank, unalert};
 use super::{CommandOrigin, Result, not_member};

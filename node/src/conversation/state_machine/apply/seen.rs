@@ -1,6 +1,6 @@
 //! Time at which a user was last seen, stored in the user's shard. Only the shard owner proposes it, never a client.
 
-use storage::TableId;
+use crate::conversation::state_machine::TableId;
 
 use super::{CommandOrigin, Result};
 use crate::conversation::state_machine::apply_context::ApplyContext;

@@ -1,8 +1,9 @@
 //! Block list of a user, from the user's shard.
 
+use crate::conversation::state_machine::TableId;
 use protocol::UserId;
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{QueryError, Result};
 use crate::conversation::state_machine::keys;

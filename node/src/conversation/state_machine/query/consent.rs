@@ -1,7 +1,7 @@
 //! Rows of a user's shard that decide about additions of the user.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, GroupInvite, UserId};
-use storage::TableId;
 
 use super::Result;
 use crate::conversation::state_machine::consent::WishesRow;

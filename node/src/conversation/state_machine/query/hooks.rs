@@ -1,8 +1,9 @@
 //! Queued webhook messages of a shard.
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::{ConversationId, ConversationKind, UserId};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{QueryError, Result};
 use crate::conversation::state_machine::keys;

@@ -1,9 +1,10 @@
 //! Conversations of a user from the user's shard, and the outbox that updates those rows.
 
+use crate::conversation::state_machine::TableId;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{QueryError, Result};
 use crate::conversation::state_machine::command::{ShardCommand, ShardOp};

@@ -4,10 +4,11 @@
 //! events are cut off on the far side, so the result always touches the requested cursor (`hist`) or the end of the log
 //! (`open`, `sync`).
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::{ConversationId, UserId, event};
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::view::{MemberConversation, view};
 use super::{QueryContext, QueryError, Result};

@@ -1,6 +1,7 @@
 //! Login rows of a shard: the keyring, and the presence of expired rows.
 
-use storage::{ScanOrder, TableId};
+use crate::conversation::state_machine::TableId;
+use storage::ScanOrder;
 
 use super::Result;
 use crate::conversation::state_machine::keys;

@@ -1,8 +1,9 @@
 //! Members and bans of a conversation.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{QueryContext, QueryError, Result};
 use crate::conversation::state_machine::keys;

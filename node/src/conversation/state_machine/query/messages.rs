@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::message::{MessagePage, MessageState};
 use protocol::{ConversationId, EncodedEvent, Event, UserId};
 use serde::{Deserialize, Serialize};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::log::{HistoryRange, WINDOW_BYTES};
 use super::{QueryContext, Result};

@@ -3,8 +3,9 @@
 //! Each query reads one consistent [`storage::ReadView`], so the result reaches exactly up to the `last` that it names.
 //! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ErrorCode, Role, UserId};
-use storage::{Error, TableId};
+use storage::Error;
 
 use super::keys;
 use super::row_store::RowReader;

@@ -1,7 +1,7 @@
 //! Rows that restrict presence and typing, which are otherwise in-memory state.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, UserId};
-use storage::TableId;
 
 use super::{QueryContext, QueryError, Result};
 use crate::conversation::state_machine::keys;

@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ConversationKind, EncodedEvent};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{QueryError, Result};
 use crate::conversation::state_machine::keys;

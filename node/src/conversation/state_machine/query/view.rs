@@ -1,10 +1,10 @@
 //! Conversation as seen by one member, and its entry in the member's list.
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::answer::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
-use storage::TableId;
 
 use super::messages::{MessageView, folded};
 use super::{QueryContext, Result};

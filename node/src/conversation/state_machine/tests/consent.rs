@@ -1,8 +1,9 @@
 //! Who may make a user a member, as the user's shard decides it.
 
+use crate::conversation::state_machine::TableId;
 use proptest::prelude::*;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{TestShard, create, done, text, u};
 use crate::conversation::state_machine::consent::{AdditionLimits, verdict};

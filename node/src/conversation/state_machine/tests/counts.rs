@@ -1,7 +1,8 @@
 //! What there is to read: unread messages and mentions, and positions that the log doesn't have.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ConversationKind, ErrorCode, Event};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{TestShard, create, done, event, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange};

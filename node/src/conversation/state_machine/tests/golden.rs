@@ -5,7 +5,7 @@ use protocol::{
     ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, HistoryVisibility, Role,
 };
 
-use storage::TableId;
+use crate::conversation::state_machine::TableId;
 
 use super::{TestShard, create, text, u};
 use crate::conversation::state_machine::consent::AdditionLimits;

@@ -1,7 +1,7 @@
 //! A cid is used once: the second time gives the first result.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId, ErrorCode};
-use storage::TableId;
 
 use super::{TestShard, create, done, text, u};
 use crate::conversation::state_machine::dedup::{KEEP, KEEP_MS};

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ErrorCode, Role};
-use storage::{Error, ScanOrder, TableId};
+use storage::{Error, ScanOrder};
 
 use super::{Map, TestShard, done, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange};

@@ -1,7 +1,8 @@
 //! Limits, codes, lines of refresh tokens and signing keys, with the time passed in.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{TestShard, done};
 use crate::conversation::state_machine::login::{

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::conversation::state_machine::TableId;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, EncodedEvent, ErrorCode, Event, UserId};
-use storage::{Error, ScanOrder, TableId};
+use storage::{Error, ScanOrder};
 
 use super::row_store::{RowReader, RowWriter};
 use super::shard_state_machine::apply_batch;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ErrorCode, Event};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{TestShard, done, parse, text, u};
 use crate::conversation::state_machine::apply::RETAIN_STEP;

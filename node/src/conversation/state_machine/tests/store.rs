@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use cluster::{CommittedBatch, StateMachine};
 use protocol::{ClientMessageId, ConversationId, ConversationKind};
-use storage::{Config, ScanOrder, ShardId, ShardState, Store, TableId};
+use storage::{Config, ScanOrder, ShardId, ShardState, Store};
 
 use super::{Map, TestShard, create, text, u};
 use crate::conversation::state_machine::dedup::KEEP_MS;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome, ShardStateMachine};
+use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome, ShardStateMachine, TableId};
 
-const TABLES: [TableId; 6] = [
+const COMPARED: [TableId; 6] = [
     TableId::Conversation,
     TableId::Message,
     TableId::Member,
@@ -20,9 +20,14 @@ const TABLES: [TableId; 6] = [
 
 fn rows_of(state: &ShardState) -> Map {
     let mut map = Map::default();
-    for table in TABLES {
+    for table in COMPARED {
         for (key, value) in state
-            .scan(table, &b""[..]..&[0xFF; 80][..], ScanOrder::Ascending, usize::MAX)
+            .scan(
+                table.of_store(),
+                &b""[..]..&[0xFF; 80][..],
+                ScanOrder::Ascending,
+                usize::MAX,
+            )
             .unwrap()
         {
             map.0.insert((table, key.to_vec()), value);
@@ -81,10 +86,13 @@ fn script() -> Vec<(u64, Vec<ShardCommand>)> {
 #[test]
 fn the_store_and_the_map_agree() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&Config {
-        fsync: false,
-        ..Config::small(dir.path())
-    })
+    let store = Store::open(
+        crate::conversation::state_machine::TABLES,
+        &Config {
+            fsync: false,
+            ..Config::small(dir.path())
+        },
+    )
     .unwrap();
     let state = store.state(ShardId(3));
     let mut shard = TestShard::new();

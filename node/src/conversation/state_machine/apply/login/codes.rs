@@ -3,8 +3,8 @@
 //! Several codes of one identifier coexist, each with attempts of its own: a request for a code by a third party does
 //! not invalidate the user's code. The limit on requests bounds the attempts per identifier as a whole.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId};
-use storage::TableId;
 
 use super::{answer, counts, expiry, no, yes};
 use crate::conversation::state_machine::apply::Result;

@@ -1,8 +1,8 @@
 //! Attempt counters per login identifier or IP address: the times within the window, which is exact and no longer than
 //! the limit.
 
+use crate::conversation::state_machine::TableId;
 use protocol::ConversationId;
-use storage::TableId;
 
 use super::{answer, expiry, yes};
 use crate::conversation::state_machine::apply::Result;

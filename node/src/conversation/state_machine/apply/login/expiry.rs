@@ -1,7 +1,8 @@
 //! Rows with an expiry time: each has an entry ordered by expiry, and a sweep removes a bounded number of expired rows.
 //! The shard owner proposes sweeps while expired rows exist.
 
-use storage::{ScanOrder, TableId};
+use crate::conversation::state_machine::TableId;
+use storage::ScanOrder;
 
 use super::answer;
 use crate::conversation::state_machine::apply::Result;

@@ -1,7 +1,7 @@
 //! Signing keys of access tokens: one row in the shard of the id `keys`. Any node may propose a rotation; the state
 //! machine decides by the majority's time whether one is due, so it happens once.
 
-use storage::TableId;
+use crate::conversation::state_machine::TableId;
 
 use super::answer;
 use crate::conversation::state_machine::apply::Result;

@@ -6,8 +6,9 @@
 //! that never received the response, and two tabs that refresh a shared token at once. Each such use issues a token of
 //! its own, which is replaced, guarded and expired independently. Later use counts as theft.
 
+use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId};
-use storage::{ScanOrder, TableId};
+use storage::ScanOrder;
 
 use super::{answer, expiry, no, yes};
 use crate::conversation::state_machine::apply::Result;

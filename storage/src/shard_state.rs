@@ -4,26 +4,19 @@
 //! [`ReadView`]. An import replaces the whole state by moving to the next generation. A read that
 //! overlaps the move is repeated, so no result mixes two generations.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use crate::columns::Column;
-use crate::engine::{EngineRead, Visit, WriteBatch};
+use crate::engine::{EngineRead, WriteBatch};
 use crate::store_core::{ShardEntry, StoreCore};
 use crate::write_queue::WriteKind;
-use crate::{Error, ReadView, ShardId, SnapshotExport, SnapshotImport, TableId, Transaction, keys, record};
-
-/// The direction of a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanOrder {
-    /// Scans from the smallest key upwards.
-    Ascending,
-    /// Scans from the largest key downwards.
-    Descending,
-}
+use crate::{
+    Error, ReadView, ScanOrder, ShardId, SnapshotExport, SnapshotImport, TableId, Transaction, keys, row_scan,
+};
 
 /// Handle of the applied state of one shard. Cheap to clone.
 ///
@@ -33,9 +26,6 @@ pub struct ShardState {
     inner: Arc<StoreCore>,
     shard: Arc<ShardEntry>,
 }
-
-/// Rows of a table: pairs of the caller's key and the value.
-pub(crate) type RowIter = Vec<(Bytes, Bytes)>;
 
 // === impl ShardState ===
 
@@ -65,7 +55,7 @@ impl ShardState {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         self.steady(|rows, generation| {
-            scan(
+            row_scan::scan(
                 rows,
                 self.shard.id,
                 generation,
@@ -118,7 +108,7 @@ impl ShardState {
             keys::log(shard, 0),
             keys::log(shard, keys::INDEX_END),
         );
-        for table in TableId::ALL {
+        for &table in self.inner.tables.tables() {
             let range = (keys::state_prefix(shard, 0), keys::state_prefix(shard, u32::MAX));
             batch.delete_range(Column::State(table), range.0, range.1);
         }
@@ -146,56 +136,4 @@ impl ShardState {
             }
         }
     }
-}
-
-/// Returns up to `limit` rows of a table.
-pub(crate) fn scan(
-    rows: &dyn EngineRead,
-    shard: ShardId,
-    generation: u32,
-    table: TableId,
-    range: Range<&[u8]>,
-    order: ScanOrder,
-    limit: usize,
-) -> Result<RowIter, Error> {
-    let mut found = Vec::new();
-    if limit == 0 {
-        return Ok(found);
-    }
-    visit(rows, shard, generation, table, range, order, &mut |key, value| {
-        found.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-        Ok(if found.len() < limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        })
-    })?;
-    Ok(found)
-}
-
-/// Visits the rows of a table with the caller's key and the checked value.
-pub(crate) fn visit(
-    rows: &dyn EngineRead,
-    shard: ShardId,
-    generation: u32,
-    table: TableId,
-    range: Range<&[u8]>,
-    order: ScanOrder,
-    each: Visit<'_>,
-) -> Result<(), Error> {
-    let column = Column::State(table);
-    let from = keys::state(shard, generation, range.start);
-    // Without an end the next generation bounds the scan, or it would continue into other rows.
-    let to = if range.end.is_empty() {
-        keys::state_prefix(shard, generation + 1).to_vec()
-    } else {
-        keys::state(shard, generation, range.end)
-    };
-    // RocksDB's iterator bounds must not be reversed.
-    if from >= to {
-        return Ok(());
-    }
-    rows.scan(column, &from, &to, order, &mut |key, value| {
-        each(keys::state_key(key), record::open_slice(column, key, value)?)
-    })
 }

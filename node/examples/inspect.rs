@@ -1,12 +1,13 @@
 //! Prints what is in a data directory: shards, log bounds, hard state, table sizes. Works beside a running node.
 //!
 //! ```text
-//! cargo run -p rookery-storage --example inspect -- rookery-data/storage
+//! cargo run -p rookery --example inspect -- rookery-data/storage
 //! ```
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use node::conversation::state_machine::TABLES;
 use storage::inspect::InspectReport;
 
 fn main() -> ExitCode {
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         eprintln!("usage: inspect <data directory>");
         return ExitCode::from(64);
     };
-    match InspectReport::read(Path::new(&path)) {
+    match InspectReport::read(TABLES, Path::new(&path)) {
         Ok(report) => {
             print!("{report}");
             ExitCode::SUCCESS

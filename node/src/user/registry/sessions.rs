@@ -1,0 +1,159 @@
+//! Sessions in the registry: admission, displacement, departure, and the division of a user's rates among nodes.
+
+use std::time::Instant;
+
+use cluster::NodeId;
+use protocol::UserId;
+
+use super::PresenceRegistry;
+use super::entry::RegisteredSession;
+use crate::rpc::presence::{PresenceUpdate, SessionAdmission, SessionInfo};
+
+// === impl PresenceRegistry ===
+
+impl PresenceRegistry {
+    pub(super) fn enter(
+        &mut self,
+        node: NodeId,
+        new_session: &SessionInfo,
+        now: Instant,
+    ) -> SessionAdmission {
+        let PresenceRegistry {
+            settings,
+            users,
+            nodes,
+            ..
+        } = self;
+        let known = users.contains_key(&new_session.user);
+        let entry = users.entry(new_session.user.clone()).or_default();
+        // A repeated request after a lost response: neither the limits nor displacement apply again.
+        if entry
+            .sessions
+            .iter()
+            .any(|session| session.is(node, new_session.tag))
+        {
+            return SessionAdmission::Admitted;
+        }
+        let admission = entry.admits(new_session, settings, now);
+        if admission != SessionAdmission::Admitted {
+            // The entry was created for the check only; refused users must not fill the registry.
+            if !known {
+                users.remove(&new_session.user);
+            }
+            return admission;
+        }
+        for (session, how) in entry.give_way(new_session) {
+            self.displaced += 1;
+            if let Some(registered) = nodes.get_mut(&session.node) {
+                registered.mail.push(PresenceUpdate::Displaced {
+                    tag: session.tag,
+                    how,
+                });
+            }
+        }
+        let was = entry.online(now);
+        entry.sessions.push(RegisteredSession {
+            node,
+            tag: new_session.tag,
+            device: new_session.device.clone(),
+            since_ms: new_session.since_ms,
+            mark: new_session.mark,
+        });
+        // Cleared after `online` was read: a return within the grace period is no change.
+        entry.until = None;
+        if !was {
+            self.changed(&new_session.user);
+        }
+        self.divide(&new_session.user);
+        SessionAdmission::Admitted
+    }
+
+    pub(super) fn leave(&mut self, node: NodeId, user: &UserId, tag: u64, now: Instant, now_ms: u64) {
+        let Some(entry) = self.users.get_mut(user) else {
+            return;
+        };
+        let before = entry.sessions.len();
+        entry.sessions.retain(|session| !session.is(node, tag));
+        if before > 0 && entry.sessions.is_empty() {
+            self.left(user, now, now_ms);
+        }
+        self.divide(user);
+    }
+
+    /// Reports the number of nodes with sessions of the user to these nodes if it changed, so that together they apply
+    /// about one user's rate.
+    fn divide(&mut self, user: &UserId) {
+        let Some(entry) = self.users.get_mut(user) else {
+            return;
+        };
+        let nodes = entry.nodes();
+        if entry.divided == nodes {
+            return;
+        }
+        let before = std::mem::replace(&mut entry.divided, nodes.clone()).len();
+        let count = nodes.len();
+        // A single node applies the whole rate by default and needs no report.
+        if before <= 1 && count <= 1 {
+            return;
+        }
+        for node in nodes {
+            if let Some(registered) = self.nodes.get_mut(&node) {
+                registered.mail.push(PresenceUpdate::Divided {
+                    user: user.clone(),
+                    nodes: u32::try_from(count).unwrap_or(u32::MAX),
+                });
+            }
+        }
+    }
+
+    /// Starts the grace period after the last session of the user.
+    fn left(&mut self, user: &UserId, now: Instant, now_ms: u64) {
+        let Some(entry) = self.users.get_mut(user) else {
+            return;
+        };
+        let until = now + self.settings.hold_down;
+        entry.until = Some(until);
+        entry.seen = Some(now_ms);
+        entry.unsaved = true;
+        // At most one proposal per `save_every`, so that a flapping client does not fill the log.
+        let save_at = entry
+            .saved
+            .map_or(now, |saved| (saved + self.settings.save_every).max(now));
+        self.timers.insert((until, user.clone()));
+        self.timers.insert((save_at, user.clone()));
+    }
+
+    /// Removes a node's sessions and watches.
+    pub(super) fn forget(&mut self, node: NodeId, now: Instant, now_ms: u64) {
+        let Some(registered) = self.nodes.remove(&node) else {
+            return;
+        };
+        tracing::debug!(%node, incarnation = registered.incarnation, "registration removed");
+        // Changes are collected and applied after the loop, because they need the whole registry.
+        let mut left = Vec::new();
+        let mut idle = Vec::new();
+        let mut fewer = Vec::new();
+        for (user, entry) in &mut self.users {
+            entry.watchers.retain(|watcher| *watcher != node);
+            let before = entry.sessions.len();
+            entry.sessions.retain(|session| session.node != node);
+            if before > entry.sessions.len() {
+                fewer.push(user.clone());
+            }
+            if before > 0 && entry.sessions.is_empty() {
+                left.push(user.clone());
+            } else if entry.sessions.is_empty() && entry.watchers.is_empty() {
+                idle.push(user.clone());
+            }
+        }
+        for user in left {
+            self.left(&user, now, now_ms);
+        }
+        for user in fewer {
+            self.divide(&user);
+        }
+        for user in idle {
+            self.tidy(&user, now);
+        }
+    }
+}

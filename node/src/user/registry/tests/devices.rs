@@ -1,0 +1,140 @@
+//! Displacement between the sessions of a device, and the limit per user.
+
+use super::*;
+
+#[test]
+fn the_same_instance_replaces_its_old_session_and_another_one_displaces_it() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, Some(("phone", "x"))));
+    registry.enter(A, session("alice", 2, Some(("laptop", "x"))));
+    registry.enter(B, session("alice", 3, Some(("phone", "x"))));
+    assert_eq!(registry.updates(A), [displaced(1, DisplacedSession::Replaced)]);
+    registry.enter(A, session("alice", 4, Some(("phone", "y"))));
+    assert_eq!(registry.updates(B), [displaced(3, DisplacedSession::Displaced)]);
+    assert_eq!(registry.updates(A), [], "the laptop stays");
+    // The same word twice changes nothing.
+    assert_eq!(
+        registry.enter(A, session("alice", 4, Some(("phone", "y")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(registry.updates(A), []);
+    assert_eq!(registry.inner.displaced, 2);
+}
+
+#[test]
+fn instances_that_fight_for_a_device_are_refused_until_the_window_has_passed() {
+    let mut registry = TestRegistry::new();
+    let come = |registry: &mut TestRegistry, tag: u64| {
+        let instance = format!("i{tag}");
+        registry.enter(A, session("alice", tag, Some(("phone", &instance))))
+    };
+    for tag in 1..=4 {
+        assert_eq!(come(&mut registry, tag), SessionAdmission::Admitted);
+    }
+    assert_eq!(come(&mut registry, 5), SessionAdmission::Conflict);
+    assert_eq!(
+        registry.updates(A),
+        [1, 2, 3].map(|tag| displaced(tag, DisplacedSession::Displaced)),
+        "the fourth stays"
+    );
+    // Another device, and the instance that is there, are none of their business.
+    assert_eq!(
+        registry.enter(A, session("alice", 6, Some(("laptop", "a")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(A, session("alice", 7, Some(("phone", "i4")))),
+        SessionAdmission::Admitted
+    );
+    registry.pass(10 * SEC, &[A]);
+    assert_eq!(come(&mut registry, 8), SessionAdmission::Admitted);
+}
+
+#[test]
+fn a_user_has_so_many_sessions_and_no_more() {
+    let mut registry = TestRegistry::with(Settings {
+        sessions_per_user: 2,
+        ..Settings::default()
+    });
+    assert_eq!(
+        registry.enter(A, session("alice", 1, Some(("phone", "x")))),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(B, session("alice", 2, None)),
+        SessionAdmission::Admitted
+    );
+    assert_eq!(
+        registry.enter(B, session("alice", 3, None)),
+        SessionAdmission::TooMany
+    );
+    assert_eq!(
+        registry.enter(B, session("bob", 4, None)),
+        SessionAdmission::Admitted
+    );
+    // One that takes another's place adds none.
+    assert_eq!(
+        registry.enter(B, session("alice", 5, Some(("phone", "y")))),
+        SessionAdmission::Admitted
+    );
+    registry.leave(B, "alice", 2);
+    assert_eq!(
+        registry.enter(B, session("alice", 6, None)),
+        SessionAdmission::Admitted
+    );
+}
+
+#[test]
+fn of_two_sessions_registered_again_the_later_one_stays() {
+    for order in [[1, 2], [2, 1]] {
+        let mut registry = TestRegistry::new();
+        let sessions = order.map(|tag| SessionInfo {
+            asks: false,
+            ..session("alice", tag, Some(("phone", if tag == 1 { "x" } else { "y" })))
+        });
+        let verdicts = sessions.map(|session| registry.enter(if session.tag == 1 { A } else { B }, session));
+        let lost: Vec<PresenceUpdate> = registry.updates(A);
+        if order == [1, 2] {
+            assert_eq!(lost, [displaced(1, DisplacedSession::Displaced)]);
+        } else {
+            assert_eq!(
+                verdicts[1],
+                SessionAdmission::Displaced(DisplacedSession::Displaced)
+            );
+        }
+        registry.leave(B, "alice", 2);
+        assert!(!registry.inner.live(&user("alice")));
+    }
+}
+
+#[test]
+fn of_clients_of_a_device_that_name_no_instance_one_stays_in_the_end() {
+    let mut registry = TestRegistry::new();
+    let unnamed = |tag| session("alice", tag, Some(("phone", "")));
+    for tag in 0..=3 {
+        assert_eq!(
+            registry.enter(A, unnamed(tag)),
+            SessionAdmission::Admitted,
+            "{tag}"
+        );
+    }
+    assert_eq!(registry.enter(A, unnamed(4)), SessionAdmission::Conflict);
+    assert_eq!(
+        registry.updates(A),
+        [0, 1, 2].map(|tag| displaced(tag, DisplacedSession::Replaced)),
+        "the last one stays"
+    );
+    registry.pass(10 * SEC, &[A]);
+    assert_eq!(registry.enter(A, unnamed(5)), SessionAdmission::Admitted);
+    // Nor is one that goes on with the session whose connection it replaces: it is the same client.
+    for tag in 20..30 {
+        let mut session = unnamed(tag);
+        session.goes_on = Some(if tag == 20 { 5 } else { tag - 1 });
+        assert_eq!(registry.enter(B, session), SessionAdmission::Admitted, "{tag}");
+    }
+    // One that names its instance is one client, however often it comes back.
+    let named = |tag| session("alice", tag, Some(("laptop", "x")));
+    for tag in 10..20 {
+        assert_eq!(registry.enter(B, named(tag)), SessionAdmission::Admitted);
+    }
+}
