@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures everything that docs/reports has, on three real nodes of this machine, and writes it there under today's
-# date: tables, plots, figures. Half an hour on two cores, twelve minutes more with the soak. Have nothing else running.
+# date: tables, plots, figures. At the end it compares them with scripts/goals.tsv. Half an hour on two cores, twelve minutes more with the soak. Have nothing else running.
 #
 #   scripts/report.sh                        all of it but the soak
 #   scripts/report.sh failover throughput    some steps, see below
@@ -61,6 +61,21 @@ take() { # take NAME COMMAND ARGUMENTS...
 # The highest of the closed loops' rates.
 peak() {
   sed -n 's/^  "acks_per_s": \([0-9]*\).*/\1/p' "$runs"/throughput-*/report.json "$runs"/peak-1*/report.json 2>/dev/null | sort -n | tail -n 1
+}
+
+# Compares the figures of the report with the goals of this project. A goal without a run is not measured.
+goals() { # goals FIGURES
+  local what figure bound limit unit value verdict
+  command -v jq >/dev/null || { echo "the goals are not compared: jq is not installed"; return; }
+  while IFS=$'\t' read -r what figure bound limit unit; do
+    case $what in '#'*) continue ;; esac
+    value=$(jq -r "($figure) | numbers" "$1" 2>/dev/null || true)
+    verdict=$(awk -v value="$value" -v bound="$bound" -v limit="$limit" 'BEGIN {
+      if (value == "") print "not measured"
+      else if (bound == "most" ? value + 0 <= limit + 0 : value + 0 >= limit + 0) printf "met at %.1f", value
+      else printf "MISSED at %.1f", value }')
+    echo "$verdict: $what, at $bound $limit $unit"
+  done <scripts/goals.tsv
 }
 
 for step in $steps; do
@@ -149,4 +164,5 @@ for step in $steps; do
 done
 
 "$BIN/rookery-loadtest" collect "$runs" --out "docs/reports/$date"
+goals "docs/reports/$date/figures.json"
 [ "$failed" = 0 ]

@@ -50,8 +50,8 @@ impl Cluster {
 
     /// Returns the shard of a conversation's or a user's id.
     #[must_use]
-    pub fn shard_of(&self, key: &[u8]) -> ShardId {
-        crate::shard::shard_of(key, self.shard_count())
+    pub fn shard_of(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> ShardId {
+        crate::shard::shard_of(key.as_ref(), self.shard_count())
     }
 
     /// Returns the number of shards, without the meta group.

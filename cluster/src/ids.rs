@@ -1,4 +1,4 @@
-//! Node ids, routes and the status that `GET /v1/cluster` returns.
+//! Ids of nodes and of the meta group, shard owners, routes, and the status that `GET /v1/cluster` returns.
 
 use std::fmt;
 
@@ -13,8 +13,25 @@ pub const META_TABLE: TableId = TableId::new(8, "meta");
 #[serde(transparent)]
 pub struct NodeId(pub u64);
 
-/// Route to one shard as known to this node. Soft state: only the replicated
-/// [`ShardOwner`](crate::ownership::ShardOwner) is authoritative.
+/// Id of the meta group, an ordinary Raft group whose state is the [cluster map](crate::shard::ClusterMap).
+pub(crate) const META_SHARD: ShardId = ShardId(u16::MAX);
+
+/// Owner of a shard after an untimely batch deposed the last one: see [`raft`](crate::raft).
+pub(crate) const UNOWNED: NodeId = NodeId(0);
+
+/// Replicated record of a shard's owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShardOwner {
+    pub(crate) node: NodeId,
+    /// Incarnation of the owning process, different at each start.
+    pub(crate) incarnation: u64,
+    /// Log index of the takeover. Zero: the shard never had an owner.
+    pub(crate) epoch: u64,
+    /// Raft term of the takeover. The ownership ends with the leadership in that term.
+    pub(crate) term: u64,
+}
+
+/// Route to one shard as known to this node. Soft state: only the replicated [`ShardOwner`] is authoritative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// Owner of the newest epoch learned so far; `None` until one is learned.
@@ -117,7 +134,7 @@ impl fmt::Display for NodeId {
 
 /// Returns the shard's name for logs and errors: its number, or `meta`.
 pub(crate) fn shard_name(shard: ShardId) -> String {
-    if shard == crate::shard::META {
+    if shard == META_SHARD {
         "meta".to_owned()
     } else {
         shard.0.to_string()

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use storage::ShardId;
 
 use crate::ids::NodeId;
-use crate::shard::proposer::Proposer;
-
-pub use crate::transport::{ConnectionState, Responder};
+use crate::shard::Proposer;
+use crate::transport::{ConnectionState, Responder};
 
 /// Callbacks of the node layer. The cluster calls every method from its own threads, so none may block.
 pub trait Service: Send + Sync + 'static {
@@ -42,13 +41,4 @@ pub struct OwnedShard {
     /// Log index of the takeover that began the epoch.
     pub epoch: u64,
     pub proposer: Proposer,
-}
-
-/// Result of a batch that a majority has on disk and that is applied on this node.
-#[derive(Clone, Debug)]
-pub struct BatchResult {
-    /// Log index of the batch.
-    pub index: u64,
-    /// One outcome per command, in order.
-    pub outcomes: Vec<Bytes>,
 }

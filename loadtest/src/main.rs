@@ -2,56 +2,70 @@
 //!
 //! It uses the public protocol alone, like any client. `run` drives a scenario. The clients report every
 //! acknowledgement and every event to the oracle, whose verdict covers all of them.
+//!
+//! The modules stand in the order of their layers, leaf first: a module imports only from those above it. The blank
+//! lines keep the formatter from sorting them.
 
-mod cli;
-mod client;
-mod client_pool;
 mod clock;
-mod connector;
-mod disk;
-mod distributed;
-mod failover;
+
+mod payload;
+
+mod server_internals;
+
+mod wire;
+
 #[cfg(test)]
 mod fake_server;
-mod fault;
-mod findmax;
-mod hostile;
+
 mod http;
-mod load_source;
-mod local;
-mod many;
-mod measure;
-mod mqtt;
-mod network_proxy;
-mod oracle;
-mod pacing;
-mod payload;
-mod progress;
-mod reads;
-mod replicas;
-mod report;
-mod run;
-mod scenario;
-mod schedule;
+
 mod session;
-mod slow_disk;
-mod target;
+
+mod pacing;
+
+mod spec;
+
+mod args;
+
+mod setup;
+
+mod oracle;
+
+mod measure;
+
+mod progress;
+
+mod network_proxy;
+
+mod cluster;
+
+mod fault;
+
+mod load;
+
+mod report;
+
+mod distributed;
+
+mod run;
+
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, CliCommand};
+use crate::args::{Cli, CliCommand};
+use crate::distributed::work;
+use crate::load::permit_many_files;
 use crate::report::compare::compare;
 use crate::report::dated_report::collect;
-use crate::scenario::Scenario;
+use crate::spec::Scenario;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    connector::permit_many_files();
+    permit_many_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -67,7 +81,7 @@ fn main() -> ExitCode {
                 Ok(true)
             }
             CliCommand::Run(args) => run::run(args, std::env::args().collect()).await,
-            CliCommand::Worker(args) => distributed::work(args).await,
+            CliCommand::Worker(args) => Ok(work(args).await?),
             CliCommand::Compare(args) => {
                 compare(&args.a, &args.b, args.report.as_deref())?;
                 Ok(true)
@@ -76,7 +90,7 @@ fn main() -> ExitCode {
                 collect(&args.runs, &args.out)?;
                 Ok(true)
             }
-            CliCommand::Failover(args) => failover::failover(args).await,
+            CliCommand::Failover(args) => run::failover(args).await,
         }
     });
     match verdict {

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use protocol::{ClientMessageId, UserId};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Index of a client, from 0.
@@ -62,6 +63,11 @@ impl Payload {
         format!("lt{:x}-{client}", self.run)
     }
 
+    /// Returns the user id of a client.
+    pub(crate) fn user_id(&self, client: ClientIx) -> UserId {
+        UserId::parse(&self.user(client)).expect("digits, letters and a hyphen are a user id")
+    }
+
     /// Returns the client of a user name; `None` if the name is not of this run.
     pub(crate) fn client(&self, user: &str) -> Option<ClientIx> {
         // Formatted again, so that a name with leading zeros or of another run is not accepted.
@@ -72,6 +78,11 @@ impl Payload {
     /// Returns the client message id of a message.
     pub(crate) fn cid(&self, tag: MessageTag) -> String {
         format!("{}{}.{}", self.prefix, tag.sender, tag.ordinal)
+    }
+
+    /// Returns the typed client message id of a message.
+    pub(crate) fn message_id(&self, tag: MessageTag) -> ClientMessageId {
+        ClientMessageId::parse(&self.cid(tag)).expect("three numbers are a client message id")
     }
 
     /// Parses a client message id; `None` if it is not of this run.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::measure::recorder::Second;
+use crate::measure::Second;
 
 /// Bars of one run. A drop leaves the completed ones on the screen.
 pub(crate) struct ProgressBars {

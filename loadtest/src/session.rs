@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use protocol::{ClientCommand, SUBPROTOCOL};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -71,7 +72,7 @@ impl ClientSession {
         let mut request = format!("ws://{}{}", login.node, wire::PATH)
             .into_client_request()
             .map_err(lost)?;
-        let protocol = HeaderValue::from_static(wire::SUBPROTOCOL);
+        let protocol = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (socket, _) = client_async(request, stream).await.map_err(lost)?;
         let mut session = ClientSession {
@@ -85,7 +86,8 @@ impl ClientSession {
         };
         // The first frame is `hello`.
         session.frame().await?;
-        let auth = wire::auth(1, login.token, login.device, "step", login.resume);
+        let auth = wire::auth(login.token, login.device, "step", login.resume);
+        let auth = wire::encode(Some(1), auth);
         session.socket.send(Message::text(auth)).await.map_err(lost)?;
         let ready = session.answer(1).await?;
         session.sid = ready["sid"].as_str().unwrap_or_default().to_owned();
@@ -95,14 +97,18 @@ impl ClientSession {
     }
 
     /// Sends a command and returns its response.
-    pub(crate) async fn ask(&mut self, command: &Value) -> Result<Value, Error> {
+    pub(crate) async fn ask(&mut self, command: &ClientCommand) -> Result<Value, Error> {
         let id = self.say(command).await?;
         let answer = tokio::time::timeout(ANSWER, self.answer(id)).await;
         answer.map_err(|_| Error::Timeout(ANSWER))?
     }
 
     /// Sends a command, and repeats it after temporary refusals until `deadline`. The `cid` prevents a second effect.
-    pub(crate) async fn ask_until(&mut self, command: &Value, deadline: Instant) -> Result<Value, Error> {
+    pub(crate) async fn ask_until(
+        &mut self,
+        command: &ClientCommand,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
         loop {
             match self.ask(command).await {
                 Err(Error::Refused {
@@ -117,14 +123,11 @@ impl ClientSession {
     }
 
     /// Sends a command without waiting for the response. Returns the `id` that the response will carry.
-    pub(crate) async fn say(&mut self, command: &Value) -> Result<u64, Error> {
-        let (mut frame, id) = (command.clone(), self.next_id);
+    pub(crate) async fn say(&mut self, command: &ClientCommand) -> Result<u64, Error> {
+        let id = self.next_id;
         self.next_id += 1;
-        frame["id"] = json!(id);
-        self.socket
-            .send(Message::text(frame.to_string()))
-            .await
-            .map_err(lost)?;
+        let frame = wire::encode(Some(id), command.clone());
+        self.socket.send(Message::text(frame)).await.map_err(lost)?;
         Ok(id)
     }
 
@@ -219,6 +222,7 @@ fn lost(error: impl ToString) -> Error {
 mod tests {
     use super::*;
     use crate::fake_server::{Defect, FakeServer};
+    use protocol::{ConversationId, ConversationKind};
 
     #[test]
     fn a_session_asks_receives_and_goes_on_at_another_node() {
@@ -235,14 +239,15 @@ mod tests {
                 resume,
             };
             let mut session = ClientSession::open(login(&fake.nodes[0], None)).await.unwrap();
-            let create = json!({"t": "create", "kind": "group", "cid": "x", "members": ["bob"]});
+            let create = wire::create(ConversationKind::Group, "x", vec![wire::user("bob")]);
             let made = session.ask(&create).await.unwrap();
-            let send = json!({"t": "send", "c": made["c"], "cid": "y", "b": {"text": "hi"}});
+            let c = ConversationId::parse(made["c"].as_str().unwrap()).unwrap();
+            let send = wire::send(&c, wire::message_id("y"), r#"{"text":"hi"}"#.to_owned());
             assert_eq!(session.ask(&send).await.unwrap()["s"], 2);
             let until = Instant::now() + ANSWER;
             let event = session.event(until).await.unwrap().unwrap();
             assert_eq!((event["t"].as_str(), session.n), (Some("msg"), 1));
-            let log = json!({"t": "hist", "c": made["c"], "after": 0, "limit": 7});
+            let log = wire::hist(&c, 0, 7);
             let page = session.ask(&log).await.unwrap();
             assert_eq!(page["events"].as_array().map(Vec::len), Some(2));
 

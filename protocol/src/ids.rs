@@ -128,6 +128,20 @@ id!(ConversationId, InvalidId::Conv, |text| text
     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')));
 id!(ClientMessageId, InvalidId::Cid, |_| true);
 
+/// The key that assigns the user to a shard.
+impl AsRef<[u8]> for UserId {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// The key that assigns the conversation to a shard.
+impl AsRef<[u8]> for ConversationId {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 impl ConversationId {
     /// Returns the id of the direct conversation of two users. The order does not matter, so both sides create the same
     /// conversation without coordination.

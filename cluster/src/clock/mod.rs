@@ -1,9 +1,9 @@
 //! Cluster clock: this machine's clock, held close to the clocks of a majority of the members.
 //!
 //! A time in the log is permanent, so no single clock may determine it. Members exchange their wall clocks twice a
-//! second ([`exchange`]), and each extrapolates the received values by its own monotonic clock ([`estimate`]). The
-//! result is one value: the time that the clocks of a *majority* have reached. While fewer than half of the clocks are
-//! wrong, it lies between right ones, whatever the wrong ones show. See
+//! second (clock exchange of [`member`](crate::member)), and each extrapolates the received values by its own monotonic
+//! clock ([`estimate`]). The result is one value: the time that the clocks of a *majority* have reached. While fewer
+//! than half of the clocks are wrong, it lies between right ones, whatever the wrong ones show. See
 //! `docs/decisions/0015-the-time-is-a-majoritys.md`.
 //!
 //! ```text
@@ -13,24 +13,19 @@
 //!                                          └─► a member further than BOUND from it owns nothing
 //! ```
 
-pub(crate) mod estimate;
-pub(crate) mod exchange;
+mod cluster_clock;
+mod estimate;
+mod peer_clocks;
 mod wall;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::time::Instant;
-
-use self::estimate::{ClockReport, reached};
-use crate::ids::NodeId;
-
+pub(crate) use cluster_clock::ClockStatus;
+pub use cluster_clock::ClusterClock;
+pub(crate) use estimate::ClockReport;
 #[cfg(feature = "clock-file")]
 pub use wall::FileWallClock;
 pub use wall::{SystemWallClock, WallClock};
+
+use std::time::Duration;
 
 /// Maximum time by which a batch may be ahead of what a majority's clocks have reached. Also the maximum deviation of
 /// the clock of a member that may own shards. A constant, because every replica compares with it in apply. Clocks that
@@ -41,242 +36,12 @@ pub const BOUND: Duration = Duration::from_secs(10);
 /// [`ClusterClock::now_ms`].
 pub const TOLERANCE: Duration = Duration::from_millis(500);
 
-/// Maximum age of a report. Short, so that a corrected clock counts soon; longer than several exchanges, since one may
-/// be lost.
-const VALIDITY: Duration = Duration::from_secs(10);
-
-/// Clock of a member. Cheap to clone; all parts of a node share one.
-#[derive(Clone)]
-pub struct ClusterClock {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    wall: Box<dyn WallClock>,
-    seen: Mutex<PeerClocks>,
-}
-
-/// Reports about the other members' clocks.
-#[derive(Default)]
-struct PeerClocks {
-    me: NodeId,
-    /// All members, this one included. Empty: the node belongs to no cluster yet.
-    members: Vec<NodeId>,
-    reports: BTreeMap<NodeId, ClockReport>,
-    /// This clock was found to be too far off, and is not close enough again.
-    outside: bool,
-}
-
 /// Time of a batch and the evidence for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) now_ms: u64,
     /// Time that the clocks of a majority have reached.
     pub(crate) reached_ms: u64,
-}
-
-/// Deviation of this member's clock from the majority's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClockStatus {
-    /// Milliseconds ahead of the majority; negative: behind. `None`: no majority is known.
-    pub(crate) skew_ms: Option<i64>,
-    /// Uncertainty of the skew in milliseconds, from the round trips of the reports.
-    pub(crate) error_ms: u64,
-    /// The clock is too far off for this member to own shards.
-    pub(crate) outside: bool,
-}
-
-// === impl ClusterClock ===
-
-impl ClusterClock {
-    /// Creates a clock over the system's wall clock.
-    #[must_use]
-    pub fn system() -> ClusterClock {
-        ClusterClock::new(SystemWallClock)
-    }
-
-    /// Creates a clock over another wall clock, such as a simulated one.
-    #[must_use]
-    pub fn new(wall: impl WallClock) -> ClusterClock {
-        ClusterClock {
-            inner: Arc::new(Inner {
-                wall: Box::new(wall),
-                seen: Mutex::default(),
-            }),
-        }
-    }
-
-    /// Returns the time in milliseconds since the Unix epoch: this machine's clock, limited to [`TOLERANCE`] around
-    /// what a majority's clocks have reached, if that is known.
-    #[must_use]
-    pub fn now_ms(&self) -> u64 {
-        let own = self.wall_ms();
-        let reached = self.inner.seen.lock().of_members(own, Instant::now());
-        reached.map_or(own, |reached| held(own, reached))
-    }
-
-    /// Returns the time that a majority's clocks have reached, in milliseconds since the Unix epoch. Expiry is decided
-    /// by it. `None`: too few clocks are known.
-    #[must_use]
-    pub fn reached_ms(&self) -> Option<u64> {
-        let own = self.wall_ms();
-        self.inner.seen.lock().of_members(own, Instant::now())
-    }
-
-    /// Returns this machine's wall clock, uncorrected.
-    pub(crate) fn wall_ms(&self) -> u64 {
-        self.inner.wall.now_ms()
-    }
-
-    /// Returns the total time for which this machine has been suspended.
-    pub(crate) fn suspended(&self) -> Duration {
-        self.inner.wall.suspended()
-    }
-
-    /// Sets the members whose clocks count, `me` included.
-    pub(crate) fn set_members(&self, me: NodeId, members: Vec<NodeId>) {
-        let seen = &mut *self.inner.seen.lock();
-        seen.reports.retain(|node, _| members.contains(node));
-        (seen.me, seen.members) = (me, members);
-    }
-
-    /// Records a member's clock report. Ignores an inaccurate report and one that is worse than the known one.
-    pub(crate) fn learn(&self, from: NodeId, report: ClockReport) {
-        let seen = &mut *self.inner.seen.lock();
-        let known = seen.reports.get(&from);
-        if report.is_precise() && known.is_none_or(|known| report.replaces(known)) {
-            seen.reports.insert(from, report);
-        }
-    }
-
-    /// Discards all reports, because this machine was suspended and cannot extrapolate them.
-    pub(crate) fn forget(&self) {
-        self.inner.seen.lock().reports.clear();
-    }
-
-    /// Returns the time of a batch of a shard with the given voters. If too few clocks of the members are known, those
-    /// of the voters count instead: a shard that can commit then also has a time. `None`: neither set has a known
-    /// majority.
-    pub(crate) fn stamp(&self, voters: impl FnOnce() -> Vec<NodeId>) -> Option<Stamp> {
-        let (own, now) = (self.wall_ms(), Instant::now());
-        let of_members = self.inner.seen.lock().of_members(own, now);
-        let reached_ms = match of_members {
-            Some(reached) => reached,
-            // The lock is not held here: `voters` reads the group's state.
-            None => {
-                let voters = voters();
-                self.inner.seen.lock().of(&voters, own, now)?
-            }
-        };
-        #[cfg(feature = "planted-bugs")]
-        if crate::seeded_bugs::clock_believed() {
-            return Some(Stamp {
-                now_ms: own,
-                reached_ms,
-            });
-        }
-        Some(Stamp {
-            now_ms: held(own, reached_ms),
-            reached_ms,
-        })
-    }
-
-    /// Evaluates this clock. Beyond [`BOUND`] it is outside, and inside again within half of it, so that a clock at the
-    /// edge does not alternate.
-    pub(crate) fn look(&self) -> ClockStatus {
-        let (own, now) = (self.wall_ms(), Instant::now());
-        let seen = &mut *self.inner.seen.lock();
-        let Some(reached) = seen.of_members(own, now) else {
-            // Without a known majority the last verdict holds: missing reports prove nothing about this clock.
-            return ClockStatus {
-                skew_ms: None,
-                error_ms: 0,
-                outside: seen.outside,
-            };
-        };
-        let error_ms = seen.error_ms(now);
-        // The uncertainty is subtracted: a slow network must not cost a node with a right clock its shards.
-        let certain = own.abs_diff(reached).saturating_sub(error_ms);
-        if certain > millis(BOUND) {
-            seen.outside = true;
-        } else if own.abs_diff(reached) <= millis(BOUND / 2) {
-            seen.outside = false;
-        }
-        ClockStatus {
-            skew_ms: Some(difference(own, reached)),
-            error_ms,
-            outside: seen.outside,
-        }
-    }
-
-    /// Returns true if this member's clock permits it to own shards.
-    pub(crate) fn may_own(&self) -> bool {
-        #[cfg(feature = "planted-bugs")]
-        if crate::seeded_bugs::clock_believed() {
-            return true;
-        }
-        !self.look().outside
-    }
-
-    /// Returns true if a member's last report permits it to own shards, or if there is no report of it.
-    pub(crate) fn peer_may_own(&self, peer: NodeId) -> bool {
-        let seen = self.inner.seen.lock();
-        seen.reports.get(&peer).is_none_or(|report| report.may_own)
-    }
-
-    /// Returns the milliseconds by which a member's clock is ahead of the majority's; `None` if either is unknown.
-    pub(crate) fn skew_of(&self, node: NodeId) -> Option<i64> {
-        let (own, now) = (self.wall_ms(), Instant::now());
-        let seen = self.inner.seen.lock();
-        let reached = seen.of_members(own, now)?;
-        Some(difference(seen.clock_of(node, own, now)?, reached))
-    }
-}
-
-impl fmt::Debug for ClusterClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
-// === impl PeerClocks ===
-
-impl PeerClocks {
-    fn of_members(&self, own: u64, now: Instant) -> Option<u64> {
-        // A node that is joining or bootstrapping has no other clock.
-        if self.members.is_empty() {
-            return Some(own);
-        }
-        self.of(&self.members, own, now)
-    }
-
-    fn of(&self, nodes: &[NodeId], own: u64, now: Instant) -> Option<u64> {
-        // Members without a valid report count in the total, as clocks that have not reached any time.
-        let known = nodes.iter().filter_map(|node| self.clock_of(*node, own, now));
-        reached(known.collect(), nodes.len())
-    }
-
-    fn clock_of(&self, node: NodeId, own: u64, now: Instant) -> Option<u64> {
-        if node == self.me {
-            return Some(own);
-        }
-        let report = self.reports.get(&node)?;
-        (report.age(now) <= VALIDITY).then(|| report.at(now))
-    }
-
-    fn error_ms(&self, now: Instant) -> u64 {
-        let valid = self.reports.values().filter(|report| report.age(now) <= VALIDITY);
-        valid.map(|report| millis(report.error())).max().unwrap_or(0)
-    }
-}
-
-/// Returns the own time, limited to the tolerance around the majority's.
-fn held(own: u64, reached: u64) -> u64 {
-    let tolerance = millis(TOLERANCE);
-    own.clamp(
-        reached.saturating_sub(tolerance),
-        reached.saturating_add(tolerance),
-    )
 }
 
 /// Returns true if a batch with this stamp may be applied. Every replica applies the same rule.
@@ -288,129 +53,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn difference(a: u64, b: u64) -> i64 {
-    let size = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
-    if a < b { -size } else { size }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
 
-    const ME: NodeId = NodeId(1);
-    const DAYS: u64 = 10 * 24 * 3600 * 1000;
-    /// Time that right clocks show.
     const RIGHT: u64 = 1_800_000_000_000;
-
-    struct ClockSet(Arc<AtomicU64>);
-
-    impl WallClock for ClockSet {
-        fn now_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    /// Creates the clock of a member of a cluster of that size, without any reports, and its wall clock.
-    fn member(of: u64, own: u64) -> (ClusterClock, Arc<AtomicU64>) {
-        let wall = Arc::new(AtomicU64::new(own));
-        let clock = ClusterClock::new(ClockSet(wall.clone()));
-        clock.set_members(ME, (1..=of).map(NodeId).collect());
-        (clock, wall)
-    }
-
-    fn report(clock: &ClusterClock, from: u64, wall_ms: u64) {
-        let now = Instant::now();
-        clock.learn(NodeId(from), ClockReport::new(wall_ms, now, now, true));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_ahead_reads_the_majoritys_time_and_may_own_nothing() {
-        let (clock, _) = member(3, RIGHT + DAYS);
-        report(&clock, 2, RIGHT);
-        report(&clock, 3, RIGHT + 20);
-        assert_eq!(clock.reached_ms(), Some(RIGHT + 20));
-        assert_eq!(clock.now_ms(), RIGHT + 520);
-        assert!(!clock.may_own());
-        assert_eq!(clock.look().skew_ms, Some(DAYS as i64 - 20));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_behind_reads_the_majoritys_time_and_may_own_nothing() {
-        let (clock, _) = member(3, RIGHT - DAYS);
-        report(&clock, 2, RIGHT);
-        report(&clock, 3, RIGHT + 20);
-        assert_eq!(clock.now_ms(), RIGHT - 500);
-        assert!(!clock.may_own());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_right_clock_beside_a_wrong_one_may_own_whichever_way_the_other_is_wrong() {
-        for wrong in [RIGHT + DAYS, RIGHT - DAYS] {
-            let (clock, _) = member(3, RIGHT);
-            report(&clock, 2, wrong);
-            report(&clock, 3, RIGHT + 20);
-            assert!(clock.may_own());
-            assert_eq!(clock.now_ms(), RIGHT);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn of_two_that_disagree_the_slower_counts_and_owns() {
-        let (clock, _) = member(2, RIGHT);
-        report(&clock, 2, RIGHT + DAYS);
-        assert!(clock.may_own());
-        assert_eq!(clock.reached_ms(), Some(RIGHT));
-        let (clock, _) = member(2, RIGHT);
-        report(&clock, 2, RIGHT - DAYS);
-        assert!(!clock.may_own());
-        assert_eq!(clock.now_ms(), RIGHT - DAYS + 500);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_right_again_may_own_again_and_one_at_the_edge_stays_as_it_was() {
-        let (clock, wall) = member(3, RIGHT + 11_000);
-        for peer in [2, 3] {
-            report(&clock, peer, RIGHT);
-        }
-        assert!(!clock.may_own());
-        wall.store(RIGHT + 9_000, Ordering::Relaxed);
-        assert!(!clock.may_own());
-        wall.store(RIGHT + 5_000, Ordering::Relaxed);
-        assert!(clock.may_own());
-        wall.store(RIGHT + 9_000, Ordering::Relaxed);
-        assert!(clock.may_own());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_knows_too_few_clocks_has_no_stamp_unless_those_who_decide_are_known() {
-        let (clock, _) = member(5, RIGHT);
-        report(&clock, 2, RIGHT + 7);
-        assert_eq!(clock.reached_ms(), None);
-        assert_eq!(clock.stamp(|| vec![NodeId(3), NodeId(4), ME]), None);
-        let stamp = clock.stamp(|| vec![ME, NodeId(2), NodeId(4)]).unwrap();
-        assert_eq!((stamp.now_ms, stamp.reached_ms), (RIGHT, RIGHT));
-        // The only voter of its group, like a member that has just admitted a second one.
-        assert!(clock.stamp(|| vec![ME]).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn reports_go_on_by_themselves_for_a_while_and_are_forgotten_after_a_pause() {
-        let (clock, wall) = member(3, RIGHT);
-        report(&clock, 2, RIGHT);
-        report(&clock, 3, RIGHT);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        wall.store(RIGHT + DAYS, Ordering::Relaxed);
-        assert_eq!(clock.reached_ms(), Some(RIGHT + 5_000));
-        tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(clock.reached_ms(), None);
-        report(&clock, 2, RIGHT);
-        report(&clock, 3, RIGHT);
-        assert!(clock.reached_ms().is_some());
-        clock.forget();
-        assert_eq!(clock.reached_ms(), None);
-    }
 
     #[test]
     fn a_batch_is_timely_up_to_the_bound() {

@@ -9,11 +9,9 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{NodeId, NodeInfo};
+use crate::ids::{META_SHARD, NodeId, NodeInfo};
 use crate::member::Member;
-use crate::ownership::announcement::MemberMethod;
-use crate::shard::META;
-use crate::shard::cluster_map::{ClusterMap, MapChange, MapChangeResult};
+use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
 use crate::transport::Transport;
 
 /// Keys of the node's own records, which belong to no shard.
@@ -103,7 +101,7 @@ pub(crate) async fn admit(
 
 /// Creates the groups of a new cluster. Every step is idempotent, so an interrupted bootstrap is simply repeated.
 pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
-    start_group(node, META).await?;
+    start_group(node, META_SHARD).await?;
     let deadline = Instant::now() + node.config.join_deadline;
     loop {
         let change = MapChange::Create {
@@ -129,7 +127,7 @@ pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
-    let map = ClusterMap::load(&node.state(META))?.ok_or(Error::Corrupt {
+    let map = ClusterMap::load(&node.state(META_SHARD))?.ok_or(Error::Corrupt {
         what: "cluster map",
         reason: "missing after bootstrap".to_owned(),
     })?;

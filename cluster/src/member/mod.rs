@@ -1,14 +1,17 @@
 //! Running member: its replicas, routing table and view of the other members.
 
+mod clock_exchange;
+mod contacts;
 mod heartbeat;
-pub(crate) mod join;
+mod join;
+mod reconcile;
 mod replicas;
 mod requests;
 mod status;
-pub(crate) mod takeover;
+mod takeover;
 mod transport_handler;
 
-pub(crate) use replicas::Replica;
+use replicas::Replica;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,21 +26,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::blocking;
-use crate::clock::{ClusterClock, exchange};
+use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::ids::NodeId;
 use crate::log_throttle::LogThrottle;
-use crate::membership::peer_contacts::{self, PeerContacts};
-use crate::membership::peer_incarnations::{self, PeerIncarnations};
-use crate::membership::quorum_monitor::QuorumMonitor;
-use crate::membership::reconcile;
+use crate::membership::{self, PeerContacts, PeerIncarnations, QuorumMonitor};
 use crate::metrics::Metrics;
-use crate::raft::rpc_server::RpcServer;
-use crate::raft::snapshot::Imports;
+use crate::raft::{Imports, RpcServer};
 use crate::service::Service;
-use crate::shard::cluster_map::ClusterMap;
-use crate::shard::routing_table::RoutingTable;
+use crate::shard::{ClusterMap, RoutingTable};
 use crate::state_machine::StateMachine;
 use crate::transport::{NodeIdentity, Transport};
 
@@ -98,7 +96,7 @@ impl Member {
         let identity = NodeIdentity {
             node: admitted.node,
             cluster: admitted.cluster,
-            incarnation: peer_incarnations::incarnation(rounds, rand::random()),
+            incarnation: membership::incarnation(rounds, rand::random()),
         };
         let tasks = TaskTracker::new();
         let node = Arc::new(Member {
@@ -140,8 +138,8 @@ impl Member {
         node.watch_store();
         node.tasks.spawn(heartbeat::run(node.clone()));
         node.tasks.spawn(reconcile::run(node.clone()));
-        node.tasks.spawn(peer_contacts::run(node.clone()));
-        node.tasks.spawn(exchange::run(node.clone()));
+        node.tasks.spawn(contacts::run(node.clone()));
+        node.tasks.spawn(clock_exchange::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),

@@ -12,17 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::error::{Error, NotOwner};
-use crate::ids::shard_name;
-use crate::member::join;
+use crate::ids::{META_SHARD, ShardOwner, UNOWNED, shard_name};
 use crate::member::takeover::supervise;
-use crate::member::{Member, transport_handler};
-use crate::ownership::{ShardOwner, UNOWNED};
-use crate::raft::group::{Group, GroupDeps};
+use crate::member::{Member, join, transport_handler};
+use crate::raft::{Group, GroupDeps};
 use crate::service::OwnedShard;
-use crate::shard::META;
-use crate::shard::cluster_map::{ClusterMap, MapStateMachine};
-use crate::shard::fresh_reads::FreshReads;
-use crate::shard::proposer::Proposer;
+use crate::shard::{ClusterMap, FreshReads, MapStateMachine, Proposer};
 use crate::state_machine::StateMachine;
 
 /// Minimum run time of a replica before it is restarted after a failure.
@@ -61,7 +56,7 @@ impl Member {
         if bootstrap {
             join::bootstrap(self).await?;
         }
-        if let Some(map) = ClusterMap::load(&self.state(META))? {
+        if let Some(map) = ClusterMap::load(&self.state(META_SHARD))? {
             self.adopt(map);
         }
         Ok(())
@@ -73,7 +68,7 @@ impl Member {
         if let Some(replica) = self.replica(shard) {
             return Ok(replica);
         }
-        let machine: Arc<dyn StateMachine> = if shard == META {
+        let machine: Arc<dyn StateMachine> = if shard == META_SHARD {
             Arc::new(MapStateMachine)
         } else {
             self.machine.clone()
@@ -203,7 +198,7 @@ impl Member {
             .run(replica.group.clone(), self.store.clone(), self.clock().clone());
         self.tasks.spawn(run);
         self.tasks.spawn(reads.run(replica.group.clone()));
-        if shard != META {
+        if shard != META_SHARD {
             self.service.activated(OwnedShard {
                 shard,
                 epoch,
@@ -225,7 +220,7 @@ impl Member {
         proposer.close();
         reads.close();
         self.metrics.lost();
-        if shard != META {
+        if shard != META_SHARD {
             self.service.deactivated(shard, proposer.epoch());
         }
     }
@@ -255,7 +250,7 @@ impl Member {
         commands: Vec<bytes::Bytes>,
     ) -> Option<bool> {
         use crate::raft::{Proposal, ProposalResult};
-        let commands = crate::shard::batch_codec::pack(&commands);
+        let commands = crate::batch_codec::pack(&commands);
         let group = self.replica(shard)?.group.clone();
         let (_, answer) = group
             .propose(Proposal::Batch {

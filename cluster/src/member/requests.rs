@@ -7,13 +7,10 @@ use bytes::{Buf, Bytes};
 use futures::FutureExt;
 use storage::ShardId;
 
-use crate::clock::exchange;
 use crate::error::{CallError, CastError};
-use crate::ids::NodeId;
-use crate::member::Member;
-use crate::ownership::announcement::{MemberAnnouncement, MemberMethod};
-use crate::shard::META;
-use crate::shard::cluster_map::{ClusterMap, MapChange, MapChangeResult};
+use crate::ids::{META_SHARD, NodeId};
+use crate::member::{Member, clock_exchange};
+use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberAnnouncement, MemberMethod};
 use crate::transport::{self, ConnectionClass, Responder};
 
 /// Time limit of one request to another member.
@@ -87,7 +84,7 @@ impl Member {
             MemberMethod::Clock if from == NodeId(0) => reply.send(Err(Bytes::from_static(b"not a member"))),
             MemberMethod::Clock => {
                 let wall_ms = self.clock().wall_ms();
-                reply.send(Ok(exchange::encode(wall_ms, self.clock().may_own())));
+                reply.send(Ok(clock_exchange::encode(wall_ms, self.clock().may_own())));
             }
             MemberMethod::Announcement | MemberMethod::Synced => {
                 reply.send(Err(Bytes::from_static(b"announcements are one-way messages")))
@@ -97,12 +94,12 @@ impl Member {
 
     /// Changes the map, here or by a request to the meta group's owner.
     pub(crate) async fn change(self: &Arc<Member>, change: MapChange) -> Result<MapChangeResult, String> {
-        if self.owned_epoch(META).is_some() {
+        if self.owned_epoch(META_SHARD).is_some() {
             return self.decide(change).await;
         }
         let (owner, _) = self
             .table
-            .owner(META)
+            .owner(META_SHARD)
             .ok_or("the meta group has no known owner")?;
         // The routing table still names this node, whose epoch is over or has not begun. A request to itself would not
         // help.
@@ -114,7 +111,7 @@ impl Member {
 
     /// Changes the map as the meta group's owner.
     async fn decide(&self, change: MapChange) -> Result<MapChangeResult, String> {
-        let replica = self.replica(META);
+        let replica = self.replica(META_SHARD);
         let proposer = replica
             .and_then(|replica| replica.proposer())
             .ok_or("this node does not own the meta group")?;

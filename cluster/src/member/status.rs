@@ -5,10 +5,9 @@ use std::sync::atomic::Ordering;
 use storage::ShardId;
 use tokio::sync::watch;
 
-use crate::ids::{NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
+use crate::ids::{META_SHARD, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
 use crate::member::Member;
-use crate::membership::placement::assign;
-use crate::shard::META;
+use crate::membership::assign;
 
 // === impl Member ===
 
@@ -168,10 +167,10 @@ impl Member {
                 .collect(),
             shards: map
                 .all_shards()
-                .filter(|&shard| shard != META)
+                .filter(|&shard| shard != META_SHARD)
                 .map(|shard| self.shard_status(shard))
                 .collect(),
-            meta: self.shard_status(META),
+            meta: self.shard_status(META_SHARD),
             durability: if self.config.fsync { "fsync" } else { "os" },
         }
     }

@@ -10,8 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ids::shard_name;
-use crate::member::{Member, Replica};
-use crate::membership::reconcile;
+use crate::member::{Member, Replica, reconcile};
 use crate::raft::Proposal;
 
 /// Pause before a refused takeover is proposed again: openraft may refuse a new leader until its lease is confirmed.

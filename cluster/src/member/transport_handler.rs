@@ -5,13 +5,10 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use storage::ShardId;
 
-use crate::clock::exchange;
-use crate::ids::NodeId;
-use crate::member::Member;
-use crate::ownership::ShardOwner;
-use crate::ownership::announcement::MemberMethod;
-use crate::raft::state_machine::ApplyObserver;
-use crate::shard::META;
+use crate::ids::{META_SHARD, NodeId, ShardOwner};
+use crate::member::{Member, clock_exchange};
+use crate::raft::ApplyObserver;
+use crate::shard::MemberMethod;
 use crate::transport::{ConnectionClass, ConnectionState, Handler, PeerAdmission, Responder};
 
 /// Callbacks of a member. The reference is weak, because the transport and the groups may outlive the member.
@@ -70,7 +67,7 @@ impl Handler for TransportHandler {
                 // The peer may have missed announcements while the connection was down, and may dial an old address.
                 node.announce_to(peer);
                 // Immediately and not with the next tick: a new leader needs a majority's clocks before it takes over.
-                exchange::ask(&node, peer);
+                clock_exchange::ask(&node, peer);
                 node.changed.notify_one();
             }
             (ConnectionClass::Rpc, ConnectionState::Down) => {
@@ -130,7 +127,7 @@ impl ApplyObserver for TransportHandler {
     }
 
     fn changed(&self, shard: ShardId) {
-        if shard == META
+        if shard == META_SHARD
             && let Some(node) = self.node.upgrade()
         {
             node.changed.notify_one();

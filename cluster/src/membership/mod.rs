@@ -1,8 +1,12 @@
-//! Membership of the cluster and placement of the shards: joining, placement, reconciliation, and the state of the
-//! other members.
+//! State and decisions about the members, without tasks and I/O: placement of the shards, incarnations of the members'
+//! disks, their addresses, and the connected majority. The loops that act on them run in [`member`](crate::member).
 
-pub(crate) mod peer_contacts;
-pub(crate) mod peer_incarnations;
-pub(crate) mod placement;
-pub(crate) mod quorum_monitor;
-pub(crate) mod reconcile;
+mod peer_contacts;
+mod peer_incarnations;
+mod placement;
+mod quorum_monitor;
+
+pub(crate) use peer_contacts::{Introduction, PeerContacts};
+pub(crate) use peer_incarnations::{PeerIncarnations, incarnation};
+pub(crate) use placement::assign;
+pub(crate) use quorum_monitor::QuorumMonitor;

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use storage::ShardId;
 
-use crate::ids::{NodeId, NodeInfo};
-use crate::shard::META;
-use crate::shard::cluster_map::Placement;
+use crate::ids::{META_SHARD, NodeId, NodeInfo};
+use crate::shard::Placement;
 
 /// Places `shards` shards and the meta group, with `replication` replicas each, limited by the number of members.
 #[must_use]
@@ -31,7 +30,7 @@ pub(crate) fn assign(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Ve
         placed.push(with_preferred(replicas, &mut led));
     }
     // The meta group has no share: one more replica does not matter.
-    let meta = with_preferred(choose(nodes, META, replication, |_| true), &mut led);
+    let meta = with_preferred(choose(nodes, META_SHARD, replication, |_| true), &mut led);
     (placed, meta)
 }
 

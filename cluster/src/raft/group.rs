@@ -175,7 +175,7 @@ impl Group {
     }
 
     /// Returns true if openraft considers the leader's lease valid; asks a quorum if the lease has expired. Only for
-    /// the seeded bug that relies on it, see [`crate::shard::fresh_reads`].
+    /// the seeded bug that relies on it, see [`crate::shard::FreshReads`].
     #[cfg(feature = "planted-bugs")]
     pub(crate) async fn leased(&self, deadline: Duration) -> bool {
         let policy = openraft::LinearizerOption::from(openraft::ReadPolicy::LeaseRead);

@@ -7,18 +7,23 @@
 //! derivations. `codec` freezes that encoding with golden bytes, so that an upgrade which changes it fails a test. See
 //! `docs/decisions/0001-openraft-alpha.md`.
 
-pub(crate) mod codec;
-pub(crate) mod digest;
-pub(crate) mod group;
-pub(crate) mod log_store;
-pub(crate) mod network;
-pub(crate) mod rpc_server;
-pub(crate) mod snapshot;
-pub(crate) mod state_machine;
+mod codec;
+mod digest;
+mod group;
+mod log_store;
+mod network;
+mod rpc_server;
+mod snapshot;
+mod state_machine;
 #[cfg(test)]
 mod suite_test;
-pub(crate) mod tally;
+mod tally;
 mod unflushed_log;
+
+pub(crate) use group::{Group, GroupDeps};
+pub(crate) use rpc_server::RpcServer;
+pub(crate) use snapshot::Imports;
+pub(crate) use state_machine::ApplyObserver;
 
 use std::fmt;
 
@@ -51,7 +56,7 @@ pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, snapshot::Sna
 pub(crate) enum Proposal {
     /// Makes the proposing leader the shard owner; the entry's index is the epoch.
     Takeover { node: NodeId, incarnation: u64 },
-    /// Commands of the shard owner, [packed](crate::shard::batch_codec).
+    /// Commands of the shard owner, [packed](crate::batch_codec).
     Batch {
         epoch: u64,
         now_ms: u64,

@@ -22,15 +22,15 @@ use storage::{ShardId, ShardState, Transaction};
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::batch_codec;
 use crate::blocking::{blocking, run_blocking};
 use crate::clock::{self, Stamp};
-use crate::ownership::{ShardOwner, UNOWNED};
+use crate::ids::{ShardOwner, UNOWNED};
 use crate::raft::digest::{Digest, ReplicaDigest};
 use crate::raft::snapshot::{self, SnapshotData};
 use crate::raft::{
     Entry, LogId, Membership, Proposal, ProposalResult, Snapshot, SnapshotMeta, TypeConfig, codec,
 };
-use crate::shard::batch_codec;
 use crate::state_machine::{CommittedBatch, StateMachine};
 
 /// Maximum number of entries in one transaction.

@@ -7,7 +7,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use storage::{ShardId, Store, TableCatalog, Transaction};
 
-use crate::ownership::ShardOwner;
+use crate::ids::ShardOwner;
 use crate::raft::TypeConfig;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::{ApplyObserver, StateMachineStore};

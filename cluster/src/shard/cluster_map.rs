@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use storage::{ShardState, Transaction};
+use storage::ShardState;
 
 use crate::error::Error;
-use crate::ids::{META_TABLE, NodeId, NodeInfo};
-use crate::state_machine::{CommittedBatch, StateMachine};
+use crate::ids::{META_SHARD, META_TABLE, NodeId, NodeInfo};
 
 /// Version of the map's encoding on disk and on the wire; a node refuses any other.
 const VERSION: u8 = 1;
-const KEY: &[u8] = b"map";
+/// Key of the map among the rows of the meta group.
+pub(super) const KEY: &[u8] = b"map";
 
 /// Members of the cluster and placement of the shards. Changed only by [`MapChange`]s in the meta group's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterMap {
+pub(crate) struct ClusterMap {
     /// Cluster id: a random number drawn at bootstrap. Zero: not bootstrapped.
     pub cluster: u64,
     /// Number of changes so far.
@@ -34,7 +34,7 @@ pub struct ClusterMap {
 
 /// Replica set of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// Members that hold a replica or shall hold one.
     pub replicas: Vec<NodeId>,
     /// Replica that leads the group in normal operation.
@@ -43,7 +43,7 @@ pub struct Placement {
 
 /// Change of the cluster map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MapChange {
+pub(crate) enum MapChange {
     /// Creates the map, with one member that holds everything. Refused unless the map is empty.
     Create {
         cluster: u64,
@@ -78,7 +78,7 @@ pub enum MapChange {
 
 /// Result of a [`MapChange`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MapChangeResult {
+pub(crate) enum MapChangeResult {
     /// The change was applied.
     Done {
         /// Version of the map after the change.
@@ -94,17 +94,13 @@ pub enum MapChangeResult {
     },
 }
 
-/// State machine of the meta group: applies [`MapChange`]s.
-#[derive(Debug)]
-pub(crate) struct MapStateMachine;
-
 // === impl ClusterMap ===
 
 impl ClusterMap {
     /// Returns the placement of a shard or of the meta group; `None` for an unknown shard.
     #[must_use]
-    pub fn placement(&self, shard: storage::ShardId) -> Option<&Placement> {
-        if shard == super::META {
+    pub(crate) fn placement(&self, shard: storage::ShardId) -> Option<&Placement> {
+        if shard == META_SHARD {
             Some(&self.meta)
         } else {
             self.shards.get(usize::from(shard.0))
@@ -114,14 +110,14 @@ impl ClusterMap {
     /// Returns true if the node was a member once and is none any more. Ids are assigned in order and never twice, so
     /// the map needs no list of removed members.
     #[must_use]
-    pub fn has_removed(&self, node: NodeId) -> bool {
+    pub(crate) fn has_removed(&self, node: NodeId) -> bool {
         node.0 > 0 && node.0 < self.next_node && !self.nodes.contains_key(&node)
     }
 
     /// Returns the id of every shard, then of the meta group.
     pub(crate) fn all_shards(&self) -> impl Iterator<Item = storage::ShardId> + use<> {
         let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
-        (0..count).map(storage::ShardId).chain([super::META])
+        (0..count).map(storage::ShardId).chain([META_SHARD])
     }
 
     /// Reads the map from a replica of the meta group; `None` before the bootstrap.
@@ -251,43 +247,6 @@ impl MapChangeResult {
             what: "map outcome",
             reason: e.to_string(),
         })
-    }
-}
-
-// === impl MapStateMachine ===
-
-impl StateMachine for MapStateMachine {
-    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
-        let stored = tx.get(META_TABLE, KEY)?;
-        let mut map = match stored.as_deref().map(ClusterMap::decode) {
-            None => ClusterMap::default(),
-            Some(Ok(map)) => map,
-            Some(Err(error)) => {
-                // Refused on every replica alike. An error would stop the meta group's replica on each node.
-                let refused = MapChangeResult::Refused {
-                    reason: error.to_string(),
-                }
-                .encode();
-                return Ok(vec![refused; batch.commands.len()]);
-            }
-        };
-        let before = map.version;
-        let outcomes = batch
-            .commands
-            .iter()
-            .map(|command| match postcard::from_bytes(command) {
-                Ok(change) => map.apply(change).encode(),
-                Err(error) => MapChangeResult::Refused {
-                    reason: error.to_string(),
-                }
-                .encode(),
-            })
-            .collect();
-        // Refused changes leave the rows as they are.
-        if map.version != before {
-            tx.put(META_TABLE, KEY, &map.encode());
-        }
-        Ok(outcomes)
     }
 }
 

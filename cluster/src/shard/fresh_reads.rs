@@ -30,9 +30,9 @@ use storage::ShardId;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::ids::ShardOwner;
 use crate::metrics::Metrics;
-use crate::ownership::ShardOwner;
-use crate::raft::group::Group;
+use crate::raft::Group;
 
 /// Consistent reads of a shard during one epoch. Cheap to clone.
 #[derive(Clone)]

@@ -20,14 +20,22 @@ use storage::{ShardId, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::batch_codec;
 use crate::clock::{ClusterClock, Stamp};
 use crate::config::Config;
 use crate::error::{Full, ProposeError};
+use crate::ids::META_SHARD;
 use crate::metrics::Metrics;
-use crate::raft::group::Group;
-use crate::raft::{Proposal, ProposalResult};
-use crate::service::BatchResult;
-use crate::shard::{META, batch_codec};
+use crate::raft::{Group, Proposal, ProposalResult};
+
+/// Result of a batch that a majority has on disk and that is applied on this node.
+#[derive(Clone, Debug)]
+pub struct BatchResult {
+    /// Log index of the batch.
+    pub index: u64,
+    /// One outcome per command, in order.
+    pub outcomes: Vec<Bytes>,
+}
 
 /// Completion callback of a submission. Runs once: on a cluster thread and in log order, or immediately on the caller's
 /// thread if the epoch is already over.
@@ -204,7 +212,7 @@ impl ProposalQueue {
             now_ms: 0,
             reached_ms: 0,
         };
-        stamp.or((self.shard == META).then_some(none))
+        stamp.or((self.shard == META_SHARD).then_some(none))
     }
 
     /// Removes queued submissions from the front, up to the bounds of one entry but at least one submission.

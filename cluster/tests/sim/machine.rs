@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::ids::META_TABLE;
+use cluster::META_TABLE;
 use cluster::{CommittedBatch, NodeId, StateMachine};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};

@@ -344,7 +344,7 @@ impl Simulation {
 
 /// The shard of a simulated conversation, as [`cluster::Cluster::shard_of`] has it.
 fn cluster_shard_of(conversation: u16) -> ShardId {
-    cluster::shard::shard_of(&conversation.to_be_bytes(), SHARDS)
+    cluster::shard_of(&conversation.to_be_bytes(), SHARDS)
 }
 
 impl fmt::Display for Violation {

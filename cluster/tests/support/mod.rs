@@ -112,7 +112,7 @@ pub(crate) async fn whole(members: &[Member]) {
 /// The commands that were applied, each with its index.
 const ROWS: TableId = TableId::new(3, "rows");
 /// The tables of a member's store.
-pub(crate) const TABLES: TableCatalog = TableCatalog::new(&[ROWS, cluster::ids::META_TABLE]);
+pub(crate) const TABLES: TableCatalog = TableCatalog::new(&[ROWS, cluster::META_TABLE]);
 
 // === impl Rows ===
 

@@ -4,22 +4,21 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use protocol::ConversationId;
 use tokio::sync::{Notify, mpsc};
 
+use super::Error;
 use super::digest_log::DigestLogs;
 use super::message::CoordinatorMessage;
 use super::message_stream::{self, Out};
 use super::worker_registration::gather;
 use super::worker_status::{WorkerStatus, WorkerTable, listen};
-use super::{ClientSlice, Error};
-use crate::cli::TeamArgs;
-use crate::client::SharedRun;
+use crate::args::TeamArgs;
 use crate::clock::{Nanos, SECOND};
-use crate::measure::nodes::Usage;
+use crate::load::SharedRun;
 use crate::oracle::{ConvIx, ViolationKind};
 use crate::report::{HarnessReport, WorkerReport};
-use crate::run::STEADY;
-use crate::scenario::ScenarioPlan;
+use crate::spec::{ClientSlice, STEADY, ScenarioPlan};
 
 /// Workers of a run, and their status.
 pub(crate) struct Coordinator {
@@ -27,7 +26,7 @@ pub(crate) struct Coordinator {
     patience: Duration,
     outs: Vec<Out>,
     workers: Rc<WorkerTable>,
-    first: String,
+    first: Option<ConversationId>,
 }
 
 /// Lead of the start command over the start of the load.
@@ -84,7 +83,7 @@ impl Coordinator {
             patience,
             outs,
             workers: table,
-            first: String::new(),
+            first: None,
         };
         // A barrier after each step: `Enter`, for example, needs the names that all workers have created.
         team.until("synchronized its clock", ANSWER, |status| {
@@ -102,9 +101,13 @@ impl Coordinator {
         let names = team.names(plan)?;
         // Registered in the order of the plan: indexes must agree with those of the workers.
         for name in &names {
-            team.common.context.borrow_mut().oracle.conversation(name);
+            team.common
+                .context
+                .borrow_mut()
+                .oracle
+                .conversation(name.as_str());
         }
-        team.first = names.first().cloned().unwrap_or_default();
+        team.first = names.first().cloned();
         team.send(&CoordinatorMessage::Enter { names }).await;
         team.until("added its clients to their conversations", patience, |status| {
             status.entered
@@ -114,12 +117,12 @@ impl Coordinator {
     }
 
     /// Collects the names of all conversations, in the order of the plan.
-    fn names(&self, plan: &ScenarioPlan) -> Result<Vec<String>, Error> {
-        let mut names = vec![String::new(); plan.conversations.len()];
+    fn names(&self, plan: &ScenarioPlan) -> Result<Vec<ConversationId>, Error> {
+        let mut names = vec![None; plan.conversations.len()];
         for (worker, status) in self.workers.workers.borrow_mut().iter_mut().enumerate() {
             for (number, name) in status.created.take().unwrap_or_default() {
                 match names.get_mut(number as usize) {
-                    Some(known) if known.is_empty() => *known = name,
+                    Some(known) if known.is_none() => *known = Some(name),
                     _ => {
                         return Err(self.gone(
                             worker,
@@ -129,18 +132,20 @@ impl Coordinator {
                 }
             }
         }
-        let missing = names.iter().position(String::is_empty);
-        missing.map_or(Ok(names), |number| {
-            Err(self.gone(
-                0,
-                format!("or another worker did not create conversation {number}"),
-            ))
-        })
+        let named = names.into_iter().enumerate().map(|(number, name)| {
+            name.ok_or_else(|| {
+                self.gone(
+                    0,
+                    format!("or another worker did not create conversation {number}"),
+                )
+            })
+        });
+        named.collect()
     }
 
-    /// Returns the name of the first conversation.
-    pub(crate) fn first(&self) -> &str {
-        &self.first
+    /// Returns the id of the first conversation; `None` for a plan without any.
+    pub(crate) fn first(&self) -> Option<&ConversationId> {
+        self.first.as_ref()
     }
 
     /// Starts the load at all workers at the same time, with its first part if it has several. Returns the start time.
@@ -394,27 +399,5 @@ impl Coordinator {
         // A worker that has ended reads nothing, so the flush is limited.
         let flush = futures::future::join_all(self.outs.iter().map(Out::flush));
         let _ = tokio::time::timeout(Duration::from_secs(1), flush).await;
-    }
-}
-
-// === impl HarnessReport ===
-
-impl HarnessReport {
-    /// Returns the sum over all workers.
-    fn of_workers(workers: Vec<WorkerReport>) -> HarnessReport {
-        let sum = |of: fn(&WorkerReport) -> u64| workers.iter().map(of).sum::<u64>();
-        let usage = Usage {
-            cpu_us: sum(|worker| worker.cpu_us),
-            rss_kib: sum(|worker| worker.rss_kib),
-            ..Usage::default()
-        };
-        HarnessReport {
-            workers: workers.clone(),
-            ..HarnessReport::new(
-                usage,
-                sum(|worker| worker.rss_before_kib),
-                sum(|worker| worker.clients),
-            )
-        }
     }
 }

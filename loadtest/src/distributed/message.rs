@@ -1,14 +1,13 @@
 //! Messages between a coordinator and its workers. Both must be the same version of this program, which both check. The
 //! messages therefore need no compatibility with other versions.
 
+use protocol::ConversationId;
 use serde::{Deserialize, Serialize};
 
-use super::ClientSlice;
 use crate::clock::Nanos;
-use crate::measure::nodes::Usage;
-use crate::measure::recorder::{ClosedSecond, Measured};
-use crate::measure::recovery::Returned;
+use crate::measure::{ClosedSecond, Measured, PhaseMarker, Returned, Usage};
 use crate::oracle::{ConvIx, JudgedCounts, Violation};
+use crate::spec::ClientSlice;
 
 /// Version of the messages and of the program: another program version may build another plan.
 pub(super) const VERSION: &str = concat!("team/2 ", env!("CARGO_PKG_VERSION"));
@@ -37,7 +36,7 @@ pub(super) enum CoordinatorMessage {
     /// Creates the conversations whose first member belongs to the worker.
     Create,
     /// Adds the clients to all conversations, which are given in the order of the plan.
-    Enter { names: Vec<String> },
+    Enter { names: Vec<ConversationId> },
     /// Starts the load at the time `at`, with its first part if it has several.
     Begin { at: Nanos, part: Option<String> },
     /// Marks the start of a phase, or of a part of the load.
@@ -70,7 +69,7 @@ pub(super) enum WorkerMessage {
     /// Reports that all clients are online.
     Connected,
     /// Lists the created conversations, by index in the plan.
-    Created { names: Vec<(u32, String)> },
+    Created { names: Vec<(u32, ConversationId)> },
     /// Reports that all clients are in their conversations.
     Entered,
     /// Reports metrics, several times a second.
@@ -87,15 +86,6 @@ pub(super) enum WorkerMessage {
     Final(Box<WorkerResult>),
     /// Reports that the worker cannot continue.
     Failed { why: String },
-}
-
-/// Phase of the report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct PhaseMarker {
-    pub(crate) name: String,
-    pub(crate) from: Nanos,
-    /// `true` for a part of the load, `false` for a phase beside it, such as a fault.
-    pub(crate) part: bool,
 }
 
 /// Changes since the previous tick.

@@ -13,29 +13,19 @@
 
 mod coordinator;
 mod digest_log;
+mod harness_usage;
 mod message;
 mod message_stream;
-#[cfg(test)]
-mod tests;
+mod status_reporter;
 mod worker;
 mod worker_registration;
 mod worker_status;
 
-use serde::{Deserialize, Serialize};
-
 pub(crate) use self::coordinator::Coordinator;
-pub(crate) use self::message::PhaseMarker;
 pub(crate) use self::worker::work;
-use crate::payload::ClientIx;
-
-/// Slice of the clients that belongs to this process: every `workers`-th, so that conversations extend over all
-/// workers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ClientSlice {
-    /// Index of the worker, from 0.
-    pub(crate) worker: u32,
-    pub(crate) workers: u32,
-}
+#[cfg(test)]
+pub(crate) use self::worker_registration::gather;
+use crate::load;
 
 /// Error of a distributed run.
 #[derive(Debug, thiserror::Error)]
@@ -63,31 +53,10 @@ pub(crate) enum Error {
     },
     #[error("the coordinator {0}")]
     Coordinator(String),
-}
-
-// === impl ClientSlice ===
-
-impl ClientSlice {
-    /// Slice of a single process, which runs all clients.
-    pub(crate) const ALL: ClientSlice = ClientSlice {
-        worker: 0,
-        workers: 1,
-    };
-
-    pub(crate) fn owns(self, client: ClientIx) -> bool {
-        self.worker_of(client) == self.worker
-    }
-
-    /// Returns the index of the worker that runs the client.
-    pub(crate) fn worker_of(self, client: ClientIx) -> u32 {
-        client % self.workers.max(1)
-    }
-
-    /// Returns the workers that run some of these members, sorted.
-    pub(crate) fn seen_by(self, members: &[ClientIx]) -> Vec<u32> {
-        let mut workers: Vec<u32> = members.iter().map(|member| self.worker_of(*member)).collect();
-        workers.sort_unstable();
-        workers.dedup();
-        workers
-    }
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Pool(#[from] load::Error),
+    #[error("the timer cannot be created: {0}")]
+    Timer(std::io::Error),
 }

@@ -10,46 +10,31 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Error;
 use super::message::{
-    CoordinatorMessage, DigestRange, MetricsDelta, VERSION, ViewProgress, WorkerHello, WorkerMessage,
-    WorkerProgress, WorkerResult,
+    CoordinatorMessage, VERSION, ViewProgress, WorkerHello, WorkerMessage, WorkerProgress, WorkerResult,
 };
 use super::message_stream::{self, Out};
-use super::{ClientSlice, Error};
-use crate::cli::{self, Cli, CliCommand};
-use crate::client::SharedRun;
-use crate::client_pool::ClientPool;
+use super::status_reporter::{StatusReporter, report};
+use crate::args::{self, Cli, CliCommand};
 use crate::clock::{Nanos, RunClock};
-use crate::connector::{Connector, permitted};
-use crate::measure::nodes::Usage;
+use crate::load::{ClientPool, Connector, SharedRun, permitted};
+use crate::measure::Usage;
 use crate::oracle::ConvIx;
 use crate::pacing::LoadPace;
-use crate::run::{self, STEADY, set_up};
-use crate::scenario::{ScenarioPlan, Setup};
+use crate::setup::{Setup, setup_timeout};
+use crate::spec::{ClientSlice, STEADY, ScenarioPlan};
 
 /// Longest time to reach the coordinator, which may be started last.
 const COORDINATOR: Duration = Duration::from_secs(60);
-/// Interval between two ticks.
-const TICK: Duration = Duration::from_millis(200);
 /// Timeout of a connection without any frame, in either direction.
 pub(super) const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of time requests; the response with the shortest round trip counts.
 const PINGS: usize = 16;
-/// Maximum number of digests in one tick.
-const DIGESTS: usize = 200_000;
-
-/// Reports the changes of a worker several times a second.
-struct StatusReporter {
-    common: Rc<SharedRun>,
-    /// Conversations that other workers see as well.
-    shared: Vec<ConvIx>,
-    /// Number of violations that were reported.
-    violations: usize,
-}
 
 /// Worker with an assigned slice.
 struct WorkerProcess {
-    args: Box<cli::RunArgs>,
+    args: Box<args::RunArgs>,
     setup: Setup,
     share: ClientSlice,
     plan: ScenarioPlan,
@@ -63,7 +48,7 @@ struct WorkerProcess {
 }
 
 /// Runs a worker until the verdict. Returns `true` if every promise was kept, at all workers.
-pub(crate) async fn work(args: &cli::WorkerArgs) -> Result<bool, run::Error> {
+pub(crate) async fn work(args: &args::WorkerArgs) -> Result<bool, Error> {
     let mut stream = reach(&args.coordinator).await?;
     let gone = |error: message_stream::Error| Error::Coordinator(error.to_string());
     let hello = WorkerHello {
@@ -83,10 +68,12 @@ pub(crate) async fn work(args: &cli::WorkerArgs) -> Result<bool, run::Error> {
             share,
         } => (line, nodes, run, share),
         CoordinatorMessage::Abort { why } => {
-            return Err(Error::Coordinator(format!("refused this worker: {why}")).into());
+            return Err(Error::Coordinator(format!("refused this worker: {why}")));
         }
         other => {
-            return Err(Error::Coordinator(format!("sent an unexpected first message: {other:?}")).into());
+            return Err(Error::Coordinator(format!(
+                "sent an unexpected first message: {other:?}"
+            )));
         }
     };
     // Before the split: the time requests need the bare connection, without queues in between.
@@ -96,11 +83,13 @@ pub(crate) async fn work(args: &cli::WorkerArgs) -> Result<bool, run::Error> {
 
     // Before the clients exist, so that their memory is measured as well.
     let rss_before_kib = Usage::of_self().rss_kib;
-    let cli = Cli::try_parse_from(line).map_err(|error| run::Error::Usage(error.to_string()))?;
+    let cli = Cli::try_parse_from(line).map_err(|error| Error::Usage(error.to_string()))?;
     let CliCommand::Run(job) = cli.command else {
-        return Err(Error::Coordinator("sent a command line that is not a run".to_owned()).into());
+        return Err(Error::Coordinator(
+            "sent a command line that is not a run".to_owned(),
+        ));
     };
-    let setup = Setup::new(&job).map_err(run::Error::Usage)?;
+    let setup = Setup::new(&job).map_err(Error::Usage)?;
     let plan = setup.plan.clone();
     // The worker's own limit has precedence over its part of the run's limit.
     let rate = args.connections.connect_rate;
@@ -108,10 +97,11 @@ pub(crate) async fn work(args: &cli::WorkerArgs) -> Result<bool, run::Error> {
         .connections
         .connect_rate
         .map(|rate| rate / f64::from(share.workers));
-    permitted(u64::from(plan.clients.div_ceil(share.workers.max(1)))).map_err(run::Error::Usage)?;
+    permitted(u64::from(plan.clients.div_ceil(share.workers.max(1)))).map_err(Error::Usage)?;
     let dialer = Connector::new(args.connections.sources(), rate.or(theirs), 64);
     let own = plan.clients.div_ceil(share.workers.max(1));
-    let common = run::shared(run, clock, nodes, &job.target.token, setup.size, own, dialer)?;
+    let common = SharedRun::new(run, clock, nodes, &job.target.token, setup.size, own, dialer)
+        .map_err(Error::Timer)?;
     {
         let context = &mut *common.context.borrow_mut();
         context.oracle.judge_only(share);
@@ -177,11 +167,11 @@ pub(crate) async fn work(args: &cli::WorkerArgs) -> Result<bool, run::Error> {
         let _ = end.send(why);
     });
     // Ticks run beside the commands as well; they also keep the connection from timing out.
-    tokio::task::spawn_local(send(worker.reporter.clone(), worker.out.clone()));
+    tokio::task::spawn_local(report(worker.reporter.clone(), worker.out.clone()));
     let out = worker.out.clone();
     let passed = tokio::select! {
         passed = worker.execute(&mut inbox) => passed,
-        Ok(why) = ended => Err(Error::Coordinator(why).into()),
+        Ok(why) = ended => Err(Error::Coordinator(why)),
     };
     // Reported, so that the coordinator names the cause instead of a lost connection.
     if let Err(error) = &passed {
@@ -248,57 +238,11 @@ fn budget(plan: &ScenarioPlan, share: ClientSlice, messages: Option<u64>) -> u64
     up_to(share.worker + 1) - up_to(share.worker)
 }
 
-/// Sends ticks and pings until the connection ends.
-async fn send(reporter: Rc<RefCell<StatusReporter>>, out: Out) {
-    let mut asked = Instant::now();
-    loop {
-        tokio::time::sleep(TICK).await;
-        // The borrow ends before the await below.
-        let tick = reporter.borrow_mut().tick();
-        out.say(&WorkerMessage::Tick(tick)).await;
-        if asked.elapsed() > Duration::from_secs(1) {
-            asked = Instant::now();
-            out.mention(&WorkerMessage::Ping { sent: 0 }); // the answer shows that the coordinator is there
-        }
-    }
-}
-
-// === impl StatusReporter ===
-
-impl StatusReporter {
-    fn tick(&mut self) -> MetricsDelta {
-        let context = &mut *self.common.context.borrow_mut();
-        context.recorder.tick(context.clock.now());
-        let mut room = DIGESTS;
-        let mut stretches = Vec::new();
-        for conv in &self.shared {
-            if let Some((from, digests)) = context.oracle.unreported(*conv, room).filter(|_| room > 0) {
-                room -= digests.len();
-                stretches.push(DigestRange {
-                    conv: *conv,
-                    from,
-                    digests,
-                });
-            }
-        }
-        let violations = context.oracle.violations()[self.violations..].to_vec();
-        self.violations += violations.len();
-        MetricsDelta {
-            online: self.common.online.get(),
-            left: self.common.budget.get(),
-            counts: context.oracle.counts(),
-            seconds: context.recorder.closed(),
-            stretches,
-            violations,
-        }
-    }
-}
-
 // === impl WorkerProcess ===
 
 impl WorkerProcess {
     /// Executes commands until the verdict.
-    async fn execute(&mut self, inbox: &mut mpsc::Receiver<CoordinatorMessage>) -> Result<bool, run::Error> {
+    async fn execute(&mut self, inbox: &mut mpsc::Receiver<CoordinatorMessage>) -> Result<bool, Error> {
         while let Some(order) = inbox.recv().await {
             match order {
                 CoordinatorMessage::Verdict { passed } => return Ok(passed),
@@ -309,8 +253,8 @@ impl WorkerProcess {
         std::future::pending().await
     }
 
-    async fn carry_out(&mut self, order: CoordinatorMessage) -> Result<(), run::Error> {
-        let patience = set_up(&self.args, self.plan.clients);
+    async fn carry_out(&mut self, order: CoordinatorMessage) -> Result<(), Error> {
+        let patience = setup_timeout(&self.args, self.plan.clients);
         match order {
             CoordinatorMessage::Connect => {
                 let (common, plan, seed) = (self.common.clone(), self.plan.clone(), self.setup.seed);
@@ -454,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_workers_parts_of_the_messages_add_up() {
-        let plan = crate::scenario::Scenario::Room
+        let plan = crate::spec::Scenario::Room
             .plan(&[("clients".to_owned(), 7), ("speakers".to_owned(), 3)].into())
             .unwrap();
         let part = |worker| budget(&plan, ClientSlice { worker, workers: 4 }, Some(1000));

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::message::{CoordinatorMessage, VERSION, WorkerHello};
 use super::message_stream;
-use crate::cli::TeamArgs;
+use crate::args::TeamArgs;
 
 /// Timeout of a worker's first frame.
 const HELLO: Duration = Duration::from_secs(5);
 
 /// Waits until the wanted number of workers has registered. A worker with another version or secret is refused with the
 /// reason.
-pub(super) async fn gather(
+pub(crate) async fn gather(
     args: &TeamArgs,
     patience: Duration,
 ) -> Result<(Vec<(TcpStream, String)>, TcpListener), Error> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use protocol::ConversationId;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 
@@ -10,8 +11,8 @@ use super::digest_log::{DigestLogs, Wrong};
 use super::message::{CoordinatorMessage, MetricsDelta, WorkerMessage, WorkerProgress, WorkerResult};
 use super::message_stream::{self, Out};
 use super::worker::COORDINATOR_TIMEOUT;
-use crate::client::SharedRun;
 use crate::clock::Nanos;
+use crate::load::SharedRun;
 use crate::oracle::{JudgedCounts, ViolationKind};
 
 /// Status of all workers, and the notification of its changes.
@@ -29,7 +30,7 @@ pub(super) struct WorkerStatus {
     pub(super) address: String,
     pub(super) clock_error: Option<Nanos>,
     pub(super) connected: bool,
-    pub(super) created: Option<Vec<(u32, String)>>,
+    pub(super) created: Option<Vec<(u32, ConversationId)>>,
     pub(super) entered: bool,
     pub(super) is_probed: bool,
     pub(super) inboxes: bool,

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::nodes::Usage;
 use crate::clock::RunClock;
-use crate::target::LoadTarget;
 
 /// Sample of one node in one second of the run.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -51,15 +50,19 @@ pub(crate) struct Sampler {
 // === impl Sampler ===
 
 impl Sampler {
-    /// Takes a sample every second, until it is dropped.
-    pub(crate) async fn run(&mut self, target: &LoadTarget, clock: RunClock) -> std::convert::Infallible {
+    /// Takes a sample every second, until it is dropped. `readings` reads the usage of every node.
+    pub(crate) async fn run(
+        &mut self,
+        readings: impl AsyncFn() -> Vec<Option<Usage>>,
+        clock: RunClock,
+    ) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
         // `Delay`: one sample after a pause of the harness, instead of a burst for all missed ticks.
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.take_own(clock.now() as f64 / 1e9, Usage::of_self());
-            let readings = target.readings().await;
+            let readings = readings().await;
             // The clock is read again: a slow answer of a node must not shorten the interval that its rates refer to.
             self.take(clock.now() as f64 / 1e9, &readings);
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::written::WrittenUsage;
+use crate::server_internals::metric;
 
 /// Counters of a node at one time. Reports contain the difference between two.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -86,15 +87,15 @@ impl Usage {
     /// Adds the values of the node's `/metrics`.
     pub(crate) fn with_metrics(mut self, text: &str) -> Usage {
         self.metrics = true;
-        self.fsyncs = sum(text, "storage_fsyncs_total") as u64;
-        self.entries = sum(text, "storage_entries_total") as u64;
-        self.durable = sum(text, "storage_fsync_enabled") > 0.0;
-        self.takeovers = sum(text, "rookery_takeovers_total") as u64;
-        self.owned_shards = sum(text, "rookery_owned_shards") as u64;
-        self.sessions = sum(text, "rookery_sessions") as u64;
-        self.questions = sum(text, "conversation_reads_total") as u64;
-        self.cursors = sum(text, "conversation_cursors_total") as u64;
-        self.cursor_commands = sum(text, "conversation_cursors_sent_total") as u64;
+        self.fsyncs = sum(text, metric::FSYNCS) as u64;
+        self.entries = sum(text, metric::LOG_ENTRIES) as u64;
+        self.durable = sum(text, metric::FSYNC_ENABLED) > 0.0;
+        self.takeovers = sum(text, metric::TAKEOVERS) as u64;
+        self.owned_shards = sum(text, metric::OWNED_SHARDS) as u64;
+        self.sessions = sum(text, metric::SESSIONS) as u64;
+        self.questions = sum(text, metric::QUERIES) as u64;
+        self.cursors = sum(text, metric::CURSORS_MOVED) as u64;
+        self.cursor_commands = sum(text, metric::CURSOR_COMMANDS) as u64;
         self
     }
 

@@ -4,6 +4,9 @@
 //! A message belongs to the phase in which it was due. A fault's phase therefore shows the effect on the messages that
 //! met the fault.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -14,7 +17,6 @@ use tokio::sync::mpsc;
 use super::merge::{Buckets, MergedSeconds};
 use super::written::{WrittenPercentiles, WrittenSecond};
 use crate::clock::{Nanos, SECOND};
-use crate::distributed::PhaseMarker;
 
 /// Recorder of all message measurements of a process.
 pub(crate) struct Recorder {
@@ -47,6 +49,15 @@ pub(crate) struct RunPhase {
     pub(crate) from: Nanos,
     pub(crate) ack: Histogram<u64>,
     pub(crate) deliver: Histogram<u64>,
+}
+
+/// Phase of the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PhaseMarker {
+    pub(crate) name: String,
+    pub(crate) from: Nanos,
+    /// `true` for a part of the load, `false` for a phase beside it, such as a fault.
+    pub(crate) part: bool,
 }
 
 /// Counts of one second of the run.
@@ -389,59 +400,4 @@ pub(crate) fn histogram() -> Histogram<u64> {
 
 fn micros(from: Nanos, to: Nanos) -> u64 {
     to.saturating_sub(from) / 1000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_counts_in_the_phase_in_which_it_was_due() {
-        let mut recorder = Recorder::new();
-        recorder.phase("before", 0);
-        recorder.phase("fault", 10 * SECOND);
-        recorder.acked(9 * SECOND, 12 * SECOND); // due before, answered during
-        recorder.acked(11 * SECOND, 12 * SECOND);
-        recorder.delivered(11 * SECOND, 13 * SECOND);
-        let counts: Vec<_> = recorder
-            .phases()
-            .iter()
-            .map(|phase| (phase.ack.len(), phase.deliver.len()))
-            .collect();
-        assert_eq!(counts, [(0, 0), (1, 0), (1, 1)]);
-        assert!(recorder.phases()[1].ack.max() >= 2_990_000);
-    }
-
-    #[test]
-    fn a_phase_is_named_by_its_part_and_by_what_goes_on_beside_it() {
-        let mut recorder = Recorder::new();
-        recorder.part("100/s", 0);
-        recorder.phase("kill", 1);
-        recorder.part("200/s", 2);
-        let names: Vec<_> = recorder
-            .phases()
-            .iter()
-            .map(|phase| phase.name.as_str())
-            .collect();
-        assert_eq!(names, ["set-up", "100/s", "100/s, kill", "200/s, kill"]);
-    }
-
-    #[test]
-    fn each_second_has_its_own_figures() {
-        let mut recorder = Recorder::new();
-        recorder.sent();
-        recorder.acked(0, 5000 * 1000);
-        recorder.error("busy");
-        recorder.tick(SECOND + 1);
-        recorder.tick(SECOND + 2);
-        recorder.sent();
-        recorder.tick(2 * SECOND);
-        let sent: Vec<_> = recorder
-            .seconds()
-            .iter()
-            .map(|second| (second.at, second.sent, second.errors))
-            .collect();
-        assert_eq!(sent, [(0, 1, 1), (1, 1, 0)]);
-        assert_eq!(recorder.seconds()[0].ack_p50_us / 1000, 5);
-    }
 }

@@ -32,6 +32,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::server_internals::{HELLO_PREFIX, hello_sender};
+
 /// Endpoints of a cluster. Dropping them closes every connection between its nodes.
 pub(crate) struct NetworkProxy {
     rules: Arc<watch::Sender<Vec<ActiveFault>>>,
@@ -90,12 +92,6 @@ struct ProxyPath {
 /// Bytes with the earliest time of their delivery; an empty chunk is the end of the stream.
 type ProxyChunk = (Instant, Vec<u8>);
 
-/// Offset of the hello's `from`: after the frame's header, magic, versions, connection class and cluster.
-const FROM: usize = 19 + 4 + 2 + 2 + 1 + 8;
-/// Offset of the frame's kind, behind its length and checksum.
-const KIND: usize = 8;
-const HELLO: u8 = 16;
-const MAGIC: &[u8] = b"RKRY";
 const CHUNK: usize = 16 << 10;
 /// Number of chunks between reading and writing; beyond it, backpressure reaches the sender.
 const QUEUE: usize = 64;
@@ -264,12 +260,12 @@ async fn accept(
 
 /// Forwards one connection from its first byte to its end.
 async fn carry(mut dialler: TcpStream, endpoint: ProxyEndpoint, rules: watch::Receiver<Vec<ActiveFault>>) {
-    let mut first = vec![0; FROM + 8];
+    let mut first = vec![0; HELLO_PREFIX];
     if dialler.read_exact(&mut first).await.is_err() {
         return;
     }
     // 0 for a node that is not a member yet; no fault applies to it.
-    let from = speaker(&first).unwrap_or(0);
+    let from = hello_sender(&first).unwrap_or(0);
     let mut to = ProxyPath {
         way: (from, endpoint.node),
         rules: rules.clone(),
@@ -305,14 +301,6 @@ async fn carry(mut dialler: TcpStream, endpoint: ProxyEndpoint, rules: watch::Re
         // Without lingering, the close sends a RST, as a real reset would.
         let _ = (dialler.set_zero_linger(), acceptor.set_zero_linger());
     }
-}
-
-/// Reads the dialling node from the first bytes of a connection.
-fn speaker(first: &[u8]) -> Option<u64> {
-    let body = first.get(FROM - 17..)?;
-    let hello = first.get(KIND) == Some(&HELLO) && body.starts_with(MAGIC);
-    let from = first.get(FROM..FROM + 8)?.try_into().ok()?;
-    hello.then(|| u64::from_be_bytes(from))
 }
 
 /// Forwards one direction of a connection, subject to the faults of this direction.

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::server_internals::{FRAME_BODY, FRAME_KIND, HELLO_KIND, MAGIC, SENDER};
 
 /// Two connected nodes; node 1 has dialled node 2.
 struct Wired {
@@ -15,10 +16,10 @@ struct Wired {
 
 /// First frame between two nodes, with the fields that the proxy reads.
 fn hello(from: u64) -> Vec<u8> {
-    let mut bytes = vec![0; FROM + 8];
-    bytes[KIND] = HELLO;
-    bytes[19..23].copy_from_slice(MAGIC);
-    bytes[FROM..].copy_from_slice(&from.to_be_bytes());
+    let mut bytes = vec![0; HELLO_PREFIX];
+    bytes[FRAME_KIND] = HELLO_KIND;
+    bytes[FRAME_BODY..FRAME_BODY + MAGIC.len()].copy_from_slice(MAGIC);
+    bytes[SENDER..].copy_from_slice(&from.to_be_bytes());
     bytes
 }
 
@@ -38,7 +39,7 @@ fn wired() -> Wired {
     let mut one = TcpStream::connect(endpoint.listen).unwrap();
     one.write_all(&hello(1)).unwrap();
     let (mut two, _) = node.accept().unwrap();
-    let mut first = vec![0; FROM + 8];
+    let mut first = vec![0; HELLO_PREFIX];
     two.read_exact(&mut first).unwrap();
     assert_eq!(first, hello(1), "passed on untouched");
     Wired { links, one, two }
@@ -140,6 +141,6 @@ fn a_throttle_lets_so_many_bytes_pass_and_all_in_the_end() {
 
 #[test]
 fn the_dialler_is_read_from_the_hello_or_unknown() {
-    assert_eq!(speaker(&hello(3)), Some(3));
-    assert_eq!(speaker(&[b'x'; FROM + 8]), None);
+    assert_eq!(hello_sender(&hello(3)), Some(3));
+    assert_eq!(hello_sender(&[b'x'; SENDER + 8]), None);
 }

@@ -19,8 +19,8 @@ use super::changes::{MessageChange, MessageChanges};
 use super::seen::SeenEvent;
 use super::violation::ViolationKind;
 use crate::clock::Nanos;
-use crate::distributed::ClientSlice;
 use crate::payload::{ClientIx, MessageTag, Ordinal};
+use crate::spec::ClientSlice;
 
 /// Number of events that one block digest covers below the window.
 pub(crate) const BLOCK: usize = 1024;

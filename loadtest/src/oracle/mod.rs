@@ -12,6 +12,7 @@
 mod changes;
 mod conversation;
 mod cursors;
+mod judged_counts;
 mod log;
 mod realtime;
 mod refusals;
@@ -32,6 +33,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub(crate) use changes::{ChangeKind, MessageChange};
 pub(crate) use cursors::ListedRow;
+pub(crate) use judged_counts::JudgedCounts;
 pub(crate) use log::Reading;
 pub(crate) use realtime::AcknowledgedSeqs;
 pub(crate) use resyncs::Resyncs;
@@ -44,8 +46,8 @@ use self::log::{OracleLog, Verdict};
 use self::realtime::Acknowledged;
 use self::refusals::Touches;
 use crate::clock::Nanos;
-use crate::distributed::ClientSlice;
 use crate::payload::{ClientIx, MessageTag, Ordinal};
+use crate::spec::ClientSlice;
 
 /// Index of a conversation, from 0.
 pub(crate) type ConvIx = u32;
@@ -73,38 +75,6 @@ pub(crate) struct Oracle {
     /// Counts of other processes.
     elsewhere: JudgedCounts,
     late_elsewhere: u64,
-}
-
-/// Numbers of judged items. A run that judged nothing proves nothing.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct JudgedCounts {
-    pub(crate) sent: u64,
-    pub(crate) acked: u64,
-    pub(crate) refused: u64,
-    pub(crate) applied: u64,
-    pub(crate) read_back: u64,
-    /// Acknowledged edits, deletions and reactions.
-    #[serde(default)]
-    pub(crate) changed: u64,
-    /// Receipts compared with the previous one of the same member.
-    #[serde(default)]
-    pub(crate) receipts: u64,
-    /// List rows whose unread count was recounted.
-    #[serde(default)]
-    pub(crate) recounted: u64,
-    /// Number of `resync` events.
-    #[serde(default)]
-    pub(crate) resyncs: u64,
-    /// Pairs of replicas with compared digests.
-    #[serde(default)]
-    pub(crate) replicas: u64,
-    /// Reads compared with the acks before their start.
-    #[serde(default)]
-    pub(crate) reads: u64,
-    pub(crate) violations: u64,
-    /// Messages received more than once, where the protocol allows it.
-    #[serde(default)]
-    pub(crate) doubled: u64,
 }
 
 // === impl Oracle ===
@@ -438,27 +408,5 @@ impl Oracle {
             .iter()
             .map(|conversation| conversation.log.late);
         here.sum::<u64>() + self.late_elsewhere
-    }
-}
-
-// === impl JudgedCounts ===
-
-impl JudgedCounts {
-    pub(crate) fn plus(self, other: JudgedCounts) -> JudgedCounts {
-        JudgedCounts {
-            sent: self.sent + other.sent,
-            acked: self.acked + other.acked,
-            refused: self.refused + other.refused,
-            applied: self.applied + other.applied,
-            read_back: self.read_back + other.read_back,
-            changed: self.changed + other.changed,
-            receipts: self.receipts + other.receipts,
-            recounted: self.recounted + other.recounted,
-            resyncs: self.resyncs + other.resyncs,
-            replicas: self.replicas + other.replicas,
-            reads: self.reads + other.reads,
-            violations: self.violations + other.violations,
-            doubled: self.doubled + other.doubled,
-        }
     }
 }

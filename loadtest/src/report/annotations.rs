@@ -3,7 +3,7 @@
 
 use super::RunReport;
 use super::html::{number, table};
-use crate::measure::recorder::Percentiles;
+use crate::measure::Percentiles;
 
 // === impl RunReport ===
 

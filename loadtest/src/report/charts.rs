@@ -3,8 +3,7 @@
 use super::plot::{Across, Band, Chart, ChartLine, Scale, Unit};
 use super::{PercentilePoint, RunReport};
 use crate::fault::FaultOutcome;
-use crate::measure::node_samples::Sample;
-use crate::measure::recorder::Second;
+use crate::measure::{Sample, Second};
 
 // === impl RunReport ===
 

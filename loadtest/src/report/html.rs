@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::plot::Chart;
 use super::{PhaseReport, RunReport};
 use crate::fault::FaultOutcome;
-use crate::measure::recorder::Percentiles;
+use crate::measure::Percentiles;
 
 const STYLE: &str = include_str!("page.css");
 

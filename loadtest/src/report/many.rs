@@ -4,10 +4,8 @@ use std::fmt::Write;
 
 use super::html::{known, number, table};
 use super::{PhaseReport, RunReport};
-use crate::many::ManyReport;
-use crate::measure::recorder::Percentiles;
-use crate::run::STEADY;
-use crate::schedule::BESIDE_HOSTILE;
+use crate::measure::{ManyReport, Percentiles};
+use crate::spec::{BESIDE_HOSTILE, STEADY};
 
 /// Column heads of [`row`].
 pub(super) const HEAD: [&str; 14] = [

@@ -20,12 +20,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{FaultOutcome, Injected};
-use crate::findmax::FoundMax;
-use crate::many::ManyReport;
-use crate::measure::node_samples::{HarnessSample, Sample};
-use crate::measure::nodes::Usage;
-use crate::measure::recorder::{Percentiles, Second};
-use crate::measure::recovery::Reconnects;
+use crate::measure::{FoundMax, HarnessSample, ManyReport, Percentiles, Reconnects, Sample, Second, Usage};
 use crate::oracle::{EventHistory, JudgedCounts, Violation};
 
 /// Contents of `report.json`. Fields are only ever added within one `schema`.

@@ -4,9 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::{Curves, HarnessReport, MemoryTrend, MessageCost, NodeReport, PercentilePoint, PhaseReport};
 use crate::fault::{FaultOutcome, Injected};
-use crate::measure::node_samples::Sample;
-use crate::measure::nodes::Usage;
-use crate::measure::recorder::{Percentiles, RunPhase, histogram};
+use crate::measure::{Percentiles, RunPhase, Sample, Usage, histogram};
 
 // === impl PhaseReport, NodeReport, HarnessReport, MessageCost, MemoryTrend, Curves ===
 
@@ -190,7 +188,7 @@ fn points(histogram: &Histogram<u64>) -> Vec<PercentilePoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::recorder::Recorder;
+    use crate::measure::Recorder;
 
     #[test]
     fn a_curve_is_over_the_load_and_rises_to_its_last_nine() {

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use super::RunReport;
 use super::html::known;
 use crate::fault::Injected;
-use crate::measure::nodes::Usage;
-use crate::measure::recorder::Percentiles;
+use crate::measure::{Percentiles, Usage};
 
 /// Minimum duration of a load whose memory trend is shown, in seconds. In a shorter one the trend is that of the
 /// warm-up.

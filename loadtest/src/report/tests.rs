@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::findmax::RateProbe;
-use crate::measure::recorder::Recorder;
-use crate::measure::recovery::ReconnectStorm;
+use crate::measure::{RateProbe, ReconnectStorm, Recorder};
 use crate::oracle::Oracle;
 
 /// Two nodes, one of which is down for a while.

@@ -1,20 +1,15 @@
 //! Report of a run, built from its measurements, and its verdict.
 
 use super::Error;
-use crate::cli::RunArgs;
-use crate::client::RunContext;
+use crate::args::RunArgs;
 use crate::clock::Nanos;
+use crate::cluster::LoadTarget;
 use crate::fault::Injected;
-use crate::findmax::FoundMax;
-use crate::many::ManyReport;
-use crate::measure::node_samples::{HarnessSample, Sample};
-use crate::measure::nodes::Usage;
-use crate::measure::recorder::Percentiles;
+use crate::measure::{FoundMax, HarnessSample, ManyReport, Percentiles, RunContext, Sample, Usage};
 use crate::report::{
     self, Curves, HarnessReport, MemoryTrend, MessageCost, NodeReport, PhaseReport, RunReport,
 };
-use crate::scenario::Setup;
-use crate::target::LoadTarget;
+use crate::setup::Setup;
 
 /// Measurements of a run.
 pub(super) struct RunMeasurements {

@@ -43,7 +43,7 @@ pub(crate) fn serve(shared: &Arc<ServiceShared>, from: NodeId, body: &Bytes) {
 /// Checks the notice and sends it to the shard's actor; returns `None` if it is dropped.
 async fn publish(shared: &Arc<ServiceShared>, TypingUpdate { conv, user, on }: TypingUpdate) -> Option<()> {
     let cluster = shared.cluster()?;
-    let shard = cluster.shard_of(conv.as_str().as_bytes());
+    let shard = cluster.shard_of(&conv);
     let active = shared.active(shard)?;
     // The rows of a deposed owner may still list a member who was removed.
     cluster.readable(shard, active.epoch).await.ok()?;

@@ -22,10 +22,11 @@ use super::problem::Problem;
 use super::rest::AuthenticatedUser;
 use super::rest::describe::{ApiTag, QueryErrors};
 use super::sse::EventStreamQuery;
+use crate::rpc::SessionId;
 use crate::session::messages::{PollRequest, PollResponse};
-use crate::session::outbound_queue::{OutboundQueue, QueueBounds};
-use crate::session::sid::SessionId;
-use crate::session::{ClientTransport, ConnectionHandle, ResumePoint, Session, left};
+use crate::session::{
+    ClientTransport, ConnectionHandle, OutboundQueue, QueueBounds, ResumePoint, Session, left,
+};
 
 /// Default wait in seconds.
 const WAIT: u64 = 25;

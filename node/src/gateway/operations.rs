@@ -151,7 +151,7 @@ async fn conversation_owner(
         return unauthorized();
     }
     let conversation = which.into_inner().conversation;
-    let shard = cluster.shard_of(conversation.as_str().as_bytes());
+    let shard = cluster.shard_of(&conversation);
     let route = cluster.route(shard);
     HttpResponse::Ok().json(OwnerLocation {
         conversation,

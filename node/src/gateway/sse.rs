@@ -26,8 +26,10 @@ use super::connection::TrackedConnection;
 use super::problem::Problem;
 use super::rest::AuthenticatedUser;
 use super::rest::describe::{ApiTag, QueryErrors};
-use crate::session::outbound_queue::{Framing, OutboundQueue, QueueBounds};
-use crate::session::{AuthenticatedClient, ClientTransport, ConnectionHandle, ResumePoint, Session};
+use crate::session::{
+    AuthenticatedClient, ClientTransport, ConnectionHandle, Framing, OutboundQueue, QueueBounds, ResumePoint,
+    Session,
+};
 use crate::telemetry::metrics::ServerMetrics;
 
 /// Default reconnect delay in milliseconds.

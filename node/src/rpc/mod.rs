@@ -45,11 +45,14 @@ pub(crate) mod presence;
 pub(crate) mod read;
 pub(crate) mod register;
 pub(crate) mod resume;
+mod session_id;
 pub(crate) mod submit;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use session_id::{InvalidSessionId, SessionId};
 
 /// Version of all message types.
 pub(crate) const VERSION: u8 = 1;

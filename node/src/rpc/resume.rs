@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::session::sid::SessionId;
+use crate::rpc::SessionId;
 
 /// Request for a copy of a session of the receiving node → [`ExportResponse`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,32 +4,27 @@
 //! through one stream and leaves its output in the `outbound_queue`. The clock of the `worker_context` wakes it for its
 //! timers.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
-use bytes::Bytes;
 use futures::FutureExt;
-use protocol::answer::{ErrorResponse as Error, HelloResponse, NotResumed};
-use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
-use tokio::sync::oneshot;
+use protocol::answer::{ErrorResponse as Error, HelloResponse};
+use protocol::{CloseCode, Response, UserId};
 
 use super::authenticate::AuthenticatedClient;
 use super::connection_handle::ConnectionHandle;
-use super::in_flight_limit::InFlightLimit;
-use super::messages::{CommandBatch, Disconnect, ReceivedCommand};
+use super::delivery::{Delivery, EventSubscriber};
+use super::intake::CommandIntake;
+use super::lifecycle::Lifecycle;
+use super::limits::CommandLimits;
+use super::long_poll::LongPoll;
+use super::messages::{CommandBatch, Disconnect};
 use super::pending_futures::{FutureEvent, PendingFutures};
-use super::rates::Account;
-use super::send_order_guard::SendOrderGuard;
-use super::sid::SessionId;
-use super::subscriber::EventSubscriber;
-use super::timers::PendingClose;
+use super::presence::SessionPresence;
 use super::worker_context::WorkerContext;
 use crate::conversation::{CommandError, state_machine};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
-use crate::user::{Device, PresenceGuard};
 
 pub struct Session {
     pub(super) tag: u64,
@@ -37,34 +32,12 @@ pub struct Session {
     pub(super) link: Rc<ConnectionHandle>,
     pub(super) transport: ClientTransport,
     pub(super) inflight: PendingFutures<Session, Context<Session>>,
-    pub(super) phase: SessionState,
-    /// Commands delayed by the in-flight limit or by a pause.
-    pub(super) backlog: VecDeque<ReceivedCommand>,
-    /// Resolved once the backlog is empty; the reader reads no further before that.
-    pub(super) taken_up: Option<oneshot::Sender<()>>,
-    pub(super) window: InFlightLimit,
-    /// `None` until the client is authenticated.
-    pub(super) account: Option<Arc<Account>>,
-    /// Commands received before authentication.
-    pub(super) unknown_asked: u32,
-    /// Cost of the command being dispatched.
-    pub(super) cost: CommandCost,
-    pub(super) order: SendOrderGuard,
-    pub(super) opened: Instant,
-    pub(super) pinged: Instant,
-    /// Time of the next report of delivered cursors; `None`: nothing to report.
-    pub(super) report_at: Option<Instant>,
-    pub(super) pending_close: Option<PendingClose>,
-    /// True while a future has to complete before the next command is dispatched.
-    pub(super) held: bool,
-    /// `None` while the client is offline.
-    pub(super) guard: Option<PresenceGuard>,
-    /// Time of the detachment; `None` while attached.
-    pub(super) detached: Option<Instant>,
-    /// Reason for resume attempts after the session is closed.
-    pub(super) over: NotResumed,
-    /// Number of the current or last long poll.
-    pub(super) fetch: u64,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) delivery: Delivery,
+    pub(super) limits: CommandLimits,
+    pub(super) intake: CommandIntake,
+    pub(super) presence: SessionPresence,
+    pub(super) long_poll: LongPoll,
 }
 
 /// Kind of the client's connection.
@@ -74,36 +47,6 @@ pub enum ClientTransport {
     /// Server-sent events, one direction only.
     EventStream,
     Poll,
-}
-
-/// Progress of the session's authentication.
-pub(super) enum SessionState {
-    /// No valid token yet.
-    Greeting,
-    /// Authenticated; the snapshot of the resumed session is being fetched.
-    Resuming(Rc<EventSubscriber>),
-    /// Authenticated, with an open session.
-    Open(Box<EstablishedState>),
-}
-
-/// State of an authenticated session.
-pub(super) struct EstablishedState {
-    pub(super) sid: SessionId,
-    pub(super) feed: Rc<EventSubscriber>,
-    /// Expiry of the token by the cluster's clock; `None`: it does not expire.
-    pub(super) expires: Option<SystemTime>,
-    /// Subscriptions under way that were caused by activity.
-    pub(super) coming: usize,
-    /// Session that this one resumed; `None` once the client has used this one's id.
-    pub(super) parent: Option<SessionId>,
-    /// Session that resumed this one last, if one did.
-    pub(super) exported_to: Option<SessionId>,
-    /// `None` for a token without a login.
-    pub(super) login: Option<ClientMessageId>,
-    /// `None`: the client named no device.
-    pub(super) device: Option<Device>,
-    /// Users that the client watched, saved while it is detached.
-    pub(super) watching: Vec<UserId>,
 }
 
 // === impl Session ===
@@ -117,7 +60,6 @@ impl Session {
         transport: ClientTransport,
         client: Option<AuthenticatedClient>,
     ) -> actix::Addr<Session> {
-        let now = Instant::now();
         let config = worker.config.clone();
         Session::create(|ctx| {
             let inflight = PendingFutures::new(link.clone());
@@ -127,23 +69,12 @@ impl Session {
                 // Never 0, which stands for "no session" in events.
                 tag: rand::random::<u64>().max(1),
                 inflight,
-                phase: SessionState::Greeting,
-                backlog: VecDeque::new(),
-                taken_up: None,
-                window: InFlightLimit::default(),
-                account: None,
-                unknown_asked: 0,
-                cost: CommandCost::CHANGE,
-                order: SendOrderGuard::new(config.session.refusal_ms.duration()),
-                opened: now,
-                pinged: now,
-                report_at: None,
-                pending_close: None,
-                held: false,
-                guard: None,
-                detached: None,
-                over: NotResumed::Unknown,
-                fetch: 0,
+                lifecycle: Lifecycle::new(Instant::now()),
+                delivery: Delivery::new(link.clone(), config.session.delivered_ms.duration()),
+                limits: CommandLimits::new(config.session.refusal_ms.duration()),
+                intake: CommandIntake::default(),
+                presence: SessionPresence::default(),
+                long_poll: LongPoll::new(link.clone()),
                 transport,
                 worker,
                 link,
@@ -160,16 +91,17 @@ impl Session {
     }
 
     pub(super) fn user(&self) -> Option<&UserId> {
-        match &self.phase {
-            SessionState::Greeting => None,
-            SessionState::Resuming(feed) => Some(feed.user_id()),
-            SessionState::Open(open) => Some(open.feed.user_id()),
-        }
+        self.delivery.subscriber().map(|subscriber| subscriber.user_id())
+    }
+
+    /// Returns the subscriber of an open session.
+    pub(super) fn subscriber(&self) -> Option<Rc<EventSubscriber>> {
+        let subscriber = self.delivery.subscriber()?;
+        self.lifecycle.is_open().then(|| subscriber.clone())
     }
 
     pub(super) fn answer(&self, id: Option<i64>, answer: &Response) {
-        self.link
-            .outbox(|outbox| outbox.answer(Bytes::from(answer.encode(id))));
+        self.delivery.respond(id, answer);
     }
 
     pub(super) fn refuse(&self, id: Option<i64>, refusal: CommandError) {
@@ -233,22 +165,16 @@ impl Session {
     /// Dispatches queued commands while the in-flight limit allows.
     pub(super) fn process_backlog(&mut self, ctx: &mut Context<Session>) {
         // The first command shows that the client has received this session's id: the resumed session can end.
-        if !self.backlog.is_empty() {
+        if !self.intake.is_empty() {
             self.confirm(ctx);
         }
-        while !self.held && self.pending_close.is_none() && !self.link.is_closed() && self.has_room() {
-            match self.backlog.pop_front() {
-                Some(item) => self.dispatch(ctx, item),
-                None => {
-                    // Only now: while commands are queued, the reader must not read on, so that TCP slows the client
-                    // down.
-                    if let Some(taken_up) = self.taken_up.take() {
-                        // The reader may have ended with its connection.
-                        let _gone = taken_up.send(());
-                    }
-                    return;
-                }
-            }
+        while !self.intake.is_paused()
+            && !self.lifecycle.is_closing()
+            && !self.link.is_closed()
+            && self.has_room()
+            && let Some(item) = self.intake.next()
+        {
+            self.dispatch(ctx, item);
         }
     }
 
@@ -256,24 +182,25 @@ impl Session {
     fn release(&mut self) {
         self.worker.remove(self.tag);
         self.worker.presence.end(self.tag);
-        self.guard = None;
-        let open = match &self.phase {
-            SessionState::Greeting => return,
-            // A resuming session is attached to the hub but has no subscriptions yet.
-            SessionState::Resuming(feed) => return self.worker.hub.detach(feed.user_id(), self.tag),
-            SessionState::Open(open) => open,
+        self.presence.leave();
+        let Some(feed) = self.delivery.subscriber().cloned() else {
+            return;
         };
-        self.worker.sessions.ended(open.sid, self.over, open.exported_to);
-        self.worker.hub.detach(open.feed.user_id(), self.tag);
-        for conv in open.feed.end_all() {
+        // A resuming session is attached to the hub but has no subscriptions yet.
+        let Some((sid, why, successor)) = self.lifecycle.end_record() else {
+            return self.worker.hub.detach(feed.user_id(), self.tag);
+        };
+        self.worker.sessions.ended(sid, why, successor);
+        self.worker.hub.detach(feed.user_id(), self.tag);
+        for conv in feed.end_all() {
             self.worker.hub.unsubscribe(&conv, self.tag);
         }
-        let cursors = open.feed.tracker.borrow_mut().take();
+        let cursors = self.delivery.take_cursors();
         for (conv, s) in cursors {
             let op = state_machine::ShardOp::Delivered { s };
             let command = state_machine::ShardCommand {
                 conv,
-                user: open.feed.user_id().clone(),
+                user: feed.user_id().clone(),
                 cid: None,
                 skip: 0,
                 op,
@@ -286,7 +213,7 @@ impl Session {
     }
 
     fn has_room(&self) -> bool {
-        self.window.has_room(&self.worker.config.limits) && !self.link.behind()
+        self.limits.has_room(&self.worker.config.limits) && !self.link.behind()
     }
 }
 
@@ -332,14 +259,13 @@ impl Handler<CommandBatch> for Session {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, CommandBatch(items): CommandBatch, ctx: &mut Context<Session>) -> Self::Result {
-        let (taken_up, waiting) = oneshot::channel();
-        if !self.link.is_closed() {
-            self.backlog.extend(items);
-            self.taken_up = Some(taken_up);
-            self.process_backlog(ctx);
+        // A closed session discards the commands, and the reader must not block on it.
+        if self.link.is_closed() {
+            return Box::pin(std::future::ready(()));
         }
-        // For a closed session the sender is dropped, which resolves this at once: the reader must not block on it.
-        Box::pin(waiting.map(drop))
+        let dispatched = self.intake.accept(items);
+        self.process_backlog(ctx);
+        Box::pin(dispatched.map(drop))
     }
 }
 

@@ -10,14 +10,14 @@ use protocol::command::{Authenticate, ResumeSession};
 use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 
-use super::actor::{ClientTransport, EstablishedState, Session, SessionState};
-use super::dispatch::too_fast;
+use super::actor::{ClientTransport, Session};
+use super::delivery::EventSubscriber;
 use super::following;
+use super::limits::too_fast;
 use super::registry::SessionIdentity;
-use super::sid::SessionId;
-use super::subscriber::EventSubscriber;
 use crate::conversation::CommandError;
 use crate::gateway::auth::{TokenError, TokenIdentity};
+use crate::rpc::SessionId;
 use crate::user::{Device, SessionMark};
 
 /// Authenticated client with the parameters of its connection.
@@ -136,7 +136,7 @@ impl Session {
         client: AuthenticatedClient,
     ) {
         let (user, device) = (client.identity.user.clone(), client.device());
-        self.account = Some(self.worker.rates.of(&user, Instant::now()));
+        self.limits.identify(self.worker.rates.of(&user, Instant::now()));
         self.link.identify();
         let login = client.identity.login.clone();
         let sid = self.worker.sessions.draw();
@@ -177,6 +177,7 @@ impl Session {
             self.worker.metrics.clone(),
         );
         feed.begins_at(self.now_ms());
+        self.delivery.attach(feed.clone());
         // Attached before the conversations are listed: a joining from here on is announced.
         self.worker.hub.attach(feed.user_id(), feed.clone());
         let opening = SessionSetup {
@@ -229,24 +230,14 @@ impl Session {
             login,
             sent: ready_sender,
         } = opening;
-        let open = EstablishedState {
-            sid,
-            feed: feed.clone(),
-            expires,
-            login: login.clone(),
-            coming: 0,
-            parent,
-            exported_to: None,
-            device,
-            watching: Vec::new(),
-        };
-        let ready = self.ready_answer(&open, parent.is_some(), why);
+        self.presence.open(device, login.clone());
+        let ready = self.ready_answer(sid, feed.user_id(), parent.is_some(), why);
         if let Some(ready_sender) = ready_sender {
             // The receiver may have been dropped; its client asks again.
             let _gone = ready_sender.send(ready.clone());
         }
         self.answer(id, &Response::Ready(ready));
-        self.phase = SessionState::Open(Box::new(open));
+        self.lifecycle.open(sid, expires, parent);
         feed.keep_account(self.worker.sessions.clone(), sid);
         let sessions = &self.worker.sessions;
         // The login may have been revoked since the token was verified.
@@ -261,25 +252,31 @@ impl Session {
     }
 
     fn renew(&mut self, id: Option<i64>, identity: &TokenIdentity) {
-        if let SessionState::Open(open) = &mut self.phase {
-            open.expires = identity.expires;
-            open.login = identity.login.clone();
-            self.worker.sessions.showed(open.sid, identity.login.clone());
+        self.lifecycle.renew(identity.expires);
+        if let Some(sid) = self.lifecycle.sid() {
+            self.worker.sessions.showed(sid, identity.login.clone());
         }
-        if let Some(guard) = &self.guard {
-            guard.renew(identity.login.clone());
-        }
-        if let SessionState::Open(open) = &self.phase {
-            self.answer(id, &Response::Ready(self.ready_answer(open, true, None)));
+        self.presence.renew(identity.login.clone());
+        if let (Some(sid), Some(feed)) = (self.lifecycle.sid(), self.subscriber()) {
+            self.answer(
+                id,
+                &Response::Ready(self.ready_answer(sid, feed.user_id(), true, None)),
+            );
         }
         self.link.request_check();
     }
 
-    fn ready_answer(&self, open: &EstablishedState, resumed: bool, why: Option<NotResumed>) -> ReadyResponse {
+    fn ready_answer(
+        &self,
+        sid: SessionId,
+        user: &UserId,
+        resumed: bool,
+        why: Option<NotResumed>,
+    ) -> ReadyResponse {
         let limits = &self.worker.config.limits;
         ReadyResponse {
-            user: open.feed.user_id().clone(),
-            sid: open.sid.to_string(),
+            user: user.clone(),
+            sid: sid.to_string(),
             resumed,
             n: self.link.outbox(|outbox| outbox.last_n()),
             why,

@@ -8,11 +8,10 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
-use super::outbound_queue::{Framing, OutboundQueue, WriteChunk};
+use super::delivery::{Framing, OutboundQueue, WriteChunk};
 
 /// Connection as seen by the session actor and by the socket half.
 pub struct ConnectionHandle {
@@ -32,8 +31,6 @@ pub struct ConnectionHandle {
     lost: Cell<bool>,
     /// True once the client is authenticated.
     identified: Cell<bool>,
-    /// Number of the current long poll.
-    fetch: Cell<u64>,
     closing: Notify,
     socket: Weak<dyn CloseSocket>,
 }
@@ -64,7 +61,6 @@ impl ConnectionHandle {
             closed: Cell::new(false),
             lost: Cell::new(false),
             identified: Cell::new(false),
-            fetch: Cell::new(0),
             closing: Notify::new(),
             socket,
         })
@@ -110,27 +106,6 @@ impl ConnectionHandle {
         self.request_check();
     }
 
-    /// Resolves with the events behind event `n` as soon as there are any. Resolves empty when another long poll begins
-    /// or the session ends.
-    pub(super) async fn fetch(&self, n: u64, this: u64) -> Vec<(u64, Bytes)> {
-        std::future::poll_fn(|cx| {
-            // Checked at every wake-up: a newer poll of the same session ends this one.
-            if self.fetch.get() != this || self.is_closed() {
-                return Poll::Ready(Vec::new());
-            }
-            self.outbox(|outbox| {
-                let events = outbox.piece_after(n);
-                if events.is_empty() {
-                    outbox.watch(cx);
-                    Poll::Pending
-                } else {
-                    Poll::Ready(events)
-                }
-            })
-        })
-        .await
-    }
-
     /// Resolves when the session has ended.
     pub async fn closing(&self) {
         if !self.closed.get() {
@@ -152,12 +127,6 @@ impl ConnectionHandle {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost.get()
-    }
-
-    /// Starts another long poll, which ends the previous one without events.
-    pub(super) fn next_fetch(&self, this: u64) {
-        self.fetch.set(this);
-        self.outbox(|outbox| outbox.wake());
     }
 
     /// Time since the last received bytes; zero while the reader is paused.

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use protocol::ConversationId;
 use tokio::time::Instant;
 
-use super::subscriber::EventSubscriber;
+use super::delivery::EventSubscriber;
 use super::worker_context::WorkerContext;
 use crate::conversation::state_machine::query::PlacedEntry;
 use crate::rpc::read::INDEX_LIMIT;

@@ -1,107 +1,169 @@
 //! Long polling: the client fetches its events by requests instead of a permanent connection. Between two polls the
 //! session is detached.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
 
-use actix::{Context, Handler, ResponseFuture};
 use bytes::Bytes;
-use protocol::answer::NotResumed;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::actor::{ClientTransport, Session, SessionState};
+use super::connection_handle::ConnectionHandle;
 use super::messages::{PollRequest, PollResponse};
-use super::worker_context::NodeState;
 
-// === impl Session: fetch ===
+/// Long polls of one session, of which only the last one waits.
+pub(super) struct LongPoll {
+    connection: Rc<ConnectionHandle>,
+    /// Number of the current or last poll.
+    number: Rc<Cell<u64>>,
+}
 
-impl Session {
-    /// Ends the current long poll, if there is one, without events.
-    pub(super) fn end_fetch(&mut self) {
-        self.fetch += 1;
-        self.link.next_fetch(self.fetch);
-        if self.detached.is_none() {
-            self.leave_waiting();
+/// Events behind a number, with their numbers.
+type NumberedEvents = Vec<(u64, Bytes)>;
+
+// === impl LongPoll ===
+
+impl LongPoll {
+    /// Creates the state of a session without a poll. The events come from the outbound queue of `connection`.
+    pub(super) fn new(connection: Rc<ConnectionHandle>) -> LongPoll {
+        LongPoll {
+            connection,
+            number: Rc::default(),
         }
     }
 
-    /// Checks deadlines and flags while a long poll is waiting.
-    pub(super) fn look_while_fetched(&mut self, ctx: &mut Context<Session>) {
-        if self.link.outbox(|outbox| outbox.lost()) {
-            return self.terminate(ctx, NotResumed::Gap);
-        }
-        if matches!(self.worker.order(), NodeState::Drain | NodeState::Isolated) {
-            return self.end_fetch();
-        }
-        if self.report_at.is_some_and(|at| Instant::now() >= at) {
-            self.report(ctx);
-        }
-        // Nothing else has a deadline here: the poll itself ends in time.
-        let never = Instant::now() + self.worker.config.session.resume_ttl_ms.duration();
-        self.link.set_due(self.report_at.unwrap_or(never));
-        self.follow_joined(ctx);
+    /// Starts another poll, which ends the previous one without events. Returns its number.
+    pub(super) fn begin(&self) -> u64 {
+        self.number.set(self.number.get() + 1);
+        self.connection.outbox(|outbox| outbox.wake());
+        self.number.get()
     }
 
-    fn begin_fetch(&mut self, ctx: &mut Context<Session>, fetch: &PollRequest) -> Result<u64, NotResumed> {
-        let SessionState::Open(open) = &mut self.phase else {
-            return Err(NotResumed::Unknown);
-        };
-        // After an export the successor delivers the events: another reader must not confirm them here.
-        if self.transport != ClientTransport::Poll || open.exported_to.is_some() {
-            return Err(NotResumed::Unknown);
+    /// Ends the current poll without events.
+    pub(super) fn end(&self) {
+        self.begin();
+    }
+
+    /// Returns true if no other poll has begun since.
+    pub(super) fn is_current(&self, number: u64) -> bool {
+        self.number.get() == number
+    }
+
+    /// Answers poll `number` once there are events, or empty after its timeout. Completes early if the request is
+    /// cancelled.
+    pub(super) fn answer(
+        &self,
+        number: u64,
+        request: &PollRequest,
+        mut response: oneshot::Sender<PollResponse>,
+    ) -> impl Future<Output = ()> + use<> {
+        let until = Instant::now() + request.wait;
+        let events = self.events(number, request.after);
+        async move {
+            let events = tokio::select! {
+                events = events => events,
+                () = tokio::time::sleep_until(until) => Vec::new(),
+                // The request was cancelled: the session is detached at once.
+                () = response.closed() => Vec::new(),
+            };
+            // The request may have been cancelled; its client polls again.
+            let _cancelled = response.send(PollResponse { events });
         }
-        let there = self.link.outbox(|outbox| outbox.after(fetch.after).is_ok());
-        if !there {
-            return Err(NotResumed::Gap);
-        }
-        open.expires = fetch.expires;
-        open.login = fetch.login.clone();
-        if let Some(guard) = &self.guard {
-            guard.renew(open.login.clone());
-        }
-        let sid = open.sid;
-        self.worker.sessions.showed(sid, fetch.login.clone());
-        // The poll confirms the events before `after`, and shows that the client has this session's id.
-        self.applied(fetch.after);
-        self.confirm(ctx);
-        self.enter_presence(ctx);
-        // A new number ends the previous poll, if it is still waiting.
-        self.fetch += 1;
-        self.link.next_fetch(self.fetch);
-        if self.detached.take().is_some() {
-            self.worker.set_attached(self.tag, true);
-            self.worker.sessions.attached(sid);
-        }
-        Ok(self.fetch)
+    }
+
+    /// Resolves with the events behind `after` as soon as there are any. Resolves empty when another poll begins or the
+    /// session ends.
+    fn events(&self, number: u64, after: u64) -> impl Future<Output = NumberedEvents> + use<> {
+        let (connection, current) = (self.connection.clone(), self.number.clone());
+        std::future::poll_fn(move |cx| {
+            // Checked at every wake-up: a newer poll of the same session ends this one.
+            if current.get() != number || connection.is_closed() {
+                return Poll::Ready(Vec::new());
+            }
+            connection.outbox(|outbox| {
+                let events = outbox.piece_after(after);
+                if events.is_empty() {
+                    outbox.watch(cx);
+                    Poll::Pending
+                } else {
+                    Poll::Ready(events)
+                }
+            })
+        })
     }
 }
 
-impl Handler<PollRequest> for Session {
-    type Result = ResponseFuture<Result<PollResponse, NotResumed>>;
+#[cfg(test)]
+mod tests {
+    use std::rc::Weak;
+    use std::time::Duration;
 
-    fn handle(&mut self, fetch: PollRequest, ctx: &mut Context<Session>) -> Self::Result {
-        let this = match self.begin_fetch(ctx, &fetch) {
-            Ok(this) => this,
-            Err(why) => return Box::pin(std::future::ready(Err(why))),
-        };
-        let (mut sender, response) = oneshot::channel();
-        let link = self.link.clone();
-        let until = Instant::now() + fetch.wait;
-        let waiting = async move {
-            let events: Vec<(u64, Bytes)> = tokio::select! {
-                events = link.fetch(fetch.after, this) => events,
-                () = tokio::time::sleep_until(until.into()) => Vec::new(),
-                // The request was cancelled: the session is detached at once.
-                () = sender.closed() => Vec::new(),
-            };
-            // The request may have been cancelled; its client polls again.
-            let _gone = sender.send(Ok(PollResponse { events }));
-        };
-        self.wait(ctx, waiting, move |session, _ctx, ()| {
-            // Unless a newer poll is waiting, which keeps the session attached.
-            if session.fetch == this && session.detached.is_none() {
-                session.leave_waiting();
-            }
-        });
-        Box::pin(async move { response.await.unwrap_or(Err(NotResumed::Unknown)) })
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::config::LimitsConfig;
+    use crate::session::{CloseSocket, OutboundQueue, QueueBounds};
+
+    struct NoSocket;
+
+    impl CloseSocket for NoSocket {
+        fn cut(&self) {}
+    }
+
+    fn long_poll() -> LongPoll {
+        let bounds = QueueBounds::from(&LimitsConfig::default());
+        let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
+        LongPoll::new(ConnectionHandle::new(OutboundQueue::unconnected(bounds), socket))
+    }
+
+    fn request(wait: Duration) -> PollRequest {
+        PollRequest {
+            after: 0,
+            wait,
+            expires: None,
+            login: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn another_poll_ends_the_waiting_one_without_events() {
+        let polls = long_poll();
+        let (sender, response) = oneshot::channel();
+        let first = polls.begin();
+        let mut waiting = Box::pin(polls.answer(first, &request(Duration::from_secs(60)), sender));
+        assert!((&mut waiting).now_or_never().is_none());
+        let second = polls.begin();
+        assert!(!polls.is_current(first) && polls.is_current(second));
+        waiting.await;
+        assert!(response.await.unwrap().events.is_empty());
+    }
+
+    #[tokio::test]
+    async fn poll_is_answered_by_the_next_event() {
+        let polls = long_poll();
+        let (sender, response) = oneshot::channel();
+        let mut waiting = Box::pin(polls.answer(polls.begin(), &request(Duration::from_secs(60)), sender));
+        assert!((&mut waiting).now_or_never().is_none());
+        let tail = Bytes::from_static(br#""t":"typing"}"#);
+        polls
+            .connection
+            .outbox(|outbox| outbox.ephemeral(tail.clone(), false));
+        waiting.await;
+        assert_eq!(response.await.unwrap().events, [(1, tail)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn poll_ends_at_its_timeout_and_when_its_request_is_cancelled() {
+        let polls = long_poll();
+        let (sender, response) = oneshot::channel();
+        polls
+            .answer(polls.begin(), &request(Duration::from_secs(1)), sender)
+            .await;
+        assert!(response.await.unwrap().events.is_empty());
+        let (sender, response) = oneshot::channel();
+        drop(response);
+        let cancelled = polls.answer(polls.begin(), &request(Duration::from_secs(60)), sender);
+        assert!(cancelled.now_or_never().is_some());
     }
 }

@@ -5,7 +5,7 @@ use protocol::answer::OkResponse;
 use protocol::command::{CreateConversation, UpdateProfile};
 use protocol::{ClientCommand, Response};
 
-use super::actor::{Session, SessionState};
+use super::actor::Session;
 use super::subscribe::SnapshotTarget;
 use crate::commands::{ConversationChange, changes};
 use crate::conversation::state_machine::ShardOp;
@@ -21,18 +21,18 @@ impl Session {
         create: CreateConversation,
         bytes: usize,
     ) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let user = open.feed.user_id().clone();
+        let user = feed.user_id().clone();
         if !self.may(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();
         let made = async move { changes::create(&conversations, user, create).await };
-        self.window.change(bytes);
+        self.limits.begin_change(bytes);
         self.wait(ctx, made, move |session, ctx, result| {
-            session.window.changed(bytes);
+            session.limits.end_change(bytes);
             match result {
                 Ok(done) => session.show(ctx, done.conv, Some(0), SnapshotTarget::Made(id)),
                 Err(refusal) => session.refuse(id, refusal),
@@ -49,18 +49,18 @@ impl Session {
         me: UpdateProfile,
         bytes: usize,
     ) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let user = open.feed.user_id().clone();
+        let user = feed.user_id().clone();
         if !self.may(id) {
             return;
         }
         let conversations = self.worker.conversations.clone();
         let change = async move { changes::me(&conversations, user, me).await };
-        self.window.change(bytes);
+        self.limits.begin_change(bytes);
         self.wait(ctx, change, move |session, _, result| {
-            session.window.changed(bytes);
+            session.limits.end_change(bytes);
             match result {
                 Ok(me) => session.answer(id, &Response::Me(me)),
                 Err(refusal) => session.refuse(id, refusal),
@@ -77,10 +77,10 @@ impl Session {
         command: ClientCommand,
         bytes: usize,
     ) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let user = open.feed.user_id().clone();
+        let user = feed.user_id().clone();
         let change = match command {
             ClientCommand::Edit(edit) => ConversationChange::edit(edit, self.worker.config.limits.body_bytes),
             ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.who, true)),
@@ -103,9 +103,9 @@ impl Session {
         let skip = if quiet { self.tag } else { 0 };
         let joins = matches!(change.op, ShardOp::Join);
         let done = change.submit(&self.worker.conversations, user, skip);
-        self.window.change(bytes);
+        self.limits.begin_change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
-            session.window.changed(bytes);
+            session.limits.end_change(bytes);
             match (result, cid) {
                 // The `ack` waits for the subscription, so that no event behind it is missed.
                 (Ok(done), Some(cid)) if joins => session.follow_and_acknowledge(ctx, id, cid, done),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::answer::NotResumed;
 use protocol::{ClientMessageId, CloseCode, DecodeError, Request};
 
-use super::sid::SessionId;
+use crate::rpc::SessionId;
 use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 
 /// Commands from one read of the socket. Answered once all of them are dispatched; the reader reads on only then.

@@ -1,61 +1,61 @@
 //! Client sessions: the rules of the protocol on the server side, independent of the transport.
 //!
 //! Path of a command: reader → [`messages`] → [`actor`] → `dispatch` → `send` (step 3) or its siblings `membership`,
-//! `queries`, `cursors`, `authenticate` and `presence` → the shards.
+//! `queries`, `cursors`, `authenticate` and `admission` → the shards.
 //!
-//! Path of an event: subscription hub → `subscriber` → `outbound_queue` (step 12) → the writer, or `long_poll` for
-//! clients without a permanent connection.
+//! Path of an event: subscription hub → `delivery::subscriber` → `delivery::outbound_queue` (step 12) → the writer, or
+//! `polls` for clients without a permanent connection.
 //!
-//! * `timers`: deadlines of a session, and its end.
-//! * `connection_handle`: state shared by the actor and the socket half. `worker_context`: state shared by the sessions
-//!   of one thread. [`registry`]: the sessions of a node.
-//! * `transfer` (detached sessions and their export) and `resume` (continuation under a new id): sessions beyond their
-//!   connection.
-//! * [`rates`]: rate limits per user, across connections.
-//! * Pure modules: `echo_filter`, `rate_limit`, [`typing`], `send_order_guard`, `in_flight_limit`, `delivery_tracker`,
-//!   `replay_buffer`, [`sid`].
+//! The actor owns six components with private state. Their methods decide without an actor and without a clock, and
+//! return what the actor has to do:
+//!
+//! | component | state |
+//! |---|---|
+//! | `limits::CommandLimits` | rates, unanswered commands, order of sends, typing |
+//! | `intake::CommandIntake` | queued commands, acknowledgement of the reader, pause |
+//! | `delivery::Delivery` | subscriber, outbound queue, replay buffer, delivered cursors |
+//! | `lifecycle::Lifecycle` | progress, deadlines, pending close, resume and transfer |
+//! | `presence::SessionPresence` | registration, device, login, saved watches |
+//! | `long_poll::LongPoll` | number of the current poll |
+//!
+//! `connection_handle` holds the state shared with the socket half, `worker_context` that of the sessions of one thread.
+//! [`SessionRegistry`] has the sessions of a node.
 
-pub mod messages;
+mod delivery;
+mod intake;
+mod lifecycle;
+mod limits;
 
 pub mod actor;
+mod admission;
 mod authenticate;
 mod auto_subscribe;
 mod cursors;
 mod dispatch;
-mod echo_filter;
 mod following;
-pub(crate) mod joined_conversations;
 mod long_poll;
 mod membership;
+pub mod messages;
+mod polls;
 mod presence;
 mod queries;
 mod resume;
-pub mod send;
+mod send;
 mod subscribe;
 mod timers;
 mod transfer;
-pub mod typing;
 
-pub mod connection_handle;
-pub mod outbound_queue;
-pub mod registry;
-pub mod subscriber;
-mod subscription_barrier;
-pub mod worker_context;
-
-pub mod delivery_tracker;
-pub mod in_flight_limit;
+mod connection_handle;
 mod pending_futures;
-pub mod rate_limit;
-pub mod rates;
-pub mod replay_buffer;
-pub mod send_order_guard;
-pub mod sid;
+mod registry;
+mod worker_context;
 
 pub use actor::{ClientTransport, Session};
 pub use authenticate::{AuthenticatedClient, ResumePoint, left};
 pub use connection_handle::{CloseSocket, ConnectionHandle};
-pub(crate) use dispatch::too_fast;
-pub use rates::UserRates;
+pub(crate) use delivery::history;
+pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
+pub(crate) use limits::too_fast;
+pub use limits::{Account, TokenBucket, UserRates};
 pub use registry::SessionRegistry;
 pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

@@ -1,157 +1,176 @@
-//! Presence of a session: it is registered before the session opens and displaced by another session of the device.
-//! Also the watches of other users, and typing.
+//! Presence of a session: its registration, its device and login, and the watches that it transfers on resume.
 
-use std::time::Instant;
+use protocol::{ClientMessageId, CloseCode, ErrorCode, UserId};
 
-use actix::Context;
-use protocol::answer::{NotResumed, OkResponse};
-use protocol::command::SetTyping;
-use protocol::{ClientMessageId, CloseCode, ErrorCode, Response, UserId};
-
-use super::actor::{ClientTransport, Session, SessionState};
+use super::actor::ClientTransport;
 use crate::conversation::CommandError;
-use crate::user::{Device, EvictionReason, SessionMark, SessionRefused};
+use crate::user::{Device, EvictionReason, PresenceGuard, SessionRefused};
 
-/// The WebSocket code of a normal end (RFC 6455 §7.4.1).
-const NORMAL: u16 = 1_000;
+/// Presence of one session.
+#[derive(Default)]
+pub(super) struct SessionPresence {
+    /// `None` while the client is offline.
+    guard: Option<PresenceGuard>,
+    /// `None`: the client named no device.
+    device: Option<Device>,
+    /// `None` for a token without a login.
+    login: Option<ClientMessageId>,
+    /// Users that the client watched, saved while it is detached.
+    watching: Vec<UserId>,
+}
 
-// === impl Session: presence ===
+/// Consequence of an eviction from presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EvictionEffect {
+    /// The long poll ends; the session continues.
+    EndPoll,
+    /// The connection ends silently; the session stays resumable.
+    Detach,
+    /// The session ends, without a connection to close.
+    Terminate,
+    Close(CloseCode),
+}
 
-impl Session {
-    /// Registers the client in presence and continues with `then` once it is admitted. If no owner of the user's shard
-    /// responds within `presence.admission_ms`, the client is admitted without its decision.
-    pub(super) fn admit(
-        &mut self,
-        ctx: &mut Context<Session>,
-        id: Option<i64>,
-        user: &UserId,
-        login: Option<ClientMessageId>,
-        (device, mark): (Option<Device>, SessionMark),
-        then: impl FnOnce(&mut Session, &mut Context<Session>) + 'static,
-    ) {
-        let (guard, admission, loss) = self.worker.presence.enter(user, login, device, mark);
-        let patience = self.worker.config.presence.admission_ms.duration();
-        // Commands are paused: a session that is refused must not execute any.
-        self.held = true;
-        let admission = async move { tokio::time::timeout(patience, admission).await };
-        self.wait(ctx, admission, move |session, ctx, admission| {
-            session.held = false;
-            // The guard is dropped with this closure, which removes the entry.
-            if session.link.is_closed() {
-                return;
-            }
-            match admission {
-                Ok(Err(SessionRefused::Conflict)) => {
-                    let msg = "instances of this device replace each other too often";
-                    session.refuse(id, CommandError::new(ErrorCode::Conflict, msg));
-                    session.close(ctx, CloseCode::Displaced);
-                }
-                Ok(Err(SessionRefused::TooMany)) => {
-                    session.refuse(
-                        id,
-                        CommandError::new(ErrorCode::Conflict, "this user has too many sessions"),
-                    );
-                    session.close(ctx, CloseCode::TooManySessions);
-                }
-                // `Err` is the timeout. Presence is soft state: a shard without an owner must not keep clients out.
-                Ok(Ok(())) | Err(_) => {
-                    session.guard = Some(guard);
-                    // From here on, a refusal that arrives late is handled like a displacement.
-                    session.wait(ctx, loss, Session::leave_presence);
-                    then(session, ctx);
-                    session.schedule_backlog();
-                }
-            }
-        });
+// === impl SessionPresence ===
+
+impl SessionPresence {
+    /// Sets the device and the login of a session that opens.
+    pub(super) fn open(&mut self, device: Option<Device>, login: Option<ClientMessageId>) {
+        self.device = device;
+        self.login = login;
     }
 
-    fn leave_presence(&mut self, ctx: &mut Context<Session>, loss: Option<EvictionReason>) {
-        match loss {
-            None => {}
-            // The client itself has connected elsewhere.
-            Some(EvictionReason::Replaced) if self.transport == ClientTransport::Poll => {
-                self.guard = None;
-                self.end_fetch();
-            }
-            Some(EvictionReason::Replaced) => self.detach(ctx, Some(NORMAL), None, false),
-            Some(EvictionReason::Displaced | EvictionReason::TooMany | EvictionReason::Ended)
-                if self.transport == ClientTransport::Poll =>
-            {
-                self.terminate(ctx, NotResumed::Unknown);
-            }
-            Some(EvictionReason::Displaced) => self.close(ctx, CloseCode::Displaced),
-            Some(EvictionReason::TooMany) => self.close(ctx, CloseCode::TooManySessions),
-            Some(EvictionReason::Ended) => self.close(ctx, CloseCode::Banned),
-        }
+    /// Stores the guard of the session's registration.
+    pub(super) fn enter(&mut self, guard: PresenceGuard) {
+        self.guard = Some(guard);
     }
 
-    /// Registers a polling client again whose entry has expired. The owner's decision is not awaited; a refusal ends
-    /// the session later.
-    pub(super) fn enter_presence(&mut self, ctx: &mut Context<Session>) {
-        let SessionState::Open(open) = &self.phase else {
-            return;
-        };
-        if self.guard.is_none() {
-            let mark = SessionMark {
-                own: open.sid.mark(),
-                goes_on: Some(open.sid.mark()),
-            };
-            let (login, device) = (open.login.clone(), open.device.clone());
-            let (guard, _admission, loss) =
-                self.worker
-                    .presence
-                    .enter(open.feed.user_id(), login, device, mark);
-            self.guard = Some(guard);
-            self.wait(ctx, loss, Session::leave_presence);
-        }
+    /// Removes the session from the presence registry.
+    pub(super) fn leave(&mut self) {
+        self.guard = None;
     }
 
-    /// Watches the users that the resumed session watched.
-    pub(super) fn watch_on(&self, users: Vec<UserId>) {
-        let SessionState::Open(open) = &self.phase else {
-            return;
-        };
-        if !users.is_empty() {
-            let (user, screen) = (open.feed.user_id(), open.feed.clone());
-            let most = self.worker.config.limits.watched_users;
-            // An exceeded limit is not reported: the client sent no command.
-            let _too_many = self.worker.presence.watch(self.tag, user, screen, users, most);
-        }
+    pub(super) fn is_online(&self) -> bool {
+        self.guard.is_some()
     }
 
-    pub(super) fn watch(&mut self, id: Option<i64>, users: Vec<UserId>) {
-        if !self.may(id) {
-            return;
+    /// Returns true if the registry decides which session of the device is connected.
+    pub(super) fn is_bound_to_device(&self) -> bool {
+        self.device.is_some() && self.is_online()
+    }
+
+    /// Returns the login and the device of the session, for another registration.
+    pub(super) fn identity(&self) -> (Option<ClientMessageId>, Option<Device>) {
+        (self.login.clone(), self.device.clone())
+    }
+
+    /// Records the login of a renewed token.
+    pub(super) fn renew(&mut self, login: Option<ClientMessageId>) {
+        if let Some(guard) = &self.guard {
+            guard.renew(login.clone());
         }
-        let SessionState::Open(open) = &self.phase else {
-            return;
-        };
-        let most = self.worker.config.limits.watched_users;
-        let (user, screen) = (open.feed.user_id(), open.feed.clone());
-        if self.worker.presence.watch(self.tag, user, screen, users, most) {
-            self.answer(id, &Response::Ok(OkResponse {}));
+        self.login = login;
+    }
+
+    /// Saves the watches of a session that is being detached.
+    pub(super) fn save_watches(&mut self, users: Vec<UserId>) {
+        self.watching = users;
+    }
+
+    /// Returns the watched users. A detached session has left presence, so its saved list applies; `current` returns
+    /// those of an attached one.
+    pub(super) fn watches(&self, current: impl FnOnce() -> Vec<UserId>) -> Vec<UserId> {
+        if self.watching.is_empty() {
+            current()
         } else {
-            let msg = format!("a session watches at most {most} users");
-            self.refuse(id, CommandError::new(ErrorCode::Conflict, msg));
+            self.watching.clone()
+        }
+    }
+}
+
+// === impl EvictionEffect ===
+
+impl EvictionEffect {
+    /// Returns the consequence of an eviction. A polling client has no connection that could be closed.
+    pub(super) fn of(reason: EvictionReason, transport: ClientTransport) -> EvictionEffect {
+        match reason {
+            // The client itself has connected elsewhere.
+            EvictionReason::Replaced if transport == ClientTransport::Poll => EvictionEffect::EndPoll,
+            EvictionReason::Replaced => EvictionEffect::Detach,
+            _ if transport == ClientTransport::Poll => EvictionEffect::Terminate,
+            EvictionReason::Displaced => EvictionEffect::Close(CloseCode::Displaced),
+            EvictionReason::TooMany => EvictionEffect::Close(CloseCode::TooManySessions),
+            EvictionReason::Ended => EvictionEffect::Close(CloseCode::Banned),
+        }
+    }
+}
+
+/// Returns the response to a session that is not admitted, and the close code of its connection.
+pub(super) fn refusal(refused: SessionRefused) -> (CommandError, CloseCode) {
+    let (msg, close) = match refused {
+        SessionRefused::Conflict => (
+            "instances of this device replace each other too often",
+            CloseCode::Displaced,
+        ),
+        SessionRefused::TooMany => ("this user has too many sessions", CloseCode::TooManySessions),
+    };
+    (CommandError::new(ErrorCode::Conflict, msg), close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evicted_poll_is_never_closed_by_a_code() {
+        use EvictionReason::{Displaced, Ended, Replaced, TooMany};
+        let of = |reason| EvictionEffect::of(reason, ClientTransport::Poll);
+        assert_eq!(of(Replaced), EvictionEffect::EndPoll);
+        assert_eq!(
+            [Displaced, TooMany, Ended].map(of),
+            [EvictionEffect::Terminate; 3]
+        );
+    }
+
+    #[test]
+    fn evicted_connection_is_closed_by_its_reason() {
+        use EvictionReason::{Displaced, Ended, Replaced, TooMany};
+        for transport in [ClientTransport::WebSocket, ClientTransport::EventStream] {
+            let of = |reason| EvictionEffect::of(reason, transport);
+            assert_eq!(of(Replaced), EvictionEffect::Detach);
+            assert_eq!(of(Displaced), EvictionEffect::Close(CloseCode::Displaced));
+            assert_eq!(of(TooMany), EvictionEffect::Close(CloseCode::TooManySessions));
+            assert_eq!(of(Ended), EvictionEffect::Close(CloseCode::Banned));
         }
     }
 
-    /// Handles `typing`. Notices above the rate are dropped silently.
-    pub(super) fn typing(&mut self, typing: &SetTyping) {
-        let (SessionState::Open(open), Some(account)) = (&self.phase, &self.account) else {
-            return;
+    #[test]
+    fn refused_sessions_are_closed_by_their_reason() {
+        let (conflict, code) = refusal(SessionRefused::Conflict);
+        assert_eq!((conflict.code, code), (ErrorCode::Conflict, CloseCode::Displaced));
+        assert_eq!(refusal(SessionRefused::TooMany).1, CloseCode::TooManySessions);
+    }
+
+    #[test]
+    fn saved_watches_replace_the_current_ones() {
+        let mut presence = SessionPresence::default();
+        let (bob, eve): (UserId, UserId) = ("bob".parse().unwrap(), "eve".parse().unwrap());
+        assert_eq!(presence.watches(|| vec![bob.clone()]), [bob]);
+        presence.save_watches(vec![eve.clone()]);
+        assert_eq!(presence.watches(Vec::new), [eve]);
+    }
+
+    #[test]
+    fn session_without_a_registration_is_not_bound_to_its_device() {
+        let mut presence = SessionPresence::default();
+        let device = Device {
+            name: "phone".to_owned(),
+            instance: String::new(),
         };
-        if account.typing(&typing.c, typing.on, Instant::now()) {
-            self.worker
-                .conversations
-                .typing(open.feed.user_id(), &typing.c, typing.on);
-        }
-    }
-
-    pub(super) fn unwatch(&mut self, id: Option<i64>, users: &[UserId]) {
-        if self.may(id) {
-            self.worker.presence.unwatch(self.tag, users);
-            self.answer(id, &Response::Ok(OkResponse {}));
-        }
+        presence.open(Some(device.clone()), None);
+        assert!(!presence.is_online() && !presence.is_bound_to_device());
+        let login = ClientMessageId::parse("l1").unwrap();
+        presence.renew(Some(login.clone()));
+        assert_eq!(presence.identity(), (Some(login), Some(device)));
     }
 }

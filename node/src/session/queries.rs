@@ -6,7 +6,7 @@ use actix::Context;
 use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation, SyncRequest};
 use protocol::{Response, UserId};
 
-use super::actor::{Session, SessionState};
+use super::actor::Session;
 use super::subscribe::SnapshotTarget;
 use super::worker_context::WorkerContext;
 use crate::commands::questions;
@@ -67,14 +67,14 @@ impl Session {
         if !self.may(id) {
             return;
         }
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let answer = question(self.worker.clone(), open.feed.user_id().clone());
+        let answer = question(self.worker.clone(), feed.user_id().clone());
         // Counted until the response: each may be a page of large messages that stays in memory.
-        self.window.question();
+        self.limits.begin_query();
         self.wait(ctx, answer, move |session, _ctx, result| {
-            session.window.answered();
+            session.limits.end_query();
             match result {
                 Ok(answer) => session.answer(id, &answer),
                 Err(refusal) => session.refuse(id, refusal),

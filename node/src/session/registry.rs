@@ -22,12 +22,12 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::actor::Session;
+use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
 use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
-use super::sid::SessionId;
-use super::subscription_barrier::{BarrierGuard, SubscriptionBarrier};
 use crate::config;
 use crate::conversation::CommandError;
 use crate::rpc;
+use crate::rpc::SessionId;
 use crate::rpc::resume::{CancelRequest, ConfirmRequest, ExportRequest, ExportResponse, SessionSnapshot};
 use crate::telemetry::metrics::{ResumeLabels, ServerMetrics};
 use crate::user::login::revocation_list::RevocationList;

@@ -5,13 +5,15 @@
 //! event of the new subscription are read from the log and delivered in order, however long that takes. So nothing is
 //! missing. See docs/delivery.md, "The way to the receivers".
 
+use std::time::Instant;
+
 use actix::Context;
 
-use super::actor::{Session, SessionState};
+use super::actor::Session;
 use super::authenticate::SessionSetup;
-use super::replay_buffer::BufferedEvent;
-use super::sid::SessionId;
+use super::delivery::BufferedEvent;
 use super::subscribe;
+use crate::rpc::SessionId;
 use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 
 // === impl Session: resume ===
@@ -33,8 +35,8 @@ impl Session {
             n,
             by: opening.sid,
         };
-        self.phase = SessionState::Resuming(opening.feed.clone());
-        self.held = true;
+        self.lifecycle.begin_resume();
+        self.intake.pause();
         let snapshot = self.worker.sessions.clone().resume(question);
         self.wait(ctx, snapshot, move |session, ctx, snapshot| {
             // The connection closed during the fetch. Nothing was confirmed, so the client can resume the old session
@@ -42,7 +44,7 @@ impl Session {
             if session.link.is_closed() {
                 return;
             }
-            session.held = false;
+            session.intake.resume();
             match snapshot {
                 Ok(snapshot) => session.carry_on(ctx, id, opening, sid, n, snapshot),
                 Err(why) => session.begin(ctx, id, opening, Some(why)),
@@ -72,7 +74,7 @@ impl Session {
         for (conv, cid) in &snapshot.quiet {
             feed.hush(conv, cid);
         }
-        self.inherit(snapshot.delivered);
+        self.delivery.inherit(snapshot.delivered, Instant::now());
         self.watch_on(snapshot.watching);
         let carrying = subscribe::carry_on(
             self.worker.clone(),
@@ -87,15 +89,14 @@ impl Session {
     /// Confirms the transfer once the client has used this session's id, which ends the resumed session. Commands are
     /// paused until the confirmation.
     pub(super) fn confirm(&mut self, ctx: &mut Context<Session>) {
-        let SessionState::Open(open) = &mut self.phase else {
+        let Some((parent, own)) = self.lifecycle.confirm_resume() else {
             return;
         };
-        let Some(parent) = open.parent.take() else { return };
-        let confirmed = self.worker.sessions.clone().confirm(parent, open.sid);
+        let confirmed = self.worker.sessions.clone().confirm(parent, own);
         // If another successor was confirmed first, this session may have to end before it executes anything.
-        self.held = true;
+        self.intake.pause();
         self.wait(ctx, confirmed, |session, ctx, mine| {
-            session.held = false;
+            session.intake.resume();
             if !mine {
                 session.terminate_if_superseded(ctx);
             }

@@ -7,12 +7,11 @@ use std::time::Instant;
 
 use actix::Context;
 use protocol::command::{SendMessage, SendTarget};
-use protocol::{ClientMessageId, ConversationId, ErrorCode, Response};
+use protocol::{ClientMessageId, ConversationId, Response};
 
-use super::actor::{Session, SessionState};
-use super::dispatch::{millis_up, too_fast};
+use super::actor::Session;
 use crate::commands::ConversationChange;
-use crate::conversation::{CommandAck, CommandError};
+use crate::conversation::CommandAck;
 
 // === impl Session: send ===
 
@@ -24,10 +23,10 @@ impl Session {
         send: SendMessage,
         bytes: usize,
     ) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let user = open.feed.user_id().clone();
+        let user = feed.user_id().clone();
         let conv = match send.target() {
             Some(SendTarget::Conv(conv)) => conv.clone(),
             Some(SendTarget::User(to)) => ConversationId::direct(&user, to),
@@ -36,30 +35,15 @@ impl Session {
         };
         let (cid, direct, echo) = (send.cid.clone(), send.to.is_some(), send.echo);
         let now = Instant::now();
-        // Before the rate limit: a send behind a refused one must not overtake it, even if it could be charged.
-        if let Err(wait) = self.order.admit(&conv, &cid, now) {
-            let msg = "an earlier message was refused: send it again first".to_owned();
-            return self.refuse(
-                id,
-                CommandError {
-                    code: ErrorCode::Busy,
-                    msg,
-                    retry_ms: Some(millis_up(wait)),
-                },
-            );
-        }
-        if let Err(wait) = self.pay(now) {
-            // Refused here as well as by an owner: later sends must not overtake this one.
-            self.order.refuse(&conv, &cid, now);
-            return self.refuse(id, too_fast(wait));
+        if let Err(refusal) = self.limits.admit_send(&conv, &cid, now) {
+            return self.refuse(id, refusal);
         }
         let change = match ConversationChange::send(&user, send, self.worker.config.limits.body_bytes) {
             Ok(change) => change,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        let fresh = !open.feed.follows(&conv);
+        let fresh = !feed.follows(&conv);
         let opens = direct && fresh;
-        let feed = open.feed.clone();
         let skip = if echo {
             0
         } else {
@@ -68,9 +52,9 @@ impl Session {
             self.tag
         };
         let done = change.submit(&self.worker.conversations, user, skip);
-        self.window.change(bytes);
+        self.limits.begin_change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
-            session.window.changed(bytes);
+            session.limits.end_change(bytes);
             session
                 .worker
                 .metrics
@@ -96,7 +80,7 @@ impl Session {
                 Err(refusal) => {
                     // Holds later sends until the client repeats this one.
                     if refusal.code.temporary() {
-                        session.order.refuse(&conv, &cid, Instant::now());
+                        session.limits.hold_sends(&conv, &cid, Instant::now());
                     }
                     session.refuse(id, refusal);
                 }

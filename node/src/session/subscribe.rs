@@ -14,10 +14,10 @@ use protocol::answer::ConversationSnapshot;
 use protocol::event::{ActivityEvent, Event};
 use protocol::{ClientMessageId, ConversationId, Response};
 
-use super::actor::{Session, SessionState};
+use super::actor::Session;
 use super::auto_subscribe;
+use super::delivery::{EventSubscriber, LATEST};
 use super::following::{AGAIN, follow_all, retrying};
-use super::subscriber::{EventSubscriber, LATEST};
 use super::worker_context::WorkerContext;
 use crate::conversation::state_machine::EventEnvelope;
 use crate::conversation::state_machine::query::{LoggedEvent, MembershipSpan};
@@ -28,8 +28,6 @@ use crate::relay::Subscriber;
 const AT_ONCE: usize = 64;
 /// Events behind a `conv` that are pushed at once; more are delivered as fast as the client reads.
 const FOLLOWERS: usize = 64;
-/// Concurrent subscriptions per session that are caused by activity.
-const COMING: usize = 16;
 /// Interval at which catch-up checks a full outbound queue.
 const FULL: Duration = Duration::from_millis(20);
 
@@ -62,10 +60,9 @@ impl Session {
         have: Option<u64>,
         deliver: SnapshotTarget,
     ) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let feed = open.feed.clone();
         // Buffering starts first: an event may arrive before the subscription's result.
         let fresh = feed.begin(&conv);
         let (worker, name) = (self.worker.clone(), conv.clone());
@@ -94,11 +91,11 @@ impl Session {
         let activity = matches!(deliver, SnapshotTarget::Activity);
         // Activity is no command of the client and does not count against its in-flight limit.
         if !activity {
-            self.window.question();
+            self.limits.begin_query();
         }
         self.wait(ctx, view, move |session, ctx, view| {
             if !activity {
-                session.window.answered();
+                session.limits.end_query();
             }
             let deliver = match deliver {
                 SnapshotTarget::EventAndAck(id, cid, done) => {
@@ -108,11 +105,12 @@ impl Session {
                 }
                 deliver => deliver,
             };
-            let SessionState::Open(open) = &mut session.phase else {
+            let Some(feed) = session.subscriber() else {
                 return;
             };
-            open.coming = open.coming.saturating_sub(usize::from(activity));
-            let feed = open.feed.clone();
+            if activity {
+                session.delivery.end_activity();
+            }
             match view {
                 Ok(view) => {
                     let last = view.last.s;
@@ -168,10 +166,9 @@ impl Session {
     /// Sends a conversation as an event, followed by the events since. Many events are delivered as fast as the client
     /// reads.
     fn send_snapshot(&self, conv: &ConversationId, view: ConversationSnapshot, fresh: bool) {
-        let SessionState::Open(open) = &self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        let feed = &open.feed;
         let last = view.last.s;
         let (view, followers) = auto_subscribe::split_snapshot(view, feed.user_id());
         let last_seq = view.last.s;
@@ -199,7 +196,7 @@ impl Session {
         done: CommandAck,
     ) {
         let conv = done.conv.clone();
-        let known = matches!(&self.phase, SessionState::Open(open) if open.feed.follows(&conv));
+        let known = self.subscriber().is_some_and(|feed| feed.follows(&conv));
         if known {
             self.acknowledge(id, cid, done);
         } else {
@@ -209,7 +206,7 @@ impl Session {
 
     /// Introduces a conversation that is new to the session, with all events since the user joined.
     pub(super) fn follow(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
-        let known = matches!(&self.phase, SessionState::Open(open) if open.feed.follows(&conv));
+        let known = self.subscriber().is_some_and(|feed| feed.follows(&conv));
         if !known {
             self.show(ctx, conv, Some(0), SnapshotTarget::Event);
         }
@@ -217,11 +214,10 @@ impl Session {
 
     /// Introduces the conversations that the user joined.
     pub(super) fn follow_joined(&mut self, ctx: &mut Context<Session>) {
-        let joined = match &self.phase {
-            SessionState::Open(open) => open.feed.take_joined(),
-            SessionState::Greeting | SessionState::Resuming(_) => return,
+        let Some(feed) = self.subscriber() else {
+            return;
         };
-        for conv in joined {
+        for conv in feed.take_joined() {
             self.show(ctx, conv, Some(0), SnapshotTarget::Event);
         }
         self.follow_active(ctx);
@@ -230,14 +226,12 @@ impl Session {
     /// Subscribes to conversations in which messages were sent, and sends `activity` for each. The least recently
     /// active subscriptions make room. See docs/decisions/0017-conversations-by-activity.md.
     fn follow_active(&mut self, ctx: &mut Context<Session>) {
-        let SessionState::Open(open) = &mut self.phase else {
+        let Some(feed) = self.subscriber() else {
             return;
         };
-        // Bounded: a user with many busy conversations must not flood the owners with subscriptions.
-        let active = open.feed.take_active(COMING.saturating_sub(open.coming));
-        open.coming += active.len();
-        let missed = open.feed.take_unread().map(|from| (open.feed.clone(), from));
-        for (conv, _) in active {
+        let active = self.delivery.take_active();
+        let missed = feed.take_unread().map(|from| (feed.clone(), from));
+        for conv in active {
             self.show(ctx, conv, None, SnapshotTarget::Activity);
         }
         if let Some((feed, from)) = missed {
@@ -261,11 +255,11 @@ impl Session {
     /// Subscribes to a conversation that the client has but the session does not follow.
     pub(super) fn bring_in(&mut self, ctx: &mut Context<Session>, conv: ConversationId) {
         // Not before the session is ready: the initial subscriptions may still include the conversation.
-        if let SessionState::Open(open) = &mut self.phase
-            && open.feed.is_ready()
-            && !open.feed.follows(&conv)
+        if let Some(feed) = self.subscriber()
+            && feed.is_ready()
+            && !feed.follows(&conv)
         {
-            open.coming += 1;
+            self.delivery.begin_activity();
             self.show(ctx, conv, None, SnapshotTarget::Activity);
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::connection_handle::ConnectionHandle;
-use super::rates::UserRates;
+use super::limits::UserRates;
 use super::registry::SessionRegistry;
 use crate::config::Config;
 use crate::conversation::ShardClient;

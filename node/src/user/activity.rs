@@ -248,9 +248,7 @@ async fn submit(
     let mut shards: HashMap<ShardId, Vec<(usize, Vec<UserId>)>> = HashMap::new();
     for (at, users) in pages {
         for user in users {
-            let items = shards
-                .entry(cluster.shard_of(user.as_str().as_bytes()))
-                .or_default();
+            let items = shards.entry(cluster.shard_of(user)).or_default();
             match items.last_mut() {
                 Some((known, users)) if known == at => users.push(user.clone()),
                 _ => items.push((*at, vec![user.clone()])),

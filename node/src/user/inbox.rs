@@ -42,7 +42,7 @@ pub(crate) async fn by_id(
     limit: usize,
 ) -> Result<IndexPage, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     let question = IndexAfter {
         user: user.clone(),
         after,
@@ -115,7 +115,7 @@ async fn placed(
     limit: usize,
 ) -> Result<Vec<PlacedEntry>, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     let question = IndexQuery {
         user: user.clone(),
         from,

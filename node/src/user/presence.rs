@@ -20,7 +20,7 @@ pub(crate) async fn presence(
     user: &UserId,
 ) -> Result<VisiblePresence, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     let question = PresenceQuery {
         shard: shard.0,
         viewer: Some(viewer.clone()),
@@ -38,7 +38,7 @@ pub(crate) async fn blocks(
     other: &UserId,
 ) -> Result<bool, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     let question = PresenceQuery {
         shard: shard.0,
         viewer: Some(other.clone()),
@@ -58,10 +58,7 @@ pub(crate) async fn live(shared: &Arc<ServiceShared>, users: &[UserId]) -> Vec<O
     };
     let mut shards: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
     for (at, user) in users.iter().enumerate() {
-        shards
-            .entry(cluster.shard_of(user.as_str().as_bytes()))
-            .or_default()
-            .push(at);
+        shards.entry(cluster.shard_of(user)).or_default().push(at);
     }
     let questions = shards.into_iter().map(|(shard, positions)| async move {
         // A shard owned here is read directly; one whose registry is not complete yet is queried with retries.

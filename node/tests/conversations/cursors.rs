@@ -21,7 +21,7 @@ async fn seen(node: &Node, by: &str, conv: &ConversationId, of: &str) -> Option<
 fn entries(cluster: &TestCluster, conv: &ConversationId) -> u64 {
     let (owner, _) = cluster.owner_and_others(conv);
     let cluster = &cluster.node(owner).cluster;
-    let shard = cluster.shard_of(conv.as_str().as_bytes());
+    let shard = cluster.shard_of(conv);
     let status = cluster.status();
     status.shards[usize::from(shard.0)].local.as_ref().unwrap().last
 }

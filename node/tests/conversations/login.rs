@@ -212,7 +212,7 @@ async fn what_is_over_leaves_every_replica() {
         .unwrap();
     let name = name_of(&asked.challenge);
     let rows = |of: &crate::test_cluster::Node| {
-        let state = of.cluster.state(of.cluster.shard_of(name.as_str().as_bytes()));
+        let state = of.cluster.state(of.cluster.shard_of(&name));
         let (from, to) = (&b"\x00"[..], &b"\x03"[..]);
         state
             .scan(TableId::UserIndex.of_store(), from..to, ScanOrder::Ascending, 100)

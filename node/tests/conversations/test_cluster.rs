@@ -142,10 +142,7 @@ impl TestCluster {
 
     fn owner_of(&self, conv: &ConversationId) -> usize {
         let cluster = &self.nodes[0].cluster;
-        let owner = cluster
-            .route(cluster.shard_of(conv.as_str().as_bytes()))
-            .owner
-            .unwrap();
+        let owner = cluster.route(cluster.shard_of(conv)).owner.unwrap();
         self.nodes.iter().position(|node| node.id == owner).unwrap()
     }
 

@@ -18,6 +18,7 @@ mod poll;
 mod presence;
 mod rates;
 mod resume;
+mod server_internals;
 mod sessions;
 mod slow_consumer;
 mod sse;

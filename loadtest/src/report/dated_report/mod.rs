@@ -3,7 +3,6 @@
 //! A run's folder is named after its purpose (`throughput-16`); scripts/report.sh has the list. Missing runs are listed
 //! as not measured.
 
-mod aims;
 mod plots;
 mod sections;
 mod text;
@@ -16,13 +15,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::RunReport;
-use crate::failover;
+use crate::measure::FailoverReport;
 
 /// All runs by folder name.
 #[derive(Default)]
 pub(super) struct DatedReport {
     runs: BTreeMap<String, RunReport>,
-    failovers: BTreeMap<String, failover::FailoverReport>,
+    failovers: BTreeMap<String, FailoverReport>,
     /// Command line of each run.
     commands: BTreeMap<String, String>,
     /// Description of the machine, as Markdown.
@@ -126,6 +125,13 @@ impl DatedReport {
     fn idle_us_per_s(&self) -> Option<f64> {
         let run = self.run("rest-empty")?;
         Some(cpu_of_all(run)? * 1e4)
+    }
+
+    fn head(&self) -> String {
+        format!(
+            "# Measurements with the load harness\n\nMade by `scripts/report.sh`; [docs/testing.md](../../testing.md) describes the figures. `figures.json` contains all figures of each run.\n\n{}\n",
+            self.machine.trim()
+        )
     }
 
     fn command_list(&self) -> String {

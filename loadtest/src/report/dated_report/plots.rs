@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::failover;
+use crate::measure::FailoverReport;
 use crate::report::html::escape;
 use crate::report::plot::{Across, Band, Chart, ChartLine, Scale, Unit, colour};
 use crate::report::{PercentilePoint, RunReport};
@@ -59,8 +59,8 @@ pub(super) fn curves(title: &'static str, lines: Vec<(String, &[PercentilePoint]
 }
 
 /// Returns a chart with the percentiles of the shards' times to the first new ack.
-pub(super) fn failovers(title: &'static str, all: &[(&str, &failover::FailoverReport)]) -> Chart {
-    let curve = |report: &failover::FailoverReport| {
+pub(super) fn failovers(title: &'static str, all: &[(&str, &FailoverReport)]) -> Chart {
+    let curve = |report: &FailoverReport| {
         let mut waits: Vec<f64> = report
             .rounds
             .iter()
@@ -86,7 +86,7 @@ pub(super) fn failovers(title: &'static str, all: &[(&str, &failover::FailoverRe
 }
 
 /// Returns a chart of the latencies in each second, with the faults marked.
-pub(super) fn over_rounds(title: &'static str, report: &failover::FailoverReport) -> Chart {
+pub(super) fn over_rounds(title: &'static str, report: &FailoverReport) -> Chart {
     let begin = report
         .rounds
         .first()
@@ -95,7 +95,7 @@ pub(super) fn over_rounds(title: &'static str, report: &failover::FailoverReport
         .rounds
         .last()
         .map_or(1.0, |round| round.until_s.ceil() + 1.0);
-    let line = |name: &str, of: fn(&crate::measure::recorder::Second) -> u64| ChartLine {
+    let line = |name: &str, of: fn(&crate::measure::Second) -> u64| ChartLine {
         name: name.to_owned(),
         points: report
             .seconds

@@ -6,7 +6,7 @@ mod chat;
 use super::plots;
 use super::text::{LATENCIES, at, latencies, mebibytes, micros, table, time_of};
 use super::{DatedReport, cpu_of_all};
-use crate::measure::recorder::Percentiles;
+use crate::measure::Percentiles;
 use crate::report::RunReport;
 use crate::report::html::{known, number};
 use crate::report::plot::{Across, Chart, Unit};

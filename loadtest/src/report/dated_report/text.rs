@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::measure::recorder::Percentiles;
+use crate::measure::Percentiles;
 use crate::report::html::{known, number};
 use crate::report::{PercentilePoint, RunReport};
 

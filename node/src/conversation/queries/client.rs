@@ -134,14 +134,14 @@ pub(crate) async fn blocks(
     limit: usize,
 ) -> Result<query::BlocksPage, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     let (user, limit) = (user.clone(), page_size(limit));
     ask(shared, shard, rpc::BLOCKS, &ListBlocks { user, after, limit }).await
 }
 
 pub(crate) async fn wishes(shared: &Arc<ServiceShared>, user: &UserId) -> Result<GroupInvite, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user.as_str().as_bytes());
+    let shard = cluster.shard_of(user);
     ask(shared, shard, rpc::WISHES, user).await
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn sync(
 /// Returns the shard of a conversation; a temporary refusal until the cluster member runs.
 pub(crate) fn shard_of(shared: &ServiceShared, conv: &ConversationId) -> Result<ShardId, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    Ok(cluster.shard_of(conv.as_str().as_bytes()))
+    Ok(cluster.shard_of(conv))
 }
 
 fn raw(tails: &[bytes::Bytes]) -> Result<Vec<EncodedEvent>, CommandError> {

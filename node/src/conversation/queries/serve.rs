@@ -47,7 +47,7 @@ pub(crate) fn serve(shared: &Arc<ServiceShared>, method: u16, body: Bytes, reply
 
 async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result<Bytes, RpcError> {
     let cluster = shared.cluster().ok_or(UNKNOWN_OWNER)?;
-    let of_conv = |conv: &ConversationId| cluster.shard_of(conv.as_str().as_bytes());
+    let of_conv = |conv: &ConversationId| cluster.shard_of(conv);
     match method {
         rpc::OPEN => one(shared, body, |q: &OpenQuery| of_conv(&q.conv), rows::open).await,
         rpc::HISTORY => one(shared, body, |q: &HistoryRequest| of_conv(&q.conv), rows::history).await,
@@ -66,7 +66,7 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |q: &ListBlocks| cluster.shard_of(q.user.as_str().as_bytes()),
+                |q: &ListBlocks| cluster.shard_of(&q.user),
                 rows::blocks,
             )
             .await
@@ -75,7 +75,7 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |(): &()| cluster.shard_of(KEYS.as_bytes()),
+                |(): &()| cluster.shard_of(KEYS),
                 |state, ()| rows::keyring(state),
             )
             .await
@@ -86,7 +86,7 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |q: &IndexQuery| cluster.shard_of(q.user.as_str().as_bytes()),
+                |q: &IndexQuery| cluster.shard_of(&q.user),
                 rows::index,
             )
             .await
@@ -95,7 +95,7 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |q: &IndexAfter| cluster.shard_of(q.user.as_str().as_bytes()),
+                |q: &IndexAfter| cluster.shard_of(&q.user),
                 rows::index_after,
             )
             .await
@@ -104,20 +104,12 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |q: &SharedWith| cluster.shard_of(q.user.as_str().as_bytes()),
+                |q: &SharedWith| cluster.shard_of(&q.user),
                 rows::shared_with,
             )
             .await
         }
-        rpc::WISHES => {
-            one(
-                shared,
-                body,
-                |user: &UserId| cluster.shard_of(user.as_str().as_bytes()),
-                rows::wishes,
-            )
-            .await
-        }
+        rpc::WISHES => one(shared, body, |user: &UserId| cluster.shard_of(user), rows::wishes).await,
         rpc::SYNC => {
             each(
                 shared,
@@ -185,7 +177,7 @@ where
 {
     let cluster = shared.cluster().ok_or(UNKNOWN_OWNER)?;
     let question: Q = read(body)?;
-    let shard = |item| cluster.shard_of(conv(item).as_str().as_bytes());
+    let shard = |item| cluster.shard_of(conv(item));
     let shards: Vec<ShardId> = items(&question).iter().map(shard).collect();
     let distinct: HashSet<ShardId> = shards.iter().copied().collect();
     let states = distinct

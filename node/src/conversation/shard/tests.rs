@@ -105,7 +105,7 @@ async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 async fn a_conversation_whose_actor_dies_is_rebuilt_and_loses_nothing() {
     let node = Node::start(Settings::default()).await;
     let conv = node.group().await;
-    let shard = node.cluster.shard_of(conv.as_str().as_bytes());
+    let shard = node.cluster.shard_of(&conv);
     let shared = node.service.shared().clone();
 
     // Commands before, between and behind the deaths, all under way at once.

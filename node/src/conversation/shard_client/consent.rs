@@ -118,7 +118,7 @@ impl ShardClient {
     ) -> Result<Option<ConversationId>, CommandError> {
         let pages = adds.groups.get_or_try_init(|| self.groups(adds.by)).await?;
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(user.as_str().as_bytes());
+        let shard = cluster.shard_of(user);
         for convs in pages {
             let question = SharedWith {
                 user: user.clone(),
@@ -136,7 +136,7 @@ impl ShardClient {
     /// Returns the groups that a user is a member of, in pages of at most `COMPARED`.
     async fn groups(&self, user: &UserId) -> Result<Vec<Vec<ConversationId>>, CommandError> {
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(user.as_str().as_bytes());
+        let shard = cluster.shard_of(user);
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
             let question = IndexAfter {

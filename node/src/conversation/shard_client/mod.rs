@@ -200,7 +200,7 @@ impl ShardClient {
             after,
         };
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(conv.as_str().as_bytes());
+        let shard = cluster.shard_of(conv);
         ask(&self.shared, shard, rpc::MISSED, &question).await
     }
 
@@ -331,13 +331,7 @@ impl ShardClient {
     /// Returns the signing keys of the cluster, or `None` before the first were created.
     pub(crate) async fn keyring(&self) -> Result<Option<Keyring>, CommandError> {
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        ask(
-            &self.shared,
-            cluster.shard_of(KEYS.as_bytes()),
-            crate::rpc::KEYS,
-            &(),
-        )
-        .await
+        ask(&self.shared, cluster.shard_of(KEYS), crate::rpc::KEYS, &()).await
     }
 
     /// Submits to a shard that does not follow from the command.
@@ -382,8 +376,8 @@ fn shard_of(cluster: &Cluster, command: &ShardCommand) -> ShardId {
         | ShardOp::BlockPut { .. }
         | ShardOp::Seen { .. }
         | ShardOp::MayAdd { .. }
-        | ShardOp::Wish { .. } => cluster.shard_of(command.user.as_str().as_bytes()),
-        _ => cluster.shard_of(command.conv.as_str().as_bytes()),
+        | ShardOp::Wish { .. } => cluster.shard_of(&command.user),
+        _ => cluster.shard_of(&command.conv),
     }
 }
 

@@ -24,7 +24,7 @@ macro_rules! tables {
         /// Every table of a node's store: those of the chat and that of the cluster.
         pub const TABLES: TableCatalog = TableCatalog::new(&[
             $(TableId::$table.of_store(),)*
-            cluster::ids::META_TABLE,
+            cluster::META_TABLE,
         ]);
 
         impl TableId {

@@ -18,8 +18,7 @@ use crate::conversation::{CommandAck, CommandError, ShardClient};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
-use crate::session::rates::Account;
-use crate::session::{CloseSocket, NodeState, WorkerContext};
+use crate::session::{Account, CloseSocket, NodeState, WorkerContext};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
 /// Authenticated user of a request.

@@ -1,5 +1,5 @@
 //! Request rates of unauthenticated clients: one token bucket per IP address and node. Rates of users are in
-//! [`crate::session::rates`].
+//! [`crate::session::UserRates`].
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::config::LoginConfig;
-use crate::session::rate_limit::TokenBucket;
+use crate::session::TokenBucket;
 
 /// Number of buckets at which full ones are evicted for the first time.
 const PRUNE: usize = 4_096;

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::session::outbound_queue::Framing;
+use crate::session::Framing;
 
 /// Framing of queued frames for a WebSocket.
 #[derive(Clone, Copy, Debug)]

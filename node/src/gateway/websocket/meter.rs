@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::frame_guard::{FrameHeader, FrameViolation, WebSocketOpcode};
 use crate::config::LimitsConfig;
-use crate::session::rate_limit::TokenBucket;
+use crate::session::TokenBucket;
 
 /// Size below which a fragment counts as idle frame: assembling a message from such pieces costs more than reading it.
 const SMALL: usize = 1_024;

@@ -18,10 +18,9 @@ use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::{Problem, problem, problem_of};
 use crate::gateway::rest::describe::{ApiTag, Upgraded};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::session::outbound_queue::{OutboundQueue, QueueBounds};
 use crate::session::{
-    AuthenticatedClient, ClientTransport, ConnectionHandle, NodeState, ResumePoint, Session, WorkerContext,
-    too_fast,
+    AuthenticatedClient, ClientTransport, ConnectionHandle, NodeState, OutboundQueue, QueueBounds,
+    ResumePoint, Session, WorkerContext, too_fast,
 };
 
 pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {

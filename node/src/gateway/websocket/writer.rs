@@ -1,9 +1,9 @@
 //! Writes queued frames to the socket, all available ones in one chunk.
 //!
-//! Spine: step 13 of 13. Previous: `node: session/outbound_queue`. Next: none.
+//! Spine: step 13 of 13. Previous: `node: session/delivery/outbound_queue`. Next: none.
 //!
 //! The writer is the response body of the upgrade request. The server polls it when the connection accepts more bytes.
-//! Otherwise frames stay in the [outbound queue](crate::session::outbound_queue), where the slow-consumer
+//! Otherwise frames stay in the [outbound queue](crate::session::OutboundQueue), where the slow-consumer
 //! policy applies.
 
 use std::convert::Infallible;

@@ -15,7 +15,7 @@ use crate::relay::hub_event::{HubCommand, HubEvent};
 use crate::relay::reorder_buffer::ReorderResult;
 use crate::relay::subscriber_list::SubscriberList;
 use crate::rpc::register::Proof;
-use crate::session::joined_conversations;
+use crate::session::history;
 
 /// Maximum number of subscribers called before other tasks of the thread run.
 const SLICE: usize = 256;
@@ -149,7 +149,7 @@ impl Hub {
             let Some(slots) = state.convs.get_mut(&event.conv) else {
                 return;
             };
-            if let Some(history) = joined_conversations::history(&event.tail) {
+            if let Some(history) = history(&event.tail) {
                 slots.history = Some((event.seq, history));
             }
             slots.begin()

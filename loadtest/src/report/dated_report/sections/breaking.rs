@@ -1,11 +1,9 @@
 //! Sections on faults and their effects: failovers, faults with clients on all nodes, lost connections, and the soak.
 
 use super::ReportSection;
-use crate::failover;
-use crate::measure::recorder::Percentiles;
-use crate::report::dated_report::DatedReport;
-use crate::report::dated_report::plots;
+use crate::measure::{FailoverReport, Percentiles};
 use crate::report::dated_report::text::{mebibytes, percentiles, table, time, time_of};
+use crate::report::dated_report::{DatedReport, plots};
 use crate::report::html::known;
 
 /// Faults of the shard owner: part of the run's name, and description.
@@ -24,7 +22,7 @@ impl DatedReport {
             let report = self.failovers.get(&format!("failover-{how}"))?;
             Some((*how, *name, report))
         });
-        let runs: Vec<(&str, &str, &failover::FailoverReport)> = runs.collect();
+        let runs: Vec<(&str, &str, &FailoverReport)> = runs.collect();
         let rows = runs.iter().map(|(_, name, report)| {
             let mut row = vec![
                 (*name).to_owned(),

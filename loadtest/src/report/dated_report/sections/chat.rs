@@ -1,12 +1,11 @@
 //! Sections on the cost of chat features: receipts, conversation lists and large channels.
 
 use super::{ReportSection, head};
-use crate::measure::nodes::Usage;
-use crate::report::RunReport;
+use crate::measure::Usage;
 use crate::report::dated_report::text::{table, time};
 use crate::report::dated_report::{DatedReport, cpu_of_all};
 use crate::report::html::{known, number};
-use crate::report::many;
+use crate::report::{RunReport, many};
 
 // === impl DatedReport: chat ===
 

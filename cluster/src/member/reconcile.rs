@@ -1,0 +1,326 @@
+//! Reconciliation loop: brings replicas, voters and leadership in line with the cluster map, step by step.
+//!
+//! The meta group's owner computes the placement whenever the members change. Each shard's owner changes its group's
+//! voters to match, two groups at a time. It transfers leadership to the preferred replica once the shard has been
+//! stable. A member destroys a replica that the map no longer assigns to it when the shard's owner confirms that it
+//! votes no more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use storage::ShardId;
+use tokio::time::Instant;
+
+use crate::blocking::run_blocking;
+use crate::ids::{META_SHARD, NodeId, NodeInfo, shard_name};
+use crate::log_throttle::LogThrottle;
+use crate::member::{Member, Replica};
+use crate::membership::assign;
+use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
+
+/// Maximum number of groups whose voters change at the same time on one node.
+const CHANGES: usize = 2;
+/// Time limit of a new replica's catch-up; the change is then retried later.
+const CATCH_UP: Duration = Duration::from_secs(60);
+/// Maximum number of concurrent leadership transfers while draining.
+const TRANSFERS: usize = 4;
+/// Duration of a disk write after which the node transfers its shards to others.
+const STALL: Duration = Duration::from_secs(1);
+/// Interval of saving the records of the other members' disks.
+const SAVE: Duration = Duration::from_secs(10);
+/// Minimum time between two log lines about failing steps.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Maximum lag, in entries, of a replica that may receive leadership.
+const SLACK: u64 = 64;
+
+/// Reconciles until the member stops.
+pub(crate) async fn run(node: Arc<Member>) {
+    let mut announced = Instant::now();
+    let mut saved = Instant::now();
+    let failing = LogThrottle::every(LOG_EVERY);
+    loop {
+        tokio::select! {
+            () = node.changed.notified() => {}
+            () = tokio::time::sleep(node.config.reconcile) => {}
+            () = node.stopping().cancelled() => return,
+        }
+        // By time and not by wake-up: a burst of changes must not flood the other members.
+        if announced.elapsed() >= Duration::from_secs(1) {
+            node.announce();
+            announced = Instant::now();
+        }
+        if saved.elapsed() >= SAVE {
+            node.save_disks();
+            saved = Instant::now();
+        }
+        // Called for its side effect: only a call notices that a majority is connected.
+        node.health.without_majority(&node.others());
+        // A failed step is retried in the next round; most causes, such as a full disk, pass.
+        if let Err(error) = step(&node).await
+            && let Some(held_back) = failing.due()
+        {
+            tracing::warn!(%error, held_back, "failed to reconcile the replicas with the cluster map, will retry");
+        }
+    }
+}
+
+async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
+    if node.store().poisoned().is_some() || node.removed() || node.stopping().is_cancelled() {
+        // The replicas have stepped down, or are about to.
+        return Ok(());
+    }
+    // The local replica of the meta group can be newer than any announced map.
+    let rows = node.state(META_SHARD);
+    if let Some(map) = run_blocking(|| ClusterMap::load(&rows))? {
+        node.adopt(map);
+    }
+    node.restart_failed().await?;
+    let map = node.map();
+    for shard in map.all_shards() {
+        let wanted = map
+            .placement(shard)
+            .is_some_and(|p| p.replicas.contains(&node.id()));
+        if wanted {
+            node.start_replica(shard).await?;
+        }
+    }
+    if node.owned_epoch(META_SHARD).is_some() {
+        assign_shards(node, &map).await;
+    }
+    correct_address(node, &map).await;
+    for replica in node.all_replicas() {
+        let shard = replica.group.shard();
+        let Some(placement) = map.placement(shard) else {
+            continue;
+        };
+        let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
+        if replica.epoch().is_none() {
+            if !wanted.contains(&node.id()) {
+                remove_replica(node, shard).await?;
+            }
+        } else if node.store().stalled().is_some_and(|stall| stall > STALL) {
+            // A leader that cannot write still sends heartbeats, so no election would replace it.
+            step_aside(node, &replica);
+        } else if !node.clock().may_own() {
+            step_aside(node, &replica);
+        } else if node.store().room().is_err() {
+            // The branches below write entries. A full disk would refuse them and thereby stop the group until there is
+            // room.
+        } else if replica.group.voters() != wanted {
+            change_members(node, &replica, wanted);
+        } else if placement.preferred != node.id() {
+            transfer_to_preferred(node, &replica, placement.preferred);
+        }
+    }
+    Ok(())
+}
+
+async fn assign_shards(node: &Arc<Member>, map: &ClusterMap) {
+    let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
+    let (shards, meta) = assign(&members, node.shard_count(), node.config.replication);
+    if (&map.shards, &map.meta) == (&shards, &meta) {
+        return;
+    }
+    match node
+        .change(MapChange::AssignShards {
+            based_on: map.version,
+            shards,
+            meta,
+        })
+        .await
+    {
+        Ok(MapChangeResult::Done { version }) => {
+            tracing::info!(version, members = members.len(), "shards assigned");
+        }
+        other => tracing::debug!(?other, "shard assignment refused"),
+    }
+}
+
+/// Changes this member's entry in the map if its address or zone differs from the configuration.
+async fn correct_address(node: &Arc<Member>, map: &ClusterMap) {
+    let Some(known) = map.nodes.get(&node.id()) else {
+        return;
+    };
+    let (addr, zone) = (&node.config.advertise, &node.config.zone);
+    if (&known.addr, &known.zone) != (addr, zone) {
+        let change = MapChange::Move {
+            node: node.id(),
+            addr: addr.clone(),
+            zone: zone.clone(),
+        };
+        let Err(reason) = node.change(change.clone()).await else {
+            return;
+        };
+        tracing::debug!(reason, "address update in the cluster map failed");
+        // Peers that dial the old address cannot announce the meta group's owner to this node, but it can reach them.
+        for peer in node.others().into_iter().filter(|&peer| node.health.is_up(peer)) {
+            match node
+                .ask_for(change.clone(), peer, MemberMethod::ForwardMapChange)
+                .await
+            {
+                Ok(_) => return,
+                Err(reason) => tracing::debug!(%peer, reason, "address update in the cluster map failed"),
+            }
+        }
+    }
+}
+
+fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, wanted: BTreeSet<NodeId>) {
+    let voters = replica.group.voters();
+    // An unreachable learner would only block one of the change slots until `CATCH_UP` expires.
+    let reachable = wanted.difference(&voters).all(|&peer| node.health.is_up(peer));
+    let busy = node
+        .all_replicas()
+        .iter()
+        .filter(|r| r.busy.load(Ordering::Acquire))
+        .count();
+    // The flag is set last: set before a failed check it would never be cleared.
+    if !reachable || busy >= CHANGES || replica.busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (node_, replica) = (node.clone(), replica.clone());
+    node.tasks().spawn(async move {
+        let shard = shard_name(replica.group.shard());
+        let changed = tokio::select! {
+            changed = tokio::time::timeout(CATCH_UP, replica.group.set_voters(&wanted)) => changed,
+            () = node_.stopping().cancelled() => return,
+        };
+        replica.busy.store(false, Ordering::Release);
+        match changed {
+            Ok(Ok(())) => {
+                node_.metrics().membership_changed();
+                node_.changed.notify_one();
+                tracing::debug!(shard, ?wanted, "replica set changed");
+            }
+            // Not retried immediately: a stopped group refuses without any delay, for as long as it is stopped.
+            Ok(Err(reason)) => tracing::debug!(shard, reason, "replica set change failed, will retry"),
+            Err(_) => tracing::warn!(shard, "new replica did not catch up in time, will retry"),
+        }
+    });
+}
+
+fn transfer_to_preferred(node: &Arc<Member>, replica: &Arc<Replica>, preferred: NodeId) {
+    // Right after a takeover clients are still redirected; another move would interrupt them again.
+    let quiet = replica.since.lock().elapsed() >= node.config.transfer_delay;
+    let able = node.health.is_up(preferred)
+        && !node.health.is_draining(preferred)
+        && node.clock().peer_may_own(preferred)
+        && replica.group.caught_up(SLACK).contains(&preferred);
+    if quiet && able {
+        transfer_leadership(node, replica, preferred);
+    }
+}
+
+fn step_aside(node: &Arc<Member>, replica: &Arc<Replica>) {
+    if let Some(target) = transfer_target(node, replica) {
+        transfer_leadership(node, replica, target);
+    }
+}
+
+fn transfer_leadership(node: &Arc<Member>, replica: &Arc<Replica>, target: NodeId) {
+    if replica.busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (node_, replica) = (node.clone(), replica.clone());
+    node.tasks().spawn(async move {
+        transfer(&node_, &replica, target).await;
+        replica.busy.store(false, Ordering::Release);
+    });
+}
+
+/// Transfers a leadership that this member won and may not use. Returns true once the leadership has ended.
+pub(crate) async fn hand_on(node: &Arc<Member>, replica: &Replica) -> bool {
+    let Some(target) = transfer_target(node, replica) else {
+        return false;
+    };
+    replica.group.transfer_to(target).await;
+    let mut leadership = replica.group.leadership();
+    let gone = async { while leadership.term().is_some() && leadership.changed().await {} };
+    // Without a limit a target that fails in between would block the supervisor, and with it the next takeover.
+    tokio::time::timeout(node.config.election_max * 2, gone)
+        .await
+        .is_ok()
+}
+
+/// Transfers one leadership and waits until it has ended, at most for two election timeouts.
+async fn transfer(node: &Arc<Member>, replica: &Replica, target: NodeId) {
+    replica.group.transfer_to(target).await;
+    let given_up = Instant::now() + node.config.election_max * 2;
+    while replica.epoch().is_some() && Instant::now() < given_up {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // Only a finished transfer counts; after a failed one this member still leads.
+    if replica.epoch().is_none() {
+        node.metrics().transferred();
+    }
+}
+
+/// Transfers every owned shard to other members. Returns when none is left or no other member can lead one.
+pub(crate) async fn transfer_all(node: &Arc<Member>) {
+    // Repeated, because a transfer can fail and another shard can be won meanwhile.
+    loop {
+        let owned: Vec<Arc<Replica>> = node
+            .all_replicas()
+            .into_iter()
+            .filter(|replica| replica.epoch().is_some())
+            .collect();
+        let moves: Vec<_> = owned
+            .iter()
+            .filter_map(|replica| Some((replica.clone(), transfer_target(node, replica)?)))
+            .collect();
+        if moves.is_empty() {
+            // Everything is transferred, or no other member can lead what is left.
+            return;
+        }
+        // In small groups, so that most shards have an owner at any moment.
+        for group in moves.chunks(TRANSFERS) {
+            let transfers = group
+                .iter()
+                .map(|(replica, target)| transfer(node, replica, *target));
+            futures::future::join_all(transfers).await;
+        }
+    }
+}
+
+/// Returns the replica that should take a shard over: connected, not draining, with a right clock and up to date. The
+/// preferred one if it qualifies, otherwise the one that owns the fewest shards.
+fn transfer_target(node: &Member, replica: &Replica) -> Option<NodeId> {
+    let caught_up = replica.group.caught_up(SLACK);
+    let able = |peer: &NodeId| {
+        *peer != node.id()
+            && node.health.is_up(*peer)
+            && !node.health.is_draining(*peer)
+            && node.clock().peer_may_own(*peer)
+            && caught_up.contains(peer)
+    };
+    let voters = replica.group.voters();
+    let map = node.map();
+    let preferred = map
+        .placement(replica.group.shard())
+        .map(|placement| placement.preferred);
+    let load = |peer: &NodeId| {
+        map.all_shards()
+            .filter(|&s| node.table.owner(s).is_some_and(|(n, _)| n == *peer))
+            .count()
+    };
+    preferred
+        .filter(|peer| voters.contains(peer) && able(peer))
+        .or_else(|| {
+            voters
+                .iter()
+                .filter(|peer| able(peer))
+                .min_by_key(|peer| load(peer))
+                .copied()
+        })
+}
+
+/// Removes a replica that the map assigns to others, if the shard's owner confirms that it is no voter.
+async fn remove_replica(node: &Arc<Member>, shard: ShardId) -> Result<(), crate::error::Error> {
+    // Without a confirmed answer the replica stays: it may still be needed for a majority.
+    match node.ask_voters(shard).await {
+        Some(voters) if !voters.contains(&node.id()) => node.remove_replica(shard).await,
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of scenarios and faults.
+
+mod faults;
+mod scenarios;

@@ -1,0 +1,13 @@
+//! Messages between the clients of the harness and a node: a borrowed reader, and the commands that are sent.
+
+mod commands;
+mod wire_frame;
+
+pub(crate) use self::commands::{
+    auth, create, del, edit, encode, heartbeat, hist, invite, join, kick, list, members, message_id, newest,
+    open, react, read, role, send, send_to, sync, typing, user, watch,
+};
+pub(crate) use self::wire_frame::{WireCode, WireFrame, WireRefusal};
+
+/// Path of the WebSocket endpoint.
+pub(crate) const PATH: &str = "/v1/ws";

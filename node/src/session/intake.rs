@@ -1,0 +1,120 @@
+//! Intake of commands: holds received commands until the session dispatches them, and paces the reader.
+//!
+//! Bound: one batch, because the reader sends the next one only after the acknowledgement of this one. So a session that
+//! dispatches nothing slows its client down by TCP.
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use super::messages::ReceivedCommand;
+
+/// Received commands that are not dispatched yet.
+#[derive(Default)]
+pub(super) struct CommandIntake {
+    /// Commands delayed by the in-flight limit or by a pause.
+    backlog: VecDeque<ReceivedCommand>,
+    /// Resolved once the backlog is empty; the reader reads no further before that.
+    reader_ack: Option<oneshot::Sender<()>>,
+    /// True while a future has to complete before the next command is dispatched.
+    is_paused: bool,
+}
+
+// === impl CommandIntake ===
+
+impl CommandIntake {
+    /// Queues a batch. The returned receiver resolves once all of its commands are dispatched or discarded.
+    pub(super) fn accept(&mut self, batch: Vec<ReceivedCommand>) -> oneshot::Receiver<()> {
+        let (reader_ack, dispatched) = oneshot::channel();
+        self.backlog.extend(batch);
+        self.reader_ack = Some(reader_ack);
+        dispatched
+    }
+
+    /// Pauses the dispatch.
+    pub(super) fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    /// Ends the pause.
+    pub(super) fn resume(&mut self) {
+        self.is_paused = false;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Pops the next command. Without one, acknowledges the batch to the reader.
+    pub(super) fn next(&mut self) -> Option<ReceivedCommand> {
+        let next = self.backlog.pop_front();
+        // Only now: while commands are queued, the reader must not read on, so that TCP slows the client down.
+        if next.is_none()
+            && let Some(reader_ack) = self.reader_ack.take()
+        {
+            // The reader may have ended with its connection.
+            let _closed = reader_ack.send(());
+        }
+        next
+    }
+
+    /// Discards the queued commands and releases the reader.
+    pub(super) fn clear(&mut self) {
+        self.backlog.clear();
+        self.reader_ack = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use protocol::{DecodeError, ErrorCode};
+
+    use super::*;
+
+    fn command(bytes: usize) -> ReceivedCommand {
+        let error = DecodeError {
+            id: None,
+            code: ErrorCode::BadRequest,
+            msg: String::new(),
+        };
+        ReceivedCommand {
+            request: Err(error),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn reader_continues_once_the_batch_is_dispatched() {
+        let mut intake = CommandIntake::default();
+        let mut dispatched = intake.accept(vec![command(1), command(2)]);
+        for bytes in 1..=2 {
+            assert_eq!(intake.next().map(|command| command.bytes), Some(bytes));
+            assert!((&mut dispatched).now_or_never().is_none());
+        }
+        assert!(intake.is_empty() && intake.next().is_none());
+        assert_eq!(dispatched.now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn discarded_commands_release_the_reader() {
+        let mut intake = CommandIntake::default();
+        let dispatched = intake.accept(vec![command(1)]);
+        intake.clear();
+        assert!(intake.is_empty());
+        assert!(dispatched.now_or_never().is_some_and(|result| result.is_err()));
+    }
+
+    #[test]
+    fn pause_lasts_until_it_is_ended() {
+        let mut intake = CommandIntake::default();
+        intake.pause();
+        assert!(intake.is_paused());
+        intake.resume();
+        assert!(!intake.is_paused());
+    }
+}

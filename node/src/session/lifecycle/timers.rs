@@ -1,0 +1,127 @@
+//! Deadlines of a session: decides on its end, on keepalives and on the time of the next check. Pure.
+
+use std::time::{Duration, Instant};
+
+use protocol::CloseCode;
+use protocol::answer::NotResumed;
+
+use super::{Lifecycle, PendingClose, SessionState};
+use crate::config::SessionConfig;
+
+/// State of the connection that the timers depend on.
+pub(in crate::session) struct ConnectionStatus {
+    /// Time since the last received bytes.
+    pub(in crate::session) idle: Duration,
+    /// Interval of keepalives.
+    pub(in crate::session) ping_interval: Duration,
+    /// Remaining lifetime of the token; `None`: it does not expire.
+    pub(in crate::session) token_left: Option<Duration>,
+    pub(in crate::session) is_too_slow: bool,
+    /// True if no command is unanswered.
+    pub(in crate::session) is_idle: bool,
+}
+
+/// Result of a check of an attached session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum TimerAction {
+    Close(CloseCode),
+    /// The session continues until the next check at `deadline`.
+    Continue {
+        ping: bool,
+        deadline: Instant,
+    },
+}
+
+/// Result of a check of a detached session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum DetachedAction {
+    End(NotResumed),
+    /// The session continues until the next check at `deadline`.
+    Continue {
+        leave_presence: bool,
+        deadline: Instant,
+    },
+}
+
+// === impl Lifecycle: timers ===
+
+impl Lifecycle {
+    /// Checks the deadlines of an attached session.
+    pub(in crate::session) fn check_attached(
+        &mut self,
+        now: Instant,
+        config: &SessionConfig,
+        status: &ConnectionStatus,
+    ) -> TimerAction {
+        let idle_timeout = config.idle_timeout_ms.duration();
+        if status.idle >= idle_timeout {
+            return TimerAction::Close(CloseCode::HeartbeatMissed);
+        }
+        let mut deadline = now + (idle_timeout - status.idle);
+        match self.state {
+            SessionState::Unauthenticated => {
+                let end = self.opened + config.auth_ms.duration();
+                if now >= end {
+                    return TimerAction::Close(CloseCode::NoAuth);
+                }
+                deadline = deadline.min(end);
+            }
+            SessionState::Resuming => {}
+            SessionState::Open(_) => {
+                if status.is_too_slow {
+                    return TimerAction::Close(CloseCode::SlowConsumer);
+                }
+                if let Some(left) = status.token_left {
+                    if left.is_zero() {
+                        return TimerAction::Close(CloseCode::TokenExpired);
+                    }
+                    deadline = deadline.min(now + left);
+                }
+            }
+        }
+        if let Some(PendingClose { code, deadline: end }) = self.pending_close {
+            if status.is_idle || now >= end {
+                return TimerAction::Close(code);
+            }
+            deadline = deadline.min(end);
+        }
+        let ping = now >= self.pinged + status.ping_interval;
+        if ping {
+            self.pinged = now;
+        }
+        let deadline = deadline.min(self.pinged + status.ping_interval);
+        TimerAction::Continue { ping, deadline }
+    }
+
+    /// Checks the deadlines of a detached session; `None` if it is attached. `is_lost`: an event that the client has not
+    /// received was evicted. `is_online`: the client polls and is registered in presence.
+    pub(in crate::session) fn check_detached(
+        &self,
+        now: Instant,
+        config: &SessionConfig,
+        is_lost: bool,
+        is_online: bool,
+    ) -> Option<DetachedAction> {
+        let since = self.detached?;
+        let end = since + config.resume_ttl_ms.duration();
+        // Before everything else: with an event lost, a resume would replay a hole.
+        if is_lost {
+            return Some(DetachedAction::End(NotResumed::Gap));
+        }
+        if now >= end {
+            return Some(DetachedAction::End(NotResumed::Expired));
+        }
+        // A long-polling client stays online between two polls, for at most the idle timeout.
+        let offline_at = since + config.idle_timeout_ms.duration();
+        let leave_presence = is_online && now >= offline_at;
+        let deadline = if is_online && !leave_presence {
+            end.min(offline_at)
+        } else {
+            end
+        };
+        Some(DetachedAction::Continue {
+            leave_presence,
+            deadline,
+        })
+    }
+}

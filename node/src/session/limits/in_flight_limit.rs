@@ -1,0 +1,53 @@
+//! In-flight limit of a session: above it no command is dispatched and nothing is read from the connection. So TCP
+//! slows the client down, and no queue grows. Pure.
+
+use crate::config::LimitsConfig;
+
+/// Maximum number of concurrent queries. Each response may be a page of large messages, held in memory until it is
+/// read.
+const QUESTIONS: usize = 4;
+
+#[derive(Debug, Default)]
+pub(in crate::session) struct InFlightLimit {
+    changes: usize,
+    bytes: usize,
+    questions: usize,
+}
+
+// === impl InFlightLimit ===
+
+impl InFlightLimit {
+    /// Returns true if another command may be dispatched.
+    #[must_use]
+    pub(in crate::session) fn has_room(&self, limits: &LimitsConfig) -> bool {
+        self.changes < limits.unacked_sends && self.bytes < limits.unacked_bytes && self.questions < QUESTIONS
+    }
+
+    /// Returns true if no command is unanswered.
+    #[must_use]
+    pub(in crate::session) fn is_empty(&self) -> bool {
+        self.changes == 0 && self.questions == 0
+    }
+
+    /// Counts a dispatched change of this size.
+    pub(in crate::session) fn change(&mut self, bytes: usize) {
+        self.changes += 1;
+        self.bytes += bytes;
+    }
+
+    /// Releases a change of this size after its response.
+    pub(in crate::session) fn changed(&mut self, bytes: usize) {
+        self.changes -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Counts a dispatched query.
+    pub(in crate::session) fn question(&mut self) {
+        self.questions += 1;
+    }
+
+    /// Releases a query after its response.
+    pub(in crate::session) fn answered(&mut self) {
+        self.questions -= 1;
+    }
+}
