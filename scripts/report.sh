@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures everything that docs/reports has, on three real nodes of this machine, and writes it there under today's
-# date: tables, plots, figures. At the end it compares them with scripts/goals.tsv. Half an hour on two cores, twelve minutes more with the soak. Have nothing else running.
+# date: tables, plots, figures. At the end it compares them with scripts/goals.tsv. Half an hour on two cores, twelve
+# minutes more with the soak. Have nothing else running.
 #
 #   scripts/report.sh                        all of it but the soak
 #   scripts/report.sh failover throughput    some steps, see below

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use storage::{ShardId, TableId};
 
 /// Table of the meta group, which holds the cluster map. It belongs to the catalogue of every member's store.
-pub const META_TABLE: TableId = TableId::new(8, "meta");
+/// Its number is the highest one, so that a catalogue can grow below it.
+pub const META_TABLE: TableId = TableId::new(31, "meta");
 
 /// Id of a member. The meta group assigns ids in order, from 1, and never assigns one twice. 0 means no node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

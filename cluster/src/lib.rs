@@ -51,7 +51,7 @@ mod member;
 mod handle;
 
 pub use clock::ClusterClock;
-pub use config::Config;
+pub use config::{ClusterTuning, Config};
 pub use error::{CallError, CastError, Error, Full, NotOwner, ProposeError};
 pub use handle::Cluster;
 pub use ids::{GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status};

@@ -35,7 +35,7 @@ pub(crate) mod metric {
     pub(crate) const OWNED_SHARDS: &str = "rookery_owned_shards";
     pub(crate) const CLOCK_SKEW_MS: &str = "clock_skew_ms";
     pub(crate) const SESSIONS: &str = "rookery_sessions";
-    pub(crate) const QUERIES: &str = "conversation_reads_total";
+    pub(crate) const QUERIES: &str = "rookery_queries_total";
     pub(crate) const CURSORS_MOVED: &str = "conversation_cursors_total";
     pub(crate) const CURSOR_COMMANDS: &str = "conversation_cursors_sent_total";
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use cluster::{CommittedBatch, StateMachine};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use node::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine, TABLES};
+use node::conversation::state_machine::{
+    CommandOrigin, ConversationOp, ShardCommand, ShardStateMachine, TABLES,
+};
 use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
 use storage::{Config, ShardId, ShardState, Store};
 
@@ -31,12 +33,14 @@ impl Shard {
             index: 0,
             sent: 0,
         };
-        let create = |conv: &ConversationId| ShardCommand {
-            conv: conv.clone(),
-            user: user(0),
-            cid: ClientMessageId::parse("create").ok(),
-            skip: 0,
-            op: ShardOp::Create {
+        let create = |conv: &ConversationId| ShardCommand::Conversation {
+            conversation: conv.clone(),
+            origin: CommandOrigin {
+                user: user(0),
+                cid: ClientMessageId::parse("create").ok(),
+                exclude_session: 0,
+            },
+            op: ConversationOp::Create {
                 kind: ConversationKind::Group,
                 members: (1..8).map(user).collect(),
                 title: None,
@@ -49,12 +53,14 @@ impl Shard {
 
     /// The next batch of sends, by eight users in turn over all conversations.
     fn sends(&mut self, body: &str) -> Vec<Bytes> {
-        let command = |i: usize| ShardCommand {
-            conv: self.convs[i % self.convs.len()].clone(),
-            user: user(i / self.convs.len() % 8),
-            cid: ClientMessageId::parse(&format!("01J00000000000{i:012}")).ok(),
-            skip: 0,
-            op: ShardOp::Send {
+        let command = |i: usize| ShardCommand::Conversation {
+            conversation: self.convs[i % self.convs.len()].clone(),
+            origin: CommandOrigin {
+                user: user(i / self.convs.len() % 8),
+                cid: ClientMessageId::parse(&format!("01J00000000000{i:012}")).ok(),
+                exclude_session: 0,
+            },
+            op: ConversationOp::Send {
                 direct: None,
                 body: body.into(),
                 reply_to: None,
@@ -97,7 +103,7 @@ fn apply(c: &mut Criterion) {
         TABLES,
         &Config {
             fsync: false,
-            ..Config::new(dir.path())
+            ..Config::new(dir.path(), 128 << 20, 256 << 20)
         },
     )
     .expect("a store");

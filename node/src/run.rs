@@ -6,6 +6,7 @@
 //! ```
 //! Each step of the stop has a deadline, and the disk closes last.
 
+mod parts;
 mod patience;
 mod threads;
 
@@ -27,8 +28,9 @@ use crate::conversation::state_machine::{ShardStateMachine, TABLES};
 use crate::gateway::connection_limit::{self, ConnectionLimiter, FileLimit};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::{auth, server};
-use crate::session::{AdmissionControl, NodeState, SessionRegistry, UserRates};
+use crate::session::{AdmissionControl, CLOSE_TIMEOUT, NodeState, RateLimits, SessionRegistry, UserRates};
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
+use crate::user::WebhookTarget;
 use crate::user::login::LoginService;
 use crate::user::login::keyring::KeyringCache;
 use crate::user::login::revocation_list::RevocationList;
@@ -74,13 +76,13 @@ pub enum Error {
     #[error("login.webhook: {0}")]
     Webhook(webhook::UnusableSecret),
     /// The webhook for messages is misconfigured.
-    #[error("hooks: {0}")]
+    #[error("webhook: {0}")]
     Hooks(webhook::UnusableSecret),
     /// The limit of open files is too low.
     #[error("{0}")]
     Files(#[from] connection_limit::FileLimitTooLow),
     /// The public listener cannot be bound.
-    #[error("server.http {http}: {source}")]
+    #[error("server.listen {http}: {source}")]
     Gateway { http: String, source: std::io::Error },
     /// A thread could not be started.
     #[error("threads: {0}")]
@@ -101,15 +103,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // First of all: a node without files for clients must not touch its data directory.
     let budget = divide_files(&config)?;
     // Three missed polls: after that, an unknown key id may belong to a key that has not arrived here.
-    let keys = Arc::new(KeyringCache::new(config.login.key_poll_ms.duration() * 3));
+    let keys = Arc::new(KeyringCache::new(config.tuning.key_poll_interval.0 * 3));
     let clock = clock();
-    let auth = auth::TokenVerifier::open(&config.auth, config.limits.token_bytes)?.by(clock.clone());
-    let ended = RevocationList::new(&config.login, &config.auth);
-    let auth = auth.believing(keys.clone(), &config.login, &config.auth);
+    let auth = auth::TokenVerifier::open(&config.auth, config.tuning.token_leeway.0)?.by(clock.clone());
+    let ended = RevocationList::new(&config);
+    let auth = auth.believing(keys.clone(), &config.auth, config.tuning.token_leeway.0);
     let auth = Arc::new(auth.refusing(ended.clone()));
     // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
-    let http = config.server.http.clone();
-    let mut patience = Patience::with("server.http");
+    let http = config.server.listen.clone();
+    let mut patience = Patience::with("server.listen");
     let (addr, listener) = loop {
         match server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok(bound) => break bound,
@@ -119,25 +121,17 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     };
 
     let posts = webhook::Metrics::default();
-    let hook = config
-        .hooks
-        .hook(posts.clone(), clock.clone())
-        .map_err(Error::Hooks)?;
+    let hook = WebhookTarget::open(&config, posts.clone(), clock.clone()).map_err(Error::Hooks)?;
     // After the listener: opening the store may take long, since it recovers the write-ahead log.
     let store = open_store(&config, budget).await?;
     // Before the actors, which run their disk reads on this runtime.
     let raft = ClusterRuntime::start(config.cluster.threads)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
-    let sessions = SessionRegistry::new(
-        &config.session,
-        ended.clone(),
-        metrics.clone(),
-        raft.handle().clone(),
-    );
+    let sessions = SessionRegistry::new(&config, ended.clone(), metrics.clone(), raft.handle().clone());
     // Connected before the cluster member starts: the first calls of other nodes may arrive as soon as it does.
     service.serve_sessions(sessions.clone());
-    let rates = UserRates::new(&config.limits, &config.presence);
+    let rates = UserRates::new(RateLimits::from(&*config));
     service.serve_rates(rates.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
     // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
@@ -195,7 +189,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let tidy = raft.handle().spawn(tidy_up(
         cluster.clone(),
         store.clone(),
-        config.storage.compact_ms.duration(),
+        config.storage.compaction_interval.0,
     ));
     let key_refresh = raft.handle().spawn(login.keep());
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
@@ -244,7 +238,7 @@ fn divide_files(config: &Config) -> Result<FileLimit, Error> {
 async fn open_store(config: &Config, budget: FileLimit) -> Result<Store, Error> {
     let settings = storage::Config {
         open_files: budget.tables,
-        ..config.storage.store()
+        ..storage::Config::from(&config.storage)
     };
     let mut patience = Patience::with("storage.dir");
     loop {
@@ -268,7 +262,7 @@ async fn start_cluster(
 ) -> Result<(Cluster, cluster::transport::Metrics), Error> {
     let mut member = cluster::Config {
         clock,
-        ..config.cluster.member()
+        ..cluster::Config::from(config)
     };
     let listen = config.cluster.listen.clone();
     let transport_config = TransportConfig {
@@ -388,22 +382,17 @@ impl Running {
             raft,
             ..
         } = self;
-        let close = config.session.close_ms.duration() * 2 + Duration::from_secs(1);
+        let close = CLOSE_TIMEOUT * 2 + Duration::from_secs(1);
         // 1. Shards move to other nodes while the sessions are still open: their commands follow the new owners.
         admission.send(NodeState::HandOver);
-        step(
-            "transfer shards",
-            config.cluster.drain_ms.duration(),
-            cluster.drain(),
-        )
-        .await;
+        step("transfer shards", config.server.drain_timeout.0, cluster.drain()).await;
         // 2. Clients are asked to reconnect to other nodes.
         admission.send(NodeState::Drain);
         step("close sessions", close, admission.emptied()).await;
         // Unconfirmed events stay until another node has fetched them. A node that is alone has no other node to wait
         // for.
         if cluster.nodes().len() > 1 {
-            let patience = config.session.handover_ms.duration();
+            let patience = config.fetch_timeout().0;
             let fetched = tokio::time::timeout(patience, sessions.fetched()).await;
             if fetched.is_err() {
                 tracing::info!(
@@ -414,7 +403,7 @@ impl Running {
         }
         // 3. The gateway stops. Until here it answers probes, which report that the node drains, and REST requests in
         //    progress.
-        let server = config.server.shutdown_ms.duration() + Duration::from_secs(1);
+        let server = config.tuning.shutdown_timeout.0 + Duration::from_secs(1);
         step("stop the gateway", server, gateway.stop(true)).await;
         // 4. Queries and commands in progress are answered or refused.
         step("stop conversations", STOP, service.stop()).await;

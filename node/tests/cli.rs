@@ -142,11 +142,19 @@ fn the_version_is_printed() {
 fn a_bad_configuration_is_refused_with_every_key_that_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.toml");
-    std::fs::write(&file, "[session]\nauth_ms = \"soon\"\n[limits]\nburts = 5\n").unwrap();
+    std::fs::write(
+        &file,
+        "[session]\nidle_timeout = 60000\n[limits]\nsends_per_s = 5\n",
+    )
+    .unwrap();
     let output = rookery().args(["node", "--config"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(64), "EX_USAGE");
     let text = stderr(&output);
-    for key in ["session.auth_ms: ", "limits.burts: ", "auth.secret: "] {
+    for key in [
+        "session.idle_timeout: 60000 is not a duration with its unit (ms, s, m, h or days), for example \"5s\"",
+        "limits.sends_per_s: no such setting; the nearest is limits.sends_per_second",
+        "auth.secret: ",
+    ] {
         assert!(text.contains(key), "{key} in:\n{text}");
     }
 }

@@ -85,10 +85,10 @@ async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 impl Node {
     async fn start(dir: &Path, webhook: &str) -> Node {
         let config = format!(
-            "[server]\nhttp = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
              [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
-             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\nrefresh_grace_ms = 0\n\
-             [hooks]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK}\"\n\
+             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\n\
+             [tuning]\nrefresh_grace = \"0s\"\n[webhook]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK}\"\n\
              [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nbootstrap = true\nshards = 2\n\
              [storage]\ndir = \"{}\"\n[telemetry]\nlog = \"{TALKATIVE}\"\n",
             dir.join("data").display()

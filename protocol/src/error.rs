@@ -5,36 +5,38 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Reason for which a command was refused. The name on the wire is the variant in snake case.
+/// Reason for which a command was refused. The name on the wire is the variant in snake case; the number is frozen for
+/// encodings between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum ErrorCode {
     /// The request is malformed; repeating it is useless.
-    BadRequest,
+    BadRequest = 1,
     /// The connection has not sent a valid token yet.
-    Unauthenticated,
+    Unauthenticated = 2,
     /// The token has expired; the client must get a new one.
-    TokenExpired,
+    TokenExpired = 3,
     /// The user is a member and may not do this.
-    Forbidden,
+    Forbidden = 4,
     /// The user is no member, or the conversation does not exist; the code does not reveal which.
-    NotMember,
+    NotMember = 5,
     /// The object named by the command does not exist.
-    NotFound,
+    NotFound = 6,
     /// The current state does not permit the command, such as the invitation of a member.
-    Conflict,
+    Conflict = 7,
     /// A body or frame is over its limit.
-    TooLarge,
+    TooLarge = 8,
     /// The user exceeded a rate limit; retry after `retry_ms`.
-    RateLimited,
+    RateLimited = 9,
     /// A queue of the server is full; retry after `retry_ms`.
-    Busy,
+    Busy = 10,
     /// No owner of the conversation could be reached; retry after `retry_ms`.
-    Unavailable,
+    Unavailable = 11,
     /// The outcome is unknown; retry with the same `cid`.
-    TimeoutUnknown,
+    TimeoutUnknown = 12,
     /// The server has failed internally; retry after `retry_ms`.
-    Internal,
+    Internal = 13,
 }
 
 // === impl ErrorCode ===
@@ -56,6 +58,16 @@ impl ErrorCode {
         ErrorCode::TimeoutUnknown,
         ErrorCode::Internal,
     ];
+
+    /// Returns the frozen number of the code.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the code with that number; `None` for an unknown number.
+    pub fn from_number(number: u8) -> Option<ErrorCode> {
+        ErrorCode::ALL.into_iter().find(|code| code.number() == number)
+    }
 
     /// Returns the code's name in JSON.
     pub fn as_str(self) -> &'static str {
@@ -122,6 +134,16 @@ mod tests {
         for code in ErrorCode::ALL {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
+    }
+
+    #[test]
+    fn numbers_of_error_codes_are_frozen() {
+        let numbers: Vec<u8> = ErrorCode::ALL.into_iter().map(ErrorCode::number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_number(code.number()), Some(code));
+        }
+        assert_eq!(ErrorCode::from_number(0), None);
     }
 
     #[test]

@@ -51,11 +51,16 @@ macro_rules! id {
         impl $name {
             /// Returns the id if `text` is well-formed.
             pub fn parse(text: &str) -> Result<$name, InvalidId> {
-                let valid: fn(&str) -> bool = $valid;
-                if text.is_empty() || text.len() > MAX_ID_BYTES || !valid(text) {
+                if !$name::is_valid(text) {
                     return Err($invalid);
                 }
                 Ok($name(Arc::from(text)))
+            }
+
+            /// Returns true if `text` is a well-formed id.
+            pub fn is_valid(text: &str) -> bool {
+                let valid: fn(&str) -> bool = $valid;
+                !text.is_empty() && text.len() <= MAX_ID_BYTES && valid(text)
             }
 
             /// Returns the text of the id.

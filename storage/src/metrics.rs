@@ -65,7 +65,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("storage");
         registry.register(
-            "rounds",
+            "commit_groups",
             "Commit groups written by the storage writer",
             self.rounds.clone(),
         );

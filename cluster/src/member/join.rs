@@ -26,6 +26,8 @@ const DONE: &[u8] = b"done";
 /// Last adopted cluster map.
 pub(crate) const MAP: &str = "cluster/map";
 
+/// Time after which an unsuccessful join fails the start: long enough for nodes that start together.
+const JOIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Time limit of one attempt to reach one node.
 const ATTEMPT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -102,7 +104,7 @@ pub(crate) async fn admit(
 /// Creates the groups of a new cluster. Every step is idempotent, so an interrupted bootstrap is simply repeated.
 pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
     start_group(node, META_SHARD).await?;
-    let deadline = Instant::now() + node.config.join_deadline;
+    let deadline = Instant::now() + JOIN_DEADLINE;
     loop {
         let change = MapChange::Create {
             cluster: node.cluster(),
@@ -188,7 +190,7 @@ async fn join(
     ticket: u64,
     transport: &dyn Transport,
 ) -> Result<(NodeId, u64, ClusterMap), Error> {
-    let deadline = Instant::now() + config.join_deadline;
+    let deadline = Instant::now() + JOIN_DEADLINE;
     let change = MapChange::Join {
         ticket,
         addr: config.advertise.clone(),
@@ -203,7 +205,7 @@ async fn join(
             }
         }
         if Instant::now() > deadline {
-            let waited_s = config.join_deadline.as_secs();
+            let waited_s = JOIN_DEADLINE.as_secs();
             return Err(Error::JoinFailed {
                 peers: config.join.clone(),
                 waited_s,

@@ -20,6 +20,8 @@ use crate::member::{Member, Replica};
 use crate::membership::assign;
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
 
+/// Interval of the loop without a change that wakes it.
+const INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of groups whose voters change at the same time on one node.
 const CHANGES: usize = 2;
 /// Time limit of a new replica's catch-up; the change is then retried later.
@@ -43,7 +45,7 @@ pub(crate) async fn run(node: Arc<Member>) {
     loop {
         tokio::select! {
             () = node.changed.notified() => {}
-            () = tokio::time::sleep(node.config.reconcile) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
             () = node.stopping().cancelled() => return,
         }
         // By time and not by wake-up: a burst of changes must not flood the other members.
@@ -203,7 +205,7 @@ fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, wanted: BTreeSet<N
 
 fn transfer_to_preferred(node: &Arc<Member>, replica: &Arc<Replica>, preferred: NodeId) {
     // Right after a takeover clients are still redirected; another move would interrupt them again.
-    let quiet = replica.since.lock().elapsed() >= node.config.transfer_delay;
+    let quiet = replica.since.lock().elapsed() >= node.config.tuning.transfer_delay;
     let able = node.health.is_up(preferred)
         && !node.health.is_draining(preferred)
         && node.clock().peer_may_own(preferred)

@@ -184,7 +184,7 @@ impl Member {
         let (shard, epoch) = (replica.group.shard(), owner.epoch);
         // The old epoch ends before the new one begins: the service must see them in that order.
         self.deactivate(replica);
-        let proposer = Proposer::new(shard, epoch, &self.config, self.metrics.clone());
+        let proposer = Proposer::new(shard, epoch, self.metrics.clone());
         let reads = FreshReads::new(shard, owner, self.config.election_max, self.metrics.clone());
         // Before the service is informed, which may read or propose immediately.
         *replica.active.lock() = Some(ActiveEpoch {

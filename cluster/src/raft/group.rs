@@ -372,11 +372,11 @@ fn settings(config: &Config) -> Result<openraft::Config, String> {
         // `docs/decisions/0008-a-restarted-leader-asks-again.md`.
         enable_leader_restore: Some(false),
         max_payload_entries: 256,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
-        max_in_snapshot_log_to_keep: config.keep_entries,
-        purge_batch_size: (config.keep_entries / 2).max(1),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.tuning.snapshot_every),
+        max_in_snapshot_log_to_keep: config.tuning.keep_entries,
+        purge_batch_size: (config.tuning.keep_entries / 2).max(1),
         // A replica further behind than the retained entries receives a snapshot.
-        replication_lag_threshold: config.snapshot_every + config.keep_entries,
+        replication_lag_threshold: config.tuning.snapshot_every + config.tuning.keep_entries,
         install_snapshot_timeout: 60_000,
         api_channel_size: Some(1024),
         notification_channel_size: Some(1024),

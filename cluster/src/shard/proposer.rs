@@ -5,8 +5,7 @@
 //! One entry is in flight per shard, and the next one contains everything queued in that time. Under load the batches
 //! therefore grow by themselves, and without load no command is delayed for a fuller batch.
 //!
-//! The queue is bounded in commands ([`queue_commands`](Config::queue_commands)); when it is full, [`Proposer::submit`]
-//! returns [`Full`].
+//! The queue is bounded in commands ([`MAX_WAITING`]); when it is full, [`Proposer::submit`] returns [`Full`].
 //!
 //! Commands come from the conversation actors of this node; entries go to the shard's [Raft group](crate::raft).
 
@@ -22,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_codec;
 use crate::clock::{ClusterClock, Stamp};
-use crate::config::Config;
 use crate::error::{Full, ProposeError};
 use crate::ids::META_SHARD;
 use crate::metrics::Metrics;
@@ -36,6 +34,13 @@ pub struct BatchResult {
     /// One outcome per command, in order.
     pub outcomes: Vec<Bytes>,
 }
+
+/// Maximum number of commands in one shard's queue: a longer queue is more than 100 ms old.
+const MAX_WAITING: usize = 16_384;
+/// Maximum number of commands in one log entry; one larger submission still becomes one entry.
+const MAX_COMMANDS: usize = 512;
+/// Maximum size of one log entry in bytes; one larger submission still becomes one entry.
+const MAX_BYTES: usize = 256 << 10;
 
 /// Completion callback of a submission. Runs once: on a cluster thread and in log order, or immediately on the caller's
 /// thread if the epoch is already over.
@@ -74,13 +79,13 @@ struct Submission {
 // === impl Proposer ===
 
 impl Proposer {
-    pub(crate) fn new(shard: ShardId, epoch: u64, config: &Config, metrics: Metrics) -> Proposer {
+    pub(crate) fn new(shard: ShardId, epoch: u64, metrics: Metrics) -> Proposer {
         let queue = ProposalQueue {
             shard,
             epoch,
-            max_waiting: config.queue_commands,
-            max_commands: config.batch_commands,
-            max_bytes: config.batch_bytes,
+            max_waiting: MAX_WAITING,
+            max_commands: MAX_COMMANDS,
+            max_bytes: MAX_BYTES,
             waiting: Mutex::default(),
             wake: Notify::new(),
             over: CancellationToken::new(),

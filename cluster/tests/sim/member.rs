@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use cluster::transport::SimNetworkHandle;
 use cluster::{
-    Cluster, ClusterClock, Config, ConnectionState, NodeId, OwnedShard, Responder, Service, ShardId,
+    Cluster, ClusterClock, ClusterTuning, Config, ConnectionState, NodeId, OwnedShard, Responder, Service,
+    ShardId,
 };
 use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
@@ -84,12 +85,23 @@ impl Member {
             advertise: self.network.addr(self.node),
             bootstrap: self.node == NodeId(1),
             join: (1..=3).map(|id| self.network.addr(NodeId(id))).collect(),
+            zone: String::new(),
             shards: SHARDS,
-            snapshot_every: 40,
-            keep_entries: 10,
-            transfer_delay: Duration::from_secs(2),
+            replication: 3,
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_millis(400),
+            election_max: Duration::from_millis(600),
+            snapshot_rate: 64 << 20,
+            isolated_after: Duration::from_secs(10),
+            trust_disks: false,
+            fsync: true,
+            drain_deadline: Duration::from_secs(10),
             clock: ClusterClock::new(self.clocks.of(self.node).clone()),
-            ..Config::default()
+            tuning: ClusterTuning {
+                snapshot_every: 40,
+                keep_entries: 10,
+                transfer_delay: Duration::from_secs(2),
+            },
         };
         let owner = Arc::new(Owner {
             node: self.node,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cluster::transport::{TcpTransport, TransportConfig};
 use cluster::{
-    BatchResult, Cluster, CommittedBatch, Config, ConnectionState, NodeId, OwnedShard, ProposeError,
-    Proposer, Responder, Service, ShardId, StateMachine,
+    BatchResult, Cluster, ClusterClock, ClusterTuning, CommittedBatch, Config, ConnectionState, NodeId,
+    OwnedShard, ProposeError, Proposer, Responder, Service, ShardId, StateMachine,
 };
 use parking_lot::Mutex;
 use storage::{Store, TableCatalog, TableId, Transaction};
@@ -58,14 +58,25 @@ pub(crate) fn free_addr() -> String {
 pub(crate) fn config(addr: &str) -> Config {
     Config {
         advertise: addr.to_owned(),
+        zone: String::new(),
+        bootstrap: false,
+        join: Vec::new(),
         shards: SHARDS,
+        replication: 3,
         heartbeat: Duration::from_millis(300),
         election_min: Duration::from_millis(1000),
         election_max: Duration::from_millis(2000),
-        transfer_delay: Duration::from_secs(1),
-        snapshot_every: 200,
-        keep_entries: 50,
-        ..Config::default()
+        snapshot_rate: 64 << 20,
+        isolated_after: Duration::from_secs(10),
+        trust_disks: false,
+        fsync: true,
+        drain_deadline: Duration::from_secs(10),
+        clock: ClusterClock::system(),
+        tuning: ClusterTuning {
+            transfer_delay: Duration::from_secs(1),
+            snapshot_every: 200,
+            keep_entries: 50,
+        },
     }
 }
 

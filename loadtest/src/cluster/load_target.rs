@@ -27,15 +27,11 @@ pub(crate) struct LoadTarget {
 
 /// Settings of a local cluster for a load: limits far above those for real users, so that the harness is not throttled.
 /// Settings of the command line have precedence.
-const LOAD_SETTINGS: [(&str, &str); 9] = [
-    ("limits.sends_per_s", "1000000"),
-    ("limits.added_by_one_per_day", "0"),
-    ("limits.added_per_day", "0"),
-    ("limits.burst", "1000000"),
-    ("limits.queries_per_s", "1000000"),
-    ("limits.query_burst", "1000000"),
-    ("limits.unacked_sends", "1024"),
-    ("limits.outbox_frames", "4096"),
+const LOAD_SETTINGS: [(&str, &str); 5] = [
+    ("limits.sends_per_second", "1000000"),
+    ("limits.queries_per_second", "1000000"),
+    ("limits.additions_per_day", "0"),
+    ("limits.outbound_queue_size", "4MiB"),
     // All clients of the harness share one address.
     ("server.unauthenticated_per_address", "1000000"),
 ];
@@ -60,13 +56,11 @@ impl LoadTarget {
             });
         };
         let mut settings = args.settings.clone();
-        let reserve = RESERVE.to_string();
-        // Small disks need small logs and buffers, or they would be full before the fault.
+        let reserve = format!("{}B", RESERVE);
+        // Small disks need small logs and buffers, which a small cache has, or they would be full before the fault.
         let small = [
-            ("storage.reserve_bytes", reserve.as_str()),
-            ("storage.wal_bytes", "33554432"),
-            ("storage.log_buffer_bytes", "4194304"),
-            ("storage.state_buffer_bytes", "4194304"),
+            ("storage.free_space_reserve", reserve.as_str()),
+            ("storage.cache_size", "32MiB"),
         ];
         let small = small.iter().filter(|_| needs.small_disks).copied();
         let lifted = LOAD_SETTINGS.into_iter().filter(|_| !needs.rates_of_people);

@@ -11,6 +11,7 @@
 //! The connection is plain TCP and sends the secret unencrypted. The secret excludes a worker of another run, not an
 //! attacker, so the network must be trusted.
 
+mod budget;
 mod coordinator;
 mod digest_log;
 mod harness_usage;

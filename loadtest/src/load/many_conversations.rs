@@ -237,7 +237,7 @@ impl Bench<'_> {
     async fn memory(&self, user: &UserId, count: u32, sessions: u32) -> Result<Option<f64>, Error> {
         let set = self.target.settings.iter();
         // The last setting of a key is the effective one, hence `next_back`.
-        let live = set.filter_map(|setting| setting.strip_prefix("limits.subscriptions="));
+        let live = set.filter_map(|setting| setting.strip_prefix("limits.subscriptions_per_session="));
         let live = live
             .filter_map(|value| value.parse().ok())
             .next_back()

@@ -196,34 +196,6 @@ impl Oracle {
         self.judge(verdict, conv, Some(tag.sender), s);
     }
 
-    /// Number of stored entries, and of block digests. The first is bounded for any length of run.
-    #[cfg(test)]
-    fn entries(&self) -> (usize, usize) {
-        let all = self.conversations.iter();
-        let views = all.clone().flat_map(|conversation| conversation.views.values());
-        let views: usize = views.map(|view| 1 + view.receipts.len()).sum();
-        let logs: usize = all
-            .clone()
-            .map(|conversation| {
-                conversation.log.entries() + conversation.rows.len() + conversation.touches.entries()
-            })
-            .sum();
-        (
-            logs + views,
-            all.map(|conversation| conversation.log.blocks()).sum(),
-        )
-    }
-
-    /// Number of archived events.
-    #[cfg(test)]
-    fn archived(&self) -> usize {
-        let logs = self
-            .conversations
-            .iter()
-            .map(|conversation| conversation.log.archived());
-        logs.sum()
-    }
-
     /// Checks the next event of a second reading.
     pub(crate) fn reread(&mut self, conv: ConvIx, reading: &mut Reading, seen: &SeenEvent) {
         self.counts.read_back += 1;

@@ -50,15 +50,16 @@ impl RetentionSettings {
             else {
                 continue;
             };
-            let (Some(kind), Ok(value)) = (
-                KINDS.iter().position(|known| *known == kind),
-                value.parse::<u64>(),
-            ) else {
+            let Some(kind) = KINDS.iter().position(|known| *known == kind) else {
                 continue;
             };
+            let rule = &mut retention.rules[kind];
+            // A value that the nodes refuse needs no rule: they do not start.
             match what {
-                "max_age_ms" => retention.rules[kind].max_age = value * MILLISECOND,
-                "max_messages" => retention.rules[kind].max_messages = value,
+                "max_age" => {
+                    rule.max_age = humantime::parse_duration(value).map_or(0, |age| age.as_nanos() as Nanos)
+                }
+                "max_messages" => rule.max_messages = value.parse().unwrap_or(0),
                 _ => {}
             }
         }
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn the_settings_of_the_nodes_are_read() {
         let settings = [
-            "retention.group_max_age_ms=30000",
+            "retention.group_max_age=30s",
             "retention.channel_max_messages=7",
             "x.y=1",
         ];

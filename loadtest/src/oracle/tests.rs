@@ -348,3 +348,31 @@ fn an_altered_or_invented_body_is_caught_when_it_is_read() {
         Err(ViolationKind::Phantom)
     );
 }
+
+impl Oracle {
+    /// Number of stored entries, and of block digests. The first is bounded for any length of run.
+    pub(super) fn entries(&self) -> (usize, usize) {
+        let all = self.conversations.iter();
+        let views = all.clone().flat_map(|conversation| conversation.views.values());
+        let views: usize = views.map(|view| 1 + view.receipts.len()).sum();
+        let logs: usize = all
+            .clone()
+            .map(|conversation| {
+                conversation.log.entries() + conversation.rows.len() + conversation.touches.entries()
+            })
+            .sum();
+        (
+            logs + views,
+            all.map(|conversation| conversation.log.blocks()).sum(),
+        )
+    }
+
+    /// Number of archived events.
+    pub(super) fn archived(&self) -> usize {
+        let logs = self
+            .conversations
+            .iter()
+            .map(|conversation| conversation.log.archived());
+        logs.sum()
+    }
+}

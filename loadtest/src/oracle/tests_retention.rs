@@ -54,7 +54,7 @@ fn kinds(oracle: &Oracle) -> Vec<ViolationKind> {
 #[test]
 fn what_is_old_enough_may_be_gone_and_what_is_younger_may_not() {
     let now = MESSAGES * SECOND;
-    let rule = retention("retention.group_max_age_ms=60000");
+    let rule = retention("retention.group_max_age=60s");
     let (mut oracle, conv) = run(rule, 10_000, MESSAGES);
     oracle.passed_over(conv, 1, 128, now);
     assert_eq!(kinds(&oracle), [], "sent 72 s ago");
@@ -104,7 +104,7 @@ fn unread_counts_at_least_what_must_be_there_and_at_most_all() {
         (20, Some(ViolationKind::UnreadWrong)),
         (191, Some(ViolationKind::UnreadWrong)),
     ] {
-        let rule = retention("retention.group_max_age_ms=60000");
+        let rule = retention("retention.group_max_age=60s");
         let (mut oracle, conv) = run(rule, 10_000, MESSAGES);
         let row = ListedRow {
             last: MESSAGES,

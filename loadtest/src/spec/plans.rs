@@ -149,7 +149,7 @@ pub(super) fn plan(values: Values<'_>) -> ScenarioPlan {
                 // The rate limits are the defence that this scenario tests.
                 rates_of_people: true,
                 // The huge list is made in one day, which this bound would refuse.
-                settings: vec!["limits.added_per_day=0".to_owned()],
+                settings: vec!["limits.additions_per_day=0".to_owned()],
                 ..ScenarioPlan::default()
             }
         }
@@ -226,16 +226,16 @@ fn kicks(conversations: &[PlannedConversation], of_each: u32, every: Duration) -
 /// short load is affected.
 fn retention(values: &Values<'_>) -> Vec<String> {
     let (messages, seconds) = (values.get("keep"), values.get("keep_s"));
-    let of_kinds = |name: &str, value: u32| {
+    let of_kinds = |name: &str, value: u32, unit: &str| {
         let kinds = ["direct", "group", "channel"].iter().filter(|_| value > 0);
         kinds
-            .map(|kind| format!("retention.{kind}_{name}={value}"))
+            .map(|kind| format!("retention.{kind}_{name}={value}{unit}"))
             .collect::<Vec<_>>()
     };
-    let mut settings = of_kinds("max_messages", messages);
-    settings.extend(of_kinds("max_age_ms", seconds.saturating_mul(1000)));
+    let mut settings = of_kinds("max_messages", messages, "");
+    settings.extend(of_kinds("max_age", seconds, "s"));
     if !settings.is_empty() {
-        settings.push("retention.every_ms=500".to_owned());
+        settings.push("retention.interval=500ms".to_owned());
     }
     settings
 }

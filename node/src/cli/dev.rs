@@ -32,7 +32,7 @@ impl Dev {
             port => port.checked_add(1_000).unwrap_or(port - 1_000),
         };
         let preset = vec![
-            ("server.http", http.to_string().into()),
+            ("server.listen", http.to_string().into()),
             ("storage.dir", data.display().to_string().into()),
             ("auth.dev_tokens", true.into()),
             ("cluster.bootstrap", true.into()),

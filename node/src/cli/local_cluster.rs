@@ -136,7 +136,7 @@ impl LocalCluster {
             .map(|other| other.advertised.as_str())
             .collect();
         let mut settings = json!({
-            "server": { "http": plan.http },
+            "server": { "listen": plan.http },
             "auth": { "dev_tokens": true },
             "cluster": {
                 "listen": plan.between,

@@ -9,7 +9,7 @@ use protocol::command::{
 };
 use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId};
 
-use crate::conversation::state_machine::{self, ShardOp};
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
 use crate::conversation::{CommandAck, CommandError, ShardClient};
 
 /// Change of one conversation, ready for submission.
@@ -18,7 +18,7 @@ pub struct ConversationChange {
     pub conv: ConversationId,
     /// Idempotency key; `None` for cursors and blocks.
     pub cid: Option<ClientMessageId>,
-    pub op: ShardOp,
+    pub op: ConversationOp,
 }
 
 // === impl ConversationChange ===
@@ -42,7 +42,7 @@ impl ConversationChange {
             }
         };
         fits(&send.b, body_bytes)?;
-        let op = ShardOp::Send {
+        let op = ConversationOp::Send {
             direct,
             body: send.b.as_str().into(),
             reply_to: send.reply_to,
@@ -72,7 +72,7 @@ impl ConversationChange {
         Ok(ConversationChange {
             conv: c,
             cid: Some(cid),
-            op: ShardOp::Edit { of, body, mentions },
+            op: ConversationOp::Edit { of, body, mentions },
         })
     }
 
@@ -81,16 +81,20 @@ impl ConversationChange {
     #[must_use]
     pub fn of(command: ClientCommand) -> Option<ConversationChange> {
         let (conv, cid, op) = match command {
-            ClientCommand::Invite(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Invite { who }),
-            ClientCommand::Kick(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Kick { who }),
-            ClientCommand::Ban(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Ban { who }),
-            ClientCommand::Unban(MemberAction { c, cid, who }) => (c, Some(cid), ShardOp::Unban { who }),
-            ClientCommand::Role(SetRole { c, cid, who, role }) => {
-                (c, Some(cid), ShardOp::SetRole { who, role })
+            ClientCommand::Invite(MemberAction { c, cid, who }) => {
+                (c, Some(cid), ConversationOp::Invite { who })
             }
-            ClientCommand::Join(join) => (join.c, Some(join.cid), ShardOp::Join),
+            ClientCommand::Kick(MemberAction { c, cid, who }) => (c, Some(cid), ConversationOp::Kick { who }),
+            ClientCommand::Ban(MemberAction { c, cid, who }) => (c, Some(cid), ConversationOp::Ban { who }),
+            ClientCommand::Unban(MemberAction { c, cid, who }) => {
+                (c, Some(cid), ConversationOp::Unban { who })
+            }
+            ClientCommand::Role(SetRole { c, cid, who, role }) => {
+                (c, Some(cid), ConversationOp::SetRole { who, role })
+            }
+            ClientCommand::Join(join) => (join.c, Some(join.cid), ConversationOp::Join),
             ClientCommand::Set(set) => {
-                let op = ShardOp::Set {
+                let op = ConversationOp::Set {
                     title: set.title,
                     history: set.history,
                     muted: set.muted,
@@ -98,8 +102,8 @@ impl ConversationChange {
                 };
                 (set.c, Some(set.cid), op)
             }
-            ClientCommand::Leave(leave) => (leave.c, Some(leave.cid), ShardOp::Leave),
-            ClientCommand::Del(del) => (del.c, Some(del.cid), ShardOp::Delete { of: del.of }),
+            ClientCommand::Leave(leave) => (leave.c, Some(leave.cid), ConversationOp::Leave),
+            ClientCommand::Del(del) => (del.c, Some(del.cid), ConversationOp::Delete { of: del.of }),
             ClientCommand::React(SetReaction {
                 c,
                 of,
@@ -109,12 +113,29 @@ impl ConversationChange {
                 who,
             }) => {
                 let k = k.into();
-                (c, Some(cid), ShardOp::React { of, k, on, who })
+                (c, Some(cid), ConversationOp::React { of, k, on, who })
             }
             // Cursors only move forward, so a repetition is harmless without a key.
-            ClientCommand::Read(cursor) => (cursor.c, None, ShardOp::Read { s: cursor.s }),
-            ClientCommand::Recv(cursor) => (cursor.c, None, ShardOp::Delivered { s: cursor.s }),
-            _ => return None,
+            ClientCommand::Read(cursor) => (cursor.c, None, ConversationOp::Read { s: cursor.s }),
+            ClientCommand::Recv(cursor) => (cursor.c, None, ConversationOp::Delivered { s: cursor.s }),
+            // Changes with functions of their own, see above.
+            ClientCommand::Send(_)
+            | ClientCommand::Edit(_)
+            | ClientCommand::Create(_)
+            | ClientCommand::Block(_)
+            | ClientCommand::Unblock(_)
+            // Commands that change no conversation.
+            | ClientCommand::Auth(_)
+            | ClientCommand::Open(_)
+            | ClientCommand::List(_)
+            | ClientCommand::Hist(_)
+            | ClientCommand::Sync(_)
+            | ClientCommand::Members(_)
+            | ClientCommand::Typing(_)
+            | ClientCommand::Watch(_)
+            | ClientCommand::Unwatch(_)
+            | ClientCommand::Me(_)
+            | ClientCommand::Hb(_) => return None,
         };
         Some(ConversationChange { conv, cid, op })
     }
@@ -126,7 +147,7 @@ impl ConversationChange {
             conv: ConversationId::direct(user, &who),
             // A repeated block changes nothing and needs no key.
             cid: None,
-            op: ShardOp::Block { who, on },
+            op: ConversationOp::Block { who, on },
         }
     }
 
@@ -142,17 +163,18 @@ impl ConversationChange {
         let ConversationChange { conv, cid, op } = self;
         match (op, cid) {
             // Cloned, because the future must not borrow: its caller may drop the handle before it resolves.
-            (ShardOp::Invite { who }, Some(cid)) => {
+            (ConversationOp::Invite { who }, Some(cid)) => {
                 let conversations = conversations.clone();
                 Either::Left(async move { conversations.invite(user, conv, cid, skip, who).await })
             }
-            (op, cid) => Either::Right(conversations.submit(state_machine::ShardCommand {
-                conv,
-                user,
-                cid,
-                skip,
-                op,
-            })),
+            (op, cid) => {
+                let origin = CommandOrigin {
+                    user,
+                    cid,
+                    exclude_session: skip,
+                };
+                Either::Right(conversations.submit(conv, origin, op))
+            }
         }
     }
 }

@@ -14,7 +14,6 @@ use protocol::lists::{BanEntryRow, BanList, BlockList};
 use protocol::message::MessagePage;
 use protocol::{ConversationId, ErrorCode, UserId, limits};
 
-use crate::config::LimitsConfig;
 use crate::conversation::state_machine::query::IndexPage;
 use crate::conversation::{CommandError, ShardClient, SyncItem};
 use crate::session::SessionRegistry;
@@ -27,6 +26,9 @@ const SYNC_NAMED: usize = 50;
 /// Conversations on the first page of a sync if `have` names fewer: one round of reads keeps it fast.
 const SYNC_FIRST: usize = SYNC_AT_ONCE;
 
+/// Bytes of one sync response after which the rest is left for the next page.
+const SYNC_BYTES: usize = 1 << 20;
+
 /// Executes `list`: returns a page of the user's conversation list.
 ///
 /// # Errors
@@ -35,9 +37,8 @@ pub async fn list(
     conversations: &ShardClient,
     user: &UserId,
     list: ListConversations,
-    limits: &LimitsConfig,
 ) -> Result<ConversationList, CommandError> {
-    let limit = page(list.limit, limits);
+    let limit = limits::page(list.limit);
     conversations.inbox(user, list.cursor, limit).await
 }
 
@@ -49,9 +50,8 @@ pub async fn history(
     conversations: &ShardClient,
     user: &UserId,
     hist: GetHistory,
-    limits: &LimitsConfig,
 ) -> Result<Page, CommandError> {
-    let limit = page(hist.limit, limits);
+    let limit = limits::page(hist.limit);
     let GetHistory { c, before, after, .. } = hist;
     let page = conversations.history(user, &c, before, after, limit).await?;
     Ok(Page {
@@ -70,9 +70,8 @@ pub async fn messages(
     conversations: &ShardClient,
     user: &UserId,
     hist: GetHistory,
-    limits: &LimitsConfig,
 ) -> Result<MessagePage, CommandError> {
-    let limit = page(hist.limit, limits);
+    let limit = limits::page(hist.limit);
     let GetHistory { c, before, after, .. } = hist;
     conversations.messages(user, &c, before, after, limit).await
 }
@@ -87,14 +86,13 @@ pub async fn sync(
     sessions: &SessionRegistry,
     user: &UserId,
     sync: SyncRequest,
-    limits: &LimitsConfig,
 ) -> Result<SyncResponse, CommandError> {
     let after = sync.cursor.as_deref().map(ConversationId::parse).transpose();
     let after = after.map_err(|_| CommandError::new(ErrorCode::BadRequest, "unknown cursor"))?;
     // A full `have` may leave out further conversations of the client, see `plan`.
-    let full = sync.have.len() >= SYNC_HAVE.min(limits.sync_page);
+    let full = sync.have.len() >= SYNC_HAVE;
     let named = if after.is_some() { SYNC_NAMED } else { SYNC_FIRST };
-    let most = sync.have.len().max(named).min(limits.sync_page);
+    let most = sync.have.len().max(named).min(SYNC_HAVE);
     let index = conversations.index(user, after.clone(), most).await?;
     let (wants, mut next) = plan(sync.have, full, after.as_ref(), index, most);
     let convs: Vec<ConversationId> = wants.iter().map(|(conv, _)| conv.clone()).collect();
@@ -104,7 +102,7 @@ pub async fn sync(
     let mut bytes = 0;
     for wants in wants.chunks(SYNC_AT_ONCE) {
         // Checked per chunk and after the first: every page makes progress, and the rest is left to the next page.
-        if bytes > limits.sync_bytes {
+        if bytes > SYNC_BYTES {
             next = items.last().map(|item: &SyncItem| item.conv.as_str().to_owned());
             break;
         }
@@ -140,12 +138,11 @@ pub async fn members(
     conversations: &ShardClient,
     user: &UserId,
     question: ListMembers,
-    limits: &LimitsConfig,
 ) -> Result<MembersOf, CommandError> {
     let ListMembers { c, cursor, limit } = question;
     let after = after(cursor)?;
     let found = conversations
-        .members(user, &c, after, page(limit, limits))
+        .members(user, &c, after, limits::page(limit))
         .await?;
     let items = found.items.into_iter().map(|member| ConversationMember {
         u: member.user,
@@ -167,11 +164,10 @@ pub async fn bans(
     conversations: &ShardClient,
     user: &UserId,
     question: ListMembers,
-    limits: &LimitsConfig,
 ) -> Result<BanList, CommandError> {
     let ListMembers { c, cursor, limit } = question;
     let after = after(cursor)?;
-    let found = conversations.bans(user, &c, after, page(limit, limits)).await?;
+    let found = conversations.bans(user, &c, after, limits::page(limit)).await?;
     let items = found.items.into_iter().map(|ban| BanEntryRow {
         u: ban.user,
         by: ban.by,
@@ -191,11 +187,10 @@ pub async fn blocks(
     conversations: &ShardClient,
     user: &UserId,
     question: ListConversations,
-    limits: &LimitsConfig,
 ) -> Result<BlockList, CommandError> {
     let ListConversations { cursor, limit } = question;
     let after = after(cursor)?;
-    let found = conversations.blocks(user, after, page(limit, limits)).await?;
+    let found = conversations.blocks(user, after, limits::page(limit)).await?;
     Ok(BlockList {
         items: found.items,
         next: found.next.map(|user| user.as_str().to_owned()),
@@ -206,12 +201,6 @@ pub async fn blocks(
 fn after(cursor: Option<String>) -> Result<Option<UserId>, CommandError> {
     let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
     after.map_err(|_| CommandError::new(ErrorCode::BadRequest, "unknown cursor"))
-}
-
-/// Returns the page size: the requested one within the bounds of the protocol and the node.
-#[must_use]
-pub fn page(limit: Option<u64>, node: &LimitsConfig) -> usize {
-    limits::page(limit).min(node.page)
 }
 
 /// Returns the missed events. A conversation is left out only if the user is no member; an unreachable one fails the

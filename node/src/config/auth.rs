@@ -33,8 +33,6 @@ section! {
         audience: String = String::new(),
         /// Required value of the `iss` claim. Empty: the claim is not checked.
         issuer: String = String::new(),
-        /// Tolerated clock difference in seconds, at most 60.
-        leeway_s: u64 = 60,
         /// Accept `dev:<user>` as a token from any client. For development only; set by `rookery dev`.
         dev_tokens: bool = false,
     }
@@ -73,9 +71,6 @@ impl AuthConfig {
         // RFC 7518 requires an HS256 key of at least the size of the hash.
         if !self.secret.is_empty() && self.secret.0.len() < 32 {
             problems.add("auth.secret", "must have at least 32 bytes");
-        }
-        if self.leeway_s > 60 {
-            problems.add("auth.leeway_s", "must be at most 60");
         }
     }
 }

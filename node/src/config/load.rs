@@ -7,10 +7,9 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 
-use super::Config;
 use super::section::ConfigSection;
 use super::units::SecretString;
-use crate::webhook;
+use super::{Config, receiver, unknown};
 
 /// Sources of settings, in ascending precedence.
 #[derive(Default)]
@@ -36,7 +35,7 @@ impl Problems {
         self.0.push(format!("{key}: {reason}"));
     }
 
-    pub(super) fn at_least(&mut self, key: &str, value: u64, least: u64) {
+    pub(super) fn at_least<T: PartialOrd + fmt::Display>(&mut self, key: &str, value: T, least: T) {
         if value < least {
             self.add(key, &format!("must be at least {least}"));
         }
@@ -44,11 +43,11 @@ impl Problems {
 
     /// Checks the URL and key of a webhook. `prefix` is the common prefix of its keys.
     pub(super) fn webhook(&mut self, prefix: &str, url: &str, secret: &SecretString) {
-        if let Err(why) = webhook::address(url) {
-            self.add(&format!("{prefix}url"), &why.to_string());
+        if let Err(why) = receiver::webhook_url(url) {
+            self.add(&format!("{prefix}url"), why);
         }
-        if let Err(why) = webhook::SigningSecret::parse(&secret.0) {
-            self.add(&format!("{prefix}secret"), &why.to_string());
+        if let Err(why) = receiver::signing_key(&secret.0) {
+            self.add(&format!("{prefix}secret"), why);
         }
     }
 
@@ -121,14 +120,18 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         chat: section("chat", &mut tables, &mut problems),
         presence: section("presence", &mut tables, &mut problems),
         retention: section("retention", &mut tables, &mut problems),
-        hooks: section("hooks", &mut tables, &mut problems),
+        webhook: section("webhook", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),
+        #[cfg(feature = "test-tuning")]
+        tuning: section("tuning", &mut tables, &mut problems),
+        #[cfg(not(feature = "test-tuning"))]
+        tuning: super::Tuning::default(),
     };
     // Known sections have been removed from the tables by now.
     for name in tables.keys() {
-        problems.add(name, "no such section");
+        problems.add(name, &unknown::section(name));
     }
     // Also runs after earlier problems, on defaults in place of the bad values, so that one run reports everything.
     config.check(&mut problems);
@@ -159,7 +162,8 @@ fn section<S: ConfigSection>(name: &str, tables: &mut Dict, problems: &mut Probl
     table.retain(|key, _| {
         let known = S::KEYS.iter().any(|(name, _)| name == key);
         if !known {
-            problems.add(&format!("{name}.{key}"), "no such setting");
+            let full = format!("{name}.{key}");
+            problems.add(&full, &unknown::setting(&full));
         }
         known
     });

@@ -6,11 +6,11 @@
 pub mod auth;
 pub mod chat;
 pub mod cluster;
-pub mod hooks;
 pub mod limits;
 pub mod load;
 pub mod login;
 pub mod presence;
+pub mod receiver;
 pub mod render;
 pub mod retention;
 pub mod section;
@@ -18,25 +18,30 @@ pub mod server;
 pub mod session;
 pub mod storage;
 pub mod telemetry;
+pub mod tuning;
 pub mod units;
+mod unknown;
+pub mod webhook;
 
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Algorithm, AuthConfig};
 pub use chat::ChatConfig;
 pub use cluster::ClusterConfig;
-pub use hooks::WebhookConfig;
 pub use limits::LimitsConfig;
 pub use load::{ConfigSources, Problems, load};
 pub use login::LoginConfig;
 pub use presence::PresenceConfig;
+pub use receiver::{signing_key, webhook_url};
 pub use render::example;
 pub use retention::RetentionConfig;
 pub use server::ServerConfig;
 pub use session::SessionConfig;
 pub use storage::StorageConfig;
 pub use telemetry::{Format, TelemetryConfig};
-pub use units::{IpNetwork, Millis, SecretString};
+pub use tuning::Tuning;
+pub use units::{HumanDuration, HumanSize, IpNetwork, SecretString};
+pub use webhook::WebhookConfig;
 
 /// Configuration of a node, by section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,15 +54,62 @@ pub struct Config {
     pub chat: ChatConfig,
     pub presence: PresenceConfig,
     pub retention: RetentionConfig,
-    pub hooks: WebhookConfig,
+    pub webhook: WebhookConfig,
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
+    /// Constants that only tests change.
+    #[cfg_attr(not(feature = "test-tuning"), serde(skip))]
+    #[cfg_attr(feature = "test-tuning", serde(default))]
+    pub tuning: Tuning,
 }
 
 // === impl Config ===
 
 impl Config {
+    /// Returns the burst of commands that change something: three seconds of the rate.
+    #[must_use]
+    pub fn sends_burst(&self) -> u32 {
+        let burst = self.limits.sends_per_second.saturating_mul(3);
+        self.tuning.sends_burst.unwrap_or(burst)
+    }
+
+    /// Returns the burst of commands that only read: four seconds of the rate.
+    #[must_use]
+    pub fn queries_burst(&self) -> u32 {
+        let burst = self.limits.queries_per_second.saturating_mul(4);
+        self.tuning.queries_burst.unwrap_or(burst)
+    }
+
+    /// Returns the time that a stopping node waits for other nodes to fetch its sessions: half of the drain timeout.
+    #[must_use]
+    pub fn fetch_timeout(&self) -> HumanDuration {
+        let half = HumanDuration(self.server.drain_timeout.0 / 2);
+        self.tuning.fetch_timeout.unwrap_or(half)
+    }
+
+    /// Returns the number of unacknowledged sends at which reading from a connection pauses: half a second of the rate,
+    /// so that a client with a high rate can use it.
+    #[must_use]
+    pub fn unacked_sends(&self) -> usize {
+        let half = usize::try_from(self.limits.sends_per_second / 2).unwrap_or(usize::MAX);
+        self.tuning.unacked_sends.unwrap_or(half.clamp(16, 1_024))
+    }
+
+    /// Returns the interval at which clients shall send `hb`: three quarters of the idle timeout.
+    #[must_use]
+    pub fn heartbeat_interval(&self) -> HumanDuration {
+        HumanDuration(self.session.idle_timeout.0 * 3 / 4)
+    }
+
+    /// Returns the size of the largest WebSocket message: 64 KiB, or a body of the permitted size with 512 bytes for
+    /// the other fields.
+    #[must_use]
+    pub fn max_frame(&self) -> usize {
+        let whole_body = self.limits.max_body_size.as_usize().saturating_add(512);
+        self.tuning.frame_size.as_usize().max(whole_body)
+    }
+
     fn check(&self, problems: &mut Problems) {
         self.server.check(problems);
         self.auth.check(problems, !self.login.webhook_url.is_empty());
@@ -65,9 +117,8 @@ impl Config {
         self.limits.check(problems);
         self.session.check(problems);
         self.chat.check(problems);
-        self.presence.check(problems);
         self.retention.check(problems);
-        self.hooks.check(problems);
+        self.webhook.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
         self.telemetry.check(problems);
@@ -127,19 +178,22 @@ mod tests {
         let path = dir.path().join("node.toml");
         std::fs::write(
             &path,
-            "[session]\nauth_ms = 700\nhb_ms = 800\n[auth]\ndev_tokens = true\n",
+            "[session]\nresume_timeout = \"70s\"\nidle_timeout = \"80s\"\n[auth]\ndev_tokens = true\n",
         )
         .unwrap();
-        let set = vec![("session.hb_ms".to_owned(), "900".to_owned())];
+        let set = vec![("session.idle_timeout".to_owned(), "90s".to_owned())];
         let config = load(&ConfigSources {
             file: Some(&path),
             set,
             ..ConfigSources::default()
         })
         .unwrap();
-        assert_eq!(config.session.auth_ms, Millis(700));
-        assert_eq!(config.session.hb_ms, Millis(900));
-        assert_eq!(config.session.ping_ms, SessionConfig::default().ping_ms);
+        assert_eq!(config.session.resume_timeout, HumanDuration::secs(70));
+        assert_eq!(config.session.idle_timeout, HumanDuration::secs(90));
+        assert_eq!(
+            config.session.ping_interval,
+            SessionConfig::default().ping_interval
+        );
     }
 
     #[test]
@@ -151,26 +205,103 @@ mod tests {
     #[test]
     fn every_problem_is_listed_with_its_key() {
         let problems = set(&[
-            ("session.auth_msec", "5"),
-            ("session.hb_ms", "soon"),
-            ("session.ping_ms", "later"),
-            ("limits.burst", "0"),
-            ("gateway.http", "x"),
-            ("server.http", "localhost"),
+            ("session.idle_timout", "5s"),
+            ("session.resume_timeout", "soon"),
+            ("session.ping_interval", "later"),
+            ("limits.sends_per_second", "0"),
+            ("gateway.listen", "x"),
+            ("server.listen", "localhost"),
         ])
         .unwrap_err();
         let lines = problems.lines().join("\n");
         for key in [
-            "session.auth_msec",
-            "session.hb_ms",
-            "session.ping_ms",
-            "limits.burst",
+            "session.idle_timout",
+            "session.resume_timeout",
+            "session.ping_interval",
+            "limits.sends_per_second",
             "gateway",
-            "server.http",
+            "server.listen",
         ] {
             assert!(lines.contains(&format!("{key}: ")), "{key} missing in:\n{lines}");
         }
         assert_eq!(problems.lines().len(), 6, "{lines}");
+    }
+
+    fn problem(key: &str, value: &str) -> String {
+        set(&[(key, value)]).unwrap_err().lines().join("\n")
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_refused_with_the_unit_and_an_example() {
+        assert_eq!(
+            problem("session.idle_timeout", "60000"),
+            "session.idle_timeout: 60000 is not a duration with its unit (ms, s, m, h or days), for example \"5s\" or \
+             \"500ms\""
+        );
+        assert_eq!(
+            problem("limits.max_body_size", "16384"),
+            "limits.max_body_size: 16384 is not a size with its unit (B, KiB, MiB or GiB), for example \"64KiB\" or \
+             \"1MiB\""
+        );
+    }
+
+    #[test]
+    fn an_unknown_or_former_key_is_refused_with_the_nearest_one() {
+        for (key, nearest) in [
+            ("session.idle_timeout_ms", "session.idle_timeout"),
+            ("session.resume_ttl_ms", "session.resume_timeout"),
+            ("server.http", "server.listen"),
+            ("limits.outbox_bytes", "limits.outbound_queue_size"),
+            ("limits.sends_per_s", "limits.sends_per_second"),
+            ("limits.subscriptions", "limits.subscriptions_per_session"),
+            ("cluster.election_min_ms", "cluster.election_timeout"),
+            ("cluster.snapshot_rate_bytes", "cluster.snapshot_rate"),
+            ("storage.cache_bytes", "storage.cache_size"),
+            ("retention.group_max_age_ms", "retention.group_max_age"),
+            ("login.access_ms", "login.access_token_ttl"),
+        ] {
+            let expected = format!("{key}: no such setting; the nearest is {nearest}");
+            assert_eq!(problem(key, "1"), expected);
+        }
+        assert_eq!(
+            problem("hooks.url", "x"),
+            "hooks: no such section; the nearest is webhook"
+        );
+    }
+
+    #[test]
+    fn there_are_few_settings_and_each_is_in_the_operators_manual() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let manual = std::fs::read_to_string(path).unwrap();
+        let keys: Vec<String> = section::SECTIONS
+            .iter()
+            .flat_map(|(section, keys)| keys.iter().map(move |(key, _)| format!("{section}.{key}")))
+            .collect();
+        assert!(
+            keys.len() <= 70,
+            "{}: another setting has to go first",
+            keys.len()
+        );
+        for key in keys {
+            assert!(
+                manual.contains(&format!("`{key}`")),
+                "{key} is not in docs/operations.md"
+            );
+        }
+    }
+
+    #[test]
+    fn bursts_and_the_frame_size_follow_from_the_settings() {
+        let mut config = Config::default();
+        assert_eq!((config.sends_burst(), config.queries_burst()), (60, 200));
+        assert_eq!(config.max_frame(), 64 << 10);
+        assert_eq!(config.unacked_sends(), 16);
+        assert_eq!(config.heartbeat_interval(), HumanDuration::secs(30));
+        config.limits.sends_per_second = u32::MAX;
+        config.limits.max_body_size = HumanSize::mib(1);
+        assert_eq!(config.sends_burst(), u32::MAX);
+        assert_eq!(config.unacked_sends(), 1_024);
+        assert_eq!(config.max_frame(), (1 << 20) + 512);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::section::ConfigSection;
 pub fn example() -> String {
     let mut text = String::from(
         "# Every setting of a Rookery node with its default. Later sources win: the defaults, this file, the\n\
-         # environment (ROOKERY_SESSION__AUTH_MS=5000), the command line (--set session.auth_ms=5000).\n\
+         # environment (ROOKERY_SESSION__IDLE_TIMEOUT=60s), the command line (--set session.idle_timeout=60s).\n\
          # Rendered by `rookery config`; a test keeps it so.\n",
     );
     let defaults = Config::default();
@@ -25,7 +25,7 @@ pub fn example() -> String {
     section(&mut text, "chat", &defaults.chat);
     section(&mut text, "presence", &defaults.presence);
     section(&mut text, "retention", &defaults.retention);
-    section(&mut text, "hooks", &defaults.hooks);
+    section(&mut text, "webhook", &defaults.webhook);
     section(&mut text, "cluster", &defaults.cluster);
     section(&mut text, "storage", &defaults.storage);
     section(&mut text, "telemetry", &defaults.telemetry);

@@ -1,11 +1,35 @@
 //! Declaration of config sections: fields, defaults and the text of the example file from the same lines.
 
+use super::{
+    AuthConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, PresenceConfig, RetentionConfig,
+    ServerConfig, SessionConfig, StorageConfig, TelemetryConfig, WebhookConfig,
+};
+
+/// Keys of a section with their descriptions, line by line.
+pub type SectionKeys = &'static [(&'static str, &'static [&'static str])];
+
+/// Sections with their keys, in the order of the example file.
+pub const SECTIONS: [(&str, SectionKeys); 12] = [
+    ("server", ServerConfig::KEYS),
+    ("auth", AuthConfig::KEYS),
+    ("login", LoginConfig::KEYS),
+    ("limits", LimitsConfig::KEYS),
+    ("session", SessionConfig::KEYS),
+    ("chat", ChatConfig::KEYS),
+    ("presence", PresenceConfig::KEYS),
+    ("retention", RetentionConfig::KEYS),
+    ("webhook", WebhookConfig::KEYS),
+    ("cluster", ClusterConfig::KEYS),
+    ("storage", StorageConfig::KEYS),
+    ("telemetry", TelemetryConfig::KEYS),
+];
+
 /// Table of the configuration file.
 pub trait ConfigSection: serde::Serialize + serde::de::DeserializeOwned + Default {
     /// Description of the section, line by line.
     const ABOUT: &'static [&'static str];
     /// Every key with its description, line by line, in the order of the example file.
-    const KEYS: &'static [(&'static str, &'static [&'static str])];
+    const KEYS: SectionKeys;
 }
 
 /// Declares a section: `name: Type = default` per key, each with a doc comment that also becomes the comment of
@@ -32,7 +56,7 @@ macro_rules! section {
 
         impl $crate::config::section::ConfigSection for $section {
             const ABOUT: &'static [&'static str] = &[$( $about, )+];
-            const KEYS: &'static [(&'static str, &'static [&'static str])] =
+            const KEYS: $crate::config::section::SectionKeys =
                 &[$( (stringify!($key), &[$( $doc, )+]), )+];
         }
     };

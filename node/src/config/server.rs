@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::load::Problems;
 use super::section::section;
-use super::units::{IpNetwork, Millis, SecretString};
+use super::units::{HumanDuration, IpNetwork, SecretString};
 
 section! {
     /// Public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front of it.
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
-        http: String = "127.0.0.1:8080".to_owned(),
+        listen: String = "127.0.0.1:8080".to_owned(),
         /// Threads that serve clients; 0 uses one per processor.
         workers: usize = 0,
         /// Maximum number of client connections. Further ones receive 503, except requests of operators and probes. 0:
@@ -18,26 +18,17 @@ section! {
         max_connections: usize = 0,
         /// Maximum number of unauthenticated connections per address (IPv6: per /64). Beyond it, the oldest idle one is
         /// closed, and new sessions without a token receive 503. Behind a trusted proxy, the client's address counts.
+        /// Raise it if many clients share one address.
         unauthenticated_per_address: usize = 512,
-        /// Connections that the kernel queues before they are accepted.
-        backlog: u32 = 4096,
         /// Origins from which browsers may open sessions; "*" permits any. Other clients send no Origin header.
         allowed_origins: Vec<String> = vec!["*".to_owned()],
         /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.
         trusted_proxies: Vec<String> = Vec::new(),
         /// Bearer token for /metrics and /v1/cluster. Empty: open with development tokens, closed otherwise.
         admin_token: SecretString = SecretString::default(),
-        /// Maximum time for the head of a connection's first request, and for the body of each request.
-        request_timeout_ms: Millis = Millis(5_000),
-        /// Time to read on after closing a connection, so that the client receives the last bytes instead of a reset.
-        linger_ms: Millis = Millis(1_000),
-        /// Time after which the kernel drops a connection whose sent data stays unacknowledged.
-        user_timeout_ms: Millis = Millis(30_000),
-        /// Unsent bytes that the kernel buffers per connection. More data stays in the session's outbound queue, where
-        /// the limits for slow clients apply. 0 leaves the size to the kernel (megabytes).
-        unsent_bytes: u32 = 65_536,
-        /// Maximum time that a stop waits for open connections after the sessions were closed.
-        shutdown_ms: Millis = Millis(5_000),
+        /// Maximum time at a stop for the transfer of all shards to other nodes. Other nodes then have half of it to
+        /// fetch the sessions.
+        drain_timeout: HumanDuration = HumanDuration::secs(10),
     }
 }
 
@@ -46,19 +37,17 @@ section! {
 impl ServerConfig {
     /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
-        if self.http.parse::<SocketAddr>().is_err() {
+        if self.listen.parse::<SocketAddr>().is_err() {
             problems.add(
-                "server.http",
+                "server.listen",
                 "must be an address and a port, like 127.0.0.1:8080",
             );
         }
-        problems.at_least("server.backlog", u64::from(self.backlog), 1);
         problems.at_least(
             "server.unauthenticated_per_address",
             self.unauthenticated_per_address as u64,
             1,
         );
-        problems.at_least("server.request_timeout_ms", self.request_timeout_ms.0, 100);
         if !self.admin_token.is_empty() && self.admin_token.0.len() < 16 {
             problems.add("server.admin_token", "must have at least 16 characters");
         }

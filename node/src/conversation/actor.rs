@@ -10,12 +10,12 @@ use protocol::ConversationId;
 use tracing::debug;
 
 use super::apply_results::{self, answer_of};
-use super::precheck::{self, CommandHeader, PrecheckCache};
+use super::precheck::{self, PrecheckCache};
 use super::queries::rows;
 use super::shard::context::ShardContext;
 use super::shard::inbound_batch::PendingCommand;
 use super::shard::messages::{ApplyResults, Passivate, ProposeCommands};
-use super::state_machine::ShardOutcome;
+use super::state_machine::{CommandHeader, ShardOutcome};
 use crate::rpc::submit::CommandReply;
 
 /// Mailbox capacity: more messages than the shard sends at once (one per inbound batch and one per applied batch).
@@ -147,7 +147,7 @@ impl Handler<ApplyResults> for ConversationActor {
     fn handle(&mut self, results: ApplyResults, _: &mut Context<Self>) {
         let (core, memory) = (&self.core, &mut self.memory);
         results.each(|pending, outcome| {
-            if let ShardOutcome::Done(applied) = &outcome {
+            if let ShardOutcome::Conversation(applied) = &outcome {
                 for event in &applied.events {
                     memory.published(event);
                 }

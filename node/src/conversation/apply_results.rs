@@ -6,19 +6,20 @@
 //! login changes, and membership changes for the user's shard.
 
 use protocol::event::ReceiptEvent;
-use protocol::{ClientMessageId, Event, UserId};
+use protocol::{ConversationId, Event, UserId};
 
-use super::precheck::CommandHeader;
 use super::recent::RecentSubject;
 use super::shard::context::ShardContext;
 use super::shard::inbound_batch::PendingCommand;
-use super::state_machine::{ApplyEffect, EventEnvelope, ShardOutcome};
+use super::state_machine::command_header::CommandSubject;
+use super::state_machine::login::{LoginKey, LoginOutcome, TokenFamilyId};
+use super::state_machine::{
+    ApplyEffect, CommandHeader, CommandResult, EventEnvelope, LARGE_CONVERSATION, OutboxOutcome,
+    RetentionOutcome, ShardOutcome, UserOutcome,
+};
 use crate::rpc::login::LoginsRevoked;
-use crate::rpc::submit::CommandReply;
+use crate::rpc::submit::{AppliedReply, CommandReply};
 use crate::user::login::revocation_list;
-
-/// Largest conversation, in members, whose cursor movements are published to the other members.
-const RECEIPT_MEMBERS: u64 = 256;
 
 /// Responds to a decided command, fans out its events and carries out its effect.
 pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: ShardOutcome) {
@@ -26,11 +27,30 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
     // The response goes first: fan-out grows with the interested nodes and must not delay the sender. For the meaning
     // of the ack see docs/delivery.md, "The ack".
     pending.answer(answer_of(&outcome));
-    let ShardOutcome::Done(applied) = outcome else {
-        return;
-    };
+    match outcome {
+        ShardOutcome::Conversation(applied) => conversation_changed(core, &bytes, applied),
+        ShardOutcome::User(outcome) => user_changed(core, &bytes, outcome),
+        ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &bytes, &[family], false),
+        ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
+            logins_ended(core, &bytes, &families, all);
+        }
+        // Sessions that are not subscribed to the conversation subscribe on this.
+        ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => {
+            moved.into_iter().for_each(|moved| core.active(moved));
+        }
+        ShardOutcome::Login(
+            LoginOutcome::Accepted | LoginOutcome::Refused | LoginOutcome::Limited { .. },
+        )
+        | ShardOutcome::Outbox(OutboxOutcome::Removed)
+        | ShardOutcome::Webhook
+        | ShardOutcome::Retention(_)
+        | ShardOutcome::Refused(..) => {}
+    }
+}
+
+fn conversation_changed(core: &ShardContext, command: &[u8], applied: CommandResult) {
     // A duplicate queued no webhook.
-    if applied.mn > 0 && !applied.dup {
+    if applied.mn.is_some() && !applied.dup {
         core.hook_wake.notify_one();
     }
     for event in applied.events {
@@ -45,18 +65,7 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
         }
     }
     match applied.effect {
-        ApplyEffect::None | ApplyEffect::Reserved(_) => {}
-        // Nodes that watch the user must hide the presence from the blocked user at once.
-        ApplyEffect::Blocked { who, since_ms } => {
-            if let Some((_, user, _)) = named(&bytes) {
-                core.users.send(|users| users.blocked(&user, &who, since_ms));
-            }
-        }
-        ApplyEffect::Ended(login) => {
-            let all = login.is_none();
-            logins_ended(core, &bytes, login.into_iter().collect(), all);
-        }
-        ApplyEffect::EndedAll(logins) => logins_ended(core, &bytes, logins, true),
+        ApplyEffect::None => {}
         ApplyEffect::OutboxAppended => core.outbox_wake.notify_one(),
         ApplyEffect::Cursors {
             delivered,
@@ -64,47 +73,67 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
             read_moved,
             members,
         } => {
-            let with_cursors = members <= RECEIPT_MEMBERS;
+            let with_cursors = members <= LARGE_CONVERSATION;
             // The user's other devices need the read position, whatever the size of the conversation.
             if with_cursors || read_moved {
-                receipt(core, &bytes, (delivered, read), !with_cursors);
+                receipt(core, command, (delivered, read), !with_cursors);
             }
         }
         ApplyEffect::Watched => {
-            if let Some((conv, _, _)) = named(&bytes) {
+            if let Some((conv, _, _)) = named(command) {
                 core.watch(conv);
-            }
-        }
-        // Sessions that are not subscribed to the conversation subscribe on this.
-        ApplyEffect::Moved(moved) => moved.into_iter().for_each(|moved| core.active(moved)),
-        // An older version of the membership changes nothing and is not announced.
-        ApplyEffect::Indexed { changed, member } => {
-            if changed && member {
-                joined(core, &bytes);
             }
         }
     }
 }
 
+fn user_changed(core: &ShardContext, command: &[u8], outcome: UserOutcome) {
+    let header = CommandHeader::read(command).ok();
+    let user = header.and_then(|header| UserId::parse(header.user?).ok());
+    let Some(user) = user else {
+        return;
+    };
+    match outcome {
+        // Nodes that watch the user must hide the presence from the blocked user at once.
+        UserOutcome::Blocked { who, since_ms } => {
+            core.users.send(|users| users.blocked(&user, &who, since_ms));
+        }
+        // An older version of the membership changes nothing and is not announced.
+        UserOutcome::Indexed {
+            conversation,
+            changed: true,
+            member: true,
+        } => core.joined(&user, &conversation),
+        UserOutcome::Indexed { .. }
+        | UserOutcome::Recorded
+        | UserOutcome::Reserved { .. }
+        | UserOutcome::Addition(_) => {}
+    }
+}
+
 /// Converts an outcome to the response for the sender.
 pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
-    match outcome {
-        ShardOutcome::Done(applied) => {
-            let reserved = match &applied.effect {
-                ApplyEffect::Reserved(conv) => Some(conv.clone()),
-                _ => None,
-            };
-            CommandReply::Done {
-                seq: applied.s,
-                mn: applied.mn,
-                ts: applied.ts,
-                dup: applied.dup,
-                reserved,
-            }
+    CommandReply::Done(match outcome {
+        ShardOutcome::Conversation(applied) => AppliedReply::Conversation {
+            seq: applied.seq,
+            mn: applied.mn,
+            ts: applied.ts,
+            dup: applied.dup,
+        },
+        ShardOutcome::User(UserOutcome::Reserved { conversation, .. }) => {
+            AppliedReply::Reserved(conversation.clone())
         }
-        ShardOutcome::Refused(code, msg) => CommandReply::refused(*code, msg.clone()),
-        ShardOutcome::Bad(why) => CommandReply::refused(protocol::ErrorCode::BadRequest, why.clone()),
-    }
+        ShardOutcome::User(UserOutcome::Addition(verdict)) => AppliedReply::Addition(*verdict),
+        ShardOutcome::Login(outcome) => AppliedReply::Login(outcome.clone()),
+        ShardOutcome::Retention(RetentionOutcome::Swept { more, .. }) => AppliedReply::Swept { more: *more },
+        ShardOutcome::User(
+            UserOutcome::Recorded | UserOutcome::Indexed { .. } | UserOutcome::Blocked { .. },
+        )
+        | ShardOutcome::Outbox(_)
+        | ShardOutcome::Webhook
+        | ShardOutcome::Retention(RetentionOutcome::Trimmed) => AppliedReply::Done,
+        ShardOutcome::Refused(code, msg) => return CommandReply::refused(*code, msg.clone()),
+    })
 }
 
 /// Publishes a member's cursors to all members, or with `own` to the member's devices only. Receipts are in no log: the
@@ -133,12 +162,15 @@ fn receipt(core: &ShardContext, command: &[u8], (delivered, read): (u64, u64), o
 
 /// Announces revoked logins: to the nodes with sessions of the user, which close them, and to every node, which refuses
 /// the logins' tokens.
-fn logins_ended(core: &ShardContext, command: &[u8], logins: Vec<ClientMessageId>, all: bool) {
-    // Login commands carry the user id in the conversation field.
-    let header = CommandHeader::read(command).ok();
-    let Some(user) = header.and_then(|header| UserId::parse(header.conv).ok()) else {
+fn logins_ended(core: &ShardContext, command: &[u8], families: &[TokenFamilyId], all: bool) {
+    let subject = CommandHeader::read(command).map(|header| header.subject);
+    let Ok(CommandSubject::Login(key)) = subject else {
         return;
     };
+    let Some(LoginKey::User(user)) = LoginKey::parse(key) else {
+        return;
+    };
+    let logins: Vec<_> = families.iter().map(|family| family.login()).collect();
     // The registry reaches the connected sessions, the broadcast below all others and the tokens.
     core.users.send(|users| match all {
         true => users.ended(&user, None),
@@ -147,18 +179,11 @@ fn logins_ended(core: &ShardContext, command: &[u8], logins: Vec<ClientMessageId
     revocation_list::broadcast(&core.shared, &LoginsRevoked { user, logins, all });
 }
 
-/// Announces a new membership to the nodes with sessions of the user.
-fn joined(core: &ShardContext, command: &[u8]) {
-    if let Some((conv, user, _)) = named(command) {
-        core.joined(&user, &conv);
-    }
-}
-
-fn named(command: &[u8]) -> Option<(protocol::ConversationId, UserId, u64)> {
+fn named(command: &[u8]) -> Option<(ConversationId, UserId, u64)> {
     let header = CommandHeader::read(command).ok()?;
     Some((
-        protocol::ConversationId::parse(header.conv).ok()?,
-        UserId::parse(header.user).ok()?,
-        header.skip,
+        ConversationId::parse(header.conversation()?).ok()?,
+        UserId::parse(header.user?).ok()?,
+        header.exclude_session,
     ))
 }

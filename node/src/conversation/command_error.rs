@@ -4,12 +4,11 @@ use protocol::answer::{Ack, ConversationList, ConversationSnapshot};
 use protocol::{ClientMessageId, ConversationId, EncodedEvent, ErrorCode};
 
 use crate::rpc::RpcError;
-use crate::rpc::submit::CommandReply;
+use crate::rpc::submit::{AppliedReply, CommandReply};
 
 /// Result of a command that is synced on a majority and applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandAck {
-    /// The command's conversation, or the reserved one for `ShardOp::Reserve`.
     pub conv: ConversationId,
     /// Seq of the event; 0 if the command makes none.
     pub s: u64,
@@ -147,45 +146,46 @@ impl CommandError {
     }
 }
 
-// === impl CommandReply ===
+// === impl CommandReply, AppliedReply ===
 
 impl CommandReply {
-    /// Creates a refusal by the state machine. The code is encoded as its index in `ErrorCode::ALL`.
+    /// Creates a refusal by the state machine.
     pub(crate) fn refused(code: ErrorCode, msg: String) -> CommandReply {
-        let at = ErrorCode::ALL
-            .iter()
-            .position(|known| *known == code)
-            .unwrap_or(0);
-        CommandReply::Refused {
-            code: u8::try_from(at).unwrap_or(0),
-            msg,
-        }
+        CommandReply::Refused { code, msg }
     }
 
-    /// Converts the response to the result of a command on conversation `conv`.
-    pub(crate) fn result(self, conv: ConversationId) -> Result<CommandAck, CommandError> {
+    /// Converts the response to the result of the command.
+    pub(crate) fn result(self) -> Result<AppliedReply, CommandError> {
         match self {
-            CommandReply::Done {
-                seq,
-                mn,
-                ts,
-                dup,
-                reserved,
-            } => Ok(CommandAck {
-                conv: reserved.unwrap_or(conv),
-                s: seq,
-                mn,
-                ts,
-                dup,
-            }),
+            CommandReply::Done(applied) => Ok(applied),
             CommandReply::Refused { code, msg } => {
-                let code = ErrorCode::ALL
-                    .get(usize::from(code))
-                    .copied()
-                    .unwrap_or(ErrorCode::Internal);
                 let retry_ms = code.temporary().then_some(500);
                 Err(CommandError { code, msg, retry_ms })
             }
         }
+    }
+}
+
+impl AppliedReply {
+    /// Converts the response to the result of a command on conversation `conv`.
+    pub(crate) fn ack(self, conv: ConversationId) -> Result<CommandAck, CommandError> {
+        match self {
+            AppliedReply::Conversation { seq, mn, ts, dup } => Ok(CommandAck {
+                conv,
+                s: seq.unwrap_or(0),
+                mn: mn.unwrap_or(0),
+                ts,
+                dup,
+            }),
+            _ => Err(AppliedReply::unexpected()),
+        }
+    }
+
+    /// Creates the error for a response to a command of another group, which only a defect causes.
+    pub(crate) fn unexpected() -> CommandError {
+        CommandError::new(
+            ErrorCode::Internal,
+            "the shard owner sent a response to another command",
+        )
     }
 }

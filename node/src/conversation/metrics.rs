@@ -40,29 +40,74 @@ pub(crate) struct ConversationMetrics {
 // === impl ConversationMetrics ===
 
 impl ConversationMetrics {
-    /// Registers every metric under the prefix `conversation`.
+    /// Registers every metric: those of the shards and actors under the prefix `conversation`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let r = registry.sub_registry_with_prefix("conversation");
-        r.register(
-            "lane_commands",
+        registry.register(
+            "command_queue_commands",
             "Commands waiting for the response of their shard owner",
             self.queued_commands.clone(),
         );
-        r.register(
-            "lane_batches",
+        registry.register(
+            "command_queue_batches",
             "Batches sent to shard owners",
             self.queue_batches.clone(),
         );
-        r.register(
-            "lane_restarts",
+        registry.register(
+            "command_queue_restarts",
             "Resends of a command queue's send window",
             self.queue_restarts.clone(),
         );
-        r.register(
-            "lane_refused",
+        registry.register(
+            "command_queue_refused",
             "Commands answered with busy, unavailable or unknown",
             self.queue_rejected.clone(),
         );
+        registry.register(
+            "shard_batches",
+            "Batches of commands proposed to the log",
+            self.rounds.clone(),
+        );
+        registry.register(
+            "subscription_events",
+            "Events dispatched to workers",
+            self.relay_events.clone(),
+        );
+        registry.register(
+            "subscription_gaps",
+            "Gaps detected in the deliveries of a registration",
+            self.relay_gaps.clone(),
+        );
+        registry.register(
+            "subscription_dropped",
+            "Delivery frames dropped because the queue of incoming deliveries was full",
+            self.relay_dropped.clone(),
+        );
+        registry.register(
+            "subscription_pulls",
+            "Ranges of events read from the log to fill a gap",
+            self.relay_pulls.clone(),
+        );
+        registry.register(
+            "queries",
+            "Queries answered from the applied state",
+            self.reads.clone(),
+        );
+        registry.register(
+            "queries_refused",
+            "Queries refused because the query queue was full",
+            self.reads_refused.clone(),
+        );
+        registry.register(
+            "webhook_delivered",
+            "Messages delivered to the webhook",
+            self.webhook_delivered.clone(),
+        );
+        registry.register(
+            "webhook_dropped",
+            "Messages dropped because the webhook backlog was full",
+            self.hooks_dropped.clone(),
+        );
+        let r = registry.sub_registry_with_prefix("conversation");
         r.register(
             "cursors",
             "Read and delivered cursor moves received from sessions",
@@ -91,11 +136,6 @@ impl ConversationMetrics {
             self.committed.clone(),
         );
         r.register(
-            "rounds",
-            "Batches of commands proposed to the log",
-            self.rounds.clone(),
-        );
-        r.register(
             "prechecked",
             "Commands answered by the precheck, without a log entry",
             self.prechecked.clone(),
@@ -116,26 +156,6 @@ impl ConversationMetrics {
             self.fanout_dropped.clone(),
         );
         r.register(
-            "relay_events",
-            "Events dispatched to workers",
-            self.relay_events.clone(),
-        );
-        r.register(
-            "relay_gaps",
-            "Gaps detected in the deliveries of a registration",
-            self.relay_gaps.clone(),
-        );
-        r.register(
-            "relay_dropped",
-            "Delivery frames dropped because the queue of incoming deliveries was full",
-            self.relay_dropped.clone(),
-        );
-        r.register(
-            "relay_pulls",
-            "Ranges of events read from the log to fill a gap",
-            self.relay_pulls.clone(),
-        );
-        r.register(
             "registrations",
             "Registrations sent to shard owners",
             self.registrations.clone(),
@@ -146,16 +166,6 @@ impl ConversationMetrics {
             self.worker_overflows.clone(),
         );
         r.register(
-            "reads",
-            "Queries answered from the applied state",
-            self.reads.clone(),
-        );
-        r.register(
-            "reads_refused",
-            "Queries refused because the query queue was full",
-            self.reads_refused.clone(),
-        );
-        r.register(
             "outbox_oldest_ms",
             "Age of the oldest unacknowledged outbox entry",
             self.outbox_oldest_ms.clone(),
@@ -164,16 +174,6 @@ impl ConversationMetrics {
             "retention_steps",
             "Retention commands that deleted old events",
             self.retention_steps.clone(),
-        );
-        r.register(
-            "hooks_told",
-            "Messages delivered to the webhook",
-            self.webhook_delivered.clone(),
-        );
-        r.register(
-            "hooks_dropped",
-            "Messages dropped because the webhook backlog was full",
-            self.hooks_dropped.clone(),
         );
     }
 }

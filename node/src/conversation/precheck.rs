@@ -11,10 +11,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use protocol::{ClientMessageId, ErrorCode, UserId, limits};
-use serde::Deserialize;
 
-use super::state_machine::EventEnvelope;
-use crate::rpc::submit::CommandReply;
+use super::state_machine::command_table::MembershipRule;
+use super::state_machine::{CommandHeader, EventEnvelope};
+use crate::rpc::submit::{AppliedReply, CommandReply};
 
 /// Completed client message ids kept per conversation: covers what a queue may resend after a lost response.
 const RECENT: usize = 512;
@@ -22,38 +22,6 @@ const RECENT: usize = 512;
 const NON_MEMBERS: usize = 256;
 /// Bytes that a command may be longer than the largest body: ids and mentions.
 const COMMAND_SLACK: usize = 8 * 1024;
-
-/// Prefix of an encoded command, borrowed from its bytes.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct CommandHeader<'a> {
-    pub(crate) conv: &'a str,
-    pub(crate) user: &'a str,
-    pub(crate) cid: Option<&'a str>,
-    /// Session that gets no echo of the event; 0 for none.
-    pub(crate) skip: u64,
-    op: u8,
-}
-
-/// Numbers of the operations in the encoding, as far as the precheck uses them.
-mod op {
-    pub(super) const SEND: u8 = 0;
-    pub(super) const CREATE: u8 = 1;
-    pub(super) const RESERVE: u8 = 7;
-    pub(super) const INDEX_PUT: u8 = 8;
-    pub(super) const OUTBOX_DONE: u8 = 9;
-    pub(super) const JOIN: u8 = 13;
-    pub(super) const BLOCK: u8 = 18;
-    pub(super) const BLOCK_PUT: u8 = 19;
-    pub(super) const SEEN: u8 = 20;
-    pub(super) const LOGIN: u8 = 22;
-    pub(super) const HOOKS_ON: u8 = 24;
-    pub(super) const WEBHOOK_DELIVERED: u8 = 25;
-    pub(super) const MAY_ADD: u8 = 26;
-    pub(super) const NOT_ADDED: u8 = 27;
-    pub(super) const WISH: u8 = 28;
-    pub(super) const ACTIVE: u8 = 29;
-    pub(super) const END_WATCH: u8 = 30;
-}
 
 /// Refuses a command above the protocol's size limit. The limit needs no proof of ownership.
 pub(crate) fn too_large(size: usize) -> Option<CommandReply> {
@@ -77,50 +45,43 @@ pub(crate) struct PrecheckCache {
     recent_order: VecDeque<ClientMessageId>,
 }
 
-// === impl CommandHeader ===
+/// Conditions of a command on its conversation and its user.
+#[derive(Clone, Copy)]
+struct CommandNeeds {
+    /// The conversation must exist.
+    conversation: bool,
+    /// The user must be a member.
+    member: bool,
+    /// The command may create the conversation.
+    may_create: bool,
+    /// The command may make the user a member.
+    may_admit: bool,
+}
 
-impl<'a> CommandHeader<'a> {
-    /// Decodes the prefix of a command that `ShardCommand::encode` wrote. An unknown version is an error.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<CommandHeader<'a>, String> {
-        match bytes.split_first() {
-            Some((1, rest)) => postcard::take_from_bytes(rest)
-                .map(|(header, _)| header)
-                .map_err(|error| error.to_string()),
-            _ => Err("command of an unknown version".to_owned()),
+// === impl CommandNeeds ===
+
+fn needs(header: &CommandHeader<'_>) -> CommandNeeds {
+    let needs = |conversation, member, may_create, may_admit| CommandNeeds {
+        conversation,
+        member,
+        may_create,
+        may_admit,
+    };
+    match header.kind.membership_rule() {
+        MembershipRule::Required => needs(true, true, false, false),
+        // A direct send creates the conversation on demand; the `d_` prefix marks it.
+        MembershipRule::RequiredUnlessDirect => {
+            let direct = header.conversation().is_some_and(|conv| conv.starts_with("d_"));
+            needs(!direct, !direct, direct, direct)
         }
+        MembershipRule::Creates => needs(false, false, true, true),
+        MembershipRule::Joins => needs(true, false, false, true),
+        MembershipRule::Irrelevant => needs(false, false, false, false),
     }
+}
 
-    /// Returns true if the conversation's actor must see the command. Other commands concern a user's rows, the outbox,
-    /// webhooks or a login.
-    pub(crate) fn concerns_conversation(&self) -> bool {
-        !matches!(
-            self.op,
-            op::RESERVE
-                | op::INDEX_PUT
-                | op::OUTBOX_DONE
-                | op::BLOCK_PUT
-                | op::SEEN
-                | op::LOGIN
-                | op::HOOKS_ON
-                | op::WEBHOOK_DELIVERED
-                | op::MAY_ADD
-                | op::WISH
-                | op::ACTIVE
-                | op::END_WATCH
-        )
-    }
-
-    /// Returns true if the command may make the user a member.
-    fn may_admit(&self) -> bool {
-        self.may_create() || self.op == op::JOIN
-    }
-
-    /// Returns true if a non-member's command may succeed because it creates the conversation.
-    fn may_create(&self) -> bool {
-        // A direct send creates the conversation on demand; the `d_` prefix marks it. `NotAdded` counts too: its client
-        // message id may belong to a `create` that succeeded, whose result it must repeat.
-        matches!(self.op, op::CREATE | op::NOT_ADDED) || self.op == op::SEND && self.conv.starts_with("d_")
-    }
+fn user(header: &CommandHeader<'_>) -> Option<UserId> {
+    header.user.and_then(|user| UserId::parse(user).ok())
 }
 
 // === impl PrecheckCache ===
@@ -131,20 +92,19 @@ impl PrecheckCache {
         // Client message ids are unique per user only: another user's command with the same id needs a log entry.
         if let Some(cid) = header.cid
             && let Some((user, answer)) = self.recent.get(cid)
-            && user.as_str() == header.user
+            && header.user == Some(user.as_str())
         {
             // Marked as a duplicate, as the state machine would mark it.
             let mut answer = answer.clone();
-            if let CommandReply::Done { dup, .. } = &mut answer {
+            if let CommandReply::Done(AppliedReply::Conversation { dup, .. }) = &mut answer {
                 *dup = true;
             }
             return Some(answer);
         }
-        // A block concerns the direct conversation of two users, which need not exist.
-        let exists = self.exists != Some(false) || header.may_create() || header.op == op::BLOCK;
-        let non_member =
-            self.non_members.contains(header.user) && !header.may_admit() && header.op != op::BLOCK;
-        if !exists || non_member {
+        let needs = needs(header);
+        let missing = self.exists == Some(false) && needs.conversation;
+        let non_member = needs.member && header.user.is_some_and(|user| self.non_members.contains(user));
+        if missing || non_member {
             return Some(CommandReply::refused(
                 ErrorCode::NotMember,
                 "not a member of this conversation".to_owned(),
@@ -161,11 +121,12 @@ impl PrecheckCache {
     /// Records a command on its way to the log: later commands must not be refused for what it may change.
     pub(crate) fn proposed(&mut self, header: &CommandHeader<'_>) {
         // Unknown until the log decides: commands behind the `create` must reach the log.
-        if header.may_create() && self.exists == Some(false) {
+        let needs = needs(header);
+        if needs.may_create && self.exists == Some(false) {
             self.exists = None;
         }
-        if header.may_admit()
-            && let Ok(user) = UserId::parse(header.user)
+        if needs.may_admit
+            && let Some(user) = user(header)
         {
             // A send pipelined behind this join must not fail on an older refusal.
             self.non_members.remove(&user);
@@ -175,10 +136,10 @@ impl PrecheckCache {
 
     /// Records the log's decision on a command.
     pub(crate) fn decided(&mut self, header: &CommandHeader<'_>, answer: &CommandReply) {
-        let Ok(user) = UserId::parse(header.user) else {
+        let Some(user) = user(header) else {
             return;
         };
-        if header.may_admit()
+        if needs(header).may_admit
             && let Some(under_way) = self.coming.get_mut(&user)
         {
             *under_way -= 1;
@@ -187,7 +148,7 @@ impl PrecheckCache {
             }
         }
         match answer {
-            CommandReply::Done { .. } => {
+            CommandReply::Done(_) => {
                 // After a `block` the row may still be missing; a wrong `true` costs only log entries.
                 self.exists = Some(true);
                 let Some(cid) = header.cid.and_then(|cid| ClientMessageId::parse(cid).ok()) else {
@@ -203,9 +164,8 @@ impl PrecheckCache {
                 }
             }
             CommandReply::Refused { code, .. } => {
-                let not_member = ErrorCode::ALL.get(usize::from(*code)) == Some(&ErrorCode::NotMember);
                 // A refusal ahead of an in-flight join must not refuse the sends behind that join.
-                if not_member && !self.coming.contains_key(&user) {
+                if *code == ErrorCode::NotMember && !self.coming.contains_key(&user) {
                     // Clearing is harmless: each forgotten non-member costs one log entry at the next command.
                     if self.non_members.len() >= NON_MEMBERS {
                         self.non_members.clear();
@@ -230,231 +190,4 @@ impl PrecheckCache {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use protocol::ConversationId;
-
-    use super::*;
-    use crate::conversation::state_machine::consent::AdditionLimits;
-    use crate::conversation::state_machine::{LoginCommand, ShardCommand, ShardOp};
-
-    fn command(user: &str, cid: &str, op: ShardOp) -> Bytes {
-        let (conv, user) = (
-            ConversationId::parse("g_1").unwrap(),
-            UserId::parse(user).unwrap(),
-        );
-        ShardCommand {
-            conv,
-            user,
-            cid: Some(ClientMessageId::parse(cid).unwrap()),
-            skip: 7,
-            op,
-        }
-        .encode()
-    }
-
-    fn send() -> ShardOp {
-        ShardOp::Send {
-            direct: None,
-            body: "{}".into(),
-            reply_to: None,
-            mentions: vec![],
-        }
-    }
-
-    fn done(seq: u64, dup: bool) -> CommandReply {
-        CommandReply::Done {
-            seq,
-            mn: seq,
-            ts: 1,
-            dup,
-            reserved: None,
-        }
-    }
-
-    #[test]
-    fn a_command_is_peeked_as_it_was_encoded() {
-        let bytes = command("alice", "c1", send());
-        let header = CommandHeader::read(&bytes).unwrap();
-        assert_eq!(
-            (header.conv, header.user, header.cid, header.skip),
-            ("g_1", "alice", Some("c1"), 7)
-        );
-        assert!(header.concerns_conversation() && !header.may_create());
-        let create = ShardOp::Create {
-            kind: protocol::ConversationKind::Group,
-            members: vec![],
-            title: None,
-        };
-        let who = || UserId::parse("b").unwrap();
-        let version = crate::conversation::state_machine::OutboxId { index: 1, n: 0 };
-        for (op, expected, concerns) in [
-            (create, op::CREATE, true),
-            (ShardOp::Delete { of: 1 }, 11, true),
-            (ShardOp::Join, op::JOIN, true),
-            (ShardOp::Block { who: who(), on: true }, op::BLOCK, true),
-            (ShardOp::Reserve, op::RESERVE, false),
-            (
-                ShardOp::IndexPut {
-                    member: true,
-                    version,
-                    at_ms: 1,
-                },
-                op::INDEX_PUT,
-                false,
-            ),
-            (
-                ShardOp::BlockPut {
-                    who: who(),
-                    on: true,
-                    version,
-                    at_ms: 1,
-                },
-                op::BLOCK_PUT,
-                false,
-            ),
-            (ShardOp::OutboxDone { ids: vec![] }, op::OUTBOX_DONE, false),
-            (ShardOp::HooksOn { members: 1 }, op::HOOKS_ON, false),
-            (
-                ShardOp::WebhookDelivered { ids: vec![] },
-                op::WEBHOOK_DELIVERED,
-                false,
-            ),
-            (ShardOp::Seen { at_ms: 1 }, op::SEEN, false),
-            (
-                ShardOp::MayAdd {
-                    by: who(),
-                    cid: ClientMessageId::parse("c").unwrap(),
-                    shared: None,
-                    bounds: AdditionLimits::default(),
-                },
-                op::MAY_ADD,
-                false,
-            ),
-            (
-                ShardOp::NotAdded {
-                    who: None,
-                    why: "".into(),
-                },
-                op::NOT_ADDED,
-                true,
-            ),
-            (
-                ShardOp::Wish {
-                    group_invite: protocol::GroupInvite::NoOne,
-                },
-                op::WISH,
-                false,
-            ),
-            (ShardOp::Login(LoginCommand::Sweep), op::LOGIN, false),
-        ] {
-            let bytes = command("a", "c", op);
-            let header = CommandHeader::read(&bytes).unwrap();
-            assert_eq!((header.op, header.concerns_conversation()), (expected, concerns));
-        }
-    }
-
-    #[test]
-    fn a_repeat_gets_the_first_result_until_the_user_is_removed() {
-        let bytes = command("alice", "c1", send());
-        let header = CommandHeader::read(&bytes).unwrap();
-        let mut memory = PrecheckCache::default();
-        assert_eq!(memory.answers(&header), None);
-        memory.decided(&header, &done(5, false));
-        assert_eq!(memory.answers(&header), Some(done(5, true)));
-        let other = command("bob", "c1", send());
-        assert_eq!(
-            memory.answers(&CommandHeader::read(&other).unwrap()),
-            None,
-            "another user's id"
-        );
-        memory.published(&EventEnvelope {
-            conv: ConversationId::parse("g_1").unwrap(),
-            seq: 6,
-            tail: Bytes::new(),
-            removes: Some(UserId::parse("alice").unwrap()),
-            adds: None,
-            skip: 0,
-            only: None,
-        });
-        assert_eq!(memory.answers(&header), None, "the rules decide");
-    }
-
-    #[test]
-    fn a_non_member_is_refused_until_added() {
-        let bytes = command("alice", "c1", send());
-        let header = CommandHeader::read(&bytes).unwrap();
-        let mut memory = PrecheckCache::default();
-        let refused = CommandReply::refused(
-            ErrorCode::NotMember,
-            "not a member of this conversation".to_owned(),
-        );
-        memory.decided(&header, &refused);
-        assert_eq!(memory.answers(&header), Some(refused));
-        memory.published(&EventEnvelope {
-            conv: ConversationId::parse("g_1").unwrap(),
-            seq: 6,
-            tail: Bytes::new(),
-            removes: None,
-            adds: Some(UserId::parse("alice").unwrap()),
-            skip: 0,
-            only: None,
-        });
-        assert_eq!(memory.answers(&header), None);
-    }
-
-    #[test]
-    fn a_proposed_member_is_no_longer_refused() {
-        let (send, join) = (
-            command("alice", "c1", send()),
-            command("alice", "c2", ShardOp::Join),
-        );
-        let (send, join) = (
-            CommandHeader::read(&send).unwrap(),
-            CommandHeader::read(&join).unwrap(),
-        );
-        let mut memory = PrecheckCache::default();
-        let refused = CommandReply::refused(
-            ErrorCode::NotMember,
-            "not a member of this conversation".to_owned(),
-        );
-        memory.decided(&send, &refused);
-        assert_eq!(memory.answers(&join), None, "the rules decide");
-        memory.proposed(&join);
-        memory.decided(&send, &refused);
-        assert_eq!(memory.answers(&send), None, "behind the join");
-        memory.decided(&join, &refused);
-        assert_eq!(memory.answers(&send), Some(refused), "it was in vain");
-    }
-
-    #[test]
-    fn a_block_needs_no_conversation() {
-        let who = UserId::parse("bob").unwrap();
-        let bytes = command("alice", "c1", ShardOp::Block { who, on: true });
-        let mut memory = PrecheckCache::default();
-        memory.activated(false);
-        assert_eq!(memory.answers(&CommandHeader::read(&bytes).unwrap()), None);
-    }
-
-    #[test]
-    fn in_a_missing_conversation_everybody_is_refused() {
-        let bytes = command("alice", "c1", send());
-        let header = CommandHeader::read(&bytes).unwrap();
-        let mut memory = PrecheckCache::default();
-        memory.activated(false);
-        assert!(memory.answers(&header).is_some());
-        let create = command(
-            "bob",
-            "c2",
-            ShardOp::Create {
-                kind: protocol::ConversationKind::Group,
-                members: vec![],
-                title: None,
-            },
-        );
-        memory.proposed(&CommandHeader::read(&create).unwrap());
-        assert_eq!(memory.answers(&header), None, "it is being made");
-        memory.decided(&CommandHeader::read(&create).unwrap(), &done(1, false));
-        assert_eq!(memory.answers(&header), None);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Retention: one task per owned shard that proposes the removal of old events.
 //!
 //! The shard owner chooses what to remove, by its settings and by the time that a majority's clocks have reached. The
-//! log (`ShardOp::Retain`) decides on the removal and on what remains, the same on every replica. One round removes at
+//! log (`RetentionOp::Retain`) decides on the removal and on what remains, the same on every replica. One round removes at
 //! most a quarter of a conversation's events.
 
 use std::rc::Rc;
@@ -12,13 +12,13 @@ use tracing::debug;
 
 use super::ShardClient;
 use super::shard::context::ShardContext;
-use super::state_machine::ShardCommand;
 use super::state_machine::query::{self, RetentionPage, RetentionPolicies};
+use super::state_machine::{RetentionOp, ShardCommand};
 
 /// Conversations read in one step.
 const PAGE: usize = 256;
 
-/// Runs a round every `retention_every`, until the shard's actors end.
+/// Runs a round every `retention.interval`, until the shard's actors end.
 pub(crate) async fn run(core: Rc<ShardContext>) {
     let settings = &core.shared.settings;
     let conversations = ShardClient::new(core.shared.clone());
@@ -32,7 +32,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
             // The present setting keeps everything, and the leftovers of an earlier one are gone.
             return;
         }
-        tokio::time::sleep(settings.retention_every).await;
+        tokio::time::sleep(settings.retention_interval).await;
     }
 }
 
@@ -55,9 +55,12 @@ async fn round(core: &Rc<ShardContext>, conversations: &ShardClient) -> Result<(
         policies = RetentionPolicies::default();
         let steps = page.items.into_iter().map(|(conv, below)| {
             core.shared.metrics.retention_steps.inc();
-            let command = ShardCommand::retain(conv, below);
+            let op = RetentionOp::Retain {
+                conversation: conv,
+                below,
+            };
             // Through the command queue, so that an owner change is handled as for client commands.
-            conversations.submit_to(Some(core.shard), command)
+            conversations.submit_to(Some(core.shard), ShardCommand::Retention(op))
         });
         // Without progress the same page would be due again at once.
         if join_all(steps).await.iter().any(Result::is_err) {

@@ -49,16 +49,11 @@ impl ChatService {
         let metrics = ConversationMetrics::default();
         let arbiters: Vec<Arbiter> = (0..settings.arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let handles: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
-        let (relay, delivery_sender, delivery_receiver) =
-            relay::channels(settings.relay_frames, settings.worker_batches, metrics.clone());
-        let pool = BlockingPool::new(reads, &settings, metrics.clone());
+        let (relay, delivery_sender, delivery_receiver) = relay::channels(metrics.clone());
+        let pool = BlockingPool::new(reads, metrics.clone());
         let user_metrics = user::metrics::UserMetrics::default();
-        let (presence, update_sender, updates) = user::reporter::channels(
-            settings.users.updates,
-            settings.users.worker_batches,
-            user_metrics.clone(),
-            settings.clock.clone(),
-        );
+        let (presence, update_sender, updates) =
+            user::reporter::channels(user_metrics.clone(), settings.clock.clone());
         let users = (user_metrics, update_sender);
         let shared = Arc::new(ServiceShared::new(
             settings,
@@ -90,10 +85,9 @@ impl ChatService {
     /// Later calls have no effect.
     pub fn join(&self, cluster: Cluster) {
         let shards = (0..cluster.shard_count()).map(ShardId);
-        let command_queues: Vec<Arc<CommandQueue>> = shards
-            .map(|shard| Arc::new(CommandQueue::new(shard, &self.shared)))
-            .collect();
-        let owners = OwnerClient::new(cluster, self.shared.settings.call_deadline);
+        let command_queues: Vec<Arc<CommandQueue>> =
+            shards.map(|shard| Arc::new(CommandQueue::new(shard))).collect();
+        let owners = OwnerClient::new(cluster);
         if !self.shared.join(owners.clone(), command_queues.clone()) {
             // A second call must not start a second set of queue tasks.
             return;

@@ -20,13 +20,15 @@ use crate::config;
 use crate::user::login::keyring::{self, KeyringCache as OwnKeys};
 use crate::user::login::revocation_list::RevocationList;
 
+/// Maximum length of a token in bytes: room for the claims of common providers.
+const TOKEN_BYTES: usize = 8_192;
+
 /// Verifier of access tokens. Stateless: every node verifies every token.
 pub struct TokenVerifier {
     keys: VerificationKeys,
     validation: Validation,
     own: Option<ClusterIssuer>,
     dev: bool,
-    token_bytes: usize,
     clock: ClusterClock,
 }
 
@@ -105,7 +107,7 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// A key file that is unreadable or holds no key for the configured algorithm.
-    pub fn open(settings: &config::AuthConfig, token_bytes: usize) -> Result<TokenVerifier, Error> {
+    pub fn open(settings: &config::AuthConfig, leeway: Duration) -> Result<TokenVerifier, Error> {
         let algorithm = match settings.algorithm {
             config::Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
             config::Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
@@ -113,10 +115,9 @@ impl TokenVerifier {
         };
         Ok(TokenVerifier {
             keys: VerificationKeys::open(settings)?,
-            validation: validation(algorithm, &settings.issuer, settings),
+            validation: validation(algorithm, &settings.issuer, &settings.audience, leeway),
             own: None,
             dev: settings.dev_tokens,
-            token_bytes,
             clock: ClusterClock::system(),
         })
     }
@@ -134,10 +135,11 @@ impl TokenVerifier {
     pub fn believing(
         mut self,
         keys: Arc<OwnKeys>,
-        login: &config::LoginConfig,
         settings: &config::AuthConfig,
+        leeway: Duration,
     ) -> TokenVerifier {
-        let validation = validation(jsonwebtoken::Algorithm::EdDSA, &login.issuer, settings);
+        let algorithm = jsonwebtoken::Algorithm::EdDSA;
+        let validation = validation(algorithm, keyring::ISSUER, &settings.audience, leeway);
         self.own = Some(ClusterIssuer {
             keys,
             ended: None,
@@ -161,7 +163,7 @@ impl TokenVerifier {
     /// [`TokenError`], which may be sent to the client as it is.
     pub fn check(&self, token: &str) -> Result<TokenIdentity, TokenError> {
         // Before any decoding: an unauthenticated client must not make the node parse large input.
-        if token.len() > self.token_bytes {
+        if token.len() > TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
         // Handled before decoding: a development token is no JWT.
@@ -206,18 +208,23 @@ impl TokenVerifier {
 }
 
 /// Builds the checks common to all tokens. Times are checked by [`identity`] against the cluster's clock.
-fn validation(algorithm: jsonwebtoken::Algorithm, issuer: &str, settings: &config::AuthConfig) -> Validation {
+fn validation(
+    algorithm: jsonwebtoken::Algorithm,
+    issuer: &str,
+    audience: &str,
+    leeway: Duration,
+) -> Validation {
     let mut validation = Validation::new(algorithm);
-    validation.leeway = settings.leeway_s;
+    validation.leeway = leeway.as_secs();
     // `jsonwebtoken` would compare these with the local clock, which may be wrong.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     // A token without `exp` would be valid forever.
     validation.set_required_spec_claims(&["exp", "sub"]);
-    if settings.audience.is_empty() {
+    if audience.is_empty() {
         validation.validate_aud = false;
     } else {
-        validation.set_audience(&[&settings.audience]);
+        validation.set_audience(&[audience]);
         // `set_audience` alone would accept a token without the claim. The same holds for `iss` below.
         validation.required_spec_claims.insert("aud".to_owned());
     }

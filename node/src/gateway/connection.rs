@@ -18,12 +18,14 @@ use super::admission;
 use super::connection_limit::{ConnectionLimiter, ConnectionPermit, UNKNOWN_BYTES};
 use super::unauthenticated::UnauthenticatedGuard;
 use super::unserved::Unserved;
-use crate::config::ServerConfig;
+use crate::config::Config;
 use crate::session::CloseSocket;
 
 /// Delay before a connection is closed that sends too much unidentified data. It gives the client time to read the
 /// refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time after which the kernel drops a connection whose sent data stays unacknowledged.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connections of one worker thread.
 pub(super) type ThreadConnections = Rc<RefCell<Unserved<Weak<TrackedConnection>>>>;
@@ -179,24 +181,23 @@ impl Io {
     /// Wraps an accepted socket: sets its options and evicts other connections if the thread holds too many.
     pub(super) fn accepted(
         stream: TcpStream,
-        settings: &ServerConfig,
+        config: &Config,
         limiter: &ConnectionLimiter,
         all: &ThreadConnections,
     ) -> Io {
         let socket = SockRef::from(&stream);
         // Best effort: an option that the system lacks leaves the connection usable.
         let _unknown = socket.set_tcp_nodelay(true);
-        let _unknown = socket.set_tcp_user_timeout(Some(settings.user_timeout_ms.duration()));
+        let _unknown = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
         // A small kernel buffer keeps unsent frames in the outbound queue, where a slow consumer is detected.
-        if settings.unsent_bytes > 0 {
-            let _unknown = socket.set_tcp_notsent_lowat(settings.unsent_bytes);
-        }
+        let unsent = u32::try_from(config.tuning.unsent_size.0).unwrap_or(u32::MAX);
+        let _unknown = socket.set_tcp_notsent_lowat(unsent);
         let peer = stream.peer_addr().ok().map(|peer| peer.ip());
         let connection = Rc::new(TrackedConnection {
             // Counted as open from here on; the permit is acquired with the first request.
             stream: RefCell::new(stream),
             permit: limiter.accept(),
-            address: peer.and_then(|peer| admission::direct(peer, settings)),
+            address: peer.and_then(|peer| admission::direct(peer, &config.server)),
             all: all.clone(),
             turn: Cell::new(None),
             identified: Cell::new(false),

@@ -32,6 +32,7 @@ use super::connection::TrackedConnection;
 use super::problem::Problem;
 use crate::config::Config;
 use crate::conversation::CommandError;
+use crate::user::{self, login};
 
 /// Files of a node beside tables, connections and webhook posts: write-ahead log, peers, listeners.
 const OWN: u64 = 112;
@@ -104,10 +105,10 @@ impl FileLimit {
         let mut own = OWN + PER_THREAD * workers as u64 + (SPARE * self::workers(config)) as u64;
         // Each webhook request in progress holds one socket.
         if !config.login.webhook_url.is_empty() {
-            own += config.login.webhook_posts as u64;
+            own += login::CONCURRENT_DELIVERIES as u64;
         }
-        if !config.hooks.url.is_empty() {
-            own += config.hooks.concurrent as u64;
+        if !config.webhook.url.is_empty() {
+            own += user::CONCURRENT_WEBHOOKS as u64;
         }
         // A quarter for tables, within bounds: reopening a table costs a read a file access, a client without a file
         // gets nothing.

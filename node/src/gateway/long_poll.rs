@@ -32,6 +32,8 @@ use crate::session::{
 const WAIT: u64 = 25;
 /// Maximum length of a session id in bytes.
 const NAME: usize = 256;
+/// Maximum time that a poll waits for an event. Proxies close requests after a minute.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Query of a poll.
 #[derive(Deserialize, IntoParams)]
@@ -100,7 +102,7 @@ async fn poll(
         after,
         wait: patience(
             wait,
-            worker.config.session.poll_ms.duration(),
+            MAX_WAIT,
             caller.expires.map(|at| left(at, worker.conversations.clock())),
         ),
         expires: caller.expires,
@@ -134,7 +136,7 @@ async fn poll(
     let mut client = query.client(&caller, point)?;
     client.ready_sender = Some(ready_sender);
     // No connection drains this queue. Events are read from the replay buffer.
-    let bounds = QueueBounds::from(&worker.config.limits);
+    let bounds = QueueBounds::from(&*worker.config);
     let link = ConnectionHandle::new(
         OutboundQueue::unconnected(bounds),
         Weak::<TrackedConnection>::new(),

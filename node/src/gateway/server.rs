@@ -9,6 +9,7 @@ use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_http::{HttpService, Protocol};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
@@ -36,6 +37,11 @@ use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 use crate::user::PresenceReporter;
 use crate::user::login::LoginService;
 
+/// Connections that the kernel queues before they are accepted: all clients of a failed node may come at once.
+const BACKLOG: i32 = 4_096;
+/// Time to read on after closing a connection, so that the client receives the last bytes instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Dependencies of the gateway.
 #[derive(Clone)]
 pub struct GatewayDeps {
@@ -60,11 +66,11 @@ pub struct GatewayDeps {
 /// # Errors
 /// An address that is malformed or cannot be bound.
 pub fn bind(settings: &ServerConfig) -> std::io::Result<TcpListener> {
-    let addr: SocketAddr = settings.http.parse().map_err(std::io::Error::other)?;
+    let addr: SocketAddr = settings.listen.parse().map_err(std::io::Error::other)?;
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
+    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -76,17 +82,16 @@ pub fn bind(settings: &ServerConfig) -> std::io::Result<TcpListener> {
 /// # Errors
 /// A listener that cannot be used.
 pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Running> {
-    let settings = parts.config.server.clone();
     let workers = connection_limit::workers(&parts.config);
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
-    let logins = web::Data::new(LoginRates::new(&parts.config.login));
+    let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
     let server = Running::build()
         .workers(workers)
         // Above the eviction limit: new connections are accepted while evicted ones still close.
         .max_concurrent_connections(parts.limiter.accepted_per_worker(workers))
-        .shutdown_timeout(settings.shutdown_ms.0.div_ceil(1_000))
+        .shutdown_timeout(parts.config.tuning.shutdown_timeout.as_millis().div_ceil(1_000))
         // The node handles signals itself: it drains shards and sessions before the listener stops.
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
@@ -131,8 +136,8 @@ pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Runni
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .client_request_timeout(settings.request_timeout_ms.duration())
-            .client_disconnect_timeout(settings.linger_ms.duration())
+            .client_request_timeout(parts.config.tuning.request_timeout.0)
+            .client_disconnect_timeout(LINGER)
             // Beyond this, frames stay in the outbound queue, where the slow-consumer policy applies.
             .h1_write_buffer_size(8_192)
             .local_addr(addr)
@@ -141,13 +146,13 @@ pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Runni
                 app.into_factory().map_err(|error: Error| error.error_response()),
                 |()| AppConfig::default(),
             ));
-        let (settings, limiter) = (settings.clone(), parts.limiter.clone());
+        let (config, limiter) = (parts.config.clone(), parts.limiter.clone());
         // Connections of one address are spread over the threads, which count separately.
-        let per_address = settings.unauthenticated_per_address.div_ceil(workers);
+        let per_address = parts.config.server.unauthenticated_per_address.div_ceil(workers);
         let all = Unserved::new(limiter.per_worker(workers), per_address);
         let all: ThreadConnections = Rc::new(RefCell::new(all));
         fn_service(move |stream: TcpStream| {
-            let io = Io::accepted(stream, &settings, &limiter, &all);
+            let io = Io::accepted(stream, &config, &limiter, &all);
             let peer = io.peer();
             ready(Ok((io, Protocol::Http1, peer)))
         })

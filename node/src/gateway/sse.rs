@@ -118,7 +118,7 @@ async fn listen(
     let point = last.map(|id| id.to_str().map_or(ResumePoint::Invalid, ResumePoint::parse));
     let client = query.into_inner().client(&caller, point)?;
     let worker = caller.worker().clone();
-    let bounds = QueueBounds::from(&worker.config.limits);
+    let bounds = QueueBounds::from(&*worker.config);
     let link = ConnectionHandle::new(OutboundQueue::new(bounds), TrackedConnection::of(&request));
     // Such a client never sends. Without this, the idle timeout would close every stream.
     link.hold(true);

@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use crate::conversation::shard_client::owner_client::OwnerCallError;
 
-pub(crate) use registration_task::{RegistrationLimits, RegistrationTask};
+pub(crate) use registration_task::RegistrationTask;
 pub(crate) use shard_registration::ShardRegistration;
 pub(crate) use worker_queues::{WorkerBatch, WorkerId, WorkerQueues};
 
@@ -44,7 +44,7 @@ pub(crate) struct RegistrationHead {
     pub(crate) fresh: bool,
 }
 
-/// What a node registers at the owner of one shard, with the changes that the owner has not confirmed.
+/// Things that a node registers at the owner of one shard, with the changes that the owner has not confirmed.
 pub(crate) trait RegistrationContent {
     type Request;
     /// Entries of a request, retained until its response.

@@ -20,23 +20,18 @@ use crate::rpc::RpcError;
 /// Pause before the routing table is read again while a shard has no owner.
 const NO_OWNER: Duration = Duration::from_millis(50);
 
-/// Bounds of the requests of all shards.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RegistrationLimits {
-    /// Maximum number of requests in flight, over all shards.
-    pub(crate) in_flight: usize,
-    /// Maximum delay of a registration with a new owner.
-    pub(crate) jitter: Duration,
-}
+/// Upper bound of the random delay of registrations after an owner change: all nodes learn of it at once.
+const JITTER: Duration = Duration::from_millis(200);
 
 /// Registrations of this node with all shard owners.
 pub(crate) struct RegistrationTask<T: RegistrationContent> {
     pub(crate) shards: Vec<ShardRegistration<T>>,
     pub(crate) workers: WorkerQueues<T::Batch>,
     owners: OwnerClient,
-    limits: RegistrationLimits,
+    /// Maximum number of requests in flight, over all shards.
+    max_in_flight: usize,
     in_flight: FuturesUnordered<BoxFuture<'static, OwnerResponse<T::Response>>>,
-    /// Counts the requests.
+    /// Counts the requests of all shards.
     requests: Counter,
 }
 
@@ -52,7 +47,7 @@ pub(crate) struct OwnerResponse<R> {
 impl<T: RegistrationContent> RegistrationTask<T> {
     pub(crate) fn new(
         owners: OwnerClient,
-        limits: RegistrationLimits,
+        max_in_flight: usize,
         requests: Counter,
         content: impl Fn() -> T,
     ) -> RegistrationTask<T> {
@@ -63,7 +58,7 @@ impl<T: RegistrationContent> RegistrationTask<T> {
                 .collect(),
             workers: WorkerQueues::default(),
             owners,
-            limits,
+            max_in_flight,
             in_flight: FuturesUnordered::new(),
             requests,
         }
@@ -86,7 +81,7 @@ impl<T: RegistrationContent> RegistrationTask<T> {
 
     /// Returns the time of the next request; `None` if there is none, or the maximum is in flight.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        if self.in_flight.len() >= self.limits.in_flight {
+        if self.in_flight.len() >= self.max_in_flight {
             return None;
         }
         let now = Instant::now();
@@ -100,7 +95,7 @@ impl<T: RegistrationContent> RegistrationTask<T> {
         // responses may be large.
         for is_urgent in [true, false] {
             for at in 0..self.shards.len() {
-                if self.in_flight.len() >= self.limits.in_flight {
+                if self.in_flight.len() >= self.max_in_flight {
                     return;
                 }
                 let shard = &self.shards[at];
@@ -177,7 +172,7 @@ impl<T: RegistrationContent> RegistrationTask<T> {
             let route = self.owners.route(shard.shard());
             if route.owner.is_some() && shard.owner_changed(route.epoch) {
                 // At a random time: otherwise all nodes would register with the new owner at once.
-                let wait = self.limits.jitter.mul_f64(rand::random_range(0.0..1.0));
+                let wait = JITTER.mul_f64(rand::random_range(0.0..1.0));
                 shard.mark_stale(rand::random(), now, wait);
             }
         }

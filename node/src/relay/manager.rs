@@ -21,9 +21,14 @@ use super::shard_interest::{MembershipCheck, ShardInterest};
 use super::{Delivered, DeliveryReceiver, IncomingDelivery, Node, OwnerDelivery};
 use crate::conversation::shard_client::backoff::wait_until;
 use crate::conversation::state_machine::{EventEnvelope, MovedMember};
-use crate::registration::{RegistrationLimits, RegistrationTask, WorkerId};
+use crate::registration::{RegistrationTask, WorkerId};
 use crate::rpc;
 use crate::rpc::deliver::{DeliveryPayload, DeliveryTarget};
+
+/// Time without a delivery or heartbeat after which the subscription manager registers again: four heartbeats.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Concurrent registrations of this node. More would compete for the queries of the owners.
+const REGISTRATIONS: usize = 8;
 
 /// Maximum number of inputs processed before their results are sent.
 const TURN: usize = 64;
@@ -56,14 +61,10 @@ pub(crate) async fn run(node: Node, mut receiver: DeliveryReceiver) {
     };
     let (stop, now) = (node.stop.clone(), Instant::now());
     let mut routes = owners.cluster().routes();
-    let limits = RegistrationLimits {
-        in_flight: node.settings.registrations,
-        jitter: node.settings.registration_jitter,
-    };
     let requests = node.metrics.registrations.clone();
     let mut task = ManagerTask {
         node,
-        registrations: RegistrationTask::new(owners, limits, requests, || ShardInterest::new(now)),
+        registrations: RegistrationTask::new(owners, REGISTRATIONS, requests, || ShardInterest::new(now)),
         ranges: FuturesUnordered::new(),
         pulls: VecDeque::new(),
         later: VecDeque::new(),
@@ -228,7 +229,7 @@ impl ManagerTask {
         for at in 0..self.registrations.shards.len() {
             let RegistrationTask { shards, workers, .. } = &mut self.registrations;
             shards[at].content.expire_admits(now, workers);
-            if shards[at].is_silent(now, self.node.settings.delivery_timeout) {
+            if shards[at].is_silent(now, DELIVERY_TIMEOUT) {
                 self.gap(at, now);
             }
         }

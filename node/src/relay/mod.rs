@@ -51,12 +51,15 @@ use self::hub_event::HubCommand;
 
 /// Maximum number of queued commands of all workers.
 const CONTROL: usize = 4096;
+/// Frames queued for the subscription manager. Further ones are dropped and show as a gap.
+const FRAMES: usize = 512;
+/// Batches of events queued for a worker. Further ones are dropped and read again from the log.
+const WORKER_BATCHES: usize = 1_024;
 
 /// Handle to the node's subscription manager, from which workers create their hubs. Cheap to clone.
 #[derive(Clone)]
 pub struct SubscriptionManager {
     control: mpsc::Sender<HubCommand>,
-    worker_batches: usize,
 }
 
 /// Sending end of the queue of deliveries. Cheap to clone.
@@ -104,18 +107,14 @@ pub(crate) enum Delivered {
 
 // === impl SubscriptionManager, DeliverySender ===
 
-/// Creates the queues of a node's subscription manager. `frames` bounds the deliveries, `worker_batches` the batches
-/// per worker.
+/// Creates the queues of a node's subscription manager.
 pub(crate) fn channels(
-    frames: usize,
-    worker_batches: usize,
     metrics: ConversationMetrics,
 ) -> (SubscriptionManager, DeliverySender, DeliveryReceiver) {
-    let (frame_sender, deliveries) = mpsc::channel(frames);
+    let (frame_sender, deliveries) = mpsc::channel(FRAMES);
     let (control_sender, control) = mpsc::channel(CONTROL);
     let relay = SubscriptionManager {
         control: control_sender,
-        worker_batches,
     };
     (
         relay,
@@ -131,7 +130,7 @@ impl SubscriptionManager {
     /// Creates the hub of the calling worker thread. Must be called once per thread, inside its actix runtime.
     #[must_use]
     pub fn hub(&self) -> SubscriptionHub {
-        SubscriptionHub::connect(self.control.clone(), self.worker_batches)
+        SubscriptionHub::connect(self.control.clone(), WORKER_BATCHES)
     }
 }
 

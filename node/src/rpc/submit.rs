@@ -5,10 +5,13 @@
 
 use bytes::Bytes;
 use cluster::NodeId;
-use protocol::ConversationId;
+use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, VERSION, versioned};
+use crate::conversation::state_machine::consent::AdditionVerdict;
+use crate::conversation::state_machine::login::LoginOutcome;
+use crate::conversation::state_machine::outcome::error_number;
 
 /// Header of a batch, followed by its commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,24 +52,40 @@ pub(crate) type Answers = Vec<CommandReply>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CommandReply {
     /// Synced on a majority and applied.
-    Done {
-        /// Seq of the event; 0 if the command makes none.
-        seq: u64,
-        /// Message number; 0 if the event is no message.
-        mn: u64,
+    Done(AppliedReply),
+    /// Refused by the precheck or the state machine. Nothing was changed.
+    Refused {
+        #[serde(with = "error_number")]
+        code: ErrorCode,
+        msg: String,
+    },
+}
+
+/// Result of an applied command, as far as its sender needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AppliedReply {
+    /// Command on a conversation.
+    Conversation {
+        /// Seq of the event; `None` if the command makes none.
+        seq: Option<u64>,
+        /// Message number; `None` if the event is no message.
+        mn: Option<u64>,
         /// Time of the event in milliseconds since the Unix epoch.
         ts: u64,
         /// True if the command had been applied before.
         dup: bool,
-        /// Id of the conversation that a `create` makes; set in the response to its reservation only.
-        reserved: Option<ConversationId>,
     },
-    /// Refused by the precheck or the state machine. Nothing was changed.
-    Refused {
-        /// Index of the code in [`protocol::ErrorCode::ALL`].
-        code: u8,
-        msg: String,
+    /// Conversation that the key of a `create` is bound to.
+    Reserved(ConversationId),
+    Addition(AdditionVerdict),
+    Login(LoginOutcome),
+    /// Expired login rows were removed.
+    Swept {
+        /// True if more rows may have expired.
+        more: bool,
     },
+    /// Command without a result of its own.
+    Done,
 }
 
 // === impl BatchStreamId ===
@@ -137,21 +156,32 @@ mod tests {
 
     #[test]
     fn answers_are_frozen() {
-        let reserved = Some(ConversationId::parse("g").unwrap());
-        let done = CommandReply::Done {
-            seq: 300,
-            mn: 4,
+        let done = CommandReply::Done(AppliedReply::Conversation {
+            seq: Some(300),
+            mn: None,
             ts: 5,
             dup: true,
-            reserved,
-        };
+        });
         let refused = CommandReply::Refused {
-            code: 4,
+            code: ErrorCode::NotMember,
             msg: "no".into(),
         };
         golden(
             vec![done, refused],
-            &[1, 2, 0, 0xac, 2, 4, 5, 1, 1, 1, b'g', 1, 4, 2, b'n', b'o'],
+            &[1, 2, 0, 0, 1, 0xac, 2, 0, 5, 1, 1, 5, 2, b'n', b'o'],
         );
+        let conversation = ConversationId::parse("g").unwrap();
+        for (applied, bytes) in [
+            (AppliedReply::Reserved(conversation), &[1, 1, b'g'][..]),
+            (AppliedReply::Addition(AdditionVerdict::SharedOnly), &[2, 2][..]),
+            (
+                AppliedReply::Login(LoginOutcome::Limited { wait_ms: 300 }),
+                &[3, 2, 0xac, 2][..],
+            ),
+            (AppliedReply::Swept { more: true }, &[4, 1][..]),
+            (AppliedReply::Done, &[5][..]),
+        ] {
+            golden(CommandReply::Done(applied), &[&[1, 0][..], bytes].concat());
+        }
     }
 }

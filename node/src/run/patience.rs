@@ -53,7 +53,7 @@ mod tests {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = holder.local_addr().unwrap();
         let mut holder = Some(holder);
-        let mut patience = Patience::with("server.http");
+        let mut patience = Patience::with("server.listen");
         let mut attempts = 0;
         let listener = loop {
             attempts += 1;

@@ -70,15 +70,10 @@ impl ActorRuntime {
         let (stop, stopped) = oneshot::channel();
         let (serve, parts) = oneshot::channel::<Serve>();
         let (started, service) = oneshot::channel();
-        let users = config.presence.settings(config.limits.sessions_per_user);
         let settings = Settings {
-            users,
-            added: config.limits.added(),
-            retention: config.retention.policies(),
-            retention_every: config.retention.every(),
-            hook,
+            webhook: hook,
             clock,
-            ..config.chat.settings()
+            ..Settings::from(config)
         };
         // Disk reads use the blocking threads of the cluster's runtime: they must not block an actor thread.
         let reads = raft.handle().clone();

@@ -22,8 +22,10 @@ use super::long_poll::LongPoll;
 use super::messages::{CommandBatch, Disconnect};
 use super::pending_futures::{FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
+use super::timers::CLOSE_TIMEOUT;
 use super::worker_context::WorkerContext;
-use crate::conversation::{CommandError, state_machine};
+use crate::conversation::CommandError;
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
 pub struct Session {
@@ -70,8 +72,8 @@ impl Session {
                 tag: rand::random::<u64>().max(1),
                 inflight,
                 lifecycle: Lifecycle::new(Instant::now()),
-                delivery: Delivery::new(link.clone(), config.session.delivered_ms.duration()),
-                limits: CommandLimits::new(config.session.refusal_ms.duration()),
+                delivery: Delivery::new(link.clone(), config.tuning.delivered_interval.0),
+                limits: CommandLimits::new(config.tuning.refused_send_timeout.0),
                 intake: CommandIntake::default(),
                 presence: SessionPresence::default(),
                 long_poll: LongPoll::new(link.clone()),
@@ -154,9 +156,9 @@ impl Session {
         let hello = Response::Hello(HelloResponse {
             proto: protocol::PROTO,
             server: self.worker.name.clone(),
-            hb_ms: settings.session.hb_ms.0,
-            auth_ms: settings.session.auth_ms.0,
-            max_frame: settings.limits.max_frame_bytes as u64,
+            hb_ms: settings.heartbeat_interval().as_millis(),
+            auth_ms: settings.tuning.auth_timeout.as_millis(),
+            max_frame: settings.max_frame() as u64,
             time: self.now_ms(),
         });
         self.answer(None, &hello);
@@ -197,15 +199,13 @@ impl Session {
         }
         let cursors = self.delivery.take_cursors();
         for (conv, s) in cursors {
-            let op = state_machine::ShardOp::Delivered { s };
-            let command = state_machine::ShardCommand {
-                conv,
+            let op = ConversationOp::Delivered { s };
+            let origin = CommandOrigin {
                 user: feed.user_id().clone(),
                 cid: None,
-                skip: 0,
-                op,
+                exclude_session: 0,
             };
-            let done = self.worker.conversations.submit(command);
+            let done = self.worker.conversations.submit(conv, origin, op);
             // Not awaited: the deadline of the shard client bounds it, and the next session reports a lost cursor
             // again.
             actix_web::rt::spawn(done.map(drop));
@@ -213,7 +213,7 @@ impl Session {
     }
 
     fn has_room(&self) -> bool {
-        self.limits.has_room(&self.worker.config.limits) && !self.link.behind()
+        self.limits.has_room(self.worker.config.unacked_sends()) && !self.link.behind()
     }
 }
 
@@ -234,7 +234,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!(user = self.user().map(UserId::as_str), "session panicked");
-            let patience = self.worker.config.session.close_ms.duration();
+            let patience = CLOSE_TIMEOUT;
             self.link.close(
                 Some(CloseCode::Internal.code()),
                 Some(Duration::from_secs(1)),

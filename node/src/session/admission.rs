@@ -1,7 +1,7 @@
 //! Presence of a session: it is registered before the session opens and displaced by another session of the device.
 //! Also the watches of other users, and typing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Context;
 use protocol::answer::{NotResumed, OkResponse};
@@ -15,12 +15,16 @@ use crate::user::{Device, EvictionReason, SessionMark};
 
 /// The WebSocket code of a normal end (RFC 6455 §7.4.1).
 const NORMAL: u16 = 1_000;
+/// Maximum time that a new session waits for the owner of its user's shard. Without an owner it must still open.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of users whose presence one session watches: more than a screen shows.
+const WATCHED_USERS: usize = 500;
 
 // === impl Session: presence ===
 
 impl Session {
     /// Registers the client in presence and continues with `then` once it is admitted. If no owner of the user's shard
-    /// responds within `presence.admission_ms`, the client is admitted without its decision.
+    /// responds within [`ADMISSION_TIMEOUT`], the client is admitted without its decision.
     pub(super) fn admit(
         &mut self,
         ctx: &mut Context<Session>,
@@ -31,7 +35,7 @@ impl Session {
         then: impl FnOnce(&mut Session, &mut Context<Session>) + 'static,
     ) {
         let (guard, admission, loss) = self.worker.presence.enter(user, login, device, mark);
-        let patience = self.worker.config.presence.admission_ms.duration();
+        let patience = ADMISSION_TIMEOUT;
         // Commands are paused: a session that is refused must not execute any.
         self.intake.pause();
         let admission = async move { tokio::time::timeout(patience, admission).await };
@@ -97,7 +101,7 @@ impl Session {
         };
         if !users.is_empty() {
             let (user, screen) = (feed.user_id(), feed.clone());
-            let most = self.worker.config.limits.watched_users;
+            let most = WATCHED_USERS;
             // An exceeded limit is not reported: the client sent no command.
             let _too_many = self.worker.presence.watch(self.tag, user, screen, users, most);
         }
@@ -110,7 +114,7 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let most = self.worker.config.limits.watched_users;
+        let most = WATCHED_USERS;
         let (user, screen) = (feed.user_id(), feed.clone());
         if self.worker.presence.watch(self.tag, user, screen, users, most) {
             self.answer(id, &Response::Ok(OkResponse {}));

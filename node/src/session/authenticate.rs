@@ -280,12 +280,12 @@ impl Session {
             resumed,
             n: self.link.outbox(|outbox| outbox.last_n()),
             why,
-            resume_ttl_ms: self.worker.config.session.resume_ttl_ms.0,
+            resume_ttl_ms: self.worker.config.session.resume_timeout.as_millis(),
             limits: SessionLimits {
-                body_bytes: limits.body_bytes as u64,
-                sends_per_s: limits.sends_per_s,
-                burst: limits.burst,
-                ephemeral_per_s: limits.ephemeral_per_s,
+                body_bytes: limits.max_body_size.0,
+                sends_per_s: limits.sends_per_second,
+                burst: self.worker.config.sends_burst(),
+                ephemeral_per_s: super::TYPING_PER_SECOND,
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Delivered cursors: what the client confirms is collected for `session.delivered_ms` and then reported per
+//! Delivered cursors: what the client confirms is collected for a while and then reported per
 //! conversation.
 
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix::Context;
 
 use super::actor::Session;
-use crate::conversation::state_machine::{ShardCommand, ShardOp};
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
 
 // === impl Session: cursors ===
 
@@ -22,16 +22,14 @@ impl Session {
         }
         let (user, cursors) = (feed.user_id().clone(), self.delivery.take_cursors());
         for (conv, s) in cursors {
-            let op = ShardOp::Delivered { s };
-            let command = ShardCommand {
-                conv: conv.clone(),
+            let op = ConversationOp::Delivered { s };
+            let origin = CommandOrigin {
                 user: user.clone(),
                 cid: None,
                 // No receipt of a session's own cursor is needed.
-                skip: self.tag,
-                op,
+                exclude_session: self.tag,
             };
-            let done = self.worker.conversations.submit(command);
+            let done = self.worker.conversations.submit(conv.clone(), origin, op);
             self.wait(ctx, done, move |session, _ctx, result| {
                 // A permanent refusal, for example after a removal from the conversation, drops the cursor.
                 if result.is_err_and(|refusal| refusal.code.temporary()) {

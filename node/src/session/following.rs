@@ -67,9 +67,9 @@ pub(super) async fn follow_all(worker: Rc<WorkerContext>, feed: Rc<EventSubscrib
     }
 }
 
-/// Lists the conversations with the latest messages, in that order, at most `limits.subscriptions`.
+/// Lists the conversations with the latest messages, in that order, at most `limits.subscriptions_per_session`.
 async fn latest(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>) -> Vec<ConversationId> {
-    let most = worker.config.limits.subscriptions;
+    let most = worker.config.limits.subscriptions_per_session;
     let mut convs: Vec<ConversationId> = Vec::new();
     let mut from = None;
     while convs.len() < most {

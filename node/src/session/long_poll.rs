@@ -102,7 +102,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::config::LimitsConfig;
+    use crate::config::Config;
     use crate::session::{CloseSocket, OutboundQueue, QueueBounds};
 
     struct NoSocket;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn long_poll() -> LongPoll {
-        let bounds = QueueBounds::from(&LimitsConfig::default());
+        let bounds = QueueBounds::from(&Config::default());
         let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
         LongPoll::new(ConnectionHandle::new(OutboundQueue::unconnected(bounds), socket))
     }

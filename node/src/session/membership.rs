@@ -8,7 +8,7 @@ use protocol::{ClientCommand, Response};
 use super::actor::Session;
 use super::subscribe::SnapshotTarget;
 use crate::commands::{ConversationChange, changes};
-use crate::conversation::state_machine::ShardOp;
+use crate::conversation::state_machine::ConversationOp;
 
 // === impl Session: membership ===
 
@@ -82,7 +82,9 @@ impl Session {
         };
         let user = feed.user_id().clone();
         let change = match command {
-            ClientCommand::Edit(edit) => ConversationChange::edit(edit, self.worker.config.limits.body_bytes),
+            ClientCommand::Edit(edit) => {
+                ConversationChange::edit(edit, self.worker.config.limits.max_body_size.as_usize())
+            }
             ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.who, true)),
             ClientCommand::Unblock(block) => Ok(ConversationChange::block(&user, block.who, false)),
             command => match ConversationChange::of(command) {
@@ -99,9 +101,9 @@ impl Session {
         }
         let cid = change.cid.clone();
         // A session needs no event of its own cursors and settings.
-        let quiet = cid.is_none() || matches!(change.op, ShardOp::Set { .. });
+        let quiet = cid.is_none() || matches!(change.op, ConversationOp::Set { .. });
         let skip = if quiet { self.tag } else { 0 };
-        let joins = matches!(change.op, ShardOp::Join);
+        let joins = matches!(change.op, ConversationOp::Join);
         let done = change.submit(&self.worker.conversations, user, skip);
         self.limits.begin_change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {

@@ -34,7 +34,7 @@ impl Session {
             self.report(ctx);
         }
         // Nothing else has a deadline here: the poll itself ends in time.
-        let never = Instant::now() + self.worker.config.session.resume_ttl_ms.duration();
+        let never = Instant::now() + self.worker.config.session.resume_timeout.0;
         self.link.set_due(self.delivery.report_at().unwrap_or(never));
         self.follow_joined(ctx);
     }

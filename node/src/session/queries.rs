@@ -28,21 +28,21 @@ impl Session {
 
     pub(super) fn list(&mut self, ctx: &mut Context<Session>, id: Option<i64>, list: ListConversations) {
         self.ask(ctx, id, |worker, user| async move {
-            let page = questions::list(&worker.conversations, &user, list, &worker.config.limits).await;
+            let page = questions::list(&worker.conversations, &user, list).await;
             page.map(Response::Inbox)
         });
     }
 
     pub(super) fn history(&mut self, ctx: &mut Context<Session>, id: Option<i64>, hist: GetHistory) {
         self.ask(ctx, id, |worker, user| async move {
-            let page = questions::history(&worker.conversations, &user, hist, &worker.config.limits).await;
+            let page = questions::history(&worker.conversations, &user, hist).await;
             page.map(Response::Hist)
         });
     }
 
     pub(super) fn members(&mut self, ctx: &mut Context<Session>, id: Option<i64>, members: ListMembers) {
         self.ask(ctx, id, |worker, user| async move {
-            let page = questions::members(&worker.conversations, &user, members, &worker.config.limits).await;
+            let page = questions::members(&worker.conversations, &user, members).await;
             page.map(Response::Members)
         });
     }
@@ -51,8 +51,7 @@ impl Session {
     /// between the page and the live events.
     pub(super) fn sync(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: SyncRequest) {
         self.ask(ctx, id, |worker, user| async move {
-            let limits = &worker.config.limits;
-            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync, limits).await;
+            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync).await;
             delta.map(Response::Delta)
         });
     }

@@ -1,6 +1,6 @@
 //! Registry of this node's sessions by id, and RPC client for the sessions of other nodes.
 //!
-//! A session outlives its connection for `session.resume_ttl_ms`. Meanwhile it is *detached* and buffers events.
+//! A session outlives its connection for `session.resume_timeout`. Meanwhile it is *detached* and buffers events.
 //! Detached sessions are bounded in number and in bytes; the one detached longest is evicted first.
 //!
 //! A client may reconnect to any node. That node continues with a copy under a new id (`resume`). The original ends
@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
 use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
-use crate::config;
+use crate::config::{Config, HumanSize};
 use crate::conversation::CommandError;
 use crate::rpc;
 use crate::rpc::SessionId;
@@ -55,6 +55,9 @@ struct Inner {
     barrier: SubscriptionBarrier,
     table: Mutex<SessionTable>,
 }
+
+/// Bytes of events that a detached session keeps on average.
+const DETACHED_BYTES: usize = 6_656;
 
 #[derive(Clone, Copy, Debug)]
 struct RegistryBounds {
@@ -99,15 +102,18 @@ impl SessionRegistry {
     /// Creates an empty registry. RPCs of other nodes are served on `runtime`.
     #[must_use]
     pub fn new(
-        settings: &config::SessionConfig,
+        config: &Config,
         ended: RevocationList,
         metrics: ServerMetrics,
         runtime: Handle,
     ) -> SessionRegistry {
         let bounds = RegistryBounds {
-            detached: settings.away,
-            detached_bytes: settings.away_bytes,
-            fetch: settings.fetch_ms.duration(),
+            detached: config.session.max_detached,
+            detached_bytes: config.tuning.detached_size.map_or(
+                config.session.max_detached.saturating_mul(DETACHED_BYTES),
+                HumanSize::as_usize,
+            ),
+            fetch: config.tuning.transfer_timeout.0,
         };
         SessionRegistry {
             inner: Arc::new(Inner {
@@ -153,7 +159,7 @@ impl SessionRegistry {
     /// follow.
     ///
     /// # Errors
-    /// `unavailable` after `session.fetch_ms`, for example while the shard has no owner.
+    /// `unavailable` after the transfer timeout, for example while the shard has no owner.
     pub async fn all_follow(&self, user: &UserId, convs: &[ConversationId]) -> Result<(), CommandError> {
         let stand = self.inner.barrier.stand(user, convs);
         let waited = tokio::time::timeout(self.inner.bounds.fetch, stand).await;

@@ -38,10 +38,11 @@ impl Session {
         if let Err(refusal) = self.limits.admit_send(&conv, &cid, now) {
             return self.refuse(id, refusal);
         }
-        let change = match ConversationChange::send(&user, send, self.worker.config.limits.body_bytes) {
-            Ok(change) => change,
-            Err(refusal) => return self.refuse(id, refusal),
-        };
+        let change =
+            match ConversationChange::send(&user, send, self.worker.config.limits.max_body_size.as_usize()) {
+                Ok(change) => change,
+                Err(refusal) => return self.refuse(id, refusal),
+            };
         let fresh = !feed.follows(&conv);
         let opens = direct && fresh;
         let skip = if echo {

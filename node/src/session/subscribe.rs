@@ -239,9 +239,9 @@ impl Session {
         }
     }
 
-    /// Ends the least recently active subscriptions while there are more than `limits.subscriptions`.
+    /// Ends the least recently active subscriptions while there are more than `limits.subscriptions_per_session`.
     fn make_room(&self, feed: &EventSubscriber) {
-        while let Some(conv) = feed.make_room(self.worker.config.limits.subscriptions) {
+        while let Some(conv) = feed.make_room(self.worker.config.limits.subscriptions_per_session) {
             self.worker.hub.unsubscribe(&conv, self.tag);
         }
     }
@@ -291,7 +291,7 @@ pub(super) async fn carry_on(
         feed.begin_at(conv, Some(*from));
     }
     // The resumed session can have been detached for at most this time.
-    feed.began_before(worker.config.session.resume_ttl_ms.0);
+    feed.began_before(worker.config.session.resume_timeout.as_millis());
     // The initial list was not complete, so it is read anew.
     if !confirmed {
         feed.begins(worker.sessions.begins(feed.user_id()));

@@ -15,6 +15,9 @@ use super::lifecycle::{ClosePlan, ConnectionStatus, TimerAction};
 use super::worker_context;
 use crate::telemetry::metrics::CloseLabels;
 
+/// Maximum time for a closing connection to send the rest of its data.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 // === impl Session: timers ===
 
 impl Session {
@@ -36,12 +39,12 @@ impl Session {
             worker_context::NodeState::Drain => self.leave(CloseCode::Draining),
             worker_context::NodeState::Isolated => self.leave(CloseCode::Isolated),
         }
-        let config = &self.worker.config.session;
+        let config = &self.worker.config;
         let status = ConnectionStatus {
             idle: self.link.idle_time(now),
             ping_interval: match self.transport {
-                ClientTransport::EventStream => config.comment_ms.duration(),
-                ClientTransport::WebSocket | ClientTransport::Poll => config.ping_ms.duration(),
+                ClientTransport::EventStream => config.tuning.comment_interval.0,
+                ClientTransport::WebSocket | ClientTransport::Poll => config.session.ping_interval.0,
             },
             token_left: self
                 .lifecycle
@@ -62,9 +65,9 @@ impl Session {
         self.process_backlog(ctx);
     }
 
-    /// Closes the session once the pending responses are sent, or after `session.close_ms`.
+    /// Closes the session once the pending responses are sent, or after [`CLOSE_TIMEOUT`].
     pub(super) fn leave(&mut self, code: CloseCode) {
-        let patience = self.worker.config.session.close_ms.duration();
+        let patience = CLOSE_TIMEOUT;
         if self.lifecycle.begin_close(code, Instant::now(), patience) {
             self.link.request_check();
         }
@@ -85,7 +88,7 @@ impl Session {
             return;
         }
         // Random, because all clients of a stopping node would otherwise reconnect at the same time.
-        let spread = self.worker.config.session.reconnect_spread_ms.0;
+        let spread = self.worker.config.tuning.reconnect_spread.as_millis();
         let jitter = Duration::from_millis(rand::random_range(0..=spread));
         let plan = ClosePlan::of(code, self.lifecycle.is_open(), jitter);
         if plan.has_event {
@@ -129,11 +132,6 @@ impl Session {
             .closed
             .get_or_create(&CloseLabels::from(code))
             .inc();
-        self.link.close(
-            code,
-            retry,
-            drop_waiting,
-            self.worker.config.session.close_ms.duration(),
-        );
+        self.link.close(code, retry, drop_waiting, CLOSE_TIMEOUT);
     }
 }

@@ -63,7 +63,7 @@ impl Session {
         let now = Instant::now();
         let is_lost = self.link.outbox(|outbox| outbox.lost());
         let is_online = self.presence.is_online();
-        let config = &self.worker.config.session;
+        let config = &self.worker.config;
         match self.lifecycle.check_detached(now, config, is_lost, is_online) {
             None => {}
             Some(DetachedAction::End(why)) => self.finish(ctx, why),

@@ -198,7 +198,7 @@ impl WorkerContext {
 }
 
 async fn clock(worker: Rc<WorkerContext>) {
-    let tick = worker.config.session.tick_ms.duration();
+    let tick = worker.config.tuning.timer_tick.0;
     let mut orders = worker.admission.order.subscribe();
     loop {
         // Without sessions there is no tick; the first session wakes the clock.

@@ -132,17 +132,17 @@ impl ServerMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register(
-            "sessions_away",
+            "sessions_detached",
             "Detached sessions",
             self.sessions_detached.clone(),
         );
         registry.register(
-            "sessions_away_bytes",
+            "sessions_detached_bytes",
             "Bytes of events buffered for detached sessions",
             self.sessions_detached_bytes.clone(),
         );
         registry.register(
-            "sessions_away_dropped",
+            "sessions_detached_dropped",
             "Detached sessions evicted because their number or size reached its limit",
             self.detached_dropped.clone(),
         );

@@ -21,14 +21,13 @@ use protocol::{ConversationId, UserId};
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::outbox_dispatcher::OUTBOX_RETRY;
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
 use crate::conversation::shard_client::backoff::wait_until;
 use crate::conversation::state_machine::query::{self, WatchedConversation};
-use crate::conversation::state_machine::{ActivityNote, ShardCommand, ShardOp};
+use crate::conversation::state_machine::{ActivityNote, LARGE_CONVERSATION, OutboxOp, ShardCommand};
 
-/// Size of the largest conversation that is notified in every window.
-pub(crate) const LARGE: u64 = 256;
 /// Maximum number of conversations per round.
 const PAGE: usize = 256;
 /// Maximum number of members per scan.
@@ -85,7 +84,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
                         shard = core.shard.0,
                         why, "query of watched conversations failed, will retry"
                     );
-                    look = Instant::now() + core.shared.settings.outbox_retry;
+                    look = Instant::now() + OUTBOX_RETRY;
                 }
             }
         }
@@ -101,7 +100,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
         tokio::select! {
             () = core.watched_wake.notified() => {}
             Some(done) = rounds.next() => {
-                let retry = core.shared.settings.outbox_retry;
+                let retry = OUTBOX_RETRY;
                 done.into_iter().for_each(|(conv, verdict)| watches.conclude(conv, verdict, retry));
             }
             () = wait_until(next.map(Instant::into_std)) => {}
@@ -165,7 +164,7 @@ async fn round(
     for (watched, done) in changed.into_iter().zip(done) {
         let verdict = if done {
             // A larger conversation is notified less often, so that the rows per window stay bounded.
-            let windows = u32::try_from(watched.members.div_ceil(LARGE)).unwrap_or(u32::MAX);
+            let windows = u32::try_from(watched.members.div_ceil(LARGE_CONVERSATION)).unwrap_or(u32::MAX);
             ActivityVerdict::Updated(watched.last.s, window.saturating_mul(windows.max(1)))
         } else {
             ActivityVerdict::Missed
@@ -174,9 +173,9 @@ async fn round(
     }
     if !quiet.is_empty() {
         // The state machine compares the position: a message committed after the read keeps its watch.
-        let op = ShardOp::EndWatch { items: quiet.clone() };
+        let op = OutboxOp::EndWatch { items: quiet.clone() };
         let done = conversations
-            .submit_to(Some(core.shard), ShardCommand::active(op))
+            .submit_to(Some(core.shard), ShardCommand::Outbox(op))
             .await;
         let verdict = |(conv, _)| {
             (
@@ -264,7 +263,7 @@ async fn submit(
             batch.push(ActivityNote {
                 conv: changed[at].conv.clone(),
                 last: changed[at].last,
-                large: changed[at].members > LARGE,
+                large: changed[at].members > LARGE_CONVERSATION,
                 users,
             });
             // The limit bounds the rows of one log entry, which every replica applies in one go.
@@ -278,7 +277,7 @@ async fn submit(
         }
     }
     let done = join_all(commands.into_iter().map(|(shard, items, ats)| {
-        let done = conversations.submit_to(Some(shard), ShardCommand::active(ShardOp::Active { items }));
+        let done = conversations.submit_to(Some(shard), ShardCommand::Outbox(OutboxOp::Active { items }));
         async move { (ats, done.await.is_err()) }
     }));
     let answers = done.await.into_iter();

@@ -25,11 +25,16 @@ pub(crate) struct UserMetrics {
 // === impl UserMetrics ===
 
 impl UserMetrics {
-    /// Registers every metric under the prefix `user`.
+    /// Registers every metric: those of presence under the prefix `presence`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let r = registry.sub_registry_with_prefix("user");
+        registry.register(
+            "revocations_unsent",
+            "Failed notifications of a node about an ended login: node unreachable, or queue full",
+            self.revocations_unsent.clone(),
+        );
+        let r = registry.sub_registry_with_prefix("presence");
         r.register(
-            "seats",
+            "sessions",
             "Sessions registered with shard owners",
             self.sessions.clone(),
         );
@@ -44,12 +49,12 @@ impl UserMetrics {
             self.registrations.clone(),
         );
         r.register(
-            "news",
+            "updates",
             "Presence updates sent to nodes by this shard owner",
             self.updates.clone(),
         );
         r.register(
-            "news_refused",
+            "updates_rejected",
             "Presence updates refused because the update queue was full",
             self.updates_rejected.clone(),
         );
@@ -59,17 +64,17 @@ impl UserMetrics {
             self.displaced.clone(),
         );
         r.register(
-            "seen_saved",
+            "last_seen_writes",
             "Writes of a user's last-seen time",
             self.seen_saved.clone(),
         );
         r.register(
-            "presence_pushed",
+            "pushed",
             "Presence events sent to sessions",
             self.presence_pushed.clone(),
         );
         r.register(
-            "presence_waiting",
+            "waiting",
             "Presence events queued for slow consumers, at most one per user",
             self.presence_waiting.clone(),
         );
@@ -83,11 +88,6 @@ impl UserMetrics {
             "typing_dropped",
             "Typing notifications dropped: no shard owner, full queue, not a member, or above the rate limit",
             self.typing_dropped.clone(),
-        );
-        r.register(
-            "logins_untold",
-            "Failed notifications of a node about an ended login: node unreachable, or queue full",
-            self.revocations_unsent.clone(),
         );
     }
 }

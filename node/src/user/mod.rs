@@ -32,4 +32,5 @@ pub use reporter::PresenceReporter;
 pub use settings::Settings;
 
 pub use crate::rpc::presence::VisiblePresence;
+pub(crate) use webhook_dispatcher::CONCURRENT as CONCURRENT_WEBHOOKS;
 pub use webhook_dispatcher::WebhookTarget;

@@ -14,9 +14,11 @@ use tracing::debug;
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
 use crate::conversation::state_machine::query::{self, OutboxEntry};
-use crate::conversation::state_machine::{OutboxId, ShardCommand};
+use crate::conversation::state_machine::{OutboxId, OutboxOp, ShardCommand};
 use crate::rpc::RpcError;
 
+/// Pause before an outbox entry that another shard did not accept is sent again.
+pub(super) const OUTBOX_RETRY: Duration = Duration::from_millis(250);
 /// Maximum number of entries per round.
 const PAGE: usize = 256;
 /// Interval of checks without a wake-up.
@@ -34,7 +36,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
             Err(why) => {
                 debug!(shard = core.shard.0, why, "outbox delivery failed, will retry");
                 lag(&core, &waiting);
-                tokio::time::sleep(core.shared.settings.outbox_retry).await;
+                tokio::time::sleep(OUTBOX_RETRY).await;
                 continue;
             }
         }
@@ -75,7 +77,7 @@ async fn round(
     }
     let full = entries.len() == PAGE;
     let sent = join_all(entries.into_iter().map(|entry| {
-        let sent = conversations.submit(entry.command);
+        let sent = conversations.submit_command(entry.command);
         async move { sent.await.is_ok().then_some(entry.id) }
     }));
     let sent: Vec<Option<OutboxId>> = sent.await;
@@ -83,7 +85,10 @@ async fn round(
     let ids: Vec<OutboxId> = sent.into_iter().flatten().collect();
     // Removed even if others failed, so that one unreachable shard does not block the outbox.
     if !ids.is_empty() {
-        let done = conversations.submit_to(Some(core.shard), ShardCommand::outbox_done(ids.clone()));
+        let done = conversations.submit_to(
+            Some(core.shard),
+            ShardCommand::Outbox(OutboxOp::OutboxDone { ids: ids.clone() }),
+        );
         done.await
             .map_err(|_| "the entries were delivered but not removed")?;
         for id in ids {

@@ -11,20 +11,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::NodeId;
+use cluster::{ClusterClock, NodeId};
 use futures::future::join_all;
 use protocol::{ConversationKind, EncodedEvent, UserId};
 use serde::Serialize;
 use tracing::{debug, warn};
 
 use super::presence;
+use crate::config::Config;
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
 use crate::conversation::shard::inbound_batch::{BatchReply, InboundBatch};
 use crate::conversation::state_machine::query::{self, QueuedWebhook, WebhookBacklog};
-use crate::conversation::state_machine::{OutboxId, ShardCommand, ShardOp};
+use crate::conversation::state_machine::{OutboxId, ShardCommand, WebhookOp};
 use crate::rpc::submit::BatchStreamId;
-use crate::webhook::{Webhook, WebhookError};
+use crate::webhook::{self, Webhook, WebhookError};
 
 /// Maximum number of messages per round.
 const PAGE: usize = 64;
@@ -32,6 +33,11 @@ const PAGE: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Maximum pause while the receiver is down, as a multiple of the first; the pause doubles up to it.
 const LONGEST_PAUSE: u32 = 64;
+
+/// Timeout of one attempt to notify the receiver.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent requests to the receiver.
+pub(crate) const CONCURRENT: usize = 64;
 
 /// Webhook for messages, with its bounds.
 #[derive(Clone)]
@@ -43,6 +49,41 @@ pub struct WebhookTarget {
     pub backlog: u64,
     /// First pause before the receiver is tried again; it doubles.
     pub retry: Duration,
+}
+
+// === impl WebhookTarget ===
+
+impl WebhookTarget {
+    /// Builds the webhook of the configuration, or returns `None` without a URL.
+    ///
+    /// # Errors
+    /// An invalid URL, key or certificate file.
+    pub fn open(
+        config: &Config,
+        metrics: webhook::Metrics,
+        clock: ClusterClock,
+    ) -> Result<Option<WebhookTarget>, webhook::UnusableSecret> {
+        let receiver = &config.webhook;
+        if receiver.url.is_empty() {
+            return Ok(None);
+        }
+        let settings = webhook::Settings {
+            name: "messages",
+            url: receiver.url.clone(),
+            ca_file: receiver.ca_file.clone(),
+            secret: receiver.secret.0.clone(),
+            timeout: TIMEOUT,
+            attempts: config.tuning.webhook_attempts,
+            concurrent: CONCURRENT,
+            clock,
+        };
+        Ok(Some(WebhookTarget {
+            webhook: Webhook::open(settings, metrics)?,
+            members: receiver.max_members,
+            backlog: receiver.backlog,
+            retry: config.tuning.webhook_retry.0,
+        }))
+    }
 }
 
 /// JSON body of a webhook request.
@@ -77,10 +118,10 @@ enum WebhookRound {
 /// Proposes the webhook policy before anything else of this owner, so that no message is committed before the policy
 /// applies, not even the first one of a cluster. Disabling it is left to the dispatcher.
 pub(crate) fn announce(core: &ShardContext) {
-    let Some(hook) = &core.shared.settings.hook else {
+    let Some(hook) = &core.shared.settings.webhook else {
         return;
     };
-    let on = ShardCommand::hooks(ShardOp::HooksOn {
+    let on = ShardCommand::Webhook(WebhookOp::HooksOn {
         members: hook.members,
     });
     // No node has this id: the stream is internal and holds one batch. The result is ignored, because the dispatcher
@@ -104,7 +145,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
     let first = core
         .shared
         .settings
-        .hook
+        .webhook
         .as_ref()
         .map_or(LOOK_EVERY, |hook| hook.retry);
     let (mut pause, mut overflowing) = (first, false);
@@ -113,7 +154,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
             Ok(WebhookRound::Again) => pause = first,
             Ok(WebhookRound::Empty) => {
                 pause = first;
-                match core.shared.settings.hook {
+                match core.shared.settings.webhook {
                     Some(_) => {
                         let _ = tokio::time::timeout(LOOK_EVERY, core.hook_wake.notified()).await;
                     }
@@ -137,11 +178,11 @@ async fn round(
     overflowing: &mut bool,
 ) -> Result<WebhookRound, &'static str> {
     let waiting = look(core).await?;
-    let hook = core.shared.settings.hook.as_ref();
+    let hook = core.shared.settings.webhook.as_ref();
     let members = hook.map_or(0, |hook| hook.members);
     if waiting.members != members {
         // The announcement may be lost, or come from an owner with other settings.
-        submit(core, conversations, ShardOp::HooksOn { members }).await?;
+        submit(core, conversations, WebhookOp::HooksOn { members }).await?;
     }
     let backlog = hook.map_or(0, |hook| hook.backlog);
     if waiting.all > backlog {
@@ -295,15 +336,15 @@ async fn remove(
     conversations: &ShardClient,
     ids: Vec<OutboxId>,
 ) -> Result<(), &'static str> {
-    submit(core, conversations, ShardOp::WebhookDelivered { ids }).await
+    submit(core, conversations, WebhookOp::WebhookDelivered { ids }).await
 }
 
 async fn submit(
     core: &Rc<ShardContext>,
     conversations: &ShardClient,
-    op: ShardOp,
+    op: WebhookOp,
 ) -> Result<(), &'static str> {
-    let done = conversations.submit_to(Some(core.shard), ShardCommand::hooks(op));
+    let done = conversations.submit_to(Some(core.shard), ShardCommand::Webhook(op));
     done.await
         .map(|_| ())
         .map_err(|_| "the shard cannot accept commands")

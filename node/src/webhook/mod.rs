@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use self::tls::Tls;
+use crate::config;
 pub use signature::{SigningSecret, UnusableSecret};
 
 /// Pause before the second attempt; it doubles with each further one.
@@ -32,9 +33,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Maximum pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Error text for invalid URLs.
-const LIKE: &str = "must be an address like https://push.example.org/told or http://127.0.0.1:9000/codes";
 
 /// Configuration of a receiver.
 #[derive(Clone, Debug)]
@@ -128,7 +126,7 @@ impl Webhook {
             concurrent,
             clock,
         } = settings;
-        let uri = address(&url)?;
+        let uri = config::webhook_url(&url)?;
         let secure = uri.scheme_str() == Some("https");
         let target = WebhookEndpoint {
             name,
@@ -156,7 +154,7 @@ impl Webhook {
     pub async fn post(&self, id: &str, body: Bytes) -> Result<(), WebhookError> {
         let result = self.tried(id, body).await;
         let outcome = match &result {
-            Ok(()) => "taken",
+            Ok(()) => "delivered",
             Err(WebhookError::Busy) => "busy",
             Err(WebhookError::Refused(_)) => "refused",
             Err(WebhookError::Unreachable(_)) => "unreachable",
@@ -207,18 +205,6 @@ impl Webhook {
             target.metrics.attempts_failed.get_or_create(&hook).inc();
         }
         Err(failed)
-    }
-}
-
-/// Parses and checks the URL of a receiver.
-///
-/// # Errors
-/// A text that is no `http` or `https` URL with a host.
-pub fn address(url: &str) -> Result<Uri, UnusableSecret> {
-    let uri: Uri = url.parse().map_err(|_| UnusableSecret::from(LIKE))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        _ => Err(UnusableSecret::from(LIKE)),
     }
 }
 

@@ -10,12 +10,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use data_encoding::{BASE64, BASE64_NOPAD};
+use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Permitted length of a key in bytes.
-const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+use crate::config;
 
 /// Key shared with the receiver. Never printed.
 #[derive(Clone)]
@@ -49,15 +48,7 @@ impl SigningSecret {
     /// # Errors
     /// Text that is no base64, or a key of another length.
     pub fn parse(text: &str) -> Result<SigningSecret, UnusableSecret> {
-        // Padding is optional: tools print both forms.
-        let digits = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
-        let key = BASE64_NOPAD
-            .decode(digits.as_bytes())
-            .map_err(|_| UnusableSecret::from("must be base64, as `openssl rand -base64 32` prints it"))?;
-        if !KEY_BYTES.contains(&key.len()) {
-            return Err(UnusableSecret::from("must be base64 of 24 to 64 bytes"));
-        }
-        Ok(SigningSecret(key))
+        Ok(SigningSecret(config::signing_key(text)?))
     }
 
     pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> SignedHeaders {

@@ -1,7 +1,7 @@
 //! What has arrived and what was read: replicated, forward only, many for few log entries.
 
 use futures::future::join_all;
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use protocol::ConversationId;
 
 use crate::test_cluster::{Node, TestCluster, eventually, user};
@@ -44,7 +44,7 @@ async fn a_thousand_receipts_cost_few_log_entries() {
     let mut receipts = Vec::new();
     for s in &seqs {
         for (at, name) in names.iter().enumerate() {
-            receipts.push(cluster.nodes[at % 3].command(name, &conv, "", ShardOp::Read { s: *s }));
+            receipts.push(cluster.nodes[at % 3].command(name, &conv, "", ConversationOp::Read { s: *s }));
         }
     }
     assert_eq!(receipts.len(), 1_000);
@@ -74,10 +74,10 @@ async fn an_absent_sender_learns_later_who_has_read() {
     let run = async |node: usize, by: &str, op| {
         cluster.nodes[node].command(by, &conv, "", op).await.unwrap();
     };
-    run(1, "bob", ShardOp::Delivered { s }).await;
-    run(2, "bob", ShardOp::Delivered { s: s - 1 }).await;
-    run(2, "carol", ShardOp::Read { s }).await;
-    run(1, "carol", ShardOp::Read { s: 1 }).await;
+    run(1, "bob", ConversationOp::Delivered { s }).await;
+    run(2, "bob", ConversationOp::Delivered { s: s - 1 }).await;
+    run(2, "carol", ConversationOp::Read { s }).await;
+    run(1, "carol", ConversationOp::Read { s: 1 }).await;
 
     let (owner, _) = cluster.owner_and_others(&conv);
     for crashed in [false, true] {
@@ -102,19 +102,21 @@ async fn the_list_shows_the_peer_of_a_direct_conversation() {
     let cluster = TestCluster::start(1).await;
     let node = &cluster.nodes[0];
     let conv = ConversationId::direct(&user("alice"), &user("bob"));
-    let op = ShardOp::Send {
+    let op = ConversationOp::Send {
         direct: Some(user("bob")),
         body: "{}".into(),
         reply_to: None,
         mentions: vec![],
     };
     let s = node.command("alice", &conv, "m", op).await.unwrap().s;
-    node.command("bob", &conv, "", ShardOp::Delivered { s })
+    node.command("bob", &conv, "", ConversationOp::Delivered { s })
         .await
         .unwrap();
     for read in [false, true] {
         if read {
-            node.command("bob", &conv, "", ShardOp::Read { s }).await.unwrap();
+            node.command("bob", &conv, "", ConversationOp::Read { s })
+                .await
+                .unwrap();
         }
         let mut peer = None;
         eventually("the list", async || {
@@ -147,19 +149,19 @@ async fn in_a_large_conversation_no_cursor_is_sent_to_others() {
     let conv = node.group("alice", &names).await;
     let s = node.send("alice", &conv, "hello").await.unwrap().s;
     let (alice, _) = node.listen("alice", &conv).await;
-    node.command("u000", &conv, "", ShardOp::Read { s })
+    node.command("u000", &conv, "", ConversationOp::Read { s })
         .await
         .unwrap();
     eventually("the receipt", async || !alice.whispers.borrow().is_empty()).await;
     assert_eq!(seen(node, "alice", &conv, "u000").await, Some((s, s)));
 
-    let invite = ShardOp::Invite {
+    let invite = ConversationOp::Invite {
         who: user("one-more"),
     };
     let last = node.command("alice", &conv, "invite", invite).await.unwrap().s;
     let (device, _) = node.listen("u001", &conv).await;
     node.hub.attach(&user("u001"), device.clone());
-    node.command("u001", &conv, "", ShardOp::Read { s: last })
+    node.command("u001", &conv, "", ConversationOp::Read { s: last })
         .await
         .unwrap();
     // One's own other devices are told all the same.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use node::conversation::Settings;
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use node::user::WebhookTarget;
 use node::webhook::{self, Webhook};
 use parking_lot::Mutex;
@@ -68,7 +68,7 @@ fn webhook_settings_of(url: &str, backlog: u64, members: u64) -> impl Fn(&mut Se
     };
     let webhook = Webhook::open(settings, webhook::Metrics::default()).unwrap();
     move |settings| {
-        settings.hook = Some(WebhookTarget {
+        settings.webhook = Some(WebhookTarget {
             webhook: webhook.clone(),
             members,
             backlog,
@@ -84,7 +84,7 @@ fn dropped(cluster: &TestCluster) -> u64 {
         encode(&mut text, &registry).unwrap();
         let line = text
             .lines()
-            .find_map(|line| line.strip_prefix("conversation_hooks_dropped_total "));
+            .find_map(|line| line.strip_prefix("webhook_dropped_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
     cluster.nodes.iter().map(of).sum()
@@ -125,7 +125,7 @@ async fn a_webhook_gets_every_message_across_an_owner_change() {
             .send_until_acked("alice", &conv, &text)
             .await;
     }
-    let hook = ShardOp::Hook {
+    let hook = ConversationOp::Hook {
         name: "ci".into(),
         on: true,
     };

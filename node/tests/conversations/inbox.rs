@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use protocol::answer::ConversationListItem;
@@ -67,9 +67,7 @@ fn questions(cluster: &TestCluster) -> u64 {
         let (mut registry, mut text) = (Registry::default(), String::new());
         node.service.register(&mut registry);
         encode(&mut text, &registry).unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("conversation_reads_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix("queries_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
     cluster.nodes.iter().map(of).sum()
@@ -83,7 +81,7 @@ async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are
     let done = convs.iter().enumerate().map(async |(i, conv)| {
         let (mut unread, mut mentions) = (1, 0);
         if i % 5 == 0 {
-            let op = ShardOp::Send {
+            let op = ConversationOp::Send {
                 direct: None,
                 body: "{}".into(),
                 reply_to: None,
@@ -96,7 +94,7 @@ async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are
             (unread, mentions) = (unread + 1, 1);
         }
         if i % 7 == 0 {
-            let op = ShardOp::Read { s: 3 };
+            let op = ConversationOp::Read { s: 3 };
             cluster.nodes[2].command("alice", conv, "read", op).await.unwrap();
             unread -= 1;
         }

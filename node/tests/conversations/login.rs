@@ -31,7 +31,7 @@ struct LoginNode {
 fn config() -> Config {
     let mut config = Config::default();
     config.auth.dev_tokens = true;
-    config.login.codes_per_address = 4;
+    config.login.codes_per_identifier = 4;
     config.login.codes_per_ip = 6;
     config
 }
@@ -42,8 +42,9 @@ async fn login_nodes(cluster: &TestCluster) -> Vec<LoginNode> {
     let mut login_nodes = Vec::new();
     for node in &cluster.nodes {
         let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
-        let auth = TokenVerifier::open(&config.auth, 8_192).unwrap();
-        let auth = auth.believing(keys.clone(), &config.login, &config.auth);
+        let leeway = config.tuning.token_leeway.0;
+        let auth = TokenVerifier::open(&config.auth, leeway).unwrap();
+        let auth = auth.believing(keys.clone(), &config.auth, leeway);
         let login = LoginService::new(
             &config,
             node.conversations.clone(),
@@ -194,8 +195,8 @@ async fn limits_hold_whichever_nodes_are_asked() {
 async fn what_is_over_leaves_every_replica() {
     let cluster = TestCluster::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
     let mut short = config();
-    short.login.window_ms = node::config::Millis(1_000);
-    short.login.code_ms = node::config::Millis(1_000);
+    short.tuning.code_window = node::config::HumanDuration::millis(1_000);
+    short.login.code_ttl = node::config::HumanDuration::millis(1_000);
     let node = &cluster.nodes[0];
     let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
     let login = LoginService::new(

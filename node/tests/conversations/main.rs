@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use protocol::{ConversationId, ErrorCode};
 
 use test_cluster::{RecordingSubscriber, TestCluster, cids, eventually, user};
@@ -190,7 +190,7 @@ async fn nothing_above_the_removal_reaches_the_removed() {
         if round == 20 {
             sends.push(
                 cluster.nodes[2]
-                    .command("alice", &conv, "kick", ShardOp::Kick { who: user("bob") })
+                    .command("alice", &conv, "kick", ConversationOp::Kick { who: user("bob") })
                     .boxed(),
             );
         }
@@ -309,7 +309,7 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
         .last
         .s;
     cluster.nodes[2]
-        .command("bob", &groups[7], "", ShardOp::Read { s: last })
+        .command("bob", &groups[7], "", ConversationOp::Read { s: last })
         .await
         .unwrap();
     let page = cluster.nodes[0]

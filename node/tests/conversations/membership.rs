@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use protocol::ConversationId;
 
 use crate::test_cluster::{TestCluster, cids, eventually, user};
@@ -57,9 +57,9 @@ async fn a_missed_kick_ends_every_session_of_that_user_only() {
         cluster.network.reset(other, others[0]);
     }
     for (key, op) in [
-        ("kb", ShardOp::Kick { who: user("bob") }),
-        ("kd", ShardOp::Kick { who: user("dan") }),
-        ("id", ShardOp::Invite { who: user("dan") }),
+        ("kb", ConversationOp::Kick { who: user("bob") }),
+        ("kd", ConversationOp::Kick { who: user("dan") }),
+        ("id", ConversationOp::Invite { who: user("dan") }),
     ] {
         eventually("membership changes", async || {
             cluster.nodes[at]

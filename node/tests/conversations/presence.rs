@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 use node::user::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
 use protocol::event::PresenceState;
-use protocol::{ConversationId, Event};
+use protocol::{ConversationId, Event, GroupInvite};
 
 use crate::test_cluster::{Node, RecordingSubscriber, TestCluster, eventually, user};
 
@@ -136,7 +136,7 @@ async fn a_new_owner_learns_all_sessions_and_no_viewer_sees_a_flicker() {
     // Long enough for a slow machine to elect another owner and tell it everything.
     let hold_down = Duration::from_secs(5);
     let mut cluster = TestCluster::with(3, |settings| {
-        (settings.users.hold_down, settings.users.register_timeout) = (hold_down, hold_down / 2);
+        (settings.users.offline_grace, settings.users.register_timeout) = (hold_down, hold_down / 2);
     })
     .await;
     let (dies, others) = owner(&cluster);
@@ -213,7 +213,7 @@ async fn a_block_hides_the_user_on_every_node() {
     let (_guard, _) = alice(a, None).await;
     let sink = RecordingSink::on(b, true).await;
     let direct = ConversationId::direct(&user("alice"), &user("bob"));
-    let block = |on| ShardOp::Block { who: user("bob"), on };
+    let block = |on| ConversationOp::Block { who: user("bob"), on };
     c.command("alice", &direct, "b", block(true)).await.unwrap();
     sink.sees(&[true, false]).await;
     assert!(
@@ -256,16 +256,13 @@ async fn when_a_user_was_seen_outlives_the_owner() {
     let before = seen(&cluster).await.flatten();
     assert!(before.is_some());
     let node = cluster.node(dies);
-    eventually("it is noted", async || node.figure("user_seen_saved_total") == 1).await;
+    eventually("it is noted", async || {
+        node.figure("presence_last_seen_writes_total") == 1
+    })
+    .await;
     // What the owner submits behind it to the same shard is applied behind it.
-    node.command(
-        "alice",
-        &ConversationId::parse("g_x").unwrap(),
-        "r",
-        ShardOp::Reserve,
-    )
-    .await
-    .unwrap();
+    let wish = node.conversations.wish(user("alice"), GroupInvite::Anyone);
+    wish.await.unwrap();
     cluster.crash(dies).await;
     eventually("the new owner knows", async || {
         seen(&cluster).await == Some(before)
@@ -327,7 +324,7 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
         laptop.hub.attach(&user("alice"), subscriber.clone());
         let sent = cluster.nodes[0].send("user0", &conv, "hi").await.unwrap();
         phone
-            .command("alice", &conv, "", ShardOp::Read { s: sent.s })
+            .command("alice", &conv, "", ConversationOp::Read { s: sent.s })
             .await
             .unwrap();
         let read = format!(r#""read":{}"#, sent.s);
@@ -335,7 +332,7 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
             own(&subscriber).iter().any(|tail| tail.contains(&read))
         })
         .await;
-        let mute = ShardOp::Set {
+        let mute = ConversationOp::Set {
             title: None,
             history: None,
             muted: Some(true),
@@ -348,7 +345,7 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
                 .any(|tail| tail.contains(r#""muted":true"#))
         })
         .await;
-        let cursor = ShardOp::Read { s: sent.s };
+        let cursor = ConversationOp::Read { s: sent.s };
         cluster.nodes[0]
             .command("user0", &conv, "", cursor)
             .await

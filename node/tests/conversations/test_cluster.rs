@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::transport::SimNetworkHandle;
-use cluster::{Cluster, NodeId};
+use cluster::{Cluster, ClusterTuning, NodeId};
+use node::config::Config;
 use node::conversation::state_machine::consent::AdditionLimits;
 use node::conversation::state_machine::query::{RetentionPolicies, RetentionPolicy};
-use node::conversation::state_machine::{EventEnvelope, ShardCommand, ShardOp, ShardStateMachine, TABLES};
+use node::conversation::state_machine::{
+    CommandOrigin, ConversationOp, EventEnvelope, ShardStateMachine, TABLES,
+};
 use node::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
 use node::relay::{Subscriber, SubscriptionHub};
 use node::telemetry::metrics::MetricsRegistry;
@@ -74,18 +77,19 @@ impl TestCluster {
             nodes: Vec::new(),
         };
         for id in 1..=nodes {
+            let config = Config::default();
             let mut settings = Settings {
                 positions_every: Duration::from_millis(200),
                 // A few users make many groups here.
                 added: AdditionLimits { by_one: 0, by_all: 0 },
                 users: user::Settings {
-                    hold_down: HOLD_DOWN,
+                    offline_grace: HOLD_DOWN,
                     register_timeout: HOLD_DOWN / 2,
                     node_timeout: Duration::from_secs(2),
                     gather: Duration::from_millis(10),
-                    ..user::Settings::default()
+                    ..user::Settings::from(&config)
                 },
-                ..Settings::default()
+                ..Settings::from(&config)
             };
             change(&mut settings);
             let node = Node::start(&cluster.network, NodeId(id), nodes, settings).await;
@@ -118,7 +122,7 @@ impl TestCluster {
                 group,
                 ..RetentionPolicies::default()
             };
-            settings.retention_every = Duration::from_millis(20);
+            settings.retention_interval = Duration::from_millis(20);
         })
         .await
     }
@@ -184,8 +188,11 @@ impl Node {
             bootstrap: id == NodeId(1),
             join: (1..=nodes).map(|id| network.addr(NodeId(id))).collect(),
             shards: SHARDS,
-            transfer_delay: Duration::from_secs(1),
-            ..cluster::Config::default()
+            tuning: ClusterTuning {
+                transfer_delay: Duration::from_secs(1),
+                ..ClusterTuning::default()
+            },
+            ..cluster::Config::from(&Config::default())
         };
         let disk = MemoryDisk::new();
         let (network, store_disk, replication) = (network.clone(), disk.clone(), service.service());
@@ -227,7 +234,7 @@ impl Node {
         text: &str,
     ) -> impl Future<Output = Result<CommandAck, CommandError>> + Send + use<> {
         let body = format!("{{\"text\":\"{text}\"}}").into_boxed_str();
-        let op = ShardOp::Send {
+        let op = ConversationOp::Send {
             direct: None,
             body,
             reply_to: None,
@@ -241,19 +248,18 @@ impl Node {
         by: &str,
         conv: &ConversationId,
         id: &str,
-        op: ShardOp,
+        op: ConversationOp,
     ) -> impl Future<Output = Result<CommandAck, CommandError>> + Send + use<> {
-        let cid = matches!(op, ShardOp::Read { .. } | ShardOp::Delivered { .. })
+        let cid = matches!(op, ConversationOp::Read { .. } | ConversationOp::Delivered { .. })
             .then_some(())
             .xor(Some(()))
             .map(|()| cid(id));
-        self.conversations.submit(ShardCommand {
-            conv: conv.clone(),
+        let origin = CommandOrigin {
             user: user(by),
             cid,
-            skip: 0,
-            op,
-        })
+            exclude_session: 0,
+        };
+        self.conversations.submit(conv.clone(), origin, op)
     }
 
     /// Sends until it is acknowledged, as a client does.

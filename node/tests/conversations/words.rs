@@ -1,6 +1,6 @@
 //! What becomes of messages, across nodes.
 
-use node::conversation::state_machine::ShardOp;
+use node::conversation::state_machine::ConversationOp;
 
 use crate::test_cluster::{TestCluster, eventually, user};
 
@@ -14,12 +14,12 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
     let run = async |node: usize, by: &str, id: &str, op| {
         cluster.nodes[node].command(by, &conv, id, op).await.unwrap()
     };
-    let edit = ShardOp::Edit {
+    let edit = ConversationOp::Edit {
         of: first,
         body: r#"{"text":"better"}"#.into(),
         mentions: None,
     };
-    let react = |k: &str| ShardOp::React {
+    let react = |k: &str| ConversationOp::React {
         of: first,
         k: k.into(),
         on: true,
@@ -28,9 +28,9 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
     let edited = run(1, "alice", "e", edit).await;
     run(2, "carol", "r1", react("+1")).await;
     run(1, "bob", "r2", react("+1")).await;
-    let deleted = run(2, "bob", "d", ShardOp::Delete { of: second }).await;
+    let deleted = run(2, "bob", "d", ConversationOp::Delete { of: second }).await;
     // The same key on another node is the same event.
-    let again = run(0, "bob", "d", ShardOp::Delete { of: second }).await;
+    let again = run(0, "bob", "d", ConversationOp::Delete { of: second }).await;
     assert_eq!((again.s, again.dup), (deleted.s, true));
 
     eventually("the deletion", async || bob.last(&conv) == deleted.s).await;

@@ -1,6 +1,6 @@
 //! Everything that is received is counted somewhere: frames that ask for nothing, and what comes before a client is known.
 
-use node::config::Millis;
+use node::config::HumanDuration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Client, Incoming, Node, TEXT, masked};
@@ -29,20 +29,20 @@ async fn is_ended(node: &Node, first: &[u8], more: &[u8]) {
 
 #[tokio::test]
 async fn a_flood_of_frames_that_ask_for_nothing_is_ended() {
-    let node = Node::with(|config| config.limits.control_frames_per_s = 10).await;
+    let node = Node::with(|config| config.tuning.control_frames_per_second = 10).await;
     is_ended(&node, b"", &masked(TEXT, true, br#"{"t":"later"}"#)).await;
 }
 
 #[tokio::test]
 async fn a_flood_of_fragments_is_ended_before_the_message_does() {
-    let node = Node::with(|config| config.limits.control_frames_per_s = 10).await;
+    let node = Node::with(|config| config.tuning.control_frames_per_second = 10).await;
     let first = masked(TEXT, false, b"{");
     is_ended(&node, &first, &masked(CONTINUATION, false, b" ")).await;
 }
 
 #[tokio::test]
 async fn what_asks_for_nothing_costs_by_its_size() {
-    let node = Node::with(|config| config.limits.control_frames_per_s = 10).await;
+    let node = Node::with(|config| config.tuning.control_frames_per_second = 10).await;
     let mut client = node.client("alice").await;
     let large = format!(r#"{{"t":"later","x":"{}"}}"#, "x".repeat(60_000));
     client.raw(&masked(TEXT, true, large.as_bytes()).repeat(20)).await;
@@ -52,8 +52,9 @@ async fn what_asks_for_nothing_costs_by_its_size() {
 #[tokio::test]
 async fn endless_heartbeats_and_typing_are_slowed_down_then_ended() {
     let node = Node::with(|config| {
-        (config.limits.sends_per_s, config.limits.queries_per_s) = (2, 2);
-        config.limits.abuse_ms = Millis(500);
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (2, Some(60));
+        (config.limits.queries_per_second, config.tuning.queries_burst) = (2, Some(200));
+        config.tuning.abuse_window = HumanDuration::millis(500);
     })
     .await;
     for text in [r#"{"t":"hb"}"#, r#"{"t":"typing","c":"g_1","on":true}"#] {

@@ -95,7 +95,7 @@ async fn broken_framing_ends_with_its_standard_code() {
 
 #[tokio::test]
 async fn what_is_too_long_is_refused_by_its_header_alone() {
-    let node = Node::with(|config| config.limits.max_frame_bytes = 32_768).await;
+    let node = Node::with(|config| config.tuning.frame_size = node::config::HumanSize::kib(32)).await;
     for header in [
         &[0x81, 0xfe, 0x80, 0x01][..],
         &[0x81, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0],
@@ -131,7 +131,7 @@ async fn a_close_frame_comes_back_and_the_connection_ends() {
 
 #[tokio::test]
 async fn a_flood_of_pings_or_of_empty_fragments_is_ended() {
-    let node = Node::with(|config| config.limits.control_frames_per_s = 10).await;
+    let node = Node::with(|config| config.tuning.control_frames_per_second = 10).await;
     let begun = masked(TEXT, false, b"{");
     for (first, more) in [
         (Vec::new(), masked(PING, true, b"x")),

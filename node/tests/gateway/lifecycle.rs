@@ -81,11 +81,11 @@ async fn a_taken_address_is_named_by_its_setting() {
     let node = Node::start().await;
     let dir = tempfile::tempdir().unwrap();
     let mut config = crate::support::config(dir.path());
-    config.server.http = node.addr().to_string();
+    config.server.listen = node.addr().to_string();
     let error = node::run::start(config)
         .await
         .err()
         .expect("the address is taken")
         .to_string();
-    assert!(error.starts_with("server.http 127.0.0.1:"), "{error}");
+    assert!(error.starts_with("server.listen 127.0.0.1:"), "{error}");
 }

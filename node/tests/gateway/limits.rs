@@ -1,15 +1,15 @@
 //! Rates, sizes, and the order of a sender's messages across refusals.
 
-use node::config::Millis;
+use node::config::HumanDuration;
 
 use crate::support::{Node, TEXT, masked};
 
 #[tokio::test]
 async fn too_many_sends_are_refused_with_a_time_and_never_reorder_a_sender() {
     let node = Node::with(|config| {
-        config.limits.sends_per_s = 2;
-        config.limits.burst = 3;
-        config.limits.abuse_factor = 1_000;
+        config.limits.sends_per_second = 2;
+        config.tuning.sends_burst = Some(3);
+        config.tuning.abuse_factor = 1_000;
     })
     .await;
     let mut client = node.client("alice").await;
@@ -55,10 +55,10 @@ async fn too_many_sends_are_refused_with_a_time_and_never_reorder_a_sender() {
 #[tokio::test]
 async fn a_refused_send_that_never_comes_again_is_waited_for_only_so_long() {
     let node = Node::with(|config| {
-        config.limits.sends_per_s = 2;
-        config.limits.burst = 1;
-        config.limits.abuse_factor = 1_000;
-        config.session.refusal_ms = Millis(3_000);
+        config.limits.sends_per_second = 2;
+        config.tuning.sends_burst = Some(1);
+        config.tuning.abuse_factor = 1_000;
+        config.tuning.refused_send_timeout = HumanDuration::millis(3_000);
     })
     .await;
     let mut client = node.client("alice").await;
@@ -90,9 +90,9 @@ async fn a_refused_send_that_never_comes_again_is_waited_for_only_so_long() {
 #[tokio::test]
 async fn going_on_at_a_multiple_of_the_rate_ends_the_session() {
     let node = Node::with(|config| {
-        config.limits.sends_per_s = 5;
-        config.limits.burst = 5;
-        config.limits.abuse_ms = Millis(500);
+        config.limits.sends_per_second = 5;
+        config.tuning.sends_burst = Some(5);
+        config.tuning.abuse_window = HumanDuration::millis(500);
     })
     .await;
     let mut client = node.client("alice").await;
@@ -120,7 +120,7 @@ async fn going_on_at_a_multiple_of_the_rate_ends_the_session() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_too_large_and_the_session_goes_on() {
-    let node = Node::with(|config| config.limits.body_bytes = 1_000).await;
+    let node = Node::with(|config| config.limits.max_body_size = node::config::HumanSize(1_000)).await;
     let mut client = node.client("alice").await;
     for (size, expected) in [(989, "ack"), (990, "err"), (20_000, "err")] {
         // {"x":"…"} is eight bytes more than its text.
@@ -144,9 +144,9 @@ async fn a_body_over_the_limit_is_too_large_and_the_session_goes_on() {
 #[tokio::test]
 async fn every_command_of_a_long_pipeline_is_answered_although_few_may_be_unanswered() {
     let node = Node::with(|config| {
-        config.limits.sends_per_s = 10_000;
-        config.limits.burst = 10_000;
-        config.limits.unacked_sends = 2;
+        config.limits.sends_per_second = 10_000;
+        config.tuning.sends_burst = Some(10_000);
+        config.tuning.unacked_sends = Some(2);
     })
     .await;
     let mut client = node.client("alice").await;

@@ -1,12 +1,12 @@
 //! Sessions that say nothing.
 
-use node::config::Millis;
+use node::config::HumanDuration;
 
 use crate::support::{Client, Incoming, Node, masked};
 
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_is_ended() {
-    let node = Node::with(|config| config.session.auth_ms = Millis(200)).await;
+    let node = Node::with(|config| config.tuning.auth_timeout = HumanDuration::millis(200)).await;
     let mut client = Client::connect(node.addr()).await;
     client.expect("hello").await;
     assert_eq!(client.closed().await.0, 4210);
@@ -16,8 +16,8 @@ async fn a_connection_that_does_not_authenticate_is_ended() {
 #[tokio::test]
 async fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
     let node = Node::with(|config| {
-        config.session.ping_ms = Millis(100);
-        config.session.idle_timeout_ms = Millis(600);
+        config.session.ping_interval = HumanDuration::millis(100);
+        config.session.idle_timeout = HumanDuration::millis(600);
     })
     .await;
     let mut silent = node.client("alice").await;

@@ -33,13 +33,12 @@ async fn groups(client: &mut Client, prefix: &str, members: &[&str], count: usiz
 /// A node whose sessions follow so many conversations.
 async fn node(subscriptions: usize) -> Node {
     Node::with(|config| {
-        config.limits.subscriptions = subscriptions;
-        config.limits.sends_per_s = 100_000;
-        config.limits.burst = 100_000;
-        config.limits.queries_per_s = 100_000;
-        config.limits.query_burst = 100_000;
-        config.limits.added_per_day = 10_000;
-        config.limits.added_by_one_per_day = 10_000;
+        config.limits.subscriptions_per_session = subscriptions;
+        config.limits.sends_per_second = 100_000;
+        config.tuning.sends_burst = Some(100_000);
+        config.limits.queries_per_second = 100_000;
+        config.tuning.queries_burst = Some(100_000);
+        config.limits.additions_per_day = 10_000;
     })
     .await
 }

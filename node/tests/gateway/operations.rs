@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use futures::future::join_all;
-use node::config::Millis;
+use node::config::HumanDuration;
 use tokio::net::TcpStream;
 
 use crate::support::{Client, Node, PATIENCE, masked};
@@ -136,7 +136,7 @@ async fn probes_are_answered_however_many_connections_say_nothing() {
     let node = Node::with(|config| {
         config.server.max_connections = 20;
         // The silent ones stay as long as they like.
-        config.server.request_timeout_ms = Millis(600_000);
+        config.tuning.request_timeout = HumanDuration::millis(600_000);
     })
     .await;
     // More than there are places, by far: were each to have its time, the last would wait for longer than a probe does.

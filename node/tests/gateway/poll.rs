@@ -34,7 +34,9 @@ async fn until_something(node: &Node, query: &str) -> Value {
 
 #[tokio::test]
 async fn a_session_begins_at_once_and_events_come_until_they_are_confirmed() {
-    let node = Node::with(|config| config.session.delivered_ms = node::config::Millis(60_000)).await;
+    let node =
+        Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(60_000))
+            .await;
     let mut alice = node.client("alice").await;
     let begun = poll(&node, "").await;
     let sid = sid(&begun);
@@ -46,7 +48,7 @@ async fn a_session_begins_at_once_and_events_come_until_they_are_confirmed() {
     assert_eq!((&first["sid"], &first["resumed"]), (&json!(sid), &json!(true)));
     assert_eq!(first["events"][0]["t"], "conv");
     // Unconfirmed, they come again.
-    node.figure_reaches("rookery_sessions_away", 1).await;
+    node.figure_reaches("rookery_sessions_detached", 1).await;
     let again = async {
         loop {
             let again = poll(&node, &query).await;
@@ -80,7 +82,8 @@ async fn a_session_begins_at_once_and_events_come_until_they_are_confirmed() {
 
 #[tokio::test]
 async fn what_is_fetched_and_confirmed_counts_as_delivered() {
-    let node = Node::with(|config| config.session.delivered_ms = node::config::Millis(20)).await;
+    let node =
+        Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(20)).await;
     let mut alice = node.client("alice").await;
     let sid = sid(&poll(&node, "").await);
     let s = say(&mut alice, "bob", "a").await["s"].as_u64().unwrap();
@@ -159,8 +162,8 @@ async fn made_up_ids_and_numbers_get_no_events_of_others() {
 #[tokio::test]
 async fn too_frequent_polls_get_a_retry_time() {
     let node = Node::with(|config| {
-        config.limits.queries_per_s = 1;
-        config.limits.query_burst = 6;
+        config.limits.queries_per_second = 1;
+        config.tuning.queries_burst = Some(6);
     })
     .await;
     let sid = sid(&poll(&node, "").await);

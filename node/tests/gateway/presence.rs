@@ -1,6 +1,6 @@
 //! Who is there, who types, and which of two copies of an app stays.
 
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration};
 use serde_json::{Value, json};
 
 use crate::support::stream::Stream;
@@ -9,8 +9,8 @@ use crate::support::{Client, Incoming, Node, PATIENCE};
 const ALICE: &str = "Authorization: Bearer dev:alice\r\n";
 
 fn quick(config: &mut Config) {
-    config.presence.hold_down_ms = Millis(300);
-    config.presence.gather_ms = Millis(10);
+    config.presence.offline_grace = HumanDuration::millis(300);
+    config.tuning.presence_interval = HumanDuration::millis(10);
 }
 
 /// A client of a device, its `hello` already read, and the answer to its `auth`.
@@ -392,15 +392,16 @@ async fn typing_reaches_the_others_and_not_oneself() {
 
 #[tokio::test]
 async fn typing_reaches_no_large_conversation_and_no_former_member() {
-    let node = Node::with(|config| config.presence.typing_members = 2).await;
+    let node = Node::with(|config| config.tuning.typing_members = 2).await;
     let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);
     let make = r#"{"t":"create","id":1,"kind":"group","cid":"m","members":["bob","carol"]}"#;
     let c = alice.ask(1, make).await["c"].as_str().unwrap().to_owned();
     bob.expect("conv").await;
     let typing = format!(r#"{{"t":"typing","c":"{c}","on":true}}"#);
     bob.send(&typing).await;
-    node.figure_reaches("rookery_user_typing_dropped_total", 1).await;
-    assert_eq!(node.figure("rookery_user_typing_total").await, 0);
+    node.figure_reaches("rookery_presence_typing_dropped_total", 1)
+        .await;
+    assert_eq!(node.figure("rookery_presence_typing_total").await, 0);
     // Two are left, and then it is shown.
     let kick = format!(r#"{{"t":"kick","id":2,"c":"{c}","cid":"k","who":"carol"}}"#);
     assert_eq!(alice.ask(2, &kick).await["t"], "ack");
@@ -414,7 +415,7 @@ async fn typing_reaches_no_large_conversation_and_no_former_member() {
         .await;
     // The user's own notice again, from another device, would be no news: the end of it is.
     second.send(&typing.replace("true", "false")).await;
-    node.figure_reaches("rookery_user_typing_total", 2).await;
+    node.figure_reaches("rookery_presence_typing_total", 2).await;
     let rest = until_hb(&mut bob).await;
     assert!(rest.iter().all(|event| event["t"] != "typing"), "{rest:?}");
     node.stop().await;

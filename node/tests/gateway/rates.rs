@@ -12,8 +12,8 @@ fn send(id: i64) -> String {
 /// One token a minute, about: what was taken is not there again while a test runs.
 async fn scarce(burst: u32) -> Node {
     Node::with(|config| {
-        (config.limits.sends_per_s, config.limits.burst) = (1, burst);
-        config.limits.abuse_factor = 1_000;
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (1, Some(burst));
+        config.tuning.abuse_factor = 1_000;
     })
     .await
 }
@@ -61,7 +61,10 @@ async fn sessions_and_requests_of_a_user_share_one_rate() {
 
 #[tokio::test]
 async fn a_command_costs_by_its_size_and_the_largest_is_possible() {
-    let node = Node::with(|config| config.limits.sends_per_s = 1).await;
+    let node = Node::with(|config| {
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (1, Some(60));
+    })
+    .await;
     let mut client = node.client("alice").await;
     let members: Vec<String> = (0..256).map(|i| format!("m{i}")).collect();
     let create = |id: i64| {
@@ -89,8 +92,8 @@ async fn a_command_costs_by_its_size_and_the_largest_is_possible() {
 #[tokio::test]
 async fn a_question_costs_by_what_it_may_show() {
     let node = Node::with(|config| {
-        (config.limits.queries_per_s, config.limits.query_burst) = (1, 40);
-        config.limits.abuse_factor = 1_000;
+        (config.limits.queries_per_second, config.tuning.queries_burst) = (1, Some(40));
+        config.tuning.abuse_factor = 1_000;
     })
     .await;
     let watched: Vec<String> = (0..500).map(|i| format!("w{i}")).collect();
@@ -120,8 +123,8 @@ async fn a_question_costs_by_what_it_may_show() {
 #[tokio::test]
 async fn the_begin_of_a_session_is_a_question_of_its_user() {
     let node = Node::with(|config| {
-        (config.limits.queries_per_s, config.limits.query_burst) = (1, 40);
-        config.limits.abuse_factor = 1_000;
+        (config.limits.queries_per_second, config.tuning.queries_burst) = (1, Some(40));
+        config.tuning.abuse_factor = 1_000;
     })
     .await;
     let mut begun = 0;

@@ -1,6 +1,6 @@
 //! Sessions that outlive their connection, on one node.
 
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration};
 use serde_json::{Value, json};
 
 use crate::support::session::{
@@ -14,12 +14,12 @@ async fn node() -> Node {
 }
 
 fn quiet(config: &mut Config) {
-    config.session.delivered_ms = Millis(60_000);
+    config.tuning.delivered_interval = HumanDuration::millis(60_000);
 }
 
 /// Waits until the node has this many sessions without a client.
 async fn detached(node: &Node, least: u64) {
-    node.figure_reaches("rookery_sessions_away", least).await;
+    node.figure_reaches("rookery_sessions_detached", least).await;
 }
 
 #[tokio::test]
@@ -210,9 +210,9 @@ async fn commands_behind_a_resume_wait_for_it_and_keep_their_order() {
 async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
     let node = Node::with(|config| {
         quiet(config);
-        config.limits.sends_per_s = 100_000;
-        config.limits.burst = 100_000;
-        config.limits.query_burst = 100_000;
+        config.limits.sends_per_second = 100_000;
+        config.tuning.sends_burst = Some(100_000);
+        config.tuning.queries_burst = Some(100_000);
         config.server.workers = 4;
     })
     .await;
@@ -224,12 +224,12 @@ async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
 
 #[tokio::test]
 async fn a_detached_session_expires() {
-    let node = Node::with(|config| config.session.resume_ttl_ms = Millis(300)).await;
+    let node = Node::with(|config| config.session.resume_timeout = HumanDuration::millis(300)).await;
     let (bob, ready) = connect(&node, "bob", "phone", None).await;
     assert_eq!(ready["resume_ttl_ms"], 300);
     drop(bob);
     let over = async {
-        while node.figure("rookery_sessions").await + node.figure("rookery_sessions_away").await > 0 {
+        while node.figure("rookery_sessions").await + node.figure("rookery_sessions_detached").await > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
@@ -244,8 +244,8 @@ async fn a_detached_session_expires() {
 #[tokio::test]
 async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
     fn few(config: &mut Config) {
-        config.session.away = 2;
-        config.session.away_bytes = 20_000;
+        config.session.max_detached = 2;
+        config.tuning.detached_size = Some(node::config::HumanSize(20_000));
     }
     let node = Node::with(few).await;
     let mut gone = Vec::new();
@@ -255,7 +255,7 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
         gone.push(known(&ready));
         let dropped = gone.len().saturating_sub(2) as u64;
         detached(&node, gone.len() as u64 - dropped).await;
-        node.figure_reaches("rookery_sessions_away_dropped_total", dropped)
+        node.figure_reaches("rookery_sessions_detached_dropped_total", dropped)
             .await;
     }
     let (_u1, refused) = connect(&node, "u1", "phone", Some(&gone[0])).await;
@@ -268,7 +268,7 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
         let send = json!({"t":"send","id":i,"to":"u2","cid":format!("{i}"),"b":{"x":body}});
         assert_eq!(alice.ask(i, &send.to_string()).await["t"], "ack");
     }
-    node.figure_reaches("rookery_sessions_away_dropped_total", 2)
+    node.figure_reaches("rookery_sessions_detached_dropped_total", 2)
         .await;
     let (_u2, refused) = connect(&node, "u2", "phone", Some(&gone[1])).await;
     is_refused(&refused, "expired");
@@ -279,7 +279,7 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
 
 #[tokio::test]
 async fn events_beyond_the_replay_buffer_are_a_gap_that_sync_fills() {
-    let node = Node::with(|config| config.limits.ring_events = 8).await;
+    let node = Node::with(|config| config.limits.replay_buffer_size = node::config::HumanSize::kib(2)).await;
     let mut alice = node.client("alice").await;
     let (bob, at) = introduced(&node, &mut alice).await;
     drop(bob);
@@ -301,7 +301,7 @@ async fn events_beyond_the_replay_buffer_are_a_gap_that_sync_fills() {
 
 #[tokio::test]
 async fn what_the_client_has_is_reported_as_delivered_across_resumes() {
-    let node = Node::with(|config| config.session.delivered_ms = Millis(20)).await;
+    let node = Node::with(|config| config.tuning.delivered_interval = HumanDuration::millis(20)).await;
     let mut alice = node.client("alice").await;
     let (bob, at) = introduced(&node, &mut alice).await;
     // Bob never said what he has, until he comes back.

@@ -12,7 +12,7 @@ async fn strict() -> Node {
     Node::with(|config| {
         config.auth.dev_tokens = false;
         config.auth.secret.0 = SECRET.to_owned();
-        config.auth.leeway_s = 0;
+        config.tuning.token_leeway = node::config::HumanDuration::secs(0);
         config.server.admin_token.0 = "an-admin-token-of-tests".to_owned();
     })
     .await

@@ -1,15 +1,14 @@
 //! Clients that read slowly, or never.
 
-use node::config::Config;
+use node::config::{Config, HumanSize};
 
 use crate::support::{Client, Node, PATIENCE, golden};
 
 fn small(config: &mut Config) {
-    config.limits.sends_per_s = 100_000;
-    config.limits.burst = 100_000;
-    config.limits.outbox_frames = 32;
-    config.limits.outbox_bytes = 65_536;
-    config.server.unsent_bytes = 4_096;
+    config.limits.sends_per_second = 100_000;
+    config.tuning.sends_burst = Some(100_000);
+    config.limits.outbound_queue_size = HumanSize::kib(32);
+    config.tuning.unsent_size = HumanSize::kib(4);
 }
 
 /// A client of the user whose receive buffer is small, following the conversation with alice.
@@ -68,7 +67,7 @@ async fn a_client_that_never_reads_is_ended_without_harm_to_others() {
 async fn a_slow_client_gets_a_resync_and_the_numbering_continues() {
     let node = Node::with(|config| {
         small(config);
-        config.limits.slow_again_ms = node::config::Millis(0);
+        config.tuning.slow_again = node::config::HumanDuration::millis(0);
     })
     .await;
     let mut alice = node.client("alice").await;
@@ -100,8 +99,8 @@ async fn a_slow_client_gets_a_resync_and_the_numbering_continues() {
 async fn a_client_that_asks_without_reading_stops_itself() {
     let node = Node::with(|config| {
         small(config);
-        config.limits.queries_per_s = 100_000;
-        config.limits.query_burst = 100_000;
+        config.limits.queries_per_second = 100_000;
+        config.tuning.queries_burst = Some(100_000);
     })
     .await;
     let mut alice = node.client("alice").await;

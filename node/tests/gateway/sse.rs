@@ -1,7 +1,7 @@
 //! The event stream: the same session, for a client that only listens.
 
 use jsonwebtoken::{EncodingKey, Header, encode};
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration, HumanSize};
 use serde_json::json;
 
 use crate::support::session::say;
@@ -10,7 +10,7 @@ use crate::support::{Client, Node, PATIENCE};
 
 #[tokio::test]
 async fn it_begins_with_ready_and_goes_on_behind_the_last_event() {
-    let node = Node::with(|config| config.session.delivered_ms = Millis(60_000)).await;
+    let node = Node::with(|config| config.tuning.delivered_interval = HumanDuration::millis(60_000)).await;
     let mut alice = node.client("alice").await;
     let mut bob = Stream::of(node.addr(), "bob", None).await;
     let head = bob.head.to_lowercase();
@@ -80,9 +80,9 @@ async fn a_session_goes_from_one_transport_to_the_other() {
 #[tokio::test]
 async fn an_idle_stream_gets_keepalives_and_a_lost_one_is_detected() {
     let node = Node::with(|config| {
-        config.session.comment_ms = Millis(50);
-        config.session.ping_ms = Millis(50);
-        config.session.idle_timeout_ms = Millis(150);
+        config.tuning.comment_interval = HumanDuration::millis(50);
+        config.session.ping_interval = HumanDuration::millis(50);
+        config.session.idle_timeout = HumanDuration::millis(150);
     })
     .await;
     let mut alice = Stream::of(node.addr(), "alice", None).await;
@@ -99,7 +99,7 @@ async fn an_idle_stream_gets_keepalives_and_a_lost_one_is_detected() {
     tokio::time::timeout(PATIENCE, noticed)
         .await
         .expect("the loss is noticed");
-    node.figure_reaches("rookery_sessions_away", 1).await;
+    node.figure_reaches("rookery_sessions_detached", 1).await;
     // Listening on is no silence, however long.
     alice.comments_reach(6).await;
     let mut sender = Client::connect(node.addr()).await;
@@ -170,7 +170,7 @@ async fn the_stream_ends_with_the_token() {
     let node = Node::with(|config| {
         config.auth.dev_tokens = false;
         config.auth.secret.0 = SECRET.to_owned();
-        config.auth.leeway_s = 0;
+        config.tuning.token_leeway = HumanDuration::secs(0);
     })
     .await;
     let now = std::time::SystemTime::now()
@@ -193,11 +193,10 @@ async fn the_stream_ends_with_the_token() {
 }
 
 fn small(config: &mut Config) {
-    config.limits.sends_per_s = 100_000;
-    config.limits.burst = 100_000;
-    config.limits.outbox_frames = 32;
-    config.limits.outbox_bytes = 65_536;
-    config.server.unsent_bytes = 4_096;
+    config.limits.sends_per_second = 100_000;
+    config.tuning.sends_burst = Some(100_000);
+    config.limits.outbound_queue_size = HumanSize::kib(32);
+    config.tuning.unsent_size = HumanSize::kib(4);
 }
 
 #[tokio::test]

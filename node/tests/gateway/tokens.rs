@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
-use node::config::{Algorithm, AuthConfig as Settings, LoginConfig};
+use node::config::{Algorithm, AuthConfig as Settings};
 use node::conversation::state_machine::login::{Keyring, SecretBytes, SigningKey};
 use node::gateway::auth::{TokenError, TokenVerifier};
 use node::user::login::keyring::KeyringCache;
@@ -41,6 +41,9 @@ fn with(more: Value) -> Value {
     claims
 }
 
+/// Tolerated difference of the clocks.
+const LEEWAY: Duration = Duration::from_secs(60);
+
 fn hs256() -> Settings {
     Settings {
         secret: node::config::SecretString(SECRET.to_owned()),
@@ -58,7 +61,7 @@ fn signed(claims: &Value) -> String {
 }
 
 fn check(settings: &Settings, token: &str) -> Result<String, TokenError> {
-    let auth = TokenVerifier::open(settings, 8_192).unwrap();
+    let auth = TokenVerifier::open(settings, LEEWAY).unwrap();
     auth.check(token).map(|identity| identity.user.to_string())
 }
 
@@ -206,7 +209,7 @@ impl cluster::clock::WallClock for Shows {
 #[test]
 fn times_are_judged_by_the_clock_that_is_given_and_not_by_the_machines() {
     let at = |seconds: i64| {
-        let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
+        let auth = TokenVerifier::open(&hs256(), LEEWAY).unwrap();
         auth.by(cluster::ClusterClock::new(Shows(seconds as u64 * 1_000)))
     };
     let check = |seconds, claims| at(seconds).check(&signed(&with(claims))).map(|_| ());
@@ -324,7 +327,7 @@ fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
         rs256(&key_file("ed25519.pub.pem")),
         rs256(&key_file("jwks.json")),
     ] {
-        let error = TokenVerifier::open(&settings, 8_192)
+        let error = TokenVerifier::open(&settings, LEEWAY)
             .err()
             .expect("no usable key")
             .to_string();
@@ -347,8 +350,8 @@ fn cluster() -> (TokenVerifier, String, EncodingKey) {
         .verifying_key()
         .to_bytes();
     let kid = format!("rk_{}", &BASE32_NOPAD.encode(&public).to_ascii_lowercase()[..16]);
-    let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
-    let auth = auth.believing(keys, &LoginConfig::default(), &hs256());
+    let auth = TokenVerifier::open(&hs256(), LEEWAY).unwrap();
+    let auth = auth.believing(keys, &hs256(), LEEWAY);
     (auth, kid, ed25519([1; 32]))
 }
 
@@ -436,9 +439,9 @@ fn a_token_of_the_cluster_is_believed_beside_those_of_others() {
 #[test]
 fn without_the_clusters_keys_a_refusal_is_temporary() {
     let (_, kid, key) = cluster();
-    let auth = TokenVerifier::open(&hs256(), 8_192).unwrap();
+    let auth = TokenVerifier::open(&hs256(), LEEWAY).unwrap();
     let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
-    let auth = auth.believing(keys.clone(), &LoginConfig::default(), &hs256());
+    let auth = auth.believing(keys.clone(), &hs256(), LEEWAY);
     let token = encode(&named(Alg::EdDSA, &kid), &with(json!({ "iss": "rookery" })), &key).unwrap();
     assert_eq!(auth.check(&token).err(), Some(TokenError::NotYet));
     keys.update(None);

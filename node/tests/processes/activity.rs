@@ -13,7 +13,7 @@ use crate::support::{Client, Cluster, PATIENCE, ask, eventually, exchange, get};
 /// no owner is asked to put it right.
 const GROUPS: usize = 135;
 /// Longer than the test takes: what comes within the window is told by nobody but the next owner.
-const WINDOW_MS: &str = "600000";
+const WINDOW: &str = "10m";
 
 /// Waits until every node owns something, so that nothing moves to another owner by itself.
 async fn shared_out(cluster: &Cluster) {
@@ -101,10 +101,9 @@ async fn reads_until(client: &mut Client, c: &str, s: u64) -> bool {
 #[tokio::test]
 async fn an_owner_killed_within_the_window_leaves_it_to_the_next_one_to_move_and_to_bring_in() {
     let settings = [
-        ("chat.activity_ms", WINDOW_MS),
-        ("limits.subscriptions", "1"),
-        ("limits.added_per_day", "10000"),
-        ("limits.added_by_one_per_day", "10000"),
+        ("tuning.activity_interval", WINDOW),
+        ("limits.subscriptions_per_session", "1"),
+        ("limits.additions_per_day", "1000"),
     ];
     let mut cluster = Cluster::with(&settings).await;
     shared_out(&cluster).await;

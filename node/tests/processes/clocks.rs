@@ -8,7 +8,7 @@ use crate::support::{Cluster, SendingClient, ask, eventually, exchange, get};
 
 const TEN_DAYS_MS: i64 = 10 * 24 * 3600 * 1000;
 /// No message is as old as this, and none is kept for longer.
-const A_DAY_MS: &str = "86400000";
+const A_DAY: &str = "1day";
 /// Of what a message's time may differ from the time at which the test looks, on a busy machine.
 const SLACK_MS: i64 = 120_000;
 
@@ -71,10 +71,7 @@ async fn steps_aside(cluster: &Cluster, at: usize) {
 
 #[tokio::test]
 async fn one_clock_that_is_wrong_loses_no_message_and_puts_no_time_into_the_log() {
-    let settings = [
-        ("retention.group_max_age_ms", A_DAY_MS),
-        ("retention.every_ms", "50"),
-    ];
+    let settings = [("retention.group_max_age", A_DAY), ("retention.interval", "50ms")];
     let cluster = Cluster::with(&settings).await;
     let mut groups = Vec::new();
     for n in 0..8 {

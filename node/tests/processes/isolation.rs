@@ -48,7 +48,10 @@ fn rows(list: &Value) -> Vec<(&str, bool)> {
 #[tokio::test]
 async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
     // A list waits for an owner for less time than a new one takes.
-    let settings = [("chat.ask_budget_ms", "800"), ("cluster.isolated_ms", "3000")];
+    let settings = [
+        ("tuning.query_timeout", "800ms"),
+        ("cluster.quorum_loss_timeout", "3s"),
+    ];
     let cluster = Cluster::with(&settings).await;
     let mut groups = Vec::new();
     for n in 0..8 {

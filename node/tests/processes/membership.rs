@@ -100,8 +100,8 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
     let most = RETAINED.to_string();
     let settings = [
         ("retention.group_max_messages", most.as_str()),
-        ("retention.every_ms", "50"),
-        ("session.fetch_ms", "10000"),
+        ("retention.interval", "50ms"),
+        ("tuning.transfer_timeout", "10s"),
     ];
     let cluster = Cluster::with(&settings).await;
     let mut resumed = 0;

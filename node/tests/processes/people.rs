@@ -77,9 +77,9 @@ async fn believes(addr: SocketAddr, token: &str) {
 #[tokio::test]
 async fn who_is_there_who_types_and_who_has_logged_in_is_known_on_every_node_and_outlives_an_owner() {
     let mut cluster = Cluster::with(&[
-        ("presence.silence_ms", "2000"),
-        ("presence.typing_ms", "50"),
-        ("login.requests_burst", "1000"),
+        ("tuning.presence_node_timeout", "2s"),
+        ("tuning.typing_interval", "50ms"),
+        ("tuning.login_requests_burst", "1000"),
     ])
     .await;
     let c = cluster

@@ -83,11 +83,11 @@ async fn retention_and_webhooks_agree_on_all_nodes_and_outlive_owners() {
         ("retention.direct_max_messages", &most),
         ("retention.group_max_messages", &most),
         ("retention.channel_max_messages", &most),
-        ("retention.every_ms", "50"),
-        ("hooks.url", &receiver.url.clone()),
-        ("hooks.secret", SECRET),
-        ("hooks.attempts", "1"),
-        ("hooks.retry_ms", "100"),
+        ("retention.interval", "50ms"),
+        ("webhook.url", &receiver.url.clone()),
+        ("webhook.secret", SECRET),
+        ("tuning.webhook_attempts", "1"),
+        ("tuning.webhook_retry", "100ms"),
     ])
     .await;
     let convs = one_of_each(&cluster).await;
@@ -195,9 +195,9 @@ async fn retention_and_webhooks_agree_on_all_nodes_and_outlive_owners() {
     for kind in KINDS {
         let (messages, age) = (
             format!("retention.{kind}_max_messages"),
-            format!("retention.{kind}_max_age_ms"),
+            format!("retention.{kind}_max_age"),
         );
-        cluster.set(&[(&messages, "0"), (&age, "500")]);
+        cluster.set(&[(&messages, "0"), (&age, "500ms")]);
     }
     cluster.restart().await;
     for (c, last) in [(&convs[0], 14), (&convs[1], last), (&convs[2], 14)] {

@@ -84,7 +84,7 @@ async fn auth(addr: SocketAddr, path: &str, body: Value) -> (u16, Value) {
 #[tokio::test]
 async fn state_outlives_its_owner_and_is_the_same_on_every_node() {
     // Without a grace, a replaced token that comes back is theft at once.
-    let mut cluster = Cluster::with(&[("login.refresh_grace_ms", "0")]).await;
+    let mut cluster = Cluster::with(&[("tuning.refresh_grace", "0s")]).await;
     let c = cluster
         .made(json!({"kind":"group","title":"Lunch","members":["bob","carol","mallory","trent"]}))
         .await;

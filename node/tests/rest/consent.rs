@@ -8,8 +8,8 @@ use crate::support::{Client, Node};
 /// A node that lets the few users of these tests do as much as they like at once.
 async fn node() -> Node {
     Node::with(|config| {
-        (config.limits.sends_per_s, config.limits.burst) = (10_000, 10_000);
-        (config.limits.queries_per_s, config.limits.query_burst) = (10_000, 10_000);
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (10_000, Some(10_000));
+        (config.limits.queries_per_second, config.tuning.queries_burst) = (10_000, Some(10_000));
     })
     .await
 }

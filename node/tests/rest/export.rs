@@ -47,8 +47,8 @@ fn seqs(lines: &[Value]) -> Vec<u64> {
 }
 
 fn unlimited(config: &mut node::config::Config) {
-    config.limits.sends_per_s = 10_000;
-    config.limits.burst = 10_000;
+    config.limits.sends_per_second = 10_000;
+    config.tuning.sends_burst = Some(10_000);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn an_export_says_what_is_gone() {
     let node = Node::with(|config| {
         unlimited(config);
         config.retention.group_max_messages = 5;
-        config.retention.every_ms = node::config::Millis(20);
+        config.retention.interval = node::config::HumanDuration::millis(20);
     })
     .await;
     let c = group(&node, "alice", &["bob"]).await;

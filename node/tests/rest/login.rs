@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use node::config::{Config, Millis, SecretString};
+use node::config::{Config, HumanDuration, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -216,7 +216,7 @@ fn shape(reply: &Reply) -> (u16, Vec<String>, Value) {
 
 #[tokio::test]
 async fn an_address_with_an_account_and_one_without_are_answered_alike() {
-    let node = node(|config| config.login.codes_per_address = 2).await;
+    let node = node(|config| config.login.codes_per_identifier = 2).await;
     let known = ["+447700900123", "alice@example.org"];
     let unknown = ["+447700900124", "carol@example.org"];
     for to in known {
@@ -258,9 +258,9 @@ async fn an_address_with_an_account_and_one_without_are_answered_alike() {
 #[tokio::test]
 async fn codes_are_limited_per_address_and_per_ip_and_the_answer_says_until_when() {
     let node = node(|config| {
-        config.login.codes_per_address = 2;
+        config.login.codes_per_identifier = 2;
         config.login.codes_per_ip = 4;
-        config.login.requests_burst = 1_000;
+        config.tuning.login_requests_burst = 1_000;
         config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
     })
     .await;
@@ -288,8 +288,8 @@ async fn codes_are_limited_per_address_and_per_ip_and_the_answer_says_until_when
 #[tokio::test]
 async fn one_ip_address_can_not_make_the_log_work_without_end() {
     let node = node(|config| {
-        config.login.requests_per_s = 1;
-        config.login.requests_burst = 3;
+        config.tuning.login_requests_per_second = 1;
+        config.tuning.login_requests_burst = 3;
     })
     .await;
     let mut refused = None;
@@ -308,8 +308,8 @@ async fn one_ip_address_can_not_make_the_log_work_without_end() {
 #[tokio::test]
 async fn a_refresh_token_is_used_once_and_its_reuse_ends_the_login() {
     let node = node(|config| {
-        config.login.refresh_grace_ms = Millis(0);
-        config.login.requests_burst = 1_000;
+        config.tuning.refresh_grace = HumanDuration::millis(0);
+        config.tuning.login_requests_burst = 1_000;
     })
     .await;
     let first = log_in(&node, PHONE).await;
@@ -344,7 +344,7 @@ async fn a_client_that_never_got_the_answer_may_ask_again() {
 
 #[tokio::test]
 async fn two_tabs_that_refresh_at_once_both_stay_logged_in() {
-    let node = node(|config| config.login.requests_burst = 1_000).await;
+    let node = node(|config| config.tuning.login_requests_burst = 1_000).await;
     let first = log_in(&node, PHONE).await;
     let shared = &first["refresh_token"];
     let (one, other) = tokio::join!(refresh(&node, shared), refresh(&node, shared));
@@ -389,7 +389,7 @@ async fn a_logout_ends_one_login_or_all_of_them() {
 
 #[tokio::test]
 async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others() {
-    let trio = Trio::with(|config| config.login.refresh_grace_ms = Millis(0)).await;
+    let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
     for node in &trio.nodes {
         let known = async {
             while kids(node).await.is_empty() {
@@ -463,7 +463,7 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
 
 #[tokio::test]
 async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_on_every_node() {
-    let trio = Trio::with(|config| config.login.refresh_grace_ms = Millis(0)).await;
+    let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
     let [first, second, third] = &trio.nodes[..] else {
         unreachable!("three nodes")
     };
@@ -593,11 +593,11 @@ async fn ends_with(stream: &mut TcpStream, wanted: &str) {
 #[tokio::test]
 async fn keys_change_under_way_and_tokens_of_the_last_one_are_believed_until_they_run_out() {
     let node = node(|config| {
-        config.login.key_poll_ms = Millis(100);
-        config.login.key_overlap_ms = Millis(1_000);
-        config.login.key_period_ms = Millis(2_000);
-        config.login.requests_per_s = 1_000;
-        config.login.requests_burst = 1_000;
+        config.tuning.key_poll_interval = HumanDuration::millis(100);
+        config.tuning.key_overlap = HumanDuration::millis(1_000);
+        config.tuning.key_period = HumanDuration::millis(2_000);
+        config.tuning.login_requests_per_second = 1_000;
+        config.tuning.login_requests_burst = 1_000;
     })
     .await;
     let kid = |tokens: &Value| decode_header(text(tokens, "access_token")).unwrap().kid.unwrap();

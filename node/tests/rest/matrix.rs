@@ -1,6 +1,6 @@
 //! Who may do what, over every transport: one table, and a case for each of its cells.
 
-use node::config::Millis;
+use node::config::HumanDuration;
 use serde_json::{Value, json};
 
 use crate::http::Call;
@@ -228,10 +228,10 @@ async fn group_of(node: &Node, owner: &str, members: &[&str]) -> String {
 /// A node that lets the few users of this test do as much as they like.
 async fn node() -> Node {
     Node::with(|config| {
-        config.session.auth_ms = Millis(600_000);
-        (config.limits.sends_per_s, config.limits.burst) = (10_000, 10_000);
-        (config.limits.queries_per_s, config.limits.query_burst) = (10_000, 10_000);
-        (config.limits.added_per_day, config.limits.added_by_one_per_day) = (0, 0);
+        config.tuning.auth_timeout = HumanDuration::millis(600_000);
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (10_000, Some(10_000));
+        (config.limits.queries_per_second, config.tuning.queries_burst) = (10_000, Some(10_000));
+        config.limits.additions_per_day = 0;
     })
     .await
 }

@@ -42,9 +42,9 @@ async fn until_divided(client: &mut Client, id: &mut i64, divided: bool) {
 #[tokio::test]
 async fn a_user_at_two_nodes_gets_about_the_one_rate_in_all() {
     let trio = Trio::with(|config| {
-        (config.limits.sends_per_s, config.limits.burst) = (1, 2);
-        config.limits.abuse_factor = 1_000;
-        config.session.refusal_ms.0 = 50;
+        (config.limits.sends_per_second, config.tuning.sends_burst) = (1, Some(2));
+        config.tuning.abuse_factor = 1_000;
+        config.tuning.refused_send_timeout = node::config::HumanDuration::millis(50);
     })
     .await;
     let [one, two, _] = &trio.nodes[..] else {

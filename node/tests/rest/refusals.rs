@@ -185,8 +185,8 @@ async fn an_unknown_path_is_not_found_and_an_unknown_method_says_which_there_are
 #[tokio::test]
 async fn one_user_has_one_rate_for_all_requests() {
     let node = Node::with(|config| {
-        config.limits.sends_per_s = 1;
-        config.limits.burst = 2;
+        config.limits.sends_per_second = 1;
+        config.tuning.sends_burst = Some(2);
     })
     .await;
     let send = |user: &str, i: u32| {
@@ -217,7 +217,8 @@ async fn one_user_has_one_rate_for_all_requests() {
 
 #[tokio::test]
 async fn a_body_that_never_comes_is_given_up() {
-    let node = Node::with(|config| config.server.request_timeout_ms.0 = 100).await;
+    let node =
+        Node::with(|config| config.tuning.request_timeout = node::config::HumanDuration::millis(100)).await;
     let call = Call::new("POST", "/v1/sync")
         .by("alice")
         .with("Content-Type", "application/json");

@@ -1,6 +1,6 @@
 //! Three nodes in this process, over real sockets.
 
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration};
 
 use crate::support::{Node, PATIENCE};
 
@@ -20,9 +20,9 @@ impl Trio {
     /// Starts them with settings that `change` has the last word on.
     pub(crate) async fn with(change: impl Fn(&mut Config)) -> Trio {
         let settings = |config: &mut Config| {
-            config.limits.queries_per_s = 1_000;
+            config.limits.queries_per_second = 1_000;
             // At the end nobody comes for the sessions.
-            config.session.handover_ms = Millis(0);
+            config.tuning.fetch_timeout = Some(HumanDuration::millis(0));
             change(config);
         };
         let mut nodes = vec![Node::with(settings).await];

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use node::config::Millis;
+use node::config::HumanDuration;
 use serde_json::json;
 
 use crate::support::session::{Known, connect, event, is_resumed, known, say};
@@ -15,9 +15,9 @@ async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {
     let mut cluster = TestCluster::with(|config| {
         // The third is the one that is drained; nobody comes back to the others.
         if started.fetch_add(1, Ordering::Relaxed) == 2 {
-            config.session.handover_ms = Millis(60_000);
+            config.tuning.fetch_timeout = Some(HumanDuration::millis(60_000));
         }
-        config.session.reconnect_spread_ms = Millis(100);
+        config.tuning.reconnect_spread = HumanDuration::millis(100);
     })
     .await;
     let mut alice = cluster.nodes[0].client("alice").await;

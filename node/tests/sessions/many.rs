@@ -36,8 +36,8 @@ async fn learns(client: &mut Client, c: &str, s: u64) -> Value {
 #[tokio::test]
 async fn missed_events_come_at_another_node_after_owner_changes() {
     let mut cluster = TestCluster::with(|config| {
-        config.limits.subscriptions = 2;
-        config.chat.activity_ms = node::config::Millis(1_000);
+        config.limits.subscriptions_per_session = 2;
+        config.tuning.activity_interval = node::config::HumanDuration::millis(1_000);
     })
     .await;
     let mut alice = cluster.nodes[0].client("alice").await;

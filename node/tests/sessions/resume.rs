@@ -85,7 +85,10 @@ async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost
 
 #[tokio::test]
 async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
-    let cluster = TestCluster::with(|config| config.session.delivered_ms = node::config::Millis(20)).await;
+    let cluster = TestCluster::with(|config| {
+        config.tuning.delivered_interval = node::config::HumanDuration::millis(20)
+    })
+    .await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let (bob, at) = introduced(&cluster.nodes[1], &mut alice).await;
     drop(bob);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration};
 
 use crate::support::{Node, PATIENCE};
 
@@ -23,14 +23,12 @@ impl TestCluster {
     pub(crate) async fn with(change: impl Fn(&mut Config)) -> TestCluster {
         let settings = |config: &mut Config| {
             config.server.workers = 1;
-            config.cluster.election_min_ms = Millis(1_000);
-            config.cluster.election_max_ms = Millis(2_000);
-            config.cluster.heartbeat_ms = Millis(300);
-            config.limits.sends_per_s = 100_000;
-            config.limits.burst = 100_000;
-            config.limits.query_burst = 100_000;
-            config.session.delivered_ms = Millis(60_000);
-            config.session.handover_ms = Millis(0);
+            config.cluster.election_timeout = HumanDuration::secs(1);
+            config.limits.sends_per_second = 100_000;
+            config.tuning.sends_burst = Some(100_000);
+            config.tuning.queries_burst = Some(100_000);
+            config.tuning.delivered_interval = HumanDuration::millis(60_000);
+            config.tuning.fetch_timeout = Some(HumanDuration::millis(0));
             change(config);
         };
         let first = Node::with(settings).await;

@@ -8,8 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::conversation::metrics::ConversationMetrics;
-use crate::conversation::settings::Settings;
 use crate::rpc::RpcError;
+
+/// Concurrent reads of the disk: enough to keep one busy.
+const READS: usize = 8;
+/// Queries in progress or queued. Further ones are refused with `busy`.
+const MAX_QUEUED: usize = 4_096;
+/// Time after which a queued read is refused: its client has given up or will repeat it.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bounded access to the blocking threads of a runtime.
 #[derive(Clone)]
@@ -25,13 +31,13 @@ pub(crate) struct BlockingPool {
 // === impl BlockingPool ===
 
 impl BlockingPool {
-    pub(crate) fn new(runtime: Handle, settings: &Settings, metrics: ConversationMetrics) -> BlockingPool {
+    pub(crate) fn new(runtime: Handle, metrics: ConversationMetrics) -> BlockingPool {
         BlockingPool {
             runtime,
-            running: Arc::new(Semaphore::new(settings.reads)),
-            waiting: Arc::new(Semaphore::new(settings.reads_queued + settings.reads)),
-            questions: Arc::new(Semaphore::new(settings.reads_queued)),
-            deadline: settings.read_deadline,
+            running: Arc::new(Semaphore::new(READS)),
+            waiting: Arc::new(Semaphore::new(MAX_QUEUED + READS)),
+            questions: Arc::new(Semaphore::new(MAX_QUEUED)),
+            deadline: QUEUE_TIMEOUT,
             metrics,
         }
     }

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use storage::ShardState;
 
 use super::rows;
-use crate::conversation::shard_client::KEYS;
 use crate::conversation::shared::ServiceShared;
+use crate::conversation::state_machine::login::LoginKey;
 use crate::rpc::read::{
     HistoryRequest, IndexAfter, IndexQuery, ListBlocks, MembersQuery, OpenQuery, RangeQuery, SharedWith,
     SinceQuery, SummariesQuery, SyncQuery,
@@ -75,7 +75,7 @@ async fn answer(shared: &Arc<ServiceShared>, method: u16, body: &[u8]) -> Result
             one(
                 shared,
                 body,
-                |(): &()| cluster.shard_of(KEYS),
+                |(): &()| cluster.shard_of(&LoginKey::Keyring.routing()),
                 |state, ()| rows::keyring(state),
             )
             .await

@@ -19,12 +19,15 @@ use super::messages::AppliedBatch;
 use crate::conversation::fanout::Fanout;
 use crate::conversation::interest_table::InterestTable;
 use crate::conversation::recent::{Recent, RecentSubject};
+use crate::conversation::settings::{BATCH_BYTES, BATCH_COMMANDS};
 use crate::conversation::shared::ServiceShared;
 use crate::conversation::state_machine::{EventEnvelope, MovedMember};
 use crate::user::registry;
 
 /// Batches in the log at a time. The next one is built after the last is decided, without the streams that it failed.
 const ROUNDS: usize = 1;
+/// Accepted commands per shard without a response. Further batches get `busy`; the command queue sends them again.
+const MAX_COMMANDS: usize = 16_384;
 
 pub(crate) struct ShardContext {
     pub(crate) shard: ShardId,
@@ -97,7 +100,7 @@ impl ShardContext {
 
     /// Returns true if `more` commands fit within the shard's bound.
     pub(crate) fn has_room(&self, more: usize) -> bool {
-        self.load.load(Ordering::Relaxed) + more <= self.shared.settings.shard_commands
+        self.load.load(Ordering::Relaxed) + more <= MAX_COMMANDS
     }
 
     /// Appends a command to the next batch.
@@ -108,10 +111,7 @@ impl ShardContext {
 
     /// Removes and returns the commands of the next batch; commands of failed streams are dropped.
     pub(crate) fn take_round(&self) -> Vec<PendingCommand> {
-        let (most, most_bytes) = (
-            self.shared.settings.batch_commands,
-            self.shared.settings.batch_bytes,
-        );
+        let (most, most_bytes) = (BATCH_COMMANDS, BATCH_BYTES);
         let mut round = Vec::new();
         let mut bytes = 0;
         let mut ready = self.ready.borrow_mut();

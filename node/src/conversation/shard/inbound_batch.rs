@@ -14,7 +14,7 @@ use protocol::ConversationId;
 use tokio::sync::oneshot;
 
 use super::batch_streams::BatchStreams;
-use crate::rpc::submit::{Answers, BatchStreamId, CommandReply};
+use crate::rpc::submit::{Answers, AppliedReply, BatchStreamId, CommandReply};
 use crate::rpc::{self, RpcError};
 
 /// Receiver of a batch's responses.
@@ -90,10 +90,7 @@ impl InboundBatch {
         // Relaxed: the counter is only a bound, and protects no other data.
         load.fetch_add(size, Ordering::Relaxed);
         // A placeholder; the responses are sent once every one of them is replaced.
-        let blank = CommandReply::Refused {
-            code: 0,
-            msg: String::new(),
-        };
+        let blank = CommandReply::Done(AppliedReply::Done);
         let mut state = State {
             answers: vec![blank; size],
             missing: size,
@@ -215,13 +212,12 @@ mod tests {
     }
 
     fn done(seq: u64) -> CommandReply {
-        CommandReply::Done {
-            seq,
-            mn: 0,
+        CommandReply::Done(AppliedReply::Conversation {
+            seq: Some(seq),
+            mn: None,
             ts: 0,
             dup: false,
-            reserved: None,
-        }
+        })
     }
 
     #[test]

@@ -25,7 +25,7 @@ use actix::{
 };
 use cluster::{BatchResult, OwnedShard, ProposeError};
 use futures::stream;
-use protocol::ConversationId;
+use protocol::{ConversationId, ErrorCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,12 +38,11 @@ use self::messages::{
     UnregisterNode,
 };
 use super::actor::ConversationActor;
-use super::apply_results::{self, answer_of};
-use super::precheck::CommandHeader;
+use super::apply_results;
 use super::retention;
 use super::settings::Settings;
 use super::shared::ServiceShared;
-use super::state_machine::ShardOutcome;
+use super::state_machine::{CommandHeader, ShardOutcome};
 use crate::rpc::RpcError;
 use crate::rpc::submit::CommandReply;
 use crate::user::login::sweep;
@@ -53,6 +52,10 @@ use crate::user::{activity, outbox_dispatcher, registry, webhook_dispatcher};
 const SWEEP: Duration = Duration::from_secs(5);
 /// Minimum number of searches within the idle timeout.
 const SWEEPS: u32 = 4;
+/// Mailbox capacity of a shard's actor in messages (batches, registrations).
+const MAILBOX: usize = 1_024;
+/// Conversation actors on this node. Above the bound the least recently used ones are stopped.
+const MAX_ACTORS: usize = 50_000;
 
 /// Actor of one shard under one epoch.
 pub(crate) struct ShardActor {
@@ -84,7 +87,7 @@ impl ShardActor {
         let arbiter = shared.arbiter(owned.shard).clone();
         let shared = shared.clone();
         ShardActor::start_in_arbiter(&arbiter, move |ctx| {
-            ctx.set_mailbox_capacity(shared.settings.shard_mailbox);
+            ctx.set_mailbox_capacity(MAILBOX);
             let (core, results) =
                 ShardContext::new(owned.shard, owned.epoch, owned.proposer, shared, users, end);
             ShardActor {
@@ -125,7 +128,7 @@ impl ShardActor {
         let idle = settings.actor_idle.div_duration_f64(sweep_every(settings)).ceil() as u64;
         // The node's bound is divided by the number of shards: no shard counts the actors of the others.
         let shards = self.core.shared.command_queues().len().max(1);
-        let most = (settings.actors / shards).max(64);
+        let most = (MAX_ACTORS / shards).max(64);
         let mut oldest: Vec<u64> = Vec::new();
         if self.conversations.len() > most {
             oldest = self.conversations.values().map(|live| live.used).collect();
@@ -162,7 +165,8 @@ impl ShardActor {
         let mut at: HashMap<ConversationId, usize> = HashMap::new();
         for (pending, outcome) in commands.into_iter().zip(&committed.outcomes) {
             // An unreadable outcome refuses its command instead of failing the whole entry.
-            let outcome = ShardOutcome::decode(outcome).unwrap_or_else(ShardOutcome::Bad);
+            let outcome = ShardOutcome::decode(outcome)
+                .unwrap_or_else(|why| ShardOutcome::Refused(ErrorCode::Internal, why));
             // Commands without a conversation have no actor to update.
             let Some(conv) = pending.conv.clone() else {
                 apply_results::on_applied(&self.core, pending, outcome);
@@ -261,29 +265,30 @@ impl Handler<SubmitBatch> for ShardActor {
         {
             // Cloned, because the header borrows the bytes while `pending` moves on. The clone shares the buffer.
             let bytes = pending.bytes.clone();
-            let header = match CommandHeader::read(&bytes) {
+            // Checked in full: an entry that no replica can decode would stop them all.
+            let header = match CommandHeader::check(&bytes) {
                 Ok(header) => header,
                 Err(why) => {
-                    pending.answer(answer_of(&ShardOutcome::Bad(why)));
+                    pending.answer(CommandReply::refused(ErrorCode::BadRequest, why.to_string()));
                     continue;
                 }
             };
-            if !header.concerns_conversation() {
+            let Some(named) = header.conversation() else {
                 self.core.propose(pending);
                 continue;
-            }
+            };
             // Searched from the end: commands of one conversation tend to follow each other.
-            let share = shares.iter().rposition(|(conv, _)| conv.as_str() == header.conv);
+            let share = shares.iter().rposition(|(conv, _)| conv.as_str() == named);
             let share = match share {
                 Some(share) => share,
                 None => {
                     let known = self
                         .conversations
-                        .get_key_value(header.conv)
+                        .get_key_value(named)
                         .map(|(conv, _)| conv.clone());
-                    let Some(conv) = known.or_else(|| ConversationId::parse(header.conv).ok()) else {
+                    let Some(conv) = known.or_else(|| ConversationId::parse(named).ok()) else {
                         pending.answer(CommandReply::refused(
-                            protocol::ErrorCode::BadRequest,
+                            ErrorCode::BadRequest,
                             "malformed id".to_owned(),
                         ));
                         continue;

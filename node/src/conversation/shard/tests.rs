@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use super::messages::Panic;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardStateMachine, TABLES};
+use crate::config::Config;
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp, ShardStateMachine, TABLES};
 use crate::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
 
 struct Node {
@@ -36,7 +37,7 @@ impl Node {
                 advertise: network.addr(NodeId(1)),
                 bootstrap: true,
                 shards: 2,
-                ..cluster::Config::default()
+                ..cluster::Config::from(&Config::default())
             };
             let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
             let transport = Arc::new(network.transport(NodeId(1)));
@@ -58,20 +59,19 @@ impl Node {
         conv: &ConversationId,
         cid: &str,
     ) -> impl Future<Output = Result<CommandAck, CommandError>> + use<> {
-        let op = ShardOp::Send {
+        let op = ConversationOp::Send {
             direct: None,
             body: "{}".into(),
             reply_to: None,
             mentions: vec![],
         };
         let (conv, user) = (conv.clone(), UserId::parse("alice").unwrap());
-        self.conversations.submit(ShardCommand {
-            conv,
+        let origin = CommandOrigin {
             user,
             cid: ClientMessageId::parse(cid).ok(),
-            skip: 0,
-            op,
-        })
+            exclude_session: 0,
+        };
+        self.conversations.submit(conv, origin, op)
     }
 
     async fn group(&self) -> ConversationId {
@@ -103,7 +103,7 @@ async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 
 #[actix::test]
 async fn a_conversation_whose_actor_dies_is_rebuilt_and_loses_nothing() {
-    let node = Node::start(Settings::default()).await;
+    let node = Node::start(Settings::from(&Config::default())).await;
     let conv = node.group().await;
     let shard = node.cluster.shard_of(&conv);
     let shared = node.service.shared().clone();
@@ -133,7 +133,7 @@ async fn a_conversation_whose_actor_dies_is_rebuilt_and_loses_nothing() {
 async fn an_idle_conversation_is_passivated_and_comes_back() {
     let node = Node::start(Settings {
         actor_idle: Duration::from_millis(100),
-        ..Settings::default()
+        ..Settings::from(&Config::default())
     })
     .await;
     let conv = node.group().await;

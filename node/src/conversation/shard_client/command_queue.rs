@@ -28,9 +28,22 @@ use super::cursor_coalescer::CursorCoalescer;
 use super::send_window::{SendWindow, WindowItem, WindowLimits};
 use super::sender_hold::SenderHolds;
 use super::{LocalShards, OwnerClient};
-use crate::conversation::command_error::{CommandAck, CommandError};
+use crate::conversation::command_error::CommandError;
+use crate::conversation::settings::{BATCH_BYTES, BATCH_COMMANDS};
 use crate::conversation::shared::ServiceShared;
-use crate::conversation::state_machine::ShardCommand;
+use crate::conversation::state_machine::{CommandOrigin, ShardCommand};
+use crate::rpc::submit::AppliedReply;
+
+/// Commands without a response in a shard's command queue. Further ones are refused with `busy`.
+const QUEUE_COMMANDS: usize = 4_096;
+/// Bytes of these commands.
+const QUEUE_BYTES: usize = 4 << 20;
+/// Unacknowledged batches per command queue: enough to cover a round trip while one batch commits.
+const BATCHES_IN_FLIGHT: usize = 8;
+/// Time for which `read` and `recv` cursors are coalesced per shard, so that many cost one log entry.
+const COALESCING: Duration = Duration::from_millis(300);
+/// Time for which a refused command holds back the sender's later ones: clients repeat it within a second.
+const ORDER_HOLD: Duration = Duration::from_secs(1);
 
 /// Commands queued for one shard.
 pub(crate) struct CommandQueue {
@@ -50,18 +63,24 @@ struct State {
 /// Command without a response.
 struct QueuedCommand {
     bytes: Bytes,
-    conv: ConversationId,
-    user: UserId,
-    cid: Option<ClientMessageId>,
+    /// `None` for a command whose order does not matter.
+    order: Option<CommandOrder>,
     deadline: Instant,
     /// One receiver; coalesced cursors may have several.
     waiters: SmallVec<[ResponseSender; 1]>,
 }
 
-type ResponseSender = oneshot::Sender<Result<CommandAck, CommandError>>;
+/// Sender and conversation, whose commands keep their order, and the key by which a refused one is sent again.
+struct CommandOrder {
+    user: UserId,
+    conv: ConversationId,
+    cid: ClientMessageId,
+}
+
+type ResponseSender = oneshot::Sender<Result<AppliedReply, CommandError>>;
 
 /// Resolves with the result of a queued command.
-pub(crate) type CommandFuture = oneshot::Receiver<Result<CommandAck, CommandError>>;
+pub(crate) type CommandFuture = oneshot::Receiver<Result<AppliedReply, CommandError>>;
 
 // === impl Entry for Queued ===
 
@@ -73,8 +92,8 @@ impl WindowItem for QueuedCommand {
     }
 
     fn sender(&self) -> Option<(UserId, ConversationId)> {
-        // Commands without a client message id are cursors, which only move forward and need no order.
-        self.cid.as_ref().map(|_| (self.user.clone(), self.conv.clone()))
+        let order = self.order.as_ref()?;
+        Some((order.user.clone(), order.conv.clone()))
     }
 }
 
@@ -87,40 +106,54 @@ impl QueuedCommand {
         deadline: Instant,
     ) -> QueuedCommand {
         let bytes = command.encode();
-        let ShardCommand { conv, user, cid, .. } = command;
         QueuedCommand {
             bytes,
-            conv,
-            user,
-            cid,
+            order: CommandOrder::of(command),
             deadline,
             waiters,
         }
     }
 
     /// Sends the result to every receiver. A closed receiver belongs to an ended session and is ignored.
-    fn answer(self, result: Result<CommandAck, CommandError>) {
+    fn answer(self, result: Result<AppliedReply, CommandError>) {
         for waiter in self.waiters {
             let _ = waiter.send(result.clone());
         }
     }
 }
 
+// === impl CommandOrder ===
+
+impl CommandOrder {
+    fn of(command: ShardCommand) -> Option<CommandOrder> {
+        let ShardCommand::Conversation {
+            conversation: conv,
+            origin: CommandOrigin { user, cid, .. },
+            ..
+        } = command
+        else {
+            return None;
+        };
+        // Commands without a client message id are cursors, which only move forward and need no order.
+        let cid = cid?;
+        Some(CommandOrder { user, conv, cid })
+    }
+}
+
 // === impl CommandQueue ===
 
 impl CommandQueue {
-    pub(crate) fn new(shard: ShardId, shared: &ServiceShared) -> CommandQueue {
-        let settings = &shared.settings;
+    pub(crate) fn new(shard: ShardId) -> CommandQueue {
         let bounds = WindowLimits {
-            entries: settings.queue_commands,
-            bytes: settings.queue_bytes,
-            batch_entries: settings.batch_commands,
-            batch_bytes: settings.batch_bytes,
-            flights: settings.batches_in_flight,
+            entries: QUEUE_COMMANDS,
+            bytes: QUEUE_BYTES,
+            batch_entries: BATCH_COMMANDS,
+            batch_bytes: BATCH_BYTES,
+            flights: BATCHES_IN_FLIGHT,
         };
         let state = State {
             window: SendWindow::new(bounds),
-            cursors: CursorCoalescer::new(settings.cursors),
+            cursors: CursorCoalescer::new(COALESCING),
             holds: SenderHolds::default(),
             closed: false,
         };
@@ -146,7 +179,7 @@ impl CommandQueue {
                 return Err(CommandError::unavailable());
             }
             // The window does not bound cursors until they are flushed.
-            if state.cursors.len() >= shared.settings.queue_commands {
+            if state.cursors.len() >= QUEUE_COMMANDS {
                 return Err(CommandError::busy(
                     "too many cursor moves are queued for this shard",
                 ));
@@ -157,7 +190,7 @@ impl CommandQueue {
                 }
                 Err((command, waiter)) => {
                     let queued =
-                        QueuedCommand::new(command, [waiter].into(), now + shared.settings.send_budget);
+                        QueuedCommand::new(command, [waiter].into(), now + shared.settings.command_timeout);
                     state
                         .enqueue(queued, now, shared)
                         .map_err(|(_, refusal)| refusal)?;
@@ -174,7 +207,7 @@ impl CommandQueue {
         let mut state = self.state.lock();
         for (command, waiters) in state.cursors.take(now, all) {
             shared.metrics.cursors_sent.inc();
-            let queued = QueuedCommand::new(command, waiters, now + shared.settings.send_budget);
+            let queued = QueuedCommand::new(command, waiters, now + shared.settings.command_timeout);
             if let Err((queued, refusal)) = state.enqueue(queued, now, shared) {
                 queued.answer(Err(refusal));
             }
@@ -232,8 +265,8 @@ impl State {
         shared: &ServiceShared,
     ) -> Result<(), (QueuedCommand, CommandError)> {
         // Refused before it enters the window: it would overtake the refused command of the same sender.
-        if let Some(cid) = &queued.cid
-            && !self.holds.admits(&queued.user, &queued.conv, cid, now)
+        if let Some(CommandOrder { user, conv, cid }) = &queued.order
+            && !self.holds.admits(user, conv, cid, now)
         {
             shared.metrics.queue_rejected.inc();
             let refusal =
@@ -243,7 +276,7 @@ impl State {
         if let Err(queued) = self.window.push(queued) {
             shared.metrics.queue_rejected.inc();
             // The hold starts under the same lock as the refusal, so the sender's next command cannot pass in between.
-            self.hold(&queued, now, shared.settings.order_hold);
+            self.hold(&queued, now, ORDER_HOLD);
             return Err((
                 queued,
                 CommandError::busy("too many commands are queued for this shard"),
@@ -254,8 +287,8 @@ impl State {
     }
 
     fn hold(&mut self, queued: &QueuedCommand, now: Instant, lasts: Duration) {
-        if let Some(cid) = &queued.cid {
-            self.holds.refuse(&queued.user, &queued.conv, cid, now, lasts);
+        if let Some(CommandOrder { user, conv, cid }) = &queued.order {
+            self.holds.refuse(user, conv, cid, now, lasts);
         }
     }
 }

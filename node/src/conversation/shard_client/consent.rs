@@ -8,11 +8,12 @@ use tokio::sync::OnceCell;
 
 use super::{ShardClient, ask};
 use crate::conversation::command_error::CommandError;
-use crate::conversation::state_machine::consent::verdict;
+use crate::conversation::state_machine::consent::AdditionVerdict;
 use crate::conversation::state_machine::query::IndexPage;
-use crate::conversation::state_machine::{ShardCommand, ShardOp};
+use crate::conversation::state_machine::{ShardCommand, UserOp};
 use crate::rpc;
 use crate::rpc::read::{IndexAfter, SharedWith};
+use crate::rpc::submit::AppliedReply;
 
 /// Conversations compared in one query.
 const COMPARED: u32 = 1_000;
@@ -75,13 +76,13 @@ impl ShardClient {
     async fn consents(&self, adds: &AdditionRates<'_>, user: &UserId) -> Result<bool, CommandError> {
         let mut answer = self.may_add(adds, user, None).await?;
         // The user's shard has no rows about the groups of `by`: a shared one is searched here and then proved there.
-        if answer == verdict::SHARED {
+        if answer == AdditionVerdict::SharedOnly {
             let Some(shared) = self.shared_with(adds, user).await? else {
                 return Ok(false);
             };
             answer = self.may_add(adds, user, Some(shared)).await?;
         }
-        Ok(answer == verdict::YES)
+        Ok(answer == AdditionVerdict::Allowed)
     }
 
     async fn may_add(
@@ -89,25 +90,24 @@ impl ShardClient {
         adds: &AdditionRates<'_>,
         user: &UserId,
         shared: Option<ConversationId>,
-    ) -> Result<u64, CommandError> {
-        let command = ShardCommand {
-            conv: adds.conv.clone(),
+    ) -> Result<AdditionVerdict, CommandError> {
+        let command = ShardCommand::User {
             user: user.clone(),
-            cid: None,
-            skip: 0,
-            op: ShardOp::MayAdd {
+            op: UserOp::MayAdd {
                 by: adds.by.clone(),
+                conversation: adds.conv.clone(),
                 cid: adds.cid.clone(),
                 shared,
                 bounds: self.shared.settings.added,
             },
         };
-        let done = self.submit(command).await;
-        done.map(|done| done.s).map_err(|refusal| match refusal.code {
+        match self.submit_command(command).await {
+            Ok(AppliedReply::Addition(verdict)) => Ok(verdict),
+            Ok(_) => Err(AppliedReply::unexpected()),
             // The addition was not proposed, so the outcome of the question does not matter.
-            ErrorCode::TimeoutUnknown => CommandError::unavailable(),
-            _ => refusal,
-        })
+            Err(refusal) if refusal.code == ErrorCode::TimeoutUnknown => Err(CommandError::unavailable()),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Returns a group that both users are members of.

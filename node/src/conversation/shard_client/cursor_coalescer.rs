@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use protocol::{ConversationId, UserId};
 use smallvec::SmallVec;
 
-use crate::conversation::state_machine::{ShardCommand, ShardOp};
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp, ShardCommand};
 
 /// Collected cursors that are not sent yet. `W` is the receiver of a result.
 #[derive(Debug)]
@@ -53,12 +53,24 @@ impl<W> CursorCoalescer<W> {
 
     /// Adds a cursor command; returns any other command to the caller.
     pub(super) fn add(&mut self, command: ShardCommand, waiter: W) -> Result<(), (ShardCommand, W)> {
-        let (read, delivered) = match command.op {
-            ShardOp::Read { s } => (Some(s), None),
-            ShardOp::Delivered { s } => (None, Some(s)),
-            _ => return Err((command, waiter)),
+        let (conv, origin, read, delivered) = match command {
+            ShardCommand::Conversation {
+                conversation,
+                origin,
+                op: ConversationOp::Read { s },
+            } => (conversation, origin, Some(s), None),
+            ShardCommand::Conversation {
+                conversation,
+                origin,
+                op: ConversationOp::Delivered { s },
+            } => (conversation, origin, None, Some(s)),
+            other => return Err((other, waiter)),
         };
-        let ShardCommand { conv, user, skip, .. } = command;
+        let CommandOrigin {
+            user,
+            exclude_session: skip,
+            ..
+        } = origin;
         match self.at.entry((conv.clone(), user.clone())) {
             Entry::Occupied(at) => {
                 let known = &mut self.waiting[*at.get()];
@@ -119,16 +131,18 @@ impl<W> CoalescedCursors<W> {
     fn commands(self) -> SmallVec<[FlushedCursors<W>; 2]> {
         // Reading implies delivery, so a delivered position up to the read one needs no command.
         let delivered = self.delivered.filter(|delivered| self.read < Some(*delivered));
-        let command = |op| ShardCommand {
-            conv: self.conv.clone(),
-            user: self.user.clone(),
-            cid: None,
-            skip: self.skip,
+        let command = |op| ShardCommand::Conversation {
+            conversation: self.conv.clone(),
+            origin: CommandOrigin {
+                user: self.user.clone(),
+                cid: None,
+                exclude_session: self.skip,
+            },
             op,
         };
         let ops = [
-            self.read.map(|s| ShardOp::Read { s }),
-            delivered.map(|s| ShardOp::Delivered { s }),
+            self.read.map(|s| ConversationOp::Read { s }),
+            delivered.map(|s| ConversationOp::Delivered { s }),
         ];
         let mut ready: SmallVec<[FlushedCursors<W>; 2]> = ops
             .into_iter()
@@ -147,13 +161,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn command(conv: u64, user: u64, skip: u64, op: ShardOp) -> ShardCommand {
-        ShardCommand {
-            conv: ConversationId::parse(&format!("g_{conv}")).unwrap(),
-            user: UserId::parse(&format!("u{user}")).unwrap(),
-            cid: None,
-            skip,
+    fn command(conv: u64, user: u64, skip: u64, op: ConversationOp) -> ShardCommand {
+        ShardCommand::Conversation {
+            conversation: ConversationId::parse(&format!("g_{conv}")).unwrap(),
+            origin: CommandOrigin {
+                user: UserId::parse(&format!("u{user}")).unwrap(),
+                cid: None,
+                exclude_session: skip,
+            },
             op,
+        }
+    }
+
+    fn op(command: &ShardCommand) -> ConversationOp {
+        match command {
+            ShardCommand::Conversation { op, .. } => op.clone(),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -161,16 +184,20 @@ mod tests {
     fn the_first_cursor_goes_at_once_and_the_rest_after_the_pause() {
         let (start, pause) = (Instant::now(), Duration::from_millis(300));
         let mut gather = CursorCoalescer::new(pause);
-        gather.add(command(1, 1, 7, ShardOp::Read { s: 5 }), 'a').unwrap();
+        gather
+            .add(command(1, 1, 7, ConversationOp::Read { s: 5 }), 'a')
+            .unwrap();
         assert_eq!(gather.take(start, false).len(), 1);
         for (s, waiter) in [(6, 'b'), (9, 'c'), (8, 'd')] {
-            gather.add(command(1, 1, 7, ShardOp::Read { s }), waiter).unwrap();
+            gather
+                .add(command(1, 1, 7, ConversationOp::Read { s }), waiter)
+                .unwrap();
         }
         assert_eq!(gather.due(), Some(start + pause));
         assert!(gather.take(start + pause / 2, false).is_empty());
         let ready = gather.take(start + pause, false);
         assert_eq!(ready.len(), 1, "{ready:?}");
-        assert_eq!(ready[0].0, command(1, 1, 7, ShardOp::Read { s: 9 }));
+        assert_eq!(ready[0].0, command(1, 1, 7, ConversationOp::Read { s: 9 }));
         assert_eq!(ready[0].1.to_vec(), ['b', 'c', 'd']);
         assert_eq!(gather.due(), None);
     }
@@ -178,7 +205,7 @@ mod tests {
     #[test]
     fn a_message_is_not_a_cursor() {
         let mut gather = CursorCoalescer::new(Duration::ZERO);
-        assert!(gather.add(command(1, 1, 0, ShardOp::Leave), ()).is_err());
+        assert!(gather.add(command(1, 1, 0, ConversationOp::Leave), ()).is_err());
     }
 
     #[test]
@@ -186,10 +213,11 @@ mod tests {
         let mut gather = CursorCoalescer::new(Duration::ZERO);
         for skip in [7, 8] {
             gather
-                .add(command(1, 1, skip, ShardOp::Read { s: skip }), ())
+                .add(command(1, 1, skip, ConversationOp::Read { s: skip }), ())
                 .unwrap();
         }
-        assert_eq!(gather.take(Instant::now(), true)[0].0.skip, 0);
+        let ready = gather.take(Instant::now(), true);
+        assert_eq!(ready[0].0, command(1, 1, 0, ConversationOp::Read { s: 8 }));
     }
 
     proptest! {
@@ -200,7 +228,7 @@ mod tests {
             let mut gather = CursorCoalescer::new(Duration::from_millis(300));
             let mut furthest: HashMap<(u64, u64), (u64, u64)> = HashMap::new();
             for (waiter, (conv, user, s, read)) in asked.iter().enumerate() {
-                let op = if *read { ShardOp::Read { s: *s } } else { ShardOp::Delivered { s: *s } };
+                let op = if *read { ConversationOp::Read { s: *s } } else { ConversationOp::Delivered { s: *s } };
                 gather.add(command(*conv, *user, 0, op), waiter).unwrap();
                 let known = furthest.entry((*conv, *user)).or_default();
                 if *read { known.1 = known.1.max(*s) }
@@ -212,12 +240,12 @@ mod tests {
             waiters.sort_unstable();
             prop_assert_eq!(waiters, (0..asked.len()).collect::<Vec<_>>());
             for ((conv, user), (delivered, read)) in furthest {
-                let mine = |command: &&ShardCommand| *command == &self::command(conv, user, 0, command.op.clone());
+                let mine = |command: &&ShardCommand| *command == &self::command(conv, user, 0, op(command));
                 let (mut got_delivered, mut got_read) = (0, 0);
                 for command in ready.iter().map(|(command, _)| command).filter(mine) {
-                    match command.op {
-                        ShardOp::Read { s } => { got_read = s; got_delivered = got_delivered.max(s) }
-                        ShardOp::Delivered { s } => got_delivered = got_delivered.max(s),
+                    match op(command) {
+                        ConversationOp::Read { s } => { got_read = s; got_delivered = got_delivered.max(s) }
+                        ConversationOp::Delivered { s } => got_delivered = got_delivered.max(s),
                         _ => prop_assert!(false),
                     }
                 }

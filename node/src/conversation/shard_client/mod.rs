@@ -29,16 +29,14 @@ pub(crate) use scatter_gather::scatter;
 
 use super::command_error::{CommandAck, CommandError, ConvView, HistoryResult, ListPage, SyncItem};
 use super::shared::ServiceShared;
-use super::state_machine::login::{Keyring, LoginCommand};
+use super::state_machine::login::{Keyring, LoginKey, LoginOutcome};
 use super::state_machine::query::{BansPage, BlocksPage, IndexPage, MembersPage, Missed, PlacedEntry};
-use super::state_machine::{ShardCommand, ShardOp};
+use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
 use crate::rpc;
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::read::SinceQuery;
+use crate::rpc::submit::AppliedReply;
 use crate::user::{inbox, mentions, presence};
-
-/// Routing key of the cluster's signing keys, which determines their shard.
-pub(crate) const KEYS: &str = "keys";
 
 /// Client of all conversations of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -68,10 +66,16 @@ impl ShardClient {
     /// moment into one command.
     pub fn submit(
         &self,
-        command: ShardCommand,
+        conv: ConversationId,
+        origin: CommandOrigin,
+        op: ConversationOp,
     ) -> impl Future<Output = Result<CommandAck, CommandError>> + Send + use<> {
-        let shard = self.shared.cluster().map(|cluster| shard_of(cluster, &command));
-        self.submit_to(shard, command)
+        let done = self.submit_command(ShardCommand::Conversation {
+            conversation: conv.clone(),
+            origin,
+            op,
+        });
+        async move { done.await?.ack(conv) }
     }
 
     /// Creates a conversation, or returns the one that this `cid` of the user created before. `conv` of the result is
@@ -91,17 +95,15 @@ impl ShardClient {
         };
         // The user's shard maps the `cid` to one id first: a repeated `create` must not create a second conversation.
         if kind != ConversationKind::Direct {
-            let (user, cid) = (user.clone(), Some(cid.clone()));
-            conv = self
-                .submit(ShardCommand {
-                    conv,
-                    user,
-                    cid,
-                    skip: 0,
-                    op: ShardOp::Reserve,
-                })
-                .await?
-                .conv;
+            let op = UserOp::Reserve {
+                conversation: conv,
+                cid: cid.clone(),
+            };
+            let user = user.clone();
+            conv = match self.submit_command(ShardCommand::User { user, op }).await? {
+                AppliedReply::Reserved(conversation) => conversation,
+                _ => return Err(AppliedReply::unexpected()),
+            };
         }
         // Either user may write to the other without consent; a block is checked in the direct conversation itself.
         let why = match kind {
@@ -111,17 +113,15 @@ impl ShardClient {
             }
         };
         let op = match why {
-            None => ShardOp::Create { kind, members, title },
-            Some(why) => ShardOp::NotAdded { who: None, why },
+            None => ConversationOp::Create { kind, members, title },
+            Some(why) => ConversationOp::NotAdded { who: None, why },
         };
-        self.submit(ShardCommand {
-            conv,
+        let origin = CommandOrigin {
             user,
             cid: Some(cid),
-            skip,
-            op,
-        })
-        .await
+            exclude_session: skip,
+        };
+        self.submit(conv, origin, op).await
     }
 
     /// Adds a user to a conversation, if that user consents. The consent is requested before the command is queued, so
@@ -140,17 +140,15 @@ impl ShardClient {
         // A declined invitation is proposed too: the log must check the inviter's role and repeat an earlier result of
         // the `cid`.
         let op = match why {
-            None => ShardOp::Invite { who },
-            Some(why) => ShardOp::NotAdded { who: Some(who), why },
+            None => ConversationOp::Invite { who },
+            Some(why) => ConversationOp::NotAdded { who: Some(who), why },
         };
-        self.submit(ShardCommand {
-            conv,
+        let origin = CommandOrigin {
             user: by,
             cid: Some(cid),
-            skip,
-            op,
-        })
-        .await
+            exclude_session: skip,
+        };
+        self.submit(conv, origin, op).await
     }
 
     /// Returns the user's own setting for invitations by others.
@@ -160,8 +158,10 @@ impl ShardClient {
 
     /// Sets who may make the user a member of groups and channels.
     pub async fn wish(&self, user: UserId, group_invite: GroupInvite) -> Result<(), CommandError> {
-        let command = ShardCommand::of_user(user, ShardOp::Wish { group_invite });
-        self.submit(command).await.map(|_| ())
+        let op = UserOp::Wish { group_invite };
+        self.submit_command(ShardCommand::User { user, op })
+            .await
+            .map(|_| ())
     }
 
     /// Returns the conversation as the member sees it; with `have`, also the events above that seq.
@@ -318,20 +318,36 @@ impl ShardClient {
         presence::live(&self.shared, users).await
     }
 
-    /// Submits a login command; `s` of the result is one of the constants in `state_machine::login::verdict`.
-    pub(crate) fn login(
-        &self,
-        name: ConversationId,
-        cid: Option<ClientMessageId>,
-        login: LoginCommand,
-    ) -> impl Future<Output = Result<CommandAck, CommandError>> + Send + use<> {
-        self.submit(ShardCommand::login(name, cid, login))
+    /// Submits a step of a login.
+    pub(crate) async fn login(&self, key: LoginKey, op: LoginOp) -> Result<LoginOutcome, CommandError> {
+        match self.submit_command(ShardCommand::Login { key, op }).await? {
+            AppliedReply::Login(outcome) => Ok(outcome),
+            _ => Err(AppliedReply::unexpected()),
+        }
     }
 
     /// Returns the signing keys of the cluster, or `None` before the first were created.
     pub(crate) async fn keyring(&self) -> Result<Option<Keyring>, CommandError> {
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        ask(&self.shared, cluster.shard_of(KEYS), crate::rpc::KEYS, &()).await
+        ask(
+            &self.shared,
+            cluster.shard_of(&LoginKey::Keyring.routing()),
+            crate::rpc::KEYS,
+            &(),
+        )
+        .await
+    }
+
+    /// Submits to the shard that follows from the command, see [`ShardClient::submit`].
+    pub(crate) fn submit_command(
+        &self,
+        command: ShardCommand,
+    ) -> impl Future<Output = Result<AppliedReply, CommandError>> + Send + use<> {
+        let shard = self
+            .shared
+            .cluster()
+            .and_then(|cluster| shard_of(cluster, &command));
+        self.submit_to(shard, command)
     }
 
     /// Submits to a shard that does not follow from the command.
@@ -339,7 +355,7 @@ impl ShardClient {
         &self,
         shard: Option<ShardId>,
         command: ShardCommand,
-    ) -> impl Future<Output = Result<CommandAck, CommandError>> + Send + use<> {
+    ) -> impl Future<Output = Result<AppliedReply, CommandError>> + Send + use<> {
         // Queued here and not in the future: the order must not depend on when the caller polls.
         let queue = shard.and_then(|shard| self.shared.command_queue(shard));
         let ticket = match queue {
@@ -364,20 +380,19 @@ pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
     question: &Q,
 ) -> Result<A, CommandError> {
     let owners = shared.owners().ok_or_else(CommandError::unavailable)?;
-    let deadline = Instant::now() + shared.settings.ask_budget;
+    let deadline = Instant::now() + shared.settings.query_timeout;
     owners.call(shard, method, question, deadline).await
 }
 
-/// Returns the shard whose log decides the command: the user's for a user's rows, otherwise the conversation's.
-fn shard_of(cluster: &Cluster, command: &ShardCommand) -> ShardId {
-    match command.op {
-        ShardOp::Reserve
-        | ShardOp::IndexPut { .. }
-        | ShardOp::BlockPut { .. }
-        | ShardOp::Seen { .. }
-        | ShardOp::MayAdd { .. }
-        | ShardOp::Wish { .. } => cluster.shard_of(&command.user),
-        _ => cluster.shard_of(&command.conv),
+/// Returns the shard whose log decides the command; `None` for a command on the rows of a shard itself.
+fn shard_of(cluster: &Cluster, command: &ShardCommand) -> Option<ShardId> {
+    match command {
+        ShardCommand::Conversation { conversation, .. } => {
+            Some(cluster.shard_of(conversation.as_str().as_bytes()))
+        }
+        ShardCommand::User { user, .. } => Some(cluster.shard_of(user.as_str().as_bytes())),
+        ShardCommand::Login { key, .. } => Some(cluster.shard_of(&key.routing())),
+        ShardCommand::Outbox(_) | ShardCommand::Webhook(_) | ShardCommand::Retention(_) => None,
     }
 }
 

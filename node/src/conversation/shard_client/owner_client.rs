@@ -1,7 +1,5 @@
 //! Client of shard owners: finds the owner of a shard, follows its changes, and repeats a request until it is answered.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use cluster::{CallError, Cluster, NodeId, Route, ShardId};
 use serde::Serialize;
@@ -20,8 +18,6 @@ pub(super) const HINTS_AT_ONCE: u32 = 5;
 #[derive(Clone)]
 pub(crate) struct OwnerClient {
     cluster: Cluster,
-    /// Time limit of one attempt.
-    call_deadline: Duration,
 }
 
 /// Reason for a missing response to one attempt.
@@ -39,11 +35,8 @@ pub(crate) enum OwnerCallError {
 // === impl OwnerClient ===
 
 impl OwnerClient {
-    pub(crate) fn new(cluster: Cluster, call_deadline: Duration) -> OwnerClient {
-        OwnerClient {
-            cluster,
-            call_deadline,
-        }
+    pub(crate) fn new(cluster: Cluster) -> OwnerClient {
+        OwnerClient { cluster }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -118,7 +111,7 @@ impl OwnerClient {
         method: u16,
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, OwnerCallError>> + Send + 'static {
-        let call = self.cluster.call(owner, method, body, self.call_deadline);
+        let call = self.cluster.call(owner, method, body, rpc::CALL_TIMEOUT);
         let cluster = self.cluster.clone();
         async move {
             call.await.map_err(|error| {
@@ -139,7 +132,7 @@ impl OwnerClient {
         body: Bytes,
         deadline: Instant,
     ) -> Result<Bytes, OwnerCallError> {
-        let call = self.cluster.call(owner, method, body, self.call_deadline);
+        let call = self.cluster.call(owner, method, body, rpc::CALL_TIMEOUT);
         // The attempt's own time limit may exceed the rest of the budget.
         let response = timeout_at(deadline, call).await.unwrap_or(Err(CallError::Lost));
         response.map_err(OwnerCallError::of)

@@ -33,7 +33,7 @@ where
         return answers;
     };
     let shard_of = |key: &K| owners.cluster().shard_of(conv(key).as_str().as_bytes());
-    let deadline = Instant::now() + shared.settings.ask_budget;
+    let deadline = Instant::now() + shared.settings.query_timeout;
     let mut backoff = Backoff::default();
     while answers.iter().any(Option::is_none) {
         // Grouped again in each attempt: hints of the last one may have moved some shards.

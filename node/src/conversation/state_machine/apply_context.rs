@@ -126,7 +126,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
     /// Returns a copy of the webhook policy; a change takes effect with [`ApplyContext::set_hooks`].
     pub(super) fn hooks(&mut self) -> Result<WebhookPolicyRow, Error> {
         if self.hooks.is_none() {
-            let row = self.rows.get(TableId::Outbox, &keys::HOOKS)?;
+            let row = self.rows.get(TableId::Webhook, &keys::HOOKS)?;
             let row = row.map(|row| WebhookPolicyRow::decode(&row)).transpose()?;
             self.hooks = Some(CachedRow { row, dirty: false });
         }
@@ -151,7 +151,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         self.outbox += 1;
         let conv = conv.clone();
         self.rows.put(
-            TableId::Outbox,
+            TableId::Webhook,
             &keys::queued_webhook(id),
             &QueuedWebhookRow { conv, s }.encode(),
         );
@@ -166,7 +166,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
             dirty: true,
         }) = &self.hooks
         {
-            self.rows.put(TableId::Outbox, &keys::HOOKS, &row.encode());
+            self.rows.put(TableId::Webhook, &keys::HOOKS, &row.encode());
         }
         // The order of a hash map differs between replicas, but each key is written once, so the result does not.
         for ((conv, user), slot) in &self.members {
@@ -198,8 +198,8 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         let DedupRow { s, mn, ts, .. } = DedupRow::decode(&row)?;
         // Without events: they were fanned out the first time, and after a failover receivers read them from the log.
         Ok(Some(CommandResult {
-            s,
-            mn,
+            seq: (s > 0).then_some(s),
+            mn: (mn > 0).then_some(mn),
             ts,
             dup: true,
             events: Vec::new(),
@@ -276,7 +276,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
             change,
             at_ms,
         };
-        self.rows.put(TableId::Outbox, &id.key(), &row.encode());
+        self.rows.put(TableId::Outbox, &keys::outbox(id), &row.encode());
         id
     }
 }

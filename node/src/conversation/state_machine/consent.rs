@@ -1,10 +1,10 @@
 //! Consent to being added to groups and channels: the query to the user's shard that precedes an addition.
 //!
 //! Blocks, the user's own setting and the additions of the last 24 hours are rows of the user's shard, which the shard
-//! of a group cannot read. The node of the adding user therefore first proposes [`ShardOp::MayAdd`] to the user's
+//! of a group cannot read. The node of the adding user therefore first proposes [`UserOp::MayAdd`] to the user's
 //! shard, which decides and counts in one step. Only then does it propose the change of the group.
 //!
-//! [`ShardOp::MayAdd`]: super::ShardOp::MayAdd
+//! [`UserOp::MayAdd`]: super::UserOp::MayAdd
 
 use protocol::GroupInvite;
 use serde::{Deserialize, Serialize};
@@ -20,14 +20,15 @@ pub struct AdditionLimits {
     pub by_all: u32,
 }
 
-/// Result of [`ShardOp::MayAdd`](super::ShardOp::MayAdd), as `s` of a [`CommandResult`](super::CommandResult).
-pub mod verdict {
+/// Decision on a [`UserOp::MayAdd`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AdditionVerdict {
     /// The user may be added; the addition is counted.
-    pub const YES: u64 = 1;
+    Allowed,
     /// The user may not be added by the asking user.
-    pub const NO: u64 = 2;
+    Declined,
     /// Only a user with a shared group may add: the request is repeated with its id.
-    pub const SHARED: u64 = 3;
+    SharedOnly,
 }
 
 /// Time for which an addition counts against the limits, in milliseconds.
@@ -50,12 +51,3 @@ pub(super) struct AddedRow {
 
 impl VersionedRow for WishesRow {}
 impl VersionedRow for AddedRow {}
-
-impl Default for AdditionLimits {
-    fn default() -> AdditionLimits {
-        AdditionLimits {
-            by_one: 50,
-            by_all: 500,
-        }
-    }
-}

@@ -15,24 +15,26 @@
 //! UserIndex      user 0 conv
 //!                user 1 other             users blocked by the user
 //!                user 2                   last-seen time of the user
-//!                user 3 line              token family
 //!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
 //!                user 8                   own settings of the user that concern others
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
-//!                0 name                   attempt counter of a login identifier or an IP address
-//!                1 name 0 code            login code
-//!                2 end:u64 key            expiry of these rows
-//!                3                        keyring of the cluster
-//! Outbox         index:u64 n:u32
-//!                1                        webhook policy of the shard
+//! Outbox         0 index:u64 n:u32        change for another shard
+//!                1 conv                   activity watch of a conversation
+//! Webhook        0                        webhook policy of the shard
 //!                1 index:u64 n:u32        queued webhook message
-//!                2 conv                   activity watch of a conversation
+//! Login          0 key                    attempt counter of an IP address or a login identifier
+//!                1 key code               login code
+//!                2 user 0 family          token family
+//!                3 end:u64 row            expiry of another row
+//!                4                        keyring of the cluster
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
-//! conversation's key, and the kinds of rows that share a table are disjoint ranges.
+//! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
+//! [`LoginKey::bytes`], a code and a family are 16 bytes.
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
+use super::login::{LoginCodeId, LoginKey, TokenFamilyId};
 use super::outcome::OutboxId;
 
 /// Kinds of rows of a table: the byte behind the first part of a key.
@@ -141,20 +143,36 @@ pub(super) fn ordered(user: &UserId, key: &[u8]) -> Option<(u64, ConversationId)
     Some((!u64::from_be_bytes(*ms), conv))
 }
 
+/// Returns the key of an outbox entry.
+pub(super) fn outbox(id: OutboxId) -> Vec<u8> {
+    [&[FIRST], &id.key()[..]].concat()
+}
+
+/// Returns the range of the outbox entries above `after`.
+pub(super) fn outbox_after(after: Option<OutboxId>) -> (Vec<u8>, Vec<u8>) {
+    let start = after.map_or_else(|| vec![FIRST], |after| [&outbox(after)[..], &[0]].concat());
+    (start, vec![SECOND])
+}
+
+/// Returns the id of an outbox entry from its key.
+pub(super) fn outbox_id(key: &[u8]) -> Option<OutboxId> {
+    OutboxId::from_key(key.strip_prefix(&[FIRST])?)
+}
+
 /// Returns the key of the activity watch of a conversation.
 pub(super) fn watch(conv: &ConversationId) -> Vec<u8> {
-    [&[THIRD], conv.as_str().as_bytes()].concat()
+    [&[SECOND], conv.as_str().as_bytes()].concat()
 }
 
 /// Returns the range of the keys of [`watch`] above `after`.
 pub(super) fn watches_after(after: Option<&ConversationId>) -> (Vec<u8>, Vec<u8>) {
-    let start = after.map_or_else(|| vec![THIRD], |conv| [&watch(conv)[..], &[0]].concat());
-    (start, vec![FOURTH])
+    let start = after.map_or_else(|| vec![SECOND], |conv| [&watch(conv)[..], &[0]].concat());
+    (start, vec![THIRD])
 }
 
 /// Returns the conversation in a key of [`watch`].
 pub(super) fn watched(key: &[u8]) -> Option<ConversationId> {
-    let conv = key.strip_prefix(&[THIRD])?;
+    let conv = key.strip_prefix(&[SECOND])?;
     ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()
 }
 
@@ -203,17 +221,22 @@ pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
-/// Key of the webhook policy. Keys of outbox entries begin with a log index, whose first byte is zero.
-pub(super) const HOOKS: [u8; 1] = [SECOND];
+/// Key of the webhook policy.
+pub(super) const HOOKS: [u8; 1] = [FIRST];
 
 /// Returns the key of a queued webhook message.
 pub(super) fn queued_webhook(id: OutboxId) -> Vec<u8> {
-    [&HOOKS[..], &id.key()].concat()
+    [&[SECOND], &id.key()[..]].concat()
 }
 
-/// Returns the range of queued webhook messages, without the policy row.
-pub(super) fn queued_webhooks() -> ([u8; 2], [u8; 1]) {
-    ([SECOND, 0], [THIRD])
+/// Returns the range of queued webhook messages.
+pub(super) fn queued_webhooks() -> ([u8; 1], [u8; 1]) {
+    ([SECOND], [THIRD])
+}
+
+/// Returns the id of a queued webhook message from its key.
+pub(super) fn queued_webhook_id(key: &[u8]) -> Option<OutboxId> {
+    OutboxId::from_key(key.strip_prefix(&[SECOND])?)
 }
 
 /// Returns the key of a member in the order of succession.
@@ -236,59 +259,52 @@ pub(super) fn succession_range(conv: &ConversationId) -> (Vec<u8>, Vec<u8>) {
     ([bytes, &[THIRD]].concat(), [bytes, &[THIRD + 1]].concat())
 }
 
-/// Returns the key of a token family.
-pub(super) fn line(user: &ConversationId, id: &ClientMessageId) -> Vec<u8> {
-    joined(user.as_str(), FOURTH, id.as_str())
-}
-
-/// Returns the range of a user's token families.
-pub(super) fn lines(user: &ConversationId) -> (Vec<u8>, Vec<u8>) {
-    (
-        joined(user.as_str(), FOURTH, ""),
-        joined(user.as_str(), FIFTH, ""),
-    )
-}
-
-/// Returns the id of a user's token family from its key.
-pub(super) fn line_id(user: &ConversationId, key: &[u8]) -> Option<ClientMessageId> {
-    let id = key.strip_prefix(&joined(user.as_str(), FOURTH, "")[..])?;
-    ClientMessageId::parse(std::str::from_utf8(id).ok()?).ok()
-}
-
 /// Returns the key of an attempt counter.
-pub(super) fn count(name: &ConversationId) -> Vec<u8> {
-    joined("", FIRST, name.as_str())
+pub(super) fn login_count(key: &LoginKey) -> Vec<u8> {
+    [&[FIRST], &key.bytes()[..]].concat()
 }
 
 /// Returns the key of a login code.
-pub(super) fn code(address: &ConversationId, id: &ClientMessageId) -> Vec<u8> {
-    let mut key = joined("", SECOND, address.as_str());
-    key.push(0);
-    key.extend_from_slice(id.as_str().as_bytes());
-    key
+pub(super) fn login_code(identifier: &LoginKey, code: LoginCodeId) -> Vec<u8> {
+    [&[SECOND], &identifier.bytes()[..], &code.0].concat()
+}
+
+/// Returns the key of a token family.
+pub(super) fn token_family(user: &UserId, family: TokenFamilyId) -> Vec<u8> {
+    [&[THIRD], user.as_str().as_bytes(), &[0], &family.0].concat()
+}
+
+/// Returns the range of a user's token families.
+pub(super) fn token_families(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let prefix = |end: u8| [&[THIRD], user.as_str().as_bytes(), &[end]].concat();
+    (prefix(0), prefix(1))
+}
+
+/// Returns the id of a user's token family from its key.
+pub(super) fn token_family_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
+    let family = key.strip_prefix(&token_families(user).0[..])?;
+    Some(TokenFamilyId(family.try_into().ok()?))
 }
 
 /// Returns the key of the expiry entry of another row.
-pub(super) fn ending(at_ms: u64, key: &[u8]) -> Vec<u8> {
-    [&[THIRD], &at_ms.to_be_bytes()[..], key].concat()
+pub(super) fn login_expiry(at_ms: u64, key: &[u8]) -> Vec<u8> {
+    [&[FOURTH], &at_ms.to_be_bytes()[..], key].concat()
 }
 
 /// Returns the range of the expiry entries up to `now_ms`, inclusive.
-pub(super) fn endings_until(now_ms: u64) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn login_expiries_until(now_ms: u64) -> (Vec<u8>, Vec<u8>) {
     // The end is exclusive, but entries at `now_ms` itself have expired.
-    (vec![THIRD], ending(now_ms.saturating_add(1), b""))
+    (vec![FOURTH], login_expiry(now_ms.saturating_add(1), b""))
 }
 
 /// Returns the key of the row that an expiry entry names.
-pub(super) fn what_ends(ending: &[u8]) -> Option<&[u8]> {
+pub(super) fn expiring_login_row(expiry: &[u8]) -> Option<&[u8]> {
     // One byte of kind and eight of time precede the key.
-    ending.get(9..)
+    expiry.get(9..)
 }
 
-/// Returns the key of the cluster's keyring.
-pub(super) fn keyring() -> Vec<u8> {
-    vec![FOURTH]
-}
+/// Key of the cluster's keyring.
+pub(super) const KEYRING: [u8; 1] = [FIFTH];
 
 /// Returns the range of keys of the first kind above `first 0 after`.
 pub(super) fn range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {

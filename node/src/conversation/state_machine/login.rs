@@ -1,15 +1,14 @@
 //! Replicated login state: attempt counters, codes, token families and the keys that sign access tokens.
-//! [`LoginCommand`] holds the operations; `apply/login` decides them.
+//! [`LoginOp`](super::LoginOp) holds the steps; `apply/login` decides them.
 //!
 //! No row holds an address, a code or a token, only hashes under the cluster's own key, computed by the proposing node.
-//! So apply compares and counts without a key. Limits come with the operation, from the settings of the proposing node.
-//! Time is the log's, and expiry follows the majority's clocks.
-//!
-//! The result of a [`LoginCommand`] is a [`CommandResult`](super::CommandResult) with the verdict as `s`, see
-//! [`verdict`].
+//! So apply compares and counts without a key. Limits come with the step, from the settings of the proposing node. Time
+//! is the log's, and expiry follows the majority's clocks.
 
 use std::fmt;
 
+use data_encoding::BASE32_NOPAD;
+use protocol::{ClientMessageId, UserId};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -19,67 +18,30 @@ use super::rows::VersionedRow;
 #[derive(Clone, Eq, Serialize, Deserialize)]
 pub struct SecretBytes(pub [u8; 32]);
 
-/// Login operations on a shard. The command's `conv` names the subject and thereby the shard: `keys`, `ip_…`, `to_…` (a
-/// login identifier) or a user.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum LoginCommand {
-    /// Creates the next signing key if due, and removes keys that no valid token was signed with.
-    TurnKeys {
-        /// Seed of the key, used only if one is created.
-        seed: SecretBytes,
-        /// Key of all hashes, used only if none exists yet.
-        pepper: SecretBytes,
-        pace: KeyRotationPolicy,
-    },
-    /// Counts one attempt by the subject in `conv`.
-    Count {
-        /// Random number; a retry with the same one is not counted again.
-        nonce: u64,
-        limit: AttemptLimit,
-    },
-    /// Stores a code for the login identifier in `conv`, unless it has requested too many. The `cid` names the code.
-    PutCode {
-        code: SecretBytes,
-        /// Lifetime of the code in milliseconds.
-        valid_ms: u64,
-        /// Limit on codes per login identifier.
-        limit: AttemptLimit,
-    },
-    /// Verifies the code named by the `cid`.
-    TryCode {
-        /// Hash of the entered code.
-        code: SecretBytes,
-        /// Random number; a retry with the same one is the same attempt.
-        attempt: u64,
-        /// Maximum number of wrong attempts.
-        tries: u32,
-    },
-    /// Creates a token family for the user in `conv`. The `cid` names the family.
-    OpenLine {
-        /// Hash of its first token.
-        token: SecretBytes,
-        /// Lifetime of the token in milliseconds.
-        valid_ms: u64,
-    },
-    /// Replaces the current token of a family by the next.
-    TurnLine {
-        /// Hash of the presented token.
-        token: SecretBytes,
-        /// Hash of the next token.
-        next: SecretBytes,
-        /// Lifetime of the next token in milliseconds.
-        valid_ms: u64,
-        /// Time in milliseconds for which a replaced token stays usable, for a lost response or a second tab.
-        grace_ms: u64,
-    },
-    /// Ends the token family named by the `cid`, or all families of the user.
-    EndLine {
-        /// True to end all families.
-        all: bool,
-    },
-    /// Removes a bounded number of expired rows.
-    Sweep,
+/// Hash of an IP address or a login identifier under the cluster's own key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LoginHash(pub [u8; 16]);
+
+/// Subject of a login step. It determines the shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LoginKey {
+    /// Keys of the cluster.
+    Keyring,
+    /// IP address, or IPv6 network, that requests codes.
+    Ip(LoginHash),
+    /// Login identifier that codes are sent to.
+    Identifier(LoginHash),
+    /// User with token families.
+    User(UserId),
 }
+
+/// Id of a login code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LoginCodeId(pub [u8; 16]);
+
+/// Id of a token family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct TokenFamilyId(pub [u8; 16]);
 
 /// Limit of `most` attempts within any `window_ms`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -116,15 +78,27 @@ pub struct SigningKey {
     pub from_ms: u64,
 }
 
-/// Verdicts on a [`LoginCommand`], as `s` of its result.
-pub mod verdict {
-    /// Refused. Too many attempts: `mn` is the wait in milliseconds. Otherwise the code, the family or the token is
-    /// missing, expired or wrong; these cases are not distinguished.
-    pub const NO: u64 = 0;
-    /// The operation took effect.
-    pub const YES: u64 = 1;
-    /// A replaced token was presented, so the family was ended.
-    pub const REUSED: u64 = 2;
+/// Outcome of a login step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LoginOutcome {
+    /// The step took effect, now or at an earlier application.
+    Accepted,
+    /// The code, the family or the token is missing, expired or wrong; these cases are not distinguished. For the
+    /// keyring: no rotation is due.
+    Refused,
+    /// Too many attempts.
+    Limited {
+        /// Time until the next attempt is permitted, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A replaced token was presented, so its family was ended.
+    Reused(TokenFamilyId),
+    /// Token families ended, including those that did not exist any more.
+    Ended {
+        families: Vec<TokenFamilyId>,
+        /// True if all families of the user ended.
+        all: bool,
+    },
 }
 
 /// Attempts of one subject within the window.
@@ -169,6 +143,53 @@ impl VersionedRow for Keyring {}
 impl VersionedRow for AttemptCounterRow {}
 impl VersionedRow for CodeRow {}
 impl VersionedRow for TokenFamilyRow {}
+
+// === impl LoginKey, TokenFamilyId ===
+
+impl LoginKey {
+    /// Returns the bytes of the key, on disk and between nodes: the number of its kind and the id. A user's are its id
+    /// alone in the routing, see [`LoginKey::routing`].
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            LoginKey::Keyring => vec![0],
+            LoginKey::Ip(hash) => [&[1], &hash.0[..]].concat(),
+            LoginKey::Identifier(hash) => [&[2], &hash.0[..]].concat(),
+            LoginKey::User(user) => [&[3], user.as_str().as_bytes()].concat(),
+        }
+    }
+
+    /// Returns the bytes that determine the shard. A user's token families are in the shard of the user's other rows.
+    #[must_use]
+    pub fn routing(&self) -> Vec<u8> {
+        match self {
+            LoginKey::User(user) => user.as_str().as_bytes().to_vec(),
+            LoginKey::Keyring | LoginKey::Ip(_) | LoginKey::Identifier(_) => self.bytes(),
+        }
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<LoginKey> {
+        let hash = |bytes: &[u8]| Some(LoginHash(bytes.try_into().ok()?));
+        match bytes {
+            [0] => Some(LoginKey::Keyring),
+            [1, id @ ..] => hash(id).map(LoginKey::Ip),
+            [2, id @ ..] => hash(id).map(LoginKey::Identifier),
+            [3, id @ ..] => UserId::parse(std::str::from_utf8(id).ok()?)
+                .ok()
+                .map(LoginKey::User),
+            _ => None,
+        }
+    }
+}
+
+impl TokenFamilyId {
+    /// Returns the login id in the claims of access tokens and in the sessions of the family.
+    #[must_use]
+    pub fn login(&self) -> ClientMessageId {
+        let text = BASE32_NOPAD.encode(&self.0).to_ascii_lowercase();
+        ClientMessageId::parse(&text).expect("base32 is a well-formed id")
+    }
+}
 
 // === impl SecretBytes ===
 

@@ -11,6 +11,10 @@
 
 pub mod command;
 
+pub(crate) mod command_header;
+
+pub mod command_table;
+
 pub mod consent;
 
 pub mod login;
@@ -22,8 +26,10 @@ pub mod tables;
 mod apply;
 
 mod apply_context;
+mod command_codec;
 mod dedup;
 mod deleted;
+mod event_row;
 mod keys;
 mod message_state;
 mod owner_succession;
@@ -35,10 +41,15 @@ pub mod outcome;
 
 pub mod query;
 
-pub use command::{ActivityNote, ShardCommand, ShardOp};
-pub use login::LoginCommand;
-pub use outcome::{ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, ShardOutcome};
+pub use command::{ActivityNote, CommandOrigin, DecodeError, ShardCommand};
+pub(crate) use command_header::CommandHeader;
+pub use command_table::{CommandKind, ConversationOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
+pub use outcome::{
+    ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, OutboxOutcome, RetentionOutcome,
+    ShardOutcome, UserOutcome,
+};
 pub use row_store::RowReader;
+pub use rules::LARGE_CONVERSATION;
 pub use shard_state_machine::ShardStateMachine;
 pub use tables::{TABLES, TableId};
 

@@ -1,41 +1,96 @@
-//! Outcome of a command: the owner that proposed it answers the client and fans out from this.
+//! Outcome of a command: the owner that proposed it answers the client and fans out from this. The groups are those of
+//! [`ShardCommand`](super::ShardCommand).
 
 use bytes::Bytes;
 use protocol::answer::LastEvent;
-use protocol::{ClientMessageId, ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange, UserId};
+use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::consent::AdditionVerdict;
+use super::login::LoginOutcome;
 use super::query::LoggedEvent;
 
 /// Version byte of the encoding.
 const VERSION: u8 = 1;
 
-/// Outcome of a proposed command.
+/// Outcome of a proposed command. The order of the variants is their number in the encoding.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ShardOutcome {
-    /// The command was applied, now or before (`dup`).
-    Done(CommandResult),
+    Conversation(CommandResult),
+    User(UserOutcome),
+    Login(LoginOutcome),
+    Outbox(OutboxOutcome),
+    /// The webhook queue was changed.
+    Webhook,
+    Retention(RetentionOutcome),
     /// The rules forbid the command; nothing changed. The text is for the client.
-    Refused(ErrorCode, String),
-    /// The command could not be decoded, which only a defect or a newer node causes; nothing changed.
-    Bad(String),
+    Refused(#[serde(with = "error_number")] ErrorCode, String),
 }
 
-/// Result of an applied command.
+/// Result of a command on a conversation, applied now or before (`dup`).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CommandResult {
-    /// Position of the event; 0 if the command appends none.
-    pub s: u64,
-    /// Message number; 0 if the event is no message.
-    pub mn: u64,
-    /// Time of the event in milliseconds since the epoch.
+    /// Position of the event; `None` if the command appends none.
+    pub seq: Option<u64>,
+    /// Message number; `None` if the event is no message.
+    pub mn: Option<u64>,
+    /// Time of the event in milliseconds since the epoch; 0 for a command without a time of its own.
     pub ts: u64,
-    /// True for a repeated command: `s`, `mn` and `ts` are those of the first application.
+    /// True for a repeated command: `seq`, `mn` and `ts` are those of the first application.
     pub dup: bool,
     /// Events to fan out, in order; empty if nothing is new.
     pub events: Vec<EventEnvelope>,
     /// Further action of the owner.
     pub effect: ApplyEffect,
+}
+
+/// Outcome of a command on a user's rows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum UserOutcome {
+    /// The row holds the given or a newer state.
+    Recorded,
+    /// Conversation bound to the key of a `create`.
+    Reserved {
+        conversation: ConversationId,
+        /// True if the key was bound before.
+        dup: bool,
+    },
+    /// Membership after an update; an older version changes nothing.
+    Indexed {
+        conversation: ConversationId,
+        /// True if the row was written.
+        changed: bool,
+        member: bool,
+    },
+    /// A block of `who`, or its end, was recorded.
+    Blocked {
+        who: UserId,
+        /// Start of the block in milliseconds since the epoch; `None` means no block.
+        since_ms: Option<u64>,
+    },
+    Addition(AdditionVerdict),
+}
+
+/// Outcome of a command on the effects of one shard on another.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum OutboxOutcome {
+    /// Outbox entries or activity watches were removed.
+    Removed,
+    /// Conversations of users moved in their lists.
+    Moved(Vec<MovedMember>),
+}
+
+/// Outcome of a removal of old rows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum RetentionOutcome {
+    /// The conversation was trimmed, or nothing was left to trim.
+    Trimmed,
+    /// Expired login rows were removed.
+    Swept {
+        rows: u64,
+        /// True if more rows may have expired.
+        more: bool,
+    },
 }
 
 /// Event on its way to the members, with its routing.
@@ -71,31 +126,10 @@ pub enum ApplyEffect {
         /// conversation, which suppresses the receipt.
         members: u64,
     },
-    /// Conversation bound to the key of a `create`.
-    Reserved(ConversationId),
-    /// Membership row in the user's shard after an update; an older version changes nothing.
-    Indexed {
-        /// True if the row was written.
-        changed: bool,
-        /// Membership after the update.
-        member: bool,
-    },
     /// The outbox has a new entry, although no membership changed.
     OutboxAppended,
-    /// The user's shard recorded a block of `who`, or its end.
-    Blocked {
-        who: UserId,
-        /// Start of the block in milliseconds since the epoch; `None` means no block.
-        since_ms: Option<u64>,
-    },
-    /// A login of the user ended, or all of them (`None`); its sessions end too.
-    Ended(Option<ClientMessageId>),
-    /// All logins of the user ended, including the named ones.
-    EndedAll(Vec<ClientMessageId>),
     /// An activity watch started: the members' shards need an activity note.
     Watched,
-    /// Conversations of users moved in their lists.
-    Moved(Vec<MovedMember>),
 }
 
 /// Conversation of a user with a new last message.
@@ -155,7 +189,9 @@ impl ShardOutcome {
     /// Returns the bytes that the state machine returns to the proposer.
     pub fn encode(&self) -> Bytes {
         let events = match self {
-            ShardOutcome::Done(applied) => applied.events.iter().map(|event| event.tail.len() + 96).sum(),
+            ShardOutcome::Conversation(applied) => {
+                applied.events.iter().map(|event| event.tail.len() + 96).sum()
+            }
             _ => 0usize,
         };
         // The tails dominate the size; the sum avoids copies while the buffer grows.
@@ -181,8 +217,8 @@ impl CommandResult {
     /// Returns the result of a command that appends no event.
     pub(super) fn silent(effect: ApplyEffect) -> CommandResult {
         CommandResult {
-            s: 0,
-            mn: 0,
+            seq: None,
+            mn: None,
             ts: 0,
             dup: false,
             events: Vec::new(),
@@ -207,5 +243,21 @@ impl OutboxId {
             index: u64::from_be_bytes(*index),
             n: u32::from_be_bytes(n.try_into().ok()?),
         })
+    }
+}
+
+/// Encoding of an error code by its frozen number, on disk and between nodes.
+pub(crate) mod error_number {
+    use protocol::ErrorCode;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(code: &ErrorCode, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(code.number())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        // A code of a newer node is a refusal all the same.
+        Ok(ErrorCode::from_number(number).unwrap_or(ErrorCode::Internal))
     }
 }

@@ -1,10 +1,9 @@
-//! Rows of the state machine: one version byte, then postcard. Events are encoded by hand, because their tail is served
-//! without copying.
+//! Rows of the state machine: one version byte, then postcard. Events have an encoding of their own, see
+//! [`super::event_row`].
 //!
 //! The format is frozen by golden tests. A row that cannot be decoded is [`storage::Error::Corrupt`] and stops the
 //! replica.
 
-use bytes::Bytes;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::de::DeserializeOwned;
@@ -12,13 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::dedup::Dedups;
 use super::deleted;
+pub(super) use super::event_row::{EventKind, EventRow};
 use super::outcome::OutboxId;
 use super::row_store::RowReader;
 
-/// Version byte of every row but that of a conversation with [`Later`].
+/// Version byte of every row.
 const VERSION: u8 = 1;
-/// Version byte of a conversation's row that is followed by [`Later`].
-const WITH_LATER: u8 = 2;
 
 /// Row of a conversation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -41,14 +39,6 @@ pub(super) struct ConvRow {
     pub(super) members: u64,
     pub(super) owners: u64,
     pub(super) history: HistoryVisibility,
-    #[serde(skip)]
-    pub(super) later: Later,
-}
-
-/// Fields that the first version of a conversation's row lacks. A row of version 2 is one of version 1 followed by
-/// this; it is written only if a field differs from its default.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Later {
     /// First retained position; events below are trimmed. 0 means that nothing was trimmed.
     pub(super) floor: u64,
     /// Rows of events below this position are removed; it follows `floor`.
@@ -194,59 +184,9 @@ pub(super) trait VersionedRow: Serialize + DeserializeOwned {
     }
 }
 
-/// Kind of an event row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum EventKind {
-    Message = 1,
-    Member = 2,
-    Meta = 3,
-    Edit = 4,
-    Delete = 5,
-    React = 6,
-    /// Deleted message, which keeps its position and its ordinal.
-    Tombstone = 7,
-}
+// === impl ConvRow, MemberRow, IndexRow ===
 
-/// Event row: `version u8 | kind u8 | mn u64 | author length u8 | author | tail`, where `mn` is the ordinal of the last
-/// message up to this event.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct EventRow {
-    pub(super) kind: EventKind,
-    pub(super) mn: u64,
-    pub(super) author: UserId,
-    pub(super) tail: Bytes,
-}
-
-// === impl ConvRow, MemberRow, IndexRow, EventRow ===
-
-impl VersionedRow for ConvRow {
-    fn encode(&self) -> Vec<u8> {
-        // Default fields are left out, so that a row without them stays readable by nodes of the first version.
-        let later = self.later != Later::default();
-        let mut bytes = Vec::with_capacity(96);
-        bytes.push(if later { WITH_LATER } else { VERSION });
-        bytes = postcard::to_extend(self, bytes).expect("rows have only encodable fields");
-        if later {
-            bytes = postcard::to_extend(&self.later, bytes).expect("rows have only encodable fields");
-        }
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, storage::Error> {
-        let malformed = |error: postcard::Error| corrupt(&error.to_string());
-        match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(malformed),
-            Some((&WITH_LATER, rest)) => {
-                let (mut row, rest) = postcard::take_from_bytes::<ConvRow>(rest).map_err(malformed)?;
-                row.later = postcard::from_bytes(rest).map_err(malformed)?;
-                Ok(row)
-            }
-            _ => Err(corrupt("a row of an unknown version")),
-        }
-    }
-}
-
+impl VersionedRow for ConvRow {}
 impl VersionedRow for MemberRow {}
 impl VersionedRow for DedupRow {}
 impl VersionedRow for IndexRow {}
@@ -261,7 +201,7 @@ impl VersionedRow for Dedups {}
 impl ConvRow {
     /// Returns the first retained position.
     pub(super) fn floor(&self) -> u64 {
-        self.later.floor.max(1)
+        self.floor.max(1)
     }
 
     /// Returns the number of messages above the ordinal `read_mn`, without trimmed and deleted ones.
@@ -272,10 +212,10 @@ impl ConvRow {
         read_mn: u64,
     ) -> Result<u64, storage::Error> {
         // Trimmed messages count as read, even above the cursor.
-        let above = read_mn.max(self.later.gone_mn);
+        let above = read_mn.max(self.gone_mn);
         let mut unread = self.last_mn.saturating_sub(above);
         // Most conversations have no deleted message above the cursor and skip the scan of the counts.
-        if self.later.deleted_mn > above {
+        if self.deleted_mn > above {
             unread = unread.saturating_sub(deleted::above(rows, conv, above, self.last_mn)?);
         }
         Ok(unread)
@@ -332,7 +272,7 @@ impl MemberRow {
     /// Returns the positions of the unread messages that mention the member, without trimmed ones.
     pub(super) fn mentions_there<'a>(&'a self, conv: &ConvRow) -> impl Iterator<Item = &'a u64> + use<'a> {
         // The redacted last event keeps its row, so it has to be excluded apart from the trimmed ones.
-        let (floor, blanked) = (conv.floor(), conv.later.blanked);
+        let (floor, blanked) = (conv.floor(), conv.blanked);
         self.mentions
             .iter()
             .filter(move |s| **s >= floor && **s != blanked)
@@ -352,48 +292,6 @@ impl MemberRow {
         self.read_mn = mn;
         self.delivered = self.delivered.max(s);
         self.mentions.retain(|mention| *mention > s);
-    }
-}
-
-impl EventRow {
-    const HEAD: usize = 11;
-
-    /// Encodes an event row.
-    pub(super) fn encode(kind: EventKind, mn: u64, author: &UserId, tail: &str) -> Vec<u8> {
-        let author = author.as_str().as_bytes();
-        let mut bytes = Vec::with_capacity(Self::HEAD + author.len() + tail.len());
-        bytes.extend_from_slice(&[VERSION, kind as u8]);
-        bytes.extend_from_slice(&mn.to_be_bytes());
-        // Ids are at most 64 bytes, so the length fits into one byte.
-        bytes.push(author.len() as u8);
-        bytes.extend_from_slice(author);
-        bytes.extend_from_slice(tail.as_bytes());
-        bytes
-    }
-
-    /// Decodes an event row; the tail shares the row's memory.
-    pub(super) fn decode(row: &Bytes) -> Result<EventRow, storage::Error> {
-        let fields = |row: &Bytes| {
-            let (head, rest) = row.split_first_chunk::<{ Self::HEAD }>()?;
-            let kind = match (head[0], head[1]) {
-                (VERSION, 1) => EventKind::Message,
-                (VERSION, 2) => EventKind::Member,
-                (VERSION, 3) => EventKind::Meta,
-                (VERSION, 4) => EventKind::Edit,
-                (VERSION, 5) => EventKind::Delete,
-                (VERSION, 6) => EventKind::React,
-                (VERSION, 7) => EventKind::Tombstone,
-                _ => return None,
-            };
-            let author = std::str::from_utf8(rest.get(..usize::from(head[10]))?).ok()?;
-            Some(EventRow {
-                kind,
-                mn: u64::from_be_bytes(head[2..10].try_into().ok()?),
-                author: UserId::parse(author).ok()?,
-                tail: row.slice(Self::HEAD + author.len()..),
-            })
-        };
-        fields(row).ok_or_else(|| corrupt("a malformed event"))
     }
 }
 

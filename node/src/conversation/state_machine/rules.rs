@@ -50,8 +50,9 @@ pub(super) enum Permission {
     Set,
 }
 
-/// Size of the largest conversation in which members see each other's cursors.
-pub(super) const LARGE_CONVERSATION: u64 = 256;
+/// Size of the largest conversation in which members see each other's cursors and typing, and in which each window with
+/// new messages has its activity note.
+pub const LARGE_CONVERSATION: u64 = 256;
 
 /// Error text for a user whom the peer blocks.
 pub(super) const BLOCKED: &str = "this user accepts no direct messages from you";

@@ -9,7 +9,7 @@ use storage::{Error, Transaction};
 
 use super::apply;
 use super::apply_context::{ApplyContext, Time};
-use super::command::ShardCommand;
+use super::command::{DecodeError, ShardCommand};
 use super::outcome::ShardOutcome;
 use super::row_store::RowWriter;
 
@@ -25,8 +25,26 @@ impl StateMachine for ShardStateMachine {
             now_ms: batch.now_ms,
             reached_ms: batch.reached_ms,
         };
-        let outcomes = apply_batch(tx, batch.index, time, batch.commands)?;
+        let outcomes = apply_batch(tx, batch.index, time, batch.commands).map_err(stopping)?;
         Ok(outcomes.iter().map(ShardOutcome::encode).collect())
+    }
+}
+
+/// Reason for which a replica cannot apply a batch. It stops before the batch, so that nothing is skipped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyFailure {
+    /// A newer node proposed the command, or the entry is damaged.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+/// Converts the reason to the error by which the cluster member stops the replica.
+fn stopping(error: ApplyFailure) -> Error {
+    match error {
+        ApplyFailure::Undecodable(undecodable) => Error::Corrupt(undecodable.to_string().into()),
+        ApplyFailure::Storage(error) => error,
     }
 }
 
@@ -36,18 +54,16 @@ pub(super) fn apply_batch(
     index: u64,
     time: impl Into<Time>,
     commands: &[Bytes],
-) -> Result<Vec<ShardOutcome>, Error> {
+) -> Result<Vec<ShardOutcome>, ApplyFailure> {
     let mut work = ApplyContext::new(rows, index, time.into());
     let mut outcomes = Vec::with_capacity(commands.len());
     for bytes in commands {
-        outcomes.push(match ShardCommand::decode(bytes) {
-            Ok(command) => apply::command(&mut work, &command)?,
-            // An unreadable command is an outcome, not an error: an error would stop every replica at this entry for
-            // good.
-            Err(why) => ShardOutcome::Bad(why),
-        });
+        // An unreadable command stops the replica: a node that can read it would apply it, so skipping it would let the
+        // two differ.
+        let command = ShardCommand::decode(bytes)?;
+        outcomes.push(apply::command(&mut work, &command)?);
     }
-    // Not reached after a storage error: the transaction is then dropped as a whole.
+    // Not reached after an error: the transaction is then dropped as a whole.
     work.finish();
     Ok(outcomes)
 }

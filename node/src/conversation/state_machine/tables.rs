@@ -9,6 +9,8 @@
 //! | `dedup`     | client ids of recent messages              | point reads that mostly miss: Bloom  |
 //! | `uidx`      | conversations of a user                    | scans of a user                      |
 //! | `outbox`    | effects another shard has not acknowledged | short-lived                          |
+//! | `login`     | attempt counters, codes, token families, keyring | point reads, expire            |
+//! | `webhook`   | queued webhook messages and their policy   | short-lived                          |
 
 use storage::TableCatalog;
 
@@ -46,6 +48,8 @@ tables! {
     Dedup = 5 "dedup",
     UserIndex = 6 "uidx",
     Outbox = 7 "outbox",
+    Login = 9 "login",
+    Webhook = 10 "webhook",
 }
 
 #[cfg(test)]
@@ -62,7 +66,9 @@ mod tests {
             (5, "dedup"),
             (6, "uidx"),
             (7, "outbox"),
-            (8, "meta"),
+            (9, "login"),
+            (10, "webhook"),
+            (31, "meta"),
         ];
         assert_eq!(
             TABLES.tables(),

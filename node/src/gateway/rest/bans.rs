@@ -32,7 +32,7 @@ async fn list_bans(
     let c = c.into_inner();
     let members = ListMembers { c, cursor, limit };
     caller.may(&ClientCommand::Members(members.clone()))?;
-    let page = questions::bans(caller.conversations(), &caller.user, members, caller.limits()).await;
+    let page = questions::bans(caller.conversations(), &caller.user, members).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }
 

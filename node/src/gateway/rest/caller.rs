@@ -12,8 +12,7 @@ use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId, cost};
 
 use crate::commands::ConversationChange;
-use crate::config::LimitsConfig;
-use crate::conversation::state_machine::{self, ShardOp};
+use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
 use crate::conversation::{CommandAck, CommandError, ShardClient};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
@@ -38,11 +37,6 @@ impl AuthenticatedUser {
     /// Returns the shard client.
     pub(super) fn conversations(&self) -> &ShardClient {
         &self.worker.conversations
-    }
-
-    /// Returns the configured limits.
-    pub(super) fn limits(&self) -> &LimitsConfig {
-        &self.worker.config.limits
     }
 
     /// Returns the context shared by the sessions of this thread.
@@ -111,18 +105,16 @@ impl AuthenticatedUser {
         &self,
         conv: ConversationId,
         cid: ClientMessageId,
-        op: ShardOp,
+        op: ConversationOp,
     ) -> Result<CommandAck, Problem> {
         self.pay(CommandCost::CHANGE)?;
-        let command = state_machine::ShardCommand {
-            conv,
+        let origin = CommandOrigin {
             user: self.user.clone(),
             cid: Some(cid),
             // No session to exclude: REST clients receive no events on this connection.
-            skip: 0,
-            op,
+            exclude_session: 0,
         };
-        let done = self.conversations().submit(command).await;
+        let done = self.conversations().submit(conv, origin, op).await;
         done.map_err(|refusal| self.refused(refusal))
     }
 
@@ -130,10 +122,14 @@ impl AuthenticatedUser {
     pub(super) async fn change(&self, command: ClientCommand) -> Result<CommandAck, Problem> {
         self.may(&command)?;
         let change = match command {
-            ClientCommand::Send(send) => {
-                ConversationChange::send(&self.user, send, self.limits().body_bytes)?
+            ClientCommand::Send(send) => ConversationChange::send(
+                &self.user,
+                send,
+                self.worker.config.limits.max_body_size.as_usize(),
+            )?,
+            ClientCommand::Edit(edit) => {
+                ConversationChange::edit(edit, self.worker.config.limits.max_body_size.as_usize())?
             }
-            ClientCommand::Edit(edit) => ConversationChange::edit(edit, self.limits().body_bytes)?,
             ClientCommand::Block(block) => ConversationChange::block(&self.user, block.who, true),
             ClientCommand::Unblock(block) => ConversationChange::block(&self.user, block.who, false),
             command => ConversationChange::of(command).ok_or_else(|| {

@@ -83,7 +83,7 @@ async fn list_conversations(
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
     caller.may(&ClientCommand::List(list.clone()))?;
-    let page = questions::list(caller.conversations(), &caller.user, list, caller.limits()).await;
+    let page = questions::list(caller.conversations(), &caller.user, list).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }
 

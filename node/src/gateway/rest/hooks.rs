@@ -11,7 +11,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey};
 use super::input::{Nothing, Optional};
 use super::{Problem, answer};
-use crate::conversation::state_machine::ShardOp;
+use crate::conversation::state_machine::ConversationOp;
 
 /// Conversation and webhook name in the path.
 #[derive(IntoParams)]
@@ -42,7 +42,7 @@ async fn put_hook(
     path: HookPath,
     key: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
-    if caller.worker().config.hooks.url.is_empty() {
+    if caller.worker().config.webhook.url.is_empty() {
         // An acknowledged webhook that never fires would go unnoticed by the client.
         let detail = "no webhook is configured on this node";
         return Err(Problem::new(ErrorCode::NotFound, detail));
@@ -71,6 +71,8 @@ async fn switch(
 ) -> Result<HttpResponse, Problem> {
     let ((c, name), cid) = (path.into_inner(), key.cid);
     let name = name.into();
-    let done = caller.operate(c, cid.clone(), ShardOp::Hook { name, on }).await?;
+    let done = caller
+        .operate(c, cid.clone(), ConversationOp::Hook { name, on })
+        .await?;
     Ok(answer::changed(cid, done))
 }

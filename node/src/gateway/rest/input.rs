@@ -142,7 +142,7 @@ async fn text(request: &HttpRequest, mut payload: Payload) -> Result<String, Pro
     let worker = request
         .app_data::<actix_web::web::Data<std::rc::Rc<WorkerContext>>>()
         .ok_or_else(|| Problem::new(ErrorCode::Internal, "the request has no gateway context"))?;
-    let most = worker.config.limits.max_frame_bytes;
+    let most = worker.config.max_frame();
     let too_large = || Problem::new(ErrorCode::TooLarge, format!("the body exceeds {most} bytes"));
     let declared = request
         .headers()
@@ -165,7 +165,7 @@ async fn text(request: &HttpRequest, mut payload: Payload) -> Result<String, Pro
         Ok(body)
     };
     // Bounds a client that sends its body byte by byte.
-    let patience: Duration = worker.config.server.request_timeout_ms.duration();
+    let patience: Duration = worker.config.tuning.request_timeout.0;
     let body = tokio::time::timeout(patience, all).await.map_err(|_| {
         Problem::bad("the body did not arrive in time").with_status(StatusCode::REQUEST_TIMEOUT)
     })??;

@@ -49,7 +49,7 @@ async fn list_members(
     let c = c.into_inner();
     let members = ListMembers { c, cursor, limit };
     caller.may(&ClientCommand::Members(members.clone()))?;
-    let page = questions::members(caller.conversations(), &caller.user, members, caller.limits()).await;
+    let page = questions::members(caller.conversations(), &caller.user, members).await;
     let page = page.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &page))
 }

@@ -136,7 +136,7 @@ async fn list_messages(
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let hist = window.into_inner().asked(c, &caller)?;
-    let page = questions::messages(caller.conversations(), &caller.user, hist, caller.limits()).await;
+    let page = questions::messages(caller.conversations(), &caller.user, hist).await;
     visible(&caller, &request, page)
 }
 
@@ -202,7 +202,7 @@ async fn list_events(
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let hist = window.into_inner().asked(c, &caller)?;
-    let page = questions::history(caller.conversations(), &caller.user, hist, caller.limits()).await;
+    let page = questions::history(caller.conversations(), &caller.user, hist).await;
     visible(&caller, &request, page)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::config::LoginConfig;
+use crate::config::Tuning;
 use crate::session::TokenBucket;
 
 /// Number of buckets at which full ones are evicted for the first time.
@@ -33,14 +33,14 @@ struct Addresses {
 impl LoginRates {
     /// Creates the limiter without buckets.
     #[must_use]
-    pub(in crate::gateway) fn new(login: &LoginConfig) -> LoginRates {
+    pub(in crate::gateway) fn new(tuning: &Tuning) -> LoginRates {
         let addresses = Addresses {
             buckets: HashMap::new(),
             prune_at: PRUNE,
         };
         LoginRates {
-            per_second: login.requests_per_s,
-            burst: login.requests_burst,
+            per_second: tuning.login_requests_per_second,
+            burst: tuning.login_requests_burst,
             addresses: Mutex::new(addresses),
         }
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn buckets_that_are_full_again_are_forgotten() {
-        let (rates, now) = (LoginRates::new(&LoginConfig::default()), Instant::now());
+        let (rates, now) = (LoginRates::new(&Tuning::default()), Instant::now());
         let ip = |i: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(i).unwrap()));
         for i in 0..PRUNE {
             assert_eq!(rates.take(ip(i), now), Ok(()));

@@ -41,13 +41,6 @@ async fn catch_up(caller: AuthenticatedUser, input: Input<HaveQuery>) -> Result<
     caller.may(&ClientCommand::Sync(sync.clone()))?;
     // The sync waits until the user's new sessions are subscribed: it would otherwise miss events between the two.
     let sessions = &caller.worker().sessions;
-    let delta = questions::sync(
-        caller.conversations(),
-        sessions,
-        &caller.user,
-        sync,
-        caller.limits(),
-    )
-    .await;
+    let delta = questions::sync(caller.conversations(), sessions, &caller.user, sync).await;
     Ok(answer::json(&delta.map_err(|refusal| caller.refused(refusal))?))
 }

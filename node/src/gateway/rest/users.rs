@@ -96,6 +96,6 @@ async fn list_blocks(
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
     caller.may(&ClientCommand::List(list.clone()))?;
-    let page = questions::blocks(caller.conversations(), &caller.user, list, caller.limits()).await;
+    let page = questions::blocks(caller.conversations(), &caller.user, list).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
 }

@@ -56,19 +56,9 @@ fn text(out: &mut BytesMut, body: &[u8]) {
 
 /// Appends an event as one text frame: `{"n":413,` and the encoded payload.
 fn event(out: &mut BytesMut, n: u64, tail: &[u8]) {
-    // The frame header needs the number of digits first. Formatting by hand avoids an allocation per event and session.
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    let mut rest = n;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    let digits = &digits[start..];
+    // The frame header needs the number of digits first. A buffer avoids an allocation per event and session.
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(n).as_bytes();
     header(out, 5 + digits.len() + 1 + tail.len());
     out.put_slice(b"{\"n\":");
     out.put_slice(digits);

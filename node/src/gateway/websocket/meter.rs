@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::frame_guard::{FrameHeader, FrameViolation, WebSocketOpcode};
-use crate::config::LimitsConfig;
+use crate::config::Config;
 use crate::session::TokenBucket;
 
 /// Size below which a fragment counts as idle frame: assembling a message from such pieces costs more than reading it.
@@ -32,16 +32,16 @@ pub(super) struct Meter {
 // === impl Meter ===
 
 impl Meter {
-    pub(super) fn new(limits: &LimitsConfig, now: Instant) -> Meter {
-        let idle = limits.control_frames_per_s;
+    pub(super) fn new(config: &Config, now: Instant) -> Meter {
+        let (limits, idle) = (&config.limits, config.tuning.control_frames_per_second);
         // Twice the abuse factor: the session must still receive enough to detect the abuse and close with 4208.
-        let factor = limits.abuse_factor.saturating_mul(2);
+        let factor = config.tuning.abuse_factor.saturating_mul(2);
         let all = |changes: u32, questions: u32| changes.saturating_add(questions).saturating_mul(factor);
         Meter {
             idle: TokenBucket::new(idle, idle.saturating_mul(BURST_S), now),
             messages: TokenBucket::new(
-                all(limits.sends_per_s, limits.queries_per_s),
-                all(limits.burst, limits.query_burst),
+                all(limits.sends_per_second, limits.queries_per_second),
+                all(config.sends_burst(), config.queries_burst()),
                 now,
             ),
             wait: Duration::ZERO,
@@ -106,10 +106,8 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_has_a_rate_and_large_fragments_are_no_such_thing() {
         let now = Instant::now();
-        let limits = LimitsConfig {
-            control_frames_per_s: 10,
-            ..LimitsConfig::default()
-        };
+        let mut config = Config::default();
+        config.tuning.control_frames_per_second = 10;
         for (kind, last, payload, counts) in [
             (WebSocketOpcode::Ping, true, 5, true),
             (WebSocketOpcode::Pong, true, 0, true),
@@ -120,7 +118,7 @@ mod tests {
             (WebSocketOpcode::Continuation, false, 1_024, false),
             (WebSocketOpcode::Continuation, true, 1, false),
         ] {
-            let mut meter = Meter::new(&limits, now);
+            let mut meter = Meter::new(&config, now);
             let passed = (0..1_000).filter(|_| meter.frame(&header(kind, last), payload, now).is_ok());
             assert_eq!(
                 passed.count(),
@@ -128,7 +126,7 @@ mod tests {
                 "{kind:?} {payload}"
             );
         }
-        let mut meter = Meter::new(&limits, now);
+        let mut meter = Meter::new(&config, now);
         let passed = (0..100).filter(|_| meter.ignored(60_000, now).is_ok());
         assert_eq!(passed.count(), 1, "58 KiB are 59 of a hundred");
     }
@@ -136,7 +134,7 @@ mod tests {
     #[test]
     fn messages_are_read_no_faster_than_they_could_be_used() {
         let now = Instant::now();
-        let mut meter = Meter::new(&LimitsConfig::default(), now);
+        let mut meter = Meter::new(&Config::default(), now);
         for _ in 0..1_560 {
             meter.message(100, now);
         }

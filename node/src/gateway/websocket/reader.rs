@@ -18,7 +18,7 @@ use protocol::{ClientCommand, Request};
 
 use super::frame_guard::{FrameGuard, FrameHeader, FrameViolation, WebSocketOpcode};
 use super::meter::Meter;
-use crate::config::LimitsConfig;
+use crate::config::Config;
 use crate::session::messages::{CommandBatch, Disconnect, ReceivedCommand};
 use crate::session::{ConnectionHandle, Session};
 use crate::telemetry::metrics::ServerMetrics;
@@ -65,15 +65,15 @@ impl SocketReader {
         link: Rc<ConnectionHandle>,
         session: Addr<Session>,
         metrics: ServerMetrics,
-        limits: &LimitsConfig,
+        config: &Config,
     ) -> SocketReader {
         SocketReader {
             link,
             session,
             metrics,
-            max: limits.max_frame_bytes,
-            guard: FrameGuard::new(limits.max_frame_bytes.min(BEFORE_AUTH)),
-            meter: Meter::new(limits, Instant::now()),
+            max: config.max_frame(),
+            guard: FrameGuard::new(config.max_frame().min(BEFORE_AUTH)),
+            meter: Meter::new(config, Instant::now()),
             buffer: BytesMut::new(),
             message: BytesMut::new(),
             batch: Vec::new(),

@@ -115,15 +115,15 @@ async fn upgrade(
     if let Some(connection) = TrackedConnection::under(&request) {
         connection.upgrade(greeting);
     }
-    let limits = &worker.config.limits;
+    let config = &worker.config;
     let link = ConnectionHandle::new(
-        OutboundQueue::new(QueueBounds::from(limits)),
+        OutboundQueue::new(QueueBounds::from(&**config)),
         TrackedConnection::of(&request),
     );
     let metrics = worker.metrics.clone();
     let session = Session::open(worker.clone(), link.clone(), ClientTransport::WebSocket, client);
     // Detached: the task ends with the connection or the session, whichever ends first.
-    actix_web::rt::spawn(SocketReader::new(link.clone(), session, metrics.clone(), limits).run(payload));
+    actix_web::rt::spawn(SocketReader::new(link.clone(), session, metrics.clone(), config).run(payload));
     response.streaming(SocketWriter::new(link, metrics))
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Only events are bounded here. Responses are bounded at their source: the session dispatches no further command while
 //! too many are unanswered or unread. So a client that sends without reading blocks itself. A client that is flooded by
-//! others gets `resync`, and is disconnected at a second overflow within `limits.slow_again_ms`.
+//! others gets `resync`, and is disconnected at a second overflow within `slow_again`.
 //!
 //! Every event is also stored in the replay buffer, and only there while the session is detached.
 
@@ -20,7 +20,16 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::replay_buffer::{BufferedEvent, Capacity, Gap, ReplayBuffer};
-use crate::config::LimitsConfig;
+use crate::config::Config;
+
+/// Queue size per frame: a client that is behind by many small frames is slow, too.
+const FRAME_BYTES: usize = 1_024;
+/// Replay buffer size per event: an entry costs memory beyond its bytes.
+const EVENT_BYTES: usize = 256;
+/// Maximum number of frames in one write.
+const PIECE_FRAMES: usize = 64;
+/// Bytes after which one write ends: a few network packets.
+const PIECE_BYTES: usize = 16_384;
 
 /// Frames queued for one connection, and the events that its client has not confirmed.
 #[derive(Debug)]
@@ -127,17 +136,19 @@ enum CloseState {
 
 // === impl QueueBounds ===
 
-impl From<&LimitsConfig> for QueueBounds {
-    fn from(limits: &LimitsConfig) -> QueueBounds {
+impl From<&Config> for QueueBounds {
+    fn from(config: &Config) -> QueueBounds {
+        let queue = config.limits.outbound_queue_size.as_usize();
+        let replay = config.limits.replay_buffer_size.as_usize();
         QueueBounds {
-            frames: limits.outbox_frames,
-            bytes: limits.outbox_bytes,
-            slow_again: limits.slow_again_ms.duration(),
-            piece_frames: limits.coalesce_frames,
-            piece_bytes: limits.coalesce_bytes,
+            frames: queue / FRAME_BYTES,
+            bytes: queue,
+            slow_again: config.tuning.slow_again.0,
+            piece_frames: PIECE_FRAMES,
+            piece_bytes: PIECE_BYTES,
             ring: Capacity {
-                events: limits.ring_events,
-                bytes: limits.ring_bytes,
+                events: replay / EVENT_BYTES,
+                bytes: replay,
             },
         }
     }

@@ -536,7 +536,7 @@ impl EventSubscriber {
         fresh
     }
 
-    /// Returns true if the outbound queue overflowed a second time within `limits.slow_again_ms`.
+    /// Returns true if the outbound queue overflowed a second time within `slow_again`.
     #[must_use]
     pub(in crate::session) fn is_too_slow(&self) -> bool {
         self.too_slow.get()

@@ -5,7 +5,7 @@ use std::rc::Weak;
 use protocol::answer::LastEvent;
 
 use super::*;
-use crate::config::LimitsConfig;
+use crate::config::Config;
 use crate::relay::Subscriber;
 use crate::session::CloseSocket;
 use crate::telemetry::metrics::ServerMetrics;
@@ -25,7 +25,7 @@ fn conv() -> ConversationId {
 /// Delivery of a client that follows `conv` and has received its events up to seq `last`.
 fn delivery(last: u64) -> Delivery {
     let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
-    let queue = OutboundQueue::new(QueueBounds::from(&LimitsConfig::default()));
+    let queue = OutboundQueue::new(QueueBounds::from(&Config::default()));
     let connection = ConnectionHandle::new(queue, socket);
     let user = "alice".parse().unwrap();
     let subscriber = EventSubscriber::new(1, user, connection.clone(), ServerMetrics::default());

@@ -1,7 +1,7 @@
 //! Deadlines and transfers of a session, without an actor.
 
 use super::*;
-use crate::config::SessionConfig;
+use crate::config::Config;
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -27,9 +27,9 @@ fn open(now: Instant) -> Lifecycle {
 
 #[test]
 fn unauthenticated_client_is_closed_after_the_timeout() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let mut lifecycle = Lifecycle::new(now);
-    let end = now + config.auth_ms.duration();
+    let end = now + config.tuning.auth_timeout.0;
     let waits = TimerAction::Continue {
         ping: false,
         deadline: end,
@@ -41,10 +41,10 @@ fn unauthenticated_client_is_closed_after_the_timeout() {
 
 #[test]
 fn silent_slow_and_expired_clients_are_closed() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let check = |status: &ConnectionStatus| open(now).check_attached(now, &config, status);
     let silent = ConnectionStatus {
-        idle: config.idle_timeout_ms.duration(),
+        idle: config.session.idle_timeout.0,
         ..status()
     };
     assert_eq!(check(&silent), TimerAction::Close(CloseCode::HeartbeatMissed));
@@ -62,7 +62,7 @@ fn silent_slow_and_expired_clients_are_closed() {
 
 #[test]
 fn keepalive_is_sent_once_per_interval() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let mut lifecycle = open(now);
     let pings = [0, 24, 25, 26, 50].map(|at| {
         let action = lifecycle.check_attached(now + at * SEC, &config, &status());
@@ -73,7 +73,7 @@ fn keepalive_is_sent_once_per_interval() {
 
 #[test]
 fn pending_close_waits_for_responses_until_its_deadline() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let mut lifecycle = open(now);
     assert!(lifecycle.begin_close(CloseCode::Draining, now, 2 * SEC));
     assert!(!lifecycle.begin_close(CloseCode::Isolated, now, 9 * SEC));
@@ -93,13 +93,13 @@ fn pending_close_waits_for_responses_until_its_deadline() {
 
 #[test]
 fn detached_session_ends_by_a_loss_or_after_the_resume_timeout() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let mut lifecycle = open(now);
     assert_eq!(lifecycle.check_detached(now, &config, true, false), None);
     lifecycle.detach(now);
     let lost = lifecycle.check_detached(now, &config, true, false);
     assert_eq!(lost, Some(DetachedAction::End(NotResumed::Gap)));
-    let end = now + config.resume_ttl_ms.duration();
+    let end = now + config.session.resume_timeout.0;
     let over = lifecycle.check_detached(end, &config, false, false);
     assert_eq!(over, Some(DetachedAction::End(NotResumed::Expired)));
     lifecycle.restart_resume_timeout(now + SEC);
@@ -114,12 +114,12 @@ fn detached_session_ends_by_a_loss_or_after_the_resume_timeout() {
 
 #[test]
 fn polling_client_goes_offline_after_the_idle_timeout() {
-    let (now, config) = (Instant::now(), SessionConfig::default());
+    let (now, config) = (Instant::now(), Config::default());
     let mut lifecycle = open(now);
     lifecycle.detach(now);
     let (idle, end) = (
-        now + config.idle_timeout_ms.duration(),
-        now + config.resume_ttl_ms.duration(),
+        now + config.session.idle_timeout.0,
+        now + config.session.resume_timeout.0,
     );
     let check = |at| lifecycle.check_detached(at, &config, false, true);
     let continues = |leave_presence, deadline| {

@@ -6,7 +6,7 @@ use protocol::CloseCode;
 use protocol::answer::NotResumed;
 
 use super::{Lifecycle, PendingClose, SessionState};
-use crate::config::SessionConfig;
+use crate::config::Config;
 
 /// State of the connection that the timers depend on.
 pub(in crate::session) struct ConnectionStatus {
@@ -50,17 +50,17 @@ impl Lifecycle {
     pub(in crate::session) fn check_attached(
         &mut self,
         now: Instant,
-        config: &SessionConfig,
+        config: &Config,
         status: &ConnectionStatus,
     ) -> TimerAction {
-        let idle_timeout = config.idle_timeout_ms.duration();
+        let idle_timeout = config.session.idle_timeout.0;
         if status.idle >= idle_timeout {
             return TimerAction::Close(CloseCode::HeartbeatMissed);
         }
         let mut deadline = now + (idle_timeout - status.idle);
         match self.state {
             SessionState::Unauthenticated => {
-                let end = self.opened + config.auth_ms.duration();
+                let end = self.opened + config.tuning.auth_timeout.0;
                 if now >= end {
                     return TimerAction::Close(CloseCode::NoAuth);
                 }
@@ -98,12 +98,12 @@ impl Lifecycle {
     pub(in crate::session) fn check_detached(
         &self,
         now: Instant,
-        config: &SessionConfig,
+        config: &Config,
         is_lost: bool,
         is_online: bool,
     ) -> Option<DetachedAction> {
         let since = self.detached?;
-        let end = since + config.resume_ttl_ms.duration();
+        let end = since + config.session.resume_timeout.0;
         // Before everything else: with an event lost, a resume would replay a hole.
         if is_lost {
             return Some(DetachedAction::End(NotResumed::Gap));
@@ -112,7 +112,7 @@ impl Lifecycle {
             return Some(DetachedAction::End(NotResumed::Expired));
         }
         // A long-polling client stays online between two polls, for at most the idle timeout.
-        let offline_at = since + config.idle_timeout_ms.duration();
+        let offline_at = since + config.session.idle_timeout.0;
         let leave_presence = is_online && now >= offline_at;
         let deadline = if is_online && !leave_presence {
             end.min(offline_at)

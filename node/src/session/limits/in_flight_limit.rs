@@ -1,11 +1,11 @@
 //! In-flight limit of a session: above it no command is dispatched and nothing is read from the connection. So TCP
 //! slows the client down, and no queue grows. Pure.
 
-use crate::config::LimitsConfig;
-
 /// Maximum number of concurrent queries. Each response may be a page of large messages, held in memory until it is
 /// read.
 const QUESTIONS: usize = 4;
+/// Bytes of unacknowledged sends at which reading from the connection pauses.
+const MAX_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 pub(in crate::session) struct InFlightLimit {
@@ -17,10 +17,10 @@ pub(in crate::session) struct InFlightLimit {
 // === impl InFlightLimit ===
 
 impl InFlightLimit {
-    /// Returns true if another command may be dispatched.
+    /// Returns true if another command may be dispatched, with at most `max_sends` unacknowledged ones.
     #[must_use]
-    pub(in crate::session) fn has_room(&self, limits: &LimitsConfig) -> bool {
-        self.changes < limits.unacked_sends && self.bytes < limits.unacked_bytes && self.questions < QUESTIONS
+    pub(in crate::session) fn has_room(&self, max_sends: usize) -> bool {
+        self.changes < max_sends && self.bytes < MAX_BYTES && self.questions < QUESTIONS
     }
 
     /// Returns true if no command is unanswered.

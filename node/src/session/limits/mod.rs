@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use protocol::{ClientMessageId, CommandCost, ConversationId, ErrorCode};
 
-use crate::config::LimitsConfig;
 use crate::conversation::CommandError;
 
 use in_flight_limit::InFlightLimit;
 pub use rate_limit::TokenBucket;
 use send_order_guard::SendOrderGuard;
-pub use user_rates::{Account, UserRates};
+pub(crate) use user_rates::TYPING_PER_SECOND;
+pub use user_rates::{Account, RateLimits, UserRates};
 
 /// Maximum number of commands before authentication: an `auth`, some retries, and a few mistakes.
 const BEFORE_AUTH: u32 = 16;
@@ -112,9 +112,9 @@ impl CommandLimits {
             .is_some_and(|account| account.typing(conv, on, now))
     }
 
-    /// Returns true if another command may be dispatched.
-    pub(super) fn has_room(&self, limits: &LimitsConfig) -> bool {
-        self.in_flight.has_room(limits)
+    /// Returns true if another command may be dispatched, with at most `max_sends` unacknowledged ones.
+    pub(super) fn has_room(&self, max_sends: usize) -> bool {
+        self.in_flight.has_room(max_sends)
     }
 
     /// Returns true if no command is unanswered.
@@ -162,17 +162,11 @@ fn millis_up(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PresenceConfig;
 
     const HOLD: Duration = Duration::from_secs(5);
 
     fn limits_of(sends_per_s: u32, burst: u32, now: Instant) -> CommandLimits {
-        let config = LimitsConfig {
-            sends_per_s,
-            burst,
-            ..LimitsConfig::default()
-        };
-        let rates = UserRates::new(&config, &PresenceConfig::default());
+        let rates = UserRates::new(RateLimits::sends(sends_per_s, burst));
         let mut limits = CommandLimits::new(HOLD);
         limits.identify(rates.of(&"alice".parse().unwrap(), now));
         limits
@@ -219,16 +213,12 @@ mod tests {
 
     #[test]
     fn unanswered_commands_use_up_the_room() {
-        let config = LimitsConfig {
-            unacked_sends: 1,
-            ..LimitsConfig::default()
-        };
         let mut limits = CommandLimits::new(HOLD);
         limits.begin_change(10);
-        assert!(!limits.has_room(&config) && !limits.is_idle());
+        assert!(!limits.has_room(1) && !limits.is_idle());
         limits.end_change(10);
         limits.begin_query();
-        assert!(limits.has_room(&config) && !limits.is_idle());
+        assert!(limits.has_room(1) && !limits.is_idle());
         limits.end_query();
         assert!(limits.is_idle());
     }

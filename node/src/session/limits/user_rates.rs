@@ -15,7 +15,7 @@ use protocol::{CommandCost, CommandRate, ConversationId, UserId};
 
 use super::rate_limit::{AbuseDetector, TokenBucket};
 use super::typing_throttle::TypingThrottle;
-use crate::config::{LimitsConfig, PresenceConfig};
+use crate::config::Config;
 
 /// Number of accounts from which on those that equal a new one are removed.
 const PRUNE: usize = 4_096;
@@ -24,6 +24,25 @@ const PRUNE: usize = 4_096;
 const MOST: usize = 262_144;
 /// Maximum divisor of the rate: with sessions at more nodes, a user gets somewhat more than the rate in all.
 const LEAST_PART: u32 = 8;
+
+/// Typing notices per second and user: a client in several conversations types in one at a time.
+pub(crate) const TYPING_PER_SECOND: u32 = 2;
+
+/// Rates and bursts of one user.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimits {
+    /// Commands that change something, per second.
+    sends: u32,
+    sends_burst: u32,
+    /// Commands that only read, per second.
+    queries: u32,
+    queries_burst: u32,
+    /// A user above this multiple of a rate for this long is abusive.
+    abuse_factor: u32,
+    abuse_window: Duration,
+    /// Interval between shown typing notices per conversation.
+    typing_interval: Duration,
+}
 
 /// Accounts of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,8 +57,7 @@ pub struct Account {
 
 #[derive(Debug)]
 struct Inner {
-    limits: LimitsConfig,
-    typing_every: Duration,
+    limits: RateLimits,
     most: usize,
     accounts: Mutex<Accounts>,
     /// Account shared by the users without one of their own.
@@ -64,27 +82,53 @@ struct State {
     nodes: u32,
 }
 
+// === impl RateLimits ===
+
+impl From<&Config> for RateLimits {
+    fn from(config: &Config) -> RateLimits {
+        RateLimits {
+            sends: config.limits.sends_per_second,
+            sends_burst: config.sends_burst(),
+            queries: config.limits.queries_per_second,
+            queries_burst: config.queries_burst(),
+            abuse_factor: config.tuning.abuse_factor,
+            abuse_window: config.tuning.abuse_window.0,
+            typing_interval: config.tuning.typing_interval.0,
+        }
+    }
+}
+
+#[cfg(test)]
+impl RateLimits {
+    /// Returns the default limits with other ones for sends.
+    pub(super) fn sends(sends: u32, sends_burst: u32) -> RateLimits {
+        RateLimits {
+            sends,
+            sends_burst,
+            ..RateLimits::from(&Config::default())
+        }
+    }
+}
+
 // === impl UserRates ===
 
 impl UserRates {
     /// Creates a table without accounts.
     #[must_use]
-    pub fn new(limits: &LimitsConfig, presence: &PresenceConfig) -> UserRates {
-        UserRates::bounded(limits, presence, MOST)
+    pub fn new(limits: RateLimits) -> UserRates {
+        UserRates::bounded(limits, MOST)
     }
 
-    fn bounded(limits: &LimitsConfig, presence: &PresenceConfig, most: usize) -> UserRates {
-        let typing_every = presence.typing_ms.duration();
+    fn bounded(limits: RateLimits, most: usize) -> UserRates {
         let accounts = Accounts {
             by_user: HashMap::new(),
             prune_at: PRUNE.min(most),
         };
         let inner = Inner {
-            limits: limits.clone(),
-            typing_every,
+            limits,
             most,
             accounts: Mutex::new(accounts),
-            overflow: Arc::new(Account::new(limits, typing_every, Instant::now())),
+            overflow: Arc::new(Account::new(&limits, Instant::now())),
         };
         UserRates {
             inner: Arc::new(inner),
@@ -96,7 +140,6 @@ impl UserRates {
     pub fn of(&self, user: &UserId, now: Instant) -> Arc<Account> {
         let Inner {
             limits,
-            typing_every,
             most,
             accounts,
             overflow,
@@ -119,7 +162,7 @@ impl UserRates {
             // Doubled, so that the scan under the lock stays rare.
             *prune_at = (by_user.len() * 2).max(PRUNE).min(*most);
         }
-        let account = Arc::new(Account::new(limits, *typing_every, now));
+        let account = Arc::new(Account::new(limits, now));
         by_user.insert(user.clone(), account.clone());
         account
     }
@@ -137,15 +180,15 @@ impl UserRates {
 // === impl Account ===
 
 impl Account {
-    fn new(limits: &LimitsConfig, typing_every: Duration, now: Instant) -> Account {
+    fn new(limits: &RateLimits, now: Instant) -> Account {
         let abuse =
-            |per_second| AbuseDetector::new(per_second, limits.abuse_factor, limits.abuse_ms.duration(), now);
+            |per_second| AbuseDetector::new(per_second, limits.abuse_factor, limits.abuse_window, now);
         let state = State {
-            changes: TokenBucket::new(limits.sends_per_s, limits.burst, now),
-            questions: TokenBucket::new(limits.queries_per_s, limits.query_burst, now),
-            changes_asked: abuse(limits.sends_per_s),
-            questions_asked: abuse(limits.queries_per_s),
-            typing: TypingThrottle::new(typing_every, limits.ephemeral_per_s, now),
+            changes: TokenBucket::new(limits.sends, limits.sends_burst, now),
+            questions: TokenBucket::new(limits.queries, limits.queries_burst, now),
+            changes_asked: abuse(limits.sends),
+            questions_asked: abuse(limits.queries),
+            typing: TypingThrottle::new(limits.typing_interval, TYPING_PER_SECOND, now),
             nodes: 1,
         };
         Account {
@@ -194,7 +237,7 @@ impl Account {
 // === impl State ===
 
 impl State {
-    fn divide(&mut self, limits: &LimitsConfig, nodes: u32, now: Instant) {
+    fn divide(&mut self, limits: &RateLimits, nodes: u32, now: Instant) {
         let nodes = nodes.clamp(1, LEAST_PART);
         if std::mem::replace(&mut self.nodes, nodes) == nodes {
             return;
@@ -202,9 +245,9 @@ impl State {
         let part = |all: u32| f64::from(all.max(1)) / f64::from(nodes);
         let burst = |all: u32| part(all).max(1.0);
         self.changes
-            .set_rate(part(limits.sends_per_s), burst(limits.burst), now);
+            .set_rate(part(limits.sends), burst(limits.sends_burst), now);
         self.questions
-            .set_rate(part(limits.queries_per_s), burst(limits.query_burst), now);
+            .set_rate(part(limits.queries), burst(limits.queries_burst), now);
     }
 }
 
@@ -217,12 +260,7 @@ mod tests {
     }
 
     fn rates(most: usize) -> UserRates {
-        let limits = LimitsConfig {
-            sends_per_s: 1,
-            burst: 2,
-            ..LimitsConfig::default()
-        };
-        UserRates::bounded(&limits, &PresenceConfig::default(), most)
+        UserRates::bounded(RateLimits::sends(1, 2), most)
     }
 
     fn change(rates: &UserRates, i: usize, now: Instant) -> Result<(), Duration> {
@@ -272,15 +310,7 @@ mod tests {
 
     #[test]
     fn a_user_at_two_nodes_gets_half_at_each_and_never_less_than_the_least_part() {
-        let limits = LimitsConfig {
-            sends_per_s: 16,
-            burst: 16,
-            ..LimitsConfig::default()
-        };
-        let (rates, now) = (
-            UserRates::new(&limits, &PresenceConfig::default()),
-            Instant::now(),
-        );
+        let (rates, now) = (UserRates::new(RateLimits::sends(16, 16)), Instant::now());
         let (account, session) = (rates.of(&user(1), now), rates.of(&user(1), now));
         let second = |from: u32| {
             let at = now + Duration::from_secs(u64::from(from));

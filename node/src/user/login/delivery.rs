@@ -3,6 +3,8 @@
 //! The client's request completes after the delivery, so 202 means that the webhook has accepted the code. Only the
 //! receiver of the webhook can tell which identifiers have an account: this node treats all alike.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cluster::ClusterClock;
 use serde::Serialize;
@@ -21,6 +23,13 @@ pub(crate) enum OtpDelivery {
     /// Login by code is disabled.
     Disabled,
 }
+
+/// Timeout of one attempt to deliver a code. The client waits for it.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Number of attempts to deliver a code, including the first.
+const ATTEMPTS: u32 = 3;
+/// Maximum number of concurrent deliveries. Further requests are refused as busy.
+pub(crate) const CONCURRENT: usize = 64;
 
 /// JSON body of the webhook request. It omits the challenge, so that the receiver cannot log in with the code.
 #[derive(Serialize)]
@@ -53,9 +62,9 @@ impl OtpDelivery {
             url: settings.webhook_url.clone(),
             ca_file: settings.webhook_ca_file.clone(),
             secret: settings.webhook_secret.0.clone(),
-            timeout: settings.webhook_timeout_ms.duration(),
-            attempts: settings.webhook_attempts,
-            concurrent: settings.webhook_posts,
+            timeout: TIMEOUT,
+            attempts: ATTEMPTS,
+            concurrent: CONCURRENT,
             clock,
         };
         Ok(OtpDelivery::Hook(Webhook::open(hook, metrics)?))

@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::{LoginService, name};
+use super::LoginService;
 use crate::conversation::CommandError;
-use crate::conversation::shard_client::KEYS;
-use crate::conversation::state_machine::LoginCommand as Step;
-use crate::conversation::state_machine::login::{KeyRotationPolicy, SecretBytes};
+use crate::conversation::state_machine::LoginOp as Step;
+use crate::conversation::state_machine::login::{KeyRotationPolicy, LoginKey, SecretBytes};
 
 /// Pause while keys are missing, and minimum pause between two requests.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until it is aborted.
 pub(crate) async fn run(login: LoginService) {
-    let poll = login.inner.settings.key_poll_ms.duration();
+    let poll = login.inner.tuning.key_poll_interval.0;
     loop {
         let began = Instant::now();
         let pause = match refresh(&login).await {
@@ -52,7 +51,7 @@ async fn refresh(login: &LoginService) -> Result<(), CommandError> {
     if due {
         let pepper = SecretBytes(rand::random());
         let turn = Step::TurnKeys { seed, pepper, pace };
-        conversations.login(name(KEYS), None, turn).await?;
+        conversations.login(LoginKey::Keyring, turn).await?;
         // Read again at once: the first keyring then enables logins without the delay of a poll.
         login.inner.keys.update(conversations.keyring().await?);
     }
@@ -60,11 +59,12 @@ async fn refresh(login: &LoginService) -> Result<(), CommandError> {
 }
 
 fn pace(login: &LoginService) -> KeyRotationPolicy {
-    let settings = &login.inner.settings;
+    let tuning = &login.inner.tuning;
+    let access_token_ms = login.inner.settings.access_token_ttl.as_millis();
     KeyRotationPolicy {
-        period_ms: settings.key_period_ms.0,
-        overlap_ms: settings.key_overlap_ms.0,
+        period_ms: tuning.key_period.as_millis(),
+        overlap_ms: tuning.key_overlap.as_millis(),
         // Covers the acceptance of the key's last token, and the difference of clocks, which is less than an overlap.
-        keep_ms: settings.access_ms.0 + login.inner.leeway_ms + settings.key_overlap_ms.0,
+        keep_ms: access_token_ms + tuning.token_leeway.as_millis() + tuning.key_overlap.as_millis(),
     }
 }

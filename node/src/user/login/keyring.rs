@@ -22,20 +22,21 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use hmac::{Hmac, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use parking_lot::Mutex;
-use protocol::{ClientMessageId, ConversationId, UserId};
+use protocol::UserId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::Notify;
 
-use super::name;
-use crate::conversation::state_machine::login::{Keyring, SecretBytes};
+use crate::conversation::state_machine::login::{Keyring, LoginHash, LoginKey, SecretBytes};
 
 pub(crate) use otp_challenge::OtpChallenge;
 pub(crate) use refresh_token::RefreshToken;
 
 /// Prefix of the `kid` of the cluster's own keys.
 pub const KID: &str = "rk_";
+/// Value of the `iss` claim in the cluster's own tokens.
+pub const ISSUER: &str = "rookery";
 
 /// Prefix of the seed of an Ed25519 key in PKCS#8 (RFC 8410).
 const PKCS8: [u8; 16] = [
@@ -191,15 +192,15 @@ impl ActiveKeyring {
         json!({ "keys": self.signers.iter().map(jwk).collect::<Vec<_>>() })
     }
 
-    /// Returns the id of an IP address in the log; all addresses of an IPv6 /64 network share one.
-    pub(crate) fn ip(&self, ip: IpAddr) -> ConversationId {
+    /// Returns the key of an IP address in the log; all addresses of an IPv6 /64 network share one.
+    pub(crate) fn ip(&self, ip: IpAddr) -> LoginKey {
         // An IPv4 address mapped into IPv6 must not get a second limit.
         let tag = match ip.to_canonical() {
             IpAddr::V4(ip) => self.mac("ip", &[&ip.octets()]),
             // A customer usually holds a whole /64, so a limit per address would be no limit.
             IpAddr::V6(ip) => self.mac("ip", &[&ip.octets()[..8]]),
         };
-        name(&format!("ip_{}", base32(&tag[..16])))
+        LoginKey::Ip(LoginHash(std::array::from_fn(|i| tag[i])))
     }
 
     /// Returns the hash of a code.
@@ -228,10 +229,6 @@ impl ActiveKeyring {
         }
         mac.finalize().into_bytes().into()
     }
-}
-
-fn id(bytes: &[u8; 16]) -> ClientMessageId {
-    ClientMessageId::parse(&base32(bytes)).expect("base32 is a well-formed cid")
 }
 
 fn base32(bytes: &[u8]) -> String {

@@ -24,16 +24,20 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use protocol::{ConversationId, ErrorCode, UserId};
+use protocol::{ErrorCode, UserId};
 
+pub(crate) use self::delivery::CONCURRENT as CONCURRENT_DELIVERIES;
 use self::delivery::OtpDelivery;
 use self::identifier::LoginIdentifier;
 use self::keyring::{AccessTokenClaims, ActiveKeyring, KeyringCache, OtpChallenge, RefreshToken};
 use crate::config::{self, Config};
-use crate::conversation::state_machine::LoginCommand as Step;
-use crate::conversation::state_machine::login::{AttemptLimit, verdict};
-use crate::conversation::{CommandAck, CommandError, ShardClient};
+use crate::conversation::state_machine::LoginOp as Step;
+use crate::conversation::state_machine::login::{AttemptLimit, LoginOutcome};
+use crate::conversation::{CommandError, ShardClient};
 use crate::webhook;
+
+/// Number of wrong attempts after which a code of six digits is invalid.
+const CODE_TRIES: u32 = 5;
 
 /// Login service of a node. Cheap to clone.
 #[derive(Clone)]
@@ -47,7 +51,7 @@ struct Inner {
     settings: config::LoginConfig,
     audience: String,
     /// Time in milliseconds for which a token is accepted after its expiry.
-    leeway_ms: u64,
+    tuning: config::Tuning,
     dev: bool,
     delivery: OtpDelivery,
     steps: Family<LoginLabels, Counter>,
@@ -100,7 +104,7 @@ impl LoginService {
             keys,
             settings: config.login.clone(),
             audience: config.auth.audience.clone(),
-            leeway_ms: config.auth.leeway_s * 1_000,
+            tuning: config.tuning.clone(),
             dev: config.auth.dev_tokens,
             delivery: OtpDelivery::new(&config.login, config.auth.dev_tokens, posts, clock)?,
             steps: Family::default(),
@@ -123,7 +127,7 @@ impl LoginService {
     /// longer before it signs.
     #[must_use]
     pub fn jwks(&self) -> (serde_json::Value, u64) {
-        let age_s = (self.inner.settings.key_overlap_ms.0 / 4_000).min(300);
+        let age_s = (self.inner.tuning.key_overlap.as_millis() / 4_000).min(300);
         match self.inner.keys.ring() {
             Some(ring) => (ring.jwks(), age_s),
             None => (serde_json::json!({ "keys": [] }), 0),
@@ -181,7 +185,7 @@ impl LoginService {
         let address =
             LoginIdentifier::parse(to).map_err(|why| CommandError::new(ErrorCode::BadRequest, why))?;
         let settings = &self.inner.settings;
-        let window_ms = settings.window_ms.0;
+        let window_ms = self.inner.tuning.code_window.as_millis();
         let limit = AttemptLimit {
             most: settings.codes_per_ip,
             window_ms,
@@ -193,24 +197,24 @@ impl LoginService {
         };
         // The IP address counts first: a flood from one address must not use up the limit of another person's
         // identifier.
-        let counted = self.inner.conversations.login(ring.ip(ip), None, count).await;
+        let counted = self.inner.conversations.login(ring.ip(ip), count).await;
         within(counted.map_err(not_now)?)?;
 
         let challenge = OtpChallenge::new(&ring, address.as_str());
         let code = format!("{:06}", rand::random_range(0..1_000_000u32));
         let put = Step::PutCode {
+            id: challenge.id(),
             code: ring.code(&challenge, &code),
-            valid_ms: settings.code_ms.0,
+            valid_ms: settings.code_ttl.as_millis(),
             limit: AttemptLimit {
-                most: settings.codes_per_address,
+                most: settings.codes_per_identifier,
                 window_ms,
             },
         };
-        let (name, id) = (challenge.name(), Some(challenge.id()));
-        let put = self.inner.conversations.login(name, id, put).await;
+        let put = self.inner.conversations.login(challenge.key(), put).await;
         within(put.map_err(not_now)?)?;
 
-        let expires_in = settings.code_ms.0 / 1_000;
+        let expires_in = settings.code_ttl.as_millis() / 1_000;
         // Delivered after the commit, so that every delivered code can be verified.
         self.inner.delivery.deliver(&address, &code, expires_in).await?;
         Ok(CodeRequested {
@@ -230,24 +234,24 @@ impl LoginService {
         let challenge = OtpChallenge::open(&ring, challenge).ok_or_else(wrong)?;
         // The attempt id is per request: a resend by the command queue repeats its verdict, another request does not.
         let attempt = Step::TryCode {
+            id: challenge.id(),
             code: ring.code(&challenge, code),
             attempt: rand::random(),
-            tries: self.inner.settings.code_tries,
+            tries: CODE_TRIES,
         };
-        let (name, id) = (challenge.name(), Some(challenge.id()));
-        let tried = self.inner.conversations.login(name, id, attempt).await;
-        if tried.map_err(not_now)?.s != verdict::YES {
+        let tried = self.inner.conversations.login(challenge.key(), attempt).await;
+        if tried.map_err(not_now)? != LoginOutcome::Accepted {
             return Err(wrong());
         }
         // The user id is derived from the identifier's tag, so the first login needs no registration.
         let user = ring.user(&challenge);
         let token = RefreshToken::first(&user);
         let open = Step::OpenLine {
+            id: token.id(),
             token: ring.token(&token),
-            valid_ms: self.inner.settings.refresh_ms.0,
+            valid_ms: self.inner.settings.refresh_token_ttl.as_millis(),
         };
-        let (name, id) = (token.name(), Some(token.id()));
-        let opened = self.inner.conversations.login(name, id, open).await;
+        let opened = self.inner.conversations.login(token.key(), open).await;
         opened.map_err(not_now)?;
         self.tokens(&ring, &token)
     }
@@ -258,16 +262,16 @@ impl LoginService {
         let token = RefreshToken::open(&ring, token).ok_or_else(invalid)?;
         let next = token.next();
         let turn = Step::TurnLine {
+            id: token.id(),
             token: ring.token(&token),
             next: ring.token(&next),
-            valid_ms: self.inner.settings.refresh_ms.0,
-            grace_ms: self.inner.settings.refresh_grace_ms.0,
+            valid_ms: self.inner.settings.refresh_token_ttl.as_millis(),
+            grace_ms: self.inner.tuning.refresh_grace.as_millis(),
         };
-        let (name, id) = (token.name(), Some(token.id()));
-        let turned = self.inner.conversations.login(name, id, turn).await;
-        match turned.map_err(not_now)?.s {
-            verdict::YES => self.tokens(&ring, &next),
-            verdict::REUSED => {
+        let turned = self.inner.conversations.login(token.key(), turn).await;
+        match turned.map_err(not_now)? {
+            LoginOutcome::Accepted => self.tokens(&ring, &next),
+            LoginOutcome::Reused(_) => {
                 tracing::info!(user = %token.user, "refresh token reused, token family revoked");
                 let (step, outcome) = ("refresh", "reused");
                 self.inner
@@ -276,7 +280,9 @@ impl LoginService {
                     .inc();
                 Err(invalid())
             }
-            _ => Err(invalid()),
+            LoginOutcome::Refused | LoginOutcome::Limited { .. } | LoginOutcome::Ended { .. } => {
+                Err(invalid())
+            }
         }
     }
 
@@ -286,12 +292,8 @@ impl LoginService {
         let Some(token) = RefreshToken::open(&ring, token) else {
             return Ok(());
         };
-        let (name, id) = (token.name(), Some(token.id()));
-        let ended = self
-            .inner
-            .conversations
-            .login(name, id, Step::EndLine { all })
-            .await;
+        let end = Step::EndLine { id: token.id(), all };
+        let ended = self.inner.conversations.login(token.key(), end).await;
         ended.map_err(not_now).map(|_| ())
     }
 
@@ -300,11 +302,11 @@ impl LoginService {
         // By the majority's time: the nodes that check the token use it, too.
         let (issued_s, valid_s) = (
             self.inner.conversations.clock().now_ms() / 1_000,
-            settings.access_ms.0 / 1_000,
+            settings.access_token_ttl.as_millis() / 1_000,
         );
-        let line = token.id();
+        let line = token.id().login();
         let claims = AccessTokenClaims {
-            iss: &settings.issuer,
+            iss: keyring::ISSUER,
             sub: token.user.as_str(),
             aud: Some(self.inner.audience.as_str()).filter(|audience| !audience.is_empty()),
             iat: issued_s,
@@ -349,16 +351,16 @@ impl LoginService {
     }
 }
 
-/// Converts the verdict on a limit; a refusal carries the wait in milliseconds.
-fn within(done: CommandAck) -> Result<(), CommandError> {
-    if done.s == verdict::YES {
-        return Ok(());
+/// Converts the outcome of a limited step; a refusal carries the wait in milliseconds.
+fn within(outcome: LoginOutcome) -> Result<(), CommandError> {
+    match outcome {
+        LoginOutcome::Limited { wait_ms } => Err(CommandError {
+            code: ErrorCode::RateLimited,
+            msg: "too many codes were requested".to_owned(),
+            retry_ms: Some(wait_ms),
+        }),
+        _ => Ok(()),
     }
-    Err(CommandError {
-        code: ErrorCode::RateLimited,
-        msg: "too many codes were requested".to_owned(),
-        retry_ms: Some(done.mn),
-    })
 }
 
 /// Converts the error of an unreachable shard into a temporary one. After a consumed code the client has to request
@@ -381,9 +383,4 @@ fn no_keys() -> CommandError {
         msg: "this node has not loaded the keys of the cluster yet".to_owned(),
         retry_ms: Some(1_000),
     }
-}
-
-/// Returns the id for a text that is known to be well-formed.
-fn name(text: &str) -> ConversationId {
-    ConversationId::parse(text).expect("a prefix and base32 are a well-formed id")
 }

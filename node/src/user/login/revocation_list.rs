@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::ClientMessageId;
 
-use crate::config;
+use crate::config::Config;
 use crate::conversation::shared::ServiceShared;
 use crate::rpc;
 
@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const RETRY: Duration = Duration::from_millis(100);
 /// Maximum pause before a retry.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// Maximum number of revoked logins in the list. Beyond it, the oldest is evicted.
+const MOST: usize = 100_000;
 
 /// Revocation list of a node. Cheap to clone.
 #[derive(Clone)]
@@ -56,11 +59,15 @@ struct State {
 impl RevocationList {
     /// Creates an empty list with bounds from the settings.
     #[must_use]
-    pub fn new(login: &config::LoginConfig, auth: &config::AuthConfig) -> RevocationList {
+    pub fn new(config: &Config) -> RevocationList {
+        RevocationList::bounded(config, MOST)
+    }
+
+    fn bounded(config: &Config, most: usize) -> RevocationList {
         let inner = Inner {
             // The issuing node and the checking node use their own clocks, each within the tolerance.
-            keep: login.access_ms.duration() + Duration::from_secs(auth.leeway_s) + TOLERANCE * 2,
-            most: login.ended,
+            keep: config.login.access_token_ttl.0 + config.tuning.token_leeway.0 + TOLERANCE * 2,
+            most,
             state: Mutex::default(),
             known: Gauge::default(),
         };
@@ -72,7 +79,7 @@ impl RevocationList {
     /// Registers the gauge of the list's length.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
-            "login_ended",
+            "revoked_logins",
             "Ended logins in the revocation list of this node",
             self.inner.known.clone(),
         );
@@ -112,7 +119,7 @@ pub(crate) fn broadcast(shared: &Arc<ServiceShared>, what: &rpc::login::LoginsRe
     let again = shared.broadcasts.clone().try_acquire_owned().ok();
     let patience = again.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
     let body = rpc::encode(what);
-    let (deadline, stop) = (shared.settings.call_deadline, shared.stop.clone());
+    let (deadline, stop) = (rpc::CALL_TIMEOUT, shared.stop.clone());
     let metrics = shared.user_metrics.clone();
     // Spawned, because the caller applies results of the shard and must not wait for other nodes.
     shared.reads.runtime().spawn(async move {
@@ -160,6 +167,7 @@ async fn send_one(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HumanDuration;
 
     fn cid(text: &str) -> ClientMessageId {
         ClientMessageId::parse(text).unwrap()
@@ -168,16 +176,10 @@ mod tests {
     #[test]
     fn an_ended_login_is_known_for_as_long_as_its_tokens_could_be_valid_and_of_too_many_the_first_is_forgotten()
      {
-        let login = config::LoginConfig {
-            access_ms: config::Millis(9_000),
-            ended: 2,
-            ..config::LoginConfig::default()
-        };
-        let auth = config::AuthConfig {
-            leeway_s: 1,
-            ..config::AuthConfig::default()
-        };
-        let (ended, now) = (RevocationList::new(&login, &auth), Instant::now());
+        let mut config = Config::default();
+        config.login.access_token_ttl = HumanDuration::secs(9);
+        config.tuning.token_leeway = HumanDuration::secs(1);
+        let (ended, now) = (RevocationList::bounded(&config, 2), Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
         ended.add(cid("a"), now);
         ended.add(cid("a"), after(5));

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::name;
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
-use crate::conversation::state_machine::{LoginCommand, ShardCommand, query};
+use crate::conversation::state_machine::{RetentionOp, ShardCommand, query};
+use crate::rpc::submit::AppliedReply;
 
 /// Proposes sweeps until the shard's actors end.
 pub(crate) async fn run(core: Rc<ShardContext>) {
@@ -19,10 +19,10 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
         // Randomized, so that the shards of a restarted node do not sweep all at once.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         while is_over(&core).await {
-            let sweep = ShardCommand::login(name("sweep"), None, LoginCommand::Sweep);
+            let sweep = ShardCommand::Retention(RetentionOp::SweepLogins);
             match conversations.submit_to(Some(core.shard), sweep).await {
                 // More rows may have expired; the loop condition checks.
-                Ok(done) if done.mn > 0 => {}
+                Ok(AppliedReply::Swept { more: true }) => {}
                 Ok(_) => break,
                 Err(refusal) => {
                     debug!(shard = core.shard.0, %refusal, "cleanup of expired login rows failed, will retry");

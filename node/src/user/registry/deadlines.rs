@@ -5,7 +5,7 @@ use std::time::Instant;
 use cluster::NodeId;
 use protocol::UserId;
 
-use super::PresenceRegistry;
+use super::{PresenceRegistry, SAVE_EVERY};
 
 // === impl PresenceRegistry ===
 
@@ -51,13 +51,13 @@ impl PresenceRegistry {
     pub(crate) fn not_saved(&mut self, user: &UserId, now: Instant) {
         if let Some(entry) = self.users.get_mut(user) {
             entry.unsaved = true;
-            self.timers.insert((now + self.settings.save_every, user.clone()));
+            self.timers.insert((now + SAVE_EVERY, user.clone()));
         }
     }
 
     /// Checks a user's entry at a deadline.
     fn due(&mut self, user: &UserId, now: Instant) {
-        let every = self.settings.save_every;
+        let every = SAVE_EVERY;
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };

@@ -8,6 +8,12 @@ use smallvec::SmallVec;
 use crate::rpc::presence::{DisplacedSession, SessionAdmission, SessionInfo};
 use crate::user::settings::Settings;
 
+/// Maximum number of displacements among the instances of a device within the window, so that two copies of an app do
+/// not displace each other for ever.
+const DISPLACEMENTS: usize = 3;
+/// Window in which displacements are counted.
+const DISPLACEMENT_WINDOW: Duration = Duration::from_secs(10);
+
 /// Soft state of a user.
 #[derive(Debug, Default)]
 pub(super) struct UserEntry {
@@ -103,11 +109,11 @@ impl UserEntry {
         if (displaces > 0 || (unnamed && strange))
             && let Some((device, _)) = &new_session.device
         {
-            let window = settings.displacement_window;
+            let window = DISPLACEMENT_WINDOW;
             self.fights
                 .retain(|(_, at)| now.saturating_duration_since(*at) < window);
             let lately = self.fights.iter().filter(|(known, _)| known == device).count();
-            if lately >= settings.displacements {
+            if lately >= DISPLACEMENTS {
                 return SessionAdmission::Conflict;
             }
             self.fights.push((device.clone(), now));

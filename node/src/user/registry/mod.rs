@@ -15,7 +15,7 @@ mod sessions;
 mod update_queue;
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster::NodeId;
 use parking_lot::Mutex;
@@ -26,6 +26,9 @@ use self::entry::UserEntry;
 use self::update_queue::UpdateQueue;
 use super::settings::Settings;
 use crate::rpc::presence::{PresenceUpdate, RegisterPresence, SessionAdmission, VersionedPresence};
+
+/// Minimum time between two proposals of a user's last-seen time, so that presence costs the log next to nothing.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 /// Presence registry of an owned shard behind a lock; requests of nodes run on the cluster's threads.
 pub(crate) struct SharedPresenceRegistry {
@@ -247,7 +250,7 @@ impl PresenceRegistry {
         now: Instant,
         now_ms: u64,
     ) -> VersionedPresence {
-        let until = self.born + self.settings.hold_down;
+        let until = self.born + self.settings.offline_grace;
         let entry = self.users.entry(user.clone()).or_default();
         if !entry.watchers.contains(&node) {
             entry.watchers.push(node);
@@ -280,7 +283,7 @@ impl PresenceRegistry {
 
     /// Removes an entry that is idle.
     fn tidy(&mut self, user: &UserId, now: Instant) {
-        let every = self.settings.save_every;
+        let every = SAVE_EVERY;
         if self
             .users
             .get(user)

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
-use crate::conversation::state_machine::ShardCommand;
+use crate::conversation::state_machine::{ShardCommand, UserOp};
 use crate::rpc;
 use crate::rpc::presence::PresenceUpdates;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
                         debug!(%node, %error, "presence update delivery failed, will retry");
                         users.unsent(node, updates, now + RETRY);
                     }
-                    // The entry counts as unsaved again, so the time is proposed once more after `save_every`.
+                    // The entry counts as unsaved again, so the time is proposed once more after its interval.
                     MaintenanceResult::Saved(user, false) => users.not_saved(&user, now),
                     MaintenanceResult::Saved(_, true) => {}
                 });
@@ -79,7 +79,7 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
                 node,
                 rpc::PRESENCE_UPDATES,
                 rpc::encode(&updates),
-                core.shared.settings.call_deadline,
+                rpc::CALL_TIMEOUT,
             );
             under_way.push(Box::pin(async move {
                 let sent = call.await.map(drop);
@@ -90,11 +90,18 @@ pub(crate) async fn run(core: Rc<ShardContext>) {
         let step = unsaved.len().min(SAVES.saturating_sub(under_way.len()));
         for (user, seen) in unsaved.drain(..step) {
             metrics.seen_saved.inc();
-            let saved = conversations.submit_to(Some(core.shard), ShardCommand::seen(user.clone(), seen));
+            let saved = conversations.submit_to(Some(core.shard), seen_command(&user, seen));
             under_way.push(Box::pin(async move {
                 MaintenanceResult::Saved(user, saved.await.is_ok())
             }));
         }
+    }
+}
+
+fn seen_command(user: &UserId, at_ms: u64) -> ShardCommand {
+    ShardCommand::User {
+        user: user.clone(),
+        op: UserOp::Seen { at_ms },
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use cluster::NodeId;
 use protocol::UserId;
 
-use super::PresenceRegistry;
 use super::entry::RegisteredSession;
+use super::{PresenceRegistry, SAVE_EVERY};
 use crate::rpc::presence::{PresenceUpdate, SessionAdmission, SessionInfo};
 
 // === impl PresenceRegistry ===
@@ -111,14 +111,12 @@ impl PresenceRegistry {
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };
-        let until = now + self.settings.hold_down;
+        let until = now + self.settings.offline_grace;
         entry.until = Some(until);
         entry.seen = Some(now_ms);
         entry.unsaved = true;
-        // At most one proposal per `save_every`, so that a flapping client does not fill the log.
-        let save_at = entry
-            .saved
-            .map_or(now, |saved| (saved + self.settings.save_every).max(now));
+        // At most one proposal per [`SAVE_EVERY`], so that a flapping client does not fill the log.
+        let save_at = entry.saved.map_or(now, |saved| (saved + SAVE_EVERY).max(now));
         self.timers.insert((until, user.clone()));
         self.timers.insert((save_at, user.clone()));
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::Config;
 use crate::rpc::presence::{DisplacedSession, PresenceUpdates, PresenceWatch, SessionInfo};
 
 mod devices;
@@ -51,7 +52,7 @@ fn request(registration: u64) -> RegisterPresence {
 
 impl TestRegistry {
     fn new() -> TestRegistry {
-        TestRegistry::with(Settings::default())
+        TestRegistry::with(Settings::from(&Config::default()))
     }
 
     fn with(settings: Settings) -> TestRegistry {
@@ -278,8 +279,8 @@ fn when_a_user_was_seen_is_noted_once_in_five_minutes() {
 #[test]
 fn undelivered_updates_are_sent_again_with_the_newest_state() {
     let mut registry = TestRegistry::with(Settings {
-        hold_down: SEC,
-        ..Settings::default()
+        offline_grace: SEC,
+        ..Settings::from(&Config::default())
     });
     registry.watch(B, "alice", false);
     registry.enter(A, session("alice", 1, None));

@@ -31,7 +31,6 @@ pub struct PresenceReporter {
     /// Unbounded, so that sending never waits. In effect it is bounded by two commands per session and by the rate
     /// limits on `watch`.
     orders: mpsc::UnboundedSender<ReporterCommand>,
-    worker_batches: usize,
     metrics: UserMetrics,
     clock: ClusterClock,
 }
@@ -104,21 +103,22 @@ pub(super) enum ReporterEvent {
     },
 }
 
+/// Maximum number of queued updates of owners; more are refused and sent again.
+const UPDATES: usize = 256;
+/// Maximum number of batches queued per worker; beyond it only the newest state of each user is retained.
+const WORKER_BATCHES: usize = 64;
+
 // === impl PresenceReporter, UpdateSender ===
 
-/// Creates the queues of a node's presence reporter. `updates` bounds the incoming updates, `worker_batches` the batches
-/// per worker.
+/// Creates the queues of a node's presence reporter.
 pub(crate) fn channels(
-    updates: usize,
-    worker_batches: usize,
     metrics: UserMetrics,
     clock: ClusterClock,
 ) -> (PresenceReporter, UpdateSender, UpdateReceiver) {
     let (order_sender, orders) = mpsc::unbounded_channel();
-    let (update_sender, updates) = mpsc::channel(updates);
+    let (update_sender, updates) = mpsc::channel(UPDATES);
     let reporter = PresenceReporter {
         orders: order_sender,
-        worker_batches,
         metrics: metrics.clone(),
         clock,
     };
@@ -135,7 +135,7 @@ impl PresenceReporter {
     pub fn local_presence(&self) -> super::LocalPresence {
         super::LocalPresence::connect(
             self.orders.clone(),
-            self.worker_batches,
+            WORKER_BATCHES,
             self.metrics.clone(),
             self.clock.clone(),
         )

@@ -16,7 +16,7 @@ use super::shard_presence::ShardPresence;
 use super::{IncomingUpdate, ReporterCommand, UpdateReceiver};
 use crate::conversation::shard_client::backoff::wait_until;
 use crate::conversation::shared::ServiceShared;
-use crate::registration::{RegistrationLimits, RegistrationTask};
+use crate::registration::RegistrationTask;
 use crate::rpc::presence::{ForgottenSessions, PresenceHeartbeats};
 use crate::rpc::{self, RpcError};
 
@@ -44,16 +44,11 @@ pub(crate) async fn run(node: Arc<ServiceShared>, mut receiver: UpdateReceiver) 
     };
     let stop = node.stop.clone();
     let mut routes = owners.cluster().routes();
-    let limits = RegistrationLimits {
-        // One per shard.
-        in_flight: usize::MAX,
-        jitter: node.settings.registration_jitter,
-    };
     let requests = node.user_metrics.registrations.clone();
     let (incarnation, gather) = (node.incarnation, node.settings.users.gather);
     let content = || ShardPresence::new(incarnation, gather);
     let mut task = ReporterTask {
-        registrations: RegistrationTask::new(owners, limits, requests, content),
+        registrations: RegistrationTask::new(owners, usize::MAX, requests, content),
         node,
         heartbeats: FuturesUnordered::new(),
     };

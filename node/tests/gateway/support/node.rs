@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use node::config::{Config, Millis};
+use node::config::{Config, HumanDuration, HumanSize};
 use node::run::{Running, start};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -143,18 +143,16 @@ impl Node {
 /// The settings of tests, for a node in a directory.
 pub(crate) fn config(dir: &Path) -> Config {
     let mut config = Config::default();
-    config.server.http = "127.0.0.1:0".to_owned();
+    config.server.listen = "127.0.0.1:0".to_owned();
     config.server.workers = 2;
-    config.server.shutdown_ms = Millis(1_000);
+    config.tuning.shutdown_timeout = HumanDuration::millis(1_000);
     config.auth.dev_tokens = true;
     config.cluster.listen = "127.0.0.1:0".to_owned();
     config.cluster.bootstrap = true;
     config.cluster.shards = 4;
     config.storage.dir = dir.join("data").display().to_string();
-    config.storage.cache_bytes = 4 << 20;
-    config.storage.log_buffer_bytes = 1 << 20;
-    config.storage.state_buffer_bytes = 1 << 20;
-    config.storage.reserve_bytes = 1 << 20;
-    config.session.tick_ms = Millis(20);
+    config.storage.cache_size = HumanSize::mib(4);
+    config.storage.free_space_reserve = HumanSize::mib(1);
+    config.tuning.timer_tick = HumanDuration::millis(20);
     config
 }

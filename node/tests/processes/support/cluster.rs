@@ -16,20 +16,18 @@ const SETTINGS: &str = r#"
 [auth]
 dev_tokens = true
 [limits]
-sends_per_s = 100000
-burst = 100000
-queries_per_s = 100000
-query_burst = 100000
-[session]
-tick_ms = 20
-delivered_ms = 100
-reconnect_spread_ms = 100
-handover_ms = 20000
+sends_per_second = 100000
+queries_per_second = 100000
+[tuning]
+timer_tick = "20ms"
+delivered_interval = "100ms"
+reconnect_spread = "100ms"
+fetch_timeout = "20s"
 [presence]
-hold_down_ms = 1000
+offline_grace = "1s"
 [storage]
-cache_bytes = 4194304
-reserve_bytes = 1048576
+cache_size = "4MiB"
+free_space_reserve = "1MiB"
 "#;
 
 /// Three processes; their end ends them, whatever happens.
@@ -81,8 +79,8 @@ impl Cluster {
             };
             let data = dir.join("data");
             let settings = format!(
-                "[server]\nhttp = \"{http}\"\nworkers = 1\n[cluster]\nlisten = \"{listen}\"\n{how}\nshards = 4\n\
-                 heartbeat_ms = 300\nelection_min_ms = 1000\nelection_max_ms = 2000\n{}dir = {:?}\n",
+                "[server]\nlisten = \"{http}\"\nworkers = 1\n[cluster]\nlisten = \"{listen}\"\n{how}\nshards = 4\n\
+                 election_timeout = \"1s\"\n{}dir = {:?}\n",
                 SETTINGS, data
             );
             std::fs::write(dir.join("node.toml"), settings).unwrap();

@@ -187,8 +187,7 @@ impl QueueSender {
                 for (queued, answer) in entries.into_iter().zip(answers) {
                     // Expired commands have left an empty slot; their sessions have got a result already.
                     if let Some(queued) = queued {
-                        let result = answer.result(queued.conv.clone());
-                        queued.answer(result);
+                        queued.answer(answer.result());
                     }
                 }
             }
@@ -248,7 +247,7 @@ impl QueueSender {
         let gone = state.window.expire(|queued| queued.deadline <= now);
         for expired in &gone {
             // Held before the lock is released: a later command of the sender must not enter the window in between.
-            state.hold(&expired.entry, now, self.shared.settings.order_hold);
+            state.hold(&expired.entry, now, super::ORDER_HOLD);
         }
         drop(state);
         debug!(

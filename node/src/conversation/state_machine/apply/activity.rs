@@ -12,7 +12,7 @@ use super::{Result, index};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::command::ActivityNote;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, MovedMember, OutboxId};
+use crate::conversation::state_machine::outcome::{ApplyEffect, MovedMember, OutboxId, OutboxOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{ConvRow, IndexRow};
 
@@ -35,7 +35,7 @@ pub(super) fn watch(
 pub(super) fn end(
     work: &mut ApplyContext<'_, impl RowWriter>,
     items: &[(ConversationId, u64)],
-) -> Result<CommandResult> {
+) -> Result<OutboxOutcome> {
     for (conv, s) in items {
         // A message behind `s` was committed after the note; ending the watch here would lose its activity note.
         if let Some(mut row) = work.conv(conv)?.filter(|row| row.watched && row.message_s <= *s) {
@@ -44,7 +44,7 @@ pub(super) fn end(
             work.rows.delete(TableId::Outbox, &keys::watch(conv));
         }
     }
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(OutboxOutcome::Removed)
 }
 
 /// Moves conversations to the time of their last message in the lists of their members. An older or equal position
@@ -52,7 +52,7 @@ pub(super) fn end(
 pub(super) fn put(
     work: &mut ApplyContext<'_, impl RowWriter>,
     items: &[ActivityNote],
-) -> Result<CommandResult> {
+) -> Result<OutboxOutcome> {
     let mut moved = Vec::new();
     for ActivityNote {
         conv,
@@ -84,7 +84,7 @@ pub(super) fn put(
             }
         }
     }
-    Ok(CommandResult::silent(ApplyEffect::Moved(moved)))
+    Ok(OutboxOutcome::Moved(moved))
 }
 
 /// Row of a user whose membership this shard has not recorded yet.

@@ -7,7 +7,7 @@ use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ErrorCode, MembershipChange, Role, UserId};
 
 use super::membership::{done, expel, record};
-use super::{CommandOrigin, Result, fresh, key, member, refused};
+use super::{CommandScope, Result, fresh, key, member, refused};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
 use crate::conversation::state_machine::outcome::CommandResult;
@@ -18,7 +18,7 @@ use crate::conversation::state_machine::rules::Permission;
 /// Bans `who`, and removes it if it is a member.
 pub(super) fn ban(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
 ) -> Result<CommandResult> {
@@ -58,7 +58,7 @@ pub(super) fn ban(
 /// Lifts the ban of `who`, which does not restore the membership.
 pub(super) fn unban(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
 ) -> Result<CommandResult> {

@@ -7,10 +7,10 @@
 use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ErrorCode, UserId};
 
-use super::{ApplyError, CommandOrigin, Result, forbidden, refused};
+use super::{CommandScope, Result, forbidden, invalid, refused};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, OutboxId};
+use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, OutboxId, UserOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{BlockRow, MemberRow, OutboxChange, VersionedRow};
 use crate::conversation::state_machine::rules;
@@ -18,7 +18,7 @@ use crate::conversation::state_machine::rules;
 /// Blocks `who` (`on`) or removes the block. Repeating the current state changes nothing.
 pub(super) fn block(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     who: &UserId,
     on: bool,
 ) -> Result<CommandResult> {
@@ -26,9 +26,7 @@ pub(super) fn block(
         return refused(ErrorCode::BadRequest, "users cannot block themselves");
     }
     if *by.conv != ConversationId::direct(by.user, who) {
-        return Err(ApplyError::Bad(
-            "a block belongs to the direct conversation of the two",
-        ));
+        return invalid("a block belongs to the direct conversation of the two");
     }
     // The conversation need not exist: a block before the first message creates the row.
     let target = work.member(by.conv, who)?.unwrap_or_else(MemberRow::non_member);
@@ -51,7 +49,7 @@ pub(super) fn block(
 }
 
 /// Refuses the creation of a direct conversation by a user whom the other one blocks.
-pub(super) fn unblocked(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandOrigin<'_>) -> Result<()> {
+pub(super) fn unblocked(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> Result<()> {
     match work.member(by.conv, by.user)? {
         Some(me) if me.banned => Err(forbidden(rules::BLOCKED)),
         _ => Ok(()),
@@ -62,13 +60,13 @@ pub(super) fn unblocked(work: &mut ApplyContext<'_, impl RowWriter>, by: Command
 /// late repetition of an older change does not restore the block.
 pub(super) fn put(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
     who: &UserId,
     on: bool,
     version: OutboxId,
     at_ms: u64,
-) -> Result<CommandResult> {
-    let key = keys::block(by.user, who);
+) -> Result<UserOutcome> {
+    let key = keys::block(user, who);
     let known = work.rows.get(TableId::UserIndex, &key)?;
     let known = known.map(|row| BlockRow::decode(&row)).transpose()?;
     // Outbox entries may arrive twice or out of order; only a greater version is newer.
@@ -77,7 +75,7 @@ pub(super) fn put(
         work.rows.put(TableId::UserIndex, &key, &row.encode());
         let since_ms = on.then_some(at_ms);
         let who = who.clone();
-        return Ok(CommandResult::silent(ApplyEffect::Blocked { who, since_ms }));
+        return Ok(UserOutcome::Blocked { who, since_ms });
     }
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(UserOutcome::Recorded)
 }

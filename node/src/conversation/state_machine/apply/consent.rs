@@ -5,11 +5,13 @@ use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, Gro
 use storage::{Error, ScanOrder};
 
 use super::membership::absent;
-use super::{CommandOrigin, Result, fresh, key, member, refused};
+use super::{CommandScope, Result, fresh, key, member, refused};
 use crate::conversation::state_machine::apply_context::ApplyContext;
-use crate::conversation::state_machine::consent::{AddedRow, AdditionLimits, COUNTS_MS, WishesRow, verdict};
+use crate::conversation::state_machine::consent::{
+    AddedRow, AdditionLimits, AdditionVerdict, COUNTS_MS, WishesRow,
+};
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
+use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, UserOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{BlockRow, IndexRow, VersionedRow};
 use crate::conversation::state_machine::rules::Permission;
@@ -18,6 +20,7 @@ use crate::conversation::state_machine::rules::Permission;
 #[derive(Clone, Copy)]
 pub(super) struct AdditionAttempts<'a> {
     pub(super) by: &'a UserId,
+    pub(super) conv: &'a ConversationId,
     /// Idempotency key of the addition: the same key counts once.
     pub(super) cid: &'a ClientMessageId,
     /// Conversation with both as members, according to the shard of `by`; `None` if not looked up.
@@ -28,47 +31,42 @@ pub(super) struct AdditionAttempts<'a> {
 /// Decides whether `asks.by` may add the user to the conversation, and counts a permitted addition.
 pub(super) fn may_add(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
     asks: AdditionAttempts<'_>,
-) -> Result<CommandResult> {
-    let answer = |verdict| {
-        Ok(CommandResult {
-            s: verdict,
-            ..CommandResult::silent(ApplyEffect::None)
-        })
-    };
+) -> Result<UserOutcome> {
+    let answer = |verdict| Ok(UserOutcome::Addition(verdict));
     // The block goes first: a blocked user must not learn the other setting from the verdict.
-    let block = work
-        .rows
-        .get(TableId::UserIndex, &keys::block(by.user, asks.by))?;
+    let block = work.rows.get(TableId::UserIndex, &keys::block(user, asks.by))?;
     let block = block.map(|row| BlockRow::decode(&row)).transpose()?;
     if block.is_some_and(|block| block.on) {
-        return answer(verdict::NO);
+        return answer(AdditionVerdict::Declined);
     }
-    match (wishes(work, by.user)?.group_invite, asks.shared) {
+    match (wishes(work, user)?.group_invite, asks.shared) {
         (GroupInvite::Anyone, _) => {}
-        (GroupInvite::SharesConversation, None) => return answer(verdict::SHARED),
+        (GroupInvite::SharesConversation, None) => return answer(AdditionVerdict::SharedOnly),
         // `shared` comes from another shard and may be stale, so this shard checks its own row of the user.
-        (GroupInvite::SharesConversation, Some(shared)) if is_in(work, by.user, shared)? => {}
-        (GroupInvite::SharesConversation | GroupInvite::NoOne, _) => return answer(verdict::NO),
+        (GroupInvite::SharesConversation, Some(shared)) if is_in(work, user, shared)? => {}
+        (GroupInvite::SharesConversation | GroupInvite::NoOne, _) => {
+            return answer(AdditionVerdict::Declined);
+        }
     }
-    answer(if count(work, by, asks)? {
-        verdict::YES
+    answer(if count(work, user, asks)? {
+        AdditionVerdict::Allowed
     } else {
-        verdict::NO
+        AdditionVerdict::Declined
     })
 }
 
 /// Sets the users who may add this user to groups and channels.
 pub(super) fn wish(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
     group_invite: GroupInvite,
-) -> Result<CommandResult> {
+) -> Result<UserOutcome> {
     let row = WishesRow { group_invite };
     work.rows
-        .put(TableId::UserIndex, &keys::wishes(by.user), &row.encode());
-    Ok(CommandResult::silent(ApplyEffect::None))
+        .put(TableId::UserIndex, &keys::wishes(user), &row.encode());
+    Ok(UserOutcome::Recorded)
 }
 
 /// Refuses an addition without consent, at the place of the change in the log. Any other reason for a refusal takes
@@ -76,7 +74,7 @@ pub(super) fn wish(
 /// conversation was to be created.
 pub(super) fn not_added(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: Option<&UserId>,
     why: &str,
@@ -95,7 +93,7 @@ pub(super) fn not_added(
                 && conv.creator == *by.user
             {
                 let mut applied = CommandResult::silent(ApplyEffect::None);
-                (applied.s, applied.ts, applied.dup) = (conv.last_s, conv.last_ts, true);
+                (applied.seq, applied.ts, applied.dup) = (Some(conv.last_s), conv.last_ts, true);
                 return Ok(applied);
             }
         }
@@ -124,11 +122,11 @@ fn is_in(work: &ApplyContext<'_, impl RowWriter>, user: &UserId, conv: &Conversa
 /// scanned range are deleted here, which bounds the next scan.
 fn count(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
     asks: AdditionAttempts<'_>,
 ) -> Result<bool> {
     let AdditionLimits { by_one, by_all } = asks.bounds;
-    let key = keys::added(by.user, asks.by, by.conv, asks.cid);
+    let key = keys::added(user, asks.by, asks.conv, asks.cid);
     let now_ms = work.now_ms;
     if by_one == 0 && by_all == 0 {
         return Ok(true);
@@ -139,11 +137,11 @@ fn count(
     if known.map(|row| counts(&row)).transpose()?.unwrap_or(false) {
         return Ok(true);
     }
-    let mine = keys::added_by(by.user, asks.by);
+    let mine = keys::added_by(user, asks.by);
     // Without a total limit only the rows of this adder are read: those of the others cannot change the verdict.
     let (start, end) = match by_all {
-        0 => keys::added_by_one(by.user, asks.by),
-        _ => keys::added_by_anybody(by.user),
+        0 => keys::added_by_one(user, asks.by),
+        _ => keys::added_by_anybody(user),
     };
     let (mut one, mut all) = (0u32, 0u32);
     for (key, row) in work

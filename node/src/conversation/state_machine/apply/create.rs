@@ -13,31 +13,29 @@ use protocol::{
 };
 
 use super::membership::{RoleChange, admit};
-use super::{ApplyError, CommandOrigin, Result, blocks, fresh, key, not_member, refused};
+use super::{CommandScope, Result, blocks, fresh, invalid, key, not_member, refused};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::dedup::Dedups;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
+use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope, UserOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
-use crate::conversation::state_machine::rows::{ConvRow, DedupRow, Later, VersionedRow};
+use crate::conversation::state_machine::rows::{ConvRow, DedupRow, VersionedRow};
 use crate::conversation::state_machine::rules;
 
-/// Binds the key to `by.conv`, or returns the conversation bound before.
+/// Binds the key to `conversation`, or returns the conversation bound before.
 pub(super) fn reserve(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
-    cid: Option<&ClientMessageId>,
-) -> Result<CommandResult> {
-    let cid = key(cid)?;
-    let scope = keys::dedup_scope(None, by.user);
+    user: &UserId,
+    conversation: &ConversationId,
+    cid: &ClientMessageId,
+) -> Result<UserOutcome> {
+    let scope = keys::dedup_scope(None, user);
     if let Some(row) = work.rows.get(TableId::Dedup, &keys::dedup(&scope, cid))? {
         let row = DedupRow::decode(&row)?;
         // Rows of other commands name no conversation; a row under this scope always does.
-        let conv = row.conv.unwrap_or_else(|| by.conv.clone());
-        return Ok(CommandResult {
-            ts: row.ts,
+        return Ok(UserOutcome::Reserved {
+            conversation: row.conv.unwrap_or_else(|| conversation.clone()),
             dup: true,
-            ..CommandResult::silent(ApplyEffect::Reserved(conv))
         });
     }
     // The scope without its final zero byte is the key of the counter row of the user's `create` keys.
@@ -46,26 +44,25 @@ pub(super) fn reserve(
         Some(row) => Dedups::decode(&row)?,
         None => Dedups::default(),
     };
-    let ts = work.now_ms;
     let row = DedupRow {
         k: 0,
-        ts,
+        ts: work.now_ms,
         s: 0,
         mn: 0,
-        conv: Some(by.conv.clone()),
+        conv: Some(conversation.clone()),
     };
     dedups.add(work.rows, &scope, cid, row, work.reached_ms)?;
     work.rows.put(TableId::Dedup, counter, &dedups.encode());
-    Ok(CommandResult {
-        ts,
-        ..CommandResult::silent(ApplyEffect::Reserved(by.conv.clone()))
+    Ok(UserOutcome::Reserved {
+        conversation: conversation.clone(),
+        dup: false,
     })
 }
 
 /// Creates a conversation with its initial members.
 pub(super) fn create(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     kind: ConversationKind,
     members: &[UserId],
@@ -83,7 +80,7 @@ pub(super) fn create(
             return not_member();
         }
         let mut applied = CommandResult::silent(ApplyEffect::None);
-        (applied.s, applied.ts, applied.dup) = (conv.last_s, conv.last_ts, true);
+        (applied.seq, applied.ts, applied.dup) = (Some(conv.last_s), conv.last_ts, true);
         return Ok(applied);
     }
     blocks::unblocked(work, by)?;
@@ -95,8 +92,8 @@ pub(super) fn create(
         work.set_member(by.conv, by.user, me);
     }
     Ok(CommandResult {
-        s,
-        mn: 0,
+        seq: Some(s),
+        mn: None,
         ts,
         dup: false,
         events,
@@ -107,7 +104,7 @@ pub(super) fn create(
 /// Creates the direct conversation for its first message. Returns its `member` events.
 pub(super) fn direct(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     peer: &UserId,
 ) -> Result<Vec<EventEnvelope>> {
     let (others, peer) = check(by, ConversationKind::Direct, std::slice::from_ref(peer), None)?;
@@ -118,13 +115,13 @@ pub(super) fn direct(
 /// Checks the arguments. Returns the other initial members in the given order without duplicates, and the peer of a
 /// direct conversation. The peer may be the user itself; the conversation then has no other member.
 fn check<'a>(
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     kind: ConversationKind,
     members: &'a [UserId],
     title: Option<&str>,
 ) -> Result<(Vec<&'a UserId>, Option<&'a UserId>)> {
     if by.conv.kind() != Some(kind) {
-        return Err(ApplyError::Bad("the conversation's id is of another kind"));
+        return invalid("the conversation's id is of another kind");
     }
     if members.len() > limits::MEMBERS_AT_CREATE
         || title.is_some_and(|title| title.len() > limits::TITLE_BYTES)
@@ -173,7 +170,7 @@ pub(super) fn fit(title: Option<&str>) -> Result<()> {
 /// Writes the conversation row and one `member` event per initial member, the creator first.
 fn found(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     kind: ConversationKind,
     (others, peer): (&[&UserId], Option<&UserId>),
     title: Option<&str>,
@@ -198,7 +195,12 @@ fn found(
         } else {
             HistoryVisibility::Joined
         },
-        later: Later::default(),
+        floor: 0,
+        swept: 0,
+        gone_mn: 0,
+        blanked: 0,
+        hooks: Vec::new(),
+        deleted_mn: 0,
     };
     let creator_role = if kind == ConversationKind::Direct {
         Role::Member

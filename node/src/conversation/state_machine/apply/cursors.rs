@@ -1,6 +1,6 @@
 //! `read` and `recv`: cursors that only move forward, with `read` ≤ `delivered` ≤ last position. They append no event.
 
-use super::{CommandOrigin, MemberContext, Result, member};
+use super::{CommandScope, MemberContext, Result, member};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
 use crate::conversation::state_machine::row_store::RowWriter;
@@ -9,7 +9,7 @@ use crate::conversation::state_machine::rows::{ConvRow, corrupt};
 /// Moves the read cursor to `s`, at most to the last event.
 pub(super) fn read(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     s: u64,
 ) -> Result<CommandResult> {
     let MemberContext { conv, mut me, .. } = member(work, by)?;
@@ -22,7 +22,7 @@ pub(super) fn read(
         conv.last_mn
     } else if s < conv.floor() {
         // The event is trimmed, so its ordinal is lost; trimmed messages never count as unread.
-        conv.later.gone_mn
+        conv.gone_mn
     } else {
         work.event(by.conv, s)?
             .ok_or_else(|| corrupt("a gap in the log"))?
@@ -43,7 +43,7 @@ pub(super) fn read(
 /// Moves the delivered cursor to `s`, at most to the last event.
 pub(super) fn delivered(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     s: u64,
 ) -> Result<CommandResult> {
     let MemberContext { conv, mut me, .. } = member(work, by)?;
@@ -66,7 +66,7 @@ pub(super) fn delivered(
 /// suppresses them, in a direct conversation whose peer the user blocks.
 fn visible_to(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &ConvRow,
 ) -> Result<u64> {
     if let Some(peer) = conv.peer_of(by.user)

@@ -8,7 +8,7 @@
 use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ErrorCode, limits};
 
-use super::{CommandOrigin, Result, fresh, key, member, refused, tick};
+use super::{CommandScope, Result, fresh, key, member, refused, tick};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
 use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, OutboxId};
@@ -18,7 +18,7 @@ use crate::conversation::state_machine::rules::Permission;
 /// Adds or removes a webhook name of the conversation, to which every message is delivered. Appends no event.
 pub(super) fn subscribe(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     name: &str,
     on: bool,
@@ -33,7 +33,7 @@ pub(super) fn subscribe(
     let (mut conv, mut me) = (member.conv, member.me);
     // The command appends no event, so `last_ts` stays; this time only dates the dedup row.
     let ts = tick(work, &conv);
-    let hooks = &mut conv.later.hooks;
+    let hooks = &mut conv.hooks;
     match hooks.binary_search_by(|known| known.as_ref().cmp(name)) {
         // A name that is set already falls through to the last arm: repeating it succeeds even at the limit.
         Err(_) if on && hooks.len() >= limits::HOOKS => {
@@ -58,30 +58,27 @@ pub(super) fn subscribe(
 }
 
 /// Records the size limit of conversations whose messages are queued for absent members; 0 disables queueing.
-pub(super) fn switch(work: &mut ApplyContext<'_, impl RowWriter>, members: u64) -> Result<CommandResult> {
+pub(super) fn switch(work: &mut ApplyContext<'_, impl RowWriter>, members: u64) -> Result<()> {
     let mut hooks = work.hooks()?;
     // An owner may announce an unchanged value, which must not cost a write.
     if hooks.members != members {
         hooks.members = members;
         work.set_hooks(hooks);
     }
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(())
 }
 
 /// Removes queued messages that were delivered or dropped.
-pub(super) fn delivered(
-    work: &mut ApplyContext<'_, impl RowWriter>,
-    ids: &[OutboxId],
-) -> Result<CommandResult> {
+pub(super) fn delivered(work: &mut ApplyContext<'_, impl RowWriter>, ids: &[OutboxId]) -> Result<()> {
     let mut hooks = work.hooks()?;
     for id in ids {
         let key = keys::queued_webhook(*id);
         // A repeated command finds no row; without this check it would lower the count twice.
-        if work.rows.get(TableId::Outbox, &key)?.is_some() {
-            work.rows.delete(TableId::Outbox, &key);
+        if work.rows.get(TableId::Webhook, &key)?.is_some() {
+            work.rows.delete(TableId::Webhook, &key);
             hooks.waiting = hooks.waiting.saturating_sub(1);
         }
     }
     work.set_hooks(hooks);
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(())
 }

@@ -5,10 +5,10 @@ use crate::conversation::state_machine::TableId;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, UserId};
 
-use super::{CommandOrigin, Result};
+use super::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, OutboxId};
+use crate::conversation::state_machine::outcome::{OutboxId, OutboxOutcome, UserOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{IndexRow, VersionedRow};
 
@@ -16,18 +16,21 @@ use crate::conversation::state_machine::rows::{IndexRow, VersionedRow};
 /// of an older change does not restore the conversation.
 pub(super) fn put(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
+    conversation: &ConversationId,
     member: bool,
     version: OutboxId,
     at_ms: u64,
-) -> Result<CommandResult> {
-    let key = keys::index(by.user, by.conv);
+) -> Result<UserOutcome> {
+    let outcome = |changed| UserOutcome::Indexed {
+        conversation: conversation.clone(),
+        changed,
+        member,
+    };
+    let key = keys::index(user, conversation);
     let known = get(work, &key)?;
     if known.as_ref().is_some_and(|known| known.version >= version) {
-        return Ok(CommandResult::silent(ApplyEffect::Indexed {
-            changed: false,
-            member,
-        }));
+        return Ok(outcome(false));
     }
     // Activity notes have versions of their own and may arrive before the membership: their position must survive.
     let (last, large) = known
@@ -40,11 +43,8 @@ pub(super) fn put(
         last,
         large,
     };
-    set(work, by.user, by.conv, known.as_ref(), &row);
-    Ok(CommandResult::silent(ApplyEffect::Indexed {
-        changed: true,
-        member,
-    }))
+    set(work, user, conversation, known.as_ref(), &row);
+    Ok(outcome(true))
 }
 
 /// Returns a user's row for a conversation.
@@ -77,9 +77,9 @@ pub(super) fn set(
 }
 
 /// Removes outbox entries that the other shard has applied. Missing entries are ignored.
-pub(super) fn outbox_done(work: &mut ApplyContext<'_, impl RowWriter>, ids: &[OutboxId]) -> CommandResult {
+pub(super) fn outbox_done(work: &mut ApplyContext<'_, impl RowWriter>, ids: &[OutboxId]) -> OutboxOutcome {
     for id in ids {
-        work.rows.delete(TableId::Outbox, &id.key());
+        work.rows.delete(TableId::Outbox, &keys::outbox(*id));
     }
-    CommandResult::silent(ApplyEffect::None)
+    OutboxOutcome::Removed
 }

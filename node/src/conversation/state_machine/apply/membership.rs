@@ -4,7 +4,7 @@
 use protocol::event::MemberEvent;
 use protocol::{ClientMessageId, ConversationKind, ErrorCode, MembershipChange, Role, UserId};
 
-use super::{CommandOrigin, MemberContext, Result, fresh, key, member, not_member, refused, tick};
+use super::{CommandScope, MemberContext, Result, fresh, key, member, not_member, refused, tick};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::conversation::state_machine::owner_succession;
@@ -25,7 +25,7 @@ pub(super) struct RoleChange<'a> {
 /// Makes `who` a member by invitation.
 pub(super) fn invite(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
 ) -> Result<CommandResult> {
@@ -48,7 +48,7 @@ pub(super) fn invite(
 /// Refuses to add a current member or a banned user.
 pub(super) fn absent(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     who: &UserId,
 ) -> Result<()> {
     if let Some(former) = work.member(by.conv, who)? {
@@ -65,7 +65,7 @@ pub(super) fn absent(
 /// Makes the user a member of a channel. Any other conversation, and a missing one, is refused alike.
 pub(super) fn join(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
@@ -96,7 +96,7 @@ pub(super) fn join(
 /// Changes the role of a member.
 pub(super) fn set_role(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
     role: Role,
@@ -128,7 +128,7 @@ pub(super) fn set_role(
 /// Removes the member `who`.
 pub(super) fn kick(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
 ) -> Result<CommandResult> {
@@ -156,7 +156,7 @@ pub(super) fn kick(
 /// reader.
 pub(super) fn leave(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
@@ -180,7 +180,7 @@ pub(super) fn leave(
 /// the conversation row.
 pub(super) fn admit(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &mut ConvRow,
     change: RoleChange<'_>,
 ) -> Result<EventEnvelope> {
@@ -219,7 +219,7 @@ pub(super) fn admit(
 /// state.
 pub(super) fn expel(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &mut ConvRow,
     who: &UserId,
     mut member: MemberRow,
@@ -245,7 +245,7 @@ pub(super) fn expel(
 /// Appends the event of a new role, and updates counts and succession.
 fn promote(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &mut ConvRow,
     who: &UserId,
     role: Role,
@@ -266,7 +266,7 @@ fn promote(
 /// Appends a `member` event and advances the conversation's last position. The caller writes the conversation row.
 pub(super) fn record(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &mut ConvRow,
     who: &UserId,
     role: Option<Role>,
@@ -299,7 +299,7 @@ pub(super) fn record(
 /// Stores the result under the key and writes the conversation row.
 pub(super) fn done(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: &ClientMessageId,
     conv: ConvRow,
     events: Vec<EventEnvelope>,
@@ -312,8 +312,8 @@ pub(super) fn done(
     }
     work.set_conv(by.conv, conv);
     Ok(CommandResult {
-        s,
-        mn: 0,
+        seq: Some(s),
+        mn: None,
         ts,
         dup: false,
         events,

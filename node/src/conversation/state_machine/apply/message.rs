@@ -5,10 +5,10 @@
 
 use crate::conversation::state_machine::TableId;
 use protocol::event::{self, DeleteEvent, EditEvent, ReactionEvent};
-use protocol::{Body, ClientMessageId, ErrorCode, Event, UserId, limits, text};
+use protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Event, UserId, limits, text};
 
 use super::send::{alert, check};
-use super::{ApplyError, CommandOrigin, MemberContext, Result, fresh, key, member, refused, tick};
+use super::{CommandScope, MemberContext, Result, fresh, invalid, key, member, refused, tick};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::deleted;
 use crate::conversation::state_machine::keys;
@@ -29,7 +29,7 @@ pub(super) struct Reaction<'a> {
 /// Replaces the body of a message, and its mentions if given.
 pub(super) fn edit(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     of: u64,
     body: &str,
@@ -38,7 +38,9 @@ pub(super) fn edit(
     let cid = key(cid)?;
     fresh(work, by, cid)?;
     check(body, mentions.unwrap_or_default())?;
-    let b = Body::new(body).map_err(|_| ApplyError::Bad("the body is not a JSON object"))?;
+    let Ok(b) = Body::new(body) else {
+        return invalid("the body is not a JSON object");
+    };
     let member = member(work, by)?;
     // Checked before the lookup: a refusal must not reveal to a reader which messages exist.
     member.may(Permission::Edit { own: true })?;
@@ -80,7 +82,7 @@ pub(super) fn edit(
     // After `append`, which writes the member row that it holds: an earlier change of that row would be lost.
     if let Some(after) = mentions {
         for user in before.iter().filter(|user| !after.contains(user)) {
-            unalert(work, by, of, user)?;
+            unalert(work, by.conv, of, user)?;
         }
         alert(work, by, of, after)?;
     }
@@ -90,7 +92,7 @@ pub(super) fn edit(
 /// Deletes a message. Deleting it again is acknowledged with the position of the first deletion.
 pub(super) fn delete(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     of: u64,
 ) -> Result<CommandResult> {
@@ -106,28 +108,28 @@ pub(super) fn delete(
     }
     // Collected before the rows are redacted, which also removes the mentions.
     let alerted = fold.mentioned(work.rows, by.conv, &target)?;
-    blank(work, by, of, &target, EventKind::Tombstone)?;
+    blank(work, by.conv, of, &target, EventKind::Tombstone)?;
     for s in fold.edits {
         let edit = work
             .event(by.conv, s)?
             .ok_or_else(|| corrupt("an edit is missing"))?;
-        blank(work, by, s, &edit, EventKind::Edit)?;
+        blank(work, by.conv, s, &edit, EventKind::Edit)?;
     }
     // `deleted` counts each message once; the check of `fold.deleted` above makes this the only call.
     deleted::add(work.rows, by.conv, target.mn)?;
-    member.conv.later.deleted_mn = member.conv.later.deleted_mn.max(target.mn);
+    member.conv.deleted_mn = member.conv.deleted_mn.max(target.mn);
     let applied = append(work, by, cid, member, EventKind::Delete, |s, ts| {
         let (c, u) = (by.conv.clone(), by.user.clone());
         Event::Del(DeleteEvent { c, s, of, u, ts })
     })?;
     // The rows of single reactions stay: they may be many, and they hold no text.
     let fold = MessageStateRow {
-        deleted: Some(applied.s),
+        deleted: applied.seq,
         ..MessageStateRow::default()
     };
     fold.put(work.rows, by.conv, of);
     for user in alerted {
-        unalert(work, by, of, &user)?;
+        unalert(work, by.conv, of, &user)?;
     }
     Ok(applied)
 }
@@ -136,7 +138,7 @@ pub(super) fn delete(
 /// without an event.
 pub(super) fn react(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     of: u64,
     reaction: &Reaction<'_>,
@@ -199,11 +201,9 @@ pub(super) fn react(
             by,
         })
     })?;
-    if on {
-        let reaction = ReactionRow { s: applied.s };
-        work.rows.put(TableId::Message, &row, &reaction.encode());
-    } else {
-        work.rows.delete(TableId::Message, &row);
+    match applied.seq.filter(|_| on) {
+        Some(s) => work.rows.put(TableId::Message, &row, &ReactionRow { s }.encode()),
+        None => work.rows.delete(TableId::Message, &row),
     }
     Ok(applied)
 }
@@ -211,7 +211,7 @@ pub(super) fn react(
 /// Returns the message at `of`, deleted or not, if the member may see it.
 fn target(
     work: &ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     member: &MemberContext,
     of: u64,
 ) -> Result<EventRow> {
@@ -225,7 +225,7 @@ fn target(
 /// if it precedes the present membership.
 fn deletable(
     work: &ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     member: &MemberContext,
     of: u64,
 ) -> Result<(EventRow, bool)> {
@@ -239,7 +239,7 @@ fn deletable(
 /// Returns the message at `of`; `None` if it is trimmed or no message.
 fn message(
     work: &ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     member: &MemberContext,
     of: u64,
 ) -> Result<Option<EventRow>> {
@@ -266,29 +266,29 @@ fn alive(target: &EventRow) -> Result<()> {
 /// Replaces the row at `s` by one without text.
 pub(super) fn blank(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    conv: &ConversationId,
     s: u64,
     row: &EventRow,
     kind: EventKind,
 ) -> Result<()> {
     let tail = std::str::from_utf8(&row.tail).map_err(|_| corrupt("an event is not text"))?;
     let tail = event::tombstone(tail);
-    work.put_event(by.conv, s, kind, row.mn, &row.author, tail);
+    work.put_event(conv, s, kind, row.mn, &row.author, tail);
     Ok(())
 }
 
 /// Removes the mention of `user` by the message at `of` from the user's unread mentions.
 pub(super) fn unalert(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    conv: &ConversationId,
     of: u64,
     user: &UserId,
 ) -> Result<()> {
-    if let Some(mut member) = work.member(by.conv, user)?
+    if let Some(mut member) = work.member(conv, user)?
         && let Ok(at) = member.mentions.binary_search(&of)
     {
         member.mentions.remove(at);
-        work.set_member(by.conv, user, member);
+        work.set_member(conv, user, member);
     }
     Ok(())
 }
@@ -296,7 +296,7 @@ pub(super) fn unalert(
 /// Appends the event and stores the result under the key.
 fn append(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: &ClientMessageId,
     member: MemberContext,
     kind: EventKind,
@@ -322,8 +322,8 @@ fn append(
         only: None,
     };
     Ok(CommandResult {
-        s,
-        mn: 0,
+        seq: Some(s),
+        mn: None,
         ts,
         dup: false,
         events: vec![event],
@@ -334,7 +334,7 @@ fn append(
 /// Acknowledges, under a new key, a state that holds already. `s` is the event that caused it, 0 if there is none.
 fn acknowledge_done(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: &ClientMessageId,
     member: MemberContext,
     s: u64,
@@ -345,7 +345,7 @@ fn acknowledge_done(
     work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
     work.set_member(by.conv, by.user, me);
     Ok(CommandResult {
-        s,
+        seq: (s > 0).then_some(s),
         ts,
         dup: true,
         ..CommandResult::silent(ApplyEffect::None)

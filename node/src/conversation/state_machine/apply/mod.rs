@@ -7,8 +7,9 @@ use protocol::{ClientMessageId, ConversationId, ErrorCode, UserId};
 use storage::Error;
 
 use super::apply_context::ApplyContext;
-use super::command::{ShardCommand, ShardOp};
-use super::outcome::{CommandResult, ShardOutcome};
+use super::command::ShardCommand;
+use super::command_table::{ConversationOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
+use super::outcome::{CommandResult, ShardOutcome, UserOutcome};
 use super::row_store::RowWriter;
 use super::rows::{ConvRow, MemberRow};
 use super::rules::{self, Permission};
@@ -34,7 +35,7 @@ pub(super) use retain::STEP as RETAIN_STEP;
 
 /// User, conversation and originating session of a command.
 #[derive(Clone, Copy)]
-struct CommandOrigin<'a> {
+struct CommandScope<'a> {
     conv: &'a ConversationId,
     user: &'a UserId,
     skip: u64,
@@ -44,8 +45,6 @@ struct CommandOrigin<'a> {
 enum ApplyError {
     /// The rules forbid the command; the client receives the error.
     Refused(ErrorCode, String),
-    /// The proposing node built an invalid command.
-    Bad(&'static str),
     /// The command was applied before; holds its first result.
     Done(CommandResult),
     /// The storage failed; the replica stops.
@@ -59,14 +58,55 @@ pub(super) fn command(
     work: &mut ApplyContext<'_, impl RowWriter>,
     command: &ShardCommand,
 ) -> std::result::Result<ShardOutcome, Error> {
-    let by = CommandOrigin {
-        conv: &command.conv,
-        user: &command.user,
-        skip: command.skip,
+    let result = match command {
+        ShardCommand::Conversation {
+            conversation,
+            origin,
+            op,
+        } => {
+            let by = CommandScope {
+                conv: conversation,
+                user: &origin.user,
+                skip: origin.exclude_session,
+            };
+            of_conversation(work, by, origin.cid.as_ref(), op).map(ShardOutcome::Conversation)
+        }
+        ShardCommand::User { user, op } => of_user(work, user, op).map(ShardOutcome::User),
+        ShardCommand::Login { key, op } => login::apply(work, key, op).map(ShardOutcome::Login),
+        ShardCommand::Outbox(op) => match op {
+            OutboxOp::OutboxDone { ids } => Ok(index::outbox_done(work, ids)),
+            OutboxOp::Active { items } => activity::put(work, items),
+            OutboxOp::EndWatch { items } => activity::end(work, items),
+        }
+        .map(ShardOutcome::Outbox),
+        ShardCommand::Webhook(op) => match op {
+            WebhookOp::HooksOn { members } => hooks::switch(work, *members),
+            WebhookOp::WebhookDelivered { ids } => hooks::delivered(work, ids),
+        }
+        .map(|()| ShardOutcome::Webhook),
+        ShardCommand::Retention(op) => match op {
+            RetentionOp::Retain { conversation, below } => retain::retain(work, conversation, *below),
+            RetentionOp::SweepLogins => login::sweep(work),
+        }
+        .map(ShardOutcome::Retention),
     };
-    let cid = command.cid.as_ref();
-    let result = match &command.op {
-        ShardOp::Send {
+    // A refusal is an outcome like any other: every replica must reach the same one, so only storage errors propagate.
+    match result {
+        Ok(outcome) => Ok(outcome),
+        Err(ApplyError::Done(applied)) => Ok(ShardOutcome::Conversation(applied)),
+        Err(ApplyError::Refused(code, msg)) => Ok(ShardOutcome::Refused(code, msg)),
+        Err(ApplyError::Storage(error)) => Err(error),
+    }
+}
+
+fn of_conversation(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: Option<&ClientMessageId>,
+    op: &ConversationOp,
+) -> Result<CommandResult> {
+    match op {
+        ConversationOp::Send {
             direct,
             body,
             reply_to,
@@ -82,32 +122,28 @@ pub(super) fn command(
                 mentions,
             },
         ),
-        ShardOp::Create { kind, members, title } => {
-            create::create(work, by, cid, *kind, members, title.as_deref())
+        ConversationOp::Edit { of, body, mentions } => {
+            message::edit(work, by, cid, *of, body, mentions.as_deref())
         }
-        ShardOp::Invite { who } => membership::invite(work, by, cid, who),
-        ShardOp::Kick { who } => membership::kick(work, by, cid, who),
-        ShardOp::Leave => membership::leave(work, by, cid),
-        ShardOp::Read { s } => cursors::read(work, by, *s),
-        ShardOp::Delivered { s } => cursors::delivered(work, by, *s),
-        ShardOp::Reserve => create::reserve(work, by, cid),
-        ShardOp::IndexPut {
-            member,
-            version,
-            at_ms,
-        } => index::put(work, by, *member, *version, *at_ms),
-        ShardOp::OutboxDone { ids } => Ok(index::outbox_done(work, ids)),
-        ShardOp::Edit { of, body, mentions } => message::edit(work, by, cid, *of, body, mentions.as_deref()),
-        ShardOp::Delete { of } => message::delete(work, by, cid, *of),
-        ShardOp::React { of, k, on, who } => {
+        ConversationOp::Delete { of } => message::delete(work, by, cid, *of),
+        ConversationOp::React { of, k, on, who } => {
             let (on, who) = (*on, who.as_ref());
             message::react(work, by, cid, *of, &message::Reaction { k, on, who })
         }
-        ShardOp::Join => membership::join(work, by, cid),
-        ShardOp::Ban { who } => bans::ban(work, by, cid, who),
-        ShardOp::Unban { who } => bans::unban(work, by, cid, who),
-        ShardOp::SetRole { who, role } => membership::set_role(work, by, cid, who, *role),
-        ShardOp::Set {
+        ConversationOp::Read { s } => cursors::read(work, by, *s),
+        ConversationOp::Delivered { s } => cursors::delivered(work, by, *s),
+        ConversationOp::Create { kind, members, title } => {
+            create::create(work, by, cid, *kind, members, title.as_deref())
+        }
+        ConversationOp::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
+        ConversationOp::Invite { who } => membership::invite(work, by, cid, who),
+        ConversationOp::Kick { who } => membership::kick(work, by, cid, who),
+        ConversationOp::Leave => membership::leave(work, by, cid),
+        ConversationOp::Join => membership::join(work, by, cid),
+        ConversationOp::Ban { who } => bans::ban(work, by, cid, who),
+        ConversationOp::Unban { who } => bans::unban(work, by, cid, who),
+        ConversationOp::SetRole { who, role } => membership::set_role(work, by, cid, who, *role),
+        ConversationOp::Set {
             title,
             history,
             muted,
@@ -123,45 +159,45 @@ pub(super) fn command(
                 pinned: *pinned,
             },
         ),
-        ShardOp::Block { who, on } => blocks::block(work, by, who, *on),
-        ShardOp::BlockPut {
+        ConversationOp::Block { who, on } => blocks::block(work, by, who, *on),
+        ConversationOp::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
+    }
+}
+
+fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &UserOp) -> Result<UserOutcome> {
+    match op {
+        UserOp::Reserve { conversation, cid } => create::reserve(work, user, conversation, cid),
+        UserOp::IndexPut {
+            conversation,
+            member,
+            version,
+            at_ms,
+        } => index::put(work, user, conversation, *member, *version, *at_ms),
+        UserOp::BlockPut {
             who,
             on,
             version,
             at_ms,
-        } => blocks::put(work, by, who, *on, *version, *at_ms),
-        ShardOp::Seen { at_ms } => seen::put(work, by, *at_ms),
-        ShardOp::Retain { below } => retain::retain(work, by, *below),
-        ShardOp::Login(login) => login::apply(work, by.conv, cid, login),
-        ShardOp::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
-        ShardOp::HooksOn { members } => hooks::switch(work, *members),
-        ShardOp::WebhookDelivered { ids } => hooks::delivered(work, ids),
-        ShardOp::MayAdd {
-            by: who,
+        } => blocks::put(work, user, who, *on, *version, *at_ms),
+        UserOp::Seen { at_ms } => seen::put(work, user, *at_ms),
+        UserOp::MayAdd {
+            by,
+            conversation,
             cid,
             shared,
             bounds,
         } => consent::may_add(
             work,
-            by,
+            user,
             consent::AdditionAttempts {
-                by: who,
+                by,
+                conv: conversation,
                 cid,
                 shared: shared.as_ref(),
                 bounds: *bounds,
             },
         ),
-        ShardOp::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
-        ShardOp::Wish { group_invite } => consent::wish(work, by, *group_invite),
-        ShardOp::Active { items } => activity::put(work, items),
-        ShardOp::EndWatch { items } => activity::end(work, items),
-    };
-    // A refusal is an outcome like any other: every replica must reach the same one, so only storage errors propagate.
-    match result {
-        Ok(applied) | Err(ApplyError::Done(applied)) => Ok(ShardOutcome::Done(applied)),
-        Err(ApplyError::Refused(code, msg)) => Ok(ShardOutcome::Refused(code, msg)),
-        Err(ApplyError::Bad(why)) => Ok(ShardOutcome::Bad(why.to_owned())),
-        Err(ApplyError::Storage(error)) => Err(error),
+        UserOp::Wish { group_invite } => consent::wish(work, user, *group_invite),
     }
 }
 
@@ -177,20 +213,28 @@ fn refused<T>(code: ErrorCode, msg: impl Into<String>) -> Result<T> {
     Err(ApplyError::Refused(code, msg.into()))
 }
 
+/// Refuses a command that no client can cause: the proposing node built it wrongly.
+fn invalid<T>(why: &'static str) -> Result<T> {
+    refused(ErrorCode::BadRequest, why)
+}
+
 fn forbidden(why: &'static str) -> ApplyError {
     ApplyError::Refused(ErrorCode::Forbidden, why.to_owned())
 }
 
 /// Returns the key, which every command that appends an event needs.
 fn key(cid: Option<&ClientMessageId>) -> Result<&ClientMessageId> {
-    cid.ok_or(ApplyError::Bad("the command needs a cid"))
+    match cid {
+        Some(cid) => Ok(cid),
+        None => invalid("the command needs a cid"),
+    }
 }
 
 /// Stops with the first result if the key was used before. This also holds for former members: an acknowledged command
 /// stays acknowledged.
 fn fresh(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: &ClientMessageId,
 ) -> Result<()> {
     match work.first_result(by.conv, by.user, cid)? {
@@ -220,7 +264,7 @@ impl MemberContext {
 }
 
 /// Returns the author's context. Non-members, former members and missing conversations get the same refusal.
-fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandOrigin<'_>) -> Result<MemberContext> {
+fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> Result<MemberContext> {
     // Both rows come from the apply context, so earlier commands of the same batch count.
     if let Some(conv) = work.conv(by.conv)?
         && let Some(me) = work.member(by.conv, by.user)?

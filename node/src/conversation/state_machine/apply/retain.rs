@@ -8,15 +8,16 @@
 //! of their own.
 
 use crate::conversation::state_machine::TableId;
+use protocol::ConversationId;
 use storage::ScanOrder;
 
 use super::message::{blank, unalert};
-use super::{CommandOrigin, Result, not_member};
+use super::{Result, not_member};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::deleted;
 use crate::conversation::state_machine::keys;
 use crate::conversation::state_machine::message_state::{self, MessageStateRow};
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
+use crate::conversation::state_machine::outcome::RetentionOutcome;
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{ConvRow, EventKind, VersionedRow, corrupt};
 
@@ -31,44 +32,44 @@ pub(in super::super) const STEP: usize = 512;
 /// Raises the first retained position towards `below` and removes rows below it.
 pub(super) fn retain(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    conversation: &ConversationId,
     below: u64,
-) -> Result<CommandResult> {
-    let Some(mut conv) = work.conv(by.conv)? else {
+) -> Result<RetentionOutcome> {
+    let Some(mut conv) = work.conv(conversation)? else {
         return not_member();
     };
-    let before = conv.later.clone();
+    let before = conv.clone();
     let there = conv.last_s + 1 - conv.floor();
     let below = below.min(conv.floor() + there.div_ceil(SHARE));
-    rise(work, by, &mut conv, below)?;
+    rise(work, conversation, &mut conv, below)?;
     // Reached only when the last event is the only one left, because the share is capped above.
     if below > conv.last_s {
-        redact_last(work, by, &mut conv)?;
+        redact_last(work, conversation, &mut conv)?;
     }
-    sweep(work, by, &mut conv)?;
+    sweep(work, conversation, &mut conv)?;
     // The owner proposes the command again until nothing is left; a command without effect must not cost a write.
-    if conv.later != before {
-        work.set_conv(by.conv, conv);
+    if conv != before {
+        work.set_conv(conversation, conv);
     }
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(RetentionOutcome::Trimmed)
 }
 
 /// Raises the first retained position and counts the messages below it as trimmed.
 fn rise(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    id: &ConversationId,
     conv: &mut ConvRow,
     below: u64,
 ) -> Result<()> {
     // Never above the last event: its row must exist, because the next event is numbered after it.
     let floor = below.min(conv.last_s);
     if floor > conv.floor() {
-        let gone = work.event(by.conv, floor - 1)?;
+        let gone = work.event(id, floor - 1)?;
         let gone = gone.ok_or_else(|| corrupt("a gap in the log"))?;
-        conv.later.gone_mn = conv.later.gone_mn.max(gone.mn);
-        conv.later.floor = floor;
+        conv.gone_mn = conv.gone_mn.max(gone.mn);
+        conv.floor = floor;
         // 0 means that nothing was ever swept; positions begin at 1.
-        conv.later.swept = conv.later.swept.max(1);
+        conv.swept = conv.swept.max(1);
     }
     Ok(())
 }
@@ -76,50 +77,46 @@ fn rise(
 /// Redacts the text of the last event.
 fn redact_last(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    id: &ConversationId,
     conv: &mut ConvRow,
 ) -> Result<()> {
     let s = conv.last_s;
-    if conv.later.blanked == s {
+    if conv.blanked == s {
         return Ok(());
     }
-    conv.later.blanked = s;
-    conv.later.gone_mn = conv.last_mn;
-    let last = work.event(by.conv, s)?;
+    conv.blanked = s;
+    conv.gone_mn = conv.last_mn;
+    let last = work.event(id, s)?;
     let last = last.ok_or_else(|| corrupt("a gap in the log"))?;
     match last.kind {
         EventKind::Message => {
             // No event follows the message, so it has no edits whose text would have to be redacted as well.
-            blank(work, by, s, &last, EventKind::Tombstone)?;
+            blank(work, id, s, &last, EventKind::Tombstone)?;
             let fold = MessageStateRow {
                 deleted: Some(s),
                 ..MessageStateRow::default()
             };
-            fold.put(work.rows, by.conv, s);
+            fold.put(work.rows, id, s);
             for user in message_state::mentioned(&last) {
-                unalert(work, by, s, &user)?;
+                unalert(work, id, s, &user)?;
             }
         }
-        EventKind::Edit => blank(work, by, s, &last, EventKind::Edit)?,
+        EventKind::Edit => blank(work, id, s, &last, EventKind::Edit)?,
         _ => {}
     }
     Ok(())
 }
 
 /// Removes rows below the first retained position: reactions, then message states, then deletion counts, then events.
-fn sweep(
-    work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
-    conv: &mut ConvRow,
-) -> Result<()> {
-    let (from, to) = (conv.later.swept, conv.floor());
+fn sweep(work: &mut ApplyContext<'_, impl RowWriter>, id: &ConversationId, conv: &mut ConvRow) -> Result<()> {
+    let (from, to) = (conv.swept, conv.floor());
     if from >= to {
         return Ok(());
     }
     // The events go last: `swept` advances only past them, so a step that runs out of budget resumes with the same
     // range.
     let mut left = STEP;
-    let (start, end) = keys::reactions(by.conv, from, to);
+    let (start, end) = keys::reactions(id, from, to);
     for (key, _) in work
         .rows
         .scan(TableId::Message, &start..&end, ScanOrder::Ascending, left)?
@@ -127,7 +124,7 @@ fn sweep(
         work.rows.delete(TableId::Message, &key);
         left -= 1;
     }
-    let (start, end) = (keys::fold(by.conv, from), keys::fold(by.conv, to));
+    let (start, end) = (keys::fold(id, from), keys::fold(id, to));
     for (key, row) in work
         .rows
         .scan(TableId::Message, &start..&end, ScanOrder::Ascending, left)?
@@ -138,18 +135,18 @@ fn sweep(
             .into_iter()
             .filter(|s| *s >= to)
         {
-            let edit = work.event(by.conv, s)?;
+            let edit = work.event(id, s)?;
             let edit = edit.ok_or_else(|| corrupt("an edit is missing"))?;
-            blank(work, by, s, &edit, EventKind::Edit)?;
+            blank(work, id, s, &edit, EventKind::Edit)?;
         }
         work.rows.delete(TableId::Message, &key);
         left -= 1;
     }
-    left -= deleted::forget(work.rows, by.conv, conv.later.gone_mn, left)?;
+    left -= deleted::forget(work.rows, id, conv.gone_mn, left)?;
     let swept = to.min(from + left as u64);
     for s in from..swept {
-        work.rows.delete(TableId::Message, &keys::message(by.conv, s));
+        work.rows.delete(TableId::Message, &keys::message(id, s));
     }
-    conv.later.swept = swept;
+    conv.swept = swept;
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Time at which a user was last seen, stored in the user's shard. Only the shard owner proposes it, never a client.
 
 use crate::conversation::state_machine::TableId;
+use protocol::UserId;
 
-use super::{CommandOrigin, Result};
+use super::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
+use crate::conversation::state_machine::outcome::UserOutcome;
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::{LastSeenRow, VersionedRow};
 
@@ -13,11 +14,11 @@ use crate::conversation::state_machine::rows::{LastSeenRow, VersionedRow};
 /// overwritten until then.
 pub(super) fn put(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    user: &UserId,
     at_ms: u64,
-) -> Result<CommandResult> {
+) -> Result<UserOutcome> {
     let at_ms = at_ms.min(work.now_ms);
-    let key = keys::seen(by.user);
+    let key = keys::seen(user);
     let known = work.rows.get(TableId::UserIndex, &key)?;
     let known = known.map(|row| LastSeenRow::decode(&row)).transpose()?;
     // A repeated or delayed proposal must not move the time backwards.
@@ -25,5 +26,5 @@ pub(super) fn put(
         let row = LastSeenRow { at_ms };
         work.rows.put(TableId::UserIndex, &key, &row.encode());
     }
-    Ok(CommandResult::silent(ApplyEffect::None))
+    Ok(UserOutcome::Recorded)
 }

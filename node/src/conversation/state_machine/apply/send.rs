@@ -6,7 +6,7 @@ use protocol::event::MessageParts;
 use protocol::{ClientMessageId, ErrorCode, UserId, limits};
 
 use super::{
-    ApplyError, CommandOrigin, MemberContext, Result, activity, create, fresh, key, member, refused, tick,
+    CommandScope, MemberContext, Result, activity, create, fresh, invalid, key, member, refused, tick,
 };
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::outcome::{CommandResult, EventEnvelope};
@@ -25,7 +25,7 @@ pub(super) struct MessageDraft<'a> {
 /// Appends a message, and creates the direct conversation first if it does not exist.
 pub(super) fn send(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     message: &MessageDraft<'_>,
 ) -> Result<CommandResult> {
@@ -92,7 +92,7 @@ pub(super) fn send(
     let tail = work.put_event(by.conv, s, EventKind::Message, mn, by.user, parts.tail());
     // The queued webhook is written in the message's own transaction, so that no crash separates the two.
     let hooks = work.hooks()?;
-    if conv.members <= hooks.members || !conv.later.hooks.is_empty() {
+    if conv.members <= hooks.members || !conv.hooks.is_empty() {
         work.intend(by.conv, s, hooks);
     }
     let effect = activity::watch(work, by.conv, &mut conv);
@@ -115,8 +115,8 @@ pub(super) fn send(
         only: None,
     });
     Ok(CommandResult {
-        s,
-        mn,
+        seq: Some(s),
+        mn: Some(mn),
         ts,
         dup: false,
         events,
@@ -134,7 +134,7 @@ pub(super) fn check(body: &str, mentions: &[UserId]) -> Result<()> {
         );
     }
     if !body.starts_with('{') || !body.ends_with('}') {
-        return Err(ApplyError::Bad("the body is not a JSON object"));
+        return invalid("the body is not a JSON object");
     }
     if mentions.len() > limits::MENTIONS {
         return refused(
@@ -148,7 +148,7 @@ pub(super) fn check(body: &str, mentions: &[UserId]) -> Result<()> {
 /// Adds the message at `s` to the unread mentions of each mentioned member that has not read it.
 pub(super) fn alert(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     s: u64,
     mentions: &[UserId],
 ) -> Result<()> {

@@ -4,7 +4,7 @@ use protocol::answer::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::event::MetadataEvent;
 use protocol::{ClientMessageId, ErrorCode, Event, HistoryVisibility, limits};
 
-use super::{CommandOrigin, MemberContext, Result, create, fresh, key, member, refused, tick};
+use super::{CommandScope, MemberContext, Result, create, fresh, key, member, refused, tick};
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::conversation::state_machine::row_store::RowWriter;
@@ -22,7 +22,7 @@ pub(super) struct SettingsChange<'a> {
 /// Changes the title, the history visibility and the member's own settings.
 pub(super) fn set(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     changes: &SettingsChange<'_>,
 ) -> Result<CommandResult> {
@@ -56,7 +56,7 @@ pub(super) fn set(
     };
     if shared {
         let event = announce(work, by, &mut conv, changes);
-        applied.s = event.seq;
+        applied.seq = Some(event.seq);
         events.push(event);
         // Cloned, because the view below has to show the new title.
         work.set_conv(by.conv, conv.clone());
@@ -77,7 +77,13 @@ pub(super) fn set(
             only: Some(by.user.clone()),
         });
     }
-    work.keep_result(by.conv, by.user, &mut me, cid, (applied.s, 0, applied.ts))?;
+    work.keep_result(
+        by.conv,
+        by.user,
+        &mut me,
+        cid,
+        (applied.seq.unwrap_or(0), 0, applied.ts),
+    )?;
     work.set_member(by.conv, by.user, me);
     Ok(CommandResult { events, ..applied })
 }
@@ -85,7 +91,7 @@ pub(super) fn set(
 /// Appends the `meta` event. The caller writes the conversation row.
 fn announce(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &mut ConvRow,
     changes: &SettingsChange<'_>,
 ) -> EventEnvelope {
@@ -120,7 +126,7 @@ fn announce(
 /// Returns the conversation as the member sees it after the change.
 fn view(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandOrigin<'_>,
+    by: CommandScope<'_>,
     conv: &ConvRow,
     me: &MemberRow,
     role: protocol::Role,

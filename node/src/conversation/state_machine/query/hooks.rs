@@ -17,7 +17,7 @@ use crate::conversation::state_machine::rows::{
 /// Queued messages, the oldest of them in detail.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WebhookBacklog {
-    /// Policy announced last by an owner with [`ShardOp::HooksOn`](crate::conversation::state_machine::ShardOp::HooksOn).
+    /// Policy announced last by an owner with [`WebhookOp::HooksOn`](crate::conversation::state_machine::WebhookOp::HooksOn).
     pub members: u64,
     /// Number of queued messages.
     pub all: u64,
@@ -52,13 +52,13 @@ pub struct AbsentMember {
 
 /// Returns the queue length and the oldest entries, up to `limit`.
 pub fn queued(rows: &impl RowReader, limit: usize) -> Result<WebhookBacklog> {
-    let row = rows.get(TableId::Outbox, &keys::HOOKS)?;
+    let row = rows.get(TableId::Webhook, &keys::HOOKS)?;
     let WebhookPolicyRow { members, waiting } = row
         .map(|row| WebhookPolicyRow::decode(&row))
         .transpose()?
         .unwrap_or_default();
     let (start, end) = keys::queued_webhooks();
-    let found = rows.scan(TableId::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
+    let found = rows.scan(TableId::Webhook, &start..&end, ScanOrder::Ascending, limit)?;
     let oldest = found.iter().map(|(key, row)| one(rows, key, row, members));
     Ok(WebhookBacklog {
         members,
@@ -68,7 +68,7 @@ pub fn queued(rows: &impl RowReader, limit: usize) -> Result<WebhookBacklog> {
 }
 
 fn one(rows: &impl RowReader, key: &[u8], row: &[u8], most: u64) -> Result<QueuedWebhook> {
-    let id = key.get(keys::HOOKS.len()..).and_then(OutboxId::from_key);
+    let id = keys::queued_webhook_id(key);
     let id = id.ok_or_else(|| QueryError::Storage(corrupt("a malformed key of the hook")))?;
     let QueuedWebhookRow { conv, s } = QueuedWebhookRow::decode(row)?;
     let found = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
@@ -91,7 +91,7 @@ fn one(rows: &impl RowReader, key: &[u8], row: &[u8], most: u64) -> Result<Queue
         title: found.title.as_deref().map(str::to_owned),
         author: event.as_ref().map(|event| event.author.clone()),
         tail: event.map(|event| event.tail),
-        hooks: found.later.hooks.iter().map(ToString::to_string).collect(),
+        hooks: found.hooks.iter().map(ToString::to_string).collect(),
         members,
         conv,
     })

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
 use super::{QueryError, Result};
-use crate::conversation::state_machine::command::{ShardCommand, ShardOp};
+use crate::conversation::state_machine::command::ShardCommand;
+use crate::conversation::state_machine::command_table::UserOp;
 use crate::conversation::state_machine::keys;
 use crate::conversation::state_machine::outcome::OutboxId;
 use crate::conversation::state_machine::row_store::RowReader;
@@ -65,9 +66,9 @@ pub struct WatchedConversation {
 /// Outbox entry that a user's shard has not confirmed yet.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OutboxEntry {
-    /// Entry id for [`ShardOp::OutboxDone`].
+    /// Entry id for [`OutboxOp::OutboxDone`](crate::conversation::state_machine::OutboxOp::OutboxDone).
     pub id: OutboxId,
-    /// Command to propose to the shard of `command.user`.
+    /// Command to propose to the shard of its user.
     pub command: ShardCommand,
 }
 
@@ -221,18 +222,13 @@ pub fn members_after(
 /// [`ShardOp::OutboxDone`]: the caller proposes each to its user's shard and confirms it afterwards. A repetition is
 /// harmless.
 pub fn outbox(rows: &impl RowReader, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxEntry>> {
-    let mut start = after.map(|id| id.key().to_vec()).unwrap_or_default();
-    if after.is_some() {
-        start.push(0);
-    }
-    // Keys from here on belong to the webhooks and activity watches.
-    let end = keys::HOOKS;
+    let (start, end) = keys::outbox_after(after);
     let found = rows.scan(TableId::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
     found.iter().map(|(key, row)| pending(key, row)).collect()
 }
 
 fn pending(key: &[u8], row: &[u8]) -> Result<OutboxEntry> {
-    let id = OutboxId::from_key(key).ok_or_else(|| QueryError::Storage(corrupt("a malformed outbox key")))?;
+    let id = keys::outbox_id(key).ok_or_else(|| QueryError::Storage(corrupt("a malformed outbox key")))?;
     let OutboxRow {
         conv,
         user,
@@ -242,12 +238,13 @@ fn pending(key: &[u8], row: &[u8]) -> Result<OutboxEntry> {
     // Later changes have greater entry ids, so the id is also the version.
     let version = id;
     let op = match change {
-        OutboxChange::Joined | OutboxChange::Left => ShardOp::IndexPut {
+        OutboxChange::Joined | OutboxChange::Left => UserOp::IndexPut {
+            conversation: conv,
             member: change == OutboxChange::Joined,
             version,
             at_ms,
         },
-        OutboxChange::Block { who, on } => ShardOp::BlockPut {
+        OutboxChange::Block { who, on } => UserOp::BlockPut {
             who,
             on,
             version,
@@ -256,13 +253,7 @@ fn pending(key: &[u8], row: &[u8]) -> Result<OutboxEntry> {
     };
     Ok(OutboxEntry {
         id,
-        command: ShardCommand {
-            conv,
-            user,
-            cid: None,
-            skip: 0,
-            op,
-        },
+        command: ShardCommand::User { user, op },
     })
 }
 

@@ -9,16 +9,16 @@ use crate::conversation::state_machine::login::Keyring;
 use crate::conversation::state_machine::row_store::RowReader;
 use crate::conversation::state_machine::rows::VersionedRow;
 
-/// Returns the keyring; `None` in any shard but that of `keys`, or before the first key.
+/// Returns the keyring; `None` in any shard but that of the keyring, or before the first key.
 pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
-    let row = rows.get(TableId::UserIndex, &keys::keyring())?;
+    let row = rows.get(TableId::Login, &keys::KEYRING)?;
     Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
 }
 
 /// Returns true if a row has expired at `now_ms`, so that a sweep removes something.
 pub fn is_over(rows: &impl RowReader, now_ms: u64) -> Result<bool> {
-    let (start, end) = keys::endings_until(now_ms);
+    let (start, end) = keys::login_expiries_until(now_ms);
     Ok(!rows
-        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, 1)?
+        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, 1)?
         .is_empty())
 }

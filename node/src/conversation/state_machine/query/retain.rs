@@ -107,7 +107,7 @@ fn below(
 ) -> Result<Option<u64>> {
     let mut below = row.floor();
     if let Some(most) = policy.max_messages
-        && row.last_mn > row.later.gone_mn.saturating_add(most)
+        && row.last_mn > row.gone_mn.saturating_add(most)
     {
         let first_retained = row.last_mn - most + 1;
         below = below.max(first(rows, conv, row, |event| Ok(event.mn >= first_retained))?);
@@ -127,10 +127,10 @@ fn below(
         }
     }
     // A position above the last event requests its redaction, which may be done already.
-    let silent = below <= row.last_s || row.later.blanked == row.last_s;
+    let silent = below <= row.last_s || row.blanked == row.last_s;
     // Rows below the first retained position may be left over from earlier steps: the conversation stays due until they
     // are removed.
-    let done = below.min(row.last_s) <= row.floor() && silent && row.later.swept.max(1) >= row.floor();
+    let done = below.min(row.last_s) <= row.floor() && silent && row.swept.max(1) >= row.floor();
     Ok((!done).then_some(below))
 }
 

@@ -3,10 +3,11 @@
 use protocol::ConversationId;
 use protocol::answer::LastEvent;
 
-use super::{TestShard, done, event, text, u};
+use super::{TestShard, event, text, u};
 use crate::conversation::state_machine::query::{self, Direction};
 use crate::conversation::state_machine::{
-    ActivityNote, ApplyEffect, OutboxId, ShardCommand, ShardOp, ShardOutcome,
+    ActivityNote, ApplyEffect, ConversationOp, OutboxId, OutboxOp, OutboxOutcome, ShardCommand, ShardOutcome,
+    UserOp,
 };
 
 fn last(s: u64, ts: u64) -> LastEvent {
@@ -14,17 +15,17 @@ fn last(s: u64, ts: u64) -> LastEvent {
 }
 
 fn joins(id: &str, at_ms: u64) -> ShardCommand {
-    ShardCommand {
-        conv: ConversationId::parse(id).unwrap(),
-        user: u("al"),
-        cid: None,
-        skip: 0,
-        op: ShardOp::IndexPut {
-            member: true,
-            version: OutboxId { index: at_ms, n: 0 },
-            at_ms,
-        },
-    }
+    membership(id, at_ms, true)
+}
+
+fn membership(id: &str, at_ms: u64, member: bool) -> ShardCommand {
+    let op = UserOp::IndexPut {
+        conversation: ConversationId::parse(id).unwrap(),
+        member,
+        version: OutboxId { index: at_ms, n: 0 },
+        at_ms,
+    };
+    super::of_user(u("al"), op)
 }
 
 fn active(id: &str, last: LastEvent) -> ShardCommand {
@@ -34,7 +35,7 @@ fn active(id: &str, last: LastEvent) -> ShardCommand {
         large: false,
         users: vec![u("al")],
     }];
-    ShardCommand::active(ShardOp::Active { items })
+    ShardCommand::Outbox(OutboxOp::Active { items })
 }
 
 fn list(shard: &TestShard) -> Vec<(String, u64)> {
@@ -50,8 +51,8 @@ fn expected(list: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 fn moved(outcome: ShardOutcome) -> usize {
-    match done(outcome).effect {
-        ApplyEffect::Moved(moved) => moved.len(),
+    match outcome {
+        ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => moved.len(),
         other => panic!("{other:?}"),
     }
 }
@@ -70,12 +71,7 @@ fn a_conversation_stands_by_its_last_message_or_by_the_joining() {
     assert_eq!(moved(shard.apply(active("g_a", last(4, 35)))), 0);
     assert_eq!(list(&shard), expected(&[("g_a", 40), ("g_c", 30), ("g_b", 20)]));
     // Put out and brought in again.
-    let mut left = joins("g_a", 50);
-    let ShardOp::IndexPut { member, .. } = &mut left.op else {
-        panic!()
-    };
-    *member = false;
-    shard.apply(left);
+    shard.apply(membership("g_a", 50, false));
     assert_eq!(list(&shard), expected(&[("g_c", 30), ("g_b", 20)]));
     shard.apply(joins("g_a", 60));
     assert_eq!(list(&shard), expected(&[("g_a", 60), ("g_c", 30), ("g_b", 20)]));
@@ -150,7 +146,7 @@ fn many_messages_write_one_row_for_the_members_shards() {
 
     // A message that came since keeps the watch.
     let end_watch = |s| {
-        ShardCommand::active(ShardOp::EndWatch {
+        ShardCommand::Outbox(OutboxOp::EndWatch {
             items: vec![(conv.clone(), s)],
         })
     };
@@ -171,19 +167,19 @@ fn nothing_but_a_message_moves_a_conversation() {
     shard.now_ms = 2_000_000;
     let s = shard.ok("al", &conv, text("a")).s;
     shard.now_ms = 3_000_000;
-    let react = ShardOp::React {
+    let react = ConversationOp::React {
         of: s,
         k: "+1".into(),
         on: true,
         who: None,
     };
-    let edit = ShardOp::Edit {
+    let edit = ConversationOp::Edit {
         of: s,
         body: "{\"text\":\"b\"}".into(),
         mentions: None,
     };
     shard.ok("bo", &conv, react);
-    shard.ok("al", &conv, ShardOp::Invite { who: u("cy") });
+    shard.ok("al", &conv, ConversationOp::Invite { who: u("cy") });
     shard.ok("al", &conv, edit);
     let line = query::summary(&shard.rows, &conv, &u("bo")).unwrap();
     assert_eq!((line.last.s, line.last.ts), (s, 2_000_000));
@@ -194,7 +190,7 @@ fn nothing_but_a_message_moves_a_conversation() {
     // Who came in later is not shown what was before.
     let line = query::summary(&shard.rows, &conv, &u("cy")).unwrap();
     assert_eq!(line.wire().unwrap().last, None);
-    shard.ok("al", &conv, ShardOp::Delete { of: s });
+    shard.ok("al", &conv, ConversationOp::Delete { of: s });
     let item = query::summary(&shard.rows, &conv, &u("bo"))
         .unwrap()
         .wire()
@@ -206,6 +202,6 @@ fn nothing_but_a_message_moves_a_conversation() {
     let other = shard.group("g_2", &["al"]);
     let line = query::summary(&shard.rows, &other, &u("al")).unwrap();
     assert_eq!((line.last, line.message), (LastEvent::default(), None));
-    let joined = shard.ok("al", &other, ShardOp::Invite { who: u("bo") });
+    let joined = shard.ok("al", &other, ConversationOp::Invite { who: u("bo") });
     assert!(matches!(event(&joined.events[0]), protocol::Event::Member(_)));
 }

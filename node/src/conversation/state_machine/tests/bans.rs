@@ -4,15 +4,15 @@ use protocol::event::MemberEvent;
 use protocol::{ErrorCode, Event, MembershipChange, Role};
 
 use super::{TestShard, event, text, u};
-use crate::conversation::state_machine::ShardOp;
+use crate::conversation::state_machine::ConversationOp;
 use crate::conversation::state_machine::query::{self, QueryError};
 
-fn ban(who: &str) -> ShardOp {
-    ShardOp::Ban { who: u(who) }
+fn ban(who: &str) -> ConversationOp {
+    ConversationOp::Ban { who: u(who) }
 }
 
-fn unban(who: &str) -> ShardOp {
-    ShardOp::Unban { who: u(who) }
+fn unban(who: &str) -> ConversationOp {
+    ConversationOp::Unban { who: u(who) }
 }
 
 fn banned(shard: &TestShard, conv: &protocol::ConversationId) -> Vec<String> {
@@ -28,7 +28,7 @@ fn a_channel_can_be_joined_as_a_reader_and_a_group_cannot() {
     let mut shard = TestShard::new();
     let channel = shard.group("ch_1", &["alice"]);
     let group = shard.group("g_1", &["alice"]);
-    let applied = shard.ok("bob", &channel, ShardOp::Join);
+    let applied = shard.ok("bob", &channel, ConversationOp::Join);
     assert_eq!((applied.s, applied.events[0].adds.clone()), (2, Some(u("bob"))));
     assert!(matches!(
         event(&applied.events[0]),
@@ -38,11 +38,20 @@ fn a_channel_can_be_joined_as_a_reader_and_a_group_cannot() {
             ..
         })
     ));
-    assert_eq!(shard.no("bob", &channel, ShardOp::Join), ErrorCode::Conflict);
+    assert_eq!(
+        shard.no("bob", &channel, ConversationOp::Join),
+        ErrorCode::Conflict
+    );
     assert_eq!(shard.no("bob", &channel, text("x")), ErrorCode::Forbidden);
-    assert_eq!(shard.no("bob", &group, ShardOp::Join), ErrorCode::NotMember);
+    assert_eq!(
+        shard.no("bob", &group, ConversationOp::Join),
+        ErrorCode::NotMember
+    );
     let missing = protocol::ConversationId::parse("ch_2").unwrap();
-    assert_eq!(shard.no("bob", &missing, ShardOp::Join), ErrorCode::NotMember);
+    assert_eq!(
+        shard.no("bob", &missing, ConversationOp::Join),
+        ErrorCode::NotMember
+    );
 }
 
 #[test]
@@ -60,9 +69,9 @@ fn a_ban_removes_and_keeps_out_until_it_is_taken_back() {
         })
     ));
     assert_eq!(shard.no("bob", &conv, text("x")), ErrorCode::NotMember);
-    assert_eq!(shard.no("bob", &conv, ShardOp::Join), ErrorCode::Forbidden);
+    assert_eq!(shard.no("bob", &conv, ConversationOp::Join), ErrorCode::Forbidden);
     assert_eq!(
-        shard.no("alice", &conv, ShardOp::Invite { who: u("bob") }),
+        shard.no("alice", &conv, ConversationOp::Invite { who: u("bob") }),
         ErrorCode::Conflict
     );
     assert_eq!(shard.no("alice", &conv, ban("bob")), ErrorCode::Conflict);
@@ -71,7 +80,7 @@ fn a_ban_removes_and_keeps_out_until_it_is_taken_back() {
     shard.ok("alice", &conv, unban("bob"));
     assert_eq!(shard.no("alice", &conv, unban("bob")), ErrorCode::NotFound);
     assert!(banned(&shard, &conv).is_empty());
-    shard.ok("bob", &conv, ShardOp::Join);
+    shard.ok("bob", &conv, ConversationOp::Join);
     // He comes as he would have come at first, whatever he was before.
     assert_eq!(
         query::role(&shard.rows, &conv, &u("bob")).unwrap(),
@@ -85,7 +94,7 @@ fn one_who_was_never_there_can_be_banned_beforehand() {
     let conv = shard.group("ch_1", &["alice"]);
     let applied = shard.ok("alice", &conv, ban("eve"));
     assert_eq!((applied.s, applied.events.len()), (2, 1));
-    assert_eq!(shard.no("eve", &conv, ShardOp::Join), ErrorCode::Forbidden);
+    assert_eq!(shard.no("eve", &conv, ConversationOp::Join), ErrorCode::Forbidden);
     assert_eq!(shard.no("eve", &conv, text("x")), ErrorCode::NotMember);
 }
 
@@ -122,7 +131,7 @@ fn no_ban_of_a_higher_or_equal_role_nor_of_oneself() {
     shard.ok(
         "alice",
         &conv,
-        ShardOp::SetRole {
+        ConversationOp::SetRole {
             who: u("bob"),
             role: Role::Admin,
         },

@@ -2,15 +2,15 @@
 
 use protocol::{ConversationId, ConversationKind, ErrorCode};
 
-use super::{ShardCommand, ShardOutcome, TestShard, create, text, u};
-use crate::conversation::state_machine::{ApplyEffect, ShardOp, query};
+use super::{ShardOutcome, TestCommand, TestShard, create, text, u};
+use crate::conversation::state_machine::{ApplyEffect, ConversationOp, query};
 
-fn block(who: &str, on: bool) -> ShardOp {
-    ShardOp::Block { who: u(who), on }
+fn block(who: &str, on: bool) -> ConversationOp {
+    ConversationOp::Block { who: u(who), on }
 }
 
-fn to(peer: &str) -> ShardOp {
-    ShardOp::Send {
+fn to(peer: &str) -> ConversationOp {
+    ConversationOp::Send {
         direct: Some(u(peer)),
         body: "{}".into(),
         reply_to: None,
@@ -34,7 +34,7 @@ fn one_who_is_blocked_writes_neither_by_name_nor_by_conversation() {
     // Old messages and cursors are left alone, and so is the one who blocks.
     let view = query::open(&shard.rows, &conv, &u("bob"), Some(0), 10).unwrap();
     assert_eq!(view.events.unwrap().len(), 4);
-    shard.ok("bob", &conv, ShardOp::Read { s: 4 });
+    shard.ok("bob", &conv, ConversationOp::Read { s: 4 });
     shard.ok("alice", &conv, text("she may"));
     shard.ok("alice", &conv, block("bob", false));
     shard.ok("bob", &conv, text("again"));
@@ -69,7 +69,7 @@ fn a_block_takes_effect_between_two_messages_of_one_batch() {
         ("alice", block("bob", true)),
         ("bob", text("b")),
     ];
-    let commands = commands.map(|(user, op)| ShardCommand {
+    let commands = commands.map(|(user, op)| TestCommand {
         conv: conv.clone(),
         user: u(user),
         cid: Some(shard.cid()),
@@ -77,8 +77,8 @@ fn a_block_takes_effect_between_two_messages_of_one_batch() {
         op,
     });
     let outcomes = shard.batch(&commands);
-    assert!(matches!(&outcomes[0], ShardOutcome::Done(applied) if applied.mn == 2));
-    assert!(matches!(&outcomes[1], ShardOutcome::Done(_)));
+    assert!(matches!(&outcomes[0], ShardOutcome::Conversation(applied) if applied.mn == Some(2)));
+    assert!(matches!(&outcomes[1], ShardOutcome::Conversation(_)));
     assert!(matches!(
         &outcomes[2],
         ShardOutcome::Refused(ErrorCode::Forbidden, _)
@@ -103,7 +103,7 @@ fn no_self_block_and_a_block_names_its_own_conversation() {
     );
     assert!(matches!(
         shard.run("alice", &direct(), block("carol", true)),
-        ShardOutcome::Bad(_)
+        ShardOutcome::Refused(ErrorCode::BadRequest, _)
     ));
 }
 
@@ -143,7 +143,7 @@ fn one_who_is_blocked_sees_the_cursors_of_the_other_stand_still() {
     for _ in 0..3 {
         shard.ok("bob", &conv, to("alice"));
     }
-    shard.ok("alice", &conv, ShardOp::Read { s: 3 });
+    shard.ok("alice", &conv, ConversationOp::Read { s: 3 });
     let sees = |shard: &TestShard, user: &str, other: &str| {
         let view = query::open(&shard.rows, &conv, &u(user), None, 1).unwrap();
         let row = query::summary(&shard.rows, &conv, &u(user)).unwrap();
@@ -156,19 +156,19 @@ fn one_who_is_blocked_sees_the_cursors_of_the_other_stand_still() {
     };
     assert_eq!(sees(&shard, "bob", "alice"), 3);
     shard.ok("alice", &conv, block("bob", true));
-    let has_receipt = |applied: super::CommandResult| match applied.effect {
+    let has_receipt = |applied: super::TestResult| match applied.effect {
         ApplyEffect::Cursors { members, .. } => members <= 256,
         other => panic!("{other:?}"),
     };
     assert!(
-        !has_receipt(shard.ok("alice", &conv, ShardOp::Read { s: 5 })),
+        !has_receipt(shard.ok("alice", &conv, ConversationOp::Read { s: 5 })),
         "a receipt tells that she is there"
     );
     assert_eq!(sees(&shard, "bob", "alice"), 3);
     assert!(!query::may_type(&shard.rows, &conv, &u("alice"), 256).unwrap());
     // The other way nothing is hidden.
     shard.ok("alice", &conv, text("she may"));
-    assert!(has_receipt(shard.ok("bob", &conv, ShardOp::Read { s: 6 })));
+    assert!(has_receipt(shard.ok("bob", &conv, ConversationOp::Read { s: 6 })));
     assert_eq!(sees(&shard, "alice", "bob"), 6);
     // A second block changes nothing, and afterwards all is as it is.
     shard.ok("alice", &conv, block("bob", true));

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite};
 use storage::ScanOrder;
 
-use super::{TestShard, create, done, text, u};
-use crate::conversation::state_machine::consent::{AdditionLimits, verdict};
+use super::{TestCommand, TestShard, create, done, of_user, text, u};
+use crate::conversation::state_machine::consent::{AdditionLimits, AdditionVerdict};
 use crate::conversation::state_machine::row_store::RowReader;
-use crate::conversation::state_machine::{OutboxId, ShardCommand, ShardOp, ShardOutcome, keys};
+use crate::conversation::state_machine::{ConversationOp, OutboxId, ShardOutcome, UserOp, UserOutcome, keys};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const BOUNDS: AdditionLimits = AdditionLimits { by_one: 3, by_all: 5 };
@@ -21,33 +21,22 @@ fn ask(
     cid: &str,
     shared: Option<&str>,
     bounds: AdditionLimits,
-) -> u64 {
-    let op = ShardOp::MayAdd {
+) -> AdditionVerdict {
+    let op = UserOp::MayAdd {
         by: u(by),
+        conversation: ConversationId::parse(conv).unwrap(),
         cid: ClientMessageId::parse(cid).unwrap(),
         shared: shared.map(|conv| ConversationId::parse(conv).unwrap()),
         bounds,
     };
-    let (conv, cid) = (ConversationId::parse(conv).unwrap(), None);
-    done(shard.apply(ShardCommand {
-        conv,
-        user: u("bob"),
-        cid,
-        skip: 0,
-        op,
-    }))
-    .s
+    match shard.apply(of_user(u("bob"), op)) {
+        ShardOutcome::User(UserOutcome::Addition(verdict)) => verdict,
+        other => panic!("{other:?}"),
+    }
 }
 
-fn apply_op(shard: &mut TestShard, op: ShardOp, conv: &str) {
-    let (conv, cid) = (ConversationId::parse(conv).unwrap(), None);
-    done(shard.apply(ShardCommand {
-        conv,
-        user: u("bob"),
-        cid,
-        skip: 0,
-        op,
-    }));
+fn apply_op(shard: &mut TestShard, op: UserOp) {
+    done(shard.apply(of_user(u("bob"), op)));
 }
 
 fn rows(shard: &TestShard) -> usize {
@@ -61,7 +50,9 @@ fn rows(shard: &TestShard) -> usize {
 #[test]
 fn within_a_day_one_adds_so_often_and_all_together_so_often() {
     let mut shard = TestShard::new();
-    let add = |shard: &mut TestShard, by, cid: &str| ask(shard, by, "g_1", cid, None, BOUNDS) == verdict::YES;
+    let add = |shard: &mut TestShard, by, cid: &str| {
+        ask(shard, by, "g_1", cid, None, BOUNDS) == AdditionVerdict::Allowed
+    };
     for cid in ["1", "2", "3"] {
         assert!(add(&mut shard, "ann", cid));
     }
@@ -79,7 +70,7 @@ fn within_a_day_one_adds_so_often_and_all_together_so_often() {
     for i in 0..20 {
         assert_eq!(
             ask(&mut shard, "ann", "g_2", &i.to_string(), None, none),
-            verdict::YES
+            AdditionVerdict::Allowed
         );
     }
     assert_eq!(rows(&shard), 2);
@@ -88,83 +79,102 @@ fn within_a_day_one_adds_so_often_and_all_together_so_often() {
 #[test]
 fn a_blocked_user_may_not_add_and_others_may() {
     let mut shard = TestShard::new();
-    let block = |on, index| ShardOp::BlockPut {
+    let block = |on, index| UserOp::BlockPut {
         who: u("ann"),
         on,
         version: OutboxId { index, n: 0 },
         at_ms: 1,
     };
-    apply_op(&mut shard, block(true, 1), "d_1");
-    assert_eq!(ask(&mut shard, "ann", "g_1", "1", None, BOUNDS), verdict::NO);
-    assert_eq!(ask(&mut shard, "cat", "g_1", "1", None, BOUNDS), verdict::YES);
-    apply_op(&mut shard, block(false, 2), "d_1");
-    assert_eq!(ask(&mut shard, "ann", "g_1", "1", None, BOUNDS), verdict::YES);
+    apply_op(&mut shard, block(true, 1));
+    assert_eq!(
+        ask(&mut shard, "ann", "g_1", "1", None, BOUNDS),
+        AdditionVerdict::Declined
+    );
+    assert_eq!(
+        ask(&mut shard, "cat", "g_1", "1", None, BOUNDS),
+        AdditionVerdict::Allowed
+    );
+    apply_op(&mut shard, block(false, 2));
+    assert_eq!(
+        ask(&mut shard, "ann", "g_1", "1", None, BOUNDS),
+        AdditionVerdict::Allowed
+    );
 }
 
 #[test]
 fn the_user_says_who_may() {
     let mut shard = TestShard::new();
-    let wish = |group_invite| ShardOp::Wish { group_invite };
-    apply_op(&mut shard, wish(GroupInvite::NoOne), "-");
-    assert_eq!(ask(&mut shard, "ann", "g_1", "1", None, BOUNDS), verdict::NO);
-    apply_op(&mut shard, wish(GroupInvite::SharesConversation), "-");
-    assert_eq!(ask(&mut shard, "ann", "g_1", "1", None, BOUNDS), verdict::SHARED);
+    let wish = |group_invite| UserOp::Wish { group_invite };
+    apply_op(&mut shard, wish(GroupInvite::NoOne));
+    assert_eq!(
+        ask(&mut shard, "ann", "g_1", "1", None, BOUNDS),
+        AdditionVerdict::Declined
+    );
+    apply_op(&mut shard, wish(GroupInvite::SharesConversation));
+    assert_eq!(
+        ask(&mut shard, "ann", "g_1", "1", None, BOUNDS),
+        AdditionVerdict::SharedOnly
+    );
     for (index, conv) in [(1, "g_2"), (2, "ch_2"), (3, "d_2")] {
         let version = OutboxId { index, n: 0 };
         let member = true;
         apply_op(
             &mut shard,
-            ShardOp::IndexPut {
+            UserOp::IndexPut {
+                conversation: ConversationId::parse(conv).unwrap(),
                 member,
                 version,
                 at_ms: 1,
             },
-            conv,
         );
     }
     // Anybody begins a direct conversation, and joins a channel, without asking.
     for shared in ["g_3", "ch_2", "d_2"] {
         assert_eq!(
             ask(&mut shard, "ann", "g_1", "1", Some(shared), BOUNDS),
-            verdict::NO,
+            AdditionVerdict::Declined,
             "{shared}"
         );
     }
     assert_eq!(rows(&shard), 0, "what is refused is not counted");
     assert_eq!(
         ask(&mut shard, "ann", "g_1", "1", Some("g_2"), BOUNDS),
-        verdict::YES
+        AdditionVerdict::Allowed
     );
-    let left = ShardOp::IndexPut {
+    let left = UserOp::IndexPut {
+        conversation: ConversationId::parse("g_2").unwrap(),
         member: false,
         version: OutboxId { index: 9, n: 0 },
         at_ms: 2,
     };
-    apply_op(&mut shard, left, "g_2");
+    apply_op(&mut shard, left);
     assert_eq!(
         ask(&mut shard, "ann", "g_1", "2", Some("g_2"), BOUNDS),
-        verdict::NO
+        AdditionVerdict::Declined
     );
-    apply_op(&mut shard, wish(GroupInvite::Anyone), "-");
-    assert_eq!(ask(&mut shard, "ann", "g_1", "2", None, BOUNDS), verdict::YES);
+    apply_op(&mut shard, wish(GroupInvite::Anyone));
+    assert_eq!(
+        ask(&mut shard, "ann", "g_1", "2", None, BOUNDS),
+        AdditionVerdict::Allowed
+    );
 }
 
 #[test]
 fn a_refusal_keeps_its_order_and_earlier_results_stay() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["own", "mem"]);
-    let not_added = |who: Option<&str>| ShardOp::NotAdded {
+    let not_added = |who: Option<&str>| ConversationOp::NotAdded {
         who: who.map(u),
         why: "can't be added by you: bob".into(),
     };
-    let command = |user: &str, cid: &str, op| ShardCommand {
+    let command = |user: &str, cid: &str, op| TestCommand {
         conv: ConversationId::parse("g_1").unwrap(),
         user: u(user),
         cid: ClientMessageId::parse(cid).ok(),
         skip: 0,
         op,
     };
-    let invite = command("own", "i", ShardOp::Invite { who: u("bob") });
+    let invite = command("own", "i", ConversationOp::Invite { who: u("bob") });
     let first = done(shard.apply(invite));
     let again = done(shard.apply(command("own", "i", not_added(Some("bob")))));
     assert_eq!((again.s, again.dup), (first.s, true));
@@ -209,7 +219,7 @@ proptest! {
             let known = recent.iter().any(|(_, known, key)| (*known, key) == (by, &cid));
             let one = recent.iter().filter(|(_, known, _)| *known == by).count();
             let fits = one < 3 && recent.len() < 5;
-            let yes = ask(&mut shard, by_name, "g_1", &cid, None, BOUNDS) == verdict::YES;
+            let yes = ask(&mut shard, by_name, "g_1", &cid, None, BOUNDS) == AdditionVerdict::Allowed;
             prop_assert_eq!(yes, known || fits);
             if yes && !known {
                 granted.push((shard.now_ms, by, cid));

@@ -7,7 +7,7 @@ use storage::ScanOrder;
 use super::{TestShard, create, done, event, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange};
 use crate::conversation::state_machine::row_store::RowReader;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, keys};
+use crate::conversation::state_machine::{ConversationOp, keys};
 
 /// A group whose messages `ann` writes, the first at `s` = 3.
 fn group(shard: &mut TestShard, messages: u64) -> ConversationId {
@@ -29,7 +29,7 @@ fn a_deleted_message_is_not_unread() {
     let conv = group(&mut shard, 3);
     assert_eq!(unread(&shard, &conv, "bob").0, 3);
     for (of, left) in [(4, 2), (3, 1), (5, 0)] {
-        shard.ok("ann", &conv, ShardOp::Delete { of });
+        shard.ok("ann", &conv, ConversationOp::Delete { of });
         assert_eq!(unread(&shard, &conv, "bob").0, left);
     }
     shard.ok("ann", &conv, text("more"));
@@ -40,10 +40,10 @@ fn a_deleted_message_is_not_unread() {
 fn what_was_read_before_it_was_deleted_is_not_taken_off_twice() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard, 4);
-    shard.ok("bob", &conv, ShardOp::Read { s: 4 });
-    shard.ok("ann", &conv, ShardOp::Delete { of: 3 });
+    shard.ok("bob", &conv, ConversationOp::Read { s: 4 });
+    shard.ok("ann", &conv, ConversationOp::Delete { of: 3 });
     assert_eq!(unread(&shard, &conv, "bob").0, 2);
-    shard.ok("ann", &conv, ShardOp::Delete { of: 6 });
+    shard.ok("ann", &conv, ConversationOp::Delete { of: 6 });
     assert_eq!(unread(&shard, &conv, "bob").0, 1);
 }
 
@@ -55,12 +55,12 @@ fn unread_is_exact_however_many_messages_were_deleted() {
     // `s` is the ordinal and 2.
     let is_deleted = |mn: u64| mn.is_multiple_of(3) || (1_000..1_400).contains(&mn) || mn == count;
     for mn in (1..=count).filter(|mn| is_deleted(*mn)) {
-        shard.ok("ann", &conv, ShardOp::Delete { of: mn + 2 });
+        shard.ok("ann", &conv, ConversationOp::Delete { of: mn + 2 });
     }
     let mut at = 2;
     for step in [0, 1, 61, 64, 700, 300, 2_000, 1, 1_800] {
         at += step;
-        shard.ok("bob", &conv, ShardOp::Read { s: at });
+        shard.ok("bob", &conv, ConversationOp::Read { s: at });
         let expected = (at - 1..=count).filter(|mn| !is_deleted(*mn)).count();
         assert_eq!(
             unread(&shard, &conv, "bob").0 as usize,
@@ -75,7 +75,7 @@ fn what_counts_deleted_messages_goes_with_them() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard, 400);
     for of in 3..=400 {
-        shard.ok("ann", &conv, ShardOp::Delete { of });
+        shard.ok("ann", &conv, ConversationOp::Delete { of });
     }
     let counts = |shard: &TestShard| {
         let (start, end) = (keys::deleted(&conv, 0, 0), keys::deleted(&conv, u8::MAX, 0));
@@ -88,7 +88,7 @@ fn what_counts_deleted_messages_goes_with_them() {
     assert_eq!(counts(&shard), 398 + 6);
     let last = shard.ok("ann", &conv, text("the last")).s;
     for _ in 0..40 {
-        done(shard.apply(ShardCommand::retain(conv.clone(), last)));
+        done(shard.apply(super::retain(conv.clone(), last)));
     }
     // What stands for others too is left.
     assert_eq!(counts(&shard), 1);
@@ -100,7 +100,7 @@ fn mentions_follow_edits() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["ann", "bob", "cat"]);
     let mention = |who: &[&str]| who.iter().map(|who| u(who)).collect::<Vec<_>>();
-    let edit = |of, mentions: Option<Vec<_>>| ShardOp::Edit {
+    let edit = |of, mentions: Option<Vec<_>>| ConversationOp::Edit {
         of,
         body: "{}".into(),
         mentions,
@@ -129,13 +129,13 @@ fn mentions_follow_edits() {
     let newer = shard.ok("ann", &conv, text("newer")).s;
     shard.ok("ann", &conv, edit(newer, Some(mention(&["bob"]))));
     assert_eq!(counted(&shard), [0, 2, 0]);
-    shard.ok("bob", &conv, ShardOp::Read { s: of });
+    shard.ok("bob", &conv, ConversationOp::Read { s: of });
     assert_eq!(counted(&shard), [0, 1, 0]);
     // What was read alerts nobody any more.
     shard.ok("ann", &conv, edit(of, Some(mention(&["bob", "cat"]))));
     assert_eq!(counted(&shard), [0, 1, 1]);
-    shard.ok("ann", &conv, ShardOp::Delete { of: newer });
-    shard.ok("ann", &conv, ShardOp::Delete { of });
+    shard.ok("ann", &conv, ConversationOp::Delete { of: newer });
+    shard.ok("ann", &conv, ConversationOp::Delete { of });
     assert_eq!(counted(&shard), [0, 0, 0]);
 }
 
@@ -144,7 +144,7 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["own", "bob", "cat"]);
     let of = shard.ok("cat", &conv, text("hi")).s;
-    let react = |on, who: Option<&str>| ShardOp::React {
+    let react = |on, who: Option<&str>| ConversationOp::React {
         of,
         k: "+1".into(),
         on,
@@ -153,7 +153,7 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     for user in ["bob", "cat"] {
         shard.ok(user, &conv, react(true, None));
     }
-    shard.ok("bob", &conv, ShardOp::Leave);
+    shard.ok("bob", &conv, ConversationOp::Leave);
     assert_eq!(
         shard.no("cat", &conv, react(false, Some("bob"))),
         ErrorCode::Forbidden
@@ -218,7 +218,7 @@ fn a_position_beyond_the_log_has_a_gap_and_the_newest_events() {
 fn one_may_write_to_oneself() {
     let mut shard = TestShard::new();
     let conv = ConversationId::direct(&u("ann"), &u("ann"));
-    let note = ShardOp::Send {
+    let note = ConversationOp::Send {
         direct: Some(u("ann")),
         body: "{}".into(),
         reply_to: None,
@@ -259,22 +259,22 @@ fn an_author_who_rejoined_may_delete_an_own_message() {
         shard.ok("bob", &conv, text("mine")).s,
         shard.ok("cat", &conv, text("x")).s,
     );
-    shard.ok("bob", &conv, ShardOp::Leave);
-    shard.ok("own", &conv, ShardOp::Invite { who: u("bob") });
+    shard.ok("bob", &conv, ConversationOp::Leave);
+    shard.ok("own", &conv, ConversationOp::Invite { who: u("bob") });
     assert_eq!(
-        shard.no("bob", &conv, ShardOp::Delete { of: others }),
+        shard.no("bob", &conv, ConversationOp::Delete { of: others }),
         ErrorCode::NotFound
     );
-    let first = shard.ok("bob", &conv, ShardOp::Delete { of: mine });
+    let first = shard.ok("bob", &conv, ConversationOp::Delete { of: mine });
     assert!(first.s > 0 && !first.dup);
     // What retention took is not there for the author either.
     let gone = shard.ok("bob", &conv, text("gone")).s;
     shard.ok("bob", &conv, text("stays"));
     for _ in 0..20 {
-        done(shard.apply(ShardCommand::retain(conv.clone(), gone + 1)));
+        done(shard.apply(super::retain(conv.clone(), gone + 1)));
     }
     assert_eq!(
-        shard.no("bob", &conv, ShardOp::Delete { of: gone }),
+        shard.no("bob", &conv, ConversationOp::Delete { of: gone }),
         ErrorCode::NotFound
     );
 }

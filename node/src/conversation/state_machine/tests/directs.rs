@@ -2,12 +2,12 @@
 
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, Event, Role};
 
-use super::{TestShard, create, done, event, text, u};
+use super::{TestShard, create, event, of_user, text, u};
 use crate::conversation::state_machine::query;
-use crate::conversation::state_machine::{ApplyEffect, ShardCommand, ShardOp};
+use crate::conversation::state_machine::{ConversationOp, ShardOutcome, UserOp, UserOutcome};
 
-fn to(peer: &str, body: &str) -> ShardOp {
-    ShardOp::Send {
+fn to(peer: &str, body: &str) -> ConversationOp {
+    ConversationOp::Send {
         direct: Some(u(peer)),
         body: body.into(),
         reply_to: None,
@@ -44,9 +44,9 @@ fn a_direct_conversation_keeps_its_two_members() {
     let conv = ConversationId::direct(&u("alice"), &u("bob"));
     shard.ok("alice", &conv, create(ConversationKind::Direct, &["bob"]));
     for op in [
-        ShardOp::Leave,
-        ShardOp::Kick { who: u("bob") },
-        ShardOp::Invite { who: u("eve") },
+        ConversationOp::Leave,
+        ConversationOp::Kick { who: u("bob") },
+        ConversationOp::Invite { who: u("eve") },
     ] {
         assert_eq!(shard.no("alice", &conv, op), ErrorCode::Forbidden);
     }
@@ -87,26 +87,17 @@ fn a_direct_conversation_needs_exactly_one_user() {
 fn the_key_of_a_create_stands_for_the_first_conversation() {
     let mut shard = TestShard::new();
     let reserve = |user: &str, conv: &str| {
-        let (conv, cid) = (
-            ConversationId::parse(conv).unwrap(),
-            Some(ClientMessageId::parse("k").unwrap()),
-        );
-        ShardCommand {
-            conv,
-            user: u(user),
-            cid,
-            skip: 0,
-            op: ShardOp::Reserve,
-        }
+        let op = UserOp::Reserve {
+            conversation: ConversationId::parse(conv).unwrap(),
+            cid: ClientMessageId::parse("k").unwrap(),
+        };
+        of_user(u(user), op)
     };
-    let g1 = ApplyEffect::Reserved(ConversationId::parse("g_1").unwrap());
-    let first = done(shard.apply(reserve("alice", "g_1")));
-    assert_eq!((first.effect, first.dup), (g1.clone(), false));
-    let again = done(shard.apply(reserve("alice", "ch_2")));
-    assert_eq!((again.effect, again.dup), (g1, true));
-    let other = done(shard.apply(reserve("bob", "g_3")));
-    assert_eq!(
-        other.effect,
-        ApplyEffect::Reserved(ConversationId::parse("g_3").unwrap())
-    );
+    let reserved = |conv: &str, dup| {
+        let conversation = ConversationId::parse(conv).unwrap();
+        ShardOutcome::User(UserOutcome::Reserved { conversation, dup })
+    };
+    assert_eq!(shard.apply(reserve("alice", "g_1")), reserved("g_1", false));
+    assert_eq!(shard.apply(reserve("alice", "ch_2")), reserved("g_1", true));
+    assert_eq!(shard.apply(reserve("bob", "g_3")), reserved("g_3", false));
 }

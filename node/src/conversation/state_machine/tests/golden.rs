@@ -1,18 +1,20 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
 use protocol::answer::LastEvent;
-use protocol::{
-    ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, HistoryVisibility, Role,
-};
+use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
 
 use crate::conversation::state_machine::TableId;
 
-use super::{TestShard, create, text, u};
-use crate::conversation::state_machine::consent::AdditionLimits;
-use crate::conversation::state_machine::login::{AttemptLimit, KeyRotationPolicy, LoginCommand, SecretBytes};
+use super::{TestCommand, TestShard, create, id16, login_key, of_user, text, u};
+use crate::conversation::state_machine::consent::{AdditionLimits, AdditionVerdict};
+use crate::conversation::state_machine::login::{
+    AttemptLimit, KeyRotationPolicy, LoginCodeId, LoginOutcome, SecretBytes, TokenFamilyId,
+};
 use crate::conversation::state_machine::row_store::RowReader;
 use crate::conversation::state_machine::{
-    ActivityNote, ApplyEffect, MovedMember, OutboxId, ShardCommand, ShardOp, ShardOutcome,
+    ActivityNote, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp, LoginOp,
+    MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand,
+    ShardOutcome, UserOp, UserOutcome, WebhookOp,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -28,246 +30,320 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn command(op: ShardOp) -> ShardCommand {
-    let (conv, cid) = (
-        ConversationId::parse("g_1").unwrap(),
-        Some(ClientMessageId::parse("k").unwrap()),
-    );
-    ShardCommand {
-        conv,
-        user: u("al"),
-        cid,
-        skip: 300,
-        op,
-    }
+fn conv() -> ConversationId {
+    ConversationId::parse("g_1").unwrap()
 }
 
-#[test]
-fn commands_have_frozen_bytes() {
+/// One command of each kind, with the bytes behind the version.
+fn commands() -> Vec<(ShardCommand, &'static str)> {
     let id = OutboxId { index: 5, n: 2 };
+    let bo = || u("bo");
+    let key = || ClientMessageId::parse("k").unwrap();
+    let of_conversation = |op| {
+        ShardCommand::from(TestCommand {
+            conv: conv(),
+            user: u("al"),
+            cid: Some(key()),
+            skip: 300,
+            op,
+        })
+    };
+    let by_user = |op| of_user(u("al"), op);
+    let login = |name: &str, op| ShardCommand::Login {
+        key: login_key(name),
+        op,
+    };
+    let hash = |byte: u8| SecretBytes([byte; 32]);
+    let (code, family) = (LoginCodeId([b'c'; 16]), TokenFamilyId([b'f'; 16]));
     let limit = AttemptLimit {
         most: 5,
         window_ms: 1_000,
-    };
-    let table = [
-        (
-            ShardOp::Send {
-                direct: Some(u("bo")),
-                body: "{}".into(),
-                reply_to: Some(9),
-                mentions: vec![u("bo")],
-            },
-            "<0><1><2>bo<2>{}<1><9><1><2>bo",
-        ),
-        (
-            ShardOp::Create {
-                kind: ConversationKind::Group,
-                members: vec![u("bo")],
-                title: Some("T".into()),
-            },
-            "<1><1><1><2>bo<1><1>T",
-        ),
-        (ShardOp::Invite { who: u("bo") }, "<2><2>bo"),
-        (ShardOp::Kick { who: u("bo") }, "<3><2>bo"),
-        (ShardOp::Leave, "<4>"),
-        (ShardOp::Read { s: 9 }, "<5><9>"),
-        (ShardOp::Delivered { s: 9 }, "<6><9>"),
-        (ShardOp::Reserve, "<7>"),
-        (
-            ShardOp::IndexPut {
-                member: true,
-                version: id,
-                at_ms: 7,
-            },
-            "<8><1><5><2><7>",
-        ),
-        (ShardOp::OutboxDone { ids: vec![id] }, "<9><1><5><2>"),
-        (
-            ShardOp::Edit {
-                of: 9,
-                body: "{}".into(),
-                mentions: None,
-            },
-            "<a><9><2>{}<0>",
-        ),
-        (ShardOp::Delete { of: 9 }, "<b><9>"),
-        (
-            ShardOp::React {
-                of: 9,
-                k: "+1".into(),
-                on: true,
-                who: None,
-            },
-            "<c><9><2>+1<1><0>",
-        ),
-        (ShardOp::Join, "<d>"),
-        (ShardOp::Ban { who: u("bo") }, "<e><2>bo"),
-        (ShardOp::Unban { who: u("bo") }, "<f><2>bo"),
-        (
-            ShardOp::SetRole {
-                who: u("bo"),
-                role: Role::Reader,
-            },
-            "<10><2>bo<3>",
-        ),
-        (
-            ShardOp::Set {
-                title: Some("T".into()),
-                history: Some(HistoryVisibility::All),
-                muted: Some(true),
-                pinned: None,
-            },
-            "<11><1><1>T<1><1><1><1><0>",
-        ),
-        (
-            ShardOp::Block {
-                who: u("bo"),
-                on: true,
-            },
-            "<12><2>bo<1>",
-        ),
-        (
-            ShardOp::BlockPut {
-                who: u("bo"),
-                on: true,
-                version: id,
-                at_ms: 7,
-            },
-            "<13><2>bo<1><5><2><7>",
-        ),
-        (ShardOp::Seen { at_ms: 7 }, "<14><7>"),
-        (ShardOp::Retain { below: 9 }, "<15><9>"),
-        (
-            ShardOp::Login(LoginCommand::Count { nonce: 300, limit }),
-            "<16><1><ac><2><5><e8><7>",
-        ),
-        (ShardOp::Login(LoginCommand::EndLine { all: true }), "<16><6><1>"),
-        (ShardOp::Login(LoginCommand::Sweep), "<16><7>"),
-        (
-            ShardOp::Hook {
-                name: "ci".into(),
-                on: true,
-            },
-            "<17><2>ci<1>",
-        ),
-        (ShardOp::HooksOn { members: 9 }, "<18><9>"),
-        (ShardOp::WebhookDelivered { ids: vec![id] }, "<19><1><5><2>"),
-        (
-            ShardOp::MayAdd {
-                by: u("bo"),
-                cid: ClientMessageId::parse("k").unwrap(),
-                shared: ConversationId::parse("g_2").ok(),
-                bounds: AdditionLimits {
-                    by_one: 5,
-                    by_all: 300,
-                },
-            },
-            "<1a><2>bo<1>k<1><3>g_2<5><ac><2>",
-        ),
-        (
-            ShardOp::NotAdded {
-                who: Some(u("bo")),
-                why: "no".into(),
-            },
-            "<1b><1><2>bo<2>no",
-        ),
-        (
-            ShardOp::Wish {
-                group_invite: GroupInvite::NoOne,
-            },
-            "<1c><2>",
-        ),
-        (
-            ShardOp::Active {
-                items: vec![ActivityNote {
-                    conv: ConversationId::parse("g_1").unwrap(),
-                    last: LastEvent { s: 9, mn: 8, ts: 7 },
-                    large: true,
-                    users: vec![u("bo")],
-                }],
-            },
-            "<1d><1><3>g_1<9><8><7><1><1><2>bo",
-        ),
-        (
-            ShardOp::EndWatch {
-                items: vec![(ConversationId::parse("g_1").unwrap(), 9)],
-            },
-            "<1e><1><3>g_1<9>",
-        ),
-    ];
-    for (op, bytes) in table {
-        let command = command(op);
-        assert_eq!(
-            hex(&command.encode()),
-            format!("<1><3>g_1<2>al<1><1>k<ac><2>{bytes}")
-        );
-        assert_eq!(ShardCommand::decode(&command.encode()), Ok(command));
-    }
-}
-
-#[test]
-fn logins_have_frozen_bytes() {
-    let hash = |byte: u8| SecretBytes([byte; 32]);
-    let (a, b) = ("a".repeat(32), "b".repeat(32));
-    let limit = AttemptLimit {
-        most: 5,
-        window_ms: 7,
     };
     let pace = KeyRotationPolicy {
         period_ms: 1,
         overlap_ms: 2,
         keep_ms: 3,
     };
-    let table = [
+    vec![
         (
-            LoginCommand::TurnKeys {
-                seed: hash(b'a'),
-                pepper: hash(b'b'),
-                pace,
-            },
-            format!("<0>{a}{b}<1><2><3>"),
+            of_conversation(ConversationOp::Send {
+                direct: Some(bo()),
+                body: "{}".into(),
+                reply_to: Some(9),
+                mentions: vec![bo()],
+            }),
+            "<1><1><3>g_1<1><2>al<1><1>k<ac><2><1><2>bo<2>{}<1><9><1><2>bo",
         ),
         (
-            LoginCommand::PutCode {
-                code: hash(b'a'),
-                valid_ms: 9,
-                limit,
-            },
-            format!("<2>{a}<9><5><7>"),
+            of_conversation(ConversationOp::Edit {
+                of: 9,
+                body: "{}".into(),
+                mentions: None,
+            }),
+            "<2><1><3>g_1<1><2>al<1><1>k<ac><2><9><2>{}<0>",
         ),
         (
-            LoginCommand::TryCode {
-                code: hash(b'a'),
-                attempt: 9,
-                tries: 5,
-            },
-            format!("<3>{a}<9><5>"),
+            of_conversation(ConversationOp::Delete { of: 9 }),
+            "<3><1><3>g_1<1><2>al<1><1>k<ac><2><9>",
         ),
         (
-            LoginCommand::OpenLine {
-                token: hash(b'a'),
-                valid_ms: 9,
-            },
-            format!("<4>{a}<9>"),
+            of_conversation(ConversationOp::React {
+                of: 9,
+                k: "+1".into(),
+                on: true,
+                who: None,
+            }),
+            "<4><1><3>g_1<1><2>al<1><1>k<ac><2><9><2>+1<1><0>",
         ),
         (
-            LoginCommand::TurnLine {
-                token: hash(b'a'),
-                next: hash(b'b'),
-                valid_ms: 9,
-                grace_ms: 8,
-            },
-            format!("<5>{a}{b}<9><8>"),
+            of_conversation(ConversationOp::Read { s: 9 }),
+            "<5><1><3>g_1<1><2>al<1><1>k<ac><2><9>",
         ),
-    ];
-    for (login, bytes) in table {
-        let name = ConversationId::parse("to_x").unwrap();
-        let command = ShardCommand::login(name, Some(ClientMessageId::parse("k").unwrap()), login);
-        assert_eq!(
-            hex(&command.encode()),
-            format!("<1><4>to_x<1>-<1><1>k<0><16>{bytes}")
-        );
-        assert_eq!(ShardCommand::decode(&command.encode()), Ok(command));
+        (
+            of_conversation(ConversationOp::Delivered { s: 9 }),
+            "<6><1><3>g_1<1><2>al<1><1>k<ac><2><9>",
+        ),
+        (
+            of_conversation(ConversationOp::Create {
+                kind: ConversationKind::Group,
+                members: vec![bo()],
+                title: Some("T".into()),
+            }),
+            "<7><1><3>g_1<1><2>al<1><1>k<ac><2><1><1><2>bo<1><1>T",
+        ),
+        (
+            of_conversation(ConversationOp::NotAdded {
+                who: Some(bo()),
+                why: "no".into(),
+            }),
+            "<8><1><3>g_1<1><2>al<1><1>k<ac><2><1><2>bo<2>no",
+        ),
+        (
+            of_conversation(ConversationOp::Invite { who: bo() }),
+            "<9><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo",
+        ),
+        (
+            of_conversation(ConversationOp::Kick { who: bo() }),
+            "<a><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo",
+        ),
+        (
+            of_conversation(ConversationOp::Leave),
+            "<b><1><3>g_1<1><2>al<1><1>k<ac><2>",
+        ),
+        (
+            of_conversation(ConversationOp::Join),
+            "<c><1><3>g_1<1><2>al<1><1>k<ac><2>",
+        ),
+        (
+            of_conversation(ConversationOp::Ban { who: bo() }),
+            "<d><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo",
+        ),
+        (
+            of_conversation(ConversationOp::Unban { who: bo() }),
+            "<e><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo",
+        ),
+        (
+            of_conversation(ConversationOp::SetRole {
+                who: bo(),
+                role: Role::Reader,
+            }),
+            "<f><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<3>",
+        ),
+        (
+            of_conversation(ConversationOp::Set {
+                title: Some("T".into()),
+                history: Some(HistoryVisibility::All),
+                muted: Some(true),
+                pinned: None,
+            }),
+            "<10><1><3>g_1<1><2>al<1><1>k<ac><2><1><1>T<1><1><1><1><0>",
+        ),
+        (
+            of_conversation(ConversationOp::Block { who: bo(), on: true }),
+            "<11><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<1>",
+        ),
+        (
+            of_conversation(ConversationOp::Hook {
+                name: "ci".into(),
+                on: true,
+            }),
+            "<12><1><3>g_1<1><2>al<1><1>k<ac><2><2>ci<1>",
+        ),
+        (
+            by_user(UserOp::Reserve {
+                conversation: conv(),
+                cid: key(),
+            }),
+            "@<2><1><2>al<0><0><3>g_1<1>k",
+        ),
+        (
+            by_user(UserOp::IndexPut {
+                conversation: conv(),
+                member: true,
+                version: id,
+                at_ms: 7,
+            }),
+            "A<2><1><2>al<0><0><3>g_1<1><5><2><7>",
+        ),
+        (
+            by_user(UserOp::BlockPut {
+                who: bo(),
+                on: true,
+                version: id,
+                at_ms: 7,
+            }),
+            "B<2><1><2>al<0><0><2>bo<1><5><2><7>",
+        ),
+        (by_user(UserOp::Seen { at_ms: 7 }), "C<2><1><2>al<0><0><7>"),
+        (
+            by_user(UserOp::MayAdd {
+                by: bo(),
+                conversation: conv(),
+                cid: key(),
+                shared: ConversationId::parse("g_2").ok(),
+                bounds: AdditionLimits {
+                    by_one: 5,
+                    by_all: 300,
+                },
+            }),
+            "D<2><1><2>al<0><0><2>bo<3>g_1<1>k<1><3>g_2<5><ac><2>",
+        ),
+        (
+            by_user(UserOp::Wish {
+                group_invite: GroupInvite::NoOne,
+            }),
+            "E<2><1><2>al<0><0><2>",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::TurnKeys {
+                    seed: hash(b'a'),
+                    pepper: hash(b'b'),
+                    pace,
+                },
+            ),
+            "`<3><1><0><0><0><0>aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb<1><2><3>",
+        ),
+        (
+            login("ip_x", LoginOp::Count { nonce: 300, limit }),
+            "a<3><11><1>ip_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0><ac><2><5><e8><7>",
+        ),
+        (
+            login(
+                "to_x",
+                LoginOp::PutCode {
+                    id: code,
+                    code: hash(b'a'),
+                    valid_ms: 9,
+                    limit,
+                },
+            ),
+            "b<3><11><2>to_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0>ccccccccccccccccaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<9><5><e8><7>",
+        ),
+        (
+            login(
+                "to_x",
+                LoginOp::TryCode {
+                    id: code,
+                    code: hash(b'a'),
+                    attempt: 9,
+                    tries: 5,
+                },
+            ),
+            "c<3><11><2>to_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0>ccccccccccccccccaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<9><5>",
+        ),
+        (
+            login(
+                "u_x",
+                LoginOp::OpenLine {
+                    id: family,
+                    token: hash(b'a'),
+                    valid_ms: 9,
+                },
+            ),
+            "d<3><4><3>u_x<0><0><0>ffffffffffffffffaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<9>",
+        ),
+        (
+            login(
+                "u_x",
+                LoginOp::TurnLine {
+                    id: family,
+                    token: hash(b'a'),
+                    next: hash(b'b'),
+                    valid_ms: 9,
+                    grace_ms: 8,
+                },
+            ),
+            "e<3><4><3>u_x<0><0><0>ffffffffffffffffaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb<9><8>",
+        ),
+        (
+            login(
+                "u_x",
+                LoginOp::EndLine {
+                    id: family,
+                    all: true,
+                },
+            ),
+            "f<3><4><3>u_x<0><0><0>ffffffffffffffff<1>",
+        ),
+        (
+            ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
+            "<80><0><0><0><0><1><5><2>",
+        ),
+        (
+            ShardCommand::Outbox(OutboxOp::Active {
+                items: vec![ActivityNote {
+                    conv: conv(),
+                    last: LastEvent { s: 9, mn: 8, ts: 7 },
+                    large: true,
+                    users: vec![bo()],
+                }],
+            }),
+            "<81><0><0><0><0><1><3>g_1<9><8><7><1><1><2>bo",
+        ),
+        (
+            ShardCommand::Outbox(OutboxOp::EndWatch {
+                items: vec![(conv(), 9)],
+            }),
+            "<82><0><0><0><0><1><3>g_1<9>",
+        ),
+        (
+            ShardCommand::Webhook(WebhookOp::HooksOn { members: 9 }),
+            "<90><0><0><0><0><9>",
+        ),
+        (
+            ShardCommand::Webhook(WebhookOp::WebhookDelivered { ids: vec![id] }),
+            "<91><0><0><0><0><1><5><2>",
+        ),
+        (
+            ShardCommand::Retention(RetentionOp::Retain {
+                conversation: conv(),
+                below: 9,
+            }),
+            "<a0><0><0><0><0><3>g_1<9>",
+        ),
+        (
+            ShardCommand::Retention(RetentionOp::SweepLogins),
+            "<a1><0><0><0><0>",
+        ),
+    ]
+}
+
+#[test]
+fn every_command_has_frozen_bytes() {
+    let table = commands();
+    let kinds: Vec<CommandKind> = table.iter().map(|(command, _)| command.kind()).collect();
+    assert_eq!(kinds, CommandKind::ALL, "one command of each kind");
+    for (command, bytes) in table {
+        let encoded = command.encode();
+        assert_eq!(hex(&encoded), format!("<2>{bytes}"));
+        assert_eq!(CommandHeader::check(&encoded).unwrap().kind, command.kind());
+        for len in 0..encoded.len() {
+            let cut = &encoded[..len];
+            assert!(CommandHeader::check(cut).is_err() && ShardCommand::decode(cut).is_err());
+        }
+        assert_eq!(ShardCommand::decode(&encoded), Ok(command));
     }
 }
 
@@ -280,37 +356,46 @@ fn rows_of_logins_have_frozen_bytes() {
         most: 5,
         window_ms: 9,
     };
-    let mut run = |name: &str, login| {
-        let command = ShardCommand::login(
-            ConversationId::parse(name).unwrap(),
-            ClientMessageId::parse("k").ok(),
-            login,
-        );
-        shard.apply(command);
+    let mut run = |name: &str, op| {
+        let key = login_key(name);
+        shard.apply(ShardCommand::Login { key, op });
     };
-    run("ip_x", LoginCommand::Count { nonce: 3, limit });
+    run("ip_x", LoginOp::Count { nonce: 3, limit });
+    let id = LoginCodeId(id16("k"));
     let (code, valid_ms) = (hash(b'a'), 5);
     run(
         "to_x",
-        LoginCommand::PutCode {
+        LoginOp::PutCode {
+            id,
             code,
             valid_ms,
             limit,
         },
     );
     let (code, attempt, tries) = (hash(b'b'), 4, 5);
-    run("to_x", LoginCommand::TryCode { code, attempt, tries });
+    run(
+        "to_x",
+        LoginOp::TryCode {
+            id,
+            code,
+            attempt,
+            tries,
+        },
+    );
+    let id = TokenFamilyId(id16("k"));
     let (token, next, valid_ms, grace_ms) = (hash(b'a'), hash(b'b'), 6, 0);
     run(
         "u_x",
-        LoginCommand::OpenLine {
+        LoginOp::OpenLine {
+            id,
             token: token.clone(),
             valid_ms,
         },
     );
     run(
         "u_x",
-        LoginCommand::TurnLine {
+        LoginOp::TurnLine {
+            id,
             token,
             next,
             valid_ms,
@@ -323,7 +408,7 @@ fn rows_of_logins_have_frozen_bytes() {
         overlap_ms: 0,
         keep_ms: 3,
     };
-    run("keys", LoginCommand::TurnKeys { seed, pepper, pace });
+    run("keys", LoginOp::TurnKeys { seed, pepper, pace });
     let rows: Vec<_> = shard
         .rows
         .0
@@ -332,16 +417,19 @@ fn rows_of_logins_have_frozen_bytes() {
         .collect();
     let (a, b) = ("a".repeat(32), "b".repeat(32));
     let nonce = "<e1><c2><85><8b><96><ac><d8><b0>a";
+    let (twelve, fifteen) = ("<0>".repeat(12), "<0>".repeat(15));
+    let (ip, to) = (format!("<1>ip_x{twelve}"), format!("<2>to_x{twelve}"));
+    let expiry = "<3><0><0><0><0><0><0><0>";
     let expected = [
-        "UserIndex <0>ip_x = <1><10><1><7><3>".to_owned(),
-        format!("UserIndex <0>to_x = <1><10><1><7>{nonce}"),
-        format!("UserIndex <1>to_x<0>k = <1><c>{a}<1><4><0>"),
-        "UserIndex <2><0><0><0><0><0><0><0><c><1>to_x<0>k = ".to_owned(),
-        "UserIndex <2><0><0><0><0><0><0><0><d>u_x<3>k = ".to_owned(),
-        "UserIndex <2><0><0><0><0><0><0><0><10><0>ip_x = ".to_owned(),
-        "UserIndex <2><0><0><0><0><0><0><0><10><0>to_x = ".to_owned(),
-        format!("UserIndex <3> = <1>{b}<1>{a}<7>"),
-        format!("UserIndex u_x<3>k = <1><d><7><1>{b}<d><1>{a}<7>"),
+        format!("Login <0>{ip} = <1><10><1><7><3>"),
+        format!("Login <0>{to} = <1><10><1><7>{nonce}"),
+        format!("Login <1>{to}k{fifteen} = <1><c>{a}<1><4><0>"),
+        format!("Login <2>u_x<0>k{fifteen} = <1><d><7><1>{b}<d><1>{a}<7>"),
+        format!("Login {expiry}<c><1>{to}k{fifteen} = "),
+        format!("Login {expiry}<d><2>u_x<0>k{fifteen} = "),
+        format!("Login {expiry}<10><0>{ip} = "),
+        format!("Login {expiry}<10><0>{to} = "),
+        format!("Login <4> = <1>{b}<1>{a}<7>"),
     ];
     assert_eq!(rows, expected);
 }
@@ -351,71 +439,97 @@ fn outcomes_have_frozen_bytes() {
     let mut shard = TestShard::new();
     shard.now_ms = 7;
     let conv = shard.group("g_1", &["al"]);
-    let applied = shard.ok("al", &conv, ShardOp::Invite { who: u("bo") });
+    let op = ConversationOp::Invite { who: u("bo") };
+    let applied = shard.run("al", &conv, op);
     let moved = ApplyEffect::Cursors {
         delivered: 3,
         read: 2,
         read_moved: true,
         members: 4,
     };
+    let silent = |effect| ShardOutcome::Conversation(CommandResult::silent(effect));
+    let family = TokenFamilyId([b'f'; 16]);
+    let f16 = "f".repeat(16);
     let table = [
         (
-            ShardOutcome::Refused(ErrorCode::NotMember, "no".into()),
-            "<1><1><4><2>no",
+            applied,
+            "<0><1><2><0><7><0><1><3>g_1<2>W\"t\":\"member\",\"c\":\"g_1\",\"s\":2,\"ts\":7,\"u\":\"al\",\"who\":\"bo\",\"role\":\"member\",\"why\":\"invite\"}<0><1><2>bo<0><0><0>".to_owned(),
         ),
-        (ShardOutcome::Bad("no".into()), "<1><2><2>no"),
+        (silent(ApplyEffect::None), "<0><0><0><0><0><0><0>".to_owned()),
+        (silent(moved), "<0><0><0><0><0><0><1><3><2><1><4>".to_owned()),
+        (silent(ApplyEffect::OutboxAppended), "<0><0><0><0><0><0><2>".to_owned()),
+        (silent(ApplyEffect::Watched), "<0><0><0><0><0><0><3>".to_owned()),
+        (ShardOutcome::User(UserOutcome::Recorded), "<1><0>".to_owned()),
         (
-            ShardOutcome::Done(applied),
-            "<1><0><2><0><7><0><1><3>g_1<2>W\"t\":\"member\",\"c\":\"g_1\",\"s\":2,\"ts\":7,\"u\":\"al\",\"who\":\"bo\",\"role\":\"member\",\"why\":\"invite\"}<0><1><2>bo<0><0><0>",
+            ShardOutcome::User(UserOutcome::Reserved {
+                conversation: conv.clone(),
+                dup: true,
+            }),
+            "<1><1><3>g_1<1>".to_owned(),
         ),
         (
-            ShardOutcome::Done(super::CommandResult::silent(moved)),
-            "<1><0><0><0><0><0><0><1><3><2><1><4>",
-        ),
-        (
-            ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Reserved(conv))),
-            "<1><0><0><0><0><0><0><2><3>g_1",
-        ),
-        (
-            ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Indexed {
+            ShardOutcome::User(UserOutcome::Indexed {
+                conversation: conv.clone(),
                 changed: true,
                 member: false,
-            })),
-            "<1><0><0><0><0><0><0><3><1><0>",
+            }),
+            "<1><2><3>g_1<1><0>".to_owned(),
+        ),
+        (
+            ShardOutcome::User(UserOutcome::Blocked {
+                who: u("bo"),
+                since_ms: Some(7),
+            }),
+            "<1><3><2>bo<1><7>".to_owned(),
+        ),
+        (
+            ShardOutcome::User(UserOutcome::Addition(AdditionVerdict::SharedOnly)),
+            "<1><4><2>".to_owned(),
+        ),
+        (ShardOutcome::Login(LoginOutcome::Accepted), "<2><0>".to_owned()),
+        (ShardOutcome::Login(LoginOutcome::Refused), "<2><1>".to_owned()),
+        (
+            ShardOutcome::Login(LoginOutcome::Limited { wait_ms: 9 }),
+            "<2><2><9>".to_owned(),
+        ),
+        (
+            ShardOutcome::Login(LoginOutcome::Reused(family)),
+            format!("<2><3>{f16}"),
+        ),
+        (
+            ShardOutcome::Login(LoginOutcome::Ended {
+                families: vec![family],
+                all: true,
+            }),
+            format!("<2><4><1>{f16}<1>"),
+        ),
+        (ShardOutcome::Outbox(OutboxOutcome::Removed), "<3><0>".to_owned()),
+        (
+            ShardOutcome::Outbox(OutboxOutcome::Moved(vec![MovedMember {
+                user: u("bo"),
+                conv,
+                last: LastEvent { s: 9, mn: 8, ts: 7 },
+            }])),
+            "<3><1><1><2>bo<3>g_1<9><8><7>".to_owned(),
+        ),
+        (ShardOutcome::Webhook, "<4>".to_owned()),
+        (
+            ShardOutcome::Retention(RetentionOutcome::Trimmed),
+            "<5><0>".to_owned(),
+        ),
+        (
+            ShardOutcome::Retention(RetentionOutcome::Swept { rows: 9, more: true }),
+            "<5><1><9><1>".to_owned(),
+        ),
+        (
+            ShardOutcome::Refused(protocol::ErrorCode::NotMember, "no".into()),
+            "<6><5><2>no".to_owned(),
         ),
     ];
     for (outcome, bytes) in table {
-        assert_eq!(hex(&outcome.encode()), bytes);
+        assert_eq!(hex(&outcome.encode()), format!("<1>{bytes}"));
         assert_eq!(ShardOutcome::decode(&outcome.encode()), Ok(outcome));
     }
-    let appended = ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::OutboxAppended));
-    assert_eq!(hex(&appended.encode()), "<1><0><0><0><0><0><0><4>");
-    let blocked = ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Blocked {
-        who: u("bo"),
-        since_ms: Some(7),
-    }));
-    assert_eq!(hex(&blocked.encode()), "<1><0><0><0><0><0><0><5><2>bo<1><7>");
-    let ended = |login| ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Ended(login)));
-    assert_eq!(hex(&ended(None).encode()), "<1><0><0><0><0><0><0><6><0>");
-    assert_eq!(
-        hex(&ended(Some(ClientMessageId::parse("k").unwrap())).encode()),
-        "<1><0><0><0><0><0><0><6><1><1>k"
-    );
-    let logins = vec![ClientMessageId::parse("k").unwrap()];
-    let all = ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::EndedAll(logins)));
-    assert_eq!(hex(&all.encode()), "<1><0><0><0><0><0><0><7><1><1>k");
-    let watched = ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Watched));
-    assert_eq!(hex(&watched.encode()), "<1><0><0><0><0><0><0><8>");
-    let moved = vec![MovedMember {
-        user: u("bo"),
-        conv: ConversationId::parse("g_1").unwrap(),
-        last: LastEvent { s: 9, mn: 8, ts: 7 },
-    }];
-    let moved = ShardOutcome::Done(super::CommandResult::silent(ApplyEffect::Moved(moved)));
-    assert_eq!(
-        hex(&moved.encode()),
-        "<1><0><0><0><0><0><0><9><1><2>bo<3>g_1<9><8><7>"
-    );
     assert!(ShardOutcome::decode(b"\x02").is_err() && ShardOutcome::decode(b"").is_err());
 }
 
@@ -430,18 +544,21 @@ fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
     };
     shard.ok("al", &conv, text("x"));
     shard.ok("al", &conv, text("y"));
-    assert_eq!(bytes(&shard), "<1><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0>");
+    assert_eq!(
+        bytes(&shard),
+        "<1><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><0><0><0><0><0><0>"
+    );
     for _ in 0..2 {
-        shard.apply(ShardCommand::retain(conv.clone(), 3));
+        shard.apply(super::retain(conv.clone(), 3));
     }
     assert_eq!(
         bytes(&shard),
-        "<2><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><1><0><0><0>"
+        "<1><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><1><0><0><0>"
     );
-    shard.apply(ShardCommand::retain(conv, 4));
+    shard.apply(super::retain(conv, 4));
     assert_eq!(
         bytes(&shard),
-        "<2><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><2><3><0><0>"
+        "<1><1><0><2>al<0><7><3><2><7><3><7><1><1><1><0><3><3><2><3><0><0>"
     );
 }
 
@@ -457,22 +574,22 @@ fn what_has_become_of_messages_has_frozen_bytes() {
     shard.ok(
         "al",
         &conv,
-        ShardOp::Edit {
+        ConversationOp::Edit {
             of: 2,
             body,
             mentions,
         },
     );
     let (k, on, who) = ("+1".into(), true, None);
-    shard.ok("al", &conv, ShardOp::React { of: 2, k, on, who });
+    shard.ok("al", &conv, ConversationOp::React { of: 2, k, on, who });
     // The ordinals are 65 and 66.
     for of in [66, 67] {
-        shard.ok("al", &conv, ShardOp::Delete { of });
+        shard.ok("al", &conv, ConversationOp::Delete { of });
     }
     let conv = shard.rows.get(TableId::Conversation, b"g_1").unwrap().unwrap();
     assert_eq!(
         hex(&conv),
-        "<2><1><0><2>al<0><7>KF<7>G<7><1><1><1><0><0><0><0><0><0>B"
+        "<1><1><0><2>al<0><7>KF<7>G<7><1><1><1><0><0><0><0><0><0>B"
     );
     let beside = shard
         .rows
@@ -507,34 +624,38 @@ fn rows_have_frozen_bytes() {
     shard.now_ms = 7;
     let conv = ConversationId::parse("g_1").unwrap();
     let cid = |text: &str| Some(ClientMessageId::parse(text).unwrap());
-    let by_al = |cid, op| ShardCommand {
+    let by_al = |cid, op| TestCommand {
         conv: conv.clone(),
         user: u("al"),
         cid,
         skip: 0,
         op,
     };
-    shard.apply(by_al(cid("a"), ShardOp::Reserve));
+    let reserve = UserOp::Reserve {
+        conversation: conv.clone(),
+        cid: ClientMessageId::parse("a").unwrap(),
+    };
+    shard.apply(of_user(u("al"), reserve));
     shard.apply(by_al(cid("a"), create(ConversationKind::Group, &["bo"])));
-    let ShardOp::Send { body, .. } = text("hi") else {
+    let ConversationOp::Send { body, .. } = text("hi") else {
         panic!()
     };
     let mentions = vec![u("bo")];
     shard.apply(by_al(
         cid("b"),
-        ShardOp::Send {
+        ConversationOp::Send {
             direct: None,
             body,
             reply_to: None,
             mentions,
         },
     ));
-    shard.apply(by_al(cid("c"), ShardOp::Ban { who: u("cy") }));
-    shard.apply(ShardCommand {
+    shard.apply(by_al(cid("c"), ConversationOp::Ban { who: u("cy") }));
+    shard.apply(TestCommand {
         conv: ConversationId::direct(&u("al"), &u("bo")),
         ..by_al(
             None,
-            ShardOp::Block {
+            ConversationOp::Block {
                 who: u("bo"),
                 on: true,
             },
@@ -544,16 +665,20 @@ fn rows_have_frozen_bytes() {
     for pending in [&outbox[0], &outbox[2]] {
         shard.apply(pending.command.clone());
     }
-    shard.apply(ShardCommand::seen(u("al"), 7));
+    shard.apply(of_user(u("al"), UserOp::Seen { at_ms: 7 }));
     let group_invite = GroupInvite::SharesConversation;
-    shard.apply(ShardCommand::of_user(u("bo"), ShardOp::Wish { group_invite }));
-    shard.apply(ShardCommand::of_user(
+    shard.apply(of_user(u("bo"), UserOp::Wish { group_invite }));
+    shard.apply(of_user(
         u("cy"),
-        ShardOp::MayAdd {
+        UserOp::MayAdd {
             by: u("al"),
+            conversation: conv.clone(),
             cid: ClientMessageId::parse("k").unwrap(),
             shared: None,
-            bounds: AdditionLimits::default(),
+            bounds: AdditionLimits {
+                by_one: 50,
+                by_all: 500,
+            },
         },
     ));
     let rows: Vec<_> = shard
@@ -563,7 +688,7 @@ fn rows_have_frozen_bytes() {
         .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
         .collect();
     let expected = [
-        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><3><7><1><2><1><0>"#,
+        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><3><7><1><2><1><0><0><0><0><0><0><0>"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><1> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":1,"ts":7,"u":"al","who":"al","role":"owner","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
@@ -585,11 +710,11 @@ fn rows_have_frozen_bytes() {
         r#"UserIndex al<2> = <1><7>"#,
         r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
-        r#"UserIndex cy<9>al<0>-<0>k = <1><7>"#,
-        r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
-        r#"Outbox <0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
-        r#"Outbox <0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,
-        r#"Outbox <2>g_1 = "#,
+        r#"UserIndex cy<9>al<0>g_1<0>k = <1><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
+        r#"Outbox <0><0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,
+        r#"Outbox <1>g_1 = "#,
     ];
     assert_eq!(rows, expected);
 }

@@ -4,10 +4,10 @@ use protocol::{ConversationId, ErrorCode, Role};
 
 use super::{TestShard, done, text, u};
 use crate::conversation::state_machine::query::{self, QueuedWebhook};
-use crate::conversation::state_machine::{ShardCommand, ShardOp};
+use crate::conversation::state_machine::{ConversationOp, ShardCommand, WebhookOp};
 
 fn switch(shard: &mut TestShard, members: u64) {
-    done(shard.apply(ShardCommand::hooks(ShardOp::HooksOn { members })));
+    done(shard.apply(ShardCommand::Webhook(WebhookOp::HooksOn { members })));
 }
 
 fn waiting(shard: &TestShard) -> (u64, Vec<QueuedWebhook>) {
@@ -15,9 +15,9 @@ fn waiting(shard: &TestShard) -> (u64, Vec<QueuedWebhook>) {
     (found.all, found.oldest)
 }
 
-fn hook(name: &str, on: bool) -> ShardOp {
+fn hook(name: &str, on: bool) -> ConversationOp {
     let name = name.into();
-    ShardOp::Hook { name, on }
+    ConversationOp::Hook { name, on }
 }
 
 fn send(shard: &mut TestShard, conv: &ConversationId) -> u64 {
@@ -35,7 +35,7 @@ fn each_message_queues_a_webhook_once_the_policy_is_set() {
     shard.ok(
         "bob",
         &conv,
-        ShardOp::React {
+        ConversationOp::React {
             of: s,
             k: "+1".into(),
             on: true,
@@ -45,7 +45,7 @@ fn each_message_queues_a_webhook_once_the_policy_is_set() {
     shard.ok(
         "carol",
         &conv,
-        ShardOp::Set {
+        ConversationOp::Set {
             title: None,
             history: None,
             muted: Some(true),
@@ -64,13 +64,15 @@ fn each_message_queues_a_webhook_once_the_policy_is_set() {
         .collect();
     assert_eq!(members, [("bob", false), ("carol", true)], "all but the author");
     // One who has read it is not told of it.
-    shard.ok("bob", &conv, ShardOp::Read { s });
+    shard.ok("bob", &conv, ConversationOp::Read { s });
     assert_eq!(waiting(&shard).1[0].members.len(), 1);
     // The outbox of memberships is another one.
     assert!(query::outbox(&shard.rows, None, 100).unwrap().len() == 3);
     let id = queued.id;
     for _ in 0..2 {
-        done(shard.apply(ShardCommand::hooks(ShardOp::WebhookDelivered { ids: vec![id] })));
+        done(shard.apply(ShardCommand::Webhook(WebhookOp::WebhookDelivered {
+            ids: vec![id],
+        })));
         assert_eq!(waiting(&shard), (0, vec![]), "and a repetition does no harm");
     }
     switch(&mut shard, 0);
@@ -114,9 +116,9 @@ fn a_removed_message_is_not_in_its_webhook() {
     switch(&mut shard, 256);
     let first = send(&mut shard, &conv);
     let second = send(&mut shard, &conv);
-    shard.ok("alice", &conv, ShardOp::Delete { of: second });
+    shard.ok("alice", &conv, ConversationOp::Delete { of: second });
     for _ in 0..4 {
-        done(shard.apply(ShardCommand::retain(conv.clone(), first + 1)));
+        done(shard.apply(super::retain(conv.clone(), first + 1)));
     }
     let (all, oldest) = waiting(&shard);
     assert_eq!(all, 2);
@@ -156,7 +158,7 @@ fn owners_and_admins_set_the_webhooks() {
     assert_eq!(shard.no("bob", &conv, hook("ci", true)), ErrorCode::Forbidden);
     assert_eq!(shard.no("mallory", &conv, hook("ci", true)), ErrorCode::NotMember);
     let role = Role::Admin;
-    shard.ok("alice", &conv, ShardOp::SetRole { who: u("bob"), role });
+    shard.ok("alice", &conv, ConversationOp::SetRole { who: u("bob"), role });
     let applied = shard.ok("bob", &conv, hook("ci", true));
     assert_eq!((applied.s, applied.events.len()), (0, 0), "no event");
     for name in ["", "a b", "x/y", &"n".repeat(33)] {

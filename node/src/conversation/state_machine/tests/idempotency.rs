@@ -3,14 +3,17 @@
 use crate::conversation::state_machine::TableId;
 use protocol::{ClientMessageId, ConversationId, ErrorCode};
 
-use super::{TestShard, create, done, text, u};
+use super::{Map, TestCommand, TestResult, TestShard, create, done, text, u};
 use crate::conversation::state_machine::dedup::{KEEP, KEEP_MS};
-use crate::conversation::state_machine::{ApplyEffect, CommandResult, ShardCommand, ShardOp, ShardOutcome};
+use crate::conversation::state_machine::shard_state_machine::ApplyFailure;
+use crate::conversation::state_machine::{
+    ApplyEffect, CommandHeader, CommandKind, ConversationOp, ShardCommand, ShardOutcome,
+};
 use protocol::ConversationKind;
 
-fn with(user: &str, conv: &ConversationId, cid: &str, op: ShardOp) -> ShardCommand {
+fn with(user: &str, conv: &ConversationId, cid: &str, op: ConversationOp) -> TestCommand {
     let cid = Some(ClientMessageId::parse(cid).unwrap());
-    ShardCommand {
+    TestCommand {
         conv: conv.clone(),
         user: u(user),
         cid,
@@ -38,12 +41,12 @@ fn the_same_cid_gives_the_first_result_whatever_it_asks() {
     for op in [
         text("one"),
         text("other body"),
-        ShardOp::Leave,
-        ShardOp::Kick { who: u("bob") },
+        ConversationOp::Leave,
+        ConversationOp::Kick { who: u("bob") },
         create(ConversationKind::Group, &[]),
     ] {
         let again = done(shard.apply(with("alice", &conv, "x", op)));
-        let expected = CommandResult {
+        let expected = TestResult {
             dup: true,
             events: vec![],
             effect: ApplyEffect::None,
@@ -75,10 +78,10 @@ fn what_was_acknowledged_stays_so_for_one_who_has_gone() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
     let sent = done(shard.apply(with("bob", &conv, "x", text("one"))));
-    let left = done(shard.apply(with("bob", &conv, "bye", ShardOp::Leave)));
+    let left = done(shard.apply(with("bob", &conv, "bye", ConversationOp::Leave)));
     assert_eq!(done(shard.apply(with("bob", &conv, "x", text("one")))).s, sent.s);
     assert_eq!(
-        done(shard.apply(with("bob", &conv, "bye", ShardOp::Leave))).s,
+        done(shard.apply(with("bob", &conv, "bye", ConversationOp::Leave))).s,
         left.s
     );
     let new = shard.apply(with("bob", &conv, "y", text("two")));
@@ -94,7 +97,7 @@ fn a_refused_cid_is_free_again() {
         shard.apply(command.clone()),
         ShardOutcome::Refused(ErrorCode::NotMember, _)
     ));
-    shard.ok("alice", &conv, ShardOp::Invite { who: u("bob") });
+    shard.ok("alice", &conv, ConversationOp::Invite { who: u("bob") });
     assert!(!done(shard.apply(command)).dup);
 }
 
@@ -131,33 +134,36 @@ fn recent_cids_are_retained_in_any_number() {
 }
 
 #[test]
-fn a_command_that_cannot_be_read_is_an_outcome() {
+fn a_command_that_cannot_be_read_stops_the_replica_before_its_batch() {
     let mut shard = TestShard::new();
-    let good = with(
-        "alice",
-        &ConversationId::parse("g_1").unwrap(),
-        "x",
-        create(ConversationKind::Group, &[]),
-    )
-    .encode();
+    let conv = ConversationId::parse("g_1").unwrap();
+    let good = with("alice", &conv, "x", create(ConversationKind::Group, &[]));
+    let good = ShardCommand::from(good).encode();
     let mut longer = good.to_vec();
     longer.push(0);
-    let newer = [&[2], &good[1..]].concat();
-    let bad = [
-        vec![],
-        vec![1],
-        newer,
-        longer,
-        good[..good.len() - 1].to_vec(),
-        vec![0xFF; 64],
-    ];
-    let bytes: Vec<_> = bad.into_iter().map(Into::into).collect();
-    let outcomes = super::apply_batch(&mut shard.rows, 1, 1, &bytes).unwrap();
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, ShardOutcome::Bad(_))),
-        "{outcomes:?}"
-    );
-    assert!(shard.rows.0.is_empty());
+    let newer = [&[3], &good[1..]].concat();
+    let unknown = [&[good[0], 63], &good[2..]].concat();
+    for (bad, version, kind) in [
+        (vec![], 0, None),
+        (vec![2], 2, None),
+        (newer, 3, None),
+        (unknown, 2, Some(63)),
+        (longer, 2, Some(CommandKind::Create as u8)),
+        (
+            good[..good.len() - 1].to_vec(),
+            2,
+            Some(CommandKind::Create as u8),
+        ),
+        (vec![0xFF; 64], 0xFF, None),
+    ] {
+        assert!(CommandHeader::check(&bad).is_err(), "an owner refuses it");
+        let batch = [good.clone(), bad.into()];
+        let error = super::apply_batch(&mut Map::default(), 1, 1, &batch).unwrap_err();
+        let ApplyFailure::Undecodable(error) = error else {
+            panic!("{error}");
+        };
+        assert_eq!((error.version, error.kind), (version, kind), "{error}");
+    }
+    assert!(CommandHeader::check(&good).is_ok());
+    assert!(shard.rows.0.is_empty() && super::apply_batch(&mut shard.rows, 1, 1, &[good]).is_ok());
 }

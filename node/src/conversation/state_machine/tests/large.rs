@@ -8,11 +8,11 @@ use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ErrorCode, Role};
 use storage::{Error, ScanOrder};
 
-use super::{Map, TestShard, done, text, u};
+use super::{Map, TestCommand, TestShard, done, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange};
 use crate::conversation::state_machine::row_store::{RowReader, RowWriter};
 use crate::conversation::state_machine::shard_state_machine::apply_batch;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome};
+use crate::conversation::state_machine::{ConversationOp, ShardCommand, ShardOutcome};
 
 const LARGE: usize = 100_000;
 /// Commands in one batch.
@@ -68,15 +68,15 @@ impl Channel {
         let mut shard = TestShard::new();
         let conv = shard.group("ch_1", &["owner", "admin", "member"]);
         for (who, role) in [("admin", Role::Admin), ("member", Role::Member)] {
-            shard.ok("owner", &conv, ShardOp::SetRole { who: u(who), role });
+            shard.ok("owner", &conv, ConversationOp::SetRole { who: u(who), role });
         }
         let joins: Vec<_> = (3..members)
-            .map(|i| ShardCommand {
+            .map(|i| TestCommand {
                 conv: conv.clone(),
                 user: u(&format!("u{i:06}")),
                 cid: ClientMessageId::parse("join").ok(),
                 skip: 0,
-                op: ShardOp::Join,
+                op: ConversationOp::Join,
             })
             .collect();
         for batch in joins.chunks(BATCH) {
@@ -94,18 +94,23 @@ impl Channel {
     }
 
     /// Returns what a command does, and how many rows it reads and writes.
-    fn run(&mut self, user: &str, op: ShardOp) -> (ShardOutcome, usize, usize) {
+    fn run(&mut self, user: &str, op: ConversationOp) -> (ShardOutcome, usize, usize) {
         (self.counter.written, self.index) = (0, self.index + 1);
         self.counter.read.set(0);
-        let command = ShardCommand {
+        let command = TestCommand {
             conv: self.conv.clone(),
             user: u(user),
             cid: ClientMessageId::parse(&format!("c{}", self.index)).ok(),
             skip: 0,
             op,
         };
-        let mut outcomes =
-            apply_batch(&mut self.counter, self.index, 2_000_000, &[command.encode()]).unwrap();
+        let mut outcomes = apply_batch(
+            &mut self.counter,
+            self.index,
+            2_000_000,
+            &[ShardCommand::from(command).encode()],
+        )
+        .unwrap();
         (outcomes.remove(0), self.counter.read.get(), self.counter.written)
     }
 
@@ -126,7 +131,7 @@ fn the_work_of_a_command_and_of_a_question_does_not_grow_with_the_members() {
     let members = |channel: &Channel| query::last(&channel.counter, &channel.conv).unwrap().unwrap().1;
     assert_eq!((members(&small), members(&large)), (10, LARGE as u64));
 
-    let mention = ShardOp::Send {
+    let mention = ConversationOp::Send {
         direct: None,
         body: "{}".into(),
         reply_to: None,
@@ -146,48 +151,53 @@ fn the_work_of_a_command_and_of_a_question_does_not_grow_with_the_members() {
         "a send reads {read} and writes {written} rows"
     );
     let of_large = of_large.0;
-    let react = |of| ShardOp::React {
+    let react = |of| ConversationOp::React {
         of,
         k: "+1".into(),
         on: true,
         who: None,
     };
-    let edit = |of| ShardOp::Edit {
+    let edit = |of| ConversationOp::Edit {
         of,
         body: "{}".into(),
         mentions: None,
     };
-    let steps: Vec<(&str, &str, ShardOp, ShardOp)> = vec![
+    let steps: Vec<(&str, &str, ConversationOp, ConversationOp)> = vec![
         ("a mention", "admin", mention.clone(), mention),
         ("a reaction", reader, react(of_small), react(of_large)),
         ("an edit", "owner", edit(of_small), edit(of_large)),
         (
             "a cursor",
             reader,
-            ShardOp::Read { s: u64::MAX },
-            ShardOp::Read { s: u64::MAX },
+            ConversationOp::Read { s: u64::MAX },
+            ConversationOp::Read { s: u64::MAX },
         ),
         (
             "a deletion",
             "admin",
-            ShardOp::Delete { of: of_small },
-            ShardOp::Delete { of: of_large },
+            ConversationOp::Delete { of: of_small },
+            ConversationOp::Delete { of: of_large },
         ),
-        ("a join", "late", ShardOp::Join, ShardOp::Join),
+        ("a join", "late", ConversationOp::Join, ConversationOp::Join),
         (
             "a kick",
             "owner",
-            ShardOp::Kick { who: u("late") },
-            ShardOp::Kick { who: u("late") },
+            ConversationOp::Kick { who: u("late") },
+            ConversationOp::Kick { who: u("late") },
         ),
         (
             "a ban",
             "owner",
-            ShardOp::Ban { who: u("late") },
-            ShardOp::Ban { who: u("late") },
+            ConversationOp::Ban { who: u("late") },
+            ConversationOp::Ban { who: u("late") },
         ),
         ("a role", "owner", set_role(), set_role()),
-        ("the last owner leaves", "owner", ShardOp::Leave, ShardOp::Leave),
+        (
+            "the last owner leaves",
+            "owner",
+            ConversationOp::Leave,
+            ConversationOp::Leave,
+        ),
     ];
     for (what, who, in_small, in_large) in steps {
         let (outcome, read, written) = small.run(who, in_small);
@@ -215,9 +225,9 @@ fn members_of(channel: &Channel) -> u64 {
     query::last(&channel.counter, &channel.conv).unwrap().unwrap().1
 }
 
-fn set_role() -> ShardOp {
+fn set_role() -> ConversationOp {
     let (who, role) = (u("u000004"), Role::Member);
-    ShardOp::SetRole { who, role }
+    ConversationOp::SetRole { who, role }
 }
 
 #[test]
@@ -246,24 +256,24 @@ fn a_hundred_thousand_members_are_listed_in_pages_each_of_them_once() {
 fn the_last_owner_cannot_vanish_by_mistake() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["owner", "other"]);
-    let role = |who: &str, role| ShardOp::SetRole { who: u(who), role };
+    let role = |who: &str, role| ConversationOp::SetRole { who: u(who), role };
     // Not by a change of the own role, and nobody else may act on an owner.
     assert_eq!(
         shard.no("owner", &conv, role("owner", Role::Member)),
         ErrorCode::Conflict
     );
     assert_eq!(
-        shard.no("owner", &conv, ShardOp::Kick { who: u("owner") }),
+        shard.no("owner", &conv, ConversationOp::Kick { who: u("owner") }),
         ErrorCode::BadRequest
     );
     assert_eq!(
-        shard.no("owner", &conv, ShardOp::Ban { who: u("owner") }),
+        shard.no("owner", &conv, ConversationOp::Ban { who: u("owner") }),
         ErrorCode::BadRequest
     );
     shard.ok("owner", &conv, role("other", Role::Admin));
     for op in [
-        ShardOp::Kick { who: u("owner") },
-        ShardOp::Ban { who: u("owner") },
+        ConversationOp::Kick { who: u("owner") },
+        ConversationOp::Ban { who: u("owner") },
         role("owner", Role::Member),
     ] {
         assert_eq!(
@@ -274,13 +284,13 @@ fn the_last_owner_cannot_vanish_by_mistake() {
     }
     // Of two owners one may put the other out, and is then the last.
     shard.ok("owner", &conv, role("other", Role::Owner));
-    shard.ok("other", &conv, ShardOp::Kick { who: u("owner") });
+    shard.ok("other", &conv, ConversationOp::Kick { who: u("owner") });
     assert_eq!(
         shard.no("other", &conv, role("other", Role::Admin)),
         ErrorCode::Conflict
     );
-    shard.ok("other", &conv, ShardOp::Invite { who: u("heir") });
-    shard.ok("other", &conv, ShardOp::Leave);
+    shard.ok("other", &conv, ConversationOp::Invite { who: u("heir") });
+    shard.ok("other", &conv, ConversationOp::Leave);
     let next_owner = query::role(&shard.rows, &conv, &u("heir")).unwrap();
     assert_eq!(next_owner, Some(Role::Owner));
 }
@@ -289,10 +299,10 @@ fn the_last_owner_cannot_vanish_by_mistake() {
 fn a_channel_that_everybody_has_left_is_over() {
     let mut shard = TestShard::new();
     let conv = shard.group("ch_1", &["owner"]);
-    shard.ok("owner", &conv, ShardOp::Leave);
+    shard.ok("owner", &conv, ConversationOp::Leave);
     for who in ["owner", "stranger"] {
         assert_eq!(
-            shard.no(who, &conv, ShardOp::Join),
+            shard.no(who, &conv, ConversationOp::Join),
             ErrorCode::NotMember,
             "nobody would own it"
         );

@@ -1,15 +1,17 @@
 //! Limits, codes, lines of refresh tokens and signing keys, with the time passed in.
 
 use crate::conversation::state_machine::TableId;
-use protocol::{ClientMessageId, ConversationId};
 use storage::ScanOrder;
 
-use super::{TestShard, done};
+use super::{TestShard, id16, login_key};
 use crate::conversation::state_machine::login::{
-    AttemptLimit, KeyRotationPolicy, Keyring, LoginCommand, SecretBytes, SigningKey, verdict,
+    AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginOutcome, SecretBytes, SigningKey,
+    TokenFamilyId,
 };
 use crate::conversation::state_machine::row_store::RowReader;
-use crate::conversation::state_machine::{CommandResult, ShardCommand, query};
+use crate::conversation::state_machine::{
+    LoginOp, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome, query,
+};
 
 const MINUTE: u64 = 60_000;
 const LIMIT: AttemptLimit = AttemptLimit {
@@ -22,50 +24,65 @@ const PACE: KeyRotationPolicy = KeyRotationPolicy {
     keep_ms: 300,
 };
 
-fn step(shard: &mut TestShard, name: &str, id: &str, login: LoginCommand) -> CommandResult {
-    let name = ConversationId::parse(name).unwrap();
-    done(shard.apply(ShardCommand::login(name, ClientMessageId::parse(id).ok(), login)))
+fn step(shard: &mut TestShard, name: &str, op: LoginOp) -> LoginOutcome {
+    let key = login_key(name);
+    match shard.apply(ShardCommand::Login { key, op }) {
+        ShardOutcome::Login(outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn family(id: &str) -> TokenFamilyId {
+    TokenFamilyId(id16(id))
 }
 
 fn hash(n: u8) -> SecretBytes {
     SecretBytes([n; 32])
 }
 
-fn put(shard: &mut TestShard, id: &str, code: u8) -> CommandResult {
+fn put(shard: &mut TestShard, id: &str, code: u8) -> LoginOutcome {
     let code = hash(code);
-    let put = LoginCommand::PutCode {
+    let put = LoginOp::PutCode {
+        id: LoginCodeId(id16(id)),
         code,
         valid_ms: 5 * MINUTE,
         limit: LIMIT,
     };
-    step(shard, "to_a", id, put)
+    step(shard, "to_a", put)
 }
 
-fn attempt(shard: &mut TestShard, id: &str, code: u8, attempt: u64) -> u64 {
+fn attempt(shard: &mut TestShard, id: &str, code: u8, attempt: u64) -> LoginOutcome {
     let (code, tries) = (hash(code), 5);
-    let attempt = LoginCommand::TryCode { code, attempt, tries };
-    step(shard, "to_a", id, attempt).s
+    let attempt = LoginOp::TryCode {
+        id: LoginCodeId(id16(id)),
+        code,
+        attempt,
+        tries,
+    };
+    step(shard, "to_a", attempt)
 }
 
-fn open(shard: &mut TestShard, id: &str, token: u8) -> u64 {
+fn open(shard: &mut TestShard, id: &str, token: u8) -> LoginOutcome {
     let token = hash(token);
     let valid_ms = 60 * MINUTE;
-    step(shard, "u_a", id, LoginCommand::OpenLine { token, valid_ms }).s
+    let id = family(id);
+    step(shard, "u_a", LoginOp::OpenLine { id, token, valid_ms })
 }
 
-fn turn(shard: &mut TestShard, token: u8, next: u8) -> u64 {
-    let turn = LoginCommand::TurnLine {
+fn turn(shard: &mut TestShard, token: u8, next: u8) -> LoginOutcome {
+    let turn = LoginOp::TurnLine {
+        id: family("l"),
         token: hash(token),
         next: hash(next),
         valid_ms: 60 * MINUTE,
         grace_ms: MINUTE,
     };
-    step(shard, "u_a", "l", turn).s
+    step(shard, "u_a", turn)
 }
 
 fn rows(shard: &TestShard) -> usize {
     let all = shard.rows.scan(
-        TableId::UserIndex,
+        TableId::Login,
         &b""[..]..&[0xff; 80][..],
         ScanOrder::Ascending,
         10_000,
@@ -77,53 +94,61 @@ fn rows(shard: &TestShard) -> usize {
 fn attempts_above_the_limit_of_a_window_get_a_retry_time() {
     let mut shard = TestShard::new();
     let start = shard.now_ms;
-    let count = |shard: &mut TestShard, nonce| {
-        let done = step(shard, "ip_a", "", LoginCommand::Count { nonce, limit: LIMIT });
-        (done.s, done.mn)
-    };
+    let count = |shard: &mut TestShard, nonce| step(shard, "ip_a", LoginOp::Count { nonce, limit: LIMIT });
     for i in 0..3 {
         shard.now_ms = start + i * MINUTE;
-        assert_eq!(count(&mut shard, i), (verdict::YES, 0));
+        assert_eq!(count(&mut shard, i), LoginOutcome::Accepted);
     }
-    assert_eq!(count(&mut shard, 9), (verdict::NO, 58 * MINUTE));
+    assert_eq!(
+        count(&mut shard, 9),
+        LoginOutcome::Limited { wait_ms: 58 * MINUTE }
+    );
     assert_eq!(
         count(&mut shard, 1),
-        (verdict::YES, 0),
+        LoginOutcome::Accepted,
         "a repeat is the same one"
     );
     shard.now_ms = start + 60 * MINUTE;
-    assert_eq!(count(&mut shard, 9), (verdict::YES, 0));
-    assert_eq!(count(&mut shard, 10), (verdict::NO, MINUTE));
-    let other = LoginCommand::Count {
+    assert_eq!(count(&mut shard, 9), LoginOutcome::Accepted);
+    assert_eq!(count(&mut shard, 10), LoginOutcome::Limited { wait_ms: MINUTE });
+    let other = LoginOp::Count {
         nonce: 1,
         limit: LIMIT,
     };
-    assert_eq!(step(&mut shard, "ip_b", "", other).s, verdict::YES);
+    assert_eq!(step(&mut shard, "ip_b", other), LoginOutcome::Accepted);
 }
 
 #[test]
 fn a_code_is_right_once_and_until_its_end() {
     let mut shard = TestShard::new();
-    assert_eq!(put(&mut shard, "c", 1).s, verdict::YES);
+    assert_eq!(put(&mut shard, "c", 1), LoginOutcome::Accepted);
     assert_eq!(
         attempt(&mut shard, "other", 1, 1),
-        verdict::NO,
+        LoginOutcome::Refused,
         "another challenge"
     );
-    assert_eq!(attempt(&mut shard, "c", 1, 2), verdict::YES);
+    assert_eq!(attempt(&mut shard, "c", 1, 2), LoginOutcome::Accepted);
     assert_eq!(
         attempt(&mut shard, "c", 1, 2),
-        verdict::YES,
+        LoginOutcome::Accepted,
         "the lane sent it again"
     );
-    assert_eq!(attempt(&mut shard, "c", 1, 3), verdict::NO, "it was used");
+    assert_eq!(
+        attempt(&mut shard, "c", 1, 3),
+        LoginOutcome::Refused,
+        "it was used"
+    );
     put(&mut shard, "d", 2);
     shard.now_ms += 5 * MINUTE - 1;
-    assert_eq!(attempt(&mut shard, "d", 9, 4), verdict::NO);
-    assert_eq!(attempt(&mut shard, "d", 2, 5), verdict::YES, "at the last moment");
+    assert_eq!(attempt(&mut shard, "d", 9, 4), LoginOutcome::Refused);
+    assert_eq!(
+        attempt(&mut shard, "d", 2, 5),
+        LoginOutcome::Accepted,
+        "at the last moment"
+    );
     put(&mut shard, "e", 3);
     shard.now_ms += 5 * MINUTE;
-    assert_eq!(attempt(&mut shard, "e", 3, 6), verdict::NO, "too late");
+    assert_eq!(attempt(&mut shard, "e", 3, 6), LoginOutcome::Refused, "too late");
 }
 
 #[test]
@@ -131,16 +156,24 @@ fn five_wrong_tries_spend_a_code_and_a_repeat_is_no_try() {
     let mut shard = TestShard::new();
     put(&mut shard, "c", 1);
     for i in 1..=4 {
-        assert_eq!(attempt(&mut shard, "c", 9, i), verdict::NO);
-        assert_eq!(attempt(&mut shard, "c", 9, i), verdict::NO);
+        assert_eq!(attempt(&mut shard, "c", 9, i), LoginOutcome::Refused);
+        assert_eq!(attempt(&mut shard, "c", 9, i), LoginOutcome::Refused);
     }
     let mut fifth = TestShard {
         rows: shard.rows.clone(),
         ..TestShard::new()
     };
-    assert_eq!(attempt(&mut fifth, "c", 1, 5), verdict::YES, "four were wrong");
-    assert_eq!(attempt(&mut shard, "c", 9, 5), verdict::NO);
-    assert_eq!(attempt(&mut shard, "c", 1, 6), verdict::NO, "five were wrong");
+    assert_eq!(
+        attempt(&mut fifth, "c", 1, 5),
+        LoginOutcome::Accepted,
+        "four were wrong"
+    );
+    assert_eq!(attempt(&mut shard, "c", 9, 5), LoginOutcome::Refused);
+    assert_eq!(
+        attempt(&mut shard, "c", 1, 6),
+        LoginOutcome::Refused,
+        "five were wrong"
+    );
 }
 
 #[test]
@@ -148,40 +181,56 @@ fn codes_of_one_address_are_limited_and_live_side_by_side() {
     let mut shard = TestShard::new();
     let start = shard.now_ms;
     for (id, code) in [("c", 1), ("d", 2), ("e", 3)] {
-        assert_eq!(put(&mut shard, id, code).s, verdict::YES);
+        assert_eq!(put(&mut shard, id, code), LoginOutcome::Accepted);
         assert_eq!(
-            put(&mut shard, id, code).s,
-            verdict::YES,
+            put(&mut shard, id, code),
+            LoginOutcome::Accepted,
             "the lane sent it again"
         );
         shard.now_ms += MINUTE;
     }
     let refused = put(&mut shard, "f", 4);
-    assert_eq!((refused.s, refused.mn), (verdict::NO, 57 * MINUTE));
-    assert_eq!(attempt(&mut shard, "f", 4, 1), verdict::NO, "it was not kept");
-    assert_eq!(attempt(&mut shard, "d", 2, 2), verdict::YES);
+    assert_eq!(refused, LoginOutcome::Limited { wait_ms: 57 * MINUTE });
+    assert_eq!(
+        attempt(&mut shard, "f", 4, 1),
+        LoginOutcome::Refused,
+        "it was not kept"
+    );
+    assert_eq!(attempt(&mut shard, "d", 2, 2), LoginOutcome::Accepted);
     assert_eq!(
         attempt(&mut shard, "c", 1, 3),
-        verdict::YES,
+        LoginOutcome::Accepted,
         "a newer one takes nothing away"
     );
     shard.now_ms = start + LIMIT.window_ms;
-    assert_eq!(put(&mut shard, "g", 5).s, verdict::YES);
+    assert_eq!(put(&mut shard, "g", 5), LoginOutcome::Accepted);
 }
 
 #[test]
 fn a_refresh_token_is_replaced_at_each_use_and_its_reuse_ends_the_line() {
     let mut shard = TestShard::new();
-    assert_eq!(open(&mut shard, "l", 1), verdict::YES);
-    assert_eq!(open(&mut shard, "l", 1), verdict::YES, "the lane sent it again");
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES);
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES, "the lane sent it again");
-    assert_eq!(turn(&mut shard, 2, 3), verdict::YES);
+    assert_eq!(open(&mut shard, "l", 1), LoginOutcome::Accepted);
+    assert_eq!(
+        open(&mut shard, "l", 1),
+        LoginOutcome::Accepted,
+        "the lane sent it again"
+    );
+    assert_eq!(turn(&mut shard, 1, 2), LoginOutcome::Accepted);
+    assert_eq!(
+        turn(&mut shard, 1, 2),
+        LoginOutcome::Accepted,
+        "the lane sent it again"
+    );
+    assert_eq!(turn(&mut shard, 2, 3), LoginOutcome::Accepted);
     shard.now_ms += MINUTE;
-    assert_eq!(turn(&mut shard, 1, 9), verdict::REUSED, "two tokens ago");
+    assert_eq!(
+        turn(&mut shard, 1, 9),
+        LoginOutcome::Reused(family("l")),
+        "two tokens ago"
+    );
     assert_eq!(
         turn(&mut shard, 3, 4),
-        verdict::NO,
+        LoginOutcome::Refused,
         "the present one has gone with it"
     );
     assert_eq!(rows(&shard), 0);
@@ -191,23 +240,27 @@ fn a_refresh_token_is_replaced_at_each_use_and_its_reuse_ends_the_line() {
 fn a_client_that_lost_the_answer_asks_again_for_a_short_time() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES);
+    assert_eq!(turn(&mut shard, 1, 2), LoginOutcome::Accepted);
     shard.now_ms += MINUTE - 1;
-    assert_eq!(turn(&mut shard, 1, 3), verdict::YES, "2 was lost");
-    assert_eq!(turn(&mut shard, 1, 3), verdict::YES, "the lane sent it again");
-    assert_eq!(turn(&mut shard, 3, 4), verdict::YES);
+    assert_eq!(turn(&mut shard, 1, 3), LoginOutcome::Accepted, "2 was lost");
+    assert_eq!(
+        turn(&mut shard, 1, 3),
+        LoginOutcome::Accepted,
+        "the lane sent it again"
+    );
+    assert_eq!(turn(&mut shard, 3, 4), LoginOutcome::Accepted);
     shard.now_ms += 1;
     assert_eq!(
         turn(&mut shard, 1, 5),
-        verdict::REUSED,
+        LoginOutcome::Reused(family("l")),
         "a minute after 1 was used"
     );
     assert_eq!(
         turn(&mut shard, 4, 6),
-        verdict::NO,
+        LoginOutcome::Refused,
         "all of them have gone with it"
     );
-    assert_eq!(turn(&mut shard, 2, 6), verdict::NO);
+    assert_eq!(turn(&mut shard, 2, 6), LoginOutcome::Refused);
     assert_eq!(rows(&shard), 0);
 }
 
@@ -215,19 +268,27 @@ fn a_client_that_lost_the_answer_asks_again_for_a_short_time() {
 fn two_tabs_that_use_one_token_at_once_both_stay_logged_in() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES, "one tab");
-    assert_eq!(turn(&mut shard, 2, 3), verdict::YES, "which goes on at once");
+    assert_eq!(turn(&mut shard, 1, 2), LoginOutcome::Accepted, "one tab");
+    assert_eq!(
+        turn(&mut shard, 2, 3),
+        LoginOutcome::Accepted,
+        "which goes on at once"
+    );
     shard.now_ms += MINUTE - 1;
-    assert_eq!(turn(&mut shard, 1, 11), verdict::YES, "the other tab");
+    assert_eq!(turn(&mut shard, 1, 11), LoginOutcome::Accepted, "the other tab");
     for i in 3..9 {
         shard.now_ms += 30 * MINUTE;
-        assert_eq!(turn(&mut shard, i, i + 1), verdict::YES);
-        assert_eq!(turn(&mut shard, 8 + i, 9 + i), verdict::YES);
+        assert_eq!(turn(&mut shard, i, i + 1), LoginOutcome::Accepted);
+        assert_eq!(turn(&mut shard, 8 + i, 9 + i), LoginOutcome::Accepted);
     }
     // Each of them is guarded by itself, and theft of one ends both.
-    assert_eq!(turn(&mut shard, 13, 99), verdict::REUSED, "long ago");
-    assert_eq!(turn(&mut shard, 9, 10), verdict::NO);
-    assert_eq!(turn(&mut shard, 17, 18), verdict::NO);
+    assert_eq!(
+        turn(&mut shard, 13, 99),
+        LoginOutcome::Reused(family("l")),
+        "long ago"
+    );
+    assert_eq!(turn(&mut shard, 9, 10), LoginOutcome::Refused);
+    assert_eq!(turn(&mut shard, 17, 18), LoginOutcome::Refused);
     assert_eq!(rows(&shard), 0);
 }
 
@@ -236,18 +297,18 @@ fn a_tab_that_was_closed_leaves_no_token_behind_for_ever() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
     turn(&mut shard, 1, 2);
-    assert_eq!(turn(&mut shard, 1, 3), verdict::YES);
+    assert_eq!(turn(&mut shard, 1, 3), LoginOutcome::Accepted);
     shard.now_ms += 40 * MINUTE;
-    assert_eq!(turn(&mut shard, 3, 4), verdict::YES);
+    assert_eq!(turn(&mut shard, 3, 4), LoginOutcome::Accepted);
     shard.now_ms += 40 * MINUTE;
     let mut thief = TestShard {
         rows: shard.rows.clone(),
         now_ms: shard.now_ms,
         ..TestShard::new()
     };
-    assert_eq!(turn(&mut thief, 2, 9), verdict::NO, "it has expired");
-    assert_eq!(turn(&mut thief, 4, 5), verdict::YES, "and ends nothing");
-    assert_eq!(turn(&mut shard, 4, 5), verdict::YES);
+    assert_eq!(turn(&mut thief, 2, 9), LoginOutcome::Refused, "it has expired");
+    assert_eq!(turn(&mut thief, 4, 5), LoginOutcome::Accepted, "and ends nothing");
+    assert_eq!(turn(&mut shard, 4, 5), LoginOutcome::Accepted);
 }
 
 #[test]
@@ -255,12 +316,20 @@ fn a_line_has_a_bounded_number_of_tokens_and_the_oldest_makes_room() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
     for next in 2..40 {
-        assert_eq!(turn(&mut shard, 1, next), verdict::YES);
+        assert_eq!(turn(&mut shard, 1, next), LoginOutcome::Accepted);
     }
-    assert_eq!(turn(&mut shard, 39, 40), verdict::YES, "the newest is there");
+    assert_eq!(
+        turn(&mut shard, 39, 40),
+        LoginOutcome::Accepted,
+        "the newest is there"
+    );
     let row = shard.rows.0.values().map(bytes::Bytes::len).max().unwrap();
     assert!(row < 2_000, "{row} bytes");
-    assert_eq!(turn(&mut shard, 2, 41), verdict::REUSED, "the first had to go");
+    assert_eq!(
+        turn(&mut shard, 2, 41),
+        LoginOutcome::Reused(family("l")),
+        "the first had to go"
+    );
 }
 
 #[test]
@@ -268,20 +337,22 @@ fn a_token_family_ends_when_idle_or_revoked() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
     shard.now_ms += 60 * MINUTE - 1;
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES);
+    assert_eq!(turn(&mut shard, 1, 2), LoginOutcome::Accepted);
     shard.now_ms += 60 * MINUTE;
-    assert_eq!(turn(&mut shard, 2, 3), verdict::NO);
+    assert_eq!(turn(&mut shard, 2, 3), LoginOutcome::Refused);
 
     let mut shard = TestShard::new();
     for id in ["l", "m", "n"] {
         open(&mut shard, id, 1);
     }
     for _ in 0..2 {
-        step(&mut shard, "u_a", "m", LoginCommand::EndLine { all: false });
+        let id = family("m");
+        step(&mut shard, "u_a", LoginOp::EndLine { id, all: false });
     }
     assert_eq!(rows(&shard), 4, "a line and its end, twice");
-    assert_eq!(turn(&mut shard, 1, 2), verdict::YES);
-    step(&mut shard, "u_a", "l", LoginCommand::EndLine { all: true });
+    assert_eq!(turn(&mut shard, 1, 2), LoginOutcome::Accepted);
+    let id = family("l");
+    step(&mut shard, "u_a", LoginOp::EndLine { id, all: true });
     assert_eq!(rows(&shard), 0);
 }
 
@@ -294,16 +365,17 @@ fn a_user_has_a_bounded_number_of_lines_and_the_one_that_ends_first_makes_room()
     }
     assert_eq!(rows(&shard), 2 * 64);
     let live = |shard: &mut TestShard, id: &str| {
-        let turn = LoginCommand::TurnLine {
+        let turn = LoginOp::TurnLine {
+            id: family(id),
             token: hash(1),
             next: hash(2),
             valid_ms: MINUTE,
             grace_ms: 0,
         };
-        step(shard, "u_a", id, turn).s
+        step(shard, "u_a", turn)
     };
-    assert_eq!(live(&mut shard, "l05"), verdict::NO);
-    assert_eq!(live(&mut shard, "l06"), verdict::YES);
+    assert_eq!(live(&mut shard, "l05"), LoginOutcome::Refused);
+    assert_eq!(live(&mut shard, "l06"), LoginOutcome::Accepted);
 }
 
 #[test]
@@ -314,8 +386,7 @@ fn what_is_over_is_swept_a_bounded_number_at_a_time_and_nothing_else_is() {
         step(
             &mut shard,
             &name,
-            "",
-            LoginCommand::Count {
+            LoginOp::Count {
                 nonce: 1,
                 limit: LIMIT,
             },
@@ -324,25 +395,24 @@ fn what_is_over_is_swept_a_bounded_number_at_a_time_and_nothing_else_is() {
     put(&mut shard, "c", 1);
     open(&mut shard, "l", 1);
     let before = rows(&shard);
-    let sweep = |shard: &mut TestShard| step(shard, "sweep", "", LoginCommand::Sweep);
+    let sweep = |shard: &mut TestShard| match shard.apply(ShardCommand::Retention(RetentionOp::SweepLogins)) {
+        ShardOutcome::Retention(RetentionOutcome::Swept { rows, more }) => (rows, more),
+        other => panic!("{other:?}"),
+    };
     assert!(!query::is_over(&shard.rows, shard.now_ms).unwrap());
-    assert_eq!(sweep(&mut shard).s, 0);
+    assert_eq!(sweep(&mut shard).0, 0);
     assert_eq!(rows(&shard), before);
     shard.now_ms += 5 * MINUTE;
     assert!(query::is_over(&shard.rows, shard.now_ms).unwrap());
-    assert_eq!(sweep(&mut shard).s, 1, "the code");
+    assert_eq!(sweep(&mut shard).0, 1, "the code");
     turn(&mut shard, 1, 2);
     shard.now_ms += 55 * MINUTE;
     let swept = sweep(&mut shard);
-    assert_eq!((swept.s, swept.mn), (256, 1));
+    assert_eq!(swept, (256, true));
     let swept = sweep(&mut shard);
-    assert_eq!(
-        (swept.s, swept.mn),
-        (145, 0),
-        "400 addresses of IP, one of a phone"
-    );
+    assert_eq!(swept, (145, false), "400 addresses of IP, one of a phone");
     assert_eq!(rows(&shard), 2, "the line was used meanwhile");
-    assert_eq!(turn(&mut shard, 2, 3), verdict::YES);
+    assert_eq!(turn(&mut shard, 2, 3), LoginOutcome::Accepted);
     shard.now_ms += 60 * MINUTE;
     sweep(&mut shard);
     assert_eq!(rows(&shard), 0);
@@ -352,12 +422,12 @@ fn what_is_over_is_swept_a_bounded_number_at_a_time_and_nothing_else_is() {
 fn keys_are_known_before_they_sign_and_retained_after() {
     let mut shard = TestShard::new();
     let turn = |shard: &mut TestShard, seed| {
-        let step_of = LoginCommand::TurnKeys {
+        let step_of = LoginOp::TurnKeys {
             seed: hash(seed),
             pepper: hash(seed),
             pace: PACE,
         };
-        step(shard, "keys", "", step_of).s
+        step(shard, "keys", step_of)
     };
     let ring = |shard: &TestShard| query::keyring(&shard.rows).unwrap().unwrap();
     let seeds = |shard: &TestShard| {
@@ -368,26 +438,30 @@ fn keys_are_known_before_they_sign_and_retained_after() {
             .collect::<Vec<_>>()
     };
     let start = shard.now_ms;
-    assert_eq!(turn(&mut shard, 1), verdict::YES);
-    assert_eq!(turn(&mut shard, 2), verdict::NO, "another node was first");
+    assert_eq!(turn(&mut shard, 1), LoginOutcome::Accepted);
+    assert_eq!(
+        turn(&mut shard, 2),
+        LoginOutcome::Refused,
+        "another node was first"
+    );
     assert_eq!(seeds(&shard), [1]);
     shard.now_ms = start + 899;
-    assert_eq!(turn(&mut shard, 3), verdict::NO);
+    assert_eq!(turn(&mut shard, 3), LoginOutcome::Refused);
     shard.now_ms = start + 900;
-    assert_eq!(turn(&mut shard, 4), verdict::YES);
-    assert_eq!(turn(&mut shard, 5), verdict::NO);
+    assert_eq!(turn(&mut shard, 4), LoginOutcome::Accepted);
+    assert_eq!(turn(&mut shard, 5), LoginOutcome::Refused);
     assert_eq!(seeds(&shard), [1, 4]);
     assert_eq!(ring(&shard).keys[1].from_ms, start + 1_000);
     assert_eq!(ring(&shard).signing(start + 999), Some(0));
     assert_eq!(ring(&shard).signing(start + 1_000), Some(1));
     shard.now_ms = start + 1_299;
-    assert_eq!(turn(&mut shard, 6), verdict::NO);
+    assert_eq!(turn(&mut shard, 6), LoginOutcome::Refused);
     shard.now_ms = start + 1_300;
-    assert_eq!(turn(&mut shard, 7), verdict::YES);
+    assert_eq!(turn(&mut shard, 7), LoginOutcome::Accepted);
     assert_eq!(seeds(&shard), [4], "no token of the first lives any more");
     // A cluster that was off for long publishes the next key before it uses it, as ever.
     shard.now_ms = start + 50_000;
-    assert_eq!(turn(&mut shard, 8), verdict::YES);
+    assert_eq!(turn(&mut shard, 8), LoginOutcome::Accepted);
     assert_eq!(ring(&shard).keys[1].from_ms, start + 50_100);
     assert_eq!(ring(&shard).signing(start + 50_099), Some(0));
     assert_eq!(ring(&shard).pepper, hash(1), "it is for ever");
@@ -405,7 +479,7 @@ fn a_clock_that_lags_behind_still_signs() {
 
 #[test]
 fn secrets_do_not_print() {
-    let login = LoginCommand::TurnKeys {
+    let login = LoginOp::TurnKeys {
         seed: hash(0x41),
         pepper: hash(0x42),
         pace: PACE,

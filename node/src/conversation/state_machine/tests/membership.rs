@@ -3,16 +3,16 @@
 use protocol::event::MemberEvent;
 use protocol::{ConversationId, ConversationKind, ErrorCode, Event, MembershipChange, Role};
 
-use super::{TestShard, create, event, text, u};
+use super::{TestCommand, TestShard, create, event, text, u};
 use crate::conversation::state_machine::query;
-use crate::conversation::state_machine::{ShardOp, ShardOutcome};
+use crate::conversation::state_machine::{ConversationOp, ShardOutcome};
 
-fn invite(who: &str) -> ShardOp {
-    ShardOp::Invite { who: u(who) }
+fn invite(who: &str) -> ConversationOp {
+    ConversationOp::Invite { who: u(who) }
 }
 
-fn kick(who: &str) -> ShardOp {
-    ShardOp::Kick { who: u(who) }
+fn kick(who: &str) -> ConversationOp {
+    ConversationOp::Kick { who: u(who) }
 }
 
 fn role(shard: &TestShard, conv: &ConversationId, user: &str) -> Option<Role> {
@@ -26,8 +26,8 @@ fn ranked(shard: &mut TestShard) -> ConversationId {
     conv
 }
 
-fn set_role(who: &str, role: Role) -> ShardOp {
-    ShardOp::SetRole { who: u(who), role }
+fn set_role(who: &str, role: Role) -> ConversationOp {
+    ConversationOp::SetRole { who: u(who), role }
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn a_non_member_learns_nothing() {
             text("x"),
             invite("eve"),
             kick("bob"),
-            ShardOp::Leave,
-            ShardOp::Read { s: 1 },
-            ShardOp::Delivered { s: 1 },
+            ConversationOp::Leave,
+            ConversationOp::Read { s: 1 },
+            ConversationOp::Delivered { s: 1 },
         ] {
             let outcome = shard.run("eve", conv, op);
             let expected = "not a member of this conversation".to_owned();
@@ -144,7 +144,7 @@ fn after_a_kick_nothing_of_the_user_is_accepted_even_in_the_same_batch() {
     ]
     .map(|(user, op)| {
         let cid = Some(shard.cid());
-        super::ShardCommand {
+        TestCommand {
             conv: conv.clone(),
             user: u(user),
             cid,
@@ -154,14 +154,14 @@ fn after_a_kick_nothing_of_the_user_is_accepted_even_in_the_same_batch() {
     })
     .into();
     let outcomes = shard.batch(&commands);
-    assert!(matches!(&outcomes[0], ShardOutcome::Done(applied) if applied.s == 3));
-    assert!(matches!(&outcomes[1], ShardOutcome::Done(applied) if applied.s == 4));
+    assert!(matches!(&outcomes[0], ShardOutcome::Conversation(applied) if applied.seq == Some(3)));
+    assert!(matches!(&outcomes[1], ShardOutcome::Conversation(applied) if applied.seq == Some(4)));
     assert!(matches!(
         &outcomes[2],
         ShardOutcome::Refused(ErrorCode::NotMember, _)
     ));
     assert_eq!(
-        shard.no("bob", &conv, ShardOp::Read { s: 1 }),
+        shard.no("bob", &conv, ConversationOp::Read { s: 1 }),
         ErrorCode::NotMember
     );
 }
@@ -171,7 +171,7 @@ fn the_last_owner_leaves_to_the_oldest_admin_else_the_oldest_member() {
     let mut shard = TestShard::new();
     let conv = ranked(&mut shard);
     shard.ok("owner", &conv, set_role("carol", Role::Admin));
-    let applied = shard.ok("owner", &conv, ShardOp::Leave);
+    let applied = shard.ok("owner", &conv, ConversationOp::Leave);
     // All of them are as old as the group, so the smaller id decides; the admin comes before the member.
     let events: Vec<_> = applied.events.iter().map(event).collect();
     let [Event::Member(next_owner), Event::Member(gone)] = &events[..] else {
@@ -186,11 +186,11 @@ fn the_last_owner_leaves_to_the_oldest_admin_else_the_oldest_member() {
         (&u("owner"), None, MembershipChange::Leave, applied.s)
     );
     assert_eq!(role(&shard, &conv, "admin"), Some(Role::Owner));
-    shard.ok("admin", &conv, ShardOp::Leave);
+    shard.ok("admin", &conv, ConversationOp::Leave);
     assert_eq!(role(&shard, &conv, "carol"), Some(Role::Owner));
-    shard.ok("carol", &conv, ShardOp::Leave);
+    shard.ok("carol", &conv, ConversationOp::Leave);
     assert_eq!(role(&shard, &conv, "bob"), Some(Role::Owner));
-    shard.ok("bob", &conv, ShardOp::Leave);
+    shard.ok("bob", &conv, ConversationOp::Leave);
     assert_eq!(shard.no("bob", &conv, text("x")), ErrorCode::NotMember);
 }
 
@@ -198,7 +198,7 @@ fn the_last_owner_leaves_to_the_oldest_admin_else_the_oldest_member() {
 fn one_who_comes_again_starts_anew() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    shard.ok("bob", &conv, ShardOp::Leave);
+    shard.ok("bob", &conv, ConversationOp::Leave);
     shard.ok("alice", &conv, text("while away"));
     let s = shard.ok("alice", &conv, invite("bob")).s;
     let view = query::open(&shard.rows, &conv, &u("bob"), Some(0), 100).unwrap();

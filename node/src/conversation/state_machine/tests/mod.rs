@@ -8,9 +8,13 @@ use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, EncodedEvent, ErrorCode, Event, UserId};
 use storage::{Error, ScanOrder};
 
+use super::login::{LoginHash, LoginKey};
 use super::row_store::{RowReader, RowWriter};
 use super::shard_state_machine::apply_batch;
-use super::{CommandResult, EventEnvelope, ShardCommand, ShardOp, ShardOutcome};
+use super::{
+    ApplyEffect, CommandOrigin, CommandResult, ConversationOp, EventEnvelope, RetentionOp, ShardCommand,
+    ShardOutcome, UserOp,
+};
 
 mod activity;
 mod bans;
@@ -43,6 +47,63 @@ struct TestShard {
     index: u64,
     now_ms: u64,
     cids: u64,
+}
+
+/// A command on a conversation.
+#[derive(Clone, PartialEq, Debug)]
+struct TestCommand {
+    conv: ConversationId,
+    user: UserId,
+    cid: Option<ClientMessageId>,
+    skip: u64,
+    op: ConversationOp,
+}
+
+/// The result of a command, with 0 for none.
+#[derive(Clone, PartialEq, Debug)]
+struct TestResult {
+    s: u64,
+    mn: u64,
+    ts: u64,
+    dup: bool,
+    events: Vec<EventEnvelope>,
+    effect: ApplyEffect,
+}
+
+// === impl TestCommand, TestResult ===
+
+impl From<TestCommand> for ShardCommand {
+    fn from(command: TestCommand) -> ShardCommand {
+        let TestCommand {
+            conv,
+            user,
+            cid,
+            skip,
+            op,
+        } = command;
+        ShardCommand::Conversation {
+            conversation: conv,
+            origin: CommandOrigin {
+                user,
+                cid,
+                exclude_session: skip,
+            },
+            op,
+        }
+    }
+}
+
+impl From<CommandResult> for TestResult {
+    fn from(applied: CommandResult) -> TestResult {
+        TestResult {
+            s: applied.seq.unwrap_or(0),
+            mn: applied.mn.unwrap_or(0),
+            ts: applied.ts,
+            dup: applied.dup,
+            events: applied.events,
+            effect: applied.effect,
+        }
+    }
 }
 
 // === impl Map ===
@@ -95,13 +156,14 @@ impl TestShard {
         }
     }
 
-    fn batch(&mut self, commands: &[ShardCommand]) -> Vec<ShardOutcome> {
+    fn batch(&mut self, commands: &[impl Clone + Into<ShardCommand>]) -> Vec<ShardOutcome> {
         self.index += 1;
-        let bytes: Vec<_> = commands.iter().map(ShardCommand::encode).collect();
+        let commands = commands.iter().cloned().map(Into::<ShardCommand>::into);
+        let bytes: Vec<_> = commands.map(|command| command.encode()).collect();
         apply_batch(&mut self.rows, self.index, self.now_ms, &bytes).unwrap()
     }
 
-    fn apply(&mut self, command: ShardCommand) -> ShardOutcome {
+    fn apply(&mut self, command: impl Clone + Into<ShardCommand>) -> ShardOutcome {
         self.batch(&[command]).remove(0)
     }
 
@@ -111,9 +173,9 @@ impl TestShard {
     }
 
     /// Applies `op` under a new key.
-    fn run(&mut self, user: &str, conv: &ConversationId, op: ShardOp) -> ShardOutcome {
+    fn run(&mut self, user: &str, conv: &ConversationId, op: ConversationOp) -> ShardOutcome {
         let cid = Some(self.cid());
-        self.apply(ShardCommand {
+        self.apply(TestCommand {
             conv: conv.clone(),
             user: u(user),
             cid,
@@ -123,12 +185,12 @@ impl TestShard {
     }
 
     /// Applies `op`, which must succeed.
-    fn ok(&mut self, user: &str, conv: &ConversationId, op: ShardOp) -> CommandResult {
+    fn ok(&mut self, user: &str, conv: &ConversationId, op: ConversationOp) -> TestResult {
         done(self.run(user, conv, op))
     }
 
     /// Applies `op`, which must be refused.
-    fn no(&mut self, user: &str, conv: &ConversationId, op: ShardOp) -> ErrorCode {
+    fn no(&mut self, user: &str, conv: &ConversationId, op: ConversationOp) -> ErrorCode {
         match self.run(user, conv, op) {
             ShardOutcome::Refused(code, _) => code,
             other => panic!("expected a refusal: {other:?}"),
@@ -149,23 +211,51 @@ fn u(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
-fn done(outcome: ShardOutcome) -> CommandResult {
+fn done(outcome: ShardOutcome) -> TestResult {
     match outcome {
-        ShardOutcome::Done(applied) => applied,
-        other => panic!("expected success: {other:?}"),
+        ShardOutcome::Conversation(applied) => applied.into(),
+        ShardOutcome::Refused(..) => panic!("expected success: {outcome:?}"),
+        _ => CommandResult::silent(ApplyEffect::None).into(),
     }
 }
 
-fn create(kind: ConversationKind, members: &[&str]) -> ShardOp {
-    ShardOp::Create {
+fn retain(conv: ConversationId, below: u64) -> ShardCommand {
+    ShardCommand::Retention(RetentionOp::Retain {
+        conversation: conv,
+        below,
+    })
+}
+
+fn of_user(user: UserId, op: UserOp) -> ShardCommand {
+    ShardCommand::User { user, op }
+}
+
+fn id16(text: &str) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..text.len()].copy_from_slice(text.as_bytes());
+    id
+}
+
+/// The subject of a login by a name of it.
+fn login_key(name: &str) -> LoginKey {
+    match name.split_once('_') {
+        Some(("ip", _)) => LoginKey::Ip(LoginHash(id16(name))),
+        Some(("to", _)) => LoginKey::Identifier(LoginHash(id16(name))),
+        Some(("u", _)) => LoginKey::User(u(name)),
+        _ => LoginKey::Keyring,
+    }
+}
+
+fn create(kind: ConversationKind, members: &[&str]) -> ConversationOp {
+    ConversationOp::Create {
         kind,
         members: members.iter().map(|name| u(name)).collect(),
         title: None,
     }
 }
 
-fn text(text: &str) -> ShardOp {
-    ShardOp::Send {
+fn text(text: &str) -> ConversationOp {
+    ConversationOp::Send {
         direct: None,
         body: format!("{{\"text\":\"{text}\"}}").into(),
         reply_to: None,

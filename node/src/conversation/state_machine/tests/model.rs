@@ -10,9 +10,9 @@ use protocol::{
     MembershipChange, MessageState, Role, UserId,
 };
 
-use super::{Map, TestShard, create, parse, u};
+use super::{Map, TestCommand, TestResult, TestShard, create, parse, u};
 use crate::conversation::state_machine::query::{self, HistoryRange, QueryError};
-use crate::conversation::state_machine::{CommandResult, ShardCommand, ShardOp, ShardOutcome};
+use crate::conversation::state_machine::{CommandHeader, ConversationOp, ShardCommand, ShardOutcome};
 
 const USERS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
 
@@ -113,10 +113,10 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
     proptest::collection::vec(proptest::collection::vec(command, 1..6), 1..40)
 }
 
-fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ShardOp) {
+fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ConversationOp) {
     let conv = conv(which);
     let names = |users: &[usize]| users.iter().map(|user| USERS[*user]).collect::<Vec<_>>();
-    let send = |direct, mentions: &[usize], reply_to| ShardOp::Send {
+    let send = |direct, mentions: &[usize], reply_to| ConversationOp::Send {
         direct,
         body: "{\"x\":1}".into(),
         reply_to,
@@ -137,14 +137,14 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ShardOp) {
             };
             (conv, create(kind, &members))
         }
-        Step::Invite(who) => (conv, ShardOp::Invite { who: u(USERS[*who]) }),
-        Step::Kick(who) => (conv, ShardOp::Kick { who: u(USERS[*who]) }),
-        Step::Leave => (conv, ShardOp::Leave),
-        Step::Read(s) => (conv, ShardOp::Read { s: *s }),
-        Step::Delivered(s) => (conv, ShardOp::Delivered { s: *s }),
+        Step::Invite(who) => (conv, ConversationOp::Invite { who: u(USERS[*who]) }),
+        Step::Kick(who) => (conv, ConversationOp::Kick { who: u(USERS[*who]) }),
+        Step::Leave => (conv, ConversationOp::Leave),
+        Step::Read(s) => (conv, ConversationOp::Read { s: *s }),
+        Step::Delivered(s) => (conv, ConversationOp::Delivered { s: *s }),
         Step::Edit(of, mentions) => (
             conv,
-            ShardOp::Edit {
+            ConversationOp::Edit {
                 of: *of,
                 body: format!("{{\"edit\":{of}}}").into(),
                 mentions: mentions
@@ -152,22 +152,22 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ShardOp) {
                     .map(|mentions| names(mentions).into_iter().map(u).collect()),
             },
         ),
-        Step::Delete(of) => (conv, ShardOp::Delete { of: *of }),
+        Step::Delete(of) => (conv, ConversationOp::Delete { of: *of }),
         Step::React(of, k, on, who) => (
             conv,
-            ShardOp::React {
+            ConversationOp::React {
                 of: *of,
                 k: format!("k{k}").into(),
                 on: *on,
                 who: who.map(|who| u(USERS[who])),
             },
         ),
-        Step::Join => (conv, ShardOp::Join),
-        Step::Ban(who) => (conv, ShardOp::Ban { who: u(USERS[*who]) }),
-        Step::Unban(who) => (conv, ShardOp::Unban { who: u(USERS[*who]) }),
+        Step::Join => (conv, ConversationOp::Join),
+        Step::Ban(who) => (conv, ConversationOp::Ban { who: u(USERS[*who]) }),
+        Step::Unban(who) => (conv, ConversationOp::Unban { who: u(USERS[*who]) }),
         Step::SetRole(who, role) => {
             let (who, role) = (u(USERS[*who]), Role::ALL[*role]);
-            (conv, ShardOp::SetRole { who, role })
+            (conv, ConversationOp::SetRole { who, role })
         }
         Step::Set {
             title,
@@ -193,7 +193,7 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ShardOp) {
             let (muted, pinned) = (*muted, *pinned);
             (
                 conv,
-                ShardOp::Set {
+                ConversationOp::Set {
                     title,
                     history,
                     muted,
@@ -205,37 +205,70 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ShardOp) {
             let (who, on) = (u(USERS[*who]), *on);
             (
                 ConversationId::direct(&u(USERS[user]), &who),
-                ShardOp::Block { who, on },
+                ConversationOp::Block { who, on },
             )
         }
-        Step::Retain(below) => (conv, ShardOp::Retain { below: *below }),
+        Step::Retain(_) => unreachable!("no operation of a user"),
     }
+}
+
+/// A command, or what retention does to a conversation.
+#[derive(Clone, Debug)]
+enum ModelCommand {
+    Op(TestCommand),
+    Retain(ConversationId, u64),
+}
+
+impl From<ModelCommand> for ShardCommand {
+    fn from(command: ModelCommand) -> ShardCommand {
+        match command {
+            ModelCommand::Op(command) => command.into(),
+            ModelCommand::Retain(conv, below) => super::retain(conv, below),
+        }
+    }
+}
+
+fn command(user: usize, which: usize, cid: ClientMessageId, step: &Step) -> ModelCommand {
+    if let Step::Retain(below) = step {
+        return ModelCommand::Retain(conv(which), *below);
+    }
+    let (conv, op) = op(user, which, step);
+    ModelCommand::Op(TestCommand {
+        conv,
+        user: u(USERS[user]),
+        cid: Some(cid),
+        skip: 0,
+        op,
+    })
 }
 
 impl Model {
     /// Checks one outcome against what was known, and learns from it.
-    fn see(&mut self, command: &ShardCommand, outcome: &ShardOutcome) {
+    fn see(&mut self, command: &ModelCommand, outcome: &ShardOutcome) {
+        let command = match command {
+            ModelCommand::Op(command) => command,
+            ModelCommand::Retain(conv, below) => {
+                let there = self.logs.contains_key(conv);
+                assert_eq!(matches!(outcome, ShardOutcome::Retention(_)), there);
+                if there {
+                    self.retain(conv, *below);
+                }
+                return;
+            }
+        };
         let key = (command.conv.clone(), command.user.clone());
         let role = self.members.get(&key).map(|(role, _)| *role);
-        if let ShardOp::Retain { below } = command.op {
-            let there = self.logs.contains_key(&command.conv);
-            assert_eq!(matches!(outcome, ShardOutcome::Done(_)), there);
-            if there {
-                self.retain(&command.conv, below);
-            }
-            return;
-        }
         let applied = match outcome {
-            ShardOutcome::Done(applied) => applied,
+            ShardOutcome::Conversation(applied) => &TestResult::from(applied.clone()),
             ShardOutcome::Refused(code, _) => {
                 // Making a conversation and coming have refusals of their own, and one's blocks are no matter of a
                 // membership.
                 let own = matches!(
                     command.op,
-                    ShardOp::Create { .. }
-                        | ShardOp::Send { direct: Some(_), .. }
-                        | ShardOp::Join
-                        | ShardOp::Block { .. }
+                    ConversationOp::Create { .. }
+                        | ConversationOp::Send { direct: Some(_), .. }
+                        | ConversationOp::Join
+                        | ConversationOp::Block { .. }
                 );
                 assert!(
                     own || (*code == ErrorCode::NotMember) == role.is_none(),
@@ -243,9 +276,9 @@ impl Model {
                 );
                 return;
             }
-            ShardOutcome::Bad(why) => panic!("{command:?}: {why}"),
+            other => panic!("{command:?}: {other:?}"),
         };
-        if let ShardOp::Block { who, on } = &command.op {
+        if let ConversationOp::Block { who, on } = &command.op {
             let key = (command.conv.clone(), who.clone());
             if *on {
                 self.blocked_or_banned.insert(key);
@@ -255,7 +288,10 @@ impl Model {
             return;
         }
         let cid = command.cid.clone().unwrap();
-        let cursor = matches!(command.op, ShardOp::Read { .. } | ShardOp::Delivered { .. });
+        let cursor = matches!(
+            command.op,
+            ConversationOp::Read { .. } | ConversationOp::Delivered { .. }
+        );
         let first = self
             .results
             .get(&(command.conv.clone(), command.user.clone(), cid.clone()));
@@ -274,7 +310,7 @@ impl Model {
         if applied.dup {
             self.check_result(command, applied);
             let result = (applied.s, applied.mn, applied.ts);
-            if !matches!(command.op, ShardOp::Create { .. }) {
+            if !matches!(command.op, ConversationOp::Create { .. }) {
                 self.results
                     .insert((command.conv.clone(), command.user.clone(), cid), result);
             }
@@ -284,15 +320,15 @@ impl Model {
         for published in applied.events.iter().filter(|published| published.seq > 0) {
             self.learn(published.conv.clone(), published.seq, &published.tail);
         }
-        let CommandResult { s, mn, ts, .. } = *applied;
-        if let ShardOp::Set { muted, pinned, .. } = &command.op {
+        let TestResult { s, mn, ts, .. } = *applied;
+        if let ConversationOp::Set { muted, pinned, .. } = &command.op {
             let own = self.own.entry(key).or_default();
             *own = (muted.unwrap_or(own.0), pinned.unwrap_or(own.1));
         }
         if s > 0 {
             assert_eq!(s, self.logs[&command.conv].len() as u64);
         } else {
-            let ShardOp::Set {
+            let ConversationOp::Set {
                 title: None,
                 history: None,
                 ..
@@ -347,17 +383,17 @@ impl Model {
     }
 
     /// What is acknowledged without an event is so already.
-    fn check_result(&self, command: &ShardCommand, applied: &CommandResult) {
+    fn check_result(&self, command: &TestCommand, applied: &TestResult) {
         assert!(applied.events.is_empty());
         match &command.op {
-            ShardOp::Create { .. } => {}
-            ShardOp::Delete { of } => {
+            ConversationOp::Create { .. } => {}
+            ConversationOp::Delete { of } => {
                 assert!(self.messages[&(command.conv.clone(), *of)].deleted);
                 let event = &self.logs[&command.conv][applied.s as usize - 1].1;
                 // Of what retention took the event is the message itself.
                 assert!(matches!(event, Event::Del(del) if del.of == *of) || applied.s == *of);
             }
-            ShardOp::React { of, k, on, who } => {
+            ConversationOp::React { of, k, on, who } => {
                 let who = who.as_ref().unwrap_or(&command.user);
                 let reaction = (command.conv.clone(), *of, who.clone(), k.to_string());
                 let known = self.reactions.get(&reaction).copied();
@@ -368,54 +404,56 @@ impl Model {
     }
 
     /// The table of the protocol, said once more.
-    fn permitted(&self, command: &ShardCommand, role: Option<Role>) {
+    fn permitted(&self, command: &TestCommand, role: Option<Role>) {
         let new = !self.logs.contains_key(&command.conv);
         let of = |who: &UserId| (command.conv.clone(), who.clone());
         let target = |who| self.members.get(&of(who)).map(|(role, _)| *role);
         let above = |target| role == Some(Role::Owner) || role == Some(Role::Admin) && target > Role::Admin;
         let blocked = self.blocked_or_banned.contains(&of(&command.user));
         match &command.op {
-            ShardOp::Send { direct, .. } => {
+            ConversationOp::Send { direct, .. } => {
                 assert!(!blocked);
                 assert!(
                     new && direct.is_some() || matches!(role, Some(Role::Owner | Role::Admin | Role::Member))
                 );
             }
-            ShardOp::Create { .. } => assert!(new && !blocked),
-            ShardOp::Invite { who } => {
+            ConversationOp::Create { .. } => assert!(new && !blocked),
+            ConversationOp::Invite { who } => {
                 assert!(above(Role::Reader) && !self.blocked_or_banned.contains(&of(who)));
             }
-            ShardOp::Edit { of, .. } => {
+            ConversationOp::Edit { of, .. } => {
                 let message = &self.messages[&(command.conv.clone(), *of)];
                 assert!(message.u == command.user && !message.deleted && role != Some(Role::Reader));
                 assert!(!blocked);
             }
-            ShardOp::Delete { of } => {
+            ConversationOp::Delete { of } => {
                 let own = self.messages[&(command.conv.clone(), *of)].u == command.user;
                 assert!(matches!(role, Some(Role::Owner | Role::Admin)) || own && role == Some(Role::Member));
             }
-            ShardOp::React { of, on, who, .. } => {
+            ConversationOp::React { of, on, who, .. } => {
                 if who.as_ref().is_some_and(|who| *who != command.user) {
                     assert!(!on && matches!(role, Some(Role::Owner | Role::Admin)));
                 }
                 assert!(role.is_some() && !self.messages[&(command.conv.clone(), *of)].deleted);
                 assert!(!blocked);
             }
-            ShardOp::Join => {
+            ConversationOp::Join => {
                 assert!(command.conv.kind() == Some(ConversationKind::Channel) && role.is_none() && !blocked)
             }
-            ShardOp::Kick { who } => assert!(above(target(who).expect("a member"))),
-            ShardOp::Ban { who } => assert!(above(target(who).unwrap_or(Role::Reader))),
-            ShardOp::Unban { who } => {
+            ConversationOp::Kick { who } => assert!(above(target(who).expect("a member"))),
+            ConversationOp::Ban { who } => assert!(above(target(who).unwrap_or(Role::Reader))),
+            ConversationOp::Unban { who } => {
                 assert!(above(Role::Reader) && self.blocked_or_banned.contains(&of(who)))
             }
-            ShardOp::SetRole { who, role } => assert!(above(target(who).expect("a member")) && above(*role)),
-            ShardOp::Set {
+            ConversationOp::SetRole { who, role } => {
+                assert!(above(target(who).expect("a member")) && above(*role))
+            }
+            ConversationOp::Set {
                 title: None,
                 history: None,
                 ..
             } => assert!(role.is_some()),
-            ShardOp::Set { .. } => assert!(above(Role::Reader)),
+            ConversationOp::Set { .. } => assert!(above(Role::Reader)),
             _ => assert!(role.is_some()),
         }
     }
@@ -712,12 +750,11 @@ proptest! {
             let commands: Vec<_> = batch
                 .iter()
                 .map(|(user, which, cid, step)| {
-                    let (conv, op) = op(*user, *which, step);
                     let cid = match cid {
                         Some(cid) => ClientMessageId::parse(&format!("r{cid}")).unwrap(),
                         None => shard.cid(),
                     };
-                    ShardCommand { conv, user: u(USERS[*user]), cid: Some(cid), skip: 0, op }
+                    command(*user, *which, cid, step)
                 })
                 .collect();
             let outcomes = shard.batch(&commands);
@@ -741,14 +778,17 @@ proptest! {
     fn no_bytes_make_the_machine_panic(batches in batches(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
         let mut shard = TestShard::new();
         for (user, which, _, step) in batches.into_iter().flatten() {
-            let (conv, op) = op(user, which, &step);
-            let cid = Some(shard.cid());
-            let command = ShardCommand { conv, user: u(USERS[user]), cid, skip: 0, op }.encode();
+            let command: ShardCommand = command(user, which, shard.cid(), &step).into();
+            let command = command.encode();
             let mut damaged = command.to_vec();
             let at = at.index(damaged.len());
             damaged[at] = with;
             shard.index += 1;
-            let batch = [command, damaged.into()];
+            // What the owner's check lets through, every replica can decode.
+            let readable = CommandHeader::check(&damaged).is_ok();
+            prop_assert_eq!(ShardCommand::decode(&damaged).is_ok(), readable);
+            let mut batch = vec![command];
+            batch.extend(readable.then(|| damaged.into()));
             prop_assert!(super::apply_batch(&mut shard.rows, shard.index, shard.now_ms, &batch).is_ok());
         }
     }

@@ -5,7 +5,7 @@ use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, Role, limits};
 
 use super::{TestShard, done, parse, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange, MembershipSpan, QueryError};
-use crate::conversation::state_machine::{ApplyEffect, EventEnvelope, ShardCommand, ShardOp};
+use crate::conversation::state_machine::{ApplyEffect, ConversationOp, EventEnvelope, OutboxOp};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
     tails
@@ -21,7 +21,9 @@ fn long(shard: &mut TestShard) -> ConversationId {
         shard.ok("alice", &conv, text(&format!("{i}")));
     }
     assert_eq!(
-        shard.ok("alice", &conv, ShardOp::Invite { who: u("carol") }).s,
+        shard
+            .ok("alice", &conv, ConversationOp::Invite { who: u("carol") })
+            .s,
         50
     );
     for i in 51..=103 {
@@ -89,7 +91,7 @@ fn a_channel_shows_its_whole_history() {
     let mut shard = TestShard::new();
     let conv = shard.group("ch_1", &["alice"]);
     shard.ok("alice", &conv, text("early"));
-    shard.ok("alice", &conv, ShardOp::Invite { who: u("bob") });
+    shard.ok("alice", &conv, ConversationOp::Invite { who: u("bob") });
     let page = query::history(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
     assert_eq!((seqs(&page.events), page.more), (vec![1, 2, 3], false));
     let window = query::sync(&shard.rows, &conv, &u("bob"), None, 50).unwrap();
@@ -178,14 +180,14 @@ fn cursors_only_move_forward_and_are_clamped() {
         members: 2,
     };
     let table = [
-        (ShardOp::Delivered { s: 4 }, cursors(4, 2, false), 4),
-        (ShardOp::Delivered { s: 3 }, ApplyEffect::None, 4),
-        (ShardOp::Read { s: 3 }, cursors(4, 3, true), 3),
-        (ShardOp::Read { s: 2 }, ApplyEffect::None, 3),
-        (ShardOp::Read { s: 5 }, cursors(5, 5, true), 1),
-        (ShardOp::Delivered { s: u64::MAX }, cursors(6, 5, false), 1),
-        (ShardOp::Read { s: u64::MAX }, cursors(6, 6, true), 0),
-        (ShardOp::Read { s: 0 }, ApplyEffect::None, 0),
+        (ConversationOp::Delivered { s: 4 }, cursors(4, 2, false), 4),
+        (ConversationOp::Delivered { s: 3 }, ApplyEffect::None, 4),
+        (ConversationOp::Read { s: 3 }, cursors(4, 3, true), 3),
+        (ConversationOp::Read { s: 2 }, ApplyEffect::None, 3),
+        (ConversationOp::Read { s: 5 }, cursors(5, 5, true), 1),
+        (ConversationOp::Delivered { s: u64::MAX }, cursors(6, 5, false), 1),
+        (ConversationOp::Read { s: u64::MAX }, cursors(6, 6, true), 0),
+        (ConversationOp::Read { s: 0 }, ApplyEffect::None, 0),
     ];
     for (op, effect, left) in table {
         let applied = shard.ok("bob", &conv, op.clone());
@@ -202,7 +204,7 @@ fn cursors_only_move_forward_and_are_clamped() {
 fn mentions_count_until_they_are_read() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    let mention = |users: &[&str]| ShardOp::Send {
+    let mention = |users: &[&str]| ConversationOp::Send {
         direct: None,
         body: "{}".into(),
         reply_to: None,
@@ -216,7 +218,7 @@ fn mentions_count_until_they_are_read() {
     let mentions =
         |shard: &TestShard, user: &str| query::summary(&shard.rows, &conv, &u(user)).unwrap().mentions;
     assert_eq!((mentions(&shard, "bob"), mentions(&shard, "alice")), (2, 0));
-    shard.ok("bob", &conv, ShardOp::Read { s: first });
+    shard.ok("bob", &conv, ConversationOp::Read { s: first });
     assert_eq!(mentions(&shard, "bob"), 1);
     shard.ok("bob", &conv, text("own send reads all"));
     assert_eq!(mentions(&shard, "bob"), 0);
@@ -226,7 +228,7 @@ fn mentions_count_until_they_are_read() {
 fn a_reply_needs_a_message_that_the_sender_may_see() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    let reply = |s| ShardOp::Send {
+    let reply = |s| ConversationOp::Send {
         direct: None,
         body: "{}".into(),
         reply_to: Some(s),
@@ -237,7 +239,7 @@ fn a_reply_needs_a_message_that_the_sender_may_see() {
     for s in [0, 1, 99] {
         assert_eq!(shard.no("bob", &conv, reply(s)), ErrorCode::NotFound, "{s}");
     }
-    shard.ok("alice", &conv, ShardOp::Invite { who: u("carol") });
+    shard.ok("alice", &conv, ConversationOp::Invite { who: u("carol") });
     assert_eq!(shard.no("carol", &conv, reply(s)), ErrorCode::NotFound);
 }
 
@@ -245,14 +247,14 @@ fn a_reply_needs_a_message_that_the_sender_may_see() {
 fn the_summary_shows_the_last_message_and_the_peer() {
     let mut shard = TestShard::new();
     let conv = ConversationId::direct(&u("alice"), &u("bob"));
-    let op = ShardOp::Send {
+    let op = ConversationOp::Send {
         direct: Some(u("bob")),
         body: "{}".into(),
         reply_to: None,
         mentions: vec![],
     };
     let applied = shard.ok("alice", &conv, op);
-    shard.ok("bob", &conv, ShardOp::Delivered { s: 3 });
+    shard.ok("bob", &conv, ConversationOp::Delivered { s: 3 });
     let summary = query::summary(&shard.rows, &conv, &u("alice")).unwrap();
     let last = summary.message.clone().unwrap().tail;
     assert_eq!(last, applied.events[2].tail);
@@ -274,7 +276,7 @@ fn the_summary_shows_the_last_message_and_the_peer() {
 fn members_come_in_pages_without_those_who_went() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["a", "b", "c", "d", "e"]);
-    shard.ok("a", &conv, ShardOp::Kick { who: u("c") });
+    shard.ok("a", &conv, ConversationOp::Kick { who: u("c") });
     let page = |after: Option<&str>| {
         let page = query::members(&shard.rows, &conv, &u("a"), after.map(u).as_ref(), 2).unwrap();
         let users: Vec<_> = page.items.iter().map(|item| item.user.to_string()).collect();
@@ -290,7 +292,7 @@ fn members_come_in_pages_without_those_who_went() {
 fn a_former_member_reads_nothing() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    shard.ok("bob", &conv, ShardOp::Leave);
+    shard.ok("bob", &conv, ConversationOp::Leave);
     let (rows, bob) = (&shard.rows, u("bob"));
     assert!(matches!(
         query::open(rows, &conv, &bob, Some(0), 50),
@@ -319,7 +321,7 @@ fn a_former_member_reads_nothing() {
 fn the_outbox_updates_the_users_shard_and_the_latest_wins() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    shard.ok("alice", &conv, ShardOp::Kick { who: u("bob") });
+    shard.ok("alice", &conv, ConversationOp::Kick { who: u("bob") });
     let pending = query::outbox(&shard.rows, None, 10).unwrap();
     assert_eq!(pending.len(), 3);
     assert_eq!(
@@ -342,7 +344,7 @@ fn the_outbox_updates_the_users_shard_and_the_latest_wins() {
     );
 
     let ids = pending.iter().map(|pending| pending.id).collect();
-    shard.apply(super::ShardCommand::outbox_done(ids));
+    shard.apply(super::ShardCommand::Outbox(OutboxOp::OutboxDone { ids }));
     assert_eq!(query::outbox(&shard.rows, None, 10).unwrap(), []);
 }
 
@@ -374,9 +376,9 @@ fn what_a_node_missed_is_replayed_as_it_was_published() {
     let mut live = Vec::new();
     for op in [
         text("x"),
-        ShardOp::Invite { who: u("carol") },
-        ShardOp::Kick { who: u("bob") },
-        ShardOp::Leave,
+        ConversationOp::Invite { who: u("carol") },
+        ConversationOp::Kick { who: u("bob") },
+        ConversationOp::Leave,
     ] {
         live.extend(shard.ok("alice", &conv, op).events);
     }
@@ -394,13 +396,13 @@ fn what_a_node_missed_is_replayed_as_it_was_published() {
 fn what_a_user_missed_is_theirs_up_to_the_end_of_the_membership_and_nothing_else() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob", "carol"]);
-    let kick = ShardOp::Kick { who: u("bob") };
+    let kick = ConversationOp::Kick { who: u("bob") };
     // 4, kick 5, 6, again 7, 8.
     for op in [
         text("4"),
         kick.clone(),
         text("6"),
-        ShardOp::Invite { who: u("bob") },
+        ConversationOp::Invite { who: u("bob") },
         text("8"),
     ] {
         shard.ok("alice", &conv, op);
@@ -452,7 +454,7 @@ fn what_a_user_missed_is_theirs_up_to_the_end_of_the_membership_and_nothing_else
     // What is gone is a gap for both, whatever is left above it.
     // Step by step.
     for _ in 0..20 {
-        done(shard.apply(ShardCommand::retain(conv.clone(), 10)));
+        done(shard.apply(super::retain(conv.clone(), 10)));
     }
     assert_eq!(missed_by(&shard, "bob", 8), (vec![], true, MembershipSpan::Over));
     assert_eq!(

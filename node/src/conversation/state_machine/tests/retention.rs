@@ -6,13 +6,13 @@ use crate::conversation::state_machine::TableId;
 use protocol::{ConversationId, ErrorCode, Event};
 use storage::ScanOrder;
 
-use super::{TestShard, done, parse, text, u};
+use super::{TestCommand, TestShard, done, parse, text, u};
 use crate::conversation::state_machine::apply::RETAIN_STEP;
 use crate::conversation::state_machine::query::{
     self, HistoryRange, LoggedEvent, RetentionPolicies, RetentionPolicy,
 };
 use crate::conversation::state_machine::row_store::RowReader;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome};
+use crate::conversation::state_machine::{ConversationOp, ShardOutcome};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
     tails
@@ -29,7 +29,7 @@ fn event_seqs(events: &[LoggedEvent]) -> Vec<u64> {
 fn retain(shard: &mut TestShard, conv: &ConversationId, below: u64) -> usize {
     for steps in 0.. {
         let before = shard.rows.clone();
-        done(shard.apply(ShardCommand::retain(conv.clone(), below)));
+        done(shard.apply(super::retain(conv.clone(), below)));
         if shard.rows == before {
             return steps;
         }
@@ -102,7 +102,7 @@ fn trimmed_events_are_reported_as_a_gap() {
 fn unread_counts_what_is_there() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    let mention = || ShardOp::Send {
+    let mention = || ConversationOp::Send {
         direct: None,
         body: "{}".into(),
         reply_to: None,
@@ -119,9 +119,9 @@ fn unread_counts_what_is_there() {
     retain(&mut shard, &conv, 8);
     assert_eq!(unread(&shard), (5, 5, 2));
     // A place that is gone can be read: it says no more than that.
-    shard.ok("bob", &conv, ShardOp::Read { s: 5 });
+    shard.ok("bob", &conv, ConversationOp::Read { s: 5 });
     assert_eq!(unread(&shard), (5, 5, 5));
-    shard.ok("bob", &conv, ShardOp::Read { s: 9 });
+    shard.ok("bob", &conv, ConversationOp::Read { s: 9 });
     assert_eq!(unread(&shard), (3, 3, 9));
     retain(&mut shard, &conv, 13);
     assert_eq!(unread(&shard), (0, 0, 9));
@@ -142,7 +142,7 @@ fn the_last_event_keeps_its_seq_and_loses_its_words() {
     assert_eq!((line.unread, line.last.s), (0, 6));
     let page = query::messages(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
     assert!(page.wire(&conv).unwrap().items[0].deleted);
-    let react = ShardOp::React {
+    let react = ConversationOp::React {
         of: 6,
         k: "+1".into(),
         on: true,
@@ -159,13 +159,13 @@ fn the_last_event_keeps_its_seq_and_loses_its_words() {
 fn edits_and_reactions_go_with_their_message() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard, 4);
-    let react = |of| ShardOp::React {
+    let react = |of| ConversationOp::React {
         of,
         k: "+1".into(),
         on: true,
         who: None,
     };
-    let edit = |of| ShardOp::Edit {
+    let edit = |of| ConversationOp::Edit {
         of,
         body: "{\"text\":\"secret\"}".into(),
         mentions: None,
@@ -187,13 +187,13 @@ fn edits_and_reactions_go_with_their_message() {
     let listed = listed.wire(&conv).unwrap().items;
     assert_eq!((listed.len(), listed[0].reactions["+1"]), (1, 1));
     // What is gone can't be answered, changed or taken back.
-    let reply = ShardOp::Send {
+    let reply = ConversationOp::Send {
         direct: None,
         body: "{}".into(),
         reply_to: Some(3),
         mentions: vec![],
     };
-    for op in [react(3), edit(3), ShardOp::Delete { of: 3 }, reply] {
+    for op in [react(3), edit(3), ConversationOp::Delete { of: 3 }, reply] {
         assert_eq!(
             shard.no("alice", &conv, op.clone()),
             ErrorCode::NotFound,
@@ -209,7 +209,7 @@ fn rows_go_in_bounded_steps_and_all_below_vanish_at_once() {
     let conv = group(&mut shard, last);
     let before = rows(&shard, &conv);
     let below = last / 4 + 1;
-    done(shard.apply(ShardCommand::retain(conv.clone(), below)));
+    done(shard.apply(super::retain(conv.clone(), below)));
     assert_eq!(rows(&shard, &conv), before - RETAIN_STEP);
     let page = query::history(&shard.rows, &conv, &u("bob"), HistoryRange::Before(9), 50).unwrap();
     assert_eq!((page.events.len(), page.more), (0, false));
@@ -228,7 +228,7 @@ fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversati
         while floor(&shard, &conv) < last {
             let (before, there) = (floor(&shard, &conv), last + 1 - floor(&shard, &conv));
             // The worst mistake there is: everything goes, and the words of the last event with it.
-            done(shard.apply(ShardCommand::retain(conv.clone(), u64::MAX)));
+            done(shard.apply(super::retain(conv.clone(), u64::MAX)));
             let gone = floor(&shard, &conv) - before;
             assert!(gone >= 1 && gone <= there.div_ceil(4), "{gone} of {there}");
             let line = query::summary(&shard.rows, &conv, &u("bob")).unwrap();
@@ -236,7 +236,7 @@ fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversati
             steps += 1;
         }
         assert!(steps >= last.ilog2());
-        done(shard.apply(ShardCommand::retain(conv.clone(), u64::MAX)));
+        done(shard.apply(super::retain(conv.clone(), u64::MAX)));
         let line = query::summary(&shard.rows, &conv, &u("bob")).unwrap();
         assert!(matches!(parse(&line.message.unwrap().tail), Event::Msg(message) if message.deleted));
     }
@@ -246,7 +246,7 @@ fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversati
 fn a_key_outlives_its_message() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
-    let command = ShardCommand {
+    let command = TestCommand {
         conv: conv.clone(),
         user: u("alice"),
         cid: Some(shard.cid()),
@@ -265,7 +265,7 @@ fn of_a_conversation_that_is_not_there_nothing_goes() {
     let mut shard = TestShard::new();
     let conv = ConversationId::parse("g_9").unwrap();
     assert!(matches!(
-        shard.apply(ShardCommand::retain(conv, 5)),
+        shard.apply(super::retain(conv, 5)),
         ShardOutcome::Refused(ErrorCode::NotMember, _)
     ));
 }
@@ -283,7 +283,7 @@ fn the_policy_of_its_kind_says_what_goes() {
         shard.ok(
             "bob",
             &group,
-            ShardOp::React {
+            ConversationOp::React {
                 of: 3,
                 k: "+1".into(),
                 on: i % 2 == 0,

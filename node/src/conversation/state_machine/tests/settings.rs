@@ -4,42 +4,42 @@ use protocol::event::{MemberEvent, MetadataEvent};
 use protocol::{ErrorCode, Event, HistoryVisibility, MembershipChange, Role};
 
 use super::{TestShard, event, text, u};
-use crate::conversation::state_machine::ShardOp;
+use crate::conversation::state_machine::ConversationOp;
 use crate::conversation::state_machine::query::{self, HistoryRange};
 
-const NOTHING: ShardOp = ShardOp::Set {
+const NOTHING: ConversationOp = ConversationOp::Set {
     title: None,
     history: None,
     muted: None,
     pinned: None,
 };
 
-fn title(text: &str) -> ShardOp {
+fn title(text: &str) -> ConversationOp {
     let mut op = NOTHING;
-    if let ShardOp::Set { title, .. } = &mut op {
+    if let ConversationOp::Set { title, .. } = &mut op {
         *title = Some(text.to_owned());
     }
     op
 }
 
-fn history(to: HistoryVisibility) -> ShardOp {
+fn history(to: HistoryVisibility) -> ConversationOp {
     let mut op = NOTHING;
-    if let ShardOp::Set { history, .. } = &mut op {
+    if let ConversationOp::Set { history, .. } = &mut op {
         *history = Some(to);
     }
     op
 }
 
-fn own(mute: Option<bool>, pin: Option<bool>) -> ShardOp {
+fn own(mute: Option<bool>, pin: Option<bool>) -> ConversationOp {
     let mut op = NOTHING;
-    if let ShardOp::Set { muted, pinned, .. } = &mut op {
+    if let ConversationOp::Set { muted, pinned, .. } = &mut op {
         (*muted, *pinned) = (mute, pin);
     }
     op
 }
 
-fn role(who: &str, role: Role) -> ShardOp {
-    ShardOp::SetRole { who: u(who), role }
+fn role(who: &str, role: Role) -> ConversationOp {
+    ConversationOp::SetRole { who: u(who), role }
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn history_opens_and_closes_for_those_who_came_later() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice"]);
     shard.ok("alice", &conv, text("before"));
-    shard.ok("alice", &conv, ShardOp::Invite { who: u("bob") });
+    shard.ok("alice", &conv, ConversationOp::Invite { who: u("bob") });
     let first = |shard: &TestShard| {
         let page = query::history(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 100).unwrap();
         query::open(&shard.rows, &conv, &u("bob"), None, 1)

@@ -5,17 +5,21 @@ use cluster::{CommittedBatch, StateMachine};
 use protocol::{ClientMessageId, ConversationId, ConversationKind};
 use storage::{Config, ScanOrder, ShardId, ShardState, Store};
 
-use super::{Map, TestShard, create, text, u};
+use super::{Map, TestCommand, TestShard, create, text, u};
 use crate::conversation::state_machine::dedup::KEEP_MS;
-use crate::conversation::state_machine::{ShardCommand, ShardOp, ShardOutcome, ShardStateMachine, TableId};
+use crate::conversation::state_machine::{
+    ConversationOp, ShardCommand, ShardOutcome, ShardStateMachine, TableId,
+};
 
-const COMPARED: [TableId; 6] = [
+const COMPARED: [TableId; 8] = [
     TableId::Conversation,
     TableId::Message,
     TableId::Member,
     TableId::Dedup,
     TableId::UserIndex,
     TableId::Outbox,
+    TableId::Login,
+    TableId::Webhook,
 ];
 
 fn rows_of(state: &ShardState) -> Map {
@@ -37,12 +41,12 @@ fn rows_of(state: &ShardState) -> Map {
 }
 
 /// Batches that read what they wrote: members who come and go, and the sweep of old cids.
-fn script() -> Vec<(u64, Vec<ShardCommand>)> {
+fn script() -> Vec<(u64, Vec<TestCommand>)> {
     let conv = ConversationId::parse("g_1").unwrap();
     let mut n = 0;
-    let mut by = |user: &str, op: ShardOp| {
+    let mut by = |user: &str, op: ConversationOp| {
         n += 1;
-        ShardCommand {
+        TestCommand {
             conv: conv.clone(),
             user: u(user),
             cid: ClientMessageId::parse(&format!("k{n}")).ok(),
@@ -60,23 +64,23 @@ fn script() -> Vec<(u64, Vec<ShardCommand>)> {
     for i in 0..1400u64 {
         batches.push((
             i * KEEP_MS / 300,
-            vec![by("b", text("y")), by("c", ShardOp::Read { s: i })],
+            vec![by("b", text("y")), by("c", ConversationOp::Read { s: i })],
         ));
     }
     let last = 1400 * KEEP_MS / 300;
     batches.push((
         last,
         vec![
-            by("a", ShardOp::Kick { who: u("b") }),
-            by("a", ShardOp::Leave),
-            by("c", ShardOp::Leave),
+            by("a", ConversationOp::Kick { who: u("b") }),
+            by("a", ConversationOp::Leave),
+            by("c", ConversationOp::Leave),
         ],
     ));
     batches.push((
         last,
         vec![
-            by("d", ShardOp::Invite { who: u("b") }),
-            by("d", ShardOp::Leave),
+            by("d", ConversationOp::Invite { who: u("b") }),
+            by("d", ConversationOp::Leave),
             by("b", text("z")),
         ],
     ));
@@ -99,7 +103,11 @@ fn the_store_and_the_map_agree() {
     for (now_ms, commands) in script() {
         shard.now_ms = now_ms;
         let expected = shard.batch(&commands);
-        let commands: Vec<_> = commands.iter().map(ShardCommand::encode).collect();
+        let commands: Vec<_> = commands
+            .iter()
+            .cloned()
+            .map(|command| ShardCommand::from(command).encode())
+            .collect();
         let batch = CommittedBatch {
             shard: ShardId(3),
             index: shard.index,

@@ -2,29 +2,29 @@
 
 use protocol::{ConversationId, ErrorCode, Event, MessageState, limits};
 
-use super::{TestShard, done, event, text, u};
+use super::{TestCommand, TestResult, TestShard, done, event, text, u};
 use crate::conversation::state_machine::query::{self, HistoryRange};
-use crate::conversation::state_machine::{CommandResult, ShardCommand, ShardOp, ShardOutcome};
+use crate::conversation::state_machine::{ConversationOp, ShardOutcome};
 
-fn edit(of: u64, text: &str) -> ShardOp {
+fn edit(of: u64, text: &str) -> ConversationOp {
     let body = format!("{{\"text\":\"{text}\"}}").into();
-    ShardOp::Edit {
+    ConversationOp::Edit {
         of,
         body,
         mentions: None,
     }
 }
 
-fn react(of: u64, k: &str, on: bool) -> ShardOp {
+fn react(of: u64, k: &str, on: bool) -> ConversationOp {
     let k = k.into();
-    ShardOp::React { of, k, on, who: None }
+    ConversationOp::React { of, k, on, who: None }
 }
 
-fn reply(to: u64) -> ShardOp {
-    let ShardOp::Send { body, .. } = text("re") else {
+fn reply(to: u64) -> ConversationOp {
+    let ConversationOp::Send { body, .. } = text("re") else {
         panic!()
     };
-    ShardOp::Send {
+    ConversationOp::Send {
         direct: None,
         body,
         reply_to: Some(to),
@@ -32,11 +32,11 @@ fn reply(to: u64) -> ShardOp {
     }
 }
 
-fn mention(text_: &str, who: &[&str]) -> ShardOp {
-    let ShardOp::Send { body, .. } = text(text_) else {
+fn mention(text_: &str, who: &[&str]) -> ConversationOp {
+    let ConversationOp::Send { body, .. } = text(text_) else {
         panic!()
     };
-    ShardOp::Send {
+    ConversationOp::Send {
         direct: None,
         body,
         reply_to: None,
@@ -62,7 +62,7 @@ fn stored(shard: &TestShard, text: &str) -> bool {
     rows.any(|row| row.windows(text.len()).any(|part| part == text.as_bytes()))
 }
 
-fn summary(applied: &CommandResult) -> (u64, u64, usize, bool) {
+fn summary(applied: &TestResult) -> (u64, u64, usize, bool) {
     (applied.s, applied.mn, applied.events.len(), applied.dup)
 }
 
@@ -107,7 +107,7 @@ fn a_deleted_message_keeps_its_seq_and_no_row_has_its_words() {
     shard.ok("cat", &conv, react(4, "+1", true));
     let before = messages(&shard, &conv, "cat").remove(0);
     assert!(stored(&shard, "s3cret"));
-    let applied = shard.ok("bob", &conv, ShardOp::Delete { of: 4 });
+    let applied = shard.ok("bob", &conv, ConversationOp::Delete { of: 4 });
     assert_eq!(summary(&applied), (7, 0, 1, false));
     assert!(matches!(event(&applied.events[0]), Event::Del(del) if (del.s, del.of) == (7, 4)));
     assert!(!stored(&shard, "s3cret"), "the words are still there");
@@ -136,7 +136,7 @@ fn a_deleted_message_keeps_its_seq_and_no_row_has_its_words() {
     );
     // Deleting again is acknowledged with the same event, and changes nothing.
     let rows = shard.rows.0.len();
-    let again = shard.ok("own", &conv, ShardOp::Delete { of: 4 });
+    let again = shard.ok("own", &conv, ConversationOp::Delete { of: 4 });
     assert_eq!(summary(&again), (7, 0, 0, true));
     assert_eq!(shard.rows.0.len(), rows + 1, "only the key");
 }
@@ -148,7 +148,7 @@ fn nothing_is_done_to_what_is_not_there_or_deleted() {
     for of in [0, 1, 5, 99, u64::MAX] {
         assert_eq!(shard.no("bob", &conv, edit(of, "x")), ErrorCode::NotFound, "{of}");
         assert_eq!(
-            shard.no("bob", &conv, ShardOp::Delete { of }),
+            shard.no("bob", &conv, ConversationOp::Delete { of }),
             ErrorCode::NotFound,
             "{of}"
         );
@@ -159,14 +159,14 @@ fn nothing_is_done_to_what_is_not_there_or_deleted() {
         );
         assert_eq!(shard.no("bob", &conv, reply(of)), ErrorCode::NotFound, "{of}");
     }
-    shard.ok("bob", &conv, ShardOp::Delete { of: 4 });
+    shard.ok("bob", &conv, ConversationOp::Delete { of: 4 });
     assert_eq!(shard.no("bob", &conv, edit(4, "x")), ErrorCode::Conflict);
     assert_eq!(shard.no("cat", &conv, react(4, "x", true)), ErrorCode::Conflict);
     assert_eq!(shard.no("cat", &conv, react(4, "x", false)), ErrorCode::Conflict);
     assert_eq!(shard.no("cat", &conv, reply(4)), ErrorCode::Conflict);
     // One who joined later sees nothing of before, a stranger nothing at all.
     shard.ok("bob", &conv, text("early"));
-    shard.ok("own", &conv, ShardOp::Invite { who: u("dan") });
+    shard.ok("own", &conv, ConversationOp::Invite { who: u("dan") });
     assert_eq!(shard.no("dan", &conv, react(6, "x", true)), ErrorCode::NotFound);
     assert_eq!(shard.no("eve", &conv, react(6, "x", true)), ErrorCode::NotMember);
     assert_eq!(shard.no("eve", &conv, edit(99, "x")), ErrorCode::NotMember);
@@ -179,21 +179,21 @@ fn only_the_author_edits_and_only_the_author_and_the_powerful_delete() {
     assert_eq!(shard.no("own", &conv, edit(4, "x")), ErrorCode::Forbidden);
     assert_eq!(shard.no("cat", &conv, edit(4, "x")), ErrorCode::Forbidden);
     assert_eq!(
-        shard.no("cat", &conv, ShardOp::Delete { of: 4 }),
+        shard.no("cat", &conv, ConversationOp::Delete { of: 4 }),
         ErrorCode::Forbidden
     );
-    shard.ok("own", &conv, ShardOp::Delete { of: 4 });
+    shard.ok("own", &conv, ConversationOp::Delete { of: 4 });
     // A reader reacts, and no more.
     let channel = shard.group("ch_1", &["own", "bob"]);
     shard.ok("own", &channel, text("news"));
     shard.ok("bob", &channel, react(3, "+1", true));
     assert_eq!(shard.no("bob", &channel, edit(3, "x")), ErrorCode::Forbidden);
     assert_eq!(
-        shard.no("bob", &channel, ShardOp::Delete { of: 3 }),
+        shard.no("bob", &channel, ConversationOp::Delete { of: 3 }),
         ErrorCode::Forbidden
     );
     assert_eq!(
-        shard.no("bob", &channel, ShardOp::Delete { of: 99 }),
+        shard.no("bob", &channel, ConversationOp::Delete { of: 99 }),
         ErrorCode::Forbidden
     );
     assert_eq!(shard.no("bob", &channel, reply(3)), ErrorCode::Forbidden);
@@ -225,8 +225,8 @@ fn reactions_are_counted_once_per_user_and_kind() {
 fn a_key_used_again_gives_the_first_result_also_of_what_made_no_event() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
-    let run = |shard: &mut TestShard, op: &ShardOp| {
-        done(shard.apply(ShardCommand {
+    let run = |shard: &mut TestShard, op: &ConversationOp| {
+        done(shard.apply(TestCommand {
             conv: conv.clone(),
             user: u("bob"),
             cid: Some("same".parse().unwrap()),
@@ -239,13 +239,13 @@ fn a_key_used_again_gives_the_first_result_also_of_what_made_no_event() {
     for op in [
         react(4, "+1", true),
         edit(4, "x"),
-        ShardOp::Delete { of: 4 },
+        ConversationOp::Delete { of: 4 },
         text("x"),
     ] {
         let again = run(&mut shard, &op);
         assert_eq!(
             again,
-            CommandResult {
+            TestResult {
                 dup: true,
                 ..first.clone()
             }
@@ -278,7 +278,7 @@ fn what_grows_with_a_message_is_bounded() {
         shard.no(
             "bob",
             &conv,
-            ShardOp::Edit {
+            ConversationOp::Edit {
                 of: 4,
                 body,
                 mentions: None
@@ -291,15 +291,15 @@ fn what_grows_with_a_message_is_bounded() {
         shard.run(
             "bob",
             &conv,
-            ShardOp::Edit {
+            ConversationOp::Edit {
                 of: 4,
                 body,
                 mentions: None
             }
         ),
-        ShardOutcome::Bad(_)
+        ShardOutcome::Refused(ErrorCode::BadRequest, _)
     ));
-    shard.ok("bob", &conv, ShardOp::Delete { of: 4 });
+    shard.ok("bob", &conv, ConversationOp::Delete { of: 4 });
     assert!(!stored(&shard, "s3cret"));
 }
 
@@ -321,11 +321,11 @@ fn a_mention_counts_for_members_until_it_is_read_or_deleted() {
     shard.ok("own", &conv, edit(first, "ho"));
     assert_eq!(counts(&shard, "bob"), (2, 2));
     // A deleted message is nothing to be read, and mentions nobody.
-    shard.ok("own", &conv, ShardOp::Delete { of: first });
+    shard.ok("own", &conv, ConversationOp::Delete { of: first });
     assert_eq!((counts(&shard, "bob"), counts(&shard, "cat")), ((1, 1), (2, 0)));
-    shard.ok("bob", &conv, ShardOp::Read { s: second });
+    shard.ok("bob", &conv, ConversationOp::Read { s: second });
     assert_eq!(counts(&shard, "bob"), (0, 0));
-    shard.ok("own", &conv, ShardOp::Delete { of: second });
+    shard.ok("own", &conv, ConversationOp::Delete { of: second });
     assert_eq!(counts(&shard, "bob"), (0, 0));
 }
 
@@ -381,7 +381,7 @@ fn messages_are_paged_however_many_other_events_lie_between() {
 fn a_new_member_reads_no_earlier_words_in_an_edit() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
-    shard.ok("own", &conv, ShardOp::Invite { who: u("new") });
+    shard.ok("own", &conv, ConversationOp::Invite { who: u("new") });
     shard.ok("bob", &conv, edit(4, "s3cret old words"));
     let later = shard.ok("bob", &conv, text("for all")).s;
     let last = shard.ok("bob", &conv, edit(later, "for all, edited")).s;
@@ -429,7 +429,7 @@ fn a_new_member_reads_no_earlier_words_in_an_edit() {
     shard.ok(
         "own",
         &conv,
-        ShardOp::Set {
+        ConversationOp::Set {
             title,
             history,
             muted,
@@ -448,7 +448,7 @@ fn a_new_member_reads_no_earlier_words_in_an_edit() {
 fn a_new_members_list_shows_no_earlier_words() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
-    shard.ok("own", &conv, ShardOp::Invite { who: u("new") });
+    shard.ok("own", &conv, ConversationOp::Invite { who: u("new") });
     shard.ok("bob", &conv, edit(4, "s3cret old words"));
     let holds = |user: &str| {
         let line = query::summary(&shard.rows, &conv, &u(user))

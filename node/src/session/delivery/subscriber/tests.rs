@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use protocol::event::TypingEvent;
 
 use super::*;
-use crate::config::LimitsConfig;
+use crate::config::Config;
 use crate::conversation::state_machine::query::LoggedEvent;
 use crate::session::CloseSocket;
 use crate::session::delivery::{OutboundQueue, QueueBounds};
@@ -56,12 +56,12 @@ fn feed(frames: usize) -> Rc<EventSubscriber> {
 
 /// Creates a subscriber without subscriptions.
 fn feed_tagged(frames: usize, tag: u64) -> Rc<EventSubscriber> {
-    let limits = LimitsConfig {
-        outbox_frames: frames,
-        ..LimitsConfig::default()
+    let bounds = QueueBounds {
+        frames,
+        ..QueueBounds::from(&Config::default())
     };
     let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
-    let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&limits)), socket);
+    let link = ConnectionHandle::new(OutboundQueue::new(bounds), socket);
     EventSubscriber::new(tag, "alice".parse().unwrap(), link, ServerMetrics::default())
 }
 

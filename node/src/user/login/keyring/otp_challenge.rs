@@ -1,11 +1,10 @@
 //! Challenge of a code: its form in the log, and the sealed form that the client holds.
 
 use data_encoding::BASE32_NOPAD;
-use protocol::{ClientMessageId, ConversationId};
 use subtle::ConstantTimeEq;
 
-use super::{ActiveKeyring, base32, id};
-use crate::user::login::name;
+use super::{ActiveKeyring, base32};
+use crate::conversation::state_machine::login::{LoginCodeId, LoginHash, LoginKey};
 
 /// Id of a code and tag of its identifier; clients hold it in sealed form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +25,14 @@ impl OtpChallenge {
         }
     }
 
-    /// Returns the id of the identifier in the log.
-    pub(crate) fn name(&self) -> ConversationId {
-        name(&format!("to_{}", base32(&self.tag)))
+    /// Returns the key of the identifier in the log.
+    pub(crate) fn key(&self) -> LoginKey {
+        LoginKey::Identifier(LoginHash(self.tag))
     }
 
     /// Returns the id of the code in the log.
-    pub(crate) fn id(&self) -> ClientMessageId {
-        id(&self.id)
+    pub(crate) fn id(&self) -> LoginCodeId {
+        LoginCodeId(self.id)
     }
 
     /// Returns the sealed form for the client.

@@ -1,11 +1,11 @@
 //! Refresh token: its form in the log, and the sealed form that the client holds.
 
 use data_encoding::BASE64URL_NOPAD;
-use protocol::{ClientMessageId, ConversationId, UserId};
+use protocol::UserId;
 use subtle::ConstantTimeEq;
 
-use super::{ActiveKeyring, id};
-use crate::user::login::name;
+use super::ActiveKeyring;
+use crate::conversation::state_machine::login::{LoginKey, TokenFamilyId};
 
 /// Refresh token of a token family.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,14 +35,14 @@ impl RefreshToken {
         }
     }
 
-    /// Returns the id of the user in the log.
-    pub(crate) fn name(&self) -> ConversationId {
-        name(self.user.as_str())
+    /// Returns the key of the user in the log.
+    pub(crate) fn key(&self) -> LoginKey {
+        LoginKey::User(self.user.clone())
     }
 
     /// Returns the id of the token family in the log.
-    pub(crate) fn id(&self) -> ClientMessageId {
-        id(&self.line)
+    pub(crate) fn id(&self) -> TokenFamilyId {
+        TokenFamilyId(self.line)
     }
 
     /// Returns the sealed form for the client.

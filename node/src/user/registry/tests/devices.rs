@@ -54,7 +54,7 @@ fn instances_that_fight_for_a_device_are_refused_until_the_window_has_passed() {
 fn a_user_has_so_many_sessions_and_no_more() {
     let mut registry = TestRegistry::with(Settings {
         sessions_per_user: 2,
-        ..Settings::default()
+        ..Settings::from(&Config::default())
     });
     assert_eq!(
         registry.enter(A, session("alice", 1, Some(("phone", "x")))),

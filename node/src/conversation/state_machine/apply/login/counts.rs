@@ -2,14 +2,14 @@
 //! the limit.
 
 use crate::conversation::state_machine::TableId;
-use protocol::ConversationId;
 
-use super::{answer, expiry, yes};
+use super::expiry;
 use crate::conversation::state_machine::apply::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::login::{Attempt, AttemptCounterRow, AttemptLimit, verdict};
-use crate::conversation::state_machine::outcome::CommandResult;
+use crate::conversation::state_machine::login::{
+    Attempt, AttemptCounterRow, AttemptLimit, LoginKey, LoginOutcome,
+};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::VersionedRow;
 
@@ -19,26 +19,26 @@ const MOST: u32 = 1_000;
 /// Counts one attempt, or refuses it with the time to wait.
 pub(super) fn count(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    name: &ConversationId,
+    key: &LoginKey,
     nonce: u64,
     limit: AttemptLimit,
-) -> Result<CommandResult> {
-    match take(work, name, nonce, limit)? {
-        None => yes(work),
-        Some(wait_ms) => Ok(answer(work, verdict::NO, wait_ms)),
+) -> Result<LoginOutcome> {
+    match take(work, key, nonce, limit)? {
+        None => Ok(LoginOutcome::Accepted),
+        Some(wait_ms) => Ok(LoginOutcome::Limited { wait_ms }),
     }
 }
 
 /// Counts one attempt. Returns `None` if it is permitted, otherwise the milliseconds until the next one is.
 pub(super) fn take(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    name: &ConversationId,
+    key: &LoginKey,
     nonce: u64,
     limit: AttemptLimit,
 ) -> Result<Option<u64>> {
-    let key = keys::count(name);
+    let key = keys::login_count(key);
     let now_ms = work.now_ms;
-    let row = work.rows.get(TableId::UserIndex, &key)?;
+    let row = work.rows.get(TableId::Login, &key)?;
     let row = row.map(|row| AttemptCounterRow::decode(&row)).transpose()?;
     let before_ms = row.as_ref().map(|row| row.expires_ms);
     let mut asks = row.map(|row| row.asks).unwrap_or_default();

@@ -4,11 +4,10 @@
 use crate::conversation::state_machine::TableId;
 use storage::ScanOrder;
 
-use super::answer;
 use crate::conversation::state_machine::apply::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::outcome::CommandResult;
+use crate::conversation::state_machine::outcome::RetentionOutcome;
 use crate::conversation::state_machine::row_store::RowWriter;
 
 /// Maximum number of rows that one sweep removes.
@@ -19,34 +18,38 @@ const SWEEP: usize = 256;
 pub(super) fn put(rows: &mut impl RowWriter, key: &[u8], row: &[u8], before_ms: Option<u64>, ends_ms: u64) {
     // A sweep deletes rows by these entries without reading them: a stale entry would delete the extended row.
     if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != ends_ms) {
-        rows.delete(TableId::UserIndex, &keys::ending(before_ms, key));
+        rows.delete(TableId::Login, &keys::login_expiry(before_ms, key));
     }
     if before_ms != Some(ends_ms) {
-        rows.put(TableId::UserIndex, &keys::ending(ends_ms, key), b"");
+        rows.put(TableId::Login, &keys::login_expiry(ends_ms, key), b"");
     }
-    rows.put(TableId::UserIndex, key, row);
+    rows.put(TableId::Login, key, row);
 }
 
 /// Removes a row and its expiry entry before its expiry.
 pub(super) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
-    rows.delete(TableId::UserIndex, &keys::ending(ends_ms, key));
-    rows.delete(TableId::UserIndex, key);
+    rows.delete(TableId::Login, &keys::login_expiry(ends_ms, key));
+    rows.delete(TableId::Login, key);
 }
 
-/// Removes expired rows. `s` of the result is their number; `mn` is 1 if more may have expired.
-pub(super) fn sweep(work: &mut ApplyContext<'_, impl RowWriter>) -> Result<CommandResult> {
+/// Removes expired rows.
+pub(in crate::conversation::state_machine::apply) fn sweep(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+) -> Result<RetentionOutcome> {
     // The majority's time decides, so that a node with a fast clock cannot expire logins early.
-    let (start, end) = keys::endings_until(work.reached_ms);
+    let (start, end) = keys::login_expiries_until(work.reached_ms);
     let over = work
         .rows
-        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, SWEEP)?;
+        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, SWEEP)?;
     for (ending, _) in &over {
-        if let Some(key) = keys::what_ends(ending) {
-            work.rows.delete(TableId::UserIndex, key);
+        if let Some(key) = keys::expiring_login_row(ending) {
+            work.rows.delete(TableId::Login, key);
         }
-        work.rows.delete(TableId::UserIndex, ending);
+        work.rows.delete(TableId::Login, ending);
     }
-    // A full page may be followed by more; the owner then proposes the next sweep at once.
-    let more = u64::from(over.len() == SWEEP);
-    Ok(answer(work, over.len() as u64, more))
+    Ok(RetentionOutcome::Swept {
+        rows: over.len() as u64,
+        // A full page may be followed by more; the owner then proposes the next sweep at once.
+        more: over.len() == SWEEP,
+    })
 }

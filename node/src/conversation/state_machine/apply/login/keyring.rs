@@ -1,25 +1,23 @@
-//! Signing keys of access tokens: one row in the shard of the id `keys`. Any node may propose a rotation; the state
+//! Signing keys of access tokens: one row in the shard of [`LoginKey::Keyring`](crate::conversation::state_machine::login::LoginKey::Keyring). Any node may propose a rotation; the state
 //! machine decides by the majority's time whether one is due, so it happens once.
 
 use crate::conversation::state_machine::TableId;
 
-use super::answer;
 use crate::conversation::state_machine::apply::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::login::{KeyRotationPolicy, Keyring, SecretBytes, verdict};
-use crate::conversation::state_machine::outcome::CommandResult;
+use crate::conversation::state_machine::login::{KeyRotationPolicy, Keyring, LoginOutcome, SecretBytes};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::VersionedRow;
 
-/// Rotates the keys if due. The verdict is `YES` if anything changed.
+/// Rotates the keys if due. Accepted if anything changed.
 pub(super) fn turn(
     work: &mut ApplyContext<'_, impl RowWriter>,
     seed: &SecretBytes,
     pepper: &SecretBytes,
     pace: KeyRotationPolicy,
-) -> Result<CommandResult> {
-    let row = work.rows.get(TableId::UserIndex, &keys::keyring())?;
+) -> Result<LoginOutcome> {
+    let row = work.rows.get(TableId::Login, &keys::KEYRING)?;
     let mut ring = match row {
         Some(row) => Keyring::decode(&row)?,
         // The pepper is fixed by the first proposal: user ids are derived from it, so later proposals never replace it.
@@ -30,8 +28,10 @@ pub(super) fn turn(
     };
     let turned = ring.turn(work.reached_ms, pace, seed);
     if turned {
-        work.rows
-            .put(TableId::UserIndex, &keys::keyring(), &ring.encode());
+        work.rows.put(TableId::Login, &keys::KEYRING, &ring.encode());
     }
-    Ok(answer(work, if turned { verdict::YES } else { verdict::NO }, 0))
+    Ok(match turned {
+        true => LoginOutcome::Accepted,
+        false => LoginOutcome::Refused,
+    })
 }

@@ -7,15 +7,14 @@
 //! its own, which is replaced, guarded and expired independently. Later use counts as theft.
 
 use crate::conversation::state_machine::TableId;
-use protocol::{ClientMessageId, ConversationId};
+use protocol::UserId;
 use storage::ScanOrder;
 
-use super::{answer, expiry, no, yes};
+use super::expiry;
 use crate::conversation::state_machine::apply::Result;
 use crate::conversation::state_machine::apply_context::ApplyContext;
 use crate::conversation::state_machine::keys;
-use crate::conversation::state_machine::login::{SecretBytes, TokenFamilyRow, verdict};
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
+use crate::conversation::state_machine::login::{LoginOutcome, SecretBytes, TokenFamilyId, TokenFamilyRow};
 use crate::conversation::state_machine::row_store::RowWriter;
 use crate::conversation::state_machine::rows::VersionedRow;
 
@@ -30,15 +29,15 @@ const REPEAT_MS: u64 = 120_000;
 /// Creates a token family. Repeating it is acknowledged without a change.
 pub(super) fn open(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    user: &ConversationId,
-    id: &ClientMessageId,
+    user: &UserId,
+    id: TokenFamilyId,
     token: &SecretBytes,
     valid_ms: u64,
-) -> Result<CommandResult> {
-    let key = keys::line(user, id);
+) -> Result<LoginOutcome> {
+    let key = keys::token_family(user, id);
     // A retry must not reset the family to its first token.
-    if work.rows.get(TableId::UserIndex, &key)?.is_some() {
-        return yes(work);
+    if work.rows.get(TableId::Login, &key)?.is_some() {
+        return Ok(LoginOutcome::Accepted);
     }
     let mut lines = all(work, user)?;
     // Ties are broken by the key, so that all replicas evict the same family.
@@ -55,27 +54,27 @@ pub(super) fn open(
         replaced: Vec::new(),
     };
     expiry::put(work.rows, &key, &row.encode(), None, expires_ms);
-    yes(work)
+    Ok(LoginOutcome::Accepted)
 }
 
 /// Replaces a refresh token by `next`, or ends the family if the token was replaced before the grace period.
 pub(super) fn turn(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    user: &ConversationId,
-    id: &ClientMessageId,
+    user: &UserId,
+    id: TokenFamilyId,
     token: &SecretBytes,
     next: &SecretBytes,
     valid_ms: u64,
     grace_ms: u64,
-) -> Result<CommandResult> {
-    let key = keys::line(user, id);
+) -> Result<LoginOutcome> {
+    let key = keys::token_family(user, id);
     let now_ms = work.now_ms;
-    let row = work.rows.get(TableId::UserIndex, &key)?;
+    let row = work.rows.get(TableId::Login, &key)?;
     let Some(mut row) = row.map(|row| TokenFamilyRow::decode(&row)).transpose()? else {
-        return no(work);
+        return Ok(LoginOutcome::Refused);
     };
     if row.expires_ms <= work.reached_ms {
-        return no(work);
+        return Ok(LoginOutcome::Refused);
     }
     let before_ms = row.expires_ms;
     // Remembered for at least `REPEAT_MS` even with a shorter grace period, so that retries of the queue are
@@ -86,7 +85,7 @@ pub(super) fn turn(
     let replaced_ms = replaced_ms.map(|(_, at_ms)| *at_ms);
     if replaced_ms.is_some() && row.tokens.iter().any(|(present, _)| present == next) {
         // The command queue sent the same rotation again: `next` was issued by the first application.
-        return yes(work);
+        return Ok(LoginOutcome::Accepted);
     }
     let lately = replaced_ms.is_some_and(|at_ms| at_ms.saturating_add(grace_ms) > work.reached_ms);
     match row.tokens.iter().position(|(present, _)| present == token) {
@@ -96,7 +95,7 @@ pub(super) fn turn(
                 // The token expired unused while the family lives on in others. That is no sign of theft, so the family
                 // stays.
                 expiry::put(work.rows, &key, &row.encode(), Some(before_ms), before_ms);
-                return no(work);
+                return Ok(LoginOutcome::Refused);
             }
             row.replaced.push((token, now_ms));
         }
@@ -105,10 +104,7 @@ pub(super) fn turn(
         // Replaced before the grace period, or evicted by the `TOKENS` bound: presenting it again counts as theft.
         None => {
             expiry::remove(work.rows, &key, before_ms);
-            return Ok(CommandResult {
-                effect: ApplyEffect::Ended(Some(id.clone())),
-                ..answer(work, verdict::REUSED, 0)
-            });
+            return Ok(LoginOutcome::Reused(id));
         }
     }
     row.expires_ms = now_ms.saturating_add(valid_ms);
@@ -118,52 +114,48 @@ pub(super) fn turn(
         known.drain(..excess);
     }
     expiry::put(work.rows, &key, &row.encode(), Some(before_ms), row.expires_ms);
-    yes(work)
+    Ok(LoginOutcome::Accepted)
 }
 
 /// Ends a token family. A missing family still has the effect: its sessions may exist if an owner died before it
 /// broadcast the revocation.
 pub(super) fn end(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    user: &ConversationId,
-    id: &ClientMessageId,
-) -> Result<CommandResult> {
-    let key = keys::line(user, id);
-    if let Some(row) = work.rows.get(TableId::UserIndex, &key)? {
+    user: &UserId,
+    id: TokenFamilyId,
+) -> Result<LoginOutcome> {
+    let key = keys::token_family(user, id);
+    if let Some(row) = work.rows.get(TableId::Login, &key)? {
         expiry::remove(work.rows, &key, TokenFamilyRow::decode(&row)?.expires_ms);
     }
-    ended(work, ApplyEffect::Ended(Some(id.clone())))
+    Ok(LoginOutcome::Ended {
+        families: vec![id],
+        all: false,
+    })
 }
 
 /// Ends every token family of the user, including `id` even if it does not exist.
 pub(super) fn end_all(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    user: &ConversationId,
-    id: &ClientMessageId,
-) -> Result<CommandResult> {
-    let mut ids = vec![id.clone()];
+    user: &UserId,
+    id: TokenFamilyId,
+) -> Result<LoginOutcome> {
+    let mut families = vec![id];
     for (key, line) in all(work, user)? {
         expiry::remove(work.rows, &key, line.expires_ms);
-        ids.extend(keys::line_id(user, &key).filter(|known| known != id));
+        families.extend(keys::token_family_id(user, &key).filter(|known| *known != id));
     }
-    ended(work, ApplyEffect::EndedAll(ids))
-}
-
-fn ended(work: &ApplyContext<'_, impl RowWriter>, effect: ApplyEffect) -> Result<CommandResult> {
-    Ok(CommandResult {
-        effect,
-        ..answer(work, verdict::YES, 0)
-    })
+    Ok(LoginOutcome::Ended { families, all: true })
 }
 
 fn all(
     work: &ApplyContext<'_, impl RowWriter>,
-    user: &ConversationId,
+    user: &UserId,
 ) -> Result<Vec<(bytes::Bytes, TokenFamilyRow)>> {
-    let (start, end) = keys::lines(user);
+    let (start, end) = keys::token_families(user);
     let found = work
         .rows
-        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, LINES)?;
+        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, LINES)?;
     let decoded = found
         .into_iter()
         .map(|(key, row)| Ok((key, TokenFamilyRow::decode(&row)?)));

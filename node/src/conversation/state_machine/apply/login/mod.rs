@@ -1,12 +1,12 @@
-//! Login commands: limits, codes, token families, signing keys. A command queue resends after a lost response, so each
+//! Steps of logins: limits, codes, token families, signing keys. A command queue resends after a lost response, so each
 //! of them may be applied twice and takes effect once.
 
-use protocol::{ClientMessageId, ConversationId};
+use protocol::UserId;
 
-use super::{Result, key};
+use super::{Result, invalid};
 use crate::conversation::state_machine::apply_context::ApplyContext;
-use crate::conversation::state_machine::login::{LoginCommand, verdict};
-use crate::conversation::state_machine::outcome::{ApplyEffect, CommandResult};
+use crate::conversation::state_machine::command_table::LoginOp;
+use crate::conversation::state_machine::login::{LoginKey, LoginOutcome};
 use crate::conversation::state_machine::row_store::RowWriter;
 
 mod codes;
@@ -15,51 +15,47 @@ mod expiry;
 mod keyring;
 mod lines;
 
-/// Applies one login command; `name` is the identifier, address, user or key set that it concerns.
+pub(super) use expiry::sweep;
+
+/// Applies one step of a login to the rows of its key.
 pub(super) fn apply(
     work: &mut ApplyContext<'_, impl RowWriter>,
-    name: &ConversationId,
-    cid: Option<&ClientMessageId>,
-    login: &LoginCommand,
-) -> Result<CommandResult> {
-    match login {
-        LoginCommand::TurnKeys { seed, pepper, pace } => keyring::turn(work, seed, pepper, *pace),
-        LoginCommand::Count { nonce, limit } => counts::count(work, name, *nonce, *limit),
-        LoginCommand::PutCode {
+    key: &LoginKey,
+    op: &LoginOp,
+) -> Result<LoginOutcome> {
+    match op {
+        LoginOp::TurnKeys { seed, pepper, pace } => keyring::turn(work, seed, pepper, *pace),
+        LoginOp::Count { nonce, limit } => counts::count(work, key, *nonce, *limit),
+        LoginOp::PutCode {
+            id,
             code,
             valid_ms,
             limit,
-        } => codes::put(work, name, key(cid)?, code, *valid_ms, *limit),
-        LoginCommand::TryCode { code, attempt, tries } => {
-            codes::attempt(work, name, key(cid)?, code, *attempt, *tries)
-        }
-        LoginCommand::OpenLine { token, valid_ms } => lines::open(work, name, key(cid)?, token, *valid_ms),
-        LoginCommand::TurnLine {
+        } => codes::put(work, key, *id, code, *valid_ms, *limit),
+        LoginOp::TryCode {
+            id,
+            code,
+            attempt,
+            tries,
+        } => codes::attempt(work, key, *id, code, *attempt, *tries),
+        LoginOp::OpenLine { id, token, valid_ms } => lines::open(work, user(key)?, *id, token, *valid_ms),
+        LoginOp::TurnLine {
+            id,
             token,
             next,
             valid_ms,
             grace_ms,
-        } => lines::turn(work, name, key(cid)?, token, next, *valid_ms, *grace_ms),
-        LoginCommand::EndLine { all: true } => lines::end_all(work, name, key(cid)?),
-        LoginCommand::EndLine { all: false } => lines::end(work, name, key(cid)?),
-        LoginCommand::Sweep => expiry::sweep(work),
+        } => lines::turn(work, user(key)?, *id, token, next, *valid_ms, *grace_ms),
+        LoginOp::EndLine { id, all: true } => lines::end_all(work, user(key)?, *id),
+        LoginOp::EndLine { id, all: false } => lines::end(work, user(key)?, *id),
     }
 }
 
-/// Returns the result with a verdict.
-fn answer(work: &ApplyContext<'_, impl RowWriter>, verdict: u64, mn: u64) -> CommandResult {
-    CommandResult {
-        s: verdict,
-        mn,
-        ts: work.now_ms,
-        ..CommandResult::silent(ApplyEffect::None)
+fn user(key: &LoginKey) -> Result<&UserId> {
+    match key {
+        LoginKey::User(user) => Ok(user),
+        LoginKey::Keyring | LoginKey::Ip(_) | LoginKey::Identifier(_) => {
+            invalid("token families belong to a user")
+        }
     }
-}
-
-fn yes(work: &ApplyContext<'_, impl RowWriter>) -> Result<CommandResult> {
-    Ok(answer(work, verdict::YES, 0))
-}
-
-fn no(work: &ApplyContext<'_, impl RowWriter>) -> Result<CommandResult> {
-    Ok(answer(work, verdict::NO, 0))
 }
