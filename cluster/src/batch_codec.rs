@@ -1,4 +1,5 @@
-//! Encoding of several commands as one byte string. Decoding copies no bytes.
+//! Encoding of several commands as one byte string, in log entries and in batches between nodes. Decoding copies no
+//! bytes.
 //!
 //! ```text
 //!   ┌──────────┬─────────┬──────────┬─────────┬──
@@ -11,12 +12,23 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Encodes commands. Each must be smaller than 4 GiB; the largest frame of the transport is far below that.
 #[must_use]
 pub fn pack(commands: &[Bytes]) -> Bytes {
-    let mut packed = BytesMut::with_capacity(commands.iter().map(|c| c.len() + 4).sum());
+    let mut packed = BytesMut::with_capacity(packed_len(commands));
+    pack_into(&mut packed, commands);
+    packed.freeze()
+}
+
+/// Returns the number of bytes that [`pack_into`] appends.
+#[must_use]
+pub fn packed_len(commands: &[Bytes]) -> usize {
+    commands.iter().map(|command| command.len() + 4).sum()
+}
+
+/// Encodes commands behind other bytes, as [`pack`] does.
+pub fn pack_into(packed: &mut impl BufMut, commands: &[Bytes]) {
     for command in commands {
         packed.put_u32(u32::try_from(command.len()).unwrap_or(u32::MAX));
         packed.put_slice(command);
     }
-    packed.freeze()
 }
 
 /// Decodes the result of [`pack`]; `None` if the bytes are damaged. The commands share the memory of `packed`.

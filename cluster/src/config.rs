@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::ClusterClock;
+use crate::ids::FeatureLevel;
 
 /// Settings of a cluster member. The election times apply to every Raft group.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Config {
     pub fsync: bool,
     /// Time limit of transferring all shards before a stop.
     pub drain_deadline: Duration,
+    /// Highest feature level of this member. Only tests set it. Default: that of the build.
+    pub supported_level: FeatureLevel,
     /// Clock that all parts of the node share. Each member needs its own, because it collects the other members'
     /// clocks.
     pub clock: ClusterClock,

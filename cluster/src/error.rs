@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::NodeId;
+use crate::ids::{FeatureLevel, NodeId};
 
 /// Error of starting, joining or stopping a member.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +37,18 @@ pub enum Error {
         "node {node} was removed from its cluster and is not admitted again: empty the data directory (or choose a new one) and start again to join under a new number"
     )]
     Removed { node: NodeId },
+    /// The cluster has passed the feature levels that this build supports.
+    #[error(
+        "this build supports feature level {supported}, the cluster requires {required}: start a newer build"
+    )]
+    BelowLevel {
+        supported: FeatureLevel,
+        required: FeatureLevel,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopped,
 }
-
-/// Submission that exceeded the bound of the shard's queue; returns the commands to the caller.
-#[derive(Debug)]
-pub struct Full(pub Vec<Bytes>);
 
 /// This node does not own the shard, or not under the given epoch: send the request to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::{CallError, CastError, Error, NotOwner};
-use crate::ids::{NodeId, NodeInfo, Route, Status};
+use crate::ids::{FeatureLevel, NodeId, NodeInfo, Route, Status};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::service::Service;
@@ -116,6 +116,12 @@ impl Cluster {
     /// If there is no connection or its queue is full; the message is dropped.
     pub fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
         self.node.cast(to, kind, body)
+    }
+
+    /// Returns the feature level of the cluster as known to this node: an owner proposes only what it allows.
+    #[must_use]
+    pub fn feature_level(&self) -> FeatureLevel {
+        self.node.feature_level()
     }
 
     #[must_use]

@@ -32,6 +32,14 @@ pub(crate) struct ShardOwner {
     pub(crate) term: u64,
 }
 
+/// Version of the replicated formats and rules.
+///
+/// The cluster map holds the level of the cluster. It rises when every member supports a higher one and never falls.
+/// Every batch carries the level under which it was proposed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FeatureLevel(pub u32);
+
 /// Route to one shard as known to this node. Soft state: only the replicated [`ShardOwner`] is authoritative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
@@ -54,6 +62,8 @@ pub struct NodeInfo {
     /// Failure domain: the placement keeps two replicas of a shard out of one zone where it can. Empty: a domain of its
     /// own.
     pub zone: String,
+    /// Highest feature level that the member's build supports.
+    pub supported_level: FeatureLevel,
 }
 
 /// State of the cluster as one node sees it: the response of `GET /v1/cluster`.
@@ -65,6 +75,8 @@ pub struct Status {
     pub cluster: String,
     /// Version of the cluster map.
     pub map_version: u64,
+    /// Feature level of the cluster.
+    pub feature_level: FeatureLevel,
     pub nodes: Vec<NodeStatus>,
     /// Shards in the order of their numbers, without the meta group.
     pub shards: Vec<ShardStatus>,
@@ -80,6 +92,8 @@ pub struct NodeStatus {
     pub id: NodeId,
     /// Address of the member for other nodes, `host:port`.
     pub addr: String,
+    /// Highest feature level that the member's build supports, according to the map.
+    pub supported_level: FeatureLevel,
     /// True for the responding node itself, and while its rpc connection to the member is up.
     pub alive: bool,
     /// True while the member transfers its shards to others in order to stop.
@@ -109,8 +123,11 @@ pub struct ShardStatus {
 /// Status of a local replica in a [`ShardStatus`].
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupStatus {
-    /// `leader`, `follower`, `learner`, `candidate` or `shutdown`.
+    /// `leader`, `follower`, `learner`, `candidate`, `shutdown` or `failed`.
     pub role: &'static str,
+    /// Entry before which a `failed` replica stopped, because this build cannot decode it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     pub term: u64,
     /// Index of the last entry in the log; 0 for an empty log.
     pub last: u64,
@@ -123,6 +140,19 @@ pub struct GroupStatus {
     pub voters: Vec<NodeId>,
     /// On the leader: number of entries that each other replica is behind. Empty elsewhere.
     pub lag: Vec<(NodeId, u64)>,
+}
+
+// === impl FeatureLevel ===
+
+impl FeatureLevel {
+    /// Highest level that this build supports.
+    pub const SUPPORTED: FeatureLevel = FeatureLevel(1);
+}
+
+impl fmt::Display for FeatureLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 // === impl NodeId ===

@@ -52,13 +52,15 @@ mod handle;
 
 pub use clock::ClusterClock;
 pub use config::{ClusterTuning, Config};
-pub use error::{CallError, CastError, Error, Full, NotOwner, ProposeError};
+pub use error::{CallError, CastError, Error, NotOwner, ProposeError};
 pub use handle::Cluster;
-pub use ids::{GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status};
+pub use ids::{
+    FeatureLevel, GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status,
+};
 pub use log_throttle::LogThrottle;
 pub use metrics::Metrics;
 pub use service::{OwnedShard, Service};
-pub use shard::{BatchCompletion, BatchResult, Proposer, shard_of};
-pub use state_machine::{CommittedBatch, StateMachine};
+pub use shard::{BatchResult, Proposer, shard_of};
+pub use state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 pub use storage::ShardId;
 pub use transport::{ConnectionState, Responder};

@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::clock::ClockStatus;
+use crate::ids::FeatureLevel;
 
 /// Metrics of a cluster member. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,7 @@ struct Inner {
     takeovers: Counter,
     owned_shards: Gauge,
     map_version: Gauge,
+    feature_level: Gauge,
     transfers: Counter,
     membership_changes: Counter,
     read_rounds: Counter,
@@ -63,6 +65,11 @@ impl Metrics {
             "map_version",
             "Version of the cluster map in use",
             m.map_version.clone(),
+        );
+        registry.register(
+            "feature_level",
+            "Feature level of the cluster",
+            m.feature_level.clone(),
         );
         registry.register(
             "leader_transfers",
@@ -138,6 +145,10 @@ impl Metrics {
         self.inner
             .map_version
             .set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn feature_level(&self, level: FeatureLevel) {
+        self.inner.feature_level.set(i64::from(level.0));
     }
 
     pub(crate) fn transferred(&self) {

@@ -17,6 +17,8 @@ pub enum SeededBug {
     ClockBelieved,
     /// As `ClockBelieved`, and apply does not check the time of a batch.
     TimeUnchecked,
+    /// Apply skips an entry that it cannot decode instead of stopping the replica.
+    UndecodableSkipped,
 }
 
 thread_local! {
@@ -42,6 +44,10 @@ pub(crate) fn clock_believed() -> bool {
 
 pub(crate) fn time_unchecked() -> bool {
     SEEDED.get() == Some(SeededBug::TimeUnchecked)
+}
+
+pub(crate) fn undecodable_skipped() -> bool {
+    SEEDED.get() == Some(SeededBug::UndecodableSkipped)
 }
 
 pub(crate) fn epoch_unchecked() -> bool {

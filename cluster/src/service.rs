@@ -35,7 +35,7 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// Permission to propose to a shard until its epoch ends.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct OwnedShard {
     pub shard: ShardId,
     /// Log index of the takeover that began the epoch.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{CommittedBatch, Config, NodeId, ShardId, StateMachine};
+use cluster::{CommittedBatch, Config, NodeId, ShardId, StateMachine, StateMachineError};
 use parking_lot::{Condvar, Mutex};
 use storage::Transaction;
 use support::{Member, Rows, SHARDS, config, eventually, free_addr};
@@ -51,7 +51,11 @@ impl Stalling {
 }
 
 impl StateMachine for Stalling {
-    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+    fn apply(
+        &self,
+        tx: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
         let mut disk = self.disk.lock();
         while disk.stalled.contains(&batch.shard) {
             disk.held.insert(batch.shard);

@@ -81,6 +81,7 @@ impl Shard {
             shard: ShardId(0),
             index: self.index,
             epoch: 1,
+            level: cluster::FeatureLevel::SUPPORTED,
             now_ms,
             reached_ms: now_ms,
             commands,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{META_SHARD, NodeId, NodeInfo};
+use crate::ids::{FeatureLevel, META_SHARD, NodeId, NodeInfo};
 use crate::member::Member;
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
 use crate::transport::Transport;
@@ -39,6 +39,13 @@ pub(crate) struct JoinedNode {
     pub(crate) map: ClusterMap,
     /// The groups of a new cluster are still to be created on this node.
     pub(crate) bootstrap: bool,
+}
+
+/// Reason for which a node did not admit this one.
+enum JoinRefusal {
+    Retry(String),
+    /// The cluster has this level, which this build does not support.
+    BelowLevel(FeatureLevel),
 }
 
 /// Determines the node's identity: from the disk, by bootstrapping, or by joining.
@@ -111,12 +118,14 @@ pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
             shards: node.config.shards,
             addr: node.config.advertise.clone(),
             zone: node.config.zone.clone(),
+            supported_level: node.config.supported_level,
         };
         match node.change(change).await {
             // A refusal: the map was created before a crash.
             Ok(
                 MapChangeResult::Done { .. }
                 | MapChangeResult::Refused { .. }
+                | MapChangeResult::BelowLevel { .. }
                 | MapChangeResult::Joined { .. },
             ) => break,
             Err(reason) if Instant::now() > deadline => {
@@ -195,13 +204,21 @@ async fn join(
         ticket,
         addr: config.advertise.clone(),
         zone: config.zone.clone(),
+        supported_level: config.supported_level,
     };
     let mut last = String::new();
     loop {
         for addr in config.join.iter().filter(|addr| **addr != config.advertise) {
             match ask_to_join(addr, &change, config, transport).await {
                 Ok(joined) => return Ok(joined),
-                Err(reason) => last = format!("{addr}: {reason}"),
+                // Final: no other member would admit this build.
+                Err(JoinRefusal::BelowLevel(required)) => {
+                    return Err(Error::BelowLevel {
+                        supported: config.supported_level,
+                        required,
+                    });
+                }
+                Err(JoinRefusal::Retry(reason)) => last = format!("{addr}: {reason}"),
             }
         }
         if Instant::now() > deadline {
@@ -221,15 +238,16 @@ async fn ask_to_join(
     change: &MapChange,
     config: &Config,
     transport: &dyn Transport,
-) -> Result<(NodeId, u64, ClusterMap), String> {
+) -> Result<(NodeId, u64, ClusterMap), JoinRefusal> {
     let answer = transport
         .call_addr(addr, MemberMethod::Join as u16, change.encode(), ATTEMPT)
         .await;
     let (node, cluster) = match MapChangeResult::decode(&answer.map_err(describe)?) {
         Ok(MapChangeResult::Joined { node, cluster }) => (node, cluster),
-        Ok(MapChangeResult::Refused { reason }) => return Err(reason),
-        Ok(other) => return Err(format!("unexpected response {other:?}")),
-        Err(error) => return Err(error.to_string()),
+        Ok(MapChangeResult::Refused { reason }) => return Err(JoinRefusal::Retry(reason)),
+        Ok(MapChangeResult::BelowLevel { level }) => return Err(JoinRefusal::BelowLevel(level)),
+        Ok(other) => return Err(JoinRefusal::Retry(format!("unexpected response {other:?}"))),
+        Err(error) => return Err(JoinRefusal::Retry(error.to_string())),
     };
     let answer = transport
         .call_addr(addr, MemberMethod::Map as u16, Bytes::new(), ATTEMPT)
@@ -240,9 +258,16 @@ async fn ask_to_join(
         id: node,
         addr: config.advertise.clone(),
         zone: config.zone.clone(),
+        supported_level: config.supported_level,
     };
     map.nodes.entry(node).or_insert(info);
     Ok((node, cluster, map))
+}
+
+impl From<String> for JoinRefusal {
+    fn from(reason: String) -> JoinRefusal {
+        JoinRefusal::Retry(reason)
+    }
 }
 
 fn describe(error: crate::transport::Error) -> String {

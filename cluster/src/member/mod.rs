@@ -29,13 +29,13 @@ use crate::blocking::blocking;
 use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::NodeId;
+use crate::ids::{FeatureLevel, NodeId};
 use crate::log_throttle::LogThrottle;
 use crate::membership::{self, PeerContacts, PeerIncarnations, QuorumMonitor};
 use crate::metrics::Metrics;
 use crate::raft::{Imports, RpcServer};
 use crate::service::Service;
-use crate::shard::{ClusterMap, RoutingTable};
+use crate::shard::{ClusterMap, LevelCell, RoutingTable};
 use crate::state_machine::StateMachine;
 use crate::transport::{NodeIdentity, Transport};
 
@@ -68,6 +68,10 @@ pub(crate) struct Member {
     draining: AtomicBool,
     /// An operator removed this member from the cluster, so it serves nothing any more.
     removed: AtomicBool,
+    /// The cluster has a feature level that this build does not support.
+    below_level: AtomicBool,
+    /// Feature level of the cluster as known here.
+    level: Arc<LevelCell>,
     is_stable: AtomicBool,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -89,6 +93,19 @@ impl Member {
         service: Arc<dyn Service>,
     ) -> Result<Arc<Member>, Error> {
         let admitted = join::admit(&config, &store, transport.as_ref()).await?;
+        if admitted.map.level > config.supported_level {
+            return Err(Error::BelowLevel {
+                supported: config.supported_level,
+                required: admitted.map.level,
+            });
+        }
+        let level = Arc::new(LevelCell::default());
+        // A bootstrapping node owns shards before it has adopted the map that it creates with its own level.
+        level.raise(if admitted.bootstrap {
+            config.supported_level
+        } else {
+            admitted.map.level
+        });
         let rounds = store.synced_rounds();
         // Adds at least one commit group per start, so that no two processes of this node have the same incarnation.
         store.put_node(STARTED, &[])?;
@@ -97,6 +114,7 @@ impl Member {
             node: admitted.node,
             cluster: admitted.cluster,
             incarnation: membership::incarnation(rounds, rand::random()),
+            supported_level: config.supported_level,
         };
         let tasks = TaskTracker::new();
         let node = Arc::new(Member {
@@ -112,6 +130,8 @@ impl Member {
             marks: Mutex::default(),
             draining: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            below_level: AtomicBool::new(false),
+            level,
             is_stable: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
@@ -195,6 +215,16 @@ impl Member {
         self.removed.load(Ordering::Acquire)
     }
 
+    /// Returns the feature level of the cluster as known here.
+    pub(crate) fn feature_level(&self) -> FeatureLevel {
+        self.level.get()
+    }
+
+    /// Returns whether this build does not support the feature level of the cluster.
+    pub(crate) fn is_below_level(&self) -> bool {
+        self.below_level.load(Ordering::Acquire)
+    }
+
     pub(crate) fn replica(&self, shard: ShardId) -> Option<Arc<Replica>> {
         self.replicas.read().get(&shard).cloned()
     }
@@ -220,6 +250,11 @@ impl Member {
         self.metrics.map_version(map.version);
         if map.has_removed(self.id()) {
             self.was_removed("the cluster map");
+        }
+        self.level.raise(map.level);
+        self.metrics.feature_level(map.level);
+        if map.level > self.config.supported_level {
+            self.fell_below_level();
         }
         let encoded = map.encode();
         self.map.store(Arc::new(map));
@@ -299,6 +334,20 @@ impl Member {
             // Also if the mark was not written: a removed member must not serve.
             node.stop_replicas().await;
         });
+    }
+
+    /// Stops serving, because the cluster has reached a feature level that this build does not support.
+    pub(crate) fn fell_below_level(self: &Arc<Member>) {
+        // Every peer refuses this node, and each repeats it.
+        if self.below_level.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(
+            supported = %self.config.supported_level,
+            "this build does not support the feature level of the cluster, serving stopped: start a newer build"
+        );
+        let node = self.clone();
+        self.tasks.spawn(async move { node.stop_replicas().await });
     }
 
     /// Steps down from all shards when the store is poisoned, since it acknowledges nothing any more and others must

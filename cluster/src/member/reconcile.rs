@@ -69,7 +69,11 @@ pub(crate) async fn run(node: Arc<Member>) {
 }
 
 async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
-    if node.store().poisoned().is_some() || node.removed() || node.stopping().is_cancelled() {
+    if node.store().poisoned().is_some()
+        || node.removed()
+        || node.is_below_level()
+        || node.stopping().is_cancelled()
+    {
         // The replicas have stepped down, or are about to.
         return Ok(());
     }
@@ -90,6 +94,7 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
     }
     if node.owned_epoch(META_SHARD).is_some() {
         assign_shards(node, &map).await;
+        raise_level(node, &map).await;
     }
     correct_address(node, &map).await;
     for replica in node.all_replicas() {
@@ -140,17 +145,32 @@ async fn assign_shards(node: &Arc<Member>, map: &ClusterMap) {
     }
 }
 
-/// Changes this member's entry in the map if its address or zone differs from the configuration.
+/// Raises the feature level of the cluster once every member supports a higher one.
+async fn raise_level(node: &Arc<Member>, map: &ClusterMap) {
+    // Not above this member's own level, which the map may not show yet.
+    let level = map.common_level().min(node.config.supported_level);
+    if level <= map.level {
+        return;
+    }
+    match node.change(MapChange::RaiseLevel { level }).await {
+        Ok(MapChangeResult::Done { .. }) => tracing::info!(%level, "feature level of the cluster raised"),
+        other => tracing::debug!(?other, "feature level not raised"),
+    }
+}
+
+/// Changes this member's entry in the map if its address, zone or supported level differs from the configuration.
 async fn correct_address(node: &Arc<Member>, map: &ClusterMap) {
     let Some(known) = map.nodes.get(&node.id()) else {
         return;
     };
     let (addr, zone) = (&node.config.advertise, &node.config.zone);
-    if (&known.addr, &known.zone) != (addr, zone) {
+    let supported_level = node.config.supported_level;
+    if (&known.addr, &known.zone, known.supported_level) != (addr, zone, supported_level) {
         let change = MapChange::Move {
             node: node.id(),
             addr: addr.clone(),
             zone: zone.clone(),
+            supported_level,
         };
         let Err(reason) = node.change(change.clone()).await else {
             return;

@@ -41,9 +41,17 @@ pub(crate) struct Replica {
 
 /// Components that live as long as an epoch.
 struct ActiveEpoch {
-    proposer: Proposer,
+    epoch: u64,
+    /// Cancelled at the end of the epoch.
+    over: CancellationToken,
     reads: FreshReads,
+    /// Proposer of the meta group. The lock keeps one entry in flight. The proposer of another shard belongs to the
+    /// service.
+    map_proposer: Option<Arc<MapProposer>>,
 }
+
+/// Proposer of the meta group, shared by all map changes.
+pub(crate) type MapProposer = tokio::sync::Mutex<Proposer>;
 
 // === impl Member ===
 
@@ -105,7 +113,10 @@ impl Member {
             // A replica that fails again immediately, such as at a damaged record, must not be restarted in a tight
             // loop.
             let rested = replica.since.lock().elapsed() >= RESTART_PAUSE;
+            // It would stop again before the same entry, until another build is started.
+            let undecodable = replica.group.undecodable().is_some();
             if let Some(reason) = replica.group.failure().filter(|_| rested)
+                && !undecodable
                 && !self.stopping.is_cancelled()
             {
                 // The supervisor stops first: it must not propose a takeover to the group that is stopping.
@@ -184,21 +195,33 @@ impl Member {
         let (shard, epoch) = (replica.group.shard(), owner.epoch);
         // The old epoch ends before the new one begins: the service must see them in that order.
         self.deactivate(replica);
-        let proposer = Proposer::new(shard, epoch, self.metrics.clone());
+        let over = CancellationToken::new();
+        let proposer = Proposer::new(
+            replica.group.clone(),
+            epoch,
+            over.clone(),
+            self.level.clone(),
+            self.store.clone(),
+            self.clock().clone(),
+            self.metrics.clone(),
+        );
+        let (map_proposer, proposer) = if shard == META_SHARD {
+            (Some(Arc::new(MapProposer::new(proposer))), None)
+        } else {
+            (None, Some(proposer))
+        };
         let reads = FreshReads::new(shard, owner, self.config.election_max, self.metrics.clone());
         // Before the service is informed, which may read or propose immediately.
         *replica.active.lock() = Some(ActiveEpoch {
-            proposer: proposer.clone(),
+            epoch,
+            over,
             reads: reads.clone(),
+            map_proposer,
         });
         *replica.since.lock() = Instant::now();
         self.metrics.took_over();
-        let run = proposer
-            .clone()
-            .run(replica.group.clone(), self.store.clone(), self.clock().clone());
-        self.tasks.spawn(run);
         self.tasks.spawn(reads.run(replica.group.clone()));
-        if shard != META_SHARD {
+        if let Some(proposer) = proposer {
             self.service.activated(OwnedShard {
                 shard,
                 epoch,
@@ -212,16 +235,16 @@ impl Member {
 
     pub(crate) fn deactivate(&self, replica: &Replica) {
         // Removed in one step, because the supervisor and the apply task may end the same epoch.
-        let Some(ActiveEpoch { proposer, reads }) = replica.active.lock().take() else {
+        let Some(ended) = replica.active.lock().take() else {
             return;
         };
         let shard = replica.group.shard();
-        // Closed before the service is informed, so that no batch of this epoch starts afterwards.
-        proposer.close();
-        reads.close();
+        // Cancelled before the service is informed, so that no batch of this epoch starts afterwards.
+        ended.over.cancel();
+        ended.reads.close();
         self.metrics.lost();
         if shard != META_SHARD {
-            self.service.deactivated(shard, proposer.epoch());
+            self.service.deactivated(shard, ended.epoch);
         }
     }
 
@@ -255,6 +278,7 @@ impl Member {
         let (_, answer) = group
             .propose(Proposal::Batch {
                 epoch,
+                level: self.level.get(),
                 now_ms: 0,
                 reached_ms: 0,
                 commands,
@@ -286,19 +310,18 @@ impl Member {
 impl Replica {
     /// Returns the epoch under which this replica owns its shard; `None` if it does not.
     pub(crate) fn epoch(&self) -> Option<u64> {
-        self.active.lock().as_ref().map(|active| active.proposer.epoch())
+        self.active.lock().as_ref().map(|active| active.epoch)
     }
 
-    pub(crate) fn proposer(&self) -> Option<Proposer> {
-        self.active.lock().as_ref().map(|active| active.proposer.clone())
+    /// Returns the proposer of the meta group; `None` if this replica does not own it.
+    pub(crate) fn map_proposer(&self) -> Option<Arc<MapProposer>> {
+        self.active.lock().as_ref()?.map_proposer.clone()
     }
 
     /// Returns the reads of an epoch; `None` unless it is the current one.
     fn reads(&self, epoch: u64) -> Option<FreshReads> {
         let active = self.active.lock();
-        let active = active
-            .as_ref()
-            .filter(|active| active.proposer.epoch() == epoch)?;
+        let active = active.as_ref().filter(|active| active.epoch == epoch)?;
         Some(active.reads.clone())
     }
 }

@@ -37,7 +37,7 @@ impl Member {
                 let joins = method == MemberMethod::Join;
                 // A node that is not a member may only ask to join, not change the map in other ways.
                 let allowed = from != NodeId(0) || joins;
-                let change = postcard::from_bytes(&body)
+                let change = MapChange::decode(&body)
                     .ok()
                     .filter(|change| allowed && (!joins || matches!(change, MapChange::Join { .. })));
                 let Some(change) = change else {
@@ -113,17 +113,13 @@ impl Member {
     async fn decide(&self, change: MapChange) -> Result<MapChangeResult, String> {
         let replica = self.replica(META_SHARD);
         let proposer = replica
-            .and_then(|replica| replica.proposer())
+            .and_then(|replica| replica.map_proposer())
             .ok_or("this node does not own the meta group")?;
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result)));
-        proposer
-            .submit(vec![change.encode()], done)
-            .map_err(|_| "the meta group is busy".to_owned())?;
+        let batch = [change.encode()];
+        let proposed = async move { proposer.lock().await.propose(&batch).await };
         // Without a majority the proposal would wait until one is connected again.
-        let committed = tokio::time::timeout(DEADLINE, receiver)
+        let committed = tokio::time::timeout(DEADLINE, proposed)
             .await
-            .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;
         let outcome = committed.outcomes.first().ok_or("no outcome")?;
@@ -155,6 +151,7 @@ impl Member {
     pub(crate) async fn remove_node(self: &Arc<Member>, node: NodeId) -> Result<(), String> {
         match self.change(MapChange::Remove { node }).await? {
             MapChangeResult::Refused { reason } => Err(reason),
+            MapChangeResult::BelowLevel { level } => Err(format!("the cluster has feature level {level}")),
             MapChangeResult::Done { .. } | MapChangeResult::Joined { .. } => Ok(()),
         }
     }

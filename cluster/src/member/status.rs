@@ -80,6 +80,15 @@ impl Member {
                 self.id()
             ));
         }
+        if self.is_below_level() {
+            return Err(format!(
+                "this build supports feature level {}, which the cluster has passed: start a newer build",
+                self.config.supported_level
+            ));
+        }
+        if let Some(reason) = self.stopped_replica() {
+            return Err(reason);
+        }
         if self.is_draining() {
             return Err("draining".to_owned());
         }
@@ -133,6 +142,18 @@ impl Member {
         Ok(())
     }
 
+    /// Returns the readiness error for a replica that stopped before an entry that this build cannot decode.
+    fn stopped_replica(&self) -> Option<String> {
+        let replicas = self.all_replicas();
+        replicas.iter().find_map(|replica| {
+            let reason = replica.group.undecodable()?;
+            let shard = shard_name(replica.group.shard());
+            Some(format!(
+                "the replica of shard {shard} stopped, start a newer build: {reason}"
+            ))
+        })
+    }
+
     fn store_poisoned(&self) -> Option<String> {
         self.store.poisoned()
     }
@@ -144,6 +165,7 @@ impl Member {
             node: me,
             cluster: format!("{:016x}", map.cluster),
             map_version: map.version,
+            feature_level: map.level,
             // Ids and counts are those of the map; connections and clocks are this node's view.
             nodes: map
                 .nodes
@@ -151,6 +173,7 @@ impl Member {
                 .map(|node| NodeStatus {
                     id: node.id,
                     addr: node.addr.clone(),
+                    supported_level: node.supported_level,
                     alive: node.id == me || self.health.is_up(node.id),
                     draining: if node.id == me {
                         self.is_draining()

@@ -9,7 +9,7 @@ use crate::ids::{META_SHARD, NodeId, ShardOwner};
 use crate::member::{Member, clock_exchange};
 use crate::raft::ApplyObserver;
 use crate::shard::MemberMethod;
-use crate::transport::{ConnectionClass, ConnectionState, Handler, PeerAdmission, Responder};
+use crate::transport::{ConnectionClass, ConnectionState, Handler, NodeIdentity, PeerAdmission, Responder};
 
 /// Callbacks of a member. The reference is weak, because the transport and the groups may outlive the member.
 pub(crate) struct TransportHandler {
@@ -81,14 +81,16 @@ impl Handler for TransportHandler {
         }
     }
 
-    fn admission(&self, peer: NodeId, incarnation: u64) -> PeerAdmission {
+    fn admission(&self, peer: NodeIdentity) -> PeerAdmission {
         let Some(node) = self.node.upgrade() else {
             return PeerAdmission::Admitted;
         };
         // Checked first: a removed node shall be informed of its removal, whatever the state of its disk.
-        if node.map().has_removed(peer) {
+        if node.map().has_removed(peer.node) {
             PeerAdmission::Removed
-        } else if node.disks.admits(peer, incarnation) {
+        } else if peer.supported_level < node.feature_level() {
+            PeerAdmission::BelowLevel
+        } else if node.disks.admits(peer.node, peer.incarnation) {
             PeerAdmission::Admitted
         } else {
             PeerAdmission::OlderDisk
@@ -106,6 +108,7 @@ impl Handler for TransportHandler {
         match verdict {
             PeerAdmission::OlderDisk => node.incarnation_rejected(by),
             PeerAdmission::Removed => node.was_removed(&format!("node {by}")),
+            PeerAdmission::BelowLevel => node.fell_below_level(),
             PeerAdmission::Admitted => {}
         }
     }

@@ -117,6 +117,7 @@ impl PeerContacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::FeatureLevel;
     use crate::shard::MapChange;
 
     fn map() -> ClusterMap {
@@ -126,11 +127,13 @@ mod tests {
             shards: 1,
             addr: "a:1".into(),
             zone: String::new(),
+            supported_level: FeatureLevel(1),
         });
         map.apply(MapChange::Join {
             ticket: 1,
             addr: "b:1".into(),
             zone: String::new(),
+            supported_level: FeatureLevel(1),
         });
         map
     }
@@ -162,6 +165,7 @@ mod tests {
             node: NodeId(2),
             addr: "b:3".into(),
             zone: String::new(),
+            supported_level: FeatureLevel(1),
         });
         assert_eq!(at(&contacts, &map, 2), "b:3");
     }

@@ -92,6 +92,7 @@ mod tests {
         (1..)
             .zip(zones)
             .map(|(id, zone)| NodeInfo {
+                supported_level: crate::ids::FeatureLevel(1),
                 id: NodeId(id),
                 addr: String::new(),
                 zone: (*zone).to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of the encoding, increased when the form of any record changes. A node refuses records of any other version.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Encodes a record behind its version.
 ///
@@ -43,7 +43,7 @@ mod tests {
     use openraft::{EntryPayload, LogId as RaftLogId};
 
     use super::*;
-    use crate::ids::NodeId;
+    use crate::ids::{FeatureLevel, NodeId};
     use crate::raft::{Entry, LogId, Proposal, TypeConfig, Vote};
 
     fn log_id(term: u64, index: u64) -> LogId {
@@ -60,6 +60,7 @@ mod tests {
     fn batch() -> Entry {
         let proposal = Proposal::Batch {
             epoch: 7,
+            level: FeatureLevel(1),
             now_ms: 300,
             reached_ms: 299,
             commands: Bytes::from_static(b"ab"),
@@ -85,10 +86,10 @@ mod tests {
             payload: EntryPayload::Blank,
         };
         for (bytes, golden) in [
-            (encode(&Vote::new_committed(4, 2)), "0204010201"),
-            (encode(&blank), "02010100"),
-            (encode(&takeover), "02010201000205"),
-            (encode(&batch()), "020309010107ac02ab02026162"),
+            (encode(&Vote::new_committed(4, 2)), "0304010201"),
+            (encode(&blank), "03010100"),
+            (encode(&takeover), "03010201000205"),
+            (encode(&batch()), "03030901010701ac02ab02026162"),
         ] {
             assert_eq!(hex(&bytes.unwrap()), golden);
         }
@@ -122,7 +123,7 @@ mod tests {
             decode::<Entry>(&bytes)
                 .unwrap_err()
                 .to_string()
-                .contains("version 3")
+                .contains("version 4")
         );
         assert!(decode::<Entry>(&[]).is_err());
     }

@@ -1,7 +1,7 @@
 //! [`Group`]: handle of one Raft group on this node, with this crate's types.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,7 @@ pub(crate) struct Group {
     log: LogStore,
     transport: Arc<dyn Transport>,
     standing: Arc<Mutex<ReplicaDigest>>,
+    undecodable: Arc<OnceLock<String>>,
 }
 
 /// Dependencies of a group, provided by its node.
@@ -67,6 +68,7 @@ impl Group {
             parts.machine,
             parts.watcher,
             log.flushed(),
+            config.supported_level,
         )
         .map_err(|e| failed(e.to_string()))?;
         let factory = Factory {
@@ -77,7 +79,7 @@ impl Group {
             append_deadline: config.election_max.max(Duration::from_secs(1)),
             snapshot_rate: config.snapshot_rate,
         };
-        let standing = machine.standing();
+        let (standing, undecodable) = (machine.standing(), machine.undecodable());
         let settings = settings(config).map_err(failed)?;
         let raft = Raft::new(parts.node.0, Arc::new(settings), factory, log.clone(), machine)
             .await
@@ -88,6 +90,7 @@ impl Group {
             log,
             transport: parts.transport,
             standing,
+            undecodable,
         };
         if group.voters().iter().eq([&parts.node]) {
             // No other replica could lead, so an election timeout would only delay the start. Fails only on a stopped
@@ -292,7 +295,11 @@ impl Group {
         // The position and the digest come from one lock, so they always belong together.
         let standing = *self.standing.lock();
         GroupStatus {
-            role: role(metrics.state),
+            role: match self.undecodable() {
+                Some(_) => "failed",
+                None => role(metrics.state),
+            },
+            failure: self.undecodable().map(str::to_owned),
             term: metrics.current_term,
             last,
             applied: standing.applied,
@@ -318,6 +325,11 @@ impl Group {
         let metrics = self.raft.metrics();
         let state = &metrics.borrow_watched().running_state;
         state.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Returns the entry before which this replica stopped because it cannot decode it; `None` while it runs.
+    pub(crate) fn undecodable(&self) -> Option<&str> {
+        self.undecodable.get().map(String::as_str)
     }
 
     /// Stops the replica; its rows and log stay on disk.

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::NodeId;
+use crate::ids::{FeatureLevel, NodeId};
 
 openraft::declare_raft_types!(
     /// Type parameters of openraft.
@@ -59,6 +59,8 @@ pub(crate) enum Proposal {
     /// Commands of the shard owner, [packed](crate::batch_codec).
     Batch {
         epoch: u64,
+        /// Feature level under which the batch was proposed.
+        level: FeatureLevel,
         now_ms: u64,
         /// Time that the clocks of a majority had reached: the evidence for `now_ms`.
         reached_ms: u64,

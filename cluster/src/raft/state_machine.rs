@@ -10,7 +10,7 @@
 //! with it. A batch whose time is too far ahead never changes rows, and it ends the epoch of its proposer.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
@@ -25,13 +25,13 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::batch_codec;
 use crate::blocking::{blocking, run_blocking};
 use crate::clock::{self, Stamp};
-use crate::ids::{ShardOwner, UNOWNED};
+use crate::ids::{FeatureLevel, ShardOwner, UNOWNED};
 use crate::raft::digest::{Digest, ReplicaDigest};
 use crate::raft::snapshot::{self, SnapshotData};
 use crate::raft::{
     Entry, LogId, Membership, Proposal, ProposalResult, Snapshot, SnapshotMeta, TypeConfig, codec,
 };
-use crate::state_machine::{CommittedBatch, StateMachine};
+use crate::state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 
 /// Maximum number of entries in one transaction.
 const CHUNK_ENTRIES: usize = 64;
@@ -46,6 +46,8 @@ pub(crate) struct StateMachineStore {
     flushed: watch::Receiver<u64>,
     applied: AppliedPosition,
     standing: Arc<Mutex<ReplicaDigest>>,
+    undecodable: Arc<OnceLock<String>>,
+    supported_level: FeatureLevel,
 }
 
 /// Applied position of a replica; stored in the same transaction as the rows it describes.
@@ -54,6 +56,8 @@ pub(crate) struct AppliedPosition {
     pub(crate) last: Option<LogId>,
     pub(crate) membership: Membership,
     pub(crate) owner: ShardOwner,
+    /// Highest feature level of all batches up to `last`.
+    pub(crate) level: FeatureLevel,
     /// Digest of all entries up to `last`.
     pub(crate) digest: Digest,
 }
@@ -90,6 +94,7 @@ impl StateMachineStore {
         machine: Arc<dyn StateMachine>,
         watcher: Arc<dyn ApplyObserver>,
         flushed: watch::Receiver<u64>,
+        supported_level: FeatureLevel,
     ) -> Result<StateMachineStore, io::Error> {
         let applied = match state.applied().map_err(io::Error::other)? {
             Some(bytes) => codec::decode(&bytes)?,
@@ -104,12 +109,19 @@ impl StateMachineStore {
             flushed,
             applied,
             standing,
+            undecodable: Arc::default(),
+            supported_level,
         })
     }
 
     /// Returns the shared position and digest. They describe rows that are committed, never a transaction in progress.
     pub(crate) fn standing(&self) -> Arc<Mutex<ReplicaDigest>> {
         self.standing.clone()
+    }
+
+    /// Returns the shared description of the entry at which the replica stopped; empty while it runs.
+    pub(crate) fn undecodable(&self) -> Arc<OnceLock<String>> {
+        self.undecodable.clone()
     }
 
     async fn apply_chunk(&mut self, chunk: Vec<(Entry, ProposalResponder)>) -> Result<(), io::Error> {
@@ -194,12 +206,14 @@ impl StateMachineStore {
                 }
                 EntryPayload::Normal(Proposal::Batch {
                     epoch,
+                    level,
                     now_ms,
                     reached_ms,
                     commands,
                 }) => {
                     let (index, stamp) = (entry.log_id.index, Stamp { now_ms, reached_ms });
-                    let answer = self.apply_batch(&mut transaction, index, epoch, stamp, commands)?;
+                    let answer =
+                        self.apply_batch(&mut transaction, index, (epoch, level), stamp, commands)?;
                     // Reset per entry: the transaction starts a new digest with the next one.
                     effect = transaction.take_digest();
                     if let ProposalResult::Untimely = answer {
@@ -235,10 +249,10 @@ impl StateMachineStore {
     }
 
     fn apply_batch(
-        &self,
+        &mut self,
         transaction: &mut Transaction,
         index: u64,
-        epoch: u64,
+        (epoch, level): (u64, FeatureLevel),
         stamp: Stamp,
         commands: Bytes,
     ) -> Result<ProposalResult, io::Error> {
@@ -263,23 +277,64 @@ impl StateMachineStore {
             );
             return Ok(ProposalResult::Untimely);
         }
-        // A damaged batch stops this replica. Skipping it would make the rows differ from those of other replicas.
-        let commands = batch_codec::unpack(commands).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("batch at {index} is damaged"))
-        })?;
+        if level > self.supported_level {
+            let newer = UndecodableCommand {
+                kind: None,
+                version: 0,
+                reason: format!(
+                    "feature level {level}, this build supports {}",
+                    self.supported_level
+                ),
+            };
+            return self.stop_before(index, &newer);
+        }
+        // An owner with an older cluster map may propose under a lower level than the previous owner. The rules of a
+        // shard never go back.
+        self.applied.level = self.applied.level.max(level);
+        let Some(commands) = batch_codec::unpack(commands) else {
+            let damaged = UndecodableCommand {
+                kind: None,
+                version: 0,
+                reason: "the batch is damaged".to_owned(),
+            };
+            return self.stop_before(index, &damaged);
+        };
         let batch = CommittedBatch {
             shard: self.shard,
             index,
             epoch,
+            level: self.applied.level,
             now_ms: stamp.now_ms,
             reached_ms: stamp.reached_ms,
             commands: &commands,
         };
-        let outcomes = self
-            .machine
-            .apply(transaction, &batch)
-            .map_err(io::Error::other)?;
-        Ok(ProposalResult::Outcomes(outcomes))
+        match self.machine.apply(transaction, &batch) {
+            Ok(outcomes) => Ok(ProposalResult::Outcomes(outcomes)),
+            Err(StateMachineError::Storage(error)) => Err(io::Error::other(error)),
+            Err(StateMachineError::Undecodable(undecodable)) => self.stop_before(index, &undecodable),
+        }
+    }
+
+    /// Stops this replica before an entry that it cannot decode. The error drops the transaction, so the applied
+    /// position on disk stays before the entry, and a build that knows the command continues there. Skipping the entry
+    /// would make the rows differ from those of other replicas.
+    fn stop_before(&self, index: u64, undecodable: &UndecodableCommand) -> Result<ProposalResult, io::Error> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::seeded_bugs::undecodable_skipped() {
+            return Ok(ProposalResult::Outcomes(Vec::new()));
+        }
+        tracing::error!(
+            shard = %self.shard,
+            index,
+            kind = undecodable.kind,
+            version = undecodable.version,
+            reason = undecodable.reason,
+            "replica stopped before an entry that this build cannot decode: start a newer build"
+        );
+        let reason = format!("entry {index}: {undecodable}");
+        // Set once: the group has stopped and applies nothing any more.
+        let _ = self.undecodable.set(reason.clone());
+        Err(io::Error::new(io::ErrorKind::InvalidData, reason))
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -11,7 +11,7 @@ use crate::ids::ShardOwner;
 use crate::raft::TypeConfig;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::{ApplyObserver, StateMachineStore};
-use crate::state_machine::{CommittedBatch, StateMachine};
+use crate::state_machine::{CommittedBatch, StateMachine, StateMachineError};
 
 struct Builder;
 
@@ -30,7 +30,11 @@ impl Drop for Guard {
 }
 
 impl StateMachine for Silent {
-    fn apply(&self, _: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+    fn apply(
+        &self,
+        _: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
         Ok(batch.commands.to_vec())
     }
 }
@@ -54,6 +58,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachineStore, Guard> for Builder {
             Arc::new(Silent),
             Arc::new(Silent),
             flushed,
+            crate::ids::FeatureLevel::SUPPORTED,
         );
         Ok((
             Guard {

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use storage::ShardState;
 
 use crate::error::Error;
-use crate::ids::{META_SHARD, META_TABLE, NodeId, NodeInfo};
+use crate::ids::{FeatureLevel, META_SHARD, META_TABLE, NodeId, NodeInfo};
+use crate::state_machine::UndecodableCommand;
 
 /// Version of the map's encoding on disk and on the wire; a node refuses any other.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Key of the map among the rows of the meta group.
 pub(super) const KEY: &[u8] = b"map";
 
@@ -21,6 +22,8 @@ pub(crate) struct ClusterMap {
     pub cluster: u64,
     /// Number of changes so far.
     pub version: u64,
+    /// Feature level of the cluster; never falls.
+    pub level: FeatureLevel,
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// Placement of each shard, by number; the length never changes.
     pub shards: Vec<Placement>,
@@ -51,6 +54,7 @@ pub(crate) enum MapChange {
         shards: u16,
         addr: String,
         zone: String,
+        supported_level: FeatureLevel,
     },
     /// Adds a member. The same ticket gets the same id.
     Join {
@@ -58,12 +62,14 @@ pub(crate) enum MapChange {
         ticket: u64,
         addr: String,
         zone: String,
+        supported_level: FeatureLevel,
     },
-    /// Updates the address and the failure domain of a member.
+    /// Updates the address, the failure domain and the supported level of a member.
     Move {
         node: NodeId,
         addr: String,
         zone: String,
+        supported_level: FeatureLevel,
     },
     /// Removes a member for good: its replicas are placed on others, and its id is never assigned again.
     Remove { node: NodeId },
@@ -74,6 +80,8 @@ pub(crate) enum MapChange {
         shards: Vec<Placement>,
         meta: Placement,
     },
+    /// Raises the feature level. Refused unless every member supports it.
+    RaiseLevel { level: FeatureLevel },
 }
 
 /// Result of a [`MapChange`].
@@ -91,6 +99,10 @@ pub(crate) enum MapChangeResult {
     },
     Refused {
         reason: String,
+    },
+    /// The joining node does not support the level of the cluster.
+    BelowLevel {
+        level: FeatureLevel,
     },
 }
 
@@ -112,6 +124,12 @@ impl ClusterMap {
     #[must_use]
     pub(crate) fn has_removed(&self, node: NodeId) -> bool {
         node.0 > 0 && node.0 < self.next_node && !self.nodes.contains_key(&node)
+    }
+
+    /// Returns the highest level that every member supports.
+    pub(crate) fn common_level(&self) -> FeatureLevel {
+        let supported = self.nodes.values().map(|node| node.supported_level);
+        supported.min().unwrap_or_default()
     }
 
     /// Returns the id of every shard, then of the meta group.
@@ -161,6 +179,7 @@ impl ClusterMap {
                 shards,
                 addr,
                 zone,
+                supported_level,
             } => {
                 let first = NodeId(1);
                 let here = Placement {
@@ -168,6 +187,7 @@ impl ClusterMap {
                     preferred: first,
                 };
                 self.cluster = cluster;
+                self.level = supported_level;
                 self.shards = vec![here.clone(); usize::from(shards)];
                 self.meta = here;
                 self.nodes.insert(
@@ -176,11 +196,20 @@ impl ClusterMap {
                         id: first,
                         addr,
                         zone,
+                        supported_level,
                     },
                 );
                 self.next_node = 2;
             }
-            MapChange::Join { ticket, addr, zone } => {
+            MapChange::Join { supported_level, .. } if supported_level < self.level => {
+                return MapChangeResult::BelowLevel { level: self.level };
+            }
+            MapChange::Join {
+                ticket,
+                addr,
+                zone,
+                supported_level,
+            } => {
                 // The joining node repeats its request after a crash or a lost response; a second id would stay in the
                 // map.
                 let known = self.tickets.get(&ticket).copied();
@@ -188,7 +217,13 @@ impl ClusterMap {
                 if known.is_none() {
                     self.next_node += 1;
                     self.tickets.insert(ticket, id);
-                    self.nodes.insert(id, NodeInfo { id, addr, zone });
+                    let info = NodeInfo {
+                        id,
+                        addr,
+                        zone,
+                        supported_level,
+                    };
+                    self.nodes.insert(id, info);
                     self.version += 1;
                 }
                 return MapChangeResult::Joined {
@@ -196,10 +231,32 @@ impl ClusterMap {
                     cluster: self.cluster,
                 };
             }
-            MapChange::Move { node, addr, zone } => match self.nodes.get_mut(&node) {
-                Some(info) => *info = NodeInfo { id: node, addr, zone },
+            MapChange::Move { supported_level, .. } if supported_level < self.level => {
+                return MapChangeResult::BelowLevel { level: self.level };
+            }
+            MapChange::Move {
+                node,
+                addr,
+                zone,
+                supported_level,
+            } => match self.nodes.get_mut(&node) {
+                Some(info) => {
+                    *info = NodeInfo {
+                        id: node,
+                        addr,
+                        zone,
+                        supported_level,
+                    };
+                }
                 None => return refused("no such member"),
             },
+            MapChange::RaiseLevel { level } if level <= self.level => {
+                return refused("the feature level never falls");
+            }
+            MapChange::RaiseLevel { level } if self.common_level() < level => {
+                return refused("a member does not support the feature level");
+            }
+            MapChange::RaiseLevel { level } => self.level = level,
             MapChange::Remove { .. } if self.nodes.len() < 2 => {
                 return refused("the last member cannot be removed");
             }
@@ -233,6 +290,20 @@ impl MapChange {
     pub(crate) fn encode(&self) -> Bytes {
         Bytes::from(postcard::to_stdvec(self).expect("a change is plain data, which postcard always writes"))
     }
+
+    /// Decodes a whole change. The owner proposes no other bytes, since each replica would stop at them.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<MapChange, UndecodableCommand> {
+        let undecodable = |reason: String| UndecodableCommand {
+            kind: bytes.first().copied(),
+            version: VERSION,
+            reason,
+        };
+        match postcard::take_from_bytes(bytes) {
+            Ok((change, [])) => Ok(change),
+            Ok(_) => Err(undecodable("bytes after the change".to_owned())),
+            Err(error) => Err(undecodable(error.to_string())),
+        }
+    }
 }
 
 impl MapChangeResult {
@@ -261,6 +332,7 @@ mod tests {
             shards: 4,
             addr: "a:1".into(),
             zone: String::new(),
+            supported_level: FeatureLevel(1),
         };
         assert_eq!(map.apply(create.clone()), MapChangeResult::Done { version: 1 });
         assert!(matches!(map.apply(create), MapChangeResult::Refused { .. }));
@@ -272,6 +344,7 @@ mod tests {
             ticket,
             addr: "b:1".into(),
             zone: String::new(),
+            supported_level: FeatureLevel(1),
         }
     }
 
@@ -292,6 +365,88 @@ mod tests {
             }
         );
         assert_eq!(map.nodes.len(), 3);
+    }
+
+    #[test]
+    fn the_level_rises_with_the_last_member_and_never_falls() {
+        let mut map = created();
+        map.apply(join(11));
+        let raise = |level| MapChange::RaiseLevel {
+            level: FeatureLevel(level),
+        };
+        let supports = |node, level| MapChange::Move {
+            node: NodeId(node),
+            addr: "a:1".into(),
+            zone: String::new(),
+            supported_level: FeatureLevel(level),
+        };
+        let refused = |result| matches!(result, MapChangeResult::Refused { .. });
+        assert!(refused(map.apply(raise(2))), "no member supports it");
+        map.apply(supports(1, 2));
+        assert!(refused(map.apply(raise(2))), "one member does not support it");
+        map.apply(supports(2, 3));
+        assert!(matches!(map.apply(raise(2)), MapChangeResult::Done { .. }));
+        assert_eq!(map.level, FeatureLevel(2));
+        assert!(refused(map.apply(raise(1))) && refused(map.apply(raise(2))));
+        let below = MapChangeResult::BelowLevel {
+            level: FeatureLevel(2),
+        };
+        assert_eq!(map.apply(supports(2, 1)), below);
+        assert_eq!(map.apply(join(12)), below, "a joining node below the level");
+        assert_eq!(map.nodes.len(), 2);
+    }
+
+    #[test]
+    fn map_and_changes_keep_their_bytes() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let mut map = ClusterMap::default();
+        map.apply(MapChange::Create {
+            cluster: 7,
+            shards: 1,
+            addr: "a:1".into(),
+            zone: "z".into(),
+            supported_level: FeatureLevel(1),
+        });
+        assert_eq!(
+            hex(&map.encode()),
+            // Version, cluster, map version, level; one node; one shard; meta; next id; no tickets.
+            "0207010101010103613a31017a01010101010101010200"
+        );
+        let (addr, zone) = (String::from("b:1"), String::new());
+        let supported_level = FeatureLevel(2);
+        let join = MapChange::Join {
+            ticket: 9,
+            addr: addr.clone(),
+            zone: zone.clone(),
+            supported_level,
+        };
+        let moved = MapChange::Move {
+            node: NodeId(2),
+            addr,
+            zone,
+            supported_level,
+        };
+        let remove = MapChange::Remove { node: NodeId(2) };
+        let raise = MapChange::RaiseLevel {
+            level: supported_level,
+        };
+        for (change, golden) in [
+            (join, "010903623a310002"),
+            (moved, "020203623a310002"),
+            (remove, "0302"),
+            (raise, "0502"),
+        ] {
+            assert_eq!(hex(&change.encode()), golden);
+            assert_eq!(MapChange::decode(&change.encode()), Ok(change));
+        }
+    }
+
+    #[test]
+    fn an_unknown_change_is_undecodable() {
+        let unknown = MapChange::decode(&[9, 1]).unwrap_err();
+        assert_eq!((unknown.kind, unknown.version), (Some(9), VERSION));
+        let longer = [&MapChange::Remove { node: NodeId(2) }.encode()[..], &[0]].concat();
+        assert!(MapChange::decode(&longer).is_err());
     }
 
     #[test]

@@ -4,42 +4,38 @@ use bytes::Bytes;
 use storage::Transaction;
 
 use crate::ids::META_TABLE;
-use crate::shard::cluster_map::{ClusterMap, KEY, MapChangeResult};
-use crate::state_machine::{CommittedBatch, StateMachine};
+use crate::shard::cluster_map::{ClusterMap, KEY, MapChange};
+use crate::state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 
-/// State machine of the meta group: applies [`MapChange`](crate::shard::MapChange)s.
+/// State machine of the meta group: applies [`MapChange`]s.
 #[derive(Debug)]
 pub(crate) struct MapStateMachine;
 
 // === impl MapStateMachine ===
 
 impl StateMachine for MapStateMachine {
-    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+    fn apply(
+        &self,
+        tx: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
         let stored = tx.get(META_TABLE, KEY)?;
         let mut map = match stored.as_deref().map(ClusterMap::decode) {
             None => ClusterMap::default(),
             Some(Ok(map)) => map,
             Some(Err(error)) => {
-                // Refused on every replica alike. An error would stop the meta group's replica on each node.
-                let refused = MapChangeResult::Refused {
+                return Err(StateMachineError::Undecodable(UndecodableCommand {
+                    kind: None,
+                    version: stored.as_deref().and_then(<[u8]>::first).copied().unwrap_or(0),
                     reason: error.to_string(),
-                }
-                .encode();
-                return Ok(vec![refused; batch.commands.len()]);
+                }));
             }
         };
         let before = map.version;
-        let outcomes = batch
-            .commands
-            .iter()
-            .map(|command| match postcard::from_bytes(command) {
-                Ok(change) => map.apply(change).encode(),
-                Err(error) => MapChangeResult::Refused {
-                    reason: error.to_string(),
-                }
-                .encode(),
-            })
-            .collect();
+        let mut outcomes = Vec::with_capacity(batch.commands.len());
+        for command in batch.commands {
+            outcomes.push(map.apply(MapChange::decode(command)?).encode());
+        }
         // Refused changes leave the rows as they are.
         if map.version != before {
             tx.put(META_TABLE, KEY, &map.encode());

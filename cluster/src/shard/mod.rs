@@ -1,4 +1,4 @@
-//! Shards: their placement in the cluster map, their owners and epochs, their proposal queue and their consistent reads.
+//! Shards: their placement in the cluster map, their owners and epochs, their proposals and their consistent reads.
 //!
 //! The *shard owner* is the node that may propose to a shard, under one epoch:
 //!
@@ -33,7 +33,8 @@ pub(crate) use announcement::{MemberAnnouncement, MemberMethod};
 pub(crate) use cluster_map::{ClusterMap, MapChange, MapChangeResult, Placement};
 pub(crate) use fresh_reads::FreshReads;
 pub(crate) use map_state_machine::MapStateMachine;
-pub use proposer::{BatchCompletion, BatchResult, Proposer};
+pub(crate) use proposer::LevelCell;
+pub use proposer::{BatchResult, Proposer};
 pub(crate) use routing_table::RoutingTable;
 
 use storage::ShardId;

@@ -272,6 +272,7 @@ impl EndpointShared {
                 node: NodeId(0),
                 cluster: 0,
                 incarnation: 0,
+                supported_level: crate::ids::FeatureLevel::SUPPORTED,
             };
             Arc::new(RunningTransport::new(
                 without_cluster,

@@ -237,6 +237,7 @@ mod tests {
         node: NodeId(2),
         cluster: 7,
         incarnation: 22,
+        supported_level: crate::ids::FeatureLevel(1),
     };
 
     fn halves(socket: tokio::io::DuplexStream) -> (FrameReader, WriteHalf) {
@@ -399,6 +400,32 @@ mod tests {
         let (dialled, accepted) = shake_if(hello(), TWO, ("s", "s"), (false, true)).await;
         assert_eq!(refusal(dialled), HandshakeRefusal::Older);
         assert!(matches!(accepted, Err(HandshakeError::Ended(_))), "{accepted:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_below_the_level_learns_of_its_refusal() {
+        let (left, right) = tokio::io::duplex(4096);
+        let ((mut dr, mut dw), (mut ar, mut aw)) = (halves(left), halves(right));
+        let (secret, hello) = (ClusterSecret::from("s"), hello());
+        // The level of the dialler reaches the acceptor.
+        let admission = |peer: NodeIdentity| {
+            if peer.supported_level < crate::ids::FeatureLevel(2) {
+                PeerAdmission::BelowLevel
+            } else {
+                PeerAdmission::Admitted
+            }
+        };
+        let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| PeerAdmission::Admitted);
+        let accepting = accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &admission);
+        let (dialled, accepted) = tokio::join!(dialling, accepting);
+        assert!(
+            matches!(
+                dialled,
+                Err(HandshakeError::NotAdmitted(PeerAdmission::BelowLevel))
+            ),
+            "{dialled:?}"
+        );
+        assert_eq!(refusal(accepted), HandshakeRefusal::Level);
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Hello      "RKRY" | newest u16 | oldest u16 | class u8 | cluster u64 | from u64 | to u64 | incarnation u64
-//!              | link u64 | nonce 32
-//!   Challenge  version u16 | cluster u64 | node u64 | incarnation u64 | nonce 32 | proof 32
+//!              | level u32 | link u64 | nonce 32
+//!   Challenge  version u16 | cluster u64 | node u64 | incarnation u64 | level u32 | nonce 32 | proof 32
 //!   Proof      proof 32            Welcome  (empty)            Refused  reason u8 | newest u16
 //! ```
 //!
@@ -12,7 +12,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{ConnectionClass, NodeIdentity, PeerAdmission};
-use crate::ids::NodeId;
+use crate::ids::{FeatureLevel, NodeId};
 
 /// Newest protocol version behind the handshake that this build supports.
 pub(crate) const VERSION: u16 = 1;
@@ -21,9 +21,9 @@ pub(crate) const VERSION: u16 = 1;
 pub(crate) const OLDEST: u16 = 1;
 
 const MAGIC: [u8; 4] = *b"RKRY";
-const HELLO: usize = 4 + 2 + 2 + 1 + 8 + 8 + 8 + 8 + 8 + NONCE;
+const HELLO: usize = 4 + 2 + 2 + 1 + 8 + 8 + 8 + 8 + 4 + 8 + NONCE;
 /// Length of a challenge without its proof.
-pub(crate) const CHALLENGE: usize = 2 + 8 + 8 + 8 + NONCE;
+pub(crate) const CHALLENGE: usize = 2 + 8 + 8 + 8 + 4 + NONCE;
 pub(crate) const NONCE: usize = 32;
 pub(crate) const PROOF: usize = 32;
 
@@ -77,6 +77,8 @@ pub(crate) enum HandshakeRefusal {
         "the node was removed from the cluster: stop it, empty its data directory and start it to join under a new number"
     )]
     Removed = 8,
+    #[error("the node's build does not support the feature level of the cluster: start a newer build")]
+    Level = 9,
 }
 
 // === impl TransportHello ===
@@ -92,6 +94,7 @@ impl TransportHello {
         bytes.put_u64(self.me.node.0);
         bytes.put_u64(self.to.0);
         bytes.put_u64(self.me.incarnation);
+        bytes.put_u32(self.me.supported_level.0);
         bytes.put_u64(self.link);
         bytes.put_slice(&self.nonce);
         bytes.freeze()
@@ -116,6 +119,7 @@ impl TransportHello {
             node,
             cluster,
             incarnation: bytes.get_u64(),
+            supported_level: FeatureLevel(bytes.get_u32()),
         };
         let link = bytes.get_u64();
         let mut nonce = [0; NONCE];
@@ -141,6 +145,7 @@ impl HandshakeChallenge {
         bytes.put_u64(self.me.cluster);
         bytes.put_u64(self.me.node.0);
         bytes.put_u64(self.me.incarnation);
+        bytes.put_u32(self.me.supported_level.0);
         bytes.put_slice(&self.nonce);
         bytes
     }
@@ -155,6 +160,7 @@ impl HandshakeChallenge {
             node,
             cluster,
             incarnation: bytes.get_u64(),
+            supported_level: FeatureLevel(bytes.get_u32()),
         };
         let (mut nonce, mut proof) = ([0; NONCE], [0; PROOF]);
         bytes.copy_to_slice(&mut nonce);
@@ -177,6 +183,7 @@ impl HandshakeRefusal {
             PeerAdmission::Admitted => None,
             PeerAdmission::OlderDisk => Some(HandshakeRefusal::Older),
             PeerAdmission::Removed => Some(HandshakeRefusal::Removed),
+            PeerAdmission::BelowLevel => Some(HandshakeRefusal::Level),
         }
     }
 
@@ -185,6 +192,7 @@ impl HandshakeRefusal {
         match self {
             HandshakeRefusal::Older => Some(PeerAdmission::OlderDisk),
             HandshakeRefusal::Removed => Some(PeerAdmission::Removed),
+            HandshakeRefusal::Level => Some(PeerAdmission::BelowLevel),
             _ => None,
         }
     }
@@ -199,6 +207,7 @@ impl HandshakeRefusal {
             6 => HandshakeRefusal::Malformed,
             7 => HandshakeRefusal::Older,
             8 => HandshakeRefusal::Removed,
+            9 => HandshakeRefusal::Level,
             _ => return None,
         })
     }
@@ -223,6 +232,7 @@ pub(super) mod tests {
         node: NodeId(1),
         cluster: 7,
         incarnation: 11,
+        supported_level: FeatureLevel(1),
     };
 
     /// Returns a hello of node 1 to node 2.
@@ -244,17 +254,17 @@ pub(super) mod tests {
         assert_eq!(bytes.len(), HELLO);
         assert_eq!(bytes[..9], *b"RKRY\0\x01\0\x01\x02");
         assert_eq!(
-            bytes[9..49],
+            bytes[9..41],
             [
                 [0, 0, 0, 0, 0, 0, 0, 7],
                 [0, 0, 0, 0, 0, 0, 0, 1],
                 [0, 0, 0, 0, 0, 0, 0, 2],
-                [0, 0, 0, 0, 0, 0, 0, 11],
-                [0, 0, 0, 0, 0, 0, 0, 99]
+                [0, 0, 0, 0, 0, 0, 0, 11]
             ]
             .concat()
         );
-        assert_eq!(bytes[49..], [3; NONCE]);
+        assert_eq!(bytes[41..53], [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 99]);
+        assert_eq!(bytes[53..], [3; NONCE]);
     }
 
     proptest! {

@@ -55,7 +55,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::ids::NodeId;
+use crate::ids::{FeatureLevel, NodeId};
 
 pub use config::{ClusterSecret, QueueLimits, TransportConfig};
 pub use metrics::Metrics;
@@ -132,10 +132,9 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (peer, class, state);
     }
 
-    /// Decides if a peer may have connections, in either direction. Called in each handshake, with the incarnation of
-    /// the peer's [`NodeIdentity`].
-    fn admission(&self, peer: NodeId, incarnation: u64) -> PeerAdmission {
-        let _ = (peer, incarnation);
+    /// Decides if a peer may have connections, in either direction. Called in each handshake.
+    fn admission(&self, peer: NodeIdentity) -> PeerAdmission {
+        let _ = peer;
         PeerAdmission::Admitted
     }
 
@@ -161,6 +160,8 @@ pub enum PeerAdmission {
     OlderDisk,
     /// The peer was removed from the cluster.
     Removed,
+    /// The peer's build does not support the feature level of the cluster.
+    BelowLevel,
 }
 
 /// Kind of traffic with a connection of its own, in each direction between two nodes.
@@ -186,6 +187,8 @@ pub struct NodeIdentity {
     pub cluster: u64,
     /// Number that differs at each process start.
     pub incarnation: u64,
+    /// Highest feature level that the node's build supports.
+    pub supported_level: FeatureLevel,
 }
 
 /// State of a connection.

@@ -60,7 +60,7 @@ impl RunningTransport {
         if peer.node == NodeId(0) || !self.accepts() {
             return PeerAdmission::Admitted;
         }
-        self.handler.admission(peer.node, peer.incarnation)
+        self.handler.admission(peer)
     }
 
     /// Returns true if the peer was removed for good.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-use crate::machine::{Append, AppendAck};
+use crate::machine::{Append, AppendAck, OLD_KIND};
 use crate::member::{Member, READ, SUBMIT};
 
 /// What one client was told about one message.
@@ -48,6 +48,7 @@ pub(crate) async fn run(seed: u64, client: u16, members: Rc<Vec<Member>>, histor
             conversation: random.random_range(0..CONVERSATIONS),
             client,
             id,
+            kind: OLD_KIND,
         };
         let position = {
             let mut history = history.borrow_mut();

@@ -9,7 +9,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::clocks::Wrong;
-use crate::machine::Append;
+use crate::machine::{Append, OLD_KIND};
 use crate::member::{Member, SHARDS};
 use crate::simulation::Simulation;
 
@@ -310,6 +310,7 @@ async fn propose_as_deposed(simulation: &Simulation, shard: ShardId) {
         conversation: simulation.conversation_of(shard),
         client: u16::MAX,
         id: simulation.next_id(),
+        kind: OLD_KIND,
     };
     let command = Bytes::from(postcard::to_stdvec(&append).unwrap());
     for member in simulation.members.iter() {

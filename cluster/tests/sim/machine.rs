@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::META_TABLE;
-use cluster::{CommittedBatch, NodeId, StateMachine};
+use cluster::{
+    CommittedBatch, FeatureLevel, META_TABLE, NodeId, StateMachine, StateMachineError, UndecodableCommand,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{ShardState, TableCatalog, TableId, Transaction};
@@ -29,7 +30,14 @@ pub(crate) struct Append {
     pub(crate) client: u16,
     /// Unique per client, rising in the order of sending.
     pub(crate) id: u32,
+    /// Kind of the command; a build knows the kinds up to its own.
+    pub(crate) kind: u8,
 }
+
+/// Kind that every build knows.
+pub(crate) const OLD_KIND: u8 = 1;
+/// Kind that only a newer build knows.
+pub(crate) const NEW_KIND: u8 = 2;
 
 /// Where it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +51,7 @@ pub(crate) struct AppendAck {
 pub(crate) struct StoredRow {
     pub(crate) append: Append,
     pub(crate) epoch: u64,
+    pub(crate) level: FeatureLevel,
     pub(crate) now_ms: u64,
 }
 
@@ -50,6 +59,7 @@ pub(crate) struct StoredRow {
 pub(crate) struct LogMachine {
     node: NodeId,
     clocks: Arc<Clocks>,
+    newest_kind: u8,
     /// Where the planted defect keeps what it should have stored: in memory, which a restart takes away.
     outside: Mutex<HashMap<Vec<u8>, AppendAck>>,
 }
@@ -100,17 +110,22 @@ pub(crate) fn last(state: &ShardState, conversation: u16) -> Option<u64> {
 // === impl LogMachine ===
 
 impl LogMachine {
-    pub(crate) fn new(node: NodeId, clocks: Arc<Clocks>) -> LogMachine {
+    pub(crate) fn new(node: NodeId, clocks: Arc<Clocks>, newest_kind: u8) -> LogMachine {
         LogMachine {
             node,
             clocks,
+            newest_kind,
             outside: Mutex::default(),
         }
     }
 }
 
 impl StateMachine for LogMachine {
-    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+    fn apply(
+        &self,
+        tx: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
         let what = format!("entry {} of shard {}", batch.index, batch.shard);
         self.clocks.judge(&what, batch.now_ms);
         batch
@@ -127,8 +142,15 @@ impl LogMachine {
         tx: &mut Transaction,
         batch: &CommittedBatch<'_>,
         command: &Bytes,
-    ) -> Result<Bytes, storage::Error> {
+    ) -> Result<Bytes, StateMachineError> {
         let append: Append = postcard::from_bytes(command).unwrap();
+        if append.kind > self.newest_kind {
+            return Err(StateMachineError::Undecodable(UndecodableCommand {
+                kind: Some(append.kind),
+                version: 1,
+                reason: "unknown kind".to_owned(),
+            }));
+        }
         if DIFFER.get() {
             tx.put(
                 DIFFERENCES,
@@ -159,6 +181,7 @@ impl LogMachine {
                 let row = StoredRow {
                     append,
                     epoch: batch.epoch,
+                    level: batch.level,
                     now_ms: batch.now_ms,
                 };
                 tx.put(MESSAGES, &key, &postcard::to_stdvec(&row).unwrap());

@@ -12,6 +12,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+mod batcher;
 mod client;
 mod clocks;
 mod digests;
@@ -24,6 +25,7 @@ mod panics;
 mod paused;
 mod scenarios;
 mod simulation;
+mod upgrades;
 
 use std::ops::Range;
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use cluster::transport::SimNetworkHandle;
 use cluster::{
-    Cluster, ClusterClock, ClusterTuning, Config, ConnectionState, NodeId, OwnedShard, Responder, Service,
-    ShardId,
+    Cluster, ClusterClock, ClusterTuning, Config, ConnectionState, FeatureLevel, NodeId, OwnedShard,
+    Responder, Service, ShardId,
 };
 use parking_lot::Mutex;
 use storage::{MemoryDisk, MemoryOptions, Store};
 
+use crate::batcher::{self, CommandSender};
 use crate::clocks::Clocks;
 use crate::machine::{self, LogMachine, TABLES};
 
@@ -44,13 +45,25 @@ pub(crate) struct Member {
     sync_delay: Duration,
     activations: Arc<Mutex<Vec<Activation>>>,
     clocks: Arc<Clocks>,
+    /// Newest command kind of the member's build, from its next start.
+    pub(crate) newest_kind: Cell<u8>,
+    /// Feature level that the member's build supports, from its next start.
+    pub(crate) supported_level: Cell<FeatureLevel>,
 }
 
-/// The service of a member: forwards submitted commands to the proposers it was given.
+/// An epoch of this member.
+#[derive(Clone)]
+struct OwnedEpoch {
+    shard: ShardId,
+    epoch: u64,
+    commands: CommandSender,
+}
+
+/// The service of a member: forwards submitted commands to the batchers of its shards.
 struct Owner {
     node: NodeId,
     life: u32,
-    owned: Mutex<HashMap<ShardId, OwnedShard>>,
+    owned: Mutex<HashMap<ShardId, OwnedEpoch>>,
     activations: Arc<Mutex<Vec<Activation>>>,
     cluster: OnceLock<Cluster>,
 }
@@ -74,6 +87,8 @@ impl Member {
             sync_delay,
             activations: activations.clone(),
             clocks: clocks.clone(),
+            newest_kind: Cell::new(machine::NEW_KIND),
+            supported_level: Cell::new(FeatureLevel::SUPPORTED),
         }
     }
 
@@ -96,6 +111,7 @@ impl Member {
             trust_disks: false,
             fsync: true,
             drain_deadline: Duration::from_secs(10),
+            supported_level: self.supported_level.get(),
             clock: ClusterClock::new(self.clocks.of(self.node).clone()),
             tuning: ClusterTuning {
                 snapshot_every: 40,
@@ -120,7 +136,11 @@ impl Member {
             config,
             store,
             transport,
-            Arc::new(LogMachine::new(self.node, self.clocks.clone())),
+            Arc::new(LogMachine::new(
+                self.node,
+                self.clocks.clone(),
+                self.newest_kind.get(),
+            )),
             owner.clone(),
         )
         .await;
@@ -167,17 +187,8 @@ impl Member {
 // === impl Owner ===
 
 impl Owner {
-    fn submit(owned: &OwnedShard, command: Bytes, reply: Responder) {
-        let done = move |result: Result<cluster::BatchResult, cluster::ProposeError>| match result {
-            Ok(committed) => reply.send(Ok(committed.outcomes[0].clone())),
-            Err(error) => reply.send(Err(Bytes::from(error.to_string()))),
-        };
-        // A full queue drops the reply, which the client takes for an unknown outcome.
-        drop(owned.proposer.submit(vec![command], Box::new(done)));
-    }
-
     /// The owner answers from its own rows once it has proved that it is still the owner.
-    async fn read(cluster: Cluster, owned: OwnedShard, conversation: u16, reply: Responder) {
+    async fn read(cluster: Cluster, owned: OwnedEpoch, conversation: u16, reply: Responder) {
         reply.send(match cluster.readable(owned.shard, owned.epoch).await {
             Ok(()) => {
                 let last = machine::last(&cluster.state(owned.shard), conversation);
@@ -197,7 +208,12 @@ impl Service for Owner {
             node: self.node,
             life: self.life,
         });
-        self.owned.lock().insert(owned.shard, owned);
+        let epoch = OwnedEpoch {
+            shard: owned.shard,
+            epoch: owned.epoch,
+            commands: batcher::start(owned.proposer),
+        };
+        self.owned.lock().insert(owned.shard, epoch);
     }
 
     fn deactivated(&self, shard: ShardId, _epoch: u64) {
@@ -210,7 +226,8 @@ impl Service for Owner {
             return reply.send(Err(Bytes::from_static(b"not the owner")));
         };
         match (method, self.cluster.get().cloned()) {
-            (SUBMIT, _) => Owner::submit(&owned, body, reply),
+            // A batcher that has ended drops the reply, which the client takes for an unknown outcome.
+            (SUBMIT, _) => drop(owned.commands.send((body, reply))),
             (READ, Some(cluster)) => {
                 tokio::spawn(Owner::read(cluster, owned, body.get_u16(), reply));
             }

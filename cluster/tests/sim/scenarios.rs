@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::client;
 use crate::clocks::Wrong;
-use crate::machine::Append;
+use crate::machine::{Append, OLD_KIND};
 use crate::member::SHARDS;
 use crate::simulation::{RunPlan, Simulation};
 
@@ -58,6 +58,7 @@ pub(crate) async fn send_to_all(simulation: &Simulation) {
             conversation,
             client: 1,
             id: simulation.next_id(),
+            kind: OLD_KIND,
         };
         let sent = client::send_until_acked(&simulation.members, &append, &mut random);
         let acked = tokio::time::timeout(Duration::from_secs(30), sent).await;
@@ -71,6 +72,7 @@ async fn takes_messages(simulation: &Simulation, conversation: u16) -> bool {
         conversation,
         client: 2,
         id: simulation.next_id(),
+        kind: OLD_KIND,
     };
     let mut random = StdRng::seed_from_u64(2);
     let sent = client::send_until_acked(&simulation.members, &append, &mut random);

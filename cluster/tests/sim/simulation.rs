@@ -19,7 +19,7 @@ use crate::clocks::Clocks;
 use crate::faults::Fault;
 use crate::invariants;
 use crate::invariants::replicas_agree::{self, Digests};
-use crate::machine::Append;
+use crate::machine::{Append, OLD_KIND};
 use crate::member::{Activation, Member, SHARDS};
 
 /// Clients in a world.
@@ -286,6 +286,7 @@ impl Simulation {
                 conversation,
                 client: u16::MAX - 1,
                 id: self.next_id(),
+                kind: OLD_KIND,
             };
             let sent = client::send_until_acked(&self.members, &append, &mut random);
             if tokio::time::timeout(CONVERGE, sent).await.is_err() {

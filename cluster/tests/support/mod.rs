@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cluster::transport::{TcpTransport, TransportConfig};
 use cluster::{
-    BatchResult, Cluster, ClusterClock, ClusterTuning, CommittedBatch, Config, ConnectionState, NodeId,
-    OwnedShard, ProposeError, Proposer, Responder, Service, ShardId, StateMachine,
+    Cluster, ClusterClock, ClusterTuning, CommittedBatch, Config, ConnectionState, FeatureLevel, NodeId,
+    OwnedShard, Proposer, Responder, Service, ShardId, StateMachine, StateMachineError,
 };
 use parking_lot::Mutex;
 use storage::{Store, TableCatalog, TableId, Transaction};
@@ -45,7 +45,7 @@ pub(crate) enum Received {
 
 #[derive(Default)]
 struct Owner {
-    proposers: Mutex<HashMap<ShardId, Proposer>>,
+    proposers: Mutex<HashMap<ShardId, Arc<tokio::sync::Mutex<Proposer>>>>,
     received: Mutex<Vec<(NodeId, Received)>>,
 }
 
@@ -71,6 +71,7 @@ pub(crate) fn config(addr: &str) -> Config {
         trust_disks: false,
         fsync: true,
         drain_deadline: Duration::from_secs(10),
+        supported_level: FeatureLevel::SUPPORTED,
         clock: ClusterClock::system(),
         tuning: ClusterTuning {
             transfer_delay: Duration::from_secs(1),
@@ -128,7 +129,11 @@ pub(crate) const TABLES: TableCatalog = TableCatalog::new(&[ROWS, cluster::META_
 // === impl Rows ===
 
 impl StateMachine for Rows {
-    fn apply(&self, tx: &mut Transaction, batch: &CommittedBatch<'_>) -> Result<Vec<Bytes>, storage::Error> {
+    fn apply(
+        &self,
+        tx: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
         for command in batch.commands {
             tx.put(ROWS, command, &batch.index.to_be_bytes());
         }
@@ -263,7 +268,8 @@ impl Member {
 
 impl Service for Owner {
     fn activated(&self, owned: OwnedShard) {
-        self.proposers.lock().insert(owned.shard, owned.proposer);
+        let proposer = Arc::new(tokio::sync::Mutex::new(owned.proposer));
+        self.proposers.lock().insert(owned.shard, proposer);
     }
 
     fn deactivated(&self, shard: ShardId, _epoch: u64) {
@@ -275,13 +281,13 @@ impl Service for Owner {
         let Some(proposer) = self.proposers.lock().get(&shard).cloned() else {
             return reply.send(Err(Bytes::from_static(b"not the owner")));
         };
-        let done = move |result: Result<BatchResult, ProposeError>| {
+        tokio::spawn(async move {
+            let result = proposer.lock().await.propose(&[body]).await;
             reply.send(match result {
                 Ok(committed) => Ok(Bytes::copy_from_slice(&committed.index.to_be_bytes())),
                 Err(error) => Err(Bytes::from(error.to_string())),
             });
-        };
-        proposer.submit(vec![body], Box::new(done)).unwrap();
+        });
     }
 
     fn cast(&self, from: NodeId, link: u64, kind: u16, _body: Bytes) {

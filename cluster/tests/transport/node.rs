@@ -60,6 +60,7 @@ pub(crate) fn identity(id: u64) -> NodeIdentity {
         node: NodeId(id),
         cluster: CLUSTER,
         incarnation: id * 1000,
+        supported_level: cluster::FeatureLevel::SUPPORTED,
     }
 }
 

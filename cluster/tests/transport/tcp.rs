@@ -218,6 +218,7 @@ async fn new_node_without_a_cluster_can_join() {
         node: NodeId(0),
         cluster: 0,
         incarnation: 5,
+        supported_level: cluster::FeatureLevel::SUPPORTED,
     };
     new_node
         .transport

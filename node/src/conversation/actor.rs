@@ -15,7 +15,7 @@ use super::queries::rows;
 use super::shard::context::ShardContext;
 use super::shard::inbound_batch::PendingCommand;
 use super::shard::messages::{ApplyResults, Passivate, ProposeCommands};
-use super::state_machine::{CommandHeader, ShardOutcome};
+use super::state_machine::ShardOutcome;
 use crate::rpc::submit::CommandReply;
 
 /// Mailbox capacity: more messages than the shard sends at once (one per inbound batch and one per applied batch).
@@ -105,23 +105,18 @@ impl Handler<ProposeCommands> for ConversationActor {
     fn handle(&mut self, commands: ProposeCommands, ctx: &mut Context<Self>) {
         let mut known = Vec::new();
         for pending in commands.0 {
-            let bytes = pending.bytes.clone();
             // A late command of a failed stream must not be answered before an earlier command that was lost.
             let alive = pending.alive();
-            if let Some(answer) = precheck::too_large(bytes.len()).filter(|_| alive) {
+            if let Some(answer) = precheck::too_large(pending.bytes.len()).filter(|_| alive) {
                 self.core.shared.metrics.prechecked.inc();
                 pending.answer(answer);
                 continue;
             }
-            let header = CommandHeader::read(&bytes).ok();
-            let answer = header.as_ref().and_then(|header| self.memory.answers(header));
-            match answer {
+            match self.memory.answers(&pending.header) {
                 Some(answer) if alive => known.push((pending, answer)),
                 _ => {
                     // Commands of a failed stream go the same way; they are dropped before they are proposed.
-                    if let Some(header) = &header {
-                        self.memory.proposed(header);
-                    }
+                    self.memory.proposed(&pending.header);
                     self.core.propose(pending);
                 }
             }
@@ -152,9 +147,7 @@ impl Handler<ApplyResults> for ConversationActor {
                     memory.published(event);
                 }
             }
-            if let Ok(header) = CommandHeader::read(&pending.bytes) {
-                memory.decided(&header, &answer_of(&outcome));
-            }
+            memory.decided(&pending.header, &answer_of(&outcome));
             apply_results::on_applied(core, pending, outcome);
         });
     }

@@ -5,17 +5,17 @@
 //! The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
 //! login changes, and membership changes for the user's shard.
 
+use protocol::Event;
 use protocol::event::ReceiptEvent;
-use protocol::{ConversationId, Event, UserId};
 
 use super::recent::RecentSubject;
 use super::shard::context::ShardContext;
 use super::shard::inbound_batch::PendingCommand;
-use super::state_machine::command_header::CommandSubject;
+use super::shard::pending_header::{PendingHeader, PendingSubject};
 use super::state_machine::login::{LoginKey, LoginOutcome, TokenFamilyId};
 use super::state_machine::{
-    ApplyEffect, CommandHeader, CommandResult, EventEnvelope, LARGE_CONVERSATION, OutboxOutcome,
-    RetentionOutcome, ShardOutcome, UserOutcome,
+    ApplyEffect, CommandResult, EventEnvelope, LARGE_CONVERSATION, OutboxOutcome, RetentionOutcome,
+    ShardOutcome, UserOutcome,
 };
 use crate::rpc::login::LoginsRevoked;
 use crate::rpc::submit::{AppliedReply, CommandReply};
@@ -23,16 +23,16 @@ use crate::user::login::revocation_list;
 
 /// Responds to a decided command, fans out its events and carries out its effect.
 pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: ShardOutcome) {
-    let bytes = pending.bytes.clone();
+    let header = pending.header.clone();
     // The response goes first: fan-out grows with the interested nodes and must not delay the sender. For the meaning
     // of the ack see docs/delivery.md, "The ack".
     pending.answer(answer_of(&outcome));
     match outcome {
-        ShardOutcome::Conversation(applied) => conversation_changed(core, &bytes, applied),
-        ShardOutcome::User(outcome) => user_changed(core, &bytes, outcome),
-        ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &bytes, &[family], false),
+        ShardOutcome::Conversation(applied) => conversation_changed(core, &header, applied),
+        ShardOutcome::User(outcome) => user_changed(core, &header, outcome),
+        ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &header, &[family], false),
         ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
-            logins_ended(core, &bytes, &families, all);
+            logins_ended(core, &header, &families, all);
         }
         // Sessions that are not subscribed to the conversation subscribe on this.
         ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => {
@@ -48,7 +48,7 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
     }
 }
 
-fn conversation_changed(core: &ShardContext, command: &[u8], applied: CommandResult) {
+fn conversation_changed(core: &ShardContext, header: &PendingHeader, applied: CommandResult) {
     // A duplicate queued no webhook.
     if applied.mn.is_some() && !applied.dup {
         core.hook_wake.notify_one();
@@ -76,34 +76,32 @@ fn conversation_changed(core: &ShardContext, command: &[u8], applied: CommandRes
             let with_cursors = members <= LARGE_CONVERSATION;
             // The user's other devices need the read position, whatever the size of the conversation.
             if with_cursors || read_moved {
-                receipt(core, command, (delivered, read), !with_cursors);
+                receipt(core, header, (delivered, read), !with_cursors);
             }
         }
         ApplyEffect::Watched => {
-            if let Some((conv, _, _)) = named(command) {
-                core.watch(conv);
+            if let Some(conv) = header.conversation() {
+                core.watch(conv.clone());
             }
         }
     }
 }
 
-fn user_changed(core: &ShardContext, command: &[u8], outcome: UserOutcome) {
-    let header = CommandHeader::read(command).ok();
-    let user = header.and_then(|header| UserId::parse(header.user?).ok());
-    let Some(user) = user else {
+fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcome) {
+    let Some(user) = header.user() else {
         return;
     };
     match outcome {
         // Nodes that watch the user must hide the presence from the blocked user at once.
         UserOutcome::Blocked { who, since_ms } => {
-            core.users.send(|users| users.blocked(&user, &who, since_ms));
+            core.users.send(|users| users.blocked(user, &who, since_ms));
         }
         // An older version of the membership changes nothing and is not announced.
         UserOutcome::Indexed {
             conversation,
             changed: true,
             member: true,
-        } => core.joined(&user, &conversation),
+        } => core.joined(user, &conversation),
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
@@ -138,8 +136,8 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
 
 /// Publishes a member's cursors to all members, or with `own` to the member's devices only. Receipts are in no log: the
 /// next one replaces a lost one.
-fn receipt(core: &ShardContext, command: &[u8], (delivered, read): (u64, u64), own: bool) {
-    let Some((conv, user, skip)) = named(command) else {
+fn receipt(core: &ShardContext, header: &PendingHeader, (delivered, read): (u64, u64), own: bool) {
+    let PendingSubject::Conversation { conv, user } = &header.subject else {
         return;
     };
     let event = Event::Receipt(ReceiptEvent {
@@ -149,41 +147,35 @@ fn receipt(core: &ShardContext, command: &[u8], (delivered, read): (u64, u64), o
         read,
     });
     let published = EventEnvelope {
-        conv,
+        conv: conv.clone(),
         seq: 0,
         tail: event.tail().into(),
         removes: None,
         adds: None,
-        skip,
+        skip: header.exclude_session,
         only: own.then(|| user.clone()),
     };
-    core.say(RecentSubject::Cursors(user), published);
+    core.say(RecentSubject::Cursors(user.clone()), published);
 }
 
 /// Announces revoked logins: to the nodes with sessions of the user, which close them, and to every node, which refuses
 /// the logins' tokens.
-fn logins_ended(core: &ShardContext, command: &[u8], families: &[TokenFamilyId], all: bool) {
-    let subject = CommandHeader::read(command).map(|header| header.subject);
-    let Ok(CommandSubject::Login(key)) = subject else {
-        return;
-    };
-    let Some(LoginKey::User(user)) = LoginKey::parse(key) else {
+fn logins_ended(core: &ShardContext, header: &PendingHeader, families: &[TokenFamilyId], all: bool) {
+    let PendingSubject::Login(LoginKey::User(user)) = &header.subject else {
         return;
     };
     let logins: Vec<_> = families.iter().map(|family| family.login()).collect();
     // The registry reaches the connected sessions, the broadcast below all others and the tokens.
     core.users.send(|users| match all {
-        true => users.ended(&user, None),
-        false => logins.iter().for_each(|login| users.ended(&user, Some(login))),
+        true => users.ended(user, None),
+        false => logins.iter().for_each(|login| users.ended(user, Some(login))),
     });
-    revocation_list::broadcast(&core.shared, &LoginsRevoked { user, logins, all });
-}
-
-fn named(command: &[u8]) -> Option<(ConversationId, UserId, u64)> {
-    let header = CommandHeader::read(command).ok()?;
-    Some((
-        ConversationId::parse(header.conversation()?).ok()?,
-        UserId::parse(header.user?).ok()?,
-        header.exclude_session,
-    ))
+    revocation_list::broadcast(
+        &core.shared,
+        &LoginsRevoked {
+            user: user.clone(),
+            logins,
+            all,
+        },
+    );
 }

@@ -1,7 +1,7 @@
 //! The conversation actor's precheck before the log.
 //!
 //! Spine: step 5 of 13. Previous: `node: conversation/shard_client/command_queue`. Next:
-//! `node: conversation/shard/propose`.
+//! `node: conversation/shard/batch`.
 //!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These
@@ -12,8 +12,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use protocol::{ClientMessageId, ErrorCode, UserId, limits};
 
+use super::shard::pending_header::PendingHeader;
+use super::state_machine::EventEnvelope;
 use super::state_machine::command_table::MembershipRule;
-use super::state_machine::{CommandHeader, EventEnvelope};
 use crate::rpc::submit::{AppliedReply, CommandReply};
 
 /// Completed client message ids kept per conversation: covers what a queue may resend after a lost response.
@@ -60,7 +61,7 @@ struct CommandNeeds {
 
 // === impl CommandNeeds ===
 
-fn needs(header: &CommandHeader<'_>) -> CommandNeeds {
+fn needs(header: &PendingHeader) -> CommandNeeds {
     let needs = |conversation, member, may_create, may_admit| CommandNeeds {
         conversation,
         member,
@@ -71,7 +72,9 @@ fn needs(header: &CommandHeader<'_>) -> CommandNeeds {
         MembershipRule::Required => needs(true, true, false, false),
         // A direct send creates the conversation on demand; the `d_` prefix marks it.
         MembershipRule::RequiredUnlessDirect => {
-            let direct = header.conversation().is_some_and(|conv| conv.starts_with("d_"));
+            let direct = header
+                .conversation()
+                .is_some_and(|conv| conv.as_str().starts_with("d_"));
             needs(!direct, !direct, direct, direct)
         }
         MembershipRule::Creates => needs(false, false, true, true),
@@ -80,19 +83,15 @@ fn needs(header: &CommandHeader<'_>) -> CommandNeeds {
     }
 }
 
-fn user(header: &CommandHeader<'_>) -> Option<UserId> {
-    header.user.and_then(|user| UserId::parse(user).ok())
-}
-
 // === impl PrecheckCache ===
 
 impl PrecheckCache {
     /// Returns the response to a command that need not enter the log, valid only if the epoch still lasts.
-    pub(crate) fn answers(&self, header: &CommandHeader<'_>) -> Option<CommandReply> {
+    pub(crate) fn answers(&self, header: &PendingHeader) -> Option<CommandReply> {
         // Client message ids are unique per user only: another user's command with the same id needs a log entry.
-        if let Some(cid) = header.cid
+        if let Some(cid) = &header.cid
             && let Some((user, answer)) = self.recent.get(cid)
-            && header.user == Some(user.as_str())
+            && header.user() == Some(user)
         {
             // Marked as a duplicate, as the state machine would mark it.
             let mut answer = answer.clone();
@@ -103,7 +102,7 @@ impl PrecheckCache {
         }
         let needs = needs(header);
         let missing = self.exists == Some(false) && needs.conversation;
-        let non_member = needs.member && header.user.is_some_and(|user| self.non_members.contains(user));
+        let non_member = needs.member && header.user().is_some_and(|user| self.non_members.contains(user));
         if missing || non_member {
             return Some(CommandReply::refused(
                 ErrorCode::NotMember,
@@ -119,43 +118,44 @@ impl PrecheckCache {
     }
 
     /// Records a command on its way to the log: later commands must not be refused for what it may change.
-    pub(crate) fn proposed(&mut self, header: &CommandHeader<'_>) {
+    pub(crate) fn proposed(&mut self, header: &PendingHeader) {
         // Unknown until the log decides: commands behind the `create` must reach the log.
         let needs = needs(header);
         if needs.may_create && self.exists == Some(false) {
             self.exists = None;
         }
         if needs.may_admit
-            && let Some(user) = user(header)
+            && let Some(user) = header.user()
         {
             // A send pipelined behind this join must not fail on an older refusal.
-            self.non_members.remove(&user);
-            *self.coming.entry(user).or_default() += 1;
+            self.non_members.remove(user);
+            *self.coming.entry(user.clone()).or_default() += 1;
         }
     }
 
     /// Records the log's decision on a command.
-    pub(crate) fn decided(&mut self, header: &CommandHeader<'_>, answer: &CommandReply) {
-        let Some(user) = user(header) else {
+    pub(crate) fn decided(&mut self, header: &PendingHeader, answer: &CommandReply) {
+        let Some(user) = header.user() else {
             return;
         };
         if needs(header).may_admit
-            && let Some(under_way) = self.coming.get_mut(&user)
+            && let Some(under_way) = self.coming.get_mut(user)
         {
             *under_way -= 1;
             if *under_way == 0 {
-                self.coming.remove(&user);
+                self.coming.remove(user);
             }
         }
         match answer {
             CommandReply::Done(_) => {
                 // After a `block` the row may still be missing; a wrong `true` costs only log entries.
                 self.exists = Some(true);
-                let Some(cid) = header.cid.and_then(|cid| ClientMessageId::parse(cid).ok()) else {
+                let Some(cid) = &header.cid else {
                     return;
                 };
-                if self.recent.insert(cid.clone(), (user, answer.clone())).is_none() {
-                    self.recent_order.push_back(cid);
+                let known = (user.clone(), answer.clone());
+                if self.recent.insert(cid.clone(), known).is_none() {
+                    self.recent_order.push_back(cid.clone());
                 }
                 if self.recent_order.len() > RECENT
                     && let Some(oldest) = self.recent_order.pop_front()
@@ -165,12 +165,12 @@ impl PrecheckCache {
             }
             CommandReply::Refused { code, .. } => {
                 // A refusal ahead of an in-flight join must not refuse the sends behind that join.
-                if *code == ErrorCode::NotMember && !self.coming.contains_key(&user) {
+                if *code == ErrorCode::NotMember && !self.coming.contains_key(user) {
                     // Clearing is harmless: each forgotten non-member costs one log entry at the next command.
                     if self.non_members.len() >= NON_MEMBERS {
                         self.non_members.clear();
                     }
-                    self.non_members.insert(user);
+                    self.non_members.insert(user.clone());
                 }
             }
         }

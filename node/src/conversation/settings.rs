@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use cluster::ClusterClock;
 
+use super::shard::batch::BATCH_COMMANDS;
 use super::state_machine::consent::AdditionLimits;
 use super::state_machine::query::{RetentionPolicies, RetentionPolicy};
 use crate::config::{Config, HumanDuration, LimitsConfig, RetentionConfig};
-
-/// Commands in one batch to the shard owner, and in one log entry.
-pub(crate) const BATCH_COMMANDS: usize = 512;
-/// Bytes in one batch.
-pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// Times and bounds that an operator or a test sets.
 #[derive(Clone, Debug)]
@@ -19,6 +15,8 @@ pub struct Settings {
     /// Threads that run shard and conversation actors. One thread handles tens of thousands of messages per second;
     /// more help only with spare cores.
     pub arbiters: usize,
+    /// Maximum number of commands in one log entry.
+    pub batch_commands: usize,
     /// Time after which a command without a response is refused.
     pub command_timeout: Duration,
     /// Time after which a query without a response is refused.
@@ -52,6 +50,7 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Settings {
         Settings {
             arbiters: config.chat.threads,
+            batch_commands: BATCH_COMMANDS,
             command_timeout: config.chat.command_timeout.0,
             query_timeout: config.tuning.query_timeout.0,
             actor_idle: Duration::from_secs(300),

@@ -1,10 +1,10 @@
 //! [`SUBMIT`](super::SUBMIT): batch of a command queue to the shard owner.
 //!
-//! The encoded commands follow the header, one behind the other. The receiver slices them out of the body without a
-//! copy, and the log stores the bytes that the session encoded.
+//! The commands follow the header in the encoding of log entries ([`batch_codec`]). The receiver slices them out of the
+//! body without a copy, and the log stores the bytes that the session encoded.
 
 use bytes::Bytes;
-use cluster::NodeId;
+use cluster::{NodeId, batch_codec};
 use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,6 @@ pub(crate) struct BatchHeader {
     pub(crate) stream: u64,
     /// Batch seq within the stream.
     pub(crate) number: u64,
-    /// Length of each command in bytes.
-    pub(crate) lens: Vec<u32>,
 }
 
 /// Position of a batch in its queue's batch stream. The shard owner admits number `k + 1` of a stream only after `k`.
@@ -104,29 +102,19 @@ impl BatchStreamId {
 
 /// Returns the body of a batch.
 pub(crate) fn encode(head: &BatchHeader, commands: &[Bytes]) -> Bytes {
-    let size: usize = commands.iter().map(Bytes::len).sum();
-    // Three bytes per length hold every command below 2 MiB, so the body is allocated once.
-    let mut body = Vec::with_capacity(size + head.lens.len() * 3 + 32);
+    // The header takes at most 33 bytes, so the body is allocated once.
+    let mut body = Vec::with_capacity(batch_codec::packed_len(commands) + 40);
     body.push(VERSION);
     let mut body = postcard::to_extend(head, body).expect("a vector takes any value");
-    for command in commands {
-        body.extend_from_slice(command);
-    }
+    batch_codec::pack_into(&mut body, commands);
     Bytes::from(body)
 }
 
 /// Reads the body of a batch; the commands share its memory.
 pub(crate) fn decode(body: &Bytes) -> Result<(BatchHeader, Vec<Bytes>), CodecError> {
     let (head, rest) = postcard::take_from_bytes::<BatchHeader>(versioned(body)?)?;
-    let mut at = body.len() - rest.len();
-    let mut commands = Vec::with_capacity(head.lens.len());
-    for len in &head.lens {
-        // Lengths come from another node: they must neither overflow nor exceed the body.
-        let end = at.checked_add(*len as usize).filter(|end| *end <= body.len());
-        let end = end.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        commands.push(body.slice(at..end));
-        at = end;
-    }
+    let packed = body.slice(body.len() - rest.len()..);
+    let commands = batch_codec::unpack(packed).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
     Ok((head, commands))
 }
 
@@ -143,10 +131,12 @@ mod tests {
             incarnation: 1000,
             stream: 2,
             number: 3,
-            lens: vec![2, 1],
         };
         let body = encode(&head, &commands);
-        assert_eq!(&body[..], [1, 5, 0xe8, 7, 2, 3, 2, 2, 1, b'a', b'b', b'c']);
+        assert_eq!(
+            &body[..],
+            [1, 5, 0xe8, 7, 2, 3, 0, 0, 0, 2, b'a', b'b', 0, 0, 0, 1, b'c']
+        );
         assert_eq!(decode(&body).unwrap(), (head, commands.to_vec()));
         assert!(
             decode(&body.slice(..body.len() - 1)).is_err(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{ClusterClock, ClusterTuning};
+use cluster::{ClusterClock, ClusterTuning, FeatureLevel};
 
 use crate::config::{Config, StorageConfig};
 
@@ -43,6 +43,7 @@ impl From<&Config> for cluster::Config {
             trust_disks: member.accept_older_disks,
             fsync: config.storage.fsync,
             drain_deadline: config.server.drain_timeout.0,
+            supported_level: FeatureLevel::SUPPORTED,
             clock: ClusterClock::system(),
             tuning: ClusterTuning::default(),
         }

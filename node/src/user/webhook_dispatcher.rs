@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::conversation::ShardClient;
 use crate::conversation::shard::context::ShardContext;
 use crate::conversation::shard::inbound_batch::{BatchReply, InboundBatch};
+use crate::conversation::shard::pending_header::PendingHeader;
 use crate::conversation::state_machine::query::{self, QueuedWebhook, WebhookBacklog};
 use crate::conversation::state_machine::{OutboxId, ShardCommand, WebhookOp};
 use crate::rpc::submit::BatchStreamId;
@@ -134,7 +135,9 @@ pub(crate) fn announce(core: &ShardContext) {
     let (unused, _) = tokio::sync::oneshot::channel();
     let reply = BatchReply::Local(unused);
     if core.streams.lock().admit(id, 0) {
-        InboundBatch::open(id, 0, vec![on.encode()], reply, &core.streams, &core.load)
+        let (commands, level) = (vec![on.encode()], core.feature_level());
+        let validate = |bytes: &Bytes| PendingHeader::validate(bytes, level);
+        InboundBatch::open(id, 0, commands, validate, reply, &core.streams, &core.load)
             .for_each(|pending| core.propose(pending));
     }
 }

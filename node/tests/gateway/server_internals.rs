@@ -86,6 +86,7 @@ async fn load_test_reads_the_sender_of_a_hello() {
         node: NodeId(0x0102_0304_0506_0708),
         cluster: 0x1112_1314_1516_1718,
         incarnation: 0x2122_2324_2526_2728,
+        supported_level: cluster::FeatureLevel::SUPPORTED,
     };
     transport.start(me, Arc::new(IgnoringHandler));
     transport.set_peers(vec![(NodeId(2), listener.local_addr().unwrap().to_string())]);

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use cluster::FeatureLevel;
 use protocol::ConversationId;
 
 use super::*;
@@ -23,6 +24,10 @@ fn command(user: &str, cid: &str, op: ConversationOp) -> Bytes {
     .encode()
 }
 
+fn header(bytes: &[u8]) -> PendingHeader {
+    PendingHeader::validate(bytes, FeatureLevel::SUPPORTED).unwrap()
+}
+
 fn send() -> ConversationOp {
     ConversationOp::Send {
         direct: None,
@@ -44,49 +49,46 @@ fn done(seq: u64, dup: bool) -> CommandReply {
 #[test]
 fn a_header_is_read_as_it_was_encoded() {
     let bytes = command("alice", "c1", send());
-    let header = CommandHeader::check(&bytes).unwrap();
+    let read = header(&bytes);
     assert_eq!(
         (
-            header.conversation(),
-            header.user,
-            header.cid,
-            header.exclude_session
+            read.conversation().map(ConversationId::as_str),
+            read.user().map(UserId::as_str),
+            read.cid.as_ref().map(ClientMessageId::as_str),
+            read.exclude_session
         ),
         (Some("g_1"), Some("alice"), Some("c1"), 7)
     );
-    assert_eq!(header.kind, CommandKind::Send);
-    assert!(!needs(&header).may_create);
+    assert_eq!(read.kind, CommandKind::Send);
+    assert!(!needs(&read).may_create);
     let ids = vec![];
     let of_shard = ShardCommand::Outbox(OutboxOp::OutboxDone { ids }).encode();
-    assert_eq!(CommandHeader::check(&of_shard).unwrap().conversation(), None);
+    assert_eq!(header(&of_shard).conversation(), None);
     let user = UserId::parse("alice").unwrap();
     let of_user = ShardCommand::User {
         user,
         op: UserOp::Seen { at_ms: 1 },
     }
     .encode();
-    let header = CommandHeader::check(&of_user).unwrap();
-    assert_eq!((header.conversation(), header.user), (None, Some("alice")));
+    let read = header(&of_user);
+    assert_eq!(read.conversation(), None);
+    assert_eq!(read.user().map(UserId::as_str), Some("alice"));
     for kind in CommandKind::ALL {
         assert_eq!(CommandKind::from_number(*kind as u8), Some(*kind));
-        assert_eq!(kind.first_level(), 1);
+        assert_eq!(kind.first_level(), FeatureLevel(1));
     }
 }
 
 #[test]
 fn a_repeat_gets_the_first_result_until_the_user_is_removed() {
     let bytes = command("alice", "c1", send());
-    let header = CommandHeader::read(&bytes).unwrap();
+    let read = header(&bytes);
     let mut memory = PrecheckCache::default();
-    assert_eq!(memory.answers(&header), None);
-    memory.decided(&header, &done(5, false));
-    assert_eq!(memory.answers(&header), Some(done(5, true)));
+    assert_eq!(memory.answers(&read), None);
+    memory.decided(&read, &done(5, false));
+    assert_eq!(memory.answers(&read), Some(done(5, true)));
     let other = command("bob", "c1", send());
-    assert_eq!(
-        memory.answers(&CommandHeader::read(&other).unwrap()),
-        None,
-        "another user's id"
-    );
+    assert_eq!(memory.answers(&header(&other)), None, "another user's id");
     memory.published(&EventEnvelope {
         conv: ConversationId::parse("g_1").unwrap(),
         seq: 6,
@@ -96,20 +98,20 @@ fn a_repeat_gets_the_first_result_until_the_user_is_removed() {
         skip: 0,
         only: None,
     });
-    assert_eq!(memory.answers(&header), None, "the rules decide");
+    assert_eq!(memory.answers(&read), None, "the rules decide");
 }
 
 #[test]
 fn a_non_member_is_refused_until_added() {
     let bytes = command("alice", "c1", send());
-    let header = CommandHeader::read(&bytes).unwrap();
+    let read = header(&bytes);
     let mut memory = PrecheckCache::default();
     let refused = CommandReply::refused(
         ErrorCode::NotMember,
         "not a member of this conversation".to_owned(),
     );
-    memory.decided(&header, &refused);
-    assert_eq!(memory.answers(&header), Some(refused));
+    memory.decided(&read, &refused);
+    assert_eq!(memory.answers(&read), Some(refused));
     memory.published(&EventEnvelope {
         conv: ConversationId::parse("g_1").unwrap(),
         seq: 6,
@@ -119,7 +121,7 @@ fn a_non_member_is_refused_until_added() {
         skip: 0,
         only: None,
     });
-    assert_eq!(memory.answers(&header), None);
+    assert_eq!(memory.answers(&read), None);
 }
 
 #[test]
@@ -128,10 +130,7 @@ fn a_proposed_member_is_no_longer_refused() {
         command("alice", "c1", send()),
         command("alice", "c2", ConversationOp::Join),
     );
-    let (send, join) = (
-        CommandHeader::read(&send).unwrap(),
-        CommandHeader::read(&join).unwrap(),
-    );
+    let (send, join) = (header(&send), header(&join));
     let mut memory = PrecheckCache::default();
     let refused = CommandReply::refused(
         ErrorCode::NotMember,
@@ -152,16 +151,16 @@ fn a_block_needs_no_conversation() {
     let bytes = command("alice", "c1", ConversationOp::Block { who, on: true });
     let mut memory = PrecheckCache::default();
     memory.activated(false);
-    assert_eq!(memory.answers(&CommandHeader::read(&bytes).unwrap()), None);
+    assert_eq!(memory.answers(&header(&bytes)), None);
 }
 
 #[test]
 fn in_a_missing_conversation_everybody_is_refused() {
     let bytes = command("alice", "c1", send());
-    let header = CommandHeader::read(&bytes).unwrap();
+    let read = header(&bytes);
     let mut memory = PrecheckCache::default();
     memory.activated(false);
-    assert!(memory.answers(&header).is_some());
+    assert!(memory.answers(&read).is_some());
     let create = command(
         "bob",
         "c2",
@@ -171,8 +170,8 @@ fn in_a_missing_conversation_everybody_is_refused() {
             title: None,
         },
     );
-    memory.proposed(&CommandHeader::read(&create).unwrap());
-    assert_eq!(memory.answers(&header), None, "it is being made");
-    memory.decided(&CommandHeader::read(&create).unwrap(), &done(1, false));
-    assert_eq!(memory.answers(&header), None);
+    memory.proposed(&header(&create));
+    assert_eq!(memory.answers(&read), None, "it is being made");
+    memory.decided(&header(&create), &done(1, false));
+    assert_eq!(memory.answers(&read), None);
 }

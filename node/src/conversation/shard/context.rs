@@ -7,25 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use cluster::{Proposer, ShardId};
+use cluster::{FeatureLevel, ShardId};
 use parking_lot::Mutex;
 use protocol::{ConversationId, UserId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::batch::BATCH_BYTES;
 use super::batch_streams::BatchStreams;
 use super::inbound_batch::PendingCommand;
-use super::messages::AppliedBatch;
 use crate::conversation::fanout::Fanout;
 use crate::conversation::interest_table::InterestTable;
 use crate::conversation::recent::{Recent, RecentSubject};
-use crate::conversation::settings::{BATCH_BYTES, BATCH_COMMANDS};
 use crate::conversation::shared::ServiceShared;
 use crate::conversation::state_machine::{EventEnvelope, MovedMember};
 use crate::user::registry;
 
-/// Batches in the log at a time. The next one is built after the last is decided, without the streams that it failed.
-const ROUNDS: usize = 1;
 /// Accepted commands per shard without a response. Further batches get `busy`; the command queue sends them again.
 const MAX_COMMANDS: usize = 16_384;
 
@@ -33,15 +30,12 @@ pub(crate) struct ShardContext {
     pub(crate) shard: ShardId,
     pub(crate) epoch: u64,
     pub(crate) shared: Arc<ServiceShared>,
-    pub(crate) proposer: Proposer,
     pub(crate) streams: Arc<Mutex<BatchStreams>>,
     /// Number of commands without a response.
     pub(crate) load: Arc<AtomicUsize>,
     /// Checked commands for the next batch.
-    ready: RefCell<VecDeque<PendingCommand>>,
-    pub(crate) ready_wake: Notify,
-    /// A slot is reserved before a batch is proposed, so that its result always fits.
-    pub(crate) rounds: mpsc::Sender<AppliedBatch>,
+    queued: RefCell<VecDeque<PendingCommand>>,
+    pub(crate) queued_wake: Notify,
     pub(crate) interest: RefCell<InterestTable>,
     /// Recent unlogged events for new subscribers.
     pub(crate) recent: RefCell<Recent>,
@@ -66,23 +60,19 @@ impl ShardContext {
     pub(crate) fn new(
         shard: ShardId,
         epoch: u64,
-        proposer: Proposer,
         shared: Arc<ServiceShared>,
         users: Arc<registry::SharedPresenceRegistry>,
         end: CancellationToken,
-    ) -> (Rc<ShardContext>, mpsc::Receiver<AppliedBatch>) {
-        let (rounds, results) = mpsc::channel(ROUNDS);
+    ) -> Rc<ShardContext> {
         let fanout = Fanout::of_this_thread(&shared);
         let core = Rc::new(ShardContext {
             shard,
             epoch,
             shared,
-            proposer,
             streams: Arc::default(),
             load: Arc::default(),
-            ready: RefCell::default(),
-            ready_wake: Notify::new(),
-            rounds,
+            queued: RefCell::default(),
+            queued_wake: Notify::new(),
             interest: RefCell::default(),
             recent: RefCell::default(),
             users,
@@ -95,7 +85,13 @@ impl ShardContext {
             end,
         });
         fanout.add(&core);
-        (core, results)
+        core
+    }
+
+    /// Returns the feature level of the cluster: only kinds of it may enter the log.
+    pub(crate) fn feature_level(&self) -> FeatureLevel {
+        let cluster = self.shared.cluster();
+        cluster.map_or(FeatureLevel::default(), |cluster| cluster.feature_level())
     }
 
     /// Returns true if `more` commands fit within the shard's bound.
@@ -105,47 +101,38 @@ impl ShardContext {
 
     /// Appends a command to the next batch.
     pub(crate) fn propose(&self, pending: PendingCommand) {
-        self.ready.borrow_mut().push_back(pending);
-        self.ready_wake.notify_one();
+        self.queued.borrow_mut().push_back(pending);
+        self.queued_wake.notify_one();
     }
 
     /// Removes and returns the commands of the next batch; commands of failed streams are dropped.
-    pub(crate) fn take_round(&self) -> Vec<PendingCommand> {
-        let (most, most_bytes) = (BATCH_COMMANDS, BATCH_BYTES);
-        let mut round = Vec::new();
+    pub(crate) fn next_batch(&self) -> Vec<PendingCommand> {
+        let (most, most_bytes) = (self.shared.settings.batch_commands, BATCH_BYTES);
+        let mut batch = Vec::new();
         let mut bytes = 0;
-        let mut ready = self.ready.borrow_mut();
-        while let Some(pending) = ready.pop_front() {
+        let mut queued = self.queued.borrow_mut();
+        while let Some(pending) = queued.pop_front() {
             // Dropping the command fails its batch, so its queue gets a response.
             if !pending.alive() {
                 continue;
             }
             bytes += pending.bytes.len();
             // The first command always fits: one above the byte bound would otherwise block the shard.
-            if !round.is_empty() && (round.len() >= most || bytes > most_bytes) {
-                ready.push_front(pending);
+            if !batch.is_empty() && (batch.len() >= most || bytes > most_bytes) {
+                queued.push_front(pending);
                 break;
             }
-            round.push(pending);
+            batch.push(pending);
         }
-        round
-    }
-
-    /// Puts back a batch that the log's queue had no room for.
-    pub(crate) fn put_back(&self, round: Vec<PendingCommand>) {
-        let mut ready = self.ready.borrow_mut();
-        // Reversed, so that the commands keep their order at the front.
-        for pending in round.into_iter().rev() {
-            ready.push_front(pending);
-        }
+        batch
     }
 
     /// Fails everything that is not proposed yet.
     pub(crate) fn clear(&self) {
         // Failed explicitly: a plain drop would send `Broken`, without the hint at the new owner.
-        let ready = std::mem::take(&mut *self.ready.borrow_mut());
+        let queued = std::mem::take(&mut *self.queued.borrow_mut());
         let refused = self.shared.not_owner(self.shard);
-        for pending in ready {
+        for pending in queued {
             pending.fail(refused.clone());
         }
     }

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use protocol::ConversationId;
 use tokio::sync::oneshot;
 
 use super::batch_streams::BatchStreams;
+use super::pending_header::PendingHeader;
 use crate::rpc::submit::{Answers, AppliedReply, BatchStreamId, CommandReply};
 use crate::rpc::{self, RpcError};
 
@@ -48,10 +48,9 @@ pub(crate) struct PendingCommand {
     answered: bool,
     /// True once the command was given to the log: without an outcome it may have been applied.
     pub(crate) proposed: bool,
+    pub(crate) header: PendingHeader,
     /// Encoded command, as the log stores it.
     pub(crate) bytes: Bytes,
-    /// Conversation whose actor handles the command; `None` for commands of the shard itself.
-    pub(crate) conv: Option<ConversationId>,
 }
 
 // === impl BatchReply ===
@@ -77,11 +76,13 @@ impl BatchReply {
 // === impl InboundBatch ===
 
 impl InboundBatch {
-    /// Registers an admitted batch and splits it into its commands. An empty batch gets its response at once.
+    /// Registers an admitted batch and returns the commands that `validate` accepts; the others get its refusal. An
+    /// empty batch gets its response at once.
     pub(crate) fn open(
         id: BatchStreamId,
         number: u64,
         commands: Vec<Bytes>,
+        validate: impl Fn(&Bytes) -> Result<PendingHeader, CommandReply>,
         reply: BatchReply,
         streams: &Arc<Mutex<BatchStreams>>,
         load: &Arc<AtomicUsize>,
@@ -110,17 +111,21 @@ impl InboundBatch {
             size,
             state: Mutex::new(state),
         });
-        commands
-            .into_iter()
-            .enumerate()
-            .map(move |(at, bytes)| PendingCommand {
+        let commands = commands.into_iter().enumerate();
+        commands.filter_map(move |(at, bytes)| match validate(&bytes) {
+            Ok(header) => Some(PendingCommand {
                 batch: batch.clone(),
                 at,
                 answered: false,
                 proposed: false,
+                header,
                 bytes,
-                conv: None,
-            })
+            }),
+            Err(refused) => {
+                batch.answer(at, refused);
+                None
+            }
+        })
     }
 
     fn answer(&self, at: usize, answer: CommandReply) {
@@ -191,6 +196,8 @@ mod tests {
     use cluster::NodeId;
 
     use super::*;
+    use crate::conversation::shard::pending_header::PendingSubject;
+    use crate::conversation::state_machine::CommandKind;
 
     fn open(
         streams: &Arc<Mutex<BatchStreams>>,
@@ -204,11 +211,29 @@ mod tests {
         assert!(streams.lock().admit(id, number));
         let (reply, answer) = oneshot::channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let commands = vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")];
-        (
-            InboundBatch::open(id, number, commands, BatchReply::Local(reply), streams, &load).collect(),
-            answer,
-        )
+        let commands = ["a", "b"].map(Bytes::from).to_vec();
+        let reply = BatchReply::Local(reply);
+        let opened = InboundBatch::open(id, number, commands, header, reply, streams, &load);
+        (opened.collect(), answer)
+    }
+
+    /// Accepts every command but `bad`.
+    fn header(bytes: &Bytes) -> Result<PendingHeader, CommandReply> {
+        if bytes == "bad" {
+            return Err(CommandReply::refused(
+                protocol::ErrorCode::BadRequest,
+                "bad".to_owned(),
+            ));
+        }
+        Ok(PendingHeader {
+            kind: CommandKind::Leave,
+            subject: PendingSubject::Conversation {
+                conv: protocol::ConversationId::parse("g_1").unwrap(),
+                user: protocol::UserId::parse("alice").unwrap(),
+            },
+            cid: None,
+            exclude_session: 0,
+        })
     }
 
     fn done(seq: u64) -> CommandReply {
@@ -228,6 +253,25 @@ mod tests {
         assert!(answer.try_recv().is_err());
         commands.pop().unwrap().answer(done(1));
         assert_eq!(answer.try_recv().unwrap(), Ok(vec![done(1), done(2)]));
+    }
+
+    #[test]
+    fn an_invalid_command_is_answered_and_the_others_go_on() {
+        let streams = Arc::default();
+        let id = BatchStreamId {
+            node: NodeId(1),
+            incarnation: 1,
+            stream: 0,
+        };
+        let (reply, mut answer) = oneshot::channel();
+        let commands = ["bad", "b"].map(Bytes::from).to_vec();
+        let (reply, load) = (BatchReply::Local(reply), Arc::default());
+        let mut opened: Vec<PendingCommand> =
+            InboundBatch::open(id, 0, commands, header, reply, &streams, &load).collect();
+        assert_eq!(opened.len(), 1, "nothing invalid goes on to the log");
+        opened.pop().unwrap().answer(done(1));
+        let refused = header(&Bytes::from("bad")).unwrap_err();
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![refused, done(1)]));
     }
 
     #[test]

@@ -47,16 +47,6 @@ pub(crate) struct UnregisterNode {
 #[rtype(result = "()")]
 pub(crate) struct EphemeralEvent(pub(crate) RecentSubject, pub(crate) EventEnvelope);
 
-/// To the shard: a batch of commands that the log has decided.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct AppliedBatch {
-    /// In the order in which they were proposed.
-    pub(crate) commands: Vec<PendingCommand>,
-    /// One outcome per command, or the reason for their absence.
-    pub(crate) result: Result<cluster::BatchResult, cluster::ProposeError>,
-}
-
 /// To a conversation: its commands of one inbound batch.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -7,11 +7,12 @@
 //! It owns the conversation actors: starts them on demand, stops idle ones and replaces one that panicked, whose state
 //! can be read again.
 
+pub(crate) mod batch;
 pub(crate) mod batch_streams;
 pub(crate) mod context;
 pub(crate) mod inbound_batch;
 pub(crate) mod messages;
-mod propose;
+pub(crate) mod pending_header;
 mod register;
 
 use std::collections::HashMap;
@@ -20,31 +21,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, WrapFuture,
-    fut::ActorFutureExt,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture, fut::ActorFutureExt,
 };
-use cluster::{BatchResult, OwnedShard, ProposeError};
-use futures::stream;
+use cluster::{BatchResult, OwnedShard, ProposeError, Proposer};
 use protocol::{ConversationId, ErrorCode};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use self::batch::AppliedBatch;
 use self::context::ShardContext;
-use self::inbound_batch::InboundBatch;
+use self::inbound_batch::{InboundBatch, PendingCommand};
 use self::messages::{
-    AppliedBatch, ApplyResults, EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch,
-    UnregisterNode,
+    ApplyResults, EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode,
 };
+use self::pending_header::PendingHeader;
 use super::actor::ConversationActor;
 use super::apply_results;
 use super::retention;
 use super::settings::Settings;
 use super::shared::ServiceShared;
-use super::state_machine::{CommandHeader, ShardOutcome};
+use super::state_machine::ShardOutcome;
 use crate::rpc::RpcError;
-use crate::rpc::submit::CommandReply;
 use crate::user::login::sweep;
 use crate::user::{activity, outbox_dispatcher, registry, webhook_dispatcher};
 
@@ -60,7 +58,8 @@ const MAX_ACTORS: usize = 50_000;
 /// Actor of one shard under one epoch.
 pub(crate) struct ShardActor {
     core: Rc<ShardContext>,
-    results: Option<mpsc::Receiver<AppliedBatch>>,
+    /// `None` while the batcher has it.
+    proposer: Option<Proposer>,
     conversations: HashMap<ConversationId, ActorEntry>,
     /// Number of the current sweep; +1 each time.
     sweep: u64,
@@ -88,11 +87,9 @@ impl ShardActor {
         let shared = shared.clone();
         ShardActor::start_in_arbiter(&arbiter, move |ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            let (core, results) =
-                ShardContext::new(owned.shard, owned.epoch, owned.proposer, shared, users, end);
             ShardActor {
-                core,
-                results: Some(results),
+                core: ShardContext::new(owned.shard, owned.epoch, shared, users, end),
+                proposer: Some(owned.proposer),
                 conversations: HashMap::new(),
                 sweep: 0,
                 tasks: Vec::new(),
@@ -153,8 +150,40 @@ impl ShardActor {
         self.core.shared.metrics.actors.dec_by(gone);
     }
 
+    /// Proposes the next batch. The one after it is built once this one is decided, without the streams that it failed.
+    fn propose_next(&mut self, proposer: Proposer, ctx: &mut Context<Self>) {
+        // A future of the actor, so that outcomes are passed on in log order and on the shard's thread.
+        let next = batch::propose_next(self.core.clone(), proposer).into_actor(self);
+        let _: SpawnHandle = ctx.spawn(next.map(|(proposer, applied), actor, ctx| {
+            actor.on_decided(applied);
+            actor.propose_next(proposer, ctx);
+        }));
+    }
+
+    fn on_decided(&mut self, batch: AppliedBatch) {
+        // Before the outcomes: an event that was lost earlier must show as a gap ahead of later ones.
+        self.core.admit_loss();
+        match batch.result {
+            Ok(committed) => self.committed(batch.commands, committed),
+            Err(error) => {
+                debug!(shard = self.core.shard.0, %error, "batch failed");
+                // Only commands with `Unknown` may have been applied; all others are certainly not in the log.
+                let refused = match error {
+                    ProposeError::Unknown => RpcError::Broken { unknown: true },
+                    ProposeError::NoRoom | ProposeError::NoTime => RpcError::Busy,
+                    ProposeError::NotOwner | ProposeError::Stopped => {
+                        self.core.shared.not_owner(self.core.shard)
+                    }
+                };
+                for pending in batch.commands {
+                    pending.fail(refused.clone());
+                }
+            }
+        }
+    }
+
     /// Passes the outcomes of one log entry to the conversation actors, in log order.
-    fn committed(&mut self, commands: Vec<inbound_batch::PendingCommand>, committed: BatchResult) {
+    fn committed(&mut self, commands: Vec<PendingCommand>, committed: BatchResult) {
         self.core.shared.metrics.committed.inc_by(commands.len() as u64);
         debug_assert_eq!(
             commands.len(),
@@ -168,7 +197,7 @@ impl ShardActor {
             let outcome = ShardOutcome::decode(outcome)
                 .unwrap_or_else(|why| ShardOutcome::Refused(ErrorCode::Internal, why));
             // Commands without a conversation have no actor to update.
-            let Some(conv) = pending.conv.clone() else {
+            let Some(conv) = pending.header.conversation().cloned() else {
                 apply_results::on_applied(&self.core, pending, outcome);
                 continue;
             };
@@ -200,16 +229,14 @@ impl Actor for ShardActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         debug!(shard = self.core.shard.0, epoch = self.core.epoch, "shard active");
-        // Results arrive as a stream of the actor, so outcomes are passed on in log order and on the shard's thread.
-        if let Some(mut results) = self.results.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| results.poll_recv(cx)));
-        }
         ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
         let ended = self.core.end.clone().cancelled_owned();
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
         // Queued before any other command of this epoch: no message may be applied before the webhooks are on.
         webhook_dispatcher::announce(&self.core);
-        self.tasks.push(actix::spawn(propose::run(self.core.clone())));
+        if let Some(proposer) = self.proposer.take() {
+            self.propose_next(proposer, ctx);
+        }
         self.tasks
             .push(actix::spawn(outbox_dispatcher::run(self.core.clone())));
         self.tasks.push(actix::spawn(activity::run(self.core.clone())));
@@ -259,46 +286,27 @@ impl Handler<SubmitBatch> for ShardActor {
         if !self.core.streams.lock().admit(from, number) {
             return reply.send(Err(RpcError::OutOfOrder));
         }
-        let mut shares: Vec<(ConversationId, Vec<inbound_batch::PendingCommand>)> = Vec::new();
-        for mut pending in
-            InboundBatch::open(from, number, commands, reply, &self.core.streams, &self.core.load)
-        {
-            // Cloned, because the header borrows the bytes while `pending` moves on. The clone shares the buffer.
-            let bytes = pending.bytes.clone();
-            // Checked in full: an entry that no replica can decode would stop them all.
-            let header = match CommandHeader::check(&bytes) {
-                Ok(header) => header,
-                Err(why) => {
-                    pending.answer(CommandReply::refused(ErrorCode::BadRequest, why.to_string()));
-                    continue;
-                }
-            };
-            let Some(named) = header.conversation() else {
+        let level = self.core.feature_level();
+        let commands = InboundBatch::open(
+            from,
+            number,
+            commands,
+            |bytes| PendingHeader::validate(bytes, level),
+            reply,
+            &self.core.streams,
+            &self.core.load,
+        );
+        let mut shares: Vec<(ConversationId, Vec<PendingCommand>)> = Vec::new();
+        for pending in commands {
+            let Some(conv) = pending.header.conversation() else {
                 self.core.propose(pending);
                 continue;
             };
             // Searched from the end: commands of one conversation tend to follow each other.
-            let share = shares.iter().rposition(|(conv, _)| conv.as_str() == named);
-            let share = match share {
-                Some(share) => share,
-                None => {
-                    let known = self
-                        .conversations
-                        .get_key_value(named)
-                        .map(|(conv, _)| conv.clone());
-                    let Some(conv) = known.or_else(|| ConversationId::parse(named).ok()) else {
-                        pending.answer(CommandReply::refused(
-                            ErrorCode::BadRequest,
-                            "malformed id".to_owned(),
-                        ));
-                        continue;
-                    };
-                    shares.push((conv, Vec::new()));
-                    shares.len() - 1
-                }
-            };
-            pending.conv = Some(shares[share].0.clone());
-            shares[share].1.push(pending);
+            match shares.iter_mut().rfind(|(known, _)| known == conv) {
+                Some((_, share)) => share.push(pending),
+                None => shares.push((conv.clone(), vec![pending])),
+            }
         }
         for (conv, share) in shares {
             let sweep = self.sweep;
@@ -307,30 +315,6 @@ impl Handler<SubmitBatch> for ShardActor {
             if let Err(refused) = live.addr.try_send(ProposeCommands(share)) {
                 // Dropping the commands fails their batch stream, so the queue resends them in order.
                 debug!(%conv, error = %refused, "conversation cannot accept commands");
-            }
-        }
-    }
-}
-
-impl StreamHandler<AppliedBatch> for ShardActor {
-    fn handle(&mut self, round: AppliedBatch, _: &mut Context<Self>) {
-        // Before the outcomes: an event that was lost earlier must show as a gap ahead of later ones.
-        self.core.admit_loss();
-        match round.result {
-            Ok(committed) => self.committed(round.commands, committed),
-            Err(error) => {
-                debug!(shard = self.core.shard.0, %error, "batch failed");
-                // Only commands with `Unknown` may have been applied; all others are certainly not in the log.
-                let refused = match error {
-                    ProposeError::Unknown => RpcError::Broken { unknown: true },
-                    ProposeError::NoRoom | ProposeError::NoTime => RpcError::Busy,
-                    ProposeError::NotOwner | ProposeError::Stopped => {
-                        self.core.shared.not_owner(self.core.shard)
-                    }
-                };
-                for pending in round.commands {
-                    pending.fail(refused.clone());
-                }
             }
         }
     }
@@ -369,6 +353,8 @@ impl Handler<EphemeralEvent> for ShardActor {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 #[cfg(test)]
 impl Handler<messages::Panic> for ShardActor {

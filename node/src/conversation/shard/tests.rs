@@ -1,12 +1,14 @@
-//! The life of conversation actors on a one-node cluster in memory.
+//! The batcher and the life of conversation actors on a one-node cluster in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cluster::transport::SimNetworkHandle;
-use cluster::{Cluster, NodeId};
+use cluster::{Cluster, CommittedBatch, NodeId, StateMachine, StateMachineError};
+use parking_lot::Mutex;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
-use storage::{MemoryDisk, MemoryOptions, Store};
+use storage::{MemoryDisk, MemoryOptions, Store, Transaction};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
@@ -20,6 +22,21 @@ struct Node {
     cluster: Cluster,
     conversations: ShardClient,
     runtime: Runtime,
+    entries: Arc<Mutex<Vec<usize>>>,
+}
+
+/// State machine that records the number of commands in each log entry.
+struct RecordingStateMachine(Arc<Mutex<Vec<usize>>>);
+
+impl StateMachine for RecordingStateMachine {
+    fn apply(
+        &self,
+        tx: &mut Transaction,
+        batch: &CommittedBatch<'_>,
+    ) -> Result<Vec<Bytes>, StateMachineError> {
+        self.0.lock().push(batch.commands.len());
+        ShardStateMachine.apply(tx, batch)
+    }
 }
 
 impl Node {
@@ -31,6 +48,8 @@ impl Node {
             .unwrap();
         let service = ChatService::start(settings, runtime.handle().clone());
         let replication = service.service();
+        let entries: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let machine = Arc::new(RecordingStateMachine(entries.clone()));
         let started = runtime.spawn(async move {
             let network = SimNetworkHandle::new(1);
             let config = cluster::Config {
@@ -39,9 +58,14 @@ impl Node {
                 shards: 2,
                 ..cluster::Config::from(&Config::default())
             };
-            let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
+            // Long enough for commands to queue up behind an entry.
+            let options = MemoryOptions {
+                sync_delay: Duration::from_millis(5),
+                ..MemoryOptions::default()
+            };
+            let store = Store::memory(TABLES, &MemoryDisk::new(), options);
             let transport = Arc::new(network.transport(NodeId(1)));
-            Cluster::start(config, store, transport, Arc::new(ShardStateMachine), replication).await
+            Cluster::start(config, store, transport, machine, replication).await
         });
         let cluster = started.await.unwrap().unwrap();
         service.join(cluster.clone());
@@ -51,6 +75,7 @@ impl Node {
             cluster,
             conversations,
             runtime,
+            entries,
         }
     }
 
@@ -99,6 +124,38 @@ async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Sends 60 messages at once and returns the number of commands in each log entry.
+async fn entries_of_a_burst(settings: Settings) -> Vec<usize> {
+    let node = Node::start(settings).await;
+    let conv = node.group().await;
+    node.entries.lock().clear();
+    let sends: Vec<_> = (0..60).map(|n| node.send(&conv, &format!("{n:02}"))).collect();
+    let acks = futures::future::join_all(sends).await;
+    let order: Vec<u64> = acks.into_iter().map(|ack| ack.unwrap().mn).collect();
+    assert_eq!(order, (1..=60).collect::<Vec<_>>());
+    let entries = std::mem::take(&mut *node.entries.lock());
+    node.stop().await;
+    entries
+}
+
+#[actix::test]
+async fn one_command_per_entry_with_a_limit_of_one() {
+    let one = Settings {
+        batch_commands: 1,
+        ..Settings::from(&Config::default())
+    };
+    let entries = entries_of_a_burst(one).await;
+    assert!(entries.iter().all(|commands| *commands == 1), "{entries:?}");
+    assert!(entries.len() >= 60, "{entries:?}");
+}
+
+#[actix::test]
+async fn commands_behind_an_entry_become_one_entry() {
+    let entries = entries_of_a_burst(Settings::from(&Config::default())).await;
+    assert!(entries.iter().sum::<usize>() >= 60, "{entries:?}");
+    assert!(entries.len() < 30, "{entries:?}");
 }
 
 #[actix::test]

@@ -29,7 +29,7 @@ use super::send_window::{SendWindow, WindowItem, WindowLimits};
 use super::sender_hold::SenderHolds;
 use super::{LocalShards, OwnerClient};
 use crate::conversation::command_error::CommandError;
-use crate::conversation::settings::{BATCH_BYTES, BATCH_COMMANDS};
+use crate::conversation::shard::batch::{BATCH_BYTES, BATCH_COMMANDS};
 use crate::conversation::shared::ServiceShared;
 use crate::conversation::state_machine::{CommandOrigin, ShardCommand};
 use crate::rpc::submit::AppliedReply;

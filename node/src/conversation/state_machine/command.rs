@@ -4,6 +4,7 @@
 //! commands](super::command_table).
 
 use bytes::Bytes;
+use cluster::{StateMachineError, UndecodableCommand};
 use protocol::answer::LastEvent;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,18 @@ pub struct DecodeError {
     /// Number of the kind; `None` if the version is unknown.
     pub kind: Option<u8>,
     pub(super) reason: String,
+}
+
+// === impl DecodeError ===
+
+impl From<DecodeError> for StateMachineError {
+    fn from(error: DecodeError) -> StateMachineError {
+        StateMachineError::Undecodable(UndecodableCommand {
+            kind: error.kind,
+            version: error.version,
+            reason: error.reason,
+        })
+    }
 }
 
 // === impl ShardCommand ===

@@ -142,9 +142,9 @@ macro_rules! commands {
 
             /// Returns the first feature level at which an owner may propose the command.
             #[must_use]
-            pub fn first_level(self) -> u32 {
+            pub fn first_level(self) -> cluster::FeatureLevel {
                 match self {
-                    $($( CommandKind::$op => $level, )*)*
+                    $($( CommandKind::$op => cluster::FeatureLevel($level), )*)*
                 }
             }
 

@@ -36,11 +36,6 @@ pub(crate) enum CommandSubject<'a> {
 // === impl CommandHeader ===
 
 impl<'a> CommandHeader<'a> {
-    /// Reads the header of a command that [`CommandHeader::check`] has accepted.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<CommandHeader<'a>, DecodeError> {
-        CommandHeader::split(bytes).map(|(header, _)| header)
-    }
-
     /// Reads the header and checks the whole command, without copying it. An owner proposes only what passes, because
     /// no replica could apply anything else.
     pub(crate) fn check(bytes: &'a [u8]) -> Result<CommandHeader<'a>, DecodeError> {
@@ -93,21 +88,13 @@ impl<'a> CommandHeader<'a> {
         }
     }
 
-    /// Returns the conversation of the command; `None` for commands of the shard, a user or a login.
-    pub(crate) fn conversation(&self) -> Option<&'a str> {
-        match self.subject {
-            CommandSubject::Conversation(conversation) => Some(conversation),
-            CommandSubject::Shard | CommandSubject::User | CommandSubject::Login(_) => None,
-        }
-    }
-
     /// Returns the user of the header.
-    pub(super) fn user(&self) -> Result<UserId, DecodeError> {
+    pub(crate) fn user(&self) -> Result<UserId, DecodeError> {
         let user = self.user.and_then(|user| UserId::parse(user).ok());
         user.ok_or_else(|| self.error("malformed user".to_owned()))
     }
 
-    pub(super) fn error(&self, reason: String) -> DecodeError {
+    pub(crate) fn error(&self, reason: String) -> DecodeError {
         DecodeError {
             version: VERSION,
             kind: Some(self.kind as u8),

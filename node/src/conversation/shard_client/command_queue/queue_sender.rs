@@ -151,10 +151,6 @@ impl QueueSender {
             incarnation: self.shared.incarnation,
             stream: tag.stream,
             number: tag.number,
-            lens: commands
-                .iter()
-                .map(|command| u32::try_from(command.len()).unwrap_or(u32::MAX))
-                .collect(),
         };
         let body = rpc::submit::encode(&head, &commands);
         let attempt = self.owners.attempt(owner, shard, rpc::SUBMIT, body);

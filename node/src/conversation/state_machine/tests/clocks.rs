@@ -22,7 +22,14 @@ fn ahead(shard: &mut TestShard, command: impl Into<ShardCommand>) -> ShardOutcom
         now_ms: shard.now_ms + TEN_DAYS,
         reached_ms: shard.now_ms,
     };
-    let mut outcomes = apply_batch(&mut shard.rows, shard.index, time, &[command.into().encode()]).unwrap();
+    let mut outcomes = apply_batch(
+        &mut shard.rows,
+        shard.index,
+        super::LEVEL,
+        time,
+        &[command.into().encode()],
+    )
+    .unwrap();
     outcomes.remove(0)
 }
 

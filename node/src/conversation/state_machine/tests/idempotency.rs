@@ -1,11 +1,11 @@
 //! A cid is used once: the second time gives the first result.
 
 use crate::conversation::state_machine::TableId;
+use cluster::StateMachineError;
 use protocol::{ClientMessageId, ConversationId, ErrorCode};
 
 use super::{Map, TestCommand, TestResult, TestShard, create, done, text, u};
 use crate::conversation::state_machine::dedup::{KEEP, KEEP_MS};
-use crate::conversation::state_machine::shard_state_machine::ApplyFailure;
 use crate::conversation::state_machine::{
     ApplyEffect, CommandHeader, CommandKind, ConversationOp, ShardCommand, ShardOutcome,
 };
@@ -158,12 +158,14 @@ fn a_command_that_cannot_be_read_stops_the_replica_before_its_batch() {
     ] {
         assert!(CommandHeader::check(&bad).is_err(), "an owner refuses it");
         let batch = [good.clone(), bad.into()];
-        let error = super::apply_batch(&mut Map::default(), 1, 1, &batch).unwrap_err();
-        let ApplyFailure::Undecodable(error) = error else {
-            panic!("{error}");
+        let error = super::apply_batch(&mut Map::default(), 1, super::LEVEL, 1, &batch).unwrap_err();
+        let StateMachineError::Undecodable(error) = error else {
+            panic!("{error:?}");
         };
         assert_eq!((error.version, error.kind), (version, kind), "{error}");
     }
     assert!(CommandHeader::check(&good).is_ok());
-    assert!(shard.rows.0.is_empty() && super::apply_batch(&mut shard.rows, 1, 1, &[good]).is_ok());
+    assert!(
+        shard.rows.0.is_empty() && super::apply_batch(&mut shard.rows, 1, super::LEVEL, 1, &[good]).is_ok()
+    );
 }

@@ -107,6 +107,7 @@ impl Channel {
         let mut outcomes = apply_batch(
             &mut self.counter,
             self.index,
+            super::LEVEL,
             2_000_000,
             &[ShardCommand::from(command).encode()],
         )

@@ -40,6 +40,9 @@ mod words;
 #[derive(Clone, Default, PartialEq, Debug)]
 struct Map(BTreeMap<(TableId, Vec<u8>), Bytes>);
 
+/// Feature level of the tests.
+const LEVEL: cluster::FeatureLevel = cluster::FeatureLevel::SUPPORTED;
+
 /// One shard, applied to command by command.
 #[derive(Default)]
 struct TestShard {
@@ -160,7 +163,7 @@ impl TestShard {
         self.index += 1;
         let commands = commands.iter().cloned().map(Into::<ShardCommand>::into);
         let bytes: Vec<_> = commands.map(|command| command.encode()).collect();
-        apply_batch(&mut self.rows, self.index, self.now_ms, &bytes).unwrap()
+        apply_batch(&mut self.rows, self.index, LEVEL, self.now_ms, &bytes).unwrap()
     }
 
     fn apply(&mut self, command: impl Clone + Into<ShardCommand>) -> ShardOutcome {

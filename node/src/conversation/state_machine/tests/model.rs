@@ -784,12 +784,19 @@ proptest! {
             let at = at.index(damaged.len());
             damaged[at] = with;
             shard.index += 1;
-            // What the owner's check lets through, every replica can decode.
+            // What the owner's check lets through, every replica can decode; anything else stops the replica.
             let readable = CommandHeader::check(&damaged).is_ok();
             prop_assert_eq!(ShardCommand::decode(&damaged).is_ok(), readable);
-            let mut batch = vec![command];
-            batch.extend(readable.then(|| damaged.into()));
-            prop_assert!(super::apply_batch(&mut shard.rows, shard.index, shard.now_ms, &batch).is_ok());
+            let batch = [command, damaged.into()];
+            let before = shard.rows.clone();
+            let applied = super::apply_batch(&mut shard.rows, shard.index, super::LEVEL, shard.now_ms, &batch);
+            let stopped = matches!(applied, Err(cluster::StateMachineError::Undecodable(_)));
+            prop_assert_eq!(applied.is_ok(), readable, "{:?}", applied);
+            prop_assert_eq!(stopped, !readable, "{:?}", applied);
+            if stopped {
+                // As the dropped transaction of a stopped replica.
+                shard.rows = before;
+            }
         }
     }
 }

@@ -112,6 +112,7 @@ fn the_store_and_the_map_agree() {
             shard: ShardId(3),
             index: shard.index,
             epoch: 1,
+            level: super::LEVEL,
             now_ms,
             reached_ms: now_ms,
             commands: &commands,
