@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use node::conversation::state_machine::TABLES;
+use node::state_machine::TABLES;
 use storage::inspect::InspectReport;
 
 fn main() -> ExitCode {

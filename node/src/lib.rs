@@ -1,32 +1,42 @@
 //! Chat server of a Rookery node: gateways, sessions, conversations and users.
 //!
-//! Path of a message, by step: [`gateway`] (1, 13: sockets) → `protocol` (2) → [`session`] (3, 12) → [`commands`]
-//! (meaning, the same for every transport) → [`conversation`] (4, 5, 10, 11: routing to the shard owner, the
-//! conversation actor, its responses and fan-out) → the `cluster` crate (6-8: replication) →
-//! [`conversation::state_machine`] (9: the rules) → [`relay`] (delivery to this node's sessions).
+//! The modules stand leaf first: a module imports only from modules above it (`scripts/check-layers.sh`).
 //!
-//! Beside it: [`user`] (state of users), [`rpc`] (chat messages between nodes) and [`webhook`] (notification of other
-//! services).
-//!
-//! Around it: [`cli`], [`config`], [`run`] (start and stop), [`shutdown`] and [`telemetry`]. The terminal client is the
-//! crate `chat-client`.
+//! A message passes `gateway` (sockets), the crate `protocol`, `session`, `commands`, `shard_client` (routing to the
+//! shard owner), `shard` (actors, batches), the crate `cluster` (replication), `state_machine` (rules), `shard` again
+//! (responses, fan-out), `subscription` (deliveries to this node), `session` and `gateway`. ARCHITECTURE.md has the
+//! steps.
 
-pub mod gateway;
+pub mod config;
 
-pub mod session;
+pub mod telemetry;
+
+pub mod webhook;
+
+pub mod state_machine;
+
+pub mod rpc;
+
+pub mod shard_client;
+
+pub mod registration;
+
+pub mod subscription;
+
+pub mod presence;
+
+pub mod auth;
+
+pub mod shard;
 
 pub mod commands;
 
-pub mod conversation;
+pub mod session;
 
-pub(crate) mod registration;
-pub mod relay;
-pub mod rpc;
-pub mod user;
-pub mod webhook;
+pub mod gateway;
+
+pub mod service;
+
+pub mod lifecycle;
 
 pub mod cli;
-pub mod config;
-pub mod run;
-pub mod shutdown;
-pub mod telemetry;

@@ -13,8 +13,7 @@ use utoipa::ToSchema;
 use crate::codec::{FrameHead, shapes, splice};
 use crate::error::ErrorCode;
 use crate::ids::ConversationId;
-use crate::limits;
-use crate::text;
+use crate::{limits, text};
 
 mod message;
 

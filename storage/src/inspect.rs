@@ -11,8 +11,10 @@ use bytes::Bytes;
 use crate::columns::Column;
 use crate::engine::EngineRead;
 use crate::engine::rocks::RocksEngine;
-use crate::{Config, Error, HardKey, ScanOrder, ShardId, TableCatalog, TableId};
-use crate::{data_dir, keys, raft_log, record, recovery, row_scan, sync_marker};
+use crate::{
+    Config, Error, HardKey, ScanOrder, ShardId, TableCatalog, TableId, data_dir, keys, raft_log, record,
+    recovery, row_scan, sync_marker,
+};
 
 /// Content of a data directory.
 #[derive(Debug)]

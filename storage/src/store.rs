@@ -15,8 +15,10 @@ use crate::engine::rocks::RocksEngine;
 use crate::store_core::StoreCore;
 use crate::sync_marker::{self, SyncMarker};
 use crate::write_queue::WriteKind;
-use crate::{Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardId, ShardState, TableCatalog};
-use crate::{keys, recovery};
+use crate::{
+    Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardId, ShardState, TableCatalog, keys,
+    recovery,
+};
 
 /// Handle of everything that a node keeps on disk. Cheap to clone; dropping the last clone closes the store.
 #[derive(Clone)]

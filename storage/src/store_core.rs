@@ -1,9 +1,8 @@
 //! Core of a store, shared by the handles of all shards, and the driver of its writer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,12 +14,11 @@ use crate::disk_space::{DiskSpaceGuard, SharedSpace};
 use crate::engine::memory::MemoryEngine;
 use crate::engine::rocks::RocksEngine;
 use crate::engine::{Engine, WriteBatch};
-use crate::recovery;
 use crate::store_health::StoreHealth;
 use crate::sync_marker::SyncMarker;
 use crate::write_queue::{WriteKind, WriteOp, WriteQueue};
 use crate::writer::{self, SharedWriter, StorageWriter};
-use crate::{Completion, Config, Error, MemoryOptions, Metrics, ShardId, TableCatalog};
+use crate::{Completion, Config, Error, MemoryOptions, Metrics, ShardId, TableCatalog, recovery};
 
 /// Shared core of all handles of one store.
 pub(crate) struct StoreCore {

@@ -32,11 +32,10 @@ use tracing::warn;
 use crate::columns::Column;
 use crate::disk_space::SharedSpace;
 use crate::engine::{Engine, WriteBatch};
-use crate::keys;
 use crate::store_health::StoreHealth;
 use crate::sync_marker::SyncMarker;
 use crate::write_queue::{WriteKind, WriteOp, WriteQueue};
-use crate::{Completion, Error, MemoryOptions, Metrics, ShardId};
+use crate::{Completion, Error, MemoryOptions, Metrics, ShardId, keys};
 
 /// Writes commit groups. Driven by [`run`], by [`run_task`], or by the caller itself in a simulation without a runtime.
 pub(crate) struct StorageWriter {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::Error;
 use super::message::{CoordinatorMessage, VERSION, WorkerHello};
-use super::message_stream;
+use super::{Error, message_stream};
 use crate::args::TeamArgs;
 
 /// Timeout of a worker's first frame.

@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use protocol::ConversationId;
 
 use super::SharedRun;

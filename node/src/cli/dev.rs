@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Error, SettingArgs, banner, configure, serve};
-use crate::shutdown;
+use crate::lifecycle::shutdown;
 
 /// Arguments of `rookery dev`.
 #[derive(Args)]

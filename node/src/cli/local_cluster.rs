@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::children::{Process, log_file};
 use super::{Error, SettingArgs, banner, probe};
 use crate::config::{ConfigSources, load};
-use crate::shutdown;
+use crate::lifecycle::shutdown;
 
 /// Maximum time until all nodes are ready.
 const READY: Duration = Duration::from_secs(120);

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{Config, ConfigSources, Problems, load};
-use crate::{run, telemetry};
+use crate::{lifecycle, telemetry};
 
 /// A clustered chat server.
 #[derive(Parser)]
@@ -55,7 +55,7 @@ pub enum Error {
     Config(#[from] Problems),
     /// The node could not start.
     #[error("{0}")]
-    Start(#[from] run::Error),
+    Start(#[from] lifecycle::Error),
     /// A local cluster could not start.
     #[error("{0}")]
     Children(String),
@@ -94,7 +94,7 @@ impl Cli {
 }
 
 /// Starts a node in this process.
-async fn serve(config: Config) -> Result<run::Running, Error> {
+async fn serve(config: Config) -> Result<lifecycle::Running, Error> {
     // Before the start, whose warnings would be lost otherwise.
     telemetry::logging::init(&config.telemetry);
     // Each connection needs a file descriptor, and many systems default to 1,024.
@@ -102,7 +102,7 @@ async fn serve(config: Config) -> Result<run::Running, Error> {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "could not raise RLIMIT_NOFILE"),
     }
-    Ok(run::start(config).await?)
+    Ok(lifecycle::start(config).await?)
 }
 
 /// Loads the configuration of a node.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Error, SettingArgs, configure, serve};
-use crate::shutdown;
+use crate::lifecycle::shutdown;
 
 /// Arguments of `rookery node`.
 #[derive(Args)]

@@ -2,15 +2,16 @@
 //! and the submission.
 
 use futures::future::Either;
-use protocol::answer;
 use protocol::command::{
     CreateConversation, EditMessage, MemberAction, SendMessage, SendTarget, SetReaction, SetRole,
     UpdateProfile,
 };
-use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId};
+use protocol::{
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId, answer,
+};
 
-use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
-use crate::conversation::{CommandAck, CommandError, ShardClient};
+use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::state_machine::{CommandOrigin, ConversationOp};
 
 /// Change of one conversation, ready for submission.
 #[derive(Clone, Debug)]

@@ -14,9 +14,8 @@ use protocol::lists::{BanEntryRow, BanList, BlockList};
 use protocol::message::MessagePage;
 use protocol::{ConversationId, ErrorCode, UserId, limits};
 
-use crate::conversation::state_machine::query::IndexPage;
-use crate::conversation::{CommandError, ShardClient, SyncItem};
-use crate::session::SessionRegistry;
+use crate::shard_client::{CommandError, ShardClient, SyncItem};
+use crate::state_machine::IndexPage;
 
 /// Conversations of a sync that are read concurrently. Bounds the memory beyond the configured size, as each may return
 /// fifty of the largest messages.
@@ -76,6 +75,20 @@ pub async fn messages(
     conversations.messages(user, &c, before, after, limit).await
 }
 
+/// Sessions of this node, for a query that must not overtake their subscriptions.
+pub trait FollowingSessions {
+    /// Waits until the user's new sessions on this node are subscribed to those of `convs` that they are about to
+    /// follow.
+    ///
+    /// # Errors
+    /// `unavailable` after a timeout, for example while the shard has no owner.
+    fn all_follow(
+        &self,
+        user: &UserId,
+        convs: &[ConversationId],
+    ) -> impl Future<Output = Result<(), CommandError>>;
+}
+
 /// Executes `sync`: returns a page of missed events. The positions are read after the user's sessions on this node have
 /// subscribed to the page's conversations. No event can fall between the two.
 ///
@@ -83,7 +96,7 @@ pub async fn messages(
 /// A malformed cursor, or an unreachable conversation: a partial response would pass for a complete one.
 pub async fn sync(
     conversations: &ShardClient,
-    sessions: &SessionRegistry,
+    sessions: &impl FollowingSessions,
     user: &UserId,
     sync: SyncRequest,
 ) -> Result<SyncResponse, CommandError> {
@@ -295,7 +308,7 @@ fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conversation::state_machine::query::IndexEntry;
+    use crate::state_machine::query::IndexEntry;
 
     fn conv(i: usize) -> ConversationId {
         ConversationId::parse(&format!("g_{i:04}")).unwrap()

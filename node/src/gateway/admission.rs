@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, ORIGIN, X_FORWARDED_FOR};
 
-use super::auth::TokenError;
+use crate::auth::TokenError;
 use crate::config::{IpNetwork, SecretString, ServerConfig};
 
 /// Returns `true` if a browser page of the request's origin may open a session. Requests without `Origin` come from

@@ -15,13 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::Error;
-use actix_web::ResponseError;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
 use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError};
 use cluster::LogThrottle;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,9 +29,9 @@ use protocol::ErrorCode;
 
 use super::connection::TrackedConnection;
 use super::problem::Problem;
+use crate::auth::login_service;
 use crate::config::Config;
-use crate::conversation::CommandError;
-use crate::user::{self, login};
+use crate::shard_client::CommandError;
 
 /// Files of a node beside tables, connections and webhook posts: write-ahead log, peers, listeners.
 const OWN: u64 = 112;
@@ -105,10 +104,10 @@ impl FileLimit {
         let mut own = OWN + PER_THREAD * workers as u64 + (SPARE * self::workers(config)) as u64;
         // Each webhook request in progress holds one socket.
         if !config.login.webhook_url.is_empty() {
-            own += login::CONCURRENT_DELIVERIES as u64;
+            own += login_service::CONCURRENT_DELIVERIES as u64;
         }
         if !config.webhook.url.is_empty() {
-            own += user::CONCURRENT_WEBHOOKS as u64;
+            own += crate::shard::CONCURRENT as u64;
         }
         // A quarter for tables, within bounds: reopening a table costs a read a file access, a client without a file
         // gets nothing.

@@ -10,7 +10,6 @@
 pub mod admission;
 mod api;
 mod asyncapi;
-pub mod auth;
 pub mod connection;
 pub mod connection_limit;
 mod envelope;

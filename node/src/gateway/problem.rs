@@ -9,8 +9,8 @@ use protocol::{ErrorCode, InvalidId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::TokenError;
-use crate::conversation::CommandError;
+use crate::auth::TokenError;
+use crate::shard_client::CommandError;
 
 /// The body of every error response.
 #[derive(Clone, Debug, Serialize, ToSchema)]

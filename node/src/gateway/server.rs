@@ -22,20 +22,19 @@ use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
-use super::auth::TokenVerifier;
 use super::connection::{Io, ThreadConnections};
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 use super::rest::LoginRates;
 use super::unauthenticated::UnauthenticatedConnections;
 use super::unserved::Unserved;
 use super::{api, connection_limit, envelope};
+use crate::auth::{LoginService, TokenVerifier};
 use crate::config::{Config, ServerConfig};
-use crate::conversation::ShardClient;
-use crate::relay::SubscriptionManager;
+use crate::presence::PresenceReporter;
 use crate::session::{AdmissionControl, SessionRegistry, UserRates, WorkerContext};
+use crate::shard_client::ShardClient;
+use crate::subscription::SubscriptionManager;
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
-use crate::user::PresenceReporter;
-use crate::user::login::LoginService;
 
 /// Connections that the kernel queues before they are accepted: all clients of a failed node may come at once.
 const BACKLOG: i32 = 4_096;

@@ -21,11 +21,11 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::auth::TokenIdentity;
 use super::connection::TrackedConnection;
 use super::problem::Problem;
 use super::rest::AuthenticatedUser;
 use super::rest::describe::{ApiTag, QueryErrors};
+use crate::auth::TokenIdentity;
 use crate::session::{
     AuthenticatedClient, ClientTransport, ConnectionHandle, Framing, OutboundQueue, QueueBounds, ResumePoint,
     Session,

@@ -5,9 +5,9 @@
 //! the owners' answers to the worker threads. The registered things are a [`RegistrationContent`]:
 //!
 //! ```text
-//!                                     ┌ conversations and users (crate::relay)
+//!                                     ┌ conversations and users (crate::subscription)
 //!  RegistrationTask ─ ShardRegistration ┤
-//!         │                           └ sessions and watches (crate::user::reporter)
+//!         │                           └ sessions and watches (crate::presence::reporter)
 //!         ├─▶ OwnerClient ─▶ shard owner
 //!         └─▶ WorkerQueues ─▶ worker threads
 //! ```
@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::conversation::shard_client::owner_client::OwnerCallError;
+use crate::shard_client::OwnerCallError;
 
 pub(crate) use registration_task::RegistrationTask;
 pub(crate) use shard_registration::ShardRegistration;

@@ -12,10 +12,8 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::debug;
 
 use super::{RegistrationContent, ShardRegistration, WorkerQueues};
-use crate::conversation::shard_client::OwnerClient;
-use crate::conversation::shard_client::backoff::Backoff;
-use crate::conversation::shard_client::owner_client::OwnerCallError;
 use crate::rpc::RpcError;
+use crate::shard_client::{Backoff, OwnerCallError, OwnerClient};
 
 /// Pause before the routing table is read again while a shard has no owner.
 const NO_OWNER: Duration = Duration::from_millis(50);

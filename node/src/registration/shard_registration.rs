@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cluster::ShardId;
 
 use super::{RegistrationContent, RegistrationHead, WorkerQueues};
-use crate::conversation::shard_client::backoff::Backoff;
+use crate::shard_client::Backoff;
 
 /// Registration with the owner of one shard. At most one request is in flight.
 #[derive(Debug)]

@@ -220,7 +220,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_keys_of_the_cluster_are_frozen() {
-        use crate::conversation::state_machine::login::{Keyring, SecretBytes, SigningKey};
+        use crate::state_machine::{Keyring, SecretBytes, SigningKey};
         golden(None::<Keyring>, &[1, 0]);
         let key = SigningKey {
             seed: SecretBytes([8; 32]),

@@ -8,9 +8,7 @@ use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::RpcError;
-use crate::conversation::state_machine::query::{
-    Direction, HistoryRange, LoggedEvent, MissedEvents, PlacedEntry, Summary,
-};
+use crate::state_machine::{Direction, HistoryRange, LoggedEvent, MissedEvents, PlacedEntry, Summary};
 
 /// Query for a conversation as a member sees it → `MemberConversation`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,8 +143,9 @@ mod tests {
     use protocol::{ConversationKind, Role};
 
     use super::*;
-    use crate::conversation::state_machine::query::{MembershipSpan, MessageView, Missed};
     use crate::rpc::tests::golden;
+    use crate::state_machine::query::MessageView;
+    use crate::state_machine::{MembershipSpan, Missed};
 
     fn conv() -> ConversationId {
         ConversationId::parse("g").unwrap()

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use protocol::{ConversationId, HistoryVisibility, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::conversation::state_machine::query::{LoggedEvent, PlacedEntry};
+use crate::state_machine::{LoggedEvent, PlacedEntry};
 
 /// Request to add to a registration, or to begin one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,14 @@ use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, VERSION, versioned};
-use crate::conversation::state_machine::consent::AdditionVerdict;
-use crate::conversation::state_machine::login::LoginOutcome;
-use crate::conversation::state_machine::outcome::error_number;
+use crate::state_machine::outcome::error_number;
+use crate::state_machine::{AdditionVerdict, LoginOutcome};
+
+/// Maximum number of commands in one batch to the shard owner, and in one log entry. More save nothing: the fsync is already shared by this many.
+pub(crate) const BATCH_COMMANDS: usize = 512;
+/// Maximum size of a log entry in bytes; a larger single command becomes an entry of its own. It bounds the time for
+/// which an entry occupies the connections and the state machine.
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// Header of a batch, followed by its commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

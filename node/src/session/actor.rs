@@ -24,8 +24,8 @@ use super::pending_futures::{FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
 use super::timers::CLOSE_TIMEOUT;
 use super::worker_context::WorkerContext;
-use crate::conversation::CommandError;
-use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
+use crate::shard_client::CommandError;
+use crate::state_machine::{CommandOrigin, ConversationOp};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
 pub struct Session {

@@ -10,8 +10,8 @@ use protocol::{ClientMessageId, ErrorCode, Response, UserId};
 
 use super::actor::Session;
 use super::presence::{EvictionEffect, refusal};
-use crate::conversation::CommandError;
-use crate::user::{Device, EvictionReason, SessionMark};
+use crate::presence::{Device, EvictionReason, SessionMark};
+use crate::shard_client::CommandError;
 
 /// The WebSocket code of a normal end (RFC 6455 §7.4.1).
 const NORMAL: u16 = 1_000;

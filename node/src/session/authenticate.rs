@@ -15,10 +15,10 @@ use super::delivery::EventSubscriber;
 use super::following;
 use super::limits::too_fast;
 use super::registry::SessionIdentity;
-use crate::conversation::CommandError;
-use crate::gateway::auth::{TokenError, TokenIdentity};
+use crate::auth::{TokenError, TokenIdentity};
+use crate::presence::{Device, SessionMark};
 use crate::rpc::SessionId;
-use crate::user::{Device, SessionMark};
+use crate::shard_client::CommandError;
 
 /// Authenticated client with the parameters of its connection.
 pub struct AuthenticatedClient {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::answer::{ConversationSnapshot, LastEvent};
 use protocol::{ConversationId, EncodedEvent, Event, MembershipChange, UserId};
 
-use crate::conversation::{CommandError, ShardClient};
+use crate::shard_client::{CommandError, ShardClient};
 
 /// Maximum number of events since the joining that are sent; of more, only the newest are, with a gap. The replay
 /// buffer of a detached session holds no more either.

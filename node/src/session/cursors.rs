@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix::Context;
 
 use super::actor::Session;
-use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
+use crate::state_machine::{CommandOrigin, ConversationOp};
 
 // === impl Session: cursors ===
 

@@ -8,7 +8,7 @@ use protocol::{ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Re
 
 use super::actor::Session;
 use super::messages::ReceivedCommand;
-use crate::conversation::CommandError;
+use crate::shard_client::CommandError;
 
 // === impl Session: dispatch ===
 

@@ -8,7 +8,7 @@ use protocol::{ClientCommand, Response};
 use super::actor::Session;
 use super::subscribe::SnapshotTarget;
 use crate::commands::{ConversationChange, changes};
-use crate::conversation::state_machine::ConversationOp;
+use crate::state_machine::ConversationOp;
 
 // === impl Session: membership ===
 

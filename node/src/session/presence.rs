@@ -3,8 +3,8 @@
 use protocol::{ClientMessageId, CloseCode, ErrorCode, UserId};
 
 use super::actor::ClientTransport;
-use crate::conversation::CommandError;
-use crate::user::{Device, EvictionReason, PresenceGuard, SessionRefused};
+use crate::presence::{Device, EvictionReason, PresenceGuard, SessionRefused};
+use crate::shard_client::CommandError;
 
 /// Presence of one session.
 #[derive(Default)]

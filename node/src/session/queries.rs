@@ -10,7 +10,7 @@ use super::actor::Session;
 use super::subscribe::SnapshotTarget;
 use super::worker_context::WorkerContext;
 use crate::commands::questions;
-use crate::conversation::CommandError;
+use crate::shard_client::CommandError;
 
 // === impl Session: queries ===
 

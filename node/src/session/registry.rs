@@ -24,13 +24,14 @@ use tokio::runtime::Handle;
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
 use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
+use crate::auth::RevocationList;
+use crate::commands::questions::FollowingSessions;
 use crate::config::{Config, HumanSize};
-use crate::conversation::CommandError;
 use crate::rpc;
 use crate::rpc::SessionId;
 use crate::rpc::resume::{CancelRequest, ConfirmRequest, ExportRequest, ExportResponse, SessionSnapshot};
+use crate::shard_client::CommandError;
 use crate::telemetry::metrics::{ResumeLabels, ServerMetrics};
-use crate::user::login::revocation_list::RevocationList;
 
 /// Sessions of a node. Cheap to clone.
 #[derive(Clone)]
@@ -153,17 +154,6 @@ impl SessionRegistry {
         while self.detached_count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    /// Waits until the user's new sessions on this node are subscribed to those of `convs` that they are about to
-    /// follow.
-    ///
-    /// # Errors
-    /// `unavailable` after the transfer timeout, for example while the shard has no owner.
-    pub async fn all_follow(&self, user: &UserId, convs: &[ConversationId]) -> Result<(), CommandError> {
-        let stand = self.inner.barrier.stand(user, convs);
-        let waited = tokio::time::timeout(self.inner.bounds.fetch, stand).await;
-        waited.map_err(|_| CommandError::unavailable())
     }
 
     // --- state of this node's sessions ---
@@ -446,6 +436,14 @@ impl SessionRegistry {
     fn addr(&self, sid: SessionId) -> Option<Addr<Session>> {
         let table = self.inner.table.lock();
         table.sessions.get(&sid.secret).map(|entry| entry.addr.clone())
+    }
+}
+
+impl FollowingSessions for SessionRegistry {
+    async fn all_follow(&self, user: &UserId, convs: &[ConversationId]) -> Result<(), CommandError> {
+        let stand = self.inner.barrier.stand(user, convs);
+        let waited = tokio::time::timeout(self.inner.bounds.fetch, stand).await;
+        waited.map_err(|_| CommandError::unavailable())
     }
 }
 

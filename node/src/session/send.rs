@@ -11,7 +11,7 @@ use protocol::{ClientMessageId, ConversationId, Response};
 
 use super::actor::Session;
 use crate::commands::ConversationChange;
-use crate::conversation::CommandAck;
+use crate::shard_client::CommandAck;
 
 // === impl Session: send ===
 

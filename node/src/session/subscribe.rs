@@ -19,10 +19,9 @@ use super::auto_subscribe;
 use super::delivery::{EventSubscriber, LATEST};
 use super::following::{AGAIN, follow_all, retrying};
 use super::worker_context::WorkerContext;
-use crate::conversation::state_machine::EventEnvelope;
-use crate::conversation::state_machine::query::{LoggedEvent, MembershipSpan};
-use crate::conversation::{CommandAck, CommandError};
-use crate::relay::Subscriber;
+use crate::shard_client::{CommandAck, CommandError};
+use crate::state_machine::{EventEnvelope, LoggedEvent, MembershipSpan};
+use crate::subscription::Subscriber;
 
 /// Concurrent subscriptions per session while a transferred session catches up.
 const AT_ONCE: usize = 64;

@@ -15,12 +15,12 @@ use tokio::sync::{Notify, watch};
 use super::connection_handle::ConnectionHandle;
 use super::limits::UserRates;
 use super::registry::SessionRegistry;
+use crate::auth::TokenVerifier;
 use crate::config::Config;
-use crate::conversation::ShardClient;
-use crate::gateway::auth::TokenVerifier;
-use crate::relay::SubscriptionHub;
+use crate::presence::LocalPresence;
+use crate::shard_client::ShardClient;
+use crate::subscription::SubscriptionHub;
 use crate::telemetry::metrics::ServerMetrics;
-use crate::user::LocalPresence;
 
 /// State shared by the sessions of one thread.
 pub struct WorkerContext {

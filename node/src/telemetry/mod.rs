@@ -1,4 +1,10 @@
 //! Telemetry of the node: logging and metrics.
 
+pub(crate) mod conversation_metrics;
+pub(crate) mod user_metrics;
+
 pub mod logging;
 pub mod metrics;
+
+pub(crate) use conversation_metrics::ConversationMetrics;
+pub(crate) use user_metrics::UserMetrics;

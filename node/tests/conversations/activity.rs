@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use node::conversation::state_machine::query::PlacedEntry;
+use node::state_machine::PlacedEntry;
 use protocol::ConversationId;
 
 use crate::test_cluster::{Node, TestCluster, eventually, user};

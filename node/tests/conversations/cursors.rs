@@ -1,7 +1,7 @@
 //! What has arrived and what was read: replicated, forward only, many for few log entries.
 
 use futures::future::join_all;
-use node::conversation::state_machine::ConversationOp;
+use node::state_machine::ConversationOp;
 use protocol::ConversationId;
 
 use crate::test_cluster::{Node, TestCluster, eventually, user};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use node::conversation::Settings;
-use node::conversation::state_machine::ConversationOp;
-use node::user::WebhookTarget;
+use node::shard::{Settings, WebhookTarget};
+use node::state_machine::ConversationOp;
 use node::webhook::{self, Webhook};
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use node::conversation::state_machine::ConversationOp;
+use node::state_machine::ConversationOp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use protocol::answer::ConversationListItem;

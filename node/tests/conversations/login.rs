@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use cluster::NodeId;
 use data_encoding::BASE32_NOPAD;
+use node::auth::{KeyringCache, LoginService, TokenVerifier, Tokens};
 use node::config::Config;
-use node::conversation::CommandError;
-use node::conversation::state_machine::TableId;
-use node::gateway::auth::TokenVerifier;
-use node::user::login::keyring::KeyringCache;
-use node::user::login::{LoginService, Tokens};
+use node::shard_client::CommandError;
+use node::state_machine::TableId;
 use node::webhook;
 use protocol::{ConversationId, ErrorCode};
 use storage::ScanOrder;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use node::conversation::state_machine::ConversationOp;
+use node::state_machine::ConversationOp;
 use protocol::{ConversationId, ErrorCode};
 
 use test_cluster::{RecordingSubscriber, TestCluster, cids, eventually, user};

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use node::conversation::state_machine::ConversationOp;
+use node::state_machine::ConversationOp;
 use protocol::ConversationId;
 
 use crate::test_cluster::{TestCluster, cids, eventually, user};

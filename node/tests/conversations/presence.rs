@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use node::conversation::state_machine::ConversationOp;
-use node::user::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
+use node::presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
+use node::state_machine::ConversationOp;
 use protocol::event::PresenceState;
 use protocol::{ConversationId, Event, GroupInvite};
 

@@ -9,15 +9,16 @@ use std::time::Duration;
 use cluster::transport::SimNetworkHandle;
 use cluster::{Cluster, ClusterTuning, NodeId};
 use node::config::Config;
-use node::conversation::state_machine::consent::AdditionLimits;
-use node::conversation::state_machine::query::{RetentionPolicies, RetentionPolicy};
-use node::conversation::state_machine::{
-    CommandOrigin, ConversationOp, EventEnvelope, ShardStateMachine, TABLES,
+use node::presence::LocalPresence;
+use node::service::ChatService;
+use node::shard::Settings;
+use node::shard_client::{CommandAck, CommandError, ShardClient};
+use node::state_machine::{
+    AdditionLimits, CommandOrigin, ConversationOp, EventEnvelope, RetentionPolicies, RetentionPolicy,
+    ShardStateMachine, TABLES,
 };
-use node::conversation::{ChatService, CommandAck, CommandError, Settings, ShardClient};
-use node::relay::{Subscriber, SubscriptionHub};
+use node::subscription::{Subscriber, SubscriptionHub};
 use node::telemetry::metrics::MetricsRegistry;
-use node::user::{self, LocalPresence};
 use protocol::{ClientMessageId, ConversationId, ConversationKind, Event, UserId};
 use storage::{MemoryDisk, MemoryOptions, Store};
 use tokio::runtime::Runtime;
@@ -82,12 +83,12 @@ impl TestCluster {
                 positions_every: Duration::from_millis(200),
                 // A few users make many groups here.
                 added: AdditionLimits { by_one: 0, by_all: 0 },
-                users: user::Settings {
+                users: node::presence::Settings {
                     offline_grace: HOLD_DOWN,
                     register_timeout: HOLD_DOWN / 2,
                     node_timeout: Duration::from_secs(2),
                     gather: Duration::from_millis(10),
-                    ..user::Settings::from(&config)
+                    ..node::presence::Settings::from(&config)
                 },
                 ..Settings::from(&config)
             };

@@ -1,6 +1,6 @@
 //! What becomes of messages, across nodes.
 
-use node::conversation::state_machine::ConversationOp;
+use node::state_machine::ConversationOp;
 
 use crate::test_cluster::{TestCluster, eventually, user};
 

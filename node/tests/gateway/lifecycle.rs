@@ -44,7 +44,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let c = acks[0]["c"].as_str().unwrap().to_owned();
     let dir = node.stop().await;
 
-    let running = node::run::start(crate::support::config(dir.path()))
+    let running = node::lifecycle::start(crate::support::config(dir.path()))
         .await
         .unwrap();
     let node = Node {
@@ -82,7 +82,7 @@ async fn a_taken_address_is_named_by_its_setting() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = crate::support::config(dir.path());
     config.server.listen = node.addr().to_string();
-    let error = node::run::start(config)
+    let error = node::lifecycle::start(config)
         .await
         .err()
         .expect("the address is taken")

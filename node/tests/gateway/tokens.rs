@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
+use node::auth::{KeyringCache, TokenError, TokenVerifier};
 use node::config::{Algorithm, AuthConfig as Settings};
-use node::conversation::state_machine::login::{Keyring, SecretBytes, SigningKey};
-use node::gateway::auth::{TokenError, TokenVerifier};
-use node::user::login::keyring::KeyringCache;
+use node::state_machine::{Keyring, SecretBytes, SigningKey};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

@@ -6,9 +6,8 @@ use utoipa::ToSchema;
 use super::{Reject, bad, most};
 use crate::error::ErrorCode;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
-use crate::limits;
 use crate::payload::Body;
-use crate::text;
+use crate::{limits, text};
 
 /// Fields of the `send` command, which sends a message.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

@@ -13,9 +13,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::Error;
 use crate::columns::Column;
-use crate::record;
+use crate::{Error, record};
 
 /// The direction of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! Failures that a test can only inject: a write or an fsync that fails, a disk that fills up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use fail::FailScenario;

@@ -1,7 +1,6 @@
 //! The log of a shard, and the group commit of all.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use crate::common::*;
 use bytes::Bytes;

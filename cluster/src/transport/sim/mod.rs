@@ -7,10 +7,9 @@ mod network;
 mod socket;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;

@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use cluster::NodeId;
-use cluster::Status;
+use cluster::{NodeId, Status};
 
 use crate::simulation::Simulation;
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use protocol::{ConversationId, ConversationKind, UserId};
 use tokio::sync::oneshot;
 

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::oneshot;
 
 use super::{ClientPool, SET_UP_AT_ONCE, all};

@@ -3,9 +3,8 @@
 mod breaking;
 mod chat;
 
-use super::plots;
 use super::text::{LATENCIES, at, latencies, mebibytes, micros, table, time_of};
-use super::{DatedReport, cpu_of_all};
+use super::{DatedReport, cpu_of_all, plots};
 use crate::measure::Percentiles;
 use crate::report::RunReport;
 use crate::report::html::{known, number};

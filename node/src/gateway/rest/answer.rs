@@ -6,8 +6,8 @@ use protocol::ClientMessageId;
 use protocol::answer::ConversationSnapshot;
 use serde::Serialize;
 
-use crate::conversation::CommandAck;
 use crate::gateway::etag;
+use crate::shard_client::CommandAck;
 
 /// Returns 200 with a JSON body.
 pub(super) fn json<T: Serialize>(value: &T) -> HttpResponse {

@@ -12,12 +12,12 @@ use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId, cost};
 
 use crate::commands::ConversationChange;
-use crate::conversation::state_machine::{CommandOrigin, ConversationOp};
-use crate::conversation::{CommandAck, CommandError, ShardClient};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
 use crate::session::{Account, CloseSocket, NodeState, WorkerContext};
+use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::state_machine::{CommandOrigin, ConversationOp};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
 /// Authenticated user of a request.

@@ -8,11 +8,10 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::answer;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
-use super::{ConversationPath, Problem};
+use super::{ConversationPath, Problem, answer};
 use crate::commands::{changes, questions};
 
 /// Page of a list.

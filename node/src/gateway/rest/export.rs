@@ -18,7 +18,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, InConversation, QueryErrors};
 use super::{ConversationPath, Problem};
-use crate::conversation::HistoryResult;
+use crate::shard_client::HistoryResult;
 
 /// Range of the log to export.
 #[derive(Deserialize, IntoParams)]

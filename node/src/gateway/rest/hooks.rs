@@ -11,7 +11,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey};
 use super::input::{Nothing, Optional};
 use super::{Problem, answer};
-use crate::conversation::state_machine::ConversationOp;
+use crate::state_machine::ConversationOp;
 
 /// Conversation and webhook name in the path.
 #[derive(IntoParams)]

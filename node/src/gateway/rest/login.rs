@@ -1,4 +1,4 @@
-//! `/v1/auth`: HTTP interface of [`crate::user::login`]: one-time codes, token refresh and logout.
+//! `/v1/auth`: HTTP interface of [`crate::auth::login_service`]: one-time codes, token refresh and logout.
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;
@@ -17,10 +17,10 @@ use super::caller::serving;
 use super::describe::{ApiTag, Entered, Proven};
 use super::input::Input;
 use super::{LoginRates, Problem, answer};
-use crate::conversation::CommandError;
+use crate::auth::{LoginService, Tokens};
 use crate::gateway::admission;
 use crate::session::WorkerContext;
-use crate::user::login::{LoginService, Tokens};
+use crate::shard_client::CommandError;
 
 /// Unauthenticated client within the request rate of its address.
 struct UnauthenticatedCaller {

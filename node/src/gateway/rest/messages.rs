@@ -9,15 +9,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::answer;
 use super::caller::AuthenticatedUser;
 use super::describe::{
     ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, OfMessage, QueryErrors,
 };
 use super::input::{Input, Nothing, Optional};
-use super::{ConversationPath, EventPath, Problem};
+use super::{ConversationPath, EventPath, Problem, answer};
 use crate::commands::questions;
-use crate::conversation::CommandError;
+use crate::shard_client::CommandError;
 
 /// Range of the log. At most one of `before` and `after` is allowed; without either, the newest rows are returned.
 #[derive(Deserialize, IntoParams)]

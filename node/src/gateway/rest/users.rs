@@ -16,7 +16,7 @@ use super::input::Input;
 use super::messages::NewMessage;
 use super::{Problem, answer};
 use crate::commands::questions;
-use crate::user::local_presence;
+use crate::presence::local_presence;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config

@@ -12,8 +12,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reader::SocketReader;
 use super::writer::SocketWriter;
+use crate::auth::TokenIdentity;
 use crate::gateway::admission;
-use crate::gateway::auth::TokenIdentity;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::{Problem, problem, problem_of};
 use crate::gateway::rest::describe::{ApiTag, Upgraded};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use protocol::{ClientMessageId, ConversationId, EncodedEvent, Event, UserId};
 
-use crate::conversation::state_machine::EventEnvelope;
+use crate::state_machine::EventEnvelope;
 
 /// Maximum number of messages in the filter. Beyond it the oldest one of the conversation, or the newest one of another
 /// conversation, is echoed. A client has to handle that anyway, by the `cid`.
@@ -140,7 +140,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::conversation::state_machine::query::LoggedEvent;
+    use crate::state_machine::LoggedEvent;
 
     fn conv() -> ConversationId {
         ConversationId::parse("g_1").unwrap()

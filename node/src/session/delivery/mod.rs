@@ -2,7 +2,6 @@
 
 mod delivery_tracker;
 mod echo_filter;
-mod joined_conversations;
 mod outbound_queue;
 mod replay_buffer;
 mod subscriber;
@@ -15,7 +14,6 @@ use protocol::{ConversationId, Response};
 
 use super::connection_handle::ConnectionHandle;
 
-pub(crate) use joined_conversations::history;
 pub use outbound_queue::{Framing, OutboundQueue, QueueBounds, WriteChunk};
 pub(super) use replay_buffer::{BufferedEvent, Gap};
 pub(super) use subscriber::{EventSubscriber, LATEST};

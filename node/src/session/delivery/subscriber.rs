@@ -17,20 +17,17 @@ use protocol::{ClientMessageId, ConversationId, EncodedEvent, HistoryVisibility,
 
 use super::delivery_tracker::DeliveryTracker;
 use super::echo_filter::EchoFilter;
-use super::joined_conversations::JoinedConversations;
 use super::outbound_queue::PushResult;
 use super::replay_buffer::BufferedEvent;
-use crate::conversation::queries::rows::REGISTERED_INDEX;
-use crate::conversation::recent::TYPING_LASTS;
-use crate::conversation::state_machine::EventEnvelope;
-use crate::conversation::state_machine::query::PlacedEntry;
-use crate::relay::Subscriber;
+use crate::presence::PresenceSink;
 use crate::rpc::SessionId;
 use crate::session::connection_handle::ConnectionHandle;
 use crate::session::lifecycle::BarrierGuard;
 use crate::session::registry::SessionRegistry;
+use crate::shard::{REGISTERED_INDEX, TYPING_LASTS};
+use crate::state_machine::{EventEnvelope, PlacedEntry};
+use crate::subscription::{JoinedConversations, Subscriber};
 use crate::telemetry::metrics::ServerMetrics;
-use crate::user::PresenceSink;
 
 /// Events buffered per conversation while its subscription starts; half as many of those outside the log.
 const HELD: usize = 256;

@@ -6,8 +6,8 @@ use protocol::answer::LastEvent;
 
 use super::*;
 use crate::config::Config;
-use crate::relay::Subscriber;
 use crate::session::CloseSocket;
+use crate::subscription::Subscriber;
 use crate::telemetry::metrics::ServerMetrics;
 
 const INTERVAL: Duration = Duration::from_secs(1);

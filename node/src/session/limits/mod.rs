@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{ClientMessageId, CommandCost, ConversationId, ErrorCode};
 
-use crate::conversation::CommandError;
+use crate::shard_client::CommandError;
 
 use in_flight_limit::InFlightLimit;
 pub use rate_limit::TokenBucket;

@@ -16,6 +16,7 @@ use protocol::{CommandCost, CommandRate, ConversationId, UserId};
 use super::rate_limit::{AbuseDetector, TokenBucket};
 use super::typing_throttle::TypingThrottle;
 use crate::config::Config;
+use crate::presence::reporter::RateDivision;
 
 /// Number of accounts from which on those that equal a new one are removed.
 const PRUNE: usize = 4_096;
@@ -166,10 +167,12 @@ impl UserRates {
         by_user.insert(user.clone(), account.clone());
         account
     }
+}
 
+impl RateDivision for UserRates {
     /// Divides the rate by the number of nodes at which the user is connected. Users without an account here are
     /// ignored.
-    pub(crate) fn divide(&self, user: &UserId, nodes: u32, now: Instant) {
+    fn divide(&self, user: &UserId, nodes: u32, now: Instant) {
         let known = self.inner.accounts.lock().by_user.get(user).cloned();
         if let Some(account) = known {
             account.state.lock().divide(&self.inner.limits, nodes, now);

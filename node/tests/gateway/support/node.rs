@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use node::config::{Config, HumanDuration, HumanSize};
-use node::run::{Running, start};
+use node::lifecycle::{Running, start};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -8,10 +8,10 @@ use protocol::event::TypingEvent;
 
 use super::*;
 use crate::config::Config;
-use crate::conversation::state_machine::query::LoggedEvent;
 use crate::session::CloseSocket;
 use crate::session::delivery::{OutboundQueue, QueueBounds};
 use crate::session::lifecycle::SubscriptionBarrier;
+use crate::state_machine::LoggedEvent;
 
 struct NoSocket;
 

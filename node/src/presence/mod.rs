@@ -1,0 +1,13 @@
+//! Presence: sessions of this node, their reports to the shard owners, and the owners' registry.
+
+pub mod local_presence;
+pub(crate) mod registry;
+pub mod reporter;
+pub mod settings;
+
+pub use local_presence::LocalPresence;
+pub use local_presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
+pub(crate) use registry::RegistrationAnswer;
+pub use reporter::PresenceReporter;
+pub(crate) use reporter::UpdateReceiver;
+pub use settings::Settings;

@@ -1,0 +1,366 @@
+//! Actor of a shard owned by this node, alive for one epoch.
+//!
+//! Inbound: it admits batches by their batch streams, groups the commands by conversation and sends each
+//! [conversation's actor](super::conversation_actor) its share in one message. Outbound: it passes decided commands to the same
+//! actors, in log order.
+//!
+//! It owns the conversation actors: starts them on demand, stops idle ones and replaces one that panicked, whose state
+//! can be read again.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::ActorFutureExt;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use cluster::{BatchResult, OwnedShard, ProposeError, Proposer};
+use protocol::{ConversationId, ErrorCode};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::apply_results;
+use super::background::{activity_dispatcher, login_gc, outbox_dispatcher, retention, webhook_dispatcher};
+use super::batch::AppliedBatch;
+use super::context::ShardContext;
+use super::conversation_actor::ConversationActor;
+use super::inbound_batch::{InboundBatch, PendingCommand};
+use super::messages::{
+    ApplyResults, EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode,
+};
+use super::pending_header::PendingHeader;
+use super::settings::Settings;
+use super::shard_deps::ShardDeps;
+use crate::presence::registry;
+use crate::rpc::RpcError;
+use crate::state_machine::ShardOutcome;
+
+/// Maximum interval between two searches for idle conversations.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Minimum number of searches within the idle timeout.
+const SWEEPS: u32 = 4;
+/// Mailbox capacity of a shard's actor in messages (batches, registrations).
+const MAILBOX: usize = 1_024;
+/// Conversation actors on this node. Above the bound the least recently used ones are stopped.
+const MAX_ACTORS: usize = 50_000;
+
+/// Actor of one shard under one epoch.
+pub(crate) struct ShardActor {
+    core: Rc<ShardContext>,
+    /// `None` while the batcher has it.
+    proposer: Option<Proposer>,
+    conversations: HashMap<ConversationId, ActorEntry>,
+    /// Number of the current sweep; +1 each time.
+    sweep: u64,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Entry of a running conversation actor.
+struct ActorEntry {
+    addr: Addr<ConversationActor>,
+    /// Sweep in which the actor last got a message.
+    used: u64,
+}
+
+// === impl ShardActor ===
+
+impl ShardActor {
+    /// Starts the actor on its arbiter. The address is usable at once.
+    pub(crate) fn launch(
+        owned: OwnedShard,
+        shared: &Arc<ShardDeps>,
+        users: Arc<registry::SharedPresenceRegistry>,
+        end: CancellationToken,
+    ) -> Addr<ShardActor> {
+        let arbiter = shared.arbiter(owned.shard).clone();
+        let shared = shared.clone();
+        ShardActor::start_in_arbiter(&arbiter, move |ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            ShardActor {
+                core: ShardContext::new(owned.shard, owned.epoch, shared, users, end),
+                proposer: Some(owned.proposer),
+                conversations: HashMap::new(),
+                sweep: 0,
+                tasks: Vec::new(),
+            }
+        })
+    }
+
+    /// Returns the actor of a conversation; starts it if it is not running.
+    fn conversation(&mut self, conv: &ConversationId) -> &mut ActorEntry {
+        let known = self.conversations.get(conv);
+        let dead = known.is_some_and(|live| !live.addr.connected());
+        if dead {
+            // The commands in its mailbox were dropped, which has failed their batch streams; their queues resend them.
+            error!(shard = self.core.shard.0, %conv, "conversation actor panicked, restarting it");
+            self.core.shared.client.metrics.actors_rebuilt.inc();
+            self.conversations.remove(conv);
+        }
+        let (core, sweep) = (&self.core, self.sweep);
+        let metrics = &core.shared.client.metrics;
+        self.conversations.entry(conv.clone()).or_insert_with(|| {
+            metrics.actors.inc();
+            ActorEntry {
+                addr: ConversationActor::launch(conv.clone(), core.clone()),
+                used: sweep,
+            }
+        })
+    }
+
+    /// Stops conversation actors that are idle, and the least recently used ones above the bound.
+    fn sweep(&mut self) {
+        self.sweep += 1;
+        let settings = &self.core.shared.settings;
+        let idle = settings.actor_idle.div_duration_f64(sweep_every(settings)).ceil() as u64;
+        // The node's bound is divided by the number of shards: no shard counts the actors of the others.
+        let shards = self.core.shared.client.command_queues().len().max(1);
+        let most = (MAX_ACTORS / shards).max(64);
+        let mut oldest: Vec<u64> = Vec::new();
+        if self.conversations.len() > most {
+            oldest = self.conversations.values().map(|live| live.used).collect();
+            oldest.sort_unstable();
+        }
+        let excess = self.conversations.len().saturating_sub(most);
+        // The `excess` least recently used actors; ties may remove more.
+        let before = excess.checked_sub(1).and_then(|at| oldest.get(at)).copied();
+        let sweep = self.sweep;
+        let mut gone = 0;
+        self.conversations.retain(|_, live| {
+            // An actor used since the last sweep stays, even above the bound: it may have commands in flight.
+            let tired = live.used + idle < sweep
+                || before.is_some_and(|before| live.used <= before && live.used + 1 < sweep);
+            if tired {
+                gone += 1;
+                // With a full mailbox the actor stops once its last address is dropped.
+                let _ = live.addr.try_send(Passivate);
+            }
+            !tired
+        });
+        self.core.shared.client.metrics.actors.dec_by(gone);
+    }
+
+    /// Proposes the next batch. The one after it is built once this one is decided, without the streams that it failed.
+    fn propose_next(&mut self, proposer: Proposer, ctx: &mut Context<Self>) {
+        // A future of the actor, so that outcomes are passed on in log order and on the shard's thread.
+        let next = super::batch::propose_next(self.core.clone(), proposer).into_actor(self);
+        let _: SpawnHandle = ctx.spawn(next.map(|(proposer, applied), actor, ctx| {
+            actor.on_decided(applied);
+            actor.propose_next(proposer, ctx);
+        }));
+    }
+
+    fn on_decided(&mut self, batch: AppliedBatch) {
+        // Before the outcomes: an event that was lost earlier must show as a gap ahead of later ones.
+        self.core.admit_loss();
+        match batch.result {
+            Ok(committed) => self.committed(batch.commands, committed),
+            Err(error) => {
+                debug!(shard = self.core.shard.0, %error, "batch failed");
+                // Only commands with `Unknown` may have been applied; all others are certainly not in the log.
+                let refused = match error {
+                    ProposeError::Unknown => RpcError::Broken { unknown: true },
+                    ProposeError::NoRoom | ProposeError::NoTime => RpcError::Busy,
+                    ProposeError::NotOwner | ProposeError::Stopped => {
+                        self.core.shared.client.not_owner(self.core.shard)
+                    }
+                };
+                for pending in batch.commands {
+                    pending.fail(refused.clone());
+                }
+            }
+        }
+    }
+
+    /// Passes the outcomes of one log entry to the conversation actors, in log order.
+    fn committed(&mut self, commands: Vec<PendingCommand>, committed: BatchResult) {
+        self.core
+            .shared
+            .client
+            .metrics
+            .committed
+            .inc_by(commands.len() as u64);
+        debug_assert_eq!(
+            commands.len(),
+            committed.outcomes.len(),
+            "one outcome per command"
+        );
+        let mut shares: Vec<(ConversationId, ApplyResults)> = Vec::new();
+        let mut at: HashMap<ConversationId, usize> = HashMap::new();
+        for (pending, outcome) in commands.into_iter().zip(&committed.outcomes) {
+            // An unreadable outcome refuses its command instead of failing the whole entry.
+            let outcome = ShardOutcome::decode(outcome)
+                .unwrap_or_else(|why| ShardOutcome::Refused(ErrorCode::Internal, why));
+            // Commands without a conversation have no actor to update.
+            let Some(conv) = pending.header.conversation().cloned() else {
+                apply_results::on_applied(&self.core, pending, outcome);
+                continue;
+            };
+            let share = *at.entry(conv).or_insert_with_key(|conv| {
+                shares.push((conv.clone(), ApplyResults::new(&self.core.lost_events)));
+                shares.len() - 1
+            });
+            shares[share].1.push(pending, outcome);
+        }
+        for (conv, share) in shares {
+            let sweep = self.sweep;
+            let sent = match self.conversations.get_mut(&conv) {
+                Some(live) => {
+                    live.used = sweep;
+                    live.addr.try_send(share).map_err(|refused| refused.into_inner())
+                }
+                None => Err(share),
+            };
+            if let Err(share) = sent {
+                // The actor is stopped or dead, and would only have cached the outcome: act on it here.
+                share.each(|pending, outcome| apply_results::on_applied(&self.core, pending, outcome));
+            }
+        }
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        debug!(shard = self.core.shard.0, epoch = self.core.epoch, "shard active");
+        ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
+        let ended = self.core.end.clone().cancelled_owned();
+        let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        // Queued before any other command of this epoch: no message may be applied before the webhooks are on.
+        webhook_dispatcher::announce(&self.core);
+        if let Some(proposer) = self.proposer.take() {
+            self.propose_next(proposer, ctx);
+        }
+        self.tasks
+            .push(actix::spawn(outbox_dispatcher::run(self.core.clone())));
+        self.tasks
+            .push(actix::spawn(activity_dispatcher::run(self.core.clone())));
+        self.tasks
+            .push(actix::spawn(super::background::presence_maintenance::run(
+                self.core.clone(),
+            )));
+        self.tasks.push(actix::spawn(retention::run(self.core.clone())));
+        self.tasks.push(actix::spawn(login_gc::run(self.core.clone())));
+        self.tasks
+            .push(actix::spawn(webhook_dispatcher::run(self.core.clone())));
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        debug!(
+            shard = self.core.shard.0,
+            epoch = self.core.epoch,
+            "shard inactive"
+        );
+        // The tasks hold the context and would go on for an epoch that is over.
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.core
+            .shared
+            .client
+            .metrics
+            .actors
+            .dec_by(self.conversations.len() as i64);
+        self.conversations.clear();
+        self.core.clear();
+    }
+}
+
+impl Handler<SubmitBatch> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, submit: SubmitBatch, _: &mut Context<Self>) {
+        let SubmitBatch {
+            from,
+            number,
+            commands,
+            reply,
+        } = submit;
+        // Checked before `admit`: a refusal that used up the batch seq would let the next batch overtake this one.
+        if !self.core.has_room(commands.len()) {
+            return reply.send(Err(RpcError::Busy));
+        }
+        if !self.core.streams.lock().admit(from, number) {
+            return reply.send(Err(RpcError::OutOfOrder));
+        }
+        let level = self.core.feature_level();
+        let commands = InboundBatch::open(
+            from,
+            number,
+            commands,
+            |bytes| PendingHeader::validate(bytes, level),
+            reply,
+            &self.core.streams,
+            &self.core.load,
+        );
+        let mut shares: Vec<(ConversationId, Vec<PendingCommand>)> = Vec::new();
+        for pending in commands {
+            let Some(conv) = pending.header.conversation() else {
+                self.core.propose(pending);
+                continue;
+            };
+            // Searched from the end: commands of one conversation tend to follow each other.
+            match shares.iter_mut().rfind(|(known, _)| known == conv) {
+                Some((_, share)) => share.push(pending),
+                None => shares.push((conv.clone(), vec![pending])),
+            }
+        }
+        for (conv, share) in shares {
+            let sweep = self.sweep;
+            let live = self.conversation(&conv);
+            live.used = sweep;
+            if let Err(refused) = live.addr.try_send(ProposeCommands(share)) {
+                // Dropping the commands fails their batch stream, so the queue resends them in order.
+                debug!(%conv, error = %refused, "conversation cannot accept commands");
+            }
+        }
+    }
+}
+
+impl Handler<RegisterNode> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, registration: RegisterNode, _: &mut Context<Self>) {
+        // The new registration must not start with a gap that predates it.
+        self.core.admit_loss();
+        super::register::register(&self.core, registration);
+    }
+}
+
+impl Handler<UnregisterNode> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, withdraw: UnregisterNode, _: &mut Context<Self>) {
+        let UnregisterNode { node, what, reply } = withdraw;
+        self.core
+            .interest
+            .borrow_mut()
+            .unregister(node, what.registration, &what.convs, &what.users);
+        reply.send(Ok(crate::rpc::encode(&())));
+    }
+}
+
+impl Handler<EphemeralEvent> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, EphemeralEvent(about, event): EphemeralEvent, _: &mut Context<Self>) {
+        self.core.say(about, event);
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+impl Handler<super::messages::Panic> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, panic: super::messages::Panic, _: &mut Context<Self>) {
+        let _ = self.conversation(&panic.0.clone()).addr.try_send(panic);
+    }
+}
+
+fn sweep_every(settings: &Settings) -> Duration {
+    (settings.actor_idle / SWEEPS).clamp(Duration::from_millis(10), SWEEP)
+}

@@ -1,0 +1,73 @@
+//! Query about many conversations: one request per shard owner, repeated where a shard has moved.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cluster::NodeId;
+use futures::future::join_all;
+use protocol::ConversationId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use super::backoff::Backoff;
+use super::owner_client::decode;
+use crate::rpc::{self, RpcError};
+use crate::shard_client::ClientContext;
+
+/// Sends a query about many conversations, one request per shard owner. An entry is `None` if no owner responded within
+/// the budget.
+pub(crate) async fn scatter<K, Q, A, T>(
+    shared: &Arc<ClientContext>,
+    keys: &[K],
+    conv: impl Fn(&K) -> &ConversationId,
+    method: u16,
+    question: impl Fn(&[&K]) -> Q,
+) -> Vec<Option<Result<T, RpcError>>>
+where
+    Q: Serialize,
+    A: DeserializeOwned + IntoIterator<Item = Result<T, RpcError>>,
+{
+    let mut answers: Vec<Option<Result<T, RpcError>>> = keys.iter().map(|_| None).collect();
+    let Some(owners) = shared.owners() else {
+        return answers;
+    };
+    let shard_of = |key: &K| owners.cluster().shard_of(conv(key).as_str().as_bytes());
+    let deadline = Instant::now() + shared.settings.query_timeout;
+    let mut backoff = Backoff::default();
+    while answers.iter().any(Option::is_none) {
+        // Grouped again in each attempt: hints of the last one may have moved some shards.
+        let mut groups: HashMap<NodeId, Vec<usize>> = HashMap::new();
+        for (at, key) in keys.iter().enumerate().filter(|(at, _)| answers[*at].is_none()) {
+            // Shards without a known owner are left for the next attempt.
+            if let Some(owner) = owners.route(shard_of(key)).owner {
+                groups.entry(owner).or_default().push(at);
+            }
+        }
+        let calls = groups.into_iter().map(|(owner, at)| {
+            let asked: Vec<&K> = at.iter().map(|at| &keys[*at]).collect();
+            let body = rpc::encode(&question(&asked));
+            async move { (at, owners.attempt_until(owner, method, body, deadline).await) }
+        });
+        let calls: Vec<_> = calls.collect();
+        for (at, answer) in join_all(calls).await {
+            // A lost or unreadable response concerns its group only; the other groups keep theirs.
+            let Ok(group) = answer.and_then(|body| decode::<A>(&body)) else {
+                continue;
+            };
+            for (at, answer) in at.into_iter().zip(group) {
+                match answer {
+                    // Stays unanswered for the next attempt. Any other refusal is final here.
+                    Err(refused @ RpcError::NotOwner { .. }) => owners.follow(shard_of(&keys[at]), &refused),
+                    answer => answers[at] = Some(answer),
+                }
+            }
+        }
+        let pause = backoff.next();
+        if answers.iter().all(Option::is_some) || Instant::now() + pause >= deadline {
+            break;
+        }
+        sleep(pause).await;
+    }
+    answers
+}

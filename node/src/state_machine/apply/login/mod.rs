@@ -1,0 +1,61 @@
+//! Steps of logins: limits, codes, token families, signing keys. A command queue resends after a lost response, so each
+//! of them may be applied twice and takes effect once.
+
+use protocol::UserId;
+
+use super::{Result, invalid};
+use crate::state_machine::apply_context::ApplyContext;
+use crate::state_machine::command_table::LoginOp;
+use crate::state_machine::login::{LoginKey, LoginOutcome};
+use crate::state_machine::row_store::RowWriter;
+
+mod codes;
+mod counts;
+mod expiry;
+mod keyring;
+mod lines;
+
+pub(super) use self::expiry::sweep;
+
+/// Applies one step of a login to the rows of its key.
+pub(super) fn apply(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    key: &LoginKey,
+    op: &LoginOp,
+) -> Result<LoginOutcome> {
+    match op {
+        LoginOp::TurnKeys { seed, pepper, pace } => keyring::turn(work, seed, pepper, *pace),
+        LoginOp::Count { nonce, limit } => counts::count(work, key, *nonce, *limit),
+        LoginOp::PutCode {
+            id,
+            code,
+            valid_ms,
+            limit,
+        } => codes::put(work, key, *id, code, *valid_ms, *limit),
+        LoginOp::TryCode {
+            id,
+            code,
+            attempt,
+            tries,
+        } => codes::attempt(work, key, *id, code, *attempt, *tries),
+        LoginOp::OpenLine { id, token, valid_ms } => lines::open(work, user(key)?, *id, token, *valid_ms),
+        LoginOp::TurnLine {
+            id,
+            token,
+            next,
+            valid_ms,
+            grace_ms,
+        } => lines::turn(work, user(key)?, *id, token, next, *valid_ms, *grace_ms),
+        LoginOp::EndLine { id, all: true } => lines::end_all(work, user(key)?, *id),
+        LoginOp::EndLine { id, all: false } => lines::end(work, user(key)?, *id),
+    }
+}
+
+fn user(key: &LoginKey) -> Result<&UserId> {
+    match key {
+        LoginKey::User(user) => Ok(user),
+        LoginKey::Keyring | LoginKey::Ip(_) | LoginKey::Identifier(_) => {
+            invalid("token families belong to a user")
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Application of one command to the apply context: one file per group of commands. Each checks everything before it
+//! changes anything.
+//!
+//! Spine: step 9 of 13. Previous: `cluster: raft/state_machine`. Next: `node: conversation/apply_results`.
+
+use protocol::{ClientMessageId, ConversationId, ErrorCode, UserId};
+use storage::Error;
+
+use super::apply_context::ApplyContext;
+use super::command::ShardCommand;
+use super::command_table::{ConversationOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
+use super::outcome::{CommandResult, ShardOutcome, UserOutcome};
+use super::row_store::RowWriter;
+use super::rows::{ConvRow, MemberRow};
+use super::rules::{self, Permission};
+
+mod activity;
+mod bans;
+mod blocks;
+mod consent;
+mod create;
+mod cursors;
+mod hooks;
+mod index;
+mod login;
+mod membership;
+mod message;
+mod retain;
+mod seen;
+mod send;
+mod settings;
+
+#[cfg(test)]
+pub(super) use self::retain::STEP as RETAIN_STEP;
+
+/// User, conversation and originating session of a command.
+#[derive(Clone, Copy)]
+struct CommandScope<'a> {
+    conv: &'a ConversationId,
+    user: &'a UserId,
+    skip: u64,
+}
+
+/// Reason for which a command changes nothing.
+enum ApplyError {
+    /// The rules forbid the command; the client receives the error.
+    Refused(ErrorCode, String),
+    /// The command was applied before; holds its first result.
+    Done(CommandResult),
+    /// The storage failed; the replica stops.
+    Storage(Error),
+}
+
+type Result<T> = std::result::Result<T, ApplyError>;
+
+/// Applies one command. An error means that the storage failed, and stops the replica.
+pub(super) fn command(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    command: &ShardCommand,
+) -> std::result::Result<ShardOutcome, Error> {
+    let result = match command {
+        ShardCommand::Conversation {
+            conversation,
+            origin,
+            op,
+        } => {
+            let by = CommandScope {
+                conv: conversation,
+                user: &origin.user,
+                skip: origin.exclude_session,
+            };
+            of_conversation(work, by, origin.cid.as_ref(), op).map(ShardOutcome::Conversation)
+        }
+        ShardCommand::User { user, op } => of_user(work, user, op).map(ShardOutcome::User),
+        ShardCommand::Login { key, op } => login::apply(work, key, op).map(ShardOutcome::Login),
+        ShardCommand::Outbox(op) => match op {
+            OutboxOp::OutboxDone { ids } => Ok(index::outbox_done(work, ids)),
+            OutboxOp::Active { items } => activity::put(work, items),
+            OutboxOp::EndWatch { items } => activity::end(work, items),
+        }
+        .map(ShardOutcome::Outbox),
+        ShardCommand::Webhook(op) => match op {
+            WebhookOp::HooksOn { members } => hooks::switch(work, *members),
+            WebhookOp::WebhookDelivered { ids } => hooks::delivered(work, ids),
+        }
+        .map(|()| ShardOutcome::Webhook),
+        ShardCommand::Retention(op) => match op {
+            RetentionOp::Retain { conversation, below } => retain::retain(work, conversation, *below),
+            RetentionOp::SweepLogins => login::sweep(work),
+        }
+        .map(ShardOutcome::Retention),
+    };
+    // A refusal is an outcome like any other: every replica must reach the same one, so only storage errors propagate.
+    match result {
+        Ok(outcome) => Ok(outcome),
+        Err(ApplyError::Done(applied)) => Ok(ShardOutcome::Conversation(applied)),
+        Err(ApplyError::Refused(code, msg)) => Ok(ShardOutcome::Refused(code, msg)),
+        Err(ApplyError::Storage(error)) => Err(error),
+    }
+}
+
+fn of_conversation(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: Option<&ClientMessageId>,
+    op: &ConversationOp,
+) -> Result<CommandResult> {
+    match op {
+        ConversationOp::Send {
+            direct,
+            body,
+            reply_to,
+            mentions,
+        } => send::send(
+            work,
+            by,
+            cid,
+            &send::MessageDraft {
+                direct: direct.as_ref(),
+                body,
+                reply_to: *reply_to,
+                mentions,
+            },
+        ),
+        ConversationOp::Edit { of, body, mentions } => {
+            message::edit(work, by, cid, *of, body, mentions.as_deref())
+        }
+        ConversationOp::Delete { of } => message::delete(work, by, cid, *of),
+        ConversationOp::React { of, k, on, who } => {
+            let (on, who) = (*on, who.as_ref());
+            message::react(work, by, cid, *of, &message::Reaction { k, on, who })
+        }
+        ConversationOp::Read { s } => cursors::read(work, by, *s),
+        ConversationOp::Delivered { s } => cursors::delivered(work, by, *s),
+        ConversationOp::Create { kind, members, title } => {
+            create::create(work, by, cid, *kind, members, title.as_deref())
+        }
+        ConversationOp::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
+        ConversationOp::Invite { who } => membership::invite(work, by, cid, who),
+        ConversationOp::Kick { who } => membership::kick(work, by, cid, who),
+        ConversationOp::Leave => membership::leave(work, by, cid),
+        ConversationOp::Join => membership::join(work, by, cid),
+        ConversationOp::Ban { who } => bans::ban(work, by, cid, who),
+        ConversationOp::Unban { who } => bans::unban(work, by, cid, who),
+        ConversationOp::SetRole { who, role } => membership::set_role(work, by, cid, who, *role),
+        ConversationOp::Set {
+            title,
+            history,
+            muted,
+            pinned,
+        } => settings::set(
+            work,
+            by,
+            cid,
+            &settings::SettingsChange {
+                title: title.as_deref(),
+                history: *history,
+                muted: *muted,
+                pinned: *pinned,
+            },
+        ),
+        ConversationOp::Block { who, on } => blocks::block(work, by, who, *on),
+        ConversationOp::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
+    }
+}
+
+fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &UserOp) -> Result<UserOutcome> {
+    match op {
+        UserOp::Reserve { conversation, cid } => create::reserve(work, user, conversation, cid),
+        UserOp::IndexPut {
+            conversation,
+            member,
+            version,
+            at_ms,
+        } => index::put(work, user, conversation, *member, *version, *at_ms),
+        UserOp::BlockPut {
+            who,
+            on,
+            version,
+            at_ms,
+        } => blocks::put(work, user, who, *on, *version, *at_ms),
+        UserOp::Seen { at_ms } => seen::put(work, user, *at_ms),
+        UserOp::MayAdd {
+            by,
+            conversation,
+            cid,
+            shared,
+            bounds,
+        } => consent::may_add(
+            work,
+            user,
+            consent::AdditionAttempts {
+                by,
+                conv: conversation,
+                cid,
+                shared: shared.as_ref(),
+                bounds: *bounds,
+            },
+        ),
+        UserOp::Wish { group_invite } => consent::wish(work, user, *group_invite),
+    }
+}
+
+// === impl ApplyError ===
+
+impl From<Error> for ApplyError {
+    fn from(error: Error) -> ApplyError {
+        ApplyError::Storage(error)
+    }
+}
+
+fn refused<T>(code: ErrorCode, msg: impl Into<String>) -> Result<T> {
+    Err(ApplyError::Refused(code, msg.into()))
+}
+
+/// Refuses a command that no client can cause: the proposing node built it wrongly.
+fn invalid<T>(why: &'static str) -> Result<T> {
+    refused(ErrorCode::BadRequest, why)
+}
+
+fn forbidden(why: &'static str) -> ApplyError {
+    ApplyError::Refused(ErrorCode::Forbidden, why.to_owned())
+}
+
+/// Returns the key, which every command that appends an event needs.
+fn key(cid: Option<&ClientMessageId>) -> Result<&ClientMessageId> {
+    match cid {
+        Some(cid) => Ok(cid),
+        None => invalid("the command needs a cid"),
+    }
+}
+
+/// Stops with the first result if the key was used before. This also holds for former members: an acknowledged command
+/// stays acknowledged.
+fn fresh(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: &ClientMessageId,
+) -> Result<()> {
+    match work.first_result(by.conv, by.user, cid)? {
+        Some(applied) => Err(ApplyError::Done(applied)),
+        None => Ok(()),
+    }
+}
+
+/// Conversation row, member row and role of the author of a command.
+struct MemberContext {
+    conv: ConvRow,
+    me: MemberRow,
+    role: protocol::Role,
+}
+
+// === impl MemberContext ===
+
+impl MemberContext {
+    /// Refuses a command that the role, or a block, does not permit.
+    fn may(&self, act: Permission) -> Result<()> {
+        rules::may(self.conv.kind, self.role, act).map_err(forbidden)?;
+        if self.me.banned && act.is_audible() {
+            return Err(forbidden(rules::BLOCKED));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the author's context. Non-members, former members and missing conversations get the same refusal.
+fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> Result<MemberContext> {
+    // Both rows come from the apply context, so earlier commands of the same batch count.
+    if let Some(conv) = work.conv(by.conv)?
+        && let Some(me) = work.member(by.conv, by.user)?
+        && let Some(role) = me.role
+    {
+        return Ok(MemberContext { conv, me, role });
+    }
+    not_member()
+}
+
+/// Refuses a non-member, with the same error for a missing conversation.
+fn not_member<T>() -> Result<T> {
+    refused(ErrorCode::NotMember, "not a member of this conversation")
+}
+
+/// Returns the time of the next event: the batch's, but never before the last event's.
+fn tick(work: &ApplyContext<'_, impl RowWriter>, conv: &ConvRow) -> u64 {
+    // The clock of a new owner may be behind; falling times would break the bisection by time in retention.
+    work.now_ms.max(conv.last_ts)
+}

@@ -1,0 +1,73 @@
+//! State machine of the shards: rows, command and time in; rows and an outcome out.
+//!
+//! [`ShardStateMachine`] runs on each replica of every shard. Its decisions depend on nothing but the rows, the command
+//! and the batch's time: no clock, no randomness, no order of a hash map, no setting. Authorisation, numbering,
+//! timestamps and idempotency are decided here, in log order, and nowhere else. The prechecks of an actor only save a
+//! log entry.
+//!
+//! Path of a command: [`ShardCommand`] (the proposal) → `shard_state_machine` (one batch) → `apply` (one file per group
+//! of commands, over the rows of `apply_context`) → [`ShardOutcome`] (input of the proposing owner). `query` answers
+//! members from the same rows. `rules` holds the permissions.
+
+pub mod command;
+
+pub(crate) mod command_header;
+
+pub mod command_table;
+
+pub mod consent;
+
+pub mod login;
+
+pub mod shard_state_machine;
+
+pub mod tables;
+
+mod apply;
+
+mod apply_context;
+mod command_codec;
+mod dedup;
+mod deleted;
+mod event_row;
+mod keys;
+mod message_state;
+mod owner_succession;
+mod row_store;
+mod rows;
+mod rules;
+
+pub mod outcome;
+
+pub mod query;
+
+pub use self::command::{ActivityNote, CommandOrigin, DecodeError, ShardCommand};
+pub(crate) use self::command_header::CommandHeader;
+pub use self::command_table::{
+    CommandKind, ConversationOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
+};
+pub use self::outcome::{
+    ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, OutboxOutcome, RetentionOutcome,
+    ShardOutcome, UserOutcome,
+};
+pub use self::row_store::RowReader;
+pub use self::rules::LARGE_CONVERSATION;
+pub use self::shard_state_machine::ShardStateMachine;
+pub use self::tables::{TABLES, TableId};
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use command_header::CommandSubject;
+pub(crate) use command_table::MembershipRule;
+pub use consent::{AdditionLimits, AdditionVerdict};
+pub use login::{
+    AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginHash, LoginKey, LoginOutcome, SecretBytes,
+    SigningKey, TokenFamilyId,
+};
+pub(crate) use query::{
+    BansPage, BlocksPage, Direction, HistoryPage, HistoryRange, IndexPage, LoggedEvent, MemberConversation,
+    MembersPage, MembershipSpan, MessagesPage, Missed, MissedEvents, OutboxEntry, PresenceVisibility,
+    QueuedWebhook, RetentionPage, Summary, WatchedConversation, WebhookBacklog,
+};
+pub use query::{PlacedEntry, QueryError, RetentionPolicies, RetentionPolicy};

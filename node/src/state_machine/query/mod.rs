@@ -1,0 +1,100 @@
+//! Queries of members on the applied state, answered by the shard owner.
+//!
+//! Each query reads one consistent [`storage::ReadView`], so the result reaches exactly up to the `last` that it names.
+//! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
+
+use super::TableId;
+use protocol::{ConversationId, ErrorCode, Role, UserId};
+use storage::Error;
+
+use super::keys;
+use super::row_store::RowReader;
+use super::rows::{ConvRow, MemberRow, VersionedRow};
+
+mod blocks;
+mod consent;
+mod hooks;
+mod index;
+mod log;
+mod login;
+mod members;
+mod messages;
+mod presence;
+mod retain;
+mod view;
+
+pub use self::blocks::{BlocksPage, blocks};
+pub use self::consent::{shared_with, wishes};
+pub use self::hooks::{AbsentMember, QueuedWebhook, WebhookBacklog, queued};
+pub use self::index::{
+    Direction, IndexEntry, IndexPage, OutboxEntry, PlacedEntry, WatchedConversation, index, members_after,
+    outbox, placed, watched, watches,
+};
+pub use self::log::{
+    HistoryPage, HistoryRange, LoggedEvent, MembershipSpan, Missed, MissedEvents, history, missed, open,
+    range, sync, without_words,
+};
+pub use self::login::{is_over, keyring};
+pub use self::members::{
+    BanEntry, BansPage, MemberCursors, MemberEntry, MembersPage, bans, member_since, members, role,
+};
+pub use self::messages::{MessageView, MessagesPage, messages};
+pub use self::presence::{PresenceVisibility, may_type, standing};
+pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
+pub use self::view::{MemberConversation, PeerView, Summary, last, mentioning, summary};
+
+/// Reason for which a query is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The user is no member; the client receives `not_member`.
+    #[error("not a member of this conversation")]
+    NotMember,
+    /// The role does not permit the query; the text is for the client.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The storage failed; the client receives `unavailable` or `internal`.
+    #[error("state cannot be read: {0}")]
+    Storage(#[from] Error),
+}
+
+type Result<T> = std::result::Result<T, QueryError>;
+
+/// Conversation row, member row and role of the requesting user.
+struct QueryContext {
+    conv: ConvRow,
+    me: MemberRow,
+    role: Role,
+}
+
+// === impl QueryError, QueryContext ===
+
+impl QueryError {
+    /// Returns the protocol's error code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            QueryError::NotMember => ErrorCode::NotMember,
+            QueryError::Forbidden(_) => ErrorCode::Forbidden,
+            // Temporary conditions: the client retries, here or on another node.
+            QueryError::Storage(Error::Closed | Error::Full { .. }) => ErrorCode::Unavailable,
+            QueryError::Storage(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+impl QueryContext {
+    fn of(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<QueryContext> {
+        // The member row goes first: a non-member costs one read, whether the conversation exists or not.
+        if let Some(member) = rows.get(TableId::Member, &keys::member(conv, user))?
+            && let me = MemberRow::decode(&member)?
+            && let Some(role) = me.role
+            && let Some(conv) = rows.get(TableId::Conversation, conv.as_str().as_bytes())?
+        {
+            return Ok(QueryContext {
+                conv: ConvRow::decode(&conv)?,
+                me,
+                role,
+            });
+        }
+        Err(QueryError::NotMember)
+    }
+}

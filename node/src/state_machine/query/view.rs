@@ -1,0 +1,232 @@
+//! Conversation as seen by one member, and its entry in the member's list.
+
+use crate::state_machine::TableId;
+use bytes::Bytes;
+use protocol::answer::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::messages::{MessageView, folded};
+use super::{QueryContext, Result};
+use crate::state_machine::keys;
+use crate::state_machine::row_store::RowReader;
+use crate::state_machine::rows::{ConvRow, EventRow, MemberRow, VersionedRow};
+
+/// Conversation as seen by one member, the protocol's `conv`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MemberConversation {
+    pub conv: ConversationId,
+    pub kind: ConversationKind,
+    pub title: Option<String>,
+    pub role: Role,
+    /// Last position of the log.
+    pub last: LastEvent,
+    pub read: u64,
+    pub delivered: u64,
+    pub members: u64,
+    /// First event that the member may see.
+    pub floor: u64,
+    /// Visibility of earlier events to new members.
+    pub history: HistoryVisibility,
+    pub muted: bool,
+    pub pinned: bool,
+    /// Peer of a direct conversation; `None` otherwise.
+    pub peer: Option<PeerView>,
+    /// Tails of the events since `have`; `None` if the request named none.
+    pub events: Option<Vec<Bytes>>,
+    /// True if the events do not start at `have + 1`.
+    pub gap: bool,
+}
+
+/// Peer of a direct conversation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PeerView {
+    pub user: UserId,
+    /// Delivered position, frozen if the peer blocks the member.
+    pub delivered: u64,
+    /// Read position, frozen if the peer blocks the member.
+    pub read: u64,
+}
+
+/// Entry of a conversation in the list of one member.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    pub conv: ConversationId,
+    pub kind: ConversationKind,
+    pub title: Option<String>,
+    pub role: Role,
+    /// Last message; the list is sorted by its `ts`.
+    pub last: LastEvent,
+    /// That message in its current state; `None` if the member may not see it or it was trimmed.
+    pub message: Option<MessageView>,
+    /// Number of messages above the read cursor, without deleted and trimmed ones.
+    pub unread: u64,
+    /// Number of unread messages that mention the member, at most 128.
+    pub mentions: u64,
+    pub read: u64,
+    pub delivered: u64,
+    pub muted: bool,
+    pub pinned: bool,
+    /// Peer of a direct conversation; `None` otherwise.
+    pub peer: Option<PeerView>,
+}
+
+/// Returns the conversation's entry in the list of `user`.
+pub fn summary(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<Summary> {
+    let context = QueryContext::of(rows, conv, user)?;
+    let s = context.conv.message_s;
+    // A message before the membership must not appear in the list, even as the last one.
+    let visible = s > 0 && s >= context.me.floor(&context.conv);
+    let message = if visible { folded(rows, conv, s)? } else { None };
+    Ok(Summary {
+        conv: conv.clone(),
+        kind: context.conv.kind,
+        title: context.conv.title.as_deref().map(str::to_owned),
+        role: context.role,
+        last: LastEvent {
+            s,
+            mn: context.conv.last_mn,
+            ts: context.conv.message_ts,
+        },
+        message,
+        unread: context.conv.unread(rows, conv, context.me.read_mn)?,
+        mentions: context.me.mentioned(&context.conv),
+        read: context.me.read,
+        delivered: context.me.delivered,
+        muted: context.me.muted,
+        pinned: context.me.pinned,
+        peer: peer(rows, conv, user, &context)?,
+    })
+}
+
+/// Returns the authors of the unread messages that mention the user, one entry per message.
+pub fn mentioning(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<Vec<UserId>> {
+    let context = QueryContext::of(rows, conv, user)?;
+    let mut authors = Vec::new();
+    for s in context.me.mentions_there(&context.conv) {
+        if let Some(row) = rows.get(TableId::Message, &keys::message(conv, *s))? {
+            authors.push(EventRow::decode(&row)?.author);
+        }
+    }
+    Ok(authors)
+}
+
+/// Returns the last position and the number of members without a permission check, for the shard owner itself; `None`
+/// if the conversation does not exist.
+pub fn last(rows: &impl RowReader, conv: &ConversationId) -> Result<Option<(LastEvent, u64)>> {
+    let row = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+    let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
+    Ok(row.map(|row| (last_of(&row), row.members)))
+}
+
+/// Returns the conversation as its member sees it, without events.
+pub(super) fn view(
+    rows: &impl RowReader,
+    conv: &ConversationId,
+    user: &UserId,
+    context: &QueryContext,
+) -> Result<MemberConversation> {
+    Ok(MemberConversation {
+        conv: conv.clone(),
+        kind: context.conv.kind,
+        title: context.conv.title.as_deref().map(str::to_owned),
+        role: context.role,
+        last: last_of(&context.conv),
+        read: context.me.read,
+        delivered: context.me.delivered,
+        members: context.conv.members,
+        floor: context.me.floor(&context.conv),
+        history: context.conv.history,
+        muted: context.me.muted,
+        pinned: context.me.pinned,
+        peer: peer(rows, conv, user, context)?,
+        events: None,
+        gap: false,
+    })
+}
+
+fn last_of(conv: &ConvRow) -> LastEvent {
+    LastEvent {
+        s: conv.last_s,
+        mn: conv.last_mn,
+        ts: conv.last_ts,
+    }
+}
+
+fn peer(
+    rows: &impl RowReader,
+    conv: &ConversationId,
+    user: &UserId,
+    context: &QueryContext,
+) -> Result<Option<PeerView>> {
+    let Some(peer) = context.conv.peer_of(user) else {
+        return Ok(None);
+    };
+    let Some(member) = rows.get(TableId::Member, &keys::member(conv, peer))? else {
+        return Ok(None);
+    };
+    let (delivered, read) = context.me.sees(&MemberRow::decode(&member)?);
+    Ok(Some(PeerView {
+        user: peer.clone(),
+        delivered,
+        read,
+    }))
+}
+
+// === impl MemberConversation, Summary, PeerView ===
+
+impl MemberConversation {
+    /// Returns the protocol's form. The error is a stored event that is no JSON.
+    pub fn wire(&self) -> std::result::Result<ConversationSnapshot, String> {
+        let events = self.events.as_ref();
+        let events = events.map(|events| events.iter().map(|tail| EncodedEvent::from_tail(tail)).collect());
+        Ok(ConversationSnapshot {
+            c: self.conv.clone(),
+            kind: self.kind,
+            title: self.title.clone(),
+            role: Some(self.role),
+            last: self.last,
+            read: self.read,
+            delivered: self.delivered,
+            muted: self.muted,
+            pinned: self.pinned,
+            history: Some(self.history),
+            members: Some(self.members),
+            peer: self.peer.as_ref().map(PeerView::wire),
+            events: events.transpose()?,
+            gap: self.gap,
+        })
+    }
+}
+
+impl Summary {
+    /// Returns the protocol's form. The error is a stored event that is no JSON.
+    pub fn wire(&self) -> std::result::Result<ConversationListItem, String> {
+        Ok(ConversationListItem {
+            c: self.conv.clone(),
+            kind: self.kind,
+            title: self.title.clone(),
+            role: Some(self.role),
+            last: self.message.as_ref().map(MessageView::event).transpose()?,
+            unread: self.unread,
+            mentions: self.mentions,
+            read: self.read,
+            delivered: self.delivered,
+            muted: self.muted,
+            pinned: self.pinned,
+            peer: self.peer.as_ref().map(PeerView::wire),
+            stale: false,
+        })
+    }
+}
+
+impl PeerView {
+    /// Returns the protocol's form of the peer.
+    pub fn wire(&self) -> DirectPeer {
+        DirectPeer {
+            u: self.user.clone(),
+            delivered: self.delivered,
+            read: self.read,
+        }
+    }
+}
