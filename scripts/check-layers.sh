@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 roots=(
   protocol/src/lib.rs
   storage/src/lib.rs
-  # cluster/src/lib.rs
-  # loadtest/src/main.rs
-  # node/src/lib.rs
+  cluster/src/lib.rs
+  loadtest/src/main.rs
+  node/src/lib.rs
 )
 
 perl -e '

@@ -22,7 +22,7 @@ named() {
     [ -f "$2/$file" ] || [ -f "$file" ] || echo "$file"
   done
 }
-for place in "3 node/src/conversation/state_machine/tests" "4 node/tests" "5 node/tests/processes"; do
+for place in "3 node/src/state_machine/tests" "4 node/tests" "5 node/tests/processes"; do
   # shellcheck disable=SC2086 # a column and a folder
   hits=$(named $place)
   [ -z "$hits" ] || complain "docs/testing.md names a test that is not there" "$hits"

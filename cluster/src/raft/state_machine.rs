@@ -1,6 +1,6 @@
 //! Applies committed entries in order, each chunk in one storage transaction.
 //!
-//! Spine: step 9 of 13. Previous: `cluster: transport`. Next: `node: conversation/state_machine/apply`.
+//! Spine: step 9 of 13. Previous: `cluster: transport`. Next: `node: state_machine/apply`.
 //!
 //! The transaction is not synced: the log is authoritative, and effects lost in a crash are applied again. That
 //! requires that an entry's effects do not reach the disk before the entry does. A leader may commit through its

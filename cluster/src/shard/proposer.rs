@@ -1,6 +1,6 @@
 //! Proposes the batches of a shard owner as log entries.
 //!
-//! Spine: step 6 of 13. Previous: `node: conversation/shard/batch`. Next: `cluster: raft/log_store`.
+//! Spine: step 6 of 13. Previous: `node: shard/batch`. Next: `cluster: raft/log_store`.
 //!
 //! A [`Proposer`] belongs to one epoch and has no queue: the batcher is the shard's batch task, which gets the proposer
 //! with the ownership of the shard. [`propose`](Proposer::propose) borrows it mutably until the batch is applied, so

@@ -1,7 +1,7 @@
 //! Handling of `send`: the command passes the session's checks of rate, size and order, and is submitted to its conversation.
 //! The result of the command is handled here too.
 //!
-//! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: conversation/shard_client/command_queue`.
+//! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: shard_client/command_queue`.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Acts on a command that is synced on a majority and applied.
 //!
-//! Spine: step 10 of 13. Previous: `node: conversation/state_machine/apply`. Next: `node: conversation/fanout`.
+//! Spine: step 10 of 13. Previous: `node: state_machine/apply`. Next: `node: shard/fanout`.
 //!
 //! The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
 //! login changes, and membership changes for the user's shard.

@@ -1,6 +1,6 @@
 //! Batcher of a shard: proposes the checked commands of its actors, one log entry at a time.
 //!
-//! Spine: step 6 of 13. Previous: `node: conversation/precheck`. Next: `cluster: shard/proposer`.
+//! Spine: step 6 of 13. Previous: `node: shard/precheck`. Next: `cluster: shard/proposer`.
 //!
 //! It is the only batcher between the actors and the log. While an entry is in flight the checked commands queue up in
 //! the [context](super::context), within the bound of `ShardContext::has_room`, and become the next entry.

@@ -1,6 +1,6 @@
 //! Fan-out of a shard: one delivery per interested node.
 //!
-//! Spine: step 11 of 13. Previous: `node: conversation/apply_results`. Next: `node: relay/hub`.
+//! Spine: step 11 of 13. Previous: `node: shard/apply_results`. Next: `node: subscription/hub`.
 //!
 //! * The state machine encoded the event once. Here it becomes one record, copied behind the header of each
 //!   destination.

@@ -1,7 +1,7 @@
 //! The conversation actor's precheck before the log.
 //!
-//! Spine: step 5 of 13. Previous: `node: conversation/shard_client/command_queue`. Next:
-//! `node: conversation/shard/batch`.
+//! Spine: step 5 of 13. Previous: `node: shard_client/command_queue`. Next:
+//! `node: shard/batch`.
 //!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These

@@ -1,7 +1,7 @@
 //! Command queue from this node to the owner of one shard: one task sends the queued commands, in order, until they are
 //! acknowledged.
 //!
-//! Spine: step 4 of 13. Previous: `node: session/send`. Next: `node: conversation/precheck`.
+//! Spine: step 4 of 13. Previous: `node: session/send`. Next: `node: shard/precheck`.
 //!
 //! Several batches are sent without waiting. A refusal, a broken connection, a timeout and an owner change are handled
 //! alike: the stream is abandoned. The whole unacknowledged window is then sent again, in order, under a new stream

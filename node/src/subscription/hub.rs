@@ -1,6 +1,6 @@
 //! Subscription hub of one worker thread: calls the subscribers.
 //!
-//! Spine: step 12 of 13. Previous: `node: conversation/fanout`. Next: `node: session/delivery/outbound_queue`.
+//! Spine: step 12 of 13. Previous: `node: shard/fanout`. Next: `node: session/delivery/outbound_queue`.
 //!
 //! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
 //! then called in a loop, in slices between which other tasks of the thread run.

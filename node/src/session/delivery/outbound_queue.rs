@@ -1,7 +1,7 @@
 //! Bounded outbound queue of one connection, with the rules for a client that is slower than its
 //! conversations.
 //!
-//! Spine: step 12 of 13. Previous: `node: relay/hub`. Next: `node: gateway/websocket/writer`.
+//! Spine: step 12 of 13. Previous: `node: subscription/hub`. Next: `node: gateway/websocket/writer`.
 //!
 //! Filled by the session (responses) and, bypassing it, by the `subscriber` (events). Drained by the connection's
 //! writer, such as that of the [WebSocket](crate::gateway::websocket::writer), which also implements

@@ -1,7 +1,7 @@
 //! Application of one command to the apply context: one file per group of commands. Each checks everything before it
 //! changes anything.
 //!
-//! Spine: step 9 of 13. Previous: `cluster: raft/state_machine`. Next: `node: conversation/apply_results`.
+//! Spine: step 9 of 13. Previous: `cluster: raft/state_machine`. Next: `node: shard/apply_results`.
 
 use protocol::{ClientMessageId, ConversationId, ErrorCode, UserId};
 use storage::Error;

@@ -26,7 +26,7 @@ use crate::state_machine::{deleted, keys, message_state};
 const SHARE: u64 = 4;
 
 /// Approximate number of rows that one command removes.
-pub(in super::super) const STEP: usize = 512;
+pub(in crate::state_machine) const STEP: usize = 512;
 
 /// Raises the first retained position towards `below` and removes rows below it.
 pub(super) fn retain(
