@@ -108,7 +108,7 @@ async fn two_members_of_two_that_moved_meet_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removed_member_that_runs_serves_nothing_and_does_not_come_back() {
+async fn removed_member_that_runs_serves_nothing_and_cannot_return() {
     let directory = tempfile::tempdir().unwrap();
     let mut members = grow(&directory, 2).await;
     let removed = members.pop().unwrap();
@@ -138,7 +138,7 @@ async fn a_removed_member_that_runs_serves_nothing_and_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_removed_while_it_was_down_learns_of_it_from_the_others() {
+async fn member_removed_while_down_learns_it_from_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let mut members = grow(&directory, 2).await;
     let down = members.pop().unwrap();

@@ -182,7 +182,7 @@ fn a_second_process_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn people_chat_across_the_nodes_of_a_local_cluster_that_loses_one_and_stops_as_a_whole() {
+fn local_cluster_serves_chat_loses_a_node_and_stops_together() {
     let dir = tempfile::tempdir().unwrap();
     let base = ports(3);
     let cluster = rookery()

@@ -157,7 +157,7 @@ async fn expect(socket: &mut Socket, sort: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_node_with_few_files_serves_as_many_as_it_can_and_refuses_the_others_in_words() {
+async fn node_with_few_files_refuses_excess_connections_with_503() {
     let dir = tempfile::tempdir().unwrap();
     let node = Limited::start(320, dir.path()).await;
     let before = node.files();

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_twice_is_refused_however_it_is_written_and_however_deep() {
+    fn duplicate_keys_are_refused_in_every_spelling_and_depth() {
         for text in [
             r#"{"a":1,"a":2}"#,
             r#"{"a":1,"b":{"a":1},"a":2}"#,

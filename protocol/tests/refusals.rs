@@ -50,7 +50,7 @@ fn unknown_fields_are_ignored() {
 }
 
 #[test]
-fn what_could_not_be_parsed_is_refused_with_the_id_that_could_be_read() {
+fn unparsable_command_is_refused_with_its_readable_id() {
     let deep = format!(
         r#"{{"t":"send","id":7,"b":{}{}}}"#,
         "[".repeat(200),

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_ahead_reads_the_majoritys_time_and_may_own_nothing() {
+    async fn member_with_a_fast_clock_uses_majority_time_and_owns_nothing() {
         let (clock, _) = member(3, RIGHT + DAYS);
         report(&clock, 2, RIGHT);
         report(&clock, 3, RIGHT + 20);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_behind_reads_the_majoritys_time_and_may_own_nothing() {
+    async fn member_with_a_slow_clock_uses_majority_time_and_owns_nothing() {
         let (clock, _) = member(3, RIGHT - DAYS);
         report(&clock, 2, RIGHT);
         report(&clock, 3, RIGHT + 20);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_right_clock_beside_a_wrong_one_may_own_whichever_way_the_other_is_wrong() {
+    async fn member_with_a_right_clock_may_own_beside_one_wrong_clock() {
         for wrong in [RIGHT + DAYS, RIGHT - DAYS] {
             let (clock, _) = member(3, RIGHT);
             report(&clock, 2, wrong);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_right_again_may_own_again_and_one_at_the_edge_stays_as_it_was() {
+    async fn corrected_clock_may_own_again_with_hysteresis_at_the_edge() {
         let (clock, wall) = member(3, RIGHT + 11_000);
         for peer in [2, 3] {
             report(&clock, peer, RIGHT);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_knows_too_few_clocks_has_no_stamp_unless_those_who_decide_are_known() {
+    async fn stamp_requires_a_majority_of_clocks_or_of_the_voters() {
         let (clock, _) = member(5, RIGHT);
         report(&clock, 2, RIGHT + 7);
         assert_eq!(clock.reached_ms(), None);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reports_go_on_by_themselves_for_a_while_and_are_forgotten_after_a_pause() {
+    async fn clock_reports_are_extrapolated_and_expire_after_a_pause() {
         let (clock, wall) = member(3, RIGHT);
         report(&clock, 2, RIGHT);
         report(&clock, 3, RIGHT);

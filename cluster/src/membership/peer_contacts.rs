@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_come_from_the_map_the_configuration_and_visits_and_are_bounded() {
+    fn hints_merge_map_configuration_and_visits_and_are_bounded() {
         let (contacts, map) = (PeerContacts::default(), map());
         contacts.hint((0..1000).map(|port| format!("x:{port}")));
         let hints = contacts.all_hints(&map, &["seed:1".into(), "me:1".into()], "me:1");

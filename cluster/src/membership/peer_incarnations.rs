@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_goes_on_while_this_one_restarts_is_still_admitted() {
+    fn running_process_is_admitted_after_a_restart_of_this_node() {
         let disks = PeerIncarnations::load(None, false).unwrap();
         let process = incarnation(Some(10), 1);
         assert!(disks.admits(PEER, process));

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_member_is_down_since_its_link_broke_or_since_it_was_looked_for() {
+    async fn member_is_down_since_link_loss_or_since_the_first_check() {
         let health = QuorumMonitor::new();
         health.link_up(NodeId(2));
         tokio::time::advance(Duration::from_secs(5)).await;

@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_member_is_forgotten_and_its_id_is_not_given_out_again() {
+    fn removed_member_leaves_the_map_and_its_id_is_not_reused() {
         let mut map = created();
         map.apply(join(11));
         let remove = |node| MapChange::Remove { node: NodeId(node) };

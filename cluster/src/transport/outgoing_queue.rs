@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn call_that_was_never_written_is_unreachable_and_a_written_one_is_lost() {
+    async fn unwritten_call_is_unreachable_and_a_written_one_is_lost() {
         let queue = queue(1000);
         let written = queue.call(1, Bytes::new(), SECOND);
         assert_eq!(take(&queue).len(), 1);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn call_whose_deadline_passes_before_it_is_written_is_never_written() {
+    async fn call_with_a_passed_deadline_is_never_written() {
         let queue = queue(1000);
         assert_eq!(queue.call(1, Bytes::new(), SECOND).await, Err(Error::Unreachable));
         drop(queue.call(2, Bytes::new(), SECOND));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bound_counts_calls_until_they_are_answered_and_casts_until_they_are_written() {
+    async fn queue_limit_counts_unanswered_calls_and_unwritten_casts() {
         let queue = queue(100);
         let call = queue.call(1, Bytes::from_static(&[0; 31]), SECOND);
         assert_eq!(queue.cast(1, Bytes::from_static(&[0; 31])), Ok(()));

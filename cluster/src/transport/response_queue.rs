@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn reader_waits_over_the_bound_and_goes_on_when_answers_are_written() {
+    async fn reader_waits_over_the_limit_until_responses_are_written() {
         let answers = ResponseQueue::new(40, 100);
         answers.push(FrameKind::Answer, 1, Bytes::from_static(&[0; 30]));
         assert!(futures::FutureExt::now_or_never(answers.has_room()).is_none());

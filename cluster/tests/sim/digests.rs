@@ -32,7 +32,7 @@ async fn agree(simulation: &Simulation) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn three_members_at_one_index_show_the_same_digest_and_each_message_changes_it() {
+fn members_at_one_index_agree_on_a_digest_of_all_messages() {
     simulate(async |simulation| {
         three(&simulation).await;
         // Leadership spreads, and has found its place.
@@ -48,7 +48,7 @@ fn three_members_at_one_index_show_the_same_digest_and_each_message_changes_it()
 }
 
 #[test]
-fn a_member_that_lost_power_shows_the_same_digest_when_it_has_caught_up() {
+fn member_has_the_same_digest_after_power_loss_and_catch_up() {
     simulate(async |simulation| {
         three(&simulation).await;
         send_to_all(&simulation).await;
@@ -69,7 +69,7 @@ fn a_member_that_lost_power_shows_the_same_digest_when_it_has_caught_up() {
 }
 
 #[test]
-fn a_member_that_received_a_snapshot_shows_the_digest_of_those_that_applied() {
+fn snapshot_receiver_has_the_digest_of_the_applying_members() {
     simulate(async |simulation| {
         three(&simulation).await;
         send_to_all(&simulation).await;

@@ -89,7 +89,7 @@ fn owner_of_the_first(members: &[Cluster; 3]) -> (usize, &Cluster) {
 }
 
 #[test]
-fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
+fn member_with_a_failed_disk_steps_down_and_others_take_over() {
     simulate(async |simulation| {
         let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
@@ -107,7 +107,7 @@ fn a_member_whose_disk_fails_steps_down_and_says_so_while_others_take_over() {
 }
 
 #[test]
-fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without_it() {
+fn member_with_a_rolled_back_disk_stops_and_others_continue() {
     simulate(async |simulation| {
         three(&simulation).await;
         send_to_all(&simulation).await;
@@ -155,7 +155,7 @@ fn a_member_with_an_older_copy_of_its_disk_gives_up_and_the_others_go_on_without
 }
 
 #[test]
-fn full_disks_refuse_messages_and_take_them_again_when_there_is_room() {
+fn full_disks_refuse_messages_until_space_is_free_again() {
     simulate(async |simulation| {
         let members = three(&simulation).await;
         send_to_all(&simulation).await;
@@ -209,7 +209,7 @@ fn a_follower_with_a_full_disk_catches_up_later() {
 }
 
 #[test]
-fn an_owner_that_is_cut_off_serves_no_read_and_calls_itself_isolated() {
+fn partitioned_owner_serves_no_read_and_reports_isolation() {
     simulate(async |simulation| {
         let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);
@@ -231,7 +231,7 @@ fn an_owner_that_is_cut_off_serves_no_read_and_calls_itself_isolated() {
 }
 
 #[test]
-fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
+fn member_that_crashes_during_its_join_keeps_its_identity() {
     for delay in (0..80).step_by(4).map(Duration::from_millis) {
         simulate(async |simulation| {
             simulation.members[0].start().await.unwrap();
@@ -248,7 +248,7 @@ fn a_member_that_crashes_while_it_joins_is_the_same_member_afterwards() {
 }
 
 #[test]
-fn a_change_of_members_that_is_refused_rests_before_the_next_attempt() {
+fn refused_membership_change_is_retried_after_a_pause() {
     for delay in (0..200).step_by(5).map(Duration::from_millis) {
         simulate(async |simulation| {
             let running = || simulation.members.iter().filter_map(|member| member.running());
@@ -292,7 +292,7 @@ fn owns(member: &Cluster) -> usize {
 }
 
 #[test]
-fn a_member_whose_clock_is_wrong_owns_nothing_and_says_so_until_it_is_right() {
+fn member_with_a_wrong_clock_owns_nothing_and_reports_it() {
     for ahead_ms in [TEN_DAYS_MS, -TEN_DAYS_MS] {
         simulate(async |simulation| {
             let members = three(&simulation).await;
@@ -371,7 +371,7 @@ fn a_drifting_clock_is_noticed_before_it_reaches_the_log() {
 }
 
 #[test]
-fn an_owner_that_believes_its_own_clock_is_deposed_by_the_log_and_nothing_is_lost() {
+fn log_deposes_an_owner_that_trusts_its_own_wrong_clock() {
     seeded_bugs::plant(Some(SeededBug::ClockBelieved));
     simulate(async |simulation| {
         let members = three(&simulation).await;
@@ -404,7 +404,7 @@ fn an_owner_that_believes_its_own_clock_is_deposed_by_the_log_and_nothing_is_los
 }
 
 #[test]
-fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts() {
+fn slower_of_two_disagreeing_clocks_owns_all_and_sets_time() {
     for (node, ahead_ms) in [(1, TEN_DAYS_MS), (2, TEN_DAYS_MS), (1, -TEN_DAYS_MS)] {
         simulate(async |simulation| {
             for member in &simulation.members[..2] {
@@ -436,7 +436,7 @@ fn of_two_members_that_disagree_the_slower_owns_everything_and_its_time_counts()
 }
 
 #[test]
-fn a_member_whose_machine_was_suspended_forgets_the_others_clocks() {
+fn suspended_member_discards_the_clock_reports_of_the_others() {
     simulate(async |simulation| {
         let members = three(&simulation).await;
         let (position, owner) = owner_of_the_first(&members);

@@ -43,7 +43,7 @@ fn failure(simulation: &Simulation) -> Option<String> {
 }
 
 #[test]
-fn a_replica_stops_at_an_unknown_kind_and_continues_with_a_build_that_knows_it() {
+fn replica_stops_at_an_unknown_kind_until_it_is_upgraded() {
     simulate(async |simulation| {
         let third = &simulation.members[2];
         third.newest_kind.set(OLD_KIND);

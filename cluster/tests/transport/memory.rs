@@ -87,7 +87,7 @@ async fn one_way_partition_breaks_links_of_both_directions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_short_partition_holds_back_arrives_in_order_on_the_same_link() {
+async fn short_partition_delays_casts_and_keeps_their_order() {
     let network = SimNetworkHandle::new(3);
     let [one, two, _three] = three(&network).await;
     network.partition(&[NodeId(2)]);

@@ -254,7 +254,7 @@ async fn call_to_an_address_without_a_listener_is_unreachable() {
 }
 
 #[tokio::test]
-async fn forgotten_peer_is_unreachable_and_a_moved_one_is_dialled_anew() {
+async fn forgotten_peer_is_unreachable_and_a_moved_one_is_redialed() {
     let (one, two) = (tcp_node(1, quick()).await, tcp_node(2, quick()).await);
     mesh(&[&one, &two]).await;
     one.transport.set_peers(vec![]);

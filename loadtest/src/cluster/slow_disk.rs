@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn several_processes_are_slowed_at_once_and_one_that_lacks_the_thread_is_refused() {
+    fn slow_disk_delays_several_processes_and_needs_the_thread() {
         let (one, other) = (Syncing::start("one"), Syncing::start("other"));
         let slow_disks = [one.delay(), other.delay()];
         until(|| slow_disks.iter().all(|slow_disk| slow_disk.held() >= 2));

@@ -202,7 +202,7 @@ impl ClientPool {
         }
     }
 
-    /// Drops every connection.
+    /// Makes every client drop its connection.
     pub(crate) fn cut(&self) {
         self.handles
             .iter()
@@ -219,7 +219,7 @@ impl ClientPool {
         shared.map(|(_, (_, conv))| *conv).collect()
     }
 
-    /// Ends every client.
+    /// Tells every client to end.
     pub(crate) fn quit(&self) {
         self.handles
             .iter()

@@ -224,7 +224,7 @@ mod tests {
     use crate::fake_server::{Defect, FakeServer};
 
     #[test]
-    fn hostile_sessions_do_what_they_are_there_for_and_end_when_they_are_dropped() {
+    fn hostile_sessions_do_their_attack_and_end_when_dropped() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -318,7 +318,7 @@ mod tests {
     use crate::fake_server::{Defect, FakeServer};
 
     #[test]
-    fn every_conversation_is_made_once_with_a_message_by_creators_that_share_the_work() {
+    fn creators_make_every_conversation_once_with_a_message() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_is_lost_twice_before_it_has_everything_is_behind_once() {
+    fn client_lost_twice_before_catch_up_counts_as_behind_once() {
         let mut recovery = Recovery::new();
         recovery.dropped();
         recovery.lost();

@@ -60,7 +60,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 
 #[test]
-fn a_cut_of_one_way_holds_what_goes_there_and_nothing_else_until_it_heals() {
+fn one_way_cut_delays_only_its_direction_until_it_heals() {
     let mut wired = wired();
     let cut = wired.links.install(vec![(1, 2)], NetworkFault::Cut);
     wired.one.write_all(b"a").unwrap();

@@ -400,7 +400,7 @@ fn a_cursor_that_falls_or_is_beyond_the_last_is_caught() {
 }
 
 #[test]
-fn one_unread_too_many_or_too_few_is_caught_whenever_it_was_listed() {
+fn wrong_unread_count_is_caught_in_every_listing() {
     for is_final in [false, true] {
         for by in [1, u64::MAX] {
             let found = violation_after(|steps| {
@@ -450,7 +450,7 @@ fn the_memory_is_bounded_however_long_the_history() {
 }
 
 #[test]
-fn one_who_came_later_sees_an_edit_of_a_message_from_before_without_its_words() {
+fn late_joiner_may_see_an_edit_without_the_message_text() {
     // Whether words are missed where the second client's view begins behind that event.
     let missed = |began: u64| {
         let mut oracle = Oracle::with_window(1_000);

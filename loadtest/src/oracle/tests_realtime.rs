@@ -68,7 +68,7 @@ fn remove(oracle: &mut Oracle, conv: ConvIx) {
 }
 
 #[test]
-fn a_read_that_begins_after_an_ack_and_does_not_show_it_is_caught() {
+fn stale_read_that_began_after_an_ack_is_caught() {
     let (mut oracle, conv) = ten();
     let before = AcknowledgedSeqs::default();
     let since = oracle.since(conv);
@@ -82,7 +82,7 @@ fn a_read_that_begins_after_an_ack_and_does_not_show_it_is_caught() {
 }
 
 #[test]
-fn a_message_that_is_sent_after_an_ack_and_stands_before_it_is_caught() {
+fn message_sent_after_an_ack_but_ordered_before_it_is_caught() {
     let (mut oracle, conv) = ten();
     oracle.appended(conv, 1, 4, AcknowledgedSeqs { event: 3, message: 3 });
     oracle.appended(conv, 1, 11, oracle.since(conv));
@@ -92,7 +92,7 @@ fn a_message_that_is_sent_after_an_ack_and_stands_before_it_is_caught() {
 }
 
 #[test]
-fn an_ack_of_a_change_and_of_a_removal_counts_for_what_comes_after_it() {
+fn acks_of_changes_and_removals_raise_the_acknowledged_seqs() {
     let (mut oracle, conv) = ten();
     let ordinal = oracle.next_change(conv, 0);
     assert_eq!(ordinal & CHANGE, CHANGE);
@@ -110,7 +110,7 @@ fn an_ack_of_a_change_and_of_a_removal_counts_for_what_comes_after_it() {
 }
 
 #[test]
-fn what_reaches_a_removed_member_who_never_saw_the_removal_is_caught_whichever_is_known_first() {
+fn event_to_a_removed_member_is_caught_in_either_order() {
     // The event first, held back because something below it is missing, then the ack of the removal.
     let (mut oracle, conv) = ten();
     oracle.removal_asked(conv, 2);
@@ -145,7 +145,7 @@ fn what_reaches_a_removed_member_who_never_saw_the_removal_is_caught_whichever_i
 }
 
 #[test]
-fn an_answer_to_somebody_whose_removal_was_acknowledged_is_caught() {
+fn response_to_a_member_after_an_acked_removal_is_caught() {
     let (mut oracle, conv) = ten();
     oracle.removal_asked(conv, 2);
     assert!(!oracle.removal_is_acked(conv, 2));
@@ -174,7 +174,7 @@ fn a_refusal_that_nothing_explains_is_caught() {
 }
 
 #[test]
-fn a_change_is_refused_as_a_conflict_only_where_the_message_may_be_deleted_or_full() {
+fn change_conflict_requires_a_deletable_or_full_message() {
     let change = |by, what, of| MessageChange {
         by,
         what,
@@ -206,7 +206,7 @@ fn a_change_is_refused_as_a_conflict_only_where_the_message_may_be_deleted_or_fu
 }
 
 #[test]
-fn what_was_refused_and_is_in_the_log_is_caught_whichever_is_known_first() {
+fn refused_command_in_the_log_is_caught_in_either_order() {
     let (mut oracle, conv) = ten();
     oracle.removal_asked(conv, 0);
     oracle.refused(conv, tag(0, 10), "not_member");

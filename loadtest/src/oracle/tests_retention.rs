@@ -174,7 +174,7 @@ fn what_was_seen_before_a_trim_is_judged_at_the_trim() {
 }
 
 #[test]
-fn a_reading_that_begins_above_what_is_gone_is_compared_from_there() {
+fn read_from_above_the_trimmed_events_is_compared_from_there() {
     let messages = 4000;
     let rule = retention("retention.group_max_messages=2500");
     for altered in [false, true] {
@@ -192,7 +192,7 @@ fn a_reading_that_begins_above_what_is_gone_is_compared_from_there() {
 }
 
 #[test]
-fn a_sight_that_comes_later_than_the_window_is_judged_all_the_same() {
+fn event_seen_after_the_window_is_still_judged() {
     let (mut oracle, conv) = run(RetentionSettings::default(), 0, 6000);
     oracle.sighted(conv, 1, &message(11));
     oracle.acked(conv, message(11).tag.unwrap(), 11);
@@ -207,7 +207,7 @@ fn a_sight_that_comes_later_than_the_window_is_judged_all_the_same() {
 }
 
 #[test]
-fn a_sight_from_further_back_than_is_remembered_is_a_violation_and_memory_is_bounded() {
+fn event_older_than_the_archive_is_a_violation() {
     let (mut oracle, conv) = run(RetentionSettings::default(), 0, 30_000);
     assert!(oracle.archived() <= 9 * 1024, "{}", oracle.archived());
     oracle.sighted(conv, 1, &message(11));

@@ -49,7 +49,7 @@ pub(crate) enum FaultKind {
     /// Loses packets, which are sent again.
     #[value(skip)]
     Loss,
-    /// Resets connections repeatedly.
+    /// Resets the connections between nodes repeatedly.
     #[value(skip)]
     Reset,
     /// Limits each connection to one megabit per second.
@@ -94,7 +94,7 @@ pub(crate) enum FaultTarget {
     Owner,
     /// A random node that is not that owner.
     Follower,
-    /// A random node.
+    /// A random node, which may be that owner.
     Any,
     /// The largest minority, chosen at random.
     Minority,

@@ -156,7 +156,7 @@ fn a_sound_but_rough_cluster_passes() {
 }
 
 #[test]
-fn clients_whose_connections_drop_miss_nothing_whether_they_resume_or_sync() {
+fn flapping_clients_miss_nothing_by_resume_or_by_sync() {
     let outcome = run(&Case {
         rough: true,
         pace: open(500.0),
@@ -247,7 +247,7 @@ fn events_to_a_removed_member_are_caught_without_its_removal() {
 }
 
 #[test]
-fn reads_of_every_kind_are_held_against_what_was_acknowledged_before_them() {
+fn reads_of_every_kind_are_checked_against_earlier_acks() {
     for read in ["hist", "open", "sync", "members", "list", "messages"] {
         let outcome = run(&Case {
             defect: Defect::ReadsOld(read),

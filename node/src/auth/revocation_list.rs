@@ -196,8 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_login_is_known_for_as_long_as_its_tokens_could_be_valid_and_of_too_many_the_first_is_forgotten()
-     {
+    fn revocation_list_evicts_expired_logins_and_then_the_oldest() {
         let mut config = Config::default();
         config.login.access_token_ttl = HumanDuration::secs(9);
         config.tuning.token_leeway = HumanDuration::secs(1);

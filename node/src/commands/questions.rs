@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_cover_everything_once_and_send_nothing_from_the_start_that_the_client_has() {
+    fn sync_pages_cover_all_once_and_omit_known_conversations() {
         let all: Vec<_> = (0..4_500).collect();
         let mut cursor: Option<ConversationId> = None;
         let mut seen = Vec::new();

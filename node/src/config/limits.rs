@@ -15,7 +15,7 @@ section! {
         /// Commands that only read (list, hist, sync, open), per second and user. The burst is four times as large.
         queries_per_second: u32 = 50,
         /// Data queued for a slow client, and one frame per KiB of it. Above half of it, ephemeral events are dropped.
-        /// When the queue is full, it is cleared and the client must resync.
+        /// A full queue is cleared, and the client must resync.
         outbound_queue_size: HumanSize = HumanSize::kib(256),
         /// Events kept per session until the client confirms them, and four events per KiB. A resumed session receives
         /// them again.

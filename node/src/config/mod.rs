@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_unit_is_refused_with_the_unit_and_an_example() {
+    fn number_without_a_unit_is_refused_with_an_example() {
         assert_eq!(
             problem("session.idle_timeout", "60000"),
             "session.idle_timeout: 60000 is not a duration with its unit (ms, s, m, h or days), for example \"5s\" or \

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_says_about_a_client_counts_if_the_proxy_is_trusted() {
+    fn forwarded_client_address_counts_only_from_a_trusted_proxy() {
         let settings = ServerConfig {
             trusted_proxies: vec!["10.0.0.0/8".to_owned(), "::1".to_owned()],
             ..ServerConfig::default()
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_needs_the_token_unless_the_node_is_for_development() {
+    fn operator_needs_the_token_except_on_a_development_node() {
         let token = SecretString("0123456789abcdef".to_owned());
         assert!(operator(
             &with(AUTHORIZATION, "Bearer 0123456789abcdef"),

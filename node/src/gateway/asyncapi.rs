@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_is_a_message_of_the_channel_and_every_command_an_operation() {
+    fn asyncapi_lists_every_message_and_every_command() {
         let document = describe();
         let messages = document["channels"]["session"]["messages"].as_object().unwrap();
         let all = ClientCommand::shapes().len() + Response::shapes().len() + Event::shapes().len();

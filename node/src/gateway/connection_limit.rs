@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_leaves_no_room_for_clients_is_an_error_that_says_what_would() {
+    fn file_limit_without_room_for_clients_names_the_least_limit() {
         let FileLimitTooLow { least, .. } = budget(100, 0).unwrap_err();
         assert_eq!(budget(least, 0).unwrap().clients as u64, LEAST_CLIENTS);
         assert!(budget(least - 1, 0).is_err());

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_so_many_and_the_node_has_so_many_and_they_are_given_back() {
+    fn unauthenticated_connections_are_limited_per_ip_and_node() {
         let greetings = UnauthenticatedConnections::new(2, 3);
         let ip = |i| IpAddr::V4(Ipv4Addr::new(192, 0, 2, i));
         let mut open: Vec<_> = (0..2).map(|_| greetings.begin(ip(1)).unwrap()).collect();

@@ -56,7 +56,7 @@ mod tests {
     use crate::config::HumanDuration;
 
     #[test]
-    fn heartbeats_and_the_longest_election_timeout_follow_from_the_shortest() {
+    fn heartbeat_and_longest_timeout_derive_from_the_shortest() {
         let times = |config: &Config| {
             let member = cluster::Config::from(config);
             [member.heartbeat, member.election_min, member.election_max].map(|time| time.as_millis())
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_cache_has_small_buffers_and_a_large_one_no_larger_than_the_default() {
+    fn write_buffers_scale_with_the_cache_up_to_the_default() {
         let buffers = |mib: u64| {
             let mut config = Config::default().storage;
             config.cache_size = crate::config::HumanSize::mib(mib);

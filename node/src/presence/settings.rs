@@ -1,10 +1,10 @@
-//! Settings of presence.
+//! Timeouts and periods of presence, as the configuration sets them.
 
 use std::time::Duration;
 
 use crate::config::Config;
 
-/// Settings of presence.
+/// Settings of presence, shared by its registry and its reporters.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Grace period after the last session of a user, so that a flapping connection causes no presence events.

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_about_waits_for_no_turn_and_for_nothing_that_is_under_way() {
+    fn queried_conversations_are_followed_at_once() {
         let start = Instant::now();
         let mut few = Turns::new(convs(0..FEW), start);
         assert_eq!(few.next(std::iter::empty(), 0, start), convs(0..FEW));

@@ -31,12 +31,12 @@ impl CommandIntake {
         dispatched
     }
 
-    /// Pauses the dispatch.
+    /// Pauses the dispatch of received commands.
     pub(super) fn pause(&mut self) {
         self.is_paused = true;
     }
 
-    /// Ends the pause.
+    /// Continues the dispatch after a pause.
     pub(super) fn resume(&mut self) {
         self.is_paused = false;
     }

@@ -86,7 +86,7 @@ pub enum LoginOutcome {
     /// The code, the family or the token is missing, expired or wrong; these cases are not distinguished. For the
     /// keyring: no rotation is due.
     Refused,
-    /// Too many attempts.
+    /// There were too many attempts within the window.
     Limited {
         /// Time until the next attempt is permitted, in milliseconds.
         wait_ms: u64,

@@ -87,7 +87,7 @@ async fn a_post_arrives_signed_and_can_be_verified() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_or_is_silent_is_tried_again_under_the_same_id() {
+async fn failed_webhook_post_is_retried_with_the_same_id() {
     let (url, mut requests) = receiver(&[503, 0, 200]).await;
     assert_eq!(
         hook(&url, 500, 1).post("m1", Bytes::from_static(b"{}")).await,

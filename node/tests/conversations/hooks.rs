@@ -156,7 +156,7 @@ async fn a_webhook_gets_every_message_across_an_owner_change() {
 }
 
 #[actix::test]
-async fn of_too_many_that_wait_the_oldest_are_given_up_and_no_send_waits_for_it() {
+async fn webhook_backlog_drops_the_oldest_and_delays_no_send() {
     let status = Arc::new(AtomicU16::new(503));
     let (url, posts) = receiver(status.clone()).await;
     let cluster = TestCluster::with(1, webhook_settings(&url, 5)).await;

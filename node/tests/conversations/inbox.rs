@@ -74,7 +74,7 @@ fn questions(cluster: &TestCluster) -> u64 {
 }
 
 #[actix::test]
-async fn a_page_of_a_large_inbox_costs_one_question_per_owner_and_its_counts_are_exact() {
+async fn inbox_page_costs_one_query_per_owner_with_exact_counts() {
     let cluster = TestCluster::start(3).await;
     let convs = fill(&cluster).await;
     // Some are read, in some alice is mentioned, in some both.

@@ -97,7 +97,7 @@ async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, CommandError>
 }
 
 #[actix::test]
-async fn a_code_asked_for_on_one_node_is_entered_on_another_and_survives_its_owner() {
+async fn login_code_works_on_every_node_and_survives_its_owner() {
     let mut cluster = TestCluster::start(3).await;
     let login_nodes = login_nodes(&cluster).await;
     let asked = login_nodes[0].login.ask(ip(1), PHONE).await.unwrap();

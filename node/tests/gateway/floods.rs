@@ -104,7 +104,7 @@ async fn a_client_that_is_not_known_says_little_and_in_small_frames() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_sessions_that_say_nothing_of_themselves() {
+async fn unauthenticated_sessions_are_limited_per_client_address() {
     let node = Node::with(|config| {
         config.server.unauthenticated_per_address = 8;
         config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];

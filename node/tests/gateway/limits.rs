@@ -5,7 +5,7 @@ use node::config::HumanDuration;
 use crate::support::{Node, TEXT, masked};
 
 #[tokio::test]
-async fn too_many_sends_are_refused_with_a_time_and_never_reorder_a_sender() {
+async fn refused_sends_name_a_delay_and_keep_the_senders_order() {
     let node = Node::with(|config| {
         config.limits.sends_per_second = 2;
         config.tuning.sends_burst = Some(3);
@@ -53,7 +53,7 @@ async fn too_many_sends_are_refused_with_a_time_and_never_reorder_a_sender() {
 }
 
 #[tokio::test]
-async fn a_refused_send_that_never_comes_again_is_waited_for_only_so_long() {
+async fn sender_hold_for_a_refused_send_ends_after_its_timeout() {
     let node = Node::with(|config| {
         config.limits.sends_per_second = 2;
         config.tuning.sends_burst = Some(1);
@@ -142,7 +142,7 @@ async fn a_body_over_the_limit_is_too_large_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn every_command_of_a_long_pipeline_is_answered_although_few_may_be_unanswered() {
+async fn long_pipeline_is_answered_despite_a_small_send_window() {
     let node = Node::with(|config| {
         config.limits.sends_per_second = 10_000;
         config.tuning.sends_burst = Some(10_000);

@@ -14,7 +14,7 @@ async fn a_connection_that_does_not_authenticate_is_ended() {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
+async fn client_that_answers_pings_stays_and_a_silent_one_is_closed() {
     let node = Node::with(|config| {
         config.session.ping_interval = HumanDuration::millis(100);
         config.session.idle_timeout = HumanDuration::millis(600);

@@ -127,7 +127,7 @@ async fn all_of_2_100_conversations_are_named_by_list_and_by_sync() {
 }
 
 #[tokio::test]
-async fn a_group_made_beyond_what_a_session_follows_is_answered_and_live() {
+async fn group_beyond_the_subscription_limit_is_answered_and_live() {
     let node = node(3).await;
     let mut alice = node.client("alice").await;
     let made = groups(&mut alice, "make", &["bob"], 12).await;

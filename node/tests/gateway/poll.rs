@@ -33,7 +33,7 @@ async fn until_something(node: &Node, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_session_begins_at_once_and_events_come_until_they_are_confirmed() {
+async fn poll_starts_at_once_and_repeats_events_until_confirmed() {
     let node =
         Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(60_000))
             .await;

@@ -173,7 +173,7 @@ async fn another_instance_displaces_the_old_one_until_they_fight() {
 }
 
 #[tokio::test]
-async fn clients_of_one_device_that_name_no_instance_do_not_displace_each_other_for_ever() {
+async fn unnamed_instances_do_not_displace_each_other_for_ever() {
     let node = Node::start().await;
     let connect = async || {
         let mut client = Client::connect(node.addr()).await;
@@ -274,7 +274,7 @@ async fn a_stream_gives_way_to_its_device_as_a_socket_does() {
 }
 
 #[tokio::test]
-async fn a_poll_gives_way_to_its_device_and_only_another_instance_ends_its_session() {
+async fn poll_yields_to_its_device_and_ends_for_another_instance() {
     let node = Node::start().await;
     let poll = async |query: &str| {
         let path = format!("/v1/poll?device=phone&instance=x&{query}");

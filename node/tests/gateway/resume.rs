@@ -125,7 +125,7 @@ async fn no_other_user_gets_a_session_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_number_that_the_server_does_not_have_is_a_gap_and_harms_nothing() {
+async fn resume_from_an_unavailable_seq_is_a_harmless_gap() {
     let node = node().await;
     let mut alice = node.client("alice").await;
     let (mut bob, at) = introduced(&node, &mut alice).await;
@@ -143,7 +143,7 @@ async fn a_number_that_the_server_does_not_have_is_a_gap_and_harms_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_still_connected_loses_its_socket_without_a_word() {
+async fn resume_closes_the_old_socket_without_a_close_reason() {
     let node = node().await;
     let mut alice = node.client("alice").await;
     let (mut old, at) = introduced(&node, &mut alice).await;
@@ -207,7 +207,7 @@ async fn commands_behind_a_resume_wait_for_it_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn events_that_come_during_a_resume_are_neither_lost_nor_doubled() {
+async fn events_during_a_resume_are_neither_lost_nor_duplicated() {
     let node = Node::with(|config| {
         quiet(config);
         config.limits.sends_per_second = 100_000;

@@ -206,7 +206,7 @@ impl cluster::clock::WallClock for Shows {
 }
 
 #[test]
-fn times_are_judged_by_the_clock_that_is_given_and_not_by_the_machines() {
+fn token_times_are_checked_with_the_cluster_clock() {
     let at = |seconds: i64| {
         let auth = TokenVerifier::open(&hs256(), LEEWAY).unwrap();
         auth.by(cluster::ClusterClock::new(Shows(seconds as u64 * 1_000)))
@@ -299,7 +299,7 @@ fn what_is_no_token_of_ours_is_refused() {
 }
 
 #[test]
-fn development_tokens_are_believed_only_where_they_are_switched_on() {
+fn development_tokens_are_accepted_only_where_enabled() {
     let dev = Settings {
         dev_tokens: true,
         ..Settings::default()

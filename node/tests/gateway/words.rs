@@ -32,7 +32,7 @@ async fn event(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn what_is_done_to_a_message_is_the_same_bytes_live_and_in_every_answer() {
+async fn message_changes_have_the_same_bytes_live_and_in_responses() {
     let node = Node::start().await;
     let (mut alice, mut bob, c) = group(&node).await;
     let commands = [

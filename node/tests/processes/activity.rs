@@ -99,7 +99,7 @@ async fn reads_until(client: &mut Client, c: &str, s: u64) -> bool {
 }
 
 #[tokio::test]
-async fn an_owner_killed_within_the_window_leaves_it_to_the_next_one_to_move_and_to_bring_in() {
+async fn new_owner_completes_the_activity_window_of_a_killed_owner() {
     let settings = [
         ("tuning.activity_interval", WINDOW),
         ("limits.subscriptions_per_session", "1"),

@@ -70,7 +70,7 @@ async fn steps_aside(cluster: &Cluster, at: usize) {
 }
 
 #[tokio::test]
-async fn one_clock_that_is_wrong_loses_no_message_and_puts_no_time_into_the_log() {
+async fn one_wrong_clock_loses_no_message_and_sets_no_log_time() {
     let settings = [("retention.group_max_age", A_DAY), ("retention.interval", "50ms")];
     let cluster = Cluster::with(&settings).await;
     let mut groups = Vec::new();

@@ -75,7 +75,7 @@ async fn believes(addr: SocketAddr, token: &str) {
 }
 
 #[tokio::test]
-async fn who_is_there_who_types_and_who_has_logged_in_is_known_on_every_node_and_outlives_an_owner() {
+async fn presence_typing_and_logins_reach_all_nodes_despite_a_kill() {
     let mut cluster = Cluster::with(&[
         ("tuning.presence_node_timeout", "2s"),
         ("tuning.typing_interval", "50ms"),

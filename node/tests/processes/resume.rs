@@ -6,7 +6,7 @@ use crate::support::{Cluster, ReceivingClient, SendingClient, TestTransport, ask
 
 /// The node that dies has the sessions and owns the conversation: the worst of all.
 #[tokio::test]
-async fn clients_of_a_node_that_is_killed_while_messages_flow_go_on_elsewhere_and_miss_nothing() {
+async fn clients_of_a_killed_node_continue_elsewhere_without_loss() {
     let mut cluster = Cluster::start().await;
     let c = cluster
         .made(json!({"kind":"group","members":["bob","carol","dan","eve"]}))

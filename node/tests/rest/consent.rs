@@ -120,7 +120,7 @@ async fn a_blocked_user_adds_the_blocker_to_nothing() {
 }
 
 #[tokio::test]
-async fn one_user_makes_another_a_member_of_fifty_groups_a_day_and_no_more() {
+async fn user_adds_another_to_at_most_fifty_groups_a_day() {
     let node = node().await;
     let mut mallory = node.client("mallory").await;
     for i in 0..50 {

@@ -49,7 +49,7 @@ async fn the_same_key_over_rest_and_websocket_gives_the_same_message() {
 }
 
 #[tokio::test]
-async fn the_header_counts_before_the_body_and_one_of_them_must_be_there() {
+async fn idempotency_header_precedes_the_body_and_one_is_required() {
     let node = Node::start().await;
     let path = "/v1/users/bob/messages";
     let both = Call::new("POST", path)

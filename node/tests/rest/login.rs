@@ -215,7 +215,7 @@ fn shape(reply: &Reply) -> (u16, Vec<String>, Value) {
 }
 
 #[tokio::test]
-async fn an_address_with_an_account_and_one_without_are_answered_alike() {
+async fn code_request_does_not_reveal_an_account() {
     let node = node(|config| config.login.codes_per_identifier = 2).await;
     let known = ["+447700900123", "alice@example.org"];
     let unknown = ["+447700900124", "carol@example.org"];
@@ -256,7 +256,7 @@ async fn an_address_with_an_account_and_one_without_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn codes_are_limited_per_address_and_per_ip_and_the_answer_says_until_when() {
+async fn codes_are_limited_per_identifier_and_ip_with_a_delay() {
     let node = node(|config| {
         config.login.codes_per_identifier = 2;
         config.login.codes_per_ip = 4;
@@ -388,7 +388,7 @@ async fn a_logout_ends_one_login_or_all_of_them() {
 }
 
 #[tokio::test]
-async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others() {
+async fn logout_closes_only_the_sessions_of_its_login_on_every_node() {
     let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
     for node in &trio.nodes {
         let known = async {
@@ -462,7 +462,7 @@ async fn a_logout_closes_the_sessions_of_the_login_on_every_node_and_no_others()
 }
 
 #[tokio::test]
-async fn what_waits_for_a_client_and_what_a_token_opens_is_lost_with_the_login_on_every_node() {
+async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
     let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
     let [first, second, third] = &trio.nodes[..] else {
         unreachable!("three nodes")
@@ -591,7 +591,7 @@ async fn ends_with(stream: &mut TcpStream, wanted: &str) {
 }
 
 #[tokio::test]
-async fn keys_change_under_way_and_tokens_of_the_last_one_are_believed_until_they_run_out() {
+async fn old_key_tokens_are_accepted_until_expiry_after_rotation() {
     let node = node(|config| {
         config.tuning.key_poll_interval = HumanDuration::millis(100);
         config.tuning.key_overlap = HumanDuration::millis(1_000);

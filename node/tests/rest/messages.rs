@@ -82,7 +82,7 @@ async fn cursors_move_forward_and_are_seen_by_the_other_side() {
 }
 
 #[tokio::test]
-async fn what_is_done_to_a_message_shows_in_the_messages_and_in_the_log() {
+async fn message_changes_show_in_the_messages_and_in_the_log() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let messages = format!("/v1/conversations/{c}/messages");

@@ -152,7 +152,7 @@ async fn a_note_to_oneself_is_a_message_on_all_of_ones_devices() {
 }
 
 #[tokio::test]
-async fn an_owner_takes_back_the_reaction_of_one_who_left_over_every_transport() {
+async fn owner_removes_reactions_of_former_members() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob", "carol"]).await;
     let s = send(&node, &c, "alice", "a").await;

@@ -95,7 +95,7 @@ async fn a_malformed_body_is_refused_with_the_path_of_the_mistake() {
 }
 
 #[tokio::test]
-async fn a_name_that_misleads_or_can_not_be_seen_is_refused_over_every_transport() {
+async fn misleading_or_invisible_name_is_refused_on_all_transports() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
     let mut alice = node.client("alice").await;
@@ -159,7 +159,7 @@ async fn malformed_ids_in_a_path_are_bad_requests() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_is_not_found_and_an_unknown_method_says_which_there_are() {
+async fn unknown_path_is_404_and_unknown_method_lists_the_allowed() {
     let node = Node::start().await;
     for path in [
         "/v2/conversations",

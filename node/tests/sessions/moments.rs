@@ -6,7 +6,7 @@ use crate::support::session::{connect, event, is_resumed, known};
 use crate::test_cluster::TestCluster;
 
 #[tokio::test]
-async fn who_answers_at_once_is_seen_to_type_by_the_one_who_wrote_first() {
+async fn first_sender_sees_the_typing_of_an_immediate_reply() {
     let cluster = TestCluster::start().await;
     for round in 0..12 {
         let (a, b) = (format!("alice{round}"), format!("bob{round}"));
@@ -31,7 +31,7 @@ async fn who_answers_at_once_is_seen_to_type_by_the_one_who_wrote_first() {
 }
 
 #[tokio::test]
-async fn what_is_muted_the_moment_another_device_connects_is_muted_there() {
+async fn mute_during_a_connect_reaches_the_connecting_device() {
     let cluster = TestCluster::start().await;
     let (mut phone, _) = connect(&cluster.nodes[0], "alice", "phone", None).await;
     let make = json!({"t":"create","id":1,"kind":"group","cid":"g","members":["bob"]}).to_string();
@@ -142,7 +142,7 @@ fn many() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn members_from_the_beginning_are_introduced_to_a_large_group_without_a_hole() {
+async fn initial_members_follow_a_large_group_without_a_gap() {
     let cluster = TestCluster::start().await;
     let members = many();
     let (mut alice, _) = connect(&cluster.nodes[0], "alice", "phone", None).await;

@@ -7,7 +7,7 @@ use crate::support::{Client, PATIENCE};
 use crate::test_cluster::TestCluster;
 
 #[tokio::test]
-async fn a_removed_node_closes_its_sessions_and_says_why_it_is_not_ready() {
+async fn removed_node_closes_its_sessions_and_reports_the_reason() {
     let mut cluster = TestCluster::start().await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let removed = cluster.nodes.pop().unwrap();

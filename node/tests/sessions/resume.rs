@@ -24,7 +24,7 @@ async fn a_session_goes_on_at_any_node_while_others_talk() {
 }
 
 #[tokio::test]
-async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_on_none() {
+async fn old_session_resumes_anywhere_until_its_successor_is_used() {
     let cluster = TestCluster::start().await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let (old, at) = introduced(&cluster.nodes[0], &mut alice).await;
@@ -67,7 +67,7 @@ async fn the_old_name_is_good_on_every_node_until_the_new_one_was_used_and_then_
 }
 
 #[tokio::test]
-async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost() {
+async fn one_of_two_concurrent_resumes_wins_and_nothing_is_lost() {
     let cluster = TestCluster::start().await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let (mut bob, mut at) = introduced(&cluster.nodes[0], &mut alice).await;
@@ -84,7 +84,7 @@ async fn of_two_that_resume_on_two_nodes_at_once_one_goes_on_and_nothing_is_lost
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_reported_wherever_the_client_comes_back() {
+async fn deliveries_are_reported_on_every_node_after_a_resume() {
     let cluster = TestCluster::with(|config| {
         config.tuning.delivered_interval = node::config::HumanDuration::millis(20)
     })
@@ -182,7 +182,7 @@ async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
 }
 
 #[tokio::test]
-async fn a_session_of_a_node_that_is_gone_is_refused_soon_and_sync_misses_nothing() {
+async fn resume_from_a_stopped_node_fails_and_sync_misses_nothing() {
     let mut cluster = TestCluster::start().await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let (bob, at) = introduced(&cluster.nodes[2], &mut alice).await;

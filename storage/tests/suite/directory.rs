@@ -77,7 +77,7 @@ fn a_newer_format_is_refused_and_left_untouched() {
 }
 
 #[test]
-fn other_peoples_databases_are_refused_and_other_files_do_not_matter() {
+fn foreign_databases_are_refused_and_other_files_ignored() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("node.toml"), "").unwrap();
     assert!(try_open(directory.path()).is_ok());

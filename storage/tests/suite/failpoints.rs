@@ -12,12 +12,12 @@ use crate::common::*;
 const SHARD: ShardId = ShardId(1);
 
 #[test]
-fn a_failed_fsync_poisons_the_store_and_nothing_is_acked_afterwards() {
+fn failed_fsync_poisons_the_store_and_ends_all_acks() {
     poisons("storage::sync_error");
 }
 
 #[test]
-fn a_failed_write_poisons_the_store_and_nothing_is_acked_afterwards() {
+fn failed_write_poisons_the_store_and_ends_all_acks() {
     poisons("storage::write_error");
 }
 

@@ -32,7 +32,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_real_full_disk_refuses_cleanly_and_recovers_when_space_returns() {
+fn real_full_disk_refuses_cleanly_and_recovers_with_space() {
     let Some(mount) = Mount::new() else {
         println!("skipped: this user may not mount a tmpfs");
         return;

@@ -75,7 +75,7 @@ async fn a_synced_round_makes_earlier_state_writes_durable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn buffered_writes_are_acknowledged_without_a_sync_and_may_be_lost() {
+async fn buffered_writes_are_acked_without_a_sync_and_may_be_lost() {
     let disk = MemoryDisk::new();
     let store = Store::memory(TABLES, &disk, slow());
     let acked = Arc::new(AtomicU64::new(0));
@@ -177,7 +177,7 @@ fn a_full_disk_refuses_appends_keeps_the_log_whole_and_recovers() {
 }
 
 #[test]
-fn a_snapshot_that_replaces_refused_entries_lets_the_log_go_on_behind_it() {
+fn snapshot_over_refused_entries_lets_the_log_continue() {
     let disk = MemoryDisk::new();
     let store = Store::memory(TABLES, &disk, MemoryOptions::default());
     let log = store.log(SHARD);

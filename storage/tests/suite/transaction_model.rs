@@ -124,7 +124,7 @@ fn left(changes: &[RowChange]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn steps_have_the_same_digest_exactly_if_they_leave_the_same_writes(
+    fn step_digests_are_equal_exactly_for_equal_writes(
         before in changes(),
         one in changes(),
         other in changes(),

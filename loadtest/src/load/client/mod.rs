@@ -69,13 +69,13 @@ pub(crate) enum HarnessCommand {
 /// Change of a membership.
 #[derive(Clone, Debug)]
 pub(crate) enum MembershipCommand {
-    /// Adds this user.
+    /// Adds this user as a member.
     Invite(UserId),
-    /// Joins a channel.
+    /// Makes the client itself a member of a channel.
     Join,
     /// Grants this user the right to send.
     Speaker(UserId),
-    /// Removes this user.
+    /// Removes this user from the conversation.
     Kick(UserId),
 }
 

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_repeats_what_was_unanswered_under_its_identifiers() {
+    fn lost_connection_repeats_unacked_publishes_with_their_ids() {
         let mut session = session(3);
         assert_eq!(sent(&mut session), [(1, false, 1), (2, false, 2), (3, false, 3)]);
         assert_eq!(session.acked(2).map(|pending| pending.ordinal), Some(2));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_begin_again_after_their_last_and_none_is_used_twice_at_once() {
+    fn packet_ids_wrap_around_and_are_unique_among_those_in_use() {
         let mut session = session(65_536);
         assert_eq!(
             sent(&mut session).len(),

@@ -75,7 +75,7 @@ fn what_is_written_in_a_plan_is_what_is_done() {
 }
 
 #[test]
-fn a_plan_repeats_its_faults_and_says_what_the_nodes_are_started_with() {
+fn fault_plan_repeats_its_faults_and_gives_node_settings() {
     let plan = FaultPlan::parse(
         "gap = \"1s\"\nsettings = [\"retention.every_ms=500\"]\n[[fault]]\ndo = \"pausecut-owner@0s+1s\"\ntimes = 3",
     )
@@ -126,7 +126,7 @@ fn every_fault_is_parsed_as_it_is_displayed() {
 }
 
 #[test]
-fn a_drawn_plan_is_the_same_for_the_same_seed_and_comes_in_twos_in_a_quarter_of_the_plans() {
+fn random_fault_plan_follows_its_seed_and_sometimes_overlaps() {
     let minute = Duration::from_secs(60);
     let mut in_twos = 0;
     for seed in 0..400 {

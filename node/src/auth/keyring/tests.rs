@@ -16,7 +16,7 @@ fn ring(pepper: u8) -> ActiveKeyring {
 }
 
 #[test]
-fn a_user_id_is_the_same_for_ever_and_depends_on_the_clusters_key() {
+fn user_id_is_stable_and_depends_on_the_cluster_key() {
     let user = |pepper, address| {
         let ring = ring(pepper);
         ring.user(&OtpChallenge::new(&ring, address)).to_string()
@@ -28,7 +28,7 @@ fn a_user_id_is_the_same_for_ever_and_depends_on_the_clusters_key() {
 }
 
 #[test]
-fn a_challenge_is_opened_by_the_cluster_that_made_it_and_by_no_other() {
+fn challenge_opens_only_in_the_cluster_that_made_it() {
     let (ours, others) = (ring(7), ring(8));
     let challenge = OtpChallenge::new(&ours, "+447700900123");
     let sealed = challenge.seal(&ours);
@@ -45,7 +45,7 @@ fn a_challenge_is_opened_by_the_cluster_that_made_it_and_by_no_other() {
 }
 
 #[test]
-fn a_refresh_token_names_its_line_and_its_user_and_cannot_be_made_up() {
+fn refresh_token_names_its_family_and_cannot_be_forged() {
     let (ours, others) = (ring(7), ring(8));
     let token = RefreshToken::first(&UserId::parse("u_x").unwrap());
     let sealed = token.seal(&ours);
@@ -61,7 +61,7 @@ fn a_refresh_token_names_its_line_and_its_user_and_cannot_be_made_up() {
 }
 
 #[test]
-fn an_ipv6_network_has_one_name_and_so_has_an_ipv4_address_however_it_is_written() {
+fn ip_key_is_one_per_ipv6_network_and_per_ipv4_address() {
     let ring = ring(7);
     let ip = |text: &str| ring.ip(text.parse().unwrap());
     assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_nothing_has_a_rate_and_large_fragments_are_no_such_thing() {
+    fn empty_frames_are_rate_limited_and_large_fragments_are_not() {
         let now = Instant::now();
         let mut config = Config::default();
         config.tuning.control_frames_per_second = 10;

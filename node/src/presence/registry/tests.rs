@@ -150,7 +150,7 @@ fn displaced(tag: u64, how: DisplacedSession) -> PresenceUpdate {
 }
 
 #[test]
-fn a_user_is_there_until_the_hold_down_behind_the_last_session_is_over() {
+fn user_is_online_until_the_grace_period_after_the_last_session() {
     let mut registry = TestRegistry::new();
     assert_eq!(registry.state("alice"), (false, None));
     registry.enter(A, session("alice", 1, None));
@@ -197,7 +197,7 @@ fn a_flapping_connection_changes_no_presence() {
 }
 
 #[test]
-fn the_users_of_a_node_that_falls_silent_are_gone_after_the_hold_down() {
+fn users_of_a_silent_node_go_offline_after_the_grace_period() {
     let mut registry = TestRegistry::new();
     registry.enter(A, session("alice", 1, None));
     registry.watch(B, "alice", false);
@@ -236,7 +236,7 @@ fn a_node_that_registers_anew_keeps_only_what_it_names() {
 }
 
 #[test]
-fn a_new_owner_takes_a_watchers_word_until_the_users_node_has_spoken() {
+fn new_owner_trusts_a_watcher_until_the_users_node_registers() {
     let mut registry = TestRegistry::new();
     assert!(registry.watch(B, "alice", true).online, "the old owner said so");
     assert!(registry.watch(B, "bob", true).online);
@@ -322,7 +322,7 @@ fn divided(name: &str, nodes: u32) -> PresenceUpdate {
 }
 
 #[test]
-fn the_nodes_of_a_user_learn_how_many_they_are_and_that_they_become_fewer() {
+fn nodes_of_a_user_learn_their_number_and_its_decrease() {
     let mut registry = TestRegistry::new();
     for tag in 1..=2 {
         registry.enter(A, session("alice", tag, None));

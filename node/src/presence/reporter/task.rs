@@ -49,7 +49,7 @@ struct ReporterTask {
     node: Arc<ClientContext>,
     deps: ReporterDeps,
     registrations: RegistrationTask<ShardPresence>,
-    /// Heartbeats in flight.
+    /// Heartbeats whose responses are pending.
     heartbeats: FuturesUnordered<BoxFuture<'static, HeartbeatResponse>>,
 }
 

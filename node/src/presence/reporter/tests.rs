@@ -243,7 +243,7 @@ fn every_viewer_gets_the_state_once_and_then_changes() {
 }
 
 #[test]
-fn one_who_is_blocked_sees_the_user_leave_when_the_block_began_and_never_come_back() {
+fn blocked_watcher_sees_the_user_offline_since_the_block() {
     let mut reporter = TestReporter::new();
     reporter.watch("alice");
     reporter.watch("carol");

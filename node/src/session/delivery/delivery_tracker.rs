@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_confirms_everything_up_to_it_and_cursors_are_reported_once() {
+    fn session_seq_confirms_all_before_it_and_reports_cursors_once() {
         let mut tracker = DeliveryTracker::default();
         for (n, c, s) in [(1, 1, 10), (2, 2, 5), (3, 1, 11), (4, 1, 12)] {
             tracker.sent(n, &conv(c), s);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_never_confirms_costs_no_more_than_its_conversations() {
+    fn silent_client_costs_the_tracker_only_its_conversations() {
         let mut tracker = DeliveryTracker::default();
         for n in 0..10_000 {
             tracker.sent(n + 1, &conv(n as usize % 7), n / 7 + 1);

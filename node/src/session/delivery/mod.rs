@@ -59,7 +59,7 @@ impl Delivery {
         self.subscriber.as_ref()
     }
 
-    /// Queues a response.
+    /// Queues the response to the command with this id.
     pub(super) fn respond(&self, id: Option<i64>, response: &Response) {
         let body = Bytes::from(response.encode(id));
         self.connection.outbox(|outbox| outbox.answer(body));

@@ -103,7 +103,7 @@ impl Lifecycle {
         self.state = SessionState::Resuming;
     }
 
-    /// Opens the session.
+    /// Opens the session under this id, with the expiry of its token.
     pub(super) fn open(
         &mut self,
         sid: SessionId,

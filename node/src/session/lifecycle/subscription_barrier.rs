@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_waits_for_the_conversations_it_names_and_for_no_others() {
+    async fn query_waits_only_for_the_conversations_it_names() {
         let barrier = SubscriptionBarrier::default();
         let (bob, eve): (UserId, UserId) = ("bob".parse().unwrap(), "eve".parse().unwrap());
         let asked = [conv("g_1"), conv("g_9")];
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_looks_again_only_when_one_of_the_users_own_sessions_came_further() {
+    async fn waiting_query_rechecks_only_after_progress_of_own_sessions() {
         let barrier = SubscriptionBarrier::default();
         let (bob, eve): (UserId, UserId) = ("bob".parse().unwrap(), "eve".parse().unwrap());
         let (his, hers) = (barrier.begins(&bob), barrier.begins(&eve));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_learns_of_a_question_that_came_before_it_waited_for_one() {
+    async fn session_learns_of_a_query_that_waited_before_it() {
         let barrier = SubscriptionBarrier::default();
         let bob: UserId = "bob".parse().unwrap();
         let his = barrier.begins(&bob);

@@ -133,7 +133,7 @@ fn polling_client_goes_offline_after_the_idle_timeout() {
 }
 
 #[test]
-fn only_the_last_export_confirms_and_earlier_copies_are_cancelled() {
+fn only_the_last_export_confirms_and_earlier_ones_are_cancelled() {
     let mut lifecycle = Lifecycle::new(Instant::now());
     assert_eq!(lifecycle.end_record(), None);
     lifecycle.open(sid(1), None, Some(sid(9)));

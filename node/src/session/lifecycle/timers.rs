@@ -12,7 +12,7 @@ use crate::config::Config;
 pub(in crate::session) struct ConnectionStatus {
     /// Time since the last received bytes.
     pub(in crate::session) idle: Duration,
-    /// Interval of keepalives.
+    /// Interval between two keepalive pings.
     pub(in crate::session) ping_interval: Duration,
     /// Remaining lifetime of the token; `None`: it does not expire.
     pub(in crate::session) token_left: Option<Duration>,

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn three_times_the_rate_for_ten_seconds_is_abuse_and_less_is_not() {
+    fn triple_rate_for_ten_seconds_is_abuse_and_less_is_not() {
         assert!(abusive(80, 12));
         assert!(!abusive(80, 9));
         assert!(!abusive(50, 60));

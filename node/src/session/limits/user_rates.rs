@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn each_user_has_an_account_and_changes_and_questions_have_their_own() {
+    fn rate_limits_are_per_user_with_separate_changes_and_queries() {
         let (rates, now) = (rates(MOST), Instant::now());
         assert_eq!([(); 2].map(|()| change(&rates, 1, now)), [Ok(()), Ok(())]);
         assert_eq!(change(&rates, 1, now), Err(Duration::from_secs(1)));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_at_two_nodes_gets_half_at_each_and_never_less_than_the_least_part() {
+    fn user_rate_is_divided_among_nodes_down_to_the_least_part() {
         let (rates, now) = (UserRates::new(RateLimits::sends(16, 16)), Instant::now());
         let (account, session) = (rates.of(&user(1), now), rates.of(&user(1), now));
         let second = |from: u32| {

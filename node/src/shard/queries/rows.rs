@@ -210,7 +210,7 @@ mod tests {
     use crate::state_machine::PlacedEntry;
 
     #[test]
-    fn the_answer_to_a_registration_is_bounded_whatever_its_users_are_in() {
+    fn registration_response_size_is_bounded() {
         let users: Vec<UserId> = (0..1024)
             .map(|n| UserId::parse(&format!("u{n}")).unwrap())
             .collect();

@@ -23,7 +23,7 @@ fn direct() -> ConversationId {
 }
 
 #[test]
-fn one_who_is_blocked_writes_neither_by_name_nor_by_conversation() {
+fn blocked_user_can_send_neither_by_user_nor_by_conversation() {
     let mut shard = TestShard::new();
     let conv = direct();
     shard.ok("alice", &conv, to("bob"));

@@ -43,7 +43,7 @@ fn login(name: &str, op: LoginOp) -> ShardCommand {
 const SWEEP: ShardCommand = ShardCommand::Retention(RetentionOp::SweepLogins);
 
 #[test]
-fn codes_and_lines_and_keys_end_by_what_a_majority_has_reached_and_not_by_the_proposers_time() {
+fn login_expiry_follows_majority_time_and_not_the_proposers() {
     let mut shard = TestShard::new();
     let hash = |n: u8| SecretBytes([n; 32]);
     let limit = AttemptLimit {

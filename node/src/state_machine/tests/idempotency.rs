@@ -134,7 +134,7 @@ fn recent_cids_are_retained_in_any_number() {
 }
 
 #[test]
-fn a_command_that_cannot_be_read_stops_the_replica_before_its_batch() {
+fn unreadable_command_stops_the_replica_before_its_batch() {
     let mut shard = TestShard::new();
     let conv = ConversationId::parse("g_1").unwrap();
     let good = with("alice", &conv, "x", create(ConversationKind::Group, &[]));

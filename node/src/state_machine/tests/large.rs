@@ -127,7 +127,7 @@ impl Channel {
 }
 
 #[test]
-fn the_work_of_a_command_and_of_a_question_does_not_grow_with_the_members() {
+fn work_of_commands_and_queries_is_independent_of_members() {
     let (mut small, mut large) = (Channel::of(10), Channel::of(LARGE));
     let members = |channel: &Channel| query::last(&channel.counter, &channel.conv).unwrap().unwrap().1;
     assert_eq!((members(&small), members(&large)), (10, LARGE as u64));
@@ -232,7 +232,7 @@ fn set_role() -> ConversationOp {
 }
 
 #[test]
-fn a_hundred_thousand_members_are_listed_in_pages_each_of_them_once() {
+fn hundred_thousand_members_are_listed_once_each_in_pages() {
     let channel = Channel::of(LARGE);
     let (mut seen, mut after, mut pages) = (0, None, 0);
     let mut last = String::new();

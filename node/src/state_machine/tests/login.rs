@@ -205,7 +205,7 @@ fn codes_of_one_address_are_limited_and_live_side_by_side() {
 }
 
 #[test]
-fn a_refresh_token_is_replaced_at_each_use_and_its_reuse_ends_the_line() {
+fn refresh_token_rotates_and_its_reuse_revokes_the_family() {
     let mut shard = TestShard::new();
     assert_eq!(open(&mut shard, "l", 1), LoginOutcome::Accepted);
     assert_eq!(
@@ -310,7 +310,7 @@ fn a_tab_that_was_closed_leaves_no_token_behind_for_ever() {
 }
 
 #[test]
-fn a_line_has_a_bounded_number_of_tokens_and_the_oldest_makes_room() {
+fn token_family_evicts_its_oldest_token_over_the_limit() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
     for next in 2..40 {
@@ -355,7 +355,7 @@ fn a_token_family_ends_when_idle_or_revoked() {
 }
 
 #[test]
-fn a_user_has_a_bounded_number_of_lines_and_the_one_that_ends_first_makes_room() {
+fn user_over_the_limit_loses_the_first_family_to_expire() {
     let mut shard = TestShard::new();
     for i in 0..70 {
         shard.now_ms += 1;
@@ -377,7 +377,7 @@ fn a_user_has_a_bounded_number_of_lines_and_the_one_that_ends_first_makes_room()
 }
 
 #[test]
-fn what_is_over_is_swept_a_bounded_number_at_a_time_and_nothing_else_is() {
+fn login_sweep_removes_only_expired_rows_in_bounded_steps() {
     let mut shard = TestShard::new();
     for i in 0..400 {
         let name = format!("ip_{i}");

@@ -133,7 +133,7 @@ fn no_removal_of_a_higher_or_equal_role() {
 }
 
 #[test]
-fn after_a_kick_nothing_of_the_user_is_accepted_even_in_the_same_batch() {
+fn kicked_user_is_refused_even_within_the_same_batch() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
     let commands: Vec<_> = [
@@ -166,7 +166,7 @@ fn after_a_kick_nothing_of_the_user_is_accepted_even_in_the_same_batch() {
 }
 
 #[test]
-fn the_last_owner_leaves_to_the_oldest_admin_else_the_oldest_member() {
+fn last_owner_is_succeeded_by_oldest_admin_else_oldest_member() {
     let mut shard = TestShard::new();
     let conv = ranked(&mut shard);
     shard.ok("owner", &conv, set_role("carol", Role::Admin));

@@ -33,7 +33,7 @@ fn long(shard: &mut TestShard) -> ConversationId {
 }
 
 #[test]
-fn history_pages_are_exclusive_ascending_and_say_whether_there_is_more() {
+fn history_pages_are_exclusive_ascending_and_report_more() {
     let mut shard = TestShard::new();
     let conv = long(&mut shard);
     let page = |user: &str, page, limit| {
@@ -393,7 +393,7 @@ fn what_a_node_missed_is_replayed_as_it_was_published() {
 }
 
 #[test]
-fn what_a_user_missed_is_theirs_up_to_the_end_of_the_membership_and_nothing_else() {
+fn missed_events_end_with_the_membership() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob", "carol"]);
     let kick = ConversationOp::Kick { who: u("bob") };

@@ -218,7 +218,7 @@ fn rows_go_in_bounded_steps_and_all_below_vanish_at_once() {
 }
 
 #[test]
-fn one_step_lets_go_of_a_quarter_at_most_so_that_no_mistake_empties_a_conversation() {
+fn retention_step_removes_at_most_a_quarter() {
     for last in [3, 4, 7, 20, 100] {
         let mut shard = TestShard::new();
         let conv = group(&mut shard, last);

@@ -67,7 +67,7 @@ fn summary(applied: &TestResult) -> (u64, u64, usize, bool) {
 }
 
 #[test]
-fn an_edit_is_an_event_of_its_own_and_the_message_shows_the_last_one() {
+fn edit_appends_an_event_and_the_message_shows_the_last_one() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
     shard.now_ms += 5;
@@ -173,7 +173,7 @@ fn nothing_is_done_to_what_is_not_there_or_deleted() {
 }
 
 #[test]
-fn only_the_author_edits_and_only_the_author_and_the_powerful_delete() {
+fn only_author_edits_and_only_author_or_moderator_deletes() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
     assert_eq!(shard.no("own", &conv, edit(4, "x")), ErrorCode::Forbidden);
@@ -222,7 +222,7 @@ fn reactions_are_counted_once_per_user_and_kind() {
 }
 
 #[test]
-fn a_key_used_again_gives_the_first_result_also_of_what_made_no_event() {
+fn reused_key_returns_the_first_result_even_without_an_event() {
     let mut shard = TestShard::new();
     let conv = group(&mut shard);
     let run = |shard: &mut TestShard, op: &ConversationOp| {

@@ -73,7 +73,7 @@ async fn post(host: &str, port: u16, ca_file: &str) -> Result<(), WebhookError> 
 }
 
 #[tokio::test]
-async fn a_post_arrives_by_tls_at_a_receiver_whose_authority_is_trusted() {
+async fn webhook_is_posted_over_tls_to_a_trusted_receiver() {
     let (port, mut requests) = receiver().await;
     for host in ["localhost", "127.0.0.1"] {
         assert_eq!(post(host, port, "ca.pem").await, Ok(()), "{host}");
@@ -90,7 +90,7 @@ async fn a_post_arrives_by_tls_at_a_receiver_whose_authority_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_receiver_of_an_unknown_authority_or_by_another_name_gets_nothing() {
+async fn webhook_receiver_with_a_wrong_certificate_gets_nothing() {
     let (port, mut requests) = receiver().await;
     for (host, ca_file, why) in [
         ("localhost", "other-ca.pem", "UnknownIssuer"),

@@ -78,7 +78,7 @@ fn a_stream_is_live_only_when_it_is_applied_up_to_the_answer() {
 }
 
 #[test]
-fn what_did_not_come_live_is_read_and_what_comes_above_has_no_hole() {
+fn view_reads_missed_events_and_allows_no_gap_above_them() {
     let mut view = ConversationView::new(conversation(), 0);
     view.opened(4);
     view.fell_behind(4);
@@ -89,7 +89,7 @@ fn what_did_not_come_live_is_read_and_what_comes_above_has_no_hole() {
 }
 
 #[test]
-fn an_interruption_excuses_what_lies_up_to_its_answer_and_nothing_above() {
+fn interruption_excuses_a_gap_only_up_to_the_sync_response() {
     let interrupted = || {
         let mut view = ConversationView::new(conversation(), 0);
         view.opened(4);
@@ -137,7 +137,7 @@ fn a_refusal_holds_back_everything_newer() {
 }
 
 #[test]
-fn a_lost_connection_repeats_what_was_unanswered_and_nothing_else() {
+fn lost_connection_repeats_only_the_unanswered_messages() {
     let mut view = sender(4);
     assert_eq!(sent(&mut view, 0), [1, 2, 3, 4]);
     assert!(view.answered(2).is_some());

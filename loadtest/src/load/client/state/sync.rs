@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_up_to_the_end_of_a_page_and_is_not_in_it_was_passed_by() {
+    fn conversations_absent_from_a_sync_page_count_as_passed() {
         let names = ["a", "b", "c", "d", "e"];
         let mut syncing = SyncProgress {
             rest: vec![0, 1, 2, 3, 4],

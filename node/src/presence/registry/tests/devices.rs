@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_same_instance_replaces_its_old_session_and_another_one_displaces_it() {
+fn same_instance_replaces_its_session_and_another_displaces_it() {
     let mut registry = TestRegistry::new();
     registry.enter(A, session("alice", 1, Some(("phone", "x"))));
     registry.enter(A, session("alice", 2, Some(("laptop", "x"))));
@@ -22,7 +22,7 @@ fn the_same_instance_replaces_its_old_session_and_another_one_displaces_it() {
 }
 
 #[test]
-fn instances_that_fight_for_a_device_are_refused_until_the_window_has_passed() {
+fn instances_that_compete_for_a_device_are_refused_for_a_time() {
     let mut registry = TestRegistry::new();
     let come = |registry: &mut TestRegistry, tag: u64| {
         let instance = format!("i{tag}");
@@ -108,7 +108,7 @@ fn of_two_sessions_registered_again_the_later_one_stays() {
 }
 
 #[test]
-fn of_clients_of_a_device_that_name_no_instance_one_stays_in_the_end() {
+fn one_client_stays_of_those_on_a_device_without_an_instance() {
     let mut registry = TestRegistry::new();
     let unnamed = |tag| session("alice", tag, Some(("phone", "")));
     for tag in 0..=3 {

@@ -67,7 +67,7 @@ fn a_piece_has_an_end() {
 }
 
 #[test]
-fn a_full_outbox_drops_its_events_keeps_its_answers_and_says_resync() {
+fn full_outbound_queue_drops_events_but_keeps_responses() {
     let now = Instant::now();
     let mut outbox = OutboundQueue::new(BOUNDS);
     outbox.answer(Bytes::from_static(b"{\"t\":\"ok\"}"));
@@ -85,7 +85,7 @@ fn a_full_outbox_drops_its_events_keeps_its_answers_and_says_resync() {
 }
 
 #[test]
-fn the_second_overflow_ends_the_session_unless_it_is_long_after_the_first() {
+fn second_overflow_within_the_window_ends_the_session() {
     let mut now = Instant::now();
     let mut outbox = OutboundQueue::new(BOUNDS);
     let fill = |outbox: &mut OutboundQueue, now| (0..4).map(|_| outbox.event(buffered("a"), now)).last();
@@ -176,7 +176,7 @@ fn one_that_fetches_gets_what_lasts_and_what_does_not() {
 }
 
 #[test]
-fn an_event_that_came_too_fast_for_a_client_is_there_when_it_resumes() {
+fn event_that_overflowed_the_queue_is_delivered_after_resume() {
     let now = Instant::now();
     let mut outbox = OutboundQueue::new(BOUNDS);
     for _ in 0..4 {
@@ -198,7 +198,7 @@ fn an_event_that_came_too_fast_for_a_client_is_there_when_it_resumes() {
 }
 
 #[test]
-fn what_a_client_missed_is_replayed_without_counting_as_its_slowness() {
+fn replayed_events_do_not_count_as_a_slow_consumer() {
     let mut outbox = OutboundQueue::new(BOUNDS);
     outbox.start_at(41);
     for _ in 0..6 {

@@ -112,7 +112,7 @@ fn a_late_subscription_says_so_before_its_events() {
 }
 
 #[test]
-fn a_sync_waits_for_a_conversation_that_the_client_opens_while_the_session_begins() {
+fn sync_waits_for_a_conversation_opened_during_session_start() {
     let feed = feed_tagged(8, 1);
     let barrier = SubscriptionBarrier::default();
     feed.begins(barrier.begins(feed.user_id()));
@@ -133,7 +133,7 @@ fn a_sync_waits_for_a_conversation_that_the_client_opens_while_the_session_begin
 }
 
 #[test]
-fn a_jump_while_a_conversation_is_opened_is_announced_before_the_events_behind_it() {
+fn jump_during_an_open_is_announced_before_the_later_events() {
     let feed = feed_tagged(8, 1);
     assert!(feed.begin(&conv()));
     feed.event(&stored(&conv(), 4, br#""t":"msg"}"#));
@@ -149,7 +149,7 @@ fn a_jump_while_a_conversation_is_opened_is_announced_before_the_events_behind_i
 }
 
 #[test]
-fn a_conversation_of_the_start_is_not_introduced_before_the_session_follows_it() {
+fn conversation_is_introduced_only_after_its_subscription() {
     let feed = feed(8);
     let (known, new) = (conv(), ConversationId::parse("g_2").unwrap());
     // The initial list is not available yet, and the node is notified of both memberships.
@@ -170,7 +170,7 @@ fn a_conversation_of_the_start_is_not_introduced_before_the_session_follows_it()
 }
 
 #[test]
-fn one_who_was_removed_and_brought_in_again_while_a_view_came_follows_the_new_membership() {
+fn readded_member_follows_the_new_membership_after_a_late_view() {
     let feed = feed_tagged(8, 1);
     feed.set_ready();
     assert!(feed.begin(&conv()));
@@ -198,7 +198,7 @@ fn own_typing_reaches_no_own_device() {
 }
 
 #[test]
-fn under_pressure_typing_and_presence_go_first_and_messages_stay() {
+fn typing_and_presence_are_dropped_under_pressure_first() {
     let feed = feed(8);
     for seq in 1..=4 {
         feed.event(&stored(&conv(), seq, br#""t":"msg"}"#));

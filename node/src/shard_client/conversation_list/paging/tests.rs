@@ -198,7 +198,7 @@ proptest! {
     /// Messages arrive, the list learns of them at once, late or never, shards fall silent and come back, page by page:
     /// every conversation is shown, and the list ends.
     #[test]
-    fn no_conversation_is_left_out_whatever_happens_between_the_pages(
+    fn paging_leaves_out_no_conversation_under_changes(
         ages in prop::collection::vec((0..100_000u64, any::<bool>()), 1..80),
         hot in 0..400usize,
         limit in 1..9usize,

@@ -32,7 +32,7 @@ pub(super) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
     rows.delete(TableId::Login, key);
 }
 
-/// Removes expired rows.
+/// Removes one page of expired login rows, with their expiry entries.
 pub(in crate::state_machine::apply) fn sweep(
     work: &mut ApplyContext<'_, impl RowWriter>,
 ) -> Result<RetentionOutcome> {

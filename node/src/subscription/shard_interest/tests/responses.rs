@@ -7,7 +7,7 @@ use crate::rpc::register::Unlogged;
 use crate::state_machine::PlacedEntry;
 
 #[test]
-fn users_whose_conversations_did_not_fit_into_an_answer_are_asked_for_again() {
+fn users_left_out_of_a_response_are_requested_again() {
     let mut model = Model::new();
     let users: Vec<UserId> = (0..5).map(|n| UserId::parse(&format!("u{n}")).unwrap()).collect();
     for user in &users {
