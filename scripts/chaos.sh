@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks three real nodes on this machine, in every way that the load harness knows, under the oracle: docs/testing.md
+# Breaks three real nodes on this machine, in every way that the load harness knows, under the oracle: docs/loadtest.md
 # has the table. Each run has its own seed; a failed one is printed with the command that repeats it, and its data and
 # history are kept.
 #

@@ -65,7 +65,7 @@ pub(crate) struct RunArgs {
     /// --local.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<Fault>,
-    /// Reads the faults from this file (format: docs/testing.md). Needs --local.
+    /// Reads the faults from this file (format: docs/loadtest.md). Needs --local.
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
     /// Draws N faults from the seed, spread over the time of the load or, with @WITHIN, over its beginning. Needs

@@ -1,4 +1,4 @@
-//! Outputs of a run: a table for the terminal, `report.json` (documented in docs/testing.md), `report.html`, and the
+//! Outputs of a run: a table for the terminal, `report.json` (documented in docs/loadtest-report.md), `report.html`, and the
 //! history around a violation.
 
 mod annotations;

@@ -234,7 +234,7 @@ fn a_comparison_says_what_is_better_and_what_is_worse() {
 
 #[test]
 fn every_field_of_a_report_is_documented() {
-    let page = include_str!("../../../docs/testing.md");
+    let page = include_str!("../../../docs/loadtest-report.md");
     let serde_json::Value::Object(fields) = serde_json::to_value(report(2000)).unwrap() else {
         panic!("an object")
     };
@@ -242,7 +242,7 @@ fn every_field_of_a_report_is_documented() {
         let named = [format!("`{field}`"), format!("`{field}[]`")];
         assert!(
             named.iter().any(|name| page.contains(name.as_str())),
-            "docs/testing.md doesn't say what {field} is"
+            "docs/loadtest-report.md doesn't say what {field} is"
         );
     }
 }

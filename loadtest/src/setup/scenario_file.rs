@@ -1,5 +1,5 @@
 //! Scenario file: one or several scenarios with their pace, the phases of the load, and faults. Documented in
-//! docs/testing.md.
+//! docs/loadtest.md.
 
 use std::collections::BTreeMap;
 use std::path::Path;

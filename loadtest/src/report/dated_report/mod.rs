@@ -129,7 +129,7 @@ impl DatedReport {
 
     fn head(&self) -> String {
         format!(
-            "# Measurements with the load harness\n\nMade by `scripts/report.sh`; [docs/testing.md](../../testing.md) describes the figures. `figures.json` contains all figures of each run.\n\n{}\n",
+            "# Measurements with the load harness\n\nMade by `scripts/report.sh`; [docs/loadtest-report.md](../../loadtest-report.md) describes the figures. `figures.json` contains all figures of each run.\n\n{}\n",
             self.machine.trim()
         )
     }
