@@ -2,6 +2,9 @@
 //!
 //! Spine: step 7 of 13. Previous: `cluster: shard/proposer`. Next: `storage: writer`.
 //!
+//! Queue: the channel of the Raft group, bounded by 1,024 calls. A caller waits while it is full; a shard has one
+//! batch in flight, so batches do not fill it. Metrics: `proposals`, `proposals_failed`.
+//!
 //! openraft reads entries as soon as `append` returns, while the writer may still be waiting for its disk. Reads
 //! therefore use the in-memory [`UnflushedLog`] first. Votes and truncations wait for their fsync, in the same queue as
 //! the appends: a vote that overtakes an append can lose committed entries.

@@ -2,6 +2,10 @@
 //!
 //! Spine: step 8 of 13. Previous: `cluster: raft/network`. Next: `cluster: raft/state_machine`.
 //!
+//! Queues: an outgoing queue per peer and class, bounded in bytes (`QueueLimits`), and a response queue per incoming
+//! connection with the same bound. A full outgoing queue refuses with [`Error::Full`]. A full response queue stops
+//! reading. Metrics: `transport_class_bytes`, `transport_full`.
+//!
 //! [`crate::raft`] and the node layer send through a [`Transport`]; received requests are passed to a [`Handler`].
 //! Between two nodes there is one connection per [`ConnectionClass`] and direction, so that a snapshot never delays a
 //! heartbeat. The dialling side sends requests on a connection, the other side sends responses.

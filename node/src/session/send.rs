@@ -2,6 +2,10 @@
 //! The result of the command is handled here too.
 //!
 //! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: shard_client/command_queue`.
+//!
+//! Queue: the session's backlog (`intake`) in front of this step. Bound: the commands of one read of the socket. While
+//! it holds a command the reader does not read, so TCP slows the client down. It has no metric, because it never holds
+//! more than one read.
 
 use std::time::Instant;
 

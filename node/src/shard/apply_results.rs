@@ -2,6 +2,9 @@
 //!
 //! Spine: step 10 of 13. Previous: `node: state_machine/apply`. Next: `node: shard/fanout`.
 //!
+//! Queue: the results in the mailbox of a conversation actor, bounded by 4,096 messages. With a full mailbox the
+//! shard's actor responds and fans out itself. Metric: `conversation_committed`.
+//!
 //! The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
 //! login changes, and membership changes for the user's shard.
 

@@ -2,6 +2,9 @@
 //!
 //! Spine: step 6 of 13. Previous: `node: shard/precheck`. Next: `cluster: shard/proposer`.
 //!
+//! Queue: the checked commands, counted with those of the mailbox: 16,384 per shard. Beyond it new batches get `Busy`.
+//! One entry takes at most 512 of them, or 256 KiB. Metrics: `conversation_proposed`, `shard_batches`.
+//!
 //! It is the only batcher between the actors and the log. While an entry is in flight the checked commands queue up in
 //! the [context](super::context), within the bound of `ShardContext::has_room`, and become the next entry.
 

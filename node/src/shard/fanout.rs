@@ -2,6 +2,10 @@
 //!
 //! Spine: step 11 of 13. Previous: `node: shard/apply_results`. Next: `node: subscription/hub`.
 //!
+//! Queue: one buffer per destination, sent at 64 KiB or after a millisecond, in front of the connection class `fanout`
+//! of 32 MiB. A frame beyond the bound is dropped. Metrics: `conversation_fanout_frames`,
+//! `conversation_fanout_dropped`.
+//!
 //! * The state machine encoded the event once. Here it becomes one record, copied behind the header of each
 //!   destination.
 //! * All shards of a thread share one buffer per destination. An idle buffer is sent at once, a busy one every

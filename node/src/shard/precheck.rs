@@ -3,6 +3,9 @@
 //! Spine: step 5 of 13. Previous: `node: shard_client/command_queue`. Next:
 //! `node: shard/batch`.
 //!
+//! Queue: the mailbox of the shard's actor, bounded by 1,024 messages, and its commands without a response, by 16,384.
+//! Further batches get `Busy`, and the command queue of their node sends them again. Metric: `command_queue_restarts`.
+//!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These
 //! facts are exact while the epoch lasts, because every change of the conversation passes through the actor. The epoch

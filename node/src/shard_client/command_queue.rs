@@ -3,6 +3,9 @@
 //!
 //! Spine: step 4 of 13. Previous: `node: session/send`. Next: `node: shard/precheck`.
 //!
+//! Queue: the send window, bounded by 4,096 commands and 4 MiB per shard. Further commands get `busy`. Metrics:
+//! `command_queue_commands`, `command_queue_refused`.
+//!
 //! Several batches are sent without waiting. A refusal, a broken connection, a timeout and an owner change are handled
 //! alike: the stream is abandoned. The whole unacknowledged window is then sent again, in order, under a new stream
 //! number. The owner's batch streams admit a stream only from its first batch on. Client message ids make the repeats

@@ -2,6 +2,10 @@
 //!
 //! Spine: step 12 of 13. Previous: `node: shard/fanout`. Next: `node: session/delivery/outbound_queue`.
 //!
+//! Queues: 512 incoming frames at the subscription manager, then 1,024 batches of events per worker. A dropped frame
+//! shows as a gap; a worker whose queue was full reads the events again. Metrics: `subscription_dropped`,
+//! `conversation_worker_overflows`.
+//!
 //! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
 //! then called in a loop, in slices between which other tasks of the thread run.
 //!

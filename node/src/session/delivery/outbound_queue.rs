@@ -3,6 +3,10 @@
 //!
 //! Spine: step 12 of 13. Previous: `node: subscription/hub`. Next: `node: gateway/websocket/writer`.
 //!
+//! Queue: live events, bounded by `limits.outbound_queue_size` in bytes and one frame for each KiB of it. An overflow
+//! means `resync`; a second one within 30 s closes the connection (4010). Metrics: `session_resyncs`,
+//! `events_dropped`.
+//!
 //! Filled by the session (responses) and, bypassing it, by the `subscriber` (events). Drained by the connection's
 //! writer, such as that of the [WebSocket](crate::gateway::websocket::writer), which also implements
 //! [`Framing`].
