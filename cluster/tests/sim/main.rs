@@ -8,7 +8,7 @@
 //! `SIM_SEEDS=first..last` chooses other seeds; a failure prints the seed. With `RUST_LOG` set the run is logged, in
 //! simulated time.
 //!
-//! With a [planted bug](cluster::planted) the same runs must report a violation.
+//! With a [seeded bug](cluster::seeded_bugs) the same runs must report a violation.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 

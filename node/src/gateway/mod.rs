@@ -1,8 +1,8 @@
 //! Gateway: HTTP and WebSocket on one port.
 //!
 //! Path of a connection: `server` (listener, threads, routes) → [`connection`] (socket options), [`connection_limit`]
-//! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access checks) →
-//! [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`.
+//! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
+//! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`.
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
