@@ -2,8 +2,8 @@
 //!
 //! Spine: step 8 of 13. Previous: `storage: writer`. Next: `cluster: transport`.
 //!
-//! Queue: the outgoing queue of the connection class `raft`, 64 MiB per follower, with at most 32 appends of one group
-//! in flight. An append beyond the bound fails and Raft repeats it. Metrics: `transport_class_bytes`,
+//! Queue: the outgoing queue of the connection class `raft`, 64 MiB per peer for all groups, with at most 32 appends of
+//! one group in flight. An append beyond the bound fails and Raft repeats it. Metrics: `transport_class_bytes`,
 //! `transport_full`.
 //!
 //! Appends are pipelined: up to [`PIPELINE`] are in flight, answered in order. On the wire a request is the shard
