@@ -173,7 +173,7 @@ impl Cluster {
     }
 
     /// Purges, on this node, the log entries that were applied at the previous call, however few they are. By itself a
-    /// shard purges only after [`snapshot_every`](Config::snapshot_every) entries. A follower that lags behind the
+    /// shard purges only after [`snapshot_every`](crate::config::ClusterTuning::snapshot_every) entries. A follower that lags behind the
     /// purged entries receives a snapshot, so call it rarely.
     pub async fn trim(&self) {
         self.node.trim().await;

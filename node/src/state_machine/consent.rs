@@ -1,10 +1,10 @@
 //! Consent to being added to groups and channels: the query to the user's shard that precedes an addition.
 //!
 //! Blocks, the user's own setting and the additions of the last 24 hours are rows of the user's shard, which the shard
-//! of a group cannot read. The node of the adding user therefore first proposes [`UserOp::MayAdd`] to the user's
+//! of a group cannot read. The node of the adding user therefore first proposes `UserOp::MayAdd` to the user's
 //! shard, which decides and counts in one step. Only then does it propose the change of the group.
 //!
-//! [`UserOp::MayAdd`]: super::UserOp::MayAdd
+//! `UserOp::MayAdd`: super::UserOp::MayAdd
 
 use protocol::GroupInvite;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct AdditionLimits {
     pub by_all: u32,
 }
 
-/// Decision on a [`UserOp::MayAdd`].
+/// Decision on a `UserOp::MayAdd`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AdditionVerdict {
     /// The user may be added; the addition is counted.

@@ -6,9 +6,9 @@
 //! refresh token ─ refresh ─▶ next token of the family, or its end
 //! ```
 //! All decisions are made in the log ([`state_machine::login`](crate::state_machine::login)), so any node
-//! can serve any step. Parts: [`identifier`], [`keyring`] (the cluster's keys and everything derived from them),
-//! [`key_refresh`] (fetches them), [`delivery`], [`revocation_list`] (ended logins), and [`sweep`] (removes expired
-//! rows).
+//! can serve any step. Parts: [`identifier`](super::identifier), [`keyring`](super::keyring) (the cluster's keys and everything derived from them),
+//! [`key_refresh`] (fetches them), `otp_delivery`,
+//! [`revocation_list`](super::revocation_list) (ended logins), and `login_gc` of the shards (removes expired rows).
 
 pub(crate) mod key_refresh;
 

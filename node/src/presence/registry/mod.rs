@@ -5,7 +5,7 @@
 //! heartbeats. A new owner starts empty and receives all registrations again. It accepts a watcher's statement that a
 //! user was online, and leaves the user's node the grace period to register, so that a change of owner is invisible.
 //!
-//! Pure: time is an argument. [`serve`] feeds in the requests of nodes; [`presence_maintenance`] acts on the results.
+//! Pure: time is an argument. The service feeds in the requests of nodes; a background task of the shard acts on the results.
 
 mod deadlines;
 mod entry;

@@ -6,7 +6,7 @@
 //! messages. A window without ends the watch. A conversation thus costs a row per member and window, whatever its
 //! traffic, and nothing while it is quiet.
 //!
-//! The window grows with the number of members beyond [`LARGE`]: no conversation writes more than that many rows per
+//! The window grows with the number of members beyond [`LARGE_CONVERSATION`]: no conversation writes more than that many rows per
 //! window.
 
 use std::collections::{BTreeSet, HashMap};

@@ -219,7 +219,7 @@ pub fn members_after(
 }
 
 /// Returns up to `limit` outbox entries of a shard above `after`, oldest first. They stay until
-/// [`ShardOp::OutboxDone`]: the caller proposes each to its user's shard and confirms it afterwards. A repetition is
+/// `OutboxOp::OutboxDone`: the caller proposes each to its user's shard and confirms it afterwards. A repetition is
 /// harmless.
 pub fn outbox(rows: &impl RowReader, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxEntry>> {
     let (start, end) = keys::outbox_after(after);

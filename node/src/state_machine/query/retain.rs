@@ -1,9 +1,9 @@
-//! Conversations with events past the retention policy, which the owner trims with [`ShardOp::Retain`].
+//! Conversations with events past the retention policy, which the owner trims with [`Retain`].
 //!
 //! Times and ordinals only grow with positions, so the first retained event is found by bisection however long the log
 //! is.
 //!
-//! [`ShardOp::Retain`]: crate::state_machine::ShardOp::Retain
+//! [`Retain`]: crate::state_machine::ShardCommand::Retention
 
 use std::time::Duration;
 
