@@ -7,13 +7,14 @@
 //! once the client has used the new id (`confirm`), so a lost response costs nothing. The two halves are in `resume`
 //! and `transfer`; see docs/delivery.md, "The way to the receivers".
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod served_rpcs;
+mod session_table;
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix::Addr;
-use bytes::Bytes;
-use cluster::{Cluster, NodeId, Responder};
+use cluster::{Cluster, NodeId};
 use parking_lot::Mutex;
 use protocol::answer::NotResumed;
 use protocol::{ClientMessageId, ConversationId, UserId};
@@ -21,9 +22,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
+use self::session_table::{SessionEntry, SessionTable};
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
-use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
+use super::messages::{Terminate, TokenRevoked};
 use crate::auth::RevocationList;
 use crate::commands::questions::FollowingSessions;
 use crate::config::{Config, HumanSize};
@@ -65,36 +67,6 @@ struct RegistryBounds {
     detached: usize,
     detached_bytes: usize,
     fetch: Duration,
-}
-
-#[derive(Default)]
-struct SessionTable {
-    sessions: HashMap<u128, SessionEntry>,
-    /// Detached sessions by turn, the longest detached first.
-    detached: BTreeMap<u64, u128>,
-    turns: u64,
-    /// Buffered bytes of all detached sessions.
-    bytes: usize,
-    /// Closed sessions with the reason why they cannot be resumed; at most as many as may be detached.
-    over: HashMap<u128, ClosedSession>,
-    order: VecDeque<u128>,
-}
-
-struct SessionEntry {
-    who: SessionIdentity,
-    /// Login of the token that the client presented last; `None` for a token without a login.
-    login: Option<ClientMessageId>,
-    addr: Addr<Session>,
-    /// Key in the map of detached sessions; `None` while attached.
-    turn: Option<u64>,
-    bytes: usize,
-}
-
-struct ClosedSession {
-    who: SessionIdentity,
-    why: NotResumed,
-    /// Session that continues this one, if there is one.
-    successor: Option<SessionId>,
 }
 
 // === impl SessionRegistry ===
@@ -353,86 +325,6 @@ impl SessionRegistry {
         }
     }
 
-    // --- RPCs of other nodes ---
-
-    /// Returns true if `method` is an RPC about sessions.
-    pub(crate) fn serves(method: u16) -> bool {
-        matches!(
-            method,
-            rpc::RESUME | rpc::CONFIRM_TRANSFER | rpc::CANCEL_TRANSFER | rpc::ENDED
-        )
-    }
-
-    /// Serves an RPC about a session of this node.
-    pub(crate) fn call(&self, method: u16, body: &Bytes, reply: Responder) {
-        let answered = match method {
-            rpc::RESUME => rpc::decode(body).map(|question| self.export(question, reply)),
-            rpc::CONFIRM_TRANSFER => rpc::decode(body).map(|question| self.confirmed(question, reply)),
-            rpc::ENDED => rpc::decode(body).map(|over| {
-                self.end_logins(over);
-                reply.send(Ok(rpc::encode(&())));
-            }),
-            _ => rpc::decode(body).map(|CancelRequest { sid }| {
-                if let Some(addr) = self.addr(sid) {
-                    // A full mailbox is tolerated: the copy has no client and expires by itself.
-                    let _full = addr.try_send(Terminate(NotResumed::Unknown));
-                }
-                reply.send(Ok(rpc::encode(&())));
-            }),
-        };
-        if let Err(error) = answered {
-            // Without a response the caller proceeds as if the session did not exist.
-            tracing::debug!(%error, method, "malformed session transfer request");
-        }
-    }
-
-    fn export(&self, question: ExportRequest, reply: Responder) {
-        let found = self.find(question.sid, &question.user, question.device.as_deref());
-        let patience = self.inner.bounds.fetch;
-        // In a task of its own: the session's thread may be busy, and the RPC handler must not wait for it.
-        self.inner.runtime.spawn(async move {
-            let snapshot = match found {
-                Ok(addr) => match tokio::time::timeout(patience, addr.send(ExportSession(question))).await {
-                    Ok(Ok(snapshot)) => snapshot,
-                    // The session ended meanwhile, or its thread is blocked.
-                    Ok(Err(_)) | Err(_) => Err(NotResumed::Unknown),
-                },
-                Err(why) => Err(why),
-            };
-            let answer = match snapshot {
-                Ok(snapshot) => ExportResponse::Snapshot(snapshot),
-                Err(NotResumed::Expired) => ExportResponse::Expired,
-                Err(NotResumed::Unknown) => ExportResponse::Unknown,
-                Err(NotResumed::Gap) => ExportResponse::Gap,
-            };
-            reply.send(Ok(rpc::encode(&answer)));
-        });
-    }
-
-    fn confirmed(&self, ConfirmRequest { sid, by }: ConfirmRequest, reply: Responder) {
-        let addr = self.addr(sid);
-        let sessions = self.clone();
-        let patience = self.inner.bounds.fetch;
-        self.inner.runtime.spawn(async move {
-            let yields = match addr {
-                Some(addr) => match tokio::time::timeout(patience, addr.send(ConfirmTransfer(by))).await {
-                    Ok(Ok(yields)) => yields,
-                    // The session ended meanwhile: its recorded successor decides.
-                    Ok(Err(_)) | Err(_) => sessions.inherits(sid, by),
-                },
-                None => sessions.inherits(sid, by),
-            };
-            reply.send(Ok(rpc::encode(&yields)));
-        });
-    }
-
-    /// Returns true unless another session than `by` is recorded as the continuation of a closed one.
-    fn inherits(&self, sid: SessionId, by: SessionId) -> bool {
-        let table = self.inner.table.lock();
-        let successor = table.over.get(&sid.secret).and_then(|over| over.successor);
-        successor.is_none_or(|successor| successor == by)
-    }
-
     fn addr(&self, sid: SessionId) -> Option<Addr<Session>> {
         let table = self.inner.table.lock();
         table.sessions.get(&sid.secret).map(|entry| entry.addr.clone())
@@ -447,60 +339,11 @@ impl FollowingSessions for SessionRegistry {
     }
 }
 
-// === impl Inner, SessionTable ===
+// === impl Inner ===
 
 impl Inner {
     fn show(&self, table: &SessionTable) {
         self.metrics.sessions_detached.set(table.detached.len() as i64);
         self.metrics.sessions_detached_bytes.set(table.bytes as i64);
-    }
-}
-
-impl SessionTable {
-    fn leave(&mut self, secret: u128) {
-        self.turns += 1;
-        // A session that is detached already retains its turn: it must not move to the end of the eviction order.
-        if let Some(entry) = self.sessions.get_mut(&secret)
-            && entry.turn.is_none()
-        {
-            entry.turn = Some(self.turns);
-            self.detached.insert(self.turns, secret);
-        }
-    }
-
-    fn back(&mut self, secret: u128) {
-        // Before the turn is cleared: charges of attached sessions are ignored.
-        self.charge(secret, 0);
-        if let Some(turn) = self.sessions.get_mut(&secret).and_then(|entry| entry.turn.take()) {
-            self.detached.remove(&turn);
-        }
-    }
-
-    fn charge(&mut self, secret: u128, bytes: usize) {
-        if let Some(entry) = self.sessions.get_mut(&secret)
-            && entry.turn.is_some()
-        {
-            self.bytes = self.bytes - entry.bytes + bytes;
-            entry.bytes = bytes;
-        }
-    }
-
-    fn remove(&mut self, secret: u128, why: NotResumed, remember: usize) -> Option<SessionEntry> {
-        self.back(secret);
-        let entry = self.sessions.remove(&secret)?;
-        let over = ClosedSession {
-            who: entry.who.clone(),
-            why,
-            successor: None,
-        };
-        self.over.insert(secret, over);
-        self.order.push_back(secret);
-        // Bounded: without its record a closed session is `Unknown` instead of `Expired`.
-        if self.order.len() > remember
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.over.remove(&oldest);
-        }
-        Some(entry)
     }
 }

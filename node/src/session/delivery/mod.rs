@@ -2,7 +2,9 @@
 
 mod delivery_tracker;
 mod echo_filter;
+mod framing;
 mod outbound_queue;
+mod queue_bounds;
 mod replay_buffer;
 mod subscriber;
 
@@ -14,7 +16,9 @@ use protocol::{ConversationId, Response};
 
 use super::connection_handle::ConnectionHandle;
 
-pub use outbound_queue::{Framing, OutboundQueue, QueueBounds, WriteChunk};
+pub use framing::{Framing, WriteChunk};
+pub use outbound_queue::OutboundQueue;
+pub use queue_bounds::QueueBounds;
 pub(super) use replay_buffer::{BufferedEvent, Gap};
 pub(super) use subscriber::{EventSubscriber, LATEST};
 

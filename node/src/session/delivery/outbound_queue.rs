@@ -19,21 +19,13 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::replay_buffer::{BufferedEvent, Capacity, Gap, ReplayBuffer};
-use crate::config::Config;
-
-/// Queue size per frame: a client that is behind by many small frames is slow, too.
-const FRAME_BYTES: usize = 1_024;
-/// Replay buffer size per event: an entry costs memory beyond its bytes.
-const EVENT_BYTES: usize = 256;
-/// Maximum number of frames in one write.
-const PIECE_FRAMES: usize = 64;
-/// Bytes after which one write ends: a few network packets.
-const PIECE_BYTES: usize = 16_384;
+use super::framing::{Framing, WriteChunk};
+use super::queue_bounds::QueueBounds;
+use super::replay_buffer::{BufferedEvent, Gap, ReplayBuffer};
 
 /// Frames queued for one connection, and the events that its client has not confirmed.
 #[derive(Debug)]
@@ -59,37 +51,6 @@ pub struct OutboundQueue {
     writer: Option<Waker>,
 }
 
-/// Limits of a queue, and sizes of one write.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueBounds {
-    /// Maximum number of queued live events.
-    pub frames: usize,
-    /// Maximum bytes of queued live events; a single event may exceed it.
-    pub bytes: usize,
-    /// Time within which a second overflow ends the connection.
-    pub slow_again: Duration,
-    /// Maximum number of frames in one write.
-    pub piece_frames: usize,
-    /// Bytes from which on no further frame is added to a write.
-    pub piece_bytes: usize,
-    /// Limits of the events that are kept until the client confirms them.
-    pub ring: Capacity,
-}
-
-/// Wire format of a transport. A method that appends nothing writes nothing.
-pub trait Framing {
-    /// Appends a response, a whole JSON object.
-    fn answer(&self, out: &mut BytesMut, body: &[u8]);
-    /// Appends an event, given as everything after its number.
-    fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]);
-    /// Appends a keepalive to the queue.
-    fn ping(&self, out: &mut BytesMut);
-    /// Appends the answer to a ping of the client.
-    fn pong(&self, out: &mut BytesMut, payload: &[u8]);
-    /// Appends the end of the output: the close code, if there is one, and the reason.
-    fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str);
-}
-
 /// Result of appending an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushResult {
@@ -103,13 +64,6 @@ pub enum PushResult {
     TooSlow,
     /// The session is detached, and an event that was never delivered was evicted: it cannot be resumed.
     Lost,
-}
-
-/// Bytes for one write, and the number of frames in them.
-#[derive(Debug, PartialEq, Eq)]
-pub struct WriteChunk {
-    pub bytes: Bytes,
-    pub frames: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,26 +90,6 @@ enum CloseState {
     Closing(Option<u16>, String),
     /// No client is connected, or everything was written.
     Ended,
-}
-
-// === impl QueueBounds ===
-
-impl From<&Config> for QueueBounds {
-    fn from(config: &Config) -> QueueBounds {
-        let queue = config.limits.outbound_queue_size.as_usize();
-        let replay = config.limits.replay_buffer_size.as_usize();
-        QueueBounds {
-            frames: queue / FRAME_BYTES,
-            bytes: queue,
-            slow_again: config.tuning.slow_again.0,
-            piece_frames: PIECE_FRAMES,
-            piece_bytes: PIECE_BYTES,
-            ring: Capacity {
-                events: replay / EVENT_BYTES,
-                bytes: replay,
-            },
-        }
-    }
 }
 
 // === impl OutboundQueue ===

@@ -5,6 +5,12 @@
 //! actor's mailbox would cost an allocation and a wake-up per event. Decisions are left to the actor, which is woken
 //! for them.
 
+mod activity;
+mod barrier;
+mod catch_up;
+mod echo;
+mod hub_events;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -13,19 +19,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol::answer::LastEvent;
 use protocol::event::{Event, ResyncEvent};
-use protocol::{ClientMessageId, ConversationId, EncodedEvent, HistoryVisibility, UserId};
+use protocol::{ConversationId, EncodedEvent, UserId};
 
 use super::delivery_tracker::DeliveryTracker;
 use super::echo_filter::EchoFilter;
 use super::outbound_queue::PushResult;
 use super::replay_buffer::BufferedEvent;
-use crate::presence::PresenceSink;
 use crate::rpc::SessionId;
 use crate::session::connection_handle::ConnectionHandle;
 use crate::session::lifecycle::BarrierGuard;
 use crate::session::registry::SessionRegistry;
 use crate::shard::{REGISTERED_INDEX, TYPING_LASTS};
-use crate::state_machine::{EventEnvelope, PlacedEntry};
+use crate::state_machine::EventEnvelope;
 use crate::subscription::{JoinedConversations, Subscriber};
 use crate::telemetry::metrics::ServerMetrics;
 
@@ -200,89 +205,6 @@ impl EventSubscriber {
         self.clock.get()
     }
 
-    /// Delivers an event read from the log, of a conversation whose subscription is starting. Returns `false` if it is
-    /// no longer followed, possibly because of this event.
-    pub(in crate::session) fn carry(&self, published: &EventEnvelope) -> bool {
-        let over = published.removes.as_ref() == Some(&self.user);
-        {
-            let mut convs = self.convs.borrow_mut();
-            let Some(Followed {
-                state: State::Opening { from, .. },
-                ..
-            }) = convs.get_mut(&published.conv)
-            else {
-                return false;
-            };
-            // Also for an event that is not shown: a later resume has to continue behind it.
-            *from = Some(published.seq);
-            if over {
-                convs.remove(&published.conv);
-            }
-        }
-        if !self.is_unwanted(published) {
-            self.replay(BufferedEvent {
-                tail: published.tail.clone(),
-                covers: Some((published.conv.clone(), published.seq)),
-            });
-        }
-        if over {
-            self.tracker.borrow_mut().forget(&published.conv);
-        }
-        !over
-    }
-
-    /// Ends the catch-up of a conversation at `upto` and delivers the buffered events. Returns `false` if some of those
-    /// were lost and have to be read too.
-    pub(in crate::session) fn carried(&self, conv: &ConversationId, upto: u64) -> bool {
-        if let Some(Followed {
-            state: State::Opening { held, lost, .. },
-            ..
-        }) = self.convs.borrow_mut().get_mut(conv)
-            && std::mem::take(lost)
-        {
-            // Log events are read again together with the lost ones; events outside the log cannot be.
-            held.retain(|held| held.published.seq == 0);
-            return false;
-        }
-        self.go_live(conv, upto);
-        true
-    }
-
-    /// Appends an event that the client missed.
-    pub(in crate::session) fn replay(&self, event: BufferedEvent) {
-        let covers = event.covers.clone();
-        let n = self.link.outbox(|outbox| outbox.replay(event));
-        if let Some((conv, s)) = covers {
-            self.tracker.borrow_mut().sent(n, &conv, s);
-        }
-        self.account();
-    }
-
-    /// Ends the catch-up across a gap: sends `resync`, then delivers the events above `at`.
-    pub(in crate::session) fn carry_over(&self, conv: &ConversationId, at: u64) {
-        if self.follows(conv) {
-            // First the `resync`: an event from behind the gap would otherwise look like a hole.
-            self.resync("gone");
-            self.go_live(conv, at);
-        }
-    }
-
-    /// Returns the client's position in each followed conversation, and the conversations that are yet to be
-    /// introduced.
-    pub(in crate::session) fn positions(&self) -> (Vec<(ConversationId, u64)>, Vec<ConversationId>) {
-        let mut positions = Vec::new();
-        let mut coming: Vec<ConversationId> = self.joined.borrow().iter().cloned().collect();
-        for (conv, followed) in &*self.convs.borrow() {
-            match &followed.state {
-                State::Live(at) | State::Opening { from: Some(at), .. } => {
-                    positions.push((conv.clone(), *at))
-                }
-                State::Opening { from: None, .. } => coming.push(conv.clone()),
-            }
-        }
-        (positions, coming)
-    }
-
     /// Returns true if the outbound queue is at least half full; catch-up pauses meanwhile.
     pub(in crate::session) fn is_above_half(&self) -> bool {
         self.link.outbox(|outbox| outbox.is_above_half())
@@ -323,17 +245,6 @@ impl EventSubscriber {
         }
     }
 
-    /// Delivers events of conversations that were subscribed to only after the client's `sync` was answered. The events
-    /// in between are in neither, so `resync` precedes the first one: without it there would be a hole.
-    pub(in crate::session) fn go_live_late(&self, convs: &[(ConversationId, u64)]) {
-        if !convs.is_empty() {
-            self.resync("late");
-        }
-        for (conv, as_of) in convs {
-            self.go_live(conv, *as_of);
-        }
-    }
-
     /// Removes the conversation and all state kept for it.
     pub(in crate::session) fn end(&self, conv: &ConversationId) {
         self.convs.borrow_mut().remove(conv);
@@ -343,112 +254,12 @@ impl EventSubscriber {
         self.stands(conv);
     }
 
-    /// Releases the queries that wait for this conversation's subscription.
-    pub(in crate::session) fn stands(&self, conv: &ConversationId) {
-        if let Some(beginning) = &*self.beginning.borrow() {
-            beginning.stands(conv);
-        }
-        if self.is_ready.get() {
-            self.release_barrier();
-        }
-    }
-
-    /// Returns a conversation that a waiting query needs; it is subscribed to before the others.
-    pub(in crate::session) fn asked(&self) -> Option<ConversationId> {
-        self.beginning.borrow().as_ref()?.asked()
-    }
-
-    /// Completes when a query waits for a conversation that is not subscribed to yet.
-    pub(in crate::session) async fn asking(&self) {
-        let asking = self.beginning.borrow().as_ref().map(BarrierGuard::asking);
-        match asking {
-            Some(asking) => asking.await,
-            // No query waits any more.
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Sets the conversations that the session is about to subscribe to. Queries about others no longer wait, except
-    /// those that the client opens at this moment: their subscriptions are pending too.
-    pub(in crate::session) fn plans(&self, convs: &[ConversationId]) {
-        if let Some(beginning) = &*self.beginning.borrow() {
-            let followed = self.convs.borrow();
-            let opened = followed
-                .iter()
-                .filter(|(_, followed)| followed.state.is_unknown());
-            beginning.follows(convs.iter().chain(opened.map(|(conv, _)| conv)).cloned());
-        }
-    }
-
     /// Returns true while the subscription is pending and the client does not have the conversation.
     pub(in crate::session) fn is_opening(&self, conv: &ConversationId) -> bool {
         let convs = self.convs.borrow();
         convs
             .get(conv)
             .is_some_and(|followed| followed.state.is_unknown())
-    }
-
-    /// Removes and returns the least recently active conversation if more than `most` are followed. A conversation
-    /// whose announced message has not arrived yet is not removed.
-    pub(in crate::session) fn make_room(&self, most: usize) -> Option<ConversationId> {
-        let mut convs = self.convs.borrow_mut();
-        if convs.len() <= most {
-            return None;
-        }
-        let (conv, at) = convs
-            .iter()
-            .filter_map(|(conv, followed)| match followed.state {
-                State::Live(at) if followed.announced <= at => Some((followed.rank, conv, at)),
-                _ => None,
-            })
-            .min_by_key(|(rank, ..)| *rank)
-            .map(|(_, conv, at)| (conv.clone(), at))?;
-        convs.remove(&conv);
-        // Kept: only an announcement above this seq is news to the client.
-        self.reached.borrow_mut().insert(conv.clone(), at);
-        Some(conv)
-    }
-
-    /// Drains up to `most` conversations without a subscription in which messages were sent.
-    pub(in crate::session) fn take_active(&self, most: usize) -> Vec<(ConversationId, LastEvent)> {
-        // The initial list is still being subscribed to and may contain the announced conversations.
-        if !self.is_ready.get() {
-            return Vec::new();
-        }
-        let mut active = self.active.borrow_mut();
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some((conv, last)) = active.pop_first()
-        {
-            if self.is_unknown(&conv, last.s) {
-                taken.push((conv, last));
-            }
-        }
-        taken
-    }
-
-    /// Drains the position behind which the user's conversation list is to be read for missed activity.
-    pub(in crate::session) fn take_unread(&self) -> Option<(u64, ConversationId)> {
-        self.unread.take()
-    }
-
-    fn is_unknown(&self, conv: &ConversationId, s: u64) -> bool {
-        !self.follows(conv) && self.reached.borrow().get(conv).is_none_or(|at| *at < s)
-    }
-
-    /// Returns true if activity at `ms` (Unix milliseconds) may be missing from every response to the client.
-    fn is_late(&self, ms: u64) -> bool {
-        ms.saturating_add(SLACK_MS) >= self.began_ms.get()
-    }
-
-    /// Sets the start of the session in Unix milliseconds. The client's first `sync` covers earlier activity.
-    pub(in crate::session) fn begins_at(&self, now_ms: u64) {
-        self.began_ms.set(now_ms);
-    }
-
-    /// Moves the start back by `ms`, for activity that the resumed session may have missed.
-    pub(in crate::session) fn began_before(&self, ms: u64) {
-        self.began_ms.set(self.began_ms.get().saturating_sub(ms));
     }
 
     /// Returns true if the conversation has a live or starting subscription.
@@ -512,27 +323,6 @@ impl EventSubscriber {
         }
     }
 
-    /// Drains the conversations that the user joined since the last call and that are to be introduced.
-    ///
-    /// Returns none before the initial subscriptions are complete, because a re-registration of the node may name these
-    /// too. Introduced, their events would begin behind a `conv` that a client with the conversation skips. No `sync`
-    /// would have waited for them.
-    pub(in crate::session) fn take_joined(&self) -> Vec<ConversationId> {
-        if !self.is_ready.get() {
-            return Vec::new();
-        }
-        let convs = self.convs.borrow();
-        let mut joined = self.joined.borrow_mut();
-        let fresh = joined.iter().filter(|conv| !convs.contains_key(*conv)).cloned();
-        let fresh = fresh.collect();
-        // A starting subscription may date from before the joining: its entry stays until the outcome is decided.
-        joined.retain(|conv| {
-            let state = convs.get(conv).map(|followed| &followed.state);
-            matches!(state, Some(State::Opening { .. }))
-        });
-        fresh
-    }
-
     /// Returns true if the outbound queue overflowed a second time within `slow_again`.
     #[must_use]
     pub(in crate::session) fn is_too_slow(&self) -> bool {
@@ -545,27 +335,6 @@ impl EventSubscriber {
         self.is_ready.get()
     }
 
-    /// Stores the guard that delays queries until the initial subscriptions are complete.
-    pub(in crate::session) fn begins(&self, beginning: BarrierGuard) {
-        *self.beginning.borrow_mut() = Some(beginning);
-    }
-
-    /// Marks the initial subscriptions as complete, as far as possible, and releases the waiting queries.
-    pub(in crate::session) fn set_ready(&self) {
-        self.is_ready.set(true);
-        self.release_barrier();
-        self.link.request_check();
-    }
-
-    /// Releases all queries, unless a subscription that the client requested is still pending: a `sync` answered before
-    /// it would leave out the events in between.
-    fn release_barrier(&self) {
-        let over = self.beginning.borrow().as_ref().is_none_or(BarrierGuard::is_over);
-        if over {
-            self.beginning.take();
-        }
-    }
-
     /// Returns true for a typing event of this session's user, from any device.
     fn is_own_typing(&self, published: &EventEnvelope) -> bool {
         if !is_typing(published) {
@@ -575,57 +344,6 @@ impl EventSubscriber {
             .ok()
             .and_then(|event| event.event());
         matches!(event, Some(Event::Typing(typing)) if typing.u == self.user)
-    }
-
-    /// Delivers an event that follows an introducing `conv`.
-    pub(in crate::session) fn follower(&self, published: &EventEnvelope) {
-        if !self.is_unwanted(published) {
-            self.push(published.tail.clone(), Some((&published.conv, published.seq)));
-        }
-    }
-
-    /// Registers a message sent with `echo:false`, which this session must not receive.
-    pub(in crate::session) fn hush(&self, conv: &ConversationId, cid: &ClientMessageId) {
-        self.quiet.borrow_mut().sent(conv, cid);
-    }
-
-    /// Records the seq of such a message. `comes`: the conversation is about to be introduced, with the message.
-    pub(in crate::session) fn hushed(
-        &self,
-        conv: &ConversationId,
-        cid: &ClientMessageId,
-        s: u64,
-        comes: bool,
-    ) {
-        let mut quiet = self.quiet.borrow_mut();
-        match self.convs.borrow().get(conv).map(|followed| &followed.state) {
-            Some(State::Live(at)) => quiet.placed(conv, cid, s, *at),
-            Some(State::Opening { .. }) => quiet.placed(conv, cid, s, 0),
-            None if comes => quiet.placed(conv, cid, s, 0),
-            // Not followed: the event never arrives.
-            None => quiet.refused(conv, cid),
-        }
-    }
-
-    /// Removes a permanently refused message from the filter.
-    pub(in crate::session) fn unhush(&self, conv: &ConversationId, cid: &ClientMessageId) {
-        self.quiet.borrow_mut().refused(conv, cid);
-    }
-
-    /// Returns the filtered messages, for the session that resumes this one.
-    pub(in crate::session) fn hushed_messages(&self) -> Vec<(ConversationId, ClientMessageId)> {
-        self.quiet.borrow().all()
-    }
-
-    /// Returns true for a message of this session sent with `echo:false`, whether live or read from the log.
-    fn is_unwanted(&self, published: &EventEnvelope) -> bool {
-        let mut quiet = self.quiet.borrow_mut();
-        // A live event names the excluded session. One read from the log does not, and the tag changes on resume.
-        if published.skip == self.tag {
-            quiet.passed(&published.conv, published.seq);
-            return true;
-        }
-        published.seq > 0 && quiet.takes(published, &self.user)
     }
 
     fn pass(&self, published: &EventEnvelope) {
@@ -651,143 +369,6 @@ impl EventSubscriber {
 
 fn is_typing(published: &EventEnvelope) -> bool {
     published.seq == 0 && published.tail.starts_with(br#""t":"typing""#)
-}
-
-impl PresenceSink for EventSubscriber {
-    fn show(&self, tail: Bytes) -> bool {
-        self.link.outbox(|outbox| outbox.ephemeral(tail, false)) != PushResult::Dropped
-    }
-}
-
-impl Subscriber for EventSubscriber {
-    fn id(&self) -> u64 {
-        self.tag
-    }
-
-    fn user(&self) -> &UserId {
-        &self.user
-    }
-
-    fn admitted(&self, conv: &ConversationId, since: u64, history: HistoryVisibility) {
-        self.joined_conversations
-            .borrow_mut()
-            .admitted(conv, since, history);
-    }
-
-    fn event(&self, published: &EventEnvelope) {
-        if published.only.as_ref().is_some_and(|only| *only != self.user) || self.is_own_typing(published) {
-            return;
-        }
-        let visible = self.joined_conversations.borrow_mut().visible(published);
-        let visible = visible.map(|tail| EventEnvelope {
-            tail,
-            ..published.clone()
-        });
-        let published = visible.as_ref().unwrap_or(published);
-        let mut convs = self.convs.borrow_mut();
-        let Some(followed) = convs.get_mut(&published.conv) else {
-            return;
-        };
-        if published.seq > 0 {
-            followed.rank = self.tick();
-        }
-        match &mut followed.state {
-            State::Opening { held, lost, .. } => {
-                let over = published.removes.as_ref() == Some(&self.user);
-                let room = if published.seq == 0 { HELD / 2 } else { HELD };
-                // The removal of this user is buffered in any case: it decides which membership the view belongs to.
-                if held.len() < room || over {
-                    let (at, published) = (Instant::now(), published.clone());
-                    held.push(Held { at, published });
-                } else if published.seq > 0 {
-                    // Only for log events, which have to be read again; others may be lost.
-                    *lost = true;
-                }
-                return;
-            }
-            State::Live(last) if published.seq == 0 || published.seq > *last => {
-                *last = published.seq.max(*last);
-            }
-            // Duplicate: the view or the catch-up contained this event.
-            State::Live(_) => return,
-        }
-        let over = published.removes.as_ref() == Some(&self.user);
-        if over {
-            convs.remove(&published.conv);
-            self.joined_conversations.borrow_mut().forget(&published.conv);
-        }
-        drop(convs);
-        self.pass(published);
-        if over {
-            self.tracker.borrow_mut().forget(&published.conv);
-        }
-    }
-
-    fn jumped(&self, conv: &ConversationId, at: u64) {
-        match self
-            .convs
-            .borrow_mut()
-            .get_mut(conv)
-            .map(|followed| &mut followed.state)
-        {
-            None => return,
-            // `resync` follows when the subscription is live, or the events are read again.
-            Some(State::Opening { lost, .. }) => {
-                *lost = true;
-                return;
-            }
-            Some(State::Live(last)) => *last = at.max(*last),
-        }
-        self.quiet.borrow_mut().passed(conv, at);
-        self.resync("gone");
-    }
-
-    fn ended(&self, conv: &ConversationId) {
-        if self.follows(conv) {
-            self.end(conv);
-            // The removal event was trimmed from the log. The next `sync` omits the conversation.
-            self.resync("gone");
-        }
-    }
-
-    fn joined(&self, conv: &ConversationId) {
-        if self.reached.borrow().contains_key(conv) {
-            // The client has this conversation; its subscription was evicted to make room.
-            return;
-        }
-        self.joined.borrow_mut().insert(conv.clone());
-        self.link.request_check();
-    }
-
-    fn active(&self, conv: &ConversationId, last: LastEvent) {
-        if let Some(followed) = self.convs.borrow_mut().get_mut(conv) {
-            // Protects the conversation from eviction until this message has been delivered.
-            followed.announced = followed.announced.max(last.s);
-        } else if self.reached.borrow().get(conv).is_none_or(|at| *at < last.s) {
-            self.active.borrow_mut().insert(conv.clone(), last);
-            self.link.request_check();
-        }
-    }
-
-    fn latest(&self, convs: &[PlacedEntry]) {
-        for placed in convs.iter().filter(|placed| self.is_late(placed.ms)) {
-            if self.follows(&placed.conv) {
-            } else if self.is_late(placed.since_ms) && !self.reached.borrow().contains_key(&placed.conv) {
-                // The joining itself was not announced: introduce the conversation instead of reporting activity.
-                self.joined(&placed.conv);
-            } else {
-                self.active(&placed.conv, placed.last);
-            }
-        }
-        // A full page that ends within the window: older entries may be news too.
-        if let Some(last) = convs
-            .last()
-            .filter(|last| convs.len() >= LATEST && self.is_late(last.ms))
-        {
-            *self.unread.borrow_mut() = Some((last.ms, last.conv.clone()));
-            self.link.request_check();
-        }
-    }
 }
 
 #[cfg(test)]

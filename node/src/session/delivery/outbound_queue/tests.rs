@@ -1,7 +1,10 @@
 //! Rules of the outbound queue, tested through the framing of the WebSocket.
 
+use std::time::Duration;
+
 use super::*;
 use crate::gateway::websocket::frame::WebSocketFraming;
+use crate::session::delivery::replay_buffer::Capacity;
 
 const BOUNDS: QueueBounds = QueueBounds {
     ring: Capacity {

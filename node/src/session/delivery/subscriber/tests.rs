@@ -8,10 +8,11 @@ use protocol::event::TypingEvent;
 
 use super::*;
 use crate::config::Config;
+use crate::presence::PresenceSink;
 use crate::session::CloseSocket;
 use crate::session::delivery::{OutboundQueue, QueueBounds};
 use crate::session::lifecycle::SubscriptionBarrier;
-use crate::state_machine::LoggedEvent;
+use crate::state_machine::{LoggedEvent, PlacedEntry};
 
 struct NoSocket;
 

@@ -1,0 +1,24 @@
+//! Wire format of a transport, and the bytes of one write.
+
+use bytes::{Bytes, BytesMut};
+
+/// Wire format of a transport. A method that appends nothing writes nothing.
+pub trait Framing {
+    /// Appends a response, a whole JSON object.
+    fn answer(&self, out: &mut BytesMut, body: &[u8]);
+    /// Appends an event, given as everything after its number.
+    fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]);
+    /// Appends a keepalive to the queue.
+    fn ping(&self, out: &mut BytesMut);
+    /// Appends the answer to a ping of the client.
+    fn pong(&self, out: &mut BytesMut, payload: &[u8]);
+    /// Appends the end of the output: the close code, if there is one, and the reason.
+    fn close(&self, out: &mut BytesMut, code: Option<u16>, reason: &str);
+}
+
+/// Bytes for one write, and the number of frames in them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WriteChunk {
+    pub bytes: Bytes,
+    pub frames: u64,
+}
