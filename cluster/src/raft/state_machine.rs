@@ -12,12 +12,14 @@
 //! Every replica checks two things alike: the owner's epoch, and the time of each batch against the evidence stored
 //! with it. A batch whose time is too far ahead never changes rows, and it ends the epoch of its proposer.
 
+mod snapshots;
+
 use std::io;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -25,12 +27,13 @@ use storage::{ShardId, ShardState, Transaction};
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::snapshots::SnapshotBuilder;
 use crate::batch_codec;
-use crate::blocking::{blocking, run_blocking};
+use crate::blocking::run_blocking;
 use crate::clock::{self, Stamp};
 use crate::ids::{FeatureLevel, ShardOwner, UNOWNED};
 use crate::raft::digest::{Digest, ReplicaDigest};
-use crate::raft::snapshot::{self, SnapshotData};
+use crate::raft::snapshot::SnapshotData;
 use crate::raft::{
     Entry, LogId, Membership, Proposal, ProposalResult, Snapshot, SnapshotMeta, TypeConfig, codec,
 };
@@ -339,17 +342,6 @@ impl StateMachineStore {
         let _ = self.undecodable.set(reason.clone());
         Err(io::Error::new(io::ErrorKind::InvalidData, reason))
     }
-
-    fn snapshot(&self) -> Snapshot {
-        let meta = SnapshotMeta {
-            last_log_id: self.applied.last,
-            last_membership: self.applied.membership.clone(),
-        };
-        Snapshot {
-            meta,
-            snapshot: SnapshotData::Local(self.state.clone()),
-        }
-    }
 }
 
 // === impl AppliedPosition ===
@@ -365,7 +357,7 @@ impl AppliedPosition {
 
 impl RaftStateMachine<TypeConfig> for StateMachineStore {
     type SnapshotData = SnapshotData;
-    type SnapshotBuilder = Builder;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), io::Error> {
         Ok((self.applied.last, self.applied.membership.clone()))
@@ -386,10 +378,8 @@ impl RaftStateMachine<TypeConfig> for StateMachineStore {
         self.apply_chunk(chunk).await
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder {
-            snapshot: self.snapshot(),
-        }
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder::new(self.snapshot())
     }
 
     async fn install_snapshot(
@@ -397,54 +387,10 @@ impl RaftStateMachine<TypeConfig> for StateMachineStore {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let (import, applied) = match snapshot {
-            SnapshotData::Received { import, applied } => (import, applied),
-            // openraft installs the replica's own position at start; its rows are already in place.
-            SnapshotData::Local(_) if meta.last_log_id == self.applied.last => return Ok(()),
-            SnapshotData::Local(other) => snapshot::copy(other, self.state.clone()).await?,
-        };
-        // Decoded before the rows become visible: a snapshot with a damaged position must not be installed.
-        let position: AppliedPosition = codec::decode(&applied)?;
-        blocking(move || import.finish(applied))
-            .await?
-            .map_err(io::Error::other)?;
-        tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
-        let owner_changed = self.applied.owner != position.owner;
-        self.applied = position;
-        *self.standing.lock() = self.applied.standing();
-        // The snapshot may skip takeovers; an owner deposed by a skipped one must be deactivated here.
-        if owner_changed {
-            self.watcher.taken_over(self.shard, self.applied.owner);
-        }
-        self.watcher.changed(self.shard);
-        Ok(())
+        self.install(meta, snapshot).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         Ok(self.applied.last.is_some().then(|| self.snapshot()))
-    }
-}
-
-/// Snapshot builder. The rows themselves are the snapshot, so it only syncs them and returns the position up to which
-/// the log may be purged.
-pub(crate) struct Builder {
-    snapshot: Snapshot,
-}
-
-impl RaftSnapshotBuilder<TypeConfig> for Builder {
-    type SnapshotData = SnapshotData;
-
-    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let SnapshotData::Local(state) = &self.snapshot.snapshot else {
-            return Err(io::Error::other("a received snapshot cannot be built"));
-        };
-        // The log may be purged up to here afterwards, so the rows must survive a power cut from now on.
-        let state = state.clone();
-        let rows = state.clone();
-        blocking(move || rows.sync()).await?.map_err(io::Error::other)?;
-        Ok(Snapshot {
-            meta: self.snapshot.meta.clone(),
-            snapshot: SnapshotData::Local(state),
-        })
     }
 }

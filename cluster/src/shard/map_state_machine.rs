@@ -4,7 +4,8 @@ use bytes::Bytes;
 use storage::Transaction;
 
 use crate::ids::META_TABLE;
-use crate::shard::cluster_map::{ClusterMap, KEY, MapChange};
+use crate::shard::cluster_map::{ClusterMap, KEY};
+use crate::shard::map_change::MapChange;
 use crate::state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 
 /// State machine of the meta group: applies [`MapChange`]s.

@@ -25,13 +25,15 @@
 mod announcement;
 mod cluster_map;
 mod fresh_reads;
+mod map_change;
 mod map_state_machine;
 mod proposer;
 mod routing_table;
 
 pub(crate) use announcement::{MemberAnnouncement, MemberMethod};
-pub(crate) use cluster_map::{ClusterMap, MapChange, MapChangeResult, Placement};
+pub(crate) use cluster_map::{ClusterMap, Placement};
 pub(crate) use fresh_reads::FreshReads;
+pub(crate) use map_change::{MapChange, MapChangeResult};
 pub(crate) use map_state_machine::MapStateMachine;
 pub(crate) use proposer::LevelCell;
 pub use proposer::{BatchResult, Proposer};
