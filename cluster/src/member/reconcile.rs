@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::blocking::run_blocking;
 use crate::ids::{META_SHARD, NodeId, NodeInfo, shard_name};
 use crate::log_throttle::LogThrottle;
+use crate::member::leadership_transfer::{step_aside, transfer_to_preferred};
 use crate::member::{Member, Replica};
 use crate::membership::assign;
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
@@ -26,16 +27,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const CHANGES: usize = 2;
 /// Time limit of a new replica's catch-up; the change is then retried later.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// Maximum number of concurrent leadership transfers while draining.
-const TRANSFERS: usize = 4;
 /// Duration of a disk write after which the node transfers its shards to others.
 const STALL: Duration = Duration::from_secs(1);
 /// Interval of saving the records of the other members' disks.
 const SAVE: Duration = Duration::from_secs(10);
 /// Minimum time between two log lines about failing steps.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// Maximum lag, in entries, of a replica that may receive leadership.
-const SLACK: u64 = 64;
 
 /// Reconciles until the member stops.
 pub(crate) async fn run(node: Arc<Member>) {
@@ -221,121 +218,6 @@ fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, wanted: BTreeSet<N
             Err(_) => tracing::warn!(shard, "new replica did not catch up in time, will retry"),
         }
     });
-}
-
-fn transfer_to_preferred(node: &Arc<Member>, replica: &Arc<Replica>, preferred: NodeId) {
-    // Right after a takeover clients are still redirected; another move would interrupt them again.
-    let quiet = replica.since.lock().elapsed() >= node.config.tuning.transfer_delay;
-    let able = node.health.is_up(preferred)
-        && !node.health.is_draining(preferred)
-        && node.clock().peer_may_own(preferred)
-        && replica.group.caught_up(SLACK).contains(&preferred);
-    if quiet && able {
-        transfer_leadership(node, replica, preferred);
-    }
-}
-
-fn step_aside(node: &Arc<Member>, replica: &Arc<Replica>) {
-    if let Some(target) = transfer_target(node, replica) {
-        transfer_leadership(node, replica, target);
-    }
-}
-
-fn transfer_leadership(node: &Arc<Member>, replica: &Arc<Replica>, target: NodeId) {
-    if replica.busy.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let (node_, replica) = (node.clone(), replica.clone());
-    node.tasks().spawn(async move {
-        transfer(&node_, &replica, target).await;
-        replica.busy.store(false, Ordering::Release);
-    });
-}
-
-/// Transfers a leadership that this member won and may not use. Returns true once the leadership has ended.
-pub(crate) async fn hand_on(node: &Arc<Member>, replica: &Replica) -> bool {
-    let Some(target) = transfer_target(node, replica) else {
-        return false;
-    };
-    replica.group.transfer_to(target).await;
-    let mut leadership = replica.group.leadership();
-    let gone = async { while leadership.term().is_some() && leadership.changed().await {} };
-    // Without a limit a target that fails in between would block the supervisor, and with it the next takeover.
-    tokio::time::timeout(node.config.election_max * 2, gone)
-        .await
-        .is_ok()
-}
-
-/// Transfers one leadership and waits until it has ended, at most for two election timeouts.
-async fn transfer(node: &Arc<Member>, replica: &Replica, target: NodeId) {
-    replica.group.transfer_to(target).await;
-    let given_up = Instant::now() + node.config.election_max * 2;
-    while replica.epoch().is_some() && Instant::now() < given_up {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    // Only a finished transfer counts; after a failed one this member still leads.
-    if replica.epoch().is_none() {
-        node.metrics().transferred();
-    }
-}
-
-/// Transfers every owned shard to other members. Returns when none is left or no other member can lead one.
-pub(crate) async fn transfer_all(node: &Arc<Member>) {
-    // Repeated, because a transfer can fail and another shard can be won meanwhile.
-    loop {
-        let owned: Vec<Arc<Replica>> = node
-            .all_replicas()
-            .into_iter()
-            .filter(|replica| replica.epoch().is_some())
-            .collect();
-        let moves: Vec<_> = owned
-            .iter()
-            .filter_map(|replica| Some((replica.clone(), transfer_target(node, replica)?)))
-            .collect();
-        if moves.is_empty() {
-            // Everything is transferred, or no other member can lead what is left.
-            return;
-        }
-        // In small groups, so that most shards have an owner at any moment.
-        for group in moves.chunks(TRANSFERS) {
-            let transfers = group
-                .iter()
-                .map(|(replica, target)| transfer(node, replica, *target));
-            futures::future::join_all(transfers).await;
-        }
-    }
-}
-
-/// Returns the replica that should take a shard over: connected, not draining, with a right clock and up to date. The
-/// preferred one if it qualifies, otherwise the one that owns the fewest shards.
-fn transfer_target(node: &Member, replica: &Replica) -> Option<NodeId> {
-    let caught_up = replica.group.caught_up(SLACK);
-    let able = |peer: &NodeId| {
-        *peer != node.id()
-            && node.health.is_up(*peer)
-            && !node.health.is_draining(*peer)
-            && node.clock().peer_may_own(*peer)
-            && caught_up.contains(peer)
-    };
-    let voters = replica.group.voters();
-    let map = node.map();
-    let preferred = map
-        .placement(replica.group.shard())
-        .map(|placement| placement.preferred);
-    let load = |peer: &NodeId| {
-        map.all_shards()
-            .filter(|&s| node.table.owner(s).is_some_and(|(n, _)| n == *peer))
-            .count()
-    };
-    preferred
-        .filter(|peer| voters.contains(peer) && able(peer))
-        .or_else(|| {
-            voters
-                .iter()
-                .filter(|peer| able(peer))
-                .min_by_key(|peer| load(peer))
-                .copied()
-        })
 }
 
 /// Removes a replica that the map assigns to others, if the shard's owner confirms that it is no voter.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ids::shard_name;
-use crate::member::{Member, Replica, reconcile};
+use crate::member::{Member, Replica, leadership_transfer};
 use crate::raft::Proposal;
 
 /// Pause before a refused takeover is proposed again: openraft may refuse a new leader until its lease is confirmed.
@@ -69,7 +69,7 @@ pub(crate) async fn supervise(node: Arc<Member>, replica: Arc<Replica>) {
                 taken = None;
                 // Prefer another leader: the clock that made this member's batch untimely is still wrong.
                 if term.is_some() {
-                    reconcile::hand_on(&node, &replica).await;
+                    leadership_transfer::hand_on(&node, &replica).await;
                 }
             }
             () = replica.over.cancelled() => break,
@@ -92,7 +92,7 @@ async fn may_take_over(node: &Arc<Member>, replica: &Replica) -> bool {
     if node.clock().may_own() {
         return true;
     }
-    if !reconcile::hand_on(node, replica).await {
+    if !leadership_transfer::hand_on(node, replica).await {
         // No member can lead now. Without a pause the caller would retry in a tight loop.
         tokio::select! {
             () = tokio::time::sleep(HAND_ON) => {}

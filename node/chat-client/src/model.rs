@@ -1,18 +1,14 @@
 //! State and decisions of the client, without I/O: input lines and frames produce [`ClientAction`]s.
 
+mod responses;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::answer::{
-    Ack, ConversationList, ConversationSnapshot, ErrorResponse as Refused, HistoryResponse as Page,
-    SyncResponse,
-};
-use protocol::command::{Authenticate, Heartbeat, ListConversations, MoveCursor, SyncRequest};
+use protocol::answer::ConversationSnapshot;
+use protocol::command::{Heartbeat, MoveCursor, SyncRequest};
 use protocol::event::{Event, MessageEvent};
-use protocol::{
-    ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, Request, Response,
-    ServerFrame, UserId,
-};
+use protocol::{ClientCommand, ClientMessageId, ConversationId, Request, ServerFrame, UserId};
 
 use crate::words;
 
@@ -131,147 +127,6 @@ impl ChatModel {
                 "! a frame that cannot be read: {why}"
             ))],
         }
-    }
-
-    fn answered(&mut self, id: Option<i64>, answer: Response) -> Vec<ClientAction> {
-        match answer {
-            Response::Hello(_) => {
-                let token = self.token.clone();
-                vec![self.ask(ClientCommand::Auth(Authenticate {
-                    token,
-                    device: None,
-                    instance: None,
-                    resume: None,
-                }))]
-            }
-            Response::Ready(ready) => {
-                self.ready = true;
-                let mut acts = vec![ClientAction::Print(format!(
-                    "-- connected as {}; /help lists the commands",
-                    ready.user
-                ))];
-                // The list is shown once. After a reconnect, the sync below is enough.
-                if !std::mem::replace(&mut self.greeted, true) {
-                    acts.push(self.ask(ClientCommand::List(ListConversations {
-                        cursor: None,
-                        limit: None,
-                    })));
-                }
-                // Resent under their old `cid`: a change that was applied before the disconnect is not applied again.
-                acts.push(self.sync());
-                acts.extend(self.pending());
-                acts
-            }
-            Response::Ack(ack) => self.acked(&ack),
-            Response::Conv(conv) => {
-                self.unanswered.retain(|(pending, _)| Some(*pending) != id);
-                let open = LineTarget::Conv(conv.c.clone());
-                let mut acts = vec![ClientAction::Print(format!("-- {}", words::title(&conv)))];
-                if self.open.as_ref() != Some(&open) && conv.kind != ConversationKind::Direct {
-                    self.open = Some(open);
-                }
-                acts.extend(self.conv(conv));
-                acts
-            }
-            Response::Inbox(inbox) => self.inbox(inbox),
-            Response::Hist(Page { events, .. }) => events
-                .iter()
-                .filter_map(|raw| raw.event())
-                .filter_map(|event| self.show(&event))
-                .collect(),
-            Response::Delta(SyncResponse { items, next, .. }) => {
-                let events = items
-                    .iter()
-                    .flat_map(|item| item.events.iter())
-                    .filter_map(|raw| raw.event());
-                let mut acts: Vec<_> = events
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .flat_map(|e| self.event(e))
-                    .collect();
-                if let Some(cursor) = next {
-                    acts.push(self.sync_from(Some(cursor)));
-                }
-                acts
-            }
-            Response::Err(refused) => self.refused(id, &refused),
-            // Answers to commands that this client never sends, or that need no action.
-            Response::Members(_) | Response::Me(_) | Response::Ok(_) | Response::Hb(_) => Vec::new(),
-        }
-    }
-
-    fn acked(&mut self, ack: &Ack) -> Vec<ClientAction> {
-        let known = self
-            .unanswered
-            .iter()
-            .position(|(_, command)| cid_of(command) == Some(&ack.cid));
-        let sent = known.map(|at| self.unanswered.remove(at).1);
-        if let (Some(ClientCommand::Send(_)), Some(s)) = (&sent, ack.s) {
-            // The server sends no event for the client's own message (`echo: false`); the ack carries its position.
-            let known = self.convs.entry(ack.c.clone()).or_default();
-            // A jump leaves the position as it is, so that the next event starts a sync.
-            if s == known.s + 1 {
-                known.s = s;
-            }
-        }
-        let Some(s) = ack.s else { return Vec::new() };
-        vec![ClientAction::Print(format!(
-            "   sent #{s}{}",
-            if ack.dup { " (already sent before)" } else { "" }
-        ))]
-    }
-
-    fn refused(&mut self, id: Option<i64>, refused: &Refused) -> Vec<ClientAction> {
-        let pending = self
-            .unanswered
-            .iter()
-            .position(|(pending, _)| Some(*pending) == id);
-        match (pending, refused.temp, refused.retry_ms) {
-            // All pending changes are resent after the pause, which keeps the order of messages.
-            (Some(_), true, retry) => {
-                vec![ClientAction::Retry(Duration::from_millis(retry.unwrap_or(1_000)))]
-            }
-            (Some(at), false, _) => {
-                self.unanswered.remove(at);
-                vec![ClientAction::Print(format!("! refused: {}", refused.msg))]
-            }
-            // The close frame that follows decides about reconnecting.
-            (None, _, _) if refused.code == ErrorCode::Unauthenticated => {
-                vec![ClientAction::Print(format!("! {}", refused.msg))]
-            }
-            (None, _, _) => vec![ClientAction::Print(format!(
-                "! {}: {}",
-                refused.code, refused.msg
-            ))],
-        }
-    }
-
-    fn inbox(&mut self, inbox: ConversationList) -> Vec<ClientAction> {
-        if inbox.items.is_empty() {
-            return vec![ClientAction::Print(
-                "-- no conversations yet: /open bob".to_owned(),
-            )];
-        }
-        let mut acts = Vec::new();
-        for item in inbox.items {
-            let name = item
-                .peer
-                .as_ref()
-                .map(|peer| peer.u.to_string())
-                .or_else(|| item.title.clone());
-            let last = item
-                .last
-                .and_then(|raw| raw.event())
-                .and_then(|event| words::event(&event, &self.user));
-            acts.push(ClientAction::Print(words::row(
-                &item.c,
-                name.as_deref(),
-                item.unread,
-                last.as_deref(),
-            )));
-            self.convs.entry(item.c).or_default().name = name;
-        }
-        acts
     }
 
     fn conv(&mut self, conv: ConversationSnapshot) -> Vec<ClientAction> {

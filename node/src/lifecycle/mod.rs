@@ -8,13 +8,17 @@
 
 pub mod shutdown;
 
+mod error;
 mod parts;
 mod patience;
+mod stop;
 mod threads;
+mod upkeep;
+
+pub use error::Error;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use cluster::transport::{BindError, ClusterSecret, TcpTransport, TransportConfig};
@@ -24,22 +28,18 @@ use tokio::sync::oneshot;
 
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
+use self::upkeep::{tidy, tidy_up, watch_majority};
 use crate::auth::{KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
-use crate::gateway::connection_limit::{self, ConnectionLimiter, FileLimit};
+use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
 use crate::gateway::server;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::service::ChatService;
-use crate::session::{AdmissionControl, CLOSE_TIMEOUT, NodeState, RateLimits, SessionRegistry, UserRates};
+use crate::session::{AdmissionControl, RateLimits, SessionRegistry, UserRates};
 use crate::shard::WebhookTarget;
 use crate::state_machine::{ShardStateMachine, TABLES};
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 use crate::webhook;
-
-/// Interval of the quorum check.
-const LOOK: Duration = Duration::from_millis(250);
-/// Deadline of stop steps that have no setting of their own.
-const STOP: Duration = Duration::from_secs(10);
 
 pub struct Running {
     http: SocketAddr,
@@ -55,41 +55,6 @@ pub struct Running {
     key_refresh: tokio::task::JoinHandle<()>,
     actors: ActorRuntime,
     raft: ClusterRuntime,
-}
-
-/// Reason why a node could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The data directory cannot be opened.
-    #[error("storage.dir {dir}: {source}")]
-    Storage { dir: String, source: storage::Error },
-    /// The listener for other nodes cannot be bound.
-    #[error("cluster.listen {listen}: {reason}")]
-    Transport { listen: String, reason: String },
-    /// The cluster member could not start.
-    #[error("{0}")]
-    Cluster(#[from] cluster::Error),
-    /// The keys for verifying tokens cannot be loaded.
-    #[error("{0}")]
-    Auth(#[from] token_verifier::Error),
-    /// The webhook that delivers one-time codes is misconfigured.
-    #[error("login.webhook: {0}")]
-    Webhook(webhook::UnusableSecret),
-    /// The webhook for messages is misconfigured.
-    #[error("webhook: {0}")]
-    Hooks(webhook::UnusableSecret),
-    /// The limit of open files is too low.
-    #[error("{0}")]
-    Files(#[from] connection_limit::FileLimitTooLow),
-    /// The public listener cannot be bound.
-    #[error("server.listen {http}: {source}")]
-    Gateway { http: String, source: std::io::Error },
-    /// A thread could not be started.
-    #[error("threads: {0}")]
-    Threads(#[from] std::io::Error),
-    /// A component ended during the start; its own log lines give the reason.
-    #[error("the {0} ended during its start")]
-    Ended(&'static str),
 }
 
 // === start ===
@@ -304,49 +269,7 @@ fn is_held(error: &BindError) -> bool {
     matches!(error, BindError::Listen { source, .. } if is_address_held(source))
 }
 
-/// Periodically removes deleted data from the files; never if `every` is zero.
-async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
-    if every.is_zero() {
-        return;
-    }
-    loop {
-        // Sleeps first: a node that restarts often must not compact at every start.
-        tokio::time::sleep(every).await;
-        tidy(&cluster, &store).await;
-    }
-}
-
-async fn tidy(cluster: &Cluster, store: &Store) {
-    // Before the compaction: purged log entries are dropped from the files by the same run.
-    cluster.trim().await;
-    let store = store.clone();
-    let began = std::time::Instant::now();
-    match tokio::task::spawn_blocking(move || store.compact()).await {
-        Ok(Ok(())) => tracing::info!(took_ms = began.elapsed().as_millis(), "data directory compacted"),
-        // A stop closed the store or the runtime, which is no failure.
-        Ok(Err(storage::Error::Closed)) | Err(_) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "data directory compaction failed"),
-    }
-}
-
-/// Closes the sessions of a node that has lost quorum, and accepts sessions again when quorum is restored. A removed
-/// node stays closed.
-async fn watch_majority(cluster: Cluster, admission: Arc<AdmissionControl>) {
-    loop {
-        // A removed node counts as without quorum, so that its clients move to members.
-        let removed = cluster.removed();
-        let isolated = removed || cluster.isolated();
-        if isolated != (admission.order() == NodeState::Isolated) {
-            if isolated && !removed {
-                tracing::warn!("lost quorum, closing sessions");
-            }
-            admission.isolated(isolated);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-// === stop ===
+// === impl Running ===
 
 impl Running {
     /// Returns the address that clients connect to.
@@ -364,78 +287,5 @@ impl Running {
     /// Trims the log and compacts the data directory now, like the periodic run.
     pub async fn tidy(&self) {
         tidy(&self.cluster, &self.store).await;
-    }
-
-    /// Stops the components in order, and returns when all are stopped. Each step is bounded by a deadline.
-    pub async fn stop(self) {
-        let Running {
-            store,
-            cluster,
-            service,
-            admission,
-            sessions,
-            gateway,
-            config,
-            watch,
-            tidy,
-            key_refresh,
-            actors,
-            raft,
-            ..
-        } = self;
-        let close = CLOSE_TIMEOUT * 2 + Duration::from_secs(1);
-        // 1. Shards move to other nodes while the sessions are still open: their commands follow the new owners.
-        admission.send(NodeState::HandOver);
-        step("transfer shards", config.server.drain_timeout.0, cluster.drain()).await;
-        // 2. Clients are asked to reconnect to other nodes.
-        admission.send(NodeState::Drain);
-        step("close sessions", close, admission.emptied()).await;
-        // Unconfirmed events stay until another node has fetched them. A node that is alone has no other node to wait
-        // for.
-        if cluster.nodes().len() > 1 {
-            let patience = config.fetch_timeout().0;
-            let fetched = tokio::time::timeout(patience, sessions.fetched()).await;
-            if fetched.is_err() {
-                tracing::info!(
-                    sessions = sessions.detached_count(),
-                    "stopping with detached sessions that were not transferred"
-                );
-            }
-        }
-        // 3. The gateway stops. Until here it answers probes, which report that the node drains, and REST requests in
-        //    progress.
-        let server = config.tuning.shutdown_timeout.0 + Duration::from_secs(1);
-        step("stop the gateway", server, gateway.stop(true)).await;
-        // 4. Queries and commands in progress are answered or refused.
-        step("stop conversations", STOP, service.stop()).await;
-        step("stop actors", STOP, actors.stop()).await;
-        // 5. The member leaves the transport. Background tasks end before it, since they use its handle.
-        watch.abort();
-        tidy.abort();
-        key_refresh.abort();
-        step("stop the cluster member", STOP, cluster.shutdown()).await;
-        // 6. The disk last: replication may write until the member has stopped.
-        // Blocking: the final sync must not stall the runtime that measures the deadline.
-        let closed = tokio::task::spawn_blocking(move || store.close());
-        step("close storage", STOP, async {
-            if closed.await.is_err() {
-                tracing::error!("storage could not be closed");
-            }
-        })
-        .await;
-        // The runtime last: the steps above run tasks on it.
-        drop(raft);
-        tracing::info!("stopped");
-    }
-}
-
-async fn step(what: &'static str, deadline: Duration, work: impl Future<Output = ()>) {
-    // A step that hangs must not prevent the following ones: the disk has to be closed in any case.
-    if tokio::time::timeout(deadline, work).await.is_err() {
-        tracing::warn!(
-            step = what,
-            deadline_ms = deadline.as_millis(),
-            "shutdown step timed out, continuing"
-        );
     }
 }

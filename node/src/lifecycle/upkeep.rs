@@ -1,0 +1,54 @@
+//! Background tasks of a node: removal of deleted data, and the check of the quorum.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::Cluster;
+use storage::Store;
+
+use crate::session::{AdmissionControl, NodeState};
+
+/// Interval of the quorum check.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Periodically removes deleted data from the files; never if `every` is zero.
+pub(super) async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
+    if every.is_zero() {
+        return;
+    }
+    loop {
+        // Sleeps first: a node that restarts often must not compact at every start.
+        tokio::time::sleep(every).await;
+        tidy(&cluster, &store).await;
+    }
+}
+
+pub(super) async fn tidy(cluster: &Cluster, store: &Store) {
+    // Before the compaction: purged log entries are dropped from the files by the same run.
+    cluster.trim().await;
+    let store = store.clone();
+    let began = std::time::Instant::now();
+    match tokio::task::spawn_blocking(move || store.compact()).await {
+        Ok(Ok(())) => tracing::info!(took_ms = began.elapsed().as_millis(), "data directory compacted"),
+        // A stop closed the store or the runtime, which is no failure.
+        Ok(Err(storage::Error::Closed)) | Err(_) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "data directory compaction failed"),
+    }
+}
+
+/// Closes the sessions of a node that has lost quorum, and accepts sessions again when quorum is restored. A removed
+/// node stays closed.
+pub(super) async fn watch_majority(cluster: Cluster, admission: Arc<AdmissionControl>) {
+    loop {
+        // A removed node counts as without quorum, so that its clients move to members.
+        let removed = cluster.removed();
+        let isolated = removed || cluster.isolated();
+        if isolated != (admission.order() == NodeState::Isolated) {
+            if isolated && !removed {
+                tracing::warn!("lost quorum, closing sessions");
+            }
+            admission.isolated(isolated);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,91 @@
+//! Commands that make others members: creation of a conversation and invitation. Both request consent first.
+
+use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
+
+use super::{CommandAck, CommandError, ShardClient};
+use crate::rpc::submit::AppliedReply;
+use crate::state_machine::{CommandOrigin, ConversationOp, ShardCommand, UserOp};
+
+// === impl ShardClient: invitations ===
+
+impl ShardClient {
+    /// Creates a conversation, or returns the one that this `cid` of the user created before. `conv` of the result is
+    /// its id.
+    pub async fn create(
+        &self,
+        user: UserId,
+        cid: ClientMessageId,
+        skip: u64,
+        kind: ConversationKind,
+        members: Vec<UserId>,
+        title: Option<String>,
+    ) -> Result<CommandAck, CommandError> {
+        let mut conv = match (kind, members.as_slice()) {
+            (ConversationKind::Direct, [peer]) => ConversationId::direct(&user, peer),
+            _ => new_id(kind, self.clock().now_ms()),
+        };
+        // The user's shard maps the `cid` to one id first: a repeated `create` must not create a second conversation.
+        if kind != ConversationKind::Direct {
+            let op = UserOp::Reserve {
+                conversation: conv,
+                cid: cid.clone(),
+            };
+            let user = user.clone();
+            conv = match self.submit_command(ShardCommand::User { user, op }).await? {
+                AppliedReply::Reserved(conversation) => conversation,
+                _ => return Err(AppliedReply::unexpected()),
+            };
+        }
+        // Either user may write to the other without consent; a block is checked in the direct conversation itself.
+        let why = match kind {
+            ConversationKind::Direct => None,
+            ConversationKind::Group | ConversationKind::Channel => {
+                self.declined(&user, &conv, &cid, &members).await?
+            }
+        };
+        let op = match why {
+            None => ConversationOp::Create { kind, members, title },
+            Some(why) => ConversationOp::NotAdded { who: None, why },
+        };
+        let origin = CommandOrigin {
+            user,
+            cid: Some(cid),
+            exclude_session: skip,
+        };
+        self.submit(conv, origin, op).await
+    }
+
+    /// Adds a user to a conversation, if that user consents. The consent is requested before the command is queued, so
+    /// commands submitted behind it may precede it in the log.
+    pub async fn invite(
+        &self,
+        by: UserId,
+        conv: ConversationId,
+        cid: ClientMessageId,
+        skip: u64,
+        who: UserId,
+    ) -> Result<CommandAck, CommandError> {
+        let why = self
+            .declined(&by, &conv, &cid, std::slice::from_ref(&who))
+            .await?;
+        // A declined invitation is proposed too: the log must check the inviter's role and repeat an earlier result of
+        // the `cid`.
+        let op = match why {
+            None => ConversationOp::Invite { who },
+            Some(why) => ConversationOp::NotAdded { who: Some(who), why },
+        };
+        let origin = CommandOrigin {
+            user: by,
+            cid: Some(cid),
+            exclude_session: skip,
+        };
+        self.submit(conv, origin, op).await
+    }
+}
+
+/// Creates a new id: random, and ascending by creation time.
+fn new_id(kind: ConversationKind, now_ms: u64) -> ConversationId {
+    let id = ulid::Ulid::from_parts(now_ms, rand::random());
+    let text = format!("{}{id}", kind.prefix());
+    ConversationId::parse(&text).expect("a prefix and a ULID are a well-formed id")
+}
