@@ -53,7 +53,7 @@ pub(crate) struct OutgoingConnection {
 }
 
 /// Pause between connection attempts. It doubles, and half of it is random, so that peers do not reconnect in step.
-struct Backoff {
+struct ReconnectBackoff {
     next: Duration,
 }
 
@@ -147,7 +147,7 @@ impl Peer {
 impl Dialled {
     async fn run(&self, peer: &Peer, shared: &EndpointShared, session: &RunningTransport) {
         let config = &shared.config;
-        let mut backoff = Backoff {
+        let mut backoff = ReconnectBackoff {
             next: config.backoff_min,
         };
         while !peer.stop.is_cancelled() {
@@ -161,7 +161,7 @@ impl Dialled {
                 Ok(link) => {
                     shared.refusal_log.accepted(&peer.addr);
                     // A handshake has succeeded, so the peer is alive: the next failure starts with the shortest pause.
-                    backoff = Backoff {
+                    backoff = ReconnectBackoff {
                         next: config.backoff_min,
                     };
                     self.serve(peer, shared, session, link).await;
@@ -313,9 +313,9 @@ impl OutgoingConnection {
     }
 }
 
-// === impl Backoff ===
+// === impl ReconnectBackoff ===
 
-impl Backoff {
+impl ReconnectBackoff {
     fn pause(&mut self, max: Duration, io: &dyn NetworkIo) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(max);

@@ -4,7 +4,7 @@ use cluster::FeatureLevel;
 use protocol::{ClientMessageId, ConversationId, ErrorCode, UserId};
 
 use crate::rpc::submit::CommandReply;
-use crate::state_machine::{CommandHeader, CommandKind, CommandSubject, DecodeError, LoginKey};
+use crate::state_machine::{CommandDecodeError, CommandHeader, CommandKind, CommandSubject, LoginKey};
 
 /// The part of a command that the shard owner uses beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl PendingHeader {
     /// In the log it would stop replicas of the shard.
     pub(crate) fn validate(bytes: &[u8], level: FeatureLevel) -> Result<PendingHeader, CommandReply> {
         let undecodable =
-            |error: DecodeError| CommandReply::refused(ErrorCode::BadRequest, error.to_string());
+            |error: CommandDecodeError| CommandReply::refused(ErrorCode::BadRequest, error.to_string());
         let header = CommandHeader::check(bytes).map_err(undecodable)?;
         if header.kind.first_level() > level {
             return Err(CommandReply::refused(
@@ -52,7 +52,7 @@ impl PendingHeader {
         PendingHeader::of(&header).map_err(undecodable)
     }
 
-    fn of(header: &CommandHeader<'_>) -> Result<PendingHeader, DecodeError> {
+    fn of(header: &CommandHeader<'_>) -> Result<PendingHeader, CommandDecodeError> {
         let invalid = |error: protocol::InvalidId| header.error(error.to_string());
         let subject = match header.subject {
             CommandSubject::Shard => PendingSubject::Shard,

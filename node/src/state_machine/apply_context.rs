@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::TableId;
+use super::ChatTable;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use storage::Error;
@@ -76,7 +76,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         let slot = match self.convs.entry(conv.clone()) {
             Entry::Occupied(slot) => slot.into_mut(),
             Entry::Vacant(slot) => {
-                let row = self.rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+                let row = self.rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
                 let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
                 slot.insert(CachedRow { row, dirty: false })
             }
@@ -105,7 +105,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         let slot = match self.members.entry((conv.clone(), user.clone())) {
             Entry::Occupied(slot) => slot.into_mut(),
             Entry::Vacant(slot) => {
-                let row = self.rows.get(TableId::Member, &keys::member(conv, user))?;
+                let row = self.rows.get(ChatTable::Member, &keys::member(conv, user))?;
                 let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
                 slot.insert(CachedRow { row, dirty: false })
             }
@@ -126,7 +126,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
     /// Returns a copy of the webhook policy; a change takes effect with [`ApplyContext::set_hooks`].
     pub(super) fn hooks(&mut self) -> Result<WebhookPolicyRow, Error> {
         if self.hooks.is_none() {
-            let row = self.rows.get(TableId::Webhook, &keys::HOOKS)?;
+            let row = self.rows.get(ChatTable::Webhook, &keys::HOOKS)?;
             let row = row.map(|row| WebhookPolicyRow::decode(&row)).transpose()?;
             self.hooks = Some(CachedRow { row, dirty: false });
         }
@@ -151,7 +151,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         self.outbox += 1;
         let conv = conv.clone();
         self.rows.put(
-            TableId::Webhook,
+            ChatTable::Webhook,
             &keys::queued_webhook(id),
             &QueuedWebhookRow { conv, s }.encode(),
         );
@@ -166,19 +166,19 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
             dirty: true,
         }) = &self.hooks
         {
-            self.rows.put(TableId::Webhook, &keys::HOOKS, &row.encode());
+            self.rows.put(ChatTable::Webhook, &keys::HOOKS, &row.encode());
         }
         // The order of a hash map differs between replicas, but each key is written once, so the result does not.
         for ((conv, user), slot) in &self.members {
             if let (true, Some(row)) = (slot.dirty, &slot.row) {
                 self.rows
-                    .put(TableId::Member, &keys::member(conv, user), &row.encode());
+                    .put(ChatTable::Member, &keys::member(conv, user), &row.encode());
             }
         }
         for (conv, slot) in &self.convs {
             if let (true, Some(row)) = (slot.dirty, &slot.row) {
                 self.rows
-                    .put(TableId::Conversation, conv.as_str().as_bytes(), &row.encode());
+                    .put(ChatTable::Conversation, conv.as_str().as_bytes(), &row.encode());
             }
         }
     }
@@ -192,7 +192,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
     ) -> Result<Option<CommandResult>, Error> {
         // Dedup rows are written through at once, so a retry within the same batch is found, too.
         let key = keys::dedup(&keys::dedup_scope(Some(conv), user), cid);
-        let Some(row) = self.rows.get(TableId::Dedup, &key)? else {
+        let Some(row) = self.rows.get(ChatTable::Dedup, &key)? else {
             return Ok(None);
         };
         let DedupRow { s, mn, ts, .. } = DedupRow::decode(&row)?;
@@ -244,7 +244,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
     ) -> Bytes {
         // Written through, not cached: an event row is written once and read rarely within its batch.
         self.rows.put(
-            TableId::Message,
+            ChatTable::Message,
             &keys::message(conv, s),
             &EventRow::encode(kind, mn, author, &tail),
         );
@@ -253,7 +253,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
 
     /// Returns the event at `s`; `None` if its row is removed or never existed.
     pub(super) fn event(&self, conv: &ConversationId, s: u64) -> Result<Option<EventRow>, Error> {
-        let row = self.rows.get(TableId::Message, &keys::message(conv, s))?;
+        let row = self.rows.get(ChatTable::Message, &keys::message(conv, s))?;
         row.map(|row| EventRow::decode(&row)).transpose()
     }
 
@@ -276,7 +276,7 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
             change,
             at_ms,
         };
-        self.rows.put(TableId::Outbox, &keys::outbox(id), &row.encode());
+        self.rows.put(ChatTable::Outbox, &keys::outbox(id), &row.encode());
         id
     }
 }

@@ -63,7 +63,7 @@ pub struct ActivityNote {
 /// Command that this node cannot decode: of a newer node, or damaged.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("command of version {version} and kind {kind:?} cannot be decoded: {reason}")]
-pub struct DecodeError {
+pub struct CommandDecodeError {
     /// Version byte; 0 for an empty command.
     pub version: u8,
     /// Number of the kind; `None` if the version is unknown.
@@ -71,10 +71,10 @@ pub struct DecodeError {
     pub(super) reason: String,
 }
 
-// === impl DecodeError ===
+// === impl CommandDecodeError ===
 
-impl From<DecodeError> for StateMachineError {
-    fn from(error: DecodeError) -> StateMachineError {
+impl From<CommandDecodeError> for StateMachineError {
+    fn from(error: CommandDecodeError) -> StateMachineError {
         StateMachineError::Undecodable(UndecodableCommand {
             kind: error.kind,
             version: error.version,
@@ -164,7 +164,7 @@ impl ShardCommand {
     /// # Errors
     /// An unknown version or kind, a malformed field, or bytes behind the command. A replica must not skip the command:
     /// another version would apply it.
-    pub fn decode(bytes: &[u8]) -> Result<ShardCommand, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<ShardCommand, CommandDecodeError> {
         let (header, payload) = CommandHeader::split(bytes)?;
         let kind = header.kind;
         let malformed = |error: postcard::Error| header.error(error.to_string());

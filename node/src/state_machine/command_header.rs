@@ -3,7 +3,7 @@
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::command::{DecodeError, VERSION};
+use super::command::{CommandDecodeError, VERSION};
 use super::command_table::{CommandGroup, CommandKind};
 use super::login::LoginKey;
 
@@ -38,7 +38,7 @@ pub(crate) enum CommandSubject<'a> {
 impl<'a> CommandHeader<'a> {
     /// Reads the header and checks the whole command, without copying it. An owner proposes only what passes, because
     /// no replica could apply anything else.
-    pub(crate) fn check(bytes: &'a [u8]) -> Result<CommandHeader<'a>, DecodeError> {
+    pub(crate) fn check(bytes: &'a [u8]) -> Result<CommandHeader<'a>, CommandDecodeError> {
         let (header, payload) = CommandHeader::split(bytes)?;
         let user = header.user.is_some_and(UserId::is_valid);
         let subject = match (header.kind.group(), header.subject) {
@@ -62,8 +62,8 @@ impl<'a> CommandHeader<'a> {
     }
 
     /// Splits a command into its header and its payload.
-    pub(super) fn split(bytes: &'a [u8]) -> Result<(CommandHeader<'a>, &'a [u8]), DecodeError> {
-        let error = |version, kind, reason: &str| DecodeError {
+    pub(super) fn split(bytes: &'a [u8]) -> Result<(CommandHeader<'a>, &'a [u8]), CommandDecodeError> {
+        let error = |version, kind, reason: &str| CommandDecodeError {
             version,
             kind,
             reason: reason.to_owned(),
@@ -89,13 +89,13 @@ impl<'a> CommandHeader<'a> {
     }
 
     /// Returns the user of the header.
-    pub(crate) fn user(&self) -> Result<UserId, DecodeError> {
+    pub(crate) fn user(&self) -> Result<UserId, CommandDecodeError> {
         let user = self.user.and_then(|user| UserId::parse(user).ok());
         user.ok_or_else(|| self.error("malformed user".to_owned()))
     }
 
-    pub(crate) fn error(&self, reason: String) -> DecodeError {
-        DecodeError {
+    pub(crate) fn error(&self, reason: String) -> CommandDecodeError {
+        CommandDecodeError {
             version: VERSION,
             kind: Some(self.kind as u8),
             reason,

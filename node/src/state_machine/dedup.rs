@@ -6,7 +6,7 @@
 //! the first 72 hours, and about two row reads per message afterwards. Expired rows are about as many as live ones at
 //! most.
 
-use super::TableId;
+use super::ChatTable;
 use protocol::ClientMessageId;
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
@@ -54,7 +54,7 @@ impl Dedups {
         }
         row.k = self.next;
         self.next += 1;
-        rows.put(TableId::Dedup, &keys::dedup(scope, cid), &row.encode());
+        rows.put(ChatTable::Dedup, &keys::dedup(scope, cid), &row.encode());
         // Within the first 72 hours or 1,000 ids nothing can be removed, so the sweep is skipped.
         let something_expired = self.next > KEEP && self.oldest_ts.saturating_add(KEEP_MS) < reached_ms;
         if self.next.is_multiple_of(SWEEP_EVERY) && something_expired {
@@ -79,7 +79,7 @@ impl Dedups {
         end.pop();
         end.push(1);
         let found = rows.scan(
-            TableId::Dedup,
+            ChatTable::Dedup,
             &self.cursor..&end,
             ScanOrder::Ascending,
             SWEEP_ROWS,
@@ -88,7 +88,7 @@ impl Dedups {
             let row = DedupRow::decode(value)?;
             // Both conditions hold for a deletion: 72 hours by the majority's clock, and 1,000 newer keys.
             if row.ts.saturating_add(KEEP_MS) < reached_ms && row.k + KEEP < self.next {
-                rows.delete(TableId::Dedup, key);
+                rows.delete(ChatTable::Dedup, key);
             } else {
                 self.sweep_oldest_ts = self.sweep_oldest_ts.min(row.ts);
             }

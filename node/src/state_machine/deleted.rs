@@ -6,7 +6,7 @@
 //! per level, of the places right of it within its group: fewer than [`FAN`] rows on each of a few levels. The first
 //! place of a level is right of no other, so it has no row, and the tree has as many levels as the log needs.
 
-use super::TableId;
+use super::ChatTable;
 use protocol::ConversationId;
 use storage::{Error, ScanOrder};
 
@@ -29,9 +29,9 @@ pub(super) fn add(rows: &mut impl RowWriter, conv: &ConversationId, mn: u64) -> 
         }
         let key = keys::deleted(conv, level, slot);
         let count = rows
-            .get(TableId::Message, &key)?
+            .get(ChatTable::Message, &key)?
             .map_or(Ok(0), |row| count(&row))?;
-        rows.put(TableId::Message, &key, &(count + 1).to_be_bytes());
+        rows.put(ChatTable::Message, &key, &(count + 1).to_be_bytes());
         slot /= FAN;
     }
     Ok(())
@@ -49,7 +49,7 @@ pub(super) fn above(rows: &impl RowReader, conv: &ConversationId, mn: u64, last:
             keys::deleted(conv, level, neighbours),
         );
         for (_, row) in rows.scan(
-            TableId::Message,
+            ChatTable::Message,
             &start..&neighbours,
             ScanOrder::Ascending,
             FAN as usize,
@@ -73,12 +73,12 @@ pub(super) fn forget(
     for level in 0..LEVELS {
         let (start, end) = (keys::deleted(conv, level, 0), keys::deleted(conv, level, slot));
         for (key, _) in rows.scan(
-            TableId::Message,
+            ChatTable::Message,
             &start..&end,
             ScanOrder::Ascending,
             most - removed,
         )? {
-            rows.delete(TableId::Message, &key);
+            rows.delete(ChatTable::Message, &key);
             removed += 1;
         }
         slot /= FAN;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::TableId;
+use super::ChatTable;
 use protocol::{ConversationId, EncodedEvent, Event, UserId, text};
 use serde::{Deserialize, Serialize};
 use storage::Error;
@@ -40,7 +40,7 @@ impl VersionedRow for ReactionRow {}
 impl MessageStateRow {
     /// Returns the state of the message at `s`.
     pub(super) fn of(rows: &impl RowReader, conv: &ConversationId, s: u64) -> Result<MessageStateRow, Error> {
-        let row = rows.get(TableId::Message, &keys::fold(conv, s))?;
+        let row = rows.get(ChatTable::Message, &keys::fold(conv, s))?;
         row.map_or_else(
             || Ok(MessageStateRow::default()),
             |row| MessageStateRow::decode(&row),
@@ -68,14 +68,14 @@ impl MessageStateRow {
         if self.mentions == 0 {
             return Ok(mentioned(message));
         }
-        let edit = rows.get(TableId::Message, &keys::message(conv, self.mentions))?;
+        let edit = rows.get(ChatTable::Message, &keys::message(conv, self.mentions))?;
         let edit = edit.ok_or_else(|| corrupt("an edit is missing"))?;
         Ok(mentioned(&EventRow::decode(&edit)?))
     }
 
     /// Writes the state of the message at `s`.
     pub(super) fn put(&self, rows: &mut impl RowWriter, conv: &ConversationId, s: u64) {
-        rows.put(TableId::Message, &keys::fold(conv, s), &self.encode());
+        rows.put(ChatTable::Message, &keys::fold(conv, s), &self.encode());
     }
 }
 

@@ -41,7 +41,7 @@ pub mod outcome;
 
 pub mod query;
 
-pub use self::command::{ActivityNote, CommandOrigin, DecodeError, ShardCommand};
+pub use self::command::{ActivityNote, CommandDecodeError, CommandOrigin, ShardCommand};
 pub(crate) use self::command_header::CommandHeader;
 pub use self::command_table::{
     CommandKind, ConversationOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
@@ -53,7 +53,7 @@ pub use self::outcome::{
 pub use self::row_store::RowReader;
 pub use self::rules::LARGE_CONVERSATION;
 pub use self::shard_state_machine::ShardStateMachine;
-pub use self::tables::{TABLES, TableId};
+pub use self::tables::{ChatTable, TABLES};
 
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,17 @@ use std::ops::Range;
 use bytes::Bytes;
 use storage::{Error, ReadView, ScanOrder, ShardState, Transaction};
 
-use super::TableId;
+use super::ChatTable;
 
 /// Read access to rows.
 pub trait RowReader {
     /// Returns the value of a row; `None` if it does not exist.
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error>;
+    fn get(&self, table: ChatTable, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
     /// Returns up to `limit` rows of `range` in the given order.
     fn scan(
         &self,
-        table: TableId,
+        table: ChatTable,
         range: Range<&[u8]>,
         order: ScanOrder,
         limit: usize,
@@ -24,20 +24,20 @@ pub trait RowReader {
 
 /// Write access to rows. Changes become visible to later reads at once, and durable all or none.
 pub(super) trait RowWriter: RowReader {
-    fn put(&mut self, table: TableId, key: &[u8], value: &[u8]);
-    fn delete(&mut self, table: TableId, key: &[u8]);
+    fn put(&mut self, table: ChatTable, key: &[u8], value: &[u8]);
+    fn delete(&mut self, table: ChatTable, key: &[u8]);
 }
 
 macro_rules! rows {
     ($($source:ty),*) => {$(
         impl RowReader for $source {
-            fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
+            fn get(&self, table: ChatTable, key: &[u8]) -> Result<Option<Bytes>, Error> {
                 <$source>::get(self, table.of_store(), key)
             }
 
             fn scan(
                 &self,
-                table: TableId,
+                table: ChatTable,
                 range: Range<&[u8]>,
                 order: ScanOrder,
                 limit: usize,
@@ -51,11 +51,11 @@ macro_rules! rows {
 rows!(ShardState, ReadView, Transaction);
 
 impl RowWriter for Transaction {
-    fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
+    fn put(&mut self, table: ChatTable, key: &[u8], value: &[u8]) {
         Transaction::put(self, table.of_store(), key, value);
     }
 
-    fn delete(&mut self, table: TableId, key: &[u8]) {
+    fn delete(&mut self, table: ChatTable, key: &[u8]) {
         Transaction::delete(self, table.of_store(), key);
     }
 }

@@ -9,7 +9,7 @@ use storage::Transaction;
 
 use super::apply;
 use super::apply_context::{ApplyContext, Time};
-use super::command::{DecodeError, ShardCommand, VERSION};
+use super::command::{CommandDecodeError, ShardCommand, VERSION};
 use super::outcome::ShardOutcome;
 use super::row_store::RowWriter;
 
@@ -57,11 +57,11 @@ pub(super) fn apply_batch(
 
 /// Decodes a command, whose kind must belong to the rules of `level`: a build without the kind stops at the command, so
 /// this one must not apply it.
-fn decode_at(level: FeatureLevel, bytes: &[u8]) -> Result<ShardCommand, DecodeError> {
+fn decode_at(level: FeatureLevel, bytes: &[u8]) -> Result<ShardCommand, CommandDecodeError> {
     let command = ShardCommand::decode(bytes)?;
     let kind = command.kind();
     if kind.first_level() > level {
-        return Err(DecodeError {
+        return Err(CommandDecodeError {
             version: VERSION,
             kind: Some(kind as u8),
             reason: format!("the kind begins at feature level {}", kind.first_level()),

@@ -19,21 +19,21 @@ macro_rules! tables {
     ($($table:ident = $number:literal $name:literal,)*) => {
         /// A table of a shard's rows.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum TableId {
+        pub enum ChatTable {
             $($table,)*
         }
 
         /// Every table of a node's store: those of the chat and that of the cluster.
         pub const TABLES: TableCatalog = TableCatalog::new(&[
-            $(TableId::$table.of_store(),)*
+            $(ChatTable::$table.of_store(),)*
             cluster::META_TABLE,
         ]);
 
-        impl TableId {
+        impl ChatTable {
             /// Returns the table as the store identifies it.
             pub const fn of_store(self) -> storage::TableId {
                 match self {
-                    $(TableId::$table => storage::TableId::new($number, $name),)*
+                    $(ChatTable::$table => storage::TableId::new($number, $name),)*
                 }
             }
         }

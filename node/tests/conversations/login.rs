@@ -9,7 +9,7 @@ use data_encoding::BASE32_NOPAD;
 use node::auth::{KeyringCache, LoginService, TokenVerifier, Tokens};
 use node::config::Config;
 use node::shard_client::CommandError;
-use node::state_machine::TableId;
+use node::state_machine::ChatTable;
 use node::webhook;
 use protocol::{ConversationId, ErrorCode};
 use storage::ScanOrder;
@@ -214,7 +214,12 @@ async fn what_is_over_leaves_every_replica() {
         let state = of.cluster.state(of.cluster.shard_of(&name));
         let (from, to) = (&b"\x00"[..], &b"\x03"[..]);
         state
-            .scan(TableId::UserIndex.of_store(), from..to, ScanOrder::Ascending, 100)
+            .scan(
+                ChatTable::UserIndex.of_store(),
+                from..to,
+                ScanOrder::Ascending,
+                100,
+            )
             .unwrap()
             .len()
     };

@@ -4,7 +4,7 @@
 //! transaction. Later messages cost nothing more while the watch lasts. The shard owner notifies the members' shards at
 //! once, and again at the end of each window with new messages. It ends the watch after one window without.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::ConversationId;
 use protocol::answer::LastEvent;
 
@@ -27,7 +27,7 @@ pub(super) fn watch(
     }
     row.watched = true;
     // The row outlives the owner: the next owner finds the watch and notifies the members at once.
-    work.rows.put(TableId::Outbox, &keys::watch(conv), b"");
+    work.rows.put(ChatTable::Outbox, &keys::watch(conv), b"");
     ApplyEffect::Watched
 }
 
@@ -41,7 +41,7 @@ pub(super) fn end(
         if let Some(mut row) = work.conv(conv)?.filter(|row| row.watched && row.message_s <= *s) {
             row.watched = false;
             work.set_conv(conv, row);
-            work.rows.delete(TableId::Outbox, &keys::watch(conv));
+            work.rows.delete(ChatTable::Outbox, &keys::watch(conv));
         }
     }
     Ok(OutboxOutcome::Removed)

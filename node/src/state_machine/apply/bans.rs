@@ -3,7 +3,7 @@
 //! The flag in the user's own member row decides; that row is read anyway wherever it matters. A second row feeds the
 //! ban list.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ClientMessageId, ErrorCode, MembershipChange, Role, UserId};
 
 use super::membership::{done, expel, record};
@@ -51,7 +51,7 @@ pub(super) fn ban(
         at_ms: conv.last_ts,
     };
     work.rows
-        .put(TableId::Member, &keys::ban(by.conv, who), &row.encode());
+        .put(ChatTable::Member, &keys::ban(by.conv, who), &row.encode());
     done(work, by, cid, conv, vec![event])
 }
 
@@ -79,7 +79,7 @@ pub(super) fn unban(
             ..target
         },
     );
-    work.rows.delete(TableId::Member, &keys::ban(by.conv, who));
+    work.rows.delete(ChatTable::Member, &keys::ban(by.conv, who));
     let event = record(work, by, &mut conv, who, None, MembershipChange::Unban);
     done(work, by, cid, conv, vec![event])
 }

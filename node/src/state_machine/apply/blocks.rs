@@ -4,7 +4,7 @@
 //! takes effect between two messages. That row exists even without the conversation: the first message of a user
 //! blocked before is refused too. The shard of the blocking user holds the list, updated through the outbox.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ErrorCode, UserId};
 
 use super::{CommandScope, Result, forbidden, invalid, refused};
@@ -66,12 +66,12 @@ pub(super) fn put(
     at_ms: u64,
 ) -> Result<UserOutcome> {
     let key = keys::block(user, who);
-    let known = work.rows.get(TableId::UserIndex, &key)?;
+    let known = work.rows.get(ChatTable::UserIndex, &key)?;
     let known = known.map(|row| BlockRow::decode(&row)).transpose()?;
     // Outbox entries may arrive twice or out of order; only a greater version is newer.
     if known.is_none_or(|known| known.version < version) {
         let row = BlockRow { on, version, at_ms };
-        work.rows.put(TableId::UserIndex, &key, &row.encode());
+        work.rows.put(ChatTable::UserIndex, &key, &row.encode());
         let since_ms = on.then_some(at_ms);
         let who = who.clone();
         return Ok(UserOutcome::Blocked { who, since_ms });

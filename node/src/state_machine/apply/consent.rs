@@ -1,6 +1,6 @@
 //! Consent of a user to being added, decided in the user's shard: block list, own setting, daily limits.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, UserId};
 use storage::{Error, ScanOrder};
 
@@ -34,7 +34,7 @@ pub(super) fn may_add(
 ) -> Result<UserOutcome> {
     let answer = |verdict| Ok(UserOutcome::Addition(verdict));
     // The block goes first: a blocked user must not learn the other setting from the verdict.
-    let block = work.rows.get(TableId::UserIndex, &keys::block(user, asks.by))?;
+    let block = work.rows.get(ChatTable::UserIndex, &keys::block(user, asks.by))?;
     let block = block.map(|row| BlockRow::decode(&row)).transpose()?;
     if block.is_some_and(|block| block.on) {
         return answer(AdditionVerdict::Declined);
@@ -63,7 +63,7 @@ pub(super) fn wish(
 ) -> Result<UserOutcome> {
     let row = WishesRow { group_invite };
     work.rows
-        .put(TableId::UserIndex, &keys::wishes(user), &row.encode());
+        .put(ChatTable::UserIndex, &keys::wishes(user), &row.encode());
     Ok(UserOutcome::Recorded)
 }
 
@@ -100,7 +100,7 @@ pub(super) fn not_added(
 }
 
 fn wishes(work: &ApplyContext<'_, impl RowWriter>, user: &UserId) -> Result<WishesRow> {
-    let row = work.rows.get(TableId::UserIndex, &keys::wishes(user))?;
+    let row = work.rows.get(ChatTable::UserIndex, &keys::wishes(user))?;
     let row = row.map(|row| WishesRow::decode(&row)).transpose()?;
     Ok(row.unwrap_or_default())
 }
@@ -111,7 +111,7 @@ fn is_in(work: &ApplyContext<'_, impl RowWriter>, user: &UserId, conv: &Conversa
     if conv.kind() != Some(ConversationKind::Group) {
         return Ok(false);
     }
-    let row = work.rows.get(TableId::UserIndex, &keys::index(user, conv))?;
+    let row = work.rows.get(ChatTable::UserIndex, &keys::index(user, conv))?;
     let row = row.map(|row| IndexRow::decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.member))
 }
@@ -131,7 +131,7 @@ fn count(
     }
     let counts = |row: &[u8]| Ok::<_, Error>(AddedRow::decode(row)?.at_ms.saturating_add(COUNTS_MS) > now_ms);
     // A retry of a permitted addition must pass even if the limit has been reached since.
-    let known = work.rows.get(TableId::UserIndex, &key)?;
+    let known = work.rows.get(ChatTable::UserIndex, &key)?;
     if known.map(|row| counts(&row)).transpose()?.unwrap_or(false) {
         return Ok(true);
     }
@@ -142,12 +142,14 @@ fn count(
         _ => keys::added_by_anybody(user),
     };
     let (mut one, mut all) = (0u32, 0u32);
-    for (key, row) in work
-        .rows
-        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, usize::MAX)?
-    {
+    for (key, row) in work.rows.scan(
+        ChatTable::UserIndex,
+        &start..&end,
+        ScanOrder::Ascending,
+        usize::MAX,
+    )? {
         if !counts(&row)? {
-            work.rows.delete(TableId::UserIndex, &key);
+            work.rows.delete(ChatTable::UserIndex, &key);
             continue;
         }
         all += 1;
@@ -157,6 +159,6 @@ fn count(
         return Ok(false);
     }
     let row = AddedRow { at_ms: now_ms };
-    work.rows.put(TableId::UserIndex, &key, &row.encode());
+    work.rows.put(ChatTable::UserIndex, &key, &row.encode());
     Ok(true)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{
     ClientMessageId, ConversationId, ConversationKind, ErrorCode, HistoryVisibility, MembershipChange, Role,
     UserId, limits, text,
@@ -29,7 +29,7 @@ pub(super) fn reserve(
     cid: &ClientMessageId,
 ) -> Result<UserOutcome> {
     let scope = keys::dedup_scope(None, user);
-    if let Some(row) = work.rows.get(TableId::Dedup, &keys::dedup(&scope, cid))? {
+    if let Some(row) = work.rows.get(ChatTable::Dedup, &keys::dedup(&scope, cid))? {
         let row = DedupRow::decode(&row)?;
         // Rows of other commands name no conversation; a row under this scope always does.
         return Ok(UserOutcome::Reserved {
@@ -39,7 +39,7 @@ pub(super) fn reserve(
     }
     // The scope without its final zero byte is the key of the counter row of the user's `create` keys.
     let counter = &scope[..scope.len() - 1];
-    let mut dedups = match work.rows.get(TableId::Dedup, counter)? {
+    let mut dedups = match work.rows.get(ChatTable::Dedup, counter)? {
         Some(row) => Dedups::decode(&row)?,
         None => Dedups::default(),
     };
@@ -51,7 +51,7 @@ pub(super) fn reserve(
         conv: Some(conversation.clone()),
     };
     dedups.add(work.rows, &scope, cid, row, work.reached_ms)?;
-    work.rows.put(TableId::Dedup, counter, &dedups.encode());
+    work.rows.put(ChatTable::Dedup, counter, &dedups.encode());
     Ok(UserOutcome::Reserved {
         conversation: conversation.clone(),
         dup: false,

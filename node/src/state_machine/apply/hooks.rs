@@ -5,7 +5,7 @@
 //! the setting once in the log, before any other proposal, and a message reads the announced value. Webhooks of a
 //! conversation are in the log already, with an acknowledgement of their own.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ClientMessageId, ErrorCode, limits};
 
 use super::{CommandScope, Result, fresh, key, member, refused, tick};
@@ -74,8 +74,8 @@ pub(super) fn delivered(work: &mut ApplyContext<'_, impl RowWriter>, ids: &[Outb
     for id in ids {
         let key = keys::queued_webhook(*id);
         // A repeated command finds no row; without this check it would lower the count twice.
-        if work.rows.get(TableId::Webhook, &key)?.is_some() {
-            work.rows.delete(TableId::Webhook, &key);
+        if work.rows.get(ChatTable::Webhook, &key)?.is_some() {
+            work.rows.delete(ChatTable::Webhook, &key);
             hooks.waiting = hooks.waiting.saturating_sub(1);
         }
     }

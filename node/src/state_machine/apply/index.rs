@@ -1,7 +1,7 @@
 //! Membership rows in the user's shard. Each change arrives through the outbox of the conversation's shard, possibly
 //! twice or late; the latest version wins.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, UserId};
 
@@ -49,7 +49,7 @@ pub(super) fn put(
 
 /// Returns a user's row for a conversation.
 pub(super) fn get(work: &ApplyContext<'_, impl RowWriter>, key: &[u8]) -> Result<Option<IndexRow>> {
-    let row = work.rows.get(TableId::UserIndex, key)?;
+    let row = work.rows.get(ChatTable::UserIndex, key)?;
     Ok(row.map(|row| IndexRow::decode(&row)).transpose()?)
 }
 
@@ -65,21 +65,21 @@ pub(super) fn set(
     // The old entry has another key; left behind, it would list the conversation twice.
     if let Some(known) = known.filter(|known| known.member) {
         let key = keys::order(user, known.order_ms(), conv);
-        work.rows.delete(TableId::UserIndex, &key);
+        work.rows.delete(ChatTable::UserIndex, &key);
     }
     // The entry by time repeats the row, so that a page of the list reads one range.
     if row.member {
         let key = keys::order(user, row.order_ms(), conv);
-        work.rows.put(TableId::UserIndex, &key, &bytes);
+        work.rows.put(ChatTable::UserIndex, &key, &bytes);
     }
     work.rows
-        .put(TableId::UserIndex, &keys::index(user, conv), &bytes);
+        .put(ChatTable::UserIndex, &keys::index(user, conv), &bytes);
 }
 
 /// Removes outbox entries that the other shard has applied. Missing entries are ignored.
 pub(super) fn outbox_done(work: &mut ApplyContext<'_, impl RowWriter>, ids: &[OutboxId]) -> OutboxOutcome {
     for id in ids {
-        work.rows.delete(TableId::Outbox, &keys::outbox(*id));
+        work.rows.delete(ChatTable::Outbox, &keys::outbox(*id));
     }
     OutboxOutcome::Removed
 }

@@ -3,7 +3,7 @@
 //! Each appends an event and updates the message state row. `del` also removes the text from the rows of the message
 //! and of its edits; the remaining rows hold their place in the log.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::event::{self, DeleteEvent, EditEvent, ReactionEvent};
 use protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Event, UserId, limits, text};
 
@@ -164,7 +164,7 @@ pub(super) fn react(
     let k = fold.spelling(k).unwrap_or_else(|| k.to_owned());
     // Keyed by the normalized reaction: a variant must not count as a second one of the same user.
     let row = keys::reaction(by.conv, of, who, &text::reaction_of(&k));
-    let known = work.rows.get(TableId::Message, &row)?;
+    let known = work.rows.get(ChatTable::Message, &row)?;
     let known = known.map(|row| ReactionRow::decode(&row)).transpose()?;
     match known {
         Some(ReactionRow { s }) if on => return acknowledge_done(work, by, cid, member, s),
@@ -201,8 +201,10 @@ pub(super) fn react(
         })
     })?;
     match applied.seq.filter(|_| on) {
-        Some(s) => work.rows.put(TableId::Message, &row, &ReactionRow { s }.encode()),
-        None => work.rows.delete(TableId::Message, &row),
+        Some(s) => work
+            .rows
+            .put(ChatTable::Message, &row, &ReactionRow { s }.encode()),
+        None => work.rows.delete(ChatTable::Message, &row),
     }
     Ok(applied)
 }

@@ -7,7 +7,7 @@
 //! numbered after it and lists show it; when it expires, its text is redacted instead. Dedup rows (`cid`) follow a rule
 //! of their own.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::ConversationId;
 use storage::ScanOrder;
 
@@ -118,15 +118,15 @@ fn sweep(work: &mut ApplyContext<'_, impl RowWriter>, id: &ConversationId, conv:
     let (start, end) = keys::reactions(id, from, to);
     for (key, _) in work
         .rows
-        .scan(TableId::Message, &start..&end, ScanOrder::Ascending, left)?
+        .scan(ChatTable::Message, &start..&end, ScanOrder::Ascending, left)?
     {
-        work.rows.delete(TableId::Message, &key);
+        work.rows.delete(ChatTable::Message, &key);
         left -= 1;
     }
     let (start, end) = (keys::fold(id, from), keys::fold(id, to));
     for (key, row) in work
         .rows
-        .scan(TableId::Message, &start..&end, ScanOrder::Ascending, left)?
+        .scan(ChatTable::Message, &start..&end, ScanOrder::Ascending, left)?
     {
         // Edits of a trimmed message may be above the first retained position: they keep their place without text.
         for s in MessageStateRow::decode(&row)?
@@ -138,13 +138,13 @@ fn sweep(work: &mut ApplyContext<'_, impl RowWriter>, id: &ConversationId, conv:
             let edit = edit.ok_or_else(|| corrupt("an edit is missing"))?;
             blank(work, id, s, &edit, EventKind::Edit)?;
         }
-        work.rows.delete(TableId::Message, &key);
+        work.rows.delete(ChatTable::Message, &key);
         left -= 1;
     }
     left -= deleted::forget(work.rows, id, conv.gone_mn, left)?;
     let swept = to.min(from + left as u64);
     for s in from..swept {
-        work.rows.delete(TableId::Message, &keys::message(id, s));
+        work.rows.delete(ChatTable::Message, &keys::message(id, s));
     }
     conv.swept = swept;
     Ok(())

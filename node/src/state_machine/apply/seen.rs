@@ -1,6 +1,6 @@
 //! Time at which a user was last seen, stored in the user's shard. Only the shard owner proposes it, never a client.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::UserId;
 
 use super::Result;
@@ -19,12 +19,12 @@ pub(super) fn put(
 ) -> Result<UserOutcome> {
     let at_ms = at_ms.min(work.now_ms);
     let key = keys::seen(user);
-    let known = work.rows.get(TableId::UserIndex, &key)?;
+    let known = work.rows.get(ChatTable::UserIndex, &key)?;
     let known = known.map(|row| LastSeenRow::decode(&row)).transpose()?;
     // A repeated or delayed proposal must not move the time backwards.
     if known.is_none_or(|known| known.at_ms < at_ms) {
         let row = LastSeenRow { at_ms };
-        work.rows.put(TableId::UserIndex, &key, &row.encode());
+        work.rows.put(ChatTable::UserIndex, &key, &row.encode());
     }
     Ok(UserOutcome::Recorded)
 }

@@ -1,6 +1,6 @@
 //! Block list of a user, from the user's shard.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::UserId;
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
@@ -29,7 +29,7 @@ pub fn blocks(
     let mut items: Vec<UserId> = Vec::new();
     loop {
         let found = rows.scan(
-            TableId::UserIndex,
+            ChatTable::UserIndex,
             &start..&end,
             ScanOrder::Ascending,
             limit.saturating_add(1),

@@ -1,6 +1,6 @@
 //! Rows of a user's shard that decide about additions of the user.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, GroupInvite, UserId};
 
 use super::Result;
@@ -11,7 +11,7 @@ use crate::state_machine::rows::{IndexRow, VersionedRow};
 
 /// Returns the users who may add the user to groups and channels.
 pub fn wishes(rows: &impl RowReader, user: &UserId) -> Result<GroupInvite> {
-    let row = rows.get(TableId::UserIndex, &keys::wishes(user))?;
+    let row = rows.get(ChatTable::UserIndex, &keys::wishes(user))?;
     let row = row.map(|row| WishesRow::decode(&row)).transpose()?;
     Ok(row.unwrap_or_default().group_invite)
 }
@@ -23,7 +23,7 @@ pub fn shared_with(
     convs: &[ConversationId],
 ) -> Result<Option<ConversationId>> {
     for conv in convs {
-        let row = rows.get(TableId::UserIndex, &keys::index(user, conv))?;
+        let row = rows.get(ChatTable::UserIndex, &keys::index(user, conv))?;
         let row = row.map(|row| IndexRow::decode(&row)).transpose()?;
         if row.is_some_and(|row| row.member) {
             return Ok(Some(conv.clone()));

@@ -1,6 +1,6 @@
 //! Queued webhook messages of a shard.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::{ConversationId, ConversationKind, UserId};
 use storage::ScanOrder;
@@ -52,13 +52,13 @@ pub struct AbsentMember {
 
 /// Returns the queue length and the oldest entries, up to `limit`.
 pub fn queued(rows: &impl RowReader, limit: usize) -> Result<WebhookBacklog> {
-    let row = rows.get(TableId::Webhook, &keys::HOOKS)?;
+    let row = rows.get(ChatTable::Webhook, &keys::HOOKS)?;
     let WebhookPolicyRow { members, waiting } = row
         .map(|row| WebhookPolicyRow::decode(&row))
         .transpose()?
         .unwrap_or_default();
     let (start, end) = keys::queued_webhooks();
-    let found = rows.scan(TableId::Webhook, &start..&end, ScanOrder::Ascending, limit)?;
+    let found = rows.scan(ChatTable::Webhook, &start..&end, ScanOrder::Ascending, limit)?;
     let oldest = found.iter().map(|(key, row)| one(rows, key, row, members));
     Ok(WebhookBacklog {
         members,
@@ -71,10 +71,10 @@ fn one(rows: &impl RowReader, key: &[u8], row: &[u8], most: u64) -> Result<Queue
     let id = keys::queued_webhook_id(key);
     let id = id.ok_or_else(|| QueryError::Storage(corrupt("a malformed key of the hook")))?;
     let QueuedWebhookRow { conv, s } = QueuedWebhookRow::decode(row)?;
-    let found = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+    let found = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
     let found = found.ok_or_else(|| QueryError::Storage(corrupt("a message without its conversation")))?;
     let found = ConvRow::decode(&found)?;
-    let event = rows.get(TableId::Message, &keys::message(&conv, s))?;
+    let event = rows.get(ChatTable::Message, &keys::message(&conv, s))?;
     let event = event.map(|event| EventRow::decode(&event)).transpose()?;
     // The message may have been deleted or trimmed since it was queued; it must not reach the webhook then.
     let event = event.filter(|event| event.kind == EventKind::Message && s >= found.floor());
@@ -111,11 +111,11 @@ fn absent_members(
     let user_at = start.len() + 1 + size_of::<u64>();
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
     let mut members = Vec::new();
-    for (key, _) in rows.scan(TableId::Member, &start..&end, ScanOrder::Ascending, limit)? {
+    for (key, _) in rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, limit)? {
         let user = key.get(user_at..).and_then(|user| std::str::from_utf8(user).ok());
         let user = user.and_then(|user| UserId::parse(user).ok());
         let user = user.ok_or_else(|| QueryError::Storage(corrupt("a malformed key of succession")))?;
-        let row = rows.get(TableId::Member, &keys::member(conv, &user))?;
+        let row = rows.get(ChatTable::Member, &keys::member(conv, &user))?;
         let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
         // Only members who could and did not read the message: later members and readers need no notification.
         if let Some(row) = row.filter(|row| row.role.is_some() && row.since <= s && row.read < s)

@@ -1,6 +1,6 @@
 //! Conversations of a user from the user's shard, and the outbox that updates those rows.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ pub fn index(
     let mut items: Vec<IndexEntry> = Vec::new();
     loop {
         let found = rows.scan(
-            TableId::UserIndex,
+            ChatTable::UserIndex,
             &start..&end,
             ScanOrder::Ascending,
             limit.saturating_add(1),
@@ -140,7 +140,7 @@ pub fn placed(
             ScanOrder::Descending
         }
     };
-    let found = rows.scan(TableId::UserIndex, &start..&end, order, limit)?;
+    let found = rows.scan(ChatTable::UserIndex, &start..&end, order, limit)?;
     found.iter().map(|(key, row)| entry_at(user, key, row)).collect()
 }
 
@@ -166,7 +166,7 @@ pub fn watches(
     limit: usize,
 ) -> Result<Vec<ConversationId>> {
     let (start, end) = keys::watches_after(after);
-    let found = rows.scan(TableId::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
+    let found = rows.scan(ChatTable::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
     let conv = |(key, _): &(bytes::Bytes, bytes::Bytes)| {
         keys::watched(key).ok_or_else(|| QueryError::Storage(corrupt("a malformed key of a watch")))
     };
@@ -175,7 +175,7 @@ pub fn watches(
 
 /// Returns the last message of a conversation with an activity watch; `None` without a watch.
 pub fn watched(rows: &impl RowReader, conv: &ConversationId) -> Result<Option<WatchedConversation>> {
-    let row = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+    let row = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
     let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
     Ok(row.filter(|row| row.watched).map(|row| WatchedConversation {
         conv: conv.clone(),
@@ -199,7 +199,7 @@ pub fn members_after(
     let mut users = Vec::new();
     let mut start = start;
     loop {
-        let found = rows.scan(TableId::Member, &start..&end, ScanOrder::Ascending, limit)?;
+        let found = rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, limit)?;
         for (key, row) in &found {
             if MemberRow::decode(row)?.role.is_none() {
                 continue;
@@ -223,7 +223,7 @@ pub fn members_after(
 /// harmless.
 pub fn outbox(rows: &impl RowReader, after: Option<OutboxId>, limit: usize) -> Result<Vec<OutboxEntry>> {
     let (start, end) = keys::outbox_after(after);
-    let found = rows.scan(TableId::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
+    let found = rows.scan(ChatTable::Outbox, &start..&end, ScanOrder::Ascending, limit)?;
     found.iter().map(|(key, row)| pending(key, row)).collect()
 }
 

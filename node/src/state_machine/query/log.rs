@@ -4,7 +4,7 @@
 //! events are cut off on the far side, so the result always touches the requested cursor (`hist`) or the end of the log
 //! (`open`, `sync`).
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::{ConversationId, UserId, event};
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ pub fn range(
     after: u64,
     limit: usize,
 ) -> Result<Vec<LoggedEvent>> {
-    let Some(row) = rows.get(TableId::Conversation, conv.as_str().as_bytes())? else {
+    let Some(row) = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())? else {
         return Ok(Vec::new());
     };
     // Rows below may still exist while they are swept; they must not be served.
@@ -188,8 +188,8 @@ pub fn missed(
     after: u64,
     limit: usize,
 ) -> Result<Missed> {
-    let member = rows.get(TableId::Member, &keys::member(conv, user))?;
-    let row = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+    let member = rows.get(ChatTable::Member, &keys::member(conv, user))?;
+    let row = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
     let (Some(member), Some(row)) = (member, row) else {
         return Err(QueryError::NotMember);
     };
@@ -288,7 +288,7 @@ fn placed(
             keys::message(conv, to.saturating_add(1)),
         );
         let found = rows.scan(
-            TableId::Message,
+            ChatTable::Message,
             &start..&end,
             order,
             SCAN_PAGE.min(limit - events.len()),

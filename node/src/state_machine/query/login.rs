@@ -1,6 +1,6 @@
 //! Login rows of a shard: the keyring, and the presence of expired rows.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use storage::ScanOrder;
 
 use super::Result;
@@ -11,7 +11,7 @@ use crate::state_machine::rows::VersionedRow;
 
 /// Returns the keyring; `None` in any shard but that of the keyring, or before the first key.
 pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
-    let row = rows.get(TableId::Login, &keys::KEYRING)?;
+    let row = rows.get(ChatTable::Login, &keys::KEYRING)?;
     Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
 }
 
@@ -19,6 +19,6 @@ pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
 pub fn is_over(rows: &impl RowReader, now_ms: u64) -> Result<bool> {
     let (start, end) = keys::login_expiries_until(now_ms);
     Ok(!rows
-        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, 1)?
+        .scan(ChatTable::Login, &start..&end, ScanOrder::Ascending, 1)?
         .is_empty())
 }

@@ -1,6 +1,6 @@
 //! Members and bans of a conversation.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
@@ -67,7 +67,7 @@ pub fn members(
     let mut items: Vec<MemberEntry> = Vec::new();
     let mut looked_at = 0;
     loop {
-        let found = rows.scan(TableId::Member, &start..&end, ScanOrder::Ascending, limit + 1)?;
+        let found = rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, limit + 1)?;
         for (key, row) in &found {
             let row = MemberRow::decode(row)?;
             // Former members leave a row, so a scan may yield fewer entries than rows and has to continue.
@@ -116,7 +116,7 @@ pub fn bans(
     rules::may(context.conv.kind, context.role, Permission::Bans).map_err(QueryError::Forbidden)?;
     let (start, end) = keys::second_range_after(conv.as_str(), after.map(UserId::as_str));
     let found = rows.scan(
-        TableId::Member,
+        ChatTable::Member,
         &start..&end,
         ScanOrder::Ascending,
         limit.saturating_add(1),

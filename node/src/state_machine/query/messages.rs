@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::message::{MessagePage, MessageState};
 use protocol::{ConversationId, EncodedEvent, Event, UserId};
@@ -94,7 +94,7 @@ pub fn messages(
 
 /// Returns the current state of the message at `s`; `None` without an event there.
 pub(super) fn folded(rows: &impl RowReader, conv: &ConversationId, s: u64) -> Result<Option<MessageView>> {
-    let row = rows.get(TableId::Message, &keys::message(conv, s))?;
+    let row = rows.get(ChatTable::Message, &keys::message(conv, s))?;
     let row = row.map(|row| EventRow::decode(&row)).transpose()?;
     row.map(|row| fold(rows, conv, s, row)).transpose()
 }
@@ -102,7 +102,7 @@ pub(super) fn folded(rows: &impl RowReader, conv: &ConversationId, s: u64) -> Re
 fn fold(rows: &impl RowReader, conv: &ConversationId, s: u64, row: EventRow) -> Result<MessageView> {
     let fold = MessageStateRow::of(rows, conv, s)?;
     let edit = match fold.edits.last() {
-        Some(edit) => rows.get(TableId::Message, &keys::message(conv, *edit))?,
+        Some(edit) => rows.get(ChatTable::Message, &keys::message(conv, *edit))?,
         None => None,
     };
     let edit = edit.map(|edit| EventRow::decode(&edit)).transpose()?;
@@ -127,7 +127,7 @@ impl<R: RowReader> MessageScan<'_, R> {
             );
             let found = self
                 .rows
-                .scan(TableId::Message, &start..&end, self.order, SCAN_PAGE as usize)?;
+                .scan(ChatTable::Message, &start..&end, self.order, SCAN_PAGE as usize)?;
             let (mut messages, mut mn) = (Vec::new(), None);
             for (i, (_, row)) in found.iter().enumerate() {
                 let row = EventRow::decode(row)?;
@@ -170,7 +170,7 @@ impl<R: RowReader> MessageScan<'_, R> {
             let middle = low + (high - low) / 2;
             let row = self
                 .rows
-                .get(TableId::Message, &keys::message(self.conv, middle))?;
+                .get(ChatTable::Message, &keys::message(self.conv, middle))?;
             let reached = row.map(|row| EventRow::decode(&row)).transpose()?;
             if reached.is_none_or(|row| row.mn >= mn) {
                 high = middle;

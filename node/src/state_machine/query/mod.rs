@@ -3,7 +3,7 @@
 //! Each query reads one consistent [`storage::ReadView`], so the result reaches exactly up to the `last` that it names.
 //! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
 
-use super::TableId;
+use super::ChatTable;
 use protocol::{ConversationId, ErrorCode, Role, UserId};
 use storage::Error;
 
@@ -84,10 +84,10 @@ impl QueryError {
 impl QueryContext {
     fn of(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<QueryContext> {
         // The member row goes first: a non-member costs one read, whether the conversation exists or not.
-        if let Some(member) = rows.get(TableId::Member, &keys::member(conv, user))?
+        if let Some(member) = rows.get(ChatTable::Member, &keys::member(conv, user))?
             && let me = MemberRow::decode(&member)?
             && let Some(role) = me.role
-            && let Some(conv) = rows.get(TableId::Conversation, conv.as_str().as_bytes())?
+            && let Some(conv) = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?
         {
             return Ok(QueryContext {
                 conv: ConvRow::decode(&conv)?,

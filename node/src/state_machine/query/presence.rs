@@ -1,6 +1,6 @@
 //! Rows that restrict presence and typing, which are otherwise in-memory state.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, UserId};
 
 use super::{QueryContext, QueryError, Result};
@@ -20,9 +20,9 @@ pub struct PresenceVisibility {
 
 /// Returns the facts about `user` for `viewer`; both rows are in the user's shard.
 pub fn standing(rows: &impl RowReader, user: &UserId, viewer: &UserId) -> Result<PresenceVisibility> {
-    let seen = rows.get(TableId::UserIndex, &keys::seen(user))?;
+    let seen = rows.get(ChatTable::UserIndex, &keys::seen(user))?;
     let seen = seen.map(|row| LastSeenRow::decode(&row)).transpose()?;
-    let block = rows.get(TableId::UserIndex, &keys::block(user, viewer))?;
+    let block = rows.get(ChatTable::UserIndex, &keys::block(user, viewer))?;
     let block = block.map(|row| BlockRow::decode(&row)).transpose()?;
     Ok(PresenceVisibility {
         seen: seen.map(|row| row.at_ms),
@@ -54,7 +54,7 @@ fn blocks_the_other(
     let Some(peer) = context.conv.peer_of(user) else {
         return Ok(false);
     };
-    let row = rows.get(TableId::Member, &keys::member(conv, peer))?;
+    let row = rows.get(ChatTable::Member, &keys::member(conv, peer))?;
     let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.banned))
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ConversationKind, EncodedEvent};
 use storage::ScanOrder;
 
@@ -75,7 +75,7 @@ pub fn due(
     }
     // Ids are ASCII, so this end lies above every key.
     let found = rows.scan(
-        TableId::Conversation,
+        ChatTable::Conversation,
         &start..&[0x80][..],
         ScanOrder::Ascending,
         limit,
@@ -157,7 +157,7 @@ fn first(
 }
 
 fn at(rows: &impl RowReader, conv: &ConversationId, s: u64) -> Result<Option<EventRow>> {
-    let row = rows.get(TableId::Message, &keys::message(conv, s))?;
+    let row = rows.get(ChatTable::Message, &keys::message(conv, s))?;
     Ok(row.map(|row| EventRow::decode(&row)).transpose()?)
 }
 

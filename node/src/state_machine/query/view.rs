@@ -1,6 +1,6 @@
 //! Conversation as seen by one member, and its entry in the member's list.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::answer::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
@@ -104,7 +104,7 @@ pub fn mentioning(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -
     let context = QueryContext::of(rows, conv, user)?;
     let mut authors = Vec::new();
     for s in context.me.mentions_there(&context.conv) {
-        if let Some(row) = rows.get(TableId::Message, &keys::message(conv, *s))? {
+        if let Some(row) = rows.get(ChatTable::Message, &keys::message(conv, *s))? {
             authors.push(EventRow::decode(&row)?.author);
         }
     }
@@ -114,7 +114,7 @@ pub fn mentioning(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -
 /// Returns the last position and the number of members without a permission check, for the shard owner itself; `None`
 /// if the conversation does not exist.
 pub fn last(rows: &impl RowReader, conv: &ConversationId) -> Result<Option<(LastEvent, u64)>> {
-    let row = rows.get(TableId::Conversation, conv.as_str().as_bytes())?;
+    let row = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
     let row = row.map(|row| ConvRow::decode(&row)).transpose()?;
     Ok(row.map(|row| (last_of(&row), row.members)))
 }
@@ -162,7 +162,7 @@ fn peer(
     let Some(peer) = context.conv.peer_of(user) else {
         return Ok(None);
     };
-    let Some(member) = rows.get(TableId::Member, &keys::member(conv, peer))? else {
+    let Some(member) = rows.get(ChatTable::Member, &keys::member(conv, peer))? else {
         return Ok(None);
     };
     let (delivered, read) = context.me.sees(&MemberRow::decode(&member)?);

@@ -1,6 +1,6 @@
 //! Who may make a user a member, as the user's shard decides it.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use proptest::prelude::*;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite};
 use storage::ScanOrder;
@@ -41,9 +41,12 @@ fn apply_op(shard: &mut TestShard, op: UserOp) {
 
 fn rows(shard: &TestShard) -> usize {
     let (start, end) = keys::added_by_anybody(&u("bob"));
-    let rows = shard
-        .rows
-        .scan(TableId::UserIndex, &start..&end, ScanOrder::Ascending, usize::MAX);
+    let rows = shard.rows.scan(
+        ChatTable::UserIndex,
+        &start..&end,
+        ScanOrder::Ascending,
+        usize::MAX,
+    );
     rows.unwrap().len()
 }
 

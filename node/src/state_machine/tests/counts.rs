@@ -1,6 +1,6 @@
 //! What there is to read: unread messages and mentions, and positions that the log doesn't have.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ConversationKind, ErrorCode, Event};
 use storage::ScanOrder;
 
@@ -81,7 +81,7 @@ fn what_counts_deleted_messages_goes_with_them() {
         let (start, end) = (keys::deleted(&conv, 0, 0), keys::deleted(&conv, u8::MAX, 0));
         let rows = shard
             .rows
-            .scan(TableId::Message, &start..&end, ScanOrder::Ascending, usize::MAX);
+            .scan(ChatTable::Message, &start..&end, ScanOrder::Ascending, usize::MAX);
         rows.unwrap().len()
     };
     // One each, and one for each 64 but the first.

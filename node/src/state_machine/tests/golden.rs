@@ -3,7 +3,7 @@
 use protocol::answer::LastEvent;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 
 use super::{TestCommand, TestShard, create, id16, login_key, of_user, text, u};
 use crate::state_machine::consent::{AdditionLimits, AdditionVerdict};
@@ -539,7 +539,7 @@ fn a_conversation_that_let_go_of_events_has_frozen_bytes() {
     shard.now_ms = 7;
     let conv = shard.group("g_1", &["al"]);
     let bytes = |shard: &TestShard| {
-        let row = shard.rows.get(TableId::Conversation, b"g_1").unwrap().unwrap();
+        let row = shard.rows.get(ChatTable::Conversation, b"g_1").unwrap().unwrap();
         hex(&row)
     };
     shard.ok("al", &conv, text("x"));
@@ -586,7 +586,7 @@ fn what_has_become_of_messages_has_frozen_bytes() {
     for of in [66, 67] {
         shard.ok("al", &conv, ConversationOp::Delete { of });
     }
-    let conv = shard.rows.get(TableId::Conversation, b"g_1").unwrap().unwrap();
+    let conv = shard.rows.get(ChatTable::Conversation, b"g_1").unwrap().unwrap();
     assert_eq!(
         hex(&conv),
         "<1><1><0><2>al<0><7>KF<7>G<7><1><1><1><0><0><0><0><0><0>B"
@@ -595,7 +595,7 @@ fn what_has_become_of_messages_has_frozen_bytes() {
         .rows
         .0
         .iter()
-        .filter(|((table, key), _)| *table == TableId::Message && key[3] > 0);
+        .filter(|((table, key), _)| *table == ChatTable::Message && key[3] > 0);
     let rows: Vec<_> = beside
         .map(|((_, key), value)| format!("{} = {}", hex(&key[3..]), hex(value)))
         .collect();

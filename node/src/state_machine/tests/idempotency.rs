@@ -1,6 +1,6 @@
 //! A cid is used once: the second time gives the first result.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use cluster::StateMachineError;
 use protocol::{ClientMessageId, ConversationId, ErrorCode};
 
@@ -27,7 +27,7 @@ fn cids(shard: &TestShard) -> usize {
         .rows
         .0
         .keys()
-        .filter(|(table, _)| *table == TableId::Dedup)
+        .filter(|(table, _)| *table == ChatTable::Dedup)
         .count()
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ErrorCode, Role};
 use storage::{Error, ScanOrder};
@@ -26,14 +26,14 @@ struct Counted {
 }
 
 impl RowReader for Counted {
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    fn get(&self, table: ChatTable, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.read.set(self.read.get() + 1);
         self.rows.get(table, key)
     }
 
     fn scan(
         &self,
-        table: TableId,
+        table: ChatTable,
         range: Range<&[u8]>,
         order: ScanOrder,
         limit: usize,
@@ -45,12 +45,12 @@ impl RowReader for Counted {
 }
 
 impl RowWriter for Counted {
-    fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
+    fn put(&mut self, table: ChatTable, key: &[u8], value: &[u8]) {
         self.written += 1;
         self.rows.put(table, key, value);
     }
 
-    fn delete(&mut self, table: TableId, key: &[u8]) {
+    fn delete(&mut self, table: ChatTable, key: &[u8]) {
         self.written += 1;
         self.rows.delete(table, key);
     }
@@ -139,7 +139,7 @@ fn work_of_commands_and_queries_is_independent_of_members() {
         mentions: vec![u("u000005"), u("member")],
     };
     let reader = "u000007";
-    let first = large.counter.rows.get(TableId::Conversation, b"ch_1").unwrap();
+    let first = large.counter.rows.get(ChatTable::Conversation, b"ch_1").unwrap();
     assert!(first.is_some());
     // A message of each is at a place of its own.
     let with_seq = |(outcome, read, written): (ShardOutcome, usize, usize)| (done(outcome).s, read, written);

@@ -1,6 +1,6 @@
 //! Limits, codes, lines of refresh tokens and signing keys, with the time passed in.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use storage::ScanOrder;
 
 use super::{TestShard, id16, login_key};
@@ -80,7 +80,7 @@ fn turn(shard: &mut TestShard, token: u8, next: u8) -> LoginOutcome {
 
 fn rows(shard: &TestShard) -> usize {
     let all = shard.rows.scan(
-        TableId::Login,
+        ChatTable::Login,
         &b""[..]..&[0xff; 80][..],
         ScanOrder::Ascending,
         10_000,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::TableId;
+use super::ChatTable;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, EncodedEvent, ErrorCode, Event, UserId};
 use storage::{Error, ScanOrder};
@@ -38,7 +38,7 @@ mod words;
 
 /// The rows of one shard.
 #[derive(Clone, Default, PartialEq, Debug)]
-struct Map(BTreeMap<(TableId, Vec<u8>), Bytes>);
+struct Map(BTreeMap<(ChatTable, Vec<u8>), Bytes>);
 
 /// Feature level of the tests.
 const LEVEL: cluster::FeatureLevel = cluster::FeatureLevel::SUPPORTED;
@@ -112,13 +112,13 @@ impl From<CommandResult> for TestResult {
 // === impl Map ===
 
 impl RowReader for Map {
-    fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    fn get(&self, table: ChatTable, key: &[u8]) -> Result<Option<Bytes>, Error> {
         Ok(self.0.get(&(table, key.to_vec())).cloned())
     }
 
     fn scan(
         &self,
-        table: TableId,
+        table: ChatTable,
         range: Range<&[u8]>,
         order: ScanOrder,
         limit: usize,
@@ -130,7 +130,7 @@ impl RowReader for Map {
             .0
             .range((table, range.start.to_vec())..(table, range.end.to_vec()));
         let row =
-            |((_, key), value): (&(TableId, Vec<u8>), &Bytes)| (Bytes::from(key.clone()), value.clone());
+            |((_, key), value): (&(ChatTable, Vec<u8>), &Bytes)| (Bytes::from(key.clone()), value.clone());
         Ok(match order {
             ScanOrder::Ascending => found.map(row).take(limit).collect(),
             ScanOrder::Descending => found.rev().map(row).take(limit).collect(),
@@ -139,12 +139,12 @@ impl RowReader for Map {
 }
 
 impl RowWriter for Map {
-    fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
+    fn put(&mut self, table: ChatTable, key: &[u8], value: &[u8]) {
         self.0
             .insert((table, key.to_vec()), Bytes::copy_from_slice(value));
     }
 
-    fn delete(&mut self, table: TableId, key: &[u8]) {
+    fn delete(&mut self, table: ChatTable, key: &[u8]) {
         self.0.remove(&(table, key.to_vec()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ErrorCode, Event};
 use storage::ScanOrder;
 
@@ -48,7 +48,7 @@ fn rows(shard: &TestShard, conv: &ConversationId) -> usize {
     let end = [start, &[3]].concat();
     let rows = shard
         .rows
-        .scan(TableId::Message, start..&end, ScanOrder::Ascending, usize::MAX);
+        .scan(ChatTable::Message, start..&end, ScanOrder::Ascending, usize::MAX);
     rows.unwrap().len()
 }
 

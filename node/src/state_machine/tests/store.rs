@@ -7,17 +7,17 @@ use storage::{Config, ScanOrder, ShardId, ShardState, Store};
 
 use super::{Map, TestCommand, TestShard, create, text, u};
 use crate::state_machine::dedup::KEEP_MS;
-use crate::state_machine::{ConversationOp, ShardCommand, ShardOutcome, ShardStateMachine, TableId};
+use crate::state_machine::{ChatTable, ConversationOp, ShardCommand, ShardOutcome, ShardStateMachine};
 
-const COMPARED: [TableId; 8] = [
-    TableId::Conversation,
-    TableId::Message,
-    TableId::Member,
-    TableId::Dedup,
-    TableId::UserIndex,
-    TableId::Outbox,
-    TableId::Login,
-    TableId::Webhook,
+const COMPARED: [ChatTable; 8] = [
+    ChatTable::Conversation,
+    ChatTable::Message,
+    ChatTable::Member,
+    ChatTable::Dedup,
+    ChatTable::UserIndex,
+    ChatTable::Outbox,
+    ChatTable::Login,
+    ChatTable::Webhook,
 ];
 
 fn rows_of(state: &ShardState) -> Map {
@@ -128,7 +128,7 @@ fn the_store_and_the_map_agree() {
     let cids = rows
         .0
         .keys()
-        .filter(|(table, _)| *table == TableId::Dedup)
+        .filter(|(table, _)| *table == ChatTable::Dedup)
         .count();
     assert!(cids < 1400, "nothing was swept: {cids}");
     assert_eq!(rows, shard.rows);

@@ -3,7 +3,7 @@
 //! Several codes of one identifier coexist, each with attempts of its own: a request for a code by a third party does
 //! not invalidate the user's code. The limit on requests bounds the attempts per identifier as a whole.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 
 use super::{counts, expiry};
 use crate::state_machine::apply::Result;
@@ -24,7 +24,7 @@ pub(super) fn put(
 ) -> Result<LoginOutcome> {
     let key = keys::login_code(identifier, id);
     // A retry of the same request: it must neither count again nor reset the attempts.
-    if work.rows.get(TableId::Login, &key)?.is_some() {
+    if work.rows.get(ChatTable::Login, &key)?.is_some() {
         return Ok(LoginOutcome::Accepted);
     }
     // A retry returned above, so the nonce only has to differ between codes.
@@ -55,7 +55,7 @@ pub(super) fn attempt(
     tries: u32,
 ) -> Result<LoginOutcome> {
     let key = keys::login_code(identifier, id);
-    let row = work.rows.get(TableId::Login, &key)?;
+    let row = work.rows.get(ChatTable::Login, &key)?;
     let Some(mut row) = row.map(|row| CodeRow::decode(&row)).transpose()? else {
         return Ok(LoginOutcome::Refused);
     };
@@ -80,7 +80,7 @@ pub(super) fn attempt(
         row.wrong += 1;
         row.last = attempt;
     }
-    work.rows.put(TableId::Login, &key, &row.encode());
+    work.rows.put(ChatTable::Login, &key, &row.encode());
     Ok(verdict(right))
 }
 

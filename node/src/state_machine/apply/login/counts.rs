@@ -1,7 +1,7 @@
 //! Attempt counters per login identifier or IP address: the times within the window, which is exact and no longer than
 //! the limit.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 
 use super::expiry;
 use crate::state_machine::apply::Result;
@@ -36,7 +36,7 @@ pub(super) fn take(
 ) -> Result<Option<u64>> {
     let key = keys::login_count(key);
     let now_ms = work.now_ms;
-    let row = work.rows.get(TableId::Login, &key)?;
+    let row = work.rows.get(ChatTable::Login, &key)?;
     let row = row.map(|row| AttemptCounterRow::decode(&row)).transpose()?;
     let before_ms = row.as_ref().map(|row| row.expires_ms);
     let mut asks = row.map(|row| row.asks).unwrap_or_default();

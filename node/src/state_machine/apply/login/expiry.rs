@@ -1,7 +1,7 @@
 //! Rows with an expiry time: each has an entry ordered by expiry, and a sweep removes a bounded number of expired rows.
 //! The shard owner proposes sweeps while expired rows exist.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use storage::ScanOrder;
 
 use crate::state_machine::apply::Result;
@@ -18,18 +18,18 @@ const SWEEP: usize = 256;
 pub(super) fn put(rows: &mut impl RowWriter, key: &[u8], row: &[u8], before_ms: Option<u64>, ends_ms: u64) {
     // A sweep deletes rows by these entries without reading them: a stale entry would delete the extended row.
     if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != ends_ms) {
-        rows.delete(TableId::Login, &keys::login_expiry(before_ms, key));
+        rows.delete(ChatTable::Login, &keys::login_expiry(before_ms, key));
     }
     if before_ms != Some(ends_ms) {
-        rows.put(TableId::Login, &keys::login_expiry(ends_ms, key), b"");
+        rows.put(ChatTable::Login, &keys::login_expiry(ends_ms, key), b"");
     }
-    rows.put(TableId::Login, key, row);
+    rows.put(ChatTable::Login, key, row);
 }
 
 /// Removes a row and its expiry entry before its expiry.
 pub(super) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
-    rows.delete(TableId::Login, &keys::login_expiry(ends_ms, key));
-    rows.delete(TableId::Login, key);
+    rows.delete(ChatTable::Login, &keys::login_expiry(ends_ms, key));
+    rows.delete(ChatTable::Login, key);
 }
 
 /// Removes one page of expired login rows, with their expiry entries.
@@ -40,12 +40,12 @@ pub(in crate::state_machine::apply) fn sweep(
     let (start, end) = keys::login_expiries_until(work.reached_ms);
     let over = work
         .rows
-        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, SWEEP)?;
+        .scan(ChatTable::Login, &start..&end, ScanOrder::Ascending, SWEEP)?;
     for (ending, _) in &over {
         if let Some(key) = keys::expiring_login_row(ending) {
-            work.rows.delete(TableId::Login, key);
+            work.rows.delete(ChatTable::Login, key);
         }
-        work.rows.delete(TableId::Login, ending);
+        work.rows.delete(ChatTable::Login, ending);
     }
     Ok(RetentionOutcome::Swept {
         rows: over.len() as u64,

@@ -1,7 +1,7 @@
 //! Signing keys of access tokens: one row in the shard of [`LoginKey::Keyring`](crate::state_machine::login::LoginKey::Keyring). Any node may propose a rotation; the state
 //! machine decides by the majority's time whether one is due, so it happens once.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 
 use crate::state_machine::apply::Result;
 use crate::state_machine::apply_context::ApplyContext;
@@ -17,7 +17,7 @@ pub(super) fn turn(
     pepper: &SecretBytes,
     pace: KeyRotationPolicy,
 ) -> Result<LoginOutcome> {
-    let row = work.rows.get(TableId::Login, &keys::KEYRING)?;
+    let row = work.rows.get(ChatTable::Login, &keys::KEYRING)?;
     let mut ring = match row {
         Some(row) => Keyring::decode(&row)?,
         // The pepper is fixed by the first proposal: user ids are derived from it, so later proposals never replace it.
@@ -28,7 +28,7 @@ pub(super) fn turn(
     };
     let turned = ring.turn(work.reached_ms, pace, seed);
     if turned {
-        work.rows.put(TableId::Login, &keys::KEYRING, &ring.encode());
+        work.rows.put(ChatTable::Login, &keys::KEYRING, &ring.encode());
     }
     Ok(match turned {
         true => LoginOutcome::Accepted,

@@ -6,7 +6,7 @@
 //! that never received the response, and two tabs that refresh a shared token at once. Each such use issues a token of
 //! its own, which is replaced, guarded and expired independently. Later use counts as theft.
 
-use crate::state_machine::TableId;
+use crate::state_machine::ChatTable;
 use protocol::UserId;
 use storage::ScanOrder;
 
@@ -36,7 +36,7 @@ pub(super) fn open(
 ) -> Result<LoginOutcome> {
     let key = keys::token_family(user, id);
     // A retry must not reset the family to its first token.
-    if work.rows.get(TableId::Login, &key)?.is_some() {
+    if work.rows.get(ChatTable::Login, &key)?.is_some() {
         return Ok(LoginOutcome::Accepted);
     }
     let mut lines = all(work, user)?;
@@ -69,7 +69,7 @@ pub(super) fn turn(
 ) -> Result<LoginOutcome> {
     let key = keys::token_family(user, id);
     let now_ms = work.now_ms;
-    let row = work.rows.get(TableId::Login, &key)?;
+    let row = work.rows.get(ChatTable::Login, &key)?;
     let Some(mut row) = row.map(|row| TokenFamilyRow::decode(&row)).transpose()? else {
         return Ok(LoginOutcome::Refused);
     };
@@ -125,7 +125,7 @@ pub(super) fn end(
     id: TokenFamilyId,
 ) -> Result<LoginOutcome> {
     let key = keys::token_family(user, id);
-    if let Some(row) = work.rows.get(TableId::Login, &key)? {
+    if let Some(row) = work.rows.get(ChatTable::Login, &key)? {
         expiry::remove(work.rows, &key, TokenFamilyRow::decode(&row)?.expires_ms);
     }
     Ok(LoginOutcome::Ended {
@@ -155,7 +155,7 @@ fn all(
     let (start, end) = keys::token_families(user);
     let found = work
         .rows
-        .scan(TableId::Login, &start..&end, ScanOrder::Ascending, LINES)?;
+        .scan(ChatTable::Login, &start..&end, ScanOrder::Ascending, LINES)?;
     let decoded = found
         .into_iter()
         .map(|(key, row)| Ok((key, TokenFamilyRow::decode(&row)?)));
