@@ -140,7 +140,7 @@ fn a_placement_made_for_another_map_is_refused() {
 }
 
 #[test]
-fn a_removed_member_is_forgotten_and_its_id_is_not_given_out_again() {
+fn removed_member_leaves_the_map_and_its_id_is_not_reused() {
     let mut map = created();
     map.apply(join(11));
     let remove = |node| MapChange::Remove { node: NodeId(node) };

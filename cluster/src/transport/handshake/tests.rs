@@ -139,7 +139,7 @@ async fn link_to_or_from_a_node_of_no_cluster_is_refused_for_now() {
 }
 
 #[tokio::test]
-async fn visit_from_a_node_of_no_cluster_is_welcome_and_from_another_cluster_is_not() {
+async fn one_shot_call_needs_no_cluster_but_not_a_foreign_one() {
     let one_shot = TransportHello {
         me: NodeIdentity { cluster: 0, ..ONE },
         to: NodeId(0),
@@ -214,7 +214,7 @@ async fn older_disk_is_not_reported_before_the_secret_is_proven() {
 }
 
 #[tokio::test]
-async fn versions_that_do_not_overlap_are_refused_and_newer_ones_that_do_are_not() {
+async fn handshake_requires_overlapping_protocol_versions() {
     let newer = TransportHello {
         versions: (VERSION + 2, VERSION + 1),
         ..hello()
