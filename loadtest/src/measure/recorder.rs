@@ -4,6 +4,7 @@
 //! A message belongs to the phase in which it was due. A fault's phase therefore shows the effect on the messages that
 //! met the fault.
 
+mod percentiles;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,9 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub(crate) use self::percentiles::Percentiles;
 use super::merge::{Buckets, MergedSeconds};
-use super::written::{WrittenPercentiles, WrittenSecond};
+use super::written::WrittenSecond;
 use crate::clock::{Nanos, SECOND};
 
 /// Recorder of all message measurements of a process.
@@ -96,18 +98,6 @@ pub(crate) struct MeasuredPhase {
     pub(crate) from: Nanos,
     pub(crate) ack: Buckets,
     pub(crate) deliver: Buckets,
-}
-
-/// Percentiles of a histogram in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(into = "WrittenPercentiles", from = "WrittenPercentiles")]
-pub(crate) struct Percentiles {
-    pub(crate) count: u64,
-    pub(crate) p50_us: u64,
-    pub(crate) p90_us: u64,
-    pub(crate) p99_us: u64,
-    pub(crate) p999_us: u64,
-    pub(crate) max_us: u64,
 }
 
 /// Ten minutes in microseconds: a longer latency is counted as this one.
@@ -359,7 +349,7 @@ impl RunPhase {
     }
 }
 
-// === impl Second, Percentiles ===
+// === impl Second ===
 
 impl Second {
     /// Returns the same second with the percentiles of its acks.
@@ -369,26 +359,6 @@ impl Second {
             ack_p99_us: acks.value_at_quantile(0.99),
             ack_max_us: acks.max(),
             ..self
-        }
-    }
-}
-
-impl Percentiles {
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Percentiles {
-        let at = |quantile| {
-            if histogram.is_empty() {
-                0
-            } else {
-                histogram.value_at_quantile(quantile)
-            }
-        };
-        Percentiles {
-            count: histogram.len(),
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: at(1.0),
         }
     }
 }

@@ -9,26 +9,26 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::Answers` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 | `OPEN` | the shard's owner | `read::OpenQuery` → `MemberConversation` |
-//! | 5 | `HISTORY` | the shard's owner | `read::HistoryRequest` → `HistoryPage` |
-//! | 6 | `MESSAGES` | the shard's owner | `read::HistoryRequest` → `MessagesPage` |
-//! | 7 | `MEMBERS` | the shard's owner | `read::MembersQuery` → `MembersPage` |
-//! | 8 | `BANS` | the shard's owner | `read::MembersQuery` → `BansPage` |
-//! | 9 | `BLOCKS` | the owner of the user's shard | `read::ListBlocks` → `BlocksPage` |
-//! | 10 | `WISHES` | the owner of the user's shard | a user → `GroupInvite` |
-//! | 11 | `INDEX` | the owner of the user's shard | `read::IndexQuery` → `read::Indexed` |
-//! | 12 | `INDEX_AFTER` | the owner of the user's shard | `read::IndexAfter` → `IndexPage` |
-//! | 13 | `SHARED_WITH` | the owner of the user's shard | `read::SharedWith` → `Option<ConversationId>` |
-//! | 14 | `SYNC` | the owner of all shards named | `read::SyncQuery` → `read::Synced` |
-//! | 15 | `SUMMARIES` | the owner of all shards named | `read::SummariesQuery` → `read::Summarised` |
-//! | 16 | `MENTIONING` | the owner of all shards named | `read::SummariesQuery` → `read::MentionAuthors` |
-//! | 17 | `RANGE` | the shard's owner | `read::RangeQuery` → `read::Ranged` |
-//! | 18 | `MISSED` | the shard's owner | `read::SinceQuery` → `Missed` |
+//! | 4 | `QueryMethod::Open` | the shard's owner | `read::OpenQuery` → `MemberConversation` |
+//! | 5 | `QueryMethod::History` | the shard's owner | `read::HistoryRequest` → `HistoryPage` |
+//! | 6 | `QueryMethod::Messages` | the shard's owner | `read::HistoryRequest` → `MessagesPage` |
+//! | 7 | `QueryMethod::Members` | the shard's owner | `read::MembersQuery` → `MembersPage` |
+//! | 8 | `QueryMethod::Bans` | the shard's owner | `read::MembersQuery` → `BansPage` |
+//! | 9 | `QueryMethod::Blocks` | the owner of the user's shard | `read::ListBlocks` → `BlocksPage` |
+//! | 10 | `QueryMethod::Wishes` | the owner of the user's shard | a user → `GroupInvite` |
+//! | 11 | `QueryMethod::Index` | the owner of the user's shard | `read::IndexQuery` → `read::Indexed` |
+//! | 12 | `QueryMethod::IndexAfter` | the owner of the user's shard | `read::IndexAfter` → `IndexPage` |
+//! | 13 | `QueryMethod::SharedWith` | the owner of the user's shard | `read::SharedWith` → `Option<ConversationId>` |
+//! | 14 | `QueryMethod::Sync` | the owner of all shards named | `read::SyncQuery` → `read::Synced` |
+//! | 15 | `QueryMethod::Summaries` | the owner of all shards named | `read::SummariesQuery` → `read::Summarised` |
+//! | 16 | `QueryMethod::Mentioning` | the owner of all shards named | `read::SummariesQuery` → `read::MentionAuthors` |
+//! | 17 | `QueryMethod::Range` | the shard's owner | `read::RangeQuery` → `read::Ranged` |
+//! | 18 | `QueryMethod::Missed` | the shard's owner | `read::SinceQuery` → `Missed` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
 //! | 22 | `PRESENCE` | the owner of the users' shard | `presence::PresenceQuery` → `presence::Asked` |
-//! | 23 | `KEYS` | the owner of the keyring's shard | nothing → `Option<Keyring>` |
+//! | 23 | `QueryMethod::Keys` | the owner of the keyring's shard | nothing → `Option<Keyring>` |
 //! | 24 | `ENDED` | every node | `login::LoginsRevoked` → nothing |
 //! | 25 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
@@ -42,6 +42,7 @@
 pub(crate) mod deliver;
 pub(crate) mod login;
 pub(crate) mod presence;
+mod query_method;
 pub(crate) mod read;
 pub(crate) mod register;
 pub(crate) mod resume;
@@ -54,7 +55,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use query_method::QueryMethod;
 pub use session_id::{InvalidSessionId, SessionId};
+
 /// Timeout of one request to another node. A slow disk answers within it; a hanging node is given up.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -66,36 +69,6 @@ pub(crate) const SUBMIT: u16 = 1;
 pub(crate) const REGISTER: u16 = 2;
 /// Removal of a part of that interest.
 pub(crate) const UNREGISTER: u16 = 3;
-/// Conversation as a member sees it.
-pub(crate) const OPEN: u16 = 4;
-/// Page of a conversation's log.
-pub(crate) const HISTORY: u16 = 5;
-/// Page of messages in their present state.
-pub(crate) const MESSAGES: u16 = 6;
-/// Page of a conversation's members.
-pub(crate) const MEMBERS: u16 = 7;
-/// Page of a conversation's banned users.
-pub(crate) const BANS: u16 = 8;
-/// Page of the users whom a user blocks.
-pub(crate) const BLOCKS: u16 = 9;
-/// User's own setting for invitations by others.
-pub(crate) const WISHES: u16 = 10;
-/// Conversations of a user in the order of time.
-pub(crate) const INDEX: u16 = 11;
-/// Page of a user's conversations in the order of their ids.
-pub(crate) const INDEX_AFTER: u16 = 12;
-/// First of several conversations that a user is a member of.
-pub(crate) const SHARED_WITH: u16 = 13;
-/// Missed events of several conversations.
-pub(crate) const SYNC: u16 = 14;
-/// Rows of the conversation list for several conversations.
-pub(crate) const SUMMARIES: u16 = 15;
-/// Authors of the unread messages that mention a user.
-pub(crate) const MENTIONING: u16 = 16;
-/// Range of a conversation's log, for the subscription manager of a node.
-pub(crate) const RANGE: u16 = 17;
-/// Range of a conversation's log, for a user whose session continues.
-pub(crate) const MISSED: u16 = 18;
 /// Registration of a node's sessions and watches of a shard's users.
 pub(crate) const REGISTER_PRESENCE: u16 = 19;
 /// Heartbeat of a node's presence registrations.
@@ -104,8 +77,6 @@ pub(crate) const PRESENCE_HEARTBEAT: u16 = 20;
 pub(crate) const PRESENCE_UPDATES: u16 = 21;
 /// Presence of some of a shard's users.
 pub(crate) const PRESENCE: u16 = 22;
-/// Signing keys of the cluster.
-pub(crate) const KEYS: u16 = 23;
 /// Broadcast of revoked logins.
 pub(crate) const ENDED: u16 = 24;
 /// Export of a session to the node that its client has connected to.

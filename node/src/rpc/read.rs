@@ -1,6 +1,6 @@
 //! Queries that the shard owner answers from its applied state: linearizable, without a log entry.
 //!
-//! `SYNC`, `SUMMARIES` and `MENTIONING` carry conversations of several shards with one owner, one request per node.
+//! `Sync`, `Summaries` and `Mentioning` carry conversations of several shards with one owner, one request per node.
 //! Each item has its own result, so a shard that moved does not fail the others. Responses to members have the types of
 //! the state machine's `query` module.
 

@@ -18,7 +18,7 @@ use crate::shard::ephemeral;
 
 use crate::presence::registry as users;
 use crate::rpc::submit::{Answers, BatchSeq, BatchStreamId};
-use crate::rpc::{self, RpcError};
+use crate::rpc::{self, QueryMethod, RpcError};
 use crate::session::{SessionRegistry, UserRates};
 use crate::shard::{
     ActiveShard, BatchReply, RegisterNode, ShardActor, ShardDeps, SubmitBatch, UnregisterNode,
@@ -173,7 +173,10 @@ impl Service for RpcDispatcher {
                 Some(sessions) => sessions.call(method, &body, reply),
                 None => refuse(reply, &RpcError::Busy),
             },
-            _ => crate::shard::queries::serve::serve(&self.shared, method, body, reply),
+            _ => match QueryMethod::of(method) {
+                Some(query) => crate::shard::queries::serve::serve(&self.shared, query, body, reply),
+                None => refuse(reply, &RpcError::Bad(format!("method {method} is unknown"))),
+            },
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) mod register;
 pub mod settings;
 pub(crate) mod shard_deps;
 #[cfg(test)]
-pub(crate) mod upgrade_tests;
+mod tests;
 
 pub(crate) use actor::ShardActor;
 pub(crate) use background::webhook_dispatcher::CONCURRENT;

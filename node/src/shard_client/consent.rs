@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::command_error::CommandError;
 use super::{ShardClient, ask};
-use crate::rpc;
+use crate::rpc::QueryMethod;
 use crate::rpc::read::{IndexAfter, SharedWith};
 use crate::rpc::submit::AppliedReply;
 use crate::state_machine::{AdditionVerdict, IndexPage, ShardCommand, UserOp};
@@ -123,7 +123,7 @@ impl ShardClient {
                 convs: convs.clone(),
             };
             let shared: Option<ConversationId> =
-                ask(&self.shared, shard, rpc::SHARED_WITH, &question).await?;
+                ask(&self.shared, shard, QueryMethod::SharedWith, &question).await?;
             if shared.is_some() {
                 return Ok(shared);
             }
@@ -142,7 +142,7 @@ impl ShardClient {
                 after,
                 limit: COMPARED,
             };
-            let page: IndexPage = ask(&self.shared, shard, rpc::INDEX_AFTER, &question).await?;
+            let page: IndexPage = ask(&self.shared, shard, QueryMethod::IndexAfter, &question).await?;
             // Anybody may begin a direct conversation or join a channel; as proof of a relation they would be
             // worthless.
             let convs = page.items.into_iter().map(|item| item.conv);

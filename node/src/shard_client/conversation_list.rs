@@ -17,7 +17,7 @@ use self::paging::{InboxRow, PageCut, PagePlan};
 use super::command_error::CommandError;
 use super::{ask, scatter};
 use crate::rpc::read::{IndexAfter, IndexQuery, Indexed, SummariesQuery, Summarised};
-use crate::rpc::{self, RpcError};
+use crate::rpc::{QueryMethod, RpcError};
 use crate::shard_client::ClientContext;
 use crate::state_machine::{Direction, IndexPage, PlacedEntry, Summary};
 
@@ -48,7 +48,7 @@ pub(crate) async fn by_id(
         after,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    ask(shared, shard, rpc::INDEX_AFTER, &question).await
+    ask(shared, shard, QueryMethod::IndexAfter, &question).await
 }
 
 /// Returns a page of the list, the latest message first.
@@ -97,7 +97,7 @@ async fn step(
         convs: convs.iter().map(|conv| (*conv).clone()).collect(),
     };
     let summaries: Vec<Option<Result<Summary, RpcError>>> =
-        scatter::<_, _, Summarised, _>(shared, &convs, |conv| conv, rpc::SUMMARIES, question).await;
+        scatter::<_, _, Summarised, _>(shared, &convs, |conv| conv, QueryMethod::Summaries, question).await;
     // Taken before rows are left out: the next page continues behind the last row read.
     let end = placed.last().map(|placed| (placed.ms, placed.conv.clone()));
     let rows = placed
@@ -122,7 +122,7 @@ async fn placed(
         direction,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    ask::<_, Indexed>(shared, shard, rpc::INDEX, &question).await
+    ask::<_, Indexed>(shared, shard, QueryMethod::Index, &question).await
 }
 
 /// Returns the row of a conversation; `None` if the user is no member any more and the list lags behind.

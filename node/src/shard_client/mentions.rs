@@ -12,7 +12,7 @@ use protocol::{ConversationId, UserId};
 
 use super::command_error::CommandError;
 use super::{queries, scatter};
-use crate::rpc;
+use crate::rpc::QueryMethod;
 use crate::rpc::read::{MentionAuthors, SummariesQuery};
 use crate::shard_client::ClientContext;
 
@@ -39,8 +39,14 @@ pub(crate) async fn without_blocked(
         user: user.clone(),
         convs: convs.iter().map(|conv| (*conv).clone()).collect(),
     };
-    let found =
-        scatter::<_, _, MentionAuthors, _>(shared, &mentioned, |conv| conv, rpc::MENTIONING, question).await;
+    let found = scatter::<_, _, MentionAuthors, _>(
+        shared,
+        &mentioned,
+        |conv| conv,
+        QueryMethod::Mentioning,
+        question,
+    )
+    .await;
     for (conv, authors) in mentioned.iter().zip(found) {
         let item = items.iter_mut().find(|item| item.c == *conv);
         // A conversation whose owner did not respond keeps its count.

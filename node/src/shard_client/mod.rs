@@ -45,10 +45,10 @@ use self::command_error::{ConvView, ListPage};
 use super::state_machine::login::{Keyring, LoginKey, LoginOutcome};
 use super::state_machine::query::{BansPage, BlocksPage, IndexPage, MembersPage, Missed, PlacedEntry};
 use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
-use crate::rpc;
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::read::SinceQuery;
 use crate::rpc::submit::AppliedReply;
+use crate::rpc::{self, QueryMethod};
 
 /// Client of all conversations of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -140,7 +140,7 @@ impl ShardClient {
         };
         let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
         let shard = cluster.shard_of(conv);
-        ask(&self.shared, shard, rpc::MISSED, &question).await
+        ask(&self.shared, shard, QueryMethod::Missed, &question).await
     }
 
     /// Returns a page of messages in their present state: the newest below `before`, or the oldest above `after`, or
@@ -271,7 +271,7 @@ impl ShardClient {
         ask(
             &self.shared,
             cluster.shard_of(&LoginKey::Keyring.routing()),
-            crate::rpc::KEYS,
+            QueryMethod::Keys,
             &(),
         )
         .await
@@ -315,12 +315,12 @@ impl ShardClient {
 pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
     shared: &Arc<ClientContext>,
     shard: ShardId,
-    method: u16,
+    method: impl Into<u16>,
     question: &Q,
 ) -> Result<A, CommandError> {
     let owners = shared.owners().ok_or_else(CommandError::unavailable)?;
     let deadline = Instant::now() + shared.settings.query_timeout;
-    owners.call(shard, method, question, deadline).await
+    owners.call(shard, method.into(), question, deadline).await
 }
 
 /// Returns the shard whose log decides the command; `None` for a command on the rows of a shard itself.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::command_error::{CommandError, ConvView, HistoryResult, SyncItem};
 use super::{ask, scatter};
 use crate::rpc::read::{HistoryRequest, ListBlocks, MembersQuery, OpenQuery, SyncQuery, Synced};
-use crate::rpc::{self, RpcError};
+use crate::rpc::{QueryMethod, RpcError};
 use crate::shard_client::ClientContext;
 use crate::state_machine::query;
 
@@ -30,7 +30,8 @@ pub(crate) async fn open(
         user: user.clone(),
         have,
     };
-    let view: query::MemberConversation = ask(shared, shard_of(shared, conv)?, rpc::OPEN, &question).await?;
+    let view: query::MemberConversation =
+        ask(shared, shard_of(shared, conv)?, QueryMethod::Open, &question).await?;
     view.wire().map_err(malformed)
 }
 
@@ -43,7 +44,8 @@ pub(crate) async fn history(
     limit: usize,
 ) -> Result<HistoryResult, CommandError> {
     let question = page(user, conv, before, after, limit);
-    let page: query::HistoryPage = ask(shared, shard_of(shared, conv)?, rpc::HISTORY, &question).await?;
+    let page: query::HistoryPage =
+        ask(shared, shard_of(shared, conv)?, QueryMethod::History, &question).await?;
     Ok(HistoryResult {
         events: raw(&page.events)?,
         more: page.more,
@@ -60,7 +62,8 @@ pub(crate) async fn messages(
     limit: usize,
 ) -> Result<MessagePage, CommandError> {
     let question = page(user, conv, before, after, limit);
-    let page: query::MessagesPage = ask(shared, shard_of(shared, conv)?, rpc::MESSAGES, &question).await?;
+    let page: query::MessagesPage =
+        ask(shared, shard_of(shared, conv)?, QueryMethod::Messages, &question).await?;
     page.wire(conv).map_err(malformed)
 }
 
@@ -96,7 +99,7 @@ pub(crate) async fn members(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<query::MembersPage, CommandError> {
-    users_of(shared, rpc::MEMBERS, user, conv, after, limit).await
+    users_of(shared, QueryMethod::Members, user, conv, after, limit).await
 }
 
 pub(crate) async fn bans(
@@ -106,13 +109,13 @@ pub(crate) async fn bans(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<query::BansPage, CommandError> {
-    users_of(shared, rpc::BANS, user, conv, after, limit).await
+    users_of(shared, QueryMethod::Bans, user, conv, after, limit).await
 }
 
 /// Requests a page of the members or bans of a conversation, for `user`.
 async fn users_of<P: DeserializeOwned>(
     shared: &Arc<ClientContext>,
-    method: u16,
+    method: QueryMethod,
     user: &UserId,
     conv: &ConversationId,
     after: Option<UserId>,
@@ -136,13 +139,19 @@ pub(crate) async fn blocks(
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user);
     let (user, limit) = (user.clone(), page_size(limit));
-    ask(shared, shard, rpc::BLOCKS, &ListBlocks { user, after, limit }).await
+    ask(
+        shared,
+        shard,
+        QueryMethod::Blocks,
+        &ListBlocks { user, after, limit },
+    )
+    .await
 }
 
 pub(crate) async fn wishes(shared: &Arc<ClientContext>, user: &UserId) -> Result<GroupInvite, CommandError> {
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user);
-    ask(shared, shard, rpc::WISHES, user).await
+    ask(shared, shard, QueryMethod::Wishes, user).await
 }
 
 pub(crate) async fn sync(
@@ -156,7 +165,7 @@ pub(crate) async fn sync(
         limit: SYNC_EVENTS,
     };
     let windows: Vec<Option<Result<query::MissedEvents, RpcError>>> =
-        scatter::<_, _, Synced, _>(shared, &wants, |(conv, _)| conv, rpc::SYNC, question).await;
+        scatter::<_, _, Synced, _>(shared, &wants, |(conv, _)| conv, QueryMethod::Sync, question).await;
     // The caller distinguishes non-memberships from unreachable owners by a query of its own.
     let items = wants.into_iter().zip(windows).filter_map(|((conv, _), window)| {
         let window = window?.ok()?;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::owner_client::decode;
-use crate::rpc::{self, RpcError};
+use crate::rpc::{self, QueryMethod, RpcError};
 use crate::shard_client::ClientContext;
 
 /// Sends a query about many conversations, one request per shard owner. An entry is `None` if no owner responded within
@@ -21,7 +21,7 @@ pub(crate) async fn scatter<K, Q, A, T>(
     shared: &Arc<ClientContext>,
     keys: &[K],
     conv: impl Fn(&K) -> &ConversationId,
-    method: u16,
+    method: QueryMethod,
     question: impl Fn(&[&K]) -> Q,
 ) -> Vec<Option<Result<T, RpcError>>>
 where
@@ -47,7 +47,12 @@ where
         let calls = groups.into_iter().map(|(owner, at)| {
             let asked: Vec<&K> = at.iter().map(|at| &keys[*at]).collect();
             let body = rpc::encode(&question(&asked));
-            async move { (at, owners.attempt_until(owner, method, body, deadline).await) }
+            async move {
+                (
+                    at,
+                    owners.attempt_until(owner, method.into(), body, deadline).await,
+                )
+            }
         });
         let calls: Vec<_> = calls.collect();
         for (at, answer) in join_all(calls).await {

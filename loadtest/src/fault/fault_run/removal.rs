@@ -4,16 +4,18 @@
 //! The log holds the removal. With retention by number (`settings` of the plan) it is trimmed before the node can read
 //! it.
 
+mod removed_view;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::{Display, Formatter};
 use std::time::Duration;
 
-use protocol::{ClientCommand, ConversationId};
+use protocol::ClientCommand;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::removed_view::RemovedView;
 use super::{FaultEffect, FaultError, FaultRun, PATIENCE, bitten, skipped};
 use crate::cluster::ProcessSignal;
 use crate::network_proxy::{FaultGuard, NetworkFault};
@@ -41,14 +43,6 @@ struct RemovedListener {
     member: ClientIx,
     name: &'static str,
     view: RemovedView,
-}
-
-/// Events of the conversation that a session has received.
-#[derive(Clone, Copy, Debug, Default)]
-struct RemovedView {
-    /// Last applied seq; `None` after a `resync`, after which a client would send a request.
-    last: Option<u64>,
-    received: u64,
 }
 
 /// State of a session that has lost its connection: session id, session seq of its last event, and view.
@@ -335,48 +329,6 @@ impl FaultRun<'_> {
             let detail = "a removed member opened the conversation".to_owned();
             self.violate(ViolationKind::AfterRemoval, Some(removed), s, detail);
         }
-    }
-}
-
-// === impl RemovedView ===
-
-impl RemovedView {
-    /// Processes an event. An event above the removal is a violation for a removed member, a gap without `resync` for
-    /// the other.
-    fn take(
-        &mut self,
-        event: &Value,
-        conversation: &ConversationId,
-        removed_at: Option<u64>,
-    ) -> Result<(), (ViolationKind, u64, String)> {
-        if event["t"] == "resync" {
-            self.last = None;
-        }
-        let Some(s) = event["s"]
-            .as_u64()
-            .filter(|_| event["c"] == conversation.as_str())
-        else {
-            return Ok(());
-        };
-        self.received += 1;
-        if let Some(k) = removed_at {
-            let detail = || format!("it was removed at s={k}");
-            return if s > k {
-                Err((ViolationKind::AfterRemoval, s, detail()))
-            } else {
-                Ok(())
-            };
-        }
-        // A repeated or older event is allowed: only a jump forward loses events.
-        let hole = self.last.filter(|last| s > last + 1);
-        self.last = Some(s.max(self.last.unwrap_or(0)));
-        hole.map_or(Ok(()), |last| {
-            Err((
-                ViolationKind::LiveHole,
-                s,
-                format!("received s={s} after s={last}"),
-            ))
-        })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::state_machine::{
 
 /// Events that one `open`, or one conversation of a `sync`, returns.
 const WINDOW: usize = 50;
-/// Events of one conversation in the response to `RANGE`, `MISSED` or a registration.
+/// Events of one conversation in the response to `Range`, `Missed` or a registration.
 const RANGE: usize = 256;
 /// Bytes of events and conversation lists in the response to a registration; the node reads or requests the rest later.
 /// A connection allows more, but a large response delays all behind it.

@@ -16,7 +16,7 @@ use crate::rpc::read::{
     HistoryRequest, IndexAfter, IndexQuery, ListBlocks, MembersQuery, OpenQuery, RangeQuery, SharedWith,
     SinceQuery, SummariesQuery, SyncQuery,
 };
-use crate::rpc::{self, RpcError};
+use crate::rpc::{self, QueryMethod, RpcError};
 use crate::shard::shard_deps::ShardDeps;
 use crate::state_machine::LoginKey;
 
@@ -27,7 +27,7 @@ const UNKNOWN_OWNER: RpcError = RpcError::NotOwner {
 };
 
 /// Serves a query in a task of its own; `Busy` above the bound of queries in progress.
-pub(crate) fn serve(shared: &Arc<ShardDeps>, method: u16, body: Bytes, reply: Responder) {
+pub(crate) fn serve(shared: &Arc<ShardDeps>, method: QueryMethod, body: Bytes, reply: Responder) {
     // Refused before the task starts, because queued queries hold memory.
     let Some(permit) = shared.reads.permit() else {
         return reply.send(Err(rpc::encode(&RpcError::Busy)));
@@ -45,13 +45,13 @@ pub(crate) fn serve(shared: &Arc<ShardDeps>, method: u16, body: Bytes, reply: Re
     });
 }
 
-async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Bytes, RpcError> {
+async fn answer(shared: &Arc<ShardDeps>, method: QueryMethod, body: &[u8]) -> Result<Bytes, RpcError> {
     let cluster = shared.client.cluster().ok_or(UNKNOWN_OWNER)?;
     let of_conv = |conv: &ConversationId| cluster.shard_of(conv);
     match method {
-        rpc::OPEN => one(shared, body, |q: &OpenQuery| of_conv(&q.conv), rows::open).await,
-        rpc::HISTORY => one(shared, body, |q: &HistoryRequest| of_conv(&q.conv), rows::history).await,
-        rpc::MESSAGES => {
+        QueryMethod::Open => one(shared, body, |q: &OpenQuery| of_conv(&q.conv), rows::open).await,
+        QueryMethod::History => one(shared, body, |q: &HistoryRequest| of_conv(&q.conv), rows::history).await,
+        QueryMethod::Messages => {
             one(
                 shared,
                 body,
@@ -60,9 +60,9 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::MEMBERS => one(shared, body, |q: &MembersQuery| of_conv(&q.conv), rows::members).await,
-        rpc::BANS => one(shared, body, |q: &MembersQuery| of_conv(&q.conv), rows::bans).await,
-        rpc::BLOCKS => {
+        QueryMethod::Members => one(shared, body, |q: &MembersQuery| of_conv(&q.conv), rows::members).await,
+        QueryMethod::Bans => one(shared, body, |q: &MembersQuery| of_conv(&q.conv), rows::bans).await,
+        QueryMethod::Blocks => {
             one(
                 shared,
                 body,
@@ -71,7 +71,7 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::KEYS => {
+        QueryMethod::Keys => {
             one(
                 shared,
                 body,
@@ -80,9 +80,9 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::MISSED => one(shared, body, |q: &SinceQuery| of_conv(&q.conv), rows::missed).await,
-        rpc::RANGE => one(shared, body, |q: &RangeQuery| of_conv(&q.conv), rows::range).await,
-        rpc::INDEX => {
+        QueryMethod::Missed => one(shared, body, |q: &SinceQuery| of_conv(&q.conv), rows::missed).await,
+        QueryMethod::Range => one(shared, body, |q: &RangeQuery| of_conv(&q.conv), rows::range).await,
+        QueryMethod::Index => {
             one(
                 shared,
                 body,
@@ -91,7 +91,7 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::INDEX_AFTER => {
+        QueryMethod::IndexAfter => {
             one(
                 shared,
                 body,
@@ -100,7 +100,7 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::SHARED_WITH => {
+        QueryMethod::SharedWith => {
             one(
                 shared,
                 body,
@@ -109,8 +109,8 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::WISHES => one(shared, body, |user: &UserId| cluster.shard_of(user), rows::wishes).await,
-        rpc::SYNC => {
+        QueryMethod::Wishes => one(shared, body, |user: &UserId| cluster.shard_of(user), rows::wishes).await,
+        QueryMethod::Sync => {
             each(
                 shared,
                 body,
@@ -120,7 +120,7 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::SUMMARIES => {
+        QueryMethod::Summaries => {
             each(
                 shared,
                 body,
@@ -130,7 +130,7 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        rpc::MENTIONING => {
+        QueryMethod::Mentioning => {
             each(
                 shared,
                 body,
@@ -140,7 +140,6 @@ async fn answer(shared: &Arc<ShardDeps>, method: u16, body: &[u8]) -> Result<Byt
             )
             .await
         }
-        _ => Err(RpcError::Bad(format!("method {method} is unknown"))),
     }
 }
 

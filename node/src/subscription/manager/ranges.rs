@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{ManagerTask, Pull};
 use crate::registration::RegistrationTask;
-use crate::rpc;
+use crate::rpc::QueryMethod;
 use crate::rpc::read::{RangeQuery, Ranged};
 use crate::shard_client::{CommandError, ask};
 use crate::state_machine::EventEnvelope;
@@ -39,7 +39,7 @@ impl ManagerTask {
                     conv: pull.conv.clone(),
                     after: pull.after,
                 };
-                let result = ask(&node, shard, rpc::RANGE, &range).await;
+                let result = ask(&node, shard, QueryMethod::Range, &range).await;
                 RangeResponse { pull, result }
             }));
         }

@@ -1,5 +1,7 @@
 //! Tests of the view of a removed member.
 
+use protocol::ConversationId;
+
 use super::*;
 use serde_json::json;
 

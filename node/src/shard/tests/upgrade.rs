@@ -12,9 +12,9 @@ use storage::{MemoryDisk, MemoryOptions, Store};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use super::settings::Settings;
 use crate::config::Config;
 use crate::service::ChatService;
+use crate::shard::Settings;
 use crate::state_machine::{CommandOrigin, ConversationOp, ShardStateMachine, TABLES};
 
 const NODES: usize = 3;

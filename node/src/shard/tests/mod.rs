@@ -1,0 +1,3 @@
+//! Tests of shards in a cluster of nodes in this process.
+
+mod upgrade;
