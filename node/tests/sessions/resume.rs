@@ -175,7 +175,12 @@ async fn a_kick_during_a_resume_is_the_last_that_the_client_sees() {
         let invite = json!({"t":"invite","id":5,"c":c,"cid":format!("i{round}"),"who":"bob"}).to_string();
         assert_eq!(alice.ask(5, &invite).await["t"], "ack");
         at.n += 1;
-        let conv = event(&mut bob, at.n).await;
+        let mut conv = event(&mut bob, at.n).await;
+        // The user's shard announces the round's first message by itself, which may be after the removal.
+        if conv["t"] == "activity" {
+            at.n += 1;
+            conv = event(&mut bob, at.n).await;
+        }
         assert_eq!((&conv["t"], &conv["c"]), (&json!("conv"), &c));
     }
     cluster.stop().await;
