@@ -61,40 +61,43 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         groups.push(made["c"].as_str().unwrap().to_owned());
     }
     groups.sort_unstable();
-    let SplitOwners { c, viewer, beside } = SplitOwners::find(&cluster, &groups).await;
-    let c = c.as_str();
-    let alone = cluster.addr(beside);
     let whole: Vec<_> = groups.iter().map(|c| (c.as_str(), false)).collect();
-    let fresh = async || {
+    let fresh = async |split: &SplitOwners| {
         eventually("every row is fresh", async || {
-            (rows(&get(alone, viewer, LIST).await) == whole).then_some(())
+            let list = get(cluster.addr(split.beside), split.viewer, LIST).await;
+            (rows(&list) == whole).then_some(())
         })
         .await;
     };
-    fresh().await;
 
-    // Its owner falls silent: the row is stale, and there.
-    let stale = eventually("a row is stale", async || {
-        let (owner, _) = cluster.owner(c).await;
-        if owner == beside {
+    // The owner of one row does not answer: the row is stale, and there. Owners may move at any time while
+    // the cluster spreads its shards, so each attempt chooses the conversation and the member anew.
+    let (split, stale) = eventually("a row is stale", async || {
+        let split = SplitOwners::find(&cluster, &groups).await;
+        fresh(&split).await;
+        let (owner, _) = cluster.owner(&split.c).await;
+        if owner == split.beside {
             return None;
         }
         cluster.suspend(owner);
-        let list = get(alone, viewer, LIST).await;
+        let list = get(cluster.addr(split.beside), split.viewer, LIST).await;
         cluster.wake(owner);
         let listed = rows(&list);
         let names: Vec<_> = listed.iter().map(|(c, _)| *c).collect();
         assert_eq!(names, groups, "no row is hidden");
-        listed.contains(&(c, true)).then_some(list)
+        let is_stale = listed.contains(&(split.c.as_str(), true));
+        is_stale.then_some((split, list))
     })
     .await;
+    let (c, beside) = (split.c.as_str(), split.beside);
+    let alone = cluster.addr(beside);
     let row = stale["items"]
         .as_array()
         .unwrap()
         .iter()
         .find(|row| row["c"] == c);
     assert_eq!(row.unwrap()["kind"], "group", "{stale}");
-    fresh().await;
+    fresh(&split).await;
 
     // Both others fall silent. Whoever is connected to the third is told to come back, by whichever way.
     cluster.whole().await;
