@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The spine, checked: the module docs of the files on a message's path name their step, the previous file and the next one,
-# as in "Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: session/send`." The chain of `Next` from step 1
+# as in "Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: session/actor/send`." The chain of `Next` from step 1
 # to step 13 must match `Previous`, hold every file with such a line, and equal the table in ARCHITECTURE.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ perl -e '
   use strict; use warnings;
   my (%step, %previous, %next, $failed);
   sub complain { print STDERR "spine: @_\n"; $failed = 1 }
-  # Returns the file of a name such as `node: session/send`.
+  # Returns the file of a name such as `node: session/actor/send`.
   sub file {
     my ($name) = @_;
     return undef if $name eq "none";

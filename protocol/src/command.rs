@@ -1,6 +1,6 @@
 //! Client commands: decodes a text message into a [`Request`] and checks every field.
 //!
-//! Spine: step 2 of 13. Previous: `node: gateway/websocket/reader`. Next: `node: session/send`.
+//! Spine: step 2 of 13. Previous: `node: gateway/websocket/reader`. Next: `node: session/actor/send`.
 //!
 //! A text message has at most `max_frame` bytes. Checks that need state (membership, existence) happen where the state
 //! is.

@@ -1,10 +1,10 @@
 //! Client sessions: the rules of the protocol on the server side, independent of the transport.
 //!
-//! Path of a command: reader → [`messages`] → [`actor`] → `dispatch` → `send` (step 3) or its siblings `membership`,
-//! `queries`, `cursors`, `authenticate` and `admission` → the shards.
+//! Path of a command: reader → [`messages`] → [`actor`] → `actor::dispatch` → `actor::send` (step 3), `actor::queries` or
+//! `actor::open` → the shards.
 //!
 //! Path of an event: subscription hub → `delivery::subscriber` → `delivery::outbound_queue` (step 12) → the writer, or
-//! `polls` for clients without a permanent connection.
+//! `long_poll` for clients without a permanent connection.
 //!
 //! The actor owns six components with private state. Their methods decide without an actor and without a clock, and
 //! return what the actor has to do:
@@ -27,35 +27,27 @@ mod lifecycle;
 mod limits;
 
 pub mod actor;
-mod admission;
-mod authenticate;
+mod authenticated_client;
 mod auto_subscribe;
-mod cursors;
-mod dispatch;
+mod catch_up;
 mod following;
 mod long_poll;
-mod membership;
 pub mod messages;
-mod polls;
 mod presence;
-mod queries;
-mod resume;
-mod send;
-mod subscribe;
-mod timers;
-mod transfer;
+mod ready;
 
 mod connection_handle;
 mod pending_futures;
 mod registry;
 mod worker_context;
 
+pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::{ClientTransport, Session};
-pub use authenticate::{AuthenticatedClient, ResumePoint, left};
+pub use authenticated_client::{AuthenticatedClient, ResumePoint};
 pub use connection_handle::{CloseSocket, ConnectionHandle};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
+pub use lifecycle::left;
+pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};
-pub(crate) use limits::{TYPING_PER_SECOND, too_fast};
 pub use registry::SessionRegistry;
-pub(crate) use timers::CLOSE_TIMEOUT;
 pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

@@ -13,6 +13,7 @@ use crate::rpc::SessionId;
 
 pub(super) use close_plan::ClosePlan;
 pub(super) use subscription_barrier::{BarrierGuard, SubscriptionBarrier};
+pub use timers::left;
 pub(super) use timers::{ConnectionStatus, DetachedAction, TimerAction};
 
 /// Lifecycle of one session. Pure: time is an argument.

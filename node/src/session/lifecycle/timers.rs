@@ -1,7 +1,8 @@
 //! Deadlines of a session: decides on its end, on keepalives and on the time of the next check. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use cluster::ClusterClock;
 use protocol::CloseCode;
 use protocol::answer::NotResumed;
 
@@ -124,4 +125,11 @@ impl Lifecycle {
             deadline,
         })
     }
+}
+
+/// Remaining lifetime of a token that expires at `at`. Computed at every check, not once as an `Instant`: the monotonic
+/// clock may stop while a machine is suspended and would extend the token.
+pub fn left(at: SystemTime, clock: &ClusterClock) -> Duration {
+    let now = UNIX_EPOCH + Duration::from_millis(clock.now_ms());
+    at.duration_since(now).unwrap_or_default()
 }

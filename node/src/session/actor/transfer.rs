@@ -10,10 +10,10 @@ use actix::{ActorContext, Context, Handler};
 use protocol::CloseCode;
 use protocol::answer::NotResumed;
 
-use super::actor::{ClientTransport, Session};
-use super::lifecycle::{DetachedAction, ExportEffects};
-use super::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
+use super::{ClientTransport, Session};
 use crate::rpc::resume::SessionSnapshot;
+use crate::session::lifecycle::{DetachedAction, ExportEffects};
+use crate::session::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
 
 // === impl Session: transfer ===
 

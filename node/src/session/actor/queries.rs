@@ -1,15 +1,19 @@
-//! Queries: `open`, `list`, `hist`, `members` and `sync`.
+//! Commands with a response of their own: the queries `open`, `list`, `hist`, `members` and `sync`, and the changes
+//! `create` and `me`.
 
 use std::rc::Rc;
 
 use actix::Context;
-use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation, SyncRequest};
+use protocol::command::{
+    CreateConversation, GetHistory, ListConversations, ListMembers, OpenConversation, SyncRequest,
+    UpdateProfile,
+};
 use protocol::{Response, UserId};
 
-use super::actor::Session;
-use super::subscribe::SnapshotTarget;
-use super::worker_context::WorkerContext;
-use crate::commands::questions;
+use super::Session;
+use super::pending_snapshot::SnapshotTarget;
+use crate::commands::{changes, questions};
+use crate::session::worker_context::WorkerContext;
 use crate::shard_client::CommandError;
 
 // === impl Session: queries ===
@@ -53,6 +57,62 @@ impl Session {
         self.ask(ctx, id, |worker, user| async move {
             let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync).await;
             delta.map(Response::Delta)
+        });
+    }
+
+    /// Handles `create`: binds the `cid` to a conversation, creates it, and sends it to the client.
+    pub(super) fn create_conversation(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        create: CreateConversation,
+        bytes: usize,
+    ) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let user = feed.user_id().clone();
+        if !self.may(id) {
+            return;
+        }
+        let conversations = self.worker.conversations.clone();
+        let made = async move { changes::create(&conversations, user, create).await };
+        self.limits.begin_change(bytes);
+        self.wait(ctx, made, move |session, ctx, result| {
+            session.limits.end_change(bytes);
+            match result {
+                Ok(done) => session.show(ctx, done.conv, Some(0), SnapshotTarget::Made(id)),
+                Err(refusal) => session.refuse(id, refusal),
+            }
+            session.schedule_backlog();
+        });
+    }
+
+    /// Handles `me`: changes the given settings and returns all of them.
+    pub(super) fn own_settings(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        me: UpdateProfile,
+        bytes: usize,
+    ) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let user = feed.user_id().clone();
+        if !self.may(id) {
+            return;
+        }
+        let conversations = self.worker.conversations.clone();
+        let change = async move { changes::me(&conversations, user, me).await };
+        self.limits.begin_change(bytes);
+        self.wait(ctx, change, move |session, _, result| {
+            session.limits.end_change(bytes);
+            match result {
+                Ok(me) => session.answer(id, &Response::Me(me)),
+                Err(refusal) => session.refuse(id, refusal),
+            }
+            session.schedule_backlog();
         });
     }
 

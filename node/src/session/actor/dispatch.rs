@@ -1,14 +1,21 @@
-//! Dispatch of a decoded command to its handler, after the rate limits.
+//! Dispatch of a decoded command to its handler, after the rate limits. Also the commands that need no shard: watches of
+//! other users, and typing.
 
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::HeartbeatResponse;
-use protocol::{ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Request, Response, cost};
+use protocol::answer::{HeartbeatResponse, OkResponse};
+use protocol::command::SetTyping;
+use protocol::{
+    ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Request, Response, UserId, cost,
+};
 
-use super::actor::Session;
-use super::messages::ReceivedCommand;
+use super::Session;
+use crate::session::messages::ReceivedCommand;
 use crate::shard_client::CommandError;
+
+/// Maximum number of users whose presence one session watches: more than a screen shows.
+const WATCHED_USERS: usize = 500;
 
 // === impl Session: dispatch ===
 
@@ -105,6 +112,54 @@ impl Session {
                 self.refuse(id, refusal);
                 false
             }
+        }
+    }
+    /// Watches the users that the resumed session watched.
+    pub(super) fn watch_on(&self, users: Vec<UserId>) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        if !users.is_empty() {
+            let (user, screen) = (feed.user_id(), feed.clone());
+            let most = WATCHED_USERS;
+            // An exceeded limit is not reported: the client sent no command.
+            let _too_many = self.worker.presence.watch(self.tag, user, screen, users, most);
+        }
+    }
+
+    pub(super) fn watch(&mut self, id: Option<i64>, users: Vec<UserId>) {
+        if !self.may(id) {
+            return;
+        }
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let most = WATCHED_USERS;
+        let (user, screen) = (feed.user_id(), feed.clone());
+        if self.worker.presence.watch(self.tag, user, screen, users, most) {
+            self.answer(id, &Response::Ok(OkResponse {}));
+        } else {
+            let msg = format!("a session watches at most {most} users");
+            self.refuse(id, CommandError::new(ErrorCode::Conflict, msg));
+        }
+    }
+
+    /// Handles `typing`. Notices above the rate are dropped silently.
+    pub(super) fn typing(&mut self, typing: &SetTyping) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        if self.limits.forwards_typing(&typing.c, typing.on, Instant::now()) {
+            self.worker
+                .conversations
+                .typing(feed.user_id(), &typing.c, typing.on);
+        }
+    }
+
+    pub(super) fn unwatch(&mut self, id: Option<i64>, users: &[UserId]) {
+        if self.may(id) {
+            self.worker.presence.unwatch(self.tag, users);
+            self.answer(id, &Response::Ok(OkResponse {}));
         }
     }
 }

@@ -1,8 +1,33 @@
 //! Session actor: runs in a plain `Context` and never waits for a socket.
 //!
+//! | file | commands and messages |
+//! |---|---|
+//! | `open` | `auth`, admission by presence, resume |
+//! | `dispatch` | rate limit and handler of each command |
+//! | `send` (step 3) | `send` and the other changes |
+//! | `queries` | commands with a response of their own |
+//! | `subscribe` | conversations that are opened, joined or active |
+//! | `connection` | deadlines, long polls, delivered cursors, close |
+//! | `transfer` | detached session, export, end |
+//!
+//! `pending_send`, `pending_change` and `pending_snapshot` are pure: they decide on the consequence of a result.
+//!
 //! It receives batches of commands from the [reader](crate::gateway::websocket::reader). It polls all pending responses
 //! through one stream and leaves its output in the `outbound_queue`. The clock of the `worker_context` wakes it for its
 //! timers.
+
+mod connection;
+mod dispatch;
+mod open;
+mod pending_change;
+mod pending_send;
+mod pending_snapshot;
+mod queries;
+mod send;
+mod subscribe;
+mod transfer;
+
+pub(crate) use connection::CLOSE_TIMEOUT;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,7 +37,7 @@ use futures::FutureExt;
 use protocol::answer::{ErrorResponse as Error, HelloResponse};
 use protocol::{CloseCode, Response, UserId};
 
-use super::authenticate::AuthenticatedClient;
+use super::authenticated_client::AuthenticatedClient;
 use super::connection_handle::ConnectionHandle;
 use super::delivery::{Delivery, EventSubscriber};
 use super::intake::CommandIntake;
@@ -20,26 +45,25 @@ use super::lifecycle::Lifecycle;
 use super::limits::CommandLimits;
 use super::long_poll::LongPoll;
 use super::messages::{CommandBatch, Disconnect};
-use super::pending_futures::{FutureEvent, PendingFutures};
+use super::pending_futures::{Continuation, FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
-use super::timers::CLOSE_TIMEOUT;
 use super::worker_context::WorkerContext;
 use crate::shard_client::CommandError;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
 
 pub struct Session {
-    pub(super) tag: u64,
-    pub(super) worker: Rc<WorkerContext>,
-    pub(super) link: Rc<ConnectionHandle>,
-    pub(super) transport: ClientTransport,
-    pub(super) inflight: PendingFutures<Session, Context<Session>>,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) delivery: Delivery,
-    pub(super) limits: CommandLimits,
-    pub(super) intake: CommandIntake,
-    pub(super) presence: SessionPresence,
-    pub(super) long_poll: LongPoll,
+    tag: u64,
+    worker: Rc<WorkerContext>,
+    link: Rc<ConnectionHandle>,
+    transport: ClientTransport,
+    inflight: PendingFutures<Session, Context<Session>>,
+    lifecycle: Lifecycle,
+    delivery: Delivery,
+    limits: CommandLimits,
+    intake: CommandIntake,
+    presence: SessionPresence,
+    long_poll: LongPoll,
 }
 
 /// Kind of the client's connection.
@@ -92,21 +116,21 @@ impl Session {
         })
     }
 
-    pub(super) fn user(&self) -> Option<&UserId> {
+    fn user(&self) -> Option<&UserId> {
         self.delivery.subscriber().map(|subscriber| subscriber.user_id())
     }
 
     /// Returns the subscriber of an open session.
-    pub(super) fn subscriber(&self) -> Option<Rc<EventSubscriber>> {
+    fn subscriber(&self) -> Option<Rc<EventSubscriber>> {
         let subscriber = self.delivery.subscriber()?;
         self.lifecycle.is_open().then(|| subscriber.clone())
     }
 
-    pub(super) fn answer(&self, id: Option<i64>, answer: &Response) {
+    fn answer(&self, id: Option<i64>, answer: &Response) {
         self.delivery.respond(id, answer);
     }
 
-    pub(super) fn refuse(&self, id: Option<i64>, refusal: CommandError) {
+    fn refuse(&self, id: Option<i64>, refusal: CommandError) {
         let CommandError { code, msg, retry_ms } = refusal;
         self.worker
             .metrics
@@ -120,7 +144,7 @@ impl Session {
 
     /// Polls `future` and then runs `then` in the session. A future that is ready is handled at once, so that the next
     /// command sees its effect.
-    pub(super) fn wait<T: 'static>(
+    fn wait<T: 'static>(
         &mut self,
         ctx: &mut Context<Session>,
         future: impl Future<Output = T> + 'static,
@@ -133,7 +157,7 @@ impl Session {
             std::task::Poll::Ready(value) => then(self, ctx, value),
             std::task::Poll::Pending => self.inflight.push(Box::pin(async move {
                 let value = future.await;
-                let effect: super::pending_futures::Continuation<_, _> =
+                let effect: Continuation<_, _> =
                     Box::new(move |session: &mut Session, ctx: &mut Context<Session>| {
                         then(session, ctx, value)
                     });
@@ -143,10 +167,10 @@ impl Session {
     }
 
     /// Runs a future beside the commands, for as long as the session lives.
-    pub(super) fn work(&self, work: impl Future<Output = ()> + 'static) {
+    fn work(&self, work: impl Future<Output = ()> + 'static) {
         self.inflight.push(Box::pin(async move {
             work.await;
-            let nothing: super::pending_futures::Continuation<_, _> = Box::new(|_, _| ());
+            let nothing: Continuation<_, _> = Box::new(|_, _| ());
             nothing
         }));
     }
@@ -165,7 +189,7 @@ impl Session {
     }
 
     /// Dispatches queued commands while the in-flight limit allows.
-    pub(super) fn process_backlog(&mut self, ctx: &mut Context<Session>) {
+    fn process_backlog(&mut self, ctx: &mut Context<Session>) {
         // The first command shows that the client has received this session's id: the resumed session can end.
         if !self.intake.is_empty() {
             self.confirm(ctx);

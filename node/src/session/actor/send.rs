@@ -1,0 +1,155 @@
+//! Changes of conversations: a `send` passes the session's checks of rate, size and order, and is submitted to its
+//! conversation; the other changes pass the check of the rate. The results are handled here too.
+//!
+//! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: shard_client/command_queue`.
+//!
+//! Queue: the session's backlog (`intake`) in front of this step. Bound: the commands of one read of the socket. While
+//! it holds a command the reader does not read, so TCP slows the client down. It has no metric, because it never holds
+//! more than one read.
+
+use std::time::Instant;
+
+use actix::Context;
+use protocol::answer::OkResponse;
+use protocol::command::SendMessage;
+use protocol::{ClientCommand, ClientMessageId, Response};
+
+use super::Session;
+use super::pending_change::{ChangeEffect, PendingChange};
+use super::pending_send::{EchoUpdate, PendingSend, SendEffect};
+use crate::commands::ConversationChange;
+use crate::session::delivery::EventSubscriber;
+use crate::shard_client::{CommandAck, CommandError};
+
+// === impl Session: send ===
+
+impl Session {
+    pub(super) fn publish(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        send: SendMessage,
+        bytes: usize,
+    ) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let (user, now) = (feed.user_id().clone(), Instant::now());
+        let Some(mut pending) = PendingSend::of(&user, &send, bytes, now) else {
+            return;
+        };
+        if let Err(refusal) = self.limits.admit_send(pending.conversation(), pending.cid(), now) {
+            return self.refuse(id, refusal);
+        }
+        let change =
+            match ConversationChange::send(&user, send, self.worker.config.limits.max_body_size.as_usize()) {
+                Ok(change) => change,
+                Err(refusal) => return self.refuse(id, refusal),
+            };
+        pending.set_followed(feed.follows(pending.conversation()));
+        if !pending.has_echo() {
+            // Before the submit: the event may arrive earlier than the result.
+            feed.hush(pending.conversation(), pending.cid());
+        }
+        let done = change.submit(&self.worker.conversations, user, pending.excluded_tag(self.tag));
+        self.limits.begin_change(bytes);
+        self.wait(ctx, done, move |session, ctx, result| {
+            session.sent(ctx, id, &feed, pending, result);
+            session.schedule_backlog();
+        });
+    }
+
+    /// Handles the result of a send.
+    fn sent(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        feed: &EventSubscriber,
+        pending: PendingSend,
+        result: Result<CommandAck, CommandError>,
+    ) {
+        let now = Instant::now();
+        self.limits.end_change(pending.bytes());
+        self.worker
+            .metrics
+            .send_seconds
+            .observe(pending.elapsed(now).as_secs_f64());
+        let (conv, cid) = (pending.conversation().clone(), pending.cid().clone());
+        // Before the subscription to a new conversation, whose first event is the message itself.
+        match pending.echo_update(&result) {
+            EchoUpdate::Withhold(s) => feed.hushed(&conv, &cid, s, pending.opens_conversation()),
+            EchoUpdate::Discard => feed.unhush(&conv, &cid),
+            EchoUpdate::Keep => {}
+        }
+        match pending.effect(result) {
+            SendEffect::FollowAndAcknowledge(done) => self.follow_and_acknowledge(ctx, id, cid, done),
+            SendEffect::Acknowledge(done) => self.acknowledge(id, cid, done),
+            SendEffect::AcknowledgeAndFollow(done) => {
+                self.acknowledge(id, cid, done);
+                self.bring_in(ctx, conv);
+            }
+            SendEffect::Refuse { refusal, holds } => {
+                if holds {
+                    self.limits.hold_sends(&conv, &cid, now);
+                }
+                self.refuse(id, refusal);
+            }
+        }
+    }
+
+    /// Submits a change and responds with `ack`, or with `ok` if the command has no `cid`.
+    pub(super) fn change(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        command: ClientCommand,
+        bytes: usize,
+    ) {
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let user = feed.user_id().clone();
+        let change = match command {
+            ClientCommand::Edit(edit) => {
+                ConversationChange::edit(edit, self.worker.config.limits.max_body_size.as_usize())
+            }
+            ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.who, true)),
+            ClientCommand::Unblock(block) => Ok(ConversationChange::block(&user, block.who, false)),
+            command => match ConversationChange::of(command) {
+                Some(change) => Ok(change),
+                None => return,
+            },
+        };
+        let change = match change {
+            Ok(change) => change,
+            Err(refusal) => return self.refuse(id, refusal),
+        };
+        if !self.may(id) {
+            return;
+        }
+        let pending = PendingChange::of(&change, bytes);
+        let done = change.submit(&self.worker.conversations, user, pending.excluded_tag(self.tag));
+        self.limits.begin_change(bytes);
+        self.wait(ctx, done, move |session, ctx, result| {
+            session.limits.end_change(pending.bytes());
+            match pending.effect(result) {
+                ChangeEffect::FollowAndAcknowledge(cid, done) => {
+                    session.follow_and_acknowledge(ctx, id, cid, done);
+                }
+                ChangeEffect::Acknowledge(cid, done) => session.acknowledge(id, cid, done),
+                ChangeEffect::Confirm => session.answer(id, &Response::Ok(OkResponse {})),
+                ChangeEffect::Refuse(refusal) => session.refuse(id, refusal),
+            }
+            session.schedule_backlog();
+        });
+    }
+
+    pub(super) fn acknowledge(&self, id: Option<i64>, cid: ClientMessageId, done: CommandAck) {
+        self.answer(id, &Response::Ack(done.ack(cid)));
+    }
+
+    /// Schedules another pass over the backlog.
+    pub(super) fn schedule_backlog(&self) {
+        self.link.request_check();
+    }
+}

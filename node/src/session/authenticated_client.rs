@@ -1,0 +1,100 @@
+//! Client that has presented a valid token, and the point at which it resumes.
+
+use protocol::answer::ReadyResponse;
+use protocol::command::{Authenticate, ResumeSession};
+use tokio::sync::oneshot;
+
+use crate::auth::TokenIdentity;
+use crate::presence::Device;
+use crate::rpc::SessionId;
+
+/// Authenticated client with the parameters of its connection.
+pub struct AuthenticatedClient {
+    pub identity: TokenIdentity,
+    /// `None`: the client named no device.
+    pub device: Option<String>,
+    /// Random per start of the app; `None`: not given.
+    pub instance: Option<String>,
+    /// `None`: the client starts a new session.
+    pub resume: Option<ResumePoint>,
+    /// Receives a copy of `ready`, for transports that answer by HTTP.
+    pub ready_sender: Option<oneshot::Sender<ReadyResponse>>,
+}
+
+/// Position in the events of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumePoint {
+    /// Behind event `n` of this session.
+    Behind(SessionId, u64),
+    /// The client sent an invalid session id or number.
+    Invalid,
+}
+
+// === impl AuthenticatedClient, ResumePoint ===
+
+impl AuthenticatedClient {
+    /// Returns the client of an `auth` command.
+    pub(super) fn of(auth: Authenticate, identity: TokenIdentity) -> AuthenticatedClient {
+        AuthenticatedClient {
+            identity,
+            resume: auth.resume.as_ref().map(ResumePoint::from),
+            device: auth.device,
+            instance: auth.instance,
+            ready_sender: None,
+        }
+    }
+
+    pub(super) fn device(&self) -> Option<Device> {
+        let name = self.device.clone()?;
+        // Without an instance, every start of the app counts as the same one.
+        let instance = self.instance.clone().unwrap_or_default();
+        Some(Device { name, instance })
+    }
+}
+
+impl ResumePoint {
+    /// Parses a resume point, `<sid>:<n>`.
+    #[must_use]
+    pub fn parse(text: &str) -> ResumePoint {
+        let split = text.trim().split_once(':');
+        split
+            .and_then(|(sid, n)| Some(ResumePoint::Behind(sid.parse().ok()?, n.parse().ok()?)))
+            .unwrap_or(ResumePoint::Invalid)
+    }
+}
+
+impl From<&ResumeSession> for ResumePoint {
+    fn from(ResumeSession { sid, n }: &ResumeSession) -> ResumePoint {
+        sid.parse()
+            .map_or(ResumePoint::Invalid, |sid| ResumePoint::Behind(sid, *n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_a_session_and_a_number() {
+        let sid = SessionId { node: 3, secret: 5 };
+        assert_eq!(
+            ResumePoint::parse(&format!("{sid}:412")),
+            ResumePoint::Behind(sid, 412)
+        );
+        assert_eq!(
+            ResumePoint::parse(&format!(" {sid}:0 ")),
+            ResumePoint::Behind(sid, 0)
+        );
+        for text in [
+            "",
+            ":",
+            "3:4",
+            &format!("{sid}"),
+            &format!("{sid}:-1"),
+            &format!("{sid}:"),
+            &format!("{sid}:1:2"),
+        ] {
+            assert_eq!(ResumePoint::parse(text), ResumePoint::Invalid, "{text}");
+        }
+    }
+}
