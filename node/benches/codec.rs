@@ -17,13 +17,13 @@ fn codec(c: &mut Criterion) {
         let body = format!("{{\"text\":\"{}\"}}", "x".repeat(size - 11));
         let send = format!(r#"{{"t":"send","id":7,"c":"{conv}","cid":"{cid}","b":{body}}}"#);
         let parts = MessageParts {
-            c: &conv,
-            s: 123_456,
-            mn: 123_000,
-            ts: 1_767_225_600_123,
-            u: &user,
-            cid: &cid,
-            b: &body,
+            conversation: &conv,
+            seq: 123_456,
+            message_number: 123_000,
+            timestamp_ms: 1_767_225_600_123,
+            user: &user,
+            client_message_id: &cid,
+            body: &body,
             reply_to: None,
             deleted: false,
             mentions: &[],

@@ -46,17 +46,22 @@ shapes! {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HelloResponse {
     /// Version of the protocol, which is 1.
-    pub proto: u32,
+    #[serde(rename = "proto")]
+    pub protocol_version: u32,
     /// Name of the node, for support.
     pub server: String,
     /// Interval at which the client should send `hb`, in milliseconds.
-    pub hb_ms: u64,
+    #[serde(rename = "hb_ms")]
+    pub heartbeat_interval_ms: u64,
     /// Time within which the client must send `auth`, in milliseconds.
-    pub auth_ms: u64,
+    #[serde(rename = "auth_ms")]
+    pub auth_timeout_ms: u64,
     /// The largest message that the server accepts, in bytes.
-    pub max_frame: u64,
+    #[serde(rename = "max_frame")]
+    pub max_frame_bytes: u64,
     /// The server's clock, in milliseconds since the Unix epoch.
-    pub time: u64,
+    #[serde(rename = "time")]
+    pub timestamp_ms: u64,
 }
 
 /// Fields of the `ready` response: the session has begun or was resumed.
@@ -65,14 +70,16 @@ pub struct ReadyResponse {
     /// The user that the token authenticates.
     pub user: UserId,
     /// Id of the session, sent by the client to resume it.
-    pub sid: String,
+    #[serde(rename = "sid")]
+    pub session_id: String,
     /// True if the session continues exactly at `n + 1`.
     pub resumed: bool,
     /// Number of the last event before those that follow.
-    pub n: u64,
+    #[serde(rename = "n")]
+    pub session_seq: u64,
     /// The reason for which a requested resume was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<NotResumed>,
+    #[serde(rename = "why", default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NotResumed>,
     /// Time for which the session can be resumed after its connection is lost, in milliseconds.
     pub resume_ttl_ms: u64,
     /// The limits that apply to this session.
@@ -97,32 +104,36 @@ pub struct SessionLimits {
     /// The largest message body, in bytes.
     pub body_bytes: u64,
     /// Sustained rate of `send` commands, per second.
-    pub sends_per_s: u32,
+    #[serde(rename = "sends_per_s")]
+    pub sends_per_second: u32,
     /// Number of `send` commands that may arrive at once.
     pub burst: u32,
     /// Rate of ephemeral commands such as `typing`, per second.
-    pub ephemeral_per_s: u32,
+    #[serde(rename = "ephemeral_per_s")]
+    pub ephemeral_per_second: u32,
 }
 
 /// Fields of the `ack` response: the change is durable and applied.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Ack {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key of the command.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// Sequence number of the event; absent if the command made none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub s: Option<u64>,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// Ordinal of the message; absent if the event is no message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mn: Option<u64>,
+    #[serde(rename = "mn", default, skip_serializing_if = "Option::is_none")]
+    pub message_number: Option<u64>,
     /// Time of the event, in milliseconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ts: Option<u64>,
+    #[serde(rename = "ts", default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_ms: Option<u64>,
     /// True if the command was a repetition; the other fields are the first result.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub dup: bool,
+    #[serde(rename = "dup", default, skip_serializing_if = "is_false")]
+    pub duplicate: bool,
 }
 
 /// A response without any fields.
@@ -143,7 +154,8 @@ pub struct ConversationList {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConversationListItem {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Kind of the conversation.
     pub kind: ConversationKind,
     /// Title of the conversation; null if it has none.
@@ -186,7 +198,8 @@ pub struct ConversationListItem {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HistoryResponse {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The events, in ascending order of `s`.
     pub events: Vec<EncodedEvent>,
     /// True if more events exist in the requested direction.
@@ -211,7 +224,8 @@ pub struct MembersResponse {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConversationMember {
     /// The user who is a member.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Role of the member in the conversation.
     pub role: Role,
     /// The member's delivered cursor; absent in conversations of more than 256 members.
@@ -238,7 +252,8 @@ pub struct SyncResponse {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SyncResponseItem {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The events, in ascending order of `s`, without a hole.
     pub events: Vec<EncodedEvent>,
     /// True if the events do not start at `have + 1`: they are the newest ones, and `hist` returns the others.
@@ -250,7 +265,8 @@ pub struct SyncResponseItem {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MeResponse {
     /// The user who sent the command.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Setting for the users who may add this user to groups and channels.
     pub group_invite: GroupInvite,
 }
@@ -259,7 +275,8 @@ pub struct MeResponse {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatResponse {
     /// The server's clock, in milliseconds since the Unix epoch.
-    pub time: u64,
+    #[serde(rename = "time")]
+    pub timestamp_ms: u64,
 }
 
 /// Fields of the `err` response: the command was refused.
@@ -268,11 +285,14 @@ pub struct ErrorResponse {
     /// The reason for the refusal, for programs.
     pub code: ErrorCode,
     /// HTTP status that corresponds to the code.
-    pub http: u16,
+    #[serde(rename = "http")]
+    pub http_status: u16,
     /// True if the same command may succeed later.
-    pub temp: bool,
+    #[serde(rename = "temp")]
+    pub temporary: bool,
     /// Text of the reason, for people.
-    pub msg: String,
+    #[serde(rename = "msg")]
+    pub message: String,
     /// Time to wait before the next attempt, in milliseconds; present on temporary refusals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
@@ -300,9 +320,9 @@ impl ErrorResponse {
         let retry_ms = if temp { retry_ms.or(Some(1_000)) } else { None };
         ErrorResponse {
             code,
-            http: code.http(),
-            temp,
-            msg: msg.into(),
+            http_status: code.http(),
+            temporary: temp,
+            message: msg.into(),
             retry_ms,
         }
     }

@@ -39,14 +39,14 @@ pub struct Request {
 
 /// Error of a text that is no valid request, with the fields of the `err` response.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{code}: {msg}")]
+#[error("{code}: {message}")]
 pub struct DecodeError {
     /// The request's `id`; `None` if it was absent or unreadable.
     pub id: Option<i64>,
     /// Either [`ErrorCode::BadRequest`] or [`ErrorCode::TooLarge`].
     pub code: ErrorCode,
     /// Description of the defect, for the developer of the client.
-    pub msg: String,
+    pub message: String,
 }
 
 shapes! {
@@ -134,9 +134,11 @@ pub struct Authenticate {
 #[schema(as = command::Resume)]
 pub struct ResumeSession {
     /// The `sid` from the `ready` of that session.
-    pub sid: String,
+    #[serde(rename = "sid")]
+    pub session_id: String,
     /// The last event number that the client has applied.
-    pub n: u64,
+    #[serde(rename = "n")]
+    pub session_seq: u64,
 }
 
 /// Fields of the `read` and `recv` commands, which move a cursor of the user.
@@ -144,9 +146,11 @@ pub struct ResumeSession {
 #[schema(as = command::Cursor)]
 pub struct MoveCursor {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// New cursor position: up to and including this `s`. A value beyond the last event is reduced to it.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
 }
 
 /// Fields of the `open` command, which returns a conversation and subscribes the session to it.
@@ -154,7 +158,8 @@ pub struct MoveCursor {
 #[schema(as = command::Open)]
 pub struct OpenConversation {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The last `s` that the client has; without it no events are returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub have: Option<u64>,
@@ -179,7 +184,8 @@ pub struct ListConversations {
 #[schema(as = command::Hist)]
 pub struct GetHistory {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Returns the newest events below this `s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
@@ -211,8 +217,8 @@ pub struct SyncRequest {
 #[schema(as = command::Hb)]
 pub struct Heartbeat {
     /// Number of the last event that the client has applied. It confirms all events up to that number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub n: Option<u64>,
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub session_seq: Option<u64>,
 }
 
 type Reject = (ErrorCode, String);
@@ -222,7 +228,13 @@ type Reject = (ErrorCode, String);
 impl Request {
     /// Decodes one text message. Returns `Ok(None)` for a message to be ignored: an unknown `t` without an `id`.
     pub fn decode(text: &str) -> Result<Option<Request>, DecodeError> {
-        let refuse = |id, (code, msg)| Err(DecodeError { id, code, msg });
+        let refuse = |id, (code, msg)| {
+            Err(DecodeError {
+                id,
+                code,
+                message: msg,
+            })
+        };
         // The scan comes before any parser: deep nesting would cost a recursive parser its stack.
         // The `id` is read from the flawed text nevertheless, since a client matches the error by it.
         if let Err(flaw) = text::scan(text) {
@@ -317,7 +329,7 @@ impl Authenticate {
         longest("instance", self.instance.as_deref(), limits::DEVICE_BYTES)?;
         longest(
             "resume.sid",
-            self.resume.as_ref().map(|resume| resume.sid.as_str()),
+            self.resume.as_ref().map(|resume| resume.session_id.as_str()),
             limits::CURSOR_BYTES,
         )
     }
@@ -329,7 +341,7 @@ impl fmt::Debug for Authenticate {
         f.debug_struct("Auth")
             .field("device", &self.device)
             .field("instance", &self.instance)
-            .field("resume", &self.resume.as_ref().map(|resume| resume.n))
+            .field("resume", &self.resume.as_ref().map(|resume| resume.session_seq))
             .finish_non_exhaustive()
     }
 }
@@ -337,7 +349,7 @@ impl fmt::Debug for Authenticate {
 impl fmt::Debug for ResumeSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resume")
-            .field("n", &self.n)
+            .field("n", &self.session_seq)
             .finish_non_exhaustive()
     }
 }

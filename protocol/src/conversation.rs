@@ -11,7 +11,8 @@ use crate::role::{ConversationKind, HistoryVisibility, Role};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConversationSnapshot {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Kind of the conversation.
     pub kind: ConversationKind,
     /// Title of the conversation; null if it has none.
@@ -52,18 +53,22 @@ pub struct ConversationSnapshot {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct LastEvent {
     /// Sequence number of the last event.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// Ordinal of the last message.
-    pub mn: u64,
+    #[serde(rename = "mn")]
+    pub message_number: u64,
     /// Time of the last event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
 }
 
 /// The other user of a direct conversation and that user's cursors.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DirectPeer {
     /// The other user of the direct conversation.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The other user's delivered cursor.
     pub delivered: u64,
     /// The other user's read cursor.

@@ -61,10 +61,12 @@ impl CommandCost {
 /// Returns the cost of a command for its user.
 pub fn cost(command: &ClientCommand) -> CommandCost {
     match command {
-        ClientCommand::Send(SendMessage { b, mentions, .. }) => {
-            changes(1 + parts(b.as_str().len(), BODY_BYTES) + parts(mentions.len(), MENTIONS))
-        }
-        ClientCommand::Edit(EditMessage { b, mentions, .. }) => {
+        ClientCommand::Send(SendMessage {
+            body: b, mentions, ..
+        }) => changes(1 + parts(b.as_str().len(), BODY_BYTES) + parts(mentions.len(), MENTIONS)),
+        ClientCommand::Edit(EditMessage {
+            body: b, mentions, ..
+        }) => {
             let mentions = mentions.as_ref().map_or(0, Vec::len);
             changes(1 + parts(b.as_str().len(), BODY_BYTES) + parts(mentions, MENTIONS))
         }

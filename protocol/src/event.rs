@@ -61,19 +61,26 @@ shapes! {
 #[schema(as = event::Msg)]
 pub struct MessageEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of the event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// Ordinal of the message, counting messages only.
-    pub mn: u64,
+    #[serde(rename = "mn")]
+    pub message_number: u64,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The user who sent the message.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Idempotency key of the `send` command.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// Body of the message, a JSON object.
-    pub b: Body,
+    #[serde(rename = "b")]
+    pub body: Body,
     /// The `s` of the message to which this one replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
@@ -90,19 +97,19 @@ pub struct MessageEvent {
 #[derive(Clone, Copy, Debug)]
 pub struct MessageParts<'a> {
     /// Id of the conversation.
-    pub c: &'a ConversationId,
+    pub conversation: &'a ConversationId,
     /// Sequence number of the event in its conversation.
-    pub s: u64,
+    pub seq: u64,
     /// Ordinal of the message, counting messages only.
-    pub mn: u64,
+    pub message_number: u64,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    pub timestamp_ms: u64,
     /// The user who sent the message.
-    pub u: &'a UserId,
+    pub user: &'a UserId,
     /// Idempotency key of the `send` command.
-    pub cid: &'a ClientMessageId,
+    pub client_message_id: &'a ClientMessageId,
     /// Body of the message, the text of a JSON object.
-    pub b: &'a str,
+    pub body: &'a str,
     /// The `s` of the message to which this one replies.
     pub reply_to: Option<u64>,
     /// Users to notify, at most 50.
@@ -116,20 +123,26 @@ pub struct MessageParts<'a> {
 #[schema(as = event::Member)]
 pub struct MemberEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of the event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The user who made the change.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The user whose membership changed.
-    pub who: UserId,
+    #[serde(rename = "who")]
+    pub member: UserId,
     /// The new role; null if the user is no longer a member.
     #[serde(default)]
     pub role: Option<Role>,
     /// Kind of the membership change.
-    pub why: MembershipChange,
+    #[serde(rename = "why")]
+    pub change: MembershipChange,
 }
 
 // === impl Event ===
@@ -149,12 +162,12 @@ impl Event {
     /// ephemeral event.
     pub fn position(&self) -> Option<(&ConversationId, u64, u64)> {
         match self {
-            Event::Msg(e) => Some((&e.c, e.s, e.ts)),
-            Event::Edit(e) => Some((&e.c, e.s, e.ts)),
-            Event::Del(e) => Some((&e.c, e.s, e.ts)),
-            Event::React(e) => Some((&e.c, e.s, e.ts)),
-            Event::Meta(e) => Some((&e.c, e.s, e.ts)),
-            Event::Member(e) => Some((&e.c, e.s, e.ts)),
+            Event::Msg(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
+            Event::Edit(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
+            Event::Del(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
+            Event::React(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
+            Event::Meta(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
+            Event::Member(e) => Some((&e.conversation, e.seq, e.timestamp_ms)),
             // No wildcard: a new event must decide here whether it is durable.
             Event::Conv(_)
             | Event::Activity(_)
@@ -209,13 +222,13 @@ impl MessageEvent {
     /// Returns the borrowed parts of the message.
     pub fn parts(&self) -> MessageParts<'_> {
         MessageParts {
-            c: &self.c,
-            s: self.s,
-            mn: self.mn,
-            ts: self.ts,
-            u: &self.u,
-            cid: &self.cid,
-            b: self.b.as_str(),
+            conversation: &self.conversation,
+            seq: self.seq,
+            message_number: self.message_number,
+            timestamp_ms: self.timestamp_ms,
+            user: &self.user,
+            client_message_id: &self.client_message_id,
+            body: self.body.as_str(),
             reply_to: self.reply_to,
             mentions: &self.mentions,
             deleted: self.deleted,
@@ -226,23 +239,23 @@ impl MessageEvent {
 impl MessageParts<'_> {
     /// Returns the tail: the encoded event without `{"n":413,`.
     pub fn tail(&self) -> String {
-        let mut out = String::with_capacity(self.b.len() + 256 + self.mentions.len() * 24);
+        let mut out = String::with_capacity(self.body.len() + 256 + self.mentions.len() * 24);
         out.push_str("\"t\":\"msg\",\"c\":\"");
         // Ids need no escape: their characters were checked when they were parsed. A `cid` is any text and does.
-        out.push_str(self.c.as_str());
+        out.push_str(self.conversation.as_str());
         out.push_str("\",\"s\":");
-        push_u64(&mut out, self.s);
+        push_u64(&mut out, self.seq);
         out.push_str(",\"mn\":");
-        push_u64(&mut out, self.mn);
+        push_u64(&mut out, self.message_number);
         out.push_str(",\"ts\":");
-        push_u64(&mut out, self.ts);
+        push_u64(&mut out, self.timestamp_ms);
         out.push_str(",\"u\":\"");
-        out.push_str(self.u.as_str());
+        out.push_str(self.user.as_str());
         out.push_str("\",\"cid\":");
-        push_text(&mut out, self.cid.as_str());
+        push_text(&mut out, self.client_message_id.as_str());
         out.push_str(",\"b\":");
         // Verbatim: parsing the body and writing it again would change its numbers.
-        out.push_str(self.b);
+        out.push_str(self.body);
         if let Some(reply_to) = self.reply_to {
             out.push_str(",\"reply_to\":");
             push_u64(&mut out, reply_to);
@@ -265,15 +278,15 @@ impl MemberEvent {
     pub fn tail(&self) -> String {
         let mut out = String::with_capacity(256);
         out.push_str("\"t\":\"member\",\"c\":\"");
-        out.push_str(self.c.as_str());
+        out.push_str(self.conversation.as_str());
         out.push_str("\",\"s\":");
-        push_u64(&mut out, self.s);
+        push_u64(&mut out, self.seq);
         out.push_str(",\"ts\":");
-        push_u64(&mut out, self.ts);
+        push_u64(&mut out, self.timestamp_ms);
         out.push_str(",\"u\":\"");
-        out.push_str(self.u.as_str());
+        out.push_str(self.user.as_str());
         out.push_str("\",\"who\":\"");
-        out.push_str(self.who.as_str());
+        out.push_str(self.member.as_str());
         match self.role {
             Some(role) => {
                 out.push_str("\",\"role\":\"");
@@ -282,7 +295,7 @@ impl MemberEvent {
             }
             None => out.push_str("\",\"role\":null,\"why\":\""),
         }
-        out.push_str(self.why.as_str());
+        out.push_str(self.change.as_str());
         out.push_str("\"}");
         out
     }

@@ -17,14 +17,14 @@ pub enum ServerFrame {
     /// An event pushed to the session.
     Event {
         /// Number of the event in the session.
-        n: u64,
+        session_seq: u64,
         /// The event that was pushed.
         event: Event,
     },
     /// A frame with a `t` of a later version, to be ignored. Its event number still counts.
     Unknown {
         /// Number of the event; `None` if the frame has none.
-        n: Option<u64>,
+        session_seq: Option<u64>,
     },
 }
 
@@ -38,11 +38,11 @@ impl ServerFrame {
         let id = head.id?;
         // `ready` has an `n` as well, and `conv` is a response and an event: only `n` and the tag together mark an
         // event.
-        if let Some(n) = head.n
+        if let Some(session_seq) = head.n
             && let Some(event) = Event::decode_as(&tag, text)
         {
             return Ok(ServerFrame::Event {
-                n,
+                session_seq,
                 event: event.map_err(|error| error.to_string())?,
             });
         }
@@ -51,7 +51,7 @@ impl ServerFrame {
                 id,
                 answer: answer.map_err(|error| error.to_string())?,
             }),
-            None => Ok(ServerFrame::Unknown { n: head.n }),
+            None => Ok(ServerFrame::Unknown { session_seq: head.n }),
         }
     }
 }

@@ -19,11 +19,14 @@ pub struct BanList {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BanEntryRow {
     /// The user who is banned.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The member who banned the user.
-    pub by: UserId,
+    #[serde(rename = "by")]
+    pub banned_by: UserId,
     /// Time of the ban, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
 }
 
 /// A page of the users whom a user blocks.

@@ -13,7 +13,8 @@ use crate::payload::Body;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessagePage {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The messages, in ascending order of `s`.
     pub items: Vec<MessageState>,
     /// True if more messages exist in the requested direction.
@@ -28,20 +29,26 @@ pub struct MessagePage {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageState {
     /// Sequence number of the message in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// Ordinal of the message, counting messages only.
-    pub mn: u64,
+    #[serde(rename = "mn")]
+    pub message_number: u64,
     /// Time of sending, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The user who sent the message.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The sender's idempotency key.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The current body; empty if the message was deleted.
-    pub b: Body,
+    #[serde(rename = "b")]
+    pub body: Body,
     /// Time of the last edit, in milliseconds since the Unix epoch; absent if never edited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub edited_ts: Option<u64>,
+    #[serde(rename = "edited_ts", default, skip_serializing_if = "Option::is_none")]
+    pub edited_timestamp_ms: Option<u64>,
     /// Number of users per reaction.
     #[serde(default)]
     pub reactions: BTreeMap<String, u64>,
@@ -63,14 +70,14 @@ impl From<MessageEvent> for MessageState {
     /// Returns the message as it was sent, or the rest of it if it was deleted since.
     fn from(msg: MessageEvent) -> MessageState {
         MessageState {
-            s: msg.s,
-            mn: msg.mn,
-            ts: msg.ts,
-            u: msg.u,
-            cid: msg.cid,
-            b: msg.b,
+            seq: msg.seq,
+            message_number: msg.message_number,
+            timestamp_ms: msg.timestamp_ms,
+            user: msg.user,
+            client_message_id: msg.client_message_id,
+            body: msg.body,
             // A `msg` event contains neither edits nor reactions: the reader of the log adds them.
-            edited_ts: None,
+            edited_timestamp_ms: None,
             reactions: BTreeMap::new(),
             deleted: msg.deleted,
             reply_to: msg.reply_to,

@@ -37,7 +37,10 @@ fn documented_frames_are_as_the_server_writes_them() {
     for frame in frames {
         let written = match ServerFrame::decode(&frame) {
             Ok(ServerFrame::Answer { id, answer }) => answer.encode(id),
-            Ok(ServerFrame::Event { n, event }) => protocol::event::event_frame(n, &event.tail()),
+            Ok(ServerFrame::Event {
+                session_seq: n,
+                event,
+            }) => protocol::event::event_frame(n, &event.tail()),
             other => panic!("{frame}: {other:?}"),
         };
         assert_eq!(written, frame);

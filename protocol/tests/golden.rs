@@ -28,10 +28,10 @@ fn body(text: &str) -> Body {
 
 fn send() -> command::SendMessage {
     command::SendMessage {
-        c: Some(conv("g_01")),
+        conversation: Some(conv("g_01")),
         to: None,
-        cid: cid("k1"),
-        b: body(r#"{"text":"hi"}"#),
+        client_message_id: cid("k1"),
+        body: body(r#"{"text":"hi"}"#),
         reply_to: None,
         mentions: vec![],
         echo: true,
@@ -42,9 +42,9 @@ fn send() -> command::SendMessage {
 fn every_command_has_its_frozen_text() {
     let c = conv("g_01");
     let act = || command::MemberAction {
-        c: conv("g_01"),
-        cid: cid("k1"),
-        who: user("bob"),
+        conversation: conv("g_01"),
+        client_message_id: cid("k1"),
+        member: user("bob"),
     };
     let table = [
         (
@@ -53,8 +53,8 @@ fn every_command_has_its_frozen_text() {
                 device: Some("phone-1".into()),
                 instance: Some("x7".into()),
                 resume: Some(command::ResumeSession {
-                    sid: "s1".into(),
-                    n: 412,
+                    session_id: "s1".into(),
+                    session_seq: 412,
                 }),
             }),
             r#"{"t":"auth","id":7,"token":"dev:alice","device":"phone-1","instance":"x7","resume":{"sid":"s1","n":412}}"#,
@@ -74,7 +74,7 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Send(command::SendMessage {
-                c: None,
+                conversation: None,
                 to: Some(user("bob")),
                 reply_to: Some(3),
                 mentions: vec![user("bob"), user("eve")],
@@ -86,7 +86,7 @@ fn every_command_has_its_frozen_text() {
         (
             ClientCommand::Create(command::CreateConversation {
                 kind: ConversationKind::Group,
-                cid: cid("k1"),
+                client_message_id: cid("k1"),
                 members: vec![user("bob")],
                 title: Some("Team".into()),
             }),
@@ -94,51 +94,51 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Edit(command::EditMessage {
-                c: c.clone(),
-                of: 3,
-                cid: cid("k1"),
-                b: body(r#"{"text":"ho"}"#),
+                conversation: c.clone(),
+                target_seq: 3,
+                client_message_id: cid("k1"),
+                body: body(r#"{"text":"ho"}"#),
                 mentions: None,
             }),
             r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{"text":"ho"}}"#,
         ),
         (
             ClientCommand::Edit(command::EditMessage {
-                c: c.clone(),
-                of: 3,
-                cid: cid("k1"),
-                b: body("{}"),
+                conversation: c.clone(),
+                target_seq: 3,
+                client_message_id: cid("k1"),
+                body: body("{}"),
                 mentions: Some(vec![user("bob")]),
             }),
             r#"{"t":"edit","id":7,"c":"g_01","of":3,"cid":"k1","b":{},"mentions":["bob"]}"#,
         ),
         (
             ClientCommand::Del(command::DeleteMessage {
-                c: c.clone(),
-                of: 3,
-                cid: cid("k1"),
+                conversation: c.clone(),
+                target_seq: 3,
+                client_message_id: cid("k1"),
             }),
             r#"{"t":"del","id":7,"c":"g_01","of":3,"cid":"k1"}"#,
         ),
         (
             ClientCommand::React(command::SetReaction {
-                c: c.clone(),
-                of: 3,
-                cid: cid("k1"),
-                k: "👍".into(),
-                on: true,
-                who: None,
+                conversation: c.clone(),
+                target_seq: 3,
+                client_message_id: cid("k1"),
+                reaction: "👍".into(),
+                active: true,
+                member: None,
             }),
             r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":true}"#,
         ),
         (
             ClientCommand::React(command::SetReaction {
-                c: c.clone(),
-                of: 3,
-                cid: cid("k1"),
-                k: "👍".into(),
-                on: false,
-                who: Some(user("bob")),
+                conversation: c.clone(),
+                target_seq: 3,
+                client_message_id: cid("k1"),
+                reaction: "👍".into(),
+                active: false,
+                member: Some(user("bob")),
             }),
             r#"{"t":"react","id":7,"c":"g_01","of":3,"cid":"k1","k":"👍","on":false,"who":"bob"}"#,
         ),
@@ -152,24 +152,24 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Role(command::SetRole {
-                c: c.clone(),
-                cid: cid("k1"),
-                who: user("bob"),
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
+                member: user("bob"),
                 role: Role::Admin,
             }),
             r#"{"t":"role","id":7,"c":"g_01","cid":"k1","who":"bob","role":"admin"}"#,
         ),
         (
             ClientCommand::Join(command::JoinConversation {
-                c: c.clone(),
-                cid: cid("k1"),
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
             }),
             r#"{"t":"join","id":7,"c":"g_01","cid":"k1"}"#,
         ),
         (
             ClientCommand::Set(command::UpdateConversation {
-                c: c.clone(),
-                cid: cid("k1"),
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
                 title: Some("Team".into()),
                 history: Some(HistoryVisibility::All),
                 muted: None,
@@ -179,8 +179,8 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Set(command::UpdateConversation {
-                c: c.clone(),
-                cid: cid("k1"),
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
                 title: None,
                 history: None,
                 muted: Some(true),
@@ -190,7 +190,7 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Members(command::ListMembers {
-                c: c.clone(),
+                conversation: c.clone(),
                 cursor: Some("x".into()),
                 limit: Some(20),
             }),
@@ -198,8 +198,8 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Typing(command::SetTyping {
-                c: c.clone(),
-                on: true,
+                conversation: c.clone(),
+                active: true,
             }),
             r#"{"t":"typing","id":7,"c":"g_01","on":true}"#,
         ),
@@ -216,11 +216,11 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"unwatch","id":7,"users":["bob"]}"#,
         ),
         (
-            ClientCommand::Block(command::BlockUser { who: user("bob") }),
+            ClientCommand::Block(command::BlockUser { user: user("bob") }),
             r#"{"t":"block","id":7,"who":"bob"}"#,
         ),
         (
-            ClientCommand::Unblock(command::BlockUser { who: user("bob") }),
+            ClientCommand::Unblock(command::BlockUser { user: user("bob") }),
             r#"{"t":"unblock","id":7,"who":"bob"}"#,
         ),
         (
@@ -233,29 +233,35 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Leave(command::LeaveConversation {
-                c: c.clone(),
-                cid: cid("k1"),
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
             }),
             r#"{"t":"leave","id":7,"c":"g_01","cid":"k1"}"#,
         ),
         (
-            ClientCommand::Read(command::MoveCursor { c: c.clone(), s: 9 }),
+            ClientCommand::Read(command::MoveCursor {
+                conversation: c.clone(),
+                seq: 9,
+            }),
             r#"{"t":"read","id":7,"c":"g_01","s":9}"#,
         ),
         (
-            ClientCommand::Recv(command::MoveCursor { c: c.clone(), s: 9 }),
+            ClientCommand::Recv(command::MoveCursor {
+                conversation: c.clone(),
+                seq: 9,
+            }),
             r#"{"t":"recv","id":7,"c":"g_01","s":9}"#,
         ),
         (
             ClientCommand::Open(command::OpenConversation {
-                c: c.clone(),
+                conversation: c.clone(),
                 have: None,
             }),
             r#"{"t":"open","id":7,"c":"g_01"}"#,
         ),
         (
             ClientCommand::Open(command::OpenConversation {
-                c: c.clone(),
+                conversation: c.clone(),
                 have: Some(4),
             }),
             r#"{"t":"open","id":7,"c":"g_01","have":4}"#,
@@ -276,7 +282,7 @@ fn every_command_has_its_frozen_text() {
         ),
         (
             ClientCommand::Hist(command::GetHistory {
-                c: c.clone(),
+                conversation: c.clone(),
                 before: Some(50),
                 after: None,
                 limit: Some(20),
@@ -291,7 +297,9 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"sync","id":7,"have":[["g_01",4],["d_x",0]]}"#,
         ),
         (
-            ClientCommand::Hb(command::Heartbeat { n: Some(412) }),
+            ClientCommand::Hb(command::Heartbeat {
+                session_seq: Some(412),
+            }),
             r#"{"t":"hb","id":7,"n":412}"#,
         ),
         (
@@ -305,7 +313,7 @@ fn every_command_has_its_frozen_text() {
             r#"{"t":"me","id":7,"group_invite":"shares_conversation"}"#,
         ),
         (
-            ClientCommand::Hb(command::Heartbeat { n: None }),
+            ClientCommand::Hb(command::Heartbeat { session_seq: None }),
             r#"{"t":"hb","id":7}"#,
         ),
     ];
@@ -318,13 +326,13 @@ fn every_command_has_its_frozen_text() {
 
 fn msg() -> event::MessageEvent {
     event::MessageEvent {
-        c: conv("g_01"),
-        s: 7,
-        mn: 5,
-        ts: 1_767_225_600_123,
-        u: user("alice"),
-        cid: cid("k\"1"),
-        b: body(r#"{"text":"hi"}"#),
+        conversation: conv("g_01"),
+        seq: 7,
+        message_number: 5,
+        timestamp_ms: 1_767_225_600_123,
+        user: user("alice"),
+        client_message_id: cid("k\"1"),
+        body: body(r#"{"text":"hi"}"#),
         reply_to: None,
         mentions: vec![],
         deleted: false,
@@ -336,11 +344,15 @@ const MSG_TAIL: &str =
 
 fn conv_shape() -> ConversationSnapshot {
     ConversationSnapshot {
-        c: conv("d_x"),
+        conversation: conv("d_x"),
         kind: ConversationKind::Direct,
         title: None,
         role: Some(Role::Member),
-        last: LastEvent { s: 7, mn: 5, ts: 9 },
+        last: LastEvent {
+            seq: 7,
+            message_number: 5,
+            timestamp_ms: 9,
+        },
         read: 6,
         delivered: 7,
         muted: false,
@@ -348,7 +360,7 @@ fn conv_shape() -> ConversationSnapshot {
         history: None,
         members: None,
         peer: Some(DirectPeer {
-            u: user("bob"),
+            user: user("bob"),
             delivered: 7,
             read: 2,
         }),
@@ -360,21 +372,21 @@ fn conv_shape() -> ConversationSnapshot {
 #[test]
 fn every_event_has_its_frozen_tail() {
     let member = event::MemberEvent {
-        c: conv("g_01"),
-        s: 8,
-        ts: 9,
-        u: user("alice"),
-        who: user("bob"),
+        conversation: conv("g_01"),
+        seq: 8,
+        timestamp_ms: 9,
+        user: user("alice"),
+        member: user("bob"),
         role: Some(Role::Reader),
-        why: MembershipChange::Invite,
+        change: MembershipChange::Invite,
     };
     let edit = event::EditEvent {
-        c: conv("g_01"),
-        s: 9,
-        of: 7,
-        u: user("alice"),
-        ts: 10,
-        b: body(r#"{"text":"ho"}"#),
+        conversation: conv("g_01"),
+        seq: 9,
+        target_seq: 7,
+        user: user("alice"),
+        timestamp_ms: 10,
+        body: body(r#"{"text":"ho"}"#),
         mentions: None,
         deleted: false,
     };
@@ -385,7 +397,7 @@ fn every_event_has_its_frozen_tail() {
             MSG_TAIL.trim_end_matches('}').to_owned() + r#"},"reply_to":3,"mentions":["bob","eve"]}"#,
         ),
         (
-            Event::Msg(event::MessageEvent { b: body("{}"), reply_to: Some(3), deleted: true, ..msg() }),
+            Event::Msg(event::MessageEvent { body: body("{}"), reply_to: Some(3), deleted: true, ..msg() }),
             r#""t":"msg","c":"g_01","s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{},"reply_to":3,"deleted":true}"#.into(),
         ),
         (
@@ -397,60 +409,60 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{"text":"ho"},"mentions":[]}"#.into(),
         ),
         (
-            Event::Edit(event::EditEvent { b: body("{}"), deleted: true, ..edit }),
+            Event::Edit(event::EditEvent { body: body("{}"), deleted: true, ..edit }),
             r#""t":"edit","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"b":{},"deleted":true}"#.into(),
         ),
         (
-            Event::Del(event::DeleteEvent { c: conv("g_01"), s: 9, of: 7, u: user("alice"), ts: 10 }),
+            Event::Del(event::DeleteEvent { conversation: conv("g_01"), seq: 9, target_seq: 7, user: user("alice"), timestamp_ms: 10 }),
             r#""t":"del","c":"g_01","s":9,"of":7,"u":"alice","ts":10}"#.into(),
         ),
         (
             Event::React(event::ReactionEvent {
-                c: conv("g_01"),
-                s: 9,
-                of: 7,
-                u: user("alice"),
-                ts: 10,
-                k: "👍".into(),
-                on: false,
-                by: None,
+                conversation: conv("g_01"),
+                seq: 9,
+                target_seq: 7,
+                user: user("alice"),
+                timestamp_ms: 10,
+                reaction: "👍".into(),
+                active: false,
+                removed_by: None,
             }),
             r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false}"#.into(),
         ),
         (
             Event::React(event::ReactionEvent {
-                c: conv("g_01"),
-                s: 9,
-                of: 7,
-                u: user("alice"),
-                ts: 10,
-                k: "👍".into(),
-                on: false,
-                by: Some(user("bob")),
+                conversation: conv("g_01"),
+                seq: 9,
+                target_seq: 7,
+                user: user("alice"),
+                timestamp_ms: 10,
+                reaction: "👍".into(),
+                active: false,
+                removed_by: Some(user("bob")),
             }),
             r#""t":"react","c":"g_01","s":9,"of":7,"u":"alice","ts":10,"k":"👍","on":false,"by":"bob"}"#.into(),
         ),
         (
             Event::Meta(event::MetadataEvent {
-                c: conv("g_01"),
-                s: 9,
-                ts: 10,
-                u: user("alice"),
+                conversation: conv("g_01"),
+                seq: 9,
+                timestamp_ms: 10,
+                user: user("alice"),
                 title: Some("Team".into()),
                 history: Some(HistoryVisibility::Joined),
             }),
             r#""t":"meta","c":"g_01","s":9,"ts":10,"u":"alice","title":"Team","history":"joined"}"#.into(),
         ),
         (
-            Event::Typing(event::TypingEvent { c: conv("g_01"), u: user("bob"), on: true }),
+            Event::Typing(event::TypingEvent { conversation: conv("g_01"), user: user("bob"), active: true }),
             r#""t":"typing","c":"g_01","u":"bob","on":true}"#.into(),
         ),
         (
-            Event::Presence(event::PresenceEvent { u: user("bob"), state: PresenceState::Online, seen: Some(9) }),
+            Event::Presence(event::PresenceEvent { user: user("bob"), state: PresenceState::Online, last_seen_ms: Some(9) }),
             r#""t":"presence","u":"bob","state":"online","seen":9}"#.into(),
         ),
         (
-            Event::Presence(event::PresenceEvent { u: user("eve"), state: PresenceState::Offline, seen: None }),
+            Event::Presence(event::PresenceEvent { user: user("eve"), state: PresenceState::Offline, last_seen_ms: None }),
             r#""t":"presence","u":"eve","state":"offline","seen":null}"#.into(),
         ),
         (
@@ -458,7 +470,7 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"member","c":"g_01","s":8,"ts":9,"u":"alice","who":"bob","role":"reader","why":"invite"}"#.into(),
         ),
         (
-            Event::Member(event::MemberEvent { role: None, why: MembershipChange::Kick, ..member }),
+            Event::Member(event::MemberEvent { role: None, change: MembershipChange::Kick, ..member }),
             r#""t":"member","c":"g_01","s":8,"ts":9,"u":"alice","who":"bob","role":null,"why":"kick"}"#.into(),
         ),
         (
@@ -468,14 +480,14 @@ fn every_event_has_its_frozen_tail() {
                 + r#"],"gap":true}"#,
         ),
         (
-            Event::Receipt(event::ReceiptEvent { c: conv("g_01"), u: user("bob"), delivered: 7, read: 6 }),
+            Event::Receipt(event::ReceiptEvent { conversation: conv("g_01"), user: user("bob"), delivered: 7, read: 6 }),
             r#""t":"receipt","c":"g_01","u":"bob","delivered":7,"read":6}"#.into(),
         ),
         (
-            Event::Activity(event::ActivityEvent { c: conv("g_01"), last: LastEvent { s: 7, mn: 5, ts: 9 } }),
+            Event::Activity(event::ActivityEvent { conversation: conv("g_01"), last: LastEvent { seq: 7, message_number: 5, timestamp_ms: 9 } }),
             r#""t":"activity","c":"g_01","last":{"s":7,"mn":5,"ts":9}}"#.into(),
         ),
-        (Event::Resync(event::ResyncEvent { why: "slow".into() }), r#""t":"resync","why":"slow"}"#.into()),
+        (Event::Resync(event::ResyncEvent { reason: "slow".into() }), r#""t":"resync","why":"slow"}"#.into()),
         (
             Event::Bye(event::CloseEvent::new(CloseCode::Draining, 1830)),
             r#""t":"bye","code":4012,"retry_ms":1830}"#.into(),
@@ -487,7 +499,10 @@ fn every_event_has_its_frozen_tail() {
         assert_eq!(frame, format!("{{\"n\":413,{tail}"));
         assert_eq!(
             ServerFrame::decode(&frame),
-            Ok(ServerFrame::Event { n: 413, event }),
+            Ok(ServerFrame::Event {
+                session_seq: 413,
+                event
+            }),
             "{frame}"
         );
     }
@@ -499,20 +514,20 @@ fn every_answer_has_its_frozen_text() {
     let event = || EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap();
     let ready = answer::ReadyResponse {
         user: user("u42"),
-        sid: "s1".into(),
+        session_id: "s1".into(),
         resumed: true,
-        n: 412,
-        why: None,
+        session_seq: 412,
+        reason: None,
         resume_ttl_ms: 90_000,
         limits: answer::SessionLimits {
             body_bytes: 16_384,
-            sends_per_s: 20,
+            sends_per_second: 20,
             burst: 60,
-            ephemeral_per_s: 2,
+            ephemeral_per_second: 2,
         },
     };
     let item = answer::ConversationListItem {
-        c: conv("d_x"),
+        conversation: conv("d_x"),
         kind: ConversationKind::Direct,
         title: None,
         role: Some(Role::Member),
@@ -524,31 +539,31 @@ fn every_answer_has_its_frozen_text() {
         muted: false,
         pinned: false,
         peer: Some(DirectPeer {
-            u: user("bob"),
+            user: user("bob"),
             delivered: 7,
             read: 7,
         }),
         stale: false,
     };
     let ack = answer::Ack {
-        c: c.clone(),
-        cid: cid("k1"),
-        s: Some(7),
-        mn: Some(5),
-        ts: Some(9),
-        dup: false,
+        conversation: c.clone(),
+        client_message_id: cid("k1"),
+        seq: Some(7),
+        message_number: Some(5),
+        timestamp_ms: Some(9),
+        duplicate: false,
     };
     let msg = format!("{{{MSG_TAIL}");
     let table = [
         (
             None,
             Response::Hello(answer::HelloResponse {
-                proto: 1,
+                protocol_version: 1,
                 server: "n2".into(),
-                hb_ms: 30_000,
-                auth_ms: 10_000,
-                max_frame: 65_536,
-                time: 5,
+                heartbeat_interval_ms: 30_000,
+                auth_timeout_ms: 10_000,
+                max_frame_bytes: 65_536,
+                timestamp_ms: 5,
             }),
             r#"{"t":"hello","proto":1,"server":"n2","hb_ms":30000,"auth_ms":10000,"max_frame":65536,"time":5}"#.into(),
         ),
@@ -559,7 +574,7 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             None,
-            Response::Ready(answer::ReadyResponse { resumed: false, n: 0, why: Some(answer::NotResumed::Gap), ..ready }),
+            Response::Ready(answer::ReadyResponse { resumed: false, session_seq: 0, reason: Some(answer::NotResumed::Gap), ..ready }),
             r#"{"t":"ready","user":"u42","sid":"s1","resumed":false,"n":0,"why":"gap","resume_ttl_ms":90000,"limits":{"body_bytes":16384,"sends_per_s":20,"burst":60,"ephemeral_per_s":2}}"#.into(),
         ),
         (
@@ -569,7 +584,7 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             None,
-            Response::Ack(answer::Ack { mn: None, dup: true, ..ack }),
+            Response::Ack(answer::Ack { message_number: None, duplicate: true, ..ack }),
             r#"{"t":"ack","c":"g_01","cid":"k1","s":7,"ts":9,"dup":true}"#.into(),
         ),
         (Some(7), Response::Ok(answer::OkResponse {}), r#"{"t":"ok","id":7}"#.into()),
@@ -594,8 +609,8 @@ fn every_answer_has_its_frozen_text() {
             Some(7),
             Response::Members(answer::MembersResponse {
                 items: vec![
-                    answer::ConversationMember { u: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
-                    answer::ConversationMember { u: user("cy"), role: Role::Owner, delivered: None, read: None },
+                    answer::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
+                    answer::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
                 ],
                 next: Some("x".into()),
             }),
@@ -610,19 +625,19 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Hist(answer::HistoryResponse { c: c.clone(), events: vec![event()], more: true, gap: false }),
+            Response::Hist(answer::HistoryResponse { conversation: c.clone(), events: vec![event()], more: true, gap: false }),
             format!(r#"{{"t":"hist","id":7,"c":"g_01","events":[{msg}],"more":true}}"#),
         ),
         (
             Some(7),
-            Response::Hist(answer::HistoryResponse { c: c.clone(), events: vec![], more: false, gap: true }),
+            Response::Hist(answer::HistoryResponse { conversation: c.clone(), events: vec![], more: false, gap: true }),
             r#"{"t":"hist","id":7,"c":"g_01","events":[],"more":false,"gap":true}"#.into(),
         ),
         (
             Some(7),
             Response::Delta(answer::SyncResponse {
                 as_of: vec![(c.clone(), 7)],
-                items: vec![answer::SyncResponseItem { c, events: vec![event()], gap: false }],
+                items: vec![answer::SyncResponseItem { conversation: c, events: vec![event()], gap: false }],
                 next: None,
             }),
             format!(
@@ -631,10 +646,10 @@ fn every_answer_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Me(answer::MeResponse { u: user("alice"), group_invite: GroupInvite::NoOne }),
+            Response::Me(answer::MeResponse { user: user("alice"), group_invite: GroupInvite::NoOne }),
             r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
         ),
-        (Some(7), Response::Hb(answer::HeartbeatResponse { time: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
+        (Some(7), Response::Hb(answer::HeartbeatResponse { timestamp_ms: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (
             Some(7),
             Response::Err(answer::ErrorResponse::new(ErrorCode::NotMember, "no", Some(5))),
@@ -663,7 +678,7 @@ fn a_message_as_it_is_now_has_its_frozen_text() {
         r#"{"s":7,"mn":5,"ts":1767225600123,"u":"alice","cid":"k\"1","b":{"text":"hi"},"reactions":{}}"#;
     assert_eq!(serde_json::to_string(&message).unwrap(), text);
     let message = MessageState {
-        edited_ts: Some(9),
+        edited_timestamp_ms: Some(9),
         reactions: [("👍".to_owned(), 2), ("+1".to_owned(), 1)].into(),
         reply_to: Some(3),
         mentions: vec![user("bob")],
@@ -673,7 +688,7 @@ fn a_message_as_it_is_now_has_its_frozen_text() {
     assert_eq!(serde_json::to_string(&message).unwrap(), text);
     assert_eq!(serde_json::from_str::<MessageState>(text).unwrap(), message);
     let message = MessageState::from(event::MessageEvent {
-        b: body("{}"),
+        body: body("{}"),
         deleted: true,
         ..msg()
     });
@@ -694,7 +709,7 @@ fn an_event_is_the_same_bytes_live_and_in_history() {
 fn a_shape_of_a_later_version_is_ignored_and_its_number_counts() {
     assert_eq!(
         ServerFrame::decode(r#"{"n":5,"t":"hologram","c":"g_01"}"#),
-        Ok(ServerFrame::Unknown { n: Some(5) })
+        Ok(ServerFrame::Unknown { session_seq: Some(5) })
     );
     let more = r#"{"t":"hb","id":7,"time":5,"moon":"full"}"#;
     assert!(matches!(

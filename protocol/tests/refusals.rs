@@ -32,7 +32,7 @@ fn unknown_t_is_refused_with_an_id_and_ignored_without() {
     assert_eq!((error.id, error.code), (Some(7), ErrorCode::BadRequest));
     assert_eq!(Request::decode(r#"{"t":"hologram","x":[1,{}]}"#), Ok(None));
     let error = refused(&format!(r#"{{"t":"{}","id":7}}"#, "ü".repeat(5000)));
-    assert!(error.msg.len() < 200, "{}", error.msg);
+    assert!(error.message.len() < 200, "{}", error.message);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn unknown_fields_are_ignored() {
         request,
         Request {
             id: None,
-            command: ClientCommand::Hb(protocol::command::Heartbeat { n: Some(3) })
+            command: ClientCommand::Hb(protocol::command::Heartbeat { session_seq: Some(3) })
         }
     );
 }
@@ -86,7 +86,7 @@ fn unparsable_command_is_refused_with_its_readable_id() {
     ] {
         let error = refused(text);
         assert_eq!((error.id, error.code), (Some(7), ErrorCode::BadRequest), "{text}");
-        assert!(error.msg.contains(why), "{}: {text}", error.msg);
+        assert!(error.message.contains(why), "{}: {text}", error.message);
     }
 }
 
@@ -163,7 +163,7 @@ fn a_malformed_command_keeps_its_id_in_the_refusal() {
     for (text, why) in table {
         let error = refused(text);
         assert_eq!((error.id, error.code), (Some(7), ErrorCode::BadRequest), "{text}");
-        assert!(error.msg.contains(why), "{text}: {}", error.msg);
+        assert!(error.message.contains(why), "{text}: {}", error.message);
     }
 }
 
@@ -221,7 +221,7 @@ fn numbers_in_a_body_are_passed_on_exactly() {
     else {
         panic!("no send")
     };
-    assert_eq!(send.b.as_str(), body);
+    assert_eq!(send.body.as_str(), body);
 }
 
 #[test]

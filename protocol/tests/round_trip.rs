@@ -67,7 +67,10 @@ fn users() -> impl Strategy<Value = Vec<UserId>> {
 fn command() -> impl Strategy<Value = ClientCommand> {
     let auth = (text(), opt(text()), opt(text()), opt((text(), any::<u64>()))).prop_map(
         |(token, device, instance, r)| {
-            let resume = r.map(|(sid, n)| command::ResumeSession { sid, n });
+            let resume = r.map(|(sid, n)| command::ResumeSession {
+                session_id: sid,
+                session_seq: n,
+            });
             ClientCommand::Auth(command::Authenticate {
                 token,
                 device,
@@ -81,10 +84,10 @@ fn command() -> impl Strategy<Value = ClientCommand> {
         |(target, cid, b, reply_to, mentions, echo)| {
             let (c, to) = (target.clone().ok(), target.err());
             ClientCommand::Send(command::SendMessage {
-                c,
+                conversation: c,
                 to,
-                cid,
-                b,
+                client_message_id: cid,
+                body: b,
                 reply_to,
                 mentions,
                 echo,
@@ -94,14 +97,14 @@ fn command() -> impl Strategy<Value = ClientCommand> {
     let create = (kind(), cid(), users(), opt(title())).prop_map(|(kind, cid, members, title)| {
         ClientCommand::Create(command::CreateConversation {
             kind,
-            cid,
+            client_message_id: cid,
             members,
             title,
         })
     });
     let hist = (conv(), any::<u64>(), 0..3, opt(any::<u64>())).prop_map(|(c, s, which, limit)| {
         ClientCommand::Hist(command::GetHistory {
-            c,
+            conversation: c,
             before: (which == 1).then_some(s),
             after: (which == 2).then_some(s),
             limit,
@@ -116,27 +119,38 @@ fn command() -> impl Strategy<Value = ClientCommand> {
         create,
         hist,
         (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Invite(command::MemberAction {
-            c,
-            cid,
-            who
+            conversation: c,
+            client_message_id: cid,
+            member: who
         })),
         (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Kick(command::MemberAction {
-            c,
-            cid,
-            who
+            conversation: c,
+            client_message_id: cid,
+            member: who
         })),
-        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Leave(command::LeaveConversation { c, cid })),
-        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Read(command::MoveCursor { c, s })),
-        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Recv(command::MoveCursor { c, s })),
-        (conv(), opt(any::<u64>()))
-            .prop_map(|(c, have)| ClientCommand::Open(command::OpenConversation { c, have })),
+        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Leave(command::LeaveConversation {
+            conversation: c,
+            client_message_id: cid
+        })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Read(command::MoveCursor {
+            conversation: c,
+            seq: s
+        })),
+        (conv(), any::<u64>()).prop_map(|(c, s)| ClientCommand::Recv(command::MoveCursor {
+            conversation: c,
+            seq: s
+        })),
+        (conv(), opt(any::<u64>())).prop_map(|(c, have)| ClientCommand::Open(command::OpenConversation {
+            conversation: c,
+            have
+        })),
         (opt(text()), opt(any::<u64>()))
             .prop_map(|(cursor, limit)| ClientCommand::List(command::ListConversations { cursor, limit })),
         (have, opt(text()))
             .prop_map(|(have, cursor)| ClientCommand::Sync(command::SyncRequest { have, cursor })),
         opt(group_invite())
             .prop_map(|group_invite| ClientCommand::Me(command::UpdateProfile { group_invite })),
-        opt(any::<u64>()).prop_map(|n| ClientCommand::Hb(command::Heartbeat { n })),
+        opt(any::<u64>()).prop_map(|n| ClientCommand::Hb(command::Heartbeat { session_seq: n })),
     ]
 }
 
@@ -156,17 +170,17 @@ fn words() -> impl Strategy<Value = ClientCommand> {
     prop_oneof![
         (conv(), any::<u64>(), cid(), body(), mentions()).prop_map(|(c, of, cid, b, mentions)| {
             ClientCommand::Edit(command::EditMessage {
-                c,
-                of,
-                cid,
-                b,
+                conversation: c,
+                target_seq: of,
+                client_message_id: cid,
+                body: b,
                 mentions,
             })
         }),
         (conv(), any::<u64>(), cid()).prop_map(|(c, of, cid)| ClientCommand::Del(command::DeleteMessage {
-            c,
-            of,
-            cid
+            conversation: c,
+            target_seq: of,
+            client_message_id: cid
         })),
         (
             conv(),
@@ -178,15 +192,18 @@ fn words() -> impl Strategy<Value = ClientCommand> {
         )
             .prop_map(|(c, of, cid, k, on, who)| {
                 ClientCommand::React(command::SetReaction {
-                    c,
-                    of,
-                    cid,
-                    k,
-                    on,
-                    who: who.filter(|_| !on),
+                    conversation: c,
+                    target_seq: of,
+                    client_message_id: cid,
+                    reaction: k,
+                    active: on,
+                    member: who.filter(|_| !on),
                 })
             }),
-        (conv(), any::<bool>()).prop_map(|(c, on)| ClientCommand::Typing(command::SetTyping { c, on })),
+        (conv(), any::<bool>()).prop_map(|(c, on)| ClientCommand::Typing(command::SetTyping {
+            conversation: c,
+            active: on
+        })),
     ]
 }
 
@@ -201,36 +218,50 @@ fn membership() -> impl Strategy<Value = ClientCommand> {
     )
         .prop_map(|(c, cid, title, history, muted, pinned)| {
             ClientCommand::Set(command::UpdateConversation {
-                c,
-                cid,
+                conversation: c,
+                client_message_id: cid,
                 title,
                 history,
                 muted,
                 pinned: Some(pinned),
             })
         });
-    let members = (conv(), opt(text()), opt(any::<u64>()))
-        .prop_map(|(c, cursor, limit)| ClientCommand::Members(command::ListMembers { c, cursor, limit }));
+    let members = (conv(), opt(text()), opt(any::<u64>())).prop_map(|(c, cursor, limit)| {
+        ClientCommand::Members(command::ListMembers {
+            conversation: c,
+            cursor,
+            limit,
+        })
+    });
     prop_oneof![
         set,
         members,
         (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Ban(command::MemberAction {
-            c,
-            cid,
-            who
+            conversation: c,
+            client_message_id: cid,
+            member: who
         })),
         (conv(), cid(), user()).prop_map(|(c, cid, who)| ClientCommand::Unban(command::MemberAction {
-            c,
-            cid,
-            who
+            conversation: c,
+            client_message_id: cid,
+            member: who
         })),
-        (conv(), cid(), user(), role())
-            .prop_map(|(c, cid, who, role)| ClientCommand::Role(command::SetRole { c, cid, who, role })),
-        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Join(command::JoinConversation { c, cid })),
+        (conv(), cid(), user(), role()).prop_map(|(c, cid, who, role)| ClientCommand::Role(
+            command::SetRole {
+                conversation: c,
+                client_message_id: cid,
+                member: who,
+                role
+            }
+        )),
+        (conv(), cid()).prop_map(|(c, cid)| ClientCommand::Join(command::JoinConversation {
+            conversation: c,
+            client_message_id: cid
+        })),
         users().prop_map(|users| ClientCommand::Watch(command::WatchUsers { users })),
         users().prop_map(|users| ClientCommand::Unwatch(command::WatchUsers { users })),
-        user().prop_map(|who| ClientCommand::Block(command::BlockUser { who })),
-        user().prop_map(|who| ClientCommand::Unblock(command::BlockUser { who })),
+        user().prop_map(|who| ClientCommand::Block(command::BlockUser { user: who })),
+        user().prop_map(|who| ClientCommand::Unblock(command::BlockUser { user: who })),
     ]
 }
 
@@ -246,13 +277,13 @@ fn msg() -> impl Strategy<Value = event::MessageEvent> {
     let head = (conv(), any::<u64>(), any::<u64>(), any::<u64>(), user());
     (head, cid(), body(), opt(any::<u64>()), users(), any::<bool>()).prop_map(
         |((c, s, mn, ts, u), cid, b, reply_to, mentions, deleted)| event::MessageEvent {
-            c,
-            s,
-            mn,
-            ts,
-            u,
-            cid,
-            b,
+            conversation: c,
+            seq: s,
+            message_number: mn,
+            timestamp_ms: ts,
+            user: u,
+            client_message_id: cid,
+            body: b,
             reply_to,
             mentions,
             deleted,
@@ -275,14 +306,14 @@ fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
     )
         .prop_map(
             |(c, kind, title, role, n, peer, events, (muted, pinned, gap))| ConversationSnapshot {
-                c,
+                conversation: c,
                 kind,
                 title,
                 role,
                 last: LastEvent {
-                    s: n[0],
-                    mn: n[1],
-                    ts: n[2],
+                    seq: n[0],
+                    message_number: n[1],
+                    timestamp_ms: n[2],
                 },
                 read: n[3],
                 delivered: n[4],
@@ -291,7 +322,7 @@ fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
                 history: muted.then_some(HistoryVisibility::Joined),
                 members: pinned.then_some(n[2]),
                 peer: peer.map(|u| answer::DirectPeer {
-                    u,
+                    user: u,
                     delivered: n[4],
                     read: n[3],
                 }),
@@ -311,36 +342,42 @@ fn changes() -> impl Strategy<Value = Event> {
         (head(), body(), mentions(), any::<bool>()).prop_map(
             |((c, (s, of, ts), u), b, mentions, deleted)| {
                 Event::Edit(event::EditEvent {
-                    c,
-                    s,
-                    of,
-                    u,
-                    ts,
-                    b,
+                    conversation: c,
+                    seq: s,
+                    target_seq: of,
+                    user: u,
+                    timestamp_ms: ts,
+                    body: b,
                     mentions,
                     deleted,
                 })
             }
         ),
-        head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::DeleteEvent { c, s, of, u, ts })),
+        head().prop_map(|(c, (s, of, ts), u)| Event::Del(event::DeleteEvent {
+            conversation: c,
+            seq: s,
+            target_seq: of,
+            user: u,
+            timestamp_ms: ts
+        })),
         (head(), reaction(), any::<bool>(), opt(user())).prop_map(|((c, (s, of, ts), u), k, on, by)| {
             Event::React(event::ReactionEvent {
-                c,
-                s,
-                of,
-                u,
-                ts,
-                k,
-                on,
-                by,
+                conversation: c,
+                seq: s,
+                target_seq: of,
+                user: u,
+                timestamp_ms: ts,
+                reaction: k,
+                active: on,
+                removed_by: by,
             })
         }),
         (head(), opt(text()), opt(history())).prop_map(|((c, (s, _, ts), u), title, history)| {
             Event::Meta(event::MetadataEvent {
-                c,
-                s,
-                ts,
-                u,
+                conversation: c,
+                seq: s,
+                timestamp_ms: ts,
+                user: u,
                 title,
                 history,
             })
@@ -361,42 +398,57 @@ fn events() -> impl Strategy<Value = Event> {
     ]);
     let member = (conv(), any::<(u64, u64)>(), user(), user(), opt(role()), why).prop_map(
         |(c, (s, ts), u, who, role, why)| event::MemberEvent {
-            c,
-            s,
-            ts,
-            u,
-            who,
+            conversation: c,
+            seq: s,
+            timestamp_ms: ts,
+            user: u,
+            member: who,
             role,
-            why,
+            change: why,
         },
     );
     prop_oneof![
         changes(),
         msg().prop_map(Event::Msg),
-        (conv(), user(), any::<bool>()).prop_map(|(c, u, on)| Event::Typing(event::TypingEvent { c, u, on })),
+        (conv(), user(), any::<bool>()).prop_map(|(c, u, on)| Event::Typing(event::TypingEvent {
+            conversation: c,
+            user: u,
+            active: on
+        })),
         (user(), any::<bool>(), opt(any::<u64>())).prop_map(|(u, there, seen)| {
             let state = if there {
                 PresenceState::Online
             } else {
                 PresenceState::Offline
             };
-            Event::Presence(event::PresenceEvent { u, state, seen })
+            Event::Presence(event::PresenceEvent {
+                user: u,
+                state,
+                last_seen_ms: seen,
+            })
         }),
         member.prop_map(Event::Member),
         conv_shape().prop_map(Event::Conv),
         (conv(), user(), any::<(u64, u64)>()).prop_map(|(c, u, (delivered, read))| {
             Event::Receipt(event::ReceiptEvent {
-                c,
-                u,
+                conversation: c,
+                user: u,
                 delivered,
                 read,
             })
         }),
         (conv(), any::<(u64, u64, u64)>()).prop_map(|(c, (s, mn, ts))| {
-            let last = LastEvent { s, mn, ts };
-            Event::Activity(event::ActivityEvent { c, last })
+            let last = LastEvent {
+                seq: s,
+                message_number: mn,
+                timestamp_ms: ts,
+            };
+            Event::Activity(event::ActivityEvent {
+                conversation: c,
+                last,
+            })
         }),
-        text().prop_map(|why| Event::Resync(event::ResyncEvent { why })),
+        text().prop_map(|why| Event::Resync(event::ResyncEvent { reason: why })),
         any::<(u16, u64)>().prop_map(|(code, retry_ms)| Event::Bye(event::CloseEvent { code, retry_ms })),
     ]
 }
@@ -412,12 +464,12 @@ fn answers() -> impl Strategy<Value = Response> {
     )
         .prop_map(|(c, cid, s, mn, ts, dup)| {
             Response::Ack(answer::Ack {
-                c,
-                cid,
-                s,
-                mn,
-                ts,
-                dup,
+                conversation: c,
+                client_message_id: cid,
+                seq: s,
+                message_number: mn,
+                timestamp_ms: ts,
+                duplicate: dup,
             })
         });
     let delta = (
@@ -425,9 +477,9 @@ fn answers() -> impl Strategy<Value = Response> {
         opt(text()),
     )
         .prop_map(|(items, next)| {
-            let as_of = items.iter().map(|(c, msg, _)| (c.clone(), msg.s)).collect();
+            let as_of = items.iter().map(|(c, msg, _)| (c.clone(), msg.seq)).collect();
             let item = |(c, msg, gap)| answer::SyncResponseItem {
-                c,
+                conversation: c,
                 events: vec![raw(&msg)],
                 gap,
             };
@@ -444,7 +496,7 @@ fn answers() -> impl Strategy<Value = Response> {
     )
         .prop_map(|(code, msg, retry_ms)| Response::Err(answer::ErrorResponse::new(code, msg, retry_ms)));
     let member = |(u, role, delivered, read)| answer::ConversationMember {
-        u,
+        user: u,
         role,
         delivered,
         read,
@@ -464,9 +516,11 @@ fn answers() -> impl Strategy<Value = Response> {
         err,
         conv_shape().prop_map(Response::Conv),
         Just(Response::Ok(answer::OkResponse {})),
-        (user(), group_invite())
-            .prop_map(|(u, group_invite)| Response::Me(answer::MeResponse { u, group_invite })),
-        any::<u64>().prop_map(|time| Response::Hb(answer::HeartbeatResponse { time })),
+        (user(), group_invite()).prop_map(|(u, group_invite)| Response::Me(answer::MeResponse {
+            user: u,
+            group_invite
+        })),
+        any::<u64>().prop_map(|time| Response::Hb(answer::HeartbeatResponse { timestamp_ms: time })),
     ]
 }
 
@@ -483,7 +537,7 @@ proptest! {
     fn events_round_trip_on_one_line(n in any::<u64>(), event in events()) {
         let frame = event_frame(n, &event.tail());
         prop_assert!(!frame.contains('\n'));
-        prop_assert_eq!(ServerFrame::decode(&frame), Ok(ServerFrame::Event { n, event }));
+        prop_assert_eq!(ServerFrame::decode(&frame), Ok(ServerFrame::Event { session_seq: n, event }));
     }
 
     #[test]
@@ -493,7 +547,7 @@ proptest! {
 
     #[test]
     fn messages_round_trip(msg in msg(), edited_ts in opt(any::<u64>()), counts in proptest::collection::btree_map(reaction(), any::<u64>(), 0..4)) {
-        let message = MessageState { edited_ts, reactions: counts, ..MessageState::from(msg) };
+        let message = MessageState { edited_timestamp_ms: edited_ts, reactions: counts, ..MessageState::from(msg) };
         let text = serde_json::to_string(&message).unwrap();
         prop_assert_eq!(serde_json::from_str::<MessageState>(&text).unwrap(), message);
     }

@@ -23,8 +23,8 @@ pub(crate) fn auth(token: &str, device: &str, instance: &str, resume: Option<(&s
         device: Some(device.to_owned()),
         instance: Some(instance.to_owned()),
         resume: resume.map(|(sid, n)| ResumeSession {
-            sid: sid.to_owned(),
-            n,
+            session_id: sid.to_owned(),
+            session_seq: n,
         }),
     })
 }
@@ -32,10 +32,10 @@ pub(crate) fn auth(token: &str, device: &str, instance: &str, resume: Option<(&s
 /// Message to a conversation.
 pub(crate) fn send(c: &ConversationId, cid: ClientMessageId, body: String) -> ClientCommand {
     ClientCommand::Send(SendMessage {
-        c: Some(c.clone()),
+        conversation: Some(c.clone()),
         to: None,
-        cid,
-        b: body_of(body),
+        client_message_id: cid,
+        body: body_of(body),
         reply_to: None,
         mentions: Vec::new(),
         echo: true,
@@ -45,10 +45,10 @@ pub(crate) fn send(c: &ConversationId, cid: ClientMessageId, body: String) -> Cl
 /// Direct message to a user, in a conversation that the first message creates.
 pub(crate) fn send_to(user: UserId, cid: &str, body: String) -> ClientCommand {
     ClientCommand::Send(SendMessage {
-        c: None,
+        conversation: None,
         to: Some(user),
-        cid: message_id(cid),
-        b: body_of(body),
+        client_message_id: message_id(cid),
+        body: body_of(body),
         reply_to: None,
         mentions: Vec::new(),
         echo: true,
@@ -59,7 +59,7 @@ pub(crate) fn send_to(user: UserId, cid: &str, body: String) -> ClientCommand {
 pub(crate) fn create(kind: ConversationKind, cid: &str, members: Vec<UserId>) -> ClientCommand {
     ClientCommand::Create(CreateConversation {
         kind,
-        cid: message_id(cid),
+        client_message_id: message_id(cid),
         members,
         title: None,
     })
@@ -78,17 +78,17 @@ pub(crate) fn kick(c: &ConversationId, cid: &str, who: &UserId) -> ClientCommand
 /// Join of a channel.
 pub(crate) fn join(c: &ConversationId, cid: &str) -> ClientCommand {
     ClientCommand::Join(JoinConversation {
-        c: c.clone(),
-        cid: message_id(cid),
+        conversation: c.clone(),
+        client_message_id: message_id(cid),
     })
 }
 
 /// Change of a member's role.
 pub(crate) fn role(c: &ConversationId, cid: &str, who: &UserId, role: Role) -> ClientCommand {
     ClientCommand::Role(SetRole {
-        c: c.clone(),
-        cid: message_id(cid),
-        who: who.clone(),
+        conversation: c.clone(),
+        client_message_id: message_id(cid),
+        member: who.clone(),
         role,
     })
 }
@@ -96,10 +96,10 @@ pub(crate) fn role(c: &ConversationId, cid: &str, who: &UserId, role: Role) -> C
 /// Change of a message's body.
 pub(crate) fn edit(c: &ConversationId, cid: &str, of: u64, body: String) -> ClientCommand {
     ClientCommand::Edit(EditMessage {
-        c: c.clone(),
-        of,
-        cid: message_id(cid),
-        b: body_of(body),
+        conversation: c.clone(),
+        target_seq: of,
+        client_message_id: message_id(cid),
+        body: body_of(body),
         mentions: None,
     })
 }
@@ -107,34 +107,37 @@ pub(crate) fn edit(c: &ConversationId, cid: &str, of: u64, body: String) -> Clie
 /// Deletion of a message.
 pub(crate) fn del(c: &ConversationId, cid: &str, of: u64) -> ClientCommand {
     ClientCommand::Del(DeleteMessage {
-        c: c.clone(),
-        of,
-        cid: message_id(cid),
+        conversation: c.clone(),
+        target_seq: of,
+        client_message_id: message_id(cid),
     })
 }
 
 /// Reaction to a message.
 pub(crate) fn react(c: &ConversationId, cid: &str, of: u64, reaction: String) -> ClientCommand {
     ClientCommand::React(SetReaction {
-        c: c.clone(),
-        of,
-        cid: message_id(cid),
-        k: reaction,
-        on: true,
-        who: None,
+        conversation: c.clone(),
+        target_seq: of,
+        client_message_id: message_id(cid),
+        reaction,
+        active: true,
+        member: None,
     })
 }
 
 /// Move of the read cursor.
 pub(crate) fn read(c: &ConversationId, s: u64) -> ClientCommand {
-    ClientCommand::Read(MoveCursor { c: c.clone(), s })
+    ClientCommand::Read(MoveCursor {
+        conversation: c.clone(),
+        seq: s,
+    })
 }
 
 /// Typing notice, which has no response.
 pub(crate) fn typing(c: &ConversationId) -> ClientCommand {
     ClientCommand::Typing(SetTyping {
-        c: c.clone(),
-        on: true,
+        conversation: c.clone(),
+        active: true,
     })
 }
 
@@ -154,7 +157,7 @@ pub(crate) fn watch(users: Vec<UserId>) -> ClientCommand {
 /// Request for a conversation's state.
 pub(crate) fn open(c: &ConversationId) -> ClientCommand {
     ClientCommand::Open(OpenConversation {
-        c: c.clone(),
+        conversation: c.clone(),
         have: None,
     })
 }
@@ -172,7 +175,7 @@ pub(crate) fn newest(c: &ConversationId, limit: usize) -> ClientCommand {
 /// Request for the first page of the members.
 pub(crate) fn members(c: &ConversationId) -> ClientCommand {
     ClientCommand::Members(ListMembers {
-        c: c.clone(),
+        conversation: c.clone(),
         cursor: None,
         limit: Some(PAGE as u64),
     })
@@ -188,12 +191,12 @@ pub(crate) fn sync(have: Vec<(ConversationId, u64)>, cursor: Option<&str>) -> Cl
 
 /// Heartbeat with the session seq of the last processed event.
 pub(crate) fn heartbeat(n: u64) -> ClientCommand {
-    ClientCommand::Hb(Heartbeat { n: Some(n) })
+    ClientCommand::Hb(Heartbeat { session_seq: Some(n) })
 }
 
 fn history(c: &ConversationId, after: Option<u64>, limit: usize) -> ClientCommand {
     ClientCommand::Hist(GetHistory {
-        c: c.clone(),
+        conversation: c.clone(),
         before: None,
         after,
         limit: Some(limit as u64),
@@ -202,9 +205,9 @@ fn history(c: &ConversationId, after: Option<u64>, limit: usize) -> ClientComman
 
 fn member_action(c: &ConversationId, cid: &str, who: &UserId) -> MemberAction {
     MemberAction {
-        c: c.clone(),
-        cid: message_id(cid),
-        who: who.clone(),
+        conversation: c.clone(),
+        client_message_id: message_id(cid),
+        member: who.clone(),
     }
 }
 

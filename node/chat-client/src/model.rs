@@ -101,14 +101,19 @@ impl ChatModel {
             return Vec::new();
         }
         self.confirmed = self.n;
-        vec![self.ask(ClientCommand::Hb(Heartbeat { n: Some(self.n) }))]
+        vec![self.ask(ClientCommand::Hb(Heartbeat {
+            session_seq: Some(self.n),
+        }))]
     }
 
     /// Processes a frame of the server.
     pub(crate) fn frame(&mut self, text: &str) -> Vec<ClientAction> {
         match ServerFrame::decode(text) {
             Ok(ServerFrame::Answer { id, answer }) => self.answered(id, answer),
-            Ok(ServerFrame::Event { n, event }) => {
+            Ok(ServerFrame::Event {
+                session_seq: n,
+                event,
+            }) => {
                 // A hole in the session numbers: events were dropped, and the sync below fetches them.
                 let gap = n != self.n + 1;
                 self.n = n;
@@ -118,7 +123,7 @@ impl ChatModel {
                 }
                 acts
             }
-            Ok(ServerFrame::Unknown { n }) => {
+            Ok(ServerFrame::Unknown { session_seq: n }) => {
                 // An event of an unknown type still has a number to confirm.
                 self.n = n.unwrap_or(self.n);
                 Vec::new()
@@ -133,10 +138,10 @@ impl ChatModel {
         let name = conv
             .peer
             .as_ref()
-            .map(|peer| peer.u.to_string())
+            .map(|peer| peer.user.to_string())
             .or_else(|| conv.title.clone());
-        let last = conv.last.s;
-        self.convs.entry(conv.c.clone()).or_default().name = name;
+        let last = conv.last.seq;
+        self.convs.entry(conv.conversation.clone()).or_default().name = name;
         let events: Vec<_> = conv
             .events
             .unwrap_or_default()
@@ -145,11 +150,11 @@ impl ChatModel {
             .collect();
         if let Some(first) = events.first().and_then(target) {
             // Earlier events are not visible to this user, or available by /hist.
-            let known = self.convs.entry(conv.c.clone()).or_default();
+            let known = self.convs.entry(conv.conversation.clone()).or_default();
             known.s = known.s.max(first.1 - 1);
         }
         let acts = events.into_iter().flat_map(|event| self.event(event)).collect();
-        let known = self.convs.entry(conv.c).or_default();
+        let known = self.convs.entry(conv.conversation).or_default();
         known.s = known.s.max(last);
         acts
     }
@@ -162,8 +167,8 @@ impl ChatModel {
             return vec![self.sync()];
         }
         if let Event::Activity(activity) = event {
-            let known = self.convs.entry(activity.c).or_default();
-            return if known.s < activity.last.s {
+            let known = self.convs.entry(activity.conversation).or_default();
+            return if known.s < activity.last.seq {
                 vec![self.sync()]
             } else {
                 Vec::new()
@@ -182,11 +187,19 @@ impl ChatModel {
             known.s = s;
         }
         let mut acts: Vec<_> = self.show(&event).into_iter().collect();
-        if let Event::Msg(MessageEvent { c, s, u, .. }) = &event
+        if let Event::Msg(MessageEvent {
+            conversation: c,
+            seq: s,
+            user: u,
+            ..
+        }) = &event
             && *u != self.user
             && self.current().as_ref() == Some(c)
         {
-            acts.push(self.ask(ClientCommand::Read(MoveCursor { c: c.clone(), s: *s })));
+            acts.push(self.ask(ClientCommand::Read(MoveCursor {
+                conversation: c.clone(),
+                seq: *s,
+            })));
         }
         acts
     }
@@ -261,17 +274,17 @@ impl ChatModel {
 
 fn cid_of(command: &ClientCommand) -> Option<&ClientMessageId> {
     match command {
-        ClientCommand::Send(send) => Some(&send.cid),
-        ClientCommand::Create(create) => Some(&create.cid),
-        ClientCommand::Invite(act) | ClientCommand::Kick(act) => Some(&act.cid),
-        ClientCommand::Leave(leave) => Some(&leave.cid),
-        ClientCommand::Edit(edit) => Some(&edit.cid),
-        ClientCommand::Del(del) => Some(&del.cid),
-        ClientCommand::React(react) => Some(&react.cid),
-        ClientCommand::Ban(act) | ClientCommand::Unban(act) => Some(&act.cid),
-        ClientCommand::Role(set) => Some(&set.cid),
-        ClientCommand::Join(join) => Some(&join.cid),
-        ClientCommand::Set(set) => Some(&set.cid),
+        ClientCommand::Send(send) => Some(&send.client_message_id),
+        ClientCommand::Create(create) => Some(&create.client_message_id),
+        ClientCommand::Invite(act) | ClientCommand::Kick(act) => Some(&act.client_message_id),
+        ClientCommand::Leave(leave) => Some(&leave.client_message_id),
+        ClientCommand::Edit(edit) => Some(&edit.client_message_id),
+        ClientCommand::Del(del) => Some(&del.client_message_id),
+        ClientCommand::React(react) => Some(&react.client_message_id),
+        ClientCommand::Ban(act) | ClientCommand::Unban(act) => Some(&act.client_message_id),
+        ClientCommand::Role(set) => Some(&set.client_message_id),
+        ClientCommand::Join(join) => Some(&join.client_message_id),
+        ClientCommand::Set(set) => Some(&set.client_message_id),
         _ => None,
     }
 }

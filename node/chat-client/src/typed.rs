@@ -43,13 +43,13 @@ impl ChatModel {
                 let have = self.convs.get(&c).map(|known| known.s);
                 self.open = Some(LineTarget::Conv(c.clone()));
                 vec![self.ask(ClientCommand::Open(OpenConversation {
-                    c,
+                    conversation: c,
                     have: have.or(Some(0)),
                 }))]
             }
             TypedLine::Create { title, members } => self.change(ClientCommand::Create(CreateConversation {
                 kind: ConversationKind::Group,
-                cid,
+                client_message_id: cid,
                 members,
                 title: Some(title),
             })),
@@ -66,10 +66,10 @@ impl ChatModel {
                         Ok(b) => {
                             let (reply_to, mentions) = (None, Vec::new());
                             self.change(ClientCommand::Send(SendMessage {
-                                c,
+                                conversation: c,
                                 to,
-                                cid,
-                                b,
+                                client_message_id: cid,
+                                body: b,
                                 reply_to,
                                 mentions,
                                 echo: false,
@@ -86,17 +86,26 @@ impl ChatModel {
                 Some(c) => match other {
                     TypedLine::Hist => {
                         vec![self.ask(ClientCommand::Hist(GetHistory {
-                            c,
+                            conversation: c,
                             before: None,
                             after: None,
                             limit: Some(20),
                         }))]
                     }
-                    TypedLine::Invite(who) => {
-                        self.change(ClientCommand::Invite(MemberAction { c, cid, who }))
-                    }
-                    TypedLine::Kick(who) => self.change(ClientCommand::Kick(MemberAction { c, cid, who })),
-                    _ => self.change(ClientCommand::Leave(LeaveConversation { c, cid })),
+                    TypedLine::Invite(who) => self.change(ClientCommand::Invite(MemberAction {
+                        conversation: c,
+                        client_message_id: cid,
+                        member: who,
+                    })),
+                    TypedLine::Kick(who) => self.change(ClientCommand::Kick(MemberAction {
+                        conversation: c,
+                        client_message_id: cid,
+                        member: who,
+                    })),
+                    _ => self.change(ClientCommand::Leave(LeaveConversation {
+                        conversation: c,
+                        client_message_id: cid,
+                    })),
                 },
             },
         }

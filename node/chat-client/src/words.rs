@@ -78,31 +78,39 @@ pub(crate) fn parse(line: &str) -> Result<TypedLine, String> {
 /// Renders an event as a line, or returns `None` for events that are not shown.
 pub(crate) fn event(event: &Event, me: &UserId) -> Option<String> {
     match event {
-        Event::Msg(msg) if msg.deleted => Some(format!("{}: (deleted) (#{})", name(&msg.u, me), msg.s)),
-        Event::Msg(msg) => Some(format!("{}: {} (#{})", name(&msg.u, me), text(&msg.b)?, msg.s)),
+        Event::Msg(msg) if msg.deleted => Some(format!("{}: (deleted) (#{})", name(&msg.user, me), msg.seq)),
+        Event::Msg(msg) => Some(format!(
+            "{}: {} (#{})",
+            name(&msg.user, me),
+            text(&msg.body)?,
+            msg.seq
+        )),
         Event::Edit(edit) if edit.deleted => None,
         Event::Edit(edit) => Some(format!(
             "{} edited #{}: {}",
-            name(&edit.u, me),
-            edit.of,
-            text(&edit.b)?
+            name(&edit.user, me),
+            edit.target_seq,
+            text(&edit.body)?
         )),
-        Event::Del(del) => Some(format!("* {} deleted #{}", name(&del.u, me), del.of)),
+        Event::Del(del) => Some(format!("* {} deleted #{}", name(&del.user, me), del.target_seq)),
         Event::React(react) => {
             let (who, k, sign) = (
-                name(&react.u, me),
-                plain(&react.k),
-                if react.on { '+' } else { '-' },
+                name(&react.user, me),
+                plain(&react.reaction),
+                if react.active { '+' } else { '-' },
             );
-            Some(format!("* {who}: {sign}{k} to #{}", react.of))
+            Some(format!("* {who}: {sign}{k} to #{}", react.target_seq))
         }
-        Event::Meta(meta) => meta
-            .title
-            .as_ref()
-            .map(|title| format!("* {} changed the title to {:?}", name(&meta.u, me), plain(title))),
+        Event::Meta(meta) => meta.title.as_ref().map(|title| {
+            format!(
+                "* {} changed the title to {:?}",
+                name(&meta.user, me),
+                plain(title)
+            )
+        }),
         Event::Member(member) => {
-            let (u, who) = (&member.u, &member.who);
-            let what = match member.why {
+            let (u, who) = (&member.user, &member.member);
+            let what = match member.change {
                 MembershipChange::Create => format!("{who} was added"),
                 MembershipChange::Join => format!("{who} joined"),
                 MembershipChange::Leave => format!("{who} left"),
@@ -114,15 +122,15 @@ pub(crate) fn event(event: &Event, me: &UserId) -> Option<String> {
             };
             Some(format!("* {what}"))
         }
-        Event::Receipt(receipt) if receipt.u != *me => Some(format!(
+        Event::Receipt(receipt) if receipt.user != *me => Some(format!(
             "   {}: delivered up to #{}, read up to #{}",
-            receipt.u, receipt.delivered, receipt.read
+            receipt.user, receipt.delivered, receipt.read
         )),
         Event::Bye(_) => Some("-- the server closes the connection".to_owned()),
-        Event::Typing(typing) if typing.on => Some(format!("   {} is typing", typing.u)),
+        Event::Typing(typing) if typing.active => Some(format!("   {} is typing", typing.user)),
         Event::Presence(presence) => Some(match presence.state {
-            PresenceState::Online => format!("   {} is online", presence.u),
-            PresenceState::Offline => format!("   {} is offline", presence.u),
+            PresenceState::Online => format!("   {} is online", presence.user),
+            PresenceState::Offline => format!("   {} is offline", presence.user),
         }),
         Event::Typing(_) | Event::Receipt(_) | Event::Conv(_) | Event::Activity(_) | Event::Resync(_) => None,
     }
@@ -156,10 +164,10 @@ pub(crate) fn row(conv: &ConversationId, name: Option<&str>, unread: u64, last: 
 pub(crate) fn title(conv: &ConversationSnapshot) -> String {
     let name = match (&conv.title, &conv.peer) {
         (Some(title), _) => plain(title),
-        (None, Some(peer)) => format!("with {}", peer.u),
+        (None, Some(peer)) => format!("with {}", peer.user),
         (None, None) => conv.kind.as_str().to_owned(),
     };
-    format!("{name} ({}), {} events", conv.c, conv.last.s)
+    format!("{name} ({}), {} events", conv.conversation, conv.last.seq)
 }
 
 /// Replaces control characters, so that the text of other users cannot control the terminal.

@@ -42,16 +42,16 @@ impl ConversationChange {
                 return Err(CommandError::new(ErrorCode::BadRequest, msg));
             }
         };
-        fits(&send.b, body_bytes)?;
+        fits(&send.body, body_bytes)?;
         let op = ConversationOp::Send {
             direct,
-            body: send.b.as_str().into(),
+            body: send.body.as_str().into(),
             reply_to: send.reply_to,
             mentions: send.mentions,
         };
         Ok(ConversationChange {
             conv,
-            cid: Some(send.cid),
+            cid: Some(send.client_message_id),
             op,
         })
     }
@@ -62,10 +62,10 @@ impl ConversationChange {
     /// A body over the node's limit.
     pub fn edit(edit: EditMessage, body_bytes: usize) -> Result<ConversationChange, CommandError> {
         let EditMessage {
-            c,
-            of,
-            cid,
-            b,
+            conversation: c,
+            target_seq: of,
+            client_message_id: cid,
+            body: b,
             mentions,
         } = edit;
         fits(&b, body_bytes)?;
@@ -82,18 +82,18 @@ impl ConversationChange {
     #[must_use]
     pub fn of(command: ClientCommand) -> Option<ConversationChange> {
         let (conv, cid, op) = match command {
-            ClientCommand::Invite(MemberAction { c, cid, who }) => {
+            ClientCommand::Invite(MemberAction { conversation: c, client_message_id: cid, member: who }) => {
                 (c, Some(cid), ConversationOp::Invite { who })
             }
-            ClientCommand::Kick(MemberAction { c, cid, who }) => (c, Some(cid), ConversationOp::Kick { who }),
-            ClientCommand::Ban(MemberAction { c, cid, who }) => (c, Some(cid), ConversationOp::Ban { who }),
-            ClientCommand::Unban(MemberAction { c, cid, who }) => {
+            ClientCommand::Kick(MemberAction { conversation: c, client_message_id: cid, member: who }) => (c, Some(cid), ConversationOp::Kick { who }),
+            ClientCommand::Ban(MemberAction { conversation: c, client_message_id: cid, member: who }) => (c, Some(cid), ConversationOp::Ban { who }),
+            ClientCommand::Unban(MemberAction { conversation: c, client_message_id: cid, member: who }) => {
                 (c, Some(cid), ConversationOp::Unban { who })
             }
-            ClientCommand::Role(SetRole { c, cid, who, role }) => {
+            ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role }) => {
                 (c, Some(cid), ConversationOp::SetRole { who, role })
             }
-            ClientCommand::Join(join) => (join.c, Some(join.cid), ConversationOp::Join),
+            ClientCommand::Join(join) => (join.conversation, Some(join.client_message_id), ConversationOp::Join),
             ClientCommand::Set(set) => {
                 let op = ConversationOp::Set {
                     title: set.title,
@@ -101,24 +101,24 @@ impl ConversationChange {
                     muted: set.muted,
                     pinned: set.pinned,
                 };
-                (set.c, Some(set.cid), op)
+                (set.conversation, Some(set.client_message_id), op)
             }
-            ClientCommand::Leave(leave) => (leave.c, Some(leave.cid), ConversationOp::Leave),
-            ClientCommand::Del(del) => (del.c, Some(del.cid), ConversationOp::Delete { of: del.of }),
+            ClientCommand::Leave(leave) => (leave.conversation, Some(leave.client_message_id), ConversationOp::Leave),
+            ClientCommand::Del(del) => (del.conversation, Some(del.client_message_id), ConversationOp::Delete { of: del.target_seq }),
             ClientCommand::React(SetReaction {
-                c,
-                of,
-                cid,
-                k,
-                on,
-                who,
+                conversation: c,
+                target_seq: of,
+                client_message_id: cid,
+                reaction: k,
+                active: on,
+                member: who,
             }) => {
                 let k = k.into();
                 (c, Some(cid), ConversationOp::React { of, k, on, who })
             }
             // Cursors only move forward, so a repetition is harmless without a key.
-            ClientCommand::Read(cursor) => (cursor.c, None, ConversationOp::Read { s: cursor.s }),
-            ClientCommand::Recv(cursor) => (cursor.c, None, ConversationOp::Delivered { s: cursor.s }),
+            ClientCommand::Read(cursor) => (cursor.conversation, None, ConversationOp::Read { s: cursor.seq }),
+            ClientCommand::Recv(cursor) => (cursor.conversation, None, ConversationOp::Delivered { s: cursor.seq }),
             // Changes with functions of their own, see above.
             ClientCommand::Send(_)
             | ClientCommand::Edit(_)
@@ -196,10 +196,7 @@ pub async fn me(
         }
         None => conversations.wishes(&user).await?,
     };
-    Ok(answer::MeResponse {
-        u: user,
-        group_invite,
-    })
+    Ok(answer::MeResponse { user, group_invite })
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {
@@ -223,7 +220,7 @@ pub async fn create(
 ) -> Result<CommandAck, CommandError> {
     let CreateConversation {
         kind,
-        cid,
+        client_message_id: cid,
         members,
         title,
     } = create;

@@ -51,10 +51,15 @@ pub async fn history(
     hist: GetHistory,
 ) -> Result<Page, CommandError> {
     let limit = limits::page(hist.limit);
-    let GetHistory { c, before, after, .. } = hist;
+    let GetHistory {
+        conversation: c,
+        before,
+        after,
+        ..
+    } = hist;
     let page = conversations.history(user, &c, before, after, limit).await?;
     Ok(Page {
-        c,
+        conversation: c,
         events: page.events,
         more: page.more,
         gap: page.gap,
@@ -71,7 +76,12 @@ pub async fn messages(
     hist: GetHistory,
 ) -> Result<MessagePage, CommandError> {
     let limit = limits::page(hist.limit);
-    let GetHistory { c, before, after, .. } = hist;
+    let GetHistory {
+        conversation: c,
+        before,
+        after,
+        ..
+    } = hist;
     conversations.messages(user, &c, before, after, limit).await
 }
 
@@ -135,7 +145,7 @@ pub async fn sync(
         .into_iter()
         .filter(|item| item.gap || !item.events.is_empty())
         .map(|item| SyncResponseItem {
-            c: item.conv,
+            conversation: item.conv,
             events: item.events,
             gap: item.gap,
         })
@@ -152,13 +162,17 @@ pub async fn members(
     user: &UserId,
     question: ListMembers,
 ) -> Result<MembersOf, CommandError> {
-    let ListMembers { c, cursor, limit } = question;
+    let ListMembers {
+        conversation: c,
+        cursor,
+        limit,
+    } = question;
     let after = after(cursor)?;
     let found = conversations
         .members(user, &c, after, limits::page(limit))
         .await?;
     let items = found.items.into_iter().map(|member| ConversationMember {
-        u: member.user,
+        user: member.user,
         role: member.role,
         delivered: member.cursors.map(|cursors| cursors.delivered),
         read: member.cursors.map(|cursors| cursors.read),
@@ -178,13 +192,17 @@ pub async fn bans(
     user: &UserId,
     question: ListMembers,
 ) -> Result<BanList, CommandError> {
-    let ListMembers { c, cursor, limit } = question;
+    let ListMembers {
+        conversation: c,
+        cursor,
+        limit,
+    } = question;
     let after = after(cursor)?;
     let found = conversations.bans(user, &c, after, limits::page(limit)).await?;
     let items = found.items.into_iter().map(|ban| BanEntryRow {
-        u: ban.user,
-        by: ban.by,
-        ts: ban.at_ms,
+        user: ban.user,
+        banned_by: ban.by,
+        timestamp_ms: ban.at_ms,
     });
     Ok(BanList {
         items: items.collect(),

@@ -150,12 +150,18 @@ async fn poll(
         .map_err(|_| Problem::new(ErrorCode::Conflict, refused))?;
     // A new session is answered at once: the client has to catch up before it can wait for events.
     let fetched = if ready.resumed {
-        let fetched = session.send(fetch(ready.n)).await;
+        let fetched = session.send(fetch(ready.session_seq)).await;
         fetched.map_err(|_| over())?.map_err(|_| over())?
     } else {
         PollResponse::default()
     };
-    Ok(answer(ready.sid, ready.why, ready.resumed, ready.n, fetched))
+    Ok(answer(
+        ready.session_id,
+        ready.reason,
+        ready.resumed,
+        ready.session_seq,
+        fetched,
+    ))
 }
 
 /// Returns the time to wait: the requested one, at most the node's bound and the remaining lifetime of the token.

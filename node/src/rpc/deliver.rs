@@ -131,7 +131,11 @@ mod tests {
         let active = DeliveryPayload::Active {
             user: "u",
             conv: "g",
-            last: LastEvent { s: 7, mn: 6, ts: 5 },
+            last: LastEvent {
+                seq: 7,
+                message_number: 6,
+                timestamp_ms: 5,
+            },
         };
         for (fo, what) in [(1, event), (2, joined), (3, active)] {
             let mut half = Vec::new();

@@ -291,7 +291,11 @@ mod tests {
             kind: ConversationKind::Group,
             title: None,
             role: Role::Member,
-            last: LastEvent { s: 9, mn: 8, ts: 7 },
+            last: LastEvent {
+                seq: 9,
+                message_number: 8,
+                timestamp_ms: 7,
+            },
             message: Some(MessageView {
                 tail,
                 edit: None,
@@ -317,7 +321,11 @@ mod tests {
                 conv: conv(),
                 ms: 9,
                 since_ms: 8,
-                last: LastEvent { s: 7, mn: 6, ts: 5 },
+                last: LastEvent {
+                    seq: 7,
+                    message_number: 6,
+                    timestamp_ms: 5,
+                },
                 large: true,
             }],
             &[1, 1, 1, b'g', 9, 8, 7, 6, 5, 1],

@@ -134,7 +134,11 @@ mod tests {
                     conv: conv(),
                     ms: 9,
                     since_ms: 8,
-                    last: LastEvent { s: 7, mn: 6, ts: 5 },
+                    last: LastEvent {
+                        seq: 7,
+                        message_number: 6,
+                        timestamp_ms: 5,
+                    },
                     large: false,
                 }]],
                 recent: vec![Unlogged {

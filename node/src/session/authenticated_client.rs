@@ -64,7 +64,12 @@ impl ResumePoint {
 }
 
 impl From<&ResumeSession> for ResumePoint {
-    fn from(ResumeSession { sid, n }: &ResumeSession) -> ResumePoint {
+    fn from(
+        ResumeSession {
+            session_id: sid,
+            session_seq: n,
+        }: &ResumeSession,
+    ) -> ResumePoint {
         sid.parse()
             .map_or(ResumePoint::Invalid, |sid| ResumePoint::Behind(sid, *n))
     }

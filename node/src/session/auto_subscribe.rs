@@ -26,7 +26,7 @@ pub(super) async fn view(
 ) -> Result<ConversationSnapshot, CommandError> {
     let mut view = conversations.open(user, conv, Some(0)).await?;
     if view.gap
-        && let Some(events) = since_joining(conversations, user, conv, view.last.s).await?
+        && let Some(events) = since_joining(conversations, user, conv, view.last.seq).await?
     {
         view.events = Some(events);
         view.gap = false;
@@ -79,7 +79,7 @@ pub(super) fn split_snapshot(
     // The last joining: the user may have left and joined before.
     let joined = decoded
         .iter()
-        .rposition(|event| matches!(event, Some(Event::Member(m)) if m.who == *user && m.role.is_some() && m.why != MembershipChange::Role));
+        .rposition(|event| matches!(event, Some(Event::Member(m)) if m.member == *user && m.role.is_some() && m.change != MembershipChange::Role));
     let Some(joined) =
         joined.filter(|_| !conv.gap && decoded.iter().all(|event| event.as_ref().is_some_and(is_placed)))
     else {
@@ -90,14 +90,15 @@ pub(super) fn split_snapshot(
     let mut followers = Vec::new();
     for (raw, event) in events.iter().zip(&decoded).skip(joined + 1) {
         messages += u64::from(matches!(event, Some(Event::Msg(_))));
-        let last_seq = event.as_ref().map_or(0, |event| last_of(event).s);
+        let last_seq = event.as_ref().map_or(0, |event| last_of(event).seq);
         followers.push((last_seq, Bytes::copy_from_slice(&raw.as_str().as_bytes()[1..])));
     }
     // The shortened `conv` ends before the later events, and so does its message number.
-    let mn = conv.last.mn.saturating_sub(messages);
-    conv.last = decoded[joined]
-        .as_ref()
-        .map_or(conv.last, |event| LastEvent { mn, ..last_of(event) });
+    let mn = conv.last.message_number.saturating_sub(messages);
+    conv.last = decoded[joined].as_ref().map_or(conv.last, |event| LastEvent {
+        message_number: mn,
+        ..last_of(event)
+    });
     let mut retained = events;
     retained.truncate(joined + 1);
     conv.events = Some(retained);
@@ -110,10 +111,18 @@ fn is_placed(event: &Event) -> bool {
 }
 
 fn last_of(event: &Event) -> LastEvent {
-    let mn = if let Event::Msg(msg) = event { msg.mn } else { 0 };
+    let mn = if let Event::Msg(msg) = event {
+        msg.message_number
+    } else {
+        0
+    };
     event
         .position()
-        .map_or_else(LastEvent::default, |(_, s, ts)| LastEvent { s, mn, ts })
+        .map_or_else(LastEvent::default, |(_, s, ts)| LastEvent {
+            seq: s,
+            message_number: mn,
+            timestamp_ms: ts,
+        })
 }
 
 #[cfg(test)]
@@ -135,7 +144,14 @@ mod tests {
     #[test]
     fn what_came_after_the_join_follows_as_events() {
         let (conv, followers) = split_snapshot(conv(EVENTS, false), &"bob".parse().unwrap());
-        assert_eq!(conv.last, LastEvent { s: 2, mn: 1, ts: 6 });
+        assert_eq!(
+            conv.last,
+            LastEvent {
+                seq: 2,
+                message_number: 1,
+                timestamp_ms: 6
+            }
+        );
         assert_eq!(conv.events.unwrap().len(), 2);
         let [(3, tail)] = &followers[..] else {
             panic!("{followers:?}")
@@ -148,7 +164,7 @@ mod tests {
         for (view, user) in [(conv(EVENTS, true), "bob"), (conv(EVENTS, false), "carol")] {
             let (conv, followers) = split_snapshot(view, &user.parse().unwrap());
             assert_eq!(
-                (conv.last.s, conv.events.unwrap().len(), followers.len()),
+                (conv.last.seq, conv.events.unwrap().len(), followers.len()),
                 (4, 3, 0)
             );
         }

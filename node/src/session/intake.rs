@@ -80,7 +80,7 @@ mod tests {
         let error = DecodeError {
             id: None,
             code: ErrorCode::BadRequest,
-            msg: String::new(),
+            message: String::new(),
         };
         ReceivedCommand {
             request: Err(error),

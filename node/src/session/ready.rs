@@ -31,16 +31,16 @@ pub(super) fn ready(
     };
     ReadyResponse {
         user: user.clone(),
-        sid: sid.to_string(),
+        session_id: sid.to_string(),
         resumed,
-        n,
-        why,
+        session_seq: n,
+        reason: why,
         resume_ttl_ms: config.session.resume_timeout.as_millis(),
         limits: SessionLimits {
             body_bytes: limits.max_body_size.0,
-            sends_per_s: limits.sends_per_second,
+            sends_per_second: limits.sends_per_second,
             burst: config.sends_burst(),
-            ephemeral_per_s: TYPING_PER_SECOND,
+            ephemeral_per_second: TYPING_PER_SECOND,
         },
     }
 }
@@ -57,13 +57,13 @@ mod tests {
     #[test]
     fn failed_resume_gives_its_reason() {
         let ready = ready_after(ResumeResult::New(Some(NotResumed::Gap)));
-        assert_eq!((ready.resumed, ready.why), (false, Some(NotResumed::Gap)));
-        assert!(ready_after(ResumeResult::New(None)).why.is_none());
+        assert_eq!((ready.resumed, ready.reason), (false, Some(NotResumed::Gap)));
+        assert!(ready_after(ResumeResult::New(None)).reason.is_none());
     }
 
     #[test]
     fn resumed_session_continues_at_its_number() {
         let ready = ready_after(ResumeResult::Resumed);
-        assert_eq!((ready.resumed, ready.n, ready.why), (true, 7, None));
+        assert_eq!((ready.resumed, ready.session_seq, ready.reason), (true, 7, None));
     }
 }

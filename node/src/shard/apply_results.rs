@@ -142,8 +142,8 @@ fn receipt(core: &ShardContext, header: &PendingHeader, (delivered, read): (u64,
         return;
     };
     let event = Event::Receipt(ReceiptEvent {
-        c: conv.clone(),
-        u: user.clone(),
+        conversation: conv.clone(),
+        user: user.clone(),
         delivered,
         read,
     });

@@ -56,9 +56,9 @@ async fn publish(shared: &Arc<ShardDeps>, TypingUpdate { conv, user, on }: Typin
         return None;
     }
     let event = Event::Typing(Wire {
-        c: conv.clone(),
-        u: user.clone(),
-        on,
+        conversation: conv.clone(),
+        user: user.clone(),
+        active: on,
     });
     let published = EventEnvelope {
         conv,

@@ -68,12 +68,12 @@ impl CommandAck {
     pub fn ack(self, cid: ClientMessageId) -> Ack {
         let CommandAck { conv, s, mn, ts, dup } = self;
         Ack {
-            c: conv,
-            cid,
-            s: (s > 0).then_some(s),
-            mn: (mn > 0).then_some(mn),
-            ts: (ts > 0).then_some(ts),
-            dup,
+            conversation: conv,
+            client_message_id: cid,
+            seq: (s > 0).then_some(s),
+            message_number: (mn > 0).then_some(mn),
+            timestamp_ms: (ts > 0).then_some(ts),
+            duplicate: dup,
         }
     }
 }

@@ -138,8 +138,8 @@ fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Optio
             Ok(item) => InboxRow {
                 // The later of both: the owner may have a newer message than the list, and the list includes the
                 // joining.
-                ts: placed.ms.max(summary.last.ts),
-                s: Some(summary.last.s),
+                ts: placed.ms.max(summary.last.timestamp_ms),
+                s: Some(summary.last.seq),
                 item,
                 placed,
             },
@@ -155,7 +155,7 @@ fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Optio
 fn stale(conv: ConversationId) -> ConversationListItem {
     ConversationListItem {
         kind: conv.kind().unwrap_or(ConversationKind::Group),
-        c: conv,
+        conversation: conv,
         title: None,
         role: None,
         last: None,

@@ -25,7 +25,7 @@ pub(crate) async fn without_blocked(
     let mentioned: Vec<ConversationId> = items
         .iter()
         .filter(|item| item.mentions > 0)
-        .map(|item| item.c.clone())
+        .map(|item| item.conversation.clone())
         .collect();
     if mentioned.is_empty() {
         return;
@@ -48,7 +48,7 @@ pub(crate) async fn without_blocked(
     )
     .await;
     for (conv, authors) in mentioned.iter().zip(found) {
-        let item = items.iter_mut().find(|item| item.c == *conv);
+        let item = items.iter_mut().find(|item| item.conversation == *conv);
         // A conversation whose owner did not respond keeps its count.
         if let (Some(item), Some(Ok(authors))) = (item, authors) {
             let counts = authors.iter().filter(|author| !blocked.contains(*author));

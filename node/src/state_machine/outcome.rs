@@ -171,12 +171,12 @@ impl EventEnvelope {
             .ok()
             .and_then(|event| event.event());
         if let Some(Event::Member(member)) = event {
-            match (member.role, member.why) {
+            match (member.role, member.change) {
                 // An unban has no role either, but ends no membership.
                 (None, MembershipChange::Unban) => {}
-                (None, _) => published.removes = Some(member.who),
+                (None, _) => published.removes = Some(member.member),
                 (Some(_), MembershipChange::Role) => {}
-                (Some(_), _) => published.adds = Some(member.who),
+                (Some(_), _) => published.adds = Some(member.member),
             }
         }
         published

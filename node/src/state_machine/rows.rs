@@ -231,7 +231,7 @@ impl ConvRow {
 impl IndexRow {
     /// Returns the time by which the user's conversations are ordered, in milliseconds since the epoch.
     pub(super) fn order_ms(&self) -> u64 {
-        self.at_ms.max(self.last.ts)
+        self.at_ms.max(self.last.timestamp_ms)
     }
 }
 

@@ -25,14 +25,14 @@ async fn a_message_moves_its_conversation_though_the_owner_dies() {
     eventually("bob's shard knows of the first message", async || {
         placed(node, &conv)
             .await
-            .is_some_and(|placed| placed.last.s == first)
+            .is_some_and(|placed| placed.last.seq == first)
     })
     .await;
     let second = node.send("alice", &conv, "second").await.unwrap().s;
     assert!(
         placed(node, &conv)
             .await
-            .is_none_or(|placed| placed.last.s < second),
+            .is_none_or(|placed| placed.last.seq < second),
         "it is told at the end of the window"
     );
     cluster.crash(owner).await;
@@ -40,7 +40,7 @@ async fn a_message_moves_its_conversation_though_the_owner_dies() {
     eventually("the new owner tells of the second one", async || {
         placed(node, &conv)
             .await
-            .is_some_and(|placed| placed.last.s == second)
+            .is_some_and(|placed| placed.last.seq == second)
     })
     .await;
     cluster.stop().await;
@@ -66,7 +66,7 @@ async fn a_window_reports_at_its_end_and_a_quiet_one_ends_the_watch() {
         eventually("the last message", async || {
             placed(&cluster.nodes[1], &conv)
                 .await
-                .is_some_and(|placed| placed.last.s == last)
+                .is_some_and(|placed| placed.last.seq == last)
         })
         .await;
         // Behind a quiet window the next message begins a watch anew.

@@ -124,7 +124,7 @@ async fn the_list_shows_the_peer_of_a_direct_conversation() {
             peer = page
                 .items
                 .into_iter()
-                .find(|item| item.c == conv)
+                .find(|item| item.conversation == conv)
                 .and_then(|item| item.peer);
             peer.is_some()
         })
@@ -133,7 +133,7 @@ async fn the_list_shows_the_peer_of_a_direct_conversation() {
             peer.unwrap(),
             node.conversations.open(&user("alice"), &conv, None).await,
         );
-        assert_eq!((peer.u.as_str(), peer.delivered), ("bob", s));
+        assert_eq!((peer.user.as_str(), peer.delivered), ("bob", s));
         assert_eq!(peer.read >= s, read, "{peer:?}");
         assert_eq!(view.unwrap().peer, Some(peer));
     }

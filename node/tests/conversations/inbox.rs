@@ -133,7 +133,7 @@ async fn inbox_page_costs_one_query_per_owner_with_exact_counts() {
         assert!((5..=16).contains(&pages), "{pages}");
         let listed: BTreeMap<ConversationId, (u64, u64)> = items
             .iter()
-            .map(|item| (item.c.clone(), (item.unread, item.mentions)))
+            .map(|item| (item.conversation.clone(), (item.unread, item.mentions)))
             .collect();
         assert_eq!(listed, expected);
         assert!(items.iter().all(|item| !item.stale && item.last.is_some()));
@@ -155,7 +155,7 @@ async fn no_conversation_is_missing_while_an_owner_dies() {
     })
     .await;
     let listed: BTreeMap<&ConversationId, &ConversationListItem> =
-        items.iter().map(|item| (&item.c, item)).collect();
+        items.iter().map(|item| (&item.conversation, item)).collect();
     assert_eq!(listed.len(), MANY);
 
     // An owner dies: its rows are stale, and none is left out.
@@ -170,7 +170,7 @@ async fn no_conversation_is_missing_while_an_owner_dies() {
     .await;
     let (items, _) = list(node, 100, async |_| ()).await;
     let listed: BTreeMap<&ConversationId, &ConversationListItem> =
-        items.iter().map(|item| (&item.c, item)).collect();
+        items.iter().map(|item| (&item.conversation, item)).collect();
     assert_eq!(listed.len(), MANY);
     eventually("rows of the new owners", async || {
         let (items, _) = list(node, 100, async |_| ()).await;

@@ -293,9 +293,9 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
         }
     }
     assert_eq!(items.len(), groups.len());
-    assert_eq!(items[0].c, groups[7]);
+    assert_eq!(items[0].conversation, groups[7]);
     for item in &items {
-        let at = groups.iter().position(|conv| *conv == item.c).unwrap();
+        let at = groups.iter().position(|conv| *conv == item.conversation).unwrap();
         assert_eq!(item.unread, at as u64, "group {at}");
         assert!(!item.stale);
     }
@@ -307,7 +307,7 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
         .await
         .unwrap()
         .last
-        .s;
+        .seq;
     cluster.nodes[2]
         .command("bob", &groups[7], "", ConversationOp::Read { s: last })
         .await
@@ -318,7 +318,7 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
         .await
         .unwrap();
     assert_eq!(
-        (page.items[0].c.clone(), page.items[0].unread),
+        (page.items[0].conversation.clone(), page.items[0].unread),
         (groups[7].clone(), 0)
     );
 

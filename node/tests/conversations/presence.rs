@@ -26,7 +26,7 @@ impl PresenceSink for RecordingSink {
             panic!("{text}")
         };
         let online = presence.state == PresenceState::Online;
-        self.seen.borrow_mut().push((presence.u.to_string(), online));
+        self.seen.borrow_mut().push((presence.user.to_string(), online));
         true
     }
 }

@@ -380,7 +380,7 @@ impl Subscriber for RecordingSubscriber {
 pub(crate) fn cids(events: &[String]) -> Vec<String> {
     let event = |tail: &String| Event::decode(&format!("{{{tail}"));
     let cid = |event| match event {
-        Some(Event::Msg(msg)) => Some(msg.cid.to_string()),
+        Some(Event::Msg(msg)) => Some(msg.client_message_id.to_string()),
         _ => None,
     };
     events.iter().filter_map(|tail| cid(event(tail))).collect()

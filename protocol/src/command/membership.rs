@@ -15,7 +15,8 @@ pub struct CreateConversation {
     /// Kind of the conversation: `direct`, `group` or `channel`.
     pub kind: ConversationKind,
     /// Idempotency key, unique per user: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The other initial members, at most 256; for a direct conversation exactly one.
     #[serde(default)]
     #[schema(max_items = 256)]
@@ -31,11 +32,14 @@ pub struct CreateConversation {
 #[schema(as = command::ActOn)]
 pub struct MemberAction {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The user on whom the command acts.
-    pub who: UserId,
+    #[serde(rename = "who")]
+    pub member: UserId,
 }
 
 /// Fields of the `leave` command, which ends the user's membership.
@@ -43,9 +47,11 @@ pub struct MemberAction {
 #[schema(as = command::Leave)]
 pub struct LeaveConversation {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
 }
 
 /// Fields of the `join` command, which makes the user a member of a channel.
@@ -53,9 +59,11 @@ pub struct LeaveConversation {
 #[schema(as = command::Join)]
 pub struct JoinConversation {
     /// Id of the channel.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
 }
 
 /// Fields of the `role` command, which changes the role of a member.
@@ -63,11 +71,14 @@ pub struct JoinConversation {
 #[schema(as = command::SetRole)]
 pub struct SetRole {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The member whose role changes.
-    pub who: UserId,
+    #[serde(rename = "who")]
+    pub member: UserId,
     /// The new role of the member.
     pub role: Role,
 }
@@ -78,9 +89,11 @@ pub struct SetRole {
 #[schema(as = command::Set)]
 pub struct UpdateConversation {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// New title, at most 256 bytes; an empty one removes the title.
     #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +114,8 @@ pub struct UpdateConversation {
 #[schema(as = command::Members)]
 pub struct ListMembers {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The `next` of the previous page; absent for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]

@@ -14,15 +14,17 @@ use crate::{limits, text};
 #[schema(as = command::Send)]
 pub struct SendMessage {
     /// Id of the conversation. Exactly one of `c` and `to` must be given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub c: Option<ConversationId>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
     /// The other user of a direct conversation, which is created if it does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<UserId>,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// Body of the message, a JSON object of at most 16 KiB.
-    pub b: Body,
+    #[serde(rename = "b")]
+    pub body: Body,
     /// The `s` of the message to which this one replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
@@ -49,13 +51,17 @@ pub enum SendTarget<'a> {
 #[schema(as = command::Edit)]
 pub struct EditMessage {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The `s` of the message.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The new body, a JSON object of at most 16 KiB.
-    pub b: Body,
+    #[serde(rename = "b")]
+    pub body: Body,
     /// Users to notify from now on, at most 50; if absent, the mentions of the message stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 50)]
@@ -67,11 +73,14 @@ pub struct EditMessage {
 #[schema(as = command::Del)]
 pub struct DeleteMessage {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The `s` of the message.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
 }
 
 /// Fields of the `react` command, which sets or removes a reaction.
@@ -79,20 +88,25 @@ pub struct DeleteMessage {
 #[schema(as = command::React)]
 pub struct SetReaction {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The `s` of the message.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// Idempotency key: a repeated command with the same key has no second effect.
-    pub cid: ClientMessageId,
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
     /// The reaction: 1 to 32 bytes of displayable text.
     #[schema(min_length = 1, max_length = 32)]
-    pub k: String,
+    #[serde(rename = "k")]
+    pub reaction: String,
     /// True sets the reaction, false removes it.
-    pub on: bool,
+    #[serde(rename = "on")]
+    pub active: bool,
     /// The user whose reaction is removed, if it is not the sender's own. Only owners and admins may set it, and only
     /// with `on` false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<UserId>,
+    #[serde(rename = "who", default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<UserId>,
 }
 
 /// Fields of the `typing` command, which has no response.
@@ -100,9 +114,11 @@ pub struct SetReaction {
 #[schema(as = command::Typing)]
 pub struct SetTyping {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// True while the user types, false when the user has stopped.
-    pub on: bool,
+    #[serde(rename = "on")]
+    pub active: bool,
 }
 
 // === impl SendMessage, EditMessage, SetReaction ===
@@ -111,7 +127,7 @@ impl SendMessage {
     /// Returns the destination; `None` unless exactly one of `c` and `to` is set.
     /// [`Request::decode`](crate::Request::decode) has checked that already.
     pub fn target(&self) -> Option<SendTarget<'_>> {
-        match (&self.c, &self.to) {
+        match (&self.conversation, &self.to) {
             (Some(c), None) => Some(SendTarget::Conv(c)),
             (None, Some(to)) => Some(SendTarget::User(to)),
             _ => None,
@@ -122,14 +138,14 @@ impl SendMessage {
         if self.target().is_none() {
             return Err(bad("exactly one of c and to must be given"));
         }
-        body(&self.b)?;
+        body(&self.body)?;
         most("mentions", self.mentions.len(), limits::MENTIONS)
     }
 }
 
 impl EditMessage {
     pub(super) fn check(&self) -> Result<(), Reject> {
-        body(&self.b)?;
+        body(&self.body)?;
         most(
             "mentions",
             self.mentions.as_ref().map_or(0, Vec::len),
@@ -140,10 +156,10 @@ impl EditMessage {
 
 impl SetReaction {
     pub(super) fn check(&self) -> Result<(), Reject> {
-        if self.on && self.who.is_some() {
+        if self.active && self.member.is_some() {
             return Err(bad("who is only for removing a reaction: on must be false"));
         }
-        text::reaction(&self.k).map_err(bad)
+        text::reaction(&self.reaction).map_err(bad)
     }
 }
 

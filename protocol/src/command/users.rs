@@ -22,7 +22,8 @@ pub struct WatchUsers {
 #[schema(as = command::Block)]
 pub struct BlockUser {
     /// The user who is blocked or unblocked.
-    pub who: UserId,
+    #[serde(rename = "who")]
+    pub user: UserId,
 }
 
 /// Fields of the `me` command, which changes the user's settings. Without fields it only returns them.

@@ -13,17 +13,23 @@ use crate::role::HistoryVisibility;
 #[schema(as = event::Edit)]
 pub struct EditEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of this event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// The `s` of the edited message.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// The user who edited the message.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The new body, a JSON object.
-    pub b: Body,
+    #[serde(rename = "b")]
+    pub body: Body,
     /// Users to notify from now on, at most 50; if absent, the mentions of the message stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 50)]
@@ -38,15 +44,20 @@ pub struct EditEvent {
 #[schema(as = event::Del)]
 pub struct DeleteEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of this event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// The `s` of the deleted message.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// The user who deleted the message.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
 }
 
 /// Fields of the `react` event: a reaction was set or removed.
@@ -54,22 +65,29 @@ pub struct DeleteEvent {
 #[schema(as = event::React)]
 pub struct ReactionEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of this event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// The `s` of the message with the reaction.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub target_seq: u64,
     /// The user whose reaction was set or removed.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The reaction, 1 to 32 bytes of text.
-    pub k: String,
+    #[serde(rename = "k")]
+    pub reaction: String,
     /// True if the reaction was set, false if it was removed.
-    pub on: bool,
+    #[serde(rename = "on")]
+    pub active: bool,
     /// The owner or admin who removed the reaction; absent if the user did it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<UserId>,
+    #[serde(rename = "by", default, skip_serializing_if = "Option::is_none")]
+    pub removed_by: Option<UserId>,
 }
 
 /// Fields of the `meta` event; only the settings that changed are present.
@@ -77,13 +95,17 @@ pub struct ReactionEvent {
 #[schema(as = event::Meta)]
 pub struct MetadataEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Sequence number of this event in its conversation.
-    pub s: u64,
+    #[serde(rename = "s")]
+    pub seq: u64,
     /// Time of the event, in milliseconds since the Unix epoch.
-    pub ts: u64,
+    #[serde(rename = "ts")]
+    pub timestamp_ms: u64,
     /// The user who changed the settings.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The new title; an empty one means that the title was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -137,7 +159,7 @@ mod tests {
         );
         assert_eq!(tombstone(&left), left, "once is enough");
         let event = EncodedEvent::from_tail(left.as_bytes()).unwrap().event().unwrap();
-        assert!(matches!(&event, Event::Edit(edit) if edit.deleted && edit.b.as_str() == "{}"));
+        assert!(matches!(&event, Event::Edit(edit) if edit.deleted && edit.body.as_str() == "{}"));
         assert_eq!(event.tail(), left, "as it would be written");
     }
 

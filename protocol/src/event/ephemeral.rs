@@ -12,9 +12,11 @@ use crate::ids::{ConversationId, UserId};
 #[schema(as = event::Receipt)]
 pub struct ReceiptEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The member whose cursors moved.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// The member's delivered cursor: the highest `s` that arrived there.
     pub delivered: u64,
     /// The member's read cursor: the highest `s` that was read there.
@@ -27,7 +29,8 @@ pub struct ReceiptEvent {
 #[schema(as = event::Activity)]
 pub struct ActivityEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// Last event of the conversation's log.
     pub last: LastEvent,
 }
@@ -37,7 +40,8 @@ pub struct ActivityEvent {
 #[schema(as = event::Resync)]
 pub struct ResyncEvent {
     /// The reason for the loss, for support.
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: String,
 }
 
 /// Fields of the `bye` event, which announces a close.
@@ -55,11 +59,14 @@ pub struct CloseEvent {
 #[schema(as = event::Typing)]
 pub struct TypingEvent {
     /// Id of the conversation.
-    pub c: ConversationId,
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
     /// The member who is typing.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// True while the user types, false when the user has stopped.
-    pub on: bool,
+    #[serde(rename = "on")]
+    pub active: bool,
 }
 
 /// Fields of the `presence` event: a watched user came online or went offline.
@@ -67,12 +74,13 @@ pub struct TypingEvent {
 #[schema(as = event::Presence)]
 pub struct PresenceEvent {
     /// The user whose presence is reported.
-    pub u: UserId,
+    #[serde(rename = "u")]
+    pub user: UserId,
     /// State of the user: `online` or `offline`.
     pub state: PresenceState,
     /// Time at which the user was last seen, in milliseconds since the Unix epoch; null if never.
-    #[serde(default)]
-    pub seen: Option<u64>,
+    #[serde(rename = "seen", default)]
+    pub last_seen_ms: Option<u64>,
 }
 
 /// Presence state of a user.

@@ -46,7 +46,7 @@ impl ChatModel {
             Response::Ack(ack) => self.acked(&ack),
             Response::Conv(conv) => {
                 self.unanswered.retain(|(pending, _)| Some(*pending) != id);
-                let open = LineTarget::Conv(conv.c.clone());
+                let open = LineTarget::Conv(conv.conversation.clone());
                 let mut acts = vec![ClientAction::Print(format!("-- {}", words::title(&conv)))];
                 if self.open.as_ref() != Some(&open) && conv.kind != ConversationKind::Direct {
                     self.open = Some(open);
@@ -85,20 +85,24 @@ impl ChatModel {
         let known = self
             .unanswered
             .iter()
-            .position(|(_, command)| cid_of(command) == Some(&ack.cid));
+            .position(|(_, command)| cid_of(command) == Some(&ack.client_message_id));
         let sent = known.map(|at| self.unanswered.remove(at).1);
-        if let (Some(ClientCommand::Send(_)), Some(s)) = (&sent, ack.s) {
+        if let (Some(ClientCommand::Send(_)), Some(s)) = (&sent, ack.seq) {
             // The server sends no event for the client's own message (`echo: false`); the ack carries its position.
-            let known = self.convs.entry(ack.c.clone()).or_default();
+            let known = self.convs.entry(ack.conversation.clone()).or_default();
             // A jump leaves the position as it is, so that the next event starts a sync.
             if s == known.s + 1 {
                 known.s = s;
             }
         }
-        let Some(s) = ack.s else { return Vec::new() };
+        let Some(s) = ack.seq else { return Vec::new() };
         vec![ClientAction::Print(format!(
             "   sent #{s}{}",
-            if ack.dup { " (already sent before)" } else { "" }
+            if ack.duplicate {
+                " (already sent before)"
+            } else {
+                ""
+            }
         ))]
     }
 
@@ -107,22 +111,22 @@ impl ChatModel {
             .unanswered
             .iter()
             .position(|(pending, _)| Some(*pending) == id);
-        match (pending, refused.temp, refused.retry_ms) {
+        match (pending, refused.temporary, refused.retry_ms) {
             // All pending changes are resent after the pause, which keeps the order of messages.
             (Some(_), true, retry) => {
                 vec![ClientAction::Retry(Duration::from_millis(retry.unwrap_or(1_000)))]
             }
             (Some(at), false, _) => {
                 self.unanswered.remove(at);
-                vec![ClientAction::Print(format!("! refused: {}", refused.msg))]
+                vec![ClientAction::Print(format!("! refused: {}", refused.message))]
             }
             // The close frame that follows decides about reconnecting.
             (None, _, _) if refused.code == ErrorCode::Unauthenticated => {
-                vec![ClientAction::Print(format!("! {}", refused.msg))]
+                vec![ClientAction::Print(format!("! {}", refused.message))]
             }
             (None, _, _) => vec![ClientAction::Print(format!(
                 "! {}: {}",
-                refused.code, refused.msg
+                refused.code, refused.message
             ))],
         }
     }
@@ -138,19 +142,19 @@ impl ChatModel {
             let name = item
                 .peer
                 .as_ref()
-                .map(|peer| peer.u.to_string())
+                .map(|peer| peer.user.to_string())
                 .or_else(|| item.title.clone());
             let last = item
                 .last
                 .and_then(|raw| raw.event())
                 .and_then(|event| words::event(&event, &self.user));
             acts.push(ClientAction::Print(words::row(
-                &item.c,
+                &item.conversation,
                 name.as_deref(),
                 item.unread,
                 last.as_deref(),
             )));
-            self.convs.entry(item.c).or_default().name = name;
+            self.convs.entry(item.conversation).or_default().name = name;
         }
         acts
     }

@@ -65,7 +65,7 @@ pub(super) fn made(conv: &ConversationSnapshot, dup: bool) -> HttpResponse {
     };
     response
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((LOCATION, format!("/v1/conversations/{}", conv.c)))
+        .insert_header((LOCATION, format!("/v1/conversations/{}", conv.conversation)))
         .json(conv)
 }
 

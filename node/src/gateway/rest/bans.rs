@@ -30,7 +30,11 @@ async fn list_bans(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let c = c.into_inner();
-    let members = ListMembers { c, cursor, limit };
+    let members = ListMembers {
+        conversation: c,
+        cursor,
+        limit,
+    };
     caller.may(&ClientCommand::Members(members.clone()))?;
     let page = questions::bans(caller.conversations(), &caller.user, members).await;
     Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
@@ -50,9 +54,9 @@ async fn put_ban(
 ) -> Result<HttpResponse, Problem> {
     let ((c, who), cid) = (path.into_inner(), input.cid);
     let ban = MemberAction {
-        c,
-        cid: cid.clone(),
-        who,
+        conversation: c,
+        client_message_id: cid.clone(),
+        member: who,
     };
     Ok(answer::created(
         cid,
@@ -72,9 +76,9 @@ async fn delete_ban(
 ) -> Result<HttpResponse, Problem> {
     let ((c, who), cid) = (path.into_inner(), input.cid);
     let unban = MemberAction {
-        c,
-        cid: cid.clone(),
-        who,
+        conversation: c,
+        client_message_id: cid.clone(),
+        member: who,
     };
     Ok(answer::changed(
         cid,

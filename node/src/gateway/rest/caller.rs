@@ -76,7 +76,7 @@ impl AuthenticatedUser {
 
     /// Sends a typing notification, or drops it if the user exceeds the rate.
     pub(super) fn typing(&self, typing: &SetTyping) {
-        let (conv, on) = (&typing.c, typing.on);
+        let (conv, on) = (&typing.conversation, typing.active);
         if self.account.typing(conv, on, Instant::now()) {
             self.conversations().typing(&self.user, conv, on);
         }
@@ -130,8 +130,8 @@ impl AuthenticatedUser {
             ClientCommand::Edit(edit) => {
                 ConversationChange::edit(edit, self.worker.config.limits.max_body_size.as_usize())?
             }
-            ClientCommand::Block(block) => ConversationChange::block(&self.user, block.who, true),
-            ClientCommand::Unblock(block) => ConversationChange::block(&self.user, block.who, false),
+            ClientCommand::Block(block) => ConversationChange::block(&self.user, block.user, true),
+            ClientCommand::Unblock(block) => ConversationChange::block(&self.user, block.user, false),
             command => ConversationChange::of(command).ok_or_else(|| {
                 Problem::new(
                     ErrorCode::BadRequest,

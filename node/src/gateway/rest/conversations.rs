@@ -103,7 +103,7 @@ async fn create_conversation(
     let NewConversation { kind, members, title } = input.fields;
     let create = CreateConversation {
         kind,
-        cid,
+        client_message_id: cid,
         members,
         title,
     };
@@ -131,7 +131,10 @@ async fn open_conversation(
     have: web::Query<ListHaveQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (c, have) = (c.into_inner(), have.have);
-    caller.may(&ClientCommand::Open(OpenConversation { c: c.clone(), have }))?;
+    caller.may(&ClientCommand::Open(OpenConversation {
+        conversation: c.clone(),
+        have,
+    }))?;
     let view = caller.conversations().open(&caller.user, &c, have).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
     Ok(answer::tagged(&request, &view))
@@ -155,8 +158,8 @@ async fn change_conversation(
         pinned,
     } = input.fields;
     let set = UpdateConversation {
-        c: c.into_inner(),
-        cid: cid.clone(),
+        conversation: c.into_inner(),
+        client_message_id: cid.clone(),
         title,
         history,
         muted,

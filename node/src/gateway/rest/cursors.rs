@@ -41,7 +41,12 @@ async fn set_read(
     input: Input<CursorRequest>,
 ) -> Result<HttpResponse, Problem> {
     let (c, s) = (c.into_inner(), input.fields.s);
-    caller.change(ClientCommand::Read(MoveCursor { c, s })).await?;
+    caller
+        .change(ClientCommand::Read(MoveCursor {
+            conversation: c,
+            seq: s,
+        }))
+        .await?;
     Ok(answer::nothing())
 }
 
@@ -56,7 +61,12 @@ async fn set_delivered(
     input: Input<CursorRequest>,
 ) -> Result<HttpResponse, Problem> {
     let (c, s) = (c.into_inner(), input.fields.s);
-    caller.change(ClientCommand::Recv(MoveCursor { c, s })).await?;
+    caller
+        .change(ClientCommand::Recv(MoveCursor {
+            conversation: c,
+            seq: s,
+        }))
+        .await?;
     Ok(answer::nothing())
 }
 
@@ -72,6 +82,9 @@ async fn type_in(
     input: Input<Types>,
 ) -> Result<HttpResponse, Problem> {
     let (c, on) = (c.into_inner(), input.fields.on);
-    caller.typing(&SetTyping { c, on });
+    caller.typing(&SetTyping {
+        conversation: c,
+        active: on,
+    });
     Ok(answer::nothing())
 }

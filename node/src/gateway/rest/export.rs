@@ -59,12 +59,12 @@ async fn export_events(
 ) -> Result<HttpResponse, Problem> {
     let (c, ExportQuery { from, to }) = (c.into_inner(), part.into_inner());
     caller.may(&ClientCommand::Open(OpenConversation {
-        c: c.clone(),
+        conversation: c.clone(),
         have: None,
     }))?;
     let view = caller.conversations().open(&caller.user, &c, None).await;
     // Fixed at the start: the export of a busy conversation would otherwise never end.
-    let last = view.map_err(|refusal| caller.refused(refusal))?.last.s;
+    let last = view.map_err(|refusal| caller.refused(refusal))?.last.seq;
     let mut lines = Lines {
         caller,
         c,

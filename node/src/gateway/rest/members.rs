@@ -47,7 +47,11 @@ async fn list_members(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let c = c.into_inner();
-    let members = ListMembers { c, cursor, limit };
+    let members = ListMembers {
+        conversation: c,
+        cursor,
+        limit,
+    };
     caller.may(&ClientCommand::Members(members.clone()))?;
     let page = questions::members(caller.conversations(), &caller.user, members).await;
     let page = page.map_err(|refusal| caller.refused(refusal))?;
@@ -70,11 +74,23 @@ async fn put_member(
     let cid = key.clone();
     let command = match input.fields.role {
         Some(role) => {
-            let role = ClientCommand::Role(SetRole { c, cid, who, role });
+            let role = ClientCommand::Role(SetRole {
+                conversation: c,
+                client_message_id: cid,
+                member: who,
+                role,
+            });
             return Ok(answer::changed(key, caller.change(role).await?));
         }
-        None if who == caller.user => ClientCommand::Join(JoinConversation { c, cid }),
-        None => ClientCommand::Invite(MemberAction { c, cid, who }),
+        None if who == caller.user => ClientCommand::Join(JoinConversation {
+            conversation: c,
+            client_message_id: cid,
+        }),
+        None => ClientCommand::Invite(MemberAction {
+            conversation: c,
+            client_message_id: cid,
+            member: who,
+        }),
     };
     Ok(answer::created(key, caller.change(command).await?))
 }
@@ -92,9 +108,16 @@ async fn delete_member(
     let ((c, who), key) = (path.into_inner(), input.cid);
     let cid = key.clone();
     let command = if who == caller.user {
-        ClientCommand::Leave(LeaveConversation { c, cid })
+        ClientCommand::Leave(LeaveConversation {
+            conversation: c,
+            client_message_id: cid,
+        })
     } else {
-        ClientCommand::Kick(MemberAction { c, cid, who })
+        ClientCommand::Kick(MemberAction {
+            conversation: c,
+            client_message_id: cid,
+            member: who,
+        })
     };
     Ok(answer::changed(key, caller.change(command).await?))
 }

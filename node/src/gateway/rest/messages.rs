@@ -69,7 +69,7 @@ impl HistoryQuery {
     fn asked(self, c: ConversationPath, caller: &AuthenticatedUser) -> Result<GetHistory, Problem> {
         let HistoryQuery { before, after, limit } = self;
         let hist = GetHistory {
-            c: c.into_inner(),
+            conversation: c.into_inner(),
             before,
             after,
             limit,
@@ -88,10 +88,10 @@ impl NewMessage {
         cid: ClientMessageId,
     ) -> SendMessage {
         SendMessage {
-            c,
+            conversation: c,
             to,
-            cid,
-            b: self.b,
+            client_message_id: cid,
+            body: self.b,
             reply_to: self.reply_to,
             mentions: self.mentions,
             // All sessions of the author receive the event, since none of them sent it.
@@ -152,10 +152,10 @@ async fn edit_message(
     let ((c, of), cid) = (path.into_inner(), input.cid()?);
     let NewBody { b, mentions } = input.fields;
     let edit = EditMessage {
-        c,
-        of,
-        cid: cid.clone(),
-        b,
+        conversation: c,
+        target_seq: of,
+        client_message_id: cid.clone(),
+        body: b,
         mentions,
     };
     Ok(answer::changed(
@@ -176,9 +176,9 @@ async fn delete_message(
 ) -> Result<HttpResponse, Problem> {
     let ((c, of), cid) = (path.into_inner(), input.cid);
     let del = DeleteMessage {
-        c,
-        of,
-        cid: cid.clone(),
+        conversation: c,
+        target_seq: of,
+        client_message_id: cid.clone(),
     };
     Ok(answer::changed(
         cid,

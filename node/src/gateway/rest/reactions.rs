@@ -63,11 +63,11 @@ async fn delete_reaction(
 fn react(reaction: Reaction, cid: ClientMessageId, on: bool, who: Option<UserId>) -> ClientCommand {
     let (c, of, k) = reaction.into_inner();
     ClientCommand::React(SetReaction {
-        c,
-        of,
-        cid,
-        k,
-        on,
-        who,
+        conversation: c,
+        target_seq: of,
+        client_message_id: cid,
+        reaction: k,
+        active: on,
+        member: who,
     })
 }

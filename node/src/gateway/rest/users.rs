@@ -68,7 +68,7 @@ async fn get_presence(caller: AuthenticatedUser, u: Path<UserId>) -> Result<Http
 ))]
 #[put("/v1/users/{u}/block")]
 async fn put_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
-    let block = BlockUser { who: u.into_inner() };
+    let block = BlockUser { user: u.into_inner() };
     caller.change(ClientCommand::Block(block)).await?;
     Ok(answer::nothing())
 }
@@ -79,7 +79,7 @@ async fn put_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpRes
 ))]
 #[delete("/v1/users/{u}/block")]
 async fn delete_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
-    let block = BlockUser { who: u.into_inner() };
+    let block = BlockUser { user: u.into_inner() };
     caller.change(ClientCommand::Unblock(block)).await?;
     Ok(answer::nothing())
 }

@@ -97,12 +97,12 @@ fn tail(user: &UserId, visible: VisiblePresence) -> Bytes {
 /// Returns the presence event for a client.
 pub(crate) fn event(user: &UserId, visible: VisiblePresence) -> PresenceEvent {
     PresenceEvent {
-        u: user.clone(),
+        user: user.clone(),
         state: if visible.online {
             PresenceState::Online
         } else {
             PresenceState::Offline
         },
-        seen: visible.seen,
+        last_seen_ms: visible.seen,
     }
 }

@@ -32,7 +32,11 @@ impl Session {
         }
         let Request { id, command } = match request {
             Ok(request) => request,
-            Err(DecodeError { id, code, msg }) => {
+            Err(DecodeError {
+                id,
+                code,
+                message: msg,
+            }) => {
                 if !self.may(id) {
                     return;
                 }
@@ -64,10 +68,15 @@ impl Session {
             // Handled above; the match has to be exhaustive.
             ClientCommand::Auth(_) => {}
             ClientCommand::Hb(hb) => {
-                if let Some(n) = hb.n {
+                if let Some(n) = hb.session_seq {
                     self.delivery.confirm(n, Instant::now());
                 }
-                self.answer(id, &Response::Hb(HeartbeatResponse { time: self.now_ms() }));
+                self.answer(
+                    id,
+                    &Response::Hb(HeartbeatResponse {
+                        timestamp_ms: self.now_ms(),
+                    }),
+                );
             }
             ClientCommand::Send(send) => self.publish(ctx, id, send, bytes),
             ClientCommand::Create(create) => self.create_conversation(ctx, id, create, bytes),
@@ -149,10 +158,13 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        if self.limits.forwards_typing(&typing.c, typing.on, Instant::now()) {
+        if self
+            .limits
+            .forwards_typing(&typing.conversation, typing.active, Instant::now())
+        {
             self.worker
                 .conversations
-                .typing(feed.user_id(), &typing.c, typing.on);
+                .typing(feed.user_id(), &typing.conversation, typing.active);
         }
     }
 

@@ -178,12 +178,12 @@ impl Session {
     fn hello(&self) {
         let settings = &self.worker.config;
         let hello = Response::Hello(HelloResponse {
-            proto: protocol::PROTO,
+            protocol_version: protocol::PROTO,
             server: self.worker.name.clone(),
-            hb_ms: settings.heartbeat_interval().as_millis(),
-            auth_ms: settings.tuning.auth_timeout.as_millis(),
-            max_frame: settings.max_frame() as u64,
-            time: self.now_ms(),
+            heartbeat_interval_ms: settings.heartbeat_interval().as_millis(),
+            auth_timeout_ms: settings.tuning.auth_timeout.as_millis(),
+            max_frame_bytes: settings.max_frame() as u64,
+            timestamp_ms: self.now_ms(),
         });
         self.answer(None, &hello);
     }

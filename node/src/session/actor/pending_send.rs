@@ -58,7 +58,7 @@ impl PendingSend {
         };
         Some(PendingSend {
             conv,
-            cid: send.cid.clone(),
+            cid: send.client_message_id.clone(),
             has_echo: send.echo,
             is_direct: send.to.is_some(),
             is_followed: false,

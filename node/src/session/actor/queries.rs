@@ -26,7 +26,7 @@ impl Session {
         open: OpenConversation,
     ) {
         if self.may(id) {
-            self.show(ctx, open.c, open.have, SnapshotTarget::Answer(id));
+            self.show(ctx, open.conversation, open.have, SnapshotTarget::Answer(id));
         }
     }
 

@@ -113,8 +113,8 @@ impl Session {
             ClientCommand::Edit(edit) => {
                 ConversationChange::edit(edit, self.worker.config.limits.max_body_size.as_usize())
             }
-            ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.who, true)),
-            ClientCommand::Unblock(block) => Ok(ConversationChange::block(&user, block.who, false)),
+            ClientCommand::Block(block) => Ok(ConversationChange::block(&user, block.user, true)),
+            ClientCommand::Unblock(block) => Ok(ConversationChange::block(&user, block.user, false)),
             command => match ConversationChange::of(command) {
                 Some(change) => Ok(change),
                 None => return,

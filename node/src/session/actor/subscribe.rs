@@ -132,14 +132,14 @@ impl Session {
             SnapshotForm::Answer(id) => self.answer(id, &Response::Conv(view)),
             SnapshotForm::Activity => {
                 let event = Event::Activity(ActivityEvent {
-                    c: conv.clone(),
+                    conversation: conv.clone(),
                     last,
                 });
                 feed.push(Bytes::from(event.tail()), None);
             }
         }
         if snapshot.is_new() {
-            feed.go_live(conv, last.s);
+            feed.go_live(conv, last.seq);
         }
     }
 
@@ -149,9 +149,9 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let last = view.last.s;
+        let last = view.last.seq;
         let (view, followers) = auto_subscribe::split_snapshot(view, feed.user_id());
-        let last_seq = view.last.s;
+        let last_seq = view.last.seq;
         feed.push(Bytes::from(Event::Conv(view).tail()), Some((conv, last_seq)));
         // All at once they would overflow the outbound queue.
         if fresh && followers.len() > FOLLOWERS {

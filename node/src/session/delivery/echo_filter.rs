@@ -130,7 +130,7 @@ fn own_cid(event: &EventEnvelope, user: &UserId) -> Option<ClientMessageId> {
     }
     let event = EncodedEvent::from_tail(&event.tail).ok()?.event()?;
     match event {
-        Event::Msg(msg) if msg.u == *user => Some(msg.cid),
+        Event::Msg(msg) if msg.user == *user => Some(msg.client_message_id),
         _ => None,
     }
 }

@@ -277,7 +277,12 @@ impl EventSubscriber {
     /// Sends `resync`: the client may have missed events.
     pub(in crate::session) fn resync(&self, why: &str) {
         self.push(
-            Bytes::from(Event::Resync(ResyncEvent { why: why.to_owned() }).tail()),
+            Bytes::from(
+                Event::Resync(ResyncEvent {
+                    reason: why.to_owned(),
+                })
+                .tail(),
+            ),
             None,
         );
     }
@@ -343,7 +348,7 @@ impl EventSubscriber {
         let event = EncodedEvent::from_tail(&published.tail)
             .ok()
             .and_then(|event| event.event());
-        matches!(event, Some(Event::Typing(typing)) if typing.u == self.user)
+        matches!(event, Some(Event::Typing(typing)) if typing.user == self.user)
     }
 
     fn pass(&self, published: &EventEnvelope) {

@@ -73,7 +73,14 @@ fn concurrent_activity_subscriptions_are_bounded() {
     let subscriber = delivery.subscriber().unwrap().clone();
     for n in 0..20 {
         let conv = ConversationId::parse(&format!("g_{n}")).unwrap();
-        subscriber.active(&conv, LastEvent { s: 1, mn: 1, ts: 1 });
+        subscriber.active(
+            &conv,
+            LastEvent {
+                seq: 1,
+                message_number: 1,
+                timestamp_ms: 1,
+            },
+        );
     }
     assert_eq!(delivery.take_active().len(), ACTIVITY_SUBSCRIPTIONS);
     assert_eq!(delivery.take_active(), []);

@@ -156,7 +156,7 @@ async fn round(
     for ((conv, sent), found) in convs.into_iter().zip(found) {
         match found {
             None => verdicts.push((conv, ActivityVerdict::Over)),
-            Some(watched) if watched.last.s > sent => changed.push(watched),
+            Some(watched) if watched.last.seq > sent => changed.push(watched),
             Some(_) => quiet.push((conv, sent)),
         }
     }
@@ -166,7 +166,7 @@ async fn round(
         let verdict = if done {
             // A larger conversation is notified less often, so that the rows per window stay bounded.
             let windows = u32::try_from(watched.members.div_ceil(LARGE_CONVERSATION)).unwrap_or(u32::MAX);
-            ActivityVerdict::Updated(watched.last.s, window.saturating_mul(windows.max(1)))
+            ActivityVerdict::Updated(watched.last.seq, window.saturating_mul(windows.max(1)))
         } else {
             ActivityVerdict::Missed
         };

@@ -191,7 +191,7 @@ fn first_indexes(
 fn last(view: &storage::ReadView, conv: &ConversationId) -> Result<u64, RpcError> {
     Ok(query::last(view, conv)
         .map_err(refused)?
-        .map_or(0, |(last, _)| last.s))
+        .map_or(0, |(last, _)| last.seq))
 }
 
 fn refused(denied: QueryError) -> RpcError {

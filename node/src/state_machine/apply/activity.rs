@@ -63,7 +63,7 @@ pub(super) fn put(
     {
         for user in users {
             let known = index::get(work, &keys::index(user, conv))?;
-            if known.as_ref().is_some_and(|known| known.last.s >= last.s) {
+            if known.as_ref().is_some_and(|known| known.last.seq >= last.seq) {
                 continue;
             }
             // The membership change may arrive later over the outbox: every real version is greater than that of
@@ -92,6 +92,10 @@ const NON_MEMBER: IndexRow = IndexRow {
     member: false,
     version: OutboxId { index: 0, n: 0 },
     at_ms: 0,
-    last: LastEvent { s: 0, mn: 0, ts: 0 },
+    last: LastEvent {
+        seq: 0,
+        message_number: 0,
+        timestamp_ms: 0,
+    },
     large: false,
 };

@@ -276,13 +276,13 @@ pub(super) fn record(
     conv.last_s += 1;
     let (s, ts) = (conv.last_s, conv.last_ts);
     let event = MemberEvent {
-        c: by.conv.clone(),
-        s,
-        ts,
-        u: by.user.clone(),
-        who: who.clone(),
+        conversation: by.conv.clone(),
+        seq: s,
+        timestamp_ms: ts,
+        user: by.user.clone(),
+        member: who.clone(),
         role,
-        why,
+        change: why,
     };
     let tail = work.put_event(by.conv, s, EventKind::Member, conv.last_mn, by.user, event.tail());
     EventEnvelope {

@@ -68,12 +68,12 @@ pub(super) fn edit(
         let (c, u) = (by.conv.clone(), by.user.clone());
         let (mentions, deleted) = (mentions.map(<[UserId]>::to_vec), false);
         Event::Edit(EditEvent {
-            c,
-            s,
-            of,
-            u,
-            ts,
-            b,
+            conversation: c,
+            seq: s,
+            target_seq: of,
+            user: u,
+            timestamp_ms: ts,
+            body: b,
             mentions,
             deleted,
         })
@@ -119,7 +119,13 @@ pub(super) fn delete(
     member.conv.deleted_mn = member.conv.deleted_mn.max(target.mn);
     let applied = append(work, by, cid, member, EventKind::Delete, |s, ts| {
         let (c, u) = (by.conv.clone(), by.user.clone());
-        Event::Del(DeleteEvent { c, s, of, u, ts })
+        Event::Del(DeleteEvent {
+            conversation: c,
+            seq: s,
+            target_seq: of,
+            user: u,
+            timestamp_ms: ts,
+        })
     })?;
     // The rows of single reactions stay: they may be many, and they hold no text.
     let fold = MessageStateRow {
@@ -190,14 +196,14 @@ pub(super) fn react(
         let (c, u) = (by.conv.clone(), who.clone());
         let by = other.map(|_| by.user.clone());
         Event::React(ReactionEvent {
-            c,
-            s,
-            of,
-            u,
-            ts,
-            k,
-            on,
-            by,
+            conversation: c,
+            seq: s,
+            target_seq: of,
+            user: u,
+            timestamp_ms: ts,
+            reaction: k,
+            active: on,
+            removed_by: by,
         })
     })?;
     match applied.seq.filter(|_| on) {

@@ -78,13 +78,13 @@ pub(super) fn send(
     (conv.message_s, conv.message_ts) = (conv.last_s, ts);
     let (s, mn) = (conv.last_s, conv.last_mn);
     let parts = MessageParts {
-        c: by.conv,
-        s,
-        mn,
-        ts,
-        u: by.user,
-        cid,
-        b: message.body,
+        conversation: by.conv,
+        seq: s,
+        message_number: mn,
+        timestamp_ms: ts,
+        user: by.user,
+        client_message_id: cid,
+        body: message.body,
         reply_to: message.reply_to,
         mentions: message.mentions,
         deleted: false,

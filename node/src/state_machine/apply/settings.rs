@@ -103,10 +103,10 @@ fn announce(
     conv.last_s += 1;
     let (s, ts) = (conv.last_s, conv.last_ts);
     let event = Event::Meta(MetadataEvent {
-        c: by.conv.clone(),
-        s,
-        ts,
-        u: by.user.clone(),
+        conversation: by.conv.clone(),
+        seq: s,
+        timestamp_ms: ts,
+        user: by.user.clone(),
         title: changes.title.map(str::to_owned),
         history: changes.history,
     });
@@ -135,19 +135,23 @@ fn view(
         Some(peer) => work.member(by.conv, peer)?.map(|row| {
             let (delivered, read) = me.sees(&row);
             let u = peer.clone();
-            DirectPeer { u, delivered, read }
+            DirectPeer {
+                user: u,
+                delivered,
+                read,
+            }
         }),
         None => None,
     };
     Ok(ConversationSnapshot {
-        c: by.conv.clone(),
+        conversation: by.conv.clone(),
         kind: conv.kind,
         title: conv.title.as_deref().map(str::to_owned),
         role: Some(role),
         last: LastEvent {
-            s: conv.last_s,
-            mn: conv.last_mn,
-            ts: conv.last_ts,
+            seq: conv.last_s,
+            message_number: conv.last_mn,
+            timestamp_ms: conv.last_ts,
         },
         read: me.read,
         delivered: me.delivered,

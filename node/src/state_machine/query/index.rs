@@ -180,9 +180,9 @@ pub fn watched(rows: &impl RowReader, conv: &ConversationId) -> Result<Option<Wa
     Ok(row.filter(|row| row.watched).map(|row| WatchedConversation {
         conv: conv.clone(),
         last: LastEvent {
-            s: row.message_s,
-            mn: row.last_mn,
-            ts: row.message_ts,
+            seq: row.message_s,
+            message_number: row.last_mn,
+            timestamp_ms: row.message_ts,
         },
         members: row.members,
     }))

@@ -193,7 +193,7 @@ impl MessagesPage {
             .map(MessageView::wire)
             .collect::<std::result::Result<_, _>>()?;
         Ok(MessagePage {
-            c: conv.clone(),
+            conversation: conv.clone(),
             items,
             more: self.more,
             gap: self.gap,
@@ -216,7 +216,7 @@ impl MessageView {
         // Body and mentions are those of the last edit; position, author and time stay those of the message.
         let mentions = self.mentions.clone();
         let now = Event::Msg(protocol::event::MessageEvent {
-            b: edit.b,
+            body: edit.body,
             mentions,
             ..msg
         });
@@ -234,7 +234,7 @@ impl MessageView {
             let Some(Event::Edit(edit)) = EncodedEvent::from_tail(edit)?.event() else {
                 return Err("a stored row is not an edit".to_owned());
             };
-            (message.b, message.edited_ts) = (edit.b, Some(edit.ts));
+            (message.body, message.edited_timestamp_ms) = (edit.body, Some(edit.timestamp_ms));
         }
         Ok(message)
     }

@@ -84,9 +84,9 @@ pub fn summary(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> R
         title: context.conv.title.as_deref().map(str::to_owned),
         role: context.role,
         last: LastEvent {
-            s,
-            mn: context.conv.last_mn,
-            ts: context.conv.message_ts,
+            seq: s,
+            message_number: context.conv.last_mn,
+            timestamp_ms: context.conv.message_ts,
         },
         message,
         unread: context.conv.unread(rows, conv, context.me.read_mn)?,
@@ -147,9 +147,9 @@ pub(super) fn view(
 
 fn last_of(conv: &ConvRow) -> LastEvent {
     LastEvent {
-        s: conv.last_s,
-        mn: conv.last_mn,
-        ts: conv.last_ts,
+        seq: conv.last_s,
+        message_number: conv.last_mn,
+        timestamp_ms: conv.last_ts,
     }
 }
 
@@ -181,7 +181,7 @@ impl MemberConversation {
         let events = self.events.as_ref();
         let events = events.map(|events| events.iter().map(|tail| EncodedEvent::from_tail(tail)).collect());
         Ok(ConversationSnapshot {
-            c: self.conv.clone(),
+            conversation: self.conv.clone(),
             kind: self.kind,
             title: self.title.clone(),
             role: Some(self.role),
@@ -203,7 +203,7 @@ impl Summary {
     /// Returns the protocol's form. The error is a stored event that is no JSON.
     pub fn wire(&self) -> std::result::Result<ConversationListItem, String> {
         Ok(ConversationListItem {
-            c: self.conv.clone(),
+            conversation: self.conv.clone(),
             kind: self.kind,
             title: self.title.clone(),
             role: Some(self.role),
@@ -224,7 +224,7 @@ impl PeerView {
     /// Returns the protocol's form of the peer.
     pub fn wire(&self) -> DirectPeer {
         DirectPeer {
-            u: self.user.clone(),
+            user: self.user.clone(),
             delivered: self.delivered,
             read: self.read,
         }

@@ -11,7 +11,11 @@ use crate::state_machine::{
 };
 
 fn last(s: u64, ts: u64) -> LastEvent {
-    LastEvent { s, mn: s, ts }
+    LastEvent {
+        seq: s,
+        message_number: s,
+        timestamp_ms: ts,
+    }
 }
 
 fn joins(id: &str, at_ms: u64) -> ShardCommand {
@@ -134,7 +138,10 @@ fn many_messages_write_one_row_for_the_members_shards() {
         std::slice::from_ref(&conv)
     );
     let watched = query::watched(&shard.rows, &conv).unwrap().unwrap();
-    assert_eq!((watched.last.s, watched.last.mn, watched.members), (13, 11, 2));
+    assert_eq!(
+        (watched.last.seq, watched.last.message_number, watched.members),
+        (13, 11, 2)
+    );
     assert_eq!(
         query::members_after(&shard.rows, &conv, None, 9).unwrap(),
         [u("al"), u("bo")]
@@ -182,7 +189,7 @@ fn nothing_but_a_message_moves_a_conversation() {
     shard.ok("al", &conv, ConversationOp::Invite { who: u("cy") });
     shard.ok("al", &conv, edit);
     let line = query::summary(&shard.rows, &conv, &u("bo")).unwrap();
-    assert_eq!((line.last.s, line.last.ts), (s, 2_000_000));
+    assert_eq!((line.last.seq, line.last.timestamp_ms), (s, 2_000_000));
     // And `last` is that message as it is now.
     let item = line.wire().unwrap();
     let last = item.last.unwrap();
@@ -197,7 +204,7 @@ fn nothing_but_a_message_moves_a_conversation() {
         .unwrap();
     assert!(item.last.unwrap().as_str().contains(r#""deleted":true"#));
     let watched = query::watched(&shard.rows, &conv).unwrap().unwrap();
-    assert_eq!((watched.last.s, watched.last.ts), (s, 2_000_000));
+    assert_eq!((watched.last.seq, watched.last.timestamp_ms), (s, 2_000_000));
     // Nothing was sent in this one.
     let other = shard.group("g_2", &["al"]);
     let line = query::summary(&shard.rows, &other, &u("al")).unwrap();

@@ -34,7 +34,7 @@ fn a_channel_can_be_joined_as_a_reader_and_a_group_cannot() {
         event(&applied.events[0]),
         Event::Member(MemberEvent {
             role: Some(Role::Reader),
-            why: MembershipChange::Join,
+            change: MembershipChange::Join,
             ..
         })
     ));
@@ -64,7 +64,7 @@ fn a_ban_removes_and_keeps_out_until_it_is_taken_back() {
         event(&applied.events[0]),
         Event::Member(MemberEvent {
             role: None,
-            why: MembershipChange::Ban,
+            change: MembershipChange::Ban,
             ..
         })
     ));

@@ -166,9 +166,9 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     let Event::React(reaction) = event(&taken.events[0]) else {
         panic!("{taken:?}")
     };
-    let by = reaction.by.as_ref().map(protocol::UserId::as_str);
+    let by = reaction.removed_by.as_ref().map(protocol::UserId::as_str);
     assert_eq!(
-        (reaction.u.as_str(), by, reaction.on),
+        (reaction.user.as_str(), by, reaction.active),
         ("bob", Some("own"), false)
     );
     let page = query::messages(&shard.rows, &conv, &u("cat"), HistoryRange::Newest, 9).unwrap();
@@ -182,7 +182,7 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     );
     // One's own by name is one's own.
     let own = shard.ok("cat", &conv, react(false, Some("cat")));
-    assert!(matches!(event(&own.events[0]), Event::React(own) if own.by.is_none()));
+    assert!(matches!(event(&own.events[0]), Event::React(own) if own.removed_by.is_none()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn a_send_to_a_user_makes_the_direct_conversation_once() {
     assert_eq!((applied.s, applied.mn, applied.events.len()), (3, 1, 3));
     assert_eq!(applied.events[0].adds, Some(u("alice")));
     assert_eq!(applied.events[1].adds, Some(u("bob")));
-    assert!(matches!(event(&applied.events[2]), Event::Msg(msg) if msg.s == 3 && msg.mn == 1));
+    assert!(matches!(event(&applied.events[2]), Event::Msg(msg) if msg.seq == 3 && msg.message_number == 1));
 
     let back = shard.ok("bob", &conv, to("alice", "{}"));
     assert_eq!((back.s, back.mn, back.events.len()), (4, 2, 1));

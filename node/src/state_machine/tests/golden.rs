@@ -295,7 +295,11 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             ShardCommand::Outbox(OutboxOp::Active {
                 items: vec![ActivityNote {
                     conv: conv(),
-                    last: LastEvent { s: 9, mn: 8, ts: 7 },
+                    last: LastEvent {
+                        seq: 9,
+                        message_number: 8,
+                        timestamp_ms: 7,
+                    },
                     large: true,
                     users: vec![bo()],
                 }],
@@ -508,7 +512,7 @@ fn outcomes_have_frozen_bytes() {
             ShardOutcome::Outbox(OutboxOutcome::Moved(vec![MovedMember {
                 user: u("bo"),
                 conv,
-                last: LastEvent { s: 9, mn: 8, ts: 7 },
+                last: LastEvent { seq: 9, message_number: 8, timestamp_ms: 7 },
             }])),
             "<3><1><1><2>bo<3>g_1<9><8><7>".to_owned(),
         ),

@@ -48,13 +48,13 @@ fn create_makes_one_event_per_initial_member_creator_first() {
         let s = i as u64 + 1;
         let (c, u_, who) = (conv.clone(), u("alice"), u(who));
         let member = MemberEvent {
-            c,
-            s,
-            ts: shard.now_ms,
-            u: u_,
-            who: who.clone(),
+            conversation: c,
+            seq: s,
+            timestamp_ms: shard.now_ms,
+            user: u_,
+            member: who.clone(),
             role: Some(role),
-            why: MembershipChange::Create,
+            change: MembershipChange::Create,
         };
         assert_eq!(event(published), Event::Member(member));
         assert_eq!(
@@ -126,7 +126,7 @@ fn no_removal_of_a_higher_or_equal_role() {
         event(&applied.events[0]),
         Event::Member(MemberEvent {
             role: None,
-            why: MembershipChange::Kick,
+            change: MembershipChange::Kick,
             ..
         })
     ));
@@ -177,11 +177,11 @@ fn last_owner_is_succeeded_by_oldest_admin_else_oldest_member() {
         panic!("{events:?}")
     };
     assert_eq!(
-        (&next_owner.who, next_owner.role, next_owner.why),
+        (&next_owner.member, next_owner.role, next_owner.change),
         (&u("admin"), Some(Role::Owner), MembershipChange::Role)
     );
     assert_eq!(
-        (&gone.who, gone.role, gone.why, gone.s),
+        (&gone.member, gone.role, gone.change, gone.seq),
         (&u("owner"), None, MembershipChange::Leave, applied.s)
     );
     assert_eq!(role(&shard, &conv, "admin"), Some(Role::Owner));
@@ -201,7 +201,10 @@ fn one_who_comes_again_starts_anew() {
     shard.ok("alice", &conv, text("while away"));
     let s = shard.ok("alice", &conv, invite("bob")).s;
     let view = query::open(&shard.rows, &conv, &u("bob"), Some(0), 100).unwrap();
-    assert_eq!((view.floor, view.read, view.delivered, view.last.s), (s, s, s, s));
+    assert_eq!(
+        (view.floor, view.read, view.delivered, view.last.seq),
+        (s, s, s, s)
+    );
     assert_eq!(view.events.map(|events| events.len()), Some(1));
     let summary = query::summary(&shard.rows, &conv, &u("bob")).unwrap();
     assert_eq!(summary.unread, 0);

@@ -350,7 +350,7 @@ impl Model {
         let floor = below.min(last).max(floor);
         let up_to = if below > last { last } else { floor - 1 };
         let mn = |(_, event): &(Bytes, Event)| match event {
-            Event::Msg(msg) => Some(msg.mn),
+            Event::Msg(msg) => Some(msg.message_number),
             _ => None,
         };
         let gone = log[..up_to as usize]
@@ -365,15 +365,15 @@ impl Model {
         let nothing = Body::new("{}").unwrap();
         for (tail, event) in self.logs.get_mut(conv).expect("a log") {
             match event {
-                Event::Msg(msg) if msg.s <= up_to && msg.s >= floor && !msg.deleted => {
-                    (msg.b, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
+                Event::Msg(msg) if msg.seq <= up_to && msg.seq >= floor && !msg.deleted => {
+                    (msg.body, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
                     self.messages
-                        .insert((conv.clone(), msg.s), MessageState::from(msg.clone()));
+                        .insert((conv.clone(), msg.seq), MessageState::from(msg.clone()));
                 }
-                Event::Edit(edit) if edit.of < floor || edit.s == up_to && edit.s >= floor => {
-                    (edit.b, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
-                    if let Some(state) = self.messages.get_mut(&(conv.clone(), edit.of)) {
-                        state.b = nothing.clone();
+                Event::Edit(edit) if edit.target_seq < floor || edit.seq == up_to && edit.seq >= floor => {
+                    (edit.body, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
+                    if let Some(state) = self.messages.get_mut(&(conv.clone(), edit.target_seq)) {
+                        state.body = nothing.clone();
                     }
                 }
                 _ => continue,
@@ -391,7 +391,7 @@ impl Model {
                 assert!(self.messages[&(command.conv.clone(), *of)].deleted);
                 let event = &self.logs[&command.conv][applied.s as usize - 1].1;
                 // Of what retention took the event is the message itself.
-                assert!(matches!(event, Event::Del(del) if del.of == *of) || applied.s == *of);
+                assert!(matches!(event, Event::Del(del) if del.target_seq == *of) || applied.s == *of);
             }
             ConversationOp::React { of, k, on, who } => {
                 let who = who.as_ref().unwrap_or(&command.user);
@@ -423,11 +423,11 @@ impl Model {
             }
             ConversationOp::Edit { of, .. } => {
                 let message = &self.messages[&(command.conv.clone(), *of)];
-                assert!(message.u == command.user && !message.deleted && role != Some(Role::Reader));
+                assert!(message.user == command.user && !message.deleted && role != Some(Role::Reader));
                 assert!(!blocked);
             }
             ConversationOp::Delete { of } => {
-                let own = self.messages[&(command.conv.clone(), *of)].u == command.user;
+                let own = self.messages[&(command.conv.clone(), *of)].user == command.user;
                 assert!(matches!(role, Some(Role::Owner | Role::Admin)) || own && role == Some(Role::Member));
             }
             ConversationOp::React { of, on, who, .. } => {
@@ -464,41 +464,52 @@ impl Model {
         match event {
             Event::Msg(msg) => {
                 self.messages
-                    .insert(message(msg.s), MessageState::from(msg.clone()));
+                    .insert(message(msg.seq), MessageState::from(msg.clone()));
             }
             Event::Edit(edit) => {
-                let state = self.messages.get_mut(&message(edit.of)).expect("a message");
-                (state.b, state.edited_ts) = (edit.b.clone(), Some(edit.ts));
+                let state = self
+                    .messages
+                    .get_mut(&message(edit.target_seq))
+                    .expect("a message");
+                (state.body, state.edited_timestamp_ms) = (edit.body.clone(), Some(edit.timestamp_ms));
                 if let Some(mentions) = &edit.mentions {
                     state.mentions = mentions.clone();
                 }
             }
             Event::React(react) => {
-                let state = self.messages.get_mut(&message(react.of)).expect("a message");
-                let count = state.reactions.remove(&react.k).unwrap_or(0);
-                let count = if react.on { count + 1 } else { count - 1 };
+                let state = self
+                    .messages
+                    .get_mut(&message(react.target_seq))
+                    .expect("a message");
+                let count = state.reactions.remove(&react.reaction).unwrap_or(0);
+                let count = if react.active { count + 1 } else { count - 1 };
                 if count > 0 {
-                    state.reactions.insert(react.k.clone(), count);
+                    state.reactions.insert(react.reaction.clone(), count);
                 }
-                let reaction = (conv.clone(), react.of, react.u.clone(), react.k.clone());
-                let known = match react.on {
-                    true => self.reactions.insert(reaction, react.s),
+                let reaction = (
+                    conv.clone(),
+                    react.target_seq,
+                    react.user.clone(),
+                    react.reaction.clone(),
+                );
+                let known = match react.active {
+                    true => self.reactions.insert(reaction, react.seq),
                     false => self.reactions.remove(&reaction),
                 };
-                assert_eq!(known.is_none(), react.on, "counted twice");
+                assert_eq!(known.is_none(), react.active, "counted twice");
             }
             Event::Del(del) => {
                 let nothing = Body::new("{}").unwrap();
                 let log = self.logs.get_mut(conv).expect("a log");
                 for (tail, event) in log.iter_mut() {
                     match event {
-                        Event::Msg(msg) if msg.s == del.of => {
-                            (msg.b, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
+                        Event::Msg(msg) if msg.seq == del.target_seq => {
+                            (msg.body, msg.deleted, msg.mentions) = (nothing.clone(), true, vec![]);
                             self.messages
-                                .insert(message(msg.s), MessageState::from(msg.clone()));
+                                .insert(message(msg.seq), MessageState::from(msg.clone()));
                         }
-                        Event::Edit(edit) if edit.of == del.of => {
-                            (edit.b, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
+                        Event::Edit(edit) if edit.target_seq == del.target_seq => {
+                            (edit.body, edit.mentions, edit.deleted) = (nothing.clone(), None, true);
                         }
                         _ => continue,
                     }
@@ -513,7 +524,7 @@ impl Model {
         let log = self.logs.entry(conv.clone()).or_default();
         let event = parse(tail);
         let last = log.iter().rev().find_map(|(_, event)| match event {
-            Event::Msg(msg) => Some(msg.mn),
+            Event::Msg(msg) => Some(msg.message_number),
             _ => None,
         });
         let ts = |event: &Event| event.position().expect("a durable event").2;
@@ -524,14 +535,14 @@ impl Model {
         self.fold(&conv, &event);
         match &event {
             Event::Msg(msg) => {
-                assert_eq!(msg.mn, last.unwrap_or(0) + 1);
-                self.cursors.insert((conv.clone(), msg.u.clone()), (seq, seq));
+                assert_eq!(msg.message_number, last.unwrap_or(0) + 1);
+                self.cursors.insert((conv.clone(), msg.user.clone()), (seq, seq));
             }
             Event::Member(member) => {
-                let key = (conv.clone(), member.who.clone());
-                let initial = member.why == MembershipChange::Create;
+                let key = (conv.clone(), member.member.clone());
+                let initial = member.change == MembershipChange::Create;
                 match member.role {
-                    Some(role) if member.why == MembershipChange::Role => {
+                    Some(role) if member.change == MembershipChange::Role => {
                         self.members.get_mut(&key).expect("a member").0 = role;
                     }
                     Some(role) => {
@@ -541,7 +552,7 @@ impl Model {
                         assert_eq!(before, None);
                         self.cursors.insert(key, (seq, seq));
                     }
-                    None if member.why == MembershipChange::Unban => {
+                    None if member.change == MembershipChange::Unban => {
                         assert!(self.blocked_or_banned.remove(&key))
                     }
                     None => {
@@ -549,7 +560,7 @@ impl Model {
                         self.cursors.remove(&key);
                         self.own.remove(&key);
                         let banned =
-                            member.why == MembershipChange::Ban && self.blocked_or_banned.insert(key);
+                            member.change == MembershipChange::Ban && self.blocked_or_banned.insert(key);
                         assert!(was || banned);
                     }
                 }
@@ -598,10 +609,10 @@ impl Model {
                     (view.title, view.floor, (view.muted, view.pinned)),
                     (summary.title.clone(), floor, own)
                 );
-                assert_eq!(view.last.s, log.len() as u64);
+                assert_eq!(view.last.seq, log.len() as u64);
                 let message = log.iter().rposition(|(_, event)| matches!(event, Event::Msg(_)));
                 let message = message.map_or(0, |at| at as u64 + 1);
-                assert_eq!(summary.last.s, message);
+                assert_eq!(summary.last.seq, message);
                 let there = (message >= floor).then(|| log[message as usize - 1].0.clone());
                 assert_eq!(summary.message.map(|message| message.tail), there);
                 let (delivered, read_before) = self.cursors[&(conv.clone(), user.clone())];
@@ -609,17 +620,17 @@ impl Model {
                     summary.delivered >= delivered && summary.read >= read_before,
                     "a cursor went back"
                 );
-                assert!(summary.read <= summary.delivered && summary.delivered <= view.last.s);
+                assert!(summary.read <= summary.delivered && summary.delivered <= view.last.seq);
                 self.cursors
                     .insert((conv.clone(), user.clone()), (summary.delivered, summary.read));
                 let unread = log[summary.read as usize..]
                     .iter()
                     .filter_map(|(_, event)| match event {
-                        Event::Msg(msg) if msg.mn > gone_mn && !msg.deleted => Some(msg),
+                        Event::Msg(msg) if msg.message_number > gone_mn && !msg.deleted => Some(msg),
                         _ => None,
                     });
                 let mentioned =
-                    |msg: &&MessageEvent| self.messages[&(conv.clone(), msg.s)].mentions.contains(&user);
+                    |msg: &&MessageEvent| self.messages[&(conv.clone(), msg.seq)].mentions.contains(&user);
                 let mentions = unread.clone().filter(mentioned).count();
                 assert_eq!(summary.unread as usize, unread.count());
                 assert_eq!(summary.mentions as usize, mentions);
@@ -722,9 +733,9 @@ impl Model {
 /// What one is shown of an event who may see those from `floor` on.
 fn visible((tail, event): &(Bytes, Event), floor: u64) -> Bytes {
     match event {
-        Event::Edit(edit) if edit.of < floor => {
+        Event::Edit(edit) if edit.target_seq < floor => {
             let mut left = edit.clone();
-            (left.b, left.mentions, left.deleted) = (Body::new("{}").unwrap(), None, true);
+            (left.body, left.mentions, left.deleted) = (Body::new("{}").unwrap(), None, true);
             Event::Edit(left).tail().into()
         }
         _ => tail.clone(),

@@ -152,7 +152,14 @@ fn open_shows_role_cursors_and_what_was_missed() {
     let view = query::open(&shard.rows, &conv, &u("bob"), None, 50).unwrap();
     assert_eq!(
         (view.role, view.last),
-        (Role::Member, LastEvent { s: 3, mn: 1, ts })
+        (
+            Role::Member,
+            LastEvent {
+                seq: 3,
+                message_number: 1,
+                timestamp_ms: ts
+            }
+        )
     );
     assert_eq!((view.read, view.delivered, view.members), (2, 2, 2));
     assert_eq!((view.events.clone(), view.gap), (None, false));
@@ -161,7 +168,7 @@ fn open_shows_role_cursors_and_what_was_missed() {
     let [event] = &wire.events.unwrap()[..] else {
         panic!("one event")
     };
-    assert!(matches!(event.event(), Some(Event::Msg(msg)) if msg.s == 3));
+    assert!(matches!(event.event(), Some(Event::Msg(msg)) if msg.seq == 3));
 }
 
 #[test]

@@ -136,8 +136,8 @@ fn the_last_event_keeps_its_seq_and_loses_its_words() {
     let Event::Msg(last) = parse(&line.message.unwrap().tail) else {
         panic!("a message")
     };
-    assert_eq!((last.s, last.b.as_str(), last.deleted), (6, "{}", true));
-    assert_eq!((line.unread, line.last.s), (0, 6));
+    assert_eq!((last.seq, last.body.as_str(), last.deleted), (6, "{}", true));
+    assert_eq!((line.unread, line.last.seq), (0, 6));
     let page = query::messages(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
     assert!(page.wire(&conv).unwrap().items[0].deleted);
     let react = ConversationOp::React {
@@ -178,9 +178,9 @@ fn edits_and_reactions_go_with_their_message() {
     let page = query::history(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
     let words: Vec<_> = page.events.iter().map(parse).collect();
     assert!(
-        matches!(&words[3], Event::Edit(edit) if edit.of == 3 && edit.deleted && edit.b.as_str() == "{}")
+        matches!(&words[3], Event::Edit(edit) if edit.target_seq == 3 && edit.deleted && edit.body.as_str() == "{}")
     );
-    assert!(matches!(&words[4], Event::Edit(edit) if edit.of == 4 && !edit.deleted));
+    assert!(matches!(&words[4], Event::Edit(edit) if edit.target_seq == 4 && !edit.deleted));
     let listed = query::messages(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
     let listed = listed.wire(&conv).unwrap().items;
     assert_eq!((listed.len(), listed[0].reactions["+1"]), (1, 1));

@@ -49,7 +49,7 @@ fn a_new_title_is_an_event_of_the_log() {
     let applied = shard.ok("alice", &conv, title("Lunch"));
     assert_eq!(applied.s, 3);
     assert!(
-        matches!(event(&applied.events[0]), Event::Meta(MetadataEvent { s: 3, title: Some(t), history: None, .. }) if t == "Lunch")
+        matches!(event(&applied.events[0]), Event::Meta(MetadataEvent { seq: 3, title: Some(t), history: None, .. }) if t == "Lunch")
     );
     let current_title = || query::summary(&shard.rows, &conv, &u("bob")).unwrap().title;
     assert_eq!(current_title().as_deref(), Some("Lunch"));
@@ -73,7 +73,7 @@ fn history_opens_and_closes_for_those_who_came_later() {
         query::open(&shard.rows, &conv, &u("bob"), None, 1)
             .unwrap()
             .last
-            .s
+            .seq
             + 1
             - page.events.len() as u64
     };
@@ -92,13 +92,13 @@ fn mute_and_pin_are_ones_own_and_make_no_event() {
     assert_eq!((applied.s, applied.mn, applied.events.len()), (0, 0, 1));
     let update = &applied.events[0];
     assert_eq!((update.seq, update.only.clone()), (0, Some(u("bob"))));
-    assert!(matches!(event(update), Event::Conv(conv) if conv.muted && !conv.pinned && conv.last.s == 2));
+    assert!(matches!(event(update), Event::Conv(conv) if conv.muted && !conv.pinned && conv.last.seq == 2));
     shard.ok("bob", &conv, own(None, Some(true)));
     let of = |shard: &TestShard, user| {
         let view = query::open(&shard.rows, &conv, &u(user), None, 1).unwrap();
         let summary = query::summary(&shard.rows, &conv, &u(user)).unwrap();
         assert_eq!((view.muted, view.pinned), (summary.muted, summary.pinned));
-        (view.muted, view.pinned, view.last.s)
+        (view.muted, view.pinned, view.last.seq)
     };
     assert_eq!(of(&shard, "bob"), (true, true, 2));
     assert_eq!(of(&shard, "alice"), (false, false, 2));
@@ -116,7 +116,7 @@ fn an_admin_gives_roles_up_to_member_and_only_below_admin() {
         event(&applied.events[0]),
         Event::Member(MemberEvent {
             role: Some(Role::Admin),
-            why: MembershipChange::Role,
+            change: MembershipChange::Role,
             ..
         })
     ));

@@ -77,7 +77,12 @@ fn edit_appends_an_event_and_the_message_shows_the_last_one() {
         panic!()
     };
     assert_eq!(
-        (edited.s, edited.of, edited.u.as_str(), edited.b.as_str()),
+        (
+            edited.seq,
+            edited.target_seq,
+            edited.user.as_str(),
+            edited.body.as_str()
+        ),
         (5, 4, "bob", r#"{"text":"better"}"#)
     );
     shard.now_ms += 5;
@@ -86,10 +91,10 @@ fn edit_appends_an_event_and_the_message_shows_the_last_one() {
     assert_eq!(visible.len(), 1);
     assert_eq!(
         (
-            visible[0].s,
-            visible[0].mn,
-            visible[0].b.as_str(),
-            visible[0].edited_ts
+            visible[0].seq,
+            visible[0].message_number,
+            visible[0].body.as_str(),
+            visible[0].edited_timestamp_ms
         ),
         (4, 1, r#"{"text":"best"}"#, Some(last.ts))
     );
@@ -109,15 +114,19 @@ fn a_deleted_message_keeps_its_seq_and_no_row_has_its_words() {
     assert!(stored(&shard, "s3cret"));
     let applied = shard.ok("bob", &conv, ConversationOp::Delete { of: 4 });
     assert_eq!(summary(&applied), (7, 0, 1, false));
-    assert!(matches!(event(&applied.events[0]), Event::Del(del) if (del.s, del.of) == (7, 4)));
+    assert!(matches!(event(&applied.events[0]), Event::Del(del) if (del.seq, del.target_seq) == (7, 4)));
     assert!(!stored(&shard, "s3cret"), "the words are still there");
     let visible = messages(&shard, &conv, "cat").remove(0);
     assert_eq!(
-        (visible.s, visible.mn, visible.ts),
-        (before.s, before.mn, before.ts)
+        (visible.seq, visible.message_number, visible.timestamp_ms),
+        (before.seq, before.message_number, before.timestamp_ms)
     );
     assert_eq!(
-        (visible.b.as_str(), visible.deleted, visible.edited_ts),
+        (
+            visible.body.as_str(),
+            visible.deleted,
+            visible.edited_timestamp_ms
+        ),
         ("{}", true, None)
     );
     assert!(visible.reactions.is_empty());
@@ -213,7 +222,7 @@ fn reactions_are_counted_once_per_user_and_kind() {
     assert_eq!(summary(&again), (set.s, 0, 0, true));
     assert_eq!(counts(&shard)["+1"], 2);
     let off = shard.ok("cat", &conv, react(4, "+1", false));
-    assert!(matches!(event(&off.events[0]), Event::React(react) if !react.on && react.k == "+1"));
+    assert!(matches!(event(&off.events[0]), Event::React(react) if !react.active && react.reaction == "+1"));
     assert_eq!(counts(&shard)["+1"], 1);
     let again = shard.ok("cat", &conv, react(4, "+1", false));
     assert_eq!(summary(&again), (0, 0, 0, true));
@@ -350,7 +359,7 @@ fn messages_are_paged_however_many_other_events_lie_between() {
         let page = query::messages(&shard.rows, &conv, &u("bob"), page, limit).unwrap();
         let items = page.wire(&conv).unwrap().items;
         (
-            items.iter().map(|message| message.s).collect::<Vec<_>>(),
+            items.iter().map(|message| message.seq).collect::<Vec<_>>(),
             page.more,
         )
     };
@@ -403,7 +412,7 @@ fn a_new_member_reads_no_earlier_words_in_an_edit() {
             .for_each(|events| events.retain(|tail| tail.starts_with(b"\"t\":\"edit\"")));
         let visible = visible.into_iter().map(|events| {
             let bodies = events.iter().map(|tail| match super::parse(tail) {
-                Event::Edit(edit) => (edit.b.as_str().to_owned(), edit.deleted),
+                Event::Edit(edit) => (edit.body.as_str().to_owned(), edit.deleted),
                 other => panic!("{other:?}"),
             });
             bodies.collect::<Vec<_>>()
@@ -468,7 +477,7 @@ fn spellings_of_one_reaction_are_counted_together() {
     shard.ok("own", &conv, react(4, coloured, true));
     let second = shard.ok("bob", &conv, react(4, plain, true));
     // Whoever comes first says how it is spelled, so that everybody counts the same.
-    assert!(matches!(event(&second.events[0]), Event::React(react) if react.k == coloured));
+    assert!(matches!(event(&second.events[0]), Event::React(react) if react.reaction == coloured));
     assert_eq!(
         messages(&shard, &conv, "cat")[0].reactions,
         [(coloured.to_owned(), 2)].into()

@@ -47,8 +47,8 @@ pub(super) fn merged(
 fn about(event: &EventEnvelope) -> Option<(Subject, UserId)> {
     let event_of = EncodedEvent::from_tail(&event.tail).ok()?.event()?;
     match event_of {
-        Event::Receipt(receipt) => Some((Subject::Cursors, receipt.u)),
-        Event::Typing(typing) => Some((Subject::Typing, typing.u)),
+        Event::Receipt(receipt) => Some((Subject::Cursors, receipt.user)),
+        Event::Typing(typing) => Some((Subject::Typing, typing.user)),
         Event::Conv(_) => Some((Subject::Settings, event.only.clone()?)),
         _ => None,
     }
@@ -79,8 +79,8 @@ mod tests {
 
     fn receipt(user: &str, read: u64, only: Option<&str>) -> Arc<EventEnvelope> {
         let receipt = ReceiptEvent {
-            c: conv(),
-            u: user.parse().unwrap(),
+            conversation: conv(),
+            user: user.parse().unwrap(),
             delivered: read,
             read,
         };
@@ -89,9 +89,9 @@ mod tests {
 
     fn typing(user: &str) -> Arc<EventEnvelope> {
         let typing = TypingEvent {
-            c: conv(),
-            u: user.parse().unwrap(),
-            on: true,
+            conversation: conv(),
+            user: user.parse().unwrap(),
+            active: true,
         };
         published(Event::Typing(typing), None)
     }

@@ -40,7 +40,7 @@ impl EventSubscriber {
         while taken.len() < most
             && let Some((conv, last)) = active.pop_first()
         {
-            if self.is_unknown(&conv, last.s) {
+            if self.is_unknown(&conv, last.seq) {
                 taken.push((conv, last));
             }
         }

@@ -121,8 +121,8 @@ impl Subscriber for EventSubscriber {
     fn active(&self, conv: &ConversationId, last: LastEvent) {
         if let Some(followed) = self.convs.borrow_mut().get_mut(conv) {
             // Protects the conversation from eviction until this message has been delivered.
-            followed.announced = followed.announced.max(last.s);
-        } else if self.reached.borrow().get(conv).is_none_or(|at| *at < last.s) {
+            followed.announced = followed.announced.max(last.seq);
+        } else if self.reached.borrow().get(conv).is_none_or(|at| *at < last.seq) {
             self.active.borrow_mut().insert(conv.clone(), last);
             self.link.request_check();
         }

@@ -26,9 +26,9 @@ fn conv() -> ConversationId {
 
 fn typing(user: &str) -> EventEnvelope {
     let event = Event::Typing(TypingEvent {
-        c: conv(),
-        u: user.parse().unwrap(),
-        on: true,
+        conversation: conv(),
+        user: user.parse().unwrap(),
+        active: true,
     });
     EventEnvelope {
         conv: conv(),
@@ -350,7 +350,11 @@ fn the_quietest_conversation_makes_room_and_reports_updates() {
     assert_eq!(feed.make_room(3), None);
     // Activity in the conversation that began first; in the next one, more was announced than delivered.
     feed.event(&message_at(&conv(), 1));
-    let last = |s| LastEvent { s, mn: s, ts: s };
+    let last = |s| LastEvent {
+        seq: s,
+        message_number: s,
+        timestamp_ms: s,
+    };
     feed.active(&convs[0], last(6));
     assert_eq!(feed.make_room(2), Some(convs[1].clone()));
     assert_eq!(feed.make_room(2), None);
@@ -375,7 +379,11 @@ fn what_was_lost_on_the_way_is_found_at_the_top_of_the_list() {
         conv: ConversationId::parse(id).unwrap(),
         ms,
         since_ms,
-        last: LastEvent { s: 9, mn: 9, ts: ms },
+        last: LastEvent {
+            seq: 9,
+            message_number: 9,
+            timestamp_ms: ms,
+        },
         large: false,
     };
     let list = [

@@ -107,7 +107,7 @@ impl Simulation {
             assert!(pages < 2_000, "it never ends");
             let page = self.step(cursor, limit);
             assert!(page.items.len() <= limit);
-            seen.extend(page.items.iter().map(|item| item.c.to_string()));
+            seen.extend(page.items.iter().map(|item| item.conversation.to_string()));
             let Some(next) = page.next else { break };
             cursor = ListCursor::parse(&next.to_string()).unwrap();
             between(self, pages);
