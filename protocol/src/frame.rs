@@ -8,11 +8,11 @@ use crate::event::Event;
 #[derive(Clone, PartialEq, Debug)]
 pub enum ServerFrame {
     /// A response, with the `id` of its request if it had one.
-    Answer {
+    Response {
         /// Number of the request; `None` if it had none.
         id: Option<i64>,
         /// The response to the request.
-        answer: Response,
+        response: Response,
     },
     /// An event pushed to the session.
     Event {
@@ -34,24 +34,26 @@ impl ServerFrame {
     /// Decodes one text message. The error describes the defect; a server of this version sends no defective frame.
     pub fn decode(text: &str) -> Result<ServerFrame, String> {
         let head = FrameHead::read(text).map_err(|error| error.to_string())?;
-        let tag = head.t.ok_or("t must be a string")?;
+        let tag = head.tag.ok_or("t must be a string")?;
         let id = head.id?;
         // `ready` has an `n` as well, and `conv` is a response and an event: only `n` and the tag together mark an
         // event.
-        if let Some(session_seq) = head.n
-            && let Some(event) = Event::decode_as(&tag, text)
+        if let Some(session_seq) = head.session_seq
+            && let Some(event) = Event::read(&tag, text)
         {
             return Ok(ServerFrame::Event {
                 session_seq,
                 event: event.map_err(|error| error.to_string())?,
             });
         }
-        match Response::decode(&tag, text) {
-            Some(answer) => Ok(ServerFrame::Answer {
+        match Response::read(&tag, text) {
+            Some(response) => Ok(ServerFrame::Response {
                 id,
-                answer: answer.map_err(|error| error.to_string())?,
+                response: response.map_err(|error| error.to_string())?,
             }),
-            None => Ok(ServerFrame::Unknown { session_seq: head.n }),
+            None => Ok(ServerFrame::Unknown {
+                session_seq: head.session_seq,
+            }),
         }
     }
 }

@@ -25,21 +25,23 @@ pub mod error;
 
 pub mod close;
 
-mod codec;
-
-pub mod conversation;
-
-pub mod command;
-
 pub mod cost;
 
-pub mod event;
+mod check;
+
+mod codec;
+
+mod shape;
+
+mod groups;
+
+pub mod rest;
 
 pub mod answer;
 
-pub mod lists;
+pub mod command;
 
-pub mod message;
+pub mod event;
 
 pub mod frame;
 
@@ -48,13 +50,13 @@ pub mod schema;
 pub use answer::Response;
 pub use close::{CloseAdvice, CloseCode};
 pub use command::{ClientCommand, DecodeError, Request};
-pub use cost::{CommandCost, CommandRate, cost};
+pub use cost::{CommandCost, CommandRate};
 pub use error::ErrorCode;
 pub use event::Event;
 pub use frame::ServerFrame;
 pub use ids::{ClientMessageId, ConversationId, InvalidId, UserId};
-pub use message::MessageState;
 pub use payload::{Body, EncodedEvent};
+pub use rest::MessageState;
 pub use role::{ConversationKind, GroupInvite, HistoryVisibility, MembershipChange, Role};
 
 /// Version of the protocol, sent in `hello`.

@@ -1,7 +1,7 @@
 //! JSON schemas of the protocol, generated from its types: the source of the node's OpenAPI and AsyncAPI documents.
 //!
-//! Types with plain fields derive their schemas. This module holds those of the types that check their own text, and
-//! the lists of shapes.
+//! Types with plain fields derive their schemas. This module holds those of the types that check their own text, and of
+//! the durable events. No other module imports it.
 
 use std::borrow::Cow;
 
@@ -9,43 +9,10 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-pub use crate::codec::{Schemas, Shape};
-use crate::event;
+use crate::event::Event;
 use crate::ids::{ClientMessageId, ConversationId, MAX_ID_BYTES, UserId};
 use crate::payload::{Body, EncodedEvent};
-
-/// The response to each command, both as `t`; `None` for the command without a response. Every command may also get
-/// `err`.
-pub const ANSWERS: [(&str, Option<&str>); 28] = [
-    ("auth", Some("ready")),
-    ("send", Some("ack")),
-    ("edit", Some("ack")),
-    ("del", Some("ack")),
-    ("react", Some("ack")),
-    ("create", Some("conv")),
-    ("invite", Some("ack")),
-    ("kick", Some("ack")),
-    ("ban", Some("ack")),
-    ("unban", Some("ack")),
-    ("role", Some("ack")),
-    ("join", Some("ack")),
-    ("leave", Some("ack")),
-    ("set", Some("ack")),
-    ("read", Some("ok")),
-    ("recv", Some("ok")),
-    ("open", Some("conv")),
-    ("list", Some("inbox")),
-    ("hist", Some("hist")),
-    ("sync", Some("delta")),
-    ("members", Some("members")),
-    ("typing", None),
-    ("watch", Some("ok")),
-    ("unwatch", Some("ok")),
-    ("block", Some("ok")),
-    ("unblock", Some("ok")),
-    ("me", Some("me")),
-    ("hb", Some("hb")),
-];
+pub use crate::shape::{Schemas, Shape};
 
 // === schemas of ids ===
 
@@ -112,7 +79,7 @@ impl PartialSchema for EncodedEvent {
     fn schema() -> RefOr<Schema> {
         let mut one = OneOfBuilder::new()
             .description(Some("A durable event of a conversation's log; `t` is its type."));
-        for shape in durable() {
+        for shape in Event::durable_shapes() {
             one = one.item(Schema::AllOf(shape.tagged()));
         }
         RefOr::T(Schema::OneOf(one.build()))
@@ -126,18 +93,7 @@ impl ToSchema for EncodedEvent {
 
     fn schemas(schemas: &mut Schemas) {
         // The variants are inlined above, so their own schemas must be registered too, or the references would dangle.
-        schemas.extend(durable().into_iter().flat_map(|shape| shape.schemas));
+        let shapes = Event::durable_shapes().into_iter();
+        schemas.extend(shapes.flat_map(|shape| shape.schemas));
     }
-}
-
-/// Returns the shapes of the durable events, which have a position in the log.
-fn durable() -> [Shape; 6] {
-    [
-        Shape::of::<event::MessageEvent>("msg", "A message was sent."),
-        Shape::of::<event::EditEvent>("edit", "The body of a message changed."),
-        Shape::of::<event::DeleteEvent>("del", "A message was deleted."),
-        Shape::of::<event::ReactionEvent>("react", "A reaction was added or removed."),
-        Shape::of::<event::MetadataEvent>("meta", "The title or a setting changed."),
-        Shape::of::<event::MemberEvent>("member", "A membership changed."),
-    ]
 }

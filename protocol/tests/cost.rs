@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::schema::ANSWERS;
-use protocol::{ClientCommand, CommandCost, CommandRate, Request, cost};
+use protocol::{ClientCommand, CommandCost, CommandRate, Request};
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -61,7 +60,7 @@ fn most(tag: &str) -> Value {
 
 fn cost_of(fields: &Value) -> CommandCost {
     match Request::decode(&fields.to_string()) {
-        Ok(Some(Request { command, .. })) => cost(&command),
+        Ok(Some(Request { command, .. })) => command.cost(),
         other => panic!("{fields}: {other:?}"),
     }
 }
@@ -87,7 +86,7 @@ fn table() -> BTreeMap<String, (String, String)> {
 #[test]
 fn every_command_costs_what_the_page_says() {
     let mut table = table();
-    for (tag, _) in ANSWERS {
+    for (tag, _) in ClientCommand::responses() {
         let (least, most) = (cost_of(&least(tag)), cost_of(&most(tag)));
         assert_eq!(least.rate, most.rate);
         let rate = match least.rate {
@@ -111,7 +110,7 @@ fn every_command_costs_what_the_page_says() {
 /// The bursts of a node with the default settings.
 #[test]
 fn the_largest_of_each_kind_fits_into_the_burst() {
-    for (tag, _) in ANSWERS {
+    for (tag, _) in ClientCommand::responses() {
         let CommandCost { rate, tokens } = cost_of(&most(tag));
         let burst = match rate {
             CommandRate::Changes => 60,

@@ -109,7 +109,7 @@ impl ChatModel {
     /// Processes a frame of the server.
     pub(crate) fn frame(&mut self, text: &str) -> Vec<ClientAction> {
         match ServerFrame::decode(text) {
-            Ok(ServerFrame::Answer { id, answer }) => self.answered(id, answer),
+            Ok(ServerFrame::Response { id, response }) => self.answered(id, response),
             Ok(ServerFrame::Event {
                 session_seq: n,
                 event,

@@ -10,8 +10,7 @@ use protocol::answer::{
 };
 use protocol::command::{GetHistory, ListConversations, ListMembers, SyncRequest};
 use protocol::limits::SYNC_HAVE;
-use protocol::lists::{BanEntryRow, BanList, BlockList};
-use protocol::message::MessagePage;
+use protocol::rest::{BanEntryRow, BanList, BlockList, MessagePage};
 use protocol::{ConversationId, ErrorCode, UserId, limits};
 
 use crate::shard_client::{CommandError, ShardClient, SyncItem};

@@ -3,7 +3,7 @@
 //!
 //! The document describes the server: it *receives* commands and *sends* answers and events, all on one channel.
 
-use protocol::schema::{ANSWERS, Shape};
+use protocol::schema::Shape;
 use protocol::{ClientCommand, Event, Response, SUBPROTOCOL};
 use serde_json::{Map, Value, json};
 
@@ -40,7 +40,8 @@ pub(super) fn describe() -> Value {
     let channel: Map<String, Value> = all.keys().map(in_channel).collect();
     let mut operations: Map<String, Value> = commands
         .iter()
-        .map(|shape| (shape.tag.to_owned(), receive(shape)))
+        .zip(ClientCommand::responses())
+        .map(|(shape, (_, response))| (shape.tag.to_owned(), receive(shape, response)))
         .collect();
     operations.insert(
         "greet".to_owned(),
@@ -127,6 +128,7 @@ impl VocabularyPart {
             "title": shape.tag,
             "summary": shape.about,
             "payload": payload,
+            "examples": [{ "payload": self.example(shape) }],
         });
         // Only events require their envelope field; a command may omit `id`.
         match self {
@@ -137,20 +139,32 @@ impl VocabularyPart {
         }
         message
     }
+
+    /// Returns the example of a shape as a whole message.
+    fn example(self, shape: &Shape) -> Value {
+        let mut example: Value = serde_json::from_str(shape.example).expect("an example is valid JSON");
+        example["t"] = shape.tag.into();
+        match self {
+            VocabularyPart::Event => example["n"] = 413.into(),
+            // `hello` opens the connection and responds to nothing.
+            VocabularyPart::Answer if shape.tag == "hello" => {}
+            VocabularyPart::Command | VocabularyPart::Answer => example["id"] = 7.into(),
+        }
+        example
+    }
 }
 
 /// Describes the operation of a command: the server receives it and sends the answer.
-fn receive(shape: &Shape) -> Value {
+fn receive(shape: &Shape, response: Option<&str>) -> Value {
     let mut operation = json!({
         "action": "receive",
         "summary": shape.about,
         "channel": { "$ref": "#/channels/session" },
         "messages": [message_of_channel(&VocabularyPart::Command.key(shape))],
     });
-    // A command without an entry has no answer, and no reply either. Every other command may also be answered by `err`.
-    let answer = ANSWERS.iter().find(|(command, _)| *command == shape.tag);
-    if let Some(answer) = answer.and_then(|(_, answer)| *answer) {
-        let answers = [answer, "err"].map(|tag| message_of_channel(&format!("answer.{tag}")));
+    // A command without a response has no reply. Every other command may also be answered by `err`.
+    if let Some(response) = response {
+        let answers = [response, "err"].map(|tag| message_of_channel(&format!("answer.{tag}")));
         operation["reply"] = json!({ "channel": { "$ref": "#/channels/session" }, "messages": answers });
     }
     operation
@@ -267,6 +281,8 @@ mod tests {
         assert_eq!(send["allOf"][0]["properties"]["id"]["type"], "integer");
         assert_eq!(send["allOf"][1]["$ref"], "#/components/schemas/command.Send");
         assert_eq!(payload("event.msg")["allOf"][0]["required"], json!(["n", "t"]));
+        let example = &document["components"]["messages"]["command.hb"]["examples"][0]["payload"];
+        assert_eq!(*example, json!({ "t": "hb", "id": 7, "n": 413 }));
     }
 
     #[test]

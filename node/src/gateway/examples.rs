@@ -1,8 +1,10 @@
 //! Examples of the OpenAPI description: one for each schema that is a whole body, and for each path parameter.
 //!
-//! The examples are data (`examples.json`), so that a description of a hundred bodies needs no code. The test of the
-//! description finds a body without an example, and an example that its schema refuses.
+//! Those of the protocol's shapes are declared with the shapes. The others are data (`examples.json`), so that a
+//! description of a hundred bodies needs no code. The test of the description finds a body without an example, and an
+//! example that its schema refuses.
 
+use protocol::{ClientCommand, Event, Response};
 use serde_json::Value;
 
 /// Examples by the name of a schema, by an operation without a named schema, and by the name of a parameter.
@@ -10,7 +12,11 @@ const EXAMPLES: &str = include_str!("examples.json");
 
 /// Adds the examples to the bodies and parameters of every operation.
 pub(super) fn add(openapi: &mut Value) {
-    let examples: Value = serde_json::from_str(EXAMPLES).expect("the examples are valid JSON");
+    let mut examples: Value = serde_json::from_str(EXAMPLES).expect("the examples are valid JSON");
+    for shape in [ClientCommand::shapes(), Response::shapes(), Event::shapes()].concat() {
+        let example = serde_json::from_str(shape.example).expect("an example is valid JSON");
+        examples["schemas"][shape.name.as_ref()] = example;
+    }
     for (path, item) in fields_mut(openapi, "paths") {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             let name = format!("{} {path}", method.to_uppercase());

@@ -31,7 +31,7 @@ pub(crate) use owner_client::OwnerCallError;
 use std::sync::Arc;
 
 use cluster::{Cluster, ClusterClock, ShardId};
-use protocol::message::MessagePage;
+use protocol::rest::MessagePage;
 use protocol::{ConversationId, GroupInvite, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

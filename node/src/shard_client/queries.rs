@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cluster::ShardId;
-use protocol::message::MessagePage;
+use protocol::rest::MessagePage;
 use protocol::{ConversationId, EncodedEvent, ErrorCode, GroupInvite, UserId};
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, delete, get, put, web};
 use protocol::ClientCommand;
 use protocol::answer::Ack;
 use protocol::command::{ListMembers, MemberAction};
-use protocol::lists::BanList;
+use protocol::rest::BanList;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::caller::AuthenticatedUser;

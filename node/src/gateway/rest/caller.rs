@@ -9,7 +9,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
 use protocol::command::SetTyping;
-use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId, cost};
+use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId};
 
 use crate::commands::ConversationChange;
 use crate::gateway::admission;
@@ -64,7 +64,7 @@ impl AuthenticatedUser {
     /// Validates a command and charges its cost.
     pub(super) fn may(&self, command: &ClientCommand) -> Result<(), Problem> {
         command.check()?;
-        self.pay(cost(command))
+        self.pay(command.cost())
     }
 
     /// Charges a cost to the user's account.

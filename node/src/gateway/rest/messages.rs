@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use protocol::answer::{Ack, HistoryResponse as Events};
 use protocol::command::{DeleteMessage, EditMessage, GetHistory, SendMessage};
-use protocol::message::MessagePage;
+use protocol::rest::MessagePage;
 use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, delete, get, post, put, web};
 use protocol::answer::Ack;
 use protocol::command::{BlockUser, ListConversations, WatchUsers};
 use protocol::event::PresenceEvent;
-use protocol::lists::BlockList;
+use protocol::rest::BlockList;
 use protocol::{ClientCommand, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
 

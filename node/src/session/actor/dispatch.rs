@@ -6,9 +6,7 @@ use std::time::Instant;
 use actix::Context;
 use protocol::answer::{HeartbeatResponse, OkResponse};
 use protocol::command::SetTyping;
-use protocol::{
-    ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Request, Response, UserId, cost,
-};
+use protocol::{ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Request, Response, UserId};
 
 use super::Session;
 use crate::session::messages::ReceivedCommand;
@@ -25,7 +23,7 @@ impl Session {
         // A command that cannot be decoded counts as a change, which has the lower rate.
         let cost = request
             .as_ref()
-            .map_or(CommandCost::CHANGE, |request| cost(&request.command));
+            .map_or(CommandCost::CHANGE, |request| request.command.cost());
         // Refused commands count as well: a client that ignores refusals has to be disconnected.
         if !self.limits.accepts(cost, Instant::now()) {
             return self.close(ctx, CloseCode::RateAbuse);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::message::{MessagePage, MessageState};
+use protocol::rest::{MessagePage, MessageState};
 use protocol::{ConversationId, EncodedEvent, Event, UserId};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;

@@ -1,12 +1,39 @@
-//! Durable events that change an earlier message or the conversation itself.
+//! Changes of earlier messages: `edit`, `del` and their events.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Event, is_false};
-use crate::ids::{ConversationId, UserId};
-use crate::payload::{Body, EncodedEvent};
-use crate::role::HistoryVisibility;
+use super::common_responses::Ack;
+use super::messages::{MessageEvent, message_cost};
+use crate::check::{self, Rejection, most};
+use crate::codec::is_false;
+use crate::cost::CommandCost;
+use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::limits;
+use crate::payload::Body;
+use crate::shape::{CommandFields, EventFields, ShapeFields};
+
+/// Fields of the `edit` command, which replaces the body of a message.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Edit)]
+pub struct EditMessage {
+    /// Id of the conversation.
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
+    /// The `s` of the message.
+    #[serde(rename = "of")]
+    pub target_seq: u64,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
+    /// The new body, a JSON object of at most 16 KiB.
+    #[serde(rename = "b")]
+    pub body: Body,
+    /// Users to notify from now on, at most 50; if absent, the mentions of the message stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub mentions: Option<Vec<UserId>>,
+}
 
 /// Fields of the `edit` event: the body of a message was replaced.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
@@ -39,6 +66,21 @@ pub struct EditEvent {
     pub deleted: bool,
 }
 
+/// Fields of the `del` command, which deletes a message.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::Del)]
+pub struct DeleteMessage {
+    /// Id of the conversation.
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
+    /// The `s` of the message.
+    #[serde(rename = "of")]
+    pub target_seq: u64,
+    /// Idempotency key: a repeated command with the same key has no second effect.
+    #[serde(rename = "cid")]
+    pub client_message_id: ClientMessageId,
+}
+
 /// Fields of the `del` event: a message was deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Del)]
@@ -60,74 +102,19 @@ pub struct DeleteEvent {
     pub timestamp_ms: u64,
 }
 
-/// Fields of the `react` event: a reaction was set or removed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = event::React)]
-pub struct ReactionEvent {
-    /// Id of the conversation.
-    #[serde(rename = "c")]
-    pub conversation: ConversationId,
-    /// Sequence number of this event in its conversation.
-    #[serde(rename = "s")]
-    pub seq: u64,
-    /// The `s` of the message with the reaction.
-    #[serde(rename = "of")]
-    pub target_seq: u64,
-    /// The user whose reaction was set or removed.
-    #[serde(rename = "u")]
-    pub user: UserId,
-    /// Time of the event, in milliseconds since the Unix epoch.
-    #[serde(rename = "ts")]
-    pub timestamp_ms: u64,
-    /// The reaction, 1 to 32 bytes of text.
-    #[serde(rename = "k")]
-    pub reaction: String,
-    /// True if the reaction was set, false if it was removed.
-    #[serde(rename = "on")]
-    pub active: bool,
-    /// The owner or admin who removed the reaction; absent if the user did it.
-    #[serde(rename = "by", default, skip_serializing_if = "Option::is_none")]
-    pub removed_by: Option<UserId>,
-}
-
-/// Fields of the `meta` event; only the settings that changed are present.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = event::Meta)]
-pub struct MetadataEvent {
-    /// Id of the conversation.
-    #[serde(rename = "c")]
-    pub conversation: ConversationId,
-    /// Sequence number of this event in its conversation.
-    #[serde(rename = "s")]
-    pub seq: u64,
-    /// Time of the event, in milliseconds since the Unix epoch.
-    #[serde(rename = "ts")]
-    pub timestamp_ms: u64,
-    /// The user who changed the settings.
-    #[serde(rename = "u")]
-    pub user: UserId,
-    /// The new title; an empty one means that the title was removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// History that a new member may read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<HistoryVisibility>,
-}
-
 /// Returns the tombstone of a deleted message, or of an edit of one, from its tail. `b` is empty, mentions are removed,
 /// and `deleted` is true. The bytes before the body stay as they were.
 pub fn tombstone(tail: &str) -> String {
     // Only the key can match: before the body stand ids and numbers, and a `cid` escapes its quotes.
     // A tail that is not valid JSON must lose its body too, so the head is found by text and not by parsing.
     let head = tail.split_once(",\"b\":").map_or(tail, |(head, _)| head);
-    let event = EncodedEvent::from_tail(tail.as_bytes())
-        .ok()
-        .and_then(|event| event.event());
-    let reply_to = match event {
-        Some(Event::Msg(msg)) => msg.reply_to,
-        _ => None,
+    let reply_to = if tail.starts_with("\"t\":\"msg\",") {
+        let msg = MessageEvent::read(&format!("{{{tail}")).ok();
+        msg.and_then(|msg| msg.reply_to)
+    } else {
+        None
     };
-    let reply_to = reply_to.map_or_else(String::new, |s| format!(",\"reply_to\":{s}"));
+    let reply_to = reply_to.map_or_else(String::new, |seq| format!(",\"reply_to\":{seq}"));
     format!("{head},\"b\":{{}}{reply_to},\"deleted\":true}}")
 }
 
@@ -140,9 +127,77 @@ pub fn edited(tail: &str) -> Option<u64> {
     of[..end].parse().ok()
 }
 
+// === shapes ===
+
+impl ShapeFields for EditMessage {
+    const EXAMPLE: &'static str =
+        r#"{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","of":4,"cid":"7f3a2d","b":{"text":"Viewing at seven?"}}"#;
+}
+
+impl CommandFields for EditMessage {
+    type Response = Ack;
+
+    fn check(&self) -> Result<(), Rejection> {
+        check::body(&self.body)?;
+        most("mentions", self.mention_count(), limits::MENTIONS)
+    }
+
+    fn cost(&self) -> CommandCost {
+        message_cost(&self.body, self.mention_count())
+    }
+}
+
+impl EditMessage {
+    fn mention_count(&self) -> usize {
+        self.mentions.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl ShapeFields for EditEvent {
+    const EXAMPLE: &'static str = concat!(
+        r#"{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","s":5,"of":4,"u":"ada","ts":1795912692663,"#,
+        r#""b":{"text":"Viewing at seven?"}}"#,
+    );
+}
+
+impl EventFields for EditEvent {
+    fn position(&self) -> Option<(&ConversationId, u64, u64)> {
+        Some((&self.conversation, self.seq, self.timestamp_ms))
+    }
+}
+
+impl ShapeFields for DeleteMessage {
+    const EXAMPLE: &'static str = r#"{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","of":4,"cid":"7f3a2d"}"#;
+}
+
+impl CommandFields for DeleteMessage {
+    type Response = Ack;
+
+    fn check(&self) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn cost(&self) -> CommandCost {
+        CommandCost::CHANGE
+    }
+}
+
+impl ShapeFields for DeleteEvent {
+    const EXAMPLE: &'static str =
+        r#"{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","s":5,"of":4,"u":"ada","ts":1795912692663}"#;
+}
+
+impl EventFields for DeleteEvent {
+    fn position(&self) -> Option<(&ConversationId, u64, u64)> {
+        Some((&self.conversation, self.seq, self.timestamp_ms))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::payload::EncodedEvent;
 
     #[test]
     fn of_a_deleted_message_everything_but_the_words_is_left() {

@@ -1,11 +1,12 @@
-//! Current state of messages, for clients that show a conversation without processing its events.
+//! Current state of messages, for clients that show a conversation without processing its events. Only REST returns it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::event::MessageEvent;
+use super::messages::MessageEvent;
+use crate::codec::is_false;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::payload::Body;
 
@@ -84,8 +85,4 @@ impl From<MessageEvent> for MessageState {
             mentions: msg.mentions,
         }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }

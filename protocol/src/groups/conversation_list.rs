@@ -1,0 +1,107 @@
+//! The user's conversations: `list` and the `inbox` response.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::conversation::DirectPeer;
+use crate::check::{self, Rejection};
+use crate::codec::is_false;
+use crate::cost::{self, CommandCost};
+use crate::ids::ConversationId;
+use crate::payload::EncodedEvent;
+use crate::role::{ConversationKind, Role};
+use crate::shape::{CommandFields, ShapeFields};
+
+/// Fields of the `list` command, which returns a page of the user's conversations.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = command::List)]
+pub struct ListConversations {
+    /// The `next` of the previous page; absent for the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub cursor: Option<String>,
+    /// Page size, 1 to 100; 50 if absent. A larger value is reduced to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// Fields of the `inbox` response: a page of the user's conversations.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConversationList {
+    /// The conversations, the latest activity first.
+    pub items: Vec<ConversationListItem>,
+    /// Cursor of the next page; null after the last page.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// One conversation of the user's list.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConversationListItem {
+    /// Id of the conversation.
+    #[serde(rename = "c")]
+    pub conversation: ConversationId,
+    /// Kind of the conversation.
+    pub kind: ConversationKind,
+    /// Title of the conversation; null if it has none.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The user's role; null if the row is stale.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// The last message in its current state; null if there is none, the user may not read it, or the row is stale.
+    #[serde(default)]
+    pub last: Option<EncodedEvent>,
+    /// Number of messages above the read cursor that the user may read.
+    #[serde(default)]
+    pub unread: u64,
+    /// Number of unread messages that mention the user.
+    #[serde(default)]
+    pub mentions: u64,
+    /// The user's read cursor.
+    #[serde(default)]
+    pub read: u64,
+    /// The user's delivered cursor.
+    #[serde(default)]
+    pub delivered: u64,
+    /// True if notifications are muted for this user.
+    #[serde(default)]
+    pub muted: bool,
+    /// True if the user's clients show the conversation on top.
+    #[serde(default)]
+    pub pinned: bool,
+    /// The other user of a direct conversation; absent in groups and channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<DirectPeer>,
+    /// True if the owner of the conversation did not respond in time: only `c` and `kind` are valid. Request the page
+    /// again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stale: bool,
+}
+
+// === shapes ===
+
+impl ShapeFields for ListConversations {
+    const EXAMPLE: &'static str = r#"{"limit":20}"#;
+}
+
+impl CommandFields for ListConversations {
+    type Response = ConversationList;
+
+    fn check(&self) -> Result<(), Rejection> {
+        check::cursor(self.cursor.as_deref())
+    }
+
+    fn cost(&self) -> CommandCost {
+        cost::page(self.limit)
+    }
+}
+
+impl ShapeFields for ConversationList {
+    const EXAMPLE: &'static str = concat!(
+        r#"{"items":[{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","kind":"group","title":"Flat hunting","role":"owner","#,
+        r#""last":{"t":"msg","c":"g_01M8JBSWWP98W05E6QCDQ99WQX","s":4,"mn":1,"ts":1795912692652,"u":"ada","#,
+        r#""cid":"7f3a2c","b":{"text":"Viewing at six?"}},"unread":0,"mentions":0,"read":4,"delivered":4,"#,
+        r#""muted":false,"pinned":false}],"next":null}"#,
+    );
+}
