@@ -229,6 +229,25 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     let third = node
         .done("POST", "/v1/auth/refresh", "", refresh_body(&second))
         .await;
+    // A token of a device, used over the WebSocket and REST, and refused to another device.
+    let access = text(&third, "access_token");
+    let device = node
+        .done(
+            "POST",
+            "/v1/auth/devices",
+            &access,
+            Some(json!({ "device": "sensor" })),
+        )
+        .await;
+    let device = text(&device, "token");
+    let bound = |device_id: &str| json!({ "t": "auth", "id": 1, "token": device, "device": device_id });
+    node.say(&[(bound("sensor"), "ready")]).await;
+    node.done("GET", "/v1/conversations", &device, None).await;
+    let refused = node.say(&[(bound("phone"), "err")]).await;
+    refusals.push((401, refused[0].to_string()));
+    let another = Some(json!({ "device": "another" }));
+    refusals.push(node.call("POST", "/v1/auth/devices", &device, another).await);
+    refusals.push(node.call("GET", "/v1/conversations", &device[..40], None).await);
     // One that was replaced comes back: the login is over.
     refusals.push(
         node.call("POST", "/v1/auth/refresh", "", refresh_body(&first))
@@ -238,6 +257,11 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         node.call("POST", "/v1/auth/refresh", "", refresh_body(&third))
             .await,
     );
+    let revoked = eventually("the device token is revoked with its login", async || {
+        let reply = node.call("GET", "/v1/conversations", &device, None).await;
+        (reply.0 == 401).then_some(reply)
+    });
+    refusals.push(revoked.await);
     let odd = Some(json!({ "refresh_token": [third["refresh_token"]] }));
     refusals.push(node.call("POST", "/v1/auth/refresh", "", odd).await);
     node.done("POST", "/v1/auth/logout", "", refresh_body(&third))
@@ -333,6 +357,8 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         ("a refresh token", token(&first, "refresh_token")),
         ("a refresh token", token(&second, "refresh_token")),
         ("a refresh token", token(&third, "refresh_token")),
+        // Its middle: the end of the sealed form names the user.
+        ("a device token", device[25..80].to_owned()),
         ("a token of another issuer", alice),
         ("a forged token", forged),
         ("the name of a session", sid),

@@ -1,20 +1,23 @@
-//! Active keyring of the cluster: hashes, signatures, and the two secrets that clients hold.
+//! Active keyring of the cluster: hashes, signatures, and the secrets that clients hold.
 //!
 //! ```text
 //! challenge      base32( identifier tag 16 │ code id 16 │ mac 8 )
 //! refresh token  rt_ base64url( family 16 │ secret 32 │ mac 16 │ user )
+//! device token   dt_ base64url( id 16 │ secret 32 │ mac 16 │ user )
 //! user id        u_ base32( hash of the identifier tag 16 )
 //! ```
-//! Both secrets carry a MAC, so that forged ones cost the log nothing. The identifier tag is a keyed hash of the
+//! The secrets carry a MAC, so that forged ones cost the log nothing. The identifier tag is a keyed hash of the
 //! identifier, and the user id a keyed hash of the tag. Neither reveals the identifier, and a challenge does not reveal
 //! the user id. All keys are derived from one, the pepper, by purpose.
 
+mod device_token;
 mod otp_challenge;
 mod refresh_token;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +33,7 @@ use tokio::sync::Notify;
 
 use crate::state_machine::{Keyring, LoginHash, LoginKey, SecretBytes};
 
+pub(crate) use self::device_token::DeviceToken;
 pub(crate) use self::otp_challenge::OtpChallenge;
 pub(crate) use self::refresh_token::RefreshToken;
 
@@ -50,6 +54,8 @@ pub struct KeyringCache {
     /// Age from which the fetched keyring may be outdated.
     stale: Duration,
     wake: Notify,
+    /// True once a device token was requested, which needs keys even without login by code.
+    demanded: AtomicBool,
 }
 
 /// Keyring with its keys prepared for use.
@@ -90,6 +96,7 @@ impl KeyringCache {
             fetched: Mutex::default(),
             stale,
             wake: Notify::new(),
+            demanded: AtomicBool::new(false),
         }
     }
 
@@ -131,6 +138,17 @@ impl KeyringCache {
     /// Wakes the key refresh task.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Requests that the cluster gets keys even without login by code.
+    pub(crate) fn demand(&self) {
+        self.demanded.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Returns true if keys were demanded.
+    pub(super) fn is_demanded(&self) -> bool {
+        self.demanded.load(Ordering::Relaxed)
     }
 
     pub(super) async fn poked(&self) {

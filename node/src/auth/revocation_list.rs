@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use protocol::ClientMessageId;
 use tokio::sync::Semaphore;
 
+use super::device_tokens::CACHE_TTL;
 use crate::config::Config;
 use crate::rpc;
 use crate::shard_client::ClientContext;
@@ -77,7 +78,9 @@ impl RevocationList {
     fn bounded(config: &Config, most: usize) -> RevocationList {
         let inner = Inner {
             // The issuing node and the checking node use their own clocks, each within the tolerance.
-            keep: config.login.access_token_ttl.0 + config.tuning.token_leeway.0 + TOLERANCE * 2,
+            keep: (config.login.access_token_ttl.0 + config.tuning.token_leeway.0 + TOLERANCE * 2)
+                // The list refuses what the cache of device tokens still holds, and what a query in flight adds to it.
+                .max(CACHE_TTL * 2),
             most,
             state: Mutex::default(),
             known: Gauge::default(),

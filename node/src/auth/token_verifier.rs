@@ -5,17 +5,18 @@
 //! configured file only.
 //! A [`TokenError`] gives no reason beyond expired, invalid and not yet verifiable. Tokens are never logged.
 
-use std::collections::HashMap;
-use std::path::Path;
+mod verification_keys;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::ClusterClock;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use protocol::{ClientMessageId, ErrorCode, UserId};
 use serde::Deserialize;
 
+use self::verification_keys::VerificationKeys;
+use super::device_tokens::DeviceTokens;
 use super::keyring;
 use super::keyring::KeyringCache as OwnKeys;
 use super::revocation_list::RevocationList;
@@ -24,13 +25,15 @@ use crate::config;
 /// Maximum length of a token in bytes: room for the claims of common providers.
 const TOKEN_BYTES: usize = 8_192;
 
-/// Verifier of access tokens. Stateless: every node verifies every token.
+/// Verifier of access tokens, without state except for [`DeviceTokens`]: every node verifies every token.
 pub struct TokenVerifier {
     keys: VerificationKeys,
     validation: Validation,
     own: Option<ClusterIssuer>,
     dev: bool,
     clock: ClusterClock,
+    /// Device tokens; `None` refuses them.
+    devices: Option<DeviceTokens>,
 }
 
 /// Verification of the tokens that the cluster signs.
@@ -49,6 +52,8 @@ pub struct TokenIdentity {
     pub expires: Option<SystemTime>,
     /// Login that the token was issued for; `None` for tokens of other issuers. Its revocation closes the sessions.
     pub login: Option<ClientMessageId>,
+    /// Only device that may use the token; `None` for any.
+    pub device: Option<Box<str>>,
 }
 
 /// Reason for refusing a token, as reported to the client.
@@ -63,6 +68,12 @@ pub enum TokenError {
     /// The token has a cluster key id, and this node has not received the cluster's keys yet; the client retries.
     #[error("this node has not loaded the keys of the cluster yet")]
     NotYet,
+    /// The owner of the token's user cannot be asked at the moment; the client retries.
+    #[error("the token cannot be verified at the moment")]
+    Unverified,
+    /// The token is bound to another device than the client names.
+    #[error("the token belongs to another device")]
+    OtherDevice,
 }
 
 /// Configured keys that cannot be used.
@@ -81,12 +92,6 @@ pub enum Error {
         path: String,
         reason: String,
     },
-}
-
-enum VerificationKeys {
-    None,
-    One(DecodingKey),
-    Named(HashMap<String, DecodingKey>),
 }
 
 #[derive(Deserialize)]
@@ -120,6 +125,7 @@ impl TokenVerifier {
             own: None,
             dev: settings.dev_tokens,
             clock: ClusterClock::system(),
+            devices: None,
         })
     }
 
@@ -158,7 +164,25 @@ impl TokenVerifier {
         self
     }
 
-    /// Verifies a token.
+    /// Accepts device tokens as well.
+    #[must_use]
+    pub fn with_devices(mut self, devices: DeviceTokens) -> TokenVerifier {
+        self.devices = Some(devices);
+        self
+    }
+
+    /// Verifies a token of any kind. That of a device may need a query at another node.
+    ///
+    /// # Errors
+    /// [`TokenError`], which may be sent to the client as it is.
+    pub async fn verify(&self, token: &str) -> Result<TokenIdentity, TokenError> {
+        match &self.devices {
+            Some(devices) if DeviceTokens::is_one(token) => devices.verify(token).await,
+            _ => self.check(token),
+        }
+    }
+
+    /// Verifies a token by the keys of this node. Refuses device tokens, which only [`TokenVerifier::verify`] accepts.
     ///
     /// # Errors
     /// [`TokenError`], which may be sent to the client as it is.
@@ -176,6 +200,7 @@ impl TokenVerifier {
                 user,
                 expires: None,
                 login: None,
+                device: None,
             });
         }
         let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
@@ -267,7 +292,24 @@ fn identity(
         user,
         expires: Some(expires),
         login: sid.and_then(|sid| ClientMessageId::parse(&sid).ok()),
+        device: None,
     })
+}
+
+// === impl TokenIdentity ===
+
+impl TokenIdentity {
+    /// Returns the device of a client that names `named`: the one that the token is bound to, if it is.
+    ///
+    /// # Errors
+    /// [`TokenError::OtherDevice`] if the token is bound to another one.
+    pub fn device_of(&self, named: Option<&str>) -> Result<Option<String>, TokenError> {
+        match (&self.device, named) {
+            (Some(bound), Some(named)) if **bound != *named => Err(TokenError::OtherDevice),
+            (Some(bound), _) => Ok(Some(bound.to_string())),
+            (None, named) => Ok(named.map(str::to_owned)),
+        }
+    }
 }
 
 // === impl ClusterIssuer, TokenError ===
@@ -299,8 +341,8 @@ impl TokenError {
     pub fn code(self) -> ErrorCode {
         match self {
             TokenError::Expired => ErrorCode::TokenExpired,
-            TokenError::Invalid => ErrorCode::Unauthenticated,
-            TokenError::NotYet => ErrorCode::Unavailable,
+            TokenError::Invalid | TokenError::OtherDevice => ErrorCode::Unauthenticated,
+            TokenError::NotYet | TokenError::Unverified => ErrorCode::Unavailable,
         }
     }
 }
@@ -311,89 +353,4 @@ fn instant(seconds: f64) -> Option<SystemTime> {
     (0.0..1e11)
         .contains(&seconds)
         .then(|| UNIX_EPOCH + Duration::from_secs_f64(seconds))
-}
-
-// === impl VerificationKeys ===
-
-impl VerificationKeys {
-    fn open(settings: &config::AuthConfig) -> Result<VerificationKeys, Error> {
-        // The configuration check permits one source only, so their order does not matter.
-        if !settings.secret.is_empty() {
-            return Ok(VerificationKeys::One(DecodingKey::from_secret(
-                settings.secret.0.as_bytes(),
-            )));
-        }
-        if !settings.public_key_file.is_empty() {
-            let (key, path) = ("auth.public_key_file", &settings.public_key_file);
-            let pem = read(key, path)?;
-            let parsed = match settings.algorithm {
-                config::Algorithm::EdDSA => DecodingKey::from_ed_pem(&pem),
-                _ => DecodingKey::from_rsa_pem(&pem),
-            };
-            let parsed = parsed.map_err(|error| Error::unusable(key, path, &error))?;
-            return Ok(VerificationKeys::One(parsed));
-        }
-        if !settings.jwks_file.is_empty() {
-            return VerificationKeys::named(settings.algorithm, &settings.jwks_file);
-        }
-        Ok(VerificationKeys::None)
-    }
-
-    fn named(algorithm: config::Algorithm, path: &str) -> Result<VerificationKeys, Error> {
-        let key = "auth.jwks_file";
-        let set: JwkSet =
-            serde_json::from_slice(&read(key, path)?).map_err(|error| Error::unusable(key, path, &error))?;
-        let mut named = HashMap::new();
-        for jwk in &set.keys {
-            let fits = match (&jwk.algorithm, algorithm) {
-                (AlgorithmParameters::RSA(_), config::Algorithm::RS256) => true,
-                (AlgorithmParameters::OctetKeyPair(pair), config::Algorithm::EdDSA) => {
-                    pair.curve == EllipticCurve::Ed25519
-                }
-                _ => false,
-            };
-            // Keys for other algorithms are skipped: identity providers publish several in one set.
-            if let (true, Some(kid)) = (fits, &jwk.common.key_id) {
-                let parsed =
-                    DecodingKey::from_jwk(jwk).map_err(|error| Error::unusable(key, path, &error))?;
-                named.insert(kid.clone(), parsed);
-            }
-        }
-        if named.is_empty() {
-            let reason = format!("the key set has no key with a kid for {algorithm:?}");
-            return Err(Error::Unusable {
-                key,
-                path: path.to_owned(),
-                reason,
-            });
-        }
-        Ok(VerificationKeys::Named(named))
-    }
-
-    fn find(&self, kid: Option<&str>) -> Option<&DecodingKey> {
-        match self {
-            VerificationKeys::None => None,
-            // A single key verifies every token, whatever its `kid`.
-            VerificationKeys::One(key) => Some(key),
-            VerificationKeys::Named(named) => named.get(kid?),
-        }
-    }
-}
-
-fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Error> {
-    std::fs::read(Path::new(path)).map_err(|source| Error::Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
-    })
-}
-
-impl Error {
-    fn unusable(key: &'static str, path: &str, reason: &dyn std::fmt::Display) -> Error {
-        Error::Unusable {
-            key,
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
-    }
 }

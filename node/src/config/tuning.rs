@@ -28,6 +28,8 @@ section! {
         login_requests_burst: u32 = 30,
         /// Time for which a replaced refresh token is accepted, for a client that lost the response.
         refresh_grace: HumanDuration = HumanDuration::secs(30),
+        /// Lifetime of a device token.
+        device_token_ttl: HumanDuration = HumanDuration::secs(90 * 86_400),
         /// Time for which one key signs tokens.
         key_period: HumanDuration = HumanDuration::secs(30 * 86_400),
         /// Time for which a key is published before it signs. A node that misses some polls still has it by then.

@@ -96,7 +96,7 @@ async fn poll(
             "after is not the number of an event of this session",
         ));
     }
-    let device = query.device()?;
+    let device = caller.identity().device_of(query.device()?)?;
     let worker = caller.worker().clone();
     let fetch = |after| PollRequest {
         after,
@@ -111,7 +111,10 @@ async fn poll(
     // The lookup compares user and device: a session id alone gives no access to another user's events.
     let known = sid.as_ref().and_then(|text| {
         let sid = text.parse::<SessionId>().ok()?;
-        Some((text, worker.sessions.find(sid, &caller.user, device).ok()?))
+        Some((
+            text,
+            worker.sessions.find(sid, &caller.user, device.as_deref()).ok()?,
+        ))
     });
     // Charged only now: continuing a session on this node costs one query, beginning or transferring one costs more.
     let cost = if known.is_some() {

@@ -28,7 +28,7 @@ use super::rest::LoginRates;
 use super::unauthenticated::UnauthenticatedConnections;
 use super::unserved::Unserved;
 use super::{api, connection_limit, envelope};
-use crate::auth::{LoginService, TokenVerifier};
+use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::{Config, ServerConfig};
 use crate::presence::PresenceReporter;
 use crate::session::{AdmissionControl, SessionRegistry, UserRates, WorkerContext};
@@ -49,6 +49,7 @@ pub struct GatewayDeps {
     pub cluster: Cluster,
     pub conversations: ShardClient,
     pub login: LoginService,
+    pub devices: DeviceTokens,
     pub relay: SubscriptionManager,
     pub presence: PresenceReporter,
     pub sessions: SessionRegistry,
@@ -122,6 +123,7 @@ pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Runni
             .app_data(web::Data::new(parts.greetings.clone()))
             .app_data(logins.clone())
             .app_data(web::Data::new(parts.login.clone()))
+            .app_data(web::Data::new(parts.devices.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
             // The last wrapped is the outermost: refusals of the connection limit get CORS headers and a request id,

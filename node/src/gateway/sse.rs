@@ -25,7 +25,6 @@ use super::connection::TrackedConnection;
 use super::problem::Problem;
 use super::rest::AuthenticatedUser;
 use super::rest::describe::{ApiTag, QueryErrors};
-use crate::auth::TokenIdentity;
 use crate::session::{
     AuthenticatedClient, ClientTransport, ConnectionHandle, Framing, OutboundQueue, QueueBounds, ResumePoint,
     Session,
@@ -165,14 +164,11 @@ impl EventStreamQuery {
         caller: &AuthenticatedUser,
         resume: Option<ResumePoint>,
     ) -> Result<AuthenticatedClient, Problem> {
-        self.device()?;
+        let identity = caller.identity();
+        let device = identity.device_of(self.device()?)?;
         Ok(AuthenticatedClient {
-            identity: TokenIdentity {
-                user: caller.user.clone(),
-                expires: caller.expires,
-                login: caller.login.clone(),
-            },
-            device: self.device,
+            identity,
+            device,
             instance: self.instance,
             resume,
             ready_sender: None,

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{tidy, tidy_up, watch_majority};
-use crate::auth::{KeyringCache, LoginService, RevocationList, token_verifier};
+use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
 use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
 use crate::gateway::server;
@@ -74,7 +74,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         token_verifier::TokenVerifier::open(&config.auth, config.tuning.token_leeway.0)?.by(clock.clone());
     let ended = RevocationList::new(&config);
     let auth = auth.believing(keys.clone(), &config.auth, config.tuning.token_leeway.0);
-    let auth = Arc::new(auth.refusing(ended.clone()));
+    let auth = auth.refusing(ended.clone());
     // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
     let http = config.server.listen.clone();
     let mut patience = Patience::with("server.listen");
@@ -112,6 +112,13 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         budget.clients.div_ceil(2),
     );
     let figures = MetricsRegistry::default();
+    let devices = DeviceTokens::new(
+        &config.tuning,
+        service.conversations(),
+        keys.clone(),
+        ended.clone(),
+    );
+    let auth = Arc::new(auth.with_devices(devices.clone()));
     let login =
         LoginService::new(&config, service.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
@@ -124,6 +131,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         store.metrics().register(registry);
         posts.register(registry);
         login.register(registry);
+        devices.register(registry);
         ended.register(registry);
     });
     let parts = server::GatewayDeps {
@@ -132,6 +140,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         cluster: cluster.clone(),
         conversations: service.conversations(),
         login: login.clone(),
+        devices,
         relay: service.relay(),
         presence: service.presence(),
         sessions: sessions.clone(),

@@ -33,6 +33,7 @@
 //! | 25 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
+//! | 28 | `QueryMethod::Devices` | the owner of the user's shard | `login::DevicesQuery` → `login::Devices` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).

@@ -55,6 +55,8 @@ query_methods! {
     Missed = 18,
     /// Signing keys of the cluster.
     Keys = 23,
+    /// Device tokens of a user.
+    Devices = 28,
 }
 
 impl From<QueryMethod> for u16 {

@@ -3,6 +3,7 @@
 use protocol::{ClientMessageId, CloseCode, ErrorCode, UserId};
 
 use super::actor::ClientTransport;
+use crate::auth::TokenIdentity;
 use crate::presence::{Device, EvictionReason, PresenceGuard, SessionRefused};
 use crate::shard_client::CommandError;
 
@@ -62,6 +63,15 @@ impl SessionPresence {
     /// Returns the login and the device of the session, for another registration.
     pub(super) fn identity(&self) -> (Option<ClientMessageId>, Option<Device>) {
         (self.login.clone(), self.device.clone())
+    }
+
+    /// Returns true if a renewed token may be used by the device of the session.
+    pub(super) fn may_use(&self, identity: &TokenIdentity) -> bool {
+        let device = self.device.as_ref().map(|device| device.name.as_str());
+        identity
+            .device
+            .as_deref()
+            .is_none_or(|bound| device == Some(bound))
     }
 
     /// Records the login of a renewed token.

@@ -32,6 +32,9 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
         ShardOutcome::Conversation(applied) => conversation_changed(core, &header, applied),
         ShardOutcome::User(outcome) => user_changed(core, &header, outcome),
         ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &header, &[family], false),
+        ShardOutcome::Login(LoginOutcome::ReusedWithDevices { families }) => {
+            logins_ended(core, &header, &families, false);
+        }
         ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
             logins_ended(core, &header, &families, all);
         }

@@ -42,8 +42,10 @@ pub(crate) use self::owner_client::OwnerClient;
 pub(crate) use self::scatter_gather::scatter;
 
 use self::command_error::{ConvView, ListPage};
-use super::state_machine::login::{Keyring, LoginKey, LoginOutcome};
-use super::state_machine::query::{BansPage, BlocksPage, IndexPage, MembersPage, Missed, PlacedEntry};
+use super::state_machine::login::{Keyring, LoginKey, LoginOutcome, SecretBytes, TokenFamilyId};
+use super::state_machine::query::{
+    BansPage, BlocksPage, DeviceTokenEntry, IndexPage, MembersPage, Missed, PlacedEntry,
+};
 use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::read::SinceQuery;
@@ -263,6 +265,22 @@ impl ShardClient {
             AppliedReply::Login(outcome) => Ok(outcome),
             _ => Err(AppliedReply::unexpected()),
         }
+    }
+
+    /// Returns the device tokens of a user, expired ones until they are swept.
+    pub(crate) async fn device_tokens(&self, user: &UserId) -> Result<Vec<DeviceTokenEntry>, CommandError> {
+        self::queries::devices(&self.shared, user, None).await
+    }
+
+    /// Returns the device token with this id and hash; `None` if it was revoked.
+    pub(crate) async fn device_token(
+        &self,
+        user: &UserId,
+        id: TokenFamilyId,
+        token: SecretBytes,
+    ) -> Result<Option<DeviceTokenEntry>, CommandError> {
+        let found = self::queries::devices(&self.shared, user, Some((id, token))).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Returns the signing keys of the cluster, or `None` before the first were created.

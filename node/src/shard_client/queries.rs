@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 
 use super::command_error::{CommandError, ConvView, HistoryResult, SyncItem};
 use super::{ask, scatter};
+use crate::rpc::login::{Devices, DevicesQuery};
 use crate::rpc::read::{HistoryRequest, ListBlocks, MembersQuery, OpenQuery, SyncQuery, Synced};
 use crate::rpc::{QueryMethod, RpcError};
 use crate::shard_client::ClientContext;
-use crate::state_machine::query;
+use crate::state_machine::{SecretBytes, TokenFamilyId, query};
 
 /// Events per conversation in a `sync`.
 const SYNC_EVENTS: u32 = 50;
@@ -152,6 +153,22 @@ pub(crate) async fn wishes(shared: &Arc<ClientContext>, user: &UserId) -> Result
     let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
     let shard = cluster.shard_of(user);
     ask(shared, shard, QueryMethod::Wishes, user).await
+}
+
+pub(crate) async fn devices(
+    shared: &Arc<ClientContext>,
+    user: &UserId,
+    presented: Option<(TokenFamilyId, SecretBytes)>,
+) -> Result<Devices, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
+    let (shard, user) = (cluster.shard_of(user), user.clone());
+    ask(
+        shared,
+        shard,
+        QueryMethod::Devices,
+        &DevicesQuery { user, presented },
+    )
+    .await
 }
 
 pub(crate) async fn sync(

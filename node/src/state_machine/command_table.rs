@@ -229,12 +229,29 @@ commands! {
             /// Time in milliseconds for which a replaced token stays usable, for a lost response or a second tab.
             grace_ms: u64,
         };
-        /// Ends a token family, or all families of the user.
+        /// Ends a token family, or all families of the user, with the device tokens that they created.
         EndLine = 102, level 1, Irrelevant {
             id: TokenFamilyId,
-            /// True to end all families.
+            /// True to end all families and all device tokens.
             all: bool,
         };
+        /// Creates a device token of a user, unless the login that requests it has ended.
+        OpenDevice = 103, level 1, Irrelevant {
+            /// Id of the token, which counts as a login of its own.
+            id: TokenFamilyId,
+            /// SHA-256 hash of the token.
+            token: SecretBytes,
+            /// Only device that may use the token.
+            device: Box<str>,
+            /// Name for lists of the user's tokens.
+            name: Option<Box<str>>,
+            /// Login that requests the token and whose end revokes it; `None` for a user of another issuer.
+            login: Option<TokenFamilyId>,
+            /// Lifetime of the token in milliseconds.
+            valid_ms: u64,
+        };
+        /// Revokes a device token.
+        EndDevice = 104, level 1, Irrelevant { id: TokenFamilyId };
     }
 
     /// Effects of one shard on another. Proposed by shard owners.

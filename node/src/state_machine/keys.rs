@@ -27,10 +27,11 @@
 //!                2 user 0 family          token family
 //!                3 end:u64 row            expiry of another row
 //!                4                        keyring of the cluster
+//!                5 user 0 token           device token
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
 //! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
-//! [`LoginKey::bytes`], a code and a family are 16 bytes.
+//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes.
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
@@ -43,6 +44,7 @@ const SECOND: u8 = 1;
 const THIRD: u8 = 2;
 const FOURTH: u8 = 3;
 const FIFTH: u8 = 4;
+const SIXTH: u8 = 5;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
 
@@ -284,6 +286,23 @@ pub(super) fn token_families(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 pub(super) fn token_family_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
     let family = key.strip_prefix(&token_families(user).0[..])?;
     Some(TokenFamilyId(family.try_into().ok()?))
+}
+
+/// Returns the key of a device token.
+pub(super) fn device_token(user: &UserId, token: TokenFamilyId) -> Vec<u8> {
+    [&[SIXTH], user.as_str().as_bytes(), &[0], &token.0].concat()
+}
+
+/// Returns the range of a user's device tokens.
+pub(super) fn device_tokens(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let prefix = |end: u8| [&[SIXTH], user.as_str().as_bytes(), &[end]].concat();
+    (prefix(0), prefix(1))
+}
+
+/// Returns the id of a user's device token from its key.
+pub(super) fn device_token_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
+    let token = key.strip_prefix(&device_tokens(user).0[..])?;
+    Some(TokenFamilyId(token.try_into().ok()?))
 }
 
 /// Returns the key of the expiry entry of another row.

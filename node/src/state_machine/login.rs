@@ -35,11 +35,14 @@ pub enum LoginKey {
     User(UserId),
 }
 
+/// Maximum number of device tokens per user.
+pub(super) const DEVICE_TOKENS: usize = 64;
+
 /// Id of a login code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoginCodeId(pub [u8; 16]);
 
-/// Id of a token family.
+/// Id of a token family, or of a device token, which counts as a login of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct TokenFamilyId(pub [u8; 16]);
 
@@ -93,11 +96,16 @@ pub enum LoginOutcome {
     },
     /// A replaced token was presented, so its family was ended.
     Reused(TokenFamilyId),
-    /// Token families ended, including those that did not exist any more.
+    /// Token families and device tokens ended, including those that did not exist any more.
     Ended {
         families: Vec<TokenFamilyId>,
         /// True if all families of the user ended.
         all: bool,
+    },
+    /// A replaced token was presented, so its family was ended with the device tokens that it created.
+    ReusedWithDevices {
+        /// The family first, then the device tokens.
+        families: Vec<TokenFamilyId>,
     },
 }
 
@@ -139,10 +147,24 @@ pub(super) struct TokenFamilyRow {
     pub(super) replaced: Vec<(SecretBytes, u64)>,
 }
 
+/// Token of a device of a user.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct DeviceTokenRow {
+    pub(super) expires_ms: u64,
+    pub(super) created_ms: u64,
+    /// SHA-256 hash of the token.
+    pub(super) token: SecretBytes,
+    pub(super) device: Box<str>,
+    pub(super) name: Option<Box<str>>,
+    /// Login whose end revokes the token; `None` for a user of another issuer.
+    pub(super) login: Option<TokenFamilyId>,
+}
+
 impl VersionedRow for Keyring {}
 impl VersionedRow for AttemptCounterRow {}
 impl VersionedRow for CodeRow {}
 impl VersionedRow for TokenFamilyRow {}
+impl VersionedRow for DeviceTokenRow {}
 
 // === impl LoginKey, TokenFamilyId ===
 
@@ -188,6 +210,15 @@ impl TokenFamilyId {
     pub fn login(&self) -> ClientMessageId {
         let text = BASE32_NOPAD.encode(&self.0).to_ascii_lowercase();
         ClientMessageId::parse(&text).expect("base32 is a well-formed id")
+    }
+
+    /// Returns the id that [`TokenFamilyId::login`] gave this text; `None` for any other text.
+    #[must_use]
+    pub fn parse(login: &str) -> Option<TokenFamilyId> {
+        let id = BASE32_NOPAD.decode(login.to_ascii_uppercase().as_bytes()).ok()?;
+        // Upper case would give one login several texts.
+        let id = TokenFamilyId(id.try_into().ok()?);
+        (id.login().as_str() == login).then_some(id)
     }
 }
 

@@ -66,8 +66,8 @@ pub use login::{
     SigningKey, TokenFamilyId,
 };
 pub(crate) use query::{
-    BansPage, BlocksPage, Direction, HistoryPage, HistoryRange, IndexPage, LoggedEvent, MemberConversation,
-    MembersPage, MembershipSpan, MessagesPage, Missed, MissedEvents, OutboxEntry, PresenceVisibility,
-    QueuedWebhook, RetentionPage, Summary, WatchedConversation, WebhookBacklog,
+    BansPage, BlocksPage, DeviceTokenEntry, Direction, HistoryPage, HistoryRange, IndexPage, LoggedEvent,
+    MemberConversation, MembersPage, MembershipSpan, MessagesPage, Missed, MissedEvents, OutboxEntry,
+    PresenceVisibility, QueuedWebhook, RetentionPage, Summary, WatchedConversation, WebhookBacklog,
 };
 pub use query::{PlacedEntry, QueryError, RetentionPolicies, RetentionPolicy};

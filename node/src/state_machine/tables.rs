@@ -9,7 +9,7 @@
 //! | `dedup`     | client ids of recent messages              | point reads that mostly miss: Bloom  |
 //! | `uidx`      | conversations of a user                    | scans of a user                      |
 //! | `outbox`    | effects another shard has not acknowledged | short-lived                          |
-//! | `login`     | attempt counters, codes, token families, keyring | point reads, expire            |
+//! | `login`     | attempt counters, codes, token families, device tokens, keyring | point reads, expire |
 //! | `webhook`   | queued webhook messages and their policy   | short-lived                          |
 
 use storage::TableCatalog;

@@ -18,6 +18,7 @@ mod trio;
 
 mod consent;
 mod conversations;
+mod devices;
 mod envelope;
 mod examples;
 mod export;

@@ -61,6 +61,39 @@ fn refresh_token_names_its_family_and_cannot_be_forged() {
 }
 
 #[test]
+fn device_token_opens_only_as_it_was_sealed() {
+    let (ours, others) = (ring(7), ring(8));
+    let user = UserId::parse(&"u".repeat(64)).unwrap();
+    let token = DeviceToken::new(&ours, &user);
+    let sealed = token.seal(&ours);
+    assert!(DeviceToken::is_prefix_of(&sealed) && !DeviceToken::is_prefix_of("eyJ"));
+    assert!(DeviceToken::open(&ours, &sealed).is_some_and(|opened| opened == token));
+    assert!(DeviceToken::open(&others, &sealed).is_none());
+    for at in [3, 30, 60, 90, 120] {
+        let mut forged = sealed.clone().into_bytes();
+        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        assert!(DeviceToken::open(&ours, &forged).is_none(), "{at}");
+        assert!(DeviceToken::hash(&forged) != DeviceToken::hash(&sealed));
+    }
+    // A refresh token is no device token, although their forms are alike.
+    let refresh = RefreshToken::first(&UserId::parse("u_x").unwrap()).seal(&ours);
+    assert!(DeviceToken::open(&ours, &refresh.replacen("rt_", "dt_", 1)).is_none());
+}
+
+#[test]
+fn id_of_a_device_token_names_its_user() {
+    let (ours, others) = (ring(7), ring(8));
+    let [alice, bob] = ["alice", "bob"].map(|name| UserId::parse(name).unwrap());
+    let id = DeviceToken::new(&ours, &alice).id();
+    assert!(DeviceToken::is_of(&ours, &alice, id));
+    assert!(!DeviceToken::is_of(&ours, &bob, id) && !DeviceToken::is_of(&others, &alice, id));
+    let mut forged = id;
+    forged.0[15] ^= 1;
+    assert!(!DeviceToken::is_of(&ours, &alice, forged));
+}
+
+#[test]
 fn ip_key_is_one_per_ipv6_network_and_per_ipv4_address() {
     let ring = ring(7);
     let ip = |text: &str| ring.ip(text.parse().unwrap());

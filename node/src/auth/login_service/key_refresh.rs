@@ -19,7 +19,7 @@ pub(crate) async fn run(login: LoginService) {
     loop {
         let began = Instant::now();
         let pause = match refresh(&login).await {
-            Ok(()) if login.inner.keys.ring().is_some() || !login.enabled() => poll,
+            Ok(()) if login.inner.keys.ring().is_some() || !creates_keys(&login) => poll,
             Ok(()) => AGAIN,
             Err(refusal) => {
                 debug!(%refusal, "failed to fetch the keyring, will retry");
@@ -36,7 +36,7 @@ pub(crate) async fn run(login: LoginService) {
 async fn refresh(login: &LoginService) -> Result<(), CommandError> {
     let conversations = &login.inner.conversations;
     login.inner.keys.update(conversations.keyring().await?);
-    if !login.enabled() {
+    if !creates_keys(login) {
         return Ok(());
     }
     let pace = pace(login);
@@ -55,6 +55,10 @@ async fn refresh(login: &LoginService) -> Result<(), CommandError> {
         login.inner.keys.update(conversations.keyring().await?);
     }
     Ok(())
+}
+
+fn creates_keys(login: &LoginService) -> bool {
+    login.enabled() || login.inner.keys.is_demanded()
 }
 
 fn pace(login: &LoginService) -> KeyRotationPolicy {

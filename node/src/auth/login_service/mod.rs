@@ -265,7 +265,7 @@ impl LoginService {
         let turned = self.inner.conversations.login(token.key(), turn).await;
         match turned.map_err(not_now)? {
             LoginOutcome::Accepted => self.tokens(&ring, &next),
-            LoginOutcome::Reused(_) => {
+            LoginOutcome::Reused(_) | LoginOutcome::ReusedWithDevices { .. } => {
                 tracing::info!(user = %token.user, "refresh token reused, token family revoked");
                 let (step, outcome) = ("refresh", "reused");
                 self.inner

@@ -1,6 +1,5 @@
 //! Extractor of the authenticated caller: checks the node state and the bearer token, and applies the user's rates.
 
-use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,9 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, web};
+use futures::future::LocalBoxFuture;
 use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId};
 
+use crate::auth::TokenIdentity;
 use crate::commands::ConversationChange;
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
@@ -27,6 +28,8 @@ pub(in crate::gateway) struct AuthenticatedUser {
     pub(in crate::gateway) expires: Option<SystemTime>,
     /// Login that the token was issued for; `None` for tokens of other issuers.
     pub(in crate::gateway) login: Option<ClientMessageId>,
+    /// Only device that may use the token; `None` for any.
+    pub(in crate::gateway) device: Option<Box<str>>,
     worker: Rc<WorkerContext>,
     account: Arc<Account>,
 }
@@ -34,6 +37,16 @@ pub(in crate::gateway) struct AuthenticatedUser {
 // === impl AuthenticatedUser ===
 
 impl AuthenticatedUser {
+    /// Returns the identity of the token.
+    pub(in crate::gateway) fn identity(&self) -> TokenIdentity {
+        TokenIdentity {
+            user: self.user.clone(),
+            expires: self.expires,
+            login: self.login.clone(),
+            device: self.device.clone(),
+        }
+    }
+
     /// Returns the shard client.
     pub(super) fn conversations(&self) -> &ShardClient {
         &self.worker.conversations
@@ -68,7 +81,7 @@ impl AuthenticatedUser {
     }
 
     /// Charges a cost to the user's account.
-    fn pay(&self, cost: CommandCost) -> Result<(), Problem> {
+    pub(super) fn pay(&self, cost: CommandCost) -> Result<(), Problem> {
         self.account
             .take(cost, Instant::now())
             .map_err(|wait| self.too_fast(wait))
@@ -172,10 +185,10 @@ impl AuthenticatedUser {
 
 impl FromRequest for AuthenticatedUser {
     type Error = Problem;
-    type Future = Ready<Result<AuthenticatedUser, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<AuthenticatedUser, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(recognise(request))
+        Box::pin(recognise(request.clone()))
     }
 }
 
@@ -189,14 +202,14 @@ pub(super) fn serving(worker: &WorkerContext) -> Result<(), Problem> {
     }
 }
 
-fn recognise(request: &HttpRequest) -> Result<AuthenticatedUser, Problem> {
+async fn recognise(request: HttpRequest) -> Result<AuthenticatedUser, Problem> {
     let missing = || Problem::new(ErrorCode::Internal, "the request has no gateway context");
     let worker = request
         .app_data::<web::Data<Rc<WorkerContext>>>()
         .ok_or_else(missing)?;
     serving(worker)?;
     let identity = match admission::bearer(request.headers()) {
-        Ok(Some(token)) => worker.auth.check(token),
+        Ok(Some(token)) => worker.auth.verify(token).await,
         Ok(None) => {
             let msg = "the request needs a token: Authorization: Bearer <token>";
             return Err(Problem::new(ErrorCode::Unauthenticated, msg));
@@ -207,7 +220,7 @@ fn recognise(request: &HttpRequest) -> Result<AuthenticatedUser, Problem> {
         worker.metrics.auth_failures.inc();
     })?;
     // Lifts the bound on unidentified data before the body is read.
-    if let Some(connection) = TrackedConnection::under(request) {
+    if let Some(connection) = TrackedConnection::under(&request) {
         connection.identified();
     }
     Ok(AuthenticatedUser {
@@ -215,6 +228,7 @@ fn recognise(request: &HttpRequest) -> Result<AuthenticatedUser, Problem> {
         user: identity.user,
         expires: identity.expires,
         login: identity.login,
+        device: identity.device,
         worker: Rc::clone(worker),
     })
 }

@@ -13,6 +13,7 @@ mod rates;
 mod bans;
 mod conversations;
 mod cursors;
+mod devices;
 mod export;
 mod hooks;
 mod login;
@@ -56,4 +57,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     me::routes(config);
     sync::routes(config);
     login::routes(config);
+    devices::routes(config);
 }

@@ -74,14 +74,18 @@ async fn upgrade(
             "the only supported subprotocol is chat.v1.json",
         );
     }
-    let identity =
-        match admission::bearer(headers).and_then(|token| token.map(|t| worker.auth.check(t)).transpose()) {
-            Ok(identity) => identity,
-            Err(refused) => {
-                worker.metrics.auth_failures.inc();
-                return problem(refused.code(), &refused.to_string());
-            }
-        };
+    let identity = match admission::bearer(headers) {
+        Ok(Some(token)) => worker.auth.verify(token).await.map(Some),
+        Ok(None) => Ok(None),
+        Err(refused) => Err(refused),
+    };
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(refused) => {
+            worker.metrics.auth_failures.inc();
+            return problem(refused.code(), &refused.to_string());
+        }
+    };
     // Charged before the handshake: a refusal is a plain HTTP response, cheaper than a connection with a close frame.
     if let Some(TokenIdentity { user, .. }) = &identity {
         let now = Instant::now();
@@ -144,9 +148,10 @@ fn client(headers: &HeaderMap, identity: TokenIdentity) -> Result<AuthenticatedC
     let point = |value: &actix_web::http::header::HeaderValue| {
         value.to_str().map_or(ResumePoint::Invalid, ResumePoint::parse)
     };
+    let device = identity.device_of(name("X-Device")?.as_deref())?;
     Ok(AuthenticatedClient {
         identity,
-        device: name("X-Device")?,
+        device,
         instance: name("X-Instance")?,
         resume: headers.get("X-Resume").map(point),
         ready_sender: None,

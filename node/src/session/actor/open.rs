@@ -51,18 +51,42 @@ impl Session {
         if !self.may(id) {
             return;
         }
-        match self.worker.auth.check(&auth.token) {
+        // Commands are paused, because the verification of a device token may ask another node.
+        self.intake.pause();
+        let worker = self.worker.clone();
+        let token = auth.token.clone();
+        let verified = async move { worker.auth.verify(&token).await };
+        self.wait(ctx, verified, move |session, ctx, verified| {
+            session.intake.resume();
+            if session.link.is_closed() {
+                return;
+            }
+            session.authenticated(ctx, id, auth, verified);
+            session.schedule_backlog();
+        });
+    }
+
+    fn authenticated(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        auth: Authenticate,
+        verified: Result<TokenIdentity, TokenError>,
+    ) {
+        match verified {
             Err(refused) => self.refuse_authentication(ctx, id, refused),
             Ok(identity) => match self.user() {
                 // A session never changes its user: its subscriptions were admitted for the first one.
                 Some(user) if *user != identity.user => {
                     self.refuse_authentication(ctx, id, TokenError::Invalid)
                 }
+                // Nor its device, which the owner of the user's shard has registered.
+                Some(_) if !self.presence.may_use(&identity) => {
+                    self.refuse_authentication(ctx, id, TokenError::OtherDevice)
+                }
                 Some(_) => self.renew(id, &identity),
                 None if !self.may_begin(id, &identity.user) => {}
-                None => {
-                    self.arrive(ctx, id, AuthenticatedClient::of(auth, identity));
-                }
+                None => self.arrive(ctx, id, AuthenticatedClient::of(auth, identity)),
             },
         }
     }
@@ -86,8 +110,13 @@ impl Session {
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        client: AuthenticatedClient,
+        mut client: AuthenticatedClient,
     ) {
+        // Here, where the clients of every transport come by: a token of a device opens no session of another one.
+        match client.identity.device_of(client.device.as_deref()) {
+            Ok(device) => client.device = device,
+            Err(refused) => return self.refuse_authentication(ctx, id, refused),
+        }
         let (user, device) = (client.identity.user.clone(), client.device());
         self.limits.identify(self.worker.rates.of(&user, Instant::now()));
         self.link.identify();
@@ -117,7 +146,9 @@ impl Session {
         (sid, own_device): (SessionId, Option<Device>),
     ) {
         let AuthenticatedClient {
-            identity: TokenIdentity { user, expires, login },
+            identity: TokenIdentity {
+                user, expires, login, ..
+            },
             device,
             resume,
             ready_sender,
@@ -235,8 +266,8 @@ impl Session {
         );
         let close = match refused {
             // The token may be valid: the client tries again.
-            TokenError::NotYet => CloseCode::Overloaded,
-            TokenError::Expired | TokenError::Invalid => CloseCode::AuthFailed,
+            TokenError::NotYet | TokenError::Unverified => CloseCode::Overloaded,
+            TokenError::Expired | TokenError::Invalid | TokenError::OtherDevice => CloseCode::AuthFailed,
         };
         self.close(ctx, close);
     }

@@ -5,6 +5,7 @@ use protocol::{ConversationId, GroupInvite, UserId};
 use storage::ShardState;
 
 use crate::rpc::RpcError;
+use crate::rpc::login::{Devices, DevicesQuery};
 use crate::rpc::read::{
     HistoryRequest, INDEX_LIMIT, IndexAfter, IndexQuery, Indexed, ListBlocks, MembersQuery, OpenQuery,
     RangeQuery, Ranged, SharedWith, SinceQuery,
@@ -63,6 +64,16 @@ pub(super) fn blocks(state: &ShardState, q: &ListBlocks) -> Result<BlocksPage, R
 
 pub(super) fn keyring(state: &ShardState) -> Result<Option<Keyring>, RpcError> {
     query::keyring(state).map_err(refused)
+}
+
+pub(super) fn devices(state: &ShardState, q: &DevicesQuery) -> Result<Devices, RpcError> {
+    let found = match &q.presented {
+        None => query::device_tokens(state, &q.user),
+        Some((id, token)) => {
+            query::device_token(state, &q.user, *id, token).map(|found| found.into_iter().collect())
+        }
+    };
+    found.map_err(refused)
 }
 
 pub(super) fn range(state: &ShardState, q: &RangeQuery) -> Result<Ranged, RpcError> {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use storage::ShardState;
 
 use super::rows;
+use crate::rpc::login::DevicesQuery;
 use crate::rpc::read::{
     HistoryRequest, IndexAfter, IndexQuery, ListBlocks, MembersQuery, OpenQuery, RangeQuery, SharedWith,
     SinceQuery, SummariesQuery, SyncQuery,
@@ -77,6 +78,15 @@ async fn answer(shared: &Arc<ShardDeps>, method: QueryMethod, body: &[u8]) -> Re
                 body,
                 |(): &()| cluster.shard_of(&LoginKey::Keyring.routing()),
                 |state, ()| rows::keyring(state),
+            )
+            .await
+        }
+        QueryMethod::Devices => {
+            one(
+                shared,
+                body,
+                |q: &DevicesQuery| cluster.shard_of(&q.user),
+                rows::devices,
             )
             .await
         }

@@ -1,18 +1,63 @@
-//! Login rows of a shard: the keyring, and the presence of expired rows.
+//! Login rows of a shard: the keyring, device tokens, and the presence of expired rows.
 
 use crate::state_machine::ChatTable;
+use protocol::UserId;
+use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
 use super::Result;
 use crate::state_machine::keys;
-use crate::state_machine::login::Keyring;
+use crate::state_machine::login::{DEVICE_TOKENS, DeviceTokenRow, Keyring, SecretBytes, TokenFamilyId};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::VersionedRow;
+
+/// Device token of a user without its hash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceTokenEntry {
+    pub id: TokenFamilyId,
+    pub device: Box<str>,
+    pub name: Option<Box<str>>,
+    /// Milliseconds since the epoch.
+    pub created_ms: u64,
+    /// Milliseconds since the epoch.
+    pub expires_ms: u64,
+}
 
 /// Returns the keyring; `None` in any shard but that of the keyring, or before the first key.
 pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
     let row = rows.get(ChatTable::Login, &keys::KEYRING)?;
     Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
+}
+
+/// Returns the device tokens of a user in the order of their ids, expired ones until they are swept.
+pub fn device_tokens(rows: &impl RowReader, user: &UserId) -> Result<Vec<DeviceTokenEntry>> {
+    let (start, end) = keys::device_tokens(user);
+    let found = rows.scan(
+        ChatTable::Login,
+        &start..&end,
+        ScanOrder::Ascending,
+        DEVICE_TOKENS,
+    )?;
+    let mut entries = Vec::with_capacity(found.len());
+    for (key, row) in &found {
+        if let Some(id) = keys::device_token_id(user, key) {
+            entries.push(entry(id, DeviceTokenRow::decode(row)?));
+        }
+    }
+    Ok(entries)
+}
+
+/// Returns the device token with this id and hash; `None` if it was revoked or never existed. The caller checks its
+/// expiry.
+pub fn device_token(
+    rows: &impl RowReader,
+    user: &UserId,
+    id: TokenFamilyId,
+    token: &SecretBytes,
+) -> Result<Option<DeviceTokenEntry>> {
+    let row = rows.get(ChatTable::Login, &keys::device_token(user, id))?;
+    let row = row.map(|row| DeviceTokenRow::decode(&row)).transpose()?;
+    Ok(row.filter(|row| row.token == *token).map(|row| entry(id, row)))
 }
 
 /// Returns true if a row has expired at `now_ms`, so that a sweep removes something.
@@ -21,4 +66,14 @@ pub fn is_over(rows: &impl RowReader, now_ms: u64) -> Result<bool> {
     Ok(!rows
         .scan(ChatTable::Login, &start..&end, ScanOrder::Ascending, 1)?
         .is_empty())
+}
+
+fn entry(id: TokenFamilyId, row: DeviceTokenRow) -> DeviceTokenEntry {
+    DeviceTokenEntry {
+        id,
+        device: row.device,
+        name: row.name,
+        created_ms: row.created_ms,
+        expires_ms: row.expires_ms,
+    }
 }

@@ -34,7 +34,7 @@ pub use self::log::{
     HistoryPage, HistoryRange, LoggedEvent, MembershipSpan, Missed, MissedEvents, history, missed, open,
     range, sync, without_words,
 };
-pub use self::login::{is_over, keyring};
+pub use self::login::{DeviceTokenEntry, device_token, device_tokens, is_over, keyring};
 pub use self::members::{
     BanEntry, BansPage, MemberCursors, MemberEntry, MembersPage, bans, member_since, members, role,
 };

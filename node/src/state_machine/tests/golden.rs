@@ -288,6 +288,24 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "f<3><4><3>u_x<0><0><0>ffffffffffffffff<1>",
         ),
         (
+            login(
+                "u_x",
+                LoginOp::OpenDevice {
+                    id: family,
+                    token: hash(b'a'),
+                    device: "d1".into(),
+                    name: Some("n".into()),
+                    login: Some(family),
+                    valid_ms: 9,
+                },
+            ),
+            "g<3><4><3>u_x<0><0><0>ffffffffffffffffaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<2>d1<1><1>n<1>ffffffffffffffff<9>",
+        ),
+        (
+            login("u_x", LoginOp::EndDevice { id: family }),
+            "h<3><4><3>u_x<0><0><0>ffffffffffffffff",
+        ),
+        (
             ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
             "<80><0><0><0><0><1><5><2>",
         ),
@@ -406,6 +424,15 @@ fn rows_of_logins_have_frozen_bytes() {
             grace_ms,
         },
     );
+    let device = LoginOp::OpenDevice {
+        id: TokenFamilyId(id16("e")),
+        token: hash(b'c'),
+        device: "d1".into(),
+        name: Some("n".into()),
+        login: Some(id),
+        valid_ms: 8,
+    };
+    run("u_x", device);
     let (seed, pepper) = (hash(b'a'), hash(b'b'));
     let pace = KeyRotationPolicy {
         period_ms: 1,
@@ -419,7 +446,7 @@ fn rows_of_logins_have_frozen_bytes() {
         .iter()
         .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
         .collect();
-    let (a, b) = ("a".repeat(32), "b".repeat(32));
+    let [a, b, c] = ["a", "b", "c"].map(|byte| byte.repeat(32));
     let nonce = "<e1><c2><85><8b><96><ac><d8><b0>a";
     let (twelve, fifteen) = ("<0>".repeat(12), "<0>".repeat(15));
     let (ip, to) = (format!("<1>ip_x{twelve}"), format!("<2>to_x{twelve}"));
@@ -431,9 +458,11 @@ fn rows_of_logins_have_frozen_bytes() {
         format!("Login <2>u_x<0>k{fifteen} = <1><d><7><1>{b}<d><1>{a}<7>"),
         format!("Login {expiry}<c><1>{to}k{fifteen} = "),
         format!("Login {expiry}<d><2>u_x<0>k{fifteen} = "),
+        format!("Login {expiry}<f><5>u_x<0>e{fifteen} = "),
         format!("Login {expiry}<10><0>{ip} = "),
         format!("Login {expiry}<10><0>{to} = "),
         format!("Login <4> = <1>{b}<1>{a}<7>"),
+        format!("Login <5>u_x<0>e{fifteen} = <1><f><7>{c}<2>d1<1><1>n<1>k{fifteen}"),
     ];
     assert_eq!(rows, expected);
 }
@@ -506,6 +535,12 @@ fn outcomes_have_frozen_bytes() {
                 all: true,
             }),
             format!("<2><4><1>{f16}<1>"),
+        ),
+        (
+            ShardOutcome::Login(LoginOutcome::ReusedWithDevices {
+                families: vec![family, family],
+            }),
+            format!("<2><5><2>{f16}{f16}"),
         ),
         (ShardOutcome::Outbox(OutboxOutcome::Removed), "<3><0>".to_owned()),
         (

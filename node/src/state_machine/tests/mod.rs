@@ -22,6 +22,7 @@ mod blocks;
 mod clocks;
 mod consent;
 mod counts;
+mod devices;
 mod directs;
 mod golden;
 mod hooks;

@@ -6,11 +6,13 @@
 //! that never received the response, and two tabs that refresh a shared token at once. Each such use issues a token of
 //! its own, which is replaced, guarded and expired independently. Later use counts as theft.
 
+use std::iter;
+
 use crate::state_machine::ChatTable;
 use protocol::UserId;
 use storage::ScanOrder;
 
-use super::expiry;
+use super::{devices, expiry};
 use crate::state_machine::apply::Result;
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::keys;
@@ -104,7 +106,13 @@ pub(super) fn turn(
         // Replaced before the grace period, or evicted by the `TOKENS` bound: presenting it again counts as theft.
         None => {
             expiry::remove(work.rows, &key, before_ms);
-            return Ok(LoginOutcome::Reused(id));
+            // Whoever stole the login may have created device tokens with it.
+            let devices = devices::end_with(work, user, Some(id))?;
+            if devices.is_empty() {
+                return Ok(LoginOutcome::Reused(id));
+            }
+            let families = iter::once(id).chain(devices).collect();
+            return Ok(LoginOutcome::ReusedWithDevices { families });
         }
     }
     row.expires_ms = now_ms.saturating_add(valid_ms);
@@ -128,13 +136,14 @@ pub(super) fn end(
     if let Some(row) = work.rows.get(ChatTable::Login, &key)? {
         expiry::remove(work.rows, &key, TokenFamilyRow::decode(&row)?.expires_ms);
     }
+    let devices = devices::end_with(work, user, Some(id))?;
     Ok(LoginOutcome::Ended {
-        families: vec![id],
+        families: iter::once(id).chain(devices).collect(),
         all: false,
     })
 }
 
-/// Ends every token family of the user, including `id` even if it does not exist.
+/// Ends every token family and device token of the user, including the family `id` even if it does not exist.
 pub(super) fn end_all(
     work: &mut ApplyContext<'_, impl RowWriter>,
     user: &UserId,
@@ -145,6 +154,7 @@ pub(super) fn end_all(
         expiry::remove(work.rows, &key, line.expires_ms);
         families.extend(keys::token_family_id(user, &key).filter(|known| *known != id));
     }
+    families.extend(devices::end_with(work, user, None)?);
     Ok(LoginOutcome::Ended { families, all: true })
 }
 

@@ -1,4 +1,4 @@
-//! Steps of logins: limits, codes, token families, signing keys. A command queue resends after a lost response, so each
+//! Steps of logins: limits, codes, token families, device tokens, signing keys. A command queue resends after a lost response, so each
 //! of them may be applied twice and takes effect once.
 
 use protocol::UserId;
@@ -11,10 +11,12 @@ use crate::state_machine::row_store::RowWriter;
 
 mod codes;
 mod counts;
+mod devices;
 mod expiry;
 mod keyring;
 mod lines;
 
+use self::devices::NewDeviceToken;
 pub(super) use self::expiry::sweep;
 
 /// Applies one step of a login to the rows of its key.
@@ -48,6 +50,24 @@ pub(super) fn apply(
         } => lines::turn(work, user(key)?, *id, token, next, *valid_ms, *grace_ms),
         LoginOp::EndLine { id, all: true } => lines::end_all(work, user(key)?, *id),
         LoginOp::EndLine { id, all: false } => lines::end(work, user(key)?, *id),
+        LoginOp::OpenDevice {
+            id,
+            token,
+            device,
+            name,
+            login,
+            valid_ms,
+        } => {
+            let new = NewDeviceToken {
+                token,
+                device,
+                name: name.as_deref(),
+                login: *login,
+                valid_ms: *valid_ms,
+            };
+            devices::open(work, user(key)?, *id, &new)
+        }
+        LoginOp::EndDevice { id } => devices::end(work, user(key)?, *id),
     }
 }
 
@@ -55,7 +75,7 @@ fn user(key: &LoginKey) -> Result<&UserId> {
     match key {
         LoginKey::User(user) => Ok(user),
         LoginKey::Keyring | LoginKey::Ip(_) | LoginKey::Identifier(_) => {
-            invalid("token families belong to a user")
+            invalid("token families and device tokens belong to a user")
         }
     }
 }
