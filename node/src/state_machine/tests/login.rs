@@ -310,24 +310,27 @@ fn a_tab_that_was_closed_leaves_no_token_behind_for_ever() {
 }
 
 #[test]
-fn token_family_evicts_its_oldest_token_over_the_limit() {
+fn refresh_beyond_the_bound_is_refused_and_ends_nothing() {
     let mut shard = TestShard::new();
     open(&mut shard, "l", 1);
-    for next in 2..40 {
+    for next in 2..=17 {
         assert_eq!(turn(&mut shard, 1, next), LoginOutcome::Accepted);
     }
-    assert_eq!(
-        turn(&mut shard, 39, 40),
-        LoginOutcome::Accepted,
-        "the newest is there"
-    );
     let row = shard.rows.0.values().map(bytes::Bytes::len).max().unwrap();
     assert!(row < 2_000, "{row} bytes");
+    assert_eq!(turn(&mut shard, 1, 18), LoginOutcome::Refused, "16 are usable");
+    shard.now_ms += 10 * MINUTE;
     assert_eq!(
         turn(&mut shard, 2, 41),
-        LoginOutcome::Reused(family("l")),
-        "the first had to go"
+        LoginOutcome::Accepted,
+        "the first of them"
     );
+    assert_eq!(turn(&mut shard, 17, 42), LoginOutcome::Accepted, "and the last");
+    // Expired ones, which nobody has used, make room.
+    shard.now_ms += 50 * MINUTE;
+    assert_eq!(turn(&mut shard, 41, 43), LoginOutcome::Accepted);
+    assert_eq!(turn(&mut shard, 41, 44), LoginOutcome::Accepted);
+    assert_eq!(turn(&mut shard, 44, 45), LoginOutcome::Accepted);
 }
 
 #[test]

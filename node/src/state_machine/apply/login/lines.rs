@@ -22,8 +22,8 @@ use crate::state_machine::rows::VersionedRow;
 
 /// Maximum number of token families per user. The one that expires first is evicted for another.
 const LINES: usize = 64;
-/// Maximum number of usable tokens per family, and of recently replaced ones that are remembered. The oldest is evicted
-/// for another.
+/// Maximum number of usable tokens per family, and of recently replaced ones that are remembered. Of the latter, the
+/// oldest is evicted for another.
 const TOKENS: usize = 16;
 /// Time for which a replaced token is remembered in milliseconds; longer than any command queue retries.
 const REPEAT_MS: u64 = 120_000;
@@ -102,8 +102,16 @@ pub(super) fn turn(
             row.replaced.push((token, now_ms));
         }
         // Within the grace period: a second successor is issued beside the first.
-        None if lately => {}
-        // Replaced before the grace period, or evicted by the `TOKENS` bound: presenting it again counts as theft.
+        None if lately => {
+            if row.tokens.len() >= TOKENS {
+                row.tokens.retain(|(_, expires_ms)| *expires_ms > work.reached_ms);
+            }
+            // A usable token is never evicted for another: its holder would present an unknown one and end the family.
+            if row.tokens.len() >= TOKENS {
+                return Ok(LoginOutcome::Refused);
+            }
+        }
+        // Replaced before the grace period: presenting it again counts as theft.
         None => {
             expiry::remove(work.rows, &key, before_ms);
             // Whoever stole the login may have created device tokens with it.
@@ -117,10 +125,8 @@ pub(super) fn turn(
     }
     row.expires_ms = now_ms.saturating_add(valid_ms);
     row.tokens.push((next.clone(), row.expires_ms));
-    for known in [&mut row.tokens, &mut row.replaced] {
-        let excess = known.len().saturating_sub(TOKENS);
-        known.drain(..excess);
-    }
+    let excess = row.replaced.len().saturating_sub(TOKENS);
+    row.replaced.drain(..excess);
     expiry::put(work.rows, &key, &row.encode(), Some(before_ms), row.expires_ms);
     Ok(LoginOutcome::Accepted)
 }
