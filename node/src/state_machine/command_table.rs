@@ -252,6 +252,12 @@ commands! {
         };
         /// Revokes a device token.
         EndDevice = 104, level 1, Irrelevant { id: TokenFamilyId };
+        /// Makes a code usable again whose attempt succeeded and yielded no tokens.
+        ReleaseCode = 105, level 1, Irrelevant {
+            id: LoginCodeId,
+            /// Attempt that used the code.
+            attempt: u64,
+        };
     }
 
     /// Effects of one shard on another. Proposed by shard owners.

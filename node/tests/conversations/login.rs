@@ -150,6 +150,45 @@ async fn login_code_works_on_every_node_and_survives_its_owner() {
 }
 
 #[actix::test]
+async fn login_code_survives_a_failure_behind_it() {
+    // Shorter than a takeover, so that the node abandons requests meanwhile.
+    let budget = Duration::from_millis(500);
+    let mut cluster = TestCluster::with(3, |settings| settings.command_timeout = budget).await;
+    let login_nodes = login_nodes(&cluster).await;
+    // A user whose shard has another owner than that of the code, so that only the family cannot be opened.
+    let mut chosen = None;
+    for i in 0..64 {
+        let (to, ip) = (format!("name{i}@example.org"), ip(40 + i));
+        let login = &login_nodes[0].login;
+        let first = until_answered(async || login.ask(ip, &to).await).await.unwrap();
+        let code = first.code.clone().unwrap();
+        let tokens = until_answered(async || login.verify(&first.challenge, &code).await);
+        let tokens = tokens.await.unwrap();
+        let of_code = cluster.owner_and_others(&name_of(&first.challenge)).0;
+        let user = ConversationId::parse(tokens.user.as_str()).unwrap();
+        let of_user = cluster.owner_and_others(&user).0;
+        if of_code != of_user {
+            chosen = Some((to, tokens.user, of_user));
+            break;
+        }
+    }
+    let (to, user, of_user) = chosen.expect("the shards have several owners");
+    let node = login_nodes.iter().find(|node| node.id != of_user).unwrap();
+    let asked = until_answered(async || node.login.ask(ip(1), &to).await)
+        .await
+        .unwrap();
+    let code = asked.code.clone().unwrap();
+    // Several requests fail until the shard has another owner, and none of them costs the code.
+    cluster.crash(of_user).await;
+    let tokens = until_answered(async || node.login.verify(&asked.challenge, &code).await);
+    assert_eq!(tokens.await.unwrap().user, user);
+    for node in login_nodes {
+        node.arbiter.stop();
+    }
+    cluster.stop().await;
+}
+
+#[actix::test]
 async fn limits_hold_whichever_nodes_are_asked() {
     let cluster = TestCluster::start(3).await;
     let login_nodes = login_nodes(&cluster).await;

@@ -227,13 +227,14 @@ impl LoginService {
         let wrong = || CommandError::new(ErrorCode::Unauthenticated, "the code is not valid");
         let challenge = OtpChallenge::open(&ring, challenge).ok_or_else(wrong)?;
         // The attempt id is per request: a resend by the command queue repeats its verdict, another request does not.
-        let attempt = Step::TryCode {
-            id: challenge.id(),
+        let (id, attempt) = (challenge.id(), rand::random());
+        let step = Step::TryCode {
+            id,
             code: ring.code(&challenge, code),
-            attempt: rand::random(),
+            attempt,
             tries: CODE_TRIES,
         };
-        let tried = self.inner.conversations.login(challenge.key(), attempt).await;
+        let tried = self.inner.conversations.login(challenge.key(), step).await;
         if tried.map_err(not_now)? != LoginOutcome::Accepted {
             return Err(wrong());
         }
@@ -246,8 +247,16 @@ impl LoginService {
             valid_ms: self.inner.settings.refresh_token_ttl.as_millis(),
         };
         let opened = self.inner.conversations.login(token.key(), open).await;
-        opened.map_err(not_now)?;
-        self.tokens(&ring, &token)
+        let tokens = opened.map_err(not_now).and_then(|_| self.tokens(&ring, &token));
+        if tokens.is_err() {
+            // The client has no tokens, so the code has to work at its next try. A family that was opened all the same
+            // has no client, and expires. Without success here the user needs another code.
+            let release = Step::ReleaseCode { id, attempt };
+            if let Err(refusal) = self.inner.conversations.login(challenge.key(), release).await {
+                tracing::debug!(%refusal, "failed to release a login code");
+            }
+        }
+        tokens
     }
 
     async fn refreshed(&self, token: &str) -> Result<Tokens, CommandError> {
@@ -357,8 +366,7 @@ fn within(outcome: LoginOutcome) -> Result<(), CommandError> {
     }
 }
 
-/// Converts the error of an unreachable shard into a temporary one. After a consumed code the client has to request
-/// another.
+/// Converts the error of an unreachable shard into a temporary one.
 fn not_now(refusal: CommandError) -> CommandError {
     CommandError {
         code: if refusal.code == ErrorCode::Busy {

@@ -306,6 +306,10 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "h<3><4><3>u_x<0><0><0>ffffffffffffffff",
         ),
         (
+            login("to_x", LoginOp::ReleaseCode { id: code, attempt: 9 }),
+            "i<3><11><2>to_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0>cccccccccccccccc<9>",
+        ),
+        (
             ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
             "<80><0><0><0><0><1><5><2>",
         ),

@@ -150,6 +150,32 @@ fn a_code_is_right_once_and_until_its_end() {
 }
 
 #[test]
+fn released_code_is_usable_once_more() {
+    let mut shard = TestShard::new();
+    put(&mut shard, "c", 1);
+    let release = |shard: &mut TestShard, attempt| {
+        let id = LoginCodeId(id16("c"));
+        step(shard, "to_a", LoginOp::ReleaseCode { id, attempt })
+    };
+    assert_eq!(release(&mut shard, 1), LoginOutcome::Refused, "it was not used");
+    assert_eq!(attempt(&mut shard, "c", 1, 1), LoginOutcome::Accepted);
+    assert_eq!(release(&mut shard, 2), LoginOutcome::Refused, "by another one");
+    assert_eq!(attempt(&mut shard, "c", 1, 2), LoginOutcome::Refused);
+    assert_eq!(release(&mut shard, 1), LoginOutcome::Accepted);
+    assert_eq!(release(&mut shard, 1), LoginOutcome::Refused, "a repetition");
+    assert_eq!(attempt(&mut shard, "c", 1, 3), LoginOutcome::Accepted);
+    assert_eq!(
+        release(&mut shard, 1),
+        LoginOutcome::Refused,
+        "the tokens are out"
+    );
+    assert_eq!(attempt(&mut shard, "c", 1, 4), LoginOutcome::Refused);
+    shard.now_ms += 5 * MINUTE;
+    assert_eq!(release(&mut shard, 3), LoginOutcome::Accepted);
+    assert_eq!(attempt(&mut shard, "c", 1, 5), LoginOutcome::Refused, "too late");
+}
+
+#[test]
 fn five_wrong_tries_spend_a_code_and_a_repeat_is_no_try() {
     let mut shard = TestShard::new();
     put(&mut shard, "c", 1);

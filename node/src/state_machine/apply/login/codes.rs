@@ -84,6 +84,27 @@ pub(super) fn attempt(
     Ok(verdict(right))
 }
 
+/// Makes a code usable again after its attempt `attempt` succeeded and yielded no tokens. The expiry stays.
+pub(super) fn release(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    identifier: &LoginKey,
+    id: LoginCodeId,
+    attempt: u64,
+) -> Result<LoginOutcome> {
+    let key = keys::login_code(identifier, id);
+    let row = work.rows.get(ChatTable::Login, &key)?;
+    let Some(mut row) = row.map(|row| CodeRow::decode(&row)).transpose()? else {
+        return Ok(LoginOutcome::Refused);
+    };
+    // Another attempt has used the code since, and has its tokens.
+    if row.used_by != Some(attempt) {
+        return Ok(LoginOutcome::Refused);
+    }
+    row.used_by = None;
+    work.rows.put(ChatTable::Login, &key, &row.encode());
+    Ok(LoginOutcome::Accepted)
+}
+
 fn verdict(accepted: bool) -> LoginOutcome {
     match accepted {
         true => LoginOutcome::Accepted,

@@ -40,6 +40,7 @@ pub(super) fn apply(
             attempt,
             tries,
         } => codes::attempt(work, key, *id, code, *attempt, *tries),
+        LoginOp::ReleaseCode { id, attempt } => codes::release(work, key, *id, *attempt),
         LoginOp::OpenLine { id, token, valid_ms } => lines::open(work, user(key)?, *id, token, *valid_ms),
         LoginOp::TurnLine {
             id,
