@@ -1,0 +1,174 @@
+// A cluster of real processes (`rookery cluster`), and a proxy in front of it that sends each request to the next node.
+
+import { spawn } from "node:child_process";
+import { createWriteStream, existsSync, readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import path from "node:path";
+
+import { until } from "./wait.mjs";
+
+const free = (port) =>
+  new Promise((resolve) => {
+    const server = net.createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+
+/** First of `count` free ports with further `count` free ones a thousand above. */
+async function portBase(count) {
+  for (;;) {
+    // Below the ephemeral ports, so that no outgoing connection takes one meanwhile.
+    const base = 10_000 + Math.floor(Math.random() * 20_000);
+    const ports = Array.from({ length: count }, (_, i) => [base + i, base + 1_000 + i]).flat();
+    if ((await Promise.all(ports.map(free))).every(Boolean)) return base;
+  }
+}
+
+export class Cluster {
+  /** Starts `nodes` nodes of the binary `rookery` in the folder `bin`. `settings`: pairs for `--set`. */
+  static async start(bin, dir, nodes, settings = []) {
+    const cluster = new Cluster();
+    cluster.bin = path.join(bin, "rookery");
+    cluster.dir = dir;
+    cluster.children = [];
+    await mkdir(dir, { recursive: true });
+    const base = await portBase(nodes);
+    const set = settings.flatMap((pair) => ["--set", pair]);
+    cluster.spawn("cluster", [
+      ...["cluster", "--nodes", String(nodes), "--data", dir, "--http-base", String(base), "--with-parent"],
+      ...set,
+    ]);
+    const state = path.join(dir, "cluster.json");
+    await until("the cluster is ready", () => {
+      if (cluster.children[0].exitCode !== null) throw new Error(`the cluster ended: see ${dir}/cluster.log`);
+      return existsSync(state);
+    }, 180_000);
+    cluster.nodes = JSON.parse(readFileSync(state, "utf8")).nodes;
+    return cluster;
+  }
+
+  spawn(name, args) {
+    const log = createWriteStream(path.join(this.dir, `${name}.log`), { flags: "a" });
+    // The node ends with its standard input: a killed harness leaves no process behind.
+    const child = spawn(this.bin, args, { stdio: ["pipe", "pipe", "pipe"] });
+    child.stdout.pipe(log);
+    child.stderr.pipe(log);
+    this.children.push(child);
+    return child;
+  }
+
+  node(id) {
+    return this.nodes.find((node) => node.id === id);
+  }
+
+  kill(id) {
+    const node = this.node(id);
+    process.kill(node.pid, "SIGKILL");
+    node.pid = undefined;
+  }
+
+  async restart(id) {
+    const node = this.node(id);
+    const config = path.join(this.dir, `node-${id}`, "node.toml");
+    node.pid = this.spawn(`node-${id}`, ["node", "--config", config, "--with-parent"]).pid;
+    await until(`node ${id} is ready`, async () => {
+      const answer = await fetch(`http://${node.http}/readyz`).catch(() => undefined);
+      return answer?.status === 200;
+    }, 120_000);
+  }
+
+  async stop() {
+    for (const child of this.children) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      child.stdin.end();
+      await until(`process ${child.pid} ends`, () => child.exitCode !== null || child.signalCode !== null);
+    }
+  }
+}
+
+export class Proxy {
+  /** Listens in front of the nodes. Each request and each upgrade goes to the next node that takes a connection. */
+  static async start(cluster) {
+    const proxy = new Proxy();
+    proxy.cluster = cluster;
+    proxy.next = 0;
+    proxy.upgrades = new Set();
+    proxy.server = http.createServer((request, response) => proxy.request(request, response));
+    proxy.server.on("upgrade", (request, socket, head) => proxy.upgrade(request, socket, head));
+    await new Promise((resolve) => proxy.server.listen(0, "127.0.0.1", resolve));
+    proxy.address = `127.0.0.1:${proxy.server.address().port}`;
+    return proxy;
+  }
+
+  /** Connects to the next node; a node that is down is left out, as by any proxy. */
+  async connect() {
+    const { nodes } = this.cluster;
+    for (let attempt = 0; attempt < nodes.length; attempt += 1) {
+      const node = nodes[this.next++ % nodes.length];
+      const [host, port] = node.http.split(":");
+      const socket = net.connect(Number(port), host);
+      const connected = await new Promise((resolve) => {
+        socket.once("connect", () => resolve(true));
+        socket.once("error", () => resolve(false));
+      });
+      if (connected) return { node, socket };
+    }
+    return undefined;
+  }
+
+  async request(request, response) {
+    const target = await this.connect();
+    if (!target) return response.writeHead(502).end();
+    const { method, url, headers } = request;
+    const forwarded = http.request({ method, path: url, headers, createConnection: () => target.socket });
+    forwarded.on("response", (answer) => {
+      response.writeHead(answer.statusCode, answer.rawHeaders);
+      answer.pipe(response);
+    });
+    forwarded.on("error", () => response.destroy());
+    response.on("close", () => forwarded.destroy());
+    request.pipe(forwarded);
+  }
+
+  async upgrade(request, socket, head) {
+    const target = await this.connect();
+    if (!target) return socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    for (let i = 0; i < request.rawHeaders.length; i += 2) {
+      lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
+    }
+    target.socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+    target.socket.write(head);
+    const pair = { url: request.url, node: target.node.id, socket, upstream: target.socket };
+    this.upgrades.add(pair);
+    for (const [from, to] of [[socket, target.socket], [target.socket, socket]]) {
+      from.pipe(to);
+      from.on("error", () => to.destroy());
+      from.on("close", () => {
+        to.destroy();
+        this.upgrades.delete(pair);
+      });
+    }
+  }
+
+  /** The open upgrades whose URL contains `text`. */
+  upgradesOf(text) {
+    return [...this.upgrades].filter((pair) => pair.url.includes(text));
+  }
+
+  /** Cuts the upgrades whose URL contains `text`, without a word to either side. */
+  cut(text) {
+    for (const { socket, upstream } of this.upgradesOf(text)) {
+      socket.destroy();
+      upstream.destroy();
+    }
+  }
+
+  stop() {
+    this.cut("");
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}

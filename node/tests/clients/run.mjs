@@ -1,0 +1,64 @@
+// Runs the scenario with stock clients: node run.mjs NAME… Without a name, with all of them.
+// BIN: folder of the binary `rookery`. KEEP: folder for data and logs, which then stay.
+
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+
+import { Cluster, Proxy } from "./cluster.mjs";
+import { Scenario } from "./scenario.mjs";
+
+/** Clients by name: the module of the adapter, its class, and what distinguishes this use of it. */
+const CLIENTS = {
+  native: ["native", "default", {}],
+};
+
+const known = Object.keys(CLIENTS);
+const names = process.argv.slice(2);
+for (const name of names) {
+  if (!known.includes(name)) throw new Error(`unknown client ${name}; known: ${known.join(", ")}`);
+}
+
+const dir = process.env.KEEP ?? (await mkdtemp(path.join(os.tmpdir(), "rookery-clients-")));
+const cluster = await Cluster.start(process.env.BIN, path.join(dir, "cluster"), 3);
+const proxy = await Proxy.start(cluster);
+let failed = 0;
+try {
+  for (const name of names.length > 0 ? names : known) {
+    console.log(name);
+    try {
+      await play(...CLIENTS[name]);
+    } catch (error) {
+      failed += 1;
+      console.error(`${name} failed:`, error);
+    }
+  }
+} finally {
+  proxy.stop();
+  await cluster.stop();
+}
+failed += await complaints();
+if (!process.env.KEEP) await rm(dir, { recursive: true });
+process.exit(failed === 0 ? 0 : 1);
+
+async function play(module, type, options) {
+  const { [type]: Client } = await import(`./adapters/${module}.mjs`);
+  const scenario = new Scenario(cluster, proxy, Client, options);
+  try {
+    await scenario.play();
+  } finally {
+    scenario.close();
+  }
+}
+
+/** Counts the panics in the logs of the nodes. A killed node may warn, and its neighbours about it. */
+async function complaints() {
+  let found = 0;
+  for (const file of await readdir(dir, { recursive: true })) {
+    if (!file.endsWith(".log")) continue;
+    const lines = (await readFile(path.join(dir, file), "utf8")).split("\n").filter((line) => line.includes("panicked"));
+    lines.forEach((line) => console.error(`${file}: ${line}`));
+    found += lines.length;
+  }
+  return found;
+}
