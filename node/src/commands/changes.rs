@@ -11,6 +11,7 @@ use protocol::{
 };
 
 use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::state_machine::query::WishesQuery;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 
 /// Change of one conversation, ready for submission.
@@ -194,7 +195,7 @@ pub async fn me(
             conversations.wish(user.clone(), group_invite).await?;
             group_invite
         }
-        None => conversations.wishes(&user).await?,
+        None => conversations.query(&WishesQuery { user: user.clone() }).await?,
     };
     Ok(answer::MeResponse { user, group_invite })
 }

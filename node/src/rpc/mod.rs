@@ -9,31 +9,15 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::Answers` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 | `QueryMethod::Open` | the shard's owner | `read::OpenQuery` → `MemberConversation` |
-//! | 5 | `QueryMethod::History` | the shard's owner | `read::HistoryRequest` → `HistoryPage` |
-//! | 6 | `QueryMethod::Messages` | the shard's owner | `read::HistoryRequest` → `MessagesPage` |
-//! | 7 | `QueryMethod::Members` | the shard's owner | `read::MembersQuery` → `MembersPage` |
-//! | 8 | `QueryMethod::Bans` | the shard's owner | `read::MembersQuery` → `BansPage` |
-//! | 9 | `QueryMethod::Blocks` | the owner of the user's shard | `read::ListBlocks` → `BlocksPage` |
-//! | 10 | `QueryMethod::Wishes` | the owner of the user's shard | a user → `GroupInvite` |
-//! | 11 | `QueryMethod::Index` | the owner of the user's shard | `read::IndexQuery` → `read::Indexed` |
-//! | 12 | `QueryMethod::IndexAfter` | the owner of the user's shard | `read::IndexAfter` → `IndexPage` |
-//! | 13 | `QueryMethod::SharedWith` | the owner of the user's shard | `read::SharedWith` → `Option<ConversationId>` |
-//! | 14 | `QueryMethod::Sync` | the owner of all shards named | `read::SyncQuery` → `read::Synced` |
-//! | 15 | `QueryMethod::Summaries` | the owner of all shards named | `read::SummariesQuery` → `read::Summarised` |
-//! | 16 | `QueryMethod::Mentioning` | the owner of all shards named | `read::SummariesQuery` → `read::MentionAuthors` |
-//! | 17 | `QueryMethod::Range` | the shard's owner | `read::RangeQuery` → `read::Ranged` |
-//! | 18 | `QueryMethod::Missed` | the shard's owner | `read::SinceQuery` → `Missed` |
+//! | 4 to 18, 23, 28 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
 //! | 22 | `PRESENCE` | the owner of the users' shard | `presence::PresenceQuery` → `presence::Asked` |
-//! | 23 | `QueryMethod::Keys` | the owner of the keyring's shard | nothing → `Option<Keyring>` |
 //! | 24 | `ENDED` | every node | `login::LoginsRevoked` → nothing |
 //! | 25 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
-//! | 28 | `QueryMethod::Devices` | the owner of the user's shard | `login::DevicesQuery` → `login::Devices` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -44,7 +28,6 @@ pub(crate) mod deliver;
 pub(crate) mod login;
 pub(crate) mod presence;
 mod query_method;
-pub(crate) mod read;
 pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
@@ -56,8 +39,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use query_method::QueryMethod;
+pub use query_method::NumberedQuery;
+pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::{InvalidSessionId, SessionId};
+
+use crate::state_machine::QueryError;
 
 /// Timeout of one request to another node. A slow disk answers within it; a hanging node is given up.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,6 +120,18 @@ pub(crate) enum CodecError {
     /// The body is too short or of another type.
     #[error("malformed: {0}")]
     Malformed(#[from] postcard::Error),
+}
+
+// === impl RpcError ===
+
+impl From<QueryError> for RpcError {
+    fn from(refused: QueryError) -> RpcError {
+        match refused {
+            QueryError::NotMember => RpcError::NotMember,
+            QueryError::Forbidden(why) => RpcError::Forbidden(why.to_owned()),
+            QueryError::Storage(error) => RpcError::Failed(error.to_string()),
+        }
+    }
 }
 
 // === encoding ===

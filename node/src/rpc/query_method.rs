@@ -1,66 +1,87 @@
-//! Queries that the owner of a shard answers from its rows, by their method numbers.
+//! Table of the queries that the owner of a shard answers from its rows.
+//!
+//! A line gives a query its method number; the asking side and the owner's dispatch follow from it. The numbers are
+//! frozen, and those of the other methods are in [`rpc`](crate::rpc).
 
-/// Declares the queries, one a line: number on the wire.
+use bytes::Bytes;
+
+use super::RpcError;
+use crate::state_machine::query::{
+    BansQuery, BlocksQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery, KeyringQuery, MembersQuery,
+    MentioningQuery, MessagesQuery, OpenQuery, RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery,
+    SummariesQuery, SyncQuery, WishesQuery,
+};
+
+/// Query with a method number.
+pub trait NumberedQuery {
+    const METHOD: u16;
+}
+
+/// Owner's side of the queries, called by [`QueryMethod::serve`] with the type of the query.
+pub(crate) trait QueryServer {
+    /// Answers a query about one shard.
+    fn one<Q: ShardQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
+
+    /// Answers a query about conversations of several shards.
+    fn each<Q: ScatterQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
+}
+
+/// Declares the queries, one a line: number on the wire, `one` or `each` of [`QueryServer`], type.
 macro_rules! query_methods {
-    ($($(#[$doc:meta])* $method:ident = $number:literal,)*) => {
+    ($($number:literal $serve:ident $query:ident,)*) => {
         /// Query about the rows of a shard.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u16)]
         pub(crate) enum QueryMethod {
-            $($(#[$doc])* $method = $number,)*
+            $($query = $number,)*
         }
 
         impl QueryMethod {
+            /// All queries, in the order of the table.
+            #[cfg(test)]
+            pub(crate) const ALL: &[QueryMethod] = &[$(QueryMethod::$query,)*];
+
             /// Returns the query with this method number; `None` for any other method.
             pub(crate) fn of(number: u16) -> Option<QueryMethod> {
                 match number {
-                    $($number => Some(QueryMethod::$method),)*
+                    $($number => Some(QueryMethod::$query),)*
                     _ => None,
                 }
             }
+
+            /// Decodes the query of this method, and returns the encoded page.
+            pub(crate) async fn serve(self, server: &impl QueryServer, body: &[u8]) -> Result<Bytes, RpcError> {
+                match self {
+                    $(QueryMethod::$query => server.$serve::<$query>(body).await,)*
+                }
+            }
         }
+
+        $(impl NumberedQuery for $query {
+            const METHOD: u16 = $number;
+        })*
     };
 }
 
 query_methods! {
-    /// Conversation as a member sees it.
-    Open = 4,
-    /// Page of a conversation's log.
-    History = 5,
-    /// Page of messages in their present state.
-    Messages = 6,
-    /// Page of a conversation's members.
-    Members = 7,
-    /// Page of a conversation's banned users.
-    Bans = 8,
-    /// Page of the users whom a user blocks.
-    Blocks = 9,
-    /// User's own setting for invitations by others.
-    Wishes = 10,
-    /// Conversations of a user in the order of time.
-    Index = 11,
-    /// Page of a user's conversations in the order of their ids.
-    IndexAfter = 12,
-    /// First of several conversations that a user is a member of.
-    SharedWith = 13,
-    /// Missed events of several conversations.
-    Sync = 14,
-    /// Rows of the conversation list for several conversations.
-    Summaries = 15,
-    /// Authors of the unread messages that mention a user.
-    Mentioning = 16,
-    /// Range of a conversation's log, for the subscription manager of a node.
-    Range = 17,
-    /// Range of a conversation's log, for a user whose session continues.
-    Missed = 18,
-    /// Signing keys of the cluster.
-    Keys = 23,
-    /// Device tokens of a user.
-    Devices = 28,
+    4 one OpenQuery,
+    5 one HistoryRequest,
+    6 one MessagesQuery,
+    7 one MembersQuery,
+    8 one BansQuery,
+    9 one BlocksQuery,
+    10 one WishesQuery,
+    11 one IndexQuery,
+    12 one IndexAfter,
+    13 one SharedWith,
+    14 each SyncQuery,
+    15 each SummariesQuery,
+    16 each MentioningQuery,
+    17 one RangeQuery,
+    18 one SinceQuery,
+    23 one KeyringQuery,
+    28 one DevicesQuery,
 }
 
-impl From<QueryMethod> for u16 {
-    fn from(method: QueryMethod) -> u16 {
-        method as u16
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use protocol::answer::{ConversationSnapshot, LastEvent};
 use protocol::{ConversationId, EncodedEvent, Event, MembershipChange, UserId};
 
 use crate::shard_client::{CommandError, ShardClient};
+use crate::state_machine::query::SinceQuery;
 
 /// Maximum number of events since the joining that are sent; of more, only the newest are, with a gap. The replay
 /// buffer of a detached session holds no more either.
@@ -43,7 +44,14 @@ async fn since_joining(
 ) -> Result<Option<Vec<EncodedEvent>>, CommandError> {
     let (mut events, mut bytes, mut at) = (Vec::new(), 0, 0);
     while at < last {
-        let page = conversations.missed(user, conv, at).await?;
+        let (conv, user) = (conv.clone(), user.clone());
+        let page = conversations
+            .query(&SinceQuery {
+                conv,
+                user,
+                after: at,
+            })
+            .await?;
         let first = page.events.first().map_or(last, |event| event.s);
         let more = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX);
         if page.gap

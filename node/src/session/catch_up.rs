@@ -13,7 +13,7 @@ use protocol::ConversationId;
 use super::delivery::{EventSubscriber, LATEST};
 use super::following::{AGAIN, follow_all, retrying};
 use super::worker_context::WorkerContext;
-use crate::state_machine::query::Missed;
+use crate::state_machine::query::{Missed, SinceQuery};
 use crate::state_machine::{EventEnvelope, MembershipSpan};
 use crate::subscription::Subscriber;
 
@@ -100,7 +100,12 @@ pub(super) async fn carry(
     };
     let mut at = from;
     loop {
-        let missed = match worker.conversations.missed(feed.user_id(), conv, at).await {
+        let question = SinceQuery {
+            conv: conv.clone(),
+            user: feed.user_id().clone(),
+            after: at,
+        };
+        let missed = match worker.conversations.query(&question).await {
             Ok(missed) => missed,
             Err(refusal) if refusal.code.temporary() => {
                 tracing::debug!(%conv, %refusal, "catch-up of a session failed, will retry");

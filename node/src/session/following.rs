@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::delivery::EventSubscriber;
 use super::worker_context::WorkerContext;
-use crate::rpc::read::INDEX_LIMIT;
 use crate::state_machine::PlacedEntry;
+use crate::state_machine::query::INDEX_LIMIT;
 
 /// Up to this number all are subscribed to at once: the first query names all of them.
 const FEW: usize = 16;

@@ -27,7 +27,7 @@ use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
 use super::messages::{Terminate, TokenRevoked};
 use crate::auth::RevocationList;
-use crate::commands::questions::FollowingSessions;
+use crate::commands::FollowingSessions;
 use crate::config::{Config, HumanSize};
 use crate::rpc;
 use crate::rpc::SessionId;

@@ -36,18 +36,6 @@ pub type ConvView = ConversationSnapshot;
 /// Page of a user's conversation list.
 pub type ListPage = ConversationList;
 
-/// Page of a conversation's log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HistoryResult {
-    /// In ascending order of seqs.
-    pub events: Vec<EncodedEvent>,
-    /// True if the log continues in the requested direction.
-    pub more: bool,
-    /// True if the events do not start at the requested position: earlier ones are deleted or not visible to the
-    /// member.
-    pub gap: bool,
-}
-
 /// Missed events of one conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncItem {

@@ -6,12 +6,11 @@ use futures::future::join_all;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId};
 use tokio::sync::OnceCell;
 
+use super::ShardClient;
 use super::command_error::CommandError;
-use super::{ShardClient, ask};
-use crate::rpc::QueryMethod;
-use crate::rpc::read::{IndexAfter, SharedWith};
 use crate::rpc::submit::AppliedReply;
-use crate::state_machine::{AdditionVerdict, IndexPage, ShardCommand, UserOp};
+use crate::state_machine::query::{IndexAfter, SharedWith};
+use crate::state_machine::{AdditionVerdict, ShardCommand, UserOp};
 
 /// Conversations compared in one query.
 const COMPARED: u32 = 1_000;
@@ -115,15 +114,12 @@ impl ShardClient {
         user: &UserId,
     ) -> Result<Option<ConversationId>, CommandError> {
         let pages = adds.groups.get_or_try_init(|| self.groups(adds.by)).await?;
-        let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(user);
         for convs in pages {
             let question = SharedWith {
                 user: user.clone(),
                 convs: convs.clone(),
             };
-            let shared: Option<ConversationId> =
-                ask(&self.shared, shard, QueryMethod::SharedWith, &question).await?;
+            let shared = self.query(&question).await?;
             if shared.is_some() {
                 return Ok(shared);
             }
@@ -133,8 +129,6 @@ impl ShardClient {
 
     /// Returns the groups that a user is a member of, in pages of at most `COMPARED`.
     async fn groups(&self, user: &UserId) -> Result<Vec<Vec<ConversationId>>, CommandError> {
-        let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(user);
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
             let question = IndexAfter {
@@ -142,7 +136,7 @@ impl ShardClient {
                 after,
                 limit: COMPARED,
             };
-            let page: IndexPage = ask(&self.shared, shard, QueryMethod::IndexAfter, &question).await?;
+            let page = self.query(&question).await?;
             // Anybody may begin a direct conversation or join a channel; as proof of a relation they would be
             // worthless.
             let convs = page.items.into_iter().map(|item| item.conv);

@@ -15,11 +15,13 @@ use protocol::{ConversationId, ConversationKind, UserId};
 use self::cursor::ListCursor;
 use self::paging::{InboxRow, PageCut, PagePlan};
 use super::command_error::CommandError;
-use super::{ask, scatter};
-use crate::rpc::read::{IndexAfter, IndexQuery, Indexed, SummariesQuery, Summarised};
-use crate::rpc::{QueryMethod, RpcError};
+use super::queries::query;
+use super::scatter;
+use crate::rpc::RpcError;
 use crate::shard_client::ClientContext;
-use crate::state_machine::{Direction, IndexPage, PlacedEntry, Summary};
+use crate::state_machine::query::{
+    Direction, IndexAfter, IndexPage, IndexQuery, PlacedEntry, SummariesQuery, Summary,
+};
 
 /// Bound in milliseconds on the difference between the owners' clocks plus the delay until a proposal is applied.
 const SLACK_MS: u64 = 12_000;
@@ -41,14 +43,12 @@ pub(crate) async fn by_id(
     after: Option<ConversationId>,
     limit: usize,
 ) -> Result<IndexPage, CommandError> {
-    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user);
     let question = IndexAfter {
         user: user.clone(),
         after,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    ask(shared, shard, QueryMethod::IndexAfter, &question).await
+    query(shared, &question).await
 }
 
 /// Returns a page of the list, the latest message first.
@@ -91,13 +91,11 @@ async fn step(
     let (from, direction) = cursor.from();
     let placed = placed(shared, user, from, direction, paging::rows(limit)).await?;
     let PagePlan { cursor, placed, more } = paging::plan(cursor, placed, limit);
-    let convs: Vec<ConversationId> = placed.iter().map(|placed| placed.conv.clone()).collect();
-    let question = |convs: &[&ConversationId]| SummariesQuery {
+    let question = SummariesQuery {
         user: user.clone(),
-        convs: convs.iter().map(|conv| (*conv).clone()).collect(),
+        convs: placed.iter().map(|placed| placed.conv.clone()).collect(),
     };
-    let summaries: Vec<Option<Result<Summary, RpcError>>> =
-        scatter::<_, _, Summarised, _>(shared, &convs, |conv| conv, QueryMethod::Summaries, question).await;
+    let summaries = scatter(shared, &question).await;
     // Taken before rows are left out: the next page continues behind the last row read.
     let end = placed.last().map(|placed| (placed.ms, placed.conv.clone()));
     let rows = placed
@@ -114,15 +112,13 @@ async fn placed(
     direction: Direction,
     limit: usize,
 ) -> Result<Vec<PlacedEntry>, CommandError> {
-    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
-    let shard = cluster.shard_of(user);
     let question = IndexQuery {
         user: user.clone(),
         from,
         direction,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    ask::<_, Indexed>(shared, shard, QueryMethod::Index, &question).await
+    query(shared, &question).await
 }
 
 /// Returns the row of a conversation; `None` if the user is no member any more and the list lags behind.
@@ -134,7 +130,7 @@ fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Optio
         placed,
     };
     Some(match summary {
-        Some(Ok(summary)) => match summary.wire() {
+        Some(Ok(summary)) => match summary.page() {
             Ok(item) => InboxRow {
                 // The later of both: the owner may have a newer message than the list, and the list includes the
                 // joining.

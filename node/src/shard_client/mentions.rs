@@ -11,10 +11,10 @@ use protocol::answer::ConversationListItem;
 use protocol::{ConversationId, UserId};
 
 use super::command_error::CommandError;
-use super::{queries, scatter};
-use crate::rpc::QueryMethod;
-use crate::rpc::read::{MentionAuthors, SummariesQuery};
+use super::queries::query;
+use super::scatter;
 use crate::shard_client::ClientContext;
+use crate::state_machine::query::{BlocksQuery, MentioningQuery};
 
 /// Removes mentions by users whom `user` blocks from the counts. If they cannot be determined now, the counts stay.
 pub(crate) async fn without_blocked(
@@ -35,19 +35,12 @@ pub(crate) async fn without_blocked(
         Ok(blocked) if !blocked.is_empty() => blocked,
         _ => return,
     };
-    let question = |convs: &[&ConversationId]| SummariesQuery {
+    let question = MentioningQuery {
         user: user.clone(),
-        convs: convs.iter().map(|conv| (*conv).clone()).collect(),
+        convs: mentioned,
     };
-    let found = scatter::<_, _, MentionAuthors, _>(
-        shared,
-        &mentioned,
-        |conv| conv,
-        QueryMethod::Mentioning,
-        question,
-    )
-    .await;
-    for (conv, authors) in mentioned.iter().zip(found) {
+    let found = scatter(shared, &question).await;
+    for (conv, authors) in question.convs.iter().zip(found) {
         let item = items.iter_mut().find(|item| item.conversation == *conv);
         // A conversation whose owner did not respond keeps its count.
         if let (Some(item), Some(Ok(authors))) = (item, authors) {
@@ -61,7 +54,12 @@ pub(crate) async fn without_blocked(
 async fn blocked(shared: &Arc<ClientContext>, user: &UserId) -> Result<HashSet<UserId>, CommandError> {
     let (mut all, mut after) = (HashSet::new(), None);
     loop {
-        let page = queries::blocks(shared, user, after, protocol::limits::PAGE).await?;
+        let question = BlocksQuery {
+            user: user.clone(),
+            after,
+            limit: u32::try_from(protocol::limits::PAGE).unwrap_or(u32::MAX),
+        };
+        let page = query(shared, &question).await?;
         all.extend(page.items);
         after = page.next;
         if after.is_none() {

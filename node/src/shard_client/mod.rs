@@ -24,33 +24,30 @@ mod sender_hold;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use client_context::{ClientContext, ClientSettings};
-pub use command_error::{CommandAck, CommandError, HistoryResult, SyncItem};
+pub use command_error::{CommandAck, CommandError, SyncItem};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use owner_client::OwnerCallError;
 
 use std::sync::Arc;
 
 use cluster::{Cluster, ClusterClock, ShardId};
-use protocol::rest::MessagePage;
 use protocol::{ConversationId, GroupInvite, UserId};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
 pub(crate) use self::local_shards::LocalShards;
 pub(crate) use self::owner_client::OwnerClient;
+pub(crate) use self::queries::malformed;
 pub(crate) use self::scatter_gather::scatter;
 
 use self::command_error::{ConvView, ListPage};
-use super::state_machine::login::{Keyring, LoginKey, LoginOutcome, SecretBytes, TokenFamilyId};
-use super::state_machine::query::{
-    BansPage, BlocksPage, DeviceTokenEntry, IndexPage, MembersPage, Missed, PlacedEntry,
-};
+use super::state_machine::login::{LoginKey, LoginOutcome};
+use super::state_machine::query::{IndexPage, OpenQuery, PlacedEntry, ShardQuery, SyncQuery};
 use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
-use crate::rpc::read::SinceQuery;
 use crate::rpc::submit::AppliedReply;
-use crate::rpc::{self, QueryMethod};
+use crate::rpc::{self, NumberedQuery};
+
+/// Events per conversation in a `sync`.
+const SYNC_EVENTS: u32 = 50;
 
 /// Client of all conversations of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -92,17 +89,20 @@ impl ShardClient {
         async move { done.await?.ack(conv) }
     }
 
-    /// Returns the user's own setting for invitations by others.
-    pub async fn wishes(&self, user: &UserId) -> Result<GroupInvite, CommandError> {
-        self::queries::wishes(&self.shared, user).await
-    }
-
     /// Sets who may make the user a member of groups and channels.
     pub async fn wish(&self, user: UserId, group_invite: GroupInvite) -> Result<(), CommandError> {
         let op = UserOp::Wish { group_invite };
         self.submit_command(ShardCommand::User { user, op })
             .await
             .map(|_| ())
+    }
+
+    /// Returns the page of a query, from the owner of its shard.
+    ///
+    /// # Errors
+    /// The owner's refusal, or an unreachable shard.
+    pub async fn query<Q: ShardQuery + NumberedQuery>(&self, question: &Q) -> Result<Q::Page, CommandError> {
+        queries::query(&self.shared, question).await
     }
 
     /// Returns the conversation as the member sees it; with `have`, also the events above that seq.
@@ -112,90 +112,36 @@ impl ShardClient {
         conv: &ConversationId,
         have: Option<u64>,
     ) -> Result<ConvView, CommandError> {
-        self::queries::open(&self.shared, user, conv, have).await
-    }
-
-    /// Returns a page of the log: the newest events below `before`, or the oldest above `after`, or the newest of all.
-    pub async fn history(
-        &self,
-        user: &UserId,
-        conv: &ConversationId,
-        before: Option<u64>,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<HistoryResult, CommandError> {
-        self::queries::history(&self.shared, user, conv, before, after, limit).await
-    }
-
-    /// Returns the events after seq `after` that the user, a member at that position, has missed; 0 means the position
-    /// before the membership.
-    pub(crate) async fn missed(
-        &self,
-        user: &UserId,
-        conv: &ConversationId,
-        after: u64,
-    ) -> Result<Missed, CommandError> {
-        let question = SinceQuery {
-            conv: conv.clone(),
-            user: user.clone(),
-            after,
-        };
-        let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        let shard = cluster.shard_of(conv);
-        ask(&self.shared, shard, QueryMethod::Missed, &question).await
-    }
-
-    /// Returns a page of messages in their present state: the newest below `before`, or the oldest above `after`, or
-    /// the newest of all.
-    pub async fn messages(
-        &self,
-        user: &UserId,
-        conv: &ConversationId,
-        before: Option<u64>,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<MessagePage, CommandError> {
-        self::queries::messages(&self.shared, user, conv, before, after, limit).await
-    }
-
-    /// Returns a page of the members with ids above `after`, in the order of their ids.
-    pub async fn members(
-        &self,
-        user: &UserId,
-        conv: &ConversationId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<MembersPage, CommandError> {
-        self::queries::members(&self.shared, user, conv, after, limit).await
-    }
-
-    /// Returns a page of the banned users with ids above `after`, in the order of their ids; for owners and admins.
-    pub async fn bans(
-        &self,
-        user: &UserId,
-        conv: &ConversationId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<BansPage, CommandError> {
-        self::queries::bans(&self.shared, user, conv, after, limit).await
-    }
-
-    /// Returns a page of the users blocked by `user`, with ids above `after`, in the order of their ids. A new block is
-    /// in force shortly before it is listed.
-    pub async fn blocks(
-        &self,
-        user: &UserId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<BlocksPage, CommandError> {
-        self::queries::blocks(&self.shared, user, after, limit).await
+        let (conv, user) = (conv.clone(), user.clone());
+        let view = self.query(&OpenQuery { conv, user, have }).await?;
+        view.page().map_err(queries::malformed)
     }
 
     /// Returns the missed events of each conversation in the order of `wants`, with one request per shard owner.
     /// Conversations are left out if the user is no member or their shard owner can't be reached; the caller must query
     /// those again.
     pub async fn sync(&self, user: &UserId, wants: Vec<(ConversationId, u64)>) -> Vec<SyncItem> {
-        self::queries::sync(&self.shared, user, wants).await
+        let question = SyncQuery {
+            user: user.clone(),
+            wants,
+            limit: SYNC_EVENTS,
+        };
+        let windows = scatter(&self.shared, &question).await;
+        // The caller distinguishes non-memberships from unreachable owners by a query of its own.
+        let items = question
+            .wants
+            .into_iter()
+            .zip(windows)
+            .filter_map(|((conv, _), window)| {
+                let window = window?.ok()?;
+                Some(SyncItem {
+                    conv,
+                    as_of: window.as_of,
+                    events: window.page().ok()?,
+                    gap: window.gap,
+                })
+            });
+        items.collect()
     }
 
     /// Returns a page of the user's conversation list, the latest message first. Rows whose shard owner can't be
@@ -267,34 +213,6 @@ impl ShardClient {
         }
     }
 
-    /// Returns the device tokens of a user, expired ones until they are swept.
-    pub(crate) async fn device_tokens(&self, user: &UserId) -> Result<Vec<DeviceTokenEntry>, CommandError> {
-        self::queries::devices(&self.shared, user, None).await
-    }
-
-    /// Returns the device token with this id and hash; `None` if it was revoked.
-    pub(crate) async fn device_token(
-        &self,
-        user: &UserId,
-        id: TokenFamilyId,
-        token: SecretBytes,
-    ) -> Result<Option<DeviceTokenEntry>, CommandError> {
-        let found = self::queries::devices(&self.shared, user, Some((id, token))).await?;
-        Ok(found.into_iter().next())
-    }
-
-    /// Returns the signing keys of the cluster, or `None` before the first were created.
-    pub(crate) async fn keyring(&self) -> Result<Option<Keyring>, CommandError> {
-        let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
-        ask(
-            &self.shared,
-            cluster.shard_of(&LoginKey::Keyring.routing()),
-            QueryMethod::Keys,
-            &(),
-        )
-        .await
-    }
-
     /// Submits to the shard that follows from the command, see [`ShardClient::submit`].
     pub(crate) fn submit_command(
         &self,
@@ -327,18 +245,6 @@ impl ShardClient {
             }
         }
     }
-}
-
-/// Sends a query to the owner of a shard, within the budget of queries.
-pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
-    shared: &Arc<ClientContext>,
-    shard: ShardId,
-    method: impl Into<u16>,
-    question: &Q,
-) -> Result<A, CommandError> {
-    let owners = shared.owners().ok_or_else(CommandError::unavailable)?;
-    let deadline = Instant::now() + shared.settings.query_timeout;
-    owners.call(shard, method.into(), question, deadline).await
 }
 
 /// Returns the shard whose log decides the command; `None` for a command on the rows of a shard itself.

@@ -7,8 +7,8 @@ use cluster::ShardId;
 use futures::future::join_all;
 use protocol::UserId;
 
-use super::ask;
 use super::command_error::CommandError;
+use super::queries::ask;
 use crate::rpc;
 use crate::rpc::presence::{Asked, PresenceQuery, VisiblePresence, visible_to};
 use crate::shard_client::ClientContext;

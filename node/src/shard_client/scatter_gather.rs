@@ -5,34 +5,26 @@ use std::sync::Arc;
 
 use cluster::NodeId;
 use futures::future::join_all;
-use protocol::ConversationId;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::owner_client::decode;
-use crate::rpc::{self, QueryMethod, RpcError};
+use crate::rpc::{self, NumberedQuery, RpcError};
 use crate::shard_client::ClientContext;
+use crate::state_machine::query::ScatterQuery;
 
-/// Sends a query about many conversations, one request per shard owner. An entry is `None` if no owner responded within
-/// the budget.
-pub(crate) async fn scatter<K, Q, A, T>(
+/// Sends a query about many conversations, one request per shard owner. The result is in the order of the items; an
+/// entry is `None` if no owner responded within the budget.
+pub(crate) async fn scatter<Q: ScatterQuery + NumberedQuery>(
     shared: &Arc<ClientContext>,
-    keys: &[K],
-    conv: impl Fn(&K) -> &ConversationId,
-    method: QueryMethod,
-    question: impl Fn(&[&K]) -> Q,
-) -> Vec<Option<Result<T, RpcError>>>
-where
-    Q: Serialize,
-    A: DeserializeOwned + IntoIterator<Item = Result<T, RpcError>>,
-{
-    let mut answers: Vec<Option<Result<T, RpcError>>> = keys.iter().map(|_| None).collect();
+    question: &Q,
+) -> Vec<Option<Result<Q::Page, RpcError>>> {
+    let keys = question.items();
+    let mut answers: Vec<Option<Result<Q::Page, RpcError>>> = keys.iter().map(|_| None).collect();
     let Some(owners) = shared.owners() else {
         return answers;
     };
-    let shard_of = |key: &K| owners.cluster().shard_of(conv(key).as_str().as_bytes());
+    let shard_of = |key: &Q::Item| owners.cluster().shard_of(Q::conv(key));
     let deadline = Instant::now() + shared.settings.query_timeout;
     let mut backoff = Backoff::default();
     while answers.iter().any(Option::is_none) {
@@ -45,19 +37,14 @@ where
             }
         }
         let calls = groups.into_iter().map(|(owner, at)| {
-            let asked: Vec<&K> = at.iter().map(|at| &keys[*at]).collect();
-            let body = rpc::encode(&question(&asked));
-            async move {
-                (
-                    at,
-                    owners.attempt_until(owner, method.into(), body, deadline).await,
-                )
-            }
+            let part = question.part(at.iter().map(|at| keys[*at].clone()).collect());
+            let body = rpc::encode(&part);
+            async move { (at, owners.attempt_until(owner, Q::METHOD, body, deadline).await) }
         });
         let calls: Vec<_> = calls.collect();
         for (at, answer) in join_all(calls).await {
             // A lost or unreadable response concerns its group only; the other groups keep theirs.
-            let Ok(group) = answer.and_then(|body| decode::<A>(&body)) else {
+            let Ok(group) = answer.and_then(|body| decode::<Vec<Result<Q::Page, RpcError>>>(&body)) else {
                 continue;
             };
             for (at, answer) in at.into_iter().zip(group) {

@@ -66,8 +66,7 @@ pub use login::{
     SigningKey, TokenFamilyId,
 };
 pub(crate) use query::{
-    BansPage, BlocksPage, DeviceTokenEntry, Direction, HistoryPage, HistoryRange, IndexPage, LoggedEvent,
-    MemberConversation, MembersPage, MembershipSpan, MessagesPage, Missed, MissedEvents, OutboxEntry,
-    PresenceVisibility, QueuedWebhook, RetentionPage, Summary, WatchedConversation, WebhookBacklog,
+    DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry, PresenceVisibility, QueuedWebhook,
+    RetentionPage, WatchedConversation, WebhookBacklog,
 };
 pub use query::{PlacedEntry, QueryError, RetentionPolicies, RetentionPolicy};

@@ -2,17 +2,20 @@
 
 use futures::future::join_all;
 use node::state_machine::ConversationOp;
+use node::state_machine::query::MembersQuery;
 use protocol::ConversationId;
 
 use crate::test_cluster::{Node, TestCluster, eventually, user};
 
 /// How far somebody is, as a member is told on this node: delivered and read.
 async fn seen(node: &Node, by: &str, conv: &ConversationId, of: &str) -> Option<(u64, u64)> {
-    let page = node
-        .conversations
-        .members(&user(by), conv, None, 100)
-        .await
-        .ok()?;
+    let question = MembersQuery {
+        conv: conv.clone(),
+        user: user(by),
+        after: None,
+        limit: 100,
+    };
+    let page = node.conversations.query(&question).await.ok()?;
     let member = page.items.into_iter().find(|member| member.user == user(of))?;
     member.cursors.map(|cursors| (cursors.delivered, cursors.read))
 }

@@ -1,6 +1,7 @@
 //! What becomes of messages, across nodes.
 
 use node::state_machine::ConversationOp;
+use node::state_machine::query::{HistoryRange, HistoryRequest, MessagesQuery};
 
 use crate::test_cluster::{TestCluster, eventually, user};
 
@@ -43,11 +44,14 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
         for node in &cluster.nodes {
             let mut history = None;
             eventually("an answer", async || {
-                let page = node
-                    .conversations
-                    .messages(&user("carol"), &conv, None, None, 50)
-                    .await;
-                history = page.ok();
+                let question = MessagesQuery {
+                    conv: conv.clone(),
+                    user: user("carol"),
+                    page: HistoryRange::Newest,
+                    limit: 50,
+                };
+                let page = node.conversations.query(&question).await;
+                history = page.ok().map(|page| page.page(&conv).unwrap());
                 history.is_some()
             })
             .await;
@@ -64,11 +68,14 @@ async fn every_node_shows_the_same_messages_as_they_are_now() {
                 (&two["b"], &two["deleted"]),
                 (&serde_json::json!({}), &true.into())
             );
-            let page = node
-                .conversations
-                .history(&user("carol"), &conv, None, Some(second), 50)
-                .await
-                .unwrap();
+            let question = HistoryRequest {
+                conv: conv.clone(),
+                user: user("carol"),
+                page: HistoryRange::After(second),
+                limit: 50,
+            };
+            let page = node.conversations.query(&question).await.unwrap();
+            let page = page.page(&conv).unwrap();
             let tails: Vec<_> = page.events.iter().map(|event| event.tail().to_owned()).collect();
             assert_eq!(tails[..], live[2..], "live and read later");
         }

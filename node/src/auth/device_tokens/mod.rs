@@ -26,6 +26,7 @@ use super::revocation_list::RevocationList;
 use super::token_verifier::{TokenError, TokenIdentity};
 use crate::config;
 use crate::shard_client::{CommandError, ShardClient};
+use crate::state_machine::query::DevicesQuery;
 use crate::state_machine::{DeviceTokenEntry, LoginKey, LoginOp, LoginOutcome, SecretBytes, TokenFamilyId};
 
 /// Maximum number of queries in progress for the verification of tokens. Beyond it a client has to retry.
@@ -150,7 +151,11 @@ impl DeviceTokens {
     /// # Errors
     /// If the owner of the user's shard cannot be reached.
     pub async fn list(&self, user: &UserId) -> Result<Vec<DeviceTokenEntry>, CommandError> {
-        let mut entries = self.inner.conversations.device_tokens(user).await?;
+        let question = DevicesQuery {
+            user: user.clone(),
+            presented: None,
+        };
+        let mut entries = self.inner.conversations.query(&question).await?;
         let now_ms = self.inner.conversations.clock().now_ms();
         entries.retain(|entry| entry.expires_ms > now_ms);
         Ok(entries)
@@ -241,11 +246,13 @@ impl DeviceTokens {
             .map_err(|_| TokenError::Unverified)?;
         // Read before the query: the entry must not outlive the revocation list by the time of the query.
         let asked = Instant::now();
-        let found = inner
-            .conversations
-            .device_token(&token.user, token.id(), hash.clone());
-        let found = found.await.map_err(|_| TokenError::Unverified)?;
-        let identity = found.map(|entry| TokenIdentity {
+        let question = DevicesQuery {
+            user: token.user.clone(),
+            presented: Some((token.id(), hash.clone())),
+        };
+        let found = inner.conversations.query(&question).await;
+        let found = found.map_err(|_| TokenError::Unverified)?;
+        let identity = found.into_iter().next().map(|entry| TokenIdentity {
             user: token.user.clone(),
             expires: Some(UNIX_EPOCH + Duration::from_millis(entry.expires_ms)),
             login: Some(token.id().login()),

@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::LoginService;
 use crate::shard_client::CommandError;
+use crate::state_machine::query::KeyringQuery;
 use crate::state_machine::{KeyRotationPolicy, LoginKey, LoginOp as Step, SecretBytes};
 
 /// Pause while keys are missing, and minimum pause between two requests.
@@ -35,7 +36,7 @@ pub(crate) async fn run(login: LoginService) {
 
 async fn refresh(login: &LoginService) -> Result<(), CommandError> {
     let conversations = &login.inner.conversations;
-    login.inner.keys.update(conversations.keyring().await?);
+    login.inner.keys.update(conversations.query(&KeyringQuery).await?);
     if !creates_keys(login) {
         return Ok(());
     }
@@ -52,7 +53,7 @@ async fn refresh(login: &LoginService) -> Result<(), CommandError> {
         let turn = Step::TurnKeys { seed, pepper, pace };
         conversations.login(LoginKey::Keyring, turn).await?;
         // Read again at once: the first keyring then enables logins without the delay of a poll.
-        login.inner.keys.update(conversations.keyring().await?);
+        login.inner.keys.update(conversations.query(&KeyringQuery).await?);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::conversations::PageQuery;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, InConversation, OfMember, QueryErrors};
 use super::input::{Nothing, Optional};
 use super::{ConversationPath, MemberPath, Problem, answer};
-use crate::commands::questions;
+use crate::commands::questions::ListBans;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(list_bans).service(put_ban).service(delete_ban);
@@ -35,9 +35,7 @@ async fn list_bans(
         cursor,
         limit,
     };
-    caller.may(&ClientCommand::Members(members.clone()))?;
-    let page = questions::bans(caller.conversations(), &caller.user, members).await;
-    Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
+    Ok(answer::json(&caller.ask(ListBans(members)).await?))
 }
 
 /// Removes a user from the conversation and bars the user from joining again.

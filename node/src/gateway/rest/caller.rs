@@ -12,7 +12,7 @@ use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId};
 
 use crate::auth::TokenIdentity;
-use crate::commands::ConversationChange;
+use crate::commands::{ConversationChange, Question, QuestionContext};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
@@ -78,6 +78,23 @@ impl AuthenticatedUser {
     pub(super) fn may(&self, command: &ClientCommand) -> Result<(), Problem> {
         command.check()?;
         self.pay(command.cost())
+    }
+
+    /// Validates, charges and runs a query.
+    pub(super) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, Problem> {
+        self.may(&question.command())?;
+        self.ask_paid(question).await
+    }
+
+    /// Runs a query whose cost has been charged, as by [`pace`](AuthenticatedUser::pace).
+    pub(super) async fn ask_paid<Q: Question>(&self, question: Q) -> Result<Q::Answer, Problem> {
+        let context = QuestionContext {
+            conversations: &self.worker.conversations,
+            sessions: &self.worker.sessions,
+            user: &self.user,
+        };
+        let answer = question.run(&context).await;
+        answer.map_err(|refusal| self.refused(refusal))
     }
 
     /// Charges a cost to the user's account.

@@ -12,7 +12,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
 use super::{ConversationPath, Problem, answer};
-use crate::commands::{changes, questions};
+use crate::commands::changes;
 
 /// Page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -81,9 +81,7 @@ async fn list_conversations(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
-    caller.may(&ClientCommand::List(list.clone()))?;
-    let page = questions::list(caller.conversations(), &caller.user, list).await;
-    Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
+    Ok(answer::json(&caller.ask(list).await?))
 }
 
 /// Creates a conversation. A repeat with the same idempotency key returns the same conversation.
@@ -131,12 +129,12 @@ async fn open_conversation(
     have: web::Query<ListHaveQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (c, have) = (c.into_inner(), have.have);
-    caller.may(&ClientCommand::Open(OpenConversation {
-        conversation: c.clone(),
-        have,
-    }))?;
-    let view = caller.conversations().open(&caller.user, &c, have).await;
-    let view = view.map_err(|refusal| caller.refused(refusal))?;
+    let view = caller
+        .ask(OpenConversation {
+            conversation: c,
+            have,
+        })
+        .await?;
     Ok(answer::tagged(&request, &view))
 }
 

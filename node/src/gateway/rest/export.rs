@@ -9,8 +9,9 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, get, web};
 use bytes::Bytes;
 use futures::stream;
-use protocol::command::OpenConversation;
-use protocol::{ClientCommand, ConversationId, limits};
+use protocol::answer::HistoryResponse;
+use protocol::command::{GetHistory, OpenConversation};
+use protocol::{ConversationId, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -18,7 +19,6 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, InConversation, QueryErrors};
 use super::{ConversationPath, Problem};
-use crate::shard_client::HistoryResult;
 
 /// Range of the log to export.
 #[derive(Deserialize, IntoParams)]
@@ -38,7 +38,7 @@ struct Lines {
     /// Set if a jump after `after` is a gap. Without `from`, the export begins at the first visible event instead.
     joined: bool,
     to: u64,
-    page: Option<HistoryResult>,
+    page: Option<HistoryResponse>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -58,13 +58,12 @@ async fn export_events(
     part: web::Query<ExportQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (c, ExportQuery { from, to }) = (c.into_inner(), part.into_inner());
-    caller.may(&ClientCommand::Open(OpenConversation {
+    let open = OpenConversation {
         conversation: c.clone(),
         have: None,
-    }))?;
-    let view = caller.conversations().open(&caller.user, &c, None).await;
+    };
     // Fixed at the start: the export of a busy conversation would otherwise never end.
-    let last = view.map_err(|refusal| caller.refused(refusal))?.last.seq;
+    let last = caller.ask(open).await?.last.seq;
     let mut lines = Lines {
         caller,
         c,
@@ -105,16 +104,18 @@ impl Lines {
         if self.after >= self.to {
             return Ok(());
         }
-        let page = self
-            .caller
-            .conversations()
-            .history(&self.caller.user, &self.c, None, Some(self.after), limits::PAGE)
-            .await;
-        self.page = Some(page.map_err(|refusal| self.caller.refused(refusal))?);
+        // Charged by `pace`, or as the `open` before the first page.
+        let hist = GetHistory {
+            conversation: self.c.clone(),
+            before: None,
+            after: Some(self.after),
+            limit: u64::try_from(limits::PAGE).ok(),
+        };
+        self.page = Some(self.caller.ask_paid(hist).await?);
         Ok(())
     }
 
-    fn write(&mut self, page: HistoryResult) -> Bytes {
+    fn write(&mut self, page: HistoryResponse) -> Bytes {
         let mut text = String::new();
         // The rest of the range is not visible or was removed. Without this the loop would request the same page again.
         if page.events.is_empty() {

@@ -15,7 +15,6 @@ use super::describe::{
 };
 use super::input::{Nothing, Optional};
 use super::{ConversationPath, MemberPath, Problem, answer};
-use crate::commands::questions;
 
 /// The membership to set for a user.
 #[derive(Default, Deserialize, ToSchema)]
@@ -52,10 +51,7 @@ async fn list_members(
         cursor,
         limit,
     };
-    caller.may(&ClientCommand::Members(members.clone()))?;
-    let page = questions::members(caller.conversations(), &caller.user, members).await;
-    let page = page.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::tagged(&request, &page))
+    Ok(answer::tagged(&request, &caller.ask(members).await?))
 }
 
 /// Adds a user, changes the role of a member to the `role` in the body, or lets the caller join a channel.

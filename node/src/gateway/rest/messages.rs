@@ -5,7 +5,7 @@ use protocol::answer::{Ack, HistoryResponse as Events};
 use protocol::command::{DeleteMessage, EditMessage, GetHistory, SendMessage};
 use protocol::rest::MessagePage;
 use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, UserId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -15,8 +15,7 @@ use super::describe::{
 };
 use super::input::{Input, Nothing, Optional};
 use super::{ConversationPath, EventPath, Problem, answer};
-use crate::commands::questions;
-use crate::shard_client::CommandError;
+use crate::commands::questions::ListMessages;
 
 /// Range of the log. At most one of `before` and `after` is allowed; without either, the newest rows are returned.
 #[derive(Deserialize, IntoParams)]
@@ -65,17 +64,14 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 // === impl HistoryQuery, NewMessage ===
 
 impl HistoryQuery {
-    /// Validates and charges the query.
-    fn asked(self, c: ConversationPath, caller: &AuthenticatedUser) -> Result<GetHistory, Problem> {
+    fn of(self, c: ConversationPath) -> GetHistory {
         let HistoryQuery { before, after, limit } = self;
-        let hist = GetHistory {
+        GetHistory {
             conversation: c.into_inner(),
             before,
             after,
             limit,
-        };
-        caller.may(&ClientCommand::Hist(hist.clone()))?;
-        Ok(hist)
+        }
     }
 }
 
@@ -134,9 +130,8 @@ async fn list_messages(
     c: ConversationPath,
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let hist = window.into_inner().asked(c, &caller)?;
-    let page = questions::messages(caller.conversations(), &caller.user, hist).await;
-    visible(&caller, &request, page)
+    let messages = ListMessages(window.into_inner().of(c));
+    Ok(answer::tagged(&request, &caller.ask(messages).await?))
 }
 
 /// Replaces the content of a message.
@@ -200,17 +195,6 @@ async fn list_events(
     c: ConversationPath,
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let hist = window.into_inner().asked(c, &caller)?;
-    let page = questions::history(caller.conversations(), &caller.user, hist).await;
-    visible(&caller, &request, page)
-}
-
-/// Returns a page, or 304 if the client has it.
-fn visible<P: Serialize>(
-    caller: &AuthenticatedUser,
-    request: &HttpRequest,
-    page: Result<P, CommandError>,
-) -> Result<HttpResponse, Problem> {
-    let page = page.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::tagged(request, &page))
+    let events = window.into_inner().of(c);
+    Ok(answer::tagged(&request, &caller.ask(events).await?))
 }

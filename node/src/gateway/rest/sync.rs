@@ -1,9 +1,9 @@
 //! `/v1/sync`: missed events of many conversations.
 
 use actix_web::{HttpResponse, post};
+use protocol::ConversationId;
 use protocol::answer::SyncResponse;
 use protocol::command::SyncRequest;
-use protocol::{ClientCommand, ConversationId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -12,7 +12,6 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors};
 use super::input::Input;
 use super::{Problem, answer};
-use crate::commands::questions;
 
 /// Positions of the client.
 #[derive(Deserialize, ToSchema)]
@@ -37,10 +36,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[post("/v1/sync")]
 async fn catch_up(caller: AuthenticatedUser, input: Input<HaveQuery>) -> Result<HttpResponse, Problem> {
     let HaveQuery { have, cursor } = input.fields;
-    let sync = SyncRequest { have, cursor };
-    caller.may(&ClientCommand::Sync(sync.clone()))?;
-    // The sync waits until the user's new sessions are subscribed: it would otherwise miss events between the two.
-    let sessions = &caller.worker().sessions;
-    let delta = questions::sync(caller.conversations(), sessions, &caller.user, sync).await;
-    Ok(answer::json(&delta.map_err(|refusal| caller.refused(refusal))?))
+    Ok(answer::json(&caller.ask(SyncRequest { have, cursor }).await?))
 }

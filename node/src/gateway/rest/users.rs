@@ -15,7 +15,7 @@ use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, OfUser, QueryErrors}
 use super::input::Input;
 use super::messages::NewMessage;
 use super::{Problem, answer};
-use crate::commands::questions;
+use crate::commands::questions::ListBlocks;
 use crate::presence::local_presence;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -95,7 +95,5 @@ async fn list_blocks(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
-    caller.may(&ClientCommand::List(list.clone()))?;
-    let page = questions::blocks(caller.conversations(), &caller.user, list).await;
-    Ok(answer::json(&page.map_err(|refusal| caller.refused(refusal))?))
+    Ok(answer::json(&caller.ask(ListBlocks(list)).await?))
 }

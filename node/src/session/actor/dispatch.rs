@@ -79,10 +79,10 @@ impl Session {
             ClientCommand::Send(send) => self.publish(ctx, id, send, bytes),
             ClientCommand::Create(create) => self.create_conversation(ctx, id, create, bytes),
             ClientCommand::Open(open) => self.open_conversation(ctx, id, open),
-            ClientCommand::List(list) => self.list(ctx, id, list),
-            ClientCommand::Hist(hist) => self.history(ctx, id, hist),
-            ClientCommand::Sync(sync) => self.sync(ctx, id, sync),
-            ClientCommand::Members(members) => self.members(ctx, id, members),
+            ClientCommand::List(list) => self.ask(ctx, id, list, Response::Inbox),
+            ClientCommand::Hist(hist) => self.ask(ctx, id, hist, Response::Hist),
+            ClientCommand::Sync(sync) => self.ask(ctx, id, sync, Response::Delta),
+            ClientCommand::Members(members) => self.ask(ctx, id, members, Response::Members),
             ClientCommand::Me(me) => self.own_settings(ctx, id, me, bytes),
             ClientCommand::Edit(_)
             | ClientCommand::Del(_)

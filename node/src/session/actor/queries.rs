@@ -1,20 +1,13 @@
-//! Commands with a response of their own: the queries `open`, `list`, `hist`, `members` and `sync`, and the changes
-//! `create` and `me`.
-
-use std::rc::Rc;
+//! Commands with a response of their own: the queries, of which `open` subscribes too, and the changes `create` and
+//! `me`.
 
 use actix::Context;
-use protocol::command::{
-    CreateConversation, GetHistory, ListConversations, ListMembers, OpenConversation, SyncRequest,
-    UpdateProfile,
-};
-use protocol::{Response, UserId};
+use protocol::Response;
+use protocol::command::{CreateConversation, OpenConversation, UpdateProfile};
 
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
-use crate::commands::{changes, questions};
-use crate::session::worker_context::WorkerContext;
-use crate::shard_client::CommandError;
+use crate::commands::{Question, QuestionContext, changes};
 
 // === impl Session: queries ===
 
@@ -28,36 +21,6 @@ impl Session {
         if self.may(id) {
             self.show(ctx, open.conversation, open.have, SnapshotTarget::Answer(id));
         }
-    }
-
-    pub(super) fn list(&mut self, ctx: &mut Context<Session>, id: Option<i64>, list: ListConversations) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::list(&worker.conversations, &user, list).await;
-            page.map(Response::Inbox)
-        });
-    }
-
-    pub(super) fn history(&mut self, ctx: &mut Context<Session>, id: Option<i64>, hist: GetHistory) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::history(&worker.conversations, &user, hist).await;
-            page.map(Response::Hist)
-        });
-    }
-
-    pub(super) fn members(&mut self, ctx: &mut Context<Session>, id: Option<i64>, members: ListMembers) {
-        self.ask(ctx, id, |worker, user| async move {
-            let page = questions::members(&worker.conversations, &user, members).await;
-            page.map(Response::Members)
-        });
-    }
-
-    /// Handles `sync`: the response waits for the subscriptions to the page's conversations, so that no event falls
-    /// between the page and the live events.
-    pub(super) fn sync(&mut self, ctx: &mut Context<Session>, id: Option<i64>, sync: SyncRequest) {
-        self.ask(ctx, id, |worker, user| async move {
-            let delta = questions::sync(&worker.conversations, &worker.sessions, &user, sync).await;
-            delta.map(Response::Delta)
-        });
     }
 
     /// Handles `create`: binds the `cid` to a conversation, creates it, and sends it to the client.
@@ -116,12 +79,13 @@ impl Session {
         });
     }
 
-    /// Runs a query and sends its result.
-    fn ask<F: Future<Output = Result<Response, CommandError>> + 'static>(
+    /// Charges and runs a query, and sends its result as `response`.
+    pub(super) fn ask<Q: Question + 'static>(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
-        question: impl FnOnce(Rc<WorkerContext>, UserId) -> F,
+        question: Q,
+        response: fn(Q::Answer) -> Response,
     ) {
         if !self.may(id) {
             return;
@@ -129,13 +93,21 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let answer = question(self.worker.clone(), feed.user_id().clone());
+        let (worker, user) = (self.worker.clone(), feed.user_id().clone());
+        let answer = async move {
+            let context = QuestionContext {
+                conversations: &worker.conversations,
+                sessions: &worker.sessions,
+                user: &user,
+            };
+            question.run(&context).await
+        };
         // Counted until the response: each may be a page of large messages that stays in memory.
         self.limits.begin_query();
         self.wait(ctx, answer, move |session, _ctx, result| {
             session.limits.end_query();
             match result {
-                Ok(answer) => session.answer(id, &answer),
+                Ok(answer) => session.answer(id, &response(answer)),
                 Err(refusal) => session.refuse(id, refusal),
             }
             session.schedule_backlog();

@@ -2,13 +2,23 @@
 
 use crate::state_machine::ChatTable;
 use protocol::UserId;
+use protocol::rest::BlockList;
 use serde::{Deserialize, Serialize};
-use storage::ScanOrder;
 
-use super::{QueryError, Result};
+use super::live_rows::live_rows;
+use super::{QueryError, Result, ShardQuery};
 use crate::state_machine::keys;
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{BlockRow, VersionedRow, corrupt};
+
+/// Query for a page of the users whom a user blocks. A new block is in force shortly before it is listed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlocksQuery {
+    pub user: UserId,
+    /// Exclusive lower bound of the ids; `None` for the first page.
+    pub after: Option<UserId>,
+    pub limit: u32,
+}
 
 /// Page of a user's blocked users, in the order of their ids.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -18,41 +28,44 @@ pub struct BlocksPage {
     pub next: Option<UserId>,
 }
 
-/// Returns up to `limit` users whom `user` blocks, above `after`.
-pub fn blocks(
-    rows: &impl RowReader,
-    user: &UserId,
-    after: Option<&UserId>,
-    limit: usize,
-) -> Result<BlocksPage> {
-    let (mut start, end) = keys::second_range_after(user.as_str(), after.map(UserId::as_str));
-    let mut items: Vec<UserId> = Vec::new();
-    loop {
-        let found = rows.scan(
-            ChatTable::UserIndex,
-            &start..&end,
-            ScanOrder::Ascending,
-            limit.saturating_add(1),
-        )?;
-        for (key, row) in &found {
-            // Removed blocks leave a row, so a scan may yield fewer entries than rows and has to continue.
-            if !BlockRow::decode(row)?.on {
-                continue;
-            }
-            // One row more than the page exists, so there is a next page.
-            if items.len() == limit {
-                let next = items.last().cloned();
-                return Ok(BlocksPage { items, next });
-            }
-            let other = keys::rest(user.as_str(), key).and_then(|other| UserId::parse(other).ok());
-            items.push(other.ok_or_else(|| QueryError::Storage(corrupt("a malformed block key")))?);
-        }
-        match found.last() {
-            Some((key, _)) if found.len() > limit => {
-                start = key.to_vec();
-                start.push(0);
-            }
-            _ => return Ok(BlocksPage { items, next: None }),
+// === impl BlocksQuery, BlocksPage ===
+
+impl ShardQuery for BlocksQuery {
+    type Page = BlocksPage;
+
+    fn routing_key(&self) -> impl AsRef<[u8]> {
+        &self.user
+    }
+
+    fn read(&self, rows: &impl RowReader) -> Result<BlocksPage> {
+        let user = self.user.as_str();
+        let (start, end) = keys::second_range_after(user, self.after.as_ref().map(UserId::as_str));
+        let blocked = |key: &[u8]| {
+            let other = keys::rest(user, key).and_then(|other| UserId::parse(other).ok());
+            other.ok_or_else(|| QueryError::Storage(corrupt("a malformed block key")))
+        };
+        // Removed blocks leave a row.
+        let item = |key: &[u8], row: &[u8]| match BlockRow::decode(row)?.on {
+            true => blocked(key).map(Some),
+            false => Ok(None),
+        };
+        let limit = self.limit as usize;
+        let page = live_rows(rows, ChatTable::UserIndex, start..end, limit, usize::MAX, item)?;
+        let next = page.next.map(|key| blocked(&key)).transpose()?;
+        Ok(BlocksPage {
+            items: page.items,
+            next,
+        })
+    }
+}
+
+impl BlocksPage {
+    /// Returns the protocol's form.
+    #[must_use]
+    pub fn page(self) -> BlockList {
+        BlockList {
+            items: self.items,
+            next: self.next.map(|user| user.as_str().to_owned()),
         }
     }
 }

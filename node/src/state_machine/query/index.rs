@@ -6,7 +6,8 @@ use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
-use super::{QueryError, Result};
+use super::live_rows::live_rows;
+use super::{QueryError, Result, ShardQuery};
 use crate::state_machine::command::ShardCommand;
 use crate::state_machine::command_table::UserOp;
 use crate::state_machine::keys;
@@ -15,6 +16,28 @@ use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{
     ConvRow, IndexRow, MemberRow, OutboxChange, OutboxRow, VersionedRow, corrupt,
 };
+
+/// Maximum number of conversations in one page.
+pub(crate) const INDEX_LIMIT: usize = 1000;
+
+/// Query for a page of a user's conversations in the order of their ids.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IndexAfter {
+    pub user: UserId,
+    /// Exclusive lower bound of the ids; `None` for the first page.
+    pub after: Option<ConversationId>,
+    pub limit: u32,
+}
+
+/// Query for conversations of a user in the order of time, in the requested direction.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IndexQuery {
+    pub user: UserId,
+    /// Exclusive start as time in milliseconds and id; `None` for the end of the list.
+    pub from: Option<(u64, ConversationId)>,
+    pub direction: Direction,
+    pub limit: u32,
+}
 
 /// Page of a user's conversations, in the order of their ids.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -72,46 +95,49 @@ pub struct OutboxEntry {
     pub command: ShardCommand,
 }
 
-/// Returns up to `limit` conversations of `user` above `after`.
-pub fn index(
-    rows: &impl RowReader,
-    user: &UserId,
-    after: Option<&ConversationId>,
-    limit: usize,
-) -> Result<IndexPage> {
-    let (mut start, end) = keys::range_after(user.as_str(), after.map(ConversationId::as_str));
-    let mut items: Vec<IndexEntry> = Vec::new();
-    loop {
-        let found = rows.scan(
-            ChatTable::UserIndex,
-            &start..&end,
-            ScanOrder::Ascending,
-            limit.saturating_add(1),
-        )?;
-        for (key, row) in &found {
-            // Former memberships leave a row, so a scan may yield fewer entries than rows and has to continue.
-            let IndexRow {
+// === impl IndexAfter, IndexQuery ===
+
+impl ShardQuery for IndexAfter {
+    type Page = IndexPage;
+
+    fn routing_key(&self) -> impl AsRef<[u8]> {
+        &self.user
+    }
+
+    fn read(&self, rows: &impl RowReader) -> Result<IndexPage> {
+        let IndexAfter { user, after, limit } = self;
+        let (start, end) = keys::range_after(user.as_str(), after.as_ref().map(ConversationId::as_str));
+        // Former memberships leave a row.
+        let item = |key: &[u8], row: &[u8]| match IndexRow::decode(row)? {
+            IndexRow {
                 member: true, at_ms, ..
-            } = IndexRow::decode(row)?
-            else {
-                continue;
-            };
-            if items.len() == limit {
-                let next = items.last().map(|item| item.conv.clone());
-                return Ok(IndexPage { items, next });
-            }
-            items.push(IndexEntry {
+            } => Ok(Some(IndexEntry {
                 conv: conv_of(user, key)?,
                 since_ms: at_ms,
-            });
-        }
-        match found.last() {
-            Some((key, _)) if found.len() > limit => {
-                start = key.to_vec();
-                start.push(0);
-            }
-            _ => return Ok(IndexPage { items, next: None }),
-        }
+            })),
+            _ => Ok(None),
+        };
+        let limit = (*limit as usize).min(INDEX_LIMIT);
+        let page = live_rows(rows, ChatTable::UserIndex, start..end, limit, usize::MAX, item)?;
+        let next = page.next.map(|key| conv_of(user, &key)).transpose()?;
+        Ok(IndexPage {
+            items: page.items,
+            next,
+        })
+    }
+}
+
+impl ShardQuery for IndexQuery {
+    type Page = Vec<PlacedEntry>;
+
+    fn routing_key(&self) -> impl AsRef<[u8]> {
+        &self.user
+    }
+
+    fn read(&self, rows: &impl RowReader) -> Result<Vec<PlacedEntry>> {
+        let from = self.from.as_ref().map(|(ms, conv)| (*ms, conv));
+        let limit = (self.limit as usize).min(INDEX_LIMIT);
+        placed(rows, &self.user, from, self.direction, limit)
     }
 }
 
@@ -196,26 +222,17 @@ pub fn members_after(
     limit: usize,
 ) -> Result<Vec<UserId>> {
     let (start, end) = keys::range_after(conv.as_str(), after.map(UserId::as_str));
-    let mut users = Vec::new();
-    let mut start = start;
-    loop {
-        let found = rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, limit)?;
-        for (key, row) in &found {
-            if MemberRow::decode(row)?.role.is_none() {
-                continue;
-            }
+    // Former members leave a row.
+    let item = |key: &[u8], row: &[u8]| match MemberRow::decode(row)?.role {
+        Some(_) => {
             let user = keys::rest(conv.as_str(), key).and_then(|user| UserId::parse(user).ok());
-            users.push(user.ok_or_else(|| QueryError::Storage(corrupt("a malformed key of a member")))?);
-            // No look-ahead here: the caller treats a full page as one of several.
-            if users.len() == limit {
-                return Ok(users);
-            }
+            let user = user.ok_or_else(|| QueryError::Storage(corrupt("a malformed key of a member")));
+            user.map(Some)
         }
-        match found.last() {
-            Some((key, _)) if found.len() == limit => start = [&key[..], &[0]].concat(),
-            _ => return Ok(users),
-        }
-    }
+        None => Ok(None),
+    };
+    let page = live_rows(rows, ChatTable::Member, start..end, limit, usize::MAX, item)?;
+    Ok(page.items)
 }
 
 /// Returns up to `limit` outbox entries of a shard above `after`, oldest first. They stay until

@@ -6,20 +6,51 @@
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::{ConversationId, UserId, event};
+use protocol::answer::HistoryResponse;
+use protocol::{ConversationId, EncodedEvent, UserId, event};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
 use super::view::{MemberConversation, view};
-use super::{QueryContext, QueryError, Result};
+use super::{MemberQuery, QueryContext, QueryError, Result, ScatterQuery};
 use crate::state_machine::keys;
 use crate::state_machine::row_store::RowReader;
-use crate::state_machine::rows::{ConvRow, EventKind, EventRow, MemberRow, VersionedRow, corrupt};
+use crate::state_machine::rows::{EventKind, EventRow, corrupt};
 
 /// Maximum size of the events of one window in bytes; the first event is returned whatever its size.
 pub(super) const WINDOW_BYTES: usize = 160 * 1024;
 /// Number of rows per scan.
 const SCAN_PAGE: usize = 32;
+/// Events that one `open`, or one conversation of a `sync`, returns.
+const WINDOW: usize = 50;
+/// Query for a conversation as a member sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenQuery {
+    pub conv: ConversationId,
+    pub user: UserId,
+    /// Seq of the client's last event; `None` for a response without events.
+    pub have: Option<u64>,
+}
+
+/// Query by a member for a page of the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HistoryRequest {
+    pub conv: ConversationId,
+    pub user: UserId,
+    pub page: HistoryRange,
+    /// Maximum number of events.
+    pub limit: u32,
+}
+
+/// Query for the missed events of several conversations.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SyncQuery {
+    pub user: UserId,
+    /// Conversations, each with the seq of the client's last event; 0 starts with the membership.
+    pub wants: Vec<(ConversationId, u64)>,
+    /// Maximum number of events per conversation.
+    pub limit: u32,
+}
 
 /// Requested page of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,30 +79,6 @@ pub struct HistoryPage {
 pub struct LoggedEvent {
     pub s: u64,
     pub tail: Bytes,
-}
-
-/// Events that a user missed behind a position, for a resumed session.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Missed {
-    /// Events behind the position, ascending and without a gap; possibly not all.
-    pub events: Vec<LoggedEvent>,
-    /// Position of the last event visible to the user.
-    pub last: u64,
-    /// True if the following events are trimmed or not visible to the user; `events` is empty then.
-    pub gap: bool,
-    /// Membership at the time of the read.
-    pub membership: MembershipSpan,
-}
-
-/// Fate of the membership that a user had at some position.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum MembershipSpan {
-    /// The same membership continues.
-    Same,
-    /// It ended, and another one began.
-    Renewed,
-    /// It ended, and none followed.
-    Over,
 }
 
 /// Missed events of one conversation, an item of `delta`.
@@ -106,133 +113,113 @@ impl HistoryRange {
     }
 }
 
-/// Returns the conversation as `user` sees it, with up to `limit` events missed since `have`.
-pub fn open(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    have: Option<u64>,
-    limit: usize,
-) -> Result<MemberConversation> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let mut view = view(rows, conv, user, &context)?;
-    if let Some(have) = have {
-        let window = newest(rows, conv, &context, have, limit)?;
-        view.events = Some(window.events);
-        view.gap = window.gap;
+// === impl OpenQuery ===
+
+impl MemberQuery for OpenQuery {
+    type Page = MemberConversation;
+
+    fn conv(&self) -> &ConversationId {
+        &self.conv
     }
-    Ok(view)
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn read_as(&self, rows: &impl RowReader, reader: &QueryContext) -> Result<MemberConversation> {
+        let mut view = view(rows, &self.conv, &self.user, reader)?;
+        if let Some(have) = self.have {
+            let window = newest(rows, &self.conv, reader, have, WINDOW)?;
+            view.events = Some(window.events);
+            view.gap = window.gap;
+        }
+        Ok(view)
+    }
 }
 
-/// Returns up to `limit` events missed since `have`. Without `have`, or with 0, they start with the membership.
-pub fn sync(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    have: Option<u64>,
-    limit: usize,
-) -> Result<MissedEvents> {
-    let context = QueryContext::of(rows, conv, user)?;
-    newest(rows, conv, &context, have.unwrap_or(0), limit)
+// === impl HistoryRequest, HistoryPage ===
+
+impl MemberQuery for HistoryRequest {
+    type Page = HistoryPage;
+
+    fn conv(&self) -> &ConversationId {
+        &self.conv
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn read_as(&self, rows: &impl RowReader, reader: &QueryContext) -> Result<HistoryPage> {
+        let (first, last) = (reader.me.floor(&reader.conv), reader.conv.last_s);
+        let (from, to, order) = self.page.span(first, last);
+        // Fewer events than the range holds were cut by `limit` or by the size: the member can request more.
+        let events = window(rows, &self.conv, (from, to), order, self.limit as usize, first)?;
+        let more = events.len() as u64 != (to + 1).saturating_sub(from);
+        let gap = self.page.has_gap(first, last);
+        Ok(HistoryPage { events, more, gap })
+    }
 }
 
-/// Returns a page of at most `limit` events of the log.
-pub fn history(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    page: HistoryRange,
-    limit: usize,
-) -> Result<HistoryPage> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let (first, last) = (context.me.floor(&context.conv), context.conv.last_s);
-    let (from, to, order) = page.span(first, last);
-    // Fewer events than the range holds were cut by `limit` or by the size: the member can request more.
-    let events = window(rows, conv, (from, to), order, limit, first)?;
-    let more = events.len() as u64 != (to + 1).saturating_sub(from);
-    let gap = page.has_gap(first, last);
-    Ok(HistoryPage { events, more, gap })
+impl HistoryPage {
+    /// Returns the protocol's form. The error is a stored event that is no JSON.
+    pub fn page(&self, conv: &ConversationId) -> std::result::Result<HistoryResponse, String> {
+        Ok(HistoryResponse {
+            conversation: conv.clone(),
+            events: encoded(&self.events)?,
+            more: self.more,
+            gap: self.gap,
+        })
+    }
 }
 
-/// Returns up to `limit` of the oldest events above `after` without a permission check: for nodes that missed a part of
-/// the fan-out, never for a user. The first event is not `after + 1` if that was trimmed.
-pub fn range(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<LoggedEvent>> {
-    let Some(row) = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())? else {
-        return Ok(Vec::new());
-    };
-    // Rows below may still exist while they are swept; they must not be served.
-    let floor = ConvRow::decode(&row)?.floor();
-    placed(
-        rows,
-        conv,
-        // One below the maximum, because the end of the key range is exclusive.
-        (after.saturating_add(1).max(floor), u64::MAX - 1),
-        ScanOrder::Ascending,
-        limit,
-        floor,
-    )
+// === impl SyncQuery, MissedEvents ===
+
+impl ScatterQuery for SyncQuery {
+    type Item = (ConversationId, u64);
+    type Page = MissedEvents;
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn items(&self) -> &[(ConversationId, u64)] {
+        &self.wants
+    }
+
+    fn conv((conv, _): &(ConversationId, u64)) -> &ConversationId {
+        conv
+    }
+
+    fn part(&self, wants: Vec<(ConversationId, u64)>) -> SyncQuery {
+        SyncQuery {
+            user: self.user.clone(),
+            wants,
+            limit: self.limit,
+        }
+    }
+
+    fn read_item(
+        &self,
+        rows: &impl RowReader,
+        (conv, have): &(ConversationId, u64),
+        reader: &QueryContext,
+    ) -> Result<MissedEvents> {
+        newest(rows, conv, reader, *have, (self.limit as usize).min(WINDOW))
+    }
 }
 
-/// Returns up to `limit` events for `user`, who has everything up to `after` and was a member there. They follow
-/// without a gap, up to the event that ended the membership if one did. If the next event is trimmed or was never
-/// visible, the result is a gap without events. `after` = 0 starts with the membership.
-pub fn missed(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    after: u64,
-    limit: usize,
-) -> Result<Missed> {
-    let member = rows.get(ChatTable::Member, &keys::member(conv, user))?;
-    let row = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?;
-    let (Some(member), Some(row)) = (member, row) else {
-        return Err(QueryError::NotMember);
-    };
-    let (me, row) = (MemberRow::decode(&member)?, ConvRow::decode(&row)?);
-    // A session without any position starts at its membership, not at the start of the log.
-    let after = if after == 0 {
-        me.since.saturating_sub(1)
-    } else {
-        after
-    };
-    let next = after.saturating_add(1);
-    let (membership, last) = match me.role {
-        // A membership that covers `next` is the one of the position; a later start means that it ended in between.
-        Some(_) if me.since <= next => (MembershipSpan::Same, row.last_s),
-        Some(_) => (MembershipSpan::Renewed, after),
-        None => (MembershipSpan::Over, me.until),
-    };
-    let gap = next < me.since.max(row.floor()) && after < last || membership == MembershipSpan::Renewed;
-    let events = if gap {
-        Vec::new()
-    } else {
-        placed(
-            rows,
-            conv,
-            (next, last),
-            ScanOrder::Ascending,
-            limit,
-            me.floor(&row),
-        )?
-    };
-    Ok(Missed {
-        // An empty result below `last` also counts as a gap: the session must not repeat a read that yields nothing.
-        gap: gap || events.is_empty() && after < last,
-        events,
-        last,
-        membership,
-    })
+impl MissedEvents {
+    /// Returns the events in the protocol's form. The error is a stored event that is no JSON.
+    pub fn page(&self) -> std::result::Result<Vec<EncodedEvent>, String> {
+        encoded(&self.events)
+    }
 }
 
 /// Returns the newest events above `have`; 0 starts with the membership. There is a gap if events were left out, or if
 /// the first one does not continue `have`. So it is if the log ends before `have`, as after a restore of an older copy:
 /// the client restarts with the newest.
-fn newest(
+pub(in crate::state_machine) fn newest(
     rows: &impl RowReader,
     conv: &ConversationId,
     context: &QueryContext,
@@ -272,7 +259,7 @@ fn window(
 }
 
 /// Returns the same events with their positions.
-fn placed(
+pub(super) fn placed(
     rows: &impl RowReader,
     conv: &ConversationId,
     (mut from, mut to): (u64, u64),
@@ -317,6 +304,11 @@ fn placed(
         events.reverse();
     }
     Ok(events)
+}
+
+/// Returns stored events in the protocol's form. The error is an event that is no JSON.
+fn encoded(tails: &[Bytes]) -> std::result::Result<Vec<EncodedEvent>, String> {
+    tails.iter().map(|tail| EncodedEvent::from_tail(tail)).collect()
 }
 
 /// Returns the tail for a reader who may see the events from `floor` on. An edit of an earlier message keeps its place

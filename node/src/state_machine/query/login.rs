@@ -5,9 +5,11 @@ use protocol::UserId;
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
-use super::Result;
+use super::{Result, ShardQuery};
 use crate::state_machine::keys;
-use crate::state_machine::login::{DEVICE_TOKENS, DeviceTokenRow, Keyring, SecretBytes, TokenFamilyId};
+use crate::state_machine::login::{
+    DEVICE_TOKENS, DeviceTokenRow, Keyring, LoginKey, SecretBytes, TokenFamilyId,
+};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::VersionedRow;
 
@@ -23,14 +25,53 @@ pub struct DeviceTokenEntry {
     pub expires_ms: u64,
 }
 
-/// Returns the keyring; `None` in any shard but that of the keyring, or before the first key.
-pub fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {
-    let row = rows.get(ChatTable::Login, &keys::KEYRING)?;
-    Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
+/// Query for the signing keys of the cluster; `None` before the first key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyringQuery;
+
+/// Query for the device tokens of a user, in the order of their ids. Expired ones are returned until they are swept, so
+/// the caller checks the expiry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DevicesQuery {
+    pub user: UserId,
+    /// Id and hash of the only token that is returned, for its verification; `None` for all tokens.
+    pub presented: Option<(TokenFamilyId, SecretBytes)>,
 }
 
-/// Returns the device tokens of a user in the order of their ids, expired ones until they are swept.
-pub fn device_tokens(rows: &impl RowReader, user: &UserId) -> Result<Vec<DeviceTokenEntry>> {
+// === impl KeyringQuery, DevicesQuery ===
+
+impl ShardQuery for KeyringQuery {
+    type Page = Option<Keyring>;
+
+    fn routing_key(&self) -> impl AsRef<[u8]> {
+        LoginKey::Keyring.routing()
+    }
+
+    fn read(&self, rows: &impl RowReader) -> Result<Option<Keyring>> {
+        let row = rows.get(ChatTable::Login, &keys::KEYRING)?;
+        Ok(row.map(|row| Keyring::decode(&row)).transpose()?)
+    }
+}
+
+impl ShardQuery for DevicesQuery {
+    type Page = Vec<DeviceTokenEntry>;
+
+    fn routing_key(&self) -> impl AsRef<[u8]> {
+        &self.user
+    }
+
+    fn read(&self, rows: &impl RowReader) -> Result<Vec<DeviceTokenEntry>> {
+        let Some((id, token)) = &self.presented else {
+            return device_tokens(rows, &self.user);
+        };
+        let row = rows.get(ChatTable::Login, &keys::device_token(&self.user, *id))?;
+        let row = row.map(|row| DeviceTokenRow::decode(&row)).transpose()?;
+        let row = row.filter(|row| row.token == *token);
+        Ok(row.map(|row| entry(*id, row)).into_iter().collect())
+    }
+}
+
+fn device_tokens(rows: &impl RowReader, user: &UserId) -> Result<Vec<DeviceTokenEntry>> {
     let (start, end) = keys::device_tokens(user);
     let found = rows.scan(
         ChatTable::Login,
@@ -45,19 +86,6 @@ pub fn device_tokens(rows: &impl RowReader, user: &UserId) -> Result<Vec<DeviceT
         }
     }
     Ok(entries)
-}
-
-/// Returns the device token with this id and hash; `None` if it was revoked or never existed. The caller checks its
-/// expiry.
-pub fn device_token(
-    rows: &impl RowReader,
-    user: &UserId,
-    id: TokenFamilyId,
-    token: &SecretBytes,
-) -> Result<Option<DeviceTokenEntry>> {
-    let row = rows.get(ChatTable::Login, &keys::device_token(user, id))?;
-    let row = row.map(|row| DeviceTokenRow::decode(&row)).transpose()?;
-    Ok(row.filter(|row| row.token == *token).map(|row| entry(id, row)))
 }
 
 /// Returns true if a row has expired at `now_ms`, so that a sweep removes something.

@@ -1,15 +1,37 @@
 //! Members and bans of a conversation.
 
 use crate::state_machine::ChatTable;
+use protocol::answer::{ConversationMember, MembersResponse};
+use protocol::rest::{BanEntryRow, BanList};
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
-use storage::ScanOrder;
 
-use super::{QueryContext, QueryError, Result};
+use super::live_rows::live_rows;
+use super::{MemberQuery, QueryContext, QueryError, Result};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{BanRow, MemberRow, VersionedRow, corrupt};
 use crate::state_machine::rules::Permission;
 use crate::state_machine::{keys, rules};
+
+/// Query by a member for a page of the members.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MembersQuery {
+    pub conv: ConversationId,
+    pub user: UserId,
+    /// Exclusive lower bound of the ids; `None` for the first page.
+    pub after: Option<UserId>,
+    pub limit: u32,
+}
+
+/// Query by an owner or admin for a page of the banned users.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BansQuery {
+    pub conv: ConversationId,
+    pub user: UserId,
+    /// Exclusive lower bound of the ids; `None` for the first page.
+    pub after: Option<UserId>,
+    pub limit: u32,
+}
 
 /// Page of members, in the order of their ids.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -53,85 +75,123 @@ pub struct BanEntry {
 /// Maximum number of rows that one page scans: with many former members pages get shorter, not slower.
 const LOOKED_AT: usize = 4_096;
 
-/// Returns up to `limit` members above `after` to `user`, who must be a member.
-pub fn members(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    after: Option<&UserId>,
-    limit: usize,
-) -> Result<MembersPage> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let with_cursors = context.conv.members <= rules::LARGE_CONVERSATION;
-    let (mut start, end) = keys::range_after(conv.as_str(), after.map(UserId::as_str));
-    let mut items: Vec<MemberEntry> = Vec::new();
-    let mut looked_at = 0;
-    loop {
-        let found = rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, limit + 1)?;
-        for (key, row) in &found {
+// === impl MembersQuery, MembersPage ===
+
+impl MemberQuery for MembersQuery {
+    type Page = MembersPage;
+
+    fn conv(&self) -> &ConversationId {
+        &self.conv
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn read_as(&self, rows: &impl RowReader, reader: &QueryContext) -> Result<MembersPage> {
+        let MembersQuery {
+            conv,
+            user,
+            after,
+            limit,
+        } = self;
+        let with_cursors = reader.conv.members <= rules::LARGE_CONVERSATION;
+        let (start, end) = keys::range_after(conv.as_str(), after.as_ref().map(UserId::as_str));
+        let item = |key: &[u8], row: &[u8]| {
             let row = MemberRow::decode(row)?;
-            // Former members leave a row, so a scan may yield fewer entries than rows and has to continue.
-            let Some(role) = row.role else { continue };
-            if items.len() == limit {
-                let next = items.last().map(|item| item.user.clone());
-                return Ok(MembersPage { items, next });
-            }
+            // Former members leave a row.
+            let Some(role) = row.role else { return Ok(None) };
             let member = user_of(conv, key)?;
-            let (delivered, read) = match context.conv.kind {
+            let (delivered, read) = match reader.conv.kind {
                 // A blocked user sees the positions of the blocking peer as of the block.
-                ConversationKind::Direct if member != *user => context.me.sees(&row),
+                ConversationKind::Direct if member != *user => reader.me.sees(&row),
                 _ => (row.delivered, row.read),
             };
-            items.push(MemberEntry {
+            Ok(Some(MemberEntry {
                 user: member,
                 role,
                 cursors: with_cursors.then_some(MemberCursors { delivered, read }),
-            });
-        }
-        looked_at += found.len();
-        match found.last() {
-            Some((key, _)) if found.len() > limit => {
-                if looked_at >= LOOKED_AT {
-                    // The cursor is the last row read, even if it is no member: the next page resumes behind it.
-                    let next = Some(user_of(conv, key)?);
-                    return Ok(MembersPage { items, next });
-                }
-                start = key.to_vec();
-                start.push(0);
-            }
-            _ => return Ok(MembersPage { items, next: None }),
+            }))
+        };
+        let page = live_rows(
+            rows,
+            ChatTable::Member,
+            start..end,
+            *limit as usize,
+            LOOKED_AT,
+            item,
+        )?;
+        let next = page.next.map(|key| user_of(conv, &key)).transpose()?;
+        Ok(MembersPage {
+            items: page.items,
+            next,
+        })
+    }
+}
+
+impl MembersPage {
+    /// Returns the protocol's form.
+    #[must_use]
+    pub fn page(self) -> MembersResponse {
+        let items = self.items.into_iter().map(|member| ConversationMember {
+            user: member.user,
+            role: member.role,
+            delivered: member.cursors.map(|cursors| cursors.delivered),
+            read: member.cursors.map(|cursors| cursors.read),
+        });
+        MembersResponse {
+            items: items.collect(),
+            next: self.next.map(|user| user.as_str().to_owned()),
         }
     }
 }
 
-/// Returns up to `limit` bans above `after` to `user`, who must be an owner or admin.
-pub fn bans(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    after: Option<&UserId>,
-    limit: usize,
-) -> Result<BansPage> {
-    let context = QueryContext::of(rows, conv, user)?;
-    rules::may(context.conv.kind, context.role, Permission::Bans).map_err(QueryError::Forbidden)?;
-    let (start, end) = keys::second_range_after(conv.as_str(), after.map(UserId::as_str));
-    let found = rows.scan(
-        ChatTable::Member,
-        &start..&end,
-        ScanOrder::Ascending,
-        limit.saturating_add(1),
-    )?;
-    let items = found.iter().take(limit).map(|(key, row)| {
-        let BanRow { by, at_ms } = BanRow::decode(row)?;
-        let user = user_of(conv, key)?;
-        Ok(BanEntry { user, by, at_ms })
-    });
-    let items = items.collect::<Result<Vec<_>>>()?;
-    let next = items
-        .last()
-        .filter(|_| found.len() > limit)
-        .map(|item| item.user.clone());
-    Ok(BansPage { items, next })
+// === impl BansQuery, BansPage ===
+
+impl MemberQuery for BansQuery {
+    type Page = BansPage;
+
+    fn conv(&self) -> &ConversationId {
+        &self.conv
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn read_as(&self, rows: &impl RowReader, reader: &QueryContext) -> Result<BansPage> {
+        rules::may(reader.conv.kind, reader.role, Permission::Bans).map_err(QueryError::Forbidden)?;
+        let (conv, after) = (&self.conv, self.after.as_ref());
+        let (start, end) = keys::second_range_after(conv.as_str(), after.map(UserId::as_str));
+        let item = |key: &[u8], row: &[u8]| {
+            let BanRow { by, at_ms } = BanRow::decode(row)?;
+            let user = user_of(conv, key)?;
+            Ok(Some(BanEntry { user, by, at_ms }))
+        };
+        let limit = self.limit as usize;
+        let page = live_rows(rows, ChatTable::Member, start..end, limit, usize::MAX, item)?;
+        let next = page.next.map(|key| user_of(conv, &key)).transpose()?;
+        Ok(BansPage {
+            items: page.items,
+            next,
+        })
+    }
+}
+
+impl BansPage {
+    /// Returns the protocol's form.
+    #[must_use]
+    pub fn page(self) -> BanList {
+        let items = self.items.into_iter().map(|ban| BanEntryRow {
+            user: ban.user,
+            banned_by: ban.by,
+            timestamp_ms: ban.at_ms,
+        });
+        BanList {
+            items: items.collect(),
+            next: self.next.map(|user| user.as_str().to_owned()),
+        }
+    }
 }
 
 /// Returns the role of `user`, `None` for a non-member. Without a permission check, for the shard owner itself.

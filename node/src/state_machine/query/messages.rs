@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
 use super::log::{HistoryRange, WINDOW_BYTES};
-use super::{QueryContext, Result};
+use super::{MemberQuery, QueryContext, Result};
 use crate::state_machine::keys;
 use crate::state_machine::message_state::MessageStateRow;
 use crate::state_machine::row_store::RowReader;
@@ -21,6 +21,16 @@ use crate::state_machine::rows::{EventKind, EventRow};
 
 /// Number of rows per scan.
 const SCAN_PAGE: u64 = 32;
+
+/// Query by a member for a page of messages in their current state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MessagesQuery {
+    pub conv: ConversationId,
+    pub user: UserId,
+    pub page: HistoryRange,
+    /// Maximum number of messages.
+    pub limit: u32,
+}
 
 /// Page of messages in their current state.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -53,43 +63,50 @@ struct MessageScan<'a, R> {
     order: ScanOrder,
 }
 
-/// Returns a page of at most `limit` messages to `user`, who must be a member.
-pub fn messages(
-    rows: &impl RowReader,
-    conv: &ConversationId,
-    user: &UserId,
-    page: HistoryRange,
-    limit: usize,
-) -> Result<MessagesPage> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let (first, last) = (context.me.floor(&context.conv), context.conv.last_s);
-    let (from, to, order) = page.span(first, last);
-    let mut walk = MessageScan {
-        rows,
-        conv,
-        from,
-        to,
-        order,
-    };
-    let mut items = Vec::new();
-    let (mut bytes, mut more) = (0, false);
-    'pages: while let Some(found) = walk.next()? {
-        for (s, row) in found {
-            // Checked before the push: the page ends after the message that exceeds the size, so it is never empty.
-            if items.len() == limit || bytes > WINDOW_BYTES {
-                more = true;
-                break 'pages;
+// === impl MessagesQuery ===
+
+impl MemberQuery for MessagesQuery {
+    type Page = MessagesPage;
+
+    fn conv(&self) -> &ConversationId {
+        &self.conv
+    }
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn read_as(&self, rows: &impl RowReader, reader: &QueryContext) -> Result<MessagesPage> {
+        let (first, last) = (reader.me.floor(&reader.conv), reader.conv.last_s);
+        let (from, to, order) = self.page.span(first, last);
+        let mut walk = MessageScan {
+            rows,
+            conv: &self.conv,
+            from,
+            to,
+            order,
+        };
+        let limit = self.limit as usize;
+        let mut items = Vec::new();
+        let (mut bytes, mut more) = (0, false);
+        'pages: while let Some(found) = walk.next()? {
+            for (s, row) in found {
+                // Checked before the push: the page ends after the message that exceeds the size, so it is never empty.
+                if items.len() == limit || bytes > WINDOW_BYTES {
+                    more = true;
+                    break 'pages;
+                }
+                let message = fold(rows, &self.conv, s, row)?;
+                bytes += message.tail.len() + message.edit.as_ref().map_or(0, Bytes::len);
+                items.push(message);
             }
-            let message = fold(rows, conv, s, row)?;
-            bytes += message.tail.len() + message.edit.as_ref().map_or(0, Bytes::len);
-            items.push(message);
         }
+        if order == ScanOrder::Descending {
+            items.reverse();
+        }
+        let gap = self.page.has_gap(first, last);
+        Ok(MessagesPage { items, more, gap })
     }
-    if order == ScanOrder::Descending {
-        items.reverse();
-    }
-    let gap = page.has_gap(first, last);
-    Ok(MessagesPage { items, more, gap })
 }
 
 /// Returns the current state of the message at `s`; `None` without an event there.
@@ -186,7 +203,7 @@ impl<R: RowReader> MessageScan<'_, R> {
 
 impl MessagesPage {
     /// Returns the protocol's form of the page. The error is a stored event that is no JSON.
-    pub fn wire(&self, conv: &ConversationId) -> std::result::Result<MessagePage, String> {
+    pub fn page(&self, conv: &ConversationId) -> std::result::Result<MessagePage, String> {
         let items = self
             .items
             .iter()

@@ -15,33 +15,43 @@ mod blocks;
 mod consent;
 mod hooks;
 mod index;
+mod live_rows;
 mod log;
 mod login;
 mod members;
 mod messages;
+mod missed;
 mod presence;
 mod retain;
+mod shard_query;
 mod view;
 
-pub use self::blocks::{BlocksPage, blocks};
-pub use self::consent::{shared_with, wishes};
+pub use self::blocks::{BlocksPage, BlocksQuery};
+pub use self::consent::{SharedWith, WishesQuery};
 pub use self::hooks::{AbsentMember, QueuedWebhook, WebhookBacklog, queued};
+pub(crate) use self::index::INDEX_LIMIT;
 pub use self::index::{
-    Direction, IndexEntry, IndexPage, OutboxEntry, PlacedEntry, WatchedConversation, index, members_after,
-    outbox, placed, watched, watches,
+    Direction, IndexAfter, IndexEntry, IndexPage, IndexQuery, OutboxEntry, PlacedEntry, WatchedConversation,
+    members_after, outbox, placed, watched, watches,
 };
+#[cfg(test)]
+pub(in crate::state_machine) use self::log::newest;
 pub use self::log::{
-    HistoryPage, HistoryRange, LoggedEvent, MembershipSpan, Missed, MissedEvents, history, missed, open,
-    range, sync, without_words,
+    HistoryPage, HistoryRange, HistoryRequest, LoggedEvent, MissedEvents, OpenQuery, SyncQuery, without_words,
 };
-pub use self::login::{DeviceTokenEntry, device_token, device_tokens, is_over, keyring};
+pub use self::login::{DeviceTokenEntry, DevicesQuery, KeyringQuery, is_over};
 pub use self::members::{
-    BanEntry, BansPage, MemberCursors, MemberEntry, MembersPage, bans, member_since, members, role,
+    BanEntry, BansPage, BansQuery, MemberCursors, MemberEntry, MembersPage, MembersQuery, member_since, role,
 };
-pub use self::messages::{MessageView, MessagesPage, messages};
+pub use self::messages::{MessageView, MessagesPage, MessagesQuery};
+pub(crate) use self::missed::RANGE;
+#[cfg(test)]
+pub(in crate::state_machine) use self::missed::missed;
+pub use self::missed::{MembershipSpan, Missed, RangeQuery, Ranged, SinceQuery, range};
 pub use self::presence::{PresenceVisibility, may_type, standing};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
-pub use self::view::{MemberConversation, PeerView, Summary, last, mentioning, summary};
+pub use self::shard_query::{MemberQuery, ScatterQuery, ShardQuery};
+pub use self::view::{MemberConversation, MentioningQuery, PeerView, SummariesQuery, Summary, last};
 
 /// Reason for which a query is refused.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +69,8 @@ pub enum QueryError {
 
 type Result<T> = std::result::Result<T, QueryError>;
 
-/// Conversation row, member row and role of the requesting user.
-struct QueryContext {
+/// Conversation row, member row and role of the requesting user, who is a member.
+pub struct QueryContext {
     conv: ConvRow,
     me: MemberRow,
     role: Role,
@@ -82,7 +92,11 @@ impl QueryError {
 }
 
 impl QueryContext {
-    fn of(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<QueryContext> {
+    pub(in crate::state_machine) fn of(
+        rows: &impl RowReader,
+        conv: &ConversationId,
+        user: &UserId,
+    ) -> Result<QueryContext> {
         // The member row goes first: a non-member costs one read, whether the conversation exists or not.
         if let Some(member) = rows.get(ChatTable::Member, &keys::member(conv, user))?
             && let me = MemberRow::decode(&member)?

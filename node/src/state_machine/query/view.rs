@@ -7,7 +7,7 @@ use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility
 use serde::{Deserialize, Serialize};
 
 use super::messages::{MessageView, folded};
-use super::{QueryContext, Result};
+use super::{QueryContext, Result, ScatterQuery};
 use crate::state_machine::keys;
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{ConvRow, EventRow, MemberRow, VersionedRow};
@@ -48,6 +48,20 @@ pub struct PeerView {
     pub read: u64,
 }
 
+/// Query of a member for the rows of the conversation list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SummariesQuery {
+    pub user: UserId,
+    pub convs: Vec<ConversationId>,
+}
+
+/// Query of a member for the authors of the unread messages with a mention, one entry per message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MentioningQuery {
+    pub user: UserId,
+    pub convs: Vec<ConversationId>,
+}
+
 /// Entry of a conversation in the list of one member.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
@@ -71,44 +85,96 @@ pub struct Summary {
     pub peer: Option<PeerView>,
 }
 
-/// Returns the conversation's entry in the list of `user`.
-pub fn summary(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<Summary> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let s = context.conv.message_s;
-    // A message before the membership must not appear in the list, even as the last one.
-    let visible = s > 0 && s >= context.me.floor(&context.conv);
-    let message = if visible { folded(rows, conv, s)? } else { None };
-    Ok(Summary {
-        conv: conv.clone(),
-        kind: context.conv.kind,
-        title: context.conv.title.as_deref().map(str::to_owned),
-        role: context.role,
-        last: LastEvent {
-            seq: s,
-            message_number: context.conv.last_mn,
-            timestamp_ms: context.conv.message_ts,
-        },
-        message,
-        unread: context.conv.unread(rows, conv, context.me.read_mn)?,
-        mentions: context.me.mentioned(&context.conv),
-        read: context.me.read,
-        delivered: context.me.delivered,
-        muted: context.me.muted,
-        pinned: context.me.pinned,
-        peer: peer(rows, conv, user, &context)?,
-    })
+// === impl SummariesQuery, MentioningQuery ===
+
+impl ScatterQuery for SummariesQuery {
+    type Item = ConversationId;
+    type Page = Summary;
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn items(&self) -> &[ConversationId] {
+        &self.convs
+    }
+
+    fn conv(conv: &ConversationId) -> &ConversationId {
+        conv
+    }
+
+    fn part(&self, convs: Vec<ConversationId>) -> SummariesQuery {
+        let user = self.user.clone();
+        SummariesQuery { user, convs }
+    }
+
+    fn read_item(
+        &self,
+        rows: &impl RowReader,
+        conv: &ConversationId,
+        reader: &QueryContext,
+    ) -> Result<Summary> {
+        let s = reader.conv.message_s;
+        // A message before the membership must not appear in the list, even as the last one.
+        let visible = s > 0 && s >= reader.me.floor(&reader.conv);
+        let message = if visible { folded(rows, conv, s)? } else { None };
+        Ok(Summary {
+            conv: conv.clone(),
+            kind: reader.conv.kind,
+            title: reader.conv.title.as_deref().map(str::to_owned),
+            role: reader.role,
+            last: LastEvent {
+                seq: s,
+                message_number: reader.conv.last_mn,
+                timestamp_ms: reader.conv.message_ts,
+            },
+            message,
+            unread: reader.conv.unread(rows, conv, reader.me.read_mn)?,
+            mentions: reader.me.mentioned(&reader.conv),
+            read: reader.me.read,
+            delivered: reader.me.delivered,
+            muted: reader.me.muted,
+            pinned: reader.me.pinned,
+            peer: peer(rows, conv, &self.user, reader)?,
+        })
+    }
 }
 
-/// Returns the authors of the unread messages that mention the user, one entry per message.
-pub fn mentioning(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<Vec<UserId>> {
-    let context = QueryContext::of(rows, conv, user)?;
-    let mut authors = Vec::new();
-    for s in context.me.mentions_there(&context.conv) {
-        if let Some(row) = rows.get(ChatTable::Message, &keys::message(conv, *s))? {
-            authors.push(EventRow::decode(&row)?.author);
-        }
+impl ScatterQuery for MentioningQuery {
+    type Item = ConversationId;
+    type Page = Vec<UserId>;
+
+    fn user(&self) -> &UserId {
+        &self.user
     }
-    Ok(authors)
+
+    fn items(&self) -> &[ConversationId] {
+        &self.convs
+    }
+
+    fn conv(conv: &ConversationId) -> &ConversationId {
+        conv
+    }
+
+    fn part(&self, convs: Vec<ConversationId>) -> MentioningQuery {
+        let user = self.user.clone();
+        MentioningQuery { user, convs }
+    }
+
+    fn read_item(
+        &self,
+        rows: &impl RowReader,
+        conv: &ConversationId,
+        reader: &QueryContext,
+    ) -> Result<Vec<UserId>> {
+        let mut authors = Vec::new();
+        for s in reader.me.mentions_there(&reader.conv) {
+            if let Some(row) = rows.get(ChatTable::Message, &keys::message(conv, *s))? {
+                authors.push(EventRow::decode(&row)?.author);
+            }
+        }
+        Ok(authors)
+    }
 }
 
 /// Returns the last position and the number of members without a permission check, for the shard owner itself; `None`
@@ -177,7 +243,7 @@ fn peer(
 
 impl MemberConversation {
     /// Returns the protocol's form. The error is a stored event that is no JSON.
-    pub fn wire(&self) -> std::result::Result<ConversationSnapshot, String> {
+    pub fn page(&self) -> std::result::Result<ConversationSnapshot, String> {
         let events = self.events.as_ref();
         let events = events.map(|events| events.iter().map(|tail| EncodedEvent::from_tail(tail)).collect());
         Ok(ConversationSnapshot {
@@ -192,7 +258,7 @@ impl MemberConversation {
             pinned: self.pinned,
             history: Some(self.history),
             members: Some(self.members),
-            peer: self.peer.as_ref().map(PeerView::wire),
+            peer: self.peer.as_ref().map(PeerView::page),
             events: events.transpose()?,
             gap: self.gap,
         })
@@ -201,7 +267,7 @@ impl MemberConversation {
 
 impl Summary {
     /// Returns the protocol's form. The error is a stored event that is no JSON.
-    pub fn wire(&self) -> std::result::Result<ConversationListItem, String> {
+    pub fn page(&self) -> std::result::Result<ConversationListItem, String> {
         Ok(ConversationListItem {
             conversation: self.conv.clone(),
             kind: self.kind,
@@ -214,7 +280,7 @@ impl Summary {
             delivered: self.delivered,
             muted: self.muted,
             pinned: self.pinned,
-            peer: self.peer.as_ref().map(PeerView::wire),
+            peer: self.peer.as_ref().map(PeerView::page),
             stale: false,
         })
     }
@@ -222,7 +288,7 @@ impl Summary {
 
 impl PeerView {
     /// Returns the protocol's form of the peer.
-    pub fn wire(&self) -> DirectPeer {
+    pub fn page(&self) -> DirectPeer {
         DirectPeer {
             user: self.user.clone(),
             delivered: self.delivered,

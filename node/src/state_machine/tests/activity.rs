@@ -3,11 +3,12 @@
 use protocol::ConversationId;
 use protocol::answer::LastEvent;
 
+use super::query;
 use super::{TestShard, event, text, u};
 use crate::state_machine::query::Direction;
 use crate::state_machine::{
     ActivityNote, ApplyEffect, ConversationOp, OutboxId, OutboxOp, OutboxOutcome, ShardCommand, ShardOutcome,
-    UserOp, query,
+    UserOp,
 };
 
 fn last(s: u64, ts: u64) -> LastEvent {
@@ -191,16 +192,16 @@ fn nothing_but_a_message_moves_a_conversation() {
     let line = query::summary(&shard.rows, &conv, &u("bo")).unwrap();
     assert_eq!((line.last.seq, line.last.timestamp_ms), (s, 2_000_000));
     // And `last` is that message as it is now.
-    let item = line.wire().unwrap();
+    let item = line.page().unwrap();
     let last = item.last.unwrap();
     assert!(last.as_str().contains(r#""b":{"text":"b"}"#), "{}", last.as_str());
     // Who came in later is not shown what was before.
     let line = query::summary(&shard.rows, &conv, &u("cy")).unwrap();
-    assert_eq!(line.wire().unwrap().last, None);
+    assert_eq!(line.page().unwrap().last, None);
     shard.ok("al", &conv, ConversationOp::Delete { of: s });
     let item = query::summary(&shard.rows, &conv, &u("bo"))
         .unwrap()
-        .wire()
+        .page()
         .unwrap();
     assert!(item.last.unwrap().as_str().contains(r#""deleted":true"#));
     let watched = query::watched(&shard.rows, &conv).unwrap().unwrap();

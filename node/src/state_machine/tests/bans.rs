@@ -3,9 +3,10 @@
 use protocol::event::MemberEvent;
 use protocol::{ErrorCode, Event, MembershipChange, Role};
 
+use super::query;
 use super::{TestShard, event, text, u};
+use crate::state_machine::ConversationOp;
 use crate::state_machine::query::QueryError;
-use crate::state_machine::{ConversationOp, query};
 
 fn ban(who: &str) -> ConversationOp {
     ConversationOp::Ban { who: u(who) }

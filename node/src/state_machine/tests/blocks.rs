@@ -2,8 +2,9 @@
 
 use protocol::{ConversationId, ConversationKind, ErrorCode};
 
+use super::query;
 use super::{ShardOutcome, TestCommand, TestShard, create, text, u};
-use crate::state_machine::{ApplyEffect, ConversationOp, query};
+use crate::state_machine::{ApplyEffect, ConversationOp};
 
 fn block(who: &str, on: bool) -> ConversationOp {
     ConversationOp::Block { who: u(who), on }
@@ -32,7 +33,7 @@ fn blocked_user_can_send_neither_by_user_nor_by_conversation() {
     assert_eq!(shard.no("bob", &conv, to("alice")), ErrorCode::Forbidden);
     assert_eq!(shard.no("bob", &conv, text("by c")), ErrorCode::Forbidden);
     // Old messages and cursors are left alone, and so is the one who blocks.
-    let view = query::open(&shard.rows, &conv, &u("bob"), Some(0), 10).unwrap();
+    let view = query::open(&shard.rows, &conv, &u("bob"), Some(0)).unwrap();
     assert_eq!(view.events.unwrap().len(), 4);
     shard.ok("bob", &conv, ConversationOp::Read { s: 4 });
     shard.ok("alice", &conv, text("she may"));
@@ -145,7 +146,7 @@ fn one_who_is_blocked_sees_the_cursors_of_the_other_stand_still() {
     }
     shard.ok("alice", &conv, ConversationOp::Read { s: 3 });
     let sees = |shard: &TestShard, user: &str, other: &str| {
-        let view = query::open(&shard.rows, &conv, &u(user), None, 1).unwrap();
+        let view = query::open(&shard.rows, &conv, &u(user), None).unwrap();
         let row = query::summary(&shard.rows, &conv, &u(user)).unwrap();
         assert_eq!(row.peer, view.peer);
         let page = query::members(&shard.rows, &conv, &u(user), None, 9).unwrap();

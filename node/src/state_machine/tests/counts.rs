@@ -1,5 +1,6 @@
 //! What there is to read: unread messages and mentions, and positions that the log doesn't have.
 
+use super::query;
 use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ConversationKind, ErrorCode, Event};
 use storage::ScanOrder;
@@ -7,7 +8,7 @@ use storage::ScanOrder;
 use super::{TestShard, create, done, event, text, u};
 use crate::state_machine::query::HistoryRange;
 use crate::state_machine::row_store::RowReader;
-use crate::state_machine::{ConversationOp, keys, query};
+use crate::state_machine::{ConversationOp, keys};
 
 /// A group whose messages `ann` writes, the first at `s` = 3.
 fn group(shard: &mut TestShard, messages: u64) -> ConversationId {
@@ -122,7 +123,7 @@ fn mentions_follow_edits() {
     }
     let page = query::messages(&shard.rows, &conv, &u("cat"), HistoryRange::Newest, 9).unwrap();
     assert_eq!(
-        page.wire(&conv).unwrap().items[0].mentions,
+        page.page(&conv).unwrap().items[0].mentions,
         mention(&["bob", "eve"])
     );
     // An older message comes after a newer one, and is before it.
@@ -173,7 +174,7 @@ fn owners_and_admins_take_back_the_reactions_of_those_who_left() {
     );
     let page = query::messages(&shard.rows, &conv, &u("cat"), HistoryRange::Newest, 9).unwrap();
     assert_eq!(
-        page.wire(&conv).unwrap().items[0].reactions,
+        page.page(&conv).unwrap().items[0].reactions,
         [("+1".to_owned(), 1)].into()
     );
     assert!(
@@ -196,7 +197,7 @@ fn a_position_beyond_the_log_has_a_gap_and_the_newest_events() {
             (true, 5, 5),
             "{have}"
         );
-        let view = query::open(&shard.rows, &conv, &u("bob"), Some(have), 50).unwrap();
+        let view = query::open(&shard.rows, &conv, &u("bob"), Some(have)).unwrap();
         assert_eq!(
             (view.gap, view.events.map(|events| events.len())),
             (true, Some(5))
@@ -227,7 +228,7 @@ fn one_may_write_to_oneself() {
     let sent = shard.ok("ann", &conv, note.clone());
     assert_eq!((sent.s, sent.mn, sent.events.len()), (2, 1, 2));
     assert_eq!(shard.ok("ann", &conv, note).s, 3);
-    let view = query::open(&shard.rows, &conv, &u("ann"), Some(0), 50).unwrap();
+    let view = query::open(&shard.rows, &conv, &u("ann"), Some(0)).unwrap();
     assert_eq!(
         (view.members, view.kind, view.gap),
         (1, ConversationKind::Direct, false)

@@ -1,8 +1,9 @@
 //! Device tokens: created, listed, bound in number, revoked, and ended with the login that created them.
 
+use super::query;
 use super::{TestShard, id16, login_key, u};
 use crate::state_machine::login::{LoginOutcome, SecretBytes, TokenFamilyId};
-use crate::state_machine::{LoginOp, RetentionOp, ShardCommand, ShardOutcome, query};
+use crate::state_machine::{LoginOp, RetentionOp, ShardCommand, ShardOutcome};
 
 const MINUTE: u64 = 60_000;
 

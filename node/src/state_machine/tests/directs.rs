@@ -2,8 +2,9 @@
 
 use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, Event, Role};
 
+use super::query;
 use super::{TestShard, create, event, of_user, text, u};
-use crate::state_machine::{ConversationOp, ShardOutcome, UserOp, UserOutcome, query};
+use crate::state_machine::{ConversationOp, ShardOutcome, UserOp, UserOutcome};
 
 fn to(peer: &str, body: &str) -> ConversationOp {
     ConversationOp::Send {

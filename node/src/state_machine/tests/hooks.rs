@@ -2,9 +2,10 @@
 
 use protocol::{ConversationId, ErrorCode, Role};
 
+use super::query;
 use super::{TestShard, done, text, u};
 use crate::state_machine::query::QueuedWebhook;
-use crate::state_machine::{ConversationOp, ShardCommand, WebhookOp, query};
+use crate::state_machine::{ConversationOp, ShardCommand, WebhookOp};
 
 fn switch(shard: &mut TestShard, members: u64) {
     done(shard.apply(ShardCommand::Webhook(WebhookOp::HooksOn { members })));

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use super::query;
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ErrorCode, Role};
@@ -12,7 +13,7 @@ use super::{Map, TestCommand, TestShard, done, text, u};
 use crate::state_machine::query::HistoryRange;
 use crate::state_machine::row_store::{RowReader, RowWriter};
 use crate::state_machine::shard_state_machine::apply_batch;
-use crate::state_machine::{ConversationOp, ShardCommand, ShardOutcome, query};
+use crate::state_machine::{ConversationOp, ShardCommand, ShardOutcome};
 
 const LARGE: usize = 100_000;
 /// Commands in one batch.
@@ -210,7 +211,7 @@ fn work_of_commands_and_queries_is_independent_of_members() {
 
     let questions = |channel: &Channel| {
         let user = u(reader);
-        let (view, open) = channel.ask(|rows, conv| query::open(rows, conv, &user, None, 50));
+        let (view, open) = channel.ask(|rows, conv| query::open(rows, conv, &user, None));
         let (_, line) = channel.ask(|rows, conv| query::summary(rows, conv, &user));
         let (page, members) = channel.ask(|rows, conv| query::members(rows, conv, &user, None, 3));
         assert_eq!((page.items.len(), view.members), (3, members_of(channel)));

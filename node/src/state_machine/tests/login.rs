@@ -1,5 +1,6 @@
 //! Limits, codes, lines of refresh tokens and signing keys, with the time passed in.
 
+use super::query;
 use crate::state_machine::ChatTable;
 use storage::ScanOrder;
 
@@ -9,7 +10,7 @@ use crate::state_machine::login::{
     TokenFamilyId,
 };
 use crate::state_machine::row_store::RowReader;
-use crate::state_machine::{LoginOp, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome, query};
+use crate::state_machine::{LoginOp, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome};
 
 const MINUTE: u64 = 60_000;
 const LIMIT: AttemptLimit = AttemptLimit {

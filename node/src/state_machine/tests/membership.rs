@@ -3,8 +3,9 @@
 use protocol::event::MemberEvent;
 use protocol::{ConversationId, ConversationKind, ErrorCode, Event, MembershipChange, Role};
 
+use super::query;
 use super::{TestCommand, TestShard, create, event, text, u};
-use crate::state_machine::{ConversationOp, ShardOutcome, query};
+use crate::state_machine::{ConversationOp, ShardOutcome};
 
 fn invite(who: &str) -> ConversationOp {
     ConversationOp::Invite { who: u(who) }
@@ -200,7 +201,7 @@ fn one_who_comes_again_starts_anew() {
     shard.ok("bob", &conv, ConversationOp::Leave);
     shard.ok("alice", &conv, text("while away"));
     let s = shard.ok("alice", &conv, invite("bob")).s;
-    let view = query::open(&shard.rows, &conv, &u("bob"), Some(0), 100).unwrap();
+    let view = query::open(&shard.rows, &conv, &u("bob"), Some(0)).unwrap();
     assert_eq!(
         (view.floor, view.read, view.delivered, view.last.seq),
         (s, s, s, s)

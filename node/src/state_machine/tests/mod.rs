@@ -31,6 +31,7 @@ mod large;
 mod login;
 mod membership;
 mod model;
+mod query;
 mod reads;
 mod retention;
 mod settings;

@@ -3,9 +3,10 @@
 use protocol::answer::LastEvent;
 use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, Role, limits};
 
+use super::query;
 use super::{TestShard, done, parse, text, u};
 use crate::state_machine::query::{HistoryRange, MembershipSpan, QueryError};
-use crate::state_machine::{ApplyEffect, ConversationOp, EventEnvelope, OutboxOp, query};
+use crate::state_machine::{ApplyEffect, ConversationOp, EventEnvelope, OutboxOp};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
     tails
@@ -149,7 +150,7 @@ fn open_shows_role_cursors_and_what_was_missed() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
     let ts = shard.ok("alice", &conv, text("x")).ts;
-    let view = query::open(&shard.rows, &conv, &u("bob"), None, 50).unwrap();
+    let view = query::open(&shard.rows, &conv, &u("bob"), None).unwrap();
     assert_eq!(
         (view.role, view.last),
         (
@@ -163,8 +164,8 @@ fn open_shows_role_cursors_and_what_was_missed() {
     );
     assert_eq!((view.read, view.delivered, view.members), (2, 2, 2));
     assert_eq!((view.events.clone(), view.gap), (None, false));
-    let view = query::open(&shard.rows, &conv, &u("bob"), Some(2), 50).unwrap();
-    let wire = view.wire().unwrap();
+    let view = query::open(&shard.rows, &conv, &u("bob"), Some(2)).unwrap();
+    let wire = view.page().unwrap();
     let [event] = &wire.events.unwrap()[..] else {
         panic!("one event")
     };
@@ -267,7 +268,7 @@ fn the_summary_shows_the_last_message_and_the_peer() {
     assert_eq!(last, applied.events[2].tail);
     let peer = summary.peer.clone().unwrap();
     assert_eq!((peer.user.as_str(), peer.delivered, peer.read), ("bob", 3, 2));
-    let item = summary.wire().unwrap();
+    let item = summary.page().unwrap();
     assert_eq!(item.last, Some(EncodedEvent::from_tail(&last).unwrap()));
     assert_eq!(
         query::summary(&shard.rows, &conv, &u("bob"))
@@ -302,7 +303,7 @@ fn a_former_member_reads_nothing() {
     shard.ok("bob", &conv, ConversationOp::Leave);
     let (rows, bob) = (&shard.rows, u("bob"));
     assert!(matches!(
-        query::open(rows, &conv, &bob, Some(0), 50),
+        query::open(rows, &conv, &bob, Some(0)),
         Err(QueryError::NotMember)
     ));
     assert!(matches!(
@@ -319,7 +320,7 @@ fn a_former_member_reads_nothing() {
     ));
     let missing = ConversationId::parse("g_2").unwrap();
     assert!(matches!(
-        query::open(rows, &missing, &u("alice"), None, 50),
+        query::open(rows, &missing, &u("alice"), None),
         Err(QueryError::NotMember)
     ));
 }

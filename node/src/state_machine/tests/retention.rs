@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::query;
 use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ErrorCode, Event};
 use storage::ScanOrder;
@@ -10,7 +11,7 @@ use super::{TestCommand, TestShard, done, parse, text, u};
 use crate::state_machine::apply::RETAIN_STEP;
 use crate::state_machine::query::{HistoryRange, LoggedEvent, RetentionPolicies, RetentionPolicy};
 use crate::state_machine::row_store::RowReader;
-use crate::state_machine::{ConversationOp, ShardOutcome, query};
+use crate::state_machine::{ConversationOp, ShardOutcome};
 
 fn seqs(tails: &[bytes::Bytes]) -> Vec<u64> {
     tails
@@ -37,9 +38,7 @@ fn retain(shard: &mut TestShard, conv: &ConversationId, below: u64) -> usize {
 
 /// The first event that is still there.
 fn floor(shard: &TestShard, conv: &ConversationId) -> u64 {
-    query::open(&shard.rows, conv, &u("bob"), Some(0), 50)
-        .unwrap()
-        .floor
+    query::open(&shard.rows, conv, &u("bob"), Some(0)).unwrap().floor
 }
 
 /// The rows of the log, and of what belongs to its messages.
@@ -83,7 +82,7 @@ fn trimmed_events_are_reported_as_a_gap() {
             seqs(&window.events),
             ((have + 1).max(11)..=20).collect::<Vec<_>>()
         );
-        let view = query::open(rows, &conv, &alice, Some(have), 50).unwrap();
+        let view = query::open(rows, &conv, &alice, Some(have)).unwrap();
         assert_eq!((view.gap, view.floor), (gap, 11));
     }
     assert!(query::sync(rows, &conv, &alice, None, 50).unwrap().gap);
@@ -139,7 +138,7 @@ fn the_last_event_keeps_its_seq_and_loses_its_words() {
     assert_eq!((last.seq, last.body.as_str(), last.deleted), (6, "{}", true));
     assert_eq!((line.unread, line.last.seq), (0, 6));
     let page = query::messages(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
-    assert!(page.wire(&conv).unwrap().items[0].deleted);
+    assert!(page.page(&conv).unwrap().items[0].deleted);
     let react = ConversationOp::React {
         of: 6,
         k: "+1".into(),
@@ -182,7 +181,7 @@ fn edits_and_reactions_go_with_their_message() {
     );
     assert!(matches!(&words[4], Event::Edit(edit) if edit.target_seq == 4 && !edit.deleted));
     let listed = query::messages(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 50).unwrap();
-    let listed = listed.wire(&conv).unwrap().items;
+    let listed = listed.page(&conv).unwrap().items;
     assert_eq!((listed.len(), listed[0].reactions["+1"]), (1, 1));
     // What is gone can't be answered, changed or taken back.
     let reply = ConversationOp::Send {

@@ -3,9 +3,10 @@
 use protocol::event::{MemberEvent, MetadataEvent};
 use protocol::{ErrorCode, Event, HistoryVisibility, MembershipChange, Role};
 
+use super::query;
 use super::{TestShard, event, text, u};
+use crate::state_machine::ConversationOp;
 use crate::state_machine::query::HistoryRange;
-use crate::state_machine::{ConversationOp, query};
 
 const NOTHING: ConversationOp = ConversationOp::Set {
     title: None,
@@ -70,12 +71,7 @@ fn history_opens_and_closes_for_those_who_came_later() {
     shard.ok("alice", &conv, ConversationOp::Invite { who: u("bob") });
     let first = |shard: &TestShard| {
         let page = query::history(&shard.rows, &conv, &u("bob"), HistoryRange::Newest, 100).unwrap();
-        query::open(&shard.rows, &conv, &u("bob"), None, 1)
-            .unwrap()
-            .last
-            .seq
-            + 1
-            - page.events.len() as u64
+        query::open(&shard.rows, &conv, &u("bob"), None).unwrap().last.seq + 1 - page.events.len() as u64
     };
     assert_eq!(first(&shard), 3);
     shard.ok("alice", &conv, history(HistoryVisibility::All));
@@ -95,7 +91,7 @@ fn mute_and_pin_are_ones_own_and_make_no_event() {
     assert!(matches!(event(update), Event::Conv(conv) if conv.muted && !conv.pinned && conv.last.seq == 2));
     shard.ok("bob", &conv, own(None, Some(true)));
     let of = |shard: &TestShard, user| {
-        let view = query::open(&shard.rows, &conv, &u(user), None, 1).unwrap();
+        let view = query::open(&shard.rows, &conv, &u(user), None).unwrap();
         let summary = query::summary(&shard.rows, &conv, &u(user)).unwrap();
         assert_eq!((view.muted, view.pinned), (summary.muted, summary.pinned));
         (view.muted, view.pinned, view.last.seq)

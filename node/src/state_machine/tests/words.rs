@@ -2,9 +2,10 @@
 
 use protocol::{ConversationId, ErrorCode, Event, MessageState, limits};
 
+use super::query;
 use super::{TestCommand, TestResult, TestShard, done, event, text, u};
 use crate::state_machine::query::HistoryRange;
-use crate::state_machine::{ConversationOp, ShardOutcome, query};
+use crate::state_machine::{ConversationOp, ShardOutcome};
 
 fn edit(of: u64, text: &str) -> ConversationOp {
     let body = format!("{{\"text\":\"{text}\"}}").into();
@@ -53,7 +54,7 @@ fn group(shard: &mut TestShard) -> ConversationId {
 
 fn messages(shard: &TestShard, conv: &ConversationId, user: &str) -> Vec<MessageState> {
     let page = query::messages(&shard.rows, conv, &u(user), HistoryRange::Newest, 100).unwrap();
-    page.wire(conv).unwrap().items
+    page.page(conv).unwrap().items
 }
 
 /// Whether any row holds the text.
@@ -357,7 +358,7 @@ fn messages_are_paged_however_many_other_events_lie_between() {
     }
     let page = |page, limit| {
         let page = query::messages(&shard.rows, &conv, &u("bob"), page, limit).unwrap();
-        let items = page.wire(&conv).unwrap().items;
+        let items = page.page(&conv).unwrap().items;
         (
             items.iter().map(|message| message.seq).collect::<Vec<_>>(),
             page.more,
@@ -402,10 +403,7 @@ fn a_new_member_reads_no_earlier_words_in_an_edit() {
             history(HistoryRange::After(3)),
             history(HistoryRange::Before(u64::MAX)),
             query::sync(rows, &conv, &who, Some(3), 50).unwrap().events,
-            query::open(rows, &conv, &who, Some(0), 50)
-                .unwrap()
-                .events
-                .unwrap(),
+            query::open(rows, &conv, &who, Some(0)).unwrap().events.unwrap(),
         ];
         visible
             .iter_mut()
@@ -462,7 +460,7 @@ fn a_new_members_list_shows_no_earlier_words() {
     let holds = |user: &str| {
         let line = query::summary(&shard.rows, &conv, &u(user))
             .unwrap()
-            .wire()
+            .page()
             .unwrap();
         line.last.is_some_and(|last| last.as_str().contains("s3cret"))
     };

@@ -6,10 +6,9 @@ use tracing::debug;
 
 use super::{ManagerTask, Pull};
 use crate::registration::RegistrationTask;
-use crate::rpc::QueryMethod;
-use crate::rpc::read::{RangeQuery, Ranged};
-use crate::shard_client::{CommandError, ask};
+use crate::shard_client::{CommandError, queries};
 use crate::state_machine::EventEnvelope;
+use crate::state_machine::query::{RangeQuery, Ranged};
 use crate::subscription::hub_event::HubEvent;
 
 /// Maximum number of ranges that are read concurrently.
@@ -33,13 +32,12 @@ impl ManagerTask {
         {
             self.node.metrics.relay_pulls.inc();
             let node = self.node.clone();
-            let shard = self.registrations.shards[pull.shard].shard();
             self.ranges.push(Box::pin(async move {
                 let range = RangeQuery {
                     conv: pull.conv.clone(),
                     after: pull.after,
                 };
-                let result = ask(&node, shard, QueryMethod::Range, &range).await;
+                let result = queries::query(&node, &range).await;
                 RangeResponse { pull, result }
             }));
         }

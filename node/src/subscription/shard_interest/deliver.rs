@@ -7,7 +7,7 @@ use protocol::ConversationId;
 
 use super::{ConversationInterest, InterestRegistration, KnownPositions, ShardInterest};
 use crate::rpc::deliver::DeliveryTarget;
-use crate::rpc::read::Ranged;
+use crate::state_machine::query::Ranged;
 use crate::state_machine::{EventEnvelope, LoggedEvent};
 use crate::subscription::hub_batch::HubWorkers;
 use crate::subscription::hub_event::HubEvent;

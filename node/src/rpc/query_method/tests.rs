@@ -1,0 +1,307 @@
+//! Frozen numbers and bytes of the queries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::answer::LastEvent;
+use protocol::{ConversationId, ConversationKind, Role, UserId};
+
+use super::*;
+use crate::rpc;
+use crate::rpc::tests::golden;
+use crate::state_machine::query::{
+    DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
+    MissedEvents, PlacedEntry, Ranged, Summary,
+};
+use crate::state_machine::{SecretBytes, TokenFamilyId};
+
+fn conv() -> ConversationId {
+    ConversationId::parse("g").unwrap()
+}
+
+fn user() -> UserId {
+    UserId::parse("u").unwrap()
+}
+
+/// Checks the bytes of a query; the match asks for those of each line of the table.
+fn check(method: QueryMethod) {
+    let (conv, user) = (conv(), user());
+    let (page, limit, have) = (HistoryRange::Before(3), 50, Some(3));
+    match method {
+        QueryMethod::OpenQuery => golden(OpenQuery { conv, user, have }, &[1, 1, b'g', 1, b'u', 1, 3]),
+        QueryMethod::HistoryRequest => golden(
+            HistoryRequest {
+                conv,
+                user,
+                page,
+                limit,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 3, 50],
+        ),
+        QueryMethod::MessagesQuery => golden(
+            MessagesQuery {
+                conv,
+                user,
+                page,
+                limit,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 3, 50],
+        ),
+        QueryMethod::MembersQuery => golden(
+            MembersQuery {
+                conv,
+                after: Some(user.clone()),
+                user,
+                limit,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 1, b'u', 50],
+        ),
+        QueryMethod::BansQuery => golden(
+            BansQuery {
+                conv,
+                after: Some(user.clone()),
+                user,
+                limit,
+            },
+            &[1, 1, b'g', 1, b'u', 1, 1, b'u', 50],
+        ),
+        QueryMethod::BlocksQuery => golden(
+            BlocksQuery {
+                user,
+                after: None,
+                limit,
+            },
+            &[1, 1, b'u', 0, 50],
+        ),
+        QueryMethod::WishesQuery => golden(WishesQuery { user }, &[1, 1, b'u']),
+        QueryMethod::IndexQuery => golden(
+            IndexQuery {
+                user,
+                from: Some((7, conv)),
+                direction: Direction::Newer,
+                limit,
+            },
+            &[1, 1, b'u', 1, 7, 1, b'g', 1, 50],
+        ),
+        QueryMethod::IndexAfter => golden(
+            IndexAfter {
+                user,
+                after: Some(conv),
+                limit,
+            },
+            &[1, 1, b'u', 1, 1, b'g', 50],
+        ),
+        QueryMethod::SharedWith => golden(
+            SharedWith {
+                user,
+                convs: vec![conv],
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        ),
+        QueryMethod::SyncQuery => golden(
+            SyncQuery {
+                user,
+                wants: vec![(conv, 3)],
+                limit,
+            },
+            &[1, 1, b'u', 1, 1, b'g', 3, 50],
+        ),
+        QueryMethod::SummariesQuery => golden(
+            SummariesQuery {
+                user,
+                convs: vec![conv],
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        ),
+        QueryMethod::MentioningQuery => golden(
+            MentioningQuery {
+                user,
+                convs: vec![conv],
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        ),
+        QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
+        QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
+        QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
+        QueryMethod::DevicesQuery => {
+            let presented = Some((TokenFamilyId([7; 16]), SecretBytes([8; 32])));
+            let one = [&[1, 1, b'u', 1][..], &[7; 16], &[8; 32]].concat();
+            golden(
+                DevicesQuery {
+                    user: user.clone(),
+                    presented,
+                },
+                &one,
+            );
+            let presented = None;
+            golden(DevicesQuery { user, presented }, &[1, 1, b'u', 0]);
+        }
+    }
+}
+
+#[test]
+fn questions_are_frozen() {
+    for method in QueryMethod::ALL {
+        check(*method);
+    }
+}
+
+#[test]
+fn method_numbers_are_frozen() {
+    let methods = [
+        (1, "SUBMIT"),
+        (2, "REGISTER"),
+        (3, "UNREGISTER"),
+        (4, "OpenQuery"),
+        (5, "HistoryRequest"),
+        (6, "MessagesQuery"),
+        (7, "MembersQuery"),
+        (8, "BansQuery"),
+        (9, "BlocksQuery"),
+        (10, "WishesQuery"),
+        (11, "IndexQuery"),
+        (12, "IndexAfter"),
+        (13, "SharedWith"),
+        (14, "SyncQuery"),
+        (15, "SummariesQuery"),
+        (16, "MentioningQuery"),
+        (17, "RangeQuery"),
+        (18, "SinceQuery"),
+        (19, "REGISTER_PRESENCE"),
+        (20, "PRESENCE_HEARTBEAT"),
+        (21, "PRESENCE_UPDATES"),
+        (22, "PRESENCE"),
+        (23, "KeyringQuery"),
+        (24, "ENDED"),
+        (25, "RESUME"),
+        (26, "CONFIRM_TRANSFER"),
+        (27, "CANCEL_TRANSFER"),
+        (28, "DevicesQuery"),
+    ];
+    let mut found: Vec<(u16, String)> = vec![
+        (rpc::SUBMIT, "SUBMIT".into()),
+        (rpc::REGISTER, "REGISTER".into()),
+        (rpc::UNREGISTER, "UNREGISTER".into()),
+        (rpc::REGISTER_PRESENCE, "REGISTER_PRESENCE".into()),
+        (rpc::PRESENCE_HEARTBEAT, "PRESENCE_HEARTBEAT".into()),
+        (rpc::PRESENCE_UPDATES, "PRESENCE_UPDATES".into()),
+        (rpc::PRESENCE, "PRESENCE".into()),
+        (rpc::ENDED, "ENDED".into()),
+        (rpc::RESUME, "RESUME".into()),
+        (rpc::CONFIRM_TRANSFER, "CONFIRM_TRANSFER".into()),
+        (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
+    ];
+    let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
+    found.extend(QueryMethod::ALL.iter().map(number));
+    found.sort();
+    let found: Vec<(u16, &str)> = found.iter().map(|(number, name)| (*number, &**name)).collect();
+    assert_eq!(found, methods);
+}
+
+/// A row of a table of methods begins with the number and the name.
+#[test]
+fn the_table_of_methods_in_the_documents_is_complete() {
+    let page = include_str!("../../../../docs/on-disk.md");
+    let named: BTreeSet<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"))
+        .filter_map(|(number, rest)| Some((number, rest.split_once('`')?.0)))
+        .collect();
+    for method in QueryMethod::ALL {
+        let (number, name) = ((*method as u16).to_string(), format!("{method:?}"));
+        assert!(
+            named.contains(&(&number, &name)),
+            "docs/on-disk.md has no row {number} `{name}`"
+        );
+    }
+}
+
+#[test]
+fn answers_are_frozen() {
+    let tail = Bytes::from_static(b"{}");
+    golden(
+        Ranged {
+            last: 9,
+            events: vec![LoggedEvent {
+                s: 8,
+                tail: tail.clone(),
+            }],
+        },
+        &[1, 9, 1, 8, 2, b'{', b'}'],
+    );
+    golden(
+        Missed {
+            events: vec![LoggedEvent {
+                s: 8,
+                tail: tail.clone(),
+            }],
+            last: 9,
+            gap: false,
+            membership: MembershipSpan::Over,
+        },
+        &[1, 1, 8, 2, b'{', b'}', 9, 0, 2],
+    );
+    golden::<Vec<Result<MissedEvents, RpcError>>>(
+        vec![
+            Ok(MissedEvents {
+                as_of: 9,
+                events: vec![tail.clone()],
+                gap: false,
+            }),
+            Err(RpcError::Busy),
+        ],
+        &[1, 2, 0, 1, 2, b'{', b'}', 0, 9, 1, 2],
+    );
+    let summary = Summary {
+        conv: conv(),
+        kind: ConversationKind::Group,
+        title: None,
+        role: Role::Member,
+        last: LastEvent {
+            seq: 9,
+            message_number: 8,
+            timestamp_ms: 7,
+        },
+        message: Some(MessageView {
+            tail,
+            edit: None,
+            mentions: Vec::new(),
+            reactions: BTreeMap::new(),
+        }),
+        unread: 6,
+        mentions: 5,
+        read: 4,
+        delivered: 3,
+        muted: true,
+        pinned: false,
+        peer: None,
+    };
+    golden::<Vec<Result<Summary, RpcError>>>(
+        vec![Ok(summary)],
+        &[
+            1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0,
+        ],
+    );
+    golden::<Vec<PlacedEntry>>(
+        vec![PlacedEntry {
+            conv: conv(),
+            ms: 9,
+            since_ms: 8,
+            last: LastEvent {
+                seq: 7,
+                message_number: 6,
+                timestamp_ms: 5,
+            },
+            large: true,
+        }],
+        &[1, 1, 1, b'g', 9, 8, 7, 6, 5, 1],
+    );
+    let entry = DeviceTokenEntry {
+        id: TokenFamilyId([7; 16]),
+        device: "d".into(),
+        name: Some("n".into()),
+        created_ms: 3,
+        expires_ms: 4,
+    };
+    let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
+    golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+}
