@@ -295,8 +295,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::LocalSet;
 
-    use super::super::connection_limit::FileLimit;
     use super::*;
+    use crate::gateway::connection_limit::FileLimit;
 
     /// Client side and server side of a connection whose client has sent `UNKNOWN_BYTES` that were read.
     async fn overrun() -> (TcpStream, Io) {

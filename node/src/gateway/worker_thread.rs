@@ -3,16 +3,17 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use actix_web::rt::net::TcpStream;
+
 use super::connection::{Io, ThreadConnections};
 use super::connection_limit::workers;
 use super::server::GatewayDeps;
 use super::unserved::Unserved;
 use crate::session::WorkerContext;
-use actix_web::rt::net::TcpStream;
 
 thread_local! {
     /// State of this thread while one of its services exists.
-    static CURRENT: RefCell<Weak<WorkerThread>> = RefCell::default();
+    static CURRENT: RefCell<Weak<WorkerThread>> = const { RefCell::new(Weak::new()) };
 }
 
 /// State of one worker thread.

@@ -228,7 +228,10 @@ async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener
         };
         return Ok(vec![(listener, addr)]);
     }
-    let _none = config;
+    #[cfg(not(feature = "conformance"))]
+    if !config.tuning.line_echo_listen.is_empty() {
+        tracing::warn!("this build has no line echo");
+    }
     Ok(Vec::new())
 }
 

@@ -7,7 +7,7 @@
 //! ```
 
 use std::future::poll_fn;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -73,7 +73,7 @@ pub(in crate::gateway) async fn serve_connection<P: TcpProtocol>(
         return;
     }
     connection.upgrade(greeting.flatten());
-    let socket: Weak<dyn CloseSocket> = Rc::downgrade(&connection) as _;
+    let socket = Rc::downgrade(&connection);
     let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&*worker.config)), socket);
     let (handler, framing) = protocol.accept(&worker, &link);
     let metrics = &worker.metrics;
@@ -89,23 +89,25 @@ pub(in crate::gateway) async fn serve_connection<P: TcpProtocol>(
         metrics: metrics.clone(),
     };
     let (mut input, output) = tokio::io::split(io);
-    let served = async {
-        tokio::join!(reader.run(bytes, &mut input), async {
-            if !writer.run(output).await {
-                // Ends the reader, which reports the loss to the session.
-                connection.cut();
+    {
+        let served = async {
+            tokio::join!(reader.run(bytes, &mut input), async {
+                if !writer.run(output).await {
+                    // Ends the reader, which reports the loss to the session.
+                    connection.cut();
+                }
+            });
+        };
+        tokio::pin!(served);
+        tokio::select! {
+            () = &mut served => {}
+            () = &mut unidentified => {
+                // An identified client is closed by its session, with the reason.
+                if !link.is_identified() {
+                    connection.cut();
+                }
+                served.as_mut().await;
             }
-        });
-    };
-    tokio::pin!(served);
-    tokio::select! {
-        () = &mut served => {}
-        () = &mut unidentified => {
-            // An identified client is closed by its session, with the reason.
-            if !link.is_identified() {
-                connection.cut();
-            }
-            served.as_mut().await;
         }
     }
     let rest = async { while input.read(&mut [0; 512]).await.is_ok_and(|bytes| bytes > 0) {} };

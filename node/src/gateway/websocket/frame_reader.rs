@@ -79,7 +79,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// A [`FrameViolation`], after which the connection must be closed.
-    pub fn next(&mut self) -> Result<Option<ReceivedFrame>, FrameViolation> {
+    pub fn next_frame(&mut self) -> Result<Option<ReceivedFrame>, FrameViolation> {
         let header = match self.guard.inspect(&self.buffer)? {
             Some(header) if header.total <= self.buffer.len() => header,
             _ => {
@@ -185,7 +185,7 @@ mod tests {
     /// Masked frame of a client; the mask is zero.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let length = u8::try_from(payload.len()).unwrap();
-        [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat()
+        [&[first, 0x80 | length, 0, 0, 0, 0][..], payload].concat()
     }
 
     /// Contents of the frames up to the violation, if there is one.
@@ -195,7 +195,7 @@ mod tests {
         for chunk in bytes.chunks(step) {
             reader.push(chunk);
             loop {
-                match reader.next() {
+                match reader.next_frame() {
                     Ok(Some(frame)) => contents.push(frame.content),
                     Ok(None) => break,
                     Err(violation) => return (contents, Some(violation)),
@@ -230,9 +230,9 @@ mod tests {
                 FrameContent::Fragment,
                 FrameContent::Pong(b"pong"[..].into()),
                 FrameContent::Text("gr\u{fc}n".as_bytes().into()),
-                FrameContent::Binary([0xff][..].into()),
+                FrameContent::Binary([0xff_u8][..].into()),
                 FrameContent::Fragment,
-                FrameContent::Binary([0xfe, 0xff][..].into()),
+                FrameContent::Binary([0xfe_u8, 0xff][..].into()),
                 FrameContent::Text(BytesMut::new()),
                 FrameContent::Close(Some(4000)),
             ];

@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::frame_writer::JsonMessages;
 use super::json_commands::JsonCommands;
 use super::meter::Meter;
-use super::upgrade::{self, Subprotocols};
+use super::upgrade::{Subprotocols, check};
 use crate::auth::TokenIdentity;
 use crate::gateway::admission;
 use crate::gateway::problem::Problem;
@@ -41,7 +41,7 @@ async fn upgrade(
     greetings: web::Data<UnauthenticatedConnections>,
 ) -> Result<HttpResponse, Problem> {
     let worker: Rc<WorkerContext> = Rc::clone(&worker);
-    let checked = upgrade::check(&request, &worker, SUBPROTOCOLS)?;
+    let checked = check(&request, &worker, SUBPROTOCOLS)?;
     let headers = request.headers();
     let identity = match admission::bearer(headers) {
         Ok(Some(token)) => worker.auth.verify(token).await.map(Some),

@@ -107,7 +107,7 @@ impl<H: MessageHandler> SocketReader<H> {
     /// Parses complete frames from the buffer.
     fn parse(&mut self) -> Result<ParseProgress, Disconnect> {
         loop {
-            let frame = match self.frames.next() {
+            let frame = match self.frames.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(ParseProgress::All),
                 Err(violation) => return Err(broken(violation)),
