@@ -238,7 +238,6 @@ impl Io {
         Io(connection)
     }
 
-    /// Returns the connection.
     pub(super) fn connection(&self) -> Rc<TrackedConnection> {
         self.0.clone()
     }

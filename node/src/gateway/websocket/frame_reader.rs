@@ -44,7 +44,6 @@ pub enum FrameContent {
     Fragment,
     /// Complete text message. Its encoding is unchecked: [`text_of`] checks it.
     Text(BytesMut),
-    /// Complete binary message.
     Binary(BytesMut),
     Ping(BytesMut),
     Pong(BytesMut),
