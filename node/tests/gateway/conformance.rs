@@ -268,7 +268,6 @@ async fn sender_that_reads_nothing_is_slowed_and_gets_all_later() {
 async fn echo_needs_a_node_with_development_tokens() {
     let node = Node::with(|config| {
         config.auth.dev_tokens = false;
-        config.auth.algorithm = "HS256".to_owned();
         config.auth.secret = node::config::SecretString("0123456789abcdef0123456789abcdef".to_owned());
     })
     .await;
