@@ -1,159 +1,165 @@
-//! `GET /v1/ws`: access checks before the switch to the WebSocket protocol.
+//! Upgrade of a request to a WebSocket, common to all protocols spoken over one.
+//!
+//! An endpoint first calls [`check`], which is cheap, then authenticates the client if it can, and at last
+//! [`WebSocketUpgrade::open`].
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::http::{StatusCode, Version};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
-use actix_web_actors::ws::handshake_with_protocols;
-use protocol::{CommandCost, ErrorCode, SUBPROTOCOL, limits};
-use utoipa_actix_web::service_config::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws::handshake;
+use protocol::ErrorCode;
 
+use super::frame_writer::MessageFraming;
+use super::handler::MessageHandler;
+use super::meter::Meter;
 use super::reader::SocketReader;
 use super::writer::SocketWriter;
-use crate::auth::TokenIdentity;
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
-use crate::gateway::problem::{Problem, problem, problem_of};
-use crate::gateway::rest::describe::{ApiTag, Upgraded};
+use crate::gateway::problem::Problem;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::session::{
-    AuthenticatedClient, ClientTransport, ConnectionHandle, NodeState, OutboundQueue, QueueBounds,
-    ResumePoint, Session, WorkerContext, too_fast,
-};
+use crate::session::{ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext};
 
-pub(in crate::gateway) fn routes(config: &mut ServiceConfig) {
-    config.service(upgrade);
+/// Subprotocols of an endpoint (RFC 6455, section 1.9).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gateway) struct Subprotocols {
+    /// Supported names. If there are none, offers of the client are ignored.
+    pub(in crate::gateway) names: &'static [&'static str],
+    /// True if the client has to offer one of them. Otherwise a client that offers none speaks the first one.
+    pub(in crate::gateway) required: bool,
 }
 
-/// Opens a session on a WebSocket. The messages are described by `/v1/asyncapi.json`.
-#[utoipa::path(tag = ApiTag::OPERATION, security((), ("bearer" = [])), responses(
-    (status = 101, description = "The WebSocket is open; /v1/asyncapi.json describes its messages."), Upgraded
-))]
-#[get("/v1/ws")]
-async fn upgrade(
-    request: HttpRequest,
-    payload: web::Payload,
-    worker: web::Data<Rc<WorkerContext>>,
-    greetings: web::Data<UnauthenticatedConnections>,
-) -> HttpResponse {
-    let worker: Rc<WorkerContext> = Rc::clone(&worker);
-    let headers = request.headers();
-    match worker.order() {
-        NodeState::Serve => {}
-        NodeState::HandOver | NodeState::Drain => {
-            return problem(ErrorCode::Unavailable, "the node is draining");
-        }
-        NodeState::Isolated => return problem(ErrorCode::Unavailable, "the node has lost quorum"),
-    }
+/// Upgrade request that passed the checks.
+pub(in crate::gateway) struct WebSocketUpgrade {
+    /// Confirmed subprotocol; `None` if the client offered none.
+    pub(in crate::gateway) subprotocol: Option<&'static str>,
+}
+
+/// Checks the state of the node, the origin, the version of HTTP and the offered subprotocols.
+///
+/// # Errors
+/// Refusal of the request.
+pub(in crate::gateway) fn check(
+    request: &HttpRequest,
+    worker: &WorkerContext,
+    subprotocols: Subprotocols,
+) -> Result<WebSocketUpgrade, Problem> {
     // CORS does not apply to WebSockets, so foreign origins are refused here.
-    if !admission::origin_allowed(headers, &worker.config.server) {
-        return problem(
-            ErrorCode::Forbidden,
-            "the origin of this page is not allowed to open sessions",
-        );
-    }
+    admission::may_open_session(worker, request.headers())?;
     if request.version() < Version::HTTP_11 {
-        return problem_of(
-            StatusCode::UPGRADE_REQUIRED,
-            ErrorCode::BadRequest,
-            "a WebSocket upgrade needs HTTP/1.1",
-        );
+        let problem = Problem::bad("a WebSocket upgrade needs HTTP/1.1");
+        return Err(problem.with_status(StatusCode::UPGRADE_REQUIRED));
     }
-    // Optional, but an offered list must contain it: a client of another version is refused before it sends anything.
-    let mut offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).peekable();
-    let knows = |value: &actix_web::http::header::HeaderValue| {
-        value
-            .to_str()
-            .is_ok_and(|names| names.split(',').any(|name| name.trim() == SUBPROTOCOL))
-    };
-    if offered.peek().is_some() && !offered.any(knows) {
-        return problem(
-            ErrorCode::BadRequest,
-            "the only supported subprotocol is chat.v1.json",
-        );
-    }
-    let identity = match admission::bearer(headers) {
-        Ok(Some(token)) => worker.auth.verify(token).await.map(Some),
-        Ok(None) => Ok(None),
-        Err(refused) => Err(refused),
-    };
-    let identity = match identity {
-        Ok(identity) => identity,
-        Err(refused) => {
-            worker.metrics.auth_failures.inc();
-            return problem(refused.code(), &refused.to_string());
-        }
-    };
-    // Charged before the handshake: a refusal is a plain HTTP response, cheaper than a connection with a close frame.
-    if let Some(TokenIdentity { user, .. }) = &identity {
-        let now = Instant::now();
-        if let Err(wait) = worker.rates.of(user, now).take(CommandCost::SESSION, now) {
-            return Problem::from(too_fast(wait)).error_response();
-        }
-    }
-    let client = match identity.map(|identity| client(headers, identity)).transpose() {
-        Ok(client) => client,
-        Err(problem) => return problem.error_response(),
-    };
-    let Ok(mut response) = handshake_with_protocols(&request, &[SUBPROTOCOL]) else {
-        return problem_of(
-            StatusCode::UPGRADE_REQUIRED,
-            ErrorCode::BadRequest,
-            "this endpoint accepts only WebSocket upgrades",
-        );
-    };
-    // Only sessions without a token count. The guard is released when the client is identified or the connection ends.
-    let greeting = if client.is_some() {
-        None
-    } else {
-        let peer = request.peer_addr().map(|peer| peer.ip());
-        let address = admission::client(headers, peer, &worker.config.server);
-        let Some(greeting) = greetings.begin(address) else {
-            return problem(ErrorCode::Busy, "too many unauthenticated connections are open");
-        };
-        Some(greeting)
-    };
-    // Lifts the bound on unidentified HTTP bytes; the frame guard and the meter apply instead.
-    if let Some(connection) = TrackedConnection::under(&request) {
-        connection.upgrade(greeting);
-    }
-    let config = &worker.config;
-    let link = ConnectionHandle::new(
-        OutboundQueue::new(QueueBounds::from(&**config)),
-        TrackedConnection::of(&request),
-    );
-    let metrics = worker.metrics.clone();
-    let session = Session::open(worker.clone(), link.clone(), ClientTransport::WebSocket, client);
-    // Detached: the task ends with the connection or the session, whichever ends first.
-    actix_web::rt::spawn(SocketReader::new(link.clone(), session, metrics.clone(), config).run(payload));
-    response.streaming(SocketWriter::new(link, metrics))
+    let subprotocol = subprotocols.select(request.headers())?;
+    Ok(WebSocketUpgrade { subprotocol })
 }
 
-/// Reads device, instance and resume point from the request headers.
-fn client(headers: &HeaderMap, identity: TokenIdentity) -> Result<AuthenticatedClient, Problem> {
-    let name = |header: &str| {
-        let Some(value) = headers.get(header) else {
+// === impl Subprotocols ===
+
+impl Subprotocols {
+    /// Returns the first offered name that is supported.
+    fn select(self, headers: &HeaderMap) -> Result<Option<&'static str>, Problem> {
+        let mut offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).peekable();
+        if self.names.is_empty() || (offers.peek().is_none() && !self.required) {
             return Ok(None);
-        };
-        match value.to_str() {
-            Ok(name) if name.len() <= limits::DEVICE_BYTES => Ok(Some(name.to_owned())),
-            _ => Err(Problem::bad(format!(
-                "{header} must be text of at most {} bytes",
-                limits::DEVICE_BYTES
-            ))),
         }
-    };
-    let point = |value: &actix_web::http::header::HeaderValue| {
-        value.to_str().map_or(ResumePoint::Invalid, ResumePoint::parse)
-    };
-    let device = identity.device_of(name("X-Device")?.as_deref())?;
-    Ok(AuthenticatedClient {
-        identity,
-        device,
-        instance: name("X-Instance")?,
-        resume: headers.get("X-Resume").map(point),
-        ready_sender: None,
-    })
+        let offered = offers.filter_map(|value| value.to_str().ok());
+        let mut offered = offered.flat_map(|names| names.split(',')).map(str::trim);
+        let supported = offered.find_map(|offer| self.names.iter().find(|name| **name == offer));
+        // A client of another version is refused before it sends anything.
+        supported.map(|name| Some(*name)).ok_or_else(|| {
+            let names = self.names.join(", ");
+            Problem::bad(format!("the supported subprotocols are: {names}"))
+        })
+    }
+}
+
+// === impl WebSocketUpgrade ===
+
+impl WebSocketUpgrade {
+    /// Upgrades the request and starts its reader and writer.
+    ///
+    /// `unauthenticated` counts the connection until its client is identified; `None` if it is already. `handler` gets
+    /// the connection's handle.
+    ///
+    /// # Errors
+    /// Refusal of a request that is no upgrade, or of too many unauthenticated connections.
+    pub(in crate::gateway) fn open<H: MessageHandler, F: MessageFraming + Unpin + 'static>(
+        self,
+        (request, payload): (&HttpRequest, web::Payload),
+        worker: &WorkerContext,
+        unauthenticated: Option<&UnauthenticatedConnections>,
+        (meter, framing): (Meter, F),
+        handler: impl FnOnce(&Rc<ConnectionHandle>) -> H,
+    ) -> Result<HttpResponse, Problem> {
+        let Ok(mut response) = handshake(request) else {
+            let problem = Problem::bad("this endpoint accepts only WebSocket upgrades");
+            return Err(problem.with_status(StatusCode::UPGRADE_REQUIRED));
+        };
+        if let Some(name) = self.subprotocol {
+            response.insert_header((SEC_WEBSOCKET_PROTOCOL, name));
+        }
+        // The guard is released when the client is identified or the connection ends.
+        let greeting = match unauthenticated {
+            None => None,
+            Some(greetings) => {
+                let peer = request.peer_addr().map(|peer| peer.ip());
+                let address = admission::client(request.headers(), peer, &worker.config.server);
+                let busy = || Problem::new(ErrorCode::Busy, "too many unauthenticated connections are open");
+                Some(greetings.begin(address).ok_or_else(busy)?)
+            }
+        };
+        // Lifts the bound on unidentified HTTP bytes; the frame guard and the meter apply instead.
+        if let Some(connection) = TrackedConnection::under(request) {
+            connection.upgrade(greeting);
+        }
+        let link = ConnectionHandle::new(
+            OutboundQueue::new(QueueBounds::from(&*worker.config)),
+            TrackedConnection::of(request),
+        );
+        let metrics = worker.metrics.clone();
+        let reader = SocketReader::new(link.clone(), handler(&link), metrics.clone(), meter);
+        // Detached: the task ends with the connection or the session, whichever ends first.
+        actix_web::rt::spawn(reader.run(payload));
+        Ok(response.streaming(SocketWriter::new(link, framing, metrics)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn first_supported_offer_is_selected_from_all_headers() {
+        let offers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let optional = Subprotocols {
+            names: &["one", "two"],
+            required: false,
+        };
+        let selected = |of: Subprotocols, values: &[&'static str]| of.select(&offers(values)).ok();
+        assert_eq!(selected(optional, &["soap, two,one"]), Some(Some("two")));
+        assert_eq!(selected(optional, &["soap", "x, one"]), Some(Some("one")));
+        assert_eq!(selected(optional, &[]), Some(None));
+        assert_eq!(selected(optional, &["soap"]), None);
+        let required = Subprotocols {
+            required: true,
+            ..optional
+        };
+        assert_eq!(selected(required, &[]), None);
+        let none = Subprotocols {
+            names: &[],
+            required: false,
+        };
+        assert_eq!(selected(none, &["soap"]), Some(None));
+    }
 }

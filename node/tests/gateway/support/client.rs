@@ -1,6 +1,8 @@
 //! A WebSocket client over a bare socket: it sends whatever it is told to.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +26,8 @@ pub(crate) struct Client {
 pub(crate) enum Incoming {
     /// A text message.
     Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
     /// A ping.
     Ping(Vec<u8>),
     /// A pong.
@@ -46,13 +50,23 @@ impl Client {
 
     /// Asks for an upgrade with further header lines; with a small receive buffer if given one.
     pub(crate) async fn upgrade(addr: SocketAddr, headers: &str, receive_buffer: Option<u32>) -> Client {
+        Client::upgrade_at(addr, "/v1/ws", headers, receive_buffer).await
+    }
+
+    /// Asks for an upgrade at a path.
+    pub(crate) async fn upgrade_at(
+        addr: SocketAddr,
+        path: &str,
+        headers: &str,
+        receive_buffer: Option<u32>,
+    ) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let mut stream = socket.connect(addr).await.unwrap();
         let head = format!(
-            "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -93,6 +107,7 @@ impl Client {
             if let Some((opcode, payload)) = self.whole_frame() {
                 return match opcode {
                     0x81 => Incoming::Text(String::from_utf8(payload).unwrap()),
+                    0x82 => Incoming::Binary(payload),
                     0x88 if payload.is_empty() => Incoming::Close(1005, String::new()),
                     0x88 => {
                         let code = u16::from_be_bytes([payload[0], payload[1]]);
@@ -139,6 +154,19 @@ impl Client {
         tokio::time::timeout(PATIENCE, found)
             .await
             .unwrap_or_else(|_| panic!("{id} is answered"))
+    }
+
+    /// The answers to the requests with these ids, which come in any order; everything else is passed over.
+    pub(crate) async fn answers(&mut self, ids: Range<i64>) -> BTreeMap<i64, Value> {
+        let mut answers = BTreeMap::new();
+        while answers.len() < ids.clone().count() {
+            let next = self.find(|message| message["id"].as_i64().is_some_and(|id| ids.contains(&id)));
+            let answer = tokio::time::timeout(PATIENCE, next)
+                .await
+                .unwrap_or_else(|_| panic!("all of {ids:?} are answered, {} were", answers.len()));
+            answers.insert(answer["id"].as_i64().unwrap(), answer);
+        }
+        answers
     }
 
     async fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
