@@ -194,6 +194,12 @@ impl Cluster {
         self.node.ready()
     }
 
+    /// Returns the number of replicas on this node that stopped before an entry that this build cannot decode.
+    #[must_use]
+    pub fn failed_replicas(&self) -> usize {
+        self.node.failed_replicas()
+    }
+
     /// Returns true if the node has had no connections to a majority of the members for longer than
     /// [`isolated_after`](Config::isolated_after).
     #[must_use]
