@@ -3,11 +3,11 @@
 use protocol::ClientMessageId;
 
 use super::{TestCommand, TestShard, done, id16, login_key, of_user, text, u};
+use crate::state_machine::apply::apply_batch;
 use crate::state_machine::apply_context::Time;
 use crate::state_machine::login::{
     AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginOutcome, SecretBytes, TokenFamilyId,
 };
-use crate::state_machine::shard_state_machine::apply_batch;
 use crate::state_machine::{
     LoginOp, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome, UserOp, query,
 };
