@@ -1,9 +1,13 @@
-//! [`Cluster`]: the cheap-clone handle of a running member.
+//! [`Cluster`]: the cheap-clone handle of a running member. It sends the service's calls and casts: through the
+//! transport to another member, directly to the service of this one.
+//!
+//! Path of a message: step 4 of 13.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use storage::{ShardId, ShardState, Store};
 use tokio::sync::watch;
 
@@ -14,8 +18,9 @@ use crate::ids::{FeatureLevel, NodeId, NodeInfo, Route, Status};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::service::Service;
+use crate::shard::MemberMethod;
 use crate::state_machine::StateMachine;
-use crate::transport::Transport;
+use crate::transport::{self, ConnectionClass, Responder, Transport};
 
 /// Handle of a running cluster member. The member must be started on a multi-thread tokio runtime of its own; the
 /// methods may be called from any thread and any executor.
@@ -106,7 +111,34 @@ impl Cluster {
         body: Bytes,
         deadline: Duration,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static {
-        self.node.call(to, method, body, deadline)
+        debug_assert!(
+            method < MemberMethod::FIRST,
+            "{method} is reserved for the cluster"
+        );
+        // Called before the future is polled, so that requests to this node keep their order, too.
+        let answer = if to == self.node.id() {
+            let (reply, answer) = Responder::local();
+            self.node.service.call(to, method, body, reply);
+            async move {
+                match tokio::time::timeout(deadline, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(transport::Error::Lost),
+                    Err(_) => Err(transport::Error::Timeout),
+                }
+            }
+            .boxed()
+        } else {
+            let transport = self.node.transport();
+            transport.call(to, ConnectionClass::Rpc, method, body, deadline)
+        };
+        async move {
+            answer.await.map_err(|error| match error {
+                transport::Error::Refused(reason) => CallError::Refused(reason),
+                transport::Error::Unreachable | transport::Error::Closed => CallError::Unreachable,
+                transport::Error::Lost | transport::Error::Timeout => CallError::Lost,
+                transport::Error::Full => CallError::Busy,
+            })
+        }
     }
 
     /// Sends a one-way message on the fan-out connection, in order per destination and connection. A message to this
@@ -115,7 +147,17 @@ impl Cluster {
     /// # Errors
     /// If there is no connection or its queue is full; the message is dropped.
     pub fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
-        self.node.cast(to, kind, body)
+        if to == self.node.id() {
+            self.node.service.cast(to, self.node.incarnation(), kind, body);
+            return Ok(());
+        }
+        let transport = self.node.transport();
+        transport
+            .cast(to, ConnectionClass::Fanout, kind, body)
+            .map_err(|error| match error {
+                transport::Error::Full => CastError::Full,
+                _ => CastError::Unreachable,
+            })
     }
 
     /// Returns the feature level of the cluster as known to this node: an owner proposes only what it allows.
@@ -150,6 +192,12 @@ impl Cluster {
     /// The first condition that does not hold.
     pub fn ready(&self) -> Result<(), String> {
         self.node.ready()
+    }
+
+    /// Returns the number of replicas on this node that stopped before an entry that this build cannot decode.
+    #[must_use]
+    pub fn failed_replicas(&self) -> usize {
+        self.node.failed_replicas()
     }
 
     /// Returns true if the node has had no connections to a majority of the members for longer than

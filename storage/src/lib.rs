@@ -22,7 +22,7 @@
 //! * `columns`, `keys` and `record` define the bytes of a row on disk.
 //! * `data_dir`, `recovery` and `sync_marker` check the data directory at open.
 //! * `engine` is the interface to RocksDB and to the simulated disk.
-//! * `write_queue` and `writer` implement group commit; `store_health` and `disk_space` refuse writes after a failure or on a full
+//! * `write_queue` and `writer` implement group commit of each `write_op`; `store_health` and `disk_space` refuse writes after a failure or on a full
 //!   disk.
 //! * `raft_log`, `hard_state`, `shard_state`, `transaction` and `read_view` are the handles of one shard.
 //! * `snapshot` copies the applied state of a shard between nodes.
@@ -73,9 +73,11 @@ mod store_health;
 
 mod disk_space;
 
-mod write_queue;
+mod write_op;
 
 mod writer;
+
+mod write_queue;
 
 mod store_core;
 
@@ -106,4 +108,4 @@ pub use shard_state::ShardState;
 pub use snapshot::{SnapshotExport, SnapshotImport};
 pub use store::Store;
 pub use transaction::Transaction;
-pub use write_queue::Completion;
+pub use write_op::Completion;

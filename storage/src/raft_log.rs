@@ -1,5 +1,7 @@
 //! Raft log and hard state of one shard: operations for the write queue, and reads from disk.
 //!
+//! Path of a message: step 7 of 13.
+//!
 //! Entries are sealed (checksum, key) on the calling thread, so that the node's single writer only concatenates. Reads
 //! return written entries only. The caller keeps queued entries in memory until `done` has run.
 
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use crate::columns::Column;
 use crate::engine::{EngineRead, WriteBatch};
 use crate::store_core::{ShardEntry, StoreCore};
-use crate::write_queue::{WriteKind, WriteOp};
+use crate::write_op::{WriteKind, WriteOp};
 use crate::{Completion, Durability, Error, HardKey, ScanOrder, ShardId, keys, record};
 
 /// Handle of the log and the hard state of one shard. Cheap to clone.
@@ -60,7 +62,7 @@ impl RaftLog {
             },
             None => WriteKind::Other,
         };
-        self.inner.submit(WriteOp {
+        self.inner.writes.submit(WriteOp {
             batch,
             kind,
             sync: true,
@@ -79,7 +81,7 @@ impl RaftLog {
             keys::log(shard, keys::INDEX_END),
         );
         let kind = WriteKind::Truncate { shard, from: index };
-        self.inner.submit(WriteOp {
+        self.inner.writes.submit(WriteOp {
             batch,
             kind,
             sync: true,
@@ -98,7 +100,7 @@ impl RaftLog {
         // In the same batch: a purge without its marker would look like a log whose first entries are missing.
         batch.delete_range(Column::Log, keys::log(shard, start), keys::log(shard, end));
         batch.put(Column::Hard, keys::hard(shard, HardKey::Purged), &marker);
-        self.inner.submit(WriteOp {
+        self.inner.writes.submit(WriteOp {
             batch,
             kind: WriteKind::Purge { shard, to: index },
             sync: false,
@@ -111,7 +113,7 @@ impl RaftLog {
         let mut batch = WriteBatch::default();
         batch.put(Column::Hard, keys::hard(self.shard.id, key), &value);
         let sync = durability == Durability::Synced;
-        self.inner.submit(WriteOp {
+        self.inner.writes.submit(WriteOp {
             batch,
             kind: WriteKind::Other,
             sync,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::columns::Column;
 use crate::engine::{EngineRead, WriteBatch};
 use crate::store_core::{ShardEntry, StoreCore};
-use crate::write_queue::WriteKind;
+use crate::write_op::WriteKind;
 use crate::{
     Error, ReadView, ScanOrder, ShardId, SnapshotExport, SnapshotImport, TableId, Transaction, keys, row_scan,
 };
@@ -86,7 +86,7 @@ impl ShardState {
     /// since the log up to that position may then be purged.
     pub fn sync(&self) -> Result<(), Error> {
         // An empty batch is enough: one write-ahead log holds all writes, and its fsync covers the earlier ones.
-        self.inner.synced(WriteBatch::default(), WriteKind::Other)
+        self.inner.writes.synced(WriteBatch::default(), WriteKind::Other)
     }
 
     /// Starts a consistent export of the current state.
@@ -116,7 +116,9 @@ impl ShardState {
         batch.delete_range(Column::Hard, from, to);
         // `Truncate` from 0 also clears the writer's record of a refused append, so that a new replica can append from
         // 1.
-        self.inner.synced(batch, WriteKind::Truncate { shard, from: 0 })?;
+        self.inner
+            .writes
+            .synced(batch, WriteKind::Truncate { shard, from: 0 })?;
         // Only after success: a failed write must leave readers on the generation that is still on disk.
         // The purge start is reset too, or a purge of the new log would skip its low indexes.
         self.shard.generation.store(0, Ordering::Release);

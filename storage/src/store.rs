@@ -14,7 +14,7 @@ use crate::engine::memory::MemoryEngine;
 use crate::engine::rocks::RocksEngine;
 use crate::store_core::StoreCore;
 use crate::sync_marker::{self, SyncMarker};
-use crate::write_queue::WriteKind;
+use crate::write_op::WriteKind;
 use crate::{
     Config, Error, MemoryDisk, MemoryOptions, Metrics, RaftLog, ShardId, ShardState, TableCatalog, keys,
     recovery,
@@ -153,7 +153,7 @@ impl Store {
     pub fn put_node(&self, key: &str, value: &[u8]) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         batch.put(Column::Node, keys::node(key), value);
-        self.inner.synced(batch, WriteKind::Other)
+        self.inner.writes.synced(batch, WriteKind::Other)
     }
 }
 

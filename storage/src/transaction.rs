@@ -1,5 +1,7 @@
 //! Transaction: an atomic batch of state writes whose reads include its own writes.
 //!
+//! Path of a message: step 9 of 13.
+//!
 //! The writes are held in an overlay, one ordered map per table. A read checks the overlay first, and a scan merges it.
 //! Reads of the committed state need no snapshot, since at most one transaction per shard runs and no import beside it.
 

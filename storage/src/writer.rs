@@ -14,8 +14,8 @@
 //!
 //! The completion callback, by which `cluster` counts the entry as stored on this node, is called last.
 //!
-//! Queue: the write queue, bounded by [`Config::queue_bytes`](crate::Config). A caller blocks while it is full.
-//! Metrics: `storage_queue_length`, `storage_queue_bytes`.
+//! Queue: the [write queue](crate::write_queue), bounded by [`Config::queue_bytes`](crate::Config). A caller blocks while
+//! it is full. Metrics: `storage_queue_length`, `storage_queue_bytes`.
 //!
 //! While an fsync runs, the next group accumulates in the queue: the higher the load, the more entries share an fsync.
 //! A dedicated thread keeps RocksDB's write stalls off the callers. Reasons:
@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fail::fail_point;
-use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::columns::Column;
@@ -34,13 +33,13 @@ use crate::disk_space::SharedSpace;
 use crate::engine::{Engine, WriteBatch};
 use crate::store_health::StoreHealth;
 use crate::sync_marker::SyncMarker;
-use crate::write_queue::{WriteKind, WriteOp, WriteQueue};
-use crate::{Completion, Error, MemoryOptions, Metrics, ShardId, keys};
+use crate::write_op::{WriteKind, WriteOp};
+use crate::{Completion, Error, Metrics, ShardId, keys};
 
-/// Writes commit groups. Driven by [`run`], by [`run_task`], or by the caller itself in a simulation without a runtime.
+/// Writes commit groups, as the [write queue](crate::write_queue) drives it.
 pub(crate) struct StorageWriter {
     engine: Arc<dyn Engine>,
-    health: Arc<StoreHealth>,
+    pub(crate) health: Arc<StoreHealth>,
     space: SharedSpace,
     metrics: Metrics,
     marker: Option<SyncMarker>,
@@ -64,99 +63,6 @@ pub(crate) struct CommitGroup {
 
 /// Callbacks and their results.
 pub(crate) type CompletionResult = (Completion, Result<(), Error>);
-
-/// Writer of a simulation, shared by its task and by calls that must complete immediately.
-pub(crate) type SharedWriter = Arc<Mutex<StorageWriter>>;
-
-// === the loops ===
-
-/// Writes commit groups on the calling thread until the queue is closed and empty.
-pub(crate) fn run(mut writer: StorageWriter, queue: &WriteQueue, round_bytes: usize) {
-    let _guard = PanicGuard {
-        health: writer.health.clone(),
-        queue,
-    };
-    let mut work = Vec::new();
-    while queue.wait(round_bytes, &mut work) {
-        writer.begin(&mut work);
-        answer(writer.finish());
-    }
-    writer.final_sync();
-}
-
-/// Same as [`run`] for a task in simulation: an fsync takes `sync_delay` of the runtime's time.
-pub(crate) async fn run_task(
-    writer: SharedWriter,
-    queue: Arc<WriteQueue>,
-    round_bytes: usize,
-    options: MemoryOptions,
-) {
-    let mut work = Vec::new();
-    loop {
-        let (sync, early) = {
-            // Taken under the lock: a call that completes in place must find an operation in the queue or in flight.
-            // In between it would wait for the runtime's time, which does not advance while the call blocks its only
-            // thread.
-            let mut locked = writer.lock();
-            if !queue.take(round_bytes, &mut work) {
-                return;
-            }
-            if work.is_empty() {
-                drop(locked);
-                queue.notify.notified().await;
-                continue;
-            }
-            locked.begin(&mut work);
-            let early = if options.ack_before_sync {
-                locked.answers()
-            } else {
-                Vec::new()
-            };
-            (locked.in_flight(), early)
-        };
-        answer(early);
-        if sync {
-            tokio::time::sleep(options.sync_delay).await;
-        }
-        // A call in place may have finished the group during the sleep; `finish` then returns no callbacks.
-        let answers = writer.lock().finish();
-        answer(answers);
-    }
-}
-
-/// Runs the callbacks in order. Must be called without the writer's lock, because a callback may submit again.
-pub(crate) fn answer(answers: Vec<CompletionResult>) {
-    for (done, result) in answers {
-        done(result);
-    }
-}
-
-/// Guard that poisons the store when the writer panics, and fails the queued operations so that no caller blocks
-/// forever.
-struct PanicGuard<'q> {
-    health: Arc<StoreHealth>,
-    queue: &'q WriteQueue,
-}
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Poisoned before the queue is closed, so that a new call gets the poison and not `Closed`.
-            let poison = self.health.fail(Error::Io {
-                what: "storage writer",
-                why: "panicked".into(),
-            });
-            // The callbacks of the group in flight are dropped by the unwinding; their waiters read the poison from
-            // `store_health`.
-            self.queue.close();
-            let mut left = Vec::new();
-            self.queue.take(usize::MAX, &mut left);
-            for done in left.into_iter().filter_map(|work| work.done) {
-                done(Err(poison.clone()));
-            }
-        }
-    }
-}
 
 // === impl StorageWriter ===
 
@@ -251,12 +157,12 @@ impl StorageWriter {
     }
 
     /// Returns whether a written group is not yet synced.
-    fn in_flight(&self) -> bool {
+    pub(crate) fn in_flight(&self) -> bool {
         self.fsync && self.flight.as_ref().is_some_and(|round| round.sync)
     }
 
     /// Removes the callbacks of an unsynced group: the seeded bug of early acknowledgement.
-    fn answers(&mut self) -> Vec<CompletionResult> {
+    pub(crate) fn answers(&mut self) -> Vec<CompletionResult> {
         self.flight
             .as_mut()
             .map(|round| std::mem::take(&mut round.answers))

@@ -55,7 +55,7 @@ pub(crate) struct Member {
     store: Store,
     transport: Arc<dyn Transport>,
     machine: Arc<dyn StateMachine>,
-    service: Arc<dyn Service>,
+    pub(crate) service: Arc<dyn Service>,
     replicas: RwLock<HashMap<ShardId, Arc<Replica>>>,
     map: ArcSwap<ClusterMap>,
     pub(crate) table: RoutingTable,

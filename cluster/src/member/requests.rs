@@ -1,13 +1,11 @@
-//! The cluster's own requests: announcements, joins, map changes and clocks; and the service's calls and casts.
+//! The cluster's own requests: announcements, joins, map changes and clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures::FutureExt;
 use storage::ShardId;
 
-use crate::error::{CallError, CastError};
 use crate::ids::{META_SHARD, NodeId};
 use crate::member::{Member, clock_exchange};
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberAnnouncement, MemberMethod};
@@ -263,57 +261,5 @@ impl Member {
             .transport
             .call(peer, ConnectionClass::Rpc, method as u16, body, deadline);
         answer.await.ok()
-    }
-
-    /// Sends a request of the service to a member, or to this one. It is enqueued before this returns.
-    pub(crate) fn call(
-        &self,
-        to: NodeId,
-        method: u16,
-        body: Bytes,
-        deadline: Duration,
-    ) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static {
-        debug_assert!(
-            method < MemberMethod::FIRST,
-            "{method} is reserved for the cluster"
-        );
-        // Called before the future is polled, so that requests to this node keep their order, too.
-        let answer = if to == self.id() {
-            let (reply, answer) = Responder::local();
-            self.service.call(to, method, body, reply);
-            async move {
-                match tokio::time::timeout(deadline, answer).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => Err(transport::Error::Lost),
-                    Err(_) => Err(transport::Error::Timeout),
-                }
-            }
-            .boxed()
-        } else {
-            self.transport
-                .call(to, ConnectionClass::Rpc, method, body, deadline)
-        };
-        async move {
-            answer.await.map_err(|error| match error {
-                transport::Error::Refused(reason) => CallError::Refused(reason),
-                transport::Error::Unreachable | transport::Error::Closed => CallError::Unreachable,
-                transport::Error::Lost | transport::Error::Timeout => CallError::Lost,
-                transport::Error::Full => CallError::Busy,
-            })
-        }
-    }
-
-    /// Sends a one-way message of the service on the fan-out connection.
-    pub(crate) fn cast(&self, to: NodeId, kind: u16, body: Bytes) -> Result<(), CastError> {
-        if to == self.id() {
-            self.service.cast(to, self.incarnation(), kind, body);
-            return Ok(());
-        }
-        self.transport
-            .cast(to, ConnectionClass::Fanout, kind, body)
-            .map_err(|error| match error {
-                transport::Error::Full => CastError::Full,
-                _ => CastError::Unreachable,
-            })
     }
 }

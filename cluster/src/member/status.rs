@@ -142,6 +142,14 @@ impl Member {
         Ok(())
     }
 
+    pub(crate) fn failed_replicas(&self) -> usize {
+        let replicas = self.all_replicas();
+        replicas
+            .iter()
+            .filter(|replica| replica.group.undecodable().is_some())
+            .count()
+    }
+
     /// Returns the readiness error for a replica that stopped before an entry that this build cannot decode.
     fn stopped_replica(&self) -> Option<String> {
         let replicas = self.all_replicas();

@@ -1,5 +1,7 @@
 //! Loops of a connection: the tasks that move frames between queues and a socket.
 //!
+//! Path of a message: step 4 of 13.
+//!
 //! A connection is one task that polls a reader, a writer and a keepalive. The writer takes all queued frames and
 //! writes them at once. The reader reads all bytes that have arrived and handles every complete frame.
 //!
@@ -16,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::{FrameBatch, FrameError, TransportFrame};
 use super::metrics::ClassMetrics;
-use super::response_queue::ResponseQueue;
 
 /// Maximum bytes taken from a queue for one write: large enough for few system calls, small enough that a broken
 /// connection leaves few calls with an unknown outcome.
@@ -43,6 +44,17 @@ pub(crate) trait FrameSource: Send + Sync {
     fn written(&self, release: usize);
     /// Notified when the queue is no longer empty.
     fn wake(&self) -> &Notify;
+}
+
+/// Receiver of the frames that a reader has decoded.
+pub(crate) trait FrameSink: Sync {
+    /// Handles one frame. An error ends the connection.
+    fn receive(&self, frame: TransportFrame) -> Result<(), CloseCause>;
+
+    /// Waits until further frames may be read. Returns false if the connection must end.
+    fn has_room(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
 }
 
 /// Reading half of a connection, as frames.
@@ -128,14 +140,13 @@ impl FrameReader {
         }
     }
 
-    /// Passes every frame to `handle` as it arrives, until the connection ends. Reads no further while `answers` is
-    /// over its bound.
+    /// Passes every frame to `sink` as it arrives, until the connection ends. Reads no further while the sink has no
+    /// room.
     pub(crate) async fn run(
         &mut self,
         keepalive: &Keepalive,
         metrics: &ClassMetrics,
-        answers: Option<&ResponseQueue>,
-        mut handle: impl FnMut(TransportFrame) -> Result<(), CloseCause>,
+        sink: &impl FrameSink,
     ) -> CloseCause {
         for turn in 1_u64.. {
             let mut frames = 0;
@@ -143,7 +154,7 @@ impl FrameReader {
                 match self.pop() {
                     Ok(Some(frame)) => {
                         frames += 1;
-                        if let Err(ended) = handle(frame) {
+                        if let Err(ended) = sink.receive(frame) {
                             return ended;
                         }
                     }
@@ -152,10 +163,7 @@ impl FrameReader {
                 }
             }
             metrics.received_frames.inc_by(frames);
-            // Backpressure: a peer that does not read its responses cannot send further requests.
-            if let Some(answers) = answers
-                && !answers.has_room().await
-            {
+            if !sink.has_room().await {
                 return CloseCause::Overflow;
             }
             // The reader always finds data on a busy connection. Without this the writer would starve.

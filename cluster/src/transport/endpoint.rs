@@ -1,4 +1,6 @@
 //! Endpoint of a node's transport, independent of the network: the peers and the tasks that serve them.
+//!
+//! Path of a message: step 4 of 13.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -243,7 +245,8 @@ impl EndpointShared {
         self.peers.store(Arc::new(peers));
         // A removed peer dials this node, too. It reconnects when its connection is closed, and gets the reason in the
         // handshake.
-        self.incoming.close_links(|peer| session.is_removed(peer));
+        self.incoming
+            .close_links(|peer| session.handler().is_some_and(|handler| handler.is_removed(peer)));
     }
 
     fn no_such_peer(&self) -> Error {

@@ -1,5 +1,7 @@
 //! Listener of the transport: incoming connections, from the handshake to the handler.
 //!
+//! Path of a message: step 4 of 13.
+//!
 //! A peer has at most one incoming connection per class. A newer one replaces the older, and its requests are handled
 //! only after the older one has ended, so that the handler sees one order.
 //!
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::connection::{CloseCause, FrameReader, Keepalive, WriteHalf, write_all_of};
+use super::connection::{CloseCause, FrameReader, FrameSink, Keepalive, WriteHalf, write_all_of};
 use super::endpoint::EndpointShared;
 use super::frame::{FrameKind, TransportFrame};
 use super::handshake::{self, HandshakeError, MAX_BODY};
@@ -64,6 +66,7 @@ struct ConnectionClaim<'a> {
 
 /// Incoming connection whose peer is authenticated.
 struct IncomingConnection {
+    session: Arc<RunningTransport>,
     hello: TransportHello,
     metrics: ClassMetrics,
     answers: Arc<ResponseQueue>,
@@ -204,6 +207,7 @@ async fn serve(
     let (peer, class, link) = (hello.me.node, hello.class, hello.link);
     let answers = ResponseQueue::new(shared.config.bounds.of(class), shared.config.max_body);
     let connection = IncomingConnection {
+        session: Arc::clone(&session),
         metrics: shared.metrics.class(peer, class),
         hello,
         answers,
@@ -212,7 +216,7 @@ async fn serve(
     // A one-shot call replaces no connection, and several may run at the same time.
     if connection.is_one_shot() {
         connection
-            .exchange(&shared, &session, reader, writer, &CancellationToken::new())
+            .exchange(&shared, reader, writer, &CancellationToken::new())
             .await;
         connection.answers.close();
         return;
@@ -222,7 +226,7 @@ async fn serve(
     shared.kick(peer);
     session.incoming(peer, class, ConnectionState::Up(link));
     let ended = connection
-        .exchange(&shared, &session, reader, writer, &claim.current.replaced)
+        .exchange(&shared, reader, writer, &claim.current.replaced)
         .await;
     // Before `Down`: late responses of the handler must not pile up in a queue without a writer.
     connection.answers.close();
@@ -265,16 +269,13 @@ impl IncomingConnection {
     async fn exchange(
         &self,
         shared: &EndpointShared,
-        session: &RunningTransport,
         mut reader: FrameReader,
         mut writer: WriteHalf,
         replaced: &CancellationToken,
     ) -> CloseCause {
         let keepalive = Keepalive::default();
-        let stop = &session.stop;
-        let reading = reader.run(&keepalive, &self.metrics, Some(&self.answers), |frame| {
-            self.handle(session, frame)
-        });
+        let stop = &self.session.stop;
+        let reading = reader.run(&keepalive, &self.metrics, self);
         // The welcome follows the claim, so the dialler sends its first request after the old connection has ended.
         let writing = async {
             match handshake::welcome(&mut writer).await {
@@ -297,8 +298,10 @@ impl IncomingConnection {
             .await
             .unwrap_or(CloseCause::Stopped)
     }
+}
 
-    fn handle(&self, session: &RunningTransport, frame: TransportFrame) -> Result<(), CloseCause> {
+impl FrameSink for IncomingConnection {
+    fn receive(&self, frame: TransportFrame) -> Result<(), CloseCause> {
         let TransportFrame {
             kind,
             id,
@@ -307,18 +310,27 @@ impl IncomingConnection {
         } = frame;
         let TransportHello { me, class, link, .. } = &self.hello;
         match kind {
-            FrameKind::Call => session.call(
-                me.node,
-                *class,
-                method,
-                body,
-                Responder::link(Arc::clone(&self.answers), id),
-            ),
+            FrameKind::Call => {
+                // Without a handler the responder is dropped, which the caller receives as a lost request.
+                let reply = Responder::link(Arc::clone(&self.answers), id);
+                if let Some(handler) = self.session.handler() {
+                    handler.call(me.node, *class, method, body, reply);
+                }
+            }
             // A caller with an unverified id may make calls, but no casts, which belong to an ordered stream of a peer.
-            FrameKind::Cast if !self.is_one_shot() => session.cast(me.node, *link, *class, method, body),
+            FrameKind::Cast if !self.is_one_shot() => {
+                if let Some(handler) = self.session.handler() {
+                    handler.cast(me.node, *link, *class, method, body);
+                }
+            }
             FrameKind::Ping => self.answers.pong(),
             _ => return Err(CloseCause::Unexpected),
         }
         Ok(())
+    }
+
+    /// Backpressure: a peer that does not read its responses cannot send further requests.
+    fn has_room(&self) -> impl Future<Output = bool> + Send {
+        self.answers.has_room()
     }
 }

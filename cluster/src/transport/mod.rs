@@ -41,7 +41,6 @@ mod handshake_messages;
 
 // Receiving side.
 mod listener;
-mod responder;
 mod response_queue;
 mod running_transport;
 
@@ -63,7 +62,7 @@ use crate::ids::{FeatureLevel, NodeId};
 
 pub use config::{ClusterSecret, QueueLimits, TransportConfig};
 pub use metrics::Metrics;
-pub use responder::Responder;
+pub use response_queue::Responder;
 pub use sim::{LinkConditions, SimNetworkHandle, SimTransport};
 pub use tcp::{BindError, TcpTransport};
 

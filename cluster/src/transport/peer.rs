@@ -16,14 +16,14 @@ use tracing::{debug, warn};
 
 use super::connection::{CloseCause, FrameReader, Keepalive, WriteHalf, write_all_of};
 use super::endpoint::EndpointShared;
-use super::frame::{FrameBatch, FrameKind, TransportFrame};
+use super::frame::FrameBatch;
 use super::handshake::{self, HandshakeError, MAX_BODY};
 use super::handshake_messages::{self, TransportHello};
 use super::io::{NetworkIo, random_u64};
 use super::metrics::ClassMetrics;
 use super::outgoing_queue::OutgoingQueue;
 use super::running_transport::RunningTransport;
-use super::{ConnectionClass, ConnectionState, Error};
+use super::{ConnectionClass, ConnectionState};
 use crate::ids::NodeId;
 
 /// Node that this one dials.
@@ -172,7 +172,9 @@ impl Dialled {
                 }
                 Err(HandshakeError::NotAdmitted(verdict)) => {
                     shared.metrics.count_refused();
-                    session.refused(peer.node, verdict);
+                    if let Some(handler) = session.handler() {
+                        handler.refused(peer.node, verdict);
+                    }
                 }
                 Err(HandshakeError::Ended(ended)) => {
                     debug!(peer = %peer.node, class = %self.class, reason = %ended, "peer unreachable");
@@ -223,9 +225,7 @@ impl Dialled {
         stop: &CancellationToken,
     ) -> CloseCause {
         let keepalive = Keepalive::default();
-        let reading = link
-            .reader
-            .run(&keepalive, &self.metrics, None, |frame| self.handle(frame));
+        let reading = link.reader.run(&keepalive, &self.metrics, &*self.outgoing);
         let writing = write_all_of(&*self.outgoing, link.writer, &keepalive, &self.metrics, stop);
         let watching = keepalive.watch(shared.config.ping_every, shared.config.peer_timeout, || {
             self.outgoing.ping()
@@ -242,18 +242,6 @@ impl Dialled {
         timeout(shared.config.flush, writing)
             .await
             .unwrap_or(CloseCause::Stopped)
-    }
-
-    fn handle(&self, TransportFrame { kind, id, body, .. }: TransportFrame) -> Result<(), CloseCause> {
-        match kind {
-            FrameKind::Answer => self.outgoing.answered(id, Ok(body)),
-            FrameKind::Refusal => self.outgoing.answered(id, Err(Error::Refused(body))),
-            FrameKind::NoAnswer => self.outgoing.answered(id, Err(Error::Lost)),
-            FrameKind::Pong => {}
-            // Requests on the dialling side violate the protocol.
-            _ => return Err(CloseCause::Unexpected),
-        }
-        Ok(())
     }
 }
 

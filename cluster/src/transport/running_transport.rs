@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::handshake_messages::HandshakeRefusal;
-use super::{ConnectionClass, ConnectionState, Handler, NodeIdentity, PeerAdmission, Responder};
+use super::{ConnectionClass, ConnectionState, Handler, NodeIdentity, PeerAdmission};
 use crate::ids::NodeId;
 
 /// Maximum number of recorded refusals, so that unauthenticated peers cannot fill the memory.
@@ -51,58 +50,28 @@ impl RunningTransport {
         self.deaf.store(true, Ordering::Relaxed);
     }
 
-    fn accepts(&self) -> bool {
-        !self.deaf.load(Ordering::Relaxed)
+    /// Returns the handler that every connection of this start calls; `None` after a simulated crash.
+    pub(crate) fn handler(&self) -> Option<&dyn Handler> {
+        (!self.deaf.load(Ordering::Relaxed)).then_some(&*self.handler)
     }
 
     /// Decides if the peer may have connections. A caller without id is admitted, because it can only make one call.
     pub(crate) fn admission(&self, peer: NodeIdentity) -> PeerAdmission {
-        if peer.node == NodeId(0) || !self.accepts() {
-            return PeerAdmission::Admitted;
-        }
-        self.handler.admission(peer)
+        let handler = self.handler().filter(|_| peer.node != NodeId(0));
+        handler.map_or(PeerAdmission::Admitted, |handler| handler.admission(peer))
     }
 
-    /// Returns true if the peer was removed for good.
-    pub(crate) fn is_removed(&self, peer: NodeId) -> bool {
-        self.accepts() && self.handler.is_removed(peer)
-    }
-
-    /// Reports that the peer refused this node.
-    pub(crate) fn refused(&self, by: NodeId, verdict: PeerAdmission) {
-        if self.accepts() {
-            self.handler.refused(by, verdict);
-        }
-    }
-
-    pub(crate) fn call(
-        &self,
-        from: NodeId,
-        class: ConnectionClass,
-        method: u16,
-        body: Bytes,
-        reply: Responder,
-    ) {
-        if self.accepts() {
-            self.handler.call(from, class, method, body, reply);
-        }
-    }
-
-    pub(crate) fn cast(&self, from: NodeId, link: u64, class: ConnectionClass, method: u16, body: Bytes) {
-        if self.accepts() {
-            self.handler.cast(from, link, class, method, body);
-        }
-    }
-
+    /// Reports the state of an outgoing connection.
     pub(crate) fn link(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
-        if self.accepts() {
-            self.handler.link(peer, class, state);
+        if let Some(handler) = self.handler() {
+            handler.link(peer, class, state);
         }
     }
 
+    /// Reports the state of an incoming connection.
     pub(crate) fn incoming(&self, peer: NodeId, class: ConnectionClass, state: ConnectionState) {
-        if self.accepts() {
-            self.handler.incoming(peer, class, state);
+        if let Some(handler) = self.handler() {
+            handler.incoming(peer, class, state);
         }
     }
 }

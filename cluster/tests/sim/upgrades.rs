@@ -58,6 +58,7 @@ fn replica_stops_at_an_unknown_kind_until_it_is_upgraded() {
         );
         let reason = third.running().unwrap().ready().unwrap_err();
         assert!(reason.contains(&failure), "{reason}");
+        assert_eq!(third.running().unwrap().failed_replicas(), 1);
         // It is not tried again, and the others go on.
         tokio::time::sleep(Duration::from_secs(10)).await;
         send_to_all(&simulation).await;

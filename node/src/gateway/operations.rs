@@ -79,17 +79,7 @@ async fn livez() -> HttpResponse {
 ))]
 #[get("/readyz")]
 async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>>) -> HttpResponse {
-    let ready = match worker.order() {
-        // Not ready before the sessions close, so that load balancers send clients elsewhere in time.
-        NodeState::HandOver | NodeState::Drain => Err("draining".to_owned()),
-        // The cluster's reason is the more specific one, for example that an operator removed this node.
-        NodeState::Isolated => {
-            let reason = cluster.ready().err();
-            Err(reason.unwrap_or_else(|| "isolated: quorum lost".to_owned()))
-        }
-        NodeState::Serve => cluster.ready(),
-    };
-    match ready {
+    match readiness(worker.order(), &cluster) {
         Ok(()) => HttpResponse::Ok().json(State {
             status: "ready",
             reason: None,
@@ -109,14 +99,34 @@ async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>
 async fn metrics(
     request: HttpRequest,
     figures: web::Data<MetricsRegistry>,
+    cluster: web::Data<Cluster>,
     worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
     if !operator(&request, &worker) {
         return unauthorized();
     }
+    // Both follow from the state of many parts, so they are determined by the scrape and not by each change.
+    let ready = readiness(worker.order(), &cluster).is_ok();
+    worker.metrics.ready.set(i64::from(ready));
+    let failed = i64::try_from(cluster.failed_replicas()).unwrap_or(i64::MAX);
+    worker.metrics.replicas_failed.set(failed);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())
+}
+
+/// Returns the reason for which the node accepts no clients.
+fn readiness(state: NodeState, cluster: &Cluster) -> Result<(), String> {
+    match state {
+        // Not ready before the sessions close, so that load balancers send clients elsewhere in time.
+        NodeState::HandOver | NodeState::Drain => Err("draining".to_owned()),
+        // The cluster's reason is the more specific one, for example that an operator removed this node.
+        NodeState::Isolated => {
+            let reason = cluster.ready().err();
+            Err(reason.unwrap_or_else(|| "isolated: quorum lost".to_owned()))
+        }
+        NodeState::Serve => cluster.ready(),
+    }
 }
 
 /// Shows the members, shards, shard owners and replication lag.

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 
 use super::messages::ReceivedCommand;
 
 /// Received commands that are not dispatched yet.
-#[derive(Default)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct CommandIntake {
     /// Commands delayed by the in-flight limit or by a pause.
     backlog: VecDeque<ReceivedCommand>,
@@ -18,14 +19,27 @@ pub(super) struct CommandIntake {
     reader_ack: Option<oneshot::Sender<()>>,
     /// True while a future has to complete before the next command is dispatched.
     is_paused: bool,
+    /// Counts the queued commands of all sessions.
+    queued: Gauge,
 }
 
 // === impl CommandIntake ===
 
 impl CommandIntake {
+    /// Creates an empty intake whose commands `queued` counts.
+    pub(super) fn new(queued: Gauge) -> CommandIntake {
+        CommandIntake {
+            queued,
+            backlog: VecDeque::new(),
+            reader_ack: None,
+            is_paused: false,
+        }
+    }
+
     /// Queues a batch. The returned receiver resolves once all of its commands are dispatched or discarded.
     pub(super) fn accept(&mut self, batch: Vec<ReceivedCommand>) -> oneshot::Receiver<()> {
         let (reader_ack, dispatched) = oneshot::channel();
+        self.queued.inc_by(batch.len() as i64);
         self.backlog.extend(batch);
         self.reader_ack = Some(reader_ack);
         dispatched
@@ -52,6 +66,7 @@ impl CommandIntake {
     /// Pops the next command. Without one, acknowledges the batch to the reader.
     pub(super) fn next(&mut self) -> Option<ReceivedCommand> {
         let next = self.backlog.pop_front();
+        self.queued.dec_by(i64::from(next.is_some()));
         // Only now: while commands are queued, the reader must not read on, so that TCP slows the client down.
         if next.is_none()
             && let Some(reader_ack) = self.reader_ack.take()
@@ -64,8 +79,16 @@ impl CommandIntake {
 
     /// Discards the queued commands and releases the reader.
     pub(super) fn clear(&mut self) {
+        self.queued.dec_by(self.backlog.len() as i64);
         self.backlog.clear();
         self.reader_ack = None;
+    }
+}
+
+impl Drop for CommandIntake {
+    fn drop(&mut self) {
+        // Also after a panic of the session: the gauge would otherwise count its commands forever.
+        self.clear();
     }
 }
 
@@ -107,6 +130,20 @@ mod tests {
         intake.clear();
         assert!(intake.is_empty());
         assert!(dispatched.now_or_never().is_some_and(|result| result.is_err()));
+    }
+
+    #[test]
+    fn gauge_counts_the_queued_commands_only() {
+        let queued = Gauge::default();
+        let mut intakes = [0, 1].map(|_| CommandIntake::new(queued.clone()));
+        for intake in &mut intakes {
+            let _dispatched = intake.accept(vec![command(1), command(2)]);
+        }
+        assert_eq!(queued.get(), 4);
+        while intakes[0].next().is_some() {}
+        assert_eq!(queued.get(), 2);
+        drop(intakes);
+        assert_eq!(queued.get(), 0);
     }
 
     #[test]

@@ -2,11 +2,8 @@
 //!
 //! Spine: step 10 of 13. Previous: `node: state_machine/apply`. Next: `node: shard/fanout`.
 //!
-//! Queue: the results in the mailbox of a conversation actor, bounded by 4,096 messages. With a full mailbox the
-//! shard's actor responds and fans out itself. Metric: `conversation_committed`.
-//!
-//! The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
-//! login changes, and membership changes for the user's shard.
+//! Called by the shard's actor for each command of an entry, in log order. The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
+//! login changes, and membership changes for the user's shard. Metric: `conversation_committed`.
 
 use protocol::Event;
 use protocol::event::ReceiptEvent;
@@ -40,7 +37,9 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
         }
         // Sessions that are not subscribed to the conversation subscribe on this.
         ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => {
-            moved.into_iter().for_each(|moved| core.active(moved));
+            moved
+                .into_iter()
+                .for_each(|moved| core.fanout.active(core, moved));
         }
         ShardOutcome::Login(
             LoginOutcome::Accepted | LoginOutcome::Refused | LoginOutcome::Limited { .. },
@@ -64,8 +63,10 @@ fn conversation_changed(core: &ShardContext, header: &PendingHeader, applied: Co
         }
         match event.only.clone() {
             // A member's own settings are in no log, so late subscribers can get them only from the recent events.
-            Some(user) => core.say(RecentSubject::Settings(user), event),
-            None => core.publish(event),
+            Some(user) => core
+                .fanout
+                .publish_recent(core, RecentSubject::Settings(user), event),
+            None => core.fanout.publish(core, event),
         }
     }
     match applied.effect {
@@ -105,7 +106,7 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             conversation,
             changed: true,
             member: true,
-        } => core.joined(user, &conversation),
+        } => core.fanout.joined(core, user, &conversation),
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
@@ -159,7 +160,8 @@ fn receipt(core: &ShardContext, header: &PendingHeader, (delivered, read): (u64,
         skip: header.exclude_session,
         only: own.then(|| user.clone()),
     };
-    core.say(RecentSubject::Cursors(user.clone()), published);
+    core.fanout
+        .publish_recent(core, RecentSubject::Cursors(user.clone()), published);
 }
 
 /// Announces revoked logins: to the nodes with sessions of the user, which close them, and to every node, which refuses

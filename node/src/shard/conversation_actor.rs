@@ -1,44 +1,49 @@
 //! Actor of one conversation on the shard owner: started by the first command, stopped when idle.
 //!
-//! The actor caches and prechecks. Only the shard's rows, written by the state machine in log order, are authoritative.
-//! All state of the actor is a `PrecheckCache`, which a new actor builds again.
+//! Spine: step 5 of 13. Previous: `node: shard_client/command_queue`. Next: `node: shard/batch`.
+//!
+//! Queue: the mailbox of the shard's actor, bounded by 1,024 messages, and its commands without a response, by 16,384.
+//! Further batches get `Busy`, and the command queue of their node sends them again. Metric: `command_queue_restarts`.
+//!
+//! The actor prechecks commands and passes them to the shard's batch. Only the shard's rows, written by the state
+//! machine in log order, are authoritative. All state is a `PrecheckCache`, which a new actor builds again. The shard's
+//! actor shares the cache and updates it with the outcomes; both run on one thread.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use protocol::ConversationId;
 use tracing::debug;
 
-use super::apply_results::{self, answer_of};
 use super::context::ShardContext;
 use super::inbound_batch::PendingCommand;
-use super::messages::{ApplyResults, Passivate, ProposeCommands};
+use super::messages::{Passivate, ProposeCommands};
 use super::precheck::{self, PrecheckCache};
 use super::queries::rows;
 use crate::rpc::submit::CommandReply;
-use crate::state_machine::ShardOutcome;
 
-/// Mailbox capacity: more messages than the shard sends at once (one per inbound batch and one per applied batch).
+/// Mailbox capacity: more messages than the shard sends at once, which is one per inbound batch.
 const MAILBOX: usize = 4096;
 
 pub(crate) struct ConversationActor {
     conv: ConversationId,
     core: Rc<ShardContext>,
-    memory: PrecheckCache,
+    cache: Rc<RefCell<PrecheckCache>>,
 }
 
 // === impl ConversationActor ===
 
 impl ConversationActor {
     /// Starts the actor on the shard's thread.
-    pub(crate) fn launch(conv: ConversationId, core: Rc<ShardContext>) -> Addr<ConversationActor> {
+    pub(crate) fn launch(
+        conv: ConversationId,
+        core: Rc<ShardContext>,
+        cache: Rc<RefCell<PrecheckCache>>,
+    ) -> Addr<ConversationActor> {
         ConversationActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            ConversationActor {
-                conv,
-                core,
-                memory: PrecheckCache::default(),
-            }
+            ConversationActor { conv, core, cache }
         })
     }
 }
@@ -88,7 +93,7 @@ impl Actor for ConversationActor {
         let (conv, pool) = (self.conv.clone(), self.core.shared.reads.clone());
         let read = async move { pool.run(move || rows::exists(&state, &conv)).await };
         ctx.wait(read.into_actor(self).map(|found, actor, _| match found {
-            Ok(Ok(exists)) => actor.memory.activated(exists),
+            Ok(Ok(exists)) => actor.cache.borrow_mut().activated(exists),
             // Not fatal: the state machine decides without the precheck.
             Ok(Err(error)) => {
                 debug!(conv = %actor.conv, %error, "conversation started without reading its row")
@@ -105,6 +110,7 @@ impl Handler<ProposeCommands> for ConversationActor {
 
     fn handle(&mut self, commands: ProposeCommands, ctx: &mut Context<Self>) {
         let mut known = Vec::new();
+        let mut cache = self.cache.borrow_mut();
         for pending in commands.0 {
             // A late command of a failed stream must not be answered before an earlier command that was lost.
             let alive = pending.alive();
@@ -113,15 +119,16 @@ impl Handler<ProposeCommands> for ConversationActor {
                 pending.answer(answer);
                 continue;
             }
-            match self.memory.answers(&pending.header) {
+            match cache.answers(&pending.header) {
                 Some(answer) if alive => known.push((pending, answer)),
                 _ => {
                     // Commands of a failed stream go the same way; they are dropped before they are proposed.
-                    self.memory.proposed(&pending.header);
-                    self.core.propose(pending);
+                    cache.proposed(&pending.header);
+                    self.core.batch.push(pending);
                 }
             }
         }
+        drop(cache);
         if !known.is_empty() {
             self.answer_while_owner(known, ctx);
         }
@@ -134,23 +141,6 @@ impl Handler<super::messages::Panic> for ConversationActor {
 
     fn handle(&mut self, _: super::messages::Panic, _: &mut Context<Self>) {
         panic!("panic requested by a test");
-    }
-}
-
-impl Handler<ApplyResults> for ConversationActor {
-    type Result = ();
-
-    fn handle(&mut self, results: ApplyResults, _: &mut Context<Self>) {
-        let (core, memory) = (&self.core, &mut self.memory);
-        results.each(|pending, outcome| {
-            if let ShardOutcome::Conversation(applied) = &outcome {
-                for event in &applied.events {
-                    memory.published(event);
-                }
-            }
-            memory.decided(&pending.header, &answer_of(&outcome));
-            apply_results::on_applied(core, pending, outcome);
-        });
     }
 }
 

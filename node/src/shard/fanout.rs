@@ -1,6 +1,6 @@
 //! Fan-out of a shard: one delivery per interested node.
 //!
-//! Spine: step 11 of 13. Previous: `node: shard/apply_results`. Next: `node: subscription/hub`.
+//! Spine: step 11 of 13. Previous: `node: shard/apply_results`. Next: `node: subscription/hub/deliver`.
 //!
 //! Queue: one buffer per destination, sent at 64 KiB or after a millisecond, in front of the connection class `fanout`
 //! of 32 MiB. A frame beyond the bound is dropped. Metrics: `conversation_fanout_frames`,
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::{CastError, NodeId};
@@ -28,6 +28,7 @@ use tracing::debug;
 
 use super::context::ShardContext;
 use super::interest_table::NumberedDelivery;
+use super::recent::RecentSubject;
 use super::shard_deps::ShardDeps;
 use crate::rpc;
 use crate::rpc::deliver::{self, DeliveryPayload, DeliveryTarget, Positions};
@@ -120,6 +121,13 @@ impl Fanout {
                 what: Delivered::Event(Arc::new(event)),
             });
         }
+    }
+
+    /// Appends an unlogged event to the buffer of each interested node, and keeps it for new subscribers.
+    pub(crate) fn publish_recent(&self, core: &ShardContext, about: RecentSubject, event: EventEnvelope) {
+        let envelope = Arc::new(event.clone());
+        core.recent.borrow_mut().note(about, envelope, Instant::now());
+        self.publish(core, event);
     }
 
     /// Appends a new membership to the buffer of each node with sessions of the user.
@@ -233,10 +241,6 @@ impl Fanout {
         loop {
             every.tick().await;
             let cores: Vec<Rc<ShardContext>> = self.cores.borrow().iter().filter_map(Weak::upgrade).collect();
-            // Lost events count as numbered from here on, so that this heartbeat reveals them.
-            for core in &cores {
-                core.admit_loss();
-            }
             // Buffered deliveries go first: the heartbeat counts them, and would otherwise show a gap.
             self.flush();
             let mut positions: HashMap<NodeId, Positions> = HashMap::new();

@@ -1,5 +1,7 @@
 //! Inbound batch: the commands of one batch while the shard works on them, and their responses.
 //!
+//! Path of a message: step 10 of 13.
+//!
 //! Each command is a [`PendingCommand`]. It passes through the shard's actor, the conversation's actor and the log, and
 //! back. If it is dropped anywhere (an actor panics, the epoch ends, a queue is closed), its drop fails the stream at
 //! this batch. The sending queue then resends everything unacknowledged, and nothing behind the lost command is

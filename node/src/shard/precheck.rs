@@ -1,10 +1,4 @@
-//! The conversation actor's precheck before the log.
-//!
-//! Spine: step 5 of 13. Previous: `node: shard_client/command_queue`. Next:
-//! `node: shard/batch`.
-//!
-//! Queue: the mailbox of the shard's actor, bounded by 1,024 messages, and its commands without a response, by 16,384.
-//! Further batches get `Busy`, and the command queue of their node sends them again. Metric: `command_queue_restarts`.
+//! The [conversation actor's](super::conversation_actor) precheck before the log.
 //!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These
@@ -15,9 +9,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use protocol::{ClientMessageId, ErrorCode, UserId, limits};
 
+use super::apply_results::answer_of;
 use super::pending_header::PendingHeader;
 use crate::rpc::submit::{AppliedReply, CommandReply};
-use crate::state_machine::{EventEnvelope, MembershipRule};
+use crate::state_machine::{EventEnvelope, MembershipRule, ShardOutcome};
 
 /// Completed client message ids kept per conversation: covers what a queue may resend after a lost response.
 const RECENT: usize = 512;
@@ -135,8 +130,18 @@ impl PrecheckCache {
         }
     }
 
+    /// Updates the cache from the outcome of a command, before its response is sent.
+    pub(crate) fn applied(&mut self, header: &PendingHeader, outcome: &ShardOutcome) {
+        if let ShardOutcome::Conversation(applied) = outcome {
+            for event in &applied.events {
+                self.published(event);
+            }
+        }
+        self.decided(header, &answer_of(outcome));
+    }
+
     /// Records the log's decision on a command.
-    pub(crate) fn decided(&mut self, header: &PendingHeader, answer: &CommandReply) {
+    fn decided(&mut self, header: &PendingHeader, answer: &CommandReply) {
         let Some(user) = header.user() else {
             return;
         };
@@ -179,7 +184,7 @@ impl PrecheckCache {
     }
 
     /// Updates the cache from an event that is about to be fanned out.
-    pub(crate) fn published(&mut self, event: &EventEnvelope) {
+    fn published(&mut self, event: &EventEnvelope) {
         if let Some(user) = &event.adds {
             self.non_members.remove(user);
         }

@@ -184,7 +184,7 @@ fn hint(cluster: &Cluster, shard: ShardId, refused: &RpcError) {
 // === impl OwnerCallError ===
 
 impl OwnerCallError {
-    fn of(error: CallError) -> OwnerCallError {
+    pub(super) fn of(error: CallError) -> OwnerCallError {
         match error {
             CallError::Refused(body) => match rpc::decode(&body) {
                 Ok(refused) => OwnerCallError::Refused(refused),

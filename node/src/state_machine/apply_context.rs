@@ -1,5 +1,7 @@
 //! Rows that one batch reads and writes: each is decoded once and written once, however many commands of the batch
 //! touch it.
+//!
+//! Path of a message: step 9 of 13.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -5,9 +5,9 @@
 //! timestamps and idempotency are decided here, in log order, and nowhere else. The prechecks of an actor only save a
 //! log entry.
 //!
-//! Path of a command: [`ShardCommand`] (the proposal) → `shard_state_machine` (one batch) → `apply` (one file per group
-//! of commands, over the rows of `apply_context`) → [`ShardOutcome`] (input of the proposing owner). `query` answers
-//! members from the same rows. `rules` holds the permissions.
+//! Path of a command: [`ShardCommand`] (the proposal) → `apply` (one batch, by one file per group of commands, over the
+//! rows of `apply_context`) → [`ShardOutcome`] (input of the proposing owner). `query` answers members from the same
+//! rows. `rules` holds the permissions.
 
 pub mod command;
 
@@ -18,8 +18,6 @@ pub mod command_table;
 pub mod consent;
 
 pub mod login;
-
-pub mod shard_state_machine;
 
 pub mod tables;
 
@@ -41,6 +39,7 @@ pub mod outcome;
 
 pub mod query;
 
+pub use self::apply::ShardStateMachine;
 pub use self::command::{ActivityNote, CommandDecodeError, CommandOrigin, ShardCommand};
 pub(crate) use self::command_header::CommandHeader;
 pub use self::command_table::{
@@ -52,7 +51,6 @@ pub use self::outcome::{
 };
 pub use self::row_store::RowReader;
 pub use self::rules::LARGE_CONVERSATION;
-pub use self::shard_state_machine::ShardStateMachine;
 pub use self::tables::{ChatTable, TABLES};
 
 #[cfg(test)]

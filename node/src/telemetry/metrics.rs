@@ -20,8 +20,14 @@ pub struct MetricsRegistry {
 /// Metrics of the gateway and the sessions.
 #[derive(Clone, Debug)]
 pub struct ServerMetrics {
+    /// 1 while the node is ready, as `/readyz` reports it. Set by each scrape.
+    pub ready: Gauge,
+    /// Replicas that stopped before an undecodable entry. Set by each scrape.
+    pub replicas_failed: Gauge,
     /// Open sessions, including unauthenticated ones.
     pub sessions: Gauge,
+    /// Commands in the backlogs of all sessions.
+    pub session_backlog: Gauge,
     pub sessions_detached: Gauge,
     /// Bytes of events buffered for detached sessions.
     pub sessions_detached_bytes: Gauge,
@@ -107,7 +113,10 @@ impl MetricsRegistry {
 impl Default for ServerMetrics {
     fn default() -> Self {
         ServerMetrics {
+            ready: Gauge::default(),
+            replicas_failed: Gauge::default(),
             sessions: Gauge::default(),
+            session_backlog: Gauge::default(),
             sessions_detached: Gauge::default(),
             sessions_detached_bytes: Gauge::default(),
             detached_dropped: Counter::default(),
@@ -130,7 +139,22 @@ impl Default for ServerMetrics {
 
 impl ServerMetrics {
     pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "ready",
+            "1 while the node accepts clients, as /readyz reports it",
+            self.ready.clone(),
+        );
+        registry.register(
+            "replicas_failed",
+            "Replicas on this node that stopped before an entry that this build cannot decode",
+            self.replicas_failed.clone(),
+        );
         registry.register("sessions", "Open sessions", self.sessions.clone());
+        registry.register(
+            "session_backlog",
+            "Commands received and not dispatched yet, in all sessions",
+            self.session_backlog.clone(),
+        );
         registry.register(
             "sessions_detached",
             "Detached sessions",

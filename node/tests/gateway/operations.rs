@@ -51,6 +51,9 @@ async fn figures_cover_every_part_of_the_node() {
     let (_, text) = node.get("/metrics").await;
     assert!(text.ends_with("# EOF\n"));
     for name in [
+        "rookery_ready 1",
+        "rookery_replicas_failed 0",
+        "rookery_session_backlog 0",
         "rookery_sessions ",
         "rookery_send_seconds_count 1",
         "rookery_frames_in_total",

@@ -10,7 +10,7 @@ use super::chunk::Chunk;
 use crate::columns::Column;
 use crate::engine::WriteBatch;
 use crate::store_core::{ShardEntry, StoreCore};
-use crate::write_queue::WriteKind;
+use crate::write_op::WriteKind;
 use crate::{Error, keys};
 
 /// An import in progress. Dropping it unfinished leaves the current state unchanged.
@@ -110,7 +110,7 @@ impl SnapshotImport {
         fail_point!("storage::import_before_flip");
         // Synced through the writer, which also makes the imported rows durable: they were written before, without a
         // sync.
-        self.inner.synced(flip, WriteKind::Other)?;
+        self.inner.writes.synced(flip, WriteKind::Other)?;
         fail_point!("storage::import_after_flip");
         // Readers move only now, and the old rows are removed after that. A read that overlaps the sweep is repeated.
         self.shard.generation.store(self.generation, Ordering::Release);

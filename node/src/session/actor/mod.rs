@@ -1,5 +1,7 @@
 //! Session actor: runs in a plain `Context` and never waits for a socket.
 //!
+//! Path of a message: step 3 of 13.
+//!
 //! | file | commands and messages |
 //! |---|---|
 //! | `open` | `auth`, admission by presence, resume |
@@ -98,7 +100,7 @@ impl Session {
                 lifecycle: Lifecycle::new(Instant::now()),
                 delivery: Delivery::new(link.clone(), config.tuning.delivered_interval.0),
                 limits: CommandLimits::new(config.tuning.refused_send_timeout.0),
-                intake: CommandIntake::default(),
+                intake: CommandIntake::new(worker.metrics.session_backlog.clone()),
                 presence: SessionPresence::default(),
                 long_poll: LongPoll::new(link.clone()),
                 transport,

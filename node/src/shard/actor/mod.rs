@@ -1,13 +1,17 @@
 //! Actor of a shard owned by this node, alive for one epoch.
 //!
+//! Path of a message: step 5 of 13.
+//!
 //! Inbound: it admits batches by their batch streams, groups the commands by conversation and sends each
-//! [conversation's actor](super::conversation_actor) its share in one message. Outbound: it passes decided commands to the same
-//! actors, in log order.
+//! [conversation's actor](super::conversation_actor) its share in one message. Outbound: it updates the precheck caches
+//! of the same actors and [acts on the results](super::apply_results), in log order.
 //!
 //! It owns the conversation actors: starts them on demand, stops idle ones and replaces one that panicked, whose state
 //! can be read again.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +31,10 @@ use super::context::ShardContext;
 use super::conversation_actor::ConversationActor;
 use super::inbound_batch::{InboundBatch, PendingCommand};
 use super::messages::{
-    ApplyResults, EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode,
+    EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode,
 };
 use super::pending_header::PendingHeader;
+use super::precheck::PrecheckCache;
 use super::settings::Settings;
 use super::shard_deps::ShardDeps;
 use crate::presence::registry;
@@ -54,11 +59,15 @@ pub(crate) struct ShardActor {
     /// Number of the current sweep; +1 each time.
     sweep: u64,
     tasks: Vec<JoinHandle<()>>,
+    #[cfg(test)]
+    panics_in: Option<ConversationId>,
 }
 
 /// Entry of a running conversation actor.
 struct ActorEntry {
     addr: Addr<ConversationActor>,
+    /// Shared with the actor.
+    cache: Rc<RefCell<PrecheckCache>>,
     /// Sweep in which the actor last got a message.
     used: u64,
 }
@@ -83,6 +92,8 @@ impl ShardActor {
                 conversations: HashMap::new(),
                 sweep: 0,
                 tasks: Vec::new(),
+                #[cfg(test)]
+                panics_in: None,
             }
         })
     }
@@ -101,8 +112,10 @@ impl ShardActor {
         let metrics = &core.shared.client.metrics;
         self.conversations.entry(conv.clone()).or_insert_with(|| {
             metrics.actors.inc();
+            let cache: Rc<RefCell<PrecheckCache>> = Rc::default();
             ActorEntry {
-                addr: ConversationActor::launch(conv.clone(), core.clone()),
+                addr: ConversationActor::launch(conv.clone(), core.clone(), cache.clone()),
+                cache,
                 used: sweep,
             }
         })
@@ -151,8 +164,6 @@ impl ShardActor {
     }
 
     fn on_decided(&mut self, batch: AppliedBatch) {
-        // Before the outcomes: an event that was lost earlier must show as a gap ahead of later ones.
-        self.core.admit_loss();
         match batch.result {
             Ok(committed) => self.committed(batch.commands, committed),
             Err(error) => {
@@ -172,7 +183,7 @@ impl ShardActor {
         }
     }
 
-    /// Passes the outcomes of one log entry to the conversation actors, in log order.
+    /// Acts on the outcomes of one log entry, in log order.
     fn committed(&mut self, commands: Vec<PendingCommand>, committed: BatchResult) {
         self.core
             .shared
@@ -185,37 +196,47 @@ impl ShardActor {
             committed.outcomes.len(),
             "one outcome per command"
         );
-        let mut shares: Vec<(ConversationId, ApplyResults)> = Vec::new();
-        let mut at: HashMap<ConversationId, usize> = HashMap::new();
         for (pending, outcome) in commands.into_iter().zip(&committed.outcomes) {
             // An unreadable outcome refuses its command instead of failing the whole entry.
             let outcome = ShardOutcome::decode(outcome)
                 .unwrap_or_else(|why| ShardOutcome::Refused(ErrorCode::Internal, why));
-            // Commands without a conversation have no actor to update.
-            let Some(conv) = pending.header.conversation().cloned() else {
-                apply_results::on_applied(&self.core, pending, outcome);
+            let conv = pending.header.conversation().cloned();
+            // Contained: a defect that one conversation meets must not end the actor of all others. The caught command
+            // is dropped, which fails its batch stream, so that its queue sends it again.
+            if catch_unwind(AssertUnwindSafe(|| self.on_applied(pending, outcome))).is_ok() {
                 continue;
-            };
-            let share = *at.entry(conv).or_insert_with_key(|conv| {
-                shares.push((conv.clone(), ApplyResults::new(&self.core.lost_events)));
-                shares.len() - 1
-            });
-            shares[share].1.push(pending, outcome);
-        }
-        for (conv, share) in shares {
-            let sweep = self.sweep;
-            let sent = match self.conversations.get_mut(&conv) {
-                Some(live) => {
-                    live.used = sweep;
-                    live.addr.try_send(share).map_err(|refused| refused.into_inner())
-                }
-                None => Err(share),
-            };
-            if let Err(share) = sent {
-                // The actor is stopped or dead, and would only have cached the outcome: act on it here.
-                share.each(|pending, outcome| apply_results::on_applied(&self.core, pending, outcome));
+            }
+            error!(shard = self.core.shard.0, conv = ?conv, "results of a command panicked");
+            self.core.shared.client.metrics.actors_rebuilt.inc();
+            // Its events may be lost between commit and fan-out: every node then detects a gap and registers again.
+            self.core.interest.borrow_mut().skip();
+            // An empty cache prechecks nothing, and so contradicts no row.
+            if let Some(live) = conv.and_then(|conv| self.conversations.get(&conv)) {
+                live.cache.take();
             }
         }
+    }
+
+    /// Updates the precheck cache of the command's conversation, then responds and fans out.
+    fn on_applied(&mut self, pending: PendingCommand, outcome: ShardOutcome) {
+        let sweep = self.sweep;
+        // A stopped actor has no cache to update; commands without a conversation have no actor.
+        let conv = pending.header.conversation();
+        if let Some(live) = conv.and_then(|conv| self.conversations.get_mut(conv)) {
+            live.used = sweep;
+            // Before the response: its client may send a command that the outdated cache would refuse, such as the
+            // first message of a user who has just been invited.
+            live.cache.borrow_mut().applied(&pending.header, &outcome);
+        }
+        #[cfg(test)]
+        if self
+            .panics_in
+            .take_if(|conv| Some(&*conv) == pending.header.conversation())
+            .is_some()
+        {
+            panic!("panic requested by a test");
+        }
+        apply_results::on_applied(&self.core, pending, outcome);
     }
 }
 
@@ -263,7 +284,8 @@ impl Actor for ShardActor {
             .actors
             .dec_by(self.conversations.len() as i64);
         self.conversations.clear();
-        self.core.clear();
+        let refused = self.core.shared.client.not_owner(self.core.shard);
+        self.core.batch.fail(&refused);
     }
 }
 
@@ -278,7 +300,7 @@ impl Handler<SubmitBatch> for ShardActor {
             reply,
         } = submit;
         // Checked before `admit`: a refusal that used up the batch seq would let the next batch overtake this one.
-        if !self.core.has_room(commands.len()) {
+        if !self.core.batch.has_room(commands.len()) {
             return reply.send(Err(RpcError::Busy));
         }
         if !self.core.streams.lock().admit(from, number) {
@@ -292,12 +314,12 @@ impl Handler<SubmitBatch> for ShardActor {
             |bytes| PendingHeader::validate(bytes, level),
             reply,
             &self.core.streams,
-            &self.core.load,
+            &self.core.batch.load,
         );
         let mut shares: Vec<(ConversationId, Vec<PendingCommand>)> = Vec::new();
         for pending in commands {
             let Some(conv) = pending.header.conversation() else {
-                self.core.propose(pending);
+                self.core.batch.push(pending);
                 continue;
             };
             // Searched from the end: commands of one conversation tend to follow each other.
@@ -322,8 +344,6 @@ impl Handler<RegisterNode> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, registration: RegisterNode, _: &mut Context<Self>) {
-        // The new registration must not start with a gap that predates it.
-        self.core.admit_loss();
         super::register::register(&self.core, registration);
     }
 }
@@ -345,7 +365,7 @@ impl Handler<EphemeralEvent> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, EphemeralEvent(about, event): EphemeralEvent, _: &mut Context<Self>) {
-        self.core.say(about, event);
+        self.core.fanout.publish_recent(&self.core, about, event);
     }
 }
 
@@ -358,6 +378,15 @@ impl Handler<super::messages::Panic> for ShardActor {
 
     fn handle(&mut self, panic: super::messages::Panic, _: &mut Context<Self>) {
         let _ = self.conversation(&panic.0.clone()).addr.try_send(panic);
+    }
+}
+
+#[cfg(test)]
+impl Handler<super::messages::PanicInResults> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, panic: super::messages::PanicInResults, _: &mut Context<Self>) {
+        self.panics_in = Some(panic.0);
     }
 }
 

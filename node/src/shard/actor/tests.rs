@@ -7,14 +7,14 @@ use bytes::Bytes;
 use cluster::transport::SimNetworkHandle;
 use cluster::{Cluster, CommittedBatch, NodeId, StateMachine, StateMachineError};
 use parking_lot::Mutex;
-use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
+use protocol::{ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId};
 use storage::{MemoryDisk, MemoryOptions, Store, Transaction};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::service::ChatService;
-use crate::shard::messages::Panic;
+use crate::shard::messages::{Panic, PanicInResults};
 use crate::shard::settings::Settings;
 use crate::shard_client::{CommandAck, CommandError, ShardClient};
 use crate::state_machine::{CommandOrigin, ConversationOp, ShardStateMachine, TABLES};
@@ -86,19 +86,22 @@ impl Node {
         conv: &ConversationId,
         cid: &str,
     ) -> impl Future<Output = Result<CommandAck, CommandError>> + use<> {
-        let op = ConversationOp::Send {
-            direct: None,
-            body: "{}".into(),
-            reply_to: None,
-            mentions: vec![],
-        };
-        let (conv, user) = (conv.clone(), UserId::parse("alice").unwrap());
+        self.submit("alice", conv, cid, message())
+    }
+
+    fn submit(
+        &self,
+        user: &str,
+        conv: &ConversationId,
+        cid: &str,
+        op: ConversationOp,
+    ) -> impl Future<Output = Result<CommandAck, CommandError>> + use<> {
         let origin = CommandOrigin {
-            user,
+            user: UserId::parse(user).unwrap(),
             cid: ClientMessageId::parse(cid).ok(),
             exclude_session: 0,
         };
-        self.conversations.submit(conv, origin, op)
+        self.conversations.submit(conv.clone(), origin, op)
     }
 
     async fn group(&self) -> ConversationId {
@@ -117,6 +120,15 @@ impl Node {
         self.service.stop().await;
         self.cluster.shutdown().await;
         self.runtime.shutdown_background();
+    }
+}
+
+fn message() -> ConversationOp {
+    ConversationOp::Send {
+        direct: None,
+        body: "{}".into(),
+        reply_to: None,
+        mentions: vec![],
     }
 }
 
@@ -185,6 +197,58 @@ async fn a_conversation_whose_actor_dies_is_rebuilt_and_loses_nothing() {
     let order: Vec<u64> = acks.into_iter().map(|ack| ack.unwrap().mn).collect();
     assert_eq!(order, (1..=60).collect::<Vec<_>>());
     assert!(shared.client.metrics.actors_rebuilt.get() > 0);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn results_that_panic_lose_no_command() {
+    let node = Node::start(Settings::from(&Config::default())).await;
+    let conv = node.group().await;
+    let shared = node.service.shared().clone();
+    let owned = shared.active(node.cluster.shard_of(&conv)).unwrap();
+
+    let mut sends = Vec::new();
+    for round in 0..40 {
+        sends.push(node.send(&conv, &format!("{round:02}")));
+        if round % 20 == 10 {
+            owned.addr.try_send(PanicInResults(conv.clone())).unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    }
+    let acks = futures::future::join_all(sends).await;
+    let order: Vec<u64> = acks.into_iter().map(|ack| ack.unwrap().mn).collect();
+    assert_eq!(order, (1..=40).collect::<Vec<_>>());
+    assert!(shared.client.metrics.actors_rebuilt.get() > 0);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn ack_of_an_invitation_follows_the_precheck_cache() {
+    let node = Node::start(Settings::from(&Config::default())).await;
+    let conv = node.group().await;
+    let bob = || UserId::parse("bob").unwrap();
+    for round in 0..20 {
+        // Refused by the log at first, and by the cache the second time.
+        for cid in ["a", "b"] {
+            let refused = node
+                .submit("bob", &conv, &format!("{cid}{round}"), message())
+                .await;
+            assert_eq!(refused.unwrap_err().code, ErrorCode::NotMember);
+        }
+        let invite = ConversationOp::Invite { who: bob() };
+        node.submit("alice", &conv, &format!("i{round}"), invite)
+            .await
+            .unwrap();
+        node.submit("bob", &conv, &format!("c{round}"), message())
+            .await
+            .unwrap();
+        let kick = ConversationOp::Kick { who: bob() };
+        node.submit("alice", &conv, &format!("k{round}"), kick)
+            .await
+            .unwrap();
+    }
+    let prechecked = node.service.shared().client.metrics.prechecked.get();
+    assert!(prechecked > 0, "the cache has refused nothing");
     node.stop().await;
 }
 

@@ -135,8 +135,8 @@ pub(crate) fn announce(core: &ShardContext) {
     if core.streams.lock().admit(id, 0) {
         let (commands, level) = (vec![on.encode()], core.feature_level());
         let validate = |bytes: &Bytes| PendingHeader::validate(bytes, level);
-        InboundBatch::open(id, 0, commands, validate, reply, &core.streams, &core.load)
-            .for_each(|pending| core.propose(pending));
+        InboundBatch::open(id, 0, commands, validate, reply, &core.streams, &core.batch.load)
+            .for_each(|pending| core.batch.push(pending));
     }
 }
 

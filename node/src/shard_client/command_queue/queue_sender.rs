@@ -1,4 +1,6 @@
 //! Task that sends a shard's queued commands to its owner, resends them after failover and expires overdue ones.
+//!
+//! Path of a message: step 4 of 13.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -153,9 +155,14 @@ impl QueueSender {
             number: tag.number,
         };
         let body = rpc::submit::encode(&head, &commands);
-        let attempt = self.owners.attempt(owner, shard, rpc::SUBMIT, body);
+        // Called directly: hints in refusals are followed in `on_response`, for those of this node, too.
+        let call = self
+            .owners
+            .cluster()
+            .call(owner, rpc::SUBMIT, body, rpc::CALL_TIMEOUT);
         Box::pin(async move {
-            let result = match attempt.await.and_then(|body| decode(&body)) {
+            let response = call.await.map_err(OwnerCallError::of);
+            let result = match response.and_then(|body| decode(&body)) {
                 Ok(answers) => Ok(answers),
                 Err(OwnerCallError::Refused(refused)) => Err(BatchError::of(refused)),
                 Err(OwnerCallError::NotSent) => Err(BatchError::NotTaken(None)),
@@ -192,7 +199,6 @@ impl QueueSender {
                 let known = self.epoch;
                 let refused = match failure {
                     BatchError::NotTaken(refused) => {
-                        // Here for the refusals of this node, too.
                         if let Some(refused) = refused {
                             self.owners.follow(self.queue.shard, &refused);
                         }

@@ -1,4 +1,6 @@
 //! `send`: appends a message. This is the hot path.
+//!
+//! Path of a message: step 9 of 13.
 
 use std::collections::BTreeSet;
 

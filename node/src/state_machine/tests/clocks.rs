@@ -4,11 +4,11 @@ use protocol::ClientMessageId;
 
 use super::query;
 use super::{TestCommand, TestShard, done, id16, login_key, of_user, text, u};
+use crate::state_machine::apply::apply_batch;
 use crate::state_machine::apply_context::Time;
 use crate::state_machine::login::{
     AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginOutcome, SecretBytes, TokenFamilyId,
 };
-use crate::state_machine::shard_state_machine::apply_batch;
 use crate::state_machine::{LoginOp, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome, UserOp};
 
 const TEN_DAYS: u64 = 10 * 24 * 3600 * 1000;

@@ -10,9 +10,9 @@ use protocol::{ClientMessageId, ConversationId, ErrorCode, Role};
 use storage::{Error, ScanOrder};
 
 use super::{Map, TestCommand, TestShard, done, text, u};
+use crate::state_machine::apply::apply_batch;
 use crate::state_machine::query::HistoryRange;
 use crate::state_machine::row_store::{RowReader, RowWriter};
-use crate::state_machine::shard_state_machine::apply_batch;
 use crate::state_machine::{ConversationOp, ShardCommand, ShardOutcome};
 
 const LARGE: usize = 100_000;

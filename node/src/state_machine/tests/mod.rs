@@ -8,9 +8,9 @@ use bytes::Bytes;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, EncodedEvent, ErrorCode, Event, UserId};
 use storage::{Error, ScanOrder};
 
+use super::apply::apply_batch;
 use super::login::{LoginHash, LoginKey};
 use super::row_store::{RowReader, RowWriter};
-use super::shard_state_machine::apply_batch;
 use super::{
     ApplyEffect, CommandOrigin, CommandResult, ConversationOp, EventEnvelope, RetentionOp, ShardCommand,
     ShardOutcome, UserOp,
