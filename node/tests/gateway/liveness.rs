@@ -1,8 +1,6 @@
 //! Sessions that say nothing.
 
-use node::config::HumanDuration;
-
-use crate::support::{Client, Incoming, Node, masked};
+use node::testkit::{Client, HumanDuration, Incoming, Node, eventually, masked};
 
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_is_ended() {
@@ -42,12 +40,8 @@ async fn a_lost_connection_is_forgotten() {
     let client = node.client("alice").await;
     node.figure_reaches("rookery_sessions", 1).await;
     drop(client);
-    let forgotten = async {
-        while node.figure("rookery_sessions").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, forgotten)
-        .await
-        .expect("the session ends");
+    eventually("the session ends", async || {
+        node.figure("rookery_sessions").await == 0
+    })
+    .await;
 }
