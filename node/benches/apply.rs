@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cluster::{CommittedBatch, StateMachine};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use node::state_machine::{CommandOrigin, ConversationOp, ShardCommand, ShardStateMachine, TABLES};
+use node::testkit::{CommandOrigin, ConversationOp, ShardCommand, ShardStateMachine, TABLES};
 use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
 use storage::{Config, ShardId, ShardState, Store};
 

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use actix::System;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use node::state_machine::EventEnvelope;
-use node::subscription::{DetachedHub, Subscriber, SubscriptionHub};
+use node::testkit::{DetachedHub, EventEnvelope, Subscriber, SubscriptionHub};
 use protocol::{ConversationId, UserId};
 use tokio::sync::Notify;
 

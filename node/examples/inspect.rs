@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use node::state_machine::TABLES;
+use node::testkit::TABLES;
 use storage::inspect::InspectReport;
 
 fn main() -> ExitCode {

@@ -40,3 +40,7 @@ pub mod service;
 pub mod lifecycle;
 
 pub mod cli;
+
+#[cfg(feature = "testkit")]
+#[expect(clippy::unwrap_used, reason = "part of the tests")]
+pub mod testkit;

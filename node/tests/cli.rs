@@ -4,44 +4,17 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use node::testkit::{Call, PATIENCE, ProcessGuard, eventually_blocking as eventually, program, signal};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(90);
-
 fn rookery() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+    let mut command = program();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// Ends a process that a failed test leaves behind.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // It has ended already, if all went well.
-        let _ended = self.0.kill();
-        let _ended = self.0.wait();
-    }
-}
-
-/// Looks again and again, without a clock that decides anything but failure.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 /// Ports that were free a moment ago, apart from those of other tests and far below those that the system hands out.
@@ -63,27 +36,10 @@ fn ports(count: u16) -> u16 {
 }
 
 fn get(http: &str, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(http).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
-
-/// Asks a process to stop, as `kill` does.
-fn terminate(pid: u32, signal: &str) {
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let reply = Call::new("GET", path).send(http.parse().unwrap());
+    let reply = runtime.unwrap().block_on(reply)?;
+    Some((reply.status, reply.text))
 }
 
 /// What a chat client prints that says these lines, each when the one before has had its effect on its output.
@@ -95,7 +51,7 @@ fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut output = child.stdout.take().unwrap();
-    let _guard = Guard(child);
+    let _guard = ProcessGuard(child);
     let (lines, printed) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
@@ -170,14 +126,14 @@ fn a_second_process_on_the_same_data_is_refused() {
             .arg(dir.path());
         command
     };
-    let mut first = Guard(dev(port).spawn().unwrap());
+    let mut first = ProcessGuard(dev(port).spawn().unwrap());
     eventually("the first is ready", || {
         get(&format!("127.0.0.1:{port}"), "/readyz").filter(|(code, _)| *code == 200)
     });
     let second = dev(port + 1).output().unwrap();
     assert!(!second.status.success());
     assert!(stderr(&second).contains("storage.dir"), "{}", stderr(&second));
-    terminate(first.0.id(), "-TERM");
+    signal(first.0.id(), "-TERM");
     assert!(first.0.wait().unwrap().success(), "an orderly stop is no failure");
 }
 
@@ -200,7 +156,7 @@ fn local_cluster_serves_chat_loses_a_node_and_stops_together() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut cluster = Guard(cluster);
+    let mut cluster = ProcessGuard(cluster);
     let nodes = eventually("the cluster is ready", || {
         assert!(
             cluster.0.try_wait().unwrap().is_none(),
@@ -233,7 +189,7 @@ fn local_cluster_serves_chat_loses_a_node_and_stops_together() {
     assert!(seen.contains("alice: hello from node 1"), "{seen}");
 
     // One node dies; the others go on, and it comes back by hand.
-    terminate(nodes[1].1, "-KILL");
+    signal(nodes[1].1, "-KILL");
     chat(
         last,
         "bob",
@@ -246,7 +202,7 @@ fn local_cluster_serves_chat_loses_a_node_and_stops_together() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut again = Guard(again);
+    let mut again = ProcessGuard(again);
     eventually("node 2 is back", || {
         get(&nodes[1].2, "/readyz").filter(|(code, _)| *code == 200)
     });
@@ -259,10 +215,10 @@ fn local_cluster_serves_chat_loses_a_node_and_stops_together() {
         ],
     );
     assert!(seen.contains("[bob] you: hello from node 1 (#3)"), "{seen}");
-    terminate(again.0.id(), "-TERM");
+    signal(again.0.id(), "-TERM");
     assert!(again.0.wait().unwrap().success());
 
-    terminate(cluster.0.id(), "-TERM");
+    signal(cluster.0.id(), "-TERM");
     assert!(cluster.0.wait().unwrap().success());
     for (_, _, http) in &nodes {
         assert!(TcpStream::connect(http).is_err(), "{http} still listens");
@@ -288,7 +244,7 @@ fn a_local_cluster_ends_with_the_process_that_started_it() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut cluster = Guard(cluster);
+    let mut cluster = ProcessGuard(cluster);
     let nodes = eventually("the cluster is ready", || read_nodes(dir.path()));
     // What is left of a parent that was killed.
     drop(cluster.0.stdin.take());

@@ -5,105 +5,48 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::{SinkExt, StreamExt};
 use jsonwebtoken::{EncodingKey, Header, encode};
+use node::testkit::{
+    Call, Client, ProcessGuard, WEBHOOK_SECRET, WebhookReceiver, eventually, program, terminate, unix_ms,
+    within,
+};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 
-mod process;
-
-use process::{Process, terminate};
-
-const PATIENCE: Duration = Duration::from_secs(90);
 /// Everything, of libraries too that are left out otherwise.
 const TALKATIVE: &str = "trace,actix_http=trace,actix_server=trace,openraft=trace,mio=trace";
 
 const PHONE: &str = "+447700900123";
 const CANARY: &str = "canary-in-a-coal-mine";
 const SHARED: &str = "a-secret-that-signs-the-tokens-of-tests";
-const WEBHOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ADMIN: &str = "an-admin-token-of-tests";
 const CLUSTER: &str = "what-the-nodes-know-and-nobody-else";
 
-struct Node {
-    child: Process,
+struct SecretNode {
+    child: ProcessGuard,
     addr: SocketAddr,
 }
 
-/// The codes that a receiver is sent.
-async fn receiver() -> (String, mpsc::UnboundedReceiver<Value>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/codes", listener.local_addr().unwrap());
-    let (sender, requests) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            let body = loop {
-                assert!(
-                    stream.read_buf(&mut request).await.unwrap() > 0,
-                    "a whole request"
-                );
-                let text = String::from_utf8_lossy(&request);
-                if let Some((_, body)) = text.split_once("\r\n\r\n")
-                    && let Ok(body) = serde_json::from_str(body)
-                {
-                    break body;
-                }
-            };
-            stream
-                .write_all(b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n")
-                .await
-                .unwrap();
-            if sender.send(body).is_err() {
-                return;
-            }
-        }
-    });
-    (url, requests)
-}
-
-async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let found = tokio::time::timeout(PATIENCE, found).await;
-    found.unwrap_or_else(|_| panic!("{what}"))
-}
-
-impl Node {
-    async fn start(dir: &Path, webhook: &str) -> Node {
+impl SecretNode {
+    async fn start(dir: &Path, webhook: &str) -> SecretNode {
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
              [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
-             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK}\"\n\
-             [tuning]\nrefresh_grace = \"0s\"\n[webhook]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK}\"\n\
+             [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
+             [tuning]\nrefresh_grace = \"0s\"\n[webhook]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK_SECRET}\"\n\
              [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nbootstrap = true\nshards = 2\n\
              [storage]\ndir = \"{}\"\n[telemetry]\nlog = \"{TALKATIVE}\"\n",
             dir.join("data").display()
         );
         std::fs::write(dir.join("node.toml"), config).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_rookery"))
+        let child = program()
             .args(["node", "--config"])
             .arg(dir.join("node.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(File::create(dir.join("log")).unwrap())
             .spawn()
             .unwrap();
-        let mut node = Node {
-            child: Process(child),
+        let mut node = SecretNode {
+            child: ProcessGuard(child),
             addr: ([127, 0, 0, 1], 0).into(),
         };
         node.addr = eventually("the node says where it serves", async || {
@@ -114,7 +57,7 @@ impl Node {
         })
         .await;
         eventually("the node is ready", async || {
-            (node.call("GET", "/readyz", "", None).await.0 == 200).then_some(())
+            node.call("GET", "/readyz", "", None).await.0 == 200
         })
         .await;
         node
@@ -122,24 +65,16 @@ impl Node {
 
     /// Status and body.
     async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
-        let body = body.map_or_else(String::new, |body| body.to_string());
-        let authorization = if token.is_empty() {
-            String::new()
-        } else {
-            format!("Authorization: Bearer {token}\r\n")
-        };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Idempotency-Key: {path}\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await;
-        read.expect("an answer").unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let mut call = Call::new(method, path).with("Idempotency-Key", path);
+        if !token.is_empty() {
+            call = call.bearer(token);
+        }
+        if let Some(body) = body {
+            call = call.json(&body);
+        }
+        let reply = within("the node responds", call.send(self.addr)).await;
+        let reply = reply.expect("a response");
+        (reply.status, reply.text)
     }
 
     async fn done(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Value {
@@ -148,33 +83,20 @@ impl Node {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// Says something over a WebSocket, and returns the frame of that sort that comes back.
+    /// Sends lines over a WebSocket, and returns the next frame of each one's sort.
     async fn say(&self, lines: &[(Value, &str)]) -> Vec<Value> {
-        let url = format!("ws://{}/v1/ws", self.addr);
-        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let mut client = Client::connect(self.addr).await;
         let mut responses = Vec::new();
         for (line, answer) in lines {
-            socket.send(Message::text(line.to_string())).await.unwrap();
-            let found = async {
-                loop {
-                    let Message::Text(text) = socket.next().await.unwrap().unwrap() else {
-                        continue;
-                    };
-                    let frame: Value = serde_json::from_str(&text).unwrap();
-                    if frame["t"] == *answer {
-                        return frame;
-                    }
-                }
-            };
-            responses.push(tokio::time::timeout(PATIENCE, found).await.expect(answer));
+            client.send(&line.to_string()).await;
+            responses.push(client.expect(answer).await);
         }
         responses
     }
 }
 
 fn jwt(user: &str, secret: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({ "sub": user, "exp": now + 600 });
+    let claims = json!({ "sub": user, "exp": unix_ms() / 1_000 + 600 });
     encode(
         &Header::default(),
         &claims,
@@ -201,8 +123,8 @@ fn holds_number(text: &str, digits: &str) -> bool {
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_a_refusal() {
     let dir = tempfile::tempdir().unwrap();
-    let (webhook, mut codes) = receiver().await;
-    let node = Node::start(dir.path(), &webhook).await;
+    let mut receiver = WebhookReceiver::answering(204).await;
+    let node = SecretNode::start(dir.path(), &receiver.url).await;
     let mut refusals = Vec::new();
 
     // A login by code, with everything that can be wrong with it.
@@ -214,7 +136,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     })
     .await;
     let challenge = text(&asked, "challenge");
-    let code = text(&codes.recv().await.unwrap(), "code");
+    let code = text(&receiver.next().await.1, "code");
     let wrong = if code == "000000" { "000001" } else { "000000" };
     let entered = |code: &str| Some(json!({ "challenge": challenge, "code": code }));
     refusals.push(node.call("POST", "/v1/auth/otp/verify", "", entered(wrong)).await);
@@ -302,10 +224,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         .await;
     assert_eq!(events.0, 200, "{}", events.1);
     // The hook is told of the message, for bob is away.
-    let post = tokio::time::timeout(PATIENCE, codes.recv())
-        .await
-        .expect("a post")
-        .unwrap();
+    let (_, post) = receiver.next().await;
     assert_eq!(post["type"], "message");
     refusals.push(node.call("GET", "/metrics", "not-the-admin-token", None).await);
     let (status, figures) = node.call("GET", "/metrics", ADMIN, None).await;
@@ -316,13 +235,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     terminate(&node.child.0);
     let mut node = node;
     let ended = tokio::task::spawn_blocking(move || node.child.0.wait().unwrap());
-    assert!(
-        tokio::time::timeout(PATIENCE, ended)
-            .await
-            .expect("the end")
-            .unwrap()
-            .success()
-    );
+    assert!(within("the node ends", ended).await.unwrap().success());
 
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(
@@ -365,7 +278,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         ("the name of a session", new_sid),
         ("the words of a message", CANARY.to_owned()),
         ("the key of tokens", SHARED.to_owned()),
-        ("the key of posts", WEBHOOK["whsec_".len()..].to_owned()),
+        ("the key of posts", WEBHOOK_SECRET["whsec_".len()..].to_owned()),
         ("the admin token", ADMIN.to_owned()),
         ("the cluster's secret", CLUSTER.to_owned()),
     ];

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use node::state_machine::PlacedEntry;
+use node::testkit::{PlacedEntry, ServiceCluster, ServiceNode, eventually, user};
 use protocol::ConversationId;
 
-use crate::test_cluster::{Node, TestCluster, eventually, user};
-
 /// Where bob's shard has the conversation.
-async fn placed(node: &Node, conv: &ConversationId) -> Option<PlacedEntry> {
+async fn placed(node: &ServiceNode, conv: &ConversationId) -> Option<PlacedEntry> {
     let found = node.conversations.latest(&user("bob"), None, 100).await.ok()?;
     found.into_iter().find(|placed| placed.conv == *conv)
 }
@@ -17,7 +15,7 @@ async fn placed(node: &Node, conv: &ConversationId) -> Option<PlacedEntry> {
 async fn a_message_moves_its_conversation_though_the_owner_dies() {
     // Longer than the test takes: what comes within the window is told by nobody but a new owner.
     let mut cluster =
-        TestCluster::with(3, |settings| settings.activity_window = Duration::from_secs(600)).await;
+        ServiceCluster::with(3, |settings| settings.activity_window = Duration::from_secs(600)).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (owner, others) = cluster.owner_and_others(&conv);
     let node = cluster.node(others[0]);
@@ -48,7 +46,7 @@ async fn a_message_moves_its_conversation_though_the_owner_dies() {
 
 #[actix::test]
 async fn a_window_reports_at_its_end_and_a_quiet_one_ends_the_watch() {
-    let cluster = TestCluster::with(3, |settings| {
+    let cluster = ServiceCluster::with(3, |settings| {
         settings.activity_window = Duration::from_millis(300)
     })
     .await;

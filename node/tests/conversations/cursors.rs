@@ -1,14 +1,11 @@
 //! What has arrived and what was read: replicated, forward only, many for few log entries.
 
 use futures::future::join_all;
-use node::state_machine::ConversationOp;
-use node::state_machine::query::MembersQuery;
+use node::testkit::{ConversationOp, MembersQuery, ServiceCluster, ServiceNode, eventually, user};
 use protocol::ConversationId;
 
-use crate::test_cluster::{Node, TestCluster, eventually, user};
-
 /// How far somebody is, as a member is told on this node: delivered and read.
-async fn seen(node: &Node, by: &str, conv: &ConversationId, of: &str) -> Option<(u64, u64)> {
+async fn seen(node: &ServiceNode, by: &str, conv: &ConversationId, of: &str) -> Option<(u64, u64)> {
     let question = MembersQuery {
         conv: conv.clone(),
         user: user(by),
@@ -21,7 +18,7 @@ async fn seen(node: &Node, by: &str, conv: &ConversationId, of: &str) -> Option<
 }
 
 /// The entries that the log of a conversation's shard holds or has held.
-fn entries(cluster: &TestCluster, conv: &ConversationId) -> u64 {
+fn entries(cluster: &ServiceCluster, conv: &ConversationId) -> u64 {
     let (owner, _) = cluster.owner_and_others(conv);
     let cluster = &cluster.node(owner).cluster;
     let shard = cluster.shard_of(conv);
@@ -31,7 +28,7 @@ fn entries(cluster: &TestCluster, conv: &ConversationId) -> u64 {
 
 #[actix::test]
 async fn a_thousand_receipts_cost_few_log_entries() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let readers: Vec<String> = (0..20).map(|i| format!("reader-{i:02}")).collect();
     let names: Vec<&str> = readers.iter().map(String::as_str).collect();
     let conv = cluster.nodes[0].group("alice", &names).await;
@@ -70,7 +67,7 @@ async fn a_thousand_receipts_cost_few_log_entries() {
 
 #[actix::test]
 async fn an_absent_sender_learns_later_who_has_read() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
     let s = cluster.nodes[0].send("alice", &conv, "hello").await.unwrap().s;
     // Nobody listens for alice. Two devices of bob's get the message, one later than the other; carol reads it.
@@ -102,7 +99,7 @@ async fn an_absent_sender_learns_later_who_has_read() {
 
 #[actix::test]
 async fn the_list_shows_the_peer_of_a_direct_conversation() {
-    let cluster = TestCluster::start(1).await;
+    let cluster = ServiceCluster::start(1).await;
     let node = &cluster.nodes[0];
     let conv = ConversationId::direct(&user("alice"), &user("bob"));
     let op = ConversationOp::Send {
@@ -145,7 +142,7 @@ async fn the_list_shows_the_peer_of_a_direct_conversation() {
 
 #[actix::test]
 async fn in_a_large_conversation_no_cursor_is_sent_to_others() {
-    let cluster = TestCluster::start(1).await;
+    let cluster = ServiceCluster::start(1).await;
     let node = &cluster.nodes[0];
     let others: Vec<String> = (0..255).map(|i| format!("u{i:03}")).collect();
     let names: Vec<&str> = others.iter().map(String::as_str).collect();

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use node::state_machine::ConversationOp;
+use node::testkit::{ConversationOp, ServiceCluster, ServiceNode, cid, eventually, user};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use protocol::answer::ConversationListItem;
 use protocol::{ClientMessageId, ConversationId, ConversationKind};
 
-use crate::test_cluster::{Node, TestCluster, cid, eventually, user};
-
 const MANY: usize = 500;
 
 /// Makes `MANY` groups of alice and bob with a message each, and waits until alice's shard knows them all.
-async fn fill(cluster: &TestCluster) -> Vec<ConversationId> {
+async fn fill(cluster: &ServiceCluster) -> Vec<ConversationId> {
     let node = &cluster.nodes[0];
     let mut convs = Vec::new();
     for hundred in 0..MANY / 100 {
@@ -39,7 +37,7 @@ async fn fill(cluster: &TestCluster) -> Vec<ConversationId> {
 
 /// Reads a whole list; `between` happens after each page.
 async fn list(
-    node: &Node,
+    node: &ServiceNode,
     limit: usize,
     mut between: impl AsyncFnMut(usize),
 ) -> (Vec<ConversationListItem>, usize) {
@@ -62,8 +60,8 @@ async fn list(
 }
 
 /// Questions that all nodes have answered.
-fn questions(cluster: &TestCluster) -> u64 {
-    let of = |node: &Node| {
+fn questions(cluster: &ServiceCluster) -> u64 {
+    let of = |node: &ServiceNode| {
         let (mut registry, mut text) = (Registry::default(), String::new());
         node.service.register(&mut registry);
         encode(&mut text, &registry).unwrap();
@@ -75,7 +73,7 @@ fn questions(cluster: &TestCluster) -> u64 {
 
 #[actix::test]
 async fn inbox_page_costs_one_query_per_owner_with_exact_counts() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let convs = fill(&cluster).await;
     // Some are read, in some alice is mentioned, in some both.
     let done = convs.iter().enumerate().map(async |(i, conv)| {
@@ -143,7 +141,7 @@ async fn inbox_page_costs_one_query_per_owner_with_exact_counts() {
 
 #[actix::test]
 async fn no_conversation_is_missing_while_an_owner_dies() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let convs = fill(&cluster).await;
     // Messages arrive in conversations that a reader of the list has not come to.
     let (items, _) = list(&cluster.nodes[0], 60, async |page| {

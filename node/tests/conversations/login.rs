@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use cluster::NodeId;
 use data_encoding::BASE32_NOPAD;
-use node::auth::{KeyringCache, LoginService, TokenVerifier, Tokens};
-use node::config::Config;
-use node::shard_client::CommandError;
-use node::state_machine::ChatTable;
-use node::webhook;
+use node::testkit::{
+    ChatTable, CommandError, Config, HumanDuration, KeyringCache, LoginService, ServiceCluster, ServiceNode,
+    TokenVerifier, Tokens, WebhookMetrics, eventually,
+};
 use protocol::{ConversationId, ErrorCode};
 use storage::ScanOrder;
-
-use crate::test_cluster::{TestCluster, eventually};
 
 const PHONE: &str = "+447700900123";
 
@@ -35,7 +32,7 @@ fn config() -> Config {
 }
 
 /// A desk on each node, each knowing the keys.
-async fn login_nodes(cluster: &TestCluster) -> Vec<LoginNode> {
+async fn login_nodes(cluster: &ServiceCluster) -> Vec<LoginNode> {
     let config = config();
     let mut login_nodes = Vec::new();
     for node in &cluster.nodes {
@@ -47,7 +44,7 @@ async fn login_nodes(cluster: &TestCluster) -> Vec<LoginNode> {
             &config,
             node.conversations.clone(),
             keys,
-            webhook::Metrics::default(),
+            WebhookMetrics::default(),
         );
         let login = login.unwrap();
         let arbiter = actix::Arbiter::new();
@@ -98,7 +95,7 @@ async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, CommandError>
 
 #[actix::test]
 async fn login_code_works_on_every_node_and_survives_its_owner() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let login_nodes = login_nodes(&cluster).await;
     let asked = login_nodes[0].login.ask(ip(1), PHONE).await.unwrap();
     let other = login_nodes[1].login.ask(ip(2), PHONE).await.unwrap();
@@ -153,7 +150,7 @@ async fn login_code_works_on_every_node_and_survives_its_owner() {
 async fn login_code_survives_a_failure_behind_it() {
     // Shorter than a takeover, so that the node abandons requests meanwhile.
     let budget = Duration::from_millis(500);
-    let mut cluster = TestCluster::with(3, |settings| settings.command_timeout = budget).await;
+    let mut cluster = ServiceCluster::with(3, |settings| settings.command_timeout = budget).await;
     let login_nodes = login_nodes(&cluster).await;
     // A user whose shard has another owner than that of the code, so that only the family cannot be opened.
     let mut chosen = None;
@@ -190,7 +187,7 @@ async fn login_code_survives_a_failure_behind_it() {
 
 #[actix::test]
 async fn limits_hold_whichever_nodes_are_asked() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let login_nodes = login_nodes(&cluster).await;
     // Four per address, from as many IP addresses as one likes.
     for i in 0..4u8 {
@@ -230,17 +227,17 @@ async fn limits_hold_whichever_nodes_are_asked() {
 
 #[actix::test]
 async fn what_is_over_leaves_every_replica() {
-    let cluster = TestCluster::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
+    let cluster = ServiceCluster::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
     let mut short = config();
-    short.tuning.code_window = node::config::HumanDuration::millis(1_000);
-    short.login.code_ttl = node::config::HumanDuration::millis(1_000);
+    short.tuning.code_window = HumanDuration::millis(1_000);
+    short.login.code_ttl = HumanDuration::millis(1_000);
     let node = &cluster.nodes[0];
     let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
     let login = LoginService::new(
         &short,
         node.conversations.clone(),
         keys,
-        webhook::Metrics::default(),
+        WebhookMetrics::default(),
     )
     .unwrap();
     let arbiter = actix::Arbiter::new();
@@ -249,7 +246,7 @@ async fn what_is_over_leaves_every_replica() {
         .await
         .unwrap();
     let name = name_of(&asked.challenge);
-    let rows = |of: &crate::test_cluster::Node| {
+    let rows = |of: &ServiceNode| {
         let state = of.cluster.state(of.cluster.shard_of(&name));
         let (from, to) = (&b"\x00"[..], &b"\x03"[..]);
         state

@@ -9,22 +9,19 @@ mod login;
 mod membership;
 mod presence;
 mod retention;
-mod test_cluster;
 mod words;
 
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use node::state_machine::ConversationOp;
+use node::testkit::{ConversationOp, RecordingSubscriber, ServiceCluster, cid, cids, eventually, user};
 use protocol::{ConversationId, ErrorCode};
-
-use test_cluster::{RecordingSubscriber, TestCluster, cids, eventually, user};
 
 #[actix::test]
 async fn every_node_shows_the_same_conversation() {
     // A group made on one node; its members listen on three.
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let subscriber = RecordingSubscriber::new("carol");
     cluster.nodes[2].hub.attach(&user("carol"), subscriber.clone());
     let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
@@ -74,7 +71,7 @@ async fn every_node_shows_the_same_conversation() {
 
 #[actix::test]
 async fn order_and_acks_survive_the_loss_of_the_owner() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (owner, others) = cluster.owner_and_others(&conv);
     let (bob, from) = cluster.node(others[0]).listen("bob", &conv).await;
@@ -111,7 +108,7 @@ async fn order_and_acks_survive_the_loss_of_the_owner() {
 
 #[actix::test]
 async fn a_silent_owner_holds_up_no_other_conversation() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (owner, others) = cluster.owner_and_others(&conv);
     let (owner, others) = (
@@ -149,7 +146,7 @@ async fn a_silent_owner_holds_up_no_other_conversation() {
 
 #[actix::test]
 async fn broken_links_delay_events_and_nothing_else() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
     let mut subscriber = Vec::new();
     for (node, name) in ["alice", "bob", "carol"].iter().enumerate() {
@@ -176,7 +173,7 @@ async fn broken_links_delay_events_and_nothing_else() {
 
 #[actix::test]
 async fn nothing_above_the_removal_reaches_the_removed() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (bob, from) = cluster.nodes[1].listen("bob", &conv).await;
     let (alice, _) = cluster.nodes[0].listen("alice", &conv).await;
@@ -244,12 +241,12 @@ async fn nothing_above_the_removal_reaches_the_removed() {
 
 #[actix::test]
 async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let mut groups: Vec<ConversationId> = Vec::new();
     for round in 0..8 {
         let made = cluster.nodes[round % 3].conversations.create(
             user("alice"),
-            test_cluster::cid(&format!("make-{round}")),
+            cid(&format!("make-{round}")),
             0,
             protocol::ConversationKind::Group,
             vec![user("bob")],

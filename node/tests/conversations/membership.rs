@@ -2,15 +2,13 @@
 
 use std::rc::Rc;
 
-use node::state_machine::ConversationOp;
+use node::testkit::{ConversationOp, ServiceCluster, cids, eventually, user};
 use protocol::ConversationId;
-
-use crate::test_cluster::{TestCluster, cids, eventually, user};
 
 const RETAINED: u64 = 10;
 
 /// Alice says so much that what was said before is let go. Returns the last place.
-async fn talk(cluster: &TestCluster, node: usize, conv: &ConversationId, what: &str) -> u64 {
+async fn talk(cluster: &ServiceCluster, node: usize, conv: &ConversationId, what: &str) -> u64 {
     let mut last = 0;
     for n in 0..30 {
         let text = format!("{what}{n:02}");
@@ -32,7 +30,7 @@ async fn talk(cluster: &TestCluster, node: usize, conv: &ConversationId, what: &
 
 #[actix::test]
 async fn a_missed_kick_ends_every_session_of_that_user_only() {
-    let cluster = TestCluster::keeping(RETAINED).await;
+    let cluster = ServiceCluster::keeping(RETAINED).await;
     let conv = cluster.nodes[0].group("alice", &["bob", "carol", "dan"]).await;
     let (owner, others) = cluster.owner_and_others(&conv);
     let (gateway, at) = (cluster.node(others[0]), others[1]);

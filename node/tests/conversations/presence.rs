@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::NodeId;
-use node::presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
-use node::state_machine::ConversationOp;
+use node::testkit::{
+    ConversationOp, Device, EvictionReason, PresenceGuard, PresenceSink, RecordingSubscriber, ServiceCluster,
+    ServiceNode, SessionMark, SessionRefused, eventually, user,
+};
 use protocol::event::PresenceState;
 use protocol::{ConversationId, Event, GroupInvite};
-
-use crate::test_cluster::{Node, RecordingSubscriber, TestCluster, eventually, user};
 
 /// A session that writes down what it is shown.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl PresenceSink for RecordingSink {
 
 impl RecordingSink {
     /// A session of bob that watches alice on this node, and what it was shown first.
-    async fn on(node: &Node, online: bool) -> Rc<RecordingSink> {
+    async fn on(node: &ServiceNode, online: bool) -> Rc<RecordingSink> {
         let sink = Rc::new(RecordingSink::default());
         assert!(
             node.presence
@@ -75,7 +75,7 @@ fn mark() -> SessionMark {
 
 /// A session of alice.
 async fn alice(
-    node: &Node,
+    node: &ServiceNode,
     device: Option<Device>,
 ) -> (
     PresenceGuard,
@@ -87,17 +87,17 @@ async fn alice(
 }
 
 /// The owner of alice's shard, and the others.
-fn owner(cluster: &TestCluster) -> (NodeId, Vec<NodeId>) {
+fn owner(cluster: &ServiceCluster) -> (NodeId, Vec<NodeId>) {
     cluster.owner_and_others(&ConversationId::parse("alice").unwrap())
 }
 
-async fn live(node: &Node, name: &str) -> Option<bool> {
+async fn live(node: &ServiceNode, name: &str) -> Option<bool> {
     node.conversations.live(&[user(name)]).await[0]
 }
 
 #[actix::test]
 async fn presence_is_seen_from_every_node() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let [a, b, c] = &cluster.nodes[..] else { panic!() };
     let sink = RecordingSink::on(b, false).await;
     let (first, _) = alice(a, None).await;
@@ -135,7 +135,7 @@ async fn presence_is_seen_from_every_node() {
 async fn a_new_owner_learns_all_sessions_and_no_viewer_sees_a_flicker() {
     // Long enough for a slow machine to elect another owner and tell it everything.
     let hold_down = Duration::from_secs(5);
-    let mut cluster = TestCluster::with(3, |settings| {
+    let mut cluster = ServiceCluster::with(3, |settings| {
         (settings.users.offline_grace, settings.users.register_timeout) = (hold_down, hold_down / 2);
     })
     .await;
@@ -162,7 +162,7 @@ async fn a_new_owner_learns_all_sessions_and_no_viewer_sees_a_flicker() {
 
 #[actix::test]
 async fn the_users_of_a_node_that_dies_go_offline() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let (owner, others) = owner(&cluster);
     let (_guard, _) = alice(cluster.node(others[0]), None).await;
     let sink = RecordingSink::on(cluster.node(others[1]), true).await;
@@ -174,7 +174,7 @@ async fn the_users_of_a_node_that_dies_go_offline() {
 
 #[actix::test]
 async fn an_owner_that_timed_out_a_node_gets_its_users_again() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let (owner, others) = owner(&cluster);
     let (detached, watches) = (cluster.node(others[0]), cluster.node(others[1]));
     let (_guard, _) = alice(detached, None).await;
@@ -189,7 +189,7 @@ async fn an_owner_that_timed_out_a_node_gets_its_users_again() {
 
 #[actix::test]
 async fn a_device_has_one_session_in_the_whole_cluster() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let [a, b, c] = &cluster.nodes[..] else { panic!() };
     let (_one, loss) = alice(a, phone("x")).await;
     let (_two, replaced) = alice(b, phone("x")).await;
@@ -208,7 +208,7 @@ async fn a_device_has_one_session_in_the_whole_cluster() {
 
 #[actix::test]
 async fn a_block_hides_the_user_on_every_node() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let [a, b, c] = &cluster.nodes[..] else { panic!() };
     let (_guard, _) = alice(a, None).await;
     let sink = RecordingSink::on(b, true).await;
@@ -242,12 +242,12 @@ async fn a_block_hides_the_user_on_every_node() {
 
 #[actix::test]
 async fn when_a_user_was_seen_outlives_the_owner() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let (dies, others) = owner(&cluster);
     let (guard, _) = alice(cluster.node(others[0]), None).await;
     drop(guard);
     let bob = user("bob");
-    let seen = async |cluster: &TestCluster| {
+    let seen = async |cluster: &ServiceCluster| {
         let node = cluster.node(others[0]);
         let visible = node.conversations.presence(&bob, &user("alice")).await.ok()?;
         (!visible.online).then_some(visible.seen)
@@ -273,7 +273,7 @@ async fn when_a_user_was_seen_outlives_the_owner() {
 
 #[actix::test]
 async fn typing_crosses_nodes_and_survives_the_loss_of_the_owner() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (dies, others) = cluster.owner_and_others(&conv);
     let (typist, listener) = (cluster.node(others[0]), cluster.node(others[1]));
@@ -311,7 +311,7 @@ fn own(subscriber: &RecordingSubscriber) -> Vec<String> {
 
 #[actix::test]
 async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = ServiceCluster::start(3).await;
     let others: Vec<String> = (0..255).map(|i| format!("user{i}")).collect();
     // In a conversation too large for receipts, one's own are the only ones.
     for (owner, count) in [("yan", 1), ("zed", 255)] {

@@ -2,13 +2,13 @@
 
 use protocol::ConversationId;
 
-use crate::test_cluster::{TestCluster, eventually, user};
+use node::testkit::{ServiceCluster, eventually, user};
 
 const RETAINED: u64 = 10;
 
 /// The places that a node shows, with what `sync` says of them.
 async fn synced(
-    cluster: &TestCluster,
+    cluster: &ServiceCluster,
     node: usize,
     conv: &ConversationId,
     have: u64,
@@ -22,7 +22,7 @@ async fn synced(
 
 #[actix::test]
 async fn a_catch_up_during_trimming_reports_the_gap() {
-    let cluster = TestCluster::keeping(RETAINED).await;
+    let cluster = ServiceCluster::keeping(RETAINED).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let (owner, others) = cluster.owner_and_others(&conv);
     let (absent, from) = cluster.node(others[0]).listen("bob", &conv).await;
@@ -97,7 +97,7 @@ async fn a_catch_up_during_trimming_reports_the_gap() {
 
 #[actix::test]
 async fn a_new_owner_goes_on_where_the_old_one_let_go() {
-    let mut cluster = TestCluster::keeping(RETAINED).await;
+    let mut cluster = ServiceCluster::keeping(RETAINED).await;
     let conv = cluster.nodes[0].group("alice", &["bob"]).await;
     let owner = cluster.owner_and_others(&conv).0;
     let mut last = 0;

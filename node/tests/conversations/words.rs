@@ -1,13 +1,12 @@
 //! What becomes of messages, across nodes.
 
-use node::state_machine::ConversationOp;
-use node::state_machine::query::{HistoryRange, HistoryRequest, MessagesQuery};
-
-use crate::test_cluster::{TestCluster, eventually, user};
+use node::testkit::{
+    ConversationOp, HistoryRange, HistoryRequest, MessagesQuery, ServiceCluster, eventually, user,
+};
 
 #[actix::test]
 async fn every_node_shows_the_same_messages_as_they_are_now() {
-    let mut cluster = TestCluster::start(3).await;
+    let mut cluster = ServiceCluster::start(3).await;
     let conv = cluster.nodes[0].group("alice", &["bob", "carol"]).await;
     let (bob, from) = cluster.nodes[1].listen("bob", &conv).await;
     let first = cluster.nodes[0].send("alice", &conv, "first").await.unwrap().s;

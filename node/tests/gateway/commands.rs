@@ -1,6 +1,6 @@
 //! Commands and their answers, as transcripts.
 
-use crate::support::{Client, Node, golden};
+use node::testkit::{Client, HumanDuration, Node, golden};
 
 async fn say(client: &mut Client, text: &str) -> String {
     client.send(text).await;
@@ -187,8 +187,7 @@ async fn a_member_gets_what_comes_and_a_removed_one_nothing_more() {
 
 #[tokio::test]
 async fn cursors_move_forward_and_the_other_side_sees_them() {
-    let node =
-        Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(50)).await;
+    let node = Node::with(|config| config.tuning.delivered_interval = HumanDuration::millis(50)).await;
     let mut alice = node.client("alice").await;
     let mut bob = node.client("bob").await;
     let ack = alice

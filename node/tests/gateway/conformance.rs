@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use crate::support::{Client, Incoming, Node, TEXT, frame, masked};
+use node::testkit::{Client, Incoming, Node, TEXT, frame, masked};
 
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
@@ -268,7 +268,7 @@ async fn sender_that_reads_nothing_is_slowed_and_gets_all_later() {
 async fn echo_needs_a_node_with_development_tokens() {
     let node = Node::with(|config| {
         config.auth.dev_tokens = false;
-        config.auth.secret = node::config::SecretString("0123456789abcdef0123456789abcdef".to_owned());
+        config.auth.secret = node::testkit::SecretString("0123456789abcdef0123456789abcdef".to_owned());
     })
     .await;
     let refused = Client::upgrade_at(node.addr(), "/v1/echo", "", None).await;

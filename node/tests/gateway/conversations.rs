@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node};
+use node::testkit::{Client, Node};
 
 /// Asks, and checks that it is done.
 async fn done(client: &mut Client, request: Value) -> Value {

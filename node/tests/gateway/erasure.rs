@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::Node;
+use node::testkit::Node;
 
 /// Files that contain `text`, at any place.
 fn files_with(dir: &Path, text: &str) -> Vec<String> {

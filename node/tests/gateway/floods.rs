@@ -1,9 +1,7 @@
 //! Everything that is received is counted somewhere: frames that ask for nothing, and what comes before a client is known.
 
-use node::config::HumanDuration;
+use node::testkit::{Client, HumanDuration, Incoming, Node, PATIENCE, TEXT, masked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::support::{Client, Incoming, Node, TEXT, masked};
 
 const CONTINUATION: u8 = 0;
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
@@ -73,7 +71,7 @@ async fn endless_heartbeats_and_typing_are_slowed_down_then_ended() {
                 }
             }
         };
-        let code = tokio::time::timeout(crate::support::PATIENCE, ended).await;
+        let code = tokio::time::timeout(PATIENCE, ended).await;
         assert_eq!(code.expect("it is ended"), 4208, "{text}");
     }
 }
@@ -162,7 +160,7 @@ async fn one_who_is_not_known_is_read_no_further_than_a_request_needs() {
         .write_all(format!("GET / HTTP/1.1\r\nX: {pad}").as_bytes())
         .await;
     let mut text = Vec::new();
-    let ended = tokio::time::timeout(crate::support::PATIENCE, stream.read_to_end(&mut text));
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text));
     let _reset = ended.await.expect("it is ended");
     // A body that only a known client may send, with no token or with a bad one.
     let body = format!(r#"{{"to":"{}"}}"#, &pad[..30_000]);

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use crate::support::{Client, Incoming, Node, TEXT, frame, masked};
+use node::testkit::{Client, HumanSize, Incoming, Node, TEXT, frame, masked};
 
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
@@ -95,7 +95,7 @@ async fn broken_framing_ends_with_its_standard_code() {
 
 #[tokio::test]
 async fn what_is_too_long_is_refused_by_its_header_alone() {
-    let node = Node::with(|config| config.tuning.frame_size = node::config::HumanSize::kib(32)).await;
+    let node = Node::with(|config| config.tuning.frame_size = HumanSize::kib(32)).await;
     for header in [
         &[0x81, 0xfe, 0x80, 0x01][..],
         &[0x81, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0],

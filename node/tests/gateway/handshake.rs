@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Client, Node};
+use node::testkit::{Client, Node, PATIENCE};
 
 #[tokio::test]
 async fn the_subprotocol_is_confirmed_and_json_is_spoken_without_one() {
@@ -109,7 +109,7 @@ async fn answered(node: &Node, bytes: &str, until: &str) -> String {
             assert!(read > 0, "{}", String::from_utf8_lossy(&text));
         }
     };
-    tokio::time::timeout(crate::support::PATIENCE, reading)
+    tokio::time::timeout(PATIENCE, reading)
         .await
         .unwrap_or_else(|_| panic!("{until} comes"));
     String::from_utf8(text).unwrap()

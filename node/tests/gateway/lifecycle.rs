@@ -1,6 +1,6 @@
 //! Stopping and starting again.
 
-use crate::support::{Client, Incoming, Node, Quiet};
+use node::testkit::{Client, Incoming, Node};
 
 #[tokio::test]
 async fn a_stop_closes_sessions_with_a_retry_time() {
@@ -44,15 +44,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let c = acks[0]["c"].as_str().unwrap().to_owned();
     let dir = node.stop().await;
 
-    let running = node::lifecycle::start(crate::support::config(dir.path()))
-        .await
-        .unwrap();
-    let node = Node {
-        running,
-        dir,
-        _quiet: Quiet::expected(),
-    };
-    node.ready().await;
+    let node = Node::on(dir, |_| ()).await;
     let mut bob = node.client("bob").await;
     let hist = bob
         .ask(1, &format!(r#"{{"t":"hist","id":1,"c":"{c}","after":2}}"#))
@@ -80,9 +72,9 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 async fn a_taken_address_is_named_by_its_setting() {
     let node = Node::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let mut config = crate::support::config(dir.path());
+    let mut config = node::testkit::config(dir.path());
     config.server.listen = node.addr().to_string();
-    let error = node::lifecycle::start(config)
+    let error = node::testkit::start(config)
         .await
         .err()
         .expect("the address is taken")

@@ -1,8 +1,6 @@
 //! Rates, sizes, and the order of a sender's messages across refusals.
 
-use node::config::HumanDuration;
-
-use crate::support::{Node, TEXT, masked};
+use node::testkit::{HumanDuration, HumanSize, Incoming, Node, PATIENCE, TEXT, masked};
 
 #[tokio::test]
 async fn refused_sends_name_a_delay_and_keep_the_senders_order() {
@@ -104,23 +102,21 @@ async fn going_on_at_a_multiple_of_the_rate_ends_the_session() {
                 ))
                 .await;
             let answer = client.recv().await;
-            if let crate::support::Incoming::Close(code, reason) = answer {
+            if let Incoming::Close(code, reason) = answer {
                 return (code, reason);
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         unreachable!()
     };
-    let (code, reason) = tokio::time::timeout(crate::support::PATIENCE, flood)
-        .await
-        .unwrap();
+    let (code, reason) = tokio::time::timeout(PATIENCE, flood).await.unwrap();
     assert_eq!(code, 4208);
     assert!(reason.starts_with("{\"retry_ms\":"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_too_large_and_the_session_goes_on() {
-    let node = Node::with(|config| config.limits.max_body_size = node::config::HumanSize(1_000)).await;
+    let node = Node::with(|config| config.limits.max_body_size = HumanSize(1_000)).await;
     let mut client = node.client("alice").await;
     for (size, expected) in [(989, "ack"), (990, "err"), (20_000, "err")] {
         // {"x":"…"} is eight bytes more than its text.

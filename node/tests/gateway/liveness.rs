@@ -1,11 +1,8 @@
 //! Sessions that say nothing.
 
-use node::config::HumanDuration;
-
+use node::testkit::session::{connect, is_resumed, known, say};
+use node::testkit::{Client, HumanDuration, Incoming, Node, PATIENCE, eventually, masked};
 use serde_json::json;
-
-use crate::support::session::{connect, is_resumed, known, say};
-use crate::support::{Client, Incoming, Node, PATIENCE, masked};
 
 const PONG: u8 = 10;
 
@@ -89,12 +86,8 @@ async fn a_lost_connection_is_forgotten() {
     let client = node.client("alice").await;
     node.figure_reaches("rookery_sessions", 1).await;
     drop(client);
-    let forgotten = async {
-        while node.figure("rookery_sessions").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, forgotten)
-        .await
-        .expect("the session ends");
+    eventually("the session ends", async || {
+        node.figure("rookery_sessions").await == 0
+    })
+    .await;
 }

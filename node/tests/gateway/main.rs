@@ -1,8 +1,6 @@
 //! The gateway and the sessions of a real one-node server, in this process, seen from raw sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod support;
-
 mod commands;
 #[cfg(feature = "conformance")]
 mod conformance;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node};
+use node::testkit::{Client, Node, PATIENCE, eventually};
 
 /// Makes groups, many at once, and returns their ids.
 async fn groups(client: &mut Client, prefix: &str, members: &[&str], count: usize) -> Vec<String> {
@@ -94,14 +94,10 @@ async fn all_of_2_100_conversations_are_named_by_list_and_by_sync() {
     for user in ["alice", "bob"] {
         let mut client = node.client(user).await;
         // Memberships are told to the users' shards.
-        let complete = async {
-            while listed(&mut client).await.len() < made.len() {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(crate::support::PATIENCE, complete)
-            .await
-            .expect("a list of all");
+        eventually("a list of all", async || {
+            listed(&mut client).await.len() >= made.len()
+        })
+        .await;
         assert_eq!(
             listed(&mut client).await.into_iter().collect::<BTreeSet<_>>(),
             made,
@@ -151,19 +147,14 @@ async fn an_update_makes_a_conversation_live_from_there_on() {
     let mut alice = node.client("alice").await;
     let made = groups(&mut alice, "make", &["bob"], 10).await;
     let mut bob = node.client("bob").await;
-    let complete = async {
-        while sync(&mut bob, json!([]), &Value::Null).await["as_of"]
+    eventually("a sync of all", async || {
+        sync(&mut bob, json!([]), &Value::Null).await["as_of"]
             .as_array()
             .unwrap()
             .len()
-            < made.len()
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, complete)
-        .await
-        .expect("a sync of all");
+            >= made.len()
+    })
+    .await;
 
     // In every group, the oldest first, something is sent: bob gets it, or is told how far the log is, and then gets
     // what comes behind.
@@ -249,7 +240,7 @@ async fn the_list_is_in_the_order_of_the_last_messages() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let page = tokio::time::timeout(crate::support::PATIENCE, sorted)
+    let page = tokio::time::timeout(PATIENCE, sorted)
         .await
         .expect("the order of the last messages");
     assert_eq!(page["items"][3]["last"]["b"], json!({"text":"now"}));

@@ -3,10 +3,8 @@
 use serde_json::Value;
 
 use futures::future::join_all;
-use node::config::HumanDuration;
+use node::testkit::{Client, HumanDuration, Node, PATIENCE, masked};
 use tokio::net::TcpStream;
-
-use crate::support::{Client, Node, PATIENCE, masked};
 
 #[tokio::test]
 async fn a_ready_node_reports_its_shards_and_a_conversations_owner() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::session::say;
-use crate::support::{Node, PATIENCE};
+use node::testkit::session::say;
+use node::testkit::{HumanDuration, Node, PATIENCE};
 
 const BOB: &str = "Authorization: Bearer dev:bob\r\n";
 
@@ -34,9 +34,7 @@ async fn until_something(node: &Node, query: &str) -> Value {
 
 #[tokio::test]
 async fn poll_starts_at_once_and_repeats_events_until_confirmed() {
-    let node =
-        Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(60_000))
-            .await;
+    let node = Node::with(|config| config.tuning.delivered_interval = HumanDuration::millis(60_000)).await;
     let mut alice = node.client("alice").await;
     let begun = poll(&node, "").await;
     let sid = sid(&begun);
@@ -57,9 +55,7 @@ async fn poll_starts_at_once_and_repeats_events_until_confirmed() {
             }
         }
     };
-    let again = tokio::time::timeout(crate::support::PATIENCE, again)
-        .await
-        .unwrap();
+    let again = tokio::time::timeout(PATIENCE, again).await.unwrap();
     assert_eq!(numbers(&again), [1, 2]);
     assert_eq!(again["events"][1]["cid"], "a");
     say(&mut alice, "bob", "b").await;
@@ -82,8 +78,7 @@ async fn poll_starts_at_once_and_repeats_events_until_confirmed() {
 
 #[tokio::test]
 async fn what_is_fetched_and_confirmed_counts_as_delivered() {
-    let node =
-        Node::with(|config| config.tuning.delivered_interval = node::config::HumanDuration::millis(20)).await;
+    let node = Node::with(|config| config.tuning.delivered_interval = HumanDuration::millis(20)).await;
     let mut alice = node.client("alice").await;
     let sid = sid(&poll(&node, "").await);
     let s = say(&mut alice, "bob", "a").await["s"].as_u64().unwrap();

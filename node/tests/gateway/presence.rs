@@ -1,10 +1,7 @@
 //! Who is there, who types, and which of two copies of an app stays.
 
-use node::config::{Config, HumanDuration};
+use node::testkit::{Client, Config, HumanDuration, Incoming, Node, PATIENCE, Stream};
 use serde_json::{Value, json};
-
-use crate::support::stream::Stream;
-use crate::support::{Client, Incoming, Node, PATIENCE};
 
 const ALICE: &str = "Authorization: Bearer dev:alice\r\n";
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::session::auth;
-use crate::support::{Client, Node};
+use node::testkit::session::auth;
+use node::testkit::{Client, Node};
 
 fn send(id: i64) -> String {
     json!({"t":"send","id":id,"to":"bob","cid":id.to_string(),"b":{},"echo":false}).to_string()

@@ -1,12 +1,10 @@
 //! Sessions that outlive their connection, on one node.
 
-use node::config::{Config, HumanDuration};
-use serde_json::{Value, json};
-
-use crate::support::session::{
+use node::testkit::session::{
     Known, auth, connect, event, flap, introduced, is_refused, is_resumed, known, race, say,
 };
-use crate::support::{Client, Incoming, Node, PATIENCE, TEXT, masked};
+use node::testkit::{Client, Config, HumanDuration, HumanSize, Incoming, Node, TEXT, eventually, masked};
+use serde_json::{Value, json};
 
 /// A node that reports no arrivals by itself: each event of a test has its number.
 async fn node() -> Node {
@@ -228,12 +226,10 @@ async fn a_detached_session_expires() {
     let (bob, ready) = connect(&node, "bob", "phone", None).await;
     assert_eq!(ready["resume_ttl_ms"], 300);
     drop(bob);
-    let over = async {
-        while node.figure("rookery_sessions").await + node.figure("rookery_sessions_detached").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, over).await.expect("it expires");
+    eventually("it expires", async || {
+        node.figure("rookery_sessions").await + node.figure("rookery_sessions_detached").await == 0
+    })
+    .await;
     let (_bob, refused) = connect(&node, "bob", "phone", Some(&known(&ready))).await;
     is_refused(&refused, "expired");
     let (_eve, refused) = connect(&node, "eve", "phone", Some(&known(&ready))).await;
@@ -245,7 +241,7 @@ async fn a_detached_session_expires() {
 async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
     fn few(config: &mut Config) {
         config.session.max_detached = 2;
-        config.tuning.detached_size = Some(node::config::HumanSize(20_000));
+        config.tuning.detached_size = Some(HumanSize(20_000));
     }
     let node = Node::with(few).await;
     let mut gone = Vec::new();
@@ -279,7 +275,7 @@ async fn sessions_that_wait_are_bounded_in_number_and_in_bytes() {
 
 #[tokio::test]
 async fn events_beyond_the_replay_buffer_are_a_gap_that_sync_fills() {
-    let node = Node::with(|config| config.limits.replay_buffer_size = node::config::HumanSize::kib(2)).await;
+    let node = Node::with(|config| config.limits.replay_buffer_size = HumanSize::kib(2)).await;
     let mut alice = node.client("alice").await;
     let (bob, at) = introduced(&node, &mut alice).await;
     drop(bob);

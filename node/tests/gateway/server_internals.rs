@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use self::assumed::metric;
-use crate::support::{Node, PATIENCE};
+use node::testkit::{Node, PATIENCE};
 
 /// Handler of a transport that receives nothing.
 struct IgnoringHandler;

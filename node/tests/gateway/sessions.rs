@@ -3,7 +3,7 @@
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::support::{Client, Incoming, Node};
+use node::testkit::{Client, HumanDuration, Incoming, Node, unix_ms};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -12,7 +12,7 @@ async fn strict() -> Node {
     Node::with(|config| {
         config.auth.dev_tokens = false;
         config.auth.secret.0 = SECRET.to_owned();
-        config.tuning.token_leeway = node::config::HumanDuration::secs(0);
+        config.tuning.token_leeway = HumanDuration::secs(0);
         config.server.admin_token.0 = "an-admin-token-of-tests".to_owned();
     })
     .await
@@ -20,10 +20,7 @@ async fn strict() -> Node {
 
 /// A token that ends in so many seconds.
 fn token(user: &str, seconds: i64) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs() as i64;
+    let now = (unix_ms() / 1_000) as i64;
     let claims = json!({ "sub": user, "exp": now + seconds });
     encode(
         &Header::default(),

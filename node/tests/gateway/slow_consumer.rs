@@ -1,8 +1,8 @@
 //! Clients that read slowly, or never.
 
-use node::config::{Config, HumanSize};
-
-use crate::support::{Client, Node, PATIENCE, TEXT, golden, masked};
+use node::testkit::{
+    Client, Config, HumanDuration, HumanSize, Incoming, Node, PATIENCE, TEXT, eventually, golden, masked,
+};
 
 /// A write that takes this long is not read by the server.
 const STALL: std::time::Duration = std::time::Duration::from_millis(500);
@@ -79,17 +79,13 @@ async fn a_client_that_never_reads_is_ended_without_harm_to_others() {
     let ended = "rookery_sessions_closed_total{code=\"4010\"}";
     send_until(&mut alice, "bob", async || node.figure(ended).await >= 1).await;
     // Ended means that its connection is gone too, although it never read the close frame.
-    let gone = async {
-        while node.figure("rookery_sessions").await > 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone)
-        .await
-        .expect("the session is over");
+    eventually("the session is over", async || {
+        node.figure("rookery_sessions").await <= 2
+    })
+    .await;
     assert_eq!(carol.ask(1, r#"{"t":"hb","id":1}"#).await["t"], "hb");
     let mut bob = bob;
-    let cut = async { while bob.recv().await != crate::support::Incoming::End {} };
+    let cut = async { while bob.recv().await != Incoming::End {} };
     tokio::time::timeout(PATIENCE, cut)
         .await
         .expect("the connection was cut");
@@ -99,7 +95,7 @@ async fn a_client_that_never_reads_is_ended_without_harm_to_others() {
 async fn a_slow_client_gets_a_resync_and_the_numbering_continues() {
     let node = Node::with(|config| {
         small(config);
-        config.tuning.slow_again = node::config::HumanDuration::millis(0);
+        config.tuning.slow_again = HumanDuration::millis(0);
     })
     .await;
     let mut alice = node.client("alice").await;

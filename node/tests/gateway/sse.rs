@@ -1,12 +1,9 @@
 //! The event stream: the same session, for a client that only listens.
 
 use jsonwebtoken::{EncodingKey, Header, encode};
-use node::config::{Config, HumanDuration, HumanSize};
+use node::testkit::session::say;
+use node::testkit::{Client, Config, HumanDuration, HumanSize, Node, PATIENCE, Stream, eventually, unix_ms};
 use serde_json::json;
-
-use crate::support::session::say;
-use crate::support::stream::Stream;
-use crate::support::{Client, Node, PATIENCE};
 
 #[tokio::test]
 async fn it_begins_with_ready_and_goes_on_behind_the_last_event() {
@@ -91,14 +88,10 @@ async fn an_idle_stream_gets_keepalives_and_a_lost_one_is_detected() {
     bob.expect("ready").await;
     node.figure_reaches("rookery_sessions", 2).await;
     drop(bob);
-    let noticed = async {
-        while node.figure("rookery_sessions").await > 1 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, noticed)
-        .await
-        .expect("the loss is noticed");
+    eventually("the loss is noticed", async || {
+        node.figure("rookery_sessions").await <= 1
+    })
+    .await;
     node.figure_reaches("rookery_sessions_detached", 1).await;
     // Listening on is no silence, however long.
     alice.comments_reach(6).await;
@@ -173,10 +166,7 @@ async fn the_stream_ends_with_the_token() {
         config.tuning.token_leeway = HumanDuration::secs(0);
     })
     .await;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let claims = json!({"sub":"bob","exp":now.as_secs() + 2});
+    let claims = json!({"sub":"bob","exp":unix_ms() / 1_000 + 2});
     let token = encode(
         &Header::default(),
         &claims,
@@ -217,13 +207,9 @@ async fn a_stream_never_read_is_ended_and_misses_nothing_retained() {
         }
     };
     tokio::time::timeout(PATIENCE, ended).await.expect("it is ended");
-    let gone = async {
-        while node.figure("rookery_sessions").await > 1 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone)
-        .await
-        .expect("the session has no client any more");
+    eventually("the session has no client any more", async || {
+        node.figure("rookery_sessions").await <= 1
+    })
+    .await;
     node.stop().await;
 }

@@ -1,11 +1,8 @@
 //! A listener for raw TCP, seen through the line echo.
 
-use node::config::{Config, HumanDuration};
-use node::gateway::server::StreamProtocol;
+use node::testkit::{Config, HumanDuration, Node, PATIENCE, StreamProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::support::{Node, PATIENCE};
 
 fn with_line_echo(config: &mut Config) {
     config.tuning.line_echo_listen = "127.0.0.1:0".to_owned();

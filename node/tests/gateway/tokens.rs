@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
-use node::auth::{KeyringCache, TokenError, TokenVerifier};
-use node::config::{Algorithm, AuthConfig as Settings};
-use node::state_machine::{Keyring, SecretBytes, SigningKey};
+use node::testkit::{
+    Algorithm, AuthConfig as Settings, Keyring, KeyringCache, SecretBytes, SecretString, SigningKey,
+    TokenError, TokenVerifier, unix_ms,
+};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -25,7 +26,7 @@ fn key_text(name: &str) -> Vec<u8> {
 }
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+    (unix_ms() / 1_000) as i64
 }
 
 fn claims() -> Value {
@@ -45,7 +46,7 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 fn hs256() -> Settings {
     Settings {
-        secret: node::config::SecretString(SECRET.to_owned()),
+        secret: SecretString(SECRET.to_owned()),
         ..Settings::default()
     }
 }

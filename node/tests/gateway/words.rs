@@ -1,6 +1,6 @@
 //! What becomes of messages, as a client sees it.
 
-use crate::support::{Client, Node, golden};
+use node::testkit::{Client, HumanSize, Node, golden};
 
 /// Two members of a group: an owner who has sent `s` = 3, and another.
 async fn group(node: &Node) -> (Client, Client, String) {
@@ -129,7 +129,7 @@ async fn a_refusal_says_what_is_wrong_with_the_target() {
 
 #[tokio::test]
 async fn a_nodes_lower_limit_of_bodies_holds_for_edits_too() {
-    let node = Node::with(|config| config.limits.max_body_size = node::config::HumanSize(64)).await;
+    let node = Node::with(|config| config.limits.max_body_size = HumanSize(64)).await;
     let (mut alice, _bob, c) = group(&node).await;
     let text = "x".repeat(64);
     let edit = format!(r#"{{"t":"edit","id":5,"c":"{c}","of":3,"cid":"e1","b":{{"text":"{text}"}}}}"#);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Cluster, PATIENCE, ask, eventually, exchange, get};
+use node::testkit::{Client, PATIENCE, ProcessCluster, ask, eventually, exchange, get};
 
 /// More than a page of the list asks about beside its own: so pages stand in the order that the users' shards know, and
 /// no owner is asked to put it right.
@@ -16,7 +16,7 @@ const GROUPS: usize = 135;
 const WINDOW: &str = "10m";
 
 /// Waits until every node owns something, so that nothing moves to another owner by itself.
-async fn shared_out(cluster: &Cluster) {
+async fn shared_out(cluster: &ProcessCluster) {
     eventually("every node owns a shard", async || {
         let (_, status) = exchange(cluster.addr(0), "GET", "/v1/cluster", "", &Value::Null).await?;
         let shards = status["shards"].as_array()?;
@@ -27,7 +27,7 @@ async fn shared_out(cluster: &Cluster) {
 }
 
 /// A user whose shard that node owns, or one of the others does.
-async fn user_of(cluster: &Cluster, node: usize, owned: bool) -> String {
+async fn user_of(cluster: &ProcessCluster, node: usize, owned: bool) -> String {
     for n in 0.. {
         let name = format!("user{n}");
         if (cluster.owner(&name).await.0 == node) == owned {
@@ -38,7 +38,7 @@ async fn user_of(cluster: &Cluster, node: usize, owned: bool) -> String {
 }
 
 /// Has Alice make groups with these members.
-async fn groups(cluster: &Cluster, members: &[String]) -> Vec<String> {
+async fn groups(cluster: &ProcessCluster, members: &[String]) -> Vec<String> {
     let mut made = Vec::new();
     for first in (0..GROUPS).step_by(15) {
         let some = (first..first + 15).map(|n| async move {
@@ -105,7 +105,7 @@ async fn new_owner_completes_the_activity_window_of_a_killed_owner() {
         ("limits.subscriptions_per_session", "1"),
         ("limits.additions_per_day", "1000"),
     ];
-    let mut cluster = Cluster::with(&settings).await;
+    let mut cluster = ProcessCluster::with(&settings).await;
     shared_out(&cluster).await;
     // Of two members one has her list on the node that will be killed, and one elsewhere.
     let (victim, others) = cluster.owner("alice").await;

@@ -1,10 +1,8 @@
 //! One node's wall clock is wrong, by ten days or by more every second, while people talk and old messages go by age.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, SendingClient, ask, eventually, exchange, get};
+use node::testkit::{ProcessCluster, SendingClient, ask, eventually, exchange, get, unix_ms};
 
 const TEN_DAYS_MS: i64 = 10 * 24 * 3600 * 1000;
 /// No message is as old as this, and none is kept for longer.
@@ -13,11 +11,11 @@ const A_DAY: &str = "1day";
 const SLACK_MS: i64 = 120_000;
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    unix_ms() as i64
 }
 
 /// Every message of a conversation, the oldest first, with its time.
-async fn messages(cluster: &Cluster, at: usize, c: &str) -> Vec<(String, i64)> {
+async fn messages(cluster: &ProcessCluster, at: usize, c: &str) -> Vec<(String, i64)> {
     let (mut found, mut before) = (Vec::new(), String::new());
     loop {
         let path = format!("/v1/conversations/{c}/events?limit=50{before}");
@@ -38,7 +36,7 @@ async fn messages(cluster: &Cluster, at: usize, c: &str) -> Vec<(String, i64)> {
 }
 
 /// Whether a node owns anything, as another one sees it.
-async fn owns(cluster: &Cluster, at: usize) -> Option<bool> {
+async fn owns(cluster: &ProcessCluster, at: usize) -> Option<bool> {
     let other = cluster.addr((at + 1) % 3);
     let (_, status) = exchange(other, "GET", "/v1/cluster", "", &Value::Null).await?;
     let shards = status["shards"].as_array()?;
@@ -46,7 +44,7 @@ async fn owns(cluster: &Cluster, at: usize) -> Option<bool> {
 }
 
 /// Waits until a node says that its clock is wrong, and owns nothing.
-async fn steps_aside(cluster: &Cluster, at: usize) {
+async fn steps_aside(cluster: &ProcessCluster, at: usize) {
     eventually("the node with the wrong clock says so", async || {
         let (status, answer) = exchange(cluster.addr(at), "GET", "/readyz", "", &Value::Null).await?;
         let reason = answer["reason"].as_str()?;
@@ -72,7 +70,7 @@ async fn steps_aside(cluster: &Cluster, at: usize) {
 #[tokio::test]
 async fn one_wrong_clock_loses_no_message_and_sets_no_log_time() {
     let settings = [("retention.group_max_age", A_DAY), ("retention.interval", "50ms")];
-    let cluster = Cluster::with(&settings).await;
+    let cluster = ProcessCluster::with(&settings).await;
     let mut groups = Vec::new();
     for n in 0..8 {
         let (key, body) = (format!("make{n}"), json!({"kind":"group","members":["bob"]}));

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, ReceivingClient, SendingClient, TestTransport};
+use node::testkit::{ProcessCluster, ReceivingClient, SendingClient, TestTransport};
 
 #[tokio::test]
 async fn sessions_of_a_stopped_node_resume_elsewhere_exactly() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ProcessCluster::start().await;
     let c = cluster
         .made(json!({"kind":"group","members":["bob","carol","dan"]}))
         .await;

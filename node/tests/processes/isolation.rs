@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Cluster, ReceivingClient, SendingClient, TestTransport, ask, eventually, exchange, get,
+use node::testkit::{
+    ProcessCluster, ReceivingClient, SendingClient, TestTransport, ask, eventually, exchange, get,
 };
 
 const MEMBERS: [&str; 3] = ["bob", "carol", "dan"];
@@ -18,7 +18,7 @@ struct SplitOwners {
 }
 
 impl SplitOwners {
-    async fn find(cluster: &Cluster, groups: &[String]) -> SplitOwners {
+    async fn find(cluster: &ProcessCluster, groups: &[String]) -> SplitOwners {
         eventually("shards are spread over the nodes", async || {
             for c in groups {
                 for viewer in MEMBERS {
@@ -52,7 +52,7 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         ("tuning.query_timeout", "800ms"),
         ("cluster.quorum_loss_timeout", "3s"),
     ];
-    let cluster = Cluster::with(&settings).await;
+    let cluster = ProcessCluster::with(&settings).await;
     let mut groups = Vec::new();
     for n in 0..8 {
         let (key, body) = (format!("make{n}"), json!({"kind":"group","members":MEMBERS}));

@@ -4,8 +4,6 @@
 //! is shared but the network and the disk. One cluster runs at a time (`.config/nextest.toml`).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod support;
-
 mod activity;
 #[cfg(feature = "clock-file")]
 mod clocks;

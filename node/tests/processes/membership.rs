@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Cluster, ask, eventually, get};
+use node::testkit::{Client, ProcessCluster, ask, eventually, get};
 
 /// Messages that are kept of a group.
 const RETAINED: u64 = 5;
@@ -86,7 +86,7 @@ impl Noting {
     }
 }
 
-async fn says(cluster: &Cluster, at: usize, c: &str, key: &str) -> u64 {
+async fn says(cluster: &ProcessCluster, at: usize, c: &str, key: &str) -> u64 {
     let path = format!("/v1/conversations/{c}/messages");
     let (status, ack) = ask(cluster.addr(at), "alice", ("POST", &path, key), json!({"b":{}})).await;
     assert!(status < 300, "{ack}");
@@ -103,7 +103,7 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
         ("retention.interval", "50ms"),
         ("tuning.transfer_timeout", "10s"),
     ];
-    let cluster = Cluster::with(&settings).await;
+    let cluster = ProcessCluster::with(&settings).await;
     let mut resumed = 0;
     for round in 0..ROUNDS {
         let make = format!("make{round}");

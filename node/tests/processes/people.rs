@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{Client, Cluster, Incoming, ask, eventually, exchange, get, temporary};
+use node::testkit::{Client, Incoming, ProcessCluster, ask, eventually, exchange, get, temporary};
 
 /// A socket of a user's device, started as this instance.
 async fn device(addr: SocketAddr, token: &str, device: &str, instance: &str) -> Client {
@@ -76,7 +76,7 @@ async fn believes(addr: SocketAddr, token: &str) {
 
 #[tokio::test]
 async fn presence_typing_and_logins_reach_all_nodes_despite_a_kill() {
-    let mut cluster = Cluster::with(&[
+    let mut cluster = ProcessCluster::with(&[
         ("tuning.presence_node_timeout", "2s"),
         ("tuning.typing_interval", "50ms"),
         ("tuning.login_requests_burst", "1000"),

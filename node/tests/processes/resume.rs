@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, ReceivingClient, SendingClient, TestTransport, ask};
+use node::testkit::{ProcessCluster, ReceivingClient, SendingClient, TestTransport, ask};
 
 /// The node that dies has the sessions and owns the conversation: the worst of all.
 #[tokio::test]
 async fn clients_of_a_killed_node_continue_elsewhere_without_loss() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ProcessCluster::start().await;
     let c = cluster
         .made(json!({"kind":"group","members":["bob","carol","dan","eve"]}))
         .await;

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::support::receiver::{Receiver, SECRET};
-use crate::support::{Cluster, ReceivingClient, TestTransport, ask, chunks, eventually, get};
+use node::testkit::{
+    ProcessCluster, ReceivingClient, TestTransport, WEBHOOK_SECRET, WebhookReceiver, ask, chunks, eventually,
+    get,
+};
 
 /// Messages that are kept of each conversation.
 const RETAINED: u64 = 5;
@@ -21,7 +23,7 @@ async fn says(addr: SocketAddr, c: &str, key: &str) -> u64 {
 }
 
 /// A conversation of each kind, of alice and bob.
-async fn one_of_each(cluster: &Cluster) -> Vec<String> {
+async fn one_of_each(cluster: &ProcessCluster) -> Vec<String> {
     let mut convs = Vec::new();
     for (at, kind) in KINDS.iter().enumerate() {
         let key = format!("make-{kind}");
@@ -77,15 +79,15 @@ fn seqs(events: &Value) -> Vec<u64> {
 
 #[tokio::test]
 async fn retention_and_webhooks_agree_on_all_nodes_and_outlive_owners() {
-    let mut receiver = Receiver::answering(503).await;
+    let mut receiver = WebhookReceiver::answering(503).await;
     let most = RETAINED.to_string();
-    let mut cluster = Cluster::with(&[
+    let mut cluster = ProcessCluster::with(&[
         ("retention.direct_max_messages", &most),
         ("retention.group_max_messages", &most),
         ("retention.channel_max_messages", &most),
         ("retention.interval", "50ms"),
         ("webhook.url", &receiver.url.clone()),
-        ("webhook.secret", SECRET),
+        ("webhook.secret", WEBHOOK_SECRET),
         ("tuning.webhook_attempts", "1"),
         ("tuning.webhook_retry", "100ms"),
     ])
@@ -101,7 +103,7 @@ async fn retention_and_webhooks_agree_on_all_nodes_and_outlive_owners() {
             says(cluster.addr((at + n) % 3), c, &format!("m{n:02}")).await;
         }
     }
-    let check_retained = async |cluster: &Cluster, nodes: &[usize], c: &str, last: u64| {
+    let check_retained = async |cluster: &ProcessCluster, nodes: &[usize], c: &str, last: u64| {
         let floor = last + 1 - RETAINED;
         for at in nodes {
             let what = format!("node {at} keeps the same of {c}");

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, ReceivingClient, TestTransport, ask, eventually, exchange, get, temporary};
+use node::testkit::{
+    ProcessCluster, ReceivingClient, TestTransport, ask, eventually, exchange, get, temporary,
+};
 
 /// Members whose view of the conversation is compared.
 const VIEWERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -84,7 +86,7 @@ async fn auth(addr: SocketAddr, path: &str, body: Value) -> (u16, Value) {
 #[tokio::test]
 async fn state_outlives_its_owner_and_is_the_same_on_every_node() {
     // Without a grace, a replaced token that comes back is theft at once.
-    let mut cluster = Cluster::with(&[("tuning.refresh_grace", "0s")]).await;
+    let mut cluster = ProcessCluster::with(&[("tuning.refresh_grace", "0s")]).await;
     let c = cluster
         .made(json!({"kind":"group","title":"Lunch","members":["bob","carol","mallory","trent"]}))
         .await;

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{Call, Reply, group};
-use crate::support::{Client, Node};
+use node::testkit::{Call, Client, Node, Reply, group};
 
 /// A node that lets the few users of these tests do as much as they like at once.
 async fn node() -> Node {

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, group};
 
 #[tokio::test]
 async fn a_conversation_is_created_once_and_listed() {

@@ -1,13 +1,9 @@
 //! Tokens of devices: created, used over every transport, bound, listed, revoked, expired, and ended by a logout.
 
-use node::config::{Config, HumanDuration};
+use node::testkit::{Call, Client, Config, HumanDuration, Node, PATIENCE, Reply, SecretString, TestCluster};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::http::{Call, Reply};
-use crate::support::{Client, Node, PATIENCE};
-use crate::trio::Trio;
 
 /// A caller by a token of any kind.
 fn call(method: &str, path: &str, token: &str) -> Call {
@@ -251,7 +247,7 @@ async fn expired_device_token_is_refused_and_its_session_closed() {
 async fn device_tokens_need_no_login_by_code() {
     let node = Node::with(|config: &mut Config| {
         config.auth.dev_tokens = false;
-        config.auth.secret = node::config::SecretString("a-secret-that-signs-the-tokens-of-tests".to_owned());
+        config.auth.secret = SecretString("a-secret-that-signs-the-tokens-of-tests".to_owned());
     })
     .await;
     let exp = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
@@ -266,13 +262,13 @@ async fn device_tokens_need_no_login_by_code() {
 
 #[tokio::test]
 async fn revoked_device_token_ends_on_every_node() {
-    let trio = Trio::start().await;
-    let [first, second, third] = &trio.nodes[..] else {
+    let cluster = TestCluster::start().await;
+    let [first, second, third] = &cluster.nodes[..] else {
         unreachable!("three nodes")
     };
     let (id, token) = created(first, "dev:alice", "sensor").await;
     let (_, other) = created(first, "dev:alice", "other").await;
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, &token, 200).await;
         reaches(node, &other, 200).await;
     }
@@ -283,23 +279,23 @@ async fn revoked_device_token_ends_on_every_node() {
     let revoke = call("DELETE", &format!("/v1/auth/devices/{id}"), "dev:alice");
     revoke.to(third).await.is(204);
     assert_eq!(socket.closed().await.0, 4403);
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, &token, 401).await;
     }
     remaining.send(r#"{"t":"hb"}"#).await;
     remaining.expect("hb").await;
-    trio.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn logout_ends_the_device_tokens_of_its_login() {
-    let trio = Trio::start().await;
-    let [first, second, third] = &trio.nodes[..] else {
+    let cluster = TestCluster::start().await;
+    let [first, second, third] = &cluster.nodes[..] else {
         unreachable!("three nodes")
     };
     let (one, two) = (log_in(first).await, log_in(second).await);
     let access = |tokens: &Value| field(tokens, "access_token");
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         for tokens in [&one, &two] {
             reaches(node, &access(tokens), 200).await;
         }
@@ -316,7 +312,7 @@ async fn logout_ends_the_device_tokens_of_its_login() {
         .await
         .is(204);
     assert_eq!(socket.closed().await.0, 4403);
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, &ended, 401).await;
         reaches(node, &remaining, 200).await;
     }
@@ -326,8 +322,8 @@ async fn logout_ends_the_device_tokens_of_its_login() {
         .to(first)
         .await
         .is(204);
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, &remaining, 401).await;
     }
-    trio.stop().await;
+    cluster.stop().await;
 }

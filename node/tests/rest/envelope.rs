@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, group};
 
 #[tokio::test]
 async fn every_answer_carries_the_id_of_its_request() {

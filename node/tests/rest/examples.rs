@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::http::Call;
-use crate::support::Node;
+use node::testkit::{Call, Node};
 
 #[tokio::test]
 async fn every_body_of_the_description_has_a_valid_example() {

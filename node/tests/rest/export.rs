@@ -1,11 +1,8 @@
 //! A conversation as lines of JSON.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::http::{Call, Reply, group};
-use crate::support::Node;
+use node::testkit::{Call, Config, HumanDuration, Node, Reply, eventually, group};
 
 async fn send(node: &Node, c: &str, n: u64) {
     let send = Call::new("POST", &format!("/v1/conversations/{c}/messages")).by("alice");
@@ -46,7 +43,7 @@ fn seqs(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["s"].as_u64().unwrap()).collect()
 }
 
-fn unlimited(config: &mut node::config::Config) {
+fn unlimited(config: &mut Config) {
     config.limits.sends_per_second = 10_000;
     config.tuning.sends_burst = Some(10_000);
 }
@@ -98,21 +95,17 @@ async fn an_export_says_what_is_gone() {
     let node = Node::with(|config| {
         unlimited(config);
         config.retention.group_max_messages = 5;
-        config.retention.interval = node::config::HumanDuration::millis(20);
+        config.retention.interval = HumanDuration::millis(20);
     })
     .await;
     let c = group(&node, "alice", &["bob"]).await;
     for n in 3..=30 {
         send(&node, &c, n).await;
     }
-    let gone = async {
-        while seqs(&lines(&export(&node, &c, "bob", "").await)) != [26, 27, 28, 29, 30] {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, gone)
-        .await
-        .expect("the oldest go");
+    eventually("the oldest go", async || {
+        seqs(&lines(&export(&node, &c, "bob", "").await)) == [26, 27, 28, 29, 30]
+    })
+    .await;
     let part = lines(&export(&node, &c, "bob", "?from=10&to=27").await);
     assert_eq!(part[0], json!({ "t": "gap", "c": c, "from": 10, "to": 25 }));
     assert_eq!(seqs(&part[1..]), [26, 27]);

@@ -2,18 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use node::config::{Config, HumanDuration, SecretString};
+use node::testkit::{
+    Call, Config, HumanDuration, Node, SecretString, WEBHOOK_SECRET, WebhookReceiver, group,
+};
 use serde_json::json;
-
-use crate::http::{Call, group};
-use crate::receiver::{Receiver, SECRET};
-use crate::support::Node;
 
 fn webhook_settings(url: &str) -> impl FnOnce(&mut Config) + use<> {
     let url = url.to_owned();
     move |config| {
         config.webhook.url = url;
-        config.webhook.secret = SecretString(SECRET.to_owned());
+        config.webhook.secret = SecretString(WEBHOOK_SECRET.to_owned());
         config.tuning.webhook_attempts = 1;
         config.tuning.webhook_retry = HumanDuration::millis(20);
         config.presence.offline_grace = HumanDuration::millis(100);
@@ -29,7 +27,7 @@ async fn send(node: &Node, c: &str, by: &str, n: u64, mentions: &[&str]) -> u64 
 
 #[tokio::test]
 async fn absent_members_are_posted_once_and_online_ones_are_not() {
-    let mut receiver = Receiver::answering(204).await;
+    let mut receiver = WebhookReceiver::answering(204).await;
     let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob", "carol"]).await;
     let _carol = node.client("carol").await;
@@ -69,7 +67,7 @@ async fn absent_members_are_posted_once_and_online_ones_are_not() {
 
 #[tokio::test]
 async fn a_receiver_that_was_down_gets_the_same_id_later() {
-    let mut receiver = Receiver::answering(503).await;
+    let mut receiver = WebhookReceiver::answering(503).await;
     let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob"]).await;
     send(&node, &c, "alice", 1, &[]).await;
@@ -83,7 +81,7 @@ async fn a_receiver_that_was_down_gets_the_same_id_later() {
 
 #[tokio::test]
 async fn a_conversation_webhook_is_posted_under_its_names() {
-    let mut receiver = Receiver::answering(204).await;
+    let mut receiver = WebhookReceiver::answering(204).await;
     let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob"]).await;
     let (_alice, _bob) = (node.client("alice").await, node.client("bob").await);
@@ -128,7 +126,7 @@ async fn no_webhook_is_set_where_none_could_be_delivered() {
 
 #[tokio::test]
 async fn a_mention_by_a_blocked_user_alerts_no_one() {
-    let mut receiver = Receiver::answering(204).await;
+    let mut receiver = WebhookReceiver::answering(204).await;
     let node = Node::with(webhook_settings(&receiver.url)).await;
     let c = group(&node, "alice", &["bob", "mallory"]).await;
     Call::new("PUT", "/v1/users/mallory/block")

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, group};
 
 #[tokio::test]
 async fn the_same_key_over_rest_and_websocket_gives_the_same_message() {

@@ -6,15 +6,13 @@ use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use node::config::{Config, HumanDuration, SecretString};
+use node::testkit::{
+    Call, Client, Config, HumanDuration, Node, PATIENCE, Reply, SecretString, TestCluster, eventually,
+};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-
-use crate::http::{Call, Reply};
-use crate::support::{Node, PATIENCE};
-use crate::trio::Trio;
 
 const PHONE: &str = "+447700900123";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -22,14 +20,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A node that knows its keys.
 async fn node(change: impl FnOnce(&mut Config)) -> Node {
     let node = Node::with(change).await;
-    let known = async {
-        while kids(&node).await.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, known)
-        .await
-        .expect("keys are made");
+    eventually("keys are made", async || !kids(&node).await.is_empty()).await;
     node
 }
 
@@ -94,7 +85,7 @@ async fn a_code_gives_tokens_that_every_transport_believes() {
     let (access, user) = (text(&tokens, "access_token"), text(&tokens, "user"));
     assert!(user.starts_with("u_") && user.len() == 28, "{user}");
     assert_eq!(status_with(&node, access).await, 200);
-    let mut client = crate::support::Client::connect(node.addr()).await;
+    let mut client = Client::connect(node.addr()).await;
     client.expect("hello").await;
     client
         .send(&json!({ "t": "auth", "id": 1, "token": access }).to_string())
@@ -389,29 +380,22 @@ async fn a_logout_ends_one_login_or_all_of_them() {
 
 #[tokio::test]
 async fn logout_closes_only_the_sessions_of_its_login_on_every_node() {
-    let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
-    for node in &trio.nodes {
-        let known = async {
-            while kids(node).await.is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, known)
-            .await
-            .expect("keys are known");
+    let cluster = TestCluster::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
+    for node in &cluster.nodes {
+        eventually("keys are known", async || !kids(node).await.is_empty()).await;
     }
-    let [first, second, third] = &trio.nodes[..] else {
+    let [first, second, third] = &cluster.nodes[..] else {
         unreachable!("three nodes")
     };
     let connect = async |node: &Node, token: &str| {
-        let mut client = crate::support::Client::connect(node.addr()).await;
+        let mut client = Client::connect(node.addr()).await;
         client.expect("hello").await;
         let auth = json!({ "t": "auth", "id": 1, "token": token });
         client.send(&auth.to_string()).await;
         client.expect("ready").await;
         client
     };
-    let alive = async |client: &mut crate::support::Client| {
+    let alive = async |client: &mut Client| {
         client.send(r#"{"t":"hb"}"#).await;
         client.expect("hb").await;
     };
@@ -458,13 +442,13 @@ async fn logout_closes_only_the_sessions_of_its_login_on_every_node() {
         assert_eq!(client.closed().await.0, 4403);
     }
     alive(&mut outside).await;
-    trio.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
 async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
-    let trio = Trio::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
-    let [first, second, third] = &trio.nodes[..] else {
+    let cluster = TestCluster::with(|config| config.tuning.refresh_grace = HumanDuration::millis(0)).await;
+    let [first, second, third] = &cluster.nodes[..] else {
         unreachable!("three nodes")
     };
     let reaches = async |node: &Node, token: &str, status: u16| {
@@ -478,7 +462,7 @@ async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
     };
     // A session of a device, begun or gone on with; its connection is lost at once.
     let visit = async |node: &Node, token: &str, device: &str, sid: Option<&Value>| {
-        let mut client = crate::support::Client::connect(node.addr()).await;
+        let mut client = Client::connect(node.addr()).await;
         client.expect("hello").await;
         let mut auth = json!({ "t": "auth", "id": 1, "token": token, "device": device });
         if let Some(sid) = sid {
@@ -497,15 +481,8 @@ async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
         let bearer = format!("Bearer {token}");
         call.with("Authorization", &bearer).to(node).await.is(200)
     };
-    for node in &trio.nodes {
-        let known = async {
-            while kids(node).await.is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, known)
-            .await
-            .expect("keys are known");
+    for node in &cluster.nodes {
+        eventually("keys are known", async || !kids(node).await.is_empty()).await;
     }
     let (one, two) = (log_in(first, PHONE).await, log_in(second, PHONE).await);
     let (stolen, good) = (text(&one, "access_token"), text(&two, "access_token"));
@@ -521,7 +498,7 @@ async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
 
     let leave = json!({ "refresh_token": one["refresh_token"] });
     post(first, "logout", leave).await.is(204);
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, stolen, 401).await;
         let refusal = visit(node, stolen, "phone", Some(&waits["sid"])).await;
         assert_eq!(refusal["code"], "unauthenticated", "{refusal}");
@@ -549,7 +526,7 @@ async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
     refresh(first, &three["refresh_token"])
         .await
         .is_problem(401, "unauthenticated");
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, text(&next, "access_token"), 401).await;
     }
     let ready = visit(second, good, "watch", Some(&waits["sid"])).await;
@@ -557,14 +534,14 @@ async fn logout_ends_detached_sessions_and_tokens_on_every_node() {
     let waits = visit(third, good, "laptop", Some(&ready["sid"])).await;
     let leave = json!({ "refresh_token": two["refresh_token"], "everywhere": true });
     post(second, "logout", leave).await.is(204);
-    for node in &trio.nodes {
+    for node in &cluster.nodes {
         reaches(node, good, 401).await;
     }
     // Whoever logs in after that is let in, and begins anew.
     let four = log_in(first, PHONE).await;
     let ready = visit(second, text(&four, "access_token"), "laptop", Some(&waits["sid"])).await;
     assert_eq!(ways(&ready), unknown, "{ready}");
-    trio.stop().await;
+    cluster.stop().await;
 }
 
 /// A stream of events that has begun.

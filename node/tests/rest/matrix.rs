@@ -1,10 +1,7 @@
 //! Who may do what, over every transport: one table, and a case for each of its cells.
 
-use node::config::HumanDuration;
+use node::testkit::{Call, Client, HumanDuration, Node};
 use serde_json::{Value, json};
-
-use crate::http::Call;
-use crate::support::{Client, Node};
 
 /// Done.
 const OK: &str = "ok";

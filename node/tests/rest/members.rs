@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, group};
 
 #[tokio::test]
 async fn members_are_brought_in_put_out_and_leave() {

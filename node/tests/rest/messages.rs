@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, group};
 
 #[tokio::test]
 async fn the_log_is_read_in_pages() {

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, Node, PATIENCE, group};
 
 #[tokio::test]
 async fn presence_is_read_by_anybody_but_blocked_users() {
@@ -21,9 +20,7 @@ async fn presence_is_read_by_anybody_but_blocked_users() {
     alice.ask(1, r#"{"t":"block","id":1,"who":"bob"}"#).await;
     // The block reaches the list of the one who blocks a moment later.
     let offline = async { while presence("bob", "alice").await["state"] != "offline" {} };
-    tokio::time::timeout(crate::support::PATIENCE, offline)
-        .await
-        .expect("hidden");
+    tokio::time::timeout(PATIENCE, offline).await.expect("hidden");
     assert_eq!(presence("carol", "alice").await["state"], "online");
     Call::new("GET", "/v1/users/alice/presence")
         .to(&node)

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, PATIENCE};
-use crate::trio::Trio;
+use node::testkit::{Client, HumanDuration, PATIENCE, TestCluster};
 
 /// Sends until one is refused right behind one that was not: how long the user is to wait, in milliseconds.
 async fn wait_ms(client: &mut Client, id: &mut i64) -> u64 {
@@ -41,13 +40,13 @@ async fn until_divided(client: &mut Client, id: &mut i64, divided: bool) {
 
 #[tokio::test]
 async fn a_user_at_two_nodes_gets_about_the_one_rate_in_all() {
-    let trio = Trio::with(|config| {
+    let cluster = TestCluster::with(|config| {
         (config.limits.sends_per_second, config.tuning.sends_burst) = (1, Some(2));
         config.tuning.abuse_factor = 1_000;
-        config.tuning.refused_send_timeout = node::config::HumanDuration::millis(50);
+        config.tuning.refused_send_timeout = HumanDuration::millis(50);
     })
     .await;
-    let [one, two, _] = &trio.nodes[..] else {
+    let [one, two, _] = &cluster.nodes[..] else {
         panic!("there are three")
     };
     let (mut first, mut second) = (one.client("alice").await, two.client("alice").await);
@@ -57,5 +56,5 @@ async fn a_user_at_two_nodes_gets_about_the_one_rate_in_all() {
     // The one that stays gets all of it again.
     drop(second);
     until_divided(&mut first, &mut id, false).await;
-    trio.stop().await;
+    cluster.stop().await;
 }

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{Call, group};
-use crate::support::{Client, Node};
+use node::testkit::{Call, Client, Node, group};
 
 /// The line of a conversation in the inbox, over both transports.
 async fn line(node: &Node, client: &mut Client, user: &str, c: &str) -> Value {

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{Call, group};
-use crate::support::Node;
+use node::testkit::{Call, HumanDuration, Node, group};
 
 #[tokio::test]
 async fn without_a_valid_token_there_is_nothing() {
@@ -217,8 +216,7 @@ async fn one_user_has_one_rate_for_all_requests() {
 
 #[tokio::test]
 async fn a_body_that_never_comes_is_given_up() {
-    let node =
-        Node::with(|config| config.tuning.request_timeout = node::config::HumanDuration::millis(100)).await;
+    let node = Node::with(|config| config.tuning.request_timeout = HumanDuration::millis(100)).await;
     let call = Call::new("POST", "/v1/sync")
         .by("alice")
         .with("Content-Type", "application/json");

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::test_user::{SocketUse, TestUser};
-use crate::trio::Trio;
+use node::testkit::{SocketUse, TestCluster, TestUser};
 
 /// Messages of each.
 const EACH: u64 = 5;
 
 #[tokio::test]
 async fn clients_of_every_kind_see_the_same_event_at_the_same_seq() {
-    let trio = Trio::start().await;
+    let cluster = TestCluster::start().await;
     let kinds = [
         ("ada", SocketUse::Socket, 0),
         ("ben", SocketUse::ReceiveAndType, 1),
@@ -24,7 +23,7 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_seq() {
     ];
     let mut people = Vec::new();
     for (name, socket_use, node) in kinds {
-        people.push(TestUser::new(name, socket_use, &trio.nodes[node]).await);
+        people.push(TestUser::new(name, socket_use, &cluster.nodes[node]).await);
     }
     let names: Vec<_> = kinds.iter().map(|(name, ..)| *name).collect();
     let c = people[0].create(&names[1..]).await;
@@ -116,5 +115,5 @@ async fn clients_of_every_kind_see_the_same_event_at_the_same_seq() {
         );
     }
     drop(people);
-    trio.stop().await;
+    cluster.stop().await;
 }

@@ -2,12 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use node::config::HumanDuration;
+use node::testkit::session::{Known, connect, event, is_resumed, known, say};
+use node::testkit::{Client, HumanDuration, Incoming, TestCluster};
 use serde_json::json;
-
-use crate::support::session::{Known, connect, event, is_resumed, known, say};
-use crate::support::{Client, Incoming};
-use crate::test_cluster::TestCluster;
 
 #[tokio::test]
 async fn the_sessions_of_a_node_that_is_drained_go_on_elsewhere() {

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::session::say;
-use crate::support::stream::Stream;
-use crate::support::{Client, Node};
-use crate::test_cluster::TestCluster;
+use node::testkit::session::say;
+use node::testkit::{Client, Node, Stream, TestCluster};
 
 const BOB: &str = "Authorization: Bearer dev:bob\r\n";
 

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Client;
-use crate::test_cluster::TestCluster;
+use node::testkit::{Client, HumanDuration, TestCluster};
 
 async fn send(client: &mut Client, c: &str, cid: &str) -> u64 {
     let send = json!({"t":"send","id":7,"c":c,"cid":cid,"b":{}}).to_string();
@@ -37,7 +36,7 @@ async fn learns(client: &mut Client, c: &str, s: u64) -> Value {
 async fn missed_events_come_at_another_node_after_owner_changes() {
     let mut cluster = TestCluster::with(|config| {
         config.limits.subscriptions_per_session = 2;
-        config.tuning.activity_interval = node::config::HumanDuration::millis(1_000);
+        config.tuning.activity_interval = HumanDuration::millis(1_000);
     })
     .await;
     let mut alice = cluster.nodes[0].client("alice").await;

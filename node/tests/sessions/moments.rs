@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::session::{connect, event, is_resumed, known};
-use crate::test_cluster::TestCluster;
+use node::testkit::TestCluster;
+use node::testkit::session::{connect, event, is_resumed, known};
 
 #[tokio::test]
 async fn first_sender_sees_the_typing_of_an_immediate_reply() {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::session::{connect, event, is_refused, known, say};
-use crate::support::{Client, PATIENCE};
-use crate::test_cluster::TestCluster;
+use node::testkit::session::{connect, event, is_refused, known, say};
+use node::testkit::{Client, PATIENCE, TestCluster};
 
 #[tokio::test]
 async fn removed_node_closes_its_sessions_and_reports_the_reason() {

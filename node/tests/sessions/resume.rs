@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::session::{
+use node::testkit::session::{
     Known, connect, event, flap, introduced, is_refused, is_resumed, known, race, say,
 };
-use crate::support::{Client, Incoming, PATIENCE};
-use crate::test_cluster::TestCluster;
+use node::testkit::{Client, HumanDuration, Incoming, PATIENCE, TestCluster};
 
 #[tokio::test]
 async fn a_session_goes_on_at_any_node_while_others_talk() {
@@ -85,10 +84,8 @@ async fn one_of_two_concurrent_resumes_wins_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn deliveries_are_reported_on_every_node_after_a_resume() {
-    let cluster = TestCluster::with(|config| {
-        config.tuning.delivered_interval = node::config::HumanDuration::millis(20)
-    })
-    .await;
+    let cluster =
+        TestCluster::with(|config| config.tuning.delivered_interval = HumanDuration::millis(20)).await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let (bob, at) = introduced(&cluster.nodes[1], &mut alice).await;
     drop(bob);

@@ -25,7 +25,7 @@ enum LogEvent {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
+enum SubscriberCall {
     Event(u64),
     Jumped(u64),
     Ended,
@@ -34,7 +34,7 @@ enum Call {
 struct ModelProbe {
     id: u64,
     user: UserId,
-    calls: RefCell<Vec<Call>>,
+    calls: RefCell<Vec<SubscriberCall>>,
 }
 
 impl Subscriber for ModelProbe {
@@ -45,13 +45,13 @@ impl Subscriber for ModelProbe {
         &self.user
     }
     fn event(&self, published: &EventEnvelope) {
-        self.calls.borrow_mut().push(Call::Event(published.seq));
+        self.calls.borrow_mut().push(SubscriberCall::Event(published.seq));
     }
     fn jumped(&self, _: &ConversationId, at: u64) {
-        self.calls.borrow_mut().push(Call::Jumped(at));
+        self.calls.borrow_mut().push(SubscriberCall::Jumped(at));
     }
     fn ended(&self, _: &ConversationId) {
-        self.calls.borrow_mut().push(Call::Ended);
+        self.calls.borrow_mut().push(SubscriberCall::Ended);
     }
     fn joined(&self, _: &ConversationId) {}
 }
@@ -261,16 +261,16 @@ impl HubModel {
             let member =
                 |mut positions: std::ops::RangeInclusive<u64>| positions.all(|s| self.is_member(user, s));
             match call {
-                Call::Event(s) => {
+                SubscriberCall::Event(s) => {
                     prop_assert_eq!(s, at + 1, "a hole, or a double");
                     prop_assert!(member(at..=s - 1), "{} is for members", s);
                     session.at = self.is_member(user, s).then_some(s);
                 }
-                Call::Jumped(to) => {
+                SubscriberCall::Jumped(to) => {
                     prop_assert!(to > at && member(at..=to), "from {} to {}", at, to);
                     session.at = Some(to);
                 }
-                Call::Ended => {
+                SubscriberCall::Ended => {
                     prop_assert!(!member(at..=self.end()), "a member was ended");
                     session.at = None;
                 }

@@ -1,4 +1,4 @@
-//! A client that listens, one way or the other, and follows the one rule: apply the next event, keep a later one, ignore
+//! Client that receives over any transport, by the rule of all clients: apply the next event, store a later one, ignore
 //! the rest.
 
 use std::collections::BTreeMap;
@@ -6,47 +6,43 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::{Client, Incoming, PATIENCE, Stream, ask, exchange, get};
+use super::{Client, Incoming, Stream, ask, exchange, get, within};
 
-/// How it listens.
+/// Transport of a receiving client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum TestTransport {
-    /// Over a WebSocket.
+pub enum TestTransport {
     Socket,
-    /// To an event stream.
     Stream,
-    /// By polling.
     Poll,
 }
 
-/// A client of one conversation.
-pub(crate) struct ReceivingClient {
+/// Client that follows one conversation.
+pub struct ReceivingClient {
     user: &'static str,
     transport: TestTransport,
     addr: SocketAddr,
-    line: Line,
+    connection: ReceivingConnection,
     c: String,
-    /// The session, and its last event that was heard.
+    /// Session id, and number of its last received event.
     sid: String,
     n: u64,
-    /// What was applied, by its place.
-    pub(crate) log: BTreeMap<u64, Value>,
+    /// Applied events by their position.
+    pub log: BTreeMap<u64, Value>,
     early: BTreeMap<u64, Value>,
-    /// The last goodbye.
-    pub(crate) bye: Option<Value>,
+    pub bye: Option<Value>,
 }
 
-enum Line {
+enum ReceivingConnection {
     Socket(Client),
     Stream(Stream),
-    Nothing,
+    None,
 }
 
 // === impl ReceivingClient ===
 
 impl ReceivingClient {
-    /// Begins to listen at a node, and fetches what there is.
-    pub(crate) async fn new(
+    /// Connects to a node and fetches the events so far.
+    pub async fn new(
         user: &'static str,
         transport: TestTransport,
         addr: SocketAddr,
@@ -56,7 +52,7 @@ impl ReceivingClient {
             user,
             transport,
             addr,
-            line: Line::Nothing,
+            connection: ReceivingConnection::None,
             c: c.to_owned(),
             sid: String::new(),
             n: 0,
@@ -70,8 +66,8 @@ impl ReceivingClient {
         client
     }
 
-    /// Comes back at a node with what it knows. Returns what it is told.
-    pub(crate) async fn connect(&mut self, addr: SocketAddr) -> Value {
+    /// Resumes at a node, and returns its `ready`.
+    pub async fn connect(&mut self, addr: SocketAddr) -> Value {
         self.addr = addr;
         let ready = match self.transport {
             TestTransport::Socket => {
@@ -83,14 +79,14 @@ impl ReceivingClient {
                     auth["resume"] = json!({"sid":self.sid,"n":self.n});
                 }
                 let ready = client.ask(1, &auth.to_string()).await;
-                self.line = Line::Socket(client);
+                self.connection = ReceivingConnection::Socket(client);
                 ready
             }
             TestTransport::Stream => {
                 let last = (!self.sid.is_empty()).then(|| format!("{}:{}", self.sid, self.n));
                 let mut stream = Stream::of(addr, self.user, last.as_deref()).await;
                 let ready = stream.expect("ready").await.data;
-                self.line = Line::Stream(stream);
+                self.connection = ReceivingConnection::Stream(stream);
                 ready
             }
             TestTransport::Poll => {
@@ -103,8 +99,8 @@ impl ReceivingClient {
         ready
     }
 
-    /// Fetches what is missing, whatever that is.
-    pub(crate) async fn sync(&mut self) {
+    /// Fetches every missing event.
+    pub async fn sync(&mut self) {
         let have = json!({ "t": "sync", "have": [[self.c, self.last()]] });
         let delta = match self.transport {
             TestTransport::Socket => self.ask(have).await,
@@ -126,7 +122,7 @@ impl ReceivingClient {
         }
     }
 
-    /// More is missing than one answer holds: reads the log page by page.
+    /// Reads the log page by page, after a gap that one response could not hold.
     async fn read_on(&mut self) {
         loop {
             let path = format!(
@@ -144,8 +140,8 @@ impl ReceivingClient {
         }
     }
 
-    /// Listens until it has everything up to `s`.
-    pub(crate) async fn receives(&mut self, s: u64) {
+    /// Receives until every event up to `s` is applied.
+    pub async fn receives(&mut self, s: u64) {
         while self.last() < s {
             assert!(
                 self.on_next().await,
@@ -157,19 +153,19 @@ impl ReceivingClient {
         }
     }
 
-    /// Listens until the connection is over.
-    pub(crate) async fn wait_for_close(&mut self) {
+    /// Receives until the connection ends.
+    pub async fn wait_for_close(&mut self) {
         while self.on_next().await {}
     }
 
-    /// Shows that it knows its session, after which the one that it went on with is over.
-    pub(crate) async fn confirm(&mut self) {
+    /// Confirms the session, which ends the session that it was resumed from.
+    pub async fn confirm(&mut self) {
         match self.transport {
             TestTransport::Socket => {
                 let hb = json!({ "t": "hb", "n": self.n });
                 assert_eq!(self.ask(hb).await["t"], "hb");
             }
-            // It can't say so but by coming back.
+            // A stream has no requests: another resume is its confirmation.
             TestTransport::Stream => {
                 let ready = self.connect(self.addr).await;
                 assert_eq!(ready["resumed"], true, "{ready}");
@@ -181,21 +177,21 @@ impl ReceivingClient {
         }
     }
 
-    /// The place of the last event that was applied: nothing is missing before it.
-    pub(crate) fn last(&self) -> u64 {
+    /// Returns the position of the last applied event; no event before it is missing.
+    pub fn last(&self) -> u64 {
         self.log.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// The keys of the messages, in the order of the log.
-    pub(crate) fn keys(&self) -> Vec<&str> {
+    /// Returns the keys of the messages in the order of the log.
+    pub fn keys(&self) -> Vec<&str> {
         self.log
             .values()
             .filter_map(|event| event["cid"].as_str())
             .collect()
     }
 
-    /// Asks over the socket; what comes before the answer is heard.
-    pub(crate) async fn ask(&mut self, mut command: Value) -> Value {
+    /// Sends a command over the socket, and applies the events before its response.
+    pub async fn ask(&mut self, mut command: Value) -> Value {
         command["id"] = json!(7);
         self.socket().send(&command.to_string()).await;
         loop {
@@ -208,26 +204,28 @@ impl ReceivingClient {
     }
 
     fn socket(&mut self) -> &mut Client {
-        match &mut self.line {
-            Line::Socket(client) => client,
-            Line::Stream(_) | Line::Nothing => panic!("{} has no socket", self.user),
+        match &mut self.connection {
+            ReceivingConnection::Socket(client) => client,
+            ReceivingConnection::Stream(_) | ReceivingConnection::None => {
+                panic!("{} has no socket", self.user)
+            }
         }
     }
 
-    /// Takes what comes next. `false`: nothing does.
+    /// Receives the next event. `false`: the connection has ended.
     async fn on_next(&mut self) -> bool {
-        let event = match &mut self.line {
-            Line::Socket(client) => match client.recv().await {
+        let event = match &mut self.connection {
+            ReceivingConnection::Socket(client) => match client.recv().await {
                 Incoming::Text(text) => serde_json::from_str(&text).unwrap(),
                 Incoming::Ping(_) | Incoming::Pong(_) => return true,
                 Incoming::Close(..) | Incoming::End => return false,
             },
-            Line::Stream(stream) => match stream.next().await {
+            ReceivingConnection::Stream(stream) => match stream.next().await {
                 Some(entry) if entry.name == "close" => return true,
                 Some(entry) => entry.data,
                 None => return false,
             },
-            Line::Nothing => {
+            ReceivingConnection::None => {
                 let answer = self.poll(5).await;
                 let goes_on = answer.as_ref().is_some_and(|answer| answer["resumed"] == true);
                 if let Some(answer) = answer.filter(|_| goes_on) {
@@ -240,7 +238,7 @@ impl ReceivingClient {
         true
     }
 
-    /// `None`: nobody answers there.
+    /// Polls once. `None`: the node did not respond.
     async fn poll(&self, wait: u64) -> Option<Value> {
         let session = match self.sid.as_str() {
             "" => String::new(),
@@ -249,9 +247,7 @@ impl ReceivingClient {
         let headers = format!("Authorization: Bearer dev:{}\r\n", self.user);
         let path = format!("/v1/poll?device=phone{session}");
         let answer = exchange(self.addr, "GET", &path, &headers, &Value::Null);
-        let (status, answer) = tokio::time::timeout(PATIENCE, answer)
-            .await
-            .expect("a poll ends")?;
+        let (status, answer) = within("a poll ends", answer).await?;
         (status == 200).then_some(answer)
     }
 
@@ -289,7 +285,7 @@ impl ReceivingClient {
         }
     }
 
-    /// The rule.
+    /// Applies the next event, stores a later one and ignores the rest.
     fn apply(&mut self, event: Value) {
         let s = event["s"].as_u64().unwrap();
         if let Some(known) = self.log.get(&s) {

@@ -1,4 +1,4 @@
-//! Somebody who talks all the time, over REST, to a node that lives.
+//! Client that sends messages over REST without end, to a node that runs during the whole test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::{ask, eventually};
 
-/// Sends one message after the other until it is told to stop; each until it is acknowledged.
-pub(crate) struct SendingClient {
+/// Sends one message after the other, each until it is acknowledged, until `stop`.
+pub struct SendingClient {
     acked: Arc<AtomicU64>,
     enough: Arc<AtomicU64>,
     talking: JoinHandle<Vec<(String, u64)>>,
@@ -20,13 +20,8 @@ pub(crate) struct SendingClient {
 // === impl SendingClient ===
 
 impl SendingClient {
-    /// Begins. The messages are called `<prefix>0`, `<prefix>1` and so on.
-    pub(crate) fn start(
-        addr: SocketAddr,
-        user: &'static str,
-        c: &str,
-        prefix: &'static str,
-    ) -> SendingClient {
+    /// Begins to send. The messages have the keys `<prefix>0`, `<prefix>1` and so on.
+    pub fn start(addr: SocketAddr, user: &'static str, c: &str, prefix: &'static str) -> SendingClient {
         let (acked, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
         let (count, most) = (acked.clone(), enough.clone());
         let path = format!("/v1/conversations/{c}/messages");
@@ -38,7 +33,7 @@ impl SendingClient {
                 let (_, ack) = ask(addr, user, ("POST", &path, &cid), body).await;
                 seqs.push((cid, seq_of(&ack)));
                 count.fetch_add(1, Ordering::SeqCst);
-                // A person of flesh and blood is slower: what waits for somebody who is away fits.
+                // Slow enough for the replay buffers of absent clients to hold the messages.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             seqs
@@ -50,17 +45,17 @@ impl SendingClient {
         }
     }
 
-    /// Waits until so many more messages were acknowledged.
-    pub(crate) async fn says(&self, more: u64) {
+    /// Waits until this number of further messages is acknowledged.
+    pub async fn says(&self, more: u64) {
         let least = self.acked.load(Ordering::SeqCst) + more;
         eventually("messages are acknowledged", async || {
-            (self.acked.load(Ordering::SeqCst) >= least).then_some(())
+            self.acked.load(Ordering::SeqCst) >= least
         })
         .await;
     }
 
-    /// Ends after the message under way, and returns every message's key and place.
-    pub(crate) async fn stop(self) -> Vec<(String, u64)> {
+    /// Ends after the message in flight, and returns key and position of every message.
+    pub async fn stop(self) -> Vec<(String, u64)> {
         self.enough.store(0, Ordering::SeqCst);
         self.talking.await.unwrap()
     }

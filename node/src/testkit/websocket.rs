@@ -1,4 +1,4 @@
-//! A WebSocket client over a bare socket: it sends whatever it is told to.
+//! WebSocket client over a bare socket, which can also break the rules of the protocol.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,68 +8,75 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::PATIENCE;
+use super::{TEXT, masked, within};
 
-/// Opcode of a text frame.
-pub(crate) const TEXT: u8 = 1;
-
-/// A connection.
-pub(crate) struct Client {
+/// Open WebSocket, or a refused upgrade.
+pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// The head of the response to the upgrade.
-    pub(crate) head: String,
+    pub head: String,
 }
 
-/// What the server sent.
+/// Frame from the server, or the end of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Incoming {
-    /// A text message.
+pub enum Incoming {
     Text(String),
-    /// A binary message.
     Binary(Vec<u8>),
-    /// A ping.
     Ping(Vec<u8>),
-    /// A pong.
     Pong(Vec<u8>),
-    /// A close frame: its code and reason.
+    /// Code and reason of a close frame.
     Close(u16, String),
-    /// The end of the connection.
     End,
 }
 
 // === impl Client ===
 
 impl Client {
-    /// Opens a WebSocket.
-    pub(crate) async fn connect(addr: SocketAddr) -> Client {
+    /// Opens a WebSocket, which the server has to accept.
+    pub async fn connect(addr: SocketAddr) -> Client {
         let client = Client::upgrade(addr, "Sec-WebSocket-Protocol: chat.v1.json\r\n", None).await;
         assert!(client.head.starts_with("HTTP/1.1 101"), "{}", client.head);
         client
     }
 
-    /// Asks for an upgrade with further header lines; with a small receive buffer if given one.
-    pub(crate) async fn upgrade(addr: SocketAddr, headers: &str, receive_buffer: Option<u32>) -> Client {
+    /// Requests an upgrade with further header lines, and with a receive buffer of this size if one is given.
+    pub async fn upgrade(addr: SocketAddr, headers: &str, receive_buffer: Option<u32>) -> Client {
         Client::upgrade_at(addr, "/v1/ws", headers, receive_buffer).await
     }
 
-    /// Asks for an upgrade at a path.
-    pub(crate) async fn upgrade_at(
+    /// Requests an upgrade at a path.
+    pub async fn upgrade_at(
         addr: SocketAddr,
         path: &str,
         headers: &str,
         receive_buffer: Option<u32>,
     ) -> Client {
+        let client = Client::try_upgrade_at(addr, path, headers, receive_buffer).await;
+        client.expect("the head of a response")
+    }
+
+    /// Requests an upgrade. `None`: the connection failed or ended without a response.
+    pub async fn try_upgrade(addr: SocketAddr, headers: &str, receive_buffer: Option<u32>) -> Option<Client> {
+        Client::try_upgrade_at(addr, "/v1/ws", headers, receive_buffer).await
+    }
+
+    async fn try_upgrade_at(
+        addr: SocketAddr,
+        path: &str,
+        headers: &str,
+        receive_buffer: Option<u32>,
+    ) -> Option<Client> {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let mut stream = socket.connect(addr).await.unwrap();
+        let mut stream = socket.connect(addr).await.ok()?;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.ok()?;
         let mut client = Client {
             stream,
             buffer: Vec::new(),
@@ -79,27 +86,26 @@ impl Client {
             if let Some(at) = client.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(client.more().await, "the head of a response");
+            if !client.more().await {
+                return None;
+            }
         };
         client.head = String::from_utf8(client.buffer.drain(..end).collect()).unwrap();
-        client
+        Some(client)
     }
 
-    /// Sends a text message.
-    pub(crate) async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         self.raw(&masked(TEXT, true, text.as_bytes())).await;
     }
 
-    /// Sends bytes as they are. A connection that the server has closed is no error here.
-    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+    /// Sends bytes unchanged. A connection that the server has closed is no error here.
+    pub async fn raw(&mut self, bytes: &[u8]) {
         let _closed = self.stream.write_all(bytes).await;
     }
 
-    /// The next thing the server sent.
-    pub(crate) async fn recv(&mut self) -> Incoming {
-        tokio::time::timeout(PATIENCE, self.recv_now())
-            .await
-            .expect("the server sends something")
+    /// Returns the next frame.
+    pub async fn recv(&mut self) -> Incoming {
+        within("the server sends something", self.recv_now()).await
     }
 
     async fn recv_now(&mut self) -> Incoming {
@@ -124,8 +130,8 @@ impl Client {
         }
     }
 
-    /// The next text message; pings are answered.
-    pub(crate) async fn text(&mut self) -> String {
+    /// Returns the next text message, and answers pings before it.
+    pub async fn text(&mut self) -> String {
         loop {
             match self.recv().await {
                 Incoming::Text(text) => return text,
@@ -135,35 +141,33 @@ impl Client {
         }
     }
 
-    /// The next text message as JSON.
-    pub(crate) async fn json(&mut self) -> Value {
+    /// Returns the next text message as JSON.
+    pub async fn json(&mut self) -> Value {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
-    /// The next message with this `t`; others are passed over.
-    pub(crate) async fn expect(&mut self, t: &str) -> Value {
+    /// Returns the next message with this `t`, and skips the others.
+    pub async fn expect(&mut self, t: &str) -> Value {
         let found = self.find(|message| message["t"] == t);
-        tokio::time::timeout(PATIENCE, found)
-            .await
-            .unwrap_or_else(|_| panic!("a {t} comes"))
+        within(&format!("a {t} comes"), found).await
     }
 
-    /// The answer to the request with this `id`; everything else is passed over.
-    pub(crate) async fn answer(&mut self, id: i64) -> Value {
+    /// Returns the response to the request with this `id`, and skips all other messages.
+    pub async fn answer(&mut self, id: i64) -> Value {
         let found = self.find(|message| message["id"] == id);
-        tokio::time::timeout(PATIENCE, found)
-            .await
-            .unwrap_or_else(|_| panic!("{id} is answered"))
+        within(&format!("{id} is answered"), found).await
     }
 
-    /// The answers to the requests with these ids, which come in any order; everything else is passed over.
-    pub(crate) async fn answers(&mut self, ids: Range<i64>) -> BTreeMap<i64, Value> {
+    /// Returns the responses to the requests with these ids, in any order, and skips all other messages.
+    pub async fn answers(&mut self, ids: Range<i64>) -> BTreeMap<i64, Value> {
         let mut answers = BTreeMap::new();
         while answers.len() < ids.clone().count() {
             let next = self.find(|message| message["id"].as_i64().is_some_and(|id| ids.contains(&id)));
-            let answer = tokio::time::timeout(PATIENCE, next)
-                .await
-                .unwrap_or_else(|_| panic!("all of {ids:?} are answered, {} were", answers.len()));
+            let answer = within(
+                &format!("all of {ids:?} are answered, {} were", answers.len()),
+                next,
+            )
+            .await;
             answers.insert(answer["id"].as_i64().unwrap(), answer);
         }
         answers
@@ -178,14 +182,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and returns its answer.
-    pub(crate) async fn ask(&mut self, id: i64, text: &str) -> Value {
+    /// Sends a request and returns its response.
+    pub async fn ask(&mut self, id: i64, text: &str) -> Value {
         self.send(text).await;
         self.answer(id).await
     }
 
-    /// The close frame; texts and pings before it are passed over.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
+    /// Returns code and reason of the close frame, and skips texts and pings before it.
+    pub async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.recv().await {
                 Incoming::Close(code, reason) => return (code, reason),
@@ -222,34 +226,4 @@ impl Client {
             }
         }
     }
-}
-
-/// A masked frame as a client must send it.
-pub(crate) fn masked(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
-    frame(opcode | if last { 0x80 } else { 0 }, Some([1, 2, 3, 4]), payload)
-}
-
-/// Any frame.
-pub(crate) fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
-    let bit = if mask.is_some() { 0x80 } else { 0 };
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..=125 => bytes.push(bit | u8::try_from(short).unwrap()),
-        middle @ 126..=0xffff => {
-            bytes.push(bit | 126);
-            bytes.extend(u16::try_from(middle).unwrap().to_be_bytes());
-        }
-        long => {
-            bytes.push(bit | 127);
-            bytes.extend((long as u64).to_be_bytes());
-        }
-    }
-    let mask = mask.inspect(|mask| bytes.extend(mask)).unwrap_or_default();
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-    bytes
 }

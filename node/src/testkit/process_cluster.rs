@@ -3,15 +3,13 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Process, signal, terminate};
-use super::{ask, eventually, exchange};
+use super::{ProcessGuard, ask, eventually, exchange, program, signal, terminate};
 
-/// Long enough for a machine that is busy with other things, and short enough for a test that waits for a new owner.
+/// Timeouts long enough for a busy machine, and short enough for a test that waits for a new owner.
 const SETTINGS: &str = r#"
 [auth]
 dev_tokens = true
@@ -30,41 +28,40 @@ cache_size = "4MiB"
 free_space_reserve = "1MiB"
 "#;
 
-/// Three processes; their end ends them, whatever happens.
-pub(crate) struct Cluster {
-    nodes: Vec<Node>,
-    /// What they are told beside what all tests tell, as variables of their environment.
+/// Three processes, which are killed on drop.
+pub struct ProcessCluster {
+    nodes: Vec<NodeProcess>,
+    /// Settings beside those of all tests, as environment variables.
     settings: Vec<(String, String)>,
-    /// Their directories.
     _dir: TempDir,
 }
 
-struct Node {
+struct NodeProcess {
     id: u64,
     addr: SocketAddr,
     dir: PathBuf,
-    process: Option<Process>,
+    process: Option<ProcessGuard>,
 }
 
-// === impl Cluster ===
+// === impl ProcessCluster ===
 
-impl Cluster {
-    /// Starts them, and waits until every shard has three replicas.
-    pub(crate) async fn start() -> Cluster {
-        Cluster::with(&[]).await
+impl ProcessCluster {
+    /// Starts three processes, and waits until every shard has three replicas.
+    pub async fn start() -> ProcessCluster {
+        ProcessCluster::with(&[]).await
     }
 
-    /// The same with further settings, each by its section and key.
-    pub(crate) async fn with(settings: &[(&str, &str)]) -> Cluster {
+    /// Starts three processes with further settings, each by its section and key.
+    pub async fn with(settings: &[(&str, &str)]) -> ProcessCluster {
         let dir = tempfile::tempdir().unwrap();
-        // Free until somebody takes them, which here are the nodes.
+        // The ports are free until the nodes bind them.
         let free: Vec<_> = (0..6)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
         let addrs: Vec<_> = free.iter().map(|free| free.local_addr().unwrap()).collect();
         drop(free);
         let (http, between) = addrs.split_at(3);
-        let mut cluster = Cluster {
+        let mut cluster = ProcessCluster {
             nodes: Vec::new(),
             settings: Vec::new(),
             _dir: dir,
@@ -84,7 +81,7 @@ impl Cluster {
                 SETTINGS, data
             );
             std::fs::write(dir.join("node.toml"), settings).unwrap();
-            let mut node = Node {
+            let mut node = NodeProcess {
                 id: 0,
                 addr: *http,
                 dir,
@@ -103,8 +100,8 @@ impl Cluster {
         cluster
     }
 
-    /// Further settings for nodes that are started from now on.
-    pub(crate) fn set(&mut self, settings: &[(&str, &str)]) {
+    /// Adds settings for nodes that are started from now on.
+    pub fn set(&mut self, settings: &[(&str, &str)]) {
         let variables = settings.iter().map(|(key, value)| {
             let name = key.replace('.', "__").to_uppercase();
             (format!("ROOKERY_{name}"), (*value).to_owned())
@@ -112,13 +109,13 @@ impl Cluster {
         self.settings.extend(variables);
     }
 
-    /// Where a node's clients connect.
-    pub(crate) fn addr(&self, at: usize) -> SocketAddr {
+    /// Returns the address for a node's clients.
+    pub fn addr(&self, at: usize) -> SocketAddr {
         self.nodes[at].addr
     }
 
-    /// The node that owns what is called so, a conversation or a user, and the two others.
-    pub(crate) async fn owner(&self, name: &str) -> (usize, [usize; 2]) {
+    /// Returns the node that owns a conversation or user, and the two others.
+    pub async fn owner(&self, name: &str) -> (usize, [usize; 2]) {
         let path = format!("/v1/cluster/owner?conversation={name}");
         let owner = eventually("there is an owner", async || {
             for node in self.nodes.iter().filter(|node| node.process.is_some()) {
@@ -134,62 +131,62 @@ impl Cluster {
         (owner, [(owner + 1) % 3, (owner + 2) % 3])
     }
 
-    /// Has Alice make a conversation at the first node, and names it.
-    pub(crate) async fn made(&self, conversation: Value) -> String {
+    /// Creates a conversation as alice at the first node, and returns its id.
+    pub async fn made(&self, conversation: Value) -> String {
         let make = ("POST", "/v1/conversations", "make");
         let (_, made) = ask(self.addr(0), "alice", make, conversation).await;
         made["c"].as_str().unwrap().to_owned()
     }
 
     /// Kills a node with -9.
-    pub(crate) fn kill(&mut self, at: usize) {
+    pub fn kill(&mut self, at: usize) {
         let mut process = self.nodes[at].process.take().unwrap();
         process.0.kill().unwrap();
         process.0.wait().unwrap();
     }
 
-    /// Asks a node to stop, as an operator does. The process is handed out, to be waited for.
-    pub(crate) fn terminate(&mut self, at: usize) -> Process {
+    /// Requests an orderly stop of a node, as an operator does, and returns its process.
+    pub fn terminate(&mut self, at: usize) -> ProcessGuard {
         let process = self.nodes[at].process.take().unwrap();
         terminate(&process.0);
         process
     }
 
-    /// Takes a node the breath: it is there, and says nothing.
-    pub(crate) fn suspend(&self, at: usize) {
-        signal(&self.nodes[at].process.as_ref().unwrap().0, "-STOP");
+    /// Suspends a node: its connections stay open, and it sends nothing.
+    pub fn suspend(&self, at: usize) {
+        signal(self.nodes[at].process.as_ref().unwrap().0.id(), "-STOP");
     }
 
-    /// Lets it go on.
-    pub(crate) fn wake(&self, at: usize) {
-        signal(&self.nodes[at].process.as_ref().unwrap().0, "-CONT");
+    /// Continues a suspended node.
+    pub fn wake(&self, at: usize) {
+        signal(self.nodes[at].process.as_ref().unwrap().0.id(), "-CONT");
     }
 
-    /// Puts a node's wall clock wrong, by so many milliseconds and so many further ones for each second.
+    /// Sets a node's wall clock wrong, by this offset and this drift in milliseconds per second.
     #[cfg(feature = "clock-file")]
-    pub(crate) fn set_clock(&self, at: usize, ahead_ms: i64, drift: f64) {
-        // Moved into its place, so that it's read whole.
+    pub fn set_clock(&self, at: usize, ahead_ms: i64, drift: f64) {
+        // Renamed into place: a node must not read half of the file.
         let (file, new) = (self.nodes[at].clock_file(), self.nodes[at].dir.join("clock.new"));
         std::fs::write(&new, format!("{ahead_ms} {drift}")).unwrap();
         std::fs::rename(new, file).unwrap();
     }
 
-    /// What a node is called in the cluster.
+    /// Returns a node's id in the cluster.
     #[cfg(feature = "clock-file")]
-    pub(crate) fn id(&self, at: usize) -> u64 {
+    pub fn id(&self, at: usize) -> u64 {
         self.nodes[at].id
     }
 
-    /// Starts nodes again that were killed, and waits until the cluster is whole.
-    pub(crate) async fn restart(&mut self) {
+    /// Restarts killed nodes, and waits until the cluster is complete.
+    pub async fn restart(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
             node.start(&self.settings);
         }
         self.whole().await;
     }
 
-    /// Ends every node. None of them has met with an error that it had to report.
-    pub(crate) fn end(mut self) {
+    /// Ends every node, and checks that no node has logged an error or a panic.
+    pub fn end(mut self) {
         for at in 0..3 {
             if self.nodes[at].process.is_some() {
                 self.kill(at);
@@ -212,8 +209,8 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until every node is ready, and has its part of everything.
-    pub(crate) async fn whole(&self) {
+    /// Waits until every node is ready and every shard has three replicas.
+    pub async fn whole(&self) {
         eventually(
             "every shard has three replicas, and every node is ready",
             async || {
@@ -234,8 +231,8 @@ impl Cluster {
     }
 }
 
-/// Ends what a failed test leaves behind, and says what the nodes said.
-impl Drop for Cluster {
+/// Ends the processes of a failed test, and prints the last lines of their logs.
+impl Drop for ProcessCluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
             drop(node.process.take());
@@ -249,26 +246,24 @@ impl Drop for Cluster {
     }
 }
 
-// === impl Node ===
+// === impl NodeProcess ===
 
-impl Node {
+impl NodeProcess {
     fn start(&mut self, settings: &[(String, String)]) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log_file())
             .unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_rookery"))
+        let process = program()
             .args(["node", "--config"])
             .arg(self.dir.join("node.toml"))
             .env("ROOKERY_CLOCK_FILE", self.clock_file())
             .envs(settings.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        self.process = Some(Process(process));
+        self.process = Some(ProcessGuard(process));
     }
 
     fn clock_file(&self) -> PathBuf {

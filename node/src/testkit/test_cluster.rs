@@ -1,33 +1,32 @@
-//! Several nodes that are one cluster.
+//! Three nodes in this process that form one cluster over real sockets.
 
-use std::time::Duration;
+use super::{Node, eventually};
+use crate::config::{Config, HumanDuration};
 
-use node::config::{Config, HumanDuration};
-
-use crate::support::{Node, PATIENCE};
-
-/// A cluster.
-pub(crate) struct TestCluster {
-    pub(crate) nodes: Vec<Node>,
+/// Nodes of a cluster; each has a replica of every shard.
+pub struct TestCluster {
+    pub nodes: Vec<Node>,
 }
 
 // === impl TestCluster ===
 
 impl TestCluster {
-    /// Three nodes, each of which has every shard.
-    pub(crate) async fn start() -> TestCluster {
+    /// Starts three nodes, and waits until every shard has three replicas.
+    pub async fn start() -> TestCluster {
         TestCluster::with(|_| ()).await
     }
 
-    /// The same, with settings that `change` has the last word on.
-    pub(crate) async fn with(change: impl Fn(&mut Config)) -> TestCluster {
+    /// Starts three nodes with the settings of tests and those of `change`.
+    pub async fn with(change: impl Fn(&mut Config)) -> TestCluster {
         let settings = |config: &mut Config| {
             config.server.workers = 1;
             config.cluster.election_timeout = HumanDuration::secs(1);
             config.limits.sends_per_second = 100_000;
+            config.limits.queries_per_second = 1_000;
             config.tuning.sends_burst = Some(100_000);
             config.tuning.queries_burst = Some(100_000);
             config.tuning.delivered_interval = HumanDuration::millis(60_000);
+            // At the end of a test no client fetches the sessions of a stopping node.
             config.tuning.fetch_timeout = Some(HumanDuration::millis(0));
             change(config);
         };
@@ -43,14 +42,7 @@ impl TestCluster {
             nodes.push(node.await);
         }
         let cluster = TestCluster { nodes };
-        let complete = async {
-            while !cluster.is_complete() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE * 2, complete)
-            .await
-            .expect("every node has every shard");
+        eventually("every node has every shard", async || cluster.is_complete()).await;
         cluster
     }
 
@@ -68,7 +60,7 @@ impl TestCluster {
     }
 
     /// Stops every node.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         for node in self.nodes {
             node.stop().await;
         }

@@ -1,4 +1,4 @@
-//! A client of the event stream (SSE) over a bare socket.
+//! Client of the event stream (SSE) over a bare socket.
 
 use std::net::SocketAddr;
 
@@ -6,45 +6,37 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::PATIENCE;
+use super::within;
 
-/// An event stream that is being read.
-pub(crate) struct Stream {
+/// Event stream that is being read.
+pub struct Stream {
     socket: TcpStream,
-    /// As they came, in chunks.
+    /// Bytes as they arrived, in chunks.
     raw: Vec<u8>,
-    /// The text of the stream that was not taken yet.
+    /// Text of the stream that is not consumed yet.
     text: String,
     over: bool,
-    /// The head of the response.
-    pub(crate) head: String,
-    /// Comments so far.
-    pub(crate) comments: usize,
-    /// The last time to come back.
-    pub(crate) retry: Option<u64>,
+    pub head: String,
+    /// Number of comments so far.
+    pub comments: usize,
+    /// Last reconnection time that the server set.
+    pub retry: Option<u64>,
 }
 
-/// One event.
+/// Event of the stream.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    /// Its `id`, empty if there is none.
-    pub(crate) id: String,
-    /// Its name.
-    pub(crate) name: String,
-    /// Its data.
-    pub(crate) data: Value,
+pub struct Entry {
+    /// Empty if the event has no `id`.
+    pub id: String,
+    pub name: String,
+    pub data: Value,
 }
 
 // === impl Stream ===
 
 impl Stream {
-    /// Asks for the events of a user, with further header lines, and with a small receive buffer if given one.
-    pub(crate) async fn open(
-        addr: SocketAddr,
-        query: &str,
-        headers: &str,
-        receive_buffer: Option<u32>,
-    ) -> Stream {
+    /// Requests the events of a user with further header lines, and with a receive buffer of this size if one is given.
+    pub async fn open(addr: SocketAddr, query: &str, headers: &str, receive_buffer: Option<u32>) -> Stream {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
@@ -68,13 +60,13 @@ impl Stream {
             assert!(stream.more().await, "the head of a response");
         };
         stream.head = String::from_utf8(stream.raw.drain(..end).collect()).unwrap();
-        // What came with the head.
+        // Chunks may arrive together with the head.
         stream.unpack();
         stream
     }
 
-    /// The stream of a user's device, behind the last event that it has.
-    pub(crate) async fn of(addr: SocketAddr, user: &str, last: Option<&str>) -> Stream {
+    /// Opens the stream of a user's device behind the last event that it has.
+    pub async fn of(addr: SocketAddr, user: &str, last: Option<&str>) -> Stream {
         let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let headers = format!("Authorization: Bearer dev:{user}\r\n{last}");
         let stream = Stream::open(addr, "?device=phone", &headers, None).await;
@@ -82,18 +74,16 @@ impl Stream {
         stream
     }
 
-    /// The next event; `None` at the end of the stream.
-    pub(crate) async fn next(&mut self) -> Option<Entry> {
-        tokio::time::timeout(PATIENCE, self.next_now())
-            .await
-            .expect("the stream goes on, or ends")
+    /// Returns the next event; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Entry> {
+        within("the stream continues or ends", self.next_now()).await
     }
 
-    /// Waits for comments, while there are no events.
-    pub(crate) async fn comments_reach(&mut self, least: usize) {
+    /// Waits for this number of comments, without an event between them.
+    pub async fn comments_reach(&mut self, least: usize) {
         let waiting = async {
             while self.comments < least {
-                assert!(self.more().await, "the stream goes on");
+                assert!(self.more().await, "the stream continues");
                 self.unpack();
                 while let Some((block, rest)) = self.text.split_once("\n\n") {
                     let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -102,14 +92,12 @@ impl Stream {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("comments come");
+        within("comments come", waiting).await;
     }
 
-    /// The next event, which has this name.
-    pub(crate) async fn expect(&mut self, name: &str) -> Entry {
-        let entry = self.next().await.expect("the stream goes on");
+    /// Returns the next event, which must have this name.
+    pub async fn expect(&mut self, name: &str) -> Entry {
+        let entry = self.next().await.expect("the stream continues");
         assert_eq!(entry.name, name, "{entry:?}");
         entry
     }
@@ -151,7 +139,7 @@ impl Stream {
         data.map(|data| Entry { id, name, data })
     }
 
-    /// Takes whole chunks out of what came.
+    /// Moves the text of complete chunks to `text`.
     fn unpack(&mut self) {
         loop {
             let Some(end) = self.raw.windows(2).position(|window| window == b"\r\n") else {

@@ -1,50 +1,47 @@
-//! A client with habits: what it does over its WebSocket, and what over REST.
+//! Client that divides its operations between the WebSocket and REST.
 //!
-//! Whatever the habits, it follows the one rule of every client: apply the next event, keep a later one, ignore the rest.
+//! Every division follows the rule of all clients: apply the next event, store a later one, ignore the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::http::{Call, Reply};
-use crate::support::{Client, Node};
+use super::{Call, Client, Node, Reply};
 
-/// What goes over the WebSocket; everything else goes over REST.
+/// Operations over the WebSocket; all others go over REST.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SocketUse {
-    /// Everything.
+pub enum SocketUse {
+    /// All operations.
     Socket,
-    /// Receiving, and typing.
     ReceiveAndType,
-    /// Receiving.
     Receive,
-    /// Nothing: it polls for what happens.
+    /// No WebSocket: events come by polling.
     Poll,
-    /// Nothing: it asks `sync` for what it misses.
+    /// No WebSocket: events come by `sync`.
     Resync,
 }
 
-pub(crate) struct TestUser<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) socket_use: SocketUse,
+pub struct TestUser<'a> {
+    pub name: &'static str,
+    pub socket_use: SocketUse,
     node: &'a Node,
     socket: Option<Client>,
-    /// The session that is polled, and the last event from it.
+    /// Polled session and its last event.
     polled: Option<(String, u64)>,
     next_id: i64,
     c: String,
-    /// Every event that was applied, by its `s`, without its number.
-    pub(crate) log: BTreeMap<u64, Value>,
+    /// Applied events by their `s`, without the session's number.
+    pub log: BTreeMap<u64, Value>,
     early: BTreeMap<u64, Value>,
-    /// Who was seen to type.
+    /// Users whose typing was received.
     typing: BTreeSet<String>,
 }
 
 // === impl TestUser ===
 
 impl<'a> TestUser<'a> {
-    /// Somebody who is in no conversation yet.
-    pub(crate) async fn new(name: &'static str, socket_use: SocketUse, node: &'a Node) -> TestUser<'a> {
+    /// Connects a user without a conversation.
+    pub async fn new(name: &'static str, socket_use: SocketUse, node: &'a Node) -> TestUser<'a> {
         let socket = match socket_use {
             SocketUse::Resync | SocketUse::Poll => None,
             _ => Some(node.client(name).await),
@@ -62,14 +59,14 @@ impl<'a> TestUser<'a> {
             typing: BTreeSet::new(),
         };
         if socket_use == SocketUse::Poll {
-            // The first begins the session.
+            // The first poll begins the session.
             person.listen().await;
         }
         person
     }
 
-    /// Makes the group.
-    pub(crate) async fn create(&mut self, members: &[&str]) -> String {
+    /// Creates a group and returns its id.
+    pub async fn create(&mut self, members: &[&str]) -> String {
         let body = json!({ "kind": "group", "cid": "make", "members": members });
         let made = match self.socket_use {
             SocketUse::Socket => self.ask("create", body).await,
@@ -78,14 +75,14 @@ impl<'a> TestUser<'a> {
         made["c"].as_str().unwrap().to_owned()
     }
 
-    /// Everything from now on is about this conversation; what happened in it is fetched.
-    pub(crate) async fn enter(&mut self, c: &str) {
+    /// Selects the conversation of all further operations, and fetches its events.
+    pub async fn enter(&mut self, c: &str) {
         self.c = c.to_owned();
         self.resync().await;
     }
 
-    /// Lists its threads.
-    pub(crate) async fn threads(&mut self) -> Value {
+    /// Returns the user's conversation list.
+    pub async fn threads(&mut self) -> Value {
         let mut page = match self.socket_use {
             SocketUse::Socket => self.ask("list", json!({})).await,
             _ => self.call("GET", "/v1/conversations", None).await.is(200),
@@ -93,8 +90,8 @@ impl<'a> TestUser<'a> {
         page["items"].take()
     }
 
-    /// Lists what was said.
-    pub(crate) async fn messages(&mut self) -> Vec<(u64, Value)> {
+    /// Returns the messages with their positions.
+    pub async fn messages(&mut self) -> Vec<(u64, Value)> {
         let list = match self.socket_use {
             SocketUse::Socket => {
                 let c = self.c.clone();
@@ -111,8 +108,8 @@ impl<'a> TestUser<'a> {
             .collect()
     }
 
-    /// Sends a message, and returns its place.
-    pub(crate) async fn send(&mut self, cid: &str, b: Value) -> u64 {
+    /// Sends a message and returns its position.
+    pub async fn send(&mut self, cid: &str, b: Value) -> u64 {
         let body = json!({ "c": self.c, "cid": cid, "b": b });
         let ack = match self.socket_use {
             SocketUse::Socket => self.ask("send", body).await,
@@ -126,8 +123,8 @@ impl<'a> TestUser<'a> {
             .unwrap_or_else(|| panic!("{} got {ack}", self.name))
     }
 
-    /// Says that it types.
-    pub(crate) async fn types(&mut self) {
+    /// Sends that the user is typing.
+    pub async fn types(&mut self) {
         let body = json!({ "t": "typing", "c": self.c, "on": true });
         match (self.socket_use, &mut self.socket) {
             (SocketUse::Socket | SocketUse::ReceiveAndType, Some(socket)) => {
@@ -140,15 +137,15 @@ impl<'a> TestUser<'a> {
         }
     }
 
-    /// Waits until it is shown that somebody types; events that come before are heard.
-    pub(crate) async fn sees_typing(&mut self, who: &str) {
+    /// Waits for the typing of a user, and applies the events before it.
+    pub async fn sees_typing(&mut self, who: &str) {
         while !self.typing.contains(who) {
             self.listen().await;
         }
     }
 
-    /// Marks everything up to `s` as seen.
-    pub(crate) async fn saw(&mut self, s: u64) {
+    /// Moves the read cursor to `s`.
+    pub async fn saw(&mut self, s: u64) {
         match self.socket_use {
             SocketUse::Socket => {
                 let c = self.c.clone();
@@ -162,8 +159,8 @@ impl<'a> TestUser<'a> {
         }
     }
 
-    /// How far each member has read, as this one is told.
-    pub(crate) async fn seen_by(&mut self) -> BTreeMap<String, u64> {
+    /// Returns the read position of each member, as shown to this user.
+    pub async fn seen_by(&mut self) -> BTreeMap<String, u64> {
         let c = self.c.clone();
         let members = match self.socket_use {
             SocketUse::Socket => self.ask("members", json!({ "c": c })).await,
@@ -182,14 +179,14 @@ impl<'a> TestUser<'a> {
         items.iter().map(read).collect()
     }
 
-    /// Receives until it has everything up to `s`.
-    pub(crate) async fn receive(&mut self, s: u64) {
+    /// Receives until every event up to `s` is applied.
+    pub async fn receive(&mut self, s: u64) {
         while self.last() < s {
             self.listen().await;
         }
     }
 
-    /// Takes what comes next, its own way.
+    /// Receives the next events over the user's transport.
     async fn listen(&mut self) {
         match (&mut self.socket, self.socket_use) {
             (Some(socket), _) => {
@@ -213,8 +210,8 @@ impl<'a> TestUser<'a> {
         }
     }
 
-    /// Fetches what is missing.
-    pub(crate) async fn resync(&mut self) {
+    /// Fetches missing events by `sync`.
+    pub async fn resync(&mut self) {
         let have = json!({ "have": [[self.c, self.last()]] });
         let delta = match self.socket_use {
             SocketUse::Socket => self.ask("sync", have).await,
@@ -249,7 +246,7 @@ impl<'a> TestUser<'a> {
         call.to(self.node).await
     }
 
-    /// Asks over the socket; events that come before the answer are heard.
+    /// Sends a request over the socket, and applies the events before its response.
     async fn ask(&mut self, t: &str, fields: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
@@ -278,7 +275,7 @@ impl<'a> TestUser<'a> {
         }
     }
 
-    /// The rule.
+    /// Applies the next event, stores a later one and ignores the rest.
     fn apply(&mut self, event: Value) {
         let s = event["s"].as_u64().unwrap();
         if s > self.last() {

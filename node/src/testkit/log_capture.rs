@@ -1,4 +1,4 @@
-//! A WARN or an ERROR that no test expects fails the test.
+//! Capture of the log: an unexpected WARN or ERROR fails the test.
 
 use std::fmt::Debug;
 use std::sync::Mutex;
@@ -8,29 +8,29 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What alarmed so far, in this process.
+/// Unexpected lines of this process so far.
 static ALARMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// While it lives nothing alarming may be logged; checked at its end.
-pub(crate) struct Quiet(());
+/// Guard that fails the test on drop if the process has logged an unexpected WARN or ERROR.
+pub struct LogCapture(());
 
-struct Alarms;
+struct AlarmLayer;
 
 #[derive(Default)]
-struct Text(String);
+struct EventText(String);
 
-// === impl Quiet ===
+// === impl LogCapture ===
 
-impl Quiet {
-    /// Starts to listen.
-    pub(crate) fn expected() -> Quiet {
-        // Only the first of the process installs it.
-        let _installed = tracing_subscriber::registry().with(Alarms).try_init();
-        Quiet(())
+impl LogCapture {
+    /// Begins the capture for the whole process.
+    pub fn start() -> LogCapture {
+        // Only the first call of a process installs the layer.
+        let _installed = tracing_subscriber::registry().with(AlarmLayer).try_init();
+        LogCapture(())
     }
 }
 
-impl Drop for Quiet {
+impl Drop for LogCapture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let alarms = ALARMS.lock().unwrap();
@@ -39,21 +39,21 @@ impl Drop for Quiet {
     }
 }
 
-// === impl Alarms, Text ===
+// === impl AlarmLayer, EventText ===
 
-impl<S: Subscriber> Layer<S> for Alarms {
+impl<S: Subscriber> Layer<S> for AlarmLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
-        // Those two call ordinary things by loud names; the server leaves them out of its log too.
+        // These crates log ordinary events at WARN and ERROR; the server leaves them out of its log too.
         let loud = ["openraft", "actix_http"]
             .iter()
             .any(|target| metadata.target().starts_with(target));
-        // Tests stop receivers of posts and make them refuse, and look at what comes of it.
+        // Tests stop receivers of webhooks and make them refuse, and check the effects.
         let provoked = metadata.target().starts_with("node::webhook");
         if *metadata.level() <= Level::WARN && !loud && !provoked {
-            let mut text = Text(format!("{} {}:", metadata.level(), metadata.target()));
+            let mut text = EventText(format!("{} {}:", metadata.level(), metadata.target()));
             event.record(&mut text);
-            // So do tests that remove a node while it runs; the others say that they refuse it.
+            // Tests remove a node while it runs; the other nodes log that they refuse it.
             if !text.0.contains("removed from the cluster") {
                 ALARMS.lock().unwrap().push(text.0);
             }
@@ -61,7 +61,7 @@ impl<S: Subscriber> Layer<S> for Alarms {
     }
 }
 
-impl Visit for Text {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.push_str(&format!(" {field}={value:?}"));
     }

@@ -1,18 +1,18 @@
-//! A client that goes on with its session.
+//! Clients that resume their sessions.
 
 use serde_json::{Value, json};
 
 use super::{Client, Incoming, Node};
 
-/// A client as it is known to the server: what it has to say to go on with its session.
+/// State that a client has to present to resume its session.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) sid: String,
-    pub(crate) n: u64,
+pub struct Known {
+    pub sid: String,
+    pub n: u64,
 }
 
-/// The `auth` of a device, which wants to go on with a session if it knows one.
-pub(crate) fn auth(user: &str, device: &str, known: Option<&Known>) -> String {
+/// Returns the `auth` of a device, with a resume point if the device has one.
+pub fn auth(user: &str, device: &str, known: Option<&Known>) -> String {
     let mut auth = json!({"t":"auth","id":0,"token":format!("dev:{user}"),"device":device,"instance":"one"});
     if let Some(Known { sid, n }) = known {
         auth["resume"] = json!({"sid":sid,"n":n});
@@ -20,8 +20,8 @@ pub(crate) fn auth(user: &str, device: &str, known: Option<&Known>) -> String {
     auth.to_string()
 }
 
-/// Connects, and returns the client and its `ready`.
-pub(crate) async fn connect(node: &Node, user: &str, device: &str, known: Option<&Known>) -> (Client, Value) {
+/// Connects a device, and returns the client and its `ready`.
+pub async fn connect(node: &Node, user: &str, device: &str, known: Option<&Known>) -> (Client, Value) {
     let mut client = Client::connect(node.addr()).await;
     client.expect("hello").await;
     client.send(&auth(user, device, known)).await;
@@ -30,17 +30,17 @@ pub(crate) async fn connect(node: &Node, user: &str, device: &str, known: Option
     (client, ready)
 }
 
-/// What a `ready` lets the client know.
-pub(crate) fn known(ready: &Value) -> Known {
+/// Returns the resume point that a `ready` contains.
+pub fn known(ready: &Value) -> Known {
     Known {
         sid: ready["sid"].as_str().unwrap().to_owned(),
         n: ready["n"].as_u64().unwrap(),
     }
 }
 
-/// Checks that the session goes on behind `n`.
+/// Checks that the session continues behind `n`.
 #[track_caller]
-pub(crate) fn is_resumed(ready: &Value, n: u64) {
+pub fn is_resumed(ready: &Value, n: u64) {
     assert_eq!(
         (&ready["resumed"], &ready["n"], ready.get("why")),
         (&json!(true), &json!(n), None),
@@ -48,9 +48,9 @@ pub(crate) fn is_resumed(ready: &Value, n: u64) {
     );
 }
 
-/// Checks that a new session began, and why.
+/// Checks that a new session began, for this reason.
 #[track_caller]
-pub(crate) fn is_refused(ready: &Value, why: &str) {
+pub fn is_refused(ready: &Value, why: &str) {
     assert_eq!(
         (&ready["resumed"], &ready["n"], &ready["why"]),
         (&json!(false), &json!(0), &json!(why)),
@@ -58,8 +58,8 @@ pub(crate) fn is_refused(ready: &Value, why: &str) {
     );
 }
 
-/// The next event, which has this number.
-pub(crate) async fn event(client: &mut Client, n: u64) -> Value {
+/// Returns the next event, which must have this number.
+pub async fn event(client: &mut Client, n: u64) -> Value {
     loop {
         let message = client.json().await;
         if message.get("n").is_some() && message["t"] != "ready" {
@@ -69,8 +69,8 @@ pub(crate) async fn event(client: &mut Client, n: u64) -> Value {
     }
 }
 
-/// Bob's client on a node after it has seen the conversation with alice: its events go on at `n + 1`.
-pub(crate) async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
+/// Connects bob and creates his conversation with alice. His events continue at `n + 1`.
+pub async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
     let (mut bob, ready) = connect(node, "bob", "phone", None).await;
     assert_eq!(ready["resumed"], false);
     say(alice, "bob", "hello").await;
@@ -80,8 +80,8 @@ pub(crate) async fn introduced(node: &Node, alice: &mut Client) -> (Client, Know
     (bob, Known { sid, n: 2 })
 }
 
-/// Sends a message without waiting for its place.
-pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
+/// Sends a message without echo, and returns its ack.
+pub async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     let id = 1_000 + i64::try_from(cid.len()).unwrap();
     let send = json!({"t":"send","id":id,"to":to,"cid":cid,"b":{"text":cid},"echo":false});
     let ack = client.ask(id, &send.to_string()).await;
@@ -89,9 +89,9 @@ pub(crate) async fn say(client: &mut Client, to: &str, cid: &str) -> Value {
     ack
 }
 
-/// Alice says so much to bob, who loses every connection after fewer than `few` events, sometimes before the first, and
-/// goes on at the node that `node_of` names for the round.
-pub(crate) async fn flap<'a>(
+/// Sends `much` messages from alice to bob, who loses every connection after fewer than `few` events, sometimes before the
+/// first, and resumes at the node that `node_of` names for the round.
+pub async fn flap<'a>(
     mut alice: Client,
     (mut bob, mut at): (Client, Known),
     much: u64,
@@ -124,10 +124,10 @@ pub(crate) async fn flap<'a>(
     talking.await.unwrap();
 }
 
-/// Two connections of a device that go on with one session at once, and say something. One of them stays, and the other is
-/// closed in silence. The session goes on exactly where it was, at the one that stays, unless that came when the other had
-/// already used its new name; then by that name. Returns where it goes on.
-pub(crate) async fn race(node: &Node, one: Client, two: Client, at: &Known) -> (Client, Known) {
+/// Resumes one session over two connections at once, and sends a heartbeat over both. One of them remains, and the other
+/// is closed without a message. The session continues exactly at its position over the remaining connection, unless the
+/// other had already used the new session id; then under that id. Returns the client and the resume point.
+pub async fn race(node: &Node, one: Client, two: Client, at: &Known) -> (Client, Known) {
     let (mut one, mut two) = (Racer::new(one), Racer::new(two));
     let text = auth("bob", "phone", Some(at));
     tokio::join!(one.client.send(&text), two.client.send(&text));
@@ -140,15 +140,13 @@ pub(crate) async fn race(node: &Node, one: Client, two: Client, at: &Known) -> (
     let (closed, mut stays) = if second_stays { (one, two) } else { (two, one) };
     stays.client.send(r#"{"t":"hb","id":8}"#).await;
     while !stays.receives(8).await {}
-    let ready = stays.ready.expect("it was told that it is ready");
+    let ready = stays.ready.expect("a ready was received");
     if ready["resumed"] == true {
         is_resumed(&ready, at.n);
         return (stays.client, known(&ready));
     }
     is_refused(&ready, "unknown");
-    let first = closed
-        .ready
-        .expect("the one that came first was told that it is ready");
+    let first = closed.ready.expect("the first connection received a ready");
     is_resumed(&first, at.n);
     let (client, ready) = connect(node, "bob", "phone", Some(&known(&first))).await;
     is_resumed(&ready, at.n);
@@ -167,7 +165,7 @@ impl Racer {
         Racer { client, ready: None }
     }
 
-    /// Listens until the connection is closed with 1000.
+    /// Reads until the connection is closed with 1000.
     async fn is_closed(&mut self) {
         loop {
             match self.client.recv().await {
@@ -179,7 +177,7 @@ impl Racer {
         }
     }
 
-    /// Whether the next message answers this request.
+    /// Tests the next message for being the response to this request.
     async fn receives(&mut self, id: i64) -> bool {
         let message = self.client.json().await;
         let answers = message["id"] == id;

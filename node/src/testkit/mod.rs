@@ -1,0 +1,51 @@
+//! Parts of the integration tests: nodes and clusters, clients of every transport, and a capture of the log.
+//!
+//! | nodes | type | connected by |
+//! |---|---|---|
+//! | one, in this process | [`Node`] | real sockets |
+//! | three, in this process | [`TestCluster`] | real sockets |
+//! | three processes of the binary under test | [`ProcessCluster`] | real sockets |
+//! | any number, without gateways | [`ServiceCluster`] | the simulated network |
+//!
+//! The module exists with the feature `testkit` only. It also re-exports the items of other modules that integration
+//! tests and benches use, so that every other module stays private.
+
+pub mod http;
+pub mod session;
+pub mod stream;
+
+mod golden;
+mod internals;
+mod log_capture;
+mod node;
+mod process;
+mod process_cluster;
+mod receiving_client;
+mod recording_subscriber;
+mod sending_client;
+mod service_cluster;
+mod test_cluster;
+mod test_user;
+mod wait;
+mod webhook_receiver;
+mod websocket;
+mod websocket_frame;
+
+pub use golden::golden;
+pub use http::{Call, Reply, ask, chunks, exchange, get, group, temporary};
+pub use internals::*;
+pub use log_capture::LogCapture;
+pub use node::{Node, config};
+pub use process::{ProcessGuard, program, signal, terminate};
+pub use process_cluster::ProcessCluster;
+pub use receiving_client::{ReceivingClient, TestTransport};
+pub use recording_subscriber::{RecordingSubscriber, cids};
+pub use sending_client::SendingClient;
+pub use service_cluster::{ServiceCluster, ServiceNode, cid, user};
+pub use stream::Stream;
+pub use test_cluster::TestCluster;
+pub use test_user::{SocketUse, TestUser};
+pub use wait::{Found, PATIENCE, eventually, eventually_blocking, unix_ms, within};
+pub use webhook_receiver::{WEBHOOK_SECRET, WebhookReceiver};
+pub use websocket::{Client, Incoming};
+pub use websocket_frame::{TEXT, frame, masked};
