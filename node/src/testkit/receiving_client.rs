@@ -217,7 +217,7 @@ impl ReceivingClient {
         let event = match &mut self.connection {
             ReceivingConnection::Socket(client) => match client.recv().await {
                 Incoming::Text(text) => serde_json::from_str(&text).unwrap(),
-                Incoming::Ping(_) | Incoming::Pong(_) => return true,
+                Incoming::Binary(_) | Incoming::Ping(_) | Incoming::Pong(_) => return true,
                 Incoming::Close(..) | Incoming::End => return false,
             },
             ReceivingConnection::Stream(stream) => match stream.next().await {
