@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::NodeId;
 use node::presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
+use node::rpc::SessionId;
 use node::state_machine::ConversationOp;
 use protocol::event::PresenceState;
 use protocol::{ConversationId, Event, GroupInvite};
@@ -68,7 +69,7 @@ fn phone(instance: &str) -> Option<Device> {
 /// The mark of a session that goes on with no other.
 fn mark() -> SessionMark {
     SessionMark {
-        own: 1,
+        sid: SessionId { node: 1, secret: 1 },
         goes_on: None,
     }
 }

@@ -11,6 +11,7 @@ mod support;
 
 mod test_cluster;
 
+mod device;
 mod drain;
 mod listen;
 mod many;
