@@ -2,8 +2,8 @@
 
 use protocol::command::{
     Authenticate, CreateConversation, DeleteMessage, EditMessage, GetHistory, Heartbeat, JoinConversation,
-    ListConversations, ListMembers, MemberAction, MoveCursor, OpenConversation, ResumeSession, SendMessage,
-    SetReaction, SetRole, SetTyping, SyncRequest, WatchUsers,
+    ListConversations, ListMembers, MemberAction, MoveCursor, OpenConversation, ResumeSession, ResumeTarget,
+    SendMessage, SetReaction, SetRole, SetTyping, SyncRequest, WatchUsers,
 };
 use protocol::limits::PAGE;
 use protocol::{
@@ -22,9 +22,11 @@ pub(crate) fn auth(token: &str, device: &str, instance: &str, resume: Option<(&s
         token: token.to_owned(),
         device: Some(device.to_owned()),
         instance: Some(instance.to_owned()),
-        resume: resume.map(|(sid, n)| ResumeSession {
-            session_id: sid.to_owned(),
-            session_seq: n,
+        resume: resume.map(|(sid, n)| {
+            ResumeTarget::Session(ResumeSession {
+                session_id: sid.to_owned(),
+                session_seq: n,
+            })
         }),
     })
 }

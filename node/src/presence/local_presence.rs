@@ -134,23 +134,25 @@ impl LocalPresence {
         };
         // Stored before the command is sent: the verdict finds the session.
         self.inner.state.borrow_mut().sessions.insert(id, taken);
-        let info = wire::SessionInfo {
+        let session = wire::SessionInfo {
             user: user.clone(),
             tag: id,
+            // Only a device resumes without the id. No other node gets that of a session without one.
+            sid: device.is_some().then_some(mark.sid),
             device: device.map(|device| (device.name, device.instance)),
             since_ms: self.inner.clock.now_ms(),
             asks: true,
-            mark: mark.own,
+            mark: mark.sid.mark(),
             goes_on: mark.goes_on,
+            waiting: false,
         };
         self.inner.order(ReporterCommand::Enter {
             worker: self.inner.worker,
-            session: info,
+            session: session.clone(),
         });
         let guard = PresenceGuard {
             presence: self.clone(),
-            user: user.clone(),
-            id,
+            session,
         };
         // The reporter task only ends with the node, which must not refuse sessions for that.
         let admission = async move { admission.await.unwrap_or(Ok(())) };

@@ -18,6 +18,7 @@
 //! | 25 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
+//! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -72,6 +73,9 @@ pub(crate) const RESUME: u16 = 25;
 pub(crate) const CONFIRM_TRANSFER: u16 = 26;
 /// Cancellation of an unused copy of a session.
 pub(crate) const CANCEL_TRANSFER: u16 = 27;
+
+/// Last session of a device.
+pub(crate) const LAST_SESSION: u16 = 29;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

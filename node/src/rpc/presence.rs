@@ -4,6 +4,8 @@
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::rpc::SessionId;
+
 /// Request to add to a node's presence registration at the owner of a users' shard, or to begin one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RegisterPresence {
@@ -24,7 +26,7 @@ pub(crate) struct RegisterPresence {
     pub(crate) watched: Vec<PresenceWatch>,
 }
 
-/// Connected session of the registering node.
+/// Session of the registering node: a connected one, or a detached one with a named device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionInfo {
     pub(crate) user: UserId,
@@ -39,6 +41,10 @@ pub(crate) struct SessionInfo {
     pub(crate) mark: u64,
     /// Mark of the session that this one resumes; `None` for a new session.
     pub(crate) goes_on: Option<u64>,
+    /// Id of the session, by which its device resumes it; `None` without a device.
+    pub(crate) sid: Option<SessionId>,
+    /// True for a detached session that waits for its device. It is not online and does not count.
+    pub(crate) waiting: bool,
 }
 
 /// Watch on `user` by a session of `viewer`.
@@ -172,6 +178,22 @@ pub(crate) struct PresenceResult {
     pub(crate) view: PresenceView,
 }
 
+/// Query for the last session of a device → `Option<`[`LastSession`]`>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastSessionQuery {
+    pub(crate) shard: u16,
+    pub(crate) user: UserId,
+    pub(crate) device: String,
+}
+
+/// Last session of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastSession {
+    pub(crate) sid: SessionId,
+    /// True if the session is detached.
+    pub(crate) waiting: bool,
+}
+
 /// Start or end of a member's typing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TypingUpdate {
@@ -211,6 +233,8 @@ mod tests {
             asks: true,
             mark: 9,
             goes_on: Some(8),
+            sid: Some(SessionId { node: 2, secret: 300 }),
+            waiting: true,
         };
         let watch = PresenceWatch {
             user: user(),
@@ -231,7 +255,7 @@ mod tests {
             },
             &[
                 1, 1, 2, 3, 4, 1, 1, 1, b'u', 5, 1, 1, b'u', 0xac, 2, 1, 1, b'd', 1, b'i', 7, 1, 9, 1, 8, 1,
-                1, b'u', 1, 1, b'u', 1, b'v', 1,
+                2, 0xac, 2, 1, 1, 1, b'u', 1, 1, b'u', 1, b'v', 1,
             ],
         );
         let state = VersionedPresence {
@@ -320,6 +344,15 @@ mod tests {
             }],
             &[1, 1, 1, 1, 0, 1, 0],
         );
+        let device = "d".to_owned();
+        let query = LastSessionQuery {
+            shard: 1,
+            user: user(),
+            device,
+        };
+        golden(query, &[1, 1, 1, b'u', 1, b'd']);
+        let sid = SessionId { node: 2, secret: 300 };
+        golden(Some(LastSession { sid, waiting: true }), &[1, 1, 2, 0xac, 2, 1]);
         golden(
             TypingUpdate {
                 conv: ConversationId::parse("g").unwrap(),

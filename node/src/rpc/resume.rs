@@ -18,8 +18,8 @@ pub(crate) struct ExportRequest {
     pub(crate) user: UserId,
     /// Device of the client; `None` if it has no name.
     pub(crate) device: Option<String>,
-    /// Session seq of the client's last event.
-    pub(crate) n: u64,
+    /// Session seq of the client's last event; `None` for the last one that it has confirmed.
+    pub(crate) n: Option<u64>,
     /// Id of the successor session.
     pub(crate) by: SessionId,
 }
@@ -39,7 +39,7 @@ pub(crate) enum ExportResponse {
 /// State of an exported session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionSnapshot {
-    /// Events above `n`, in order: the JSON behind the session seq, and the log position that a client with this event
+    /// Events above the session seq `n`, in order: the JSON behind the session seq, and the log position that a client with this event
     /// has reached. `None` for an event without a log position.
     pub(crate) events: Vec<(Bytes, Option<(ConversationId, u64)>)>,
     /// Subscribed conversations, each with the last seq that is among `events` or precedes them.
@@ -53,6 +53,8 @@ pub(crate) struct SessionSnapshot {
     pub(crate) watching: Vec<UserId>,
     /// The client's own messages without echo whose events have not arrived yet.
     pub(crate) quiet: Vec<(ConversationId, ClientMessageId)>,
+    /// Session seq that the first of `events` follows.
+    pub(crate) n: u64,
 }
 
 /// Confirmation that the client uses the successor → `true` if no other successor has been confirmed.
@@ -86,10 +88,10 @@ mod tests {
                 sid: SID,
                 user: UserId::parse("u").unwrap(),
                 device: Some("d".to_owned()),
-                n: 4,
+                n: Some(4),
                 by: BY,
             },
-            &[1, 2, 0xac, 2, 1, b'u', 1, 1, b'd', 4, 3, 1],
+            &[1, 2, 0xac, 2, 1, b'u', 1, 1, b'd', 1, 4, 3, 1],
         );
         golden(ConfirmRequest { sid: SID, by: BY }, &[1, 2, 0xac, 2, 3, 1]);
         golden(CancelRequest { sid: SID }, &[1, 2, 0xac, 2]);
@@ -110,10 +112,11 @@ mod tests {
                 delivered: vec![(conv.clone(), 4)],
                 watching: vec![UserId::parse("w").unwrap()],
                 quiet: vec![(conv, ClientMessageId::parse("i").unwrap())],
+                n: 9,
             }),
             &[
                 1, 0, 2, 2, b'{', b'}', 1, 1, b'g', 5, 1, b'}', 0, 1, 1, b'g', 5, 1, 1, b'g', 1, 1, 1, b'g',
-                4, 1, 1, b'w', 1, 1, b'g', 1, b'i',
+                4, 1, 1, b'w', 1, 1, b'g', 1, b'i', 9,
             ],
         );
         golden(ExportResponse::Expired, &[1, 1]);

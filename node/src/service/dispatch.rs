@@ -170,6 +170,7 @@ impl Service for RpcDispatcher {
             rpc::PRESENCE_HEARTBEAT => super::presence_rpc::heartbeat(&self.shared, from, &body, reply),
             rpc::PRESENCE_UPDATES => self.shared.updates.on_updates(from, &body, reply),
             rpc::PRESENCE => super::presence_rpc::presence(&self.shared, &body, reply),
+            rpc::LAST_SESSION => super::presence_rpc::last_session(&self.shared, &body, reply),
             // Sessions are registered during startup; until then the caller may retry.
             _ if SessionRegistry::serves(method) => match self.sessions.get() {
                 Some(sessions) => sessions.call(method, &body, reply),

@@ -10,8 +10,8 @@ use storage::ShardState as Rows;
 
 use crate::presence::RegistrationAnswer;
 use crate::rpc::presence::{
-    Asked, ForgottenSessions, PresenceHeartbeats, PresenceQuery, PresenceRegistered, PresenceResult,
-    PresenceView, RegisterPresence, VersionedPresence,
+    Asked, ForgottenSessions, LastSessionQuery, PresenceHeartbeats, PresenceQuery, PresenceRegistered,
+    PresenceResult, PresenceView, RegisterPresence, VersionedPresence,
 };
 use crate::rpc::{self, RpcError};
 use crate::shard::queries::serve::readable;
@@ -78,6 +78,30 @@ pub(crate) fn heartbeat(shared: &Arc<ShardDeps>, from: NodeId, body: &Bytes, rep
     });
     let forgotten: ForgottenSessions = unknown.map(|(shard, _, _)| shard).collect();
     reply.send(Ok(rpc::encode(&forgotten)));
+}
+
+/// Handles a request of [`rpc::LAST_SESSION`].
+pub(crate) fn last_session(shared: &Arc<ShardDeps>, body: &Bytes, reply: Responder) {
+    let query: LastSessionQuery = match rpc::decode(body) {
+        Ok(query) => query,
+        Err(error) => return refuse(reply, &RpcError::Bad(error.to_string())),
+    };
+    let shard = ShardId(query.shard);
+    let Some(active) = shared.active(shard) else {
+        return refuse(reply, &shared.client.not_owner(shard));
+    };
+    let now = Instant::now();
+    let (last, is_stable) = active.users.look(|users| {
+        (
+            users.last_session(&query.user, &query.device),
+            users.is_stable(now),
+        )
+    });
+    if last.is_none() && !is_stable {
+        // The node of the session may not have registered it yet; the caller retries.
+        return refuse(reply, &RpcError::Busy);
+    }
+    reply.send(Ok(rpc::encode(&last)));
 }
 
 /// Handles a request of [`rpc::PRESENCE`].

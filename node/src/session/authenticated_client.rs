@@ -1,7 +1,7 @@
 //! Client that has presented a valid token, and the point at which it resumes.
 
 use protocol::answer::ReadyResponse;
-use protocol::command::{Authenticate, ResumeSession};
+use protocol::command::{Authenticate, DeviceResume, ResumeSession, ResumeTarget};
 use tokio::sync::oneshot;
 
 use crate::auth::TokenIdentity;
@@ -26,6 +26,13 @@ pub struct AuthenticatedClient {
 pub enum ResumePoint {
     /// Behind event `n` of this session.
     Behind(SessionId, u64),
+    /// Behind event `from` of the last session of the client's device.
+    Device {
+        /// `None`: behind the last event that the client has confirmed.
+        from: Option<u64>,
+    },
+    /// The start of a new session, which ends the last one of the client's device.
+    Clean,
     /// The client sent an invalid session id or number.
     Invalid,
 }
@@ -63,15 +70,18 @@ impl ResumePoint {
     }
 }
 
-impl From<&ResumeSession> for ResumePoint {
-    fn from(
-        ResumeSession {
-            session_id: sid,
-            session_seq: n,
-        }: &ResumeSession,
-    ) -> ResumePoint {
-        sid.parse()
-            .map_or(ResumePoint::Invalid, |sid| ResumePoint::Behind(sid, *n))
+impl From<&ResumeTarget> for ResumePoint {
+    fn from(target: &ResumeTarget) -> ResumePoint {
+        match target {
+            ResumeTarget::Session(ResumeSession {
+                session_id: sid,
+                session_seq: n,
+            }) => sid
+                .parse()
+                .map_or(ResumePoint::Invalid, |sid| ResumePoint::Behind(sid, *n)),
+            ResumeTarget::Device(DeviceResume::Device) => ResumePoint::Device { from: None },
+            ResumeTarget::Device(DeviceResume::Clean) => ResumePoint::Clean,
+        }
     }
 }
 

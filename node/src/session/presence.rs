@@ -10,8 +10,10 @@ use crate::shard_client::CommandError;
 /// Presence of one session.
 #[derive(Default)]
 pub(super) struct SessionPresence {
-    /// `None` while the client is offline.
+    /// `None` while the client is offline and has no device.
     guard: Option<PresenceGuard>,
+    /// True while the guard registers the session as waiting for its device.
+    is_waiting: bool,
     /// `None`: the client named no device.
     device: Option<Device>,
     /// `None` for a token without a login.
@@ -44,15 +46,28 @@ impl SessionPresence {
     /// Stores the guard of the session's registration.
     pub(super) fn enter(&mut self, guard: PresenceGuard) {
         self.guard = Some(guard);
+        self.is_waiting = false;
     }
 
-    /// Removes the session from the presence registry.
+    /// Takes the session offline. With a device it stays registered as waiting.
     pub(super) fn leave(&mut self) {
+        if self.is_waiting {
+            return;
+        }
+        self.is_waiting = self.guard.as_mut().is_some_and(PresenceGuard::wait);
+        if !self.is_waiting {
+            self.guard = None;
+        }
+    }
+
+    /// Removes a session that has ended from the presence registry.
+    pub(super) fn end(&mut self) {
         self.guard = None;
+        self.is_waiting = false;
     }
 
     pub(super) fn is_online(&self) -> bool {
-        self.guard.is_some()
+        self.guard.is_some() && !self.is_waiting
     }
 
     /// Returns true if the registry decides which session of the device is connected.

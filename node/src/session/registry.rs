@@ -298,6 +298,24 @@ impl SessionRegistry {
             .unwrap_or(true)
     }
 
+    /// Ends the session `last` of a client that starts anew with the session `by`. Best effort, in the background.
+    pub(super) fn supersede(&self, last: SessionId, by: SessionId, who: &SessionIdentity) {
+        let sessions = self.clone();
+        // The export makes `by` the successor, whose confirmation ends a connected session, too.
+        let export = ExportRequest {
+            sid: last,
+            user: who.user.clone(),
+            device: who.device.clone(),
+            n: None,
+            by,
+        };
+        self.inner.runtime.spawn(async move {
+            if let Some(ExportResponse::Snapshot(_)) = sessions.ask(last, rpc::RESUME, &export).await {
+                sessions.confirm(last, by).await;
+            }
+        });
+    }
+
     /// Terminates a copy that its client never used. Best effort, in the background.
     pub(super) fn cancel(&self, sid: SessionId) {
         let sessions = self.clone();

@@ -46,7 +46,7 @@ use super::state_machine::query::{IndexPage, OpenQuery, PlacedEntry, ShardQuery,
 use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::submit::AppliedReply;
-use crate::rpc::{self, NumberedQuery};
+use crate::rpc::{self, NumberedQuery, SessionId};
 
 /// Events per conversation in a `sync`.
 const SYNC_EVENTS: u32 = 50;
@@ -183,6 +183,16 @@ impl ShardClient {
     /// Returns the presence of `user` as visible to `viewer`. A blocked viewer gets no state later than the block.
     pub async fn presence(&self, viewer: &UserId, user: &UserId) -> Result<VisiblePresence, CommandError> {
         presence_query::presence(&self.shared, viewer, user).await
+    }
+
+    /// Returns the id of the last session of a device, connected or waiting, on any node.
+    pub(crate) async fn last_session(
+        &self,
+        user: &UserId,
+        device: &str,
+    ) -> Result<Option<SessionId>, CommandError> {
+        let last = presence_query::last_session(&self.shared, user, device).await?;
+        Ok(last.map(|last| last.sid))
     }
 
     /// Publishes to the members that the user types or has stopped. There is no acknowledgement; the notice of a

@@ -10,7 +10,9 @@ use protocol::UserId;
 use super::command_error::CommandError;
 use super::queries::ask;
 use crate::rpc;
-use crate::rpc::presence::{Asked, PresenceQuery, VisiblePresence, visible_to};
+use crate::rpc::presence::{
+    Asked, LastSession, LastSessionQuery, PresenceQuery, VisiblePresence, visible_to,
+};
 use crate::shard_client::ClientContext;
 
 /// Returns the presence of `user` as visible to `viewer`.
@@ -29,6 +31,22 @@ pub(crate) async fn presence(
     let found: Asked = ask(shared, shard, rpc::PRESENCE, &question).await?;
     let found = found.first().ok_or_else(CommandError::unavailable)?;
     Ok(visible_to(found.view))
+}
+
+/// Returns the last session of a device of `user`.
+pub(crate) async fn last_session(
+    shared: &Arc<ClientContext>,
+    user: &UserId,
+    device: &str,
+) -> Result<Option<LastSession>, CommandError> {
+    let cluster = shared.cluster().ok_or_else(CommandError::unavailable)?;
+    let shard = cluster.shard_of(user);
+    let query = LastSessionQuery {
+        shard: shard.0,
+        user: user.clone(),
+        device: device.to_owned(),
+    };
+    ask(shared, shard, rpc::LAST_SESSION, &query).await
 }
 
 /// Returns true if `user` blocks `other`, according to the user's shard.

@@ -7,6 +7,7 @@ pub use crate::lifecycle::{Error as StartError, Running, start};
 pub use crate::presence::{
     Device, EvictionReason, LocalPresence, PresenceGuard, PresenceSink, SessionMark, SessionRefused,
 };
+pub use crate::rpc::SessionId;
 pub use crate::shard::{Settings, WebhookTarget};
 pub use crate::shard_client::{CommandAck, CommandError, ShardClient};
 pub use crate::state_machine::query::{HistoryRange, HistoryRequest, MembersQuery, MessagesQuery};

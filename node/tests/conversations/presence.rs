@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cluster::NodeId;
 use node::testkit::{
     ConversationOp, Device, EvictionReason, PresenceGuard, PresenceSink, RecordingSubscriber, ServiceCluster,
-    ServiceNode, SessionMark, SessionRefused, eventually, user,
+    ServiceNode, SessionId, SessionMark, SessionRefused, eventually, user,
 };
 use protocol::event::PresenceState;
 use protocol::{ConversationId, Event, GroupInvite};
@@ -68,7 +68,7 @@ fn phone(instance: &str) -> Option<Device> {
 /// The mark of a session that goes on with no other.
 fn mark() -> SessionMark {
     SessionMark {
-        own: 1,
+        sid: SessionId { node: 1, secret: 1 },
         goes_on: None,
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod messages;
 pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod reactions;
+pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod sync;

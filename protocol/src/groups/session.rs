@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::check::{Rejection, longest};
+use crate::check::{Rejection, bad, longest};
 use crate::close::CloseCode;
 use crate::cost::CommandCost;
+use crate::groups::resume::ResumeTarget;
 use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::shape::{CommandFields, EventFields, ShapeFields};
@@ -48,19 +49,7 @@ pub struct Authenticate {
     pub instance: Option<String>,
     /// The session to resume; absent for a new session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<ResumeSession>,
-}
-
-/// The session to resume and the last event that the client has applied.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = command::Resume)]
-pub struct ResumeSession {
-    /// The `sid` from the `ready` of that session.
-    #[serde(rename = "sid")]
-    pub session_id: String,
-    /// The last event number that the client has applied.
-    #[serde(rename = "n")]
-    pub session_seq: u64,
+    pub resume: Option<ResumeTarget>,
 }
 
 /// Fields of the `ready` response: the session has begun or was resumed.
@@ -148,7 +137,7 @@ pub struct CloseEvent {
     pub retry_ms: u64,
 }
 
-// === impl Authenticate, ResumeSession ===
+// === impl Authenticate ===
 
 impl fmt::Debug for Authenticate {
     /// Formats without secrets: the token and the session id are left out.
@@ -157,14 +146,6 @@ impl fmt::Debug for Authenticate {
             .field("device", &self.device)
             .field("instance", &self.instance)
             .field("resume", &self.resume)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ResumeSession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResumeSession")
-            .field("session_seq", &self.session_seq)
             .finish_non_exhaustive()
     }
 }
@@ -206,9 +187,16 @@ impl CommandFields for Authenticate {
         longest("instance", self.instance.as_deref(), limits::DEVICE_BYTES)?;
         longest(
             "resume.sid",
-            self.resume.as_ref().map(|resume| resume.session_id.as_str()),
+            match &self.resume {
+                Some(ResumeTarget::Session(resume)) => Some(resume.session_id.as_str()),
+                Some(ResumeTarget::Device(_)) | None => None,
+            },
             limits::CURSOR_BYTES,
-        )
+        )?;
+        if matches!(self.resume, Some(ResumeTarget::Device(_))) && self.device.is_none() {
+            return Err(bad("resume by device needs a device"));
+        }
+        Ok(())
     }
 
     fn cost(&self) -> CommandCost {

@@ -31,12 +31,30 @@ fn every_command_has_its_frozen_text() {
                 token: "dev:alice".into(),
                 device: Some("phone-1".into()),
                 instance: Some("x7".into()),
-                resume: Some(command::ResumeSession {
+                resume: Some(command::ResumeTarget::Session(command::ResumeSession {
                     session_id: "s1".into(),
                     session_seq: 412,
-                }),
+                })),
             }),
             r#"{"t":"auth","id":7,"token":"dev:alice","device":"phone-1","instance":"x7","resume":{"sid":"s1","n":412}}"#,
+        ),
+        (
+            ClientCommand::Auth(command::Authenticate {
+                token: "t".into(),
+                device: Some("phone-1".into()),
+                instance: None,
+                resume: Some(command::ResumeTarget::Device(command::DeviceResume::Device)),
+            }),
+            r#"{"t":"auth","id":7,"token":"t","device":"phone-1","resume":"device"}"#,
+        ),
+        (
+            ClientCommand::Auth(command::Authenticate {
+                token: "t".into(),
+                device: Some("phone-1".into()),
+                instance: None,
+                resume: Some(command::ResumeTarget::Device(command::DeviceResume::Clean)),
+            }),
+            r#"{"t":"auth","id":7,"token":"t","device":"phone-1","resume":"clean"}"#,
         ),
         (
             ClientCommand::Auth(command::Authenticate {

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use protocol::ClientCommand;
 use protocol::command::{
-    Authenticate, BlockUser, CreateConversation, DeleteMessage, EditMessage, GetHistory, Heartbeat,
-    JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction, MoveCursor,
-    OpenConversation, ResumeSession, SendMessage, SetReaction, SetRole, SetTyping, SyncRequest,
+    Authenticate, BlockUser, CreateConversation, DeleteMessage, DeviceResume, EditMessage, GetHistory,
+    Heartbeat, JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction, MoveCursor,
+    OpenConversation, ResumeSession, ResumeTarget, SendMessage, SetReaction, SetRole, SetTyping, SyncRequest,
     UpdateConversation, UpdateProfile, WatchUsers,
 };
 
@@ -167,10 +167,16 @@ fn membership() -> Vec<BoxedStrategy<ClientCommand>> {
 }
 
 fn auth() -> impl Strategy<Value = Authenticate> {
-    let resume = (words(), any::<u64>()).prop_map(|(session_id, session_seq)| ResumeSession {
-        session_id,
-        session_seq,
-    });
+    let resume = prop_oneof![
+        (words(), any::<u64>()).prop_map(|(session_id, session_seq)| {
+            ResumeTarget::Session(ResumeSession {
+                session_id,
+                session_seq,
+            })
+        }),
+        Just(ResumeTarget::Device(DeviceResume::Device)),
+        Just(ResumeTarget::Device(DeviceResume::Clean)),
+    ];
     (words(), opt(words()), opt(words()), opt(resume)).prop_map(|(token, device, instance, resume)| {
         Authenticate {
             token,

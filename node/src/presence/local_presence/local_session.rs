@@ -3,6 +3,7 @@
 use protocol::{ClientMessageId, UserId};
 use tokio::sync::oneshot;
 
+use crate::rpc::SessionId;
 use crate::rpc::presence::SessionAdmission;
 
 /// Device of a session, with the instance of its app: at most one session per device is connected.
@@ -13,11 +14,10 @@ pub struct Device {
     pub instance: String,
 }
 
-/// Marks that identify a session across connections.
+/// Identity of a session across connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionMark {
-    /// Mark of the session itself.
-    pub own: u64,
+    pub sid: SessionId,
     /// Mark of the session that it resumes; `None` for a new one.
     pub goes_on: Option<u64>,
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::rpc::SessionId;
 use crate::rpc::presence::{SessionAdmission, VisiblePresence};
 
 /// Session with room for a given number of events.
@@ -86,7 +87,7 @@ async fn a_slow_session_gets_the_newest_state_once_there_is_room() {
 async fn a_verdict_that_comes_too_late_ends_the_session_all_the_same() {
     let (presence, mut orders) = presence();
     let mark = SessionMark {
-        own: 1,
+        sid: SessionId { node: 1, secret: 1 },
         goes_on: None,
     };
     let mut tag = || loop {
@@ -111,4 +112,30 @@ async fn a_verdict_that_comes_too_late_ends_the_session_all_the_same() {
     assert_eq!(admission.await, Err(SessionRefused::Conflict));
     drop(guard);
     assert!(matches!(orders.try_recv().unwrap(), ReporterCommand::Leave { tag, .. } if tag == id));
+}
+
+#[actix::test]
+async fn detached_session_with_a_device_waits_under_its_tag() {
+    let (presence, mut orders) = presence();
+    let sid = SessionId { node: 1, secret: 7 };
+    let mark = SessionMark { sid, goes_on: None };
+    let device = Device {
+        name: "phone".to_owned(),
+        instance: String::new(),
+    };
+    let mut entered = || loop {
+        if let ReporterCommand::Enter { session, .. } = orders.try_recv().unwrap() {
+            return session;
+        }
+    };
+    let (mut guard, ..) = presence.enter(&user("alice"), None, Some(device), mark);
+    let connected = entered();
+    assert!(!connected.waiting && connected.asks && connected.sid == Some(sid));
+    assert!(guard.wait());
+    let waiting = entered();
+    assert!(waiting.waiting && !waiting.asks && waiting.tag == connected.tag);
+
+    let (mut guard, ..) = presence.enter(&user("alice"), None, None, mark);
+    assert!(!guard.wait(), "no device could find it");
+    assert_eq!(entered().sid, None);
 }

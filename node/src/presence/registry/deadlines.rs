@@ -71,7 +71,7 @@ impl PresenceRegistry {
             self.saves.push((user.clone(), seen));
         }
         // A newer deadline may exist for the same user: each one checks the state, not its own cause.
-        if entry.sessions.is_empty() && entry.until.is_some_and(|until| until <= now) {
+        if !entry.is_connected() && entry.until.is_some_and(|until| until <= now) {
             entry.until = None;
             self.changed(user);
         }

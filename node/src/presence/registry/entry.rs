@@ -6,6 +6,7 @@ use cluster::NodeId;
 use smallvec::SmallVec;
 
 use crate::presence::settings::Settings;
+use crate::rpc::SessionId;
 use crate::rpc::presence::{DisplacedSession, SessionAdmission, SessionInfo};
 
 /// Maximum number of displacements among the instances of a device within the window, so that two copies of an app do
@@ -35,7 +36,7 @@ pub(super) struct UserEntry {
     pub(super) divided: SmallVec<[NodeId; 2]>,
 }
 
-/// Connected session of a user.
+/// Session of a user: a connected one, or one that waits for its device.
 #[derive(Debug)]
 pub(super) struct RegisteredSession {
     pub(super) node: NodeId,
@@ -43,18 +44,41 @@ pub(super) struct RegisteredSession {
     pub(super) device: Option<(String, String)>,
     pub(super) since_ms: u64,
     pub(super) mark: u64,
+    /// `None` without a device.
+    pub(super) sid: Option<SessionId>,
+    /// True while the session is detached.
+    pub(super) waiting: bool,
 }
 
 // === impl UserEntry ===
 
 impl UserEntry {
     pub(super) fn online(&self, now: Instant) -> bool {
-        !self.sessions.is_empty() || self.until.is_some_and(|until| now < until)
+        self.is_connected() || self.until.is_some_and(|until| now < until)
     }
 
-    /// Returns the nodes with sessions of the user, each once, in order.
+    /// Returns true with a connected session.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected().next().is_some()
+    }
+
+    fn connected(&self) -> impl Iterator<Item = &RegisteredSession> {
+        self.sessions.iter().filter(|session| !session.waiting)
+    }
+
+    /// Returns the session of the device that began last, connected or waiting.
+    pub(super) fn last_of(&self, device: &str) -> Option<&RegisteredSession> {
+        let of_device =
+            |session: &&RegisteredSession| session.device.as_ref().is_some_and(|(known, _)| known == device);
+        self.sessions
+            .iter()
+            .filter(of_device)
+            .max_by_key(|session| session.since_ms)
+    }
+
+    /// Returns the nodes with connected sessions of the user, each once, in order.
     pub(super) fn nodes(&self) -> SmallVec<[NodeId; 2]> {
-        let mut nodes: SmallVec<[NodeId; 2]> = self.sessions.iter().map(|session| session.node).collect();
+        let mut nodes: SmallVec<[NodeId; 2]> = self.connected().map(|session| session.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes
@@ -95,7 +119,7 @@ impl UserEntry {
         let displaces = rivals(DisplacedSession::Displaced).count();
         let gives_way = displaces + rivals(DisplacedSession::Replaced).count();
         // Displaced sessions free their places, so a user at the limit can still replace a session.
-        if self.sessions.len() - gives_way >= settings.sessions_per_user {
+        if self.connected().count() - gives_way >= settings.sessions_per_user {
             return SessionAdmission::TooMany;
         }
         // Instances without a name cannot be compared. A new one that does not resume the session of the connection
@@ -141,12 +165,29 @@ impl UserEntry {
 // === impl RegisteredSession ===
 
 impl RegisteredSession {
+    pub(super) fn new(node: NodeId, session: &SessionInfo) -> RegisteredSession {
+        RegisteredSession {
+            node,
+            tag: session.tag,
+            device: session.device.clone(),
+            since_ms: session.since_ms,
+            mark: session.mark,
+            sid: session.sid,
+            waiting: session.waiting,
+        }
+    }
+
     pub(super) fn is(&self, node: NodeId, tag: u64) -> bool {
         self.node == node && self.tag == tag
     }
 
     /// Returns the way in which the new session displaces this one; `None` if the devices differ.
+    ///
+    /// A waiting session has no connection to give up. It stays, for a client that resumes it.
     fn rivals(&self, new_session: &SessionInfo) -> Option<DisplacedSession> {
+        if self.waiting {
+            return None;
+        }
         let ((device, instance), (other, its)) = (self.device.as_ref()?, new_session.device.as_ref()?);
         (device == other).then_some(if instance == its {
             DisplacedSession::Replaced

@@ -1,6 +1,9 @@
 //! Presence registry: the sessions of a shard's users on all nodes, held by the shard owner. It is soft state and ends
 //! with the epoch.
 //!
+//! A detached session of a named device stays registered as *waiting*, so that the device finds its last session at any
+//! node. It is not online and counts for nothing.
+//!
 //! Each node registers its sessions and watches ([`RegisterPresence`]); a registration stays valid while the node sends
 //! heartbeats. A new owner starts empty and receives all registrations again. It accepts a watcher's statement that a
 //! user was online, and leaves the user's node the grace period to register, so that a change of owner is invisible.
@@ -23,7 +26,9 @@ use tokio::sync::Notify;
 use self::entry::UserEntry;
 use self::update_queue::UpdateQueue;
 use super::settings::Settings;
-use crate::rpc::presence::{PresenceUpdate, RegisterPresence, SessionAdmission, VersionedPresence};
+use crate::rpc::presence::{
+    LastSession, PresenceUpdate, RegisterPresence, SessionAdmission, VersionedPresence,
+};
 
 /// Minimum time between two proposals of a user's last-seen time, so that presence costs the log next to nothing.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
@@ -146,7 +151,7 @@ impl PresenceRegistry {
         let admissions = q
             .sessions
             .iter()
-            .map(|new_session| self.enter(node, new_session, now))
+            .map(|new_session| self.enter(node, new_session, now, now_ms))
             .collect();
         for user in &q.unwatched {
             if let Some(entry) = self.users.get_mut(user) {
@@ -178,9 +183,16 @@ impl PresenceRegistry {
 
     /// Returns true if a session of the user is connected now, without the grace period.
     pub(crate) fn live(&self, user: &UserId) -> bool {
-        self.users
-            .get(user)
-            .is_some_and(|entry| !entry.sessions.is_empty())
+        self.users.get(user).is_some_and(UserEntry::is_connected)
+    }
+
+    /// Returns the last session of a device, connected or waiting.
+    pub(crate) fn last_session(&self, user: &UserId, device: &str) -> Option<LastSession> {
+        let session = self.users.get(user)?.last_of(device)?;
+        Some(LastSession {
+            sid: session.sid?,
+            waiting: session.waiting,
+        })
     }
 
     /// Returns true once all nodes have had time to register, so that an unknown user counts as absent.
@@ -254,7 +266,7 @@ impl PresenceRegistry {
             entry.watchers.push(node);
         }
         // Trusted only for the first grace period, and only while nothing is known of the user first-hand.
-        let unheard = entry.sessions.is_empty() && entry.until.is_none() && entry.seen.is_none();
+        let unheard = !entry.is_connected() && entry.until.is_none() && entry.seen.is_none();
         if online && unheard && now < until {
             // The former owner held the user online, and the user's node has not registered yet.
             entry.until = Some(until);

@@ -17,7 +17,12 @@ impl PresenceRegistry {
         node: NodeId,
         new_session: &SessionInfo,
         now: Instant,
+        now_ms: u64,
     ) -> SessionAdmission {
+        if new_session.waiting {
+            self.wait(node, new_session, now, now_ms);
+            return SessionAdmission::Admitted;
+        }
         let PresenceRegistry {
             settings,
             users,
@@ -52,13 +57,7 @@ impl PresenceRegistry {
             }
         }
         let was = entry.online(now);
-        entry.sessions.push(RegisteredSession {
-            node,
-            tag: new_session.tag,
-            device: new_session.device.clone(),
-            since_ms: new_session.since_ms,
-            mark: new_session.mark,
-        });
+        entry.sessions.push(RegisteredSession::new(node, new_session));
         // Cleared after `online` was read: a return within the grace period is no change.
         entry.until = None;
         if !was {
@@ -72,12 +71,27 @@ impl PresenceRegistry {
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };
-        let before = entry.sessions.len();
+        let before = entry.is_connected();
         entry.sessions.retain(|session| !session.is(node, tag));
-        if before > 0 && entry.sessions.is_empty() {
+        if before && !entry.is_connected() {
             self.left(user, now, now_ms);
+        } else {
+            // The end of a waiting session changes no presence, but its entry may be the last thing known of the user.
+            self.tidy(user, now);
         }
         self.divide(user);
+    }
+
+    /// Records that a session is detached and waits for its device. It leaves presence like one that has ended.
+    fn wait(&mut self, node: NodeId, session: &SessionInfo, now: Instant, now_ms: u64) {
+        let entry = self.users.entry(session.user.clone()).or_default();
+        let before = entry.is_connected();
+        entry.sessions.retain(|known| !known.is(node, session.tag));
+        entry.sessions.push(RegisteredSession::new(node, session));
+        if before && !entry.is_connected() {
+            self.left(&session.user, now, now_ms);
+        }
+        self.divide(&session.user);
     }
 
     /// Reports the number of nodes with sessions of the user to these nodes if it changed, so that together they apply
@@ -133,12 +147,12 @@ impl PresenceRegistry {
         let mut fewer = Vec::new();
         for (user, entry) in &mut self.users {
             entry.watchers.retain(|watcher| *watcher != node);
-            let before = entry.sessions.len();
+            let (before, was_connected) = (entry.sessions.len(), entry.is_connected());
             entry.sessions.retain(|session| session.node != node);
             if before > entry.sessions.len() {
                 fewer.push(user.clone());
             }
-            if before > 0 && entry.sessions.is_empty() {
+            if was_connected && !entry.is_connected() {
                 left.push(user.clone());
             } else if entry.sessions.is_empty() && entry.watchers.is_empty() {
                 idle.push(user.clone());

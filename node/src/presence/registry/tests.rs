@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Config;
+use crate::rpc::SessionId;
 use crate::rpc::presence::{DisplacedSession, PresenceUpdates, PresenceWatch, SessionInfo};
 
 mod devices;
@@ -24,6 +25,13 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
+fn sid(tag: u64) -> SessionId {
+    SessionId {
+        node: 1,
+        secret: u128::from(tag),
+    }
+}
+
 fn session(name: &str, tag: u64, device: Option<(&str, &str)>) -> SessionInfo {
     SessionInfo {
         user: user(name),
@@ -33,6 +41,8 @@ fn session(name: &str, tag: u64, device: Option<(&str, &str)>) -> SessionInfo {
         asks: true,
         mark: tag,
         goes_on: None,
+        sid: device.map(|_| sid(tag)),
+        waiting: false,
     }
 }
 

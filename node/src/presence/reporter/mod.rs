@@ -64,7 +64,7 @@ pub(super) enum ReporterCommand {
         worker: WorkerId,
         events: mpsc::Sender<Vec<ReporterEvent>>,
     },
-    /// A session has connected.
+    /// A session has connected, or is detached and waits for its device.
     Enter { worker: WorkerId, session: SessionInfo },
     /// A session has disconnected.
     Leave { user: UserId, tag: u64 },

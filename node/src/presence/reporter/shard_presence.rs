@@ -86,13 +86,15 @@ impl ShardPresence {
         std::mem::take(&mut self.divided)
     }
 
-    /// Returns the numbers of sessions and of watched users.
+    /// Returns the numbers of connected sessions and of watched users.
     pub(super) fn size(&self) -> (usize, usize) {
-        (self.sessions.len(), self.watched.len())
+        let connected = self.sessions.values().filter(|(_, session)| !session.waiting);
+        (connected.count(), self.watched.len())
     }
 
-    /// Adds a session that has connected.
+    /// Adds a session that has connected, or marks one as waiting for its device.
     pub(super) fn enter(&mut self, worker: WorkerId, session: SessionInfo) {
+        // Twice, if the connection ends before it is sent; the owner ignores the repetition.
         self.new_sessions.push(session.tag);
         self.waits |= session.asks;
         self.sessions.insert(session.tag, (worker, session));
@@ -100,15 +102,14 @@ impl ShardPresence {
 
     /// Removes a session that has disconnected.
     pub(super) fn leave(&mut self, user: UserId, tag: u64) {
-        if self.sessions.remove(&tag).is_none() {
+        let Some((_, session)) = self.sessions.remove(&tag) else {
             return;
-        }
-        match self.new_sessions.iter().position(|known| *known == tag) {
-            // The session was never sent, so the owner needs no removal.
-            Some(at) => {
-                self.new_sessions.remove(at);
-            }
-            None => self.gone.push((user, tag)),
+        };
+        // A session that was never sent needs no removal, but one whose state changed does.
+        let unsent = self.new_sessions.iter().position(|known| *known == tag);
+        let unsent = unsent.map(|at| self.new_sessions.remove(at));
+        if unsent.is_none() || session.waiting {
+            self.gone.push((user, tag));
         }
     }
 
@@ -172,6 +173,14 @@ impl ShardPresence {
                 }
             }
             PresenceUpdate::Displaced { tag, how } => {
+                // Its connection had ended when the owner decided. The owner holds, or will hold, the waiting session.
+                if self
+                    .sessions
+                    .get(&tag)
+                    .is_some_and(|(_, session)| session.waiting)
+                {
+                    return;
+                }
                 // The owner has removed the session already, so no removal is queued.
                 if let Some((worker, _)) = self.sessions.remove(&tag) {
                     workers.send(worker, ReporterEvent::Displaced { tag, how });

@@ -37,6 +37,8 @@ fn session(tag: u64) -> SessionInfo {
         asks: true,
         mark: tag,
         goes_on: None,
+        sid: None,
+        waiting: false,
     }
 }
 
@@ -342,4 +344,58 @@ fn rates_are_divided_as_the_owner_says_and_full_while_stale() {
         [],
         "of an earlier registration"
     );
+}
+
+fn waiting(tag: u64) -> SessionInfo {
+    SessionInfo {
+        asks: false,
+        waiting: true,
+        ..session(tag)
+    }
+}
+
+#[test]
+fn detached_session_is_registered_as_waiting_until_it_ends() {
+    let mut reporter = TestReporter::new();
+    reporter.shard.content.enter(W, session(1));
+    let (id, _) = reporter.ask();
+    // The connection ends while its verdict is under way.
+    reporter.shard.content.enter(W, waiting(1));
+    reporter.answer(id, vec![SessionAdmission::TooMany], vec![]);
+    assert_eq!(reporter.events(), [], "the verdict concerns no connection");
+    let (id, request) = reporter.ask();
+    assert_eq!(request.sessions, [waiting(1)]);
+    reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
+    assert_eq!(reporter.shard.content.size(), (0, 0));
+    // Nor does a displacement that the owner decided before.
+    let displaced = PresenceUpdate::Displaced {
+        tag: 1,
+        how: DisplacedSession::Replaced,
+    };
+    reporter.update(5, 100, displaced);
+    assert_eq!(reporter.events(), []);
+    // A new owner gets it again.
+    reporter.shard.mark_stale(101, reporter.now, Duration::ZERO);
+    let (id, request) = reporter.ask();
+    assert!(request.fresh && request.sessions == [waiting(1)]);
+    reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
+    reporter.shard.content.leave(user("alice"), 1);
+    assert_eq!(reporter.ask().1.gone, [(user("alice"), 1)]);
+}
+
+#[test]
+fn replaced_session_is_registered_again_as_waiting() {
+    let mut reporter = TestReporter::new();
+    reporter.shard.content.enter(W, session(1));
+    let (id, _) = reporter.ask();
+    reporter.answer(id, vec![SessionAdmission::Admitted], vec![]);
+    reporter.events();
+    let displaced = PresenceUpdate::Displaced {
+        tag: 1,
+        how: DisplacedSession::Replaced,
+    };
+    reporter.update(5, 100, displaced);
+    assert_eq!(reporter.events().len(), 1);
+    reporter.shard.content.enter(W, waiting(1));
+    assert_eq!(reporter.ask().1.sessions, [waiting(1)]);
 }

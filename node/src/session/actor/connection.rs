@@ -147,6 +147,13 @@ impl Session {
     /// Handles an eviction from presence.
     pub(super) fn leave_presence(&mut self, ctx: &mut Context<Session>, loss: Option<EvictionReason>) {
         let Some(reason) = loss else { return };
+        // The connection is gone; only the end of the login concerns a session that waits for its device.
+        if self.lifecycle.is_detached() && self.transport != ClientTransport::Poll {
+            if reason == EvictionReason::Ended {
+                self.revoked(ctx);
+            }
+            return;
+        }
         match EvictionEffect::of(reason, self.transport) {
             EvictionEffect::EndPoll => {
                 self.presence.leave();
@@ -166,7 +173,7 @@ impl Session {
         };
         if !self.presence.is_online() {
             let mark = SessionMark {
-                own: sid.mark(),
+                sid,
                 goes_on: Some(sid.mark()),
             };
             let (login, device) = self.presence.identity();

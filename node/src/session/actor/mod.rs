@@ -4,7 +4,8 @@
 //!
 //! | file | commands and messages |
 //! |---|---|
-//! | `open` | `auth`, admission by presence, resume |
+//! | `open` | `auth`, admission by presence |
+//! | `resume`, `device_resume` | resume of another session, by its id or by the device |
 //! | `dispatch` | rate limit and handler of each command |
 //! | `send` (step 3) | `send` and the other changes |
 //! | `queries` | commands with a response of their own |
@@ -19,12 +20,14 @@
 //! timers.
 
 mod connection;
+mod device_resume;
 mod dispatch;
 mod open;
 mod pending_change;
 mod pending_send;
 mod pending_snapshot;
 mod queries;
+mod resume;
 mod send;
 mod subscribe;
 mod transfer;
@@ -210,7 +213,7 @@ impl Session {
     fn release(&mut self) {
         self.worker.remove(self.tag);
         self.worker.presence.end(self.tag);
-        self.presence.leave();
+        self.presence.end();
         let Some(feed) = self.delivery.subscriber().cloned() else {
             return;
         };

@@ -1,9 +1,5 @@
-//! Opening of a session: authentication, admission by presence, and the resume of another session.
-//!
-//! A resume fetches the snapshot of the other session, replays the missed events, and follows each conversation from the
-//! snapshot's position. The client receives `resumed:true` as soon as the snapshot has arrived. Events between the
-//! snapshot and the first event of the new subscription are read from the log and delivered in order, however long that
-//! takes. So nothing is missing. See docs/delivery.md, "The way to the receivers".
+//! Opening of a session: authentication, admission by presence, and the first response. The [resume](super::resume) of
+//! another session continues from here.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,29 +10,29 @@ use protocol::command::Authenticate;
 use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 
+use super::device_resume::ResumeSource;
 use super::{ClientTransport, Session};
 use crate::auth::{TokenError, TokenIdentity};
 use crate::presence::{Device, SessionMark};
 use crate::rpc::SessionId;
-use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 use crate::session::authenticated_client::{AuthenticatedClient, ResumePoint};
-use crate::session::delivery::{BufferedEvent, EventSubscriber};
+use crate::session::delivery::EventSubscriber;
+use crate::session::following;
 use crate::session::limits::too_fast;
 use crate::session::presence::refusal;
 use crate::session::ready::{ResumeResult, ready};
 use crate::session::registry::SessionIdentity;
-use crate::session::{catch_up, following};
 use crate::shard_client::CommandError;
 
 /// Maximum time that a new session waits for the owner of its user's shard. Without an owner it must still open.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Parameters of a session that is about to open.
-struct SessionSetup {
-    sid: SessionId,
-    who: SessionIdentity,
+pub(super) struct SessionSetup {
+    pub(super) sid: SessionId,
+    pub(super) who: SessionIdentity,
     device: Option<Device>,
-    feed: Rc<EventSubscriber>,
+    pub(super) feed: Rc<EventSubscriber>,
     expires: Option<SystemTime>,
     login: Option<ClientMessageId>,
     sent: Option<oneshot::Sender<ReadyResponse>>,
@@ -117,23 +113,37 @@ impl Session {
             Ok(device) => client.device = device,
             Err(refused) => return self.refuse_authentication(ctx, id, refused),
         }
-        let (user, device) = (client.identity.user.clone(), client.device());
-        self.limits.identify(self.worker.rates.of(&user, Instant::now()));
+        let account = self.worker.rates.of(&client.identity.user, Instant::now());
+        self.limits.identify(account);
         self.link.identify();
+        match client.resume {
+            None => self.enter(ctx, id, client, ResumeSource::Nothing),
+            Some(ResumePoint::Invalid) => self.enter(ctx, id, client, ResumeSource::Missing),
+            Some(ResumePoint::Behind(sid, n)) => {
+                self.enter(ctx, id, client, ResumeSource::Behind(sid, Some(n)));
+            }
+            Some(ResumePoint::Device { .. } | ResumePoint::Clean) => self.find_last(ctx, id, client),
+        }
+    }
+
+    /// Enters presence, and opens the session once it is admitted.
+    pub(super) fn enter(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        client: AuthenticatedClient,
+        source: ResumeSource,
+    ) {
+        let (user, device) = (client.identity.user.clone(), client.device());
         let login = client.identity.login.clone();
         let sid = self.worker.sessions.draw();
-        let goes_on = match client.resume {
-            Some(ResumePoint::Behind(sid, _)) => Some(sid.mark()),
-            Some(ResumePoint::Invalid) | None => None,
-        };
-        // Presence gets only the marks: a whole session id would let its holder resume the session.
         let mark = SessionMark {
-            own: sid.mark(),
-            goes_on,
+            sid,
+            goes_on: source.goes_on(),
         };
         let device_mark = (device.clone(), mark);
         self.admit(ctx, id, &user, login, device_mark, move |session, ctx| {
-            session.start(ctx, id, client, (sid, device));
+            session.start(ctx, id, client, (sid, device), source);
         });
     }
 
@@ -144,13 +154,13 @@ impl Session {
         id: Option<i64>,
         client: AuthenticatedClient,
         (sid, own_device): (SessionId, Option<Device>),
+        source: ResumeSource,
     ) {
         let AuthenticatedClient {
             identity: TokenIdentity {
                 user, expires, login, ..
             },
             device,
-            resume,
             ready_sender,
             ..
         } = client;
@@ -173,15 +183,19 @@ impl Session {
             login,
             sent: ready_sender,
         };
-        match resume {
-            Some(ResumePoint::Behind(sid, n)) => self.resume(ctx, id, opening, sid, n),
-            Some(ResumePoint::Invalid) => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
-            None => self.begin(ctx, id, opening, None),
+        match source {
+            ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, n),
+            ResumeSource::Missing => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
+            ResumeSource::Nothing => self.begin(ctx, id, opening, None),
+            ResumeSource::Ends(last) => {
+                self.worker.sessions.supersede(last, opening.sid, &opening.who);
+                self.begin(ctx, id, opening, None);
+            }
         }
     }
 
     /// Opens a new session. `why`: reason why the requested resume failed.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
@@ -197,7 +211,7 @@ impl Session {
     }
 
     /// Opens the session at the current number of its outbound queue, and sends `ready`.
-    fn open_as(
+    pub(super) fn open_as(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
@@ -309,91 +323,6 @@ impl Session {
                     session.schedule_backlog();
                 }
             }
-        });
-    }
-
-    /// Resumes another session behind event `n`. No command is dispatched before its snapshot has arrived.
-    fn resume(
-        &mut self,
-        ctx: &mut Context<Session>,
-        id: Option<i64>,
-        opening: SessionSetup,
-        sid: SessionId,
-        n: u64,
-    ) {
-        let question = ExportRequest {
-            sid,
-            user: opening.who.user.clone(),
-            device: opening.who.device.clone(),
-            n,
-            by: opening.sid,
-        };
-        self.lifecycle.begin_resume();
-        self.intake.pause();
-        let snapshot = self.worker.sessions.clone().resume(question);
-        self.wait(ctx, snapshot, move |session, ctx, snapshot| {
-            // The connection closed during the fetch. Nothing was confirmed, so the client can resume the old session
-            // again.
-            if session.link.is_closed() {
-                return;
-            }
-            session.intake.resume();
-            match snapshot {
-                Ok(snapshot) => session.carry_on(ctx, id, opening, sid, n, snapshot),
-                Err(why) => session.begin(ctx, id, opening, Some(why)),
-            }
-            session.schedule_backlog();
-        });
-    }
-
-    fn carry_on(
-        &mut self,
-        ctx: &mut Context<Session>,
-        id: Option<i64>,
-        opening: SessionSetup,
-        parent: SessionId,
-        n: u64,
-        snapshot: SessionSnapshot,
-    ) {
-        let feed = opening.feed.clone();
-        // Before `ready`, which reports the number that the next event continues.
-        self.link.outbox(|outbox| outbox.start_at(n));
-        self.open_as(ctx, id, opening, Some(parent), ResumeResult::Resumed);
-        // Behind `ready`: the client expects event `n + 1` next.
-        for (tail, covers) in snapshot.events {
-            feed.replay(BufferedEvent { tail, covers });
-        }
-        // This session has another tag, so its predecessor's own messages are recognised by their ids.
-        for (conv, cid) in &snapshot.quiet {
-            feed.hush(conv, cid);
-        }
-        self.delivery.inherit(snapshot.delivered, Instant::now());
-        self.watch_on(snapshot.watching);
-        let carrying = catch_up::carry_on(
-            self.worker.clone(),
-            feed,
-            snapshot.convs,
-            snapshot.coming,
-            snapshot.confirmed,
-        );
-        self.work(carrying);
-    }
-
-    /// Confirms the transfer once the client has used this session's id, which ends the resumed session. Commands are
-    /// paused until the confirmation.
-    pub(super) fn confirm(&mut self, ctx: &mut Context<Session>) {
-        let Some((parent, own)) = self.lifecycle.confirm_resume() else {
-            return;
-        };
-        let confirmed = self.worker.sessions.clone().confirm(parent, own);
-        // If another successor was confirmed first, this session may have to end before it executes anything.
-        self.intake.pause();
-        self.wait(ctx, confirmed, |session, ctx, mine| {
-            session.intake.resume();
-            if !mine {
-                session.terminate_if_superseded(ctx);
-            }
-            session.schedule_backlog();
         });
     }
 }

@@ -125,10 +125,9 @@ impl Handler<ExportSession> for Session {
         let (Some(sid), Some(feed)) = (self.lifecycle.sid(), self.subscriber()) else {
             return Err(NotResumed::Unknown);
         };
-        let events = self
-            .delivery
-            .events_after(question.n)
-            .map_err(|_| NotResumed::Gap)?;
+        // A client without memory continues behind its last confirmation, the earliest point that can be replayed.
+        let n = question.n.unwrap_or_else(|| self.delivery.floor());
+        let events = self.delivery.events_after(n).map_err(|_| NotResumed::Gap)?;
         let (convs, coming) = feed.positions();
         let (is_ready, quiet) = (feed.is_ready(), feed.hushed_messages());
         let watching = self.presence.watches(|| self.worker.presence.watching(self.tag));
@@ -143,7 +142,7 @@ impl Handler<ExportSession> for Session {
             });
         }
         // Before the unreported cursors are copied: the presented number confirms events, too.
-        self.delivery.confirm(question.n, Instant::now());
+        self.delivery.confirm(n, Instant::now());
         let snapshot = SessionSnapshot {
             events: events
                 .into_iter()
@@ -155,6 +154,7 @@ impl Handler<ExportSession> for Session {
             delivered: self.delivery.pending_cursors(),
             watching,
             quiet,
+            n,
         };
         // The client is connected elsewhere. The old connection ends without a close event.
         match self.transport {

@@ -172,6 +172,11 @@ impl Delivery {
 
     // --- transfer ---
 
+    /// Returns the number of the last event that the client has confirmed, or that was evicted.
+    pub(super) fn floor(&self) -> u64 {
+        self.connection.outbox(|outbox| outbox.floor())
+    }
+
     /// Returns the events behind `n` for the session that resumes this one.
     ///
     /// # Errors

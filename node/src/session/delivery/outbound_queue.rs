@@ -143,6 +143,12 @@ impl OutboundQueue {
         self.sent
     }
 
+    /// Number of the last event that was confirmed or evicted; only what follows it can be replayed.
+    #[must_use]
+    pub(in crate::session) fn floor(&self) -> u64 {
+        self.ring.floor()
+    }
+
     /// Returns true if so many responses are unread that the session should dispatch no further command.
     #[must_use]
     pub fn behind(&self) -> bool {

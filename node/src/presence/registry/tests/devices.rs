@@ -138,3 +138,81 @@ fn one_client_stays_of_those_on_a_device_without_an_instance() {
         assert_eq!(registry.enter(B, named(tag)), SessionAdmission::Admitted);
     }
 }
+
+fn waiting(name: &str, tag: u64, device: (&str, &str)) -> SessionInfo {
+    SessionInfo {
+        asks: false,
+        waiting: true,
+        ..session(name, tag, Some(device))
+    }
+}
+
+fn last(registry: &TestRegistry, device: &str) -> Option<(SessionId, bool)> {
+    let last = registry.inner.last_session(&user("alice"), device)?;
+    Some((last.sid, last.waiting))
+}
+
+#[test]
+fn waiting_session_is_found_by_its_device_and_is_not_online() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, Some(("phone", "x"))));
+    registry.enter(A, session("alice", 2, Some(("laptop", "x"))));
+    assert_eq!(last(&registry, "phone"), Some((sid(1), false)));
+    registry.enter(A, waiting("alice", 1, ("phone", "x")));
+    assert_eq!(last(&registry, "phone"), Some((sid(1), true)));
+    assert!(registry.inner.live(&user("alice")), "the laptop is connected");
+    registry.enter(A, waiting("alice", 2, ("laptop", "x")));
+    assert!(!registry.inner.live(&user("alice")));
+    let grace = Settings::from(&Config::default()).offline_grace;
+    registry.pass(grace, &[A]);
+    assert!(!registry.state("alice").0, "no session is connected");
+    assert_eq!(last(&registry, "phone"), Some((sid(1), true)));
+    assert_eq!(last(&registry, "tablet"), None);
+    registry.leave(A, "alice", 1);
+    assert_eq!(last(&registry, "phone"), None);
+    assert_eq!(last(&registry, "laptop"), Some((sid(2), true)));
+}
+
+#[test]
+fn last_session_of_a_device_is_the_one_that_began_last() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, waiting("alice", 1, ("phone", "x")));
+    let mut resumed = session("alice", 2, Some(("phone", "y")));
+    resumed.goes_on = Some(1);
+    assert_eq!(registry.enter(B, resumed), SessionAdmission::Admitted);
+    assert_eq!(registry.updates(A), [], "a waiting session is not displaced");
+    assert_eq!(last(&registry, "phone"), Some((sid(2), false)));
+    // The connection failed before the client used the session: the older one is found again.
+    registry.leave(B, "alice", 2);
+    assert_eq!(last(&registry, "phone"), Some((sid(1), true)));
+}
+
+#[test]
+fn waiting_sessions_do_not_count_against_the_limit() {
+    let mut registry = TestRegistry::with(Settings {
+        sessions_per_user: 1,
+        ..Settings::from(&Config::default())
+    });
+    for tag in 1..=3 {
+        registry.enter(A, waiting("alice", tag, ("phone", "x")));
+    }
+    let laptop = session("alice", 4, Some(("laptop", "x")));
+    assert_eq!(registry.enter(A, laptop), SessionAdmission::Admitted);
+    let tablet = session("alice", 5, Some(("tablet", "x")));
+    assert_eq!(registry.enter(A, tablet), SessionAdmission::TooMany);
+}
+
+#[test]
+fn replaced_session_waits_for_its_device() {
+    let mut registry = TestRegistry::new();
+    registry.enter(A, session("alice", 1, Some(("phone", ""))));
+    registry.enter(B, session("alice", 2, Some(("phone", ""))));
+    assert_eq!(registry.updates(A), [displaced(1, DisplacedSession::Replaced)]);
+    registry.enter(A, waiting("alice", 1, ("phone", "")));
+    assert_eq!(last(&registry, "phone"), Some((sid(2), false)));
+    registry.leave(B, "alice", 2);
+    assert_eq!(last(&registry, "phone"), Some((sid(1), true)));
+    // It ends with its node.
+    registry.inner.forget(A, registry.now, 0);
+    assert_eq!(last(&registry, "phone"), None);
+}

@@ -178,6 +178,10 @@ impl ShardPresence {
             SessionAdmission::Displaced(how) => ReporterEvent::Displaced { tag, how },
             admission => ReporterEvent::Admitted { tag, admission },
         };
+        // A verdict on the connection that the session had concerns nobody any more.
+        if known.waiting {
+            return;
+        }
         workers.send(*worker, event);
         // Later registrations of this session repeat an admitted one, which a new owner must not refuse.
         known.asks = false;
