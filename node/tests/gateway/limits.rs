@@ -157,8 +157,7 @@ async fn long_pipeline_is_answered_despite_a_small_send_window() {
             ))
             .await;
     }
-    for i in 0..300 {
-        let ack = client.answer(i).await;
+    for (i, ack) in client.answers(0..300).await {
         assert_eq!((&ack["t"], &ack["mn"]), (&"ack".into(), &(i + 1).into()));
     }
 }

@@ -1,6 +1,8 @@
 //! A WebSocket client over a bare socket: it sends whatever it is told to.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -139,6 +141,19 @@ impl Client {
         tokio::time::timeout(PATIENCE, found)
             .await
             .unwrap_or_else(|_| panic!("{id} is answered"))
+    }
+
+    /// The answers to the requests with these ids, which come in any order; everything else is passed over.
+    pub(crate) async fn answers(&mut self, ids: Range<i64>) -> BTreeMap<i64, Value> {
+        let mut answers = BTreeMap::new();
+        while answers.len() < ids.clone().count() {
+            let next = self.find(|message| message["id"].as_i64().is_some_and(|id| ids.contains(&id)));
+            let answer = tokio::time::timeout(PATIENCE, next)
+                .await
+                .unwrap_or_else(|_| panic!("all of {ids:?} are answered, {} were", answers.len()));
+            answers.insert(answer["id"].as_i64().unwrap(), answer);
+        }
+        answers
     }
 
     async fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
