@@ -127,10 +127,11 @@ impl TrackedConnection {
     pub(super) fn upgrade(&self, greeting: Option<UnauthenticatedGuard>) {
         self.upgraded.set(true);
         self.greeting.replace(greeting);
+        self.wake_reader();
     }
 
     /// Counts bytes read. If an unidentified client exceeds the bound, reading is suspended and the connection closed
-    /// after [`PATIENCE`].
+    /// after [`PATIENCE`], unless the client is identified by then.
     fn has_read(self: &Rc<Self>, bytes: usize) {
         self.unasked.set(self.unasked.get().saturating_add(bytes));
         if self.reads_on() || self.overrun.replace(true) {
@@ -140,14 +141,29 @@ impl TrackedConnection {
         // Detached on purpose: it ends by itself, holds no strong handle, and is spawned once per connection.
         actix_web::rt::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
-            if let Some(connection) = connection.upgrade() {
+            // Its first request may have been read together with the data behind it, and dispatched only afterwards.
+            if let Some(connection) = connection.upgrade()
+                && !connection.is_unbounded()
+            {
                 connection.cut();
             }
         });
     }
 
+    /// Returns `true` if the bound on unidentified bytes does not apply.
+    fn is_unbounded(&self) -> bool {
+        self.identified.get() || self.upgraded.get()
+    }
+
     fn reads_on(&self) -> bool {
-        self.identified.get() || self.upgraded.get() || self.unasked.get() < UNKNOWN_BYTES
+        self.is_unbounded() || self.unasked.get() < UNKNOWN_BYTES
+    }
+
+    /// Wakes a suspended read, which is not registered with the socket.
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 }
 
@@ -156,15 +172,15 @@ impl CloseSocket for TrackedConnection {
         // An error means that the socket is closed already.
         let _closed = SockRef::from(&*self.stream.borrow()).shutdown(Shutdown::Both);
         self.ended.set(true);
-        // A suspended read is not registered with the socket, so the shutdown alone would not wake it.
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+        // The shutdown alone would not wake a suspended read.
+        self.wake_reader();
     }
 
     fn identified(&self) {
         self.identified.set(true);
         self.greeting.take();
+        // Without the wake-up, data behind the request that identified the client would never be read.
+        self.wake_reader();
     }
 }
 
@@ -260,5 +276,74 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::rt::net::TcpListener;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::gateway::connection_limit::FileLimit;
+
+    /// Client side and server side of a connection whose client has sent `UNKNOWN_BYTES` that were read.
+    async fn overrun() -> (TcpStream, Io) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let limiter = ConnectionLimiter::new(FileLimit {
+            clients: 2,
+            overflow: 2,
+            tables: 64,
+            lowered: false,
+        });
+        let all = Rc::new(RefCell::new(Unserved::new(2, 2)));
+        let mut io = Io::accepted(accepted.unwrap().0, &Config::default(), &limiter, &all);
+        let mut client = client.unwrap();
+        client.write_all(&[1; UNKNOWN_BYTES]).await.unwrap();
+        io.read_exact(&mut [0; UNKNOWN_BYTES]).await.unwrap();
+        client.write_all(b"more").await.unwrap();
+        (client, io)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unidentified_client_is_cut_after_too_many_bytes() {
+        LocalSet::new()
+            .run_until(async {
+                let (_client, mut io) = overrun().await;
+                // The read is suspended, and the empty read of the cut connection ends it.
+                assert_eq!(io.read(&mut [0; 9]).await.unwrap(), 0);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_identified_in_time_is_read_on_and_not_cut() {
+        for upgrades in [false, true] {
+            LocalSet::new()
+                .run_until(async {
+                    let (mut client, mut io) = overrun().await;
+                    let connection = io.0.clone();
+                    let reader = actix_web::rt::spawn(async move {
+                        let mut more = [0; 4];
+                        io.read_exact(&mut more).await.map(|_| (more, io))
+                    });
+                    // The reader is suspended before the client is identified.
+                    tokio::task::yield_now().await;
+                    if upgrades {
+                        connection.upgrade(None);
+                    } else {
+                        connection.identified();
+                    }
+                    let (more, mut io) = reader.await.unwrap().unwrap();
+                    assert_eq!(&more, b"more");
+                    tokio::time::sleep(PATIENCE * 2).await;
+                    client.write_all(b"last").await.unwrap();
+                    io.read_exact(&mut [0; 4]).await.unwrap();
+                })
+                .await;
+        }
     }
 }
