@@ -5,8 +5,34 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, ORIGIN, X_FORWARDED_FOR};
 
+use protocol::ErrorCode;
+
+use super::problem::Problem;
 use crate::auth::TokenError;
 use crate::config::{IpNetwork, SecretString, ServerConfig};
+use crate::session::{NodeState, WorkerContext};
+
+/// Checks that the node accepts new sessions, and that a browser page of the request's origin may open one.
+///
+/// # Errors
+/// Refusal of the request.
+pub(super) fn may_open_session(worker: &WorkerContext, headers: &HeaderMap) -> Result<(), Problem> {
+    match worker.order() {
+        NodeState::Serve => {}
+        // New sessions are refused in lame-duck mode already: the node would soon close them.
+        NodeState::HandOver | NodeState::Drain => {
+            return Err(Problem::new(ErrorCode::Unavailable, "the node is draining"));
+        }
+        NodeState::Isolated => {
+            return Err(Problem::new(ErrorCode::Unavailable, "the node has lost quorum"));
+        }
+    }
+    if !origin_allowed(headers, &worker.config.server) {
+        let msg = "the origin of this page is not allowed to open sessions";
+        return Err(Problem::new(ErrorCode::Forbidden, msg));
+    }
+    Ok(())
+}
 
 /// Returns `true` if a browser page of the request's origin may open a session. Requests without `Origin` come from
 /// other clients and pass.

@@ -41,12 +41,6 @@ pub(super) fn problem(code: ErrorCode, detail: &str) -> HttpResponse {
     Problem::new(code, detail).error_response()
 }
 
-/// Builds an error response with another status than that of its code.
-#[must_use]
-pub(super) fn problem_of(status: StatusCode, code: ErrorCode, detail: &str) -> HttpResponse {
-    Problem::new(code, detail).with_status(status).error_response()
-}
-
 // === impl Problem ===
 
 impl Problem {

@@ -63,14 +63,7 @@ impl AuthenticatedUser {
         headers: &HeaderMap,
         cost: CommandCost,
     ) -> Result<(), Problem> {
-        // New sessions are refused in lame-duck mode already: the node would soon close them.
-        if self.worker.order() != NodeState::Serve {
-            return Err(Problem::new(ErrorCode::Unavailable, "the node is draining"));
-        }
-        if !admission::origin_allowed(headers, &self.worker.config.server) {
-            let msg = "the origin of this page is not allowed to open sessions";
-            return Err(Problem::new(ErrorCode::Forbidden, msg));
-        }
+        admission::may_open_session(&self.worker, headers)?;
         self.pay(cost)
     }
 

@@ -16,6 +16,8 @@ pub enum WebSocketOpcode {
     Continuation,
     /// First or only frame of a text message.
     Text,
+    /// First or only frame of a binary message.
+    Binary,
     Close,
     Ping,
     Pong,
@@ -31,12 +33,20 @@ pub struct FrameHeader {
     pub total: usize,
 }
 
+/// Kinds of messages that a protocol has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKinds {
+    Text,
+    Binary,
+    Any,
+}
+
 /// Reason for closing the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameViolation {
     Framing(&'static str),
-    /// Binary frames are not part of the protocol.
-    Binary,
+    /// Messages of this kind are not part of the protocol.
+    Kind,
     /// The message exceeds the maximum size.
     TooLarge,
     /// The text is not valid UTF-8.
@@ -49,6 +59,7 @@ pub enum FrameViolation {
 #[derive(Debug)]
 pub struct FrameGuard {
     max: usize,
+    kinds: MessageKinds,
     /// Payload bytes of the incomplete message; `None` between messages.
     begun: Option<usize>,
 }
@@ -56,10 +67,14 @@ pub struct FrameGuard {
 // === impl FrameGuard ===
 
 impl FrameGuard {
-    /// Creates a guard for messages of at most `max` bytes.
+    /// Creates a guard for messages of these kinds, with at most `max` bytes each.
     #[must_use]
-    pub fn new(max: usize) -> FrameGuard {
-        FrameGuard { max, begun: None }
+    pub fn new(max: usize, kinds: MessageKinds) -> FrameGuard {
+        FrameGuard {
+            max,
+            kinds,
+            begun: None,
+        }
     }
 
     /// Sets the maximum message size from the next frame on.
@@ -91,8 +106,9 @@ impl FrameGuard {
                     "a new message before the end of the previous one",
                 ));
             }
-            0x1 => WebSocketOpcode::Text,
-            0x2 => return Err(FrameViolation::Binary),
+            0x1 if self.kinds != MessageKinds::Binary => WebSocketOpcode::Text,
+            0x2 if self.kinds != MessageKinds::Text => WebSocketOpcode::Binary,
+            0x1 | 0x2 => return Err(FrameViolation::Kind),
             0x8 => WebSocketOpcode::Close,
             0x9 => WebSocketOpcode::Ping,
             0xa => WebSocketOpcode::Pong,
@@ -145,8 +161,10 @@ impl FrameGuard {
     pub fn passed(&mut self, header: &FrameHeader, payload: usize) {
         self.begun = match header.kind {
             WebSocketOpcode::Close | WebSocketOpcode::Ping | WebSocketOpcode::Pong => self.begun,
-            WebSocketOpcode::Text | WebSocketOpcode::Continuation if header.last => None,
-            WebSocketOpcode::Text | WebSocketOpcode::Continuation => Some(self.begun.unwrap_or(0) + payload),
+            _ if header.last => None,
+            WebSocketOpcode::Text | WebSocketOpcode::Binary | WebSocketOpcode::Continuation => {
+                Some(self.begun.unwrap_or(0) + payload)
+            }
         };
     }
 }
@@ -163,7 +181,7 @@ impl FrameViolation {
     pub fn close_code(self) -> CloseCode {
         match self {
             FrameViolation::Framing(_) => CloseCode::Framing,
-            FrameViolation::Binary => CloseCode::Binary,
+            FrameViolation::Kind => CloseCode::Binary,
             FrameViolation::TooLarge => CloseCode::TooLarge,
             FrameViolation::Utf8 => CloseCode::Utf8,
             FrameViolation::Flood => CloseCode::RateAbuse,
@@ -179,7 +197,7 @@ mod tests {
     const TEXT: [u8; 2] = [0x81, 0x85];
 
     fn verdict(bytes: &[u8]) -> Result<Option<FrameHeader>, FrameViolation> {
-        FrameGuard::new(1000).inspect(bytes)
+        FrameGuard::new(1000, MessageKinds::Text).inspect(bytes)
     }
 
     #[test]
@@ -209,7 +227,7 @@ mod tests {
 
     #[test]
     fn fragments_count_together() {
-        let mut guard = FrameGuard::new(1000);
+        let mut guard = FrameGuard::new(1000, MessageKinds::Text);
         let first = guard.inspect(&[0x01, 0xfe, 0x02, 0x58]).unwrap().unwrap();
         guard.passed(&first, 600);
         assert_eq!(
@@ -246,7 +264,10 @@ mod tests {
         ] {
             assert!(matches!(verdict(bytes), Err(FrameViolation::Framing(_))), "{why}");
         }
-        assert_eq!(verdict(&[0x82, 0x80]), Err(FrameViolation::Binary));
+        assert_eq!(verdict(&[0x82, 0x80]), Err(FrameViolation::Kind));
+        let binary = FrameGuard::new(1000, MessageKinds::Binary);
+        assert_eq!(binary.inspect(&[0x81, 0x80]), Err(FrameViolation::Kind));
+        assert!(binary.inspect(&[0x82, 0x80]).is_ok());
     }
 
     proptest! {

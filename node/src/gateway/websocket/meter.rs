@@ -21,7 +21,7 @@ const BURST_S: u32 = 10;
 
 /// Limits of one connection.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(in crate::gateway) struct Meter {
     /// Bucket for control frames, small fragments and ignored messages.
     idle: TokenBucket,
     /// Bucket for messages with a request.
@@ -32,7 +32,7 @@ pub(super) struct Meter {
 // === impl Meter ===
 
 impl Meter {
-    pub(super) fn new(config: &Config, now: Instant) -> Meter {
+    pub(in crate::gateway) fn new(config: &Config, now: Instant) -> Meter {
         let (limits, idle) = (&config.limits, config.tuning.control_frames_per_second);
         // Twice the abuse factor: the session must still receive enough to detect the abuse and close with 4208.
         let factor = config.tuning.abuse_factor.saturating_mul(2);
@@ -52,7 +52,7 @@ impl Meter {
     ///
     /// # Errors
     /// [`FrameViolation::Flood`] if too many idle frames arrived.
-    pub(super) fn frame(
+    pub(in crate::gateway) fn frame(
         &mut self,
         header: &FrameHeader,
         payload: usize,
@@ -60,7 +60,7 @@ impl Meter {
     ) -> Result<(), FrameViolation> {
         let idle = match header.kind {
             WebSocketOpcode::Ping | WebSocketOpcode::Pong | WebSocketOpcode::Close => true,
-            WebSocketOpcode::Text | WebSocketOpcode::Continuation => {
+            WebSocketOpcode::Text | WebSocketOpcode::Binary | WebSocketOpcode::Continuation => {
                 payload == 0 || (!header.last && payload < SMALL)
             }
         };
@@ -71,19 +71,19 @@ impl Meter {
     ///
     /// # Errors
     /// [`FrameViolation::Flood`] if too many idle frames arrived.
-    pub(super) fn ignored(&mut self, bytes: usize, now: Instant) -> Result<(), FrameViolation> {
+    pub(in crate::gateway) fn ignored(&mut self, bytes: usize, now: Instant) -> Result<(), FrameViolation> {
         self.idle(1 + bytes / SMALL, now)
     }
 
     /// Counts a message with a request. Above the rate, the delay before the next read grows.
-    pub(super) fn message(&mut self, bytes: usize, now: Instant) {
+    pub(in crate::gateway) fn message(&mut self, bytes: usize, now: Instant) {
         let tokens = u32::try_from(1 + bytes / MESSAGE_BYTES).unwrap_or(u32::MAX);
         // The message itself is processed in any case; the debt delays the next read.
         self.wait = self.messages.owe(tokens, now);
     }
 
     /// Returns how long not to read on.
-    pub(super) fn take_wait(&mut self) -> Duration {
+    pub(in crate::gateway) fn take_wait(&mut self) -> Duration {
         std::mem::take(&mut self.wait)
     }
 

@@ -1,14 +1,23 @@
-//! WebSocket, the native transport. No other module uses `actix-web-actors`.
+//! WebSocket. No other module uses `actix-web-actors`.
 //!
 //! Only the handshake of that crate is used. Its `WebsocketContext` is polled as the response body, so a client that
 //! stops reading would stall the session with its timers. Here the [writer] is the body, the [reader] a task, and the
 //! session a separate actor.
+//!
+//! The frame layer is common to all protocols: `upgrade` → [reader] with [`frame_guard`] and [`frame_reader`], and
+//! [writer] with [`frame_writer`]. A protocol implements `MessageHandler` for its messages from the client and
+//! [`MessageFraming`](frame_writer::MessageFraming) for those to the client. The native one is `native`, with the
+//! endpoint `/v1/ws`, and `json_commands`.
 
-pub mod frame;
 pub mod frame_guard;
+pub mod frame_reader;
+pub mod frame_writer;
+mod handler;
+mod json_commands;
 mod meter;
+mod native;
 pub mod reader;
 mod upgrade;
 pub mod writer;
 
-pub(super) use upgrade::routes;
+pub(super) use native::routes;

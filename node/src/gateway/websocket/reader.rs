@@ -1,82 +1,58 @@
-//! Reader of a WebSocket: assembles text messages from bytes and sends those of one read to the session as a batch.
+//! Reader of a WebSocket: reads the socket, answers pings, and passes the messages of one read to the protocol's
+//! handler.
 //!
 //! Spine: step 1 of 13. Previous: none. Next: `protocol: command`.
 //!
-//! The reader waits until the session has accepted a batch before it reads on, so TCP slows down a client that sends
-//! too fast. Before authentication, messages are limited to a small size. The [frame guard](super::frame_guard)
-//! has checked the header of each frame.
+//! The reader waits until the [handler](super::handler) has accepted the messages of one read before it reads on, so TCP
+//! slows down a client that sends too fast. The [frame reader](super::frame_reader) has checked the header of each
+//! frame before its payload was buffered. The native protocol is [`JsonCommands`](super::json_commands).
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix::Addr;
-use actix_http::ws::Parser;
 use actix_web::web::Payload;
-use bytes::BytesMut;
 use futures::StreamExt;
-use protocol::{ClientCommand, Request};
 
-use super::frame_guard::{FrameGuard, FrameHeader, FrameViolation, WebSocketOpcode};
+use super::frame_guard::FrameViolation;
+use super::frame_reader::{FrameContent, FrameReader, text_of};
+use super::handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
 use super::meter::Meter;
-use crate::config::Config;
-use crate::session::messages::{CommandBatch, Disconnect, ReceivedCommand};
-use crate::session::{ConnectionHandle, Session};
+use crate::session::ConnectionHandle;
+use crate::session::messages::Disconnect;
 use crate::telemetry::metrics::ServerMetrics;
 
-/// Maximum bytes of a message before authentication: the longest token and the other fields of `auth`.
-const BEFORE_AUTH: usize = 12_288;
-
 /// Reading half of a connection.
-pub(super) struct SocketReader {
+pub(super) struct SocketReader<H> {
     link: Rc<ConnectionHandle>,
-    session: Addr<Session>,
+    handler: H,
     metrics: ServerMetrics,
-    max: usize,
-    guard: FrameGuard,
+    frames: FrameReader,
     meter: Meter,
-    /// Bytes of an incomplete frame. Without capacity while the client is idle.
-    buffer: BytesMut,
-    /// Fragments of an incomplete message.
-    message: BytesMut,
-    batch: Vec<ReceivedCommand>,
 }
-
-/// The session has ended.
-struct SessionOver;
 
 /// Extent to which the buffered bytes were parsed.
-enum ReadProgress {
+enum ParseProgress {
     /// All complete frames were parsed.
     All,
-    /// Parsing stopped after an `auth`, whose outcome changes the limits for the rest.
-    Auth,
-}
-
-/// Reason for the end of reading.
-enum ReadEnd {
-    Broken(FrameViolation),
-    CloseFrame(Option<u16>),
+    /// Parsing stopped behind a message that has to be flushed first.
+    Part,
 }
 
 // === impl SocketReader ===
 
-impl SocketReader {
+impl<H: MessageHandler> SocketReader<H> {
     pub(super) fn new(
         link: Rc<ConnectionHandle>,
-        session: Addr<Session>,
+        handler: H,
         metrics: ServerMetrics,
-        config: &Config,
-    ) -> SocketReader {
+        meter: Meter,
+    ) -> SocketReader<H> {
         SocketReader {
             link,
-            session,
             metrics,
-            max: config.max_frame(),
-            guard: FrameGuard::new(config.max_frame().min(BEFORE_AUTH)),
-            meter: Meter::new(config, Instant::now()),
-            buffer: BytesMut::new(),
-            message: BytesMut::new(),
-            batch: Vec::new(),
+            frames: FrameReader::new(handler.max_message(), H::KINDS),
+            meter,
+            handler,
         }
     }
 
@@ -93,40 +69,27 @@ impl SocketReader {
             };
             self.link.on_received();
             self.metrics.bytes_in.inc_by(chunk.len() as u64);
-            self.buffer.extend_from_slice(&chunk);
+            self.frames.push(&chunk);
             match self.pass_on().await {
                 Ok(Ok(())) => {}
-                Ok(Err(ReadEnd::CloseFrame(code))) => break Disconnect::CloseFrame(code),
-                Ok(Err(ReadEnd::Broken(violation))) => {
-                    tracing::debug!(?violation, "WebSocket protocol violation, closing connection");
-                    break Disconnect::Broken(violation.close_code());
-                }
+                Ok(Err(disconnect)) => break disconnect,
                 Err(SessionOver) => return,
             }
         };
-        // An error means that the session has ended already.
-        let _gone = self.session.send(disconnect).await;
+        self.handler.end(disconnect).await;
     }
 
-    /// Sends the buffered messages to the session, and waits until it has accepted them and the meter's delay has
+    /// Passes the buffered messages to the handler, and waits until it has accepted them and the meter's delay has
     /// passed.
-    async fn pass_on(&mut self) -> Result<Result<(), ReadEnd>, SessionOver> {
+    async fn pass_on(&mut self) -> Result<Result<(), Disconnect>, SessionOver> {
         loop {
             // Raised as soon as the client is identified, also for frames that are buffered already.
-            if self.link.is_identified() {
-                self.guard.allow(self.max);
-            }
-            let taken = self.take();
-            if self.batch.is_empty() {
-                // Without a batch nothing above waits. A client with endless input would starve the thread's other
-                // connections.
-                tokio::task::yield_now().await;
-            } else {
+            self.frames.allow(self.handler.max_message());
+            let parsed = self.parse();
+            if self.handler.is_pending() {
                 // While the session holds the reader, the client's silence must not count towards the idle timeout.
                 self.link.hold(true);
-                let batch = CommandBatch(std::mem::take(&mut self.batch));
-                // The session answers when it has accepted the batch: this is the backpressure on the client.
-                self.session.send(batch).await.map_err(|_| SessionOver)?;
+                self.handler.flush().await?;
                 let wait = self.meter.take_wait();
                 if !wait.is_zero() {
                     // The session may end during the delay; without the race this task would outlive it.
@@ -136,107 +99,52 @@ impl SocketReader {
                     }
                 }
                 self.link.hold(false);
+            } else {
+                // Nothing above waits. A client with endless input would starve the thread's other connections.
+                tokio::task::yield_now().await;
             }
-            match taken {
-                Ok(ReadProgress::Auth) => {}
-                Ok(ReadProgress::All) => return Ok(Ok(())),
+            match parsed {
+                Ok(ParseProgress::Part) => {}
+                Ok(ParseProgress::All) => return Ok(Ok(())),
                 Err(end) => return Ok(Err(end)),
             }
         }
     }
 
     /// Parses complete frames from the buffer.
-    fn take(&mut self) -> Result<ReadProgress, ReadEnd> {
+    fn parse(&mut self) -> Result<ParseProgress, Disconnect> {
         loop {
-            let header = match self.guard.inspect(&self.buffer) {
-                Ok(Some(header)) if header.total <= self.buffer.len() => header,
-                Ok(_) => break,
-                Err(violation) => return Err(ReadEnd::Broken(violation)),
+            let frame = match self.frames.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(ParseProgress::All),
+                Err(violation) => return Err(broken(violation)),
             };
-            self.frame(&header)?;
-            if !self.link.is_identified() && self.batch.last().is_some_and(is_auth) {
-                return Ok(ReadProgress::Auth);
-            }
-        }
-        // Returns the memory: most connections are idle, and each would keep its largest read allocated.
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
-        Ok(ReadProgress::All)
-    }
-
-    /// Parses one complete frame from the buffer.
-    fn frame(&mut self, header: &FrameHeader) -> Result<(), ReadEnd> {
-        // The guard has checked the frame. If the parser disagrees, the rest of the stream cannot be trusted.
-        let disagree = ReadEnd::Broken(FrameViolation::Framing("the frame cannot be parsed"));
-        // At least a control frame must pass, however small the configured message limit is.
-        let payload = match Parser::parse(&mut self.buffer, true, self.max.max(125)) {
-            Ok(Some((_, _, payload))) => payload.unwrap_or_default(),
-            Ok(None) | Err(_) => return Err(disagree),
-        };
-        self.metrics.frames_in.inc();
-        self.guard.passed(header, payload.len());
-        let counted = self.meter.frame(header, payload.len(), Instant::now());
-        counted.map_err(ReadEnd::Broken)?;
-        match header.kind {
-            // Common case: an unfragmented message is not copied into the fragment buffer.
-            WebSocketOpcode::Text | WebSocketOpcode::Continuation
-                if header.last && self.message.is_empty() =>
-            {
-                self.text(&payload)
-            }
-            WebSocketOpcode::Text | WebSocketOpcode::Continuation => {
-                self.message.extend_from_slice(&payload);
-                if !header.last {
-                    return Ok(());
+            self.metrics.frames_in.inc();
+            let counted = self.meter.frame(&frame.header, frame.length, Instant::now());
+            counted.map_err(broken)?;
+            let message = match &frame.content {
+                FrameContent::Text(bytes) => WebSocketMessage::Text(text_of(bytes).map_err(broken)?),
+                FrameContent::Binary(bytes) => WebSocketMessage::Binary(bytes),
+                FrameContent::Fragment => continue,
+                FrameContent::Ping(payload) => {
+                    // Answered here and not by the session actor, whose load must not delay the pong.
+                    let payload = payload.clone().freeze();
+                    self.link.outbox(|outbox| outbox.pong(payload));
+                    continue;
                 }
-                let message = std::mem::take(&mut self.message);
-                self.text(&message)
+                FrameContent::Pong(_) => continue,
+                FrameContent::Close(code) => return Err(Disconnect::CloseFrame(*code)),
+            };
+            match self.handler.message(message, &mut self.meter) {
+                Ok(ReadProgress::Continue) => {}
+                Ok(ReadProgress::Flush) => return Ok(ParseProgress::Part),
+                Err(code) => return Err(Disconnect::Broken(code)),
             }
-            WebSocketOpcode::Ping => {
-                // Answered here and not by the session actor, whose load must not delay the pong.
-                self.link.outbox(|outbox| outbox.pong(payload.freeze()));
-                Ok(())
-            }
-            WebSocketOpcode::Pong => Ok(()),
-            WebSocketOpcode::Close => Err(on_close_frame(&payload)),
         }
     }
-
-    /// Decodes a complete text message.
-    fn text(&mut self, bytes: &[u8]) -> Result<(), ReadEnd> {
-        // Checked on the whole message: a fragment may end inside of a character.
-        let text = std::str::from_utf8(bytes).map_err(|_| ReadEnd::Broken(FrameViolation::Utf8))?;
-        let now = Instant::now();
-        let request = match Request::decode(text) {
-            Ok(None) => return self.meter.ignored(bytes.len(), now).map_err(ReadEnd::Broken),
-            Ok(Some(request)) => Ok(request),
-            Err(error) => Err(error),
-        };
-        self.meter.message(bytes.len(), now);
-        self.batch.push(ReceivedCommand {
-            request,
-            bytes: bytes.len(),
-        });
-        Ok(())
-    }
 }
 
-fn is_auth(item: &ReceivedCommand) -> bool {
-    matches!(
-        &item.request,
-        Ok(Request {
-            command: ClientCommand::Auth(_),
-            ..
-        })
-    )
-}
-
-/// Interprets a close frame of the client. Its code is echoed, unless the frame is malformed.
-fn on_close_frame(payload: &[u8]) -> ReadEnd {
-    match Parser::try_parse_close_payload(payload) {
-        Ok(None) => ReadEnd::CloseFrame(None),
-        Ok(Some(reason)) => ReadEnd::CloseFrame(Some(reason.code.into())),
-        Err(_) => ReadEnd::Broken(FrameViolation::Framing("the close frame is malformed")),
-    }
+fn broken(violation: FrameViolation) -> Disconnect {
+    tracing::debug!(?violation, "WebSocket protocol violation, closing connection");
+    Disconnect::Broken(violation.close_code())
 }

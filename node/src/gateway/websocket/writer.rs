@@ -14,29 +14,34 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::Stream;
 
-use super::frame::WebSocketFraming;
+use super::frame_writer::{MessageFraming, WebSocketFraming};
 use crate::session::ConnectionHandle;
 use crate::telemetry::metrics::ServerMetrics;
 
 /// Writing half of a connection.
-pub(super) struct SocketWriter {
+pub(super) struct SocketWriter<F> {
     link: Rc<ConnectionHandle>,
+    framing: WebSocketFraming<F>,
     metrics: ServerMetrics,
 }
 
 // === impl SocketWriter ===
 
-impl SocketWriter {
-    pub(super) fn new(link: Rc<ConnectionHandle>, metrics: ServerMetrics) -> SocketWriter {
-        SocketWriter { link, metrics }
+impl<F> SocketWriter<F> {
+    pub(super) fn new(link: Rc<ConnectionHandle>, framing: F, metrics: ServerMetrics) -> SocketWriter<F> {
+        SocketWriter {
+            link,
+            framing: WebSocketFraming(framing),
+            metrics,
+        }
     }
 }
 
-impl Stream for SocketWriter {
+impl<F: MessageFraming + Unpin> Stream for SocketWriter<F> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.link.poll_piece(cx, &WebSocketFraming).map(|piece| {
+        self.link.poll_piece(cx, &self.framing).map(|piece| {
             piece.map(|piece| {
                 self.metrics.writes.inc();
                 self.metrics.frames_out.inc_by(piece.frames);

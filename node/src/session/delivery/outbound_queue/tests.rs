@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::websocket::frame::WebSocketFraming;
+use crate::gateway::websocket::frame_writer::{JsonMessages, WebSocketFraming};
 use crate::session::delivery::replay_buffer::Capacity;
 
 const BOUNDS: QueueBounds = QueueBounds {
@@ -33,7 +33,7 @@ fn buffered(text: &str) -> BufferedEvent {
 fn drain(outbox: &mut OutboundQueue) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut texts = Vec::new();
-    while let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming) {
+    while let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming(JsonMessages)) {
         let mut rest = &piece.bytes[..];
         while !rest.is_empty() {
             let (start, length) = (2, usize::from(rest[1]));
@@ -63,7 +63,7 @@ fn a_piece_has_an_end() {
         outbox.answer(Bytes::from_static(b"{}"));
     }
     let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming) else {
+    let Poll::Ready(Some(piece)) = outbox.poll_piece(&mut cx, &WebSocketFraming(JsonMessages)) else {
         panic!("a piece was ready")
     };
     assert_eq!(piece.frames, 3);
@@ -128,7 +128,10 @@ fn nothing_follows_the_close_frame() {
     assert_eq!(outbox.event(buffered("a"), Instant::now()), PushResult::Queued(1));
     assert_eq!(drain(&mut outbox), ["{}", "\u{f}\u{fffd}{}"]);
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(outbox.poll_piece(&mut cx, &WebSocketFraming), Poll::Ready(None));
+    assert_eq!(
+        outbox.poll_piece(&mut cx, &WebSocketFraming(JsonMessages)),
+        Poll::Ready(None)
+    );
 }
 
 /// Returns the numbers of the events behind `n`, if none of them is missing.

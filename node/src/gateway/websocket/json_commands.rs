@@ -1,0 +1,112 @@
+//! Native protocol of a WebSocket: each text message is one command in JSON.
+//!
+//! The commands of one read are sent to the session as a batch. Before authentication, messages are limited to a small
+//! size.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::Addr;
+use protocol::{ClientCommand, CloseCode, Request};
+
+use super::frame_guard::{FrameViolation, MessageKinds};
+use super::handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
+use super::meter::Meter;
+use crate::config::Config;
+use crate::session::messages::{CommandBatch, Disconnect, ReceivedCommand};
+use crate::session::{ConnectionHandle, Session};
+
+/// Maximum bytes of a message before authentication: the longest token and the other fields of `auth`.
+const BEFORE_AUTH: usize = 12_288;
+
+/// Commands of one client, on their way to its session.
+pub(super) struct JsonCommands {
+    link: Rc<ConnectionHandle>,
+    session: Addr<Session>,
+    max: usize,
+    batch: Vec<ReceivedCommand>,
+}
+
+// === impl JsonCommands ===
+
+impl JsonCommands {
+    pub(super) fn new(link: Rc<ConnectionHandle>, session: Addr<Session>, config: &Config) -> JsonCommands {
+        JsonCommands {
+            link,
+            session,
+            max: config.max_frame(),
+            batch: Vec::new(),
+        }
+    }
+}
+
+impl MessageHandler for JsonCommands {
+    const KINDS: MessageKinds = MessageKinds::Text;
+
+    fn max_message(&self) -> usize {
+        if self.link.is_identified() {
+            self.max
+        } else {
+            self.max.min(BEFORE_AUTH)
+        }
+    }
+
+    fn message(
+        &mut self,
+        message: WebSocketMessage<'_>,
+        meter: &mut Meter,
+    ) -> Result<ReadProgress, CloseCode> {
+        let WebSocketMessage::Text(text) = message else {
+            return Err(CloseCode::Binary);
+        };
+        let now = Instant::now();
+        let request = match Request::decode(text) {
+            Ok(None) => {
+                let ignored = meter.ignored(text.len(), now);
+                return ignored
+                    .map(|()| ReadProgress::Continue)
+                    .map_err(FrameViolation::close_code);
+            }
+            Ok(Some(request)) => Ok(request),
+            Err(error) => Err(error),
+        };
+        meter.message(text.len(), now);
+        let command = ReceivedCommand {
+            request,
+            bytes: text.len(),
+        };
+        // The outcome of an `auth` changes the limits for the rest.
+        let progress = if !self.link.is_identified() && is_auth(&command) {
+            ReadProgress::Flush
+        } else {
+            ReadProgress::Continue
+        };
+        self.batch.push(command);
+        Ok(progress)
+    }
+
+    fn is_pending(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionOver> {
+        let batch = CommandBatch(std::mem::take(&mut self.batch));
+        // The session answers when it has dispatched the batch.
+        self.session.send(batch).await.map_err(|_| SessionOver)
+    }
+
+    async fn end(self, disconnect: Disconnect) {
+        // An error means that the session has ended already.
+        let _gone = self.session.send(disconnect).await;
+    }
+}
+
+fn is_auth(item: &ReceivedCommand) -> bool {
+    matches!(
+        &item.request,
+        Ok(Request {
+            command: ClientCommand::Auth(_),
+            ..
+        })
+    )
+}
