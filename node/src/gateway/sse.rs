@@ -219,7 +219,7 @@ impl Framing for SseFraming {
         entry(out, Some((sid, n)), name(tail), frame.as_bytes());
     }
 
-    fn ping(&self, out: &mut BytesMut) {
+    fn ping(&self, out: &mut BytesMut, _sent: u64) {
         out.put_slice(b":\n\n");
     }
 
@@ -286,7 +286,7 @@ mod tests {
             event,
             "id: 1ab:7\nevent: msg\ndata: {\"n\":7,\"t\":\"msg\",\"c\":\"g_1\"}\n\n"
         );
-        assert_eq!(text(|framing, out| framing.ping(out)), ":\n\n");
+        assert_eq!(text(|framing, out| framing.ping(out, 7)), ":\n\n");
     }
 
     #[test]

@@ -13,9 +13,16 @@ use tokio::sync::Notify;
 
 use super::delivery::{Framing, OutboundQueue, WriteChunk};
 
+/// Time without an event after which a ping asks the client to confirm the last one.
+pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+
 /// Connection as seen by the session actor and by the socket half.
 pub struct ConnectionHandle {
     outbox: RefCell<OutboundQueue>,
+    /// Time of the last event that was written and that no ping or confirmation followed.
+    unconfirmed_at: Cell<Option<Instant>>,
+    /// Number of the last event that a pong confirmed.
+    ponged: Cell<u64>,
     /// Time of the last received bytes, or of the last pause of the reader.
     last_received: Cell<Instant>,
     /// True while the session pauses the reader; the client's silence does not count then.
@@ -52,6 +59,8 @@ impl ConnectionHandle {
         let now = Instant::now();
         Rc::new(ConnectionHandle {
             outbox: RefCell::new(outbox),
+            unconfirmed_at: Cell::new(None),
+            ponged: Cell::new(0),
             last_received: Cell::new(now),
             held: Cell::new(false),
             due: Cell::new(now),
@@ -85,7 +94,14 @@ impl ConnectionHandle {
 
     /// Returns the next chunk to write; `None` after the close frame.
     pub fn poll_piece(&self, cx: &mut Context<'_>, framing: &dyn Framing) -> Poll<Option<WriteChunk>> {
+        let sent = self.outbox(|outbox| outbox.sent());
         let (piece, behind) = self.outbox(|outbox| (outbox.poll_piece(cx, framing), outbox.behind()));
+        if framing.confirms_by_pong() && self.outbox(|outbox| outbox.sent()) > sent {
+            let now = Instant::now();
+            self.unconfirmed_at.set(Some(now));
+            // The session's deadline was set before this event.
+            self.due.set(self.due.get().min(now + CONFIRM_AFTER));
+        }
         // Only for a session that paused because of this queue: others need no wake-up per chunk.
         if self.wants_room.get() && !behind {
             self.wants_room.set(false);
@@ -98,6 +114,14 @@ impl ConnectionHandle {
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.identified.get()
+    }
+
+    /// Records the pong to the ping behind the event with number `n`, and wakes the session. Other numbers are ignored.
+    pub fn on_pong(&self, n: u64) {
+        if n > self.ponged.get() && n <= self.outbox(|outbox| outbox.sent()) {
+            self.ponged.set(n);
+            self.request_check();
+        }
     }
 
     /// Records a dead connection and wakes the session.
@@ -120,6 +144,36 @@ impl ConnectionHandle {
         self.identified.set(true);
         if let Some(socket) = self.socket.upgrade() {
             socket.identified();
+        }
+    }
+
+    /// Number of the last event that a pong confirmed; 0 without one.
+    #[must_use]
+    pub fn ponged(&self) -> u64 {
+        self.ponged.get()
+    }
+
+    /// Time since the last written event that no ping or confirmation followed; `None` without one.
+    #[must_use]
+    pub fn unconfirmed_for(&self, now: Instant) -> Option<Duration> {
+        let at = self.unconfirmed_at.get();
+        at.map(|at| now.saturating_duration_since(at))
+    }
+
+    /// Queues a ping, whose pong confirms the events before it.
+    pub fn ping(&self) {
+        self.unconfirmed_at.set(None);
+        self.outbox(|outbox| outbox.ping());
+    }
+
+    /// Removes the events up to `n`, which the client has applied.
+    pub fn confirm(&self, n: u64) {
+        let is_last = self.outbox(|outbox| {
+            outbox.confirm(n);
+            outbox.sent() <= n
+        });
+        if is_last {
+            self.unconfirmed_at.set(None);
         }
     }
 
@@ -215,5 +269,69 @@ impl ConnectionHandle {
             *waker = Some(cx.waker().clone());
         }
         self.check_requested.replace(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::{Bytes, BytesMut};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::session::QueueBounds;
+    use crate::session::delivery::BufferedEvent;
+
+    struct NoSocket;
+
+    impl CloseSocket for NoSocket {
+        fn cut(&self) {}
+    }
+
+    /// Writes each event as one byte.
+    struct Bytewise;
+
+    impl Framing for Bytewise {
+        fn answer(&self, _out: &mut BytesMut, _body: &[u8]) {}
+        fn event(&self, out: &mut BytesMut, _n: u64, _tail: &[u8]) {
+            out.extend_from_slice(b"e");
+        }
+        fn ping(&self, _out: &mut BytesMut, _sent: u64) {}
+        fn confirms_by_pong(&self) -> bool {
+            true
+        }
+        fn pong(&self, _out: &mut BytesMut, _payload: &[u8]) {}
+        fn close(&self, _out: &mut BytesMut, _code: Option<u16>, _reason: &str) {}
+    }
+
+    fn write(link: &ConnectionHandle, events: usize) {
+        for _ in 0..events {
+            let tail = Bytes::from_static(br#""t":"msg"}"#);
+            link.outbox(|outbox| outbox.event(BufferedEvent { tail, covers: None }, Instant::now()));
+        }
+        let written = link.poll_piece(&mut Context::from_waker(Waker::noop()), &Bytewise);
+        assert!(written.is_ready());
+    }
+
+    #[test]
+    fn event_stays_unconfirmed_until_a_ping_or_a_confirmation() {
+        let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
+        let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&Config::default())), socket);
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(link.unconfirmed_for(later), None);
+        write(&link, 2);
+        assert!(link.unconfirmed_for(later).is_some());
+        link.confirm(1);
+        assert!(link.unconfirmed_for(later).is_some(), "the second is unconfirmed");
+        link.confirm(2);
+        assert_eq!(link.unconfirmed_for(later), None);
+        write(&link, 1);
+        link.ping();
+        assert_eq!(link.unconfirmed_for(later), None, "one ping is enough");
+        for (pong, ponged) in [(4, 0), (2, 2), (1, 2), (3, 3)] {
+            link.on_pong(pong);
+            assert_eq!(link.ponged(), ponged);
+        }
     }
 }

@@ -15,9 +15,15 @@ pub trait MessageFraming {
     /// Appends an event, given as everything after its number.
     fn event(&self, out: &mut MessageWriter<'_>, n: u64, tail: &[u8]);
 
-    /// Appends a keepalive; by default a WebSocket ping without payload.
-    fn ping(&self, out: &mut MessageWriter<'_>) {
-        out.ping(b"");
+    /// Appends a keepalive behind the event with number `sent`. By default it is a WebSocket ping that contains the
+    /// number, so that its pong confirms the events.
+    fn ping(&self, out: &mut MessageWriter<'_>, sent: u64) {
+        out.ping(&sent.to_be_bytes());
+    }
+
+    /// Returns true if the pong of a ping confirms the events before it.
+    fn confirms_by_pong(&self) -> bool {
+        true
     }
 
     /// Appends the last messages in front of the close frame; by default none.
@@ -122,8 +128,12 @@ impl<F: MessageFraming> Framing for WebSocketFraming<F> {
         self.0.event(&mut MessageWriter { out }, n, tail);
     }
 
-    fn ping(&self, out: &mut BytesMut) {
-        self.0.ping(&mut MessageWriter { out });
+    fn ping(&self, out: &mut BytesMut, sent: u64) {
+        self.0.ping(&mut MessageWriter { out }, sent);
+    }
+
+    fn confirms_by_pong(&self) -> bool {
+        self.0.confirms_by_pong()
     }
 
     fn pong(&self, out: &mut BytesMut, payload: &[u8]) {
@@ -199,6 +209,13 @@ mod tests {
             let expected = [&[0x89, 1, b'x'][..], &start, &payload].concat();
             assert!(out == expected, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn ping_contains_the_number_of_the_last_event() {
+        let mut out = BytesMut::new();
+        WebSocketFraming(JsonMessages).ping(&mut out, 0x1_02);
+        assert_eq!(out[..], [0x89, 8, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 
     #[test]

@@ -132,7 +132,13 @@ impl<H: MessageHandler> SocketReader<H> {
                     self.link.outbox(|outbox| outbox.pong(payload));
                     continue;
                 }
-                FrameContent::Pong(_) => continue,
+                FrameContent::Pong(payload) => {
+                    // Other payloads answer no ping of the server.
+                    if let Ok(n) = <[u8; 8]>::try_from(&payload[..]) {
+                        self.link.on_pong(u64::from_be_bytes(n));
+                    }
+                    continue;
+                }
                 FrameContent::Close(code) => return Err(Disconnect::CloseFrame(*code)),
             };
             match self.handler.message(message, &mut self.meter) {

@@ -45,6 +45,7 @@ impl Session {
             NodeState::Drain => self.leave(CloseCode::Draining),
             NodeState::Isolated => self.leave(CloseCode::Isolated),
         }
+        self.delivery.deliver(self.link.ponged(), now);
         let config = &self.worker.config;
         let status = ConnectionStatus {
             idle: self.link.idle_time(now),
@@ -58,13 +59,14 @@ impl Session {
                 .map(|at| left(at, self.worker.conversations.clock())),
             is_too_slow: self.subscriber().is_some_and(|feed| feed.is_too_slow()),
             is_idle: self.limits.is_idle(),
+            unconfirmed: self.link.unconfirmed_for(now),
         };
         let (ping, deadline) = match self.lifecycle.check_attached(now, config, &status) {
             TimerAction::Close(code) => return self.close(ctx, code),
             TimerAction::Continue { ping, deadline } => (ping, deadline),
         };
         if ping {
-            self.link.outbox(|outbox| outbox.ping());
+            self.link.ping();
         }
         self.report_at_deadline(ctx, now, deadline);
         self.follow_joined(ctx);

@@ -300,6 +300,8 @@ impl Handler<Disconnect> for Session {
     type Result = ();
 
     fn handle(&mut self, disconnect: Disconnect, ctx: &mut Context<Session>) {
+        // A pong may have arrived just before: its check would find the session detached.
+        self.delivery.deliver(self.link.ponged(), Instant::now());
         // A lost or closed connection leaves the session resumable; a protocol error closes it by its code.
         match disconnect {
             Disconnect::Broken(code) => self.close(ctx, code),

@@ -8,8 +8,12 @@ pub trait Framing {
     fn answer(&self, out: &mut BytesMut, body: &[u8]);
     /// Appends an event, given as everything after its number.
     fn event(&self, out: &mut BytesMut, n: u64, tail: &[u8]);
-    /// Appends a keepalive to the queue.
-    fn ping(&self, out: &mut BytesMut);
+    /// Appends a keepalive behind the event with number `sent`, the last one written.
+    fn ping(&self, out: &mut BytesMut, sent: u64);
+    /// Returns true if the answer to a ping confirms the events before it.
+    fn confirms_by_pong(&self) -> bool {
+        false
+    }
     /// Appends the answer to a ping of the client.
     fn pong(&self, out: &mut BytesMut, payload: &[u8]);
     /// Appends the end of the output: the close code, if there is one, and the reason.

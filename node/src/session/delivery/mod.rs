@@ -73,10 +73,16 @@ impl Delivery {
 
     /// Confirms all events up to number `n`.
     pub(super) fn confirm(&mut self, n: u64, now: Instant) {
+        self.connection.confirm(n);
+        self.deliver(n, now);
+    }
+
+    /// Moves the delivered cursors of all events up to number `n`. They stay in the replay buffer: the client's
+    /// application may not have them yet.
+    pub(super) fn deliver(&mut self, n: u64, now: Instant) {
         let Some(subscriber) = &self.subscriber else {
             return;
         };
-        self.connection.outbox(|outbox| outbox.confirm(n));
         let moved = subscriber.tracker.borrow_mut().applied(n);
         if moved && self.report_at.is_none() {
             self.schedule_report(now);

@@ -137,6 +137,12 @@ impl OutboundQueue {
         self.ring.floor()
     }
 
+    /// Number of the last event passed to the writer or confirmed by the client.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Returns true if so many responses are unread that the session should dispatch no further command.
     #[must_use]
     pub fn behind(&self) -> bool {
@@ -305,7 +311,7 @@ impl OutboundQueue {
             frames += 1;
         }
         if std::mem::take(&mut self.ping) {
-            framing.ping(&mut bytes);
+            framing.ping(&mut bytes, self.sent);
             frames += 1;
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {

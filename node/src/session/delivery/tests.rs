@@ -50,6 +50,17 @@ fn confirmed_events_are_reported_once_after_the_interval() {
 }
 
 #[test]
+fn pong_moves_cursors_and_keeps_the_events() {
+    let (mut delivery, now) = (delivery(3), Instant::now());
+    delivery.deliver(2, now);
+    assert_eq!(delivery.report_at(), Some(now + INTERVAL));
+    assert_eq!(delivery.take_cursors(), [(conv(), 2)]);
+    assert_eq!(delivery.events_after(0).unwrap().len(), 3);
+    delivery.deliver(2, now);
+    assert_eq!(delivery.report_at(), None, "the pong says nothing new");
+}
+
+#[test]
 fn refused_cursor_is_reported_again() {
     let (mut delivery, now) = (delivery(3), Instant::now());
     delivery.confirm(3, now);

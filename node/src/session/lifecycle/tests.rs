@@ -16,6 +16,7 @@ fn status() -> ConnectionStatus {
         token_left: None,
         is_too_slow: false,
         is_idle: true,
+        unconfirmed: None,
     }
 }
 
@@ -69,6 +70,27 @@ fn keepalive_is_sent_once_per_interval() {
         matches!(action, TimerAction::Continue { ping: true, .. })
     });
     assert_eq!(pings, [false, false, true, false, true]);
+}
+
+#[test]
+fn one_ping_follows_the_last_unconfirmed_event() {
+    let (now, config) = (Instant::now(), Config::default());
+    let mut lifecycle = open(now);
+    let mut check = |at: Duration, unconfirmed: Option<Duration>| {
+        let status = ConnectionStatus {
+            unconfirmed,
+            ..status()
+        };
+        match lifecycle.check_attached(now + at, &config, &status) {
+            TimerAction::Continue { ping, deadline } => (ping, deadline - now),
+            TimerAction::Close(code) => panic!("{code:?}"),
+        }
+    };
+    let half = SEC / 2;
+    assert_eq!(check(2 * SEC, Some(half)), (false, 2 * SEC + half));
+    assert_eq!(check(3 * SEC, Some(SEC)), (true, 28 * SEC));
+    assert_eq!(check(4 * SEC, None), (false, 28 * SEC), "then the usual interval");
+    assert_eq!(check(28 * SEC, None), (true, 53 * SEC));
 }
 
 #[test]

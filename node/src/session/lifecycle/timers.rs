@@ -8,6 +8,7 @@ use protocol::answer::NotResumed;
 
 use super::{Lifecycle, PendingClose, SessionState};
 use crate::config::Config;
+use crate::session::connection_handle::CONFIRM_AFTER;
 
 /// State of the connection that the timers depend on.
 pub(in crate::session) struct ConnectionStatus {
@@ -20,6 +21,8 @@ pub(in crate::session) struct ConnectionStatus {
     pub(in crate::session) is_too_slow: bool,
     /// True if no command is unanswered.
     pub(in crate::session) is_idle: bool,
+    /// Time since the last event that the client was not asked to confirm; `None` without one.
+    pub(in crate::session) unconfirmed: Option<Duration>,
 }
 
 /// Result of a check of an attached session.
@@ -86,9 +89,12 @@ impl Lifecycle {
             }
             deadline = deadline.min(end);
         }
-        let ping = now >= self.pinged + status.ping_interval;
+        let confirm_in = status.unconfirmed.map(|age| CONFIRM_AFTER.saturating_sub(age));
+        let ping = now >= self.pinged + status.ping_interval || confirm_in == Some(Duration::ZERO);
         if ping {
             self.pinged = now;
+        } else if let Some(wait) = confirm_in {
+            deadline = deadline.min(now + wait);
         }
         let deadline = deadline.min(self.pinged + status.ping_interval);
         TimerAction::Continue { ping, deadline }
