@@ -110,6 +110,26 @@ impl ConnectionHandle {
         piece
     }
 
+    /// Discards the responses, now and later: nothing writes them any more.
+    pub fn on_unread(&self) {
+        // Unread responses would pause the session forever, and with it the reader, which reports the lost connection.
+        self.outbox(|outbox| outbox.discard_answers());
+        self.request_check();
+    }
+
+    /// Resolves once the client leaves few enough responses unread. For connections without a session.
+    pub async fn room(&self) {
+        std::future::poll_fn(|cx| {
+            if self.behind() {
+                let _requested = self.poll_wake(cx);
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+
     /// Returns true once the client is authenticated.
     #[must_use]
     pub fn is_identified(&self) -> bool {

@@ -2,7 +2,10 @@
 
 use node::config::{Config, HumanSize};
 
-use crate::support::{Client, Node, PATIENCE, golden};
+use crate::support::{Client, Node, PATIENCE, TEXT, golden, masked};
+
+/// A write that takes this long is not read by the server.
+const STALL: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn small(config: &mut Config) {
     config.limits.sends_per_second = 100_000;
@@ -36,6 +39,35 @@ async fn send_until(alice: &mut Client, to: &str, condition: impl AsyncFn() -> b
     tokio::time::timeout(PATIENCE, sending)
         .await
         .expect("the condition comes to hold");
+}
+
+#[tokio::test]
+async fn client_that_leaves_with_unread_answers_is_forgotten() {
+    let node = Node::with(|config| {
+        small(config);
+        config.limits.queries_per_second = 100_000;
+        config.tuning.queries_burst = Some(100_000);
+    })
+    .await;
+    let mut bob = lazy(&node, "bob").await;
+    let before = node.figure("rookery_frames_in_total").await;
+    let hb = masked(TEXT, true, br#"{"t":"hb","id":1}"#);
+    // As much as the server reads: then its session waits for the client to read.
+    let blocked = async {
+        for round in 0.. {
+            let written = tokio::time::timeout(STALL, bob.raw(&hb.repeat(1_000))).await;
+            if written.is_err() {
+                return round;
+            }
+        }
+        unreachable!()
+    };
+    let rounds = tokio::time::timeout(PATIENCE, blocked).await.unwrap();
+    assert!(rounds > 0);
+    node.figure_reaches("rookery_frames_in_total", before + 1).await;
+    drop(bob);
+    node.figure_is("rookery_sessions", 0).await;
+    node.stop().await;
 }
 
 #[tokio::test]

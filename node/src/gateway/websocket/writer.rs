@@ -37,6 +37,13 @@ impl<F> SocketWriter<F> {
     }
 }
 
+/// Releases a session that waits for its client to read: the server drops the body when the connection is closed.
+impl<F> Drop for SocketWriter<F> {
+    fn drop(&mut self) {
+        self.link.on_unread();
+    }
+}
+
 impl<F: MessageFraming + Unpin> Stream for SocketWriter<F> {
     type Item = Result<Bytes, Infallible>;
 

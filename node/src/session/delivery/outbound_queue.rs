@@ -27,6 +27,9 @@ use super::framing::{Framing, WriteChunk};
 use super::queue_bounds::QueueBounds;
 use super::replay_buffer::{BufferedEvent, Gap, ReplayBuffer};
 
+/// Maximum number of unanswered pings of the client.
+const PONGS: usize = 16;
+
 /// Frames queued for one connection, and the events that its client has not confirmed.
 #[derive(Debug)]
 pub struct OutboundQueue {
@@ -39,8 +42,8 @@ pub struct OutboundQueue {
     answers: Fill,
     /// Number of the last event passed to the writer or confirmed by the client.
     sent: u64,
-    /// The newest ping of the client; only that one needs an answer (RFC 6455 §5.5.3).
-    pong: Option<Bytes>,
+    /// Payloads of the client's newest pings, which are unanswered. Older ones need no answer (RFC 6455 §5.5.3).
+    pongs: VecDeque<Bytes>,
     ping: bool,
     slow_at: Option<Instant>,
     /// Set by the second overflow: until the session closes the connection, events go to the replay buffer only.
@@ -48,6 +51,8 @@ pub struct OutboundQueue {
     end: CloseState,
     /// True if no connection ever drains the queue, because the client polls.
     fetched: bool,
+    /// True if responses are dropped, because the writer has ended.
+    unread: bool,
     writer: Option<Waker>,
 }
 
@@ -105,12 +110,13 @@ impl OutboundQueue {
             events: Fill::default(),
             answers: Fill::default(),
             sent: 0,
-            pong: None,
+            pongs: VecDeque::new(),
             ping: false,
             slow_at: None,
             too_slow: false,
             end: CloseState::Open,
             fetched: false,
+            unread: false,
             writer: None,
         }
     }
@@ -151,11 +157,19 @@ impl OutboundQueue {
 
     /// Appends a response behind the events queued so far. Dropped if the connection is closing.
     pub fn answer(&mut self, body: Bytes) {
-        if matches!(self.end, CloseState::Open) {
+        if matches!(self.end, CloseState::Open) && !self.unread {
             self.answers.add(body.len());
             self.queue.push_back(QueuedFrame::Answer(body));
             self.wake();
         }
+    }
+
+    /// Drops the queued responses, and all later ones: the writer has ended.
+    pub fn discard_answers(&mut self) {
+        self.unread = true;
+        self.queue
+            .retain(|waiting| matches!(waiting, QueuedFrame::Event { .. }));
+        self.answers = Fill::default();
     }
 
     /// Appends an event that must not be dropped silently.
@@ -241,9 +255,12 @@ impl OutboundQueue {
         !matches!(self.end, CloseState::Open) && self.ring.floor() > self.sent
     }
 
-    /// Queues the response to a ping of the client. A newer ping replaces it.
+    /// Queues the response to a ping of the client. Beyond a small number, it replaces the oldest one.
     pub fn pong(&mut self, payload: Bytes) {
-        self.pong = Some(payload);
+        if self.pongs.len() >= PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(payload);
         self.wake();
     }
 
@@ -306,7 +323,7 @@ impl OutboundQueue {
         let mut bytes = BytesMut::new();
         let mut frames = 0;
         // Control frames first: behind a long queue they would be too late to keep the connection alive.
-        if let Some(payload) = self.pong.take() {
+        for payload in std::mem::take(&mut self.pongs) {
             framing.pong(&mut bytes, &payload);
             frames += 1;
         }

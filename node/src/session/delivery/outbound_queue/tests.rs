@@ -112,11 +112,13 @@ fn ephemeral_events_go_first() {
 }
 
 #[test]
-fn only_the_newest_ping_is_answered() {
+fn only_the_newest_pings_are_answered() {
     let mut outbox = OutboundQueue::new(BOUNDS);
-    outbox.pong(Bytes::from_static(b"1"));
-    outbox.pong(Bytes::from_static(b"2"));
-    assert_eq!(drain(&mut outbox), ["2"]);
+    for ping in 0..=PONGS {
+        outbox.pong(Bytes::from(ping.to_string()));
+    }
+    let newest: Vec<String> = (1..=PONGS).map(|ping| ping.to_string()).collect();
+    assert_eq!(drain(&mut outbox), newest);
 }
 
 #[test]
