@@ -52,6 +52,8 @@ section! {
         unacked_sends: Option<usize> = None,
         /// A client that must resync twice within this time is disconnected (4010).
         slow_again: HumanDuration = HumanDuration::secs(30),
+        /// Address of the line echo over TCP, in builds with the feature `conformance`; empty without one.
+        line_echo_listen: String = String::new(),
         /// Time for a new connection to authenticate (4210).
         auth_timeout: HumanDuration = HumanDuration::secs(10),
         /// Resolution of a session's timers. A finer one wakes every worker more often.

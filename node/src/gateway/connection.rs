@@ -75,6 +75,11 @@ impl TrackedConnection {
         request.conn_data::<Weak<TrackedConnection>>()?.upgrade()
     }
 
+    /// Returns the address that the connection is counted under, or `None` if the peer is a trusted proxy.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     pub(super) fn permit(&self) -> &ConnectionPermit {
         &self.permit
     }
@@ -231,6 +236,10 @@ impl Io {
             connection.cut();
         }
         Io(connection)
+    }
+
+    pub(super) fn connection(&self) -> Rc<TrackedConnection> {
+        self.0.clone()
     }
 
     /// Returns the peer's address, or `None` if the socket is closed.

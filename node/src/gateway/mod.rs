@@ -2,7 +2,7 @@
 //!
 //! Path of a connection: `server` (listener, threads, routes) → [`connection`] (socket options), [`connection_limit`]
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
-//! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`.
+//! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
@@ -21,6 +21,12 @@ pub mod problem;
 mod rest;
 pub mod server;
 mod sse;
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(dead_code, reason = "no such protocol in this build")
+)]
+mod tcp;
 pub mod unauthenticated;
 mod unserved;
 pub mod websocket;
+mod worker_thread;

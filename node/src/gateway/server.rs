@@ -4,7 +4,7 @@
 //! sockets only. Here every socket is a [`TrackedConnection`](super::connection::TrackedConnection) with a permit and a
 //! handle that can close it.
 
-use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -12,26 +12,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::{HttpService, Protocol};
+use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::{AppConfig, Extensions, Server as Running, fn_service};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, web};
 use cluster::Cluster;
+use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
-use super::connection::{Io, ThreadConnections};
+use super::connection::Io;
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 use super::rest::LoginRates;
+#[cfg(feature = "conformance")]
+use super::tcp::LineEcho;
+use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
-use super::unserved::Unserved;
+use super::worker_thread::WorkerThread;
 use super::{api, connection_limit, envelope};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
-use crate::config::{Config, ServerConfig};
+use crate::config::Config;
 use crate::presence::PresenceReporter;
-use crate::session::{AdmissionControl, SessionRegistry, UserRates, WorkerContext};
+use crate::session::{AdmissionControl, SessionRegistry, UserRates};
 use crate::shard_client::ShardClient;
 use crate::subscription::SubscriptionManager;
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
@@ -61,12 +66,32 @@ pub struct GatewayDeps {
     pub figures: MetricsRegistry,
 }
 
-/// Binds the listener. `SO_REUSEADDR` permits a restart while old connections are in `TIME_WAIT`.
+/// Bound listeners of a node.
+pub struct Listeners {
+    pub http: TcpListener,
+    pub tcp: Vec<ProtocolListener>,
+}
+
+/// Bound listener of a protocol other than HTTP.
+pub struct ProtocolListener {
+    pub name: &'static str,
+    pub protocol: StreamProtocol,
+    pub listener: TcpListener,
+}
+
+/// Protocol with a TCP listener of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamProtocol {
+    #[cfg(feature = "conformance")]
+    LineEcho,
+}
+
+/// Binds a listener. `SO_REUSEADDR` permits a restart while old connections are in `TIME_WAIT`.
 ///
 /// # Errors
 /// An address that is malformed or cannot be bound.
-pub fn bind(settings: &ServerConfig) -> std::io::Result<TcpListener> {
-    let addr: SocketAddr = settings.listen.parse().map_err(std::io::Error::other)?;
+pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
+    let addr: SocketAddr = addr.parse().map_err(std::io::Error::other)?;
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
@@ -75,13 +100,14 @@ pub fn bind(settings: &ServerConfig) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Starts the threads that serve the listener.
+/// Starts the threads that serve the listeners.
 ///
 /// Must be called inside an actix system. The returned server runs while it is awaited.
 ///
 /// # Errors
 /// A listener that cannot be used.
-pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Running> {
+pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Running> {
+    let listener = listeners.http;
     let workers = connection_limit::workers(&parts.config);
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
@@ -95,29 +121,28 @@ pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Runni
         // The node handles signals itself: it drains shards and sessions before the listener stops.
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
+    let server = listeners
+        .tcp
+        .into_iter()
+        .try_fold(server, |server, listener| match listener.protocol {
+            #[cfg(feature = "conformance")]
+            StreamProtocol::LineEcho => listen_tcp(server, listener, &parts, LineEcho),
+        })?;
     // The factory runs once per thread, with clones of the shared dependencies.
     let server = server.listen("http", listener, move || {
-        let worker = WorkerContext::start(
-            parts.config.clone(),
-            parts.auth.clone(),
-            parts.conversations.clone(),
-            (
-                parts.relay.hub(),
-                parts.presence.local_presence(),
-                parts.sessions.clone(),
-                parts.rates.clone(),
-            ),
-            parts.metrics.clone(),
-            format!("n{}", parts.cluster.node_id()),
-            parts.admission.clone(),
-        );
+        let thread = WorkerThread::current(&parts);
         let app = App::new()
             .into_utoipa_app()
             .openapi(api::outline())
             .configure(api::routes);
         let (app, description) = app.split_for_parts();
+        // Beside the API: these resources are in no description.
+        #[cfg(feature = "conformance")]
         let app = app
-            .app_data(web::Data::new(worker))
+            .configure(super::websocket::conformance_routes)
+            .configure(super::tcp::conformance_routes);
+        let app = app
+            .app_data(web::Data::new(thread.worker.clone()))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))
             .app_data(web::Data::new(parts.greetings.clone()))
@@ -147,17 +172,37 @@ pub fn serve(parts: GatewayDeps, listener: TcpListener) -> std::io::Result<Runni
                 app.into_factory().map_err(|error: Error| error.error_response()),
                 |()| AppConfig::default(),
             ));
-        let (config, limiter) = (parts.config.clone(), parts.limiter.clone());
-        // Connections of one address are spread over the threads, which count separately.
-        let per_address = parts.config.server.unauthenticated_per_address.div_ceil(workers);
-        let all = Unserved::new(limiter.per_worker(workers), per_address);
-        let all: ThreadConnections = Rc::new(RefCell::new(all));
         fn_service(move |stream: TcpStream| {
-            let io = Io::accepted(stream, &config, &limiter, &all);
+            let io = thread.accept(stream);
             let peer = io.peer();
             ready(Ok((io, Protocol::Http1, peer)))
         })
         .and_then(http)
     })?;
     Ok(server.run())
+}
+
+/// Adds the listener of a protocol other than HTTP.
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(dead_code, reason = "no such protocol in this build")
+)]
+fn listen_tcp<P: TcpProtocol>(
+    server: ServerBuilder,
+    ProtocolListener { name, listener, .. }: ProtocolListener,
+    parts: &GatewayDeps,
+    protocol: P,
+) -> std::io::Result<ServerBuilder> {
+    let (parts, stopping) = (parts.clone(), server.graceful_shutdown_signal());
+    server.listen(name, listener, move || {
+        let thread = WorkerThread::current(&parts);
+        let (protocol, greetings) = (protocol.clone(), parts.greetings.clone());
+        let stopping = stopping.clone();
+        fn_service(move |stream: TcpStream| {
+            let (io, stopping) = (thread.accept(stream), stopping.clone());
+            let stopping = async move { stopping.notified().await };
+            let (worker, greetings) = (thread.worker.clone(), greetings.clone());
+            serve_connection(io, worker, greetings, protocol.clone(), stopping).map(Ok::<(), Infallible>)
+        })
+    })
 }

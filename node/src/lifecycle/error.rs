@@ -28,9 +28,13 @@ pub enum Error {
     /// The limit of open files is too low.
     #[error("{0}")]
     Files(#[from] connection_limit::FileLimitTooLow),
-    /// The public listener cannot be bound.
-    #[error("server.listen {http}: {source}")]
-    Gateway { http: String, source: std::io::Error },
+    /// A listener for clients cannot be bound.
+    #[error("{setting} {address}: {source}")]
+    Gateway {
+        setting: &'static str,
+        address: String,
+        source: std::io::Error,
+    },
     /// A thread could not be started.
     #[error("threads: {0}")]
     Threads(#[from] std::io::Error),

@@ -17,7 +17,7 @@ mod upkeep;
 
 pub use error::Error;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
@@ -43,6 +43,7 @@ use crate::webhook;
 
 pub struct Running {
     http: SocketAddr,
+    tcp: Vec<(server::StreamProtocol, SocketAddr)>,
     store: Store,
     cluster: Cluster,
     service: Arc<ChatService>,
@@ -77,13 +78,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let auth = auth.refusing(ended.clone());
     // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
     let http = config.server.listen.clone();
-    let mut patience = Patience::with("server.listen");
-    let (addr, listener) = loop {
-        match server::bind(&config.server).and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok(bound) => break bound,
-            Err(error) if is_address_held(&error) && patience.goes_on(&error).await => {}
-            Err(source) => return Err(Error::Gateway { http, source }),
-        }
+    let (listener, addr) = bind("server.listen", &http).await?;
+    let tcp = bind_protocols(&config).await?;
+    let tcp_addrs = tcp
+        .iter()
+        .map(|(listener, addr)| (listener.protocol, *addr))
+        .collect();
+    let listeners = server::Listeners {
+        http: listener,
+        tcp: tcp.into_iter().map(|(listener, _)| listener).collect(),
     };
 
     let posts = webhook::Metrics::default();
@@ -153,11 +156,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     };
     // The gateway starts last: an accepted client finds every other component running.
     let (started, gateway) = oneshot::channel();
-    if serve.send((parts, listener, started)).is_err() {
+    if serve.send((parts, listeners, started)).is_err() {
         return Err(Error::Ended("gateway"));
     }
     let gateway = gateway.await.map_err(|_| Error::Ended("gateway"))?;
-    let gateway = gateway.map_err(|source| Error::Gateway { http, source })?;
+    let gateway = gateway.map_err(|source| Error::Gateway {
+        setting: "server.listen",
+        address: http,
+        source,
+    })?;
     let watch = raft
         .handle()
         .spawn(watch_majority(cluster.clone(), admission.clone()));
@@ -170,6 +177,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {
         http: addr,
+        tcp: tcp_addrs,
         store,
         cluster,
         service,
@@ -183,6 +191,48 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         actors,
         raft,
     })
+}
+
+/// Binds the address of a setting. Waits for a predecessor that still holds it.
+async fn bind(setting: &'static str, address: &str) -> Result<(TcpListener, SocketAddr), Error> {
+    let mut patience = Patience::with(setting);
+    loop {
+        match server::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((addr, listener)) => return Ok((listener, addr)),
+            Err(error) if is_address_held(&error) && patience.goes_on(&error).await => {}
+            Err(source) => {
+                let address = address.to_owned();
+                return Err(Error::Gateway {
+                    setting,
+                    address,
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Binds the listeners of the protocols other than HTTP.
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(clippy::unused_async, reason = "no such protocol in this build")
+)]
+async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener, SocketAddr)>, Error> {
+    #[cfg(feature = "conformance")]
+    if !config.tuning.line_echo_listen.is_empty() {
+        let (listener, addr) = bind("tuning.line_echo_listen", &config.tuning.line_echo_listen).await?;
+        let listener = server::ProtocolListener {
+            name: "line echo",
+            protocol: server::StreamProtocol::LineEcho,
+            listener,
+        };
+        return Ok(vec![(listener, addr)]);
+    }
+    #[cfg(not(feature = "conformance"))]
+    if !config.tuning.line_echo_listen.is_empty() {
+        tracing::warn!("this build has no line echo");
+    }
+    Ok(Vec::new())
 }
 
 /// Returns the machine's clock, or a test's clock that may be wrong on purpose.
@@ -285,6 +335,13 @@ impl Running {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Returns the address of a protocol with a listener of its own.
+    #[must_use]
+    pub fn protocol_addr(&self, protocol: server::StreamProtocol) -> Option<SocketAddr> {
+        let listening = self.tcp.iter().find(|(listening, _)| *listening == protocol);
+        listening.map(|(_, addr)| *addr)
     }
 
     /// Returns the cluster handle.

@@ -25,7 +25,7 @@ pub(super) struct ActorRuntime {
 /// Dependencies of the gateway, sent to the system's thread after the cluster member has started.
 pub(super) type Serve = (
     server::GatewayDeps,
-    std::net::TcpListener,
+    server::Listeners,
     oneshot::Sender<std::io::Result<ServerHandle>>,
 );
 
@@ -83,8 +83,8 @@ impl ActorRuntime {
                 actix_web::rt::System::new().block_on(async move {
                     // A closed channel means that the start was abandoned; `parts` then ends as well.
                     let _gone = started.send(Arc::new(ChatService::start(settings, reads)));
-                    if let Ok((parts, listener, started)) = parts.await {
-                        match server::serve(parts, listener) {
+                    if let Ok((parts, listeners, started)) = parts.await {
+                        match server::serve(parts, listeners) {
                             Ok(server) => {
                                 let _gone = started.send(Ok(server.handle()));
                                 if let Err(error) = server.await {

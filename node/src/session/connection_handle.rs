@@ -160,7 +160,7 @@ impl ConnectionHandle {
     // --- the session ---
 
     /// Marks the client as authenticated and notifies the socket.
-    pub(super) fn identify(&self) {
+    pub(crate) fn identify(&self) {
         self.identified.set(true);
         if let Some(socket) = self.socket.upgrade() {
             socket.identified();

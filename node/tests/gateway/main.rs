@@ -4,6 +4,8 @@
 mod support;
 
 mod commands;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod conversations;
 mod erasure;
 mod floods;
@@ -22,5 +24,7 @@ mod server_internals;
 mod sessions;
 mod slow_consumer;
 mod sse;
+#[cfg(feature = "conformance")]
+mod tcp;
 mod tokens;
 mod words;

@@ -52,6 +52,8 @@ const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 /// Maximum payload of a control frame in bytes (RFC 6455, section 5.5).
 const CONTROL_MAX: usize = 125;
+/// Bytes of an empty message.
+const EMPTY: usize = 2;
 /// Bytes reserved for the header of a message: that of 126 to 65,535 bytes, the most frequent length.
 const HEADER: usize = 4;
 
@@ -66,6 +68,15 @@ impl MessageWriter<'_> {
     /// Appends the binary message that `write` appends to the output, empty or not.
     pub fn binary(&mut self, write: impl FnOnce(&mut BytesMut)) {
         self.message(BINARY, write);
+    }
+
+    /// Appends a part of a byte stream as one binary message, unless `write` appends nothing.
+    pub fn stream(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let start = self.out.len();
+        self.binary(write);
+        if self.out.len() == start + EMPTY {
+            self.out.truncate(start);
+        }
     }
 
     /// Appends a ping. A payload beyond 125 bytes is truncated.
@@ -223,5 +234,8 @@ mod tests {
         let mut out = BytesMut::new();
         MessageWriter { out: &mut out }.binary(|out| out.put_u8(0xff));
         assert_eq!(out[..], [0x82, 1, 0xff]);
+        MessageWriter { out: &mut out }.stream(|_| ());
+        MessageWriter { out: &mut out }.stream(|out| out.put_u8(1));
+        assert_eq!(out[..], [0x82, 1, 0xff, 0x82, 1, 1]);
     }
 }

@@ -3,14 +3,15 @@
 //! Frames without a request (control frames, small fragments, ignored messages) close a connection that sends too many.
 //! Messages with a request are read no faster than twice the abuse threshold of a user.
 //!
-//! Pure: time is an argument. Requests are counted per user by the session; this covers frames that the session never
+//! Pure but for [`Meter::wait`]: time is an argument. Requests are counted per user by the session; this covers frames that the session never
 //! receives, and the time before authentication.
 
 use std::time::{Duration, Instant};
 
 use super::frame_guard::{FrameHeader, FrameViolation, WebSocketOpcode};
+use super::handler::SessionOver;
 use crate::config::Config;
-use crate::session::TokenBucket;
+use crate::session::{ConnectionHandle, TokenBucket};
 
 /// Size below which a fragment counts as idle frame: assembling a message from such pieces costs more than reading it.
 const SMALL: usize = 1_024;
@@ -80,6 +81,22 @@ impl Meter {
         let tokens = u32::try_from(1 + bytes / MESSAGE_BYTES).unwrap_or(u32::MAX);
         // The message itself is processed in any case; the debt delays the next read.
         self.wait = self.messages.owe(tokens, now);
+    }
+
+    /// Waits as long as the meter demands before the next read.
+    ///
+    /// # Errors
+    /// [`SessionOver`] if the session ends meanwhile.
+    pub(in crate::gateway) async fn wait(&mut self, link: &ConnectionHandle) -> Result<(), SessionOver> {
+        let wait = self.take_wait();
+        if wait.is_zero() {
+            return Ok(());
+        }
+        // Without the race, the reader would outlive its session.
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = link.closing() => Err(SessionOver),
+        }
     }
 
     /// Returns how long not to read on.

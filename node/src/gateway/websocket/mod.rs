@@ -9,6 +9,8 @@
 //! [`MessageFraming`](frame_writer::MessageFraming) for those to the client. The native one is `native`, with the
 //! endpoint `/v1/ws`, and `json_commands`.
 
+#[cfg(feature = "conformance")]
+mod echo;
 pub mod frame_guard;
 pub mod frame_reader;
 pub mod frame_writer;
@@ -20,4 +22,12 @@ pub mod reader;
 mod upgrade;
 pub mod writer;
 
+#[cfg(feature = "conformance")]
+pub(super) use echo::routes as conformance_routes;
+pub(super) use frame_guard::MessageKinds;
+pub(super) use frame_writer::{MessageFraming, MessageWriter};
+pub(super) use handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
+pub(super) use meter::Meter;
 pub(super) use native::routes;
+#[cfg(feature = "conformance")]
+pub(super) use upgrade::{Subprotocols, check as check_upgrade};

@@ -90,14 +90,7 @@ impl<H: MessageHandler> SocketReader<H> {
                 // While the session holds the reader, the client's silence must not count towards the idle timeout.
                 self.link.hold(true);
                 self.handler.flush().await?;
-                let wait = self.meter.take_wait();
-                if !wait.is_zero() {
-                    // The session may end during the delay; without the race this task would outlive it.
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = self.link.closing() => return Err(SessionOver),
-                    }
-                }
+                self.meter.wait(&self.link).await?;
                 self.link.hold(false);
             } else {
                 // Nothing above waits. A client with endless input would starve the thread's other connections.

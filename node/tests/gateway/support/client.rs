@@ -26,6 +26,8 @@ pub(crate) struct Client {
 pub(crate) enum Incoming {
     /// A text message.
     Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
     /// A ping.
     Ping(Vec<u8>),
     /// A pong.
@@ -48,13 +50,23 @@ impl Client {
 
     /// Asks for an upgrade with further header lines; with a small receive buffer if given one.
     pub(crate) async fn upgrade(addr: SocketAddr, headers: &str, receive_buffer: Option<u32>) -> Client {
+        Client::upgrade_at(addr, "/v1/ws", headers, receive_buffer).await
+    }
+
+    /// Asks for an upgrade at a path.
+    pub(crate) async fn upgrade_at(
+        addr: SocketAddr,
+        path: &str,
+        headers: &str,
+        receive_buffer: Option<u32>,
+    ) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let mut stream = socket.connect(addr).await.unwrap();
         let head = format!(
-            "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -95,6 +107,7 @@ impl Client {
             if let Some((opcode, payload)) = self.whole_frame() {
                 return match opcode {
                     0x81 => Incoming::Text(String::from_utf8(payload).unwrap()),
+                    0x82 => Incoming::Binary(payload),
                     0x88 if payload.is_empty() => Incoming::Close(1005, String::new()),
                     0x88 => {
                         let code = u16::from_be_bytes([payload[0], payload[1]]);

@@ -174,7 +174,7 @@ impl Racer {
                 Incoming::Text(text) => self.note(serde_json::from_str(&text).unwrap()),
                 Incoming::Close(code, _) => return assert_eq!(code, 1000),
                 Incoming::End => panic!("the connection ended without a close frame"),
-                Incoming::Ping(_) | Incoming::Pong(_) => {}
+                Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Binary(_) => {}
             }
         }
     }

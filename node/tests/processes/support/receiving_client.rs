@@ -219,7 +219,7 @@ impl ReceivingClient {
         let event = match &mut self.line {
             Line::Socket(client) => match client.recv().await {
                 Incoming::Text(text) => serde_json::from_str(&text).unwrap(),
-                Incoming::Ping(_) | Incoming::Pong(_) => return true,
+                Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Binary(_) => return true,
                 Incoming::Close(..) | Incoming::End => return false,
             },
             Line::Stream(stream) => match stream.next().await {
