@@ -1,13 +1,4 @@
-//! Subscription hub of one worker thread: calls the subscribers.
-//!
-//! Spine: step 12 of 13. Previous: `node: shard/fanout`. Next: `node: session/delivery/outbound_queue`.
-//!
-//! Queues: 512 incoming frames at the subscription manager, then 1,024 batches of events per worker. A dropped frame
-//! shows as a gap; a worker whose queue was full reads the events again. Metrics: `subscription_dropped`,
-//! `conversation_worker_overflows`.
-//!
-//! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
-//! then called in a loop, in slices between which other tasks of the thread run.
+//! Subscription hub of one worker thread: the interface by which its sessions subscribe.
 //!
 //! A subscription begins with a proof: the owner first registers this node's interest, then reads whether the user is a
 //! member, and at which position. Membership changes in the stream above that position take precedence. At a jump of
@@ -16,6 +7,7 @@
 mod claim;
 mod deliver;
 mod feed;
+mod proofs;
 mod unlogged;
 
 use std::cell::RefCell;
@@ -30,7 +22,7 @@ use tokio::task::AbortHandle;
 pub use self::feed::DetachedHub;
 
 use self::claim::PositionClaim;
-use super::hub_event::{HubCommand, HubEvent};
+use super::hub_event::HubCommand;
 use super::subscriber::Subscriber;
 use super::subscriber_list::SubscriberList;
 use crate::registration::WorkerId;
@@ -107,23 +99,6 @@ impl SubscriptionHub {
             tasks: RefCell::default(),
         };
         (SubscriptionHub { hub: Rc::new(hub) }, outbox)
-    }
-
-    fn listen(&self, inbox: mpsc::Receiver<Vec<HubEvent>>) {
-        // Weak: the hub would otherwise be kept alive by its own task.
-        let listener = Rc::downgrade(&self.hub);
-        self.own(
-            actix::spawn(async move {
-                let mut inbox = inbox;
-                while let Some(batch) = inbox.recv().await {
-                    let Some(hub) = listener.upgrade() else { return };
-                    for event in batch {
-                        hub.take(event).await;
-                    }
-                }
-            })
-            .abort_handle(),
-        );
     }
 
     fn own(&self, task: AbortHandle) {

@@ -1,5 +1,7 @@
 //! Manager task: one loop per node that owns the state of every shard and executes its requests.
 //!
+//! Path of a message: step 12 of 13.
+//!
 //! Every missing delivery is made good by a new registration or by a range read from the log; see docs/delivery.md,
 //! "The way to the receivers".
 
@@ -9,22 +11,29 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cluster::NodeId;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::{ConversationId, UserId};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 use self::ranges::RangeResponse;
 use super::hub_event::{HubCommand, HubEvent};
 use super::shard_interest::{MembershipCheck, ShardInterest};
-use super::{Delivered, DeliveryReceiver, IncomingDelivery, Node, OwnerDelivery};
+use super::{Delivered, Node, OwnerDelivery, SubscriptionManager};
 use crate::registration::{RegistrationTask, WorkerId};
 use crate::rpc;
-use crate::rpc::deliver::{DeliveryPayload, DeliveryTarget};
+use crate::rpc::deliver::{DeliveryPayload, DeliveryTarget, Positions};
 use crate::shard_client::backoff::wait_until;
 use crate::state_machine::{EventEnvelope, MovedMember};
+use crate::telemetry::ConversationMetrics;
 
+/// Maximum number of queued commands of all workers.
+const CONTROL: usize = 4096;
+/// Frames queued for the subscription manager. Further ones are dropped and show as a gap.
+const FRAMES: usize = 512;
 /// Time without a delivery or heartbeat after which the subscription manager registers again: four heartbeats.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Concurrent registrations of this node. More would compete for the queries of the owners.
@@ -34,6 +43,29 @@ const REGISTRATIONS: usize = 8;
 const TURN: usize = 64;
 /// Interval of the checks for silent owners, expired admissions and slow workers.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Sending end of the queue of deliveries. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DeliverySender {
+    deliveries: mpsc::Sender<IncomingDelivery>,
+    metrics: ConversationMetrics,
+}
+
+/// Receiving ends of the manager's queues.
+pub(crate) struct DeliveryReceiver {
+    deliveries: mpsc::Receiver<IncomingDelivery>,
+    control: mpsc::Receiver<HubCommand>,
+}
+
+/// Input from the owners of shards.
+enum IncomingDelivery {
+    /// Encoded deliveries of another node.
+    Frame(Bytes),
+    /// Deliveries of shards that this node owns.
+    Here(Vec<OwnerDelivery>),
+    /// Last delivery seq of each idle registration.
+    Positions(Positions),
+}
 
 /// Range of events to be read.
 #[derive(Clone, Debug)]
@@ -52,6 +84,25 @@ struct ManagerTask {
     ranges: FuturesUnordered<BoxFuture<'static, RangeResponse>>,
     pulls: VecDeque<Pull>,
     later: VecDeque<(Instant, Pull)>,
+}
+
+/// Creates the queues of a node's subscription manager.
+pub(crate) fn channels(
+    metrics: ConversationMetrics,
+) -> (SubscriptionManager, DeliverySender, DeliveryReceiver) {
+    let (frame_sender, deliveries) = mpsc::channel(FRAMES);
+    let (control_sender, control) = mpsc::channel(CONTROL);
+    let relay = SubscriptionManager {
+        control: control_sender,
+    };
+    (
+        relay,
+        DeliverySender {
+            deliveries: frame_sender,
+            metrics,
+        },
+        DeliveryReceiver { deliveries, control },
+    )
 }
 
 /// Runs the manager until the node stops.
@@ -105,6 +156,34 @@ pub(crate) async fn run(node: Node, mut receiver: DeliveryReceiver) {
         task.registrations.send_due();
         task.pull();
         task.send();
+    }
+}
+
+// === impl DeliverySender ===
+
+impl DeliverySender {
+    /// Queues a frame of another node.
+    pub(crate) fn frame(&self, from: NodeId, link: u64, frame: Bytes) {
+        // Irrelevant: every record names its registration.
+        let _ = (from, link);
+        self.push(IncomingDelivery::Frame(frame));
+    }
+
+    /// Queues deliveries of shards that this node owns.
+    pub(crate) fn here(&self, deliveries: Vec<OwnerDelivery>) {
+        self.push(IncomingDelivery::Here(deliveries));
+    }
+
+    /// Queues the last delivery seqs of registrations.
+    pub(crate) fn positions(&self, positions: Positions) {
+        self.push(IncomingDelivery::Positions(positions));
+    }
+
+    fn push(&self, arrival: IncomingDelivery) {
+        // Never blocks the transport: a dropped delivery shows as a gap in the delivery seq, and is read again.
+        if self.deliveries.try_send(arrival).is_err() {
+            self.metrics.relay_dropped.inc();
+        }
     }
 }
 

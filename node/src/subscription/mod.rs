@@ -36,27 +36,20 @@ pub(crate) use joined_conversations::JoinedConversations;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use cluster::NodeId;
 use protocol::{ConversationId, UserId};
 use tokio::sync::mpsc;
 
-use crate::rpc::deliver::{DeliveryTarget, Positions};
+use crate::rpc::deliver::DeliveryTarget;
 use crate::shard_client::ClientContext;
 use crate::state_machine::{EventEnvelope, MovedMember};
-use crate::telemetry::ConversationMetrics;
 
 pub use self::hub::{DetachedHub, SubscriptionHub};
 pub use self::subscriber::Subscriber;
 
-pub(crate) use self::manager::run;
+pub(crate) use self::manager::{DeliveryReceiver, DeliverySender, channels, run};
 
 use self::hub_event::HubCommand;
 
-/// Maximum number of queued commands of all workers.
-const CONTROL: usize = 4096;
-/// Frames queued for the subscription manager. Further ones are dropped and show as a gap.
-const FRAMES: usize = 512;
 /// Batches of events queued for a worker. Further ones are dropped and read again from the log.
 const WORKER_BATCHES: usize = 1_024;
 
@@ -64,29 +57,6 @@ const WORKER_BATCHES: usize = 1_024;
 #[derive(Clone)]
 pub struct SubscriptionManager {
     control: mpsc::Sender<HubCommand>,
-}
-
-/// Sending end of the queue of deliveries. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct DeliverySender {
-    deliveries: mpsc::Sender<IncomingDelivery>,
-    metrics: ConversationMetrics,
-}
-
-/// Receiving ends of the manager's queues.
-pub(crate) struct DeliveryReceiver {
-    deliveries: mpsc::Receiver<IncomingDelivery>,
-    control: mpsc::Receiver<HubCommand>,
-}
-
-/// Input from the owners of shards.
-enum IncomingDelivery {
-    /// Encoded deliveries of another node.
-    Frame(Bytes),
-    /// Deliveries of shards that this node owns.
-    Here(Vec<OwnerDelivery>),
-    /// Last delivery seq of each idle registration.
-    Positions(Positions),
 }
 
 /// Delivery of an owner to this node.
@@ -109,58 +79,13 @@ pub(crate) enum Delivered {
     Active(MovedMember),
 }
 
-// === impl SubscriptionManager, DeliverySender ===
-
-/// Creates the queues of a node's subscription manager.
-pub(crate) fn channels(
-    metrics: ConversationMetrics,
-) -> (SubscriptionManager, DeliverySender, DeliveryReceiver) {
-    let (frame_sender, deliveries) = mpsc::channel(FRAMES);
-    let (control_sender, control) = mpsc::channel(CONTROL);
-    let relay = SubscriptionManager {
-        control: control_sender,
-    };
-    (
-        relay,
-        DeliverySender {
-            deliveries: frame_sender,
-            metrics,
-        },
-        DeliveryReceiver { deliveries, control },
-    )
-}
+// === impl SubscriptionManager ===
 
 impl SubscriptionManager {
     /// Creates the hub of the calling worker thread. Must be called once per thread, inside its actix runtime.
     #[must_use]
     pub fn hub(&self) -> SubscriptionHub {
         SubscriptionHub::connect(self.control.clone(), WORKER_BATCHES)
-    }
-}
-
-impl DeliverySender {
-    /// Queues a frame of another node.
-    pub(crate) fn frame(&self, from: NodeId, link: u64, frame: Bytes) {
-        // Irrelevant: every record names its registration.
-        let _ = (from, link);
-        self.push(IncomingDelivery::Frame(frame));
-    }
-
-    /// Queues deliveries of shards that this node owns.
-    pub(crate) fn here(&self, deliveries: Vec<OwnerDelivery>) {
-        self.push(IncomingDelivery::Here(deliveries));
-    }
-
-    /// Queues the last delivery seqs of registrations.
-    pub(crate) fn positions(&self, positions: Positions) {
-        self.push(IncomingDelivery::Positions(positions));
-    }
-
-    fn push(&self, arrival: IncomingDelivery) {
-        // Never blocks the transport: a dropped delivery shows as a gap in the delivery seq, and is read again.
-        if self.deliveries.try_send(arrival).is_err() {
-            self.metrics.relay_dropped.inc();
-        }
     }
 }
 

@@ -1,15 +1,22 @@
-//! Processing of the manager's notices, in order: events for the subscribers, proofs for pending subscriptions.
+//! Delivery to the subscribers of one worker thread: takes the manager's notices in order, and calls the subscribers.
+//!
+//! Spine: step 12 of 13. Previous: `node: shard/fanout`. Next: `node: session/delivery/outbound_queue`.
+//!
+//! Queues: 512 incoming frames at the subscription manager, then 1,024 batches of events per worker. A dropped frame
+//! shows as a gap; a worker whose queue was full reads the events again. Metrics: `subscription_dropped`,
+//! `conversation_worker_overflows`.
+//!
+//! A plain task, not an actor, and without a message per session. An event arrives once per thread; the subscribers are
+//! then called in a loop, in slices between which other tasks of the thread run.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ConversationId, UserId};
+use tokio::sync::mpsc;
 
-use super::claim::{ClaimVerdict, PositionClaim};
-use super::{Hub, Origin, PendingSubscription, State, unlogged};
-use crate::rpc::register::Proof;
-use crate::shard_client::CommandError;
+use super::{Hub, State, SubscriptionHub, unlogged};
 use crate::state_machine::{EventEnvelope, MovedMember};
 use crate::subscription::Subscriber;
 use crate::subscription::hub_event::{HubCommand, HubEvent};
@@ -21,6 +28,28 @@ use crate::subscription::subscriber_list::SubscriberList;
 const SLICE: usize = 256;
 /// Delay after a registration before a session is notified of conversations that it has not subscribed to by itself.
 const RECONCILE: Duration = Duration::from_secs(2);
+
+// === impl SubscriptionHub ===
+
+impl SubscriptionHub {
+    /// Spawns the task that takes the batches of the manager.
+    pub(super) fn listen(&self, inbox: mpsc::Receiver<Vec<HubEvent>>) {
+        // Weak: the hub would otherwise be kept alive by its own task.
+        let listener = Rc::downgrade(&self.hub);
+        self.own(
+            actix::spawn(async move {
+                let mut inbox = inbox;
+                while let Some(batch) = inbox.recv().await {
+                    let Some(hub) = listener.upgrade() else { return };
+                    for event in batch {
+                        hub.take(event).await;
+                    }
+                }
+            })
+            .abort_handle(),
+        );
+    }
+}
 
 // === impl Hub ===
 
@@ -189,123 +218,6 @@ impl Hub {
         }
     }
 
-    /// Moves the stream to `to`, unless it is there already. The events in between are lost, and one of them may have
-    /// ended a membership. So no subscriber is called for later events before the owner has proved its membership.
-    fn jump(&self, conv: &ConversationId, to: u64, ready: impl FnMut(Arc<EventEnvelope>)) {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        let Some(slots) = state.convs.get_mut(conv) else {
-            return;
-        };
-        if slots.order.last().is_none_or(|last| last + 1 >= to) {
-            return;
-        }
-        for (ticket, _) in &slots.pending {
-            if let Some(ticket) = state.tickets.get_mut(ticket) {
-                ticket.claim.jump(to - 1);
-            }
-        }
-        // Removed before the buffered events behind the jump are released: these are for proved members only.
-        for (who, at) in slots.take_unproved(to) {
-            let mut claim = PositionClaim::of_listener(at);
-            claim.jump(to - 1);
-            let ticket = state.next_ticket;
-            state.next_ticket += 1;
-            slots.pending.push((ticket, who.id()));
-            self.ask(conv.clone(), who.user().clone(), ticket);
-            let (conv, origin) = (conv.clone(), Origin::Again);
-            state.tickets.insert(
-                ticket,
-                PendingSubscription {
-                    conv,
-                    who,
-                    origin,
-                    claim,
-                    joined: false,
-                    unlogged: Vec::new(),
-                },
-            );
-        }
-        slots.order.skip_to(to, ready);
-    }
-
-    fn admitted(&self, number: u64, result: Result<Proof, CommandError>, recent: Vec<Arc<EventEnvelope>>) {
-        let mut borrowed = self.state.borrow_mut();
-        let state = &mut *borrowed;
-        let Some(ticket) = state.tickets.remove(&number) else {
-            return;
-        };
-        let Some(slots) = state.convs.get_mut(&ticket.conv) else {
-            return;
-        };
-        let mut since = None;
-        let verdict = match (result, &ticket.origin) {
-            (Ok(proof), _) => {
-                // The stream may have changed the setting behind the position of the proof.
-                let history = slots.history.filter(|(s, _)| *s > proof.at);
-                let history = history.map_or(proof.history, |(_, history)| history);
-                since = ticket.claim.since(proof).map(|since| (since, history));
-                ticket.claim.decide(proof, slots.order.last().unwrap_or(proof.at))
-            }
-            // An existing subscriber stays pending until the owner responds.
-            (Err(_), Origin::Again) => ClaimVerdict::Stale,
-            (Err(refusal), Origin::First(_)) => {
-                slots.pending.retain(|(known, _)| *known != number);
-                self.tidy(state, &ticket.conv);
-                return ticket.refuse(refusal);
-            }
-        };
-        if verdict == ClaimVerdict::Stale {
-            // Under the same ticket, so that the caller's future stays valid.
-            self.ask(ticket.conv.clone(), ticket.who.user().clone(), number);
-            state.tickets.insert(number, ticket);
-            return;
-        }
-        slots.pending.retain(|(known, _)| *known != number);
-        let PendingSubscription {
-            conv,
-            who,
-            origin,
-            joined,
-            unlogged,
-            ..
-        } = ticket;
-        let admitted = match verdict {
-            ClaimVerdict::Admitted(from) => Some(slots.add(who.clone(), from)),
-            ClaimVerdict::Renewed | ClaimVerdict::Refused | ClaimVerdict::Stale => None,
-        };
-        let again = match origin {
-            Origin::Again => true,
-            Origin::First(reply) => {
-                if reply.send(admitted.ok_or_else(CommandError::not_member)).is_err() && admitted.is_some() {
-                    // The caller dropped its future: the subscription is cancelled.
-                    slots.remove(who.id());
-                }
-                false
-            }
-        };
-        self.tidy(state, &conv);
-        // Not borrowed during the calls: a subscriber may use the hub.
-        drop(borrowed);
-        if let (Some((since, history)), true) = (since, admitted.is_some()) {
-            who.admitted(&conv, since, history);
-        }
-        match admitted {
-            Some(at) if again => who.jumped(&conv, at),
-            None if again => who.ended(&conv),
-            _ => {}
-        }
-        if admitted.is_some() {
-            for event in unlogged::merged(recent, unlogged, who.user()) {
-                who.event(&event);
-            }
-        }
-        // A later membership, or one behind the proof: the conversation is new to the session.
-        if admitted.is_none() && (joined || verdict == ClaimVerdict::Renewed) {
-            who.joined(&conv);
-        }
-    }
-
     /// Returns the user's sessions on this thread.
     fn sessions(&self, user: &UserId) -> Vec<Rc<dyn Subscriber>> {
         self.state.borrow().users.get(user).cloned().unwrap_or_default()
@@ -353,37 +265,6 @@ impl Hub {
                 worker: self.worker,
                 conv: conv.clone(),
             });
-        }
-    }
-}
-
-// === impl PendingSubscription, State ===
-
-impl PendingSubscription {
-    fn refuse(self, refusal: CommandError) {
-        if let Origin::First(reply) = self.origin {
-            // The caller may have dropped its future.
-            let _ = reply.send(Err(refusal));
-        }
-    }
-}
-
-impl State {
-    /// Records a membership change of the stream in the pending claims.
-    fn membership_changed(&mut self, event: &EventEnvelope) {
-        let Some(slots) = self.convs.get(&event.conv) else {
-            return;
-        };
-        for (ticket, _) in &slots.pending {
-            let Some(ticket) = self.tickets.get_mut(ticket) else {
-                continue;
-            };
-            if event.removes.as_ref() == Some(ticket.who.user()) {
-                ticket.claim.change(event.seq, false);
-            }
-            if event.adds.as_ref() == Some(ticket.who.user()) {
-                ticket.claim.change(event.seq, true);
-            }
         }
     }
 }
