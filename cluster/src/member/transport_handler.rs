@@ -1,4 +1,6 @@
 //! Callbacks that a member registers with the transport and its state machines.
+//!
+//! Path of a message: step 4 of 13.
 
 use std::sync::{Arc, Weak};
 

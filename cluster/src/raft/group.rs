@@ -1,4 +1,6 @@
 //! [`Group`]: handle of one Raft group on this node, with this crate's types.
+//!
+//! Path of a message: step 6 of 13.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,7 @@
 //! Receiving side of the groups: requests of the Raft and snapshot connections.
 //!
+//! Path of a message: step 8 of 13.
+//!
 //! Appends of one peer and group pass through one stream, in order, so that several share one flush. A stream ends at
 //! the first conflict or higher vote; the appends behind it are refused, and the leader sends them again.
 

@@ -1,5 +1,7 @@
 //! Changes: converts commands of the protocol to operations of the state machine. Pure, except for [`create`], [`me`]
 //! and the submission.
+//!
+//! Path of a message: step 3 of 13.
 
 use futures::future::Either;
 use protocol::command::{

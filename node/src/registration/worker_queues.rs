@@ -1,5 +1,7 @@
 //! Queues to the worker threads of this node: a batch for each, and the handling of full queues.
 //!
+//! Path of a message: step 12 of 13.
+//!
 //! A slow worker delays no other. Its batch stays bounded: while the queue is full, the [`WorkerBatch`] drops or
 //! replaces what can be read again.
 

@@ -1,7 +1,7 @@
 //! Command queue from this node to the owner of one shard: one task sends the queued commands, in order, until they are
 //! acknowledged.
 //!
-//! Spine: step 4 of 13. Previous: `node: session/actor/send`. Next: `node: shard/precheck`.
+//! Spine: step 4 of 13. Previous: `node: session/actor/send`. Next: `node: shard/conversation_actor`.
 //!
 //! Queue: the send window, bounded by 4,096 commands and 4 MiB per shard. Further commands get `busy`. Metrics:
 //! `command_queue_commands`, `command_queue_refused`.

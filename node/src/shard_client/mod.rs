@@ -1,5 +1,7 @@
 //! Shard client: routes a command to the shard owner of its conversation.
 //!
+//! Path of a message: step 4 of 13.
+//!
 //! [`ShardClient`] is the handle by which sessions reach all conversations. Commands pass through one command queue per
 //! shard, in the order of the calls. The queue keeps them until they are acknowledged, resends them after an owner
 //! change and expires them after the budget. A session therefore sees a failover as one slow response, in order.

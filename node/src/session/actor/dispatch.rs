@@ -1,5 +1,7 @@
 //! Dispatch of a decoded command to its handler, after the rate limits. Also the commands that need no shard: watches of
 //! other users, and typing.
+//!
+//! Path of a message: step 3 of 13.
 
 use std::time::Instant;
 

@@ -4,8 +4,7 @@
 //! Spine: step 3 of 13. Previous: `protocol: command`. Next: `node: shard_client/command_queue`.
 //!
 //! Queue: the session's backlog (`intake`) in front of this step. Bound: the commands of one read of the socket. While
-//! it holds a command the reader does not read, so TCP slows the client down. It has no metric, because it never holds
-//! more than one read.
+//! it holds a command the reader does not read, so TCP slows the client down. Metric: `session_backlog`.
 
 use std::time::Instant;
 

@@ -1,4 +1,6 @@
 //! Delivery of events to one client: subscriber, outbound queue, replay buffer and delivered cursors.
+//!
+//! Path of a message: step 12 of 13.
 
 mod delivery_tracker;
 mod echo_filter;

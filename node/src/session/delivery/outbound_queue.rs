@@ -1,7 +1,7 @@
 //! Bounded outbound queue of one connection, with the rules for a client that is slower than its
 //! conversations.
 //!
-//! Spine: step 12 of 13. Previous: `node: subscription/hub`. Next: `node: gateway/websocket/writer`.
+//! Spine: step 12 of 13. Previous: `node: subscription/hub/deliver`. Next: `node: gateway/websocket/writer`.
 //!
 //! Queue: live events, bounded by `limits.outbound_queue_size` in bytes and one frame for each KiB of it. An overflow
 //! means `resync`; a second one within 30 s closes the connection (4010). Metrics: `session_resyncs`,

@@ -1,6 +1,8 @@
 //! Subscriber of a session: receives events directly from the subscription hub, so that a busy session actor cannot
 //! delay delivery.
 //!
+//! Path of a message: step 12 of 13.
+//!
 //! The hub calls `Subscriber::event` once per session and event. The call only appends to the outbound queue; the
 //! actor's mailbox would cost an allocation and a wake-up per event. Decisions are left to the actor, which is woken
 //! for them.

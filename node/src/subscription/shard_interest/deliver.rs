@@ -1,4 +1,6 @@
 //! Deliveries of the owner and ranges that were read again: passed in order to every interested worker.
+//!
+//! Path of a message: step 12 of 13.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! Calls of the subscription hub and of presence. Each returns soon: it appends to a queue or marks work for the actor.
+//!
+//! Path of a message: step 12 of 13.
 
 use std::time::Instant;
 
