@@ -2,8 +2,9 @@
 //!
 //! Spine: step 10 of 13. Previous: `node: state_machine/apply`. Next: `node: shard/fanout`.
 //!
-//! Called by the shard's actor for each command of an entry, in log order. The sender gets its response and the events enter the fan-out in log order. Effects follow: receipts, presence and
-//! login changes, and membership changes for the user's shard. Metric: `conversation_committed`.
+//! Called by the shard's actor for each command of an entry, in log order. The sender gets its response, and the events
+//! enter the fan-out. Effects follow: receipts, presence and login changes, and membership changes for the user's shard.
+//! Metric: `conversation_committed`.
 
 use protocol::Event;
 use protocol::event::ReceiptEvent;

@@ -2,7 +2,7 @@
 //!
 //! The precheck responds only where the state machine would respond the same way; it saves log entries. Its cache holds
 //! users refused as non-members, recently completed client message ids, and the absence of the conversation. These
-//! facts are exact while the epoch lasts, because every change of the conversation passes through the actor. The epoch
+//! facts are exact while the epoch lasts, because the shard's actor records every change of the conversation. The epoch
 //! is proved before a cached response is sent, because a node that was paused may have been deposed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -128,6 +128,14 @@ impl PrecheckCache {
             self.non_members.remove(user);
             *self.coming.entry(user.clone()).or_default() += 1;
         }
+    }
+
+    /// Drops all facts. Commands on their way to the log still count: the precheck must not refuse what follows them.
+    pub(crate) fn forget(&mut self) {
+        *self = PrecheckCache {
+            coming: std::mem::take(&mut self.coming),
+            ..PrecheckCache::default()
+        };
     }
 
     /// Updates the cache from the outcome of a command, before its response is sent.

@@ -9,12 +9,13 @@
 //! It owns the conversation actors: starts them on demand, stops idle ones and replaces one that panicked, whose state
 //! can be read again.
 
+mod sweep;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
@@ -35,20 +36,13 @@ use super::messages::{
 };
 use super::pending_header::PendingHeader;
 use super::precheck::PrecheckCache;
-use super::settings::Settings;
 use super::shard_deps::ShardDeps;
 use crate::presence::registry;
 use crate::rpc::RpcError;
 use crate::state_machine::ShardOutcome;
 
-/// Maximum interval between two searches for idle conversations.
-const SWEEP: Duration = Duration::from_secs(5);
-/// Minimum number of searches within the idle timeout.
-const SWEEPS: u32 = 4;
 /// Mailbox capacity of a shard's actor in messages (batches, registrations).
 const MAILBOX: usize = 1_024;
-/// Conversation actors on this node. Above the bound the least recently used ones are stopped.
-const MAX_ACTORS: usize = 50_000;
 
 /// Actor of one shard under one epoch.
 pub(crate) struct ShardActor {
@@ -121,38 +115,6 @@ impl ShardActor {
         })
     }
 
-    /// Stops conversation actors that are idle, and the least recently used ones above the bound.
-    fn sweep(&mut self) {
-        self.sweep += 1;
-        let settings = &self.core.shared.settings;
-        let idle = settings.actor_idle.div_duration_f64(sweep_every(settings)).ceil() as u64;
-        // The node's bound is divided by the number of shards: no shard counts the actors of the others.
-        let shards = self.core.shared.client.command_queues().len().max(1);
-        let most = (MAX_ACTORS / shards).max(64);
-        let mut oldest: Vec<u64> = Vec::new();
-        if self.conversations.len() > most {
-            oldest = self.conversations.values().map(|live| live.used).collect();
-            oldest.sort_unstable();
-        }
-        let excess = self.conversations.len().saturating_sub(most);
-        // The `excess` least recently used actors; ties may remove more.
-        let before = excess.checked_sub(1).and_then(|at| oldest.get(at)).copied();
-        let sweep = self.sweep;
-        let mut gone = 0;
-        self.conversations.retain(|_, live| {
-            // An actor used since the last sweep stays, even above the bound: it may have commands in flight.
-            let tired = live.used + idle < sweep
-                || before.is_some_and(|before| live.used <= before && live.used + 1 < sweep);
-            if tired {
-                gone += 1;
-                // With a full mailbox the actor stops once its last address is dropped.
-                let _ = live.addr.try_send(Passivate);
-            }
-            !tired
-        });
-        self.core.shared.client.metrics.actors.dec_by(gone);
-    }
-
     /// Proposes the next batch. The one after it is built once this one is decided, without the streams that it failed.
     fn propose_next(&mut self, proposer: Proposer, ctx: &mut Context<Self>) {
         // A future of the actor, so that outcomes are passed on in log order and on the shard's thread.
@@ -206,15 +168,25 @@ impl ShardActor {
             if catch_unwind(AssertUnwindSafe(|| self.on_applied(pending, outcome))).is_ok() {
                 continue;
             }
-            error!(shard = self.core.shard.0, conv = ?conv, "results of a command panicked");
-            self.core.shared.client.metrics.actors_rebuilt.inc();
-            // Its events may be lost between commit and fan-out: every node then detects a gap and registers again.
-            self.core.interest.borrow_mut().skip();
-            // An empty cache prechecks nothing, and so contradicts no row.
-            if let Some(live) = conv.and_then(|conv| self.conversations.get(&conv)) {
-                live.cache.take();
-            }
+            self.results_lost(conv);
         }
+    }
+
+    /// Makes up for the results of a command that panicked.
+    fn results_lost(&self, conv: Option<ConversationId>) {
+        error!(shard = self.core.shard.0, conv = ?conv, "results of a command panicked");
+        self.core.shared.client.metrics.actors_rebuilt.inc();
+        // Its events may be lost between commit and fan-out: every node then detects a gap and registers again.
+        self.core.interest.borrow_mut().skip();
+        // Its wake-ups may be lost, too; the rows that they announce are committed.
+        self.core.outbox_wake.notify_one();
+        self.core.hook_wake.notify_one();
+        let Some(conv) = conv else { return };
+        // The cache may be half updated. An empty one prechecks nothing, and so contradicts no row.
+        if let Some(live) = self.conversations.get(&conv) {
+            live.cache.borrow_mut().forget();
+        }
+        self.core.watch(conv);
     }
 
     /// Updates the precheck cache of the command's conversation, then responds and fans out.
@@ -245,7 +217,9 @@ impl Actor for ShardActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         debug!(shard = self.core.shard.0, epoch = self.core.epoch, "shard active");
-        ctx.run_interval(sweep_every(&self.core.shared.settings), |actor, _| actor.sweep());
+        ctx.run_interval(sweep::interval(&self.core.shared.settings), |actor, _| {
+            actor.sweep()
+        });
         let ended = self.core.end.clone().cancelled_owned();
         let _: SpawnHandle = ctx.spawn(ended.into_actor(self).map(|(), _, ctx| ctx.stop()));
         // Queued before any other command of this epoch: no message may be applied before the webhooks are on.
@@ -388,8 +362,4 @@ impl Handler<super::messages::PanicInResults> for ShardActor {
     fn handle(&mut self, panic: super::messages::PanicInResults, _: &mut Context<Self>) {
         self.panics_in = Some(panic.0);
     }
-}
-
-fn sweep_every(settings: &Settings) -> Duration {
-    (settings.actor_idle / SWEEPS).clamp(Duration::from_millis(10), SWEEP)
 }

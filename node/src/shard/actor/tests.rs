@@ -1,5 +1,7 @@
 //! The batcher and the life of conversation actors on a one-node cluster in memory.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use crate::service::ChatService;
 use crate::shard::messages::{Panic, PanicInResults};
 use crate::shard::settings::Settings;
 use crate::shard_client::{CommandAck, CommandError, ShardClient};
-use crate::state_machine::{CommandOrigin, ConversationOp, ShardStateMachine, TABLES};
+use crate::state_machine::{CommandOrigin, ConversationOp, EventEnvelope, ShardStateMachine, TABLES};
+use crate::subscription::Subscriber;
 
 struct Node {
     service: ChatService,
@@ -39,6 +42,29 @@ impl StateMachine for RecordingStateMachine {
         self.0.lock().push(batch.commands.len());
         ShardStateMachine.apply(tx, batch)
     }
+}
+
+/// Subscriber that records the positions of the events.
+struct Positions(UserId, RefCell<Vec<u64>>);
+
+impl Subscriber for Positions {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    fn user(&self) -> &UserId {
+        &self.0
+    }
+
+    fn event(&self, published: &EventEnvelope) {
+        self.1.borrow_mut().push(published.seq);
+    }
+
+    fn jumped(&self, _: &ConversationId, _: u64) {}
+
+    fn ended(&self, _: &ConversationId) {}
+
+    fn joined(&self, _: &ConversationId) {}
 }
 
 impl Node {
@@ -219,6 +245,25 @@ async fn results_that_panic_lose_no_command() {
     let order: Vec<u64> = acks.into_iter().map(|ack| ack.unwrap().mn).collect();
     assert_eq!(order, (1..=40).collect::<Vec<_>>());
     assert!(shared.client.metrics.actors_rebuilt.get() > 0);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn event_whose_results_panic_is_delivered() {
+    let node = Node::start(Settings::from(&Config::default())).await;
+    let conv = node.group().await;
+    let alice = UserId::parse("alice").unwrap();
+    let subscriber = Rc::new(Positions(alice, RefCell::default()));
+    let hub = node.service.relay().hub();
+    hub.subscribe(&conv, subscriber.clone()).await.unwrap();
+    let shared = node.service.shared().clone();
+    let owned = shared.active(node.cluster.shard_of(&conv)).unwrap();
+    owned.addr.try_send(PanicInResults(conv.clone())).unwrap();
+    // The last event: none behind it shows the gap.
+    let ack = node.send(&conv, "lost").await.unwrap();
+    assert!(ack.dup, "the log has it since the first attempt");
+    eventually("the event", || subscriber.1.borrow().last() == Some(&ack.s)).await;
+    assert_eq!(subscriber.1.borrow().len(), 1);
     node.stop().await;
 }
 

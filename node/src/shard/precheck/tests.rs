@@ -173,3 +173,21 @@ fn in_a_missing_conversation_everybody_is_refused() {
     memory.decided(&header(&create), &done(1, false));
     assert_eq!(memory.answers(&read), None);
 }
+
+#[test]
+fn emptied_cache_does_not_refuse_what_follows_a_join() {
+    let join = header(&command("bob", "j", ConversationOp::Join));
+    let message = |cid: &str| header(&command("bob", cid, send()));
+    let refused = CommandReply::refused(ErrorCode::NotMember, String::new());
+    let mut cache = PrecheckCache::default();
+    cache.decided(&message("1"), &refused);
+    assert!(cache.answers(&message("2")).is_some());
+    cache.proposed(&join);
+    cache.forget();
+    // A command from before the join, decided after the loss.
+    cache.decided(&message("2"), &refused);
+    assert_eq!(cache.answers(&message("3")), None);
+    cache.decided(&join, &refused);
+    cache.decided(&message("3"), &refused);
+    assert!(cache.answers(&message("4")).is_some());
+}

@@ -14,7 +14,7 @@ const REMEMBERED: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListCursor {
     pub(super) phase: ListPhase,
-    /// Lower bound of the times of messages that may have arrived since the list was started, in milliseconds.
+    /// Lower bound of the times to which rows may have moved since the list was started, in milliseconds.
     pub(super) since: u64,
     /// Rows from this time on were recent when the list was started: they may have been listed below their last
     /// message.
@@ -59,10 +59,10 @@ impl ListCursor {
         }
     }
 
-    /// Returns the cursor of the repetition phase, which starts at the oldest recent row.
+    /// Returns the cursor of the repetition phase, which starts at the oldest row that may have moved.
     pub(super) fn again(self) -> ListCursor {
-        let before = self.young.saturating_sub(1);
-        // The place is older than every recent row, so the conversation in it does not matter.
+        let before = self.repeated_from().saturating_sub(1);
+        // The place is older than every row of the phase, so the conversation in it does not matter.
         let at = ConversationId::parse("-").ok().map(|conv| (before, conv));
         ListCursor {
             phase: ListPhase::Again,
@@ -73,7 +73,14 @@ impl ListCursor {
 
     /// Returns true at the start of the repetition phase.
     pub(super) fn begins_again(&self) -> bool {
-        self.phase == ListPhase::Again && self.at.as_ref().is_some_and(|(ms, _)| *ms < self.young)
+        let from = self.repeated_from();
+        self.phase == ListPhase::Again && self.at.as_ref().is_some_and(|(ms, _)| *ms < from)
+    }
+
+    /// Returns the lower bound of the times of the rows in the repetition phase. Recent rows are among them because the
+    /// record tells which of them have moved.
+    fn repeated_from(&self) -> u64 {
+        self.young.min(self.since)
     }
 
     /// Records a recent row as shown.

@@ -7,6 +7,9 @@
 //!
 //! Between two pages a conversation may move to the front, which the client has passed already. After the last page,
 //! the recent rows that were not shown in their present state are therefore repeated, oldest first.
+//!
+//! A row moves when its activity note arrives, which may be a window after the message, and later while an owner is
+//! replaced. The repetition starts accordingly earlier if the pages were cut by the list, or if a row shows such a lag.
 
 use std::cmp::Reverse;
 
@@ -18,6 +21,8 @@ use crate::state_machine::PlacedEntry;
 
 /// Maximum number of recent rows queried in addition to a page's own.
 const YOUNG: usize = 128;
+/// Bound in milliseconds on the delay of activity notes by a change of owner, in addition to the window.
+const TAKEOVER_MS: u64 = 60_000;
 
 /// Row of the list with its owner's summary.
 #[derive(Clone, Debug)]
@@ -73,11 +78,14 @@ pub(super) fn plan(mut cursor: ListCursor, mut placed: Vec<PlacedEntry>, limit: 
 
 /// Cuts the page. `end` is the last queried row if the list continues behind it.
 pub(super) fn cut(
-    cursor: ListCursor,
+    mut cursor: ListCursor,
     rows: Vec<InboxRow>,
     end: Option<(u64, ConversationId)>,
     limit: usize,
 ) -> PageCut {
+    if cursor.phase != ListPhase::Again {
+        cursor.note_lag(&rows);
+    }
     match cursor.phase {
         ListPhase::Fine => fine(cursor, rows, end, limit),
         ListPhase::Coarse => coarse(cursor, rows, end),
@@ -92,13 +100,6 @@ fn fine(
     limit: usize,
 ) -> PageCut {
     let first = cursor.at.is_none();
-    if rows
-        .iter()
-        .any(|row| row.s.is_none() && row.placed.ms >= cursor.young)
-    {
-        // The row may turn out to be above the cursor, so all rows since `young` are checked at the end.
-        cursor.since = cursor.young;
-    }
     let mut rows: Vec<(u64, InboxRow)> = rows
         .into_iter()
         .map(|row| (cursor.position(&row), row))
@@ -144,13 +145,18 @@ fn coarse(mut cursor: ListCursor, mut rows: Vec<InboxRow>, end: Option<(u64, Con
             ..cursor
         }),
         None if first => None,
-        None => Some(cursor.again()),
+        None => {
+            // No owner was queried about the rows ahead, so the note of a message from before the list was started may
+            // have moved one of them between two pages.
+            cursor.since = cursor.since.min(cursor.young);
+            Some(cursor.again())
+        }
     };
     PageCut { items, next }
 }
 
 fn again(
-    mut cursor: ListCursor,
+    cursor: ListCursor,
     rows: Vec<InboxRow>,
     end: Option<(u64, ConversationId)>,
     limit: usize,
@@ -163,7 +169,7 @@ fn again(
         .into_iter();
     let mut at = None;
     for row in rows.by_ref().take(limit) {
-        cursor.show(&row);
+        // Not recorded: a full record would be dropped, and with it the knowledge about the rows ahead.
         at = Some((row.placed.ms, row.placed.conv));
         items.push(row.item);
     }
@@ -187,6 +193,26 @@ impl ListCursor {
     fn position(&self, row: &InboxRow) -> u64 {
         let PlacedEntry { ms, large, .. } = row.placed;
         if ms >= self.young && !large { row.ts } else { ms }
+    }
+
+    /// Extends the repetition if a row shows that the list lags: rows behind the page may move by outstanding notes.
+    fn note_lag(&mut self, rows: &[InboxRow]) {
+        let earliest = rows.iter().map(|row| self.moves_from(row)).min();
+        self.since = earliest.map_or(self.since, |ms| ms.min(self.since));
+    }
+
+    /// Returns the time from which rows may move if this row is typical of the list.
+    fn moves_from(&self, row: &InboxRow) -> u64 {
+        let PlacedEntry { ms, large, .. } = row.placed;
+        // A message after the start is no lag: its note may be under way.
+        let lags = row.ts > ms && row.ts < self.since;
+        match row.s {
+            // The owner may have died with outstanding notes, and the row may turn out to be above the cursor.
+            None => self.young.saturating_sub(TAKEOVER_MS),
+            Some(_) if lags && ms < self.young => self.young.saturating_sub(TAKEOVER_MS),
+            Some(_) if lags && large => self.young,
+            Some(_) => self.since,
+        }
     }
 
     fn show(&mut self, row: &InboxRow) {

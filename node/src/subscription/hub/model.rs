@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rpc::register::Proof;
 use crate::state_machine::EventEnvelope;
+use crate::subscription::hub_event::HubEvent;
 
 const USERS: [&str; 2] = ["bob", "carol"];
 

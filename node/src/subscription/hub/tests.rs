@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::rpc::register::Proof;
 use crate::state_machine::EventEnvelope;
+use crate::subscription::hub_event::HubEvent;
 
 mod jumps;
 

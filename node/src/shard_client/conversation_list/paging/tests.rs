@@ -162,6 +162,33 @@ fn what_moved_to_the_front_meanwhile_comes_at_the_end() {
     assert_eq!(seen, [id(0), id(1), id(2)]);
 }
 
+#[test]
+fn a_late_note_between_pages_of_a_busy_list_hides_no_row() {
+    let mut simulation = Simulation::new(&(0..200).map(|i| 15_000 + i * 80).collect::<Vec<_>>());
+    // Sent before the list was started, within the window of the row's last note.
+    simulation.convs[199].ts = START - 14_000;
+    let seen = simulation.list(20, |simulation, page| {
+        if page == 3 {
+            simulation.convs[199].position = START - 14_000;
+        }
+    });
+    assert!(seen.contains(&id(199)));
+}
+
+#[test]
+fn notes_delayed_by_a_takeover_hide_no_row() {
+    let mut simulation = Simulation::new(&[40_000, 60_000, 90_000]);
+    // Older than a window: the owner of both died before it sent the notes, and the next one sends them late.
+    simulation.convs[1].ts = START - 45_000;
+    simulation.convs[2].ts = START - 44_000;
+    let seen = simulation.list(1, |simulation, page| {
+        if page == 1 {
+            simulation.convs[2].position = START - 44_000;
+        }
+    });
+    assert!(seen.contains(&id(2)), "{seen:?}");
+}
+
 proptest! {
     /// A list in which nothing moves shows each conversation once, also right after much was sent, and in the order of
     /// the last messages while what is young can be asked about.
@@ -199,15 +226,20 @@ proptest! {
     /// every conversation is shown, and the list ends.
     #[test]
     fn paging_leaves_out_no_conversation_under_changes(
-        ages in prop::collection::vec((0..100_000u64, any::<bool>()), 1..80),
+        ages in prop::collection::vec((0..100_000u64, any::<bool>(), 0..29_000u64), 1..80),
         hot in 0..400usize,
         limit in 1..9usize,
         events in prop::collection::vec((0..480usize, 0..4u8, 0..8usize), 0..80),
     ) {
-        let ages_all: Vec<u64> = ages.iter().map(|(age, _)| *age).chain((0..hot).map(|i| i as u64 * 50)).collect();
-        let mut simulation = Simulation::new(&ages_all);
-        for (conv, (_, large)) in simulation.convs.iter_mut().zip(&ages) {
+        let hot = (0..hot as u64).map(|i| (i * 50, false, i * 997 % 29_000));
+        let ages: Vec<_> = ages.into_iter().chain(hot).collect();
+        let mut simulation = Simulation::new(&ages.iter().map(|(age, ..)| *age).collect::<Vec<_>>());
+        for (conv, (_, large, lag)) in simulation.convs.iter_mut().zip(&ages) {
             conv.large = *large;
+            // A note follows within the window, so one of an older message may come between two pages.
+            if conv.ts > START - 29_000 {
+                conv.position = (conv.ts - lag).max(START - 29_000);
+            }
         }
         let count = simulation.convs.len();
         let mut events = events.into_iter();
