@@ -149,12 +149,6 @@ impl OutboundQueue {
         self.ring.floor()
     }
 
-    /// Number of the last event passed to the writer or confirmed by the client.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
-
     /// Returns true if so many responses are unread that the session should dispatch no further command.
     #[must_use]
     pub fn behind(&self) -> bool {
