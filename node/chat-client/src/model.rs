@@ -285,7 +285,22 @@ fn cid_of(command: &ClientCommand) -> Option<&ClientMessageId> {
         ClientCommand::Role(set) => Some(&set.client_message_id),
         ClientCommand::Join(join) => Some(&join.client_message_id),
         ClientCommand::Set(set) => Some(&set.client_message_id),
-        _ => None,
+        // Without a wildcard: a command whose `cid` is missing here would be sent again after its `ack`.
+        ClientCommand::Auth(_)
+        | ClientCommand::Read(_)
+        | ClientCommand::Recv(_)
+        | ClientCommand::Open(_)
+        | ClientCommand::List(_)
+        | ClientCommand::Hist(_)
+        | ClientCommand::Sync(_)
+        | ClientCommand::Members(_)
+        | ClientCommand::Typing(_)
+        | ClientCommand::Watch(_)
+        | ClientCommand::Unwatch(_)
+        | ClientCommand::Block(_)
+        | ClientCommand::Unblock(_)
+        | ClientCommand::Me(_)
+        | ClientCommand::Hb(_) => None,
     }
 }
 

@@ -79,35 +79,47 @@ impl ChatModel {
                     }
                 }
             },
-            other => match self.current() {
-                None => vec![ClientAction::Print(
-                    "! open a conversation first: /open bob".to_owned(),
-                )],
-                Some(c) => match other {
-                    TypedLine::Hist => {
-                        vec![self.ask(ClientCommand::Hist(GetHistory {
-                            conversation: c,
-                            before: None,
-                            after: None,
-                            limit: Some(20),
-                        }))]
-                    }
-                    TypedLine::Invite(who) => self.change(ClientCommand::Invite(MemberAction {
-                        conversation: c,
-                        client_message_id: cid,
-                        member: who,
-                    })),
-                    TypedLine::Kick(who) => self.change(ClientCommand::Kick(MemberAction {
-                        conversation: c,
-                        client_message_id: cid,
-                        member: who,
-                    })),
-                    _ => self.change(ClientCommand::Leave(LeaveConversation {
-                        conversation: c,
-                        client_message_id: cid,
-                    })),
-                },
-            },
+            TypedLine::Hist => self.with_open(|client, c| {
+                vec![client.ask(ClientCommand::Hist(GetHistory {
+                    conversation: c,
+                    before: None,
+                    after: None,
+                    limit: Some(20),
+                }))]
+            }),
+            TypedLine::Invite(who) => self.with_open(|client, c| {
+                client.change(ClientCommand::Invite(MemberAction {
+                    conversation: c,
+                    client_message_id: cid,
+                    member: who,
+                }))
+            }),
+            TypedLine::Kick(who) => self.with_open(|client, c| {
+                client.change(ClientCommand::Kick(MemberAction {
+                    conversation: c,
+                    client_message_id: cid,
+                    member: who,
+                }))
+            }),
+            TypedLine::Leave => self.with_open(|client, c| {
+                client.change(ClientCommand::Leave(LeaveConversation {
+                    conversation: c,
+                    client_message_id: cid,
+                }))
+            }),
+        }
+    }
+
+    /// Executes a line about the open conversation.
+    fn with_open(
+        &mut self,
+        act: impl FnOnce(&mut Self, ConversationId) -> Vec<ClientAction>,
+    ) -> Vec<ClientAction> {
+        match self.current() {
+            Some(c) => act(self, c),
+            None => vec![ClientAction::Print(
+                "! open a conversation first: /open bob".to_owned(),
+            )],
         }
     }
 }

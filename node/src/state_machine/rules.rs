@@ -120,15 +120,27 @@ fn outranks(actor: Role, target: Role) -> bool {
 impl Permission {
     /// Returns true if the other members receive an event of it, which a blocked user must not cause.
     pub(super) fn is_audible(self) -> bool {
-        matches!(
-            self,
-            Permission::Send | Permission::Edit { .. } | Permission::React
-        )
+        match self {
+            Permission::Send | Permission::Edit { .. } | Permission::React => true,
+            // A deletion removes what the peer can see, and the others are refused in a direct conversation.
+            Permission::Delete { .. }
+            | Permission::Unreact
+            | Permission::Invite
+            | Permission::Kick(_)
+            | Permission::Leave
+            | Permission::Ban(_)
+            | Permission::Unban
+            | Permission::Bans
+            | Permission::SetRole(..)
+            | Permission::Set => false,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use ConversationKind::{Channel, Direct, Group};
     use Role::{Admin, Member, Owner, Reader};
@@ -256,6 +268,31 @@ mod tests {
             .skip_while(|line| !line.starts_with("| who may |"))
             .take_while(|line| line.starts_with('|'));
         assert_eq!(table.count(), 2 + rows().len(), "a row that no act stands for");
+    }
+
+    /// Returns the name of the variant.
+    fn name(act: &Permission) -> String {
+        let text = format!("{act:?}");
+        text.split(['(', ' ']).next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_permission_is_in_both_tables() {
+        let here = include_str!("rules.rs");
+        let declaration = here.split("pub(super) enum Permission {\n").nth(1).unwrap();
+        let declared: BTreeSet<String> = declaration
+            .lines()
+            .take_while(|line| *line != "}")
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| line.starts_with(char::is_uppercase))
+            .map(|line| line.split(['(', ' ', ',']).next().unwrap().to_owned())
+            .collect();
+        let tested: BTreeSet<String> = TABLE.iter().map(|(act, _)| name(act)).collect();
+        let documented: BTreeSet<String> = rows()
+            .iter()
+            .flat_map(|(_, acts)| acts.iter().map(name))
+            .collect();
+        assert_eq!((&tested, &documented), (&declared, &declared));
     }
 
     #[test]
