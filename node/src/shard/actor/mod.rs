@@ -31,9 +31,7 @@ use super::batch::AppliedBatch;
 use super::context::ShardContext;
 use super::conversation_actor::ConversationActor;
 use super::inbound_batch::{InboundBatch, PendingCommand};
-use super::messages::{
-    EphemeralEvent, Passivate, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode,
-};
+use super::messages::{EphemeralEvent, ProposeCommands, RegisterNode, SubmitBatch, UnregisterNode};
 use super::pending_header::PendingHeader;
 use super::precheck::PrecheckCache;
 use super::shard_deps::ShardDeps;
