@@ -158,13 +158,7 @@ impl Stream {
     }
 
     async fn more(&mut self) -> bool {
-        let mut chunk = [0; 16_384];
-        match self.socket.read(&mut chunk).await {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.raw.extend_from_slice(&chunk[..read]);
-                true
-            }
-        }
+        // Into the heap: a buffer on the stack would be a part of every future that receives.
+        matches!(self.socket.read_buf(&mut self.raw).await, Ok(read) if read > 0)
     }
 }

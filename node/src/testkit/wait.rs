@@ -66,7 +66,8 @@ pub fn eventually_blocking<F: Found>(what: &str, mut check: impl FnMut() -> F) -
 /// # Panics
 /// After [`PATIENCE`], with the name of the condition.
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    // On the heap, since the futures of whole nodes and clients nest here.
+    tokio::time::timeout(PATIENCE, Box::pin(work))
         .await
         .unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }

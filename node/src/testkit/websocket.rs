@@ -217,13 +217,7 @@ impl Client {
     }
 
     async fn more(&mut self) -> bool {
-        let mut chunk = [0; 16_384];
-        match self.stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.buffer.extend_from_slice(&chunk[..read]);
-                true
-            }
-        }
+        // Into the heap: a buffer on the stack would be a part of every future that receives.
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(read) if read > 0)
     }
 }

@@ -54,7 +54,7 @@ async fn lines_are_echoed_until_either_side_ends() {
     let mut stream = connect(&node).await;
     assert_eq!(line(&mut stream, "one\n").await, "one\n");
     stream.shutdown().await.unwrap();
-    assert_eq!(rest(&mut stream).await, "", "the client has ended it");
+    assert_eq!(rest(&mut stream).await, "bye\n", "the client has ended its half");
     node.stop().await;
 }
 
