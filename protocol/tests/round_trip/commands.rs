@@ -177,14 +177,18 @@ fn auth() -> impl Strategy<Value = Authenticate> {
         Just(ResumeTarget::Device(DeviceResume::Device)),
         Just(ResumeTarget::Device(DeviceResume::Clean)),
     ];
-    (words(), opt(words()), opt(words()), opt(resume)).prop_map(|(token, device, instance, resume)| {
-        Authenticate {
-            token,
-            device,
-            instance,
-            resume,
-        }
-    })
+    (words(), words(), any::<bool>(), opt(words()), opt(resume)).prop_map(
+        |(token, device, named, instance, resume)| {
+            // A resume by device needs its name.
+            let device = (named || matches!(resume, Some(ResumeTarget::Device(_)))).then_some(device);
+            Authenticate {
+                token,
+                device,
+                instance,
+                resume,
+            }
+        },
+    )
 }
 
 fn hist() -> impl Strategy<Value = GetHistory> {
