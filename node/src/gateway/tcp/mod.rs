@@ -2,7 +2,7 @@
 //!
 //! A protocol implements [`StreamHandler`] for the bytes from the client, and [`Framing`] for those to it.
 //! [`TcpProtocol`] makes both for each connection. `connection` serves one on a raw socket, with the permits, limits
-//! and socket options of an HTTP connection. [`BinaryStream`] makes a handler speak over a WebSocket.
+//! and socket options of an HTTP connection. `BinaryStream` makes a handler speak over a WebSocket.
 
 mod binary_stream;
 mod connection;

@@ -6,7 +6,7 @@
 //!
 //! The frame layer is common to all protocols: `upgrade` → [reader] with [`frame_guard`] and [`frame_reader`], and
 //! [writer] with [`frame_writer`]. A protocol implements `MessageHandler` for its messages from the client and
-//! [`MessageFraming`](frame_writer::MessageFraming) for those to the client. The native one is `native`, with the
+//! [`MessageFraming`] for those to the client. The native one is `native`, with the
 //! endpoint `/v1/ws`, and `json_commands`.
 
 #[cfg(feature = "conformance")]
