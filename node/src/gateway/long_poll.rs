@@ -25,7 +25,7 @@ use super::sse::EventStreamQuery;
 use crate::rpc::SessionId;
 use crate::session::messages::{PollRequest, PollResponse};
 use crate::session::{
-    ClientTransport, ConnectionHandle, OutboundQueue, QueueBounds, ResumePoint, Session, left,
+    ConnectionHandle, OutboundQueue, QueueBounds, ResumePoint, Session, TransportPolicy, left,
 };
 
 /// Default wait in seconds.
@@ -135,22 +135,23 @@ async fn poll(
         Ok(sid) => ResumePoint::Behind(sid, after),
         Err(_) => ResumePoint::Invalid,
     });
-    let (ready_sender, ready) = oneshot::channel();
+    let (opened_sender, opened) = oneshot::channel();
     let mut client = query.client(&caller, point)?;
-    client.ready_sender = Some(ready_sender);
+    client.opened_sender = Some(opened_sender);
     // No connection drains this queue. Events are read from the replay buffer.
     let bounds = QueueBounds::from(&*worker.config);
     let link = ConnectionHandle::new(
         OutboundQueue::unconnected(bounds),
         Weak::<TrackedConnection>::new(),
     );
-    let session = Session::open(worker.clone(), link, ClientTransport::Poll, Some(client));
+    let session = Session::open(worker.clone(), link, TransportPolicy::LONG_POLL, Some(client));
     let over = || Problem::new(ErrorCode::Unavailable, "the session ended during the request");
     // A refused session drops the sender without a reply. The cause is one of these two.
     let refused = "the user has too many sessions, or another instance of this device is connected";
-    let ready = ready
+    let ready = opened
         .await
-        .map_err(|_| Problem::new(ErrorCode::Conflict, refused))?;
+        .map_err(|_| Problem::new(ErrorCode::Conflict, refused))?
+        .ready;
     // A new session is answered at once: the client has to catch up before it can wait for events.
     let fetched = if ready.resumed {
         let fetched = session.send(fetch(ready.session_seq)).await;

@@ -4,6 +4,36 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
+//! # Adding a gateway
+//! A gateway translates another protocol to sessions. It has three parts, all on one thread of the server:
+//!
+//! 1. *Admission.* [`admit_client`](crate::session::admit_client) checks the credentials; a refusal has the code for the
+//!    client. `resume` of the result names the session to continue. `opened_sender` receives the
+//!    [`OpenedSession`](crate::session::OpenedSession): the response `ready` and the gateway state.
+//!    [`SessionHandle::open`](crate::session::SessionHandle::open) opens the session under a
+//!    [`TransportPolicy`](crate::session::TransportPolicy), usually `GATEWAY` with some fields negotiated. A session that
+//!    is refused, such as one too many of its user, sends `err`, closes, and drops `opened_sender`.
+//! 2. *Reader.* It decodes frames to `protocol::Request`s or decode errors, each with its size, and passes those of one
+//!    read to `SessionHandle::dispatch`. It reads on once that resolves. `ConnectionHandle::on_received` is called for
+//!    every read, `SessionHandle::confirm` for confirmed events, and `SessionHandle::disconnect` at the end.
+//!    `ConnectionHandle::closing` ends the reader of a session that has ended.
+//! 3. *Writer.* It polls `ConnectionHandle::poll_piece` with a [`Framing`](crate::session::Framing), which converts each
+//!    response and each event. `takes_event` holds events back behind a full window; after a confirmation,
+//!    `ConnectionHandle::wake_writer` continues.
+//!
+//! ```ignore
+//! let mut client = admit_client(&worker, ClientCredentials { token, device, instance: None }).await?;
+//! client.resume = Some(ResumePoint::parse(&offset));
+//! let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&*worker.config)), socket);
+//! let policy = TransportPolicy { ping: PingInterval::Never, idle: IdleLimit::After(keep_alive), ..TransportPolicy::GATEWAY };
+//! let session = SessionHandle::open(worker, link.clone(), policy, Some(client));
+//! session.dispatch(vec![ReceivedCommand { request: Request::decode(text)?, bytes }]).await?;
+//! session.confirm(n).await?;
+//! link.set_gateway_state(subscriptions)?; // after each change that the next connection must know
+//! ```
+//! `ConnectionHandle::gateway_state` returns the carried state from before `ready` on, so a framing may read it there.
+//! `tests` has a complete gateway with a wire format of one line per event.
+//!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
 
@@ -30,3 +60,6 @@ pub mod unauthenticated;
 mod unserved;
 pub mod websocket;
 mod worker_thread;
+
+#[cfg(test)]
+mod tests;

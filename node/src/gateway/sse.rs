@@ -26,8 +26,8 @@ use super::problem::Problem;
 use super::rest::AuthenticatedUser;
 use super::rest::describe::{ApiTag, QueryErrors};
 use crate::session::{
-    AuthenticatedClient, ClientTransport, ConnectionHandle, Framing, OutboundQueue, QueueBounds, ResumePoint,
-    Session,
+    AuthenticatedClient, ConnectionHandle, Framing, OutboundQueue, QueueBounds, ResumePoint, Session,
+    TransportPolicy,
 };
 use crate::telemetry::metrics::ServerMetrics;
 
@@ -119,10 +119,8 @@ async fn listen(
     let worker = caller.worker().clone();
     let bounds = QueueBounds::from(&*worker.config);
     let link = ConnectionHandle::new(OutboundQueue::new(bounds), TrackedConnection::of(&request));
-    // Such a client never sends. Without this, the idle timeout would close every stream.
-    link.hold(true);
     let metrics = worker.metrics.clone();
-    let _session = Session::open(worker, link.clone(), ClientTransport::EventStream, Some(client));
+    let _session = Session::open(worker, link.clone(), TransportPolicy::EVENT_STREAM, Some(client));
     let stream = EventStream {
         link,
         metrics,
@@ -171,7 +169,7 @@ impl EventStreamQuery {
             device,
             instance: self.instance,
             resume,
-            ready_sender: None,
+            opened_sender: None,
         })
     }
 }

@@ -56,6 +56,9 @@ pub struct Running {
     key_refresh: tokio::task::JoinHandle<()>,
     actors: ActorRuntime,
     raft: ClusterRuntime,
+    /// For tests of gateways without a listener.
+    #[cfg(test)]
+    gateway_deps: server::GatewayDeps,
 }
 
 // === start ===
@@ -154,6 +157,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         metrics,
         figures,
     };
+    #[cfg(test)]
+    let gateway_deps = parts.clone();
     // The gateway starts last: an accepted client finds every other component running.
     let (started, gateway) = oneshot::channel();
     if serve.send((parts, listeners, started)).is_err() {
@@ -190,6 +195,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         key_refresh,
         actors,
         raft,
+        #[cfg(test)]
+        gateway_deps,
     })
 }
 
@@ -348,6 +355,11 @@ impl Running {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    #[cfg(test)]
+    pub(crate) fn gateway_deps(&self) -> &server::GatewayDeps {
+        &self.gateway_deps
     }
 
     /// Trims the log and compacts the data directory now, like the periodic run.

@@ -55,6 +55,8 @@ pub(crate) struct SessionSnapshot {
     pub(crate) quiet: Vec<(ConversationId, ClientMessageId)>,
     /// Session seq that the first of `events` follows.
     pub(crate) n: u64,
+    /// State of the client's gateway, at most 64 KiB. Empty for native transports.
+    pub(crate) gateway_state: Bytes,
 }
 
 /// Confirmation that the client uses the successor → `true` if no other successor has been confirmed.
@@ -113,10 +115,11 @@ mod tests {
                 watching: vec![UserId::parse("w").unwrap()],
                 quiet: vec![(conv, ClientMessageId::parse("i").unwrap())],
                 n: 9,
+                gateway_state: Bytes::from_static(b"G"),
             }),
             &[
                 1, 0, 2, 2, b'{', b'}', 1, 1, b'g', 5, 1, b'}', 0, 1, 1, b'g', 5, 1, 1, b'g', 1, 1, 1, b'g',
-                4, 1, 1, b'w', 1, 1, b'g', 1, b'i', 9,
+                4, 1, 1, b'w', 1, 1, b'g', 1, b'i', 9, 1, b'G',
             ],
         );
         golden(ExportResponse::Expired, &[1, 1]);

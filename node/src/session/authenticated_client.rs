@@ -1,5 +1,6 @@
 //! Client that has presented a valid token, and the point at which it resumes.
 
+use bytes::Bytes;
 use protocol::answer::ReadyResponse;
 use protocol::command::{Authenticate, DeviceResume, ResumeSession, ResumeTarget};
 use tokio::sync::oneshot;
@@ -17,8 +18,18 @@ pub struct AuthenticatedClient {
     pub instance: Option<String>,
     /// `None`: the client starts a new session.
     pub resume: Option<ResumePoint>,
-    /// Receives a copy of `ready`, for transports that answer by HTTP.
-    pub ready_sender: Option<oneshot::Sender<ReadyResponse>>,
+    /// Receives the opened session, for transports that answer their client themselves. Dropped without a value if the
+    /// session is refused.
+    pub opened_sender: Option<oneshot::Sender<OpenedSession>>,
+}
+
+/// Session that was opened for an authenticated client.
+#[derive(Clone, Debug)]
+pub struct OpenedSession {
+    /// Response `ready`, which has the session id and the result of the resume.
+    pub ready: ReadyResponse,
+    /// State that the gateway stored in the resumed session; empty in a new one.
+    pub gateway_state: Bytes,
 }
 
 /// Position in the events of a session.
@@ -47,7 +58,7 @@ impl AuthenticatedClient {
             resume: auth.resume.as_ref().map(ResumePoint::from),
             device: auth.device,
             instance: auth.instance,
-            ready_sender: None,
+            opened_sender: None,
         }
     }
 

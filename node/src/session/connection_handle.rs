@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
@@ -39,8 +40,15 @@ pub struct ConnectionHandle {
     /// True once the client is authenticated.
     identified: Cell<bool>,
     closing: Notify,
+    /// State of the gateway that is carried with the session.
+    gateway_state: RefCell<Bytes>,
     socket: Weak<dyn CloseSocket>,
 }
+
+/// The state exceeds [`ConnectionHandle::GATEWAY_STATE_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway state has {0} bytes, more than are carried with a session")]
+pub struct GatewayStateTooLarge(pub usize);
 
 /// Handle that closes a connection in whatever state it is.
 pub trait CloseSocket {
@@ -54,6 +62,9 @@ pub trait CloseSocket {
 // === impl ConnectionHandle ===
 
 impl ConnectionHandle {
+    /// Maximum size of the gateway state in bytes.
+    pub const GATEWAY_STATE_BYTES: usize = 64 << 10;
+
     #[must_use]
     pub fn new(outbox: OutboundQueue, socket: Weak<dyn CloseSocket>) -> Rc<ConnectionHandle> {
         let now = Instant::now();
@@ -71,6 +82,7 @@ impl ConnectionHandle {
             lost: Cell::new(false),
             identified: Cell::new(false),
             closing: Notify::new(),
+            gateway_state: RefCell::default(),
             socket,
         })
     }
@@ -155,6 +167,42 @@ impl ConnectionHandle {
         if !self.closed.get() {
             self.closing.notified().await;
         }
+    }
+
+    /// Wakes the writer after [`Framing::takes_event`] became true again.
+    pub fn wake_writer(&self) {
+        self.outbox(OutboundQueue::wake);
+    }
+
+    // --- the gateway state ---
+
+    /// Replaces the state that is carried with the session. A resume copies the last one that was set, also while this
+    /// connection is still open: a gateway sets it after every change that its next connection must know.
+    ///
+    /// # Errors
+    /// [`GatewayStateTooLarge`]; the previous state stays.
+    pub fn set_gateway_state(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
+        if state.len() > Self::GATEWAY_STATE_BYTES {
+            return Err(GatewayStateTooLarge(state.len()));
+        }
+        self.gateway_state.replace(state);
+        Ok(())
+    }
+
+    /// Returns the state set last, or that of the resumed session. It is restored before `ready` is queued.
+    #[must_use]
+    pub fn gateway_state(&self) -> Bytes {
+        self.gateway_state.borrow().clone()
+    }
+
+    pub(super) fn restore_gateway_state(&self, state: Bytes) {
+        self.gateway_state.replace(state);
+    }
+
+    /// Bytes that a detached session holds; `None` while a connection drains the queue.
+    pub(super) fn detached_bytes(&self) -> Option<usize> {
+        let events = self.outbox(|outbox| outbox.waits_alone())?;
+        Some(events + self.gateway_state.borrow().len())
     }
 
     // --- the session ---

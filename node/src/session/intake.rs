@@ -17,8 +17,8 @@ pub(super) struct CommandIntake {
     backlog: VecDeque<ReceivedCommand>,
     /// Resolved once the backlog is empty; the reader reads no further before that.
     reader_ack: Option<oneshot::Sender<()>>,
-    /// True while a future has to complete before the next command is dispatched.
-    is_paused: bool,
+    /// Number of futures that have to complete before the next command is dispatched.
+    pauses: usize,
     /// Counts the queued commands of all sessions.
     queued: Gauge,
 }
@@ -32,7 +32,7 @@ impl CommandIntake {
             queued,
             backlog: VecDeque::new(),
             reader_ack: None,
-            is_paused: false,
+            pauses: 0,
         }
     }
 
@@ -45,18 +45,23 @@ impl CommandIntake {
         dispatched
     }
 
-    /// Pauses the dispatch of received commands.
+    /// Pauses the dispatch of received commands until as many calls of [`resume`](Self::resume).
     pub(super) fn pause(&mut self) {
-        self.is_paused = true;
+        self.pauses += 1;
     }
 
-    /// Continues the dispatch after a pause.
+    /// Ends one of the pauses.
     pub(super) fn resume(&mut self) {
-        self.is_paused = false;
+        self.pauses = self.pauses.saturating_sub(1);
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.is_paused
+        self.pauses > 0
+    }
+
+    /// Returns the next command without taking it.
+    pub(super) fn peek(&self) -> Option<&ReceivedCommand> {
+        self.backlog.front()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -147,10 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn pause_lasts_until_it_is_ended() {
+    fn pause_lasts_until_each_of_its_futures_is_ready() {
         let mut intake = CommandIntake::default();
         intake.pause();
-        assert!(intake.is_paused());
+        intake.pause();
+        intake.resume();
+        assert!(intake.is_paused(), "another future is pending");
         intake.resume();
         assert!(!intake.is_paused());
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix::Message;
 use bytes::Bytes;
 use protocol::answer::NotResumed;
-use protocol::{ClientMessageId, CloseCode, DecodeError, Request};
+use protocol::{ClientMessageId, CloseCode, CommandCost, DecodeError, Request};
 
 use crate::rpc::SessionId;
 use crate::rpc::resume::{ExportRequest, SessionSnapshot};
@@ -22,6 +22,21 @@ pub struct ReceivedCommand {
     /// Size on the wire in bytes.
     pub bytes: usize,
 }
+
+/// Confirmation of events by the transport, for clients that never send `hb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmEvents {
+    /// The client has applied the events up to this number: they are never replayed.
+    Applied(u64),
+    /// The client's connection has received the events up to this number. They stay in the replay buffer, because the
+    /// client may lose them.
+    Received(u64),
+}
+
+/// Changes the time for which the session can be resumed, at most to `session.resume_timeout`. With zero the session
+/// ends with its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct SetSessionExpiry(pub Duration);
 
 /// End of a connection, as detected by its socket half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +85,26 @@ pub(super) struct Terminate(pub(super) NotResumed);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRevoked;
 
+// === impl ReceivedCommand ===
+
+impl ReceivedCommand {
+    /// Cost of the command. One that cannot be decoded counts as a change, which has the lower rate.
+    pub(super) fn cost(&self) -> CommandCost {
+        self.request
+            .as_ref()
+            .map_or(CommandCost::CHANGE, |request| request.command.cost())
+    }
+}
+
 impl Message for CommandBatch {
+    type Result = ();
+}
+
+impl Message for ConfirmEvents {
+    type Result = ();
+}
+
+impl Message for SetSessionExpiry {
     type Result = ();
 }
 

@@ -18,6 +18,9 @@
 //! | `presence::SessionPresence` | registration, device, login, saved watches |
 //! | `long_poll::LongPoll` | number of the current poll |
 //!
+//! A transport is a [`TransportPolicy`]; [`admit_client`] and [`SessionHandle`] are the entry points of gateways. For
+//! clients without retries, `retry_budget` and `retry_queue` repeat temporarily refused commands.
+//!
 //! `connection_handle` holds the state shared with the socket half, `worker_context` that of the sessions of one thread.
 //! [`SessionRegistry`] has the sessions of a node.
 
@@ -30,11 +33,16 @@ pub mod actor;
 mod authenticated_client;
 mod auto_subscribe;
 mod catch_up;
+mod client_admission;
 mod following;
 mod long_poll;
 pub mod messages;
 mod presence;
 mod ready;
+mod retry_budget;
+mod retry_queue;
+mod session_handle;
+mod transport_policy;
 
 mod connection_handle;
 mod pending_futures;
@@ -42,12 +50,18 @@ mod registry;
 mod worker_context;
 
 pub(crate) use actor::CLOSE_TIMEOUT;
-pub use actor::{ClientTransport, Session};
-pub use authenticated_client::{AuthenticatedClient, ResumePoint};
-pub use connection_handle::{CloseSocket, ConnectionHandle};
+pub use actor::Session;
+pub use authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
+pub use client_admission::{ClientCredentials, admit_client};
+pub use connection_handle::{CloseSocket, ConnectionHandle, GatewayStateTooLarge};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};
 pub use registry::SessionRegistry;
+pub use session_handle::{SessionEnded, SessionHandle};
+pub use transport_policy::{
+    DetachedPolicy, IdleLimit, PingInterval, RatePolicy, ReaderPolicy, RefusalPolicy, SessionExpiry,
+    TransportPolicy,
+};
 pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

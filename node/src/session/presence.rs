@@ -2,7 +2,6 @@
 
 use protocol::{ClientMessageId, CloseCode, ErrorCode, UserId};
 
-use super::actor::ClientTransport;
 use crate::auth::TokenIdentity;
 use crate::presence::{Device, EvictionReason, PresenceGuard, SessionRefused};
 use crate::shard_client::CommandError;
@@ -117,12 +116,12 @@ impl SessionPresence {
 
 impl EvictionEffect {
     /// Returns the consequence of an eviction. A polling client has no connection that could be closed.
-    pub(super) fn of(reason: EvictionReason, transport: ClientTransport) -> EvictionEffect {
+    pub(super) fn of(reason: EvictionReason, is_polled: bool) -> EvictionEffect {
         match reason {
             // The client itself has connected elsewhere.
-            EvictionReason::Replaced if transport == ClientTransport::Poll => EvictionEffect::EndPoll,
+            EvictionReason::Replaced if is_polled => EvictionEffect::EndPoll,
             EvictionReason::Replaced => EvictionEffect::Detach,
-            _ if transport == ClientTransport::Poll => EvictionEffect::Terminate,
+            _ if is_polled => EvictionEffect::Terminate,
             EvictionReason::Displaced => EvictionEffect::Close(CloseCode::Displaced),
             EvictionReason::TooMany => EvictionEffect::Close(CloseCode::TooManySessions),
             EvictionReason::Ended => EvictionEffect::Close(CloseCode::Banned),
@@ -149,7 +148,7 @@ mod tests {
     #[test]
     fn evicted_poll_is_never_closed_by_a_code() {
         use EvictionReason::{Displaced, Ended, Replaced, TooMany};
-        let of = |reason| EvictionEffect::of(reason, ClientTransport::Poll);
+        let of = |reason| EvictionEffect::of(reason, true);
         assert_eq!(of(Replaced), EvictionEffect::EndPoll);
         assert_eq!(
             [Displaced, TooMany, Ended].map(of),
@@ -160,13 +159,11 @@ mod tests {
     #[test]
     fn evicted_connection_is_closed_by_its_reason() {
         use EvictionReason::{Displaced, Ended, Replaced, TooMany};
-        for transport in [ClientTransport::WebSocket, ClientTransport::EventStream] {
-            let of = |reason| EvictionEffect::of(reason, transport);
-            assert_eq!(of(Replaced), EvictionEffect::Detach);
-            assert_eq!(of(Displaced), EvictionEffect::Close(CloseCode::Displaced));
-            assert_eq!(of(TooMany), EvictionEffect::Close(CloseCode::TooManySessions));
-            assert_eq!(of(Ended), EvictionEffect::Close(CloseCode::Banned));
-        }
+        let of = |reason| EvictionEffect::of(reason, false);
+        assert_eq!(of(Replaced), EvictionEffect::Detach);
+        assert_eq!(of(Displaced), EvictionEffect::Close(CloseCode::Displaced));
+        assert_eq!(of(TooMany), EvictionEffect::Close(CloseCode::TooManySessions));
+        assert_eq!(of(Ended), EvictionEffect::Close(CloseCode::Banned));
     }
 
     #[test]

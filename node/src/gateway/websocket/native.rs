@@ -17,7 +17,7 @@ use crate::gateway::admission;
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, Upgraded};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::session::{AuthenticatedClient, ClientTransport, ResumePoint, Session, WorkerContext, too_fast};
+use crate::session::{AuthenticatedClient, ResumePoint, Session, TransportPolicy, WorkerContext, too_fast};
 
 /// Optional, but an offered list must contain it.
 const SUBPROTOCOLS: Subprotocols = Subprotocols {
@@ -67,7 +67,7 @@ async fn upgrade(
         unauthenticated,
         (meter, JsonMessages),
         |link| {
-            let session = Session::open(worker.clone(), link.clone(), ClientTransport::WebSocket, client);
+            let session = Session::open(worker.clone(), link.clone(), TransportPolicy::WEBSOCKET, client);
             JsonCommands::new(link.clone(), session, &worker.config)
         },
     )
@@ -96,6 +96,6 @@ fn client(headers: &HeaderMap, identity: TokenIdentity) -> Result<AuthenticatedC
         device,
         instance: name("X-Instance")?,
         resume: headers.get("X-Resume").map(point),
-        ready_sender: None,
+        opened_sender: None,
     })
 }

@@ -9,7 +9,7 @@ use protocol::event::{CloseEvent, Event};
 use protocol::{CloseCode, UserId};
 use tokio::sync::oneshot;
 
-use super::{ClientTransport, Session};
+use super::Session;
 use crate::presence::{EvictionReason, SessionMark};
 use crate::session::delivery::BufferedEvent;
 use crate::session::lifecycle::{ClosePlan, ConnectionStatus, TimerAction, left};
@@ -32,7 +32,7 @@ impl Session {
         if self.lifecycle.is_detached() {
             return self.look_while_detached(ctx);
         }
-        if self.transport == ClientTransport::Poll {
+        if self.policy.is_polled {
             return self.look_while_fetched(ctx);
         }
         if self.link.is_lost() {
@@ -49,10 +49,8 @@ impl Session {
         let config = &self.worker.config;
         let status = ConnectionStatus {
             idle: self.link.idle_time(now),
-            ping_interval: match self.transport {
-                ClientTransport::EventStream => config.tuning.comment_interval.0,
-                ClientTransport::WebSocket | ClientTransport::Poll => config.session.ping_interval.0,
-            },
+            idle_timeout: self.policy.idle_timeout(config),
+            ping_interval: self.policy.ping_interval(config),
             token_left: self
                 .lifecycle
                 .expires()
@@ -61,7 +59,10 @@ impl Session {
             is_idle: self.limits.is_idle(),
             unconfirmed: self.link.unconfirmed_for(now),
         };
-        let (ping, deadline) = match self.lifecycle.check_attached(now, config, &status) {
+        let (ping, deadline) = match self
+            .lifecycle
+            .check_attached(now, config.tuning.auth_timeout.0, &status)
+        {
             TimerAction::Close(code) => return self.close(ctx, code),
             TimerAction::Continue { ping, deadline } => (ping, deadline),
         };
@@ -148,13 +149,13 @@ impl Session {
     pub(super) fn leave_presence(&mut self, ctx: &mut Context<Session>, loss: Option<EvictionReason>) {
         let Some(reason) = loss else { return };
         // The connection is gone; only the end of the login concerns a session that waits for its device.
-        if self.lifecycle.is_detached() && self.transport != ClientTransport::Poll {
+        if self.lifecycle.is_detached() && !self.policy.is_polled {
             if reason == EvictionReason::Ended {
                 self.revoked(ctx);
             }
             return;
         }
-        match EvictionEffect::of(reason, self.transport) {
+        match EvictionEffect::of(reason, self.policy.is_polled) {
             EvictionEffect::EndPoll => {
                 self.presence.leave();
                 self.end_fetch();
@@ -244,7 +245,7 @@ impl Session {
             return Err(NotResumed::Unknown);
         };
         // After an export the successor delivers the events: another reader must not confirm them here.
-        if self.transport != ClientTransport::Poll || self.lifecycle.is_exported() {
+        if !self.policy.is_polled || self.lifecycle.is_exported() {
             return Err(NotResumed::Unknown);
         }
         let there = self.link.outbox(|outbox| outbox.after(fetch.after).is_ok());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use actix::Context;
 use protocol::answer::{HeartbeatResponse, OkResponse};
 use protocol::command::SetTyping;
-use protocol::{ClientCommand, CloseCode, CommandCost, DecodeError, ErrorCode, Request, Response, UserId};
+use protocol::{ClientCommand, CloseCode, DecodeError, ErrorCode, Request, Response, UserId};
 
 use super::Session;
 use crate::session::messages::ReceivedCommand;
@@ -21,11 +21,8 @@ const WATCHED_USERS: usize = 500;
 
 impl Session {
     pub(super) fn dispatch(&mut self, ctx: &mut Context<Session>, item: ReceivedCommand) {
+        let cost = item.cost();
         let ReceivedCommand { request, bytes } = item;
-        // A command that cannot be decoded counts as a change, which has the lower rate.
-        let cost = request
-            .as_ref()
-            .map_or(CommandCost::CHANGE, |request| request.command.cost());
         // Refused commands count as well: a client that ignores refusals has to be disconnected.
         if !self.limits.accepts(cost, Instant::now()) {
             return self.close(ctx, CloseCode::RateAbuse);
@@ -114,7 +111,7 @@ impl Session {
     }
 
     /// Charges the command that is being handled. Refuses it and returns `false` if the rate is exceeded.
-    pub(super) fn may(&self, id: Option<i64>) -> bool {
+    pub(super) fn may(&mut self, id: Option<i64>) -> bool {
         match self.limits.charge(Instant::now()) {
             Ok(()) => true,
             Err(refusal) => {

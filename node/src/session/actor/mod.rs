@@ -32,6 +32,8 @@ mod send;
 mod subscribe;
 mod transfer;
 
+use send::RefusedSend;
+
 pub(crate) use connection::CLOSE_TIMEOUT;
 
 use std::rc::Rc;
@@ -49,9 +51,11 @@ use super::intake::CommandIntake;
 use super::lifecycle::Lifecycle;
 use super::limits::CommandLimits;
 use super::long_poll::LongPoll;
-use super::messages::{CommandBatch, Disconnect};
+use super::messages::{CommandBatch, ConfirmEvents, Disconnect, SetSessionExpiry};
 use super::pending_futures::{Continuation, FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
+use super::retry_queue::RetryQueue;
+use super::transport_policy::{RatePolicy, SessionExpiry, TransportPolicy};
 use super::worker_context::WorkerContext;
 use crate::shard_client::CommandError;
 use crate::state_machine::{CommandOrigin, ConversationOp};
@@ -61,23 +65,15 @@ pub struct Session {
     tag: u64,
     worker: Rc<WorkerContext>,
     link: Rc<ConnectionHandle>,
-    transport: ClientTransport,
+    policy: TransportPolicy,
     inflight: PendingFutures<Session, Context<Session>>,
     lifecycle: Lifecycle,
     delivery: Delivery,
     limits: CommandLimits,
     intake: CommandIntake,
+    retries: RetryQueue<RefusedSend>,
     presence: SessionPresence,
     long_poll: LongPoll,
-}
-
-/// Kind of the client's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientTransport {
-    WebSocket,
-    /// Server-sent events, one direction only.
-    EventStream,
-    Poll,
 }
 
 // === impl Session ===
@@ -88,7 +84,7 @@ impl Session {
     pub fn open(
         worker: Rc<WorkerContext>,
         link: Rc<ConnectionHandle>,
-        transport: ClientTransport,
+        policy: TransportPolicy,
         client: Option<AuthenticatedClient>,
     ) -> actix::Addr<Session> {
         let config = worker.config.clone();
@@ -104,14 +100,15 @@ impl Session {
                 delivery: Delivery::new(link.clone(), config.tuning.delivered_interval.0),
                 limits: CommandLimits::new(config.tuning.refused_send_timeout.0),
                 intake: CommandIntake::new(worker.metrics.session_backlog.clone()),
+                retries: RetryQueue::default(),
                 presence: SessionPresence::default(),
                 long_poll: LongPoll::new(link.clone()),
-                transport,
+                policy,
                 worker,
                 link,
             };
             session.worker.add(session.tag, session.link.clone());
-            if transport == ClientTransport::WebSocket {
+            if policy.has_hello {
                 session.hello();
             }
             if let Some(client) = client {
@@ -203,9 +200,32 @@ impl Session {
             && !self.lifecycle.is_closing()
             && !self.link.is_closed()
             && self.has_room()
+            && self.rate_permits(ctx)
             && let Some(item) = self.intake.next()
         {
             self.dispatch(ctx, item);
+        }
+    }
+
+    /// Charges the next command if the transport waits for the rate. Above the rate, pauses the intake until the rate
+    /// permits the command, and returns false.
+    fn rate_permits(&mut self, ctx: &mut Context<Session>) -> bool {
+        if self.policy.reader.rates == RatePolicy::Refuse {
+            return true;
+        }
+        let Some(item) = self.intake.peek() else {
+            return true;
+        };
+        match self.limits.charge_ahead(item.cost(), Instant::now()) {
+            Ok(()) => true,
+            Err(wait) => {
+                self.intake.pause();
+                self.wait(ctx, tokio::time::sleep(wait), |session, _ctx, ()| {
+                    session.intake.resume();
+                    session.schedule_backlog();
+                });
+                false
+            }
         }
     }
 
@@ -295,6 +315,31 @@ impl Handler<CommandBatch> for Session {
         let dispatched = self.intake.accept(items);
         self.process_backlog(ctx);
         Box::pin(dispatched.map(drop))
+    }
+}
+
+impl Handler<ConfirmEvents> for Session {
+    type Result = ();
+
+    fn handle(&mut self, confirmed: ConfirmEvents, ctx: &mut Context<Session>) {
+        match confirmed {
+            ConfirmEvents::Applied(n) => {
+                self.delivery.confirm(n, Instant::now());
+                // Events of this session reached the client: the resumed session can end.
+                self.confirm(ctx);
+            }
+            ConfirmEvents::Received(n) => self.delivery.receive(n, Instant::now()),
+        }
+    }
+}
+
+impl Handler<SetSessionExpiry> for Session {
+    type Result = ();
+
+    fn handle(&mut self, SetSessionExpiry(expiry): SetSessionExpiry, _ctx: &mut Context<Session>) {
+        self.policy.detached.expiry = SessionExpiry::AtMost(expiry);
+        // A detached session has a new deadline.
+        self.link.request_check();
     }
 }
 

@@ -10,12 +10,12 @@ use protocol::command::Authenticate;
 use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 
+use super::Session;
 use super::device_resume::ResumeSource;
-use super::{ClientTransport, Session};
 use crate::auth::{TokenError, TokenIdentity};
 use crate::presence::{Device, SessionMark};
 use crate::rpc::SessionId;
-use crate::session::authenticated_client::{AuthenticatedClient, ResumePoint};
+use crate::session::authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
 use crate::session::delivery::EventSubscriber;
 use crate::session::following;
 use crate::session::limits::too_fast;
@@ -35,7 +35,7 @@ pub(super) struct SessionSetup {
     pub(super) feed: Rc<EventSubscriber>,
     expires: Option<SystemTime>,
     login: Option<ClientMessageId>,
-    sent: Option<oneshot::Sender<ReadyResponse>>,
+    opened_sender: Option<oneshot::Sender<OpenedSession>>,
 }
 
 // === impl Session: open ===
@@ -161,7 +161,7 @@ impl Session {
                 user, expires, login, ..
             },
             device,
-            ready_sender,
+            opened_sender,
             ..
         } = client;
         let feed = EventSubscriber::new(
@@ -181,7 +181,7 @@ impl Session {
             feed,
             expires,
             login,
-            sent: ready_sender,
+            opened_sender,
         };
         match source {
             ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, n),
@@ -226,13 +226,17 @@ impl Session {
             feed,
             expires,
             login,
-            sent: ready_sender,
+            opened_sender,
         } = opening;
         self.presence.open(device, login.clone());
         let ready = self.ready(sid, feed.user_id(), result);
-        if let Some(ready_sender) = ready_sender {
+        if let Some(opened_sender) = opened_sender {
+            let opened = OpenedSession {
+                ready: ready.clone(),
+                gateway_state: self.link.gateway_state(),
+            };
             // The receiver may have been dropped; its client asks again.
-            let _gone = ready_sender.send(ready.clone());
+            let _gone = opened_sender.send(opened);
         }
         self.answer(id, &Response::Ready(ready));
         self.lifecycle.open(sid, expires, parent);
@@ -242,7 +246,7 @@ impl Session {
         if !sessions.opened(sid, who, login, ctx.address()) {
             return self.revoked(ctx);
         }
-        if self.transport == ClientTransport::Poll {
+        if self.policy.is_polled {
             // Detached until the first poll.
             self.leave_waiting();
         }

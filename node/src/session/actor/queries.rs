@@ -8,6 +8,7 @@ use protocol::command::{CreateConversation, OpenConversation, UpdateProfile};
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
 use crate::commands::{Question, QuestionContext, changes};
+use crate::session::retry_budget::with_retries;
 
 // === impl Session: queries ===
 
@@ -39,7 +40,10 @@ impl Session {
             return;
         }
         let conversations = self.worker.conversations.clone();
-        let made = async move { changes::create(&conversations, user, create).await };
+        let made = with_retries(self.policy.reader.temporary, move || {
+            let (conversations, user, create) = (conversations.clone(), user.clone(), create.clone());
+            async move { changes::create(&conversations, user, create).await }
+        });
         self.limits.begin_change(bytes);
         self.wait(ctx, made, move |session, ctx, result| {
             session.limits.end_change(bytes);
@@ -67,7 +71,10 @@ impl Session {
             return;
         }
         let conversations = self.worker.conversations.clone();
-        let change = async move { changes::me(&conversations, user, me).await };
+        let change = with_retries(self.policy.reader.temporary, move || {
+            let (conversations, user, me) = (conversations.clone(), user.clone(), me.clone());
+            async move { changes::me(&conversations, user, me).await }
+        });
         self.limits.begin_change(bytes);
         self.wait(ctx, change, move |session, _, result| {
             session.limits.end_change(bytes);
@@ -80,7 +87,7 @@ impl Session {
     }
 
     /// Charges and runs a query, and sends its result as `response`.
-    pub(super) fn ask<Q: Question + 'static>(
+    pub(super) fn ask<Q: Question + Clone + 'static>(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
@@ -94,14 +101,17 @@ impl Session {
             return;
         };
         let (worker, user) = (self.worker.clone(), feed.user_id().clone());
-        let answer = async move {
-            let context = QuestionContext {
-                conversations: &worker.conversations,
-                sessions: &worker.sessions,
-                user: &user,
-            };
-            question.run(&context).await
-        };
+        let answer = with_retries(self.policy.reader.temporary, move || {
+            let (worker, user, question) = (worker.clone(), user.clone(), question.clone());
+            async move {
+                let context = QuestionContext {
+                    conversations: &worker.conversations,
+                    sessions: &worker.sessions,
+                    user: &user,
+                };
+                question.run(&context).await
+            }
+        });
         // Counted until the response: each may be a page of large messages that stays in memory.
         self.limits.begin_query();
         self.wait(ctx, answer, move |session, _ctx, result| {

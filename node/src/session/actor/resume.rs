@@ -65,6 +65,8 @@ impl Session {
         let feed = opening.feed.clone();
         // Before `ready`, which reports the number that the next event continues.
         self.link.outbox(|outbox| outbox.start_at(snapshot.n));
+        // Before `ready`, too: a framing reads the state when it writes `ready`, and needs it for the events behind.
+        self.link.restore_gateway_state(snapshot.gateway_state);
         self.open_as(ctx, id, opening, Some(parent), ResumeResult::Resumed);
         // Behind `ready`: the client expects event `n + 1` next.
         for (tail, covers) in snapshot.events {

@@ -6,19 +6,39 @@
 //! Queue: the session's backlog (`intake`) in front of this step. Bound: the commands of one read of the socket. While
 //! it holds a command the reader does not read, so TCP slows the client down. Metric: `session_backlog`.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use actix::Context;
 use protocol::answer::OkResponse;
 use protocol::command::SendMessage;
-use protocol::{ClientCommand, ClientMessageId, Response};
+use protocol::{ClientCommand, ClientMessageId, ConversationId, ErrorCode, Response};
 
 use super::Session;
 use super::pending_change::{ChangeEffect, PendingChange};
 use super::pending_send::{EchoUpdate, PendingSend, SendEffect};
 use crate::commands::ConversationChange;
 use crate::session::delivery::EventSubscriber;
+use crate::session::retry_budget::{RetryBudget, retry_delay, with_retries};
 use crate::shard_client::{CommandAck, CommandError};
+
+/// Send that the session repeats after a temporary refusal.
+pub(super) struct RefusedSend {
+    id: Option<i64>,
+    /// Position in the order of dispatch.
+    number: u64,
+    change: ConversationChange,
+    pending: PendingSend,
+    budget: RetryBudget,
+}
+
+/// Origin of an attempt at a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendAttempt {
+    First,
+    /// By the retry queue, which waits for the result.
+    Repeated,
+}
 
 // === impl Session: send ===
 
@@ -50,20 +70,96 @@ impl Session {
             // Before the submit: the event may arrive earlier than the result.
             feed.hush(pending.conversation(), pending.cid());
         }
-        let done = change.submit(&self.worker.conversations, user, pending.excluded_tag(self.tag));
         self.limits.begin_change(bytes);
+        let send = RefusedSend {
+            id,
+            number: self.retries.number(),
+            change,
+            pending,
+            budget: RetryBudget::new(self.policy.reader.temporary),
+        };
+        self.submit_send(ctx, feed, send, SendAttempt::First);
+    }
+
+    /// Submits a send, or repeats a refused one under the same `cid`.
+    fn submit_send(
+        &mut self,
+        ctx: &mut Context<Session>,
+        feed: Rc<EventSubscriber>,
+        send: RefusedSend,
+        attempt: SendAttempt,
+    ) {
+        let (user, tag) = (feed.user_id().clone(), send.pending.excluded_tag(self.tag));
+        let change = send.change.clone();
+        let done = change.submit(&self.worker.conversations, user, tag);
         self.wait(ctx, done, move |session, ctx, result| {
-            session.sent(ctx, id, &feed, pending, result);
+            session.on_sent(ctx, &feed, send, result, attempt);
             session.schedule_backlog();
         });
     }
 
-    /// Handles the result of a send.
-    fn sent(
+    /// Handles the result of a send: repeats it later, or completes it.
+    fn on_sent(
         &mut self,
         ctx: &mut Context<Session>,
-        id: Option<i64>,
+        feed: &Rc<EventSubscriber>,
+        mut send: RefusedSend,
+        result: Result<CommandAck, CommandError>,
+        attempt: SendAttempt,
+    ) {
+        let conv = send.pending.conversation().clone();
+        if let Err(refusal) = &result
+            && send.budget.permits(refusal.code, Instant::now())
+        {
+            // No later command overtakes the refused send, and the reader holds the client back.
+            if self.retries.is_empty() {
+                self.intake.pause();
+            }
+            let starts = self.retries.add(&conv, send.number, send);
+            if starts || attempt == SendAttempt::Repeated {
+                self.repeat_later(ctx, feed.clone(), conv);
+            }
+            return;
+        }
+        let is_abandoned = result.as_ref().is_err_and(|refusal| refusal.code.temporary());
+        let number = send.number;
+        self.complete_send(ctx, feed, send.id, send.pending, result);
+        if is_abandoned {
+            // The client repeats the abandoned send first. Those behind it must not overtake it either.
+            for later in self.retries.take_behind(&conv, number) {
+                let refusal = CommandError::new(ErrorCode::Busy, "an earlier message was refused");
+                self.complete_send(ctx, feed, later.id, later.pending, Err(refusal));
+            }
+        }
+        if attempt == SendAttempt::Repeated {
+            self.repeat_next(ctx, feed.clone(), &conv);
+        }
+    }
+
+    fn repeat_later(&mut self, ctx: &mut Context<Session>, feed: Rc<EventSubscriber>, conv: ConversationId) {
+        self.wait(ctx, tokio::time::sleep(retry_delay()), move |session, ctx, ()| {
+            session.repeat_next(ctx, feed, &conv);
+        });
+    }
+
+    /// Repeats the earliest refused send of the conversation. Without one, the intake continues.
+    fn repeat_next(&mut self, ctx: &mut Context<Session>, feed: Rc<EventSubscriber>, conv: &ConversationId) {
+        match self.retries.next(conv) {
+            Some(send) => self.submit_send(ctx, feed, send, SendAttempt::Repeated),
+            None if self.retries.is_empty() => {
+                self.intake.resume();
+                self.schedule_backlog();
+            }
+            None => {}
+        }
+    }
+
+    /// Handles the final result of a send.
+    fn complete_send(
+        &mut self,
+        ctx: &mut Context<Session>,
         feed: &EventSubscriber,
+        id: Option<i64>,
         pending: PendingSend,
         result: Result<CommandAck, CommandError>,
     ) {
@@ -127,7 +223,10 @@ impl Session {
             return;
         }
         let pending = PendingChange::of(&change, bytes);
-        let done = change.submit(&self.worker.conversations, user, pending.excluded_tag(self.tag));
+        let (conversations, tag) = (self.worker.conversations.clone(), pending.excluded_tag(self.tag));
+        let done = with_retries(self.policy.reader.temporary, move || {
+            change.clone().submit(&conversations, user.clone(), tag)
+        });
         self.limits.begin_change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {
             session.limits.end_change(pending.bytes());

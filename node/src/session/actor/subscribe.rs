@@ -16,6 +16,8 @@ use super::Session;
 use super::pending_snapshot::{PendingSnapshot, SnapshotFailure, SnapshotForm, SnapshotTarget};
 use crate::session::delivery::{EventSubscriber, LATEST};
 use crate::session::following::{AGAIN, retrying};
+use crate::session::retry_budget::with_retries;
+use crate::session::transport_policy::RefusalPolicy;
 use crate::session::worker_context::WorkerContext;
 use crate::session::{auto_subscribe, catch_up};
 use crate::shard_client::{CommandAck, CommandError};
@@ -44,17 +46,25 @@ impl Session {
         let snapshot = PendingSnapshot::new(conv, target, is_new);
         let (worker, name) = (self.worker.clone(), snapshot.conversation().clone());
         let (is_whole, timeout) = (snapshot.is_whole(), snapshot.timeout());
-        let view = async move {
-            if is_new {
-                // Subscribed before the view is read: an event in between is buffered instead of lost.
-                worker.hub.subscribe(&name, feed.clone()).await?;
-            }
-            if is_whole {
-                auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
-            } else {
-                worker.conversations.open(feed.user_id(), &name, have).await
-            }
+        let policy = match snapshot.form() {
+            SnapshotForm::Answer(_) => self.policy.reader.temporary,
+            // Events are retried without a limit, whatever the transport.
+            SnapshotForm::Event | SnapshotForm::Activity => RefusalPolicy::Answer,
         };
+        let view = with_retries(policy, move || {
+            let (worker, feed, name) = (worker.clone(), feed.clone(), name.clone());
+            async move {
+                if is_new {
+                    // Subscribed before the view is read: an event in between is buffered instead of lost.
+                    worker.hub.subscribe(&name, feed.clone()).await?;
+                }
+                if is_whole {
+                    auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
+                } else {
+                    worker.conversations.open(feed.user_id(), &name, have).await
+                }
+            }
+        });
         let view = async move {
             match timeout {
                 Some(timeout) => {

@@ -10,9 +10,9 @@ use actix::{ActorContext, Context, Handler};
 use protocol::CloseCode;
 use protocol::answer::NotResumed;
 
-use super::{ClientTransport, Session};
+use super::Session;
 use crate::rpc::resume::SessionSnapshot;
-use crate::session::lifecycle::{DetachedAction, ExportEffects};
+use crate::session::lifecycle::{DetachedAction, DetachedStatus, ExportEffects};
 use crate::session::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
 
 // === impl Session: transfer ===
@@ -44,14 +44,15 @@ impl Session {
         self.lifecycle.detach(Instant::now());
         if let Some(sid) = self.lifecycle.sid() {
             // A long-polling client has no connection between two polls and stays online meanwhile.
-            if self.transport != ClientTransport::Poll {
+            if !self.policy.detached.keeps_presence {
                 self.presence.leave();
                 // Saved before the watches end: the session that resumes this one watches the same users.
                 self.presence
                     .save_watches(self.worker.presence.watching(self.tag));
                 self.worker.presence.end(self.tag);
             }
-            let bytes = self.link.outbox(|outbox| outbox.buffered_bytes());
+            let events = self.link.outbox(|outbox| outbox.buffered_bytes());
+            let bytes = events + self.link.gateway_state().len();
             self.worker.sessions.detached(sid, bytes);
         }
         self.worker.set_attached(self.tag, false);
@@ -61,10 +62,17 @@ impl Session {
     /// Checks deadlines and flags of a detached session.
     pub(super) fn look_while_detached(&mut self, ctx: &mut Context<Session>) {
         let now = Instant::now();
-        let is_lost = self.link.outbox(|outbox| outbox.lost());
-        let is_online = self.presence.is_online();
         let config = &self.worker.config;
-        match self.lifecycle.check_detached(now, config, is_lost, is_online) {
+        let status = DetachedStatus {
+            resume_timeout: self.policy.resume_timeout(config),
+            offline_after: self
+                .policy
+                .idle_timeout(config)
+                .unwrap_or(config.session.idle_timeout.0),
+            is_lost: self.link.outbox(|outbox| outbox.lost()),
+            is_online: self.presence.is_online(),
+        };
+        match self.lifecycle.check_detached(now, status) {
             None => {}
             Some(DetachedAction::End(why)) => self.finish(ctx, why),
             Some(DetachedAction::Continue {
@@ -86,7 +94,7 @@ impl Session {
             // The successor has these cursors and reports them.
             drop(self.delivery.take_cursors());
         }
-        if !self.lifecycle.is_detached() && self.transport != ClientTransport::Poll {
+        if !self.lifecycle.is_detached() && !self.policy.is_polled {
             self.lifecycle.end_with(why);
             self.hang_up(ctx, Some(CloseCode::Normal.code()), None, true);
         } else {
@@ -105,7 +113,7 @@ impl Session {
 
     /// Ends the session after the revocation of its login, whether attached or detached.
     pub(super) fn revoked(&mut self, ctx: &mut Context<Session>) {
-        if self.lifecycle.is_detached() || self.transport == ClientTransport::Poll {
+        if self.lifecycle.is_detached() || self.policy.is_polled {
             self.finish(ctx, NotResumed::Unknown);
         } else {
             self.close(ctx, CloseCode::Banned);
@@ -155,14 +163,13 @@ impl Handler<ExportSession> for Session {
             watching,
             quiet,
             n,
+            gateway_state: self.link.gateway_state(),
         };
         // The client is connected elsewhere. The old connection ends without a close event.
-        match self.transport {
-            ClientTransport::Poll => self.end_fetch(),
-            ClientTransport::WebSocket | ClientTransport::EventStream if !self.lifecycle.is_detached() => {
-                self.detach(ctx, Some(CloseCode::Normal.code()), None, true);
-            }
-            ClientTransport::WebSocket | ClientTransport::EventStream => {}
+        if self.policy.is_polled {
+            self.end_fetch();
+        } else if !self.lifecycle.is_detached() {
+            self.detach(ctx, Some(CloseCode::Normal.code()), None, true);
         }
         // Restarts the resume timeout: the client may need this session again if the new id is lost.
         self.lifecycle.restart_resume_timeout(Instant::now());

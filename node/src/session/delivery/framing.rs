@@ -2,8 +2,15 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Wire format of a transport. A method that appends nothing writes nothing.
+/// Wire format of a transport. A method that appends nothing writes nothing. The outbound queue is borrowed during each
+/// call, so an implementation keeps its state in cells and uses no method of the queue.
 pub trait Framing {
+    /// Returns true if the next event may be written. While it is false, events wait in the queue under its bounds, and
+    /// responses pass them. [`ConnectionHandle::wake_writer`](crate::session::ConnectionHandle::wake_writer) follows the
+    /// change to true.
+    fn takes_event(&self) -> bool {
+        true
+    }
     /// Appends a response, a whole JSON object.
     fn answer(&self, out: &mut BytesMut, body: &[u8]);
     /// Appends an event, given as everything after its number.

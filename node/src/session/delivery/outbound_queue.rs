@@ -332,7 +332,7 @@ impl OutboundQueue {
             frames += 1;
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
-            match self.queue.pop_front() {
+            match self.next_frame(framing.takes_event()) {
                 Some(QueuedFrame::Answer(body)) => {
                     self.answers.remove(body.len());
                     framing.answer(&mut bytes, &body);
@@ -348,8 +348,11 @@ impl OutboundQueue {
             }
             frames += 1;
         }
-        if self.queue.is_empty() {
+        if self.is_drained(framing.takes_event()) {
             if let CloseState::Closing(code, reason) = &self.end {
+                // Events that the framing still withholds stay in the replay buffer for a resume.
+                self.queue.clear();
+                self.events = Fill::default();
                 framing.close(&mut bytes, *code, reason);
                 frames += 1;
                 self.end = CloseState::Ended;
@@ -365,6 +368,23 @@ impl OutboundQueue {
             bytes: bytes.freeze(),
             frames,
         }))
+    }
+
+    /// Removes the next frame to write. Responses pass events that the framing withholds: behind a full window of
+    /// events, the responses that open it would never be written.
+    fn next_frame(&mut self, takes_event: bool) -> Option<QueuedFrame> {
+        if takes_event {
+            return self.queue.pop_front();
+        }
+        let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Answer(_));
+        let at = self.queue.iter().position(is_answer)?;
+        self.queue.remove(at)
+    }
+
+    /// Returns true if nothing is left to write, except for withheld events of a connection that is closing.
+    fn is_drained(&self, takes_event: bool) -> bool {
+        let withholds = matches!(self.end, CloseState::Closing(..)) && !takes_event;
+        self.queue.is_empty() || (withholds && self.answers.frames == 0)
     }
 
     fn number(&mut self, event: BufferedEvent, live: bool) -> u64 {

@@ -320,7 +320,7 @@ impl EventSubscriber {
     /// Reports the buffered bytes to the registry while no connection drains them.
     fn account(&self) {
         if let Some((sessions, sid)) = &*self.account.borrow()
-            && let Some(bytes) = self.link.outbox(|outbox| outbox.waits_alone())
+            && let Some(bytes) = self.link.detached_bytes()
         {
             sessions.holds(*sid, bytes);
             // An undelivered event was evicted: the actor has to end the session, which can no longer be resumed.

@@ -14,7 +14,7 @@ use crate::rpc::SessionId;
 pub(super) use close_plan::ClosePlan;
 pub(super) use subscription_barrier::{BarrierGuard, SubscriptionBarrier};
 pub use timers::left;
-pub(super) use timers::{ConnectionStatus, DetachedAction, TimerAction};
+pub(super) use timers::{ConnectionStatus, DetachedAction, DetachedStatus, TimerAction};
 
 /// Lifecycle of one session. Pure: time is an argument.
 pub(super) struct Lifecycle {

@@ -1,9 +1,11 @@
 //! Deadlines and transfers of a session, without an actor.
 
 use super::*;
-use crate::config::Config;
 
 const SEC: Duration = Duration::from_secs(1);
+const AUTH: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(40);
+const RESUME: Duration = Duration::from_secs(120);
 
 fn sid(secret: u128) -> SessionId {
     SessionId { node: 1, secret }
@@ -12,11 +14,21 @@ fn sid(secret: u128) -> SessionId {
 fn status() -> ConnectionStatus {
     ConnectionStatus {
         idle: Duration::ZERO,
-        ping_interval: 25 * SEC,
+        idle_timeout: Some(IDLE),
+        ping_interval: Some(25 * SEC),
         token_left: None,
         is_too_slow: false,
         is_idle: true,
         unconfirmed: None,
+    }
+}
+
+fn detached(is_lost: bool, is_online: bool) -> DetachedStatus {
+    DetachedStatus {
+        resume_timeout: RESUME,
+        offline_after: IDLE,
+        is_lost,
+        is_online,
     }
 }
 
@@ -28,24 +40,24 @@ fn open(now: Instant) -> Lifecycle {
 
 #[test]
 fn unauthenticated_client_is_closed_after_the_timeout() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = Lifecycle::new(now);
-    let end = now + config.tuning.auth_timeout.0;
+    let end = now + AUTH;
     let waits = TimerAction::Continue {
         ping: false,
         deadline: end,
     };
-    assert_eq!(lifecycle.check_attached(now, &config, &status()), waits);
-    let closes = lifecycle.check_attached(end, &config, &status());
+    assert_eq!(lifecycle.check_attached(now, AUTH, &status()), waits);
+    let closes = lifecycle.check_attached(end, AUTH, &status());
     assert_eq!(closes, TimerAction::Close(CloseCode::NoAuth));
 }
 
 #[test]
 fn silent_slow_and_expired_clients_are_closed() {
-    let (now, config) = (Instant::now(), Config::default());
-    let check = |status: &ConnectionStatus| open(now).check_attached(now, &config, status);
+    let now = Instant::now();
+    let check = |status: &ConnectionStatus| open(now).check_attached(now, AUTH, status);
     let silent = ConnectionStatus {
-        idle: config.session.idle_timeout.0,
+        idle: IDLE,
         ..status()
     };
     assert_eq!(check(&silent), TimerAction::Close(CloseCode::HeartbeatMissed));
@@ -62,11 +74,26 @@ fn silent_slow_and_expired_clients_are_closed() {
 }
 
 #[test]
+fn client_without_idle_limit_and_pings_is_checked_now_and_then() {
+    let now = Instant::now();
+    let silent = ConnectionStatus {
+        idle: 1_000 * IDLE,
+        idle_timeout: None,
+        ping_interval: None,
+        ..status()
+    };
+    let TimerAction::Continue { ping, deadline } = open(now).check_attached(now, AUTH, &silent) else {
+        panic!("silence closes no such connection")
+    };
+    assert!(!ping && deadline > now);
+}
+
+#[test]
 fn keepalive_is_sent_once_per_interval() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = open(now);
     let pings = [0, 24, 25, 26, 50].map(|at| {
-        let action = lifecycle.check_attached(now + at * SEC, &config, &status());
+        let action = lifecycle.check_attached(now + at * SEC, AUTH, &status());
         matches!(action, TimerAction::Continue { ping: true, .. })
     });
     assert_eq!(pings, [false, false, true, false, true]);
@@ -74,14 +101,14 @@ fn keepalive_is_sent_once_per_interval() {
 
 #[test]
 fn one_ping_follows_the_last_unconfirmed_event() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = open(now);
     let mut check = |at: Duration, unconfirmed: Option<Duration>| {
         let status = ConnectionStatus {
             unconfirmed,
             ..status()
         };
-        match lifecycle.check_attached(now + at, &config, &status) {
+        match lifecycle.check_attached(now + at, AUTH, &status) {
             TimerAction::Continue { ping, deadline } => (ping, deadline - now),
             TimerAction::Close(code) => panic!("{code:?}"),
         }
@@ -95,7 +122,7 @@ fn one_ping_follows_the_last_unconfirmed_event() {
 
 #[test]
 fn pending_close_waits_for_responses_until_its_deadline() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = open(now);
     assert!(lifecycle.begin_close(CloseCode::Draining, now, 2 * SEC));
     assert!(!lifecycle.begin_close(CloseCode::Isolated, now, 9 * SEC));
@@ -107,25 +134,25 @@ fn pending_close_waits_for_responses_until_its_deadline() {
         ping: false,
         deadline: now + 2 * SEC,
     };
-    assert_eq!(lifecycle.check_attached(now, &config, &busy), waits);
+    assert_eq!(lifecycle.check_attached(now, AUTH, &busy), waits);
     let closes = TimerAction::Close(CloseCode::Draining);
-    assert_eq!(lifecycle.check_attached(now, &config, &status()), closes);
-    assert_eq!(lifecycle.check_attached(now + 2 * SEC, &config, &busy), closes);
+    assert_eq!(lifecycle.check_attached(now, AUTH, &status()), closes);
+    assert_eq!(lifecycle.check_attached(now + 2 * SEC, AUTH, &busy), closes);
 }
 
 #[test]
 fn detached_session_ends_by_a_loss_or_after_the_resume_timeout() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = open(now);
-    assert_eq!(lifecycle.check_detached(now, &config, true, false), None);
+    assert_eq!(lifecycle.check_detached(now, detached(true, false)), None);
     lifecycle.detach(now);
-    let lost = lifecycle.check_detached(now, &config, true, false);
+    let lost = lifecycle.check_detached(now, detached(true, false));
     assert_eq!(lost, Some(DetachedAction::End(NotResumed::Gap)));
-    let end = now + config.session.resume_timeout.0;
-    let over = lifecycle.check_detached(end, &config, false, false);
+    let end = now + RESUME;
+    let over = lifecycle.check_detached(end, detached(false, false));
     assert_eq!(over, Some(DetachedAction::End(NotResumed::Expired)));
     lifecycle.restart_resume_timeout(now + SEC);
-    let waits = lifecycle.check_detached(end, &config, false, false);
+    let waits = lifecycle.check_detached(end, detached(false, false));
     let continues = DetachedAction::Continue {
         leave_presence: false,
         deadline: end + SEC,
@@ -136,14 +163,11 @@ fn detached_session_ends_by_a_loss_or_after_the_resume_timeout() {
 
 #[test]
 fn polling_client_goes_offline_after_the_idle_timeout() {
-    let (now, config) = (Instant::now(), Config::default());
+    let now = Instant::now();
     let mut lifecycle = open(now);
     lifecycle.detach(now);
-    let (idle, end) = (
-        now + config.session.idle_timeout.0,
-        now + config.session.resume_timeout.0,
-    );
-    let check = |at| lifecycle.check_detached(at, &config, false, true);
+    let (idle, end) = (now + IDLE, now + RESUME);
+    let check = |at| lifecycle.check_detached(at, detached(false, true));
     let continues = |leave_presence, deadline| {
         Some(DetachedAction::Continue {
             leave_presence,

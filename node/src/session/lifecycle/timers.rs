@@ -7,15 +7,19 @@ use protocol::CloseCode;
 use protocol::answer::NotResumed;
 
 use super::{Lifecycle, PendingClose, SessionState};
-use crate::config::Config;
 use crate::session::connection_handle::CONFIRM_AFTER;
+
+/// Interval between the checks of a session without a deadline.
+const RECHECK: Duration = Duration::from_secs(60);
 
 /// State of the connection that the timers depend on.
 pub(in crate::session) struct ConnectionStatus {
     /// Time since the last received bytes.
     pub(in crate::session) idle: Duration,
-    /// Interval between two keepalive pings.
-    pub(in crate::session) ping_interval: Duration,
+    /// Time of silence after which the connection is closed; `None`: silence never closes it.
+    pub(in crate::session) idle_timeout: Option<Duration>,
+    /// Interval between two keepalive pings; `None`: there are none.
+    pub(in crate::session) ping_interval: Option<Duration>,
     /// Remaining lifetime of the token; `None`: it does not expire.
     pub(in crate::session) token_left: Option<Duration>,
     pub(in crate::session) is_too_slow: bool,
@@ -23,6 +27,19 @@ pub(in crate::session) struct ConnectionStatus {
     pub(in crate::session) is_idle: bool,
     /// Time since the last event that the client was not asked to confirm; `None` without one.
     pub(in crate::session) unconfirmed: Option<Duration>,
+}
+
+/// State of a detached session that its timers depend on.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) struct DetachedStatus {
+    /// Time for which the session can be resumed.
+    pub(in crate::session) resume_timeout: Duration,
+    /// Time after which a user without a connection is offline.
+    pub(in crate::session) offline_after: Duration,
+    /// True if an event that the client has not received was evicted.
+    pub(in crate::session) is_lost: bool,
+    /// True if the user is registered in presence.
+    pub(in crate::session) is_online: bool,
 }
 
 /// Result of a check of an attached session.
@@ -54,17 +71,19 @@ impl Lifecycle {
     pub(in crate::session) fn check_attached(
         &mut self,
         now: Instant,
-        config: &Config,
+        auth_timeout: Duration,
         status: &ConnectionStatus,
     ) -> TimerAction {
-        let idle_timeout = config.session.idle_timeout.0;
-        if status.idle >= idle_timeout {
-            return TimerAction::Close(CloseCode::HeartbeatMissed);
+        let mut deadline = now + RECHECK;
+        if let Some(idle_timeout) = status.idle_timeout {
+            if status.idle >= idle_timeout {
+                return TimerAction::Close(CloseCode::HeartbeatMissed);
+            }
+            deadline = now + (idle_timeout - status.idle);
         }
-        let mut deadline = now + (idle_timeout - status.idle);
         match self.state {
             SessionState::Unauthenticated => {
-                let end = self.opened + config.tuning.auth_timeout.0;
+                let end = self.opened + auth_timeout;
                 if now >= end {
                     return TimerAction::Close(CloseCode::NoAuth);
                 }
@@ -90,38 +109,38 @@ impl Lifecycle {
             deadline = deadline.min(end);
         }
         let confirm_in = status.unconfirmed.map(|age| CONFIRM_AFTER.saturating_sub(age));
-        let ping = now >= self.pinged + status.ping_interval || confirm_in == Some(Duration::ZERO);
+        let next_ping = status.ping_interval.map(|interval| self.pinged + interval);
+        let ping = next_ping.is_some_and(|at| now >= at) || confirm_in == Some(Duration::ZERO);
         if ping {
             self.pinged = now;
         } else if let Some(wait) = confirm_in {
             deadline = deadline.min(now + wait);
         }
-        let deadline = deadline.min(self.pinged + status.ping_interval);
+        if let Some(interval) = status.ping_interval {
+            deadline = deadline.min(self.pinged + interval);
+        }
         TimerAction::Continue { ping, deadline }
     }
 
-    /// Checks the deadlines of a detached session; `None` if it is attached. `is_lost`: an event that the client has not
-    /// received was evicted. `is_online`: the client polls and is registered in presence.
+    /// Checks the deadlines of a detached session; `None` if it is attached.
     pub(in crate::session) fn check_detached(
         &self,
         now: Instant,
-        config: &Config,
-        is_lost: bool,
-        is_online: bool,
+        status: DetachedStatus,
     ) -> Option<DetachedAction> {
         let since = self.detached?;
-        let end = since + config.session.resume_timeout.0;
+        let end = since + status.resume_timeout;
         // Before everything else: with an event lost, a resume would replay a hole.
-        if is_lost {
+        if status.is_lost {
             return Some(DetachedAction::End(NotResumed::Gap));
         }
         if now >= end {
             return Some(DetachedAction::End(NotResumed::Expired));
         }
         // A long-polling client stays online between two polls, for at most the idle timeout.
-        let offline_at = since + config.session.idle_timeout.0;
-        let leave_presence = is_online && now >= offline_at;
-        let deadline = if is_online && !leave_presence {
+        let offline_at = since + status.offline_after;
+        let leave_presence = status.is_online && now >= offline_at;
+        let deadline = if status.is_online && !leave_presence {
             end.min(offline_at)
         } else {
             end

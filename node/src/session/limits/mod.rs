@@ -30,6 +30,8 @@ pub(super) struct CommandLimits {
     unauthenticated: u32,
     /// Cost of the command being dispatched.
     cost: CommandCost,
+    /// True if that command was charged before its dispatch.
+    is_charged: bool,
     in_flight: InFlightLimit,
     order: SendOrderGuard,
 }
@@ -43,6 +45,7 @@ impl CommandLimits {
             account: None,
             unauthenticated: 0,
             cost: CommandCost::CHANGE,
+            is_charged: false,
             in_flight: InFlightLimit::default(),
             order: SendOrderGuard::new(hold),
         }
@@ -65,11 +68,26 @@ impl CommandLimits {
         }
     }
 
+    /// Charges the next command before its dispatch, which then charges nothing.
+    ///
+    /// # Errors
+    /// Time until the command can be charged.
+    pub(super) fn charge_ahead(&mut self, cost: CommandCost, now: Instant) -> Result<(), Duration> {
+        if let Some(account) = &self.account {
+            account.take(cost, now)?;
+            self.is_charged = true;
+        }
+        Ok(())
+    }
+
     /// Charges the command that is being dispatched.
     ///
     /// # Errors
     /// Refusal of a command above the rate.
-    pub(super) fn charge(&self, now: Instant) -> Result<(), CommandError> {
+    pub(super) fn charge(&mut self, now: Instant) -> Result<(), CommandError> {
+        if std::mem::take(&mut self.is_charged) {
+            return Ok(());
+        }
         // Without an account only `auth` is accepted, and the number of attempts is limited.
         self.account
             .as_ref()
@@ -201,6 +219,20 @@ mod tests {
         let held = limits.admit_send(&conv, &cid("c"), later).unwrap_err();
         assert_eq!((held.code, held.retry_ms), (ErrorCode::Busy, Some(3_000)));
         assert!(limits.admit_send(&conv, &cid("b"), later).is_ok());
+    }
+
+    #[test]
+    fn command_charged_ahead_is_not_charged_again() {
+        let now = Instant::now();
+        let mut limits = limits_of(1, 2, now);
+        assert!(limits.charge_ahead(CommandCost::CHANGE, now).is_ok());
+        limits.accepts(CommandCost::CHANGE, now);
+        assert!(limits.charge(now).is_ok());
+        assert!(limits.charge_ahead(CommandCost::CHANGE, now).is_ok());
+        limits.accepts(CommandCost::CHANGE, now);
+        assert!(limits.charge(now).is_ok());
+        let wait = limits.charge_ahead(CommandCost::CHANGE, now).unwrap_err();
+        assert!(limits.charge_ahead(CommandCost::CHANGE, now + wait).is_ok());
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! Session handle: the calls of a connection's reader to its session.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Addr, Message};
+
+use super::actor::Session;
+use super::authenticated_client::AuthenticatedClient;
+use super::connection_handle::ConnectionHandle;
+use super::messages::{CommandBatch, ConfirmEvents, Disconnect, ReceivedCommand, SetSessionExpiry};
+use super::transport_policy::TransportPolicy;
+use super::worker_context::WorkerContext;
+
+/// Session of one connection, as seen by its reader. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionHandle {
+    session: Addr<Session>,
+    connection: Rc<ConnectionHandle>,
+}
+
+/// The session has ended, or another one continues it. The reader ends, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionEnded;
+
+// === impl SessionHandle ===
+
+impl SessionHandle {
+    /// Opens a session on this thread. A client that is authenticated already sends no `auth`.
+    #[must_use]
+    pub fn open(
+        worker: Rc<WorkerContext>,
+        connection: Rc<ConnectionHandle>,
+        policy: TransportPolicy,
+        client: Option<AuthenticatedClient>,
+    ) -> SessionHandle {
+        let session = Session::open(worker, connection.clone(), policy, client);
+        SessionHandle { session, connection }
+    }
+
+    #[must_use]
+    pub fn connection(&self) -> &Rc<ConnectionHandle> {
+        &self.connection
+    }
+
+    /// Hands decoded requests to the session. Resolves once all of them are dispatched; the caller reads on only then,
+    /// which is the back-pressure on the client. Meanwhile the client's silence does not count.
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the session has ended.
+    pub async fn dispatch(&self, commands: Vec<ReceivedCommand>) -> Result<(), SessionEnded> {
+        self.connection.hold(true);
+        let dispatched = self.send(CommandBatch(commands)).await;
+        self.connection.hold(false);
+        dispatched
+    }
+
+    /// Confirms that the client has applied the events up to `n`, as `hb` does: the delivered cursors move, and the
+    /// replay buffer is trimmed.
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the session has ended.
+    pub async fn confirm(&self, n: u64) -> Result<(), SessionEnded> {
+        self.send(ConfirmEvents::Applied(n)).await
+    }
+
+    /// Reports that the client's connection has received the events up to `n`: the delivered cursors move, and the
+    /// events can still be replayed.
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the session has ended.
+    pub async fn received(&self, n: u64) -> Result<(), SessionEnded> {
+        self.send(ConfirmEvents::Received(n)).await
+    }
+
+    /// Changes the time for which the session can be resumed, at most to `session.resume_timeout`. With zero it ends with
+    /// its connection.
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the session has ended.
+    pub async fn set_expiry(&self, expiry: Duration) -> Result<(), SessionEnded> {
+        self.send(SetSessionExpiry(expiry)).await
+    }
+
+    /// Reports the end of the connection. The session becomes detached, or ends after a protocol violation.
+    pub async fn disconnect(&self, disconnect: Disconnect) {
+        // An error means that the session has ended already.
+        let _over = self.send(disconnect).await;
+    }
+
+    async fn send<M>(&self, message: M) -> Result<(), SessionEnded>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Session: actix::Handler<M>,
+    {
+        // The connection may end while a command waits for its rate: the reader must not outlive it.
+        tokio::select! {
+            sent = self.session.send(message) => sent.map_err(|_| SessionEnded),
+            () = self.connection.closing() => Err(SessionEnded),
+        }
+    }
+}
