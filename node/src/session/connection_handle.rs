@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use protocol::ConversationId;
 use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
@@ -39,7 +40,15 @@ pub struct ConnectionHandle {
     /// True once the client is authenticated.
     identified: Cell<bool>,
     closing: Notify,
+    /// Selection of a gateway; unset: all conversations.
+    selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
     socket: Weak<dyn CloseSocket>,
+}
+
+/// Selection of the conversations whose events a client receives. Those of others get no number, and count neither as
+/// sent nor as delivered.
+pub trait ConversationSelection {
+    fn includes(&self, conversation: &ConversationId) -> bool;
 }
 
 /// Handle that closes a connection in whatever state it is.
@@ -71,6 +80,7 @@ impl ConnectionHandle {
             lost: Cell::new(false),
             identified: Cell::new(false),
             closing: Notify::new(),
+            selection: RefCell::default(),
             socket,
         })
     }
@@ -155,6 +165,20 @@ impl ConnectionHandle {
         if !self.closed.get() {
             self.closing.notified().await;
         }
+    }
+
+    /// Restricts the events to those of selected conversations. The selection stays in use while the session is
+    /// detached.
+    pub fn select(&self, selection: Rc<dyn ConversationSelection>) {
+        self.selection.replace(Some(selection));
+    }
+
+    /// Returns true if the client receives the events of this conversation.
+    pub(super) fn includes(&self, conversation: &ConversationId) -> bool {
+        let selection = self.selection.borrow();
+        selection
+            .as_ref()
+            .is_none_or(|selection| selection.includes(conversation))
     }
 
     // --- the session ---

@@ -44,7 +44,7 @@ mod worker_context;
 pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::{ClientTransport, Session};
 pub use authenticated_client::{AuthenticatedClient, ResumePoint};
-pub use connection_handle::{CloseSocket, ConnectionHandle};
+pub use connection_handle::{CloseSocket, ConnectionHandle, ConversationSelection};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
