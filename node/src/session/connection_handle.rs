@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::ConversationId;
 use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
@@ -42,6 +43,8 @@ pub struct ConnectionHandle {
     closing: Notify,
     /// State of the gateway that is carried with the session.
     gateway_state: RefCell<Bytes>,
+    /// Selection of a gateway; unset: all conversations.
+    selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
     socket: Weak<dyn CloseSocket>,
 }
 
@@ -49,6 +52,12 @@ pub struct ConnectionHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway state has {0} bytes, more than are carried with a session")]
 pub struct GatewayStateTooLarge(pub usize);
+
+/// Selection of the conversations whose events a client receives. Those of others get no number, and count neither as
+/// sent nor as delivered.
+pub trait ConversationSelection {
+    fn includes(&self, conversation: &ConversationId) -> bool;
+}
 
 /// Handle that closes a connection in whatever state it is.
 pub trait CloseSocket {
@@ -83,6 +92,7 @@ impl ConnectionHandle {
             identified: Cell::new(false),
             closing: Notify::new(),
             gateway_state: RefCell::default(),
+            selection: RefCell::default(),
             socket,
         })
     }
@@ -203,6 +213,20 @@ impl ConnectionHandle {
     pub(super) fn detached_bytes(&self) -> Option<usize> {
         let events = self.outbox(|outbox| outbox.waits_alone())?;
         Some(events + self.gateway_state.borrow().len())
+    }
+
+    /// Restricts the events to those of selected conversations. The selection stays in use while the session is
+    /// detached.
+    pub fn select(&self, selection: Rc<dyn ConversationSelection>) {
+        self.selection.replace(Some(selection));
+    }
+
+    /// Returns true if the client receives the events of this conversation.
+    pub(super) fn includes(&self, conversation: &ConversationId) -> bool {
+        let selection = self.selection.borrow();
+        selection
+            .as_ref()
+            .is_none_or(|selection| selection.includes(conversation))
     }
 
     // --- the session ---

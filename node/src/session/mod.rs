@@ -53,7 +53,7 @@ pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::Session;
 pub use authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
 pub use client_admission::{ClientCredentials, admit_client};
-pub use connection_handle::{CloseSocket, ConnectionHandle, GatewayStateTooLarge};
+pub use connection_handle::{CloseSocket, ConnectionHandle, ConversationSelection, GatewayStateTooLarge};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;

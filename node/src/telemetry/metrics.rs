@@ -52,6 +52,16 @@ pub struct ServerMetrics {
     /// Ephemeral events dropped for slow clients.
     pub dropped: Counter,
     pub auth_failures: Counter,
+    /// Open connections by protocol, the native one aside.
+    pub gateway_connections: Family<GatewayLabels, Gauge>,
+    /// Frames without a meaning by protocol, which the gateways ignore.
+    pub gateway_frames_ignored: Family<GatewayLabels, Counter>,
+}
+
+/// Label with the name of a gateway, such as `cable`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GatewayLabels {
+    pub gateway: &'static str,
 }
 
 /// Label with the close code of an ended session. Codes outside of the protocol share one value, since clients may send
@@ -133,6 +143,8 @@ impl Default for ServerMetrics {
             resyncs: Counter::default(),
             dropped: Counter::default(),
             auth_failures: Counter::default(),
+            gateway_connections: Family::default(),
+            gateway_frames_ignored: Family::default(),
         }
     }
 }
@@ -210,6 +222,16 @@ impl ServerMetrics {
             self.dropped.clone(),
         );
         registry.register("auth_failures", "Tokens refused", self.auth_failures.clone());
+        registry.register(
+            "gateway_connections",
+            "Open connections, by gateway",
+            self.gateway_connections.clone(),
+        );
+        registry.register(
+            "gateway_frames_ignored",
+            "Frames without a meaning, by gateway",
+            self.gateway_frames_ignored.clone(),
+        );
     }
 }
 

@@ -1,19 +1,31 @@
 // Runs the scenario with stock clients: node run.mjs NAME… Without a name, with all of them.
-// BIN: folder of the binary `rookery`. KEEP: folder for data and logs, which then stay.
+// BIN: folder of the binary `rookery`. DOCS: folder of the documents. KEEP: folder for data and logs, which then stay.
 
+import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
 import { Cluster, Proxy } from "./cluster.mjs";
+import { actionCable } from "./documents.mjs";
 import { Scenario } from "./scenario.mjs";
 
 /** Clients by name: the module of the adapter, its class, and what distinguishes this use of it. */
 const CLIENTS = {
   native: ["native", "default", {}],
+  actioncable: ["actioncable", "default", {}],
+  "actioncable-header": ["actioncable", "default", { header: true }],
+  "anycable-base": ["anycable", "BaseClient", { header: true }],
+  "anycable-extended": ["anycable", "ExtendedClient", {}],
+  "anycable-extended-header": ["anycable", "ExtendedClient", { header: true }],
 };
 
-const known = Object.keys(CLIENTS);
+/** Examples of the documents by name. */
+const EXAMPLES = {
+  "docs-actioncable": actionCable,
+};
+
+const known = [...Object.keys(CLIENTS), ...Object.keys(EXAMPLES)];
 const names = process.argv.slice(2);
 for (const name of names) {
   if (!known.includes(name)) throw new Error(`unknown client ${name}; known: ${known.join(", ")}`);
@@ -27,7 +39,7 @@ try {
   for (const name of names.length > 0 ? names : known) {
     console.log(name);
     try {
-      await play(...CLIENTS[name]);
+      await (EXAMPLES[name] ? EXAMPLES[name](proxy.address, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
     } catch (error) {
       failed += 1;
       console.error(`${name} failed:`, error);

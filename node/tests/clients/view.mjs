@@ -40,7 +40,8 @@ export class View {
     if (content.s === undefined || !log) {
       this.others.push(content);
     } else if (content.s <= this.position(content.c)) {
-      log.repeated += 1;
+      // What was there before is no repetition: some clients read the last second once more.
+      if (content.s > log.start) log.repeated += 1;
     } else {
       if (content.s > this.position(content.c) + 1) log.jumped += 1;
       log.early.set(content.s, content);

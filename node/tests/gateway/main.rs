@@ -1,6 +1,10 @@
 //! The gateway and the sessions of a real one-node server, in this process, seen from raw sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cable;
+mod cable_client;
+mod cable_history;
+mod cable_limits;
 mod commands;
 #[cfg(feature = "conformance")]
 mod conformance;

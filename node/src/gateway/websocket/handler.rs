@@ -56,6 +56,11 @@ pub(in crate::gateway) trait MessageHandler: 'static {
     /// [`SessionOver`] if nothing more is to be read.
     async fn flush(&mut self) -> Result<(), SessionOver>;
 
+    /// Resolves once messages wait for `flush` that no message of the client caused. By default there are none.
+    async fn requested(&self) {
+        std::future::pending().await
+    }
+
     /// Ends the connection from the client's side.
     async fn end(self, disconnect: Disconnect);
 }

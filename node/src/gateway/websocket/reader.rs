@@ -60,16 +60,20 @@ impl<H: MessageHandler> SocketReader<H> {
     pub(super) async fn run(mut self, mut payload: Payload) {
         let disconnect = loop {
             let chunk = tokio::select! {
-                chunk = payload.next() => chunk,
+                chunk = payload.next() => Some(chunk),
+                () = self.handler.requested() => None,
                 // Without this branch, an idle client would keep the task until the TCP connection ends.
                 () = self.link.closing() => return,
             };
-            let Some(Ok(chunk)) = chunk else {
-                break Disconnect::Lost;
-            };
-            self.link.on_received();
-            self.metrics.bytes_in.inc_by(chunk.len() as u64);
-            self.frames.push(&chunk);
+            match chunk {
+                Some(Some(Ok(chunk))) => {
+                    self.link.on_received();
+                    self.metrics.bytes_in.inc_by(chunk.len() as u64);
+                    self.frames.push(&chunk);
+                }
+                Some(Some(Err(_)) | None) => break Disconnect::Lost,
+                None => {}
+            }
             match self.pass_on().await {
                 Ok(Ok(())) => {}
                 Ok(Err(disconnect)) => break disconnect,

@@ -291,6 +291,10 @@ impl EventSubscriber {
 
     /// Appends an event made for this session alone. `covers`: position of the conversation that the client then has.
     pub(in crate::session) fn push(&self, tail: Bytes, covers: Option<(&ConversationId, u64)>) {
+        // Such an event must not move the delivered cursor: the client does not get it.
+        if covers.is_some_and(|(conv, _)| !self.link.includes(conv)) {
+            return;
+        }
         let event = BufferedEvent {
             tail,
             covers: covers.map(|(conv, s)| (conv.clone(), s)),
@@ -354,7 +358,7 @@ impl EventSubscriber {
     }
 
     fn pass(&self, published: &EventEnvelope) {
-        if self.is_unwanted(published) {
+        if self.is_unwanted(published) || !self.link.includes(&published.conv) {
         } else if published.only.is_some() {
             // Settings of this user: rare, and not among the first to be dropped although outside the log.
             self.push(published.tail.clone(), None);

@@ -1,0 +1,162 @@
+//! Messages of the client: each text message is one frame.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use protocol::CloseCode;
+
+use super::client_frame::CableFrame;
+use super::connection::CableConnection;
+use super::translator::FrameWeight;
+use crate::gateway::websocket::{
+    MessageHandler, MessageKinds, Meter, ReadProgress, SessionOver, WebSocketMessage,
+};
+use crate::session::messages::{CommandBatch, Disconnect};
+use crate::session::{ConnectionHandle, Session, WorkerContext};
+use crate::telemetry::metrics::{GatewayLabels, ServerMetrics};
+
+/// Interval at which a reader that waits for its client looks at the outbound queue.
+const UNREAD_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Name of this gateway in the metrics.
+const LABELS: GatewayLabels = GatewayLabels { gateway: "cable" };
+
+/// Frames of one client, on their way to its session.
+pub(super) struct CableCommands {
+    connection: Rc<CableConnection>,
+    link: Rc<ConnectionHandle>,
+    session: Addr<Session>,
+    metrics: ServerMetrics,
+    max: usize,
+    /// Frame that came before the client was welcomed.
+    early: Option<String>,
+}
+
+// === impl CableCommands ===
+
+impl CableCommands {
+    pub(super) fn new(
+        connection: Rc<CableConnection>,
+        link: Rc<ConnectionHandle>,
+        session: Addr<Session>,
+        worker: &WorkerContext,
+    ) -> CableCommands {
+        let metrics = worker.metrics.clone();
+        metrics.gateway_connections.get_or_create(&LABELS).inc();
+        CableCommands {
+            connection,
+            link,
+            session,
+            metrics,
+            max: worker.config.max_frame(),
+            early: None,
+        }
+    }
+
+    fn frame(&self, text: &str) -> FrameWeight {
+        let frame = match CableFrame::parse(text) {
+            Ok(frame) => frame,
+            // As in Rails, the connection stays.
+            Err(error) => {
+                tracing::debug!(%error, "ignored a frame");
+                self.metrics.gateway_frames_ignored.get_or_create(&LABELS).inc();
+                return FrameWeight::Ignored;
+            }
+        };
+        let translated = self
+            .connection
+            .translate_queued(|translator, sink| translator.on_frame(frame, text.len(), sink));
+        translated.unwrap_or(FrameWeight::Ignored)
+    }
+
+    async fn send_requests(&self) -> Result<(), SessionOver> {
+        let requests = self.connection.take_requests();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        // The session answers when it has dispatched the batch.
+        let sent = self.session.send(CommandBatch(requests)).await;
+        sent.map_err(|_| SessionOver)
+    }
+}
+
+impl Drop for CableCommands {
+    fn drop(&mut self) {
+        self.metrics.gateway_connections.get_or_create(&LABELS).dec();
+    }
+}
+
+impl MessageHandler for CableCommands {
+    const KINDS: MessageKinds = MessageKinds::Text;
+
+    fn max_message(&self) -> usize {
+        self.max
+    }
+
+    fn message(
+        &mut self,
+        message: WebSocketMessage<'_>,
+        meter: &mut Meter,
+    ) -> Result<ReadProgress, CloseCode> {
+        let WebSocketMessage::Text(text) = message else {
+            return Err(CloseCode::Binary);
+        };
+        let now = Instant::now();
+        if !self.connection.is_welcomed() {
+            // Clients subscribe as soon as the socket is open.
+            meter.message(text.len(), now);
+            self.early = Some(text.to_owned());
+            return Ok(ReadProgress::Flush);
+        }
+        match self.frame(text) {
+            FrameWeight::Request => meter.message(text.len(), now),
+            FrameWeight::Ignored => meter
+                .ignored(text.len(), now)
+                .map_err(|violation| violation.close_code())?,
+        }
+        Ok(ReadProgress::Continue)
+    }
+
+    fn is_pending(&self) -> bool {
+        self.early.is_some()
+            || !self.connection.is_welcomed()
+            || self.connection.has_requests()
+            || self.link.outbox(|outbox| outbox.behind())
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionOver> {
+        self.send_requests().await?;
+        while !self.connection.is_welcomed() {
+            tokio::select! {
+                () = self.connection.changed() => {}
+                () = self.link.closing() => return Err(SessionOver),
+            }
+            self.send_requests().await?;
+        }
+        if let Some(text) = self.early.take() {
+            self.frame(&text);
+            self.send_requests().await?;
+        }
+        // Frames without a request have no other limit: their answers wait until the client reads.
+        while self.link.outbox(|outbox| outbox.behind()) {
+            tokio::select! {
+                () = tokio::time::sleep(UNREAD_INTERVAL) => {}
+                () = self.link.closing() => return Err(SessionOver),
+            }
+        }
+        Ok(())
+    }
+
+    async fn requested(&self) {
+        self.connection.changed().await;
+    }
+
+    async fn end(self, disconnect: Disconnect) {
+        if matches!(disconnect, Disconnect::CloseFrame(_)) {
+            self.connection.on_close_frame();
+        }
+        // An error means that the session has ended already.
+        let _gone = self.session.send(disconnect).await;
+    }
+}
