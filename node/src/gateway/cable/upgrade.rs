@@ -117,7 +117,7 @@ fn open(
         device: credentials.device,
         instance: credentials.instance,
         resume: None,
-        ready_sender: None,
+        opened_sender: None,
     };
     let meter = Meter::new(&worker.config, Instant::now());
     let framing = CableMessages(cable.clone());
