@@ -57,10 +57,6 @@ pub mod problem;
 mod rest;
 pub mod server;
 mod sse;
-#[cfg_attr(
-    not(feature = "conformance"),
-    expect(dead_code, reason = "no such protocol in this build")
-)]
 mod tcp;
 pub mod unauthenticated;
 mod unserved;

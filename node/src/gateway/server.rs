@@ -122,13 +122,19 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         // The node handles signals itself: it drains shards and sessions before the listener stops.
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
-    let server = listeners
-        .tcp
-        .into_iter()
-        .try_fold(server, |server, listener| match listener.protocol {
-            #[cfg(feature = "conformance")]
-            StreamProtocol::LineEcho => listen_tcp(server, listener, &parts, LineEcho),
-        })?;
+    #[cfg_attr(
+        not(feature = "conformance"),
+        expect(unused_variables, reason = "no such protocol in this build")
+    )]
+    let server = listeners.tcp.into_iter().try_fold(
+        server,
+        |builder, listener| -> std::io::Result<ServerBuilder> {
+            match listener.protocol {
+                #[cfg(feature = "conformance")]
+                StreamProtocol::LineEcho => listen_tcp(builder, listener, &parts, LineEcho),
+            }
+        },
+    )?;
     // The factory runs once per thread, with clones of the shared dependencies.
     let server = server.listen("http", listener, move || {
         let thread = WorkerThread::current(&parts);

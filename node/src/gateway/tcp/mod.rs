@@ -4,6 +4,10 @@
 //! [`TcpProtocol`] makes both for each connection. `connection` serves one on a raw socket, with the permits, limits
 //! and socket options of an HTTP connection. `BinaryStream` makes a handler speak over a WebSocket.
 
+#[cfg_attr(
+    not(feature = "conformance"),
+    allow(dead_code, reason = "no such protocol in this build")
+)]
 mod binary_stream;
 mod connection;
 #[cfg(feature = "conformance")]
