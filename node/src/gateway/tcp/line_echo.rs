@@ -16,9 +16,9 @@ use super::binary_stream::{BinaryFraming, BinaryStream};
 use super::{StreamHandler, TcpProtocol};
 use crate::gateway::problem::Problem;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::gateway::websocket::{Meter, SessionOver, Subprotocols, check_upgrade};
+use crate::gateway::websocket::{Meter, SessionOver, Subprotocols, check_upgrade, close_echo};
 use crate::session::messages::Disconnect;
-use crate::session::{CLOSE_TIMEOUT, ConnectionHandle, Framing, WorkerContext};
+use crate::session::{ConnectionHandle, Framing, WorkerContext};
 
 /// Maximum size of a line in bytes.
 const MAX_LINE: usize = 1_024;
@@ -113,12 +113,7 @@ impl StreamHandler for EchoedLines {
     }
 
     async fn end(self, disconnect: Disconnect) {
-        let (code, is_lost) = match disconnect {
-            Disconnect::Lost => (None, true),
-            Disconnect::CloseFrame(code) => (code, false),
-            Disconnect::Broken(code) => (Some(code.code()), false),
-        };
-        self.link.close(code, None, is_lost, CLOSE_TIMEOUT);
+        close_echo(&self.link, disconnect);
     }
 }
 

@@ -70,6 +70,16 @@ async fn echo(
     )
 }
 
+/// Closes a connection without a session after its client ended it.
+pub(in crate::gateway) fn close_echo(link: &ConnectionHandle, disconnect: Disconnect) {
+    let (code, is_lost) = match disconnect {
+        Disconnect::Lost => (None, true),
+        Disconnect::CloseFrame(code) => (code, false),
+        Disconnect::Broken(code) => (Some(code.code()), false),
+    };
+    link.close(code, None, is_lost, CLOSE_TIMEOUT);
+}
+
 impl MessageHandler for Echo {
     const KINDS: MessageKinds = MessageKinds::Any;
 
@@ -109,12 +119,7 @@ impl MessageHandler for Echo {
     }
 
     async fn end(self, disconnect: Disconnect) {
-        let (code, is_lost) = match disconnect {
-            Disconnect::Lost => (None, true),
-            Disconnect::CloseFrame(code) => (code, false),
-            Disconnect::Broken(code) => (Some(code.code()), false),
-        };
-        self.link.close(code, None, is_lost, CLOSE_TIMEOUT);
+        close_echo(&self.link, disconnect);
     }
 }
 

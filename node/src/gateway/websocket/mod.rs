@@ -23,7 +23,7 @@ mod upgrade;
 pub mod writer;
 
 #[cfg(feature = "conformance")]
-pub(super) use echo::routes as conformance_routes;
+pub(super) use echo::{close_echo, routes as conformance_routes};
 pub(super) use frame_guard::MessageKinds;
 pub(super) use frame_writer::{MessageFraming, MessageWriter};
 pub(super) use handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
