@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use cluster::seeded_bugs::{SeededBug, plant};
 use cluster::{Cluster, Config, ShardId};
-use support::{Member, SHARDS, config, eventually, free_addr};
+use support::{Member, SHARDS, config, eventually, reserved_addr};
 use tokio::task::LocalSet;
 
 /// Of one measurement.
@@ -47,10 +47,14 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
     let grown = members.block_on(async {
-        let first = free_addr();
+        let first = reserved_addr();
         let mut grown = Vec::new();
         for number in 0..count {
-            let addr = if number == 0 { first.clone() } else { free_addr() };
+            let addr = if number == 0 {
+                first.clone()
+            } else {
+                reserved_addr()
+            };
             let config = Config {
                 bootstrap: number == 0,
                 join: if number == 0 {

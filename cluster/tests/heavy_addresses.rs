@@ -6,11 +6,11 @@
 mod support;
 
 use cluster::ShardId;
-use support::{Member, SHARDS, eventually, free_addr, grow, logging, whole};
+use support::{Member, SHARDS, eventually, grow, logging, reserved_addr, whole};
 
 /// Stops every member at once and starts each at another address, with these hints.
 async fn move_all(members: Vec<Member>, hints: impl Fn(usize, &[String]) -> Vec<String>) -> Vec<Member> {
-    let addresses: Vec<String> = members.iter().map(|_| free_addr()).collect();
+    let addresses: Vec<String> = members.iter().map(|_| reserved_addr()).collect();
     let mut stopped = Vec::new();
     for member in members {
         member.cluster.shutdown().await;

@@ -7,7 +7,7 @@ mod support;
 
 use bytes::Bytes;
 use cluster::{Config, ShardId};
-use support::{Member, Received, SHARDS, config, eventually, free_addr, grow, whole};
+use support::{Member, Received, SHARDS, config, eventually, grow, reserved_addr, whole};
 
 /// Waits until all members are at the same index of every shard; their digests are the same there.
 async fn agree(members: &[Member]) {
@@ -158,7 +158,7 @@ async fn all_members_stopped_at_once_come_back_with_everything() {
 async fn a_member_that_moved_is_found_under_its_new_address() {
     let directory = tempfile::tempdir().unwrap();
     let mut members = grow(&directory, 2).await;
-    let moved = members.remove(0).restart_at(&free_addr()).await;
+    let moved = members.remove(0).restart_at(&reserved_addr()).await;
     let (id, addr) = (moved.cluster.node_id(), moved.addr.clone());
     members.push(moved);
     let known = async || {
@@ -218,7 +218,7 @@ async fn casts_come_between_the_ups_and_the_downs_of_their_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_node_without_a_cluster_names_the_missing_setting() {
     let directory = tempfile::tempdir().unwrap();
-    let addr = free_addr();
+    let addr = reserved_addr();
     let store = storage::Store::open(support::TABLES, &storage::Config::small(directory.path())).unwrap();
     let settings = cluster::transport::TransportConfig {
         listen: addr.clone(),
@@ -242,7 +242,7 @@ async fn a_dead_member_is_replaced_by_a_new_one() {
     let dead = members.pop().unwrap();
     let gone = dead.cluster.node_id();
     dead.stop().await;
-    let addr = free_addr();
+    let addr = reserved_addr();
     let first = members[0].cluster.nodes()[0].addr.clone();
     let join = Config {
         join: vec![first],

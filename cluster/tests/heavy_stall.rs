@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cluster::{CommittedBatch, Config, NodeId, ShardId, StateMachine, StateMachineError};
 use parking_lot::{Condvar, Mutex};
 use storage::Transaction;
-use support::{Member, Rows, SHARDS, config, eventually, free_addr};
+use support::{Member, Rows, SHARDS, config, eventually, reserved_addr};
 use tokio::runtime::Runtime;
 
 /// Threads of a member: as many as a small node has.
@@ -92,7 +92,7 @@ fn owners(member: &Member) -> Vec<(Option<NodeId>, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_two_shards_costs_no_election() {
     let directory = tempfile::tempdir().unwrap();
-    let addrs: Vec<String> = (0..3).map(|_| free_addr()).collect();
+    let addrs: Vec<String> = (0..3).map(|_| reserved_addr()).collect();
     let machines: Vec<Arc<Stalling>> = (0..3).map(|_| Arc::default()).collect();
     let mut members = Vec::new();
     for (number, addr) in addrs.iter().enumerate() {

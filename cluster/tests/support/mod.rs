@@ -3,7 +3,6 @@
 pub(crate) mod logging;
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use cluster::{
 };
 use parking_lot::Mutex;
 use storage::{Store, TableCatalog, TableId, Transaction};
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 /// Shards of the test clusters.
@@ -49,10 +49,16 @@ struct Owner {
     received: Mutex<Vec<(NodeId, Received)>>,
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_addr() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+/// Returns a free address that no other socket gets while the test runs: the kernel gives a bound port to none that asks
+/// for any, and refuses connections to it until a listener binds it, too.
+pub(crate) fn reserved_addr() -> String {
+    static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap().to_string();
+    RESERVED.lock().push(socket);
+    addr
 }
 
 pub(crate) fn config(addr: &str) -> Config {
@@ -92,7 +98,7 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
 
 /// One member that bootstrapped, and `others` that joined it.
 pub(crate) async fn grow(directory: &tempfile::TempDir, others: usize) -> Vec<Member> {
-    let first = free_addr();
+    let first = reserved_addr();
     let bootstrap = Config {
         bootstrap: true,
         ..config(&first)
@@ -102,7 +108,7 @@ pub(crate) async fn grow(directory: &tempfile::TempDir, others: usize) -> Vec<Me
         members[0].write(shard, "written alone").await;
     }
     for number in 0..others {
-        let addr = free_addr();
+        let addr = reserved_addr();
         let join = Config {
             join: vec![first.clone()],
             ..config(&addr)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::server_internals::{FRAME_BODY, FRAME_KIND, HELLO_KIND, MAGIC, SENDER};
+use crate::tests::reserved_addr;
 
 /// Two connected nodes; node 1 has dialled node 2.
 struct Wired {
@@ -23,16 +24,11 @@ fn hello(from: u64) -> Vec<u8> {
     bytes
 }
 
-/// Returns a free port.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn wired() -> Wired {
     let node = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = ProxyEndpoint {
         node: 2,
-        listen: free(),
+        listen: reserved_addr(),
         to: node.local_addr().unwrap(),
     };
     let links = NetworkProxy::open(std::slice::from_ref(&endpoint)).unwrap();

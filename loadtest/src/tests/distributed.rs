@@ -68,12 +68,6 @@ fn worker(coordinator: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// Returns a port that was free a moment ago.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 /// Runs `load` with two workers against a cluster with a defect. `disturb` gets the workers after the start.
 fn run_with(
     name: &str,
@@ -81,7 +75,7 @@ fn run_with(
     load: &str,
     disturb: impl AsyncFnOnce(&FakeServer, &mut [Child]),
 ) -> RunOutcome {
-    let coordinator = free_address();
+    let coordinator = super::reserved_addr().to_string();
     let folder = std::env::temp_dir().join(format!("rookery-team-{name}-{}", std::process::id()));
     let mut workers = vec![worker(&coordinator), worker(&coordinator)];
     let passed = block_on(async {
@@ -235,7 +229,7 @@ fn a_worker_that_dies_ends_the_run_with_its_name() {
 
 #[test]
 fn a_worker_with_another_secret_is_refused() {
-    let coordinator = free_address();
+    let coordinator = super::reserved_addr().to_string();
     block_on(async {
         let listener = crate::args::TeamArgs {
             coordinator: Some(coordinator.clone()),

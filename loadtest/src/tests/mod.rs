@@ -3,9 +3,12 @@
 //! The clients and the oracle against a cluster of the harness's own: a sound one that refuses, disconnects and
 //! resyncs passes, and each promise that it breaks is caught.
 
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use protocol::ConversationKind;
+use tokio::net::TcpSocket;
 
 mod distributed;
 mod mqtt;
@@ -16,6 +19,18 @@ use crate::measure::Reconnects;
 use crate::oracle::{JudgedCounts, ViolationKind};
 use crate::pacing::{ArrivalProcess, LoadPace};
 use crate::spec::{ActivityMix, ClientBehavior, PlannedConversation, ScenarioPlan};
+
+/// Returns a free address that no other socket gets while the test runs: the kernel gives a bound port to none that asks
+/// for any, and refuses connections to it until a listener binds it, too.
+pub(crate) fn reserved_addr() -> SocketAddr {
+    static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    RESERVED.lock().unwrap().push(socket);
+    addr
+}
 
 /// Two groups of three, all talking.
 fn plan() -> ScenarioPlan {

@@ -23,9 +23,7 @@ struct Broker {
 impl Broker {
     /// Starts a broker; `None` if mosquitto is not installed.
     fn start(name: &str) -> Option<Broker> {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = super::reserved_addr();
         let config =
             std::env::temp_dir().join(format!("rookery-mosquitto-{name}-{}.conf", std::process::id()));
         let text = format!(

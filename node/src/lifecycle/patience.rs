@@ -47,11 +47,12 @@ pub(super) fn is_address_held(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::reserved_addr;
 
     #[tokio::test]
     async fn a_port_is_waited_for_until_its_holder_ends() {
-        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = holder.local_addr().unwrap();
+        let addr = reserved_addr();
+        let holder = std::net::TcpListener::bind(addr).unwrap();
         let mut holder = Some(holder);
         let mut patience = Patience::with("server.listen");
         let mut attempts = 0;

@@ -22,6 +22,7 @@ mod process;
 mod process_cluster;
 mod receiving_client;
 mod recording_subscriber;
+mod reserved_addr;
 mod sending_client;
 mod service_cluster;
 mod test_cluster;

@@ -1,13 +1,13 @@
 //! Three nodes, each a process of its own on free ports of this machine.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{ProcessGuard, ask, eventually, exchange, program, signal, terminate};
+use super::{ProcessGuard, ask, eventually, exchange, program, reserved_addr, signal, terminate};
 
 /// Timeouts long enough for a busy machine, and short enough for a test that waits for a new owner.
 const SETTINGS: &str = r#"
@@ -54,12 +54,7 @@ impl ProcessCluster {
     /// Starts three processes with further settings, each by its section and key.
     pub async fn with(settings: &[(&str, &str)]) -> ProcessCluster {
         let dir = tempfile::tempdir().unwrap();
-        // The ports are free until the nodes bind them.
-        let free: Vec<_> = (0..6)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let addrs: Vec<_> = free.iter().map(|free| free.local_addr().unwrap()).collect();
-        drop(free);
+        let addrs: Vec<_> = (0..6).map(|_| reserved_addr()).collect();
         let (http, between) = addrs.split_at(3);
         let mut cluster = ProcessCluster {
             nodes: Vec::new(),
