@@ -17,6 +17,7 @@ pub mod retention;
 pub mod section;
 pub mod server;
 pub mod session;
+pub mod socketio;
 pub mod storage;
 pub mod telemetry;
 pub mod tuning;
@@ -39,6 +40,7 @@ pub use render::example;
 pub use retention::RetentionConfig;
 pub use server::ServerConfig;
 pub use session::SessionConfig;
+pub use socketio::SocketIoConfig;
 pub use storage::StorageConfig;
 pub use telemetry::{Format, TelemetryConfig};
 pub use tuning::Tuning;
@@ -58,6 +60,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     pub webhook: WebhookConfig,
     pub cable: CableConfig,
+    pub socketio: SocketIoConfig,
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
@@ -122,6 +125,7 @@ impl Config {
         self.chat.check(problems);
         self.retention.check(problems);
         self.cable.check(problems);
+        self.socketio.check(problems);
         self.webhook.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);

@@ -2,14 +2,14 @@
 
 use super::{
     AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, PresenceConfig,
-    RetentionConfig, ServerConfig, SessionConfig, StorageConfig, TelemetryConfig, WebhookConfig,
+    RetentionConfig, ServerConfig, SessionConfig, SocketIoConfig, StorageConfig, TelemetryConfig, WebhookConfig,
 };
 
 /// Keys of a section with their descriptions, line by line.
 pub type SectionKeys = &'static [(&'static str, &'static [&'static str])];
 
 /// Sections with their keys, in the order of the example file.
-pub const SECTIONS: [(&str, SectionKeys); 13] = [
+pub const SECTIONS: [(&str, SectionKeys); 14] = [
     ("server", ServerConfig::KEYS),
     ("auth", AuthConfig::KEYS),
     ("login", LoginConfig::KEYS),
@@ -20,6 +20,7 @@ pub const SECTIONS: [(&str, SectionKeys); 13] = [
     ("retention", RetentionConfig::KEYS),
     ("webhook", WebhookConfig::KEYS),
     ("cable", CableConfig::KEYS),
+    ("socketio", SocketIoConfig::KEYS),
     ("cluster", ClusterConfig::KEYS),
     ("storage", StorageConfig::KEYS),
     ("telemetry", TelemetryConfig::KEYS),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
 use cluster::LogThrottle;
@@ -261,7 +261,7 @@ pub(super) async fn refuse_overflow<B: MessageBody>(
     let refused = if !connection.asks_as_client() {
         connection.permit().refuse()
         // Judged by the declared length, before the body is read. A chunked body hits the bound on unidentified bytes.
-    } else if !connection.is_identified() && is_large(request.headers()) {
+    } else if !connection.is_identified() && is_large(&request) {
         let msg = format!("the body of a request without a token is limited to {UNKNOWN_BYTES} bytes");
         Problem::new(ErrorCode::TooLarge, msg)
     } else {
@@ -282,14 +282,16 @@ pub(super) async fn refuse_overflow<B: MessageBody>(
     Ok(response)
 }
 
-/// Returns `true` if the declared body exceeds the bound for unidentified clients and no token is present that could
-/// lift it.
-fn is_large(headers: &HeaderMap) -> bool {
+/// Returns `true` if the declared body exceeds the bound for unidentified clients and no token or id is present that
+/// could lift it.
+fn is_large(request: &ServiceRequest) -> bool {
+    let headers = request.headers();
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok());
     let large = length.is_some_and(|length| length.parse().is_ok_and(|length: usize| length > UNKNOWN_BYTES));
-    large && !headers.contains_key(AUTHORIZATION)
+    // The id of an open connection of Engine.IO is as good as a token.
+    large && !headers.contains_key(AUTHORIZATION) && !request.query_string().contains("sid=")
 }
 
 fn operators(path: &str) -> bool {

@@ -4,8 +4,8 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
-//! Gateways translate other protocols around the same sessions: `cable`. `native_command` and `event_tail` are common to
-//! them.
+//! Gateways translate other protocols around the same sessions: `cable`, `socketio`. `native_command`,
+//! `response_head` and `event_tail` are common to them.
 //!
 //! # Adding a gateway
 //! A gateway translates another protocol to sessions. It has three parts, all on one thread of the server:
@@ -54,8 +54,10 @@ mod long_poll;
 mod native_command;
 mod operations;
 pub mod problem;
+mod response_head;
 mod rest;
 pub mod server;
+mod socketio;
 mod sse;
 mod tcp;
 pub mod unauthenticated;

@@ -28,12 +28,13 @@ use super::cable::{self, PingWheel};
 use super::connection::Io;
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 use super::rest::LoginRates;
+use super::socketio::EngineTable;
 #[cfg(feature = "conformance")]
 use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, connection_limit, envelope};
+use super::{api, connection_limit, envelope, socketio};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::presence::PresenceReporter;
@@ -114,6 +115,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
+    let engines = web::Data::new(EngineTable::new(parts.cluster.node_id().0));
     let server = Running::build()
         .workers(workers)
         // Above the eviction limit: new connections are accepted while evicted ones still close.
@@ -151,7 +153,9 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         let app = app
             // Beside the API: no description contains the endpoints of other protocols.
             .configure(cable::routes(&parts.config.cable.path))
+            .configure(socketio::routes(&parts.config.socketio.path))
             .app_data(web::Data::new(PingWheel::start()))
+            .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))
             .app_data(web::Data::new(parts.cluster.clone()))
             .app_data(web::Data::new(parts.figures.clone()))

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use protocol::ErrorCode;
+
+use super::problem::Problem;
 
 /// Unauthenticated sessions of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,6 +62,15 @@ impl UnauthenticatedConnections {
             "Connections refused because too many were unauthenticated",
             self.inner.refused.clone(),
         );
+    }
+
+    /// Counts a session of the address.
+    ///
+    /// # Errors
+    /// Refusal of the request if a limit is reached.
+    pub(super) fn admit(&self, address: IpAddr) -> Result<UnauthenticatedGuard, Problem> {
+        let busy = || Problem::new(ErrorCode::Busy, "too many unauthenticated connections are open");
+        self.begin(address).ok_or_else(busy)
     }
 
     /// Counts a session of the address, or returns `None` if a limit is reached.

@@ -25,6 +25,10 @@ mod resume;
 mod server_internals;
 mod sessions;
 mod slow_consumer;
+mod socketio;
+mod socketio_client;
+mod socketio_limits;
+mod socketio_poll;
 mod sse;
 #[cfg(feature = "conformance")]
 mod tcp;

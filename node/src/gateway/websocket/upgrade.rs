@@ -9,7 +9,6 @@ use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::handshake;
-use protocol::ErrorCode;
 
 use super::frame_writer::MessageFraming;
 use super::handler::MessageHandler;
@@ -107,8 +106,7 @@ impl WebSocketUpgrade {
             Some(greetings) => {
                 let peer = request.peer_addr().map(|peer| peer.ip());
                 let address = admission::client(request.headers(), peer, &worker.config.server);
-                let busy = || Problem::new(ErrorCode::Busy, "too many unauthenticated connections are open");
-                Some(greetings.begin(address).ok_or_else(busy)?)
+                Some(greetings.admit(address)?)
             }
         };
         // Lifts the bound on unidentified HTTP bytes; the frame guard and the meter apply instead.

@@ -1,0 +1,87 @@
+// The client of Socket.IO, over each of its transports.
+
+import { io } from "socket.io-client";
+
+import { Commands } from "./commands.mjs";
+
+export default class SocketIoClient {
+  /** What the client recovers comes once; without a recovery it reads the log, next to live events. */
+  static exact = false;
+
+  constructor({ address, user, device, view, transports }) {
+    Object.assign(this, { address, user, device, view, transports });
+    this.followed = new Set();
+    this.commands = new Commands((id, command, fields) => this.transmit(id, command, fields));
+  }
+
+  connect() {
+    const { device } = this;
+    this.socket = io(`http://${this.address}`, {
+      auth: { token: `dev:${this.user}`, device, instance: device },
+      // Names the connection for the proxy of the tests.
+      query: { device },
+      transports: this.transports,
+      reconnectionDelay: 100,
+      reconnectionDelayMax: 1_000,
+      forceNew: true,
+    });
+    this.socket.onAny((name, event) => {
+      if (name === "resync") this.followed.forEach((c) => this.catchUp(c));
+      else if (event?.n !== undefined && name !== "ready") this.view.event(event);
+    });
+    return new Promise((resolve) => {
+      this.socket.on("connect", () => {
+        if (!this.socket.recovered) this.followed.forEach((c) => this.catchUp(c));
+        this.commands.resend();
+        resolve();
+      });
+      // A node that is busy or has lost its majority refuses for now.
+      this.socket.on("connect_error", ({ data }) => {
+        if (data?.temp) setTimeout(() => this.socket.connect(), data.retry_ms);
+      });
+    });
+  }
+
+  /** Emits a command. Its acknowledgement is lost with the connection, and the command is sent again then. */
+  transmit(id, command, fields) {
+    if (this.socket?.connected) this.socket.emit(command, fields, (answer) => this.commands.answer(id, answer));
+  }
+
+  /** Reads what was missed in a conversation. */
+  async catchUp(c) {
+    for (let more = true; more; ) {
+      const page = await this.commands.run("hist", { c, after: this.view.position(c), limit: 100 });
+      page.events.forEach((event) => this.view.event(event));
+      more = page.more;
+    }
+  }
+
+  async follow(c) {
+    await this.commands.run("open", { c });
+    this.followed.add(c);
+  }
+
+  send(c, cid, b) {
+    return this.commands.run("send", { c, cid, b });
+  }
+
+  read(c, s) {
+    return this.commands.run("read", { c, s });
+  }
+
+  typing(c, on) {
+    this.socket.volatile.emit("typing", { c, on });
+  }
+
+  async list() {
+    return (await this.commands.run("list", { limit: 100 })).items.map((item) => item.c);
+  }
+
+  async history(c) {
+    return (await this.commands.run("hist", { c, after: 0, limit: 100 })).events;
+  }
+
+  close() {
+    this.socket.disconnect();
+  }
+}
