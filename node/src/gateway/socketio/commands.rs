@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use protocol::answer::ErrorResponse;
+use protocol::response::ErrorResponse;
 use protocol::{CloseCode, ErrorCode, Response};
 
 use super::client_request::{self, ConnectPayload};

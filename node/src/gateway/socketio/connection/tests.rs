@@ -1,4 +1,4 @@
-use protocol::answer::{ReadyResponse, SessionLimits};
+use protocol::response::{ReadyResponse, SessionLimits};
 use protocol::{ErrorCode, Response};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn ready(resumed: bool) -> String {
 }
 
 fn err(id: Option<i64>) -> String {
-    let refusal = protocol::answer::ErrorResponse::new(ErrorCode::TokenExpired, "over".to_owned(), None);
+    let refusal = protocol::response::ErrorResponse::new(ErrorCode::TokenExpired, "over".to_owned(), None);
     Response::Err(refusal).encode(id)
 }
 

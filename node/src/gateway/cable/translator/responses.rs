@@ -1,13 +1,13 @@
 //! Answers of the session.
 
 use protocol::ErrorCode;
-use protocol::answer::{HistoryResponse, LastEvent};
+use protocol::response::{HistoryResponse, LastEvent};
 use serde::Deserialize;
 
 use super::{CableTranslator, FrameSink, RequestPurpose, server_frame};
-use crate::gateway::response_head::ResponseHead;
 use crate::gateway::cable::stream_effect::PageEvent;
 use crate::gateway::cable::subscription_table::SubscriptionKey;
+use crate::gateway::response_head::ResponseHead;
 
 /// Fields of a conversation that the gateway needs.
 #[derive(Deserialize)]
