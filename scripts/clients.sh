@@ -6,8 +6,8 @@
 #   BIN=DIR scripts/clients.sh            the binaries from there instead of a debug build
 #   KEEP=DIR scripts/clients.sh           leaves data and logs there
 #
-# The packages come from npm, pinned by the lock file, into the cache; without a network and without that cache the
-# script says so and fails.
+# The packages come from npm and PyPI, pinned by node/tests/clients/package-lock.json and requirements.txt, into the
+# cache; without a network and without that cache the script says so and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,9 @@ export BIN DOCS
 
 command -v npm >/dev/null || { say "npm is missing: the clients need Node.js 20 or later"; exit 1; }
 sources=node/tests/clients
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/clients-$(sha256sum "$sources/package-lock.json" | cut -c1-16)
+command -v python3 >/dev/null || { say "python3 is missing: the clients need Python 3.9 or later"; exit 1; }
+pins=$(cat "$sources/package-lock.json" "$sources/requirements.txt" | sha256sum | cut -c1-16)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/clients-$pins
 if ! [ -f "$cache/complete" ]; then
   rm -rf "$cache"
   mkdir -p "$cache"
@@ -34,6 +36,11 @@ if ! [ -f "$cache/complete" ]; then
     say "could not be installed: this needs a network to npm"
     exit 1
   fi
+  if ! python3 -m venv "$cache/venv" || ! "$cache/venv/bin/pip" install -q -r "$sources/requirements.txt"; then
+    rm -rf "$cache"
+    say "could not be installed: this needs a network to PyPI"
+    exit 1
+  fi
   touch "$cache/complete"
 fi
 
@@ -42,4 +49,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp -R "$sources"/. "$scratch"
 ln -s "$cache/node_modules" "$scratch/node_modules"
-node "$scratch/run.mjs" "$@"
+PYTHON=$cache/venv/bin/python node "$scratch/run.mjs" "$@"

@@ -33,6 +33,8 @@ pub mod commands;
 
 pub mod session;
 
+pub mod forwarding;
+
 pub mod gateway;
 
 pub mod service;

@@ -37,6 +37,7 @@ use super::worker_thread::WorkerThread;
 use super::{api, connection_limit, envelope, socketio};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
+use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
 use crate::session::{AdmissionControl, SessionRegistry, UserRates};
 use crate::shard_client::ShardClient;
@@ -60,6 +61,7 @@ pub struct GatewayDeps {
     pub relay: SubscriptionManager,
     pub presence: PresenceReporter,
     pub sessions: SessionRegistry,
+    pub forwarder: RequestForwarder,
     pub rates: UserRates,
     pub admission: Arc<AdmissionControl>,
     pub limiter: ConnectionLimiter,
@@ -115,7 +117,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
-    let engines = web::Data::new(EngineTable::new(parts.cluster.node_id().0));
+    let engines = web::Data::new(EngineTable::new(parts.cluster.node_id().0, parts.forwarder.clone()));
     let server = Running::build()
         .workers(workers)
         // Above the eviction limit: new connections are accepted while evicted ones still close.
@@ -149,7 +151,8 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         #[cfg(feature = "conformance")]
         let app = app
             .configure(super::websocket::conformance_routes)
-            .configure(super::tcp::conformance_routes);
+            .configure(super::tcp::conformance_routes)
+            .configure(socketio::conformance_routes);
         let app = app
             // Beside the API: no description contains the endpoints of other protocols.
             .configure(cable::routes(&parts.config.cable.path))

@@ -31,6 +31,7 @@ use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{tidy, tidy_up, watch_majority};
 use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
+use crate::forwarding::RequestForwarder;
 use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
 use crate::gateway::server;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
@@ -105,10 +106,13 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     service.serve_sessions(sessions.clone());
     let rates = UserRates::new(RateLimits::from(&*config));
     service.serve_rates(rates.clone());
+    let forwarder = RequestForwarder::new(raft.handle().clone());
+    service.serve_forwarded(forwarder.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
     // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
     service.join(cluster.clone());
     sessions.join(cluster.clone());
+    forwarder.join(cluster.clone());
 
     let admission = Arc::new(AdmissionControl::default());
     let limiter = ConnectionLimiter::new(budget);
@@ -150,6 +154,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         relay: service.relay(),
         presence: service.presence(),
         sessions: sessions.clone(),
+        forwarder,
         rates,
         admission: admission.clone(),
         limiter,

@@ -19,6 +19,7 @@
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
+//! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -26,6 +27,7 @@
 //! A refusal of any method is an [`RpcError`].
 
 pub(crate) mod deliver;
+pub(crate) mod forward;
 pub(crate) mod login;
 pub(crate) mod presence;
 mod query_method;
@@ -76,6 +78,8 @@ pub(crate) const CANCEL_TRANSFER: u16 = 27;
 
 /// Last session of a device.
 pub(crate) const LAST_SESSION: u16 = 29;
+/// Request of a client to the node that holds its connection.
+pub(crate) const FORWARD: u16 = 30;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use super::dispatch::RpcDispatcher;
+use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
 use crate::presence::reporter::{RateDivision, ReporterDeps};
 use crate::session::{SessionRegistry, UserRates};
@@ -141,6 +142,12 @@ impl ChatService {
     /// cluster member runs.
     pub fn serve_rates(&self, rates: UserRates) {
         self.directory.serve_rates(rates);
+    }
+
+    /// Registers the forwarder that serves the requests of clients from other nodes. Must be called before the cluster
+    /// member runs.
+    pub fn serve_forwarded(&self, forwarder: RequestForwarder) {
+        self.directory.serve_forwarded(forwarder);
     }
 
     /// Returns the handle by which sessions send commands and queries.

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::shard::ephemeral;
 
+use crate::forwarding::RequestForwarder;
 use crate::presence::registry as users;
 use crate::rpc::submit::{BatchSeq, BatchStreamId, CommandReplies};
 use crate::rpc::{self, QueryMethod, RpcError};
@@ -34,6 +35,8 @@ pub(crate) struct RpcDispatcher {
     sessions: OnceLock<SessionRegistry>,
     /// Empty until the rate limits of the node are registered.
     rates: OnceLock<UserRates>,
+    /// Empty until the forwarder of the node is registered.
+    forwarder: OnceLock<RequestForwarder>,
     /// Shards that were activated before [`RpcDispatcher::open`]; `None` afterwards.
     early: Mutex<Option<Vec<OwnedShard>>>,
 }
@@ -46,6 +49,7 @@ impl RpcDispatcher {
             shared,
             sessions: OnceLock::new(),
             rates: OnceLock::new(),
+            forwarder: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
         }
     }
@@ -58,6 +62,11 @@ impl RpcDispatcher {
     /// Registers the per-user rate limits; later calls have no effect.
     pub(crate) fn serve_rates(&self, rates: UserRates) {
         let _set = self.rates.set(rates);
+    }
+
+    /// Registers the forwarder of requests; later calls have no effect.
+    pub(crate) fn serve_forwarded(&self, forwarder: RequestForwarder) {
+        let _set = self.forwarder.set(forwarder);
     }
 
     /// Returns the per-user rate limits of this node, or `None` until they are registered.
@@ -174,6 +183,10 @@ impl Service for RpcDispatcher {
             // Sessions are registered during startup; until then the caller may retry.
             _ if SessionRegistry::serves(method) => match self.sessions.get() {
                 Some(sessions) => sessions.call(method, &body, reply),
+                None => refuse(reply, &RpcError::Busy),
+            },
+            _ if RequestForwarder::serves(method) => match self.forwarder.get() {
+                Some(forwarder) => forwarder.call(&body, reply),
                 None => refuse(reply, &RpcError::Busy),
             },
             _ => match QueryMethod::of(method) {

@@ -12,12 +12,13 @@
 
 pub mod http;
 pub mod session;
-pub mod stream;
+mod stream;
 
 mod golden;
 mod internals;
 mod log_capture;
 mod node;
+mod polling_client;
 mod process;
 mod process_cluster;
 mod receiving_client;
@@ -25,6 +26,7 @@ mod recording_subscriber;
 mod reserved_addr;
 mod sending_client;
 mod service_cluster;
+mod socket_io_client;
 mod test_cluster;
 mod test_user;
 mod wait;
@@ -37,6 +39,7 @@ pub use http::{Call, Reply, ask, chunks, exchange, get, group, temporary};
 pub use internals::*;
 pub use log_capture::LogCapture;
 pub use node::{Node, config};
+pub use polling_client::PollingClient;
 pub use process::{ProcessGuard, program, signal, terminate};
 pub use process_cluster::ProcessCluster;
 pub use receiving_client::{ReceivingClient, TestTransport};
@@ -44,6 +47,7 @@ pub use recording_subscriber::{RecordingSubscriber, cids};
 pub use reserved_addr::reserved_addr;
 pub use sending_client::SendingClient;
 pub use service_cluster::{ServiceCluster, ServiceNode, cid, user};
+pub use socket_io_client::SocketIoClient;
 pub use stream::Stream;
 pub use test_cluster::TestCluster;
 pub use test_user::{SocketUse, TestUser};

@@ -94,7 +94,7 @@ export class Proxy {
     const proxy = new Proxy();
     proxy.cluster = cluster;
     proxy.next = 0;
-    proxy.upgrades = new Set();
+    proxy.connections = new Set();
     proxy.server = http.createServer((request, response) => proxy.request(request, response));
     proxy.server.on("upgrade", (request, socket, head) => proxy.upgrade(request, socket, head));
     await new Promise((resolve) => proxy.server.listen(0, "127.0.0.1", resolve));
@@ -122,13 +122,18 @@ export class Proxy {
     const target = await this.connect();
     if (!target) return response.writeHead(502).end();
     const { method, url, headers } = request;
+    const pair = { url, node: target.node.id, socket: request.socket, upstream: target.socket };
+    this.connections.add(pair);
     const forwarded = http.request({ method, path: url, headers, createConnection: () => target.socket });
     forwarded.on("response", (answer) => {
       response.writeHead(answer.statusCode, answer.rawHeaders);
       answer.pipe(response);
     });
     forwarded.on("error", () => response.destroy());
-    response.on("close", () => forwarded.destroy());
+    response.on("close", () => {
+      forwarded.destroy();
+      this.connections.delete(pair);
+    });
     request.pipe(forwarded);
   }
 
@@ -142,25 +147,25 @@ export class Proxy {
     target.socket.write(`${lines.join("\r\n")}\r\n\r\n`);
     target.socket.write(head);
     const pair = { url: request.url, node: target.node.id, socket, upstream: target.socket };
-    this.upgrades.add(pair);
+    this.connections.add(pair);
     for (const [from, to] of [[socket, target.socket], [target.socket, socket]]) {
       from.pipe(to);
       from.on("error", () => to.destroy());
       from.on("close", () => {
         to.destroy();
-        this.upgrades.delete(pair);
+        this.connections.delete(pair);
       });
     }
   }
 
-  /** The open upgrades whose URL contains `text`. */
-  upgradesOf(text) {
-    return [...this.upgrades].filter((pair) => pair.url.includes(text));
+  /** The open requests and upgrades whose URL contains `text`. */
+  connectionsOf(text) {
+    return [...this.connections].filter((pair) => pair.url.includes(text));
   }
 
-  /** Cuts the upgrades whose URL contains `text`, without a word to either side. */
+  /** Cuts the requests and upgrades whose URL contains `text`, without a word to either side. */
   cut(text) {
-    for (const { socket, upstream } of this.upgradesOf(text)) {
+    for (const { socket, upstream } of this.connectionsOf(text)) {
       socket.destroy();
       upstream.destroy();
     }

@@ -6,30 +6,28 @@ import path from "node:path";
 
 import { until } from "./wait.mjs";
 
-/** First JavaScript example of a document, written beside this module so that it finds its packages. */
-async function example(document, name) {
+/** First example of a document in a language, written beside this module so that it finds its packages. */
+async function example(document, language, name) {
   const text = await readFile(path.join(process.env.DOCS, document), "utf8");
   const file = path.join(import.meta.dirname, name);
-  await writeFile(file, text.match(/```js\n([^]*?)```/)[1]);
+  await writeFile(file, text.match(new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``))[1]);
   return file;
 }
 
 /** Runs the example, and collects its output. */
-function start(file, ...args) {
-  const child = spawn(process.execPath, [file, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+function start(program, ...args) {
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
   child.output = "";
   child.stdout.on("data", (data) => (child.output += data));
   return child;
 }
 
-/** Two users talk with the client of docs/actioncable.md. */
-export async function actionCable(address, run) {
-  const file = await example("actioncable.md", "chat.mjs");
+/** Two users talk: `of(user, peer)` starts the client of one. */
+async function talk(of, run) {
   const [alice, bob] = [`alice-${run}`, `bob-${run}`];
-  const url = `ws://${address}/cable`;
-  const clients = [start(file, url, alice, bob), start(file, url, bob, alice)];
+  const clients = [of(alice, bob), of(bob, alice)];
   try {
-    // Both are subscribed once one's line has reached the other.
+    // Both are connected once one's line has reached the other.
     clients[0].stdin.write("hello\n");
     await until("bob reads the first line", () => clients[1].output.includes(`${alice}: hello`));
     clients[1].stdin.write("hi\n");
@@ -39,4 +37,22 @@ export async function actionCable(address, run) {
   } finally {
     clients.forEach((client) => client.kill());
   }
+}
+
+/** The client of docs/actioncable.md. */
+export async function actionCable(address, run) {
+  const file = await example("actioncable.md", "js", "chat.mjs");
+  await talk((user, peer) => start(process.execPath, file, `ws://${address}/cable`, user, peer), run);
+}
+
+/** The JavaScript client of docs/socketio.md. */
+export async function socketIo(address, run) {
+  const file = await example("socketio.md", "js", "socketio_chat.mjs");
+  await talk((user, peer) => start(process.execPath, file, `http://${address}`, user, peer), run);
+}
+
+/** The Python client of docs/socketio.md. */
+export async function socketIoPython(address, run) {
+  const file = await example("socketio.md", "python", "socketio_chat.py");
+  await talk((user, peer) => start(process.env.PYTHON, file, `http://${address}`, user, peer), run);
 }

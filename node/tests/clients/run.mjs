@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { Cluster, Proxy } from "./cluster.mjs";
-import { actionCable } from "./documents.mjs";
+import { actionCable, socketIo, socketIoPython } from "./documents.mjs";
 import { Scenario } from "./scenario.mjs";
 
 /** Clients by name: the module of the adapter, its class, and what distinguishes this use of it. */
@@ -18,11 +18,16 @@ const CLIENTS = {
   "anycable-base": ["anycable", "BaseClient", { header: true }],
   "anycable-extended": ["anycable", "ExtendedClient", {}],
   "anycable-extended-header": ["anycable", "ExtendedClient", { header: true }],
+  "socketio-websocket": ["socketio", "default", { transports: ["websocket"] }],
+  "socketio-polling": ["socketio", "default", { transports: ["polling"] }],
+  "socketio-upgrade": ["socketio", "default", { transports: ["polling", "websocket"] }],
 };
 
 /** Examples of the documents by name. */
 const EXAMPLES = {
   "docs-actioncable": actionCable,
+  "docs-socketio": socketIo,
+  "docs-socketio-python": socketIoPython,
 };
 
 const known = [...Object.keys(CLIENTS), ...Object.keys(EXAMPLES)];

@@ -143,8 +143,8 @@ export class Scenario {
   /** A node that is killed takes nothing along, whoever was connected to it; back again it serves as before. */
   async kill(alice, bob, carol) {
     const [{ node }] = await until("alice is connected", () => {
-      const upgrades = this.proxy.upgradesOf(alice.device);
-      return upgrades.length > 0 && upgrades;
+      const connections = this.proxy.connectionsOf(alice.device);
+      return connections.length > 0 && connections;
     });
     const sending = Promise.all([alice, bob, carol].map((client) => this.sendMany(client, 2 * MESSAGES)));
     this.cluster.kill(node);

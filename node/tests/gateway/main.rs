@@ -26,7 +26,8 @@ mod server_internals;
 mod sessions;
 mod slow_consumer;
 mod socketio;
-mod socketio_client;
+#[cfg(feature = "conformance")]
+mod socketio_echo;
 mod socketio_limits;
 mod socketio_poll;
 mod sse;

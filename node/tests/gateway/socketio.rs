@@ -3,11 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::socketio_client::SocketIo;
-use node::testkit::{Client, HumanDuration, Node, eventually, get, group, masked};
+use node::testkit::{Client, HumanDuration, Node, SocketIoClient, eventually, get, group, masked};
 
 /// Sends a message and returns its place.
-async fn say(client: &mut SocketIo, c: &str, cid: &str) -> Value {
+async fn say(client: &mut SocketIoClient, c: &str, cid: &str) -> Value {
     let ack = client
         .ask("send", json!({"c": c, "cid": cid, "b": {"text": cid}}))
         .await;
@@ -18,7 +17,7 @@ async fn say(client: &mut SocketIo, c: &str, cid: &str) -> Value {
 #[tokio::test]
 async fn handshake_has_the_five_fields_of_the_engine() {
     let node = Node::start().await;
-    let socket = SocketIo::open(node.addr()).await;
+    let socket = SocketIoClient::open(node.addr()).await;
     let mut open = socket.open.clone();
     let sid = open["sid"].take();
     assert!(sid.as_str().unwrap().len() >= 34, "{sid}");
@@ -31,7 +30,7 @@ async fn handshake_has_the_five_fields_of_the_engine() {
 #[tokio::test]
 async fn connect_opens_the_session_of_its_token() {
     let node = Node::start().await;
-    let mut socket = SocketIo::open(node.addr()).await;
+    let mut socket = SocketIoClient::open(node.addr()).await;
     let ready = socket
         .connect(json!({"token": "dev:alice", "device": "phone"}))
         .await;
@@ -48,7 +47,7 @@ async fn connect_opens_the_session_of_its_token() {
 async fn refused_connect_has_the_code_of_the_protocol() {
     let node = Node::start().await;
     for auth in [json!({"token": "nonsense"}), json!({})] {
-        let mut socket = SocketIo::open(node.addr()).await;
+        let mut socket = SocketIoClient::open(node.addr()).await;
         let refusal = socket.refused(auth).await;
         assert_eq!(
             (&refusal["message"], &refusal["data"]["http"]),
@@ -56,7 +55,7 @@ async fn refused_connect_has_the_code_of_the_protocol() {
         );
         assert_eq!(socket.last_packets().await, (vec![], 4401));
     }
-    let mut socket = SocketIo::open(node.addr()).await;
+    let mut socket = SocketIoClient::open(node.addr()).await;
     let refusal = socket.refused(json!({"token": 7})).await;
     assert_eq!(refusal["message"], "bad_request");
     socket.connect(json!({"token": "dev:alice"})).await;
@@ -65,7 +64,7 @@ async fn refused_connect_has_the_code_of_the_protocol() {
 #[tokio::test]
 async fn only_the_main_namespace_exists() {
     let node = Node::start().await;
-    let mut socket = SocketIo::open(node.addr()).await;
+    let mut socket = SocketIoClient::open(node.addr()).await;
     socket.client.send(r#"40/admin,{"token":"dev:alice"}"#).await;
     assert_eq!(
         socket.packet().await,
@@ -77,7 +76,7 @@ async fn only_the_main_namespace_exists() {
 #[tokio::test]
 async fn client_that_never_connects_is_closed() {
     let node = Node::with(|config| config.tuning.auth_timeout = HumanDuration::millis(300)).await;
-    let mut socket = SocketIo::open(node.addr()).await;
+    let mut socket = SocketIoClient::open(node.addr()).await;
     assert_eq!(socket.last_packets().await, (vec![], 4210));
 }
 
@@ -85,7 +84,7 @@ async fn client_that_never_connects_is_closed() {
 async fn events_are_commands_and_acks_their_responses() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let s = say(&mut bob, &c, "k1").await;
     let again = bob
         .ask("message", json!({"c": c, "cid": "k1", "b": {"text": "k1"}}))
@@ -98,7 +97,7 @@ async fn events_are_commands_and_acks_their_responses() {
     );
     let page = bob.ask("hist", json!({"c": c, "after": 0})).await;
     assert_eq!(page["events"].as_array().unwrap().last().unwrap()["s"], s);
-    let mut dave = SocketIo::of(node.addr(), "dave").await;
+    let mut dave = SocketIoClient::of(node.addr(), "dave").await;
     let refusal = dave.ask("send", json!({"c": c, "cid": "k", "b": {}})).await;
     assert_eq!(
         (&refusal["t"], &refusal["code"]),
@@ -110,7 +109,7 @@ async fn events_are_commands_and_acks_their_responses() {
 async fn without_an_ack_only_errors_come_back() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     bob.emit("send", json!({"c": c, "cid": "k1", "b": {"text": "quiet"}}))
         .await;
     bob.emit("dance", json!({})).await;
@@ -126,7 +125,7 @@ async fn without_an_ack_only_errors_come_back() {
 #[tokio::test]
 async fn what_is_no_command_is_refused_and_the_connection_stays() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     for (ack, event) in [
         (1, r#"["dance",{}]"#),
         (2, r#"["send"]"#),
@@ -151,8 +150,8 @@ async fn events_of_all_transports_reach_each_other() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob", "carol"]).await;
     let mut alice = node.client("alice").await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
-    let mut carol = SocketIo::of(node.addr(), "carol").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
+    let mut carol = SocketIoClient::of(node.addr(), "carol").await;
     let send = json!({"t": "send", "id": 2, "c": c, "cid": "native", "b": {"text": "hi"}});
     let ack = alice.ask(2, &send.to_string()).await;
     let event = bob.event("msg").await;
@@ -177,8 +176,8 @@ async fn events_of_all_transports_reach_each_other() {
 async fn client_recovers_behind_its_offset() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let mut alice = SocketIo::of(node.addr(), "alice").await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut alice = SocketIoClient::of(node.addr(), "alice").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     say(&mut alice, &c, "before").await;
     while bob.event("msg").await["cid"] != "before" {}
     let (pid, offset) = (bob.pid.clone(), bob.offset.clone());
@@ -186,7 +185,7 @@ async fn client_recovers_behind_its_offset() {
     for cid in ["missed 1", "missed 2"] {
         say(&mut alice, &c, cid).await;
     }
-    let mut bob = SocketIo::open(node.addr()).await;
+    let mut bob = SocketIoClient::open(node.addr()).await;
     let ready = bob
         .connect(json!({"token": "dev:bob", "pid": pid, "offset": offset}))
         .await;
@@ -194,7 +193,7 @@ async fn client_recovers_behind_its_offset() {
     for cid in ["missed 1", "missed 2"] {
         assert_eq!(bob.event("msg").await["cid"], cid, "in order, and nothing twice");
     }
-    let mut other = SocketIo::open(node.addr()).await;
+    let mut other = SocketIoClient::open(node.addr()).await;
     let unknown = format!("1{}:3", "0".repeat(32));
     let ready = other
         .connect(json!({"token": "dev:bob", "pid": pid, "offset": unknown}))
@@ -207,8 +206,8 @@ async fn client_recovers_behind_its_offset() {
 async fn pong_moves_the_delivered_cursor() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
-    let mut alice = SocketIo::of(node.addr(), "alice").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
+    let mut alice = SocketIoClient::of(node.addr(), "alice").await;
     let s = say(&mut alice, &c, "first").await;
     while bob.event("msg").await["s"] != s {}
     // A ping follows the event.
@@ -227,8 +226,8 @@ async fn pong_moves_the_delivered_cursor() {
 async fn removal_is_the_last_event_of_a_conversation() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
-    let mut alice = SocketIo::of(node.addr(), "alice").await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut alice = SocketIoClient::of(node.addr(), "alice").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let kicked = alice
         .ask("kick", json!({"c": c, "cid": "out", "who": "bob"}))
         .await;
@@ -248,7 +247,7 @@ async fn removal_is_the_last_event_of_a_conversation() {
 #[tokio::test]
 async fn event_auth_renews_the_token_of_the_same_user() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let renewed = bob.ask("auth", json!({"token": "dev:bob"})).await;
     assert_eq!((&renewed["t"], &renewed["user"]), (&json!("ready"), &json!("bob")));
     let refused = bob.ask("auth", json!({"token": "dev:carol"})).await;
@@ -260,12 +259,12 @@ async fn event_auth_renews_the_token_of_the_same_user() {
 }
 
 #[tokio::test]
-async fn displaced_client_is_told_and_stays_disconnected() {
+async fn displaced_client_receives_bye_and_stays_disconnected() {
     let node = Node::start().await;
     let auth = |instance: &str| json!({"token": "dev:bob", "device": "phone", "instance": instance});
-    let mut first = SocketIo::open(node.addr()).await;
+    let mut first = SocketIoClient::open(node.addr()).await;
     first.connect(auth("a")).await;
-    let mut second = SocketIo::open(node.addr()).await;
+    let mut second = SocketIoClient::open(node.addr()).await;
     second.connect(auth("b")).await;
     let (packets, code) = first.last_packets().await;
     assert_eq!(code, 4409);
@@ -276,7 +275,7 @@ async fn displaced_client_is_told_and_stays_disconnected() {
 #[tokio::test]
 async fn stopped_node_ends_the_transport_and_the_client_comes_back() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let stopping = tokio::spawn(async move { node.stop().await });
     let (packets, code) = bob.last_packets().await;
     assert_eq!(code, 4012);
@@ -288,11 +287,11 @@ async fn stopped_node_ends_the_transport_and_the_client_comes_back() {
 #[tokio::test]
 async fn client_that_leaves_recovers_nothing() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let auth = json!({"token": "dev:bob", "pid": bob.pid, "offset": bob.offset});
     bob.client.send("41").await;
     assert_eq!(bob.last_packets().await.0.len(), 0);
-    let mut bob = SocketIo::open(node.addr()).await;
+    let mut bob = SocketIoClient::open(node.addr()).await;
     assert_eq!(bob.connect(auth).await["resumed"], json!(false));
 }
 

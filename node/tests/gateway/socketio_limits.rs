@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::socketio_client::SocketIo;
-use node::testkit::{Client, HumanDuration, HumanSize, Node, TEXT, masked};
+use node::testkit::{Client, HumanDuration, HumanSize, Node, SocketIoClient, TEXT, masked};
 
 #[tokio::test]
 async fn malformed_packets_end_the_connection() {
@@ -24,7 +23,7 @@ async fn malformed_packets_end_the_connection() {
         "bAQID",
         &deep,
     ] {
-        let mut bob = SocketIo::of(node.addr(), "bob").await;
+        let mut bob = SocketIoClient::of(node.addr(), "bob").await;
         bob.client.send(packet).await;
         let (packets, code) = bob.last_packets().await;
         let packet = &packet[..packet.len().min(40)];
@@ -32,19 +31,19 @@ async fn malformed_packets_end_the_connection() {
         assert_eq!(packets.last().unwrap(), "41", "{packet}");
     }
     for packet in [r#"42["send",{}]"#, "41"] {
-        let mut stranger = SocketIo::open(node.addr()).await;
-        stranger.client.send(packet).await;
-        assert_eq!(stranger.last_packets().await, (vec![], 4400), "before CONNECT");
+        let mut unconnected = SocketIoClient::open(node.addr()).await;
+        unconnected.client.send(packet).await;
+        assert_eq!(unconnected.last_packets().await, (vec![], 4400), "before CONNECT");
     }
 }
 
 #[tokio::test]
 async fn binary_messages_belong_to_a_packet() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     bob.client.raw(&masked(2, true, b"\x01")).await;
     assert_eq!(bob.last_packets().await.1, 4400);
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     bob.client
         .send(r#"452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#)
         .await;
@@ -57,20 +56,20 @@ async fn binary_messages_belong_to_a_packet() {
 #[tokio::test]
 async fn oversized_messages_end_the_connection() {
     let node = Node::start().await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     bob.client.raw(&masked(TEXT, true, &vec![b' '; 70_000])).await;
     assert_eq!(bob.last_packets().await.1, 1009);
-    let mut stranger = SocketIo::open(node.addr()).await;
+    let mut unconnected = SocketIoClient::open(node.addr()).await;
     let token = json!({"token": "x".repeat(13_000)});
-    stranger.client.send(&format!("40{token}")).await;
-    assert_eq!(stranger.last_packets().await.1, 1009, "before CONNECT");
+    unconnected.client.send(&format!("40{token}")).await;
+    assert_eq!(unconnected.last_packets().await.1, 1009, "before CONNECT");
 }
 
 #[tokio::test]
 async fn flood_of_packets_without_a_request_ends_the_connection() {
     let node = Node::start().await;
     for packet in ["3", "6", "43[]", "40/other,"] {
-        let mut bob = SocketIo::of(node.addr(), "bob").await;
+        let mut bob = SocketIoClient::of(node.addr(), "bob").await;
         let packet = if packet == "43[]" { "437[]" } else { packet };
         for _ in 0..5_000 {
             bob.client.raw(&masked(TEXT, true, packet.as_bytes())).await;
@@ -85,7 +84,7 @@ async fn commands_above_the_rate_wait_instead_of_being_refused() {
         config.limits.sends_per_second = 5;
     })
     .await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     for n in 0..30 {
         let send = json!(["send", {"to": "alice", "cid": format!("k{n}"), "b": {}}]);
         bob.client.send(&format!("42{n}{send}")).await;
@@ -102,7 +101,7 @@ async fn client_that_answers_no_ping_is_closed() {
         config.session.idle_timeout = HumanDuration::millis(600);
     })
     .await;
-    let mut bob = SocketIo::of(node.addr(), "bob").await;
+    let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     assert_eq!(
         (&bob.open["pingInterval"], &bob.open["pingTimeout"]),
         (&json!(300), &json!(300))

@@ -8,3 +8,4 @@ mod many;
 mod moments;
 mod removed;
 mod resume;
+mod socketio;

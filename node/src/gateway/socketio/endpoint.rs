@@ -1,32 +1,37 @@
-//! Requests at the path of the engine: connections over a WebSocket, connections that poll, and the upgrade of these.
+//! Requests at the path of an engine: connections over a WebSocket, connections that poll, and the upgrade of these.
 
 use std::rc::Rc;
-use std::time::Instant;
 
-use actix_web::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, UPGRADE};
+use actix_web::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use protocol::ErrorCode;
 
-use super::commands::SocketIoCommands;
-use super::connection::{SocketIoConnection, queued_packet};
+use super::connection::queued_packet;
+use super::engine_app::EngineApp;
+use super::engine_entry::EngineEntry;
 use super::engine_id::EngineId;
 use super::engine_packets::{PolledPackets, WebSocketPackets};
 use super::engine_query::{EngineQuery, EngineRefusal, EngineTransport};
 use super::engine_reader::EngineReader;
 use super::engine_settings::EngineSettings;
-use super::engine_table::{EngineEntry, EngineTable};
+use super::engine_table::{EngineTable, FoundEngine};
 use super::handler::WebSocketReader;
 use super::polled_connection::{self, PolledSocket};
 use super::server_packet;
 use super::upgrade::{UpgradeReader, UpgradedMessages};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
-use crate::gateway::problem::Problem;
+use crate::gateway::connection_limit::UNKNOWN_BYTES;
+use crate::gateway::problem::{Problem, problem};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::gateway::websocket::{Meter, Subprotocols, check_upgrade};
+use crate::gateway::websocket::{Subprotocols, check_upgrade};
 use crate::session::{ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext};
+
+/// Result of a request: a response, a refusal of the node, or one of the engine.
+type Served = Result<Result<HttpResponse, Problem>, EngineRefusal>;
 
 /// The protocol has no subprotocol.
 const SUBPROTOCOLS: Subprotocols = Subprotocols {
@@ -34,18 +39,22 @@ const SUBPROTOCOLS: Subprotocols = Subprotocols {
     required: false,
 };
 
-/// Registers the endpoint at its path, with and without a slash behind it; with an empty path there is none.
-pub(in crate::gateway) fn routes(path: &str) -> impl FnOnce(&mut web::ServiceConfig) {
+/// Content type of a binary payload, which version 4 of the engine does not have.
+const BINARY: &[u8] = b"application/octet-stream";
+
+/// Registers the endpoint of an application at its path, with and without a slash behind it; with an empty path there is
+/// none.
+pub(super) fn routes<A: EngineApp>(path: &str) -> impl FnOnce(&mut web::ServiceConfig) + use<A> {
     let path = path.trim_end_matches('/').to_owned();
     move |config| {
         if !path.is_empty() {
             let paths = [path.clone(), format!("{path}/")];
-            config.service(web::resource(paths).to(serve));
+            config.service(web::resource(paths).to(serve::<A>));
         }
     }
 }
 
-async fn serve(
+async fn serve<A: EngineApp>(
     request: HttpRequest,
     payload: web::Payload,
     worker: web::Data<Rc<WorkerContext>>,
@@ -57,20 +66,33 @@ async fn serve(
         Ok(query) => query,
         Err(refusal) => return refusal.response(),
     };
+    if !A::is_served(&worker.config) {
+        return problem(ErrorCode::NotFound, "there is no such resource");
+    }
+    let settings = A::settings(&worker.config);
     let method = request.method().clone();
     let served = match (transport, sid) {
-        (EngineTransport::Polling, Some(sid)) if method == Method::GET => poll(&request, &table, &sid).await,
+        (EngineTransport::Polling, Some(sid)) if method == Method::GET => {
+            poll(&request, &table, &settings, &sid).await
+        }
         (EngineTransport::Polling, Some(sid)) if method == Method::POST => {
-            post((&request, payload), &worker, &table, &sid).await
+            post((&request, payload), &table, &settings, &sid).await
         }
         (_, Some(_)) if method != Method::GET => Err(EngineRefusal::BadRequest),
         (_, None) if method != Method::GET => Err(EngineRefusal::Method),
-        (EngineTransport::Polling, _) => Ok(open_polled(&request, &worker, &greetings, &table)),
+        (EngineTransport::Polling, _) => {
+            Ok(open_polled::<A>(&request, &worker, &greetings, &table))
+        }
         (EngineTransport::WebSocket, _) if !asks_for_upgrade(&request) => Err(EngineRefusal::BadRequest),
-        (EngineTransport::WebSocket, None) => Ok(open((&request, payload), &worker, &greetings)),
-        (EngineTransport::WebSocket, Some(sid)) => table
-            .find(&sid)
-            .map(|engine| upgrade((&request, payload), &worker, &greetings, engine)),
+        (EngineTransport::WebSocket, None) => Ok(open::<A>((&request, payload), &worker, &greetings)),
+        (EngineTransport::WebSocket, Some(sid)) => match table.find(&sid) {
+            Ok(FoundEngine::Here(engine)) => {
+                Ok(upgrade::<A>((&request, payload), &worker, &greetings, engine))
+            }
+            // The client goes on with its polls.
+            Ok(FoundEngine::Elsewhere(_)) => Err(EngineRefusal::BadRequest),
+            Err(refusal) => Err(refusal),
+        },
     };
     match served {
         Ok(Ok(response)) => response,
@@ -79,11 +101,8 @@ async fn serve(
     }
 }
 
-/// Result of a request: a response, a refusal of the node, or one of the engine.
-type Served = Result<Result<HttpResponse, Problem>, EngineRefusal>;
-
 /// Opens an engine connection that polls.
-fn open_polled(
+fn open_polled<A: EngineApp>(
     request: &HttpRequest,
     worker: &Rc<WorkerContext>,
     greetings: &UnauthenticatedConnections,
@@ -93,21 +112,21 @@ fn open_polled(
     let peer = request.peer_addr().map(|peer| peer.ip());
     let address = admission::client(request.headers(), peer, &worker.config.server);
     let guard = greetings.admit(address)?;
-    let settings = EngineSettings::from(&*worker.config);
+    let settings = A::settings(&worker.config);
     let (id, calls) = table.add();
     let socket = PolledSocket::new(&calls, guard);
     let bounds = QueueBounds::from(&*worker.config);
     let link = ConnectionHandle::new(OutboundQueue::new(bounds), socket.handle());
-    let client = Rc::new(SocketIoConnection::default());
-    let commands = SocketIoCommands::open(worker, &link, client.clone(), &settings);
+    let output = A::output();
+    let input = A::input(worker, &link, output.clone(), &settings);
     let metrics = worker.metrics.clone();
-    let reader = EngineReader::new(commands, link.clone(), metrics.clone());
+    let reader = EngineReader::new(input, link.clone(), metrics.clone());
     polled_connection::start(
         (table.clone(), id),
         calls,
         (socket, link),
-        (reader, PolledPackets(client)),
-        (Meter::new(&worker.config, Instant::now()), metrics),
+        (reader, PolledPackets(output)),
+        (A::meter(&worker.config), metrics),
     );
     let mut packet = BytesMut::new();
     server_packet::open(&mut packet, &id.to_string(), true, &settings);
@@ -115,37 +134,50 @@ fn open_polled(
 }
 
 /// Waits for the next payload of a connection.
-async fn poll(request: &HttpRequest, table: &EngineTable, sid: &str) -> Served {
+async fn poll(request: &HttpRequest, table: &EngineTable, settings: &EngineSettings, sid: &str) -> Served {
     let engine = table.find(sid)?;
-    identify(request, &engine);
-    let payload = engine.poll().await?;
-    identify(request, &engine);
+    let payload = engine.poll(settings.ping_interval).await?;
+    if let FoundEngine::Here(entry) = &engine
+        && entry.is_identified()
+    {
+        identify(request);
+    }
     Ok(Ok(payload_response(payload)))
 }
 
 /// Hands the payload of a request to a connection.
 async fn post(
     (request, payload): (&HttpRequest, web::Payload),
-    worker: &WorkerContext,
     table: &EngineTable,
+    settings: &EngineSettings,
     sid: &str,
 ) -> Served {
     let engine = table.find(sid)?;
-    // Lifts the bound on unidentified data before the body is read.
-    identify(request, &engine);
+    // Lifts the bound on unidentified data before the body is read. Another node is asked only for a body that may
+    // exceed it.
+    let is_asked = matches!(engine, FoundEngine::Here(_)) || !is_small(request);
+    if is_asked && engine.is_identified().await? {
+        identify(request);
+    }
     let content_type = request.headers().get(CONTENT_TYPE);
-    let is_binary = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
-    if is_binary {
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(BINARY)) {
         return Err(EngineRefusal::BadRequest);
     }
-    let Some(payload) = read_body(payload, EngineSettings::from(&*worker.config).max_payload).await? else {
+    let Some(payload) = read_body(payload, settings.max_payload).await? else {
         return Ok(Ok(HttpResponse::build(StatusCode::PAYLOAD_TOO_LARGE).finish()));
     };
-    engine.post(payload).await?;
+    engine.post(payload, settings.ping_interval).await?;
     Ok(Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body("ok")))
+}
+
+/// Returns true if the body of a request is within the bound on unidentified data for certain.
+fn is_small(request: &HttpRequest) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: usize| length <= UNKNOWN_BYTES / 2)
 }
 
 /// Reads the text of a body. `None`: it is longer than `max` bytes.
@@ -166,7 +198,7 @@ async fn read_body(mut payload: web::Payload, max: usize) -> Result<Option<Strin
 }
 
 /// Opens the WebSocket that replaces the polls of a connection.
-fn upgrade(
+fn upgrade<A: EngineApp>(
     connection: (&HttpRequest, web::Payload),
     worker: &Rc<WorkerContext>,
     greetings: &UnauthenticatedConnections,
@@ -174,22 +206,17 @@ fn upgrade(
 ) -> Result<HttpResponse, Problem> {
     let checked = check_upgrade(connection.0, worker, SUBPROTOCOLS)?;
     let unauthenticated = (!engine.is_identified()).then_some(greetings);
-    let meter = Meter::new(&worker.config, Instant::now());
-    let max = EngineSettings::from(&*worker.config).max_payload;
-    checked.open(
-        connection,
-        worker,
-        unauthenticated,
-        (meter, UpgradedMessages),
-        |link| UpgradeReader::new(link, engine, max),
-    )
+    let framing = (A::meter(&worker.config), UpgradedMessages);
+    let max = A::settings(&worker.config).max_payload;
+    checked.open(connection, worker, unauthenticated, framing, |link| {
+        UpgradeReader::new(link, engine, max)
+    })
 }
 
-/// Marks the connection of a request as that of an authenticated client, whose id nobody can guess.
-fn identify(request: &HttpRequest, engine: &EngineEntry) {
-    if engine.is_identified()
-        && let Some(connection) = TrackedConnection::under(request)
-    {
+/// Marks the connection of a request as that of an authenticated client. The id of the engine proves it: nobody can guess
+/// it.
+fn identify(request: &HttpRequest) {
+    if let Some(connection) = TrackedConnection::under(request) {
         connection.identified();
     }
 }
@@ -202,23 +229,22 @@ fn payload_response(payload: Bytes) -> HttpResponse {
 }
 
 /// Opens an engine connection over a WebSocket.
-fn open(
+fn open<A: EngineApp>(
     connection: (&HttpRequest, web::Payload),
     worker: &Rc<WorkerContext>,
     greetings: &UnauthenticatedConnections,
 ) -> Result<HttpResponse, Problem> {
     let checked = check_upgrade(connection.0, worker, SUBPROTOCOLS)?;
-    let settings = EngineSettings::from(&*worker.config);
-    let client = Rc::new(SocketIoConnection::default());
-    let meter = Meter::new(&worker.config, Instant::now());
-    let packets = WebSocketPackets(client.clone());
-    checked.open(connection, worker, Some(greetings), (meter, packets), |link| {
+    let settings = A::settings(&worker.config);
+    let output = A::output();
+    let framing = (A::meter(&worker.config), WebSocketPackets(output.clone()));
+    checked.open(connection, worker, Some(greetings), framing, |link| {
         // The id is of no use: the connection ends with its WebSocket.
         let id = EngineId::draw(0).to_string();
         let packet = queued_packet(|out| server_packet::open(out, &id, false, &settings));
         link.outbox(|outbox| outbox.answer(packet));
-        let commands = SocketIoCommands::open(worker, link, client, &settings);
-        WebSocketReader(EngineReader::new(commands, link.clone(), worker.metrics.clone()))
+        let input = A::input(worker, link, output, &settings);
+        WebSocketReader(EngineReader::new(input, link.clone(), worker.metrics.clone()))
     })
 }
 

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_ends_a_connection_after_interval_and_timeout() {
+    fn idle_connection_ends_after_interval_and_timeout() {
         let settings = EngineSettings::default();
         let policy = settings.policy();
         assert_eq!(policy.ping, PingInterval::Every(Duration::from_secs(25)));

@@ -1,19 +1,19 @@
-//! Engine connections of a node that poll. Requests arrive on any thread, and each connection lives on one.
+//! Engine connections of a node that poll. Requests arrive on any thread and on any node, and each connection lives on
+//! one thread of one node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
 
+use super::engine_entry::{EngineCalls, EngineEntry};
 use super::engine_id::EngineId;
 use super::engine_query::EngineRefusal;
-use crate::session::messages::Disconnect;
-
-/// Bound of the queued calls of one connection. One request of each kind is served at a time.
-const CALLS: usize = 4;
+use crate::forwarding::{ForwardedAction, ForwardedResponse, HeldConnections, RequestForwarder};
 
 /// Connections that poll. Cheap to clone.
 #[derive(Clone)]
@@ -23,73 +23,38 @@ pub(in crate::gateway) struct EngineTable {
 
 struct Inner {
     node: u64,
-    entries: Mutex<HashMap<u128, EngineEntry>>,
+    forwarder: RequestForwarder,
+    entries: EngineEntries,
 }
 
-/// Connection that polls, as seen by its requests.
-#[derive(Clone)]
-pub(super) struct EngineEntry {
-    output: mpsc::Sender<OutputCall>,
-    input: mpsc::Sender<InputCall>,
-    is_polling: Arc<AtomicBool>,
-    is_posting: Arc<AtomicBool>,
-    is_identified: Arc<AtomicBool>,
+/// Connections of this node by the random part of their ids.
+#[derive(Clone, Default)]
+struct EngineEntries(Arc<Mutex<HashMap<u128, EngineEntry>>>);
+
+/// Connection of this node or of another one.
+pub(super) enum FoundEngine {
+    Here(EngineEntry),
+    Elsewhere(RemoteEngine),
 }
 
-/// Ends of the channels for the two tasks of a connection.
-pub(super) struct EngineCalls {
-    pub(super) output: mpsc::Receiver<OutputCall>,
-    pub(super) input: mpsc::Receiver<InputCall>,
-    /// Set once the client is authenticated.
-    pub(super) is_identified: Arc<AtomicBool>,
+/// Connection of another node.
+pub(super) struct RemoteEngine {
+    id: EngineId,
+    forwarder: RequestForwarder,
 }
-
-/// Call to the output of a connection.
-pub(super) enum OutputCall {
-    /// Answers with the next payload.
-    Poll(oneshot::Sender<Bytes>),
-    /// Announces an upgrade. Answered with false if another one has begun.
-    Probe(oneshot::Sender<bool>),
-    /// Ends an upgrade that did not come about.
-    EndProbe,
-    /// Sends all payloads to this channel from now on.
-    Upgrade(mpsc::Sender<Bytes>),
-}
-
-/// Call to the input of a connection.
-pub(super) enum InputCall {
-    /// Payload of a request. Answered once its packets are accepted.
-    Post(String, oneshot::Sender<PostResult>),
-    /// Packets of the WebSocket that replaced the polls.
-    Packets(Vec<SocketMessage>, oneshot::Sender<()>),
-    Disconnect(Disconnect),
-}
-
-/// Message of a WebSocket.
-#[derive(Debug)]
-pub(super) enum SocketMessage {
-    Text(String),
-    Binary(Bytes),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PostResult {
-    Accepted,
-    /// The connection is closed.
-    Refused,
-}
-
-/// Marks that a request of one kind is being served.
-struct ServedRequest(Arc<AtomicBool>);
 
 // === impl EngineTable ===
 
 impl EngineTable {
-    pub(in crate::gateway) fn new(node: u64) -> EngineTable {
+    /// Creates the table of a node. Requests that other nodes forward are served from it.
+    pub(in crate::gateway) fn new(node: u64, forwarder: RequestForwarder) -> EngineTable {
+        let entries = EngineEntries::default();
+        forwarder.hold(Arc::new(entries.clone()));
         EngineTable {
             inner: Arc::new(Inner {
                 node,
-                entries: Mutex::default(),
+                forwarder,
+                entries,
             }),
         }
     }
@@ -97,129 +62,128 @@ impl EngineTable {
     /// Adds a connection under a new id.
     pub(super) fn add(&self) -> (EngineId, EngineCalls) {
         let id = EngineId::draw(self.inner.node);
-        let (output, output_calls) = mpsc::channel(CALLS);
-        let (input, input_calls) = mpsc::channel(CALLS);
-        let is_identified = Arc::<AtomicBool>::default();
-        let entry = EngineEntry {
-            output,
-            input,
-            is_polling: Arc::default(),
-            is_posting: Arc::default(),
-            is_identified: is_identified.clone(),
-        };
-        self.inner.entries.lock().insert(id.secret, entry);
-        let calls = EngineCalls {
-            output: output_calls,
-            input: input_calls,
-            is_identified,
-        };
+        let (entry, calls) = EngineEntry::new();
+        self.inner.entries.0.lock().insert(id.secret, entry);
         (id, calls)
     }
 
     pub(super) fn remove(&self, id: EngineId) {
-        self.inner.entries.lock().remove(&id.secret);
+        self.inner.entries.0.lock().remove(&id.secret);
     }
 
     /// Returns the connection with this id.
     ///
     /// # Errors
     /// The refusal of an unknown id.
-    pub(super) fn find(&self, id: &str) -> Result<EngineEntry, EngineRefusal> {
+    pub(super) fn find(&self, id: &str) -> Result<FoundEngine, EngineRefusal> {
         let id: EngineId = id.parse().map_err(|_| EngineRefusal::UnknownId)?;
-        let entries = self.inner.entries.lock();
-        let entry = entries.get(&id.secret).filter(|_| id.node == self.inner.node);
-        entry.cloned().ok_or(EngineRefusal::UnknownId)
+        if id.node != self.inner.node {
+            let forwarder = self.inner.forwarder.clone();
+            return Ok(FoundEngine::Elsewhere(RemoteEngine { id, forwarder }));
+        }
+        let entry = self.inner.entries.find(id.secret);
+        entry.map(FoundEngine::Here).ok_or(EngineRefusal::UnknownId)
     }
 }
 
-// === impl EngineEntry ===
+// === impl FoundEngine ===
 
-impl EngineEntry {
-    /// Returns true once the client is authenticated.
-    pub(super) fn is_identified(&self) -> bool {
-        self.is_identified.load(Ordering::Relaxed)
-    }
-
-    /// Waits for the next payload.
+impl FoundEngine {
+    /// Returns true if the client is authenticated.
     ///
     /// # Errors
-    /// A second poll at once, which ends the connection, and a connection that has ended or was upgraded.
-    pub(super) async fn poll(&self) -> Result<Bytes, EngineRefusal> {
-        let Some(_served) = ServedRequest::begin(&self.is_polling) else {
-            self.end(Disconnect::Lost).await;
-            return Err(EngineRefusal::BadRequest);
-        };
-        let (sender, payload) = oneshot::channel();
-        let called = self.output.send(OutputCall::Poll(sender)).await;
-        called.map_err(|_| EngineRefusal::UnknownId)?;
-        payload.await.map_err(|_| EngineRefusal::BadRequest)
-    }
-
-    /// Hands over a payload, and waits until its packets are accepted.
-    ///
-    /// # Errors
-    /// A second request at once and a malformed payload, which both end the connection, and a connection that has ended
-    /// or was upgraded.
-    pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
-        let Some(_served) = ServedRequest::begin(&self.is_posting) else {
-            self.end(Disconnect::Lost).await;
-            return Err(EngineRefusal::BadRequest);
-        };
-        let (sender, result) = oneshot::channel();
-        let called = self.input.send(InputCall::Post(payload, sender)).await;
-        called.map_err(|_| EngineRefusal::UnknownId)?;
-        match result.await {
-            Ok(PostResult::Accepted) => Ok(()),
-            Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
+    /// The refusal of an unknown connection.
+    pub(super) async fn is_identified(&self) -> Result<bool, EngineRefusal> {
+        match self {
+            FoundEngine::Here(entry) => Ok(entry.is_identified()),
+            FoundEngine::Elsewhere(engine) => {
+                let found = engine.request(ForwardedAction::Find, Duration::ZERO).await;
+                found.map(|(is_identified, _)| is_identified)
+            }
         }
     }
 
-    /// Begins an upgrade. Returns false if it is not possible.
-    pub(super) async fn probe(&self) -> bool {
-        let (sender, begun) = oneshot::channel();
-        let called = self.output.send(OutputCall::Probe(sender)).await;
-        called.is_ok() && begun.await == Ok(true)
+    /// Waits for the next payload. `wait`: time after which there is one for certain.
+    ///
+    /// # Errors
+    /// The refusals of [`EngineEntry::poll`].
+    pub(super) async fn poll(&self, wait: Duration) -> Result<Bytes, EngineRefusal> {
+        match self {
+            FoundEngine::Here(entry) => entry.poll().await,
+            FoundEngine::Elsewhere(engine) => {
+                let polled = engine.request(ForwardedAction::Poll, wait).await;
+                polled.map(|(_, payload)| payload)
+            }
+        }
     }
 
-    pub(super) async fn end_probe(&self) {
-        // An error means that the connection has ended.
-        let _over = self.output.send(OutputCall::EndProbe).await;
-    }
-
-    /// Completes an upgrade. Returns the payloads of the connection from now on.
-    pub(super) async fn upgrade(&self) -> Option<mpsc::Receiver<Bytes>> {
-        // One payload at a time: further packets stay in the outbound queue, where the slow-consumer policy applies.
-        let (sender, payloads) = mpsc::channel(1);
-        let called = self.output.send(OutputCall::Upgrade(sender)).await;
-        called.is_ok().then_some(payloads)
-    }
-
-    /// Hands over messages, and waits until they are accepted. Returns false if the connection has ended.
-    pub(super) async fn packets(&self, messages: Vec<SocketMessage>) -> bool {
-        let (sender, accepted) = oneshot::channel();
-        let called = self.input.send(InputCall::Packets(messages, sender)).await;
-        called.is_ok() && accepted.await.is_ok()
-    }
-
-    /// Ends the connection from the client's side.
-    pub(super) async fn end(&self, disconnect: Disconnect) {
-        // The waiting poll gets the close packet. An error means that the connection has ended.
-        let _over = self.input.send(InputCall::Disconnect(disconnect)).await;
+    /// Hands over a payload. `wait`: time in which its packets are accepted.
+    ///
+    /// # Errors
+    /// The refusals of [`EngineEntry::post`].
+    pub(super) async fn post(&self, payload: String, wait: Duration) -> Result<(), EngineRefusal> {
+        match self {
+            FoundEngine::Here(entry) => entry.post(payload).await,
+            FoundEngine::Elsewhere(engine) => {
+                let posted = engine.request(ForwardedAction::Post(payload), wait).await;
+                posted.map(drop)
+            }
+        }
     }
 }
 
-// === impl ServedRequest ===
+// === impl EngineEntries ===
 
-impl ServedRequest {
-    /// Returns `None` while another request of the kind is served.
-    fn begin(is_served: &Arc<AtomicBool>) -> Option<ServedRequest> {
-        let was_served = is_served.swap(true, Ordering::AcqRel);
-        (!was_served).then(|| ServedRequest(is_served.clone()))
+impl EngineEntries {
+    fn find(&self, secret: u128) -> Option<EngineEntry> {
+        self.0.lock().get(&secret).cloned()
     }
 }
 
-impl Drop for ServedRequest {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+impl HeldConnections for EngineEntries {
+    fn serve(&self, connection: u128, action: ForwardedAction) -> BoxFuture<'static, ForwardedResponse> {
+        let Some(entry) = self.find(connection) else {
+            return std::future::ready(ForwardedResponse::Unknown).boxed();
+        };
+        async move {
+            let served = match action {
+                ForwardedAction::Find => Ok(Bytes::new()),
+                ForwardedAction::Poll => entry.poll().await,
+                ForwardedAction::Post(payload) => entry.post(payload).await.map(|()| Bytes::new()),
+            };
+            match served {
+                Ok(payload) => ForwardedResponse::Served {
+                    is_identified: entry.is_identified(),
+                    payload,
+                },
+                Err(EngineRefusal::UnknownId) => ForwardedResponse::Unknown,
+                Err(_) => ForwardedResponse::Refused,
+            }
+        }
+        .boxed()
+    }
+}
+
+// === impl RemoteEngine ===
+
+impl RemoteEngine {
+    /// Serves a request at the node of the connection. Returns true if the client is authenticated, and the payload to it.
+    ///
+    /// # Errors
+    /// The refusal of the engine. A node that does not respond has lost the connection.
+    async fn request(
+        &self,
+        action: ForwardedAction,
+        wait: Duration,
+    ) -> Result<(bool, Bytes), EngineRefusal> {
+        let EngineId { node, secret } = self.id;
+        match self.forwarder.send(node, secret, action, wait).await {
+            ForwardedResponse::Served {
+                is_identified,
+                payload,
+            } => Ok((is_identified, payload)),
+            ForwardedResponse::Unknown => Err(EngineRefusal::UnknownId),
+            ForwardedResponse::Refused => Err(EngineRefusal::BadRequest),
+        }
     }
 }

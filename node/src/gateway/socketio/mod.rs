@@ -3,17 +3,22 @@
 //! Path of a packet over a WebSocket: `endpoint` → `handler` → `engine_reader` → `commands` → the session. Path of an
 //! event: the session's outbound queue → `engine_packets` → `connection` → `server_packet`.
 //!
-//! A connection that polls is a `polled_connection`: its requests arrive on any thread and find it in the
+//! A connection that polls is a `polled_connection`: its requests arrive on any thread of any node and find it in the
 //! `engine_table`. Its session is attached as if it had a permanent connection. An `upgrade` replaces the requests by a
 //! WebSocket.
 //!
 //! The codecs are pure: `engine_packet` and `socket_packet`, joined by `packet_assembler`. The session authenticates the
-//! client by its CONNECT, pings it, and ends a silent connection. `engine_settings` derives its policy.
+//! client by its CONNECT, pings it, and ends a silent connection. `engine_settings` derives its policy. An endpoint serves
+//! one `engine_app`: the chat, or an echo for the conformance suites.
 
 mod client_request;
 mod commands;
 mod connection;
+#[cfg(feature = "conformance")]
+mod echo;
 mod endpoint;
+mod engine_app;
+mod engine_entry;
 mod engine_id;
 mod engine_packet;
 mod engine_packets;
@@ -29,5 +34,20 @@ mod server_packet;
 mod socket_packet;
 mod upgrade;
 
-pub(super) use endpoint::routes;
 pub(super) use engine_table::EngineTable;
+
+use actix_web::web::ServiceConfig;
+
+use engine_app::ChatApp;
+
+/// Registers the endpoint of the chat at its path; with an empty one there is none.
+pub(super) fn routes(path: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    endpoint::routes::<ChatApp>(path)
+}
+
+/// Registers the endpoints of the conformance suites.
+#[cfg(feature = "conformance")]
+pub(super) fn conformance_routes(config: &mut ServiceConfig) {
+    endpoint::routes::<echo::EngineEcho>("/v1/echo/engine.io")(config);
+    endpoint::routes::<echo::SocketEcho>("/v1/echo/socket.io")(config);
+}

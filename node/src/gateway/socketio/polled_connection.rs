@@ -13,11 +13,12 @@ use protocol::CloseCode;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::engine_entry::{EngineCalls, InputCall, OutputCall, PostResult, SocketMessage};
 use super::engine_id::EngineId;
 use super::engine_packet::{self, EnginePacket};
 use super::engine_packets::{EngineOutput, PolledPackets};
 use super::engine_reader::{EngineInput, EngineReader};
-use super::engine_table::{EngineCalls, EngineTable, InputCall, OutputCall, PostResult, SocketMessage};
+use super::engine_table::EngineTable;
 use crate::gateway::unauthenticated::UnauthenticatedGuard;
 use crate::gateway::websocket::{Meter, SessionOver};
 use crate::session::messages::Disconnect;
@@ -29,6 +30,8 @@ use crate::telemetry::metrics::ServerMetrics;
 const PROBE_POLL: Duration = Duration::from_millis(100);
 /// Payload without a meaning, which ends a poll.
 const NOOP: Bytes = Bytes::from_static(b"6");
+/// Payload of the end alone.
+const CLOSE: &[u8] = b"1";
 
 /// Socket of a connection without a socket: ends its tasks.
 pub(super) struct PolledSocket {
@@ -43,10 +46,12 @@ struct PolledOutput<O> {
     link: Rc<ConnectionHandle>,
     packets: PolledPackets<O>,
     metrics: ServerMetrics,
+    /// Notified when a poll is lost.
+    lost: Rc<Notify>,
     /// Poll that waits for a payload.
     poll: Option<oneshot::Sender<Bytes>>,
-    /// Payload whose poll was cancelled.
-    unsent: Option<Bytes>,
+    /// True if the poll began after the end of the session.
+    is_late: bool,
     /// Number of the last event in the previous answer. The next poll shows that it was received.
     unconfirmed: u64,
     /// Time of an empty answer; `None` unless an upgrade is in progress.
@@ -59,6 +64,7 @@ struct PolledInput<I> {
     link: Rc<ConnectionHandle>,
     reader: EngineReader<I>,
     meter: Meter,
+    lost: Rc<Notify>,
 }
 
 /// Continuation of the output.
@@ -108,17 +114,20 @@ pub(super) fn start<I: EngineInput, O: EngineOutput>(
     (meter, metrics): (Meter, ServerMetrics),
 ) {
     let EngineCalls { output, input, .. } = calls;
+    let lost = Rc::new(Notify::new());
     let read = PolledInput {
         link: link.clone(),
         reader,
         meter,
+        lost: lost.clone(),
     };
     let write = PolledOutput {
         link,
         packets,
         metrics,
+        lost,
         poll: None,
-        unsent: None,
+        is_late: false,
         unconfirmed: 0,
         probe_poll_at: None,
         is_probing: false,
@@ -138,6 +147,7 @@ impl<I: EngineInput> PolledInput<I> {
         loop {
             let call = tokio::select! {
                 call = calls.recv() => call,
+                () = self.lost.notified() => Some(InputCall::Disconnect(Disconnect::Lost)),
                 () = self.link.closing() => return,
             };
             self.link.on_received();
@@ -244,11 +254,17 @@ impl<O: EngineOutput> PolledOutput<O> {
                     return self.run_upgraded(payloads, socket).await;
                 }
                 OutputEvent::Call(Some(call)) => self.call(call),
+                // Nothing but the end, and it is known already: the id is refused from now on.
+                OutputEvent::Written(Some(chunk)) if self.is_late && chunk.bytes == CLOSE => break,
                 OutputEvent::Written(Some(chunk)) => {
                     self.count(&chunk);
                     self.answer(chunk.bytes);
                 }
-                OutputEvent::Cancelled => self.poll = None,
+                OutputEvent::Cancelled => {
+                    // The client reconnects after a lost poll and recovers; it does not poll on.
+                    self.poll = None;
+                    self.lost.notify_one();
+                }
                 OutputEvent::Noop => self.answer(NOOP),
                 OutputEvent::Call(None) | OutputEvent::Written(None) | OutputEvent::Cut => break,
             }
@@ -288,11 +304,9 @@ impl<O: EngineOutput> PolledOutput<O> {
                 // The client has read the previous answer.
                 self.link.on_pong(self.unconfirmed);
                 self.poll = Some(sender);
+                self.is_late = self.link.is_closed();
                 if self.is_probing {
                     self.probe_poll_at = Some(Instant::now() + PROBE_POLL);
-                }
-                if let Some(unsent) = self.unsent.take() {
-                    self.answer(unsent);
                 }
             }
             OutputCall::Probe(begun) => {
@@ -309,15 +323,13 @@ impl<O: EngineOutput> PolledOutput<O> {
         }
     }
 
-    /// Answers the waiting poll. A payload whose poll was cancelled is kept for the next one.
+    /// Answers the waiting poll, if there is one.
     fn answer(&mut self, payload: Bytes) {
-        let refused = match self.poll.take() {
-            Some(poll) => poll.send(payload).err(),
-            None => (payload != NOOP).then_some(payload),
-        };
-        match refused {
-            Some(payload) => self.unsent = Some(payload),
-            None => self.unconfirmed = self.link.outbox(|outbox| outbox.sent()),
+        if let Some(poll) = self.poll.take() {
+            if poll.send(payload).is_err() {
+                return self.lost.notify_one();
+            }
+            self.unconfirmed = self.link.outbox(|outbox| outbox.sent());
         }
     }
 
@@ -328,8 +340,7 @@ impl<O: EngineOutput> PolledOutput<O> {
     }
 
     /// Sends payloads to the WebSocket until it or the session has ended.
-    async fn run_upgraded(mut self, payloads: mpsc::Sender<Bytes>, socket: &PolledSocket) {
-        let mut unsent = self.unsent.take();
+    async fn run_upgraded(self, payloads: mpsc::Sender<Bytes>, socket: &PolledSocket) {
         loop {
             // Reserved first: what is taken out of the queue counts as sent.
             let permit = tokio::select! {
@@ -339,10 +350,6 @@ impl<O: EngineOutput> PolledOutput<O> {
             let Ok(permit) = permit else {
                 break;
             };
-            if let Some(payload) = unsent.take() {
-                permit.send(payload);
-                continue;
-            }
             let (link, packets) = (&self.link, &self.packets);
             let mut write = std::pin::pin!(std::future::poll_fn(|cx| link.poll_piece(cx, packets)));
             let chunk = tokio::select! {

@@ -9,8 +9,8 @@ use protocol::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::engine_entry::{EngineEntry, SocketMessage};
 use super::engine_packet::{EnginePacket, SEPARATOR};
-use super::engine_table::{EngineEntry, SocketMessage};
 use crate::gateway::websocket::{
     MessageFraming, MessageHandler, MessageKinds, MessageWriter, Meter, ReadProgress, SessionOver,
     WebSocketMessage,

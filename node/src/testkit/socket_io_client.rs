@@ -1,33 +1,33 @@
-//! A client of Socket.IO over a WebSocket that sends raw packets.
+//! Client of Socket.IO over a WebSocket that sends raw packets.
 
 use std::net::SocketAddr;
 
-use node::testkit::{Client, Incoming};
+use super::{Client, Incoming};
 use serde_json::{Value, json};
 
-/// A connection.
-pub(crate) struct SocketIo {
-    pub(crate) client: Client,
+/// Connection to the main namespace.
+pub struct SocketIoClient {
+    pub client: Client,
     /// The handshake of the engine.
-    pub(crate) open: Value,
+    pub open: Value,
     /// Last string behind an event, with which the client recovers.
-    pub(crate) offset: String,
+    pub offset: String,
     /// Names the state of the connection.
-    pub(crate) pid: String,
+    pub pid: String,
     acks: u64,
 }
 
-// === impl SocketIo ===
+// === impl SocketIoClient ===
 
-impl SocketIo {
+impl SocketIoClient {
     /// Opens an engine connection.
-    pub(crate) async fn open(addr: SocketAddr) -> SocketIo {
+    pub async fn open(addr: SocketAddr) -> SocketIoClient {
         let path = "/socket.io/?EIO=4&transport=websocket";
         let mut client = Client::upgrade_at(addr, path, "", None).await;
         assert!(client.head.starts_with("HTTP/1.1 101"), "{}", client.head);
         let open = client.text().await;
         let open = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
-        SocketIo {
+        SocketIoClient {
             client,
             open,
             offset: String::new(),
@@ -37,14 +37,14 @@ impl SocketIo {
     }
 
     /// Opens the connection of a user, up to `ready`.
-    pub(crate) async fn of(addr: SocketAddr, user: &str) -> SocketIo {
-        let mut socket = SocketIo::open(addr).await;
+    pub async fn of(addr: SocketAddr, user: &str) -> SocketIoClient {
+        let mut socket = SocketIoClient::open(addr).await;
         socket.connect(json!({"token": format!("dev:{user}")})).await;
         socket
     }
 
     /// Connects with this payload, and returns the event `ready`.
-    pub(crate) async fn connect(&mut self, auth: Value) -> Value {
+    pub async fn connect(&mut self, auth: Value) -> Value {
         self.client.send(&format!("40{auth}")).await;
         let confirmed = self.packet().await;
         let confirmed: Value = serde_json::from_str(confirmed.strip_prefix("40").unwrap()).unwrap();
@@ -53,14 +53,14 @@ impl SocketIo {
     }
 
     /// Returns the refusal of a CONNECT with this payload.
-    pub(crate) async fn refused(&mut self, auth: Value) -> Value {
+    pub async fn refused(&mut self, auth: Value) -> Value {
         self.client.send(&format!("40{auth}")).await;
         let refusal = self.packet().await;
         serde_json::from_str(refusal.strip_prefix("44").unwrap()).unwrap()
     }
 
     /// Returns the next packet. Pings are answered.
-    pub(crate) async fn packet(&mut self) -> String {
+    pub async fn packet(&mut self) -> String {
         loop {
             let packet = self.client.text().await;
             if packet != "2" {
@@ -71,7 +71,7 @@ impl SocketIo {
     }
 
     /// Returns the first argument of the next event with this name; others and responses are passed over.
-    pub(crate) async fn event(&mut self, name: &str) -> Value {
+    pub async fn event(&mut self, name: &str) -> Value {
         loop {
             let (of_event, argument) = self.any_event().await;
             if of_event == name {
@@ -81,7 +81,7 @@ impl SocketIo {
     }
 
     /// Returns name and first argument of the next event; responses are passed over.
-    pub(crate) async fn any_event(&mut self) -> (String, Value) {
+    pub async fn any_event(&mut self) -> (String, Value) {
         loop {
             let packet = self.packet().await;
             if let Some(event) = packet.strip_prefix("42") {
@@ -96,7 +96,7 @@ impl SocketIo {
     }
 
     /// Emits an event with an acknowledgement, and returns its response; events are passed over.
-    pub(crate) async fn ask(&mut self, name: &str, fields: Value) -> Value {
+    pub async fn ask(&mut self, name: &str, fields: Value) -> Value {
         self.acks += 1;
         let ack = self.acks;
         self.client.send(&format!("42{ack}{}", json!([name, fields]))).await;
@@ -104,7 +104,7 @@ impl SocketIo {
     }
 
     /// Returns the response to an acknowledgement; other packets are passed over.
-    pub(crate) async fn response(&mut self, ack: u64) -> Value {
+    pub async fn response(&mut self, ack: u64) -> Value {
         let prefix = format!("43{ack}[");
         loop {
             let packet = self.packet().await;
@@ -117,12 +117,12 @@ impl SocketIo {
     }
 
     /// Emits an event without an acknowledgement.
-    pub(crate) async fn emit(&mut self, name: &str, fields: Value) {
+    pub async fn emit(&mut self, name: &str, fields: Value) {
         self.client.send(&format!("42{}", json!([name, fields]))).await;
     }
 
     /// Returns the packets up to the close frame, and its code.
-    pub(crate) async fn last_packets(&mut self) -> (Vec<String>, u16) {
+    pub async fn last_packets(&mut self) -> (Vec<String>, u16) {
         let mut packets = Vec::new();
         loop {
             match self.client.recv().await {

@@ -1,0 +1,107 @@
+//! Requests of clients that another node answers, because it holds their connection.
+//!
+//! A client whose connection consists of single requests may send each of them to another node. The id of the connection
+//! names the node that holds it, and the others forward the requests. Each takes no more than the connection of its
+//! client here, and the holder serves one of a kind at a time.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::{Cluster, NodeId, Responder};
+use futures::future::BoxFuture;
+use tokio::runtime::Handle;
+
+use crate::rpc;
+use crate::rpc::forward::ForwardedRequest;
+pub(crate) use crate::rpc::forward::{ForwardedAction, ForwardedResponse};
+
+/// Time for a response beyond the one that a request waits by itself.
+const RESPONSE_TIME: Duration = Duration::from_secs(5);
+
+/// Sends requests to the nodes of their connections, and serves those of other nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct RequestForwarder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Requests of other nodes are served on this runtime.
+    runtime: Handle,
+    cluster: OnceLock<Cluster>,
+    connections: OnceLock<Arc<dyn HeldConnections>>,
+}
+
+/// Connections that this node holds.
+pub(crate) trait HeldConnections: Send + Sync {
+    /// Serves a request about a connection, in a future that any thread may poll.
+    fn serve(&self, connection: u128, action: ForwardedAction) -> BoxFuture<'static, ForwardedResponse>;
+}
+
+// === impl RequestForwarder ===
+
+impl RequestForwarder {
+    /// Creates the forwarder of a node that has not joined its cluster yet.
+    #[must_use]
+    pub fn new(runtime: Handle) -> RequestForwarder {
+        RequestForwarder {
+            inner: Arc::new(Inner {
+                runtime,
+                cluster: OnceLock::new(),
+                connections: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Sets the cluster member; later calls have no effect.
+    pub fn join(&self, cluster: Cluster) {
+        let _joined = self.inner.cluster.set(cluster);
+    }
+
+    /// Registers the connections of this node; later calls have no effect.
+    pub(crate) fn hold(&self, connections: Arc<dyn HeldConnections>) {
+        let _set = self.inner.connections.set(connections);
+    }
+
+    /// Sends a request to the node that holds the connection. `wait`: time that the request may wait by itself.
+    pub(crate) async fn send(
+        &self,
+        node: u64,
+        connection: u128,
+        action: ForwardedAction,
+        wait: Duration,
+    ) -> ForwardedResponse {
+        let Some(cluster) = self.inner.cluster.get() else {
+            return ForwardedResponse::Unknown;
+        };
+        let request = ForwardedRequest { connection, action };
+        let deadline = wait + RESPONSE_TIME;
+        let body = cluster.call(NodeId(node), rpc::FORWARD, rpc::encode(&request), deadline);
+        // A failed node takes its connections along, and the client comes back with a new one.
+        let response = body.await.ok().and_then(|body| rpc::decode(&body).ok());
+        response.unwrap_or(ForwardedResponse::Unknown)
+    }
+
+    /// Returns true if `method` is the RPC of forwarded requests.
+    pub(crate) fn serves(method: u16) -> bool {
+        method == rpc::FORWARD
+    }
+
+    /// Serves a request of another node.
+    pub(crate) fn call(&self, body: &Bytes, reply: Responder) {
+        let request: ForwardedRequest = match rpc::decode(body) {
+            Ok(request) => request,
+            Err(error) => {
+                // Without a response the caller proceeds as if the connection did not exist.
+                return tracing::debug!(%error, "malformed forwarded request");
+            }
+        };
+        let Some(connections) = self.inner.connections.get() else {
+            return reply.send(Ok(rpc::encode(&ForwardedResponse::Unknown)));
+        };
+        let served = connections.serve(request.connection, request.action);
+        self.inner.runtime.spawn(async move {
+            reply.send(Ok(rpc::encode(&served.await)));
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! Engine connection that polls, as seen by its requests: the calls to its two tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine_query::EngineRefusal;
+use crate::session::messages::Disconnect;
+
+/// Bound of the queued calls of one connection. One request of each kind is served at a time.
+const CALLS: usize = 4;
+
+/// Connection that polls, as seen by its requests.
+#[derive(Clone)]
+pub(super) struct EngineEntry {
+    output: mpsc::Sender<OutputCall>,
+    input: mpsc::Sender<InputCall>,
+    is_polling: Arc<AtomicBool>,
+    is_posting: Arc<AtomicBool>,
+    is_identified: Arc<AtomicBool>,
+}
+
+/// Ends of the channels for the two tasks of a connection.
+pub(super) struct EngineCalls {
+    pub(super) output: mpsc::Receiver<OutputCall>,
+    pub(super) input: mpsc::Receiver<InputCall>,
+    /// Set once the client is authenticated.
+    pub(super) is_identified: Arc<AtomicBool>,
+}
+
+/// Call to the output of a connection.
+pub(super) enum OutputCall {
+    /// Answers with the next payload.
+    Poll(oneshot::Sender<Bytes>),
+    /// Announces an upgrade. Answered with false if another one has begun.
+    Probe(oneshot::Sender<bool>),
+    /// Ends an upgrade that did not come about.
+    EndProbe,
+    /// Sends all payloads to this channel from now on.
+    Upgrade(mpsc::Sender<Bytes>),
+}
+
+/// Call to the input of a connection.
+pub(super) enum InputCall {
+    /// Payload of a request. Answered once its packets are accepted.
+    Post(String, oneshot::Sender<PostResult>),
+    /// Packets of the WebSocket that replaced the polls.
+    Packets(Vec<SocketMessage>, oneshot::Sender<()>),
+    Disconnect(Disconnect),
+}
+
+/// Message of a WebSocket.
+#[derive(Debug)]
+pub(super) enum SocketMessage {
+    Text(String),
+    Binary(Bytes),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PostResult {
+    Accepted,
+    /// The connection is closed.
+    Refused,
+}
+
+/// Marks that a request of one kind is being served.
+struct ServedRequest(Arc<AtomicBool>);
+
+// === impl EngineEntry ===
+
+impl EngineEntry {
+    pub(super) fn new() -> (EngineEntry, EngineCalls) {
+        let (output, output_calls) = mpsc::channel(CALLS);
+        let (input, input_calls) = mpsc::channel(CALLS);
+        let is_identified = Arc::<AtomicBool>::default();
+        let entry = EngineEntry {
+            output,
+            input,
+            is_polling: Arc::default(),
+            is_posting: Arc::default(),
+            is_identified: is_identified.clone(),
+        };
+        let calls = EngineCalls {
+            output: output_calls,
+            input: input_calls,
+            is_identified,
+        };
+        (entry, calls)
+    }
+
+    /// Returns true once the client is authenticated.
+    pub(super) fn is_identified(&self) -> bool {
+        self.is_identified.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the next payload.
+    ///
+    /// # Errors
+    /// A second poll at once, which ends the connection, and a connection that has ended or was upgraded.
+    pub(super) async fn poll(&self) -> Result<Bytes, EngineRefusal> {
+        let Some(_served) = ServedRequest::begin(&self.is_polling) else {
+            self.end(Disconnect::Lost).await;
+            return Err(EngineRefusal::BadRequest);
+        };
+        let (sender, payload) = oneshot::channel();
+        let called = self.output.send(OutputCall::Poll(sender)).await;
+        called.map_err(|_| EngineRefusal::UnknownId)?;
+        payload.await.map_err(|_| EngineRefusal::BadRequest)
+    }
+
+    /// Hands over a payload, and waits until its packets are accepted.
+    ///
+    /// # Errors
+    /// A second request at once and a malformed payload, which both end the connection, and a connection that has ended
+    /// or was upgraded.
+    pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
+        let Some(_served) = ServedRequest::begin(&self.is_posting) else {
+            self.end(Disconnect::Lost).await;
+            return Err(EngineRefusal::BadRequest);
+        };
+        let (sender, result) = oneshot::channel();
+        let called = self.input.send(InputCall::Post(payload, sender)).await;
+        called.map_err(|_| EngineRefusal::UnknownId)?;
+        match result.await {
+            Ok(PostResult::Accepted) => Ok(()),
+            Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
+        }
+    }
+
+    /// Begins an upgrade. Returns false if it is not possible.
+    pub(super) async fn probe(&self) -> bool {
+        let (sender, begun) = oneshot::channel();
+        let called = self.output.send(OutputCall::Probe(sender)).await;
+        called.is_ok() && begun.await == Ok(true)
+    }
+
+    pub(super) async fn end_probe(&self) {
+        // An error means that the connection has ended.
+        let _over = self.output.send(OutputCall::EndProbe).await;
+    }
+
+    /// Completes an upgrade. Returns the payloads of the connection from now on.
+    pub(super) async fn upgrade(&self) -> Option<mpsc::Receiver<Bytes>> {
+        // One payload at a time: further packets stay in the outbound queue, where the slow-consumer policy applies.
+        let (sender, payloads) = mpsc::channel(1);
+        let called = self.output.send(OutputCall::Upgrade(sender)).await;
+        called.is_ok().then_some(payloads)
+    }
+
+    /// Hands over messages, and waits until they are accepted. Returns false if the connection has ended.
+    pub(super) async fn packets(&self, messages: Vec<SocketMessage>) -> bool {
+        let (sender, accepted) = oneshot::channel();
+        let called = self.input.send(InputCall::Packets(messages, sender)).await;
+        called.is_ok() && accepted.await.is_ok()
+    }
+
+    /// Ends the connection from the client's side.
+    pub(super) async fn end(&self, disconnect: Disconnect) {
+        // The waiting poll gets the close packet. An error means that the connection has ended.
+        let _over = self.input.send(InputCall::Disconnect(disconnect)).await;
+    }
+}
+
+// === impl ServedRequest ===
+
+impl ServedRequest {
+    /// Returns `None` while another request of the kind is served.
+    fn begin(is_served: &Arc<AtomicBool>) -> Option<ServedRequest> {
+        let was_served = is_served.swap(true, Ordering::AcqRel);
+        (!was_served).then(|| ServedRequest(is_served.clone()))
+    }
+}
+
+impl Drop for ServedRequest {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

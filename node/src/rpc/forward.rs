@@ -1,0 +1,67 @@
+//! [`FORWARD`](super::FORWARD): request of a client to the node that holds its connection.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Request about a connection of the receiving node → [`ForwardedResponse`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ForwardedRequest {
+    /// Random part of the connection's id, which nobody can guess.
+    pub(crate) connection: u128,
+    pub(crate) action: ForwardedAction,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ForwardedAction {
+    /// Asks whether the client is authenticated.
+    Find,
+    /// Waits for the next payload to the client.
+    Poll,
+    /// Hands over a payload of the client.
+    Post(String),
+}
+
+/// Response of the connection's node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ForwardedResponse {
+    /// The request was served.
+    Served {
+        /// True if the client is authenticated.
+        is_identified: bool,
+        /// Payload to the client; empty unless the request was a poll.
+        payload: Bytes,
+    },
+    /// The node has no such connection.
+    Unknown,
+    /// The request is refused, and the connection may have ended.
+    Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::tests::golden;
+
+    #[test]
+    fn forwarded_requests_are_frozen() {
+        let request = |action| ForwardedRequest {
+            connection: 300,
+            action,
+        };
+        golden(request(ForwardedAction::Find), &[1, 0xac, 2, 0]);
+        golden(request(ForwardedAction::Poll), &[1, 0xac, 2, 1]);
+        golden(
+            request(ForwardedAction::Post("3".to_owned())),
+            &[1, 0xac, 2, 2, 1, b'3'],
+        );
+        golden(
+            ForwardedResponse::Served {
+                is_identified: true,
+                payload: Bytes::from_static(b"2"),
+            },
+            &[1, 0, 1, 1, b'2'],
+        );
+        golden(ForwardedResponse::Unknown, &[1, 1]);
+        golden(ForwardedResponse::Refused, &[1, 2]);
+    }
+}
