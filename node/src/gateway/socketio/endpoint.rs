@@ -28,7 +28,7 @@ use crate::gateway::connection_limit::UNKNOWN_BYTES;
 use crate::gateway::problem::{Problem, problem};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::websocket::{Subprotocols, check_upgrade};
-use crate::session::{ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext};
+use crate::session::{CloseSocket, ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext};
 
 /// Result of a request: a response, a refusal of the node, or one of the engine.
 type Served = Result<Result<HttpResponse, Problem>, EngineRefusal>;
