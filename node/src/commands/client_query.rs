@@ -20,12 +20,12 @@ pub trait ClientQuery {
     /// A malformed cursor, the owner's refusal, or an unreachable shard.
     fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> impl Future<Output = Result<Self::Response, CommandError>>;
 }
 
 /// Surroundings of a query.
-pub struct QueryContext<'a, S> {
+pub struct ClientQueryContext<'a, S> {
     pub conversations: &'a ShardClient,
     pub sessions: &'a S,
     pub user: &'a UserId,

@@ -9,4 +9,4 @@ pub mod queries;
 mod sync;
 
 pub use changes::ConversationChange;
-pub use client_query::{ClientQuery, FollowingSessions, QueryContext};
+pub use client_query::{ClientQuery, ClientQueryContext, FollowingSessions};

@@ -6,7 +6,7 @@ use protocol::response::{ConversationList, ConversationSnapshot, HistoryResponse
 use protocol::rest::{BanList, BlockList, MessagePage};
 use protocol::{ClientCommand, ErrorCode, UserId, limits};
 
-use super::client_query::{ClientQuery, FollowingSessions, QueryContext};
+use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
 use crate::shard_client::{CommandError, malformed};
 use crate::state_machine::query::{
     BansQuery, BlocksQuery, HistoryRange, HistoryRequest, MembersQuery, MessagesQuery,
@@ -32,7 +32,7 @@ impl ClientQuery for OpenConversation {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationSnapshot, CommandError> {
         context
             .conversations
@@ -50,7 +50,7 @@ impl ClientQuery for ListConversations {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationList, CommandError> {
         let limit = limits::page(self.limit);
         context
@@ -69,7 +69,7 @@ impl ClientQuery for GetHistory {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<HistoryResponse, CommandError> {
         let question = HistoryRequest {
             page: range(&self),
@@ -91,7 +91,7 @@ impl ClientQuery for ListMessages {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<MessagePage, CommandError> {
         let question = MessagesQuery {
             page: range(&self.0),
@@ -113,7 +113,7 @@ impl ClientQuery for ListMembers {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<MembersResponse, CommandError> {
         let question = MembersQuery {
             conv: self.conversation,
@@ -132,7 +132,10 @@ impl ClientQuery for ListBans {
         ClientCommand::Members(self.0.clone())
     }
 
-    async fn run<S: FollowingSessions>(self, context: &QueryContext<'_, S>) -> Result<BanList, CommandError> {
+    async fn run<S: FollowingSessions>(
+        self,
+        context: &ClientQueryContext<'_, S>,
+    ) -> Result<BanList, CommandError> {
         let question = BansQuery {
             conv: self.0.conversation,
             user: context.user.clone(),
@@ -152,7 +155,7 @@ impl ClientQuery for ListBlocks {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<BlockList, CommandError> {
         let question = BlocksQuery {
             user: context.user.clone(),

@@ -8,7 +8,7 @@ use protocol::limits::SYNC_HAVE;
 use protocol::response::{SyncResponse, SyncResponseItem};
 use protocol::{ClientCommand, ConversationId, ErrorCode, UserId};
 
-use super::client_query::{ClientQuery, FollowingSessions, QueryContext};
+use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
 use crate::shard_client::{CommandError, ShardClient, SyncItem};
 use crate::state_machine::query::IndexPage;
 
@@ -36,9 +36,9 @@ impl ClientQuery for SyncRequest {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QueryContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<SyncResponse, CommandError> {
-        let QueryContext {
+        let ClientQueryContext {
             conversations,
             sessions,
             user,

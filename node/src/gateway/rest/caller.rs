@@ -12,7 +12,7 @@ use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId};
 
 use crate::auth::TokenIdentity;
-use crate::commands::{ClientQuery, ConversationChange, QueryContext};
+use crate::commands::{ClientQuery, ClientQueryContext, ConversationChange};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
@@ -81,7 +81,7 @@ impl AuthenticatedUser {
 
     /// Runs a query whose cost has been charged, as by [`pace`](AuthenticatedUser::pace).
     pub(super) async fn ask_paid<Q: ClientQuery>(&self, question: Q) -> Result<Q::Response, Problem> {
-        let context = QueryContext {
+        let context = ClientQueryContext {
             conversations: &self.worker.conversations,
             sessions: &self.worker.sessions,
             user: &self.user,

@@ -7,7 +7,7 @@ use protocol::command::{CreateConversation, OpenConversation, UpdateProfile};
 
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
-use crate::commands::{ClientQuery, QueryContext, changes};
+use crate::commands::{ClientQuery, ClientQueryContext, changes};
 use crate::session::retry_budget::with_retries;
 
 // === impl Session: queries ===
@@ -104,7 +104,7 @@ impl Session {
         let answer = with_retries(self.policy.reader.temporary, move || {
             let (worker, user, question) = (worker.clone(), user.clone(), question.clone());
             async move {
-                let context = QueryContext {
+                let context = ClientQueryContext {
                     conversations: &worker.conversations,
                     sessions: &worker.sessions,
                     user: &user,
