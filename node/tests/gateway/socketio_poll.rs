@@ -78,11 +78,6 @@ async fn unknown_and_malformed_requests_have_the_codes_of_the_engine() {
             "{method} {path}"
         );
     }
-    let open = Call::new("GET", PATH)
-        .with("Origin", "https://elsewhere.example")
-        .to(&node)
-        .await;
-    assert_eq!(open.status, 403);
 }
 
 #[tokio::test]
@@ -94,6 +89,11 @@ async fn pages_of_allowed_origins_may_poll() {
         (open.status, open.header("access-control-allow-origin")),
         (200, origin)
     );
+    let elsewhere = Call::new("GET", PATH)
+        .with("Origin", "https://elsewhere.example")
+        .to(&node)
+        .await;
+    assert_eq!(elsewhere.status, 403);
     let preflight = Call::new("OPTIONS", PATH)
         .with("Origin", origin)
         .with("Access-Control-Request-Method", "POST")
@@ -238,7 +238,8 @@ async fn websocket_replaces_the_polls_without_loss() {
         assert!(matches!(second.recv().await, Incoming::Close(..)));
     }
     socket.send("41").await;
-    assert!(matches!(socket.recv().await, Incoming::Close(..)));
+    // Events of the conversation may come before.
+    while !matches!(socket.recv().await, Incoming::Close(..)) {}
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::engine_entry::{EngineCalls, InputCall, OutputCall, PostResult, SocketMessage};
 use super::engine_id::EngineId;
-use super::engine_packet::{self, EnginePacket};
+use super::engine_packet::{self, EnginePacket, SEPARATOR};
 use super::engine_packets::{EngineOutput, PolledPackets};
 use super::engine_reader::{EngineInput, EngineReader};
 use super::engine_table::EngineTable;
@@ -29,8 +29,6 @@ use crate::telemetry::metrics::ServerMetrics;
 const PROBE_POLL: Duration = Duration::from_millis(100);
 /// Payload without a meaning, which ends a poll.
 const NOOP: Bytes = Bytes::from_static(b"6");
-/// Payload of the end alone.
-const CLOSE: &[u8] = b"1";
 
 /// Socket of a connection without a socket: ends its tasks.
 pub(super) struct PolledSocket {
@@ -73,6 +71,13 @@ enum OutputEvent {
     Cancelled,
     Noop,
     Cut,
+}
+
+/// Returns true if a payload says nothing but that the connection has ended.
+fn is_end_alone(payload: &[u8]) -> bool {
+    payload
+        .split(|byte| *byte == SEPARATOR)
+        .all(|packet| matches!(packet, b"1" | b"2"))
 }
 
 // === impl PolledSocket ===
@@ -254,7 +259,7 @@ impl<O: EngineOutput> PolledOutput<O> {
                 }
                 OutputEvent::Call(Some(call)) => self.call(call),
                 // Nothing but the end, and it is known already: the id is refused from now on.
-                OutputEvent::Written(Some(chunk)) if self.is_late && chunk.bytes == CLOSE => break,
+                OutputEvent::Written(Some(chunk)) if self.is_late && is_end_alone(&chunk.bytes) => break,
                 OutputEvent::Written(Some(chunk)) => {
                     self.count(&chunk);
                     self.answer(chunk.bytes);
