@@ -2,7 +2,8 @@
 
 use super::{
     AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, PresenceConfig,
-    RetentionConfig, ServerConfig, SessionConfig, SocketIoConfig, StorageConfig, TelemetryConfig, WebhookConfig,
+    RetentionConfig, ServerConfig, SessionConfig, SocketIoConfig, StorageConfig, TelemetryConfig,
+    WebhookConfig,
 };
 
 /// Keys of a section with their descriptions, line by line.

@@ -61,7 +61,10 @@ mod tests {
         let answer = r#"{"t":"ack","id":-7,"c":"g_1","s":3}"#;
         let head = ResponseHead::read(answer.as_bytes()).unwrap();
         assert_eq!((head.tag, head.id), ("ack", Some(-7)));
-        assert_eq!(written(answer, Some(12)), r#"{"t":"ack","id":12,"c":"g_1","s":3}"#);
+        assert_eq!(
+            written(answer, Some(12)),
+            r#"{"t":"ack","id":12,"c":"g_1","s":3}"#
+        );
         assert_eq!(written(answer, None), r#"{"t":"ack","c":"g_1","s":3}"#);
         assert_eq!(written(r#"{"t":"ok","id":1}"#, None), r#"{"t":"ok"}"#);
         assert_eq!(written(r#"{"t":"ok"}"#, Some(1)), r#"{"t":"ok","id":1}"#);

@@ -117,7 +117,10 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
-    let engines = web::Data::new(EngineTable::new(parts.cluster.node_id().0, parts.forwarder.clone()));
+    let engines = web::Data::new(EngineTable::new(
+        parts.cluster.node_id().0,
+        parts.forwarder.clone(),
+    ));
     let server = Running::build()
         .workers(workers)
         // Above the eviction limit: new connections are accepted while evicted ones still close.

@@ -99,7 +99,9 @@ impl SocketIoClient {
     pub async fn ask(&mut self, name: &str, fields: Value) -> Value {
         self.acks += 1;
         let ack = self.acks;
-        self.client.send(&format!("42{ack}{}", json!([name, fields]))).await;
+        self.client
+            .send(&format!("42{ack}{}", json!([name, fields])))
+            .await;
         self.response(ack).await
     }
 

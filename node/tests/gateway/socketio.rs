@@ -254,12 +254,18 @@ async fn event_auth_renews_the_token_of_the_same_user() {
     let node = Node::start().await;
     let mut bob = SocketIoClient::of(node.addr(), "bob").await;
     let renewed = bob.ask("auth", json!({"token": "dev:bob"})).await;
-    assert_eq!((&renewed["t"], &renewed["user"]), (&json!("ready"), &json!("bob")));
+    assert_eq!(
+        (&renewed["t"], &renewed["user"]),
+        (&json!("ready"), &json!("bob"))
+    );
     let refused = bob.ask("auth", json!({"token": "dev:carol"})).await;
     assert_eq!(refused["code"], "unauthenticated");
     let (packets, code) = bob.last_packets().await;
     assert_eq!(code, 4401);
-    assert!(packets[0].starts_with(r#"42["bye",{"t":"bye","code":4401,"#), "{packets:?}");
+    assert!(
+        packets[0].starts_with(r#"42["bye",{"t":"bye","code":4401,"#),
+        "{packets:?}"
+    );
     assert_eq!(packets[1..], ["41"]);
 }
 
@@ -284,7 +290,10 @@ async fn stopped_node_ends_the_transport_and_the_client_comes_back() {
     let stopping = tokio::spawn(async move { node.stop().await });
     let (packets, code) = bob.last_packets().await;
     assert_eq!(code, 4012);
-    assert!(packets[0].starts_with(r#"42["bye",{"n":1,"t":"bye","code":4012,"#), "{packets:?}");
+    assert!(
+        packets[0].starts_with(r#"42["bye",{"n":1,"t":"bye","code":4012,"#),
+        "{packets:?}"
+    );
     assert_eq!(packets.len(), 1, "no end of the namespace");
     stopping.await.unwrap();
 }

@@ -35,7 +35,10 @@ async fn engine_echo_returns_text_and_binary_on_both_transports() {
     let open = Call::new("GET", path).to(&node).await;
     let sid = open.text.split('"').nth(3).unwrap();
     let path = format!("{path}&sid={sid}");
-    let posted = Call::new("POST", &path).text("4hello\x1ebAQIDBA==").to(&node).await;
+    let posted = Call::new("POST", &path)
+        .text("4hello\x1ebAQIDBA==")
+        .to(&node)
+        .await;
     assert_eq!((posted.status, &*posted.text), (200, "ok"));
     let polled = Call::new("GET", &path).to(&node).await;
     assert_eq!(polled.text, "4hello\x1ebAQIDBA==");
@@ -46,7 +49,9 @@ async fn socket_echo_returns_events_and_acknowledges() {
     let node = Node::start().await;
     let mut client = socket(&node, "socket.io").await;
     client.send(r#"40/custom,{"token":"abc"}"#).await;
-    assert!(matches!(next(&mut client).await, Incoming::Text(text) if text.starts_with(r#"40/custom,{"sid":""#)));
+    assert!(
+        matches!(next(&mut client).await, Incoming::Text(text) if text.starts_with(r#"40/custom,{"sid":""#))
+    );
     assert_eq!(
         next(&mut client).await,
         text(r#"42/custom,["auth",{"token":"abc"}]"#)

@@ -42,7 +42,8 @@ async fn requests_of_a_polling_client_go_to_any_node() {
         assert_eq!(bob.event("msg").await["cid"], format!("m{round}"));
     }
     for ack in 0..6 {
-        let send = json!(["send", {"to": "alice", "cid": format!("k{ack}"), "b": {"text": "x".repeat(10_000)}}]);
+        let send =
+            json!(["send", {"to": "alice", "cid": format!("k{ack}"), "b": {"text": "x".repeat(10_000)}}]);
         bob.post(&format!("42{ack}{send}")).await;
         assert_eq!(bob.response(ack).await["t"], "ack");
     }

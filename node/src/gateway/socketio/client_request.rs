@@ -81,16 +81,25 @@ pub(super) fn of_event(
     ack: Option<u64>,
     is_binary: bool,
 ) -> Result<Request, DecodeError> {
-    let id = ack.and_then(|ack| i64::try_from(ack).ok()).unwrap_or(UNACKNOWLEDGED);
+    let id = ack
+        .and_then(|ack| i64::try_from(ack).ok())
+        .unwrap_or(UNACKNOWLEDGED);
     if is_binary {
         return Err(refused(id, "a command has no binary data".to_owned()));
     }
     let [fields] = event.arguments[..] else {
-        return Err(refused(id, "an event has one object with the fields of its command".to_owned()));
+        return Err(refused(
+            id,
+            "an event has one object with the fields of its command".to_owned(),
+        ));
     };
     let fields = CommandFields::parse(fields.get()).map_err(|defect| refused(id, defect))?;
     // `socket.send` emits this name.
-    let tag = if event.name == "message" { "send" } else { &*event.name };
+    let tag = if event.name == "message" {
+        "send"
+    } else {
+        &*event.name
+    };
     fields.request(tag, id)
 }
 

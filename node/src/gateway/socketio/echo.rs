@@ -288,9 +288,12 @@ impl SocketEchoInput {
                 let data = format!(r#"["message-back"{separator}{arguments}]"#);
                 (PacketKind::Event, PacketKind::BinaryEvent, None, data)
             }
-            ("message-with-ack", ack @ Some(_)) => {
-                (PacketKind::Ack, PacketKind::BinaryAck, ack, format!("[{arguments}]"))
-            }
+            ("message-with-ack", ack @ Some(_)) => (
+                PacketKind::Ack,
+                PacketKind::BinaryAck,
+                ack,
+                format!("[{arguments}]"),
+            ),
             _ => return Ok(()),
         };
         let kind = if attachments.is_empty() { plain } else { binary };

@@ -28,7 +28,9 @@ use crate::gateway::connection_limit::UNKNOWN_BYTES;
 use crate::gateway::problem::{Problem, problem};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::websocket::{Subprotocols, check_upgrade};
-use crate::session::{CloseSocket, ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext};
+use crate::session::{
+    CLOSE_TIMEOUT, CloseSocket, ConnectionHandle, OutboundQueue, QueueBounds, WorkerContext,
+};
 
 /// Result of a request: a response, a refusal of the node, or one of the engine.
 type Served = Result<Result<HttpResponse, Problem>, EngineRefusal>;
@@ -80,9 +82,7 @@ async fn serve<A: EngineApp>(
         }
         (_, Some(_)) if method != Method::GET => Err(EngineRefusal::BadRequest),
         (_, None) if method != Method::GET => Err(EngineRefusal::Method),
-        (EngineTransport::Polling, _) => {
-            Ok(open_polled::<A>(&request, &worker, &greetings, &table))
-        }
+        (EngineTransport::Polling, _) => Ok(open_polled::<A>(&request, &worker, &greetings, &table)),
         (EngineTransport::WebSocket, _) if !asks_for_upgrade(&request) => Err(EngineRefusal::BadRequest),
         (EngineTransport::WebSocket, None) => Ok(open::<A>((&request, payload), &worker, &greetings)),
         (EngineTransport::WebSocket, Some(sid)) => match table.find(&sid) {
@@ -209,6 +209,10 @@ fn upgrade<A: EngineApp>(
     let framing = (A::meter(&worker.config), UpgradedMessages);
     let max = A::settings(&worker.config).max_payload;
     checked.open(connection, worker, unauthenticated, framing, |link| {
+        if engine.has_upgrade() {
+            // Accepted and closed: a browser shows its page no status of a refused upgrade.
+            link.close(None, None, false, CLOSE_TIMEOUT);
+        }
         UpgradeReader::new(link, engine, max)
     })
 }

@@ -19,6 +19,8 @@ pub(super) struct EngineEntry {
     input: mpsc::Sender<InputCall>,
     is_polling: Arc<AtomicBool>,
     is_posting: Arc<AtomicBool>,
+    /// True while an upgrade is in progress, and after it.
+    has_upgrade: Arc<AtomicBool>,
     is_identified: Arc<AtomicBool>,
 }
 
@@ -34,8 +36,8 @@ pub(super) struct EngineCalls {
 pub(super) enum OutputCall {
     /// Answers with the next payload.
     Poll(oneshot::Sender<Bytes>),
-    /// Announces an upgrade. Answered with false if another one has begun.
-    Probe(oneshot::Sender<bool>),
+    /// Announces an upgrade.
+    Probe(oneshot::Sender<()>),
     /// Ends an upgrade that did not come about.
     EndProbe,
     /// Sends all payloads to this channel from now on.
@@ -80,6 +82,7 @@ impl EngineEntry {
             input,
             is_polling: Arc::default(),
             is_posting: Arc::default(),
+            has_upgrade: Arc::default(),
             is_identified: is_identified.clone(),
         };
         let calls = EngineCalls {
@@ -129,16 +132,25 @@ impl EngineEntry {
         }
     }
 
-    /// Begins an upgrade. Returns false if it is not possible.
+    /// Returns true if a WebSocket replaces the polls already, or is about to.
+    pub(super) fn has_upgrade(&self) -> bool {
+        self.has_upgrade.load(Ordering::Acquire)
+    }
+
+    /// Begins an upgrade. Returns false if another one has begun, or the connection has ended.
     pub(super) async fn probe(&self) -> bool {
+        if self.has_upgrade.swap(true, Ordering::AcqRel) {
+            return false;
+        }
         let (sender, begun) = oneshot::channel();
         let called = self.output.send(OutputCall::Probe(sender)).await;
-        called.is_ok() && begun.await == Ok(true)
+        called.is_ok() && begun.await.is_ok()
     }
 
     pub(super) async fn end_probe(&self) {
         // An error means that the connection has ended.
         let _over = self.output.send(OutputCall::EndProbe).await;
+        self.has_upgrade.store(false, Ordering::Release);
     }
 
     /// Completes an upgrade. Returns the payloads of the connection from now on.

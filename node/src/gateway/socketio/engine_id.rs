@@ -66,7 +66,14 @@ mod tests {
         let text = "1f-000000000000000000000000000000ab";
         assert_eq!(id.to_string(), text);
         assert!(text.parse() == Ok(id));
-        for text in ["", "-", "1f-ab", &text[1..], &format!("{text}0"), "g-000000000000000000000000000000ab"] {
+        for text in [
+            "",
+            "-",
+            "1f-ab",
+            &text[1..],
+            &format!("{text}0"),
+            "g-000000000000000000000000000000ab",
+        ] {
             let parsed: Result<EngineId, _> = text.parse();
             assert!(parsed.is_err() || text.starts_with("f-"), "{text}");
         }

@@ -171,11 +171,7 @@ impl RemoteEngine {
     ///
     /// # Errors
     /// The refusal of the engine. A node that does not respond has lost the connection.
-    async fn request(
-        &self,
-        action: ForwardedAction,
-        wait: Duration,
-    ) -> Result<(bool, Bytes), EngineRefusal> {
+    async fn request(&self, action: ForwardedAction, wait: Duration) -> Result<(bool, Bytes), EngineRefusal> {
         let EngineId { node, secret } = self.id;
         match self.forwarder.send(node, secret, action, wait).await {
             ForwardedResponse::Served {

@@ -41,7 +41,10 @@ impl PacketAssembler {
     ///
     /// # Errors
     /// Text that is no packet, or comes in place of an attachment.
-    pub(super) fn text<'a>(&mut self, text: &'a str) -> Result<Option<AssembledPacket<'a>>, SocketPacketError> {
+    pub(super) fn text<'a>(
+        &mut self,
+        text: &'a str,
+    ) -> Result<Option<AssembledPacket<'a>>, SocketPacketError> {
         if self.incomplete.is_some() {
             return Err(SocketPacketError::Order);
         }

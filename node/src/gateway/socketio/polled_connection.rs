@@ -314,8 +314,8 @@ impl<O: EngineOutput> PolledOutput<O> {
                 }
             }
             OutputCall::Probe(begun) => {
-                let is_first = !std::mem::replace(&mut self.is_probing, true);
-                let _cancelled = begun.send(is_first);
+                self.is_probing = true;
+                let _cancelled = begun.send(());
                 self.probe_poll_at = Some(Instant::now());
             }
             OutputCall::EndProbe => {

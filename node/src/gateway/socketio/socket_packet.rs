@@ -203,7 +203,13 @@ impl<'a> SocketPacket<'a> {
             // Bounds the nesting before a parser reads the text.
             text::scan(data).map_err(|flaw| SocketPacketError::Json(flaw.to_string()))?;
         }
-        let fits = |fits: bool| if fits { Ok(()) } else { Err(SocketPacketError::Data) };
+        let fits = |fits: bool| {
+            if fits {
+                Ok(())
+            } else {
+                Err(SocketPacketError::Data)
+            }
+        };
         match self.kind {
             PacketKind::Connect => {
                 fits(self.ack.is_none())?;

@@ -68,10 +68,7 @@ fn connect_is_confirmed_before_the_first_event() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(event, json!(["ready", body, "1ab:7"]));
     let events = written(|out| connection.event(8, br#""t":"msg","c":"g_1","s":2}"#, out));
-    assert_eq!(
-        events,
-        [r#"42["msg",{"n":8,"t":"msg","c":"g_1","s":2},"1ab:8"]"#]
-    );
+    assert_eq!(events, [r#"42["msg",{"n":8,"t":"msg","c":"g_1","s":2},"1ab:8"]"#]);
 }
 
 #[test]
@@ -138,10 +135,7 @@ fn end_is_announced_once_and_to_connected_clients_only() {
     assert_eq!(written(|out| connection.event(9, tail, out)).len(), 1);
     assert_eq!(written(|out| connection.close(Some(4_201), "", out)), ["41"]);
     let unconnected = SocketIoConnection::default();
-    assert_eq!(
-        written(|out| unconnected.close(Some(4_210), "", out)).len(),
-        0
-    );
+    assert_eq!(written(|out| unconnected.close(Some(4_210), "", out)).len(), 0);
     let closed = connected();
     closed.on_closed_by_client();
     assert_eq!(written(|out| closed.close(Some(1_000), "", out)).len(), 0);

@@ -42,10 +42,7 @@ fn packets_are_frozen() {
         ),
         (packet(PacketKind::Disconnect, None, None), "1"),
         (admin(packet(PacketKind::Disconnect, None, None)), "1/admin,"),
-        (
-            packet(PacketKind::Event, None, Some(r#"["foo"]"#)),
-            r#"2["foo"]"#,
-        ),
+        (packet(PacketKind::Event, None, Some(r#"["foo"]"#)), r#"2["foo"]"#),
         (
             admin(packet(PacketKind::Event, None, Some(r#"["bar"]"#))),
             r#"2/admin,["bar"]"#,
@@ -117,7 +114,13 @@ fn data_has_to_fit_the_type() {
     ] {
         assert_eq!(SocketPacket::parse(written), Err(error), "{written}");
     }
-    for written in [r#"2["x""#, r#"2["x",]"#, r#"2["x"]]"#, "0{", r#"2["x",{"a":1,"a":2}]"#] {
+    for written in [
+        r#"2["x""#,
+        r#"2["x",]"#,
+        r#"2["x"]]"#,
+        "0{",
+        r#"2["x",{"a":1,"a":2}]"#,
+    ] {
         let refused = SocketPacket::parse(written);
         assert!(matches!(refused, Err(SocketPacketError::Json(_))), "{written}");
     }
