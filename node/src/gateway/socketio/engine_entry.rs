@@ -36,7 +36,7 @@ pub(super) struct EngineCalls {
 pub(super) enum OutputCall {
     /// Answers with the next payload.
     Poll(oneshot::Sender<Bytes>),
-    /// Announces an upgrade.
+    /// Announces an upgrade, during which no poll waits for long.
     Probe(oneshot::Sender<()>),
     /// Ends an upgrade that did not come about.
     EndProbe,
