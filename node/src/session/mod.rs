@@ -21,7 +21,7 @@
 //! A transport is a [`TransportPolicy`]; [`admit_client`] and [`SessionHandle`] are the entry points of gateways. For
 //! clients without retries, `retry_budget` and `retry_queue` repeat temporarily refused commands.
 //!
-//! `connection_handle` holds the state shared with the socket half, `worker_context` that of the sessions of one thread.
+//! `connection_handle` holds the state shared with the socket half, `gateway_link` what a gateway keeps there, `worker_context` that of the sessions of one thread.
 //! [`SessionRegistry`] has the sessions of a node.
 
 mod delivery;
@@ -45,6 +45,7 @@ mod session_handle;
 mod transport_policy;
 
 mod connection_handle;
+mod gateway_link;
 mod pending_futures;
 mod registry;
 mod worker_context;
@@ -53,8 +54,9 @@ pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::Session;
 pub use authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
 pub use client_admission::{ClientCredentials, admit_client};
-pub use connection_handle::{CloseSocket, ConnectionHandle, ConversationSelection, GatewayStateTooLarge};
+pub use connection_handle::{CloseSocket, ConnectionHandle};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
+pub use gateway_link::{ConversationSelection, GatewayStateTooLarge};
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};
