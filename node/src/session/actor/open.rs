@@ -122,6 +122,7 @@ impl Session {
             Some(ResumePoint::Behind(sid, n)) => {
                 self.enter(ctx, id, client, ResumeSource::Behind(sid, Some(n)));
             }
+            Some(ResumePoint::Session(sid)) => self.enter(ctx, id, client, ResumeSource::Behind(sid, None)),
             Some(ResumePoint::Device { .. } | ResumePoint::Clean) => self.find_last(ctx, id, client),
         }
     }
