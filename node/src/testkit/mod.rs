@@ -10,6 +10,7 @@
 //! The module exists with the feature `testkit` only. It also re-exports the items of other modules that integration
 //! tests and benches use, so that every other module stays private.
 
+pub mod cable;
 pub mod http;
 pub mod session;
 pub mod stream;

@@ -1,6 +1,7 @@
 //! Sessions that go from one node of a cluster to another: whole nodes, in this process, seen from raw sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cable;
 mod device;
 mod drain;
 mod listen;
