@@ -1,4 +1,4 @@
-//! What a gateway keeps at the connection of its client: the state that is carried with the session, and the selection of
+//! State that a gateway keeps at the connection of its client and that is carried with the session, and its selection of
 //! conversations.
 
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use protocol::ConversationId;
 pub(super) struct GatewayLink {
     /// Carried with the session.
     state: RefCell<Bytes>,
-    /// Unset: all conversations.
+    /// Unset, the client receives all conversations.
     selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
 }
 

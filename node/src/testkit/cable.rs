@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::Client;
 
-/// The base protocol.
+/// Subprotocol of the base protocol.
 pub const BASE: &str = "actioncable-v1-json";
-/// The protocol with history and continued sessions.
+/// Subprotocol with history and continued sessions.
 pub const EXTENDED: &str = "actioncable-v1-ext-json";
 
-/// A connection.
+/// Connection of one client.
 pub struct Cable {
     pub client: Client,
 }

@@ -12,7 +12,7 @@ use super::subscription_table::SubscriptionKey;
 
 /// Maximum number of members whose presence is shown, the first ones in the order of their ids.
 const SHOWN_MEMBERS: usize = 256;
-/// Members per page.
+/// Members that are listed per page.
 const PAGE: usize = 100;
 /// Maximum number of conversations whose presence one connection follows.
 const ROOMS: usize = 32;
