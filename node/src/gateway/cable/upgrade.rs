@@ -23,7 +23,6 @@ use crate::gateway::websocket::{Meter, Subprotocols, WebSocketUpgrade, check_upg
 use crate::session::{
     AuthenticatedClient, CLOSE_TIMEOUT, SessionHandle, TransportPolicy, WorkerContext, admit_client,
 };
-use crate::shard_client::CommandError;
 
 /// Subprotocol of AnyCable, with history and continued sessions.
 const EXTENDED: &str = "actioncable-v1-ext-json";
@@ -63,9 +62,9 @@ async fn upgrade(
         Ok(client) => return open(checked, (&request, payload), &worker, &wheel, client),
         Err(refusal) => refusal,
     };
-    match refused::close_code(refusal.code) {
+    match refused::close_code(refusal.code()) {
         Some(code) => refuse(checked, (&request, payload), &worker, &greetings, code),
-        None => Err(refusal.into()),
+        None => Err(refusal),
     }
 }
 
@@ -74,10 +73,9 @@ async fn admit(
     worker: &WorkerContext,
     credentials: Result<CableCredentials, TokenError>,
     is_extended: bool,
-) -> Result<AuthenticatedClient, CommandError> {
-    let CableCredentials { client, restored } = credentials.map_err(|refused| {
+) -> Result<AuthenticatedClient, Problem> {
+    let CableCredentials { client, restored } = credentials.inspect_err(|_| {
         worker.metrics.auth_failures.inc();
-        CommandError::new(refused.code(), refused.to_string())
     })?;
     let mut client = admit_client(worker, client).await?;
     client.resume = restored.filter(|_| is_extended);
