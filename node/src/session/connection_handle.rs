@@ -191,7 +191,10 @@ impl ConnectionHandle {
     /// # Errors
     /// [`GatewayStateTooLarge`]; the previous state stays.
     pub fn set_gateway_state(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
-        self.gateway.set_state(state)
+        self.gateway.set_state(state)?;
+        // The session writes the state of a device soon, so that it survives the node.
+        self.request_check();
+        Ok(())
     }
 
     /// Returns the state set last, or that of the resumed session. It is restored before `ready` is queued.

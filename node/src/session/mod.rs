@@ -6,7 +6,7 @@
 //! Path of an event: subscription hub → `delivery::subscriber` → `delivery::outbound_queue` (step 12) → the writer, or
 //! `long_poll` for clients without a permanent connection.
 //!
-//! The actor owns six components with private state. Their methods decide without an actor and without a clock, and
+//! The actor owns seven components with private state. Their methods decide without an actor and without a clock, and
 //! return what the actor has to do:
 //!
 //! | component | state |
@@ -17,6 +17,7 @@
 //! | `lifecycle::Lifecycle` | progress, deadlines, pending close, resume and transfer |
 //! | `presence::SessionPresence` | registration, device, login, saved watches |
 //! | `long_poll::LongPoll` | number of the current poll |
+//! | `cursor_schedule::CursorSchedule` | writes of the durable cursors of a device |
 //!
 //! A transport is a [`TransportPolicy`]; [`admit_client`] and [`SessionHandle`] are the entry points of gateways. For
 //! clients without retries, `retry_budget` and `retry_queue` repeat temporarily refused commands.
@@ -34,6 +35,7 @@ mod authenticated_client;
 mod auto_subscribe;
 mod catch_up;
 mod client_admission;
+mod cursor_schedule;
 mod following;
 mod long_poll;
 pub mod messages;

@@ -34,7 +34,7 @@ mod websocket;
 mod websocket_frame;
 
 pub use golden::golden;
-pub use http::{Call, Reply, ask, chunks, exchange, get, group, temporary};
+pub use http::{Call, Reply, ask, chunks, exchange, figure, get, group, temporary};
 pub use internals::*;
 pub use log_capture::LogCapture;
 pub use node::{Node, config};

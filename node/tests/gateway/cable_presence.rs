@@ -63,7 +63,7 @@ async fn members_come_and_go() {
 }
 
 #[tokio::test]
-async fn strangers_see_no_presence() {
+async fn non_members_see_no_presence() {
     let node = Node::start().await;
     let mut alice = node.client("alice").await;
     let create = json!({"t": "create", "id": 1, "cid": "make", "kind": "group", "members": ["bob"]});

@@ -3,6 +3,7 @@
 
 mod cable;
 mod device;
+mod device_cursors;
 mod drain;
 mod listen;
 mod many;

@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 
-/// The only format so far. A state of another one is not continued: its client subscribes anew.
-const FORMAT: u8 = 1;
+/// The only format so far, which the states of other gateways do not have. A state of another format is not continued:
+/// its client subscribes anew.
+const FORMAT: u8 = b'C';
 
 /// Encodes subscriptions, each with its identifier and the position at its confirmation.
 pub(super) fn encode(subscriptions: &[(&str, u64)]) -> Bytes {
@@ -33,7 +34,7 @@ mod tests {
     #[test]
     fn state_of_a_connection_is_frozen() {
         let state = encode(&[("{}", 300), ("i", 0)]);
-        assert_eq!(state[..], [1, 2, 2, b'{', b'}', 0xac, 2, 1, b'i', 0]);
+        assert_eq!(state[..], [b'C', 2, 2, b'{', b'}', 0xac, 2, 1, b'i', 0]);
         assert_eq!(decode(&state), [("{}", 300), ("i", 0)]);
         assert_eq!(decode(&[2, 1, 1, b'i', 0]), []);
     }

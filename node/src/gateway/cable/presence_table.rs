@@ -11,7 +11,7 @@ use protocol::answer::MembersResponse;
 use super::subscription_table::SubscriptionKey;
 
 /// Maximum number of members whose presence is shown, the first ones in the order of their ids.
-const SHOWN_MEMBERS: usize = 256;
+const LISTED_MEMBERS: usize = 256;
 /// Members that are listed per page.
 const PAGE: usize = 100;
 /// Maximum number of conversations whose presence one connection follows.
@@ -128,7 +128,7 @@ impl PresenceTable {
         };
         room.members
             .extend(page.items.into_iter().map(|member| member.user));
-        let room_left = SHOWN_MEMBERS.saturating_sub(room.members.len());
+        let room_left = LISTED_MEMBERS.saturating_sub(room.members.len());
         Some(match page.next {
             Some(cursor) if room_left > 0 => PresenceEffect::ListMembers {
                 cursor: Some(cursor),
@@ -186,7 +186,7 @@ impl PresenceTable {
         let online = state.filter(|state| is_live && state.is_online);
         let mut effects = Vec::new();
         if added {
-            if room.members.len() < SHOWN_MEMBERS && room.members.insert(user.clone()) {
+            if room.members.len() < LISTED_MEMBERS && room.members.insert(user.clone()) {
                 effects.extend(online.map(|state| PresenceEffect::Join(user.clone(), state)));
                 effects.push(PresenceEffect::Watch(user.clone()));
             }

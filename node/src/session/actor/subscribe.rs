@@ -143,6 +143,7 @@ impl Session {
                     last,
                 });
                 feed.push(Bytes::from(event.tail()), None);
+                feed.track_position(conv, 0);
             }
         }
         if snapshot.is_new() {

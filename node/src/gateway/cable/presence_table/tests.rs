@@ -180,7 +180,7 @@ fn rooms_and_their_members_are_bounded() {
     }
     assert_eq!(table.on_request(keys[ROOMS]), Some(PresenceEffect::Error));
 
-    let names: Vec<String> = (0..SHOWN_MEMBERS).map(|n| format!("u{n:03}")).collect();
+    let names: Vec<String> = (0..LISTED_MEMBERS).map(|n| format!("u{n:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let next = table.on_members(keys[0], page(&names[..200], Some("u199")));
     let rest = PresenceEffect::ListMembers {
@@ -193,6 +193,6 @@ fn rooms_and_their_members_are_bounded() {
     let Some(PresenceEffect::WatchRoom(watched)) = watch else {
         panic!("no watch");
     };
-    assert_eq!(watched.len(), SHOWN_MEMBERS);
+    assert_eq!(watched.len(), LISTED_MEMBERS);
     assert_eq!(table.on_member(keys[0], &user("v"), true), []);
 }

@@ -51,8 +51,7 @@ impl CableTranslator {
         let is_removal = |member: &MemberEvent| member.member == self.user && member.role.is_none();
         let removal = member.as_ref().filter(|member| is_removal(member));
         let removal = removal.map(|_| Bytes::copy_from_slice(tail));
-        for key in &keys {
-            let key = *key;
+        for &key in &keys {
             let Some(subscription) = self.subscriptions.get_mut(key) else {
                 continue;
             };

@@ -79,7 +79,7 @@ fn membership_changes_are_joins_and_leaves() {
 }
 
 #[test]
-fn presence_of_strangers_is_an_error() {
+fn presence_is_refused_to_non_members() {
     let error = presence(json!({"type": "error"}));
     let mut connection = Connection::new(true);
     ask(&mut connection);
