@@ -35,6 +35,8 @@
 //! link.set_gateway_state(subscriptions)?; // after each change that the next connection must know
 //! ```
 //! `ConnectionHandle::gateway_state` returns the carried state from before `ready` on, so a framing may read it there.
+//! A client that is admitted with `ResumePoint::Device` or `Clean` has durable cursors: if its node dies, the carried state
+//! is that of a moment before, and the events that it has not confirmed come again.
 //! `tests` has a complete gateway with a wire format of one line per event.
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),

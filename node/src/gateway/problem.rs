@@ -44,6 +44,10 @@ pub(super) fn problem(code: ErrorCode, detail: &str) -> HttpResponse {
 // === impl Problem ===
 
 impl Problem {
+    pub(super) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// Creates a problem with the status of its code. Temporary codes get a retry time of one second.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Problem {
         let status = StatusCode::from_u16(code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

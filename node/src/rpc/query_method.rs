@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::RpcError;
 use crate::state_machine::query::{
-    BansQuery, BlocksQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery, KeyringQuery, MembersQuery,
-    MentioningQuery, MessagesQuery, OpenQuery, RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery,
-    SummariesQuery, SyncQuery, WishesQuery,
+    BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery,
+    KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, RangeQuery, ScatterQuery,
+    ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
 };
 
 /// Query with a method number.
@@ -81,6 +81,7 @@ query_methods! {
     18 one SinceQuery,
     23 one KeyringQuery,
     28 one DevicesQuery,
+    31 one DeviceCursorsQuery,
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub struct OpenedSession {
 pub enum ResumePoint {
     /// Behind event `n` of this session.
     Behind(SessionId, u64),
+    /// Behind the last event of this session that its client has confirmed.
+    Session(SessionId),
     /// Behind event `from` of the last session of the client's device.
     Device {
         /// `None`: behind the last event that the client has confirmed.
@@ -79,6 +81,14 @@ impl ResumePoint {
             .and_then(|(sid, n)| Some(ResumePoint::Behind(sid.parse().ok()?, n.parse().ok()?)))
             .unwrap_or(ResumePoint::Invalid)
     }
+
+    /// Parses the id of a session whose client knows no event numbers.
+    #[must_use]
+    pub fn of_session(sid: &str) -> ResumePoint {
+        sid.trim()
+            .parse()
+            .map_or(ResumePoint::Invalid, ResumePoint::Session)
+    }
 }
 
 impl From<&ResumeTarget> for ResumePoint {
@@ -111,6 +121,11 @@ mod tests {
             ResumePoint::parse(&format!(" {sid}:0 ")),
             ResumePoint::Behind(sid, 0)
         );
+        assert_eq!(
+            ResumePoint::of_session(&sid.to_string()),
+            ResumePoint::Session(sid)
+        );
+        assert_eq!(ResumePoint::of_session(&format!("{sid}:4")), ResumePoint::Invalid);
         for text in [
             "",
             ":",

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use protocol::ConversationId;
 
 use super::delivery::{EventSubscriber, LATEST};
-use super::following::{AGAIN, follow_all, retrying};
+use super::following::{AGAIN, follow_all, list_latest, retrying};
 use super::worker_context::WorkerContext;
 use crate::state_machine::query::{Missed, SinceQuery};
 use crate::state_machine::{EventEnvelope, MembershipSpan};
@@ -77,6 +77,31 @@ pub(super) async fn carry_on(
             send_missing_snapshots(&worker, &feed).await;
         } else {
             follow_all(worker.clone(), feed.clone()).await;
+        }
+    };
+    futures::join!(carrying, rest);
+}
+
+/// Rebuilds the stream of a session that was lost: each conversation continues behind the position that the client has
+/// confirmed, and those without one are introduced, because they may have come later.
+pub(super) async fn rebuild(
+    worker: Rc<WorkerContext>,
+    feed: Rc<EventSubscriber>,
+    positions: Vec<(ConversationId, u64)>,
+) {
+    // Begun before the first await: nothing else may begin them without their positions.
+    for (conv, from) in &positions {
+        feed.begin_at(conv, Some(*from));
+    }
+    feed.set_ready();
+    let carrying = futures::stream::iter(positions).for_each_concurrent(AT_ONCE, |(conv, from)| {
+        let (worker, feed) = (worker.clone(), feed.clone());
+        async move { carry(&worker, &feed, &conv, from).await }
+    });
+    let rest = async {
+        let listed = list_latest(&worker, &feed).await;
+        for conv in listed.iter().filter(|conv| !feed.follows(conv)) {
+            feed.joined(conv);
         }
     };
     futures::join!(carrying, rest);

@@ -1,7 +1,7 @@
 //! State shared by the session actor and the reader and writer of its connection, all on one thread.
 //!
 //! The actor never waits for the socket, and the socket half makes no decisions. They communicate through the outbound
-//! queue, a few cells and two wake-ups.
+//! queue, a few cells and three wake-ups: that of the session, of the writer, and of a reader that waits for its client.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,6 +14,7 @@ use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
 use super::delivery::{Framing, OutboundQueue, WriteChunk};
+use super::gateway_link::{ConversationSelection, GatewayLink, GatewayStateTooLarge};
 
 /// Time without an event after which a ping asks the client to confirm the last one.
 pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(1);
@@ -35,28 +36,16 @@ pub struct ConnectionHandle {
     session: RefCell<Option<Waker>>,
     /// Set while the session waits for the client to read; a drained queue then wakes the session.
     wants_room: Cell<bool>,
+    /// Reader that waits for the client to read.
+    reader: RefCell<Option<Waker>>,
     closed: Cell<bool>,
     /// Set by the transport when it detects a dead connection.
     lost: Cell<bool>,
     /// True once the client is authenticated.
     identified: Cell<bool>,
     closing: Notify,
-    /// State of the gateway that is carried with the session.
-    gateway_state: RefCell<Bytes>,
-    /// Selection of a gateway; unset: all conversations.
-    selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
+    gateway: GatewayLink,
     socket: Weak<dyn CloseSocket>,
-}
-
-/// The state exceeds [`ConnectionHandle::GATEWAY_STATE_BYTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway state has {0} bytes, more than are carried with a session")]
-pub struct GatewayStateTooLarge(pub usize);
-
-/// Selection of the conversations whose events a client receives. Those of others get no number, and count neither as
-/// sent nor as delivered.
-pub trait ConversationSelection {
-    fn includes(&self, conversation: &ConversationId) -> bool;
 }
 
 /// Handle that closes a connection in whatever state it is.
@@ -72,7 +61,7 @@ pub trait CloseSocket {
 
 impl ConnectionHandle {
     /// Maximum size of the gateway state in bytes.
-    pub const GATEWAY_STATE_BYTES: usize = 64 << 10;
+    pub const GATEWAY_STATE_BYTES: usize = GatewayLink::STATE_BYTES;
 
     #[must_use]
     pub fn new(outbox: OutboundQueue, socket: Weak<dyn CloseSocket>) -> Rc<ConnectionHandle> {
@@ -87,12 +76,12 @@ impl ConnectionHandle {
             check_requested: Cell::new(false),
             session: RefCell::new(None),
             wants_room: Cell::new(false),
+            reader: RefCell::default(),
             closed: Cell::new(false),
             lost: Cell::new(false),
             identified: Cell::new(false),
             closing: Notify::new(),
-            gateway_state: RefCell::default(),
-            selection: RefCell::default(),
+            gateway: GatewayLink::default(),
             socket,
         })
     }
@@ -114,10 +103,15 @@ impl ConnectionHandle {
         self.on_received();
     }
 
+    /// Returns true while the reader is paused.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
+    }
+
     /// Returns the next chunk to write; `None` after the close frame.
     pub fn poll_piece(&self, cx: &mut Context<'_>, framing: &dyn Framing) -> Poll<Option<WriteChunk>> {
         let sent = self.outbox(|outbox| outbox.sent());
-        let (piece, behind) = self.outbox(|outbox| (outbox.poll_piece(cx, framing), outbox.behind()));
+        let (piece, is_behind) = self.outbox(|outbox| (outbox.poll_piece(cx, framing), outbox.behind()));
         if framing.confirms_by_pong() && self.outbox(|outbox| outbox.sent()) > sent {
             let now = Instant::now();
             self.unconfirmed_at.set(Some(now));
@@ -125,9 +119,12 @@ impl ConnectionHandle {
             self.due.set(self.due.get().min(now + CONFIRM_AFTER));
         }
         // Only for a session that paused because of this queue: others need no wake-up per chunk.
-        if self.wants_room.get() && !behind {
+        if self.wants_room.get() && !is_behind {
             self.wants_room.set(false);
             self.request_check();
+        }
+        if !is_behind {
+            self.wake_reader();
         }
         piece
     }
@@ -137,13 +134,15 @@ impl ConnectionHandle {
         // Unread responses would pause the session forever, and with it the reader, which reports the lost connection.
         self.outbox(|outbox| outbox.discard_answers());
         self.request_check();
+        self.wake_reader();
     }
 
-    /// Resolves once the client leaves few enough responses unread. For connections without a session.
+    /// Resolves once the client leaves few enough responses unread. For the reader of the connection, which is the only
+    /// caller at a time.
     pub async fn room(&self) {
         std::future::poll_fn(|cx| {
-            if self.behind() {
-                let _requested = self.poll_wake(cx);
+            if self.outbox(|outbox| outbox.behind()) {
+                self.reader.replace(Some(cx.waker().clone()));
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -192,41 +191,37 @@ impl ConnectionHandle {
     /// # Errors
     /// [`GatewayStateTooLarge`]; the previous state stays.
     pub fn set_gateway_state(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
-        if state.len() > Self::GATEWAY_STATE_BYTES {
-            return Err(GatewayStateTooLarge(state.len()));
-        }
-        self.gateway_state.replace(state);
+        self.gateway.set_state(state)?;
+        // The session writes the state of a device soon, so that it survives the node.
+        self.request_check();
         Ok(())
     }
 
     /// Returns the state set last, or that of the resumed session. It is restored before `ready` is queued.
     #[must_use]
     pub fn gateway_state(&self) -> Bytes {
-        self.gateway_state.borrow().clone()
+        self.gateway.state()
     }
 
     pub(super) fn restore_gateway_state(&self, state: Bytes) {
-        self.gateway_state.replace(state);
+        self.gateway.restore_state(state);
     }
 
     /// Bytes that a detached session holds; `None` while a connection drains the queue.
     pub(super) fn detached_bytes(&self) -> Option<usize> {
         let events = self.outbox(|outbox| outbox.waits_alone())?;
-        Some(events + self.gateway_state.borrow().len())
+        Some(events + self.gateway.state().len())
     }
 
     /// Restricts the events to those of selected conversations. The selection stays in use while the session is
     /// detached.
     pub fn select(&self, selection: Rc<dyn ConversationSelection>) {
-        self.selection.replace(Some(selection));
+        self.gateway.select(selection);
     }
 
     /// Returns true if the client receives the events of this conversation.
     pub(super) fn includes(&self, conversation: &ConversationId) -> bool {
-        let selection = self.selection.borrow();
-        selection
-            .as_ref()
-            .is_none_or(|selection| selection.includes(conversation))
+        self.gateway.includes(conversation)
     }
 
     // --- the session ---
@@ -347,6 +342,12 @@ impl ConnectionHandle {
         self.wake();
     }
 
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+
     /// Wakes the session's task.
     pub(super) fn wake(&self) {
         if let Some(waker) = self.session.borrow_mut().take() {
@@ -365,65 +366,4 @@ impl ConnectionHandle {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use bytes::{Bytes, BytesMut};
-
-    use super::*;
-    use crate::config::Config;
-    use crate::session::QueueBounds;
-    use crate::session::delivery::BufferedEvent;
-
-    struct NoSocket;
-
-    impl CloseSocket for NoSocket {
-        fn cut(&self) {}
-    }
-
-    /// Writes each event as one byte.
-    struct Bytewise;
-
-    impl Framing for Bytewise {
-        fn answer(&self, _out: &mut BytesMut, _body: &[u8]) {}
-        fn event(&self, out: &mut BytesMut, _n: u64, _tail: &[u8]) {
-            out.extend_from_slice(b"e");
-        }
-        fn ping(&self, _out: &mut BytesMut, _sent: u64) {}
-        fn confirms_by_pong(&self) -> bool {
-            true
-        }
-        fn pong(&self, _out: &mut BytesMut, _payload: &[u8]) {}
-        fn close(&self, _out: &mut BytesMut, _code: Option<u16>, _reason: &str) {}
-    }
-
-    fn write(link: &ConnectionHandle, events: usize) {
-        for _ in 0..events {
-            let tail = Bytes::from_static(br#""t":"msg"}"#);
-            link.outbox(|outbox| outbox.event(BufferedEvent { tail, covers: None }, Instant::now()));
-        }
-        let written = link.poll_piece(&mut Context::from_waker(Waker::noop()), &Bytewise);
-        assert!(written.is_ready());
-    }
-
-    #[test]
-    fn event_stays_unconfirmed_until_a_ping_or_a_confirmation() {
-        let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
-        let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&Config::default())), socket);
-        let later = Instant::now() + Duration::from_secs(60);
-        assert_eq!(link.unconfirmed_for(later), None);
-        write(&link, 2);
-        assert!(link.unconfirmed_for(later).is_some());
-        link.confirm(1);
-        assert!(link.unconfirmed_for(later).is_some(), "the second is unconfirmed");
-        link.confirm(2);
-        assert_eq!(link.unconfirmed_for(later), None);
-        write(&link, 1);
-        link.ping();
-        assert_eq!(link.unconfirmed_for(later), None, "one ping is enough");
-        for (pong, ponged) in [(4, 0), (2, 2), (1, 2), (3, 3)] {
-            link.on_pong(pong);
-            assert_eq!(link.ponged(), ponged);
-        }
-    }
-}
+mod tests;

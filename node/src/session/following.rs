@@ -38,7 +38,7 @@ struct Turns {
 /// Subscribes to the user's conversations with the latest messages, in that order. Retries until all are subscribed to,
 /// or the session ends.
 pub(super) async fn follow_all(worker: Rc<WorkerContext>, feed: Rc<EventSubscriber>) {
-    let mut missing = latest(&worker, &feed).await;
+    let mut missing = list_latest(&worker, &feed).await;
     // Begun in reverse: the conversation that begins last gets the highest rank and is evicted last.
     let fresh: Vec<bool> = missing.iter().rev().map(|conv| feed.begin(conv)).collect();
     let mut fresh = fresh.into_iter().rev();
@@ -68,7 +68,10 @@ pub(super) async fn follow_all(worker: Rc<WorkerContext>, feed: Rc<EventSubscrib
 }
 
 /// Lists the conversations with the latest messages, in that order, at most `limits.subscriptions_per_session`.
-async fn latest(worker: &Rc<WorkerContext>, feed: &Rc<EventSubscriber>) -> Vec<ConversationId> {
+pub(super) async fn list_latest(
+    worker: &Rc<WorkerContext>,
+    feed: &Rc<EventSubscriber>,
+) -> Vec<ConversationId> {
     let most = worker.config.limits.subscriptions_per_session;
     let mut convs: Vec<ConversationId> = Vec::new();
     let mut from = None;

@@ -6,7 +6,7 @@
 //! Path of an event: subscription hub → `delivery::subscriber` → `delivery::outbound_queue` (step 12) → the writer, or
 //! `long_poll` for clients without a permanent connection.
 //!
-//! The actor owns six components with private state. Their methods decide without an actor and without a clock, and
+//! The actor owns seven components with private state. Their methods decide without an actor and without a clock, and
 //! return what the actor has to do:
 //!
 //! | component | state |
@@ -17,11 +17,12 @@
 //! | `lifecycle::Lifecycle` | progress, deadlines, pending close, resume and transfer |
 //! | `presence::SessionPresence` | registration, device, login, saved watches |
 //! | `long_poll::LongPoll` | number of the current poll |
+//! | `cursor_schedule::CursorSchedule` | writes of the durable cursors of a device |
 //!
 //! A transport is a [`TransportPolicy`]; [`admit_client`] and [`SessionHandle`] are the entry points of gateways. For
 //! clients without retries, `retry_budget` and `retry_queue` repeat temporarily refused commands.
 //!
-//! `connection_handle` holds the state shared with the socket half, `worker_context` that of the sessions of one thread.
+//! `connection_handle` holds the state shared with the socket half, `gateway_link` what a gateway keeps there, `worker_context` that of the sessions of one thread.
 //! [`SessionRegistry`] has the sessions of a node.
 
 mod delivery;
@@ -34,6 +35,7 @@ mod authenticated_client;
 mod auto_subscribe;
 mod catch_up;
 mod client_admission;
+mod cursor_schedule;
 mod following;
 mod long_poll;
 pub mod messages;
@@ -45,6 +47,7 @@ mod session_handle;
 mod transport_policy;
 
 mod connection_handle;
+mod gateway_link;
 mod pending_futures;
 mod registry;
 mod worker_context;
@@ -53,8 +56,9 @@ pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::Session;
 pub use authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
 pub use client_admission::{ClientCredentials, admit_client};
-pub use connection_handle::{CloseSocket, ConnectionHandle, ConversationSelection, GatewayStateTooLarge};
+pub use connection_handle::{CloseSocket, ConnectionHandle};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
+pub use gateway_link::{ConversationSelection, GatewayStateTooLarge};
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};

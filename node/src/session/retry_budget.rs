@@ -14,7 +14,7 @@ const DELAY_MS: std::ops::RangeInclusive<u64> = 100..=800;
 /// may have taken as long as the budget. Pure: time is an argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryBudget {
-    policy: RefusalPolicy,
+    budget: Duration,
     /// `None` until the first refusal.
     until: Option<Instant>,
 }
@@ -22,21 +22,22 @@ pub(super) struct RetryBudget {
 // === impl RetryBudget ===
 
 impl RetryBudget {
-    pub(super) fn new(policy: RefusalPolicy) -> RetryBudget {
-        RetryBudget { policy, until: None }
+    /// Returns the budget of a command; `None` under a policy without repetitions.
+    pub(super) fn of(policy: RefusalPolicy) -> Option<RetryBudget> {
+        match policy {
+            RefusalPolicy::Answer => None,
+            RefusalPolicy::Retry(budget) => Some(RetryBudget { budget, until: None }),
+        }
     }
 
     /// Returns true if the command may be repeated after a refusal with this code.
     pub(super) fn permits(&mut self, code: ErrorCode, now: Instant) -> bool {
-        let RefusalPolicy::Retry(budget) = self.policy else {
-            return false;
-        };
         // Rates are waited for before the dispatch; an internal error is reported at once.
         let is_retryable = matches!(
             code,
             ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::TimeoutUnknown
         );
-        is_retryable && now < *self.until.get_or_insert(now + budget)
+        is_retryable && now < *self.until.get_or_insert(now + self.budget)
     }
 }
 
@@ -45,17 +46,22 @@ pub(super) fn retry_delay() -> Duration {
     Duration::from_millis(rand::random_range(DELAY_MS))
 }
 
-/// Runs `attempt` until its result is final or the budget has passed.
-pub(super) async fn with_retries<T, F>(
+/// Runs `attempt` with the command until its result is final or the budget has passed. The command is copied only under
+/// a policy with repetitions.
+pub(super) async fn with_retries<C, T, F>(
     policy: RefusalPolicy,
-    mut attempt: impl FnMut() -> F,
+    command: C,
+    mut attempt: impl FnMut(C) -> F,
 ) -> Result<T, CommandError>
 where
+    C: Clone,
     F: Future<Output = Result<T, CommandError>>,
 {
-    let mut budget = RetryBudget::new(policy);
+    let Some(mut budget) = RetryBudget::of(policy) else {
+        return attempt(command).await;
+    };
     loop {
-        match attempt().await {
+        match attempt(command.clone()).await {
             Err(refusal) if budget.permits(refusal.code, Instant::now()) => {
                 tokio::time::sleep(retry_delay()).await;
             }
@@ -75,7 +81,7 @@ mod tests {
     #[test]
     fn budget_begins_with_the_first_refusal() {
         let start = Instant::now();
-        let mut budget = RetryBudget::new(RefusalPolicy::Retry(BUDGET));
+        let mut budget = RetryBudget::of(RefusalPolicy::Retry(BUDGET)).unwrap();
         let refused = start + BUDGET * 2;
         assert!(budget.permits(ErrorCode::TimeoutUnknown, refused));
         assert!(budget.permits(ErrorCode::Busy, refused + BUDGET / 2));
@@ -85,7 +91,7 @@ mod tests {
     #[test]
     fn permanent_refusals_are_never_repeated() {
         let now = Instant::now();
-        let mut budget = RetryBudget::new(RefusalPolicy::Retry(BUDGET));
+        let mut budget = RetryBudget::of(RefusalPolicy::Retry(BUDGET)).unwrap();
         for code in [
             ErrorCode::NotMember,
             ErrorCode::Internal,
@@ -96,10 +102,19 @@ mod tests {
         }
     }
 
+    /// Command that must not be copied.
+    struct Precious;
+
+    impl Clone for Precious {
+        fn clone(&self) -> Precious {
+            unreachable!("a command was copied for a repetition that never comes")
+        }
+    }
+
     #[test]
     fn native_clients_receive_the_first_refusal() {
         let mut attempts = 0;
-        let result = with_retries(RefusalPolicy::Answer, || {
+        let result = with_retries(RefusalPolicy::Answer, Precious, |_| {
             attempts += 1;
             std::future::ready(Err::<(), _>(CommandError::unavailable()))
         });
@@ -110,15 +125,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refused_command_is_repeated_until_it_succeeds() {
         let mut attempts = 0;
-        let result = with_retries(RefusalPolicy::Retry(BUDGET), || {
+        let result = with_retries(RefusalPolicy::Retry(BUDGET), "command", |command| {
             attempts += 1;
             let is_refused = attempts < 3;
             std::future::ready(if is_refused {
                 Err(CommandError::unavailable())
             } else {
-                Ok(attempts)
+                Ok((command, attempts))
             })
         });
-        assert_eq!(result.await, Ok(3));
+        assert_eq!(result.await, Ok(("command", 3)));
     }
 }

@@ -49,9 +49,11 @@ impl SessionHandle {
     /// # Errors
     /// [`SessionEnded`] if the session has ended.
     pub async fn dispatch(&self, commands: Vec<ReceivedCommand>) -> Result<(), SessionEnded> {
+        // The reader may hold the connection for longer than this call.
+        let was_held = self.connection.is_held();
         self.connection.hold(true);
         let dispatched = self.send(CommandBatch(commands)).await;
-        self.connection.hold(false);
+        self.connection.hold(was_held);
         dispatched
     }
 

@@ -31,6 +31,7 @@ pub(crate) use command_queue::CommandQueue;
 pub(crate) use owner_client::OwnerCallError;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{Cluster, ClusterClock, ShardId};
 use protocol::{ConversationId, GroupInvite, UserId};
@@ -42,8 +43,10 @@ pub(crate) use self::scatter_gather::scatter;
 
 use self::command_error::{ConvView, ListPage};
 use super::state_machine::login::{LoginKey, LoginOutcome};
-use super::state_machine::query::{IndexPage, OpenQuery, PlacedEntry, ShardQuery, SyncQuery};
-use super::state_machine::{CommandOrigin, ConversationOp, LoginOp, ShardCommand, UserOp};
+use super::state_machine::query::{
+    DeviceCursorsQuery, IndexPage, OpenQuery, PlacedEntry, ShardQuery, SyncQuery,
+};
+use super::state_machine::{CommandOrigin, ConversationOp, DeviceCursors, LoginOp, ShardCommand, UserOp};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::submit::AppliedReply;
 use crate::rpc::{self, NumberedQuery, SessionId};
@@ -193,6 +196,36 @@ impl ShardClient {
     ) -> Result<Option<SessionId>, CommandError> {
         let last = presence_query::last_session(&self.shared, user, device).await?;
         Ok(last.map(|last| last.sid))
+    }
+
+    /// Stores the durable cursors of a device for this time; `None` removes them. Queued before it returns.
+    pub(crate) fn put_device_cursors(
+        &self,
+        user: UserId,
+        device: Box<str>,
+        cursors: Option<DeviceCursors>,
+        validity: Duration,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send + use<> {
+        let valid_ms = u64::try_from(validity.as_millis()).unwrap_or(u64::MAX);
+        let op = UserOp::PutCursors {
+            device,
+            cursors,
+            valid_ms,
+        };
+        let stored = self.submit_command(ShardCommand::User { user, op });
+        async move { stored.await.map(drop) }
+    }
+
+    /// Returns the durable cursors of a device, unless they have expired.
+    pub(crate) async fn device_cursors(
+        &self,
+        user: UserId,
+        device: Box<str>,
+    ) -> Result<Option<DeviceCursors>, CommandError> {
+        let stored = self.query(&DeviceCursorsQuery { user, device }).await?;
+        let now_ms = self.clock().now_ms();
+        let stored = stored.filter(|stored| stored.expires_ms > now_ms);
+        Ok(stored.map(|stored| stored.cursors))
     }
 
     /// Publishes to the members that the user types or has stopped. There is no acknowledgement; the notice of a

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::command::ActivityNote;
 use super::consent::AdditionLimits;
+use super::device_cursors::DeviceCursors;
 use super::login::{AttemptLimit, KeyRotationPolicy, LoginCodeId, SecretBytes, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -95,6 +96,13 @@ impl<T: PayloadField> PayloadField for Vec<T> {
 impl<A: PayloadField, B: PayloadField> PayloadField for (A, B) {
     fn check(bytes: &[u8]) -> postcard::Result<&[u8]> {
         B::check(A::check(bytes)?)
+    }
+}
+
+impl PayloadField for DeviceCursors {
+    fn check(bytes: &[u8]) -> postcard::Result<&[u8]> {
+        let rest = behind::<&[u8]>(bytes)?;
+        Vec::<(ConversationId, u64)>::check(rest)
     }
 }
 

@@ -12,6 +12,7 @@ use protocol::{
 use super::command::ActivityNote;
 use super::command_codec::{PayloadField, commands};
 use super::consent::AdditionLimits;
+use super::device_cursors::DeviceCursors;
 use super::login::{AttemptLimit, KeyRotationPolicy, LoginCodeId, SecretBytes, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -172,6 +173,14 @@ commands! {
         };
         /// Sets the users who may add the user to groups and channels.
         Wish = 69, level 1, Irrelevant { group_invite: GroupInvite };
+        /// Replaces the cursors of a device.
+        PutCursors = 70, level 1, Irrelevant {
+            device: Box<str>,
+            /// New cursors; `None` removes them.
+            cursors: Option<DeviceCursors>,
+            /// Time in milliseconds until they expire.
+            valid_ms: u64,
+        };
     }
 
     /// Steps of a login, in the shard of a [`LoginKey`](super::login::LoginKey).

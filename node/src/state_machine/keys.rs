@@ -28,10 +28,11 @@
 //!                3 end:u64 row            expiry of another row
 //!                4                        keyring of the cluster
 //!                5 user 0 token           device token
+//!                6 user 0 device          cursors of a device
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
 //! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
-//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes.
+//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes; the name of a device may hold any text.
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
@@ -45,6 +46,7 @@ const THIRD: u8 = 2;
 const FOURTH: u8 = 3;
 const FIFTH: u8 = 4;
 const SIXTH: u8 = 5;
+const SEVENTH: u8 = 6;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
 
@@ -303,6 +305,17 @@ pub(super) fn device_tokens(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 pub(super) fn device_token_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
     let token = key.strip_prefix(&device_tokens(user).0[..])?;
     Some(TokenFamilyId(token.try_into().ok()?))
+}
+
+/// Returns the key of the cursors of a device.
+pub(super) fn device_cursors(user: &UserId, device: &str) -> Vec<u8> {
+    [&[SEVENTH], user.as_str().as_bytes(), &[0], device.as_bytes()].concat()
+}
+
+/// Returns the range of the cursors of a user's devices.
+pub(super) fn all_device_cursors(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let prefix = |end: u8| [&[SEVENTH], user.as_str().as_bytes(), &[end]].concat();
+    (prefix(0), prefix(1))
 }
 
 /// Returns the key of the expiry entry of another row.

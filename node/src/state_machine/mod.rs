@@ -27,6 +27,7 @@ mod apply_context;
 mod command_codec;
 mod dedup;
 mod deleted;
+mod device_cursors;
 mod event_row;
 mod keys;
 mod message_state;
@@ -59,6 +60,7 @@ mod tests;
 pub(crate) use command_header::CommandSubject;
 pub(crate) use command_table::MembershipRule;
 pub use consent::{AdditionLimits, AdditionVerdict};
+pub use device_cursors::DeviceCursors;
 pub use login::{
     AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginHash, LoginKey, LoginOutcome, SecretBytes,
     SigningKey, TokenFamilyId,

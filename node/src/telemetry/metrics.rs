@@ -35,6 +35,8 @@ pub struct ServerMetrics {
     pub detached_dropped: Counter,
     /// Attempts to resume a session, by result.
     pub resumes: Family<ResumeLabels, Counter>,
+    /// Writes of the durable cursors of a device that were accepted.
+    pub device_cursors_written: Counter,
     /// Sessions ended, by close code.
     pub closed: Family<CloseLabels, Counter>,
     pub frames_in: Counter,
@@ -131,6 +133,7 @@ impl Default for ServerMetrics {
             sessions_detached_bytes: Gauge::default(),
             detached_dropped: Counter::default(),
             resumes: Family::default(),
+            device_cursors_written: Counter::default(),
             closed: Family::default(),
             frames_in: Counter::default(),
             frames_out: Counter::default(),
@@ -186,6 +189,11 @@ impl ServerMetrics {
             "session_resumes",
             "Attempts to resume a session, by result",
             self.resumes.clone(),
+        );
+        registry.register(
+            "device_cursors_written",
+            "Writes of the durable cursors of a device that were accepted",
+            self.device_cursors_written.clone(),
         );
         registry.register(
             "sessions_closed",

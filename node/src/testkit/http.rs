@@ -107,6 +107,18 @@ pub async fn round_trip(addr: SocketAddr, request: &[u8]) -> Option<Reply> {
     })
 }
 
+/// Returns the value of a node's metric, 0 if it is missing; `name` with labels as they are printed.
+pub async fn figure(addr: SocketAddr, name: &str) -> u64 {
+    let reply = within("the metrics are read", Call::new("GET", "/metrics").send(addr)).await;
+    let reply = reply.expect("a response");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let line = reply
+        .text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+}
+
 // === impl Reply ===
 
 impl Reply {

@@ -10,6 +10,7 @@
 //! The module exists with the feature `testkit` only. It also re-exports the items of other modules that integration
 //! tests and benches use, so that every other module stays private.
 
+pub mod cable;
 pub mod http;
 pub mod session;
 mod stream;
@@ -35,7 +36,7 @@ mod websocket;
 mod websocket_frame;
 
 pub use golden::golden;
-pub use http::{Call, Reply, ask, chunks, exchange, get, group, temporary};
+pub use http::{Call, Reply, ask, chunks, exchange, figure, get, group, temporary};
 pub use internals::*;
 pub use log_capture::LogCapture;
 pub use node::{Node, config};

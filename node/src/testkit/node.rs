@@ -92,12 +92,7 @@ impl Node {
 
     /// Returns the value of a metric, 0 if it is missing; `name` with labels as they are printed.
     pub async fn figure(&self, name: &str) -> u64 {
-        let (status, text) = self.get("/metrics").await;
-        assert_eq!(status, 200, "{text}");
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+        http::figure(self.addr(), name).await
     }
 
     /// Waits until a metric has at least this value.

@@ -1,5 +1,7 @@
 //! Clients that resume their sessions.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::{Client, Incoming, Node};
@@ -28,6 +30,25 @@ pub async fn connect(node: &Node, user: &str, device: &str, known: Option<&Known
     let ready = client.answer(0).await;
     assert_eq!(ready["t"], "ready", "{ready}");
     (client, ready)
+}
+
+/// Connects a device that names an action instead of a session, `device` or `clean`.
+pub async fn connect_by_device(addr: SocketAddr, user: &str, device: &str, resume: &str) -> (Client, Value) {
+    let mut client = Client::connect(addr).await;
+    client.expect("hello").await;
+    let auth = json!({
+        "t": "auth", "id": 0, "token": format!("dev:{user}"), "device": device, "instance": "one", "resume": resume,
+    });
+    client.send(&auth.to_string()).await;
+    let ready = client.answer(0).await;
+    assert_eq!(ready["t"], "ready", "{ready}");
+    (client, ready)
+}
+
+/// Confirms the events up to `n`.
+pub async fn confirm(client: &mut Client, n: u64) {
+    let hb = json!({"t": "hb", "id": 9, "n": n});
+    assert_eq!(client.ask(9, &hb.to_string()).await["t"], "hb");
 }
 
 /// Returns the resume point that a `ready` contains.

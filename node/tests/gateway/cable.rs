@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cable_client::{BASE, Cable, EXTENDED, INBOX, chat};
+use node::testkit::cable::{BASE, Cable, EXTENDED, INBOX, chat};
 use node::testkit::{Client, Incoming, Node};
 
 /// Makes a group of Alice's with these members.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cable_client::{Cable, EXTENDED, INBOX, chat};
+use node::testkit::cable::{Cable, EXTENDED, INBOX, chat};
 use node::testkit::{Client, Node};
 
 /// Makes a group of Alice's with Bob and this many messages; returns it with Alice's client.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cable_client::{BASE, Cable, EXTENDED, INBOX};
+use node::testkit::cable::{BASE, Cable, EXTENDED, INBOX};
 use node::testkit::{Client, HumanSize, Incoming, Node, TEXT, masked};
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cable;
-mod cable_client;
 mod cable_history;
 mod cable_limits;
+mod cable_presence;
+mod cable_restore;
 mod commands;
 #[cfg(feature = "conformance")]
 mod conformance;

@@ -7,7 +7,9 @@
 mod activity;
 #[cfg(feature = "clock-file")]
 mod clocks;
+mod device_cursors;
 mod drain;
+mod gateways;
 mod isolation;
 mod membership;
 mod people;

@@ -2,25 +2,13 @@
 
 use serde_json::{Value, json};
 
-use node::testkit::session::{connect, event, introduced, is_refused, is_resumed, known, say};
+use node::testkit::session::{
+    confirm, connect, connect_by_device, event, introduced, is_refused, is_resumed, known, say,
+};
 use node::testkit::{Client, Incoming, Node, TestCluster};
 
-/// Connects a device that names an action instead of a session.
 async fn by_device(node: &Node, user: &str, device: &str, resume: &str) -> (Client, Value) {
-    let mut client = Client::connect(node.addr()).await;
-    client.expect("hello").await;
-    let auth = json!({
-        "t": "auth", "id": 0, "token": format!("dev:{user}"), "device": device, "instance": "one", "resume": resume,
-    });
-    client.send(&auth.to_string()).await;
-    let ready = client.answer(0).await;
-    assert_eq!(ready["t"], "ready", "{ready}");
-    (client, ready)
-}
-
-async fn confirm(client: &mut Client, n: u64) {
-    let hb = json!({ "t": "hb", "id": 9, "n": n });
-    assert_eq!(client.ask(9, &hb.to_string()).await["t"], "hb");
+    connect_by_device(node.addr(), user, device, resume).await
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Sessions that go from one node of a cluster to another: whole nodes, in this process, seen from raw sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cable;
 mod device;
+mod device_cursors;
 mod drain;
 mod listen;
 mod many;

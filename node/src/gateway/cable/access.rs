@@ -1,4 +1,4 @@
-//! Credentials of an upgrade request: token and device. Pure.
+//! Credentials of an upgrade request: token, device, and the session that is continued. Pure.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::auth::TokenError;
 use crate::gateway::admission;
+use crate::session::{ClientCredentials, ResumePoint};
 
 /// Prefix of a subprotocol with a token, as AnyCable writes it.
 const TOKEN_PROTOCOL: &str = "anycable-token.";
@@ -16,6 +17,8 @@ const TOKEN_PROTOCOL: &str = "anycable-token.";
 const ENCODED_TOKEN_PROTOCOL: &str = "rookery-token.";
 /// Prefix of a development token in a subprotocol, which cannot have a colon.
 const DEVELOPMENT: &str = "dev.";
+/// Header with the id of the session that a client of AnyCable continues.
+const RESTORE_HEADER: &str = "X-AnyCable-Restore-Sid";
 
 /// Query of an upgrade request.
 #[derive(Debug, Default, Deserialize)]
@@ -24,15 +27,15 @@ pub(super) struct CableQuery {
     instance: Option<String>,
     jid: Option<String>,
     token: Option<String>,
+    sid: Option<String>,
 }
 
 /// Credentials of a client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct CableCredentials {
-    /// `None`: the client presented none.
-    pub(super) token: Option<String>,
-    pub(super) device: Option<String>,
-    pub(super) instance: Option<String>,
+    pub(super) client: ClientCredentials,
+    /// Session that the client continues; only the extended protocol has one.
+    pub(super) restored: Option<ResumePoint>,
 }
 
 // === impl CableCredentials ===
@@ -41,7 +44,7 @@ impl CableCredentials {
     /// Reads the credentials. `token_in_url`: a token in the query counts.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`] for a token that cannot be read.
+    /// [`TokenError::Invalid`] without a token, and for one that cannot be read.
     pub(super) fn read(
         headers: &HeaderMap,
         query: CableQuery,
@@ -49,17 +52,24 @@ impl CableCredentials {
     ) -> Result<CableCredentials, TokenError> {
         let of_url = query.jid.or(query.token).filter(|_| token_in_url);
         let token = match admission::bearer(headers)?.or(header(headers, "X-Jid")) {
-            Some(token) => Some(token.to_owned()),
-            None => of_subprotocol(headers)?.map(Cow::into_owned).or(of_url),
+            Some(token) => token.to_owned(),
+            None => of_subprotocol(headers)?
+                .map(Cow::into_owned)
+                .or(of_url)
+                .ok_or(TokenError::Invalid)?,
         };
         let named = |name: &str, query: Option<String>| {
             let text = header(headers, name).map(str::to_owned).or(query);
             text.filter(|text| text.len() <= DEVICE_BYTES)
         };
+        let sid = header(headers, RESTORE_HEADER).or(query.sid.as_deref());
         Ok(CableCredentials {
-            token,
-            device: named("X-Device", query.device),
-            instance: named("X-Instance", query.instance),
+            client: ClientCredentials {
+                token,
+                device: named("X-Device", query.device),
+                instance: named("X-Instance", query.instance),
+            },
+            restored: sid.map(ResumePoint::of_session),
         })
     }
 }
@@ -116,50 +126,58 @@ mod tests {
     #[test]
     fn token_comes_from_a_header_or_a_subprotocol() {
         for (headers, token) in [
-            (&[("Authorization", "Bearer a.b.c")][..], Some("a.b.c")),
-            (&[("X-JID", "a.b.c")], Some("a.b.c")),
+            (&[("Authorization", "Bearer a.b.c")][..], "a.b.c"),
+            (&[("X-JID", "a.b.c")], "a.b.c"),
             (
                 &[(
                     "Sec-WebSocket-Protocol",
                     "actioncable-v1-json, anycable-token.a.b.c",
                 )],
-                Some("a.b.c"),
+                "a.b.c",
             ),
             (
                 &[("Sec-WebSocket-Protocol", "anycable-token.dev.alice")],
-                Some("dev:alice"),
+                "dev:alice",
             ),
             (
                 &[("Sec-WebSocket-Protocol", "rookery-token.ZGV2OmFsaWNl")],
-                Some("dev:alice"),
+                "dev:alice",
             ),
-            (&[("Authorization", "Bearer x"), ("X-Jid", "y")], Some("x")),
-            (&[("Sec-WebSocket-Protocol", "actioncable-v1-json")], None),
+            (&[("Authorization", "Bearer x"), ("X-Jid", "y")], "x"),
         ] {
-            assert_eq!(
-                read(headers, false).unwrap().token.as_deref(),
-                token,
-                "{headers:?}"
-            );
+            assert_eq!(read(headers, false).unwrap().client.token, token, "{headers:?}");
         }
-        assert_eq!(
-            read(&[("Sec-WebSocket-Protocol", "rookery-token.***")], false),
-            Err(TokenError::Invalid)
-        );
+        for protocol in ["actioncable-v1-json", "rookery-token.***"] {
+            let refused = read(&[("Sec-WebSocket-Protocol", protocol)], false).unwrap_err();
+            assert_eq!(refused, TokenError::Invalid);
+        }
     }
 
     #[test]
     fn token_of_the_url_counts_only_where_that_is_set() {
-        assert_eq!(read(&[], false).unwrap().token, None);
-        assert_eq!(read(&[], true).unwrap().token.as_deref(), Some("of-url"));
+        assert_eq!(read(&[], false).unwrap_err(), TokenError::Invalid);
+        assert_eq!(read(&[], true).unwrap().client.token, "of-url");
         let both = read(&[("X-Jid", "of-header")], true).unwrap();
-        assert_eq!(both.token.as_deref(), Some("of-header"));
+        assert_eq!(both.client.token, "of-header");
     }
 
     #[test]
     fn device_comes_from_a_header_or_the_query() {
-        let device = |headers| read(headers, false).unwrap().device;
+        let device = |headers| read(headers, true).unwrap().client.device;
         assert_eq!(device(&[]).as_deref(), Some("phone"));
         assert_eq!(device(&[("X-Device", "tablet")]).as_deref(), Some("tablet"));
+    }
+
+    #[test]
+    fn session_to_continue_comes_from_a_header() {
+        let restored = |headers| read(headers, true).unwrap().restored;
+        assert_eq!(restored(&[]), None);
+        let header = "X-ANYCABLE-RESTORE-SID";
+        let sid = "3f00102030405060708090a0b0c0d0e0f";
+        assert_eq!(restored(&[(header, "not a session")]), Some(ResumePoint::Invalid));
+        assert!(matches!(
+            restored(&[(header, sid)]),
+            Some(ResumePoint::Session(_))
+        ));
     }
 }

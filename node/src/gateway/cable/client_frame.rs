@@ -1,8 +1,7 @@
 //! Frames of a client, `{"command","identifier","data"}` in JSON, of both subprotocols. Pure.
 //!
 //! Length and nesting are checked before a parser reads the text. `data` of a message is JSON in a string, and stays
-//! one here. Presence of the extended protocol is read but for its payloads, which have no meaning: the identity is that
-//! of the token.
+//! one here. `join` and `leave` have no meaning: the members of a conversation and their identities are known.
 
 use std::borrow::Cow;
 
@@ -42,7 +41,7 @@ pub(super) enum CableFrame<'a> {
         /// Text of a JSON value.
         data: &'a str,
     },
-    /// Request for the present members.
+    /// Request for the members that are online.
     Presence {
         identifier: Cow<'a, str>,
     },

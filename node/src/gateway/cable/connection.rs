@@ -54,6 +54,9 @@ impl CableConnection {
         let mut translator = self.translator.borrow_mut();
         let was_welcomed = translator.is_welcomed();
         let result = work(&mut translator);
+        if let Some(state) = translator.take_changed_state() {
+            self.keep(state);
+        }
         if translator.has_requests() || translator.is_welcomed() != was_welcomed {
             self.changed.notify_one();
         }
@@ -67,6 +70,24 @@ impl CableConnection {
     ) -> Option<R> {
         let link = self.link.borrow().upgrade()?;
         Some(self.translate(|translator| work(translator, &mut QueueSink(&link))))
+    }
+
+    /// Continues the subscriptions of the session that this one resumed.
+    pub(super) fn restore(&self) {
+        if let Some(link) = self.link.borrow().upgrade() {
+            self.translator.borrow_mut().restore(&link.gateway_state());
+        }
+    }
+
+    /// Keeps the state for the session that continues this one.
+    fn keep(&self, state: Bytes) {
+        let Some(link) = self.link.borrow().upgrade() else {
+            return;
+        };
+        if link.set_gateway_state(state).is_err() {
+            // An older state would continue subscriptions that have ended. Without one the client subscribes anew.
+            let _cleared = link.set_gateway_state(Bytes::new());
+        }
     }
 
     /// Drains the requests for the session.
@@ -98,6 +119,9 @@ impl CableConnection {
         // One at most: a client that reads nothing must not fill the queue.
         if !self.has_ping.replace(true) {
             link.outbox(|outbox| outbox.answer(frame.clone()));
+        }
+        if self.translator.borrow().awaits_ping() {
+            self.translate_queued(|translator, sink| translator.on_ping(sink));
         }
         let pings = self.pings.get();
         if pings <= PATIENCE_PINGS {

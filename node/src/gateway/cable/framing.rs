@@ -12,6 +12,8 @@ use crate::gateway::websocket::{MessageFraming, MessageWriter};
 
 /// Start of an answer of the session. Frames of this protocol begin in another way.
 const RESPONSE: &[u8] = br#"{"t":""#;
+/// Start of the first answer of a session.
+const READY: &[u8] = br#"{"t":"ready""#;
 /// Start of a ping.
 const PING: &[u8] = br#"{"type":"ping""#;
 
@@ -25,6 +27,9 @@ struct WriterSink<'a, 'b>(&'a mut MessageWriter<'b>);
 
 impl MessageFraming for CableMessages {
     fn answer(&self, out: &mut MessageWriter<'_>, body: &[u8]) {
+        if body.starts_with(READY) {
+            self.0.restore();
+        }
         if body.starts_with(RESPONSE) {
             return self
                 .0

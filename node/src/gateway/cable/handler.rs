@@ -1,9 +1,8 @@
 //! Messages of the client: each text message is one frame.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix::Addr;
 use protocol::CloseCode;
 
 use super::client_frame::CableFrame;
@@ -12,12 +11,9 @@ use super::translator::FrameWeight;
 use crate::gateway::websocket::{
     MessageHandler, MessageKinds, Meter, ReadProgress, SessionOver, WebSocketMessage,
 };
-use crate::session::messages::{CommandBatch, Disconnect};
-use crate::session::{ConnectionHandle, Session, WorkerContext};
+use crate::session::messages::Disconnect;
+use crate::session::{SessionHandle, WorkerContext};
 use crate::telemetry::metrics::{GatewayLabels, ServerMetrics};
-
-/// Interval at which a reader that waits for its client looks at the outbound queue.
-const UNREAD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Name of this gateway in the metrics.
 const LABELS: GatewayLabels = GatewayLabels { gateway: "cable" };
@@ -25,8 +21,7 @@ const LABELS: GatewayLabels = GatewayLabels { gateway: "cable" };
 /// Frames of one client, on their way to its session.
 pub(super) struct CableCommands {
     connection: Rc<CableConnection>,
-    link: Rc<ConnectionHandle>,
-    session: Addr<Session>,
+    session: SessionHandle,
     metrics: ServerMetrics,
     max: usize,
     /// Frame that came before the client was welcomed.
@@ -38,15 +33,13 @@ pub(super) struct CableCommands {
 impl CableCommands {
     pub(super) fn new(
         connection: Rc<CableConnection>,
-        link: Rc<ConnectionHandle>,
-        session: Addr<Session>,
+        session: SessionHandle,
         worker: &WorkerContext,
     ) -> CableCommands {
         let metrics = worker.metrics.clone();
         metrics.gateway_connections.get_or_create(&LABELS).inc();
         CableCommands {
             connection,
-            link,
             session,
             metrics,
             max: worker.config.max_frame(),
@@ -75,9 +68,7 @@ impl CableCommands {
         if requests.is_empty() {
             return Ok(());
         }
-        // The session answers when it has dispatched the batch.
-        let sent = self.session.send(CommandBatch(requests)).await;
-        sent.map_err(|_| SessionOver)
+        self.session.dispatch(requests).await.map_err(|_| SessionOver)
     }
 }
 
@@ -122,7 +113,7 @@ impl MessageHandler for CableCommands {
         self.early.is_some()
             || !self.connection.is_welcomed()
             || self.connection.has_requests()
-            || self.link.outbox(|outbox| outbox.behind())
+            || self.session.connection().outbox(|outbox| outbox.behind())
     }
 
     async fn flush(&mut self) -> Result<(), SessionOver> {
@@ -130,7 +121,7 @@ impl MessageHandler for CableCommands {
         while !self.connection.is_welcomed() {
             tokio::select! {
                 () = self.connection.changed() => {}
-                () = self.link.closing() => return Err(SessionOver),
+                () = self.session.connection().closing() => return Err(SessionOver),
             }
             self.send_requests().await?;
         }
@@ -139,13 +130,10 @@ impl MessageHandler for CableCommands {
             self.send_requests().await?;
         }
         // Frames without a request have no other limit: their answers wait until the client reads.
-        while self.link.outbox(|outbox| outbox.behind()) {
-            tokio::select! {
-                () = tokio::time::sleep(UNREAD_INTERVAL) => {}
-                () = self.link.closing() => return Err(SessionOver),
-            }
+        tokio::select! {
+            () = self.session.connection().room() => Ok(()),
+            () = self.session.connection().closing() => Err(SessionOver),
         }
-        Ok(())
     }
 
     async fn requested(&self) {
@@ -156,7 +144,6 @@ impl MessageHandler for CableCommands {
         if matches!(disconnect, Disconnect::CloseFrame(_)) {
             self.connection.on_close_frame();
         }
-        // An error means that the session has ended already.
-        let _gone = self.session.send(disconnect).await;
+        self.session.disconnect(disconnect).await;
     }
 }

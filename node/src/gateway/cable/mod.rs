@@ -5,16 +5,20 @@
 //! connections of a thread.
 //!
 //! The codecs and the [`translator`] are pure. The translator owns the subscriptions of one connection, of which
-//! `channel_stream` joins the history with the live events.
+//! `channel_stream` joins the history with the live events, and `presence_table` follows the members that are online.
+//! `continued_subscriptions` is the state that travels with the session.
 
 mod access;
 mod channel_stream;
 mod client_frame;
 mod connection;
+mod continued_subscriptions;
 mod framing;
 mod handler;
 mod identifier;
 mod ping_wheel;
+mod presence_frame;
+mod presence_table;
 mod refused;
 mod request_table;
 mod server_frame;

@@ -2,9 +2,8 @@
 //! and the reason follows as the first frame.
 
 use bytes::BufMut;
-use protocol::CloseCode;
+use protocol::{CloseCode, ErrorCode};
 
-use crate::auth::TokenError;
 use crate::gateway::websocket::{
     MessageFraming, MessageHandler, MessageKinds, MessageWriter, Meter, ReadProgress, SessionOver,
     WebSocketMessage,
@@ -17,13 +16,14 @@ pub(super) struct RefusalMessages;
 /// Handler that reads nothing.
 pub(super) struct RefusedClient;
 
-/// Returns the close code of a refused token.
-pub(super) fn close_code(refused: TokenError) -> CloseCode {
-    match refused {
-        TokenError::Expired => CloseCode::TokenExpired,
-        TokenError::Invalid | TokenError::OtherDevice => CloseCode::AuthFailed,
+/// Returns the close code of a refused client. `None`: the refusal is an HTTP response, cheaper than a connection.
+pub(super) fn close_code(refusal: ErrorCode) -> Option<CloseCode> {
+    match refusal {
+        ErrorCode::TokenExpired => Some(CloseCode::TokenExpired),
+        ErrorCode::Unauthenticated => Some(CloseCode::AuthFailed),
         // The token may be valid: the client tries again.
-        TokenError::NotYet | TokenError::Unverified => CloseCode::Overloaded,
+        ErrorCode::Unavailable => Some(CloseCode::Overloaded),
+        _ => None,
     }
 }
 

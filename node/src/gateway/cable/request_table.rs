@@ -27,6 +27,10 @@ pub(super) enum RequestPurpose {
     Open(SubscriptionKey),
     /// Page of a history.
     Page(SubscriptionKey),
+    /// Page of the members whose presence is shown.
+    Members(SubscriptionKey),
+    /// Watch of these members.
+    Watch(SubscriptionKey),
 }
 
 // === impl RequestTable ===

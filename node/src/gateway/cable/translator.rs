@@ -6,16 +6,18 @@
 
 mod events;
 mod frames;
+mod presence;
 mod responses;
 mod restore;
 
 pub(super) use frames::FrameWeight;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use protocol::command::{GetHistory, OpenConversation};
 use protocol::response::HistoryResponse;
 use protocol::{ClientCommand, ConversationId, Request, UserId};
 
+use super::presence_table::{PresenceEffect, PresenceTable};
 use super::request_table::{RequestPurpose, RequestTable};
 use super::server_frame::{self, EventOffset};
 use super::stream_effect::{LogPage, StreamEffect};
@@ -39,6 +41,9 @@ pub(super) struct CableTranslator {
     is_extended: bool,
     welcome: WelcomeState,
     subscriptions: SubscriptionTable,
+    presence: PresenceTable,
+    /// True after a change that the next connection of the client must know.
+    is_state_changed: bool,
     requests: RequestTable,
     outgoing: Vec<ReceivedCommand>,
 }
@@ -66,6 +71,8 @@ impl CableTranslator {
             is_extended,
             welcome: WelcomeState::Connecting,
             subscriptions: SubscriptionTable::new(limits),
+            presence: PresenceTable::default(),
+            is_state_changed: false,
             requests: RequestTable::default(),
             outgoing: Vec::new(),
         }
@@ -85,6 +92,13 @@ impl CableTranslator {
         !self.outgoing.is_empty()
     }
 
+    /// Returns the state for the session that continues this one, if it has changed since the last call.
+    pub(super) fn take_changed_state(&mut self) -> Option<Bytes> {
+        // Clients of the base protocol continue no session.
+        let is_changed = std::mem::take(&mut self.is_state_changed) && self.is_extended;
+        is_changed.then(|| self.gateway_state())
+    }
+
     /// Returns true if a subscription is for events of this conversation.
     pub(super) fn covers(&self, conversation: &str) -> bool {
         self.subscriptions.covers(conversation)
@@ -96,6 +110,24 @@ impl CableTranslator {
             request: Ok(Request { id, command }),
             bytes: OWN_REQUEST_BYTES,
         });
+    }
+
+    /// Sends a command whose answer has no receiver.
+    fn send_unanswered(&mut self, command: ClientCommand) {
+        let id = Some(self.requests.next_id());
+        self.outgoing.push(ReceivedCommand {
+            request: Ok(Request { id, command }),
+            bytes: OWN_REQUEST_BYTES,
+        });
+    }
+
+    /// Ends a subscription, and the presence of its members.
+    fn remove(&mut self, key: SubscriptionKey) {
+        self.subscriptions.remove(key);
+        self.is_state_changed = true;
+        if let Some(PresenceEffect::Unwatch(users)) = self.presence.remove(key) {
+            self.unwatch(users);
+        }
     }
 
     fn open(&mut self, key: SubscriptionKey, conversation: ConversationId) {
@@ -121,6 +153,7 @@ impl CableTranslator {
             let identifier = &subscription.quoted;
             match effect {
                 StreamEffect::ConfirmSubscription => {
+                    self.is_state_changed = true;
                     sink.frame(|out| server_frame::confirm_subscription(out, identifier));
                 }
                 StreamEffect::ConfirmHistory => {
@@ -138,16 +171,16 @@ impl CableTranslator {
                 StreamEffect::SendRemoval(tail) => {
                     event_frame(sink, identifier, None, &tail, self.is_extended);
                     sink.frame(|out| server_frame::reject_subscription(out, identifier));
-                    self.subscriptions.remove(key);
+                    self.remove(key);
                 }
                 StreamEffect::Resync => {
                     sink.frame(|out| server_frame::message(out, identifier, RESYNC));
                 }
                 StreamEffect::Reject => {
                     sink.frame(|out| server_frame::reject_subscription(out, identifier));
-                    self.subscriptions.remove(key);
+                    self.remove(key);
                 }
-                StreamEffect::Forget => self.subscriptions.remove(key),
+                StreamEffect::Forget => self.remove(key),
                 StreamEffect::Query(LogPage { after, limit }) => {
                     if let Some(conversation) = subscription.conversation.clone() {
                         let command = GetHistory {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::BytesMut;
-use protocol::{CloseCode, CommandCost};
+use protocol::CloseCode;
 
 use super::access::{CableCredentials, CableQuery};
 use super::connection::CableConnection;
@@ -16,11 +16,13 @@ use super::refused::{self, RefusalMessages, RefusedClient};
 use super::server_frame;
 use super::subscription_table::SubscriptionLimits;
 use super::translator::CableTranslator;
-use crate::auth::{TokenError, TokenIdentity};
+use crate::auth::TokenError;
 use crate::gateway::problem::Problem;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::websocket::{Meter, Subprotocols, WebSocketUpgrade, check_upgrade};
-use crate::session::{AuthenticatedClient, CLOSE_TIMEOUT, Session, TransportPolicy, WorkerContext, too_fast};
+use crate::session::{
+    AuthenticatedClient, CLOSE_TIMEOUT, SessionHandle, TransportPolicy, WorkerContext, admit_client,
+};
 
 /// Subprotocol of AnyCable, with history and continued sessions.
 const EXTENDED: &str = "actioncable-v1-ext-json";
@@ -55,47 +57,29 @@ async fn upgrade(
     let checked = check_upgrade(&request, &worker, SUBPROTOCOLS)?;
     let token_in_url = worker.config.cable.token_in_url;
     let credentials = CableCredentials::read(request.headers(), query.into_inner(), token_in_url);
-    let admitted = match credentials {
-        Ok(credentials) => admit(&worker, credentials).await,
-        Err(refusal) => Err(refusal),
+    let is_extended = checked.subprotocol == Some(EXTENDED);
+    let refusal = match admit(&worker, credentials, is_extended).await {
+        Ok(client) => return open(checked, (&request, payload), &worker, &wheel, client),
+        Err(refusal) => refusal,
     };
-    let (identity, credentials) = match admitted {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            worker.metrics.auth_failures.inc();
-            return refuse(
-                checked,
-                (&request, payload),
-                &worker,
-                &greetings,
-                refused::close_code(refusal),
-            );
-        }
-    };
-    // Charged before the handshake: a refusal is a plain HTTP response, cheaper than a connection.
-    let now = Instant::now();
-    let charged = worker
-        .rates
-        .of(&identity.user, now)
-        .take(CommandCost::SESSION, now);
-    charged.map_err(too_fast)?;
-    open(
-        checked,
-        (&request, payload),
-        &worker,
-        &wheel,
-        (identity, credentials),
-    )
+    match refused::close_code(refusal.code()) {
+        Some(code) => refuse(checked, (&request, payload), &worker, &greetings, code),
+        None => Err(refusal),
+    }
 }
 
-/// Verifies the token of a client.
+/// Admits a client. That of the extended protocol may continue a session.
 async fn admit(
     worker: &WorkerContext,
-    credentials: CableCredentials,
-) -> Result<(TokenIdentity, CableCredentials), TokenError> {
-    let token = credentials.token.as_deref().ok_or(TokenError::Invalid)?;
-    let identity = worker.auth.verify(token).await?;
-    Ok((identity, credentials))
+    credentials: Result<CableCredentials, TokenError>,
+    is_extended: bool,
+) -> Result<AuthenticatedClient, Problem> {
+    let CableCredentials { client, restored } = credentials.inspect_err(|_| {
+        worker.metrics.auth_failures.inc();
+    })?;
+    let mut client = admit_client(worker, client).await?;
+    client.resume = restored.filter(|_| is_extended);
+    Ok(client)
 }
 
 fn open(
@@ -103,34 +87,23 @@ fn open(
     connection: (&HttpRequest, web::Payload),
     worker: &Rc<WorkerContext>,
     wheel: &PingWheel,
-    (identity, credentials): (TokenIdentity, CableCredentials),
+    client: AuthenticatedClient,
 ) -> Result<HttpResponse, Problem> {
     let limits = SubscriptionLimits {
         count: worker.config.limits.subscriptions_per_session,
         bytes: IDENTIFIER_BYTES,
     };
     let is_extended = checked.subprotocol == Some(EXTENDED);
-    let translator = CableTranslator::new(identity.user.clone(), is_extended, limits);
+    let translator = CableTranslator::new(client.identity.user.clone(), is_extended, limits);
     let cable = CableConnection::new(translator);
-    let client = AuthenticatedClient {
-        identity,
-        device: credentials.device,
-        instance: credentials.instance,
-        resume: None,
-        opened_sender: None,
-    };
     let meter = Meter::new(&worker.config, Instant::now());
     let framing = CableMessages(cable.clone());
     checked.open(connection, worker, None, (meter, framing), |link| {
         cable.attach(link);
         wheel.add(&cable);
-        let session = Session::open(
-            worker.clone(),
-            link.clone(),
-            TransportPolicy::GATEWAY,
-            Some(client),
-        );
-        CableCommands::new(cable, link.clone(), session, worker)
+        let policy = TransportPolicy::GATEWAY;
+        let session = SessionHandle::open(worker.clone(), link.clone(), policy, Some(client));
+        CableCommands::new(cable, session, worker)
     })
 }
 

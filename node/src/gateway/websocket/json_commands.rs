@@ -3,26 +3,23 @@
 //! The commands of one read are sent to the session as a batch. Before authentication, messages are limited to a small
 //! size.
 
-use std::rc::Rc;
 use std::time::Instant;
 
-use actix::Addr;
 use protocol::{ClientCommand, CloseCode, Request};
 
 use super::frame_guard::{FrameViolation, MessageKinds};
 use super::handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
 use super::meter::Meter;
 use crate::config::Config;
-use crate::session::messages::{CommandBatch, Disconnect, ReceivedCommand};
-use crate::session::{ConnectionHandle, Session};
+use crate::session::SessionHandle;
+use crate::session::messages::{Disconnect, ReceivedCommand};
 
 /// Maximum bytes of a message before authentication: the longest token and the other fields of `auth`.
 const BEFORE_AUTH: usize = 12_288;
 
 /// Commands of one client, on their way to its session.
 pub(super) struct JsonCommands {
-    link: Rc<ConnectionHandle>,
-    session: Addr<Session>,
+    session: SessionHandle,
     max: usize,
     batch: Vec<ReceivedCommand>,
 }
@@ -30,13 +27,16 @@ pub(super) struct JsonCommands {
 // === impl JsonCommands ===
 
 impl JsonCommands {
-    pub(super) fn new(link: Rc<ConnectionHandle>, session: Addr<Session>, config: &Config) -> JsonCommands {
+    pub(super) fn new(session: SessionHandle, config: &Config) -> JsonCommands {
         JsonCommands {
-            link,
             session,
             max: config.max_frame(),
             batch: Vec::new(),
         }
+    }
+
+    fn is_identified(&self) -> bool {
+        self.session.connection().is_identified()
     }
 }
 
@@ -44,7 +44,7 @@ impl MessageHandler for JsonCommands {
     const KINDS: MessageKinds = MessageKinds::Text;
 
     fn max_message(&self) -> usize {
-        if self.link.is_identified() {
+        if self.is_identified() {
             self.max
         } else {
             self.max.min(BEFORE_AUTH)
@@ -76,7 +76,7 @@ impl MessageHandler for JsonCommands {
             bytes: text.len(),
         };
         // The outcome of an `auth` changes the limits for the rest.
-        let progress = if !self.link.is_identified() && is_auth(&command) {
+        let progress = if !self.is_identified() && is_auth(&command) {
             ReadProgress::Flush
         } else {
             ReadProgress::Continue
@@ -90,14 +90,12 @@ impl MessageHandler for JsonCommands {
     }
 
     async fn flush(&mut self) -> Result<(), SessionOver> {
-        let batch = CommandBatch(std::mem::take(&mut self.batch));
-        // The session answers when it has dispatched the batch.
-        self.session.send(batch).await.map_err(|_| SessionOver)
+        let batch = std::mem::take(&mut self.batch);
+        self.session.dispatch(batch).await.map_err(|_| SessionOver)
     }
 
     async fn end(self, disconnect: Disconnect) {
-        // An error means that the session has ended already.
-        let _gone = self.session.send(disconnect).await;
+        self.session.disconnect(disconnect).await;
     }
 }
 

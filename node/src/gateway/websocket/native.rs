@@ -17,7 +17,9 @@ use crate::gateway::admission;
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, Upgraded};
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::session::{AuthenticatedClient, ResumePoint, Session, TransportPolicy, WorkerContext, too_fast};
+use crate::session::{
+    AuthenticatedClient, ResumePoint, SessionHandle, TransportPolicy, WorkerContext, too_fast,
+};
 
 /// Optional, but an offered list must contain it.
 const SUBPROTOCOLS: Subprotocols = Subprotocols {
@@ -67,8 +69,9 @@ async fn upgrade(
         unauthenticated,
         (meter, JsonMessages),
         |link| {
-            let session = Session::open(worker.clone(), link.clone(), TransportPolicy::WEBSOCKET, client);
-            JsonCommands::new(link.clone(), session, &worker.config)
+            let policy = TransportPolicy::WEBSOCKET;
+            let session = SessionHandle::open(worker.clone(), link.clone(), policy, client);
+            JsonCommands::new(session, &worker.config)
         },
     )
 }

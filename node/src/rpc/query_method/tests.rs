@@ -10,9 +10,9 @@ use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
     DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
-    MissedEvents, PlacedEntry, Ranged, Summary,
+    MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
 };
-use crate::state_machine::{SecretBytes, TokenFamilyId};
+use crate::state_machine::{DeviceCursors, SecretBytes, TokenFamilyId};
 
 fn conv() -> ConversationId {
     ConversationId::parse("g").unwrap()
@@ -72,6 +72,10 @@ fn check(method: QueryMethod) {
             },
             &[1, 1, b'u', 0, 50],
         ),
+        QueryMethod::DeviceCursorsQuery => {
+            let device = "d".into();
+            golden(DeviceCursorsQuery { user, device }, &[1, 1, b'u', 1, b'd']);
+        }
         QueryMethod::WishesQuery => golden(WishesQuery { user }, &[1, 1, b'u']),
         QueryMethod::IndexQuery => golden(
             IndexQuery {
@@ -177,6 +181,8 @@ fn method_numbers_are_frozen() {
         (27, "CANCEL_TRANSFER"),
         (28, "DevicesQuery"),
         (29, "LAST_SESSION"),
+        (30, "FORWARD"),
+        (31, "DeviceCursorsQuery"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -191,6 +197,7 @@ fn method_numbers_are_frozen() {
         (rpc::CONFIRM_TRANSFER, "CONFIRM_TRANSFER".into()),
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
+        (rpc::FORWARD, "FORWARD".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -306,4 +313,12 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
     golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+    let stored = StoredCursors {
+        expires_ms: 4,
+        cursors: DeviceCursors {
+            gateway_state: Bytes::from_static(b"G"),
+            positions: vec![(conv(), 5)],
+        },
+    };
+    golden::<Option<StoredCursors>>(Some(stored), &[1, 1, 4, 1, b'G', 1, 1, b'g', 5]);
 }

@@ -29,6 +29,8 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 impl Session {
     /// Checks everything that time, the node or the hub may have changed.
     pub(super) fn look(&mut self, ctx: &mut Context<Session>) {
+        // First: a session whose time is over ends below.
+        self.write_cursors(ctx);
         if self.lifecycle.is_detached() {
             return self.look_while_detached(ctx);
         }
@@ -87,7 +89,8 @@ impl Session {
         if self.delivery.is_report_due(now) {
             self.report(ctx);
         }
-        let due = self.delivery.report_at().map_or(deadline, |at| deadline.min(at));
+        let due = [self.delivery.report_at(), self.cursors.due()];
+        let due = due.into_iter().flatten().fold(deadline, Instant::min);
         self.link.set_due(due);
     }
 
@@ -162,7 +165,11 @@ impl Session {
             }
             EvictionEffect::Detach => self.detach(ctx, Some(NORMAL), None, false),
             EvictionEffect::Terminate => self.terminate(ctx, NotResumed::Unknown),
-            EvictionEffect::Close(code) => self.close(ctx, code),
+            EvictionEffect::Close(code) => {
+                // The session is over for its device, too.
+                self.remove_cursors();
+                self.close(ctx, code);
+            }
         }
     }
 

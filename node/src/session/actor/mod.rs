@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `open` | `auth`, admission by presence |
 //! | `resume`, `device_resume` | resume of another session, by its id or by the device |
+//! | `device_cursors` | durable cursors of a device, from which a lost session is rebuilt |
 //! | `dispatch` | rate limit and handler of each command |
 //! | `send` (step 3) | `send` and the other changes |
 //! | `queries` | commands with a response of their own |
@@ -20,6 +21,7 @@
 //! timers.
 
 mod connection;
+mod device_cursors;
 mod device_resume;
 mod dispatch;
 mod open;
@@ -46,6 +48,7 @@ use protocol::{CloseCode, Response, UserId};
 
 use super::authenticated_client::AuthenticatedClient;
 use super::connection_handle::ConnectionHandle;
+use super::cursor_schedule::CursorSchedule;
 use super::delivery::{Delivery, EventSubscriber};
 use super::intake::CommandIntake;
 use super::lifecycle::Lifecycle;
@@ -74,6 +77,7 @@ pub struct Session {
     retries: RetryQueue<RefusedSend>,
     presence: SessionPresence,
     long_poll: LongPoll,
+    cursors: CursorSchedule,
 }
 
 // === impl Session ===
@@ -103,6 +107,7 @@ impl Session {
                 retries: RetryQueue::default(),
                 presence: SessionPresence::default(),
                 long_poll: LongPoll::new(link.clone()),
+                cursors: CursorSchedule::default(),
                 policy,
                 worker,
                 link,
@@ -338,6 +343,7 @@ impl Handler<SetSessionExpiry> for Session {
 
     fn handle(&mut self, SetSessionExpiry(expiry): SetSessionExpiry, _ctx: &mut Context<Session>) {
         self.policy.detached.expiry = SessionExpiry::AtMost(expiry);
+        self.cursors.schedule_soon(Instant::now());
         // A detached session has a new deadline.
         self.link.request_check();
     }

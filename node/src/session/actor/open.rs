@@ -36,6 +36,8 @@ pub(super) struct SessionSetup {
     expires: Option<SystemTime>,
     login: Option<ClientMessageId>,
     opened_sender: Option<oneshot::Sender<OpenedSession>>,
+    /// Device whose stream is rebuilt if its last session is lost.
+    pub(super) rebuilt_device: Option<Box<str>>,
 }
 
 // === impl Session: open ===
@@ -122,6 +124,7 @@ impl Session {
             Some(ResumePoint::Behind(sid, n)) => {
                 self.enter(ctx, id, client, ResumeSource::Behind(sid, Some(n)));
             }
+            Some(ResumePoint::Session(sid)) => self.enter(ctx, id, client, ResumeSource::Behind(sid, None)),
             Some(ResumePoint::Device { .. } | ResumePoint::Clean) => self.find_last(ctx, id, client),
         }
     }
@@ -161,6 +164,7 @@ impl Session {
                 user, expires, login, ..
             },
             device,
+            resume,
             opened_sender,
             ..
         } = client;
@@ -171,11 +175,26 @@ impl Session {
             self.worker.metrics.clone(),
         );
         feed.begins_at(self.now_ms());
+        if let (Some(ResumePoint::Device { .. } | ResumePoint::Clean), Some(device)) = (resume, &device) {
+            // This client comes back by its device, and knows no more than that.
+            feed.track_positions();
+            if matches!(resume, Some(ResumePoint::Clean)) {
+                // Those of the session that it ends; the new ones follow in the same queue.
+                self.forget_cursors(&user, device);
+            }
+            self.cursors.begin(device.as_str().into(), Instant::now());
+        }
         self.delivery.attach(feed.clone());
         // Attached before the conversations are listed: a joining from here on is announced.
         self.worker.hub.attach(feed.user_id(), feed.clone());
+        let rebuilt_device = match resume {
+            // A client with a number expects the event behind it.
+            Some(ResumePoint::Device { from: None }) => device.as_deref().map(Into::into),
+            _ => None,
+        };
         let opening = SessionSetup {
             sid,
+            rebuilt_device,
             who: SessionIdentity { user, device },
             device: own_device,
             feed,
@@ -185,7 +204,7 @@ impl Session {
         };
         match source {
             ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, n),
-            ResumeSource::Missing => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
+            ResumeSource::Missing => self.rebuild(ctx, id, opening, NotResumed::Unknown),
             ResumeSource::Nothing => self.begin(ctx, id, opening, None),
             ResumeSource::Ends(last) => {
                 self.worker.sessions.supersede(last, opening.sid, &opening.who);
@@ -227,6 +246,7 @@ impl Session {
             expires,
             login,
             opened_sender,
+            rebuilt_device: _,
         } = opening;
         self.presence.open(device, login.clone());
         let ready = self.ready(sid, feed.user_id(), result);

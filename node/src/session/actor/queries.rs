@@ -1,14 +1,18 @@
 //! Commands with a response of their own: the queries, of which `open` subscribes too, and the changes `create` and
 //! `me`.
 
+use std::rc::Rc;
+
 use actix::Context;
-use protocol::Response;
 use protocol::command::{CreateConversation, OpenConversation, UpdateProfile};
+use protocol::{Response, UserId};
 
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
 use crate::commands::{ClientQuery, ClientQueryContext, changes};
 use crate::session::retry_budget::with_retries;
+use crate::session::worker_context::WorkerContext;
+use crate::shard_client::{CommandError, ShardClient};
 
 // === impl Session: queries ===
 
@@ -32,26 +36,10 @@ impl Session {
         create: CreateConversation,
         bytes: usize,
     ) {
-        let Some(feed) = self.subscriber() else {
-            return;
-        };
-        let user = feed.user_id().clone();
-        if !self.may(id) {
-            return;
-        }
-        let conversations = self.worker.conversations.clone();
-        let made = with_retries(self.policy.reader.temporary, move || {
-            let (conversations, user, create) = (conversations.clone(), user.clone(), create.clone());
-            async move { changes::create(&conversations, user, create).await }
-        });
-        self.limits.begin_change(bytes);
-        self.wait(ctx, made, move |session, ctx, result| {
-            session.limits.end_change(bytes);
-            match result {
-                Ok(done) => session.show(ctx, done.conv, Some(0), SnapshotTarget::Made(id)),
-                Err(refusal) => session.refuse(id, refusal),
-            }
-            session.schedule_backlog();
+        let run =
+            |conversations, user, create| async move { changes::create(&conversations, user, create).await };
+        self.run_change(ctx, (id, bytes), create, run, move |session, ctx, done| {
+            session.show(ctx, done.conv, Some(0), SnapshotTarget::Made(id));
         });
     }
 
@@ -63,6 +51,21 @@ impl Session {
         me: UpdateProfile,
         bytes: usize,
     ) {
+        let run = |conversations, user, me| async move { changes::me(&conversations, user, me).await };
+        self.run_change(ctx, (id, bytes), me, run, move |session, _ctx, me| {
+            session.answer(id, &Response::Me(me));
+        });
+    }
+
+    /// Charges and runs a change with a response of its own, and continues with `then` once it is done.
+    fn run_change<C: Clone + 'static, T: 'static, F: Future<Output = Result<T, CommandError>> + 'static>(
+        &mut self,
+        ctx: &mut Context<Session>,
+        (id, bytes): (Option<i64>, usize),
+        command: C,
+        run: impl Fn(ShardClient, UserId, C) -> F + 'static,
+        then: impl FnOnce(&mut Session, &mut Context<Session>, T) + 'static,
+    ) {
         let Some(feed) = self.subscriber() else {
             return;
         };
@@ -70,16 +73,17 @@ impl Session {
         if !self.may(id) {
             return;
         }
-        let conversations = self.worker.conversations.clone();
-        let change = with_retries(self.policy.reader.temporary, move || {
-            let (conversations, user, me) = (conversations.clone(), user.clone(), me.clone());
-            async move { changes::me(&conversations, user, me).await }
-        });
+        let command = (self.worker.conversations.clone(), user, command);
+        let done = with_retries(
+            self.policy.reader.temporary,
+            command,
+            move |(conversations, user, command)| run(conversations, user, command),
+        );
         self.limits.begin_change(bytes);
-        self.wait(ctx, change, move |session, _, result| {
+        self.wait(ctx, done, move |session, ctx, result| {
             session.limits.end_change(bytes);
             match result {
-                Ok(me) => session.answer(id, &Response::Me(me)),
+                Ok(done) => then(session, ctx, done),
                 Err(refusal) => session.refuse(id, refusal),
             }
             session.schedule_backlog();
@@ -100,18 +104,16 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let (worker, user) = (self.worker.clone(), feed.user_id().clone());
-        let answer = with_retries(self.policy.reader.temporary, move || {
-            let (worker, user, question) = (worker.clone(), user.clone(), question.clone());
-            async move {
-                let context = ClientQueryContext {
-                    conversations: &worker.conversations,
-                    sessions: &worker.sessions,
-                    user: &user,
-                };
-                question.run(&context).await
-            }
-        });
+        let command = (self.worker.clone(), feed.user_id().clone(), question);
+        let run = |(worker, user, question): (Rc<WorkerContext>, UserId, Q)| async move {
+            let context = ClientQueryContext {
+                conversations: &worker.conversations,
+                sessions: &worker.sessions,
+                user: &user,
+            };
+            question.run(&context).await
+        };
+        let answer = with_retries(self.policy.reader.temporary, command, run);
         // Counted until the response: each may be a page of large messages that stays in memory.
         self.limits.begin_query();
         self.wait(ctx, answer, move |session, _ctx, result| {

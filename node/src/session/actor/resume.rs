@@ -48,7 +48,7 @@ impl Session {
             session.intake.resume();
             match snapshot {
                 Ok(snapshot) => session.carry_on(ctx, id, opening, sid, snapshot),
-                Err(why) => session.begin(ctx, id, opening, Some(why)),
+                Err(why) => session.rebuild(ctx, id, opening, why),
             }
             session.schedule_backlog();
         });

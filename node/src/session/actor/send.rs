@@ -22,14 +22,24 @@ use crate::session::delivery::EventSubscriber;
 use crate::session::retry_budget::{RetryBudget, retry_delay, with_retries};
 use crate::shard_client::{CommandAck, CommandError};
 
-/// Send that the session repeats after a temporary refusal.
-pub(super) struct RefusedSend {
+/// Send without a result.
+struct UnansweredSend {
     id: Option<i64>,
     /// Position in the order of dispatch.
     number: u64,
-    change: ConversationChange,
     pending: PendingSend,
+}
+
+/// Copy of a send for its repetitions.
+struct SendRepetition {
+    change: ConversationChange,
     budget: RetryBudget,
+}
+
+/// Send that the session repeats after a temporary refusal.
+pub(super) struct RefusedSend {
+    send: UnansweredSend,
+    repetition: SendRepetition,
 }
 
 /// Origin of an attempt at a send.
@@ -71,14 +81,17 @@ impl Session {
             feed.hush(pending.conversation(), pending.cid());
         }
         self.limits.begin_change(bytes);
-        let send = RefusedSend {
+        let send = UnansweredSend {
             id,
             number: self.retries.number(),
-            change,
             pending,
-            budget: RetryBudget::new(self.policy.reader.temporary),
         };
-        self.submit_send(ctx, feed, send, SendAttempt::First);
+        // Only what may be repeated is copied.
+        let repetition = RetryBudget::of(self.policy.reader.temporary).map(|budget| SendRepetition {
+            change: change.clone(),
+            budget,
+        });
+        self.submit_send(ctx, feed, change, (send, repetition), SendAttempt::First);
     }
 
     /// Submits a send, or repeats a refused one under the same `cid`.
@@ -86,14 +99,14 @@ impl Session {
         &mut self,
         ctx: &mut Context<Session>,
         feed: Rc<EventSubscriber>,
-        send: RefusedSend,
+        change: ConversationChange,
+        (send, repetition): (UnansweredSend, Option<SendRepetition>),
         attempt: SendAttempt,
     ) {
         let (user, tag) = (feed.user_id().clone(), send.pending.excluded_tag(self.tag));
-        let change = send.change.clone();
         let done = change.submit(&self.worker.conversations, user, tag);
         self.wait(ctx, done, move |session, ctx, result| {
-            session.on_sent(ctx, &feed, send, result, attempt);
+            session.on_sent(ctx, &feed, (send, repetition), result, attempt);
             session.schedule_backlog();
         });
     }
@@ -103,19 +116,21 @@ impl Session {
         &mut self,
         ctx: &mut Context<Session>,
         feed: &Rc<EventSubscriber>,
-        mut send: RefusedSend,
+        (send, repetition): (UnansweredSend, Option<SendRepetition>),
         result: Result<CommandAck, CommandError>,
         attempt: SendAttempt,
     ) {
         let conv = send.pending.conversation().clone();
         if let Err(refusal) = &result
-            && send.budget.permits(refusal.code, Instant::now())
+            && let Some(mut repetition) = repetition
+            && repetition.budget.permits(refusal.code, Instant::now())
         {
             // No later command overtakes the refused send, and the reader holds the client back.
             if self.retries.is_empty() {
                 self.intake.pause();
             }
-            let starts = self.retries.add(&conv, send.number, send);
+            let number = send.number;
+            let starts = self.retries.add(&conv, number, RefusedSend { send, repetition });
             if starts || attempt == SendAttempt::Repeated {
                 self.repeat_later(ctx, feed.clone(), conv);
             }
@@ -128,7 +143,7 @@ impl Session {
             // The client repeats the abandoned send first. Those behind it must not overtake it either.
             for later in self.retries.take_behind(&conv, number) {
                 let refusal = CommandError::new(ErrorCode::Busy, "an earlier message was refused");
-                self.complete_send(ctx, feed, later.id, later.pending, Err(refusal));
+                self.complete_send(ctx, feed, later.send.id, later.send.pending, Err(refusal));
             }
         }
         if attempt == SendAttempt::Repeated {
@@ -145,7 +160,10 @@ impl Session {
     /// Repeats the earliest refused send of the conversation. Without one, the intake continues.
     fn repeat_next(&mut self, ctx: &mut Context<Session>, feed: Rc<EventSubscriber>, conv: &ConversationId) {
         match self.retries.next(conv) {
-            Some(send) => self.submit_send(ctx, feed, send, SendAttempt::Repeated),
+            Some(RefusedSend { send, repetition }) => {
+                let change = repetition.change.clone();
+                self.submit_send(ctx, feed, change, (send, Some(repetition)), SendAttempt::Repeated);
+            }
             None if self.retries.is_empty() => {
                 self.intake.resume();
                 self.schedule_backlog();
@@ -224,8 +242,9 @@ impl Session {
         }
         let pending = PendingChange::of(&change, bytes);
         let (conversations, tag) = (self.worker.conversations.clone(), pending.excluded_tag(self.tag));
-        let done = with_retries(self.policy.reader.temporary, move || {
-            change.clone().submit(&conversations, user.clone(), tag)
+        let command = (change, user);
+        let done = with_retries(self.policy.reader.temporary, command, move |(change, user)| {
+            change.submit(&conversations, user, tag)
         });
         self.limits.begin_change(bytes);
         self.wait(ctx, done, move |session, ctx, result| {

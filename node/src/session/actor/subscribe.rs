@@ -44,25 +44,22 @@ impl Session {
         // Buffering starts first: an event may arrive before the subscription's result.
         let is_new = feed.begin(&conv);
         let snapshot = PendingSnapshot::new(conv, target, is_new);
-        let (worker, name) = (self.worker.clone(), snapshot.conversation().clone());
+        let command = (self.worker.clone(), feed, snapshot.conversation().clone());
         let (is_whole, timeout) = (snapshot.is_whole(), snapshot.timeout());
         let policy = match snapshot.form() {
             SnapshotForm::Response(_) => self.policy.reader.temporary,
             // Events are retried without a limit, whatever the transport.
             SnapshotForm::Event | SnapshotForm::Activity => RefusalPolicy::Answer,
         };
-        let view = with_retries(policy, move || {
-            let (worker, feed, name) = (worker.clone(), feed.clone(), name.clone());
-            async move {
-                if is_new {
-                    // Subscribed before the view is read: an event in between is buffered instead of lost.
-                    worker.hub.subscribe(&name, feed.clone()).await?;
-                }
-                if is_whole {
-                    auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
-                } else {
-                    worker.conversations.open(feed.user_id(), &name, have).await
-                }
+        let view = with_retries(policy, command, move |(worker, feed, name)| async move {
+            if is_new {
+                // Subscribed before the view is read: an event in between is buffered instead of lost.
+                worker.hub.subscribe(&name, feed.clone()).await?;
+            }
+            if is_whole {
+                auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
+            } else {
+                worker.conversations.open(feed.user_id(), &name, have).await
             }
         });
         let view = async move {
@@ -146,6 +143,7 @@ impl Session {
                     last,
                 });
                 feed.push(Bytes::from(event.tail()), None);
+                feed.track_position(conv, 0);
             }
         }
         if snapshot.is_new() {

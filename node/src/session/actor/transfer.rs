@@ -42,6 +42,7 @@ impl Session {
     /// Marks the session as detached, leaves presence and charges its buffered bytes.
     pub(super) fn leave_waiting(&mut self) {
         self.lifecycle.detach(Instant::now());
+        self.cursors.hasten(Instant::now());
         if let Some(sid) = self.lifecycle.sid() {
             // A long-polling client has no connection between two polls and stays online meanwhile.
             if !self.policy.detached.keeps_presence {
@@ -113,6 +114,7 @@ impl Session {
 
     /// Ends the session after the revocation of its login, whether attached or detached.
     pub(super) fn revoked(&mut self, ctx: &mut Context<Session>) {
+        self.remove_cursors();
         if self.lifecycle.is_detached() || self.policy.is_polled {
             self.finish(ctx, NotResumed::Unknown);
         } else {

@@ -9,6 +9,7 @@ mod outbound_queue;
 mod queue_bounds;
 mod replay_buffer;
 mod subscriber;
+mod unconfirmed_positions;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -76,6 +77,9 @@ impl Delivery {
     /// Confirms all events up to number `n`.
     pub(super) fn confirm(&mut self, n: u64, now: Instant) {
         self.connection.confirm(n);
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.confirm_positions(n);
+        }
         self.deliver(n, now);
     }
 

@@ -17,12 +17,15 @@
 //!
 //! Every event is also stored in the replay buffer, and only there while the session is detached.
 
+mod frame_queue;
+
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use self::frame_queue::{FrameQueue, QueuedFrame};
 use super::framing::{Framing, WriteChunk};
 use super::queue_bounds::QueueBounds;
 use super::replay_buffer::{BufferedEvent, Gap, ReplayBuffer};
@@ -35,11 +38,7 @@ const PONGS: usize = 16;
 pub struct OutboundQueue {
     bounds: QueueBounds,
     ring: ReplayBuffer,
-    queue: VecDeque<QueuedFrame>,
-    /// Fill level of the live events in the queue; replayed ones are not counted.
-    events: Fill,
-    /// Fill level of the responses in the queue.
-    answers: Fill,
+    queue: FrameQueue,
     /// Number of the last event passed to the writer or confirmed by the client.
     sent: u64,
     /// Payloads of the client's newest pings, which are unanswered. Older ones need no answer (RFC 6455 §5.5.3).
@@ -71,23 +70,6 @@ pub enum PushResult {
     Lost,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Fill {
-    frames: usize,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-enum QueuedFrame {
-    Response(Bytes),
-    Event {
-        n: u64,
-        tail: Bytes,
-        /// False for a replayed event, which does not count against the bounds.
-        live: bool,
-    },
-}
-
 #[derive(Debug)]
 enum CloseState {
     Open,
@@ -106,9 +88,7 @@ impl OutboundQueue {
         OutboundQueue {
             bounds,
             ring: ReplayBuffer::new(bounds.ring, 0),
-            queue: VecDeque::new(),
-            events: Fill::default(),
-            answers: Fill::default(),
+            queue: FrameQueue::default(),
             sent: 0,
             pongs: VecDeque::new(),
             ping: false,
@@ -152,14 +132,14 @@ impl OutboundQueue {
     /// Returns true if so many responses are unread that the session should dispatch no further command.
     #[must_use]
     pub fn behind(&self) -> bool {
-        self.answers.frames >= self.bounds.frames || self.answers.bytes >= self.bounds.bytes
+        let answers = self.queue.answers();
+        answers.frames >= self.bounds.frames || answers.bytes >= self.bounds.bytes
     }
 
     /// Appends a response behind the events queued so far. Dropped if the connection is closing.
     pub fn answer(&mut self, body: Bytes) {
         if matches!(self.end, CloseState::Open) && !self.unread {
-            self.answers.add(body.len());
-            self.queue.push_back(QueuedFrame::Response(body));
+            self.queue.push_answer(body);
             self.wake();
         }
     }
@@ -167,17 +147,16 @@ impl OutboundQueue {
     /// Drops the queued responses, and all later ones: the writer has ended.
     pub fn discard_answers(&mut self) {
         self.unread = true;
-        self.queue
-            .retain(|waiting| matches!(waiting, QueuedFrame::Event { .. }));
-        self.answers = Fill::default();
+        self.queue.clear_answers();
     }
 
     /// Appends an event that must not be dropped silently.
     pub fn event(&mut self, event: BufferedEvent, now: Instant) -> PushResult {
         let open = matches!(self.end, CloseState::Open);
         // A single event passes whatever its size: otherwise a large one could never be delivered.
-        let over = self.events.bytes + event.tail.len() > self.bounds.bytes && self.events.frames > 0;
-        if open && (self.too_slow || over || self.events.frames + 1 > self.bounds.frames) {
+        let queued = self.queue.events();
+        let over = queued.bytes + event.tail.len() > self.bounds.bytes && queued.frames > 0;
+        if open && (self.too_slow || over || queued.frames + 1 > self.bounds.frames) {
             return self.overflow(event, now);
         }
         let n = self.number(event, true);
@@ -191,7 +170,8 @@ impl OutboundQueue {
     /// Appends an event that may be lost: it is dropped once the queue is half full. With `lasts` it is also buffered
     /// while detached.
     pub fn ephemeral(&mut self, tail: Bytes, lasts: bool) -> PushResult {
-        let half = self.events.frames * 2 >= self.bounds.frames || self.events.bytes * 2 >= self.bounds.bytes;
+        let queued = self.queue.events();
+        let half = queued.frames * 2 >= self.bounds.frames || queued.bytes * 2 >= self.bounds.bytes;
         let room = match self.end {
             CloseState::Open => !half && !self.too_slow,
             // Half of the replay buffer stays reserved for events that must not be lost.
@@ -276,7 +256,6 @@ impl OutboundQueue {
         if matches!(self.end, CloseState::Open) {
             if drop_waiting {
                 self.queue.clear();
-                (self.events, self.answers) = (Fill::default(), Fill::default());
             }
             self.end = CloseState::Closing(code, reason.to_owned());
             self.wake();
@@ -286,7 +265,6 @@ impl OutboundQueue {
     /// Drops the queue of a lost connection.
     pub fn disconnected(&mut self) {
         self.queue.clear();
-        (self.events, self.answers) = (Fill::default(), Fill::default());
         self.end = CloseState::Ended;
         self.wake();
     }
@@ -332,15 +310,9 @@ impl OutboundQueue {
             frames += 1;
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
-            match self.next_frame(framing.takes_event()) {
-                Some(QueuedFrame::Response(body)) => {
-                    self.answers.remove(body.len());
-                    framing.answer(&mut bytes, &body);
-                }
-                Some(QueuedFrame::Event { n, tail, live }) => {
-                    if live {
-                        self.events.remove(tail.len());
-                    }
+            match self.queue.pop(framing.takes_event()) {
+                Some(QueuedFrame::Response(body)) => framing.answer(&mut bytes, &body),
+                Some(QueuedFrame::Event { n, tail, .. }) => {
                     self.sent = n;
                     framing.event(&mut bytes, n, &tail);
                 }
@@ -352,7 +324,6 @@ impl OutboundQueue {
             if let CloseState::Closing(code, reason) = &self.end {
                 // Events that the framing still withholds stay in the replay buffer for a resume.
                 self.queue.clear();
-                self.events = Fill::default();
                 framing.close(&mut bytes, *code, reason);
                 frames += 1;
                 self.end = CloseState::Ended;
@@ -370,21 +341,10 @@ impl OutboundQueue {
         }))
     }
 
-    /// Removes the next frame to write. Responses pass events that the framing withholds: behind a full window of
-    /// events, the responses that open it would never be written.
-    fn next_frame(&mut self, takes_event: bool) -> Option<QueuedFrame> {
-        if takes_event {
-            return self.queue.pop_front();
-        }
-        let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Response(_));
-        let at = self.queue.iter().position(is_answer)?;
-        self.queue.remove(at)
-    }
-
     /// Returns true if nothing is left to write, except for withheld events of a connection that is closing.
     fn is_drained(&self, takes_event: bool) -> bool {
         let withholds = matches!(self.end, CloseState::Closing(..)) && !takes_event;
-        self.queue.is_empty() || (withholds && self.answers.frames == 0)
+        self.queue.is_empty() || (withholds && self.queue.answers().frames == 0)
     }
 
     fn number(&mut self, event: BufferedEvent, live: bool) -> u64 {
@@ -392,10 +352,7 @@ impl OutboundQueue {
         let n = self.ring.push(event);
         // Without a connection the event is in the replay buffer only.
         if matches!(self.end, CloseState::Open) {
-            if live {
-                self.events.add(tail.len());
-            }
-            self.queue.push_back(QueuedFrame::Event { n, tail, live });
+            self.queue.push_event(n, tail, live);
         }
         self.wake();
         n
@@ -411,15 +368,9 @@ impl OutboundQueue {
         }
         // The client reads this event and the removed ones by `sync`.
         self.slow_at = Some(now);
-        let waits = self.queue.iter().find_map(|waiting| match waiting {
-            QueuedFrame::Event { n, .. } => Some(*n),
-            QueuedFrame::Response(_) => None,
-        });
-        let gone_from = waits.unwrap_or(self.ring.last() + 1);
+        let gone_from = self.queue.first_event().unwrap_or(self.ring.last() + 1);
         // Responses stay: each belongs to a command, and they are bounded at their source.
-        self.queue
-            .retain(|waiting| matches!(waiting, QueuedFrame::Response(_)));
-        self.events = Fill::default();
+        self.queue.clear_events();
         let tail = Bytes::from_static(br#""t":"resync","why":"slow"}"#);
         self.number(BufferedEvent { tail, covers: None }, true);
         PushResult::Resync(gone_from)
@@ -430,20 +381,6 @@ impl OutboundQueue {
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
-    }
-}
-
-// === impl Fill ===
-
-impl Fill {
-    fn add(&mut self, bytes: usize) {
-        self.frames += 1;
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, bytes: usize) {
-        self.frames -= 1;
-        self.bytes -= bytes;
     }
 }
 

@@ -10,6 +10,7 @@
 mod activity;
 mod barrier;
 mod catch_up;
+mod durable_positions;
 mod echo;
 mod hub_events;
 
@@ -27,6 +28,7 @@ use super::delivery_tracker::DeliveryTracker;
 use super::echo_filter::EchoFilter;
 use super::outbound_queue::PushResult;
 use super::replay_buffer::BufferedEvent;
+use super::unconfirmed_positions::UnconfirmedPositions;
 use crate::rpc::SessionId;
 use crate::session::connection_handle::ConnectionHandle;
 use crate::session::lifecycle::BarrierGuard;
@@ -42,6 +44,8 @@ const HELD: usize = 256;
 pub(in crate::session) const LATEST: usize = REGISTERED_INDEX;
 /// Tolerance for clock differences between nodes and for the delay from proposal to apply, in milliseconds.
 const SLACK_MS: u64 = 15_000;
+/// Prefix of the event that introduces a conversation.
+const INTRODUCTION: &[u8] = br#""t":"conv""#;
 /// Prefix of a receipt, which is still useful when it is delivered late.
 const RECEIPT: &[u8] = br#""t":"receipt""#;
 
@@ -63,6 +67,8 @@ pub(in crate::session) struct EventSubscriber {
     /// Start of the session in Unix milliseconds; the client's first `sync` covers earlier activity.
     began_ms: Cell<u64>,
     pub(super) tracker: RefCell<DeliveryTracker>,
+    /// Basis of the durable cursors; `None` without a device that has some.
+    unconfirmed: RefCell<Option<UnconfirmedPositions>>,
     joined: RefCell<BTreeSet<ConversationId>>,
     quiet: RefCell<EchoFilter>,
     joined_conversations: RefCell<JoinedConversations>,
@@ -133,6 +139,7 @@ impl EventSubscriber {
             unread: RefCell::default(),
             began_ms: Cell::default(),
             tracker: RefCell::default(),
+            unconfirmed: RefCell::default(),
             joined: RefCell::default(),
             quiet: RefCell::default(),
             joined_conversations: RefCell::default(),
@@ -299,6 +306,7 @@ impl EventSubscriber {
             tail,
             covers: covers.map(|(conv, s)| (conv.clone(), s)),
         };
+        let introduces = event.tail.starts_with(INTRODUCTION);
         match self.link.outbox(|outbox| outbox.event(event, Instant::now())) {
             PushResult::Queued(n) => {
                 if let Some((conv, s)) = covers {
@@ -317,6 +325,10 @@ impl EventSubscriber {
                 self.too_slow.set(true);
                 self.link.request_check();
             }
+        }
+        // Also an event that was not sent: the client has to read it.
+        if let Some((conv, s)) = covers {
+            self.track_position(conv, if introduces { 0 } else { s });
         }
         self.account();
     }

@@ -25,6 +25,7 @@ mod blocks;
 mod consent;
 mod create;
 mod cursors;
+mod device_cursors;
 mod hooks;
 mod index;
 mod login;
@@ -260,6 +261,11 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
             },
         ),
         UserOp::Wish { group_invite } => consent::wish(work, user, *group_invite),
+        UserOp::PutCursors {
+            device,
+            cursors,
+            valid_ms,
+        } => device_cursors::put(work, user, device, cursors.as_ref(), *valid_ms),
     }
 }
 

@@ -13,6 +13,7 @@ use super::rows::{ConvRow, MemberRow, VersionedRow};
 
 mod blocks;
 mod consent;
+mod device_cursors;
 mod hooks;
 mod index;
 mod live_rows;
@@ -28,6 +29,7 @@ mod view;
 
 pub use self::blocks::{BlocksPage, BlocksQuery};
 pub use self::consent::{SharedWith, WishesQuery};
+pub use self::device_cursors::{DeviceCursorsQuery, StoredCursors};
 pub use self::hooks::{AbsentMember, QueuedWebhook, WebhookBacklog, queued};
 pub(crate) use self::index::INDEX_LIMIT;
 pub use self::index::{

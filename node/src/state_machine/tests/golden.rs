@@ -1,5 +1,6 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
+use bytes::Bytes;
 use protocol::response::LastEvent;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
 
@@ -12,8 +13,8 @@ use crate::state_machine::login::{
 };
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::{
-    ActivityNote, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp, LoginOp,
-    MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand,
+    ActivityNote, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp, DeviceCursors,
+    LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand,
     ShardOutcome, UserOp, UserOutcome, WebhookOp,
 };
 
@@ -213,6 +214,17 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
                 group_invite: GroupInvite::NoOne,
             }),
             "E<2><1><2>al<0><0><2>",
+        ),
+        (
+            by_user(UserOp::PutCursors {
+                device: "d1".into(),
+                cursors: Some(DeviceCursors {
+                    gateway_state: Bytes::from_static(b"G"),
+                    positions: vec![(conv(), 5)],
+                }),
+                valid_ms: 9,
+            }),
+            "F<2><1><2>al<0><0><2>d1<1><1>G<1><3>g_1<5><9>",
         ),
         (
             login(
@@ -444,6 +456,15 @@ fn rows_of_logins_have_frozen_bytes() {
         keep_ms: 3,
     };
     run("keys", LoginOp::TurnKeys { seed, pepper, pace });
+    let cursors = UserOp::PutCursors {
+        device: "d1".into(),
+        cursors: Some(DeviceCursors {
+            gateway_state: Bytes::from_static(b"G"),
+            positions: vec![(ConversationId::parse("g_1").unwrap(), 5)],
+        }),
+        valid_ms: 9,
+    };
+    shard.apply(of_user(u("u_x"), cursors));
     let rows: Vec<_> = shard
         .rows
         .0
@@ -465,8 +486,10 @@ fn rows_of_logins_have_frozen_bytes() {
         format!("Login {expiry}<f><5>u_x<0>e{fifteen} = "),
         format!("Login {expiry}<10><0>{ip} = "),
         format!("Login {expiry}<10><0>{to} = "),
+        format!("Login {expiry}<10><6>u_x<0>d1 = "),
         format!("Login <4> = <1>{b}<1>{a}<7>"),
         format!("Login <5>u_x<0>e{fifteen} = <1><f><7>{c}<2>d1<1><1>n<1>k{fifteen}"),
+        "Login <6>u_x<0>d1 = <1><10><1>G<1><3>g_1<5>".to_owned(),
     ];
     assert_eq!(rows, expected);
 }

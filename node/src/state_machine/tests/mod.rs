@@ -22,6 +22,7 @@ mod blocks;
 mod clocks;
 mod consent;
 mod counts;
+mod device_cursors;
 mod devices;
 mod directs;
 mod golden;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use protocol::EncodedEvent;
 use protocol::Event;
+use protocol::event::MemberEvent;
 use protocol::response::LastEvent;
 
 use super::{CableTranslator, FrameSink, event_frame};
@@ -23,6 +24,7 @@ impl CableTranslator {
             ("activity" | "conv", Some(conversation), None) => self.read_up_to(conversation, tail, sink),
             (_, Some(conversation), Some(seq)) => self.pass_log_event(n, conversation, seq, tail, sink),
             (_, Some(conversation), None) => self.pass_ephemeral(n, conversation, tail, sink),
+            ("presence", None, None) if self.is_extended => self.on_presence_event(event_of(tail), sink),
             (_, None, _) => {}
         }
         for key in self.subscriptions.inboxes() {
@@ -45,8 +47,11 @@ impl CableTranslator {
         if keys.is_empty() {
             return;
         }
-        let removal = self.is_removal(tail).then(|| Bytes::copy_from_slice(tail));
-        for key in keys {
+        let member = member_of(tail);
+        let is_removal = |member: &MemberEvent| member.member == self.user && member.role.is_none();
+        let removal = member.as_ref().filter(|member| is_removal(member));
+        let removal = removal.map(|_| Bytes::copy_from_slice(tail));
+        for &key in &keys {
             let Some(subscription) = self.subscriptions.get_mut(key) else {
                 continue;
             };
@@ -57,8 +62,11 @@ impl CableTranslator {
             if removal.is_some() {
                 let identifier = subscription.quoted.clone();
                 sink.frame(|out| server_frame::reject_subscription(out, &identifier));
-                self.subscriptions.remove(key);
+                self.remove(key);
             }
+        }
+        if let Some(member) = member {
+            self.on_member_event(&keys, &member, sink);
         }
     }
 
@@ -98,17 +106,17 @@ impl CableTranslator {
             }
         }
     }
+}
 
-    /// Returns true if the event removes this connection's user from the conversation.
-    fn is_removal(&self, tail: &[u8]) -> bool {
-        // Only the rare events of this name are decoded.
-        if !tail.starts_with(br#""t":"member""#) {
-            return false;
-        }
-        match event_of(tail) {
-            Some(Event::Member(member)) => member.member == self.user && member.role.is_none(),
-            _ => false,
-        }
+/// Returns the change of a membership, if the event is one.
+fn member_of(tail: &[u8]) -> Option<MemberEvent> {
+    // Only the rare events of this name are decoded.
+    if !tail.starts_with(br#""t":"member""#) {
+        return None;
+    }
+    match event_of(tail)? {
+        Event::Member(member) => Some(member),
+        _ => None,
     }
 }
 

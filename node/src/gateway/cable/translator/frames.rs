@@ -21,9 +21,6 @@ pub(in crate::gateway::cable) enum FrameWeight {
     Ignored,
 }
 
-/// Answer to a request for present members, which the gateway does not serve.
-const PRESENCE_ERROR: &str = r#","message":{"type":"error"}}"#;
-
 // === impl CableTranslator: frames ===
 
 impl CableTranslator {
@@ -41,7 +38,7 @@ impl CableTranslator {
             }
             CableFrame::Unsubscribe { identifier } => {
                 if let Some(key) = self.subscriptions.find(&identifier) {
-                    self.subscriptions.remove(key);
+                    self.remove(key);
                 }
             }
             CableFrame::Message { identifier, data } => self.perform(&identifier, &data, bytes),
@@ -52,12 +49,7 @@ impl CableTranslator {
                 self.whisper(&identifier, data, bytes)
             }
             CableFrame::Presence { identifier } if self.is_extended => {
-                let identifier = quoted(&identifier);
-                sink.frame(|out| {
-                    out.extend_from_slice(br#"{"type":"presence","identifier":"#);
-                    out.extend_from_slice(identifier.as_bytes());
-                    out.extend_from_slice(PRESENCE_ERROR.as_bytes());
-                });
+                self.read_presence(&identifier, sink);
             }
             CableFrame::History { .. }
             | CableFrame::Whisper { .. }

@@ -52,6 +52,8 @@ impl CableTranslator {
             }
             Some(RequestPurpose::Open(key)) => self.on_open_answer(key, head.tag, body, sink),
             Some(RequestPurpose::Page(key)) => self.on_page_answer(key, head.tag, body, sink),
+            Some(RequestPurpose::Members(key)) => self.on_members_answer(key, head.tag, body, sink),
+            Some(RequestPurpose::Watch(key)) => self.on_watch_answer(key, head.tag, sink),
             None => {}
         }
     }

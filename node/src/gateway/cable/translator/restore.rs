@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::{CableTranslator, FrameSink, WelcomeState};
 use crate::gateway::cable::channel_stream::ChannelStream;
 use crate::gateway::cable::identifier::ChannelIdentifier;
-use crate::gateway::cable::server_frame;
 use crate::gateway::cable::subscription_table::SubscriptionKey;
+use crate::gateway::cable::{continued_subscriptions, server_frame};
 
 /// Fields of the native `ready`.
 #[derive(Deserialize)]
@@ -20,29 +20,32 @@ struct ReadySession {
 // === impl CableTranslator: restore ===
 
 impl CableTranslator {
-    /// Returns the confirmed subscriptions to conversations, for the session that continues this one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions carry no gateway state yet"))]
-    pub(in crate::gateway::cable) fn gateway_state(&self) -> Bytes {
-        let mut identifiers = Vec::new();
+    /// Returns the confirmed subscriptions to conversations, for the session that continues this one. A subscription
+    /// whose presence the client follows is left out: the client has to read it again, which follows from a new
+    /// subscription.
+    pub(super) fn gateway_state(&self) -> Bytes {
+        let mut subscriptions = Vec::new();
         for key in self.subscriptions.keys() {
             if let Some(subscription) = self.subscriptions.get(key)
                 && subscription.conversation.is_some()
                 && subscription.stream.is_confirmed()
+                && !self.presence.follows(key)
             {
-                identifiers.push((&*subscription.text, subscription.stream.start()));
+                subscriptions.push((&*subscription.text, subscription.stream.start()));
             }
         }
-        // Texts and numbers are always serialisable; without a state the client subscribes anew.
-        serde_json::to_vec(&identifiers).unwrap_or_default().into()
+        continued_subscriptions::encode(&subscriptions)
     }
 
-    /// Continues the subscriptions of another session, before its `ready`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions carry no gateway state yet"))]
+    /// Continues the subscriptions of another session, before its `ready`. Later calls do nothing.
     pub(in crate::gateway::cable) fn restore(&mut self, state: &[u8]) {
-        let identifiers: Vec<(String, u64)> = serde_json::from_slice(state).unwrap_or_default();
-        for (text, start) in identifiers {
-            if let Ok(identifier) = ChannelIdentifier::parse(&text)
+        if !self.is_extended || !matches!(self.welcome, WelcomeState::Connecting) {
+            return;
+        }
+        for (text, start) in continued_subscriptions::decode(state) {
+            if let Ok(identifier) = ChannelIdentifier::parse(text)
                 && identifier.conversation(&self.user).is_some()
+                && self.subscriptions.find(text).is_none()
             {
                 // Those over the limits are not restored; their client subscribes anew.
                 let _key = self
@@ -68,7 +71,7 @@ impl CableTranslator {
         };
         if !resumed {
             for key in self.subscriptions.keys() {
-                self.subscriptions.remove(key);
+                self.remove(key);
             }
             self.welcome = WelcomeState::Welcomed;
             let sid = self.is_extended.then_some(sid);
@@ -107,7 +110,7 @@ impl CableTranslator {
             (Some(last), Some(subscription)) => {
                 subscription.stream.on_opened(last);
             }
-            _ => self.subscriptions.remove(key),
+            _ => self.remove(key),
         }
         self.welcome_back(sink);
         true

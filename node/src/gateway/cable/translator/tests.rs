@@ -7,6 +7,7 @@ use super::*;
 use crate::gateway::cable::client_frame::CableFrame;
 
 mod history;
+mod presence;
 
 const CHAT: &str = r#"{"channel":"ChatChannel","c":"g_1"}"#;
 const INBOX: &str = r#"{"channel":"InboxChannel"}"#;

@@ -2,7 +2,7 @@
 
 use protocol::ConversationId;
 
-use super::{EventSubscriber, Followed, State};
+use super::{EventSubscriber, Followed, INTRODUCTION, State};
 use crate::session::delivery::BufferedEvent;
 use crate::state_machine::EventEnvelope;
 
@@ -60,9 +60,11 @@ impl EventSubscriber {
     /// Appends an event that the client missed.
     pub(in crate::session) fn replay(&self, event: BufferedEvent) {
         let covers = event.covers.clone();
+        let introduces = event.tail.starts_with(INTRODUCTION);
         let n = self.link.outbox(|outbox| outbox.replay(event));
         if let Some((conv, s)) = covers {
             self.tracker.borrow_mut().sent(n, &conv, s);
+            self.track_position(&conv, if introduces { 0 } else { s });
         }
         self.account();
     }

@@ -15,7 +15,13 @@ const SWEEP: usize = 256;
 
 /// Writes a row that expires at `ends_ms`. `before_ms` is the expiry of the row that it replaces; `None` if there is
 /// none.
-pub(super) fn put(rows: &mut impl RowWriter, key: &[u8], row: &[u8], before_ms: Option<u64>, ends_ms: u64) {
+pub(in crate::state_machine::apply) fn put(
+    rows: &mut impl RowWriter,
+    key: &[u8],
+    row: &[u8],
+    before_ms: Option<u64>,
+    ends_ms: u64,
+) {
     // A sweep deletes rows by these entries without reading them: a stale entry would delete the extended row.
     if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != ends_ms) {
         rows.delete(ChatTable::Login, &keys::login_expiry(before_ms, key));
@@ -27,7 +33,7 @@ pub(super) fn put(rows: &mut impl RowWriter, key: &[u8], row: &[u8], before_ms: 
 }
 
 /// Removes a row and its expiry entry before its expiry.
-pub(super) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
+pub(in crate::state_machine::apply) fn remove(rows: &mut impl RowWriter, key: &[u8], ends_ms: u64) {
     rows.delete(ChatTable::Login, &keys::login_expiry(ends_ms, key));
     rows.delete(ChatTable::Login, key);
 }

@@ -12,7 +12,7 @@ use crate::state_machine::row_store::RowWriter;
 mod codes;
 mod counts;
 mod devices;
-mod expiry;
+pub(super) mod expiry;
 mod keyring;
 mod lines;
 

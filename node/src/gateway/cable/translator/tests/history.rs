@@ -83,21 +83,14 @@ fn whisper_is_typing_and_nothing_else() {
 }
 
 #[test]
-fn presence_of_members_is_not_served() {
-    let mut connection = Connection::subscribed(true, 4);
-    connection.client(json!({"command": "presence", "identifier": CHAT}));
-    let error = json!({"type": "presence", "identifier": CHAT, "message": {"type": "error"}});
-    assert_eq!(connection.frames(), [error]);
-}
-
-#[test]
 fn continued_session_welcomes_back_with_what_is_still_allowed() {
     let mut before = Connection::subscribed(true, 4);
     before.subscribe(r#"{"channel":"ChatChannel","c":"g_2"}"#, Value::Null);
     let id = before.request()["id"].clone();
     before.answer(&opened(&id, 9));
     before.subscribe(INBOX, Value::Null);
-    let state = before.translator.gateway_state();
+    let state = before.translator.take_changed_state().unwrap();
+    assert_eq!(before.translator.take_changed_state(), None);
 
     let limits = SubscriptionLimits {
         count: 4,

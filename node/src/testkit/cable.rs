@@ -2,24 +2,25 @@
 
 use std::net::SocketAddr;
 
-use node::testkit::Client;
 use serde_json::{Value, json};
 
-/// The base protocol.
-pub(crate) const BASE: &str = "actioncable-v1-json";
-/// The protocol with history and continued sessions.
-pub(crate) const EXTENDED: &str = "actioncable-v1-ext-json";
+use super::Client;
 
-/// A connection.
-pub(crate) struct Cable {
-    pub(crate) client: Client,
+/// Subprotocol of the base protocol.
+pub const BASE: &str = "actioncable-v1-json";
+/// Subprotocol with history and continued sessions.
+pub const EXTENDED: &str = "actioncable-v1-ext-json";
+
+/// Connection of one client.
+pub struct Cable {
+    pub client: Client,
 }
 
 // === impl Cable ===
 
 impl Cable {
     /// Opens a WebSocket with this protocol and query.
-    pub(crate) async fn open(addr: SocketAddr, protocol: &str, token: &str, query: &str) -> Cable {
+    pub async fn open(addr: SocketAddr, protocol: &str, token: &str, query: &str) -> Cable {
         let headers = format!("Sec-WebSocket-Protocol: {protocol}, {token}\r\n");
         let client = Client::upgrade_at(addr, &format!("/cable{query}"), &headers, None).await;
         assert!(client.head.starts_with("HTTP/1.1 101"), "{}", client.head);
@@ -29,14 +30,14 @@ impl Cable {
     }
 
     /// Opens the connection of a user, its `welcome` already read.
-    pub(crate) async fn of(addr: SocketAddr, protocol: &str, user: &str) -> Cable {
+    pub async fn of(addr: SocketAddr, protocol: &str, user: &str) -> Cable {
         let mut cable = Cable::open(addr, protocol, &format!("anycable-token.dev.{user}"), "").await;
         assert_eq!(cable.next().await["type"], "welcome");
         cable
     }
 
     /// The next frame; pings of the protocol are passed over.
-    pub(crate) async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         loop {
             let frame = self.client.json().await;
             if frame["type"] != "ping" {
@@ -45,8 +46,17 @@ impl Cable {
         }
     }
 
+    /// Opens the connection of a user of the extended protocol that continues a session. Returns it with its `welcome`.
+    pub async fn restored(addr: SocketAddr, user: &str, sid: &str) -> (Cable, Value) {
+        let token = format!("anycable-token.dev.{user}");
+        let mut cable = Cable::open(addr, EXTENDED, &token, &format!("?sid={sid}")).await;
+        let welcome = cable.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (cable, welcome)
+    }
+
     /// The next event or answer of a channel with this `t`; other messages are passed over.
-    pub(crate) async fn message(&mut self, t: &str) -> Value {
+    pub async fn message(&mut self, t: &str) -> Value {
         loop {
             let frame = self.next().await;
             if frame["message"]["t"] == t {
@@ -56,7 +66,7 @@ impl Cable {
     }
 
     /// Sends a command about an identifier, with further fields.
-    pub(crate) async fn command(&mut self, command: &str, identifier: &str, fields: Value) {
+    pub async fn command(&mut self, command: &str, identifier: &str, fields: Value) {
         let mut frame = json!({"command": command, "identifier": identifier});
         if let (Some(frame), Some(fields)) = (frame.as_object_mut(), fields.as_object()) {
             frame.extend(fields.clone());
@@ -65,7 +75,7 @@ impl Cable {
     }
 
     /// Subscribes and returns the type of the next frame about the identifier.
-    pub(crate) async fn subscribe(&mut self, identifier: &str) -> Value {
+    pub async fn subscribe(&mut self, identifier: &str) -> Value {
         self.command("subscribe", identifier, json!({})).await;
         let answer = self.next().await;
         assert_eq!(answer["identifier"], identifier, "{answer}");
@@ -73,7 +83,7 @@ impl Cable {
     }
 
     /// Performs an action and returns the message that answers it; other messages are passed over.
-    pub(crate) async fn perform(&mut self, identifier: &str, mut data: Value) -> Value {
+    pub async fn perform(&mut self, identifier: &str, mut data: Value) -> Value {
         data["id"] = json!(77);
         self.command("message", identifier, json!({"data": data.to_string()}))
             .await;
@@ -87,7 +97,7 @@ impl Cable {
     }
 
     /// Checks that nothing was sent before the answer to a further action. That answer comes behind everything else.
-    pub(crate) async fn is_silent(&mut self, identifier: &str) {
+    pub async fn is_silent(&mut self, identifier: &str) {
         let data = json!({"action": "hb", "id": 78}).to_string();
         self.command("message", identifier, json!({"data": data})).await;
         let frame = self.next().await;
@@ -96,9 +106,9 @@ impl Cable {
 }
 
 /// The identifier of a conversation.
-pub(crate) fn chat(c: &str) -> String {
+pub fn chat(c: &str) -> String {
     json!({"channel": "ChatChannel", "c": c}).to_string()
 }
 
 /// The identifier of all events.
-pub(crate) const INBOX: &str = r#"{"channel":"InboxChannel"}"#;
+pub const INBOX: &str = r#"{"channel":"InboxChannel"}"#;

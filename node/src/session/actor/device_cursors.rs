@@ -1,0 +1,156 @@
+//! Durable cursors of a device: written while a session has a client that continues by its device, and read when that
+//! session is lost with its node or by an overflow. The stream is then rebuilt from the log.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use actix::Context;
+use futures::FutureExt;
+use protocol::UserId;
+use protocol::response::NotResumed;
+
+use super::Session;
+use super::open::SessionSetup;
+use crate::session::catch_up;
+use crate::session::cursor_schedule::ATTACHED_VALIDITY;
+use crate::session::ready::ResumeResult;
+use crate::state_machine::DeviceCursors;
+use crate::telemetry::metrics::{ErrorLabel, ResumeLabels};
+
+/// Maximum time for the read of the cursors. Without a response the client starts anew.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+// === impl Session: device cursors ===
+
+impl Session {
+    /// Writes the cursors of the session's device, if that is due.
+    pub(super) fn write_cursors(&mut self, ctx: &mut Context<Session>) {
+        let Some(device) = self.cursors.device().map(Box::<str>::from) else {
+            return;
+        };
+        let Some(feed) = self.subscriber() else {
+            return;
+        };
+        let (now, gateway_state) = (Instant::now(), self.link.gateway_state());
+        self.cursors.note_gateway_state(&gateway_state, now);
+        if !self.cursors.is_due(now) {
+            return;
+        }
+        if self.lifecycle.is_exported() {
+            return self.cursors.end();
+        }
+        if !feed.is_ready() {
+            return self.cursors.postpone(now);
+        }
+        let expiry = self.policy.resume_timeout(&self.worker.config);
+        // A session that ends with its connection leaves nothing, and removes what it wrote before that was agreed.
+        let cursors = (!expiry.is_zero()).then(|| DeviceCursors {
+            gateway_state,
+            positions: feed.confirmed_positions(),
+        });
+        if cursors.is_none() && !self.cursors.has_written() {
+            return self.cursors.end();
+        }
+        let is_attached = !self.lifecycle.is_detached();
+        let validity = expiry
+            + if is_attached {
+                ATTACHED_VALIDITY
+            } else {
+                Duration::ZERO
+            };
+        let hash = hash_of(&(&cursors, validity));
+        if !self.cursors.begin_write(hash, now) {
+            return;
+        }
+        let user = feed.user_id().clone();
+        let written = self
+            .worker
+            .conversations
+            .put_device_cursors(user, device, cursors, validity);
+        self.wait(ctx, written, move |session, _ctx, result| {
+            match &result {
+                Ok(()) => {
+                    session.worker.metrics.device_cursors_written.inc();
+                }
+                Err(refusal) => tracing::debug!(%refusal, "write of device cursors failed, will retry"),
+            }
+            session.cursors.end_write(hash, result.is_ok(), Instant::now());
+            session.link.request_check();
+        });
+    }
+
+    /// Removes the cursors of the session's device, because the session must not be continued.
+    pub(super) fn remove_cursors(&mut self) {
+        if let (Some(device), Some(user)) = (self.cursors.device().map(str::to_owned), self.user().cloned()) {
+            self.forget_cursors(&user, &device);
+            self.cursors.end();
+        }
+    }
+
+    /// Removes the cursors of a device. Best effort: they expire.
+    pub(super) fn forget_cursors(&self, user: &UserId, device: &str) {
+        let removed =
+            self.worker
+                .conversations
+                .put_device_cursors(user.clone(), device.into(), None, Duration::ZERO);
+        // Not awaited: the deadline of the shard client bounds it.
+        actix_web::rt::spawn(removed.map(drop));
+    }
+
+    /// Rebuilds the stream of the client's device from its cursors, if there are some. Otherwise opens a new session.
+    /// `why`: reason why the last session could not be resumed.
+    pub(super) fn rebuild(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        opening: SessionSetup,
+        why: NotResumed,
+    ) {
+        let Some(device) = opening.rebuilt_device.clone() else {
+            return self.begin(ctx, id, opening, Some(why));
+        };
+        let (conversations, user) = (self.worker.conversations.clone(), opening.who.user.clone());
+        let stored = async move {
+            let stored = conversations.device_cursors(user, device);
+            tokio::time::timeout(READ_TIMEOUT, stored).await
+        };
+        self.lifecycle.begin_resume();
+        self.intake.pause();
+        self.wait(ctx, stored, move |session, ctx, stored| {
+            if session.link.is_closed() {
+                return;
+            }
+            session.intake.resume();
+            match stored.ok().and_then(Result::ok).flatten() {
+                Some(cursors) => session.open_rebuilt(ctx, id, opening, cursors),
+                None => session.begin(ctx, id, opening, Some(why)),
+            }
+            session.schedule_backlog();
+        });
+    }
+
+    fn open_rebuilt(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        opening: SessionSetup,
+        cursors: DeviceCursors,
+    ) {
+        let result = ResumeLabels {
+            result: ErrorLabel("rebuilt"),
+        };
+        self.worker.metrics.resumes.get_or_create(&result).inc();
+        let feed = opening.feed.clone();
+        // Before `ready`, as in a resume.
+        self.link.restore_gateway_state(cursors.gateway_state);
+        self.open_as(ctx, id, opening, None, ResumeResult::Resumed);
+        self.work(catch_up::rebuild(self.worker.clone(), feed, cursors.positions));
+    }
+}
+
+fn hash_of(cursors: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    cursors.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,199 @@
+//! Schedule of the writes of a device's durable cursors. Pure: time is an argument.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+/// Time between two writes while the positions move.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Time until a change of the gateway's state is written, and until a refused write is repeated.
+const SOON: Duration = Duration::from_secs(1);
+/// Validity of the cursors of a connected client beyond the resume timeout.
+pub(super) const ATTACHED_VALIDITY: Duration = Duration::from_secs(3_600);
+/// Time after which unchanged cursors of a connected client are written again.
+const RENEWAL: Duration = Duration::from_secs(1_800);
+
+/// Writes of one session. Without a device there are none.
+#[derive(Debug, Default)]
+pub(super) struct CursorSchedule {
+    device: Option<Box<str>>,
+    due: Option<Instant>,
+    is_writing: bool,
+    /// Hash of what was written last.
+    written: Option<u64>,
+    renew_at: Option<Instant>,
+    gateway_state: Bytes,
+}
+
+// === impl CursorSchedule ===
+
+impl CursorSchedule {
+    /// Begins the schedule of a device.
+    pub(super) fn begin(&mut self, device: Box<str>, now: Instant) {
+        self.device = Some(device);
+        self.due = Some(now + SOON);
+    }
+
+    /// Ends the schedule: another session has the cursors.
+    pub(super) fn end(&mut self) {
+        *self = CursorSchedule::default();
+    }
+
+    /// Returns the device whose cursors are written.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// Returns true if cursors of this session were written.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.is_some() || self.is_writing
+    }
+
+    /// Returns the time of the next write.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Schedules a write at once.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        if self.device.is_some() {
+            self.due = Some(now);
+        }
+    }
+
+    /// Schedules a write after a delay, unless an earlier one is scheduled.
+    pub(super) fn schedule_soon(&mut self, now: Instant) {
+        if self.device.is_some() {
+            let soon = now + SOON;
+            self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        }
+    }
+
+    /// Postpones the write that is due, because the session is not complete yet.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.due = Some(now + SOON);
+    }
+
+    /// Notes the state of the gateway, whose changes are written soon: the client was told of them.
+    pub(super) fn note_gateway_state(&mut self, state: &Bytes, now: Instant) {
+        // An unchanged state has the same memory; another one is rare.
+        if self.gateway_state.as_ptr() != state.as_ptr() || self.gateway_state.len() != state.len() {
+            self.gateway_state = state.clone();
+            self.schedule_soon(now);
+        }
+    }
+
+    /// Returns true if cursors with this hash are to be written now; [`end_write`](Self::end_write) follows.
+    pub(super) fn begin_write(&mut self, hash: u64, now: Instant) -> bool {
+        // One at a time: an earlier state must not overtake a later one. The result schedules the next.
+        if self.is_writing {
+            self.due = None;
+            self.written = None;
+            return false;
+        }
+        let is_fresh = self.renew_at.is_some_and(|at| now < at);
+        if self.written == Some(hash) && is_fresh {
+            self.due = Some(now + INTERVAL);
+            return false;
+        }
+        self.is_writing = true;
+        self.due = None;
+        self.written = Some(hash);
+        true
+    }
+
+    /// Schedules the next write after the result of one with this hash.
+    pub(super) fn end_write(&mut self, hash: u64, accepted: bool, now: Instant) {
+        if self.device.is_none() {
+            return;
+        }
+        self.is_writing = false;
+        let is_last = self.written == Some(hash);
+        if !accepted {
+            self.written = None;
+        }
+        self.renew_at = accepted.then(|| now + RENEWAL);
+        let next = if accepted && is_last { INTERVAL } else { SOON };
+        let next = now + next;
+        self.due = Some(self.due.map_or(next, |due| due.min(next)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(now: Instant) -> CursorSchedule {
+        let mut schedule = CursorSchedule::default();
+        schedule.begin("phone".into(), now);
+        schedule
+    }
+
+    #[test]
+    fn unnamed_device_has_no_cursors() {
+        let now = Instant::now();
+        let mut schedule = CursorSchedule::default();
+        schedule.hasten(now);
+        schedule.schedule_soon(now);
+        schedule.note_gateway_state(&Bytes::from_static(b"state"), now);
+        assert_eq!((schedule.due(), schedule.device()), (None, None));
+    }
+
+    #[test]
+    fn changed_cursors_are_written_at_the_interval() {
+        let start = Instant::now();
+        let mut schedule = begun(start);
+        assert!(!schedule.is_due(start) && !schedule.has_written());
+        let now = start + SOON;
+        assert!(schedule.is_due(now) && schedule.begin_write(1, now));
+        schedule.end_write(1, true, now);
+        assert_eq!(schedule.due(), Some(now + INTERVAL));
+        let now = now + INTERVAL;
+        assert!(!schedule.begin_write(1, now), "unchanged");
+        let now = now + INTERVAL;
+        assert!(schedule.is_due(now) && schedule.begin_write(2, now));
+        schedule.end_write(2, true, now);
+        assert!(schedule.begin_write(2, now + RENEWAL), "the stored ones expire");
+    }
+
+    #[test]
+    fn refused_write_is_repeated() {
+        let now = Instant::now();
+        let mut schedule = begun(now);
+        assert!(schedule.begin_write(1, now));
+        schedule.end_write(1, false, now);
+        assert_eq!(schedule.due(), Some(now + SOON));
+        assert!(schedule.begin_write(1, now + SOON));
+    }
+
+    #[test]
+    fn writes_do_not_overtake_each_other() {
+        let now = Instant::now();
+        let mut schedule = begun(now);
+        assert!(schedule.begin_write(1, now));
+        schedule.hasten(now);
+        assert!(!schedule.begin_write(2, now), "the first one is under way");
+        schedule.end_write(1, true, now);
+        assert_eq!(schedule.due(), Some(now + SOON));
+        assert!(schedule.begin_write(2, now + SOON));
+    }
+
+    #[test]
+    fn changed_state_of_the_gateway_is_written_soon() {
+        let start = Instant::now();
+        let mut schedule = begun(start);
+        let state = Bytes::from_static(b"one");
+        schedule.note_gateway_state(&state, start);
+        assert!(schedule.begin_write(1, start + SOON));
+        schedule.end_write(1, true, start + SOON);
+        let now = start + 2 * SOON;
+        schedule.note_gateway_state(&state, now);
+        assert_eq!(schedule.due(), Some(start + SOON + INTERVAL));
+        schedule.note_gateway_state(&Bytes::from_static(b"other"), now);
+        assert_eq!(schedule.due(), Some(now + SOON));
+    }
+}
