@@ -137,6 +137,7 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         retention: section("retention", &mut tables, &mut problems),
         webhook: section("webhook", &mut tables, &mut problems),
         cable: section("cable", &mut tables, &mut problems),
+        mqtt: section("mqtt", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod limits;
 pub mod load;
 pub mod login;
+pub mod mqtt;
 pub mod presence;
 pub mod receiver;
 pub mod render;
@@ -33,6 +34,7 @@ pub use cluster::ClusterConfig;
 pub use limits::LimitsConfig;
 pub use load::{ConfigSources, Problems, load};
 pub use login::LoginConfig;
+pub use mqtt::MqttConfig;
 pub use presence::PresenceConfig;
 pub use receiver::{signing_key, webhook_url};
 pub use render::example;
@@ -58,6 +60,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     pub webhook: WebhookConfig,
     pub cable: CableConfig,
+    pub mqtt: MqttConfig,
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
@@ -122,6 +125,7 @@ impl Config {
         self.chat.check(problems);
         self.retention.check(problems);
         self.cable.check(problems);
+        self.mqtt.check(problems);
         self.webhook.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);

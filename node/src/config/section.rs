@@ -1,15 +1,16 @@
 //! Declaration of config sections: fields, defaults and the text of the example file from the same lines.
 
 use super::{
-    AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, PresenceConfig,
-    RetentionConfig, ServerConfig, SessionConfig, StorageConfig, TelemetryConfig, WebhookConfig,
+    AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, MqttConfig,
+    PresenceConfig, RetentionConfig, ServerConfig, SessionConfig, StorageConfig, TelemetryConfig,
+    WebhookConfig,
 };
 
 /// Keys of a section with their descriptions, line by line.
 pub type SectionKeys = &'static [(&'static str, &'static [&'static str])];
 
 /// Sections with their keys, in the order of the example file.
-pub const SECTIONS: [(&str, SectionKeys); 13] = [
+pub const SECTIONS: [(&str, SectionKeys); 14] = [
     ("server", ServerConfig::KEYS),
     ("auth", AuthConfig::KEYS),
     ("login", LoginConfig::KEYS),
@@ -20,6 +21,7 @@ pub const SECTIONS: [(&str, SectionKeys); 13] = [
     ("retention", RetentionConfig::KEYS),
     ("webhook", WebhookConfig::KEYS),
     ("cable", CableConfig::KEYS),
+    ("mqtt", MqttConfig::KEYS),
     ("cluster", ClusterConfig::KEYS),
     ("storage", StorageConfig::KEYS),
     ("telemetry", TelemetryConfig::KEYS),

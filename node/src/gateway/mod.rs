@@ -4,8 +4,8 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
-//! Gateways translate other protocols around the same sessions: `cable`. `native_command` and `event_tail` are common to
-//! them.
+//! Gateways translate other protocols around the same sessions: `cable`, `mqtt`. `native_command`, `answer_head` and
+//! `event_tail` are common to them.
 //!
 //! # Adding a gateway
 //! A gateway translates another protocol to sessions. It has three parts, all on one thread of the server:
@@ -41,6 +41,7 @@
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
 
 pub mod admission;
+mod answer_head;
 mod api;
 mod asyncapi;
 mod cable;
@@ -51,6 +52,7 @@ mod etag;
 mod event_tail;
 mod examples;
 mod long_poll;
+mod mqtt;
 mod native_command;
 mod operations;
 pub mod problem;

@@ -23,12 +23,22 @@ function start(file, ...args) {
 }
 
 /** Two users talk with the client of docs/actioncable.md. */
-export async function actionCable(address, run) {
-  const file = await example("actioncable.md", "chat.mjs");
+export async function actionCable({ address }, run) {
+  await talk("actioncable.md", "cable_chat.mjs", [`ws://${address}/cable`], run, "");
+}
+
+/** Two users talk with the client of docs/mqtt.md, over TCP and over a WebSocket. */
+export async function mqttClient({ address, mqttAddress }, run) {
+  await talk("mqtt.md", "mqtt_chat.mjs", [`mqtt://${mqttAddress}`, `ws://${address}/mqtt`], run, "connected");
+}
+
+/** Two users talk with the client of a document, each at one of the URLs. It prints `greeting` once it is subscribed. */
+async function talk(document, name, urls, run, greeting) {
+  const file = await example(document, name);
   const [alice, bob] = [`alice-${run}`, `bob-${run}`];
-  const url = `ws://${address}/cable`;
-  const clients = [start(file, url, alice, bob), start(file, url, bob, alice)];
+  const clients = [start(file, urls[0], alice, bob), start(file, urls.at(-1), bob, alice)];
   try {
+    await until("both are connected", () => clients.every((client) => client.output.includes(greeting)));
     // Both are subscribed once one's line has reached the other.
     clients[0].stdin.write("hello\n");
     await until("bob reads the first line", () => clients[1].output.includes(`${alice}: hello`));

@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { Cluster, Proxy } from "./cluster.mjs";
-import { actionCable } from "./documents.mjs";
+import { actionCable, mqttClient } from "./documents.mjs";
 import { Scenario } from "./scenario.mjs";
 
 /** Clients by name: the module of the adapter, its class, and what distinguishes this use of it. */
@@ -18,11 +18,16 @@ const CLIENTS = {
   "anycable-base": ["anycable", "BaseClient", { header: true }],
   "anycable-extended": ["anycable", "ExtendedClient", {}],
   "anycable-extended-header": ["anycable", "ExtendedClient", { header: true }],
+  "mqtt-3-tcp": ["mqtt", "default", { version: 4, tcp: true }],
+  "mqtt-3-websocket": ["mqtt", "default", { version: 4 }],
+  "mqtt-5-tcp": ["mqtt", "default", { version: 5, tcp: true }],
+  "mqtt-5-websocket": ["mqtt", "default", { version: 5 }],
 };
 
 /** Examples of the documents by name. */
 const EXAMPLES = {
   "docs-actioncable": actionCable,
+  "docs-mqtt": mqttClient,
 };
 
 const known = [...Object.keys(CLIENTS), ...Object.keys(EXAMPLES)];
@@ -39,7 +44,7 @@ try {
   for (const name of names.length > 0 ? names : known) {
     console.log(name);
     try {
-      await (EXAMPLES[name] ? EXAMPLES[name](proxy.address, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
+      await (EXAMPLES[name] ? EXAMPLES[name](proxy, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
     } catch (error) {
       failed += 1;
       console.error(`${name} failed:`, error);

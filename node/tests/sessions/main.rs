@@ -6,5 +6,6 @@ mod drain;
 mod listen;
 mod many;
 mod moments;
+mod mqtt;
 mod removed;
 mod resume;

@@ -120,7 +120,7 @@ impl Session {
             None => self.enter(ctx, id, client, ResumeSource::Nothing),
             Some(ResumePoint::Invalid) => self.enter(ctx, id, client, ResumeSource::Missing),
             Some(ResumePoint::Behind(sid, n)) => {
-                self.enter(ctx, id, client, ResumeSource::Behind(sid, Some(n)));
+                self.enter(ctx, id, client, ResumeSource::Behind(sid, n));
             }
             Some(ResumePoint::Device { .. } | ResumePoint::Clean) => self.find_last(ctx, id, client),
         }
@@ -184,7 +184,8 @@ impl Session {
             opened_sender,
         };
         match source {
-            ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, n),
+            ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, Some(n)),
+            ResumeSource::OfDevice(sid, n) => self.resume(ctx, id, opening, sid, n),
             ResumeSource::Missing => self.begin(ctx, id, opening, Some(NotResumed::Unknown)),
             ResumeSource::Nothing => self.begin(ctx, id, opening, None),
             ResumeSource::Ends(last) => {

@@ -1,22 +1,13 @@
 //! Answers of the session.
 
-use bytes::{BufMut, BytesMut};
 use protocol::ErrorCode;
 use protocol::answer::{HistoryResponse, LastEvent};
 use serde::Deserialize;
 
 use super::{CableTranslator, FrameSink, RequestPurpose, server_frame};
+use crate::gateway::answer_head::AnswerHead;
 use crate::gateway::cable::stream_effect::PageEvent;
 use crate::gateway::cable::subscription_table::SubscriptionKey;
-
-/// Head of an answer, which begins with the tag and the number of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AnswerHead<'a> {
-    tag: &'a str,
-    id: Option<i64>,
-    /// Everything behind tag and number, from a comma or the closing brace on.
-    rest: &'a [u8],
-}
 
 /// Fields of a conversation that the gateway needs.
 #[derive(Deserialize)]
@@ -114,37 +105,4 @@ fn time_of(event: &str) -> Option<PageEvent> {
 /// Returns the code of a refusal. An answer that cannot be read counts as a fault of the server.
 fn refusal(body: &[u8]) -> ErrorCode {
     serde_json::from_slice::<RefusedRequest>(body).map_or(ErrorCode::Internal, |refused| refused.code)
-}
-
-// === impl AnswerHead ===
-
-impl<'a> AnswerHead<'a> {
-    fn read(body: &'a [u8]) -> Option<AnswerHead<'a>> {
-        let behind = body.strip_prefix(br#"{"t":""#)?;
-        let end = behind.iter().position(|byte| *byte == b'"')?;
-        let tag = std::str::from_utf8(&behind[..end]).ok()?;
-        let rest = &behind[end + 1..];
-        let Some(number) = rest.strip_prefix(br#","id":"#) else {
-            return Some(AnswerHead { tag, id: None, rest });
-        };
-        let end = number.iter().position(|byte| matches!(byte, b',' | b'}'))?;
-        let id = std::str::from_utf8(&number[..end]).ok()?.parse().ok()?;
-        Some(AnswerHead {
-            tag,
-            id: Some(id),
-            rest: &number[end..],
-        })
-    }
-
-    /// Appends the answer with another number, or without one.
-    fn write(&self, out: &mut BytesMut, id: Option<i64>) {
-        out.put_slice(br#"{"t":""#);
-        out.put_slice(self.tag.as_bytes());
-        out.put_u8(b'"');
-        if let Some(id) = id {
-            out.put_slice(br#","id":"#);
-            out.put_slice(itoa::Buffer::new().format(id).as_bytes());
-        }
-        out.put_slice(self.rest);
-    }
 }

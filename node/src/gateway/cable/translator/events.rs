@@ -1,14 +1,13 @@
 //! Events of the session.
 
 use bytes::Bytes;
-use protocol::EncodedEvent;
 use protocol::Event;
 use protocol::answer::LastEvent;
 
 use super::{CableTranslator, FrameSink, event_frame};
 use crate::gateway::cable::server_frame;
 use crate::gateway::cable::stream_effect::EventEffect;
-use crate::gateway::event_tail::EventTail;
+use crate::gateway::event_tail::{self, EventTail};
 
 // === impl CableTranslator: events ===
 
@@ -45,7 +44,7 @@ impl CableTranslator {
         if keys.is_empty() {
             return;
         }
-        let removal = self.is_removal(tail).then(|| Bytes::copy_from_slice(tail));
+        let removal = event_tail::removes(tail, &self.user).then(|| Bytes::copy_from_slice(tail));
         for key in keys {
             let Some(subscription) = self.subscriptions.get_mut(key) else {
                 continue;
@@ -98,26 +97,10 @@ impl CableTranslator {
             }
         }
     }
-
-    /// Returns true if the event removes this connection's user from the conversation.
-    fn is_removal(&self, tail: &[u8]) -> bool {
-        // Only the rare events of this name are decoded.
-        if !tail.starts_with(br#""t":"member""#) {
-            return false;
-        }
-        match event_of(tail) {
-            Some(Event::Member(member)) => member.member == self.user && member.role.is_none(),
-            _ => false,
-        }
-    }
-}
-
-fn event_of(tail: &[u8]) -> Option<Event> {
-    EncodedEvent::from_tail(tail).ok()?.event()
 }
 
 fn end_of_log(tail: &[u8]) -> Option<LastEvent> {
-    match event_of(tail)? {
+    match event_tail::decode(tail)? {
         Event::Activity(activity) => Some(activity.last),
         Event::Conv(conversation) => Some(conversation.last),
         _ => None,
