@@ -4,7 +4,7 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
-//! Gateways translate other protocols around the same sessions: `cable`, `mqtt`. `native_command`, `answer_head` and
+//! Gateways translate other protocols around the same sessions: `cable`, `mqtt`. `native_command`, `response_head` and
 //! `event_tail` are common to them.
 //!
 //! # Adding a gateway
@@ -41,7 +41,6 @@
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
 
 pub mod admission;
-mod answer_head;
 mod api;
 mod asyncapi;
 mod cable;
@@ -56,6 +55,7 @@ mod mqtt;
 mod native_command;
 mod operations;
 pub mod problem;
+mod response_head;
 mod rest;
 pub mod server;
 mod sse;

@@ -11,7 +11,7 @@ use super::translator::FrameSink;
 use crate::gateway::websocket::{MessageFraming, MessageWriter};
 
 /// Start of an answer of the session. Frames of this protocol begin in another way.
-const ANSWER: &[u8] = br#"{"t":""#;
+const RESPONSE: &[u8] = br#"{"t":""#;
 /// Start of a ping.
 const PING: &[u8] = br#"{"type":"ping""#;
 
@@ -25,7 +25,7 @@ struct WriterSink<'a, 'b>(&'a mut MessageWriter<'b>);
 
 impl MessageFraming for CableMessages {
     fn answer(&self, out: &mut MessageWriter<'_>, body: &[u8]) {
-        if body.starts_with(ANSWER) {
+        if body.starts_with(RESPONSE) {
             return self
                 .0
                 .translate(|translator| translator.on_answer(body, &mut WriterSink(out)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, ConversationKind, Role, UserId};
 
 use super::*;
@@ -139,7 +139,7 @@ fn check(method: QueryMethod) {
 }
 
 #[test]
-fn questions_are_frozen() {
+fn queries_are_frozen() {
     for method in QueryMethod::ALL {
         check(*method);
     }
@@ -176,6 +176,7 @@ fn method_numbers_are_frozen() {
         (26, "CONFIRM_TRANSFER"),
         (27, "CANCEL_TRANSFER"),
         (28, "DevicesQuery"),
+        (29, "LAST_SESSION"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -189,6 +190,7 @@ fn method_numbers_are_frozen() {
         (rpc::RESUME, "RESUME".into()),
         (rpc::CONFIRM_TRANSFER, "CONFIRM_TRANSFER".into()),
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
+        (rpc::LAST_SESSION, "LAST_SESSION".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -216,7 +218,7 @@ fn the_table_of_methods_in_the_documents_is_complete() {
 }
 
 #[test]
-fn answers_are_frozen() {
+fn responses_are_frozen() {
     let tail = Bytes::from_static(b"{}");
     golden(
         Ranged {

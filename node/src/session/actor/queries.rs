@@ -7,7 +7,7 @@ use protocol::command::{CreateConversation, OpenConversation, UpdateProfile};
 
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
-use crate::commands::{Question, QuestionContext, changes};
+use crate::commands::{ClientQuery, ClientQueryContext, changes};
 use crate::session::retry_budget::with_retries;
 
 // === impl Session: queries ===
@@ -20,7 +20,7 @@ impl Session {
         open: OpenConversation,
     ) {
         if self.may(id) {
-            self.show(ctx, open.conversation, open.have, SnapshotTarget::Answer(id));
+            self.show(ctx, open.conversation, open.have, SnapshotTarget::Response(id));
         }
     }
 
@@ -87,12 +87,12 @@ impl Session {
     }
 
     /// Charges and runs a query, and sends its result as `response`.
-    pub(super) fn ask<Q: Question + Clone + 'static>(
+    pub(super) fn ask<Q: ClientQuery + Clone + 'static>(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
         question: Q,
-        response: fn(Q::Answer) -> Response,
+        response: fn(Q::Response) -> Response,
     ) {
         if !self.may(id) {
             return;
@@ -104,7 +104,7 @@ impl Session {
         let answer = with_retries(self.policy.reader.temporary, move || {
             let (worker, user, question) = (worker.clone(), user.clone(), question.clone());
             async move {
-                let context = QuestionContext {
+                let context = ClientQueryContext {
                     conversations: &worker.conversations,
                     sessions: &worker.sessions,
                     user: &user,

@@ -79,7 +79,7 @@ struct Fill {
 
 #[derive(Debug)]
 enum QueuedFrame {
-    Answer(Bytes),
+    Response(Bytes),
     Event {
         n: u64,
         tail: Bytes,
@@ -159,7 +159,7 @@ impl OutboundQueue {
     pub fn answer(&mut self, body: Bytes) {
         if matches!(self.end, CloseState::Open) && !self.unread {
             self.answers.add(body.len());
-            self.queue.push_back(QueuedFrame::Answer(body));
+            self.queue.push_back(QueuedFrame::Response(body));
             self.wake();
         }
     }
@@ -333,7 +333,7 @@ impl OutboundQueue {
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
             match self.next_frame(framing.takes_event()) {
-                Some(QueuedFrame::Answer(body)) => {
+                Some(QueuedFrame::Response(body)) => {
                     self.answers.remove(body.len());
                     framing.answer(&mut bytes, &body);
                 }
@@ -376,7 +376,7 @@ impl OutboundQueue {
         if takes_event {
             return self.queue.pop_front();
         }
-        let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Answer(_));
+        let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Response(_));
         let at = self.queue.iter().position(is_answer)?;
         self.queue.remove(at)
     }
@@ -413,12 +413,12 @@ impl OutboundQueue {
         self.slow_at = Some(now);
         let waits = self.queue.iter().find_map(|waiting| match waiting {
             QueuedFrame::Event { n, .. } => Some(*n),
-            QueuedFrame::Answer(_) => None,
+            QueuedFrame::Response(_) => None,
         });
         let gone_from = waits.unwrap_or(self.ring.last() + 1);
         // Responses stay: each belongs to a command, and they are bounded at their source.
         self.queue
-            .retain(|waiting| matches!(waiting, QueuedFrame::Answer(_)));
+            .retain(|waiting| matches!(waiting, QueuedFrame::Response(_)));
         self.events = Fill::default();
         let tail = Bytes::from_static(br#""t":"resync","why":"slow"}"#);
         self.number(BufferedEvent { tail, covers: None }, true);

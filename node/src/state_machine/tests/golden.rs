@@ -1,6 +1,6 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
 
 use crate::state_machine::ChatTable;

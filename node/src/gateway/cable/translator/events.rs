@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::Event;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::{CableTranslator, FrameSink, event_frame};
 use crate::gateway::cable::server_frame;

@@ -5,13 +5,13 @@ use protocol::ErrorCode;
 use serde::Deserialize;
 
 use super::{ConnectionPhase, MqttTranslator};
-use crate::gateway::answer_head::AnswerHead;
 use crate::gateway::mqtt::connect_plan::refused_admission;
 use crate::gateway::mqtt::packet::{OutgoingPublish, QualityOfService, ReasonCode};
 use crate::gateway::mqtt::pending_request::{PendingPublish, PendingRequest};
 use crate::gateway::mqtt::publish_queue::PublishOutcome;
 use crate::gateway::mqtt::publish_topic::AnswerPolicy;
 use crate::gateway::native_command::quoted;
+use crate::gateway::response_head::ResponseHead;
 
 /// Fields of an `err`.
 #[derive(Debug, Deserialize)]
@@ -36,7 +36,7 @@ struct AcceptedCommand {
 impl MqttTranslator {
     /// Handles an answer of the session, a whole JSON object.
     pub(in crate::gateway::mqtt) fn on_answer(&mut self, body: &[u8], out: &mut BytesMut) {
-        let Some(head) = AnswerHead::read(body) else {
+        let Some(head) = ResponseHead::read(body) else {
             return;
         };
         let refused = (head.tag == "err").then(|| RefusedCommand::read(body));
@@ -78,7 +78,7 @@ impl MqttTranslator {
         &mut self,
         number: i64,
         pending: &PendingPublish,
-        head: AnswerHead<'_>,
+        head: ResponseHead<'_>,
         (body, refused): (&[u8], Option<RefusedCommand>),
         out: &mut BytesMut,
     ) {
@@ -105,7 +105,7 @@ impl MqttTranslator {
     }
 
     /// Publishes an answer, if the client has subscribed to answers.
-    fn publish_answer(&self, pending: &PendingPublish, head: AnswerHead<'_>, out: &mut BytesMut) {
+    fn publish_answer(&self, pending: &PendingPublish, head: ResponseHead<'_>, out: &mut BytesMut) {
         let Some(answers) = self.filters.answers() else {
             return;
         };

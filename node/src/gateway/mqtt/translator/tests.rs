@@ -5,7 +5,7 @@ mod publishes;
 mod resume;
 
 use protocol::Response;
-use protocol::answer::ErrorResponse;
+use protocol::response::ErrorResponse;
 use serde_json::{Value, json};
 
 use super::*;

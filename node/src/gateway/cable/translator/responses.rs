@@ -1,13 +1,13 @@
 //! Answers of the session.
 
 use protocol::ErrorCode;
-use protocol::answer::{HistoryResponse, LastEvent};
+use protocol::response::{HistoryResponse, LastEvent};
 use serde::Deserialize;
 
 use super::{CableTranslator, FrameSink, RequestPurpose, server_frame};
-use crate::gateway::answer_head::AnswerHead;
 use crate::gateway::cable::stream_effect::PageEvent;
 use crate::gateway::cable::subscription_table::SubscriptionKey;
+use crate::gateway::response_head::ResponseHead;
 
 /// Fields of a conversation that the gateway needs.
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct EventTime {
 impl CableTranslator {
     /// Handles an answer of the session, a whole JSON object.
     pub(in crate::gateway::cable) fn on_answer(&mut self, body: &[u8], sink: &mut impl FrameSink) {
-        let Some(head) = AnswerHead::read(body) else {
+        let Some(head) = ResponseHead::read(body) else {
             return;
         };
         let Some(id) = head.id else {
