@@ -30,7 +30,7 @@ everything=(protocol storage cluster node loadtest)
 only_in "openraft is named outside cluster/src/raft" '\bopenraft(::|_)' 'cluster/(src/raft|tests)/' "${everything[@]}"
 only_in "rocksdb is named outside storage" '\brocksdb::' 'storage/' "${everything[@]}"
 only_in "actix-web-actors is named outside node/src/gateway/websocket" '\bactix_web_actors\b' 'node/src/gateway/websocket(/|\.rs)' "${everything[@]}"
-for gateway in cable socketio; do
+for gateway in cable mqtt socketio; do
   only_in "the gateway $gateway reaches past the sessions" 'crate::(commands|presence|rpc|service|shard|shard_client|state_machine|subscription)\b' "$nothing" "node/src/gateway/$gateway"
 done
 only_in "do_send ignores a mailbox's bound" '\.do_send\(' "$nothing" "${everything[@]}"

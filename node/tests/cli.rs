@@ -27,7 +27,7 @@ fn ports(count: u16) -> u16 {
         .step_by(10)
         .find(|base| {
             (0..count).all(|i| {
-                [base + i, base + 1_000 + i]
+                [base + i, base + 1_000 + i, base + 3_000 + i]
                     .iter()
                     .all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
             })

@@ -3,7 +3,17 @@
 use std::net::SocketAddr;
 
 /// Prints how to chat with a development node.
-pub(super) fn dev(http: SocketAddr, dir: &str) {
+pub(super) fn dev(http: SocketAddr, mqtt: Option<SocketAddr>, dir: &str) {
+    let mqtt = mqtt.map_or_else(String::new, |mqtt| {
+        format!(
+            "
+Or with any client of MQTT 3.1.1 or 5, at mqtt://{mqtt} or ws://{http}/mqtt:
+  mosquitto_sub -h {ip} -p {port} -i phone -u token -P dev:bob -q 1 -t u/me/events
+",
+            ip = mqtt.ip(),
+            port = mqtt.port(),
+        )
+    });
     println!(
         "Rookery {version}: one node on http://{http}, data in {dir}, development tokens
 
@@ -16,14 +26,14 @@ Or with any WebSocket client, line by line:
   {{\"t\":\"auth\",\"id\":1,\"token\":\"dev:alice\"}}
   {{\"t\":\"send\",\"id\":2,\"to\":\"bob\",\"cid\":\"1\",\"b\":{{\"text\":\"hello\"}}}}
   {{\"t\":\"list\",\"id\":3}}
-
+{mqtt}
 Ctrl-C stops it.",
         version = env!("CARGO_PKG_VERSION"),
     );
 }
 
 /// Prints how to use a local cluster.
-pub(super) fn cluster(https: &[String], dir: &str) {
+pub(super) fn cluster(https: &[String], mqtts: &[String], dir: &str) {
     let first = &https[0];
     let last = &https[https.len() - 1];
     println!(
@@ -33,11 +43,13 @@ Chat across nodes:
   rookery chat --url ws://{first} --user alice
   rookery chat --url ws://{last} --user bob
 
+MQTT 3.1.1 and 5:           {mqtt}
 Look at it:                 curl http://{first}/v1/cluster
 Start a killed node again:  rookery node --config {dir}/node-1/node.toml
 Ctrl-C stops all.",
         version = env!("CARGO_PKG_VERSION"),
         nodes = https.len(),
         all = https.join(", "),
+        mqtt = mqtts.join(", "),
     );
 }

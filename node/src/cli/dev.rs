@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, SettingArgs, banner, configure, serve};
+use super::{Error, SettingArgs, banner, configure, mqtt_port, serve};
+use crate::gateway::server::StreamProtocol;
 use crate::lifecycle::shutdown;
 
 /// Arguments of `rookery dev`.
@@ -37,11 +38,19 @@ impl Dev {
             ("auth.dev_tokens", true.into()),
             ("cluster.bootstrap", true.into()),
             ("cluster.listen", format!("127.0.0.1:{between}").into()),
+            (
+                "mqtt.listen",
+                format!("127.0.0.1:{}", mqtt_port(http.port())).into(),
+            ),
         ];
         let config = configure(preset, None, set)?;
         let dir = config.storage.dir.clone();
         let running = serve(config).await?;
-        banner::dev(running.http_addr(), &dir);
+        banner::dev(
+            running.http_addr(),
+            running.protocol_addr(StreamProtocol::Mqtt),
+            &dir,
+        );
         shutdown::requested().await;
         shutdown::or_again(running.stop()).await;
         Ok(())

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::children::{Process, log_file};
-use super::{Error, SettingArgs, banner, probe};
+use super::{Error, SettingArgs, banner, mqtt_port, probe};
 use crate::config::{ConfigSources, load};
 use crate::lifecycle::shutdown;
 
@@ -51,6 +51,7 @@ struct ClusterPlan {
     id: usize,
     dir: PathBuf,
     http: String,
+    mqtt: String,
     between: String,
     /// Address at which other nodes reach the node.
     advertised: String,
@@ -90,14 +91,15 @@ impl LocalCluster {
         let nodes: Vec<_> = plans
             .iter()
             .zip(&processes)
-            .map(|(plan, process)| json!({ "id": plan.id, "pid": process.pid, "http": plan.http }))
+            .map(|(plan, process)| json!({ "id": plan.id, "pid": process.pid, "http": plan.http, "mqtt": plan.mqtt }))
             .collect();
         // Renamed into place, so that a reader never finds a partial file.
         let unfinished = data.join("cluster.json.new");
         std::fs::write(&unfinished, json!({ "nodes": nodes }).to_string())?;
         std::fs::rename(&unfinished, &state)?;
         let https: Vec<_> = plans.iter().map(|plan| plan.http.clone()).collect();
-        banner::cluster(&https, &self.data.display().to_string());
+        let mqtts: Vec<_> = plans.iter().map(|plan| plan.mqtt.clone()).collect();
+        banner::cluster(&https, &mqtts, &self.data.display().to_string());
 
         tokio::select! {
             () = watch(&mut processes, &plans) => {}
@@ -110,6 +112,7 @@ impl LocalCluster {
     fn plans(&self, data: &Path) -> Vec<ClusterPlan> {
         let between = self.cluster_base.unwrap_or(self.http_base.saturating_add(1_000));
         let advertised = self.advertise_base.unwrap_or(between);
+        let mqtt = mqtt_port(self.http_base);
         (1..=self.nodes)
             .map(|id| {
                 let dir = data.join(format!("node-{id}"));
@@ -117,6 +120,7 @@ impl LocalCluster {
                 ClusterPlan {
                     id: usize::from(id),
                     http: format!("127.0.0.1:{}", self.http_base.saturating_add(id - 1)),
+                    mqtt: format!("127.0.0.1:{}", mqtt.saturating_add(id - 1)),
                     between: format!("127.0.0.1:{}", between.saturating_add(id - 1)),
                     advertised: format!("127.0.0.1:{}", advertised.saturating_add(id - 1)),
                     dir,
@@ -137,6 +141,7 @@ impl LocalCluster {
             .collect();
         let mut settings = json!({
             "server": { "listen": plan.http },
+            "mqtt": { "listen": plan.mqtt },
             "auth": { "dev_tokens": true },
             "cluster": {
                 "listen": plan.between,

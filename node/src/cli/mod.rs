@@ -120,6 +120,18 @@ fn configure(
     Ok(load(&sources)?)
 }
 
+/// Returns the port of MQTT for a node with this port of HTTP: the registered one for the default, otherwise one at a fixed
+/// distance.
+fn mqtt_port(http: u16) -> u16 {
+    const DISTANCE: u16 = 3_000;
+    match http {
+        0 => 0,
+        8_080 => 1_883,
+        // Subtracted for high ports, where the sum would exceed 65535.
+        port => port.checked_add(DISTANCE).unwrap_or(port - DISTANCE),
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
@@ -131,6 +143,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn port_of_mqtt_follows_that_of_http() {
+        assert_eq!(
+            [0, 8_080, 9_000, 65_000].map(mqtt_port),
+            [0, 1_883, 12_000, 62_000]
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -138,6 +138,7 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         webhook: section("webhook", &mut tables, &mut problems),
         cable: section("cable", &mut tables, &mut problems),
         socketio: section("socketio", &mut tables, &mut problems),
+        mqtt: section("mqtt", &mut tables, &mut problems),
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod limits;
 pub mod load;
 pub mod login;
+pub mod mqtt;
 pub mod presence;
 pub mod receiver;
 pub mod render;
@@ -34,6 +35,7 @@ pub use cluster::ClusterConfig;
 pub use limits::LimitsConfig;
 pub use load::{ConfigSources, Problems, load};
 pub use login::LoginConfig;
+pub use mqtt::MqttConfig;
 pub use presence::PresenceConfig;
 pub use receiver::{signing_key, webhook_url};
 pub use render::example;
@@ -61,6 +63,7 @@ pub struct Config {
     pub webhook: WebhookConfig,
     pub cable: CableConfig,
     pub socketio: SocketIoConfig,
+    pub mqtt: MqttConfig,
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
@@ -126,6 +129,7 @@ impl Config {
         self.retention.check(problems);
         self.cable.check(problems);
         self.socketio.check(problems);
+        self.mqtt.check(problems);
         self.webhook.check(problems);
         self.cluster.check(problems);
         self.storage.check(problems);

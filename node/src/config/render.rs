@@ -28,6 +28,7 @@ pub fn example() -> String {
     section(&mut text, "webhook", &defaults.webhook);
     section(&mut text, "cable", &defaults.cable);
     section(&mut text, "socketio", &defaults.socketio);
+    section(&mut text, "mqtt", &defaults.mqtt);
     section(&mut text, "cluster", &defaults.cluster);
     section(&mut text, "storage", &defaults.storage);
     section(&mut text, "telemetry", &defaults.telemetry);

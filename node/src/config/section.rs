@@ -1,9 +1,9 @@
 //! Declaration of config sections: fields, defaults and the text of the example file from the same lines.
 
 use super::{
-    AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, PresenceConfig,
-    RetentionConfig, ServerConfig, SessionConfig, SocketIoConfig, StorageConfig, TelemetryConfig,
-    WebhookConfig,
+    AuthConfig, CableConfig, ChatConfig, ClusterConfig, LimitsConfig, LoginConfig, MqttConfig,
+    PresenceConfig, RetentionConfig, ServerConfig, SessionConfig, SocketIoConfig, StorageConfig,
+    TelemetryConfig, WebhookConfig,
 };
 
 /// Keys of a section with their descriptions, line by line.
@@ -22,6 +22,7 @@ pub const SECTIONS: [(&str, SectionKeys); 14] = [
     ("webhook", WebhookConfig::KEYS),
     ("cable", CableConfig::KEYS),
     ("socketio", SocketIoConfig::KEYS),
+    ("mqtt", MqttConfig::KEYS),
     ("cluster", ClusterConfig::KEYS),
     ("storage", StorageConfig::KEYS),
     ("telemetry", TelemetryConfig::KEYS),

@@ -1,5 +1,7 @@
 //! Head of an event's tail, read by prefix: the gateways route events without parsing them.
 
+use protocol::{EncodedEvent, Event, UserId};
+
 /// Tail of an event: everything behind `{"n":413,`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway) struct EventTail<'a> {
@@ -32,6 +34,23 @@ impl<'a> EventTail<'a> {
     }
 }
 
+/// Decodes a whole tail; `None` for an event of another version.
+pub(in crate::gateway) fn decode(tail: &[u8]) -> Option<Event> {
+    EncodedEvent::from_tail(tail).ok()?.event()
+}
+
+/// Returns true if the event removes this user from its conversation.
+pub(in crate::gateway) fn removes(tail: &[u8], user: &UserId) -> bool {
+    // Only the rare events of this name are decoded.
+    if !tail.starts_with(br#""t":"member""#) {
+        return false;
+    }
+    match decode(tail) {
+        Some(Event::Member(member)) => member.member == *user && member.role.is_none(),
+        _ => false,
+    }
+}
+
 /// Returns the string behind a prefix that ends with its opening quote, and the rest behind its closing one. Tags and
 /// ids have no escapes.
 fn string<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<(&'a str, &'a [u8])> {
@@ -60,6 +79,20 @@ mod tests {
                 (name, Some("g_1"), Some(812))
             );
         }
+    }
+
+    #[test]
+    fn removal_names_its_user() {
+        let alice = "alice".parse().unwrap();
+        let member = |who: &str, role: &str| {
+            let tail = format!(
+                r#""t":"member","c":"g_1","s":5,"ts":9,"u":"bob","who":"{who}","role":{role},"why":"kick"}}"#
+            );
+            removes(tail.as_bytes(), &alice)
+        };
+        assert!(member("alice", "null"));
+        assert!(!member("carol", "null") && !member("alice", r#""admin""#));
+        assert!(!removes(br#""t":"msg","c":"g_1"}"#, &alice));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
-//! Gateways translate other protocols around the same sessions: `cable`, `socketio`. `native_command`,
+//! Gateways translate other protocols around the same sessions: `cable`, `socketio`, `mqtt`. `native_command`,
 //! `response_head` and `event_tail` are common to them.
 //!
 //! # Adding a gateway
@@ -53,6 +53,7 @@ mod etag;
 mod event_tail;
 mod examples;
 mod long_poll;
+mod mqtt;
 mod native_command;
 mod operations;
 pub mod problem;

@@ -27,6 +27,7 @@ use super::api::Api;
 use super::cable::{self, PingWheel};
 use super::connection::Io;
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
+use super::mqtt::{self, MqttOverTcp};
 use super::rest::LoginRates;
 use super::socketio::EngineTable;
 #[cfg(feature = "conformance")]
@@ -86,6 +87,7 @@ pub struct ProtocolListener {
 /// Protocol with a TCP listener of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamProtocol {
+    Mqtt,
     #[cfg(feature = "conformance")]
     LineEcho,
 }
@@ -129,14 +131,11 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         // The node handles signals itself: it drains shards and sessions before the listener stops.
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
-    #[cfg_attr(
-        not(feature = "conformance"),
-        expect(unused_variables, reason = "no such protocol in this build")
-    )]
     let server = listeners.tcp.into_iter().try_fold(
         server,
         |builder, listener| -> std::io::Result<ServerBuilder> {
             match listener.protocol {
+                StreamProtocol::Mqtt => listen_tcp(builder, listener, &parts, MqttOverTcp),
                 #[cfg(feature = "conformance")]
                 StreamProtocol::LineEcho => listen_tcp(builder, listener, &parts, LineEcho),
             }
@@ -160,6 +159,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             // Beside the API: no description contains the endpoints of other protocols.
             .configure(cable::routes(&parts.config.cable.path))
             .configure(socketio::routes(&parts.config.socketio.path))
+            .configure(mqtt::routes(&parts.config.mqtt.path))
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))
@@ -203,10 +203,6 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
 }
 
 /// Adds the listener of a protocol other than HTTP.
-#[cfg_attr(
-    not(feature = "conformance"),
-    expect(dead_code, reason = "no such protocol in this build")
-)]
 fn listen_tcp<P: TcpProtocol>(
     server: ServerBuilder,
     ProtocolListener { name, listener, .. }: ProtocolListener,

@@ -225,11 +225,17 @@ async fn bind(setting: &'static str, address: &str) -> Result<(TcpListener, Sock
 }
 
 /// Binds the listeners of the protocols other than HTTP.
-#[cfg_attr(
-    not(feature = "conformance"),
-    expect(clippy::unused_async, reason = "no such protocol in this build")
-)]
 async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener, SocketAddr)>, Error> {
+    let mut listeners = Vec::new();
+    if !config.mqtt.listen.is_empty() {
+        let (listener, addr) = bind("mqtt.listen", &config.mqtt.listen).await?;
+        let listener = server::ProtocolListener {
+            name: "mqtt",
+            protocol: server::StreamProtocol::Mqtt,
+            listener,
+        };
+        listeners.push((listener, addr));
+    }
     #[cfg(feature = "conformance")]
     if !config.tuning.line_echo_listen.is_empty() {
         let (listener, addr) = bind("tuning.line_echo_listen", &config.tuning.line_echo_listen).await?;
@@ -238,13 +244,13 @@ async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener
             protocol: server::StreamProtocol::LineEcho,
             listener,
         };
-        return Ok(vec![(listener, addr)]);
+        listeners.push((listener, addr));
     }
     #[cfg(not(feature = "conformance"))]
     if !config.tuning.line_echo_listen.is_empty() {
         tracing::warn!("this build has no line echo");
     }
-    Ok(Vec::new())
+    Ok(listeners)
 }
 
 /// Returns the machine's clock, or a test's clock that may be wrong on purpose.

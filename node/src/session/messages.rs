@@ -23,6 +23,11 @@ pub struct ReceivedCommand {
     pub bytes: usize,
 }
 
+/// Command of a client whose connection has ended. The answer is false, and nothing is dispatched, if another session
+/// continues this one.
+#[derive(Debug)]
+pub struct DetachedCommand(pub ReceivedCommand);
+
 /// Confirmation of events by the transport, for clients that never send `hb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfirmEvents {
@@ -98,6 +103,10 @@ impl ReceivedCommand {
 
 impl Message for CommandBatch {
     type Result = ();
+}
+
+impl Message for DetachedCommand {
+    type Result = bool;
 }
 
 impl Message for ConfirmEvents {

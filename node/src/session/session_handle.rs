@@ -8,7 +8,9 @@ use actix::{Addr, Message};
 use super::actor::Session;
 use super::authenticated_client::AuthenticatedClient;
 use super::connection_handle::ConnectionHandle;
-use super::messages::{CommandBatch, ConfirmEvents, Disconnect, ReceivedCommand, SetSessionExpiry};
+use super::messages::{
+    CommandBatch, ConfirmEvents, DetachedCommand, Disconnect, ReceivedCommand, SetSessionExpiry,
+};
 use super::transport_policy::TransportPolicy;
 use super::worker_context::WorkerContext;
 
@@ -55,6 +57,13 @@ impl SessionHandle {
         let dispatched = self.send(CommandBatch(commands)).await;
         self.connection.hold(was_held);
         dispatched
+    }
+
+    /// Dispatches a command of a client whose connection has ended, such as its will. Nothing is dispatched if the session
+    /// has ended, or if another one continues it.
+    pub async fn dispatch_detached(&self, command: ReceivedCommand) {
+        // Not by `send`, which ends with the connection. An error means that the session has ended already.
+        let _dispatched = self.session.send(DetachedCommand(command)).await;
     }
 
     /// Confirms that the client has applied the events up to `n`, as `hb` does: the delivered cursors move, and the

@@ -16,12 +16,12 @@ const free = (port) =>
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 
-/** First of `count` free ports with further `count` free ones a thousand above. */
+/** First of `count` free ports with further `count` free ones a thousand and three thousand above. */
 async function portBase(count) {
   for (;;) {
     // Below the ephemeral ports, so that no outgoing connection takes one meanwhile.
     const base = 10_000 + Math.floor(Math.random() * 20_000);
-    const ports = Array.from({ length: count }, (_, i) => [base + i, base + 1_000 + i]).flat();
+    const ports = Array.from({ length: count }, (_, i) => [base + i, base + 1_000 + i, base + 3_000 + i]).flat();
     if ((await Promise.all(ports.map(free))).every(Boolean)) return base;
   }
 }
@@ -99,15 +99,18 @@ export class Proxy {
     proxy.server.on("upgrade", (request, socket, head) => proxy.upgrade(request, socket, head));
     await new Promise((resolve) => proxy.server.listen(0, "127.0.0.1", resolve));
     proxy.address = `127.0.0.1:${proxy.server.address().port}`;
+    proxy.mqtt = net.createServer((socket) => proxy.raw(socket));
+    await new Promise((resolve) => proxy.mqtt.listen(0, "127.0.0.1", resolve));
+    proxy.mqttAddress = `127.0.0.1:${proxy.mqtt.address().port}`;
     return proxy;
   }
 
   /** Connects to the next node; a node that is down is left out, as by any proxy. */
-  async connect() {
+  async connect(listener = "http") {
     const { nodes } = this.cluster;
     for (let attempt = 0; attempt < nodes.length; attempt += 1) {
       const node = nodes[this.next++ % nodes.length];
-      const [host, port] = node.http.split(":");
+      const [host, port] = node[listener].split(":");
       const socket = net.connect(Number(port), host);
       const connected = await new Promise((resolve) => {
         socket.once("connect", () => resolve(true));
@@ -146,7 +149,23 @@ export class Proxy {
     }
     target.socket.write(`${lines.join("\r\n")}\r\n\r\n`);
     target.socket.write(head);
-    const pair = { url: request.url, node: target.node.id, socket, upstream: target.socket };
+    this.join(request.url, socket, target);
+  }
+
+  /** Forwards a connection without HTTP, which is named by its first bytes. */
+  raw(socket) {
+    socket.on("error", () => socket.destroy());
+    socket.once("data", async (first) => {
+      socket.pause();
+      const target = await this.connect("mqtt");
+      if (!target) return socket.destroy();
+      target.socket.write(first);
+      this.join(first.toString("latin1"), socket, target);
+    });
+  }
+
+  join(url, socket, target) {
+    const pair = { url, node: target.node.id, socket, upstream: target.socket };
     this.connections.add(pair);
     for (const [from, to] of [[socket, target.socket], [target.socket, socket]]) {
       from.pipe(to);
@@ -158,7 +177,7 @@ export class Proxy {
     }
   }
 
-  /** The open requests and upgrades whose URL contains `text`. */
+  /** The open requests and upgrades, and connections without HTTP, whose URL or first bytes contain `text`. */
   connectionsOf(text) {
     return [...this.connections].filter((pair) => pair.url.includes(text));
   }
@@ -175,5 +194,6 @@ export class Proxy {
     this.cut("");
     this.server.closeAllConnections();
     this.server.close();
+    this.mqtt.close();
   }
 }

@@ -22,11 +22,12 @@ function start(program, ...args) {
   return child;
 }
 
-/** Two users talk: `of(user, peer)` starts the client of one. */
-async function talk(of, run) {
+/** Two users talk: `of(user, peer)` starts the client of one. It prints `greeting` once it is subscribed. */
+async function talk(of, run, greeting = "") {
   const [alice, bob] = [`alice-${run}`, `bob-${run}`];
   const clients = [of(alice, bob), of(bob, alice)];
   try {
+    await until("both are connected", () => clients.every((client) => client.output.includes(greeting)));
     // Both are connected once one's line has reached the other.
     clients[0].stdin.write("hello\n");
     await until("bob reads the first line", () => clients[1].output.includes(`${alice}: hello`));
@@ -40,19 +41,33 @@ async function talk(of, run) {
 }
 
 /** The client of docs/actioncable.md. */
-export async function actionCable(address, run) {
+export async function actionCable({ address }, run) {
   const file = await example("actioncable.md", "js", "chat.mjs");
   await talk((user, peer) => start(process.execPath, file, `ws://${address}/cable`, user, peer), run);
 }
 
 /** The JavaScript client of docs/socketio.md. */
-export async function socketIo(address, run) {
+export async function socketIo({ address }, run) {
   const file = await example("socketio.md", "js", "socketio_chat.mjs");
   await talk((user, peer) => start(process.execPath, file, `http://${address}`, user, peer), run);
 }
 
 /** The Python client of docs/socketio.md. */
-export async function socketIoPython(address, run) {
+export async function socketIoPython({ address }, run) {
   const file = await example("socketio.md", "python", "socketio_chat.py");
   await talk((user, peer) => start(process.env.PYTHON, file, `http://${address}`, user, peer), run);
+}
+
+/** The JavaScript client of docs/mqtt.md, one user over TCP and the other over a WebSocket. */
+export async function mqttClient({ address, mqttAddress }, run) {
+  const file = await example("mqtt.md", "js", "mqtt_chat.mjs");
+  const urls = [`mqtt://${mqttAddress}`, `ws://${address}/mqtt`];
+  await talk((user, peer) => start(process.execPath, file, urls.shift(), user, peer), run, "connected");
+}
+
+/** The Python client of docs/mqtt.md. */
+export async function mqttPython({ mqttAddress }, run) {
+  const file = await example("mqtt.md", "python", "mqtt_chat.py");
+  const [host, port] = mqttAddress.split(":");
+  await talk((user, peer) => start(process.env.PYTHON, file, host, port, user, peer), run, "connected");
 }

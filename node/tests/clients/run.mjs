@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { Cluster, Proxy } from "./cluster.mjs";
-import { actionCable, socketIo, socketIoPython } from "./documents.mjs";
+import { actionCable, mqttClient, mqttPython, socketIo, socketIoPython } from "./documents.mjs";
 import { Scenario } from "./scenario.mjs";
 
 /** Clients by name: the module of the adapter, its class, and what distinguishes this use of it. */
@@ -21,6 +21,10 @@ const CLIENTS = {
   "socketio-websocket": ["socketio", "default", { transports: ["websocket"] }],
   "socketio-polling": ["socketio", "default", { transports: ["polling"] }],
   "socketio-upgrade": ["socketio", "default", { transports: ["polling", "websocket"] }],
+  "mqtt-3-tcp": ["mqtt", "default", { version: 4, tcp: true }],
+  "mqtt-3-websocket": ["mqtt", "default", { version: 4 }],
+  "mqtt-5-tcp": ["mqtt", "default", { version: 5, tcp: true }],
+  "mqtt-5-websocket": ["mqtt", "default", { version: 5 }],
 };
 
 /** Examples of the documents by name. */
@@ -28,6 +32,8 @@ const EXAMPLES = {
   "docs-actioncable": actionCable,
   "docs-socketio": socketIo,
   "docs-socketio-python": socketIoPython,
+  "docs-mqtt": mqttClient,
+  "docs-mqtt-python": mqttPython,
 };
 
 const known = [...Object.keys(CLIENTS), ...Object.keys(EXAMPLES)];
@@ -44,7 +50,7 @@ try {
   for (const name of names.length > 0 ? names : known) {
     console.log(name);
     try {
-      await (EXAMPLES[name] ? EXAMPLES[name](proxy.address, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
+      await (EXAMPLES[name] ? EXAMPLES[name](proxy, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
     } catch (error) {
       failed += 1;
       console.error(`${name} failed:`, error);

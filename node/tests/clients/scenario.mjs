@@ -28,7 +28,8 @@ export class Scenario {
   async join(name, Client, follow = true) {
     const view = new View(`${name} (${Client.name})`);
     const device = `${name}-${this.run}-device`;
-    const client = new Client({ address: this.proxy.address, user: this.user(name), device, view, ...this.options });
+    const { address, mqttAddress } = this.proxy;
+    const client = new Client({ address, mqttAddress, user: this.user(name), device, view, ...this.options });
     this.clients.push(client);
     if (follow) view.begin(this.c, await this.rest.lastSeq(this.c));
     await client.connect();

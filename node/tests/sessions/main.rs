@@ -8,6 +8,7 @@ mod drain;
 mod listen;
 mod many;
 mod moments;
+mod mqtt;
 mod removed;
 mod resume;
 mod socketio;

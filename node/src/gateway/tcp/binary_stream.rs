@@ -60,6 +60,10 @@ impl<H: StreamHandler> MessageHandler for BinaryStream<H> {
 // === impl BinaryFraming ===
 
 impl<F: Framing> MessageFraming for BinaryFraming<F> {
+    fn takes_event(&self) -> bool {
+        self.0.takes_event()
+    }
+
     fn answer(&self, out: &mut MessageWriter<'_>, body: &[u8]) {
         out.stream(|out| self.0.answer(out, body));
     }

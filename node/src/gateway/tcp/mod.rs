@@ -4,10 +4,6 @@
 //! [`TcpProtocol`] makes both for each connection. `connection` serves one on a raw socket, with the permits, limits
 //! and socket options of an HTTP connection. `BinaryStream` makes a handler speak over a WebSocket.
 
-#[cfg_attr(
-    not(feature = "conformance"),
-    allow(dead_code, reason = "no such protocol in this build")
-)]
 mod binary_stream;
 mod connection;
 #[cfg(feature = "conformance")]
@@ -21,6 +17,7 @@ use super::websocket::{Meter, SessionOver};
 use crate::session::messages::Disconnect;
 use crate::session::{ConnectionHandle, Framing, WorkerContext};
 
+pub(super) use binary_stream::{BinaryFraming, BinaryStream};
 pub(super) use connection::serve_connection;
 #[cfg(feature = "conformance")]
 pub(super) use line_echo::{LineEcho, routes as conformance_routes};

@@ -9,6 +9,11 @@ use crate::session::Framing;
 
 /// Messages of a protocol spoken over a WebSocket. A method that appends nothing writes nothing.
 pub trait MessageFraming {
+    /// Returns true if the next event may be written, see [`Framing::takes_event`].
+    fn takes_event(&self) -> bool {
+        true
+    }
+
     /// Appends a response, a whole JSON object.
     fn answer(&self, out: &mut MessageWriter<'_>, body: &[u8]);
 
@@ -131,6 +136,10 @@ impl MessageWriter<'_> {
 // === impl WebSocketFraming ===
 
 impl<F: MessageFraming> Framing for WebSocketFraming<F> {
+    fn takes_event(&self) -> bool {
+        self.0.takes_event()
+    }
+
     fn answer(&self, out: &mut BytesMut, body: &[u8]) {
         self.0.answer(&mut MessageWriter { out }, body);
     }

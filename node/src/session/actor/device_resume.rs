@@ -19,8 +19,11 @@ pub(super) enum ResumeSource {
     Nothing,
     /// The client named a session that does not exist.
     Missing,
-    /// The client continues this session behind event `n`; `None`: behind the last event that it has confirmed.
+    /// The client continues this session, whose id it knows, behind event `n`; `None`: behind the last event that it has
+    /// confirmed.
     Behind(SessionId, Option<u64>),
+    /// The client continues this session of its device, behind such an event.
+    OfDevice(SessionId, Option<u64>),
     /// The client starts a new session, which ends this one.
     Ends(SessionId),
 }
@@ -31,18 +34,22 @@ impl ResumeSource {
     /// Returns the source for a client whose device had `last` as its last session.
     fn of_device(point: Option<ResumePoint>, last: Option<SessionId>) -> ResumeSource {
         match (point, last) {
-            (Some(ResumePoint::Device { from }), Some(last)) => ResumeSource::Behind(last, from),
+            (Some(ResumePoint::Device { from }), Some(last)) => ResumeSource::OfDevice(last, from),
             (Some(ResumePoint::Clean), Some(last)) => ResumeSource::Ends(last),
             (Some(ResumePoint::Device { .. }), None) => ResumeSource::Missing,
             _ => ResumeSource::Nothing,
         }
     }
 
-    /// Returns the mark of the session that the client continues.
+    /// Returns the mark of the session that the client continues. Only its id shows that it is the same client: two
+    /// clients of one device that resume by the device take the session from each other, which is limited.
     pub(super) fn goes_on(self) -> Option<u64> {
         match self {
             ResumeSource::Behind(sid, _) => Some(sid.mark()),
-            ResumeSource::Nothing | ResumeSource::Missing | ResumeSource::Ends(_) => None,
+            ResumeSource::Nothing
+            | ResumeSource::Missing
+            | ResumeSource::OfDevice(..)
+            | ResumeSource::Ends(_) => None,
         }
     }
 }
@@ -89,15 +96,19 @@ mod tests {
         let sid = SessionId { node: 3, secret: 5 };
         let of = |point, last| ResumeSource::of_device(Some(point), last);
         let by_device = ResumePoint::Device { from: Some(4) };
-        assert_eq!(of(by_device, Some(sid)), ResumeSource::Behind(sid, Some(4)));
+        assert_eq!(of(by_device, Some(sid)), ResumeSource::OfDevice(sid, Some(4)));
         assert_eq!(of(by_device, None), ResumeSource::Missing);
         assert_eq!(of(ResumePoint::Clean, Some(sid)), ResumeSource::Ends(sid));
         assert_eq!(of(ResumePoint::Clean, None), ResumeSource::Nothing);
         let marks = [
             ResumeSource::Behind(sid, None),
+            ResumeSource::OfDevice(sid, None),
             ResumeSource::Ends(sid),
             ResumeSource::Missing,
         ];
-        assert_eq!(marks.map(ResumeSource::goes_on), [Some(sid.mark()), None, None]);
+        assert_eq!(
+            marks.map(ResumeSource::goes_on),
+            [Some(sid.mark()), None, None, None]
+        );
     }
 }

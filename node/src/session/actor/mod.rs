@@ -54,7 +54,7 @@ use super::intake::CommandIntake;
 use super::lifecycle::Lifecycle;
 use super::limits::CommandLimits;
 use super::long_poll::LongPoll;
-use super::messages::{CommandBatch, ConfirmEvents, Disconnect, SetSessionExpiry};
+use super::messages::{CommandBatch, ConfirmEvents, DetachedCommand, Disconnect, SetSessionExpiry};
 use super::pending_futures::{Continuation, FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
 use super::retry_queue::RetryQueue;
@@ -320,6 +320,19 @@ impl Handler<CommandBatch> for Session {
         let dispatched = self.intake.accept(items);
         self.process_backlog(ctx);
         Box::pin(dispatched.map(drop))
+    }
+}
+
+impl Handler<DetachedCommand> for Session {
+    type Result = bool;
+
+    fn handle(&mut self, DetachedCommand(command): DetachedCommand, ctx: &mut Context<Session>) -> bool {
+        // The client has come back, to another session.
+        if !self.lifecycle.is_open() || self.lifecycle.is_exported() {
+            return false;
+        }
+        self.dispatch(ctx, command);
+        true
     }
 }
 

@@ -203,7 +203,9 @@ impl Session {
             opened_sender,
         };
         match source {
-            ResumeSource::Behind(sid, n) => self.resume(ctx, id, opening, sid, n),
+            ResumeSource::Behind(sid, n) | ResumeSource::OfDevice(sid, n) => {
+                self.resume(ctx, id, opening, sid, n)
+            }
             ResumeSource::Missing => self.rebuild(ctx, id, opening, NotResumed::Unknown),
             ResumeSource::Nothing => self.begin(ctx, id, opening, None),
             ResumeSource::Ends(last) => {

@@ -1,7 +1,6 @@
 //! Events of the session.
 
 use bytes::Bytes;
-use protocol::EncodedEvent;
 use protocol::Event;
 use protocol::event::MemberEvent;
 use protocol::response::LastEvent;
@@ -9,7 +8,7 @@ use protocol::response::LastEvent;
 use super::{CableTranslator, FrameSink, event_frame};
 use crate::gateway::cable::server_frame;
 use crate::gateway::cable::stream_effect::EventEffect;
-use crate::gateway::event_tail::EventTail;
+use crate::gateway::event_tail::{self, EventTail};
 
 // === impl CableTranslator: events ===
 
@@ -24,7 +23,9 @@ impl CableTranslator {
             ("activity" | "conv", Some(conversation), None) => self.read_up_to(conversation, tail, sink),
             (_, Some(conversation), Some(seq)) => self.pass_log_event(n, conversation, seq, tail, sink),
             (_, Some(conversation), None) => self.pass_ephemeral(n, conversation, tail, sink),
-            ("presence", None, None) if self.is_extended => self.on_presence_event(event_of(tail), sink),
+            ("presence", None, None) if self.is_extended => {
+                self.on_presence_event(event_tail::decode(tail), sink)
+            }
             (_, None, _) => {}
         }
         for key in self.subscriptions.inboxes() {
@@ -114,18 +115,14 @@ fn member_of(tail: &[u8]) -> Option<MemberEvent> {
     if !tail.starts_with(br#""t":"member""#) {
         return None;
     }
-    match event_of(tail)? {
+    match event_tail::decode(tail)? {
         Event::Member(member) => Some(member),
         _ => None,
     }
 }
 
-fn event_of(tail: &[u8]) -> Option<Event> {
-    EncodedEvent::from_tail(tail).ok()?.event()
-}
-
 fn end_of_log(tail: &[u8]) -> Option<LastEvent> {
-    match event_of(tail)? {
+    match event_tail::decode(tail)? {
         Event::Activity(activity) => Some(activity.last),
         Event::Conv(conversation) => Some(conversation.last),
         _ => None,

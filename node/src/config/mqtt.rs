@@ -1,0 +1,26 @@
+//! `[mqtt]`: the gateway for clients of MQTT 3.1.1 and 5.
+
+use super::load::Problems;
+use super::section::section;
+use super::units::HumanDuration;
+
+section! {
+    /// Gateway for clients of MQTT 3.1.1 and 5. docs/mqtt.md describes it.
+    pub struct MqttConfig {
+        /// Address of the TCP listener, without TLS, such as 127.0.0.1:1883. Empty: no such listener.
+        listen: String = String::new(),
+        /// Path of the WebSocket. Empty: no such endpoint.
+        path: String = "/mqtt".to_owned(),
+        /// Longest session expiry that a client is granted. A session can be resumed for at most session.resume_timeout.
+        session_expiry_max: HumanDuration = HumanDuration::secs(7 * 24 * 60 * 60),
+    }
+}
+
+// === impl MqttConfig ===
+
+impl MqttConfig {
+    /// Adds every invalid value to `problems`.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.path("mqtt.path", &self.path);
+    }
+}

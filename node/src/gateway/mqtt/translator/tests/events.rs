@@ -1,0 +1,110 @@
+//! Subscriptions and events.
+
+use super::*;
+
+#[test]
+fn membership_grants_a_subscription() {
+    for (version, failure) in [(MqttVersion::V3, 0x80), (MqttVersion::V5, 0x87)] {
+        let mut connection = Connection::connected(version);
+        connection.subscribe(
+            &["c/g_1/events", "u/me/events", "c/g_2/events", "#"],
+            QualityOfService::ExactlyOnce,
+        );
+        assert!(connection.bytes().is_empty());
+        let requests = connection.translator.take_requests();
+        let ids: Vec<Value> = requests
+            .iter()
+            .map(|command| json!(command.request.as_ref().unwrap().id))
+            .collect();
+        connection.answer(&refused(&ids[1], protocol::ErrorCode::NotMember));
+        connection.answer(&opened(&ids[0], "g_1"));
+        let suback = connection.bytes();
+        assert_eq!(suback[suback.len() - 4..], [1, 1, failure, failure]);
+        assert!(
+            connection.translator.covers("g_2"),
+            "by the filter for everything"
+        );
+        connection.event(1, &msg("g_2", 1));
+        assert_eq!(connection.messages()[0].1, "u/me/events");
+    }
+}
+
+#[test]
+fn unsubscribed_filter_gets_nothing_more() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.join("g_1", ONCE);
+    let unsubscribe = UnsubscribePacket {
+        packet_id: 6,
+        filters: vec!["c/g_1/events".to_owned(), "u/me/events".to_owned()],
+    };
+    connection.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
+    assert_eq!(connection.bytes(), [0xB0, 5, 0, 6, 0, 0, 0x11]);
+    assert!(!connection.translator.covers("g_1"));
+    connection.event(1, &msg("g_1", 1));
+    assert!(connection.bytes().is_empty());
+}
+
+#[test]
+fn event_comes_once_with_its_number_and_quality() {
+    let mut connection = Connection::connected(MqttVersion::V3);
+    connection.join("g_1", ONCE);
+    connection.subscribe(&["u/alice/events"], ONCE);
+    connection.bytes();
+    connection.event(1, &msg("g_1", 4));
+    connection.event(2, r#""t":"typing","c":"g_1","u":"bob","on":true}"#);
+    connection.event(3, r#""t":"presence","u":"bob","state":"online"}"#);
+    connection.event(4, r#""t":"conv","c":"g_2","kind":"group"}"#);
+    connection.event(5, r#""t":"bye","code":4012,"retry_ms":1}"#);
+    let messages = connection.messages();
+    let heads: Vec<_> = messages
+        .iter()
+        .map(|(first, topic, id, payload)| (*first, &**topic, *id, payload["n"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            (0x32, "c/g_1/events", 1, 1),
+            (0x30, "c/g_1/events", 0, 2),
+            (0x30, "u/alice/events", 0, 3),
+            (0x32, "u/alice/events", 4, 4),
+        ]
+    );
+    assert_eq!(messages[0].3["s"], 4);
+}
+
+#[test]
+fn receive_maximum_holds_events_back() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.join("g_1", ONCE);
+    for n in 1..=3 {
+        assert!(connection.translator.takes_event());
+        connection.event(n, &msg("g_1", n));
+    }
+    assert!(!connection.translator.takes_event(), "the client permits three");
+    assert_eq!(
+        connection.packet(ClientPacket::PubAck(2)),
+        Ok(PacketEffect::Acknowledged)
+    );
+    assert!(connection.translator.takes_event());
+    assert_eq!(
+        connection.packet(ClientPacket::PubAck(2)),
+        Ok(PacketEffect::Ignored)
+    );
+    connection.translator.take_confirmation();
+    connection.packet(ClientPacket::PubAck(1)).unwrap();
+    assert_eq!(connection.translator.take_confirmation(), Some(2));
+}
+
+#[test]
+fn removal_is_the_last_event_of_a_subscription() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.join("g_1", ONCE);
+    let member = |who| {
+        format!(r#""t":"member","c":"g_1","s":5,"ts":9,"u":"bob","who":"{who}","role":null,"why":"kick"}}"#)
+    };
+    connection.event(1, &member("carol"));
+    connection.event(2, &member("alice"));
+    connection.event(3, &msg("g_1", 6));
+    assert_eq!(connection.messages().len(), 2);
+    assert!(!connection.translator.covers("g_1"));
+}
