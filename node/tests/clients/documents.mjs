@@ -22,13 +22,13 @@ function start(program, ...args) {
   return child;
 }
 
-/** Two users talk: `of(user, peer)` starts the client of one. It prints `greeting` once it is subscribed. */
+/** Two users talk: `of(user, peer)` starts the client of one, which prints `greeting` once it is connected. */
 async function talk(of, run, greeting = "") {
   const [alice, bob] = [`alice-${run}`, `bob-${run}`];
   const clients = [of(alice, bob), of(bob, alice)];
   try {
     await until("both are connected", () => clients.every((client) => client.output.includes(greeting)));
-    // Both are connected once one's line has reached the other.
+    // And subscribed once one's line has reached the other.
     clients[0].stdin.write("hello\n");
     await until("bob reads the first line", () => clients[1].output.includes(`${alice}: hello`));
     clients[1].stdin.write("hi\n");
@@ -49,13 +49,13 @@ export async function actionCable({ address }, run) {
 /** The JavaScript client of docs/socketio.md. */
 export async function socketIo({ address }, run) {
   const file = await example("socketio.md", "js", "socketio_chat.mjs");
-  await talk((user, peer) => start(process.execPath, file, `http://${address}`, user, peer), run);
+  await talk((user, peer) => start(process.execPath, file, `http://${address}`, user, peer), run, "connected");
 }
 
 /** The Python client of docs/socketio.md. */
 export async function socketIoPython({ address }, run) {
   const file = await example("socketio.md", "python", "socketio_chat.py");
-  await talk((user, peer) => start(process.env.PYTHON, file, `http://${address}`, user, peer), run);
+  await talk((user, peer) => start(process.env.PYTHON, file, `http://${address}`, user, peer), run, "connected");
 }
 
 /** The JavaScript client of docs/mqtt.md, one user over TCP and the other over a WebSocket. */

@@ -26,13 +26,13 @@ export default class SocketIoClient {
       forceNew: true,
     });
     this.socket.onAny((name, event) => {
-      if (name === "resync") this.followed.forEach((c) => this.catchUp(c));
+      if (name === "resync") this.catchUp();
       else if (event?.n !== undefined && name !== "ready") this.view.event(event);
     });
     return new Promise((resolve) => {
       this.socket.on("connect", () => {
-        if (!this.socket.recovered) this.followed.forEach((c) => this.catchUp(c));
         this.commands.resend();
+        if (!this.socket.recovered) this.catchUp();
         resolve();
       });
       // A node that is busy or has lost its majority refuses for now.
@@ -47,8 +47,22 @@ export default class SocketIoClient {
     if (this.socket?.connected) this.socket.emit(command, fields, (answer) => this.commands.answer(id, answer));
   }
 
-  /** Reads what was missed in a conversation. */
-  async catchUp(c) {
+  /** Reads what was missed. `sync` is answered as of a moment from which on the conversations are live. */
+  async catchUp() {
+    const have = [...this.followed].map((c) => [c, this.view.position(c)]);
+    for (let cursor; cursor !== null; ) {
+      const page = await this.commands.run("sync", { have, cursor });
+      for (const { c, events, gap } of page.items) {
+        if (!this.followed.has(c)) continue;
+        if (gap) await this.readOn(c);
+        events.forEach((event) => this.view.event(event));
+      }
+      cursor = page.next;
+    }
+  }
+
+  /** Reads the log page by page. */
+  async readOn(c) {
     for (let more = true; more; ) {
       const page = await this.commands.run("hist", { c, after: this.view.position(c), limit: 100 });
       page.events.forEach((event) => this.view.event(event));
