@@ -55,15 +55,15 @@ pub(crate) enum Error {
 }
 
 /// Timeout of one response: longer than a failover, as the node itself retries for ten seconds.
-const ANSWER: Duration = Duration::from_secs(12);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(12);
 
 // === impl ClientSession ===
 
 impl ClientSession {
     /// Connects to a node and authenticates.
     pub(crate) async fn open(login: ClientLogin<'_>) -> Result<ClientSession, Error> {
-        let opened = tokio::time::timeout(ANSWER, ClientSession::dial(login)).await;
-        opened.map_err(|_| Error::Timeout(ANSWER))?
+        let opened = tokio::time::timeout(RESPONSE_TIMEOUT, ClientSession::dial(login)).await;
+        opened.map_err(|_| Error::Timeout(RESPONSE_TIMEOUT))?
     }
 
     async fn dial(login: ClientLogin<'_>) -> Result<ClientSession, Error> {
@@ -99,8 +99,8 @@ impl ClientSession {
     /// Sends a command and returns its response.
     pub(crate) async fn ask(&mut self, command: &ClientCommand) -> Result<Value, Error> {
         let id = self.say(command).await?;
-        let answer = tokio::time::timeout(ANSWER, self.answer(id)).await;
-        answer.map_err(|_| Error::Timeout(ANSWER))?
+        let answer = tokio::time::timeout(RESPONSE_TIMEOUT, self.answer(id)).await;
+        answer.map_err(|_| Error::Timeout(RESPONSE_TIMEOUT))?
     }
 
     /// Sends a command, and repeats it after temporary refusals until `deadline`. The `cid` prevents a second effect.
@@ -244,7 +244,7 @@ mod tests {
             let c = ConversationId::parse(made["c"].as_str().unwrap()).unwrap();
             let send = wire::send(&c, wire::message_id("y"), r#"{"text":"hi"}"#.to_owned());
             assert_eq!(session.ask(&send).await.unwrap()["s"], 2);
-            let until = Instant::now() + ANSWER;
+            let until = Instant::now() + RESPONSE_TIMEOUT;
             let event = session.event(until).await.unwrap().unwrap();
             assert_eq!((event["t"].as_str(), session.n), (Some("msg"), 1));
             let log = wire::hist(&c, 0, 7);

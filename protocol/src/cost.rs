@@ -17,7 +17,7 @@ pub enum CommandRate {
     /// Rate of commands that change state.
     Changes,
     /// Rate of commands that only read.
-    Questions,
+    Queries,
     /// No shared rate: the command has a rate of its own, or costs nothing.
     Free,
 }
@@ -35,11 +35,11 @@ pub struct CommandCost {
 
 impl CommandCost {
     /// Cost of the smallest query.
-    pub const QUESTION: CommandCost = questions(1);
+    pub const QUERY: CommandCost = queries(1);
     /// Cost of the smallest change. An unreadable command costs the same.
     pub const CHANGE: CommandCost = changes(1);
     /// Cost of the begin of a session, by any transport.
-    pub const SESSION: CommandCost = questions(SESSION);
+    pub const SESSION: CommandCost = queries(SESSION);
     /// Cost of a command that no shared rate counts.
     pub const FREE: CommandCost = CommandCost {
         rate: CommandRate::Free,
@@ -50,7 +50,7 @@ impl CommandCost {
 /// Returns the cost of a page of at most `limit` rows or events.
 pub fn page(limit: Option<u64>) -> CommandCost {
     // Rounded up, unlike the size-dependent surcharges: a page of one row is a read too.
-    questions(u32::try_from(limits::page(limit).div_ceil(ROWS)).unwrap_or(u32::MAX))
+    queries(u32::try_from(limits::page(limit).div_ceil(ROWS)).unwrap_or(u32::MAX))
 }
 
 pub(crate) const fn changes(tokens: u32) -> CommandCost {
@@ -58,8 +58,8 @@ pub(crate) const fn changes(tokens: u32) -> CommandCost {
     CommandCost { rate, tokens }
 }
 
-pub(crate) const fn questions(tokens: u32) -> CommandCost {
-    let rate = CommandRate::Questions;
+pub(crate) const fn queries(tokens: u32) -> CommandCost {
+    let rate = CommandRate::Queries;
     CommandCost { rate, tokens }
 }
 

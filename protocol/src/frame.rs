@@ -1,8 +1,8 @@
 //! Server frames as a client decodes them: a response or an event.
 
-use crate::answer::Response;
 use crate::codec::FrameHead;
 use crate::event::Event;
+use crate::response::Response;
 
 /// One text message from the server.
 #[derive(Clone, PartialEq, Debug)]

@@ -37,7 +37,7 @@ mod groups;
 
 pub mod rest;
 
-pub mod answer;
+pub mod response;
 
 pub mod command;
 
@@ -47,7 +47,6 @@ pub mod frame;
 
 pub mod schema;
 
-pub use answer::Response;
 pub use close::{CloseAdvice, CloseCode};
 pub use command::{ClientCommand, DecodeError, Request};
 pub use cost::{CommandCost, CommandRate};
@@ -56,6 +55,7 @@ pub use event::Event;
 pub use frame::ServerFrame;
 pub use ids::{ClientMessageId, ConversationId, InvalidId, UserId};
 pub use payload::{Body, EncodedEvent};
+pub use response::Response;
 pub use rest::MessageState;
 pub use role::{ConversationKind, GroupInvite, HistoryVisibility, MembershipChange, Role};
 

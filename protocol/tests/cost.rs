@@ -91,7 +91,7 @@ fn every_command_costs_what_the_page_says() {
         assert_eq!(least.rate, most.rate);
         let rate = match least.rate {
             CommandRate::Changes => "change",
-            CommandRate::Questions => "question",
+            CommandRate::Queries => "question",
             CommandRate::Free => "–",
         };
         let tokens = match (least.tokens, most.tokens) {
@@ -114,7 +114,7 @@ fn the_largest_of_each_kind_fits_into_the_burst() {
         let CommandCost { rate, tokens } = cost_of(&most(tag));
         let burst = match rate {
             CommandRate::Changes => 60,
-            CommandRate::Questions | CommandRate::Free => 200,
+            CommandRate::Queries | CommandRate::Free => 200,
         };
         assert!(tokens <= burst, "{tag} costs {tokens}");
     }

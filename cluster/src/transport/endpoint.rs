@@ -309,7 +309,7 @@ impl EndpointShared {
         link.send(batch).await.map_err(|_| Error::Lost)?;
         match link.reader.next().await {
             Ok(TransportFrame {
-                kind: FrameKind::Answer,
+                kind: FrameKind::Response,
                 body,
                 ..
             }) => Ok(body),

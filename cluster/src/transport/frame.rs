@@ -43,11 +43,11 @@ pub(crate) enum FrameKind {
     Call = 1,
     Cast = 2,
     /// Response `Ok` of the handler.
-    Answer = 3,
+    Response = 3,
     /// Response `Err` of the handler.
     Refusal = 4,
     /// The handler dropped its responder.
-    NoAnswer = 5,
+    NoResponse = 5,
     Ping = 6,
     Pong = 7,
     Hello = 16,
@@ -170,9 +170,9 @@ impl FrameKind {
         Some(match byte {
             1 => FrameKind::Call,
             2 => FrameKind::Cast,
-            3 => FrameKind::Answer,
+            3 => FrameKind::Response,
             4 => FrameKind::Refusal,
-            5 => FrameKind::NoAnswer,
+            5 => FrameKind::NoResponse,
             6 => FrameKind::Ping,
             7 => FrameKind::Pong,
             16 => FrameKind::Hello,
@@ -289,7 +289,7 @@ mod tests {
         let kind = prop::sample::select(vec![
             FrameKind::Call,
             FrameKind::Cast,
-            FrameKind::Answer,
+            FrameKind::Response,
             FrameKind::Ping,
             FrameKind::Hello,
         ]);

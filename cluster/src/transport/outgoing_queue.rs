@@ -248,9 +248,9 @@ impl FrameSink for OutgoingQueue {
     fn receive(&self, frame: TransportFrame) -> Result<(), CloseCause> {
         let TransportFrame { kind, id, body, .. } = frame;
         match kind {
-            FrameKind::Answer => self.answered(id, Ok(body)),
+            FrameKind::Response => self.answered(id, Ok(body)),
             FrameKind::Refusal => self.answered(id, Err(Error::Refused(body))),
-            FrameKind::NoAnswer => self.answered(id, Err(Error::Lost)),
+            FrameKind::NoResponse => self.answered(id, Err(Error::Lost)),
             FrameKind::Pong => {}
             // Requests on the dialling side violate the protocol.
             _ => return Err(CloseCause::Unexpected),

@@ -86,7 +86,7 @@ impl ResponseQueue {
             // Some response must go out, or the call would wait for its deadline.
             frame = TransportFrame {
                 id,
-                ..TransportFrame::bare(FrameKind::NoAnswer)
+                ..TransportFrame::bare(FrameKind::NoResponse)
             };
         }
         let size = frame.size();
@@ -200,7 +200,7 @@ impl Responder {
         match (self.0.take(), answer) {
             // Fails if the caller has stopped waiting.
             (Some(ResponseSink::Local(sender)), answer) => drop(sender.send(answer.map_err(Error::Refused))),
-            (Some(ResponseSink::Link(answers, id)), Ok(body)) => answers.push(FrameKind::Answer, id, body),
+            (Some(ResponseSink::Link(answers, id)), Ok(body)) => answers.push(FrameKind::Response, id, body),
             (Some(ResponseSink::Link(answers, id)), Err(body)) => answers.push(FrameKind::Refusal, id, body),
             (None, _) => {}
         }
@@ -211,7 +211,7 @@ impl Drop for Responder {
     fn drop(&mut self) {
         match self.0.take() {
             Some(ResponseSink::Local(sender)) => drop(sender.send(Err(Error::Lost))),
-            Some(ResponseSink::Link(answers, id)) => answers.push(FrameKind::NoAnswer, id, Bytes::new()),
+            Some(ResponseSink::Link(answers, id)) => answers.push(FrameKind::NoResponse, id, Bytes::new()),
             None => {}
         }
     }
@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn reader_waits_over_the_limit_until_responses_are_written() {
         let answers = ResponseQueue::new(40, 100);
-        answers.push(FrameKind::Answer, 1, Bytes::from_static(&[0; 30]));
+        answers.push(FrameKind::Response, 1, Bytes::from_static(&[0; 30]));
         assert!(futures::FutureExt::now_or_never(answers.has_room()).is_none());
         let mut frames = Vec::new();
         let release = answers.take(&mut frames, usize::MAX);
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn peer_that_reads_no_answers_loses_its_connection() {
         let answers = ResponseQueue::new(20, 100);
-        (1..=3).for_each(|id| answers.push(FrameKind::Answer, id, Bytes::new()));
+        (1..=3).for_each(|id| answers.push(FrameKind::Response, id, Bytes::new()));
         assert!(!answers.has_room().await);
         let mut frames = Vec::new();
         answers.take(&mut frames, usize::MAX);

@@ -33,7 +33,7 @@ pub(crate) struct Coordinator {
 /// Lead of the start command over the start of the load.
 const AHEAD: Nanos = SECOND / 2;
 /// Timeout of commands that a worker completes immediately.
-const ANSWER: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl Coordinator ===
 
@@ -87,7 +87,7 @@ impl Coordinator {
             first: None,
         };
         // A barrier after each step: `Enter`, for example, needs the names that all workers have created.
-        team.until("synchronized its clock", ANSWER, |status| {
+        team.until("synchronized its clock", RESPONSE_TIMEOUT, |status| {
             status.clock_error.is_some()
         })
         .await?;
@@ -187,7 +187,7 @@ impl Coordinator {
         let patience_ms = patience.as_millis() as u64;
         self.send(&CoordinatorMessage::ProbeAll { patience_ms }).await;
         // Longer than `patience`, after which the worker itself reports a violation.
-        self.until("received all responses", patience + ANSWER, |status| {
+        self.until("received all responses", patience + RESPONSE_TIMEOUT, |status| {
             status.is_probed
         })
         .await
@@ -209,7 +209,7 @@ impl Coordinator {
                 .iter_mut()
                 .for_each(|status| status.standing = None);
             self.send(&CoordinatorMessage::Stand).await;
-            self.until("reported its progress", ANSWER, |status| {
+            self.until("reported its progress", RESPONSE_TIMEOUT, |status| {
                 status.standing.is_some()
             })
             .await?;
@@ -264,9 +264,11 @@ impl Coordinator {
     pub(crate) async fn inboxes(&self, patience: Duration) -> Result<(), Error> {
         let patience_ms = patience.as_millis() as u64;
         self.send(&CoordinatorMessage::Inboxes { patience_ms }).await;
-        self.until("read its conversation lists", patience + ANSWER, |status| {
-            status.inboxes
-        })
+        self.until(
+            "read its conversation lists",
+            patience + RESPONSE_TIMEOUT,
+            |status| status.inboxes,
+        )
         .await
     }
 
@@ -274,8 +276,10 @@ impl Coordinator {
     pub(crate) async fn reread(&self, patience: Duration) -> Result<(), Error> {
         let patience_ms = patience.as_millis() as u64;
         self.send(&CoordinatorMessage::Reread { patience_ms }).await;
-        self.until("read back its logs", patience + ANSWER, |status| status.reread)
-            .await
+        self.until("read back its logs", patience + RESPONSE_TIMEOUT, |status| {
+            status.reread
+        })
+        .await
     }
 
     async fn send(&self, order: &CoordinatorMessage) {

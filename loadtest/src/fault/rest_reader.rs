@@ -33,7 +33,7 @@ pub(crate) struct RestReader {
 }
 
 /// Name of a read, its command, and the function that extracts the reached seq from the response.
-type ReadQuestion = (&'static str, ClientCommand, fn(&Value) -> Option<u64>);
+type ReadQuery = (&'static str, ClientCommand, fn(&Value) -> Option<u64>);
 
 // === impl RestReader ===
 
@@ -76,7 +76,7 @@ impl RestReader {
             oracle.since(self.conv).event.max(oracle.reached(self.conv).0)
         };
         let known = floor();
-        let questions: [ReadQuestion; 3] = [
+        let questions: [ReadQuery; 3] = [
             ("open", wire::open(c), |answer| answer["last"]["s"].as_u64()),
             ("hist", wire::newest(c, 1), |answer| {
                 answer["events"].as_array()?.last()?["s"].as_u64()

@@ -33,7 +33,7 @@ pub(crate) enum ViolationKind {
     /// A position is acknowledged for one message only, and holds that message.
     AckedOther,
     /// Every response belongs to a pending request.
-    UnsolicitedAnswer,
+    UnsolicitedResponse,
     /// A read contains everything that was delivered or acknowledged before it began.
     StaleRead,
     /// Every received message was sent in this run, by the sender that it names.

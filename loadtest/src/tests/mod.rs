@@ -319,7 +319,7 @@ fn each_broken_promise_is_caught() {
             plain,
             &[ViolationKind::Fork, ViolationKind::TimeFell],
         ),
-        (Defect::AcksTwice, plain, &[ViolationKind::UnsolicitedAnswer]),
+        (Defect::AcksTwice, plain, &[ViolationKind::UnsolicitedResponse]),
         (Defect::StaysSilent, plain, &[ViolationKind::Wedged]),
         (Defect::ResumeSkips, flapping(), &[ViolationKind::LiveHole]),
         (Defect::ResumeElsewhere, flapping(), &[ViolationKind::ResumeWrong]),

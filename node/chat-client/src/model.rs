@@ -5,9 +5,9 @@ mod responses;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::answer::ConversationSnapshot;
 use protocol::command::{Heartbeat, MoveCursor, SyncRequest};
 use protocol::event::{Event, MessageEvent};
+use protocol::response::ConversationSnapshot;
 use protocol::{ClientCommand, ClientMessageId, ConversationId, Request, ServerFrame, UserId};
 
 use crate::words;

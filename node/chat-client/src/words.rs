@@ -1,7 +1,7 @@
 //! Parsing of typed lines, and rendering of events as text.
 
-use protocol::answer::ConversationSnapshot;
 use protocol::event::{Event, PresenceState};
+use protocol::response::ConversationSnapshot;
 use protocol::{Body, ConversationId, MembershipChange, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

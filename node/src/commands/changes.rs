@@ -9,7 +9,7 @@ use protocol::command::{
     UpdateProfile,
 };
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId, answer,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId, response,
 };
 
 use crate::shard_client::{CommandAck, CommandError, ShardClient};
@@ -191,7 +191,7 @@ pub async fn me(
     conversations: &ShardClient,
     user: UserId,
     me: UpdateProfile,
-) -> Result<answer::MeResponse, CommandError> {
+) -> Result<response::MeResponse, CommandError> {
     let group_invite = match me.group_invite {
         Some(group_invite) => {
             conversations.wish(user.clone(), group_invite).await?;
@@ -199,7 +199,7 @@ pub async fn me(
         }
         None => conversations.query(&WishesQuery { user: user.clone() }).await?,
     };
-    Ok(answer::MeResponse { user, group_invite })
+    Ok(response::MeResponse { user, group_invite })
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {

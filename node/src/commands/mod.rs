@@ -4,9 +4,9 @@
 //! [`changes`] enter a conversation's log, [`questions`] read.
 
 pub mod changes;
-mod question;
-pub mod questions;
+mod client_query;
+pub mod queries;
 mod sync;
 
 pub use changes::ConversationChange;
-pub use question::{FollowingSessions, Question, QuestionContext};
+pub use client_query::{ClientQuery, ClientQueryContext, FollowingSessions};

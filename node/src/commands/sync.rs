@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::StreamExt;
-use protocol::answer::{SyncResponse, SyncResponseItem};
 use protocol::command::SyncRequest;
 use protocol::limits::SYNC_HAVE;
+use protocol::response::{SyncResponse, SyncResponseItem};
 use protocol::{ClientCommand, ConversationId, ErrorCode, UserId};
 
-use super::question::{FollowingSessions, Question, QuestionContext};
+use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
 use crate::shard_client::{CommandError, ShardClient, SyncItem};
 use crate::state_machine::query::IndexPage;
 
@@ -23,12 +23,12 @@ const SYNC_FIRST: usize = SYNC_AT_ONCE;
 /// Bytes of one sync response after which the rest is left for the next page.
 const SYNC_BYTES: usize = 1 << 20;
 
-// === impl Question ===
+// === impl ClientQuery ===
 
 /// The positions are read after the user's sessions on this node have subscribed to the page's conversations. No event can
 /// fall between the two.
-impl Question for SyncRequest {
-    type Answer = SyncResponse;
+impl ClientQuery for SyncRequest {
+    type Response = SyncResponse;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Sync(self.clone())
@@ -36,9 +36,9 @@ impl Question for SyncRequest {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<SyncResponse, CommandError> {
-        let QuestionContext {
+        let ClientQueryContext {
             conversations,
             sessions,
             user,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Copy)]
 enum VocabularyPart {
     Command,
-    Answer,
+    Response,
     Event,
 }
 
@@ -21,7 +21,7 @@ pub(super) fn describe() -> Value {
     let (commands, answers, events) = (ClientCommand::shapes(), Response::shapes(), Event::shapes());
     for (part, shapes) in [
         (VocabularyPart::Command, &commands),
-        (VocabularyPart::Answer, &answers),
+        (VocabularyPart::Response, &answers),
         (VocabularyPart::Event, &events),
     ] {
         for shape in shapes {
@@ -98,7 +98,7 @@ impl VocabularyPart {
     fn key(self, shape: &Shape) -> String {
         let part = match self {
             VocabularyPart::Command => "command",
-            VocabularyPart::Answer => "answer",
+            VocabularyPart::Response => "answer",
             VocabularyPart::Event => "event",
         };
         format!("{part}.{}", shape.tag)
@@ -113,7 +113,7 @@ impl VocabularyPart {
                 "id",
                 json!({ "type": "integer", "format": "int64", "description": "The number of the command, repeated in the answer." }),
             ),
-            VocabularyPart::Answer => (
+            VocabularyPart::Response => (
                 "id",
                 json!({ "type": "integer", "format": "int64", "description": "The number of the command that this message answers." }),
             ),
@@ -133,7 +133,7 @@ impl VocabularyPart {
         // Only events require their envelope field; a command may omit `id`.
         match self {
             VocabularyPart::Event => message["payload"]["allOf"][0]["required"] = json!(["n", "t"]),
-            VocabularyPart::Command | VocabularyPart::Answer => {
+            VocabularyPart::Command | VocabularyPart::Response => {
                 message["correlationId"] = json!({ "location": "$message.payload#/id" });
             }
         }
@@ -147,8 +147,8 @@ impl VocabularyPart {
         match self {
             VocabularyPart::Event => example["n"] = 413.into(),
             // `hello` opens the connection and responds to nothing.
-            VocabularyPart::Answer if shape.tag == "hello" => {}
-            VocabularyPart::Command | VocabularyPart::Answer => example["id"] = 7.into(),
+            VocabularyPart::Response if shape.tag == "hello" => {}
+            VocabularyPart::Command | VocabularyPart::Response => example["id"] = 7.into(),
         }
         example
     }

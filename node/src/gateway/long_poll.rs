@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use protocol::answer::NotResumed;
 use protocol::event::event_frame;
+use protocol::response::NotResumed;
 use protocol::{CommandCost, ErrorCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -118,7 +118,7 @@ async fn poll(
     });
     // Charged only now: continuing a session on this node costs one query, beginning or transferring one costs more.
     let cost = if known.is_some() {
-        CommandCost::QUESTION
+        CommandCost::QUERY
     } else {
         CommandCost::SESSION
     };

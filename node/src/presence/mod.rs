@@ -7,7 +7,7 @@ pub mod settings;
 
 pub use local_presence::LocalPresence;
 pub use local_presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};
-pub(crate) use registry::RegistrationAnswer;
+pub(crate) use registry::RegistrationResponse;
 pub use reporter::PresenceReporter;
 pub(crate) use reporter::UpdateReceiver;
 pub use settings::Settings;

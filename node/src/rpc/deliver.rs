@@ -4,7 +4,7 @@
 //! A frame is the version byte and records, each a [`DeliveryTarget`] and a [`DeliveryPayload`] without a separator.
 //! The payload is encoded once and copied behind the target of each node.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, VERSION, versioned};

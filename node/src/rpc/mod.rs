@@ -6,7 +6,7 @@
 //!
 //! | number | method | sent to | body → response |
 //! |---|---|---|---|
-//! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::Answers` |
+//! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
 //! | 4 to 18, 23, 28, 30 | queries | the owner of a shard, or of all shards named | the table of `query_method` |

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_and_typing_are_frozen() {
+    fn queries_and_typing_are_frozen() {
         golden(
             PresenceQuery {
                 shard: 1,

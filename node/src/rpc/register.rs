@@ -80,7 +80,7 @@ pub(crate) struct UnregisterInterest {
 
 #[cfg(test)]
 mod tests {
-    use protocol::answer::LastEvent;
+    use protocol::response::LastEvent;
 
     use super::*;
     use crate::rpc::tests::golden;

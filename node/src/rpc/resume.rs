@@ -84,7 +84,7 @@ mod tests {
     const BY: SessionId = SessionId { node: 3, secret: 1 };
 
     #[test]
-    fn questions_are_frozen() {
+    fn queries_are_frozen() {
         golden(
             ExportRequest {
                 sid: SID,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_frozen() {
+    fn responses_are_frozen() {
         let conv = ConversationId::parse("g").unwrap();
         golden(
             ExportResponse::Snapshot(SessionSnapshot {

@@ -49,7 +49,7 @@ pub(crate) struct BatchStreamId {
 }
 
 /// Responses to a batch, one per command in the order of the batch.
-pub(crate) type Answers = Vec<CommandReply>;
+pub(crate) type CommandReplies = Vec<CommandReply>;
 
 /// Response to one command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_frozen() {
+    fn responses_are_frozen() {
         let done = CommandReply::Done(AppliedReply::Conversation {
             seq: Some(300),
             mn: None,

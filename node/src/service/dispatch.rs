@@ -19,7 +19,7 @@ use tracing::debug;
 use crate::shard::ephemeral;
 
 use crate::presence::registry as users;
-use crate::rpc::submit::{Answers, BatchSeq, BatchStreamId};
+use crate::rpc::submit::{BatchSeq, BatchStreamId, CommandReplies};
 use crate::rpc::{self, QueryMethod, RpcError};
 use crate::session::{SessionRegistry, UserRates};
 use crate::shard::{
@@ -209,7 +209,7 @@ impl LocalShards for ShardDeps {
         shard: ShardId,
         position: BatchSeq,
         commands: Vec<Bytes>,
-    ) -> oneshot::Receiver<Result<Answers, RpcError>> {
+    ) -> oneshot::Receiver<Result<CommandReplies, RpcError>> {
         let (reply, answers) = oneshot::channel();
         let reply = BatchReply::Local(reply);
         match self.client.cluster() {

@@ -8,7 +8,7 @@ use cluster::{NodeId, Responder, ShardId};
 use protocol::UserId;
 use storage::ShardState as Rows;
 
-use crate::presence::RegistrationAnswer;
+use crate::presence::RegistrationResponse;
 use crate::rpc::presence::{
     Asked, ForgottenSessions, LastSessionQuery, PresenceHeartbeats, PresenceQuery, PresenceRegistered,
     PresenceResult, PresenceView, RegisterPresence, VersionedPresence,
@@ -35,7 +35,7 @@ pub(crate) fn register(shared: &Arc<ShardDeps>, from: NodeId, body: &Bytes, repl
     let answer = active
         .users
         .send(|users| users.register(from, &question, now, now_ms));
-    let Some(RegistrationAnswer { sessions, watched }) = answer else {
+    let Some(RegistrationResponse { sessions, watched }) = answer else {
         return refuse(reply, &RpcError::Unregistered);
     };
     if watched.is_empty() {

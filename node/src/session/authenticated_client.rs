@@ -1,8 +1,8 @@
 //! Client that has presented a valid token, and the point at which it resumes.
 
 use bytes::Bytes;
-use protocol::answer::ReadyResponse;
 use protocol::command::{Authenticate, DeviceResume, ResumeSession, ResumeTarget};
+use protocol::response::ReadyResponse;
 use tokio::sync::oneshot;
 
 use crate::auth::TokenIdentity;

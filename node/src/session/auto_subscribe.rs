@@ -3,7 +3,7 @@
 //! So a client that only handles `msg` misses nothing, not even the message that created the conversation.
 
 use bytes::Bytes;
-use protocol::answer::{ConversationSnapshot, LastEvent};
+use protocol::response::{ConversationSnapshot, LastEvent};
 use protocol::{ConversationId, EncodedEvent, Event, MembershipChange, UserId};
 
 use crate::shard_client::{CommandError, ShardClient};

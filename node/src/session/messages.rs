@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use actix::Message;
 use bytes::Bytes;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 use protocol::{ClientMessageId, CloseCode, CommandCost, DecodeError, Request};
 
 use crate::rpc::SessionId;

@@ -1,7 +1,7 @@
 //! Response `ready`, which opens a session. Pure.
 
 use protocol::UserId;
-use protocol::answer::{NotResumed, ReadyResponse, SessionLimits};
+use protocol::response::{NotResumed, ReadyResponse, SessionLimits};
 
 use super::limits::TYPING_PER_SECOND;
 use crate::config::Config;

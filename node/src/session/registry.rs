@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use cluster::{Cluster, NodeId};
 use parking_lot::Mutex;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 use super::batch_streams::BatchStreams;
 use super::pending_header::PendingHeader;
-use crate::rpc::submit::{Answers, AppliedReply, BatchStreamId, CommandReply};
+use crate::rpc::submit::{AppliedReply, BatchStreamId, CommandReplies, CommandReply};
 use crate::rpc::{self, RpcError};
 
 /// Receiver of a batch's responses.
 pub(crate) enum BatchReply {
     Remote(cluster::Responder),
     /// Command queue of this node.
-    Local(oneshot::Sender<Result<Answers, RpcError>>),
+    Local(oneshot::Sender<Result<CommandReplies, RpcError>>),
 }
 
 /// Admitted batch with commands in progress.
@@ -38,7 +38,7 @@ pub(crate) struct InboundBatch {
 }
 
 struct State {
-    answers: Answers,
+    answers: CommandReplies,
     missing: usize,
     reply: Option<BatchReply>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct PendingCommand {
 // === impl BatchReply ===
 
 impl BatchReply {
-    pub(crate) fn send(self, result: Result<Answers, RpcError>) {
+    pub(crate) fn send(self, result: Result<CommandReplies, RpcError>) {
         match self {
             BatchReply::Remote(reply) => {
                 reply.send(
@@ -204,7 +204,10 @@ mod tests {
     fn open(
         streams: &Arc<Mutex<BatchStreams>>,
         number: u64,
-    ) -> (Vec<PendingCommand>, oneshot::Receiver<Result<Answers, RpcError>>) {
+    ) -> (
+        Vec<PendingCommand>,
+        oneshot::Receiver<Result<CommandReplies, RpcError>>,
+    ) {
         let id = BatchStreamId {
             node: NodeId(1),
             incarnation: 1,

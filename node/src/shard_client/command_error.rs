@@ -1,6 +1,6 @@
 //! Results of a session's commands and queries: [`CommandAck`], a page, or a [`CommandError`].
 
-use protocol::answer::{Ack, ConversationList, ConversationSnapshot};
+use protocol::response::{Ack, ConversationList, ConversationSnapshot};
 use protocol::{ClientMessageId, ConversationId, EncodedEvent, ErrorCode};
 
 use crate::rpc::RpcError;
@@ -111,7 +111,7 @@ impl CommandError {
     }
 
     /// Converts another node's refusal of a query to the client's error.
-    pub(crate) fn of_question(refused: RpcError) -> CommandError {
+    pub(crate) fn of_query(refused: RpcError) -> CommandError {
         match refused {
             RpcError::NotMember => CommandError::not_member(),
             RpcError::Busy => CommandError::busy("the shard owner has too many queries"),

@@ -9,7 +9,7 @@ mod paging;
 
 use std::sync::Arc;
 
-use protocol::answer::{ConversationList, ConversationListItem};
+use protocol::response::{ConversationList, ConversationListItem};
 use protocol::{ConversationId, ConversationKind, UserId};
 
 use self::cursor::ListCursor;

@@ -6,7 +6,7 @@ use protocol::UserId;
 use tokio::sync::oneshot;
 
 use crate::rpc::RpcError;
-use crate::rpc::submit::{Answers, BatchSeq};
+use crate::rpc::submit::{BatchSeq, CommandReplies};
 
 /// Access to the shards of this node. The node's service implements it, so that the client depends on no actor.
 pub(crate) trait LocalShards: Send + Sync {
@@ -17,7 +17,7 @@ pub(crate) trait LocalShards: Send + Sync {
         shard: ShardId,
         position: BatchSeq,
         commands: Vec<Bytes>,
-    ) -> oneshot::Receiver<Result<Answers, RpcError>>;
+    ) -> oneshot::Receiver<Result<CommandReplies, RpcError>>;
 
     /// Returns, per user in the given order, true if the user has a connected session on any node. `None` if this node
     /// does not own the shard, or not all nodes have registered their sessions yet.

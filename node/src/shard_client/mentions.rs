@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use protocol::answer::ConversationListItem;
+use protocol::response::ConversationListItem;
 use protocol::{ConversationId, UserId};
 
 use super::command_error::CommandError;

@@ -82,13 +82,13 @@ impl OwnerClient {
                     }
                     Err(OwnerCallError::Refused(refused)) => {
                         let is_final = is_final(&refused);
-                        refusal = CommandError::of_question(refused);
+                        refusal = CommandError::of_query(refused);
                         if is_final {
                             return Err(refusal);
                         }
                     }
                     Err(OwnerCallError::Malformed(error)) => {
-                        refusal = CommandError::of_question(RpcError::Failed(error));
+                        refusal = CommandError::of_query(RpcError::Failed(error));
                     }
                     Err(OwnerCallError::NotSent | OwnerCallError::Lost) => {}
                 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use cluster::{StateMachineError, UndecodableCommand};
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 

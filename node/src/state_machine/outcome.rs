@@ -2,7 +2,7 @@
 //! [`ShardCommand`](super::ShardCommand).
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange, UserId};
 use serde::{Deserialize, Serialize};
 

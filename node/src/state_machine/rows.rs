@@ -4,7 +4,7 @@
 //! The format is frozen by golden tests. A row that cannot be decoded is [`storage::Error::Corrupt`] and stops the
 //! replica.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

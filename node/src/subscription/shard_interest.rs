@@ -67,7 +67,7 @@ pub(super) struct MembershipCheck {
 
 /// Request to the owner of the shard.
 #[derive(Debug)]
-pub(super) enum PendingQuestion {
+pub(super) enum InterestRequest {
     Register(RegisterInterest),
     Unregister(UnregisterInterest),
 }

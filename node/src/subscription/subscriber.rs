@@ -1,6 +1,6 @@
 //! Subscriber: a session as seen by the hub of its worker.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, HistoryVisibility, UserId};
 
 use crate::state_machine::{EventEnvelope, PlacedEntry};

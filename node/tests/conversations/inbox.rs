@@ -6,7 +6,7 @@ use futures::future::join_all;
 use node::testkit::{ConversationOp, ServiceCluster, ServiceNode, cid, eventually, user};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use protocol::answer::ConversationListItem;
+use protocol::response::ConversationListItem;
 use protocol::{ClientMessageId, ConversationId, ConversationKind};
 
 const MANY: usize = 500;

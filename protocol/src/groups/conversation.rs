@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::check::{Rejection, most, title};
 use crate::codec::is_false;
-use crate::cost::{CommandCost, changes, parts, questions};
+use crate::cost::{CommandCost, changes, parts, queries};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::limits;
 use crate::payload::EncodedEvent;
@@ -146,7 +146,7 @@ impl CommandFields for OpenConversation {
     }
 
     fn cost(&self) -> CommandCost {
-        questions(1 + u32::from(self.have.is_some()))
+        queries(1 + u32::from(self.have.is_some()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Groups of commands: each file holds the requests of a group, their responses, and the events that they cause, with an
 //! example, the checks and the cost of each.
 //!
-//! [`command`](crate::command), [`response`](crate::answer) and [`event`](crate::event) declare the enums from these
+//! [`command`](crate::command), [`response`](crate::response) and [`event`](crate::event) declare the enums from these
 //! types and export them.
 
 pub(crate) mod common_responses;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::common_responses::OkResponse;
 use crate::check::{Rejection, most};
-use crate::cost::{CommandCost, parts, questions};
+use crate::cost::{CommandCost, parts, queries};
 use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::shape::{CommandFields, EventFields, NoResponse, ShapeFields};
@@ -88,7 +88,7 @@ impl CommandFields for WatchUsers {
     }
 
     fn cost(&self) -> CommandCost {
-        questions(1 + parts(self.users.len(), WATCHED))
+        queries(1 + parts(self.users.len(), WATCHED))
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::conversation::LastEvent;
 use crate::check::{self, Rejection, most};
-use crate::cost::{CommandCost, parts, questions};
+use crate::cost::{CommandCost, parts, queries};
 use crate::ids::ConversationId;
 use crate::limits;
 use crate::payload::EncodedEvent;
@@ -83,7 +83,7 @@ impl CommandFields for SyncRequest {
     }
 
     fn cost(&self) -> CommandCost {
-        questions(PAGE + parts(self.have.len(), HAVE))
+        queries(PAGE + parts(self.have.len(), HAVE))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Frozen tails of the events.
 
-use protocol::answer::LastEvent;
 use protocol::event::{self, Event, PresenceState, event_frame};
+use protocol::response::LastEvent;
 use protocol::{CloseCode, EncodedEvent, HistoryVisibility, MembershipChange, Response, Role, ServerFrame};
 
 use crate::{MSG_TAIL, assert_complete, body, conv, conv_shape, msg, user};

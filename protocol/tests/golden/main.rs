@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::answer::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::event::MessageEvent;
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::schema::Shape;
 use protocol::{Body, ClientMessageId, ConversationId, ConversationKind, EncodedEvent, Role, UserId};
 

@@ -1,7 +1,7 @@
 //! Frozen texts of the responses, and of the messages that REST returns.
 
-use protocol::answer::{self, ConversationSnapshot, DirectPeer, Response};
 use protocol::event;
+use protocol::response::{self, ConversationSnapshot, DirectPeer, Response};
 use protocol::{
     ConversationKind, EncodedEvent, ErrorCode, GroupInvite, HistoryVisibility, MessageState, Role,
     ServerFrame,
@@ -13,21 +13,21 @@ use crate::{MSG_TAIL, assert_complete, body, cid, conv, conv_shape, msg, user};
 fn every_response_has_its_frozen_text() {
     let c = conv("g_01");
     let event = || EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap();
-    let ready = answer::ReadyResponse {
+    let ready = response::ReadyResponse {
         user: user("u42"),
         session_id: "s1".into(),
         resumed: true,
         session_seq: 412,
         reason: None,
         resume_ttl_ms: 90_000,
-        limits: answer::SessionLimits {
+        limits: response::SessionLimits {
             body_bytes: 16_384,
             sends_per_second: 20,
             burst: 60,
             ephemeral_per_second: 2,
         },
     };
-    let item = answer::ConversationListItem {
+    let item = response::ConversationListItem {
         conversation: conv("d_x"),
         kind: ConversationKind::Direct,
         title: None,
@@ -46,7 +46,7 @@ fn every_response_has_its_frozen_text() {
         }),
         stale: false,
     };
-    let ack = answer::Ack {
+    let ack = response::Ack {
         conversation: c.clone(),
         client_message_id: cid("k1"),
         seq: Some(7),
@@ -58,7 +58,7 @@ fn every_response_has_its_frozen_text() {
     let table = [
         (
             None,
-            Response::Hello(answer::HelloResponse {
+            Response::Hello(response::HelloResponse {
                 protocol_version: 1,
                 server: "n2".into(),
                 heartbeat_interval_ms: 30_000,
@@ -75,7 +75,7 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             None,
-            Response::Ready(answer::ReadyResponse { resumed: false, session_seq: 0, reason: Some(answer::NotResumed::Gap), ..ready }),
+            Response::Ready(response::ReadyResponse { resumed: false, session_seq: 0, reason: Some(response::NotResumed::Gap), ..ready }),
             r#"{"t":"ready","user":"u42","sid":"s1","resumed":false,"n":0,"why":"gap","resume_ttl_ms":90000,"limits":{"body_bytes":16384,"sends_per_s":20,"burst":60,"ephemeral_per_s":2}}"#.into(),
         ),
         (
@@ -85,10 +85,10 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             None,
-            Response::Ack(answer::Ack { message_number: None, duplicate: true, ..ack }),
+            Response::Ack(response::Ack { message_number: None, duplicate: true, ..ack }),
             r#"{"t":"ack","c":"g_01","cid":"k1","s":7,"ts":9,"dup":true}"#.into(),
         ),
-        (Some(7), Response::Ok(answer::OkResponse {}), r#"{"t":"ok","id":7}"#.into()),
+        (Some(7), Response::Ok(response::OkResponse {}), r#"{"t":"ok","id":7}"#.into()),
         (
             Some(7),
             Response::Conv(ConversationSnapshot { peer: None, events: None, gap: false, title: Some("T".into()), ..conv_shape() }),
@@ -108,10 +108,10 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Members(answer::MembersResponse {
+            Response::Members(response::MembersResponse {
                 items: vec![
-                    answer::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
-                    answer::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
+                    response::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
+                    response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
                 ],
                 next: Some("x".into()),
             }),
@@ -119,26 +119,26 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Inbox(answer::ConversationList { items: vec![item], next: Some("x".into()) }),
+            Response::Inbox(response::ConversationList { items: vec![item], next: Some("x".into()) }),
             r#"{"t":"inbox","id":7,"items":[{"c":"d_x","kind":"direct","title":null,"role":"member","last":"#.to_owned()
                 + &msg
                 + r#","unread":2,"mentions":1,"read":4,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":7}}],"next":"x"}"#,
         ),
         (
             Some(7),
-            Response::Hist(answer::HistoryResponse { conversation: c.clone(), events: vec![event()], more: true, gap: false }),
+            Response::Hist(response::HistoryResponse { conversation: c.clone(), events: vec![event()], more: true, gap: false }),
             format!(r#"{{"t":"hist","id":7,"c":"g_01","events":[{msg}],"more":true}}"#),
         ),
         (
             Some(7),
-            Response::Hist(answer::HistoryResponse { conversation: c.clone(), events: vec![], more: false, gap: true }),
+            Response::Hist(response::HistoryResponse { conversation: c.clone(), events: vec![], more: false, gap: true }),
             r#"{"t":"hist","id":7,"c":"g_01","events":[],"more":false,"gap":true}"#.into(),
         ),
         (
             Some(7),
-            Response::Delta(answer::SyncResponse {
+            Response::Delta(response::SyncResponse {
                 as_of: vec![(c.clone(), 7)],
-                items: vec![answer::SyncResponseItem { conversation: c, events: vec![event()], gap: false }],
+                items: vec![response::SyncResponseItem { conversation: c, events: vec![event()], gap: false }],
                 next: None,
             }),
             format!(
@@ -147,18 +147,18 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Me(answer::MeResponse { user: user("alice"), group_invite: GroupInvite::NoOne }),
+            Response::Me(response::MeResponse { user: user("alice"), group_invite: GroupInvite::NoOne }),
             r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
         ),
-        (Some(7), Response::Hb(answer::HeartbeatResponse { timestamp_ms: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
+        (Some(7), Response::Hb(response::HeartbeatResponse { timestamp_ms: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (
             Some(7),
-            Response::Err(answer::ErrorResponse::new(ErrorCode::NotMember, "no", Some(5))),
+            Response::Err(response::ErrorResponse::new(ErrorCode::NotMember, "no", Some(5))),
             r#"{"t":"err","id":7,"code":"not_member","http":403,"temp":false,"msg":"no"}"#.into(),
         ),
         (
             None,
-            Response::Err(answer::ErrorResponse::new(ErrorCode::Busy, "later", None)),
+            Response::Err(response::ErrorResponse::new(ErrorCode::Busy, "later", None)),
             r#"{"t":"err","code":"busy","http":503,"temp":true,"msg":"later","retry_ms":1000}"#.into(),
         ),
     ];

@@ -1,11 +1,11 @@
 //! Strategies of the events.
 
 use proptest::prelude::*;
-use protocol::answer::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::event::{
     ActivityEvent, CloseEvent, DeleteEvent, EditEvent, MemberEvent, MessageEvent, MetadataEvent,
     PresenceEvent, PresenceState, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
 };
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{EncodedEvent, Event, HistoryVisibility, MembershipChange};
 
 use crate::values::{body, cid, conv, history, kind, opt, reaction, role, user, users, words};

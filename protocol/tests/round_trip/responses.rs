@@ -1,7 +1,7 @@
 //! Strategies of the responses.
 
 use proptest::prelude::*;
-use protocol::answer::{
+use protocol::response::{
     Ack, ConversationList, ConversationListItem, ConversationMember, DirectPeer, ErrorResponse,
     HeartbeatResponse, HelloResponse, HistoryResponse, MeResponse, MembersResponse, NotResumed, OkResponse,
     ReadyResponse, SessionLimits, SyncResponse, SyncResponseItem,

@@ -11,7 +11,7 @@ use storage::{MemoryDisk, MemoryOptions, ScanOrder, ShardId, Store};
 type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// A question: range, order, limit.
-type Question = (Vec<u8>, Vec<u8>, bool, usize);
+type RangeQuery = (Vec<u8>, Vec<u8>, bool, usize);
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -27,11 +27,11 @@ fn changes() -> impl Strategy<Value = Vec<RowChange>> {
     prop::collection::vec((key(), value), 0..30)
 }
 
-fn questions() -> impl Strategy<Value = Vec<Question>> {
+fn queries() -> impl Strategy<Value = Vec<RangeQuery>> {
     prop::collection::vec((key(), key(), any::<bool>(), 0_usize..12), 1..12)
 }
 
-fn check(store: &Store, committed: &[RowChange], own: &[RowChange], questions: &[Question]) {
+fn check(store: &Store, committed: &[RowChange], own: &[RowChange], queries: &[RangeQuery]) {
     let state = store.state(ShardId(7));
     let mut model = Model::new();
     let mut base = state.transaction();
@@ -48,7 +48,7 @@ fn check(store: &Store, committed: &[RowChange], own: &[RowChange], questions: &
     run(&mut transaction, &mut model, own);
     transaction.put(DEDUP, b"a", b"other table");
 
-    for (from, to, ascending, limit) in questions {
+    for (from, to, ascending, limit) in queries {
         let order = if *ascending {
             ScanOrder::Ascending
         } else {
@@ -137,9 +137,9 @@ proptest! {
     }
 
     #[test]
-    fn a_transaction_reads_like_a_map(committed in changes(), own in changes(), questions in questions()) {
+    fn a_transaction_reads_like_a_map(committed in changes(), own in changes(), queries in queries()) {
         let store = Store::memory(TABLES, &MemoryDisk::new(), MemoryOptions::default());
-        check(&store, &committed, &own, &questions);
+        check(&store, &committed, &own, &queries);
     }
 }
 
@@ -149,12 +149,9 @@ fn a_transaction_on_rocksdb_reads_like_a_map() {
     let store = crate::common::open(directory.path());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(100));
     runner
-        .run(
-            &(changes(), changes(), questions()),
-            |(committed, own, questions)| {
-                check(&store, &committed, &own, &questions);
-                Ok(())
-            },
-        )
+        .run(&(changes(), changes(), queries()), |(committed, own, queries)| {
+            check(&store, &committed, &own, &queries);
+            Ok(())
+        })
         .unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ANSWER, Coordinator};
+use super::{Coordinator, RESPONSE_TIMEOUT};
 use crate::distributed::Error;
 use crate::distributed::message::CoordinatorMessage;
 use crate::distributed::message_stream::Out;
@@ -14,9 +14,11 @@ impl Coordinator {
     /// Judges the missing messages, and merges all measurements. Returns the workers' use of resources.
     pub(crate) async fn finish(&self) -> Result<HarnessReport, Error> {
         self.send(&CoordinatorMessage::Finish).await;
-        self.until("sent its final report", ANSWER.max(self.patience), |status| {
-            status.last.is_some()
-        })
+        self.until(
+            "sent its final report",
+            RESPONSE_TIMEOUT.max(self.patience),
+            |status| status.last.is_some(),
+        )
         .await?;
         let mut workers = Vec::new();
         let context = &mut *self.common.context.borrow_mut();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use protocol::answer::{
+use protocol::command::{Authenticate, ListConversations};
+use protocol::response::{
     Ack, ConversationList, ErrorResponse as Refused, HistoryResponse as Page, SyncResponse,
 };
-use protocol::command::{Authenticate, ListConversations};
 use protocol::{ClientCommand, ConversationKind, ErrorCode, Response};
 
 use super::{ChatModel, ClientAction, LineTarget, cid_of};

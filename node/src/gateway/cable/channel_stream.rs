@@ -5,7 +5,7 @@
 //! read any more.
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::stream_effect::{EventEffect, HeldRemoval, LogPage, PageEvent, StreamEffect};
 use super::stream_history::HistoryStart;

@@ -11,7 +11,7 @@ use super::translator::FrameSink;
 use crate::gateway::websocket::{MessageFraming, MessageWriter};
 
 /// Start of an answer of the session. Frames of this protocol begin in another way.
-const ANSWER: &[u8] = br#"{"t":""#;
+const RESPONSE: &[u8] = br#"{"t":""#;
 /// Start of the first answer of a session.
 const READY: &[u8] = br#"{"t":"ready""#;
 /// Start of a ping.
@@ -30,7 +30,7 @@ impl MessageFraming for CableMessages {
         if body.starts_with(READY) {
             self.0.restore();
         }
-        if body.starts_with(ANSWER) {
+        if body.starts_with(RESPONSE) {
             return self
                 .0
                 .translate(|translator| translator.on_answer(body, &mut WriterSink(out)));

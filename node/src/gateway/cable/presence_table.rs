@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use protocol::UserId;
-use protocol::answer::MembersResponse;
+use protocol::response::MembersResponse;
 
 use super::subscription_table::SubscriptionKey;
 

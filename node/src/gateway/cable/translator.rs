@@ -4,17 +4,17 @@
 //! It adds nothing to what the session decides. A subscription is confirmed by the answer to `open`, a history is read
 //! by `hist`, and an event that the session does not deliver reaches no subscription.
 
-mod answers;
 mod events;
 mod frames;
 mod presence;
+mod responses;
 mod restore;
 
 pub(super) use frames::FrameWeight;
 
 use bytes::{Bytes, BytesMut};
-use protocol::answer::HistoryResponse;
 use protocol::command::{GetHistory, OpenConversation};
+use protocol::response::HistoryResponse;
 use protocol::{ClientCommand, ConversationId, Request, UserId};
 
 use super::presence_table::{PresenceEffect, PresenceTable};

@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, delete, get, put, web};
 use protocol::ClientCommand;
-use protocol::answer::Ack;
 use protocol::command::{ListMembers, MemberAction};
+use protocol::response::Ack;
 use protocol::rest::BanList;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -11,8 +11,8 @@ use super::caller::AuthenticatedUser;
 use super::conversations::PageQuery;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, InConversation, OfMember, QueryErrors};
 use super::input::{Nothing, Optional};
-use super::{ConversationPath, MemberPath, Problem, answer};
-use crate::commands::questions::ListBans;
+use super::{ConversationPath, MemberPath, Problem, response};
+use crate::commands::queries::ListBans;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(list_bans).service(put_ban).service(delete_ban);
@@ -35,7 +35,7 @@ async fn list_bans(
         cursor,
         limit,
     };
-    Ok(answer::json(&caller.ask(ListBans(members)).await?))
+    Ok(response::json(&caller.ask(ListBans(members)).await?))
 }
 
 /// Removes a user from the conversation and bars the user from joining again.
@@ -56,7 +56,7 @@ async fn put_ban(
         client_message_id: cid.clone(),
         member: who,
     };
-    Ok(answer::created(
+    Ok(response::created(
         cid,
         caller.change(ClientCommand::Ban(ban)).await?,
     ))
@@ -78,7 +78,7 @@ async fn delete_ban(
         client_message_id: cid.clone(),
         member: who,
     };
-    Ok(answer::changed(
+    Ok(response::changed(
         cid,
         caller.change(ClientCommand::Unban(unban)).await?,
     ))

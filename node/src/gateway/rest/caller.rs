@@ -12,7 +12,7 @@ use protocol::command::SetTyping;
 use protocol::{ClientCommand, ClientMessageId, CommandCost, ConversationId, ErrorCode, UserId};
 
 use crate::auth::TokenIdentity;
-use crate::commands::{ConversationChange, Question, QuestionContext};
+use crate::commands::{ClientQuery, ClientQueryContext, ConversationChange};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
@@ -74,14 +74,14 @@ impl AuthenticatedUser {
     }
 
     /// Validates, charges and runs a query.
-    pub(super) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, Problem> {
+    pub(super) async fn ask<Q: ClientQuery>(&self, question: Q) -> Result<Q::Response, Problem> {
         self.may(&question.command())?;
         self.ask_paid(question).await
     }
 
     /// Runs a query whose cost has been charged, as by [`pace`](AuthenticatedUser::pace).
-    pub(super) async fn ask_paid<Q: Question>(&self, question: Q) -> Result<Q::Answer, Problem> {
-        let context = QuestionContext {
+    pub(super) async fn ask_paid<Q: ClientQuery>(&self, question: Q) -> Result<Q::Response, Problem> {
+        let context = ClientQueryContext {
             conversations: &self.worker.conversations,
             sessions: &self.worker.sessions,
             user: &self.user,

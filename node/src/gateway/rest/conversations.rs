@@ -1,8 +1,8 @@
 //! REST routes `/v1/conversations` and `/v1/conversations/{c}`.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
-use protocol::answer::{Ack, ConversationList, ConversationSnapshot as ConvView};
 use protocol::command::{CreateConversation, ListConversations, OpenConversation, UpdateConversation};
+use protocol::response::{Ack, ConversationList, ConversationSnapshot as ConvView};
 use protocol::{ClientCommand, ConversationKind, HistoryVisibility, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
-use super::{ConversationPath, Problem, answer};
+use super::{ConversationPath, Problem, response};
 use crate::commands::changes;
 
 /// Page of a list.
@@ -81,7 +81,7 @@ async fn list_conversations(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
-    Ok(answer::json(&caller.ask(list).await?))
+    Ok(response::json(&caller.ask(list).await?))
 }
 
 /// Creates a conversation. A repeat with the same idempotency key returns the same conversation.
@@ -111,7 +111,7 @@ async fn create_conversation(
     // Read for a repeat as well, whose create command changes nothing.
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
     let view = view.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::made(&view, done.dup))
+    Ok(response::made(&view, done.dup))
 }
 
 /// Shows a conversation to the caller, who must be a member.
@@ -135,7 +135,7 @@ async fn open_conversation(
             have,
         })
         .await?;
-    Ok(answer::tagged(&request, &view))
+    Ok(response::tagged(&request, &view))
 }
 
 /// Changes the shared settings of a conversation, or the caller's own: `muted` and `pinned`.
@@ -163,7 +163,7 @@ async fn change_conversation(
         muted,
         pinned,
     };
-    Ok(answer::changed(
+    Ok(response::changed(
         cid,
         caller.change(ClientCommand::Set(set)).await?,
     ))

@@ -10,7 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, InConversation};
 use super::input::Input;
-use super::{ConversationPath, Problem, answer};
+use super::{ConversationPath, Problem, response};
 
 /// A position in the log of a conversation.
 #[derive(Deserialize, ToSchema)]
@@ -47,7 +47,7 @@ async fn set_read(
             seq: s,
         }))
         .await?;
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Moves the caller's delivered cursor forward. Cursors never move back.
@@ -67,7 +67,7 @@ async fn set_delivered(
             seq: s,
         }))
         .await?;
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Notifies the members that the caller is typing or has stopped. Notifications above the rate, or from a caller who
@@ -86,5 +86,5 @@ async fn type_in(
         conversation: c,
         active: on,
     });
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }

@@ -12,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, QueryErrors};
 use super::input::Input;
-use super::{Problem, answer};
+use super::{Problem, response};
 use crate::auth::{DeviceTokens, NewDevice};
 use crate::state_machine::{DeviceTokenEntry, TokenFamilyId};
 
@@ -124,10 +124,10 @@ async fn create(
 ))]
 #[get("/v1/auth/devices")]
 async fn list(caller: AuthenticatedUser, devices: web::Data<DeviceTokens>) -> Result<HttpResponse, Problem> {
-    caller.pay(CommandCost::QUESTION)?;
+    caller.pay(CommandCost::QUERY)?;
     let entries = devices.list(&caller.user).await;
     let entries = entries.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::json(&DeviceTokenList {
+    Ok(response::json(&DeviceTokenList {
         items: entries.into_iter().map(ListedDeviceToken::from).collect(),
     }))
 }
@@ -154,7 +154,7 @@ async fn revoke(
         let revoked = devices.revoke(&caller.user, id).await;
         revoked.map_err(|refusal| caller.refused(refusal))?;
     }
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Refuses a device or a name that is empty, too long or cannot be displayed.

@@ -2,7 +2,7 @@
 
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, put};
-use protocol::answer::Ack;
+use protocol::response::Ack;
 use protocol::{ConversationId, ErrorCode};
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -10,7 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey};
 use super::input::{Nothing, Optional};
-use super::{Problem, answer};
+use super::{Problem, response};
 use crate::state_machine::ConversationOp;
 
 /// Conversation and webhook name in the path.
@@ -74,5 +74,5 @@ async fn switch(
     let done = caller
         .operate(c, cid.clone(), ConversationOp::Hook { name, on })
         .await?;
-    Ok(answer::changed(cid, done))
+    Ok(response::changed(cid, done))
 }

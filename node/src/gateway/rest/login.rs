@@ -16,7 +16,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::serving;
 use super::describe::{ApiTag, Entered, Proven};
 use super::input::Input;
-use super::{LoginRates, Problem, answer};
+use super::{LoginRates, Problem, response};
 use crate::auth::{LoginService, Tokens};
 use crate::gateway::admission;
 use crate::session::WorkerContext;
@@ -155,7 +155,7 @@ async fn logout(caller: UnauthenticatedCaller, input: Input<LogoutRequest>) -> R
         all_devices,
     } = &input.fields;
     caller.login.logout(refresh_token, *all_devices).await?;
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Returns the public keys of the cluster's access tokens: the current, the previous and the next signing key.
@@ -172,7 +172,7 @@ async fn jwks(login: web::Data<LoginService>) -> HttpResponse {
 }
 
 fn logged_in(tokens: Tokens) -> HttpResponse {
-    answer::json(&LoggedIn {
+    response::json(&LoggedIn {
         access_token: tokens.access,
         refresh_token: tokens.refresh,
         token_type: "Bearer",

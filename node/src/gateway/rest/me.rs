@@ -2,14 +2,14 @@
 
 use actix_web::{HttpResponse, get, patch};
 use protocol::ClientCommand;
-use protocol::answer::MeResponse;
 use protocol::command::UpdateProfile;
+use protocol::response::MeResponse;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, QueryErrors};
 use super::input::Input;
-use super::{Problem, answer};
+use super::{Problem, response};
 use crate::commands::changes;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -38,5 +38,5 @@ async fn patch_me(caller: AuthenticatedUser, input: Input<UpdateProfile>) -> Res
 
 async fn visible(caller: &AuthenticatedUser, me: UpdateProfile) -> Result<HttpResponse, Problem> {
     let me = changes::me(caller.conversations(), caller.user.clone(), me).await;
-    Ok(answer::json(&me.map_err(|refusal| caller.refused(refusal))?))
+    Ok(response::json(&me.map_err(|refusal| caller.refused(refusal))?))
 }

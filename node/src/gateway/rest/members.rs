@@ -1,8 +1,8 @@
 //! `/v1/conversations/{c}/members`: members of a conversation and their roles.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, put, web};
-use protocol::answer::{Ack, MembersResponse as MembersOf};
 use protocol::command::{JoinConversation, LeaveConversation, ListMembers, MemberAction, SetRole};
+use protocol::response::{Ack, MembersResponse as MembersOf};
 use protocol::{ClientCommand, Role};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use super::describe::{
     ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, OfMember, QueryErrors,
 };
 use super::input::{Nothing, Optional};
-use super::{ConversationPath, MemberPath, Problem, answer};
+use super::{ConversationPath, MemberPath, Problem, response};
 
 /// The membership to set for a user.
 #[derive(Default, Deserialize, ToSchema)]
@@ -51,7 +51,7 @@ async fn list_members(
         cursor,
         limit,
     };
-    Ok(answer::tagged(&request, &caller.ask(members).await?))
+    Ok(response::tagged(&request, &caller.ask(members).await?))
 }
 
 /// Adds a user, changes the role of a member to the `role` in the body, or lets the caller join a channel.
@@ -76,7 +76,7 @@ async fn put_member(
                 member: who,
                 role,
             });
-            return Ok(answer::changed(key, caller.change(role).await?));
+            return Ok(response::changed(key, caller.change(role).await?));
         }
         None if who == caller.user => ClientCommand::Join(JoinConversation {
             conversation: c,
@@ -88,7 +88,7 @@ async fn put_member(
             member: who,
         }),
     };
-    Ok(answer::created(key, caller.change(command).await?))
+    Ok(response::created(key, caller.change(command).await?))
 }
 
 /// Removes a member, or lets the caller leave.
@@ -115,5 +115,5 @@ async fn delete_member(
             member: who,
         })
     };
-    Ok(answer::changed(key, caller.change(command).await?))
+    Ok(response::changed(key, caller.change(command).await?))
 }

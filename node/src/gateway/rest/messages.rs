@@ -1,8 +1,8 @@
 //! `/v1/conversations/{c}/messages` and `/v1/conversations/{c}/events`: messages and the log of a conversation.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
-use protocol::answer::{Ack, HistoryResponse as Events};
 use protocol::command::{DeleteMessage, EditMessage, GetHistory, SendMessage};
+use protocol::response::{Ack, HistoryResponse as Events};
 use protocol::rest::MessagePage;
 use protocol::{Body, ClientCommand, ClientMessageId, ConversationId, UserId};
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use super::describe::{
     ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, OfMessage, QueryErrors,
 };
 use super::input::{Input, Nothing, Optional};
-use super::{ConversationPath, EventPath, Problem, answer};
-use crate::commands::questions::ListMessages;
+use super::{ConversationPath, EventPath, Problem, response};
+use crate::commands::queries::ListMessages;
 
 /// Range of the log. At most one of `before` and `after` is allowed; without either, the newest rows are returned.
 #[derive(Deserialize, IntoParams)]
@@ -110,7 +110,7 @@ async fn send_message(
 ) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
     let send = input.fields.send(Some(c.into_inner()), None, cid.clone());
-    Ok(answer::created(
+    Ok(response::created(
         cid,
         caller.change(ClientCommand::Send(send)).await?,
     ))
@@ -131,7 +131,7 @@ async fn list_messages(
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let messages = ListMessages(window.into_inner().of(c));
-    Ok(answer::tagged(&request, &caller.ask(messages).await?))
+    Ok(response::tagged(&request, &caller.ask(messages).await?))
 }
 
 /// Replaces the content of a message.
@@ -153,7 +153,7 @@ async fn edit_message(
         body: b,
         mentions,
     };
-    Ok(answer::changed(
+    Ok(response::changed(
         cid,
         caller.change(ClientCommand::Edit(edit)).await?,
     ))
@@ -175,7 +175,7 @@ async fn delete_message(
         target_seq: of,
         client_message_id: cid.clone(),
     };
-    Ok(answer::changed(
+    Ok(response::changed(
         cid,
         caller.change(ClientCommand::Del(del)).await?,
     ))
@@ -196,5 +196,5 @@ async fn list_events(
     window: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let events = window.into_inner().of(c);
-    Ok(answer::tagged(&request, &caller.ask(events).await?))
+    Ok(response::tagged(&request, &caller.ask(events).await?))
 }

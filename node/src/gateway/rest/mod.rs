@@ -4,11 +4,11 @@
 //! [`protocol::ClientCommand`], which [`crate::commands`] executes. `answer` builds the response. This module contains
 //! no rules of its own.
 
-mod answer;
 mod caller;
 pub(super) mod describe;
 mod input;
 mod rates;
+mod response;
 
 mod bans;
 mod conversations;

@@ -2,8 +2,8 @@
 
 use actix_web::web::{Path, Query};
 use actix_web::{HttpResponse, delete, put};
-use protocol::answer::Ack;
 use protocol::command::SetReaction;
+use protocol::response::Ack;
 use protocol::{ClientCommand, ClientMessageId, ConversationId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -12,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, OfReaction};
 use super::input::{Nothing, Optional};
-use super::{Problem, answer};
+use super::{Problem, response};
 
 /// Conversation, message and reaction in the path.
 type Reaction = Path<(ConversationId, u64, String)>;
@@ -42,7 +42,7 @@ async fn put_reaction(
     input: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     let react = react(reaction, input.cid.clone(), true, None);
-    Ok(answer::created(input.cid, caller.change(react).await?))
+    Ok(response::created(input.cid, caller.change(react).await?))
 }
 
 /// Removes a reaction from a message.
@@ -57,7 +57,7 @@ async fn delete_reaction(
     input: Optional<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     let react = react(reaction, input.cid.clone(), false, whose.into_inner().who);
-    Ok(answer::changed(input.cid, caller.change(react).await?))
+    Ok(response::changed(input.cid, caller.change(react).await?))
 }
 
 fn react(reaction: Reaction, cid: ClientMessageId, on: bool, who: Option<UserId>) -> ClientCommand {

@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, post};
 use protocol::ConversationId;
-use protocol::answer::SyncResponse;
 use protocol::command::SyncRequest;
+use protocol::response::SyncResponse;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors};
 use super::input::Input;
-use super::{Problem, answer};
+use super::{Problem, response};
 
 /// Positions of the client.
 #[derive(Deserialize, ToSchema)]
@@ -36,5 +36,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[post("/v1/sync")]
 async fn catch_up(caller: AuthenticatedUser, input: Input<HaveQuery>) -> Result<HttpResponse, Problem> {
     let HaveQuery { have, cursor } = input.fields;
-    Ok(answer::json(&caller.ask(SyncRequest { have, cursor }).await?))
+    Ok(response::json(&caller.ask(SyncRequest { have, cursor }).await?))
 }

@@ -2,9 +2,9 @@
 
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use protocol::answer::Ack;
 use protocol::command::{BlockUser, ListConversations, WatchUsers};
 use protocol::event::PresenceEvent;
+use protocol::response::Ack;
 use protocol::rest::BlockList;
 use protocol::{ClientCommand, UserId};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -14,8 +14,8 @@ use super::conversations::PageQuery;
 use super::describe::{ApiTag, ChangeErrors, IdempotencyKey, OfUser, QueryErrors};
 use super::input::Input;
 use super::messages::NewMessage;
-use super::{Problem, answer};
-use crate::commands::questions::ListBlocks;
+use super::{Problem, response};
+use crate::commands::queries::ListBlocks;
 use crate::presence::local_presence;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -41,7 +41,7 @@ async fn send_to_user(
 ) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
     let send = input.fields.send(None, Some(u.into_inner()), cid.clone());
-    Ok(answer::created(
+    Ok(response::created(
         cid,
         caller.change(ClientCommand::Send(send)).await?,
     ))
@@ -59,7 +59,7 @@ async fn get_presence(caller: AuthenticatedUser, u: Path<UserId>) -> Result<Http
     caller.may(&ClientCommand::Watch(WatchUsers { users }))?;
     let presence = caller.conversations().presence(&caller.user, &user).await;
     let presence = presence.map_err(|refusal| caller.refused(refusal))?;
-    Ok(answer::json(&local_presence::event(&user, presence)))
+    Ok(response::json(&local_presence::event(&user, presence)))
 }
 
 /// Blocks direct messages from a user. Shared groups are not affected.
@@ -70,7 +70,7 @@ async fn get_presence(caller: AuthenticatedUser, u: Path<UserId>) -> Result<Http
 async fn put_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
     let block = BlockUser { user: u.into_inner() };
     caller.change(ClientCommand::Block(block)).await?;
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Accepts direct messages from a user again.
@@ -81,7 +81,7 @@ async fn put_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpRes
 async fn delete_block(caller: AuthenticatedUser, u: Path<UserId>) -> Result<HttpResponse, Problem> {
     let block = BlockUser { user: u.into_inner() };
     caller.change(ClientCommand::Unblock(block)).await?;
-    Ok(answer::nothing())
+    Ok(response::nothing())
 }
 
 /// Lists the users that the caller blocks, in the order of their ids.
@@ -95,5 +95,5 @@ async fn list_blocks(
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
     let list = ListConversations { cursor, limit };
-    Ok(answer::json(&caller.ask(ListBlocks(list)).await?))
+    Ok(response::json(&caller.ask(ListBlocks(list)).await?))
 }

@@ -67,7 +67,7 @@ struct RegisteredNode {
 
 /// Response to a [`RegisterPresence`] before the rows are read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RegistrationAnswer {
+pub(crate) struct RegistrationResponse {
     pub(crate) sessions: Vec<SessionAdmission>,
     pub(crate) watched: Vec<VersionedPresence>,
 }
@@ -124,7 +124,7 @@ impl PresenceRegistry {
         q: &RegisterPresence,
         now: Instant,
         now_ms: u64,
-    ) -> Option<RegistrationAnswer> {
+    ) -> Option<RegistrationResponse> {
         let known = self.nodes.get(&node);
         if known.is_none_or(|registered| registered.registration != q.registration) {
             if !q.fresh {
@@ -164,7 +164,7 @@ impl PresenceRegistry {
             .iter()
             .map(|watch| self.watch(node, &watch.user, watch.online, now, now_ms));
         let watched = watched.collect();
-        Some(RegistrationAnswer {
+        Some(RegistrationResponse {
             sessions: admissions,
             watched,
         })

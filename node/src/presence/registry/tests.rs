@@ -78,7 +78,7 @@ impl TestRegistry {
         self.now.duration_since(self.start).as_millis() as u64
     }
 
-    fn register(&mut self, node: NodeId, request: &RegisterPresence) -> RegistrationAnswer {
+    fn register(&mut self, node: NodeId, request: &RegisterPresence) -> RegistrationResponse {
         let now_ms = self.now_ms();
         self.inner.register(node, request, self.now, now_ms).unwrap()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, ConversationKind, Role, UserId};
 
 use super::*;
@@ -143,7 +143,7 @@ fn check(method: QueryMethod) {
 }
 
 #[test]
-fn questions_are_frozen() {
+fn queries_are_frozen() {
     for method in QueryMethod::ALL {
         check(*method);
     }
@@ -223,7 +223,7 @@ fn the_table_of_methods_in_the_documents_is_complete() {
 }
 
 #[test]
-fn answers_are_frozen() {
+fn responses_are_frozen() {
     let tail = Bytes::from_static(b"{}");
     golden(
         Ranged {

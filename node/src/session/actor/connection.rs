@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use actix::{ActorContext, Context, Handler, ResponseFuture};
 use bytes::Bytes;
-use protocol::answer::NotResumed;
 use protocol::event::{CloseEvent, Event};
+use protocol::response::NotResumed;
 use protocol::{CloseCode, UserId};
 use tokio::sync::oneshot;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::Context;
 use futures::FutureExt;
 use protocol::UserId;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use super::Session;
 use super::open::SessionSetup;

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::{HeartbeatResponse, OkResponse};
 use protocol::command::SetTyping;
+use protocol::response::{HeartbeatResponse, OkResponse};
 use protocol::{ClientCommand, CloseCode, DecodeError, ErrorCode, Request, Response, UserId};
 
 use super::Session;

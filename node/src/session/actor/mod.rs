@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, StreamHandler};
 use futures::FutureExt;
-use protocol::answer::{ErrorResponse as Error, HelloResponse};
+use protocol::response::{ErrorResponse as Error, HelloResponse};
 use protocol::{CloseCode, Response, UserId};
 
 use super::authenticated_client::AuthenticatedClient;

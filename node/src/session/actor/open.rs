@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::{AsyncContext, Context};
-use protocol::answer::{NotResumed, ReadyResponse};
 use protocol::command::Authenticate;
+use protocol::response::{NotResumed, ReadyResponse};
 use protocol::{ClientMessageId, CloseCode, CommandCost, Response, UserId};
 use tokio::sync::oneshot;
 

@@ -15,7 +15,7 @@ const ACK_WAITS: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) enum SnapshotTarget {
     /// As the response to this command.
-    Answer(Option<i64>),
+    Response(Option<i64>),
     /// As the response to the command that created it, with all its events.
     Made(Option<i64>),
     Event,
@@ -38,7 +38,7 @@ pub(super) struct PendingSnapshot {
 /// Form of a delivery, after the `ack` that preceded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SnapshotForm {
-    Answer(Option<i64>),
+    Response(Option<i64>),
     Event,
     Activity,
 }
@@ -73,7 +73,10 @@ impl PendingSnapshot {
 
     /// Returns true if all events since the joining are delivered.
     pub(super) fn is_whole(&self) -> bool {
-        !matches!(self.target, SnapshotTarget::Answer(_) | SnapshotTarget::Activity)
+        !matches!(
+            self.target,
+            SnapshotTarget::Response(_) | SnapshotTarget::Activity
+        )
     }
 
     /// Returns true for an announcement of activity. It is no command of the client and does not count against its
@@ -102,7 +105,7 @@ impl PendingSnapshot {
     /// Returns the form of the delivery.
     pub(super) fn form(&self) -> SnapshotForm {
         match self.target {
-            SnapshotTarget::Answer(id) | SnapshotTarget::Made(id) => SnapshotForm::Answer(id),
+            SnapshotTarget::Response(id) | SnapshotTarget::Made(id) => SnapshotForm::Response(id),
             SnapshotTarget::Event | SnapshotTarget::EventAndAck(..) => SnapshotForm::Event,
             SnapshotTarget::Activity => SnapshotForm::Activity,
         }
@@ -111,7 +114,7 @@ impl PendingSnapshot {
     /// Returns the consequence of a refusal.
     pub(super) fn fail(&self, refusal: CommandError) -> SnapshotFailure {
         match self.form() {
-            SnapshotForm::Answer(id) => SnapshotFailure::Refuse(id, refusal),
+            SnapshotForm::Response(id) => SnapshotFailure::Refuse(id, refusal),
             // Without another attempt the session would receive nothing of a conversation of its user.
             SnapshotForm::Event if refusal.code.temporary() => SnapshotFailure::FollowLater,
             SnapshotForm::Activity if refusal.code.temporary() => SnapshotFailure::AnnounceLater,
@@ -154,7 +157,7 @@ mod tests {
     #[test]
     fn other_deliveries_have_no_ack_and_no_time_limit() {
         for target in [
-            SnapshotTarget::Answer(None),
+            SnapshotTarget::Response(None),
             SnapshotTarget::Made(None),
             SnapshotTarget::Event,
             SnapshotTarget::Activity,
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn answered_views_have_only_the_requested_events() {
-        assert!(!pending(SnapshotTarget::Answer(None)).is_whole());
+        assert!(!pending(SnapshotTarget::Response(None)).is_whole());
         assert!(!pending(SnapshotTarget::Activity).is_whole());
         assert!(pending(SnapshotTarget::Made(None)).is_whole() && pending(joined()).is_whole());
     }

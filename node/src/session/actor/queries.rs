@@ -9,7 +9,7 @@ use protocol::{Response, UserId};
 
 use super::Session;
 use super::pending_snapshot::SnapshotTarget;
-use crate::commands::{Question, QuestionContext, changes};
+use crate::commands::{ClientQuery, ClientQueryContext, changes};
 use crate::session::retry_budget::with_retries;
 use crate::session::worker_context::WorkerContext;
 use crate::shard_client::{CommandError, ShardClient};
@@ -24,7 +24,7 @@ impl Session {
         open: OpenConversation,
     ) {
         if self.may(id) {
-            self.show(ctx, open.conversation, open.have, SnapshotTarget::Answer(id));
+            self.show(ctx, open.conversation, open.have, SnapshotTarget::Response(id));
         }
     }
 
@@ -91,12 +91,12 @@ impl Session {
     }
 
     /// Charges and runs a query, and sends its result as `response`.
-    pub(super) fn ask<Q: Question + Clone + 'static>(
+    pub(super) fn ask<Q: ClientQuery + Clone + 'static>(
         &mut self,
         ctx: &mut Context<Session>,
         id: Option<i64>,
         question: Q,
-        response: fn(Q::Answer) -> Response,
+        response: fn(Q::Response) -> Response,
     ) {
         if !self.may(id) {
             return;
@@ -106,7 +106,7 @@ impl Session {
         };
         let command = (self.worker.clone(), feed.user_id().clone(), question);
         let run = |(worker, user, question): (Rc<WorkerContext>, UserId, Q)| async move {
-            let context = QuestionContext {
+            let context = ClientQueryContext {
                 conversations: &worker.conversations,
                 sessions: &worker.sessions,
                 user: &user,

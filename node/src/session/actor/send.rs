@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use actix::Context;
-use protocol::answer::OkResponse;
 use protocol::command::SendMessage;
+use protocol::response::OkResponse;
 use protocol::{ClientCommand, ClientMessageId, ConversationId, ErrorCode, Response};
 
 use super::Session;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use actix::Context;
 use bytes::Bytes;
-use protocol::answer::ConversationSnapshot;
 use protocol::event::{ActivityEvent, Event};
+use protocol::response::ConversationSnapshot;
 use protocol::{ClientMessageId, ConversationId, Response};
 
 use super::Session;
@@ -47,7 +47,7 @@ impl Session {
         let command = (self.worker.clone(), feed, snapshot.conversation().clone());
         let (is_whole, timeout) = (snapshot.is_whole(), snapshot.timeout());
         let policy = match snapshot.form() {
-            SnapshotForm::Answer(_) => self.policy.reader.temporary,
+            SnapshotForm::Response(_) => self.policy.reader.temporary,
             // Events are retried without a limit, whatever the transport.
             SnapshotForm::Event | SnapshotForm::Activity => RefusalPolicy::Answer,
         };
@@ -136,7 +136,7 @@ impl Session {
         // The view first: the live events continue behind it.
         match snapshot.form() {
             SnapshotForm::Event => return self.send_snapshot(conv, view, snapshot.is_new()),
-            SnapshotForm::Answer(id) => self.answer(id, &Response::Conv(view)),
+            SnapshotForm::Response(id) => self.answer(id, &Response::Conv(view)),
             SnapshotForm::Activity => {
                 let event = Event::Activity(ActivityEvent {
                     conversation: conv.clone(),

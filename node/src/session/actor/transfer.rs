@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::{ActorContext, Context, Handler};
 use protocol::CloseCode;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use super::Session;
 use crate::rpc::resume::SessionSnapshot;

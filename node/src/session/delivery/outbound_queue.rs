@@ -311,7 +311,7 @@ impl OutboundQueue {
         }
         while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
             match self.queue.pop(framing.takes_event()) {
-                Some(QueuedFrame::Answer(body)) => framing.answer(&mut bytes, &body),
+                Some(QueuedFrame::Response(body)) => framing.answer(&mut bytes, &body),
                 Some(QueuedFrame::Event { n, tail, .. }) => {
                     self.sent = n;
                     framing.event(&mut bytes, n, &tail);

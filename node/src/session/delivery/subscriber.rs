@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
 use protocol::event::{Event, ResyncEvent};
+use protocol::response::LastEvent;
 use protocol::{ConversationId, EncodedEvent, UserId};
 
 use super::delivery_tracker::DeliveryTracker;

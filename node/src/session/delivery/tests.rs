@@ -2,7 +2,7 @@
 
 use std::rc::Weak;
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::*;
 use crate::config::Config;

@@ -7,7 +7,7 @@ mod timers;
 use std::time::{Duration, Instant, SystemTime};
 
 use protocol::CloseCode;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use crate::rpc::SessionId;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::ClusterClock;
 use protocol::CloseCode;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use super::{Lifecycle, PendingClose, SessionState};
 use crate::session::connection_handle::CONFIRM_AFTER;

@@ -3,7 +3,7 @@
 
 /// Maximum number of concurrent queries. Each response may be a page of large messages, held in memory until it is
 /// read.
-const QUESTIONS: usize = 4;
+const QUERIES: usize = 4;
 /// Bytes of unacknowledged sends at which reading from the connection pauses.
 const MAX_BYTES: usize = 256 << 10;
 
@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 256 << 10;
 pub(in crate::session) struct InFlightLimit {
     changes: usize,
     bytes: usize,
-    questions: usize,
+    queries: usize,
 }
 
 // === impl InFlightLimit ===
@@ -20,13 +20,13 @@ impl InFlightLimit {
     /// Returns true if another command may be dispatched, with at most `max_sends` unacknowledged ones.
     #[must_use]
     pub(in crate::session) fn has_room(&self, max_sends: usize) -> bool {
-        self.changes < max_sends && self.bytes < MAX_BYTES && self.questions < QUESTIONS
+        self.changes < max_sends && self.bytes < MAX_BYTES && self.queries < QUERIES
     }
 
     /// Returns true if no command is unanswered.
     #[must_use]
     pub(in crate::session) fn is_empty(&self) -> bool {
-        self.changes == 0 && self.questions == 0
+        self.changes == 0 && self.queries == 0
     }
 
     /// Counts a dispatched change of this size.
@@ -42,12 +42,12 @@ impl InFlightLimit {
     }
 
     /// Counts a dispatched query.
-    pub(in crate::session) fn question(&mut self) {
-        self.questions += 1;
+    pub(in crate::session) fn query(&mut self) {
+        self.queries += 1;
     }
 
     /// Releases a query after its response.
     pub(in crate::session) fn answered(&mut self) {
-        self.questions -= 1;
+        self.queries -= 1;
     }
 }

@@ -152,7 +152,7 @@ impl CommandLimits {
 
     /// Counts a query in progress.
     pub(super) fn begin_query(&mut self) {
-        self.in_flight.question();
+        self.in_flight.query();
     }
 
     /// Releases a query after its response.

@@ -75,9 +75,9 @@ struct Accounts {
 #[derive(Debug)]
 struct State {
     changes: TokenBucket,
-    questions: TokenBucket,
+    queries: TokenBucket,
     changes_asked: AbuseDetector,
-    questions_asked: AbuseDetector,
+    queries_sent: AbuseDetector,
     typing: TypingThrottle,
     /// Number of nodes at which the user is connected, clamped to `LEAST_PART`.
     nodes: u32,
@@ -188,9 +188,9 @@ impl Account {
             |per_second| AbuseDetector::new(per_second, limits.abuse_factor, limits.abuse_window, now);
         let state = State {
             changes: TokenBucket::new(limits.sends, limits.sends_burst, now),
-            questions: TokenBucket::new(limits.queries, limits.queries_burst, now),
+            queries: TokenBucket::new(limits.queries, limits.queries_burst, now),
             changes_asked: abuse(limits.sends),
-            questions_asked: abuse(limits.queries),
+            queries_sent: abuse(limits.queries),
             typing: TypingThrottle::new(limits.typing_interval, TYPING_PER_SECOND, now),
             nodes: 1,
         };
@@ -207,7 +207,7 @@ impl Account {
         let mut state = self.state.lock();
         match cost.rate {
             CommandRate::Changes => state.changes.take_many(cost.tokens, now),
-            CommandRate::Questions => state.questions.take_many(cost.tokens, now),
+            CommandRate::Queries => state.queries.take_many(cost.tokens, now),
             CommandRate::Free => Ok(()),
         }
     }
@@ -217,7 +217,7 @@ impl Account {
         let mut state = self.state.lock();
         match rate {
             CommandRate::Changes => state.changes_asked.note(now),
-            CommandRate::Questions | CommandRate::Free => state.questions_asked.note(now),
+            CommandRate::Queries | CommandRate::Free => state.queries_sent.note(now),
         }
     }
 
@@ -230,10 +230,10 @@ impl Account {
     fn is_idle(&self, now: Instant) -> bool {
         let state = self.state.lock();
         state.changes.is_full(now)
-            && state.questions.is_full(now)
+            && state.queries.is_full(now)
             && state.typing.is_idle(now)
             && state.changes_asked.is_idle(now)
-            && state.questions_asked.is_idle(now)
+            && state.queries_sent.is_idle(now)
     }
 }
 
@@ -249,7 +249,7 @@ impl State {
         let burst = |all: u32| part(all).max(1.0);
         self.changes
             .set_rate(part(limits.sends), burst(limits.sends_burst), now);
-        self.questions
+        self.queries
             .set_rate(part(limits.queries), burst(limits.queries_burst), now);
     }
 }
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!([(); 2].map(|()| change(&rates, 1, now)), [Ok(()), Ok(())]);
         assert_eq!(change(&rates, 1, now), Err(Duration::from_secs(1)));
         assert_eq!(change(&rates, 2, now), Ok(()));
-        assert_eq!(rates.of(&user(1), now).take(CommandCost::QUESTION, now), Ok(()));
+        assert_eq!(rates.of(&user(1), now).take(CommandCost::QUERY, now), Ok(()));
         assert_eq!(change(&rates, 1, now + Duration::from_secs(1)), Ok(()));
     }
 

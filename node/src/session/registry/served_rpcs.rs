@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cluster::Responder;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use super::SessionRegistry;
 use crate::rpc::resume::{CancelRequest, ConfirmRequest, ExportRequest, ExportResponse};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use actix::Addr;
 use protocol::ClientMessageId;
-use protocol::answer::NotResumed;
+use protocol::response::NotResumed;
 
 use super::SessionIdentity;
 use crate::rpc::SessionId;

@@ -87,7 +87,7 @@ fn last(view: &storage::ReadView, conv: &ConversationId) -> Result<u64, RpcError
 
 #[cfg(test)]
 mod tests {
-    use protocol::answer::LastEvent;
+    use protocol::response::LastEvent;
 
     use super::*;
     use crate::state_machine::query::INDEX_LIMIT;

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use tracing::debug;
 
 use super::CommandQueue;
-use crate::rpc::submit::{Answers, BatchHeader, BatchSeq};
+use crate::rpc::submit::{BatchHeader, BatchSeq, CommandReplies};
 use crate::rpc::{self, RpcError};
 use crate::shard_client::ClientContext;
 use crate::shard_client::LocalShards;
@@ -22,7 +22,7 @@ use crate::shard_client::command_error::CommandError;
 use crate::shard_client::owner_client::{HINTS_AT_ONCE, OwnerCallError, OwnerClient, decode};
 
 /// Batch that was sent, resolves with its responses.
-type InFlightBatch = BoxFuture<'static, (BatchSeq, Result<Answers, BatchError>)>;
+type InFlightBatch = BoxFuture<'static, (BatchSeq, Result<CommandReplies, BatchError>)>;
 
 /// Reason for missing responses to a batch.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ impl QueueSender {
     }
 
     /// Handles the result of a batch: completes its commands, or restarts the stream.
-    fn on_response(&mut self, tag: BatchSeq, result: Result<Answers, BatchError>) {
+    fn on_response(&mut self, tag: BatchSeq, result: Result<CommandReplies, BatchError>) {
         match result {
             Ok(answers) => {
                 // A response to an abandoned stream: its commands were resent and get the response of the new batch.

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 
 use protocol::ConversationId;
-use protocol::answer::ConversationListItem;
+use protocol::response::ConversationListItem;
 
 use super::cursor::{ListCursor, ListPhase};
 use crate::state_machine::PlacedEntry;

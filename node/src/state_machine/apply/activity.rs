@@ -6,7 +6,7 @@
 
 use crate::state_machine::ChatTable;
 use protocol::ConversationId;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::{Result, index};
 use crate::state_machine::apply_context::ApplyContext;

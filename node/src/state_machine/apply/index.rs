@@ -2,7 +2,7 @@
 //! twice or late; the latest version wins.
 
 use crate::state_machine::ChatTable;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, UserId};
 
 use super::Result;

@@ -1,7 +1,7 @@
 //! `set`: title and history are shared and append a `meta` event; mute and pin are the member's own and append none.
 
-use protocol::answer::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::event::MetadataEvent;
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{ClientMessageId, ErrorCode, Event, HistoryVisibility, limits};
 
 use super::{CommandScope, MemberContext, Result, create, fresh, key, member, refused, tick};

@@ -1,7 +1,7 @@
 //! Conversations of a user from the user's shard, and the outbox that updates those rows.
 
 use crate::state_machine::ChatTable;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;

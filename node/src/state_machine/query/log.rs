@@ -6,7 +6,7 @@
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::answer::HistoryResponse;
+use protocol::response::HistoryResponse;
 use protocol::{ConversationId, EncodedEvent, UserId, event};
 use serde::{Deserialize, Serialize};
 use storage::ScanOrder;

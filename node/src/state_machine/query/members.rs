@@ -1,7 +1,7 @@
 //! Members and bans of a conversation.
 
 use crate::state_machine::ChatTable;
-use protocol::answer::{ConversationMember, MembersResponse};
+use protocol::response::{ConversationMember, MembersResponse};
 use protocol::rest::{BanEntryRow, BanList};
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::answer::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::response::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The list of a user's conversations in the order of what was sent last, and how the user's shard learns of it.
 
 use protocol::ConversationId;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::query;
 use super::{TestShard, event, text, u};

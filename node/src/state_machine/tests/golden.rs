@@ -1,7 +1,7 @@
 //! Frozen bytes of commands, outcomes and rows. A difference here is a new version of the encoding.
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
 
 use crate::state_machine::ChatTable;

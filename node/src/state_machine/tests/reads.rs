@@ -1,6 +1,6 @@
 //! What members are shown.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, Role, limits};
 
 use super::query;

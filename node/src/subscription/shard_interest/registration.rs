@@ -8,7 +8,7 @@ use bytes::Bytes;
 use protocol::{ConversationId, UserId};
 
 use super::deliver::hand_out;
-use super::{ConversationInterest, InFlightInterest, MembershipCheck, PendingQuestion, ShardInterest};
+use super::{ConversationInterest, InFlightInterest, InterestRequest, MembershipCheck, ShardInterest};
 use crate::registration::{PAGE, RegistrationContent, RegistrationHead, WorkerId, next_page};
 use crate::rpc;
 use crate::rpc::register::{CaughtUp, InterestRegistered, RegisterInterest, Unlogged, UnregisterInterest};
@@ -24,7 +24,7 @@ const ADMIT_BUDGET: Duration = Duration::from_secs(10);
 // === impl RegistrationContent for ShardInterest ===
 
 impl RegistrationContent for ShardInterest {
-    type Request = PendingQuestion;
+    type Request = InterestRequest;
     type InFlight = InFlightInterest;
     /// `None` for an unregistration.
     type Response = Option<InterestRegistered>;
@@ -59,13 +59,13 @@ impl RegistrationContent for ShardInterest {
         }
     }
 
-    fn next_request(&mut self, head: RegistrationHead, _now: Instant) -> (PendingQuestion, InFlightInterest) {
+    fn next_request(&mut self, head: RegistrationHead, _now: Instant) -> (InterestRequest, InFlightInterest) {
         // New interest goes first, but the two alternate, so that neither delays the other for long.
         let unregisters = self.has_ended() && !head.fresh && (self.held_back || !self.is_urgent());
         self.held_back = self.has_ended() && !unregisters;
         if unregisters {
             // An entry that is wanted again is left out here, and the next registration names it.
-            let unregister = PendingQuestion::Unregister(self.next_unregistration(head));
+            let unregister = InterestRequest::Unregister(self.next_unregistration(head));
             return (unregister, InFlightInterest::default());
         }
         if head.fresh {
@@ -99,7 +99,7 @@ impl RegistrationContent for ShardInterest {
             register: Some(register.clone()),
             admits,
         };
-        (PendingQuestion::Register(register), in_flight)
+        (InterestRequest::Register(register), in_flight)
     }
 
     fn on_failure(&mut self, in_flight: InFlightInterest) {
@@ -146,10 +146,10 @@ impl RegistrationContent for ShardInterest {
         self.forget(worker);
     }
 
-    fn encode(request: &PendingQuestion) -> (u16, Bytes) {
+    fn encode(request: &InterestRequest) -> (u16, Bytes) {
         match request {
-            PendingQuestion::Register(register) => (rpc::REGISTER, rpc::encode(register)),
-            PendingQuestion::Unregister(unregister) => (rpc::UNREGISTER, rpc::encode(unregister)),
+            InterestRequest::Register(register) => (rpc::REGISTER, rpc::encode(register)),
+            InterestRequest::Unregister(unregister) => (rpc::UNREGISTER, rpc::encode(unregister)),
         }
     }
 

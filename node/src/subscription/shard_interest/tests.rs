@@ -35,7 +35,7 @@ struct Model {
     /// First event of each conversation that is still in the log.
     floor: BTreeMap<ConversationId, u64>,
     frames: VecDeque<OwnerDelivery>,
-    questions: VecDeque<(u64, u64, PendingQuestion)>,
+    questions: VecDeque<(u64, u64, InterestRequest)>,
     answers: VecDeque<(u64, Option<Option<InterestRegistered>>)>,
     now: Instant,
     draws: u64,
@@ -168,12 +168,12 @@ impl Model {
         };
         let answer = match question {
             _ if epoch != self.epoch => None,
-            PendingQuestion::Unregister(gone) => {
+            InterestRequest::Unregister(gone) => {
                 self.interest
                     .unregister(NODE, gone.registration, &gone.convs, &gone.users);
                 Some(None)
             }
-            PendingQuestion::Register(wants) => {
+            InterestRequest::Register(wants) => {
                 let convs: Vec<&ConversationId> = wants.convs.iter().map(|(conv, _)| conv).collect();
                 let known =
                     self.interest

@@ -187,7 +187,7 @@ impl ClientState {
                 frame.s, frame.dup
             );
             return context.oracle.violate(
-                ViolationKind::UnsolicitedAnswer,
+                ViolationKind::UnsolicitedResponse,
                 None,
                 Some(self.me),
                 frame.s.unwrap_or(0),
@@ -279,7 +279,7 @@ impl ClientState {
             let detail = format!("a refusal ({code}) of message {ordinal}, which has no pending request");
             context
                 .oracle
-                .violate(ViolationKind::UnsolicitedAnswer, None, Some(self.me), 0, detail);
+                .violate(ViolationKind::UnsolicitedResponse, None, Some(self.me), 0, detail);
         }
     }
 

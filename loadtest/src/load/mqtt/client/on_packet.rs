@@ -47,9 +47,13 @@ impl MqttClient {
         let context = &mut *self.common.context.borrow_mut();
         let Some(pending) = self.session.acked(id) else {
             let detail = format!("a PUBACK of {id}, which has no pending publish");
-            return context
-                .oracle
-                .violate(ViolationKind::UnsolicitedAnswer, None, Some(self.me), 0, detail);
+            return context.oracle.violate(
+                ViolationKind::UnsolicitedResponse,
+                None,
+                Some(self.me),
+                0,
+                detail,
+            );
         };
         let tag = MessageTag {
             sender: self.me,

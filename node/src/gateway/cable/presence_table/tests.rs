@@ -1,5 +1,5 @@
 use protocol::Role;
-use protocol::answer::ConversationMember;
+use protocol::response::ConversationMember;
 
 use super::*;
 use crate::gateway::cable::channel_stream::ChannelStream;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use protocol::EncodedEvent;
 use protocol::Event;
-use protocol::answer::LastEvent;
 use protocol::event::MemberEvent;
+use protocol::response::LastEvent;
 
 use super::{CableTranslator, FrameSink, event_frame};
 use crate::gateway::cable::server_frame;

@@ -1,7 +1,7 @@
 //! Begin of a connection, and its state for the session that continues this one.
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use serde::Deserialize;
 
 use super::{CableTranslator, FrameSink, WelcomeState};

@@ -110,7 +110,7 @@ fn msg(s: u64) -> String {
 }
 
 fn refused(id: &Value, code: ErrorCode) -> String {
-    Response::Err(protocol::answer::ErrorResponse::new(code, "no", None)).encode(id.as_i64())
+    Response::Err(protocol::response::ErrorResponse::new(code, "no", None)).encode(id.as_i64())
 }
 
 fn page(id: &Value, seqs: std::ops::RangeInclusive<u64>, more: bool) -> String {

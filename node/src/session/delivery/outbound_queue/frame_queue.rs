@@ -56,13 +56,13 @@ impl FrameQueue {
     pub(super) fn first_event(&self) -> Option<u64> {
         self.frames.iter().find_map(|waiting| match waiting {
             QueuedFrame::Event { n, .. } => Some(*n),
-            QueuedFrame::Answer(_) => None,
+            QueuedFrame::Response(_) => None,
         })
     }
 
     pub(super) fn push_answer(&mut self, body: Bytes) {
         self.answers.add(body.len());
-        self.frames.push_back(QueuedFrame::Answer(body));
+        self.frames.push_back(QueuedFrame::Response(body));
     }
 
     pub(super) fn push_event(&mut self, n: u64, tail: Bytes, live: bool) {
@@ -78,12 +78,12 @@ impl FrameQueue {
         let frame = if takes_event {
             self.frames.pop_front()?
         } else {
-            let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Answer(_));
+            let is_answer = |frame: &QueuedFrame| matches!(frame, QueuedFrame::Response(_));
             let at = self.frames.iter().position(is_answer)?;
             self.frames.remove(at)?
         };
         match &frame {
-            QueuedFrame::Answer(body) => self.answers.remove(body.len()),
+            QueuedFrame::Response(body) => self.answers.remove(body.len()),
             QueuedFrame::Event { tail, live: true, .. } => self.events.remove(tail.len()),
             QueuedFrame::Event { .. } => {}
         }
@@ -97,7 +97,7 @@ impl FrameQueue {
     /// Removes the events. The responses stay.
     pub(super) fn clear_events(&mut self) {
         self.frames
-            .retain(|waiting| matches!(waiting, QueuedFrame::Answer(_)));
+            .retain(|waiting| matches!(waiting, QueuedFrame::Response(_)));
         self.events = FillLevel::default();
     }
 

@@ -1,7 +1,7 @@
 //! Conversations without a subscription: which ones are evicted, joined or active.
 
 use protocol::ConversationId;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::{EventSubscriber, SLACK_MS, State};
 

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 use protocol::{ConversationId, HistoryVisibility, UserId};
 
 use super::{EventSubscriber, HELD, Held, LATEST, State};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::*;
 use crate::shard_client::conversation_list::stale;

@@ -1,6 +1,6 @@
 //! Order and completeness of the responses of an owner.
 
-use protocol::answer::LastEvent;
+use protocol::response::LastEvent;
 
 use super::*;
 use crate::rpc::register::Unlogged;
@@ -16,7 +16,7 @@ fn users_left_out_of_a_response_are_requested_again() {
     let mut delivered = Vec::new();
     while model.relay.due(model.now).is_some() {
         let (id, question) = model.relay.next_request(model.epoch, model.now);
-        let PendingQuestion::Register(wants) = question else {
+        let InterestRequest::Register(wants) = question else {
             panic!("{question:?}")
         };
         let placed = PlacedEntry {
@@ -134,14 +134,14 @@ fn new_interest_is_registered_before_old_one_is_released() {
         }
         let (id, question) = relay.next_request(5, now);
         let (id, question) = match question {
-            PendingQuestion::Unregister(gone) => {
+            InterestRequest::Unregister(gone) => {
                 given_back.extend(gone.convs);
                 answer(&mut relay, id, None);
                 relay.next_request(5, now)
             }
             question => (id, question),
         };
-        let PendingQuestion::Register(register) = question else {
+        let InterestRequest::Register(register) = question else {
             panic!("two in a row that give back")
         };
         assert_eq!(register.convs, [(conv(came), None)]);
@@ -149,7 +149,7 @@ fn new_interest_is_registered_before_old_one_is_released() {
     }
     // One came again before it was given back; when it went again, who came then was first.
     assert_eq!(given_back, [conv(1)]);
-    let (_, PendingQuestion::Unregister(last)) = relay.next_request(5, now) else {
+    let (_, InterestRequest::Unregister(last)) = relay.next_request(5, now) else {
         panic!("what went last is given back")
     };
     assert_eq!(last.convs, [conv(0)]);

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use protocol::ErrorCode;
-use protocol::answer::{HistoryResponse, LastEvent};
+use protocol::response::{HistoryResponse, LastEvent};
 use serde::Deserialize;
 
 use super::{CableTranslator, FrameSink, RequestPurpose, server_frame};
@@ -11,7 +11,7 @@ use crate::gateway::cable::subscription_table::SubscriptionKey;
 
 /// Head of an answer, which begins with the tag and the number of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AnswerHead<'a> {
+struct ResponseHead<'a> {
     tag: &'a str,
     id: Option<i64>,
     /// Everything behind tag and number, from a comma or the closing brace on.
@@ -40,7 +40,7 @@ struct EventTime {
 impl CableTranslator {
     /// Handles an answer of the session, a whole JSON object.
     pub(in crate::gateway::cable) fn on_answer(&mut self, body: &[u8], sink: &mut impl FrameSink) {
-        let Some(head) = AnswerHead::read(body) else {
+        let Some(head) = ResponseHead::read(body) else {
             return;
         };
         let Some(id) = head.id else {
@@ -118,20 +118,20 @@ fn refusal(body: &[u8]) -> ErrorCode {
     serde_json::from_slice::<RefusedRequest>(body).map_or(ErrorCode::Internal, |refused| refused.code)
 }
 
-// === impl AnswerHead ===
+// === impl ResponseHead ===
 
-impl<'a> AnswerHead<'a> {
-    fn read(body: &'a [u8]) -> Option<AnswerHead<'a>> {
+impl<'a> ResponseHead<'a> {
+    fn read(body: &'a [u8]) -> Option<ResponseHead<'a>> {
         let behind = body.strip_prefix(br#"{"t":""#)?;
         let end = behind.iter().position(|byte| *byte == b'"')?;
         let tag = std::str::from_utf8(&behind[..end]).ok()?;
         let rest = &behind[end + 1..];
         let Some(number) = rest.strip_prefix(br#","id":"#) else {
-            return Some(AnswerHead { tag, id: None, rest });
+            return Some(ResponseHead { tag, id: None, rest });
         };
         let end = number.iter().position(|byte| matches!(byte, b',' | b'}'))?;
         let id = std::str::from_utf8(&number[..end]).ok()?.parse().ok()?;
-        Some(AnswerHead {
+        Some(ResponseHead {
             tag,
             id: Some(id),
             rest: &number[end..],

@@ -6,9 +6,9 @@ use crate::shard_client::{CommandError, ShardClient};
 
 /// Query of a client, as a transport decodes it. A transport runs it by its one function `ask`, which charges the cost
 /// to the user's rate first.
-pub trait Question {
+pub trait ClientQuery {
     /// Response in the protocol's form.
-    type Answer;
+    type Response;
 
     /// Returns the command that is validated and charged: the query itself, or for a query that only REST has, the
     /// command that costs as much.
@@ -20,12 +20,12 @@ pub trait Question {
     /// A malformed cursor, the owner's refusal, or an unreachable shard.
     fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
-    ) -> impl Future<Output = Result<Self::Answer, CommandError>>;
+        context: &ClientQueryContext<'_, S>,
+    ) -> impl Future<Output = Result<Self::Response, CommandError>>;
 }
 
 /// Surroundings of a query.
-pub struct QuestionContext<'a, S> {
+pub struct ClientQueryContext<'a, S> {
     pub conversations: &'a ShardClient,
     pub sessions: &'a S,
     pub user: &'a UserId,

@@ -3,7 +3,7 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::ClientMessageId;
-use protocol::answer::ConversationSnapshot;
+use protocol::response::ConversationSnapshot;
 use serde::Serialize;
 
 use crate::gateway::etag;

@@ -1,12 +1,12 @@
 //! Queries of clients: the commands `open`, `list`, `hist` and `members`, and the lists that only REST has. A session
 //! also subscribes after `open`, so it does not execute that one here.
 
-use protocol::answer::{ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse};
 use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation};
+use protocol::response::{ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse};
 use protocol::rest::{BanList, BlockList, MessagePage};
 use protocol::{ClientCommand, ErrorCode, UserId, limits};
 
-use super::question::{FollowingSessions, Question, QuestionContext};
+use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
 use crate::shard_client::{CommandError, malformed};
 use crate::state_machine::query::{
     BansQuery, BlocksQuery, HistoryRange, HistoryRequest, MembersQuery, MessagesQuery,
@@ -21,10 +21,10 @@ pub struct ListBlocks(pub ListConversations);
 /// Page of a log as messages in their present state, with the fields of `hist`, for clients that keep no log.
 pub struct ListMessages(pub GetHistory);
 
-// === impl Question ===
+// === impl ClientQuery ===
 
-impl Question for OpenConversation {
-    type Answer = ConversationSnapshot;
+impl ClientQuery for OpenConversation {
+    type Response = ConversationSnapshot;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Open(self.clone())
@@ -32,7 +32,7 @@ impl Question for OpenConversation {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationSnapshot, CommandError> {
         context
             .conversations
@@ -41,8 +41,8 @@ impl Question for OpenConversation {
     }
 }
 
-impl Question for ListConversations {
-    type Answer = ConversationList;
+impl ClientQuery for ListConversations {
+    type Response = ConversationList;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::List(self.clone())
@@ -50,7 +50,7 @@ impl Question for ListConversations {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationList, CommandError> {
         let limit = limits::page(self.limit);
         context
@@ -60,8 +60,8 @@ impl Question for ListConversations {
     }
 }
 
-impl Question for GetHistory {
-    type Answer = HistoryResponse;
+impl ClientQuery for GetHistory {
+    type Response = HistoryResponse;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Hist(self.clone())
@@ -69,7 +69,7 @@ impl Question for GetHistory {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<HistoryResponse, CommandError> {
         let question = HistoryRequest {
             page: range(&self),
@@ -82,8 +82,8 @@ impl Question for GetHistory {
     }
 }
 
-impl Question for ListMessages {
-    type Answer = MessagePage;
+impl ClientQuery for ListMessages {
+    type Response = MessagePage;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Hist(self.0.clone())
@@ -91,7 +91,7 @@ impl Question for ListMessages {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<MessagePage, CommandError> {
         let question = MessagesQuery {
             page: range(&self.0),
@@ -104,8 +104,8 @@ impl Question for ListMessages {
     }
 }
 
-impl Question for ListMembers {
-    type Answer = MembersResponse;
+impl ClientQuery for ListMembers {
+    type Response = MembersResponse;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Members(self.clone())
@@ -113,7 +113,7 @@ impl Question for ListMembers {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<MembersResponse, CommandError> {
         let question = MembersQuery {
             conv: self.conversation,
@@ -125,8 +125,8 @@ impl Question for ListMembers {
     }
 }
 
-impl Question for ListBans {
-    type Answer = BanList;
+impl ClientQuery for ListBans {
+    type Response = BanList;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::Members(self.0.clone())
@@ -134,7 +134,7 @@ impl Question for ListBans {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<BanList, CommandError> {
         let question = BansQuery {
             conv: self.0.conversation,
@@ -146,8 +146,8 @@ impl Question for ListBans {
     }
 }
 
-impl Question for ListBlocks {
-    type Answer = BlockList;
+impl ClientQuery for ListBlocks {
+    type Response = BlockList;
 
     fn command(&self) -> ClientCommand {
         ClientCommand::List(self.0.clone())
@@ -155,7 +155,7 @@ impl Question for ListBlocks {
 
     async fn run<S: FollowingSessions>(
         self,
-        context: &QuestionContext<'_, S>,
+        context: &ClientQueryContext<'_, S>,
     ) -> Result<BlockList, CommandError> {
         let question = BlocksQuery {
             user: context.user.clone(),
