@@ -42,6 +42,7 @@ pub use process::{ProcessGuard, program, signal, terminate};
 pub use process_cluster::ProcessCluster;
 pub use receiving_client::{ReceivingClient, TestTransport};
 pub use recording_subscriber::{RecordingSubscriber, cids};
+pub use reserved_addr::reserved_addr;
 pub use sending_client::SendingClient;
 pub use service_cluster::{ServiceCluster, ServiceNode, cid, user};
 pub use stream::Stream;

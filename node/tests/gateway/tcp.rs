@@ -13,7 +13,7 @@ async fn connect(node: &Node) -> TcpStream {
     TcpStream::connect(addr).await.unwrap()
 }
 
-/// Sends a line and returns what comes back, which is nothing on a connection that was closed.
+/// Sends a line and returns the response; it is empty on a connection that was closed.
 async fn line(stream: &mut TcpStream, line: &str) -> String {
     // An error is a connection that was closed, and shows as an empty answer.
     let _closed = stream.write_all(line.as_bytes()).await;

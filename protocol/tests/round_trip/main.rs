@@ -1,4 +1,4 @@
-//! What is written is read back the same, whatever it holds. Each module has one strategy per declared shape.
+//! Every encoded value decodes to the same value. Each module has one strategy per declared shape.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
