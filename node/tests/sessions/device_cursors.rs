@@ -111,14 +111,14 @@ async fn rebuilt_stream_ends_with_the_removal_of_its_user() {
         .to_owned();
     let (bob, _) = connect_by_device(home.addr(), "bob", "phone", "device").await;
     detach(bob, home).await;
-    let tell = async |alice: &mut Client, cid: &str| {
+    let send = async |alice: &mut Client, cid: &str| {
         let send = json!({"t": "send", "id": 2, "c": c, "cid": cid, "b": {"text": cid}});
         assert_eq!(alice.ask(2, &send.to_string()).await["t"], "ack");
     };
-    tell(&mut alice, "before").await;
+    send(&mut alice, "before").await;
     let kick = json!({"t": "kick", "id": 3, "c": c, "cid": "kick", "who": "bob"});
     assert_eq!(alice.ask(3, &kick.to_string()).await["t"], "ack");
-    tell(&mut alice, "secret").await;
+    send(&mut alice, "secret").await;
     flood(&mut alice, "m").await;
     home.figure_is("rookery_sessions_detached", 0).await;
 

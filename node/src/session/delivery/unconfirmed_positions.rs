@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_is_kept_until_it_is_confirmed() {
+    fn removal_stays_until_it_is_confirmed() {
         let mut positions = UnconfirmedPositions::default();
         positions.add(1, &conv(1), 9);
         assert_eq!(positions.confirmed(Vec::new()), [(conv(1), 8)]);

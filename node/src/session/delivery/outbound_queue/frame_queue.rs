@@ -15,7 +15,7 @@ pub(super) struct FrameQueue {
 
 #[derive(Debug)]
 pub(super) enum QueuedFrame {
-    Answer(Bytes),
+    Response(Bytes),
     Event {
         n: u64,
         tail: Bytes,
