@@ -73,7 +73,7 @@ impl MqttConnect {
 
     /// Returns the CONNECT of a user whose session is kept.
     #[must_use]
-    pub fn kept(level: u8, user: &str, client_id: &str) -> MqttConnect {
+    pub fn persistent(level: u8, user: &str, client_id: &str) -> MqttConnect {
         MqttConnect {
             is_clean: false,
             // A session expiry interval of an hour.

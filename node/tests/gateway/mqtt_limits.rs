@@ -49,7 +49,7 @@ async fn credentials_are_refused_with_their_codes() {
     let connect = |level, user_name: &str, password: &str, client_id: &str| MqttConnect {
         user_name: user_name.to_owned(),
         password: password.to_owned(),
-        ..MqttConnect::kept(level, "bob", client_id)
+        ..MqttConnect::persistent(level, "bob", client_id)
     };
     let long = "x".repeat(65);
     for (user_name, password, client_id, reason, return_code) in [
@@ -132,11 +132,11 @@ async fn violations_end_the_connection_with_their_reason() {
 #[tokio::test]
 async fn violation_keeps_the_session() {
     let node = Node::with(with_mqtt).await;
-    let kept = MqttConnect::kept(5, "bob", "phone");
-    let (mut bob, _) = MqttClient::accepted(&node, &kept).await;
+    let persistent = MqttConnect::persistent(5, "bob", "phone");
+    let (mut bob, _) = MqttClient::accepted(&node, &persistent).await;
     bob.send(&[0xF0, 0]).await;
     assert_eq!(disconnected(&mut bob).await, 0x82);
-    assert!(MqttClient::accepted(&node, &kept).await.1);
+    assert!(MqttClient::accepted(&node, &persistent).await.1);
     node.stop().await;
 }
 

@@ -12,12 +12,12 @@ fn without_receipts(config: &mut Config) {
 }
 
 #[tokio::test]
-async fn kept_session_repeats_what_was_not_acknowledged() {
+async fn persistent_session_repeats_what_was_not_acknowledged() {
     let node = Node::with(without_receipts).await;
     let c = group(&node, &["bob"]).await;
     let mut alice = node.client("alice").await;
     for level in LEVELS {
-        let connect = MqttConnect::kept(level, "bob", &format!("phone-{level}"));
+        let connect = MqttConnect::persistent(level, "bob", &format!("phone-{level}"));
         let (mut bob, is_present) = MqttClient::accepted(&node, &connect).await;
         assert!(!is_present);
         bob.subscribe(&format!("c/{c}/events"), 1).await;
@@ -104,10 +104,10 @@ async fn second_connection_takes_the_session_over() {
     let node = Node::with(with_mqtt).await;
     let c = group(&node, &["bob"]).await;
     let mut alice = node.client("alice").await;
-    let kept = MqttConnect::kept(5, "bob", "phone");
-    let (mut old, _) = MqttClient::accepted(&node, &kept).await;
+    let persistent = MqttConnect::persistent(5, "bob", "phone");
+    let (mut old, _) = MqttClient::accepted(&node, &persistent).await;
     old.subscribe("u/me/events", 1).await;
-    let (mut new, is_present) = MqttClient::accepted(&node, &kept).await;
+    let (mut new, is_present) = MqttClient::accepted(&node, &persistent).await;
     assert!(is_present);
     let last = old.rest().await.pop().unwrap();
     assert_eq!((last.first, last.body[0]), (0xE0, 0x8E));
@@ -121,10 +121,10 @@ async fn second_connection_takes_the_session_over() {
     assert_eq!((last.first, last.body[0]), (0xE0, 0x8E));
     // A clean start ended the session, and nothing of it comes back.
     drop(ended);
-    let (_bob, is_present) = MqttClient::accepted(&node, &kept).await;
+    let (_bob, is_present) = MqttClient::accepted(&node, &persistent).await;
     assert!(!is_present);
     // The same client id of another user is another device.
-    let (_carol, _) = MqttClient::accepted(&node, &MqttConnect::kept(4, "carol", "phone")).await;
+    let (_carol, _) = MqttClient::accepted(&node, &MqttConnect::persistent(4, "carol", "phone")).await;
     node.stop().await;
 }
 
@@ -134,7 +134,7 @@ async fn clients_with_one_id_do_not_displace_each_other_forever() {
     let connects = LEVELS.map(|level| {
         [
             MqttConnect::clean(level, "bob", &format!("clean-{level}")),
-            MqttConnect::kept(level, "bob", &format!("kept-{level}")),
+            MqttConnect::persistent(level, "bob", &format!("kept-{level}")),
         ]
     });
     for connect in connects.into_iter().flatten() {
@@ -155,14 +155,14 @@ async fn clients_with_one_id_do_not_displace_each_other_forever() {
 }
 
 #[tokio::test]
-async fn session_ends_with_its_connection_where_it_is_not_kept() {
+async fn session_ends_with_its_connection_where_it_is_not_persistent() {
     let node = Node::with(with_mqtt).await;
     // Clean session 1 of 3.1.1, and MQTT 5 without a session expiry.
     let clean = MqttConnect::clean(4, "bob", "one");
-    let mut without = MqttConnect::kept(5, "bob", "two");
+    let mut without = MqttConnect::persistent(5, "bob", "two");
     without.properties.clear();
     for (first, second) in [
-        (clean, MqttConnect::kept(4, "bob", "one")),
+        (clean, MqttConnect::persistent(4, "bob", "one")),
         (without.clone(), without),
     ] {
         let (mut bob, _) = MqttClient::accepted(&node, &first).await;
@@ -175,11 +175,11 @@ async fn session_ends_with_its_connection_where_it_is_not_kept() {
         assert_eq!(bob.message().await.payload["t"], "resync");
     }
     // DISCONNECT gives a kept session up.
-    let kept = MqttConnect::kept(5, "bob", "three");
-    let (mut bob, _) = MqttClient::accepted(&node, &kept).await;
+    let persistent = MqttConnect::persistent(5, "bob", "three");
+    let (mut bob, _) = MqttClient::accepted(&node, &persistent).await;
     bob.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await;
     assert!(bob.rest().await.is_empty());
-    assert!(!MqttClient::accepted(&node, &kept).await.1);
+    assert!(!MqttClient::accepted(&node, &persistent).await.1);
     node.stop().await;
 }
 
@@ -190,7 +190,7 @@ async fn connack_states_what_was_granted() {
         config.mqtt.session_expiry_max = HumanDuration::secs(50);
     })
     .await;
-    let mut connect = MqttConnect::kept(5, "bob", "");
+    let mut connect = MqttConnect::persistent(5, "bob", "");
     connect.keep_alive = 0;
     let (_, connack) = MqttClient::connect(&node, &connect).await;
     let has = |bytes: &[u8]| connack.windows(bytes.len()).any(|window| window == bytes);
@@ -227,7 +227,7 @@ async fn will_is_executed_unless_the_client_says_farewell() {
             json!({"cid": cid, "b": {"text": "gone"}}).to_string(),
         )),
         // A device of its own for each connection: quick takeovers are limited.
-        ..MqttConnect::kept(level, "bob", cid)
+        ..MqttConnect::persistent(level, "bob", cid)
     };
     for level in LEVELS {
         // Lost connection, silence, and DISCONNECT with the will.

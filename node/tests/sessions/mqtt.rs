@@ -26,7 +26,7 @@ async fn nothing_is_missed_over_cut_connections_at_any_node() {
     let mut alice = cluster.nodes[0].client("alice").await;
     let c = group(&mut alice, &["bob"]).await;
     for level in [4, 5] {
-        let connect = MqttConnect::kept(level, "bob", &format!("phone-{level}"));
+        let connect = MqttConnect::persistent(level, "bob", &format!("phone-{level}"));
         let (mut bob, _) = MqttClient::accepted(&cluster.nodes[0], &connect).await;
         bob.subscribe(&format!("c/{c}/events"), 1).await;
         let first = say(&mut alice, &c, &format!("{level}-first"))
@@ -77,11 +77,11 @@ async fn nothing_is_missed_over_cut_connections_at_any_node() {
 }
 
 #[tokio::test]
-async fn takeover_from_another_node_tells_the_old_connection() {
+async fn takeover_from_another_node_closes_the_old_connection() {
     let cluster = cluster().await;
     let mut alice = cluster.nodes[2].client("alice").await;
     let c = group(&mut alice, &["bob"]).await;
-    let connect = MqttConnect::kept(5, "bob", "phone");
+    let connect = MqttConnect::persistent(5, "bob", "phone");
     let (mut old, _) = MqttClient::accepted(&cluster.nodes[0], &connect).await;
     old.subscribe("u/me/events", 1).await;
     let (mut new, is_present) = MqttClient::accepted(&cluster.nodes[1], &connect).await;
@@ -98,7 +98,7 @@ async fn removal_while_the_client_is_gone_ends_its_subscription() {
     let cluster = cluster().await;
     let mut alice = cluster.nodes[0].client("alice").await;
     let c = group(&mut alice, &["bob"]).await;
-    let connect = MqttConnect::kept(4, "bob", "phone");
+    let connect = MqttConnect::persistent(4, "bob", "phone");
     let (mut bob, _) = MqttClient::accepted(&cluster.nodes[0], &connect).await;
     bob.subscribe(&format!("c/{c}/events"), 1).await;
     bob.is_silent().await;

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn will_is_a_message_or_a_notice_of_typing() {
+    fn will_is_a_message_or_a_typing_event() {
         for (topic, permitted) in [
             ("c/g_1/send", true),
             ("u/bob/send", true),

@@ -142,12 +142,12 @@ impl MqttTranslator {
         let pending = self.subscribes.swap_remove(at);
         self.packets.suback(out, pending.packet_id, &codes);
         if pending.has_inbox {
-            self.tell_loss(out);
+            self.publish_resync(out);
         }
     }
 
     /// Makes a client synchronise whose kept session was not resumed.
-    fn tell_loss(&mut self, out: &mut BytesMut) {
+    fn publish_resync(&mut self, out: &mut BytesMut) {
         let (Some(reason), Some(inbox)) = (self.owed_resync.take(), self.filters.inbox()) else {
             return;
         };

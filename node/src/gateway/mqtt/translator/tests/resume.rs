@@ -88,7 +88,7 @@ fn session_that_the_client_gave_up_is_not_present() {
 }
 
 #[test]
-fn session_without_expiry_cannot_be_kept_after_all() {
+fn session_without_expiry_stays_without_one() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.translator.accepted.session_expiry = 0;
     let disconnect = DisconnectPacket {
