@@ -90,6 +90,17 @@ pub async fn event(client: &mut Client, n: u64) -> Value {
     }
 }
 
+/// Returns the next message. Each event up to it must have the number behind `n`, which moves with them.
+pub async fn next_message(client: &mut Client, n: &mut u64) -> Value {
+    loop {
+        *n += 1;
+        let event = event(client, *n).await;
+        if event["t"] == "msg" {
+            return event;
+        }
+    }
+}
+
 /// Connects bob and creates his conversation with alice. His events continue at `n + 1`.
 pub async fn introduced(node: &Node, alice: &mut Client) -> (Client, Known) {
     let (mut bob, ready) = connect(node, "bob", "phone", None).await;

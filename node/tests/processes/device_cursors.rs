@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use node::testkit::session::{confirm, connect_by_device, event, is_refused};
+use node::testkit::session::{confirm, connect_by_device, event, is_refused, next_message};
 use node::testkit::{ProcessCluster, ask, eventually, figure};
 
 const WRITTEN: &str = "rookery_device_cursors_written_total";
@@ -30,11 +30,10 @@ async fn device_of_a_killed_node_continues_from_its_durable_cursors() {
     for cid in ["a", "b", "c"] {
         say(third, cid).await;
     }
-    let mut confirmed = 0;
-    for n in 1..=2 {
-        confirmed = event(&mut bob, n).await["s"].as_u64().unwrap();
-    }
-    confirm(&mut bob, 2).await;
+    let mut n = 0;
+    next_message(&mut bob, &mut n).await;
+    let confirmed = next_message(&mut bob, &mut n).await["s"].as_u64().unwrap();
+    confirm(&mut bob, n).await;
     let written = async |least: u64| {
         eventually("the cursors are written", async || {
             figure(cluster.addr(dying), WRITTEN).await >= least
@@ -76,7 +75,8 @@ async fn device_of_a_killed_node_continues_from_its_durable_cursors() {
         "{ready}"
     );
     let mut log: BTreeMap<u64, Value> = BTreeMap::new();
-    let (mut n, mut has_new) = (0, false);
+    n = 0;
+    let mut has_new = false;
     while log.last_key_value().is_none_or(|(s, _)| *s < last) || !has_new {
         n += 1;
         let event = event(&mut bob, n).await;
@@ -103,6 +103,6 @@ async fn device_of_a_killed_node_continues_from_its_durable_cursors() {
         json!({"b": {}}),
     )
     .await;
-    assert_eq!(event(&mut bob, n + 1).await["s"], ack["s"]);
+    assert_eq!(next_message(&mut bob, &mut n).await["s"], ack["s"]);
     cluster.end();
 }
