@@ -10,7 +10,7 @@ use super::{
 pub type SectionKeys = &'static [(&'static str, &'static [&'static str])];
 
 /// Sections with their keys, in the order of the example file.
-pub const SECTIONS: [(&str, SectionKeys); 14] = [
+pub const SECTIONS: [(&str, SectionKeys); 15] = [
     ("server", ServerConfig::KEYS),
     ("auth", AuthConfig::KEYS),
     ("login", LoginConfig::KEYS),

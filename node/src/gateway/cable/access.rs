@@ -174,10 +174,8 @@ mod tests {
         assert_eq!(restored(&[]), None);
         let header = "X-ANYCABLE-RESTORE-SID";
         let sid = "3f00102030405060708090a0b0c0d0e0f";
-        assert_eq!(restored(&[(header, "not a session")]), Some(ResumePoint::Invalid));
-        assert!(matches!(
-            restored(&[(header, sid)]),
-            Some(ResumePoint::Session(_))
-        ));
+        let headers = [[(header, "not a session")], [(header, sid)]];
+        assert_eq!(restored(&headers[0]), Some(ResumePoint::Invalid));
+        assert!(matches!(restored(&headers[1]), Some(ResumePoint::Session(_))));
     }
 }

@@ -106,7 +106,7 @@ impl MqttHandler {
     }
 
     /// Handles the complete packets of the input. `meter`: limits of the connection.
-    fn read_packets(&mut self, version: MqttVersion, mut meter: Option<&mut Meter>) -> Result<(), CloseCode> {
+    fn read_packets(&mut self, version: MqttVersion, meter: Option<&mut Meter>) -> Result<(), CloseCode> {
         let mut out = BytesMut::new();
         let read = self.translate_packets(version, meter.as_deref_mut(), &mut out);
         if !out.is_empty() {
