@@ -2,6 +2,9 @@
 # Layers, checked: the `mod` declarations of a crate's root, leaf first, are the list of its layers, and a module imports
 # only from modules that are declared above it. Paths through the root's re-exports count as imports of the module that
 # holds the item. Comments, strings and tests are free. No path climbs with `super::super`.
+#
+# A component is used through the items that its `mod.rs` exports: its submodules are private, so the compiler checks
+# that. Those below are namespaces, used as `server::start` or `rpc::submit::BatchSeq`, and visible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +20,22 @@ roots=(
 perl -e '
   use strict; use warnings;
   my ($failed, $edges) = (0, 0);
+  my %namespace = map { $_ => 0 } qw(
+    node/auth/login_service node/auth/token_verifier
+    node/commands/changes node/commands/queries
+    node/gateway/connection_limit node/gateway/server node/gateway/unauthenticated
+    node/lifecycle/shutdown
+    node/presence/local_presence node/presence/registry node/presence/reporter
+    node/rpc/deliver node/rpc/forward node/rpc/login node/rpc/presence node/rpc/register node/rpc/resume node/rpc/submit
+    node/session/messages
+    node/shard/ephemeral
+    node/shard_client/owner_client node/shard_client/presence_query node/shard_client/queries
+    node/state_machine/query
+    node/telemetry/logging node/telemetry/metrics
+    loadtest/pacing/rate_curve loadtest/pacing/search
+    loadtest/report/compare loadtest/report/dated_report
+    storage/engine/memory storage/engine/rocks
+  );
 
   # Returns the text of a file with comments, strings and test modules blanked; line numbers stay.
   sub code {
@@ -65,6 +84,13 @@ perl -e '
       my ($own, $rest) = $file =~ m{^\Q$src\E/(\w+)(.*)\.rs$};
       next unless defined $own && exists $layer{$own};
       my $code = code($file);
+      # The groups of commands are the contents of protocol, one file each; the test kit is public by its purpose.
+      if ($rest eq "/mod" && "$crate/$own" ne "protocol/groups" && $own ne "testkit") {
+        while ($code =~ /^pub(?:\([^)]*\))?\s+mod\s+(\w+);/mg) {
+          if (exists $namespace{"$crate/$own/$1"}) { $namespace{"$crate/$own/$1"}++; next }
+          print STDERR "$crate: $file: module $1 is visible outside of $own: export its items instead\n"; $failed = 1;
+        }
+      }
       my @paths = imports($code, qr/\bcrate::/);
       push @paths, imports($code, qr/(?<!::)\bsuper::/) if $rest eq "" || $rest eq "/mod";
       for my $path (@paths) {
@@ -80,6 +106,9 @@ perl -e '
         print STDERR "$crate: $file:$line: super::super\n"; $failed = 1;
       }
     }
+  }
+  for my $unused (sort grep { !$namespace{$_} } keys %namespace) {
+    print STDERR "layers: $unused is listed as a namespace and is none\n"; $failed = 1;
   }
   print "layers: $edges imports of ", scalar(@ARGV), " crates point to a lower module\n" unless $failed;
   exit $failed;

@@ -6,40 +6,48 @@
 //! shard owner), `shard` (actors, batches), the crate `cluster` (replication), `state_machine` (rules), `shard` again
 //! (responses, fan-out), `subscription` (deliveries to this node), `session` and `gateway`. ARCHITECTURE.md has the
 //! steps.
+//!
+//! The crate exports the commands of the binary and the test kit. Inside it, `pub` is the interface of a component:
+//! submodules are private, and the `mod.rs` of a component exports the items that others use.
 
-pub mod config;
+#![expect(
+    unreachable_pub,
+    reason = "`pub` items of a private module are the interface of its component"
+)]
 
-pub mod telemetry;
+mod config;
 
-pub mod webhook;
+mod telemetry;
 
-pub mod state_machine;
+mod webhook;
 
-pub mod rpc;
+mod state_machine;
 
-pub mod shard_client;
+mod rpc;
 
-pub mod registration;
+mod shard_client;
 
-pub mod subscription;
+mod registration;
 
-pub mod presence;
+mod subscription;
 
-pub mod auth;
+mod presence;
 
-pub mod shard;
+mod auth;
 
-pub mod commands;
+mod shard;
 
-pub mod session;
+mod commands;
 
-pub mod forwarding;
+mod session;
 
-pub mod gateway;
+mod forwarding;
 
-pub mod service;
+mod gateway;
 
-pub mod lifecycle;
+mod service;
+
+mod lifecycle;
 
 pub mod cli;
 

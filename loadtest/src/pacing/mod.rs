@@ -4,7 +4,7 @@
 //!   message that a stall delays includes it.
 //! * Closed loop: a window of unacknowledged messages. It finds the peak throughput, and hides stalls.
 
-pub(crate) mod precise_timer;
+mod precise_timer;
 pub(crate) mod rate_curve;
 pub(crate) mod search;
 

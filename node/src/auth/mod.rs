@@ -1,14 +1,14 @@
 //! Tokens, tokens of devices, login by one-time code, and the cluster's signing keys.
 
-pub mod device_tokens;
-pub(crate) mod identifier;
-pub mod keyring;
+mod device_tokens;
+mod identifier;
+mod keyring;
 pub mod login_service;
-pub(crate) mod otp_delivery;
-pub mod revocation_list;
+mod otp_delivery;
+mod revocation_list;
 pub mod token_verifier;
 
-pub use device_tokens::{DeviceTokens, IssuedDeviceToken, NewDevice};
+pub use device_tokens::{DeviceTokens, NewDevice};
 pub use keyring::KeyringCache;
 pub use login_service::{LoginService, Tokens};
 pub(crate) use revocation_list::RevocationBroadcast;

@@ -3,28 +3,28 @@
 //! Each section has one file, which declares its keys, defaults and descriptions. `config/node.example.toml` is
 //! rendered from them.
 
-pub mod auth;
-pub mod cable;
-pub mod chat;
-pub mod cluster;
-pub mod limits;
-pub mod load;
-pub mod login;
-pub mod mqtt;
-pub mod presence;
-pub mod receiver;
-pub mod render;
-pub mod retention;
-pub mod section;
-pub mod server;
-pub mod session;
-pub mod socketio;
-pub mod storage;
-pub mod telemetry;
-pub mod tuning;
-pub mod units;
+mod auth;
+mod cable;
+mod chat;
+mod cluster;
+mod limits;
+mod load;
+mod login;
+mod mqtt;
+mod presence;
+mod receiver;
+mod render;
+mod retention;
+mod section;
+mod server;
+mod session;
+mod socketio;
+mod storage;
+mod telemetry;
+mod tuning;
+mod units;
 mod unknown;
-pub mod webhook;
+mod webhook;
 
 use serde::{Deserialize, Serialize};
 

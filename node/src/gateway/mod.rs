@@ -42,11 +42,11 @@
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
 //! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
 
-pub mod admission;
+mod admission;
 mod api;
 mod asyncapi;
 mod cable;
-pub mod connection;
+mod connection;
 pub mod connection_limit;
 mod envelope;
 mod etag;
@@ -56,7 +56,7 @@ mod long_poll;
 mod mqtt;
 mod native_command;
 mod operations;
-pub mod problem;
+mod problem;
 mod response_head;
 mod rest;
 pub mod server;
@@ -65,8 +65,11 @@ mod sse;
 mod tcp;
 pub mod unauthenticated;
 mod unserved;
-pub mod websocket;
+mod websocket;
 mod worker_thread;
+
+#[cfg(test)]
+pub(crate) use websocket::{JsonMessages, WebSocketFraming};
 
 #[cfg(test)]
 mod tests;

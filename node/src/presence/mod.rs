@@ -3,7 +3,7 @@
 pub mod local_presence;
 pub(crate) mod registry;
 pub mod reporter;
-pub mod settings;
+mod settings;
 
 pub use local_presence::LocalPresence;
 pub use local_presence::{Device, EvictionReason, PresenceGuard, PresenceSink, SessionMark, SessionRefused};

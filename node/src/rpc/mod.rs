@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
-pub use session_id::{InvalidSessionId, SessionId};
+pub use session_id::SessionId;
 
 use crate::state_machine::QueryError;
 

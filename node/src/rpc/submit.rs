@@ -9,7 +9,7 @@ use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, VERSION, versioned};
-use crate::state_machine::outcome::error_number;
+use crate::state_machine::error_number;
 use crate::state_machine::{AdditionVerdict, LoginOutcome};
 
 /// Maximum number of commands in one batch to the shard owner, and in one log entry. More save nothing: the fsync is already shared by this many.

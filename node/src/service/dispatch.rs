@@ -190,7 +190,7 @@ impl Service for RpcDispatcher {
                 None => refuse(reply, &RpcError::Busy),
             },
             _ => match QueryMethod::of(method) {
-                Some(query) => crate::shard::queries::serve::serve(&self.shared, query, body, reply),
+                Some(query) => crate::shard::serve_query(&self.shared, query, body, reply),
                 None => refuse(reply, &RpcError::Bad(format!("method {method} is unknown"))),
             },
         }

@@ -14,7 +14,7 @@ use crate::rpc::presence::{
     PresenceResult, PresenceView, RegisterPresence, VersionedPresence,
 };
 use crate::rpc::{self, RpcError};
-use crate::shard::queries::serve::readable;
+use crate::shard::readable;
 use crate::shard::{ActiveShard, ShardDeps};
 use crate::state_machine::{PresenceVisibility, query};
 

@@ -30,7 +30,7 @@ mod intake;
 mod lifecycle;
 mod limits;
 
-pub mod actor;
+mod actor;
 mod authenticated_client;
 mod auto_subscribe;
 mod catch_up;
@@ -54,18 +54,17 @@ mod worker_context;
 
 pub(crate) use actor::CLOSE_TIMEOUT;
 pub use actor::Session;
-pub use authenticated_client::{AuthenticatedClient, OpenedSession, ResumePoint};
+#[cfg(test)]
+pub use authenticated_client::OpenedSession;
+pub use authenticated_client::{AuthenticatedClient, ResumePoint};
 pub use client_admission::{ClientCredentials, admit_client};
 pub use connection_handle::{CloseSocket, ConnectionHandle};
 pub use delivery::{Framing, OutboundQueue, QueueBounds, WriteChunk};
-pub use gateway_link::{ConversationSelection, GatewayStateTooLarge};
+pub use gateway_link::ConversationSelection;
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};
 pub use registry::SessionRegistry;
-pub use session_handle::{SessionEnded, SessionHandle};
-pub use transport_policy::{
-    DetachedPolicy, IdleLimit, PingInterval, RatePolicy, ReaderPolicy, RefusalPolicy, SessionExpiry,
-    TransportPolicy,
-};
+pub use session_handle::SessionHandle;
+pub use transport_policy::{DetachedPolicy, IdleLimit, PingInterval, SessionExpiry, TransportPolicy};
 pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

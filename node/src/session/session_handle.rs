@@ -75,15 +75,6 @@ impl SessionHandle {
         self.send(ConfirmEvents::Applied(n)).await
     }
 
-    /// Reports that the client's connection has received the events up to `n`: the delivered cursors move, and the
-    /// events can still be replayed.
-    ///
-    /// # Errors
-    /// [`SessionEnded`] if the session has ended.
-    pub async fn received(&self, n: u64) -> Result<(), SessionEnded> {
-        self.send(ConfirmEvents::Received(n)).await
-    }
-
     /// Changes the time for which the session can be resumed, at most to `session.resume_timeout`. With zero it ends with
     /// its connection.
     ///

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::local_shards::LocalShards;
 use super::{CommandQueue, OwnerClient};
 use crate::rpc::RpcError;
-use crate::state_machine::consent::AdditionLimits;
+use crate::state_machine::AdditionLimits;
 use crate::telemetry::{ConversationMetrics, UserMetrics};
 
 /// Times and limits of the client.

@@ -6,25 +6,25 @@
 //! shard, in the order of the calls. The queue keeps them until they are acknowledged, resends them after an owner
 //! change and expires them after the budget. A session therefore sees a failover as one slow response, in order.
 
-pub mod command_error;
-pub(crate) mod conversation_list;
-pub(crate) mod mentions;
+mod command_error;
+mod conversation_list;
+mod mentions;
 pub(crate) mod presence_query;
 pub(crate) mod queries;
 
-pub(crate) mod backoff;
+mod backoff;
 mod client_context;
-pub(crate) mod command_queue;
+mod command_queue;
 mod consent;
 mod cursor_coalescer;
 mod invitations;
 mod local_shards;
 pub(crate) mod owner_client;
 mod scatter_gather;
-pub(crate) mod send_window;
+mod send_window;
 mod sender_hold;
 
-pub(crate) use backoff::Backoff;
+pub(crate) use backoff::{Backoff, wait_until};
 pub(crate) use client_context::{ClientContext, ClientSettings};
 pub use command_error::{CommandAck, CommandError, SyncItem};
 pub(crate) use command_queue::CommandQueue;
@@ -42,11 +42,11 @@ pub(crate) use self::queries::malformed;
 pub(crate) use self::scatter_gather::scatter;
 
 use self::command_error::{ConvView, ListPage};
-use super::state_machine::login::{LoginKey, LoginOutcome};
 use super::state_machine::query::{
     DeviceCursorsQuery, IndexPage, OpenQuery, PlacedEntry, ShardQuery, SyncQuery,
 };
 use super::state_machine::{CommandOrigin, ConversationOp, DeviceCursors, LoginOp, ShardCommand, UserOp};
+use super::state_machine::{LoginKey, LoginOutcome};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::submit::AppliedReply;
 use crate::rpc::{self, NumberedQuery, SessionId};

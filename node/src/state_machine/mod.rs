@@ -9,17 +9,17 @@
 //! rows of `apply_context`) → [`ShardOutcome`] (input of the proposing owner). `query` answers members from the same
 //! rows. `rules` holds the permissions.
 
-pub mod command;
+mod command;
 
-pub(crate) mod command_header;
+mod command_header;
 
-pub mod command_table;
+mod command_table;
 
-pub mod consent;
+mod consent;
 
-pub mod login;
+mod login;
 
-pub mod tables;
+mod tables;
 
 mod apply;
 
@@ -36,7 +36,7 @@ mod row_store;
 mod rows;
 mod rules;
 
-pub mod outcome;
+mod outcome;
 
 pub mod query;
 
@@ -50,6 +50,7 @@ pub use self::outcome::{
     ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, OutboxOutcome, RetentionOutcome,
     ShardOutcome, UserOutcome,
 };
+#[cfg(test)]
 pub use self::row_store::RowReader;
 pub use self::rules::LARGE_CONVERSATION;
 pub use self::tables::{ChatTable, TABLES};
@@ -65,6 +66,7 @@ pub use login::{
     AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginHash, LoginKey, LoginOutcome, SecretBytes,
     SigningKey, TokenFamilyId,
 };
+pub(crate) use outcome::error_number;
 pub(crate) use query::{
     DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry, PresenceVisibility, QueuedWebhook,
     RetentionPage, WatchedConversation, WebhookBacklog,

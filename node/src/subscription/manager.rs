@@ -26,7 +26,7 @@ use super::{Delivered, Node, OwnerDelivery, SubscriptionManager};
 use crate::registration::{RegistrationTask, WorkerId};
 use crate::rpc;
 use crate::rpc::deliver::{DeliveryPayload, DeliveryTarget, Positions};
-use crate::shard_client::backoff::wait_until;
+use crate::shard_client::wait_until;
 use crate::state_machine::{EventEnvelope, MovedMember};
 use crate::telemetry::ConversationMetrics;
 

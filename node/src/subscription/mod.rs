@@ -21,7 +21,7 @@
 //! the subscription continues ([`Subscriber::jumped`]); otherwise it ends ([`Subscriber::ended`]). See
 //! docs/decisions/0016-membership-is-proved-where-a-position-jumps.md.
 
-pub(crate) mod joined_conversations;
+mod joined_conversations;
 
 mod hub;
 mod hub_batch;

@@ -1,7 +1,7 @@
 //! Telemetry of the node: logging and metrics.
 
-pub(crate) mod conversation_metrics;
-pub(crate) mod user_metrics;
+mod conversation_metrics;
+mod user_metrics;
 
 pub mod logging;
 pub mod metrics;

@@ -7,7 +7,7 @@
 //! Nothing is queued: beyond [`Settings::concurrent`] requests in progress, a call fails with [`WebhookError::Busy`].
 
 mod exchange;
-pub mod signature;
+mod signature;
 mod tls;
 
 use std::sync::Arc;

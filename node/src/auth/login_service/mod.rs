@@ -10,7 +10,7 @@
 //! [`key_refresh`] (fetches them), `otp_delivery`,
 //! [`revocation_list`](super::revocation_list) (ended logins), and `login_gc` of the shards (removes expired rows).
 
-pub(crate) mod key_refresh;
+mod key_refresh;
 
 use std::net::IpAddr;
 use std::sync::Arc;

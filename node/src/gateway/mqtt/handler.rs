@@ -108,7 +108,7 @@ impl MqttHandler {
     /// Handles the complete packets of the input. `meter`: limits of the connection.
     fn read_packets(&mut self, version: MqttVersion, meter: Option<&mut Meter>) -> Result<(), CloseCode> {
         let mut out = BytesMut::new();
-        let read = self.translate_packets(version, meter.as_deref_mut(), &mut out);
+        let read = self.translate_packets(version, meter, &mut out);
         if !out.is_empty() {
             self.link.outbox(|outbox| outbox.answer(out.freeze()));
         }

@@ -11,20 +11,22 @@
 
 #[cfg(feature = "conformance")]
 mod echo;
-pub mod frame_guard;
-pub mod frame_reader;
-pub mod frame_writer;
+pub(super) mod frame_guard;
+pub(super) mod frame_reader;
+pub(super) mod frame_writer;
 mod handler;
 mod json_commands;
 mod meter;
 mod native;
-pub mod reader;
+pub(super) mod reader;
 mod upgrade;
-pub mod writer;
+pub(super) mod writer;
 
 #[cfg(feature = "conformance")]
 pub(super) use echo::{close_echo, routes as conformance_routes};
 pub(super) use frame_guard::MessageKinds;
+#[cfg(test)]
+pub(crate) use frame_writer::{JsonMessages, WebSocketFraming};
 pub(super) use frame_writer::{MessageFraming, MessageWriter};
 pub(super) use handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
 pub(super) use meter::Meter;

@@ -20,7 +20,7 @@ use crate::registration::RegistrationTask;
 use crate::rpc::presence::{ForgottenSessions, PresenceHeartbeats};
 use crate::rpc::{self, RpcError};
 use crate::shard_client::ClientContext;
-use crate::shard_client::backoff::wait_until;
+use crate::shard_client::wait_until;
 
 /// Maximum number of commands processed before requests are sent.
 const TURN: usize = 256;

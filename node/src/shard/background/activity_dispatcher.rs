@@ -24,7 +24,7 @@ use tracing::debug;
 use super::outbox_dispatcher::OUTBOX_RETRY;
 use crate::shard::context::ShardContext;
 use crate::shard_client::ShardClient;
-use crate::shard_client::backoff::wait_until;
+use crate::shard_client::wait_until;
 use crate::state_machine::{
     ActivityNote, LARGE_CONVERSATION, OutboxOp, ShardCommand, WatchedConversation, query,
 };

@@ -1,8 +1,8 @@
 //! Background tasks of an owned shard.
 
-pub(crate) mod activity_dispatcher;
-pub(crate) mod login_gc;
-pub(crate) mod outbox_dispatcher;
-pub(crate) mod presence_maintenance;
-pub(crate) mod retention;
-pub(crate) mod webhook_dispatcher;
+pub(super) mod activity_dispatcher;
+pub(super) mod login_gc;
+pub(super) mod outbox_dispatcher;
+pub(super) mod presence_maintenance;
+pub(super) mod retention;
+pub(super) mod webhook_dispatcher;

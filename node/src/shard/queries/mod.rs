@@ -1,5 +1,5 @@
 //! Queries that a shard owner answers from its applied state.
 
-pub(crate) mod blocking_pool;
-pub(crate) mod rows;
-pub(crate) mod serve;
+pub(super) mod blocking_pool;
+pub(super) mod rows;
+pub(super) mod serve;

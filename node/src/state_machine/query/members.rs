@@ -194,7 +194,8 @@ impl BansPage {
     }
 }
 
-/// Returns the role of `user`, `None` for a non-member. Without a permission check, for the shard owner itself.
+/// Returns the role of `user`, `None` for a non-member.
+#[cfg(test)]
 pub fn role(rows: &impl RowReader, conv: &ConversationId, user: &UserId) -> Result<Option<Role>> {
     match QueryContext::of(rows, conv, user) {
         Ok(context) => Ok(Some(context.role)),

@@ -27,25 +27,32 @@ mod retain;
 mod shard_query;
 mod view;
 
-pub use self::blocks::{BlocksPage, BlocksQuery};
+#[cfg(test)]
+pub use self::{
+    blocks::BlocksPage,
+    device_cursors::StoredCursors,
+    index::IndexEntry,
+    log::{HistoryPage, MissedEvents},
+    members::{BansPage, MembersPage, role},
+    messages::{MessageView, MessagesPage},
+    view::MemberConversation,
+};
+
+pub use self::blocks::BlocksQuery;
 pub use self::consent::{SharedWith, WishesQuery};
-pub use self::device_cursors::{DeviceCursorsQuery, StoredCursors};
-pub use self::hooks::{AbsentMember, QueuedWebhook, WebhookBacklog, queued};
+pub use self::device_cursors::DeviceCursorsQuery;
+pub use self::hooks::{QueuedWebhook, WebhookBacklog, queued};
 pub(crate) use self::index::INDEX_LIMIT;
 pub use self::index::{
-    Direction, IndexAfter, IndexEntry, IndexPage, IndexQuery, OutboxEntry, PlacedEntry, WatchedConversation,
+    Direction, IndexAfter, IndexPage, IndexQuery, OutboxEntry, PlacedEntry, WatchedConversation,
     members_after, outbox, placed, watched, watches,
 };
 #[cfg(test)]
 pub(in crate::state_machine) use self::log::newest;
-pub use self::log::{
-    HistoryPage, HistoryRange, HistoryRequest, LoggedEvent, MissedEvents, OpenQuery, SyncQuery, without_words,
-};
+pub use self::log::{HistoryRange, HistoryRequest, LoggedEvent, OpenQuery, SyncQuery, without_words};
 pub use self::login::{DeviceTokenEntry, DevicesQuery, KeyringQuery, is_over};
-pub use self::members::{
-    BanEntry, BansPage, BansQuery, MemberCursors, MemberEntry, MembersPage, MembersQuery, member_since, role,
-};
-pub use self::messages::{MessageView, MessagesPage, MessagesQuery};
+pub use self::members::{BansQuery, MembersQuery, member_since};
+pub use self::messages::MessagesQuery;
 pub(crate) use self::missed::RANGE;
 #[cfg(test)]
 pub(in crate::state_machine) use self::missed::missed;
@@ -53,7 +60,7 @@ pub use self::missed::{MembershipSpan, Missed, RangeQuery, Ranged, SinceQuery, r
 pub use self::presence::{PresenceVisibility, may_type, standing};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
 pub use self::shard_query::{MemberQuery, ScatterQuery, ShardQuery};
-pub use self::view::{MemberConversation, MentioningQuery, PeerView, SummariesQuery, Summary, last};
+pub use self::view::{MentioningQuery, SummariesQuery, Summary, last};
 
 /// Reason for which a query is refused.
 #[derive(Debug, thiserror::Error)]

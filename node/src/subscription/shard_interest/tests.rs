@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::rpc::deliver::DeliveryTarget;
 use crate::rpc::register::{CaughtUp, InterestRegistered};
-use crate::shard::interest_table::InterestTable;
+use crate::shard::InterestTable;
 use crate::state_machine::LoggedEvent;
 use crate::state_machine::query::Ranged;
 use crate::subscription::{Delivered, OwnerDelivery};

@@ -34,6 +34,7 @@ pub(super) enum MqttVersion {
 
 /// Quality of service of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "names of the specification")]
 pub(super) enum QualityOfService {
     AtMostOnce = 0,
     AtLeastOnce = 1,

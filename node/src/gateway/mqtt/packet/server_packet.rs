@@ -50,6 +50,7 @@ pub(in crate::gateway::mqtt) struct OutgoingPublish<'a> {
 /// Kind of the acknowledgement of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(clippy::enum_variant_names, reason = "names of the specification")]
 pub(in crate::gateway::mqtt) enum PublishReplyKind {
     PubAck = 0x40,
     PubRec = 0x50,

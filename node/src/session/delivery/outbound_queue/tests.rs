@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::websocket::frame_writer::{JsonMessages, WebSocketFraming};
+use crate::gateway::{JsonMessages, WebSocketFraming};
 use crate::session::delivery::replay_buffer::Capacity;
 
 const BOUNDS: QueueBounds = QueueBounds {
