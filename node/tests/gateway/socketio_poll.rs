@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use node::testkit::{Call, Client, HumanDuration, Incoming, Node, PollingClient, SocketIoClient, group};
+use node::testkit::{
+    Call, Client, HumanDuration, Incoming, Node, PollingClient, SocketIoClient, eventually, group,
+};
 
 const PATH: &str = "/socket.io/?EIO=4&transport=polling";
 
@@ -123,6 +125,29 @@ async fn second_poll_at_once_ends_the_connection() {
     assert_eq!((replies[0].status, replies[1].status), (200, 400));
     assert!(replies[0].text.ends_with('1'), "{replies:?}");
     assert_eq!(bob.get().await.status, 400);
+}
+
+#[tokio::test]
+async fn cancelled_poll_ends_the_connection_and_the_client_recovers() {
+    let node = Node::start().await;
+    let mut bob = PollingClient::open(&[node.addr()]).await;
+    let ready = bob.connect(json!({"token": "dev:bob"})).await;
+    eventually("a poll is lost", async || {
+        // The poll may not have arrived yet when it is cancelled.
+        tokio::select! {
+            _ = bob.get() => {}
+            _ = bob.try_post("6") => {}
+        }
+        node.figure(r#"rookery_gateway_connections{gateway="socketio"}"#)
+            .await
+            == 0
+    })
+    .await;
+    assert_eq!(bob.get().await.status, 400);
+    let mut again = SocketIoClient::open(node.addr()).await;
+    let offset = format!("{}:{}", ready["sid"].as_str().unwrap(), ready["n"]);
+    let auth = json!({"token": "dev:bob", "pid": bob.pid, "offset": offset});
+    assert_eq!(again.connect(auth).await["resumed"], json!(true));
 }
 
 #[tokio::test]

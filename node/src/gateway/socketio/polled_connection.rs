@@ -47,8 +47,10 @@ struct PolledOutput<O> {
     lost: Rc<Notify>,
     /// Poll that waits for a payload.
     poll: Option<oneshot::Sender<Bytes>>,
-    /// True if the poll began after the end of the session.
+    /// True if the poll began after the end of the connection.
     is_late: bool,
+    /// True once a poll was lost, which ends the connection.
+    is_lost: bool,
     /// Number of the last event in the previous answer. The next poll shows that it was received.
     unconfirmed: u64,
     /// Time of an empty answer; `None` unless an upgrade is in progress.
@@ -132,6 +134,7 @@ pub(super) fn start<I: EngineInput, O: EngineOutput>(
         lost,
         poll: None,
         is_late: false,
+        is_lost: false,
         unconfirmed: 0,
         probe_poll_at: None,
         is_probing: false,
@@ -267,7 +270,7 @@ impl<O: EngineOutput> PolledOutput<O> {
                 OutputEvent::Cancelled => {
                     // The client reconnects after a lost poll and recovers; it does not poll on.
                     self.poll = None;
-                    self.lost.notify_one();
+                    self.lose();
                 }
                 OutputEvent::Noop => self.answer(NOOP),
                 OutputEvent::Call(None) | OutputEvent::Written(None) | OutputEvent::Cut => break,
@@ -308,7 +311,7 @@ impl<O: EngineOutput> PolledOutput<O> {
                 // The client has read the previous answer.
                 self.link.on_pong(self.unconfirmed);
                 self.poll = Some(sender);
-                self.is_late = self.link.is_closed();
+                self.is_late = self.is_lost || self.link.is_closed();
                 if self.is_probing {
                     self.probe_poll_at = Some(Instant::now() + PROBE_POLL);
                 }
@@ -331,10 +334,15 @@ impl<O: EngineOutput> PolledOutput<O> {
     fn answer(&mut self, payload: Bytes) {
         if let Some(poll) = self.poll.take() {
             if poll.send(payload).is_err() {
-                return self.lost.notify_one();
+                return self.lose();
             }
             self.unconfirmed = self.link.outbox(|outbox| outbox.sent());
         }
+    }
+
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.lost.notify_one();
     }
 
     fn count(&self, chunk: &WriteChunk) {
