@@ -170,13 +170,13 @@ mod tests {
 
     #[test]
     fn session_to_continue_comes_from_a_header() {
+        const HEADER: &str = "X-ANYCABLE-RESTORE-SID";
+        const SID: &str = "3f00102030405060708090a0b0c0d0e0f";
         let restored = |headers| read(headers, true).unwrap().restored;
         assert_eq!(restored(&[]), None);
-        let header = "X-ANYCABLE-RESTORE-SID";
-        let sid = "3f00102030405060708090a0b0c0d0e0f";
-        assert_eq!(restored(&[(header, "not a session")]), Some(ResumePoint::Invalid));
+        assert_eq!(restored(&[(HEADER, "not a session")]), Some(ResumePoint::Invalid));
         assert!(matches!(
-            restored(&[(header, sid)]),
+            restored(&[(HEADER, SID)]),
             Some(ResumePoint::Session(_))
         ));
     }
