@@ -170,12 +170,14 @@ mod tests {
 
     #[test]
     fn session_to_continue_comes_from_a_header() {
+        const HEADER: &str = "X-ANYCABLE-RESTORE-SID";
+        const SID: &str = "3f00102030405060708090a0b0c0d0e0f";
         let restored = |headers| read(headers, true).unwrap().restored;
         assert_eq!(restored(&[]), None);
-        let header = "X-ANYCABLE-RESTORE-SID";
-        let sid = "3f00102030405060708090a0b0c0d0e0f";
-        let headers = [[(header, "not a session")], [(header, sid)]];
-        assert_eq!(restored(&headers[0]), Some(ResumePoint::Invalid));
-        assert!(matches!(restored(&headers[1]), Some(ResumePoint::Session(_))));
+        assert_eq!(restored(&[(HEADER, "not a session")]), Some(ResumePoint::Invalid));
+        assert!(matches!(
+            restored(&[(HEADER, SID)]),
+            Some(ResumePoint::Session(_))
+        ));
     }
 }
