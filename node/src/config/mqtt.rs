@@ -11,7 +11,7 @@ section! {
         listen: String = String::new(),
         /// Path of the WebSocket. Empty: no such endpoint.
         path: String = "/mqtt".to_owned(),
-        /// Longest session expiry that a client is granted. A session can be resumed for at most session.resume_timeout.
+        /// Longest session expiry that a client is granted.
         session_expiry_max: HumanDuration = HumanDuration::secs(7 * 24 * 60 * 60),
     }
 }

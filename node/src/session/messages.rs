@@ -38,8 +38,8 @@ pub enum ConfirmEvents {
     Received(u64),
 }
 
-/// Changes the time for which the session can be resumed, at most to `session.resume_timeout`. With zero the session
-/// ends with its connection.
+/// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from
+/// the durable cursors of its device after that. With zero the session ends with its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SetSessionExpiry(pub Duration);
 

@@ -75,8 +75,8 @@ impl SessionHandle {
         self.send(ConfirmEvents::Applied(n)).await
     }
 
-    /// Changes the time for which the session can be resumed, at most to `session.resume_timeout`. With zero it ends with
-    /// its connection.
+    /// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from
+    /// the durable cursors of its device after that. With zero it ends with its connection.
     ///
     /// # Errors
     /// [`SessionEnded`] if the session has ended.

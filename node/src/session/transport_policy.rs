@@ -47,11 +47,13 @@ pub struct DetachedPolicy {
     pub expiry: SessionExpiry,
 }
 
-/// Time for which a detached session can be resumed. `Configured`: `session.resume_timeout`.
+/// Time for which a detached session can be resumed, and for which the durable cursors of its device are kept.
+/// `Configured`: `session.resume_timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionExpiry {
     Configured,
-    /// A shorter time; with zero the session ends with its connection.
+    /// Another time; with zero the session ends with its connection. The session itself is kept for at most
+    /// `session.resume_timeout`, and rebuilt from the cursors after that.
     AtMost(Duration),
 }
 
@@ -144,6 +146,14 @@ impl TransportPolicy {
         }
     }
 
+    /// Returns the time for which the durable cursors of a detached session are kept.
+    pub(super) fn cursor_timeout(&self, config: &Config) -> Duration {
+        match self.detached.expiry {
+            SessionExpiry::Configured => config.session.resume_timeout.0,
+            SessionExpiry::AtMost(expiry) => expiry,
+        }
+    }
+
     /// Returns the time for which a detached session can be resumed.
     pub(super) fn resume_timeout(&self, config: &Config) -> Duration {
         let most = config.session.resume_timeout.0;
@@ -196,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn session_expiry_is_bounded_by_the_resume_timeout() {
+    fn resume_timeout_bounds_sessions_and_not_cursors() {
         let config = Config::default();
         let expiring = |expiry| TransportPolicy {
             detached: DetachedPolicy {
@@ -212,6 +222,13 @@ mod tests {
             (SessionExpiry::AtMost(most * 2), most),
         ] {
             assert_eq!(expiring(expiry).resume_timeout(&config), expected);
+        }
+        for (expiry, expected) in [
+            (SessionExpiry::Configured, most),
+            (SessionExpiry::AtMost(Duration::ZERO), Duration::ZERO),
+            (SessionExpiry::AtMost(most * 2), most * 2),
+        ] {
+            assert_eq!(expiring(expiry).cursor_timeout(&config), expected);
         }
     }
 

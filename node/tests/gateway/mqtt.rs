@@ -131,11 +131,13 @@ async fn every_command_has_a_topic_and_an_answer() {
             );
         }
     }
+    bob.ask(&format!("c/{c}/send"), &json!({"cid": "k1", "b": {}}))
+        .await;
+    let sent = bob.message().await.payload["s"].clone();
     for (topic, payload) in [
-        (format!("c/{c}/send"), json!({"cid": "k1", "b": {}})),
         (
             format!("c/{c}/react"),
-            json!({"cid": "k2", "of": 2, "k": "+1", "on": true}),
+            json!({"cid": "k2", "of": sent, "k": "+1", "on": true}),
         ),
         (format!("c/{c}/read"), json!({"s": 1})),
         (format!("c/{c}/set"), json!({"cid": "k3", "muted": true})),

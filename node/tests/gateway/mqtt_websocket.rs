@@ -116,7 +116,7 @@ async fn endpoint_is_at_its_path_or_absent() {
 
 #[tokio::test]
 async fn websocket_without_a_connect_is_closed_in_time() {
-    let node = Node::with(|config| config.tuning.auth_timeout = HumanDuration::millis(300)).await;
+    let node = Node::with(|config| config.tuning.auth_timeout = HumanDuration::secs(3)).await;
     let mut identified = open(&node, "/mqtt").await;
     identified
         .raw(&masked(

@@ -150,8 +150,7 @@ pub(super) fn granted_expiry(asked: u32, config: &Config) -> Duration {
         NO_EXPIRY => Duration::MAX,
         seconds => Duration::from_secs(u64::from(seconds)),
     };
-    let most = config.mqtt.session_expiry_max.0;
-    asked.min(most).min(config.session.resume_timeout.0)
+    asked.min(config.mqtt.session_expiry_max.0)
 }
 
 /// Returns the refusal of a client that the session did not admit.

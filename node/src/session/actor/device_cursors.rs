@@ -43,7 +43,7 @@ impl Session {
         if !feed.is_ready() {
             return self.cursors.postpone(now);
         }
-        let expiry = self.policy.resume_timeout(&self.worker.config);
+        let expiry = self.policy.cursor_timeout(&self.worker.config);
         // A session that ends with its connection leaves nothing, and removes what it wrote before that was agreed.
         let cursors = (!expiry.is_zero()).then(|| DeviceCursors {
             gateway_state,

@@ -101,7 +101,6 @@ fn keep_alive_is_one_and_a_half_intervals() {
 #[test]
 fn session_expiry_is_granted_within_its_bounds() {
     let mut config = Config::default();
-    config.session.resume_timeout = HumanDuration::secs(100);
     config.mqtt.session_expiry_max = HumanDuration::secs(50);
     let of = |version, is_clean, asked| {
         let mut connect = connect(version);
@@ -114,7 +113,8 @@ fn session_expiry_is_granted_within_its_bounds() {
     assert_eq!(of(MqttVersion::V5, true, Some(20)), 20);
     assert_eq!(of(MqttVersion::V5, false, Some(u32::MAX)), 50);
     config.mqtt.session_expiry_max = HumanDuration::secs(500);
-    assert_eq!(granted_expiry(u32::MAX, &config), Duration::from_secs(100));
+    assert_eq!(granted_expiry(u32::MAX, &config), Duration::from_secs(500));
+    assert_eq!(granted_expiry(20, &config), Duration::from_secs(20));
 }
 
 #[test]
