@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 and 5 in raw packets: commands, their acknowledgements and answers, subscriptions and membership.
 
-use node::testkit::{Client, Config, MqttClient, MqttConnect, Node, mqtt_packet};
+use node::testkit::{Client, Config, MqttClient, MqttConnect, Node, eventually, mqtt_packet};
 use serde_json::{Value, json};
 
 /// Both versions of the protocol, by the level in CONNECT.
@@ -80,8 +80,12 @@ async fn order_of_a_sender_holds_for_messages_and_acknowledgements() {
         }
         for (at, name) in names.iter().enumerate() {
             let mut reader = node.client(name).await;
-            let list = reader.ask(1, r#"{"t":"list","id":1}"#).await;
-            let c = &list["items"][0]["c"];
+            // The list of the receiver follows the first message.
+            let c = eventually("the conversation is listed", async || {
+                let list = reader.ask(1, r#"{"t":"list","id":1}"#).await;
+                list["items"][0]["c"].as_str().map(str::to_owned)
+            })
+            .await;
             let hist = json!({"t": "hist", "id": 2, "c": c, "after": 0});
             let events = reader.ask(2, &hist.to_string()).await;
             let sent = events["events"]
