@@ -127,6 +127,7 @@ fn open_polled<A: EngineApp>(
         (socket, link),
         (reader, PolledPackets(output)),
         (A::meter(&worker.config), metrics),
+        settings.idle_timeout(),
     );
     let mut packet = BytesMut::new();
     server_packet::open(&mut packet, &id.to_string(), true, &settings);
