@@ -280,6 +280,7 @@ async fn websocket_replaces_the_polls_without_loss() {
     socket.send(&send(9, &c, "over the socket")).await;
     while !socket.text().await.starts_with(r#"439[{"t":"ack","#) {}
     assert_eq!(bob.get().await.status, 400, "HTTP is over");
+    assert_eq!(bob.try_post("6").await.status, 400, "HTTP is over");
     let path = format!("/socket.io/?EIO=4&transport=websocket&sid={}", bob.sid);
     let mut second = Client::upgrade_at(node.addr(), &path, "", None).await;
     assert!(matches!(second.recv().await, Incoming::Close(..)));
