@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cluster::{Cluster, NodeId, Responder};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::rpc;
 use crate::rpc::forward::ForwardedRequest;
@@ -18,6 +19,9 @@ pub(crate) use crate::rpc::forward::{ForwardedAction, ForwardedResponse};
 
 /// Time for a response beyond the one that a request waits by itself.
 const RESPONSE_TIME: Duration = Duration::from_secs(5);
+/// Maximum bytes of the payloads that wait for a response. They share the queue to a node with the commands of all
+/// clients, and a payload may wait for long: above the rate, or for room at its connection.
+const WAITING_BYTES: usize = 8 << 20;
 
 /// Sends requests to the nodes of their connections, and serves those of other nodes. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +34,8 @@ struct Inner {
     runtime: Handle,
     cluster: OnceLock<Cluster>,
     connections: OnceLock<Arc<dyn HeldConnections>>,
+    /// Bytes left of `WAITING_BYTES`.
+    room: Semaphore,
 }
 
 /// Connections that this node holds.
@@ -49,6 +55,7 @@ impl RequestForwarder {
                 runtime,
                 cluster: OnceLock::new(),
                 connections: OnceLock::new(),
+                room: Semaphore::new(WAITING_BYTES),
             }),
         }
     }
@@ -74,8 +81,18 @@ impl RequestForwarder {
         let Some(cluster) = self.inner.cluster.get() else {
             return ForwardedResponse::Unknown;
         };
-        let request = ForwardedRequest { connection, action };
+        // Polls are small: they need no room, and those of others must not wait for it.
+        let bytes = match &action {
+            ForwardedAction::Post(payload) => payload.len().min(WAITING_BYTES),
+            ForwardedAction::Find | ForwardedAction::Poll => 0,
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let deadline = wait + RESPONSE_TIME;
+        let room = tokio::time::timeout(deadline, self.inner.room.acquire_many(bytes)).await;
+        let Ok(Ok(_room)) = room else {
+            return ForwardedResponse::Refused;
+        };
+        let request = ForwardedRequest { connection, action };
         let body = cluster.call(NodeId(node), rpc::FORWARD, rpc::encode(&request), deadline);
         // A failed node takes its connections along, and the client comes back with a new one.
         let response = body.await.ok().and_then(|body| rpc::decode(&body).ok());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use node::testkit::{
-    Call, Client, HumanDuration, Incoming, Node, PollingClient, SocketIoClient, eventually, group,
+    Call, Client, HumanDuration, HumanSize, Incoming, Node, PollingClient, SocketIoClient, eventually, group,
 };
 
 const PATH: &str = "/socket.io/?EIO=4&transport=polling";
@@ -227,6 +227,24 @@ async fn client_that_stops_to_poll_is_ended_and_recovers() {
 }
 
 #[tokio::test]
+async fn client_that_posts_and_never_polls_is_ended() {
+    let node = Node::with(|config| {
+        config.session.ping_interval = HumanDuration::secs(1);
+        config.session.idle_timeout = HumanDuration::secs(2);
+        config.tuning.control_frames_per_second = 1_000_000;
+        config.limits.outbound_queue_size = HumanSize::kib(16);
+    })
+    .await;
+    let bob = PollingClient::of(node.addr(), "bob").await;
+    // The refusals fill the queue, so the node reads on only behind a poll.
+    let packets = vec![format!("40/{},", "x".repeat(200)); 200].join("\x1e");
+    bob.try_post(&packets).await;
+    node.figure_is(r#"rookery_gateway_connections{gateway="socketio"}"#, 0)
+        .await;
+    assert_eq!(bob.get().await.status, 400);
+}
+
+#[tokio::test]
 async fn websocket_replaces_the_polls_without_loss() {
     let node = Node::start().await;
     let c = group(&node, "alice", &["bob"]).await;
@@ -262,6 +280,7 @@ async fn websocket_replaces_the_polls_without_loss() {
     socket.send(&send(9, &c, "over the socket")).await;
     while !socket.text().await.starts_with(r#"439[{"t":"ack","#) {}
     assert_eq!(bob.get().await.status, 400, "HTTP is over");
+    assert_eq!(bob.try_post("6").await.status, 400, "HTTP is over");
     let path = format!("/socket.io/?EIO=4&transport=websocket&sid={}", bob.sid);
     let mut second = Client::upgrade_at(node.addr(), &path, "", None).await;
     assert!(matches!(second.recv().await, Incoming::Close(..)));

@@ -127,6 +127,7 @@ fn open_polled<A: EngineApp>(
         (socket, link),
         (reader, PolledPackets(output)),
         (A::meter(&worker.config), metrics),
+        settings.idle_timeout(),
     );
     let mut packet = BytesMut::new();
     server_packet::open(&mut packet, &id.to_string(), true, &settings);
@@ -136,10 +137,8 @@ fn open_polled<A: EngineApp>(
 /// Waits for the next payload of a connection.
 async fn poll(request: &HttpRequest, table: &EngineTable, settings: &EngineSettings, sid: &str) -> Served {
     let engine = table.find(sid)?;
-    let payload = engine.poll(settings.ping_interval).await?;
-    if let FoundEngine::Here(entry) = &engine
-        && entry.is_identified()
-    {
+    let (is_identified, payload) = engine.poll(settings.ping_interval).await?;
+    if is_identified {
         identify(request);
     }
     Ok(Ok(payload_response(payload)))

@@ -119,6 +119,10 @@ impl EngineEntry {
     /// A second request at once and a malformed payload, which both end the connection, and a connection that has ended
     /// or was upgraded.
     pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
+        // The output takes no calls after an upgrade: its WebSocket brings the packets.
+        if self.output.is_closed() {
+            return Err(EngineRefusal::UnknownId);
+        }
         let Some(_served) = ServedRequest::begin(&self.is_posting) else {
             self.end(Disconnect::Lost).await;
             return Err(EngineRefusal::BadRequest);

@@ -1,7 +1,7 @@
 //! Packets of the client of one engine connection, common to both transports.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::CloseCode;
 
@@ -13,9 +13,6 @@ use crate::telemetry::metrics::{GatewayLabels, ServerMetrics};
 
 /// Name of this gateway in the metrics.
 pub(super) const LABELS: GatewayLabels = GatewayLabels { gateway: "socketio" };
-
-/// Interval at which a reader that waits for its client looks at the outbound queue.
-const UNREAD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Message of a client, without the packet type of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +121,10 @@ impl<I: EngineInput> EngineReader<I> {
             return Err(SessionOver);
         }
         // Packets without a request have no other limit: their answers wait until the client reads.
-        while self.is_behind() {
-            tokio::select! {
-                () = tokio::time::sleep(UNREAD_INTERVAL) => {}
-                () = self.link.closing() => return Err(SessionOver),
-            }
+        tokio::select! {
+            () = self.link.room() => Ok(()),
+            () = self.link.closing() => Err(SessionOver),
         }
-        Ok(())
     }
 
     /// Ends the connection from the client's side.

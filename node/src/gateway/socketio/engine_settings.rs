@@ -18,11 +18,16 @@ pub(super) struct EngineSettings {
 // === impl EngineSettings ===
 
 impl EngineSettings {
+    /// Returns the time of silence after which a connection ends.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.ping_interval + self.ping_timeout
+    }
+
     /// Returns the policy of the sessions on such connections.
     pub(super) fn policy(&self) -> TransportPolicy {
         TransportPolicy {
             ping: PingInterval::Every(self.ping_interval),
-            idle: IdleLimit::After(self.ping_interval + self.ping_timeout),
+            idle: IdleLimit::After(self.idle_timeout()),
             ..TransportPolicy::GATEWAY
         }
     }

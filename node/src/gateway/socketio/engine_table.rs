@@ -103,17 +103,18 @@ impl FoundEngine {
         }
     }
 
-    /// Waits for the next payload. `wait`: time after which there is one for certain.
+    /// Waits for the next payload, and returns true beside it if the client is authenticated. `wait`: time after which
+    /// there is a payload for certain.
     ///
     /// # Errors
     /// The refusals of [`EngineEntry::poll`].
-    pub(super) async fn poll(&self, wait: Duration) -> Result<Bytes, EngineRefusal> {
+    pub(super) async fn poll(&self, wait: Duration) -> Result<(bool, Bytes), EngineRefusal> {
         match self {
-            FoundEngine::Here(entry) => entry.poll().await,
-            FoundEngine::Elsewhere(engine) => {
-                let polled = engine.request(ForwardedAction::Poll, wait).await;
-                polled.map(|(_, payload)| payload)
+            FoundEngine::Here(entry) => {
+                let payload = entry.poll().await?;
+                Ok((entry.is_identified(), payload))
             }
+            FoundEngine::Elsewhere(engine) => engine.request(ForwardedAction::Poll, wait).await,
         }
     }
 

@@ -49,8 +49,12 @@ struct PolledOutput<O> {
     poll: Option<oneshot::Sender<Bytes>>,
     /// True if the poll began after the end of the connection.
     is_late: bool,
-    /// True once a poll was lost, which ends the connection.
+    /// True once a poll was lost or overdue, which ends the connection.
     is_lost: bool,
+    /// Time within which a client polls again.
+    patience: Duration,
+    /// Time of the last answer to a poll.
+    answered_at: Instant,
     /// Number of the last event in the previous answer. The next poll shows that it was received.
     unconfirmed: u64,
     /// Time of an empty answer; `None` unless an upgrade is in progress.
@@ -72,6 +76,8 @@ enum OutputEvent {
     Written(Option<WriteChunk>),
     Cancelled,
     Noop,
+    /// The client polls no more.
+    Overdue,
     Cut,
 }
 
@@ -111,13 +117,14 @@ impl CloseSocket for PolledSocket {
     }
 }
 
-/// Starts the tasks of a connection. They end with it.
+/// Starts the tasks of a connection. They end with it. `patience`: time within which the client polls again.
 pub(super) fn start<I: EngineInput, O: EngineOutput>(
     (table, id): (EngineTable, EngineId),
     calls: EngineCalls,
     (socket, link): (Rc<PolledSocket>, Rc<ConnectionHandle>),
     (reader, packets): (EngineReader<I>, PolledPackets<O>),
     (meter, metrics): (Meter, ServerMetrics),
+    patience: Duration,
 ) {
     let EngineCalls { output, input, .. } = calls;
     let lost = Rc::new(Notify::new());
@@ -135,6 +142,8 @@ pub(super) fn start<I: EngineInput, O: EngineOutput>(
         poll: None,
         is_late: false,
         is_lost: false,
+        patience,
+        answered_at: Instant::now(),
         unconfirmed: 0,
         probe_poll_at: None,
         is_probing: false,
@@ -273,6 +282,7 @@ impl<O: EngineOutput> PolledOutput<O> {
                     self.lose();
                 }
                 OutputEvent::Noop => self.answer(NOOP),
+                OutputEvent::Overdue => self.lose(),
                 OutputEvent::Call(None) | OutputEvent::Written(None) | OutputEvent::Cut => break,
             }
         }
@@ -282,6 +292,7 @@ impl<O: EngineOutput> PolledOutput<O> {
     async fn next(&mut self, calls: &mut mpsc::Receiver<OutputCall>, socket: &PolledSocket) -> OutputEvent {
         let (link, packets, poll) = (&self.link, &self.packets, &mut self.poll);
         let (has_poll, probe_poll_at) = (poll.is_some(), self.probe_poll_at);
+        let overdue = tokio::time::sleep_until(self.answered_at + self.patience);
         let cancelled = async {
             match poll {
                 Some(poll) => poll.closed().await,
@@ -300,6 +311,8 @@ impl<O: EngineOutput> PolledOutput<O> {
             chunk = std::future::poll_fn(|cx| link.poll_piece(cx, packets)), if has_poll => OutputEvent::Written(chunk),
             call = calls.recv() => OutputEvent::Call(call),
             () = noop, if has_poll => OutputEvent::Noop,
+            // The session does not count the silence of a client whose packets wait for room in the queue.
+            () = overdue, if !has_poll && !self.is_lost => OutputEvent::Overdue,
             () = socket.cut.notified() => OutputEvent::Cut,
         }
     }
@@ -337,11 +350,14 @@ impl<O: EngineOutput> PolledOutput<O> {
                 return self.lose();
             }
             self.unconfirmed = self.link.outbox(|outbox| outbox.sent());
+            self.answered_at = Instant::now();
         }
     }
 
     fn lose(&mut self) {
         self.is_lost = true;
+        // By the session, too: the input may be waiting for room in the queue.
+        self.link.lose();
         self.lost.notify_one();
     }
 
