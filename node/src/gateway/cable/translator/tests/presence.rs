@@ -83,7 +83,11 @@ fn presence_is_refused_to_non_members() {
     let error = presence(json!({"type": "error"}));
     let mut connection = Connection::new(true);
     ask(&mut connection);
-    assert_eq!(connection.frames(), [error.clone()], "not subscribed");
+    assert_eq!(
+        connection.frames(),
+        std::slice::from_ref(&error),
+        "not subscribed"
+    );
     let mut connection = Connection::subscribed(true, 4);
     ask(&mut connection);
     let id = connection.request()["id"].clone();
