@@ -183,7 +183,8 @@ impl Session {
                 // Those of the session that it ends; the new ones follow in the same queue.
                 self.forget_cursors(&user, device);
             }
-            self.cursors.begin(device.as_str().into(), !is_clean, Instant::now());
+            self.cursors
+                .begin(device.as_str().into(), !is_clean, Instant::now());
         }
         self.delivery.attach(feed.clone());
         // Attached before the conversations are listed: a joining from here on is announced.
