@@ -73,6 +73,31 @@ fn event_comes_once_with_its_number_and_quality() {
 }
 
 #[test]
+fn resync_reaches_a_client_of_single_conversations() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.join("g_1", ONCE);
+    connection.join("g_2", ONCE);
+    let resync = r#""t":"resync","why":"slow"}"#;
+    connection.event(1, resync);
+    let messages = connection.messages();
+    let mut topics: Vec<_> = messages.iter().map(|message| &*message.1).collect();
+    topics.sort_unstable();
+    assert_eq!(topics, ["c/g_1/events", "c/g_2/events"]);
+    let payload = json!({"n": 1, "t": "resync", "why": "slow"});
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.0 == 0x30 && message.3 == payload)
+    );
+    connection.subscribe(&["u/me/events"], ONCE);
+    connection.bytes();
+    connection.event(2, resync);
+    let messages = connection.messages();
+    assert_eq!(messages.len(), 1, "once, by the filter for everything");
+    assert_eq!((messages[0].0, &*messages[0].1), (0x32, "u/me/events"));
+}
+
+#[test]
 fn receive_maximum_holds_events_back() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.join("g_1", ONCE);
