@@ -1,7 +1,7 @@
 //! Bytes of the client: a stream of packets, of which the first is CONNECT.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use protocol::CloseCode;
@@ -25,9 +25,6 @@ use crate::telemetry::metrics::GatewayLabels;
 
 /// Name of this gateway in the metrics.
 const LABELS: GatewayLabels = GatewayLabels { gateway: "mqtt" };
-
-/// Interval at which a reader that waits for its client looks at the outbound queue.
-const UNREAD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Packets of one client, on their way to its session.
 pub(in crate::gateway) struct MqttHandler {
@@ -372,13 +369,10 @@ impl StreamHandler for MqttHandler {
         }
         self.send().await?;
         // Packets without a command have no other limit: their answers wait until the client reads.
-        while self.link.outbox(|outbox| outbox.behind()) {
-            tokio::select! {
-                () = tokio::time::sleep(UNREAD_INTERVAL) => {}
-                () = self.link.closing() => return Err(SessionOver),
-            }
+        tokio::select! {
+            () = self.link.room() => Ok(()),
+            () = self.link.closing() => Err(SessionOver),
         }
-        Ok(())
     }
 
     async fn end(mut self, disconnect: Disconnect) {
