@@ -212,7 +212,8 @@ impl MqttHandler {
             () = self.link.closing() => return Err(SessionOver),
         }
         // A client without a session has no will.
-        self.will = plan.will.map(|will| LastWill::start(session, will, plan.expiry));
+        let longest = plan.longest_will_delay(&self.worker.config);
+        self.will = plan.will.map(|will| LastWill::start(session, will, longest));
         Ok(())
     }
 
