@@ -219,6 +219,7 @@ async fn connack_states_what_was_granted() {
     let has = |bytes: &[u8]| connack.windows(bytes.len()).any(|window| window == bytes);
     assert!(has(&[0x11, 0, 0, 0, 50]), "session expiry: {connack:?}");
     assert!(has(&[0x21, 0, 16]) && has(&[0x24, 1]) && has(&[0x25, 0]) && has(&[0x22, 0, 8]));
+    assert!(has(&[0x28, 0, 0x29, 0, 0x2A, 0]), "subscriptions: {connack:?}");
     assert!(has(&[0x13, 0, 60]), "server keep alive: {connack:?}");
     assert!(has(b"\x12\0\x15mqtt-"), "assigned client id: {connack:?}");
     node.stop().await;
