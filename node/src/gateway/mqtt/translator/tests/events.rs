@@ -30,6 +30,22 @@ fn membership_grants_a_subscription() {
 }
 
 #[test]
+fn subscription_that_was_removed_meanwhile_is_not_granted() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.subscribe(&["c/g_1/events"], ONCE);
+    let id = connection.request()["id"].clone();
+    let unsubscribe = UnsubscribePacket {
+        packet_id: 6,
+        filters: vec!["c/g_1/events".to_owned()],
+    };
+    connection.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
+    connection.bytes();
+    connection.answer(&opened(&id, "g_1"));
+    assert_eq!(connection.bytes().last(), Some(&0x80));
+    assert!(!connection.translator.covers("g_1"));
+}
+
+#[test]
 fn unsubscribed_filter_gets_nothing_more() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.join("g_1", ONCE);
