@@ -19,10 +19,10 @@ pub trait NumberedQuery {
 
 /// Owner's side of the queries, called by [`QueryMethod::serve`] with the type of the query.
 pub(crate) trait QueryServer {
-    /// CommandReplies a query about one shard.
+    /// Answers a query about one shard.
     fn one<Q: ShardQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 
-    /// CommandReplies a query about conversations of several shards.
+    /// Answers a query about conversations of several shards.
     fn each<Q: ScatterQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 }
 

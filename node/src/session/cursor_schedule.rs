@@ -19,6 +19,8 @@ pub(super) struct CursorSchedule {
     device: Option<Box<str>>,
     due: Option<Instant>,
     is_writing: bool,
+    /// True if this session, or the one that it continues, may have stored cursors.
+    may_be_stored: bool,
     /// Hash of what was written last.
     written: Option<u64>,
     renew_at: Option<Instant>,
@@ -28,9 +30,10 @@ pub(super) struct CursorSchedule {
 // === impl CursorSchedule ===
 
 impl CursorSchedule {
-    /// Begins the schedule of a device.
-    pub(super) fn begin(&mut self, device: Box<str>, now: Instant) {
+    /// Begins the schedule of a device. `may_be_stored`: an earlier session may have stored cursors of it.
+    pub(super) fn begin(&mut self, device: Box<str>, may_be_stored: bool, now: Instant) {
         self.device = Some(device);
+        self.may_be_stored = may_be_stored;
         self.due = Some(now + SOON);
     }
 
@@ -44,9 +47,9 @@ impl CursorSchedule {
         self.device.as_deref()
     }
 
-    /// Returns true if cursors of this session were written.
-    pub(super) fn has_written(&self) -> bool {
-        self.written.is_some() || self.is_writing
+    /// Returns true if cursors of the device may be stored, by this session or the one that it continues.
+    pub(super) fn may_be_stored(&self) -> bool {
+        self.may_be_stored
     }
 
     /// Returns the time of the next write.
@@ -101,6 +104,7 @@ impl CursorSchedule {
             return false;
         }
         self.is_writing = true;
+        self.may_be_stored = true;
         self.due = None;
         self.written = Some(hash);
         true
@@ -129,7 +133,7 @@ mod tests {
 
     fn begun(now: Instant) -> CursorSchedule {
         let mut schedule = CursorSchedule::default();
-        schedule.begin("phone".into(), now);
+        schedule.begin("phone".into(), false, now);
         schedule
     }
 
@@ -147,7 +151,7 @@ mod tests {
     fn changed_cursors_are_written_at_the_interval() {
         let start = Instant::now();
         let mut schedule = begun(start);
-        assert!(!schedule.is_due(start) && !schedule.has_written());
+        assert!(!schedule.is_due(start));
         let now = start + SOON;
         assert!(schedule.is_due(now) && schedule.begin_write(1, now));
         schedule.end_write(1, true, now);
@@ -158,6 +162,23 @@ mod tests {
         assert!(schedule.is_due(now) && schedule.begin_write(2, now));
         schedule.end_write(2, true, now);
         assert!(schedule.begin_write(2, now + RENEWAL), "the stored ones expire");
+    }
+
+    #[test]
+    fn cursors_may_be_stored_by_this_session_or_the_one_before() {
+        let now = Instant::now();
+        let mut continued = CursorSchedule::default();
+        continued.begin("phone".into(), true, now);
+        assert!(continued.may_be_stored());
+        let mut schedule = begun(now);
+        assert!(!schedule.may_be_stored());
+        assert!(schedule.begin_write(1, now));
+        assert!(schedule.may_be_stored());
+        // A refusal does not tell that the write was not committed.
+        schedule.end_write(1, false, now);
+        assert!(schedule.may_be_stored());
+        schedule.end();
+        assert!(!schedule.may_be_stored());
     }
 
     #[test]

@@ -184,6 +184,29 @@ async fn session_ends_with_its_connection_where_it_is_not_persistent() {
 }
 
 #[tokio::test]
+async fn session_continued_without_expiry_leaves_no_cursors() {
+    const WRITTEN: &str = "rookery_device_cursors_written_total";
+    let node = Node::with(with_mqtt).await;
+    let persistent = MqttConnect::persistent(5, "bob", "phone");
+    let (bob, _) = MqttClient::accepted(&node, &persistent).await;
+    node.figure_reaches(WRITTEN, 1).await;
+    let before = node.figure(WRITTEN).await;
+    drop(bob);
+    node.figure_reaches(WRITTEN, before + 1).await;
+    let mut without = persistent.clone();
+    without.properties.clear();
+    let (bob, is_present) = MqttClient::accepted(&node, &without).await;
+    assert!(is_present);
+    // The removal counts as a write.
+    node.figure_reaches(WRITTEN, before + 2).await;
+    drop(bob);
+    node.figure_is("rookery_sessions_detached", 0).await;
+    let (_bob, is_present) = MqttClient::accepted(&node, &persistent).await;
+    assert!(!is_present);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn connack_states_what_was_granted() {
     let node = Node::with(|config| {
         with_mqtt(config);
@@ -196,6 +219,7 @@ async fn connack_states_what_was_granted() {
     let has = |bytes: &[u8]| connack.windows(bytes.len()).any(|window| window == bytes);
     assert!(has(&[0x11, 0, 0, 0, 50]), "session expiry: {connack:?}");
     assert!(has(&[0x21, 0, 16]) && has(&[0x24, 1]) && has(&[0x25, 0]) && has(&[0x22, 0, 8]));
+    assert!(has(&[0x28, 0, 0x29, 0, 0x2A, 0]), "subscriptions: {connack:?}");
     assert!(has(&[0x13, 0, 60]), "server keep alive: {connack:?}");
     assert!(has(b"\x12\0\x15mqtt-"), "assigned client id: {connack:?}");
     node.stop().await;

@@ -55,7 +55,7 @@ async fn receive_maximum_holds_over_a_websocket_too() {
     let mut connect = MqttConnect::clean(5, "bob", "phone");
     connect.properties = vec![0x21, 0, 1];
     client.raw(&masked(BINARY, true, &connect.bytes())).await;
-    assert_eq!(bytes(&mut client, 25).await[..4], [0x20, 23, 0, 0]);
+    assert_eq!(bytes(&mut client, 31).await[..4], [0x20, 29, 0, 0]);
     let mut subscribe = vec![0, 9, 0, 0, 0];
     subscribe.extend(format!("c/{c}/events").bytes());
     subscribe[4] = u8::try_from(subscribe.len() - 5).unwrap();

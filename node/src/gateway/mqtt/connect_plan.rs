@@ -43,7 +43,7 @@ const SERVER_KEEP_ALIVE: u16 = 60;
 const MOST_KEEP_ALIVE: u16 = 120;
 /// Session expiry interval that means no expiry.
 const NO_EXPIRY: u32 = u32::MAX;
-/// Time for which a session with a will outlives its connection: the will is executed by the session.
+/// Time for which a session with a will outlives its connection, and the delay of the will: the session executes it.
 const WILL_TIME: Duration = Duration::from_secs(2);
 /// User name of a client that states no user.
 const ANY_USER: &str = "token";
@@ -123,6 +123,12 @@ impl ConnectPlan {
                 "the user name is not that of the token",
             )),
         }
+    }
+
+    /// Returns the longest delay of the will. The session, which executes it, has not ended by then.
+    pub(super) fn longest_will_delay(&self, config: &Config) -> Duration {
+        let kept = self.expiry.min(config.session.resume_timeout.0);
+        kept.saturating_sub(WILL_TIME)
     }
 
     /// Returns the policy of the session.

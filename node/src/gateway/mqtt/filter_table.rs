@@ -99,11 +99,13 @@ impl FilterTable {
         AddedFilter::Granted
     }
 
-    /// Marks the membership as confirmed.
-    pub(super) fn confirm(&mut self, conversation: &str) {
-        if let Some(filter) = self.conversations.get_mut(conversation) {
-            filter.is_confirmed = true;
-        }
+    /// Marks the membership as confirmed. Returns false if the subscription was removed meanwhile.
+    pub(super) fn confirm(&mut self, conversation: &str) -> bool {
+        let Some(filter) = self.conversations.get_mut(conversation) else {
+            return false;
+        };
+        filter.is_confirmed = true;
+        true
     }
 
     /// Removes a subscription. Returns false if there was none.

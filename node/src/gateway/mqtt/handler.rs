@@ -1,7 +1,7 @@
 //! Bytes of the client: a stream of packets, of which the first is CONNECT.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use protocol::CloseCode;
@@ -25,9 +25,6 @@ use crate::telemetry::metrics::GatewayLabels;
 
 /// Name of this gateway in the metrics.
 const LABELS: GatewayLabels = GatewayLabels { gateway: "mqtt" };
-
-/// Interval at which a reader that waits for its client looks at the outbound queue.
-const UNREAD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Packets of one client, on their way to its session.
 pub(in crate::gateway) struct MqttHandler {
@@ -215,7 +212,8 @@ impl MqttHandler {
             () = self.link.closing() => return Err(SessionOver),
         }
         // A client without a session has no will.
-        self.will = plan.will.map(|will| LastWill::start(session, will, plan.expiry));
+        let longest = plan.longest_will_delay(&self.worker.config);
+        self.will = plan.will.map(|will| LastWill::start(session, will, longest));
         Ok(())
     }
 
@@ -372,13 +370,10 @@ impl StreamHandler for MqttHandler {
         }
         self.send().await?;
         // Packets without a command have no other limit: their answers wait until the client reads.
-        while self.link.outbox(|outbox| outbox.behind()) {
-            tokio::select! {
-                () = tokio::time::sleep(UNREAD_INTERVAL) => {}
-                () = self.link.closing() => return Err(SessionOver),
-            }
+        tokio::select! {
+            () = self.link.room() => Ok(()),
+            () = self.link.closing() => Err(SessionOver),
         }
-        Ok(())
     }
 
     async fn end(mut self, disconnect: Disconnect) {

@@ -24,10 +24,10 @@ pub(super) struct LastWill {
 // === impl LastWill ===
 
 impl LastWill {
-    /// Starts the will of a session that is kept for `expiry` after its connection: the will does not come later.
-    pub(super) fn start(session: SessionHandle, will: WillCommand, expiry: Duration) -> LastWill {
+    /// Starts the will of a session. `longest`: longest delay with which the session is still there to execute it.
+    pub(super) fn start(session: SessionHandle, will: WillCommand, longest: Duration) -> LastWill {
         let will = WillCommand {
-            delay: will.delay.min(expiry),
+            delay: will.delay.min(longest),
             ..will
         };
         let (discard_sender, discarded) = oneshot::channel();

@@ -40,19 +40,24 @@ impl Session {
         if self.lifecycle.is_exported() {
             return self.cursors.end();
         }
-        if !feed.is_ready() {
+        let expiry = self.policy.cursor_timeout(&self.worker.config);
+        let is_attached = !self.lifecycle.is_detached();
+        if expiry.is_zero() && !self.cursors.may_be_stored() {
+            return self.cursors.end();
+        }
+        if expiry.is_zero() && !is_attached {
+            // The session ends now, so the result of a write that is under way is not awaited: the removal follows it in
+            // the same queue.
+            return self.remove_cursors();
+        }
+        if !expiry.is_zero() && !feed.is_ready() {
             return self.cursors.postpone(now);
         }
-        let expiry = self.policy.cursor_timeout(&self.worker.config);
-        // A session that ends with its connection leaves nothing, and removes what it wrote before that was agreed.
+        // A session that ends with its connection leaves nothing, and removes what was written before that was agreed.
         let cursors = (!expiry.is_zero()).then(|| DeviceCursors {
             gateway_state,
             positions: feed.confirmed_positions(),
         });
-        if cursors.is_none() && !self.cursors.has_written() {
-            return self.cursors.end();
-        }
-        let is_attached = !self.lifecycle.is_detached();
         let validity = expiry
             + if is_attached {
                 ATTACHED_VALIDITY

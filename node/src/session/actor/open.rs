@@ -178,11 +178,13 @@ impl Session {
         if let (Some(ResumePoint::Device { .. } | ResumePoint::Clean), Some(device)) = (resume, &device) {
             // This client comes back by its device, and knows no more than that.
             feed.track_positions();
-            if matches!(resume, Some(ResumePoint::Clean)) {
+            let is_clean = matches!(resume, Some(ResumePoint::Clean));
+            if is_clean {
                 // Those of the session that it ends; the new ones follow in the same queue.
                 self.forget_cursors(&user, device);
             }
-            self.cursors.begin(device.as_str().into(), Instant::now());
+            self.cursors
+                .begin(device.as_str().into(), !is_clean, Instant::now());
         }
         self.delivery.attach(feed.clone());
         // Attached before the conversations are listed: a joining from here on is announced.

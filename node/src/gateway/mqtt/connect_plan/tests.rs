@@ -118,6 +118,23 @@ fn session_expiry_is_granted_within_its_bounds() {
 }
 
 #[test]
+fn will_is_not_delayed_beyond_its_session() {
+    let mut config = Config::default();
+    config.session.resume_timeout = HumanDuration::secs(90);
+    let longest = |asked| {
+        let mut connect = connect(MqttVersion::V5);
+        connect.properties.session_expiry = asked;
+        let plan = ConnectPlan::of(connect, &config).unwrap();
+        plan.longest_will_delay(&config).as_secs()
+    };
+    assert_eq!(longest(None), 0);
+    assert_eq!(longest(Some(1)), 0);
+    assert_eq!(longest(Some(60)), 58);
+    // The session is kept no longer than it can be resumed; behind that, it is rebuilt from its cursors.
+    assert_eq!(longest(Some(3_600)), 88);
+}
+
+#[test]
 fn will_is_checked_with_the_connect() {
     let send = r#"{"cid":"w1","b":{"text":"gone"}}"#;
     let v5 = MqttVersion::V5;

@@ -29,6 +29,9 @@ pub(super) mod id {
     pub(in crate::gateway::mqtt::packet) const RETAIN_AVAILABLE: u8 = 0x25;
     pub(in crate::gateway::mqtt::packet) const USER_PROPERTY: u8 = 0x26;
     pub(in crate::gateway::mqtt::packet) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    pub(in crate::gateway::mqtt::packet) const WILDCARDS_AVAILABLE: u8 = 0x28;
+    pub(in crate::gateway::mqtt::packet) const SUBSCRIPTION_IDS_AVAILABLE: u8 = 0x29;
+    pub(in crate::gateway::mqtt::packet) const SHARED_SUBSCRIPTIONS_AVAILABLE: u8 = 0x2A;
 }
 
 /// Properties that the server reads. Others are checked and dropped.

@@ -226,6 +226,14 @@ impl ConnAck {
         properties.put_u8(id::RECEIVE_MAXIMUM);
         properties.put_u16(self.receive_maximum);
         properties.put_slice(&[id::MAXIMUM_QOS, 1, id::RETAIN_AVAILABLE, 0]);
+        // Without these a client may count on them, and add an id to each of its subscriptions.
+        for unavailable in [
+            id::WILDCARDS_AVAILABLE,
+            id::SUBSCRIPTION_IDS_AVAILABLE,
+            id::SHARED_SUBSCRIPTIONS_AVAILABLE,
+        ] {
+            properties.put_slice(&[unavailable, 0]);
+        }
         properties.put_u8(id::MAXIMUM_PACKET_SIZE);
         properties.put_u32(self.maximum_packet_size);
         properties.put_u8(id::TOPIC_ALIAS_MAXIMUM);

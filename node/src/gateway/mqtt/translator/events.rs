@@ -27,6 +27,9 @@ impl MqttTranslator {
             _ => self.filters.route(head.conversation),
         };
         let Some(route) = route else {
+            if head.name == "resync" {
+                self.publish_resync_per_conversation(n, tail, out);
+            }
             return self.window.on_written(n, false);
         };
         let (quality, topic) = match route {
@@ -41,10 +44,7 @@ impl MqttTranslator {
         } else {
             quality
         };
-        let mut start = SmallVec::<[u8; 32]>::new();
-        start.extend_from_slice(b"{\"n\":");
-        start.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-        start.push(b',');
+        let start = event_start(n);
         let message = OutgoingPublish {
             is_repeated: n <= self.repeated_up_to,
             quality,
@@ -70,4 +70,31 @@ impl MqttTranslator {
             self.is_changed = true;
         }
     }
+
+    /// Tells a client without a subscription to all its events that it has missed some, on the topic of each conversation
+    /// that it has subscribed to. The event has one number, and so no packet id for each topic.
+    fn publish_resync_per_conversation(&self, n: u64, tail: &[u8], out: &mut BytesMut) {
+        let start = event_start(n);
+        for (conversation, _) in self.filters.conversations() {
+            let message = OutgoingPublish {
+                is_repeated: false,
+                quality: QualityOfService::AtMostOnce,
+                topic: ["c/", conversation, "/events"],
+                packet_id: 0,
+                expiry: None,
+                correlation_data: None,
+                payload: [&start, tail],
+            };
+            self.packets.publish(out, &message);
+        }
+    }
+}
+
+/// Returns the start of the payload of event `n`, which its tail follows.
+fn event_start(n: u64) -> SmallVec<[u8; 32]> {
+    let mut start = SmallVec::new();
+    start.extend_from_slice(b"{\"n\":");
+    start.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    start.push(b',');
+    start
 }

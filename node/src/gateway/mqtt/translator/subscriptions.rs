@@ -86,11 +86,12 @@ impl MqttTranslator {
         out: &mut BytesMut,
     ) {
         let code = match refused {
-            None => {
-                self.filters.confirm(conversation.as_str());
+            None if self.filters.confirm(conversation.as_str()) => {
                 self.is_changed = true;
                 quality as u8
             }
+            // An UNSUBSCRIBE, a removal of the user or the refusal of an earlier SUBSCRIBE came first.
+            None => self.failure(ReasonCode::Unspecified),
             Some(code) => {
                 self.filters
                     .remove(&EventFilter::Conversation(conversation.clone()));

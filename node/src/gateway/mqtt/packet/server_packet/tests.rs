@@ -28,11 +28,11 @@ fn packets_of_both_versions_have_their_golden_bytes() {
     };
     let connack = bytes(|out| v5.connack(out, &accepted));
     let head = [
-        0x20, 31, 1, 0, 28, 0x11, 0, 0, 0, 90, 0x21, 0, 16, 0x24, 1, 0x25, 0,
+        0x20, 37, 1, 0, 34, 0x11, 0, 0, 0, 90, 0x21, 0, 16, 0x24, 1, 0x25, 0, 0x28, 0, 0x29, 0, 0x2A, 0,
     ];
-    assert_eq!(connack[..17], head);
+    assert_eq!(connack[..23], head);
     assert_eq!(
-        connack[17..],
+        connack[23..],
         [0x27, 0, 1, 0, 0, 0x22, 0, 8, 0x13, 0, 60, 0x12, 0, 2, b'a', b'b']
     );
     assert_eq!(bytes(|out| v3.connack(out, &accepted)), [0x20, 2, 1, 0]);

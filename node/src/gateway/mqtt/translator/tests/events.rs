@@ -30,6 +30,22 @@ fn membership_grants_a_subscription() {
 }
 
 #[test]
+fn subscription_that_was_removed_meanwhile_is_not_granted() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.subscribe(&["c/g_1/events"], ONCE);
+    let id = connection.request()["id"].clone();
+    let unsubscribe = UnsubscribePacket {
+        packet_id: 6,
+        filters: vec!["c/g_1/events".to_owned()],
+    };
+    connection.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
+    connection.bytes();
+    connection.answer(&opened(&id, "g_1"));
+    assert_eq!(connection.bytes().last(), Some(&0x80));
+    assert!(!connection.translator.covers("g_1"));
+}
+
+#[test]
 fn unsubscribed_filter_gets_nothing_more() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.join("g_1", ONCE);
@@ -70,6 +86,31 @@ fn event_comes_once_with_its_number_and_quality() {
         ]
     );
     assert_eq!(messages[0].3["s"], 4);
+}
+
+#[test]
+fn resync_reaches_a_client_of_single_conversations() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.join("g_1", ONCE);
+    connection.join("g_2", ONCE);
+    let resync = r#""t":"resync","why":"slow"}"#;
+    connection.event(1, resync);
+    let messages = connection.messages();
+    let mut topics: Vec<_> = messages.iter().map(|message| &*message.1).collect();
+    topics.sort_unstable();
+    assert_eq!(topics, ["c/g_1/events", "c/g_2/events"]);
+    let payload = json!({"n": 1, "t": "resync", "why": "slow"});
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.0 == 0x30 && message.3 == payload)
+    );
+    connection.subscribe(&["u/me/events"], ONCE);
+    connection.bytes();
+    connection.event(2, resync);
+    let messages = connection.messages();
+    assert_eq!(messages.len(), 1, "once, by the filter for everything");
+    assert_eq!((messages[0].0, &*messages[0].1), (0x32, "u/me/events"));
 }
 
 #[test]
