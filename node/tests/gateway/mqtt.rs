@@ -332,8 +332,10 @@ async fn highest_quality_of_the_old_version_is_one_message() {
     let completed = bob.next().await;
     assert_eq!((completed.first, completed.body), (0x70, vec![0, 7]));
     let mut alice = node.client("alice").await;
-    let list = alice.ask(1, r#"{"t":"list","id":1}"#).await;
-    assert_eq!(list["items"][0]["unread"], 1, "{list}");
+    let unread = eventually("the conversation is listed", async || {
+        alice.ask(1, r#"{"t":"list","id":1}"#).await["items"][0]["unread"].as_u64()
+    });
+    assert_eq!(unread.await, 1);
     node.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::testkit::{HumanDuration, Node, mqtt_addr, within};
+use node::testkit::{HumanDuration, Node, eventually, mqtt_addr, within};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -136,11 +136,9 @@ async fn stock_client_misses_and_doubles_nothing() {
         assert_eq!(order, (0..MESSAGES).collect::<Vec<_>>());
     }
     let mut alice = node.client("alice").await;
-    let list = alice.ask(1, r#"{"t":"list","id":1}"#).await;
-    assert_eq!(
-        list["items"][0]["unread"],
-        2 * MESSAGES,
-        "each message is there once"
-    );
+    let unread = eventually("the conversation is listed", async || {
+        alice.ask(1, r#"{"t":"list","id":1}"#).await["items"][0]["unread"].as_u64()
+    });
+    assert_eq!(unread.await, 2 * MESSAGES, "each message is there once");
     node.stop().await;
 }
