@@ -43,10 +43,14 @@ impl PollingClient {
         }
     }
 
-    /// Opens the connection of a user, up to `ready`.
+    /// Opens the connection of a user, which follows the user's conversations from then on.
     pub async fn of(addr: SocketAddr, user: &str) -> PollingClient {
         let mut client = PollingClient::open(&[addr]).await;
         client.connect(json!({"token": format!("dev:{user}")})).await;
+        // It waits until the session is subscribed.
+        client.post(r#"421["sync",{"have":{}}]"#).await;
+        let delta = client.response(1).await;
+        assert_eq!(delta["t"], "delta", "{delta}");
         client
     }
 

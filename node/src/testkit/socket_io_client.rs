@@ -36,10 +36,13 @@ impl SocketIoClient {
         }
     }
 
-    /// Opens the connection of a user, up to `ready`.
+    /// Opens the connection of a user, which follows the user's conversations from then on.
     pub async fn of(addr: SocketAddr, user: &str) -> SocketIoClient {
         let mut socket = SocketIoClient::open(addr).await;
         socket.connect(json!({"token": format!("dev:{user}")})).await;
+        // It waits until the session is subscribed.
+        let delta = socket.ask("sync", json!({"have": {}})).await;
+        assert_eq!(delta["t"], "delta", "{delta}");
         socket
     }
 

@@ -24,8 +24,8 @@ async fn detach(client: Client, node: &Node) {
 /// Sends more to Bob than his detached session can hold.
 async fn flood(alice: &mut Client, name: &str) -> Vec<String> {
     let mut cids = Vec::new();
-    for i in 0..40 {
-        let cid = format!("{name}-{i}-{}", "x".repeat(100));
+    for i in 0..80 {
+        let cid = format!("{name}-{i}-{}", "x".repeat(50));
         say(alice, "bob", &cid).await;
         cids.push(cid);
     }
