@@ -127,8 +127,8 @@ impl ConnectPlan {
 
     /// Returns the longest delay of the will. The session, which executes it, has not ended by then.
     pub(super) fn longest_will_delay(&self, config: &Config) -> Duration {
-        let kept = self.expiry.min(config.session.resume_timeout.0);
-        kept.saturating_sub(WILL_TIME)
+        let lifetime = self.expiry.min(config.session.resume_timeout.0);
+        lifetime.saturating_sub(WILL_TIME)
     }
 
     /// Returns the policy of the session.
