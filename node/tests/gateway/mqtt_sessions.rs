@@ -271,6 +271,12 @@ async fn will_is_executed_unless_the_client_says_farewell() {
     let (mut bob, _) = MqttClient::accepted(&node, &with_will(5, "asked-for")).await;
     bob.send(&[0xE0, 1, 4]).await;
     assert_eq!(carol.event("msg").await.payload["cid"], "asked-for");
+    // A will with a delay does not outlive the session, which this DISCONNECT ends.
+    let mut delayed = with_will(5, "given-up");
+    delayed.will_properties = vec![0x18, 0, 0, 0, 60];
+    let (mut bob, _) = MqttClient::accepted(&node, &delayed).await;
+    bob.send(&[0xE0, 7, 4, 5, 0x11, 0, 0, 0, 0]).await;
+    assert_eq!(carol.event("msg").await.payload["cid"], "given-up");
     // Of a session that is not kept, too.
     let mut clean = with_will(4, "clean");
     clean.is_clean = true;
