@@ -184,6 +184,38 @@ async fn session_ends_with_its_connection_where_it_is_not_persistent() {
 }
 
 #[tokio::test]
+async fn session_is_rebuilt_after_the_resume_timeout() {
+    let node = Node::with(|config| {
+        without_receipts(config);
+        config.session.resume_timeout = HumanDuration::secs(5);
+    })
+    .await;
+    let c = group(&node, &["bob"]).await;
+    let mut alice = node.client("alice").await;
+    let connect = MqttConnect::persistent(5, "bob", "phone");
+    let (mut bob, _) = MqttClient::accepted(&node, &connect).await;
+    bob.subscribe(&format!("c/{c}/events"), 1).await;
+    say(&mut alice, &c, "seen").await;
+    assert_eq!(bob.event("msg").await.payload["cid"], "seen");
+    // The answer to a ping shows that the server has read the acknowledgement.
+    bob.ping().await;
+    drop(bob);
+    node.figure_reaches("rookery_sessions_detached", 1).await;
+    node.figure_is("rookery_sessions_detached", 0).await;
+    say(&mut alice, &c, "missed").await;
+    let (mut bob, is_present) = MqttClient::accepted(&node, &connect).await;
+    assert!(is_present);
+    let rebuilt = "rookery_session_resumes_total{result=\"rebuilt\"}";
+    assert_eq!(node.figure(rebuilt).await, 1);
+    let missed = bob.event("msg").await;
+    assert_eq!(
+        (missed.is_repeated, &missed.payload["cid"]),
+        (false, &json!("missed"))
+    );
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn session_continued_without_expiry_leaves_no_cursors() {
     const WRITTEN: &str = "rookery_device_cursors_written_total";
     let node = Node::with(with_mqtt).await;
