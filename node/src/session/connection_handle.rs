@@ -203,8 +203,19 @@ impl ConnectionHandle {
         self.gateway.state()
     }
 
+    /// Returns true if the session was rebuilt from the cursors of its device: its events begin again at number 1, and
+    /// numbers in the restored state have no meaning.
+    #[must_use]
+    pub fn is_rebuilt(&self) -> bool {
+        self.gateway.is_rebuilt()
+    }
+
     pub(super) fn restore_gateway_state(&self, state: Bytes) {
         self.gateway.restore_state(state);
+    }
+
+    pub(super) fn rebuild_gateway_state(&self, state: Bytes) {
+        self.gateway.rebuild_state(state);
     }
 
     /// Bytes that a detached session holds; `None` while a connection drains the queue.

@@ -1,7 +1,7 @@
 //! State that a gateway keeps at the connection of its client and that is carried with the session, and its selection of
 //! conversations.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,6 +12,8 @@ use protocol::ConversationId;
 pub(super) struct GatewayLink {
     /// Carried with the session.
     state: RefCell<Bytes>,
+    /// True if the state is that of a lost session.
+    is_rebuilt: Cell<bool>,
     /// Unset, the client receives all conversations.
     selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
 }
@@ -44,6 +46,16 @@ impl GatewayLink {
     /// Sets the state of another node's session, which was checked there.
     pub(super) fn restore_state(&self, state: Bytes) {
         self.state.replace(state);
+    }
+
+    /// Sets the state of a lost session, whose events have got other numbers.
+    pub(super) fn rebuild_state(&self, state: Bytes) {
+        self.is_rebuilt.set(true);
+        self.restore_state(state);
+    }
+
+    pub(super) fn is_rebuilt(&self) -> bool {
+        self.is_rebuilt.get()
     }
 
     pub(super) fn state(&self) -> Bytes {

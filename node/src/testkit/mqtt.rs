@@ -51,6 +51,8 @@ pub struct MqttConnect {
     pub password: String,
     /// Topic and payload of the will.
     pub will: Option<(String, String)>,
+    /// Properties of the will in MQTT 5, without their length.
+    pub will_properties: Vec<u8>,
 }
 
 // === impl MqttConnect ===
@@ -68,6 +70,7 @@ impl MqttConnect {
             user_name: "token".to_owned(),
             password: format!("dev:{user}"),
             will: None,
+            will_properties: Vec::new(),
         }
     }
 
@@ -103,7 +106,7 @@ impl MqttConnect {
         properties(&mut body, &self.properties);
         put(&mut body, self.client_id.as_bytes());
         if let Some((topic, payload)) = &self.will {
-            properties(&mut body, &[]);
+            properties(&mut body, &self.will_properties);
             put(&mut body, topic.as_bytes());
             put(&mut body, payload.as_bytes());
         }

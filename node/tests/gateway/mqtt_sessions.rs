@@ -184,6 +184,38 @@ async fn session_ends_with_its_connection_where_it_is_not_persistent() {
 }
 
 #[tokio::test]
+async fn session_is_rebuilt_after_the_resume_timeout() {
+    let node = Node::with(|config| {
+        without_receipts(config);
+        config.session.resume_timeout = HumanDuration::secs(5);
+    })
+    .await;
+    let c = group(&node, &["bob"]).await;
+    let mut alice = node.client("alice").await;
+    let connect = MqttConnect::persistent(5, "bob", "phone");
+    let (mut bob, _) = MqttClient::accepted(&node, &connect).await;
+    bob.subscribe(&format!("c/{c}/events"), 1).await;
+    say(&mut alice, &c, "seen").await;
+    assert_eq!(bob.event("msg").await.payload["cid"], "seen");
+    // The answer to a ping shows that the server has read the acknowledgement.
+    bob.ping().await;
+    drop(bob);
+    node.figure_reaches("rookery_sessions_detached", 1).await;
+    node.figure_is("rookery_sessions_detached", 0).await;
+    say(&mut alice, &c, "missed").await;
+    let (mut bob, is_present) = MqttClient::accepted(&node, &connect).await;
+    assert!(is_present);
+    let rebuilt = "rookery_session_resumes_total{result=\"rebuilt\"}";
+    assert_eq!(node.figure(rebuilt).await, 1);
+    let missed = bob.event("msg").await;
+    assert_eq!(
+        (missed.is_repeated, &missed.payload["cid"]),
+        (false, &json!("missed"))
+    );
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn session_continued_without_expiry_leaves_no_cursors() {
     const WRITTEN: &str = "rookery_device_cursors_written_total";
     let node = Node::with(with_mqtt).await;
@@ -271,6 +303,12 @@ async fn will_is_executed_unless_the_client_says_farewell() {
     let (mut bob, _) = MqttClient::accepted(&node, &with_will(5, "asked-for")).await;
     bob.send(&[0xE0, 1, 4]).await;
     assert_eq!(carol.event("msg").await.payload["cid"], "asked-for");
+    // A will with a delay does not outlive the session, which this DISCONNECT ends.
+    let mut delayed = with_will(5, "given-up");
+    delayed.will_properties = vec![0x18, 0, 0, 0, 60];
+    let (mut bob, _) = MqttClient::accepted(&node, &delayed).await;
+    bob.send(&[0xE0, 7, 4, 5, 0x11, 0, 0, 0, 0]).await;
+    assert_eq!(carol.event("msg").await.payload["cid"], "given-up");
     // Of a session that is not kept, too.
     let mut clean = with_will(4, "clean");
     clean.is_clean = true;

@@ -44,7 +44,7 @@ const MOST_KEEP_ALIVE: u16 = 120;
 /// Session expiry interval that means no expiry.
 const NO_EXPIRY: u32 = u32::MAX;
 /// Time for which a session with a will outlives its connection, and the delay of the will: the session executes it.
-const WILL_TIME: Duration = Duration::from_secs(2);
+pub(super) const WILL_TIME: Duration = Duration::from_secs(2);
 /// User name of a client that states no user.
 const ANY_USER: &str = "token";
 
@@ -127,8 +127,8 @@ impl ConnectPlan {
 
     /// Returns the longest delay of the will. The session, which executes it, has not ended by then.
     pub(super) fn longest_will_delay(&self, config: &Config) -> Duration {
-        let continued = self.expiry.min(config.session.resume_timeout.0);
-        continued.saturating_sub(WILL_TIME)
+        let lifetime = self.expiry.min(config.session.resume_timeout.0);
+        lifetime.saturating_sub(WILL_TIME)
     }
 
     /// Returns the policy of the session.

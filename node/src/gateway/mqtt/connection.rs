@@ -102,7 +102,7 @@ impl MqttConnection {
             return;
         }
         if let Some(link) = self.link.borrow().upgrade() {
-            translator.restore(&link.gateway_state());
+            translator.restore(&link.gateway_state(), link.is_rebuilt());
         }
     }
 }

@@ -257,17 +257,17 @@ impl MqttHandler {
         };
         // Before the session is detached, which the next connection may resume at once.
         self.connection.translate(MqttTranslator::on_end);
-        if let Some(expiry) = self.disconnect.and_then(|packet| packet.session_expiry) {
+        let asked = self.disconnect.and_then(|packet| packet.session_expiry);
+        let new_expiry = asked.map(|expiry| granted_expiry(expiry, &self.worker.config));
+        if let Some(expiry) = new_expiry {
             // An error means that the session has ended already.
-            let _over = session
-                .set_expiry(granted_expiry(expiry, &self.worker.config))
-                .await;
+            let _over = session.set_expiry(expiry).await;
         }
         if let Some(will) = self.will.take() {
             if self.disconnect.is_some_and(|packet| packet.discards_will) {
                 will.discard();
             } else {
-                will.execute_now().await;
+                will.execute_now(new_expiry).await;
             }
         }
         let disconnect = match disconnect {

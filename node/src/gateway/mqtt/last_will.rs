@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::connect_plan::WILL_TIME;
 use super::will_command::WillCommand;
 use crate::session::SessionHandle;
 use crate::session::messages::ReceivedCommand;
@@ -54,9 +55,11 @@ impl LastWill {
         let _ended = self.discard_sender.send(());
     }
 
-    /// Executes a will without a delay, before the session learns of the end of its connection.
-    pub(super) async fn execute_now(self) {
-        if self.will.delay.is_zero() {
+    /// Executes a will without a delay, before the session learns of the end of its connection. So it does with a will
+    /// whose delay is too long for the session expiry of the DISCONNECT.
+    pub(super) async fn execute_now(self, new_expiry: Option<Duration>) {
+        let ends_first = |expiry: Duration| expiry.saturating_sub(WILL_TIME) <= self.will.delay;
+        if self.will.delay.is_zero() || new_expiry.is_some_and(ends_first) {
             self.session.dispatch_detached(command(self.will.clone())).await;
             self.discard();
         }

@@ -64,6 +64,11 @@ impl SavedState {
         self.sent
     }
 
+    /// Forgets the number of the last event, because the events of the session begin with other numbers.
+    pub(super) fn without_numbers(self) -> SavedState {
+        SavedState { sent: 0, ..self }
+    }
+
     /// Adds the subscriptions to a table.
     pub(super) fn restore(&self, filters: &mut FilterTable) {
         let mut add = |filter: &EventFilter, quality| {

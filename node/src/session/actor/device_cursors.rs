@@ -148,7 +148,7 @@ impl Session {
         self.worker.metrics.resumes.get_or_create(&result).inc();
         let feed = opening.feed.clone();
         // Before `ready`, as in a resume.
-        self.link.restore_gateway_state(cursors.gateway_state);
+        self.link.rebuild_gateway_state(cursors.gateway_state);
         self.open_as(ctx, id, opening, None, ResumeResult::Resumed);
         self.work(catch_up::rebuild(self.worker.clone(), feed, cursors.positions));
     }

@@ -20,11 +20,17 @@ struct OpenedReady {
 
 impl MqttTranslator {
     /// Continues the subscriptions of another session, before its `ready`. Events may be selected by them before that.
-    pub(in crate::gateway::mqtt) fn restore(&mut self, state: &[u8]) {
+    /// `is_rebuilt`: that session was lost, and the numbers of its events with it.
+    pub(in crate::gateway::mqtt) fn restore(&mut self, state: &[u8], is_rebuilt: bool) {
         if !self.is_opening() || state.is_empty() || self.saved.is_some() {
             return;
         }
         let saved = SavedState::decode(state);
+        let saved = if is_rebuilt {
+            saved.without_numbers()
+        } else {
+            saved
+        };
         if !saved.is_over() {
             saved.restore(&mut self.filters);
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::gateway::mqtt::packet::DisconnectPacket;
 
 const RESUMED: &str = r#"{"t":"ready","user":"alice","sid":"2c","resumed":true,"n":1}"#;
+const REBUILT: &str = r#"{"t":"ready","user":"alice","sid":"2c","resumed":true,"n":0}"#;
 const NEW: &str = r#"{"t":"ready","user":"alice","sid":"2c","resumed":false,"n":0,"why":"expired"}"#;
 
 /// State of a client with one subscription, to which events up to 3 were sent.
@@ -19,7 +20,7 @@ fn state() -> Bytes {
 
 fn resumed(is_clean: bool, state: &[u8], ready: &str) -> (Connection, bool) {
     let mut connection = Connection::new(MqttVersion::V5, is_clean, None);
-    connection.translator.restore(state);
+    connection.translator.restore(state, false);
     connection.answer(ready);
     let is_present = connection.bytes()[2] == 1;
     (connection, is_present)
@@ -45,10 +46,24 @@ fn resumed_session_repeats_what_was_sent_before() {
 }
 
 #[test]
+fn events_of_a_rebuilt_session_are_not_marked_as_repeated() {
+    let mut connection = Connection::new(MqttVersion::V5, false, None);
+    connection.translator.restore(&state(), true);
+    connection.answer(REBUILT);
+    assert_eq!(connection.bytes()[2], 1, "session present");
+    for n in 1..=3 {
+        connection.event(n, &msg("g_1", n + 7));
+    }
+    let messages = connection.messages();
+    assert_eq!(messages.len(), 3);
+    assert!(messages.iter().all(|message| message.0 == 0x32), "{messages:?}");
+}
+
+#[test]
 fn subscriptions_select_events_before_the_session_is_ready() {
     let mut connection = Connection::new(MqttVersion::V5, false, None);
     assert!(!connection.translator.covers("g_1"));
-    connection.translator.restore(&state());
+    connection.translator.restore(&state(), false);
     assert!(connection.translator.covers("g_1"));
 }
 
