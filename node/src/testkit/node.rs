@@ -12,9 +12,10 @@ use crate::lifecycle::{Running, start};
 
 /// Running node and its directory.
 pub struct Node {
+    // Dropped first: a node that was not stopped complains about its directory once that is gone.
+    _log: LogCapture,
     pub running: Running,
     pub dir: TempDir,
-    _log: LogCapture,
 }
 
 // === impl Node ===
@@ -37,9 +38,9 @@ impl Node {
         change(&mut config);
         let running = start(config).await.unwrap();
         let node = Node {
+            _log: log,
             running,
             dir,
-            _log: log,
         };
         node.ready().await;
         node

@@ -48,7 +48,7 @@ impl PollingClient {
         let mut client = PollingClient::open(&[addr]).await;
         client.connect(json!({"token": format!("dev:{user}")})).await;
         // It waits until the session is subscribed.
-        client.post(r#"421["sync",{"have":{}}]"#).await;
+        client.post(r#"421["sync",{"have":[]}]"#).await;
         let delta = client.response(1).await;
         assert_eq!(delta["t"], "delta", "{delta}");
         client

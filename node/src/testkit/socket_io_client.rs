@@ -41,7 +41,7 @@ impl SocketIoClient {
         let mut socket = SocketIoClient::open(addr).await;
         socket.connect(json!({"token": format!("dev:{user}")})).await;
         // It waits until the session is subscribed.
-        let delta = socket.ask("sync", json!({"have": {}})).await;
+        let delta = socket.ask("sync", json!({"have": []})).await;
         assert_eq!(delta["t"], "delta", "{delta}");
         socket
     }

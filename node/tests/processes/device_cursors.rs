@@ -25,7 +25,7 @@ async fn device_of_a_killed_node_continues_from_its_durable_cursors() {
     let (mut bob, ready) = connect_by_device(cluster.addr(dying), "bob", "phone", "device").await;
     is_refused(&ready, "unknown");
     // Behind a sync, the session follows the conversation. A shard that moves refuses it for a moment.
-    let sync = json!({"t": "sync", "id": 1, "have": {&c: 0}}).to_string();
+    let sync = json!({"t": "sync", "id": 1, "have": [[c, 0]]}).to_string();
     eventually("the session follows the conversation", async || {
         bob.ask(1, &sync).await["t"] == "delta"
     })
