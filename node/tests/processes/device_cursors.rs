@@ -19,7 +19,7 @@ async fn device_of_a_killed_node_continues_from_its_durable_cursors() {
         let path = format!("/v1/conversations/{c}/messages");
         let body = json!({"b": {"text": cid}});
         let (status, ack) = ask(cluster.addr(at), "alice", ("POST", &path, cid), body).await;
-        assert_eq!(status, 200, "{ack}");
+        assert_eq!(status, 201, "{ack}");
         ack["s"].as_u64().unwrap()
     };
     let (mut bob, ready) = connect_by_device(cluster.addr(dying), "bob", "phone", "device").await;
