@@ -47,7 +47,7 @@ const PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// Keyring as last fetched by this node. One per node, updated by [key refresh](super::login_service::key_refresh).
+/// Keyring as last fetched by this node. One per node, updated by `login_service::key_refresh`.
 pub struct KeyringCache {
     ring: ArcSwapOption<ActiveKeyring>,
     fetched: Mutex<Option<Instant>>,

@@ -1,7 +1,7 @@
 //! Execution of client commands, common to all transports.
 //!
 //! A transport decodes a [`protocol::ClientCommand`], calls this module and encodes the response; it has no rules of its own.
-//! [`changes`] enter a conversation's log, [`questions`] read.
+//! [`changes`] enter a conversation's log, [`queries`] read.
 
 pub mod changes;
 mod client_query;

@@ -12,7 +12,7 @@
 //!
 //! 1. *Admission.* [`admit_client`](crate::session::admit_client) checks the credentials; a refusal has the code for the
 //!    client. `resume` of the result names the session to continue. `opened_sender` receives the
-//!    [`OpenedSession`](crate::session::OpenedSession): the response `ready` and the gateway state.
+//!    `OpenedSession`, the response `ready`.
 //!    [`SessionHandle::open`](crate::session::SessionHandle::open) opens the session under a
 //!    [`TransportPolicy`](crate::session::TransportPolicy), usually `GATEWAY` with some fields negotiated. A session that
 //!    is refused, such as one too many of its user, sends `err`, closes, and drops `opened_sender`.

@@ -363,6 +363,7 @@ impl Running {
     }
 
     /// Returns the cluster handle.
+    #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -374,6 +375,7 @@ impl Running {
     }
 
     /// Trims the log and compacts the data directory now, like the periodic run.
+    #[cfg(any(test, feature = "testkit"))]
     pub async fn tidy(&self) {
         tidy(&self.cluster, &self.store).await;
     }

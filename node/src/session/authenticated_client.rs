@@ -1,6 +1,5 @@
 //! Client that has presented a valid token, and the point at which it resumes.
 
-use bytes::Bytes;
 use protocol::command::{Authenticate, DeviceResume, ResumeSession, ResumeTarget};
 use protocol::response::ReadyResponse;
 use tokio::sync::oneshot;
@@ -28,8 +27,6 @@ pub struct AuthenticatedClient {
 pub struct OpenedSession {
     /// Response `ready`, which has the session id and the result of the resume.
     pub ready: ReadyResponse,
-    /// State that the gateway stored in the resumed session; empty in a new one.
-    pub gateway_state: Bytes,
 }
 
 /// Position in the events of a session.

@@ -61,6 +61,7 @@ pub trait CloseSocket {
 
 impl ConnectionHandle {
     /// Maximum size of the gateway state in bytes.
+    #[cfg(test)]
     pub const GATEWAY_STATE_BYTES: usize = GatewayLink::STATE_BYTES;
 
     #[must_use]

@@ -28,15 +28,10 @@ pub struct ReceivedCommand {
 #[derive(Debug)]
 pub struct DetachedCommand(pub ReceivedCommand);
 
-/// Confirmation of events by the transport, for clients that never send `hb`.
+/// Confirmation by the transport, for clients that never send `hb`: the client has applied the events up to this number,
+/// and they are never replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfirmEvents {
-    /// The client has applied the events up to this number: they are never replayed.
-    Applied(u64),
-    /// The client's connection has received the events up to this number. They stay in the replay buffer, because the
-    /// client may lose them.
-    Received(u64),
-}
+pub struct ConfirmEvents(pub u64);
 
 /// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from
 /// the durable cursors of its device after that. With zero the session ends with its connection.

@@ -72,7 +72,7 @@ impl SessionHandle {
     /// # Errors
     /// [`SessionEnded`] if the session has ended.
     pub async fn confirm(&self, n: u64) -> Result<(), SessionEnded> {
-        self.send(ConfirmEvents::Applied(n)).await
+        self.send(ConfirmEvents(n)).await
     }
 
     /// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from

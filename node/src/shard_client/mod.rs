@@ -246,6 +246,7 @@ impl ShardClient {
 
     /// Returns for each user, in the given order, the presence of a connected session on any node; `None` if unknown at
     /// present. A detached session does not count.
+    #[cfg(any(test, feature = "testkit"))]
     pub async fn live(&self, users: &[UserId]) -> Vec<Option<bool>> {
         presence_query::live(&self.shared, users).await
     }

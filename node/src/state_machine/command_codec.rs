@@ -137,6 +137,7 @@ macro_rules! commands {
 
         impl CommandKind {
             /// All kinds, in the order of their numbers.
+            #[cfg(any(test, feature = "testkit"))]
             pub const ALL: &'static [CommandKind] = &[ $($( CommandKind::$op, )*)* ];
 
             /// Returns the kind with that number; `None` for a number of a newer node.

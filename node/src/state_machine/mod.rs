@@ -62,9 +62,11 @@ pub(crate) use command_header::CommandSubject;
 pub(crate) use command_table::MembershipRule;
 pub use consent::{AdditionLimits, AdditionVerdict};
 pub use device_cursors::DeviceCursors;
+#[cfg(any(test, feature = "testkit"))]
+pub use login::SigningKey;
 pub use login::{
     AttemptLimit, KeyRotationPolicy, Keyring, LoginCodeId, LoginHash, LoginKey, LoginOutcome, SecretBytes,
-    SigningKey, TokenFamilyId,
+    TokenFamilyId,
 };
 pub(crate) use outcome::error_number;
 pub(crate) use query::{

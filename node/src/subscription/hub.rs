@@ -6,6 +6,7 @@
 
 mod claim;
 mod deliver;
+#[cfg(any(test, feature = "testkit"))]
 mod feed;
 mod proofs;
 mod unlogged;
@@ -19,6 +20,7 @@ use protocol::{ConversationId, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+#[cfg(any(test, feature = "testkit"))]
 pub use self::feed::DetachedHub;
 
 use self::claim::PositionClaim;
@@ -203,6 +205,7 @@ impl SubscriptionHub {
     }
 
     /// Number of conversations with subscribers on this thread.
+    #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn conversations(&self) -> usize {
         self.hub.state.borrow().convs.len()

@@ -43,7 +43,9 @@ use crate::rpc::deliver::DeliveryTarget;
 use crate::shard_client::ClientContext;
 use crate::state_machine::{EventEnvelope, MovedMember};
 
-pub use self::hub::{DetachedHub, SubscriptionHub};
+#[cfg(any(test, feature = "testkit"))]
+pub use self::hub::DetachedHub;
+pub use self::hub::SubscriptionHub;
 pub use self::subscriber::Subscriber;
 
 pub(crate) use self::manager::{DeliveryReceiver, DeliverySender, channels, run};

@@ -5,7 +5,7 @@
 //! challenge, code ─ verify ─▶ attempts counted (the identifier's shard) ─▶ token family (the user's shard)
 //! refresh token ─ refresh ─▶ next token of the family, or its end
 //! ```
-//! All decisions are made in the log ([`state_machine::login`](crate::state_machine::login)), so any node
+//! All decisions are made in the log (`state_machine::login`), so any node
 //! can serve any step. Parts: [`identifier`](super::identifier), [`keyring`](super::keyring) (the cluster's keys and everything derived from them),
 //! [`key_refresh`] (fetches them), `otp_delivery`,
 //! [`revocation_list`](super::revocation_list) (ended logins), and `login_gc` of the shards (removes expired rows).

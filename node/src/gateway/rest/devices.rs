@@ -1,5 +1,5 @@
 //! `/v1/auth/devices`: tokens of the caller's devices, for clients with a fixed password
-//! ([`crate::auth::device_tokens`]).
+//! (`auth::device_tokens`).
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use bytes::{BufMut, BytesMut};
 
-use super::engine_packet::{SEPARATOR, write_binary};
+use super::engine_packet::SEPARATOR;
+#[cfg(any(test, feature = "conformance"))]
+use super::engine_packet::write_binary;
 use crate::gateway::websocket::{MessageFraming, MessageWriter};
 use crate::session::Framing;
 
@@ -14,6 +16,7 @@ pub(super) trait PacketSink {
     fn packet(&mut self, write: impl FnOnce(&mut BytesMut));
 
     /// Appends a binary message.
+    #[cfg(any(test, feature = "conformance"))]
     fn binary(&mut self, bytes: &[u8]);
 }
 
@@ -53,6 +56,7 @@ impl PacketSink for MessageWriter<'_> {
         self.text(write);
     }
 
+    #[cfg(any(test, feature = "conformance"))]
     fn binary(&mut self, bytes: &[u8]) {
         MessageWriter::binary(self, |out| out.put_slice(bytes));
     }
@@ -87,6 +91,7 @@ impl PacketSink for PayloadSink<'_> {
         write(self.payload);
     }
 
+    #[cfg(any(test, feature = "conformance"))]
     fn binary(&mut self, bytes: &[u8]) {
         self.packet(|out| write_binary(bytes, out));
     }

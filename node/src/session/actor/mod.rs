@@ -16,7 +16,7 @@
 //!
 //! `pending_send`, `pending_change` and `pending_snapshot` are pure: they decide on the consequence of a result.
 //!
-//! It receives batches of commands from the [reader](crate::gateway::websocket::reader). It polls all pending responses
+//! It receives batches of commands from the reader (`gateway::websocket::reader`). It polls all pending responses
 //! through one stream and leaves its output in the `outbound_queue`. The clock of the `worker_context` wakes it for its
 //! timers.
 
@@ -340,14 +340,9 @@ impl Handler<ConfirmEvents> for Session {
     type Result = ();
 
     fn handle(&mut self, confirmed: ConfirmEvents, ctx: &mut Context<Session>) {
-        match confirmed {
-            ConfirmEvents::Applied(n) => {
-                self.delivery.confirm(n, Instant::now());
-                // Events of this session reached the client: the resumed session can end.
-                self.confirm(ctx);
-            }
-            ConfirmEvents::Received(n) => self.delivery.receive(n, Instant::now()),
-        }
+        self.delivery.confirm(confirmed.0, Instant::now());
+        // Events of this session reached the client: the resumed session can end.
+        self.confirm(ctx);
     }
 }
 

@@ -255,10 +255,7 @@ impl Session {
         self.presence.open(device, login.clone());
         let ready = self.ready(sid, feed.user_id(), result);
         if let Some(opened_sender) = opened_sender {
-            let opened = OpenedSession {
-                ready: ready.clone(),
-                gateway_state: self.link.gateway_state(),
-            };
+            let opened = OpenedSession { ready: ready.clone() };
             // The receiver may have been dropped; its client asks again.
             let _gone = opened_sender.send(opened);
         }

@@ -95,18 +95,6 @@ impl Delivery {
         }
     }
 
-    /// Moves the delivered cursors behind all events up to number `n`, which stay in the replay buffer. Numbers that were
-    /// never sent are ignored.
-    pub(super) fn receive(&mut self, n: u64, now: Instant) {
-        let Some(subscriber) = &self.subscriber else {
-            return;
-        };
-        let was_sent = self.connection.outbox(|outbox| n <= outbox.last_n());
-        if was_sent && subscriber.tracker.borrow_mut().applied(n) && self.report_at.is_none() {
-            self.schedule_report(now);
-        }
-    }
-
     /// Adds the unreported cursors of the resumed session.
     pub(super) fn inherit(&mut self, delivered: Vec<(ConversationId, u64)>, now: Instant) {
         let Some(subscriber) = self.subscriber.clone() else {

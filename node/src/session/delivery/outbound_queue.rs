@@ -8,7 +8,7 @@
 //! `events_dropped`.
 //!
 //! Filled by the session (responses) and, bypassing it, by the `subscriber` (events). Drained by the connection's
-//! writer, such as that of the [WebSocket](crate::gateway::websocket::writer), which also implements
+//! writer, such as that of the WebSocket (`gateway::websocket::writer`), which also implements
 //! [`Framing`].
 //!
 //! Only events are bounded here. Responses are bounded at their source: the session dispatches no further command while
@@ -263,6 +263,7 @@ impl OutboundQueue {
     }
 
     /// Drops the queue of a lost connection.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn disconnected(&mut self) {
         self.queue.clear();
         self.end = CloseState::Ended;

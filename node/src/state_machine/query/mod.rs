@@ -4,7 +4,9 @@
 //! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
 
 use super::ChatTable;
-use protocol::{ConversationId, ErrorCode, Role, UserId};
+#[cfg(any(test, feature = "testkit"))]
+use protocol::ErrorCode;
+use protocol::{ConversationId, Role, UserId};
 use storage::Error;
 
 use super::keys;
@@ -89,6 +91,7 @@ pub struct QueryContext {
 
 impl QueryError {
     /// Returns the protocol's error code.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn code(&self) -> ErrorCode {
         match self {
             QueryError::NotMember => ErrorCode::NotMember,
