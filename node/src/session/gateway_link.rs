@@ -18,7 +18,7 @@ pub(super) struct GatewayLink {
     selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
 }
 
-/// The state exceeds [`ConnectionHandle::GATEWAY_STATE_BYTES`](super::ConnectionHandle::GATEWAY_STATE_BYTES).
+/// The state exceeds [`GatewayLink::STATE_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway state has {0} bytes, more than are carried with a session")]
 pub struct GatewayStateTooLarge(pub usize);
