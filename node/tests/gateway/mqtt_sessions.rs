@@ -50,7 +50,7 @@ async fn acknowledgements_move_the_delivered_cursor() {
     let c = group(&node, &["bob"]).await;
     let mut alice = node.client("alice").await;
     let mut bob = MqttClient::of(&node, 4, "bob").await;
-    bob.subscribe("u/me/events", 1).await;
+    bob.subscribe(&format!("c/{c}/events"), 1).await;
     let s = say(&mut alice, &c, "one").await;
     let delivered = async |alice: &mut node::testkit::Client| {
         let members = json!({"t": "members", "id": 3, "c": c});
@@ -106,7 +106,7 @@ async fn second_connection_takes_the_session_over() {
     let mut alice = node.client("alice").await;
     let persistent = MqttConnect::persistent(5, "bob", "phone");
     let (mut old, _) = MqttClient::accepted(&node, &persistent).await;
-    old.subscribe("u/me/events", 1).await;
+    old.subscribe(&format!("c/{c}/events"), 1).await;
     let (mut new, is_present) = MqttClient::accepted(&node, &persistent).await;
     assert!(is_present);
     let last = old.rest().await.pop().unwrap();

@@ -83,7 +83,7 @@ async fn takeover_from_another_node_closes_the_old_connection() {
     let c = group(&mut alice, &["bob"]).await;
     let connect = MqttConnect::persistent(5, "bob", "phone");
     let (mut old, _) = MqttClient::accepted(&cluster.nodes[0], &connect).await;
-    old.subscribe("u/me/events", 1).await;
+    old.subscribe(&format!("c/{c}/events"), 1).await;
     let (mut new, is_present) = MqttClient::accepted(&cluster.nodes[1], &connect).await;
     assert!(is_present);
     let last = old.rest().await.pop().unwrap();
