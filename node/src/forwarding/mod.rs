@@ -94,7 +94,7 @@ impl RequestForwarder {
         };
         let request = ForwardedRequest { connection, action };
         let body = cluster.call(NodeId(node), rpc::FORWARD, rpc::encode(&request), deadline);
-        // A failed node takes its connections along, and the client comes back with a new one.
+        // The connections of a failed node are lost, and the client opens a new one.
         let response = body.await.ok().and_then(|body| rpc::decode(&body).ok());
         response.unwrap_or(ForwardedResponse::Unknown)
     }

@@ -119,7 +119,7 @@ async fn second_connection_takes_the_session_over() {
     assert!(!is_present);
     let last = new.rest().await.pop().unwrap();
     assert_eq!((last.first, last.body[0]), (0xE0, 0x8E));
-    // A clean start ended the session, and nothing of it comes back.
+    // A clean start has ended the session, and none of its events is repeated.
     drop(ended);
     let (_bob, is_present) = MqttClient::accepted(&node, &persistent).await;
     assert!(!is_present);

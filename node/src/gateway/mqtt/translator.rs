@@ -53,7 +53,7 @@ pub(super) struct MqttTranslator {
     saved_up_to: u64,
     /// True if the state for the next connection has changed.
     is_changed: bool,
-    /// Reason why a kept session was not resumed, until the client is told to synchronise.
+    /// Reason why a kept session was not resumed, until the client has received `resync`.
     owed_resync: Option<String>,
     aliases: TopicAliases,
     window: EventWindow,

@@ -176,7 +176,7 @@ impl Session {
         );
         feed.begins_at(self.now_ms());
         if let (Some(ResumePoint::Device { .. } | ResumePoint::Clean), Some(device)) = (resume, &device) {
-            // This client comes back by its device, and knows no more than that.
+            // The device is all that this client has to resume by.
             feed.track_positions();
             let is_clean = matches!(resume, Some(ResumePoint::Clean));
             if is_clean {

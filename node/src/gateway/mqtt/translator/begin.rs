@@ -49,7 +49,7 @@ impl MqttTranslator {
         match saved.filter(|_| self.accepted.is_session_present) {
             Some(saved) => self.repeated_up_to = saved.sent(),
             None => {
-                // The client knows of no subscription. A session that it gave up may still have events for some.
+                // The client has no subscription. A session that it has ended may still have events for some.
                 self.filters = FilterTable::new(self.filter_limit);
                 if !self.is_clean {
                     self.owed_resync = Some(ready.why.unwrap_or_else(|| "unknown".to_owned()));
