@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::Client;
+use super::{Client, within};
 
 /// Subprotocol of the base protocol.
 pub const BASE: &str = "actioncable-v1-json";
@@ -38,12 +38,15 @@ impl Cable {
 
     /// The next frame; pings of the protocol are passed over.
     pub async fn next(&mut self) -> Value {
-        loop {
-            let frame = self.client.json().await;
-            if frame["type"] != "ping" {
-                return frame;
+        let next = async {
+            loop {
+                let frame = self.client.json().await;
+                if frame["type"] != "ping" {
+                    return frame;
+                }
             }
-        }
+        };
+        within("a frame comes", next).await
     }
 
     /// Opens the connection of a user of the extended protocol that continues a session. Returns it with its `welcome`.

@@ -89,6 +89,10 @@ impl PollingClient {
 
     /// Returns the next packet. Pings are answered.
     pub async fn packet(&mut self) -> String {
+        within("a packet comes", self.packet_now()).await
+    }
+
+    async fn packet_now(&mut self) -> String {
         loop {
             if self.packets.is_empty() {
                 let reply = self.get().await;

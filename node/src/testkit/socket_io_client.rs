@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Client, Incoming};
+use super::{Client, Incoming, within};
 use serde_json::{Value, json};
 
 /// Connection to the main namespace.
@@ -64,13 +64,16 @@ impl SocketIoClient {
 
     /// Returns the next packet. Pings are answered.
     pub async fn packet(&mut self) -> String {
-        loop {
-            let packet = self.client.text().await;
-            if packet != "2" {
-                return packet;
+        let packet = async {
+            loop {
+                let packet = self.client.text().await;
+                if packet != "2" {
+                    return packet;
+                }
+                self.client.send("3").await;
             }
-            self.client.send("3").await;
-        }
+        };
+        within("a packet comes", packet).await
     }
 
     /// Returns the first argument of the next event with this name; others and responses are passed over.

@@ -41,7 +41,8 @@ impl Stream {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let mut socket = socket.connect(addr).await.unwrap();
+        let connected = within("the stream's connection is accepted", socket.connect(addr)).await;
+        let mut socket = connected.unwrap();
         let head = format!("GET /v1/events{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut stream = Stream {
@@ -57,7 +58,8 @@ impl Stream {
             if let Some(at) = stream.raw.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(stream.more().await, "the head of a response");
+            let more = within("the head of a response comes", stream.more()).await;
+            assert!(more, "the head of a response");
         };
         stream.head = String::from_utf8(stream.raw.drain(..end).collect()).unwrap();
         // Chunks may arrive together with the head.

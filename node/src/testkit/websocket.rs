@@ -52,7 +52,8 @@ impl Client {
         headers: &str,
         receive_buffer: Option<u32>,
     ) -> Client {
-        let client = Client::try_upgrade_at(addr, path, headers, receive_buffer).await;
+        let upgrade = Client::try_upgrade_at(addr, path, headers, receive_buffer);
+        let client = within("an upgrade is answered", upgrade).await;
         client.expect("the head of a response")
     }
 
@@ -132,8 +133,13 @@ impl Client {
 
     /// Returns the next text message, and answers pings before it.
     pub async fn text(&mut self) -> String {
+        // One deadline for the whole wait: pings go on for as long as the connection, whatever is missing.
+        within("a text comes", self.text_now()).await
+    }
+
+    async fn text_now(&mut self) -> String {
         loop {
-            match self.recv().await {
+            match self.recv_now().await {
                 Incoming::Text(text) => return text,
                 Incoming::Ping(payload) => self.raw(&masked(10, true, &payload)).await,
                 other => panic!("expected a text, got {other:?}"),
@@ -190,13 +196,16 @@ impl Client {
 
     /// Returns code and reason of the close frame, and skips texts and pings before it.
     pub async fn closed(&mut self) -> (u16, String) {
-        loop {
-            match self.recv().await {
-                Incoming::Close(code, reason) => return (code, reason),
-                Incoming::End => panic!("the connection ended without a close frame"),
-                _ => {}
+        let closed = async {
+            loop {
+                match self.recv_now().await {
+                    Incoming::Close(code, reason) => return (code, reason),
+                    Incoming::End => panic!("the connection ended without a close frame"),
+                    _ => {}
+                }
             }
-        }
+        };
+        within("the connection is closed", closed).await
     }
 
     fn whole_frame(&mut self) -> Option<(u8, Vec<u8>)> {

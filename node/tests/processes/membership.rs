@@ -60,11 +60,20 @@ impl Noting {
         }
     }
 
-    async fn reads_until(&mut self, cid: &str) {
-        while self.events.last().is_none_or(|event| event["cid"] != cid) {
-            let message = self.client.json().await;
-            self.note(message);
-        }
+    /// Has messages sent until one of them is noted, and returns when it is. What was sent before the client's
+    /// subscription stood is behind a jump.
+    async fn hears(&mut self, cluster: &ProcessCluster, at: usize, c: &str, cid: &str) {
+        let mut n = 0;
+        eventually("a client hears of a conversation", async || {
+            n += 1;
+            says(cluster, at, c, &format!("{cid}-{n}")).await;
+            self.ask(json!({"t":"hb"})).await;
+            self.events.iter().any(|event| {
+                let key = event["cid"].as_str();
+                event["c"] == c && key.is_some_and(|key| key.starts_with(cid))
+            })
+        })
+        .await;
     }
 
     /// Goes on at a node. The question is on its way when this returns.
@@ -118,10 +127,10 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
         let (owner, [still, other]) = cluster.owner(c).await;
         let mut bob = Noting::connect(cluster.addr(still), "bob").await;
         let mut carol = Noting::connect(cluster.addr(still), "carol").await;
-        let seen = format!("seen{round}");
-        says(&cluster, owner, c, &seen).await;
-        bob.reads_until(&seen).await;
-        carol.reads_until(&seen).await;
+        for (client, name) in [(&mut bob, "bob"), (&mut carol, "carol")] {
+            let cid = format!("seen{round}-{name}");
+            client.hears(&cluster, owner, c, &cid).await;
+        }
 
         cluster.suspend(still);
         let kick = format!("/v1/conversations/{c}/members/bob");
@@ -155,19 +164,7 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
         }
         resumed += 1;
         // What was said before the subscription stood is behind a `resync`; what is said after it comes.
-        let mut n = 0;
-        eventually("carol hears again", async || {
-            n += 1;
-            says(&cluster, owner, c, &format!("end{round}-{n}")).await;
-            carol.ask(json!({"t":"hb"})).await;
-            let mut events = carol.events.iter();
-            events
-                .any(|event| {
-                    event["cid"].as_str().is_some_and(|cid| cid.starts_with("end")) && event["c"] == c
-                })
-                .then_some(())
-        })
-        .await;
+        carol.hears(&cluster, owner, c, &format!("end{round}")).await;
         bob.ask(json!({"t":"hb"})).await;
 
         let seqs = carol.seqs();
