@@ -13,6 +13,10 @@ use crate::mqtt::{group, with_mqtt};
 
 const MESSAGES: u64 = 30;
 
+/// Messages that the client has on their way at once. Beyond the server's receive maximum of 16, version 5 of rumqttc
+/// 0.25 loses messages by itself: after a cut it repeats more than the maximum, and overwrites what waits for a packet id.
+const AT_ONCE: u64 = 8;
+
 /// A proxy that cuts its connections on demand.
 struct CutProxy {
     addr: SocketAddr,
@@ -56,21 +60,16 @@ macro_rules! play {
         let (client, mut events) = StockClient::new(options, 100);
         let topic = format!("c/{}/events", $c);
         client.subscribe(topic, StockQuality::AtLeastOnce).await.unwrap();
-        let (mut acked, mut seen) = (0, Vec::<(u64, Value)>::new());
+        let (mut acked, mut sent, mut seen) = (0, 0, Vec::<(u64, Value)>::new());
         let played = async {
             while acked < MESSAGES || seen.len() < MESSAGES as usize {
+                let mut most = sent;
                 match events.poll().await {
                     // Events of the conversation come from here on.
-                    Ok(StockEvent::Incoming(StockPacket::SubAck(_))) => {
-                        for i in 0..MESSAGES {
-                            let send = json!({"cid": format!("{}-{i}", $name), "b": {"i": i}}).to_string();
-                            let topic = format!("c/{}/send", $c);
-                            let quality = StockQuality::AtLeastOnce;
-                            client.publish(topic, quality, false, send).await.unwrap();
-                        }
-                    }
+                    Ok(StockEvent::Incoming(StockPacket::SubAck(_))) => most = AT_ONCE,
                     Ok(StockEvent::Incoming(StockPacket::PubAck(_))) => {
                         acked += 1;
+                        most = MESSAGES.min(acked + AT_ONCE);
                         if acked % 10 == 0 {
                             $proxy.cut.notify_one();
                         }
@@ -87,6 +86,12 @@ macro_rules! play {
                     // The next poll connects again.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
+                for i in sent..most {
+                    let send = json!({"cid": format!("{}-{i}", $name), "b": {"i": i}}).to_string();
+                    let (topic, quality) = (format!("c/{}/send", $c), StockQuality::AtLeastOnce);
+                    client.publish(topic, quality, false, send).await.unwrap();
+                }
+                sent = sent.max(most);
             }
         };
         within("the client has everything", played).await;
@@ -95,7 +100,6 @@ macro_rules! play {
 }
 
 #[tokio::test]
-#[ignore = "one of five runs waits in vain for the last events; the cause is not found"]
 async fn stock_client_misses_and_doubles_nothing() {
     let node = Node::with(|config| {
         with_mqtt(config);
@@ -132,9 +136,14 @@ async fn stock_client_misses_and_doubles_nothing() {
         },
         "rumqttc-5"
     );
-    for seen in [&old, &new] {
-        let order: Vec<u64> = seen.iter().map(|(_, i)| i.as_u64().unwrap()).collect();
-        assert_eq!(order, (0..MESSAGES).collect::<Vec<_>>());
+    let [old, mut new] = [&old, &new].map(|seen| -> Vec<u64> {
+        let order = seen.iter().map(|(_, i)| i.as_u64().unwrap());
+        order.collect()
+    });
+    // Version 5 of the client repeats its messages by their packet ids, which wrap around.
+    new.sort_unstable();
+    for messages in [old, new] {
+        assert_eq!(messages, (0..MESSAGES).collect::<Vec<_>>());
     }
     let mut alice = node.client("alice").await;
     let unread = eventually("the conversation is listed", async || {
