@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
-use self::upkeep::{tidy, tidy_up, watch_majority};
+use self::upkeep::{tidy_up, watch_majority};
 use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -377,6 +377,6 @@ impl Running {
     /// Trims the log and compacts the data directory now, like the periodic run.
     #[cfg(any(test, feature = "testkit"))]
     pub async fn tidy(&self) {
-        tidy(&self.cluster, &self.store).await;
+        upkeep::tidy(&self.cluster, &self.store).await;
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(test, feature = "conformance"))]
 use bytes::{BufMut, BytesMut};
 use data_encoding::BASE64;
 

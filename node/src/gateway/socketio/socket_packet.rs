@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(test, feature = "conformance"))]
 use bytes::{BufMut, BytesMut};
 use protocol::text;
 use serde_json::value::RawValue;
