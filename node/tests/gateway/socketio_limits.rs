@@ -18,6 +18,7 @@ async fn malformed_packets_end_the_connection() {
         r#"42["connect",{}]"#,
         r#"4511-["send",{}]"#,
         r#"42/other,["send",{}]"#,
+        "40/a\x1e41,",
         r#"40{"token":"dev:bob"}"#,
         "5",
         "bAQID",
