@@ -19,7 +19,7 @@ use super::engine_packets::{EngineOutput, PolledPackets};
 use super::engine_reader::{EngineInput, EngineReader};
 use super::engine_table::EngineTable;
 use crate::gateway::unauthenticated::UnauthenticatedGuard;
-use crate::gateway::websocket::{Meter, SessionOver};
+use crate::gateway::websocket::{Meter, ReadProgress, SessionOver};
 use crate::session::messages::Disconnect;
 use crate::session::{CloseSocket, ConnectionHandle, WriteChunk};
 use crate::telemetry::metrics::ServerMetrics;
@@ -241,8 +241,12 @@ impl<I: EngineInput> PolledInput<I> {
                 return Ok(Err(CloseCode::TooLarge));
             }
         }
-        let handled = self.reader.packet(packet, &mut self.meter);
-        Ok(handled.map(drop))
+        match self.reader.packet(packet, &mut self.meter) {
+            Ok(ReadProgress::Continue) => Ok(Ok(())),
+            // Nothing behind a close packet is executed.
+            Ok(ReadProgress::Flush) => self.flush().await.map(Ok),
+            Err(code) => Ok(Err(code)),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), SessionOver> {
