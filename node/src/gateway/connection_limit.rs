@@ -11,6 +11,7 @@
 //! [evicted](super::unserved).
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError};
+use actix_web::{Error, ResponseError, web};
 use cluster::LogThrottle;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -29,8 +30,10 @@ use protocol::ErrorCode;
 
 use super::connection::TrackedConnection;
 use super::problem::Problem;
+use super::socketio;
 use crate::auth::login_service;
 use crate::config::Config;
+use crate::session::WorkerContext;
 use crate::shard_client::CommandError;
 
 /// Files of a node beside tables, connections and webhook posts: write-ahead log, peers, listeners.
@@ -291,7 +294,14 @@ fn is_large(request: &ServiceRequest) -> bool {
         .and_then(|length| length.to_str().ok());
     let large = length.is_some_and(|length| length.parse().is_ok_and(|length: usize| length > UNKNOWN_BYTES));
     // The id of an open connection of Engine.IO is as good as a token.
-    large && !headers.contains_key(AUTHORIZATION) && !request.query_string().contains("sid=")
+    large && !headers.contains_key(AUTHORIZATION) && !names_engine(request)
+}
+
+fn names_engine(request: &ServiceRequest) -> bool {
+    let worker = request.app_data::<web::Data<Rc<WorkerContext>>>();
+    worker.is_some_and(|worker| {
+        socketio::names_connection(request.path(), request.query_string(), &worker.config)
+    })
 }
 
 fn operators(path: &str) -> bool {

@@ -199,6 +199,31 @@ async fn close_packet_ends_the_poll_and_the_connection() {
 }
 
 #[tokio::test]
+async fn nothing_behind_a_close_packet_is_executed() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob"]).await;
+    let bob = PollingClient::of(node.addr(), "bob").await;
+    let payload = [&*send(1, &c, "before"), "1", &*send(2, &c, "behind")].join("\x1e");
+    bob.post(&payload).await;
+    let mut alice = SocketIoClient::of(node.addr(), "alice").await;
+    let cids = async |alice: &mut SocketIoClient| {
+        let page = alice.ask("hist", json!({"c": c, "after": 0})).await;
+        let events = page["events"].as_array().unwrap().clone();
+        let cids = events.iter().filter_map(|event| event["cid"].as_str());
+        cids.map(str::to_owned).collect::<Vec<String>>()
+    };
+    eventually("the packet before it is executed", async || {
+        cids(&mut alice).await.contains(&"before".to_owned())
+    })
+    .await;
+    // The packets of one payload are committed in their order, before what is sent now.
+    let ack = alice.ask("send", json!({"c": c, "cid": "later", "b": {}})).await;
+    assert_eq!(ack["t"], "ack");
+    let cids = cids(&mut alice).await;
+    assert!(!cids.contains(&"behind".to_owned()), "{cids:?}");
+}
+
+#[tokio::test]
 async fn refused_connect_is_answered_by_the_poll() {
     let node = Node::start().await;
     let mut refused = PollingClient::open(&[node.addr()]).await;

@@ -12,6 +12,8 @@
 //! one `engine_app`: the chat, or an echo for the conformance suites.
 
 mod client_request;
+#[cfg(feature = "testkit")]
+pub(crate) mod codec_properties;
 mod commands;
 mod connection;
 #[cfg(feature = "conformance")]
@@ -30,6 +32,8 @@ mod handler;
 mod packet_assembler;
 mod ping_queue;
 mod polled_connection;
+mod polled_input;
+mod polled_output;
 mod server_packet;
 mod socket_packet;
 mod upgrade;
@@ -39,6 +43,12 @@ pub(super) use engine_table::EngineTable;
 use actix_web::web::ServiceConfig;
 
 use engine_app::ChatApp;
+use engine_query::EngineQuery;
+
+use crate::config::Config;
+
+#[cfg(feature = "conformance")]
+const ECHO_PATHS: [&str; 2] = ["/v1/echo/engine.io", "/v1/echo/socket.io"];
 
 /// Registers the endpoint of the chat at its path; with an empty one there is none.
 pub(super) fn routes(path: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -48,6 +58,16 @@ pub(super) fn routes(path: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
 /// Registers the endpoints of the conformance suites.
 #[cfg(feature = "conformance")]
 pub(super) fn conformance_routes(config: &mut ServiceConfig) {
-    endpoint::routes::<echo::EngineEcho>("/v1/echo/engine.io")(config);
-    endpoint::routes::<echo::SocketEcho>("/v1/echo/socket.io")(config);
+    let [engine, socket] = ECHO_PATHS;
+    endpoint::routes::<echo::EchoApp<echo::EngineEcho>>(engine)(config);
+    endpoint::routes::<echo::EchoApp<echo::SocketEcho>>(socket)(config);
+}
+
+/// Returns true if a request names an open connection of an engine, whose id is as good as a token.
+pub(super) fn names_connection(path: &str, query: &str, config: &Config) -> bool {
+    let path = path.trim_end_matches('/');
+    let is_engine = !path.is_empty() && path == config.socketio.path.trim_end_matches('/');
+    #[cfg(feature = "conformance")]
+    let is_engine = is_engine || ECHO_PATHS.contains(&path);
+    is_engine && EngineQuery::parse(query).is_ok_and(|query| query.sid.is_some())
 }

@@ -65,7 +65,7 @@ pub(super) enum SocketPacketError {
     Type,
     #[error("the number of attachments is no number up to {ATTACHMENTS}")]
     Attachments,
-    #[error("the namespace is too long")]
+    #[error("the namespace is too long, or has control characters")]
     Namespace,
     #[error("the number of the acknowledgement is missing or too large")]
     Ack,
@@ -126,7 +126,8 @@ impl<'a> SocketPacket<'a> {
         let mut namespace = MAIN_NAMESPACE;
         if rest.starts_with('/') {
             (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
-            if namespace.len() > NAMESPACE_BYTES {
+            // It is echoed, and a separator in it would end the packet of a payload.
+            if namespace.len() > NAMESPACE_BYTES || namespace.chars().any(char::is_control) {
                 return Err(SocketPacketError::Namespace);
             }
         }
@@ -169,7 +170,7 @@ impl<'a> SocketPacket<'a> {
     }
 
     /// Appends the text of the packet.
-    #[cfg(any(test, feature = "conformance"))]
+    #[cfg(any(test, feature = "conformance", feature = "testkit"))]
     pub(super) fn write(&self, out: &mut BytesMut) {
         let mut digits = itoa::Buffer::new();
         out.put_u8(self.kind as u8);

@@ -125,7 +125,14 @@ fn data_has_to_fit_the_type() {
         assert!(matches!(refused, Err(SocketPacketError::Json(_))), "{written}");
     }
     let long = format!("0/{},", "x".repeat(NAMESPACE_BYTES));
-    assert_eq!(SocketPacket::parse(&long), Err(SocketPacketError::Namespace));
+    // A control character would come back in the refusal, where a payload has its separators.
+    for written in [&*long, "0/a\x1eb,", "0/\u{85},", "2/\n,[\"x\"]"] {
+        assert_eq!(
+            SocketPacket::parse(written),
+            Err(SocketPacketError::Namespace),
+            "{written:?}"
+        );
+    }
 }
 
 #[test]
