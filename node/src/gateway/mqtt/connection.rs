@@ -16,6 +16,8 @@ pub(super) struct MqttConnection {
     translator: RefCell<Option<MqttTranslator>>,
     link: RefCell<Weak<ConnectionHandle>>,
     connected: Notify,
+    /// Notified when an answer of the session causes another request.
+    requested: Notify,
 }
 
 // === impl MqttConnection ===
@@ -26,6 +28,7 @@ impl MqttConnection {
             translator: RefCell::new(None),
             link: RefCell::default(),
             connected: Notify::new(),
+            requested: Notify::new(),
         })
     }
 
@@ -86,6 +89,19 @@ impl MqttConnection {
             .borrow()
             .as_ref()
             .is_some_and(MqttTranslator::has_requests)
+    }
+
+    /// Translates an answer of the session. The reader passes on a request that it causes.
+    pub(super) fn answer(&self, body: &[u8], out: &mut BytesMut) {
+        self.translate(|translator| translator.on_answer(body, out));
+        if self.has_requests() {
+            self.requested.notify_one();
+        }
+    }
+
+    /// Waits until an answer of the session has caused another request.
+    pub(super) async fn requested(&self) {
+        self.requested.notified().await;
     }
 
     /// Appends the last packet of the connection.

@@ -376,6 +376,10 @@ impl StreamHandler for MqttHandler {
         }
     }
 
+    async fn requested(&self) {
+        self.connection.requested().await;
+    }
+
     async fn end(mut self, disconnect: Disconnect) {
         self.end_session(disconnect).await;
     }

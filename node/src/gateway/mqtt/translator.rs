@@ -1,9 +1,9 @@
 //! Translator of one connection: packets of the client become native requests, native answers and events become packets.
 //! Pure: the shells around it are the [handler](super::handler) and the [framing](super::framing).
 //!
-//! It adds nothing to what the session decides. A subscription to a conversation is granted by the answer to `open`, a
-//! message is acknowledged by the answer to its command, and an event that the session does not deliver reaches no
-//! subscription.
+//! It adds nothing to what the session decides. A subscription to a conversation is granted by the answer to `open`, one
+//! to all events by that to `sync`, a message is acknowledged by the answer to its command, and an event that the session
+//! does not deliver reaches no subscription.
 
 mod answers;
 mod begin;

@@ -31,6 +31,12 @@ struct AcceptedCommand {
     dup: Option<bool>,
 }
 
+/// Field of a `delta` that says whether pages follow.
+#[derive(Debug, Deserialize)]
+struct SyncedPage {
+    next: Option<String>,
+}
+
 // === impl MqttTranslator: answers ===
 
 impl MqttTranslator {
@@ -57,17 +63,12 @@ impl MqttTranslator {
             Some((number, PendingRequest::Publish(pending))) => {
                 self.on_command_answer(number, &pending, head, (body, refused), out);
             }
-            Some((
-                _,
-                PendingRequest::Open {
-                    conversation,
-                    quality,
-                    subscribe,
-                    index,
-                },
-            )) => {
-                let refused = refused.map(|refused| refused.code);
-                self.on_opened(&conversation, quality, (subscribe, index), refused, out);
+            Some((_, PendingRequest::Filter(pending))) => {
+                let confirmation = match refused {
+                    Some(refused) => Err(refused.code),
+                    None => next_page(head.tag, body),
+                };
+                self.on_confirmation(pending, confirmation, out);
             }
             // Others belong to the connection, and its end follows.
             None => {}
@@ -134,6 +135,15 @@ impl MqttTranslator {
             );
         }
     }
+}
+
+/// Returns the cursor of the next page of a `delta`; `None` for its last page and for other answers.
+fn next_page(tag: &str, body: &[u8]) -> Result<Option<String>, ErrorCode> {
+    if tag != "delta" {
+        return Ok(None);
+    }
+    let page = serde_json::from_slice::<SyncedPage>(body);
+    page.map(|page| page.next).map_err(|_| ErrorCode::Internal)
 }
 
 fn success() -> PublishOutcome {

@@ -74,6 +74,10 @@ fn client_of_a_lost_session_is_made_to_synchronise() {
     connection.subscribe(&["u/me/answers"], ONCE);
     assert!(connection.messages().is_empty());
     connection.subscribe(&["u/me/events"], ONCE);
+    let id = connection.request()["id"].clone();
+    connection.answer(&refused(&id, protocol::ErrorCode::Unavailable));
+    assert!(connection.messages().is_empty(), "not subscribed");
+    connection.subscribe_all("me");
     let resync = json!({"t": "resync", "why": "expired"});
     assert_eq!(
         connection.messages(),
@@ -82,7 +86,7 @@ fn client_of_a_lost_session_is_made_to_synchronise() {
     connection.subscribe(&["u/me/events"], ONCE);
     assert!(connection.messages().is_empty(), "once");
     let (mut clean, _) = resumed(true, b"", NEW);
-    clean.subscribe(&["u/me/events"], ONCE);
+    clean.subscribe_all("me");
     assert!(clean.messages().is_empty(), "a clean start expects nothing");
 }
 
