@@ -84,7 +84,7 @@ impl MqttTranslator {
         out: &mut BytesMut,
     ) {
         if pending.is_acknowledged {
-            if refused.as_ref().is_some_and(|refused| refused.code.temporary()) {
+            if refused.as_ref().is_some_and(RefusedCommand::ends_connection) {
                 return self.fail(ReasonCode::ServerBusy);
             }
             let outcome = match &refused {
@@ -164,8 +164,15 @@ impl RefusedCommand {
         })
     }
 
+    /// Returns true if the client shall send the message again, over another connection. Not after an internal error: the
+    /// same message would fail the same way, without end.
+    fn ends_connection(&self) -> bool {
+        self.code.temporary() && self.code != ErrorCode::Internal
+    }
+
     fn outcome(&self, reason: Option<ReasonCode>) -> PublishOutcome {
         let reason = reason.unwrap_or(match self.code {
+            ErrorCode::Internal => ReasonCode::Unspecified,
             ErrorCode::BadRequest => ReasonCode::PayloadFormatInvalid,
             ErrorCode::NotMember
             | ErrorCode::Forbidden
