@@ -130,6 +130,19 @@ fn unknown_topic_is_refused_and_the_connection_stays() {
 }
 
 #[test]
+fn refusal_repeats_the_start_of_a_long_topic() {
+    for (topic, end) in [("é".repeat(30_000), "\"…"), ("x".repeat(64), "x\"")] {
+        let mut connection = Connection::connected(MqttVersion::V5);
+        connection.publish(&topic, json!({}), ONCE, 7);
+        let [ReceivedCommand { request, .. }] = &connection.translator.take_requests()[..] else {
+            panic!("a refusal");
+        };
+        let words = &request.as_ref().unwrap_err().message;
+        assert!(words.ends_with(end) && words.len() < 200, "{words}");
+    }
+}
+
+#[test]
 fn answers_go_to_their_own_topic() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.subscribe(&["u/alice/answers"], ONCE);
