@@ -42,6 +42,11 @@ impl CursorSchedule {
         *self = CursorSchedule::default();
     }
 
+    /// Notes whether an earlier session may have stored cursors, once that is known.
+    pub(super) fn note_stored(&mut self, may_be_stored: bool) {
+        self.may_be_stored = may_be_stored;
+    }
+
     /// Returns the device whose cursors are written.
     pub(super) fn device(&self) -> Option<&str> {
         self.device.as_deref()
