@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use protocol::ConversationId;
 use tokio::sync::Notify;
 
-use super::translator::MqttTranslator;
+use super::translator::{ChangedState, MqttTranslator};
 use crate::session::{ConnectionHandle, ConversationSelection};
 
 /// Connection with the translator of its client.
@@ -47,9 +47,15 @@ impl MqttConnection {
         let (was_connected, was_failed) = (translator.is_connected(), translator.is_failed());
         let result = work(translator);
         let link = self.link.borrow().upgrade()?;
-        if let Some(state) = translator.take_state() {
+        if let Some(ChangedState { state, is_lasting }) = translator.take_state() {
+            // The number changes with the events, and a rebuilt session ignores it: alone it is no reason to write.
+            let set = if is_lasting {
+                link.set_gateway_state(state)
+            } else {
+                link.set_gateway_progress(state)
+            };
             // The bounds of the filters keep the state below the limit.
-            if let Err(error) = link.set_gateway_state(state) {
+            if let Err(error) = set {
                 tracing::warn!(%error, "the subscriptions of an MQTT client are not kept");
             }
         }

@@ -51,8 +51,10 @@ pub(super) struct MqttTranslator {
     repeated_up_to: u64,
     /// Number up to which the saved state says that events were sent.
     saved_up_to: u64,
-    /// True if the state for the next connection has changed.
+    /// True if the subscriptions, or the end of the session, in the state for the next connection have changed.
     is_changed: bool,
+    /// True if the number in that state has changed.
+    is_ahead: bool,
     /// Reason why a kept session was not resumed, until the client has received `resync`.
     owed_resync: Option<String>,
     aliases: TopicAliases,
@@ -89,6 +91,14 @@ pub(super) enum PacketEffect {
     Disconnect(DisconnectPacket),
 }
 
+/// Changed state for the next connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChangedState {
+    pub(super) state: Bytes,
+    /// True if more than the number of the last event has changed.
+    pub(super) is_lasting: bool,
+}
+
 // === impl MqttTranslator ===
 
 impl MqttTranslator {
@@ -108,6 +118,7 @@ impl MqttTranslator {
             repeated_up_to: 0,
             saved_up_to: 0,
             is_changed: false,
+            is_ahead: false,
             owed_resync: None,
             aliases: TopicAliases::default(),
             window: EventWindow::new(plan.receive_maximum, 0),
@@ -165,12 +176,15 @@ impl MqttTranslator {
     }
 
     /// Returns the state for the next connection, if it has changed.
-    pub(super) fn take_state(&mut self) -> Option<Bytes> {
-        if !std::mem::take(&mut self.is_changed) || self.is_opening() {
+    pub(super) fn take_state(&mut self) -> Option<ChangedState> {
+        let is_lasting = std::mem::take(&mut self.is_changed);
+        let is_changed = std::mem::take(&mut self.is_ahead) || is_lasting;
+        if !is_changed || self.is_opening() {
             return None;
         }
         let is_over = self.accepted.session_expiry == 0;
-        Some(SavedState::of(&self.filters, self.saved_up_to, is_over).encode())
+        let state = SavedState::of(&self.filters, self.saved_up_to, is_over).encode();
+        Some(ChangedState { state, is_lasting })
     }
 
     /// Handles a packet of `bytes` bytes.
@@ -219,7 +233,7 @@ impl MqttTranslator {
     /// Records the end of the connection: the events that it has sent are known exactly.
     pub(super) fn on_end(&mut self) {
         self.saved_up_to = self.window.written();
-        self.is_changed = true;
+        self.is_ahead = true;
     }
 
     /// Appends the last packet of the connection. `code`: close code of the native protocol; `None`: the connection was
@@ -250,6 +264,7 @@ impl MqttTranslator {
                 return Err(PacketError::PROTOCOL);
             }
             self.accepted.session_expiry = expiry;
+            self.is_changed = true;
         }
         self.phase = ConnectionPhase::Disconnected;
         Ok(PacketEffect::Disconnect(disconnect))

@@ -35,8 +35,9 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let (now, gateway_state) = (Instant::now(), self.link.gateway_state());
-        self.cursors.note_gateway_state(&gateway_state, now);
+        let now = Instant::now();
+        self.cursors
+            .note_gateway_revision(self.link.gateway_revision(), now);
         if !self.cursors.is_due(now) {
             return;
         }
@@ -58,7 +59,7 @@ impl Session {
         }
         // A session that ends with its connection leaves nothing, and removes what was written before that was agreed.
         let cursors = (!expiry.is_zero()).then(|| DeviceCursors {
-            gateway_state,
+            gateway_state: self.link.gateway_state(),
             positions: feed.confirmed_positions(),
         });
         let validity = expiry
