@@ -378,6 +378,20 @@ async fn highest_quality_of_the_old_version_is_one_message() {
 }
 
 #[tokio::test]
+async fn packets_without_a_meaning_are_counted() {
+    let node = Node::with(with_mqtt).await;
+    let mut bob = MqttClient::of(&node, 4, "bob").await;
+    // PUBACK, PUBREC and PUBCOMP of messages that the server never sent; a ping has a meaning.
+    for first in [0x40, 0x50, 0x70] {
+        bob.send(&mqtt_packet(first, &[0, 9])).await;
+    }
+    bob.ping().await;
+    let ignored = "rookery_gateway_frames_ignored_total{gateway=\"mqtt\"}";
+    assert_eq!(node.figure(ignored).await, 3);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn open_connections_are_counted() {
     let node = Node::with(with_mqtt).await;
     let name = "rookery_gateway_connections{gateway=\"mqtt\"}";

@@ -137,10 +137,14 @@ impl MqttHandler {
                 Err(error) => Err(error),
             };
             let (effect, bytes) = effect.map_err(|PacketError(reason)| self.fail(reason))?;
+            if effect == PacketEffect::Ignored {
+                let ignored = &self.worker.metrics.gateway_frames_ignored;
+                ignored.get_or_create(&LABELS).inc();
+            }
             let now = Instant::now();
             match (effect, meter.as_deref_mut()) {
                 (PacketEffect::Request, Some(meter)) => meter.message(bytes, now),
-                (PacketEffect::Ignored, Some(meter)) => meter
+                (PacketEffect::Answered | PacketEffect::Ignored, Some(meter)) => meter
                     .ignored(bytes, now)
                     .map_err(|violation| violation.close_code())?,
                 // Bounded by the events that were sent.
@@ -150,7 +154,7 @@ impl MqttHandler {
                     return Err(CloseCode::Normal);
                 }
                 // Bounded by one read of the socket.
-                (PacketEffect::Request | PacketEffect::Ignored, None) => {}
+                (PacketEffect::Request | PacketEffect::Answered | PacketEffect::Ignored, None) => {}
             }
         }
     }

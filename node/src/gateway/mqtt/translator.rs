@@ -85,7 +85,9 @@ pub(super) enum PacketEffect {
     Request,
     /// The client acknowledged an event that was sent to it.
     Acknowledged,
-    /// The session does not receive the packet.
+    /// The session does not receive the packet: the gateway answers it.
+    Answered,
+    /// The packet has no meaning: it belongs to no message that is on its way.
     Ignored,
     /// The client ends the connection.
     Disconnect(DisconnectPacket),
@@ -209,12 +211,12 @@ impl MqttTranslator {
             ClientPacket::Subscribe(subscribe) => Ok(self.subscribe(subscribe, out)),
             ClientPacket::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(&unsubscribe, out);
-                Ok(PacketEffect::Ignored)
+                Ok(PacketEffect::Answered)
             }
             ClientPacket::PingReq => {
                 self.window.on_ping();
                 ServerPackets::pingresp(out);
-                Ok(PacketEffect::Ignored)
+                Ok(PacketEffect::Answered)
             }
             ClientPacket::Disconnect(disconnect) => self.disconnect(disconnect),
         }
@@ -317,7 +319,7 @@ impl MqttTranslator {
             properties: &[],
         };
         self.packets.reply(out, &reply);
-        Ok(PacketEffect::Ignored)
+        Ok(PacketEffect::Answered)
     }
 }
 

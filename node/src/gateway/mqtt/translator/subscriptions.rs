@@ -49,7 +49,7 @@ impl MqttTranslator {
         if self.outgoing.len() > requests {
             PacketEffect::Request
         } else {
-            PacketEffect::Ignored
+            PacketEffect::Answered
         }
     }
 
