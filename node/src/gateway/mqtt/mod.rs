@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 and 5, over a TCP listener of its own (`mqtt.listen`) and over a WebSocket (`mqtt.path`).
 //!
-//! Path of a packet: the socket, or `upgrade` with the binary messages of a WebSocket → `handler` → `packet` (codec) →
+//! Path of a packet: the socket, or `upgrade` with the binary messages of a WebSocket → `handler` → `packet_stream` → `packet` (codec) →
 //! `connect_plan` with `will_command` for the first packet, `translator` for the others → the session. Path of an event: the session's
 //! outbound queue → `framing` → `translator` → `packet`.
 //!
@@ -18,6 +18,7 @@ mod framing;
 mod handler;
 mod last_will;
 mod packet;
+mod packet_stream;
 mod pending_request;
 mod publish_queue;
 mod publish_topic;
