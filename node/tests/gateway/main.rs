@@ -22,6 +22,8 @@ mod mqtt;
 mod mqtt_limits;
 mod mqtt_sessions;
 mod mqtt_stock;
+#[cfg(feature = "conformance")]
+mod mqtt_topics;
 mod mqtt_websocket;
 mod operations;
 mod poll;

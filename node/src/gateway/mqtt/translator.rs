@@ -26,7 +26,7 @@ use super::packet::{
 use super::pending_request::{PendingRequest, PendingSubscribe};
 use super::publish_queue::{PublishOutcome, PublishQueue};
 use super::saved_state::SavedState;
-use super::topic_aliases::TopicAliases;
+use super::topic_aliases::{TOPIC_ALIASES, TopicAliases};
 use crate::session::messages::ReceivedCommand;
 
 /// Size that a request of the gateway itself counts with.
@@ -122,7 +122,7 @@ impl MqttTranslator {
             is_changed: false,
             is_ahead: false,
             owed_resync: None,
-            aliases: TopicAliases::default(),
+            aliases: TopicAliases::new(TOPIC_ALIASES),
             window: EventWindow::new(plan.receive_maximum, 0),
             queue: PublishQueue::default(),
             requests: HashMap::new(),
@@ -207,7 +207,7 @@ impl MqttTranslator {
                 PacketEffect::Ignored
             }),
             ClientPacket::PubRel(packet_id) => self.release(packet_id, out),
-            ClientPacket::PubComp => Ok(PacketEffect::Ignored),
+            ClientPacket::PubRec(..) | ClientPacket::PubComp(_) => Ok(PacketEffect::Ignored),
             ClientPacket::Subscribe(subscribe) => Ok(self.subscribe(subscribe, out)),
             ClientPacket::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(&unsubscribe, out);

@@ -30,7 +30,7 @@ impl MqttTranslator {
         };
         for (index, topic) in packet.topics.iter().enumerate() {
             let quality = topic.quality.min(QualityOfService::AtLeastOnce);
-            let filter = if packet.has_subscription_id {
+            let filter = if packet.subscription_id.is_some() {
                 Err(ReasonCode::SubscriptionIdsNotSupported)
             } else {
                 EventFilter::parse(&topic.filter, &self.user)

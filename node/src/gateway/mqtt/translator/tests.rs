@@ -71,10 +71,11 @@ impl Connection {
         let topics = filters.iter().map(|filter| TopicRequest {
             filter: (*filter).to_owned(),
             quality,
+            options: Default::default(),
         });
         let subscribe = SubscribePacket {
             packet_id: 5,
-            has_subscription_id: false,
+            subscription_id: None,
             topics: topics.collect(),
         };
         self.packet(ClientPacket::Subscribe(subscribe)).unwrap();
