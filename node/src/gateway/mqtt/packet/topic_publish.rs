@@ -47,15 +47,15 @@ impl ServerPackets {
         let mut properties = BytesMut::new();
         if self.version == MqttVersion::V5 {
             // In this order: the suites compare whole packets.
+            if let Some(seconds) = accepted.server_keep_alive {
+                properties.put_u8(id::SERVER_KEEP_ALIVE);
+                properties.put_u16(seconds);
+            }
             properties.put_u8(id::TOPIC_ALIAS_MAXIMUM);
             properties.put_u16(accepted.topic_alias_maximum);
             if let Some(client_id) = &accepted.assigned_client_id {
                 properties.put_u8(id::ASSIGNED_CLIENT_ID);
                 put_text(&mut properties, client_id);
-            }
-            if let Some(seconds) = accepted.server_keep_alive {
-                properties.put_u8(id::SERVER_KEEP_ALIVE);
-                properties.put_u16(seconds);
             }
             properties.put_u8(id::RECEIVE_MAXIMUM);
             properties.put_u16(accepted.receive_maximum);
