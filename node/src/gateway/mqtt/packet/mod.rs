@@ -18,6 +18,8 @@ mod topic_publish;
 pub(super) use client_packet::{ClientPacket, DisconnectPacket};
 pub(super) use connect::{ConnectPacket, WillMessage};
 pub(super) use fixed_header::FixedHeader;
+#[cfg(feature = "conformance")]
+pub(super) use properties::Properties;
 pub(super) use publish::PublishPacket;
 pub(super) use reason_code::{PacketError, ReasonCode};
 pub(super) use server_packet::{ConnAck, OutgoingPublish, PublishReply, PublishReplyKind, ServerPackets};
